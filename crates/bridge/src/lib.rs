@@ -13,6 +13,7 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The version of this interface. Raised by every change of a type in this crate.
 pub const ABI: u32 = 1;
@@ -305,13 +306,14 @@ pub mod write {
     pub const LAST: u32 = 1 << 1;
 }
 
-/// What a host can do with a request while it runs. All functions are called on the thread that called
-/// [`Host::handle`], with `context` as given there, and never while the thread is attached to Python and the
-/// call can block (all but `start` and `log` can).
+/// What a host can do with a request while it runs. All functions get the `context` of [`Host::handle`], are
+/// called before that returns and by one thread at a time (mostly the one that called it), and not while the
+/// thread is attached to Python if the call can block (all but `start` and `log` can).
 ///
 /// A failure (negative result) means that the client is gone or can not be reached; the reason has been
 /// logged where it is worth it.
 #[repr(C)]
+#[derive(Debug)]
 pub struct ExchangeApi {
     /// Reads at most the given number of bytes of the request's body, blocking until there are some. 0 is the
     /// end of the body; negative a failure. Reading 0 bytes only says that the application wants the body, so
@@ -327,7 +329,8 @@ pub struct ExchangeApi {
     ) -> c_int,
     /// Sends a block of the response's body; the last argument is a set of [`write`] bits.
     pub write: unsafe extern "C" fn(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int,
-    /// Sends `length` bytes of a regular file from `offset`. The descriptor is duplicated if it is kept.
+    /// Sends `length` bytes of a regular file from `offset`, and returns when they are read: the descriptor is
+    /// duplicated if it is kept, and its file position may have changed.
     pub send_file:
         unsafe extern "C" fn(context: *mut c_void, descriptor: c_int, offset: u64, length: u64) -> c_int,
     /// Logs a line with the request's context; `level` is Apache's (3 error ... 7 debug).
@@ -335,14 +338,13 @@ pub struct ExchangeApi {
 }
 
 /// A running request, as the host sees it: an [`ExchangeApi`] and its context.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {
     api: &'a ExchangeApi,
     context: *mut c_void,
 }
 
-// SAFETY: detaching from Python wants closures that could run anywhere; they run on the same thread, as the
-// functions of the table demand.
+// SAFETY: the functions of the table may be called on any thread, one at a time.
 unsafe impl Send for Exchange<'_> {}
 
 /// The client is gone or can not be reached.
@@ -398,6 +400,54 @@ impl<'a> Exchange<'a> {
     pub fn log(&self, level: Level, line: &[u8]) {
         // SAFETY: by the contract of `new`.
         unsafe { (self.api.log)(self.context, level as c_int, Bytes::new(line)) }
+    }
+}
+
+/// An [`Exchange`] lent to objects of the application, which may outlive the request and reach other threads.
+///
+/// It gives the exchange out to one thread at a time, and to nobody once the request is over.
+#[derive(Debug, Default)]
+pub struct Lease(Mutex<Option<Exchange<'static>>>);
+
+impl Lease {
+    /// Lends `exchange` for as long as `work` runs.
+    pub fn lend<R>(exchange: Exchange<'_>, work: impl FnOnce(&Arc<Self>) -> R) -> R {
+        /// Ends the lease, also when `work` panics; waits for a thread that still uses the exchange.
+        struct End<'a>(&'a Lease);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                *self.0.lock() = None;
+            }
+        }
+        // SAFETY: the exchange is taken back before this function returns, and until then is only given out
+        // for the duration of `with`, under the lock.
+        let exchange = unsafe { std::mem::transmute::<Exchange<'_>, Exchange<'static>>(exchange) };
+        let lease = Arc::new(Self(Mutex::new(Some(exchange))));
+        let _end = End(&lease);
+        work(&lease)
+    }
+
+    /// Runs `work` with the exchange, unless the request is over. Waits while another thread uses it.
+    #[inline]
+    pub fn with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
+        self.lock().as_ref().map(work)
+    }
+
+    /// As [`with`](Self::with), but gives up while another thread uses the exchange.
+    pub fn try_with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
+        self.0.try_lock().ok()?.as_ref().map(work)
+    }
+
+    /// Whether the request is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        // Who holds the lock uses the exchange, so it exists.
+        self.0.try_lock().is_ok_and(|exchange| exchange.is_none())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Exchange<'static>>> {
+        // A panic while the lock was held leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,1 +1,51 @@
-//! Placeholder.
+//! Safe CPython, as far as a host of applications needs it.
+//!
+//! - [`Interpreter::attach`] is the only way in: it hands out a [`Python`] token for as long as the thread holds
+//!   the interpreter. What makes objects asks for the token.
+//! - An [`Object`] is an owned reference. It is not `Send`, and neither `attach` nor [`Python::detach`] let
+//!   values that are not `Send` cross their boundary, so an `Object` at hand proves that the thread is attached
+//!   to the interpreter that the object belongs to.
+//! - A [`Py`] may be kept anywhere, and gives its object out against a token.
+//! - [`Raised`] is the `Err` of everything that can raise: the thread's error indicator is set.
+//!
+//! This crate knows no Apache and no WSGI.
+
+mod class;
+mod config;
+mod error;
+#[cfg(not(Py_3_12))]
+mod gilstate;
+mod interpreter;
+mod object;
+mod token;
+
+pub use class::{Arguments, Class, Definition, Type};
+pub use config::Config;
+pub use error::{Exception, Raised, Result};
+pub use interpreter::{Ended, Interpreter, State, finalize, start};
+pub use object::{Object, Py};
+pub use token::Python;
+
+/// Whether this Python was built without the global interpreter lock.
+pub const FREE_THREADED: bool = cfg!(Py_GIL_DISABLED);
+
+/// Whether interpreters may have a lock of their own (Python 3.12).
+pub const OWN_GIL: bool = cfg!(Py_3_12);
+
+/// Major and minor version of the Python this was built for.
+pub const VERSION: (u32, u32) = (
+    3,
+    if cfg!(Py_3_15) {
+        15
+    } else if cfg!(Py_3_14) {
+        14
+    } else if cfg!(Py_3_13) {
+        13
+    } else if cfg!(Py_3_12) {
+        12
+    } else if cfg!(Py_3_11) {
+        11
+    } else {
+        10
+    },
+);

@@ -1,0 +1,318 @@
+//! Python types implemented in Rust, one set per interpreter.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3_ffi as ffi;
+
+use crate::{Exception, Object, Py, Python, Raised, Result};
+
+/// A Rust type whose values can be Python objects. They are made with [`Type::instance`], not from Python.
+///
+/// A value is reached through a shared reference, by whichever thread is attached. A method that detaches
+/// must expect others to be called meanwhile.
+pub trait Class: Sized + 'static {
+    /// The qualified name, such as `mod_wsgi.Input`.
+    const NAME: &'static CStr;
+
+    /// Names methods and attributes.
+    fn define(definition: &mut Definition<Self>);
+}
+
+/// The positional arguments of a call.
+#[derive(Debug)]
+pub struct Arguments<'a>(&'a [Object]);
+
+impl<'a> Arguments<'a> {
+    /// All of them.
+    #[must_use]
+    pub const fn all(&self) -> &'a [Object] {
+        self.0
+    }
+
+    /// Checks that there are at least `least` and at most `most`, and returns them.
+    ///
+    /// # Errors
+    /// `TypeError`.
+    pub fn expect(&self, py: Python<'_>, function: &str, least: usize, most: usize) -> Result<&'a [Object]> {
+        if (least..=most).contains(&self.0.len()) {
+            return Ok(self.0);
+        }
+        let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        let given = self.0.len();
+        Err(py.raise(Exception::TypeError, &format!("{function}() takes {wanted} arguments, {given} given")))
+    }
+}
+
+/// The methods and attributes of a [`Class`].
+pub struct Definition<T> {
+    methods: Vec<ffi::PyMethodDef>,
+    attributes: Vec<ffi::PyGetSetDef>,
+    next: Option<ffi::iternextfunc>,
+    class: PhantomData<fn(T)>,
+}
+
+impl<T: Class> Definition<T> {
+    /// A method with positional arguments.
+    pub fn method<F>(&mut self, name: &'static CStr, function: F) -> &mut Self
+    where
+        F: Fn(Python<'_>, &T, &Arguments<'_>) -> Result<Object> + Copy + 'static,
+    {
+        conjurable(function);
+        self.methods.push(ffi::PyMethodDef {
+            ml_name: name.as_ptr(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: call::<T, F> },
+            ml_flags: ffi::METH_FASTCALL,
+            ml_doc: std::ptr::null(),
+        });
+        self
+    }
+
+    /// A read-only attribute.
+    pub fn attribute<F>(&mut self, name: &'static CStr, function: F) -> &mut Self
+    where
+        F: Fn(Python<'_>, &T) -> Result<Object> + Copy + 'static,
+    {
+        conjurable(function);
+        self.attributes.push(ffi::PyGetSetDef {
+            name: name.as_ptr(),
+            get: Some(read::<T, F>),
+            set: None,
+            doc: std::ptr::null(),
+            closure: std::ptr::null_mut(),
+        });
+        self
+    }
+
+    /// Makes instances iterators; nothing ends the iteration.
+    pub fn iterator<F>(&mut self, function: F) -> &mut Self
+    where
+        F: Fn(Python<'_>, &T) -> Result<Option<Object>> + Copy + 'static,
+    {
+        conjurable(function);
+        self.next = Some(next::<T, F>);
+        self
+    }
+}
+
+impl<T> std::fmt::Debug for Definition<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Definition").field("methods", &self.methods.len()).finish_non_exhaustive()
+    }
+}
+
+/// A [`Class`] as a type object of one interpreter.
+pub struct Type<T> {
+    object: Py,
+    /// Lives as long as the process: bound methods point into it.
+    methods: &'static [ffi::PyMethodDef],
+    class: PhantomData<fn(T)>,
+}
+
+// SAFETY: the method table is read only, and its C strings are static.
+unsafe impl<T> Send for Type<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Type<T> {}
+
+impl<T> std::fmt::Debug for Type<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Type").field(&self.object).finish()
+    }
+}
+
+impl<T: Class> Type<T> {
+    /// Makes the type object in the interpreter that the thread is attached to.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    pub fn create(_py: Python<'_>) -> Result<Self> {
+        let mut definition =
+            Definition { methods: Vec::new(), attributes: Vec::new(), next: None, class: PhantomData };
+        T::define(&mut definition);
+        let methods = terminated(definition.methods, ffi::PyMethodDef::zeroed());
+        // SAFETY: a PyGetSetDef of null pointers is what ends an array of them.
+        let attributes = terminated(definition.attributes, unsafe { std::mem::zeroed() });
+
+        let mut slots = vec![
+            slot(ffi::Py_tp_dealloc, dealloc::<T> as ffi::destructor as *mut c_void),
+            slot(ffi::Py_tp_methods, methods.as_ptr() as *mut c_void),
+            slot(ffi::Py_tp_getset, attributes.as_ptr() as *mut c_void),
+        ];
+        if let Some(next) = definition.next {
+            slots.push(slot(ffi::Py_tp_iter, ffi::PyObject_SelfIter as ffi::getiterfunc as *mut c_void));
+            slots.push(slot(ffi::Py_tp_iternext, next as *mut c_void));
+        }
+        slots.push(slot(0, std::ptr::null_mut()));
+
+        let mut spec = ffi::PyType_Spec {
+            name: T::NAME.as_ptr(),
+            basicsize: size_of::<Instance<T>>() as c_int,
+            itemsize: 0,
+            flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
+            slots: slots.as_mut_ptr(),
+        };
+        // SAFETY: the thread is attached. CPython copies the slots; the tables they point at are static.
+        let object = unsafe { Object::owned(ffi::PyType_FromSpec(&raw mut spec)) }?;
+        Ok(Self { object: Py::new(object), methods, class: PhantomData })
+    }
+
+    /// A new object with `value` in it.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    #[inline]
+    pub fn instance(&self, py: Python<'_>, value: T) -> Result<Object> {
+        let class = self.object.get(py).as_ptr().cast::<ffi::PyTypeObject>();
+        // SAFETY: the class is a type whose instances have the layout of `Instance<T>`; the value is written
+        // before anybody can see the object. The type has the generic allocator.
+        unsafe {
+            let object = Object::owned(ffi::PyType_GenericAlloc(class, 0))?;
+            (&raw mut (*object.as_ptr().cast::<Instance<T>>()).value).write(value);
+            Ok(object)
+        }
+    }
+
+    /// The value in an object of this type.
+    #[must_use]
+    #[inline]
+    pub fn value<'a>(&self, py: Python<'_>, object: &'a Object) -> Option<&'a T> {
+        let class = self.object.get(py).as_ptr().cast::<ffi::PyTypeObject>();
+        // SAFETY: only an object of exactly this type is read, and those hold a `T`.
+        unsafe {
+            (ffi::Py_TYPE(object.as_ptr()) == class).then(|| &(*object.as_ptr().cast::<Instance<T>>()).value)
+        }
+    }
+
+    /// The method at `index` (in the order of definition), bound to `object`.
+    ///
+    /// # Errors
+    /// `MemoryError`.
+    ///
+    /// # Panics
+    /// Where the class has no such method, or `object` is of another type.
+    #[inline]
+    pub fn bound(&self, py: Python<'_>, object: &Object, index: usize) -> Result<Object> {
+        assert!(self.value(py, object).is_some(), "object of another type");
+        let method = &self.methods[..self.methods.len() - 1][index];
+        // SAFETY: the definition is static, and its function expects instances of this type.
+        unsafe {
+            Object::owned(ffi::PyCFunction_NewEx(
+                std::ptr::from_ref(method).cast_mut(),
+                object.as_ptr(),
+                std::ptr::null_mut(),
+            ))
+        }
+    }
+}
+
+/// The memory of an instance.
+#[repr(C)]
+struct Instance<T> {
+    base: ffi::PyObject,
+    value: T,
+}
+
+const fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
+    ffi::PyType_Slot { slot, pfunc: function }
+}
+
+/// The entries and their terminator, for as long as the process lives: a few hundred bytes per interpreter.
+fn terminated<D>(mut entries: Vec<D>, end: D) -> &'static [D] {
+    entries.push(end);
+    Vec::leak(entries)
+}
+
+/// Checks, when the program is compiled, that `function` can be conjured up again by [`conjured`].
+fn conjurable<F: Copy>(_function: F) {
+    const { assert!(size_of::<F>() == 0, "functions and closures without captures only") };
+}
+
+/// The function of type `F`, of which there is only one.
+fn conjured<F: Copy>() -> &'static F {
+    // SAFETY: `F` has no size, and a value of it exists: `conjurable` was given one before any pointer to
+    // the trampolines below was made.
+    unsafe { std::ptr::NonNull::<F>::dangling().as_ref() }
+}
+
+/// Runs `work`; a panic in it becomes a Python exception.
+fn guarded<R>(py: Python<'_>, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_default();
+        Err(py.raise(Exception::SystemError, &format!("panic in mod_wsgi: {text}")))
+    })
+}
+
+/// The value of `object`, and a token.
+///
+/// # Safety
+/// Called by Python, with an instance of `T`'s type.
+unsafe fn entered<'a, T: Class>(object: *mut ffi::PyObject) -> (Python<'a>, &'a T) {
+    // SAFETY: Python calls methods on attached threads, keeps `self` alive meanwhile, and has checked its type.
+    unsafe { (Python::assume_attached(), &(*object.cast::<Instance<T>>()).value) }
+}
+
+/// A C result: null when it raised.
+fn returned(result: Result<Object>) -> *mut ffi::PyObject {
+    match result {
+        Ok(object) => object.into_ptr(),
+        Err(Raised { .. }) => std::ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn call<T, F>(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject
+where
+    T: Class,
+    F: Fn(Python<'_>, &T, &Arguments<'_>) -> Result<Object> + Copy + 'static,
+{
+    // SAFETY: called by Python as a METH_FASTCALL method of `T`'s type; the arguments are borrowed.
+    let ((py, value), arguments) = unsafe {
+        (entered::<T>(object), Object::slice(arguments.cast(), usize::try_from(count).unwrap_or(0)))
+    };
+    returned(guarded(py, || conjured::<F>()(py, value, &Arguments(arguments))))
+}
+
+unsafe extern "C" fn read<T, F>(object: *mut ffi::PyObject, _closure: *mut c_void) -> *mut ffi::PyObject
+where
+    T: Class,
+    F: Fn(Python<'_>, &T) -> Result<Object> + Copy + 'static,
+{
+    // SAFETY: called by Python as a getter of `T`'s type.
+    let (py, value) = unsafe { entered::<T>(object) };
+    returned(guarded(py, || conjured::<F>()(py, value)))
+}
+
+unsafe extern "C" fn next<T, F>(object: *mut ffi::PyObject) -> *mut ffi::PyObject
+where
+    T: Class,
+    F: Fn(Python<'_>, &T) -> Result<Option<Object>> + Copy + 'static,
+{
+    // SAFETY: called by Python as `tp_iternext` of `T`'s type.
+    let (py, value) = unsafe { entered::<T>(object) };
+    match guarded(py, || conjured::<F>()(py, value)) {
+        Ok(Some(item)) => item.into_ptr(),
+        Ok(None) | Err(_) => std::ptr::null_mut(),
+    }
+}
+
+unsafe extern "C" fn dealloc<T: Class>(object: *mut ffi::PyObject) {
+    // SAFETY: Python calls this once, when the last reference is gone; the value was written by `instance`,
+    // and instances of heap types own a reference to their type.
+    unsafe {
+        let class = ffi::Py_TYPE(object);
+        // A panic of a value's Drop must not reach Python.
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            std::ptr::drop_in_place(&raw mut (*object.cast::<Instance<T>>()).value);
+        }));
+        ffi::PyObject_Free(object.cast());
+        ffi::Py_DECREF(class.cast());
+    }
+}

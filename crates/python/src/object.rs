@@ -1,0 +1,548 @@
+//! References to Python objects.
+
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use pyo3_ffi as ffi;
+
+use crate::{Python, Raised, Result};
+
+/// An owned reference to a Python object, on a thread that is attached to its interpreter.
+#[repr(transparent)]
+pub struct Object {
+    pointer: NonNull<ffi::PyObject>,
+    /// Neither `Send` nor `Sync`: see the crate's documentation.
+    attached: PhantomData<*mut ()>,
+}
+
+impl Clone for Object {
+    #[inline]
+    fn clone(&self) -> Self {
+        // SAFETY: the pointer is valid, and an `Object` proves that the thread is attached.
+        unsafe { ffi::Py_INCREF(self.as_ptr()) };
+        Self { pointer: self.pointer, attached: PhantomData }
+    }
+}
+
+impl Drop for Object {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the reference is owned, and an `Object` proves that the thread is attached.
+        unsafe { ffi::Py_DECREF(self.as_ptr()) };
+    }
+}
+
+impl std::fmt::Debug for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Object({:p})", self.pointer)
+    }
+}
+
+impl Object {
+    /// Takes ownership of the reference that a C function returned, null meaning that it raised.
+    ///
+    /// # Safety
+    /// The thread is attached, and `pointer` is a new reference, or null with the error indicator set.
+    #[inline]
+    pub(crate) unsafe fn owned(pointer: *mut ffi::PyObject) -> Result<Self> {
+        match NonNull::new(pointer) {
+            Some(pointer) => Ok(Self { pointer, attached: PhantomData }),
+            None => Err(Raised::new()),
+        }
+    }
+
+    /// Makes an owned reference from a borrowed one.
+    ///
+    /// # Safety
+    /// The thread is attached, and `pointer` is valid.
+    #[inline]
+    pub(crate) unsafe fn from_borrowed(pointer: *mut ffi::PyObject) -> Self {
+        // SAFETY: valid by the caller's promise.
+        unsafe {
+            ffi::Py_INCREF(pointer);
+            Self { pointer: NonNull::new_unchecked(pointer), attached: PhantomData }
+        }
+    }
+
+    /// Views an array of borrowed references as objects.
+    ///
+    /// # Safety
+    /// The thread is attached, and the pointers are valid (none is null) for `'a`.
+    #[inline]
+    pub(crate) unsafe fn slice<'a>(pointers: *const *mut ffi::PyObject, count: usize) -> &'a [Self] {
+        if count == 0 {
+            return &[];
+        }
+        // SAFETY: `Object` is a transparent non-null pointer.
+        unsafe { std::slice::from_raw_parts(pointers.cast::<Self>(), count) }
+    }
+
+    /// The pointer, still owned by `self`.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
+        self.pointer.as_ptr()
+    }
+
+    /// The pointer, now owned by the caller.
+    #[inline]
+    pub(crate) fn into_ptr(self) -> *mut ffi::PyObject {
+        ManuallyDrop::new(self).as_ptr()
+    }
+
+    /// Whether both are the same object.
+    #[must_use]
+    #[inline]
+    pub fn is(&self, other: &Self) -> bool {
+        self.pointer == other.pointer
+    }
+
+    /// Whether it is `None`.
+    #[must_use]
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        // SAFETY: `None` is a static object.
+        self.as_ptr() == unsafe { ffi::Py_None() }
+    }
+
+    /// Whether nobody else holds a reference.
+    #[must_use]
+    #[inline]
+    pub fn is_unshared(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) == 1 }
+    }
+
+    /// Whether it is an instance of exactly `bytes`, `list`, `tuple` ... is asked with these; `is_*` accept
+    /// subclasses.
+    #[must_use]
+    #[inline]
+    pub fn is_exact_list(&self) -> bool {
+        // SAFETY: valid by construction; so below.
+        unsafe { ffi::PyList_CheckExact(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is exactly a `tuple`.
+    #[must_use]
+    #[inline]
+    pub fn is_exact_tuple(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::PyTuple_CheckExact(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a `list` or an instance of a subclass.
+    #[must_use]
+    #[inline]
+    pub fn is_list(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::PyList_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a `tuple` or an instance of a subclass.
+    #[must_use]
+    #[inline]
+    pub fn is_tuple(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a `str` or an instance of a subclass.
+    #[must_use]
+    #[inline]
+    pub fn is_str(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::PyUnicode_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is a `bytes` or an instance of a subclass.
+    #[must_use]
+    #[inline]
+    pub fn is_bytes(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::PyBytes_Check(self.as_ptr()) != 0 }
+    }
+
+    /// Whether it is an `int` (not counting `bool`) or an instance of a subclass.
+    #[must_use]
+    pub fn is_int(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::PyLong_Check(self.as_ptr()) != 0 && ffi::PyBool_Check(self.as_ptr()) == 0 }
+    }
+
+    /// Whether it can be called.
+    #[must_use]
+    pub fn is_callable(&self) -> bool {
+        // SAFETY: valid by construction.
+        unsafe { ffi::PyCallable_Check(self.as_ptr()) != 0 }
+    }
+
+    /// `isinstance(self, class)`.
+    ///
+    /// # Errors
+    /// What the check raised.
+    pub fn is_instance(&self, class: &Self) -> Result<bool> {
+        // SAFETY: both are valid.
+        status(unsafe { ffi::PyObject_IsInstance(self.as_ptr(), class.as_ptr()) })
+    }
+
+    /// Truth.
+    ///
+    /// # Errors
+    /// What `__bool__` raised.
+    pub fn is_true(&self) -> Result<bool> {
+        // SAFETY: valid by construction.
+        status(unsafe { ffi::PyObject_IsTrue(self.as_ptr()) })
+    }
+
+    /// The name of its type.
+    #[must_use]
+    pub fn type_name(&self) -> String {
+        // SAFETY: every object has a type, and that a name.
+        let name = unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(self.as_ptr())).tp_name) };
+        let name = name.to_string_lossy();
+        name.rsplit('.').next().unwrap_or(&name).to_owned()
+    }
+
+    /// `getattr(self, name)`.
+    ///
+    /// # Errors
+    /// `AttributeError`, or what the look-up raised.
+    #[inline]
+    pub fn attr(&self, name: &Self) -> Result<Self> {
+        // SAFETY: both are valid; the result is new.
+        unsafe { Self::owned(ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr())) }
+    }
+
+    /// The attribute, or nothing where the look-up raises `AttributeError`.
+    ///
+    /// # Errors
+    /// What else the look-up raised.
+    pub fn attr_if_any(&self, name: &Self) -> Result<Option<Self>> {
+        match self.attr(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(raised) if raised.matches(crate::Exception::AttributeError) => {
+                raised.clear();
+                Ok(None)
+            }
+            Err(raised) => Err(raised),
+        }
+    }
+
+    /// `setattr(self, name, value)`.
+    ///
+    /// # Errors
+    /// What the assignment raised.
+    pub fn set_attr(&self, name: &Self, value: &Self) -> Result<()> {
+        // SAFETY: all are valid.
+        status(unsafe { ffi::PyObject_SetAttr(self.as_ptr(), name.as_ptr(), value.as_ptr()) }).map(drop)
+    }
+
+    /// Calls it with positional arguments.
+    ///
+    /// # Errors
+    /// What the call raised.
+    #[inline]
+    pub fn call<const N: usize>(&self, arguments: [&Self; N]) -> Result<Self> {
+        // One more slot in front, so that a bound method finds room for its `self` without copying.
+        let mut slots = [std::ptr::null_mut(); 8];
+        const { assert!(N < 8, "more arguments than slots") };
+        for (slot, argument) in slots[1..].iter_mut().zip(arguments) {
+            *slot = argument.as_ptr();
+        }
+        // SAFETY: the arguments are valid for the call; the offset flag permits writing to slot 0.
+        unsafe {
+            Self::owned(ffi::PyObject_Vectorcall(
+                self.as_ptr(),
+                slots[1..].as_ptr(),
+                N | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET,
+                std::ptr::null_mut(),
+            ))
+        }
+    }
+
+    /// `iter(self)`.
+    ///
+    /// # Errors
+    /// `TypeError`, or what `__iter__` raised.
+    pub fn iter(&self) -> Result<Self> {
+        // SAFETY: valid; the result is new.
+        unsafe { Self::owned(ffi::PyObject_GetIter(self.as_ptr())) }
+    }
+
+    /// The next item of an iterator.
+    ///
+    /// # Errors
+    /// What the iterator raised.
+    #[inline]
+    pub fn next(&self) -> Result<Option<Self>> {
+        // SAFETY: valid; `iter` gives objects with a `tp_iternext`.
+        let item = unsafe { ffi::PyIter_Next(self.as_ptr()) };
+        if item.is_null() {
+            // SAFETY: the thread is attached.
+            if unsafe { ffi::PyErr_Occurred() }.is_null() { Ok(None) } else { Err(Raised::new()) }
+        } else {
+            // SAFETY: a new reference.
+            unsafe { Self::owned(item) }.map(Some)
+        }
+    }
+
+    /// `len(self)`.
+    ///
+    /// # Errors
+    /// `TypeError`, or what `__len__` raised.
+    pub fn length(&self) -> Result<usize> {
+        // SAFETY: valid by construction.
+        usize::try_from(unsafe { ffi::PyObject_Size(self.as_ptr()) }).map_err(|_| Raised::new())
+    }
+
+    /// The item at `index` of a `list` or `tuple`; nothing where there is none, or it is neither.
+    #[must_use]
+    #[inline]
+    pub fn item(&self, index: usize) -> Option<Self> {
+        let index = isize::try_from(index).ok()?;
+        // SAFETY: the type is checked before its accessors are used; items are borrowed and valid.
+        unsafe {
+            if self.is_list() {
+                // A list may be shrunk by another thread, hence the checked call.
+                if index >= ffi::PyList_GET_SIZE(self.as_ptr()) {
+                    return None;
+                }
+                let item = ffi::PyList_GetItem(self.as_ptr(), index);
+                if item.is_null() {
+                    ffi::PyErr_Clear();
+                    return None;
+                }
+                Some(Self::from_borrowed(item))
+            } else if self.is_tuple() && index < ffi::PyTuple_GET_SIZE(self.as_ptr()) {
+                Some(Self::from_borrowed(ffi::PyTuple_GET_ITEM(self.as_ptr(), index)))
+            } else {
+                None
+            }
+        }
+    }
+
+    /// How many items a `list` or `tuple` has; 0 for anything else.
+    #[must_use]
+    #[inline]
+    pub fn item_count(&self) -> usize {
+        // SAFETY: the type is checked before its accessors are used.
+        let count = unsafe {
+            if self.is_list() {
+                ffi::PyList_GET_SIZE(self.as_ptr())
+            } else if self.is_tuple() {
+                ffi::PyTuple_GET_SIZE(self.as_ptr())
+            } else {
+                0
+            }
+        };
+        usize::try_from(count).unwrap_or(0)
+    }
+
+    /// The contents of a `bytes` object. They do not change and live as long as the object.
+    #[must_use]
+    #[inline]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        if !self.is_bytes() {
+            return None;
+        }
+        // SAFETY: it is a bytes object; its buffer is immutable and has that size.
+        unsafe {
+            let size = usize::try_from(ffi::PyBytes_Size(self.as_ptr())).unwrap_or(0);
+            Some(std::slice::from_raw_parts(ffi::PyBytes_AsString(self.as_ptr()).cast::<u8>(), size))
+        }
+    }
+
+    /// The characters of a `str` whose code points are all below 256, one byte each (its Latin-1 encoding).
+    /// Nothing for other strings and other types.
+    #[must_use]
+    #[inline]
+    pub fn as_latin1(&self) -> Option<&[u8]> {
+        if !self.is_str() {
+            return None;
+        }
+        // SAFETY: it is a str; legacy strings are made ready before their kind is read, and a string of kind 1
+        // holds one byte per character for as long as it lives.
+        unsafe {
+            if ffi::PyUnicode_READY(self.as_ptr()) != 0 {
+                ffi::PyErr_Clear();
+                return None;
+            }
+            if ffi::PyUnicode_KIND(self.as_ptr()) != 1 {
+                return None;
+            }
+            let length = usize::try_from(ffi::PyUnicode_GET_LENGTH(self.as_ptr())).unwrap_or(0);
+            Some(std::slice::from_raw_parts(ffi::PyUnicode_DATA(self.as_ptr()).cast::<u8>(), length))
+        }
+    }
+
+    /// The text of a `str`, what can not be encoded replaced; nothing for other types.
+    #[must_use]
+    pub fn to_text(&self) -> Option<String> {
+        if !self.is_str() {
+            return None;
+        }
+        // SAFETY: it is a str; the encoder makes a new bytes object.
+        let encoded = unsafe {
+            Self::owned(ffi::PyUnicode_AsEncodedString(
+                self.as_ptr(),
+                c"utf-8".as_ptr(),
+                c"backslashreplace".as_ptr(),
+            ))
+        };
+        match encoded {
+            Ok(bytes) => bytes.as_bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            Err(raised) => {
+                raised.clear();
+                None
+            }
+        }
+    }
+
+    /// The value as an `i64`, through `__index__`.
+    ///
+    /// # Errors
+    /// `TypeError` where it has none, `OverflowError` where it is too large.
+    pub fn to_i64(&self) -> Result<i64> {
+        // SAFETY: valid; the index object is new.
+        unsafe {
+            let number = Self::owned(ffi::PyNumber_Index(self.as_ptr()))?;
+            let value = ffi::PyLong_AsLongLong(number.as_ptr());
+            if value == -1 && !ffi::PyErr_Occurred().is_null() { Err(Raised::new()) } else { Ok(value) }
+        }
+    }
+
+    /// `self[key]` of a `dict`, or nothing.
+    ///
+    /// # Errors
+    /// What hashing or comparing the key raised, or `SystemError` where it is no `dict`.
+    #[inline]
+    pub fn dict_get(&self, key: &Self) -> Result<Option<Self>> {
+        // SAFETY: both are valid; the item is borrowed from the dict and made our own at once.
+        unsafe {
+            #[cfg(Py_3_13)]
+            {
+                let mut item = std::ptr::null_mut();
+                match ffi::PyDict_GetItemRef(self.as_ptr(), key.as_ptr(), &raw mut item) {
+                    1 => Self::owned(item).map(Some),
+                    0 => Ok(None),
+                    _ => Err(Raised::new()),
+                }
+            }
+            #[cfg(not(Py_3_13))]
+            {
+                let item = ffi::PyDict_GetItemWithError(self.as_ptr(), key.as_ptr());
+                if !item.is_null() {
+                    Ok(Some(Self::from_borrowed(item)))
+                } else if ffi::PyErr_Occurred().is_null() {
+                    Ok(None)
+                } else {
+                    Err(Raised::new())
+                }
+            }
+        }
+    }
+
+    /// `self[key] = value` of a `dict`.
+    ///
+    /// # Errors
+    /// What hashing or comparing the key raised, `MemoryError`, or `SystemError` where it is no `dict`.
+    #[inline]
+    pub fn dict_set(&self, key: &Self, value: &Self) -> Result<()> {
+        // SAFETY: all are valid.
+        status(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) }).map(drop)
+    }
+
+    /// Removes `key` from a `dict`; whether it was there.
+    ///
+    /// # Errors
+    /// What hashing or comparing the key raised.
+    pub fn dict_remove(&self, key: &Self) -> Result<bool> {
+        // SAFETY: both are valid.
+        if unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) } == 0 {
+            return Ok(true);
+        }
+        let raised = Raised::new();
+        if raised.matches(crate::Exception::KeyError) {
+            raised.clear();
+            return Ok(false);
+        }
+        Err(raised)
+    }
+
+    /// A copy of a `dict`.
+    ///
+    /// # Errors
+    /// `MemoryError`, or `SystemError` where it is no `dict`.
+    #[inline]
+    pub fn dict_copy(&self) -> Result<Self> {
+        // SAFETY: valid; the copy is new.
+        unsafe { Self::owned(ffi::PyDict_Copy(self.as_ptr())) }
+    }
+
+    /// `self.append(item)` of a `list`.
+    ///
+    /// # Errors
+    /// `MemoryError`, or `SystemError` where it is no `list`.
+    pub fn list_append(&self, item: &Self) -> Result<()> {
+        // SAFETY: both are valid.
+        status(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) }).map(drop)
+    }
+
+    /// The `__dict__` of a module.
+    ///
+    /// # Errors
+    /// `SystemError` where it is no module.
+    pub fn module_dict(&self) -> Result<Self> {
+        // SAFETY: checked to be a module; its dict is borrowed and valid.
+        unsafe {
+            let dict = if ffi::PyModule_Check(self.as_ptr()) == 0 {
+                std::ptr::null_mut()
+            } else {
+                ffi::PyModule_GetDict(self.as_ptr())
+            };
+            if dict.is_null() {
+                return Err(Python::assume_attached().raise(crate::Exception::SystemError, "not a module"));
+            }
+            Ok(Self::from_borrowed(dict))
+        }
+    }
+}
+
+/// The result of a C function that returns -1 when it raised.
+#[inline]
+fn status(value: std::ffi::c_int) -> Result<bool> {
+    if value < 0 { Err(Raised::new()) } else { Ok(value != 0) }
+}
+
+/// An owned reference that may be kept anywhere, also while its thread is not attached, and that is given out
+/// against a token. The token must be of the interpreter that the object belongs to. Dropping it gives
+/// nothing back: it is for what lives as long as its interpreter.
+pub struct Py(NonNull<ffi::PyObject>);
+
+// SAFETY: the pointer is used with a token only.
+unsafe impl Send for Py {}
+// SAFETY: as above.
+unsafe impl Sync for Py {}
+
+impl Py {
+    /// Keeps `object`.
+    #[must_use]
+    pub fn new(object: Object) -> Self {
+        // SAFETY: an object's pointer is never null.
+        Self(unsafe { NonNull::new_unchecked(object.into_ptr()) })
+    }
+
+    /// The object.
+    #[must_use]
+    #[inline]
+    pub fn get<'py>(&'py self, _py: Python<'py>) -> &'py Object {
+        // SAFETY: `Object` is a transparent non-null pointer, and the token proves that the thread is attached.
+        unsafe { &*std::ptr::from_ref(&self.0).cast::<Object>() }
+    }
+}
+
+impl std::fmt::Debug for Py {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Py({:p})", self.0)
+    }
+}
