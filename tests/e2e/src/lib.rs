@@ -1,1 +1,32 @@
-//! Placeholder.
+//! Harness of the end-to-end tests: a real Apache with our module, or with the original one, and real clients.
+//!
+//! Every expectation comes from the contract. A test describes a server with [`Setup`], runs it on each MPM with
+//! [`on_each_mpm`], and makes its checks through [`Cases`], which also knows where the original is allowed to differ.
+//!
+//! | Variable | Meaning | Default |
+//! |---|---|---|
+//! | `E2E_TARGET` | `ours` or `reference` (the original mod_wsgi 6.1.1) | `ours` |
+//! | `E2E_PREFIX` | installed prefix of ours | none; required |
+//! | `E2E_REFERENCE` | the original's `mod_wsgi.so` | none; required for `reference` |
+//! | `E2E_PYTHON` | interpreter that runs the applications | `/usr/bin/python3` |
+//! | `E2E_MPM` | restrict to these MPMs, separated by commas | all three |
+//! | `E2E_MODE` | `embedded` or `daemon` | `embedded` |
+//! | `E2E_DEVIATIONS` | file to which the differences of the original are appended | none |
+
+mod cases;
+mod config;
+mod curl;
+mod http;
+mod python;
+mod server;
+mod target;
+mod wait;
+
+pub use cases::{Cases, skipped};
+pub use config::Setup;
+pub use curl::curl;
+pub use http::{Connection, Ending, Request, Response};
+pub use python::{Interpreter, cache_directory};
+pub use server::{LogMark, Server};
+pub use target::{Mode, Mpm, Target, on_each_mpm, on_one_mpm};
+pub use wait::{PATIENCE, wait_until};

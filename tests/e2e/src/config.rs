@@ -1,0 +1,180 @@
+//! What a test's server is to be: files, modules, configuration.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use crate::{Cases, Interpreter, Mode, Mpm, Server, Target};
+
+/// A server to be started. In file contents and configuration, `@ROOT@`, `@PORT@` and `@TLS_PORT@` are replaced
+/// by the server's directory and ports.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub(crate) mpm: Mpm,
+    pub(crate) mode: Mode,
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    pub(crate) tls: bool,
+    modules: Vec<String>,
+    configuration: String,
+    python_home: Option<PathBuf>,
+    children: u32,
+    threads: u32,
+}
+
+/// Modules that every server has.
+const MODULES: &[&str] = &["authz_core", "alias", "env", "setenvif", "mime", "headers", "filter"];
+
+impl Setup {
+    /// A server that serves files from `@ROOT@/htdocs` and has no application yet.
+    #[must_use]
+    pub fn new(mpm: Mpm) -> Self {
+        Self {
+            mpm,
+            mode: Mode::current(),
+            files: Vec::new(),
+            tls: false,
+            modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
+            configuration: String::new(),
+            python_home: Some(Interpreter::current().home()),
+            children: if mpm.threaded() { 1 } else { 2 },
+            threads: 6,
+        }
+    }
+
+    /// Adds a file, relative to the server's directory.
+    #[must_use]
+    pub fn file(mut self, path: &str, content: impl AsRef<[u8]>) -> Self {
+        self.files.push((path.to_owned(), content.as_ref().to_vec()));
+        self
+    }
+
+    /// Adds an application, `apps/<name>`, and mounts it at a URL.
+    #[must_use]
+    pub fn app(self, url: &str, name: &str, content: &str) -> Self {
+        let line = format!("WSGIScriptAlias {url} @ROOT@/apps/{name}\n");
+        self.file(&format!("apps/{name}"), content).conf(&line)
+    }
+
+    /// Adds configuration, at server level.
+    #[must_use]
+    pub fn conf(mut self, text: &str) -> Self {
+        self.configuration.push_str(text);
+        self.configuration.push('\n');
+        self
+    }
+
+    /// Loads more of Apache's modules, named as in `mod_<name>.so`.
+    #[must_use]
+    pub fn modules(mut self, names: &[&str]) -> Self {
+        self.modules.extend(names.iter().map(|&name| name.to_owned()));
+        self
+    }
+
+    /// Also listens with TLS, on `@TLS_PORT@`; HTTP/2 is offered on both ports (with prefork, it is not).
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self.modules(&["ssl", "socache_shmcb"])
+    }
+
+    /// The number of Apache children.
+    #[must_use]
+    pub const fn children(mut self, count: u32) -> Self {
+        self.children = count;
+        self
+    }
+
+    /// Sets `WSGIPythonHome`, or leaves it unset.
+    #[must_use]
+    pub fn python_home(mut self, home: Option<&Path>) -> Self {
+        self.python_home = home.map(Path::to_path_buf);
+        self
+    }
+
+    /// The MPM.
+    #[must_use]
+    pub const fn mpm(&self) -> Mpm {
+        self.mpm
+    }
+
+    /// Starts the server.
+    ///
+    /// # Panics
+    /// It does not start.
+    #[must_use]
+    pub fn start(self) -> Server {
+        Server::start(&self)
+    }
+
+    /// Starts the server, makes the checks, stops it.
+    ///
+    /// # Panics
+    /// The server does not start, or a check fails.
+    pub fn run(self, checks: impl FnOnce(&Server, &mut Cases<'_>)) {
+        Cases::run(&self.start(), checks);
+    }
+
+    /// What `httpd -t` says.
+    #[must_use]
+    pub fn test_configuration(&self) -> Output {
+        Server::test_configuration(self)
+    }
+
+    /// The text of httpd.conf, but for the replacements.
+    pub(crate) fn httpd_conf(&self, module_directory: &Path, wsgi_module: &Path) -> String {
+        let mut text = format!(
+            "ServerRoot \"@ROOT@\"\nDefaultRuntimeDir run\nPidFile run/httpd.pid\nServerName localhost\n\
+             ServerAdmin admin@example.com\nListen 127.0.0.1:@PORT@\nDocumentRoot \"@ROOT@/htdocs\"\n\
+             ErrorLog \"@ROOT@/logs/error.log\"\nLogLevel notice wsgi:info\nTimeout 20\nKeepAliveTimeout 20\n\
+             LoadModule mpm_{}_module {}/mod_mpm_{}.so\n",
+            self.mpm.name(),
+            module_directory.display(),
+            self.mpm.name(),
+        );
+        for name in &self.modules {
+            text += &format!("LoadModule {name}_module {}/mod_{name}.so\n", module_directory.display());
+        }
+        text += &format!("LoadModule wsgi_module \"{}\"\n", wsgi_module.display());
+        text += "TypesConfig \"@ROOT@/mime.types\"\n";
+        if nix::unistd::geteuid().is_root() {
+            text += "User www-data\nGroup www-data\n";
+        }
+        text += &self.mpm_sizes();
+        if let Some(home) = &self.python_home {
+            text += &format!("WSGIPythonHome \"{}\"\n", home.display());
+        }
+        if self.mode == Mode::Daemon {
+            text += &format!("WSGIDaemonProcess e2e threads={}\nWSGIProcessGroup e2e\n", self.threads);
+        }
+        if self.tls {
+            text += "Listen 127.0.0.1:@TLS_PORT@\nSSLSessionCache none\n\
+                     <VirtualHost 127.0.0.1:@TLS_PORT@>\nSSLEngine on\n\
+                     SSLCertificateFile \"@ROOT@/tls/certificate.pem\"\n\
+                     SSLCertificateKeyFile \"@ROOT@/tls/key.pem\"\n</VirtualHost>\n";
+        }
+        text + &self.configuration
+    }
+
+    fn mpm_sizes(&self) -> String {
+        let children = self.children;
+        if !self.mpm.threaded() {
+            return format!(
+                "StartServers {children}\nMinSpareServers 1\nMaxSpareServers {children}\n\
+                 ServerLimit {limit}\nMaxRequestWorkers {limit}\n",
+                limit = children.max(6),
+            );
+        }
+        let threads = self.threads;
+        let workers = children * threads;
+        format!(
+            "StartServers {children}\nServerLimit {}\nThreadLimit {threads}\nThreadsPerChild {threads}\n\
+             MaxRequestWorkers {workers}\nMinSpareThreads 1\nMaxSpareThreads {workers}\n",
+            children + 2,
+        )
+    }
+
+    /// The target under test.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::current()
+    }
+}

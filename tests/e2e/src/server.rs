@@ -1,0 +1,405 @@
+//! A running Apache.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use crate::python::{open, open_to_all};
+use crate::{Connection, Mpm, Request, Response, Setup, Target, wait_until};
+
+/// An Apache of our own, in a directory of its own. Dropping it stops it; the directory is kept if the test
+/// panics.
+#[derive(Debug)]
+pub struct Server {
+    target: Target,
+    mpm: Mpm,
+    ports: [u16; 2],
+    process: Child,
+    directory: Option<tempfile::TempDir>,
+}
+
+/// A place in the error log.
+#[derive(Clone, Copy, Debug)]
+pub struct LogMark(usize);
+
+impl Server {
+    /// Starts a server and waits until it accepts connections.
+    pub(crate) fn start(setup: &Setup) -> Self {
+        for _ in 0..5 {
+            let staged = Staged::new(setup);
+            let root = staged.directory.path();
+            let process = command(&staged)
+                .arg("-DFOREGROUND")
+                .process_group(0)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(
+                    fs::File::create(root.join("logs/stderr.log")).map_or_else(|_| Stdio::null(), Into::into),
+                )
+                .spawn()
+                .unwrap_or_else(|error| panic!("setpriv apache2: {error}; install util-linux and apache2"));
+            let mut server = Self {
+                target: Target::current(),
+                mpm: setup.mpm,
+                ports: staged.ports,
+                process,
+                directory: Some(staged.directory),
+            };
+            match server.wait_until_ready() {
+                Ok(()) => return server,
+                // Another process may have taken a port since it was chosen.
+                Err(text) if text.contains("Address already in use") => {}
+                Err(text) => panic!("Apache does not start:\n{text}\n{}", server.log_tail()),
+            }
+        }
+        panic!("no free port found on 127.0.0.1")
+    }
+
+    /// Runs `httpd -t` on the configuration.
+    pub(crate) fn test_configuration(setup: &Setup) -> Output {
+        let staged = Staged::new(setup);
+        command(&staged).arg("-t").output().unwrap_or_else(|error| panic!("setpriv apache2: {error}"))
+    }
+
+    /// Stops the server.
+    ///
+    /// # Panics
+    /// It does not stop.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        wait_until("Apache stops", || self.process.try_wait().ok().flatten())
+    }
+
+    /// What a client would get.
+    #[must_use]
+    #[track_caller]
+    pub fn get(&self, target: &str) -> Response {
+        self.request("GET", target).send()
+    }
+
+    /// A request to be completed and sent.
+    #[must_use]
+    pub fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.address(), method, target)
+    }
+
+    /// A connection for raw bytes.
+    #[must_use]
+    #[track_caller]
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address())
+    }
+
+    /// Restarts gracefully and waits until the new configuration is in force.
+    pub fn graceful(&self) {
+        self.reload(Signal::SIGUSR1);
+    }
+
+    /// Restarts at once and waits until the new configuration is in force.
+    pub fn restart(&self) {
+        self.reload(Signal::SIGHUP);
+    }
+
+    /// Replaces a file below the server's directory; its modification time is a new one.
+    ///
+    /// # Panics
+    /// It can not be written.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let file = self.path(path);
+        let before = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
+        wait_until("a new modification time", || {
+            write(&file, content.as_ref());
+            let now = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
+            (now != before).then_some(())
+        });
+    }
+
+    /// Waits until the log has `text` after the mark.
+    ///
+    /// # Panics
+    /// It does not come.
+    #[track_caller]
+    pub fn wait_log(&self, mark: LogMark, text: &str) -> String {
+        wait_until(&format!("`{text}` in the error log"), || {
+            let log = self.log_since(mark);
+            log.contains(text).then_some(log)
+        })
+    }
+
+    /// The present end of the error log.
+    #[must_use]
+    pub fn mark(&self) -> LogMark {
+        LogMark(self.log().len())
+    }
+
+    /// The error log after the mark.
+    #[must_use]
+    pub fn log_since(&self, mark: LogMark) -> String {
+        let log = self.log();
+        String::from_utf8_lossy(&log[mark.0.min(log.len())..]).into_owned()
+    }
+
+    /// The last lines of the error log and of the standard error stream.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        let log = format!("{}{}", self.stderr(), self.log_since(LogMark(0)));
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    /// The process id of the parent.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The process ids of the children.
+    #[must_use]
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+    }
+
+    /// Where the server listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port()).into()
+    }
+
+    /// Where it listens for plain connections.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    /// Where it listens for TLS connections.
+    #[must_use]
+    pub const fn tls_port(&self) -> u16 {
+        self.ports[1]
+    }
+
+    /// A path below the server's directory.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root().join(path)
+    }
+
+    /// The server's directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.directory.as_ref().map_or(Path::new("/"), |directory| directory.path())
+    }
+
+    /// The MPM.
+    #[must_use]
+    pub const fn mpm(&self) -> Mpm {
+        self.mpm
+    }
+
+    /// What is under test.
+    #[must_use]
+    pub const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    fn wait_until_ready(&mut self) -> Result<(), String> {
+        wait_until("Apache accepts connections", || {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return Some(Err(format!("{status}\n{}", self.stderr())));
+            }
+            TcpStream::connect(self.address()).ok().map(|_| Ok(()))
+        })
+    }
+
+    fn reload(&self, how: Signal) {
+        let mark = self.mark();
+        self.signal(how);
+        self.wait_log(mark, "resuming normal operations");
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).map(Pid::from_raw);
+        let sent = pid.map(|pid| signal::kill(pid, signal));
+        assert!(matches!(sent, Ok(Ok(()))), "can not send {signal} to Apache: {sent:?}");
+    }
+
+    fn log(&self) -> Vec<u8> {
+        fs::read(self.path("logs/error.log")).unwrap_or_default()
+    }
+
+    fn stderr(&self) -> String {
+        fs::read_to_string(self.path("logs/stderr.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let (Ok(None), Ok(pid)) = (self.process.try_wait(), i32::try_from(self.process.id())) {
+            let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(10));
+            }
+            // The whole group, since children that hang would outlive a parent that is killed.
+            let _ = signal::kill(Pid::from_raw(-pid), Signal::SIGKILL);
+            let _ = self.process.wait();
+        }
+        if thread::panicking()
+            && let Some(directory) = self.directory.take()
+        {
+            println!("the server's directory is kept: {}", directory.keep().display());
+        }
+    }
+}
+
+/// A server's directory, complete.
+struct Staged {
+    directory: tempfile::TempDir,
+    ports: [u16; 2],
+}
+
+impl Staged {
+    fn new(setup: &Setup) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("e2e-")
+            .tempdir_in("/tmp")
+            .unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
+        let root = directory.path();
+        open(root);
+        for name in ["logs", "run", "htdocs", "apps"] {
+            make_directory(&root.join(name));
+        }
+        let ports = free_ports();
+        let replace = |text: &str| {
+            text.replace("@ROOT@", &root.to_string_lossy())
+                .replace("@PORT@", &ports[0].to_string())
+                .replace("@TLS_PORT@", &ports[1].to_string())
+        };
+        for (path, content) in &setup.files {
+            match std::str::from_utf8(content) {
+                Ok(text) => write(&root.join(path), replace(text).as_bytes()),
+                Err(_) => write(&root.join(path), content),
+            }
+        }
+        if setup.tls {
+            make_certificate(&root.join("tls"));
+        }
+        write(&root.join("mime.types"), b"text/html html\ntext/plain txt\ntext/x-python py wsgi\n");
+        let apache = Apache::find();
+        let module = readable_module(&Target::current(), root);
+        write(&root.join("httpd.conf"), replace(&setup.httpd_conf(&apache.modules, &module)).as_bytes());
+        Self { directory, ports }
+    }
+}
+
+/// Apache as it is installed.
+struct Apache {
+    program: PathBuf,
+    modules: PathBuf,
+}
+
+impl Apache {
+    fn find() -> &'static Self {
+        static FOUND: OnceLock<Apache> = OnceLock::new();
+        FOUND.get_or_init(|| {
+            let ask = |what: &str| {
+                let apxs = std::env::var_os("APXS").unwrap_or_else(|| "apxs".into());
+                let output = Command::new(&apxs).args(["-q", what]).output();
+                let output = output.unwrap_or_else(|error| {
+                    panic!("{}: {error}; install apache2-dev or set APXS", apxs.display())
+                });
+                PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+            };
+            Self { program: ask("sbindir").join(ask("progname")), modules: ask("libexecdir") }
+        })
+    }
+}
+
+fn command(staged: &Staged) -> Command {
+    // A test that is killed takes its server with it.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(&Apache::find().program).arg("-f");
+    command.arg(staged.directory.path().join("httpd.conf"));
+    command.env("LC_ALL", "C.UTF-8").env_remove("PYTHONHOME").env_remove("PYTHONPATH");
+    command
+}
+
+/// The module where every user may read it, with its companions: where it is, or a copy.
+fn readable_module(target: &Target, root: &Path) -> PathBuf {
+    let module = target.module();
+    if open_to_all(&module) {
+        return module;
+    }
+    let source = match target {
+        Target::Ours { directory } => directory.clone(),
+        Target::Reference { .. } => module.clone(),
+    };
+    let copy = root.join("module");
+    let copied = Command::new("cp").args(["-r", "--preserve=links,mode"]).arg(&source).arg(&copy).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "can not copy {} to {}",
+        source.display(),
+        copy.display()
+    );
+    match target {
+        Target::Ours { .. } => copy.join("mod_wsgi.so"),
+        Target::Reference { .. } => copy,
+    }
+}
+
+fn make_certificate(directory: &Path) {
+    make_directory(directory);
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"])
+        .current_dir(directory)
+        .output()
+        .unwrap_or_else(|error| panic!("openssl: {error}; install the package openssl"));
+    assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn free_ports() -> [u16; 2] {
+    // Both are held until both are known, so that they differ.
+    let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    held.map(|listener| match listener.and_then(|listener| listener.local_addr()) {
+        Ok(address) => address.port(),
+        Err(error) => panic!("no port on 127.0.0.1: {error}"),
+    })
+}
+
+fn make_directory(path: &Path) {
+    fs::create_dir_all(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    open(path);
+}
+
+fn write(path: &Path, content: &[u8]) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(parent) = path.parent()
+        && !parent.exists()
+    {
+        make_directory(parent);
+    }
+    fs::write(path, content)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o644)))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
