@@ -1,1 +1,15 @@
-//! Placeholder.
+//! The rules of the module, without Apache and without Python: the grammar and meaning of the configuration,
+//! routing, and what goes into an environ and out of an application.
+//!
+//! Nothing here does I/O or holds a lock; what a rule needs to know of a request is an argument or a trait.
+//! Section numbers (§) in comments are those of the mod_wsgi 6.1.1 configuration contract.
+#![forbid(unsafe_code)]
+
+pub mod alias;
+pub mod config;
+pub mod directive;
+pub mod groups;
+pub mod headers;
+pub mod interpreter;
+pub mod proxies;
+pub mod words;

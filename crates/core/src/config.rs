@@ -1,0 +1,400 @@
+//! What was configured, and what it means for one request.
+//!
+//! Three places hold settings. [`Global`] is one for the whole server; there is one [`ServerConfig`] for the
+//! main server and each virtual host, and one [`DirectoryConfig`] for each directory section. A setting that
+//! may stand in a directory section is looked up in the directory, then the virtual host, then the main
+//! server; [`Effective`] does that without allocating.
+
+use std::sync::Arc;
+
+use crate::alias::ScriptAlias;
+use crate::interpreter::Block;
+use crate::proxies::{TrustedHeaders, TrustedProxies};
+
+/// Settings that exist once per server.
+#[derive(Debug, Default)]
+pub struct Global {
+    /// `WSGIPythonHome`.
+    pub python_home: Option<Box<[u8]>>,
+    /// `WSGIPythonEggs`.
+    pub python_eggs: Option<Box<[u8]>>,
+    /// `WSGIPythonOptimize`; 0 if unset.
+    pub python_optimize: u32,
+    /// `WSGIPythonWarnings`, in file order.
+    pub python_warnings: Vec<Box<[u8]>>,
+    /// `WSGIPythonHashSeed`; `None` is a random seed.
+    pub python_hash_seed: Option<u32>,
+    /// `WSGIDontWriteBytecode`.
+    pub dont_write_bytecode: Option<bool>,
+    /// `WSGIDestroyInterpreter`.
+    pub destroy_interpreter: Option<bool>,
+    /// `WSGICaseSensitivity`.
+    pub case_sensitivity: Option<bool>,
+    /// `WSGIRestrictEmbedded`.
+    pub restrict_embedded: Option<bool>,
+    /// The server-level interpreter settings; its selectors are unset.
+    pub interpreter: Block,
+    /// Each `<WSGIInterpreterOptions>`, in file order.
+    pub containers: Vec<Block>,
+    /// Scripts to load when a process starts, in file order.
+    pub imports: Vec<ImportScript>,
+    /// Something was configured that runs in the Apache children.
+    pub embedded_use: bool,
+    /// Something was configured that needs Python in the Apache children whatever `WSGIRestrictEmbedded` says.
+    pub embedded_demanded: bool,
+    open: Vec<usize>,
+}
+
+/// When an Apache child starts Python.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PythonStart {
+    /// When the child starts.
+    AtChildStart,
+    /// With the first request that needs it.
+    AtFirstRequest,
+    /// Not at all: such requests are refused.
+    Never,
+}
+
+impl Global {
+    /// Begins a `<WSGIInterpreterOptions>` section: until [`Global::close_container`], directives that may
+    /// stand in it apply to `block`. A nested section stands alone.
+    pub fn open_container(&mut self, block: Block) {
+        self.open.push(self.containers.len());
+        self.containers.push(block);
+    }
+
+    /// Ends the section that was opened last.
+    pub fn close_container(&mut self) {
+        self.open.pop();
+    }
+
+    /// Where an interpreter setting goes: the open section, or the server level.
+    pub fn interpreter_target(&mut self) -> &mut Block {
+        match self.open.last() {
+            Some(&index) => &mut self.containers[index],
+            None => &mut self.interpreter,
+        }
+    }
+
+    /// When an Apache child starts Python.
+    #[must_use]
+    pub fn python_start(&self) -> PythonStart {
+        if self.embedded_demanded {
+            PythonStart::AtChildStart
+        } else if self.restrict_embedded == Some(true) {
+            PythonStart::Never
+        } else if self.embedded_use {
+            PythonStart::AtChildStart
+        } else {
+            PythonStart::AtFirstRequest
+        }
+    }
+
+    /// Whether requests may run in Apache children (§3.3, row 12).
+    #[must_use]
+    pub fn permits_embedded(&self) -> bool {
+        self.restrict_embedded != Some(true)
+    }
+
+    /// Whether script paths are case-sensitive.
+    #[must_use]
+    pub fn case_sensitive(&self) -> bool {
+        self.case_sensitivity.unwrap_or(cfg!(not(any(target_os = "macos", windows))))
+    }
+
+    /// Whether interpreters are finalised when a process ends.
+    #[must_use]
+    pub fn destroys_interpreters(&self) -> bool {
+        self.destroy_interpreter.unwrap_or(true)
+    }
+
+    /// The scripts that a process of `process_group` (empty: an Apache child) loads when it starts.
+    pub fn imports_of(&self, process_group: &[u8]) -> impl Iterator<Item = &ImportScript> {
+        self.imports.iter().filter(move |import| *import.process_group == *process_group)
+    }
+
+    /// The server-level interpreter settings, then each section's in file order.
+    pub fn interpreter_blocks(&self) -> impl Iterator<Item = &Block> {
+        std::iter::once(&self.interpreter).chain(&self.containers)
+    }
+}
+
+/// A script to load when a process starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportScript {
+    /// Path of the Python source file.
+    pub script: Box<[u8]>,
+    /// Processes that load it; empty: the Apache children.
+    pub process_group: Box<[u8]>,
+    /// Interpreter that loads it; empty: the main one.
+    pub application_group: Box<[u8]>,
+}
+
+/// Settings of the main server or of a virtual host.
+#[derive(Debug, Default)]
+pub struct ServerConfig {
+    /// In the order in which they are tried.
+    pub aliases: Vec<Arc<ScriptAlias>>,
+    /// Settings that a directory section may override.
+    pub defaults: DirectoryConfig,
+}
+
+impl ServerConfig {
+    /// The settings of a virtual host: its own, then those of the main server.
+    #[must_use]
+    pub fn merged(main: &Self, host: &Self) -> Self {
+        Self {
+            aliases: host.aliases.iter().chain(&main.aliases).cloned().collect(),
+            defaults: DirectoryConfig::merged(&main.defaults, &host.defaults),
+        }
+    }
+
+    /// The first alias that maps `uri`, with the file it maps to in `file` (whose content is replaced).
+    pub fn script_alias(&self, uri: &[u8], file: &mut Vec<u8>) -> Option<&Arc<ScriptAlias>> {
+        self.aliases.iter().find(|alias| alias.map(uri, file))
+    }
+}
+
+/// Settings of a directory section; unset ones are inherited.
+#[derive(Debug, Default, Clone)]
+pub struct DirectoryConfig {
+    /// `WSGIProcessGroup`, unexpanded.
+    pub process_group: Option<Box<[u8]>>,
+    /// `WSGIApplicationGroup`, unexpanded.
+    pub application_group: Option<Box<[u8]>>,
+    /// `WSGICallableObject`, unexpanded.
+    pub callable_object: Option<Box<[u8]>>,
+    /// `WSGIPassApacheRequest`.
+    pub pass_apache_request: Option<bool>,
+    /// `WSGIPassAuthorization`.
+    pub pass_authorization: Option<bool>,
+    /// `WSGIScriptReloading`.
+    pub script_reloading: Option<bool>,
+    /// `WSGIErrorOverride`; without effect in embedded mode.
+    pub error_override: Option<bool>,
+    /// `WSGIChunkedRequest`.
+    pub chunked_request: Option<bool>,
+    /// `WSGIMapHEADToGET`.
+    pub map_head_to_get: Option<MapHead>,
+    /// `WSGIEnableSendfile`.
+    pub enable_sendfile: Option<bool>,
+    /// `WSGITrustedProxyHeaders`.
+    pub trusted_headers: Option<Arc<TrustedHeaders>>,
+    /// `WSGITrustedProxies`.
+    pub trusted_proxies: Option<Arc<TrustedProxies>>,
+    /// `WSGIHandlerScript`; names are unique.
+    pub handlers: Vec<Arc<HandlerScript>>,
+    /// `WSGIDebugPanic`.
+    #[cfg(debug_assertions)]
+    pub debug_panic: Option<DebugPanic>,
+}
+
+/// What becomes of HEAD (`WSGIMapHEADToGET`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MapHead {
+    /// The application sees GET.
+    On,
+    /// The application sees HEAD.
+    Off,
+    /// The application sees GET if an output filter needs the body.
+    Auto,
+}
+
+/// Where the test hook panics (`WSGIDebugPanic`).
+#[cfg(debug_assertions)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebugPanic {
+    /// In the module's request handler.
+    Handler,
+    /// When Python calls back.
+    Callback,
+}
+
+/// A handler of its own name (`WSGIHandlerScript`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandlerScript {
+    /// The handler's name, as in `SetHandler`.
+    pub name: Box<[u8]>,
+    /// Path of the Python source file.
+    pub script: Box<[u8]>,
+    /// Its `callable_object` is always `handle_request`.
+    pub options: RouteOptions,
+}
+
+/// Options of an alias or a handler script; unset ones are inherited from the directives of the same name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RouteOptions {
+    /// `process-group=`, unexpanded.
+    pub process_group: Option<Box<[u8]>>,
+    /// `application-group=`, unexpanded.
+    pub application_group: Option<Box<[u8]>>,
+    /// `callable-object=`, never expanded.
+    pub callable_object: Option<Box<[u8]>>,
+    /// `pass-authorization=`.
+    pub pass_authorization: Option<bool>,
+}
+
+impl DirectoryConfig {
+    /// The settings of `outer` with those of `inner` over them.
+    #[must_use]
+    pub fn merged(outer: &Self, inner: &Self) -> Self {
+        let inherited = outer.handlers.iter().filter(|handler| inner.handler(&handler.name).is_none());
+        Self {
+            process_group: inner.process_group.clone().or_else(|| outer.process_group.clone()),
+            application_group: inner.application_group.clone().or_else(|| outer.application_group.clone()),
+            callable_object: inner.callable_object.clone().or_else(|| outer.callable_object.clone()),
+            pass_apache_request: inner.pass_apache_request.or(outer.pass_apache_request),
+            pass_authorization: inner.pass_authorization.or(outer.pass_authorization),
+            script_reloading: inner.script_reloading.or(outer.script_reloading),
+            error_override: inner.error_override.or(outer.error_override),
+            chunked_request: inner.chunked_request.or(outer.chunked_request),
+            map_head_to_get: inner.map_head_to_get.or(outer.map_head_to_get),
+            enable_sendfile: inner.enable_sendfile.or(outer.enable_sendfile),
+            trusted_headers: inner.trusted_headers.clone().or_else(|| outer.trusted_headers.clone()),
+            trusted_proxies: inner.trusted_proxies.clone().or_else(|| outer.trusted_proxies.clone()),
+            handlers: inner.handlers.iter().chain(inherited).cloned().collect(),
+            #[cfg(debug_assertions)]
+            debug_panic: inner.debug_panic.or(outer.debug_panic),
+        }
+    }
+
+    fn handler(&self, name: &[u8]) -> Option<&Arc<HandlerScript>> {
+        self.handlers.iter().find(|handler| *handler.name == *name)
+    }
+}
+
+/// The settings in force for a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Effective<'a> {
+    route: Option<&'a RouteOptions>,
+    directory: &'a DirectoryConfig,
+    server: &'a DirectoryConfig,
+}
+
+/// The name of the callable, as configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Callable<'a> {
+    /// Taken as it stands.
+    Literal(&'a [u8]),
+    /// To be expanded, see [`crate::groups::callable`].
+    Expand(&'a [u8]),
+}
+
+impl<'a> Effective<'a> {
+    /// The settings of a request in `directory` (merged) of `server` (merged).
+    #[must_use]
+    pub fn new(server: &'a ServerConfig, directory: &'a DirectoryConfig) -> Self {
+        Self { route: None, directory, server: &server.defaults }
+    }
+
+    /// The same for a request that came through an alias or a handler script.
+    #[must_use]
+    pub fn via(self, route: &'a RouteOptions) -> Self {
+        Self { route: Some(route), ..self }
+    }
+
+    /// The process group, unexpanded.
+    #[must_use]
+    pub fn process_group(&self) -> Option<&'a [u8]> {
+        self.text(|route| &route.process_group, |settings| &settings.process_group)
+    }
+
+    /// The application group, unexpanded.
+    #[must_use]
+    pub fn application_group(&self) -> Option<&'a [u8]> {
+        self.text(|route| &route.application_group, |settings| &settings.application_group)
+    }
+
+    /// The name of the callable.
+    #[must_use]
+    pub fn callable(&self) -> Callable<'a> {
+        match self.route.and_then(|route| route.callable_object.as_deref()) {
+            Some(name) => Callable::Literal(name),
+            None => self
+                .text(|_| &None, |settings| &settings.callable_object)
+                .map_or(Callable::Literal(b"application"), Callable::Expand),
+        }
+    }
+
+    /// The handler script of this name (the `r->handler` of the request).
+    #[must_use]
+    pub fn handler_script(&self, name: &[u8]) -> Option<&'a Arc<HandlerScript>> {
+        self.directory.handler(name).or_else(|| self.server.handler(name))
+    }
+
+    /// `WSGIPassAuthorization`, or the option of the alias or handler script.
+    #[must_use]
+    pub fn pass_authorization(&self) -> bool {
+        let route = self.route.and_then(|route| route.pass_authorization);
+        route.or_else(|| self.value(|settings| settings.pass_authorization)).unwrap_or(false)
+    }
+
+    /// `WSGIPassApacheRequest`.
+    #[must_use]
+    pub fn pass_apache_request(&self) -> bool {
+        self.value(|settings| settings.pass_apache_request).unwrap_or(false)
+    }
+
+    /// `WSGIScriptReloading`.
+    #[must_use]
+    pub fn script_reloading(&self) -> bool {
+        self.value(|settings| settings.script_reloading).unwrap_or(true)
+    }
+
+    /// `WSGIErrorOverride`.
+    #[must_use]
+    pub fn error_override(&self) -> bool {
+        self.value(|settings| settings.error_override).unwrap_or(false)
+    }
+
+    /// `WSGIChunkedRequest`.
+    #[must_use]
+    pub fn chunked_request(&self) -> bool {
+        self.value(|settings| settings.chunked_request).unwrap_or(false)
+    }
+
+    /// `WSGIMapHEADToGET`.
+    #[must_use]
+    pub fn map_head_to_get(&self) -> MapHead {
+        self.value(|settings| settings.map_head_to_get).unwrap_or(MapHead::Auto)
+    }
+
+    /// `WSGIEnableSendfile`.
+    #[must_use]
+    pub fn enable_sendfile(&self) -> bool {
+        self.value(|settings| settings.enable_sendfile).unwrap_or(false)
+    }
+
+    /// `WSGITrustedProxyHeaders`; `None`: no processing at all.
+    #[must_use]
+    pub fn trusted_headers(&self) -> Option<&'a TrustedHeaders> {
+        self.directory.trusted_headers.as_deref().or(self.server.trusted_headers.as_deref())
+    }
+
+    /// `WSGITrustedProxies`; `None`: everybody is trusted.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> Option<&'a TrustedProxies> {
+        self.directory.trusted_proxies.as_deref().or(self.server.trusted_proxies.as_deref())
+    }
+
+    /// Where the test hook panics.
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn debug_panic(&self) -> Option<DebugPanic> {
+        self.value(|settings| settings.debug_panic)
+    }
+
+    fn value<T>(&self, of: impl Fn(&DirectoryConfig) -> Option<T>) -> Option<T> {
+        of(self.directory).or_else(|| of(self.server))
+    }
+
+    fn text(
+        &self,
+        of_route: impl Fn(&'a RouteOptions) -> &'a Option<Box<[u8]>>,
+        of: impl Fn(&'a DirectoryConfig) -> &'a Option<Box<[u8]>>,
+    ) -> Option<&'a [u8]> {
+        let route = self.route.and_then(|route| of_route(route).as_deref());
+        route.or_else(|| of(self.directory).as_deref()).or_else(|| of(self.server).as_deref())
+    }
+}

@@ -1,0 +1,185 @@
+//! Directives about how a request is served.
+
+use std::sync::Arc;
+
+use super::{Context, Directive, Effect, Notice, Support, Target};
+use crate::config::MapHead;
+use crate::proxies::{TrustedHeaders, TrustedProxies};
+use crate::words::{Words, display};
+
+pub(super) const PASS_APACHE_REQUEST: Directive = Directive {
+    name: c"WSGIPassApacheRequest",
+    context: Context::Directory,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable Apache request object.",
+    doc: "With `On`, the environ of embedded applications holds Apache's request structure as the capsule `apache.request_rec`.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().pass_apache_request = Some(value)),
+};
+
+pub(super) const PASS_AUTHORIZATION: Directive = Directive {
+    name: c"WSGIPassAuthorization",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable WSGI authorization.",
+    doc: "\
+With `On`, the application sees the `Authorization` header as `HTTP_AUTHORIZATION`. `Off` does not hide what Apache itself \
+passes (`CGIPassAuth On`).",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().pass_authorization = Some(value)),
+};
+
+pub(super) const SCRIPT_RELOADING: Directive = Directive {
+    name: c"WSGIScriptReloading",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "On|Off",
+    default: "On",
+    help: c"Enable/Disable script reloading mechanism.",
+    doc: "\
+With `On`, a script whose modification time has changed, or whose function `reload_required(path)` says so, is loaded again \
+before the request. Only the script itself is: modules that it imports stay as they are.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().script_reloading = Some(value)),
+};
+
+pub(super) const ERROR_OVERRIDE: Directive = Directive {
+    name: c"WSGIErrorOverride",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable overriding of error pages.",
+    doc: "\
+With `On`, Apache replaces an application's response with status 400 to 599 by its own error page. It has no effect on \
+applications in embedded mode.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().error_override = Some(value)),
+};
+
+pub(super) const CHUNKED_REQUEST: Directive = Directive {
+    name: c"WSGIChunkedRequest",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable support for chunked requests.",
+    doc: "\
+With `On`, requests whose body comes in chunks, without a `Content-Length`, are accepted; with `Off` they get a 411. The \
+application must read `wsgi.input` to its end: there is no `CONTENT_LENGTH`.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().chunked_request = Some(value)),
+};
+
+pub(super) const MAP_HEAD_TO_GET: Directive = Directive {
+    name: c"WSGIMapHEADToGET",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "On|Off|Auto",
+    default: "Auto",
+    help: c"Enable/Disable mapping of HEAD to GET.",
+    doc: "\
+With `On`, the application sees `GET` for a `HEAD` request; with `Auto`, only if an output filter such as `DEFLATE` needs the \
+body to compute the headers. The client never receives a body.",
+    support: Support::Supported,
+    effect: Effect::One(map_head_to_get),
+};
+
+pub(super) const ENABLE_SENDFILE: Directive = Directive {
+    name: c"WSGIEnableSendfile",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable support for kernel sendfile.",
+    doc: "\
+With `On`, files that an application returns through `wsgi.file_wrapper` may be sent by the kernel's `sendfile`, whatever \
+`EnableSendfile` says.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().enable_sendfile = Some(value)),
+};
+
+pub(super) const TRUSTED_PROXY_HEADERS: Directive = Directive {
+    name: c"WSGITrustedProxyHeaders",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "[*header* ...]",
+    default: "none",
+    help: c"Specify a list of trusted proxy headers.",
+    doc: "\
+Headers of a proxy that are to be believed. Lines in one scope add up; an inner scope that has any replaces the outer list.
+
+| Header | Sets |
+|---|---|
+| `X-Forwarded-For`, `X-Client-IP`, `X-Real-IP` | `REMOTE_ADDR` |
+| `X-Forwarded-Host`, `X-Host` | `HTTP_HOST` |
+| `X-Forwarded-Server` | `SERVER_NAME` |
+| `X-Forwarded-Port` | `SERVER_PORT` |
+| `X-Script-Name`, `X-Forwarded-Script-Name` | `SCRIPT_NAME`, `mod_wsgi.mount_point` |
+| `X-Forwarded-Proto`, `X-Forwarded-Scheme`, `X-Scheme` | `wsgi.url_scheme` (`https` or `http`) |
+| `X-Forwarded-HTTPS`, `X-Forwarded-SSL`, `X-HTTPS` | `wsgi.url_scheme` (`On`, `true`, `1` or `Off`, `false`, `0`) |
+
+Of a row's kind (the two last are one), the last header present wins. The others of that kind are withheld from the \
+application, and so are all of them if the peer is not one of `WSGITrustedProxies`. Other names have no effect.",
+    support: Support::Supported,
+    effect: Effect::Raw(trusted_proxy_headers),
+};
+
+pub(super) const TRUSTED_PROXIES: Directive = Directive {
+    name: c"WSGITrustedProxies",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "[*address*[/*mask*] ...]",
+    default: "none: every peer is trusted",
+    help: c"Specify a list of trusted proxies.",
+    doc: "\
+Addresses and networks whose `WSGITrustedProxyHeaders` are believed: `127.0.0.1`, `10.1` (the network 10.1.0.0/16), \
+`192.168.0.0/16`, `192.168.0.0/255.255.0.0`, `fd00::/8`. Lines in one scope add up; an inner scope that has any replaces the \
+outer list. A line without addresses trusts nobody. It has no effect without `WSGITrustedProxyHeaders`.",
+    support: Support::Supported,
+    effect: Effect::Raw(trusted_proxies),
+};
+
+fn map_head_to_get(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    let value = match word.to_ascii_lowercase().as_slice() {
+        b"on" => MapHead::On,
+        b"off" => MapHead::Off,
+        b"auto" => MapHead::Auto,
+        _ => return Err(format!("{} must be one of: Off | On | Auto", MAP_HEAD_TO_GET.text())),
+    };
+    target.settings().map_head_to_get = Some(value);
+    Ok(())
+}
+
+fn trusted_proxy_headers(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let headers = target.settings().trusted_headers.get_or_insert_default();
+    let headers: &mut TrustedHeaders = Arc::make_mut(headers);
+    let invalid: Vec<_> = Words::new(line).filter(|name| !headers.add(name)).collect();
+    if invalid.is_empty() {
+        return Ok(None);
+    }
+    let names: Vec<_> = invalid.iter().map(|name| format!("'{}'", display(name))).collect();
+    Ok(Some(Notice::warning(format!(
+        "{} ignores {}: a header name here consists of letters, digits and '-'",
+        TRUSTED_PROXY_HEADERS.text(),
+        names.join(", ")
+    ))))
+}
+
+fn trusted_proxies(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let proxies = target.settings().trusted_proxies.get_or_insert_default();
+    let proxies: &mut TrustedProxies = Arc::make_mut(proxies);
+    for item in Words::new(line) {
+        if !proxies.add(&item) {
+            return Err(format!(
+                "Unable to parse trusted proxy '{}': write an IP address, or a network as address/mask",
+                display(&item)
+            ));
+        }
+    }
+    Ok(None)
+}

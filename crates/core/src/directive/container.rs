@@ -1,0 +1,52 @@
+//! The section `<WSGIInterpreterOptions>`.
+
+use super::{Context, Directive, Effect, Notice, Support, Target};
+use crate::interpreter::Block;
+use crate::words::{Words, display};
+
+pub(super) const INTERPRETER_OPTIONS: Directive = Directive {
+    name: c"<WSGIInterpreterOptions",
+    context: Context::Global,
+    in_container: false,
+    arguments: "[process-group=*name*] [application-group=*name*]",
+    default: "",
+    help: c"Container for options of the interpreters of some groups.",
+    doc: "\
+Settings for the interpreters of one process group, of one application group, or of both. `%{GLOBAL}` is the Apache children, \
+or the main interpreter. Of several sections that match, the one with more selectors wins for each setting, then the later one; \
+`WSGIPythonPath` adds up. A value with blanks is written as `\"application-group=a b\"`.
+
+Other directives may stand in the section too, as if they stood outside.",
+    support: Support::Supported,
+    effect: Effect::Raw(open),
+};
+
+fn open(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let name = INTERPRETER_OPTIONS.text();
+    let line = line.trim_ascii_end();
+    let selectors =
+        line.strip_suffix(b">").ok_or_else(|| format!("{name}> directive missing closing '>'"))?;
+    let mut block = Block::default();
+    for word in Words::new(selectors) {
+        let Some(equals) = word.iter().position(|&byte| byte == b'=') else {
+            return Err(format!("Invalid option '{}' to {name}>: write it as key=value", display(&word)));
+        };
+        let (key, value) = (&word[..equals], &word[equals + 1..]);
+        let selector = match key.to_ascii_lowercase().as_slice() {
+            b"process-group" => &mut block.process_group,
+            b"application-group" => &mut block.application_group,
+            _ => {
+                return Err(format!(
+                    "Invalid option '{}' to {name}>: it knows process-group= and application-group=",
+                    display(key)
+                ));
+            }
+        };
+        if selector.is_some() {
+            return Err(format!("Option '{}' to {name}> is given twice", display(key)));
+        }
+        *selector = Some(if value == b"%{GLOBAL}" { Box::default() } else { value.into() });
+    }
+    target.global.open_container(block);
+    Ok(None)
+}

@@ -1,0 +1,264 @@
+//! The directives: one definition each, with its name, context, help, documentation and effect.
+//!
+//! The server registers all of them as raw: it hands over the rest of the line, and [`Directive::apply`] does
+//! the rest, error texts included. What the server checks itself is where a directive may stand, as far as its
+//! override bits say that ([`Context`]).
+
+mod access;
+mod arguments;
+mod behaviour;
+mod container;
+mod daemon;
+mod observe;
+mod python;
+mod reference;
+mod routing;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use crate::alias::Pattern;
+use crate::config::{DirectoryConfig, Global, ServerConfig};
+
+pub use reference::reference;
+
+/// Every directive, in the order of the reference.
+pub const DIRECTIVES: &[Directive] = &[
+    routing::SCRIPT_ALIAS,
+    routing::SCRIPT_ALIAS_MATCH,
+    routing::HANDLER_SCRIPT,
+    routing::IMPORT_SCRIPT,
+    routing::DISPATCH_SCRIPT,
+    routing::CALLABLE_OBJECT,
+    routing::APPLICATION_GROUP,
+    routing::PROCESS_GROUP,
+    daemon::RESTRICT_PROCESS,
+    routing::RESTRICT_EMBEDDED,
+    daemon::DAEMON_PROCESS,
+    daemon::SOCKET_PREFIX,
+    daemon::SOCKET_ROTATION,
+    daemon::ACCEPT_MUTEX,
+    behaviour::PASS_APACHE_REQUEST,
+    behaviour::PASS_AUTHORIZATION,
+    behaviour::SCRIPT_RELOADING,
+    behaviour::ERROR_OVERRIDE,
+    behaviour::CHUNKED_REQUEST,
+    behaviour::MAP_HEAD_TO_GET,
+    daemon::IGNORE_ACTIVITY,
+    behaviour::ENABLE_SENDFILE,
+    behaviour::TRUSTED_PROXY_HEADERS,
+    behaviour::TRUSTED_PROXIES,
+    access::ACCESS_SCRIPT,
+    access::AUTH_USER_SCRIPT,
+    access::AUTH_GROUP_SCRIPT,
+    access::GROUP_AUTHORITATIVE,
+    python::HOME,
+    python::PATH,
+    python::EGGS,
+    python::OPTIMIZE,
+    python::WARNINGS,
+    python::HASH_SEED,
+    python::DONT_WRITE_BYTECODE,
+    python::DESTROY_INTERPRETER,
+    python::SWITCH_INTERVAL,
+    python::PER_INTERPRETER_GIL,
+    python::FREE_THREADING,
+    container::INTERPRETER_OPTIONS,
+    python::RESTRICT_STDIN,
+    python::RESTRICT_STDOUT,
+    python::RESTRICT_SIGNAL,
+    python::CASE_SENSITIVITY,
+    observe::SERVER_METRICS,
+    observe::TELEMETRY_SERVICE,
+    observe::SLOW_REQUESTS,
+    observe::TELEMETRY_OPTIONS,
+    observe::VERBOSE_DEBUGGING,
+    #[cfg(debug_assertions)]
+    observe::DEBUG_PANIC,
+];
+
+/// A directive.
+#[derive(Debug, Clone, Copy)]
+pub struct Directive {
+    /// Its name as registered; that of a section starts with `<`.
+    pub name: &'static CStr,
+    /// Where it may stand.
+    pub context: Context,
+    /// Whether it also means something inside `<WSGIInterpreterOptions>`.
+    pub in_container: bool,
+    /// Its arguments, for the reference.
+    pub arguments: &'static str,
+    /// What holds without it, for the reference; empty if that is nothing at all.
+    pub default: &'static str,
+    /// One line, shown by `httpd -L` and behind the errors about the number of arguments.
+    pub help: &'static CStr,
+    /// Long description, Markdown.
+    pub doc: &'static str,
+    /// Whether this version knows what to do with it.
+    pub support: Support,
+    effect: Effect,
+}
+
+/// Where a directive may stand; `.htaccess` only as far as `AllowOverride` allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// Main server only (`RSRC_CONF`, and [`Directive::apply`] refuses it in a virtual host).
+    Global,
+    /// Main server, virtual host (`RSRC_CONF`).
+    Server,
+    /// Main server, virtual host, directory section (`RSRC_CONF | ACCESS_CONF`).
+    Directory,
+    /// All, and `.htaccess` with `AllowOverride FileInfo` (`OR_FILEINFO`).
+    Anywhere,
+    /// Directory section, and `.htaccess` with `AllowOverride AuthConfig` (`OR_AUTHCFG`).
+    Authorization,
+}
+
+/// Whether this version supports a directive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// It works.
+    Supported,
+    /// It is known, and refused.
+    Planned,
+    /// It exists in debug builds only, for tests.
+    TestHook,
+}
+
+/// Where a line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// At the level of the main server.
+    Main,
+    /// At the level of a virtual host.
+    VirtualHost,
+    /// In a directory section or `.htaccess`.
+    Directory,
+}
+
+/// Compiles a regular expression in the server's dialect; `None` if it is not one.
+pub trait Compile {
+    /// The compiled `source`.
+    fn compile(&self, source: &[u8]) -> Option<Arc<dyn Pattern>>;
+}
+
+impl<F: Fn(&[u8]) -> Option<Arc<dyn Pattern>>> Compile for F {
+    fn compile(&self, source: &[u8]) -> Option<Arc<dyn Pattern>> {
+        self(source)
+    }
+}
+
+/// What a line of the configuration applies to.
+pub struct Target<'a> {
+    /// Where the line stands.
+    pub scope: Scope,
+    /// The settings of the whole server, whichever virtual host the line stands in.
+    pub global: &'a mut Global,
+    /// The settings of the main server or virtual host. Lines at this level that a directory section may
+    /// override go into its [`ServerConfig::defaults`].
+    pub server: &'a mut ServerConfig,
+    /// The settings of the directory section; unused at server level.
+    pub directory: Option<&'a mut DirectoryConfig>,
+    /// For `WSGIScriptAliasMatch`.
+    pub compile: &'a dyn Compile,
+}
+
+impl Target<'_> {
+    fn settings(&mut self) -> &mut DirectoryConfig {
+        match (self.scope, &mut self.directory) {
+            (Scope::Directory, Some(directory)) => directory,
+            _ => &mut self.server.defaults,
+        }
+    }
+}
+
+/// Something to tell the administrator about a line that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How important it is.
+    pub severity: Severity,
+    /// A sentence, with its `WSGInnnn` code where it has one.
+    pub text: String,
+}
+
+/// How important a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Something will not work as written.
+    Warning,
+    /// For information.
+    Info,
+}
+
+impl Notice {
+    /// A notice of something that will not work as written.
+    #[must_use]
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, text: text.into() }
+    }
+
+    /// A notice for information.
+    #[must_use]
+    pub fn info(text: impl Into<String>) -> Self {
+        Self { severity: Severity::Info, text: text.into() }
+    }
+}
+
+/// What a directive does with its line.
+#[derive(Debug, Clone, Copy)]
+enum Effect {
+    /// Nothing yet: it is refused.
+    Refuse,
+    /// Exactly one word, not empty.
+    One(fn(&mut Target<'_>, &[u8]) -> Result<(), String>),
+    /// `On` or `Off`.
+    Flag(fn(&mut Target<'_>, bool)),
+    /// The line, undivided.
+    Raw(fn(&mut Target<'_>, &[u8]) -> Result<Option<Notice>, String>),
+}
+
+impl Directive {
+    /// The definition of the directive `name` (any case; a section's with its `<`).
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        DIRECTIVES.iter().find(|directive| directive.text().eq_ignore_ascii_case(name))
+    }
+
+    /// The name.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self.name.to_str() {
+            Ok(name) => name,
+            Err(_) => "",
+        }
+    }
+
+    /// Whether it is a section: [`Directive::apply`] opens it, and after its content has been applied
+    /// [`Global::close_container`] ends it.
+    #[must_use]
+    pub const fn is_section(&self) -> bool {
+        matches!(self.name.to_bytes(), [b'<', ..])
+    }
+
+    /// Applies the line `arguments` (all behind the name, undivided).
+    ///
+    /// # Errors
+    /// A text for the administrator; the server adds file and line.
+    pub fn apply(&self, target: &mut Target<'_>, arguments: &[u8]) -> Result<Option<Notice>, String> {
+        if self.context == Context::Global && target.scope == Scope::VirtualHost {
+            let close = if self.is_section() { ">" } else { "" };
+            return Err(format!("{}{close} cannot occur within <VirtualHost> section", self.text()));
+        }
+        match self.effect {
+            Effect::Refuse => Err(format!("{} is not supported by this version yet", self.text())),
+            Effect::One(effect) => effect(target, &self.one(arguments)?).map(|()| None),
+            Effect::Flag(effect) => {
+                effect(target, self.flag(arguments)?);
+                Ok(None)
+            }
+            Effect::Raw(effect) => effect(target, arguments),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Directives about metrics and diagnostics.
+
+use super::{Context, Directive, Effect, Notice, Support, Target};
+
+pub(super) const SERVER_METRICS: Directive = Directive {
+    name: c"WSGIServerMetrics",
+    context: Context::Global,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable access to server metrics.",
+    doc: "With `On`, `mod_wsgi.server_metrics()` returns the scoreboard in embedded interpreters.",
+    support: Support::Planned,
+    effect: Effect::Refuse,
+};
+
+pub(super) const TELEMETRY_SERVICE: Directive = Directive {
+    name: c"WSGITelemetryService",
+    context: Context::Global,
+    in_container: false,
+    arguments: "unix:*path* [interval=*seconds*]",
+    default: "",
+    help: c"Where to report telemetry.",
+    doc: "Reports metrics of each process to a socket.",
+    support: Support::Planned,
+    effect: Effect::Refuse,
+};
+
+pub(super) const SLOW_REQUESTS: Directive = Directive {
+    name: c"WSGISlowRequests",
+    context: Context::Global,
+    in_container: false,
+    arguments: "*seconds*",
+    default: "",
+    help: c"Report requests that take longer than this.",
+    doc: "Requests that the telemetry service is told about while they run.",
+    support: Support::Planned,
+    effect: Effect::Refuse,
+};
+
+pub(super) const TELEMETRY_OPTIONS: Directive = Directive {
+    name: c"WSGITelemetryOptions",
+    context: Context::Global,
+    in_container: false,
+    arguments: "[+|-]*flag* ...",
+    default: "none",
+    help: c"Options of telemetry.",
+    doc: "What is reported; the only flag is `CaptureUserAgent`.",
+    support: Support::Planned,
+    effect: Effect::Refuse,
+};
+
+pub(super) const VERBOSE_DEBUGGING: Directive = Directive {
+    name: c"WSGIVerboseDebugging",
+    context: Context::Global,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Without effect: use LogLevel.",
+    doc: "Without effect; use `LogLevel wsgi:debug`.",
+    support: Support::Supported,
+    effect: Effect::Raw(verbose_debugging),
+};
+
+#[cfg(debug_assertions)]
+pub(super) const DEBUG_PANIC: Directive = Directive {
+    name: c"WSGIDebugPanic",
+    context: Context::Directory,
+    in_container: false,
+    arguments: "handler|config|callback",
+    default: "",
+    help: c"Where to panic, for tests.",
+    doc: "Panics in the request handler, while the configuration is read, or when Python calls back.",
+    support: Support::TestHook,
+    effect: Effect::One(debug_panic),
+};
+
+fn verbose_debugging(_: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    VERBOSE_DEBUGGING.flag(line)?;
+    let text =
+        format!("{} is deprecated and has no effect: use LogLevel wsgi:debug", VERBOSE_DEBUGGING.text());
+    Ok(Some(Notice::info(text)))
+}
+
+#[cfg(debug_assertions)]
+fn debug_panic(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    use crate::config::DebugPanic;
+
+    let place = match word {
+        b"handler" => DebugPanic::Handler,
+        b"callback" => DebugPanic::Callback,
+        b"config" => panic!("{} asked for a panic while the configuration is read", DEBUG_PANIC.text()),
+        _ => return Err(format!("{} must be one of: handler | config | callback", DEBUG_PANIC.text())),
+    };
+    target.settings().debug_panic = Some(place);
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Directives about Python itself.
+
+use super::{Context, Directive, Effect, Notice, Support, Target};
+use crate::words::{Words, display, float, integer};
+
+pub(super) const HOME: Directive = Directive {
+    name: c"WSGIPythonHome",
+    context: Context::Global,
+    in_container: false,
+    arguments: "*directory*",
+    default: "the Python that this module was installed for",
+    help: c"Python prefix/exec_prefix absolute path names.",
+    doc: "\
+The Python to run: a virtual environment (it has a `pyvenv.cfg`), or the prefix of an installation, optionally as \
+`prefix:exec_prefix`. The path should be absolute.",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        target.global.python_home = Some(word.into());
+        Ok(())
+    }),
+};
+
+pub(super) const PATH: Directive = Directive {
+    name: c"WSGIPythonPath",
+    context: Context::Global,
+    in_container: true,
+    arguments: "*directory*[:*directory* ...]",
+    default: "",
+    help: c"Python module search path.",
+    doc: "\
+Directories that go to the front of `sys.path`; their `.pth` files are processed. Those of matching \
+`<WSGIInterpreterOptions>` sections go before these, the most specific section first.",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        target.global.interpreter_target().python_path = Some(word.into());
+        Ok(())
+    }),
+};
+
+pub(super) const EGGS: Directive = Directive {
+    name: c"WSGIPythonEggs",
+    context: Context::Global,
+    in_container: false,
+    arguments: "*directory*",
+    default: "",
+    help: c"Python eggs cache directory.",
+    doc: "Sets `PYTHON_EGG_CACHE` in `os.environ` of embedded interpreters.",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        target.global.python_eggs = Some(word.into());
+        Ok(())
+    }),
+};
+
+pub(super) const OPTIMIZE: Directive = Directive {
+    name: c"WSGIPythonOptimize",
+    context: Context::Global,
+    in_container: false,
+    arguments: "*level*",
+    default: "0",
+    help: c"Set level of Python compiler optimisations.",
+    doc: "1 is Python's `-O` (no assertions), 2 is `-OO` (no documentation strings either).",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        let level = integer(word).clamp(0, i64::from(i32::MAX));
+        target.global.python_optimize = u32::try_from(level).unwrap_or(0);
+        Ok(())
+    }),
+};
+
+pub(super) const WARNINGS: Directive = Directive {
+    name: c"WSGIPythonWarnings",
+    context: Context::Global,
+    in_container: false,
+    arguments: "*filter*",
+    default: "",
+    help: c"Set Python warning filters, one for each line.",
+    doc: "A filter as for Python's `-W`, such as `ignore::DeprecationWarning`. The directive may be repeated.",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        target.global.python_warnings.push(word.into());
+        Ok(())
+    }),
+};
+
+pub(super) const HASH_SEED: Directive = Directive {
+    name: c"WSGIPythonHashSeed",
+    context: Context::Global,
+    in_container: false,
+    arguments: "random|*number*",
+    default: "random",
+    help: c"Seed of Python's hashes: random, or 0 to 4294967295.",
+    doc: "A fixed seed makes the order of sets the same in every process. 0 switches randomisation off.",
+    support: Support::Supported,
+    effect: Effect::One(hash_seed),
+};
+
+pub(super) const DONT_WRITE_BYTECODE: Directive = Directive {
+    name: c"WSGIDontWriteBytecode",
+    context: Context::Global,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable writing of byte code.",
+    doc: "With `On`, Python writes no `.pyc` files.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.global.dont_write_bytecode = Some(value)),
+};
+
+pub(super) const DESTROY_INTERPRETER: Directive = Directive {
+    name: c"WSGIDestroyInterpreter",
+    context: Context::Global,
+    in_container: false,
+    arguments: "On|Off",
+    default: "On",
+    help: c"Enable/Disable destruction of Python interpreters.",
+    doc: "With `Off`, interpreters are not finalised when a process ends, and `atexit` functions do not run.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.global.destroy_interpreter = Some(value)),
+};
+
+pub(super) const SWITCH_INTERVAL: Directive = Directive {
+    name: c"WSGISwitchInterval",
+    context: Context::Global,
+    in_container: true,
+    arguments: "*seconds*",
+    default: "",
+    help: c"Seconds after which Python threads hand over the GIL.",
+    doc: "\
+A number greater than 0, such as `0.001`, for `sys.setswitchinterval`. In a section with `application-group=` it holds only \
+for an interpreter with a GIL of its own.",
+    support: Support::Supported,
+    effect: Effect::One(switch_interval),
+};
+
+pub(super) const PER_INTERPRETER_GIL: Directive = Directive {
+    name: c"WSGIPerInterpreterGIL",
+    context: Context::Global,
+    in_container: true,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable a GIL of its own for each sub-interpreter.",
+    doc: "\
+With `On`, sub-interpreters run in parallel. It needs Python 3.12; extension modules must support it; there is no `fork` and \
+no daemon thread in such an interpreter. The main interpreter (`%{GLOBAL}`) is not affected.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| {
+        target.global.interpreter_target().per_interpreter_gil = Some(value)
+    }),
+};
+
+pub(super) const FREE_THREADING: Directive = Directive {
+    name: c"WSGIFreeThreading",
+    context: Context::Global,
+    in_container: true,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable the use of a free-threaded Python without GIL.",
+    doc: "\
+With `On`, a process with a free-threaded build of Python (3.13t) runs without the GIL; with `Off`, such a build uses it. It is \
+decided for the whole process: a section with `application-group=` can not.",
+    support: Support::Supported,
+    effect: Effect::Raw(free_threading),
+};
+
+pub(super) const RESTRICT_STDIN: Directive = Directive {
+    name: c"WSGIRestrictStdin",
+    context: Context::Global,
+    in_container: true,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable restrictions on use of STDIN.",
+    doc: "With `On`, using `sys.stdin` raises `OSError`.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.global.interpreter_target().restrict_stdin = Some(value)),
+};
+
+pub(super) const RESTRICT_STDOUT: Directive = Directive {
+    name: c"WSGIRestrictStdout",
+    context: Context::Global,
+    in_container: true,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable restrictions on use of STDOUT.",
+    doc: "With `On`, using `sys.stdout` raises `OSError`; with `Off`, what is written to it goes to the error log.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.global.interpreter_target().restrict_stdout = Some(value)),
+};
+
+pub(super) const RESTRICT_SIGNAL: Directive = Directive {
+    name: c"WSGIRestrictSignal",
+    context: Context::Global,
+    in_container: true,
+    arguments: "On|Off",
+    default: "On",
+    help: c"Enable/Disable restrictions on use of signal().",
+    doc: "\
+With `On`, `signal.signal` registers nothing and logs who called it: the signals of the process belong to the server.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.global.interpreter_target().restrict_signal = Some(value)),
+};
+
+pub(super) const CASE_SENSITIVITY: Directive = Directive {
+    name: c"WSGICaseSensitivity",
+    context: Context::Global,
+    in_container: false,
+    arguments: "On|Off",
+    default: "On (Off on macOS)",
+    help: c"Define whether file system is case sensitive.",
+    doc: "With `Off`, script paths that differ only in case are the same module, and the same `%{RESOURCE}`.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.global.case_sensitivity = Some(value)),
+};
+
+fn hash_seed(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    let decimal = word.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(word).ok().filter(|_| decimal).and_then(|word| word.parse().ok());
+    target.global.python_hash_seed = match number {
+        Some(seed) => Some(seed),
+        None if word == b"random" => None,
+        None => {
+            return Err(format!(
+                "{} must be 'random' or a number from 0 to 4294967295, not '{}'",
+                HASH_SEED.text(),
+                display(word)
+            ));
+        }
+    };
+    Ok(())
+}
+
+fn switch_interval(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    let seconds = float(word).filter(|&seconds| seconds > 0.0).ok_or_else(|| {
+        format!("{} must be a positive number of seconds, not '{}'", SWITCH_INTERVAL.text(), display(word))
+    })?;
+    target.global.interpreter_target().switch_interval = Some(seconds);
+    Ok(())
+}
+
+fn free_threading(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let value = FREE_THREADING.flag(line)?;
+    let block = target.global.interpreter_target();
+    if let Some(group) = &block.application_group {
+        let written = Words::new(line).word().unwrap_or_default();
+        return Ok(Some(Notice::warning(format!(
+            "WSGI0201: {} {} is ignored in a section with application-group='{}': it holds for whole processes",
+            FREE_THREADING.text(),
+            display(&written),
+            display(group)
+        ))));
+    }
+    block.free_threading = Some(value);
+    Ok(None)
+}

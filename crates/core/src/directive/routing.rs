@@ -1,0 +1,274 @@
+//! Directives that say which code answers which URL, and where it runs.
+
+use std::sync::Arc;
+
+use super::arguments::Options;
+use super::{Context, Directive, Effect, Notice, Support, Target};
+use crate::alias::{Location, ScriptAlias};
+use crate::config::{HandlerScript, ImportScript, RouteOptions};
+use crate::groups;
+use crate::words::{Words, display};
+
+pub(super) const SCRIPT_ALIAS: Directive = Directive {
+    name: c"WSGIScriptAlias",
+    context: Context::Server,
+    in_container: false,
+    arguments: "*url-path* *file* [*option*=*value* ...]",
+    default: "",
+    help: c"Map location to target WSGI script file.",
+    doc: "\
+Maps a URL path, and all below it, to a WSGI script file or to a directory of such files.
+
+A slash of the URL path matches a run of slashes; the match must end at a path component, so `/app` maps `/app` and `/app/x` \
+but not `/apple`. Aliases are tried in file order, those of a virtual host before those of the main server, and the first one \
+that matches wins: list longer paths first. The rest of the URL is appended to *file*, which should be absolute.
+
+| Option | Meaning |
+|---|---|
+| `process-group=` | overrides `WSGIProcessGroup` |
+| `application-group=` | overrides `WSGIApplicationGroup` |
+| `callable-object=` | overrides `WSGICallableObject`; taken literally |
+| `pass-authorization=` | overrides `WSGIPassAuthorization` |
+
+With both groups given, and neither depending on the request, the script is loaded when the process starts.",
+    support: Support::Supported,
+    effect: Effect::Raw(|target, line| script_alias(target, line, false)),
+};
+
+pub(super) const SCRIPT_ALIAS_MATCH: Directive = Directive {
+    name: c"WSGIScriptAliasMatch",
+    context: Context::Server,
+    in_container: false,
+    arguments: "*regex* *file* [*option*=*value* ...]",
+    default: "",
+    help: c"Map location pattern to target WSGI script file.",
+    doc: "\
+As `WSGIScriptAlias`, with a regular expression. It is not anchored unless it says so; all up to the end of the match is \
+replaced by *file*, in which `$0` to `$9` stand for what the groups matched.",
+    support: Support::Supported,
+    effect: Effect::Raw(|target, line| script_alias(target, line, true)),
+};
+
+pub(super) const HANDLER_SCRIPT: Directive = Directive {
+    name: c"WSGIHandlerScript",
+    context: Context::Directory,
+    in_container: false,
+    arguments: "*name* *file* [*option*=*value* ...]",
+    default: "",
+    help: c"Location of WSGI handler script file.",
+    doc: "\
+Makes *name* a handler that `SetHandler`, `AddHandler` and `Action` can select. Its requests go to the function \
+`handle_request(environ, start_response)` of *file*; what the URL maps to is `SCRIPT_FILENAME`, and need not exist.
+
+Options: `process-group=`, `application-group=` and `pass-authorization=`, as for `WSGIScriptAlias`.",
+    support: Support::Supported,
+    effect: Effect::Raw(handler_script),
+};
+
+pub(super) const IMPORT_SCRIPT: Directive = Directive {
+    name: c"WSGIImportScript",
+    context: Context::Server,
+    in_container: false,
+    arguments: "*file* process-group=*name* application-group=*name*",
+    default: "",
+    help: c"Location of WSGI import script.",
+    doc: "\
+Loads a script when a process starts, before it serves requests. Both options are mandatory; `process-group=%{GLOBAL}` means \
+the Apache children, `application-group=%{GLOBAL}` the main interpreter. Scripts are loaded in file order; one that fails is \
+logged, and the process carries on.",
+    support: Support::Supported,
+    effect: Effect::Raw(import_script),
+};
+
+pub(super) const DISPATCH_SCRIPT: Directive = Directive {
+    name: c"WSGIDispatchScript",
+    context: Context::Directory,
+    in_container: false,
+    arguments: "*file* [application-group=*name*]",
+    default: "",
+    help: c"Location of WSGI dispatch script.",
+    doc: "Names a script whose functions choose the process group, application group and callable of each request.",
+    support: Support::Planned,
+    effect: Effect::Refuse,
+};
+
+pub(super) const CALLABLE_OBJECT: Directive = Directive {
+    name: c"WSGICallableObject",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "*name*",
+    default: "application",
+    help: c"Name of entry point in WSGI script file.",
+    doc: "\
+The name of the WSGI callable in the script. `%{ENV:NAME}` takes it from a variable of the request (notes, `SetEnv` and the \
+like) or of the server process; if there is none, it is `application`.",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        target.settings().callable_object = Some(word.into());
+        Ok(())
+    }),
+};
+
+pub(super) const APPLICATION_GROUP: Directive = Directive {
+    name: c"WSGIApplicationGroup",
+    context: Context::Directory,
+    in_container: false,
+    arguments: "*name*",
+    default: "%{RESOURCE}",
+    help: c"Application interpreter group.",
+    doc: "\
+The Python interpreter, inside the process, that runs the application. Interpreters of different names share no modules.
+
+| Name | Interpreter |
+|---|---|
+| `%{GLOBAL}` | the main interpreter, which every extension module supports |
+| `%{SERVER}` | one for each virtual host: its `ServerName`, and its port unless that is 80 or 443 |
+| `%{HOST}` | the same with the host that the request names |
+| `%{RESOURCE}` | `%{SERVER}`, `\\|` and `SCRIPT_NAME`: one for each mount point |
+| `%{ENV:NAME}` | the value of a variable of the request or of the server process |
+| any other | the interpreter of that name |",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        target.settings().application_group = Some(word.into());
+        Ok(())
+    }),
+};
+
+pub(super) const PROCESS_GROUP: Directive = Directive {
+    name: c"WSGIProcessGroup",
+    context: Context::Directory,
+    in_container: false,
+    arguments: "*name*",
+    default: "%{GLOBAL}",
+    help: c"Process group.",
+    doc: "\
+The processes that run the application; `%{GLOBAL}` means the Apache children. This version has no other process groups: a \
+name is refused when the configuration is read, and a form such as `%{ENV:NAME}` that yields one when the request arrives.",
+    support: Support::Supported,
+    effect: Effect::One(process_group),
+};
+
+pub(super) const RESTRICT_EMBEDDED: Directive = Directive {
+    name: c"WSGIRestrictEmbedded",
+    context: Context::Global,
+    in_container: false,
+    arguments: "On|Off",
+    default: "Off",
+    help: c"Enable/Disable use of embedded mode.",
+    doc: "\
+With `On`, the Apache children run no WSGI applications (such requests get a 500), and do not start Python unless \
+`WSGIImportScript` with `process-group=%{GLOBAL}` needs it there.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| {
+        target.global.restrict_embedded = Some(value);
+        target.global.embedded_demanded |= !value;
+    }),
+};
+
+const ALIAS_OPTIONS: Options =
+    Options { of: "script alias", process_group: true, callable_object: true, pass_authorization: true };
+
+const HANDLER_OPTIONS: Options =
+    Options { of: "script handler", process_group: true, callable_object: false, pass_authorization: true };
+
+const IMPORT_OPTIONS: Options =
+    Options { of: "import script", process_group: true, callable_object: false, pass_authorization: false };
+
+fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<Option<Notice>, String> {
+    let mut words = Words::new(line);
+    let (Some(location), Some(file)) = (words.word(), words.word()) else {
+        let name = if is_match { SCRIPT_ALIAS_MATCH.text() } else { SCRIPT_ALIAS.text() };
+        return Err(format!("{name} requires at least two arguments: a location and a target"));
+    };
+    let options = ALIAS_OPTIONS.parse(&mut words)?;
+    preload(target, &file, &options, is_match)?;
+    target.global.embedded_use |= may_be_embedded(options.process_group.as_deref());
+    let location = if is_match {
+        let pattern = target.compile.compile(&location).ok_or_else(|| {
+            format!("Regular expression '{}' of script alias could not be compiled", display(&location))
+        })?;
+        Location::Match(pattern)
+    } else {
+        Location::Prefix(location.into())
+    };
+    target.server.aliases.push(Arc::new(ScriptAlias { location, target: file.into(), options }));
+    Ok(None)
+}
+
+/// Queues the script for the start of its processes if the line says where it will run.
+fn preload(
+    target: &mut Target<'_>,
+    file: &[u8],
+    options: &RouteOptions,
+    is_match: bool,
+) -> Result<(), String> {
+    let (Some(process_group), Some(application_group)) = (&options.process_group, &options.application_group)
+    else {
+        return Ok(());
+    };
+    let depends = |name: &[u8]| name.windows(2).any(|pair| pair == b"%{");
+    if depends(process_group) || depends(application_group) || (is_match && file.contains(&b'$')) {
+        return Ok(());
+    }
+    known_process_group(process_group)?;
+    target.global.imports.push(ImportScript {
+        script: file.into(),
+        process_group: process_group.clone(),
+        application_group: application_group.clone(),
+    });
+    Ok(())
+}
+
+fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let mut words = Words::new(line);
+    let name = words.word().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| format!("Name of {} must be supplied", HANDLER_OPTIONS.of))?;
+    let script = HANDLER_OPTIONS.positional("script", &mut words)?;
+    let mut options = HANDLER_OPTIONS.parse(&mut words)?;
+    options.callable_object = Some(b"handle_request"[..].into());
+    target.global.embedded_use |= may_be_embedded(options.process_group.as_deref());
+    let handler = HandlerScript { name: name.into(), script: script.into(), options };
+    let handlers = &mut target.settings().handlers;
+    handlers.retain(|other| other.name != handler.name);
+    handlers.push(Arc::new(handler));
+    Ok(None)
+}
+
+fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let mut words = Words::new(line);
+    let script = IMPORT_OPTIONS.positional("script", &mut words)?;
+    let options = IMPORT_OPTIONS.parse(&mut words)?;
+    let missing = |what: &str| format!("Name of {what} required for {}: add {what}=", IMPORT_OPTIONS.of);
+    let application_group = options.application_group.ok_or_else(|| missing("application-group"))?;
+    let process_group = options.process_group.ok_or_else(|| missing("process-group"))?;
+    known_process_group(&process_group)?;
+    target.global.embedded_use |= process_group.is_empty();
+    target.global.embedded_demanded |= process_group.is_empty();
+    target.global.imports.push(ImportScript { script: script.into(), process_group, application_group });
+    Ok(None)
+}
+
+fn process_group(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    if word != b"%{GLOBAL}" && groups::is_constant(word) {
+        return Err(format!(
+            "{} '{}' names a group of daemon processes, which is not supported by this version yet: use %{{GLOBAL}}",
+            PROCESS_GROUP.text(),
+            display(word)
+        ));
+    }
+    target.settings().process_group = Some(word.into());
+    Ok(())
+}
+
+/// Only the Apache children exist as a process group so far.
+fn known_process_group(name: &[u8]) -> Result<(), String> {
+    if name.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("WSGI process group '{}' not yet configured", display(name)))
+    }
+}
+
+fn may_be_embedded(process_group: Option<&[u8]>) -> bool {
+    process_group.is_none_or(|name| name.is_empty() || !groups::is_constant(name))
+}

@@ -1,0 +1,467 @@
+//! Tests of the definitions, through [`Directive::apply`] as the server calls it.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::alias::{Captures, Location};
+use crate::config::{Callable, DebugPanic, Effective, MapHead, PythonStart};
+
+/// A server while its configuration is read.
+#[derive(Default)]
+struct Server {
+    global: Global,
+    main: ServerConfig,
+    host: ServerConfig,
+    directory: DirectoryConfig,
+}
+
+#[derive(Debug)]
+struct Everything;
+
+impl Pattern for Everything {
+    fn captures(&self, subject: &[u8]) -> Option<Captures> {
+        let mut captures = Captures::default();
+        captures[0] = Some(0..subject.len());
+        Some(captures)
+    }
+}
+
+fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
+    (source != b"(").then(|| Arc::new(Everything) as Arc<dyn Pattern>)
+}
+
+impl Server {
+    fn notice(&mut self, scope: Scope, line: &str) -> Result<Option<Notice>, String> {
+        let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
+        let directive = Directive::find(name).unwrap_or_else(|| panic!("{name}"));
+        let server = if scope == Scope::VirtualHost { &mut self.host } else { &mut self.main };
+        let directory = (scope == Scope::Directory).then_some(&mut self.directory);
+        let mut target = Target { scope, global: &mut self.global, server, directory, compile: &compile };
+        directive.apply(&mut target, arguments.as_bytes())
+    }
+
+    fn line(&mut self, line: &str) {
+        assert_eq!(self.notice(Scope::Main, line), Ok(None), "{line}");
+    }
+
+    fn line_in(&mut self, scope: Scope, line: &str) {
+        assert_eq!(self.notice(scope, line), Ok(None), "{line}");
+    }
+
+    fn error(&mut self, line: &str) -> String {
+        self.notice(Scope::Main, line).expect_err(line)
+    }
+}
+
+#[test]
+fn all_directives_of_the_contract_exist() {
+    let names: Vec<_> =
+        DIRECTIVES.iter().filter(|d| d.support != Support::TestHook).map(Directive::text).collect();
+    assert_eq!(names.len(), 49);
+    let mut unique: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+    unique.sort();
+    unique.dedup();
+    assert_eq!(unique.len(), names.len());
+    assert!(Directive::find("wsgiscriptALIAS").is_some());
+    for removed in ["WSGILazyInitialization", "WSGIUserAuthoritative", "WSGIPy3kWarningFlag"] {
+        assert!(Directive::find(removed).is_none(), "{removed}");
+    }
+}
+
+#[test]
+fn planned_directives_are_refused() {
+    let mut server = Server::default();
+    for directive in DIRECTIVES.iter().filter(|directive| directive.support == Support::Planned) {
+        let expected = format!("{} is not supported by this version yet", directive.text());
+        assert_eq!(server.error(&format!("{} On", directive.text())), expected);
+    }
+    assert!(server.error("WSGIDaemonProcess x").contains("not supported"));
+}
+
+#[test]
+fn global_directives_stay_out_of_virtual_hosts() {
+    let mut server = Server::default();
+    for directive in DIRECTIVES {
+        let result = server.notice(Scope::VirtualHost, &format!("{} >", directive.text()));
+        let refused = result.is_err_and(|text| text.contains("cannot occur within <VirtualHost>"));
+        assert_eq!(refused, directive.context == Context::Global, "{}", directive.text());
+    }
+    let text = server.notice(Scope::VirtualHost, "<WSGIInterpreterOptions >").unwrap_err();
+    assert!(text.starts_with("<WSGIInterpreterOptions> "), "{text}");
+}
+
+#[test]
+fn one_argument_is_one_argument() {
+    let mut server = Server::default();
+    for directive in DIRECTIVES.iter().filter(|d| matches!(d.effect, Effect::One(_) | Effect::Flag(_))) {
+        let name = directive.text();
+        let expected = format!("{name} takes one argument, {}", directive.help.to_str().unwrap());
+        for arguments in ["", " a b", " \"\""] {
+            assert_eq!(server.error(&format!("{name}{arguments}")), expected);
+        }
+    }
+}
+
+#[test]
+fn flags_are_on_or_off() {
+    let mut server = Server::default();
+    for directive in DIRECTIVES.iter().filter(|d| matches!(d.effect, Effect::Flag(_))) {
+        let name = directive.text();
+        for word in ["1", "yes", "true", "Auto"] {
+            assert_eq!(server.error(&format!("{name} {word}")), format!("{name} must be one of: Off | On"));
+        }
+        for word in ["On", "off", "\"ON\""] {
+            server.line(&format!("{name} {word}"));
+        }
+    }
+    assert_eq!(server.error("WSGIMapHEADToGET x"), "WSGIMapHEADToGET must be one of: Off | On | Auto");
+}
+
+#[test]
+fn settings_resolve_from_directory_to_host_to_main() {
+    let mut server = Server::default();
+    server.line("WSGIApplicationGroup main");
+    server.line("WSGICallableObject main");
+    server.line("WSGIScriptReloading Off");
+    server.line("WSGIMapHEADToGET on");
+    server.line_in(Scope::VirtualHost, "WSGIApplicationGroup host");
+    server.line_in(Scope::VirtualHost, "WSGICallableObject host");
+    server.line_in(Scope::Directory, "WSGIApplicationGroup directory");
+    server.line_in(Scope::Directory, "WSGIPassAuthorization On");
+    let host = ServerConfig::merged(&server.main, &server.host);
+    let settings = Effective::new(&host, &server.directory);
+    assert_eq!(settings.application_group(), Some(&b"directory"[..]));
+    assert_eq!(settings.callable(), Callable::Expand(b"host"));
+    assert_eq!(settings.map_head_to_get(), MapHead::On);
+    assert!(!settings.script_reloading() && settings.pass_authorization());
+    let unset = DirectoryConfig::default();
+    let main = Effective::new(&server.main, &unset).application_group();
+    assert_eq!(main, Some(&b"main"[..]));
+}
+
+#[test]
+fn defaults_are_the_contracts() {
+    let server = Server::default();
+    let settings = Effective::new(&server.main, &server.directory);
+    assert_eq!((settings.process_group(), settings.application_group()), (None, None));
+    assert_eq!(settings.callable(), Callable::Literal(b"application"));
+    assert_eq!(settings.map_head_to_get(), MapHead::Auto);
+    assert!(settings.script_reloading());
+    assert!(!settings.pass_authorization() && !settings.pass_apache_request() && !settings.error_override());
+    assert!(!settings.chunked_request() && !settings.enable_sendfile());
+    assert!(settings.trusted_headers().is_none() && settings.trusted_proxies().is_none());
+    assert!(server.global.permits_embedded() && server.global.destroys_interpreters());
+    assert_eq!(server.global.python_start(), PythonStart::AtFirstRequest);
+}
+
+#[test]
+fn inner_directories_go_first() {
+    let mut outer = Server::default();
+    outer.line_in(Scope::Directory, "WSGIEnableSendfile On");
+    outer.line_in(Scope::Directory, "WSGIChunkedRequest On");
+    outer.line_in(Scope::Directory, "WSGITrustedProxies 10.0.0.1");
+    outer.line_in(Scope::Directory, "WSGIHandlerScript a /outer-a");
+    outer.line_in(Scope::Directory, "WSGIHandlerScript b /outer-b");
+    let mut inner = Server::default();
+    inner.line_in(Scope::Directory, "WSGIEnableSendfile Off");
+    inner.line_in(Scope::Directory, "WSGITrustedProxies");
+    inner.line_in(Scope::Directory, "WSGIHandlerScript a /inner-a");
+    let merged = DirectoryConfig::merged(&outer.directory, &inner.directory);
+    let server = ServerConfig::default();
+    let settings = Effective::new(&server, &merged);
+    assert!(!settings.enable_sendfile() && settings.chunked_request());
+    assert!(!settings.trusted_proxies().unwrap().trusts(b"10.0.0.1"), "replaced whole");
+    assert_eq!(*settings.handler_script(b"a").unwrap().script, *b"/inner-a");
+    assert_eq!(*settings.handler_script(b"b").unwrap().script, *b"/outer-b");
+    assert!(settings.handler_script(b"A").is_none());
+}
+
+#[test]
+fn alias_options_override_directives() {
+    let mut server = Server::default();
+    server.line("WSGIPassAuthorization On");
+    server.line("WSGIApplicationGroup inherited");
+    server.line("WSGICallableObject inherited");
+    server.line(
+        "WSGIScriptAlias /a \"/w/a b.wsgi\" application-group=x application-group=y callable-object=%{ENV:X} \
+         pass-authorization=off process-group=%{GLOBAL}",
+    );
+    server.line("WSGIScriptAlias /b /w/b.wsgi");
+    let mut file = Vec::new();
+    let alias = server.main.script_alias(b"/a/x", &mut file).unwrap();
+    assert_eq!(file, b"/w/a b.wsgi/x");
+    let settings = Effective::new(&server.main, &server.directory).via(&alias.options);
+    assert_eq!(settings.application_group(), Some(&b"y"[..]));
+    assert_eq!(settings.process_group(), Some(&b""[..]));
+    assert_eq!(settings.callable(), Callable::Literal(b"%{ENV:X}"));
+    assert!(!settings.pass_authorization());
+    let plain = server.main.script_alias(b"/b", &mut file).unwrap();
+    let settings = Effective::new(&server.main, &server.directory).via(&plain.options);
+    assert_eq!(settings.application_group(), Some(&b"inherited"[..]));
+    assert_eq!(settings.callable(), Callable::Expand(b"inherited"));
+    assert!(settings.pass_authorization());
+}
+
+#[test]
+fn aliases_of_a_host_go_before_those_of_the_main_server() {
+    let mut server = Server::default();
+    server.line("WSGIScriptAlias /x /main-x");
+    server.line("WSGIScriptAlias /y /main-y");
+    server.line_in(Scope::VirtualHost, "WSGIScriptAlias / /host");
+    server.line_in(Scope::VirtualHost, "WSGIScriptAlias /x /never");
+    let host = ServerConfig::merged(&server.main, &server.host);
+    let targets: Vec<_> = host.aliases.iter().map(|alias| String::from_utf8_lossy(&alias.target)).collect();
+    assert_eq!(targets, ["/host", "/never", "/main-x", "/main-y"]);
+    let mut file = Vec::new();
+    host.script_alias(b"/y", &mut file).unwrap();
+    assert_eq!(file, b"/host/y");
+}
+
+#[test]
+fn alias_errors() {
+    let mut server = Server::default();
+    for (line, gist) in [
+        ("WSGIScriptAlias", "at least two arguments"),
+        ("WSGIScriptAlias /", "at least two arguments"),
+        ("WSGIScriptAlias / /w stray", "Invalid option 'stray'"),
+        ("WSGIScriptAlias / /w =x", "Invalid option '=x'"),
+        ("WSGIScriptAlias / /w home=/x", "Invalid option 'home'"),
+        ("WSGIScriptAlias / /w Process-Group=x", "Invalid option 'Process-Group'"),
+        ("WSGIScriptAlias / /w process-group=", "process group"),
+        ("WSGIScriptAlias / /w application-group=\"\"", "application group"),
+        ("WSGIScriptAlias / /w callable-object=", "callable object"),
+        ("WSGIScriptAlias / /w pass-authorization=1", "pass-authorization"),
+        ("WSGIScriptAliasMatch ( /w", "Regular expression '('"),
+        ("WSGIScriptAlias / /w process-group=g application-group=a", "'g' not yet configured"),
+    ] {
+        let text = server.error(line);
+        assert!(text.contains(gist), "{line}: {text}");
+    }
+    assert!(server.main.aliases.is_empty());
+}
+
+#[test]
+fn groups_that_are_fixed_preload() {
+    for (line, preloads) in [
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{GLOBAL}", true),
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=a", true),
+        ("WSGIScriptAliasMatch / /w process-group=%{GLOBAL} application-group=a", true),
+        ("WSGIScriptAliasMatch / /w$1 process-group=%{GLOBAL} application-group=a", false),
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{SERVER}", false),
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=x%{", false),
+        ("WSGIScriptAlias / /w process-group=%{ENV:X} application-group=a", false),
+        ("WSGIScriptAlias / /w application-group=%{GLOBAL}", false),
+        ("WSGIScriptAlias / /w process-group=daemon", false),
+    ] {
+        let mut server = Server::default();
+        server.line(line);
+        assert_eq!(server.global.imports_of(b"").count(), usize::from(preloads), "{line}");
+        assert_eq!(server.main.aliases.len(), 1);
+    }
+}
+
+#[test]
+fn imports_name_both_groups() {
+    let mut server = Server::default();
+    server.line_in(
+        Scope::VirtualHost,
+        "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}",
+    );
+    server.line("WSGIImportScript /b application-group=%{SERVER} process-group=%{GLOBAL}");
+    let imports: Vec<_> =
+        server.global.imports_of(b"").map(|import| (&*import.script, &*import.application_group)).collect();
+    assert_eq!(imports, [(&b"/a"[..], &b""[..]), (b"/b", b"%{SERVER}")]);
+    for (line, gist) in [
+        ("WSGIImportScript", "Location of script"),
+        ("WSGIImportScript /a process-group=%{GLOBAL}", "application-group"),
+        ("WSGIImportScript /a application-group=x", "process-group"),
+        ("WSGIImportScript /a process-group=g application-group=x", "not yet configured"),
+        ("WSGIImportScript /a process-group=%{SERVER} application-group=x", "not yet configured"),
+        ("WSGIImportScript /a process-group= application-group=x", "process group"),
+        ("WSGIImportScript /a callable-object=x", "Invalid option"),
+    ] {
+        let text = server.error(line);
+        assert!(text.contains(gist), "{line}: {text}");
+    }
+}
+
+#[test]
+fn handler_scripts() {
+    let mut server = Server::default();
+    server.line("WSGIHandlerScript name /first");
+    server.line("WSGIHandlerScript name /w/h.py application-group=%{HOST} pass-authorization=On");
+    let settings = Effective::new(&server.main, &server.directory);
+    let handler = settings.handler_script(b"name").unwrap();
+    assert_eq!(*handler.script, *b"/w/h.py");
+    let settings = settings.via(&handler.options);
+    assert_eq!(settings.callable(), Callable::Literal(b"handle_request"));
+    assert_eq!(settings.application_group(), Some(&b"%{HOST}"[..]));
+    assert!(settings.pass_authorization());
+    assert_eq!(server.main.defaults.handlers.len(), 1);
+    for (line, gist) in [
+        ("WSGIHandlerScript", "Name of"),
+        ("WSGIHandlerScript name", "Location of"),
+        ("WSGIHandlerScript name /h callable-object=x", "Invalid option"),
+        ("WSGIHandlerScript name /h process-group=", "process group"),
+        ("WSGIHandlerScript name /h pass-authorization=x", "pass-authorization"),
+    ] {
+        let text = server.error(line);
+        assert!(text.contains(gist), "{line}: {text}");
+    }
+}
+
+#[test]
+fn only_embedded_process_groups_are_accepted() {
+    let mut server = Server::default();
+    for name in ["%{GLOBAL}", "%{ENV:GROUP}", "%{SERVER}"] {
+        server.line(&format!("WSGIProcessGroup {name}"));
+        assert_eq!(server.main.defaults.process_group.as_deref(), Some(name.as_bytes()));
+    }
+    for name in ["daemon", "%{OTHER}", "x%{GLOBAL}"] {
+        assert!(
+            server.error(&format!("WSGIProcessGroup {name}")).contains("not supported by this version yet")
+        );
+    }
+}
+
+#[test]
+fn trusted_lists_add_up_in_one_scope() {
+    let mut server = Server::default();
+    server.line("WSGITrustedProxies 10.0.0.1 192.168");
+    server.line("WSGITrustedProxies ::1");
+    server.line("WSGITrustedProxyHeaders X-Forwarded-For x-unknown");
+    let notice = server.notice(Scope::Main, "WSGITrustedProxyHeaders X_Real_IP X-Real-IP").unwrap().unwrap();
+    assert!(notice.severity == Severity::Warning && notice.text.contains("'X_Real_IP'"), "{notice:?}");
+    let proxies = server.main.defaults.trusted_proxies.as_deref().unwrap();
+    for address in ["10.0.0.1", "192.168.3.4", "::1"] {
+        assert!(proxies.trusts(address.as_bytes()), "{address}");
+    }
+    let headers = server.main.defaults.trusted_headers.as_deref().unwrap();
+    let overrides = headers.overrides(Some(proxies), b"::1", |_| Some(b"8.8.8.8"));
+    assert!(!overrides.withholds(b"X-Real-IP") && overrides.withholds(b"X-Forwarded-For"));
+    assert!(server.error("WSGITrustedProxies host.example").contains("'host.example'"));
+}
+
+#[test]
+fn python_settings() {
+    let mut server = Server::default();
+    server.line("WSGIPythonHome /venv");
+    server.line("WSGIPythonEggs /eggs");
+    server.line("WSGIPythonWarnings ignore");
+    server.line("WSGIPythonWarnings \"error::A B\"");
+    let global = &server.global;
+    assert_eq!(global.python_home.as_deref(), Some(&b"/venv"[..]));
+    assert_eq!(global.python_eggs.as_deref(), Some(&b"/eggs"[..]));
+    assert_eq!(global.python_warnings, [b"ignore"[..].into(), Box::from(&b"error::A B"[..])]);
+    for (level, result) in [("2", 2), ("9", 9), ("-1", 0), ("x", 0), ("1x", 1)] {
+        server.line(&format!("WSGIPythonOptimize {level}"));
+        assert_eq!(server.global.python_optimize, result, "{level}");
+    }
+    for (seed, result) in [("0", Some(0)), ("4294967295", Some(u32::MAX)), ("random", None)] {
+        server.line(&format!("WSGIPythonHashSeed {seed}"));
+        assert_eq!(server.global.python_hash_seed, result, "{seed}");
+    }
+    for seed in ["4294967296", "-1", "+1", "Random", "1x"] {
+        assert!(server.error(&format!("WSGIPythonHashSeed {seed}")).contains("4294967295"), "{seed}");
+    }
+    for interval in ["0", "-1", "x", "0.1s", "nan"] {
+        assert!(server.error(&format!("WSGISwitchInterval {interval}")).contains("positive"), "{interval}");
+    }
+}
+
+#[test]
+fn sections_take_the_interpreter_settings() {
+    let mut server = Server::default();
+    server.line("WSGIPythonPath /top");
+    server.line("<WSGIInterpreterOptions process-group=%{GLOBAL} \"Application-Group=a b\">");
+    server.line("WSGIPythonPath /first");
+    server.line("WSGIPythonPath /last");
+    server.line("WSGIPythonHome /outside");
+    server.line("<WSGIInterpreterOptions >");
+    server.line("WSGISwitchInterval 0.5");
+    server.global.close_container();
+    server.line("WSGIRestrictStdout On");
+    let notice = server.notice(Scope::Main, "WSGIFreeThreading On").unwrap().unwrap();
+    assert!(notice.text.starts_with("WSGI0201: "), "{notice:?}");
+    server.global.close_container();
+    server.line("WSGIRestrictSignal Off");
+    let global = &server.global;
+    let [outer, inner] = &global.containers[..] else { panic!("{:?}", global.containers) };
+    assert_eq!(outer.process_group.as_deref(), Some(&b""[..]));
+    assert_eq!(outer.application_group.as_deref(), Some(&b"a b"[..]));
+    assert_eq!(outer.python_path.as_deref(), Some(&b"/last"[..]));
+    assert_eq!(
+        (outer.restrict_stdout, outer.free_threading, outer.switch_interval),
+        (Some(true), None, None)
+    );
+    assert_eq!((inner.process_group.clone(), inner.application_group.clone()), (None, None));
+    assert_eq!(inner.switch_interval, Some(0.5));
+    assert_eq!(global.interpreter.python_path.as_deref(), Some(&b"/top"[..]));
+    assert_eq!(global.interpreter.restrict_signal, Some(false));
+    assert_eq!(global.python_home.as_deref(), Some(&b"/outside"[..]));
+}
+
+#[test]
+fn section_errors() {
+    let mut server = Server::default();
+    for (line, gist) in [
+        ("<WSGIInterpreterOptions process-group=a", "missing closing '>'"),
+        ("<WSGIInterpreterOptions stray>", "'stray'"),
+        ("<WSGIInterpreterOptions home=x>", "'home'"),
+        ("<WSGIInterpreterOptions process-group=a PROCESS-GROUP=b>", "twice"),
+    ] {
+        let text = server.error(line);
+        assert!(text.contains(gist), "{line}: {text}");
+    }
+    assert!(server.global.containers.is_empty());
+}
+
+#[test]
+fn python_starts_when_it_is_needed() {
+    let start = |lines: &[&str]| {
+        let mut server = Server::default();
+        lines.iter().for_each(|line| server.line(line));
+        server.global.python_start()
+    };
+    let import = "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}";
+    let preload = "WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{GLOBAL}";
+    assert_eq!(start(&["WSGIScriptAlias / /w"]), PythonStart::AtChildStart);
+    assert_eq!(start(&["WSGIScriptAlias / /w process-group=daemon"]), PythonStart::AtFirstRequest);
+    assert_eq!(start(&["WSGIHandlerScript h /w"]), PythonStart::AtChildStart);
+    assert_eq!(start(&["WSGIRestrictEmbedded Off"]), PythonStart::AtChildStart);
+    assert_eq!(start(&["WSGIRestrictEmbedded On"]), PythonStart::Never);
+    assert_eq!(start(&["WSGIRestrictEmbedded On", preload]), PythonStart::Never);
+    assert_eq!(start(&["WSGIRestrictEmbedded On", import]), PythonStart::AtChildStart);
+    assert_eq!(start(&[import, "WSGIRestrictEmbedded On"]), PythonStart::AtChildStart);
+}
+
+#[test]
+fn obsolete_directives_say_so() {
+    let mut server = Server::default();
+    let notice = server.notice(Scope::Main, "WSGIVerboseDebugging On").unwrap().unwrap();
+    assert_eq!(notice.severity, Severity::Info);
+    assert!(server.error("WSGIVerboseDebugging maybe").contains("Off | On"));
+}
+
+#[test]
+fn regular_expressions_are_compiled() {
+    let mut server = Server::default();
+    server.line("WSGIScriptAliasMatch ^/x /w");
+    assert!(matches!(server.main.aliases[0].location, Location::Match(_)));
+    let mut file = Vec::new();
+    assert!(server.main.script_alias(b"/anything", &mut file).is_some());
+    assert_eq!(file, b"/w");
+}
+
+#[test]
+fn the_test_hook_panics_on_demand() {
+    let mut server = Server::default();
+    server.line("WSGIDebugPanic handler");
+    server.line_in(Scope::Directory, "WSGIDebugPanic callback");
+    assert_eq!(server.main.defaults.debug_panic, Some(DebugPanic::Handler));
+    assert_eq!(server.directory.debug_panic, Some(DebugPanic::Callback));
+    assert!(server.error("WSGIDebugPanic other").contains("handler | config | callback"));
+    let config =
+        std::panic::AssertUnwindSafe(|| Server::default().notice(Scope::Main, "WSGIDebugPanic config"));
+    assert!(std::panic::catch_unwind(config).is_err());
+}
