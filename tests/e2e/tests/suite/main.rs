@@ -1,6 +1,11 @@
 //! The end-to-end tests, by topic. One binary, so that the topics share the machine's cores.
 
+mod body;
+mod environ;
+mod failures;
+mod input;
 mod routing;
+mod start_response;
 
 /// Prints its environ.
 const ECHO: &str = include_str!("../../apps/echo.wsgi");

@@ -1,0 +1,214 @@
+//! start_response and the write it returns.
+
+use e2e::{on_each_mpm, on_one_mpm};
+
+const APP: &str = include_str!("../../apps/start_response.wsgi");
+
+#[test]
+fn every_check() {
+    let table = [
+        ("no-arguments", "TypeError"),
+        ("one-argument", "TypeError"),
+        ("four-arguments", "TypeError"),
+        ("keywords", "TypeError"),
+        ("headers-tuple", "TypeError"),
+        ("headers-none", "TypeError"),
+        ("headers-dict", "TypeError"),
+        ("headers-subclass", "accepted"),
+        ("exc-info-list", "RuntimeError"),
+        ("exc-info-text", "RuntimeError"),
+        ("exc-info-none", "accepted"),
+        ("exc-info-short", "accepted"),
+        ("status-bytes", "TypeError"),
+        ("status-int", "TypeError"),
+        ("status-none", "TypeError"),
+        ("status-subclass", "accepted"),
+        ("status-wide", "UnicodeEncodeError"),
+        ("status-latin", "accepted"),
+        ("status-short", "ValueError"),
+        ("status-empty", "ValueError"),
+        ("status-long", "ValueError"),
+        ("status-sign", "ValueError"),
+        ("status-blank", "ValueError"),
+        ("status-letters", "ValueError"),
+        ("status-joined", "ValueError"),
+        ("status-tab-separated", "ValueError"),
+        ("status-digits-only", "accepted"),
+        ("status-space-only", "accepted"),
+        ("status-wide-digits", "UnicodeEncodeError"),
+        ("status-newline", "ValueError"),
+        ("status-injection", "ValueError"),
+        ("status-tab", "ValueError"),
+        ("status-delete", "ValueError"),
+        ("item-list", "TypeError"),
+        ("item-text", "TypeError"),
+        ("item-none", "TypeError"),
+        ("item-one", "ValueError"),
+        ("item-three", "ValueError"),
+        ("name-bytes", "TypeError"),
+        ("name-none", "TypeError"),
+        ("name-empty", "ValueError"),
+        ("name-space", "ValueError"),
+        ("name-newline", "ValueError"),
+        ("name-injection", "ValueError"),
+        ("name-tab", "ValueError"),
+        ("name-wide", "UnicodeEncodeError"),
+        ("value-bytes", "TypeError"),
+        ("value-int", "TypeError"),
+        ("value-none", "TypeError"),
+        ("value-newline", "ValueError"),
+        ("value-return", "ValueError"),
+        ("value-injection", "ValueError"),
+        ("value-wide", "UnicodeEncodeError"),
+        ("value-tab", "accepted"),
+        ("value-empty", "accepted"),
+        ("value-latin", "accepted"),
+        ("order", "ValueError"),
+        ("status-before-headers", "ValueError"),
+    ];
+    on_one_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            let response = server.get("/table");
+            for (name, ending) in table {
+                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(ending)));
+            }
+            for name in ["status-nul", "name-nul", "value-nul"] {
+                cases.deviates(name, "a NUL in a status or header cuts it off silently", || {
+                    assert_eq!(response.value(name).as_deref(), Some("ValueError"));
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn write_takes_bytes_only() {
+    on_one_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            let response = server.get("/result");
+            for (name, ending) in [
+                ("callable", "True"),
+                ("str", "TypeError"),
+                ("bytearray", "TypeError"),
+                ("memoryview", "TypeError"),
+                ("none", "TypeError"),
+                ("int", "TypeError"),
+                ("result", "None"),
+                ("subclass", "accepted"),
+            ] {
+                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(ending)));
+            }
+        });
+    });
+}
+
+#[test]
+fn the_last_call_before_the_body_wins() {
+    on_each_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            for (target, status, reason, present, absent, body) in [
+                ("/twice", 201, "Created", "X-Second", "X-First", "second"),
+                ("/failed_twice", 202, "Accepted", "X-First", "A", "first"),
+                ("/replaced", 500, "Oops", "X-Second", "X-First", "replaced"),
+                ("/snapshot", 200, "OK", "X-Kept", "X-Later", "snapshot"),
+            ] {
+                cases.check(target, || {
+                    let response = server.get(target);
+                    assert_eq!(response.expect(status), body);
+                    assert_eq!(response.reason, reason);
+                    assert!(response.header(present).is_some(), "{:?}", response.headers);
+                    assert!(response.header(absent).is_none(), "{:?}", response.headers);
+                });
+            }
+            cases.check("arguments are copied", || {
+                assert_eq!(server.get("/snapshot").header("X-Kept"), Some("1"));
+            });
+            cases.check("an empty block does not send the headers", || {
+                let response = server.get("/after_empty");
+                assert_eq!(response.expect(203), "late");
+                assert_eq!(response.reason, "Late");
+            });
+            cases.check("after the headers are sent", || {
+                let response = server.get("/late");
+                for (name, ending) in [
+                    ("again", "RuntimeError"),
+                    ("reraised", "KeyError"),
+                    ("short", "TypeError"),
+                    ("not-a-tuple", "RuntimeError"),
+                ] {
+                    assert_eq!(response.value(name).as_deref(), Some(ending), "{name}");
+                }
+            });
+        });
+    });
+}
+
+#[test]
+fn after_the_request() {
+    on_one_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            assert_eq!(server.get("/keep").expect(200), "kept");
+            let response = server.get("/use");
+            for name in ["start_response", "write"] {
+                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some("RuntimeError")));
+            }
+        });
+    });
+}
+
+#[test]
+fn headers_reach_the_client() {
+    on_each_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            let response = server.get("/headers");
+            cases.check("status and body", || {
+                assert_eq!(response.expect(299), "headers");
+                assert_eq!(response.reason, "Caf\u{e9} time");
+            });
+            for (name, values) in [
+                ("Content-Type", vec!["Text/Last; Charset=x"]),
+                ("Set-Cookie", vec!["a=1", "b=2"]),
+                ("X-Many", vec!["1", "2"]),
+                ("X-Latin", vec!["caf\u{e9}"]),
+                ("Status", vec!["404 Not Found"]),
+                ("Location", vec!["/elsewhere"]),
+            ] {
+                cases.check(name, || assert_eq!(response.all(name), values));
+            }
+            cases.check("without Content-Type the script's name decides", || {
+                let response = server.get("/no_type");
+                assert_eq!(response.expect(200), "untyped");
+                assert_eq!(response.header("Content-Type"), Some("text/x-python"));
+            });
+        });
+    });
+}
+
+#[test]
+fn statuses() {
+    on_one_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            for (line, status, reason) in [
+                ("200", 200, "OK"),
+                ("201+", 201, "Created"),
+                ("404+Gone+Fishing", 404, "Gone Fishing"),
+                ("418+I'm+a+teapot", 418, "I'm a teapot"),
+                ("500+Mine", 500, "Mine"),
+                ("599+Odd", 599, "Odd"),
+                ("200+Error", 200, "Error"),
+                ("204+No+Content", 204, "No Content"),
+                ("304+Not+Modified", 304, "Not Modified"),
+            ] {
+                cases.check(line, || {
+                    let response = server.get(&format!("/status?{line}"));
+                    assert_eq!(response.status, status);
+                    if reason != "OK" && reason != "Created" {
+                        assert_eq!(response.reason, reason);
+                    }
+                    let body = if matches!(status, 204 | 304) { "" } else { "body" };
+                    assert_eq!(response.text(), body);
+                });
+            }
+        });
+    });
+}
