@@ -115,7 +115,7 @@ impl Global {
     }
 
     /// The server-level interpreter settings, then each section's in file order.
-    pub fn interpreter_blocks(&self) -> impl Iterator<Item = &Block> {
+    pub fn interpreter_blocks(&self) -> impl Iterator<Item = &Block> + Clone {
         std::iter::once(&self.interpreter).chain(&self.containers)
     }
 }

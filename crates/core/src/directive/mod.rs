@@ -22,6 +22,7 @@ use std::sync::Arc;
 use crate::alias::Pattern;
 use crate::config::{DirectoryConfig, Global, ServerConfig};
 
+pub use crate::notice::{Notice, Severity};
 pub use reference::reference;
 
 /// Every directive, in the order of the reference.
@@ -171,38 +172,6 @@ impl Target<'_> {
             (Scope::Directory, Some(directory)) => directory,
             _ => &mut self.server.defaults,
         }
-    }
-}
-
-/// Something to tell the administrator about a line that was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// How important it is.
-    pub severity: Severity,
-    /// A sentence, with its `WSGInnnn` code where it has one.
-    pub text: String,
-}
-
-/// How important a notice is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// Something will not work as written.
-    Warning,
-    /// For information.
-    Info,
-}
-
-impl Notice {
-    /// A notice of something that will not work as written.
-    #[must_use]
-    pub fn warning(text: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, text: text.into() }
-    }
-
-    /// A notice for information.
-    #[must_use]
-    pub fn info(text: impl Into<String>) -> Self {
-        Self { severity: Severity::Info, text: text.into() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::alias::{Captures, Location};
-use crate::config::{Callable, DebugPanic, Effective, MapHead, PythonStart};
+use crate::config::{Callable, Effective, MapHead, PythonStart};
 
 /// A server while its configuration is read.
 #[derive(Default)]
@@ -453,8 +453,11 @@ fn regular_expressions_are_compiled() {
     assert_eq!(file, b"/w");
 }
 
+#[cfg(debug_assertions)]
 #[test]
 fn the_test_hook_panics_on_demand() {
+    use crate::config::DebugPanic;
+
     let mut server = Server::default();
     server.line("WSGIDebugPanic handler");
     server.line_in(Scope::Directory, "WSGIDebugPanic callback");

@@ -1,0 +1,248 @@
+//! What `start_response` accepts (Python contract, 4.1 rows 8 to 14, and 4.2), on the Latin-1 bytes of its
+//! arguments.
+
+use std::fmt;
+
+use crate::words::display;
+
+/// A status line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status<'a> {
+    /// Its three digits.
+    pub code: u16,
+    /// What follows them and a space; `None` if nothing does.
+    pub reason: Option<&'a [u8]>,
+}
+
+/// Why an argument is refused; Python sees a `ValueError` with this text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid<'a> {
+    /// The status does not begin with three digits, followed by a space or nothing.
+    Code(&'a [u8]),
+    /// The reason phrase has a control character.
+    Reason(&'a [u8]),
+    /// The header name is empty, or has a control character or a space.
+    Name(&'a [u8]),
+    /// The header value has a line break or a NUL.
+    Value(&'a [u8]),
+    /// The content length is not a number.
+    Length(&'a [u8]),
+}
+
+impl fmt::Display for Invalid<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(line) => write!(
+                f,
+                "status {:?} must begin with three digits, followed by a space and a reason phrase",
+                display(line)
+            ),
+            Self::Reason(line) => {
+                write!(f, "control character in reason phrase of status {:?}", display(line))
+            }
+            Self::Name(b"") => f.write_str("header name is empty"),
+            Self::Name(name) => write!(f, "control character or space in header name {:?}", display(name)),
+            Self::Value(value) => {
+                write!(f, "line break or NUL in header value {:?}: a value is one line", display(value))
+            }
+            Self::Length(value) => {
+                write!(f, "value {:?} of header Content-Length is not a number", display(value))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Invalid<'_> {}
+
+/// The status in `line`.
+///
+/// # Errors
+/// It is not a status line.
+pub fn status(line: &[u8]) -> Result<Status<'_>, Invalid<'_>> {
+    let Some((digits, rest)) = line.split_first_chunk::<3>() else { return Err(Invalid::Code(line)) };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Invalid::Code(line));
+    }
+    let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    let reason = match rest.split_first() {
+        None => None,
+        Some((b' ', reason)) => Some(reason),
+        Some(_) => return Err(Invalid::Code(line)),
+    };
+    if reason.is_some_and(|reason| reason.iter().any(u8::is_ascii_control)) {
+        return Err(Invalid::Reason(line));
+    }
+    Ok(Status { code, reason })
+}
+
+/// Checks a header's name.
+///
+/// # Errors
+/// It would not be one in the response.
+pub fn header_name(name: &[u8]) -> Result<(), Invalid<'_>> {
+    let valid = !name.is_empty() && !name.iter().any(|byte| byte.is_ascii_control() || *byte == b' ');
+    if valid { Ok(()) } else { Err(Invalid::Name(name)) }
+}
+
+/// Checks a header's value.
+///
+/// # Errors
+/// It would end the header early.
+pub fn header_value(value: &[u8]) -> Result<(), Invalid<'_>> {
+    let valid = !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0'));
+    if valid { Ok(()) } else { Err(Invalid::Value(value)) }
+}
+
+/// The number in the value of `Content-Length`. Blanks and a `+` may precede it, and nothing at all is 0, as the
+/// original has it.
+///
+/// # Errors
+/// It is not a number of bytes.
+pub fn content_length(value: &[u8]) -> Result<u64, Invalid<'_>> {
+    if value.is_empty() {
+        return Ok(0);
+    }
+    let digits = value.trim_ascii_start();
+    let digits = digits.strip_prefix(b"+").unwrap_or(digits);
+    let text = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    // The server counts in signed numbers.
+    let length = text.and_then(|text| text.parse().ok()).filter(|&length| i64::try_from(length).is_ok());
+    length.ok_or(Invalid::Length(value))
+}
+
+/// How much of a declared content length is left: never more than it is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
+    left: Option<u64>,
+}
+
+impl Allowance {
+    /// For a response that declares `length`, or nothing.
+    #[must_use]
+    pub const fn new(length: Option<u64>) -> Self {
+        Self { left: length }
+    }
+
+    /// The part of a block of `length` bytes that may be sent.
+    #[must_use]
+    #[inline]
+    pub fn take(&mut self, length: u64) -> u64 {
+        match &mut self.left {
+            None => length,
+            Some(left) => {
+                let taken = length.min(*left);
+                *left -= taken;
+                taken
+            }
+        }
+    }
+
+    /// The bytes that were declared and have not been sent; `None` if nothing was declared.
+    #[must_use]
+    pub const fn left(&self) -> Option<u64> {
+        self.left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn status_lines() {
+        for (line, code, reason) in [
+            ("200 OK", 200, Some("OK")),
+            ("200", 200, None),
+            ("200 ", 200, Some("")),
+            ("404 Not  Found", 404, Some("Not  Found")),
+            ("000 x", 0, Some("x")),
+            ("100 x", 100, Some("x")),
+            ("999 x", 999, Some("x")),
+        ] {
+            let expected = Status { code, reason: reason.map(str::as_bytes) };
+            assert_eq!(status(line.as_bytes()), Ok(expected), "{line}");
+        }
+        assert_eq!(status(b"200 \xe9").map(|status| status.reason), Ok(Some(&b"\xe9"[..])));
+    }
+
+    #[test]
+    fn bad_status_lines() {
+        for line in ["", "20", "2000", "+20 x", "-20 x", " 200", "20x OK", "200OK", "200\tOK", "200\0", "abc"]
+        {
+            assert_eq!(status(line.as_bytes()), Err(Invalid::Code(line.as_bytes())), "{line}");
+        }
+        for line in ["200 a\r\nX: y", "200 \t", "200 \0", "200 \x7f", "200 \x1f"] {
+            assert_eq!(status(line.as_bytes()), Err(Invalid::Reason(line.as_bytes())), "{line}");
+        }
+    }
+
+    #[test]
+    fn headers() {
+        for name in ["X", "X:Y", "X\u{e9}", "x_y", "(x)"] {
+            assert_eq!(header_name(name.as_bytes()), Ok(()), "{name}");
+        }
+        for name in ["", "X Y", "X\r", "X\n", "X\0", "X\t", "X\x7f"] {
+            assert_eq!(header_name(name.as_bytes()), Err(Invalid::Name(name.as_bytes())), "{name}");
+        }
+        for value in ["", " x ", "a\tb", "\x01", "\u{e9}"] {
+            assert_eq!(header_value(value.as_bytes()), Ok(()), "{value}");
+        }
+        for value in ["a\r\nX: y", "\n", "\r", "a\0b"] {
+            assert_eq!(header_value(value.as_bytes()), Err(Invalid::Value(value.as_bytes())), "{value}");
+        }
+    }
+
+    #[test]
+    fn content_lengths() {
+        for (value, length) in [
+            ("", 0),
+            ("0", 0),
+            ("12", 12),
+            (" \t12", 12),
+            ("+5", 5),
+            ("007", 7),
+            ("9223372036854775807", i64::MAX as u64),
+        ] {
+            assert_eq!(content_length(value.as_bytes()), Ok(length), "{value:?}");
+        }
+        for value in
+            [" ", "+", "-1", "-0", "1 ", "1x", "x", "++1", "0x1", "1.0", "9223372036854775808", "1\0"]
+        {
+            assert_eq!(content_length(value.as_bytes()), Err(Invalid::Length(value.as_bytes())), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn errors_show_what_was_given() {
+        let text = status(b"2\r\n").unwrap_err().to_string();
+        assert!(text.contains(r#""2\r\n""#), "{text}");
+        assert!(!header_value(b"a\nb").unwrap_err().to_string().contains('\n'));
+    }
+
+    #[test]
+    fn an_allowance_is_never_exceeded() {
+        let mut unlimited = Allowance::new(None);
+        assert_eq!((unlimited.take(7), unlimited.left()), (7, None));
+        let mut allowance = Allowance::new(Some(10));
+        assert_eq!([allowance.take(4), allowance.take(9), allowance.take(1)], [4, 6, 0]);
+        assert_eq!(allowance.left(), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_can_not_split_a_response(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+            let breaks = bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
+            prop_assert!(!(breaks && status(&bytes).is_ok()));
+            prop_assert!(!(breaks && header_name(&bytes).is_ok()));
+            prop_assert_eq!(breaks, header_value(&bytes).is_err());
+            let _ = content_length(&bytes);
+        }
+
+        #[test]
+        fn lengths_are_read_back(length in 0..=i64::MAX as u64) {
+            let text = length.to_string();
+            prop_assert_eq!(content_length(text.as_bytes()), Ok(length));
+        }
+    }
+}
