@@ -26,8 +26,8 @@ pub struct Server {
     directory: Option<tempfile::TempDir>,
 }
 
-/// A place in the error log.
-#[derive(Clone, Copy, Debug)]
+/// A place in the error log; its beginning by default.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct LogMark(usize);
 
 impl Server {

@@ -3,8 +3,11 @@
 mod body;
 mod environ;
 mod failures;
+mod files;
 mod input;
+mod logging;
 mod routing;
+mod scripts;
 mod start_response;
 
 /// Prints its environ.

@@ -1,0 +1,238 @@
+//! Loading and reloading scripts, and scripts that can not be loaded.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use e2e::{Server, Setup, on_each_mpm, on_one_mpm};
+
+/// A script that answers with `text`.
+fn answering(text: &str) -> String {
+    format!(
+        "import sys\nprint('loaded {text}')\ncount = 0\n\n\ndef application(environ, start_response):\n    \
+         global count\n    count += 1\n    start_response('200 OK', [('X-Count', str(count)), \
+         ('X-Name', __name__), ('X-File', __file__), ('X-Registered', str(sys.modules[__name__].__dict__ is globals())), \
+         ('X-Time', type(__mtime__).__name__)])\n    return [b'{text}']\n"
+    )
+}
+
+#[test]
+fn modules_have_the_names_of_the_contract() {
+    on_one_mpm(|setup| {
+        setup.app("/", "app.wsgi", &answering("one")).run(|server, cases| {
+            let response = server.get("/");
+            let path = server.path("apps/app.wsgi");
+            cases.check("name", || {
+                let name = response.header("X-Name").unwrap_or_default();
+                let digest = name.strip_prefix("_mod_wsgi_").unwrap_or_default();
+                assert_eq!(digest, md5(&path.display().to_string()));
+            });
+            cases.check("file", || assert_eq!(response.header("X-File"), path.to_str()));
+            cases.check("registered", || assert_eq!(response.header("X-Registered"), Some("True")));
+            cases.check("time", || assert_eq!(response.header("X-Time"), Some("int")));
+            cases.check("logged", || {
+                let log = server.log_tail();
+                assert!(log.contains("Loading") && log.contains(&path.display().to_string()), "{log}");
+                assert!(log.contains("in embedded mode"), "{log}");
+            });
+        });
+    });
+}
+
+fn md5(text: &str) -> String {
+    let script = "import hashlib, sys; print(hashlib.md5(sys.argv[1].encode()).hexdigest())";
+    let output = std::process::Command::new(e2e::Interpreter::current().executable)
+        .args(["-c", script, text])
+        .output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn changed_scripts_are_loaded_again() {
+    on_each_mpm(|setup| {
+        setup
+            .children(1)
+            .app("/still", "still.wsgi", &answering("first"))
+            .app("/", "app.wsgi", &answering("first"))
+            .conf("<Location /still>\nWSGIScriptReloading Off\n</Location>")
+            .run(|server, cases| {
+                cases.check("a module stays loaded", || {
+                    assert_eq!(server.get("/").expect(200), "first");
+                    let counts: Vec<_> = (0..20).map(|_| count(server, "/")).collect();
+                    assert!(counts.iter().any(|&count| count > 3), "{counts:?}");
+                });
+                cases.check("a change is seen", || {
+                    let mark = server.mark();
+                    // Directly after the other script's turn, which uses the same interpreter machinery.
+                    server.write("apps/app.wsgi", answering("second"));
+                    for _ in 0..10 {
+                        assert_eq!(server.get("/").expect(200), "second");
+                    }
+                    assert!(server.wait_log(mark, "loaded second").contains("eloading"));
+                });
+                cases.check("an older file is a change too", || {
+                    server.write("apps/app.wsgi", answering("third"));
+                    let past =
+                        std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+                    let file = fs::File::options().write(true).open(server.path("apps/app.wsgi"));
+                    assert!(file.is_ok_and(|file| file.set_modified(past).is_ok()));
+                    for _ in 0..10 {
+                        assert_eq!(server.get("/").expect(200), "third");
+                    }
+                });
+                cases.check("a broken version is a 500 until it is mended", || {
+                    let mark = server.mark();
+                    server.write("apps/app.wsgi", "this is no Python\n");
+                    assert_eq!(server.get("/").status, 500);
+                    assert_eq!(server.get("/").status, 500);
+                    server.wait_log(mark, "SyntaxError");
+                    server.write("apps/app.wsgi", answering("mended"));
+                    assert_eq!(server.get("/").expect(200), "mended");
+                });
+                cases.check("not if reloading is off", || {
+                    assert_eq!(server.get("/still").expect(200), "first");
+                    server.write("apps/still.wsgi", answering("second"));
+                    // A process that has it keeps it; prefork may start another one.
+                    if server.mpm().threaded() {
+                        assert_eq!(server.get("/still").expect(200), "first");
+                    }
+                });
+                cases.check("a graceful restart loads it", || {
+                    server.graceful();
+                    assert_eq!(server.get("/still").expect(200), "second");
+                });
+            });
+    });
+}
+
+fn count(server: &Server, target: &str) -> u32 {
+    server.get(target).header("X-Count").and_then(|count| count.parse().ok()).unwrap_or_default()
+}
+
+#[test]
+fn a_script_may_ask_to_be_reloaded() {
+    on_one_mpm(|setup| {
+        let asking = format!(
+            "{}\n\ndef reload_required(resource):\n    if count == 3:\n        raise KeyError('asked ' + resource)\n    return count == 5\n",
+            answering("x")
+        );
+        setup.app("/", "app.wsgi", &asking).run(|server, cases| {
+            cases.check("the count begins again", || {
+                let mark = server.mark();
+                let counts: Vec<_> = (0..7).map(|_| count(server, "/")).collect();
+                assert_eq!(counts, [1, 2, 3, 4, 5, 1, 2]);
+                server.wait_log(mark, "asked /");
+            });
+        });
+    });
+}
+
+fn failing(setup: Setup) -> Setup {
+    setup
+        .file("apps/syntax.wsgi", "def application(\n")
+        .file("apps/nul.wsgi", "x = 1\0\n")
+        .file("apps/raises.wsgi", "raise KeyError('while loading')\n")
+        .file("apps/exits.wsgi", "import sys\nsys.exit(1)\n")
+        .file("apps/imports.wsgi", "import no_such_module\n")
+        .file("apps/empty.wsgi", "")
+        .file("apps/number.wsgi", "application = 5\n")
+        .file("apps/none.wsgi", "application = None\n")
+        .file("apps/secret.wsgi", answering("secret"))
+        .file("apps/cookie.wsgi", b"# -*- coding: latin-1 -*-\nTEXT = 'caf\xe9'\n\ndef application(e, s):\n    s('200 OK', [])\n    return [TEXT.encode('utf-8')]\n".as_slice())
+        .file("apps/arguments.wsgi", "def application():\n    pass\n")
+        .file("apps/good.wsgi", answering("good"))
+        .file("apps/folder.wsgi/keep", "")
+        .conf("WSGIScriptAlias / @ROOT@/apps/")
+}
+
+#[test]
+fn scripts_that_can_not_be_loaded() {
+    on_each_mpm(|setup| {
+        failing(setup).run(|server, cases| {
+            let secret =
+                fs::set_permissions(server.path("apps/secret.wsgi"), fs::Permissions::from_mode(0o600));
+            assert!(secret.is_ok());
+            for (target, status, code, text) in [
+                ("/syntax.wsgi", 500, "WSGI0105", "SyntaxError"),
+                ("/raises.wsgi", 500, "WSGI0109", "while loading"),
+                ("/exits.wsgi", 500, "WSGI0107", "SystemExit"),
+                ("/imports.wsgi", 500, "WSGI0109", "no_such_module"),
+                ("/empty.wsgi", 404, "WSGI0089", "application"),
+                ("/number.wsgi", 500, "WSGI0174", "TypeError"),
+                ("/none.wsgi", 500, "WSGI0174", "TypeError"),
+                ("/arguments.wsgi", 500, "WSGI0174", "TypeError"),
+                ("/missing.wsgi", 404, "WSGI0135", "missing.wsgi"),
+                ("/folder.wsgi", 403, "WSGI0136", "folder.wsgi"),
+            ] {
+                cases.check(target, || {
+                    let mark = server.mark();
+                    assert_eq!(server.get(target).status, status);
+                    let log = server.wait_log(mark, code);
+                    assert!(log.contains(text), "{text} not in {log}");
+                    // It is tried again, not remembered as failed.
+                    assert_eq!(server.get(target).status, status);
+                });
+            }
+            cases.deviates("/nul.wsgi", "a script is cut off at a NUL, and what is before it is run", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/nul.wsgi").status, 500);
+                server.wait_log(mark, "WSGI0105");
+            });
+            cases.check("an encoding cookie", || {
+                assert_eq!(server.get("/cookie.wsgi").expect(200), "caf\u{e9}");
+            });
+            if nix::unistd::geteuid().is_root() {
+                cases.check("/secret.wsgi", || {
+                    let mark = server.mark();
+                    assert_eq!(server.get("/secret.wsgi").status, 500);
+                    let log = server.wait_log(mark, "WSGI0105");
+                    assert!(log.contains("ermission"), "{log}");
+                });
+            }
+            cases.check("a script replaced by a directory", || {
+                assert_eq!(server.get("/good.wsgi").expect(200), "good");
+                let path = server.path("apps/good.wsgi");
+                assert!(fs::remove_file(&path).and_then(|()| fs::create_dir(&path)).is_ok());
+                assert_eq!(server.get("/good.wsgi").status, 403);
+                assert!(fs::remove_dir(&path).is_ok());
+                assert_eq!(server.get("/good.wsgi").status, 404);
+                server.write("apps/good.wsgi", answering("good again"));
+                assert_eq!(server.get("/good.wsgi").expect(200), "good again");
+            });
+            cases.check("the processes are unharmed", || {
+                let log = server.log_tail();
+                assert!(!log.contains("exit signal"), "{log}");
+            });
+        });
+    });
+}
+
+#[test]
+fn scripts_are_imported_at_start() {
+    on_each_mpm(|setup| {
+        setup
+            .app("/", "app.wsgi", &answering("imported"))
+            .file("apps/broken.wsgi", "raise KeyError('broken import')\n")
+            .file("apps/exits.wsgi", "raise SystemExit\n")
+            .file("apps/preloaded.wsgi", answering("preloaded"))
+            .conf(
+                "WSGIApplicationGroup %{GLOBAL}\n\
+                 WSGIImportScript @ROOT@/apps/broken.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}\n\
+                 WSGIImportScript @ROOT@/apps/exits.wsgi process-group=%{GLOBAL} application-group=other\n\
+                 WSGIImportScript @ROOT@/apps/missing.wsgi process-group=%{GLOBAL} application-group=other\n\
+                 WSGIImportScript @ROOT@/apps/app.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}\n\
+                 WSGIScriptAlias /preloaded @ROOT@/apps/preloaded.wsgi process-group=%{GLOBAL} application-group=named\n",
+            )
+            .run(|server, cases| {
+                let start = e2e::LogMark::default();
+                for text in ["loaded imported", "loaded preloaded", "WSGI0110", "WSGI0108", "WSGI0106", "broken import"] {
+                    cases.check(text, || drop(server.wait_log(start, text)));
+                }
+                cases.check("a request uses what was imported", || {
+                    let mark = server.mark();
+                    let response = server.get("/");
+                    assert_eq!(response.expect(200), "imported");
+                    assert!(!server.log_since(mark).contains("eloading"));
+                });
+            });
+    });
+}
