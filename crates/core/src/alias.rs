@@ -66,8 +66,8 @@ impl ScriptAlias {
                 None => return false,
             },
         };
-        // Such an alias means `file` + the URL's path, and it would lose its slash.
-        let tail = if uri[..consumed] == *b"/" { uri } else { &uri[consumed..] };
+        // An alias for `/` has eaten the slash that must stand between the file and the rest.
+        let tail = if uri[..consumed].iter().all(|&byte| byte == b'/') { uri } else { &uri[consumed..] };
         file.extend_from_slice(tail);
         true
     }
@@ -144,6 +144,7 @@ mod tests {
         let file = |location: &str, target: &str, uri: &str| map(&prefix(location, target), uri);
         assert_eq!(file("/", "/w/a.wsgi", "/x/y").as_deref(), Some("/w/a.wsgi/x/y"));
         assert_eq!(file("/", "/w/a.wsgi", "/").as_deref(), Some("/w/a.wsgi/"));
+        assert_eq!(file("/", "/w/a.wsgi", "///x//y").as_deref(), Some("/w/a.wsgi///x//y"));
         assert_eq!(file("/app", "/w/a.wsgi", "/app").as_deref(), Some("/w/a.wsgi"));
         assert_eq!(file("/app", "/w/a.wsgi", "/app/").as_deref(), Some("/w/a.wsgi/"));
         assert_eq!(file("/app", "/w/a.wsgi", "//app").as_deref(), Some("/w/a.wsgi"));

@@ -76,21 +76,20 @@ impl Options {
         Ok(options)
     }
 
-    /// The positional argument `what`; not empty.
-    pub(super) fn positional<'a>(&self, what: &str, words: &mut Words<'a>) -> Result<Cow<'a, [u8]>, String> {
-        let word = words.word().filter(|word| !word.is_empty());
-        word.ok_or_else(|| format!("Location of {what} must be supplied for {}", self.of))
-    }
-
     fn invalid_option(&self, token: &[u8]) -> String {
-        format!("Invalid option '{}' to {} definition", display(token), self.of)
+        format!("Invalid option '{}' to WSGI {} definition", display(token), self.of)
     }
 
     fn name(&self, what: &str, value: &[u8]) -> Result<Box<[u8]>, String> {
         match value {
-            b"" => Err(format!("Invalid name for {what} of {}: it is empty", self.of)),
+            b"" => Err(format!("Invalid name for WSGI {what} of {}: it is empty", self.of)),
             b"%{GLOBAL}" if what != "callable object" => Ok(Box::default()),
             name => Ok(name.into()),
         }
     }
+}
+
+/// The next word of the line, unless it is empty.
+pub(super) fn non_empty<'a>(words: &mut Words<'a>) -> Option<Cow<'a, [u8]>> {
+    words.word().filter(|word| !word.is_empty())
 }

@@ -176,7 +176,7 @@ fn trusted_proxies(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice
     for item in Words::new(line) {
         if !proxies.add(&item) {
             return Err(format!(
-                "Unable to parse trusted proxy '{}': write an IP address, or a network as address/mask",
+                "Unable to parse trusted proxy IP address/subnet of '{}': write an address, or a network as address/mask",
                 display(&item)
             ));
         }

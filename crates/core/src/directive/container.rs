@@ -23,9 +23,12 @@ Other directives may stand in the section too, as if they stood outside.",
 
 fn open(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
     let name = INTERPRETER_OPTIONS.text();
-    let line = line.trim_ascii_end();
-    let selectors =
-        line.strip_suffix(b">").ok_or_else(|| format!("{name}> directive missing closing '>'"))?;
+    // The server takes the `>` for part of the name if it follows that directly.
+    let selectors = match line.iter().rposition(|&byte| byte == b'>') {
+        Some(end) => &line[..end],
+        None if line.is_empty() => line,
+        None => return Err(format!("{name}> directive missing closing '>'")),
+    };
     let mut block = Block::default();
     for word in Words::new(selectors) {
         let Some(equals) = word.iter().position(|&byte| byte == b'=') else {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::arguments::Options;
+use super::arguments::{Options, non_empty};
 use super::{Context, Directive, Effect, Notice, Support, Target};
 use crate::alias::{Location, ScriptAlias};
 use crate::config::{HandlerScript, ImportScript, RouteOptions};
@@ -169,24 +169,26 @@ const ALIAS_OPTIONS: Options =
     Options { of: "script alias", process_group: true, callable_object: true, pass_authorization: true };
 
 const HANDLER_OPTIONS: Options =
-    Options { of: "script handler", process_group: true, callable_object: false, pass_authorization: true };
+    Options { of: "handler script", process_group: true, callable_object: false, pass_authorization: true };
 
 const IMPORT_OPTIONS: Options =
     Options { of: "import script", process_group: true, callable_object: false, pass_authorization: false };
 
 fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<Option<Notice>, String> {
     let mut words = Words::new(line);
-    let (Some(location), Some(file)) = (words.word(), words.word()) else {
-        let name = if is_match { SCRIPT_ALIAS_MATCH.text() } else { SCRIPT_ALIAS.text() };
-        return Err(format!("{name} requires at least two arguments: a location and a target"));
+    let (Some(location), Some(file)) = (non_empty(&mut words), non_empty(&mut words)) else {
+        let directive = if is_match { SCRIPT_ALIAS_MATCH } else { SCRIPT_ALIAS };
+        let help = directive.help.to_string_lossy();
+        return Err(format!("{} requires at least two arguments, {help}", directive.text()));
     };
     let options = ALIAS_OPTIONS.parse(&mut words)?;
     preload(target, &file, &options, is_match)?;
     target.global.embedded_use |= may_be_embedded(options.process_group.as_deref());
     let location = if is_match {
-        let pattern = target.compile.compile(&location).ok_or_else(|| {
-            format!("Regular expression '{}' of script alias could not be compiled", display(&location))
-        })?;
+        let pattern = target
+            .compile
+            .compile(&location)
+            .ok_or_else(|| format!("Regular expression could not be compiled: '{}'", display(&location)))?;
         Location::Match(pattern)
     } else {
         Location::Prefix(location.into())
@@ -221,9 +223,8 @@ fn preload(
 
 fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
     let mut words = Words::new(line);
-    let name = words.word().filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| format!("Name of {} must be supplied", HANDLER_OPTIONS.of))?;
-    let script = HANDLER_OPTIONS.positional("script", &mut words)?;
+    let name = non_empty(&mut words).ok_or("Name for handler script not supplied")?;
+    let script = non_empty(&mut words).ok_or("Location of handler script not supplied")?;
     let mut options = HANDLER_OPTIONS.parse(&mut words)?;
     options.callable_object = Some(b"handle_request"[..].into());
     target.global.embedded_use |= may_be_embedded(options.process_group.as_deref());
@@ -236,11 +237,12 @@ fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>
 
 fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
     let mut words = Words::new(line);
-    let script = IMPORT_OPTIONS.positional("script", &mut words)?;
+    let script = non_empty(&mut words).ok_or("Location of import script not supplied")?;
     let options = IMPORT_OPTIONS.parse(&mut words)?;
-    let missing = |what: &str| format!("Name of {what} required for {}: add {what}=", IMPORT_OPTIONS.of);
-    let application_group = options.application_group.ok_or_else(|| missing("application-group"))?;
-    let process_group = options.process_group.ok_or_else(|| missing("process-group"))?;
+    let missing = |what: &str, key: &str| format!("Name of WSGI {what} required: add {key}=");
+    let application_group =
+        options.application_group.ok_or_else(|| missing("application group", "application-group"))?;
+    let process_group = options.process_group.ok_or_else(|| missing("process group", "process-group"))?;
     known_process_group(&process_group)?;
     target.global.embedded_use |= process_group.is_empty();
     target.global.embedded_demanded |= process_group.is_empty();

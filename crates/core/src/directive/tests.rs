@@ -231,7 +231,9 @@ fn alias_errors() {
         ("WSGIScriptAlias / /w application-group=\"\"", "application group"),
         ("WSGIScriptAlias / /w callable-object=", "callable object"),
         ("WSGIScriptAlias / /w pass-authorization=1", "pass-authorization"),
-        ("WSGIScriptAliasMatch ( /w", "Regular expression '('"),
+        ("WSGIScriptAlias \"\" /w", "at least two arguments"),
+        ("WSGIScriptAlias / \"\"", "at least two arguments"),
+        ("WSGIScriptAliasMatch ( /w", "Regular expression could not be compiled: '('"),
         ("WSGIScriptAlias / /w process-group=g application-group=a", "'g' not yet configured"),
     ] {
         let text = server.error(line);
@@ -272,9 +274,10 @@ fn imports_name_both_groups() {
         server.global.imports_of(b"").map(|import| (&*import.script, &*import.application_group)).collect();
     assert_eq!(imports, [(&b"/a"[..], &b""[..]), (b"/b", b"%{SERVER}")]);
     for (line, gist) in [
-        ("WSGIImportScript", "Location of script"),
-        ("WSGIImportScript /a process-group=%{GLOBAL}", "application-group"),
-        ("WSGIImportScript /a application-group=x", "process-group"),
+        ("WSGIImportScript", "Location of import script"),
+        ("WSGIImportScript \"\"", "Location of import script"),
+        ("WSGIImportScript /a process-group=%{GLOBAL}", "application group required"),
+        ("WSGIImportScript /a application-group=x", "process group required"),
         ("WSGIImportScript /a process-group=g application-group=x", "not yet configured"),
         ("WSGIImportScript /a process-group=%{SERVER} application-group=x", "not yet configured"),
         ("WSGIImportScript /a process-group= application-group=x", "process group"),
@@ -299,8 +302,8 @@ fn handler_scripts() {
     assert!(settings.pass_authorization());
     assert_eq!(server.main.defaults.handlers.len(), 1);
     for (line, gist) in [
-        ("WSGIHandlerScript", "Name of"),
-        ("WSGIHandlerScript name", "Location of"),
+        ("WSGIHandlerScript", "Name for handler script"),
+        ("WSGIHandlerScript name", "Location of handler script"),
         ("WSGIHandlerScript name /h callable-object=x", "Invalid option"),
         ("WSGIHandlerScript name /h process-group=", "process group"),
         ("WSGIHandlerScript name /h pass-authorization=x", "pass-authorization"),
@@ -377,7 +380,7 @@ fn sections_take_the_interpreter_settings() {
     server.line("WSGIPythonPath /first");
     server.line("WSGIPythonPath /last");
     server.line("WSGIPythonHome /outside");
-    server.line("<WSGIInterpreterOptions >");
+    server.line("<WSGIInterpreterOptions");
     server.line("WSGISwitchInterval 0.5");
     server.global.close_container();
     server.line("WSGIRestrictStdout On");
@@ -407,6 +410,7 @@ fn section_errors() {
     for (line, gist) in [
         ("<WSGIInterpreterOptions process-group=a", "missing closing '>'"),
         ("<WSGIInterpreterOptions stray>", "'stray'"),
+        ("<WSGIInterpreterOptions process-group = x >", "'process-group'"),
         ("<WSGIInterpreterOptions home=x>", "'home'"),
         ("<WSGIInterpreterOptions process-group=a PROCESS-GROUP=b>", "twice"),
     ] {
