@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::alias::{Captures, Location};
 use crate::config::{Callable, Effective, MapHead, PythonStart};
@@ -471,4 +473,25 @@ fn the_test_hook_panics_on_demand() {
     let config =
         std::panic::AssertUnwindSafe(|| Server::default().notice(Scope::Main, "WSGIDebugPanic config"));
     assert!(std::panic::catch_unwind(config).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_line_is_accepted_or_refused(arguments in proptest::collection::vec(any::<u8>(), 0..40), near in "[ a-z=\"'%{}>/-]{0,40}") {
+        for directive in DIRECTIVES.iter().filter(|directive| directive.support != Support::TestHook) {
+            for line in [&arguments[..], near.as_bytes()] {
+                let mut server = Server::default();
+                let mut target = Target {
+                    scope: Scope::Main,
+                    global: &mut server.global,
+                    server: &mut server.main,
+                    directory: None,
+                    compile: &compile,
+                };
+                let result = directive.apply(&mut target, line);
+                let text = result.as_ref().map_or_else(|text| text.as_str(), |notice| notice.as_ref().map_or("fine", |notice| &notice.text));
+                prop_assert!(!text.is_empty());
+            }
+        }
+    }
 }
