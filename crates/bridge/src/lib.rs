@@ -260,6 +260,9 @@ pub struct Request<'a> {
     pub request_rec: *mut c_void,
 }
 
+// SAFETY: it is plain data; `request_rec` is an address that is passed on, not followed.
+unsafe impl Sync for Request<'_> {}
+
 impl<'a> Request<'a> {
     /// The value of a CGI variable.
     #[must_use]

@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The host: all of mod_wsgi that lives in a Python process. It knows no Apache; what it needs of the server
+//! comes over the [`bridge`].
+//!
+//! A request takes this way: [`entry`] (the C function) → [`process`] (which interpreter?) → [`request`] →
+//! [`scripts`] (loaded? changed?) → [`environ`] → [`adapter`] (the application's calls, the response).
+
+#![deny(unsafe_code)]
+
+mod adapter;
+mod context;
+mod entry;
+mod environ;
+mod events;
+mod input;
+mod interpreters;
+mod log;
+mod meter;
+mod native;
+mod process;
+mod report;
+mod request;
+mod response;
+mod scripts;
+mod state;

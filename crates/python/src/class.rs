@@ -60,9 +60,22 @@ impl<T: Class> Definition<T> {
         F: Fn(Python<'_>, &T, &Arguments<'_>) -> Result<Object> + Copy + 'static,
     {
         conjurable(function);
+        self.add_method(name, call::<T, F>)
+    }
+
+    /// A method with positional arguments that also gets the object whose method it is.
+    pub fn method_of_object<F>(&mut self, name: &'static CStr, function: F) -> &mut Self
+    where
+        F: Fn(Python<'_>, &T, &Object, &Arguments<'_>) -> Result<Object> + Copy + 'static,
+    {
+        conjurable(function);
+        self.add_method(name, call_of_object::<T, F>)
+    }
+
+    fn add_method(&mut self, name: &'static CStr, function: ffi::PyCFunctionFast) -> &mut Self {
         self.methods.push(ffi::PyMethodDef {
             ml_name: name.as_ptr(),
-            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: call::<T, F> },
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: function },
             ml_flags: ffi::METH_FASTCALL,
             ml_doc: std::ptr::null(),
         });
@@ -278,6 +291,26 @@ where
         (entered::<T>(object), Object::slice(arguments.cast(), usize::try_from(count).unwrap_or(0)))
     };
     returned(guarded(py, || conjured::<F>()(py, value, &Arguments(arguments))))
+}
+
+unsafe extern "C" fn call_of_object<T, F>(
+    object: *mut ffi::PyObject,
+    arguments: *mut *mut ffi::PyObject,
+    count: ffi::Py_ssize_t,
+) -> *mut ffi::PyObject
+where
+    T: Class,
+    F: Fn(Python<'_>, &T, &Object, &Arguments<'_>) -> Result<Object> + Copy + 'static,
+{
+    // SAFETY: as for `call`; the object is borrowed like an argument.
+    let ((py, value), this, arguments) = unsafe {
+        (
+            entered::<T>(object),
+            &Object::slice(&raw const object, 1)[0],
+            Object::slice(arguments.cast(), usize::try_from(count).unwrap_or(0)),
+        )
+    };
+    returned(guarded(py, || conjured::<F>()(py, value, this, &Arguments(arguments))))
 }
 
 unsafe extern "C" fn read<T, F>(object: *mut ffi::PyObject, _closure: *mut c_void) -> *mut ffi::PyObject

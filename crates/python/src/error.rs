@@ -148,6 +148,14 @@ impl Python<'_> {
         Raised::new()
     }
 
+    /// Takes an exception that is being raised, if there is one, out of the error indicator.
+    #[must_use]
+    pub fn pending_exception(self) -> Option<Object> {
+        // SAFETY: the thread is attached.
+        let pending = unsafe { !ffi::PyErr_Occurred().is_null() };
+        pending.then(|| Raised::new().take(self))
+    }
+
     /// Issues a warning.
     ///
     /// # Errors

@@ -105,12 +105,12 @@ impl Object {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
-    /// Whether nobody else holds a reference.
+    /// How many references there are to it.
     #[must_use]
     #[inline]
-    pub fn is_unshared(&self) -> bool {
+    pub fn reference_count(&self) -> isize {
         // SAFETY: valid by construction.
-        unsafe { ffi::Py_REFCNT(self.as_ptr()) == 1 }
+        unsafe { ffi::Py_REFCNT(self.as_ptr()) }
     }
 
     /// Whether it is an instance of exactly `bytes`, `list`, `tuple` ... is asked with these; `is_*` accept
@@ -201,6 +201,15 @@ impl Object {
         let name = unsafe { std::ffi::CStr::from_ptr((*ffi::Py_TYPE(self.as_ptr())).tp_name) };
         let name = name.to_string_lossy();
         name.rsplit('.').next().unwrap_or(&name).to_owned()
+    }
+
+    /// `str(self)`.
+    ///
+    /// # Errors
+    /// What `__str__` raised.
+    pub fn to_str(&self) -> Result<Self> {
+        // SAFETY: valid; the result is new.
+        unsafe { Self::owned(ffi::PyObject_Str(self.as_ptr())) }
     }
 
     /// `getattr(self, name)`.
@@ -375,6 +384,15 @@ impl Object {
         }
     }
 
+    /// The Latin-1 encoding of a `str`, as `bytes`.
+    ///
+    /// # Errors
+    /// `UnicodeEncodeError`, or `TypeError` where it is no `str`.
+    pub fn encode_latin1(&self) -> Result<Self> {
+        // SAFETY: valid; the type is checked by CPython, the result is new.
+        unsafe { Self::owned(ffi::PyUnicode_AsLatin1String(self.as_ptr())) }
+    }
+
     /// The text of a `str`, what can not be encoded replaced; nothing for other types.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
@@ -530,6 +548,12 @@ impl Py {
     pub fn new(object: Object) -> Self {
         // SAFETY: an object's pointer is never null.
         Self(unsafe { NonNull::new_unchecked(object.into_ptr()) })
+    }
+
+    /// The owned reference, which is given back when that is dropped.
+    #[must_use]
+    pub fn into_object(self, _py: Python<'_>) -> Object {
+        Object { pointer: self.0, attached: PhantomData }
     }
 
     /// The object.

@@ -1,0 +1,253 @@
+//! `start_response`, `write`, and the way of a response to the server.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use bridge::{Disconnected, Lease, write};
+use python::{Class, Definition, Exception, Object, Python, Raised, Result};
+
+use crate::events;
+use crate::interpreters::Interpreter;
+use crate::meter::{self, Meter};
+use crate::response::Head;
+
+/// `mod_wsgi.Adapter`: the response of one request. Its methods are what the application is given.
+pub(crate) struct Adapter {
+    interpreter: &'static Interpreter,
+    lease: Arc<Lease>,
+    meter: Option<Arc<Meter>>,
+    request_id: Vec<u8>,
+    head: RefCell<Option<Head>>,
+    /// The application can not change the head any more.
+    committed: Cell<bool>,
+    /// The server has the head.
+    begun: Cell<bool>,
+    /// Test hook: `start_response` panics.
+    panics: bool,
+}
+
+/// Why a block was not sent.
+pub(crate) enum Unsent {
+    /// The client is gone.
+    Disconnected,
+    /// A Python exception says why.
+    Raised(Raised),
+}
+
+impl From<Raised> for Unsent {
+    fn from(raised: Raised) -> Self {
+        Self::Raised(raised)
+    }
+}
+
+impl Adapter {
+    pub(crate) fn new(
+        interpreter: &'static Interpreter,
+        lease: &Arc<Lease>,
+        meter: Option<Arc<Meter>>,
+        request_id: &[u8],
+        panics: bool,
+    ) -> Self {
+        Self {
+            interpreter,
+            lease: Arc::clone(lease),
+            meter,
+            request_id: request_id.to_owned(),
+            head: RefCell::new(None),
+            committed: Cell::new(false),
+            begun: Cell::new(false),
+            panics,
+        }
+    }
+
+    /// Whether the server has got the head, so that the client may have seen a part of the response.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// The status that the application set; 500 if it has not.
+    pub(crate) fn status(&self) -> u16 {
+        self.head.borrow().as_ref().map_or(500, Head::status)
+    }
+
+    /// Gives the head to the server, if it does not have it.
+    pub(crate) fn begin(&self, py: Python<'_>) -> std::result::Result<(), Unsent> {
+        self.committed.set(true);
+        if self.begun.get() {
+            return Ok(());
+        }
+        let head = self.head.borrow();
+        let Some(head) = head.as_ref() else {
+            return Err(py
+                .raise(Exception::RuntimeError, "response has not been started: call start_response first")
+                .into());
+        };
+        head.content_length(py)?;
+        self.begun.set(true);
+        // Setting the head does not block, but another thread may be using the exchange.
+        let started = match self.lease.try_with(|exchange| head.start(exchange)) {
+            Some(started) => started,
+            None => {
+                let lease = &*self.lease;
+                py.detach(|| lease.with(|_| ()));
+                self.lease.with(|exchange| head.start(exchange)).unwrap_or(Err(Disconnected))
+            }
+        };
+        started.map_err(|Disconnected| Unsent::Disconnected)
+    }
+
+    /// Sends a block; `how` is a set of [`bridge::write`] bits.
+    pub(crate) fn send(&self, py: Python<'_>, block: &[u8], how: u32) -> std::result::Result<(), Unsent> {
+        self.begin(py)?;
+        let lease = &*self.lease;
+        let sent = meter::detached(
+            py,
+            self.meter.as_deref(),
+            |meter| &meter.output,
+            || lease.with(|exchange| exchange.write(block, how)).unwrap_or(Err(Disconnected)),
+        );
+        self.count(block.len());
+        sent.map_err(|Disconnected| Unsent::Disconnected)
+    }
+
+    /// Sends a part of a file whose length has not been declared otherwise: a declared length bounds it, and
+    /// it becomes the declared length if there is none.
+    pub(crate) fn send_file(
+        &self,
+        py: Python<'_>,
+        descriptor: i32,
+        offset: u64,
+        available: u64,
+    ) -> std::result::Result<(), Unsent> {
+        let length = {
+            let mut head = self.head.borrow_mut();
+            let Some(head) = head.as_mut() else {
+                return Err(py
+                    .raise(
+                        Exception::RuntimeError,
+                        "response has not been started: call start_response first",
+                    )
+                    .into());
+            };
+            match head.content_length(py)? {
+                Some(declared) => declared.min(available),
+                None => {
+                    head.set_content_length(py, available)?;
+                    available
+                }
+            }
+        };
+        self.begin(py)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let lease = &*self.lease;
+        let sent = meter::detached(
+            py,
+            self.meter.as_deref(),
+            |meter| &meter.output,
+            || {
+                lease
+                    .with(|exchange| exchange.send_file(descriptor, offset, length))
+                    .unwrap_or(Err(Disconnected))
+            },
+        );
+        sent.map_err(|Disconnected| Unsent::Disconnected)
+    }
+
+    /// Notes that a block of the application's was taken.
+    pub(crate) fn count(&self, bytes: usize) {
+        if let Some(meter) = &self.meter {
+            meter.output.add(bytes as u64);
+        }
+    }
+
+    fn start_response(&self, py: Python<'_>, arguments: &[Object]) -> Result<()> {
+        assert!(!self.panics, "WSGIDebugPanic callback");
+        if self.lease.is_over() {
+            return Err(py.raise(Exception::RuntimeError, "request object has expired: its request is over"));
+        }
+        let (status, headers, exc_info) = match arguments {
+            [status, headers] => (status, headers, None),
+            [status, headers, exc_info] => (status, headers, Some(exc_info).filter(|info| !info.is_none())),
+            _ => {
+                let text = format!("start_response() takes 2 or 3 arguments, {} given", arguments.len());
+                return Err(py.raise(Exception::TypeError, &text));
+            }
+        };
+        if !headers.is_list() {
+            let text = format!("response headers must be a list, not {}", headers.type_name());
+            return Err(py.raise(Exception::TypeError, &text));
+        }
+        if let Some(exc_info) = exc_info
+            && !exc_info.is_tuple()
+        {
+            return Err(py.raise(Exception::RuntimeError, "exception info must be a tuple"));
+        }
+        if self.committed.get() {
+            return Err(match exc_info {
+                None => py.raise(Exception::RuntimeError, "headers have already been sent"),
+                Some(info) => match (info.item(0), info.item(1), info.item(2), info.item_count()) {
+                    (Some(class), Some(value), Some(traceback), 3) => {
+                        py.raise_info(&class, &value, &traceback)
+                    }
+                    _ => py.raise(Exception::TypeError, "exception info must be a tuple of three"),
+                },
+            });
+        }
+        events::response_started(py, self.interpreter.state(), &self.request_id, status, headers, exc_info)?;
+        // Only now, so that a failure leaves the head as it was.
+        let head = Head::new(py, status, headers)?;
+        self.head.replace(Some(head));
+        Ok(())
+    }
+
+    fn write(&self, py: Python<'_>, data: &Object) -> Result<()> {
+        let Some(block) = data.as_bytes() else {
+            let text = format!("write() argument must be bytes, not {}", data.type_name());
+            return Err(py.raise(Exception::TypeError, &text));
+        };
+        if self.lease.is_over() {
+            return Err(py.raise(Exception::RuntimeError, "request object has expired: its request is over"));
+        }
+        let outcome = if block.is_empty() {
+            // Commits the head, but there is nothing to send yet.
+            if self.head.borrow().is_none() {
+                return Err(py.raise(
+                    Exception::RuntimeError,
+                    "response has not been started: call start_response first",
+                ));
+            }
+            self.committed.set(true);
+            self.count(0);
+            Ok(())
+        } else {
+            self.send(py, block, write::FLUSH)
+        };
+        outcome.map_err(|unsent| match unsent {
+            Unsent::Raised(raised) => raised,
+            Unsent::Disconnected => py.raise(Exception::OSError, "failed to write data: the client is gone"),
+        })
+    }
+}
+
+/// The indices of the methods that applications are given, for [`python::Type::bound`].
+pub(crate) const START_RESPONSE: usize = 0;
+const WRITE: usize = 1;
+
+impl Class for Adapter {
+    const NAME: &'static CStr = c"mod_wsgi.Adapter";
+
+    fn define(definition: &mut Definition<Self>) {
+        definition
+            .method_of_object(c"start_response", |py, adapter, object, arguments| {
+                adapter.start_response(py, arguments.all())?;
+                adapter.interpreter.state().types.adapter.bound(py, object, WRITE)
+            })
+            .method(c"write", |py, adapter, arguments| {
+                adapter.write(py, &arguments.expect(py, "write", 1, 1)?[0])?;
+                Ok(py.none())
+            });
+    }
+}

@@ -1,0 +1,409 @@
+"""Sets up one interpreter: the modules `mod_wsgi` and `apache`, the standard streams, signals, the import path.
+
+Compiled into the host and run once in each interpreter, with its globals as those of the module `mod_wsgi`
+would be; `native` is what the host offers (see native.rs). What is rare or slow anyway is written here; what
+every request needs is not.
+"""
+
+import os
+import sys
+
+# Log levels of Apache.
+CRIT, ERROR, WARNING, INFO, DEBUG = 2, 3, 4, 6, 7
+
+
+class RequestTimeout(BaseException):
+    """Raised in a thread whose request has exceeded the request timeout."""
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: an iterator over the blocks of a file-like object."""
+
+    def __init__(self, filelike, blksize=8192):
+        if isinstance(blksize, float) or not hasattr(blksize, "__index__"):
+            raise TypeError(f"blksize must be an integer, not {type(blksize).__name__}")
+        blksize = blksize.__index__()
+        if blksize < 0:
+            raise ValueError("blksize must not be negative")
+        self._filelike = filelike
+        self._blksize = blksize
+
+    @property
+    def filelike(self):
+        """The object that was wrapped."""
+        if self._filelike is None:
+            raise ValueError("file wrapper is closed")
+        return self._filelike
+
+    @property
+    def blksize(self):
+        """The size of the blocks, in bytes."""
+        return self._blksize
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        block = self.filelike.read(self._blksize)
+        if not isinstance(block, bytes):
+            raise TypeError(f"file wrapper expects bytes from read(), got {type(block).__name__}")
+        if not block:
+            raise StopIteration
+        return block
+
+    def close(self):
+        """Closes the file-like object, if it can be."""
+        filelike, self._filelike = self._filelike, None
+        try:
+            close = filelike.close
+        except AttributeError:
+            return
+        try:
+            close()
+        except Exception:
+            pass
+
+
+class Restricted:
+    """Stands in for a standard stream that applications must not use."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name, directive):
+        object.__setattr__(self, "_name", (name, directive))
+
+    def __getattribute__(self, name):
+        stream, directive = object.__getattribute__(self, "_name")
+        raise OSError(f"{stream} access restricted by mod_wsgi (see {directive})")
+
+    def __setattr__(self, name, value):
+        self.__getattribute__(name)
+
+
+class SignalIntercept:
+    """Stands in for `signal.signal` in processes whose signals belong to the server."""
+
+    def __init__(self, register):
+        self._register = register
+        self._pid = os.getpid()
+
+    def __call__(self, signum, handler, /):
+        if os.getpid() != self._pid:
+            return self._register(signum, handler)
+        if not isinstance(signum, int):
+            raise TypeError(f"signal number must be an integer, not {type(signum).__name__}")
+        native.log(INFO, f"Callback registration for signal {int(signum)} ignored.")
+        _log_caller(2)
+        return handler
+
+
+def _log_caller(depth):
+    frame = sys._getframe(depth)
+    place = "executing"
+    while frame is not None:
+        code = frame.f_code
+        native.log(INFO, f'{place} file "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}')
+        frame, place = frame.f_back, "called from"
+
+
+def _one_callback(name, arguments, keywords):
+    if keywords or len(arguments) != 1:
+        raise TypeError(f"{name}() takes exactly one positional argument")
+    return arguments[0]
+
+
+def subscribe_events(*arguments, **keywords):
+    callback = _one_callback("subscribe_events", arguments, keywords)
+    event_callbacks.append(callback)
+    return callback
+
+
+def subscribe_shutdown(*arguments, **keywords):
+    callback = _one_callback("subscribe_shutdown", arguments, keywords)
+    shutdown_callbacks.append(callback)
+    return callback
+
+
+def subscribe_signals(*arguments, **keywords):
+    callback = _one_callback("subscribe_signals", arguments, keywords)
+    if process_group:
+        signal_callbacks.append(callback)
+    else:
+        native.log(INFO, "Signal subscription ignored: signals are delivered in daemon processes only.")
+        _log_caller(2)
+    return callback
+
+
+def publish(name, callbacks, event):
+    """Calls each callback with the event's items, and merges the dicts that they return into it."""
+    for callback in list(callbacks):
+        try:
+            result = callback(name, **event)
+        except BaseException as exception:
+            code = "WSGI0190" if isinstance(exception, SystemExit) else "WSGI0112"
+            native.log(ERROR, f"{code}: {type(exception).__name__} raised by event callback for '{name}'.")
+            for line in describe(exception):
+                native.log(ERROR, line)
+        else:
+            if isinstance(result, dict):
+                event.update(result)
+    return event
+
+
+def publish_stopping(reason):
+    event = {"shutdown_reason": reason}
+    publish("process_stopping", [*event_callbacks, *shutdown_callbacks], event)
+
+
+def describe(exception):
+    """The lines of an exception's report."""
+    import traceback
+
+    text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+    lines = [line for line in text.split("\n") if line.strip()]
+    hint = _interpreter_hint(exception)
+    return lines + [hint] if hint else lines
+
+
+def _interpreter_hint(exception):
+    """What to do where an extension module can not be used in a sub-interpreter."""
+    if not application_group:
+        return None
+    seen = set()
+    while exception is not None and id(exception) not in seen:
+        seen.add(id(exception))
+        if isinstance(exception, ImportError):
+            text = str(exception)
+            if any(words in text for words in _SUBINTERPRETER_WORDS):
+                name = exception.name or "an extension module"
+                return (
+                    f"The module '{name}' does not support the sub-interpreter '{application_group}': run the "
+                    "application in the main interpreter with 'WSGIApplicationGroup %{GLOBAL}'"
+                    + (" or switch WSGIPerInterpreterGIL off" if native.own_gil else "")
+                    + "."
+                )
+        exception = exception.__cause__ or exception.__context__
+    return None
+
+
+_SUBINTERPRETER_WORDS = (
+    "subinterpreter",
+    "sub-interpreter",
+    "sub interpreter",
+    "per interpreter",
+    "once per process",
+    "per-interpreter",
+    "PyO3 modules",
+)
+
+
+def file_region(wrapper):
+    """Descriptor, position and size, if what is wrapped is a regular file; else None."""
+    import stat
+
+    try:
+        filelike = wrapper.filelike
+        descriptor = filelike.fileno()
+        position = filelike.tell()
+        status = os.fstat(descriptor)
+    except Exception:
+        return None
+    if not isinstance(descriptor, int) or not isinstance(position, int) or position < 0:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    return descriptor, position, status.st_size
+
+
+def restore_position(descriptor, position):
+    try:
+        os.lseek(descriptor, position, os.SEEK_SET)
+    except OSError:
+        pass
+
+
+def cpu_times():
+    """User and system CPU time of the calling thread, in microseconds."""
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_THREAD)
+    return int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6)
+
+
+def _make_log_handler():
+    import logging
+
+    class LogHandler(logging.Handler):
+        """Writes records to the Apache error log, at the level of the record."""
+
+        def emit(self, record):
+            level = record.levelno
+            if not isinstance(level, int):
+                raise TypeError(f"levelno must be an integer, not {type(level).__name__}")
+            if level >= 50:
+                level = CRIT
+            elif level >= 40:
+                level = ERROR
+            elif level >= 30:
+                level = WARNING
+            elif level >= 20:
+                level = INFO
+            else:
+                level = DEBUG
+            if not native.logs(level):
+                return
+            try:
+                message = self.format(record)
+            except Exception:
+                self.handleError(record)
+                return
+            if not isinstance(message, str):
+                message = str(message)
+            if message:
+                for line in message.removesuffix("\n").split("\n"):
+                    native.log_in_context(level, line)
+
+    LogHandler.__module__ = "mod_wsgi"
+    LogHandler.__qualname__ = "LogHandler"
+    return LogHandler
+
+
+def __getattr__(name):
+    # `logging` is not imported before somebody wants it.
+    if name == "LogHandler":
+        module = sys.modules["mod_wsgi"]
+        module.LogHandler = _make_log_handler()
+        return module.LogHandler
+    raise AttributeError(f"module 'mod_wsgi' has no attribute '{name}'")
+
+
+def _extend_path(path):
+    """`site.addsitedir` for each entry; what is new in `sys.path` then moves to the front."""
+    try:
+        import site
+    except ImportError as exception:
+        native.log(ERROR, f"WSGI0095: Unable to import the 'site' module: {exception}.")
+        return
+    before = list(sys.path)
+    for entry in path.split(os.pathsep):
+        if not entry:
+            continue
+        native.log(INFO, f"Adding '{entry}' to the Python path.")
+        try:
+            site.addsitedir(entry)
+        except Exception as exception:
+            native.log(ERROR, f"WSGI0091: Adding '{entry}' to the Python path failed; the rest is skipped.")
+            for line in describe(exception):
+                native.log(ERROR, line)
+            break
+    known = set(before)
+    fresh = [entry for entry in sys.path if entry not in known]
+    sys.path[:] = fresh + [entry for entry in sys.path if entry in known]
+
+
+def _module_path():
+    """The directories of an installed package `mod_wsgi`, so that its submodules can be imported."""
+    try:
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec("mod_wsgi")
+    except Exception as exception:
+        native.log(ERROR, "WSGI0188: Looking for an installed package 'mod_wsgi' failed.")
+        for line in describe(exception):
+            native.log(ERROR, line)
+        return None
+    if spec is None or spec.submodule_search_locations is None:
+        return None
+    return list(spec.submodule_search_locations)
+
+
+def _set_up_apache(options):
+    module = None
+    if not process_group:
+        try:
+            import apache as module
+        except ModuleNotFoundError:
+            pass
+        except Exception as exception:
+            native.log(ERROR, "WSGI0188: Importing the module 'apache' failed.")
+            for line in describe(exception):
+                native.log(ERROR, line)
+    if module is None:
+        module = type(sys)("apache")
+        sys.modules["apache"] = module
+    module.version = options["server_version"]
+    module.maximum_processes = options["mpm_processes"]
+    module.threads_per_process = options["mpm_threads"]
+    module.description = options["server_description"]
+    module.mpm_name = options["mpm_name"]
+    module.build_date = options["server_built"]
+
+
+def set_up(module, options):
+    """Makes this interpreter what applications expect; the order of steps is part of the contract."""
+    import io
+
+    if not application_group:
+        import threading  # noqa: F401  (so that it knows the main thread)
+    if options["switch_interval"] > 0:
+        sys.setswitchinterval(options["switch_interval"])
+
+    module.FileWrapper = FileWrapper
+    module.RequestTimeout = RequestTimeout
+    module.__getattr__ = __getattr__
+    module.__doc__ = None
+    sys.modules["mod_wsgi"] = module
+
+    def stream(name):
+        return io.TextIOWrapper(
+            native.log_stream(name), encoding="utf-8", errors="replace", line_buffering=True, write_through=True
+        )
+
+    sys.stderr = stream("<stderr>")
+    if not options["single_process"]:
+        if options["restrict_stdout"]:
+            sys.stdout = Restricted("sys.stdout", "WSGIRestrictStdout")
+        else:
+            sys.stdout = stream("<stdout>")
+        if options["restrict_stdin"]:
+            sys.stdin = Restricted("sys.stdin", "WSGIRestrictStdin")
+    sys.argv = ["mod_wsgi"]
+
+    if options["restrict_signal"]:
+        import signal
+
+        signal.signal = SignalIntercept(signal.signal)
+
+    import codecs
+
+    for codec in ("utf-8", "latin-1", "ascii", "idna"):
+        codecs.lookup(codec)
+
+    if options["python_eggs"] is not None:
+        os.environ["PYTHON_EGG_CACHE"] = options["python_eggs"]
+    for path in options["python_paths"]:
+        _extend_path(path)
+
+    module.version = options["version"]
+    module.process_group = process_group
+    module.application_group = application_group
+    module.maximum_processes = options["processes"]
+    module.threads_per_process = options["threads"]
+    module.subscribe_events = subscribe_events
+    module.subscribe_shutdown = subscribe_shutdown
+    module.subscribe_signals = subscribe_signals
+    module.event_callbacks = event_callbacks
+    module.shutdown_callbacks = shutdown_callbacks
+    module.signal_callbacks = signal_callbacks
+    module.active_requests = active_requests
+    module.request_data = native.request_data
+    path = _module_path()
+    if path is not None:
+        module.__path__ = path
+    _set_up_apache(options)
+
+
+event_callbacks = []
+shutdown_callbacks = []
+signal_callbacks = []
+active_requests = {}

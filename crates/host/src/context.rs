@@ -1,0 +1,52 @@
+//! The request that a thread is serving, for what has no other way to know it: the standard streams, log
+//! handlers, `mod_wsgi.request_data()`.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use python::{Object, Py, Python};
+
+use crate::log::Stream;
+
+/// A request while the application runs.
+struct Current {
+    /// Its `wsgi.errors`.
+    stream: Arc<Stream>,
+    /// Its `mod_wsgi.request_data()`.
+    data: Py,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// Makes this thread's request known while `work` runs.
+pub(crate) fn with_request<R>(
+    py: Python<'_>,
+    stream: &Arc<Stream>,
+    data: &Object,
+    work: impl FnOnce() -> R,
+) -> R {
+    /// Forgets the request, also when `work` panics.
+    struct Forget<'py>(Python<'py>);
+    impl Drop for Forget<'_> {
+        fn drop(&mut self) {
+            if let Some(current) = CURRENT.take() {
+                drop(current.data.into_object(self.0));
+            }
+        }
+    }
+    CURRENT.set(Some(Current { stream: Arc::clone(stream), data: Py::new(data.clone()) }));
+    let _forget = Forget(py);
+    work()
+}
+
+/// The stream of this thread's request.
+pub(crate) fn stream() -> Option<Arc<Stream>> {
+    CURRENT.with_borrow(|current| current.as_ref().map(|current| Arc::clone(&current.stream)))
+}
+
+/// The data dict of this thread's request.
+pub(crate) fn data(py: Python<'_>) -> Option<Object> {
+    CURRENT.with_borrow(|current| current.as_ref().map(|current| current.data.get(py).clone()))
+}

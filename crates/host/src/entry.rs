@@ -1,0 +1,70 @@
+//! The C entry points of the host: the only unsafe code in it. See [`bridge::Host`].
+
+#![allow(unsafe_code, reason = "functions that C calls, with pointers that C gives")]
+
+use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bridge::{ABI, Bytes, Exchange, ExchangeApi, Host, Level, Request, Server, Settings};
+
+use crate::process;
+
+static HOST: Host = Host { abi: ABI, start, handle, stop };
+
+/// Gives out the host's functions: [`bridge::ENTRY`].
+#[unsafe(no_mangle)]
+#[expect(unreachable_pub, reason = "exported by its C name")]
+pub extern "C" fn mod_wsgi_host() -> *const Host {
+    &raw const HOST
+}
+
+const _: bridge::Entry = mod_wsgi_host;
+
+unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server) -> c_int {
+    // SAFETY: the caller gives valid pointers; both structures start with their version, which is checked
+    // before anything else of them is read.
+    let (settings, server) = unsafe {
+        if (*server).abi != ABI || (*settings).abi != ABI {
+            return -1;
+        }
+        (&*settings, *server)
+    };
+    match catch_unwind(|| process::start(settings, server)) {
+        Ok(Ok(())) => 0,
+        Ok(Err(text)) => {
+            server.log(Level::Crit, text.as_bytes());
+            -1
+        }
+        Err(panic) => {
+            server
+                .log(Level::Crit, format!("panic while Python was started: {}", text_of(&panic)).as_bytes());
+            -1
+        }
+    }
+}
+
+unsafe extern "C" fn handle(
+    request: *const Request<'_>,
+    exchange: *const ExchangeApi,
+    context: *mut c_void,
+) -> u32 {
+    // SAFETY: the caller gives valid pointers, for the duration of the call.
+    let (request, exchange) = unsafe { (&*request, Exchange::new(&*exchange, context)) };
+    catch_unwind(AssertUnwindSafe(|| process::handle(request, exchange))).unwrap_or_else(|panic| {
+        exchange
+            .log(Level::Error, format!("panic while a request was handled: {}", text_of(&panic)).as_bytes());
+        500
+    })
+}
+
+unsafe extern "C" fn stop(reason: Bytes<'_>, grace: u32) {
+    if catch_unwind(|| process::stop(reason.or_empty(), grace)).is_err() {
+        process::log(Level::Error, "panic while Python was stopped");
+    }
+}
+
+/// The message of a panic.
+fn text_of(panic: &Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

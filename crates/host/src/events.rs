@@ -1,0 +1,166 @@
+//! The events of a request, for those who have called `mod_wsgi.subscribe_events`.
+
+use bridge::Request;
+use python::{Object, Python, Result};
+
+use crate::context;
+use crate::environ::seconds;
+use crate::meter::Meter;
+use crate::process;
+use crate::report;
+use crate::state::State;
+
+/// Whether anybody has subscribed in this interpreter.
+#[inline]
+pub(crate) fn wanted(py: Python<'_>, state: &State) -> bool {
+    state.helpers.event_callbacks.get(py).item_count() > 0
+}
+
+/// `request_started`; returns the application object that is to be called.
+pub(crate) fn request_started(
+    py: Python<'_>,
+    state: &State,
+    request: &Request<'_>,
+    application: &Object,
+    environ: &Object,
+    application_start: f64,
+) -> Result<Object> {
+    let event = Event::new(py, request.request_id.or_empty())?;
+    event.common(request)?;
+    event.set("daemon_connects", &py.int(0)?)?;
+    event.set("daemon_restarts", &py.int(0)?)?;
+    event.set("application_object", application)?;
+    event.set("callable_object", &py.latin1(request.callable_object.or_empty())?)?;
+    event.set("request_environ", environ)?;
+    event.set("application_start", &py.float(application_start)?)?;
+    let event = event.publish(state, "request_started")?;
+    let chosen = event.dict_get(&py.name("application_object")?)?;
+    Ok(chosen.unwrap_or_else(|| application.clone()))
+}
+
+/// `response_started`, on each acceptable call of `start_response`.
+pub(crate) fn response_started(
+    py: Python<'_>,
+    state: &State,
+    request_id: &[u8],
+    status: &Object,
+    headers: &Object,
+    exc_info: Option<&Object>,
+) -> Result<()> {
+    if !wanted(py, state) {
+        return Ok(());
+    }
+    let event = Event::new(py, request_id)?;
+    event.set("response_status", status)?;
+    event.set("response_headers", headers)?;
+    event.set("exception_info", &exc_info.cloned().unwrap_or_else(|| py.none()))?;
+    event.publish(state, "response_started").map(drop)
+}
+
+/// `request_exception`.
+pub(crate) fn request_exception(py: Python<'_>, state: &State, request_id: &[u8], exception: &Object) {
+    if !wanted(py, state) {
+        return;
+    }
+    let publish = || {
+        let event = Event::new(py, request_id)?;
+        let class = exception.attr(&py.name("__class__")?)?;
+        let traceback = exception.attr(&py.name("__traceback__")?)?;
+        event.set("exception_info", &py.tuple([&class, exception, &traceback])?)?;
+        event.publish(state, "request_exception")
+    };
+    if let Err(raised) = publish() {
+        report::outside(py, state, raised, "WSGI0114: The event 'request_exception' can not be published");
+    }
+}
+
+/// What is known at the end of a request.
+pub(crate) struct Finished<'a> {
+    pub(crate) status: u16,
+    pub(crate) application_start: f64,
+    pub(crate) application_finish: f64,
+    pub(crate) meter: &'a Meter,
+    /// User and system CPU time of the thread, in seconds.
+    pub(crate) cpu: Option<(f64, f64)>,
+}
+
+/// `request_finished`.
+pub(crate) fn request_finished(
+    py: Python<'_>,
+    state: &State,
+    request: &Request<'_>,
+    finished: &Finished<'_>,
+) {
+    let publish = || {
+        let meter = finished.meter;
+        let event = Event::new(py, request.request_id.or_empty())?;
+        event.common(request)?;
+        event.integer("input_reads", meter.input.count())?;
+        event.integer("input_length", meter.input.bytes())?;
+        event.set("input_time", &py.float(meter.input.seconds())?)?;
+        event.integer("output_length", meter.output.bytes())?;
+        event.integer("output_writes", meter.output.count())?;
+        event.set("output_time", &py.float(meter.output.seconds())?)?;
+        event.set("application_finish", &py.float(finished.application_finish)?)?;
+        let time = (finished.application_finish - finished.application_start).max(0.0);
+        event.set("application_time", &py.float(time)?)?;
+        event.integer("status", finished.status.into())?;
+        event.set("gil_wait_time", &py.float(meter.gil_wait_seconds())?)?;
+        event.integer("gil_wait_count", meter.gil_wait_count())?;
+        if let Some((user, system)) = finished.cpu {
+            // The clocks differ in resolution; no request uses more of a CPU than it takes.
+            let scale =
+                if user + system > time && user + system > 0.0 { time / (user + system) } else { 1.0 };
+            event.set("cpu_user_time", &py.float(user * scale)?)?;
+            event.set("cpu_system_time", &py.float(system * scale)?)?;
+            event.set("cpu_time", &py.float((user + system) * scale)?)?;
+        }
+        event.publish(state, "request_finished")
+    };
+    if let Err(raised) = publish() {
+        report::outside(py, state, raised, "WSGI0114: The event 'request_finished' can not be published");
+    }
+}
+
+/// A payload in the making.
+struct Event<'py> {
+    py: Python<'py>,
+    items: Object,
+}
+
+impl<'py> Event<'py> {
+    fn new(py: Python<'py>, request_id: &[u8]) -> Result<Self> {
+        let event = Self { py, items: py.dict()? };
+        if !request_id.is_empty() {
+            event.set("request_id", &py.latin1(request_id)?)?;
+        }
+        if let Some(data) = context::data(py) {
+            event.set("request_data", &data)?;
+        }
+        Ok(event)
+    }
+
+    /// What `request_started` and `request_finished` have in common.
+    fn common(&self, request: &Request<'_>) -> Result<()> {
+        let py = self.py;
+        self.integer("thread_id", process::process().map_or(0, process::thread_id).into())?;
+        self.integer("server_pid", request.server_pid.into())?;
+        self.set("request_start", &py.float(seconds(request.request_start))?)?;
+        self.set("queue_start", &py.float(seconds(request.queue_start))?)?;
+        self.set("daemon_start", &py.float(seconds(request.daemon_start))?)
+    }
+
+    fn set(&self, key: &str, value: &Object) -> Result<()> {
+        self.items.dict_set(&self.py.name(key)?, value)
+    }
+
+    fn integer(&self, key: &str, value: u64) -> Result<()> {
+        self.set(key, &self.py.int(i64::try_from(value).unwrap_or(i64::MAX))?)
+    }
+
+    /// Calls the subscribers; returns the payload with what they have merged into it.
+    fn publish(self, state: &State, name: &str) -> Result<Object> {
+        let callbacks = state.helpers.event_callbacks.get(self.py);
+        state.helpers.publish.get(self.py).call([&self.py.str(name)?, callbacks, &self.items])
+    }
+}

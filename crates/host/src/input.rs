@@ -1,0 +1,228 @@
+//! `wsgi.input`: the body of a request.
+
+use std::cell::{Cell, RefCell, RefMut};
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use bridge::{Disconnected, Lease};
+use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
+
+use crate::meter::{self, Meter};
+
+/// How much is asked of the server at a time where the application does not say.
+const BLOCK: usize = 64 * 1024;
+
+/// The largest buffer that is allocated before data for it has arrived.
+const LARGEST_GUESS: usize = 1024 * 1024;
+
+/// `mod_wsgi.Input`.
+pub(crate) struct Input {
+    lease: Arc<Lease>,
+    body: RefCell<Body>,
+    meter: Option<Arc<Meter>>,
+}
+
+/// What has been read ahead, and how things stand.
+#[derive(Default)]
+struct Body {
+    buffer: Vec<u8>,
+    /// Where the part of `buffer` begins that has not been given out.
+    start: usize,
+    ended: bool,
+    failed: bool,
+    touched: bool,
+}
+
+impl Input {
+    pub(crate) fn new(lease: &Arc<Lease>, meter: Option<Arc<Meter>>) -> Self {
+        Self { lease: Arc::clone(lease), body: RefCell::default(), meter }
+    }
+
+    /// The body, for one call; checks that the request still runs and nothing has gone wrong.
+    fn body(&self, py: Python<'_>) -> Result<RefMut<'_, Body>> {
+        if self.lease.is_over() {
+            return Err(py.raise(Exception::RuntimeError, "request object has expired: its request is over"));
+        }
+        let Ok(body) = self.body.try_borrow_mut() else {
+            return Err(py.raise(Exception::RuntimeError, "wsgi.input is being read by another thread"));
+        };
+        if body.failed {
+            return Err(py.raise(Exception::OSError, "request data read error: an earlier read has failed"));
+        }
+        Ok(body)
+    }
+
+    fn read(&self, py: Python<'_>, size: Option<usize>) -> Result<Object> {
+        let mut body = self.body(py)?;
+        if size == Some(0) {
+            if !std::mem::replace(&mut body.touched, true) {
+                // A client that waits to be told may send now.
+                let lease = &*self.lease;
+                py.detach(|| lease.with(|exchange| exchange.read(&mut [])));
+            }
+            return py.bytes(b"");
+        }
+        if let Some(size) = size.filter(|size| *size <= LARGEST_GUESS) {
+            let have = body.buffer.len() - body.start;
+            if have == 0 && !body.ended {
+                return self.read_directly(py, &mut body, size);
+            }
+        }
+        self.fill(py, &mut body, |body| size.is_some_and(|size| body.available().len() >= size))?;
+        let count = size.unwrap_or(usize::MAX).min(body.available().len());
+        body.give_out(py, count)
+    }
+
+    /// Reads into the object that is returned, without a buffer between.
+    fn read_directly(&self, py: Python<'_>, body: &mut Body, size: usize) -> Result<Object> {
+        body.touched = true;
+        let (lease, meter, ended) = (&*self.lease, self.meter.as_deref(), &mut body.ended);
+        let outcome = py.bytes_with(size, |buffer| {
+            let mut count = 0;
+            while count < buffer.len() {
+                match read(lease, meter, &mut buffer[count..])? {
+                    0 => {
+                        *ended = true;
+                        break;
+                    }
+                    more => count += more,
+                }
+            }
+            Ok::<_, Disconnected>(count)
+        })?;
+        outcome.map_err(|Disconnected| body.fail(py))
+    }
+
+    /// Reads ahead until `enough`, or the end.
+    fn fill(&self, py: Python<'_>, body: &mut Body, enough: impl Fn(&Body) -> bool) -> Result<()> {
+        body.touched = true;
+        while !body.ended && !enough(body) {
+            let old = body.buffer.len();
+            body.buffer.resize(old + BLOCK, 0);
+            let (lease, meter, space) = (&*self.lease, self.meter.as_deref(), &mut body.buffer[old..]);
+            let outcome = meter::detached(py, meter, |meter| &meter.input, || read(lease, meter, space));
+            body.buffer.truncate(old + outcome.unwrap_or(0));
+            match outcome {
+                Ok(0) => body.ended = true,
+                Ok(_) => {}
+                Err(Disconnected) => return Err(body.fail(py)),
+            }
+        }
+        Ok(())
+    }
+
+    fn line(&self, py: Python<'_>, size: Option<usize>) -> Result<Object> {
+        if size == Some(0) {
+            self.body(py)?;
+            return py.bytes(b"");
+        }
+        let mut body = self.body(py)?;
+        let most = size.unwrap_or(usize::MAX);
+        // Where to look for the end of the line: what has been looked at before need not be again.
+        let seen = Cell::new(0);
+        let end = Cell::new(None);
+        self.fill(py, &mut body, |body| {
+            let available = body.available();
+            let found = available[seen.get()..].iter().position(|byte| *byte == b'\n');
+            end.set(found.map(|offset| seen.get() + offset + 1));
+            seen.set(available.len());
+            found.is_some() || available.len() >= most
+        })?;
+        // `fill` does not ask when the body has ended already.
+        let found = end
+            .get()
+            .or_else(|| body.available().iter().position(|byte| *byte == b'\n').map(|offset| offset + 1));
+        let count = found.unwrap_or(usize::MAX).min(most).min(body.available().len());
+        body.give_out(py, count)
+    }
+}
+
+/// Reads what the server has, while the thread is detached.
+fn read(lease: &Lease, meter: Option<&Meter>, space: &mut [u8]) -> std::result::Result<usize, Disconnected> {
+    let count = lease.with(|exchange| exchange.read(space)).unwrap_or(Err(Disconnected))?;
+    if let Some(meter) = meter {
+        meter.input.add(count as u64);
+    }
+    Ok(count)
+}
+
+impl Body {
+    fn available(&self) -> &[u8] {
+        &self.buffer[self.start..]
+    }
+
+    fn give_out(&mut self, py: Python<'_>, count: usize) -> Result<Object> {
+        let bytes = py.bytes(&self.available()[..count])?;
+        self.start += count;
+        if self.start == self.buffer.len() {
+            self.buffer.clear();
+            self.start = 0;
+            if self.buffer.capacity() > LARGEST_GUESS {
+                self.buffer = Vec::new();
+            }
+        } else if self.start > LARGEST_GUESS {
+            self.buffer.drain(..self.start);
+            self.start = 0;
+        }
+        Ok(bytes)
+    }
+
+    fn fail(&mut self, py: Python<'_>) -> python::Raised {
+        self.failed = true;
+        self.buffer = Vec::new();
+        self.start = 0;
+        py.raise(
+            Exception::OSError,
+            "request data read error: the client is gone, too slow, or sent too much",
+        )
+    }
+}
+
+impl Class for Input {
+    const NAME: &'static CStr = c"mod_wsgi.Input";
+
+    fn define(definition: &mut Definition<Self>) {
+        definition
+            .method(c"read", |py, input, arguments| {
+                let size = size(py, "read", arguments)?;
+                input.read(py, size)
+            })
+            .method(c"readline", |py, input, arguments| {
+                let size = size(py, "readline", arguments)?;
+                input.line(py, size)
+            })
+            .method(c"readlines", |py, input, arguments| {
+                let hint = size(py, "readlines", arguments)?.filter(|hint| *hint > 0);
+                let lines = py.list()?;
+                let mut total = 0;
+                loop {
+                    let line = input.line(py, None)?;
+                    let length = line.as_bytes().map_or(0, <[u8]>::len);
+                    if length == 0 {
+                        return Ok(lines);
+                    }
+                    lines.list_append(&line)?;
+                    total += length;
+                    if hint.is_some_and(|hint| total >= hint) {
+                        return Ok(lines);
+                    }
+                }
+            })
+            .method(c"close", |py, _, arguments| {
+                arguments.expect(py, "close", 0, 0)?;
+                Ok(py.none())
+            })
+            .iterator(|py, input| {
+                let line = input.line(py, None)?;
+                Ok(line.as_bytes().is_some_and(|line| !line.is_empty()).then_some(line))
+            });
+    }
+}
+
+/// The optional size argument; negative is none.
+fn size(py: Python<'_>, function: &str, arguments: &Arguments<'_>) -> Result<Option<usize>> {
+    match arguments.expect(py, function, 0, 1)? {
+        [size] => Ok(usize::try_from(size.to_i64()?).ok()),
+        _ => Ok(None),
+    }
+}

@@ -1,0 +1,272 @@
+//! The interpreters of the process, by application group, and how each is set up.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use bridge::Level;
+use python::{Ended, Py, Python, Type};
+use wsgi_core::interpreter::Settings as Wanted;
+use wsgi_core::python_home::Version;
+use wsgi_core::script::Place;
+
+use crate::native::Native;
+use crate::process::{self, Kept, Process};
+use crate::report;
+use crate::state::{Helpers, Names, State, Types};
+
+pub(crate) type Interpreter = python::Interpreter<State>;
+
+/// The version of the contract that this is compatible with: `mod_wsgi.version`.
+const VERSION: [u32; 3] = [6, 1, 1];
+
+const BOOTSTRAP: &str = concat!(include_str!("bootstrap.py"), "\0");
+
+/// Application group → interpreter.
+#[derive(Default)]
+pub(crate) struct Interpreters {
+    main: OnceLock<&'static Interpreter>,
+    /// In order of creation, without the main one.
+    subs: RwLock<Vec<&'static Interpreter>>,
+    by_group: RwLock<HashMap<Vec<u8>, &'static Interpreter>>,
+    /// Held while an interpreter is created.
+    creating: Mutex<()>,
+}
+
+impl Interpreters {
+    /// Starts Python and sets the main interpreter up.
+    pub(crate) fn start(&self, process: &'static Process, config: &python::Config) -> Result<(), String> {
+        let main = python::start(config, |py| set_up(py, process, b""))?;
+        let _ = self.main.set(main);
+        Ok(())
+    }
+
+    /// Whether the main interpreter is there.
+    pub(crate) fn is_started(&self) -> bool {
+        self.main.get().is_some()
+    }
+
+    /// The interpreter of a group, created if need be; called while the thread is not attached.
+    pub(crate) fn get(
+        &self,
+        process: &'static Process,
+        group: &[u8],
+    ) -> Result<&'static Interpreter, String> {
+        let Some(main) = self.main.get().copied() else {
+            return Err(
+                "Python could not be initialised in this process (see the log of its start)".to_owned()
+            );
+        };
+        if group.is_empty() {
+            return Ok(main);
+        }
+        if let Some(known) = self.known(group) {
+            return Ok(known);
+        }
+        let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.known(group) {
+            return Ok(known);
+        }
+        let wanted = settings_of(&process.settings, group);
+        for notice in &wanted.notices {
+            process::log(Level::Warn, &notice.text);
+        }
+        let own_gil = wanted.own_gil;
+        let lock = if own_gil { " with its own GIL" } else { "" };
+        process::log(
+            Level::Info,
+            &format!("Create {}{lock}.", report::wording(&process.settings.process_group, group)),
+        );
+        let created = main
+            .attach(|py, _, _| Interpreter::create(py, own_gil, |py| set_up(py, process, group)))
+            .inspect_err(|text| {
+                let group = String::from_utf8_lossy(group);
+                process::log(
+                    Level::Error,
+                    &format!("WSGI0103: No interpreter for the application group '{group}': {text}"),
+                );
+            })?;
+        self.subs.write().unwrap_or_else(PoisonError::into_inner).push(created);
+        self.by_group.write().unwrap_or_else(PoisonError::into_inner).insert(group.to_owned(), created);
+        Ok(created)
+    }
+
+    /// Tells the subscribers in every interpreter that the process is about to stop.
+    pub(crate) fn publish_stopping(&self, reason: &[u8]) {
+        for interpreter in self.main.get().into_iter().chain(&self.subs()) {
+            interpreter.attach(|py, state, _| {
+                let published = py
+                    .latin1(reason)
+                    .and_then(|reason| state.helpers.publish_stopping.get(py).call([&reason]));
+                if let Err(raised) = published {
+                    report::outside(
+                        py,
+                        state,
+                        raised,
+                        "WSGI0104: The event 'process_stopping' can not be published",
+                    );
+                }
+            });
+        }
+    }
+
+    /// Ends all interpreters, the main one last.
+    pub(crate) fn end(&self) {
+        for interpreter in self.subs() {
+            let wording = &interpreter.state().wording;
+            process::log(Level::Info, &format!("Destroy {wording}."));
+            if interpreter.end() == Ended::InUse {
+                process::log(
+                    Level::Warn,
+                    &format!(
+                        "Daemon threads of the application still run in {wording}: it is not destroyed. \
+                         Stop them in a callback given to mod_wsgi.subscribe_shutdown()."
+                    ),
+                );
+            }
+        }
+        if let Some(main) = self.main.get() {
+            process::log(Level::Info, "Terminating Python.");
+            python::finalize(main);
+        }
+    }
+
+    fn known(&self, group: &[u8]) -> Option<&'static Interpreter> {
+        self.by_group.read().unwrap_or_else(PoisonError::into_inner).get(group).copied()
+    }
+
+    fn subs(&self) -> Vec<&'static Interpreter> {
+        self.subs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is configured for the interpreter of a group.
+fn settings_of<'a>(settings: &'a Kept, group: &'a [u8]) -> Wanted<'a> {
+    let place = Place { process_group: &settings.process_group, application_group: group };
+    wsgi_core::interpreter::settings(settings.blocks.iter(), &place, VERSION_OF_PYTHON)
+}
+
+/// The Python that this host was built for.
+pub(crate) const VERSION_OF_PYTHON: Version =
+    Version { minor: python::VERSION.1 as u8, free_threaded: python::FREE_THREADED };
+
+/// Makes a new interpreter what applications expect.
+fn set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> Result<State, String> {
+    try_set_up(py, process, group).map_err(|raised| {
+        let exception = raised.take(py);
+        format!("WSGI0035: its set-up failed: {}", report::plain(py, &exception).join(" | "))
+    })
+}
+
+fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python::Result<State> {
+    let settings = &process.settings;
+    let types = Types::create(py)?;
+    let natives = Type::<Native>::create(py)?;
+    let wanted = settings_of(settings, group);
+
+    let namespace = py.dict()?;
+    let set = |name: &str, value: &python::Object| namespace.dict_set(&py.name(name)?, value);
+    let native = natives.instance(py, Native::new(process.server, Arc::clone(&types.log), wanted.own_gil))?;
+    set("__name__", &py.str("mod_wsgi")?)?;
+    set("native", &native)?;
+    set("process_group", &py.latin1(&settings.process_group)?)?;
+    set("application_group", &py.latin1(group)?)?;
+    let Ok(source) = std::ffi::CStr::from_bytes_with_nul(BOOTSTRAP.as_bytes()) else {
+        return Err(py.raise(python::Exception::SystemError, "bootstrap.py contains a NUL"));
+    };
+    let code = py.compile(source, &py.str("<mod_wsgi>")?)?;
+    py.eval(&code, &namespace)?;
+
+    let module = py.module(c"mod_wsgi")?;
+    let options = options(py, settings, &wanted)?;
+    lookup(py, &namespace, "set_up")?.call([&module, &options])?;
+
+    let helper = |name: &str| lookup(py, &namespace, name).map(Py::new);
+    let io = py.import(c"io")?;
+    let helpers = Helpers {
+        describe: helper("describe")?,
+        publish: helper("publish")?,
+        publish_stopping: helper("publish_stopping")?,
+        file_wrapper: helper("FileWrapper")?,
+        file_region: helper("file_region")?,
+        cpu_times: helper("cpu_times")?,
+        restore_position: helper("restore_position")?,
+        event_callbacks: helper("event_callbacks")?,
+        active_requests: helper("active_requests")?,
+        request_timeout: helper("RequestTimeout")?,
+        text_io_wrapper: Py::new(io.attr(&py.name("TextIOWrapper")?)?),
+        encoding: Py::new(py.str("utf-8")?),
+        replace: Py::new(py.str("replace")?),
+    };
+    let names = Names::create(py)?;
+    let environ = Py::new(template(py, settings, group, &helpers)?);
+    Ok(State {
+        wording: report::wording(&settings.process_group, group),
+        names,
+        types,
+        helpers,
+        environ,
+        loading: Mutex::default(),
+    })
+}
+
+fn lookup(py: Python<'_>, namespace: &python::Object, name: &str) -> python::Result<python::Object> {
+    namespace.dict_get(&py.name(name)?)?.ok_or_else(|| py.raise(python::Exception::SystemError, name))
+}
+
+/// The argument of `set_up` in bootstrap.py.
+fn options(py: Python<'_>, settings: &Kept, wanted: &Wanted<'_>) -> python::Result<python::Object> {
+    let dict = py.dict()?;
+    let set = |name: &str, value: python::Object| dict.dict_set(&py.name(name)?, &value);
+    let paths = py.list()?;
+    for path in &wanted.python_path {
+        paths.list_append(&py.path(path)?)?;
+    }
+    set("switch_interval", py.float(wanted.switch_interval.unwrap_or(0.0))?)?;
+    set("restrict_stdin", py.bool(wanted.restrict_stdin))?;
+    set("restrict_stdout", py.bool(wanted.restrict_stdout))?;
+    set("restrict_signal", py.bool(wanted.restrict_signal))?;
+    set("single_process", py.bool(settings.single_process))?;
+    set("python_eggs", settings.python_eggs.as_ref().map_or_else(|| Ok(py.none()), |eggs| py.path(eggs))?)?;
+    set("python_paths", paths)?;
+    set("version", triple(py, VERSION)?)?;
+    set("server_version", triple(py, settings.server_version)?)?;
+    set("server_description", py.str(&settings.server_description)?)?;
+    set("server_built", py.str(&settings.server_built)?)?;
+    set("mpm_name", py.str(&settings.mpm_name)?)?;
+    set("processes", py.int(settings.processes.into())?)?;
+    set("threads", py.int(settings.threads.into())?)?;
+    set("mpm_processes", py.int(settings.mpm_processes.into())?)?;
+    set("mpm_threads", py.int(settings.mpm_threads.into())?)?;
+    Ok(dict)
+}
+
+/// What every environ of an interpreter has in common.
+fn template(
+    py: Python<'_>,
+    settings: &Kept,
+    group: &[u8],
+    helpers: &Helpers,
+) -> python::Result<python::Object> {
+    let environ = py.dict()?;
+    let set = |key: &str, value: &python::Object| environ.dict_set(&py.name(key)?, value);
+    // The keys that every request has come first, so that copies have room for them and keep this order.
+    for variable in bridge::Cgi::ALL.iter().filter(|variable| crate::environ::is_always_present(**variable)) {
+        set(variable.key(), &py.none())?;
+    }
+    set("wsgi.version", &py.tuple([&py.int(1)?, &py.int(0)?])?)?;
+    set("wsgi.multithread", &py.bool(settings.multithread))?;
+    set("wsgi.multiprocess", &py.bool(settings.multiprocess))?;
+    set("wsgi.run_once", &py.bool(settings.run_once))?;
+    set("wsgi.input_terminated", &py.bool(true))?;
+    set("wsgi.file_wrapper", helpers.file_wrapper.get(py))?;
+    set("mod_wsgi.version", &triple(py, VERSION)?)?;
+    set("mod_wsgi.process_group", &py.latin1(&settings.process_group)?)?;
+    set("mod_wsgi.application_group", &py.latin1(group)?)?;
+    set("apache.version", &triple(py, settings.server_version)?)?;
+    Ok(environ)
+}
+
+fn triple(py: Python<'_>, version: [u32; 3]) -> python::Result<python::Object> {
+    let [major, minor, patch] = version.map(|number| py.int(number.into()));
+    py.tuple([&major?, &minor?, &patch?])
+}

@@ -1,0 +1,233 @@
+//! `sys.stdout`, `sys.stderr` and `wsgi.errors`: text streams whose complete lines become records of the error log.
+
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bridge::{Lease, Level};
+use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
+
+use crate::state::{Errors, State, Thread};
+use crate::{context, process};
+
+/// Where written bytes gather until a line is complete.
+#[derive(Debug, Default)]
+pub(crate) struct Stream(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    partial: Vec<u8>,
+    target: Target,
+}
+
+/// Where a stream's lines go.
+#[derive(Clone, Debug, Default)]
+enum Target {
+    /// To the server's log.
+    #[default]
+    Server,
+    /// To the log of a request, each with a prefix.
+    Request(Arc<Lease>, Arc<[u8]>),
+    /// Nowhere: the request is over.
+    Expired,
+}
+
+impl Stream {
+    /// Directs lines to a request.
+    fn begin(&self, lease: &Arc<Lease>, script: &[u8]) {
+        let prefix: Arc<[u8]> = [b"[script ", script, b"] "].concat().into();
+        let mut inner = self.lock();
+        inner.partial.clear();
+        inner.target = Target::Request(Arc::clone(lease), prefix);
+    }
+
+    /// Ends a request's use: what is written from now on is an error.
+    pub(crate) fn expire(&self, py: Python<'_>) {
+        self.flush(py);
+        let mut inner = self.lock();
+        if !matches!(inner.target, Target::Server) {
+            inner.target = Target::Expired;
+        }
+    }
+
+    fn write(&self, py: Python<'_>, bytes: &[u8]) -> Result<()> {
+        let (lines, target) = {
+            let mut inner = self.lock();
+            if matches!(inner.target, Target::Expired) {
+                return Err(py.raise(Exception::RuntimeError, "log object has expired: its request is over"));
+            }
+            let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
+                inner.partial.extend_from_slice(bytes);
+                return Ok(());
+            };
+            let mut lines = std::mem::take(&mut inner.partial);
+            lines.extend_from_slice(&bytes[..end]);
+            inner.partial.extend_from_slice(&bytes[end + 1..]);
+            (lines, inner.target.clone())
+        };
+        py.detach(|| lines.split(|byte| *byte == b'\n').for_each(|line| target.log(Level::Error, line)));
+        Ok(())
+    }
+
+    fn flush(&self, py: Python<'_>) {
+        let (line, target) = {
+            let mut inner = self.lock();
+            if inner.partial.is_empty() {
+                return;
+            }
+            (std::mem::take(&mut inner.partial), inner.target.clone())
+        };
+        py.detach(|| target.log(Level::Error, &line));
+    }
+
+    /// Logs one line, past what has been gathered.
+    pub(crate) fn log(&self, level: Level, line: &[u8]) {
+        let target = self.lock().target.clone();
+        target.log(level, line);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Target {
+    fn log(&self, level: Level, line: &[u8]) {
+        // The server's functions want text without NUL.
+        let escaped;
+        let line = if line.contains(&0) {
+            escaped = line.split(|byte| *byte == 0).collect::<Vec<_>>().join(&b"\\x00"[..]);
+            &escaped
+        } else {
+            line
+        };
+        let logged = match self {
+            Self::Request(lease, prefix) => {
+                let text = [prefix, line].concat();
+                // While another thread is blocked in the exchange, the line goes to the server's log instead.
+                lease.try_with(|exchange| exchange.log(level, &text))
+            }
+            Self::Server | Self::Expired => None,
+        };
+        if logged.is_none()
+            && let Some(process) = process::process()
+        {
+            process.server.log(level, line);
+        }
+    }
+}
+
+/// `mod_wsgi.Log`: the buffer below the text streams.
+pub(crate) struct Log {
+    name: String,
+    stream: Arc<Stream>,
+    /// Writes go to the request that the writing thread serves, if it serves one.
+    follows_thread: bool,
+}
+
+impl Log {
+    /// For `sys.stdout` and `sys.stderr`.
+    pub(crate) fn standard(name: String) -> Self {
+        Self { name, stream: Arc::default(), follows_thread: true }
+    }
+
+    fn stream(&self) -> Arc<Stream> {
+        let current = if self.follows_thread { context::stream() } else { None };
+        current.unwrap_or_else(|| Arc::clone(&self.stream))
+    }
+
+    fn write(&self, py: Python<'_>, data: &Object) -> Result<()> {
+        let stream = self.stream();
+        if data.is_str() {
+            py.warn(
+                Exception::DeprecationWarning,
+                c"writing str to a log buffer is deprecated, write bytes",
+            )?;
+            return stream.write(py, data.to_text().unwrap_or_default().as_bytes());
+        }
+        // Copied, because other threads may run while the lines are logged.
+        let bytes = py.with_buffer(data, <[u8]>::to_vec)?;
+        stream.write(py, &bytes)
+    }
+}
+
+impl Class for Log {
+    const NAME: &'static CStr = c"mod_wsgi.Log";
+
+    fn define(definition: &mut Definition<Self>) {
+        definition
+            .method(c"write", |py, log, arguments: &Arguments<'_>| {
+                log.write(py, &arguments.expect(py, "write", 1, 1)?[0])?;
+                Ok(py.none())
+            })
+            .method(c"writelines", |py, log, arguments| {
+                let lines = arguments.expect(py, "writelines", 1, 1)?[0].iter()?;
+                while let Some(line) = lines.next()? {
+                    log.write(py, &line)?;
+                }
+                Ok(py.none())
+            })
+            .method(c"flush", |py, log, arguments| {
+                arguments.expect(py, "flush", 0, 0)?;
+                log.stream().flush(py);
+                Ok(py.none())
+            })
+            .method(c"close", |py, log, arguments| {
+                arguments.expect(py, "close", 0, 0)?;
+                log.stream().expire(py);
+                Ok(py.none())
+            })
+            .method(c"isatty", |py, _, _| Ok(py.bool(false)))
+            .method(c"readable", |py, _, _| Ok(py.bool(false)))
+            .method(c"seekable", |py, _, _| Ok(py.bool(false)))
+            .method(c"writable", |py, _, _| Ok(py.bool(true)))
+            .method(c"fileno", |py, _, _| {
+                Err(py.raise(Exception::OSError, "the Apache error log has no file descriptor"))
+            })
+            .attribute(c"name", |py, log| py.str(&log.name))
+            .attribute(c"closed", |py, _| Ok(py.bool(false)))
+            .attribute(c"encoding", |py, _| py.str("utf-8"))
+            .attribute(c"errors", |py, _| py.str("replace"));
+    }
+}
+
+/// `wsgi.errors` for a request: a text stream of its own, or the one of the thread's last request, if nobody
+/// has kept that.
+pub(crate) fn errors(
+    py: Python<'_>,
+    state: &State,
+    thread: &Thread,
+    lease: &Arc<Lease>,
+    script: &[u8],
+) -> Result<Errors> {
+    let last = thread.errors.take().filter(Errors::is_unshared);
+    let errors = match last {
+        Some(errors) => errors,
+        None => Errors::create(py, state)?,
+    };
+    errors.stream.begin(lease, script);
+    Ok(errors)
+}
+
+impl Errors {
+    fn create(py: Python<'_>, state: &State) -> Result<Self> {
+        let stream = Arc::new(Stream::default());
+        let log =
+            Log { name: "<wsgi.errors>".to_owned(), stream: Arc::clone(&stream), follows_thread: false };
+        let buffer = state.types.log.instance(py, log)?;
+        let helpers = &state.helpers;
+        let wrapper = helpers.text_io_wrapper.get(py).call([
+            &buffer,
+            helpers.encoding.get(py),
+            helpers.replace.get(py),
+            &py.none(),
+            &py.bool(true),
+            &py.bool(true),
+        ])?;
+        Ok(Self { wrapper, buffer, stream })
+    }
+
+    /// Whether the application has kept neither the stream nor its buffer.
+    fn is_unshared(&self) -> bool {
+        self.wrapper.reference_count() == 1 && self.buffer.reference_count() == 2
+    }
+}

@@ -1,0 +1,86 @@
+//! How long a request spends where; measured while somebody subscribes to events.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use python::Python;
+
+/// Counts of one request. Times are in nanoseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    pub(crate) input: Traffic,
+    pub(crate) output: Traffic,
+    gil_wait_time: AtomicU64,
+    gil_wait_count: AtomicU64,
+}
+
+/// One direction of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    time: AtomicU64,
+    count: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Traffic {
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        seconds(&self.time)
+    }
+
+    /// Adds an operation and the bytes that it moved.
+    pub(crate) fn add(&self, bytes: u64) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Meter {
+    /// Adds a wait for Python's lock.
+    pub(crate) fn waited(&self, since: Instant) {
+        add_time(&self.gil_wait_time, since);
+        self.gil_wait_count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn gil_wait_seconds(&self) -> f64 {
+        seconds(&self.gil_wait_time)
+    }
+
+    pub(crate) fn gil_wait_count(&self) -> u64 {
+        self.gil_wait_count.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs `work` detached; with a meter, its time is added to `traffic`, and the wait to be attached again to the meter.
+pub(crate) fn detached<R: Send>(
+    py: Python<'_>,
+    meter: Option<&Meter>,
+    traffic: impl FnOnce(&Meter) -> &Traffic,
+    work: impl FnOnce() -> R + Send,
+) -> R {
+    let Some(meter) = meter else { return py.detach(work) };
+    let begin = Instant::now();
+    let (result, end) = py.detach(|| (work(), Instant::now()));
+    traffic(meter).time.fetch_add(nanoseconds(end.duration_since(begin)), Ordering::Relaxed);
+    meter.waited(end);
+    result
+}
+
+fn add_time(total: &AtomicU64, since: Instant) {
+    total.fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+}
+
+fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn seconds(total: &AtomicU64) -> f64 {
+    total.load(Ordering::Relaxed) as f64 / 1e9
+}

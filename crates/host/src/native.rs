@@ -1,0 +1,85 @@
+//! What bootstrap.py uses of the host.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+
+use bridge::{Level, Server};
+use python::{Class, Definition, Exception, Python, Result, Type};
+
+use crate::context;
+use crate::log::Log;
+
+/// The object `native` of bootstrap.py.
+pub(crate) struct Native {
+    server: Server,
+    streams: Arc<Type<Log>>,
+    own_gil: bool,
+}
+
+impl Native {
+    pub(crate) const fn new(server: Server, streams: Arc<Type<Log>>, own_gil: bool) -> Self {
+        Self { server, streams, own_gil }
+    }
+}
+
+impl Class for Native {
+    const NAME: &'static CStr = c"mod_wsgi.Native";
+
+    fn define(definition: &mut Definition<Self>) {
+        definition
+            // log(level, line): without a request's context.
+            .method(c"log", |py, native, arguments| {
+                let [code, line] = arguments.expect(py, "log", 2, 2)? else { return Ok(py.none()) };
+                let (level, line) = (level(code.to_i64()?), line.to_text().unwrap_or_default());
+                py.detach(|| native.server.log(level, line.as_bytes()));
+                Ok(py.none())
+            })
+            // log_in_context(level, line): in the request that the thread serves, if it serves one.
+            .method(c"log_in_context", |py, native, arguments| {
+                let [code, line] = arguments.expect(py, "log_in_context", 2, 2)? else {
+                    return Ok(py.none());
+                };
+                let (level, line) = (level(code.to_i64()?), line.to_text().unwrap_or_default());
+                let stream = context::stream();
+                py.detach(|| match stream {
+                    Some(stream) => stream.log(level, line.as_bytes()),
+                    None => native.server.log(level, line.as_bytes()),
+                });
+                Ok(py.none())
+            })
+            // logs(level): whether the error log records such lines.
+            .method(c"logs", |py, native, arguments| {
+                let code = arguments.expect(py, "logs", 1, 1)?[0].to_i64()?;
+                Ok(py.bool(native.server.logs(level(code))))
+            })
+            // log_stream(name): the buffer of a standard stream.
+            .method(c"log_stream", |py, native, arguments| {
+                let name = arguments.expect(py, "log_stream", 1, 1)?[0].to_text().unwrap_or_default();
+                native.streams.instance(py, Log::standard(name))
+            })
+            // request_data(): the dict of the request that the thread serves.
+            .method(c"request_data", |py: Python<'_>, _, arguments| {
+                arguments.expect(py, "request_data", 0, 0)?;
+                context::data(py).map_or_else(
+                    || {
+                        let text = "no active request for the current thread";
+                        Err(py.raise(Exception::RuntimeError, text))
+                    },
+                    Result::Ok,
+                )
+            })
+            .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)));
+    }
+}
+
+/// Apache's level of that number.
+const fn level(number: i64) -> Level {
+    match number {
+        i64::MIN..=2 => Level::Crit,
+        3 => Level::Error,
+        4 => Level::Warn,
+        5 => Level::Notice,
+        6 => Level::Info,
+        _ => Level::Debug,
+    }
+}

@@ -1,0 +1,262 @@
+//! The process: its settings, its interpreters, start and stop.
+
+use std::cell::RefCell;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bridge::{Exchange, Lease, Level, Request, Server, Settings};
+
+use crate::interpreters::{Interpreter, Interpreters, VERSION_OF_PYTHON};
+use crate::{request, scripts};
+
+/// What was configured, kept for the life of the process.
+pub(crate) struct Process {
+    pub(crate) server: Server,
+    pub(crate) settings: Kept,
+    pub(crate) interpreters: Interpreters,
+    /// Requests inside [`handle`].
+    active: AtomicUsize,
+    stopping: AtomicBool,
+    /// The id of the next thread that serves a request.
+    next_thread: AtomicU32,
+}
+
+/// The parts of [`Settings`] that are needed later, owned.
+pub(crate) struct Kept {
+    pub(crate) process_group: Vec<u8>,
+    pub(crate) python_eggs: Option<Vec<u8>>,
+    pub(crate) blocks: Vec<wsgi_core::interpreter::Block>,
+    pub(crate) server_version: [u32; 3],
+    pub(crate) server_description: String,
+    pub(crate) server_built: String,
+    pub(crate) mpm_name: String,
+    pub(crate) processes: u32,
+    pub(crate) threads: u32,
+    pub(crate) mpm_processes: u32,
+    pub(crate) mpm_threads: u32,
+    pub(crate) case_sensitive: bool,
+    pub(crate) destroy_interpreters: bool,
+    pub(crate) multithread: bool,
+    pub(crate) multiprocess: bool,
+    pub(crate) run_once: bool,
+    pub(crate) single_process: bool,
+    pub(crate) free_threading: bool,
+}
+
+static PROCESS: OnceLock<Process> = OnceLock::new();
+
+/// The process, once [`start`] has begun to set it up.
+pub(crate) fn process() -> Option<&'static Process> {
+    PROCESS.get()
+}
+
+/// Logs a line without a request's context; before the process is set up there is nowhere to log to.
+pub(crate) fn log(level: Level, line: &str) {
+    if let Some(process) = process() {
+        process.server.log(level, line.as_bytes());
+    }
+}
+
+/// See [`bridge::Host::start`].
+pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), String> {
+    let process = Process {
+        server,
+        settings: Kept::new(settings),
+        interpreters: Interpreters::default(),
+        active: AtomicUsize::new(0),
+        stopping: AtomicBool::new(false),
+        next_thread: AtomicU32::new(0),
+    };
+    if PROCESS.set(process).is_err() {
+        return Err("Python can be started only once in a process".to_owned());
+    }
+    let Some(process) = PROCESS.get() else { return Ok(()) };
+    let free_threading = process.settings.free_threading;
+    for notice in wsgi_core::interpreter::version_notices(process.settings.blocks.iter(), VERSION_OF_PYTHON) {
+        log(Level::Warn, &notice.text);
+    }
+    log(Level::Info, "Initializing Python.");
+    process.interpreters.start(process, &configuration(settings, free_threading)).map_err(|text| {
+        format!("WSGI0036: Python can not be initialised: {text}. {}", start_hint(settings))
+    })?;
+    thread_id(process);
+
+    for import in settings.imports.as_slice() {
+        let group = import.application_group.or_empty();
+        match process.interpreters.get(process, group) {
+            Ok(interpreter) => {
+                scripts::preload(interpreter, import.script.or_empty(), settings.script_reloading)
+            }
+            Err(text) => log(
+                Level::Crit,
+                &format!(
+                    "WSGI0040: The script '{}' is not imported, its interpreter is not available: {text}",
+                    import.script.to_text()
+                ),
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// See [`bridge::Host::handle`].
+pub(crate) fn handle(request: &Request<'_>, exchange: Exchange<'_>) -> u32 {
+    /// Counts a request, also when it panics.
+    struct Active<'a>(&'a AtomicUsize);
+    impl Drop for Active<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Release);
+        }
+    }
+    let Some(process) = process() else {
+        exchange.log(Level::Error, b"WSGI0210: Python has not been initialised in this process.");
+        return 500;
+    };
+    process.active.fetch_add(1, Ordering::SeqCst);
+    let _active = Active(&process.active);
+    if process.stopping.load(Ordering::SeqCst) {
+        return 503;
+    }
+    let group = request.application_group.or_empty();
+    match interpreter(process, group) {
+        Ok(interpreter) => Lease::lend(exchange, |lease| request::run(interpreter, request, lease)),
+        Err(text) => {
+            let group = String::from_utf8_lossy(group);
+            exchange.log(
+                Level::Error,
+                format!("WSGI0087: The interpreter '{group}' is not available for this request: {text}")
+                    .as_bytes(),
+            );
+            500
+        }
+    }
+}
+
+/// See [`bridge::Host::stop`].
+pub(crate) fn stop(reason: &[u8], grace: u32) {
+    let Some(process) = process() else { return };
+    if process.stopping.swap(true, Ordering::SeqCst) || !process.interpreters.is_started() {
+        return;
+    }
+    process.interpreters.publish_stopping(reason);
+    let end = Instant::now() + Duration::from_millis(grace.into());
+    while process.active.load(Ordering::Acquire) > 0 {
+        if Instant::now() >= end {
+            log(Level::Warn, "Requests are still running: the Python interpreters are not finalised.");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if process.settings.destroy_interpreters {
+        process.interpreters.end();
+    }
+}
+
+/// The interpreter of an application group. A thread that stays with one group takes no lock.
+fn interpreter(process: &'static Process, group: &[u8]) -> Result<&'static Interpreter, String> {
+    thread_local! {
+        static LAST: RefCell<Option<(Vec<u8>, &'static Interpreter)>> = const { RefCell::new(None) };
+    }
+    LAST.with_borrow_mut(|last| match last {
+        Some((name, interpreter)) if name == group => Ok(*interpreter),
+        _ => {
+            let interpreter = process.interpreters.get(process, group)?;
+            *last = Some((group.to_owned(), interpreter));
+            Ok(interpreter)
+        }
+    })
+}
+
+/// The id of this thread among those that serve requests: 0 started Python.
+pub(crate) fn thread_id(process: &Process) -> u32 {
+    thread_local! {
+        static ID: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+    }
+    ID.get().unwrap_or_else(|| {
+        let id = process.next_thread.fetch_add(1, Ordering::Relaxed);
+        ID.set(Some(id));
+        id
+    })
+}
+
+/// What CPython needs to know.
+fn configuration(settings: &Settings<'_>, free_threading: bool) -> python::Config {
+    python::Config {
+        program: settings.program.get().map(<[u8]>::to_vec),
+        home: settings.home.get().map(<[u8]>::to_vec),
+        arguments: vec![b"mod_wsgi".to_vec()],
+        warnings: settings.warnings.as_slice().iter().map(|filter| filter.or_empty().to_vec()).collect(),
+        optimize: settings.optimize,
+        hash_seed: u32::try_from(settings.hash_seed).ok(),
+        dont_write_bytecode: settings.dont_write_bytecode,
+        free_threading,
+    }
+}
+
+/// Where Python was looked for, and what to check.
+fn start_hint(settings: &Settings<'_>) -> String {
+    if let Some(home) = settings.home.get() {
+        let home = String::from_utf8_lossy(home);
+        format!("Check that WSGIPythonHome '{home}' is the prefix of a complete Python {}.", version())
+    } else if let Some(program) = settings.program.get() {
+        let program = String::from_utf8_lossy(program);
+        format!(
+            "Check that '{program}' is a Python {} that the server's user can read, and WSGIPythonHome.",
+            version()
+        )
+    } else {
+        format!("Set WSGIPythonHome to the prefix or virtual environment of a Python {}.", version())
+    }
+}
+
+fn version() -> String {
+    let (major, minor) = python::VERSION;
+    format!("{major}.{minor}")
+}
+
+impl Kept {
+    fn new(settings: &Settings<'_>) -> Self {
+        let blocks: Vec<_> = settings.interpreters.as_slice().iter().map(block).collect();
+        let process_group = settings.process_group.or_empty().to_vec();
+        // On builds with the lock the directive has no effect at all.
+        let free_threading =
+            wsgi_core::interpreter::is_free_threaded(blocks.iter(), &process_group, VERSION_OF_PYTHON);
+        Self {
+            process_group,
+            python_eggs: settings.python_eggs.get().map(<[u8]>::to_vec),
+            blocks,
+            server_version: settings.server_version,
+            server_description: settings.server_description.to_text(),
+            server_built: settings.server_built.to_text(),
+            mpm_name: settings.mpm_name.to_text(),
+            processes: settings.processes,
+            threads: settings.threads,
+            mpm_processes: settings.mpm_processes,
+            mpm_threads: settings.mpm_threads,
+            case_sensitive: settings.case_sensitive,
+            destroy_interpreters: settings.destroy_interpreters,
+            multithread: settings.multithread,
+            multiprocess: settings.multiprocess,
+            run_once: settings.run_once,
+            single_process: settings.single_process,
+            free_threading,
+        }
+    }
+}
+
+/// One block of interpreter options, owned.
+fn block(options: &bridge::InterpreterOptions<'_>) -> wsgi_core::interpreter::Block {
+    let owned = |bytes: bridge::Bytes<'_>| bytes.get().map(Box::from);
+    wsgi_core::interpreter::Block {
+        process_group: owned(options.process_group),
+        application_group: owned(options.application_group),
+        python_path: owned(options.python_path),
+        switch_interval: (options.switch_interval > 0.0).then_some(options.switch_interval),
+        per_interpreter_gil: bridge::from_tristate(options.per_interpreter_gil),
+        free_threading: bridge::from_tristate(options.free_threading),
+        restrict_stdin: bridge::from_tristate(options.restrict_stdin),
+        restrict_stdout: bridge::from_tristate(options.restrict_stdout),
+        restrict_signal: bridge::from_tristate(options.restrict_signal),
+    }
+}

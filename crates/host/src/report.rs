@@ -1,0 +1,72 @@
+//! How exceptions that nobody caught are reported.
+
+use bridge::{Lease, Level};
+use python::{Exception, Object, Python, Raised};
+use wsgi_core::script::Place;
+
+use crate::process;
+use crate::state::State;
+
+/// Which interpreter, in words.
+pub(crate) fn wording(process_group: &[u8], application_group: &[u8]) -> String {
+    Place { process_group, application_group }.to_string()
+}
+
+/// Logs an exception that escaped while a request was served, with that request's context.
+pub(crate) fn in_request(py: Python<'_>, state: &State, lease: &Lease, script: &[u8], exception: &Object) {
+    let script = String::from_utf8_lossy(script);
+    let (code, what) = if is_system_exit(py, exception) {
+        ("WSGI0175", "SystemExit ignored".to_owned())
+    } else {
+        ("WSGI0174", format!("Exception {}", exception.type_name()))
+    };
+    let mut lines =
+        vec![format!("{code}: {what} while the script '{script}' was processed by the {}.", state.wording)];
+    lines.extend(describe(py, state, exception));
+    py.detach(|| {
+        for line in &lines {
+            let text = format!("[script {script}] {line}");
+            if lease.with(|exchange| exchange.log(Level::Error, text.as_bytes())).is_none() {
+                process::log(Level::Error, line);
+            }
+        }
+    });
+}
+
+/// Logs an exception that escaped outside of requests.
+pub(crate) fn outside(py: Python<'_>, state: &State, raised: Raised, headline: &str) {
+    let exception = raised.take(py);
+    process::log(Level::Error, &format!("{headline}, in the {}.", state.wording));
+    for line in describe(py, state, &exception) {
+        process::log(Level::Error, &line);
+    }
+}
+
+/// Whether it is an instance of `SystemExit`.
+pub(crate) fn is_system_exit(py: Python<'_>, exception: &Object) -> bool {
+    exception.is_instance(&py.exception_class(Exception::SystemExit)).unwrap_or_else(|raised| {
+        raised.clear();
+        false
+    })
+}
+
+/// The lines of a traceback, with its causes; only the exception itself where that fails.
+pub(crate) fn describe(py: Python<'_>, state: &State, exception: &Object) -> Vec<String> {
+    let described = state.helpers.describe.get(py).call([exception]).map(|lines| {
+        (0..lines.item_count()).filter_map(|index| lines.item(index)?.to_text()).collect::<Vec<_>>()
+    });
+    described.unwrap_or_else(|raised| {
+        raised.clear();
+        plain(py, exception)
+    })
+}
+
+/// The exception in one line, made without Python's `traceback`.
+pub(crate) fn plain(py: Python<'_>, exception: &Object) -> Vec<String> {
+    let text = exception.to_str().map(|text| text.to_text().unwrap_or_default());
+    let text = text.unwrap_or_else(|raised| {
+        drop(raised.take(py));
+        "its text can not be had".to_owned()
+    });
+    vec![format!("{}: {text}", exception.type_name())]
+}

@@ -1,0 +1,314 @@
+//! One request, from the script to the end of the response.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use bridge::{Lease, Level, Request, flag, outcome, write};
+use python::{Exception, Object, Python, Raised, Result};
+
+use crate::adapter::{Adapter, START_RESPONSE, Unsent};
+use crate::input::Input;
+use crate::interpreters::Interpreter;
+use crate::meter::Meter;
+use crate::state::{State, Thread};
+use crate::{context, environ, events, log, report, scripts};
+
+/// The longest block that is copied, so that it can be sent when Python is done with the request.
+const LONGEST_COPY: usize = 32 * 1024;
+
+thread_local! {
+    /// Memory for such copies.
+    static COPY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// How a request ended inside Python.
+enum Served {
+    /// See [`bridge::outcome`].
+    With(u32),
+    /// Complete with this last block.
+    Block(Vec<u8>),
+}
+
+/// Runs the application for a request; called while the thread is not attached.
+pub(crate) fn run(interpreter: &'static Interpreter, request: &Request<'_>, lease: &Arc<Lease>) -> u32 {
+    let begin = Instant::now();
+    match interpreter
+        .attach(|py, state, thread| Call { py, interpreter, state, thread, request, lease }.serve(begin))
+    {
+        Served::With(outcome) => outcome,
+        Served::Block(block) => {
+            // Most responses end here, with Python free for other threads. Whether the client is still there
+            // makes no difference any more.
+            let _ = lease.with(|exchange| exchange.write(&block, write::LAST));
+            COPY.set(block);
+            outcome::COMPLETE
+        }
+    }
+}
+
+/// What a request's steps have in common.
+struct Call<'a> {
+    py: Python<'a>,
+    interpreter: &'static Interpreter,
+    state: &'static State,
+    thread: &'a Thread,
+    request: &'a Request<'a>,
+    lease: &'a Arc<Lease>,
+}
+
+impl Call<'_> {
+    fn serve(&self, begin: Instant) -> Served {
+        let (py, state, request) = (self.py, self.state, self.request);
+        let script = request.script.or_empty();
+        let prepared = log::errors(py, state, self.thread, self.lease, script)
+            .and_then(|errors| Ok((errors, self.register()?)));
+        let (errors, data) = match prepared {
+            Ok(prepared) => prepared,
+            Err(raised) => return Served::With(self.failed(raised)),
+        };
+        let served = context::with_request(py, &errors.stream, &data, || {
+            let Ok(module) = scripts::module(py, state, self.thread, request, self.lease) else {
+                return Served::With(500);
+            };
+            match self.callable(&module) {
+                Ok(Some(application)) => self.call(begin, &errors.wrapper, &application),
+                Ok(None) => Served::With(self.no_callable()),
+                Err(raised) => Served::With(self.failed(raised)),
+            }
+        });
+        errors.stream.expire(py);
+        self.unregister();
+        self.thread.errors.replace(Some(errors));
+        served
+    }
+
+    /// Makes the request's data dict, known under its id.
+    fn register(&self) -> Result<Object> {
+        let data = self.py.dict()?;
+        if let Some(id) = self.request.request_id.get() {
+            let id = self.py.latin1(id)?;
+            self.state.helpers.active_requests.get(self.py).dict_set(&id, &data)?;
+        }
+        Ok(data)
+    }
+
+    fn unregister(&self) {
+        if let Some(id) = self.request.request_id.get() {
+            let active = self.state.helpers.active_requests.get(self.py);
+            let removed = self.py.latin1(id).and_then(|id| active.dict_remove(&id));
+            removed.map(drop).unwrap_or_else(Raised::clear);
+        }
+    }
+
+    /// The application in the script's module.
+    fn callable(&self, module: &Object) -> Result<Option<Object>> {
+        let name = self.py.name(&self.request.callable_object.to_text())?;
+        module.module_dict()?.dict_get(&name)
+    }
+
+    fn no_callable(&self) -> u32 {
+        let (script, name) = (self.request.script.to_text(), self.request.callable_object.to_text());
+        let text = format!(
+            "WSGI0089: The script '{script}' has no callable '{name}'. Define it there, or name another one with \
+             WSGICallableObject."
+        );
+        self.lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
+        if self.request.has(flag::CALLABLE_REQUIRED) { 500 } else { 404 }
+    }
+
+    /// Calls the application and sends its response.
+    fn call(&self, begin: Instant, errors: &Object, application: &Object) -> Served {
+        let (py, state) = (self.py, self.state);
+        let meter = events::wanted(py, state).then(|| {
+            let meter = Meter::default();
+            meter.waited(begin);
+            Arc::new(meter)
+        });
+        let application_start = now();
+        let cpu = meter.as_ref().and_then(|_| self.cpu_times());
+        let adapter = Adapter::new(
+            self.interpreter,
+            self.lease,
+            meter.clone(),
+            self.request.request_id.or_empty(),
+            self.request.has(flag::DEBUG_PANIC),
+        );
+        let object = match state.types.adapter.instance(py, adapter) {
+            Ok(object) => object,
+            Err(raised) => return Served::With(self.failed(raised)),
+        };
+        let Some(adapter) = state.types.adapter.value(py, &object) else { return Served::With(500) };
+
+        let served =
+            match self.respond(&object, adapter, meter.as_ref(), errors, application, application_start) {
+                Ok(served) => served,
+                Err(Unsent::Disconnected) => Served::With(outcome::COMPLETE),
+                Err(Unsent::Raised(raised)) => {
+                    let status = self.failed(raised);
+                    Served::With(if adapter.has_begun() { outcome::ABORTED } else { status })
+                }
+            };
+        if let Some(meter) = meter {
+            let finished = events::Finished {
+                status: adapter.status(),
+                application_start,
+                application_finish: now(),
+                meter: &meter,
+                cpu: cpu.zip(self.cpu_times()).map(|(begin, end)| (end.0 - begin.0, end.1 - begin.1)),
+            };
+            events::request_finished(py, state, self.request, &finished);
+        }
+        served
+    }
+
+    fn respond(
+        &self,
+        object: &Object,
+        adapter: &Adapter,
+        meter: Option<&Arc<Meter>>,
+        errors: &Object,
+        application: &Object,
+        application_start: f64,
+    ) -> std::result::Result<Served, Unsent> {
+        let (py, state) = (self.py, self.state);
+        let input = state.types.input.instance(py, Input::new(self.lease, meter.cloned()))?;
+        let environ =
+            environ::build(py, state, self.thread, self.request, (&input, errors), application_start)?;
+        let application = if meter.is_some() {
+            events::request_started(py, state, self.request, application, &environ, application_start)?
+        } else {
+            application.clone()
+        };
+        let start_response = state.types.adapter.bound(py, object, START_RESPONSE)?;
+        let result = application.call([&environ, &start_response])?;
+
+        if result.is_exact_list() || result.is_exact_tuple() {
+            return self.send_items(adapter, &result);
+        }
+        let sent = self.send_iterable(adapter, &result);
+        self.close(&result);
+        sent.map(|()| Served::With(outcome::COMPLETE))
+    }
+
+    /// Sends the blocks of a list or tuple: all there is, so nothing has to be flushed before the end.
+    fn send_items(&self, adapter: &Adapter, items: &Object) -> std::result::Result<Served, Unsent> {
+        let mut index = 0;
+        while let Some(item) = items.item(index) {
+            index += 1;
+            let block = self.block(&item)?;
+            if block.is_empty() {
+                continue;
+            }
+            let last = index >= items.item_count();
+            if last && block.len() <= LONGEST_COPY {
+                adapter.begin(self.py)?;
+                adapter.count(block.len());
+                let mut copy = COPY.take();
+                copy.clear();
+                copy.extend_from_slice(block);
+                return Ok(Served::Block(copy));
+            }
+            adapter.send(self.py, block, if last { write::LAST } else { 0 })?;
+        }
+        adapter.begin(self.py)?;
+        Ok(Served::With(outcome::COMPLETE))
+    }
+
+    /// Sends what an iterable yields, each block at once; a file by its descriptor.
+    fn send_iterable(&self, adapter: &Adapter, iterable: &Object) -> std::result::Result<(), Unsent> {
+        if !adapter.has_begun() && self.send_file(adapter, iterable)? {
+            return Ok(());
+        }
+        let iterator = iterable.iter()?;
+        while let Some(item) = iterator.next()? {
+            let block = self.block(&item)?;
+            if !block.is_empty() {
+                adapter.send(self.py, block, write::FLUSH)?;
+            }
+        }
+        adapter.begin(self.py)
+    }
+
+    /// Sends a file that the application has wrapped, if it is one that the server can send.
+    fn send_file(&self, adapter: &Adapter, iterable: &Object) -> std::result::Result<bool, Unsent> {
+        let (py, helpers) = (self.py, &self.state.helpers);
+        if !iterable.is_instance(helpers.file_wrapper.get(py))? {
+            return Ok(false);
+        }
+        let region = helpers.file_region.get(py).call([iterable])?;
+        let (Some(descriptor), Some(position), Some(size)) = (region.item(0), region.item(1), region.item(2))
+        else {
+            return Ok(false);
+        };
+        let number = i32::try_from(descriptor.to_i64()?);
+        let (Ok(number), Ok(offset), Ok(end)) =
+            (number, u64::try_from(position.to_i64()?), u64::try_from(size.to_i64()?))
+        else {
+            return Ok(false);
+        };
+        let sent = adapter.send_file(py, number, offset, end.saturating_sub(offset));
+        helpers.restore_position.get(py).call([&descriptor, &position])?;
+        sent.map(|()| true)
+    }
+
+    /// The bytes of what an application yields.
+    fn block<'o>(&self, item: &'o Object) -> Result<&'o [u8]> {
+        item.as_bytes().ok_or_else(|| {
+            let text = format!("sequence of bytes values expected, value of type {} found", item.type_name());
+            self.py.raise(Exception::TypeError, &text)
+        })
+    }
+
+    /// Calls the result's `close`, if it has one. Failures are reported, and change nothing.
+    fn close(&self, result: &Object) {
+        let py = self.py;
+        // What went wrong before must not be taken for what goes wrong here.
+        let pending = py.pending_exception();
+        match result.attr_if_any(self.state.names.close.get(py)) {
+            Ok(None) => {}
+            Ok(Some(close)) => {
+                if let Err(raised) = close.call([]) {
+                    self.failed(raised);
+                }
+            }
+            Err(raised) => {
+                report::outside(
+                    py,
+                    self.state,
+                    raised,
+                    "WSGI0194: Looking up close() of the response raised",
+                );
+            }
+        }
+        if let Some(exception) = pending {
+            let _ = py.raise_instance(&exception);
+        }
+    }
+
+    /// Reports an exception; the status for the case that nothing was sent.
+    fn failed(&self, raised: Raised) -> u32 {
+        if raised.is_instance(self.state.helpers.request_timeout.get(self.py)) {
+            raised.clear();
+            let text = b"The request was interrupted: it ran longer than the request timeout allows.";
+            self.lease.with(|exchange| exchange.log(Level::Info, text));
+            return 504;
+        }
+        let exception = raised.take(self.py);
+        report::in_request(self.py, self.state, self.lease, self.request.script.or_empty(), &exception);
+        events::request_exception(self.py, self.state, self.request.request_id.or_empty(), &exception);
+        500
+    }
+
+    /// User and system CPU time of this thread so far, in seconds.
+    fn cpu_times(&self) -> Option<(f64, f64)> {
+        let times = self.state.helpers.cpu_times.get(self.py).call([]).ok()?;
+        let microseconds = |index| times.item(index)?.to_i64().ok();
+        Some((environ::seconds(microseconds(0)?), environ::seconds(microseconds(1)?)))
+    }
+}
+
+/// Seconds since the epoch.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}

@@ -1,0 +1,106 @@
+//! Status and headers of a response: from `start_response` to the server.
+
+use bridge::{Bytes, Disconnected, Exchange, Field};
+use python::{Exception, Object, Python, Result};
+use wsgi_core::response::{self, Invalid};
+
+/// A checked status and checked headers. The strings are the application's own, which can not change.
+pub(crate) struct Head {
+    status: u16,
+    status_text: Object,
+    headers: Vec<(Object, Object)>,
+}
+
+impl Head {
+    /// Checks the arguments of `start_response`; `headers` is a list.
+    pub(crate) fn new(py: Python<'_>, status: &Object, headers: &Object) -> Result<Self> {
+        let line = latin1(py, status, "status")?;
+        let code = response::status(line).map_err(|invalid| refuse(py, &invalid))?.code;
+        let mut checked = Vec::with_capacity(headers.item_count());
+        // The list may change while it is walked, if another thread has it too.
+        let mut index = 0;
+        while let Some(item) = headers.item(index) {
+            checked.push(header(py, &item)?);
+            index += 1;
+        }
+        Ok(Self { status: code, status_text: status.clone(), headers: checked })
+    }
+
+    /// The declared length of the body.
+    pub(crate) fn content_length(&self, py: Python<'_>) -> Result<Option<u64>> {
+        let is_length =
+            |name: &Object| name.as_latin1().is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"));
+        let Some((_, value)) = self.headers.iter().rev().find(|(name, _)| is_length(name)) else {
+            return Ok(None);
+        };
+        let value = value.as_latin1().unwrap_or_default();
+        response::content_length(value).map(Some).map_err(|invalid| refuse(py, &invalid))
+    }
+
+    /// Adds a `Content-Length`.
+    pub(crate) fn set_content_length(&mut self, py: Python<'_>, length: u64) -> Result<()> {
+        self.headers.push((py.name("Content-Length")?, py.str(&length.to_string())?));
+        Ok(())
+    }
+
+    /// The status code.
+    pub(crate) const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Gives the head to the server.
+    pub(crate) fn start(&self, exchange: &Exchange<'_>) -> std::result::Result<(), Disconnected> {
+        let fields: Vec<_> =
+            self.headers.iter().map(|(name, value)| Field { name: text(name), value: text(value) }).collect();
+        let line = self.status_text.as_latin1().unwrap_or_default();
+        let reason = response::status(line).ok().and_then(|status| status.reason);
+        exchange.start(self.status, Bytes::optional(reason), &fields)
+    }
+}
+
+/// The characters of a checked string.
+fn text(object: &Object) -> Bytes<'_> {
+    Bytes::optional(object.as_latin1())
+}
+
+/// One checked header.
+fn header(py: Python<'_>, item: &Object) -> Result<(Object, Object)> {
+    if !item.is_tuple() {
+        let got = item.type_name();
+        return Err(
+            py.raise(Exception::TypeError, &format!("list of tuple values expected for headers, not {got}"))
+        );
+    }
+    let (Some(name), Some(value), 2) = (item.item(0), item.item(1), item.item_count()) else {
+        let got = item.item_count();
+        return Err(
+            py.raise(Exception::ValueError, &format!("tuple of length 2 expected for header, not {got}"))
+        );
+    };
+    response::header_name(latin1(py, &name, "header name")?).map_err(|invalid| refuse(py, &invalid))?;
+    response::header_value(latin1(py, &value, "header value")?).map_err(|invalid| refuse(py, &invalid))?;
+    Ok((name, value))
+}
+
+/// The Latin-1 text of a `str`.
+fn latin1<'a>(py: Python<'_>, object: &'a Object, what: &str) -> Result<&'a [u8]> {
+    if let Some(text) = object.as_latin1() {
+        return Ok(text);
+    }
+    if !object.is_str() {
+        let got = object.type_name();
+        return Err(py.raise(
+            Exception::TypeError,
+            &format!("expected str object for {what}, value of type {got} found"),
+        ));
+    }
+    // Let Python say which character it is.
+    match object.encode_latin1() {
+        Ok(_) => Err(py.raise(Exception::ValueError, &format!("{what} is not a Latin-1 string"))),
+        Err(raised) => Err(raised),
+    }
+}
+
+fn refuse(py: Python<'_>, invalid: &Invalid<'_>) -> python::Raised {
+    py.raise(Exception::ValueError, &invalid.to_string())
+}

@@ -1,0 +1,279 @@
+//! Scripts: loaded on first use, looked up by path, replaced when they change.
+
+use std::ffi::{CString, OsStr};
+use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::time::UNIX_EPOCH;
+
+use bridge::{Lease, Level, Request, flag};
+use python::{Exception, Object, Python, Result};
+
+use crate::interpreters::Interpreter;
+use crate::process;
+use crate::report;
+use crate::state::{State, Thread};
+
+/// Why there is no script to run; it has been logged.
+pub(crate) struct NotLoaded;
+
+/// The module of a request's script: loaded if it is not, loaded again if it has changed.
+pub(crate) fn module(
+    py: Python<'_>,
+    state: &State,
+    thread: &Thread,
+    request: &Request<'_>,
+    lease: &Lease,
+) -> std::result::Result<Object, NotLoaded> {
+    let path = request.script.or_empty();
+    let found = module_name(py, thread, path).and_then(|name| {
+        let check = request.has(flag::SCRIPT_RELOADING).then_some(Check {
+            mtime: request.script_mtime,
+            resource: request.variable(bridge::Cgi::ScriptFilename).or_empty(),
+        });
+        current(py, state, &name, path, check).map(|module| (name, module))
+    });
+    match found {
+        Ok((_, Some(module))) => Ok(module),
+        Ok((name, None)) => {
+            let resource = request.variable(bridge::Cgi::ScriptFilename).or_empty();
+            let check = request.has(flag::SCRIPT_RELOADING).then_some(Check { mtime: 0, resource });
+            load(py, state, &name, path, check, Audience::Request(lease))
+        }
+        Err(raised) => {
+            let exception = raised.take(py);
+            report::in_request(py, state, lease, path, &exception);
+            Err(NotLoaded)
+        }
+    }
+}
+
+/// Loads a script when the process starts; failures are logged.
+pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading: bool) {
+    interpreter.attach(|py, state, thread| {
+        let check = reloading.then_some(Check { mtime: 0, resource: path });
+        let found = module_name(py, thread, path)
+            .and_then(|name| current(py, state, &name, path, check).map(|module| (name, module)));
+        match found {
+            Ok((_, Some(_))) => {}
+            Ok((name, None)) => drop(load(py, state, &name, path, check, Audience::Server)),
+            Err(raised) => report::outside(py, state, raised, "WSGI0110: A script can not be imported"),
+        }
+    });
+}
+
+/// How to find out whether a script has changed.
+#[derive(Clone, Copy)]
+struct Check<'a> {
+    /// Its modification time in microseconds, as far as the server knows it; else 0.
+    mtime: i64,
+    /// What its `reload_required` is asked about.
+    resource: &'a [u8],
+}
+
+/// Who hears of failures.
+#[derive(Clone, Copy)]
+enum Audience<'a> {
+    Request(&'a Lease),
+    Server,
+}
+
+impl Audience<'_> {
+    /// The code of a message: requests and imports have their own.
+    const fn code(self, request: &'static str, import: &'static str) -> &'static str {
+        match self {
+            Self::Request(_) => request,
+            Self::Server => import,
+        }
+    }
+
+    fn log(self, level: Level, line: &str) {
+        match self {
+            Self::Request(lease) => {
+                lease.with(|exchange| exchange.log(level, line.as_bytes()));
+            }
+            Self::Server => process::log(level, line),
+        }
+    }
+}
+
+/// The name of a script's module; a thread that stays with one script computes it once.
+fn module_name(py: Python<'_>, thread: &Thread, path: &[u8]) -> Result<Object> {
+    if let Some((known, name)) = &*thread.script.borrow()
+        && known == path
+    {
+        return Ok(name.clone());
+    }
+    let case_sensitive = process::process().is_none_or(|process| process.settings.case_sensitive);
+    let name = py.name(&wsgi_core::script::module_name(path, case_sensitive))?;
+    thread.script.replace(Some((path.to_owned(), name.clone())));
+    Ok(name)
+}
+
+/// The loaded module, unless there is none or it needs to be loaded again.
+fn current(
+    py: Python<'_>,
+    state: &State,
+    name: &Object,
+    path: &[u8],
+    check: Option<Check<'_>>,
+) -> Result<Option<Object>> {
+    let Some(module) = py.modules().dict_get(name)? else { return Ok(None) };
+    let dict = module.module_dict()?;
+    // It is set when the script has run: a module without it is being loaded by another thread.
+    let Some(loaded) = dict.dict_get(state.names.mtime.get(py))?.filter(Object::is_int) else {
+        return Ok(None);
+    };
+    let Some(check) = check else { return Ok(Some(module)) };
+    // What the server knows saves a look at the file, but is not believed against it: it may be a moment old.
+    let loaded = loaded.to_i64().ok();
+    if loaded != Some(check.mtime) && loaded != modified(path) {
+        return Ok(None);
+    }
+    if reload_required(py, state, &dict, check.resource)? {
+        return Ok(None);
+    }
+    Ok(Some(module))
+}
+
+/// Asks the script itself. An exception is logged, and means no.
+fn reload_required(py: Python<'_>, state: &State, dict: &Object, resource: &[u8]) -> Result<bool> {
+    let Some(function) = dict.dict_get(state.names.reload_required.get(py))? else { return Ok(false) };
+    let answer = function.call([&py.path(resource)?]).and_then(|answer| answer.is_true());
+    Ok(answer.unwrap_or_else(|raised| {
+        report::outside(py, state, raised, "WSGI0174: reload_required() of a script raised");
+        false
+    }))
+}
+
+/// Runs the script, while other threads that want it wait.
+fn load(
+    py: Python<'_>,
+    state: &State,
+    name: &Object,
+    path: &[u8],
+    check: Option<Check<'_>>,
+    audience: Audience<'_>,
+) -> std::result::Result<Object, NotLoaded> {
+    let lock = {
+        let key = name.as_latin1().unwrap_or_default().to_owned();
+        let mut loading = state.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(loading.entry(key).or_insert_with(|| Arc::new(Mutex::new(()))))
+    };
+    let _loading = loop {
+        match lock.try_lock() {
+            Ok(held) => break held,
+            Err(TryLockError::Poisoned(held)) => break held.into_inner(),
+            // Wait without keeping others from Python, who may be those that load it.
+            Err(TryLockError::WouldBlock) => py.detach(|| drop(lock.lock())),
+        }
+    };
+    try_load(py, state, name, path, check, audience).unwrap_or_else(|raised| {
+        let exception = raised.take(py);
+        audience.log(Level::Error, &report::plain(py, &exception).join(" "));
+        Err(NotLoaded)
+    })
+}
+
+/// As above, under the lock. `Err` is for what should not fail; failures of the script are told to the audience.
+fn try_load(
+    py: Python<'_>,
+    state: &State,
+    name: &Object,
+    path: &[u8],
+    check: Option<Check<'_>>,
+    audience: Audience<'_>,
+) -> Result<std::result::Result<Object, NotLoaded>> {
+    // Another thread may have loaded it while this one waited.
+    if let Some(module) = current(py, state, name, path, check)? {
+        return Ok(Ok(module));
+    }
+    let text = String::from_utf8_lossy(path);
+    let again = py.modules().dict_remove(name)?;
+    let verb = if again { "Reloading" } else { "Loading" };
+    audience.log(Level::Info, &format!("{verb} Python script file '{text}' in the {}.", state.wording));
+
+    // Before it is read: a change in between is then seen by the next request.
+    let mtime = modified(path);
+    let filename = py.path(path)?;
+    let loaded = match py.detach(|| read(path)) {
+        Err(reason) => {
+            let code = audience.code("WSGI0105", "WSGI0106");
+            audience
+                .log(Level::Error, &format!("{code}: The script file '{text}' can not be read: {reason}"));
+            return Ok(Err(NotLoaded));
+        }
+        Ok(source) => compile(py, &source, &filename)
+            .map_err(|raised| (audience.code("WSGI0105", "WSGI0106"), "can not be compiled", raised))
+            .and_then(|code| {
+                py.exec_module(name, &code, &filename).map_err(|raised| {
+                    (
+                        audience.code("WSGI0109", "WSGI0110"),
+                        "raised an exception when it was executed",
+                        raised,
+                    )
+                })
+            }),
+    };
+    match loaded {
+        Ok(module) => {
+            let mtime = py.int(mtime.unwrap_or(0))?;
+            module.module_dict()?.dict_set(state.names.mtime.get(py), &mtime)?;
+            Ok(Ok(module))
+        }
+        Err((code, what, raised)) => {
+            let exception = raised.take(py);
+            let (code, what) = if report::is_system_exit(py, &exception) {
+                (audience.code("WSGI0107", "WSGI0108"), "raised SystemExit when it was executed")
+            } else {
+                (code, what)
+            };
+            audience.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
+            match audience {
+                Audience::Request(lease) => report::in_request(py, state, lease, path, &exception),
+                Audience::Server => {
+                    for line in report::describe(py, state, &exception) {
+                        process::log(Level::Error, &line);
+                    }
+                }
+            }
+            Ok(Err(NotLoaded))
+        }
+    }
+}
+
+/// The code object of a source text, which may declare its encoding.
+fn compile(py: Python<'_>, source: &[u8], filename: &Object) -> Result<Object> {
+    let Ok(source) = CString::new(source) else {
+        return Err(py.raise(Exception::ValueError, "source code contains NUL bytes"));
+    };
+    py.compile(&source, filename)
+}
+
+/// The contents of a regular file. Anything else could block or never end.
+fn read(path: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let path = Path::new(OsStr::from_bytes(path));
+    let status = std::fs::metadata(path).map_err(|error| explain(&error))?;
+    if !status.is_file() {
+        return Err("it is not a regular file.".to_owned());
+    }
+    std::fs::read(path).map_err(|error| explain(&error))
+}
+
+fn explain(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "{error}. The user that the process runs as needs read permission for the file, and search permission \
+             for all directories above it."
+        ),
+        ErrorKind::NotFound => format!("{error}. Check the path in the configuration."),
+        _ => format!("{error}."),
+    }
+}
+
+/// When the file was last modified, in microseconds since the epoch.
+fn modified(path: &[u8]) -> Option<i64> {
+    let time = std::fs::metadata(Path::new(OsStr::from_bytes(path))).ok()?.modified().ok()?;
+    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()
+}

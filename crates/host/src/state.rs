@@ -1,0 +1,161 @@
+//! What is kept for each interpreter, and for each thread in it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use bridge::Cgi;
+use python::{Object, Py, Python, Result, Type};
+
+use crate::adapter::Adapter;
+use crate::input::Input;
+use crate::log::{Log, Stream};
+
+/// What is kept for an interpreter. Objects belong to it.
+pub(crate) struct State {
+    /// Such as "sub-interpreter 'x' in embedded mode".
+    pub(crate) wording: String,
+    pub(crate) names: Names,
+    pub(crate) types: Types,
+    pub(crate) helpers: Helpers,
+    /// The parts of every environ that are the same for all requests.
+    pub(crate) environ: Py,
+    /// Held by name while a script is loaded.
+    pub(crate) loading: Mutex<HashMap<Vec<u8>, Arc<Mutex<()>>>>,
+}
+
+impl python::State for State {
+    type Thread = Thread;
+}
+
+/// What is kept for a thread in an interpreter: things that are likely to be needed again by its next request.
+#[derive(Default)]
+pub(crate) struct Thread {
+    /// The last value of each CGI variable.
+    pub(crate) cgi: RefCell<[Option<Object>; Cgi::ALL.len()]>,
+    /// By header name as the client wrote it: the key in the environ and the last value.
+    pub(crate) headers: RefCell<HashMap<Box<[u8]>, Header>>,
+    /// By name: the key of another variable.
+    pub(crate) variables: RefCell<HashMap<Box<[u8]>, Object>>,
+    /// Other strings that hardly change, by the place that uses them.
+    pub(crate) sticky: RefCell<[Option<Object>; Sticky::COUNT]>,
+    /// The path of the last script, and its module's name.
+    pub(crate) script: RefCell<Option<(Vec<u8>, Object)>>,
+    /// `wsgi.errors` of the last request.
+    pub(crate) errors: RefCell<Option<Errors>>,
+}
+
+/// A request header that a thread has seen.
+pub(crate) struct Header {
+    pub(crate) key: Object,
+    pub(crate) last: Option<Object>,
+}
+
+/// A `wsgi.errors` object, to be used again if the application has not kept it.
+pub(crate) struct Errors {
+    pub(crate) wrapper: Object,
+    /// Its `buffer`, a [`Log`].
+    pub(crate) buffer: Object,
+    pub(crate) stream: Arc<Stream>,
+}
+
+/// The places of [`Thread::sticky`].
+#[derive(Clone, Copy)]
+pub(crate) enum Sticky {
+    CallableObject,
+    RequestHandler,
+    HandlerScript,
+    ScriptName,
+    PathInfo,
+    ListenerHost,
+    ListenerPort,
+    ServerPid,
+}
+
+impl Sticky {
+    pub(crate) const COUNT: usize = Self::ServerPid as usize + 1;
+}
+
+/// The Python types that are implemented here.
+pub(crate) struct Types {
+    pub(crate) adapter: Type<Adapter>,
+    pub(crate) input: Type<Input>,
+    pub(crate) log: Arc<Type<Log>>,
+}
+
+impl Types {
+    pub(crate) fn create(py: Python<'_>) -> Result<Self> {
+        Ok(Self { adapter: Type::create(py)?, input: Type::create(py)?, log: Arc::new(Type::create(py)?) })
+    }
+}
+
+macro_rules! objects {
+    ($(#[$doc:meta])* $name:ident { $($field:ident,)* }) => {
+        $(#[$doc])*
+        pub(crate) struct $name { $(pub(crate) $field: Py,)* }
+    };
+}
+
+objects! {
+    /// What bootstrap.py defines, and the classes that requests use.
+    Helpers {
+        describe,
+        publish,
+        publish_stopping,
+        file_wrapper,
+        file_region,
+        cpu_times,
+        restore_position,
+        event_callbacks,
+        active_requests,
+        request_timeout,
+        text_io_wrapper,
+        encoding,
+        replace,
+    }
+}
+
+macro_rules! names {
+    ($($field:ident = $text:literal,)*) => {
+        /// Interned names.
+        pub(crate) struct Names {
+            $(pub(crate) $field: Py,)*
+            pub(crate) cgi: Vec<Py>,
+        }
+
+        impl Names {
+            pub(crate) fn create(py: Python<'_>) -> Result<Self> {
+                let cgi = Cgi::ALL.iter().map(|variable| py.name(variable.key()).map(Py::new));
+                Ok(Self { $($field: Py::new(py.name($text)?),)* cgi: cgi.collect::<Result<_>>()? })
+            }
+        }
+    };
+}
+
+names! {
+    mtime = "__mtime__",
+    reload_required = "reload_required",
+    close = "close",
+    url_scheme = "wsgi.url_scheme",
+    input = "wsgi.input",
+    errors = "wsgi.errors",
+    callable_object = "mod_wsgi.callable_object",
+    request_handler = "mod_wsgi.request_handler",
+    handler_script = "mod_wsgi.handler_script",
+    script_name = "mod_wsgi.script_name",
+    path_info = "mod_wsgi.path_info",
+    mount_point = "mod_wsgi.mount_point",
+    listener_host = "mod_wsgi.listener_host",
+    listener_port = "mod_wsgi.listener_port",
+    server_pid = "mod_wsgi.server_pid",
+    request_id = "mod_wsgi.request_id",
+    connection_id = "mod_wsgi.connection_id",
+    thread_id = "mod_wsgi.thread_id",
+    request_start = "mod_wsgi.request_start",
+    queue_start = "mod_wsgi.queue_start",
+    daemon_start = "mod_wsgi.daemon_start",
+    application_start = "mod_wsgi.application_start",
+    request_rec = "apache.request_rec",
+    http = "http",
+    https = "https",
+}
