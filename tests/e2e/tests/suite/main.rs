@@ -1,11 +1,15 @@
 //! The end-to-end tests, by topic. One binary, so that the topics share the machine's cores.
 
 mod body;
+mod configuration;
 mod environ;
+mod events;
 mod failures;
 mod files;
 mod input;
+mod interpreters;
 mod logging;
+mod proxies;
 mod routing;
 mod scripts;
 mod start_response;

@@ -1,0 +1,302 @@
+//! Interpreters: which one a request runs in, how they are set up, and how they end.
+
+use std::collections::BTreeSet;
+
+use e2e::{Interpreter, LogMark, Response, Server, Setup, on_each_mpm, on_one_mpm, skipped};
+
+const APP: &str = include_str!("../../apps/interpreter.wsgi");
+
+/// `/main`, `/one` and `/two` run the same script in three interpreters.
+fn three(setup: Setup) -> Setup {
+    setup.file("apps/app.wsgi", APP).conf(
+        "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
+         WSGIScriptAlias /one @ROOT@/apps/app.wsgi application-group=one\n\
+         WSGIScriptAlias /two @ROOT@/apps/app.wsgi application-group=two\n",
+    )
+}
+
+#[test]
+fn each_request_runs_in_the_interpreter_it_names() {
+    on_each_mpm(|setup| {
+        three(setup).run(|server, cases| {
+            let rounds = || {
+                for _ in 0..15 {
+                    for (url, group) in [("/one", "one"), ("/main", ""), ("/two", "two")] {
+                        let response = server.get(&format!("{url}/group"));
+                        for name in ["environ", "module", "shared"] {
+                            assert_eq!(response.value(name).as_deref(), Some(group), "{name} of {url}");
+                        }
+                    }
+                }
+            };
+            if server.mpm().threaded() {
+                cases.deviates(
+                    "sub-interpreter first",
+                    "a worker thread that entered a sub-interpreter first runs requests of the main one there",
+                    rounds,
+                );
+            } else {
+                cases.check("sub-interpreter first", rounds);
+            }
+            cases.check("threads", || {
+                let response = server.get("/one/group");
+                assert_eq!(response.value("main").as_deref(), Some("MainThread"));
+            });
+            cases.check("concurrent requests", || {
+                std::thread::scope(|scope| {
+                    for (url, group) in [("/one", "one"), ("/two", "two"), ("/one", "one"), ("/two", "two")] {
+                        scope.spawn(move || {
+                            for _ in 0..20 {
+                                let response = server.get(&format!("{url}/group"));
+                                assert_eq!(response.value("module").as_deref(), Some(group));
+                            }
+                        });
+                    }
+                });
+            });
+        });
+    });
+}
+
+#[test]
+fn thread_locals_stay() {
+    on_one_mpm(|setup| {
+        three(setup).run(|server, cases| {
+            cases.check("between the requests of a thread", || {
+                let highest = (0..30).map(|_| number(&server.get("/one/group"), "local")).max();
+                assert!(highest.is_some_and(|highest| highest > 1), "{highest:?}");
+            });
+        });
+    });
+}
+
+fn number(response: &Response, name: &str) -> u64 {
+    response.value(name).and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+#[test]
+fn the_server_configures_python() {
+    on_one_mpm(|setup| {
+        three(setup)
+            .file("first/on_the_path.py", "VALUE = 'first'\n")
+            .file("second/on_the_path.py", "VALUE = 'second'\n")
+            .file("second/more.pth", "@ROOT@/third\n")
+            .file("third/keep", "")
+            .file("special/on_the_path.py", "VALUE = 'special'\n")
+            .conf(
+                "WSGIPythonPath @ROOT@/first:@ROOT@/second\nWSGIPythonOptimize 1\nWSGIDontWriteBytecode On\n\
+                 WSGIPythonHashSeed 42\nWSGIPythonWarnings ignore::UserWarning\nWSGIPythonWarnings default\n\
+                 WSGISwitchInterval 0.025\n\
+                 <WSGIInterpreterOptions application-group=two>\nWSGIPythonPath @ROOT@/special\n\
+                 WSGIRestrictStdout On\n</WSGIInterpreterOptions>\n",
+            )
+            .run(|server, cases| {
+                let hash = python("print(hash('e2e'))", "42");
+                for url in ["/main", "/one"] {
+                    let response = server.get(&format!("{url}/state"));
+                    for (name, value) in [
+                        ("optimize", "1"),
+                        ("bytecode", "True"),
+                        ("hash", hash.as_str()),
+                        ("warnoptions", "['ignore::UserWarning', 'default']"),
+                        ("interval", "0.0250"),
+                        ("own-directory", "False"),
+                        ("argv", "['mod_wsgi']"),
+                        ("main-module", "__main__"),
+                        ("daemon-thread", "None"),
+                        ("thread", "None"),
+                        ("print", "None"),
+                        ("module-on-path", "'first'"),
+                    ] {
+                        cases.check(&format!("{url} {name}"), || {
+                            assert_eq!(response.value(name).as_deref(), Some(value));
+                        });
+                    }
+                    cases.check(&format!("{url} path"), || {
+                        let path = response.value("path").unwrap_or_default();
+                        let root = server.root().display();
+                        let expected = format!("['{root}/first', '{root}/second', '{root}/third', ");
+                        assert!(path.starts_with(&expected), "{path}");
+                    });
+                }
+                let response = server.get("/two/state");
+                for (name, value) in
+                    [("print", "OSError"), ("module-on-path", "'special'"), ("interval", "0.0250")]
+                {
+                    cases.check(&format!("/two {name}"), || {
+                        assert_eq!(response.value(name).as_deref(), Some(value))
+                    });
+                }
+                cases.check("/two path", || {
+                    let path = response.value("path").unwrap_or_default();
+                    let root = server.root().display();
+                    assert!(path.starts_with(&format!("['{root}/special', '{root}/first', ")), "{path}");
+                });
+            });
+    });
+}
+
+fn python(script: &str, seed: &str) -> String {
+    let mut command = std::process::Command::new(Interpreter::current().executable);
+    let output = command.args(["-c", script]).env("PYTHONHASHSEED", seed).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn a_random_seed_is_random() {
+    on_one_mpm(|setup| {
+        three(setup).conf("WSGIPythonHashSeed random").run(|server, cases| {
+            cases.deviates("random", "D5: WSGIPythonHashSeed random turns randomisation off", || {
+                let hash = |server: &Server| server.get("/main/state").value("hash");
+                let mut seen = BTreeSet::from([hash(server)]);
+                server.restart();
+                seen.insert(hash(server));
+                assert_eq!(seen.len(), 2, "{seen:?}");
+            });
+        });
+    });
+}
+
+#[test]
+fn the_injected_modules() {
+    on_each_mpm(|setup| {
+        let mpm = setup.mpm();
+        three(setup).run(|server, cases| {
+            for url in ["/main", "/one"] {
+                let response = server.get(&format!("{url}/module"));
+                let threads = if mpm.threaded() { "6" } else { "1" };
+                let name = format!("'{}'", mpm.name());
+                for (name, value) in [
+                    ("version", "(6, 1, 1)"),
+                    ("process_group", "''"),
+                    ("processes", if mpm.threaded() { "1" } else { "6" }),
+                    ("threads", threads),
+                    (
+                        "timeout",
+                        "(<class 'mod_wsgi.RequestTimeout'>, <class 'BaseException'>, <class 'object'>) mod_wsgi",
+                    ),
+                    ("wrapper", "True"),
+                    ("file", "AttributeError"),
+                    ("spec", "None None"),
+                    ("callbacks", "list list list"),
+                    ("active", "True"),
+                    ("data", "dict"),
+                    ("outside", "RuntimeError"),
+                    ("subscribe", "True True"),
+                    ("subscribe-two", "TypeError"),
+                    ("subscribe-none", "TypeError"),
+                    ("metrics", "None None None"),
+                    ("apache-version", "(2, 4) 3"),
+                    ("apache-mpm", &name),
+                    ("apache-description", "Apache"),
+                    ("apache-built", "str"),
+                    ("apache-limits", "True True"),
+                ] {
+                    cases.check(&format!("{url} {name}"), || {
+                        assert_eq!(response.value(name).as_deref(), Some(value));
+                    });
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn interpreters_end_with_the_process() {
+    for destroy in [true, false] {
+        on_each_mpm(|setup| {
+            let line = if destroy { "WSGIDestroyInterpreter On" } else { "WSGIDestroyInterpreter Off" };
+            let mut server = three(setup).children(1).conf(line).start();
+            for url in ["/main", "/one"] {
+                assert_eq!(server.get(&format!("{url}/group")).status, 200);
+            }
+            assert!(server.stop().success());
+            let log = server.log_since(LogMark::default());
+            // With prefork, the two requests may have been in two processes; each tells of its own.
+            for group in ["''", "'one'"] {
+                assert!(log.contains(&format!("process_stopping '' of {group}")), "{log}");
+                assert_eq!(log.contains(&format!("atexit of {group}")), destroy, "{log}");
+            }
+            assert!(!log.contains("exit signal"), "{log}");
+        });
+    }
+}
+
+#[test]
+fn own_gil() {
+    let python = Interpreter::current();
+    if python.version < (3, 12) {
+        return skipped("an interpreter with a GIL of its own needs Python 3.12; set E2E_PYTHON");
+    }
+    on_each_mpm(|setup| {
+        three(setup)
+            .conf(
+                "<WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n\
+                 WSGISwitchInterval 0.011\n</WSGIInterpreterOptions>",
+            )
+            .run(|server, cases| {
+                own_gil_cases(server, cases);
+            });
+    });
+}
+
+/// What differs in `/one`, which has its own GIL, from `/main` and `/two`.
+pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
+    for (url, refuses_fork, daemon) in
+        [("/one", true, "RuntimeError"), ("/main", false, "None"), ("/two", false, "None")]
+    {
+        cases.check(url, || {
+            let response = server.get(&format!("{url}/state"));
+            assert_eq!(response.value("fork").as_deref() == Some("RuntimeError"), refuses_fork);
+            assert_eq!(response.value("daemon-thread").as_deref(), Some(daemon));
+            assert_eq!(response.value("thread").as_deref(), Some("None"));
+        });
+    }
+    cases.check("its own switch interval", || {
+        assert_eq!(server.get("/one/state").value("interval").as_deref(), Some("0.0110"));
+        assert_eq!(server.get("/two/state").value("interval").as_deref(), Some("0.0050"));
+    });
+}
+
+#[test]
+fn an_unusable_home_is_reported() {
+    on_each_mpm(|setup| {
+        three(setup)
+            .python_home(Some(std::path::Path::new("/nonexistent/python")))
+            .file("htdocs/static.txt", "static\n")
+            .run(|server, cases| {
+                cases.check("requests to Python fail", || {
+                    let mark = LogMark::default();
+                    for url in ["/main", "/one", "/main"] {
+                        assert_eq!(server.get(&format!("{url}/group")).status, 500);
+                    }
+                    let log = server.wait_log(mark, "WSGI0210");
+                    assert!(log.contains("/nonexistent/python"), "{log}");
+                });
+                cases.check("other requests do not", || {
+                    assert_eq!(server.get("/static.txt").expect(200), "static\n");
+                    assert!(!server.log_tail().contains("exit signal"));
+                });
+            });
+    });
+}
+
+#[test]
+fn embedded_mode_can_be_forbidden() {
+    on_one_mpm(|setup| {
+        three(setup).conf("WSGIRestrictEmbedded On").run(|server, cases| {
+            cases.check("500", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/main/group").status, 500);
+                server.wait_log(mark, "WSGI0143");
+            });
+            cases.check("Python is not loaded", || {
+                for child in server.children() {
+                    let maps = std::fs::read_to_string(format!("/proc/{child}/maps")).unwrap_or_default();
+                    let loaded = maps.contains("mod_wsgi_host") || maps.contains("lib-dynload");
+                    assert!(!loaded, "{maps}");
+                }
+            });
+        });
+    });
+}
