@@ -1,1 +1,29 @@
-fn main() {}
+//! `mod_wsgi-express`: serves a WSGI application through an Apache of its own, and installs the module into
+//! somebody else's.
+//!
+//! The way of a command: [`parse`] (what was said) by the definitions in [`options`], [`settings`] (what it means),
+//! [`checks`] (whether it can work), [`server_root`] and [`config`] (the files), [`run`].
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod apache;
+mod banner;
+mod checks;
+mod cli;
+mod config;
+mod failure;
+mod install;
+mod options;
+mod parse;
+mod python;
+mod run;
+mod server;
+mod server_root;
+mod settings;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os())
+}

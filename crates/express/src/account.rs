@@ -1,0 +1,266 @@
+//! The account that serves requests, and what it can reach.
+
+use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
+
+use crate::failure::Failure;
+
+/// Who runs Apache's children.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    /// As Apache's `User` directive takes it: a name or `#id`.
+    pub(crate) user: String,
+    /// As Apache's `Group` directive takes it.
+    pub(crate) group: String,
+    pub(crate) uid: Uid,
+    pub(crate) gid: Gid,
+    groups: Vec<Gid>,
+    /// Chosen by us, since nobody said.
+    pub(crate) by_default: bool,
+}
+
+/// What one wants to do with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Search,
+}
+
+impl Account {
+    /// Who serves when the invoking user starts the server.
+    ///
+    /// # Errors
+    /// The account does not exist, or is root.
+    pub(crate) fn choose(user: Option<&str>, group: Option<&str>) -> Result<Self, Failure> {
+        if geteuid().is_root() { Self::for_root(user, group) } else { Ok(Self::invoking(user, group)) }
+    }
+
+    /// A command that runs as this account, in a neutral directory and without input.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/").stdin(Stdio::null());
+        if geteuid().is_root() {
+            command.gid(self.gid.as_raw()).uid(self.uid.as_raw());
+        }
+        command
+    }
+
+    /// Whether the account can do that with `path`, and if not, what stands in the way.
+    pub(crate) fn can(&self, access: Access, path: &Path) -> Result<(), String> {
+        let Err(reason) = self.permitted(access, path) else { return Ok(()) };
+        // Access control lists may grant what the mode bits do not: the kernel has the last word.
+        let test = match access {
+            Access::Read => "-r",
+            Access::Search => "-x",
+        };
+        let granted = self
+            .command(Path::new("/usr/bin/test"))
+            .arg(test)
+            .arg(path)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+        if granted { Ok(()) } else { Err(reason) }
+    }
+
+    fn for_root(user: Option<&str>, group: Option<&str>) -> Result<Self, Failure> {
+        let (found, by_default) = match user {
+            Some(user) => {
+                let found = lookup(user)?.ok_or_else(|| {
+                    Failure::machine(format!("there is no account {user}; name an existing one with --user"))
+                })?;
+                (found, false)
+            }
+            None => {
+                let found = ["www-data", "nobody"].iter().find_map(|user| lookup(user).ok().flatten());
+                let found = found.ok_or_else(|| {
+                    Failure::machine("started as root, and there is neither an account www-data nor nobody; name one with --user")
+                })?;
+                (found, true)
+            }
+        };
+        if found.uid.is_root() {
+            return Err(Failure::machine(
+                "Apache does not serve requests as root; name another account with --user",
+            ));
+        }
+        let gid = match group {
+            Some(group) => lookup_group(group)?.ok_or_else(|| {
+                Failure::machine(format!("there is no group {group}; name an existing one with --group"))
+            })?,
+            None => found.gid,
+        };
+        let groups = CString::new(found.name.as_str())
+            .ok()
+            .and_then(|name| getgrouplist(&name, gid).ok())
+            .unwrap_or_else(|| vec![gid]);
+        Ok(Self {
+            user: user.map_or_else(|| found.name.clone(), str::to_owned),
+            group: group.map_or_else(|| group_name(gid), str::to_owned),
+            uid: found.uid,
+            gid,
+            groups,
+            by_default,
+        })
+    }
+
+    /// Apache can not change its identity unless started by root: names are written, and have no effect.
+    fn invoking(user: Option<&str>, group: Option<&str>) -> Self {
+        let (uid, gid) = (geteuid(), getegid());
+        let name = || User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name);
+        Self {
+            user: user.map_or_else(name, str::to_owned),
+            group: group.map_or_else(|| group_name(gid), str::to_owned),
+            uid,
+            gid,
+            groups: getgroups().unwrap_or_default(),
+            by_default: false,
+        }
+    }
+
+    fn permitted(&self, access: Access, path: &Path) -> Result<(), String> {
+        let absolute = std::path::absolute(path).map_err(|error| error.to_string())?;
+        let real = self.resolve(&absolute)?;
+        for parent in real.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
+            self.allows(Access::Search, parent)?;
+        }
+        self.allows(access, &real)
+    }
+
+    /// The path without symbolic links; the directories that hold those links have to be searchable, too.
+    fn resolve(&self, absolute: &Path) -> Result<PathBuf, String> {
+        for parent in absolute.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
+            self.allows(Access::Search, parent)?;
+        }
+        absolute.canonicalize().map_err(|error| format!("{}: {error}", absolute.display()))
+    }
+
+    fn allows(&self, access: Access, path: &Path) -> Result<(), String> {
+        let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
+        let bit = match access {
+            Access::Read => 4,
+            Access::Search => 1,
+        };
+        let gid = Gid::from_raw(metadata.gid());
+        let bits = if metadata.uid() == self.uid.as_raw() {
+            metadata.mode() >> 6
+        } else if gid == self.gid || self.groups.contains(&gid) {
+            metadata.mode() >> 3
+        } else {
+            metadata.mode()
+        };
+        if bits & bit != 0 {
+            return Ok(());
+        }
+        let verb = match access {
+            Access::Read => "read",
+            Access::Search => "enter",
+        };
+        Err(format!(
+            "{} may not {verb} {} (mode {:04o})",
+            self.user,
+            path.display(),
+            metadata.mode() & 0o7777
+        ))
+    }
+}
+
+fn lookup(user: &str) -> Result<Option<User>, Failure> {
+    let found = match user.strip_prefix('#').map(str::parse) {
+        Some(Ok(id)) => User::from_uid(Uid::from_raw(id)),
+        Some(Err(_)) => Ok(None),
+        None => User::from_name(user),
+    };
+    found.map_err(|error| {
+        Failure::machine(format!("cannot look up the account {user}: {error}; check --user"))
+    })
+}
+
+fn lookup_group(group: &str) -> Result<Option<Gid>, Failure> {
+    if let Some(id) = group.strip_prefix('#') {
+        return Ok(id.parse().ok().map(Gid::from_raw));
+    }
+    let found = Group::from_name(group).map_err(|error| {
+        Failure::machine(format!("cannot look up the group {group}: {error}; check --group"))
+    })?;
+    Ok(found.map(|group| group.gid))
+}
+
+fn group_name(gid: Gid) -> String {
+    Group::from_gid(gid).ok().flatten().map_or_else(|| format!("#{gid}"), |group| group.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    fn stranger() -> Account {
+        Account {
+            user: "stranger".into(),
+            group: "strangers".into(),
+            uid: Uid::from_raw(4_242_424),
+            gid: Gid::from_raw(4_242_424),
+            groups: Vec::new(),
+            by_default: false,
+        }
+    }
+
+    #[test]
+    fn parents_have_to_be_searchable() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("app.wsgi");
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
+        let reason = stranger().permitted(Access::Read, &file).unwrap_err();
+        assert!(reason.contains("stranger may not enter") && reason.contains("0700"), "{reason}");
+
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o711)).unwrap();
+        stranger().permitted(Access::Read, &file).unwrap();
+
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let reason = stranger().permitted(Access::Read, &file).unwrap_err();
+        assert!(reason.contains("may not read") && reason.contains("0640"), "{reason}");
+    }
+
+    #[test]
+    fn links_are_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let private = directory.path().join("private");
+        fs::create_dir(&private).unwrap();
+        fs::write(private.join("app.wsgi"), "").unwrap();
+        fs::set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(private.join("app.wsgi"), &link).unwrap();
+        assert!(stranger().permitted(Access::Read, &link).unwrap_err().contains("private"));
+    }
+
+    #[test]
+    fn unknown_accounts_are_refused() {
+        assert!(Account::for_root(Some("no-such-account"), None).unwrap_err().to_string().contains("--user"));
+        assert!(
+            Account::for_root(Some("nobody"), Some("no-such-group"))
+                .unwrap_err()
+                .to_string()
+                .contains("--group")
+        );
+        assert!(Account::for_root(Some("root"), None).unwrap_err().to_string().contains("root"));
+    }
+
+    #[test]
+    fn the_group_is_the_account_s_own() {
+        let account = Account::for_root(Some("nobody"), None).unwrap();
+        assert_eq!(account.gid, User::from_name("nobody").unwrap().unwrap().gid);
+        assert!(!account.by_default);
+        assert!(Account::for_root(None, None).unwrap().by_default);
+    }
+}

@@ -1,0 +1,239 @@
+//! What can be known to fail before Apache is started.
+
+use std::fs;
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::account::{Access, Account};
+use crate::server_root::ServerRoot;
+use crate::settings::Settings;
+
+/// Files and directories that the serving account has to be able to use; one text for each that it can not.
+pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(script) = &settings.entry_point {
+        problems.extend(file(script, "the WSGI script", "name an existing script", account));
+    }
+    if let Some(directory) = &settings.document_root {
+        problems.extend(searchable(directory, "--document-root", account));
+    }
+    for alias in &settings.aliases {
+        if alias.target.is_file() {
+            problems.extend(file(&alias.target, "--url-alias", "name an existing file", account));
+        } else {
+            problems.extend(searchable(&alias.target, "--url-alias", account));
+        }
+    }
+    for include in &settings.include_files {
+        if let Err(error) = fs::File::open(include) {
+            problems.push(format!("cannot read {}: {error}; check --include-file", include.display()));
+        }
+    }
+    for (directory, option) in [(Some(&settings.working_directory), "--working-directory")]
+        .into_iter()
+        .chain([(settings.log_directory.as_ref(), "--log-directory")])
+    {
+        if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
+            problems.push(format!("{} is not a directory; create it or check {option}", directory.display()));
+        }
+    }
+    problems
+}
+
+/// Files of the installation that the serving account has to be able to read.
+pub(crate) fn installation(module: &Path, host: &Path, account: &Account) -> Vec<String> {
+    [module, host]
+        .iter()
+        .filter_map(|path| account.can(Access::Read, path).err().map(|reason| (path, reason)))
+        .map(|(path, reason)| {
+            format!(
+                "{} is not readable for the serving account: {reason}; install with `make install \
+                     PREFIX=...` into a directory that {} can reach",
+                path.display(),
+                account.user
+            )
+        })
+        .collect()
+}
+
+/// Whether the port can be listened on; what is wrong if not.
+pub(crate) fn port(settings: &Settings) -> Option<String> {
+    let error = bind(settings).err()?;
+    let listen = settings.listen();
+    Some(match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let owner = ServerRoot::running(&settings.server_root).map_or_else(
+                || "another program".to_owned(),
+                |pid| format!("process {pid}, started from the same server root,"),
+            );
+            format!(
+                "port {} is in use: {owner} listens on it; stop that or choose another with --port",
+                settings.port
+            )
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("may not listen on {listen}: ports below 1024 need root; choose another with --port")
+        }
+        _ => format!("cannot listen on {listen}: {error}; check --host and --port"),
+    })
+}
+
+/// Lets Apache check the generated configuration; what it objects to, and the options it comes from.
+pub(crate) fn configuration(control: &Path, configuration: &Path) -> Vec<String> {
+    let output = Command::new(control).arg("configtest").stdin(Stdio::null()).output();
+    let output = match output {
+        Ok(output) if output.status.success() => return Vec::new(),
+        Ok(output) => output,
+        Err(error) => return vec![format!("cannot run {}: {error}; is there a /bin/sh?", control.display())],
+    };
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = fs::read_to_string(configuration).unwrap_or_default();
+    vec![explain(&messages, &text, configuration)]
+}
+
+/// One line from Apache's several, with the option behind the line that it names.
+fn explain(messages: &str, configuration: &str, path: &Path) -> String {
+    let said: Vec<&str> = messages.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let place = format!(" of {}:", path.display());
+    let line = said.iter().find_map(|message| {
+        let (before, _) = message.split_once(&place)?;
+        before.rsplit(' ').next()?.parse::<usize>().ok()
+    });
+    let origin = line.and_then(|line| {
+        configuration.lines().take(line).filter_map(|text| text.strip_prefix(crate::config::ORIGIN)).last()
+    });
+    let said = said.join(" ");
+    match origin {
+        Some(origin) => format!("Apache refuses the configuration (from {origin}): {said}"),
+        None => format!("Apache refuses the configuration: {said}"),
+    }
+}
+
+fn file(path: &Path, what: &str, remedy: &str, account: &Account) -> Option<String> {
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Some(format!("{what} {} does not exist; {remedy}", path.display()));
+        }
+        Ok(metadata) if !metadata.is_file() => {
+            return Some(format!("{what} {} is not a file; {remedy}", path.display()));
+        }
+        _ => {}
+    }
+    let reason = account.can(Access::Read, path).err()?;
+    Some(format!(
+        "{what} {} is not readable for the serving account: {reason}; \
+         change the permissions, move it, or choose another account with --user",
+        path.display()
+    ))
+}
+
+fn searchable(directory: &Path, option: &str, account: &Account) -> Option<String> {
+    if !directory.is_dir() {
+        return Some(format!("{} does not exist; create it or check {option}", directory.display()));
+    }
+    let reason = account.can(Access::Search, directory).err()?;
+    Some(format!(
+        "{option} {} can not be served: {reason}; change the permissions, or choose another account with --user",
+        directory.display()
+    ))
+}
+
+fn bind(settings: &Settings) -> io::Result<()> {
+    let Some(host) = &settings.host else {
+        // As Apache does without an address: both families through one socket where there is IPv6.
+        return match TcpListener::bind(("::", settings.port)) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+            Err(_) => TcpListener::bind(("0.0.0.0", settings.port)).map(drop),
+        };
+    };
+    for address in (host.trim_matches(['[', ']']), settings.port).to_socket_addrs()? {
+        TcpListener::bind(address)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+    use crate::parse::parse;
+
+    fn settings(arguments: &[&str]) -> Settings {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Settings::new(&parse(&options::server(), arguments).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_taken_port_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = listener.local_addr().unwrap().port().to_string();
+        let text =
+            port(&settings(&["--host", "127.0.0.1", "--port", &taken, "--server-root", "/no/such"])).unwrap();
+        assert!(
+            text.contains(&taken) && text.contains("another program") && text.contains("--port"),
+            "{text}"
+        );
+        drop(listener);
+        assert_eq!(port(&settings(&["--host", "127.0.0.1", "--port", &taken])), None);
+    }
+
+    #[test]
+    fn an_address_of_another_machine_is_noticed() {
+        let text = port(&settings(&["--host", "192.0.2.1", "--port", "18299"])).unwrap();
+        assert!(text.contains("192.0.2.1:18299") && text.contains("--host"), "{text}");
+    }
+
+    #[test]
+    fn missing_files_are_named_with_their_option() {
+        let account = Account::choose(None, None).unwrap();
+        let arguments = [
+            "/no/app.wsgi",
+            "--include-file",
+            "/no/include",
+            "--document-root",
+            "/no/root",
+            "--url-alias",
+            "/s",
+            "/no/s",
+            "--working-directory",
+            "/no/work",
+            "--log-directory",
+            "/no/logs",
+        ];
+        let problems = files(&settings(&arguments), &account);
+        for part in [
+            "/no/app.wsgi",
+            "--include-file",
+            "--document-root",
+            "--url-alias",
+            "--working-directory",
+            "--log-directory",
+        ] {
+            assert!(problems.iter().any(|problem| problem.contains(part)), "{part} in {problems:?}");
+        }
+        assert_eq!(problems.len(), 6);
+        let problems = files(&settings(&["/etc"]), &account);
+        assert!(problems[0].contains("/etc is not a file"), "{problems:?}");
+        assert!(files(&settings(&["/etc/passwd", "--working-directory", "/"]), &account).is_empty());
+    }
+
+    #[test]
+    fn complaints_are_traced_to_the_option() {
+        let configuration = "#: --port\nListen 1\n#: --url-alias\nAlias x\n#: --include-file\nInclude y\n";
+        let messages = "AH00526: Syntax error on line 4 of /r/httpd.conf:\nAlias takes two arguments\n";
+        let text = explain(messages, configuration, Path::new("/r/httpd.conf"));
+        assert!(text.contains("(from --url-alias)") && text.ends_with("Alias takes two arguments"), "{text}");
+        let text = explain(
+            "AH00526: Syntax error on line 4 of /other.conf:\nwhat",
+            configuration,
+            Path::new("/r/httpd.conf"),
+        );
+        assert_eq!(
+            text,
+            "Apache refuses the configuration: AH00526: Syntax error on line 4 of /other.conf: what"
+        );
+    }
+}

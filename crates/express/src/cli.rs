@@ -1,0 +1,213 @@
+//! Commands, their usage texts and exit statuses.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::apache;
+use crate::failure::Failure;
+use crate::install::{Installation, load_directives};
+use crate::options::{self, Spec};
+use crate::parse::{Parsed, expand, parse};
+use crate::python::{Candidates, Python};
+use crate::server::{account, say, serve, warn};
+
+/// One of the things that the program can do.
+struct Command {
+    name: &'static str,
+    /// What follows the name in the usage line.
+    usage: &'static str,
+    help: &'static str,
+    options: fn() -> Vec<&'static Spec>,
+    takes_arguments: bool,
+    run: fn(&Parsed, &str) -> Result<u8, Failure>,
+}
+
+static COMMANDS: [Command; 5] = [
+    Command {
+        name: "install-module",
+        usage: "[options]",
+        help: "Copies the module into an Apache modules directory and prints the directives that load it.",
+        options: options::install_module,
+        takes_arguments: false,
+        run: install_module,
+    },
+    Command {
+        name: "module-config",
+        usage: "[options]",
+        help: "Prints the directives that load the module into another Apache.",
+        options: options::module_config,
+        takes_arguments: false,
+        run: module_config,
+    },
+    Command {
+        name: "module-location",
+        usage: "[options]",
+        help: "Prints the path of the module.",
+        options: Vec::new,
+        takes_arguments: false,
+        run: |_, _| say(&format!("{}\n", Installation::own()?.module().display())).map(|()| 0),
+    },
+    Command {
+        name: "setup-server",
+        usage: "script [options]",
+        help: "Generates the configuration of a server without starting it.",
+        options: options::server,
+        takes_arguments: true,
+        run: |parsed, line| serve(parsed, true, line),
+    },
+    Command {
+        name: "start-server",
+        usage: "script [options]",
+        help: "Serves a WSGI script with an Apache of its own, in the foreground.",
+        options: options::server,
+        takes_arguments: true,
+        run: |parsed, line| serve(parsed, parsed.has(&options::SETUP_ONLY), line),
+    },
+];
+
+/// Runs the command that `arguments` (with the program's name first) ask for.
+pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.collect::<Vec<_>>().into_iter();
+    let program = arguments.next().map(PathBuf::from).unwrap_or_default();
+    let program =
+        program.file_name().map_or("mod_wsgi-express".into(), |name| name.to_string_lossy().into_owned());
+    let Some(name) = arguments.next() else {
+        return fail(&program, Some(&usage(&program)), &Failure::usage("No command was specified."));
+    };
+    let Some(command) = COMMANDS.iter().find(|command| name == command.name) else {
+        return fail(&program, Some(&usage(&program)), &Failure::usage("Invalid command was specified."));
+    };
+    match dispatch(&program, command, arguments.collect()) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => fail(&program, Some(&command.usage_line(&program)), &failure),
+    }
+}
+
+fn dispatch(program: &str, command: &Command, arguments: Vec<OsString>) -> Result<u8, Failure> {
+    let arguments = arguments
+        .into_iter()
+        .map(|argument| {
+            let argument = argument.into_string().map_err(|argument| {
+                Failure::usage(format!("'{}' is not UTF-8; rename the file", argument.to_string_lossy()))
+            })?;
+            Ok(expand(&argument, |name| std::env::var(name).ok()))
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let line = format!("{program} {} {}", command.name, arguments.join(" "));
+    let parsed = parse(&(command.options)(), arguments)?;
+    if parsed.help {
+        say(&command.help_text(program))?;
+        return Ok(0);
+    }
+    if !command.takes_arguments && !parsed.positional.is_empty() {
+        return Err(Failure::usage("Incorrect number of arguments."));
+    }
+    if parsed.positional.len() > 1 {
+        warn(&format!("ignored after the script: {}", parsed.positional[1..].join(" ")));
+    }
+    parsed.warnings.iter().for_each(|warning| warn(warning));
+    (command.run)(&parsed, &line)
+}
+
+fn fail(program: &str, usage: Option<&str>, failure: &Failure) -> ExitCode {
+    if let (Failure::Usage(_), Some(usage)) = (failure, usage) {
+        eprintln!("{usage}\n");
+    }
+    for line in failure.to_string().lines() {
+        eprintln!("{program}: error: {line}");
+    }
+    ExitCode::from(failure.status())
+}
+
+fn usage(program: &str) -> String {
+    COMMANDS.iter().fold(format!("Usage: {program} command [options]\n\nCommands:"), |mut text, command| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "\n    {}", command.name);
+        text
+    })
+}
+
+impl Command {
+    fn usage_line(&self, program: &str) -> String {
+        format!("Usage: {program} {} {}", self.name, self.usage)
+    }
+
+    fn help_text(&self, program: &str) -> String {
+        let mut text = format!("{}\n\n{}\n\nOptions:\n", self.usage_line(program), self.help);
+        let options = (self.options)();
+        let mut line = |heading: &str, help: &str| {
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {heading}\n        {help}");
+        };
+        line("-h, --help", "Shows this help.");
+        for spec in options.iter().filter(|spec| spec.supported && !spec.hidden) {
+            line(&format!("{} {}", spec.name, spec.arguments.join(" ")), spec.help);
+        }
+        let later: Vec<&&Spec> = options.iter().filter(|spec| !spec.supported && !spec.hidden).collect();
+        if !later.is_empty() {
+            text.push_str("\nNot supported by this version yet:\n");
+            for spec in later {
+                let _ = writeln!(text, "  {} {}\n        {}", spec.name, spec.arguments.join(" "), spec.help);
+            }
+        }
+        text
+    }
+}
+
+fn module_config(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
+    let installation = Installation::own()?;
+    let python = usable_python(parsed, &installation)?;
+    say(&format!("{}\n", load_directives(&installation.module(), &python)?))?;
+    Ok(0)
+}
+
+fn install_module(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
+    let installation = Installation::own()?;
+    let python = usable_python(parsed, &installation)?;
+    let directory = match parsed.text(&options::MODULES_DIRECTORY) {
+        Some(directory) => std::path::absolute(directory).map_err(|error| {
+            Failure::file("find", Path::new(directory), &error, "check --modules-directory")
+        })?,
+        None => apache::modules_directory()?,
+    };
+    let module = installation.copy_to(&directory)?;
+    say(&format!("{}\n", load_directives(&module, &python)?))?;
+    Ok(0)
+}
+
+/// These commands print no banner, so what may keep the result from working is said aside.
+fn usable_python(parsed: &Parsed, installation: &Installation) -> Result<Python, Failure> {
+    let option = parsed.text(&options::PYTHON).map(PathBuf::from);
+    let python = Candidates::from_environment(option).choose(&account(parsed)?)?;
+    if let Some(obstacle) = python.obstacle(&installation.hosts()) {
+        warn(&obstacle);
+    }
+    Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_visible_option() {
+        let command = COMMANDS.iter().find(|command| command.name == "start-server").unwrap();
+        let help = command.help_text("mod_wsgi-express");
+        assert!(help.starts_with("Usage: mod_wsgi-express start-server script [options]\n"), "{help}");
+        for spec in options::server() {
+            let shown = help.lines().any(|line| line.split_whitespace().next() == Some(spec.name));
+            assert_eq!(shown, !spec.hidden, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn usage_lists_the_commands() {
+        let usage = usage("x");
+        assert!(
+            COMMANDS.iter().all(|command| usage.lines().any(|line| line.trim() == command.name)),
+            "{usage}"
+        );
+    }
+}

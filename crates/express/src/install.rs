@@ -1,0 +1,181 @@
+//! Where the module and its hosts are, and how they get into somebody else's Apache.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::failure::Failure;
+use crate::python::Python;
+
+/// The directory with the module and its companions.
+#[derive(Debug)]
+pub(crate) struct Installation {
+    pub(crate) directory: PathBuf,
+}
+
+const MODULE: &str = "mod_wsgi.so";
+const REINSTALL: &str = "install again with `make install PREFIX=...`";
+
+impl Installation {
+    /// The one that this program belongs to.
+    ///
+    /// # Errors
+    /// It is incomplete.
+    pub(crate) fn own() -> Result<Self, Failure> {
+        let program =
+            std::env::current_exe().and_then(|program| program.canonicalize()).map_err(|error| {
+                Failure::machine(format!(
+                    "cannot find out where mod_wsgi-express is installed: {error}; {REINSTALL}"
+                ))
+            })?;
+        let directory = program
+            .parent()
+            .and_then(Path::parent)
+            .map(|prefix| prefix.join("lib/mod_wsgi"))
+            .filter(|directory| directory.join(MODULE).is_file())
+            .ok_or_else(|| {
+                Failure::machine(format!(
+                    "{MODULE} is not in ../lib/mod_wsgi next to {}; {REINSTALL}",
+                    program.display()
+                ))
+            })?;
+        Ok(Self { directory })
+    }
+
+    /// The shared object that Apache loads.
+    pub(crate) fn module(&self) -> PathBuf {
+        self.directory.join(MODULE)
+    }
+
+    /// The directory with one host per Python ABI.
+    pub(crate) fn hosts(&self) -> PathBuf {
+        self.directory.join("host")
+    }
+
+    /// Copies module and hosts into an Apache modules directory, and says what to load.
+    ///
+    /// The module looks for its hosts next to itself, links resolved; so the files get a directory of their own, and
+    /// the modules directory a link of the usual name.
+    ///
+    /// # Errors
+    /// The directory does not exist or can not be written to.
+    pub(crate) fn copy_to(&self, modules: &Path) -> Result<PathBuf, Failure> {
+        if !modules.is_dir() {
+            return Err(Failure::machine(format!(
+                "{} is not a directory; name Apache's modules directory with --modules-directory",
+                modules.display()
+            )));
+        }
+        let target = modules.join("mod_wsgi");
+        let link = modules.join(MODULE);
+        self.copy_files(&target, &link).map_err(|error| {
+            Failure::file(
+                "install into",
+                modules,
+                &error,
+                "run this as an account that may write there, or choose another with --modules-directory",
+            )
+        })?;
+        Ok(link)
+    }
+
+    fn copy_files(&self, target: &Path, link: &Path) -> io::Result<()> {
+        let hosts = target.join("host");
+        fs::create_dir_all(&hosts)?;
+        replace(&self.module(), &target.join(MODULE))?;
+        for host in fs::read_dir(self.hosts())? {
+            let host = host?;
+            replace(&host.path(), &hosts.join(host.file_name()))?;
+        }
+        let default = self.directory.join("python");
+        if let Ok(interpreter) = fs::read_link(&default) {
+            relink(&interpreter, &target.join("python"))?;
+        }
+        relink(Path::new("mod_wsgi/mod_wsgi.so"), link)
+    }
+}
+
+/// The directives that load a module, for `module-config` and `install-module`.
+///
+/// # Errors
+/// A path can not be written into an Apache configuration.
+pub(crate) fn load_directives(module: &Path, python: &Python) -> Result<String, Failure> {
+    let quote = |path: &Path| {
+        config::quote(&path.to_string_lossy()).map_err(|reason| {
+            Failure::machine(format!("{} {reason}; install to another directory", path.display()))
+        })
+    };
+    Ok(format!("LoadModule wsgi_module {}\nWSGIPythonHome {}", quote(module)?, quote(&python.prefix)?))
+}
+
+/// By way of a new file: a running Apache has the old one mapped.
+fn replace(source: &Path, target: &Path) -> io::Result<()> {
+    let mut fresh = target.as_os_str().to_owned();
+    fresh.push(".new");
+    let mut reader = fs::File::open(source)?;
+    let mut writer = fs::File::create(&fresh)?;
+    io::copy(&mut reader, &mut writer)?;
+    fs::rename(&fresh, target)
+}
+
+fn relink(source: &Path, link: &Path) -> io::Result<()> {
+    let mut fresh = link.as_os_str().to_owned();
+    fresh.push(".new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    symlink(source, &fresh)?;
+    fs::rename(&fresh, link)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn installation() -> (tempfile::TempDir, Installation) {
+        let prefix = tempfile::tempdir().unwrap();
+        let directory = prefix.path().join("lib/mod_wsgi");
+        fs::create_dir_all(directory.join("host")).unwrap();
+        fs::write(directory.join(MODULE), "module").unwrap();
+        fs::write(directory.join("host/mod_wsgi_host.cpython-X.so"), "host").unwrap();
+        symlink("/usr/bin/python3", directory.join("python")).unwrap();
+        (prefix, Installation { directory })
+    }
+
+    #[test]
+    fn installing_copies_everything_that_the_module_needs() {
+        let (_prefix, installation) = installation();
+        let modules = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let link = installation.copy_to(modules.path()).unwrap();
+            assert_eq!(link, modules.path().join(MODULE));
+            let real = link.canonicalize().unwrap();
+            assert_eq!(fs::read_to_string(&real).unwrap(), "module");
+            let next_to_it = real.parent().unwrap();
+            assert_eq!(
+                fs::read_to_string(next_to_it.join("host/mod_wsgi_host.cpython-X.so")).unwrap(),
+                "host"
+            );
+            assert_eq!(fs::read_link(next_to_it.join("python")).unwrap(), Path::new("/usr/bin/python3"));
+        }
+    }
+
+    #[test]
+    fn a_plain_file_of_that_name_is_replaced() {
+        let (_prefix, installation) = installation();
+        let modules = tempfile::tempdir().unwrap();
+        fs::write(modules.path().join(MODULE), "old").unwrap();
+        let link = installation.copy_to(modules.path()).unwrap();
+        assert_eq!(fs::read_to_string(link).unwrap(), "module");
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let (_prefix, installation) = installation();
+        let text = installation.copy_to(Path::new("/no/such/directory")).unwrap_err().to_string();
+        assert!(text.contains("/no/such/directory") && text.contains("--modules-directory"), "{text}");
+    }
+}

@@ -1,0 +1,292 @@
+//! Reads a command line as the contract's users are used to: unambiguous prefixes, options that take two
+//! arguments, integers in four notations, and the error texts of Python's optparse. None of the command line
+//! libraries does these.
+
+use std::collections::BTreeMap;
+
+use crate::failure::Failure;
+use crate::options::{Kind, Spec};
+
+/// What was said on a command line.
+#[derive(Debug, Default)]
+pub(crate) struct Parsed {
+    values: BTreeMap<&'static str, Vec<Vec<String>>>,
+    /// The arguments that are neither options nor theirs.
+    pub(crate) positional: Vec<String>,
+    /// Help was asked for; nothing else counts.
+    pub(crate) help: bool,
+    /// Texts about what was read in a way that may surprise.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Parsed {
+    /// Whether the option was given.
+    pub(crate) fn has(&self, spec: &Spec) -> bool {
+        self.values.contains_key(spec.name)
+    }
+
+    /// The argument of an option; the last one if it was repeated.
+    pub(crate) fn text(&self, spec: &Spec) -> Option<&str> {
+        self.all(spec).last().and_then(|arguments| arguments.first()).map(String::as_str)
+    }
+
+    /// The number given to an option; the last one if it was repeated.
+    pub(crate) fn integer(&self, spec: &Spec) -> Option<i64> {
+        self.text(spec).and_then(integer)
+    }
+
+    /// The arguments of each occurrence of an option.
+    pub(crate) fn all(&self, spec: &Spec) -> &[Vec<String>] {
+        self.values.get(spec.name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Reads `arguments` by the definitions in `specs`.
+///
+/// # Errors
+/// An argument that can not be understood, or that this version does not support.
+pub(crate) fn parse(specs: &[&'static Spec], arguments: Vec<String>) -> Result<Parsed, Failure> {
+    let mut parsed = Parsed::default();
+    let mut rest = arguments.into_iter();
+    while let Some(argument) = rest.next() {
+        if argument == "--" {
+            parsed.positional.extend(rest);
+            break;
+        }
+        if !argument.starts_with('-') || argument == "-" {
+            parsed.positional.push(argument);
+            continue;
+        }
+        if argument == "-h" {
+            parsed.help = true;
+            return Ok(parsed);
+        }
+        if !argument.starts_with("--") {
+            let short: String = argument.chars().take(2).collect();
+            return Err(Failure::usage(format!("no such option: {short}")));
+        }
+
+        let (name, mut attached) = match argument.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (argument.as_str(), None),
+        };
+        let Some(spec) = find(specs, name)? else {
+            parsed.help = true;
+            return Ok(parsed);
+        };
+        if spec.arguments.is_empty() && attached.is_some() {
+            return Err(Failure::usage(format!("{} option does not take a value", spec.name)));
+        }
+        let mut values = Vec::new();
+        for _ in spec.arguments {
+            let Some(value) = attached.take().or_else(|| rest.next()) else {
+                return Err(Failure::usage(missing(spec)));
+            };
+            values.push(value);
+        }
+        check(spec, &values, &mut parsed.warnings)?;
+        parsed.values.entry(spec.name).or_default().push(values);
+    }
+    Ok(parsed)
+}
+
+/// Replaces `$NAME` and `${NAME}` by what `variable` knows; unknown names stay as they are.
+pub(crate) fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> String {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        expanded.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let (name, length) = if let Some(braced) = after.strip_prefix('{') {
+            braced.find('}').map_or(("", 0), |end| (&braced[..end], end + 2))
+        } else {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            (&after[..end], end)
+        };
+        match variable(name).filter(|_| !name.is_empty()) {
+            Some(value) => expanded.push_str(&value),
+            None => expanded.push_str(&rest[at..=at + length]),
+        }
+        rest = &after[length..];
+    }
+    expanded.push_str(rest);
+    expanded
+}
+
+/// The option that `name` is or begins; nothing for `--help`.
+fn find(specs: &[&'static Spec], name: &str) -> Result<Option<&'static Spec>, Failure> {
+    const HELP: &str = "--help";
+    if name == HELP {
+        return Ok(None);
+    }
+    if let Some(spec) = specs.iter().find(|spec| spec.name == name) {
+        return Ok(Some(spec));
+    }
+    let mut candidates: Vec<&str> =
+        specs.iter().map(|spec| spec.name).chain([HELP]).filter(|known| known.starts_with(name)).collect();
+    candidates.sort_unstable();
+    match candidates[..] {
+        [] => Err(Failure::usage(format!("no such option: {name}"))),
+        [HELP] => Ok(None),
+        [only] => Ok(specs.iter().copied().find(|spec| spec.name == only)),
+        _ => Err(Failure::usage(format!("ambiguous option: {name} ({}?)", candidates.join(", ")))),
+    }
+}
+
+fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(), Failure> {
+    let name = spec.name;
+    for value in values {
+        match spec.kind {
+            Kind::Flag | Kind::Text => {}
+            Kind::Integer => {
+                let Some(number) = integer(value) else {
+                    return Err(Failure::usage(format!("option {name}: invalid integer value: '{value}'")));
+                };
+                if is_octal(value) {
+                    warnings.push(format!(
+                        "{name} {value} is octal for {number}; drop the leading zero if you mean it"
+                    ));
+                }
+            }
+            Kind::Float if value.trim().parse::<f64>().is_ok() => {}
+            Kind::Float => {
+                return Err(Failure::usage(format!(
+                    "option {name}: invalid floating-point value: '{value}'"
+                )));
+            }
+        }
+    }
+    if spec.supported {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("option {name} is not supported by this version yet")))
+}
+
+fn missing(spec: &Spec) -> String {
+    let count = spec.arguments.len();
+    format!("{} option requires {count} argument{}", spec.name, if count == 1 { "" } else { "s" })
+}
+
+/// The number that `text` writes: decimal, `0x`, `0b`, or octal with a leading zero.
+fn integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (digits, radix) = match lower.get(..2) {
+        Some("0x") => (&lower[2..], 16),
+        Some("0b") => (&lower[2..], 2),
+        _ if is_octal(&lower) => (&lower[1..], 8),
+        _ => (lower.as_str(), 10),
+    };
+    if digits.starts_with(['+', '-']) {
+        return None;
+    }
+    let number = i64::from_str_radix(digits, radix).ok()?;
+    Some(if negative { -number } else { number })
+}
+
+fn is_octal(text: &str) -> bool {
+    let digits = text.trim().trim_start_matches(['+', '-']);
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+
+    fn read(arguments: &[&str]) -> Result<Parsed, Failure> {
+        parse(&options::server(), arguments.iter().map(|&argument| argument.to_owned()).collect())
+    }
+
+    fn refusal(arguments: &[&str]) -> String {
+        match read(arguments) {
+            Err(Failure::Usage(text)) => text,
+            other => panic!("{arguments:?} gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn options_and_positional_arguments_interleave() {
+        let parsed =
+            read(&["--port=81", "app.wsgi", "--log-to", "--url-alias", "/s", "/srv", "--", "--port"])
+                .unwrap();
+        assert_eq!(parsed.integer(&options::PORT), Some(81));
+        assert!(parsed.has(&options::LOG_TO_TERMINAL));
+        assert_eq!(parsed.all(&options::URL_ALIAS), [["/s", "/srv"]]);
+        assert_eq!(parsed.positional, ["app.wsgi", "--port"]);
+    }
+
+    #[test]
+    fn last_value_wins_and_pairs_accept_an_attached_first() {
+        let parsed = read(&["--port", "1", "--port", "2", "--url-alias=/a", "b"]).unwrap();
+        assert_eq!(parsed.integer(&options::PORT), Some(2));
+        assert_eq!(parsed.all(&options::URL_ALIAS), [["/a", "b"]]);
+    }
+
+    #[test]
+    fn integers_have_four_notations() {
+        for (text, value) in
+            [("8", 8), ("0x1F", 31), ("0b11", 3), ("010", 8), ("0", 0), ("-5", -5), (" 7 ", 7)]
+        {
+            assert_eq!(integer(text), Some(value), "{text}");
+        }
+        for text in ["", "abc", "0x", "09", "1.5", "0x-1", "--1"] {
+            assert_eq!(integer(text), None, "{text}");
+        }
+        assert_eq!(read(&["--port", "010"]).unwrap().warnings.len(), 1);
+        assert_eq!(read(&["--port", "10"]).unwrap().warnings.len(), 0);
+    }
+
+    #[test]
+    fn errors_read_like_the_contract_s() {
+        assert_eq!(refusal(&["--xyz"]), "no such option: --xyz");
+        assert_eq!(refusal(&["-p"]), "no such option: -p");
+        assert_eq!(refusal(&["--port", "abc"]), "option --port: invalid integer value: 'abc'");
+        assert_eq!(refusal(&["--port"]), "--port option requires 1 argument");
+        assert_eq!(refusal(&["--url-alias", "/x"]), "--url-alias option requires 2 arguments");
+        assert_eq!(
+            refusal(&["--slow-requests", "x"]),
+            "option --slow-requests: invalid floating-point value: 'x'"
+        );
+        assert_eq!(refusal(&["--access-log=1"]), "--access-log option does not take a value");
+        assert_eq!(
+            refusal(&["--process", "1"]),
+            "ambiguous option: --process (--process-group, --process-name, --processes?)"
+        );
+    }
+
+    #[test]
+    fn unsupported_options_are_refused() {
+        assert_eq!(
+            refusal(&["--https-port", "443"]),
+            "option --https-port is not supported by this version yet"
+        );
+        assert_eq!(refusal(&["--http2"]), "option --http2 is not supported by this version yet");
+    }
+
+    #[test]
+    fn help_wins_over_what_follows() {
+        assert!(read(&["--help", "--xyz"]).unwrap().help);
+        assert!(read(&["-h"]).unwrap().help);
+        assert!(read(&["--hel"]).unwrap().help);
+    }
+
+    #[test]
+    fn variables_are_expanded_where_known() {
+        let variable = |name: &str| (name == "HOME").then(|| "/h".to_owned());
+        for (text, expanded) in [
+            ("$HOME/x", "/h/x"),
+            ("a${HOME}b", "a/hb"),
+            ("$HOMER ${NO} $ ${ $$HOME", "$HOMER ${NO} $ ${ $/h"),
+            ("%{GLOBAL}", "%{GLOBAL}"),
+            ("${}", "${}"),
+            ("end$", "end$"),
+        ] {
+            assert_eq!(expand(text, variable), expanded, "{text}");
+        }
+    }
+}

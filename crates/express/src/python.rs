@@ -1,0 +1,285 @@
+//! The Python interpreter that an application runs in: which one, and what has to be known about it.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use crate::account::Account;
+use crate::failure::Failure;
+
+/// An interpreter that the serving account can execute.
+#[derive(Debug)]
+pub(crate) struct Python {
+    /// The path it was found by.
+    pub(crate) executable: PathBuf,
+    /// `sys.prefix`: the root of the installation, or of the virtual environment.
+    pub(crate) prefix: PathBuf,
+    /// Such as `3.11.2`.
+    pub(crate) version: String,
+    /// Such as `.cpython-311-x86_64-linux-gnu.so`, the end of the name of its host.
+    pub(crate) ext_suffix: String,
+    /// Such as `libpython3.11.so.1.0`.
+    pub(crate) library: String,
+    /// Whether that library can be found.
+    pub(crate) shared: bool,
+    /// Why this one was taken.
+    pub(crate) origin: String,
+}
+
+/// Prints what [`Python`] holds, one item per line. The places where the library is looked for are those where
+/// the module looks.
+const PROBE: &str = r"
+import os, sys, sysconfig
+value = sysconfig.get_config_var
+library = 'libpython%d.%d%s.so.1.0' % (sys.version_info[0], sys.version_info[1], getattr(sys, 'abiflags', ''))
+arch = value('MULTIARCH') or ''
+base = sys.base_prefix
+places = [os.path.join(base, 'lib'), os.path.join(base, 'lib64'), os.path.join(base, 'lib', arch),
+          os.path.join('/usr/lib', arch), '/usr/lib64', '/usr/lib']
+shared = any(os.path.exists(os.path.join(place, library)) for place in places)
+if not shared:
+    try:
+        import ctypes
+        ctypes.CDLL(library)
+        shared = True
+    except (ImportError, OSError):
+        pass
+for item in (os.path.normpath(sys.prefix), '%d.%d.%d' % sys.version_info[:3], value('EXT_SUFFIX'), library,
+             'shared' if shared else 'static'):
+    print(item)
+";
+
+/// Where to look for an interpreter.
+#[derive(Debug, Default)]
+pub(crate) struct Candidates {
+    /// `--python`.
+    pub(crate) option: Option<PathBuf>,
+    /// `$PYTHON`.
+    pub(crate) variable: Option<PathBuf>,
+    /// `$VIRTUAL_ENV`.
+    pub(crate) environment: Option<PathBuf>,
+    /// The directories of `$PATH`.
+    pub(crate) path: Vec<PathBuf>,
+}
+
+impl Candidates {
+    /// As the process's environment has it.
+    pub(crate) fn from_environment(option: Option<PathBuf>) -> Self {
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self {
+            option,
+            variable: variable("PYTHON").map(PathBuf::from),
+            environment: variable("VIRTUAL_ENV").map(PathBuf::from),
+            path: variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
+        }
+    }
+
+    /// The first that can be used: a named one has to work, those on the path are tried in turn.
+    ///
+    /// # Errors
+    /// There is none that `account` can execute.
+    pub(crate) fn choose(&self, account: &Account) -> Result<Python, Failure> {
+        let named = self
+            .option
+            .as_ref()
+            .map(|python| (self.located(python), "--python".to_owned()))
+            .or_else(|| self.variable.as_ref().map(|python| (self.located(python), "$PYTHON".to_owned())))
+            .or_else(|| {
+                let environment = self.environment.as_ref()?;
+                Some((environment.join("bin/python"), "the active virtual environment".to_owned()))
+            });
+        if let Some((executable, origin)) = named {
+            return probe(account, &executable, origin.clone()).map_err(|reason| {
+                Failure::machine(format!(
+                    "cannot use the Python of {origin}, {}, as {}: {reason}; \
+                     name one that this account can execute with --python",
+                    executable.display(),
+                    account.user
+                ))
+            });
+        }
+
+        let mut skipped = Vec::new();
+        for executable in self.path.iter().map(|directory| directory.join("python3")) {
+            if !executable.is_file() || !executable.is_absolute() {
+                continue;
+            }
+            let mut origin = format!("the first python3 on PATH that {} can execute", account.user);
+            if !skipped.is_empty() {
+                origin = format!("{origin}; skipped {}", skipped.join(", "));
+            }
+            match probe(account, &executable, origin) {
+                Ok(python) => return Ok(python),
+                Err(reason) => skipped.push(format!("{} ({reason})", executable.display())),
+            }
+        }
+        let tried = if skipped.is_empty() { "none found".to_owned() } else { skipped.join(", ") };
+        Err(Failure::machine(format!(
+            "no python3 on PATH that {} can execute: {tried}; install python3, or name one with --python",
+            account.user
+        )))
+    }
+
+    /// A bare name is searched on the path, as a shell would.
+    fn located(&self, python: &Path) -> PathBuf {
+        if python.components().count() == 1
+            && !python.exists()
+            && let Some(found) =
+                self.path.iter().map(|directory| directory.join(python)).find(|file| file.is_file())
+        {
+            return found;
+        }
+        std::path::absolute(python).unwrap_or_else(|_| python.to_owned())
+    }
+}
+
+impl Python {
+    /// What keeps the interpreter from being embedded, and the remedy.
+    pub(crate) fn obstacle(&self, hosts: &Path) -> Option<String> {
+        let Self { version, library, .. } = self;
+        let executable = self.executable.display();
+        let minor: Option<u32> =
+            version.strip_prefix("3.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        if minor.is_none_or(|minor| minor < 10) {
+            return Some(format!(
+                "Python {version} ({executable}) is too old: 3.10 is the first that is supported; \
+                 name another with --python"
+            ));
+        }
+        let host = hosts.join(self.host_name());
+        if !host.is_file() {
+            return Some(format!(
+                "no host for Python {version}: {} does not exist; build it with `make host PYTHON={executable}` \
+                 and install it, or name another Python with --python",
+                host.display()
+            ));
+        }
+        if !self.shared {
+            let package = library.split(".so").next().unwrap_or(library);
+            return Some(format!(
+                "{library} was not found, and embedding Python {version} ({executable}) needs it: install the \
+                 package {package} (Debian) or a Python that was built with --enable-shared"
+            ));
+        }
+        None
+    }
+
+    /// The file name of its host.
+    pub(crate) fn host_name(&self) -> String {
+        format!("mod_wsgi_host{}", self.ext_suffix)
+    }
+}
+
+fn probe(account: &Account, executable: &Path, origin: String) -> Result<Python, String> {
+    let output = account
+        .command(executable)
+        .args(["-I", "-c", PROBE])
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines = text.lines();
+    let (Some(prefix), Some(version), Some(ext_suffix), Some(library), Some(shared)) =
+        (lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
+    else {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let reason =
+            errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not answer like Python");
+        return Err(reason.to_owned());
+    };
+    Ok(Python {
+        executable: executable.to_owned(),
+        prefix: prefix.into(),
+        version: version.into(),
+        ext_suffix: ext_suffix.into(),
+        library: library.into(),
+        shared: shared == "shared",
+        origin,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    /// An executable that answers like a Python.
+    fn fake(directory: &Path, version: &str, shared: &str) -> PathBuf {
+        fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+        let file = directory.join("python3");
+        let answer = format!("/opt/python\n{version}\n.cpython-X.so\nlibpython3.11.so.1.0\n{shared}");
+        // Written by another process: a descriptor that is open for writing could be inherited by a program that
+        // another test starts, and then the kernel refuses to execute the file.
+        let script = format!("#!/bin/sh\ncat <<END\n{answer}\nEND\n");
+        let write = ["-c", "printf %s \"$1\" >\"$0\""];
+        let status = std::process::Command::new("/bin/sh").args(write).arg(&file).arg(script).status();
+        assert!(status.unwrap().success());
+        fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+        file
+    }
+
+    fn account() -> Account {
+        Account::choose(None, None).unwrap()
+    }
+
+    #[test]
+    fn the_option_wins_over_the_variable() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut candidates = Candidates {
+            option: Some(fake(one.path(), "3.11.1", "shared")),
+            variable: Some(fake(two.path(), "3.12.2", "shared")),
+            ..Candidates::default()
+        };
+        let python = candidates.choose(&account()).unwrap();
+        assert_eq!((python.version.as_str(), python.origin.as_str()), ("3.11.1", "--python"));
+        assert_eq!(python.prefix, Path::new("/opt/python"));
+        candidates.option = None;
+        assert_eq!(candidates.choose(&account()).unwrap().version, "3.12.2");
+    }
+
+    #[test]
+    fn what_can_not_be_executed_on_the_path_is_skipped() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let unusable = fake(one.path(), "3.11.1", "shared");
+        fs::set_permissions(&unusable, Permissions::from_mode(0o600)).unwrap();
+        fake(two.path(), "3.12.2", "shared");
+        let path = vec![one.path().to_owned(), two.path().to_owned()];
+        let python = Candidates { path, ..Candidates::default() }.choose(&account()).unwrap();
+        assert_eq!(python.version, "3.12.2");
+        assert!(python.origin.contains("skipped"), "{}", python.origin);
+    }
+
+    #[test]
+    fn a_named_one_has_to_work() {
+        let candidates = Candidates { variable: Some("/no/such/python".into()), ..Candidates::default() };
+        let text = candidates.choose(&account()).unwrap_err().to_string();
+        assert!(text.contains("$PYTHON") && text.contains("--python"), "{text}");
+        let text = Candidates::default().choose(&account()).unwrap_err().to_string();
+        assert!(text.contains("none found"), "{text}");
+    }
+
+    #[test]
+    fn obstacles_name_the_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let hosts = tempfile::tempdir().unwrap();
+        let python = |version, shared| {
+            let option = Some(fake(directory.path(), version, shared));
+            Candidates { option, ..Candidates::default() }.choose(&account()).unwrap()
+        };
+        let obstacle = |version, shared| python(version, shared).obstacle(hosts.path());
+        assert!(obstacle("3.9.2", "shared").unwrap().contains("too old"));
+        assert!(obstacle("3.11.2", "shared").unwrap().contains("make host PYTHON="));
+        fs::write(hosts.path().join("mod_wsgi_host.cpython-X.so"), "").unwrap();
+        assert!(obstacle("3.11.2", "static").unwrap().contains("the package libpython3.11 "));
+        assert_eq!(obstacle("3.11.2", "shared"), None);
+    }
+
+    #[test]
+    fn a_real_python_is_understood() {
+        let option = Some(PathBuf::from("/usr/bin/python3"));
+        let python = Candidates { option, ..Candidates::default() }.choose(&account()).unwrap();
+        assert!(python.version.starts_with("3."), "{python:?}");
+        assert!(python.ext_suffix.ends_with(".so"), "{python:?}");
+        assert!(python.prefix.is_dir(), "{python:?}");
+    }
+}

@@ -1,0 +1,128 @@
+//! `start-server` and `setup-server`.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::account::Account;
+use crate::apache::Apache;
+use crate::banner::banner;
+use crate::checks;
+use crate::config::Inputs;
+use crate::failure::Failure;
+use crate::install::Installation;
+use crate::options;
+use crate::parse::Parsed;
+use crate::python::Candidates;
+use crate::run;
+use crate::server_root::ServerRoot;
+use crate::settings::Settings;
+
+/// Generates the server root and, unless it is only to be set up, runs the server; its exit status.
+///
+/// # Errors
+/// The server can not work as asked for.
+pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Result<u8, Failure> {
+    let settings = Settings::new(parsed)?;
+    let account = account(parsed)?;
+    let path = |spec| parsed.text(spec).map(Path::new);
+    let apache = Apache::find(path(&options::HTTPD_EXECUTABLE), path(&options::MODULES_DIRECTORY))?;
+    let mpm = apache.mpm(&settings.mpms)?;
+    let installation = Installation::own()?;
+    let python = Candidates::from_environment(path(&options::PYTHON).map(Path::to_owned)).choose(&account)?;
+
+    let mut problems = checks::files(&settings, &account);
+    match python.obstacle(&installation.hosts()) {
+        Some(obstacle) => problems.push(obstacle),
+        None => {
+            let host = installation.hosts().join(python.host_name());
+            problems.extend(checks::installation(&installation.module(), &host, &account));
+        }
+    }
+    if setup_only {
+        // What is missing now may be there when the server is started, such as a volume of a container.
+        for problem in problems.drain(..) {
+            warn(&problem);
+        }
+    } else {
+        problems.extend(checks::port(&settings));
+    }
+    if !problems.is_empty() {
+        return Err(Failure::Machine(problems));
+    }
+
+    let root = ServerRoot::create(&settings.server_root, settings.default_root, &account)?;
+    let logs = logs(&settings);
+    let inputs = Inputs {
+        settings: &settings,
+        account: &account,
+        apache: &apache,
+        mpm,
+        python: &python,
+        installation: &installation,
+        logs,
+        command_line,
+    };
+    let (configuration, control) = (inputs.configuration()?, inputs.control_script()?);
+    root.touch("envvars")?;
+    root.write("default.wsgi", 0o644, include_str!("../templates/default.wsgi"))?;
+    let configuration = root.write("httpd.conf", 0o600, &configuration)?;
+    let control = root.write("apachectl", 0o755, &control)?;
+
+    let complaints = checks::configuration(&control, &configuration);
+    if setup_only {
+        complaints.iter().for_each(|complaint| warn(complaint));
+    } else if !complaints.is_empty() {
+        return Err(Failure::Machine(complaints));
+    }
+    say(&banner(&inputs, setup_only))?;
+    if setup_only { Ok(0) } else { run::foreground(&control) }
+}
+
+/// Whom the control script will have serve: variables win over options there.
+pub(crate) fn account(parsed: &Parsed) -> Result<Account, Failure> {
+    let variable = |names: [&str; 2]| {
+        names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    };
+    let user = variable(["MOD_WSGI_USER", "WSGI_RUN_USER"]);
+    let group = variable(["MOD_WSGI_GROUP", "WSGI_RUN_GROUP"]);
+    Account::choose(
+        user.as_deref().or(parsed.text(&options::USER)),
+        group.as_deref().or(parsed.text(&options::GROUP)),
+    )
+}
+
+/// Prints to standard output, whole, before anything else happens.
+///
+/// # Errors
+/// Nobody can read it.
+pub(crate) fn say(text: &str) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).map_err(|error| {
+        Failure::machine(format!("cannot write to standard output: {error}; check where it is redirected to"))
+    })
+}
+
+/// Prints a line about something that may surprise.
+pub(crate) fn warn(text: &str) {
+    eprintln!("mod_wsgi-express: warning: {text}");
+}
+
+fn logs(settings: &Settings) -> (String, Option<String>) {
+    if settings.log_to_terminal {
+        let access = settings.access_log.then(|| device("/dev/stdout", ""));
+        return (device("/dev/stderr", " >&2"), access);
+    }
+    let directory = settings.log_directory.as_ref().unwrap_or(&settings.server_root);
+    let file = |name| directory.join(name).to_string_lossy().into_owned();
+    (file("error_log"), settings.access_log.then(|| file("access_log")))
+}
+
+/// A log that goes where this process's own output goes. A socket (as under some supervisors) can not be opened by its
+/// name, but written to by a program that inherits it.
+fn device(name: &str, redirection: &str) -> String {
+    match OpenOptions::new().append(true).open(name) {
+        Ok(_) => name.to_owned(),
+        Err(_) => format!("|$exec cat{redirection}"),
+    }
+}

@@ -1,0 +1,310 @@
+//! What a command line means: defaults, absolute paths, ranges.
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::geteuid;
+
+use crate::apache::Mpm;
+use crate::failure::Failure;
+use crate::options;
+use crate::parse::Parsed;
+
+/// A server as it was asked for.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The address to listen on; none for all.
+    pub(crate) host: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) server_root: PathBuf,
+    /// Nobody named the server root: it is in a directory that others may write to.
+    pub(crate) default_root: bool,
+    pub(crate) processes: u32,
+    /// `--processes` was given.
+    pub(crate) multiprocess: bool,
+    pub(crate) threads: u32,
+    /// The script; none for the placeholder.
+    pub(crate) entry_point: Option<PathBuf>,
+    /// Where it is mounted: begins with a slash, and ends with none unless it is the root.
+    pub(crate) mount_point: String,
+    pub(crate) callable_object: String,
+    pub(crate) application_group: String,
+    /// None for the one in the server root.
+    pub(crate) document_root: Option<PathBuf>,
+    /// URL path and target, longer paths before their prefixes.
+    pub(crate) aliases: Vec<Alias>,
+    pub(crate) include_files: Vec<PathBuf>,
+    pub(crate) log_to_terminal: bool,
+    pub(crate) log_level: String,
+    /// None for the server root.
+    pub(crate) log_directory: Option<PathBuf>,
+    pub(crate) access_log: bool,
+    pub(crate) working_directory: PathBuf,
+    pub(crate) python_path: Vec<PathBuf>,
+    /// Whether a change of the script is noticed.
+    pub(crate) reloading: bool,
+    /// The processing models to choose from; empty for all.
+    pub(crate) mpms: Vec<Mpm>,
+}
+
+/// Static files below a URL path.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Alias {
+    pub(crate) url: String,
+    pub(crate) target: PathBuf,
+}
+
+impl Settings {
+    /// # Errors
+    /// A value is out of range.
+    pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
+        let host = parsed.text(&options::HOST).map(str::to_owned);
+        let port = number(parsed, &options::PORT, 8000, 1..=65535)?;
+        let (server_root, default_root) = match parsed.text(&options::SERVER_ROOT) {
+            Some(directory) => (absolute(directory)?, false),
+            None => (default_root(host.as_deref().unwrap_or("localhost"), port), true),
+        };
+        let entry_point =
+            match parsed.text(&options::ENTRY_POINT).or(parsed.positional.first().map(String::as_str)) {
+                Some(file) => Some(absolute(file)?),
+                None => None,
+            };
+        let log_directory = parsed.text(&options::LOG_DIRECTORY).map(absolute).transpose()?;
+        Ok(Self {
+            port: u16::try_from(port).unwrap_or(u16::MAX),
+            host,
+            server_root,
+            default_root,
+            processes: number(parsed, &options::PROCESSES, 1, 1..=MAXIMUM)?,
+            multiprocess: parsed.has(&options::PROCESSES),
+            threads: number(parsed, &options::THREADS, 5, 1..=MAXIMUM)?,
+            mount_point: mount_point(parsed.text(&options::MOUNT_POINT).unwrap_or("/")),
+            callable_object: parsed.text(&options::CALLABLE_OBJECT).unwrap_or("application").to_owned(),
+            application_group: parsed.text(&options::APPLICATION_GROUP).unwrap_or("%{GLOBAL}").to_owned(),
+            document_root: parsed.text(&options::DOCUMENT_ROOT).map(absolute).transpose()?,
+            aliases: aliases(parsed, entry_point.is_some())?,
+            entry_point,
+            include_files: all_absolute(parsed, &options::INCLUDE_FILE)?,
+            log_to_terminal: parsed.has(&options::LOG_TO_TERMINAL) && log_directory.is_none(),
+            log_level: log_level(parsed.text(&options::LOG_LEVEL).unwrap_or("warn"))?,
+            log_directory,
+            access_log: parsed.has(&options::ACCESS_LOG),
+            working_directory: absolute(parsed.text(&options::WORKING_DIRECTORY).unwrap_or("."))?,
+            python_path: all_absolute(parsed, &options::PYTHON_PATH)?,
+            reloading: !parsed.has(&options::EMBEDDED_MODE),
+            mpms: mpms(parsed)?,
+        })
+    }
+
+    /// The host name that the server goes by.
+    pub(crate) fn name(&self) -> &str {
+        self.host.as_deref().unwrap_or("localhost")
+    }
+
+    /// Where the server is found, without a trailing slash.
+    pub(crate) fn url(&self) -> String {
+        let host = bracketed(self.name());
+        if self.port == 80 { format!("http://{host}") } else { format!("http://{host}:{}", self.port) }
+    }
+
+    /// The argument of `Listen`.
+    pub(crate) fn listen(&self) -> String {
+        match &self.host {
+            Some(host) => format!("{}:{}", bracketed(host), self.port),
+            None => self.port.to_string(),
+        }
+    }
+
+    /// The directory of static files.
+    pub(crate) fn document_root(&self) -> PathBuf {
+        self.document_root.clone().unwrap_or_else(|| self.server_root.join("htdocs"))
+    }
+
+    /// The script to run.
+    pub(crate) fn script(&self) -> PathBuf {
+        self.entry_point.clone().unwrap_or_else(|| self.server_root.join("default.wsgi"))
+    }
+}
+
+/// More than any machine runs; keeps products of two of them in range.
+const MAXIMUM: u32 = 20_000;
+
+fn number(
+    parsed: &Parsed,
+    spec: &options::Spec,
+    default: u32,
+    range: std::ops::RangeInclusive<u32>,
+) -> Result<u32, Failure> {
+    let Some(value) = parsed.integer(spec) else { return Ok(default) };
+    u32::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| {
+        Failure::usage(format!(
+            "option {}: {value} is not in the range {} to {}",
+            spec.name,
+            range.start(),
+            range.end()
+        ))
+    })
+}
+
+fn absolute(path: &str) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| {
+        Failure::machine(format!("cannot make the path '{path}' absolute: {error}; name another"))
+    })
+}
+
+fn all_absolute(parsed: &Parsed, spec: &options::Spec) -> Result<Vec<PathBuf>, Failure> {
+    parsed.all(spec).iter().flatten().map(|path| absolute(path)).collect()
+}
+
+fn default_root(host: &str, port: u32) -> PathBuf {
+    let temporary = std::env::var("TMPDIR").unwrap_or_default();
+    let temporary = match temporary.trim_end_matches('/') {
+        "" => "/tmp",
+        directory => directory,
+    };
+    Path::new(temporary).join(format!("mod_wsgi-{host}:{port}:{}", geteuid()))
+}
+
+fn mount_point(text: &str) -> String {
+    format!("/{}", text.trim_matches('/'))
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn aliases(parsed: &Parsed, has_entry_point: bool) -> Result<Vec<Alias>, Failure> {
+    let mut aliases = Vec::new();
+    for pair in parsed.all(&options::URL_ALIAS) {
+        let [url, target] = pair.as_slice() else { continue };
+        if target.starts_with("--") || (!has_entry_point && target.ends_with(".wsgi")) {
+            return Err(Failure::usage(format!(
+                "--url-alias takes two arguments, and '{target}' was read as the second: \
+                 the file or directory to serve below {url} is missing"
+            )));
+        }
+        let url = if url.starts_with('/') { url.clone() } else { format!("/{url}") };
+        let keep_slash = if target.ends_with('/') && target.len() > 1 { "/" } else { "" };
+        let target = absolute(target.trim_end_matches('/'))?;
+        let target = PathBuf::from(format!("{}{keep_slash}", target.display()));
+        aliases.push(Alias { url, target });
+    }
+    aliases.sort_by(|one, other| other.url.cmp(&one.url));
+    Ok(aliases)
+}
+
+fn log_level(text: &str) -> Result<String, Failure> {
+    const LEVELS: [&str; 9] =
+        ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1 to trace8"];
+    let known = |level: &str| {
+        let level = level.to_ascii_lowercase();
+        LEVELS[..8].contains(&level.as_str())
+            || level.strip_prefix("trace").is_some_and(|digit| matches!(digit.as_bytes(), [b'1'..=b'8']))
+    };
+    let mut words = text.split_ascii_whitespace().peekable();
+    let valid = words.peek().is_some()
+        && words.all(|word| match word.split_once(':') {
+            Some((module, level)) => !module.is_empty() && known(level),
+            None => known(word),
+        });
+    if valid {
+        return Ok(text.to_owned());
+    }
+    Err(Failure::usage(format!("option --log-level: '{text}' is not one of {}", LEVELS.join(", "))))
+}
+
+fn mpms(parsed: &Parsed) -> Result<Vec<Mpm>, Failure> {
+    parsed
+        .all(&options::SERVER_MPM)
+        .iter()
+        .flatten()
+        .map(|name| {
+            Mpm::named(name).ok_or_else(|| {
+                let valid = Mpm::ALL.map(Mpm::name).join(", ");
+                Failure::usage(format!("option --server-mpm: '{name}' is not one of {valid}"))
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    fn settings(arguments: &[&str]) -> Result<Settings, Failure> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Settings::new(&parse(&options::server(), arguments).unwrap())
+    }
+
+    #[test]
+    fn defaults() {
+        let settings = settings(&[]).unwrap();
+        assert_eq!((settings.port, settings.processes, settings.threads), (8000, 1, 5));
+        assert_eq!(settings.url(), "http://localhost:8000");
+        assert_eq!(settings.listen(), "8000");
+        assert_eq!(settings.script(), settings.server_root.join("default.wsgi"));
+        assert!(settings.server_root.to_string_lossy().contains("mod_wsgi-localhost:8000:"));
+        assert!(settings.reloading && settings.default_root && !settings.multiprocess);
+    }
+
+    #[test]
+    fn the_entry_point_option_wins() {
+        let settings = settings(&["/a.wsgi", "--entry-point", "/b.wsgi"]).unwrap();
+        assert_eq!(settings.script(), Path::new("/b.wsgi"));
+    }
+
+    #[test]
+    fn addresses() {
+        let six = settings(&["--host", "::1", "--port", "80"]).unwrap();
+        assert_eq!((six.listen().as_str(), six.url().as_str()), ("[::1]:80", "http://[::1]"));
+        let four = settings(&["--host", "127.0.0.1", "--port", "81"]).unwrap();
+        assert_eq!((four.listen().as_str(), four.url().as_str()), ("127.0.0.1:81", "http://127.0.0.1:81"));
+    }
+
+    #[test]
+    fn ranges_are_checked() {
+        for arguments in [
+            ["--port", "0"],
+            ["--port", "65536"],
+            ["--port", "-1"],
+            ["--threads", "0"],
+            ["--processes", "-3"],
+            ["--log-level", "loud"],
+            ["--log-level", ""],
+            ["--log-level", "trace9"],
+            ["--server-mpm", "itk"],
+        ] {
+            let failure = settings(&arguments).unwrap_err();
+            assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");
+        }
+        assert_eq!(settings(&["--log-level", "warn wsgi:trace8"]).unwrap().log_level, "warn wsgi:trace8");
+    }
+
+    #[test]
+    fn mount_points_are_normalised() {
+        for (text, mount) in [("/", "/"), ("app", "/app"), ("/app/", "/app"), ("/a/b", "/a/b"), ("", "/")] {
+            assert_eq!(mount_point(text), mount);
+        }
+    }
+
+    #[test]
+    fn aliases_are_sorted_longest_first_and_keep_a_trailing_slash() {
+        let settings = settings(&["--url-alias", "/s", "/srv", "--url-alias", "s/deep/", "/deep/"]).unwrap();
+        let written: Vec<_> =
+            settings.aliases.iter().map(|alias| (&alias.url[..], alias.target.to_str())).collect();
+        assert_eq!(written, [("/s/deep/", Some("/deep/")), ("/s", Some("/srv"))]);
+    }
+
+    #[test]
+    fn a_swallowed_entry_point_is_noticed() {
+        let failure = settings(&["--url-alias", "/static", "app.wsgi"]).unwrap_err();
+        assert!(failure.to_string().contains("/static is missing"), "{failure}");
+        assert!(settings(&["--url-alias", "/raw", "app.wsgi", "main.wsgi"]).is_ok());
+    }
+
+    #[test]
+    fn a_log_directory_switches_the_terminal_off() {
+        assert!(settings(&["--log-to-terminal"]).unwrap().log_to_terminal);
+        assert!(!settings(&["--log-to-terminal", "--log-directory", "/tmp"]).unwrap().log_to_terminal);
+    }
+}
