@@ -11,7 +11,7 @@ use crate::install::{Installation, load_directives};
 use crate::options::{self, Spec};
 use crate::parse::{Parsed, expand, parse};
 use crate::python::{Candidates, Python};
-use crate::server::{account, say, serve, warn};
+use crate::server::{account, complain, say, serve, warn};
 
 /// One of the things that the program can do.
 struct Command {
@@ -113,10 +113,10 @@ fn dispatch(program: &str, command: &Command, arguments: Vec<OsString>) -> Resul
 
 fn fail(program: &str, usage: Option<&str>, failure: &Failure) -> ExitCode {
     if let (Failure::Usage(_), Some(usage)) = (failure, usage) {
-        eprintln!("{usage}\n");
+        complain(&format!("{usage}\n"));
     }
     for line in failure.to_string().lines() {
-        eprintln!("{program}: error: {line}");
+        complain(&format!("{program}: error: {line}"));
     }
     ExitCode::from(failure.status())
 }

@@ -105,7 +105,12 @@ pub(crate) fn say(text: &str) -> Result<(), Failure> {
 
 /// Prints a line about something that may surprise.
 pub(crate) fn warn(text: &str) {
-    eprintln!("mod_wsgi-express: warning: {text}");
+    complain(&format!("mod_wsgi-express: warning: {text}"));
+}
+
+/// Prints to standard error; that nobody reads it is no reason to fail (or, as `eprintln` does, to panic).
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn logs(settings: &Settings) -> (String, Option<String>) {
