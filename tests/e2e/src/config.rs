@@ -124,7 +124,7 @@ impl Setup {
         let mut text = format!(
             "ServerRoot \"@ROOT@\"\nDefaultRuntimeDir run\nPidFile run/httpd.pid\nServerName localhost\n\
              ServerAdmin admin@example.com\nListen 127.0.0.1:@PORT@\nDocumentRoot \"@ROOT@/htdocs\"\n\
-             ErrorLog \"@ROOT@/logs/error.log\"\nLogLevel notice wsgi:info\nTimeout 20\nKeepAliveTimeout 20\n\
+             ErrorLog \"@ROOT@/logs/error.log\"\nLogLevel notice wsgi:info\nTimeout 20\nKeepAliveTimeout 5\n\
              LoadModule mpm_{}_module {}/mod_mpm_{}.so\n",
             self.mpm.name(),
             module_directory.display(),

@@ -131,7 +131,7 @@ pub fn on_each_mpm(test: impl Fn(Setup)) {
 }
 
 /// Runs a test that the MPM has no say in with the first one that `E2E_MPM` allows, event preferred.
-pub fn on_one_mpm(test: impl Fn(Setup)) {
+pub fn on_one_mpm(test: impl FnOnce(Setup)) {
     if let Some(mpm) = Mpm::ALL.into_iter().rev().find(|mpm| mpm.wanted()) {
         test(Setup::new(mpm));
     }

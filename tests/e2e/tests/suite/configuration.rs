@@ -1,5 +1,7 @@
 //! What `httpd -t` accepts and refuses.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use e2e::{Mode, Setup, on_one_mpm, skipped};
 
 /// Lines that are refused, and what the message says.
@@ -55,7 +57,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("WSGIScriptAlias /app /x.wsgi pass-authorization=maybe", "uthorization"),
     ("WSGIScriptAlias /app /x.wsgi process-group=nope application-group=a", "process group"),
     ("WSGIScriptAliasMatch /app", "WSGIScriptAliasMatch"),
-    ("WSGIScriptAliasMatch ( /x.wsgi", "WSGIScriptAliasMatch"),
+    ("WSGIScriptAliasMatch ( /x.wsgi", "regular expression"),
     ("WSGIScriptAliasMatch /app /x.wsgi nope=1", "option"),
     // Other scripts.
     ("WSGIHandlerScript", "ame"),
@@ -193,22 +195,20 @@ fn lines_that_are_not_supported_yet() {
 
 /// Tests one configuration for each line and reports all failures at once.
 fn each<T>(lines: impl Iterator<Item = (&'static str, T)>, check: impl Fn(&str, bool, &str, T)) {
-    let lines: Vec<_> = lines.collect();
-    let failures = std::cell::RefCell::new(Vec::new());
-    let lines = std::cell::RefCell::new(lines);
+    let mut failures = Vec::new();
     on_one_mpm(|setup: Setup| {
-        for (line, expected) in lines.borrow_mut().drain(..) {
+        for (line, expected) in lines {
             let output = setup.clone().conf(line).test_configuration();
             let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let checked = catch_unwind(AssertUnwindSafe(|| {
                 check(line, output.status.success(), text.trim(), expected);
             }));
             if checked.is_err() {
-                failures.borrow_mut().push(line);
+                failures.push(line);
             }
         }
     });
-    assert!(failures.borrow().is_empty(), "{:#?}", failures.borrow());
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 #[test]

@@ -1,0 +1,161 @@
+//! Start, restarts, stop, and what the parent process holds.
+
+use std::fs;
+use std::thread;
+
+use e2e::{LogMark, Server, Setup, on_each_mpm, wait_until};
+
+const APP: &str = include_str!("../../apps/body.wsgi");
+
+fn serving(setup: Setup) -> Setup {
+    setup.app("/", "app.wsgi", APP).conf("SetEnv test.gate @ROOT@/htdocs/gate")
+}
+
+#[test]
+fn restarts() {
+    on_each_mpm(|setup| {
+        serving(setup).run(|server, cases| {
+            cases.check("graceful", || {
+                let before = server.children();
+                assert_eq!(server.get("/one").expect(200), "one");
+                server.graceful();
+                assert_eq!(server.get("/one").expect(200), "one");
+                wait_until("the old children are gone", || {
+                    (!server.children().iter().any(|child| before.contains(child))).then_some(())
+                });
+            });
+            cases.check("graceful, while a request runs", || {
+                let mut connection = server.connect();
+                connection.send(&server.request("GET", "/flushed_by_file").keep_alive());
+                let Ok(begin) = connection.at_least(100) else { panic!("no response") };
+                assert!(begin.starts_with(b"HTTP/1.1 200"));
+                server.graceful();
+                assert_eq!(server.get("/one").expect(200), "one");
+                server.write("htdocs/gate", "");
+                let Ok(rest) = connection.rest() else { panic!("the connection stays open") };
+                let text = String::from_utf8_lossy(&[begin, rest].concat()).into_owned();
+                assert!(
+                    text.contains("first") && text.contains("second") && text.ends_with("0\r\n\r\n"),
+                    "{text}"
+                );
+            });
+            cases.check("restart", || {
+                server.restart();
+                assert_eq!(server.get("/one").expect(200), "one");
+            });
+            cases.check("a child that is killed is replaced", || {
+                for child in server.children() {
+                    let child = i32::try_from(child).map(nix::unistd::Pid::from_raw);
+                    assert!(
+                        child.is_ok_and(
+                            |child| nix::sys::signal::kill(child, nix::sys::signal::SIGKILL).is_ok()
+                        )
+                    );
+                }
+                wait_until("a new child", || {
+                    let mut connection = server.connect();
+                    connection.try_send(&server.request("GET", "/one").keep_alive()).ok()?;
+                    connection.response("GET").ok().filter(|response| response.text() == "one")
+                });
+            });
+        });
+    });
+}
+
+#[test]
+fn stopping() {
+    on_each_mpm(|setup| {
+        let mut server = serving(setup).start();
+        assert_eq!(server.get("/one").expect(200), "one");
+        let children = server.children();
+        assert!(server.stop().success());
+        let log = server.log_since(LogMark::default());
+        assert!(!log.contains("exit signal") && !log.contains("SIGKILL"), "{log}");
+        for child in children {
+            assert!(!fs::exists(format!("/proc/{child}/exe")).unwrap_or(true), "{child} is left");
+        }
+    });
+}
+
+#[test]
+fn the_parent_has_no_python() {
+    on_each_mpm(|setup| {
+        serving(setup).run(|server, cases| {
+            assert_eq!(server.get("/one").expect(200), "one");
+            server.graceful();
+            let maps = fs::read_to_string(format!("/proc/{}/maps", server.pid())).unwrap_or_default();
+            cases.check("it has the module", || assert!(maps.contains("mod_wsgi")));
+            cases.deviates("libpython", "libpython is loaded into the parent process", || {
+                assert!(!maps.contains("libpython"), "{maps}");
+            });
+            cases.check("it has one thread", || {
+                let threads = fs::read_dir(format!("/proc/{}/task", server.pid()));
+                assert_eq!(threads.map(Iterator::count).ok(), Some(1));
+            });
+        });
+    });
+}
+
+/// What a leak in the parent would make grow.
+#[derive(Debug)]
+struct Held {
+    descriptors: usize,
+    kilobytes: u64,
+}
+
+impl Held {
+    fn of(server: &Server) -> Self {
+        let pid = server.pid();
+        let status = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        Self {
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default(),
+            kilobytes: kilobytes.unwrap_or_default(),
+        }
+    }
+}
+
+#[test]
+#[ignore = "slow: make test-soak"]
+fn two_hundred_graceful_restarts_under_load() {
+    on_each_mpm(|setup| {
+        let mut soaked = serving(setup.children(2)).start();
+        let server = &soaked;
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let (first, last, served) = thread::scope(|scope| {
+            let load = scope.spawn(|| {
+                let mut served = 0_u32;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    // Each on a connection of its own: an idle one may be closed by a restart at any time.
+                    assert_eq!(server.get("/one").expect(200), "one");
+                    served += 1;
+                    thread::sleep(std::time::Duration::from_millis(5));
+                }
+                served
+            });
+            let restart = |times| {
+                for _ in 0..times {
+                    server.graceful();
+                }
+            };
+            // The first restarts settle what is allocated once.
+            restart(20);
+            let first = Held::of(server);
+            restart(180);
+            let last = Held::of(server);
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            (first, last, load.join().unwrap_or_default())
+        });
+        println!("{served} requests; parent {first:?} -> {last:?}");
+        assert!(served > 100, "only {served} requests were served, or one has failed");
+        assert!(last.descriptors <= first.descriptors + 2, "{first:?} {last:?}");
+        assert!(last.kilobytes <= first.kilobytes + 2048, "{first:?} {last:?}");
+        assert!(soaked.stop().success());
+        let log = soaked.log_since(LogMark::default());
+        assert!(
+            !log.contains("exit signal") && !log.contains("wsgi:error") && !log.contains("wsgi:crit"),
+            "{log}"
+        );
+    });
+}
