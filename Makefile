@@ -1,0 +1,59 @@
+# The commands that are worth remembering. What needs branches is in scripts/.
+
+APP ?=
+PORT ?= 8000
+PREFIX ?=
+export APP PORT PYTHON ARGS
+
+.DEFAULT_GOAL := help
+.PHONY: help build host install serve test test-reference test-soak test-asan bench fmt lint docs clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build everything with release settings, with the host for PYTHON=
+	@scripts/install-dependencies run
+	@scripts/build release
+
+host: ## Build the host for one more Python: make host PYTHON=/path/to/python [PREFIX=dir to install it into]
+	@scripts/install-dependencies run
+	@scripts/build-host release "$$(scripts/find-python)" "$(abspath $(PREFIX))"
+
+install: ## Install into a directory: make install PREFIX=dir [PYTHON=...]
+	@test -n "$(PREFIX)" || { echo "make install: say where to with PREFIX=dir" >&2; exit 2; }
+	@scripts/install-dependencies run
+	@scripts/install release "$(PREFIX)"
+
+serve: ## Serve the example, or make serve APP=wsgi.py [PORT=8000] [PYTHON=...] [ARGS="more options"]
+	@scripts/serve
+
+test: ## Formatting, lints, unit tests, host tests, end-to-end tests
+	@scripts/test
+
+test-reference: ## The end-to-end tests against the original module
+	@scripts/test-reference
+
+test-soak: ## The slow end-to-end tests: hundreds of restarts under load
+	@scripts/test-e2e --ignored
+
+test-asan: ## The end-to-end tests with the address sanitizer
+	@scripts/test-asan
+
+bench: ## Compare speed and memory with the original module
+	@scripts/install-dependencies test
+	@bench/run
+
+fmt: ## Format the code
+	cargo fmt --all
+
+lint: ## Check formatting and lints
+	@scripts/lint
+
+docs: ## Generate docs/directives.md and the API documentation
+	cargo run --locked --quiet -p wsgi-core --example directives > docs/directives.md.new
+	mv docs/directives.md.new docs/directives.md
+	PYO3_PYTHON="$$(scripts/find-python)" cargo doc --locked --workspace --no-deps
+
+clean: ## Remove everything that was built
+	cargo clean
+	rm -rf build
