@@ -110,7 +110,7 @@ impl Setup {
     /// # Panics
     /// The server does not start, or a check fails.
     pub fn run(self, checks: impl FnOnce(&Server, &mut Cases<'_>)) {
-        Cases::run(&self.start(), checks);
+        self.start().cases(checks);
     }
 
     /// What `httpd -t` says.

@@ -13,7 +13,7 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::python::{open, open_to_all};
-use crate::{Connection, Mpm, Request, Response, Setup, Target, wait_until};
+use crate::{Cases, Connection, Mpm, Request, Response, Setup, Target, wait_until};
 
 /// An Apache of our own, in a directory of its own. Dropping it stops it; the directory is kept if the test
 /// panics.
@@ -67,6 +67,14 @@ impl Server {
     pub(crate) fn test_configuration(setup: &Setup) -> Output {
         let staged = Staged::new(setup);
         command(&staged).arg("-t").output().unwrap_or_else(|error| panic!("setpriv apache2: {error}"))
+    }
+
+    /// Makes checks, and reports all that fail.
+    ///
+    /// # Panics
+    /// A check fails.
+    pub fn cases(&self, checks: impl FnOnce(&Self, &mut Cases<'_>)) {
+        Cases::run(self, checks);
     }
 
     /// Stops the server.

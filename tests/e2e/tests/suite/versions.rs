@@ -1,0 +1,88 @@
+//! Every Python on this machine that ours has a host for.
+
+use e2e::{Interpreter, LogMark, Mpm, Setup, Target, skipped};
+
+use crate::interpreters::own_gil_cases;
+
+const STATE: &str = include_str!("../../apps/interpreter.wsgi");
+const BODY: &str = include_str!("../../apps/body.wsgi");
+const INPUT: &str = include_str!("../../apps/input.wsgi");
+const START_RESPONSE: &str = include_str!("../../apps/start_response.wsgi");
+const FAILURES: &str = include_str!("../../apps/failures.wsgi");
+
+fn serving(python: &Interpreter, mpm: Mpm) -> Setup {
+    Setup::new(mpm)
+        .python_home(Some(&python.home()))
+        .file("apps/state.wsgi", STATE)
+        .app("/body", "body.wsgi", BODY)
+        .app("/input", "input.wsgi", INPUT)
+        .app("/start_response", "start_response.wsgi", START_RESPONSE)
+        .app("/failures", "failures.wsgi", FAILURES)
+        .conf(
+            "WSGIScriptAlias /main @ROOT@/apps/state.wsgi application-group=%{GLOBAL}\n\
+             WSGIScriptAlias /one @ROOT@/apps/state.wsgi application-group=one\n\
+             WSGIScriptAlias /two @ROOT@/apps/state.wsgi application-group=two\n\
+             <WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n\
+             WSGISwitchInterval 0.011\n</WSGIInterpreterOptions>",
+        )
+}
+
+#[test]
+fn every_python_serves() {
+    if Target::current().lacks("hosts for several versions") {
+        return;
+    }
+    let found = Interpreter::with_hosts();
+    assert!(!found.is_empty(), "no host for any Python of this machine: `make host PYTHON=...` builds one");
+    for python in found {
+        let version = format!("{}.{}", python.version.0, python.version.1);
+        println!("=== {version} ({})", python.executable.display());
+        for mpm in [Mpm::Prefork, Mpm::Event] {
+            let mut server = serving(&python, mpm).start();
+            server.cases(|server, cases| {
+                for url in ["/main", "/one", "/two"] {
+                    cases.check(&format!("{version} {url}"), || {
+                        let response = server.get(&format!("{url}/state"));
+                        assert_eq!(response.value("version").as_deref(), Some(version.as_str()));
+                        assert_eq!(response.value("prefix").as_deref(), python.home().to_str());
+                        let response = server.get(&format!("{url}/group"));
+                        let group = url.trim_start_matches('/').replace("main", "");
+                        for name in ["environ", "module", "shared"] {
+                            assert_eq!(response.value(name).as_deref(), Some(group.as_str()), "{name}");
+                        }
+                    });
+                }
+                if python.version >= (3, 12) && !python.extension_suffix.contains("t-") {
+                    own_gil_cases(server, cases);
+                } else {
+                    skipped(&format!("a GIL per interpreter needs 3.12, and this is {version}"));
+                }
+                cases.check(&format!("{version} bodies"), || {
+                    assert_eq!(server.get("/body/generator").expect(200), "ab");
+                    assert_eq!(server.get("/body/large").body.len(), 8 << 20);
+                    let response = server.request("POST", "/input/echo").body("some body").send();
+                    assert_eq!(response.expect(200), "some body");
+                });
+                cases.check(&format!("{version} checks"), || {
+                    let table = server.get("/start_response/table");
+                    assert_eq!(table.value("headers-tuple").as_deref(), Some("TypeError"));
+                    assert_eq!(table.value("status-newline").as_deref(), Some("ValueError"));
+                    assert_eq!(table.value("value-latin").as_deref(), Some("accepted"));
+                });
+                cases.check(&format!("{version} failures"), || {
+                    let mark = server.mark();
+                    assert_eq!(server.get("/failures/chained").status, 500);
+                    let log = server.wait_log(mark, "ValueError: the outer one");
+                    assert!(log.contains("in chained"), "{log}");
+                });
+                cases.check(&format!("{version} after a graceful restart"), || {
+                    server.graceful();
+                    assert_eq!(server.get("/one/state").value("version").as_deref(), Some(version.as_str()));
+                });
+            });
+            assert!(server.stop().success());
+            let log = server.log_since(LogMark::default());
+            assert!(!log.contains("exit signal") && !log.contains("Fatal Python error"), "{log}");
+        }
+    }
+}
