@@ -1,1 +1,57 @@
-//! Placeholder.
+//! Apache modules in safe Rust: the module record, hooks, directives, requests, pools, brigades, the log.
+//!
+//! A module implements [`Module`] and declares its record with [`declare_module!`](crate::declare_module).
+//! Every entry from C goes through one trampoline per hook, which turns a panic into a failed request (or an
+//! error in the configuration) and a line in the log.
+//!
+//! Wrappers of Apache's structures are shared references over `UnsafeCell`: Apache and other modules change
+//! them whenever they are called. Their lifetimes end with the hook that was given them.
+
+mod brigade;
+mod child;
+mod config;
+mod connection;
+mod directive;
+mod facts;
+mod guard;
+mod hooks;
+mod input;
+mod log;
+mod module;
+mod mpm;
+mod output;
+mod pool;
+mod regex;
+mod request;
+mod server;
+mod status;
+mod table;
+#[cfg(test)]
+mod testing;
+mod text;
+
+pub use child::Child;
+pub use connection::Connection;
+pub use directive::{Allowed, DirectiveSpec, Directives, Line, Settings, Then};
+pub use guard::guard;
+pub use hooks::{Hooks, Order};
+pub use input::Input;
+pub use log::{Level, Logger};
+pub use module::{Module, Record};
+pub use mpm::{Mpm, ServerInfo};
+pub use output::{Broken, Output};
+pub use pool::{InteriorNul, Pool, PoolVec};
+pub use regex::Regex;
+pub use request::{FileType, Request};
+pub use server::Server;
+pub use status::Status;
+pub use table::{Entries, Table};
+
+const _: () = {
+    // What the wrappers assume of the ABI: Apache 2.4's module record, and one command function per word.
+    assert!(httpd_sys::MODULE_MAGIC_NUMBER_MAJOR == 20120211, "these bindings are for Apache 2.4");
+    assert!(httpd_sys::MODULE_MAGIC_COOKIE == 0x4150_3234, "the module cookie is AP24");
+    assert!(size_of::<httpd_sys::cmd_func>() == size_of::<usize>());
+    assert!(size_of::<httpd_sys::apr_off_t>() == 8, "APR must be built with large files");
+    assert!(size_of::<httpd_sys::apr_time_t>() == 8);
+};

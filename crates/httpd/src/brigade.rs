@@ -1,0 +1,234 @@
+//! Brigades of buckets.
+
+use std::ffi::c_int;
+use std::marker::PhantomData;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use httpd_sys as sys;
+
+use crate::pool::Pool;
+
+/// A brigade of a request.
+pub(crate) struct Brigade<'r> {
+    brigade: *mut sys::apr_bucket_brigade,
+    pool: PhantomData<&'r Pool>,
+}
+
+/// What the first buckets of a brigade gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// So many bytes.
+    pub(crate) length: usize,
+    /// The end of the stream was among the buckets.
+    pub(crate) ended: bool,
+}
+
+impl<'r> Brigade<'r> {
+    /// # Safety
+    /// `allocator` is live for as long as the pool, and both are used by the calling thread alone.
+    pub(crate) unsafe fn new(pool: &'r Pool, allocator: *mut sys::apr_bucket_alloc_t) -> Self {
+        // SAFETY: by the caller.
+        Self { brigade: unsafe { sys::apr_brigade_create(pool.as_ptr(), allocator) }, pool: PhantomData }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::apr_bucket_brigade {
+        self.brigade
+    }
+
+    /// Destroys all buckets.
+    pub(crate) fn clear(&mut self) {
+        // SAFETY: the brigade is live.
+        unsafe { sys::apr_brigade_cleanup(self.brigade.cast()) };
+    }
+
+    /// Appends `bytes` without copying them.
+    ///
+    /// # Safety
+    /// Before `bytes` end, the bucket is destroyed or set aside (which copies them): filters that keep buckets
+    /// do that, and `clear` destroys the rest.
+    pub(crate) unsafe fn push_borrowed(&mut self, bytes: &[u8]) {
+        // SAFETY: by the caller.
+        self.push(unsafe {
+            sys::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len(), self.allocator())
+        });
+    }
+
+    /// Appends a request to send what came before.
+    pub(crate) fn push_flush(&mut self) {
+        // SAFETY: the allocator is live.
+        self.push(unsafe { sys::apr_bucket_flush_create(self.allocator()) });
+    }
+
+    /// Appends the end of the stream.
+    pub(crate) fn push_end(&mut self) {
+        // SAFETY: the allocator is live.
+        self.push(unsafe { sys::apr_bucket_eos_create(self.allocator()) });
+    }
+
+    /// Appends an error.
+    pub(crate) fn push_error(&mut self, status: u16, pool: &'r Pool) {
+        // SAFETY: allocator and pool are live.
+        self.push(unsafe {
+            sys::ap_bucket_error_create(c_int::from(status), ptr::null(), pool.as_ptr(), self.allocator())
+        });
+    }
+
+    /// Appends a part of a file, whose descriptor is duplicated into the pool.
+    pub(crate) fn push_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        part: std::ops::Range<u64>,
+        send_file: bool,
+        may_map: bool,
+        pool: &'r Pool,
+    ) -> Result<(), c_int> {
+        let flags = sys::APR_FOPEN_READ | if send_file { sys::APR_FOPEN_SENDFILE_ENABLED } else { 0 };
+        let (Ok(start), Ok(length)) = (i64::try_from(part.start), i64::try_from(part.end - part.start))
+        else {
+            return Err(libc::EFBIG);
+        };
+        let mut descriptor = file.as_raw_fd();
+        let mut borrowed = ptr::null_mut();
+        let mut owned = ptr::null_mut();
+        // SAFETY: `apr_os_file_put` makes a view of the open descriptor, without a cleanup; `apr_file_dup` makes a
+        // file of its own, which the pool closes (or whoever sets the bucket aside).
+        unsafe {
+            checked(sys::apr_os_file_put(
+                &raw mut borrowed,
+                &raw mut descriptor,
+                flags as i32,
+                pool.as_ptr(),
+            ))?;
+            checked(sys::apr_file_dup(&raw mut owned, borrowed, pool.as_ptr()))?;
+            let bucket = sys::apr_brigade_insert_file(self.brigade, owned, start, length, pool.as_ptr());
+            if !may_map {
+                // A part beyond the largest bucket would be several; on 64 bits there is no such part.
+                sys::apr_bucket_file_enable_mmap(bucket, 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves bytes from the first buckets to the beginning of `buffer`; `block`: waits for those that are not yet
+    /// there. What does not fit stays.
+    pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Result<Taken, c_int> {
+        let mut taken = Taken { length: 0, ended: false };
+        while taken.length < buffer.len() {
+            // SAFETY: the brigade is live; its first bucket is looked at only if it is not the sentinel, and the
+            // bytes of a bucket are valid until it is deleted.
+            unsafe {
+                let bucket = sys::apr_brigade_first(self.brigade);
+                if bucket == sys::apr_brigade_sentinel(self.brigade) {
+                    break;
+                }
+                if sys::apr_bucket_is_eos(bucket) {
+                    taken.ended = true;
+                    self.clear();
+                    break;
+                }
+                let is_metadata = (*(*bucket).type_).is_metadata == sys::APR_BUCKET_METADATA;
+                let (mut bytes, mut length) = (ptr::null(), 0);
+                if !is_metadata {
+                    checked(sys::apr_bucket_read(
+                        bucket,
+                        &raw mut bytes,
+                        &raw mut length,
+                        sys::APR_BLOCK_READ,
+                    ))?;
+                }
+                let count = length.min(buffer.len() - taken.length);
+                if count > 0 {
+                    let target = &mut buffer[taken.length..taken.length + count];
+                    target.copy_from_slice(std::slice::from_raw_parts(bytes.cast(), count));
+                    taken.length += count;
+                }
+                if count < length {
+                    checked(sys::apr_bucket_split(bucket, count))?;
+                }
+                sys::apr_bucket_delete(self.brigade, bucket);
+            }
+        }
+        Ok(taken)
+    }
+
+    fn push(&mut self, bucket: *mut sys::apr_bucket) {
+        // SAFETY: the bucket was just made, the brigade is live.
+        unsafe { sys::apr_brigade_insert_tail(self.brigade, bucket) }
+    }
+
+    fn allocator(&self) -> *mut sys::apr_bucket_alloc_t {
+        // SAFETY: the brigade is live.
+        unsafe { (*self.brigade).bucket_alloc }
+    }
+}
+
+impl Drop for Brigade<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the brigade is live, and nobody else has it. Its memory is the pool's.
+        unsafe { sys::apr_brigade_destroy(self.brigade) };
+    }
+}
+
+fn checked(status: c_int) -> Result<(), c_int> {
+    if status == sys::APR_SUCCESS { Ok(()) } else { Err(status) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::testing::with_allocator;
+
+    fn with_brigade(test: impl for<'p> FnOnce(&'p Pool, Brigade<'p>)) {
+        // SAFETY: pool and allocator live through the test.
+        with_allocator(|pool, allocator| test(pool, unsafe { Brigade::new(pool, allocator) }));
+    }
+
+    #[test]
+    fn bytes_are_taken_in_order_and_in_parts() {
+        with_brigade(|_, mut brigade| {
+            // SAFETY: static bytes.
+            unsafe {
+                brigade.push_borrowed(b"abc");
+                brigade.push_flush();
+                brigade.push_borrowed(b"");
+                brigade.push_borrowed(b"def");
+            }
+            brigade.push_end();
+            let mut buffer = [0; 4];
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, ended: false }));
+            assert_eq!(&buffer, b"abcd");
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 2, ended: true }));
+            assert_eq!(&buffer[..2], b"ef");
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 0, ended: false }));
+        });
+    }
+
+    #[test]
+    fn parts_of_files_are_read_from_a_duplicate() {
+        for may_map in [false, true] {
+            with_brigade(|pool, mut brigade| {
+                let mut file = tempfile();
+                file.write_all(b"0123456789").unwrap();
+                brigade.push_file(file.as_fd(), 2..6, false, may_map, pool).unwrap();
+                drop(file);
+                let mut buffer = [0; 10];
+                assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, ended: false }));
+                assert_eq!(&buffer[..4], b"2345");
+            });
+        }
+    }
+
+    fn tempfile() -> std::fs::File {
+        let name = c"httpd-test";
+        // SAFETY: a new descriptor, owned by the file.
+        unsafe {
+            let descriptor = libc::memfd_create(name.as_ptr(), 0);
+            assert!(descriptor >= 0);
+            std::os::fd::FromRawFd::from_raw_fd(descriptor)
+        }
+    }
+}

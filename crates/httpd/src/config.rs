@@ -1,0 +1,156 @@
+//! The life of settings: made when Apache first meets a directive of the module, merged, dropped with their
+//! pool.
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_char, c_void};
+use std::ptr;
+
+use httpd_sys as sys;
+
+use crate::guard::quiet_guard;
+use crate::module::Module;
+use crate::pool::Pool;
+
+/// What stands in Apache's vector of a server.
+pub(crate) struct ServerSlot<M: Module> {
+    global: *const UnsafeCell<M::Global>,
+    settings: UnsafeCell<M::Server>,
+}
+
+/// What stands in Apache's vector of a directory section.
+pub(crate) struct DirectorySlot<M: Module> {
+    settings: UnsafeCell<M::Directory>,
+    /// Whether a directive of ours stood in the section.
+    used: UnsafeCell<bool>,
+}
+
+// SAFETY: slots are made and dropped by whoever owns the pool, and shared only when nobody writes to them (see
+// `Module`). The global settings live in the same pool as the slot that points to them.
+unsafe impl<M: Module> Send for ServerSlot<M> {}
+// SAFETY: as above.
+unsafe impl<M: Module> Send for DirectorySlot<M> {}
+
+impl<M: Module> ServerSlot<M> {
+    /// # Safety
+    /// `slot` is live; no other reference to the settings exists, or all of them are shared.
+    pub(crate) unsafe fn settings(slot: *const Self) -> *mut M::Server {
+        // SAFETY: by the caller.
+        unsafe { (*slot).settings.get() }
+    }
+
+    /// # Safety
+    /// As [`ServerSlot::settings`].
+    pub(crate) unsafe fn global(slot: *const Self) -> *mut M::Global {
+        // SAFETY: by the caller; the global settings live as long as the slot.
+        unsafe { (*(*slot).global).get() }
+    }
+}
+
+impl<M: Module> DirectorySlot<M> {
+    /// # Safety
+    /// As [`ServerSlot::settings`].
+    pub(crate) unsafe fn settings(slot: *const Self) -> *mut M::Directory {
+        // SAFETY: by the caller.
+        unsafe { (*slot).settings.get() }
+    }
+
+    /// # Safety
+    /// `slot` is live and not shared.
+    pub(crate) unsafe fn mark_used(slot: *const Self) {
+        // SAFETY: by the caller.
+        unsafe { *(*slot).used.get() = true }
+    }
+}
+
+pub(crate) unsafe extern "C" fn create_server<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    _: *mut sys::server_rec,
+) -> *mut c_void {
+    // SAFETY: Apache gives the configuration's pool.
+    let pool = unsafe { Pool::from_raw(pool) };
+    made::<ServerSlot<M>>("the creation of server settings", || {
+        pool.own_raw(ServerSlot::<M> { global: global::<M>(pool), settings: UnsafeCell::default() })
+    })
+}
+
+pub(crate) unsafe extern "C" fn merge_server<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    main: *mut c_void,
+    host: *mut c_void,
+) -> *mut c_void {
+    let (main, host) = (main.cast::<ServerSlot<M>>(), host.cast::<ServerSlot<M>>());
+    let merged = made::<ServerSlot<M>>("the merging of server settings", || {
+        // SAFETY: both were made by `create_server` or here, and nobody writes to them any more.
+        let (settings, global) = unsafe {
+            let settings = M::merge_server(&*ServerSlot::settings(main), &*ServerSlot::settings(host));
+            (UnsafeCell::new(settings), (*main).global)
+        };
+        // SAFETY: Apache gives the configuration's pool.
+        unsafe { Pool::from_raw(pool) }.own_raw(ServerSlot::<M> { global, settings })
+    });
+    if merged.is_null() { host.cast() } else { merged }
+}
+
+pub(crate) unsafe extern "C" fn create_directory<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    _: *mut c_char,
+) -> *mut c_void {
+    // SAFETY: Apache gives a live pool, of the configuration or (for `.htaccess`) of a request.
+    let pool = unsafe { Pool::from_raw(pool) };
+    made::<DirectorySlot<M>>("the creation of directory settings", || {
+        pool.own_raw(DirectorySlot::<M> { settings: UnsafeCell::default(), used: UnsafeCell::new(false) })
+    })
+}
+
+/// Apache merges sections for each request anew. Most have nothing of ours, so the other one is the result.
+pub(crate) unsafe extern "C" fn merge_directory<M: Module>(
+    pool: *mut sys::apr_pool_t,
+    outer: *mut c_void,
+    inner: *mut c_void,
+) -> *mut c_void {
+    let (outer, inner) = (outer.cast::<DirectorySlot<M>>(), inner.cast::<DirectorySlot<M>>());
+    // SAFETY: both were made by `create_directory` or here, and nobody writes to them any more.
+    unsafe {
+        if !*(*outer).used.get() {
+            return inner.cast();
+        }
+        if !*(*inner).used.get() {
+            return outer.cast();
+        }
+    }
+    let merged = made::<DirectorySlot<M>>("the merging of directory settings", || {
+        // SAFETY: as above; Apache gives a live pool.
+        let (settings, pool) = unsafe {
+            let settings =
+                M::merge_directory(&*DirectorySlot::settings(outer), &*DirectorySlot::settings(inner));
+            (settings, Pool::from_raw(pool))
+        };
+        pool.own_raw(DirectorySlot::<M> { settings: UnsafeCell::new(settings), used: UnsafeCell::new(true) })
+    });
+    if merged.is_null() { inner.cast() } else { merged }
+}
+
+/// Runs `make`; after a panic the result is null, which means to Apache that the module has no settings here.
+fn made<T>(entry: &str, make: impl FnOnce() -> *mut T) -> *mut c_void {
+    let mut result = ptr::null_mut();
+    quiet_guard(entry, || result = make());
+    result.cast()
+}
+
+/// The global settings of the configuration that `pool` belongs to. Apache knows no such thing: they hang on
+/// the pool.
+fn global<M: Module>(pool: &Pool) -> *const UnsafeCell<M::Global> {
+    let key = M::record().name().as_ptr();
+    let mut found: *mut c_void = ptr::null_mut();
+    // SAFETY: the pool is live; what is found under the module's name was put there below, in this pool.
+    unsafe {
+        sys::apr_pool_userdata_get(&raw mut found, key, pool.as_ptr());
+        if found.is_null() {
+            found = pool.own_raw(Global::<M>(UnsafeCell::default())).cast();
+            sys::apr_pool_userdata_setn(found, key, None, pool.as_ptr());
+        }
+        &raw const (*found.cast::<Global<M>>()).0
+    }
+}
+
+struct Global<M: Module>(UnsafeCell<M::Global>);

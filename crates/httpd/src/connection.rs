@@ -1,0 +1,100 @@
+//! Client connections.
+
+use std::cell::UnsafeCell;
+use std::ffi::{c_char, c_int};
+use std::sync::OnceLock;
+
+use httpd_sys as sys;
+
+use crate::text;
+
+/// The connection that a request came on.
+#[repr(transparent)]
+pub struct Connection(UnsafeCell<sys::conn_rec>);
+
+impl Connection {
+    /// # Safety
+    /// `connection` is live for as long as `'c`, and is used by the calling thread alone.
+    pub(crate) unsafe fn from_raw<'c>(connection: *mut sys::conn_rec) -> &'c Self {
+        // SAFETY: by the caller; the wrapper is transparent.
+        unsafe { &*connection.cast::<Self>() }
+    }
+
+    fn as_ptr(&self) -> *mut sys::conn_rec {
+        self.0.get()
+    }
+
+    /// Our address, numeric.
+    #[must_use]
+    pub fn local_ip(&self) -> &[u8] {
+        // SAFETY: strings of a connection live as long as it.
+        unsafe { text::bytes((*self.as_ptr()).local_ip) }.unwrap_or_default()
+    }
+
+    /// The client's port.
+    #[must_use]
+    pub fn client_port(&self) -> u16 {
+        // SAFETY: a connection has addresses.
+        unsafe { (*(*self.as_ptr()).client_addr).port }
+    }
+
+    /// The address that the listener is bound to, as configured; empty for all.
+    #[must_use]
+    pub fn listener_host(&self) -> &[u8] {
+        // SAFETY: as above. APR copies the listener's address into that of an accepted socket.
+        unsafe { text::bytes((*(*self.as_ptr()).local_addr).hostname) }.unwrap_or_default()
+    }
+
+    /// The port that the listener is bound to.
+    #[must_use]
+    pub fn listener_port(&self) -> u16 {
+        // SAFETY: as above.
+        unsafe { (*(*self.as_ptr()).local_addr).port }
+    }
+
+    /// The id in logs, if Apache has made one.
+    #[must_use]
+    pub fn log_id(&self) -> Option<&[u8]> {
+        // SAFETY: as `local_ip`.
+        unsafe { text::bytes((*self.as_ptr()).log_id) }
+    }
+
+    /// Whether the client is known to be gone.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        // SAFETY: the connection is live.
+        unsafe { (*self.as_ptr()).aborted != 0 }
+    }
+
+    /// Whether TLS protects it.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        // mod_ssl's optional function, if the module is loaded. Modules do not come and go while requests run.
+        static IS_TLS: OnceLock<Option<unsafe extern "C" fn(*mut sys::conn_rec) -> c_int>> = OnceLock::new();
+        let is_tls = IS_TLS.get_or_init(|| {
+            // SAFETY: the type is that of mod_ssl.h's declaration.
+            unsafe { retrieve(c"ssl_is_https".as_ptr()) }
+        });
+        // SAFETY: the connection is live.
+        is_tls.is_some_and(|is_tls| unsafe { is_tls(self.as_ptr()) } != 0)
+    }
+
+    /// Has the connection closed after this response.
+    pub fn close_after_response(&self) {
+        // SAFETY: the connection is live.
+        unsafe { (*self.as_ptr()).keepalive = sys::AP_CONN_CLOSE }
+    }
+}
+
+/// # Safety
+/// The optional function of this name has the signature `F`.
+unsafe fn retrieve(name: *const c_char) -> Option<unsafe extern "C" fn(*mut sys::conn_rec) -> c_int> {
+    // SAFETY: a C string; for the type see the caller's promise.
+    unsafe {
+        sys::apr_dynamic_fn_retrieve(name).map(|function| {
+            std::mem::transmute::<unsafe extern "C" fn(), unsafe extern "C" fn(*mut sys::conn_rec) -> c_int>(
+                function,
+            )
+        })
+    }
+}

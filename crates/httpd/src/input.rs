@@ -1,0 +1,109 @@
+//! The body of a request.
+
+use std::ffi::c_int;
+
+use httpd_sys as sys;
+
+use crate::brigade::Brigade;
+use crate::request::Request;
+use crate::status::Status;
+
+/// The body of a request, dechunked and through Apache's filters.
+pub struct Input<'r> {
+    request: &'r Request,
+    brigade: Brigade<'r>,
+    ended: bool,
+    failed: Option<Status>,
+}
+
+impl<'r> Input<'r> {
+    /// The body of `request`.
+    #[must_use]
+    pub fn new(request: &'r Request) -> Self {
+        // SAFETY: the connection of a live request has an allocator, which lives as long as it.
+        let brigade = unsafe {
+            let connection = (*request.as_ptr()).connection;
+            Brigade::new(request.pool(), (*connection).bucket_alloc)
+        };
+        Self { request, brigade, ended: false, failed: None }
+    }
+
+    /// Why reading failed, if it did: the status to answer with.
+    #[must_use]
+    pub fn failure(&self) -> Option<Status> {
+        self.failed
+    }
+
+    /// Reads bytes to the beginning of `buffer`, waiting for the first. 0 is the end.
+    ///
+    /// # Errors
+    /// The body can not be read: the status to answer with. It is the same ever after.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let mut length = self.take(buffer)?;
+        while length == 0 && !self.ended {
+            self.fetch(buffer.len(), sys::APR_BLOCK_READ)?;
+            length = self.take(buffer)?;
+        }
+        // Apache reads a connection in pieces of 8 KB. What has arrived already is worth another look, as long as
+        // only filters of the protocol are asked: mod_deflate for one takes "not yet" for the end.
+        while length < buffer.len() && !self.ended && self.is_plain() {
+            match self.fetch(buffer.len() - length, sys::APR_NONBLOCK_READ) {
+                Ok(true) => {}
+                // A failure is reported by the next call: these bytes are good.
+                Ok(false) | Err(_) => break,
+            }
+            let Ok(more) = self.take(&mut buffer[length..]) else { break };
+            if more == 0 {
+                break;
+            }
+            length += more;
+        }
+        Ok(length)
+    }
+
+    fn take(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
+        if let Some(status) = self.failed {
+            return Err(status);
+        }
+        let taken = self.brigade.take(buffer).map_err(|status| self.fail(status))?;
+        self.ended |= taken.ended;
+        Ok(taken.length)
+    }
+
+    /// Asks the filters for at most `length` bytes. The result is false if there is nothing yet.
+    fn fetch(&mut self, length: usize, block: sys::apr_read_type_e) -> Result<bool, Status> {
+        self.brigade.clear();
+        let length = i64::try_from(length).unwrap_or(i64::MAX);
+        // SAFETY: the request is live, and so are its filters; the brigade is empty.
+        let status = unsafe {
+            let filters = (*self.request.as_ptr()).input_filters;
+            sys::ap_get_brigade(filters, self.brigade.as_ptr(), sys::AP_MODE_READBYTES, block, length)
+        };
+        match status {
+            sys::APR_SUCCESS => Ok(true),
+            sys::APR_EAGAIN if block == sys::APR_NONBLOCK_READ => Ok(false),
+            status => Err(self.fail(status)),
+        }
+    }
+
+    fn fail(&mut self, status: c_int) -> Status {
+        // What is left of the body would be taken for the next request.
+        self.request.connection().close_after_response();
+        // SAFETY: a plain question.
+        let status = match unsafe { sys::ap_map_http_request_error(status, BAD_REQUEST) } {
+            sys::AP_FILTER_ERROR => Status::Answered,
+            status => u16::try_from(status).map_or(Status::Http(BAD_REQUEST as u16), Status::Http),
+        };
+        *self.failed.insert(status)
+    }
+
+    fn is_plain(&self) -> bool {
+        // SAFETY: the request is live.
+        unsafe { (*self.request.as_ptr()).input_filters == (*self.request.as_ptr()).proto_input_filters }
+    }
+}
+
+const BAD_REQUEST: c_int = 400;

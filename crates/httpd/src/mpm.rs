@@ -1,0 +1,103 @@
+//! Facts about the server and its MPM.
+
+use std::ffi::{CStr, c_int};
+
+use httpd_sys as sys;
+
+use crate::pool::Pool;
+use crate::text;
+
+/// How the MPM runs children and threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mpm {
+    /// Its name, such as `event`.
+    pub name: String,
+    /// Whether a child has several threads that serve requests.
+    pub is_threaded: bool,
+    /// Whether it has child processes.
+    pub is_forked: bool,
+    /// At most so many children; at least 1.
+    pub processes: u32,
+    /// So many threads per child; at least 1.
+    pub threads: u32,
+}
+
+/// What a server knows of itself.
+pub struct ServerInfo {
+    pool: *mut sys::apr_pool_t,
+}
+
+impl ServerInfo {
+    /// # Safety
+    /// `pool` is that of the configuration or of a child, live as long as the result.
+    pub(crate) unsafe fn new(pool: *mut sys::apr_pool_t) -> Self {
+        Self { pool }
+    }
+
+    /// The MPM.
+    #[must_use]
+    pub fn mpm(&self) -> Mpm {
+        let number = |question: u32| {
+            let mut answer: c_int = 0;
+            // SAFETY: the MPM answers into the number, or not at all.
+            let status = unsafe { sys::ap_mpm_query(question as c_int, &raw mut answer) };
+            if status == sys::APR_SUCCESS { answer } else { 0 }
+        };
+        let at_least_one = |question| u32::try_from(number(question)).unwrap_or(0).max(1);
+        // SAFETY: a static string.
+        let name = unsafe { text::bytes(sys::ap_show_mpm()) };
+        Mpm {
+            name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+            is_threaded: number(sys::AP_MPMQ_IS_THREADED) != sys::AP_MPMQ_NOT_SUPPORTED as c_int,
+            is_forked: number(sys::AP_MPMQ_IS_FORKED) != sys::AP_MPMQ_NOT_SUPPORTED as c_int,
+            processes: at_least_one(sys::AP_MPMQ_MAX_DAEMONS),
+            threads: at_least_one(sys::AP_MPMQ_MAX_THREADS),
+        }
+    }
+
+    /// Apache's version.
+    #[must_use]
+    pub fn version(&self) -> [u32; 3] {
+        let mut version = sys::ap_version_t { major: 0, minor: 0, patch: 0, add_string: std::ptr::null() };
+        // SAFETY: room for the answer.
+        unsafe { sys::ap_get_server_revision(&raw mut version) };
+        [version.major, version.minor, version.patch].map(|part| u32::try_from(part).unwrap_or(0))
+    }
+
+    /// Apache's banner with all components.
+    #[must_use]
+    pub fn description(&self) -> &[u8] {
+        // SAFETY: a string that lives as long as the configuration.
+        unsafe { text::bytes(sys::ap_get_server_description()) }.unwrap_or_default()
+    }
+
+    /// When Apache was built.
+    #[must_use]
+    pub fn built(&self) -> &[u8] {
+        // SAFETY: a static string.
+        unsafe { text::bytes(sys::ap_get_server_built()) }.unwrap_or_default()
+    }
+
+    /// Whether this is the only process (`httpd -X`).
+    #[must_use]
+    pub fn is_single_process(&self) -> bool {
+        // SAFETY: plain questions.
+        unsafe {
+            sys::ap_exists_config_define(c"ONE_PROCESS".as_ptr()) != 0
+                || sys::ap_exists_config_define(c"DEBUG".as_ptr()) != 0
+        }
+    }
+
+    /// Adds a component to the banner. For `post_config` only: Apache seals it after that.
+    pub fn add_version_component(&self, component: &CStr) {
+        // SAFETY: the pool is live; the text is copied.
+        unsafe { sys::ap_add_version_component(self.pool, component.as_ptr()) }
+    }
+
+    /// The pool of the configuration, or of the child.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        // SAFETY: live as long as this, see `new`.
+        unsafe { Pool::from_raw(self.pool) }
+    }
+}

@@ -1,0 +1,118 @@
+//! The body of a response.
+
+use std::os::fd::BorrowedFd;
+
+use httpd_sys as sys;
+
+use crate::brigade::Brigade;
+use crate::request::Request;
+
+/// The way of a response's body to the client, through Apache's filters.
+pub struct Output<'r> {
+    request: &'r Request,
+    brigade: Brigade<'r>,
+    ended: bool,
+}
+
+/// The client is gone, or a filter has given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Broken;
+
+impl<'r> Output<'r> {
+    /// The body of the response to `request`.
+    #[must_use]
+    pub fn new(request: &'r Request) -> Self {
+        // SAFETY: the connection of a live request has an allocator, which lives as long as it.
+        let brigade = unsafe {
+            let connection = (*request.as_ptr()).connection;
+            Brigade::new(request.pool(), (*connection).bucket_alloc)
+        };
+        Self { request, brigade, ended: false }
+    }
+
+    /// Gives `block` to the filters; with the first one go status and headers.
+    ///
+    /// # Errors
+    /// It can not be sent.
+    pub fn send(&mut self, block: &[u8], flush: bool) -> Result<(), Broken> {
+        // SAFETY: `pass` clears the brigade.
+        unsafe { self.brigade.push_borrowed(block) };
+        if flush {
+            self.brigade.push_flush();
+        }
+        self.pass()
+    }
+
+    /// Gives `block` and the end of the body to the filters in one go: with an unfinished response before them
+    /// that lets Apache compute its length.
+    ///
+    /// # Errors
+    /// It can not be sent.
+    pub fn send_last(&mut self, block: &[u8]) -> Result<(), Broken> {
+        // SAFETY: `pass` clears the brigade.
+        unsafe { self.brigade.push_borrowed(block) };
+        self.end()
+    }
+
+    /// Gives a part of a regular file to the filters, by the kernel's sendfile if `send_file` and the filters
+    /// permit.
+    ///
+    /// # Errors
+    /// It can not be sent.
+    pub fn send_file(
+        &mut self,
+        file: BorrowedFd<'_>,
+        part: std::ops::Range<u64>,
+        send_file: bool,
+        flush: bool,
+    ) -> Result<(), Broken> {
+        let may_map = self.request.may_map_files();
+        self.brigade.push_file(file, part, send_file, may_map, self.request.pool()).map_err(|_| Broken)?;
+        if flush {
+            self.brigade.push_flush();
+        }
+        self.pass()
+    }
+
+    /// Ends the body, if it has not ended.
+    ///
+    /// # Errors
+    /// It can not be sent.
+    pub fn end(&mut self) -> Result<(), Broken> {
+        if self.ended {
+            return Ok(());
+        }
+        self.ended = true;
+        self.brigade.push_end();
+        self.pass()
+    }
+
+    /// Ends the body so that the client can tell that something is missing: without a last chunk, with the
+    /// connection closed, or the HTTP/2 stream reset.
+    pub fn abort(&mut self) {
+        self.request.connection().close_after_response();
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        // Apache's proxy does the same for a back end that breaks off: the chunk filter and mod_http2 know it.
+        self.brigade.push_error(BAD_GATEWAY, self.request.pool());
+        self.brigade.push_end();
+        // Nobody is left to tell about a failure.
+        let _ = self.pass();
+    }
+
+    fn pass(&mut self) -> Result<(), Broken> {
+        // SAFETY: the request is live, and so are its filters.
+        let status =
+            unsafe { sys::ap_pass_brigade((*self.request.as_ptr()).output_filters, self.brigade.as_ptr()) };
+        self.brigade.clear();
+        if status == sys::APR_SUCCESS && !self.request.connection().is_aborted() {
+            Ok(())
+        } else {
+            Err(Broken)
+        }
+    }
+}
+
+const BAD_GATEWAY: u16 = 502;

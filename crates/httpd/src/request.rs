@@ -1,0 +1,349 @@
+//! Requests.
+
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+
+use httpd_sys as sys;
+
+use crate::config::DirectorySlot;
+use crate::connection::Connection;
+use crate::module::Module;
+use crate::pool::{InteriorNul, Pool};
+use crate::server::Server;
+use crate::table::Table;
+use crate::text;
+
+/// A request. It belongs to one thread, and ends with the hook that was given it.
+///
+/// Strings of a request are in its pool (or live longer): modules replace them, and do not write to them once
+/// the request line has been read.
+#[repr(transparent)]
+pub struct Request(UnsafeCell<sys::request_rec>);
+
+/// What a request's file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileType {
+    /// There is none, or it can not be looked at.
+    None,
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// Something else.
+    Other,
+}
+
+/// The fields that are strings.
+macro_rules! strings {
+    ($($(#[$doc:meta])* $name:ident = $field:ident;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        #[inline]
+        pub fn $name(&self) -> Option<&[u8]> {
+            // SAFETY: the request is live; for the string see the type.
+            unsafe { text::bytes((*self.as_ptr()).$field) }
+        })*
+    };
+}
+
+/// The fields that are tables.
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident = $field:ident;)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        #[inline]
+        pub fn $name(&self) -> &Table {
+            // SAFETY: a request has all of its tables from the beginning to the end.
+            unsafe { Table::from_raw((*self.as_ptr()).$field) }
+        })*
+    };
+}
+
+impl Request {
+    /// # Safety
+    /// `request` is live for as long as `'r`, and is used by the calling thread alone.
+    pub(crate) unsafe fn from_raw<'r>(request: *mut sys::request_rec) -> &'r Self {
+        // SAFETY: by the caller; the wrapper is transparent.
+        unsafe { &*request.cast::<Self>() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::request_rec {
+        self.0.get()
+    }
+
+    /// The `request_rec`, for code that knows what to do with one.
+    #[must_use]
+    pub fn as_opaque(&self) -> *mut c_void {
+        self.as_ptr().cast()
+    }
+
+    strings! {
+        /// The name of the handler that is to answer.
+        handler = handler;
+        /// The decoded path.
+        uri = uri;
+        /// The path as it was received, undecoded.
+        unparsed_uri = unparsed_uri;
+        /// The request line.
+        request_line = the_request;
+        /// The file.
+        filename = filename;
+        /// What follows the file in the path.
+        path_info = path_info;
+        /// What follows `?`.
+        query = args;
+        /// Such as `HTTP/1.1`.
+        protocol = protocol;
+        /// Such as `GET`.
+        method = method;
+        /// The host that the client named.
+        hostname = hostname;
+        /// The authenticated user.
+        user = user;
+        /// How the user was authenticated.
+        auth_type = ap_auth_type;
+        /// Address of the client, as far as modules know it.
+        useragent_ip = useragent_ip;
+    }
+
+    tables! {
+        /// The headers of the request.
+        headers_in = headers_in;
+        /// The headers of the response, if it succeeds.
+        headers_out = headers_out;
+        /// Headers of the response that are sent with errors, too.
+        err_headers_out = err_headers_out;
+        /// Variables for CGI programs and the like.
+        subprocess_env = subprocess_env;
+        /// What modules tell each other.
+        notes = notes;
+    }
+
+    /// The memory of the request.
+    #[must_use]
+    #[inline]
+    pub fn pool(&self) -> &Pool {
+        // SAFETY: the pool of a live request is live.
+        unsafe { Pool::from_raw((*self.as_ptr()).pool) }
+    }
+
+    /// The connection it came on.
+    #[must_use]
+    #[inline]
+    pub fn connection(&self) -> &Connection {
+        // SAFETY: a request has a connection, which outlives it.
+        unsafe { Connection::from_raw((*self.as_ptr()).connection) }
+    }
+
+    /// The virtual host, or the main server.
+    #[must_use]
+    #[inline]
+    pub fn server(&self) -> &Server {
+        // SAFETY: as above.
+        unsafe { Server::from_raw((*self.as_ptr()).server) }
+    }
+
+    /// The request that this one was redirected from.
+    #[must_use]
+    pub fn previous(&self) -> Option<&Self> {
+        // SAFETY: a request that was redirected lives as long as the one it became.
+        unsafe {
+            let previous = (*self.as_ptr()).prev;
+            (!previous.is_null()).then(|| Self::from_raw(previous))
+        }
+    }
+
+    /// The module's settings for the directory sections that the request is in.
+    #[must_use]
+    #[inline]
+    pub fn directory<M: Module>(&self) -> Option<&M::Directory> {
+        // SAFETY: the request is live, the module is loaded, and nobody writes to settings in use.
+        unsafe {
+            let slot = sys::ap_get_module_config((*self.as_ptr()).per_dir_config, M::record().index());
+            (!slot.is_null()).then(|| &*DirectorySlot::<M>::settings(slot.cast_const().cast()))
+        }
+    }
+
+    /// The HTTP version as 1000 * major + minor.
+    #[must_use]
+    pub fn protocol_number(&self) -> u32 {
+        // SAFETY: the request is live.
+        u32::try_from(unsafe { (*self.as_ptr()).proto_num }).unwrap_or(0)
+    }
+
+    /// Whether the response is to have no body (HEAD).
+    #[must_use]
+    pub fn is_header_only(&self) -> bool {
+        // SAFETY: the request is live.
+        (unsafe { (*self.as_ptr()).header_only }) != 0
+    }
+
+    /// Whether the client waits for `100 Continue` before it sends the body.
+    #[must_use]
+    pub fn expects_continue(&self) -> bool {
+        // SAFETY: the request is live.
+        (unsafe { (*self.as_ptr()).expecting_100 }) != 0
+    }
+
+    /// When it was read, in microseconds since the epoch.
+    #[must_use]
+    pub fn time(&self) -> i64 {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).request_time }
+    }
+
+    /// What the file is.
+    #[must_use]
+    pub fn file_type(&self) -> FileType {
+        // SAFETY: the request is live.
+        match unsafe { (*self.as_ptr()).finfo.filetype } {
+            sys::APR_NOFILE => FileType::None,
+            sys::APR_REG => FileType::Regular,
+            sys::APR_DIR => FileType::Directory,
+            _ => FileType::Other,
+        }
+    }
+
+    /// When the file was modified, in microseconds since the epoch; 0 if that is not known.
+    #[must_use]
+    pub fn file_modified(&self) -> i64 {
+        // SAFETY: the request is live.
+        unsafe {
+            let file = &raw const (*self.as_ptr()).finfo;
+            if (*file).valid & sys::APR_FINFO_MTIME as i32 == 0 { 0 } else { (*file).mtime }
+        }
+    }
+
+    /// Whether `Options ExecCGI` is in force.
+    #[must_use]
+    pub fn may_execute(&self) -> bool {
+        // SAFETY: the request is live.
+        (unsafe { sys::ap_allow_options(self.as_ptr()) }) & sys::OPT_EXECCGI as c_int != 0
+    }
+
+    /// Whether `AcceptPathInfo Off` is in force.
+    #[must_use]
+    pub fn rejects_path_info(&self) -> bool {
+        // SAFETY: the request is live.
+        (unsafe { (*self.as_ptr()).used_path_info }) == sys::AP_REQ_REJECT_PATH_INFO as c_int
+    }
+
+    /// `LimitRequestBody`; `None`: no limit.
+    #[must_use]
+    pub fn body_limit(&self) -> Option<u64> {
+        // SAFETY: the request is live.
+        u64::try_from(unsafe { sys::ap_get_limit_req_body(self.as_ptr()) }).ok().filter(|&limit| limit > 0)
+    }
+
+    /// The id in logs; made now if there is none.
+    #[must_use]
+    pub fn log_id(&self) -> Option<&[u8]> {
+        // SAFETY: the request is live; Apache keeps the id in the request's pool.
+        unsafe {
+            let request = self.as_ptr();
+            if (*request).log_id.is_null() {
+                sys::ap_run_generate_log_id((*request).connection, request, &raw mut (*request).log_id);
+            }
+            text::bytes((*request).log_id)
+        }
+    }
+
+    /// Whether the first filter of the response works on its content (and not on the protocol).
+    #[must_use]
+    pub fn has_content_filter(&self) -> bool {
+        // SAFETY: the filters of a live request are live.
+        unsafe {
+            let filter = (*self.as_ptr()).output_filters;
+            !filter.is_null() && (*(*filter).frec).ftype < sys::AP_FTYPE_PROTOCOL
+        }
+    }
+
+    /// Sets the name of the handler that is to answer.
+    pub fn set_handler(&self, handler: &'static CStr) {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).handler = handler.as_ptr() }
+    }
+
+    /// Sets the file.
+    ///
+    /// # Errors
+    /// The name contains a NUL byte.
+    pub fn set_filename(&self, filename: &[u8]) -> Result<(), InteriorNul> {
+        let filename = self.pool().c_string(filename)?;
+        // SAFETY: the request is live, and so is its pool.
+        unsafe { (*self.as_ptr()).filename = filename.as_ptr().cast_mut() };
+        Ok(())
+    }
+
+    /// Sets status and reason of the response; without a reason it is the standard one.
+    ///
+    /// # Errors
+    /// The reason contains a NUL byte.
+    pub fn set_status(&self, status: u16, reason: Option<&[u8]>) -> Result<(), InteriorNul> {
+        let line = match reason {
+            None => ptr::null(),
+            Some(reason) => self.status_line(status, reason)?,
+        };
+        // SAFETY: the request is live; the line is static or in its pool.
+        unsafe {
+            (*self.as_ptr()).status = c_int::from(status);
+            (*self.as_ptr()).status_line = line;
+        }
+        Ok(())
+    }
+
+    /// Forgets a status that was set.
+    pub fn reset_status(&self) {
+        // SAFETY: the request is live.
+        unsafe {
+            (*self.as_ptr()).status = 200;
+            (*self.as_ptr()).status_line = ptr::null();
+        }
+    }
+
+    /// Sets `Content-Type`, with what Apache does for it.
+    ///
+    /// # Errors
+    /// The type contains a NUL byte.
+    pub fn set_content_type(&self, content_type: &[u8]) -> Result<(), InteriorNul> {
+        let content_type = self.pool().c_string(content_type)?;
+        // SAFETY: the request is live, the string in its pool.
+        unsafe { sys::ap_set_content_type(self.as_ptr(), content_type.as_ptr()) };
+        Ok(())
+    }
+
+    /// Sets `Content-Length`.
+    pub fn set_content_length(&self, length: u64) {
+        // SAFETY: the request is live.
+        unsafe { sys::ap_set_content_length(self.as_ptr(), i64::try_from(length).unwrap_or(i64::MAX)) }
+    }
+
+    /// Tells a client that waits for it to send the body.
+    pub fn send_continue(&self) {
+        // SAFETY: the request is live; Apache sends what `status` says, and resets `expecting_100`.
+        unsafe {
+            let request = self.as_ptr();
+            let (status, line) = ((*request).status, (*request).status_line);
+            (*request).status = 100;
+            (*request).status_line = ptr::null();
+            sys::ap_send_interim_response(request, 0);
+            (*request).status = status;
+            (*request).status_line = line;
+        }
+    }
+
+    /// `200 OK` and the like: Apache's own string if it is the same.
+    fn status_line(&self, status: u16, reason: &[u8]) -> Result<*const std::ffi::c_char, InteriorNul> {
+        // SAFETY: static strings; for an unknown status it is that of 500.
+        let standard = unsafe { sys::ap_get_status_line(c_int::from(status)) };
+        let digits =
+            [b'0' + (status / 100 % 10) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
+        // SAFETY: as above.
+        let standard_text = unsafe { text::bytes(standard) }.unwrap_or_default();
+        if standard_text.strip_prefix(&digits).and_then(|rest| rest.strip_prefix(b" ")) == Some(reason) {
+            return Ok(standard);
+        }
+        Ok(self.pool().c_string_of(&[&digits, b" ", reason])?.as_ptr())
+    }
+}

@@ -1,0 +1,67 @@
+//! The main server and virtual hosts.
+
+use std::cell::UnsafeCell;
+
+use httpd_sys as sys;
+
+use crate::config::ServerSlot;
+use crate::module::Module;
+use crate::text;
+
+/// A server: the main one or a virtual host. It does not change once the configuration has been read.
+#[repr(transparent)]
+pub struct Server(UnsafeCell<sys::server_rec>);
+
+// SAFETY: it is changed only while the configuration is read, by the one thread that there is then.
+unsafe impl Send for Server {}
+// SAFETY: as above.
+unsafe impl Sync for Server {}
+
+impl Server {
+    /// # Safety
+    /// `server` is live for as long as `'s`.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'s>(server: *mut sys::server_rec) -> &'s Self {
+        // SAFETY: by the caller; the wrapper is transparent.
+        unsafe { &*server.cast::<Self>() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut sys::server_rec {
+        self.0.get()
+    }
+
+    /// The configured name.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        // SAFETY: strings of the configuration live as long as the server.
+        unsafe { text::bytes((*self.as_ptr()).server_hostname) }.unwrap_or_default()
+    }
+
+    /// The administrator's address.
+    #[must_use]
+    pub fn admin(&self) -> Option<&[u8]> {
+        // SAFETY: as above.
+        unsafe { text::bytes((*self.as_ptr()).server_admin) }
+    }
+
+    /// The module's settings for this server.
+    #[must_use]
+    #[inline]
+    pub fn settings<M: Module>(&self) -> Option<&M::Server> {
+        // SAFETY: nobody writes to settings once there is a server to ask for them.
+        self.slot::<M>().map(|slot| unsafe { &*ServerSlot::settings(slot) })
+    }
+
+    /// The module's global settings.
+    #[must_use]
+    pub fn global<M: Module>(&self) -> Option<&M::Global> {
+        // SAFETY: as above.
+        self.slot::<M>().map(|slot| unsafe { &*ServerSlot::global(slot) })
+    }
+
+    fn slot<M: Module>(&self) -> Option<*const ServerSlot<M>> {
+        // SAFETY: the server is live, and the module is loaded.
+        let slot = unsafe { sys::ap_get_module_config((*self.as_ptr()).module_config, M::record().index()) };
+        (!slot.is_null()).then(|| slot.cast_const().cast())
+    }
+}

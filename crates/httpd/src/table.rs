@@ -1,0 +1,156 @@
+//! Tables: headers, notes, variables.
+
+use std::cell::UnsafeCell;
+use std::ffi::CStr;
+
+use httpd_sys as sys;
+
+use crate::pool::{InteriorNul, Pool};
+use crate::text;
+
+/// A table of a request or connection. Keys are compared without case.
+#[repr(transparent)]
+pub struct Table(UnsafeCell<sys::apr_table_t>);
+
+impl Table {
+    /// # Safety
+    /// `table` is live for as long as `'t`, and is used by the calling thread alone.
+    #[inline]
+    pub(crate) unsafe fn from_raw<'t>(table: *mut sys::apr_table_t) -> &'t Self {
+        // SAFETY: by the caller; the wrapper is transparent.
+        unsafe { &*table.cast::<Self>() }
+    }
+
+    /// The first value of `key`.
+    ///
+    /// Values are replaced by pointer, never written to: one that was handed out lives as long as the pool of
+    /// the table, even if the entry goes.
+    #[must_use]
+    pub fn value(&self, key: &CStr) -> Option<&[u8]> {
+        // SAFETY: the table is live; for the result see above.
+        unsafe { text::bytes(sys::apr_table_get(self.0.get(), key.as_ptr())) }
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.array().nelts).unwrap_or(0)
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entries in order; a key may occur several times. An entry without a value has `None`.
+    ///
+    /// Entries that are added meanwhile are not seen. (Adding may move the array: it is looked up each time.)
+    #[must_use]
+    pub fn iter(&self) -> Entries<'_> {
+        Entries { table: self, next: 0, end: self.len() }
+    }
+
+    /// Makes a copy of `value` the only value of `key`.
+    ///
+    /// # Errors
+    /// One of them contains a NUL byte.
+    pub fn set(&self, key: &[u8], value: &[u8]) -> Result<(), InteriorNul> {
+        let (key, value) = self.copies(key, value)?;
+        // SAFETY: the table is live, and keeps the pointers, which are of its own pool.
+        unsafe { sys::apr_table_setn(self.0.get(), key.as_ptr(), value.as_ptr()) };
+        Ok(())
+    }
+
+    /// Makes `value` the only value of `key`.
+    pub fn set_static(&self, key: &'static CStr, value: &'static CStr) {
+        // SAFETY: the table is live; what it keeps lives longer.
+        unsafe { sys::apr_table_setn(self.0.get(), key.as_ptr(), value.as_ptr()) }
+    }
+
+    /// Adds copies as an entry, whether or not there is one of that key.
+    ///
+    /// # Errors
+    /// One of them contains a NUL byte.
+    pub fn add(&self, key: &[u8], value: &[u8]) -> Result<(), InteriorNul> {
+        let (key, value) = self.copies(key, value)?;
+        // SAFETY: as in `set`.
+        unsafe { sys::apr_table_addn(self.0.get(), key.as_ptr(), value.as_ptr()) };
+        Ok(())
+    }
+
+    /// Removes all entries of `key`.
+    pub fn unset(&self, key: &CStr) {
+        // SAFETY: the table is live.
+        unsafe { sys::apr_table_unset(self.0.get(), key.as_ptr()) }
+    }
+
+    fn copies(&self, key: &[u8], value: &[u8]) -> Result<(&CStr, &CStr), InteriorNul> {
+        // SAFETY: a table lives in the pool of its array.
+        let pool = unsafe { Pool::from_raw(self.array().pool) };
+        Ok((pool.c_string(key)?, pool.c_string(value)?))
+    }
+
+    fn array(&self) -> &sys::apr_array_header_t {
+        // SAFETY: a table begins with its array (`apr_table_elts` is a macro that says just that).
+        unsafe { &*self.0.get().cast::<sys::apr_array_header_t>() }
+    }
+}
+
+/// See [`Table::iter`].
+pub struct Entries<'t> {
+    table: &'t Table,
+    next: usize,
+    end: usize,
+}
+
+impl<'t> Iterator for Entries<'t> {
+    type Item = (&'t CStr, Option<&'t [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let array = self.table.array();
+        while self.next < self.end.min(self.table.len()) {
+            // SAFETY: the array has at least so many entries; strings live as long as the table's pool.
+            let (key, value) = unsafe {
+                let entry = array.elts.cast::<sys::apr_table_entry_t>().add(self.next);
+                (text::c_string((*entry).key), text::bytes((*entry).val))
+            };
+            self.next += 1;
+            if let Some(key) = key {
+                return Some((key, value));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::with_table;
+
+    #[test]
+    fn entries_keep_order_and_duplicates() {
+        with_table(|table| {
+            table.add(b"B", b"1").unwrap();
+            table.add(b"A", b"2").unwrap();
+            table.add(b"b", b"3").unwrap();
+            let entries: Vec<_> = table.iter().map(|(key, value)| (key.to_bytes(), value)).collect();
+            assert_eq!(entries, [(&b"B"[..], Some(&b"1"[..])), (b"A", Some(b"2")), (b"b", Some(b"3"))]);
+            assert_eq!(table.value(c"b"), Some(&b"1"[..]));
+        });
+    }
+
+    #[test]
+    fn setting_replaces_and_unsetting_removes_all() {
+        with_table(|table| {
+            table.add(b"A", b"1").unwrap();
+            table.add(b"A", b"2").unwrap();
+            table.set(b"a", b"3").unwrap();
+            assert_eq!(table.iter().count(), 1);
+            table.unset(c"A");
+            assert!(table.is_empty());
+            assert!(table.add(b"A", b"x\0y").is_err());
+            assert!(table.is_empty());
+        });
+    }
+}
