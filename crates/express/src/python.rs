@@ -148,8 +148,8 @@ impl Python {
         let host = hosts.join(self.host_name());
         if !host.is_file() {
             return Some(format!(
-                "no host for Python {version}: {} does not exist; build it with `make host PYTHON={executable}` \
-                 and install it, or name another Python with --python",
+                "no host for Python {version}: {} does not exist; build and install it with \
+                 `make host PYTHON={executable} PREFIX=...`, or name another Python with --python",
                 host.display()
             ));
         }
