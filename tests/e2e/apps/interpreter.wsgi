@@ -120,12 +120,5 @@ def module(environ, start_response):
     return ["\n".join(lines).encode()]
 
 
-def native(environ, start_response):
-    """Loads an extension module that refuses sub-interpreters, if its name is given."""
-    lines = [f"import\t{ending(lambda: __import__(environ['QUERY_STRING']).__name__)}"]
-    start_response("200 OK", PLAIN)
-    return ["\n".join(lines).encode()]
-
-
 def application(environ, start_response):
     return globals()[environ["PATH_INFO"].strip("/")](environ, start_response)

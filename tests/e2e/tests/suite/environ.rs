@@ -2,7 +2,7 @@
 
 use e2e::{Response, Server, Setup, on_each_mpm, on_one_mpm};
 
-use crate::ECHO;
+use crate::{ECHO, md5};
 
 /// Every key that a plain GET has, and no other.
 const KEYS: &[&str] = &[
@@ -320,6 +320,62 @@ fn head_is_mapped_as_configured() {
                     });
                 }
             });
+    });
+}
+
+#[test]
+fn flags_of_locations() {
+    on_one_mpm(|setup| {
+        setup
+            .children(2)
+            .app("/app", "echo.wsgi", ECHO)
+            .app(
+                "/status",
+                "status.wsgi",
+                "def application(e, s):\n    s('404 Mine', [])\n    return [b'my own page']\n",
+            )
+            .conf(
+                "<Location /app/rec>\nWSGIPassApacheRequest On\n</Location>\n\
+                 <Location /status>\nWSGIErrorOverride On\n</Location>",
+            )
+            .run(|server, cases| {
+                cases.check("WSGIPassApacheRequest", || {
+                    let shown = server.get("/app/rec").value("apache.request_rec").unwrap_or_default();
+                    assert!(shown.starts_with("<capsule object NULL at "), "{shown}");
+                });
+                cases.check("WSGIErrorOverride is for daemons", || {
+                    let response = server.get("/status");
+                    assert_eq!(
+                        (response.expect(404).as_str(), response.reason.as_str()),
+                        ("my own page", "Mine")
+                    );
+                });
+                cases.check("several children", || {
+                    let response = server.get("/app");
+                    assert_eq!(response.value("wsgi.multiprocess").as_deref(), Some("True"));
+                });
+            });
+    });
+}
+
+#[test]
+fn case_insensitive_file_systems() {
+    on_one_mpm(|setup| {
+        let app = "def application(e, s):\n    s('200 OK', [('X-Name', __name__), \
+                   ('X-Group', e['mod_wsgi.application_group'])])\n    return [b'']\n";
+        setup.app("/App", "App.wsgi", app).conf("WSGICaseSensitivity Off").run(|server, cases| {
+            let response = server.get("/App");
+            cases.check("the group", || {
+                let group = format!("localhost:{}|/app", server.port());
+                assert_eq!(response.header("X-Group"), Some(group.as_str()));
+            });
+            cases.check("the module", || {
+                let path = server.path("apps/app.wsgi").display().to_string();
+                // The temporary directory's own name has capitals too.
+                let name = format!("_mod_wsgi_{}", md5(&path.to_lowercase()));
+                assert_eq!(response.header("X-Name"), Some(name.as_str()));
+            });
+        });
     });
 }
 

@@ -259,6 +259,22 @@ pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
 }
 
 #[test]
+fn a_module_that_refuses_sub_interpreters_is_explained() {
+    on_one_mpm(|setup| {
+        // The words are CPython's; a real module that refuses needs 3.12 and is tested with every version.
+        let app = "raise ImportError('module _example does not support loading in subinterpreters')\n";
+        setup.app("/", "app.wsgi", app).run(|server, cases| {
+            cases.deviates("the remedy", "the log names no remedy", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/").status, 500);
+                let log = server.wait_log(mark, "_example");
+                assert!(log.contains("WSGIApplicationGroup %{GLOBAL}"), "{log}");
+            });
+        });
+    });
+}
+
+#[test]
 fn an_unusable_home_is_reported() {
     on_each_mpm(|setup| {
         three(setup)

@@ -22,3 +22,12 @@ mod versions;
 
 /// Prints its environ.
 const ECHO: &str = include_str!("../../apps/echo.wsgi");
+
+/// The hexadecimal MD5 of a text, by Python.
+fn md5(text: &str) -> String {
+    let script = "import hashlib, sys; print(hashlib.md5(sys.argv[1].encode()).hexdigest())";
+    let output = std::process::Command::new(e2e::Interpreter::current().executable)
+        .args(["-c", script, text])
+        .output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}

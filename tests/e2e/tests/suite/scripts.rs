@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use e2e::{Server, Setup, on_each_mpm, on_one_mpm};
 
+use crate::md5;
+
 /// A script that answers with `text`.
 fn answering(text: &str) -> String {
     format!(
@@ -36,14 +38,6 @@ fn modules_have_the_names_of_the_contract() {
             });
         });
     });
-}
-
-fn md5(text: &str) -> String {
-    let script = "import hashlib, sys; print(hashlib.md5(sys.argv[1].encode()).hexdigest())";
-    let output = std::process::Command::new(e2e::Interpreter::current().executable)
-        .args(["-c", script, text])
-        .output();
-    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 #[test]

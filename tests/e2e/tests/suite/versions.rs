@@ -14,6 +14,8 @@ fn serving(python: &Interpreter, mpm: Mpm) -> Setup {
     Setup::new(mpm)
         .python_home(Some(&python.home()))
         .file("apps/state.wsgi", STATE)
+        // One of CPython's own, made for tests of this.
+        .file("apps/refuses.wsgi", "import _testsinglephase\n")
         .app("/body", "body.wsgi", BODY)
         .app("/input", "input.wsgi", INPUT)
         .app("/start_response", "start_response.wsgi", START_RESPONSE)
@@ -22,6 +24,7 @@ fn serving(python: &Interpreter, mpm: Mpm) -> Setup {
             "WSGIScriptAlias /main @ROOT@/apps/state.wsgi application-group=%{GLOBAL}\n\
              WSGIScriptAlias /one @ROOT@/apps/state.wsgi application-group=one\n\
              WSGIScriptAlias /two @ROOT@/apps/state.wsgi application-group=two\n\
+             WSGIScriptAlias /refuses @ROOT@/apps/refuses.wsgi application-group=one\n\
              <WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n\
              WSGISwitchInterval 0.011\n</WSGIInterpreterOptions>",
         )
@@ -54,6 +57,16 @@ fn every_python_serves() {
                 }
                 if python.version >= (3, 12) && !python.extension_suffix.contains("t-") {
                     own_gil_cases(server, cases);
+                    cases.check(
+                        &format!("{version} an extension module that refuses sub-interpreters"),
+                        || {
+                            let mark = server.mark();
+                            assert_eq!(server.get("/refuses").status, 500);
+                            let log = server.wait_log(mark, "ImportError");
+                            assert!(log.contains("_testsinglephase"), "{log}");
+                            assert!(log.contains("WSGIApplicationGroup %{GLOBAL}"), "{log}");
+                        },
+                    );
                 } else {
                     skipped(&format!("a GIL per interpreter needs 3.12, and this is {version}"));
                 }
