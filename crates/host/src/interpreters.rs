@@ -111,10 +111,12 @@ impl Interpreters {
 
     /// Ends all interpreters, the main one last.
     pub(crate) fn end(&self) {
+        let mut complete = true;
         for interpreter in self.subs() {
             let wording = &interpreter.state().wording;
             process::log(Level::Info, &format!("Destroy {wording}."));
             if interpreter.end() == Ended::InUse {
+                complete = false;
                 process::log(
                     Level::Warn,
                     &format!(
@@ -126,7 +128,7 @@ impl Interpreters {
         }
         if let Some(main) = self.main.get() {
             process::log(Level::Info, "Terminating Python.");
-            python::finalize(main);
+            python::finalize(main, complete);
         }
     }
 

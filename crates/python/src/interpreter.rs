@@ -151,13 +151,13 @@ impl<S: State> Interpreter<S> {
         #[cfg(not(Py_3_12))]
         crate::gilstate::bind(slot.state);
         // SAFETY: attaches with this thread's state. CPython aborts the process when an interpreter with
-        // further thread states is ended, so its threads are joined and ours discarded first; if any is left
+        // further thread states is ended, so ours are discarded and its threads joined first; if any is left
         // it belongs to a daemon thread, and the interpreter is not ended but only told to run `atexit`.
         unsafe {
             ffi::PyEval_RestoreThread(slot.state);
             let py = Python::assume_attached();
-            join_threads(py);
             self.discard_threads(slot.state);
+            join_threads(py);
             let head = ffi::PyInterpreterState_ThreadHead(self.raw);
             if head != slot.state || !ffi::PyThreadState_Next(head).is_null() {
                 run_atexit(py);
@@ -172,7 +172,8 @@ impl<S: State> Interpreter<S> {
         }
     }
 
-    /// Discards the thread states that other threads have in this interpreter.
+    /// Discards the thread states that other threads have in this interpreter. Without that, `threading` (up
+    /// to Python 3.12) waits for the thread that imported it, which may be one of them.
     ///
     /// # Safety
     /// The thread is attached with `own`; the others are not inside this interpreter and will not be.
@@ -190,14 +191,25 @@ impl<S: State> Interpreter<S> {
 
 /// Finalises Python: the main interpreter, after [`Interpreter::end`] of the others. Called while this thread
 /// is not attached, when no other thread is inside [`Interpreter::attach`] and none will be.
-pub fn finalize<S: State>(main: &'static Interpreter<S>) {
+///
+/// CPython aborts the process when a sub-interpreter is left. So if one could not be ended (`complete` is
+/// false), the main one is not either: its threads are joined and its `atexit` functions run.
+pub fn finalize<S: State>(main: &'static Interpreter<S>, complete: bool) {
     let slot = slot_of(main.raw).unwrap_or_else(|| main.enter());
     #[cfg(not(Py_3_12))]
     crate::gilstate::bind(slot.state);
     // SAFETY: attaches with this thread's state of the main interpreter, as finalisation demands.
     unsafe {
         ffi::PyEval_RestoreThread(slot.state);
-        ffi::Py_FinalizeEx();
+        main.discard_threads(slot.state);
+        if complete {
+            ffi::Py_FinalizeEx();
+        } else {
+            let py = Python::assume_attached();
+            join_threads(py);
+            run_atexit(py);
+            ffi::PyEval_SaveThread();
+        }
     }
 }
 

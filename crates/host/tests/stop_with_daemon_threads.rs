@@ -1,0 +1,15 @@
+//! The end of a process whose application leaves threads behind.
+
+mod support;
+
+use support::ending::{assert_ended, log_of_life, position};
+
+#[test]
+fn what_daemon_threads_run_in_is_left_alone() {
+    let log = log_of_life(&["", "sub", "daemon"]);
+    for group in ["main", "sub"] {
+        assert_ended(&log, group);
+    }
+    position(&log, "daemon atexit");
+    assert!(log.iter().any(|line| line.contains("Daemon threads") && line.contains("'daemon'")), "{log:#?}");
+}

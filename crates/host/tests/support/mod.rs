@@ -1,0 +1,292 @@
+//! Loads the host into this process as the Apache module does, and plays the server for it.
+//!
+//! Python can be started only once in a process, so all tests of a file share one host. The interpreter is
+//! `PYO3_PYTHON`, the one that the host was built for.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub(crate) mod ending;
+
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{LazyLock, Mutex};
+
+use bridge::{
+    ABI, Bytes, Cgi, ENTRY, Entry, ExchangeApi, Field, Host, InterpreterOptions, List, Request, Server,
+    Settings, flag, write,
+};
+
+/// The host of this process, started.
+pub(crate) static HOST: LazyLock<&'static Host> = LazyLock::new(start);
+
+/// What was logged without a request's context.
+pub(crate) static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// A request to be made of the host.
+pub(crate) struct Call<'a> {
+    pub(crate) script: &'a Path,
+    pub(crate) group: &'a str,
+    pub(crate) callable: &'a str,
+    pub(crate) path_info: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) variables: &'a [(&'a str, &'a str)],
+    pub(crate) body: &'a [u8],
+    pub(crate) flags: u32,
+}
+
+/// What came of it.
+#[derive(Default, Debug)]
+pub(crate) struct Response {
+    pub(crate) outcome: u32,
+    pub(crate) status: u16,
+    pub(crate) reason: Option<String>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    /// The `how` of each write.
+    pub(crate) writes: Vec<u32>,
+    pub(crate) log: Vec<String>,
+    pub(crate) unread: Vec<u8>,
+    /// Writes fail once this many have succeeded.
+    pub(crate) hang_up_after: Option<usize>,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn new(script: &'a Path) -> Self {
+        Self {
+            script,
+            group: "",
+            callable: "application",
+            path_info: "/",
+            headers: &[],
+            variables: &[],
+            body: b"",
+            flags: flag::SCRIPT_RELOADING,
+        }
+    }
+
+    pub(crate) fn run(&self) -> Response {
+        self.run_with(Response::default())
+    }
+
+    pub(crate) fn run_with(&self, mut response: Response) -> Response {
+        response.unread = self.body.to_vec();
+        let fields = |pairs: &'a [(&'a str, &'a str)]| -> Vec<Field<'a>> {
+            pairs.iter().map(|(name, value)| Field { name: (*name).into(), value: (*value).into() }).collect()
+        };
+        let (headers, variables) = (fields(self.headers), fields(self.variables));
+        let script = self.script.as_os_str().as_encoded_bytes();
+        let mut cgi = [Bytes::new(b""); Cgi::ALL.len()];
+        for absent in [Cgi::ServerAdmin, Cgi::ContentType, Cgi::ContentLength, Cgi::RemoteUser, Cgi::AuthType]
+        {
+            cgi[absent as usize] = Bytes::ABSENT;
+        }
+        cgi[Cgi::RequestMethod as usize] = "GET".into();
+        cgi[Cgi::ServerName as usize] = "localhost".into();
+        cgi[Cgi::ServerPort as usize] = "80".into();
+        cgi[Cgi::ServerProtocol as usize] = "HTTP/1.1".into();
+        cgi[Cgi::PathInfo as usize] = self.path_info.into();
+        cgi[Cgi::ScriptFilename as usize] = script.into();
+        let request = Request {
+            cgi,
+            headers: List::new(&headers),
+            variables: List::new(&variables),
+            process_group: "".into(),
+            application_group: self.group.into(),
+            callable_object: self.callable.into(),
+            request_handler: "wsgi-script".into(),
+            handler_script: "".into(),
+            script: script.into(),
+            script_name: "".into(),
+            path_info: self.path_info.into(),
+            mount_point: Bytes::ABSENT,
+            listener_host: "".into(),
+            listener_port: "80".into(),
+            request_id: "id".into(),
+            connection_id: Bytes::ABSENT,
+            script_mtime: 0,
+            request_start: 1_500_000,
+            queue_start: 0,
+            daemon_start: 0,
+            server_pid: std::process::id(),
+            flags: self.flags,
+            request_rec: std::ptr::null_mut(),
+        };
+        static EXCHANGE: ExchangeApi =
+            ExchangeApi { read, start: start_response, write: write_block, send_file, log: log_in_request };
+        let host = *HOST;
+        // SAFETY: all pointers are valid during the call, and the context is what the functions expect.
+        response.outcome = unsafe { (host.handle)(&request, &EXCHANGE, (&raw mut response).cast()) };
+        response
+    }
+}
+
+impl Response {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.log.iter().any(|line| line.contains(text))
+    }
+}
+
+/// A directory with scripts, for as long as the process lives.
+pub(crate) fn script(name: &str, source: &str) -> PathBuf {
+    static DIRECTORY: LazyLock<PathBuf> =
+        LazyLock::new(|| tempfile::tempdir().expect("a temporary directory").keep());
+    let path = DIRECTORY.join(name);
+    std::fs::write(&path, source).expect("a script");
+    path
+}
+
+fn start() -> &'static Host {
+    let python = std::env::var("PYO3_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
+    let query =
+        "import sysconfig as s; print(s.get_config_var('LIBDIR') + '/' + s.get_config_var('INSTSONAME'))";
+    let output = Command::new(&python).args(["-c", query]).output().expect("the interpreter of PYO3_PYTHON");
+    let library = String::from_utf8(output.stdout).expect("a path");
+    let test = std::env::current_exe().expect("the path of the test");
+    let host = test.with_file_name("libmod_wsgi_host.so");
+
+    // SAFETY: libpython and the host are made to be loaded so; the symbol has the type that the bridge says.
+    let host = unsafe {
+        open(library.trim(), libc::RTLD_GLOBAL);
+        let handle = open(&host.to_string_lossy(), libc::RTLD_LOCAL);
+        let symbol = libc::dlsym(handle, ENTRY.as_ptr());
+        assert!(!symbol.is_null(), "the host has no entry");
+        &*std::mem::transmute::<*mut c_void, Entry>(symbol)()
+    };
+    assert_eq!(host.abi, ABI);
+
+    let options = [InterpreterOptions {
+        process_group: Bytes::ABSENT,
+        application_group: Bytes::ABSENT,
+        python_path: Bytes::ABSENT,
+        switch_interval: 0.0,
+        per_interpreter_gil: -1,
+        free_threading: -1,
+        restrict_stdin: -1,
+        restrict_stdout: -1,
+        restrict_signal: -1,
+    }];
+    let own_gil =
+        [InterpreterOptions { application_group: "own".into(), per_interpreter_gil: 1, ..options[0] }];
+    let interpreters = [options, own_gil].concat();
+    let settings = Settings {
+        abi: ABI,
+        program: python.as_str().into(),
+        home: Bytes::ABSENT,
+        process_group: "".into(),
+        python_eggs: Bytes::ABSENT,
+        warnings: List::new(&[]),
+        interpreters: List::new(&interpreters),
+        imports: List::new(&[]),
+        server_version: [2, 4, 99],
+        server_description: "Test".into(),
+        server_built: "today".into(),
+        mpm_name: "test".into(),
+        processes: 1,
+        threads: 4,
+        mpm_processes: 1,
+        mpm_threads: 4,
+        optimize: 0,
+        hash_seed: -1,
+        dont_write_bytecode: true,
+        destroy_interpreters: true,
+        case_sensitive: true,
+        script_reloading: true,
+        multithread: true,
+        multiprocess: false,
+        run_once: false,
+        single_process: false,
+    };
+    let server = Server { abi: ABI, log: log_in_server, logs };
+    // SAFETY: both are valid during the call.
+    let status = unsafe { (host.start)(&settings, &server) };
+    assert_eq!(status, 0, "{:?}", LOG.lock());
+    host
+}
+
+/// # Safety
+/// As `dlopen`.
+unsafe fn open(path: &str, scope: c_int) -> *mut c_void {
+    let name = CString::new(path).expect("a path without NUL");
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let handle = libc::dlopen(name.as_ptr(), libc::RTLD_NOW | scope);
+        assert!(!handle.is_null(), "{:?}", CStr::from_ptr(libc::dlerror()));
+        handle
+    }
+}
+
+/// # Safety
+/// `context` is a `Response` that nobody else uses.
+unsafe fn response<'a>(context: *mut c_void) -> &'a mut Response {
+    // SAFETY: by the caller's promise.
+    unsafe { &mut *context.cast() }
+}
+
+unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
+    // SAFETY: as the host promises; the buffer is valid for its capacity.
+    unsafe {
+        let unread = &mut response(context).unread;
+        // Less than what was asked for, as networks do.
+        let count = capacity.min(unread.len()).min(3);
+        std::ptr::copy_nonoverlapping(unread.as_ptr(), buffer, count);
+        unread.drain(..count);
+        count as isize
+    }
+}
+
+unsafe extern "C" fn start_response(
+    context: *mut c_void,
+    status: u16,
+    reason: Bytes<'_>,
+    headers: List<'_, Field<'_>>,
+) -> c_int {
+    // SAFETY: as the host promises.
+    let response = unsafe { response(context) };
+    response.status = status;
+    response.reason = reason.get().map(|_| reason.to_text());
+    let texts = headers.as_slice().iter().map(|field| (field.name.to_text(), field.value.to_text()));
+    response.headers = texts.collect();
+    0
+}
+
+unsafe extern "C" fn write_block(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int {
+    // SAFETY: as the host promises.
+    let response = unsafe { response(context) };
+    if response.hang_up_after == Some(response.writes.len()) {
+        return -1;
+    }
+    assert!(!response.writes.iter().any(|how| how & write::LAST != 0), "a block after the last one");
+    response.body.extend_from_slice(block.or_empty());
+    response.writes.push(how);
+    0
+}
+
+unsafe extern "C" fn send_file(context: *mut c_void, descriptor: c_int, offset: u64, length: u64) -> c_int {
+    // SAFETY: as the host promises; the descriptor is read at a position, and not closed.
+    unsafe {
+        let response = response(context);
+        let mut buffer = vec![0; usize::try_from(length).expect("a small file")];
+        let count = libc::pread(descriptor, buffer.as_mut_ptr().cast(), buffer.len(), offset as i64);
+        buffer.truncate(usize::try_from(count).expect("a readable file"));
+        response.body.extend_from_slice(&buffer);
+        0
+    }
+}
+
+unsafe extern "C" fn log_in_request(context: *mut c_void, level: c_int, line: Bytes<'_>) {
+    // SAFETY: as the host promises.
+    unsafe { response(context) }.log.push(format!("{level} {}", line.to_text()));
+}
+
+unsafe extern "C" fn log_in_server(level: c_int, line: Bytes<'_>) {
+    LOG.lock().expect("no panic while it is locked").push(format!("{level} {}", line.to_text()));
+}
+
+unsafe extern "C" fn logs(_level: c_int) -> bool {
+    true
+}
