@@ -1,0 +1,242 @@
+//! The command as a user meets it: output, exit status, the processes it leaves. Apache is played by a shell script.
+
+#![allow(clippy::unwrap_used, reason = "a test that can not set up its world has failed")]
+
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const USAGE: &str = "Usage: mod_wsgi-express ";
+
+/// What an Apache has to do: list its modules, check a configuration, serve.
+const HTTPD: &str = r#"#!/bin/sh
+case "$*" in
+    -l) printf 'Compiled in modules:\n'
+        for name in event unixd access_compat authn_core authz_core authz_host mime rewrite alias dir env headers \
+            filter reqtimeout; do printf '  mod_%s.c\n' $name; done ;;
+    *" -t") [ ! -e "${0%/*}/refuse" ] || { echo "Syntax error: refused" >&2; exit 1; } ;;
+    *) echo "serving as $$ in $(pwd) for $MOD_WSGI_USER: $*"; exit 3 ;;
+esac
+"#;
+
+/// An installation with an Apache that can be told what to do.
+struct Prefix {
+    directory: tempfile::TempDir,
+}
+
+impl Prefix {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        for name in ["bin", "lib", "lib/mod_wsgi", "lib/mod_wsgi/host", "modules"] {
+            fs::create_dir(path.join(name)).unwrap();
+        }
+        for name in ["lib/mod_wsgi/mod_wsgi.so", "modules/mod_alias.so"] {
+            fs::write(path.join(name), "").unwrap();
+        }
+        fs::write(path.join("lib/mod_wsgi/host").join(host()), "").unwrap();
+        fs::write(path.join("app.wsgi"), "").unwrap();
+        let prefix = Self { directory };
+        prefix.executable("bin/mod_wsgi-express", r#"cp "$1" "$0""#, env!("CARGO_BIN_EXE_mod_wsgi-express"));
+        prefix.executable("httpd", r#"printf %s "$1" >"$0""#, HTTPD);
+        prefix
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Made by another process: a descriptor that is open for writing could be inherited by a program that another
+    /// test starts, and then the kernel refuses to execute the file.
+    fn executable(&self, name: &str, recipe: &str, argument: &str) {
+        let made = Command::new("/bin/sh").args(["-c", recipe]).arg(self.path(name)).arg(argument).status();
+        assert!(made.unwrap().success());
+        fs::set_permissions(self.path(name), Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.path("bin/mod_wsgi-express"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("HTTPD", self.path("httpd"))
+            .env("PYTHON", "/usr/bin/python3")
+            .env("HOME", "/h")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// A server on a free port, with `more` arguments.
+    fn server(&self, command: &str, more: &[&str]) -> Command {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let root = self.path("root");
+        let modules = self.path("modules");
+        let mut command = self.command(&[command, "app.wsgi", "--host", "127.0.0.1", "--port", &port]);
+        command.arg("--server-root").arg(root).arg("--modules-directory").arg(modules).args(more);
+        command
+    }
+}
+
+/// The name of the host of the Python that the tests use.
+fn host() -> String {
+    let script = "import sysconfig; print('mod_wsgi_host' + sysconfig.get_config_var('EXT_SUFFIX'))";
+    let output = Command::new("/usr/bin/python3").args(["-I", "-c", script]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn senseless_command_lines_get_usage_and_status_2() {
+    let prefix = Prefix::new();
+    let cases: [(&[&str], &str); 9] = [
+        (&[], "error: No command was specified.\n"),
+        (&["bogus"], "error: Invalid command was specified.\n"),
+        (&["--version"], "error: Invalid command was specified.\n"),
+        (&["start-server", "--xyz"], "error: no such option: --xyz\n"),
+        (&["start-server", "--port", "abc"], "error: option --port: invalid integer value: 'abc'\n"),
+        (&["start-server", "--url-alias", "/x"], "error: --url-alias option requires 2 arguments\n"),
+        (&["start-server", "--threads", "0"], "error: option --threads: 0 is not in the range 1 to 20000\n"),
+        (&["setup-server", "--http2"], "error: option --http2 is not supported by this version yet\n"),
+        (&["module-location", "x"], "error: Incorrect number of arguments.\n"),
+    ];
+    for (arguments, message) in cases {
+        let output = prefix.run(arguments);
+        let errors = errors(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.starts_with(USAGE) && errors.ends_with(message), "{arguments:?}: {errors}");
+        assert_eq!(text(&output), "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_goes_to_standard_output() {
+    for command in ["start-server", "setup-server", "module-config", "module-location", "install-module"] {
+        let output = Prefix::new().run(&[command, "--help"]);
+        assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""), "{command}");
+        assert!(text(&output).starts_with(&format!("{USAGE}{command} ")), "{command}: {}", text(&output));
+    }
+}
+
+#[test]
+fn the_module_is_found_next_to_the_command() {
+    let prefix = Prefix::new();
+    let module = prefix.path("lib/mod_wsgi/mod_wsgi.so").canonicalize().unwrap();
+    let output = prefix.run(&["module-location"]);
+    assert_eq!(text(&output), format!("{}\n", module.display()), "{}", errors(&output));
+    let output = prefix.run(&["module-config"]);
+    let expected = format!("LoadModule wsgi_module \"{}\"\nWSGIPythonHome \"/usr\"\n", module.display());
+    assert_eq!((text(&output), output.status.code()), (expected, Some(0)), "{}", errors(&output));
+
+    fs::remove_file(module).unwrap();
+    let output = prefix.run(&["module-location"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("make install PREFIX="), "{}", errors(&output));
+}
+
+#[test]
+fn installing_prints_what_to_load() {
+    let prefix = Prefix::new();
+    let output = prefix.run(&["install-module", "--modules-directory", "modules"]);
+    let link = prefix.path("modules/mod_wsgi.so");
+    assert!(
+        text(&output).starts_with(&format!("LoadModule wsgi_module \"{}\"\n", link.display())),
+        "{output:?}"
+    );
+    let real = link.canonicalize().unwrap();
+    assert!(real.parent().unwrap().join("host").join(host()).is_file());
+}
+
+#[test]
+fn setting_up_writes_the_server_root_and_the_banner() {
+    let prefix = Prefix::new();
+    let output = prefix.server("setup-server", &["--threads", "7"]).output().unwrap();
+    assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""), "{output:?}");
+    let banner = text(&output);
+    for part in
+        ["Operating Mode     : embedded", "Request Capacity   : 7 (1 process * 7 threads)", "Control Script"]
+    {
+        assert!(banner.contains(part), "{part} in {banner}");
+    }
+    let mode = |name: &str| prefix.path("root").join(name).metadata().unwrap().mode() & 0o777;
+    assert_eq!((mode("httpd.conf"), mode("apachectl"), mode("default.wsgi")), (0o600, 0o755, 0o644));
+    assert!(!text(&prefix.server("start-server", &["--setup-only"]).output().unwrap()).contains("serving"));
+}
+
+#[test]
+fn without_a_terminal_the_command_becomes_apache() {
+    let prefix = Prefix::new();
+    let child =
+        prefix.server("start-server", &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let (text, errors) = (text(&output), errors(&output));
+    let directory = prefix.directory.path().canonicalize().unwrap();
+    assert!(text.contains(&format!("serving as {pid} in {} for ", directory.display())), "{text}{errors}");
+    assert!(text.trim_end().ends_with("-k start -DFOREGROUND"), "{text}");
+}
+
+#[test]
+fn what_keeps_the_server_from_working_is_said_before_it_starts() {
+    let prefix = Prefix::new();
+    let refused = |more: &[&str], part: &str| {
+        let output = prefix.server("start-server", more).output().unwrap();
+        let errors = errors(&output);
+        assert_eq!(output.status.code(), Some(1), "{more:?}: {errors}");
+        assert!(errors.lines().count() == 1 && errors.contains(part), "{more:?}: {errors}");
+        assert_eq!(text(&output), "", "{more:?}");
+    };
+    refused(&["--entry-point", "missing.wsgi"], "missing.wsgi does not exist");
+    refused(&["--include-file", "missing.conf"], "check --include-file");
+    refused(&["--python", "/no/python"], "name one that this account can execute with --python");
+    refused(&["--modules-directory", "/no/modules"], "check --modules-directory");
+    refused(&["--server-root", "/no/such/root"], "--server-root");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    refused(&["--port", &port], &format!("port {port} is in use"));
+
+    fs::write(prefix.path("refuse"), "").unwrap();
+    refused(&[], "Apache refuses the configuration: Syntax error: refused");
+}
+
+#[test]
+fn as_root_the_serving_account_has_to_reach_the_script() {
+    if Path::new("/proc/self").metadata().unwrap().uid() != 0 {
+        println!("skipped: only root can serve as another account");
+        return;
+    }
+    let prefix = Prefix::new();
+    fs::create_dir(prefix.path("private")).unwrap();
+    fs::write(prefix.path("private/app.wsgi"), "").unwrap();
+    fs::set_permissions(prefix.path("private"), Permissions::from_mode(0o700)).unwrap();
+    let more = ["--entry-point", "private/app.wsgi", "--user", "nobody"];
+    let output = prefix.server("start-server", &more).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors(&output).contains("nobody may not enter"), "{}", errors(&output));
+
+    fs::set_permissions(prefix.path("private"), Permissions::from_mode(0o711)).unwrap();
+    let output = prefix.server("start-server", &more).output().unwrap();
+    assert!(text(&output).contains(" for nobody: "), "{output:?}");
+}
+
+#[test]
+fn variables_in_arguments_are_expanded() {
+    let prefix = Prefix::new();
+    let output = prefix.run(&["start-server", "--threads", "$HOME"]);
+    assert!(errors(&output).contains("invalid integer value: '/h'"), "{}", errors(&output));
+}
