@@ -201,6 +201,8 @@ pub fn finalize<S: State>(main: &'static Interpreter<S>, complete: bool) {
     // SAFETY: attaches with this thread's state of the main interpreter, as finalisation demands.
     unsafe {
         ffi::PyEval_RestoreThread(slot.state);
+        // From 3.13 on CPython wants to find its first thread state again, and does the rest itself.
+        #[cfg(not(Py_3_13))]
         main.discard_threads(slot.state);
         if complete {
             ffi::Py_FinalizeEx();
