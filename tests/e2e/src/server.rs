@@ -30,6 +30,9 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogMark(usize);
 
+/// What Apache logs when it has started or restarted.
+const STARTED: &str = "resuming normal operations";
+
 impl Server {
     /// Starts a server and waits until it accepts connections.
     pub(crate) fn start(setup: &Setup) -> Self {
@@ -224,14 +227,16 @@ impl Server {
             if let Ok(Some(status)) = self.process.try_wait() {
                 return Some(Err(format!("{status}\n{}", self.stderr())));
             }
-            TcpStream::connect(self.address()).ok().map(|_| Ok(()))
+            // It listens before it handles signals, which come after this line.
+            let started = self.log_since(LogMark::default()).contains(STARTED);
+            (started && TcpStream::connect(self.address()).is_ok()).then_some(Ok(()))
         })
     }
 
     fn reload(&self, how: Signal) {
         let mark = self.mark();
         self.signal(how);
-        self.wait_log(mark, "resuming normal operations");
+        self.wait_log(mark, STARTED);
     }
 
     fn signal(&self, signal: Signal) {

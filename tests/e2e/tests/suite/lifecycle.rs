@@ -1,6 +1,7 @@
 //! Start, restarts, stop, and what the parent process holds.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use e2e::{LogMark, Server, Setup, on_each_mpm, wait_until};
@@ -116,39 +117,52 @@ impl Held {
     }
 }
 
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 #[ignore = "slow: make test-soak"]
 fn two_hundred_graceful_restarts_under_load() {
     on_each_mpm(|setup| {
         let mut soaked = serving(setup.children(2)).start();
         let server = &soaked;
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let (first, last, served) = thread::scope(|scope| {
+        let served = AtomicU32::new(0);
+        let stop = AtomicBool::new(false);
+        let (first, last) = thread::scope(|scope| {
             let load = scope.spawn(|| {
-                let mut served = 0_u32;
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                while !stop.load(Ordering::Relaxed) {
                     // Each on a connection of its own: an idle one may be closed by a restart at any time.
                     assert_eq!(server.get("/one").expect(200), "one");
-                    served += 1;
-                    thread::sleep(std::time::Duration::from_millis(5));
+                    served.fetch_add(1, Ordering::Relaxed);
                 }
-                served
             });
             let restart = |times| {
                 for _ in 0..times {
+                    let before = served.load(Ordering::Relaxed);
                     server.graceful();
+                    wait_until("requests between two restarts", || {
+                        let enough = served.load(Ordering::Relaxed) > before + 2;
+                        (enough || load.is_finished()).then_some(())
+                    });
                 }
             };
+            // Also when a wait below fails: the scope waits for the load to end.
+            let _stop = SetOnDrop(&stop);
             // The first restarts settle what is allocated once.
             restart(20);
             let first = Held::of(server);
             restart(180);
             let last = Held::of(server);
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            (first, last, load.join().unwrap_or_default())
+            stop.store(true, Ordering::Relaxed);
+            assert!(load.join().is_ok(), "a request has failed");
+            (first, last)
         });
-        println!("{served} requests; parent {first:?} -> {last:?}");
-        assert!(served > 100, "only {served} requests were served, or one has failed");
+        println!("{} requests; parent {first:?} -> {last:?}", served.load(Ordering::Relaxed));
         assert!(last.descriptors <= first.descriptors + 2, "{first:?} {last:?}");
         assert!(last.kilobytes <= first.kilobytes + 2048, "{first:?} {last:?}");
         assert!(soaked.stop().success());
