@@ -17,7 +17,7 @@ pub(crate) struct Adapter {
     interpreter: &'static Interpreter,
     lease: Arc<Lease>,
     meter: Option<Arc<Meter>>,
-    request_id: Vec<u8>,
+    request_id: Option<Object>,
     head: RefCell<Option<Head>>,
     /// The application can not change the head any more.
     committed: Cell<bool>,
@@ -46,14 +46,14 @@ impl Adapter {
         interpreter: &'static Interpreter,
         lease: &Arc<Lease>,
         meter: Option<Arc<Meter>>,
-        request_id: &[u8],
+        request_id: Option<&Object>,
         panics: bool,
     ) -> Self {
         Self {
             interpreter,
             lease: Arc::clone(lease),
             meter,
-            request_id: request_id.to_owned(),
+            request_id: request_id.cloned(),
             head: RefCell::new(None),
             committed: Cell::new(false),
             begun: Cell::new(false),
@@ -196,7 +196,14 @@ impl Adapter {
                 },
             });
         }
-        events::response_started(py, self.interpreter.state(), &self.request_id, status, headers, exc_info)?;
+        events::response_started(
+            py,
+            self.interpreter.state(),
+            self.request_id.as_ref(),
+            status,
+            headers,
+            exc_info,
+        )?;
         // Only now, so that a failure leaves the head as it was.
         let head = Head::new(py, status, headers)?;
         self.head.replace(Some(head));

@@ -26,7 +26,7 @@ pub(crate) fn build(
     state: &State,
     thread: &Thread,
     request: &Request<'_>,
-    (input, errors): (&Object, &Object),
+    (input, errors, id): (&Object, &Object, Option<&Object>),
     application_start: f64,
 ) -> Result<Object> {
     let environ = state.environ.get(py).dict_copy()?;
@@ -39,6 +39,9 @@ pub(crate) fn build(
     environ.dict_set(names.url_scheme.get(py), scheme.get(py))?;
     environ.dict_set(names.input.get(py), input)?;
     environ.dict_set(names.errors.get(py), errors)?;
+    if let Some(id) = id {
+        environ.dict_set(names.request_id.get(py), id)?;
+    }
     Ok(environ)
 }
 
@@ -155,11 +158,7 @@ fn add_own(
         let value = remembered(&mut sticky[place as usize], value, || py.latin1(value))?;
         environ.dict_set(key.get(py), &value)?;
     }
-    let optional = [
-        (&names.mount_point, request.mount_point),
-        (&names.request_id, request.request_id),
-        (&names.connection_id, request.connection_id),
-    ];
+    let optional = [(&names.mount_point, request.mount_point), (&names.connection_id, request.connection_id)];
     for (key, value) in optional {
         if let Some(value) = value.get() {
             environ.dict_set(key.get(py), &py.latin1(value)?)?;

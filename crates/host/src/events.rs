@@ -20,12 +20,12 @@ pub(crate) fn wanted(py: Python<'_>, state: &State) -> bool {
 pub(crate) fn request_started(
     py: Python<'_>,
     state: &State,
-    request: &Request<'_>,
+    (request, id): (&Request<'_>, Option<&Object>),
     application: &Object,
     environ: &Object,
     application_start: f64,
 ) -> Result<Object> {
-    let event = Event::new(py, request.request_id.or_empty())?;
+    let event = Event::new(py, id)?;
     event.common(request)?;
     event.set("daemon_connects", &py.int(0)?)?;
     event.set("daemon_restarts", &py.int(0)?)?;
@@ -42,7 +42,7 @@ pub(crate) fn request_started(
 pub(crate) fn response_started(
     py: Python<'_>,
     state: &State,
-    request_id: &[u8],
+    request_id: Option<&Object>,
     status: &Object,
     headers: &Object,
     exc_info: Option<&Object>,
@@ -58,7 +58,12 @@ pub(crate) fn response_started(
 }
 
 /// `request_exception`.
-pub(crate) fn request_exception(py: Python<'_>, state: &State, request_id: &[u8], exception: &Object) {
+pub(crate) fn request_exception(
+    py: Python<'_>,
+    state: &State,
+    request_id: Option<&Object>,
+    exception: &Object,
+) {
     if !wanted(py, state) {
         return;
     }
@@ -93,7 +98,7 @@ pub(crate) fn request_finished(
 ) {
     let publish = || {
         let meter = finished.meter;
-        let event = Event::new(py, request.request_id.or_empty())?;
+        let event = Event::new(py, id)?;
         event.common(request)?;
         event.integer("input_reads", meter.input.count())?;
         event.integer("input_length", meter.input.bytes())?;
@@ -129,10 +134,10 @@ struct Event<'py> {
 }
 
 impl<'py> Event<'py> {
-    fn new(py: Python<'py>, request_id: &[u8]) -> Result<Self> {
+    fn new(py: Python<'py>, request_id: Option<&Object>) -> Result<Self> {
         let event = Self { py, items: py.dict()? };
-        if !request_id.is_empty() {
-            event.set("request_id", &py.latin1(request_id)?)?;
+        if let Some(id) = request_id {
+            event.set("request_id", id)?;
         }
         if let Some(data) = context::data(py) {
             event.set("request_data", &data)?;

@@ -17,6 +17,8 @@ pub(crate) struct Stream(Mutex<Inner>);
 struct Inner {
     partial: Vec<u8>,
     target: Target,
+    script: Vec<u8>,
+    prefix: Arc<[u8]>,
 }
 
 /// Where a stream's lines go.
@@ -34,10 +36,14 @@ enum Target {
 impl Stream {
     /// Directs lines to a request.
     fn begin(&self, lease: &Arc<Lease>, script: &[u8]) {
-        let prefix: Arc<[u8]> = [b"[script ", script, b"] "].concat().into();
         let mut inner = self.lock();
         inner.partial.clear();
-        inner.target = Target::Request(Arc::clone(lease), prefix);
+        // The next request is most often for the same script.
+        if inner.script != script {
+            inner.script = script.to_owned();
+            inner.prefix = [b"[script ", script, b"] "].concat().into();
+        }
+        inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix));
     }
 
     /// Ends a request's use: what is written from now on is an error.

@@ -11,7 +11,7 @@ use crate::adapter::{Adapter, START_RESPONSE, Unsent};
 use crate::input::Input;
 use crate::interpreters::Interpreter;
 use crate::meter::Meter;
-use crate::state::{State, Thread};
+use crate::state::{State, Sticky, Thread};
 use crate::{context, environ, events, log, report, scripts};
 
 /// The longest block that is copied, so that it can be sent when Python is done with the request.
@@ -62,8 +62,9 @@ impl Call<'_> {
         let (py, state, request) = (self.py, self.state, self.request);
         let script = request.script.or_empty();
         let prepared = log::errors(py, state, self.thread, self.lease, script)
-            .and_then(|errors| Ok((errors, self.register()?)));
-        let (errors, data) = match prepared {
+            .and_then(|errors| Ok((errors, self.id()?)))
+            .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref())?, id)));
+        let (errors, data, id) = match prepared {
             Ok(prepared) => prepared,
             Err(raised) => return Served::With(self.failed(raised)),
         };
@@ -72,38 +73,46 @@ impl Call<'_> {
                 return Served::With(500);
             };
             match self.callable(&module) {
-                Ok(Some(application)) => self.call(begin, &errors.wrapper, &application),
+                Ok(Some(application)) => self.call(begin, &errors.wrapper, id.as_ref(), &application),
                 Ok(None) => Served::With(self.no_callable()),
                 Err(raised) => Served::With(self.failed(raised)),
             }
         });
         errors.stream.expire(py);
-        self.unregister();
+        self.unregister(id.as_ref());
         self.thread.errors.replace(Some(errors));
         served
     }
 
+    /// The request's id.
+    fn id(&self) -> Result<Option<Object>> {
+        self.request.request_id.get().map(|id| self.py.latin1(id)).transpose()
+    }
+
     /// Makes the request's data dict, known under its id.
-    fn register(&self) -> Result<Object> {
+    fn register(&self, id: Option<&Object>) -> Result<Object> {
         let data = self.py.dict()?;
-        if let Some(id) = self.request.request_id.get() {
-            let id = self.py.latin1(id)?;
-            self.state.helpers.active_requests.get(self.py).dict_set(&id, &data)?;
+        if let Some(id) = id {
+            self.state.helpers.active_requests.get(self.py).dict_set(id, &data)?;
         }
         Ok(data)
     }
 
-    fn unregister(&self) {
-        if let Some(id) = self.request.request_id.get() {
-            let active = self.state.helpers.active_requests.get(self.py);
-            let removed = self.py.latin1(id).and_then(|id| active.dict_remove(&id));
+    fn unregister(&self, id: Option<&Object>) {
+        if let Some(id) = id {
+            let removed = self.state.helpers.active_requests.get(self.py).dict_remove(id);
             removed.map(drop).unwrap_or_else(Raised::clear);
         }
     }
 
     /// The application in the script's module.
     fn callable(&self, module: &Object) -> Result<Option<Object>> {
-        let name = self.py.name(&self.request.callable_object.to_text())?;
+        let wanted = self.request.callable_object.or_empty();
+        let name = self.thread.sticky.borrow()[Sticky::CallableObject as usize].clone();
+        let name = match name.filter(|name| name.as_latin1() == Some(wanted)) {
+            Some(name) => name,
+            None => self.py.name(&self.request.callable_object.to_text())?,
+        };
         module.module_dict()?.dict_get(&name)
     }
 
@@ -118,7 +127,7 @@ impl Call<'_> {
     }
 
     /// Calls the application and sends its response.
-    fn call(&self, begin: Instant, errors: &Object, application: &Object) -> Served {
+    fn call(&self, begin: Instant, errors: &Object, id: Option<&Object>, application: &Object) -> Served {
         let (py, state) = (self.py, self.state);
         let meter = events::wanted(py, state).then(|| {
             let meter = Meter::default();
@@ -131,7 +140,7 @@ impl Call<'_> {
             self.interpreter,
             self.lease,
             meter.clone(),
-            self.request.request_id.or_empty(),
+            id,
             self.request.has(flag::DEBUG_PANIC),
         );
         let object = match state.types.adapter.instance(py, adapter) {
@@ -140,15 +149,21 @@ impl Call<'_> {
         };
         let Some(adapter) = state.types.adapter.value(py, &object) else { return Served::With(500) };
 
-        let served =
-            match self.respond(&object, adapter, meter.as_ref(), errors, application, application_start) {
-                Ok(served) => served,
-                Err(Unsent::Disconnected) => Served::With(outcome::COMPLETE),
-                Err(Unsent::Raised(raised)) => {
-                    let status = self.failed(raised);
-                    Served::With(if adapter.has_begun() { outcome::ABORTED } else { status })
-                }
-            };
+        let served = match self.respond(
+            &object,
+            adapter,
+            meter.as_ref(),
+            (errors, id),
+            application,
+            application_start,
+        ) {
+            Ok(served) => served,
+            Err(Unsent::Disconnected) => Served::With(outcome::COMPLETE),
+            Err(Unsent::Raised(raised)) => {
+                let status = self.failed(raised);
+                Served::With(if adapter.has_begun() { outcome::ABORTED } else { status })
+            }
+        };
         if let Some(meter) = meter {
             let finished = events::Finished {
                 status: adapter.status(),
@@ -157,7 +172,7 @@ impl Call<'_> {
                 meter: &meter,
                 cpu: cpu.zip(self.cpu_times()).map(|(begin, end)| (end.0 - begin.0, end.1 - begin.1)),
             };
-            events::request_finished(py, state, self.request, &finished);
+            events::request_finished(py, state, (self.request, id), &finished);
         }
         served
     }
@@ -167,16 +182,16 @@ impl Call<'_> {
         object: &Object,
         adapter: &Adapter,
         meter: Option<&Arc<Meter>>,
-        errors: &Object,
+        (errors, id): (&Object, Option<&Object>),
         application: &Object,
         application_start: f64,
     ) -> std::result::Result<Served, Unsent> {
         let (py, state) = (self.py, self.state);
         let input = state.types.input.instance(py, Input::new(self.lease, meter.cloned()))?;
         let environ =
-            environ::build(py, state, self.thread, self.request, (&input, errors), application_start)?;
+            environ::build(py, state, self.thread, self.request, (&input, errors, id), application_start)?;
         let application = if meter.is_some() {
-            events::request_started(py, state, self.request, application, &environ, application_start)?
+            events::request_started(py, state, (self.request, id), application, &environ, application_start)?
         } else {
             application.clone()
         };
@@ -296,7 +311,11 @@ impl Call<'_> {
         }
         let exception = raised.take(self.py);
         report::in_request(self.py, self.state, self.lease, self.request.script.or_empty(), &exception);
-        events::request_exception(self.py, self.state, self.request.request_id.or_empty(), &exception);
+        let id = self.id().unwrap_or_else(|raised| {
+            raised.clear();
+            None
+        });
+        events::request_exception(self.py, self.state, id.as_ref(), &exception);
         500
     }
 
