@@ -200,14 +200,16 @@ fn log_level(text: &str) -> Result<String, Failure> {
         LEVELS[..8].contains(&level.as_str())
             || level.strip_prefix("trace").is_some_and(|digit| matches!(digit.as_bytes(), [b'1'..=b'8']))
     };
-    let mut words = text.split_ascii_whitespace().peekable();
-    let valid = words.peek().is_some()
-        && words.all(|word| match word.split_once(':') {
-            Some((module, level)) => !module.is_empty() && known(level),
+    let is_name =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c));
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let valid = !words.is_empty()
+        && words.iter().all(|word| match word.split_once(':') {
+            Some((module, level)) => is_name(module) && known(level),
             None => known(word),
         });
     if valid {
-        return Ok(text.to_owned());
+        return Ok(words.join(" "));
     }
     Err(Failure::usage(format!("option --log-level: '{text}' is not one of {}", LEVELS.join(", "))))
 }
@@ -271,13 +273,14 @@ mod tests {
             ["--processes", "-3"],
             ["--log-level", "loud"],
             ["--log-level", ""],
+            ["--log-level", "${A}:info"],
             ["--log-level", "trace9"],
             ["--server-mpm", "itk"],
         ] {
             let failure = settings(&arguments).unwrap_err();
             assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");
         }
-        assert_eq!(settings(&["--log-level", "warn wsgi:trace8"]).unwrap().log_level, "warn wsgi:trace8");
+        assert_eq!(settings(&["--log-level", "warn\nwsgi:trace8"]).unwrap().log_level, "warn wsgi:trace8");
     }
 
     #[test]
