@@ -93,7 +93,7 @@ pub(crate) struct Finished<'a> {
 pub(crate) fn request_finished(
     py: Python<'_>,
     state: &State,
-    request: &Request<'_>,
+    (request, id): (&Request<'_>, Option<&Object>),
     finished: &Finished<'_>,
 ) {
     let publish = || {
