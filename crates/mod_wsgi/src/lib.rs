@@ -1,1 +1,78 @@
-//! Placeholder.
+//! The Apache module: configuration, routing, and the way of a request to Python and back.
+//!
+//! There is no Python in this library. Embedded mode loads a host (another library, built for one version of
+//! Python) into the Apache child; [`bridge`] is what both have in common.
+#![deny(unsafe_code)]
+
+mod config;
+mod embedded;
+mod environ;
+mod facts;
+mod handler;
+mod route;
+mod translate;
+
+use httpd::{Child, Hooks, Line, Module, Record, Request, Server, ServerInfo, Status, Then};
+use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
+
+/// This module, for Apache.
+struct Wsgi;
+
+httpd::declare_module! {
+    /// The record that `LoadModule wsgi_module` names.
+    wsgi_module: Wsgi = Record::new(c"mod_wsgi.c", &config::DIRECTIVES)
+}
+
+/// What the server's banner says of us.
+const COMPONENT: &str = concat!("mod_wsgi-rs/", env!("CARGO_PKG_VERSION"), "\0");
+
+impl Module for Wsgi {
+    type Server = ServerConfig;
+    type Directory = DirectoryConfig;
+    type Global = Global;
+
+    fn record() -> &'static Record<Self> {
+        &wsgi_module
+    }
+
+    fn merge_server(main: &ServerConfig, host: &ServerConfig) -> ServerConfig {
+        ServerConfig::merged(main, host)
+    }
+
+    fn merge_directory(outer: &DirectoryConfig, inner: &DirectoryConfig) -> DirectoryConfig {
+        DirectoryConfig::merged(outer, inner)
+    }
+
+    fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Then, String> {
+        config::apply(index, line)
+    }
+
+    fn end_section(_: usize, line: &mut Line<'_, Self>) {
+        config::end_section(line);
+    }
+
+    fn register(hooks: &mut Hooks<'_, Self>) {
+        hooks.post_config();
+        hooks.child_init();
+        hooks.translate_name(translate::ORDER);
+        hooks.handler();
+    }
+
+    fn translate_name(request: &Request) -> Status {
+        translate::translate(request)
+    }
+
+    fn handler(request: &Request) -> Status {
+        handler::handle(request)
+    }
+
+    fn post_config(_: &Server, info: &ServerInfo) -> Result<(), String> {
+        let component = std::ffi::CStr::from_bytes_with_nul(COMPONENT.as_bytes());
+        info.add_version_component(component.map_err(|_| "the version contains a NUL byte")?);
+        Ok(())
+    }
+
+    fn child_init(child: &Child<'_>) {
+        embedded::child_init(child);
+    }
+}

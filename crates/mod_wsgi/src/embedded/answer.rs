@@ -1,0 +1,178 @@
+//! A response on its way from an application to Apache's filters.
+
+use std::os::fd::BorrowedFd;
+
+use bridge::{Bytes, Field, outcome, write};
+use httpd::{Broken, Level, Output, Request, Status};
+use wsgi_core::response::{self, Allowance};
+
+use crate::handler::log;
+
+/// The response to a request.
+pub(super) struct Answer<'r> {
+    request: &'r Request,
+    output: Output<'r>,
+    enable_sendfile: bool,
+    head: Option<Head>,
+    declared: bool,
+    allowance: Allowance,
+    sent: bool,
+}
+
+/// A status and a reason that Apache has not been told yet: it takes a status that is no success for a sign that
+/// the request's body is not wanted any more, and the application may still read.
+struct Head {
+    status: u16,
+    reason: Option<Box<[u8]>>,
+}
+
+/// A host that does not keep to the protocol, or data that can not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Failed;
+
+impl From<Broken> for Failed {
+    fn from(Broken: Broken) -> Self {
+        Self
+    }
+}
+
+impl From<httpd::InteriorNul> for Failed {
+    fn from(_: httpd::InteriorNul) -> Self {
+        Self
+    }
+}
+
+impl<'r> Answer<'r> {
+    pub(super) fn new(request: &'r Request, enable_sendfile: bool) -> Self {
+        let output = Output::new(request);
+        let allowance = Allowance::new(None);
+        Self { request, output, enable_sendfile, head: None, declared: false, allowance, sent: false }
+    }
+
+    /// See [`bridge::ExchangeApi::start`].
+    pub(super) fn start(
+        &mut self,
+        status: u16,
+        reason: Bytes<'_>,
+        headers: &[Field<'_>],
+    ) -> Result<(), Failed> {
+        for header in headers {
+            self.header(header.name.or_empty(), header.value.or_empty())?;
+        }
+        self.head = Some(Head { status, reason: reason.get().map(Into::into) });
+        Ok(())
+    }
+
+    /// See [`bridge::ExchangeApi::write`].
+    pub(super) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
+        self.begin()?;
+        let block = self.allowed(block);
+        if how & write::LAST == 0 {
+            return Ok(self.output.send(block, how & write::FLUSH != 0)?);
+        }
+        if self.declared && self.is_complete() {
+            return Ok(self.output.send_last(block)?);
+        }
+        // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
+        // wrong for HEAD); and what is too short must not be ended here.
+        if !block.is_empty() {
+            self.output.send(block, false)?;
+        }
+        if self.is_complete() {
+            self.output.end()?;
+        }
+        Ok(())
+    }
+
+    /// See [`bridge::ExchangeApi::send_file`].
+    pub(super) fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Failed> {
+        self.begin()?;
+        let end = offset.checked_add(self.allowance.take(length)).ok_or(Failed)?;
+        if end == offset {
+            return Ok(());
+        }
+        Ok(self.output.send_file(file, offset..end, self.enable_sendfile, false)?)
+    }
+
+    /// The host is done: ends the response, or breaks it off. `unreadable` is why the request's body could not be
+    /// read, if that was so.
+    pub(super) fn finish(mut self, result: u32, unreadable: Option<Status>) -> Status {
+        match result {
+            outcome::COMPLETE if self.sent || self.head.is_some() => self.end(),
+            _ if self.sent => self.output.abort(),
+            outcome::COMPLETE | outcome::ABORTED => {
+                return self.refuse(500, unreadable);
+            }
+            status => return self.refuse(u16::try_from(status).unwrap_or(500), unreadable),
+        }
+        Status::Ok
+    }
+
+    fn end(&mut self) {
+        // Failures to send have been reported to the host, or come too late to matter to anybody.
+        if self.begin().is_err() {
+            self.output.abort();
+        } else if self.is_complete() {
+            let _ = self.output.end();
+        } else {
+            let left = self.allowance.left().unwrap_or(0);
+            log(
+                self.request,
+                Level::Trace1,
+                &format!("{left} bytes of the declared content length are missing"),
+            );
+            self.output.abort();
+        }
+    }
+
+    /// Lets Apache answer with its own page.
+    fn refuse(&self, status: u16, unreadable: Option<Status>) -> Status {
+        self.request.reset_status();
+        match unreadable {
+            // The application failed because the body did: what was wrong with it says more.
+            Some(reason) if status == 500 => reason,
+            _ => Status::Http(status),
+        }
+    }
+
+    fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
+        let request = self.request;
+        if name.eq_ignore_ascii_case(b"content-type") {
+            request.set_content_type(value)?;
+        } else if name.eq_ignore_ascii_case(b"content-length") {
+            let length = response::content_length(value).map_err(|_| Failed)?;
+            request.set_content_length(length);
+            self.allowance = Allowance::new(Some(length));
+            self.declared = true;
+        } else if name.eq_ignore_ascii_case(b"www-authenticate") {
+            request.err_headers_out().add(name, value)?;
+        } else {
+            request.headers_out().add(name, value)?;
+        }
+        Ok(())
+    }
+
+    /// Tells Apache the status, if it has not been told: from here on the response is this one.
+    fn begin(&mut self) -> Result<(), Failed> {
+        if self.sent {
+            return Ok(());
+        }
+        let head = self.head.as_ref().ok_or(Failed)?;
+        self.request.set_status(head.status, head.reason.as_deref())?;
+        self.sent = true;
+        Ok(())
+    }
+
+    fn allowed<'b>(&mut self, block: &'b [u8]) -> &'b [u8] {
+        let length = self.allowance.take(block.len() as u64);
+        &block[..usize::try_from(length).unwrap_or(block.len())]
+    }
+
+    /// Whether all that was declared has been sent, or need not be.
+    fn is_complete(&self) -> bool {
+        let status = self.head.as_ref().map_or(200, |head| head.status);
+        self.allowance.left().unwrap_or(0) == 0
+            || self.request.is_header_only()
+            || matches!(status, 100..200 | 204 | 304)
+    }
+}

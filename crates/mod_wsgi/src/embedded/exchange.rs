@@ -1,0 +1,140 @@
+//! One request and its host: the functions that the host calls while it runs.
+
+#![allow(unsafe_code, reason = "functions that C calls, with pointers that C gives")]
+
+use std::cell::{Cell, RefCell};
+use std::ffi::{c_int, c_void};
+use std::os::fd::BorrowedFd;
+
+use bridge::{Bytes, ExchangeApi, Field, List};
+use httpd::{Input, Level, Request, Status, guard};
+use wsgi_core::config::Effective;
+
+use super::answer::{Answer, Failed};
+use super::host::Host;
+use crate::handler::log;
+
+thread_local! {
+    // No destructor, see `httpd::guard`.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A running request.
+struct Exchange<'r> {
+    request: &'r Request,
+    parts: RefCell<Parts<'r>>,
+}
+
+struct Parts<'r> {
+    input: Input<'r>,
+    answer: Answer<'r>,
+}
+
+static API: ExchangeApi = ExchangeApi { read, start, write, send_file, log: log_line };
+
+/// Has `host` answer `request`.
+pub(super) fn run(
+    host: &Host,
+    request: &Request,
+    settings: &Effective<'_>,
+    description: &bridge::Request<'_>,
+) -> Status {
+    let parts =
+        Parts { input: Input::new(request), answer: Answer::new(request, settings.enable_sendfile()) };
+    let exchange = Exchange { request, parts: RefCell::new(parts) };
+    let was_running = RUNNING.replace(true);
+    // SAFETY: the context is an exchange, which outlives the call; the host uses it on this thread only.
+    let outcome = unsafe { host.handle(description, &API, (&raw const exchange).cast_mut().cast()) };
+    RUNNING.set(was_running);
+    let Parts { input, answer } = exchange.parts.into_inner();
+    answer.finish(outcome, input.failure())
+}
+
+/// Whether a host is at work further up the stack of this thread.
+pub(super) fn is_running_here() -> bool {
+    RUNNING.get()
+}
+
+unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
+    // SAFETY: the context is the exchange that `run` made.
+    let exchange = unsafe { exchange(context) };
+    let body = || {
+        if capacity == 0 {
+            if exchange.request.expects_continue() {
+                exchange.request.send_continue();
+            }
+            return 0;
+        }
+        // SAFETY: the host's buffer, of bytes.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(buffer, capacity) };
+        match exchange.parts.borrow_mut().input.read(buffer) {
+            Ok(length) => isize::try_from(length).unwrap_or(isize::MAX),
+            Err(_) => -1,
+        }
+    };
+    guard("the reading of a request", body, |line| {
+        log(exchange.request, Level::Crit, line);
+        -1
+    })
+}
+
+unsafe extern "C" fn start(
+    context: *mut c_void,
+    status: u16,
+    reason: Bytes<'_>,
+    headers: List<'_, Field<'_>>,
+) -> c_int {
+    // SAFETY: the context is the exchange that `run` made.
+    unsafe { answer(context, |answer| answer.start(status, reason, headers.as_slice())) }
+}
+
+unsafe extern "C" fn write(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int {
+    // SAFETY: as above.
+    unsafe { answer(context, |answer| answer.write(block.or_empty(), how)) }
+}
+
+unsafe extern "C" fn send_file(context: *mut c_void, descriptor: c_int, offset: u64, length: u64) -> c_int {
+    if descriptor < 0 {
+        return -1;
+    }
+    // SAFETY: as above; the host's descriptor is open during the call.
+    unsafe {
+        let file = BorrowedFd::borrow_raw(descriptor);
+        answer(context, |answer| answer.send_file(file, offset, length))
+    }
+}
+
+unsafe extern "C" fn log_line(context: *mut c_void, level: c_int, line: Bytes<'_>) {
+    // SAFETY: as above.
+    let exchange = unsafe { exchange(context) };
+    let body = || {
+        httpd::Logger::of::<crate::Wsgi>().request(
+            exchange.request,
+            Level::from_number(level),
+            line.or_empty(),
+        )
+    };
+    guard("the log", body, |_| ());
+}
+
+/// # Safety
+/// `context` is the exchange that [`run`] made, and still runs.
+unsafe fn exchange<'e>(context: *mut c_void) -> &'e Exchange<'e> {
+    // SAFETY: by the caller; the reference ends with the callback, before the exchange.
+    unsafe { &*context.cast_const().cast::<Exchange<'e>>() }
+}
+
+/// # Safety
+/// As [`exchange`].
+unsafe fn answer(context: *mut c_void, body: impl FnOnce(&mut Answer<'_>) -> Result<(), Failed>) -> c_int {
+    // SAFETY: by the caller.
+    let exchange = unsafe { exchange(context) };
+    let result = || match body(&mut exchange.parts.borrow_mut().answer) {
+        Ok(()) => 0,
+        Err(Failed) => -1,
+    };
+    guard("the sending of a response", result, |line| {
+        log(exchange.request, Level::Crit, line);
+        -1
+    })
+}

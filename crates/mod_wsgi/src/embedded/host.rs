@@ -1,0 +1,100 @@
+//! A loaded host: libpython, the library, and its table of functions.
+
+#![allow(unsafe_code, reason = "loads libraries and calls their functions")]
+
+use std::ffi::{c_int, c_void};
+
+use bridge::{ABI, Bytes, ENTRY, Entry, ExchangeApi, Request, Server, Settings};
+use httpd::{Level, guard};
+use os::library::{Library, Symbols};
+
+use super::python_home::PythonHome;
+
+/// A host that this process has loaded.
+pub(super) struct Host {
+    table: &'static bridge::Host,
+}
+
+/// What a host can ask of the server outside requests.
+static SERVER: Server = Server { abi: ABI, log, logs };
+
+impl Host {
+    /// Loads libpython and the host.
+    pub(super) fn load(home: &PythonHome) -> Result<Self, String> {
+        // SAFETY: libpython's initialisers have no conditions, and neither has a host's.
+        let library = unsafe { Library::open(&home.library, Symbols::Global) };
+        library.map_err(|error| {
+            format!(
+                "WSGI0036: the shared library of Python {} can not be loaded: {error}. Embedded mode needs it: install it \
+                 (Debian, Ubuntu: libpython{}), or build that Python with --enable-shared",
+                home.version, home.version
+            )
+        })?;
+        // SAFETY: as above.
+        let host = unsafe { Library::open(&home.host, Symbols::Local) }
+            .map_err(|error| format!("WSGI0036: the host can not be loaded: {error}. {}", rebuild(home)))?;
+        let Some(entry) = host.symbol(ENTRY) else {
+            return Err(format!(
+                "WSGI0036: {} is no host of mod_wsgi. {}",
+                home.host.display(),
+                rebuild(home)
+            ));
+        };
+        // SAFETY: the symbol of this name is such a function; its table is static, and starts with its version.
+        let table = unsafe { (std::mem::transmute::<*mut c_void, Entry>(entry.as_ptr()))() };
+        // SAFETY: as above; nothing else is read before the version has been.
+        let abi = if table.is_null() { 0 } else { unsafe { (*table).abi } };
+        if abi != ABI {
+            let host = home.host.display();
+            let text =
+                format!("WSGI0036: {host} speaks version {abi} of the bridge, and the module version {ABI}");
+            return Err(format!("{text}. {}", rebuild(home)));
+        }
+        // SAFETY: the table is of this version, static, and the library stays loaded.
+        Ok(Self { table: unsafe { &*table } })
+    }
+
+    /// Starts Python.
+    pub(super) fn start(&self, settings: &Settings<'_>) -> Result<(), String> {
+        // SAFETY: both are valid for the call, and the server for ever.
+        let status = unsafe { (self.table.start)(settings, &raw const SERVER) };
+        if status < 0 {
+            return Err(
+                "WSGI0001: Python could not be started in this process; requests to it get status 500".into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// Has the application answer.
+    ///
+    /// # Safety
+    /// `context` is what the functions of `api` expect, for the duration of the call.
+    pub(super) unsafe fn handle(
+        &self,
+        request: &Request<'_>,
+        api: &ExchangeApi,
+        context: *mut c_void,
+    ) -> u32 {
+        // SAFETY: the host was started; the rest is the caller's promise.
+        unsafe { (self.table.handle)(request, api, context) }
+    }
+
+    /// Ends Python.
+    pub(super) fn stop(&self, reason: &[u8], grace: u32) {
+        // SAFETY: called once, when the child ends.
+        unsafe { (self.table.stop)(Bytes::new(reason), grace) }
+    }
+}
+
+fn rebuild(home: &PythonHome) -> String {
+    format!("Build it again with `make host PYTHON={}`", home.program.display())
+}
+
+unsafe extern "C" fn log(level: c_int, line: Bytes<'_>) {
+    guard("the log", || super::log(Level::from_number(level), line.or_empty()), |_| ());
+}
+
+unsafe extern "C" fn logs(level: c_int) -> bool {
+    guard("the log", || super::logs(Level::from_number(level)), |_| true)
+}

@@ -1,0 +1,158 @@
+//! Embedded mode: Python in the Apache child.
+//!
+//! Nothing of it happens in the parent. What a child needs is put together when it starts; Python is started
+//! then, or with the first request that wants it, as the configuration says.
+
+mod answer;
+mod exchange;
+mod host;
+mod python_home;
+mod settings;
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
+
+use httpd::{Child, Level, Logger, Mpm, Request, Server, Status};
+use wsgi_core::config::{Effective, PythonStart};
+
+use crate::Wsgi;
+use host::Host;
+
+/// What a child process has of us, from its start to its end.
+struct Process {
+    server: &'static Server,
+    facts: Facts,
+    environment: HashMap<OsString, OsString>,
+    id: u32,
+    host: OnceLock<Option<Host>>,
+}
+
+/// What Python is told about the server.
+struct Facts {
+    mpm: Mpm,
+    version: [u32; 3],
+    description: Box<[u8]>,
+    built: Box<[u8]>,
+    single_process: bool,
+}
+
+// Set in a child only: the parent's statics survive its reading of the configuration again.
+static PROCESS: OnceLock<Process> = OnceLock::new();
+
+/// Prepares a child, and starts Python if the configuration wants that now.
+pub(crate) fn child_init(child: &Child<'_>) {
+    let info = child.info();
+    let process = PROCESS.get_or_init(|| Process {
+        server: child.server(),
+        facts: Facts {
+            mpm: info.mpm(),
+            version: info.version(),
+            description: info.description().into(),
+            built: info.built().into(),
+            single_process: info.is_single_process(),
+        },
+        environment: std::env::vars_os().collect(),
+        id: std::process::id(),
+        host: OnceLock::new(),
+    });
+    child.at_exit(stop);
+    if python_start(process.server) == PythonStart::AtChildStart {
+        process.host();
+    }
+}
+
+/// Has Python answer a request.
+pub(crate) fn serve(
+    request: &Request,
+    settings: &Effective<'_>,
+    description: &bridge::Request<'_>,
+) -> Status {
+    let Some(host) = PROCESS.get().and_then(Process::host) else {
+        crate::handler::log(
+            request,
+            Level::Error,
+            "WSGI0210: Python is not running in this process; the error log says why, where it was to be started",
+        );
+        return Status::Http(500);
+    };
+    exchange::run(host, request, settings, description)
+}
+
+/// The id of this process.
+pub(crate) fn process_id() -> u32 {
+    PROCESS.get().map_or(0, |process| process.id)
+}
+
+/// A variable of the environment that this process was started with. (Applications change it through Python, in
+/// whatever thread: it can not be read safely later.)
+pub(crate) fn environment_variable(name: &[u8]) -> Option<&'static OsStr> {
+    PROCESS.get()?.environment.get(OsStr::from_bytes(name)).map(OsString::as_os_str)
+}
+
+impl Process {
+    /// The host, started if it has not been; nothing if it can not be started, or must not.
+    fn host(&self) -> Option<&Host> {
+        let start = || match python_start(self.server) {
+            PythonStart::Never => None,
+            PythonStart::AtChildStart | PythonStart::AtFirstRequest => match self.start() {
+                Ok(host) => Some(host),
+                Err(text) => {
+                    log(Level::Crit, text);
+                    None
+                }
+            },
+        };
+        self.host.get_or_init(start).as_ref()
+    }
+
+    fn start(&self) -> Result<Host, String> {
+        let Some(global) = self.server.global::<Wsgi>() else {
+            return Err("WSGI0001: the module has no configuration".to_owned());
+        };
+        let home = python_home::find(global.python_home.as_deref())?;
+        for warning in &home.warnings {
+            log(Level::Warn, warning);
+        }
+        let host = Host::load(&home)?;
+        let scripts = self.server.settings::<Wsgi>().and_then(|server| server.defaults.script_reloading);
+        log(
+            Level::Info,
+            format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
+        );
+        settings::with(global, &home, &self.facts, scripts.unwrap_or(true), |settings| host.start(settings))?;
+        Ok(host)
+    }
+}
+
+/// Ends Python when the child ends.
+fn stop() {
+    if let Some(host) = PROCESS.get().and_then(|process| process.host.get()).and_then(Option::as_ref) {
+        // The prefork MPM ends a child within the handler of a signal, on top of whatever its thread was doing. On
+        // top of a running application there is nothing that Python can do any more.
+        if !exchange::is_running_here() {
+            host.stop(b"", GRACE);
+        }
+    }
+}
+
+/// How long requests that still run are waited for, in milliseconds. Apache kills children ten seconds after it has
+/// asked them to end.
+const GRACE: u32 = 3_000;
+
+fn python_start(server: &Server) -> PythonStart {
+    server.global::<Wsgi>().map_or(PythonStart::Never, wsgi_core::config::Global::python_start)
+}
+
+/// Logs a line that belongs to no request; before there is a process, nothing is logged.
+fn log(level: Level, line: impl AsRef<[u8]>) {
+    if let Some(process) = PROCESS.get() {
+        Logger::of::<Wsgi>().server(process.server, level, line);
+    }
+}
+
+/// Whether the log takes lines of `level` that belong to no request.
+fn logs(level: Level) -> bool {
+    PROCESS.get().is_some_and(|process| Logger::of::<Wsgi>().takes_of_server(process.server, level))
+}

@@ -1,0 +1,164 @@
+//! Which Python: found from names of files, without running it.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use wsgi_core::python_home::{self, Environment, Version};
+
+/// The Python of this process.
+#[derive(Debug)]
+pub(crate) struct PythonHome {
+    /// What `sys.executable` will be.
+    pub(crate) program: PathBuf,
+    /// The value for `PYTHONHOME`; none for virtual environments, and where Python finds itself.
+    pub(crate) home: Option<Box<[u8]>>,
+    /// Its version.
+    pub(crate) version: Version,
+    /// The shared library; a name without a slash is left to the dynamic loader.
+    pub(crate) library: PathBuf,
+    /// The host for it.
+    pub(crate) host: PathBuf,
+    /// What is wrong with the configuration, and does not matter enough to give up.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Finds the Python of `WSGIPythonHome`, or the default one, and its host. The companions are next to this library.
+pub(crate) fn find(configured: Option<&[u8]>) -> Result<PythonHome, String> {
+    let module = os::library::file_of(find as *const ()).ok_or("cannot find out where mod_wsgi.so is")?;
+    let module =
+        module.canonicalize().map_err(|error| format!("cannot resolve {}: {error}", module.display()))?;
+    let directory = module.parent().unwrap_or(Path::new("/"));
+    find_in(directory, configured)
+}
+
+fn find_in(directory: &Path, configured: Option<&[u8]>) -> Result<PythonHome, String> {
+    let (found, home, warnings) = match configured {
+        Some(home) => {
+            let prefix = Path::new(OsStr::from_bytes(python_home::prefix(home)));
+            let warnings = complaints(prefix);
+            let found = of_home(prefix)?;
+            let home = if found.is_environment { None } else { Some(home.into()) };
+            (found, home, warnings)
+        }
+        None => (default(directory)?, None, Vec::new()),
+    };
+    Ok(PythonHome {
+        library: library(&found),
+        host: host(directory, &found)?,
+        program: found.program,
+        home,
+        version: found.version,
+        warnings,
+    })
+}
+
+/// An interpreter.
+struct Found {
+    program: PathBuf,
+    /// The installation that it is of.
+    base: PathBuf,
+    version: Version,
+    is_environment: bool,
+}
+
+fn of_home(home: &Path) -> Result<Found, String> {
+    let environment = std::fs::read(home.join("pyvenv.cfg")).ok().map(|text| Environment::parse(&text));
+    let mut reasons = Vec::new();
+    for program in python_home::executables(home) {
+        match resolve(&program) {
+            Ok((base, version)) => {
+                // CPython wants the name that the virtual environment's own tools have.
+                let program = if environment.is_some() { home.join("bin/python") } else { program };
+                return Ok(Found { program, base, version, is_environment: environment.is_some() });
+            }
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    if let Some(environment) = environment
+        && let (Some(version), Some(directory)) = (environment.version, &environment.home)
+        && let Some(base) = python_home::base(&Path::new(OsStr::from_bytes(directory)).join("python3"))
+    {
+        let base = base.to_owned();
+        return Ok(Found { program: home.join("bin/python"), base, version, is_environment: true });
+    }
+    Err(format!(
+        "WSGI0036: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
+         sys.prefix is there), and let the user that Apache runs as read it",
+        home.display(),
+        reasons.join("; ")
+    ))
+}
+
+/// The interpreter that the link `python` next to the module leads to.
+fn default(directory: &Path) -> Result<Found, String> {
+    let link = directory.join("python");
+    let remedy = "Set WSGIPythonHome, or make the link with `mod_wsgi-express install-module` or `ln -s`";
+    let target = std::fs::read_link(&link).map_err(|error| {
+        format!(
+            "WSGI0036: WSGIPythonHome is not set, and {} is no link to a Python: {error}. {remedy}",
+            link.display()
+        )
+    })?;
+    let program = directory.join(target);
+    let (base, version) = resolve(&program).map_err(|reason| {
+        format!(
+            "WSGI0036: WSGIPythonHome is not set, and {} leads to no Python: {reason}. {remedy}",
+            link.display()
+        )
+    })?;
+    Ok(Found { program, base, version, is_environment: false })
+}
+
+/// The installation and version of an interpreter, symbolic links resolved.
+fn resolve(program: &Path) -> Result<(PathBuf, Version), String> {
+    let resolved = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
+    let version = resolved.file_name().and_then(|name| Version::of_executable(name.as_bytes()));
+    match (python_home::base(&resolved), version) {
+        (Some(base), Some(version)) => Ok((base.to_owned(), version)),
+        _ => {
+            Err(format!("{} is {}, which is not called bin/python3.N", program.display(), resolved.display()))
+        }
+    }
+}
+
+/// The shared library: the first that exists; else the dynamic loader may know.
+fn library(found: &Found) -> PathBuf {
+    let candidates = found.version.libraries(&found.base, &multiarch());
+    candidates.into_iter().find(|path| path.exists()).unwrap_or_else(|| found.version.library().into())
+}
+
+fn host(directory: &Path, found: &Found) -> Result<PathBuf, String> {
+    let hosts = directory.join("host");
+    let entries =
+        std::fs::read_dir(&hosts).map_err(|error| format!("WSGI0036: {}: {error}", hosts.display()))?;
+    let names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
+    let name = found.version.host(names.iter().map(|name| name.as_bytes()), &multiarch());
+    name.map(|name| hosts.join(OsStr::from_bytes(name))).ok_or_else(|| {
+        format!(
+            "WSGI0036: there is no host for Python {} in {}. Build and install one with `make host PYTHON={}`",
+            found.version,
+            hosts.display(),
+            found.program.display()
+        )
+    })
+}
+
+/// What Debian and its relatives call this platform; elsewhere no directory has such a name.
+fn multiarch() -> String {
+    let environment = if cfg!(target_arch = "arm") { "linux-gnueabihf" } else { "linux-gnu" };
+    format!("{}-{environment}", std::env::consts::ARCH)
+}
+
+fn complaints(home: &Path) -> Vec<String> {
+    let shown = home.display();
+    let complaint = match std::fs::metadata(home) {
+        Err(error) => format!("WSGI0100: WSGIPythonHome {shown} can not be looked at: {error}"),
+        Ok(metadata) if !metadata.is_dir() => format!("WSGI0101: WSGIPythonHome {shown} is not a directory"),
+        Ok(_) => match std::fs::metadata(home.join(".")) {
+            Err(error) => format!("WSGI0102: WSGIPythonHome {shown} can not be searched: {error}"),
+            Ok(_) => return Vec::new(),
+        },
+    };
+    vec![complaint]
+}

@@ -1,0 +1,41 @@
+//! Where a request goes: which script, which group, which callable.
+
+use httpd::Request;
+use wsgi_core::config::{Effective, HandlerScript, ServerConfig};
+
+use crate::{Wsgi, translate};
+
+/// A request that is ours.
+pub(crate) struct Route<'r> {
+    /// The settings in force.
+    pub(crate) settings: Effective<'r>,
+    /// The handler script, if the request goes to one.
+    pub(crate) handler_script: Option<&'r HandlerScript>,
+    /// Whether a script alias mapped it.
+    pub(crate) is_aliased: bool,
+}
+
+impl<'r> Route<'r> {
+    /// The route of `request`, if its handler is one of ours.
+    pub(crate) fn of(request: &'r Request) -> Option<Self> {
+        let handler = request.handler()?;
+        let server: &ServerConfig = request.server().settings::<Wsgi>()?;
+        // Without a directive of ours in any section, there is nothing over the server's settings.
+        let directory = request.directory::<Wsgi>().unwrap_or(&server.defaults);
+        let settings = Effective::new(server, directory);
+        if !matches!(handler, b"wsgi-script" | b"application/x-httpd-wsgi") {
+            let script = settings.handler_script(handler)?;
+            return Some(Self {
+                settings: settings.via(&script.options),
+                handler_script: Some(script),
+                is_aliased: false,
+            });
+        }
+        let alias = translate::alias(request, server);
+        Some(Self {
+            settings: alias.map_or(settings, |alias| settings.via(&alias.options)),
+            handler_script: None,
+            is_aliased: translate::is_mapped(request),
+        })
+    }
+}
