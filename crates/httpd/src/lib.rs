@@ -42,7 +42,7 @@ pub use mpm::{Mpm, ServerInfo};
 pub use output::{Broken, Output};
 pub use pool::{InteriorNul, Pool, PoolVec};
 pub use regex::Regex;
-pub use request::{FileType, Request};
+pub use request::{FileType, Request, ResponseStatus};
 pub use server::Server;
 pub use status::Status;
 pub use table::{Entries, Table};

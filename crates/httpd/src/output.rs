@@ -55,7 +55,7 @@ impl<'r> Output<'r> {
     }
 
     /// Gives a part of a regular file to the filters, by the kernel's sendfile if `send_file` and the filters
-    /// permit.
+    /// permit; with `last`, it is the end of the body.
     ///
     /// # Errors
     /// It can not be sent.
@@ -64,14 +64,11 @@ impl<'r> Output<'r> {
         file: BorrowedFd<'_>,
         part: std::ops::Range<u64>,
         send_file: bool,
-        flush: bool,
+        last: bool,
     ) -> Result<(), Broken> {
         let may_map = self.request.may_map_files();
         self.brigade.push_file(file, part, send_file, may_map, self.request.pool()).map_err(|_| Broken)?;
-        if flush {
-            self.brigade.push_flush();
-        }
-        self.pass()
+        if last { self.end() } else { self.pass() }
     }
 
     /// Ends the body, if it has not ended.

@@ -34,6 +34,32 @@ pub enum FileType {
     Other,
 }
 
+/// A status for the response to a request, with its reason.
+#[derive(Clone, Copy)]
+pub struct ResponseStatus<'r> {
+    request: &'r Request,
+    status: u16,
+    line: Option<&'r CStr>,
+}
+
+impl ResponseStatus<'_> {
+    /// The three digits.
+    #[must_use]
+    pub fn code(&self) -> u16 {
+        self.status
+    }
+
+    /// Makes it the status of the response.
+    pub fn apply(&self) {
+        let request = self.request.as_ptr();
+        // SAFETY: the request is live; the line is static or in its pool.
+        unsafe {
+            (*request).status = c_int::from(self.status);
+            (*request).status_line = self.line.map_or(ptr::null(), CStr::as_ptr);
+        }
+    }
+}
+
 /// The fields that are strings.
 macro_rules! strings {
     ($($(#[$doc:meta])* $name:ident = $field:ident;)*) => {
@@ -276,21 +302,17 @@ impl Request {
         Ok(())
     }
 
-    /// Sets status and reason of the response; without a reason it is the standard one.
+    /// A status and reason for the response; without a reason it is the standard one.
     ///
     /// # Errors
     /// The reason contains a NUL byte.
-    pub fn set_status(&self, status: u16, reason: Option<&[u8]>) -> Result<(), InteriorNul> {
-        let line = match reason {
-            None => ptr::null(),
-            Some(reason) => self.status_line(status, reason)?,
-        };
-        // SAFETY: the request is live; the line is static or in its pool.
-        unsafe {
-            (*self.as_ptr()).status = c_int::from(status);
-            (*self.as_ptr()).status_line = line;
-        }
-        Ok(())
+    pub fn prepare_status(
+        &self,
+        status: u16,
+        reason: Option<&[u8]>,
+    ) -> Result<ResponseStatus<'_>, InteriorNul> {
+        let line = reason.map(|reason| self.status_line(status, reason)).transpose()?;
+        Ok(ResponseStatus { request: self, status, line })
     }
 
     /// Forgets a status that was set.
@@ -334,16 +356,17 @@ impl Request {
     }
 
     /// `200 OK` and the like: Apache's own string if it is the same.
-    fn status_line(&self, status: u16, reason: &[u8]) -> Result<*const std::ffi::c_char, InteriorNul> {
-        // SAFETY: static strings; for an unknown status it is that of 500.
-        let standard = unsafe { sys::ap_get_status_line(c_int::from(status)) };
-        let digits =
-            [b'0' + (status / 100 % 10) as u8, b'0' + (status / 10 % 10) as u8, b'0' + (status % 10) as u8];
-        // SAFETY: as above.
-        let standard_text = unsafe { text::bytes(standard) }.unwrap_or_default();
-        if standard_text.strip_prefix(&digits).and_then(|rest| rest.strip_prefix(b" ")) == Some(reason) {
-            return Ok(standard);
+    fn status_line(&self, status: u16, reason: &[u8]) -> Result<&CStr, InteriorNul> {
+        // SAFETY: a static string; for an unknown status it is that of 500.
+        let standard = unsafe { text::c_string(sys::ap_get_status_line(c_int::from(status))) };
+        let digits = [status / 100, status / 10, status].map(|digit| b'0' + (digit % 10) as u8);
+        let is_same = |line: &&CStr| {
+            let rest = line.to_bytes().strip_prefix(&digits).and_then(|rest| rest.strip_prefix(b" "));
+            rest == Some(reason)
+        };
+        match standard.filter(is_same) {
+            Some(line) => Ok(line),
+            None => self.pool().c_string_of(&[&digits, b" ", reason]),
         }
-        Ok(self.pool().c_string_of(&[&digits, b" ", reason])?.as_ptr())
     }
 }

@@ -4,6 +4,7 @@
 //! Python) into the Apache child; [`bridge`] is what both have in common.
 #![deny(unsafe_code)]
 
+mod checks;
 mod config;
 mod embedded;
 mod environ;

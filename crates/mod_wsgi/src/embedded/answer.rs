@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use bridge::{Bytes, Field, outcome, write};
-use httpd::{Broken, Level, Output, Request, Status};
+use httpd::{Broken, Level, Output, Request, ResponseStatus, Status};
 use wsgi_core::response::{self, Allowance};
 
 use crate::handler::log;
@@ -13,17 +13,12 @@ pub(super) struct Answer<'r> {
     request: &'r Request,
     output: Output<'r>,
     enable_sendfile: bool,
-    head: Option<Head>,
+    /// Apache has not been told yet: it takes a status that is no success for a sign that the request's body is
+    /// not wanted any more, and the application may still read.
+    head: Option<ResponseStatus<'r>>,
     declared: bool,
     allowance: Allowance,
     sent: bool,
-}
-
-/// A status and a reason that Apache has not been told yet: it takes a status that is no success for a sign that
-/// the request's body is not wanted any more, and the application may still read.
-struct Head {
-    status: u16,
-    reason: Option<Box<[u8]>>,
 }
 
 /// A host that does not keep to the protocol, or data that can not be sent.
@@ -59,7 +54,7 @@ impl<'r> Answer<'r> {
         for header in headers {
             self.header(header.name.or_empty(), header.value.or_empty())?;
         }
-        self.head = Some(Head { status, reason: reason.get().map(Into::into) });
+        self.head = Some(self.request.prepare_status(status, reason.get())?);
         Ok(())
     }
 
@@ -67,8 +62,10 @@ impl<'r> Answer<'r> {
     pub(super) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
         self.begin()?;
         let block = self.allowed(block);
+        let flush = how & write::FLUSH != 0;
         if how & write::LAST == 0 {
-            return Ok(self.output.send(block, how & write::FLUSH != 0)?);
+            let excess = block.is_empty() && self.declared;
+            return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
         }
         if self.declared && self.is_complete() {
             return Ok(self.output.send_last(block)?);
@@ -91,7 +88,9 @@ impl<'r> Answer<'r> {
         if end == offset {
             return Ok(());
         }
-        Ok(self.output.send_file(file, offset..end, self.enable_sendfile, false)?)
+        // Byte ranges can be served only of a response that is whole.
+        let last = self.declared && self.is_complete();
+        Ok(self.output.send_file(file, offset..end, self.enable_sendfile, last)?)
     }
 
     /// The host is done: ends the response, or breaks it off. `unreadable` is why the request's body could not be
@@ -158,7 +157,7 @@ impl<'r> Answer<'r> {
             return Ok(());
         }
         let head = self.head.as_ref().ok_or(Failed)?;
-        self.request.set_status(head.status, head.reason.as_deref())?;
+        head.apply();
         self.sent = true;
         Ok(())
     }
@@ -170,7 +169,7 @@ impl<'r> Answer<'r> {
 
     /// Whether all that was declared has been sent, or need not be.
     fn is_complete(&self) -> bool {
-        let status = self.head.as_ref().map_or(200, |head| head.status);
+        let status = self.head.as_ref().map_or(200, ResponseStatus::code);
         self.allowance.left().unwrap_or(0) == 0
             || self.request.is_header_only()
             || matches!(status, 100..200 | 204 | 304)
