@@ -66,6 +66,21 @@ impl Adapter {
         self.begun.get()
     }
 
+    /// Ends a response that failed; whether the client may have seen a part of it. If not, the server's own page
+    /// takes its place, with the application's demand for authentication if that was committed.
+    pub(crate) fn fail(&self, status: u32) -> bool {
+        if self.begun.get() {
+            return true;
+        }
+        if self.committed.get()
+            && let Some(head) = &*self.head.borrow()
+        {
+            let status = u16::try_from(status).unwrap_or(500);
+            self.lease.try_with(|exchange| head.start_failed(exchange, status));
+        }
+        false
+    }
+
     /// The status that the application set; 500 if it has not.
     pub(crate) fn status(&self) -> u16 {
         self.head.borrow().as_ref().map_or(500, Head::status)
@@ -79,9 +94,7 @@ impl Adapter {
         }
         let head = self.head.borrow();
         let Some(head) = head.as_ref() else {
-            return Err(py
-                .raise(Exception::RuntimeError, "response has not been started: call start_response first")
-                .into());
+            return Err(not_started(py).into());
         };
         head.content_length(py)?;
         self.begun.set(true);
@@ -123,12 +136,7 @@ impl Adapter {
         let length = {
             let mut head = self.head.borrow_mut();
             let Some(head) = head.as_mut() else {
-                return Err(py
-                    .raise(
-                        Exception::RuntimeError,
-                        "response has not been started: call start_response first",
-                    )
-                    .into());
+                return Err(not_started(py).into());
             };
             match head.content_length(py)? {
                 Some(declared) => declared.min(available),
@@ -220,12 +228,10 @@ impl Adapter {
         }
         let outcome = if block.is_empty() {
             // Commits the head, but there is nothing to send yet.
-            if self.head.borrow().is_none() {
-                return Err(py.raise(
-                    Exception::RuntimeError,
-                    "response has not been started: call start_response first",
-                ));
-            }
+            match &*self.head.borrow() {
+                None => return Err(not_started(py)),
+                Some(head) => head.content_length(py)?,
+            };
             self.committed.set(true);
             self.count(0);
             Ok(())
@@ -237,6 +243,10 @@ impl Adapter {
             Unsent::Disconnected => py.raise(Exception::OSError, "failed to write data: the client is gone"),
         })
     }
+}
+
+fn not_started(py: Python<'_>) -> Raised {
+    py.raise(Exception::RuntimeError, "response has not been started: call start_response first")
 }
 
 /// The indices of the methods that applications are given, for [`python::Type::bound`].

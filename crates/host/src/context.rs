@@ -8,10 +8,10 @@ use python::{Object, Py, Python};
 
 use crate::log::Stream;
 
-/// A request while the application runs.
+/// A request.
 struct Current {
-    /// Its `wsgi.errors`.
-    stream: Arc<Stream>,
+    /// Its `wsgi.errors`, while the application runs; what a script prints when it is loaded is not a request's.
+    stream: Option<Arc<Stream>>,
     /// Its `mod_wsgi.request_data()`.
     data: Py,
 }
@@ -21,12 +21,7 @@ thread_local! {
 }
 
 /// Makes this thread's request known while `work` runs.
-pub(crate) fn with_request<R>(
-    py: Python<'_>,
-    stream: &Arc<Stream>,
-    data: &Object,
-    work: impl FnOnce() -> R,
-) -> R {
+pub(crate) fn with_request<R>(py: Python<'_>, data: &Object, work: impl FnOnce() -> R) -> R {
     /// Forgets the request, also when `work` panics.
     struct Forget<'py>(Python<'py>);
     impl Drop for Forget<'_> {
@@ -36,14 +31,23 @@ pub(crate) fn with_request<R>(
             }
         }
     }
-    CURRENT.set(Some(Current { stream: Arc::clone(stream), data: Py::new(data.clone()) }));
+    CURRENT.set(Some(Current { stream: None, data: Py::new(data.clone()) }));
     let _forget = Forget(py);
     work()
 }
 
+/// From now on, until the end of the request, this thread's standard streams are the request's.
+pub(crate) fn direct_streams(stream: &Arc<Stream>) {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some(current) = current {
+            current.stream = Some(Arc::clone(stream));
+        }
+    });
+}
+
 /// The stream of this thread's request.
 pub(crate) fn stream() -> Option<Arc<Stream>> {
-    CURRENT.with_borrow(|current| current.as_ref().map(|current| Arc::clone(&current.stream)))
+    CURRENT.with_borrow(|current| current.as_ref()?.stream.clone())
 }
 
 /// The data dict of this thread's request.

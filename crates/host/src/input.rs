@@ -40,9 +40,7 @@ impl Input {
 
     /// The body, for one call; checks that the request still runs and nothing has gone wrong.
     fn body(&self, py: Python<'_>) -> Result<RefMut<'_, Body>> {
-        if self.lease.is_over() {
-            return Err(py.raise(Exception::RuntimeError, "request object has expired: its request is over"));
-        }
+        self.check_lease(py)?;
         let Ok(body) = self.body.try_borrow_mut() else {
             return Err(py.raise(Exception::RuntimeError, "wsgi.input is being read by another thread"));
         };
@@ -50,6 +48,13 @@ impl Input {
             return Err(py.raise(Exception::OSError, "request data read error: an earlier read has failed"));
         }
         Ok(body)
+    }
+
+    fn check_lease(&self, py: Python<'_>) -> Result<()> {
+        if self.lease.is_over() {
+            return Err(py.raise(Exception::RuntimeError, "request object has expired: its request is over"));
+        }
+        Ok(())
     }
 
     fn read(&self, py: Python<'_>, size: Option<usize>) -> Result<Object> {
@@ -208,8 +213,9 @@ impl Class for Input {
                     }
                 }
             })
-            .method(c"close", |py, _, arguments| {
+            .method(c"close", |py, input, arguments| {
                 arguments.expect(py, "close", 0, 0)?;
+                input.check_lease(py)?;
                 Ok(py.none())
             })
             .iterator(|py, input| {

@@ -68,12 +68,15 @@ impl Call<'_> {
             Ok(prepared) => prepared,
             Err(raised) => return Served::With(self.failed(raised)),
         };
-        let served = context::with_request(py, &errors.stream, &data, || {
+        let served = context::with_request(py, &data, || {
             let Ok(module) = scripts::module(py, state, self.thread, request, self.lease) else {
                 return Served::With(500);
             };
             match self.callable(&module) {
-                Ok(Some(application)) => self.call(begin, &errors.wrapper, id.as_ref(), &application),
+                Ok(Some(application)) => {
+                    context::direct_streams(&errors.stream);
+                    self.call(begin, &errors.wrapper, id.as_ref(), &application)
+                }
                 Ok(None) => Served::With(self.no_callable()),
                 Err(raised) => Served::With(self.failed(raised)),
             }
@@ -161,7 +164,7 @@ impl Call<'_> {
             Err(Unsent::Disconnected) => Served::With(outcome::COMPLETE),
             Err(Unsent::Raised(raised)) => {
                 let status = self.failed(raised);
-                Served::With(if adapter.has_begun() { outcome::ABORTED } else { status })
+                Served::With(if adapter.fail(status) { outcome::ABORTED } else { status })
             }
         };
         if let Some(meter) = meter {

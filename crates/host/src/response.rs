@@ -48,13 +48,28 @@ impl Head {
         self.status
     }
 
+    /// Gives the server what of this head belongs to a response with another status, its own: the demand for
+    /// authentication.
+    pub(crate) fn start_failed(
+        &self,
+        exchange: &Exchange<'_>,
+        status: u16,
+    ) -> std::result::Result<(), Disconnected> {
+        let kept = |name: &[u8]| name.eq_ignore_ascii_case(b"www-authenticate");
+        let fields: Vec<_> = self.fields().filter(|field| kept(field.name.or_empty())).collect();
+        if fields.is_empty() { Ok(()) } else { exchange.start(status, Bytes::ABSENT, &fields) }
+    }
+
     /// Gives the head to the server.
     pub(crate) fn start(&self, exchange: &Exchange<'_>) -> std::result::Result<(), Disconnected> {
-        let fields: Vec<_> =
-            self.headers.iter().map(|(name, value)| Field { name: text(name), value: text(value) }).collect();
+        let fields: Vec<_> = self.fields().collect();
         let line = self.status_text.as_latin1().unwrap_or_default();
         let reason = response::status(line).ok().and_then(|status| status.reason);
         exchange.start(self.status, Bytes::optional(reason), &fields)
+    }
+
+    fn fields(&self) -> impl Iterator<Item = Field<'_>> {
+        self.headers.iter().map(|(name, value)| Field { name: text(name), value: text(value) })
     }
 }
 
