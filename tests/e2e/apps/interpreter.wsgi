@@ -55,7 +55,6 @@ def state(environ, start_response):
         f"own-directory\t{os.path.dirname(__file__) in sys.path}",
         f"argv\t{sys.argv!r}",
         f"main-module\t{sys.modules['__main__'].__name__}",
-        f"fork\t{ending(fork)}",
         f"daemon-thread\t{ending(daemon_thread)}",
         f"thread\t{ending(ordinary_thread)}",
         f"print\t{ending(lambda: print('printed'))}",
@@ -65,11 +64,15 @@ def state(environ, start_response):
     return ["\n".join(lines).encode()]
 
 
-def fork():
-    child = os.fork()
-    if child == 0:
-        os._exit(7)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def fork(environ, start_response):
+    def forked():
+        child = os.fork()
+        if child == 0:
+            os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    start_response("200 OK", PLAIN)
+    return [f"fork\t{ending(forked)}".encode()]
 
 
 def daemon_thread():
@@ -103,7 +106,8 @@ def module(environ, start_response):
         f"subscribe\t{mod_wsgi.subscribe_events(len) is len} {mod_wsgi.event_callbacks.pop() is len}",
         f"subscribe-two\t{ending(lambda: mod_wsgi.subscribe_events(len, len))}",
         f"subscribe-none\t{ending(lambda: mod_wsgi.subscribe_shutdown())}",
-        f"metrics\t{mod_wsgi.request_metrics()!r} {mod_wsgi.process_metrics()!r} {mod_wsgi.server_metrics()!r}",
+        f"metrics\t{ending(lambda: mod_wsgi.request_metrics())} {ending(lambda: mod_wsgi.process_metrics())} "
+        f"{ending(lambda: mod_wsgi.server_metrics())}",
         f"apache-version\t{apache.version[:2]!r} {len(apache.version)}",
         f"apache-mpm\t{apache.mpm_name!r}",
         f"apache-description\t{apache.description.split('/')[0]}",

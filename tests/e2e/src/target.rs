@@ -1,6 +1,7 @@
 //! What is under test: which module, which MPM, which mode.
 
 use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::Setup;
@@ -122,12 +123,19 @@ impl Mode {
     }
 }
 
-/// Runs a test once with each MPM (that `E2E_MPM` allows).
+/// Runs a test once with each MPM (that `E2E_MPM` allows), also after one has failed.
+///
+/// # Panics
+/// It failed with one of them.
 pub fn on_each_mpm(test: impl Fn(Setup)) {
+    let mut failed = Vec::new();
     for mpm in Mpm::ALL.into_iter().filter(|mpm| mpm.wanted()) {
         println!("--- {}", mpm.name());
-        test(Setup::new(mpm));
+        if catch_unwind(AssertUnwindSafe(|| test(Setup::new(mpm)))).is_err() {
+            failed.push(mpm.name());
+        }
     }
+    assert!(failed.is_empty(), "failed with {}", failed.join(", "));
 }
 
 /// Runs a test that the MPM has no say in with the first one that `E2E_MPM` allows, event preferred.

@@ -62,7 +62,8 @@ fn files_are_sent_whole() {
             });
             cases.check("Range", || {
                 let response = server.request("GET", "/whole").header("Range", "bytes=5-9").send();
-                assert_eq!((response.status, &response.body[..]), (206, &data[5..10]));
+                assert_eq!(response.status, 206);
+                assert!(response.body == data[5..10], "{} bytes differ", response.body.len());
             });
             cases.check("not started", || assert_eq!(server.get("/not_started").status, 500));
             cases.deviates(

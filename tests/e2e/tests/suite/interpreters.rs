@@ -217,7 +217,9 @@ fn interpreters_end_with_the_process() {
                 assert!(log.contains(&format!("process_stopping '' of {group}")), "{log}");
                 assert_eq!(log.contains(&format!("atexit of {group}")), destroy, "{log}");
             }
-            assert!(!log.contains("exit signal"), "{log}");
+            for text in ["exit signal", "Exception ignored", "Traceback"] {
+                assert!(!log.contains(text), "{text} in {log}");
+            }
         });
     }
 }
@@ -242,16 +244,17 @@ fn own_gil() {
 
 /// What differs in `/one`, which has its own GIL, from `/main` and `/two`.
 pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
-    for (url, refuses_fork, daemon) in
-        [("/one", true, "RuntimeError"), ("/main", false, "None"), ("/two", false, "None")]
-    {
+    for (url, daemon) in [("/one", "RuntimeError"), ("/main", "None"), ("/two", "None")] {
         cases.check(url, || {
             let response = server.get(&format!("{url}/state"));
-            assert_eq!(response.value("fork").as_deref() == Some("RuntimeError"), refuses_fork);
             assert_eq!(response.value("daemon-thread").as_deref(), Some(daemon));
             assert_eq!(response.value("thread").as_deref(), Some("None"));
         });
     }
+    cases.check("/one does not fork", || {
+        // Nor can /main while /one lives: CPython 3.12 hangs then, and 3.13 aborts the new process.
+        assert_eq!(server.get("/one/fork").value("fork").as_deref(), Some("RuntimeError"));
+    });
     cases.check("its own switch interval", || {
         assert_eq!(server.get("/one/state").value("interval").as_deref(), Some("0.0110"));
         assert_eq!(server.get("/two/state").value("interval").as_deref(), Some("0.0050"));
