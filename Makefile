@@ -39,9 +39,9 @@ test-soak: ## The slow end-to-end tests: hundreds of restarts under load
 test-asan: ## The end-to-end tests with the address sanitizer
 	@scripts/test-asan
 
-bench: ## Compare speed and memory with the original module
+bench: ## Compare speed and memory with the original module: make bench [ARGS=--quick]
 	@scripts/install-dependencies test
-	@bench/run
+	@bench/run $(ARGS)
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -1,0 +1,31 @@
+//! Why there are no figures.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// What went wrong. There is no going on: a figure that is missing or made of errors would be misread.
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// A server does not start, or has gone.
+    Server { name: &'static str, reason: String },
+    /// A response is not the one that was to be measured.
+    Response { server: &'static str, url: &'static str, reason: String, log: String },
+    /// A program that is needed is missing or fails.
+    Program { name: &'static str, reason: String },
+    /// A file can not be read or written.
+    File { path: PathBuf, source: io::Error },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Server { name, reason } => write!(f, "the server with {name}: {reason}"),
+            Self::Response { server, url, reason, log } => {
+                write!(f, "{url} of {server}: {reason}: nothing was measured; end of its error log:\n{log}")
+            }
+            Self::Program { name, reason } => write!(f, "{name}: {reason}"),
+            Self::File { path, source } => write!(f, "{}: {source}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What the figures have to reach.
+
+use e2e::Mpm;
+
+use crate::contest::{Contest, Ratio, Run, Sample};
+use crate::options::Group;
+use crate::statistics::{geometric_mean, median};
+
+/// A goal, and what became of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Goal {
+    pub(crate) text: String,
+    pub(crate) reached: bool,
+}
+
+/// All goals that this run has figures for.
+pub(crate) fn goals(run: &Run) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    goals.extend(hello(run));
+    goals.extend(static_file(run));
+    if !run.contests.is_empty() {
+        goals.push(no_worse("nothing slower than the original", run, Contest::rate, Better::More));
+        goals.push(no_worse("p99 no worse than the original's", run, Contest::p99, Better::Less));
+    }
+    goals.extend(memory(run));
+    goals
+}
+
+fn hello(run: &Run) -> Option<Goal> {
+    let wanted = match (run.group, run.mpm) {
+        (Group::Main, Mpm::Prefork) => 2.2,
+        (Group::Main, Mpm::Event) => 2.5,
+        _ => return None,
+    };
+    let ratios: Vec<_> = hello_contests(run).map(|contest| contest.rate().value).collect();
+    if ratios.is_empty() {
+        return None;
+    }
+    let mean = geometric_mean(ratios);
+    let text = format!("hello, geometric mean of the ratios: {mean:.2} (goal: {wanted})");
+    Some(Goal { text, reached: mean >= wanted })
+}
+
+fn static_file(run: &Run) -> Option<Goal> {
+    let contest = hello_contests(run).find(|contest| contest.connections == 4 && run.mpm == Mpm::Prefork)?;
+    if contest.static_file.is_empty() {
+        return None;
+    }
+    let rate = |samples: &[Sample]| median(samples.iter().map(|sample| sample.rate));
+    let ratio = rate(&contest.ours) / rate(&contest.static_file);
+    let text = format!("hello at 4 connections against the static file: {ratio:.2} (goal: 1)");
+    Some(Goal { text, reached: ratio >= 1.0 })
+}
+
+#[derive(Clone, Copy)]
+enum Better {
+    More,
+    Less,
+}
+
+/// A goal that every contest has to reach. One that is on either side of 1 in single rounds is even.
+fn no_worse(what: &str, run: &Run, ratio: impl Fn(&Contest) -> Ratio, better: Better) -> Goal {
+    let mut worse = Vec::new();
+    let mut even = Vec::new();
+    for contest in &run.contests {
+        let Ratio { value, low, high } = ratio(contest);
+        let (is_worse, is_even) = match better {
+            Better::More => (value < 1.0, high >= 1.0),
+            Better::Less => (value > 1.0, low <= 1.0),
+        };
+        if is_worse {
+            let name = format!("{} at {} ({value:.2})", contest.workload.name, contest.connections);
+            if is_even { even.push(name) } else { worse.push(name) }
+        }
+    }
+    let mut text = what.to_owned();
+    if !worse.is_empty() {
+        text += &format!("; worse: {}", worse.join(", "));
+    }
+    if !even.is_empty() {
+        text += &format!("; even within the noise: {}", even.join(", "));
+    }
+    Goal { text, reached: worse.is_empty() }
+}
+
+fn memory(run: &Run) -> Option<Goal> {
+    let memory = run.memory?;
+    // Beyond two digits there is chance: where a heap's end lies, which page was just touched.
+    let ratio = |ours: u64, original: u64| (ours as f64 / original as f64 * 100.0).round() / 100.0;
+    let sum = ratio(memory.ours.sum, memory.original.sum);
+    let largest = ratio(memory.ours.largest, memory.original.largest);
+    let text =
+        format!("children no larger: sum of PSS {sum:.2}, largest child {largest:.2} (goal: at most 1)");
+    Some(Goal { text, reached: sum <= 1.0 && largest <= 1.0 })
+}
+
+fn hello_contests(run: &Run) -> impl Iterator<Item = &Contest> {
+    run.contests.iter().filter(|contest| contest.workload.name == "hello")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Footprint, Memory};
+    use crate::workload::WORKLOADS;
+
+    fn samples(rates: &[f64]) -> Vec<Sample> {
+        rates.iter().map(|&rate| Sample { rate, p99: 1.0 / rate }).collect()
+    }
+
+    fn hello(connections: u32, ours: &[f64], original: &[f64]) -> Contest {
+        Contest {
+            workload: &WORKLOADS[0],
+            connections,
+            ours: samples(ours),
+            original: samples(original),
+            static_file: samples(&[150.0]),
+        }
+    }
+
+    fn run(mpm: Mpm, contests: Vec<Contest>) -> Run {
+        Run { mpm, group: Group::Main, memory: None, contests }
+    }
+
+    fn verdicts(run: &Run) -> Vec<bool> {
+        goals(run).into_iter().map(|goal| goal.reached).collect()
+    }
+
+    #[test]
+    fn each_mpm_has_its_goal() {
+        // Ratios 2 and 3: the geometric mean is 2.45.
+        let contests = || vec![hello(1, &[200.0], &[100.0]), hello(4, &[300.0], &[100.0])];
+        assert_eq!(verdicts(&run(Mpm::Prefork, contests())), [true, true, true, true]);
+        assert_eq!(verdicts(&run(Mpm::Event, contests())), [false, true, true]);
+        let mut own = run(Mpm::Prefork, contests());
+        own.group = Group::Own;
+        own.contests.iter_mut().for_each(|contest| contest.static_file.clear());
+        assert_eq!(verdicts(&own), [true, true]);
+    }
+
+    #[test]
+    fn static_file_is_the_yardstick_at_four_connections() {
+        let slow = run(Mpm::Prefork, vec![hello(4, &[140.0], &[10.0])]);
+        assert_eq!(verdicts(&slow), [true, false, true, true]);
+    }
+
+    #[test]
+    fn worse_in_every_round_is_worse_and_in_some_is_even() {
+        let worse = goals(&run(Mpm::Worker, vec![hello(1, &[90.0, 95.0, 99.0], &[100.0; 3])]));
+        assert_eq!(worse.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [false, false]);
+        assert!(worse[0].text.ends_with("worse: hello at 1 (0.95)"), "{}", worse[0].text);
+        let even = goals(&run(Mpm::Worker, vec![hello(1, &[90.0, 95.0, 101.0], &[100.0; 3])]));
+        assert_eq!(even.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [true, true]);
+        assert!(even[0].text.contains("even"), "{}", even[0].text);
+    }
+
+    #[test]
+    fn children_are_compared_by_sum_and_by_the_largest() {
+        let reached = |sum, largest| {
+            let original = Footprint { children: 2, sum: 1000, largest: 500 };
+            let ours = Footprint { children: 2, sum, largest };
+            let memory = Some(Memory { ours, original });
+            verdicts(&Run { memory, ..run(Mpm::Worker, Vec::new()) })
+        };
+        assert_eq!(reached(1004, 500), [true]);
+        assert_eq!(reached(1020, 500), [false]);
+        assert_eq!(reached(900, 600), [false]);
+    }
+}

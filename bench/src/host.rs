@@ -1,0 +1,125 @@
+//! A server in a process of its own.
+//!
+//! The harness serves what its environment names, one implementation per process, so each of the two servers gets a
+//! process (`bench serve`). It ends with our end of the pipe, however we end.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use e2e::Mpm;
+
+use crate::client::{Client, Received};
+use crate::error::Error;
+use crate::options::{Comparison, Group};
+use crate::workload::Workload;
+
+/// Which implementation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Ours,
+    Original,
+}
+
+impl Side {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::Original => "the original",
+        }
+    }
+}
+
+/// A running server. Dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct Host {
+    side: Side,
+    process: Child,
+    address: SocketAddr,
+    pid: u32,
+    root: PathBuf,
+}
+
+impl Host {
+    pub(crate) fn start(side: Side, comparison: &Comparison, mpm: Mpm, group: Group) -> Result<Self, Error> {
+        let failed = |reason: String| Error::Server { name: side.name(), reason };
+        let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+        let mut command = Command::new(program);
+        command.args(["serve", "--mpm", mpm.name(), "--group", group.name()]);
+        if side == Side::Original || comparison.noise {
+            command.env("E2E_TARGET", "reference").env("E2E_REFERENCE", &comparison.original);
+        } else {
+            command.env("E2E_TARGET", "ours").env("E2E_PREFIX", &comparison.ours);
+        }
+        // Ctrl-C is ours: the server notices our end, and cleans up.
+        command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().map_err(|error| failed(error.to_string()))?;
+        let mut line = String::new();
+        if let Some(output) = process.stdout.take() {
+            BufReader::new(output).read_line(&mut line).map_err(|error| failed(error.to_string()))?;
+        }
+        let Some((port, pid, root)) = parse(&line) else {
+            let status = process.wait().map_err(|error| failed(error.to_string()))?;
+            return Err(failed(format!("it does not start ({status}); what it said is above")));
+        };
+        Ok(Self { side, process, address: (Ipv4Addr::LOCALHOST, port).into(), pid, root })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// One request over a connection of its own.
+    pub(crate) fn get(&self, workload: &Workload) -> Result<Received, Error> {
+        let received = Client::connect(self.address).and_then(|mut client| client.exchange(workload));
+        received.map_err(|error| self.fault(workload, error.to_string()))
+    }
+
+    /// The error for a response that makes measuring worthless.
+    pub(crate) fn fault(&self, workload: &Workload, mut reason: String) -> Error {
+        if !self.root.exists() {
+            reason += &format!(" (somebody has removed the server's directory, {})", self.root.display());
+        }
+        let log = fs::read(self.root.join("logs/error.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<_> = log.lines().collect();
+        let log = lines[lines.len().saturating_sub(10)..].join("\n");
+        Error::Response { server: self.side.name(), url: workload.url, reason, log }
+    }
+
+    /// Process ids of the Apache children.
+    pub(crate) fn children(&self) -> Result<Vec<u32>, Error> {
+        let path = PathBuf::from(format!("/proc/{pid}/task/{pid}/children", pid = self.pid));
+        let text = fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
+        Ok(text.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        // Nothing is left to do about a server that can not be waited for.
+        let _ = self.process.wait();
+    }
+}
+
+/// Port, process id and directory, as `bench serve` prints them.
+fn parse(line: &str) -> Option<(u16, u32, PathBuf)> {
+    let mut words = line.trim_end().splitn(3, ' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_where_the_server_is() {
+        assert_eq!(parse("8080 12 /tmp/a b\n"), Some((8080, 12, "/tmp/a b".into())));
+        assert_eq!(parse(""), None);
+        assert_eq!(parse("8080 12"), None);
+    }
+}

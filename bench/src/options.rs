@@ -1,0 +1,143 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use e2e::Mpm;
+
+use crate::workload::WORKLOADS;
+
+/// Compares speed and memory with the original mod_wsgi.
+#[derive(Debug, Parser)]
+#[command(name = "bench", args_conflicts_with_subcommands = true)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) comparison: Comparison,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs one server until standard input ends; prints its address, process id and directory
+    Serve(Service),
+}
+
+/// What to compare, and how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Comparison {
+    /// Prefix at which ours is installed
+    #[arg(long, value_name = "DIR", default_value = "build/bench-install")]
+    pub(crate) ours: PathBuf,
+    /// Apache module of the original, as `scripts/reference` prints it
+    #[arg(long, value_name = "FILE", default_value = "build/reference/mod_wsgi.so")]
+    pub(crate) original: PathBuf,
+    /// Only these MPMs
+    #[arg(long, value_delimiter = ',', value_parser = parse_mpm, default_value = "prefork,event")]
+    pub(crate) mpm: Vec<Mpm>,
+    /// Only these workloads, or `memory`
+    #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_parser = workload_names())]
+    pub(crate) only: Vec<String>,
+    /// Rounds of each measurement
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Length of a round of wrk
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Few and short rounds, for trying out
+    #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
+    quick: bool,
+    /// Compare the original with itself: how far from 1 the ratios are by chance
+    #[arg(long)]
+    pub(crate) noise: bool,
+    /// Rewrite the results in bench/RESULTS.md
+    #[arg(long, conflicts_with_all = ["quick", "only", "mpm", "noise"])]
+    pub(crate) write_results: bool,
+}
+
+impl Comparison {
+    pub(crate) const fn rounds(&self) -> u32 {
+        if self.quick { 3 } else { self.rounds }
+    }
+
+    pub(crate) const fn seconds(&self) -> u32 {
+        if self.quick { 1 } else { self.seconds }
+    }
+
+    /// Whether a workload (or `memory`) is wanted.
+    pub(crate) fn includes(&self, workload: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == workload)
+    }
+}
+
+/// A server to run.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Service {
+    /// MPM of the server
+    #[arg(long, value_parser = parse_mpm)]
+    pub(crate) mpm: Mpm,
+    /// Where the applications run
+    #[arg(long, value_enum, default_value_t = Group::Main)]
+    pub(crate) group: Group,
+    /// Number of Apache children, if not the benchmark's own
+    #[arg(long)]
+    pub(crate) children: Option<u32>,
+}
+
+/// The application group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Group {
+    /// All applications in the main interpreter (`WSGIApplicationGroup %{GLOBAL}`)
+    Main,
+    /// Each application in a sub-interpreter of its own (the default of mod_wsgi)
+    Own,
+}
+
+impl Group {
+    /// The value of `--group`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Main => "main",
+            Self::Own => "own",
+        }
+    }
+}
+
+fn parse_mpm(name: &str) -> Result<Mpm, String> {
+    let all = [Mpm::Prefork, Mpm::Worker, Mpm::Event];
+    let known = || all.map(Mpm::name).join(", ");
+    all.into_iter().find(|mpm| mpm.name() == name).ok_or_else(|| format!("the MPMs are {}", known()))
+}
+
+fn workload_names() -> clap::builder::PossibleValuesParser {
+    WORKLOADS.iter().map(|workload| workload.name).chain(["memory"]).collect::<Vec<_>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn results_are_of_whole_runs_only() {
+        assert!(Options::try_parse_from(["bench", "--write-results"]).is_ok());
+        for part in [["--only", "hello"], ["--mpm", "event"]] {
+            assert!(
+                Options::try_parse_from(["bench", "--write-results", part[0], part[1]]).is_err(),
+                "{part:?}"
+            );
+        }
+        assert!(Options::try_parse_from(["bench", "--write-results", "--quick"]).is_err());
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        assert!(Options::try_parse_from(["bench", "--only", "helo"]).is_err());
+        assert!(Options::try_parse_from(["bench", "--mpm", "perchild"]).is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! A server of the benchmark: the harness's Apache with the benchmark's applications.
+
+use std::fs;
+use std::io;
+
+use e2e::{Mpm, Setup};
+
+use crate::error::Error;
+use crate::options::{Group, Service};
+use crate::workload::FILE_SIZE;
+
+/// With prefork, one for each connection of the widest measurement. They are all there from the beginning, so that
+/// no round has to pay for their start.
+const PREFORK_CHILDREN: u32 = 16;
+
+/// With threads, one process: which of several takes a connection is chance, and so would be the figures.
+const THREADED_CHILDREN: u32 = 1;
+const THREADS: u32 = 25;
+
+macro_rules! application {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../apps/", $name, ".wsgi")))
+    };
+}
+
+const APPLICATIONS: &[(&str, &str)] = &[
+    application!("hello"),
+    application!("json"),
+    application!("large"),
+    application!("form"),
+    application!("cpu"),
+    application!("stream"),
+    application!("file"),
+    application!("upload"),
+];
+
+/// Serves until standard input ends.
+pub(crate) fn serve(service: Service) -> Result<(), Error> {
+    let server = setup(service).start();
+    let path = server.path("large-file");
+    write_file(&path).map_err(|source| Error::File { path, source })?;
+    println!("{} {} {}", server.port(), server.pid(), server.root().display());
+    // Whether it ends or fails: nobody is there any more who wants the server.
+    let _ = io::copy(&mut io::stdin(), &mut io::sink());
+    Ok(())
+}
+
+fn setup(service: Service) -> Setup {
+    let mut setup = Setup::new(service.mpm).file("htdocs/hello.txt", "Hello World!\n");
+    for (name, script) in APPLICATIONS {
+        setup = setup.app(&format!("/{name}"), &format!("{name}.wsgi"), script);
+    }
+    let threaded = service.mpm != Mpm::Prefork;
+    let children = service.children.unwrap_or(if threaded { THREADED_CHILDREN } else { PREFORK_CHILDREN });
+    setup = setup.children(children);
+    if threaded {
+        setup = setup.conf(&format!(
+            "ThreadLimit {THREADS}\nThreadsPerChild {THREADS}\nMaxRequestWorkers {workers}\n\
+             MinSpareThreads 1\nMaxSpareThreads {workers}",
+            workers = children * THREADS,
+        ));
+    }
+    if service.group == Group::Main {
+        setup = setup.conf("WSGIApplicationGroup %{GLOBAL}");
+    }
+    setup.conf(
+        "LogLevel warn\nTimeout 60\nKeepAliveTimeout 30\nMaxKeepAliveRequests 0\n\
+         SetEnv BENCH_FILE \"@ROOT@/large-file\"\n\
+         <Location /file>\nWSGIEnableSendfile On\nEnableSendfile On\n</Location>",
+    )
+}
+
+fn write_file(path: &std::path::Path) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    io::copy(&mut io::Read::take(io::repeat(b'x'), FILE_SIZE), &mut file)?;
+    Ok(())
+}
