@@ -175,9 +175,13 @@ def _interpreter_hint(exception):
         if isinstance(exception, ImportError):
             text = str(exception)
             if any(words in text for words in _SUBINTERPRETER_WORDS):
-                name = exception.name or "an extension module"
+                import re
+
+                named = re.search(r"module '?([\w.]+)'? does not", text)
+                name = exception.name or (named and named[1])
+                name = f"'{name}'" if name else "of an extension"
                 return (
-                    f"The module '{name}' does not support the sub-interpreter '{application_group}': run the "
+                    f"The module {name} does not support the sub-interpreter '{application_group}': run the "
                     "application in the main interpreter with 'WSGIApplicationGroup %{GLOBAL}'"
                     + (" or switch WSGIPerInterpreterGIL off" if native.own_gil else "")
                     + "."

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use pyo3_ffi as ffi;
 
-use crate::{Config, Python};
+use crate::{Config, Object, Python};
 
 /// What is kept for each interpreter.
 pub trait State: Send + Sync + 'static {
@@ -339,23 +339,35 @@ unsafe fn is_alive(state: *mut ffi::PyThreadState) -> bool {
     }
 }
 
-/// `threading._shutdown()`: joins the threads that are not daemons.
+/// `threading._shutdown()`: joins the threads that are not daemons. CPython is going to call it again, which not
+/// every version takes well, so that it finds something harmless then.
 fn join_threads(py: Python<'_>) {
-    call_if_loaded(py, "threading", "_shutdown");
+    call_if_loaded(py, "threading", "_shutdown", |module, name| {
+        let harmless = py.import(c"builtins")?.attr(&py.name("bool")?)?;
+        module.set_attr(name, &harmless)
+    });
 }
 
 /// `atexit._run_exitfuncs()`.
 fn run_atexit(py: Python<'_>) {
-    call_if_loaded(py, "atexit", "_run_exitfuncs");
+    call_if_loaded(py, "atexit", "_run_exitfuncs", |_, _| Ok(()));
 }
 
-/// Calls a function of a module, if that is loaded. Exceptions go where CPython sends those that nobody sees.
-fn call_if_loaded(py: Python<'_>, module: &str, function: &str) {
-    let call = || match py.modules().dict_get(&py.name(module)?)? {
-        Some(module) => module.attr(&py.name(function)?)?.call([]).map(drop),
-        None => Ok(()),
+/// Calls a function of a module, if that is loaded, and then something else to do with it. Exceptions go where
+/// CPython sends those that nobody sees.
+fn call_if_loaded(
+    py: Python<'_>,
+    module: &str,
+    function: &str,
+    then: impl FnOnce(&Object, &Object) -> crate::Result<()>,
+) {
+    let call = || {
+        let Some(module) = py.modules().dict_get(&py.name(module)?)? else { return Ok(()) };
+        let function = py.name(function)?;
+        module.attr(&function)?.call([])?;
+        then(&module, &function)
     };
-    if call().is_err() {
+    if let Err(crate::Raised { .. }) = call() {
         // SAFETY: the thread is attached and the error indicator set.
         unsafe { ffi::PyErr_WriteUnraisable(std::ptr::null_mut()) };
     }

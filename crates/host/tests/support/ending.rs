@@ -56,4 +56,5 @@ pub(crate) fn assert_ended(log: &[String], group: &str) {
     let told = position(log, &format!("{group} process_stopping shutdown_signal"));
     assert!(told < position(log, &format!("{group} joined")), "{log:#?}");
     assert!(told < position(log, &format!("{group} atexit")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("Exception ignored")), "{log:#?}");
 }
