@@ -63,7 +63,7 @@ impl Interpreter {
         }
         let name = format!("python-{:016x}", fingerprint(&self.prefix.to_string_lossy()));
         made_once(&name, |copy| {
-            let script = "tar -C \"$0\" --exclude=test --exclude=__pycache__ --exclude='*.a' -cf - . \
+            let script = "tar -C \"$0\" --exclude=test --exclude='*.a' -cf - . \
                           | tar -C \"$1\" -xf - && chmod 755 \"$1\"";
             run(Command::new("/bin/sh").args(["-c", script]).arg(&self.prefix).arg(copy));
         })
