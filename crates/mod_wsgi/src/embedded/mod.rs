@@ -111,10 +111,10 @@ impl Process {
         let Some(global) = self.server.global::<Wsgi>() else {
             return Err("WSGI0001: the module has no configuration".to_owned());
         };
-        let home = python_home::find(global.python_home.as_deref())?;
-        for warning in &home.warnings {
-            log(Level::Warn, warning);
+        if let Some(complaint) = global.python_home.as_deref().and_then(python_home::complaint) {
+            log(Level::Warn, complaint);
         }
+        let home = python_home::find(global.python_home.as_deref())?;
         let host = Host::load(&home)?;
         let scripts = self.server.settings::<Wsgi>().and_then(|server| server.defaults.script_reloading);
         log(

@@ -19,8 +19,6 @@ pub(crate) struct PythonHome {
     pub(crate) library: PathBuf,
     /// The host for it.
     pub(crate) host: PathBuf,
-    /// What is wrong with the configuration, and does not matter enough to give up.
-    pub(crate) warnings: Vec<String>,
 }
 
 /// Finds the Python of `WSGIPythonHome`, or the default one, and its host. The companions are next to this library.
@@ -32,16 +30,15 @@ pub(crate) fn find(configured: Option<&[u8]>) -> Result<PythonHome, String> {
     find_in(directory, configured)
 }
 
-fn find_in(directory: &Path, configured: Option<&[u8]>) -> Result<PythonHome, String> {
-    let (found, home, warnings) = match configured {
+/// As [`find`], for a module in `directory`.
+pub(crate) fn find_in(directory: &Path, configured: Option<&[u8]>) -> Result<PythonHome, String> {
+    let (found, home) = match configured {
         Some(home) => {
-            let prefix = Path::new(OsStr::from_bytes(python_home::prefix(home)));
-            let warnings = complaints(prefix);
-            let found = of_home(prefix)?;
+            let found = of_home(prefix(home))?;
             let home = if found.is_environment { None } else { Some(home.into()) };
-            (found, home, warnings)
+            (found, home)
         }
-        None => (default(directory)?, None, Vec::new()),
+        None => (default(directory)?, None),
     };
     Ok(PythonHome {
         library: library(&found),
@@ -49,8 +46,27 @@ fn find_in(directory: &Path, configured: Option<&[u8]>) -> Result<PythonHome, St
         program: found.program,
         home,
         version: found.version,
-        warnings,
     })
+}
+
+/// What is wrong with the directory of `WSGIPythonHome`, if anything.
+pub(crate) fn complaint(home: &[u8]) -> Option<String> {
+    let home = prefix(home);
+    let shown = home.display();
+    match std::fs::metadata(home) {
+        Err(error) => Some(format!("WSGI0100: WSGIPythonHome {shown} can not be looked at: {error}")),
+        Ok(metadata) if !metadata.is_dir() => {
+            Some(format!("WSGI0101: WSGIPythonHome {shown} is not a directory"))
+        }
+        Ok(_) => match std::fs::metadata(home.join(".")) {
+            Err(error) => Some(format!("WSGI0102: WSGIPythonHome {shown} can not be searched: {error}")),
+            Ok(_) => None,
+        },
+    }
+}
+
+fn prefix(home: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(python_home::prefix(home)))
 }
 
 /// An interpreter.
@@ -134,31 +150,26 @@ fn host(directory: &Path, found: &Found) -> Result<PathBuf, String> {
         std::fs::read_dir(&hosts).map_err(|error| format!("WSGI0036: {}: {error}", hosts.display()))?;
     let names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
     let name = found.version.host(names.iter().map(|name| name.as_bytes()), &multiarch());
-    name.map(|name| hosts.join(OsStr::from_bytes(name))).ok_or_else(|| {
+    if let Some(name) = name {
+        return Ok(hosts.join(OsStr::from_bytes(name)));
+    }
+    let (program, version) = (found.program.display(), found.version);
+    Err(if version.minor < OLDEST {
+        format!("WSGI0036: {program} is Python {version}, and the oldest that can be used is 3.{OLDEST}")
+    } else {
         format!(
-            "WSGI0036: there is no host for Python {} in {}. Build and install one with `make host PYTHON={}`",
-            found.version,
-            hosts.display(),
-            found.program.display()
+            "WSGI0036: there is no host for Python {version} in {}. Build and install one with \
+             `make host PYTHON={program}`",
+            hosts.display()
         )
     })
 }
+
+/// The oldest 3.N that a host can be built for.
+const OLDEST: u8 = 10;
 
 /// What Debian and its relatives call this platform; elsewhere no directory has such a name.
 fn multiarch() -> String {
     let environment = if cfg!(target_arch = "arm") { "linux-gnueabihf" } else { "linux-gnu" };
     format!("{}-{environment}", std::env::consts::ARCH)
-}
-
-fn complaints(home: &Path) -> Vec<String> {
-    let shown = home.display();
-    let complaint = match std::fs::metadata(home) {
-        Err(error) => format!("WSGI0100: WSGIPythonHome {shown} can not be looked at: {error}"),
-        Ok(metadata) if !metadata.is_dir() => format!("WSGI0101: WSGIPythonHome {shown} is not a directory"),
-        Ok(_) => match std::fs::metadata(home.join(".")) {
-            Err(error) => format!("WSGI0102: WSGIPythonHome {shown} can not be searched: {error}"),
-            Ok(_) => return Vec::new(),
-        },
-    };
-    vec![complaint]
 }
