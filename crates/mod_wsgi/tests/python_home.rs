@@ -3,11 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
 #[path = "../src/embedded/python_home.rs"]
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "only a part is tested, and it is no part of another crate here"
-)]
 mod python_home;
 
 use std::fs;
