@@ -18,6 +18,7 @@ mod gilstate;
 mod interpreter;
 mod object;
 mod token;
+mod values;
 
 pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;

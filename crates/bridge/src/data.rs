@@ -1,0 +1,188 @@
+//! Borrowed data that both sides can read.
+
+use std::marker::PhantomData;
+
+/// A borrowed byte string, or nothing at all (which is not the same as an empty one).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Bytes<'a> {
+    pointer: *const u8,
+    length: usize,
+    borrow: PhantomData<&'a [u8]>,
+}
+
+// SAFETY: a `Bytes` is a shared borrow of plain bytes, as `&[u8]` is.
+unsafe impl Send for Bytes<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Bytes<'_> {}
+
+impl<'a> Bytes<'a> {
+    /// No value.
+    pub const ABSENT: Self = Self { pointer: std::ptr::null(), length: 0, borrow: PhantomData };
+
+    /// The bytes of `value`.
+    #[must_use]
+    pub const fn new(value: &'a [u8]) -> Self {
+        Self { pointer: value.as_ptr(), length: value.len(), borrow: PhantomData }
+    }
+
+    /// The bytes of `value`, or [`Bytes::ABSENT`].
+    #[must_use]
+    pub fn optional(value: Option<&'a [u8]>) -> Self {
+        value.map_or(Self::ABSENT, Self::new)
+    }
+
+    /// The bytes, if there is a value.
+    #[must_use]
+    #[inline]
+    pub fn get(self) -> Option<&'a [u8]> {
+        if self.pointer.is_null() {
+            return None;
+        }
+        // SAFETY: a non-null pointer comes from `new` only, on this or the other side of the bridge, and so
+        // points at `length` bytes that are borrowed for `'a`.
+        Some(unsafe { std::slice::from_raw_parts(self.pointer, self.length) })
+    }
+
+    /// The bytes; an absent value reads as empty.
+    #[must_use]
+    #[inline]
+    pub fn or_empty(self) -> &'a [u8] {
+        self.get().unwrap_or_default()
+    }
+
+    /// The text, with anything that is not UTF-8 replaced; an absent value reads as empty.
+    #[must_use]
+    pub fn to_text(self) -> String {
+        String::from_utf8_lossy(self.or_empty()).into_owned()
+    }
+}
+
+impl<'a> From<&'a [u8]> for Bytes<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::new(value)
+    }
+}
+
+impl<'a> From<&'a str> for Bytes<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::new(value.as_bytes())
+    }
+}
+
+impl std::fmt::Debug for Bytes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.get() {
+            Some(bytes) => write!(f, "{:?}", String::from_utf8_lossy(bytes)),
+            None => f.write_str("absent"),
+        }
+    }
+}
+
+/// A borrowed array.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct List<'a, T> {
+    pointer: *const T,
+    length: usize,
+    borrow: PhantomData<&'a [T]>,
+}
+
+// SAFETY: a `List` is a shared borrow, as `&[T]` is.
+unsafe impl<T: Sync> Send for List<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for List<'_, T> {}
+
+impl<'a, T> List<'a, T> {
+    /// The elements of `items`.
+    #[must_use]
+    pub const fn new(items: &'a [T]) -> Self {
+        Self { pointer: items.as_ptr(), length: items.len(), borrow: PhantomData }
+    }
+
+    /// The elements.
+    #[must_use]
+    #[inline]
+    pub fn as_slice(&self) -> &'a [T] {
+        // SAFETY: made by `new` only, so the pointer (never null) and the length are a slice's, borrowed for `'a`.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
+    }
+}
+
+/// A name and its value: a header, an environ variable.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    /// The name, as received or configured.
+    pub name: Bytes<'a>,
+    /// The value.
+    pub value: Bytes<'a>,
+}
+
+/// Apache's log levels, as far as we use them.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Critical.
+    Crit = 2,
+    /// Error.
+    Error = 3,
+    /// Warning.
+    Warn = 4,
+    /// Normal but significant.
+    Notice = 5,
+    /// Informational.
+    Info = 6,
+    /// For debugging.
+    Debug = 7,
+    /// First trace level.
+    Trace1 = 8,
+}
+
+/// A yes or no that may not have been said.
+pub type Tristate = i8;
+
+/// A [`Tristate`] from what was configured: -1 unset, 0 off, 1 on.
+#[must_use]
+pub const fn tristate(value: Option<bool>) -> Tristate {
+    match value {
+        None => -1,
+        Some(false) => 0,
+        Some(true) => 1,
+    }
+}
+
+/// What was configured, from a [`Tristate`].
+#[must_use]
+pub const fn from_tristate(value: Tristate) -> Option<bool> {
+    match value {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_is_not_empty() {
+        assert_eq!(Bytes::ABSENT.get(), None);
+        assert_eq!(Bytes::new(b"").get(), Some(&b""[..]));
+        assert_eq!(Bytes::optional(None).get(), None);
+        assert_eq!(Bytes::from("x").or_empty(), b"x");
+    }
+
+    #[test]
+    fn empty_lists_are_slices() {
+        assert!(List::<Field<'_>>::new(&[]).as_slice().is_empty());
+    }
+
+    #[test]
+    fn tristates_survive_the_crossing() {
+        for value in [None, Some(false), Some(true)] {
+            assert_eq!(from_tristate(tristate(value)), value);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! What can be done with a request while it runs.
+
+use std::ffi::{c_int, c_void};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{Bytes, Field, Level, List};
+
+/// Bits of the last argument of [`ExchangeApi::write`].
+pub mod write {
+    /// Send it now: the application may take its time for the next block.
+    pub const FLUSH: u32 = 1;
+    /// The response ends with this block.
+    pub const LAST: u32 = 1 << 1;
+}
+
+/// What a host can do with a request while it runs. All functions get the `context` of [`Host::handle`](crate::Host::handle), are
+/// called before that returns and by one thread at a time (mostly the one that called it), and not while the
+/// thread is attached to Python if the call can block (all but `start` and `log` can).
+///
+/// A failure (negative result) means that the client is gone or can not be reached; the reason has been
+/// logged where it is worth it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ExchangeApi {
+    /// Reads at most the given number of bytes of the request's body, blocking until there are some. 0 is the
+    /// end of the body; negative a failure. Reading 0 bytes only says that the application wants the body, so
+    /// that a waiting client is told to continue.
+    pub read: unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
+    /// Sets status (three digits), reason (absent: the standard one) and headers; sent with the first `write`, or at the end.
+    /// Called once, before any `write`. The headers have been checked.
+    pub start: unsafe extern "C" fn(
+        context: *mut c_void,
+        status: u16,
+        reason: Bytes<'_>,
+        headers: List<'_, Field<'_>>,
+    ) -> c_int,
+    /// Sends a block of the response's body; the last argument is a set of [`mod@write`] bits.
+    pub write: unsafe extern "C" fn(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int,
+    /// Sends `length` bytes of a regular file from `offset`, and returns when they are read: the descriptor is
+    /// duplicated if it is kept, and its file position may have changed.
+    pub send_file:
+        unsafe extern "C" fn(context: *mut c_void, descriptor: c_int, offset: u64, length: u64) -> c_int,
+    /// Logs a line with the request's context; `level` is Apache's (3 error ... 7 debug).
+    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, line: Bytes<'_>),
+}
+
+/// A running request, as the host sees it: an [`ExchangeApi`] and its context.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    api: &'a ExchangeApi,
+    context: *mut c_void,
+}
+
+// SAFETY: the functions of the table may be called on any thread, one at a time.
+unsafe impl Send for Exchange<'_> {}
+
+/// The client is gone or can not be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disconnected;
+
+impl<'a> Exchange<'a> {
+    /// # Safety
+    /// `context` must be what the functions of `api` expect, for as long as `'a`, on this thread.
+    #[must_use]
+    pub const unsafe fn new(api: &'a ExchangeApi, context: *mut c_void) -> Self {
+        Self { api, context }
+    }
+
+    /// See [`ExchangeApi::read`].
+    ///
+    /// # Errors
+    /// The body can not be read.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
+        // SAFETY: by the contract of `new`; the buffer is valid for its length.
+        let count = unsafe { (self.api.read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
+        usize::try_from(count).map(|count| count.min(buffer.len())).map_err(|_| Disconnected)
+    }
+
+    /// See [`ExchangeApi::start`].
+    ///
+    /// # Errors
+    /// The server can not take the head.
+    pub fn start(&self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
+        // SAFETY: by the contract of `new`.
+        checked(unsafe { (self.api.start)(self.context, status, reason, List::new(headers)) })
+    }
+
+    /// See [`ExchangeApi::write`].
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn write(&self, block: &[u8], how: u32) -> Result<(), Disconnected> {
+        // SAFETY: by the contract of `new`.
+        checked(unsafe { (self.api.write)(self.context, Bytes::new(block), how) })
+    }
+
+    /// See [`ExchangeApi::send_file`].
+    ///
+    /// # Errors
+    /// The client is gone.
+    pub fn send_file(&self, descriptor: c_int, offset: u64, length: u64) -> Result<(), Disconnected> {
+        // SAFETY: by the contract of `new`.
+        checked(unsafe { (self.api.send_file)(self.context, descriptor, offset, length) })
+    }
+
+    /// See [`ExchangeApi::log`].
+    pub fn log(&self, level: Level, line: &[u8]) {
+        // SAFETY: by the contract of `new`.
+        unsafe { (self.api.log)(self.context, level as c_int, Bytes::new(line)) }
+    }
+}
+
+/// An [`Exchange`] lent to objects of the application, which may outlive the request and reach other threads.
+///
+/// It gives the exchange out to one thread at a time, and to nobody once the request is over.
+#[derive(Debug, Default)]
+pub struct Lease(Mutex<Option<Exchange<'static>>>);
+
+impl Lease {
+    /// Lends `exchange` for as long as `work` runs.
+    pub fn lend<R>(exchange: Exchange<'_>, work: impl FnOnce(&Arc<Self>) -> R) -> R {
+        /// Ends the lease, also when `work` panics; waits for a thread that still uses the exchange.
+        struct End<'a>(&'a Lease);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                *self.0.lock() = None;
+            }
+        }
+        // SAFETY: the exchange is taken back before this function returns, and until then is only given out
+        // for the duration of `with`, under the lock.
+        let exchange = unsafe { std::mem::transmute::<Exchange<'_>, Exchange<'static>>(exchange) };
+        let lease = Arc::new(Self(Mutex::new(Some(exchange))));
+        let _end = End(&lease);
+        work(&lease)
+    }
+
+    /// Runs `work` with the exchange, unless the request is over. Waits while another thread uses it.
+    #[inline]
+    pub fn with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
+        self.lock().as_ref().map(work)
+    }
+
+    /// As [`with`](Self::with), but gives up while another thread uses the exchange.
+    pub fn try_with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
+        self.0.try_lock().ok()?.as_ref().map(work)
+    }
+
+    /// Whether the request is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        // Who holds the lock uses the exchange, so it exists.
+        self.0.try_lock().is_ok_and(|exchange| exchange.is_none())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Exchange<'static>>> {
+        // A panic while the lock was held leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const fn checked(status: c_int) -> Result<(), Disconnected> {
+    if status < 0 { Err(Disconnected) } else { Ok(()) }
+}

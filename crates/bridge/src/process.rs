@@ -1,0 +1,148 @@
+//! What is said once in a process, by each side to the other.
+
+use std::ffi::{c_int, c_void};
+
+use crate::{Bytes, ExchangeApi, Level, List, Request, Tristate};
+
+/// What a host can ask of the server outside requests, from any thread, at any time between
+/// [`Host::start`] and the end of the process.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Server {
+    /// [`ABI`](crate::ABI).
+    pub abi: u32,
+    /// Logs a line without a request's context.
+    pub log: unsafe extern "C" fn(level: c_int, line: Bytes<'_>),
+    /// Whether the error log records lines of this level.
+    pub logs: unsafe extern "C" fn(level: c_int) -> bool,
+}
+
+impl Server {
+    /// Logs a line without a request's context.
+    pub fn log(&self, level: Level, line: &[u8]) {
+        // SAFETY: the function has no precondition but the validity of its arguments.
+        unsafe { (self.log)(level as c_int, Bytes::new(line)) }
+    }
+
+    /// Whether the error log records lines of this level.
+    #[must_use]
+    pub fn logs(&self, level: Level) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.logs)(level as c_int) }
+    }
+}
+
+/// One `<WSGIInterpreterOptions>` block, or (with no selector) the server-level directives.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct InterpreterOptions<'a> {
+    /// Process group it applies to; absent: any.
+    pub process_group: Bytes<'a>,
+    /// Application group it applies to; absent: any.
+    pub application_group: Bytes<'a>,
+    /// `WSGIPythonPath`.
+    pub python_path: Bytes<'a>,
+    /// `WSGISwitchInterval` in seconds; 0 unset.
+    pub switch_interval: f64,
+    /// `WSGIPerInterpreterGIL`.
+    pub per_interpreter_gil: Tristate,
+    /// `WSGIFreeThreading`.
+    pub free_threading: Tristate,
+    /// `WSGIRestrictStdin`.
+    pub restrict_stdin: Tristate,
+    /// `WSGIRestrictStdout`.
+    pub restrict_stdout: Tristate,
+    /// `WSGIRestrictSignal`.
+    pub restrict_signal: Tristate,
+}
+
+/// A script to load when the process starts (`WSGIImportScript`, preloading aliases).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Import<'a> {
+    /// Path of the Python source file.
+    pub script: Bytes<'a>,
+    /// Where to load it; empty is the main interpreter.
+    pub application_group: Bytes<'a>,
+}
+
+/// What a host needs to know once, when the process starts.
+#[repr(C)]
+pub struct Settings<'a> {
+    /// [`ABI`](crate::ABI).
+    pub abi: u32,
+    /// Path of the Python executable to be (`sys.executable`), from which CPython finds its library or virtual
+    /// environment; absent: CPython's own default.
+    pub program: Bytes<'a>,
+    /// `PYTHONHOME`, `prefix[:exec_prefix]`; absent for virtual environments.
+    pub home: Bytes<'a>,
+    /// The process group; empty in embedded mode.
+    pub process_group: Bytes<'a>,
+    /// `WSGIPythonEggs`; absent if unset.
+    pub python_eggs: Bytes<'a>,
+    /// One `-W` option each.
+    pub warnings: List<'a, Bytes<'a>>,
+    /// The server-level interpreter settings first, then each container in file order.
+    pub interpreters: List<'a, InterpreterOptions<'a>>,
+    /// Loaded in order before the first request.
+    pub imports: List<'a, Import<'a>>,
+    /// Apache's full version, such as `2.4.71`.
+    pub server_version: [u32; 3],
+    /// Apache's banner with all components.
+    pub server_description: Bytes<'a>,
+    /// When Apache was built.
+    pub server_built: Bytes<'a>,
+    /// Name of the MPM.
+    pub mpm_name: Bytes<'a>,
+    /// Processes that may serve requests; at least 1.
+    pub processes: u32,
+    /// Threads of each that serve requests; at least 1.
+    pub threads: u32,
+    /// `processes` and `threads` of the MPM, which differ from the above in a daemon.
+    pub mpm_processes: u32,
+    /// See [`Settings::mpm_processes`].
+    pub mpm_threads: u32,
+    /// `WSGIPythonOptimize`.
+    pub optimize: u32,
+    /// `WSGIPythonHashSeed`; negative: random.
+    pub hash_seed: i64,
+    /// `WSGIDontWriteBytecode`.
+    pub dont_write_bytecode: bool,
+    /// `WSGIDestroyInterpreter`.
+    pub destroy_interpreters: bool,
+    /// `WSGICaseSensitivity`.
+    pub case_sensitive: bool,
+    /// `WSGIScriptReloading` of the main server, for imports.
+    pub script_reloading: bool,
+    /// The value of `wsgi.multithread`.
+    pub multithread: bool,
+    /// The value of `wsgi.multiprocess`.
+    pub multiprocess: bool,
+    /// The value of `wsgi.run_once`.
+    pub run_once: bool,
+    /// The process is the server itself (`httpd -X`): leave its standard streams alone.
+    pub single_process: bool,
+}
+
+/// A host: Python and all that runs in it.
+#[repr(C)]
+pub struct Host {
+    /// [`ABI`](crate::ABI).
+    pub abi: u32,
+    /// Initialises Python and loads the imports. Called once, from the thread that is to be Python's main
+    /// thread. Failures are logged through `server`; after a negative result `handle` must not be called.
+    pub start: unsafe extern "C" fn(settings: *const Settings<'_>, server: *const Server) -> c_int,
+    /// Runs the application for one request, on any thread; see [`outcome`](crate::outcome) for the result.
+    pub handle: unsafe extern "C" fn(
+        request: *const Request<'_>,
+        exchange: *const ExchangeApi,
+        context: *mut c_void,
+    ) -> u32,
+    /// Tells the application (`process_stopping`), then ends the interpreters if that was asked for. No
+    /// `handle` may start after it; those that still run are waited for, at most `grace` milliseconds, and if
+    /// they do not end in time the interpreters are left alone.
+    pub stop: unsafe extern "C" fn(reason: Bytes<'_>, grace: u32),
+}
+
+// SAFETY: a table of functions that may be called on any thread.
+unsafe impl Sync for Host {}

@@ -1,0 +1,177 @@
+//! What is known of a request before the application runs, and how it can end.
+
+use std::ffi::c_void;
+
+use crate::{Bytes, Field, List};
+
+macro_rules! cgi_variables {
+    ($($(#[$doc:meta])* $variant:ident = $key:literal,)*) => {
+        /// The CGI variables that the server computes, each with a slot of its own in [`Request::cgi`].
+        #[repr(usize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Cgi { $($(#[$doc])* $variant,)* }
+
+        impl Cgi {
+            /// All variables, in slot order.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The key in the environ.
+            #[must_use]
+            pub const fn key(self) -> &'static str {
+                match self { $(Self::$variant => $key,)* }
+            }
+        }
+    };
+}
+
+cgi_variables! {
+    /// The server's banner.
+    ServerSoftware = "SERVER_SOFTWARE",
+    /// URL form of the server's name, HTML-escaped.
+    ServerName = "SERVER_NAME",
+    /// Local IP address of the connection.
+    ServerAddr = "SERVER_ADDR",
+    /// The server's port, decimal.
+    ServerPort = "SERVER_PORT",
+    /// IP address of the client.
+    RemoteAddr = "REMOTE_ADDR",
+    /// TCP port of the client, decimal.
+    RemotePort = "REMOTE_PORT",
+    /// The document root (a file system path).
+    DocumentRoot = "DOCUMENT_ROOT",
+    /// The prefix of the URL that a context (`Alias`) replaced.
+    ContextPrefix = "CONTEXT_PREFIX",
+    /// The document root of that context.
+    ContextDocumentRoot = "CONTEXT_DOCUMENT_ROOT",
+    /// The server administrator's address; absent if there is none.
+    ServerAdmin = "SERVER_ADMIN",
+    /// `http` or `https`, as the server sees the connection.
+    RequestScheme = "REQUEST_SCHEME",
+    /// The file that the URL mapped to (a file system path).
+    ScriptFilename = "SCRIPT_FILENAME",
+    /// Such as `HTTP/1.1`.
+    ServerProtocol = "SERVER_PROTOCOL",
+    /// Such as `GET`.
+    RequestMethod = "REQUEST_METHOD",
+    /// Undecoded; empty if there is none.
+    QueryString = "QUERY_STRING",
+    /// The raw target of the request line.
+    RequestUri = "REQUEST_URI",
+    /// Where the application is mounted; percent-decoded, slashes collapsed.
+    ScriptName = "SCRIPT_NAME",
+    /// The rest of the URL's path.
+    PathInfo = "PATH_INFO",
+    /// Only if the client sent one.
+    ContentType = "CONTENT_TYPE",
+    /// Only if the client sent one.
+    ContentLength = "CONTENT_LENGTH",
+    /// The authenticated user.
+    RemoteUser = "REMOTE_USER",
+    /// How that user was authenticated.
+    AuthType = "AUTH_TYPE",
+}
+
+/// All that is known of a request before the application runs.
+#[repr(C)]
+pub struct Request<'a> {
+    /// CGI variables by [`Cgi`] slot; an absent one gets no key. They win over [`Request::variables`].
+    pub cgi: [Bytes<'a>; Cgi::ALL.len()],
+    /// Request headers that become `HTTP_*` keys, names as the client wrote them (ASCII letters, digits and `-`
+    /// only). Those that an application must not see have been left out. They win over [`Request::variables`].
+    pub headers: List<'a, Field<'a>>,
+    /// Other environ variables (`SetEnv`, `SSL_*`, `REDIRECT_*` ...), names verbatim. An absent value is `None`.
+    pub variables: List<'a, Field<'a>>,
+    /// Name of the process group; empty in embedded mode.
+    pub process_group: Bytes<'a>,
+    /// Name of the application group; empty is the main interpreter.
+    pub application_group: Bytes<'a>,
+    /// Name of the callable in the script.
+    pub callable_object: Bytes<'a>,
+    /// The Apache handler that was selected, such as `wsgi-script`.
+    pub request_handler: Bytes<'a>,
+    /// Path of the handler script; empty unless the request goes to one.
+    pub handler_script: Bytes<'a>,
+    /// Path of the Python source file to load.
+    pub script: Bytes<'a>,
+    /// `SCRIPT_NAME` before a trusted proxy's header replaced it.
+    pub script_name: Bytes<'a>,
+    /// `PATH_INFO` before a trusted proxy's header replaced it.
+    pub path_info: Bytes<'a>,
+    /// The mount point that a trusted proxy named.
+    pub mount_point: Bytes<'a>,
+    /// Address that the listener is bound to; empty for all.
+    pub listener_host: Bytes<'a>,
+    /// Port that the listener is bound to.
+    pub listener_port: Bytes<'a>,
+    /// The server's id of this request.
+    pub request_id: Bytes<'a>,
+    /// The server's id of this connection.
+    pub connection_id: Bytes<'a>,
+    /// Modification time of [`Request::script`], if the server knows it already; else 0.
+    pub script_mtime: i64,
+    /// When the server read the request.
+    pub request_start: i64,
+    /// When the request was put into a daemon's queue; 0 in embedded mode.
+    pub queue_start: i64,
+    /// When a daemon took it from there; 0 in embedded mode.
+    pub daemon_start: i64,
+    /// Process id of the Apache child that accepted the request.
+    pub server_pid: u32,
+    /// A set of `flag` values.
+    pub flags: u32,
+    /// Apache's `request_rec`, for `apache.request_rec`; null unless it was asked for.
+    pub request_rec: *mut c_void,
+}
+
+// SAFETY: it is plain data; `request_rec` is an address that is passed on, not followed.
+unsafe impl Sync for Request<'_> {}
+
+impl<'a> Request<'a> {
+    /// The value of a CGI variable.
+    #[must_use]
+    #[inline]
+    pub fn variable(&self, cgi: Cgi) -> Bytes<'a> {
+        self.cgi[cgi as usize]
+    }
+
+    /// Whether `bit` of [`flag`] is set.
+    #[must_use]
+    #[inline]
+    pub const fn has(&self, bit: u32) -> bool {
+        self.flags & bit != 0
+    }
+}
+
+/// Bits of [`Request::flags`].
+pub mod flag {
+    /// `wsgi.url_scheme` is `https`.
+    pub const HTTPS: u32 = 1;
+    /// Compare the script's modification time, and ask its `reload_required`.
+    pub const SCRIPT_RELOADING: u32 = 1 << 1;
+    /// A callable that is missing from the script is the server's failure (500), not a missing page (404).
+    pub const CALLABLE_REQUIRED: u32 = 1 << 2;
+    /// Test hook: panic when Python calls back while the request runs.
+    pub const DEBUG_PANIC: u32 = 1 << 31;
+}
+
+/// How [`Host::handle`](crate::Host::handle) ended.
+///
+/// A value from 400 on is an HTTP status: nothing was sent, and the server answers with its own page.
+pub mod outcome {
+    /// The response was given whole; the server ends it (if [`write::LAST`](crate::write::LAST) has not).
+    pub const COMPLETE: u32 = 0;
+    /// The response was begun and can not be completed: the client must be able to tell.
+    pub const ABORTED: u32 = 1;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cgi_slots_are_in_order() {
+        for (slot, variable) in Cgi::ALL.iter().enumerate() {
+            assert_eq!(*variable as usize, slot);
+        }
+    }
+}
