@@ -1,8 +1,8 @@
 //! The host: all of mod_wsgi that lives in a Python process. It knows no Apache; what it needs of the server
 //! comes over the [`bridge`].
 //!
-//! A request takes this way: [`entry`] (the C function) → [`process`] (which interpreter?) → [`request`] →
-//! [`scripts`] (loaded? changed?) → [`environ`] → [`adapter`] (the application's calls, the response).
+//! A request takes this way: `entry` (the C function) → `process` (which interpreter?) → `request` →
+//! `scripts` (loaded? changed?) → `environ` → `adapter` (the application's calls, the response).
 
 #![deny(unsafe_code)]
 
