@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use python_home::{complaint, find_in};
+use python_home::{complaint, find};
 
 /// A directory with an installed module, a Python 3.12 and a virtual environment.
 struct Place(tempfile::TempDir);
@@ -39,7 +39,7 @@ impl Place {
 
     fn find(&self, home: Option<&Path>) -> Result<python_home::PythonHome, String> {
         let home = home.map(|home| home.as_os_str().as_encoded_bytes());
-        find_in(&self.path("module"), home)
+        find(&self.path("module"), home)
     }
 }
 

@@ -12,6 +12,7 @@ mod settings;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use httpd::{Child, Level, Logger, Mpm, Request, Server, Status};
@@ -114,7 +115,7 @@ impl Process {
         if let Some(complaint) = global.python_home.as_deref().and_then(python_home::complaint) {
             log(Level::Warn, complaint);
         }
-        let home = python_home::find(global.python_home.as_deref())?;
+        let home = python_home::find(&directory()?, global.python_home.as_deref())?;
         let host = Host::load(&home)?;
         let scripts = self.server.settings::<Wsgi>().and_then(|server| server.defaults.script_reloading);
         log(
@@ -124,6 +125,15 @@ impl Process {
         settings::with(global, &home, &self.facts, scripts.unwrap_or(true), |settings| host.start(settings))?;
         Ok(host)
     }
+}
+
+/// Where this library is, symbolic links resolved.
+fn directory() -> Result<PathBuf, String> {
+    let module =
+        os::library::file_of(directory as *const ()).ok_or("cannot find out where mod_wsgi.so is")?;
+    let module =
+        module.canonicalize().map_err(|error| format!("cannot resolve {}: {error}", module.display()))?;
+    Ok(module.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// Ends Python when the child ends.

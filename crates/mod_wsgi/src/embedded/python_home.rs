@@ -21,17 +21,9 @@ pub(crate) struct PythonHome {
     pub(crate) host: PathBuf,
 }
 
-/// Finds the Python of `WSGIPythonHome`, or the default one, and its host. The companions are next to this library.
-pub(crate) fn find(configured: Option<&[u8]>) -> Result<PythonHome, String> {
-    let module = os::library::file_of(find as *const ()).ok_or("cannot find out where mod_wsgi.so is")?;
-    let module =
-        module.canonicalize().map_err(|error| format!("cannot resolve {}: {error}", module.display()))?;
-    let directory = module.parent().unwrap_or(Path::new("/"));
-    find_in(directory, configured)
-}
-
-/// As [`find`], for a module in `directory`.
-pub(crate) fn find_in(directory: &Path, configured: Option<&[u8]>) -> Result<PythonHome, String> {
+/// Finds the Python of `WSGIPythonHome`, or the default one, and its host. `directory` is where the module is; the
+/// host and the link to the default Python are there, too.
+pub(crate) fn find(directory: &Path, configured: Option<&[u8]>) -> Result<PythonHome, String> {
     let (found, home) = match configured {
         Some(home) => {
             let found = of_home(prefix(home))?;
