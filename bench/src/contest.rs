@@ -7,7 +7,6 @@ use e2e::Mpm;
 use crate::client::Client;
 use crate::error::Error;
 use crate::host::{Host, Side};
-use crate::memory::{self, Memory};
 use crate::options::{Comparison, Group};
 use crate::statistics::{extremes, median};
 use crate::workload::{Repeat, STATIC_FILE, WORKLOADS, Workload};
@@ -20,15 +19,6 @@ pub(crate) struct Pair {
     group: Group,
     ours: Host,
     original: Host,
-}
-
-/// All that was measured of a pair.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) mpm: Mpm,
-    pub(crate) group: Group,
-    pub(crate) memory: Option<Memory>,
-    pub(crate) contests: Vec<Contest>,
 }
 
 /// One workload over one number of connections.
@@ -70,14 +60,9 @@ impl Pair {
         Ok([self.ours.get(&STATIC_FILE)?.server, self.original.get(&STATIC_FILE)?.server])
     }
 
-    pub(crate) fn measure(&self, comparison: &Comparison) -> Result<Run, Error> {
+    pub(crate) fn measure(&self, comparison: &Comparison) -> Result<Vec<Contest>, Error> {
         let whole = self.group == Group::Main;
-        let mut run = Run { mpm: self.mpm, group: self.group, memory: None, contests: Vec::new() };
-        // First, while both servers have had the same requests, which is none.
-        if whole && comparison.includes("memory") {
-            self.announce("memory");
-            run.memory = Some(memory::compare(&self.ours, &self.original)?);
-        }
+        let mut contests = Vec::new();
         for workload in WORKLOADS {
             if !comparison.includes(workload.name) || !(whole || workload.name == "hello") {
                 continue;
@@ -88,10 +73,10 @@ impl Pair {
             };
             for &connections in widths {
                 self.announce(&format!("{}, connections: {connections}", workload.name));
-                run.contests.push(self.contest(workload, connections, comparison)?);
+                contests.push(self.contest(workload, connections, comparison)?);
             }
         }
-        Ok(run)
+        Ok(contests)
     }
 
     fn contest(

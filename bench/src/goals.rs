@@ -2,8 +2,9 @@
 
 use e2e::Mpm;
 
-use crate::contest::{Contest, Ratio, Run, Sample};
+use crate::contest::{Contest, Ratio, Sample};
 use crate::options::Group;
+use crate::report::Run;
 use crate::statistics::{geometric_mean, median};
 
 /// A goal, and what became of it.
@@ -86,7 +87,7 @@ fn no_worse(what: &str, run: &Run, ratio: impl Fn(&Contest) -> Ratio, better: Be
 fn memory(run: &Run) -> Option<Goal> {
     let memory = run.memory?;
     // Beyond two digits there is chance: where a heap's end lies, which page was just touched.
-    let ratio = |ours: u64, original: u64| (ours as f64 / original as f64 * 100.0).round() / 100.0;
+    let ratio = |ours: f64, original: f64| (ours / original * 100.0).round() / 100.0;
     let sum = ratio(memory.ours.sum, memory.original.sum);
     let largest = ratio(memory.ours.largest, memory.original.largest);
     let text =
@@ -157,13 +158,13 @@ mod tests {
     #[test]
     fn children_are_compared_by_sum_and_by_the_largest() {
         let reached = |sum, largest| {
-            let original = Footprint { children: 2, sum: 1000, largest: 500 };
-            let ours = Footprint { children: 2, sum, largest };
+            let original = Footprint { children: 2.0, sum: 1000.0, largest: 500.0 };
+            let ours = Footprint { children: 2.0, sum, largest };
             let memory = Some(Memory { ours, original });
             verdicts(&Run { memory, ..run(Mpm::Worker, Vec::new()) })
         };
-        assert_eq!(reached(1004, 500), [true]);
-        assert_eq!(reached(1020, 500), [false]);
-        assert_eq!(reached(900, 600), [false]);
+        assert_eq!(reached(1004.0, 500.0), [true]);
+        assert_eq!(reached(1020.0, 500.0), [false]);
+        assert_eq!(reached(900.0, 600.0), [false]);
     }
 }

@@ -31,6 +31,7 @@ use crate::contest::Pair;
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::options::{Command, Comparison, Group, Options};
+use crate::report::Run;
 
 fn main() -> ExitCode {
     let options = Options::parse();
@@ -56,9 +57,16 @@ fn compare(comparison: &Comparison) -> Result<(), Error> {
             if group == Group::Own && !comparison.includes("hello") {
                 continue;
             }
+            let memory = if group == Group::Main && comparison.includes("memory") {
+                eprintln!("{}: memory", mpm.name());
+                Some(memory::compare(comparison, mpm)?)
+            } else {
+                None
+            };
             let pair = Pair::start(comparison, mpm, group)?;
             banners = pair.banners()?;
-            let section = report::section(&pair.measure(comparison)?, comparison);
+            let contests = pair.measure(comparison)?;
+            let section = report::section(&Run { mpm, group, memory, contests }, comparison);
             println!("{section}");
             sections.push(section);
         }

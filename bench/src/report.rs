@@ -2,16 +2,27 @@
 
 use std::fmt::Write as _;
 
-use crate::contest::{Contest, Run, Sample};
+use e2e::Mpm;
+
+use crate::contest::{Contest, Sample};
 use crate::goals::goals;
 use crate::machine::Machine;
-use crate::memory::Footprint;
+use crate::memory::{Footprint, Memory};
 use crate::options::{Comparison, Group};
 use crate::statistics::median;
 use crate::table::Table;
 use crate::workload::Repeat;
 
-/// What one pair of servers did.
+/// All that was measured with one MPM and one kind of application group.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) mpm: Mpm,
+    pub(crate) group: Group,
+    pub(crate) memory: Option<Memory>,
+    pub(crate) contests: Vec<Contest>,
+}
+
+/// What came of a run.
 pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
     let group = match run.group {
         Group::Main => "main interpreter",
@@ -25,7 +36,7 @@ pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
         let mut table = Table::new(&["children", "number", "sum of PSS", "largest PSS"]);
         for (name, footprint) in [("ours", memory.ours), ("original", memory.original)] {
             let Footprint { children, sum, largest } = footprint;
-            table.row([name.into(), children.to_string(), kilobytes(sum), kilobytes(largest)]);
+            table.row([name.into(), children.to_string(), megabytes(sum), megabytes(largest)]);
         }
         push(&mut text, table);
     }
@@ -113,8 +124,8 @@ fn rate(contest: &Contest, samples: &[Sample]) -> String {
     }
 }
 
-fn kilobytes(count: u64) -> String {
-    format!("{:.1} MB", count as f64 / 1024.0)
+fn megabytes(kilobytes: f64) -> String {
+    format!("{:.1} MB", kilobytes / 1024.0)
 }
 
 /// A whole number, in groups of three digits.
