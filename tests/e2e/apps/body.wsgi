@@ -153,8 +153,8 @@ def length_in_write(environ, start_response):
     try:
         write(b"x")
     except ValueError:
-        start(start_response, ("X-Raised", "ValueError"))
-    return [b"ok"]
+        environ["wsgi.errors"].write("write raised ValueError\n")
+        raise
 
 
 def closing(environ, start_response):

@@ -63,12 +63,6 @@ impl<'a> Cases<'a> {
             self.check(name, assertions);
         }
     }
-
-    /// Whether the original is under test.
-    #[must_use]
-    pub fn is_reference(&self) -> bool {
-        self.server.target().is_reference()
-    }
 }
 
 /// Says that a test does not apply here.

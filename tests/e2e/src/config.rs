@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use crate::{Cases, Interpreter, Mode, Mpm, Server, Target};
+use crate::{Cases, Interpreter, Mode, Mpm, Server};
 
 /// A server to be started. In file contents and configuration, `@ROOT@`, `@PORT@` and `@TLS_PORT@` are replaced
 /// by the server's directory and ports.
@@ -170,11 +170,5 @@ impl Setup {
              MaxRequestWorkers {workers}\nMinSpareThreads 1\nMaxSpareThreads {workers}\n",
             children + 2,
         )
-    }
-
-    /// The target under test.
-    #[must_use]
-    pub fn target(&self) -> Target {
-        Target::current()
     }
 }
