@@ -18,6 +18,19 @@ use crate::text;
 ///
 /// Strings of a request are in its pool (or live longer): modules replace them, and do not write to them once
 /// the request line has been read.
+///
+/// What a request lends ends with it:
+/// ```compile_fail
+/// fn keep(request: &httpd::Request) -> &'static [u8] {
+///     request.uri().unwrap_or_default()
+/// }
+/// ```
+/// and no other thread sees it:
+/// ```compile_fail
+/// fn share(request: &httpd::Request) {
+///     std::thread::scope(|scope| drop(scope.spawn(|| request.uri())));
+/// }
+/// ```
 #[repr(transparent)]
 pub struct Request(UnsafeCell<sys::request_rec>);
 
@@ -339,6 +352,13 @@ impl Request {
     pub fn set_content_length(&self, length: u64) {
         // SAFETY: the request is live.
         unsafe { sys::ap_set_content_length(self.as_ptr(), i64::try_from(length).unwrap_or(i64::MAX)) }
+    }
+
+    /// Gives up telling a client that waits for it to send the body. Once the head of the response is out, a
+    /// `100 Continue` would be taken for a part of it.
+    pub fn withhold_continue(&self) {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).expecting_100 = 0 }
     }
 
     /// Tells a client that waits for it to send the body.

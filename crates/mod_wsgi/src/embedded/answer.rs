@@ -93,6 +93,11 @@ impl<'r> Answer<'r> {
         Ok(self.output.send_file(file, offset..end, self.enable_sendfile, last)?)
     }
 
+    /// Whether the head has been given to Apache.
+    pub(super) fn is_begun(&self) -> bool {
+        self.sent
+    }
+
     /// The host is done: ends the response, or breaks it off. `unreadable` is why the request's body could not be
     /// read, if that was so.
     pub(super) fn finish(mut self, result: u32, unreadable: Option<Status>) -> Status {

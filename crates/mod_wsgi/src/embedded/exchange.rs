@@ -59,6 +59,9 @@ unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize
     // SAFETY: the context is the exchange that `run` made.
     let exchange = unsafe { exchange(context) };
     let body = || {
+        if exchange.parts.borrow().answer.is_begun() {
+            exchange.request.withhold_continue();
+        }
         if capacity == 0 {
             if exchange.request.expects_continue() {
                 exchange.request.send_continue();
