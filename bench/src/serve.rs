@@ -34,6 +34,23 @@ const APPLICATIONS: &[(&str, &str)] = &[
     application!("upload"),
 ];
 
+/// The directory section is Debian's: without it, Apache looks for .htaccess files on every request.
+const CONFIGURATION: &str = "\
+LogLevel warn
+Timeout 60
+KeepAliveTimeout 30
+MaxKeepAliveRequests 0
+<Directory />
+    AllowOverride None
+    Options FollowSymLinks
+</Directory>
+SetEnv BENCH_FILE \"@ROOT@/large-file\"
+<Location /file>
+    WSGIEnableSendfile On
+    EnableSendfile On
+</Location>
+";
+
 /// Serves until standard input ends.
 pub(crate) fn serve(service: Service) -> Result<(), Error> {
     let server = setup(service).start();
@@ -59,15 +76,13 @@ fn setup(service: Service) -> Setup {
              MinSpareThreads 1\nMaxSpareThreads {workers}",
             workers = children * THREADS,
         ));
+    } else {
+        setup = setup.conf(&format!("ServerLimit {children}\nMaxRequestWorkers {children}"));
     }
     if service.group == Group::Main {
         setup = setup.conf("WSGIApplicationGroup %{GLOBAL}");
     }
-    setup.conf(
-        "LogLevel warn\nTimeout 60\nKeepAliveTimeout 30\nMaxKeepAliveRequests 0\n\
-         SetEnv BENCH_FILE \"@ROOT@/large-file\"\n\
-         <Location /file>\nWSGIEnableSendfile On\nEnableSendfile On\n</Location>",
-    )
+    setup.conf(CONFIGURATION)
 }
 
 fn write_file(path: &std::path::Path) -> io::Result<()> {
