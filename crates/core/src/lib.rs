@@ -11,6 +11,7 @@ pub mod directive;
 pub mod groups;
 pub mod headers;
 pub mod interpreter;
+pub mod metrics;
 pub mod notice;
 pub mod path_info;
 pub mod proxies;

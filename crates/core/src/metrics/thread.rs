@@ -1,0 +1,178 @@
+//! What a thread that serves requests does.
+
+use std::time::{Duration, Instant};
+
+use super::{Completed, Totals};
+
+/// The record of a thread: since it was last drained, and for its life.
+#[derive(Debug, Default)]
+pub struct Thread {
+    running: Option<Running>,
+    interval: Drained,
+    /// Requests whose application has been called, ever.
+    requests: u64,
+    /// Time spent on requests ever, up to where it has been counted.
+    busy: Duration,
+}
+
+/// A request that the thread is serving.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    since: Instant,
+    /// Busy time up to here has been counted.
+    counted: Instant,
+}
+
+/// What a thread did in an interval.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Drained {
+    /// Sums over the requests whose application was called.
+    pub totals: Totals,
+    /// Its line in the tables of threads.
+    pub slot: Slot,
+}
+
+/// What a thread did in an interval, as the tables of threads show it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Slot {
+    /// Requests that ended.
+    pub completed: u64,
+    /// Time spent on requests, with the one that is running.
+    pub busy: Duration,
+    /// CPU time of the requests that ended.
+    pub cpu: Duration,
+    /// How long the request that is running has been so; 0 without one.
+    pub elapsed: Duration,
+    /// The longest time, from begin to end, of a request that ended.
+    pub longest: Duration,
+}
+
+impl Thread {
+    /// A request comes to the thread.
+    pub const fn begin(&mut self, now: Instant) {
+        self.running = Some(Running { since: now, counted: now });
+    }
+
+    /// The application is called.
+    pub const fn called(&mut self) {
+        self.requests += 1;
+    }
+
+    /// The request has ended, after so much CPU time; without `completed` if its application was never called.
+    pub fn end(&mut self, now: Instant, cpu: Duration, completed: Option<&Completed>) {
+        self.count_busy(now);
+        let Some(running) = self.running.take() else { return };
+        let Drained { totals, slot } = &mut self.interval;
+        slot.completed += 1;
+        slot.cpu = slot.cpu.saturating_add(cpu);
+        slot.longest = slot.longest.max(now.saturating_duration_since(running.since));
+        if let Some(completed) = completed {
+            totals.record(completed);
+        }
+    }
+
+    /// Gives out what was done since the last time.
+    pub fn drain(&mut self, now: Instant) -> Drained {
+        self.count_busy(now);
+        let mut drained = std::mem::take(&mut self.interval);
+        if let Some(running) = self.running {
+            drained.slot.elapsed = now.saturating_duration_since(running.since);
+        }
+        drained
+    }
+
+    /// Requests whose application has been called, with the one that is running.
+    #[must_use]
+    pub const fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Time spent on requests ever, with the one that is running.
+    #[must_use]
+    pub fn busy(&self, now: Instant) -> Duration {
+        let tail =
+            self.running.map_or(Duration::ZERO, |running| now.saturating_duration_since(running.counted));
+        self.busy.saturating_add(tail)
+    }
+
+    /// Counts the time of the request that is running, up to now.
+    fn count_busy(&mut self, now: Instant) {
+        if let Some(running) = &mut self.running {
+            // The reader's clock may have been read before the thread's.
+            let more = now.saturating_duration_since(running.counted);
+            running.counted = running.counted.max(now);
+            self.busy = self.busy.saturating_add(more);
+            self.interval.slot.busy = self.interval.slot.busy.saturating_add(more);
+        }
+    }
+}
+
+impl Slot {
+    /// Adds what another thread of the same id, or the same thread earlier, did.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.completed += other.completed;
+        self.busy = self.busy.saturating_add(other.busy);
+        self.cpu = self.cpu.saturating_add(other.cpu);
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn millis(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_request_that_is_running_is_busy_time_of_each_interval_it_spans() {
+        let begin = Instant::now();
+        let mut thread = Thread::default();
+        thread.begin(begin);
+        thread.called();
+
+        let first = thread.drain(begin + millis(300)).slot;
+        assert_eq!((first.busy, first.elapsed), (millis(300), millis(300)));
+        assert_eq!((first.completed, first.longest, first.cpu), (0, Duration::ZERO, Duration::ZERO));
+        assert_eq!((thread.requests(), thread.busy(begin + millis(400))), (1, millis(400)));
+
+        thread.end(begin + millis(1000), millis(20), Some(&Completed::default()));
+        let second = thread.drain(begin + millis(2000)).slot;
+        let expected = Slot {
+            completed: 1,
+            busy: millis(700),
+            cpu: millis(20),
+            elapsed: Duration::ZERO,
+            longest: millis(1000),
+        };
+        assert_eq!(second, expected);
+        assert_eq!(thread.busy(begin + millis(3000)), millis(1000));
+        assert_eq!(thread.drain(begin + millis(3000)), Drained::default());
+    }
+
+    #[test]
+    fn a_script_that_can_not_be_loaded_is_a_request_without_an_application() {
+        let begin = Instant::now();
+        let mut thread = Thread::default();
+        thread.begin(begin);
+        thread.end(begin + millis(5), millis(4), None);
+        let drained = thread.drain(begin + millis(5));
+        assert_eq!((drained.slot.completed, drained.slot.busy), (1, millis(5)));
+        assert_eq!(drained.totals, Totals::default());
+        assert_eq!(thread.requests(), 0);
+    }
+
+    #[test]
+    fn clocks_read_out_of_order_count_nothing_twice() {
+        let begin = Instant::now();
+        let mut thread = Thread::default();
+        thread.begin(begin + millis(10));
+        assert_eq!(thread.drain(begin).slot.busy, Duration::ZERO);
+        assert_eq!(thread.drain(begin + millis(30)).slot.busy, millis(20));
+        thread.end(begin + millis(25), Duration::ZERO, None);
+        assert_eq!(thread.drain(begin + millis(40)).slot.busy, Duration::ZERO);
+        assert_eq!(thread.busy(begin + millis(40)), millis(20));
+    }
+}
