@@ -3,7 +3,9 @@
 APP ?=
 PORT ?= 8000
 PREFIX ?=
-export APP PORT PYTHON ARGS
+export APP PORT PREFIX PYTHON ARGS
+# Where rustup puts it, for a shell that has not been told.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help build host install serve test test-reference test-soak test-asan bench fmt lint docs clean
@@ -17,12 +19,12 @@ build: ## Build everything with release settings, with the host for PYTHON=
 
 host: ## Build the host for one more Python: make host PYTHON=/path/to/python [PREFIX=dir to install it into]
 	@scripts/install-dependencies run
-	@scripts/build-host release "$$(scripts/find-python)" "$(abspath $(PREFIX))"
+	@python=$$(scripts/find-python) && scripts/build-host release "$$python" "$$PREFIX"
 
 install: ## Install into a directory: make install PREFIX=dir [PYTHON=...]
-	@test -n "$(PREFIX)" || { echo "make install: say where to with PREFIX=dir" >&2; exit 2; }
+	@test -n "$$PREFIX" || { echo "make install: say where to with PREFIX=dir" >&2; exit 2; }
 	@scripts/install-dependencies run
-	@scripts/install release "$(PREFIX)"
+	@scripts/install release "$$PREFIX"
 
 serve: ## Serve the example, or make serve APP=wsgi.py [PORT=8000] [PYTHON=...] [ARGS="more options"]
 	@scripts/serve
@@ -52,7 +54,7 @@ lint: ## Check formatting and lints
 docs: ## Generate docs/directives.md and the API documentation
 	cargo run --locked --quiet -p wsgi-core --example directives > docs/directives.md.new
 	mv docs/directives.md.new docs/directives.md
-	PYO3_PYTHON="$$(scripts/find-python)" cargo doc --locked --workspace --no-deps
+	python=$$(scripts/find-python) && PYO3_PYTHON=$$python cargo doc --locked --workspace --no-deps
 
 clean: ## Remove everything that was built
 	cargo clean
