@@ -372,7 +372,8 @@ mod tests {
         for id in [0, 1, 3] {
             let mut thread = Thread::default();
             thread.begin(begin);
-            thread.end(begin + micros(1000), Duration::ZERO, Some(&request(200)));
+            thread.completed(request(200));
+            thread.end(begin + micros(1000), Duration::ZERO);
             sample.add(id, &thread.drain(begin + micros(2000)));
         }
         assert_eq!((sample.completed, sample.totals.statuses[1]), (3, 3));
@@ -406,7 +407,8 @@ mod tests {
                         started = Some(now);
                     }
                     (1, Some(since)) => {
-                        thread.end(now, Duration::ZERO, Some(&request(status)));
+                        thread.completed(request(status));
+                        thread.end(now, Duration::ZERO);
                         (busy, ended, started) = (busy + (now - since), ended + 1, None);
                     }
                     _ => {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Completed, Totals};
+use super::{Completed, Phase, Totals};
 
 /// The record of a thread: since it was last drained, and for its life.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ struct Running {
     since: Instant,
     /// Busy time up to here has been counted.
     counted: Instant,
+    /// Set once the application is done with it.
+    completed: Option<Completed>,
 }
 
 /// What a thread did in an interval.
@@ -50,7 +52,7 @@ pub struct Slot {
 impl Thread {
     /// A request comes to the thread.
     pub const fn begin(&mut self, now: Instant) {
-        self.running = Some(Running { since: now, counted: now });
+        self.running = Some(Running { since: now, counted: now, completed: None });
     }
 
     /// The application is called.
@@ -58,15 +60,29 @@ impl Thread {
         self.requests += 1;
     }
 
-    /// The request has ended, after so much CPU time; without `completed` if its application was never called.
-    pub fn end(&mut self, now: Instant, cpu: Duration, completed: Option<&Completed>) {
+    /// The application is done with the request.
+    pub const fn completed(&mut self, completed: Completed) {
+        if let Some(running) = &mut self.running {
+            running.completed = Some(completed);
+        }
+    }
+
+    /// More of the response was written after that.
+    pub fn wrote(&mut self, time: Duration) {
+        if let Some(completed) = self.running.as_mut().and_then(|running| running.completed.as_mut()) {
+            completed.phases.add(Phase::OutputWrite, time);
+        }
+    }
+
+    /// The request has ended, after so much CPU time.
+    pub fn end(&mut self, now: Instant, cpu: Duration) {
         self.count_busy(now);
         let Some(running) = self.running.take() else { return };
         let Drained { totals, slot } = &mut self.interval;
         slot.completed += 1;
         slot.cpu = slot.cpu.saturating_add(cpu);
         slot.longest = slot.longest.max(now.saturating_duration_since(running.since));
-        if let Some(completed) = completed {
+        if let Some(completed) = &running.completed {
             totals.record(completed);
         }
     }
@@ -120,6 +136,7 @@ impl Slot {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Phases;
     use super::*;
 
     const fn millis(milliseconds: u64) -> Duration {
@@ -138,7 +155,8 @@ mod tests {
         assert_eq!((first.completed, first.longest, first.cpu), (0, Duration::ZERO, Duration::ZERO));
         assert_eq!((thread.requests(), thread.busy(begin + millis(400))), (1, millis(400)));
 
-        thread.end(begin + millis(1000), millis(20), Some(&Completed::default()));
+        thread.completed(Completed::default());
+        thread.end(begin + millis(1000), millis(20));
         let second = thread.drain(begin + millis(2000)).slot;
         let expected = Slot {
             completed: 1,
@@ -157,11 +175,27 @@ mod tests {
         let begin = Instant::now();
         let mut thread = Thread::default();
         thread.begin(begin);
-        thread.end(begin + millis(5), millis(4), None);
+        thread.end(begin + millis(5), millis(4));
         let drained = thread.drain(begin + millis(5));
         assert_eq!((drained.slot.completed, drained.slot.busy), (1, millis(5)));
         assert_eq!(drained.totals, Totals::default());
         assert_eq!(thread.requests(), 0);
+    }
+
+    #[test]
+    fn what_is_written_at_last_is_time_of_the_same_request() {
+        let begin = Instant::now();
+        let mut thread = Thread::default();
+        for last in [0, 4] {
+            thread.begin(begin);
+            let phases = Phases::default().with(Phase::OutputWrite, millis(1));
+            thread.completed(Completed { phases, ..Completed::default() });
+            thread.wrote(millis(last));
+            thread.end(begin + millis(10), Duration::ZERO);
+        }
+        let totals = thread.drain(begin + millis(10)).totals;
+        assert_eq!(totals.times(Phase::OutputWrite).range(), Some((millis(1), millis(5))));
+        assert_eq!(totals.times(Phase::GilWait).range(), None);
     }
 
     #[test]
@@ -171,7 +205,7 @@ mod tests {
         thread.begin(begin + millis(10));
         assert_eq!(thread.drain(begin).slot.busy, Duration::ZERO);
         assert_eq!(thread.drain(begin + millis(30)).slot.busy, millis(20));
-        thread.end(begin + millis(25), Duration::ZERO, None);
+        thread.end(begin + millis(25), Duration::ZERO);
         assert_eq!(thread.drain(begin + millis(40)).slot.busy, Duration::ZERO);
         assert_eq!(thread.busy(begin + millis(40)), millis(20));
     }
