@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell, RefMut};
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bridge::{Disconnected, Lease};
 use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
@@ -82,7 +83,9 @@ impl Input {
     fn read_directly(&self, py: Python<'_>, body: &mut Body, size: usize) -> Result<Object> {
         body.touched = true;
         let (lease, meter, ended) = (&*self.lease, self.meter.as_deref(), &mut body.ended);
+        let mut end = None;
         let outcome = py.bytes_with(size, |buffer| {
+            let begin = meter.map(|_| Instant::now());
             let mut count = 0;
             while count < buffer.len() {
                 match read(lease, meter, &mut buffer[count..])? {
@@ -93,8 +96,16 @@ impl Input {
                     more => count += more,
                 }
             }
+            end = meter.zip(begin).map(|(meter, begin)| {
+                let end = Instant::now();
+                meter.input.took(begin, end);
+                end
+            });
             Ok::<_, Disconnected>(count)
         })?;
+        if let Some((meter, end)) = meter.zip(end) {
+            meter.waited(end);
+        }
         outcome.map_err(|Disconnected| body.fail(py))
     }
 

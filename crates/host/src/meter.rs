@@ -35,6 +35,11 @@ impl Traffic {
         seconds(&self.time)
     }
 
+    /// Adds the time that something took.
+    pub(crate) fn took(&self, begin: Instant, end: Instant) {
+        self.time.fetch_add(nanoseconds(end.duration_since(begin)), Ordering::Relaxed);
+    }
+
     /// Adds an operation and the bytes that it moved.
     pub(crate) fn add(&self, bytes: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
@@ -68,7 +73,7 @@ pub(crate) fn detached<R: Send>(
     let Some(meter) = meter else { return py.detach(work) };
     let begin = Instant::now();
     let (result, end) = py.detach(|| (work(), Instant::now()));
-    traffic(meter).time.fetch_add(nanoseconds(end.duration_since(begin)), Ordering::Relaxed);
+    traffic(meter).took(begin, end);
     meter.waited(end);
     result
 }
