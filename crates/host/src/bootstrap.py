@@ -226,14 +226,6 @@ def restore_position(descriptor, position):
         pass
 
 
-def cpu_times():
-    """User and system CPU time of the calling thread, in microseconds."""
-    import resource
-
-    usage = resource.getrusage(resource.RUSAGE_THREAD)
-    return int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6)
-
-
 def _make_log_handler():
     import logging
 

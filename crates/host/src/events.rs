@@ -1,6 +1,7 @@
 //! The events of a request, for those who have called `mod_wsgi.subscribe_events`.
 
 use bridge::Request;
+use os::usage::Cpu;
 use python::{Object, Python, Result};
 
 use crate::context;
@@ -85,8 +86,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) application_start: f64,
     pub(crate) application_finish: f64,
     pub(crate) meter: &'a Meter,
-    /// User and system CPU time of the thread, in seconds.
-    pub(crate) cpu: Option<(f64, f64)>,
+    /// CPU time of the thread.
+    pub(crate) cpu: Option<Cpu>,
 }
 
 /// `request_finished`.
@@ -112,7 +113,8 @@ pub(crate) fn request_finished(
         event.integer("status", finished.status.into())?;
         event.set("gil_wait_time", &py.float(meter.gil_wait_seconds())?)?;
         event.integer("gil_wait_count", meter.gil_wait_count())?;
-        if let Some((user, system)) = finished.cpu {
+        if let Some(cpu) = finished.cpu {
+            let (user, system) = (cpu.user.as_secs_f64(), cpu.system.as_secs_f64());
             // The clocks differ in resolution; no request uses more of a CPU than it takes.
             let scale =
                 if user + system > time && user + system > 0.0 { time / (user + system) } else { 1.0 };

@@ -190,7 +190,6 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         publish_stopping: helper("publish_stopping")?,
         file_wrapper: helper("FileWrapper")?,
         file_region: helper("file_region")?,
-        cpu_times: helper("cpu_times")?,
         restore_position: helper("restore_position")?,
         event_callbacks: helper("event_callbacks")?,
         active_requests: helper("active_requests")?,

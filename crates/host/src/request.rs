@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bridge::{Lease, Level, Request, flag, outcome, write};
+use os::usage::{self, Cpu};
 use python::{Exception, Object, Python, Raised, Result};
 
 use crate::adapter::{Adapter, START_RESPONSE, Unsent};
@@ -138,7 +139,8 @@ impl Call<'_> {
             Arc::new(meter)
         });
         let application_start = now();
-        let cpu = meter.as_ref().and_then(|_| self.cpu_times());
+        // Where a thread has no CPU time at all, its clock does not work.
+        let cpu = meter.as_ref().and_then(|_| usage::thread_cpu()).filter(|cpu| *cpu != Cpu::default());
         let adapter = Adapter::new(
             self.interpreter,
             self.lease,
@@ -173,7 +175,7 @@ impl Call<'_> {
                 application_start,
                 application_finish: now(),
                 meter: &meter,
-                cpu: cpu.zip(self.cpu_times()).map(|(begin, end)| (end.0 - begin.0, end.1 - begin.1)),
+                cpu: cpu.zip(usage::thread_cpu()).map(|(begin, end)| end.since(begin)),
             };
             events::request_finished(py, state, (self.request, id), &finished);
         }
@@ -320,13 +322,6 @@ impl Call<'_> {
         });
         events::request_exception(self.py, self.state, id.as_ref(), &exception);
         500
-    }
-
-    /// User and system CPU time of this thread so far, in seconds.
-    fn cpu_times(&self) -> Option<(f64, f64)> {
-        let times = self.state.helpers.cpu_times.get(self.py).call([]).ok()?;
-        let microseconds = |index| times.item(index)?.to_i64().ok();
-        Some((environ::seconds(microseconds(0)?), environ::seconds(microseconds(1)?)))
     }
 }
 

@@ -104,7 +104,6 @@ objects! {
         publish_stopping,
         file_wrapper,
         file_region,
-        cpu_times,
         restore_position,
         event_callbacks,
         active_requests,
