@@ -393,6 +393,10 @@ def set_up(module, options):
     module.signal_callbacks = signal_callbacks
     module.active_requests = active_requests
     module.request_data = native.request_data
+    module.start_recording_metrics = native.start_recording_metrics
+    module.request_metrics = native.request_metrics
+    module.process_metrics = native.process_metrics
+    module.server_metrics = native.server_metrics
     path = _module_path()
     if path is not None:
         module.__path__ = path

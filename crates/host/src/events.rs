@@ -103,15 +103,15 @@ pub(crate) fn request_finished(
         event.common(request)?;
         event.integer("input_reads", meter.input.count())?;
         event.integer("input_length", meter.input.bytes())?;
-        event.set("input_time", &py.float(meter.input.seconds())?)?;
+        event.set("input_time", &py.float(meter.input.time().as_secs_f64())?)?;
         event.integer("output_length", meter.output.bytes())?;
         event.integer("output_writes", meter.output.count())?;
-        event.set("output_time", &py.float(meter.output.seconds())?)?;
+        event.set("output_time", &py.float(meter.output.time().as_secs_f64())?)?;
         event.set("application_finish", &py.float(finished.application_finish)?)?;
         let time = (finished.application_finish - finished.application_start).max(0.0);
         event.set("application_time", &py.float(time)?)?;
         event.integer("status", finished.status.into())?;
-        event.set("gil_wait_time", &py.float(meter.gil_wait_seconds())?)?;
+        event.set("gil_wait_time", &py.float(meter.gil_wait_time().as_secs_f64())?)?;
         event.integer("gil_wait_count", meter.gil_wait_count())?;
         if let Some(cpu) = finished.cpu {
             let (user, system) = (cpu.user.as_secs_f64(), cpu.system.as_secs_f64());

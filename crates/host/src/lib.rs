@@ -15,6 +15,7 @@ mod input;
 mod interpreters;
 mod log;
 mod meter;
+mod metrics;
 mod native;
 mod process;
 mod report;

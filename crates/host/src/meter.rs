@@ -1,7 +1,7 @@
-//! How long a request spends where; measured while somebody subscribes to events.
+//! How long a request spends where; measured while somebody subscribes to events or metrics are recorded.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use python::Python;
 
@@ -31,13 +31,13 @@ impl Traffic {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn seconds(&self) -> f64 {
-        seconds(&self.time)
+    pub(crate) fn time(&self) -> Duration {
+        duration(&self.time)
     }
 
     /// Adds the time that something took.
     pub(crate) fn took(&self, begin: Instant, end: Instant) {
-        self.time.fetch_add(nanoseconds(end.duration_since(begin)), Ordering::Relaxed);
+        add_time(&self.time, end.duration_since(begin));
     }
 
     /// Adds an operation and the bytes that it moved.
@@ -50,12 +50,12 @@ impl Traffic {
 impl Meter {
     /// Adds a wait for Python's lock.
     pub(crate) fn waited(&self, since: Instant) {
-        add_time(&self.gil_wait_time, since);
+        add_time(&self.gil_wait_time, since.elapsed());
         self.gil_wait_count.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn gil_wait_seconds(&self) -> f64 {
-        seconds(&self.gil_wait_time)
+    pub(crate) fn gil_wait_time(&self) -> Duration {
+        duration(&self.gil_wait_time)
     }
 
     pub(crate) fn gil_wait_count(&self) -> u64 {
@@ -78,14 +78,10 @@ pub(crate) fn detached<R: Send>(
     result
 }
 
-fn add_time(total: &AtomicU64, since: Instant) {
-    total.fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+fn add_time(total: &AtomicU64, time: Duration) {
+    total.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-fn nanoseconds(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn seconds(total: &AtomicU64) -> f64 {
-    total.load(Ordering::Relaxed) as f64 / 1e9
+fn duration(total: &AtomicU64) -> Duration {
+    Duration::from_nanos(total.load(Ordering::Relaxed))
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bridge::{Level, Server};
 use python::{Class, Definition, Exception, Python, Result, Type};
 
-use crate::context;
 use crate::log::Log;
+use crate::{context, metrics};
 
 /// The object `native` of bootstrap.py.
 pub(crate) struct Native {
@@ -67,6 +67,25 @@ impl Class for Native {
                     },
                     Result::Ok,
                 )
+            })
+            .method(c"start_recording_metrics", |py, _, arguments| {
+                arguments.expect(py, "start_recording_metrics", 0, 0)?;
+                metrics::start(context::data(py).is_some());
+                Ok(py.none())
+            })
+            .method(c"request_metrics", |py, _, arguments| {
+                arguments.expect(py, "request_metrics", 0, 0)?;
+                metrics::of_requests(py)
+            })
+            .method(c"process_metrics", |py, _, arguments| {
+                arguments.expect(py, "process_metrics", 0, 0)?;
+                metrics::of_process(py)
+            })
+            // The scoreboard is the server's and does not come over the bridge: it is never available, as without
+            // WSGIServerMetrics.
+            .method(c"server_metrics", |py, _, arguments| {
+                arguments.expect(py, "server_metrics", 0, 0)?;
+                Ok(py.none())
             })
             .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)));
     }

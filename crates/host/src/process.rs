@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 use bridge::{Exchange, Lease, Level, Request, Server, Settings};
 
@@ -15,8 +15,9 @@ pub(crate) struct Process {
     pub(crate) server: Server,
     pub(crate) settings: Kept,
     pub(crate) interpreters: Interpreters,
-    /// Requests inside [`handle`].
-    active: AtomicUsize,
+    /// When Python was started.
+    pub(crate) started: (Instant, SystemTime),
+    pub(crate) requests: Requests,
     stopping: AtomicBool,
     /// The id of the next thread that serves a request.
     next_thread: AtomicU32,
@@ -44,6 +45,35 @@ pub(crate) struct Kept {
     pub(crate) free_threading: bool,
 }
 
+/// The requests inside [`handle`], in the low bits, and how many have left it, in the high bits: so that one operation
+/// both ends a request and counts it.
+#[derive(Default)]
+pub(crate) struct Requests(AtomicU64);
+
+impl Requests {
+    /// More bits than any server has threads.
+    const BITS: u32 = 20;
+    const LEFT: u64 = 1 << Self::BITS;
+
+    /// How many are inside.
+    pub(crate) fn active(&self) -> u64 {
+        self.0.load(Ordering::Acquire) % Self::LEFT
+    }
+
+    /// How many have left.
+    pub(crate) fn ended(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) / Self::LEFT
+    }
+
+    fn enter(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn leave(&self) {
+        self.0.fetch_add(Self::LEFT - 1, Ordering::Release);
+    }
+}
+
 static PROCESS: OnceLock<Process> = OnceLock::new();
 
 /// The process, once [`start`] has begun to set it up.
@@ -64,7 +94,8 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
         server,
         settings: Kept::new(settings),
         interpreters: Interpreters::default(),
-        active: AtomicUsize::new(0),
+        started: (Instant::now(), SystemTime::now()),
+        requests: Requests::default(),
         stopping: AtomicBool::new(false),
         next_thread: AtomicU32::new(0),
     };
@@ -103,18 +134,18 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
 /// See [`bridge::Host::handle`].
 pub(crate) fn handle(request: &Request<'_>, exchange: Exchange<'_>) -> u32 {
     /// Counts a request, also when it panics.
-    struct Active<'a>(&'a AtomicUsize);
+    struct Active<'a>(&'a Requests);
     impl Drop for Active<'_> {
         fn drop(&mut self) {
-            self.0.fetch_sub(1, Ordering::Release);
+            self.0.leave();
         }
     }
     let Some(process) = process() else {
         exchange.log(Level::Error, b"WSGI0210: Python has not been initialised in this process.");
         return 500;
     };
-    process.active.fetch_add(1, Ordering::SeqCst);
-    let _active = Active(&process.active);
+    process.requests.enter();
+    let _active = Active(&process.requests);
     if process.stopping.load(Ordering::SeqCst) {
         return 503;
     }
@@ -141,7 +172,7 @@ pub(crate) fn stop(reason: &[u8], grace: u32) {
     }
     process.interpreters.publish_stopping(reason);
     let end = Instant::now() + Duration::from_millis(grace.into());
-    while process.active.load(Ordering::Acquire) > 0 {
+    while process.requests.active() > 0 {
         if Instant::now() >= end {
             log(Level::Warn, "Requests are still running: the Python interpreters are not finalised.");
             return;
@@ -178,6 +209,11 @@ pub(crate) fn thread_id(process: &Process) -> u32 {
         ID.set(Some(id));
         id
     })
+}
+
+/// How many threads have an id.
+pub(crate) fn thread_ids(process: &Process) -> u32 {
+    process.next_thread.load(Ordering::Relaxed)
 }
 
 /// What CPython needs to know.

@@ -12,6 +12,7 @@ use crate::adapter::{Adapter, START_RESPONSE, Unsent};
 use crate::input::Input;
 use crate::interpreters::Interpreter;
 use crate::meter::Meter;
+use crate::metrics::{self, Recording};
 use crate::state::{State, Sticky, Thread};
 use crate::{context, environ, events, log, report, scripts};
 
@@ -34,14 +35,20 @@ enum Served {
 /// Runs the application for a request; called while the thread is not attached.
 pub(crate) fn run(interpreter: &'static Interpreter, request: &Request<'_>, lease: &Arc<Lease>) -> u32 {
     let begin = Instant::now();
-    match interpreter
-        .attach(|py, state, thread| Call { py, interpreter, state, thread, request, lease }.serve(begin))
-    {
+    let recording = metrics::begin(begin);
+    let recording = recording.as_ref();
+    match interpreter.attach(|py, state, thread| {
+        Call { py, interpreter, state, thread, request, lease, recording }.serve(begin)
+    }) {
         Served::With(outcome) => outcome,
         Served::Block(block) => {
             // Most responses end here, with Python free for other threads. Whether the client is still there
             // makes no difference any more.
+            let begin = recording.map(|_| Instant::now());
             let _ = lease.with(|exchange| exchange.write(&block, write::LAST));
+            if let Some((recording, begin)) = recording.zip(begin) {
+                recording.wrote(begin);
+            }
             COPY.set(block);
             outcome::COMPLETE
         }
@@ -56,6 +63,7 @@ struct Call<'a> {
     thread: &'a Thread,
     request: &'a Request<'a>,
     lease: &'a Arc<Lease>,
+    recording: Option<&'a Recording>,
 }
 
 impl Call<'_> {
@@ -133,14 +141,15 @@ impl Call<'_> {
     /// Calls the application and sends its response.
     fn call(&self, begin: Instant, errors: &Object, id: Option<&Object>, application: &Object) -> Served {
         let (py, state) = (self.py, self.state);
-        let meter = events::wanted(py, state).then(|| {
+        let is_subscribed = events::wanted(py, state);
+        let meter = (is_subscribed || self.recording.is_some()).then(|| {
             let meter = Meter::default();
             meter.waited(begin);
             Arc::new(meter)
         });
         let application_start = now();
         // Where a thread has no CPU time at all, its clock does not work.
-        let cpu = meter.as_ref().and_then(|_| usage::thread_cpu()).filter(|cpu| *cpu != Cpu::default());
+        let cpu = is_subscribed.then(usage::thread_cpu).flatten().filter(|cpu| *cpu != Cpu::default());
         let adapter = Adapter::new(
             self.interpreter,
             self.lease,
@@ -157,7 +166,7 @@ impl Call<'_> {
         let served = match self.respond(
             &object,
             adapter,
-            meter.as_ref(),
+            (meter.as_ref(), is_subscribed),
             (errors, id),
             application,
             application_start,
@@ -170,14 +179,17 @@ impl Call<'_> {
             }
         };
         if let Some(meter) = meter {
-            let finished = events::Finished {
-                status: adapter.status(),
-                application_start,
-                application_finish: now(),
-                meter: &meter,
-                cpu: cpu.zip(usage::thread_cpu()).map(|(begin, end)| end.since(begin)),
-            };
-            events::request_finished(py, state, (self.request, id), &finished);
+            let application_finish = now();
+            let status = adapter.status();
+            if let Some(recording) = self.recording {
+                recording.completed(self.request, (application_start, application_finish), status, &meter);
+            }
+            if is_subscribed {
+                let cpu = cpu.zip(usage::thread_cpu()).map(|(begin, end)| end.since(begin));
+                let finished =
+                    events::Finished { status, application_start, application_finish, meter: &meter, cpu };
+                events::request_finished(py, state, (self.request, id), &finished);
+            }
         }
         served
     }
@@ -186,7 +198,7 @@ impl Call<'_> {
         &self,
         object: &Object,
         adapter: &Adapter,
-        meter: Option<&Arc<Meter>>,
+        (meter, is_subscribed): (Option<&Arc<Meter>>, bool),
         (errors, id): (&Object, Option<&Object>),
         application: &Object,
         application_start: f64,
@@ -195,12 +207,15 @@ impl Call<'_> {
         let input = state.types.input.instance(py, Input::new(self.lease, meter.cloned()))?;
         let environ =
             environ::build(py, state, self.thread, self.request, (&input, errors, id), application_start)?;
-        let application = if meter.is_some() {
+        let application = if is_subscribed {
             events::request_started(py, state, (self.request, id), application, &environ, application_start)?
         } else {
             application.clone()
         };
         let start_response = state.types.adapter.bound(py, object, START_RESPONSE)?;
+        if let Some(recording) = self.recording {
+            recording.called();
+        }
         let result = application.call([&environ, &start_response])?;
 
         if result.is_exact_list() || result.is_exact_tuple() {

@@ -1,0 +1,186 @@
+//! `mod_wsgi.request_metrics()` and `process_metrics()`: what is recorded for them, by all interpreters alike.
+//!
+//! Each thread has a record with a lock of its own, which is contended only while somebody asks.
+
+mod report;
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bridge::Request;
+use os::usage::{self, Cpu};
+use wsgi_core::metrics::{Completed, Phase, Phases, Sample, Stamps, Thread, Traffic};
+
+use crate::meter::Meter;
+use crate::process::{self, Process};
+
+pub(crate) use report::{of_process, of_requests};
+
+/// Whether there is anything to record.
+static RECORDING: AtomicBool = AtomicBool::new(false);
+
+/// What is known since recording was started.
+static RECORDED: Mutex<Option<Recorded>> = Mutex::new(None);
+
+/// What is shared by the threads that record.
+struct Recorded {
+    /// Those that have had a request.
+    threads: Vec<Arc<Record>>,
+    /// When the interval began.
+    since: (Instant, SystemTime),
+    /// The CPU time of the process at that time.
+    cpu: Cpu,
+    /// What threads that are gone did in the interval.
+    sample: Sample,
+    /// The busy time of threads that are gone.
+    busy: Duration,
+}
+
+/// What is recorded for a thread.
+struct Record {
+    id: u32,
+    thread: Mutex<Thread>,
+}
+
+thread_local! {
+    static RECORD: RefCell<Option<Arc<Record>>> = const { RefCell::new(None) };
+}
+
+/// Starts recording, if that has not been done. To a thread that serves a request it is the first.
+pub(crate) fn start(is_serving: bool) {
+    let mut recorded = lock(&RECORDED);
+    if recorded.is_some() {
+        return;
+    }
+    let Some(process) = process::process() else { return };
+    *recorded = Some(Recorded {
+        threads: Vec::new(),
+        since: (Instant::now(), SystemTime::now()),
+        cpu: usage::process().cpu,
+        sample: Sample::new(process.settings.threads),
+        busy: Duration::ZERO,
+    });
+    drop(recorded);
+    if is_serving {
+        lock(&record().thread).called();
+    }
+    // Threads may notice it late; what they record is under locks.
+    RECORDING.store(true, Ordering::Relaxed);
+}
+
+/// A request that is being recorded. It ends when this is dropped, also by a panic.
+pub(crate) struct Recording {
+    record: Arc<Record>,
+    cpu: Option<Cpu>,
+}
+
+/// Begins a request, if there is anything to record.
+#[inline]
+pub(crate) fn begin(now: Instant) -> Option<Recording> {
+    RECORDING.load(Ordering::Relaxed).then(|| Recording::new(now))
+}
+
+impl Recording {
+    #[cold]
+    fn new(now: Instant) -> Self {
+        let record = record();
+        lock(&record.thread).begin(now);
+        Self { record, cpu: usage::thread_cpu() }
+    }
+
+    /// The application is about to be called.
+    pub(crate) fn called(&self) {
+        lock(&self.record.thread).called();
+    }
+
+    /// The application is done with the request. Times are in seconds since the epoch.
+    pub(crate) fn completed(
+        &self,
+        request: &Request<'_>,
+        (application_start, application_finish): (f64, f64),
+        status: u16,
+        meter: &Meter,
+    ) {
+        let stamps = Stamps {
+            request_start: request.request_start,
+            queue_start: request.queue_start,
+            daemon_start: request.daemon_start,
+            application_start: microseconds(application_start),
+            application_finish: microseconds(application_finish),
+        };
+        let phases = Phases::between(&stamps)
+            .with(Phase::InputRead, meter.input.time())
+            .with(Phase::OutputWrite, meter.output.time());
+        // As everywhere, the thread that started Python is not watched in detail.
+        let (phases, gil_waits) = match self.record.id {
+            0 => (phases, 0),
+            _ => (phases.with(Phase::GilWait, meter.gil_wait_time()), meter.gil_wait_count()),
+        };
+        let input = Traffic { bytes: meter.input.bytes(), operations: meter.input.count() };
+        let output = Traffic { bytes: meter.output.bytes(), operations: meter.output.count() };
+        let completed = Completed { phases, status, input, output, gil_waits };
+        lock(&self.record.thread).completed(completed);
+    }
+
+    /// A block was written since then, when Python was done with the request.
+    pub(crate) fn wrote(&self, since: Instant) {
+        lock(&self.record.thread).wrote(since.elapsed());
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        let cpu = self.cpu.zip(usage::thread_cpu()).map(|(begin, end)| end.since(begin).total());
+        lock(&self.record.thread).end(Instant::now(), cpu.unwrap_or_default());
+    }
+}
+
+/// The record of this thread.
+fn record() -> Arc<Record> {
+    RECORD.with_borrow_mut(|known| Arc::clone(known.get_or_insert_with(enlist)))
+}
+
+/// Makes the record of this thread.
+fn enlist() -> Arc<Record> {
+    let id = process::process().map_or(0, process::thread_id);
+    let record = Arc::new(Record { id, thread: Mutex::default() });
+    if let Some(recorded) = &mut *lock(&RECORDED) {
+        recorded.retire(Instant::now());
+        recorded.threads.push(Arc::clone(&record));
+    }
+    record
+}
+
+impl Recorded {
+    /// Keeps what threads did that are gone, and forgets them.
+    fn retire(&mut self, now: Instant) {
+        let (sample, busy) = (&mut self.sample, &mut self.busy);
+        self.threads.retain(|record| {
+            let is_alive = Arc::strong_count(record) > 1;
+            if !is_alive {
+                let mut thread = lock(&record.thread);
+                sample.add(record.id, &thread.drain(now));
+                *busy = busy.saturating_add(thread.busy(now));
+            }
+            is_alive
+        });
+    }
+
+    /// How many threads have had requests. Ids are given out in order; the thread that started Python has one even
+    /// if it serves none.
+    fn threads_started(&self, process: &Process) -> u32 {
+        let first = u32::from(self.threads.iter().any(|record| record.id == 0));
+        process::thread_ids(process).saturating_sub(1) + first
+    }
+}
+
+/// Locks what a panic can not leave half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn microseconds(seconds: f64) -> i64 {
+    (seconds * 1e6) as i64
+}
