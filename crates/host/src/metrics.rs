@@ -73,7 +73,8 @@ pub(crate) fn start(is_serving: bool) {
 /// A request that is being recorded. It ends when this is dropped, also by a panic.
 pub(crate) struct Recording {
     record: Arc<Record>,
-    cpu: Option<Cpu>,
+    /// CPU time of the thread at the beginning.
+    cpu: Option<Duration>,
 }
 
 /// Begins a request, if there is anything to record.
@@ -87,7 +88,7 @@ impl Recording {
     fn new(now: Instant) -> Self {
         let record = record();
         lock(&record.thread).begin(now);
-        Self { record, cpu: usage::thread_cpu() }
+        Self { record, cpu: usage::thread_time() }
     }
 
     /// The application is about to be called.
@@ -132,7 +133,7 @@ impl Recording {
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        let cpu = self.cpu.zip(usage::thread_cpu()).map(|(begin, end)| end.since(begin).total());
+        let cpu = self.cpu.zip(usage::thread_time()).map(|(begin, end)| end.saturating_sub(begin));
         lock(&self.record.thread).end(Instant::now(), cpu.unwrap_or_default());
     }
 }

@@ -183,8 +183,7 @@ fn threads_have_slots(path: &Path) {
         assert_eq!(thread(&busy, "completed"), 1.0, "{busy:?}");
         assert_eq!(busy["request_threads_buckets"], busy["request_threads_completed"]);
         for column in ["cpu_time", "busy_time", "max_duration"] {
-            // The clocks of Python and of the system's accounts differ in resolution.
-            assert!(thread(&busy, column) > 0.03, "{column}: {busy:?}");
+            assert!(thread(&busy, column) >= 0.05, "{column}: {busy:?}");
         }
         assert_eq!(thread(&busy, "current_elapsed"), 0.0);
         assert!(number(&busy, "cpu_utilization") > 0.0, "{busy:?}");

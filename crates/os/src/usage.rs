@@ -40,6 +40,21 @@ pub struct Process {
     pub peak_resident: u64,
 }
 
+/// The CPU time of the calling thread, of both kinds together; `None` where the system does not tell. Exact, where
+/// [`thread_cpu`] may lag behind until the thread is next interrupted, which short work may never be.
+#[must_use]
+pub fn thread_time() -> Option<Duration> {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: clock_gettime writes one whole structure when it succeeds, and only then it is read.
+    let time = unsafe {
+        if libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr()) != 0 {
+            return None;
+        }
+        time.assume_init()
+    };
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
+}
+
 /// The CPU time of the calling thread; `None` where the system does not tell.
 #[must_use]
 pub fn thread_cpu() -> Option<Cpu> {
@@ -110,6 +125,18 @@ mod tests {
         assert!(used.total() >= wanted);
         assert!(thread_cpu().unwrap().since(own).total() < wanted, "the other thread's time was counted");
         assert!(process().cpu.since(whole).total() >= wanted);
+    }
+
+    #[test]
+    fn the_time_of_a_thread_is_exact() {
+        let begin = thread_time().unwrap();
+        black_box((0..100_u64).fold(0, |sum, number| black_box(sum ^ number)));
+        let short = thread_time().unwrap();
+        assert!(short > begin, "{begin:?}");
+        std::thread::sleep(Duration::from_millis(50));
+        assert!(thread_time().unwrap() - short < Duration::from_millis(50), "sleep was counted");
+        let used = burn(Duration::from_millis(50)).total();
+        assert!(thread_time().unwrap() - short + Duration::from_millis(20) >= used);
     }
 
     #[test]
