@@ -21,6 +21,9 @@ pub(super) struct Answer<'r> {
     sent: bool,
 }
 
+/// The longest last block that is sent before Apache ends the request, in bytes: connections take it without blocking.
+const SENT_AT_ONCE: usize = 16 * 1024;
+
 /// A host that does not keep to the protocol, or data that can not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Failed;
@@ -67,8 +70,9 @@ impl<'r> Answer<'r> {
             let excess = block.is_empty() && self.declared;
             return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
         }
+        let now = block.len() <= SENT_AT_ONCE;
         if self.declared && self.is_complete() {
-            return Ok(self.output.send_last(block)?);
+            return Ok(self.output.send_last(block, now)?);
         }
         // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
         // wrong for HEAD); and what is too short must not be ended here.
@@ -76,7 +80,7 @@ impl<'r> Answer<'r> {
             self.output.send(block, false)?;
         }
         if self.is_complete() {
-            self.output.end()?;
+            if now { self.output.end_now()? } else { self.output.end()? }
         }
         Ok(())
     }
