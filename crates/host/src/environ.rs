@@ -1,10 +1,19 @@
 //! The WSGI environ of a request.
+//!
+//! Most of it is as it was for the last request of the thread. So each thread keeps a template with the last
+//! values of the keys that every environ has; a request changes what differs, copies the template, and adds what
+//! not every environ has.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ptr::NonNull;
 
 use bridge::{Cgi, Request, flag};
 use python::{Object, Python, Result};
+use rustc_hash::FxBuildHasher;
 
 use crate::process;
-use crate::state::{Header, State, Sticky, Thread};
+use crate::state::State;
 
 /// How many header and variable names a thread remembers. Clients choose header names, so there is a limit.
 const REMEMBERED_NAMES: usize = 512;
@@ -20,56 +29,177 @@ pub(crate) const fn is_always_present(variable: Cgi) -> bool {
     )
 }
 
+/// What a thread remembers of the environs that it has built in an interpreter.
+#[derive(Default)]
+pub(crate) struct Memory(RefCell<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    /// What is copied for each request.
+    template: Option<Object>,
+    /// The value of each CGI variable that is in the template.
+    cgi: [Option<Object>; Cgi::ALL.len()],
+    /// The same for the texts of mod_wsgi's own.
+    own: [Option<Object>; OWN_TEXTS],
+    /// The same for the times of daemon mode: `queue_start`, `daemon_start`.
+    times: [i64; 2],
+    https: bool,
+    /// By header name as the client wrote it.
+    headers: HashMap<Box<[u8]>, Header, FxBuildHasher>,
+    /// The keys of other variables by name; none for names that are not theirs to set.
+    variables: HashMap<Box<[u8]>, Option<Object>, FxBuildHasher>,
+}
+
+/// A request header that a thread has seen.
+struct Header {
+    key: Object,
+    last: Option<Object>,
+}
+
+/// How many texts [`Remembered::own`] has.
+const OWN_TEXTS: usize = 8;
+
+/// The place of `mod_wsgi.callable_object` in [`Remembered::own`].
+const CALLABLE_OBJECT: usize = 0;
+
+impl Memory {
+    /// The name of the callable, if it is the one of the last request.
+    pub(crate) fn callable_object(&self, name: &[u8]) -> Option<Object> {
+        self.0.borrow().own[CALLABLE_OBJECT].clone().filter(|last| last.as_latin1() == Some(name))
+    }
+}
+
 /// Builds the environ. `application_start` is in seconds since the epoch.
 pub(crate) fn build(
     py: Python<'_>,
     state: &State,
-    thread: &Thread,
+    memory: &Memory,
     request: &Request<'_>,
     (input, errors, id): (&Object, &Object, Option<&Object>),
     application_start: f64,
 ) -> Result<Object> {
-    let environ = state.environ.get(py).dict_copy()?;
-    add_variables(py, state, thread, request, &environ)?;
-    add_headers(py, thread, request, &environ)?;
-    add_cgi(py, state, thread, request, &environ)?;
-    add_own(py, state, thread, request, &environ, application_start)?;
+    let mut memory = memory.0.borrow_mut();
+    let template = match &memory.template {
+        Some(template) => template.clone(),
+        None => memory.template.insert(template(py, state)?).clone(),
+    };
+    let long = update(py, state, &mut memory, request, &template)?;
+    let environ = template.dict_copy()?;
+    for (key, value) in &long {
+        environ.dict_set(key, value)?;
+    }
+    add_variables(py, &mut memory, request, &template, &environ)?;
+    add_headers(py, &mut memory, request, &environ)?;
+    add_optional(py, state, request, &environ)?;
+
     let names = &state.names;
-    let scheme = if request.has(flag::HTTPS) { &names.https } else { &names.http };
-    environ.dict_set(names.url_scheme.get(py), scheme.get(py))?;
     environ.dict_set(names.input.get(py), input)?;
     environ.dict_set(names.errors.get(py), errors)?;
     if let Some(id) = id {
         environ.dict_set(names.request_id.get(py), id)?;
     }
+    environ.dict_set(names.request_start.get(py), &py.float(seconds(request.request_start))?)?;
+    environ.dict_set(names.application_start.get(py), &py.float(application_start)?)?;
     Ok(environ)
 }
 
-fn add_variables(
+/// A thread's template, before its first request.
+fn template(py: Python<'_>, state: &State) -> Result<Object> {
+    let names = &state.names;
+    let template = state.environ.get(py).dict_copy()?;
+    let thread_id = process::process().map_or(0, process::thread_id);
+    template.dict_set(names.thread_id.get(py), &py.int(thread_id.into())?)?;
+    template.dict_set(names.url_scheme.get(py), names.http.get(py))?;
+    for key in [&names.queue_start, &names.daemon_start] {
+        template.dict_set(key.get(py), &py.float(0.0)?)?;
+    }
+    Ok(template)
+}
+
+/// Changes in the template what differs from the last request. Values that are too long to be remembered are
+/// returned with their keys.
+fn update(
     py: Python<'_>,
     state: &State,
-    thread: &Thread,
+    memory: &mut Remembered,
     request: &Request<'_>,
+    template: &Object,
+) -> Result<Vec<(Object, Object)>> {
+    let mut long = Vec::new();
+    let names = &state.names;
+    let mut set = |last: &mut Option<Object>, key: &Object, value: &[u8], is_path: bool| {
+        // Of paths, only ASCII ones can be compared with what the file system's encoding has made of them.
+        let is_last = last.as_ref().is_some_and(|last| last.as_latin1() == Some(value));
+        if is_last && (!is_path || value.is_ascii()) {
+            return Ok(());
+        }
+        let object = if is_path { py.path(value)? } else { py.latin1(value)? };
+        if value.len() > REMEMBERED_VALUE {
+            long.push((key.clone(), object));
+            return Ok(());
+        }
+        template.dict_set(key, &object)?;
+        *last = Some(object);
+        Ok(())
+    };
+    for variable in Cgi::ALL.iter().filter(|variable| is_always_present(**variable)) {
+        let slot = *variable as usize;
+        let is_path = matches!(variable, Cgi::DocumentRoot | Cgi::ScriptFilename);
+        let value = request.cgi[slot].or_empty();
+        set(&mut memory.cgi[slot], names.cgi[slot].get(py), value, is_path)?;
+    }
+    let mut pid = [0; 10];
+    let own: [_; OWN_TEXTS] = [
+        (&names.callable_object, request.callable_object.or_empty()),
+        (&names.request_handler, request.request_handler.or_empty()),
+        (&names.handler_script, request.handler_script.or_empty()),
+        (&names.script_name, request.script_name.or_empty()),
+        (&names.path_info, request.path_info.or_empty()),
+        (&names.listener_host, request.listener_host.or_empty()),
+        (&names.listener_port, request.listener_port.or_empty()),
+        (&names.server_pid, decimal(request.server_pid, &mut pid)),
+    ];
+    for (last, (key, value)) in memory.own.iter_mut().zip(own) {
+        set(last, key.get(py), value, false)?;
+    }
+    let times = [(&names.queue_start, request.queue_start), (&names.daemon_start, request.daemon_start)];
+    for (last, (key, time)) in memory.times.iter_mut().zip(times) {
+        if *last != time {
+            template.dict_set(key.get(py), &py.float(seconds(time))?)?;
+            *last = time;
+        }
+    }
+    let https = request.has(flag::HTTPS);
+    if memory.https != https {
+        let scheme = if https { &names.https } else { &names.http };
+        template.dict_set(names.url_scheme.get(py), scheme.get(py))?;
+        memory.https = https;
+    }
+    Ok(long)
+}
+
+/// Adds what the configuration and other modules have set. What is in the template is not theirs to set.
+fn add_variables(
+    py: Python<'_>,
+    memory: &mut Remembered,
+    request: &Request<'_>,
+    template: &Object,
     environ: &Object,
 ) -> Result<()> {
     for variable in request.variables.as_slice() {
         let name = variable.name.or_empty();
-        let known = thread.variables.borrow().get(name).cloned();
-        let key = match known {
-            Some(key) => key,
+        let key = match memory.variables.get(name) {
+            Some(key) => key.clone(),
             None => {
-                let key = py.latin1(name)?;
-                let mut variables = thread.variables.borrow_mut();
-                if variables.len() < REMEMBERED_NAMES {
-                    variables.insert(name.into(), key.clone());
+                let key = Some(py.latin1(name)?);
+                let key = if key.as_ref().is_some_and(|key| is_in(template, key)) { None } else { key };
+                if memory.variables.len() < REMEMBERED_NAMES {
+                    memory.variables.insert(name.into(), key.clone());
                 }
                 key
             }
         };
-        // The constant keys are the adapter's, whatever the configuration says.
-        if name.contains(&b'.') && state.environ.get(py).dict_get(&key)?.is_some() {
-            continue;
-        }
+        let Some(key) = key else { continue };
         match variable.value.get() {
             Some(value) => environ.dict_set(&key, &py.latin1(value)?)?,
             None => environ.dict_set(&key, &py.none())?,
@@ -78,124 +208,65 @@ fn add_variables(
     Ok(())
 }
 
-fn add_headers(py: Python<'_>, thread: &Thread, request: &Request<'_>, environ: &Object) -> Result<()> {
-    let mut headers = thread.headers.borrow_mut();
+fn is_in(template: &Object, key: &Object) -> bool {
+    template
+        .dict_get(key)
+        .unwrap_or_else(|raised| {
+            raised.clear();
+            None
+        })
+        .is_some()
+}
+
+fn add_headers(
+    py: Python<'_>,
+    memory: &mut Remembered,
+    request: &Request<'_>,
+    environ: &Object,
+) -> Result<()> {
     for header in request.headers.as_slice() {
         let (name, value) = (header.name.or_empty(), header.value.or_empty());
-        if let Some(Header { key, last }) = headers.get_mut(name) {
-            let value = remembered(last, value, || py.latin1(value))?;
-            environ.dict_set(key, &value)?;
+        if let Some(Header { key, last }) = memory.headers.get_mut(name) {
+            match last.as_ref().filter(|last| last.as_latin1() == Some(value)) {
+                Some(last) => environ.dict_set(key, last)?,
+                None => {
+                    let made = py.latin1(value)?;
+                    environ.dict_set(key, &made)?;
+                    *last = (value.len() <= REMEMBERED_VALUE).then_some(made);
+                }
+            }
         } else {
             let mut key = Vec::new();
             wsgi_core::headers::environ_key(name, &mut key);
             let key = py.latin1(&key)?;
             environ.dict_set(&key, &py.latin1(value)?)?;
-            if headers.len() < REMEMBERED_NAMES {
-                headers.insert(name.into(), Header { key, last: None });
+            if memory.headers.len() < REMEMBERED_NAMES {
+                memory.headers.insert(name.into(), Header { key, last: None });
             }
         }
     }
     Ok(())
 }
 
-fn add_cgi(
-    py: Python<'_>,
-    state: &State,
-    thread: &Thread,
-    request: &Request<'_>,
-    environ: &Object,
-) -> Result<()> {
-    let mut last = thread.cgi.borrow_mut();
-    for variable in Cgi::ALL {
-        let slot = *variable as usize;
-        let key = state.names.cgi[slot].get(py);
-        match request.cgi[slot].get() {
-            Some(value) if matches!(variable, Cgi::DocumentRoot | Cgi::ScriptFilename) => {
-                // Only for ASCII is the file system's encoding sure to be comparable.
-                let value = if value.is_ascii() {
-                    remembered(&mut last[slot], value, || py.path(value))?
-                } else {
-                    py.path(value)?
-                };
-                environ.dict_set(key, &value)?;
-            }
-            Some(value) => {
-                let value = remembered(&mut last[slot], value, || py.latin1(value))?;
-                environ.dict_set(key, &value)?;
-            }
-            // The template has a place for it.
-            None if is_always_present(*variable) => drop(environ.dict_remove(key)?),
-            None => {}
+/// Adds the keys that not every environ has.
+fn add_optional(py: Python<'_>, state: &State, request: &Request<'_>, environ: &Object) -> Result<()> {
+    for variable in Cgi::ALL.iter().filter(|variable| !is_always_present(**variable)) {
+        if let Some(value) = request.variable(*variable).get() {
+            environ.dict_set(state.names.cgi[*variable as usize].get(py), &py.latin1(value)?)?;
         }
     }
-    Ok(())
-}
-
-/// The keys of mod_wsgi itself that differ between requests.
-fn add_own(
-    py: Python<'_>,
-    state: &State,
-    thread: &Thread,
-    request: &Request<'_>,
-    environ: &Object,
-    application_start: f64,
-) -> Result<()> {
     let names = &state.names;
-    let mut sticky = thread.sticky.borrow_mut();
-    let mut pid = [0; 10];
-    let pid = decimal(request.server_pid, &mut pid);
-    let texts = [
-        (Sticky::CallableObject, &names.callable_object, request.callable_object.or_empty()),
-        (Sticky::RequestHandler, &names.request_handler, request.request_handler.or_empty()),
-        (Sticky::HandlerScript, &names.handler_script, request.handler_script.or_empty()),
-        (Sticky::ScriptName, &names.script_name, request.script_name.or_empty()),
-        (Sticky::PathInfo, &names.path_info, request.path_info.or_empty()),
-        (Sticky::ListenerHost, &names.listener_host, request.listener_host.or_empty()),
-        (Sticky::ListenerPort, &names.listener_port, request.listener_port.or_empty()),
-        (Sticky::ServerPid, &names.server_pid, pid),
-    ];
-    for (place, key, value) in texts {
-        let value = remembered(&mut sticky[place as usize], value, || py.latin1(value))?;
-        environ.dict_set(key.get(py), &value)?;
-    }
-    let optional = [(&names.mount_point, request.mount_point), (&names.connection_id, request.connection_id)];
-    for (key, value) in optional {
+    for (key, value) in
+        [(&names.mount_point, request.mount_point), (&names.connection_id, request.connection_id)]
+    {
         if let Some(value) = value.get() {
             environ.dict_set(key.get(py), &py.latin1(value)?)?;
         }
     }
-    let times = [
-        (&names.request_start, seconds(request.request_start)),
-        (&names.queue_start, seconds(request.queue_start)),
-        (&names.daemon_start, seconds(request.daemon_start)),
-        (&names.application_start, application_start),
-    ];
-    for (key, value) in times {
-        environ.dict_set(key.get(py), &py.float(value)?)?;
-    }
-    let thread_id = process::process().map_or(0, process::thread_id);
-    environ.dict_set(names.thread_id.get(py), &py.int(thread_id.into())?)?;
-    if let Some(request_rec) = std::ptr::NonNull::new(request.request_rec) {
+    if let Some(request_rec) = NonNull::new(request.request_rec) {
         environ.dict_set(names.request_rec.get(py), &py.capsule(request_rec)?)?;
     }
     Ok(())
-}
-
-/// The last value again if it is the same, else a new one.
-#[inline]
-fn remembered(
-    last: &mut Option<Object>,
-    value: &[u8],
-    make: impl FnOnce() -> Result<Object>,
-) -> Result<Object> {
-    if let Some(last) = last.as_ref().filter(|last| last.as_latin1() == Some(value)) {
-        return Ok(last.clone());
-    }
-    let made = make()?;
-    if value.len() <= REMEMBERED_VALUE {
-        *last = Some(made.clone());
-    }
-    Ok(made)
 }
 
 /// Microseconds as seconds.

@@ -13,7 +13,7 @@ use crate::input::Input;
 use crate::interpreters::Interpreter;
 use crate::meter::Meter;
 use crate::metrics::{self, Recording};
-use crate::state::{State, Sticky, Thread};
+use crate::state::{State, Thread};
 use crate::{context, environ, events, log, report, scripts};
 
 /// The longest block that is copied, so that it can be sent when Python is done with the request.
@@ -120,8 +120,7 @@ impl Call<'_> {
     /// The application in the script's module.
     fn callable(&self, module: &Object) -> Result<Option<Object>> {
         let wanted = self.request.callable_object.or_empty();
-        let name = self.thread.sticky.borrow()[Sticky::CallableObject as usize].clone();
-        let name = match name.filter(|name| name.as_latin1() == Some(wanted)) {
+        let name = match self.thread.environ.callable_object(wanted) {
             Some(name) => name,
             None => self.py.name(&self.request.callable_object.to_text())?,
         };
@@ -205,8 +204,14 @@ impl Call<'_> {
     ) -> std::result::Result<Served, Unsent> {
         let (py, state) = (self.py, self.state);
         let input = state.types.input.instance(py, Input::new(self.lease, meter.cloned()))?;
-        let environ =
-            environ::build(py, state, self.thread, self.request, (&input, errors, id), application_start)?;
+        let environ = environ::build(
+            py,
+            state,
+            &self.thread.environ,
+            self.request,
+            (&input, errors, id),
+            application_start,
+        )?;
         let application = if is_subscribed {
             events::request_started(py, state, (self.request, id), application, &environ, application_start)?
         } else {

@@ -8,6 +8,7 @@ use bridge::Cgi;
 use python::{Object, Py, Python, Result, Type};
 
 use crate::adapter::Adapter;
+use crate::environ;
 use crate::input::Input;
 use crate::log::{Log, Stream};
 
@@ -31,24 +32,11 @@ impl python::State for State {
 /// What is kept for a thread in an interpreter: things that are likely to be needed again by its next request.
 #[derive(Default)]
 pub(crate) struct Thread {
-    /// The last value of each CGI variable.
-    pub(crate) cgi: RefCell<[Option<Object>; Cgi::ALL.len()]>,
-    /// By header name as the client wrote it: the key in the environ and the last value.
-    pub(crate) headers: RefCell<HashMap<Box<[u8]>, Header>>,
-    /// By name: the key of another variable.
-    pub(crate) variables: RefCell<HashMap<Box<[u8]>, Object>>,
-    /// Other strings that hardly change, by the place that uses them.
-    pub(crate) sticky: RefCell<[Option<Object>; Sticky::COUNT]>,
+    pub(crate) environ: environ::Memory,
     /// The path of the last script, and its module's name.
     pub(crate) script: RefCell<Option<(Vec<u8>, Object)>>,
     /// `wsgi.errors` of the last request.
     pub(crate) errors: RefCell<Option<Errors>>,
-}
-
-/// A request header that a thread has seen.
-pub(crate) struct Header {
-    pub(crate) key: Object,
-    pub(crate) last: Option<Object>,
 }
 
 /// A `wsgi.errors` object, to be used again if the application has not kept it.
@@ -57,23 +45,6 @@ pub(crate) struct Errors {
     /// Its `buffer`, a [`Log`].
     pub(crate) buffer: Object,
     pub(crate) stream: Arc<Stream>,
-}
-
-/// The places of [`Thread::sticky`].
-#[derive(Clone, Copy)]
-pub(crate) enum Sticky {
-    CallableObject,
-    RequestHandler,
-    HandlerScript,
-    ScriptName,
-    PathInfo,
-    ListenerHost,
-    ListenerPort,
-    ServerPid,
-}
-
-impl Sticky {
-    pub(crate) const COUNT: usize = Self::ServerPid as usize + 1;
 }
 
 /// The Python types that are implemented here.
