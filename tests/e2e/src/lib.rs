@@ -11,6 +11,7 @@
 //! | `E2E_PYTHON` | interpreter that runs the applications | `/usr/bin/python3` |
 //! | `E2E_MPM` | restrict to these MPMs, separated by commas | all three |
 //! | `E2E_MODE` | `embedded` or `daemon` | `embedded` |
+//! | `E2E_PRELOAD` | library that Apache loads before all others, for a sanitizer's runtime | none |
 //! | `E2E_DEVIATIONS` | file to which the differences of the original are appended | none |
 
 mod cases;

@@ -15,8 +15,8 @@ use nix::unistd::Pid;
 use crate::python::{open, open_to_all};
 use crate::{Cases, Connection, Mpm, Request, Response, Setup, Target, wait_until};
 
-/// An Apache of our own, in a directory of its own. Dropping it stops it; the directory is kept if the test
-/// panics.
+/// An Apache of our own, in a directory of its own. Dropping it stops it, and panics if one of its processes has
+/// crashed or a sanitizer has complained; the directory is kept if the test panics.
 #[derive(Debug)]
 pub struct Server {
     target: Target,
@@ -32,6 +32,17 @@ pub struct LogMark(usize);
 
 /// What Apache logs when it has started or restarted.
 const STARTED: &str = "resuming normal operations";
+
+/// In every report of the address sanitizer.
+const SANITIZER: &str = "AddressSanitizer";
+
+/// What Apache logs of a process that has crashed.
+const CRASHES: [&str; 4] = [
+    "exit signal Segmentation fault",
+    "exit signal Aborted",
+    "exit signal Bus error",
+    "exit signal Illegal instruction",
+];
 
 impl Server {
     /// Starts a server and waits until it accepts connections.
@@ -69,7 +80,11 @@ impl Server {
     /// Runs `httpd -t` on the configuration.
     pub(crate) fn test_configuration(setup: &Setup) -> Output {
         let staged = Staged::new(setup);
-        command(&staged).arg("-t").output().unwrap_or_else(|error| panic!("setpriv apache2: {error}"))
+        let output = command(&staged).arg("-t").output();
+        let output = output.unwrap_or_else(|error| panic!("setpriv apache2: {error}"));
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!text.contains(SANITIZER), "{text}");
+        output
     }
 
     /// Makes checks, and reports all that fail.
@@ -85,6 +100,7 @@ impl Server {
     /// # Panics
     /// It does not stop.
     pub fn stop(&mut self) -> ExitStatus {
+        let_connections_end();
         self.signal(Signal::SIGTERM);
         wait_until("Apache stops", || self.process.try_wait().ok().flatten())
     }
@@ -116,6 +132,7 @@ impl Server {
 
     /// Restarts at once and waits until the new configuration is in force.
     pub fn restart(&self) {
+        let_connections_end();
         self.reload(Signal::SIGHUP);
     }
 
@@ -249,6 +266,14 @@ impl Server {
         fs::read(self.path("logs/error.log")).unwrap_or_default()
     }
 
+    /// What no test expects of ours: the first crash or sanitizer report, with what follows.
+    fn crash(&self) -> Option<String> {
+        let log = format!("{}{}", self.stderr(), self.log_since(LogMark::default()));
+        let crashes = CRASHES.into_iter().filter(|_| !self.target.is_reference());
+        let begin = crashes.chain([SANITIZER]).filter_map(|text| log.find(text)).min()?;
+        Some(log[begin..].lines().take(60).collect::<Vec<_>>().join("\n"))
+    }
+
     fn stderr(&self) -> String {
         fs::read_to_string(self.path("logs/stderr.log")).unwrap_or_default()
     }
@@ -257,6 +282,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let (Ok(None), Ok(pid)) = (self.process.try_wait(), i32::try_from(self.process.id())) {
+            let_connections_end();
             let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
             let deadline = Instant::now() + Duration::from_secs(20);
             while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
@@ -266,12 +292,24 @@ impl Drop for Server {
             let _ = signal::kill(Pid::from_raw(-pid), Signal::SIGKILL);
             let _ = self.process.wait();
         }
-        if thread::panicking()
+        let crash = self.crash();
+        if let Some(report) = &crash {
+            println!("a process of the server has crashed:\n{report}");
+        }
+        if (thread::panicking() || crash.is_some())
             && let Some(directory) = self.directory.take()
         {
             println!("the server's directory is kept: {}", directory.keep().display());
         }
+        // While another panic unwinds, this one would end the test program.
+        assert!(crash.is_none() || thread::panicking(), "a process of the server has crashed: see above");
     }
+}
+
+/// To be called before Apache is told to drop everything. Its threaded MPMs then close the sockets of the worker
+/// threads, also of one that is just returning its socket's memory, and crash.
+fn let_connections_end() {
+    thread::sleep(Duration::from_millis(20));
 }
 
 /// A server's directory, complete.
@@ -343,6 +381,9 @@ fn command(staged: &Staged) -> Command {
     command.args(["--pdeathsig", "TERM", "--"]).arg(&Apache::find().program).arg("-f");
     command.arg(staged.directory.path().join("httpd.conf"));
     command.env("LC_ALL", "C.UTF-8").env_remove("PYTHONHOME").env_remove("PYTHONPATH");
+    if let Some(library) = std::env::var_os("E2E_PRELOAD") {
+        command.env("LD_PRELOAD", library);
+    }
     command
 }
 
