@@ -44,14 +44,14 @@ impl<'r> Output<'r> {
     }
 
     /// Gives `block` and the end of the body to the filters in one go: with an unfinished response before them
-    /// that lets Apache compute its length. `now` is as for [`end_now`](Self::end_now).
+    /// that lets Apache compute its length.
     ///
     /// # Errors
     /// It can not be sent.
-    pub fn send_last(&mut self, block: &[u8], now: bool) -> Result<(), Broken> {
+    pub fn send_last(&mut self, block: &[u8]) -> Result<(), Broken> {
         // SAFETY: `pass` clears the brigade.
         unsafe { self.brigade.push_borrowed(block) };
-        self.end_with(now)
+        self.end()
     }
 
     /// Gives a part of a regular file to the filters, by the kernel's sendfile if `send_file` and the filters
@@ -76,30 +76,29 @@ impl<'r> Output<'r> {
     /// # Errors
     /// It can not be sent.
     pub fn end(&mut self) -> Result<(), Broken> {
-        self.end_with(false)
-    }
-
-    /// Ends the body, if it has not ended, and has Apache send at once what it still holds back: otherwise it looks
-    /// for the client's next request first and, under the event MPM, finds that there is none and hands the
-    /// connection to another thread. Only for what the client's connection takes without blocking.
-    ///
-    /// # Errors
-    /// It can not be sent.
-    pub fn end_now(&mut self) -> Result<(), Broken> {
-        self.end_with(true)
-    }
-
-    fn end_with(&mut self, flush: bool) -> Result<(), Broken> {
         if self.ended {
             return Ok(());
         }
         self.ended = true;
         self.brigade.push_end();
-        if flush {
-            // Behind the end, so that filters do not take it for a pause.
-            self.brigade.push_flush();
-        }
         self.pass()
+    }
+
+    /// Has Apache send what it still holds back, once the body has ended. Otherwise it looks for the client's next
+    /// request first and, under the event MPM, finds that there is none and hands the connection to another
+    /// thread. Only for what the client's connection takes without blocking.
+    pub fn flush_held_back(&mut self) {
+        if !self.ended || !self.request.is_alone_on_connection() {
+            return;
+        }
+        self.brigade.push_flush();
+        // SAFETY: the request is live, and so are its connection and the filters of that. Apache itself ends
+        // requests with such a brigade. A failure is seen by the next who sends.
+        unsafe {
+            let connection = (*self.request.as_ptr()).connection;
+            sys::ap_pass_brigade((*connection).output_filters, self.brigade.as_ptr());
+        }
+        self.brigade.clear();
     }
 
     /// Ends the body so that the client can tell that something is missing: without a last chunk, with the

@@ -100,6 +100,16 @@ macro_rules! tables {
 }
 
 impl Request {
+    /// Whether it is a request of its own on a connection of its own: no subrequest, and no stream of HTTP/2.
+    #[must_use]
+    pub fn is_alone_on_connection(&self) -> bool {
+        // SAFETY: the request is live, and so is its connection.
+        unsafe {
+            let request = self.as_ptr();
+            (*request).main.is_null() && (*(*request).connection).master.is_null()
+        }
+    }
+
     /// # Safety
     /// `request` is live for as long as `'r`, and is used by the calling thread alone.
     pub(crate) unsafe fn from_raw<'r>(request: *mut sys::request_rec) -> &'r Self {

@@ -19,9 +19,12 @@ pub(super) struct Answer<'r> {
     declared: bool,
     allowance: Allowance,
     sent: bool,
+    /// Bytes that Apache has been given since it was last told to send all it has.
+    held_back: usize,
 }
 
-/// The longest last block that is sent before Apache ends the request, in bytes: connections take it without blocking.
+/// How much that Apache may hold back is sent before it ends the request, in bytes: connections take it without
+/// blocking.
 const SENT_AT_ONCE: usize = 16 * 1024;
 
 /// A host that does not keep to the protocol, or data that can not be sent.
@@ -44,7 +47,16 @@ impl<'r> Answer<'r> {
     pub(super) fn new(request: &'r Request, enable_sendfile: bool) -> Self {
         let output = Output::new(request);
         let allowance = Allowance::new(None);
-        Self { request, output, enable_sendfile, head: None, declared: false, allowance, sent: false }
+        Self {
+            request,
+            output,
+            enable_sendfile,
+            head: None,
+            declared: false,
+            allowance,
+            sent: false,
+            held_back: 0,
+        }
     }
 
     /// See [`bridge::ExchangeApi::start`].
@@ -66,13 +78,13 @@ impl<'r> Answer<'r> {
         self.begin()?;
         let block = self.allowed(block);
         let flush = how & write::FLUSH != 0;
+        self.held_back = if flush { 0 } else { self.held_back.saturating_add(block.len()) };
         if how & write::LAST == 0 {
             let excess = block.is_empty() && self.declared;
             return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
         }
-        let now = block.len() <= SENT_AT_ONCE;
         if self.declared && self.is_complete() {
-            return Ok(self.output.send_last(block, now)?);
+            return Ok(self.output.send_last(block)?);
         }
         // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
         // wrong for HEAD); and what is too short must not be ended here.
@@ -80,7 +92,7 @@ impl<'r> Answer<'r> {
             self.output.send(block, false)?;
         }
         if self.is_complete() {
-            if now { self.output.end_now()? } else { self.output.end()? }
+            self.output.end()?;
         }
         Ok(())
     }
@@ -94,6 +106,7 @@ impl<'r> Answer<'r> {
         }
         // Byte ranges can be served only of a response that is whole.
         let last = self.declared && self.is_complete();
+        self.held_back = usize::MAX;
         Ok(self.output.send_file(file, offset..end, self.enable_sendfile, last)?)
     }
 
@@ -106,7 +119,12 @@ impl<'r> Answer<'r> {
     /// read, if that was so.
     pub(super) fn finish(mut self, result: u32, unreadable: Option<Status>) -> Status {
         match result {
-            outcome::COMPLETE if self.sent || self.head.is_some() => self.end(),
+            outcome::COMPLETE if self.sent || self.head.is_some() => {
+                self.end();
+                if self.held_back <= SENT_AT_ONCE {
+                    self.output.flush_held_back();
+                }
+            }
             _ if self.sent => self.output.abort(),
             outcome::COMPLETE | outcome::ABORTED => {
                 return self.refuse(500, unreadable);
