@@ -131,11 +131,11 @@ impl Response {
     }
 }
 
-/// A directory with scripts, for as long as the process lives.
+/// A script for this process, among Cargo's own temporary files.
 pub(crate) fn script(name: &str, source: &str) -> PathBuf {
-    static DIRECTORY: LazyLock<PathBuf> =
-        LazyLock::new(|| tempfile::tempdir().expect("a temporary directory").keep());
-    let path = DIRECTORY.join(name);
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
+    std::fs::create_dir_all(&directory).expect("a directory for scripts");
+    let path = directory.join(name);
     std::fs::write(&path, source).expect("a script");
     path
 }
