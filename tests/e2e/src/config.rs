@@ -83,6 +83,13 @@ impl Setup {
         self
     }
 
+    /// The number of threads that serve requests in each process that has several.
+    #[must_use]
+    pub const fn threads(mut self, count: u32) -> Self {
+        self.threads = count;
+        self
+    }
+
     /// Sets `WSGIPythonHome`, or leaves it unset.
     #[must_use]
     pub fn python_home(mut self, home: Option<&Path>) -> Self {

@@ -29,5 +29,5 @@ pub use curl::curl;
 pub use http::{Connection, Ending, Request, Response};
 pub use python::{Interpreter, cache_directory};
 pub use server::{LogMark, Server};
-pub use target::{Mode, Mpm, Target, on_each_mpm, on_one_mpm};
+pub use target::{Mode, Mpm, Target, on_each_mpm, on_one_mpm, setups};
 pub use wait::{PATIENCE, wait_until};

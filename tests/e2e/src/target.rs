@@ -123,16 +123,23 @@ impl Mode {
     }
 }
 
+/// A server to be for each MPM (that `E2E_MPM` allows).
+#[must_use]
+pub fn setups() -> Vec<Setup> {
+    Mpm::ALL.into_iter().filter(|mpm| mpm.wanted()).map(Setup::new).collect()
+}
+
 /// Runs a test once with each MPM (that `E2E_MPM` allows), also after one has failed.
 ///
 /// # Panics
 /// It failed with one of them.
 pub fn on_each_mpm(test: impl Fn(Setup)) {
     let mut failed = Vec::new();
-    for mpm in Mpm::ALL.into_iter().filter(|mpm| mpm.wanted()) {
-        println!("--- {}", mpm.name());
-        if catch_unwind(AssertUnwindSafe(|| test(Setup::new(mpm)))).is_err() {
-            failed.push(mpm.name());
+    for setup in setups() {
+        let name = setup.mpm().name();
+        println!("--- {name}");
+        if catch_unwind(AssertUnwindSafe(|| test(setup))).is_err() {
+            failed.push(name);
         }
     }
     assert!(failed.is_empty(), "failed with {}", failed.join(", "));

@@ -1,10 +1,8 @@
 //! Start, restarts, stop, and what the parent process holds.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
 
-use e2e::{LogMark, Server, Setup, on_each_mpm, wait_until};
+use e2e::{LogMark, Setup, on_each_mpm, wait_until};
 
 const APP: &str = include_str!("../../apps/body.wsgi");
 
@@ -94,82 +92,5 @@ fn the_parent_has_no_python() {
                 assert_eq!(threads.map(Iterator::count).ok(), Some(1));
             });
         });
-    });
-}
-
-/// What a leak in the parent would make grow.
-#[derive(Debug)]
-struct Held {
-    descriptors: usize,
-    kilobytes: u64,
-}
-
-impl Held {
-    fn of(server: &Server) -> Self {
-        let pid = server.pid();
-        let status = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        Self {
-            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).map(Iterator::count).unwrap_or_default(),
-            kilobytes: kilobytes.unwrap_or_default(),
-        }
-    }
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-#[test]
-#[ignore = "slow: make test-soak"]
-fn two_hundred_graceful_restarts_under_load() {
-    on_each_mpm(|setup| {
-        let mut soaked = serving(setup.children(2)).start();
-        let server = &soaked;
-        let served = AtomicU32::new(0);
-        let stop = AtomicBool::new(false);
-        let (first, last) = thread::scope(|scope| {
-            let load = scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    // Each on a connection of its own: an idle one may be closed by a restart at any time.
-                    assert_eq!(server.get("/one").expect(200), "one");
-                    served.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-            let restart = |times| {
-                for _ in 0..times {
-                    let before = served.load(Ordering::Relaxed);
-                    server.graceful();
-                    wait_until("requests between two restarts", || {
-                        let enough = served.load(Ordering::Relaxed) > before + 2;
-                        (enough || load.is_finished()).then_some(())
-                    });
-                }
-            };
-            // Also when a wait below fails: the scope waits for the load to end.
-            let _stop = SetOnDrop(&stop);
-            // The first restarts settle what is allocated once.
-            restart(20);
-            let first = Held::of(server);
-            restart(180);
-            let last = Held::of(server);
-            stop.store(true, Ordering::Relaxed);
-            assert!(load.join().is_ok(), "a request has failed");
-            (first, last)
-        });
-        println!("{} requests; parent {first:?} -> {last:?}", served.load(Ordering::Relaxed));
-        assert!(last.descriptors <= first.descriptors + 2, "{first:?} {last:?}");
-        assert!(last.kilobytes <= first.kilobytes + 2048, "{first:?} {last:?}");
-        assert!(soaked.stop().success());
-        let log = soaked.log_since(LogMark::default());
-        assert!(
-            !log.contains("exit signal") && !log.contains("wsgi:error") && !log.contains("wsgi:crit"),
-            "{log}"
-        );
     });
 }

@@ -17,6 +17,7 @@ mod panics;
 mod proxies;
 mod routing;
 mod scripts;
+mod soak;
 mod start_response;
 mod versions;
 

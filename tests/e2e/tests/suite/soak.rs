@@ -1,0 +1,303 @@
+//! The slow tests, of what shows only after a while: what grows, and what breaks once in a thousand times.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::{Ending, Interpreter, LogMark, Mpm, Server, Setup, Target, on_each_mpm, setups, wait_until};
+
+const BODY: &str = include_str!("../../apps/body.wsgi");
+const APP: &str = include_str!("../../apps/soak.wsgi");
+
+/// A quarter of the load comes before the first measurement: it settles what is allocated once.
+const LOAD: Duration = Duration::from_secs(60);
+
+/// Clients that put the mixed load on a server.
+const CLIENTS: usize = 5;
+
+#[test]
+#[ignore = "slow: make test-soak"]
+fn two_hundred_graceful_restarts_under_load() {
+    // Side by side: most of the time Apache waits for its next look at its children, which is once a second.
+    thread::scope(|scope| {
+        for python in pythons() {
+            for setup in setups() {
+                let setup = setup.python_home(Some(&python.home())).children(2).app("/", "app.wsgi", BODY);
+                let name = format!("Python {:?}, {}", python.version, setup.mpm().name());
+                scope.spawn(move || restarts(&name, setup.start()));
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "slow: make test-soak"]
+fn a_minute_of_everything() {
+    if Target::current().lacks("promise to survive this") {
+        return;
+    }
+    for python in pythons() {
+        println!("=== Python {:?}", python.version);
+        on_each_mpm(|setup| {
+            if setup.mpm() == Mpm::Worker {
+                // Event's worker threads are the same, and time is short.
+                return;
+            }
+            let own_gil = python.version >= (3, 12) && !python.extension_suffix.contains("t-");
+            everything(mixed(setup.python_home(Some(&python.home())), own_gil).start());
+        });
+    }
+}
+
+/// The one under test and the newest.
+fn pythons() -> Vec<Interpreter> {
+    let current = Interpreter::current();
+    let newest = Interpreter::with_hosts().pop();
+    let newest = newest.filter(|newest| newest.extension_suffix != current.extension_suffix);
+    [current].into_iter().chain(newest).collect()
+}
+
+/// What a leak would make grow.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    descriptors: usize,
+    threads: usize,
+    kilobytes: u64,
+}
+
+impl Held {
+    /// By all of these processes together.
+    fn by(processes: &[u32]) -> Self {
+        processes.iter().fold(Self::default(), |sum, pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+            let kilobytes: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            let entries = |of| fs::read_dir(format!("/proc/{pid}/{of}")).map_or(0, Iterator::count);
+            Self {
+                descriptors: sum.descriptors + entries("fd"),
+                threads: sum.threads + entries("task"),
+                kilobytes: sum.kilobytes + kilobytes.unwrap_or_default(),
+            }
+        })
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// 200 graceful restarts lose no request, and leave nothing behind in the parent.
+fn restarts(name: &str, mut soaked: Server) {
+    let server = &soaked;
+    let parent = [server.pid()];
+    let served = AtomicU32::new(0);
+    let stop = AtomicBool::new(false);
+    let (first, last) = thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // Each on a connection of its own: an idle one may be closed by a restart at any time.
+                assert_eq!(server.get("/one").expect(200), "one");
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let restart = |times| {
+            for _ in 0..times {
+                let before = served.load(Ordering::Relaxed);
+                server.graceful();
+                wait_until("requests between two restarts", || {
+                    let enough = served.load(Ordering::Relaxed) > before + 2;
+                    (enough || load.is_finished()).then_some(())
+                });
+            }
+        };
+        // Also when a wait below fails: the scope waits for the load to end.
+        let _stop = SetOnDrop(&stop);
+        // The first restarts settle what is allocated once.
+        restart(20);
+        let first = Held::by(&parent);
+        restart(180);
+        let last = Held::by(&parent);
+        stop.store(true, Ordering::Relaxed);
+        assert!(load.join().is_ok(), "{name}: a request has failed");
+        (first, last)
+    });
+    println!("{name}: {} requests; parent {first:?} -> {last:?}", served.load(Ordering::Relaxed));
+    assert!(last.descriptors <= first.descriptors + 2, "{first:?} {last:?}");
+    assert!(last.kilobytes <= first.kilobytes + 2048, "{first:?} {last:?}");
+    assert_eq!((first.threads, last.threads), (1, 1));
+    assert!(soaked.stop().success());
+    let log = soaked.log_since(LogMark::default());
+    assert!(
+        !log.contains("exit signal") && !log.contains("wsgi:error") && !log.contains("wsgi:crit"),
+        "{name}: {log}"
+    );
+}
+
+/// An application in three interpreters, in processes that neither come nor go.
+fn mixed(setup: Setup, own_gil: bool) -> Setup {
+    let children = if setup.mpm().threaded() { 2 } else { 6 };
+    let setup = setup
+        .children(children)
+        // More than the clients can keep busy: Apache would close idle connections, which a client could not tell
+        // from a lost response.
+        .threads(16)
+        .file("apps/app.wsgi", APP)
+        .file("data.bin", vec![0xff; 1 << 20])
+        .conf(
+            "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
+             WSGIScriptAlias /one @ROOT@/apps/app.wsgi application-group=one\n\
+             WSGIScriptAlias /two @ROOT@/apps/app.wsgi application-group=two\n\
+             WSGIChunkedRequest On\nWSGIEnableSendfile On",
+        );
+    if !own_gil {
+        return setup;
+    }
+    setup.conf(
+        "<WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n</WSGIInterpreterOptions>",
+    )
+}
+
+/// A minute of everything is answered rightly, and leaves nothing behind in the children.
+fn everything(mut soaked: Server) {
+    let server = &soaked;
+    let count = AtomicUsize::new(0);
+    let load = |time: Duration| {
+        let end = Instant::now() + time;
+        thread::scope(|scope| {
+            for client in 0..CLIENTS {
+                let count = &count;
+                scope.spawn(move || {
+                    for round in 0.. {
+                        let url = ["/main", "/one", "/two"][(client + round) % 3];
+                        for &step in STEPS {
+                            if Instant::now() > end {
+                                return;
+                            }
+                            step(server, url);
+                            count.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+            while Instant::now() + Duration::from_secs(5) < end {
+                thread::sleep(Duration::from_secs(5));
+                println!("  {:?}", Held::by(&server.children()));
+            }
+        });
+        // What clients have left is noticed at the next write.
+        thread::sleep(Duration::from_secs(2));
+    };
+    load(LOAD / 4);
+    let children = server.children();
+    let first = Held::by(&children);
+    load(LOAD - LOAD / 4);
+    let last = Held::by(&children);
+    println!("{} steps; {} children {first:?} -> {last:?}", count.into_inner(), children.len());
+    assert_eq!(children, server.children(), "the children have changed");
+    assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}");
+    assert!(last.threads <= first.threads, "{first:?} {last:?}");
+    assert!(last.kilobytes <= first.kilobytes + 1024 * children.len() as u64, "{first:?} {last:?}");
+    assert!(soaked.stop().success());
+    let log = soaked.log_since(LogMark::default());
+    let strange: Vec<_> =
+        log.lines().filter(|line| !EXPECTED.iter().any(|text| line.contains(text))).collect();
+    assert!(strange.is_empty(), "unexpected in the log: {:#?}", &strange[..strange.len().min(40)]);
+}
+
+/// One of these is in each line of the log.
+const EXPECTED: &[&str] = &[
+    ":info]",
+    "resuming normal operations",
+    "AH00094: Command line:",
+    "AH00161: server reached MaxRequestWorkers",
+    "caught SIGTERM, shutting down",
+    "printed on purpose",
+    "WSGI0174: Exception ValueError",
+    "Traceback (most recent call last):",
+    "]   File \"",
+    "]     ",
+    "ValueError: raised on purpose",
+];
+
+/// A step is given the URL of an application, `/` and the name of its interpreter.
+const STEPS: &[fn(&Server, &str)] = &[
+    |server, url| {
+        let mut connection = server.connect();
+        for _ in 0..20 {
+            connection.send(&server.request("GET", &format!("{url}/group")).keep_alive());
+            let response = connection.response("GET").unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(response.expect(200), group(url));
+        }
+    },
+    |server, url| {
+        let mut connection = server.connect();
+        connection.send(&server.request("GET", &format!("{url}/group")).keep_alive().repeat(5));
+        for _ in 0..5 {
+            let response = connection.response("GET").unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(response.expect(200), group(url));
+        }
+    },
+    |server, url| assert_eq!(server.get(&format!("{url}/generator")).expect(200).len(), 100_000),
+    |server, url| assert_eq!(server.get(&format!("{url}/written")).expect(200).len(), 10_000),
+    |server, url| {
+        let response = server.get(&format!("{url}/file"));
+        assert_eq!((response.status, response.ending, response.body.len()), (200, Ending::Framed, 1 << 20));
+    },
+    |server, url| abort(server, &format!("{url}/endless"), 1 << 17),
+    |server, url| abort(server, &format!("{url}/file"), 1000),
+    |server, url| abort(server, &format!("{url}/generator"), 1000),
+    |server, url| {
+        let response = server.request("POST", &format!("{url}/count")).body(vec![b'\n'; 100_000]).send();
+        assert_eq!(response.expect(200), "100000");
+    },
+    |server, url| {
+        let request = server.request("POST", &format!("{url}/count")).header("Transfer-Encoding", "chunked");
+        let mut connection = server.connect();
+        connection.send(&request.keep_alive());
+        connection.send(b"5\r\nabcde\r\n3\r\nfgh\r\n0\r\n\r\n");
+        let response = connection.response("POST").unwrap_or_else(|error| panic!("{url}: {error}"));
+        assert_eq!(response.expect(200), "8");
+    },
+    |server, url| {
+        let response = server.request("POST", &format!("{url}/ignore")).body(vec![b'x'; 50_000]).send();
+        assert_eq!(response.expect(200), "ignored");
+    },
+    |server, url| cut_off(server, &format!("{url}/count")),
+    |server, url| cut_off(server, &format!("{url}/ignore")),
+    |server, url| assert_eq!(server.request("HEAD", &format!("{url}/generator")).send().status, 200),
+    |server, url| assert_eq!(server.get(&format!("{url}/thread")).expect(200), group(url)),
+    |server, url| assert_eq!(server.get(&format!("{url}/printed")).expect(200), "printed"),
+    |server, url| assert_eq!(server.get(&format!("{url}/fails")).status, 500),
+    |server, url| {
+        let response = server.get(&format!("{url}/fails_late"));
+        assert_eq!((response.status, response.ending), (200, Ending::Truncated));
+    },
+    |server, url| assert_eq!(server.get(&format!("/nothing{url}")).status, 404),
+    |server, _| {
+        let mut connection = server.connect();
+        connection.send(b"nonsense\r\n\r\n");
+        assert!(connection.response("GET").is_ok_and(|response| response.status == 400));
+    },
+];
+
+fn group(url: &str) -> String {
+    url.trim_start_matches('/').replace("main", "")
+}
+
+/// Begins to receive, and hangs up.
+fn abort(server: &Server, target: &str, count: usize) {
+    let mut connection = server.connect();
+    connection.send(&server.request("GET", target).keep_alive());
+    assert!(connection.at_least(count).is_ok(), "{target}");
+}
+
+/// Begins to send, and hangs up.
+fn cut_off(server: &Server, target: &str) {
+    let request = server.request("POST", target).body(vec![b'\n'; 100_000]).keep_alive();
+    server.connect().send(&request[..50_000]);
+}
