@@ -58,7 +58,97 @@ unsafe impl Send for Exchange<'_> {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disconnected;
 
+/// What an [`Exchange`] does, in a process that has no Apache: see [`ExchangeApi`] for each.
+#[expect(clippy::missing_errors_doc, reason = "see `Disconnected`")]
+pub trait Serve {
+    /// See [`ExchangeApi::read`].
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected>;
+    /// See [`ExchangeApi::start`].
+    fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected>;
+    /// See [`ExchangeApi::write`].
+    fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected>;
+    /// See [`ExchangeApi::send_file`].
+    fn send_file(&mut self, descriptor: c_int, offset: u64, length: u64) -> Result<(), Disconnected>;
+    /// See [`ExchangeApi::log`].
+    fn log(&mut self, level: c_int, line: &[u8]);
+}
+
+/// The table of functions of a [`Serve`].
+struct Table<S>(std::marker::PhantomData<S>);
+
+impl<S: Serve> Table<S> {
+    const API: ExchangeApi = ExchangeApi {
+        read: Self::read,
+        start: Self::start,
+        write: Self::write,
+        send_file: Self::send_file,
+        log: Self::log,
+    };
+
+    /// # Safety
+    /// As of all functions here: `context` comes from [`Exchange::of`].
+    unsafe fn server<'s>(context: *mut c_void) -> MutexGuard<'s, S> {
+        // SAFETY: by the caller's promise.
+        let server = unsafe { &*context.cast::<Mutex<S>>() };
+        server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
+        // SAFETY: the caller's buffer, of bytes; and as above.
+        let (mut server, buffer) =
+            unsafe { (Self::server(context), std::slice::from_raw_parts_mut(buffer, capacity)) };
+        server.read(buffer).map_or(-1, |length| isize::try_from(length).unwrap_or(isize::MAX))
+    }
+
+    unsafe extern "C" fn start(
+        context: *mut c_void,
+        status: u16,
+        reason: Bytes<'_>,
+        headers: List<'_, Field<'_>>,
+    ) -> c_int {
+        // SAFETY: as above.
+        let mut server = unsafe { Self::server(context) };
+        status_of(server.start(status, reason, headers.as_slice()))
+    }
+
+    unsafe extern "C" fn write(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int {
+        // SAFETY: as above.
+        let mut server = unsafe { Self::server(context) };
+        status_of(server.write(block.or_empty(), how))
+    }
+
+    unsafe extern "C" fn send_file(
+        context: *mut c_void,
+        descriptor: c_int,
+        offset: u64,
+        length: u64,
+    ) -> c_int {
+        // SAFETY: as above.
+        let mut server = unsafe { Self::server(context) };
+        status_of(server.send_file(descriptor, offset, length))
+    }
+
+    unsafe extern "C" fn log(context: *mut c_void, level: c_int, line: Bytes<'_>) {
+        // SAFETY: as above.
+        let mut server = unsafe { Self::server(context) };
+        server.log(level, line.or_empty());
+    }
+}
+
+const fn status_of(result: Result<(), Disconnected>) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(Disconnected) => -1,
+    }
+}
+
 impl<'a> Exchange<'a> {
+    /// An exchange that `server` does.
+    #[must_use]
+    pub fn of<S: Serve + Send>(server: &'a Mutex<S>) -> Self {
+        Self { api: &Table::<S>::API, context: (&raw const *server).cast_mut().cast() }
+    }
+
     /// # Safety
     /// `context` must be what the functions of `api` expect, for as long as `'a`, on this thread.
     #[must_use]

@@ -15,13 +15,15 @@ mod data;
 mod exchange;
 mod process;
 mod request;
+mod wire;
 
 use std::ffi::CStr;
 
 pub use data::{Bytes, Field, Level, List, Tristate, from_tristate, tristate};
-pub use exchange::{Disconnected, Exchange, ExchangeApi, Lease, write};
+pub use exchange::{Disconnected, Exchange, ExchangeApi, Lease, Serve, write};
 pub use process::{Host, Import, InterpreterOptions, Server, Settings};
 pub use request::{Cgi, Request, flag, outcome};
+pub use wire::{Fields, Lists};
 
 /// The version of this interface. Raised by every change of a type in this crate.
 pub const ABI: u32 = 1;

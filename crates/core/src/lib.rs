@@ -18,4 +18,5 @@ pub mod proxies;
 pub mod python_home;
 pub mod response;
 pub mod script;
+pub mod wire;
 pub mod words;

@@ -1,0 +1,299 @@
+//! Requests and settings as bytes, for a host in a process of its own.
+//!
+//! What is decoded borrows from the message, and its lists from vectors that the caller keeps ([`Fields`], [`Lists`]).
+
+use wsgi_core::wire::{Malformed, Reader, Writer};
+
+use crate::{ABI, Bytes, Cgi, Field, Import, InterpreterOptions, List, Request, Settings};
+
+/// The lists of a decoded [`Request`].
+#[derive(Debug, Default)]
+pub struct Fields<'a> {
+    headers: Vec<Field<'a>>,
+    variables: Vec<Field<'a>>,
+}
+
+/// The lists of decoded [`Settings`].
+#[derive(Default)]
+pub struct Lists<'a> {
+    warnings: Vec<Bytes<'a>>,
+    interpreters: Vec<InterpreterOptions<'a>>,
+    imports: Vec<Import<'a>>,
+}
+
+impl Request<'_> {
+    /// Appends the request to `buffer`, without `request_rec`, which means nothing elsewhere.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let mut writer = Writer::new(buffer);
+        for value in self.cgi {
+            writer.optional(value.get());
+        }
+        for fields in [&self.headers, &self.variables] {
+            writer.list(fields.as_slice().iter(), |writer, field| {
+                writer.bytes(field.name.or_empty());
+                writer.optional(field.value.get());
+            });
+        }
+        for text in [
+            self.process_group,
+            self.application_group,
+            self.callable_object,
+            self.request_handler,
+            self.handler_script,
+            self.script,
+            self.script_name,
+            self.path_info,
+            self.mount_point,
+            self.listener_host,
+            self.listener_port,
+            self.request_id,
+            self.connection_id,
+        ] {
+            writer.optional(text.get());
+        }
+        for time in [self.script_mtime, self.request_start, self.queue_start, self.daemon_start] {
+            writer.i64(time);
+        }
+        writer.u32(self.server_pid);
+        writer.u32(self.flags);
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Takes a request from `reader`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn decode(reader: &mut Reader<'a>, fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
+        let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
+        for value in &mut cgi {
+            *value = Bytes::optional(reader.optional()?);
+        }
+        read_fields(reader, &mut fields.headers)?;
+        read_fields(reader, &mut fields.variables)?;
+        let mut text = || reader.optional().map(Bytes::optional);
+        Ok(Self {
+            cgi,
+            headers: List::new(&fields.headers),
+            variables: List::new(&fields.variables),
+            process_group: text()?,
+            application_group: text()?,
+            callable_object: text()?,
+            request_handler: text()?,
+            handler_script: text()?,
+            script: text()?,
+            script_name: text()?,
+            path_info: text()?,
+            mount_point: text()?,
+            listener_host: text()?,
+            listener_port: text()?,
+            request_id: text()?,
+            connection_id: text()?,
+            script_mtime: reader.i64()?,
+            request_start: reader.i64()?,
+            queue_start: reader.i64()?,
+            daemon_start: reader.i64()?,
+            server_pid: reader.u32()?,
+            flags: reader.u32()?,
+            request_rec: std::ptr::null_mut(),
+        })
+    }
+}
+
+fn read_fields<'a>(reader: &mut Reader<'a>, fields: &mut Vec<Field<'a>>) -> Result<(), Malformed> {
+    let count = reader.count()?;
+    fields.clear();
+    fields.reserve(count);
+    for _ in 0..count {
+        let name = Bytes::new(reader.bytes()?);
+        fields.push(Field { name, value: Bytes::optional(reader.optional()?) });
+    }
+    Ok(())
+}
+
+impl Settings<'_> {
+    /// Appends the settings to `buffer`.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let mut writer = Writer::new(buffer);
+        writer.u32(self.abi);
+        for text in [self.program, self.home, self.process_group, self.python_eggs] {
+            writer.optional(text.get());
+        }
+        writer.list(self.warnings.as_slice().iter(), |writer, warning| writer.bytes(warning.or_empty()));
+        writer.list(self.interpreters.as_slice().iter(), |writer, options| options.encode(writer));
+        writer.list(self.imports.as_slice().iter(), |writer, import| {
+            writer.bytes(import.script.or_empty());
+            writer.bytes(import.application_group.or_empty());
+        });
+        for number in self.server_version {
+            writer.u32(number);
+        }
+        for text in [self.server_description, self.server_built, self.mpm_name] {
+            writer.optional(text.get());
+        }
+        for number in [self.processes, self.threads, self.mpm_processes, self.mpm_threads, self.optimize] {
+            writer.u32(number);
+        }
+        writer.i64(self.hash_seed);
+        for flag in [
+            self.dont_write_bytecode,
+            self.destroy_interpreters,
+            self.case_sensitive,
+            self.script_reloading,
+            self.multithread,
+            self.multiprocess,
+            self.run_once,
+            self.single_process,
+        ] {
+            writer.bool(flag);
+        }
+    }
+}
+
+impl<'a> Settings<'a> {
+    /// The settings in `message`.
+    ///
+    /// # Errors
+    /// There are none in it, or of another version of the bridge.
+    pub fn decode(message: &'a [u8], lists: &'a mut Lists<'a>) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(message);
+        let reader = &mut reader;
+        if reader.u32()? != ABI {
+            return Err(Malformed);
+        }
+        let text = |reader: &mut Reader<'a>| reader.optional().map(Bytes::optional);
+        let (program, home, process_group, python_eggs) =
+            (text(reader)?, text(reader)?, text(reader)?, text(reader)?);
+        lists.warnings = reader.list(|reader| reader.bytes().map(Bytes::new))?;
+        lists.interpreters = reader.list(InterpreterOptions::decode)?;
+        lists.imports = reader.list(|reader| {
+            Ok(Import { script: Bytes::new(reader.bytes()?), application_group: Bytes::new(reader.bytes()?) })
+        })?;
+        let settings = Self {
+            abi: ABI,
+            program,
+            home,
+            process_group,
+            python_eggs,
+            warnings: List::new(&lists.warnings),
+            interpreters: List::new(&lists.interpreters),
+            imports: List::new(&lists.imports),
+            server_version: [reader.u32()?, reader.u32()?, reader.u32()?],
+            server_description: text(reader)?,
+            server_built: text(reader)?,
+            mpm_name: text(reader)?,
+            processes: reader.u32()?,
+            threads: reader.u32()?,
+            mpm_processes: reader.u32()?,
+            mpm_threads: reader.u32()?,
+            optimize: reader.u32()?,
+            hash_seed: reader.i64()?,
+            dont_write_bytecode: reader.bool()?,
+            destroy_interpreters: reader.bool()?,
+            case_sensitive: reader.bool()?,
+            script_reloading: reader.bool()?,
+            multithread: reader.bool()?,
+            multiprocess: reader.bool()?,
+            run_once: reader.bool()?,
+            single_process: reader.bool()?,
+        };
+        reader.clone().end().map(|()| settings)
+    }
+}
+
+impl InterpreterOptions<'_> {
+    fn encode(&self, writer: &mut Writer<'_>) {
+        for text in [self.process_group, self.application_group, self.python_path] {
+            writer.optional(text.get());
+        }
+        writer.f64(self.switch_interval);
+        for flag in [
+            self.per_interpreter_gil,
+            self.free_threading,
+            self.restrict_stdin,
+            self.restrict_stdout,
+            self.restrict_signal,
+        ] {
+            writer.u8(flag.cast_unsigned());
+        }
+    }
+}
+
+impl<'a> InterpreterOptions<'a> {
+    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let text = |reader: &mut Reader<'a>| reader.optional().map(Bytes::optional);
+        let flag = |reader: &mut Reader<'a>| reader.u8().map(u8::cast_signed);
+        Ok(Self {
+            process_group: text(reader)?,
+            application_group: text(reader)?,
+            python_path: text(reader)?,
+            switch_interval: reader.f64()?,
+            per_interpreter_gil: flag(reader)?,
+            free_threading: flag(reader)?,
+            restrict_stdin: flag(reader)?,
+            restrict_stdout: flag(reader)?,
+            restrict_signal: flag(reader)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request<'a>(headers: &'a [Field<'a>]) -> Request<'a> {
+        let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
+        cgi[Cgi::RequestMethod as usize] = Bytes::new(b"GET");
+        cgi[Cgi::QueryString as usize] = Bytes::new(b"");
+        Request {
+            cgi,
+            headers: List::new(headers),
+            variables: List::new(&[]),
+            process_group: Bytes::new(b"group"),
+            application_group: Bytes::new(b""),
+            callable_object: Bytes::new(b"application"),
+            request_handler: Bytes::new(b"wsgi-script"),
+            handler_script: Bytes::new(b""),
+            script: Bytes::new(b"/w/app.wsgi"),
+            script_name: Bytes::new(b""),
+            path_info: Bytes::new(b"/"),
+            mount_point: Bytes::ABSENT,
+            listener_host: Bytes::new(b""),
+            listener_port: Bytes::new(b"80"),
+            request_id: Bytes::new(b"id"),
+            connection_id: Bytes::ABSENT,
+            script_mtime: -1,
+            request_start: 2,
+            queue_start: 3,
+            daemon_start: 4,
+            server_pid: 5,
+            flags: 6,
+            request_rec: std::ptr::null_mut(),
+        }
+    }
+
+    #[test]
+    fn requests_come_back() {
+        let headers = [
+            Field { name: Bytes::new(b"Host"), value: Bytes::new(b"localhost") },
+            Field { name: Bytes::new(b"X"), value: Bytes::ABSENT },
+        ];
+        let mut message = Vec::new();
+        request(&headers).encode(&mut message);
+        let mut fields = Fields::default();
+        let mut reader = Reader::new(&message);
+        let decoded = Request::decode(&mut reader, &mut fields).unwrap();
+        assert_eq!(reader.end(), Ok(()));
+        assert_eq!(decoded.variable(Cgi::RequestMethod).get(), Some(&b"GET"[..]));
+        assert_eq!(decoded.variable(Cgi::QueryString).get(), Some(&b""[..]));
+        assert_eq!(decoded.variable(Cgi::RemoteUser).get(), None);
+        assert_eq!(decoded.headers.as_slice()[0].value.get(), Some(&b"localhost"[..]));
+        assert_eq!(decoded.headers.as_slice()[1].value.get(), None);
+        assert_eq!((decoded.script_mtime, decoded.server_pid, decoded.flags), (-1, 5, 6));
+        for cut in 0..message.len() {
+            let mut fields = Fields::default();
+            let result = Request::decode(&mut Reader::new(&message[..cut]), &mut fields).map(|_| ());
+            assert_eq!(result, Err(Malformed), "cut at {cut}");
+        }
+    }
+}

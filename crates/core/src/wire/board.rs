@@ -1,0 +1,62 @@
+//! The shared words: what children read without asking anybody.
+//!
+//! Each daemon process has a page that it alone writes ([`page`]); all slots have a place on the board that the
+//! supervisor alone writes. To Apache children both are hints: whatever stands there, nothing worse happens than that
+//! a request goes to a process that is busier than another.
+
+/// Words of a daemon's page.
+pub mod page {
+    /// Requests that run or wait in the process.
+    pub const BUSY: usize = 0;
+    /// How many words there are.
+    pub const WORDS: usize = 16;
+}
+
+/// Words of a slot on the board.
+pub mod slot {
+    /// The process that serves; 0: none.
+    pub const PID: usize = 0;
+    /// A [`State`](super::State).
+    pub const STATE: usize = 1;
+    /// How many processes of the slot have ended.
+    pub const ENDED: usize = 2;
+    /// The last processes that ended, [`EXITS`] of them in turn: process id, then status as `waitpid` gives it.
+    pub const EXIT: usize = 4;
+    /// How many ends are remembered.
+    pub const EXITS: usize = 6;
+    /// How many words there are.
+    pub const WORDS: usize = EXIT + 2 * EXITS;
+}
+
+/// What the supervisor says of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// A process starts; connections wait for it.
+    Starting,
+    /// A process serves.
+    Serving,
+    /// Processes fail to start; the supervisor tries again at longer and longer intervals.
+    Failing,
+}
+
+impl State {
+    /// As a word.
+    #[must_use]
+    pub const fn word(self) -> u32 {
+        match self {
+            Self::Starting => 0,
+            Self::Serving => 1,
+            Self::Failing => 2,
+        }
+    }
+
+    /// From a word.
+    #[must_use]
+    pub const fn of(word: u32) -> Self {
+        match word {
+            1 => Self::Serving,
+            2 => Self::Failing,
+            _ => Self::Starting,
+        }
+    }
+}

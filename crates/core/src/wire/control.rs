@@ -1,0 +1,179 @@
+//! Control: what the supervisor and a daemon process say to each other, one message a datagram.
+//!
+//! | supervisor | daemon | |
+//! |---|---|---|
+//! | `Start` | | with two descriptors: its end of the channel, its shared page |
+//! | | `Ready` | Python runs, the scripts are imported |
+//! | `Serve` | | it may take connections from the channel |
+//! | | `Replace` | it wants a successor, and carries on until there is one |
+//! | `Keep` | | there will be none: it goes on for good |
+//! | `Drain` | | a successor has the channel: finish what was begun, and exit |
+//! | | `Stopping` | it is about to exit by itself |
+//!
+//! When the supervisor's end is closed, the daemon finishes what it has begun and exits.
+
+use super::codec::{Malformed, Reader, Writer};
+use super::launch::Daemon;
+
+/// A script and the interpreter that has loaded it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    /// Path of the Python source file.
+    pub path: Box<[u8]>,
+    /// The application group; empty: the main interpreter.
+    pub application_group: Box<[u8]>,
+}
+
+/// What the supervisor says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// What to be.
+    Start(Box<Daemon>),
+    /// Take connections from the channel.
+    Serve,
+    /// There is no successor, for this reason.
+    Keep(Box<[u8]>),
+    /// Take no more connections; finish, within so many milliseconds, and exit.
+    Drain(u32),
+}
+
+/// What a daemon process says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// It can serve.
+    Ready,
+    /// It wants a successor that has imported these.
+    Replace {
+        /// As in `shutdown_reason`.
+        reason: Box<[u8]>,
+        /// What it has loaded.
+        scripts: Vec<Script>,
+    },
+    /// It is about to exit, for this `shutdown_reason`.
+    Stopping(Box<[u8]>),
+}
+
+impl Order {
+    /// As a datagram.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer);
+        match self {
+            Self::Start(daemon) => {
+                writer.u8(1);
+                writer.u8(super::VERSION);
+                daemon.encode(&mut writer);
+            }
+            Self::Serve => writer.u8(2),
+            Self::Keep(reason) => {
+                writer.u8(3);
+                writer.bytes(reason);
+            }
+            Self::Drain(grace) => {
+                writer.u8(4);
+                writer.u32(*grace);
+            }
+        }
+        buffer
+    }
+
+    /// From a datagram.
+    ///
+    /// # Errors
+    /// It is none of these, or of another version.
+    pub fn decode(datagram: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(datagram);
+        let order = match reader.u8()? {
+            1 if reader.u8()? == super::VERSION => Self::Start(Box::new(Daemon::decode(&mut reader)?)),
+            2 => Self::Serve,
+            3 => Self::Keep(reader.bytes()?.into()),
+            4 => Self::Drain(reader.u32()?),
+            _ => return Err(Malformed),
+        };
+        reader.end().map(|()| order)
+    }
+}
+
+impl Report {
+    /// As a datagram.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer);
+        match self {
+            Self::Ready => writer.u8(1),
+            Self::Replace { reason, scripts } => {
+                writer.u8(2);
+                writer.bytes(reason);
+                writer.list(scripts.iter(), |writer, script| script.encode(writer));
+            }
+            Self::Stopping(reason) => {
+                writer.u8(3);
+                writer.bytes(reason);
+            }
+        }
+        buffer
+    }
+
+    /// From a datagram.
+    ///
+    /// # Errors
+    /// It is none of these.
+    pub fn decode(datagram: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(datagram);
+        let report = match reader.u8()? {
+            1 => Self::Ready,
+            2 => Self::Replace { reason: reader.bytes()?.into(), scripts: reader.list(Script::decode)? },
+            3 => Self::Stopping(reader.bytes()?.into()),
+            _ => return Err(Malformed),
+        };
+        reader.end().map(|()| report)
+    }
+}
+
+impl Script {
+    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
+        writer.bytes(&self.path);
+        writer.bytes(&self.application_group);
+    }
+
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { path: reader.bytes()?.into(), application_group: reader.bytes()?.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn orders_and_reports_come_back() {
+        let daemon = Daemon { name: b"group"[..].into(), threads: 15, ..Daemon::default() };
+        for order in [
+            Order::Start(Box::new(daemon)),
+            Order::Serve,
+            Order::Keep(b"it does not import"[..].into()),
+            Order::Drain(15_000),
+        ] {
+            assert_eq!(Order::decode(&order.encode()), Ok(order));
+        }
+        let script = Script { path: b"/w/app.wsgi"[..].into(), application_group: b""[..].into() };
+        for report in [
+            Report::Ready,
+            Report::Replace { reason: b"script_reload"[..].into(), scripts: vec![script] },
+            Report::Stopping(b"shutdown_signal"[..].into()),
+        ] {
+            assert_eq!(Report::decode(&report.encode()), Ok(report));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_datagram_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (Order::decode(&bytes), Report::decode(&bytes));
+        }
+    }
+}
