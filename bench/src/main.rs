@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod awake;
 mod client;
 mod contest;
 mod error;
@@ -27,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+use crate::awake::Awake;
 use crate::contest::Pair;
 use crate::error::Error;
 use crate::machine::Machine;
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
 fn compare(comparison: &Comparison) -> Result<(), Error> {
     let mut sections = Vec::new();
     let mut banners = [String::new(), String::new()];
+    let _awake = Awake::keep()?;
     for &mpm in &comparison.mpm {
         for group in [Group::Main, Group::Own] {
             // What a sub-interpreter costs shows in the smallest answer.
