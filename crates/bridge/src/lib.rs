@@ -23,7 +23,7 @@ pub use data::{Bytes, Field, Level, List, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, ExchangeApi, Lease, Serve, write};
 pub use process::{Host, Import, InterpreterOptions, Server, Settings};
 pub use request::{Cgi, Request, flag, outcome};
-pub use wire::{Fields, Lists};
+pub use wire::{Fields, Head, Lists};
 
 /// The version of this interface. Raised by every change of a type in this crate.
 pub const ABI: u32 = 1;

@@ -111,6 +111,42 @@ fn read_fields<'a>(reader: &mut Reader<'a>, fields: &mut Vec<Field<'a>>) -> Resu
     Ok(())
 }
 
+/// Status and headers of a response, as a daemon process sends them.
+pub struct Head<'a> {
+    /// Three digits.
+    pub status: u16,
+    /// Absent: the standard one.
+    pub reason: Bytes<'a>,
+    /// As the application gave them, checked.
+    pub headers: List<'a, Field<'a>>,
+}
+
+impl Head<'_> {
+    /// Appends the head to `buffer`.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let mut writer = Writer::new(buffer);
+        writer.u16(self.status);
+        writer.optional(self.reason.get());
+        writer.list(self.headers.as_slice().iter(), |writer, field| {
+            writer.bytes(field.name.or_empty());
+            writer.optional(field.value.get());
+        });
+    }
+}
+
+impl<'a> Head<'a> {
+    /// The head in `message`.
+    ///
+    /// # Errors
+    /// There is none in it.
+    pub fn decode(message: &'a [u8], fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(message);
+        let (status, reason) = (reader.u16()?, Bytes::optional(reader.optional()?));
+        read_fields(&mut reader, &mut fields.headers)?;
+        reader.end().map(|()| Self { status, reason, headers: List::new(&fields.headers) })
+    }
+}
+
 impl Settings<'_> {
     /// Appends the settings to `buffer`.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
@@ -294,6 +330,23 @@ mod tests {
             let mut fields = Fields::default();
             let result = Request::decode(&mut Reader::new(&message[..cut]), &mut fields).map(|_| ());
             assert_eq!(result, Err(Malformed), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn heads_come_back() {
+        let headers = [Field { name: Bytes::new(b"Content-Type"), value: Bytes::new(b"text/plain") }];
+        for reason in [Bytes::ABSENT, Bytes::new(b"Fine")] {
+            let mut message = Vec::new();
+            Head { status: 200, reason, headers: List::new(&headers) }.encode(&mut message);
+            let mut fields = Fields::default();
+            let head = Head::decode(&message, &mut fields).unwrap();
+            assert_eq!((head.status, head.reason.get()), (200, reason.get()));
+            assert_eq!(head.headers.as_slice()[0].value.get(), Some(&b"text/plain"[..]));
+            for cut in 0..message.len() {
+                let mut fields = Fields::default();
+                assert!(Head::decode(&message[..cut], &mut fields).is_err(), "cut at {cut}");
+            }
         }
     }
 }

@@ -65,9 +65,10 @@ kinds! {
     Body = 2, LONGEST_BLOCK;
     /// Daemon: version (one byte) and process id (four).
     Hello = 16, 5;
-    /// Daemon: wants at most so many bytes of the body (four bytes; 0: only tell a waiting client to continue).
+    /// Daemon: wants at most so many bytes of the body (four bytes), answered by one [`Kind::Body`] with at least one byte
+    /// unless it is the last. 0: only tell a waiting client to continue; that has no answer.
     Pull = 17, 4;
-    /// Daemon: status, reason, headers.
+    /// Daemon: status, reason, headers, as the bridge's `Head`.
     Head = 18, LONGEST_HEAD;
     /// Daemon: a piece of the response's body. [`flag::FLUSH`]: send it now.
     Data = 19, LONGEST_BLOCK;
