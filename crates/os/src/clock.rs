@@ -1,0 +1,60 @@
+//! The time of day, as the server's error log has it.
+
+use std::fmt::{self, Write};
+use std::mem::MaybeUninit;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Writes the time in the local time zone, such as `Sun Nov 22 19:04:23.123456 2026`.
+///
+/// # Errors
+/// Those of `text`.
+pub fn stamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let local = local(libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX));
+    let name = |names: &[&'static str], index: i32| {
+        usize::try_from(index).ok().and_then(|index| names.get(index).copied()).unwrap_or("?")
+    };
+    write!(
+        text,
+        "{} {} {:02} {:02}:{:02}:{:02}.{:06} {}",
+        name(&DAYS, local.tm_wday),
+        name(&MONTHS, local.tm_mon),
+        local.tm_mday,
+        local.tm_hour,
+        local.tm_min,
+        local.tm_sec,
+        since.subsec_micros(),
+        i64::from(local.tm_year) + 1900,
+    )
+}
+
+fn local(seconds: libc::time_t) -> libc::tm {
+    let mut local = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: localtime_r reads one and writes the other; all zeroes are a valid value if it fails.
+    unsafe {
+        libc::localtime_r(&raw const seconds, local.as_mut_ptr());
+        local.assume_init()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_as_apache_writes_it() {
+        let mut text = String::new();
+        stamp(&mut text, UNIX_EPOCH + Duration::new(1_795_374_263, 123_456_789)).unwrap();
+        // The day and the hour depend on the time zone of the machine.
+        let fields: Vec<_> = text.split(' ').collect();
+        let [day, "Nov", date, time, "2026"] = fields[..] else { panic!("{text}") };
+        assert!(DAYS.contains(&day) && ["22", "23"].contains(&date), "{text}");
+        assert!(time.len() == 15 && time.ends_with(":23.123456"), "{text}");
+    }
+}
