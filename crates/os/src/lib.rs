@@ -1,4 +1,13 @@
 //! The system calls that the standard library does not have, behind functions as safe as they can be.
+//!
+//! What nix offers as safe functions (epoll, eventfd, poll, signalfd, accounts, resource limits) is not repeated here.
 
+pub mod clock;
+pub mod descriptors;
 pub mod library;
+pub mod process;
+pub mod shared;
+pub mod signals;
+pub mod spawn;
+pub mod title;
 pub mod usage;

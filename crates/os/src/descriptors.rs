@@ -1,0 +1,332 @@
+//! Sockets between processes, and descriptors sent through them.
+
+use std::io;
+use std::mem::{self, MaybeUninit};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike};
+
+/// The most descriptors that go with one message.
+pub const MOST: usize = 4;
+
+/// What arrives as it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Bytes in order (`SOCK_STREAM`).
+    Stream,
+    /// Messages in order, and the end of the other side (`SOCK_SEQPACKET`).
+    Sequence,
+}
+
+/// Whether a call may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// As long as the socket's own mode and timeout say.
+    Allowed,
+    /// Never: [`io::ErrorKind::WouldBlock`] instead.
+    Never,
+}
+
+/// Two connected sockets without a name, closed on exec.
+///
+/// # Errors
+/// There is no descriptor left.
+pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
+    let kind = match kind {
+        Kind::Stream => SockType::Stream,
+        Kind::Sequence => SockType::SeqPacket,
+    };
+    Ok(socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Sends bytes and copies of at most [`MOST`] descriptors; how many bytes were sent (all, where messages are).
+/// A socket whose other side is gone gives [`io::ErrorKind::BrokenPipe`] and no signal.
+///
+/// # Errors
+/// As `sendmsg`; there are more descriptors, or descriptors without a byte to travel with.
+pub fn send_with(
+    socket: impl AsFd,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    wait: Wait,
+) -> io::Result<usize> {
+    if descriptors.len() > MOST || (bytes.is_empty() && !descriptors.is_empty()) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "at most four descriptors go with a message",
+        ));
+    }
+    let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    let mut control = Control::new();
+    // SAFETY: all zeroes is an empty header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    if !descriptors.is_empty() {
+        control.put(&mut message, descriptors);
+    }
+    let flags = libc::MSG_NOSIGNAL | wait.flag();
+    retry(|| {
+        // SAFETY: the header describes `bytes`, which are only read, and `control`, both of which outlive the call.
+        unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, flags) }
+    })
+}
+
+/// Receives bytes, 0 at the end, and the descriptors that came with them, closed on exec. Does not allocate when
+/// none came.
+///
+/// # Errors
+/// As `recvmsg`; and [`io::ErrorKind::InvalidData`] when a message or its descriptors did not fit (what came is
+/// closed): the buffer is too small, more than [`MOST`] descriptors were sent, or this process can open no more.
+pub fn receive_with(socket: impl AsFd, buffer: &mut [u8], wait: Wait) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut control = Control::new();
+    // SAFETY: all zeroes is an empty header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    let flags = libc::MSG_CMSG_CLOEXEC | wait.flag();
+    let count = retry(|| {
+        // The kernel changes these, also for a call that it then interrupts.
+        message.msg_control = control.0.as_mut_ptr().cast();
+        message.msg_controllen = size_of::<Control>() as _;
+        // SAFETY: the header describes `buffer` and `control`, which are this function's own for the call.
+        unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, flags) }
+    })?;
+    // SAFETY: recvmsg succeeded with this header, and `control` is still there.
+    let descriptors = unsafe { taken(&message) };
+    if message.msg_flags & (libc::MSG_CTRUNC | libc::MSG_TRUNC) != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "a message or its descriptors did not fit, or this process can open no more (ulimit -n)",
+        ));
+    }
+    Ok((count, descriptors))
+}
+
+/// The length of the message that comes next, of a [`Kind::Sequence`]; waits for one. 0 at the end.
+///
+/// # Errors
+/// As `recv`.
+pub fn next_length(socket: impl AsFd, wait: Wait) -> io::Result<usize> {
+    let flags = libc::MSG_PEEK | libc::MSG_TRUNC | wait.flag();
+    retry(|| {
+        // SAFETY: a buffer without room is not written to.
+        unsafe { libc::recv(socket.as_fd().as_raw_fd(), std::ptr::null_mut(), 0, flags) }
+    })
+}
+
+/// Says whether a descriptor survives `exec`.
+///
+/// # Errors
+/// As `fcntl`.
+pub fn keep_over_exec(descriptor: impl AsFd, is_kept: bool) -> io::Result<()> {
+    let flags = if is_kept { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
+    fcntl(descriptor, FcntlArg::F_SETFD(flags))?;
+    Ok(())
+}
+
+/// How long receiving and sending may wait before they fail with [`io::ErrorKind::WouldBlock`]; `None` is for ever.
+///
+/// # Errors
+/// It is not a socket.
+pub fn set_timeouts(socket: impl AsFd, receive: Option<Duration>, send: Option<Duration>) -> io::Result<()> {
+    setsockopt(&socket, sockopt::ReceiveTimeout, &time(receive))?;
+    setsockopt(&socket, sockopt::SendTimeout, &time(send))?;
+    Ok(())
+}
+
+/// The sizes of a socket's buffers in bytes, which the system may bound; `None` leaves one as it is.
+///
+/// # Errors
+/// It is not a socket.
+pub fn set_buffers(socket: impl AsFd, send: Option<usize>, receive: Option<usize>) -> io::Result<()> {
+    if let Some(size) = send {
+        setsockopt(&socket, sockopt::SndBuf, &size)?;
+    }
+    if let Some(size) = receive {
+        setsockopt(&socket, sockopt::RcvBuf, &size)?;
+    }
+    Ok(())
+}
+
+impl Wait {
+    const fn flag(self) -> libc::c_int {
+        match self {
+            Self::Allowed => 0,
+            Self::Never => libc::MSG_DONTWAIT,
+        }
+    }
+}
+
+/// Room for the control message with [`MOST`] descriptors. (`u64` for the alignment of `cmsghdr`.)
+struct Control([MaybeUninit<u64>; 4]);
+
+const _: () = {
+    // SAFETY: it only computes.
+    let needed = unsafe { libc::CMSG_SPACE((MOST * size_of::<RawFd>()) as u32) };
+    assert!(needed as usize == size_of::<Control>(), "a fifth descriptor would fit, or the fourth would not");
+    assert!(align_of::<Control>() >= align_of::<libc::cmsghdr>(), "the control message is not aligned");
+};
+
+impl Control {
+    fn new() -> Self {
+        Self([MaybeUninit::zeroed(); 4])
+    }
+
+    /// Puts one control message with these descriptors, at most [`MOST`], here and into the header.
+    fn put(&mut self, message: &mut libc::msghdr, descriptors: &[BorrowedFd<'_>]) {
+        let length = size_of_val(descriptors) as u32;
+        message.msg_control = self.0.as_mut_ptr().cast();
+        // SAFETY: there is room for a message of that length (see the assertion above), `CMSG_FIRSTHDR` gives its
+        // aligned beginning. A `BorrowedFd` is the number itself, by its documentation.
+        unsafe {
+            message.msg_controllen = libc::CMSG_SPACE(length) as _;
+            let header = libc::CMSG_FIRSTHDR(message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(length) as _;
+            descriptors
+                .as_ptr()
+                .cast::<u8>()
+                .copy_to_nonoverlapping(libc::CMSG_DATA(header), length as usize);
+        }
+    }
+}
+
+/// The descriptors in a received message.
+///
+/// # Safety
+/// `recvmsg` has succeeded with this header and a control buffer that still exists; this is called once.
+unsafe fn taken(message: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut descriptors = Vec::new();
+    // SAFETY: the kernel has written well-formed control messages and their total length; each number in an
+    // `SCM_RIGHTS` message is a new descriptor of this process, and nobody else's.
+    unsafe {
+        let mut header = libc::CMSG_FIRSTHDR(message);
+        while !header.is_null() {
+            if (*header).cmsg_level == libc::SOL_SOCKET && (*header).cmsg_type == libc::SCM_RIGHTS {
+                let length = (*header).cmsg_len as usize - libc::CMSG_LEN(0) as usize;
+                let numbers = libc::CMSG_DATA(header).cast::<RawFd>();
+                for index in 0..length / size_of::<RawFd>() {
+                    descriptors.push(OwnedFd::from_raw_fd(numbers.add(index).read_unaligned()));
+                }
+            }
+            header = libc::CMSG_NXTHDR(message, header);
+        }
+    }
+    descriptors
+}
+
+/// Calls until it is not interrupted.
+fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// For the kernel 0 is for ever, so a time shorter than a microsecond is one.
+fn time(duration: Option<Duration>) -> TimeVal {
+    let micros = duration.map_or(0, |duration| duration.as_micros().max(1));
+    TimeVal::microseconds(i64::try_from(micros).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_arrive_with_their_message_and_are_closed_on_exec() {
+        let (one, other) = pair(Kind::Sequence).unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
+        let sent = [writer.as_fd(), reader.as_fd(), one.as_fd(), other.as_fd()];
+        assert_eq!(send_with(&one, b"x", &sent, Wait::Allowed).unwrap(), 1);
+        assert_eq!(send_with(&one, b"plain", &[], Wait::Allowed).unwrap(), 5);
+        drop(writer);
+        assert_eq!(next_length(&other, Wait::Allowed).unwrap(), 1);
+        let mut buffer = [0; 16];
+        let (count, mut came) = receive_with(&other, &mut buffer, Wait::Allowed).unwrap();
+        assert_eq!((&buffer[..count], came.len()), (&b"x"[..], 4));
+        for descriptor in &came {
+            let flags = fcntl(descriptor, FcntlArg::F_GETFD).unwrap();
+            assert_eq!(flags & FdFlag::FD_CLOEXEC.bits(), FdFlag::FD_CLOEXEC.bits());
+        }
+        File::from(came.remove(0)).write_all(b"through").unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through", "and the last writer was closed");
+        let (count, came) = receive_with(&other, &mut buffer, Wait::Allowed).unwrap();
+        assert_eq!((&buffer[..count], came.len()), (&b"plain"[..], 0));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_nothing_leaks() {
+        let (one, other) = pair(Kind::Sequence).unwrap();
+        assert!(send_with(&one, b"x", &[one.as_fd(); 5], Wait::Never).is_err());
+        assert!(send_with(&one, b"", &[one.as_fd()], Wait::Never).is_err());
+        // A hostile sender is not bound to four.
+        let numbers = [one.as_raw_fd(); 8];
+        let fds = [nix::sys::socket::ControlMessage::ScmRights(&numbers)];
+        let part = [io::IoSlice::new(b"x")];
+        let flags = nix::sys::socket::MsgFlags::empty();
+        nix::sys::socket::sendmsg::<()>(one.as_raw_fd(), &part, &fds, flags, None).unwrap();
+        let error = receive_with(&other, &mut [0; 16], Wait::Never).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        send_with(&one, &[7; 100], &[], Wait::Never).unwrap();
+        assert_eq!(next_length(&other, Wait::Never).unwrap(), 100);
+        let error = receive_with(&other, &mut [0; 16], Wait::Never).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        // If a received copy of `one` were still open, this would wait for ever and not see the end.
+        drop(one);
+        assert_eq!(receive_with(&other, &mut [0; 16], Wait::Never).unwrap().0, 0);
+    }
+
+    #[test]
+    fn waiting_can_be_refused_or_bounded() {
+        let (one, other) = pair(Kind::Stream).unwrap();
+        let error = receive_with(&other, &mut [0; 1], Wait::Never).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        set_timeouts(&other, Some(Duration::from_millis(30)), Some(Duration::from_millis(30))).unwrap();
+        set_buffers(&other, Some(4096), Some(4096)).unwrap();
+        let begin = Instant::now();
+        let error = receive_with(&other, &mut [0; 1], Wait::Allowed).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let mut sent = 0;
+        let error = loop {
+            match send_with(&other, &[0; 4096], &[], Wait::Allowed) {
+                Ok(count) => sent += count,
+                Err(error) => break error,
+            }
+            assert!(sent < 1 << 20, "the buffer has no bound");
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(begin.elapsed() >= Duration::from_millis(55), "{:?}", begin.elapsed());
+        drop(one);
+        let error = send_with(&other, b"x", &[], Wait::Allowed).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_descriptor_can_be_kept() {
+        let (one, _other) = pair(Kind::Stream).unwrap();
+        let flags = || fcntl(&one, FcntlArg::F_GETFD).unwrap();
+        assert_eq!(flags(), libc::FD_CLOEXEC);
+        keep_over_exec(&one, true).unwrap();
+        assert_eq!(flags(), 0);
+        keep_over_exec(&one, false).unwrap();
+        assert_eq!(flags(), libc::FD_CLOEXEC);
+    }
+}

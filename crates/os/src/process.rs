@@ -1,0 +1,189 @@
+//! Child processes, by descriptor: an id that is used again can not be mistaken for them.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use libc::c_int;
+use nix::sys::signal::Signal;
+
+/// A child process. Its descriptor becomes readable when it ends. Dropping this leaves it alone.
+#[derive(Debug)]
+pub struct Child {
+    pid: i32,
+    descriptor: OwnedFd,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With a status.
+    Status(u8),
+    /// By a signal, perhaps with a core dump.
+    Signal(u8, bool),
+}
+
+impl Child {
+    /// A child process that has not been waited for.
+    ///
+    /// # Errors
+    /// There is no such process, or no descriptor left.
+    pub fn of(pid: i32) -> io::Result<Self> {
+        // SAFETY: the call takes no memory; the descriptor is new, and closed on exec.
+        let descriptor = unsafe {
+            let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
+            if descriptor < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(descriptor as c_int)
+        };
+        Ok(Self { pid, descriptor })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub const fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It has ended, or runs as somebody else.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let (descriptor, none) = (self.descriptor.as_raw_fd(), ptr::null::<libc::siginfo_t>());
+        // SAFETY: a descriptor that this value owns; no memory is passed.
+        let result =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, descriptor, signal as c_int, none, 0) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// How it ended, if it has; the system then forgets it.
+    ///
+    /// # Errors
+    /// Somebody else has waited for it.
+    pub fn try_wait(&self) -> io::Result<Option<Exit>> {
+        self.wait_with(libc::WNOHANG)
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Errors
+    /// As [`try_wait`](Self::try_wait).
+    pub fn wait(&self) -> io::Result<Exit> {
+        loop {
+            match self.wait_with(0) {
+                Ok(Some(exit)) => return Ok(exit),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(None) | Err(_) => {}
+            }
+        }
+    }
+
+    fn wait_with(&self, flags: c_int) -> io::Result<Option<Exit>> {
+        let id = self.descriptor.as_raw_fd() as libc::id_t;
+        // SAFETY: waitid writes one whole structure, of which all zeroes is a value: that of a process that still runs.
+        let (result, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            (libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED | flags), info)
+        };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: waitid fills these fields, or left them 0.
+        let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+        Ok((pid != 0).then_some(match info.si_code {
+            libc::CLD_EXITED => Exit::Status(status as u8),
+            code => Exit::Signal(status as u8, code == libc::CLD_DUMPED),
+        }))
+    }
+}
+
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+impl Exit {
+    /// From a status as `waitpid` gives it.
+    #[must_use]
+    pub const fn of(status: u32) -> Self {
+        match status & 0x7f {
+            0 => Self::Status((status >> 8) as u8),
+            signal => Self::Signal(signal as u8, status & 0x80 != 0),
+        }
+    }
+
+    /// As `waitpid` gives it.
+    #[must_use]
+    pub const fn status(self) -> u32 {
+        match self {
+            Self::Status(status) => (status as u32) << 8,
+            Self::Signal(signal, has_dumped) => signal as u32 | if has_dumped { 0x80 } else { 0 },
+        }
+    }
+
+    /// Whether it ended by itself and says that all is well.
+    #[must_use]
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Status(0))
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Signal(number, has_dumped) => {
+                match Signal::try_from(c_int::from(number)) {
+                    Ok(signal) => write!(f, "signal {number} ({signal})")?,
+                    Err(_) => write!(f, "signal {number}")?,
+                }
+                f.write_str(if has_dumped { ", core dumped" } else { "" })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[expect(clippy::zombie_processes, reason = "the tests wait for it by its descriptor")]
+    fn shell(script: &str) -> Child {
+        let child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
+        Child::of(child.id() as i32).unwrap()
+    }
+
+    #[test]
+    fn how_a_process_ended_is_known() {
+        let child = shell("exit 7");
+        assert_eq!(child.wait().unwrap(), Exit::Status(7));
+        assert!(child.try_wait().is_err(), "it is forgotten");
+        assert!(child.signal(Signal::SIGTERM).is_err());
+
+        let child = shell("exec sleep 60");
+        assert_eq!(child.try_wait().unwrap(), None);
+        child.signal(Signal::SIGKILL).unwrap();
+        assert_eq!(child.wait().unwrap(), Exit::Signal(9, false));
+    }
+
+    #[test]
+    fn an_exit_reads_well_and_comes_back() {
+        for (exit, text) in [
+            (Exit::Status(0), "exit status 0"),
+            (Exit::Status(255), "exit status 255"),
+            (Exit::Signal(11, true), "signal 11 (SIGSEGV), core dumped"),
+            (Exit::Signal(9, false), "signal 9 (SIGKILL)"),
+            (Exit::Signal(40, false), "signal 40"),
+        ] {
+            assert_eq!(exit.to_string(), text);
+            assert_eq!(Exit::of(exit.status()), exit);
+        }
+        assert!(Exit::Status(0).is_success() && !Exit::Signal(9, false).is_success());
+    }
+}

@@ -1,0 +1,210 @@
+//! Words of memory that several processes see.
+//!
+//! They lie in a sealed memory file: its size can not change any more, so that no process can make another one's
+//! access fail. That is checked when a file is mapped; who sends a descriptor does not have to be trusted.
+
+use std::ffi::{CStr, c_int};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const SEALS: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// Words that this process may read and write.
+#[derive(Debug)]
+pub struct Words(Mapping);
+
+/// Words that this process can only read.
+#[derive(Debug)]
+pub struct ReadWords(Mapping);
+
+impl Words {
+    /// A new sealed file of `count` words, all 0, and its words. The descriptor is closed on exec; `name` is seen in
+    /// `/proc/<pid>/maps`.
+    ///
+    /// # Errors
+    /// The system has no memory or no descriptor left.
+    pub fn create(name: &CStr, count: usize) -> io::Result<(OwnedFd, Self)> {
+        let length = length(count)?;
+        // SAFETY: a C string; the descriptor is new, and nobody else's.
+        let file = unsafe {
+            let file = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+            if file < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            OwnedFd::from_raw_fd(file)
+        };
+        let size = libc::off_t::try_from(length).map_err(|_| too_large())?;
+        // SAFETY: neither call concerns memory of this process.
+        let is_sealed = unsafe {
+            libc::ftruncate(file.as_raw_fd(), size) == 0
+                && libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) == 0
+        };
+        if !is_sealed {
+            return Err(io::Error::last_os_error());
+        }
+        let words = Self::map(&file, count)?;
+        Ok((file, words))
+    }
+
+    /// The first `count` words of a file made by [`create`](Self::create), perhaps by another process. The descriptor
+    /// is not needed any longer.
+    ///
+    /// # Errors
+    /// The file is shorter, or can still be resized; or the system refuses.
+    pub fn map(file: impl AsFd, count: usize) -> io::Result<Self> {
+        Mapping::new(file, count, libc::PROT_READ | libc::PROT_WRITE).map(Self)
+    }
+
+    /// The word at `index`.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&AtomicU32> {
+        self.0.get(index)
+    }
+
+    /// Sets the word at `index`, if there is one.
+    #[inline]
+    pub fn store(&self, index: usize, value: u32) {
+        if let Some(word) = self.0.get(index) {
+            word.store(value, Ordering::Release);
+        }
+    }
+
+    /// The word at `index`; 0 where there is none.
+    #[must_use]
+    #[inline]
+    pub fn load(&self, index: usize) -> u32 {
+        self.0.load(index)
+    }
+}
+
+impl ReadWords {
+    /// As [`Words::map`]; this mapping can not be written to.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn map(file: impl AsFd, count: usize) -> io::Result<Self> {
+        Mapping::new(file, count, libc::PROT_READ).map(Self)
+    }
+
+    /// The word at `index`; 0 where there is none.
+    #[must_use]
+    #[inline]
+    pub fn load(&self, index: usize) -> u32 {
+        self.0.load(index)
+    }
+}
+
+/// Mapped words; unmapped when dropped.
+#[derive(Debug)]
+struct Mapping {
+    words: NonNull<AtomicU32>,
+    count: usize,
+}
+
+// SAFETY: the memory is only reached as atomics, and belongs to the process, not to a thread.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(file: impl AsFd, count: usize, protection: c_int) -> io::Result<Self> {
+        let (file, length) = (file.as_fd(), length(count)?);
+        // SAFETY: the command takes no argument.
+        let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+        if seals < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let size = nix::sys::stat::fstat(file)?.st_size;
+        if seals & libc::F_SEAL_SHRINK == 0 || u64::try_from(size).unwrap_or(0) < length as u64 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a shared memory file is shorter than agreed, or can still be cut",
+            ));
+        }
+        // SAFETY: a new mapping at an address of the kernel's choice, of a file that has and keeps this length.
+        let address =
+            unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let words = NonNull::new(address.cast()).ok_or_else(too_large)?;
+        Ok(Self { words, count })
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> Option<&AtomicU32> {
+        // SAFETY: within the mapping, which is aligned to pages and lives as long as `self`. Other processes change
+        // the words, which is what atomics are for.
+        (index < self.count).then(|| unsafe { self.words.add(index).as_ref() })
+    }
+
+    #[inline]
+    fn load(&self, index: usize) -> u32 {
+        self.get(index).map_or(0, |word| word.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's own, and no reference into it outlives the value.
+        unsafe { libc::munmap(self.words.as_ptr().cast(), self.count * size_of::<AtomicU32>()) };
+    }
+}
+
+/// In bytes, never 0.
+fn length(count: usize) -> io::Result<usize> {
+    match count.checked_mul(size_of::<AtomicU32>()) {
+        Some(length) if length > 0 => Ok(length),
+        _ => Err(too_large()),
+    }
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "shared memory can not have this size")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn what_one_mapping_writes_the_others_read() {
+        let (file, words) = Words::create(c"test", 2000).unwrap();
+        let (other, reader) = (Words::map(&file, 2000).unwrap(), ReadWords::map(&file, 1000).unwrap());
+        drop(file);
+        words.get(7).unwrap().fetch_add(5, Ordering::Relaxed);
+        other.store(1999, 9);
+        assert_eq!((reader.load(7), words.load(1999), other.load(7)), (5, 9, 5));
+        assert_eq!((reader.load(1999), words.load(2000)), (0, 0), "beyond the end");
+        assert!(words.get(2000).is_none());
+        other.store(2000, 1);
+    }
+
+    #[test]
+    fn a_file_that_could_shrink_is_refused() {
+        // SAFETY: a C string; the descriptor is new.
+        let file =
+            unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"open".as_ptr(), libc::MFD_ALLOW_SEALING)) };
+        let mut file = File::from(file);
+        file.write_all(&[0; 4096]).unwrap();
+        assert_eq!(ReadWords::map(&file, 16).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let (pipe, _other) = io::pipe().unwrap();
+        assert!(Words::map(&pipe, 16).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_too_short_is_refused_and_none_can_be_resized() {
+        let (file, _words) = Words::create(c"test", 16).unwrap();
+        assert_eq!(Words::map(&file, 17).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let file = File::from(file);
+        assert!(file.set_len(0).is_err());
+        assert!(file.set_len(8192).is_err());
+        assert!(Words::create(c"none", 0).is_err());
+    }
+}

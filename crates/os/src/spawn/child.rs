@@ -1,0 +1,283 @@
+//! Between fork and exec: only calls that signal-safety(7) allows, no allocation, no lock, no panic.
+
+use std::ffi::{CString, c_char, c_int};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::ptr;
+
+use super::{Account, Failure, Plan, Resource, Step};
+
+/// The length of a report of a failure: step, detail, `errno`.
+pub(super) const RECORD: usize = 12;
+
+/// What the child process works with; all of its memory is there before the fork.
+pub(super) struct Job<'a> {
+    plan: &'a Plan<'a>,
+    /// `argv`, whose first entry is set for each program.
+    arguments: Vec<*const c_char>,
+    environment: Vec<*const c_char>,
+    /// Source, and number in the new program.
+    moves: Vec<(RawFd, RawFd)>,
+    /// Where failures are reported to.
+    report: RawFd,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(plan: &'a Plan<'a>, input: RawFd, report: RawFd) -> Self {
+        let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
+        let mut arguments = vec![ptr::null()];
+        arguments.extend(pointers(&plan.arguments));
+        arguments.push(ptr::null());
+        let mut environment = pointers(&plan.environment);
+        environment.push(ptr::null());
+        let mut moves = vec![(input, 0)];
+        if let Some(output) = plan.output {
+            moves.extend([(output.as_raw_fd(), 1), (output.as_raw_fd(), 2)]);
+        }
+        moves.extend(plan.kept.iter().map(|(number, descriptor)| (descriptor.as_raw_fd(), *number)));
+        Self { plan, arguments, environment, moves, report }
+    }
+
+    /// Never returns.
+    fn run(&mut self) -> ! {
+        let Err((step, errno)) = self.steps();
+        self.say(step, errno);
+        // SAFETY: it has no precondition.
+        unsafe { libc::_exit(255) }
+    }
+
+    /// In the order of the contract.
+    fn steps(&mut self) -> Result<std::convert::Infallible, (Step, c_int)> {
+        let plan = self.plan;
+        if plan.is_session {
+            // SAFETY: it has no precondition.
+            check(Step::Session, unsafe { libc::setsid() })?;
+        }
+        if let Some(priority) = plan.priority {
+            // SAFETY: numbers only.
+            self.warn(check(Step::Priority, unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, priority) }));
+        }
+        if let Some(root) = &plan.chroot {
+            // SAFETY: C strings.
+            let result = unsafe { libc::chroot(root.as_ptr()) | libc::chdir(c"/".as_ptr()) };
+            check(Step::Chroot, result)?;
+        }
+        if let Some(account) = &plan.account {
+            become_account(account)?;
+        }
+        if let Some(directory) = &plan.directory {
+            // SAFETY: a C string.
+            check(Step::Directory, unsafe { libc::chdir(directory.as_ptr()) })?;
+        }
+        if let Some(umask) = plan.umask {
+            // SAFETY: a number.
+            unsafe { libc::umask(umask) };
+        }
+        self.pass_descriptors()?;
+        reset_signals()?;
+        for (index, limit) in plan.limits.iter().enumerate() {
+            let values = libc::rlimit { rlim_cur: limit.soft, rlim_max: limit.hard };
+            // SAFETY: the structure is only read.
+            let result = unsafe { libc::setrlimit(limit.resource.number(), &raw const values) };
+            self.warn(check(Step::Limit(index), result));
+        }
+        Err(self.execute())
+    }
+
+    fn pass_descriptors(&mut self) -> Result<(), (Step, c_int)> {
+        close_all_on_exec()?;
+        // A number that is to be taken may be that of a source, or of the pipe: those are moved out of the way first.
+        let taken = self.moves.iter().filter(|(source, number)| source != number);
+        let floor = taken.map(|(_, number)| *number).max().unwrap_or(0).max(2) + 1;
+        self.report = moved_up(self.report, floor)?;
+        for at in 0..self.moves.len() {
+            let (source, number) = self.moves[at];
+            if source == number {
+                // SAFETY: numbers only.
+                check(Step::Descriptors, unsafe { libc::fcntl(source, libc::F_SETFD, 0) })?;
+            } else {
+                self.moves[at].0 = moved_up(source, floor)?;
+            }
+        }
+        for &(source, number) in &self.moves {
+            if source != number {
+                // SAFETY: numbers only.
+                check(Step::Descriptors, unsafe { libc::dup2(source, number) })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns only if no program can be started.
+    fn execute(&mut self) -> (Step, c_int) {
+        let plan = self.plan;
+        let mut failure = (Step::Program(0), libc::ENOENT);
+        for (index, program) in plan.programs.iter().enumerate() {
+            self.arguments[0] = program.as_ptr();
+            // SAFETY: both lists are of C strings and end with a null pointer.
+            unsafe { libc::execve(program.as_ptr(), self.arguments.as_ptr(), self.environment.as_ptr()) };
+            if failure.1 == libc::ENOENT {
+                failure = (Step::Program(index), errno());
+            }
+        }
+        failure
+    }
+
+    fn warn(&self, result: Result<(), (Step, c_int)>) {
+        if let Err((step, errno)) = result {
+            self.say(step, errno);
+        }
+    }
+
+    fn say(&self, step: Step, errno: c_int) {
+        let (number, detail) = step.numbers();
+        let mut record = [0; RECORD];
+        record[..4].copy_from_slice(&number.to_ne_bytes());
+        record[4..8].copy_from_slice(&detail.to_ne_bytes());
+        record[8..].copy_from_slice(&errno.to_ne_bytes());
+        // SAFETY: the record outlives the call. A pipe takes so little whole.
+        unsafe { libc::write(self.report, record.as_ptr().cast(), RECORD) };
+    }
+}
+
+/// Forks; the id of the new process, which carries out the job and never returns here.
+pub(super) fn fork(job: &mut Job<'_>) -> io::Result<i32> {
+    // No handler of this process may run in the new one.
+    // SAFETY: signal sets are plain memory, filled before they are read.
+    let before = unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        before
+    };
+    // SAFETY: the new process has one thread, and `run` does only what is allowed there.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        job.run();
+    }
+    let error = io::Error::last_os_error();
+    // SAFETY: the set that was there before.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut()) };
+    if pid > 0 { Ok(pid) } else { Err(error) }
+}
+
+/// Reads a record.
+pub(super) fn failure(record: &[u8]) -> Option<Failure> {
+    let word = |at: usize| Some(u32::from_ne_bytes(*record.get(at..)?.first_chunk()?));
+    let step = Step::of(word(0)?, word(4)?)?;
+    Some(Failure { step, error: io::Error::from_raw_os_error(word(8)?.cast_signed()) })
+}
+
+/// Groups before the user: afterwards there is no permission any more.
+fn become_account(account: &Account) -> Result<(), (Step, c_int)> {
+    let Account { uid, gid, groups } = account;
+    // SAFETY: numbers, and a list with its length.
+    unsafe {
+        check(Step::Group, libc::setresgid(*gid, *gid, *gid))?;
+        check(Step::Groups, libc::setgroups(groups.len(), groups.as_ptr()))?;
+        check(Step::User, libc::setresuid(*uid, *uid, *uid))?;
+    }
+    let (mut users, mut own_groups) = ([0; 3], [0; 3]);
+    let ([u1, u2, u3], [g1, g2, g3]) = (&mut users, &mut own_groups);
+    // SAFETY: six words of this function's own.
+    let is_known = unsafe { libc::getresuid(u1, u2, u3) == 0 && libc::getresgid(g1, g2, g3) == 0 };
+    // SAFETY: a number. It has to fail.
+    let is_back = unsafe { libc::setuid(0) == 0 || libc::seteuid(0) == 0 };
+    if is_known && users == [*uid; 3] && own_groups == [*gid; 3] && !is_back {
+        Ok(())
+    } else {
+        Err((Step::Verify, libc::EPERM))
+    }
+}
+
+/// Everything from 3 on goes at exec; until then the pipe is needed.
+fn close_all_on_exec() -> Result<(), (Step, c_int)> {
+    // SAFETY: numbers only.
+    if unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
+        return Ok(());
+    }
+    // Linux before 5.11.
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a structure of this function's own.
+    check(Step::Descriptors, unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    let end = c_int::try_from(limit.rlim_cur).unwrap_or(c_int::MAX);
+    for number in 3..end {
+        // SAFETY: numbers only. It fails where nothing is open.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
+/// A copy with a number from `floor` on, closed on exec.
+fn moved_up(source: RawFd, floor: RawFd) -> Result<RawFd, (Step, c_int)> {
+    // SAFETY: numbers only.
+    let copy = unsafe { libc::fcntl(source, libc::F_DUPFD_CLOEXEC, floor) };
+    check(Step::Descriptors, copy).map(|()| copy)
+}
+
+fn reset_signals() -> Result<(), (Step, c_int)> {
+    // SAFETY: signal sets and actions are plain memory; all zeroes is the default action. It fails for the signals
+    // that have no other action or belong to the C library.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        check(Step::Signals, libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))
+    }
+}
+
+fn check(step: Step, result: c_int) -> Result<(), (Step, c_int)> {
+    if result < 0 { Err((step, errno())) } else { Ok(()) }
+}
+
+fn errno() -> c_int {
+    // SAFETY: the address is the thread's own.
+    unsafe { *libc::__errno_location() }
+}
+
+impl Resource {
+    const fn number(self) -> libc::__rlimit_resource_t {
+        match self {
+            Self::Cpu => libc::RLIMIT_CPU,
+            Self::Data => libc::RLIMIT_DATA,
+            Self::AddressSpace => libc::RLIMIT_AS,
+            Self::Core => libc::RLIMIT_CORE,
+            Self::Files => libc::RLIMIT_NOFILE,
+        }
+    }
+}
+
+impl Step {
+    /// Those that happen in the new process, in order.
+    const THERE: [Self; 10] = [
+        Self::Session,
+        Self::Priority,
+        Self::Chroot,
+        Self::Group,
+        Self::Groups,
+        Self::User,
+        Self::Verify,
+        Self::Directory,
+        Self::Descriptors,
+        Self::Signals,
+    ];
+
+    fn numbers(self) -> (u32, u32) {
+        match self {
+            Self::Limit(index) => (100, index as u32),
+            Self::Program(index) => (101, index as u32),
+            step => (Self::THERE.iter().position(|there| *there == step).unwrap_or(99) as u32, 0),
+        }
+    }
+
+    fn of(number: u32, detail: u32) -> Option<Self> {
+        match number {
+            100 => Some(Self::Limit(detail as usize)),
+            101 => Some(Self::Program(detail as usize)),
+            _ => Self::THERE.get(number as usize).copied(),
+        }
+    }
+}

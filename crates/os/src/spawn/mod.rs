@@ -1,0 +1,263 @@
+//! Starting programs, as another user if need be.
+//!
+//! Everything is prepared before the fork; what happens between fork and exec is in `child`. What fails there comes
+//! back through a pipe, by step, so that a message can name the option and the user that are to blame.
+
+mod child;
+
+use std::ffi::{CStr, CString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use crate::process::Child;
+
+/// What to start, and how. The default starts nothing; give at least `programs`.
+#[derive(Debug, Clone, Default)]
+pub struct Plan<'a> {
+    /// Paths of executables, tried in turn; each is its own `argv[0]`.
+    pub programs: Vec<CString>,
+    /// The arguments behind `argv[0]`.
+    pub arguments: Vec<CString>,
+    /// The whole environment, as `NAME=value`.
+    pub environment: Vec<CString>,
+    /// Descriptors that the program gets besides 0, 1 and 2: the number there, and which one here. All others that
+    /// this process has are closed.
+    pub kept: Vec<(RawFd, BorrowedFd<'a>)>,
+    /// Becomes standard output and error; absent: those of this process. Standard input is always `/dev/null`.
+    pub output: Option<BorrowedFd<'a>>,
+    /// Whether it leads a session and a process group of its own.
+    pub is_session: bool,
+    /// Its nice value.
+    pub priority: Option<i32>,
+    /// Its root directory. `programs` and `directory` are inside.
+    pub chroot: Option<CString>,
+    /// Whom to become.
+    pub account: Option<Account>,
+    /// Its working directory.
+    pub directory: Option<CString>,
+    /// Its file mode creation mask.
+    pub umask: Option<u32>,
+    /// Its resource limits.
+    pub limits: Vec<Limit>,
+}
+
+/// A user and all groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// The whole group list.
+    pub groups: Vec<u32>,
+}
+
+/// A resource limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Which.
+    pub resource: Resource,
+    /// What the process is held to.
+    pub soft: u64,
+    /// How far it may raise that.
+    pub hard: u64,
+}
+
+/// What is limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// CPU time in seconds.
+    Cpu,
+    /// Data in bytes.
+    Data,
+    /// Address space in bytes.
+    AddressSpace,
+    /// Size of a core dump in bytes.
+    Core,
+    /// Descriptors.
+    Files,
+}
+
+/// A step on the way to the program, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Making the descriptors that a start needs.
+    Prepare,
+    /// Making the process.
+    Fork,
+    /// [`Plan::is_session`].
+    Session,
+    /// [`Plan::priority`]. Does not prevent the start.
+    Priority,
+    /// [`Plan::chroot`].
+    Chroot,
+    /// [`Account::gid`].
+    Group,
+    /// [`Account::groups`].
+    Groups,
+    /// [`Account::uid`].
+    User,
+    /// Making sure that no way leads back to the privileges.
+    Verify,
+    /// [`Plan::directory`].
+    Directory,
+    /// [`Plan::kept`], standard input and output.
+    Descriptors,
+    /// The default action for all signals, none of them blocked.
+    Signals,
+    /// The limit with this index. Does not prevent the start.
+    Limit(usize),
+    /// Starting the program with this index: the first that is there but can not be started, or the last.
+    Program(usize),
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub struct Failure {
+    /// Where.
+    pub step: Step,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// A started program.
+#[derive(Debug)]
+pub struct Started {
+    /// The process.
+    pub child: Child,
+    /// What went wrong without preventing the start.
+    pub warnings: Vec<Failure>,
+}
+
+impl Plan<'_> {
+    /// Starts the program; returns when it runs, or when that has failed (then no process is left).
+    ///
+    /// # Errors
+    /// See [`Step`].
+    pub fn spawn(&self) -> Result<Started, Failure> {
+        let failure = |step: Step| move |error: io::Error| Failure { step, error };
+        if let Some(error) = self.mistake() {
+            return Err(failure(Step::Prepare)(error));
+        }
+        let input = File::open("/dev/null").map_err(failure(Step::Prepare))?;
+        let (mut reader, writer) = io::pipe().map_err(failure(Step::Prepare))?;
+        let mut job = child::Job::new(self, input.as_raw_fd(), writer.as_raw_fd());
+        let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
+        drop(writer);
+        let child = Child::of(pid).map_err(failure(Step::Fork))?;
+        let mut records = Vec::new();
+        // It ends when the program runs, or the process is gone.
+        let has_read = reader.read_to_end(&mut records);
+        let mut failures: Vec<_> = records.chunks_exact(child::RECORD).filter_map(child::failure).collect();
+        let fatal = match has_read {
+            Err(error) => Some(Failure { step: Step::Prepare, error }),
+            Ok(_) => {
+                failures.iter().position(|failure| failure.step.is_fatal()).map(|at| failures.remove(at))
+            }
+        };
+        match fatal {
+            None => Ok(Started { child, warnings: failures }),
+            Some(failure) => {
+                // It is exiting by itself, unless the report could not be read.
+                let _ = child.signal(nix::sys::signal::Signal::SIGKILL);
+                let _ = child.wait();
+                Err(failure)
+            }
+        }
+    }
+
+    /// What no process should be made for.
+    fn mistake(&self) -> Option<io::Error> {
+        let says = |text| Some(io::Error::new(io::ErrorKind::InvalidInput, text));
+        let mut numbers: Vec<_> = self.kept.iter().map(|(number, _)| *number).collect();
+        numbers.sort_unstable();
+        if numbers.iter().any(|&number| number < 3) || numbers.windows(2).any(|pair| pair[0] == pair[1]) {
+            return says("a descriptor number is given twice, or is one of 0, 1 and 2");
+        }
+        if self.programs.is_empty() {
+            return says("there is no program to start");
+        }
+        if self.account.as_ref().is_some_and(|account| account.uid == 0) {
+            return says("privileges can not be dropped to those of root");
+        }
+        None
+    }
+}
+
+impl Step {
+    /// Whether no program runs when this fails.
+    #[must_use]
+    pub const fn is_fatal(self) -> bool {
+        !matches!(self, Self::Priority | Self::Limit(_))
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "preparing a process",
+            Self::Fork => "making a process",
+            Self::Session => "making a session",
+            Self::Priority => "setting the priority",
+            Self::Chroot => "changing the root directory",
+            Self::Group => "setting the group",
+            Self::Groups => "setting the group list",
+            Self::User => "setting the user",
+            Self::Verify => "verifying that privileges are gone",
+            Self::Directory => "changing the working directory",
+            Self::Descriptors => "passing descriptors",
+            Self::Signals => "resetting signals",
+            Self::Limit(_) => "setting a resource limit",
+            Self::Program(_) => "starting the program",
+        })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.step, self.error)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// This process's environment, for [`Plan::environment`].
+#[must_use]
+pub fn own_environment() -> Vec<CString> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let entry = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        let mut entry = name.into_vec();
+        entry.push(b'=');
+        entry.extend_from_slice(value.as_bytes());
+        // The system's environment consists of C strings, so none is left out.
+        CString::new(entry).ok()
+    };
+    std::env::vars_os().filter_map(entry).collect()
+}
+
+/// The value of a variable in such an environment; of the last entry, if there are several.
+#[must_use]
+pub fn variable<'a>(environment: &'a [CString], name: &[u8]) -> Option<&'a CStr> {
+    let value = |entry: &'a CString| {
+        let value = entry.as_bytes_with_nul().strip_prefix(name)?.strip_prefix(b"=")?;
+        CStr::from_bytes_with_nul(value).ok()
+    };
+    environment.iter().rev().find_map(value)
+}
+
+/// Sets a variable in such an environment.
+pub fn set_variable(environment: &mut Vec<CString>, name: &[u8], value: &[u8]) {
+    environment
+        .retain(|entry| entry.as_bytes().strip_prefix(name).is_none_or(|rest| rest.first() != Some(&b'=')));
+    // What contains a NUL byte can not be in an environment; the configuration's parser refuses it.
+    environment.extend(CString::new([name, b"=", value].concat()).ok());
+}
+
+#[cfg(test)]
+mod tests;
