@@ -5,11 +5,16 @@
 //! may stand in a directory section is looked up in the directory, then the virtual host, then the main
 //! server; [`Effective`] does that without allocating.
 
+mod mounts;
+
 use std::sync::Arc;
 
 use crate::alias::ScriptAlias;
+use crate::daemon::DaemonGroup;
 use crate::interpreter::Block;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
+
+pub use mounts::Mounts;
 
 /// Settings that exist once per server.
 #[derive(Debug, Default)]
@@ -38,8 +43,12 @@ pub struct Global {
     pub containers: Vec<Block>,
     /// Scripts to load when a process starts, in file order.
     pub imports: Vec<ImportScript>,
-    /// Something was configured that runs in the Apache children.
-    pub embedded_use: bool,
+    /// `WSGIServerMetrics`.
+    pub server_metrics: Option<bool>,
+    /// Each `WSGIDaemonProcess`, in file order.
+    pub daemons: Vec<DaemonGroup>,
+    /// Where scripts run.
+    pub mounts: Mounts,
     /// Something was configured that needs Python in the Apache children whatever `WSGIRestrictEmbedded` says.
     pub embedded_demanded: bool,
     open: Vec<usize>,
@@ -84,7 +93,7 @@ impl Global {
             PythonStart::AtChildStart
         } else if self.restrict_embedded == Some(true) {
             PythonStart::Never
-        } else if self.embedded_use {
+        } else if self.mounts.are_in_apache_children(!self.daemons.is_empty()) {
             PythonStart::AtChildStart
         } else {
             PythonStart::AtFirstRequest
@@ -112,6 +121,18 @@ impl Global {
     /// The scripts that a process of `process_group` (empty: an Apache child) loads when it starts.
     pub fn imports_of(&self, process_group: &[u8]) -> impl Iterator<Item = &ImportScript> {
         self.imports.iter().filter(move |import| *import.process_group == *process_group)
+    }
+
+    /// Whether `mod_wsgi.server_metrics()` works in the Apache children.
+    #[must_use]
+    pub fn serves_metrics(&self) -> bool {
+        self.server_metrics.unwrap_or(false)
+    }
+
+    /// The group of daemon processes of this name.
+    #[must_use]
+    pub fn daemon(&self, name: &[u8]) -> Option<&DaemonGroup> {
+        self.daemons.iter().find(|group| *group.name == *name)
     }
 
     /// The server-level interpreter settings, then each section's in file order.
@@ -165,6 +186,8 @@ pub struct DirectoryConfig {
     pub application_group: Option<Box<[u8]>>,
     /// `WSGICallableObject`, unexpanded.
     pub callable_object: Option<Box<[u8]>>,
+    /// `WSGIRestrictProcess`; the empty name is the Apache children.
+    pub restrict_process: Option<Arc<[Box<[u8]>]>>,
     /// `WSGIPassApacheRequest`.
     pub pass_apache_request: Option<bool>,
     /// `WSGIPassAuthorization`.
@@ -177,6 +200,8 @@ pub struct DirectoryConfig {
     pub chunked_request: Option<bool>,
     /// `WSGIMapHEADToGET`.
     pub map_head_to_get: Option<MapHead>,
+    /// `WSGIIgnoreActivity`.
+    pub ignore_activity: Option<bool>,
     /// `WSGIEnableSendfile`.
     pub enable_sendfile: Option<bool>,
     /// `WSGITrustedProxyHeaders`.
@@ -244,12 +269,14 @@ impl DirectoryConfig {
             process_group: inner.process_group.clone().or_else(|| outer.process_group.clone()),
             application_group: inner.application_group.clone().or_else(|| outer.application_group.clone()),
             callable_object: inner.callable_object.clone().or_else(|| outer.callable_object.clone()),
+            restrict_process: inner.restrict_process.clone().or_else(|| outer.restrict_process.clone()),
             pass_apache_request: inner.pass_apache_request.or(outer.pass_apache_request),
             pass_authorization: inner.pass_authorization.or(outer.pass_authorization),
             script_reloading: inner.script_reloading.or(outer.script_reloading),
             error_override: inner.error_override.or(outer.error_override),
             chunked_request: inner.chunked_request.or(outer.chunked_request),
             map_head_to_get: inner.map_head_to_get.or(outer.map_head_to_get),
+            ignore_activity: inner.ignore_activity.or(outer.ignore_activity),
             enable_sendfile: inner.enable_sendfile.or(outer.enable_sendfile),
             trusted_headers: inner.trusted_headers.clone().or_else(|| outer.trusted_headers.clone()),
             trusted_proxies: inner.trusted_proxies.clone().or_else(|| outer.trusted_proxies.clone()),
@@ -306,6 +333,14 @@ impl<'a> Effective<'a> {
         self.text(|route| &route.application_group, |settings| &settings.application_group)
     }
 
+    /// Whether `WSGIRestrictProcess` lets the request go to this process group (expanded; empty: the Apache
+    /// children). Case does not matter here, as in the original; it does when the group is looked up.
+    #[must_use]
+    pub fn permits_process_group(&self, name: &[u8]) -> bool {
+        let list = self.directory.restrict_process.as_ref().or(self.server.restrict_process.as_ref());
+        list.is_none_or(|names| names.iter().any(|listed| listed.eq_ignore_ascii_case(name)))
+    }
+
     /// The name of the callable.
     #[must_use]
     pub fn callable(&self) -> Callable<'a> {
@@ -358,6 +393,12 @@ impl<'a> Effective<'a> {
     #[must_use]
     pub fn map_head_to_get(&self) -> MapHead {
         self.value(|settings| settings.map_head_to_get).unwrap_or(MapHead::Auto)
+    }
+
+    /// `WSGIIgnoreActivity`.
+    #[must_use]
+    pub fn ignore_activity(&self) -> bool {
+        self.value(|settings| settings.ignore_activity).unwrap_or(false)
     }
 
     /// `WSGIEnableSendfile`.

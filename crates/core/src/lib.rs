@@ -7,6 +7,7 @@
 
 pub mod alias;
 pub mod config;
+pub mod daemon;
 pub mod directive;
 pub mod groups;
 pub mod headers;

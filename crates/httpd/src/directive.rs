@@ -123,6 +123,12 @@ pub enum Then {
 }
 
 impl<'a, M: Module> Line<'a, M> {
+    /// The server that the line stands in, as far as it has been configured.
+    #[must_use]
+    pub fn server(&self) -> &'a Server {
+        self.server
+    }
+
     /// Logs a line.
     pub fn log(&self, level: Level, line: impl AsRef<[u8]>) {
         Logger::of::<M>().server(self.server, level, line);

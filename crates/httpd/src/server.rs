@@ -44,6 +44,12 @@ impl Server {
         unsafe { text::bytes((*self.as_ptr()).server_admin) }
     }
 
+    /// The main server and all virtual hosts.
+    pub fn all(&self) -> impl Iterator<Item = &Self> {
+        // SAFETY: servers of a configuration live as long as each other.
+        std::iter::successors(Some(self), |server| unsafe { (*server.as_ptr()).next.cast::<Self>().as_ref() })
+    }
+
     /// The module's settings for this server.
     #[must_use]
     #[inline]

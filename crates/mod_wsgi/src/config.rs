@@ -1,11 +1,15 @@
 //! Directives: from the definitions of `wsgi_core` to Apache's table, and from a line to the settings.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Regex, Then};
+use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Regex, Server, Then};
+use nix::unistd::{Group, SysconfVar, Uid, User, geteuid, sysconf};
 use wsgi_core::alias::{Captures, Pattern};
 use wsgi_core::config::{Global, ServerConfig};
-use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, Scope, Target};
+use wsgi_core::daemon::ServerId;
+use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, Scope, Servers, System, Target};
 use wsgi_core::notice::Severity;
 
 use crate::Wsgi;
@@ -18,6 +22,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Then, Str
     let Some(directive) = DEFINITIONS.get(index) else {
         return Err(format!("Internal error: there is no directive {index}"));
     };
+    let servers = Position::of(line);
     let settings = &mut line.settings;
     let scope = match &settings.directory {
         Some(_) => Scope::Directory,
@@ -31,7 +36,15 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Then, Str
         None => (&mut no_global, &mut no_server),
     };
     let directory = settings.directory.as_deref_mut();
-    let mut target = Target { scope, global, server, directory, compile: &compile };
+    let mut target = Target {
+        scope,
+        global,
+        server,
+        directory,
+        compile: &compile,
+        system: &ThisSystem,
+        servers: &servers,
+    };
     let notice = directive.apply(&mut target, line.arguments)?;
     if let Some(notice) = notice {
         let level = match notice.severity {
@@ -48,6 +61,11 @@ pub(crate) fn end_section(line: &mut Line<'_, Wsgi>) {
     if let Some((global, _)) = &mut line.settings.shared {
         global.close_container();
     }
+}
+
+/// What tells `server` from the others.
+pub(crate) fn id(server: &Server) -> ServerId {
+    ServerId(std::ptr::from_ref(server).addr())
 }
 
 const fn specs() -> [DirectiveSpec; DEFINITIONS.len()] {
@@ -83,4 +101,67 @@ impl Pattern for Expression {
 fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
     let source = std::ffi::CString::new(source).ok()?;
     Regex::new(&source).map(|regex| Arc::new(Expression(regex)) as Arc<dyn Pattern>)
+}
+
+/// Where in the configuration a line stands.
+struct Position<'a> {
+    server: &'a Server,
+    in_virtual_host: bool,
+}
+
+impl<'a> Position<'a> {
+    fn of(line: &Line<'a, Wsgi>) -> Self {
+        Self { server: line.server(), in_virtual_host: line.settings.in_virtual_host }
+    }
+}
+
+impl Servers for Position<'_> {
+    fn host(&self) -> Option<ServerId> {
+        self.in_virtual_host.then(|| id(self.server))
+    }
+
+    fn name(&self) -> Option<&[u8]> {
+        named(self.server)
+    }
+
+    fn name_of(&self, host: ServerId) -> Option<&[u8]> {
+        // Apache puts each virtual host in front of those before it, and behind the main server, when it comes to it.
+        self.server.all().find(|server| id(server) == host).and_then(named)
+    }
+}
+
+fn named(server: &Server) -> Option<&[u8]> {
+    Some(server.name()).filter(|name| !name.is_empty())
+}
+
+/// The accounts and files of this machine.
+struct ThisSystem;
+
+impl System for ThisSystem {
+    fn is_root(&self) -> bool {
+        geteuid().is_root()
+    }
+
+    fn user_id(&self, name: &[u8]) -> Option<u32> {
+        let user = User::from_name(std::str::from_utf8(name).ok()?).ok().flatten()?;
+        Some(user.uid.as_raw())
+    }
+
+    fn has_user(&self, id: u32) -> bool {
+        matches!(User::from_uid(Uid::from_raw(id)), Ok(Some(_)))
+    }
+
+    fn group_id(&self, name: &[u8]) -> Option<u32> {
+        let group = Group::from_name(std::str::from_utf8(name).ok()?).ok().flatten()?;
+        Some(group.gid.as_raw())
+    }
+
+    fn most_groups(&self) -> usize {
+        let most = sysconf(SysconfVar::NGROUPS_MAX).ok().flatten();
+        most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+    }
+
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, String> {
+        std::fs::read(OsStr::from_bytes(path)).map_err(|error| error.to_string())
+    }
 }

@@ -1,6 +1,15 @@
 //! Directives about daemon processes.
 
-use super::{Context, Directive, Effect, Support};
+mod environment;
+mod options;
+mod values;
+
+use std::sync::Arc;
+
+use super::arguments::non_empty;
+use super::{Context, Directive, Effect, Notice, Support, Target};
+use crate::daemon::{DaemonGroup, Inaccessible, NamedServer};
+use crate::words::{NotAnOption, Words, display};
 
 pub(super) const RESTRICT_PROCESS: Directive = Directive {
     name: c"WSGIRestrictProcess",
@@ -9,9 +18,12 @@ pub(super) const RESTRICT_PROCESS: Directive = Directive {
     arguments: "[*name* ...]",
     default: "no restriction",
     help: c"Limit selection of process groups.",
-    doc: "The process groups that requests may go to; `%{GLOBAL}` means the Apache children. Others get a 500.",
-    support: Support::Planned,
-    effect: Effect::Refuse,
+    doc: "\
+The process groups that requests may go to; `%{GLOBAL}` means the Apache children. A request that would go elsewhere gets a 500. \
+Without names, nothing is permitted. A later line, and an inner scope, replaces the list. Names are compared without regard to \
+case.",
+    support: Support::Supported,
+    effect: Effect::Raw(restrict_process),
 };
 
 pub(super) const DAEMON_PROCESS: Directive = Directive {
@@ -21,9 +33,18 @@ pub(super) const DAEMON_PROCESS: Directive = Directive {
     arguments: "*name* [*option*=*value* ...]",
     default: "",
     help: c"Specify details of daemon processes to start.",
-    doc: "Defines a group of daemon processes.",
-    support: Support::Planned,
-    effect: Effect::Refuse,
+    doc: "\
+Defines a group of daemon processes: Python processes of their own that run applications, apart from the Apache children. \
+`WSGIProcessGroup` and `process-group=` send requests to it.
+
+*name* is unique in the whole server. A group defined in a virtual host can be used by that host, and by others with the very \
+same `ServerName`; it logs to the `ErrorLog` of its host. A group defined at the level of the main server can be used by all.
+
+If an option is given twice, the last one holds (`environment=` and `environment-file=` add up). Users and groups are names, or \
+numbers written as `#1000`. What is said about users and groups has an effect only if Apache was started as root. Times are whole \
+seconds unless noted, and 0 switches them off.",
+    support: Support::Supported,
+    effect: Effect::Raw(daemon_process),
 };
 
 pub(super) const SOCKET_PREFIX: Directive = Directive {
@@ -32,10 +53,10 @@ pub(super) const SOCKET_PREFIX: Directive = Directive {
     in_container: false,
     arguments: "*path*",
     default: "",
-    help: c"Path prefix for the sockets of daemon processes.",
-    doc: "Where the original module puts its socket files.",
-    support: Support::Planned,
-    effect: Effect::Refuse,
+    help: c"No longer needed: daemon processes have no socket files.",
+    doc: "No longer needed, and without effect: there are no socket files.",
+    support: Support::Supported,
+    effect: Effect::One(|_, _| Ok(())),
 };
 
 pub(super) const SOCKET_ROTATION: Directive = Directive {
@@ -44,22 +65,24 @@ pub(super) const SOCKET_ROTATION: Directive = Directive {
     in_container: false,
     arguments: "On|Off",
     default: "On",
-    help: c"Enable/Disable rotation of daemon process sockets.",
-    doc: "Whether socket files of the original module change their name with each restart.",
-    support: Support::Planned,
-    effect: Effect::Refuse,
+    help: c"No longer needed: daemon processes have no socket files.",
+    doc: "\
+No longer needed, and without effect: there are no socket files, and Apache children that finish their requests after a graceful \
+restart keep the daemon processes that they had.",
+    support: Support::Supported,
+    effect: Effect::Flag(|_, _| {}),
 };
 
 pub(super) const ACCEPT_MUTEX: Directive = Directive {
     name: c"WSGIAcceptMutex",
     context: Context::Global,
     in_container: false,
-    arguments: "*mechanism*",
-    default: "fcntl",
-    help: c"Accept mutex of daemon processes.",
-    doc: "How the processes of a group of the original module take turns.",
-    support: Support::Planned,
-    effect: Effect::Refuse,
+    arguments: "default|flock|fcntl|sysvsem|posixsem|pthread",
+    default: "",
+    help: c"No longer needed: daemon processes do not take turns.",
+    doc: "No longer needed, and without effect: each request is given to the least busy process of its group.",
+    support: Support::Supported,
+    effect: Effect::One(accept_mutex),
 };
 
 pub(super) const IGNORE_ACTIVITY: Directive = Directive {
@@ -69,7 +92,97 @@ pub(super) const IGNORE_ACTIVITY: Directive = Directive {
     arguments: "On|Off",
     default: "Off",
     help: c"Enable/Disable reset of inactivity timeout.",
-    doc: "With `On`, requests do not count as activity for the inactivity timeout of their daemon process.",
-    support: Support::Planned,
-    effect: Effect::Refuse,
+    doc: "With `On`, requests do not count as activity for the `inactivity-timeout=` of their daemon process.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().ignore_activity = Some(value)),
 };
+
+#[cfg(test)]
+pub(super) fn option_names() -> impl Iterator<Item = &'static str> {
+    options::OPTIONS.iter().map(|option| option.name)
+}
+
+const MUTEXES: &[&str] = &["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];
+
+/// The options of `WSGIDaemonProcess` for the reference, Markdown.
+pub(super) fn options_manual() -> String {
+    options::manual()
+}
+
+/// Whether processes of the group `name` may be given something to do by the line of `target`: it must be
+/// defined above, and usable from there (§4.1). The empty name is the Apache children.
+pub(super) fn usable(target: &Target<'_>, name: &[u8]) -> Result<(), String> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    let shown = display(name);
+    let Some(group) = target.global.daemon(name) else {
+        return Err(format!(
+            "WSGI process group '{shown}' not yet configured: put its {} above this line",
+            DAEMON_PROCESS.text()
+        ));
+    };
+    let here = NamedServer { host: target.servers.host(), name: target.servers.name() };
+    let own_name = group.host.and_then(|host| target.servers.name_of(host));
+    group.admits(own_name, here).map_err(|reason| match reason {
+        Inaccessible::OtherName => format!(
+            "WSGI process group '{shown}' not accessible: it belongs to the virtual host {}; define it at the level of the \
+             main server to share it",
+            display(own_name.unwrap_or_default())
+        ),
+        Inaccessible::NoName => format!(
+            "WSGI process group '{shown}' not matchable: it belongs to a virtual host, and here only one of both has a \
+             ServerName; put ServerName first"
+        ),
+    })
+}
+
+fn restrict_process(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let names =
+        Words::new(line).map(|name| if *name == *b"%{GLOBAL}" { Box::default() } else { (*name).into() });
+    target.settings().restrict_process = Some(names.collect::<Arc<[Box<[u8]>]>>());
+    Ok(None)
+}
+
+fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+    let mut words = Words::new(line);
+    let name = non_empty(&mut words).ok_or("Name of WSGI daemon process not supplied")?;
+    if target.global.daemon(&name).is_some() {
+        return Err(format!(
+            "Name of WSGI daemon process '{}' is taken: each is defined once in the whole server",
+            display(&name)
+        ));
+    }
+    let mut group = DaemonGroup::new(&name, target.servers.host());
+    while let Some(pair) = words.pair() {
+        let option = pair.as_ref().map_err(|NotAnOption(token)| *token).and_then(|pair| {
+            options::OPTIONS.iter().find(|option| option.name.as_bytes() == pair.key).ok_or(pair.key)
+        });
+        let option = option.map_err(|token| {
+            format!("Invalid option '{}' to WSGI daemon process definition", display(token))
+        })?;
+        let value = pair.map(|pair| pair.value).unwrap_or_default();
+        option.apply(&mut group, target.system, &value).map_err(|reason| {
+            format!(
+                "Invalid {} '{}' for WSGI daemon process '{}': {reason}",
+                option.name,
+                display(&value),
+                display(&name)
+            )
+        })?;
+    }
+    target.global.daemons.push(group);
+    Ok(None)
+}
+
+fn accept_mutex(_: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    if MUTEXES.iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes())) {
+        return Ok(());
+    }
+    Err(format!(
+        "Invalid mechanism '{}' for {}: it must be one of: {}",
+        display(word),
+        ACCEPT_MUTEX.text(),
+        MUTEXES.join(" | ")
+    ))
+}

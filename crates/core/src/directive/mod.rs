@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::alias::Pattern;
 use crate::config::{DirectoryConfig, Global, ServerConfig};
+use crate::daemon::ServerId;
 
 pub use crate::notice::{Notice, Severity};
 pub use reference::reference;
@@ -151,6 +152,42 @@ impl<F: Fn(&[u8]) -> Option<Arc<dyn Pattern>>> Compile for F {
     }
 }
 
+/// The system that the server runs on, as far as a configuration depends on it.
+pub trait System {
+    /// Whether the configuration is read by root.
+    fn is_root(&self) -> bool;
+
+    /// The id of the user of this name.
+    fn user_id(&self, name: &[u8]) -> Option<u32>;
+
+    /// Whether there is a user with this id.
+    fn has_user(&self, id: u32) -> bool;
+
+    /// The id of the group of this name.
+    fn group_id(&self, name: &[u8]) -> Option<u32>;
+
+    /// How many supplementary groups a process can have.
+    fn most_groups(&self) -> usize;
+
+    /// The content of a file.
+    ///
+    /// # Errors
+    /// Why it could not be read, without its name.
+    fn read(&self, path: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// The servers that the configuration has defined so far.
+pub trait Servers {
+    /// The virtual host that the line stands in; `None`: the main server.
+    fn host(&self) -> Option<ServerId>;
+
+    /// The `ServerName` of the server that the line stands in, if it has one by now.
+    fn name(&self) -> Option<&[u8]>;
+
+    /// The `ServerName` of a virtual host that the configuration has come to, if it has one by now.
+    fn name_of(&self, host: ServerId) -> Option<&[u8]>;
+}
+
 /// What a line of the configuration applies to.
 pub struct Target<'a> {
     /// Where the line stands.
@@ -164,6 +201,10 @@ pub struct Target<'a> {
     pub directory: Option<&'a mut DirectoryConfig>,
     /// For `WSGIScriptAliasMatch`.
     pub compile: &'a dyn Compile,
+    /// For users, groups and files that `WSGIDaemonProcess` names.
+    pub system: &'a dyn System,
+    /// For the process groups of virtual hosts.
+    pub servers: &'a dyn Servers,
 }
 
 impl Target<'_> {

@@ -9,9 +9,11 @@ pub(super) const SERVER_METRICS: Directive = Directive {
     arguments: "On|Off",
     default: "Off",
     help: c"Enable/Disable access to server metrics.",
-    doc: "With `On`, `mod_wsgi.server_metrics()` returns the scoreboard in embedded interpreters.",
-    support: Support::Planned,
-    effect: Effect::Refuse,
+    doc: "\
+With `On`, `mod_wsgi.server_metrics()` returns the scoreboard in embedded interpreters. Daemon processes have the option \
+`server-metrics=`.",
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.global.server_metrics = Some(value)),
 };
 
 pub(super) const TELEMETRY_SERVICE: Directive = Directive {

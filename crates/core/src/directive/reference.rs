@@ -60,6 +60,9 @@ fn section(directive: &Directive, out: &mut String) {
         );
     }
     lines.push(format!("{}\n", directive.doc));
+    if directive.name == super::daemon::DAEMON_PROCESS.name {
+        lines.push(super::daemon::options_manual());
+    }
     out.push('\n');
     out.push_str(&lines.join("\n"));
 }

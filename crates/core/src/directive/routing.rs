@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::arguments::{Options, non_empty};
-use super::{Context, Directive, Effect, Notice, Support, Target};
+use super::daemon::usable;
+use super::{Context, Directive, Effect, Notice, Scope, Support, Target};
 use crate::alias::{Location, ScriptAlias};
 use crate::config::{HandlerScript, ImportScript, RouteOptions};
-use crate::groups;
 use crate::words::{Words, display};
 
 pub(super) const SCRIPT_ALIAS: Directive = Directive {
@@ -30,7 +30,8 @@ that matches wins: list longer paths first. The rest of the URL is appended to *
 | `callable-object=` | overrides `WSGICallableObject`; taken literally |
 | `pass-authorization=` | overrides `WSGIPassAuthorization` |
 
-With both groups given, and neither depending on the request, the script is loaded when the process starts.",
+With both groups given, and neither depending on the request, the script is loaded when the process starts; the process group \
+must then be defined above.",
     support: Support::Supported,
     effect: Effect::Raw(|target, line| script_alias(target, line, false)),
 };
@@ -74,8 +75,8 @@ pub(super) const IMPORT_SCRIPT: Directive = Directive {
     help: c"Location of WSGI import script.",
     doc: "\
 Loads a script when a process starts, before it serves requests. Both options are mandatory; `process-group=%{GLOBAL}` means \
-the Apache children, `application-group=%{GLOBAL}` the main interpreter. Scripts are loaded in file order; one that fails is \
-logged, and the process carries on.",
+the Apache children, `application-group=%{GLOBAL}` the main interpreter. Another process group must be defined above. Scripts are \
+loaded in file order; one that fails is logged, and the process carries on.",
     support: Support::Supported,
     effect: Effect::Raw(import_script),
 };
@@ -142,10 +143,21 @@ pub(super) const PROCESS_GROUP: Directive = Directive {
     default: "%{GLOBAL}",
     help: c"Process group.",
     doc: "\
-The processes that run the application; `%{GLOBAL}` means the Apache children. This version has no other process groups: a \
-name is refused when the configuration is read, and a form such as `%{ENV:NAME}` that yields one when the request arrives.",
+The processes that run the application.
+
+| Name | Processes |
+|---|---|
+| `%{GLOBAL}` | the Apache children: embedded mode |
+| `%{SERVER}`, `%{HOST}`, `%{RESOURCE}` | the group of that name, as for `WSGIApplicationGroup` |
+| `%{ENV:NAME}` | the value of a variable of the request or of the server process |
+| any other | the group of that name, which `WSGIDaemonProcess` defines |
+
+Whether the group exists is found out when a request arrives; it gets a 500 if not.",
     support: Support::Supported,
-    effect: Effect::One(process_group),
+    effect: Effect::One(|target, word| {
+        process_group(target, word);
+        Ok(())
+    }),
 };
 
 pub(super) const RESTRICT_EMBEDDED: Directive = Directive {
@@ -183,7 +195,7 @@ fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<
     };
     let options = ALIAS_OPTIONS.parse(&mut words)?;
     preload(target, &file, &options, is_match)?;
-    target.global.embedded_use |= may_be_embedded(options.process_group.as_deref());
+    target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
     let location = if is_match {
         let pattern = target
             .compile
@@ -212,7 +224,7 @@ fn preload(
     if depends(process_group) || depends(application_group) || (is_match && file.contains(&b'$')) {
         return Ok(());
     }
-    known_process_group(process_group)?;
+    usable(target, process_group)?;
     target.global.imports.push(ImportScript {
         script: file.into(),
         process_group: process_group.clone(),
@@ -227,7 +239,7 @@ fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>
     let script = non_empty(&mut words).ok_or("Location of handler script not supplied")?;
     let mut options = HANDLER_OPTIONS.parse(&mut words)?;
     options.callable_object = Some(b"handle_request"[..].into());
-    target.global.embedded_use |= may_be_embedded(options.process_group.as_deref());
+    target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
     let handler = HandlerScript { name: name.into(), script: script.into(), options };
     let handlers = &mut target.settings().handlers;
     handlers.retain(|other| other.name != handler.name);
@@ -243,34 +255,17 @@ fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>,
     let application_group =
         options.application_group.ok_or_else(|| missing("application group", "application-group"))?;
     let process_group = options.process_group.ok_or_else(|| missing("process group", "process-group"))?;
-    known_process_group(&process_group)?;
-    target.global.embedded_use |= process_group.is_empty();
+    usable(target, &process_group)?;
     target.global.embedded_demanded |= process_group.is_empty();
     target.global.imports.push(ImportScript { script: script.into(), process_group, application_group });
     Ok(None)
 }
 
-fn process_group(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
-    if word != b"%{GLOBAL}" && groups::is_constant(word) {
-        return Err(format!(
-            "{} '{}' names a group of daemon processes, which is not supported by this version yet: use %{{GLOBAL}}",
-            PROCESS_GROUP.text(),
-            display(word)
-        ));
+fn process_group(target: &mut Target<'_>, word: &[u8]) {
+    let mounts = &mut target.global.mounts;
+    match target.scope {
+        Scope::Directory => mounts.section_group(word),
+        Scope::Main | Scope::VirtualHost => mounts.server_group(target.servers.host(), word),
     }
     target.settings().process_group = Some(word.into());
-    Ok(())
-}
-
-/// Only the Apache children exist as a process group so far.
-fn known_process_group(name: &[u8]) -> Result<(), String> {
-    if name.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("WSGI process group '{}' not yet configured", display(name)))
-    }
-}
-
-fn may_be_embedded(process_group: Option<&[u8]>) -> bool {
-    process_group.is_none_or(|name| name.is_empty() || !groups::is_constant(name))
 }

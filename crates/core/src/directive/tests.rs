@@ -1,5 +1,9 @@
 //! Tests of the definitions, through [`Directive::apply`] as the server calls it.
 
+mod daemon;
+mod groups;
+mod surroundings;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -7,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::alias::{Captures, Location};
 use crate::config::{Callable, Effective, MapHead, PythonStart};
+use surroundings::{Machine, Place};
 
 /// A server while its configuration is read.
 #[derive(Default)]
@@ -15,6 +20,8 @@ struct Server {
     main: ServerConfig,
     host: ServerConfig,
     directory: DirectoryConfig,
+    names: Vec<(Option<ServerId>, &'static str)>,
+    is_unprivileged: bool,
 }
 
 #[derive(Debug)]
@@ -34,11 +41,31 @@ fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
 
 impl Server {
     fn notice(&mut self, scope: Scope, line: &str) -> Result<Option<Notice>, String> {
+        let host = (scope == Scope::VirtualHost).then_some(ServerId(1));
+        self.notice_at(scope, host, line)
+    }
+
+    fn notice_at(
+        &mut self,
+        scope: Scope,
+        host: Option<ServerId>,
+        line: &str,
+    ) -> Result<Option<Notice>, String> {
         let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
         let directive = Directive::find(name).unwrap_or_else(|| panic!("{name}"));
         let server = if scope == Scope::VirtualHost { &mut self.host } else { &mut self.main };
         let directory = (scope == Scope::Directory).then_some(&mut self.directory);
-        let mut target = Target { scope, global: &mut self.global, server, directory, compile: &compile };
+        let system = Machine { is_root: !self.is_unprivileged };
+        let servers = Place { host, names: self.names.clone() };
+        let mut target = Target {
+            scope,
+            global: &mut self.global,
+            server,
+            directory,
+            compile: &compile,
+            system: &system,
+            servers: &servers,
+        };
         directive.apply(&mut target, arguments.as_bytes())
     }
 
@@ -77,7 +104,7 @@ fn planned_directives_are_refused() {
         let expected = format!("{} is not supported by this version yet", directive.text());
         assert_eq!(server.error(&format!("{} On", directive.text())), expected);
     }
-    assert!(server.error("WSGIDaemonProcess x").contains("not supported"));
+    assert!(server.error("WSGIDispatchScript x").contains("not supported"));
 }
 
 #[test]
@@ -245,52 +272,6 @@ fn alias_errors() {
 }
 
 #[test]
-fn groups_that_are_fixed_preload() {
-    for (line, preloads) in [
-        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{GLOBAL}", true),
-        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=a", true),
-        ("WSGIScriptAliasMatch / /w process-group=%{GLOBAL} application-group=a", true),
-        ("WSGIScriptAliasMatch / /w$1 process-group=%{GLOBAL} application-group=a", false),
-        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{SERVER}", false),
-        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=x%{", false),
-        ("WSGIScriptAlias / /w process-group=%{ENV:X} application-group=a", false),
-        ("WSGIScriptAlias / /w application-group=%{GLOBAL}", false),
-        ("WSGIScriptAlias / /w process-group=daemon", false),
-    ] {
-        let mut server = Server::default();
-        server.line(line);
-        assert_eq!(server.global.imports_of(b"").count(), usize::from(preloads), "{line}");
-        assert_eq!(server.main.aliases.len(), 1);
-    }
-}
-
-#[test]
-fn imports_name_both_groups() {
-    let mut server = Server::default();
-    server.line_in(
-        Scope::VirtualHost,
-        "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}",
-    );
-    server.line("WSGIImportScript /b application-group=%{SERVER} process-group=%{GLOBAL}");
-    let imports: Vec<_> =
-        server.global.imports_of(b"").map(|import| (&*import.script, &*import.application_group)).collect();
-    assert_eq!(imports, [(&b"/a"[..], &b""[..]), (b"/b", b"%{SERVER}")]);
-    for (line, gist) in [
-        ("WSGIImportScript", "Location of import script"),
-        ("WSGIImportScript \"\"", "Location of import script"),
-        ("WSGIImportScript /a process-group=%{GLOBAL}", "application group required"),
-        ("WSGIImportScript /a application-group=x", "process group required"),
-        ("WSGIImportScript /a process-group=g application-group=x", "not yet configured"),
-        ("WSGIImportScript /a process-group=%{SERVER} application-group=x", "not yet configured"),
-        ("WSGIImportScript /a process-group= application-group=x", "process group"),
-        ("WSGIImportScript /a callable-object=x", "Invalid option"),
-    ] {
-        let text = server.error(line);
-        assert!(text.contains(gist), "{line}: {text}");
-    }
-}
-
-#[test]
 fn handler_scripts() {
     let mut server = Server::default();
     server.line("WSGIHandlerScript name /first");
@@ -312,20 +293,6 @@ fn handler_scripts() {
     ] {
         let text = server.error(line);
         assert!(text.contains(gist), "{line}: {text}");
-    }
-}
-
-#[test]
-fn only_embedded_process_groups_are_accepted() {
-    let mut server = Server::default();
-    for name in ["%{GLOBAL}", "%{ENV:GROUP}", "%{SERVER}"] {
-        server.line(&format!("WSGIProcessGroup {name}"));
-        assert_eq!(server.main.defaults.process_group.as_deref(), Some(name.as_bytes()));
-    }
-    for name in ["daemon", "%{OTHER}", "x%{GLOBAL}"] {
-        assert!(
-            server.error(&format!("WSGIProcessGroup {name}")).contains("not supported by this version yet")
-        );
     }
 }
 
@@ -423,25 +390,6 @@ fn section_errors() {
 }
 
 #[test]
-fn python_starts_when_it_is_needed() {
-    let start = |lines: &[&str]| {
-        let mut server = Server::default();
-        lines.iter().for_each(|line| server.line(line));
-        server.global.python_start()
-    };
-    let import = "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}";
-    let preload = "WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{GLOBAL}";
-    assert_eq!(start(&["WSGIScriptAlias / /w"]), PythonStart::AtChildStart);
-    assert_eq!(start(&["WSGIScriptAlias / /w process-group=daemon"]), PythonStart::AtFirstRequest);
-    assert_eq!(start(&["WSGIHandlerScript h /w"]), PythonStart::AtChildStart);
-    assert_eq!(start(&["WSGIRestrictEmbedded Off"]), PythonStart::AtChildStart);
-    assert_eq!(start(&["WSGIRestrictEmbedded On"]), PythonStart::Never);
-    assert_eq!(start(&["WSGIRestrictEmbedded On", preload]), PythonStart::Never);
-    assert_eq!(start(&["WSGIRestrictEmbedded On", import]), PythonStart::AtChildStart);
-    assert_eq!(start(&[import, "WSGIRestrictEmbedded On"]), PythonStart::AtChildStart);
-}
-
-#[test]
 fn obsolete_directives_say_so() {
     let mut server = Server::default();
     let notice = server.notice(Scope::Main, "WSGIVerboseDebugging On").unwrap().unwrap();
@@ -487,6 +435,8 @@ proptest! {
                     server: &mut server.main,
                     directory: None,
                     compile: &compile,
+                    system: &Machine { is_root: true },
+                    servers: &Place { host: None, names: Vec::new() },
                 };
                 let result = directive.apply(&mut target, line);
                 let text = result.as_ref().map_or_else(|text| text.as_str(), |notice| notice.as_ref().map_or("fine", |notice| &notice.text));

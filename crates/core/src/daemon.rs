@@ -1,0 +1,266 @@
+//! Groups of daemon processes: what `WSGIDaemonProcess` says (§5).
+
+use crate::wire::launch::{Limits, Variable};
+
+/// A group of daemon processes.
+///
+/// Times are in milliseconds, as in [`Limits`]. What is `None` was not given, and something else decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DaemonGroup {
+    /// Its name, unique in the whole server.
+    pub name: Box<[u8]>,
+    /// The virtual host that defines it; `None`: the main server.
+    pub host: Option<ServerId>,
+    /// `user=`; else Apache's `User`.
+    pub user: Option<u32>,
+    /// `group=`; else Apache's `Group`.
+    pub group: Option<u32>,
+    /// `supplementary-groups=`; else what the system says of the user.
+    pub supplementary_groups: Option<Vec<u32>>,
+    /// `umask=`; else it is inherited.
+    pub umask: Option<u32>,
+    /// `home=`, absolute.
+    pub home: Option<Box<[u8]>>,
+    /// `chroot=`, absolute.
+    pub chroot: Option<Box<[u8]>>,
+    /// `lang=`.
+    pub lang: Option<Box<[u8]>>,
+    /// `locale=`.
+    pub locale: Option<Box<[u8]>>,
+    /// `environment=` and `environment-file=`, in order.
+    pub environment: Vec<Variable>,
+    /// `display-name=`, expanded.
+    pub display_name: Option<Box<[u8]>>,
+    /// `cpu-priority=`; 0 leaves it alone.
+    pub priority: i32,
+    /// `cpu-time-limit=` in seconds; 0: none.
+    pub cpu_time_limit: u64,
+    /// `memory-limit=` in bytes; 0: none.
+    pub memory_limit: u64,
+    /// `virtual-memory-limit=` in bytes; 0: none.
+    pub virtual_memory_limit: u64,
+    /// `processes=`. That it was given at all is visible to applications: [`DaemonGroup::is_multiprocess`].
+    pub processes: Option<u32>,
+    /// `threads=`; 0: its scripts are all there is.
+    pub threads: u32,
+    /// `stack-size=` in bytes; 0: the system's.
+    pub stack_size: u64,
+    /// What its processes are told. `socket_timeout` is 0 if Apache's `Timeout` is to be taken.
+    pub limits: Limits,
+    /// How Apache children talk with them.
+    pub relay: Relay,
+    /// `script-user=` or `script-group=`.
+    pub script_owner: Option<ScriptOwner>,
+    /// `python=`: the executable, absolute.
+    pub python: Option<Box<[u8]>>,
+    /// `python-home=`; else `WSGIPythonHome`.
+    pub python_home: Option<Box<[u8]>>,
+    /// `python-path=`; nothing else takes its place.
+    pub python_path: Option<Box<[u8]>>,
+    /// `python-eggs=`; nothing else takes its place.
+    pub python_eggs: Option<Box<[u8]>>,
+    /// `switch-interval=` in seconds.
+    pub switch_interval: Option<f64>,
+    /// `server-metrics=`.
+    pub server_metrics: bool,
+}
+
+/// How Apache children talk with the processes of a group. Times are in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relay {
+    /// `connect-timeout=`; 0: one attempt.
+    pub connect_timeout: u64,
+    /// `response-socket-timeout=`; 0: `socket-timeout=` if that was given, else the client's is left alone.
+    pub response_socket_timeout: u64,
+    /// `response-flush-delay=`; 0: flush at once.
+    pub response_flush_delay: u64,
+    /// `header-buffer-size=` in bytes.
+    pub header_buffer_size: u64,
+    /// `response-buffer-size=` in bytes.
+    pub response_buffer_size: u64,
+    /// `send-buffer-size=` in bytes; 0: the system's.
+    pub send_buffer_size: u64,
+    /// `receive-buffer-size=` in bytes; 0: the system's.
+    pub receive_buffer_size: u64,
+}
+
+/// Who must own the script files of a group, and the directories they are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScriptOwner {
+    /// A user id.
+    User(u32),
+    /// A group id.
+    Group(u32),
+}
+
+/// Tells the virtual hosts of one reading of the configuration apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ServerId(pub usize);
+
+/// A server, and its `ServerName` as far as it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedServer<'a> {
+    /// Which virtual host; `None`: the main server.
+    pub host: Option<ServerId>,
+    /// `None` or empty: it has none.
+    pub name: Option<&'a [u8]>,
+}
+
+/// Why a server may not use a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inaccessible {
+    /// The group belongs to a virtual host of another name.
+    OtherName,
+    /// One of both has no name to compare.
+    NoName,
+}
+
+impl DaemonGroup {
+    /// The group `name` with no option given, defined in `host` (`None`: the main server).
+    #[must_use]
+    pub fn new(name: &[u8], host: Option<ServerId>) -> Self {
+        Self {
+            name: name.into(),
+            host,
+            user: None,
+            group: None,
+            supplementary_groups: None,
+            umask: None,
+            home: None,
+            chroot: None,
+            lang: None,
+            locale: None,
+            environment: Vec::new(),
+            display_name: None,
+            priority: 0,
+            cpu_time_limit: 0,
+            memory_limit: 0,
+            virtual_memory_limit: 0,
+            processes: None,
+            threads: 15,
+            stack_size: 0,
+            limits: Limits {
+                listen_backlog: 100,
+                deadlock_timeout: 300_000,
+                graceful_timeout: 15_000,
+                shutdown_timeout: 5_000,
+                ..Limits::default()
+            },
+            relay: Relay::default(),
+            script_owner: None,
+            python: None,
+            python_home: None,
+            python_path: None,
+            python_eggs: None,
+            switch_interval: None,
+            server_metrics: false,
+        }
+    }
+
+    /// How many processes it has.
+    #[must_use]
+    pub fn process_count(&self) -> u32 {
+        self.processes.unwrap_or(1)
+    }
+
+    /// `wsgi.multiprocess`.
+    #[must_use]
+    pub fn is_multiprocess(&self) -> bool {
+        self.processes.is_some()
+    }
+
+    /// `wsgi.multithread`.
+    #[must_use]
+    pub fn is_multithread(&self) -> bool {
+        self.threads != 1
+    }
+
+    /// `wsgi.run_once`.
+    #[must_use]
+    pub fn is_run_once(&self) -> bool {
+        self.threads == 1 && self.limits.maximum_requests == 1
+    }
+
+    /// Whether it serves no requests: its scripts are its purpose.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.threads == 0
+    }
+
+    /// Whether `server` may use the group, which was defined in a server of the name `own_name`: one of the
+    /// main server may be used by all, one of a virtual host by itself and its namesakes (§5.1).
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn admits(&self, own_name: Option<&[u8]>, server: NamedServer<'_>) -> Result<(), Inaccessible> {
+        let named = |name: Option<&[u8]>| name.is_some_and(|name| !name.is_empty());
+        match self.host {
+            None => Ok(()),
+            Some(_) if self.host == server.host => Ok(()),
+            Some(_) => match (named(own_name), named(server.name)) {
+                (true, true) if own_name == server.name => Ok(()),
+                (true, true) => Err(Inaccessible::OtherName),
+                (false, false) => Ok(()),
+                _ => Err(Inaccessible::NoName),
+            },
+        }
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self {
+            connect_timeout: 15_000,
+            response_socket_timeout: 0,
+            response_flush_delay: 5,
+            header_buffer_size: 32_768,
+            response_buffer_size: 8_388_608,
+            send_buffer_size: 0,
+            receive_buffer_size: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_the_contracts() {
+        let group = DaemonGroup::new(b"g", None);
+        assert_eq!((group.process_count(), group.threads), (1, 15));
+        assert!(!group.is_multiprocess() && group.is_multithread() && !group.is_run_once());
+        let expected = Limits {
+            listen_backlog: 100,
+            deadlock_timeout: 300_000,
+            graceful_timeout: 15_000,
+            shutdown_timeout: 5_000,
+            ..Limits::default()
+        };
+        assert_eq!(group.limits, expected);
+        assert_eq!((group.relay.connect_timeout, group.relay.response_flush_delay), (15_000, 5));
+    }
+
+    #[test]
+    fn groups_of_a_host_belong_to_its_name() {
+        let group = DaemonGroup::new(b"g", Some(ServerId(1)));
+        let from = |own, id, name: &'static str| {
+            let name = (!name.is_empty()).then_some(name.as_bytes());
+            group.admits(own, NamedServer { host: Some(ServerId(id)), name })
+        };
+        assert_eq!(from(Some(b"a"), 1, "a"), Ok(()));
+        assert_eq!(from(None, 1, ""), Ok(()));
+        assert_eq!(from(Some(b"a"), 2, "a"), Ok(()));
+        assert_eq!(from(Some(b"a"), 2, "b"), Err(Inaccessible::OtherName));
+        assert_eq!(from(Some(b"a"), 2, "A"), Err(Inaccessible::OtherName), "the identical string");
+        assert_eq!(from(Some(b"a"), 2, ""), Err(Inaccessible::NoName));
+        assert_eq!(from(None, 2, "a"), Err(Inaccessible::NoName));
+        assert_eq!(from(Some(b""), 2, "a"), Err(Inaccessible::NoName));
+        let from_main = NamedServer { host: None, name: Some(b"a") };
+        assert_eq!(group.admits(Some(b"a"), from_main), Ok(()));
+        assert_eq!(group.admits(Some(b"b"), from_main), Err(Inaccessible::OtherName));
+        let of_main = DaemonGroup::new(b"g", None);
+        let anybody = NamedServer { host: Some(ServerId(7)), name: None };
+        assert_eq!(of_main.admits(Some(b"a"), anybody), Ok(()));
+    }
+}

@@ -1,0 +1,309 @@
+//! Tests of `WSGIDaemonProcess` and its companions.
+
+use super::*;
+use crate::daemon::{DaemonGroup, ScriptOwner};
+
+fn group(options: &str) -> DaemonGroup {
+    let mut server = Server::default();
+    server.line(&format!("WSGIDaemonProcess g {options}"));
+    server.global.daemons.pop().unwrap()
+}
+
+fn refusal(options: &str) -> String {
+    let mut server = Server::default();
+    let text = server.error(&format!("WSGIDaemonProcess g {options}"));
+    assert!(server.global.daemons.is_empty(), "{options}");
+    text
+}
+
+#[test]
+fn groups_have_a_name_of_their_own() {
+    let mut server = Server::default();
+    server.line("WSGIDaemonProcess one");
+    server.line_in(Scope::VirtualHost, "WSGIDaemonProcess \"t w o\" threads=2");
+    server.line("WSGIDaemonProcess processes=2");
+    let names: Vec<_> = server.global.daemons.iter().map(|group| (&*group.name, group.host)).collect();
+    let expected = [(&b"one"[..], None), (b"t w o", Some(ServerId(1))), (b"processes=2", None)];
+    assert_eq!(names, expected);
+    for (line, gist) in [
+        ("WSGIDaemonProcess", "not supplied"),
+        ("WSGIDaemonProcess \"\"", "not supplied"),
+        ("WSGIDaemonProcess one", "'one' is taken"),
+        ("WSGIDaemonProcess new stray", "Invalid option 'stray'"),
+        ("WSGIDaemonProcess new =1", "Invalid option '=1'"),
+        ("WSGIDaemonProcess new Threads=1", "Invalid option 'Threads'"),
+        ("WSGIDaemonProcess new socket-perms=1", "Invalid option 'socket-perms'"),
+        ("WSGIDaemonProcess new \"home=/a b\"", "Invalid option '\"home'"),
+    ] {
+        let text = server.error(line);
+        assert!(text.contains(gist), "{line}: {text}");
+    }
+    assert_eq!(server.global.daemons.len(), 3);
+    assert!(server.global.daemon(b"one").is_some() && server.global.daemon(b"ONE").is_none());
+}
+
+#[test]
+fn a_group_without_options_has_the_defaults() {
+    assert_eq!(group(""), DaemonGroup::new(b"g", None));
+}
+
+#[test]
+fn flags_follow_from_what_was_written() {
+    assert!(!group("").is_multiprocess() && group("processes=1").is_multiprocess());
+    assert!(group("").is_multithread() && !group("threads=1").is_multithread());
+    assert!(group("threads=0").is_multithread() && group("threads=0").is_service());
+    assert!(group("threads=x").is_service(), "text is 0");
+    assert!(group("threads=1 maximum-requests=1").is_run_once());
+    assert!(!group("maximum-requests=1").is_run_once());
+    assert_eq!(group("processes=3").process_count(), 3);
+    assert_eq!(group("processes=3 processes=2").processes, Some(2), "the last one holds");
+}
+
+#[test]
+fn times_are_kept_in_milliseconds() {
+    for (name, of) in [
+        ("startup-timeout", (|group| group.limits.startup_timeout) as fn(&DaemonGroup) -> u64),
+        ("deadlock-timeout", |group| group.limits.deadlock_timeout),
+        ("inactivity-timeout", |group| group.limits.inactivity_timeout),
+        ("request-timeout", |group| group.limits.request_timeout),
+        ("interrupt-timeout", |group| group.limits.interrupt_timeout),
+        ("graceful-timeout", |group| group.limits.graceful_timeout),
+        ("eviction-timeout", |group| group.limits.eviction_timeout),
+        ("restart-interval", |group| group.limits.restart_interval),
+        ("shutdown-timeout", |group| group.limits.shutdown_timeout),
+        ("queue-timeout", |group| group.limits.queue_timeout),
+        ("socket-timeout", |group| group.limits.socket_timeout),
+        ("connect-timeout", |group| group.relay.connect_timeout),
+        ("response-socket-timeout", |group| group.relay.response_socket_timeout),
+    ] {
+        assert_eq!(of(&group(&format!("{name}=7s"))), 7_000, "{name}");
+        assert_eq!(of(&group(&format!("{name}=0"))), 0, "{name}");
+        assert_eq!(of(&group(&format!("{name}=99999999999999999999"))), u64::MAX, "{name}");
+        for value in ["", "-1"] {
+            let text = refusal(&format!("{name}={value}"));
+            assert!(
+                text.starts_with(&format!("Invalid {name} '{value}' for WSGI daemon process 'g': ")),
+                "{text}"
+            );
+        }
+    }
+    assert_eq!(group("response-flush-delay=7").relay.response_flush_delay, 7);
+    assert!(refusal("response-flush-delay=-1").contains("0 or more"));
+}
+
+#[test]
+fn numbers_have_their_ranges() {
+    for refused in [
+        "processes=0",
+        "processes=-1",
+        "processes=x",
+        "processes=70000",
+        "processes=",
+        "threads=-1",
+        "threads=65534",
+        "threads=",
+        "stack-size=0",
+        "stack-size=-5",
+        "stack-size=",
+        "maximum-requests=-1",
+        "maximum-requests=",
+        "listen-backlog=-1",
+        "cpu-priority=",
+        "cpu-time-limit=-1",
+        "memory-limit=-1",
+        "virtual-memory-limit=",
+        "send-buffer-size=511",
+        "receive-buffer-size=1",
+        "header-buffer-size=8191",
+        "response-buffer-size=65535",
+        "response-buffer-size=-1",
+        "header-buffer-size=",
+    ] {
+        let text = refusal(refused);
+        assert!(text.starts_with(&format!("Invalid {} ", refused.split_once('=').unwrap().0)), "{text}");
+    }
+    let group = group(
+        "threads=65533 stack-size=1 maximum-requests=5 listen-backlog=0 cpu-priority=-7 cpu-time-limit=3 \
+         memory-limit=5000000000 virtual-memory-limit=6000000000 send-buffer-size=512 receive-buffer-size=600 \
+         header-buffer-size=8192 response-buffer-size=65536",
+    );
+    assert_eq!((group.threads, group.stack_size, group.limits.maximum_requests), (65_533, 1, 5));
+    assert_eq!((group.limits.listen_backlog, group.priority, group.cpu_time_limit), (1, -7, 3));
+    assert_eq!((group.memory_limit, group.virtual_memory_limit), (5_000_000_000, 6_000_000_000));
+    let relay = group.relay;
+    assert_eq!((relay.send_buffer_size, relay.receive_buffer_size), (512, 600));
+    assert_eq!((relay.header_buffer_size, relay.response_buffer_size), (8_192, 65_536));
+}
+
+#[test]
+fn a_buffer_size_of_zero_is_the_default() {
+    let sizes = "send-buffer-size=0 receive-buffer-size=0 header-buffer-size=0 response-buffer-size=0";
+    assert_eq!(group(sizes), group(""));
+}
+
+#[test]
+fn users_and_groups_are_looked_up() {
+    assert_eq!((group("user=joe").user, group("user=#1000").user), (Some(1000), Some(1000)));
+    assert_eq!((group("group=staff").group, group("group=#0").group), (Some(50), Some(0)));
+    assert_eq!(group("group=#12345").group, Some(12_345), "a group need not have a name");
+    assert_eq!(group("supplementary-groups=staff,#7,").supplementary_groups, Some(vec![50, 7]));
+    assert_eq!(group("supplementary-groups=").supplementary_groups, Some(vec![]));
+    group("socket-user=joe");
+    group("socket-user=root");
+    for (options, gist) in [
+        ("user=", "missing"),
+        ("user=nobody-here", "no such user"),
+        ("user=root", "root"),
+        ("user=#0", "root"),
+        ("user=#", "'#'"),
+        ("user=#x", "'#'"),
+        ("user=#4294967295", "'#'"),
+        ("user=#1001", "no user of that number"),
+        ("group=", "missing"),
+        ("group=none", "no such group"),
+        ("group=#-1", "'#'"),
+        ("supplementary-groups=staff,none", "no such group"),
+        ("supplementary-groups=#1,#2,#3,#4", "at most 3"),
+        ("socket-user=", "missing"),
+        ("socket-user=#1001", "no user of that number"),
+    ] {
+        let text = refusal(options);
+        assert!(text.contains(gist), "{options}: {text}");
+    }
+}
+
+#[test]
+fn scripts_have_one_owner() {
+    assert_eq!(group("script-user=#7").script_owner, Some(ScriptOwner::User(7)));
+    assert_eq!(group("script-group=staff").script_owner, Some(ScriptOwner::Group(50)));
+    assert_eq!(group("script-user=joe script-user=root").script_owner, Some(ScriptOwner::User(0)));
+    for (options, gist) in [
+        ("script-user=joe script-group=staff", "only one of"),
+        ("script-group=staff script-user=joe", "only one of"),
+        ("script-user=", "missing"),
+        ("script-group=none", "no such group"),
+    ] {
+        let text = refusal(options);
+        assert!(text.contains(gist), "{options}: {text}");
+    }
+}
+
+#[test]
+fn paths_are_absolute() {
+    let text = |value: &Option<Box<[u8]>>| String::from_utf8_lossy(value.as_deref().unwrap()).into_owned();
+    let group = group(
+        "home=\"/a b\" chroot=/jail python=/v/bin/python python-home=rel python-path=a:b python-eggs=e",
+    );
+    assert_eq!((text(&group.home), text(&group.chroot)), ("/a b".to_owned(), "/jail".to_owned()));
+    assert_eq!(
+        (text(&group.python), text(&group.python_home)),
+        ("/v/bin/python".to_owned(), "rel".to_owned())
+    );
+    assert_eq!((text(&group.python_path), text(&group.python_eggs)), ("a:b".to_owned(), "e".to_owned()));
+    for options in ["home=", "home=rel", "chroot=", "chroot=rel", "python=", "python=python3"] {
+        assert!(refusal(options).contains("absolute"), "{options}");
+    }
+    let mut server = Server { is_unprivileged: true, ..Server::default() };
+    assert!(server.error("WSGIDaemonProcess g chroot=/jail").contains("root"));
+    server.line("WSGIDaemonProcess g user=joe");
+}
+
+#[test]
+fn texts_are_taken_as_they_are() {
+    let group = |options: &str| group(options);
+    assert_eq!(group("lang= locale=C.UTF-8").lang.as_deref(), Some(&b""[..]));
+    assert_eq!(group("lang= locale=C.UTF-8").locale.as_deref(), Some(&b"C.UTF-8"[..]));
+    assert_eq!(group("python-home=").python_home.as_deref(), Some(&b""[..]), "counts as set");
+    for (value, shown) in [("%{GROUP}", "(wsgi:g)"), ("a%{GROUP}", "a%{GROUP}"), ("", "")] {
+        let group = group(&format!("display-name={value}"));
+        assert_eq!(group.display_name.as_deref(), Some(shown.as_bytes()));
+    }
+    assert!(group("server-metrics=on").server_metrics && !group("server-metrics=Off").server_metrics);
+    assert!(
+        refusal("server-metrics=").contains("Off | On") && refusal("server-metrics=1").contains("Off | On")
+    );
+    assert_eq!(group("switch-interval=0.5").switch_interval, Some(0.5));
+    for value in ["", "0", "-1", "x", "1s"] {
+        assert!(refusal(&format!("switch-interval={value}")).contains("greater than 0"), "{value}");
+    }
+}
+
+#[test]
+fn umasks_are_octal() {
+    assert_eq!((group("umask=0027").umask, group("umask=0").umask), (Some(0o27), Some(0)));
+    for value in ["", "8", "-1", "27x", "0o27", "77777777777777777777"] {
+        assert!(refusal(&format!("umask={value}")).contains("octal"), "{value}");
+    }
+}
+
+#[test]
+fn environments_add_up_in_order() {
+    let group = group("environment=A=0 environment-file=/good environment=\"C=d e\" environment=A=2");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let variables: Vec<_> =
+        group.environment.iter().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
+    assert_eq!(variables, ["A=0", "A=1", "B=x y", "C=d e", "A=2"]);
+}
+
+#[test]
+fn environment_errors_name_file_and_line() {
+    for (options, gist) in [
+        ("environment=A", "NAME=value"),
+        ("environment==x", "NAME=value"),
+        ("environment=", "NAME=value"),
+        ("environment-file=rel", "absolute"),
+        ("environment-file=/none", "cannot read /none: No such file"),
+        ("environment-file=/bad", "'/bad' for WSGI daemon process 'g': line 2 must be NAME=value"),
+    ] {
+        let text = refusal(options);
+        assert!(text.contains(gist) && !text.contains("secret"), "{options}: {text}");
+    }
+}
+
+#[test]
+fn socket_directives_are_accepted_for_compatibility() {
+    let mut server = Server::default();
+    server.line("WSGISocketPrefix /run/wsgi");
+    server.line("WSGISocketRotation Off");
+    for mutex in ["default", "flock", "FCNTL", "sysvsem", "posixsem", "Pthread"] {
+        server.line(&format!("WSGIAcceptMutex {mutex}"));
+    }
+    let text = server.error("WSGIAcceptMutex none");
+    assert!(text.contains("'none'") && text.contains("default | flock | fcntl"), "{text}");
+}
+
+#[test]
+fn activity_can_be_ignored() {
+    let mut server = Server::default();
+    assert!(!Effective::new(&server.main, &server.directory).ignore_activity());
+    server.line("WSGIIgnoreActivity On");
+    assert!(Effective::new(&server.main, &server.directory).ignore_activity());
+    server.line_in(Scope::Directory, "WSGIIgnoreActivity Off");
+    assert!(!Effective::new(&server.main, &server.directory).ignore_activity());
+}
+
+#[test]
+fn metrics_are_off_unless_asked_for() {
+    let mut server = Server::default();
+    assert!(!server.global.serves_metrics());
+    server.line("WSGIServerMetrics On");
+    assert!(server.global.serves_metrics());
+}
+
+proptest! {
+    #[test]
+    fn any_group_is_defined_or_refused(
+        name in "[a-z]{1,4}",
+        key in 0_usize..100,
+        value in "[-#/=0-9a-zA-Z,%{}. ]{0,12}",
+    ) {
+        let names: Vec<_> = crate::directive::daemon::option_names().collect();
+        let option = names[key % names.len()];
+        let mut server = Server::default();
+        let result = server.notice(Scope::Main, &format!("WSGIDaemonProcess {name} {option}=\"{value}\""));
+        prop_assert_eq!(server.global.daemons.len(), usize::from(result.is_ok()));
+        if let Err(text) = result {
+            prop_assert!(text.contains(option) && text.contains(&name), "{}", text);
+        }
+    }
+}

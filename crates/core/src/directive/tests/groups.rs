@@ -1,0 +1,158 @@
+//! Tests of process groups: who may name them, what they load, and when the Apache children start Python.
+
+use super::*;
+
+#[test]
+fn groups_that_are_fixed_preload() {
+    for (line, preloads) in [
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{GLOBAL}", true),
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=a", true),
+        ("WSGIScriptAliasMatch / /w process-group=%{GLOBAL} application-group=a", true),
+        ("WSGIScriptAliasMatch / /w$1 process-group=%{GLOBAL} application-group=a", false),
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{SERVER}", false),
+        ("WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=x%{", false),
+        ("WSGIScriptAlias / /w process-group=%{ENV:X} application-group=a", false),
+        ("WSGIScriptAlias / /w application-group=%{GLOBAL}", false),
+        ("WSGIScriptAlias / /w process-group=daemon", false),
+    ] {
+        let mut server = Server::default();
+        server.line(line);
+        assert_eq!(server.global.imports_of(b"").count(), usize::from(preloads), "{line}");
+        assert_eq!(server.main.aliases.len(), 1);
+    }
+}
+
+#[test]
+fn imports_name_both_groups() {
+    let mut server = Server::default();
+    server.line_in(
+        Scope::VirtualHost,
+        "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}",
+    );
+    server.line("WSGIImportScript /b application-group=%{SERVER} process-group=%{GLOBAL}");
+    let imports: Vec<_> =
+        server.global.imports_of(b"").map(|import| (&*import.script, &*import.application_group)).collect();
+    assert_eq!(imports, [(&b"/a"[..], &b""[..]), (b"/b", b"%{SERVER}")]);
+    for (line, gist) in [
+        ("WSGIImportScript", "Location of import script"),
+        ("WSGIImportScript \"\"", "Location of import script"),
+        ("WSGIImportScript /a process-group=%{GLOBAL}", "application group required"),
+        ("WSGIImportScript /a application-group=x", "process group required"),
+        ("WSGIImportScript /a process-group=g application-group=x", "not yet configured"),
+        ("WSGIImportScript /a process-group=%{SERVER} application-group=x", "not yet configured"),
+        ("WSGIImportScript /a process-group= application-group=x", "process group"),
+        ("WSGIImportScript /a callable-object=x", "Invalid option"),
+    ] {
+        let text = server.error(line);
+        assert!(text.contains(gist), "{line}: {text}");
+    }
+}
+
+#[test]
+fn daemon_groups_are_loaded_into() {
+    let mut server = Server::default();
+    server.line("WSGIDaemonProcess g");
+    server.line("WSGIScriptAlias / /w process-group=g application-group=a");
+    server.line("WSGIImportScript /i process-group=g application-group=%{GLOBAL}");
+    server.line("WSGIScriptAlias /x /x process-group=G");
+    let scripts: Vec<_> = server.global.imports_of(b"g").map(|import| &*import.script).collect();
+    assert_eq!(scripts, [b"/w", b"/i"]);
+    assert_eq!(server.global.imports_of(b"").count(), 0);
+    let late = server.error("WSGIImportScript /i process-group=G application-group=a");
+    assert!(late.contains("'G' not yet configured"), "{late}");
+}
+
+#[test]
+fn groups_of_a_host_are_loaded_into_from_its_name_only() {
+    let import = "WSGIImportScript /i process-group=g application-group=a";
+    let alias = "WSGIScriptAlias / /w process-group=g application-group=a";
+    let from = |own: &'static str, host: Option<ServerId>, name: &'static str| {
+        let mut server = Server::default();
+        server.line_in(Scope::VirtualHost, "WSGIDaemonProcess g");
+        server.names = [(Some(ServerId(1)), own), (host, name)]
+            .into_iter()
+            .filter(|(_, name)| !name.is_empty())
+            .collect();
+        let scope = if host.is_some() { Scope::VirtualHost } else { Scope::Main };
+        let results = [import, alias].map(|line| server.notice_at(scope, host, line).map(drop));
+        assert_eq!(results[0], results[1]);
+        results[0].clone()
+    };
+    let other = Some(ServerId(2));
+    assert_eq!(from("a", Some(ServerId(1)), "a"), Ok(()));
+    assert_eq!(from("", Some(ServerId(1)), ""), Ok(()));
+    assert_eq!(from("a", other, "a"), Ok(()));
+    assert!(from("a", other, "b").unwrap_err().contains("not accessible"));
+    assert!(from("a", None, "b").unwrap_err().contains("not accessible"));
+    assert!(from("a", other, "").unwrap_err().contains("not matchable"));
+    assert!(from("", other, "a").unwrap_err().contains("not matchable"));
+}
+
+#[test]
+fn any_process_group_may_be_named() {
+    let mut server = Server::default();
+    for name in ["%{GLOBAL}", "%{ENV:GROUP}", "%{SERVER}", "daemon", "%{OTHER}"] {
+        server.line(&format!("WSGIProcessGroup {name}"));
+        assert_eq!(server.main.defaults.process_group.as_deref(), Some(name.as_bytes()));
+    }
+    server.line("WSGIHandlerScript h /h process-group=later");
+    server.line("WSGIScriptAlias / /w process-group=later");
+}
+
+#[test]
+fn process_groups_can_be_restricted() {
+    let permits = |lines: &[&str], name: &str| {
+        let mut server = Server::default();
+        lines.iter().for_each(|line| server.line(line));
+        Effective::new(&server.main, &server.directory).permits_process_group(name.as_bytes())
+    };
+    assert!(permits(&[], "") && permits(&[], "x"));
+    let list = ["WSGIRestrictProcess %{GLOBAL} One \"t w o\""];
+    for name in ["", "one", "ONE", "t w o"] {
+        assert!(permits(&list, name), "{name}");
+    }
+    assert!(!permits(&list, "two"));
+    assert!(!permits(&["WSGIRestrictProcess one", "WSGIRestrictProcess two"], "one"), "replaced");
+    assert!(!permits(&["WSGIRestrictProcess"], "") && !permits(&["WSGIRestrictProcess"], "one"));
+    let mut server = Server::default();
+    server.line("WSGIRestrictProcess outer");
+    server.line_in(Scope::Directory, "WSGIRestrictProcess inner");
+    let settings = Effective::new(&server.main, &server.directory);
+    assert!(settings.permits_process_group(b"inner") && !settings.permits_process_group(b"outer"));
+}
+
+#[test]
+fn python_starts_when_it_is_needed() {
+    let start = |lines: &[&str]| {
+        let mut server = Server::default();
+        lines.iter().for_each(|line| match line.strip_prefix("directory: ") {
+            Some(line) => server.line_in(Scope::Directory, line),
+            None => server.line(line),
+        });
+        server.global.python_start()
+    };
+    let import = "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}";
+    let preload = "WSGIScriptAlias / /w process-group=%{GLOBAL} application-group=%{GLOBAL}";
+    assert_eq!(start(&["WSGIScriptAlias / /w"]), PythonStart::AtChildStart);
+    assert_eq!(start(&["WSGIScriptAlias / /w process-group=daemon"]), PythonStart::AtFirstRequest);
+    assert_eq!(start(&["WSGIHandlerScript h /w"]), PythonStart::AtChildStart);
+    assert_eq!(start(&["WSGIRestrictEmbedded Off"]), PythonStart::AtChildStart);
+    assert_eq!(start(&["WSGIRestrictEmbedded On"]), PythonStart::Never);
+    assert_eq!(start(&["WSGIRestrictEmbedded On", preload]), PythonStart::Never);
+    assert_eq!(start(&["WSGIRestrictEmbedded On", import]), PythonStart::AtChildStart);
+    assert_eq!(start(&[import, "WSGIRestrictEmbedded On"]), PythonStart::AtChildStart);
+    let (daemon, alias) = ("WSGIDaemonProcess g", "WSGIScriptAlias / /w");
+    assert_eq!(start(&[daemon, "WSGIProcessGroup g", alias]), PythonStart::AtFirstRequest);
+    assert_eq!(start(&[daemon, alias, "WSGIProcessGroup g"]), PythonStart::AtFirstRequest);
+    assert_eq!(start(&[daemon, alias, "directory: WSGIProcessGroup g"]), PythonStart::AtFirstRequest);
+    assert_eq!(start(&[daemon, alias]), PythonStart::AtChildStart);
+    assert_eq!(start(&[daemon, "WSGIScriptAlias / /w process-group=%{ENV:X}"]), PythonStart::AtFirstRequest);
+    assert_eq!(start(&["WSGIScriptAlias / /w process-group=%{ENV:X}"]), PythonStart::AtChildStart);
+    let load = "WSGIImportScript /a process-group=g application-group=a";
+    assert_eq!(start(&[daemon, load]), PythonStart::AtFirstRequest);
+    assert_eq!(start(&[daemon, "directory: WSGIHandlerScript h /h"]), PythonStart::AtChildStart);
+    assert_eq!(
+        start(&[daemon, "directory: WSGIHandlerScript h /h process-group=g"]),
+        PythonStart::AtFirstRequest
+    );
+}
