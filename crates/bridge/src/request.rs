@@ -150,6 +150,8 @@ pub mod flag {
     pub const SCRIPT_RELOADING: u32 = 1 << 1;
     /// A callable that is missing from the script is the server's failure (500), not a missing page (404).
     pub const CALLABLE_REQUIRED: u32 = 1 << 2;
+    /// The request is no reason to think that the process is in use (`WSGIIgnoreActivity`).
+    pub const IGNORE_ACTIVITY: u32 = 1 << 3;
     /// Test hook: panic when Python calls back while the request runs.
     pub const DEBUG_PANIC: u32 = 1 << 31;
 }

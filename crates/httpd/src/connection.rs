@@ -3,6 +3,7 @@
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use httpd_sys as sys;
 
@@ -77,6 +78,47 @@ impl Connection {
         });
         // SAFETY: the connection is live.
         is_tls.is_some_and(|is_tls| unsafe { is_tls(self.as_ptr()) } != 0)
+    }
+
+    /// Whether the client has closed the connection, as far as the kernel knows; asks without waiting. Always false for
+    /// a stream of HTTP/2.
+    #[must_use]
+    pub fn is_hung_up(&self) -> bool {
+        let Some(socket) = self.socket() else { return false };
+        let mut descriptor = -1;
+        // SAFETY: the socket of a live connection is open; `poll` writes to the one structure that it is given.
+        unsafe {
+            if sys::apr_os_sock_get(&raw mut descriptor, socket) != sys::APR_SUCCESS {
+                return false;
+            }
+            let gone = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+            let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLRDHUP, revents: 0 };
+            libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & gone != 0
+        }
+    }
+
+    /// Sets how long a read or write on the connection may take, and returns what was set before.
+    pub fn set_timeout(&self, timeout: Duration) -> Option<Duration> {
+        let socket = self.socket()?;
+        let mut before = 0;
+        // SAFETY: the socket of a live connection is live.
+        unsafe {
+            sys::apr_socket_timeout_get(socket, &raw mut before);
+            sys::apr_socket_timeout_set(socket, i64::try_from(timeout.as_micros()).unwrap_or(i64::MAX));
+        }
+        u64::try_from(before).ok().map(Duration::from_micros)
+    }
+
+    /// The client's socket, unless the connection is a stream of another one.
+    fn socket(&self) -> Option<*mut sys::apr_socket_t> {
+        // SAFETY: the connection is live.
+        unsafe {
+            if !(*self.as_ptr()).master.is_null() {
+                return None;
+            }
+            let socket = sys::ap_get_conn_socket(self.as_ptr());
+            (!socket.is_null()).then_some(socket)
+        }
     }
 
     /// Has the connection closed after this response.

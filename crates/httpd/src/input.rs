@@ -64,6 +64,31 @@ impl<'r> Input<'r> {
         Ok(length)
     }
 
+    /// Reads bytes that have arrived already to the beginning of `buffer`. Whether that is all of the body is what
+    /// [`Input::is_ended`] says.
+    ///
+    /// # Errors
+    /// As [`Input::read`].
+    pub fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
+        let mut length = 0;
+        while length < buffer.len() && !self.ended && self.is_plain() {
+            if !self.fetch(buffer.len() - length, sys::APR_NONBLOCK_READ)? {
+                break;
+            }
+            match self.take(&mut buffer[length..])? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        Ok(length)
+    }
+
+    /// Whether the end of the body has been read.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
     fn take(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         if let Some(status) = self.failed {
             return Err(status);

@@ -71,6 +71,15 @@ impl<'r> Output<'r> {
         if last { self.end() } else { self.pass() }
     }
 
+    /// Has what was sent go out now.
+    ///
+    /// # Errors
+    /// It can not be sent.
+    pub fn flush(&mut self) -> Result<(), Broken> {
+        self.brigade.push_flush();
+        self.pass()
+    }
+
     /// Ends the body, if it has not ended.
     ///
     /// # Errors

@@ -228,6 +228,14 @@ impl Request {
         (unsafe { (*self.as_ptr()).header_only }) != 0
     }
 
+    /// Whether the request has a body, as its headers say.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        let headers = self.headers_in();
+        headers.value(c"Transfer-Encoding").is_some()
+            || headers.value(c"Content-Length").is_some_and(|length| length.iter().any(|byte| *byte != b'0'))
+    }
+
     /// Whether the client waits for `100 Continue` before it sends the body.
     #[must_use]
     pub fn expects_continue(&self) -> bool {
@@ -383,6 +391,23 @@ impl Request {
             (*request).status = status;
             (*request).status_line = line;
         }
+    }
+
+    /// Answers with what `GET` of another path of this server gives.
+    ///
+    /// # Errors
+    /// The path contains a NUL byte.
+    pub fn redirect_internally(&self, path: &[u8]) -> Result<(), InteriorNul> {
+        let path = self.pool().c_string(path)?;
+        // SAFETY: the request is live, and so is its pool; Apache runs the new request before it returns.
+        unsafe {
+            let request = self.as_ptr();
+            (*request).method = c"GET".as_ptr();
+            (*request).method_number = sys::M_GET as c_int;
+            sys::apr_table_unset((*request).headers_in, c"Content-Length".as_ptr());
+            sys::ap_internal_redirect(path.as_ptr(), request);
+        }
+        Ok(())
     }
 
     /// `200 OK` and the like: Apache's own string if it is the same.

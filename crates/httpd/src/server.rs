@@ -1,6 +1,8 @@
 //! The main server and virtual hosts.
 
 use std::cell::UnsafeCell;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use httpd_sys as sys;
 
@@ -48,6 +50,34 @@ impl Server {
     pub fn all(&self) -> impl Iterator<Item = &Self> {
         // SAFETY: servers of a configuration live as long as each other.
         std::iter::successors(Some(self), |server| unsafe { (*server.as_ptr()).next.cast::<Self>().as_ref() })
+    }
+
+    /// Whether it is a virtual host.
+    #[must_use]
+    pub fn is_virtual(&self) -> bool {
+        // SAFETY: the server is live.
+        (unsafe { (*self.as_ptr()).is_virtual }) != 0
+    }
+
+    /// `Timeout`.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        // SAFETY: as above.
+        Duration::from_micros(u64::try_from(unsafe { (*self.as_ptr()).timeout }).unwrap_or(0))
+    }
+
+    /// The descriptor of the error log; nothing where it goes to syslog.
+    #[must_use]
+    pub fn error_log(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the log, if there is one, is open as long as the configuration.
+        unsafe {
+            let log = (*self.as_ptr()).error_log;
+            let mut descriptor = -1;
+            if log.is_null() || sys::apr_os_file_get(&raw mut descriptor, log) != sys::APR_SUCCESS {
+                return None;
+            }
+            (descriptor >= 0).then(|| BorrowedFd::borrow_raw(descriptor))
+        }
     }
 
     /// The module's settings for this server.

@@ -79,6 +79,17 @@ impl Table {
         Ok(())
     }
 
+    /// Appends `value` to that of `key`, behind a comma; if there is none, it is the value.
+    ///
+    /// # Errors
+    /// One of them contains a NUL byte.
+    pub fn merge(&self, key: &[u8], value: &[u8]) -> Result<(), InteriorNul> {
+        let (key, value) = self.copies(key, value)?;
+        // SAFETY: as in `set`.
+        unsafe { sys::apr_table_mergen(self.0.get(), key.as_ptr(), value.as_ptr()) };
+        Ok(())
+    }
+
     /// Removes all entries of `key`.
     pub fn unset(&self, key: &CStr) {
         // SAFETY: the table is live.

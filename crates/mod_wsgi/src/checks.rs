@@ -1,6 +1,12 @@
 //! The checks that a request has to pass before Python sees it (directives contract, section 3), in their order.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use httpd::{FileType, Request};
+use wsgi_core::daemon::ScriptOwner;
 
 use crate::route::Route;
 
@@ -89,4 +95,45 @@ fn decimal(text: &[u8]) -> Option<u64> {
     let digits =
         std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok().filter(|&length| i64::try_from(length).is_ok())
+}
+
+/// Whether the script and the directory that it is in belong to whom `script-user=` or `script-group=` names, and nobody
+/// else can write to them.
+pub(crate) fn check_owner(request: &Request, owner: ScriptOwner) -> Result<(), Refusal> {
+    let file = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
+    let (option, codes) = match owner {
+        ScriptOwner::Group(_) => ("script-group", [153, 154, 155, 157, 158, 159, 160]),
+        ScriptOwner::User(_) => ("script-user", [162, 163, 164, 166, 167, 168, 169]),
+    };
+    let [script_unknown, script_foreign, script_writable, no_directory, unknown, foreign, writable] = codes;
+    check_one(file, owner, option, [script_unknown, script_foreign, script_writable])?;
+    match file.parent() {
+        Some(directory) => check_one(directory, owner, option, [unknown, foreign, writable]),
+        None => {
+            refused(403, format!("WSGI0{no_directory}: the script '{}' is in no directory", file.display()))
+        }
+    }
+}
+
+fn check_one(path: &Path, owner: ScriptOwner, option: &str, codes: [u32; 3]) -> Result<(), Refusal> {
+    let [unknown, foreign, writable] = codes;
+    let shown = path.display();
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return refused(403, format!("WSGI0{unknown}: {shown} can not be looked at: {error}")),
+    };
+    let (is_owned, others) = match owner {
+        ScriptOwner::Group(gid) => (metadata.gid() == gid, 0o002),
+        ScriptOwner::User(uid) => (metadata.uid() == uid, 0o022),
+    };
+    if !is_owned {
+        return refused(403, format!("WSGI0{foreign}: {shown} does not belong to what {option} names"));
+    }
+    if metadata.mode() & others != 0 {
+        return refused(
+            403,
+            format!("WSGI0{writable}: others can write to {shown}, which {option} forbids: use chmod go-w"),
+        );
+    }
+    Ok(())
 }

@@ -24,6 +24,7 @@ pub(crate) struct Environ<'r> {
 
 /// What a request's names have expanded to.
 pub(crate) struct Names<'a> {
+    pub(crate) process_group: &'a [u8],
     pub(crate) application_group: &'a [u8],
     pub(crate) callable_object: &'a [u8],
 }
@@ -58,7 +59,7 @@ impl<'r> Environ<'r> {
             cgi: self.cgi_variables(),
             headers: List::new(self.headers()),
             variables: List::new(self.variables()),
-            process_group: Bytes::new(b""),
+            process_group: Bytes::new(names.process_group),
             application_group: Bytes::new(names.application_group),
             callable_object: Bytes::new(names.callable_object),
             request_handler: Bytes::optional(request.handler()),

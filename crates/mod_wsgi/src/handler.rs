@@ -5,7 +5,8 @@ use wsgi_core::groups;
 use wsgi_core::path_info;
 
 use crate::Wsgi;
-use crate::checks;
+use crate::checks::{self, Refusal};
+use crate::daemon;
 use crate::embedded;
 use crate::environ::{Environ, Names};
 use crate::facts::Facts;
@@ -20,13 +21,15 @@ pub(crate) fn handle(request: &Request) -> Status {
     }
     match checks::check(request, &route) {
         Ok(()) => run(request, &route),
-        Err(refusal) => {
-            if let Some(reason) = refusal.reason {
-                log(request, Level::Error, &reason);
-            }
-            Status::Http(refusal.status)
-        }
+        Err(refusal) => refuse(request, &refusal),
     }
+}
+
+fn refuse(request: &Request, refusal: &Refusal) -> Status {
+    if let Some(reason) = &refusal.reason {
+        log(request, Level::Error, reason);
+    }
+    Status::Http(refusal.status)
 }
 
 fn run(request: &Request, route: &Route<'_>) -> Status {
@@ -41,16 +44,22 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     let (mut process_buffer, mut application_buffer, mut callable_buffer) =
         (Vec::new(), Vec::new(), Vec::new());
     let process_group = groups::process_group(route.settings.process_group(), &facts, &mut process_buffer);
-    if !process_group.is_empty() {
+    if !route.settings.permits_process_group(process_group) {
         let group = String::from_utf8_lossy(process_group);
-        let text = format!(
-            "WSGI0150: the request goes to the process group '{group}', and there is no such group: this version \
-             has no daemon processes yet"
-        );
+        let text =
+            format!("WSGI0149: WSGIRestrictProcess does not list the process group '{group}' of the request");
         log(request, Level::Error, &text);
         return Status::Http(500);
     }
-    if global.is_some_and(|global| !global.permits_embedded()) {
+    let target = if process_group.is_empty() {
+        None
+    } else {
+        match daemon::target(request, process_group) {
+            Ok(target) => Some(target),
+            Err(status) => return status,
+        }
+    };
+    if target.is_none() && global.is_some_and(|global| !global.permits_embedded()) {
         log(
             request,
             Level::Error,
@@ -58,7 +67,13 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         );
         return Status::Http(500);
     }
+    if let Some(owner) = target.as_ref().and_then(daemon::Target::script_owner)
+        && let Err(refusal) = checks::check_owner(request, owner)
+    {
+        return refuse(request, &refusal);
+    }
     let names = Names {
+        process_group,
         application_group: groups::application_group(
             route.settings.application_group(),
             &facts,
@@ -70,7 +85,11 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         },
     };
     let environ = Environ::new(request, route, &script_name, &path_info);
-    embedded::serve(request, &route.settings, &environ.request(&names))
+    let description = environ.request(&names);
+    match target {
+        Some(target) => target.serve(request, &route.settings, description),
+        None => embedded::serve(request, &route.settings, &description),
+    }
 }
 
 pub(crate) fn log(request: &Request, level: Level, line: &str) {

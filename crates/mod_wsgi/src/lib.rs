@@ -4,13 +4,16 @@
 //! Python) into the Apache child; [`bridge`] is what both have in common.
 #![deny(unsafe_code)]
 
+mod answer;
 mod checks;
 mod config;
+mod daemon;
 mod embedded;
 mod environ;
 mod facts;
 mod handler;
 mod route;
+mod settings;
 mod translate;
 
 use httpd::{Child, Hooks, Line, Module, Record, Request, Server, ServerInfo, Status, Then};
@@ -67,13 +70,14 @@ impl Module for Wsgi {
         handler::handle(request)
     }
 
-    fn post_config(_: &Server, info: &ServerInfo) -> Result<(), String> {
+    fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
         let component = std::ffi::CStr::from_bytes_with_nul(COMPONENT.as_bytes());
         info.add_version_component(component.map_err(|_| "the version contains a NUL byte")?);
-        Ok(())
+        daemon::start(server, info)
     }
 
     fn child_init(child: &Child<'_>) {
+        daemon::child_init(child);
         embedded::child_init(child);
     }
 }

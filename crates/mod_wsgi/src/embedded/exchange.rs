@@ -10,8 +10,8 @@ use bridge::{Bytes, ExchangeApi, Field, List};
 use httpd::{Input, Level, Request, Status, guard};
 use wsgi_core::config::Effective;
 
-use super::answer::{Answer, Failed};
 use super::host::Host;
+use crate::answer::{Answer, Failed};
 use crate::handler::log;
 
 thread_local! {

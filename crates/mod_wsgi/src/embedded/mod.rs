@@ -3,11 +3,9 @@
 //! Nothing of it happens in the parent. What a child needs is put together when it starts; Python is started
 //! then, or with the first request that wants it, as the configuration says.
 
-mod answer;
 mod exchange;
 mod host;
 mod python_home;
-mod settings;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -15,10 +13,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use httpd::{Child, Level, Logger, Mpm, Request, Server, Status};
+use httpd::{Child, Level, Logger, Request, Server, Status};
 use wsgi_core::config::{Effective, PythonStart};
 
 use crate::Wsgi;
+use crate::settings::{self, Facts, Place};
 use host::Host;
 
 /// What a child process has of us, from its start to its end.
@@ -30,30 +29,15 @@ struct Process {
     host: OnceLock<Option<Host>>,
 }
 
-/// What Python is told about the server.
-struct Facts {
-    mpm: Mpm,
-    version: [u32; 3],
-    description: Box<[u8]>,
-    built: Box<[u8]>,
-    single_process: bool,
-}
-
 // Set in a child only: the parent's statics survive its reading of the configuration again.
 static PROCESS: OnceLock<Process> = OnceLock::new();
 
 /// Prepares a child, and starts Python if the configuration wants that now.
 pub(crate) fn child_init(child: &Child<'_>) {
-    let info = child.info();
+    let server = child.server();
     let process = PROCESS.get_or_init(|| Process {
-        server: child.server(),
-        facts: Facts {
-            mpm: info.mpm(),
-            version: info.version(),
-            description: info.description().into(),
-            built: info.built().into(),
-            single_process: info.is_single_process(),
-        },
+        server,
+        facts: Facts::new(child.info(), script_reloading(server)),
         environment: std::env::vars_os().collect(),
         id: std::process::id(),
         host: OnceLock::new(),
@@ -117,18 +101,23 @@ impl Process {
         }
         let home = python_home::find(&directory()?, global.python_home.as_deref())?;
         let host = Host::load(&home)?;
-        let scripts = self.server.settings::<Wsgi>().and_then(|server| server.defaults.script_reloading);
         log(
             Level::Info,
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
         );
-        settings::with(global, &home, &self.facts, scripts.unwrap_or(true), |settings| host.start(settings))?;
+        let place = Place::Child { program: home.program.as_os_str().as_bytes(), home: home.home.as_deref() };
+        settings::with(global, &self.facts, &place, |settings| host.start(settings))?;
         Ok(host)
     }
 }
 
+/// `WSGIScriptReloading` of the main server.
+pub(crate) fn script_reloading(server: &Server) -> Option<bool> {
+    server.settings::<Wsgi>().and_then(|settings| settings.defaults.script_reloading)
+}
+
 /// Where this library is, symbolic links resolved.
-fn directory() -> Result<PathBuf, String> {
+pub(crate) fn directory() -> Result<PathBuf, String> {
     let module =
         os::library::file_of(directory as *const ()).ok_or("cannot find out where mod_wsgi.so is")?;
     let module =

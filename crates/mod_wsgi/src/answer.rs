@@ -9,10 +9,11 @@ use wsgi_core::response::{self, Allowance};
 use crate::handler::log;
 
 /// The response to a request.
-pub(super) struct Answer<'r> {
+pub(crate) struct Answer<'r> {
     request: &'r Request,
     output: Output<'r>,
     enable_sendfile: bool,
+    merges_headers: bool,
     /// Apache has not been told yet: it takes a status that is no success for a sign that the request's body is
     /// not wanted any more, and the application may still read.
     head: Option<ResponseStatus<'r>>,
@@ -27,9 +28,12 @@ pub(super) struct Answer<'r> {
 /// blocking.
 const SENT_AT_ONCE: usize = 16 * 1024;
 
+/// Headers of which a response has only one.
+const LAST_WINS: [&[u8]; 3] = [b"content-range", b"location", b"transfer-encoding"];
+
 /// A host that does not keep to the protocol, or data that can not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Failed;
+pub(crate) struct Failed;
 
 impl From<Broken> for Failed {
     fn from(Broken: Broken) -> Self {
@@ -44,13 +48,14 @@ impl From<httpd::InteriorNul> for Failed {
 }
 
 impl<'r> Answer<'r> {
-    pub(super) fn new(request: &'r Request, enable_sendfile: bool) -> Self {
+    pub(crate) fn new(request: &'r Request, enable_sendfile: bool) -> Self {
         let output = Output::new(request);
         let allowance = Allowance::new(None);
         Self {
             request,
             output,
             enable_sendfile,
+            merges_headers: false,
             head: None,
             declared: false,
             allowance,
@@ -59,8 +64,13 @@ impl<'r> Answer<'r> {
         }
     }
 
+    /// Makes one header of several of the same name, as far as HTTP permits.
+    pub(crate) fn with_merged_headers(self) -> Self {
+        Self { merges_headers: true, ..self }
+    }
+
     /// See [`bridge::ExchangeApi::start`].
-    pub(super) fn start(
+    pub(crate) fn start(
         &mut self,
         status: u16,
         reason: Bytes<'_>,
@@ -74,7 +84,7 @@ impl<'r> Answer<'r> {
     }
 
     /// See [`bridge::ExchangeApi::write`].
-    pub(super) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
+    pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
         self.begin()?;
         let block = self.allowed(block);
         let flush = how & write::FLUSH != 0;
@@ -98,7 +108,7 @@ impl<'r> Answer<'r> {
     }
 
     /// See [`bridge::ExchangeApi::send_file`].
-    pub(super) fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Failed> {
+    pub(crate) fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Failed> {
         self.begin()?;
         let end = offset.checked_add(self.allowance.take(length)).ok_or(Failed)?;
         if end == offset {
@@ -110,14 +120,25 @@ impl<'r> Answer<'r> {
         Ok(self.output.send_file(file, offset..end, self.enable_sendfile, last)?)
     }
 
+    /// Has Apache send what it holds back.
+    pub(crate) fn flush(&mut self) -> Result<(), Failed> {
+        self.held_back = 0;
+        Ok(self.output.flush()?)
+    }
+
     /// Whether the head has been given to Apache.
-    pub(super) fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.sent
+    }
+
+    /// Breaks the response off so that the client can tell.
+    pub(crate) fn abort(mut self) {
+        self.output.abort();
     }
 
     /// The host is done: ends the response, or breaks it off. `unreadable` is why the request's body could not be
     /// read, if that was so.
-    pub(super) fn finish(mut self, result: u32, unreadable: Option<Status>) -> Status {
+    pub(crate) fn finish(mut self, result: u32, unreadable: Option<Status>) -> Status {
         match result {
             outcome::COMPLETE if self.sent || self.head.is_some() => {
                 self.end();
@@ -172,8 +193,12 @@ impl<'r> Answer<'r> {
             self.declared = true;
         } else if name.eq_ignore_ascii_case(b"www-authenticate") {
             request.err_headers_out().add(name, value)?;
-        } else {
+        } else if !self.merges_headers || name.eq_ignore_ascii_case(b"set-cookie") {
             request.headers_out().add(name, value)?;
+        } else if LAST_WINS.iter().any(|single| name.eq_ignore_ascii_case(single)) {
+            request.headers_out().set(name, value)?;
+        } else {
+            request.headers_out().merge(name, value)?;
         }
         Ok(())
     }

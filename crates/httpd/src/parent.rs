@@ -1,0 +1,117 @@
+//! What the parent process knows and does besides its configuration.
+
+use std::ffi::{c_int, c_void};
+use std::ptr;
+
+use httpd_sys as sys;
+
+use crate::guard::quiet_guard;
+use crate::mpm::ServerInfo;
+use crate::pool::Pool;
+use crate::server::Server;
+
+/// The user and group that the children run as (`User`, `Group`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl ServerInfo {
+    /// Whom the children run as.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        // SAFETY: set while the configuration was read, by the thread that there was then.
+        unsafe { Identity { uid: sys::ap_unixd_config.user_id, gid: sys::ap_unixd_config.group_id } }
+    }
+
+    /// Whether `CoreDumpDirectory` is set.
+    #[must_use]
+    pub fn dumps_core(&self) -> bool {
+        // SAFETY: as above.
+        (unsafe { sys::ap_coredumpdir_configured }) != 0
+    }
+
+    /// Whether the server is about to run (and not only to check its configuration, or to signal another one).
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        // SAFETY: a plain question.
+        (unsafe { sys::ap_state_query(sys::AP_SQ_RUN_MODE as c_int) }) == sys::AP_SQ_RM_NORMAL as c_int
+    }
+}
+
+/// The main server, once the configuration has been read.
+#[must_use]
+pub fn main_server() -> Option<&'static Server> {
+    // SAFETY: Apache sets it once it has read its configuration, and never to one that is gone.
+    unsafe { sys::ap_server_conf.cast::<Server>().as_ref() }
+}
+
+/// Whether the server is being stopped or started again.
+#[must_use]
+pub fn is_stopping() -> bool {
+    let mut state: c_int = 0;
+    // SAFETY: the MPM answers into the number, or not at all.
+    let status = unsafe { sys::ap_mpm_query(sys::AP_MPMQ_MPM_STATE as c_int, &raw mut state) };
+    status != sys::APR_SUCCESS || state == sys::AP_MPMQ_STOPPING as c_int
+}
+
+/// A process that is no child of the MPM's, but that its parent process is to wait for.
+#[derive(Debug, Clone, Copy)]
+pub struct OtherChild {
+    /// Its process id.
+    pub pid: i32,
+    /// Called in the parent, within about a second, when the process has ended, with what `waitpid` says of it.
+    pub ended: fn(pid: i32, status: i32),
+}
+
+impl ServerInfo {
+    /// Has `function` called when this process ends, after the configuration and all that belongs to it is gone. Not in
+    /// its children.
+    pub fn at_process_end(&self, server: &Server, function: fn()) {
+        // SAFETY: the pool of the process is live to its end.
+        let pool = unsafe { Pool::from_raw((*(*server.as_ptr()).process).pool) };
+        let maker = std::process::id();
+        pool.own(AtEnd { maker, function });
+    }
+}
+
+struct AtEnd {
+    maker: u32,
+    function: fn(),
+}
+
+impl Drop for AtEnd {
+    fn drop(&mut self) {
+        if self.maker == std::process::id() {
+            (self.function)();
+        }
+    }
+}
+
+impl OtherChild {
+    /// Has Apache watch the process, also over a restart of the server.
+    pub fn watch(self, server: &Server) {
+        // SAFETY: the pool of the process is live to its end; the process structure is copied from zeroes, which is
+        // what APR itself begins with, and lives in that pool, as `self` does.
+        unsafe {
+            let pool = (*(*server.as_ptr()).process).pool;
+            let process = sys::apr_palloc(pool, size_of::<sys::apr_proc_t>()).cast::<sys::apr_proc_t>();
+            process.write(std::mem::zeroed());
+            (*process).pid = self.pid;
+            let data = sys::apr_palloc(pool, size_of::<Self>()).cast::<Self>();
+            data.write(self);
+            sys::apr_proc_other_child_register(process, Some(changed), data.cast(), ptr::null_mut(), pool);
+        }
+    }
+}
+
+unsafe extern "C" fn changed(reason: c_int, data: *mut c_void, status: c_int) {
+    // SAFETY: registered by `watch` only.
+    let child = unsafe { *data.cast::<OtherChild>() };
+    if reason == sys::APR_OC_REASON_DEATH as c_int || reason == sys::APR_OC_REASON_LOST as c_int {
+        quiet_guard("the end of another child", || (child.ended)(child.pid, status));
+    }
+}

@@ -1,0 +1,442 @@
+//! What is said about one request on one connection, from the request to its end.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use bridge::{Fields, Head, outcome, write};
+use httpd::{Input, Level, Logger, Request, Status};
+use os::descriptors::{self, Wait};
+use wsgi_core::config::Effective;
+use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, Rejection};
+use wsgi_core::wire::{Malformed, Reader, VERSION};
+
+use super::pool::Connection;
+use super::relay::send;
+use super::{Target, crash};
+use crate::answer::{Answer, Failed};
+use crate::handler::log;
+
+/// How much is read at a time, in bytes.
+const BLOCK: usize = 64 * 1024;
+
+/// How it ended.
+pub(super) enum Ended {
+    /// The request is answered, one way or another.
+    Answered(Status),
+    /// The process has not read the request, which was this message.
+    Unread(Vec<u8>),
+    /// The process has not called the application.
+    Rejected(Vec<u8>, Rejection),
+}
+
+/// Why it can not go on.
+enum Broken {
+    /// The other end was closed; all that we had sent was read.
+    Closed,
+    /// The other end was closed before it had read all; or the connection failed.
+    Reset(io::Error),
+    /// Nothing was said for as long as `socket-timeout`.
+    Silent,
+    /// What was said makes no sense.
+    Malformed,
+    /// The client is gone.
+    ClientGone,
+    /// It is answered with this status, whatever the process still has to say.
+    Refused(Status),
+}
+
+impl From<Malformed> for Broken {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// What happens to the body of the response.
+enum Body {
+    /// It goes to the client.
+    Sent,
+    /// Apache's own page of this status is sent instead (`WSGIErrorOverride`).
+    Overridden(u16),
+    /// The answer is that to another path.
+    Redirected(Vec<u8>),
+}
+
+/// What a frame led to.
+enum Step {
+    Next,
+    Ended(u32),
+    Rejected(Rejection),
+}
+
+/// One request on one connection.
+pub(super) struct Conversation<'a, 'r> {
+    target: &'a Target<'a>,
+    request: &'r Request,
+    settings: &'a Effective<'a>,
+    input: &'a mut Input<'r>,
+    answer: Answer<'r>,
+    body: Body,
+    connection: Connection,
+    /// The part of `connection.incoming` that has not been looked at.
+    unread: std::ops::Range<usize>,
+    /// How much of a `Data` is still to come, and its flags.
+    data: Option<(usize, u8)>,
+    /// Descriptors that have come before their `File`.
+    files: VecDeque<OwnedFd>,
+    /// Whether the process has said something about this request.
+    has_begun: bool,
+    has_head: bool,
+    /// Bytes that the client may not have yet though the application wants it to.
+    to_be_flushed: u64,
+    last_word: Instant,
+}
+
+impl<'a, 'r> Conversation<'a, 'r> {
+    pub(super) fn new(
+        target: &'a Target<'a>,
+        request: &'r Request,
+        settings: &'a Effective<'a>,
+        input: &'a mut Input<'r>,
+        connection: Connection,
+    ) -> Self {
+        let answer = Answer::new(request, settings.enable_sendfile()).with_merged_headers();
+        Self {
+            target,
+            request,
+            settings,
+            input,
+            answer,
+            body: Body::Sent,
+            connection,
+            unread: 0..0,
+            data: None,
+            files: VecDeque::new(),
+            has_begun: false,
+            has_head: false,
+            to_be_flushed: 0,
+            last_word: Instant::now(),
+        }
+    }
+
+    /// Sends the request (`connection.outgoing`), and answers it.
+    pub(super) fn run(mut self) -> Ended {
+        if send(&self.connection.socket, &self.connection.outgoing).is_err() {
+            return Ended::Unread(self.connection.outgoing);
+        }
+        match self.converse() {
+            Ok(Step::Rejected(rejection)) => {
+                let message = std::mem::take(&mut self.connection.outgoing);
+                if rejection != Rejection::Moved {
+                    self.target.client.idle.give(self.connection);
+                }
+                Ended::Rejected(message, rejection)
+            }
+            Ok(Step::Ended(result)) => Ended::Answered(self.finish(result)),
+            Ok(Step::Next) => Ended::Answered(Status::Http(500)),
+            Err(Broken::Reset(_)) if !self.has_begun => Ended::Unread(self.connection.outgoing),
+            Err(broken) => Ended::Answered(self.fail(broken)),
+        }
+    }
+
+    fn converse(&mut self) -> Result<Step, Broken> {
+        loop {
+            while let Some(step) = self.next()? {
+                if !matches!(step, Step::Next) {
+                    return Ok(step);
+                }
+            }
+            if self.to_be_flushed > 0 {
+                self.flush_when_dry()?;
+            }
+            self.fill()?;
+        }
+    }
+
+    /// The next frame, or piece of `Data`, if it has come.
+    fn next(&mut self) -> Result<Option<Step>, Broken> {
+        if let Some((left, flags)) = self.data {
+            let available = self.unread.len().min(left);
+            if available == 0 && left > 0 {
+                return Ok(None);
+            }
+            self.data = (available < left).then_some((left - available, flags));
+            let range = self.unread.start..self.unread.start + available;
+            self.unread.start += available;
+            let incoming = std::mem::take(&mut self.connection.incoming);
+            let sent = self.send_data(&incoming[range], flags);
+            self.connection.incoming = incoming;
+            return sent.map(|()| Some(Step::Next));
+        }
+        let unread = &self.connection.incoming[self.unread.clone()];
+        let Some(header) = Header::parse(unread)? else { return Ok(None) };
+        if header.kind == Kind::Data {
+            self.unread.start += HEADER;
+            self.has_begun = true;
+            self.data = (header.length > 0).then_some((header.length, header.flags));
+            return Ok(Some(Step::Next));
+        }
+        let Some((Frame { kind, payload, .. }, length)) = Frame::parse(unread)? else {
+            self.make_room(HEADER + header.length);
+            return Ok(None);
+        };
+        // The frame stays where it is while it is worked on.
+        let range = self.unread.start + HEADER..self.unread.start + length;
+        debug_assert_eq!(payload.len(), range.len());
+        self.unread.start += length;
+        let incoming = std::mem::take(&mut self.connection.incoming);
+        let step = self.step(kind, &incoming[range]);
+        self.connection.incoming = incoming;
+        step.map(Some)
+    }
+
+    fn step(&mut self, kind: Kind, payload: &[u8]) -> Result<Step, Broken> {
+        let mut reader = Reader::new(payload);
+        if kind == Kind::Hello {
+            if reader.u8()? != VERSION {
+                return Err(Broken::Malformed);
+            }
+            self.connection.pid = reader.u32()?;
+            return Ok(Step::Next);
+        }
+        self.has_begun = true;
+        match kind {
+            Kind::Reject => return Ok(Step::Rejected(Rejection::of(payload)?)),
+            Kind::Pull => self.pull(reader.u32()?)?,
+            Kind::Head => self.head(payload)?,
+            Kind::File => self.file(reader.u64()?, reader.u64()?)?,
+            Kind::Log => {
+                let level = Level::from_number(i32::from(reader.u8()?));
+                Logger::of::<crate::Wsgi>().request(self.request, level, reader.rest());
+            }
+            Kind::End => return Ok(Step::Ended(reader.u32()?)),
+            Kind::Hello | Kind::Data | Kind::Request | Kind::Body => return Err(Broken::Malformed),
+        }
+        Ok(Step::Next)
+    }
+
+    /// The application wants some of the request's body.
+    fn pull(&mut self, wanted: u32) -> Result<(), Broken> {
+        if self.answer.is_begun() {
+            self.request.withhold_continue();
+        }
+        if wanted == 0 {
+            if self.request.expects_continue() {
+                self.request.send_continue();
+            }
+            return Ok(());
+        }
+        let wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
+        let mut message = std::mem::take(&mut self.connection.outgoing);
+        message.clear();
+        message.resize(HEADER + wanted, 0);
+        let (length, flags) = match self.input.read(&mut message[HEADER..]) {
+            Ok(length) if length == 0 || self.input.is_ended() => (length, frame::flag::LAST),
+            Ok(length) => (length, 0),
+            Err(_) => (0, frame::flag::FAILED),
+        };
+        message.truncate(HEADER + length);
+        message[..HEADER].copy_from_slice(&Header { kind: Kind::Body, flags, length }.bytes());
+        let sent = send(&self.connection.socket, &message);
+        self.connection.outgoing = message;
+        self.last_word = Instant::now();
+        sent.map_err(Broken::Reset)
+    }
+
+    fn head(&mut self, payload: &[u8]) -> Result<(), Broken> {
+        if self.has_head {
+            return Err(Broken::Malformed);
+        }
+        self.has_head = true;
+        let mut fields = Fields::default();
+        let head = Head::decode(payload, &mut fields)?;
+        let headers = head.headers.as_slice();
+        let longest = self.target.group.relay.header_buffer_size.saturating_sub(2);
+        let length = |field: &bridge::Field<'_>| {
+            (field.name.or_empty().len() + 2 + field.value.or_empty().len()) as u64
+        };
+        if let Some(header) = headers.iter().find(|header| length(header) > longest) {
+            let text = format!(
+                "WSGI0144: the response's header '{}' is longer than header-buffer-size of the group '{}' allows",
+                header.name.to_text(),
+                self.group()
+            );
+            log(self.request, Level::Error, &text);
+            return Err(Broken::Refused(Status::Http(500)));
+        }
+        let location = headers
+            .iter()
+            .rfind(|header| head.status == 200 && header.name.or_empty().eq_ignore_ascii_case(b"location"));
+        if let Some(location) = location.map(|header| header.value.or_empty())
+            && location.first() == Some(&b'/')
+        {
+            self.body = Body::Redirected(location.to_vec());
+            return Ok(());
+        }
+        if head.status >= 400 && self.settings.error_override() {
+            self.body = Body::Overridden(head.status);
+            return Ok(());
+        }
+        self.answer.start(head.status, head.reason, headers).map_err(|Failed| Broken::Malformed)
+    }
+
+    fn send_data(&mut self, block: &[u8], flags: u8) -> Result<(), Broken> {
+        if !matches!(self.body, Body::Sent) {
+            return Ok(());
+        }
+        if !self.has_head {
+            return Err(Broken::Malformed);
+        }
+        let last = if flags & frame::flag::LAST != 0 && self.data.is_none() { write::LAST } else { 0 };
+        self.answer.write(block, last).map_err(|Failed| Broken::ClientGone)?;
+        if last == 0 && flags & frame::flag::FLUSH != 0 {
+            self.to_be_flushed += block.len() as u64;
+            if self.to_be_flushed >= self.target.group.relay.response_buffer_size {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, offset: u64, length: u64) -> Result<(), Broken> {
+        let file = self.files.pop_front().ok_or(Broken::Malformed)?;
+        if !matches!(self.body, Body::Sent) {
+            return Ok(());
+        }
+        if !self.has_head || !is_regular(&file) {
+            return Err(Broken::Malformed);
+        }
+        self.answer.send_file(file.as_fd(), offset, length).map_err(|Failed| Broken::ClientGone)
+    }
+
+    /// Sends what the client should have, unless more comes in a moment.
+    fn flush_when_dry(&mut self) -> Result<(), Broken> {
+        let delay = Duration::from_millis(self.target.group.relay.response_flush_delay);
+        if !delay.is_zero() && descriptors::is_readable(&self.connection.socket, delay).unwrap_or(false) {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<(), Broken> {
+        self.to_be_flushed = 0;
+        self.answer.flush().map_err(|Failed| Broken::ClientGone)
+    }
+
+    /// Reads more, waiting for it.
+    fn fill(&mut self) -> Result<(), Broken> {
+        self.make_room(self.unread.len() + 1);
+        let timeout = self.target.socket_timeout(self.request);
+        loop {
+            let space = &mut self.connection.incoming[self.unread.end..];
+            match descriptors::receive_with(&self.connection.socket, space, Wait::Allowed) {
+                Ok((0, _)) => return Err(Broken::Closed),
+                Ok((length, files)) => {
+                    self.unread.end += length;
+                    self.files.extend(files);
+                    self.last_word = Instant::now();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if self.request.connection().is_hung_up() {
+                        return Err(Broken::ClientGone);
+                    }
+                    if self.last_word.elapsed() >= timeout {
+                        return Err(Broken::Silent);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Broken::Malformed),
+                Err(error) => return Err(Broken::Reset(error)),
+            }
+        }
+    }
+
+    /// Has room for `length` bytes from the first that is unread on.
+    fn make_room(&mut self, length: usize) {
+        let incoming = &mut self.connection.incoming;
+        if self.unread.is_empty() {
+            self.unread = 0..0;
+        } else if self.unread.start + length > incoming.len() {
+            incoming.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        if self.unread.start + length > incoming.len() {
+            incoming.resize((self.unread.start + length).max(BLOCK), 0);
+        }
+    }
+
+    /// The process is done with the request.
+    fn finish(mut self, result: u32) -> Status {
+        let mut connection = self.connection;
+        if self.unread.is_empty() && self.files.is_empty() {
+            connection.shrink();
+            self.target.client.idle.give(connection);
+        }
+        match self.body {
+            Body::Sent => self.answer.finish(result, self.input.failure()),
+            Body::Overridden(status) if result == outcome::COMPLETE => Status::Http(status),
+            Body::Redirected(path) if result == outcome::COMPLETE => {
+                // A path with a NUL byte has not passed the check of the headers.
+                let redirected = self.request.redirect_internally(&path);
+                redirected.map_or(Status::Http(500), |()| Status::Ok)
+            }
+            Body::Overridden(_) | Body::Redirected(_) => {
+                self.answer = Answer::new(self.request, false);
+                self.answer.finish(outcome::ABORTED, self.input.failure())
+            }
+        }
+    }
+
+    /// It can not go on.
+    fn fail(self, broken: Broken) -> Status {
+        let (group, pid) = (self.group(), self.connection.pid);
+        let is_begun = self.answer.is_begun();
+        let how = |what: &str| {
+            crash::describe(&self.target.client.generation, self.connection.slot, pid)
+                .map_or_else(|| what.to_owned(), |ended| format!("it was ended by {ended}"))
+        };
+        let (code, status, text) = match broken {
+            Broken::ClientGone if is_begun => return Status::Ok,
+            Broken::ClientGone => return client_gone(self.request),
+            Broken::Refused(status) => return status,
+            Broken::Closed => ("0146", 502, how("it has closed the connection")),
+            Broken::Reset(error) => ("0147", 502, how(&error.to_string())),
+            Broken::Silent => (
+                "0145",
+                504,
+                "it has said nothing for as long as socket-timeout (or Timeout) allows".to_owned(),
+            ),
+            Broken::Malformed => ("0148", 502, "it does not keep to the protocol".to_owned()),
+        };
+        let code = if is_begun { "0119" } else { code };
+        let text =
+            format!("WSGI{code}: no complete response from the process {pid} of the group '{group}': {text}");
+        log(self.request, Level::Error, &text);
+        if is_begun {
+            self.answer.abort();
+            return Status::Ok;
+        }
+        self.request.reset_status();
+        Status::Http(status)
+    }
+
+    fn group(&self) -> String {
+        String::from_utf8_lossy(&self.target.group.name).into_owned()
+    }
+}
+
+/// What becomes of a request whose client is gone before there was anything to send.
+pub(super) fn client_gone(request: &Request) -> Status {
+    request.connection().close_after_response();
+    // Nobody reads it but the administrator, in the access log.
+    if let Ok(status) = request.prepare_status(499, Some(b"Client Closed Request")) {
+        status.apply();
+    }
+    Status::Ok
+}
+
+fn is_regular(file: &OwnedFd) -> bool {
+    let metadata = file.try_clone().and_then(|file| std::fs::File::from(file).metadata());
+    metadata.is_ok_and(|metadata| metadata.is_file())
+}

@@ -1,0 +1,189 @@
+//! What one reading of the configuration has of daemon processes: made in the parent before it forks its children, which
+//! inherit it.
+//!
+//! For each process of a group there is a *slot*: a channel through which connections are passed to whichever process
+//! holds the slot, and a page on which that process says how busy it is. There are no socket files: who has not
+//! inherited a channel can not connect.
+
+use std::ffi::CStr;
+use std::io;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use os::descriptors::{self, Kind, Wait};
+use os::shared::ReadWords;
+use wsgi_core::wire::board::{State, page, slot};
+
+/// The slots of all groups, and how to reach their processes.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    /// In configuration order.
+    groups: Vec<Slots>,
+    slots: Vec<Slot>,
+    /// What the supervisor says of the slots.
+    board: ReadWords,
+    /// What only the parent has: nothing in its children.
+    parent: Mutex<Option<Parent>>,
+    /// The process that made this.
+    maker: u32,
+}
+
+/// Which slots are a group's.
+#[derive(Debug)]
+struct Slots {
+    name: Box<[u8]>,
+    range: Range<usize>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    channel: OwnedFd,
+    page: ReadWords,
+}
+
+/// What the supervisor is given, kept so that it can be started again.
+#[derive(Debug)]
+pub(super) struct Parent {
+    /// Our end of the conversation with the supervisor.
+    pub(super) control: Option<OwnedFd>,
+    /// The supervisor that runs.
+    pub(super) supervisor: Option<i32>,
+    /// A `wire::launch::Generation`.
+    pub(super) message: OwnedFd,
+    pub(super) board: OwnedFd,
+    /// Error logs of the groups.
+    pub(super) logs: Vec<OwnedFd>,
+    /// For each slot, the daemon's end of the channel and its page.
+    pub(super) ends: Vec<(OwnedFd, OwnedFd)>,
+}
+
+/// The generation that requests are served by: in the parent the one that it starts children with.
+static CURRENT: Mutex<Option<Arc<Generation>>> = Mutex::new(None);
+
+/// The generation of this process.
+pub(crate) fn current() -> Option<Arc<Generation>> {
+    lock(&CURRENT).clone()
+}
+
+/// How a process of a group has ended, as `waitpid` says it.
+pub(crate) type Ended = u32;
+
+impl Generation {
+    /// Makes the slots of the groups, given by their names and numbers of processes.
+    pub(super) fn new(
+        groups: impl Iterator<Item = (Box<[u8]>, u32)>,
+        message: &[u8],
+        logs: Vec<OwnedFd>,
+    ) -> io::Result<Self> {
+        let mut next = 0;
+        let groups: Vec<_> = groups
+            .map(|(name, count)| {
+                let range = next..next + count as usize;
+                next = range.end;
+                Slots { name, range }
+            })
+            .collect();
+        let (mut slots, mut ends) = (Vec::with_capacity(next), Vec::with_capacity(next));
+        for _ in 0..next {
+            let (channel, far) = descriptors::pair(Kind::Sequence)?;
+            let (file, page) = shared(c"mod_wsgi page", page::WORDS)?;
+            slots.push(Slot { channel, page });
+            ends.push((far, file));
+        }
+        let (board_file, board) = shared(c"mod_wsgi board", (next * slot::WORDS).max(1))?;
+        let message = os::message::file(c"mod_wsgi launch", message)?;
+        let parent = Parent { control: None, supervisor: None, message, board: board_file, logs, ends };
+        Ok(Self { groups, slots, board, parent: Mutex::new(Some(parent)), maker: std::process::id() })
+    }
+
+    /// The slots of the group `name`, if there is one.
+    pub(super) fn slots_of(&self, name: &[u8]) -> Option<Range<usize>> {
+        self.groups.iter().find(|group| *group.name == *name).map(|group| group.range.clone())
+    }
+
+    /// How many slots there are.
+    pub(super) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Requests that run or wait in the process of a slot, as it says itself.
+    pub(super) fn busy(&self, index: usize) -> u32 {
+        self.slots.get(index).map_or(u32::MAX, |slot| slot.page.load(page::BUSY))
+    }
+
+    /// What the supervisor says of a slot.
+    pub(super) fn state(&self, index: usize) -> State {
+        State::of(self.board.load(index * slot::WORDS + slot::STATE))
+    }
+
+    /// How the process `pid` of a slot ended, if it is one of the last that did.
+    pub(super) fn end_of(&self, index: usize, pid: u32) -> Option<Ended> {
+        let start = index * slot::WORDS + slot::EXIT;
+        let entries = (0..slot::EXITS).map(|entry| start + 2 * entry);
+        let mut found = entries.filter(|&at| pid != 0 && self.board.load(at) == pid);
+        found.next().map(|at| self.board.load(at + 1))
+    }
+
+    /// Passes `socket` to the process of a slot; [`io::ErrorKind::WouldBlock`] where too many wait already.
+    pub(super) fn pass(&self, index: usize, socket: &OwnedFd) -> io::Result<()> {
+        use std::os::fd::AsFd;
+        let slot = self.slots.get(index).ok_or(io::ErrorKind::NotFound)?;
+        descriptors::send_with(&slot.channel, b"c", &[socket.as_fd()], Wait::Never).map(|_| ())
+    }
+
+    /// In the parent: what only it has.
+    pub(super) fn parent(&self) -> MutexGuard<'_, Option<Parent>> {
+        lock(&self.parent)
+    }
+}
+
+/// Makes `generation` the current one of the parent, until what is returned is dropped.
+pub(super) fn install(generation: Generation) -> (Arc<Generation>, Retire) {
+    let generation = Arc::new(generation);
+    *lock(&CURRENT) = Some(Arc::clone(&generation));
+    (Arc::clone(&generation), Retire(generation))
+}
+
+/// In a child: lets go of what is the parent's. Otherwise the supervisor would not notice the parent's death, nor the
+/// processes that the last child has gone.
+pub(crate) fn become_child() {
+    if let Some(generation) = current() {
+        *generation.parent() = None;
+    }
+}
+
+/// Ends a generation: its processes finish what they have when the last child that knows them has gone.
+#[derive(Debug)]
+pub(super) struct Retire(Arc<Generation>);
+
+impl Drop for Retire {
+    fn drop(&mut self) {
+        // Children drop it too, when they end.
+        if self.0.maker != std::process::id() {
+            return;
+        }
+        if let Some(parent) = self.0.parent().take()
+            && let Some(control) = parent.control
+        {
+            // If the supervisor has gone, there is nobody to tell.
+            let _ = descriptors::send_with(&control, b"R", &[], Wait::Never);
+        }
+        let mut current = lock(&CURRENT);
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &self.0)) {
+            *current = None;
+        }
+    }
+}
+
+/// Words that another process writes and this one reads.
+fn shared(name: &CStr, count: usize) -> io::Result<(OwnedFd, ReadWords)> {
+    let (file, _) = os::shared::Words::create(name, count)?;
+    let words = ReadWords::map(&file, count)?;
+    Ok((file, words))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half done by a panic in here.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,128 @@
+//! From the configuration to what the supervisor is told.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use httpd::{Identity, Level, Logger, Server, ServerInfo};
+use wsgi_core::config::Global;
+use wsgi_core::daemon::DaemonGroup;
+use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, Limits};
+
+use crate::Wsgi;
+use crate::settings::{self, Facts, Place};
+
+/// The message to the supervisor, and the error logs that it names.
+pub(super) fn generation(
+    server: &Server,
+    info: &ServerInfo,
+    global: &Global,
+    facts: &Facts,
+    directory: &Path,
+) -> (Generation, Vec<OwnedFd>) {
+    let mut logs = Vec::new();
+    let groups = global.daemons.iter();
+    let groups = groups.map(|group| {
+        let host = host_of(server, group);
+        let log = log_of(host, &mut logs);
+        launch(global, group, host, &Setting { facts, directory, log, info })
+    });
+    (Generation { groups: groups.collect() }, logs)
+}
+
+/// What a group is launched into.
+struct Setting<'a> {
+    facts: &'a Facts,
+    directory: &'a Path,
+    log: u32,
+    info: &'a ServerInfo,
+}
+
+/// The server that defines a group.
+pub(super) fn host_of<'s>(server: &'s Server, group: &DaemonGroup) -> &'s Server {
+    let defines = |host: &&Server| group.host == Some(crate::config::id(host));
+    server.all().find(defines).unwrap_or(server)
+}
+
+/// The error log of a server, as a number: 0 is where this process's standard error goes.
+fn log_of(host: &Server, logs: &mut Vec<OwnedFd>) -> u32 {
+    if !host.is_virtual() {
+        return 0;
+    }
+    let Some(log) = host.error_log().and_then(|log| log.try_clone_to_owned().ok()) else { return 0 };
+    logs.push(log);
+    u32::try_from(logs.len()).unwrap_or(0)
+}
+
+fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting<'_>) -> Group {
+    let Identity { uid, gid } = setting.info.identity();
+    let is_root = nix::unistd::geteuid().is_root();
+    let mut encoded = Vec::new();
+    settings::with(global, setting.facts, &Place::Daemon(group), |settings| settings.encode(&mut encoded));
+    let milliseconds = u64::try_from(host.timeout().as_millis()).unwrap_or(u64::MAX);
+    let socket_timeout = match group.limits.socket_timeout {
+        0 => milliseconds,
+        timeout => timeout,
+    };
+    Group {
+        programs: programs(global, group, setting.directory),
+        hosts: setting.directory.join("host").as_os_str().as_bytes().into(),
+        processes: group.process_count(),
+        account: is_root.then(|| Account {
+            uid: group.user.unwrap_or(uid),
+            gid: group.group.unwrap_or(gid),
+            supplementary: group.supplementary_groups.clone(),
+        }),
+        server_uid: uid,
+        umask: group.umask,
+        chroot: group.chroot.clone(),
+        home: group.home.clone(),
+        lang: group.lang.clone(),
+        locale: group.locale.clone(),
+        priority: group.priority,
+        cpu_time_limit: group.cpu_time_limit,
+        memory_limit: group.memory_limit,
+        virtual_memory_limit: group.virtual_memory_limit,
+        dumps_core: setting.info.dumps_core(),
+        environment: group.environment.clone(),
+        log: setting.log,
+        daemon: Daemon {
+            name: group.name.clone(),
+            threads: group.threads,
+            display_name: group.display_name.clone(),
+            home: group.home.clone(),
+            chroot: group.chroot.clone(),
+            locale: group.locale.clone(),
+            python_path: group.python_path.clone(),
+            switch_interval: group.switch_interval.unwrap_or(0.0),
+            stack_size: group.stack_size,
+            log_level: log_level(host),
+            limits: Limits { socket_timeout, ..group.limits },
+            scripts: Vec::new(),
+            settings: encoded.into(),
+        },
+    }
+}
+
+/// The executables to try, best first.
+fn programs(global: &Global, group: &DaemonGroup, directory: &Path) -> Vec<Box<[u8]>> {
+    if let Some(python) = &group.python {
+        return vec![python.clone()];
+    }
+    let home = group.python_home.as_deref().or(global.python_home.as_deref()).filter(|home| !home.is_empty());
+    let Some(home) = home else {
+        // The link is followed here: what Python is found by is its own name, not the link's.
+        let link = directory.join("python");
+        let python = std::fs::read_link(&link).map_or(link, |target| directory.join(target));
+        return vec![python.as_os_str().as_bytes().into()];
+    };
+    let home = wsgi_core::python_home::prefix(home);
+    [&b"/bin/python"[..], b"/bin/python3"].map(|name| [home, name].concat().into()).into()
+}
+
+fn log_level(host: &Server) -> u8 {
+    let levels = [Level::Warn, Level::Notice, Level::Info, Level::Debug, Level::Trace1];
+    let logger = Logger::of::<Wsgi>();
+    let taken = levels.into_iter().take_while(|level| logger.takes_of_server(host, *level));
+    taken.last().unwrap_or(Level::Error) as u8
+}

@@ -1,0 +1,96 @@
+//! The connections of a child to daemon processes.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use os::descriptors::{self, Kind};
+
+use super::generation::Generation;
+
+/// A connection to the process of a slot. Between requests nothing is under way on it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) socket: OwnedFd,
+    /// The slot that it leads to.
+    pub(super) slot: usize,
+    /// Whose it is, once the process has said so; until then 0.
+    pub(super) pid: u32,
+    /// Whether it has been used before: the process may have closed it meanwhile.
+    pub(super) is_used: bool,
+    /// Memory for what is read.
+    pub(super) incoming: Vec<u8>,
+    /// Memory for what is sent.
+    pub(super) outgoing: Vec<u8>,
+}
+
+/// How much memory an idle connection keeps for each direction, in bytes.
+const KEPT: usize = 64 * 1024;
+
+impl Connection {
+    /// Gives up memory that only unusual requests need.
+    pub(super) fn shrink(&mut self) {
+        for buffer in [&mut self.incoming, &mut self.outgoing] {
+            if buffer.capacity() > KEPT {
+                *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+/// The connections that nobody uses, by slot; the one that was used last is the next.
+#[derive(Debug)]
+pub(super) struct Idle(Vec<Mutex<Vec<Connection>>>);
+
+impl Idle {
+    pub(super) fn new(generation: &Generation) -> Self {
+        Self((0..generation.slot_count()).map(|_| Mutex::default()).collect())
+    }
+
+    /// An idle connection to the process of a slot.
+    pub(super) fn take(&self, slot: usize) -> Option<Connection> {
+        self.with(slot, Vec::pop)?
+    }
+
+    /// Keeps a connection for the next request.
+    pub(super) fn give(&self, connection: Connection) {
+        self.with(connection.slot, |idle| idle.push(Connection { is_used: true, ..connection }));
+    }
+
+    /// Closes the idle connections of a slot: its process has closed one, so it is about to close all.
+    pub(super) fn forget(&self, slot: usize) {
+        let forgotten = self.with(slot, std::mem::take);
+        drop(forgotten);
+    }
+
+    fn with<R>(&self, slot: usize, work: impl FnOnce(&mut Vec<Connection>) -> R) -> Option<R> {
+        let idle = self.0.get(slot)?;
+        Some(work(&mut idle.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// How a connection is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// How long a read waits before it is asked whether the client is still there.
+    pub(super) receive: Duration,
+    /// How long a write may take.
+    pub(super) send: Duration,
+    /// `send-buffer-size=` and `receive-buffer-size=`; nothing: the system's.
+    pub(super) buffers: (Option<usize>, Option<usize>),
+}
+
+/// A new connection to the process of a slot.
+pub(super) fn connect(generation: &Arc<Generation>, slot: usize, manner: Manner) -> io::Result<Connection> {
+    let (socket, far) = descriptors::pair(Kind::Stream)?;
+    descriptors::set_timeouts(&socket, Some(manner.receive), Some(manner.send))?;
+    let (send, receive) = manner.buffers;
+    if send.is_some() || receive.is_some() {
+        descriptors::set_buffers(&socket, send, receive)?;
+        descriptors::set_buffers(&far, receive, send)?;
+    }
+    generation.pass(slot, &far)?;
+    let (incoming, outgoing) = (Vec::new(), Vec::new());
+    Ok(Connection { socket, slot, pid: 0, is_used: false, incoming, outgoing })
+}

@@ -1,0 +1,259 @@
+//! A request's way to a daemon process and back.
+//!
+//! A request that its process has not read may be sent to another one: the kernel tells (see [`frame`]), and then nothing
+//! has been taken of the request's body but what went along with it.
+
+use std::io;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bridge::flag;
+use httpd::{Input, Level, Request, Status};
+use os::descriptors::{self, Wait};
+use wsgi_core::config::Effective;
+use wsgi_core::wire::board::State;
+use wsgi_core::wire::frame::{self, Kind, Rejection};
+
+use super::Target;
+use super::conversation::{Conversation, Ended};
+use super::pool::{self, Connection, Manner};
+use crate::handler::log;
+
+/// How much of a body goes along with its request if it has arrived, in bytes.
+const INLINE: usize = 32 * 1024;
+
+/// How long a read waits before it is asked whether the client is still there.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Has the application answer a request.
+pub(super) fn serve(
+    target: &Target<'_>,
+    request: &Request,
+    settings: &Effective<'_>,
+    mut description: bridge::Request<'_>,
+) -> Status {
+    description.queue_start = microseconds();
+    description.flags |= flag::CALLABLE_REQUIRED;
+    if settings.ignore_activity() {
+        description.flags |= flag::IGNORE_ACTIVITY;
+    }
+    let mut input = Input::new(request);
+    let mut route = Route::new(target, request);
+    let mut message = Vec::new();
+    loop {
+        let mut connection = match route.connect() {
+            Ok(connection) => connection,
+            Err(status) => return status,
+        };
+        let (slot, was_used) = (connection.slot, connection.is_used);
+        if message.is_empty() {
+            message = std::mem::take(&mut connection.outgoing);
+            message.clear();
+            encode(&mut message, &description, request, &mut input);
+            if message.len() - frame::HEADER > frame::LONGEST_REQUEST {
+                log(request, Level::Error, "WSGI0125: the headers and variables of the request are too long");
+                return Status::Http(502);
+            }
+        }
+        connection.outgoing = std::mem::take(&mut message);
+        match Conversation::new(target, request, settings, &mut input, connection).run() {
+            Ended::Answered(status) => return status,
+            Ended::Unread(outgoing) => {
+                message = outgoing;
+                route.was_not_read(slot, was_used);
+            }
+            Ended::Rejected(outgoing, rejection) => {
+                message = outgoing;
+                if let Some(status) = route.was_rejected(slot, rejection) {
+                    return status;
+                }
+            }
+        }
+    }
+}
+
+/// Appends the request as a frame, with the beginning of its body if that has arrived.
+fn encode(buffer: &mut Vec<u8>, description: &bridge::Request<'_>, request: &Request, input: &mut Input<'_>) {
+    frame::append(buffer, Kind::Request, 0, |payload| {
+        description.encode(payload);
+        let has_body = request.has_body();
+        let end_of_head = payload.len();
+        payload.push(u8::from(!has_body));
+        let mut writer = wsgi_core::wire::Writer::new(payload);
+        if !has_body || request.expects_continue() {
+            writer.optional(None);
+            return;
+        }
+        let mut body = [0; INLINE];
+        // A failure is met again, and told, when the application reads.
+        let length = input.read_arrived(&mut body).unwrap_or(0);
+        writer.optional(Some(&body[..length]));
+        payload[end_of_head] = u8::from(input.is_ended());
+    });
+}
+
+/// Which process a request goes to.
+struct Route<'a> {
+    target: &'a Target<'a>,
+    request: &'a Request,
+    manner: Manner,
+    begin: Instant,
+    /// How long it has slept between attempts.
+    slept: Duration,
+    /// How often a process has passed it on.
+    moves: u32,
+    /// A slot not to try again before the others.
+    avoided: Option<usize>,
+}
+
+impl<'a> Route<'a> {
+    fn new(target: &'a Target<'a>, request: &'a Request) -> Self {
+        let (group, size) = (target.group, |size: u64| usize::try_from(size).ok().filter(|size| *size > 0));
+        let manner = Manner {
+            receive: TICK,
+            send: target.socket_timeout(request),
+            buffers: (size(group.relay.send_buffer_size), size(group.relay.receive_buffer_size)),
+        };
+        Self {
+            target,
+            request,
+            manner,
+            begin: Instant::now(),
+            slept: Duration::ZERO,
+            moves: 0,
+            avoided: None,
+        }
+    }
+
+    /// A connection to the least busy process; else the status to answer with.
+    fn connect(&mut self) -> Result<Connection, Status> {
+        loop {
+            let mut slots: Vec<_> = self.candidates().collect();
+            slots.sort_by_key(|&(key, _)| key);
+            for &(_, slot) in &slots {
+                match self.connection(slot) {
+                    Ok(connection) => return Ok(connection),
+                    // Too many connections wait for that process.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(self.unreachable(&error)),
+                }
+            }
+            if slots.is_empty() {
+                return Err(self.failing());
+            }
+            self.sleep()?;
+        }
+    }
+
+    /// The slots that a connection makes sense to, and what to order them by.
+    fn candidates(&self) -> impl Iterator<Item = ((bool, u32), usize)> {
+        let generation = &self.target.client.generation;
+        let slots = self.target.slots.clone();
+        slots
+            .filter(|&slot| generation.state(slot) != State::Failing)
+            .map(|slot| ((self.avoided == Some(slot), generation.busy(slot)), slot))
+    }
+
+    fn connection(&self, slot: usize) -> io::Result<Connection> {
+        let client = self.target.client;
+        match client.idle.take(slot) {
+            Some(connection) => Ok(connection),
+            None => pool::connect(&client.generation, slot, self.manner),
+        }
+    }
+
+    /// The process has ended, or has passed its slot on to another one, before it read the request.
+    fn was_not_read(&mut self, slot: usize, was_used: bool) {
+        self.target.client.idle.forget(slot);
+        if !was_used {
+            self.avoided = Some(slot);
+        }
+    }
+
+    /// The process has not called the application. The result is the status to answer with, if it is of no use to go on.
+    fn was_rejected(&mut self, slot: usize, rejection: Rejection) -> Option<Status> {
+        let group = String::from_utf8_lossy(&self.target.group.name);
+        match rejection {
+            Rejection::Moved => {
+                self.target.client.idle.forget(slot);
+                self.moves += 1;
+                let most = 2 * self.target.group.process_count() + 1;
+                let text =
+                    format!("The process group '{group}' is being replaced: attempt {}", self.moves + 1);
+                log(self.request, Level::Info, &text);
+                (self.moves >= most).then(|| {
+                    let text = format!(
+                        "WSGI0124: the processes of the group '{group}' have passed the request on {} times",
+                        self.moves
+                    );
+                    self.refuse(503, &text)
+                })
+            }
+            Rejection::Busy => {
+                self.avoided = Some(slot);
+                self.sleep().err()
+            }
+            Rejection::Late => {
+                let text = format!(
+                    "WSGI0084: the request has waited for longer than queue-timeout for a process of the group '{group}'"
+                );
+                Some(self.refuse(504, &text))
+            }
+        }
+    }
+
+    /// Waits before the next attempt: eighths of a second at first, then seconds.
+    fn sleep(&mut self) -> Result<(), Status> {
+        let timeout = Duration::from_millis(self.target.group.relay.connect_timeout);
+        if self.begin.elapsed() >= timeout {
+            let group = String::from_utf8_lossy(&self.target.group.name);
+            let text = format!(
+                "WSGI0116: no process of the group '{group}' has taken the request within connect-timeout: too many wait \
+                 already. More processes= or threads= take more requests at a time"
+            );
+            return Err(self.refuse(503, &text));
+        }
+        let long = if self.slept < Duration::from_secs(2) { 125 } else { 1000 };
+        let end = Instant::now() + Duration::from_millis(long);
+        while Instant::now() < end {
+            std::thread::sleep(TICK.min(end.saturating_duration_since(Instant::now())));
+            if self.request.connection().is_hung_up() {
+                return Err(super::conversation::client_gone(self.request));
+            }
+        }
+        self.slept += Duration::from_millis(long);
+        Ok(())
+    }
+
+    fn failing(&self) -> Status {
+        let group = String::from_utf8_lossy(&self.target.group.name);
+        let text = format!(
+            "WSGI0116: the processes of the group '{group}' fail to start; the error log of the server says why"
+        );
+        self.refuse(503, &text)
+    }
+
+    fn unreachable(&self, error: &io::Error) -> Status {
+        let group = String::from_utf8_lossy(&self.target.group.name);
+        self.refuse(503, &format!("WSGI0117: there is no connection to the process group '{group}': {error}"))
+    }
+
+    fn refuse(&self, status: u16, text: &str) -> Status {
+        log(self.request, Level::Error, text);
+        Status::Http(status)
+    }
+}
+
+/// Sends all of `bytes`.
+pub(super) fn send(socket: &std::os::fd::OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = descriptors::send_with(socket, bytes, &[], Wait::Allowed)?;
+        bytes = &bytes[sent..];
+    }
+    Ok(())
+}
+
+/// Microseconds since the epoch, as in APR.
+fn microseconds() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}

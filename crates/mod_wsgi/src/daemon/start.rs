@@ -1,0 +1,164 @@
+//! In the parent: the slots of a new generation, and its supervisor.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use httpd::{Level, Logger, OtherChild, Server, ServerInfo};
+use nix::sys::signal::Signal;
+use os::descriptors::{self, Kind};
+use os::spawn::{self, Plan};
+
+use super::generation::{self, Generation, Parent};
+use super::launch;
+use crate::settings::Facts;
+use crate::{Wsgi, embedded};
+
+/// Starts the processes of the configuration that has just been read.
+pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
+    let Some(global) = server.global::<Wsgi>().filter(|global| !global.daemons.is_empty()) else {
+        return Ok(());
+    };
+    if !info.is_starting() {
+        return Ok(());
+    }
+    let directory = embedded::directory()?;
+    let facts = Facts::new(info, embedded::script_reloading(server));
+    let (message, logs) = launch::generation(server, info, global, &facts, &directory);
+    let names = global.daemons.iter().map(|group| (group.name.clone(), group.process_count()));
+    let generation = Generation::new(names, &message.encode(), logs).map_err(|error| {
+        format!("WSGI0012: the channels of the daemon processes can not be made: {error}")
+    })?;
+    let (generation, retire) = generation::install(generation);
+    info.pool().own(retire);
+    info.at_process_end(server, stop_all);
+    let parent = &mut *generation.parent();
+    match parent {
+        Some(parent) => {
+            start_supervisor(server, &directory, parent).map_err(|text| format!("WSGI0020: {text}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Starts the supervisor of a generation.
+fn start_supervisor(server: &Server, directory: &Path, parent: &mut Parent) -> Result<(), String> {
+    let program = directory.join("supervisor");
+    let shown = program.display();
+    let (control, far) = descriptors::pair(Kind::Sequence).map_err(|error| error.to_string())?;
+    let pid = spawn(&program, parent, &far).map_err(|error| {
+        format!(
+            "the supervisor of the daemon processes, {shown}, can not be started: {error}. It is installed beside \
+             mod_wsgi.so by `make install`"
+        )
+    })?;
+    lock_supervisors().push(pid);
+    parent.control = Some(control);
+    parent.supervisor = Some(pid);
+    OtherChild { pid, ended: supervisor_ended }.watch(server);
+    Ok(())
+}
+
+fn spawn(program: &Path, parent: &Parent, control: &OwnedFd) -> io::Result<i32> {
+    let mut kept: Vec<(RawFd, _)> = Vec::new();
+    let mut number = 3;
+    let mut keep = |descriptor| {
+        kept.push((number, descriptor));
+        number += 1;
+        number - 1
+    };
+    let (control, message, board) =
+        (keep(control.as_fd()), keep(parent.message.as_fd()), keep(parent.board.as_fd()));
+    let mut list = Vec::new();
+    let mut count = |number: RawFd| list.extend_from_slice(&number.to_le_bytes());
+    count(i32::try_from(parent.logs.len()).unwrap_or(0));
+    for log in &parent.logs {
+        count(keep(log.as_fd()));
+    }
+    for (channel, page) in &parent.ends {
+        count(keep(channel.as_fd()));
+        count(keep(page.as_fd()));
+    }
+    let list = os::message::file(c"mod_wsgi descriptors", &list)?;
+    let list = keep(list.as_fd());
+    let plan = Plan {
+        programs: vec![CString::new(program.as_os_str().as_bytes())?],
+        arguments: [control, message, board, list]
+            .iter()
+            .map(|number| CString::new(number.to_string()))
+            .collect::<Result<_, _>>()?,
+        environment: spawn::own_environment(),
+        kept,
+        is_session: true,
+        ..Plan::default()
+    };
+    match plan.spawn() {
+        Ok(started) => Ok(started.child.pid()),
+        Err(failure) => Err(io::Error::other(failure.to_string())),
+    }
+}
+
+/// A supervisor has ended: if it was that of the current generation, another one takes its place.
+fn supervisor_ended(pid: i32, status: i32) {
+    lock_supervisors().retain(|known| *known != pid);
+    let Some(generation) = generation::current() else { return };
+    let parent = &mut *generation.parent();
+    let Some(parent) = parent.as_mut().filter(|parent| parent.supervisor == Some(pid)) else { return };
+    parent.supervisor = None;
+    if httpd::is_stopping() {
+        return;
+    }
+    let Some(server) = httpd::main_server() else { return };
+    log(
+        server,
+        Level::Error,
+        &format!(
+            "The supervisor of the daemon processes (pid {pid}) has ended unexpectedly (status or signal {status}): \
+             another one is started"
+        ),
+    );
+    let started = embedded::directory().and_then(|directory| start_supervisor(server, &directory, parent));
+    if let Err(text) = started {
+        log(server, Level::Alert, &format!("WSGI0020: {text}. Daemon processes are no longer watched"));
+    }
+}
+
+/// The supervisors that run, of all generations.
+static SUPERVISORS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+
+fn lock_supervisors() -> std::sync::MutexGuard<'static, Vec<i32>> {
+    SUPERVISORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The server ends: so do all daemon processes, within as much time as Apache gives its own.
+fn stop_all() {
+    let supervisors = std::mem::take(&mut *lock_supervisors());
+    let children: Vec<_> =
+        supervisors.into_iter().filter_map(|pid| os::process::Child::of(pid).ok()).collect();
+    for child in &children {
+        // One that has ended by itself needs no signal.
+        let _ = child.signal(Signal::SIGTERM);
+    }
+    let end = Instant::now() + PATIENCE;
+    for child in &children {
+        while child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            if Instant::now() >= end {
+                let _ = child.signal(Signal::SIGKILL);
+                let _ = child.wait();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// How long supervisors may take to end. They give their processes a little less.
+const PATIENCE: Duration = Duration::from_millis(3_500);
+
+fn log(server: &Server, level: Level, line: &str) {
+    Logger::of::<Wsgi>().server(server, level, line);
+}

@@ -1,0 +1,113 @@
+//! What a host is told when it starts.
+
+use bridge::{ABI, Bytes, Import, InterpreterOptions, List, Settings, tristate};
+use httpd::{Mpm, ServerInfo};
+use wsgi_core::config::Global;
+use wsgi_core::daemon::DaemonGroup;
+use wsgi_core::interpreter::Block;
+
+/// What Python is told about the server.
+pub(crate) struct Facts {
+    mpm: Mpm,
+    version: [u32; 3],
+    description: Box<[u8]>,
+    built: Box<[u8]>,
+    single_process: bool,
+    /// `WSGIScriptReloading` of the main server.
+    script_reloading: bool,
+}
+
+impl Facts {
+    pub(crate) fn new(info: &ServerInfo, script_reloading: Option<bool>) -> Self {
+        Self {
+            mpm: info.mpm(),
+            version: info.version(),
+            description: info.description().into(),
+            built: info.built().into(),
+            single_process: info.is_single_process(),
+            script_reloading: script_reloading.unwrap_or(true),
+        }
+    }
+}
+
+/// Where a host runs.
+pub(crate) enum Place<'a> {
+    /// In this Apache child.
+    Child {
+        /// What `sys.executable` is to be.
+        program: &'a [u8],
+        /// The value for `PYTHONHOME`.
+        home: Option<&'a [u8]>,
+    },
+    /// In a process of this group, which has its own Python.
+    Daemon(&'a DaemonGroup),
+}
+
+/// Calls `body` with the settings of a process.
+pub(crate) fn with<T>(
+    global: &Global,
+    facts: &Facts,
+    place: &Place<'_>,
+    body: impl FnOnce(&Settings<'_>) -> T,
+) -> T {
+    let mpm = &facts.mpm;
+    let (program, home, group) = match place {
+        Place::Child { program, home } => (Some(*program), *home, None),
+        Place::Daemon(group) => (None, None, Some(*group)),
+    };
+    let name = group.map_or(&b""[..], |group| &group.name);
+    let warnings: Vec<Bytes<'_>> = global.python_warnings.iter().map(|option| Bytes::new(option)).collect();
+    let interpreters: Vec<InterpreterOptions<'_>> = global.interpreter_blocks().map(options).collect();
+    let imports: Vec<Import<'_>> = global
+        .imports_of(name)
+        .map(|import| Import {
+            script: Bytes::new(&import.script),
+            application_group: Bytes::new(&import.application_group),
+        })
+        .collect();
+    body(&Settings {
+        abi: ABI,
+        program: Bytes::optional(program),
+        home: Bytes::optional(home),
+        process_group: Bytes::new(name),
+        python_eggs: Bytes::optional(match group {
+            Some(group) => group.python_eggs.as_deref(),
+            None => global.python_eggs.as_deref(),
+        }),
+        warnings: List::new(&warnings),
+        interpreters: List::new(&interpreters),
+        imports: List::new(&imports),
+        server_version: facts.version,
+        server_description: Bytes::new(&facts.description),
+        server_built: Bytes::new(&facts.built),
+        mpm_name: Bytes::from(mpm.name.as_str()),
+        processes: group.map_or(mpm.processes, DaemonGroup::process_count),
+        threads: group.map_or(mpm.threads, |group| group.threads),
+        mpm_processes: mpm.processes,
+        mpm_threads: mpm.threads,
+        optimize: global.python_optimize,
+        hash_seed: global.python_hash_seed.map_or(-1, i64::from),
+        dont_write_bytecode: global.dont_write_bytecode == Some(true),
+        destroy_interpreters: global.destroys_interpreters(),
+        case_sensitive: global.case_sensitive(),
+        script_reloading: facts.script_reloading,
+        multithread: group.map_or(mpm.is_threaded && mpm.threads != 1, DaemonGroup::is_multithread),
+        multiprocess: group.map_or(mpm.is_forked && mpm.processes != 1, DaemonGroup::is_multiprocess),
+        run_once: group.is_some_and(DaemonGroup::is_run_once),
+        single_process: facts.single_process && group.is_none(),
+    })
+}
+
+fn options(block: &Block) -> InterpreterOptions<'_> {
+    InterpreterOptions {
+        process_group: Bytes::optional(block.process_group.as_deref()),
+        application_group: Bytes::optional(block.application_group.as_deref()),
+        python_path: Bytes::optional(block.python_path.as_deref()),
+        switch_interval: block.switch_interval.unwrap_or(0.0),
+        per_interpreter_gil: tristate(block.per_interpreter_gil),
+        free_threading: tristate(block.free_threading),
+        restrict_stdin: tristate(block.restrict_stdin),
+        restrict_stdout: tristate(block.restrict_stdout),
+        restrict_signal: tristate(block.restrict_signal),
+    }
+}
