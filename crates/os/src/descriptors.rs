@@ -119,6 +119,30 @@ pub fn next_length(socket: impl AsFd, wait: Wait) -> io::Result<usize> {
     })
 }
 
+/// Takes over a descriptor that this process was started with, under an agreed number, and closes it on exec from now
+/// on. Whatever Rust and Python open themselves is closed on exec, which is how the difference is told: what they own
+/// can not be taken, nor anything twice.
+///
+/// # Errors
+/// There is none under that number, it is one of 0, 1 and 2, or it is not inherited.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the command takes no argument, and any number will do.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if number < 3 || flags & libc::FD_CLOEXEC != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the descriptor was not passed to this process",
+        ));
+    }
+    // SAFETY: open, and not owned by anything here, by the flag.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    keep_over_exec(&descriptor, false)?;
+    Ok(descriptor)
+}
+
 /// Says whether a descriptor survives `exec`.
 ///
 /// # Errors
@@ -137,6 +161,21 @@ pub fn set_timeouts(socket: impl AsFd, receive: Option<Duration>, send: Option<D
     setsockopt(&socket, sockopt::ReceiveTimeout, &time(receive))?;
     setsockopt(&socket, sockopt::SendTimeout, &time(send))?;
     Ok(())
+}
+
+/// Whether there is something to read, or the end, within `timeout`.
+///
+/// # Errors
+/// As `poll`.
+pub fn is_readable(descriptor: impl AsFd, timeout: Duration) -> io::Result<bool> {
+    let mut poll =
+        libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: one structure, which outlives the call.
+    match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {
+        ready if ready >= 0 => Ok(ready > 0),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// The sizes of a socket's buffers in bytes, which the system may bound; `None` leaves one as it is.
@@ -244,6 +283,7 @@ fn time(duration: Option<Duration>) -> TimeVal {
 mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
+    use std::os::fd::IntoRawFd;
     use std::time::Instant;
 
     use super::*;
@@ -317,6 +357,21 @@ mod tests {
         drop(one);
         let error = send_with(&other, b"x", &[], Wait::Allowed).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn only_what_was_inherited_can_be_taken_and_once() {
+        let (one, _other) = pair(Kind::Stream).unwrap();
+        let number = one.into_raw_fd();
+        assert!(inherited(number).is_err(), "it is this process's own");
+        // As after exec.
+        // SAFETY: open, and owned by nobody: `one` has given it up.
+        keep_over_exec(unsafe { BorrowedFd::borrow_raw(number) }, true).unwrap();
+        let taken = inherited(number).unwrap();
+        assert_eq!(fcntl(&taken, FcntlArg::F_GETFD).unwrap(), libc::FD_CLOEXEC);
+        assert!(inherited(number).is_err(), "twice");
+        assert!(inherited(2).is_err());
+        assert!(inherited(100_000).is_err());
     }
 
     #[test]

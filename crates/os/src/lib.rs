@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod descriptors;
 pub mod library;
+pub mod message;
 pub mod process;
 pub mod shared;
 pub mod signals;
