@@ -44,6 +44,9 @@ const CRASHES: [&str; 4] = [
     "exit signal Illegal instruction",
 ];
 
+/// How long Apache's children may go on working before they are told to stop: an application may never rest.
+const MOST_BUSY: Duration = Duration::from_secs(1);
+
 impl Server {
     /// Starts a server and waits until it accepts connections.
     pub(crate) fn start(setup: &Setup) -> Self {
@@ -100,7 +103,7 @@ impl Server {
     /// # Panics
     /// It does not stop.
     pub fn stop(&mut self) -> ExitStatus {
-        let_connections_end();
+        self.let_connections_end();
         self.signal(Signal::SIGTERM);
         wait_until("Apache stops", || self.process.try_wait().ok().flatten())
     }
@@ -132,7 +135,7 @@ impl Server {
 
     /// Restarts at once and waits until the new configuration is in force.
     pub fn restart(&self) {
-        let_connections_end();
+        self.let_connections_end();
         self.reload(Signal::SIGHUP);
     }
 
@@ -250,6 +253,19 @@ impl Server {
         })
     }
 
+    /// To be called before Apache is told to drop everything. Its threaded MPMs then close the sockets of their worker
+    /// threads, also of one that is just giving back the memory that its socket is in, and crash (2.4.71: the main
+    /// thread in `apr_os_sock_get`; without any module of ours, too). A client has its answer before that.
+    fn let_connections_end(&self) {
+        let deadline = Instant::now() + MOST_BUSY;
+        let mut quiet = 0;
+        // One look could fall between two threads, of which one wakes the other.
+        while quiet < 3 && Instant::now() < deadline {
+            quiet = if self.children().into_iter().any(is_busy) { 0 } else { quiet + 1 };
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     fn reload(&self, how: Signal) {
         let mark = self.mark();
         self.signal(how);
@@ -282,7 +298,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let (Ok(None), Ok(pid)) = (self.process.try_wait(), i32::try_from(self.process.id())) {
-            let_connections_end();
+            self.let_connections_end();
             let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
             let deadline = Instant::now() + Duration::from_secs(20);
             while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
@@ -306,10 +322,16 @@ impl Drop for Server {
     }
 }
 
-/// To be called before Apache is told to drop everything. Its threaded MPMs then close the sockets of the worker
-/// threads, also of one that is just returning its socket's memory, and crash.
-fn let_connections_end() {
-    thread::sleep(Duration::from_millis(20));
+/// The states, of a Linux task, of one that does nothing.
+const ASLEEP: [&str; 3] = ["S", "I", "Z"];
+
+/// Whether a thread of a process is at work. One that has just gone, or may not be looked at, is not.
+fn is_busy(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    states
+        .filter_map(|line| Some(line.rsplit_once(") ")?.1.split_once(' ')?.0.to_owned()))
+        .any(|state| !ASLEEP.contains(&state.as_str()))
 }
 
 /// A server's directory, complete.
