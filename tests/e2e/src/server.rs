@@ -253,8 +253,8 @@ impl Server {
         })
     }
 
-    /// To be called before Apache is told to drop everything. Its threaded MPMs then close the sockets of their worker
-    /// threads, also of one that is just giving back the memory that its socket is in, and crash (2.4.71: the main
+    /// To be called before Apache is told to drop everything. The event MPM then closes the sockets of its worker
+    /// threads, also of one that is just giving back the memory that its socket is in, and crashes (2.4.71: the main
     /// thread in `apr_os_sock_get`; without any module of ours, too). A client has its answer before that.
     fn let_connections_end(&self) {
         let deadline = Instant::now() + MOST_BUSY;
