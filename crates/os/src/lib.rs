@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod descriptors;
+pub mod exit;
 pub mod library;
 pub mod message;
 pub mod process;

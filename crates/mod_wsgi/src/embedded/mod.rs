@@ -130,10 +130,16 @@ fn stop() {
     if let Some(host) = PROCESS.get().and_then(|process| process.host.get()).and_then(Option::as_ref) {
         // The prefork MPM ends a child within the handler of a signal, on top of whatever its thread was doing. On
         // top of a running application there is nothing that Python can do any more.
+        os::exit::without_handlers_if(is_at_work);
         if !exchange::is_running_here() {
             host.stop(b"", GRACE);
         }
     }
+}
+
+/// Whether threads of applications are left, or one that the signal to end has interrupted.
+fn is_at_work() -> bool {
+    exchange::is_running_here() || os::exit::has_other_threads()
 }
 
 /// How long requests that still run are waited for, in milliseconds. Apache kills children ten seconds after it has

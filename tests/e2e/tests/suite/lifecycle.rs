@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use e2e::{LogMark, Setup, on_each_mpm, wait_until};
+use e2e::{LogMark, Setup, Target, on_each_mpm, wait_until};
 
 const APP: &str = include_str!("../../apps/body.wsgi");
+const HANDLER: &str = include_str!("../../apps/exit_handler.wsgi");
 
 fn serving(setup: Setup) -> Setup {
     setup.app("/", "app.wsgi", APP).conf("SetEnv test.gate @ROOT@/htdocs/gate")
@@ -75,6 +76,24 @@ fn stopping() {
         for child in children {
             assert!(!fs::exists(format!("/proc/{child}/exe")).unwrap_or(true), "{child} is left");
         }
+    });
+}
+
+#[test]
+fn libraries_are_not_taken_from_threads_that_are_left() {
+    if Target::current().lacks("end of a process whose threads have not ended") {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let mut server = setup.children(1).app("/", "app.wsgi", HANDLER).start();
+        for (target, expected) in [("/", true), ("/daemon", false)] {
+            let mark = server.mark();
+            assert_eq!(server.get(target).expect(200), "registered");
+            server.restart();
+            let log = server.log_since(mark);
+            assert_eq!(log.contains("the exit handler runs"), expected, "{target}: {log}");
+        }
+        assert!(server.stop().success());
     });
 }
 
