@@ -12,6 +12,7 @@ pub mod directive;
 pub mod groups;
 pub mod headers;
 pub mod interpreter;
+pub mod lifecycle;
 pub mod metrics;
 pub mod notice;
 pub mod path_info;

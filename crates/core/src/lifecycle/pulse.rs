@@ -1,0 +1,199 @@
+//! What requests tell the monitor, without a lock.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+/// The signs of life of a process. Times are never 0: that one means "never", and becomes 1.
+#[derive(Debug)]
+pub struct Pulse {
+    workers: Box<[Worker]>,
+    /// When something was last done for a request that counts.
+    activity: AtomicU64,
+    /// When all interpreters last gave their locks to the watchdog.
+    lock: AtomicU64,
+    /// When a script was first wanted.
+    wanted: AtomicU64,
+    /// Whether a script has been loaded.
+    is_loaded: AtomicBool,
+    finished: Finished,
+    /// Whether the monitor wants to see every request end.
+    is_draining: AtomicBool,
+}
+
+/// On a cache line of its own: each is written by one thread, all the time.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Worker {
+    started: AtomicU64,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Finished {
+    count: AtomicU64,
+    /// 0: nobody counts.
+    most: u64,
+}
+
+impl Pulse {
+    pub(super) fn new(workers: usize, maximum_requests: u64, now: u64) -> Self {
+        Self {
+            workers: (0..workers).map(|_| Worker::default()).collect(),
+            activity: AtomicU64::new(0),
+            lock: AtomicU64::new(now),
+            wanted: AtomicU64::new(0),
+            is_loaded: AtomicBool::new(false),
+            finished: Finished { count: AtomicU64::new(0), most: maximum_requests },
+            is_draining: AtomicBool::new(false),
+        }
+    }
+
+    /// A worker begins with a request.
+    ///
+    /// # Panics
+    /// There is no such worker.
+    pub fn began(&self, worker: usize, now: u64) {
+        self.workers[worker].started.store(now.max(1), SeqCst);
+    }
+
+    /// A worker is done with its request, the answer included. Returns whether to wake the monitor.
+    ///
+    /// # Panics
+    /// There is no such worker.
+    #[must_use]
+    pub fn ended(&self, worker: usize) -> bool {
+        // The order of this store and the look at `is_draining`, and of their counterparts in the monitor, must be
+        // the same for both: else the last request of a drain could end unseen.
+        self.workers[worker].started.store(0, SeqCst);
+        let is_last = self.finish();
+        is_last || self.is_draining.load(SeqCst)
+    }
+
+    /// A request was answered without a worker: refused, or too late. Returns whether to wake the monitor.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        self.finish()
+    }
+
+    /// Something was done for a request that counts as activity: the application was called, read or wrote.
+    pub fn activity(&self, now: u64) {
+        // Most calls are within the millisecond of another thread's: do not take the cache line for nothing.
+        let now = now.max(1);
+        if self.activity.load(Relaxed) != now {
+            self.activity.store(now, Relaxed);
+        }
+    }
+
+    /// The watchdog has had, and given back, the lock of every interpreter.
+    pub fn locks_were_free(&self, now: u64) {
+        self.lock.store(now.max(1), Relaxed);
+    }
+
+    /// A request has come to its script. Returns whether it is the first to do so, and no script is loaded.
+    pub fn script_wanted(&self, now: u64) -> bool {
+        if self.is_loaded.load(Relaxed) || self.wanted.load(Relaxed) != 0 {
+            return false;
+        }
+        self.wanted.compare_exchange(0, now.max(1), Relaxed, Relaxed).is_ok()
+    }
+
+    /// A script was loaded without failing. Returns whether it is the first.
+    pub fn script_loaded(&self) -> bool {
+        !self.is_loaded.load(Relaxed) && !self.is_loaded.swap(true, Relaxed)
+    }
+
+    /// When the request of a worker began; nothing while it has none.
+    #[must_use]
+    pub fn started(&self, worker: usize) -> Option<u64> {
+        self.workers.get(worker).map(|worker| worker.started.load(SeqCst)).filter(|&started| started != 0)
+    }
+
+    /// How many requests have ended; counted only with `maximum-requests=`.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.finished.count.load(Relaxed)
+    }
+
+    /// All workers, with the beginning of their requests; 0 while they have none.
+    pub(super) fn all(&self) -> impl Iterator<Item = u64> {
+        self.workers.iter().map(|worker| worker.started.load(SeqCst))
+    }
+
+    pub(super) fn drains(&self) {
+        self.is_draining.store(true, SeqCst);
+    }
+
+    pub(super) fn last_activity(&self) -> Option<u64> {
+        Some(self.activity.load(Relaxed)).filter(|&at| at != 0)
+    }
+
+    pub(super) fn locks_free_at(&self) -> u64 {
+        self.lock.load(Relaxed)
+    }
+
+    /// Since when a script is waited for.
+    pub(super) fn waits_since(&self) -> Option<u64> {
+        Some(self.wanted.load(Relaxed)).filter(|&at| at != 0 && !self.has_loaded())
+    }
+
+    pub(super) fn has_loaded(&self) -> bool {
+        self.is_loaded.load(Relaxed)
+    }
+
+    fn finish(&self) -> bool {
+        let Finished { count, most } = &self.finished;
+        *most != 0 && count.fetch_add(1, Relaxed).saturating_add(1) >= *most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_have_one_request_at_a_time() {
+        let pulse = Pulse::new(2, 0, 5);
+        assert_eq!((pulse.started(0), pulse.started(7)), (None, None));
+        pulse.began(1, 10);
+        assert_eq!((pulse.started(0), pulse.started(1)), (None, Some(10)));
+        assert_eq!(pulse.all().collect::<Vec<_>>(), [0, 10]);
+        assert!(!pulse.ended(1));
+        assert_eq!(pulse.started(1), None);
+        pulse.began(0, 0);
+        assert_eq!(pulse.started(0), Some(1));
+    }
+
+    #[test]
+    fn the_monitor_is_woken_when_it_must_know() {
+        let pulse = Pulse::new(1, 3, 5);
+        assert_eq!(
+            [pulse.ended(0), pulse.refused(), pulse.ended(0), pulse.ended(0)],
+            [false, false, true, true]
+        );
+        assert_eq!(pulse.finished(), 4);
+        let unlimited = Pulse::new(1, 0, 5);
+        assert!(!unlimited.ended(0) && !unlimited.refused());
+        unlimited.drains();
+        assert!(unlimited.ended(0));
+    }
+
+    #[test]
+    fn the_first_script_counts() {
+        let pulse = Pulse::new(1, 0, 5);
+        assert_eq!([pulse.script_wanted(7), pulse.script_wanted(8)], [true, false]);
+        assert_eq!(pulse.waits_since(), Some(7));
+        assert_eq!([pulse.script_loaded(), pulse.script_loaded()], [true, false]);
+        assert_eq!(pulse.waits_since(), None);
+        assert!(!pulse.script_wanted(9));
+    }
+
+    #[test]
+    fn activity_is_remembered() {
+        let pulse = Pulse::new(1, 0, 5);
+        assert_eq!(pulse.last_activity(), None);
+        pulse.activity(9);
+        pulse.activity(9);
+        assert_eq!(pulse.last_activity(), Some(9));
+    }
+}

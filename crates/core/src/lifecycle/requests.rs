@@ -1,0 +1,209 @@
+//! Requests that take too long (§14.2 and §14.3).
+
+use super::{Pulse, Running};
+use crate::wire::launch::Limits;
+
+/// Watches the requests of all workers.
+#[derive(Debug, Clone)]
+pub(super) struct Requests {
+    /// The age at which something is done; nothing is without `request-timeout=`.
+    fire: Option<u64>,
+    /// `interrupt-timeout=`.
+    interrupt: u64,
+    /// The age at which nobody waits for it any more.
+    stale: Option<u64>,
+    /// The last request of each worker that was interrupted, and when.
+    marks: Box<[Mark]>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Mark {
+    started: u64,
+    at: u64,
+}
+
+/// What the oldest requests call for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing.
+    Nothing,
+    /// This one is to be interrupted; it counts as interrupted now.
+    Interrupt(Running),
+    /// This one cannot be helped: the process is to be replaced.
+    Escalate(Running),
+}
+
+impl Requests {
+    pub(super) fn new(limits: &Limits, threads: u32) -> Self {
+        let fire = (limits.request_timeout != 0).then(|| fires_at(limits.request_timeout, threads));
+        let stale = fire.unwrap_or(0).saturating_add(limits.interrupt_timeout);
+        Self {
+            fire,
+            interrupt: limits.interrupt_timeout,
+            stale: (stale != 0).then_some(stale),
+            marks: (0..threads).map(|_| Mark::default()).collect(),
+        }
+    }
+
+    /// Looks at all requests, and returns the first that calls for something. `may_escalate`: whether a replacement
+    /// would be any good.
+    pub(super) fn look(&mut self, now: u64, pulse: &Pulse, may_escalate: bool) -> Finding {
+        let Some(fire) = self.fire else { return Finding::Nothing };
+        for (worker, (mark, started)) in self.marks.iter_mut().zip(pulse.all()).enumerate() {
+            if started == 0 || now.saturating_sub(started) <= fire {
+                continue;
+            }
+            let running = Running { worker, started };
+            if self.interrupt != 0 && mark.started != started {
+                *mark = Mark { started, at: now };
+                return Finding::Interrupt(running);
+            }
+            let is_over = self.interrupt == 0 || now.saturating_sub(mark.at) > self.interrupt;
+            if is_over && may_escalate {
+                return Finding::Escalate(running);
+            }
+        }
+        Finding::Nothing
+    }
+
+    /// Before when [`Requests::look`] finds nothing. What it would find again and again without anything being done
+    /// about it is left out unless `may_escalate`.
+    pub(super) fn next(&self, now: u64, pulse: &Pulse, may_escalate: bool) -> Option<u64> {
+        let fire = self.fire?;
+        // One that begins right now is the earliest of those that have not begun.
+        let new = now.saturating_add(fire).saturating_add(1);
+        let running = self.marks.iter().zip(pulse.all()).filter(|(_, started)| *started != 0);
+        let times = running.filter_map(|(mark, started)| {
+            let fires = started.saturating_add(fire).saturating_add(1);
+            match self.interrupt {
+                0 if may_escalate || fires > now => Some(fires),
+                0 => None,
+                _ if mark.started != started => Some(fires),
+                interrupt => {
+                    let over = mark.at.saturating_add(interrupt).saturating_add(1);
+                    (may_escalate || over > now).then_some(over)
+                }
+            }
+        });
+        times.chain([new]).min()
+    }
+
+    /// Whether nobody waits any more for a request that began at this time.
+    pub(super) fn is_stale(&self, started: u64, now: u64) -> bool {
+        self.stale.is_some_and(|stale| now.saturating_sub(started) > stale)
+    }
+
+    /// How many requests run that are not stale.
+    pub(super) fn live(&self, now: u64, pulse: &Pulse) -> usize {
+        pulse.all().filter(|&started| started != 0 && !self.is_stale(started, now)).count()
+    }
+
+    /// When a request becomes stale next.
+    pub(super) fn next_stale(&self, now: u64, pulse: &Pulse) -> Option<u64> {
+        let stale = self.stale?;
+        let times = pulse.all().filter(|&started| started != 0 && !self.is_stale(started, now));
+        times.map(|started| started.saturating_add(stale).saturating_add(1)).min()
+    }
+}
+
+/// `request-timeout=` for so many threads: RT × (1 + ln n), as whole milliseconds. An age in whole milliseconds exceeds
+/// the one exactly if it exceeds the other.
+fn fires_at(request_timeout: u64, threads: u32) -> u64 {
+    let factor = 1.0 + f64::from(threads.max(1)).ln();
+    // One thread is exact, however large the number.
+    if threads <= 1 { request_timeout } else { (request_timeout as f64 * factor) as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requests(request_timeout: u64, interrupt_timeout: u64, threads: u32) -> (Requests, Pulse) {
+        let limits = Limits { request_timeout, interrupt_timeout, ..Limits::default() };
+        (Requests::new(&limits, threads), Pulse::new(threads as usize, 0, 1))
+    }
+
+    #[test]
+    fn the_age_grows_with_the_logarithm_of_threads() {
+        for (threads, factor) in
+            [(0, 1.0), (1, 1.0), (2, 1.69), (3, 2.10), (5, 2.61), (10, 3.30), (15, 3.71), (25, 4.22)]
+        {
+            let fires = fires_at(100_000, threads) as f64 / 100_000.0;
+            assert!((fires - factor).abs() < 0.006, "{threads}: {fires}");
+        }
+        assert_eq!(fires_at(u64::MAX, 1), u64::MAX);
+        assert_eq!(fires_at(u64::MAX, 15), u64::MAX);
+    }
+
+    #[test]
+    fn old_requests_escalate() {
+        let (mut requests, pulse) = requests(1_000, 0, 1);
+        assert_eq!(requests.look(9_000, &pulse, true), Finding::Nothing, "idle");
+        pulse.began(0, 5_000);
+        assert_eq!(requests.look(6_000, &pulse, true), Finding::Nothing, "not more than the limit");
+        let old = Running { worker: 0, started: 5_000 };
+        assert_eq!(requests.look(6_001, &pulse, true), Finding::Escalate(old));
+        assert_eq!(requests.look(6_001, &pulse, false), Finding::Nothing);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_is_too_old() {
+        let (mut requests, pulse) = requests(0, 10, 1);
+        pulse.began(0, 1);
+        assert_eq!(requests.look(u64::MAX, &pulse, true), Finding::Nothing);
+        assert_eq!(requests.next(5, &pulse, true), None);
+    }
+
+    #[test]
+    fn interrupts_go_first_and_one_at_a_time() {
+        let (mut requests, pulse) = requests(1_000, 500, 2);
+        let fires = fires_at(1_000, 2);
+        pulse.began(0, 100);
+        pulse.began(1, 100);
+        let of = |worker| Running { worker, started: 100 };
+        let now = 101 + fires;
+        assert_eq!(requests.look(now, &pulse, true), Finding::Interrupt(of(0)));
+        assert_eq!(requests.look(now, &pulse, true), Finding::Interrupt(of(1)));
+        assert_eq!(requests.look(now + 500, &pulse, true), Finding::Nothing);
+        assert_eq!(requests.look(now + 501, &pulse, false), Finding::Nothing);
+        assert_eq!(requests.look(now + 501, &pulse, true), Finding::Escalate(of(0)));
+    }
+
+    #[test]
+    fn an_interrupt_is_for_one_request() {
+        let (mut requests, pulse) = requests(1_000, 500, 1);
+        pulse.began(0, 100);
+        assert!(matches!(requests.look(2_000, &pulse, true), Finding::Interrupt(_)));
+        assert!(!pulse.ended(0));
+        pulse.began(0, 2_100);
+        assert_eq!(requests.look(3_100, &pulse, true), Finding::Nothing);
+        let next = Running { worker: 0, started: 2_100 };
+        assert_eq!(requests.look(3_101, &pulse, true), Finding::Interrupt(next));
+    }
+
+    #[test]
+    fn stale_requests_are_older_than_both_limits() {
+        let (scaled, pulse) = requests(1_000, 500, 3);
+        let stale = fires_at(1_000, 3) + 500;
+        assert!(stale > 1_500, "scaled, unlike the original's");
+        assert!(!scaled.is_stale(10, 10 + stale) && scaled.is_stale(10, 11 + stale));
+        pulse.began(0, 10);
+        pulse.began(2, 5_000);
+        assert_eq!((scaled.live(5_000, &pulse), scaled.live(5_001 + stale, &pulse)), (1, 0));
+        let (no_limit, _) = requests(0, 0, 3);
+        assert!(!no_limit.is_stale(1, u64::MAX));
+        let (interrupt_only, _) = requests(0, 500, 3);
+        assert!(interrupt_only.is_stale(10, 511) && !interrupt_only.is_stale(10, 510));
+    }
+
+    #[test]
+    fn the_next_look_is_not_too_late() {
+        let (mut requests, pulse) = requests(1_000, 500, 1);
+        assert_eq!(requests.next(50, &pulse, true), Some(1_051));
+        pulse.began(0, 20);
+        assert_eq!(requests.next(50, &pulse, true), Some(1_021));
+        assert!(matches!(requests.look(1_021, &pulse, true), Finding::Interrupt(_)));
+        assert_eq!(requests.next(1_021, &pulse, true), Some(1_522));
+        assert_eq!(requests.next(1_600, &pulse, false), Some(2_601), "nothing can be done about the old one");
+    }
+}

@@ -1,0 +1,297 @@
+//! When a daemon process is to be replaced, and when it ends.
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use super::requests::{Finding, Requests};
+use super::{Decision, Pulse, Reason, Running, Trigger};
+use crate::wire::launch::Limits;
+
+/// If there is no successor, whatever led to the wish for one does so again after this time.
+const RETRY: u64 = 60_000;
+
+/// With `deadlock-timeout=`, polls are no further apart than this.
+const ROUND: u64 = 1_000;
+
+/// When polls are further apart than this, then the process, or the machine, did not run; the watchdog neither.
+const PAUSE: u64 = 5_000;
+
+/// All timers of a process, and what it is about to do. They work independently of each other.
+#[derive(Debug, Clone)]
+pub struct Timers {
+    limits: Limits,
+    born: u64,
+    pulse: Arc<Pulse>,
+    requests: Requests,
+    state: State,
+    polled: u64,
+    /// Since when the watchdog can be expected to have had the locks.
+    resumed: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing is wrong. What cannot be done before `retry` is not tried.
+    Serving { retry: u64 },
+    /// A successor is being made. When it is there, this process has `grace` for the rest.
+    Replacing { reason: Reason, grace: u64 },
+    /// There is a successor, or none is wanted: the process ends when its requests have, or at `deadline`.
+    Draining { reason: Reason, deadline: u64 },
+    /// The process shuts down, and is ended by force at `exit`.
+    Stopping { reason: Reason, exit: Option<u64> },
+    /// The process is ended by force.
+    Exiting { reason: Reason },
+}
+
+impl Timers {
+    /// The timers of a process that begins to serve. Without threads there are no requests and no timers.
+    #[must_use]
+    pub fn new(limits: &Limits, threads: u32, now: u64) -> Self {
+        let limits = if threads == 0 { Limits::default() } else { *limits };
+        Self {
+            limits,
+            born: now,
+            pulse: Arc::new(Pulse::new(threads as usize, limits.maximum_requests, now)),
+            requests: Requests::new(&limits, threads),
+            state: State::Serving { retry: 0 },
+            polled: now,
+            resumed: now,
+        }
+    }
+
+    /// Decides what is to be done. To be called again, until the decision is `Nothing`, `Stop` or `Exit`.
+    pub fn poll(&mut self, now: u64) -> Decision {
+        if now.saturating_sub(self.polled) > PAUSE {
+            self.resumed = now;
+        }
+        self.polled = now;
+        if let State::Stopping { reason, exit } = self.state {
+            if exit.is_none_or(|exit| now < exit) {
+                return Decision::Nothing;
+            }
+            self.state = State::Exiting { reason };
+            return Decision::Exit;
+        }
+        if self.deadlock().is_some_and(|at| now >= at) {
+            return self.stop(Reason::DeadlockTimeout, None, now);
+        }
+        if self.startup().is_some_and(|at| now >= at) {
+            return self.stop(Reason::StartupTimeout, None, now);
+        }
+        match self.state {
+            State::Draining { reason, deadline } if now >= deadline || self.live(now) == 0 => {
+                return self.stop(reason, None, now);
+            }
+            State::Exiting { .. } => return Decision::Nothing,
+            _ => {}
+        }
+        match self.requests.look(now, &self.pulse, self.may_replace(now)) {
+            Finding::Nothing => {}
+            Finding::Interrupt(running) => return Decision::Interrupt(running),
+            Finding::Escalate(running) => {
+                return self.replace(Reason::RequestTimeout, Some(running), now);
+            }
+        }
+        if self.may_replace(now) {
+            if self.has_served_all() {
+                return self.replace(Reason::MaximumRequests, None, now);
+            }
+            if self.interval().is_some_and(|at| now >= at) {
+                return self.replace(Reason::RestartInterval, None, now);
+            }
+        }
+        let is_serving = matches!(self.state, State::Serving { .. });
+        if is_serving && self.inactivity().is_some_and(|at| now >= at) && self.live(now) == 0 {
+            return self.stop(Reason::InactivityTimeout, None, now);
+        }
+        Decision::Nothing
+    }
+
+    /// Something has happened.
+    pub fn trigger(&mut self, trigger: Trigger, now: u64) -> Decision {
+        match trigger {
+            Trigger::Terminate => self.stop(Reason::ShutdownSignal, None, now),
+            Trigger::SignalPipeError => self.stop(Reason::SignalPipeError, None, now),
+            Trigger::Graceful if self.limits.eviction_timeout != 0 => {
+                self.replace(Reason::EvictionSignal, None, now)
+            }
+            Trigger::Graceful => self.replace(Reason::GracefulSignal, None, now),
+            Trigger::CpuTimeLimit => self.replace(Reason::CpuTimeLimit, None, now),
+            Trigger::ScriptReload => self.replace(Reason::ScriptReload, None, now),
+        }
+    }
+
+    /// The supervisor says that a successor has taken over, or (if none was asked for) that the process is no longer
+    /// wanted; or there is no supervisor any more. `grace` is for the latter two: who asked has a time of its own.
+    ///
+    /// What waits in the process without a worker is to be given one, or back, before.
+    pub fn drain(&mut self, grace: u64, now: u64) -> Decision {
+        let (reason, grace) = match self.state {
+            State::Serving { .. } => (Reason::ShutdownSignal, grace),
+            State::Replacing { reason, grace } => (reason, grace),
+            State::Draining { reason, deadline } => {
+                self.state = State::Draining { reason, deadline: deadline.min(now.saturating_add(grace)) };
+                return self.poll(now);
+            }
+            State::Stopping { .. } | State::Exiting { .. } => return Decision::Nothing,
+        };
+        self.state = State::Draining { reason, deadline: now.saturating_add(grace) };
+        self.pulse.drains();
+        self.poll(now)
+    }
+
+    /// The supervisor says that there will be no successor: the process goes on. What led to the wish for one leads to
+    /// it again after a minute.
+    pub fn keep(&mut self, now: u64) {
+        if let State::Replacing { .. } = self.state {
+            self.state = State::Serving { retry: now.saturating_add(RETRY) };
+        }
+    }
+
+    /// What requests are said to.
+    #[must_use]
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// Before when [`Timers::poll`] decides on nothing, unless the pulse asks to wake the monitor, or something is said to
+    /// the timers; nothing: it never does.
+    #[must_use]
+    pub fn next(&self, now: u64) -> Option<u64> {
+        let drain = match self.state {
+            State::Stopping { exit, .. } => return exit,
+            State::Exiting { .. } => return None,
+            State::Draining { deadline, .. } => {
+                let stale = self.requests.next_stale(now, &self.pulse);
+                Some(stale.map_or(deadline, |stale| stale.min(deadline)))
+            }
+            State::Serving { .. } | State::Replacing { .. } => None,
+        };
+        let deadlock = self.deadlock().map(|at| at.min(now.saturating_add(ROUND)));
+        let startup = match self.limits.startup_timeout {
+            0 => None,
+            _ if self.pulse.has_loaded() => None,
+            // The first request may come to a script right now.
+            timeout => Some(self.startup().unwrap_or(now.saturating_add(timeout))),
+        };
+        let may_replace = self.may_replace(now);
+        let requests = self.requests.next(now, &self.pulse, may_replace);
+        let serving = match self.state {
+            State::Serving { retry } => {
+                let wanted = self.interval().map(|at| at.max(retry));
+                // Until then, requests, the count and the interval lead to nothing.
+                let retry = (!may_replace).then_some(retry);
+                [wanted, retry, self.next_inactivity(now)].into_iter().flatten().min()
+            }
+            _ => None,
+        };
+        [drain, deadlock, startup, requests, serving].into_iter().flatten().min()
+    }
+
+    /// Whether nobody waits any more for the request of a worker (§14.3).
+    #[must_use]
+    pub fn is_stale(&self, worker: usize, now: u64) -> bool {
+        self.pulse.started(worker).is_some_and(|started| self.requests.is_stale(started, now))
+    }
+
+    /// How many requests run that are not stale.
+    #[must_use]
+    pub fn live(&self, now: u64) -> usize {
+        self.requests.live(now, &self.pulse)
+    }
+
+    /// Why the process ends, or wants a successor: the first reason that there was.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self.state {
+            State::Serving { .. } => None,
+            State::Replacing { reason, .. }
+            | State::Draining { reason, .. }
+            | State::Stopping { reason, .. }
+            | State::Exiting { reason } => Some(reason),
+        }
+    }
+
+    /// Whether the process finishes what was begun, and should be given nothing new.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        matches!(self.state, State::Draining { .. })
+    }
+
+    /// Whether the process shuts down.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.state, State::Stopping { .. } | State::Exiting { .. })
+    }
+
+    fn stop(&mut self, reason: Reason, dump_of: Option<Running>, now: u64) -> Decision {
+        if self.is_stopping() {
+            return Decision::Nothing;
+        }
+        let reason = self.reason().unwrap_or(reason);
+        let timeout = self.limits.shutdown_timeout;
+        self.state = State::Stopping { reason, exit: (timeout != 0).then(|| now.saturating_add(timeout)) };
+        Decision::Stop { reason, dump_of }
+    }
+
+    /// Asks for a successor, unless one is on its way.
+    fn replace(&mut self, reason: Reason, dump_of: Option<Running>, now: u64) -> Decision {
+        let State::Serving { .. } = self.state else { return Decision::Nothing };
+        let grace = match reason {
+            Reason::EvictionSignal => self.limits.eviction_timeout,
+            _ => self.limits.graceful_timeout,
+        };
+        // Without a time to finish, there is nothing to wait for; but old code is better than none.
+        if grace == 0 && reason != Reason::ScriptReload {
+            return self.stop(reason, dump_of, now);
+        }
+        self.state = State::Replacing { reason, grace };
+        Decision::Replace { reason, dump_of }
+    }
+
+    /// Whether a timer may lead to a replacement.
+    fn may_replace(&self, now: u64) -> bool {
+        matches!(self.state, State::Serving { retry } if now >= retry)
+    }
+
+    fn has_served_all(&self) -> bool {
+        let most = self.limits.maximum_requests;
+        most != 0 && self.pulse.finished() >= most
+    }
+
+    fn deadlock(&self) -> Option<u64> {
+        let free = self.pulse.locks_free_at().max(self.resumed);
+        after(free, self.limits.deadlock_timeout)
+    }
+
+    fn startup(&self) -> Option<u64> {
+        self.pulse.waits_since().and_then(|since| after(since, self.limits.startup_timeout))
+    }
+
+    fn interval(&self) -> Option<u64> {
+        after(self.born, self.limits.restart_interval)
+    }
+
+    fn inactivity(&self) -> Option<u64> {
+        self.pulse.last_activity().and_then(|at| after(at, self.limits.inactivity_timeout))
+    }
+
+    fn next_inactivity(&self, now: u64) -> Option<u64> {
+        let timeout = self.limits.inactivity_timeout;
+        // Either there may be activity right now, or it is looked at again whether the last request has ended.
+        let again = after(now, timeout.min(ROUND));
+        match self.inactivity() {
+            None => after(now, timeout),
+            Some(at) if at > now => Some(at),
+            Some(_) => again,
+        }
+    }
+}
+
+fn after(start: u64, timeout: u64) -> Option<u64> {
+    (timeout != 0).then(|| start.saturating_add(timeout))
+}

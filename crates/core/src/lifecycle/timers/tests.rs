@@ -1,0 +1,364 @@
+//! Each rule by itself.
+
+use super::*;
+
+const SECOND: u64 = 1_000;
+const START: u64 = 10 * SECOND;
+
+/// Nothing is limited but what a test says, and a drain may take 15 s, a shutdown 5.
+fn timers(limits: Limits) -> Timers {
+    Timers::new(&limits, 1, START)
+}
+
+fn limits() -> Limits {
+    Limits { graceful_timeout: 15 * SECOND, shutdown_timeout: 5 * SECOND, ..Limits::default() }
+}
+
+fn stop(reason: Reason) -> Decision {
+    Decision::Stop { reason, dump_of: None }
+}
+
+fn replace(reason: Reason) -> Decision {
+    Decision::Replace { reason, dump_of: None }
+}
+
+/// Serves a request from `from` to `to`.
+fn serve(timers: &Timers, from: u64, to: u64) {
+    timers.pulse().activity(from);
+    timers.pulse().began(0, from);
+    timers.pulse().activity(to);
+    let _ = timers.pulse().ended(0);
+}
+
+#[test]
+fn without_limits_nothing_ever_happens() {
+    let mut timers = timers(Limits::default());
+    serve(&timers, START, START + 5);
+    timers.pulse().began(0, START);
+    assert!(timers.pulse().script_wanted(START));
+    assert_eq!(timers.poll(u64::MAX), Decision::Nothing);
+    assert_eq!(timers.next(START), None);
+    assert_eq!((timers.reason(), timers.is_stopping(), timers.is_draining()), (None, false, false));
+}
+
+#[test]
+fn every_timer_works_on_its_own() {
+    let one = |limits: Limits| Limits { graceful_timeout: SECOND, ..limits };
+    for (limits, at, expected) in [
+        (
+            one(Limits { deadlock_timeout: 7 * SECOND, ..Limits::default() }),
+            START + 7 * SECOND,
+            stop(Reason::DeadlockTimeout),
+        ),
+        (
+            one(Limits { startup_timeout: 7 * SECOND, ..Limits::default() }),
+            START + 8 * SECOND,
+            stop(Reason::StartupTimeout),
+        ),
+        (
+            one(Limits { inactivity_timeout: 7 * SECOND, ..Limits::default() }),
+            START + 9 * SECOND,
+            stop(Reason::InactivityTimeout),
+        ),
+        (
+            one(Limits { restart_interval: 7 * SECOND, ..Limits::default() }),
+            START + 7 * SECOND,
+            replace(Reason::RestartInterval),
+        ),
+    ] {
+        let mut timers = timers(limits);
+        timers.pulse().script_wanted(START + SECOND);
+        serve(&timers, START + SECOND, START + 2 * SECOND);
+        let mut now = START + 2 * SECOND;
+        while now < at {
+            assert_eq!(timers.poll(now), Decision::Nothing, "{limits:?} at {now}");
+            let next = timers.next(now).unwrap();
+            assert!(next > now && next <= at, "{limits:?}: {next} after {now}");
+            now = next;
+        }
+        assert_eq!((now, timers.poll(now)), (at, expected));
+    }
+}
+
+#[test]
+fn free_locks_put_off_the_deadlock() {
+    let mut timers = timers(Limits { deadlock_timeout: 10 * SECOND, ..limits() });
+    for now in (START..START + 60 * SECOND).step_by(1_000) {
+        timers.pulse().locks_were_free(now);
+        assert_eq!(timers.poll(now), Decision::Nothing);
+    }
+    let last = START + 59 * SECOND;
+    for now in (last..last + 10 * SECOND).step_by(999) {
+        assert_eq!(timers.poll(now), Decision::Nothing);
+    }
+    assert_eq!(timers.poll(last + 10 * SECOND), stop(Reason::DeadlockTimeout));
+}
+
+#[test]
+fn a_process_that_did_not_run_had_no_deadlock() {
+    let mut timers = timers(Limits { deadlock_timeout: 10 * SECOND, ..limits() });
+    assert_eq!(timers.poll(START + SECOND), Decision::Nothing);
+    let resumed = START + 3_600 * SECOND;
+    assert_eq!(timers.poll(resumed), Decision::Nothing, "the watchdog did not run either");
+    for now in (resumed..resumed + 10 * SECOND).step_by(999) {
+        assert_eq!(timers.poll(now), Decision::Nothing);
+    }
+    assert_eq!(timers.poll(resumed + 10 * SECOND), stop(Reason::DeadlockTimeout));
+}
+
+#[test]
+fn the_first_script_that_loads_ends_the_startup() {
+    let limits = Limits { startup_timeout: 10 * SECOND, ..limits() };
+    let mut waiting = timers(limits);
+    assert_eq!(waiting.poll(START + 50 * SECOND), Decision::Nothing, "not before the first request");
+    assert!(waiting.pulse().script_wanted(START + 60 * SECOND));
+    assert!(!waiting.pulse().script_wanted(START + 65 * SECOND), "failing does not begin anew");
+    assert_eq!(waiting.next(START + 65 * SECOND), Some(START + 70 * SECOND));
+    assert_eq!(waiting.poll(START + 70 * SECOND - 1), Decision::Nothing);
+    let mut loaded = waiting.clone();
+    assert_eq!(waiting.poll(START + 70 * SECOND), stop(Reason::StartupTimeout));
+    assert!(loaded.pulse().script_loaded());
+    assert_eq!(loaded.poll(START + 70 * SECOND), Decision::Nothing);
+    assert_eq!(loaded.next(START + 70 * SECOND), None);
+}
+
+#[test]
+fn inactivity_begins_with_the_first_activity() {
+    let limits = Limits { inactivity_timeout: 10 * SECOND, ..limits() };
+    let mut timers = timers(limits);
+    assert_eq!(timers.poll(START + 500 * SECOND), Decision::Nothing);
+    timers.pulse().began(0, START + 500 * SECOND);
+    let _ = timers.pulse().ended(0);
+    assert_eq!(timers.poll(START + 600 * SECOND), Decision::Nothing, "a request that is ignored");
+    let active = START + 700 * SECOND;
+    serve(&timers, active - 5, active);
+    assert_eq!(timers.poll(active), Decision::Nothing);
+    assert_eq!(timers.next(active), Some(active + 10 * SECOND));
+    assert_eq!(timers.poll(active + 10 * SECOND), stop(Reason::InactivityTimeout));
+}
+
+#[test]
+fn a_request_that_runs_is_activity_unless_stale() {
+    let inactivity = Limits { inactivity_timeout: 10 * SECOND, ..limits() };
+    let mut plain = timers(inactivity);
+    serve(&plain, START, START);
+    plain.pulse().began(0, START);
+    let late = START + 10 * SECOND;
+    assert_eq!(plain.poll(late), Decision::Nothing);
+    assert_eq!(plain.next(late), Some(late + SECOND), "looked at again");
+    let _ = plain.pulse().ended(0);
+    assert_eq!(plain.poll(late + SECOND), stop(Reason::InactivityTimeout));
+
+    let mut stuck = timers(Limits { interrupt_timeout: 15 * SECOND, ..inactivity });
+    serve(&stuck, START, START);
+    stuck.pulse().began(0, START);
+    assert_eq!(stuck.poll(START + 15 * SECOND), Decision::Nothing);
+    assert!(stuck.is_stale(0, START + 15 * SECOND + 1) && !stuck.is_stale(0, START + 15 * SECOND));
+    assert_eq!(stuck.poll(START + 15 * SECOND + 1), stop(Reason::InactivityTimeout));
+}
+
+#[test]
+fn enough_requests_lead_to_a_successor() {
+    let limits = Limits { maximum_requests: 3, ..limits() };
+    let mut timers = timers(limits);
+    let pulse = timers.pulse().clone();
+    assert_eq!([pulse.ended(0), pulse.refused()], [false, false]);
+    assert_eq!(timers.poll(START), Decision::Nothing);
+    assert!(pulse.ended(0), "the monitor is woken");
+    assert_eq!(timers.poll(START), replace(Reason::MaximumRequests));
+    assert_eq!(timers.poll(START), Decision::Nothing, "once");
+    assert!(pulse.ended(0));
+    assert_eq!(timers.drain(1, START), stop(Reason::MaximumRequests), "nothing runs");
+}
+
+#[test]
+fn without_a_grace_there_is_nothing_to_wait_for() {
+    let none = Limits { graceful_timeout: 0, ..limits() };
+    let mut counted = timers(Limits { maximum_requests: 1, ..none });
+    assert!(counted.pulse().ended(0));
+    assert_eq!(counted.poll(START), stop(Reason::MaximumRequests));
+    let mut timed = timers(Limits { restart_interval: 5, ..none });
+    assert_eq!(timed.poll(START + 5), stop(Reason::RestartInterval));
+    assert_eq!(timers(none).trigger(Trigger::Graceful, START), stop(Reason::GracefulSignal));
+    assert_eq!(timers(none).trigger(Trigger::CpuTimeLimit, START), stop(Reason::CpuTimeLimit));
+    let mut changed = timers(none);
+    let better_old_than_none = replace(Reason::ScriptReload);
+    assert_eq!(changed.trigger(Trigger::ScriptReload, START), better_old_than_none);
+    changed.pulse().began(0, START);
+    assert_eq!(changed.drain(9, START), stop(Reason::ScriptReload));
+}
+
+#[test]
+fn old_requests_lead_to_a_successor_and_a_dump() {
+    let limits = Limits { request_timeout: 10 * SECOND, ..limits() };
+    let running = Running { worker: 0, started: START };
+    let mut drained = timers(limits);
+    drained.pulse().began(0, START);
+    assert_eq!(drained.next(START), Some(START + 10 * SECOND + 1));
+    assert_eq!(drained.poll(START + 10 * SECOND), Decision::Nothing);
+    let expected = Decision::Replace { reason: Reason::RequestTimeout, dump_of: Some(running) };
+    assert_eq!(drained.poll(START + 10 * SECOND + 1), expected);
+
+    let mut stopped = timers(Limits { graceful_timeout: 0, ..limits });
+    stopped.pulse().began(0, START);
+    let expected = Decision::Stop { reason: Reason::RequestTimeout, dump_of: Some(running) };
+    assert_eq!(stopped.poll(START + 10 * SECOND + 1), expected);
+}
+
+#[test]
+fn interrupts_come_before_a_replacement_and_in_a_drain() {
+    let limits = Limits { request_timeout: 10 * SECOND, interrupt_timeout: 2 * SECOND, ..limits() };
+    let mut timers = timers(limits);
+    timers.pulse().began(0, START);
+    let running = Running { worker: 0, started: START };
+    let interrupted = START + 10 * SECOND + 1;
+    let mut draining = timers.clone();
+    assert_eq!(timers.poll(interrupted), Decision::Interrupt(running));
+    assert_eq!(timers.poll(interrupted), Decision::Nothing);
+    assert_eq!(timers.next(interrupted), Some(interrupted + 2 * SECOND + 1));
+    assert_eq!(timers.poll(interrupted + 2 * SECOND), Decision::Nothing);
+    let expected = Decision::Replace { reason: Reason::RequestTimeout, dump_of: Some(running) };
+    assert_eq!(timers.poll(interrupted + 2 * SECOND + 1), expected);
+
+    assert_eq!(draining.drain(60 * SECOND, START), Decision::Nothing);
+    assert_eq!(draining.poll(interrupted), Decision::Interrupt(running));
+    // By then it is stale, too.
+    assert_eq!(draining.poll(interrupted + 2 * SECOND + 1), stop(Reason::ShutdownSignal));
+}
+
+#[test]
+fn signals() {
+    let trigger = |limits: Limits, trigger| timers(limits).trigger(trigger, START);
+    let evicts = Limits { eviction_timeout: SECOND, ..limits() };
+    assert_eq!(trigger(limits(), Trigger::Terminate), stop(Reason::ShutdownSignal));
+    assert_eq!(trigger(limits(), Trigger::SignalPipeError), stop(Reason::SignalPipeError));
+    assert_eq!(trigger(limits(), Trigger::Graceful), replace(Reason::GracefulSignal));
+    assert_eq!(trigger(evicts, Trigger::Graceful), replace(Reason::EvictionSignal));
+    assert_eq!(trigger(evicts, Trigger::CpuTimeLimit), replace(Reason::CpuTimeLimit));
+    let evicts_only = Limits { graceful_timeout: 0, ..evicts };
+    assert_eq!(trigger(evicts_only, Trigger::Graceful), replace(Reason::EvictionSignal));
+    let mut twice = timers(limits());
+    assert_eq!(twice.trigger(Trigger::Graceful, START), replace(Reason::GracefulSignal));
+    assert_eq!(twice.trigger(Trigger::Graceful, START), Decision::Nothing);
+    assert_eq!(twice.trigger(Trigger::Terminate, START), stop(Reason::GracefulSignal), "the first reason");
+    assert_eq!(twice.trigger(Trigger::Terminate, START), Decision::Nothing);
+}
+
+#[test]
+fn each_drain_has_its_own_time() {
+    let limits = Limits { eviction_timeout: 3 * SECOND, ..limits() };
+    for (trigger, reason, grace) in [
+        (Trigger::Graceful, Reason::EvictionSignal, 3 * SECOND),
+        (Trigger::CpuTimeLimit, Reason::CpuTimeLimit, 15 * SECOND),
+        (Trigger::ScriptReload, Reason::ScriptReload, 15 * SECOND),
+    ] {
+        let mut timers = timers(limits);
+        timers.pulse().began(0, START);
+        assert_eq!(timers.trigger(trigger, START), replace(reason));
+        assert_eq!(timers.poll(START + 100 * SECOND), Decision::Nothing, "as long as it takes");
+        let now = START + 200 * SECOND;
+        assert_eq!(timers.drain(99 * SECOND, now), Decision::Nothing);
+        assert!(timers.is_draining());
+        assert_eq!(timers.next(now), Some(now + grace));
+        assert_eq!(timers.poll(now + grace - 1), Decision::Nothing);
+        assert_eq!(timers.poll(now + grace), stop(reason));
+    }
+}
+
+#[test]
+fn a_drain_ends_with_the_last_request() {
+    let mut timers = Timers::new(&limits(), 2, START);
+    let pulse = timers.pulse().clone();
+    pulse.began(0, START);
+    pulse.began(1, START);
+    assert_eq!(timers.drain(15 * SECOND, START), Decision::Nothing);
+    assert!(pulse.ended(0), "the monitor is woken");
+    assert_eq!(timers.poll(START + SECOND), Decision::Nothing);
+    pulse.began(0, START + SECOND);
+    assert!(pulse.ended(1));
+    assert_eq!(timers.poll(START + SECOND), Decision::Nothing, "it kept serving");
+    assert!(pulse.ended(0));
+    assert_eq!(timers.poll(START + 2 * SECOND), stop(Reason::ShutdownSignal));
+    assert!(timers.is_stopping() && !timers.is_draining());
+}
+
+#[test]
+fn a_drain_does_not_wait_for_stale_requests() {
+    let limits = Limits { request_timeout: 10 * SECOND, graceful_timeout: 60 * SECOND, ..limits() };
+    let mut timers = timers(limits);
+    timers.pulse().began(0, START);
+    assert_eq!(timers.live(START), 1);
+    assert_eq!(timers.drain(60 * SECOND, START), Decision::Nothing);
+    assert_eq!(timers.next(START), Some(START + 10 * SECOND + 1));
+    assert_eq!(timers.poll(START + 10 * SECOND), Decision::Nothing);
+    assert_eq!(timers.poll(START + 10 * SECOND + 1), stop(Reason::ShutdownSignal));
+}
+
+#[test]
+fn a_second_drain_can_only_shorten_the_first() {
+    let mut timers = timers(limits());
+    timers.pulse().began(0, START);
+    assert_eq!(timers.drain(10 * SECOND, START), Decision::Nothing);
+    assert_eq!(timers.drain(50 * SECOND, START), Decision::Nothing);
+    assert_eq!(timers.next(START), Some(START + 10 * SECOND));
+    assert_eq!(timers.drain(3 * SECOND, START), Decision::Nothing);
+    assert_eq!(timers.poll(START + 3 * SECOND), stop(Reason::ShutdownSignal));
+}
+
+#[test]
+fn deadlock_and_startup_do_not_wait_for_a_drain() {
+    let limits = Limits { deadlock_timeout: 4 * SECOND, startup_timeout: 3 * SECOND, ..limits() };
+    let mut deadlocked = timers(limits);
+    deadlocked.pulse().began(0, START);
+    assert_eq!(deadlocked.trigger(Trigger::Graceful, START), replace(Reason::GracefulSignal));
+    assert_eq!(deadlocked.drain(0, START), Decision::Nothing);
+    assert_eq!(deadlocked.poll(START + 4 * SECOND), stop(Reason::GracefulSignal), "the first reason");
+    let mut starting = timers(limits);
+    starting.pulse().script_wanted(START);
+    assert_eq!(starting.trigger(Trigger::ScriptReload, START), replace(Reason::ScriptReload));
+    assert_eq!(starting.poll(START + 3 * SECOND), stop(Reason::ScriptReload));
+}
+
+#[test]
+fn without_a_successor_it_goes_on_and_tries_again() {
+    let limits = Limits { restart_interval: 10 * SECOND, maximum_requests: 1, ..limits() };
+    let mut timers = timers(limits);
+    assert_eq!(timers.poll(START + 10 * SECOND), replace(Reason::RestartInterval));
+    let kept = START + 11 * SECOND;
+    timers.keep(kept);
+    assert_eq!(timers.reason(), None);
+    assert!(timers.pulse().ended(0));
+    assert_eq!(timers.poll(kept), Decision::Nothing);
+    assert_eq!(timers.next(kept), Some(kept + RETRY));
+    assert_eq!(timers.poll(kept + RETRY - 1), Decision::Nothing);
+    assert_eq!(timers.trigger(Trigger::ScriptReload, kept), replace(Reason::ScriptReload), "not put off");
+    timers.keep(kept);
+    assert_eq!(timers.poll(kept + RETRY), replace(Reason::MaximumRequests));
+    timers.keep(kept);
+    timers.keep(kept + RETRY);
+    assert_eq!(timers.poll(kept + RETRY), replace(Reason::MaximumRequests), "only who asked is kept");
+}
+
+#[test]
+fn a_shutdown_has_its_time() {
+    let mut timers = timers(Limits { deadlock_timeout: SECOND, ..limits() });
+    assert_eq!(timers.trigger(Trigger::Terminate, START), stop(Reason::ShutdownSignal));
+    assert_eq!(timers.next(START), Some(START + 5 * SECOND));
+    assert_eq!(timers.poll(START + 5 * SECOND - 1), Decision::Nothing, "no other timer any more");
+    assert_eq!(timers.drain(0, START), Decision::Nothing);
+    timers.keep(START);
+    assert_eq!(timers.poll(START + 5 * SECOND), Decision::Exit);
+    assert_eq!(timers.poll(START + 6 * SECOND), Decision::Nothing);
+    assert_eq!((timers.next(START), timers.reason()), (None, Some(Reason::ShutdownSignal)));
+
+    let mut unlimited = super::Timers::new(&Limits { shutdown_timeout: 0, ..limits() }, 1, START);
+    assert_eq!(unlimited.trigger(Trigger::Terminate, START), stop(Reason::ShutdownSignal));
+    assert_eq!((unlimited.next(START), unlimited.poll(u64::MAX)), (None, Decision::Nothing));
+}
+
+#[test]
+fn a_service_has_no_timers() {
+    let limits = Limits { restart_interval: 1, deadlock_timeout: 1, ..limits() };
+    let mut service = Timers::new(&limits, 0, START);
+    assert_eq!((service.next(START), service.poll(u64::MAX)), (None, Decision::Nothing));
+}
