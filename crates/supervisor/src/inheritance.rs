@@ -1,0 +1,71 @@
+//! What the parent hands over.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::fd::{OwnedFd, RawFd};
+
+use os::descriptors::inherited;
+use os::shared::Words;
+use wsgi_core::wire::board::slot;
+use wsgi_core::wire::launch::Generation;
+
+/// Everything that the supervisor works with.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    /// The conversation with the parent.
+    pub(crate) control: OwnedFd,
+    /// The process groups.
+    pub(crate) generation: Generation,
+    /// What the Apache children read, [`slot::WORDS`] of each slot.
+    pub(crate) board: Words,
+    /// Error logs.
+    pub(crate) logs: Vec<OwnedFd>,
+    /// Of each slot, the daemon's end of the channel and its page.
+    pub(crate) slots: Vec<(OwnedFd, OwnedFd)>,
+}
+
+impl Inheritance {
+    /// Takes over what the arguments name.
+    ///
+    /// # Errors
+    /// Something is missing, or not what it should be.
+    pub(crate) fn take(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Self> {
+        let mut next = || -> io::Result<OwnedFd> {
+            let argument = arguments.next().ok_or_else(|| invalid("an argument is missing"))?;
+            let number = argument.to_str().and_then(|text| text.parse().ok());
+            inherited(number.ok_or_else(|| invalid("an argument is no number"))?)
+        };
+        let (control, generation, board, descriptors) = (next()?, next()?, next()?, next()?);
+        let generation = Generation::decode(&contents(generation)?)
+            .map_err(|_| invalid("the configuration is of another version"))?;
+        let board = Words::map(&board, (generation.slots() * slot::WORDS).max(1))?;
+        let descriptors = contents(descriptors)?;
+        let mut numbers = descriptors.chunks_exact(4).map(|bytes| {
+            let number = bytes.try_into().map_or(u32::MAX, u32::from_le_bytes);
+            RawFd::try_from(number).unwrap_or(-1)
+        });
+        let mut next = || numbers.next().ok_or_else(|| invalid("a descriptor is missing"));
+        let logs = (0..next()?).map(|_| inherited(next()?)).collect::<io::Result<Vec<_>>>()?;
+        let slots = (0..generation.slots())
+            .map(|_| Ok((inherited(next()?)?, inherited(next()?)?)))
+            .collect::<io::Result<Vec<_>>>()?;
+        if generation.groups.iter().any(|group| group.log as usize >= logs.len()) {
+            return Err(invalid("a process group has no log"));
+        }
+        Ok(Self { control, generation, board, logs, slots })
+    }
+}
+
+/// The whole file, wherever its position is.
+fn contents(file: OwnedFd) -> io::Result<Vec<u8>> {
+    let mut file = File::from(file);
+    file.rewind()?;
+    let mut contents = Vec::new();
+    file.read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+fn invalid(text: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}

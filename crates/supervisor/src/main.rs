@@ -1,0 +1,40 @@
+//! The supervisor: starts the daemon processes of one generation of the configuration, watches and replaces them.
+//!
+//! Apache's parent process starts it as `supervisor <control> <generation> <board> <descriptors>`, all of them numbers
+//! of descriptors, see [`inheritance`]. It is one thread that waits for events ([`watch`]); what follows from an event
+//! is decided in [`slot`], without side effects, and carried out in [`seat`].
+
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod identity;
+mod inheritance;
+mod log;
+mod program;
+mod seat;
+mod slot;
+mod watch;
+
+use std::process::ExitCode;
+
+use log::Level;
+
+fn main() -> ExitCode {
+    let inheritance = match inheritance::Inheritance::take(std::env::args_os().skip(1)) {
+        Ok(inheritance) => inheritance,
+        Err(error) => {
+            let text = format_args!(
+                "WSGI0002: the supervisor can not start: {error}. It is started by mod_wsgi.so of the same version, not by hand"
+            );
+            log::write(Level::Critical, text);
+            return ExitCode::FAILURE;
+        }
+    };
+    match watch::Supervisor::new(inheritance).and_then(watch::Supervisor::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::write(Level::Critical, format_args!("WSGI0002: the supervisor gives up: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

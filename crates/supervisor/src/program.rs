@@ -1,0 +1,255 @@
+//! How a process of a group is started, and what to say when that fails.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use os::spawn::{Failure, Limit, Plan, Resource, Step};
+use wsgi_core::wire::launch::Group;
+
+use crate::identity::Identity;
+use crate::log::Level;
+
+/// The number of the control socket in a daemon process.
+const CONTROL: RawFd = 3;
+/// What the interpreter runs: it loads the host, which does the rest.
+const BOOTSTRAP: &str = include_str!("bootstrap.py");
+/// The variables that name the user. They are changed where they exist.
+const NAMES: [&[u8]; 3] = [b"USER", b"USERNAME", b"LOGNAME"];
+
+/// What all groups have in common.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    /// The supervisor's own environment.
+    pub(crate) environment: Vec<CString>,
+    /// How many descriptors processes may have, before the supervisor raised that for itself.
+    pub(crate) files: Option<Limit>,
+    /// No core dumps, as far as the process does not change that.
+    pub(crate) no_core: Option<Limit>,
+}
+
+/// Why a process could not be started.
+#[derive(Debug)]
+pub(crate) struct Obstacle {
+    /// How serious it is.
+    pub(crate) level: Level,
+    /// What it is, and the way out.
+    pub(crate) text: String,
+}
+
+/// How to start a process of `group`.
+///
+/// # Errors
+/// It has no directory to start in.
+pub(crate) fn plan<'a>(
+    group: &Group,
+    identity: &Identity,
+    surroundings: &Surroundings,
+    control: BorrowedFd<'a>,
+    log: BorrowedFd<'a>,
+) -> Result<Plan<'a>, Obstacle> {
+    let name = group.daemon.name.as_ref();
+    let number = CONTROL.to_string();
+    let arguments = [b"-c", BOOTSTRAP.as_bytes(), &group.hosts, number.as_bytes(), name];
+    Ok(Plan {
+        programs: group.programs.iter().filter_map(|path| text(path)).collect(),
+        arguments: arguments.into_iter().filter_map(text).collect(),
+        environment: environment(group, identity, &surroundings.environment),
+        kept: vec![(CONTROL, control)],
+        output: Some(log),
+        is_session: true,
+        priority: (group.priority != 0).then_some(group.priority),
+        chroot: group.chroot.as_deref().and_then(text),
+        account: identity.account.clone(),
+        directory: directory(group, identity)?,
+        umask: group.umask,
+        limits: limits(group, surroundings),
+    })
+}
+
+/// What to say of a failure on the way to the program.
+pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) -> Obstacle {
+    let Failure { step, error } = failure;
+    let show = |text: &Option<Box<[u8]>>| text.as_deref().unwrap_or_default().escape_ascii().to_string();
+    let user = User(identity);
+    let server = "Start the server as root, without options that take away its privileges (capabilities)";
+    let (level, text) = match step {
+        Step::Priority => {
+            let text = format!(
+                "WSGI0075: cpu-priority={} can not be set ({error}); it stays as it is",
+                group.priority
+            );
+            (Level::Warning, text)
+        }
+        Step::Limit(index) => return limit_obstacle(group, *index, error),
+        Step::Chroot => {
+            let root = show(&group.chroot);
+            let text =
+                format!("WSGI0003: chroot={root} can not be entered: {error}. Create it, or correct chroot=");
+            (Level::Alert, text)
+        }
+        Step::Group => {
+            (Level::Alert, format!("WSGI0004: the group of {user} can not be set: {error}. {server}"))
+        }
+        Step::Groups => {
+            let code = if group.account.as_ref().is_some_and(|account| account.supplementary.is_some()) {
+                "WSGI0005"
+            } else {
+                "WSGI0006"
+            };
+            (Level::Alert, format!("{code}: the group list of {user} can not be set: {error}. {server}"))
+        }
+        Step::User => (Level::Alert, format!("WSGI0007: {user} can not be set: {error}. {server}")),
+        Step::Verify => {
+            let text =
+                format!("WSGI0008: privileges are not gone after the change to {user}; nothing is started");
+            (Level::Alert, text)
+        }
+        Step::Directory => {
+            let (code, option, path) = match (&group.home, &identity.entry) {
+                (None, Some(entry)) => {
+                    ("WSGI0010", "the home directory of its user", entry.home.display().to_string())
+                }
+                (home, _) => ("WSGI0009", "home", show(home)),
+            };
+            let text = format!(
+                "{code}: {user} can not change to {option}, {path}: {error}. Create it, let the user in, or give another \
+                 one with home="
+            );
+            (Level::Alert, text)
+        }
+        Step::Program(index) => return program_obstacle(group, &user, *index, error),
+        Step::Prepare | Step::Fork | Step::Session | Step::Descriptors | Step::Signals => {
+            let text = format!(
+                "WSGI0001: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open files (ulimit -n)?"
+            );
+            (Level::Alert, text)
+        }
+    };
+    Obstacle { level, text }
+}
+
+fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstacle {
+    let text = match limits_of(group).get(index).map(|limit| limit.resource) {
+        Some(Resource::Cpu) => format!("WSGI0076: cpu-time-limit={} can not be set", group.cpu_time_limit),
+        Some(Resource::Data) => format!("WSGI0077: memory-limit={} can not be set", group.memory_limit),
+        Some(Resource::AddressSpace) => {
+            format!("WSGI0078: virtual-memory-limit={} can not be set", group.virtual_memory_limit)
+        }
+        _ => "WSGI0061: the limits of core dumps and open files can not be set".into(),
+    };
+    Obstacle { level: Level::Warning, text: format!("{text} ({error}); the process goes on without") }
+}
+
+fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::io::Error) -> Obstacle {
+    let paths: Vec<_> = group.programs.iter().map(|path| path.escape_ascii().to_string()).collect();
+    let place = match &group.chroot {
+        Some(root) => format!(" in {}", root.escape_ascii()),
+        None => String::new(),
+    };
+    let text = if error.kind() == std::io::ErrorKind::NotFound {
+        format!(
+            "WSGI0028: there is no Python{place} at {}. Correct python-home= or python= (or WSGIPythonHome), or install it",
+            paths.join(" or ")
+        )
+    } else {
+        let path = paths.get(index).map_or("", String::as_str);
+        format!(
+            "WSGI0028: {user} can not run {path}{place}: {error}. Let the user read and run it and enter all directories \
+             above it, or name another Python with python-home= or python="
+        )
+    };
+    Obstacle { level: Level::Critical, text }
+}
+
+/// Where it starts: `home=`; else its user's own directory, unless that is the user of the server.
+fn directory(group: &Group, identity: &Identity) -> Result<Option<CString>, Obstacle> {
+    if let Some(home) = &group.home {
+        return Ok(text(home));
+    }
+    if identity.uid == group.server_uid {
+        return Ok(None);
+    }
+    match &identity.entry {
+        Some(entry) => Ok(text(entry.home.as_os_str().as_bytes())),
+        None => Err(Obstacle {
+            level: Level::Alert,
+            text: format!(
+                "WSGI0011: {} has no entry in the user database, so no home directory. Give one with home=",
+                User(identity)
+            ),
+        }),
+    }
+}
+
+/// In this order, later ones win: the server's, the user's, `lang=` and `locale=`, `environment=`.
+fn environment(group: &Group, identity: &Identity, own: &[CString]) -> Vec<CString> {
+    let mut environment = own.to_vec();
+    let mut set = |name: &[u8], value: &[u8]| os::spawn::set_variable(&mut environment, name, value);
+    if let Some(entry) = &identity.entry {
+        set(b"HOME", entry.home.as_os_str().as_bytes());
+        for name in NAMES {
+            if os::spawn::variable(own, name).is_some() {
+                set(name, entry.name.as_bytes());
+            }
+        }
+    }
+    if let Some(lang) = &group.lang {
+        set(b"LANG", lang);
+    }
+    if let Some(locale) = &group.locale {
+        set(b"LC_ALL", locale);
+    }
+    for (name, value) in &group.environment {
+        set(name, value);
+    }
+    environment
+}
+
+fn limits(group: &Group, surroundings: &Surroundings) -> Vec<Limit> {
+    let mut limits = limits_of(group);
+    limits.extend(surroundings.files);
+    // A process that has only changed its user dumps no core. After exec it would.
+    if group.account.is_some() && !group.dumps_core {
+        limits.extend(surroundings.no_core);
+    }
+    limits
+}
+
+/// Those that the configuration names.
+fn limits_of(group: &Group) -> Vec<Limit> {
+    let mut limits = Vec::new();
+    if group.cpu_time_limit > 0 {
+        let seconds = group.daemon.limits.shutdown_timeout.div_ceil(1_000);
+        let hard = group.cpu_time_limit.saturating_add(1).saturating_add(seconds);
+        limits.push(Limit { resource: Resource::Cpu, soft: group.cpu_time_limit, hard });
+    }
+    let memory = [(Resource::Data, group.memory_limit), (Resource::AddressSpace, group.virtual_memory_limit)];
+    for (resource, limit) in memory {
+        if limit > 0 {
+            limits.push(Limit { resource, soft: limit, hard: limit });
+        }
+    }
+    limits
+}
+
+/// No path, argument or value of the configuration contains a NUL byte; one that did could not be meant.
+fn text(bytes: &[u8]) -> Option<CString> {
+    CString::new(bytes).ok()
+}
+
+/// A user, for messages.
+struct User<'a>(&'a Identity);
+
+impl fmt::Display for User<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.entry {
+            Some(entry) => write!(f, "the user '{}'", entry.name),
+            None => write!(f, "the user #{}", self.0.uid),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

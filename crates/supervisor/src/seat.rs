@@ -1,0 +1,352 @@
+//! A slot with its processes: carries out what [`Slot`] decides.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
+use nix::sys::signal::Signal;
+use os::descriptors::{self, Kind, Wait};
+use os::process::{Child, Exit};
+use os::shared::{ReadWords, Words};
+use wsgi_core::wire::board::{State, page, slot as board};
+use wsgi_core::wire::control::{Order, Report, Script};
+use wsgi_core::wire::launch::Group;
+
+use crate::identity;
+use crate::log::{self, Level};
+use crate::program::{self, Surroundings};
+use crate::slot::{Action, Event, Key, Rules, Slot};
+use crate::watch::Token;
+
+/// How long a page has to say that nothing runs, in milliseconds, until a retired slot is taken for unused.
+const UNUSED: u64 = 30_000;
+/// The longest report that is read.
+const LONGEST: usize = 1 << 20;
+/// What is done at a stretch for one slot.
+const BATCH: usize = 64;
+
+/// What all seats share.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) epoll: Epoll,
+    pub(crate) board: Words,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) logs: Vec<OwnedFd>,
+    pub(crate) surroundings: Surroundings,
+    pub(crate) begin: Instant,
+}
+
+/// A slot and its processes.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    index: usize,
+    group: usize,
+    slot: Slot,
+    channel: OwnedFd,
+    page: OwnedFd,
+    processes: Vec<Process>,
+    /// What is watched of the channel.
+    watched: Option<EpollFlags>,
+    retired: Option<Retired>,
+}
+
+#[derive(Debug)]
+struct Process {
+    key: Key,
+    child: Child,
+    control: OwnedFd,
+}
+
+/// What is watched after retirement.
+#[derive(Debug)]
+struct Retired {
+    page: Option<ReadWords>,
+    idle_since: Option<u64>,
+}
+
+impl World {
+    /// Milliseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn watch(&self, descriptor: impl AsFd, flags: EpollFlags, token: Token) -> io::Result<()> {
+        Ok(self.epoll.add(descriptor, EpollEvent::new(flags, token.word()))?)
+    }
+
+    /// Writes to the log, if it takes lines of this level.
+    fn log(&self, group: usize, level: Level, text: impl std::fmt::Display) {
+        let daemon = &self.groups[group].daemon;
+        if level as u8 <= daemon.log_level {
+            log::about(&daemon.name, level, text);
+        }
+    }
+}
+
+impl Seat {
+    /// The slot with this index, of this group, without a process yet.
+    pub(crate) fn new(index: usize, group: usize, world: &World, channel: OwnedFd, page: OwnedFd) -> Self {
+        Self {
+            index,
+            group,
+            slot: Slot::new(Rules::of(&world.groups[group].daemon)),
+            channel,
+            page,
+            processes: Vec::new(),
+            watched: None,
+            retired: None,
+        }
+    }
+
+    /// See [`Slot::next`].
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.slot.next()
+    }
+
+    /// See [`Slot::is_over`].
+    pub(crate) fn is_over(&self) -> bool {
+        self.slot.is_over()
+    }
+
+    /// Something has happened.
+    pub(crate) fn feed(&mut self, event: Event, world: &World) {
+        let (mut events, mut actions) = (VecDeque::from([event]), Vec::new());
+        while let Some(event) = events.pop_front() {
+            self.slot.handle(event, world.now(), &mut actions);
+            for action in actions.drain(..) {
+                events.extend(self.carry_out(action, world));
+            }
+        }
+        self.show(world);
+    }
+
+    /// The channel is readable, or nobody can send any more.
+    pub(crate) fn channel(&mut self, flags: EpollFlags, world: &World) {
+        if flags.contains(EpollFlags::EPOLLIN) {
+            // Whoever sent them sees them closed, and knows that nothing was read.
+            for _ in 0..BATCH {
+                match descriptors::receive_with(&self.channel, &mut [0; 16], Wait::Never) {
+                    Ok((1.., _)) => {}
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                    Ok(_) | Err(_) => break,
+                }
+            }
+        }
+        if flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
+            self.feed(Event::Unused, world);
+        }
+    }
+
+    /// A process has said something, or closed its end.
+    pub(crate) fn control(&mut self, key: Key, world: &World, buffer: &mut Vec<u8>) {
+        for _ in 0..BATCH {
+            let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
+            let event = match heard(&self.processes[at].control, buffer) {
+                Ok(report) => match report {
+                    Report::Ready => Event::Ready(key),
+                    Report::Replace { reason, scripts } => Event::Replace(key, reason, scripts),
+                    Report::Stopping(reason) => Event::Stopping(key, reason),
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        let pid = self.processes[at].child.pid();
+                        let text =
+                            format_args!("process {pid} sent the supervisor what it may not send: {error}");
+                        world.log(self.group, Level::Error, text);
+                    }
+                    // It is registered, so that can not fail.
+                    let _ = world.epoll.delete(&self.processes[at].control);
+                    self.feed(Event::Lost(key), world);
+                    return;
+                }
+            };
+            self.feed(event, world);
+        }
+    }
+
+    /// A process has ended.
+    pub(crate) fn exited(&mut self, key: Key, world: &World, buffer: &mut Vec<u8>) {
+        // What it said before it ended comes first.
+        self.control(key, world, buffer);
+        let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
+        let exit = match self.processes[at].child.try_wait() {
+            Ok(Some(exit)) => exit,
+            Ok(None) => return,
+            // Nobody else waits for it, so this can not be; but it is gone.
+            Err(_) => Exit::Status(255),
+        };
+        let process = self.processes.swap_remove(at);
+        // Fails where the control socket was closed before.
+        let _ = (world.epoll.delete(&process.child), world.epoll.delete(&process.control));
+        self.record(process.child.pid(), exit, world);
+        self.feed(Event::Exited(key, exit), world);
+    }
+
+    /// The generation retires.
+    pub(crate) fn retire(&mut self, world: &World) {
+        let page = ReadWords::map(&self.page, page::WORDS).ok();
+        self.retired = Some(Retired { page, idle_since: None });
+        self.feed(Event::Retire, world);
+    }
+
+    /// To be called every second after retirement: helpers of the server may hold copies of the channel for good, so
+    /// that its end is not the only sign.
+    pub(crate) fn look(&mut self, world: &World) {
+        let (now, Some(retired)) = (world.now(), &mut self.retired) else { return };
+        if retired.page.as_ref().is_some_and(|page| page.load(page::BUSY) != 0) {
+            retired.idle_since = None;
+        } else if now - *retired.idle_since.get_or_insert(now) >= UNUSED {
+            retired.idle_since = None;
+            self.feed(Event::Unused, world);
+        }
+    }
+
+    fn carry_out(&mut self, action: Action, world: &World) -> Option<Event> {
+        match action {
+            Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, world)),
+            Action::Order(key, order) => {
+                let process = self.processes.iter().find(|process| process.key == key)?;
+                let has_sent = descriptors::send_with(&process.control, &order.encode(), &[], Wait::Never);
+                has_sent.is_err().then_some(Event::Lost(key))
+            }
+            Action::Terminate(key) => self.signal(key, Signal::SIGTERM),
+            Action::Kill(key) => self.signal(key, Signal::SIGKILL),
+            Action::Log(level, text) => {
+                world.log(self.group, level, text);
+                None
+            }
+        }
+    }
+
+    fn signal(&self, key: Key, signal: Signal) -> Option<Event> {
+        if let Some(process) = self.processes.iter().find(|process| process.key == key) {
+            // If it fails the process has ended, which comes as an event of its own.
+            let _ = process.child.signal(signal);
+        }
+        None
+    }
+
+    fn spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Event {
+        match self.try_spawn(key, scripts, world) {
+            Ok(pid) => Event::Spawned(key, pid),
+            Err(obstacle) => {
+                world.log(self.group, obstacle.level, &obstacle.text);
+                Event::NotSpawned(key)
+            }
+        }
+    }
+
+    fn try_spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Result<i32, program::Obstacle> {
+        let group = &world.groups[self.group];
+        let identity = identity::of(group.account.as_ref());
+        let exhausted = |error: io::Error| program::Obstacle {
+            level: Level::Alert,
+            text: format!(
+                "WSGI0001: no process can be started: {error}. Are there too many open files (ulimit -n)?"
+            ),
+        };
+        if self.processes.is_empty() {
+            self.clear_page();
+        }
+        let mut daemon = group.daemon.clone();
+        daemon.scripts.extend(scripts);
+        let start = Order::Start(Box::new(daemon)).encode();
+        let (control, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
+        // The kernel counts more than the bytes; it bounds what is too much.
+        descriptors::set_buffers(&control, Some(start.len() + LONGEST / 4), None).map_err(exhausted)?;
+        let log = world.logs[group.log as usize].as_fd();
+        let plan = program::plan(group, &identity, &world.surroundings, theirs.as_fd(), log)?;
+        let started = plan.spawn().map_err(|failure| program::obstacle(group, &identity, &failure))?;
+        for failure in &started.warnings {
+            let warning = program::obstacle(group, &identity, failure);
+            world.log(self.group, warning.level, &warning.text);
+        }
+        let child = started.child;
+        let pid = child.pid();
+        let text = format!(
+            "process {pid} is started, as uid {} with {} threads",
+            identity.uid, group.daemon.threads
+        );
+        world.log(self.group, Level::Info, text);
+        let parts = [self.channel.as_fd(), self.page.as_fd()];
+        let watched = descriptors::send_with(&control, &start, &parts, Wait::Never).and_then(|_| {
+            world.watch(&control, EpollFlags::EPOLLIN, Token::Control(self.index, key))?;
+            world.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key))
+        });
+        if let Err(error) = watched {
+            // Both can only fail because it has ended, which is seen here, or for lack of memory.
+            let _ = (child.signal(Signal::SIGKILL), child.wait());
+            return Err(exhausted(error));
+        }
+        self.processes.push(Process { key, child, control });
+        Ok(pid)
+    }
+
+    /// What a process that died has counted does not run any more.
+    fn clear_page(&self) {
+        if let Ok(words) = Words::map(&self.page, page::WORDS) {
+            words.store(page::BUSY, 0);
+        }
+    }
+
+    /// Puts the end of a process on the board.
+    fn record(&self, pid: i32, exit: Exit, world: &World) {
+        let base = self.index * board::WORDS;
+        let ended = world.board.load(base + board::ENDED);
+        let at = base + board::EXIT + 2 * (ended as usize % board::EXITS);
+        world.board.store(at, pid.cast_unsigned());
+        world.board.store(at + 1, exit.status());
+        world.board.store(base + board::ENDED, ended.wrapping_add(1));
+    }
+
+    /// Puts what the slot is on the board, and watches the channel accordingly.
+    fn show(&mut self, world: &World) {
+        let base = self.index * board::WORDS;
+        let (state, pid) = (self.slot.state(), self.slot.serving().unwrap_or(0));
+        world.board.store(base + board::PID, pid.cast_unsigned());
+        world.board.store(base + board::STATE, state.word());
+        let wanted = match state {
+            _ if self.slot.is_ending() => None,
+            State::Failing => Some(EpollFlags::EPOLLIN),
+            _ if self.retired.is_some() => Some(EpollFlags::empty()),
+            _ => None,
+        };
+        if wanted != self.watched {
+            self.watch_channel(wanted, world);
+        }
+    }
+
+    fn watch_channel(&mut self, wanted: Option<EpollFlags>, world: &World) {
+        if self.watched.take().is_some() {
+            // It is registered, so that can not fail.
+            let _ = world.epoll.delete(&self.channel);
+        }
+        if let Some(flags) = wanted {
+            match world.watch(&self.channel, flags, Token::Channel(self.index)) {
+                Ok(()) => self.watched = wanted,
+                Err(error) => {
+                    let text = format_args!("WSGI0002: a channel can not be watched: {error}");
+                    world.log(self.group, Level::Error, text);
+                }
+            }
+        }
+    }
+}
+
+/// The next report; [`io::ErrorKind::UnexpectedEof`] at the end.
+fn heard(control: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<Report> {
+    let length = descriptors::next_length(control, Wait::Never)?;
+    if length > LONGEST {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a report is too long"));
+    }
+    buffer.resize(length.max(64), 0);
+    // Descriptors that come along are closed.
+    let (count, _) = descriptors::receive_with(control, buffer, Wait::Never)?;
+    if count == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Report::decode(&buffer[..count]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}

@@ -1,0 +1,489 @@
+//! The life of a slot, as decisions: events in, actions out. No clock, no process.
+//!
+//! A slot holds the process that serves, or starts in order to; a successor while one is made ready; and those that
+//! are on their way out. Times are milliseconds of a clock that never goes back.
+
+use os::process::Exit;
+use wsgi_core::wire::board::State;
+use wsgi_core::wire::control::{Order, Script};
+use wsgi_core::wire::launch::Daemon;
+
+use crate::backoff;
+use crate::log::Level;
+
+/// How long a successor may take until it is ready.
+const SUCCESSOR: u64 = 60_000;
+/// How long a process whose control socket is closed may take to end.
+const FAREWELL: u64 = 1_000;
+/// What a process gets beyond the times that it keeps by itself.
+const MARGIN: u64 = 1_000;
+/// When the server ends, a shutdown without limit ends after this.
+const LAST: u64 = 5_000;
+/// How often a service script is started at most.
+const SERVICE: u64 = 1_000;
+/// The status with which a successor exits that can not import its scripts.
+const NOT_IMPORTED: Exit = Exit::Status(3);
+
+/// Names a process within its slot.
+pub(crate) type Key = u32;
+
+/// What the slot's group says about its processes, in milliseconds; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    graceful: u64,
+    eviction: u64,
+    shutdown: u64,
+    startup: u64,
+    is_service: bool,
+}
+
+/// What happens to a slot.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The supervisor has started.
+    Begin,
+    /// The process that was asked for runs.
+    Spawned(Key, i32),
+    /// It could not be started.
+    NotSpawned(Key),
+    /// See [`Report`](wsgi_core::wire::control::Report).
+    Ready(Key),
+    /// As above.
+    Replace(Key, Box<[u8]>, Vec<Script>),
+    /// As above.
+    Stopping(Key, Box<[u8]>),
+    /// Its control socket is closed, or does not take what is sent.
+    Lost(Key),
+    /// It has ended.
+    Exited(Key, Exit),
+    /// Nobody can send connections any more, or will.
+    Unused,
+    /// The configuration was read again, or the server ends: [`Unused`](Self::Unused) is to come.
+    Retire,
+    /// Everything has to end now.
+    Stop,
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Action {
+    /// Start a process, which imports these scripts. [`Event::Spawned`] or [`Event::NotSpawned`] answers.
+    Spawn(Key, Vec<Script>),
+    /// Tell a process.
+    Order(Key, Order),
+    /// Ask a process to end.
+    Terminate(Key),
+    /// End a process.
+    Kill(Key),
+    /// Write to the log.
+    Log(Level, String),
+}
+
+/// A slot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    rules: Rules,
+    phase: Phase,
+    current: Option<Process>,
+    successor: Option<Process>,
+    /// How long the current process may finish what it has begun, once its successor is ready.
+    grace: u64,
+    leaving: Vec<Leaving>,
+    /// How many processes in a row did not live long.
+    failures: u32,
+    /// When to start a process again, while there is none.
+    respawn: Option<u64>,
+    last_key: Key,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// A process is always there, or is to be.
+    Running,
+    /// As long as somebody may still use it.
+    Retiring,
+    /// No process is started any more.
+    Over,
+}
+
+#[derive(Debug)]
+struct Process {
+    key: Key,
+    pid: i32,
+    since: u64,
+    is_serving: bool,
+    /// When its time to become ready is over.
+    startup_end: Option<u64>,
+    /// When its time to end is over, after it was lost.
+    lost: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Leaving {
+    key: Key,
+    pid: i32,
+    /// When its time to end is over.
+    end: Option<u64>,
+}
+
+impl Rules {
+    /// Those of a group.
+    pub(crate) fn of(daemon: &Daemon) -> Self {
+        Self {
+            graceful: daemon.limits.graceful_timeout,
+            eviction: daemon.limits.eviction_timeout,
+            shutdown: daemon.limits.shutdown_timeout,
+            startup: daemon.limits.startup_timeout,
+            is_service: daemon.threads == 0,
+        }
+    }
+
+    /// How long a process may finish what it has begun when it is replaced for this reason.
+    fn grace(self, reason: &[u8]) -> u64 {
+        if reason == b"eviction_signal" && self.eviction > 0 { self.eviction } else { self.graceful }
+    }
+
+    /// When a process that shuts down after `grace` has to be gone.
+    fn end(self, now: u64, grace: u64) -> Option<u64> {
+        (self.shutdown > 0).then(|| now + grace + self.shutdown + MARGIN)
+    }
+}
+
+impl Slot {
+    /// A slot without a process.
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            phase: Phase::Running,
+            current: None,
+            successor: None,
+            grace: 0,
+            leaving: Vec::new(),
+            failures: 0,
+            respawn: None,
+            last_key: 0,
+        }
+    }
+
+    /// Adds what is to be done to `actions`.
+    pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
+        match event {
+            Event::Begin => self.start(now, actions),
+            Event::Spawned(key, pid) => {
+                if let Some(process) = self.starting(key) {
+                    process.pid = pid;
+                }
+            }
+            Event::NotSpawned(key) => self.not_spawned(key, now, actions),
+            Event::Ready(key) => self.ready(key, now, actions),
+            Event::Replace(key, reason, scripts) => self.replace(key, &reason, scripts, now, actions),
+            Event::Stopping(key, reason) => self.stopping(key, &reason, now, actions),
+            Event::Lost(key) => self.lost(key, now),
+            Event::Exited(key, exit) => self.exited(key, exit, now, actions),
+            Event::Unused => self.unused(now, actions),
+            // There must not be two of what may be the only one of its kind.
+            Event::Retire if self.rules.is_service => self.unused(now, actions),
+            Event::Retire if self.phase == Phase::Running => self.phase = Phase::Retiring,
+            Event::Retire => {}
+            Event::Stop => self.stop(now, actions),
+            Event::Tick => self.tick(now, actions),
+        }
+    }
+
+    /// When it wants a tick, at the latest.
+    pub(crate) fn next(&self) -> Option<u64> {
+        let processes = self.current.iter().chain(&self.successor);
+        let times = processes.flat_map(|process| [process.startup_end, process.lost]);
+        let times = times.chain(self.leaving.iter().map(|leaving| leaving.end));
+        times.chain([self.respawn]).flatten().min()
+    }
+
+    /// What the board says.
+    pub(crate) fn state(&self) -> State {
+        match &self.current {
+            Some(process) if process.is_serving => State::Serving,
+            _ if self.failures >= backoff::PATIENCE && !self.rules.is_service => State::Failing,
+            _ => State::Starting,
+        }
+    }
+
+    /// The process that serves.
+    pub(crate) fn serving(&self) -> Option<i32> {
+        self.current.as_ref().filter(|process| process.is_serving).map(|process| process.pid)
+    }
+
+    /// Whether no process will be started any more.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.phase == Phase::Over
+    }
+
+    /// Whether there is no process, and will be none.
+    pub(crate) fn is_over(&self) -> bool {
+        let is_empty = self.current.is_none() && self.successor.is_none() && self.leaving.is_empty();
+        is_empty && self.is_ending()
+    }
+
+    fn new_process(&mut self, now: u64, startup: u64) -> Process {
+        self.last_key += 1;
+        let startup_end = (startup > 0 && !self.rules.is_service).then(|| now + startup);
+        Process { key: self.last_key, pid: 0, since: now, is_serving: false, startup_end, lost: None }
+    }
+
+    /// Starts a process that imports what the configuration says, and no more.
+    fn start(&mut self, now: u64, actions: &mut Vec<Action>) {
+        self.respawn = None;
+        // An import may take long; nobody who did not ask for a limit gets one.
+        let limit = if self.rules.startup > 0 { self.rules.startup.max(SUCCESSOR) } else { 0 };
+        let process = self.new_process(now, limit);
+        actions.push(Action::Spawn(process.key, Vec::new()));
+        self.current = Some(process);
+    }
+
+    /// After the current process is gone: the successor takes its place, or another one is started in `delay`.
+    fn fill(&mut self, delay: u64, now: u64, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if let Some(successor) = self.successor.take() {
+            self.current = Some(successor);
+        } else if delay == 0 {
+            self.start(now, actions);
+        } else {
+            self.respawn = Some(now + delay);
+        }
+    }
+
+    fn starting(&mut self, key: Key) -> Option<&mut Process> {
+        let mut processes = self.current.iter_mut().chain(&mut self.successor);
+        processes.find(|process| process.key == key && !process.is_serving)
+    }
+
+    fn is_current(&self, key: Key) -> bool {
+        self.current.as_ref().is_some_and(|process| process.key == key)
+    }
+
+    fn is_successor(&self, key: Key) -> bool {
+        self.successor.as_ref().is_some_and(|process| process.key == key)
+    }
+
+    fn not_spawned(&mut self, key: Key, now: u64, actions: &mut Vec<Action>) {
+        if self.is_successor(key) {
+            self.successor = None;
+            self.keep("its successor could not be started", actions);
+        } else if self.is_current(key) {
+            self.current = None;
+            self.failures += 1;
+            self.fill(backoff::delay(self.failures), now, actions);
+        }
+    }
+
+    fn ready(&mut self, key: Key, now: u64, actions: &mut Vec<Action>) {
+        if self.is_successor(key) {
+            let old = std::mem::replace(&mut self.current, self.successor.take());
+            if let Some(old) = old {
+                self.drain(old, self.grace, now, actions);
+            }
+        }
+        let Some(process) = self.starting(key) else { return };
+        process.is_serving = true;
+        process.startup_end = None;
+        actions.push(Action::Order(key, Order::Serve));
+    }
+
+    fn drain(&mut self, old: Process, grace: u64, now: u64, actions: &mut Vec<Action>) {
+        let order = Order::Drain(u32::try_from(grace).unwrap_or(u32::MAX));
+        actions.push(Action::Order(old.key, order));
+        self.leaving.push(Leaving { key: old.key, pid: old.pid, end: self.rules.end(now, grace) });
+    }
+
+    fn replace(
+        &mut self,
+        key: Key,
+        reason: &[u8],
+        scripts: Vec<Script>,
+        now: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let is_serving =
+            self.current.as_ref().is_some_and(|process| process.key == key && process.is_serving);
+        if !is_serving || self.successor.is_some() {
+            return;
+        }
+        if self.phase != Phase::Running {
+            self.keep("the server has read its configuration again, or ends", actions);
+            return;
+        }
+        let process = self.new_process(now, SUCCESSOR.max(self.rules.startup));
+        self.grace = self.rules.grace(reason);
+        let (pid, reason) = (self.current_pid(), String::from_utf8_lossy(reason));
+        actions.push(Action::Log(Level::Info, format!("process {pid} gets a successor ({reason})")));
+        actions.push(Action::Spawn(process.key, scripts));
+        self.successor = Some(process);
+    }
+
+    /// There is no successor after all.
+    fn keep(&self, reason: &str, actions: &mut Vec<Action>) {
+        if let Some(process) = &self.current {
+            actions.push(Action::Order(process.key, Order::Keep(reason.as_bytes().into())));
+        }
+    }
+
+    fn current_pid(&self) -> i32 {
+        self.current.as_ref().map_or(0, |process| process.pid)
+    }
+
+    fn stopping(&mut self, key: Key, reason: &[u8], now: u64, actions: &mut Vec<Action>) {
+        if self.is_successor(key) {
+            // Its end follows, and is what counts.
+            return;
+        }
+        let Some(old) = self.current.take_if(|process| process.key == key) else { return };
+        let (pid, reason) = (old.pid, String::from_utf8_lossy(reason));
+        actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({reason})")));
+        if !old.is_serving {
+            self.failures += 1;
+        }
+        self.leaving.push(Leaving { key, pid, end: self.rules.end(now, 0) });
+        let delay = if old.is_serving { 0 } else { backoff::delay(self.failures) };
+        self.fill(delay, now, actions);
+    }
+
+    fn lost(&mut self, key: Key, now: u64) {
+        // A service script may have become another program.
+        if self.rules.is_service {
+            return;
+        }
+        let mut processes = self.current.iter_mut().chain(&mut self.successor);
+        if let Some(process) = processes.find(|process| process.key == key) {
+            process.lost.get_or_insert(now + FAREWELL);
+        }
+    }
+
+    fn exited(&mut self, key: Key, exit: Exit, now: u64, actions: &mut Vec<Action>) {
+        if let Some(at) = self.leaving.iter().position(|leaving| leaving.key == key) {
+            let pid = self.leaving.swap_remove(at).pid;
+            let level = if matches!(exit, Exit::Signal(..)) { Level::Error } else { Level::Info };
+            actions.push(Action::Log(level, format!("process {pid} has ended: {exit}")));
+        } else if let Some(process) = self.successor.take_if(|process| process.key == key) {
+            let reason = if exit == NOT_IMPORTED {
+                "its successor could not import its scripts; the error log says why".into()
+            } else {
+                format!("its successor ended before it was ready: {exit}")
+            };
+            let (pid, old) = (process.pid, self.current_pid());
+            let text = format!("process {old} goes on, {reason} (process {pid})");
+            actions.push(Action::Log(Level::Error, text));
+            self.keep(&reason, actions);
+        } else if let Some(process) = self.current.take_if(|process| process.key == key) {
+            self.current_exited(&process, exit, now, actions);
+        }
+    }
+
+    fn current_exited(&mut self, process: &Process, exit: Exit, now: u64, actions: &mut Vec<Action>) {
+        let lived = now - process.since;
+        let delay = if self.rules.is_service {
+            SERVICE.saturating_sub(lived)
+        } else {
+            let is_short = !process.is_serving || lived < backoff::SHORT;
+            self.failures = if is_short { self.failures + 1 } else { 0 };
+            backoff::delay(self.failures)
+        };
+        if self.phase == Phase::Retiring && exit.is_success() {
+            self.phase = Phase::Over;
+        }
+        let level = if exit.is_success() { Level::Info } else { Level::Error };
+        let when = if process.is_serving { "" } else { " before it was ready" };
+        let then = match (self.phase, &self.successor, delay) {
+            (Phase::Over, ..) => String::new(),
+            (_, Some(successor), _) => format!("; process {} takes its place", successor.pid),
+            (_, None, 0) => "; another one is started".into(),
+            (_, None, delay) => format!("; another one is started in {} s", delay.div_ceil(1000)),
+        };
+        let pid = process.pid;
+        actions.push(Action::Log(level, format!("process {pid} has died{when}: {exit}{then}")));
+        self.fill(delay, now, actions);
+    }
+
+    fn unused(&mut self, now: u64, actions: &mut Vec<Action>) {
+        for process in self.end() {
+            if process.is_serving && !self.rules.is_service {
+                self.drain(process, self.rules.graceful, now, actions);
+            } else {
+                self.terminate(process, self.rules.end(now, 0), actions);
+            }
+        }
+    }
+
+    fn stop(&mut self, now: u64, actions: &mut Vec<Action>) {
+        let shutdown = if self.rules.shutdown > 0 { self.rules.shutdown } else { LAST };
+        let end = Some(now + shutdown + MARGIN);
+        for leaving in &mut self.leaving {
+            leaving.end = end;
+            actions.push(Action::Terminate(leaving.key));
+        }
+        for process in self.end() {
+            self.terminate(process, end, actions);
+        }
+    }
+
+    /// No process is started from now on; those that are left to be ended.
+    fn end(&mut self) -> impl Iterator<Item = Process> + use<> {
+        self.phase = Phase::Over;
+        self.respawn = None;
+        [self.current.take(), self.successor.take()].into_iter().flatten()
+    }
+
+    fn terminate(&mut self, process: Process, end: Option<u64>, actions: &mut Vec<Action>) {
+        actions.push(Action::Terminate(process.key));
+        self.leaving.push(Leaving { key: process.key, pid: process.pid, end });
+    }
+
+    fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
+        let is_due = |time: Option<u64>| time.is_some_and(|time| time <= now);
+        for leaving in &mut self.leaving {
+            if is_due(leaving.end) {
+                leaving.end = None;
+                let text = format!("process {} did not end in time and is killed", leaving.pid);
+                actions.push(Action::Log(Level::Warning, text));
+                actions.push(Action::Kill(leaving.key));
+            }
+        }
+        if let Some(successor) =
+            self.successor.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
+        {
+            let reason = if is_due(successor.lost) {
+                "its successor closed its control socket"
+            } else {
+                "its successor was not ready in time"
+            };
+            let (pid, old) = (successor.pid, self.current_pid());
+            actions
+                .push(Action::Log(Level::Error, format!("process {old} goes on, {reason} (process {pid})")));
+            self.keep(reason, actions);
+            self.terminate(successor, Some(now + LAST), actions);
+        }
+        if let Some(process) =
+            self.current.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
+        {
+            let what = if is_due(process.lost) {
+                "has closed its control socket, as an application does that closes descriptors it did not open"
+            } else {
+                "was not ready within startup-timeout: an import hangs, or takes too long"
+            };
+            let text = format!("process {} {what}; it is ended, and another one started", process.pid);
+            actions.push(Action::Log(Level::Error, text));
+            let is_short = !process.is_serving || now - process.since < backoff::SHORT;
+            self.failures = if is_short { self.failures + 1 } else { 0 };
+            self.terminate(process, Some(now + LAST), actions);
+            self.fill(backoff::delay(self.failures), now, actions);
+        }
+        if is_due(self.respawn) {
+            self.start(now, actions);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,311 @@
+use wsgi_core::wire::launch::Limits;
+
+use super::*;
+
+/// A slot with a clock, that keeps what is to be done except what is written to the log.
+struct Stage {
+    slot: Slot,
+    now: u64,
+    log: Vec<(Level, String)>,
+}
+
+impl Stage {
+    fn new(threads: u32, limits: Limits) -> Self {
+        let daemon = Daemon { threads, limits, ..Daemon::default() };
+        Self { slot: Slot::new(Rules::of(&daemon)), now: 1_000_000, log: Vec::new() }
+    }
+
+    /// With the default times; a process serves, with key 1 and process id 101.
+    fn serving() -> Self {
+        let limits = Limits { graceful_timeout: 15_000, shutdown_timeout: 5_000, ..Limits::default() };
+        let mut stage = Self::new(15, limits);
+        assert_eq!(stage.on(Event::Begin), [Action::Spawn(1, vec![])]);
+        stage.on(Event::Spawned(1, 101));
+        assert_eq!(stage.slot.state(), State::Starting);
+        assert_eq!(stage.on(Event::Ready(1)), [Action::Order(1, Order::Serve)]);
+        assert_eq!((stage.slot.state(), stage.slot.serving()), (State::Serving, Some(101)));
+        stage
+    }
+
+    fn on(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.slot.handle(event, self.now, &mut actions);
+        actions
+            .into_iter()
+            .filter_map(|action| match action {
+                Action::Log(level, text) => {
+                    self.log.push((level, text));
+                    None
+                }
+                action => Some(action),
+            })
+            .collect()
+    }
+
+    fn after(&mut self, time: u64, event: Event) -> Vec<Action> {
+        self.now += time;
+        self.on(event)
+    }
+
+    /// The next tick that the slot wants: how long until then, what it does.
+    fn tick(&mut self) -> (u64, Vec<Action>) {
+        let time = self.slot.next().expect("it waits for nothing") - self.now;
+        if time > 0 {
+            assert_eq!(self.after(time - 1, Event::Tick), [], "too early");
+            self.now += 1;
+        }
+        (time, self.on(Event::Tick))
+    }
+
+    fn last_log(&self) -> (Level, &str) {
+        self.log.last().map(|(level, text)| (*level, text.as_str())).expect("nothing was logged")
+    }
+}
+
+fn script() -> Script {
+    Script { path: b"/w/app.wsgi"[..].into(), application_group: b"app"[..].into() }
+}
+
+fn text(text: &str) -> Box<[u8]> {
+    text.as_bytes().into()
+}
+
+/// Asks for a successor of process 1, which is started as process 2.
+fn successor_of(stage: &mut Stage) {
+    let actions = stage.on(Event::Replace(1, text("script_reload"), vec![script()]));
+    assert_eq!(actions, [Action::Spawn(2, vec![script()])]);
+    stage.on(Event::Spawned(2, 102));
+    assert_eq!(stage.slot.serving(), Some(101), "the old one serves until then");
+}
+
+#[test]
+fn a_successor_takes_over_when_it_is_ready() {
+    let mut stage = Stage::serving();
+    successor_of(&mut stage);
+    assert_eq!(stage.on(Event::Replace(1, text("again"), vec![])), [], "there is one already");
+    let actions = stage.after(3_000, Event::Ready(2));
+    assert_eq!(actions, [Action::Order(1, Order::Drain(15_000)), Action::Order(2, Order::Serve)]);
+    assert_eq!(stage.slot.serving(), Some(102));
+    // graceful-timeout, shutdown-timeout, margin.
+    assert_eq!(stage.tick(), (21_000, vec![Action::Kill(1)]));
+    assert_eq!(stage.on(Event::Exited(1, Exit::Signal(9, false))), []);
+    assert_eq!(stage.slot.next(), None);
+    assert_eq!(stage.slot.serving(), Some(102));
+}
+
+#[test]
+fn an_eviction_has_its_own_time() {
+    let limits = Limits { graceful_timeout: 15_000, eviction_timeout: 700, ..Limits::default() };
+    let mut stage = Stage::new(2, limits);
+    stage.on(Event::Begin);
+    stage.on(Event::Ready(1));
+    stage.on(Event::Replace(1, text("eviction_signal"), vec![]));
+    let actions = stage.on(Event::Ready(2));
+    assert_eq!(actions[0], Action::Order(1, Order::Drain(700)));
+    assert_eq!(stage.slot.next(), None, "shutdown-timeout=0 is no limit");
+}
+
+#[test]
+fn without_a_successor_the_old_one_goes_on() {
+    for (event, reason) in [
+        (Event::Exited(2, Exit::Status(3)), "could not import its scripts"),
+        (Event::Exited(2, Exit::Signal(11, false)), "ended before it was ready: signal 11 (SIGSEGV)"),
+        (Event::NotSpawned(2), "could not be started"),
+    ] {
+        let mut stage = Stage::serving();
+        successor_of(&mut stage);
+        let actions = stage.on(event);
+        let [Action::Order(1, Order::Keep(said))] = &actions[..] else { panic!("{actions:?}") };
+        assert!(String::from_utf8_lossy(said).contains(reason), "{actions:?}");
+        assert_eq!((stage.slot.serving(), stage.slot.next()), (Some(101), None));
+        // The next change of the script is another chance.
+        let actions = stage.on(Event::Replace(1, text("script_reload"), vec![]));
+        assert_eq!(actions, [Action::Spawn(3, vec![])]);
+    }
+}
+
+#[test]
+fn a_successor_that_takes_too_long_is_ended() {
+    let mut stage = Stage::serving();
+    successor_of(&mut stage);
+    let (time, actions) = stage.tick();
+    assert_eq!(time, SUCCESSOR);
+    assert!(matches!(actions[..], [Action::Order(1, Order::Keep(_)), Action::Terminate(2)]), "{actions:?}");
+    assert_eq!(stage.on(Event::Ready(2)), [], "too late");
+    assert_eq!(stage.tick(), (LAST, vec![Action::Kill(2)]));
+    assert_eq!(stage.slot.serving(), Some(101));
+}
+
+#[test]
+fn a_death_is_told_and_repaired_at_once() {
+    let mut stage = Stage::serving();
+    let actions = stage.after(60_000, Event::Exited(1, Exit::Signal(11, true)));
+    assert_eq!(actions, [Action::Spawn(2, vec![])]);
+    assert_eq!(stage.slot.state(), State::Starting);
+    let told = "process 101 has died: signal 11 (SIGSEGV), core dumped; another one is started";
+    assert_eq!(stage.last_log(), (Level::Error, told));
+    stage.on(Event::Spawned(2, 102));
+    stage.on(Event::Ready(2));
+    stage.after(60_000, Event::Exited(2, Exit::Status(0)));
+    let told = "process 102 has died: exit status 0; another one is started";
+    assert_eq!(stage.last_log(), (Level::Info, told));
+}
+
+#[test]
+fn a_successor_in_the_making_replaces_one_that_died_or_stops() {
+    for event in [Event::Exited(1, Exit::Status(1)), Event::Stopping(1, text("shutdown_signal"))] {
+        let mut stage = Stage::serving();
+        successor_of(&mut stage);
+        assert_eq!(stage.on(event), [], "there is one already");
+        assert_eq!((stage.slot.state(), stage.slot.serving()), (State::Starting, None));
+        assert_eq!(stage.on(Event::Ready(2)), [Action::Order(2, Order::Serve)]);
+        assert_eq!(stage.slot.serving(), Some(102));
+    }
+}
+
+#[test]
+fn what_only_a_successor_had_to_import_does_not_keep_a_slot_down() {
+    let mut stage = Stage::serving();
+    successor_of(&mut stage);
+    stage.on(Event::Exited(1, Exit::Signal(9, false)));
+    assert_eq!(stage.on(Event::Exited(2, NOT_IMPORTED)), [Action::Spawn(3, vec![])], "without the script");
+}
+
+#[test]
+fn a_process_that_stops_by_itself_is_replaced_before_it_is_gone() {
+    let mut stage = Stage::serving();
+    let actions = stage.on(Event::Stopping(1, text("deadlock_timeout")));
+    assert_eq!(actions, [Action::Spawn(2, vec![])]);
+    assert!(stage.last_log().1.contains("101 shuts down (deadlock_timeout)"));
+    assert_eq!(stage.on(Event::Replace(1, text("late"), vec![])), []);
+    assert_eq!(stage.tick(), (6_000, vec![Action::Kill(1)]));
+    assert_eq!(stage.on(Event::Exited(1, Exit::Signal(9, false))), []);
+}
+
+#[test]
+fn failures_in_a_row_are_spaced_out_and_shown() {
+    let mut stage = Stage::new(15, Limits::default());
+    stage.on(Event::Begin);
+    let mut delays = Vec::new();
+    for key in 1..=9 {
+        let exit = stage.after(10, Event::Exited(key, Exit::Status(1)));
+        let is_failing = stage.slot.state() == State::Failing;
+        assert_eq!(is_failing, key >= 3, "after {key}");
+        delays.push(if exit.is_empty() { stage.tick().0 } else { 0 });
+    }
+    assert_eq!(delays, [0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]);
+    assert_eq!(stage.slot.state(), State::Failing, "until one is ready");
+    stage.on(Event::Ready(10));
+    assert_eq!(stage.slot.state(), State::Serving);
+    let actions = stage.after(backoff::SHORT - 1, Event::Exited(10, Exit::Status(1)));
+    assert_eq!((actions, stage.slot.state()), (vec![], State::Failing));
+    stage.tick();
+    stage.on(Event::Ready(11));
+    let actions = stage.after(backoff::SHORT, Event::Exited(11, Exit::Status(1)));
+    assert_eq!((actions, stage.slot.state()), (vec![Action::Spawn(12, vec![])], State::Starting));
+}
+
+#[test]
+fn what_can_not_be_started_fails_as_well() {
+    let mut stage = Stage::new(15, Limits::default());
+    stage.on(Event::Begin);
+    assert_eq!(stage.on(Event::NotSpawned(1)), [Action::Spawn(2, vec![])]);
+    assert_eq!(stage.on(Event::NotSpawned(2)), [Action::Spawn(3, vec![])]);
+    assert_eq!(stage.on(Event::NotSpawned(3)), []);
+    assert_eq!((stage.slot.state(), stage.slot.serving()), (State::Failing, None));
+    assert_eq!(stage.tick(), (1_000, vec![Action::Spawn(4, vec![])]));
+}
+
+#[test]
+fn who_does_not_listen_any_more_is_replaced_unless_it_ends_by_itself() {
+    let mut stage = Stage::serving();
+    assert_eq!(stage.on(Event::Lost(1)), []);
+    assert_eq!(stage.after(10, Event::Exited(1, Exit::Status(1))), [Action::Spawn(2, vec![])]);
+    stage.on(Event::Ready(2));
+    stage.after(10_000, Event::Lost(2));
+    let (time, actions) = stage.tick();
+    assert_eq!((time, actions), (FAREWELL, vec![Action::Terminate(2), Action::Spawn(3, vec![])]));
+    assert_eq!(stage.tick(), (LAST, vec![Action::Kill(2)]));
+}
+
+#[test]
+fn a_start_has_no_limit_unless_one_is_given() {
+    let mut stage = Stage::new(15, Limits::default());
+    stage.on(Event::Begin);
+    assert_eq!(stage.slot.next(), None);
+    for (given, limit) in [(10_000, SUCCESSOR), (90_000, 90_000)] {
+        let mut stage = Stage::new(15, Limits { startup_timeout: given, ..Limits::default() });
+        stage.on(Event::Begin);
+        let (time, actions) = stage.tick();
+        assert_eq!((time, actions), (limit, vec![Action::Terminate(1), Action::Spawn(2, vec![])]));
+    }
+}
+
+#[test]
+fn a_service_script_is_started_again_every_second_at_most() {
+    let mut stage = Stage::new(0, Limits { startup_timeout: 5_000, ..Limits::default() });
+    stage.on(Event::Begin);
+    assert_eq!(stage.on(Event::Lost(1)), []);
+    assert_eq!(stage.slot.next(), None, "it may have become another program, or take as long as it wants");
+    for key in 1..10 {
+        assert_eq!(stage.after(100, Event::Exited(key, Exit::Status(1))), []);
+        assert_eq!(stage.tick(), (900, vec![Action::Spawn(key + 1, vec![])]));
+        assert_eq!(stage.slot.state(), State::Starting);
+    }
+    assert_eq!(stage.after(2_000, Event::Exited(10, Exit::Status(0))), [Action::Spawn(11, vec![])]);
+    assert_eq!(stage.on(Event::Retire), [Action::Terminate(11)], "there must not be two");
+}
+
+#[test]
+fn a_retired_slot_lasts_as_long_as_it_is_used() {
+    let mut stage = Stage::serving();
+    assert_eq!(stage.on(Event::Retire), []);
+    let actions = stage.on(Event::Replace(1, text("maximum_requests"), vec![]));
+    assert!(matches!(actions[..], [Action::Order(1, Order::Keep(_))]), "{actions:?}");
+    let crash = stage.after(60_000, Event::Exited(1, Exit::Signal(6, false)));
+    assert_eq!(crash, [Action::Spawn(2, vec![])], "somebody may still send to it");
+    stage.on(Event::Ready(2));
+    assert_eq!(stage.on(Event::Unused), [Action::Order(2, Order::Drain(15_000))]);
+    assert!(!stage.slot.is_over());
+    assert_eq!(stage.on(Event::Exited(2, Exit::Status(0))), []);
+    assert!(stage.slot.is_over());
+}
+
+#[test]
+fn a_retired_slot_is_over_when_its_process_says_so() {
+    let mut stage = Stage::serving();
+    stage.on(Event::Retire);
+    assert_eq!(stage.on(Event::Exited(1, Exit::Status(0))), []);
+    assert!(stage.slot.is_over());
+    let mut stage = Stage::new(15, Limits::default());
+    stage.on(Event::Begin);
+    stage.on(Event::Retire);
+    assert_eq!(stage.on(Event::Unused), [Action::Terminate(1)], "what is not ready takes no orders");
+    stage.on(Event::Exited(1, Exit::Signal(15, false)));
+    assert!(stage.slot.is_over());
+}
+
+#[test]
+fn stop_ends_everything() {
+    let mut stage = Stage::serving();
+    successor_of(&mut stage);
+    stage.on(Event::Ready(2));
+    stage.on(Event::Replace(2, text("again"), vec![]));
+    let actions = stage.on(Event::Stop);
+    assert_eq!(actions, [1, 2, 3].map(Action::Terminate));
+    assert_eq!(stage.tick(), (6_000, [1, 2, 3].map(Action::Kill).into()));
+    for key in 1..=3 {
+        assert!(!stage.slot.is_over());
+        assert_eq!(stage.on(Event::Exited(key, Exit::Signal(9, false))), []);
+    }
+    assert!(stage.slot.is_over());
+
+    let mut failing = Stage::new(15, Limits::default());
+    failing.on(Event::Begin);
+    for key in 1..=3 {
+        failing.on(Event::NotSpawned(key));
+    }
+    failing.on(Event::Stop);
+    assert!(failing.slot.is_over());
+    assert_eq!(failing.slot.next(), None, "a process would be started");
+}

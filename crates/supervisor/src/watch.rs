@@ -1,0 +1,259 @@
+//! Waits for events, and says to whom they happen.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use os::descriptors::{self, Wait};
+use os::spawn::Limit;
+
+use crate::inheritance::Inheritance;
+use crate::log::{self, Level};
+use crate::program::Surroundings;
+use crate::seat::{Seat, World};
+use crate::slot::{Event, Key};
+
+/// What the parent says before it closes the control socket.
+const RETIRE: u8 = b'R';
+/// How many events are taken at once.
+const EVENTS: usize = 64;
+/// How often retired slots are looked at, in milliseconds.
+const LOOK: u64 = 1_000;
+
+/// What an event is about, with the index of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// The parent's control socket.
+    Parent,
+    /// A signal.
+    Signal,
+    /// A channel.
+    Channel(usize),
+    /// A process's control socket.
+    Control(usize, Key),
+    /// The end of a process.
+    Exit(usize, Key),
+}
+
+/// The supervisor.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    world: World,
+    seats: Vec<Seat>,
+    parent: OwnedFd,
+    signals: SignalFd,
+    is_retired: bool,
+    next_look: u64,
+    buffer: Vec<u8>,
+}
+
+impl Supervisor {
+    /// With no process yet.
+    ///
+    /// # Errors
+    /// The system has no descriptors left.
+    pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
+        let Inheritance { control, generation, board, logs, slots } = inheritance;
+        let surroundings = Surroundings {
+            environment: os::spawn::own_environment(),
+            files: raise_limit(slots.len()),
+            no_core: getrlimit(Resource::RLIMIT_CORE).ok().map(|(_, hard)| Limit {
+                resource: os::spawn::Resource::Core,
+                soft: 0,
+                hard,
+            }),
+        };
+        let signals = watched_signals()?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
+        epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
+        let groups = generation.groups;
+        let world = World { epoll, board, groups, logs, surroundings, begin: Instant::now() };
+        let of_group =
+            world.groups.iter().enumerate().flat_map(|(at, group)| (0..group.processes).map(move |_| at));
+        let seats = of_group
+            .zip(slots)
+            .enumerate()
+            .map(|(index, (group, (channel, page)))| Seat::new(index, group, &world, channel, page))
+            .collect();
+        Ok(Self {
+            world,
+            seats,
+            parent: control,
+            signals,
+            is_retired: false,
+            next_look: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Until there is nothing more to supervise.
+    ///
+    /// # Errors
+    /// The system does not tell of events any more.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        self.feed_all(|| Event::Begin);
+        let mut events = [EpollEvent::empty(); EVENTS];
+        while !self.seats.iter().all(Seat::is_over) {
+            let count = match self.world.epoll.wait(&mut events, self.timeout()) {
+                Ok(count) => count,
+                Err(nix::errno::Errno::EINTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            for event in &events[..count] {
+                self.happened(Token::of(event.data()), event.events());
+            }
+            self.tick();
+        }
+        Ok(())
+    }
+
+    fn happened(&mut self, token: Option<Token>, flags: EpollFlags) {
+        let (world, buffer) = (&self.world, &mut self.buffer);
+        match token {
+            Some(Token::Parent) => self.parent(),
+            Some(Token::Signal) => self.signal(),
+            Some(Token::Channel(seat)) => self.seats[seat].channel(flags, world),
+            Some(Token::Control(seat, key)) => self.seats[seat].control(key, world, buffer),
+            Some(Token::Exit(seat, key)) => self.seats[seat].exited(key, world, buffer),
+            None => {}
+        }
+    }
+
+    fn parent(&mut self) {
+        let mut message = [0; 16];
+        match descriptors::receive_with(&self.parent, &mut message, Wait::Never) {
+            Ok((1.., _)) if message[0] == RETIRE => {
+                self.is_retired = true;
+                for seat in &mut self.seats {
+                    seat.retire(&self.world);
+                }
+            }
+            Ok((1.., _)) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(_) | Err(_) => {
+                // It is registered, so that can not fail.
+                let _ = self.world.epoll.delete(&self.parent);
+                if !self.is_retired {
+                    let text =
+                        "WSGI0002: the server's parent process is gone; all daemon processes are ended";
+                    log::write(Level::Error, text);
+                    self.feed_all(|| Event::Stop);
+                }
+            }
+        }
+    }
+
+    fn signal(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read_signal() {
+            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+            if matches!(Signal::try_from(number), Ok(Signal::SIGTERM | Signal::SIGINT)) {
+                self.feed_all(|| Event::Stop);
+            }
+        }
+    }
+
+    fn feed_all(&mut self, event: impl Fn() -> Event) {
+        for seat in &mut self.seats {
+            seat.feed(event(), &self.world);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.world.now();
+        for seat in &mut self.seats {
+            if seat.next().is_some_and(|time| time <= now) {
+                seat.feed(Event::Tick, &self.world);
+            }
+        }
+        if self.is_retired && self.next_look <= now {
+            self.next_look = now + LOOK;
+            for seat in &mut self.seats {
+                seat.look(&self.world);
+            }
+        }
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let look = self.is_retired.then_some(self.next_look);
+        let Some(time) = self.seats.iter().filter_map(Seat::next).chain(look).min() else {
+            return EpollTimeout::NONE;
+        };
+        // Waking up early is no harm.
+        let wait = time.saturating_sub(self.world.now()).min(3_600_000);
+        EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::ZERO)
+    }
+}
+
+impl Token {
+    /// As what epoll gives back: the kind in 8 bits, the slot in 24, the process in 32.
+    pub(crate) fn word(self) -> u64 {
+        let (kind, seat, key) = match self {
+            Self::Parent => (0, 0, 0),
+            Self::Signal => (1, 0, 0),
+            Self::Channel(seat) => (2, seat, 0),
+            Self::Control(seat, key) => (3, seat, key),
+            Self::Exit(seat, key) => (4, seat, key),
+        };
+        kind << 56 | (seat as u64 & 0xff_ffff) << 32 | u64::from(key)
+    }
+
+    fn of(word: u64) -> Option<Self> {
+        let (seat, key) = ((word >> 32 & 0xff_ffff) as usize, (word & 0xffff_ffff) as Key);
+        match word >> 56 {
+            0 => Some(Self::Parent),
+            1 => Some(Self::Signal),
+            2 => Some(Self::Channel(seat)),
+            3 => Some(Self::Control(seat, key)),
+            4 => Some(Self::Exit(seat, key)),
+            _ => None,
+        }
+    }
+}
+
+/// Those that end the supervisor, and those that it must not die of: Apache sends them to whole process groups.
+fn watched_signals() -> io::Result<SignalFd> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        set.add(signal);
+    }
+    set.thread_block()?;
+    Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
+}
+
+/// Makes room for so many slots; what processes have to get instead, if something was changed.
+fn raise_limit(slots: usize) -> Option<Limit> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    // Of each slot the channel and the page, and two descriptors of each of two processes, a few while one starts.
+    let needed = 6 * slots as u64 + 64;
+    if needed <= soft {
+        return None;
+    }
+    match setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard).max(soft), hard) {
+        Ok(()) => Some(Limit { resource: os::spawn::Resource::Files, soft, hard }),
+        Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back() {
+        for token in [
+            Token::Parent,
+            Token::Signal,
+            Token::Channel(12_345),
+            Token::Control(0xff_fffe, u32::MAX),
+            Token::Exit(0, 1),
+        ] {
+            assert_eq!(Token::of(token.word()), Some(token));
+        }
+        assert_eq!(Token::of(u64::MAX), None);
+    }
+}

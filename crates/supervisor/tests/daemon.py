@@ -1,0 +1,135 @@
+#!/usr/bin/python3 -IS
+"""Stands in for a daemon process: speaks the control protocol, and does what the test tells it to.
+
+Each connection through the channel carries one command, a line, and gets one answer. What it does before it is ready
+is told by the environment variable BEHAVIOUR.
+"""
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+
+hosts, number, group = sys.argv[3:6]
+control = socket.socket(fileno=int(number))
+kept = ''
+
+
+def say(kind, *texts):
+    control.send(bytes([kind]) + b''.join(struct.pack('<I', len(text)) + text for text in texts))
+
+
+def terminated(signal, frame):
+    say(3, b'shutdown_signal')
+    os._exit(0)
+
+
+def state(what):
+    with open('/proc/self/' + what) as file:
+        return file.read().replace('\n', '\t').replace('\0', '\t')
+
+
+def descriptors():
+    # One of them was open for the listing only.
+    links = []
+    for number in os.listdir('/proc/self/fd'):
+        try:
+            links.append('%s=%s' % (number, os.readlink('/proc/self/fd/' + number)))
+        except OSError:
+            pass
+    return '\t'.join(sorted(links))
+
+
+def obey(line):
+    global kept
+    word, *rest = line.split()
+    if word == 'pid':
+        return str(os.getpid())
+    if word == 'exit':
+        os._exit(int(rest[0]))
+    if word == 'die':
+        os.kill(os.getpid(), int(rest[0]))
+    if word == 'replace':
+        script = rest[0].encode()
+        control.send(b'\2' + struct.pack('<I', 1) + b'r' + struct.pack('<I', 1)
+                     + struct.pack('<I', len(script)) + script + struct.pack('<I', 0))
+        return 'asked'
+    if word == 'nonsense':
+        control.send(b'\377nonsense')
+        return 'sent'
+    if word == 'close':
+        control.close()
+        return 'closed'
+    if word == 'busy':
+        os.pwrite(page, struct.pack('<I', int(rest[0])), 0)
+        return 'set'
+    if word == 'page':
+        return str(struct.unpack('<I', os.pread(page, 4, 0))[0])
+    if word == 'kept':
+        told, kept = kept, ''
+        return told or 'nothing'
+    if word == 'environment':
+        return os.environ.get(rest[0], 'unset')
+    if word == 'read':
+        return state(rest[0])
+    if word == 'where':
+        mask = os.umask(0)
+        os.umask(mask)
+        return '%s %o %d %d %s' % (os.getcwd(), mask, os.getuid(), os.getgid(), sorted(os.getgroups()))
+    if word == 'descriptors':
+        return descriptors()
+    return 'unknown: ' + line
+
+
+def answer(connection):
+    if not connection.recv(1, socket.MSG_PEEK):
+        return
+    line = connection.makefile().readline()
+    connection.sendall((obey(line) + '\n').encode())
+
+
+start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(8))
+assert start[:2] == b'\1\1', start[:2]
+fds = struct.unpack('<2i', ancillary[0][2])
+channel, page = socket.socket(fileno=fds[0]), fds[1]
+behaviour = os.environ.get('BEHAVIOUR', '')
+if behaviour == 'fail':
+    os._exit(9)
+if behaviour == 'once':
+    # The first one is as any other; those that follow fail.
+    try:
+        os.close(os.open(os.environ['MARKER'], os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        os._exit(9)
+if behaviour == 'stubborn':
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+elif behaviour != 'default':
+    signal.signal(signal.SIGTERM, terminated)
+if b'/broken.wsgi' in start:
+    os._exit(3)
+say(1)
+serves = False
+while True:
+    watched = [control] * (control.fileno() >= 0) + [channel] * serves
+    for ready in select.select(watched, [], [])[0]:
+        if ready is channel:
+            _, ancillary, _, _ = channel.recvmsg(16, socket.CMSG_LEN(4))
+            if not ancillary:
+                os._exit(0)
+            fd, = struct.unpack('<i', ancillary[0][2])
+            with socket.socket(fileno=fd) as connection:
+                answer(connection)
+            continue
+        order = control.recv(1 << 16)
+        if not order:
+            os._exit(0)
+        if order[0] == 2:
+            serves = True
+        if order[0] == 3:
+            kept = order[5:].decode()
+        if order[0] == 4:
+            # What was begun is finished.
+            time.sleep(float(os.environ.get('LINGER', '0')))
+            os._exit(0)

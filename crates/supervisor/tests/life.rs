@@ -1,0 +1,212 @@
+//! The life of daemon processes, with a stand-in for them.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use os::process::Exit;
+use support::{Server, group, is_alive, text, until};
+use wsgi_core::wire::board::{State, slot};
+
+#[test]
+fn processes_are_started_and_serve() {
+    let mut groups = vec![group("one", &[]), group("two", &[("NAME", "value")])];
+    groups[0].processes = 2;
+    let server = Server::start(groups);
+    let pids = [0, 1, 2].map(|slot| server.pid(slot));
+    assert!(pids[0] != pids[1] && pids[1] != pids[2]);
+    for (slot, pid) in pids.into_iter().enumerate() {
+        assert_eq!(server.state(slot), State::Serving);
+        assert_eq!(server.word(slot, slot::PID), pid as u32);
+    }
+    assert_eq!(server.ask(0, "environment NAME"), "unset");
+    assert_eq!(server.ask(2, "environment NAME"), "value");
+    server.logs("[process group 'two']");
+    let log = server.log();
+    assert!(log.contains("] [wsgi:info] [pid ") && log.contains(&format!("process {} is started", pids[2])));
+}
+
+#[test]
+fn a_process_holds_only_what_it_was_given() {
+    let server = Server::start(vec![group("one", &[]), group("two", &[])]);
+    let links = server.ask(0, "descriptors");
+    let links: Vec<_> = links.split('\t').filter(|link| !link.contains("/proc/")).collect();
+    let count = |part: &str| links.iter().filter(|link| link.contains(part)).count();
+    // Control, channel, and the connection that carries the command.
+    assert_eq!((count("socket:"), count("memfd:page"), count("error.log"), count("/dev/null")), (3, 1, 2, 1));
+    assert_eq!(links.len(), 7, "{links:?}");
+}
+
+#[test]
+fn a_successor_takes_over_without_a_gap() {
+    let server = Server::start(vec![group("one", &[("LINGER", "0.3")])]);
+    let old = server.pid(0);
+    assert_eq!(server.ask(0, "replace /good.wsgi"), "asked");
+    let new = until("the successor", || {
+        let pid = server.pid(0);
+        (pid != old).then_some(pid)
+    });
+    assert_eq!(server.word(0, slot::PID), new as u32);
+    assert_eq!(server.exit_of(0, old), Exit::Status(0));
+    server.logs(&format!("process {old} gets a successor (r)"));
+    assert_eq!(server.word(0, slot::ENDED), 1);
+}
+
+#[test]
+fn a_successor_that_does_not_import_leaves_the_old_one_serving() {
+    let server = Server::start(vec![group("one", &[])]);
+    let pid = server.pid(0);
+    for _ in 0..3 {
+        server.ask(0, "replace /broken.wsgi");
+        server.logs(&format!("process {pid} goes on, its successor could not import its scripts"));
+        until("Keep", || server.ask(0, "kept").contains("could not import").then_some(()));
+        assert_eq!((server.pid(0), server.state(0)), (pid, State::Serving));
+    }
+    server.ask(0, "replace /good.wsgi");
+    until("the successor", || (server.pid(0) != pid).then_some(()));
+}
+
+#[test]
+fn a_crash_is_said_and_repaired() {
+    let server = Server::start(vec![group("one", &[]), group("other", &[])]);
+    let (pid, other) = (server.pid(0), server.pid(1));
+    server.ask(0, "busy 3");
+    let begin = Instant::now();
+    assert_eq!(server.try_ask(0, "die 11"), None);
+    assert_ne!(server.pid(0), pid, "connections wait for the next process");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert!(matches!(server.exit_of(0, pid), Exit::Signal(11, _)));
+    server.logs(&format!(
+        "[wsgi:error] [pid {}] process {pid} has died: signal 11 (SIGSEGV)",
+        server.child.pid()
+    ));
+    assert_eq!(server.ask(0, "page"), "0", "nothing runs there any more");
+    let pid = server.pid(0);
+    assert_eq!(server.try_ask(0, "exit 7"), None);
+    assert_eq!(server.exit_of(0, pid), Exit::Status(7));
+    server.logs(&format!("process {pid} has died: exit status 7"));
+    assert_eq!(server.pid(1), other, "the other group has nothing to do with it");
+}
+
+#[test]
+fn a_process_that_is_told_to_end_is_replaced_first() {
+    let server = Server::start(vec![group("one", &[])]);
+    let pid = server.pid(0);
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    server.logs(&format!("process {pid} shuts down (shutdown_signal)"));
+    assert_ne!(server.pid(0), pid);
+    assert_eq!(server.exit_of(0, pid), Exit::Status(0));
+}
+
+#[test]
+fn processes_that_fail_in_a_row_are_spaced_out_and_nobody_waits_for_them() {
+    let server = Server::start(vec![group("one", &[("BEHAVIOUR", "fail")]), group("other", &[])]);
+    until("Failing", || (server.state(0) == State::Failing).then_some(()));
+    let begin = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(server.try_ask(0, "pid"), None);
+    }
+    assert!(begin.elapsed() < Duration::from_millis(900), "they waited: {:?}", begin.elapsed());
+    let starts = server.word(0, slot::ENDED);
+    assert!((3..=4).contains(&starts), "{starts}");
+    server.logs("has died before it was ready: exit status 9; another one is started in 1 s");
+    server.logs("has died before it was ready: exit status 9; another one is started in 2 s");
+    assert!(server.ask(1, "pid") != "0");
+}
+
+#[test]
+fn a_missing_python_is_said_with_the_way_out() {
+    let mut missing = group("one", &[]);
+    missing.programs = vec![text("/nonexistent/bin/python"), text("/nonexistent/bin/python3")];
+    let server = Server::start(vec![missing, group("other", &[])]);
+    until("Failing", || (server.state(0) == State::Failing).then_some(()));
+    server.logs("WSGI0028: there is no Python at /nonexistent/bin/python or /nonexistent/bin/python3. Correct python-home=");
+    assert_eq!(server.try_ask(0, "pid"), None);
+    assert!(server.try_ask(1, "pid").is_some());
+}
+
+#[test]
+fn a_process_that_closes_its_descriptors_is_replaced() {
+    let server = Server::start(vec![group("one", &[("BEHAVIOUR", "stubborn")])]);
+    let pid = server.pid(0);
+    assert_eq!(server.ask(0, "close"), "closed");
+    server.logs(&format!("process {pid} has closed its control socket"));
+    assert_eq!(server.exit_of(0, pid), Exit::Signal(9, false), "it does not hear SIGTERM either");
+    until("another process", || (server.pid(0) != pid).then_some(()));
+}
+
+#[test]
+fn a_process_that_talks_nonsense_is_replaced() {
+    let server = Server::start(vec![group("one", &[])]);
+    let pid = server.pid(0);
+    assert_eq!(server.ask(0, "nonsense"), "sent");
+    server.logs(&format!("process {pid} sent the supervisor what it may not send"));
+    until("another process", || (server.pid(0) != pid).then_some(()));
+}
+
+#[test]
+fn a_generation_retires_when_nobody_can_send_any_more() {
+    let mut server = Server::start(vec![group("one", &[]), group("two", &[("BEHAVIOUR", "fail")])]);
+    let pid = server.pid(0);
+    server.retire();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(server.pid(0), pid, "it is still needed");
+    assert_eq!(server.try_ask(0, "die 9"), None);
+    let pid = server.pid(0);
+    server.ask(0, "replace /good.wsgi");
+    until("Keep", || server.ask(0, "kept").contains("configuration").then_some(()));
+    server.hang_up();
+    assert_eq!(server.end(), Exit::Status(0));
+    assert!(!is_alive(pid));
+}
+
+#[test]
+fn without_its_parent_everything_ends() {
+    let groups = vec![group("one", &[]), group("stubborn", &[("BEHAVIOUR", "stubborn")])];
+    let mut server = Server::start(groups);
+    let pids = [server.pid(0), server.pid(1)];
+    let begin = Instant::now();
+    server.abandon();
+    until("the end of the first", || (!is_alive(pids[0])).then_some(()));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(server.end(), Exit::Status(0));
+    // shutdown-timeout and a second.
+    assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(!is_alive(pids[1]));
+    assert!(server.log().contains("the server's parent process is gone"));
+}
+
+#[test]
+fn sigterm_ends_everything_and_other_signals_nothing() {
+    let mut server = Server::start(vec![group("one", &[("BEHAVIOUR", "default")])]);
+    let pid = server.pid(0);
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+        server.child.signal(signal).unwrap();
+    }
+    assert_eq!(server.pid(0), pid);
+    server.child.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(server.end(), Exit::Status(0));
+    assert_eq!(server.exit_of(0, pid), Exit::Signal(15, false));
+}
+
+#[test]
+fn without_its_supervisor_a_process_sees_the_end() {
+    let mut server = Server::start(vec![group("one", &[])]);
+    let pid = server.pid(0);
+    server.child.signal(Signal::SIGKILL).unwrap();
+    assert_eq!(server.end(), Exit::Signal(9, false));
+    until("the end of the process", || (!is_alive(pid)).then_some(()));
+}
+
+#[test]
+fn without_what_it_needs_a_supervisor_says_so() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_supervisor")).arg("2").output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("[wsgi:crit]") && said.contains("WSGI0002: the supervisor can not start"),
+        "{said}"
+    );
+}

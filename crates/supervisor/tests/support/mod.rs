@@ -1,0 +1,248 @@
+//! Plays the server: Apache's parent process and its children.
+
+#![allow(clippy::unwrap_used, reason = "what can not be done ends the test")]
+#![allow(dead_code, reason = "each test program uses its own part of it")]
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use os::descriptors::{self, Kind, Wait};
+use os::process::{Child, Exit};
+use os::shared::Words;
+use os::spawn::Plan;
+use wsgi_core::wire::board::{State, page, slot};
+use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits};
+
+/// How long anything may take on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A supervisor and what its parent keeps.
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    control: Option<OwnedFd>,
+    clients: Vec<OwnedFd>,
+    pub(crate) board: Words,
+    directory: tempfile::TempDir,
+    is_over: bool,
+}
+
+/// A group of one process, the stand-in, with these variables.
+pub(crate) fn group(name: &str, variables: &[(&str, &str)]) -> Group {
+    let limits = Limits { graceful_timeout: 5_000, shutdown_timeout: 2_000, ..Limits::default() };
+    let daemon = Daemon { name: text(name), threads: 5, log_level: 7, limits, ..Daemon::default() };
+    let environment = variables.iter().map(|(name, value)| (text(name), text(value))).collect();
+    let server_uid = nix::unistd::geteuid().as_raw();
+    Group {
+        programs: vec![text("/nonexistent/python"), stand_in()],
+        hosts: text("/hosts"),
+        processes: 1,
+        server_uid,
+        environment,
+        daemon,
+        ..Group::default()
+    }
+}
+
+pub(crate) fn text(text: &str) -> Box<[u8]> {
+    text.as_bytes().into()
+}
+
+/// Whether a test that needs root can run; says so if it can not.
+pub(crate) fn is_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can do this");
+    }
+    is_root
+}
+
+/// Waits until there is something.
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether there is such a process, dead ones that nobody has waited for not counted.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
+}
+
+/// The stand-in, made once: what is open for writing can not be executed.
+fn stand_in() -> Box<[u8]> {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    let path = PATH.get_or_init(|| {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (path, new) = (directory.join("stand-in"), directory.join(std::process::id().to_string()));
+        install(&new);
+        fs::rename(&new, &path).unwrap();
+        path
+    });
+    text(path.to_str().unwrap())
+}
+
+/// Puts the stand-in there, for everybody to run.
+pub(crate) fn install(path: &Path) {
+    fs::write(path, include_str!("../daemon.py")).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+impl Server {
+    /// Starts a supervisor for these groups.
+    pub(crate) fn start(groups: Vec<Group>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let generation = Generation { groups };
+        let slots = generation.slots();
+        let (control, theirs) = descriptors::pair(Kind::Sequence).unwrap();
+        let (board, words) = Words::create(c"board", slots * slot::WORDS).unwrap();
+        let log = File::create(directory.path().join("error.log")).unwrap();
+        let (mut clients, mut passed, mut list) = (vec![], vec![], vec![1_u32]);
+        list.push(log.as_raw_fd() as u32);
+        for _ in 0..slots {
+            let (client, end) = descriptors::pair(Kind::Sequence).unwrap();
+            let (page, _) = Words::create(c"page", page::WORDS).unwrap();
+            list.extend([end.as_raw_fd() as u32, page.as_raw_fd() as u32]);
+            clients.push(client);
+            passed.extend([end, page]);
+        }
+        let list: Vec<_> = list.into_iter().flat_map(u32::to_le_bytes).collect();
+        let generation = file(&directory.path().join("generation"), &generation.encode());
+        let descriptors = file(&directory.path().join("descriptors"), &list);
+        let mut all =
+            vec![theirs.as_fd(), generation.as_fd(), board.as_fd(), descriptors.as_fd(), log.as_fd()];
+        all.extend(passed.iter().map(AsFd::as_fd));
+        let argument = |fd: &dyn AsRawFd| CString::new(fd.as_raw_fd().to_string()).unwrap();
+        let plan = Plan {
+            programs: vec![CString::new(env!("CARGO_BIN_EXE_supervisor")).unwrap()],
+            arguments: vec![
+                argument(&theirs),
+                argument(&generation),
+                argument(&board),
+                argument(&descriptors),
+            ],
+            environment: os::spawn::own_environment(),
+            kept: all.into_iter().map(|fd| (fd.as_raw_fd(), fd)).collect(),
+            output: Some(log.as_fd()),
+            is_session: true,
+            ..Plan::default()
+        };
+        let child = plan.spawn().unwrap().child;
+        Self { child, control: Some(control), clients, board: words, directory, is_over: false }
+    }
+
+    /// What the process in the slot answers to a command; waits for a process to be there. `None` when the connection
+    /// is closed without an answer.
+    pub(crate) fn try_ask(&self, slot: usize, command: &str) -> Option<String> {
+        let (mut own, theirs) = UnixStream::pair().unwrap();
+        descriptors::send_with(&self.clients[slot], b"c", &[theirs.as_fd()], Wait::Allowed).unwrap();
+        drop(theirs);
+        own.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Who has hung up already says so by the missing answer.
+        let _ = own.write_all(format!("{command}\n").as_bytes());
+        let mut answer = String::new();
+        match BufReader::new(own).read_line(&mut answer) {
+            Ok(1..) => Some(answer.trim_end().to_owned()),
+            Ok(0) => None,
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{}", self.log());
+                None
+            }
+        }
+    }
+
+    pub(crate) fn ask(&self, slot: usize, command: &str) -> String {
+        self.try_ask(slot, command).unwrap_or_else(|| panic!("{command}: no answer\n{}", self.log()))
+    }
+
+    pub(crate) fn pid(&self, slot: usize) -> i32 {
+        self.ask(slot, "pid").parse().unwrap()
+    }
+
+    /// A word of a slot on the board.
+    pub(crate) fn word(&self, index: usize, word: usize) -> u32 {
+        self.board.load(index * slot::WORDS + word)
+    }
+
+    pub(crate) fn state(&self, slot: usize) -> State {
+        State::of(self.word(slot, slot::STATE))
+    }
+
+    /// The exits on the board, as many as it remembers, by process id.
+    pub(crate) fn exit_of(&self, index: usize, pid: i32) -> Exit {
+        until("an exit on the board", || {
+            (0..slot::EXITS)
+                .map(|exit| slot::EXIT + 2 * exit)
+                .find(|at| self.word(index, *at) == pid as u32)
+                .map(|at| Exit::of(self.word(index, at + 1)))
+        })
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("error.log")).unwrap()
+    }
+
+    pub(crate) fn logs(&self, part: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log().contains(part) {
+            assert!(Instant::now() < deadline, "'{part}' is not in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(crate) fn retire(&mut self) {
+        let control = self.control.take().unwrap();
+        descriptors::send_with(&control, b"R", &[], Wait::Allowed).unwrap();
+    }
+
+    /// As when the parent is killed.
+    pub(crate) fn abandon(&mut self) {
+        self.control = None;
+    }
+
+    /// As when the last Apache child ends.
+    pub(crate) fn hang_up(&mut self) {
+        self.clients.clear();
+    }
+
+    /// How the supervisor ends, which has to happen soon.
+    pub(crate) fn end(&mut self) -> Exit {
+        let exit = until("the end of the supervisor", || self.child.try_wait().unwrap());
+        self.is_over = true;
+        exit
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let _ = self.child.signal(Signal::SIGKILL);
+            let _ = self.child.wait();
+            for index in 0..self.clients.len() {
+                let pid = self.word(index, slot::PID) as i32;
+                if pid != 0 {
+                    let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+                }
+            }
+        }
+    }
+}
+
+fn file(path: &Path, contents: &[u8]) -> File {
+    fs::write(path, contents).unwrap();
+    File::open(path).unwrap()
+}
