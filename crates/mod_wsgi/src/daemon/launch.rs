@@ -1,6 +1,7 @@
 //! From the configuration to what the supervisor is told.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -13,21 +14,30 @@ use crate::Wsgi;
 use crate::settings::{self, Facts, Place};
 
 /// The message to the supervisor, and the error logs that it names.
+///
+/// # Errors
+/// There is no descriptor left.
 pub(super) fn generation(
     server: &Server,
     info: &ServerInfo,
     global: &Global,
     facts: &Facts,
     directory: &Path,
-) -> (Generation, Vec<OwnedFd>) {
-    let mut logs = Vec::new();
+) -> io::Result<(Generation, Vec<OwnedFd>)> {
+    // Where the main log goes to syslog, standard error takes its place.
+    let main = match server.error_log() {
+        Some(log) => log.try_clone_to_owned(),
+        None => io::stderr().as_fd().try_clone_to_owned(),
+    };
+    let mut logs = vec![main?];
     let groups = global.daemons.iter();
     let groups = groups.map(|group| {
         let host = host_of(server, group);
         let log = log_of(host, &mut logs);
         launch(global, group, host, &Setting { facts, directory, log, info })
     });
-    (Generation { groups: groups.collect() }, logs)
+    let groups = groups.collect();
+    Ok((Generation { groups }, logs))
 }
 
 /// What a group is launched into.
@@ -44,14 +54,14 @@ pub(super) fn host_of<'s>(server: &'s Server, group: &DaemonGroup) -> &'s Server
     server.all().find(defines).unwrap_or(server)
 }
 
-/// The error log of a server, as a number: 0 is where this process's standard error goes.
+/// The error log of a server, by its place in `logs`; the first one is the main server's.
 fn log_of(host: &Server, logs: &mut Vec<OwnedFd>) -> u32 {
     if !host.is_virtual() {
         return 0;
     }
     let Some(log) = host.error_log().and_then(|log| log.try_clone_to_owned().ok()) else { return 0 };
     logs.push(log);
-    u32::try_from(logs.len()).unwrap_or(0)
+    u32::try_from(logs.len() - 1).unwrap_or(0)
 }
 
 fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting<'_>) -> Group {

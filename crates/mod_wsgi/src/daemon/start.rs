@@ -28,11 +28,12 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     }
     let directory = embedded::directory()?;
     let facts = Facts::new(info, embedded::script_reloading(server));
-    let (message, logs) = launch::generation(server, info, global, &facts, &directory);
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.process_count()));
-    let generation = Generation::new(names, &message.encode(), logs).map_err(|error| {
-        format!("WSGI0012: the channels of the daemon processes can not be made: {error}")
-    })?;
+    let generation = launch::generation(server, info, global, &facts, &directory)
+        .and_then(|(message, logs)| Generation::new(names, &message.encode(), logs))
+        .map_err(|error| {
+            format!("WSGI0012: the channels of the daemon processes can not be made: {error}")
+        })?;
     let (generation, retire) = generation::install(generation);
     info.pool().own(retire);
     info.at_process_end(server, stop_all);
