@@ -237,19 +237,19 @@ fn terminated<D>(mut entries: Vec<D>, end: D) -> &'static [D] {
 }
 
 /// Checks, when the program is compiled, that `function` can be conjured up again by [`conjured`].
-fn conjurable<F: Copy>(_function: F) {
+pub(crate) fn conjurable<F: Copy>(_function: F) {
     const { assert!(size_of::<F>() == 0, "functions and closures without captures only") };
 }
 
 /// The function of type `F`, of which there is only one.
-fn conjured<F: Copy>() -> &'static F {
+pub(crate) fn conjured<F: Copy>() -> &'static F {
     // SAFETY: `F` has no size, and a value of it exists: `conjurable` was given one before any pointer to
     // the trampolines below was made.
     unsafe { std::ptr::NonNull::<F>::dangling().as_ref() }
 }
 
 /// Runs `work`; a panic in it becomes a Python exception.
-fn guarded<R>(py: Python<'_>, work: impl FnOnce() -> Result<R>) -> Result<R> {
+pub(crate) fn guarded<R>(py: Python<'_>, work: impl FnOnce() -> Result<R>) -> Result<R> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<&str>()

@@ -60,6 +60,47 @@ pub fn start<S: State>(
     unsafe { settle(ffi::PyThreadState_Get(), set_up) }
 }
 
+/// Uses the Python that runs in this process, which has called into here on the main thread. `set_up` runs in the main
+/// interpreter and makes what is kept for it; then `work` runs while the thread is not attached. When it returns, no
+/// other thread is inside [`Interpreter::attach`] and none will be, and the interpreters that were created meanwhile
+/// have been ended: Python goes on, and finalises itself at its end.
+pub fn adopt<S: State, R: Send>(
+    _py: Python<'_>,
+    set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
+    work: impl FnOnce(Result<&'static Interpreter<S>, String>) -> R + Send,
+) -> R {
+    /// Attaches again, also when `work` panics.
+    struct Again(*mut ffi::PyThreadState);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            #[cfg(not(Py_3_12))]
+            crate::gilstate::bind(self.0);
+            // SAFETY: the state that the thread was attached with when it came here.
+            unsafe { ffi::PyEval_RestoreThread(self.0) };
+        }
+    }
+    #[cfg(not(Py_3_12))]
+    crate::gilstate::discover();
+    // SAFETY: the token proves that this thread is attached; nobody has a reference to the new value.
+    let (again, interpreter) = unsafe {
+        let state = ffi::PyThreadState_Get();
+        let interpreter = settle(state, set_up);
+        (Again(state), interpreter)
+    };
+    #[cfg(not(Py_3_13))]
+    let main = interpreter.as_ref().ok().copied();
+    let result = work(interpreter);
+    #[cfg(not(Py_3_13))]
+    let own = again.0;
+    drop(again);
+    #[cfg(not(Py_3_13))]
+    if let Some(main) = main {
+        // SAFETY: the thread is attached with `own`, and by the promise of `work` no other uses its state.
+        unsafe { main.discard_threads(own) };
+    }
+    result
+}
+
 impl<S: State> Interpreter<S> {
     /// Creates a sub-interpreter, from a thread that is attached to the main one. `set_up` runs in the new
     /// interpreter and makes what is kept for it. With `own_gil` (Python 3.12) it gets a lock of its own.

@@ -13,6 +13,7 @@
 mod class;
 mod config;
 mod error;
+pub mod extension;
 #[cfg(not(Py_3_12))]
 mod gilstate;
 mod interpreter;
@@ -23,9 +24,9 @@ mod values;
 pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;
 pub use error::{Exception, Raised, Result};
-pub use interpreter::{Ended, Interpreter, State, finalize, start};
+pub use interpreter::{Ended, Interpreter, State, adopt, finalize, start};
 pub use object::{Object, Py};
-pub use token::Python;
+pub use token::{Python, thread_id};
 
 /// Whether this Python was built without the global interpreter lock.
 pub const FREE_THREADED: bool = cfg!(Py_GIL_DISABLED);

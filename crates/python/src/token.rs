@@ -315,6 +315,12 @@ impl Python<'_> {
         unsafe { ffi::PyThreadState_SetAsyncExc(thread as c_long, exception.as_ptr()) == 1 }
     }
 
+    /// Forgets the exception that [`raise_in_thread`](Self::raise_in_thread) has in store for this thread.
+    pub fn clear_raised_in_thread(self) {
+        // SAFETY: the thread is attached; null takes a pending exception back.
+        unsafe { ffi::PyThreadState_SetAsyncExc(thread_id() as c_long, std::ptr::null_mut()) };
+    }
+
     /// Runs `work` with the contents of an object that has the buffer protocol.
     ///
     /// # Errors
@@ -334,6 +340,13 @@ impl Python<'_> {
             Ok(result)
         }
     }
+}
+
+/// What `threading.get_ident()` returns on the calling thread.
+#[must_use]
+pub fn thread_id() -> u64 {
+    // SAFETY: it has no precondition. CPython uses the same number.
+    unsafe { libc::pthread_self() as u64 }
 }
 
 #[inline]
