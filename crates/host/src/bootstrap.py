@@ -106,6 +106,10 @@ def _log_caller(depth):
         frame, place = frame.f_back, "called from"
 
 
+def _exit(signum, frame):
+    sys.exit()
+
+
 def _one_callback(name, arguments, keywords):
     if keywords or len(arguments) != 1:
         raise TypeError(f"{name}() takes exactly one positional argument")
@@ -153,6 +157,22 @@ def publish(name, callbacks, event):
 def publish_stopping(reason):
     event = {"shutdown_reason": reason}
     publish("process_stopping", [*event_callbacks, *shutdown_callbacks], event)
+
+
+def publish_signal(name, number):
+    event = {"signame": name, "signum": number}
+    publish("process_signal", [*event_callbacks, *signal_callbacks], event)
+
+
+def dump_stacks(ident):
+    """Logs what all threads of this interpreter do, or one of them."""
+    for thread, frame in sys._current_frames().items():
+        if ident is None or thread == ident:
+            place = f"thread {thread} executing"
+            while frame is not None:
+                code = frame.f_code
+                native.log(INFO, f'{place} file "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}')
+                frame, place = frame.f_back, "called from"
 
 
 def describe(exception):
@@ -365,7 +385,12 @@ def set_up(module, options):
             sys.stdin = Restricted("sys.stdin", "WSGIRestrictStdin")
     sys.argv = ["mod_wsgi"]
 
-    if options["restrict_signal"]:
+    if options["is_service"]:
+        import signal
+
+        if not application_group:
+            signal.signal(signal.SIGTERM, _exit)
+    elif options["restrict_signal"]:
         import signal
 
         signal.signal = SignalIntercept(signal.signal)
@@ -379,6 +404,11 @@ def set_up(module, options):
         os.environ["PYTHON_EGG_CACHE"] = options["python_eggs"]
     for path in options["python_paths"]:
         _extend_path(path)
+    if options["home"] is not None:
+        sys.path.insert(0, options["home"])
+    if process_group:
+        # A copy of the process must not hold what belongs to the original.
+        os.register_at_fork(after_in_child=native.forked)
 
     module.version = options["version"]
     module.process_group = process_group

@@ -3,11 +3,13 @@
 #![allow(unsafe_code, reason = "functions that C calls, with pointers that C gives")]
 
 use std::ffi::{c_int, c_void};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge::{ABI, Bytes, Exchange, ExchangeApi, Host, Level, Request, Server, Settings};
 
-use crate::process;
+use crate::{daemon, process};
 
 static HOST: Host = Host { abi: ABI, start, handle, stop };
 
@@ -61,6 +63,34 @@ unsafe extern "C" fn stop(reason: Bytes<'_>, grace: u32) {
     if catch_unwind(|| process::stop(reason.or_empty(), grace)).is_err() {
         process::log(Level::Error, "panic while Python was stopped");
     }
+}
+
+/// What Python calls to import the host as an extension module, in a daemon process.
+///
+/// # Safety
+/// Called by Python's import.
+#[unsafe(no_mangle)]
+#[expect(unreachable_pub, reason = "exported by its C name")]
+pub unsafe extern "C" fn PyInit_mod_wsgi_host() -> *mut c_void {
+    // SAFETY: by the caller's promise. The supervisor has given the descriptor to this process, for this very call.
+    unsafe {
+        python::extension::define(c"mod_wsgi_host", c"serve", |py, argument| {
+            let number = RawFd::try_from(argument.to_i64()?).unwrap_or(-1);
+            if number < 0 || SERVED.swap(true, Ordering::Relaxed) {
+                return Err(py.raise(python::Exception::RuntimeError, "serve() takes a descriptor, once"));
+            }
+            let control = OwnedFd::from_raw_fd(number);
+            daemon::serve(py, control).map(|()| py.none())
+        })
+    }
+}
+
+static SERVED: AtomicBool = AtomicBool::new(false);
+
+/// Ends the process at once, whatever runs in it.
+pub(crate) fn exit_now(status: i32) -> ! {
+    // SAFETY: it has no precondition, and nothing of this process is used after it.
+    unsafe { nix::libc::_exit(status) }
 }
 
 /// The message of a panic.

@@ -40,6 +40,29 @@ impl Interpreters {
         Ok(())
     }
 
+    /// As [`start`](Self::start), in a Python that runs already; `work` is done then, while the thread is not attached.
+    pub(crate) fn adopt<R: Send>(
+        &self,
+        process: &'static Process,
+        py: Python<'_>,
+        work: impl FnOnce(Result<(), String>) -> R + Send,
+    ) -> R {
+        python::adopt(
+            py,
+            |py| set_up(py, process, b""),
+            |main| {
+                work(main.map(|main| {
+                    let _ = self.main.set(main);
+                }))
+            },
+        )
+    }
+
+    /// All there are, the main one first.
+    pub(crate) fn all(&self) -> Vec<&'static Interpreter> {
+        self.main.get().copied().into_iter().chain(self.subs()).collect()
+    }
+
     /// Whether the main interpreter is there.
     pub(crate) fn is_started(&self) -> bool {
         self.main.get().is_some()
@@ -92,7 +115,7 @@ impl Interpreters {
 
     /// Tells the subscribers in every interpreter that the process is about to stop.
     pub(crate) fn publish_stopping(&self, reason: &[u8]) {
-        for interpreter in self.main.get().into_iter().chain(&self.subs()) {
+        for interpreter in self.all() {
             interpreter.attach(|py, state, _| {
                 let published = py
                     .latin1(reason)
@@ -111,6 +134,12 @@ impl Interpreters {
 
     /// Ends all interpreters, the main one last.
     pub(crate) fn end(&self) {
+        let complete = self.end_subs();
+        self.end_main(complete);
+    }
+
+    /// Ends all interpreters but the main one; whether all could be.
+    pub(crate) fn end_subs(&self) -> bool {
         let mut complete = true;
         for interpreter in self.subs() {
             let wording = &interpreter.state().wording;
@@ -126,6 +155,11 @@ impl Interpreters {
                 );
             }
         }
+        complete
+    }
+
+    /// Ends Python; only its threads and `atexit` functions, unless it is `complete`.
+    pub(crate) fn end_main(&self, complete: bool) {
         if let Some(main) = self.main.get() {
             process::log(Level::Info, "Terminating Python.");
             python::finalize(main, complete);
@@ -194,6 +228,8 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         event_callbacks: helper("event_callbacks")?,
         active_requests: helper("active_requests")?,
         request_timeout: helper("RequestTimeout")?,
+        publish_signal: helper("publish_signal")?,
+        dump_stacks: helper("dump_stacks")?,
         text_io_wrapper: Py::new(io.attr(&py.name("TextIOWrapper")?)?),
         encoding: Py::new(py.str("utf-8")?),
         replace: Py::new(py.str("replace")?),
@@ -202,6 +238,7 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
     let environ = Py::new(template(py, settings, group, &helpers)?);
     Ok(State {
         wording: report::wording(&settings.process_group, group),
+        group: group.to_owned(),
         names,
         types,
         helpers,
@@ -229,6 +266,8 @@ fn options(py: Python<'_>, settings: &Kept, wanted: &Wanted<'_>) -> python::Resu
     set("single_process", py.bool(settings.single_process))?;
     set("python_eggs", settings.python_eggs.as_ref().map_or_else(|| Ok(py.none()), |eggs| py.path(eggs))?)?;
     set("python_paths", paths)?;
+    set("home", settings.home.as_ref().map_or_else(|| Ok(py.none()), |home| py.path(home))?)?;
+    set("is_service", py.bool(settings.is_service))?;
     set("version", triple(py, VERSION)?)?;
     set("server_version", triple(py, settings.server_version)?)?;
     set("server_description", py.str(&settings.server_description)?)?;

@@ -8,6 +8,7 @@
 
 mod adapter;
 mod context;
+mod daemon;
 mod entry;
 mod environ;
 mod events;

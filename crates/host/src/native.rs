@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bridge::{Level, Server};
 use python::{Class, Definition, Exception, Python, Result, Type};
 
+use crate::daemon::descriptors;
 use crate::log::Log;
 use crate::{context, metrics};
 
@@ -67,6 +68,12 @@ impl Class for Native {
                     },
                     Result::Ok,
                 )
+            })
+            // forked(): this is a copy of the process, made by fork().
+            .method(c"forked", |py: Python<'_>, _, arguments| {
+                arguments.expect(py, "forked", 0, 0)?;
+                descriptors::forked();
+                Ok(py.none())
             })
             .method(c"start_recording_metrics", |py, _, arguments| {
                 arguments.expect(py, "start_recording_metrics", 0, 0)?;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bridge::{Exchange, Lease, Level, Request, Server, Settings};
+use python::Python;
 
 use crate::interpreters::{Interpreter, Interpreters, VERSION_OF_PYTHON};
 use crate::{request, scripts};
@@ -43,6 +44,10 @@ pub(crate) struct Kept {
     pub(crate) run_once: bool,
     pub(crate) single_process: bool,
     pub(crate) free_threading: bool,
+    /// `home=` of a daemon process.
+    pub(crate) home: Option<Vec<u8>>,
+    /// A script is all that runs in the process.
+    pub(crate) is_service: bool,
 }
 
 /// The requests inside [`handle`], in the low bits, and how many have left it, in the high bits: so that one operation
@@ -74,6 +79,10 @@ impl Requests {
     }
 }
 
+/// What [`handle`] returns in a daemon process for a request that has to wait: its script has changed. Nothing has
+/// happened yet.
+pub(crate) const HELD: u32 = 2;
+
 static PROCESS: OnceLock<Process> = OnceLock::new();
 
 /// The process, once [`start`] has begun to set it up.
@@ -88,11 +97,61 @@ pub(crate) fn log(level: Level, line: &str) {
     }
 }
 
+/// Where the process comes from.
+pub(crate) enum Origin<'a> {
+    /// The server, which has loaded the host.
+    Server,
+    /// A Python that runs already, as a process of a group.
+    Daemon {
+        /// `python-path=`
+        python_path: Option<&'a [u8]>,
+        /// `home=`
+        home: Option<&'a [u8]>,
+        /// `switch-interval=` in seconds; 0: unset.
+        switch_interval: f64,
+        /// A script is all that runs.
+        is_service: bool,
+    },
+}
+
 /// See [`bridge::Host::start`].
 pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), String> {
+    let process = prepare(settings, server, &Origin::Server)?;
+    let free_threading = process.settings.free_threading;
+    log(Level::Info, "Initializing Python.");
+    process.interpreters.start(process, &configuration(settings, free_threading)).map_err(|text| {
+        format!("WSGI0036: Python can not be initialised: {text}. {}", start_hint(settings))
+    })?;
+    thread_id(process);
+    for import in settings.imports.as_slice() {
+        process.import(
+            import.script.or_empty(),
+            import.application_group.or_empty(),
+            settings.script_reloading,
+        );
+    }
+    Ok(())
+}
+
+/// As [`start`], in a Python that runs already and has called into here: `work` is done in between, detached.
+pub(crate) fn adopt<R: Send>(
+    process: &'static Process,
+    py: Python<'_>,
+    work: impl FnOnce(Result<(), String>) -> R + Send,
+) -> R {
+    thread_id(process);
+    process.interpreters.adopt(process, py, work)
+}
+
+/// Sets up what is known before there is Python.
+pub(crate) fn prepare(
+    settings: &Settings<'_>,
+    server: Server,
+    origin: &Origin<'_>,
+) -> Result<&'static Process, String> {
     let process = Process {
         server,
-        settings: Kept::new(settings),
+        settings: Kept::new(settings, origin),
         interpreters: Interpreters::default(),
         started: (Instant::now(), SystemTime::now()),
         requests: Requests::default(),
@@ -102,33 +161,35 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
     if PROCESS.set(process).is_err() {
         return Err("Python can be started only once in a process".to_owned());
     }
-    let Some(process) = PROCESS.get() else { return Ok(()) };
-    let free_threading = process.settings.free_threading;
+    let process = PROCESS.get().ok_or("the process is not set up")?;
     for notice in wsgi_core::interpreter::version_notices(process.settings.blocks.iter(), VERSION_OF_PYTHON) {
         log(Level::Warn, &notice.text);
     }
-    log(Level::Info, "Initializing Python.");
-    process.interpreters.start(process, &configuration(settings, free_threading)).map_err(|text| {
-        format!("WSGI0036: Python can not be initialised: {text}. {}", start_hint(settings))
-    })?;
-    thread_id(process);
+    Ok(process)
+}
 
-    for import in settings.imports.as_slice() {
-        let group = import.application_group.or_empty();
-        match process.interpreters.get(process, group) {
-            Ok(interpreter) => {
-                scripts::preload(interpreter, import.script.or_empty(), settings.script_reloading)
+impl Process {
+    /// Imports a script; whether that worked, or else has been logged.
+    pub(crate) fn import(&'static self, script: &[u8], group: &[u8], reloading: bool) -> bool {
+        match self.interpreters.get(self, group) {
+            Ok(interpreter) => scripts::preload(interpreter, script, reloading),
+            Err(text) => {
+                let script = String::from_utf8_lossy(script);
+                log(
+                    Level::Crit,
+                    &format!(
+                        "WSGI0040: The script '{script}' is not imported, its interpreter is not available: {text}"
+                    ),
+                );
+                false
             }
-            Err(text) => log(
-                Level::Crit,
-                &format!(
-                    "WSGI0040: The script '{}' is not imported, its interpreter is not available: {text}",
-                    import.script.to_text()
-                ),
-            ),
         }
     }
-    Ok(())
+
+    /// Refuses requests from now on.
+    pub(crate) fn refuse(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
 }
 
 /// See [`bridge::Host::handle`].
@@ -252,8 +313,22 @@ fn version() -> String {
 }
 
 impl Kept {
-    fn new(settings: &Settings<'_>) -> Self {
-        let blocks: Vec<_> = settings.interpreters.as_slice().iter().map(block).collect();
+    fn new(settings: &Settings<'_>, origin: &Origin<'_>) -> Self {
+        let mut blocks: Vec<_> = settings.interpreters.as_slice().iter().map(block).collect();
+        let (mut daemon_home, mut service) = (None, false);
+        if let Origin::Daemon { python_path, home, switch_interval, is_service } = *origin {
+            // What is configured for a group takes the place of what is configured for the server.
+            if let Some(base) = blocks.first_mut() {
+                base.python_path = python_path.map(Box::from);
+                if switch_interval > 0.0 {
+                    base.switch_interval = Some(switch_interval);
+                }
+                if is_service {
+                    base.restrict_signal = Some(false);
+                }
+            }
+            (daemon_home, service) = (home.map(<[u8]>::to_vec), is_service);
+        }
         let process_group = settings.process_group.or_empty().to_vec();
         // On builds with the lock the directive has no effect at all.
         let free_threading =
@@ -277,6 +352,8 @@ impl Kept {
             run_once: settings.run_once,
             single_process: settings.single_process,
             free_threading,
+            home: daemon_home,
+            is_service: service,
         }
     }
 }

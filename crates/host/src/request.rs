@@ -13,8 +13,9 @@ use crate::input::Input;
 use crate::interpreters::Interpreter;
 use crate::meter::Meter;
 use crate::metrics::{self, Recording};
+use crate::scripts::NotLoaded;
 use crate::state::{State, Thread};
-use crate::{context, environ, events, log, report, scripts};
+use crate::{context, daemon, environ, events, log, process, report, scripts};
 
 /// The longest block that is copied, so that it can be sent when Python is done with the request.
 const LONGEST_COPY: usize = 32 * 1024;
@@ -38,7 +39,15 @@ pub(crate) fn run(interpreter: &'static Interpreter, request: &Request<'_>, leas
     let recording = metrics::begin(begin);
     let recording = recording.as_ref();
     match interpreter.attach(|py, state, thread| {
-        Call { py, interpreter, state, thread, request, lease, recording }.serve(begin)
+        let worker = daemon::current_worker();
+        if let Some(worker) = worker {
+            worker.enter(interpreter);
+        }
+        let served = Call { py, interpreter, state, thread, request, lease, recording }.serve(begin);
+        if let Some(worker) = worker {
+            worker.leave(py);
+        }
+        served
     }) {
         Served::With(outcome) => outcome,
         Served::Block(block) => {
@@ -78,8 +87,10 @@ impl Call<'_> {
             Err(raised) => return Served::With(self.failed(raised)),
         };
         let served = context::with_request(py, &data, || {
-            let Ok(module) = scripts::module(py, state, self.thread, request, self.lease) else {
-                return Served::With(500);
+            let module = match scripts::module(py, state, self.thread, request, self.lease) {
+                Ok(module) => module,
+                Err(NotLoaded::Failed) => return Served::With(500),
+                Err(NotLoaded::Changed) => return Served::With(process::HELD),
             };
             match self.callable(&module) {
                 Ok(Some(application)) => {

@@ -10,13 +10,28 @@ use std::time::UNIX_EPOCH;
 use bridge::{Lease, Level, Request, flag};
 use python::{Exception, Object, Python, Result};
 
+use crate::daemon::reload::Verdict;
+use crate::daemon::{self, reload};
 use crate::interpreters::Interpreter;
 use crate::process;
 use crate::report;
 use crate::state::{State, Thread};
 
-/// Why there is no script to run; it has been logged.
-pub(crate) struct NotLoaded;
+/// Why there is no script to run.
+pub(crate) enum NotLoaded {
+    /// It can not be loaded, which has been logged.
+    Failed,
+    /// It has changed, and it is not known yet what is to be done about it.
+    Changed,
+}
+
+/// A script's module.
+enum Found {
+    Missing,
+    Current(Object),
+    /// It needs to be loaded again.
+    Changed(Object),
+}
 
 /// The module of a request's script: loaded if it is not, loaded again if it has changed.
 pub(crate) fn module(
@@ -35,8 +50,9 @@ pub(crate) fn module(
         current(py, state, &name, path, check).map(|module| (name, module))
     });
     match found {
-        Ok((_, Some(module))) => Ok(module),
-        Ok((name, None)) => {
+        Ok((_, Found::Current(module))) => Ok(module),
+        Ok((_, Found::Changed(module))) if daemon::daemon().is_some() => unchanged(py, module, path, lease),
+        Ok((name, Found::Missing | Found::Changed(_))) => {
             let resource = request.variable(bridge::Cgi::ScriptFilename).or_empty();
             let check = request.has(flag::SCRIPT_RELOADING).then_some(Check { mtime: 0, resource });
             load(py, state, &name, path, check, Audience::Request(lease))
@@ -44,23 +60,44 @@ pub(crate) fn module(
         Err(raised) => {
             let exception = raised.take(py);
             report::in_request(py, state, lease, path, &exception);
-            Err(NotLoaded)
+            Err(NotLoaded::Failed)
         }
     }
 }
 
-/// Loads a script when the process starts; failures are logged.
-pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading: bool) {
+/// What a daemon process does with a changed script: it can only be loaded by another process, see [`daemon::reload`].
+fn unchanged(
+    py: Python<'_>,
+    module: Object,
+    path: &[u8],
+    lease: &Lease,
+) -> std::result::Result<Object, NotLoaded> {
+    match py.detach(|| reload::changed(path, modified(path))) {
+        Verdict::Hold => Err(NotLoaded::Changed),
+        Verdict::Run(warning) => {
+            if let Some(warning) = warning {
+                lease.with(|exchange| exchange.log(Level::Warn, warning.as_bytes()));
+            }
+            Ok(module)
+        }
+    }
+}
+
+/// Loads a script when the process starts; whether that worked, or else has been logged.
+pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading: bool) -> bool {
     interpreter.attach(|py, state, thread| {
         let check = reloading.then_some(Check { mtime: 0, resource: path });
         let found = module_name(py, thread, path)
             .and_then(|name| current(py, state, &name, path, check).map(|module| (name, module)));
         match found {
-            Ok((_, Some(_))) => {}
-            Ok((name, None)) => drop(load(py, state, &name, path, check, Audience::Server)),
-            Err(raised) => report::outside(py, state, raised, "WSGI0110: A script can not be imported"),
+            Ok((_, Found::Current(_))) => true,
+            Ok((name, _)) => load(py, state, &name, path, check, Audience::Server).is_ok(),
+            Err(raised) => {
+                report::outside(py, state, raised, "WSGI0110: A script can not be imported");
+                false
+            }
         }
-    });
+    })
 }
 
 /// How to find out whether a script has changed.
@@ -118,23 +155,23 @@ fn current(
     name: &Object,
     path: &[u8],
     check: Option<Check<'_>>,
-) -> Result<Option<Object>> {
-    let Some(module) = py.modules().dict_get(name)? else { return Ok(None) };
+) -> Result<Found> {
+    let Some(module) = py.modules().dict_get(name)? else { return Ok(Found::Missing) };
     let dict = module.module_dict()?;
     // It is set when the script has run: a module without it is being loaded by another thread.
     let Some(loaded) = dict.dict_get(state.names.mtime.get(py))?.filter(Object::is_int) else {
-        return Ok(None);
+        return Ok(Found::Missing);
     };
-    let Some(check) = check else { return Ok(Some(module)) };
+    let Some(check) = check else { return Ok(Found::Current(module)) };
     // What the server knows saves a look at the file, but is not believed against it: it may be a moment old.
     let loaded = loaded.to_i64().ok();
     if loaded != Some(check.mtime) && loaded != modified(path) {
-        return Ok(None);
+        return Ok(Found::Changed(module));
     }
     if reload_required(py, state, &dict, check.resource)? {
-        return Ok(None);
+        return Ok(Found::Changed(module));
     }
-    Ok(Some(module))
+    Ok(Found::Current(module))
 }
 
 /// Asks the script itself. An exception is logged, and means no.
@@ -172,7 +209,7 @@ fn load(
     try_load(py, state, name, path, check, audience).unwrap_or_else(|raised| {
         let exception = raised.take(py);
         audience.log(Level::Error, &report::plain(py, &exception).join(" "));
-        Err(NotLoaded)
+        Err(NotLoaded::Failed)
     })
 }
 
@@ -186,8 +223,10 @@ fn try_load(
     audience: Audience<'_>,
 ) -> Result<std::result::Result<Object, NotLoaded>> {
     // Another thread may have loaded it while this one waited.
-    if let Some(module) = current(py, state, name, path, check)? {
-        return Ok(Ok(module));
+    match current(py, state, name, path, check)? {
+        Found::Current(module) => return Ok(Ok(module)),
+        Found::Changed(module) if daemon::daemon().is_some() => return Ok(Ok(module)),
+        Found::Changed(_) | Found::Missing => {}
     }
     let text = String::from_utf8_lossy(path);
     let again = py.modules().dict_remove(name)?;
@@ -202,7 +241,7 @@ fn try_load(
             let code = audience.code("WSGI0105", "WSGI0106");
             audience
                 .log(Level::Error, &format!("{code}: The script file '{text}' can not be read: {reason}"));
-            return Ok(Err(NotLoaded));
+            return Ok(Err(NotLoaded::Failed));
         }
         Ok(source) => compile(py, &source, &filename)
             .map_err(|raised| (audience.code("WSGI0105", "WSGI0106"), "can not be compiled", raised))
@@ -220,10 +259,17 @@ fn try_load(
         Ok(module) => {
             let mtime = py.int(mtime.unwrap_or(0))?;
             module.module_dict()?.dict_set(state.names.mtime.get(py), &mtime)?;
+            if let Some(daemon) = daemon::daemon() {
+                daemon.script_loaded(path, &state.group);
+            }
             Ok(Ok(module))
         }
         Err((code, what, raised)) => {
             let exception = raised.take(py);
+            let is_service = process::process().is_some_and(|process| process.settings.is_service);
+            if is_service && report::is_system_exit(py, &exception) {
+                return Ok(Err(NotLoaded::Failed));
+            }
             let (code, what) = if report::is_system_exit(py, &exception) {
                 (audience.code("WSGI0107", "WSGI0108"), "raised SystemExit when it was executed")
             } else {
@@ -238,7 +284,7 @@ fn try_load(
                     }
                 }
             }
-            Ok(Err(NotLoaded))
+            Ok(Err(NotLoaded::Failed))
         }
     }
 }
@@ -273,7 +319,7 @@ fn explain(error: &std::io::Error) -> String {
 }
 
 /// When the file was last modified, in microseconds since the epoch.
-fn modified(path: &[u8]) -> Option<i64> {
+pub(crate) fn modified(path: &[u8]) -> Option<i64> {
     let time = std::fs::metadata(Path::new(OsStr::from_bytes(path))).ok()?.modified().ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()
 }

@@ -16,6 +16,8 @@ use crate::log::{Log, Stream};
 pub(crate) struct State {
     /// Such as "sub-interpreter 'x' in embedded mode".
     pub(crate) wording: String,
+    /// The application group.
+    pub(crate) group: Vec<u8>,
     pub(crate) names: Names,
     pub(crate) types: Types,
     pub(crate) helpers: Helpers,
@@ -79,6 +81,8 @@ objects! {
         event_callbacks,
         active_requests,
         request_timeout,
+        publish_signal,
+        dump_stacks,
         text_io_wrapper,
         encoding,
         replace,

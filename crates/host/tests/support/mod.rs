@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod daemon;
 pub(crate) mod ending;
 
 use std::ffi::{CStr, CString, c_int, c_void};

@@ -1,0 +1,464 @@
+//! The frames of one request: what [`bridge::Serve`] is over a connection.
+
+use std::ffi::c_int;
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, outcome, write};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
+use wsgi_core::wire::frame::{
+    self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, Rejection, append, flag,
+};
+
+use super::{descriptors, log};
+
+/// Blocks up to this length are copied behind the head, longer ones are sent from where they are.
+const LONGEST_COPY: usize = 16 << 10;
+/// What has been written without need for haste is sent when it is as long as this.
+const LONGEST_WAIT: usize = 64 << 10;
+/// Lines for the log that can not be sent yet go elsewhere when there is as much as this.
+const LONGEST_BACKLOG: usize = 1 << 20;
+
+/// What is told of a request's progress.
+pub(crate) trait Observe: Send + Sync {
+    /// A part of a body was moved.
+    fn moved(&self);
+}
+
+/// One request's side of a connection.
+pub(crate) struct Answer<'a> {
+    stream: &'a UnixStream,
+    observer: &'a dyn Observe,
+    /// What came of the body with the request, and has not been read.
+    inline: &'a [u8],
+    /// Bytes of a `Body` frame that are still in the socket.
+    pending: usize,
+    /// There is no more than `inline` and `pending`.
+    all_sent: bool,
+    /// The rest of the body can not be read.
+    failed: bool,
+    /// The client has been told to go on.
+    told: bool,
+    /// Frames to be sent.
+    out: Vec<u8>,
+    /// How much of `out` is the rest of what has been sent partly.
+    begun: usize,
+    /// The connection can not be used any more.
+    broken: bool,
+    ended: bool,
+}
+
+/// What remains of an [`Answer`].
+pub(crate) struct Rest {
+    /// Memory for the next one.
+    pub(crate) out: Vec<u8>,
+    /// Whether the connection can be used again.
+    pub(crate) is_usable: bool,
+}
+
+impl<'a> Answer<'a> {
+    /// `body` is the beginning of the request's body, all of it if `is_whole`; `out` memory that can be used.
+    pub(crate) fn new(
+        stream: &'a UnixStream,
+        observer: &'a dyn Observe,
+        body: &'a [u8],
+        is_whole: bool,
+        mut out: Vec<u8>,
+    ) -> Self {
+        out.clear();
+        Self {
+            stream,
+            observer,
+            inline: body,
+            pending: 0,
+            all_sent: is_whole,
+            failed: false,
+            told: false,
+            out,
+            begun: 0,
+            broken: false,
+            ended: false,
+        }
+    }
+
+    /// Ends the request.
+    pub(crate) fn finish(mut self, outcome: u32) -> Rest {
+        let sent = if self.ended {
+            Ok(())
+        } else {
+            self.end(outcome);
+            self.flush()
+        };
+        let is_usable = sent.is_ok() && !self.broken && self.skip().is_ok();
+        Rest { out: self.out, is_usable }
+    }
+
+    /// Leaves the request as if it had never been begun.
+    pub(crate) fn abandon(mut self) -> Rest {
+        self.out.truncate(self.begun);
+        let is_usable = self.flush().is_ok() && !self.broken;
+        Rest { out: self.out, is_usable }
+    }
+
+    fn end(&mut self, outcome: u32) {
+        append(&mut self.out, Kind::End, 0, |payload| payload.extend_from_slice(&outcome.to_le_bytes()));
+        self.ended = true;
+    }
+
+    /// Sends what waits.
+    fn flush(&mut self) -> Result<(), Disconnected> {
+        self.send(&[])
+    }
+
+    /// Sends what waits, and then `parts`.
+    fn send(&mut self, parts: &[&[u8]]) -> Result<(), Disconnected> {
+        if self.is_gone() {
+            return Err(Disconnected);
+        }
+        let out = std::mem::take(&mut self.out);
+        let mut slices = [IoSlice::new(&out), IoSlice::new(&[]), IoSlice::new(&[]), IoSlice::new(&[])];
+        for (slice, part) in slices[1..].iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+        }
+        let sent = send_all(self.stream, &mut slices);
+        self.out = out;
+        self.out.clear();
+        self.begun = 0;
+        self.broken |= sent.is_err();
+        sent
+    }
+
+    /// Asks for more of the body, and reads the beginning of the answer into `buffer`.
+    fn pull(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
+        // Who reads much is going to read more.
+        let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK } as u32;
+        self.told = true;
+        self.ask(wanted)?;
+        let mut header = [0; HEADER];
+        let mut have = 0;
+        while have < HEADER {
+            match retry(|| {
+                let parts = &mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)];
+                (&mut &*self.stream).read_vectored(parts)
+            }) {
+                Ok(0) | Err(_) => return Err(self.broke()),
+                Ok(count) => have += count,
+            }
+        }
+        let arrived = have - HEADER;
+        let Ok(Some(Header { kind: Kind::Body, flags, length })) = Header::parse(&header) else {
+            return Err(self.broke());
+        };
+        if arrived > length || length > wanted as usize {
+            return Err(self.broke());
+        }
+        self.pending = length - arrived;
+        self.failed = flags & flag::FAILED != 0;
+        self.all_sent = flags & flag::LAST != 0;
+        if length == 0 && !self.failed && !self.all_sent { Err(self.broke()) } else { Ok(arrived) }
+    }
+
+    /// Sends a `Pull`, ahead of a head that waits: the response has not begun.
+    fn ask(&mut self, wanted: u32) -> Result<(), Disconnected> {
+        let mut frame = [0; HEADER + 4];
+        frame[..HEADER].copy_from_slice(&Header { kind: Kind::Pull, flags: 0, length: 4 }.bytes());
+        frame[HEADER..].copy_from_slice(&wanted.to_le_bytes());
+        if self.begun > 0 {
+            return self.send(&[&frame]);
+        }
+        if self.is_gone() {
+            return Err(Disconnected);
+        }
+        send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.broken = true)
+    }
+
+    /// Reads what has been promised of the body, so that the next frame comes next.
+    fn skip(&mut self) -> Result<(), Disconnected> {
+        let mut scratch = [0; 4096];
+        while self.pending > 0 {
+            let most = self.pending.min(scratch.len());
+            match retry(|| (&mut &*self.stream).read(&mut scratch[..most])) {
+                Ok(0) | Err(_) => return Err(self.broke()),
+                Ok(count) => self.pending -= count,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the connection can not be used, perhaps because this is a forked copy of the process that it belongs to.
+    fn is_gone(&self) -> bool {
+        self.broken || descriptors::is_copy()
+    }
+
+    fn broke(&mut self) -> Disconnected {
+        self.broken = true;
+        Disconnected
+    }
+}
+
+impl Serve for Answer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
+        if self.is_gone() {
+            return Err(Disconnected);
+        }
+        if buffer.is_empty() {
+            if self.inline.is_empty() && self.pending == 0 && !self.all_sent && !self.told {
+                self.told = true;
+                self.ask(0)?;
+            }
+            return Ok(0);
+        }
+        self.observer.moved();
+        if !self.inline.is_empty() {
+            let (taken, rest) = self.inline.split_at(buffer.len().min(self.inline.len()));
+            buffer[..taken.len()].copy_from_slice(taken);
+            self.inline = rest;
+            return Ok(taken.len());
+        }
+        loop {
+            if self.pending > 0 {
+                let most = self.pending.min(buffer.len());
+                return match retry(|| (&mut &*self.stream).read(&mut buffer[..most])) {
+                    Ok(0) | Err(_) => Err(self.broke()),
+                    Ok(count) => {
+                        self.pending -= count;
+                        Ok(count)
+                    }
+                };
+            }
+            if self.failed {
+                return Err(Disconnected);
+            }
+            if self.all_sent {
+                return Ok(0);
+            }
+            match self.pull(buffer)? {
+                0 => {}
+                count => return Ok(count),
+            }
+        }
+    }
+
+    fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
+        if self.is_gone() {
+            return Err(Disconnected);
+        }
+        let head = Head { status, reason, headers: List::new(headers) };
+        append(&mut self.out, Kind::Head, 0, |payload| head.encode(payload));
+        Ok(())
+    }
+
+    fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
+        self.observer.moved();
+        let is_last = how & write::LAST != 0;
+        let flags = if how & write::FLUSH != 0 { flag::FLUSH } else { 0 };
+        if block.len() <= LONGEST_COPY {
+            append(&mut self.out, Kind::Data, flags, |payload| payload.extend_from_slice(block));
+            if is_last {
+                self.end(outcome::COMPLETE);
+            }
+            if is_last || flags != 0 || self.out.len() > LONGEST_WAIT {
+                return self.flush();
+            }
+            return Ok(());
+        }
+        let mut pieces = block.chunks(LONGEST_BLOCK).peekable();
+        while let Some(piece) = pieces.next() {
+            let is_end = pieces.peek().is_none();
+            let header =
+                Header { kind: Kind::Data, flags: if is_end { flags } else { 0 }, length: piece.len() };
+            let mut end = [0; HEADER + 4];
+            end[..HEADER].copy_from_slice(&Header { kind: Kind::End, flags: 0, length: 4 }.bytes());
+            let end: &[u8] = if is_end && is_last {
+                self.ended = true;
+                &end
+            } else {
+                &[]
+            };
+            self.send(&[&header.bytes(), piece, end])?;
+        }
+        Ok(())
+    }
+
+    fn send_file(&mut self, descriptor: c_int, offset: u64, length: u64) -> Result<(), Disconnected> {
+        if self.is_gone() {
+            return Err(Disconnected);
+        }
+        self.observer.moved();
+        // The descriptor comes with the first byte of its message.
+        self.flush()?;
+        let mut message = [0; HEADER + 16];
+        message[..HEADER].copy_from_slice(&Header { kind: Kind::File, flags: 0, length: 16 }.bytes());
+        message[HEADER..HEADER + 8].copy_from_slice(&offset.to_le_bytes());
+        message[HEADER + 8..].copy_from_slice(&length.to_le_bytes());
+        let descriptors: [RawFd; 1] = [descriptor];
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let sent = loop {
+            let parts = [IoSlice::new(&message)];
+            match sendmsg::<()>(self.stream.as_raw_fd(), &parts, &rights, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(Errno::EINTR) => {}
+                other => break other,
+            }
+        };
+        match sent {
+            Ok(count) if count == message.len() => Ok(()),
+            Ok(count) => send_all(self.stream, &mut [IoSlice::new(&message[count..])])
+                .inspect_err(|_| self.broken = true),
+            Err(_) => Err(self.broke()),
+        }
+    }
+
+    fn log(&mut self, level: c_int, line: &[u8]) {
+        let line = &line[..line.len().min(LONGEST_LINE)];
+        let level_byte = [u8::try_from(level).unwrap_or(Level::Error as u8)];
+        if self.ended || self.is_gone() || self.out.len() > LONGEST_BACKLOG {
+            let server = log::server();
+            let level = if level <= Level::Error as c_int { Level::Error } else { Level::Info };
+            server.log(level, line);
+            return;
+        }
+        let header = Header { kind: Kind::Log, flags: 0, length: line.len() + 1 }.bytes();
+        let mut sent = 0;
+        if self.begun == 0 {
+            // Must not block: what can not be sent now goes with the next write.
+            let parts = [IoSlice::new(&header), IoSlice::new(&level_byte), IoSlice::new(line)];
+            let how = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+            sent = sendmsg::<()>(self.stream.as_raw_fd(), &parts, &[], how, None).unwrap_or(0);
+        }
+        let total = HEADER + 1 + line.len();
+        if sent == total {
+            return;
+        }
+        let frame = [&header[..], &level_byte, line].concat();
+        if sent > 0 {
+            self.out.splice(0..0, frame[sent..].iter().copied());
+            self.begun = total - sent;
+        } else {
+            self.out.extend_from_slice(&frame);
+        }
+    }
+}
+
+/// What arrived on a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// A request; so long is its frame.
+    Request(usize),
+    /// Nothing yet.
+    Nothing,
+    /// The end of the connection, or what no child sends.
+    End,
+}
+
+/// Reads a `Request` frame into `buffer`.
+pub(crate) fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> Arrived {
+    const FIRST: usize = 16 << 10;
+    if buffer.len() < FIRST {
+        buffer.resize(FIRST, 0);
+    }
+    let mut have = 0;
+    loop {
+        // The first call only looks: somebody else may have been faster.
+        let how = if have == 0 { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
+        match recv(stream.as_raw_fd(), &mut buffer[have..], how) {
+            Ok(0) => return Arrived::End,
+            Ok(count) => have += count,
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) if have == 0 => return Arrived::Nothing,
+            Err(_) => return Arrived::End,
+        }
+        match Header::parse(&buffer[..have]) {
+            Ok(None) => {}
+            Ok(Some(Header { kind: Kind::Request, length, .. })) => {
+                let total = HEADER + length;
+                if have == total {
+                    return Arrived::Request(total);
+                }
+                if have > total {
+                    return Arrived::End;
+                }
+                if buffer.len() < total {
+                    buffer.resize(total, 0);
+                }
+            }
+            Ok(Some(_)) | Err(_) => return Arrived::End,
+        }
+    }
+}
+
+/// Throws a `Request` frame away that has arrived; whether all of it had.
+pub(crate) fn discard(stream: &UnixStream) -> bool {
+    let mut scratch = [0; 16 << 10];
+    let mut rest = None;
+    loop {
+        let most = rest.unwrap_or(scratch.len()).min(scratch.len());
+        match recv(stream.as_raw_fd(), &mut scratch[..most], MsgFlags::MSG_DONTWAIT) {
+            Err(Errno::EINTR) => {}
+            Ok(0) | Err(_) => return false,
+            Ok(count) => {
+                let total = match (rest, Header::parse(&scratch[..count])) {
+                    (Some(rest), _) => rest,
+                    (None, Ok(Some(Header { kind: Kind::Request, length, .. }))) => HEADER + length,
+                    (None, _) => return false,
+                };
+                match total.checked_sub(count) {
+                    None => return false,
+                    Some(0) => return true,
+                    more => rest = more,
+                }
+            }
+        }
+    }
+}
+
+/// The payload of the `Request` frame in `buffer`.
+pub(crate) fn payload(buffer: &[u8]) -> &[u8] {
+    Frame::parse(buffer).ok().flatten().map_or(&[], |(frame, _)| frame.payload)
+}
+
+/// Answers a request that has not reached the application, as far as that is possible without waiting.
+pub(crate) fn reject(stream: &UnixStream, why: Rejection) -> bool {
+    let mut frame = [0; HEADER + 1];
+    frame[..HEADER].copy_from_slice(&Header { kind: Kind::Reject, flags: 0, length: 1 }.bytes());
+    frame[HEADER] = why as u8;
+    send_now(stream, &frame)
+}
+
+/// Says who this is.
+pub(crate) fn hello(stream: &UnixStream) -> bool {
+    let mut frame = Vec::with_capacity(HEADER + 5);
+    frame::append(&mut frame, Kind::Hello, 0, |payload| {
+        payload.push(wsgi_core::wire::VERSION);
+        payload.extend_from_slice(&std::process::id().to_le_bytes());
+    });
+    send_now(stream, &frame)
+}
+
+fn send_now(stream: &UnixStream, frame: &[u8]) -> bool {
+    let how = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(frame)], &[], how, None) == Ok(frame.len())
+}
+
+/// Sends all of `slices`.
+fn send_all(stream: &UnixStream, mut slices: &mut [IoSlice<'_>]) -> Result<(), Disconnected> {
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match sendmsg::<()>(stream.as_raw_fd(), slices, &[], MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(count) => IoSlice::advance_slices(&mut slices, count),
+            Err(Errno::EINTR) => {}
+            Err(_) => return Err(Disconnected),
+        }
+    }
+    Ok(())
+}
+
+fn retry(mut call: impl FnMut() -> std::io::Result<usize>) -> std::io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}

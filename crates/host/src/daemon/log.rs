@@ -1,0 +1,70 @@
+//! The log of a daemon process outside requests: lines on descriptor 2, as Apache writes them.
+
+use std::ffi::c_int;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::SystemTime;
+
+use bridge::{ABI, Bytes, Level, Server};
+
+/// The longest text of a line, in bytes.
+const LONGEST: usize = 8 << 10;
+
+/// Lines of a higher number are not written.
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
+
+/// Sets what is written.
+pub(crate) fn set_level(level: u8) {
+    LEVEL.store(level, Ordering::Relaxed);
+}
+
+/// The log as the rest of the host knows it.
+pub(crate) const fn server() -> Server {
+    Server { abi: ABI, log: write, logs }
+}
+
+/// Writes a line.
+pub(crate) fn line(level: Level, text: &str) {
+    write(level as c_int, Bytes::new(text.as_bytes()));
+}
+
+extern "C" fn logs(level: c_int) -> bool {
+    level <= c_int::from(LEVEL.load(Ordering::Relaxed))
+}
+
+extern "C" fn write(level: c_int, text: Bytes<'_>) {
+    if !logs(level) {
+        return;
+    }
+    let mut head = String::with_capacity(64);
+    head.push('[');
+    // Writing to a string does not fail.
+    let _ = os::clock::stamp(&mut head, SystemTime::now());
+    let _ = write!(head, "] [wsgi:{}] [pid {}] ", name(level), std::process::id());
+    let mut line = head.into_bytes();
+    let text = text.or_empty();
+    for &byte in &text[..text.len().min(LONGEST)] {
+        // As in Apache's own log: nothing that could pass for another line.
+        match byte {
+            b'\t' | 0x20..=0x7e | 0x80.. => line.push(byte),
+            b'\n' => line.extend_from_slice(b"\\n"),
+            _ => line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    line.push(b'\n');
+    // In one call, so that lines of several processes do not mix. Where it fails there is nobody to tell.
+    let _ = std::io::stderr().write_all(&line);
+}
+
+const fn name(level: c_int) -> &'static str {
+    match level {
+        ..=2 => "crit",
+        3 => "error",
+        4 => "warn",
+        5 => "notice",
+        6 => "info",
+        7 => "debug",
+        _ => "trace1",
+    }
+}

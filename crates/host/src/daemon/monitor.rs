@@ -1,0 +1,134 @@
+//! Threads that enter Python for the event thread, which never does: the watchdog, interrupts, signals for the
+//! application.
+
+use std::sync::mpsc::Receiver;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use python::Python;
+use wsgi_core::lifecycle::Running;
+
+use super::{Daemon, Phase, lock};
+use crate::interpreters::{Interpreter, Interpreters};
+use crate::report;
+use crate::state::State;
+
+/// How often the watchdog looks.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
+
+/// What is to be done with a request that runs for too long.
+pub(super) enum Task {
+    /// Raise `RequestTimeout` in it.
+    Interrupt(Running),
+    /// Log what the threads of its interpreter do.
+    Dump(Running),
+}
+
+/// How the watchdog and the event thread know of each other.
+#[derive(Default)]
+pub(super) struct Watchdog {
+    is_over: Mutex<bool>,
+    over: Condvar,
+}
+
+impl Watchdog {
+    /// Ends the watchdog.
+    pub(super) fn end(&self) {
+        *lock(&self.is_over) = true;
+        self.over.notify_all();
+    }
+}
+
+/// Enters every interpreter from time to time: where somebody keeps its lock for good, this thread is stuck too.
+pub(super) fn watch(daemon: &'static Daemon, interpreters: &'static Interpreters) {
+    let watchdog = &daemon.watchdog;
+    loop {
+        for interpreter in interpreters.all() {
+            interpreter.attach(|_, _, _| ());
+            if *lock(&watchdog.is_over) {
+                return;
+            }
+        }
+        daemon.pulse.locks_were_free(daemon.now());
+        let is_over = lock(&watchdog.is_over);
+        let waited = watchdog.over.wait_timeout_while(is_over, BETWEEN_ROUNDS, |is_over| !*is_over);
+        if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+            return;
+        }
+    }
+}
+
+/// Does what the event thread wants to be done, one thing after the other, until the sender is gone.
+pub(super) fn perform(daemon: &'static Daemon, tasks: &Receiver<Task>) {
+    while let Ok(task) = tasks.recv() {
+        match task {
+            Task::Interrupt(running) => interrupt(daemon, running),
+            Task::Dump(running) => dump_all(daemon, running),
+        }
+    }
+}
+
+fn interrupt(daemon: &'static Daemon, running: Running) {
+    let Some(worker) = daemon.workers.get(running.worker) else { return };
+    let Some(interpreter) = worker.interpreter() else { return };
+    let is_raised = interpreter.attach(|py, state, _| {
+        let is_same = || daemon.pulse.started(running.worker) == Some(running.started);
+        worker.interrupt(py, interpreter, is_same, |thread| dump(py, state, Some(thread)))
+    });
+    if is_raised {
+        daemon.info("RequestTimeout was raised in a request that runs for too long");
+    }
+}
+
+/// Logs what the threads do of the interpreter that a request runs in.
+pub(super) fn dump_all(daemon: &'static Daemon, running: Running) {
+    // Without a lock the stacks of running threads can not be read.
+    if python::FREE_THREADED {
+        return;
+    }
+    let worker = daemon.workers.get(running.worker);
+    match worker.and_then(super::Worker::interpreter) {
+        Some(interpreter) => interpreter.attach(|py, state, _| dump(py, state, None)),
+        None => daemon.info("the request that ran for too long has ended, no stacks are logged"),
+    }
+}
+
+/// Delivers signals to the subscribers in all interpreters, until the sender is gone.
+pub(super) fn deliver(
+    daemon: &'static Daemon,
+    interpreters: &'static Interpreters,
+    signals: &Receiver<Signal>,
+) {
+    while let Ok(signal) = signals.recv() {
+        for interpreter in interpreters.all() {
+            if daemon.phase() == Phase::Ending {
+                return;
+            }
+            publish(interpreter, signal);
+        }
+    }
+}
+
+fn publish(interpreter: &'static Interpreter, signal: Signal) {
+    interpreter.attach(|py, state, _| {
+        let published = py.str(signal.as_str()).and_then(|name| {
+            state.helpers.publish_signal.get(py).call([&name, &py.int((signal as i32).into())?])
+        });
+        if let Err(raised) = published {
+            report::outside(py, state, raised, "WSGI0209: The event 'process_signal' can not be published");
+        }
+    });
+}
+
+/// Logs the stacks of the interpreter's threads, or of one.
+fn dump(py: Python<'_>, state: &State, thread: Option<u64>) {
+    let dumped = match thread {
+        Some(thread) => py.int(i64::try_from(thread).unwrap_or(0)),
+        None => Ok(py.none()),
+    }
+    .and_then(|thread| state.helpers.dump_stacks.get(py).call([&thread]));
+    if let Err(raised) = dumped {
+        report::outside(py, state, raised, "WSGI0067: The stacks of the threads can not be logged");
+    }
+}

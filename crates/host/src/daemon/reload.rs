@@ -1,0 +1,170 @@
+//! Scripts that change while the process has them loaded.
+//!
+//! A request that finds its script changed is held back until it is known what comes of the successor that has been
+//! asked for: if there is one, the request goes there; if not, it runs here, with what is loaded.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use wsgi_core::wire::control::Script;
+
+use super::connection::Connection;
+use super::{Note, Phase, daemon, lock};
+
+/// How long a request waits for a successor.
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
+/// How often it is said that a process serves what it has loaded.
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
+
+/// What is known of changed scripts.
+#[derive(Default)]
+pub(super) struct Reload {
+    scripts: Mutex<Vec<Script>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// When a successor was asked for, if there is no answer yet.
+    asked: Option<Instant>,
+    /// The changed scripts for which one was asked for.
+    paths: Vec<Box<[u8]>>,
+    /// Requests that wait for the answer.
+    held: Vec<Held>,
+    /// Requests that may run.
+    released: VecDeque<Held>,
+    /// Changes that have not led to a successor: requests for them run.
+    refused: Vec<Refused>,
+}
+
+/// A request that has been read and not run.
+pub(super) struct Held {
+    pub(super) connection: Arc<Connection>,
+    pub(super) message: Vec<u8>,
+}
+
+/// A change that is not served.
+struct Refused {
+    path: Box<[u8]>,
+    mtime: Option<i64>,
+    /// What is wrong with it, where the supervisor has said so.
+    reason: Option<String>,
+    warned: Option<Instant>,
+}
+
+/// What to do with a request whose script has changed.
+pub(crate) enum Verdict {
+    /// Run it with what is loaded; say this in the log.
+    Run(Option<String>),
+    /// Hold it back.
+    Hold,
+}
+
+/// A request has found its script changed; `mtime` is what it has now.
+pub(crate) fn changed(path: &[u8], mtime: Option<i64>) -> Verdict {
+    let Some(daemon) = daemon() else { return Verdict::Run(None) };
+    let mut state = lock(&daemon.reload.state);
+    if let Some(refused) = state.refused.iter_mut().find(|refused| *refused.path == *path) {
+        if refused.mtime == mtime {
+            return Verdict::Run(refused.warning());
+        }
+        // The file has changed once more.
+        state.refused.retain(|refused| *refused.path != *path);
+    }
+    if daemon.phase() != Phase::Serving {
+        return Verdict::Hold;
+    }
+    if !state.paths.iter().any(|known| **known == *path) {
+        state.paths.push(path.into());
+    }
+    if state.asked.is_none() {
+        state.asked = Some(Instant::now());
+        drop(state);
+        daemon.tell(Note::Changed);
+    }
+    Verdict::Hold
+}
+
+impl Refused {
+    fn warning(&mut self) -> Option<String> {
+        let reason = self.reason.as_ref()?;
+        if self.warned.is_some_and(|last| last.elapsed() < BETWEEN_WARNINGS) {
+            return None;
+        }
+        self.warned = Some(Instant::now());
+        let path = String::from_utf8_lossy(&self.path);
+        Some(format!(
+            "The script '{path}' has changed, but what was loaded before the change serves on, until the file changes \
+             again: {reason}"
+        ))
+    }
+}
+
+impl Reload {
+    /// A script has been loaded.
+    pub(super) fn loaded(&self, path: &[u8], application_group: &[u8]) {
+        let script = Script { path: path.into(), application_group: application_group.into() };
+        let mut scripts = lock(&self.scripts);
+        if !scripts.contains(&script) {
+            scripts.push(script);
+        }
+    }
+
+    /// What has been loaded.
+    pub(super) fn scripts(&self) -> Vec<Script> {
+        lock(&self.scripts).clone()
+    }
+
+    /// Holds a request back; gives it back where the answer has come meanwhile.
+    pub(super) fn hold(&self, held: Held) -> Option<Held> {
+        let mut state = lock(&self.state);
+        if state.asked.is_none() {
+            return Some(held);
+        }
+        state.held.push(held);
+        None
+    }
+
+    /// Until when requests may be held back, if any are.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let state = lock(&self.state);
+        state.asked.filter(|_| !state.held.is_empty()).map(|asked| asked + LONGEST_HOLD)
+    }
+
+    /// A successor takes over: gives out the requests that were held back.
+    pub(super) fn moved(&self) -> Vec<Held> {
+        let mut state = lock(&self.state);
+        state.asked = None;
+        state.paths.clear();
+        std::mem::take(&mut state.held)
+    }
+
+    /// There is no successor, for this reason, or it takes too long: requests for the changed scripts run. Whether
+    /// some were held back.
+    pub(super) fn refused(&self, reason: Option<&str>, mtime: impl Fn(&[u8]) -> Option<i64>) -> bool {
+        let mut state = lock(&self.state);
+        state.asked = None;
+        for path in std::mem::take(&mut state.paths) {
+            let mtime = mtime(&path);
+            state.refused.retain(|refused| refused.path != path);
+            state.refused.push(Refused { path, mtime, reason: None, warned: None });
+        }
+        if let Some(reason) = reason {
+            for refused in state.refused.iter_mut().filter(|refused| refused.reason.is_none()) {
+                refused.reason = Some(reason.to_owned());
+            }
+        }
+        let held = std::mem::take(&mut state.held);
+        let is_any = !held.is_empty();
+        state.released.extend(held);
+        is_any
+    }
+
+    /// The next request that may run, and whether there are more.
+    pub(super) fn take_released(&self) -> (Option<Held>, bool) {
+        let mut state = lock(&self.state);
+        let held = state.released.pop_front();
+        (held, !state.released.is_empty())
+    }
+}

@@ -1,0 +1,302 @@
+//! The life of a daemon process, on its main thread.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU8, AtomicU32};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bridge::{Level, Lists, Settings};
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::Signal;
+use os::descriptors::{Wait, keep_over_exec, next_length, receive_with};
+use os::shared::Words;
+use python::{Exception, Python};
+use wsgi_core::lifecycle::{Reason, Timers};
+use wsgi_core::wire::board::page;
+use wsgi_core::wire::control::Order;
+use wsgi_core::wire::launch;
+
+use super::events::{self, End, Events};
+use super::monitor::{self, Task};
+use super::stop::{self, Threads};
+use super::{DAEMON, Daemon, Note, Phase, descriptors, log, spawn, workers};
+use crate::entry::exit_now;
+use crate::interpreters::Interpreters;
+use crate::process::{self, Origin, Process};
+
+/// The status that says that a script could not be imported which the predecessor had loaded.
+const NOT_IMPORTED: i32 = 3;
+
+/// Enough for a thread that runs no Python.
+const SMALL_STACK: usize = 512 << 10;
+
+/// The signals that mean something to a daemon process.
+const SIGNALS: [Signal; 6] =
+    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGXCPU, Signal::SIGHUP, Signal::SIGUSR2];
+
+/// Serves requests, as the supervisor at the other end of `control` says, until the process is to end.
+pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
+    let prepared = py.detach(|| prepare(control));
+    let prepared = match prepared {
+        Ok(Some(prepared)) => prepared,
+        Ok(None) => return Ok(()),
+        Err(text) => {
+            log::line(Level::Crit, &format!("WSGI0028: A daemon process can not be started: {text}"));
+            return Err(py.raise(Exception::RuntimeError, &text));
+        }
+    };
+    if let Some(locale) = &prepared.launch.locale {
+        set_locale(py, locale);
+    }
+    let process = prepared.process;
+    process::adopt(process, py, |started| {
+        if let Err(text) = started {
+            log::line(Level::Crit, &format!("WSGI0029: Python can not be set up: {text}"));
+            exit_now(255);
+        }
+        if prepared.launch.threads == 0 { prepared.run_script() } else { prepared.run() }
+    });
+    Ok(())
+}
+
+/// What is there when Python's side begins.
+struct Prepared {
+    daemon: &'static Daemon,
+    process: &'static Process,
+    launch: launch::Daemon,
+    end: Receiver<End>,
+    signals: Receiver<Signal>,
+    tasks: Receiver<Task>,
+    imports: Vec<(Vec<u8>, Vec<u8>)>,
+    script_reloading: bool,
+}
+
+/// Reads what this process is to be, and starts the event thread. Nothing if the supervisor has gone before it said so.
+fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
+    let text = |what: &str| {
+        let what = what.to_owned();
+        move |error: std::io::Error| format!("{what}: {error}")
+    };
+    keep_over_exec(&control, false).map_err(text("its control socket is not one"))?;
+    descriptors::own(&control);
+    let length = next_length(&control, Wait::Allowed).map_err(text("its supervisor can not be heard"))?;
+    let mut message = vec![0; length];
+    let (_, received) = receive_with(&control, &mut message, Wait::Allowed)
+        .map_err(text("its supervisor can not be heard"))?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let Ok(Order::Start(launch)) = Order::decode(&message) else {
+        return Err("its supervisor is of another version: restart the server after an update".to_owned());
+    };
+    let mut received = received.into_iter();
+    let (Some(channel), Some(page)) = (received.next(), received.next()) else {
+        return Err("its supervisor has sent no channel".to_owned());
+    };
+    descriptors::own(&channel);
+    log::set_level(launch.log_level);
+    if let Some(title) = &launch.display_name
+        && let Err(error) = os::title::set(title)
+    {
+        log::line(Level::Warn, &format!("display-name has no effect: {error}"));
+    }
+    let page = Words::map(&page, page::WORDS).map_err(text("its shared page can not be used"))?;
+    let timers = Timers::new(&launch.limits, launch.threads, 1);
+    let daemon =
+        create(&launch, page, &timers).map_err(|error| format!("no descriptors are left: {error}"))?;
+    let signals = os::signals::watch(&SIGNALS).map_err(text("signals can not be caught"))?;
+    descriptors::own(&signals);
+
+    let mut lists = Lists::default();
+    let settings = Settings::decode(&launch.settings, &mut lists).map_err(|_| {
+        "its settings are of another version: run 'make host' and 'make install' again".to_owned()
+    })?;
+    log::line(
+        Level::Info,
+        &format!("Process group '{}': a process starts, with {} threads.", daemon.name, launch.threads),
+    );
+    let origin = Origin::Daemon {
+        python_path: launch.python_path.as_deref(),
+        home: launch.home.as_deref(),
+        switch_interval: launch.switch_interval,
+        is_service: launch.threads == 0,
+    };
+    let process = process::prepare(&settings, log::server(), &origin)?;
+    let imports = settings
+        .imports
+        .as_slice()
+        .iter()
+        .map(|import| (import.script.or_empty().to_vec(), import.application_group.or_empty().to_vec()));
+    let imports = imports.collect();
+
+    let (end_sender, end) = mpsc::channel();
+    let (signal_sender, signal_receiver) = mpsc::sync_channel(64);
+    let (task_sender, tasks) = mpsc::channel();
+    let events = Events {
+        daemon,
+        control: Some(control),
+        channel: Some(channel),
+        signals,
+        end: end_sender,
+        signal_sender: Some(signal_sender),
+        task_sender: Some(task_sender),
+        timers,
+        is_service: launch.threads == 0,
+    };
+    spawn("wsgi-events", SMALL_STACK, move || {
+        let run = std::panic::AssertUnwindSafe(|| events::run(events));
+        if std::panic::catch_unwind(run).is_err() {
+            exit_now(255);
+        }
+    })?;
+    Ok(Some(Prepared {
+        daemon,
+        process,
+        script_reloading: settings.script_reloading,
+        imports,
+        end,
+        signals: signal_receiver,
+        tasks,
+        launch: *launch,
+    }))
+}
+
+fn create(launch: &launch::Daemon, page: Words, timers: &Timers) -> nix::Result<&'static Daemon> {
+    let event = || {
+        let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
+        descriptors::own(&std::os::fd::AsFd::as_fd(&event));
+        nix::Result::Ok(event)
+    };
+    let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    descriptors::own(&ready.0);
+    let daemon = Daemon {
+        name: String::from_utf8_lossy(&launch.name).into_owned(),
+        limits: launch.limits,
+        chroot: launch.chroot.clone(),
+        page,
+        ready,
+        connections: super::connection::Table::default(),
+        workers: (0..launch.threads as usize).map(workers::Worker::new).collect(),
+        phase: AtomicU8::new(Phase::Serving as u8),
+        running: AtomicU32::new(0),
+        pulse: Arc::clone(timers.pulse()),
+        reload: super::reload::Reload::default(),
+        watchdog: monitor::Watchdog::default(),
+        inbox: Mutex::default(),
+        wake: event()?,
+        released: event()?,
+        end: event()?,
+        started: Instant::now(),
+    };
+    daemon.ready.add(&daemon.released, workers::released())?;
+    Ok(DAEMON.get_or_init(|| daemon))
+}
+
+impl Prepared {
+    /// Serves requests until the end.
+    fn run(self) {
+        let (daemon, process) = (self.daemon, self.process);
+        if !self.import() {
+            exit_now(NOT_IMPORTED);
+        }
+        if descriptors::is_copy() {
+            // A script has forked, and its copy has come back from it.
+            return;
+        }
+        let mut threads = Threads::default();
+        let Self { end, signals, tasks, launch, .. } = self;
+        let stack =
+            usize::try_from(launch.stack_size).ok().filter(|size| *size > 0).unwrap_or_else(default_stack);
+        let started = start_threads(daemon, process, stack, (signals, tasks), &mut threads);
+        if let Err(text) = started {
+            log::line(Level::Crit, &format!("WSGI0022: Process group '{}': {text}", daemon.name));
+            exit_now(255);
+        }
+        daemon.tell(Note::Ready);
+        // The event thread lives as long as the process.
+        let end = end.recv().unwrap_or(End { reason: Reason::ShutdownSignal, dump_of: None });
+        stop::stop(daemon, process, threads, &end);
+    }
+
+    /// Imports the scripts; whether those could be that the predecessor had.
+    fn import(&self) -> bool {
+        let (daemon, process) = (self.daemon, self.process);
+        for (script, group) in &self.imports {
+            if daemon.phase() != Phase::Serving || descriptors::is_copy() {
+                return true;
+            }
+            process.import(daemon.in_jail(script).unwrap_or(script), group, self.script_reloading);
+        }
+        self.launch.scripts.iter().all(|script| {
+            daemon.phase() != Phase::Serving
+                || descriptors::is_copy()
+                || process.import(&script.path, &script.application_group, self.script_reloading)
+        })
+    }
+
+    /// Runs the script of a service, which is all there is.
+    fn run_script(self) {
+        let (daemon, process) = (self.daemon, self.process);
+        daemon.tell(Note::Ready);
+        self.import();
+        if !descriptors::is_copy() {
+            stop::finish(daemon, process);
+        }
+    }
+}
+
+/// Starts all threads that enter Python.
+fn start_threads(
+    daemon: &'static Daemon,
+    process: &'static Process,
+    stack: usize,
+    (signals, tasks): (Receiver<Signal>, Receiver<Task>),
+    threads: &mut Threads,
+) -> Result<(), String> {
+    let interpreters: &'static Interpreters = &process.interpreters;
+    for (index, worker) in daemon.workers.iter().enumerate() {
+        let work = move || workers::work(daemon, worker);
+        threads.workers.push(spawn(&format!("wsgi-{index}"), stack, work)?);
+    }
+    if daemon.limits.deadlock_timeout > 0 {
+        let watch = move || monitor::watch(daemon, interpreters);
+        threads.others.push(spawn("wsgi-watchdog", SMALL_STACK, watch)?);
+    }
+    if daemon.limits.request_timeout > 0 {
+        let perform = move || monitor::perform(daemon, &tasks);
+        threads.others.push(spawn("wsgi-monitor", stack, perform)?);
+    }
+    let deliver = move || monitor::deliver(daemon, interpreters, &signals);
+    threads.others.push(spawn("wsgi-signals", stack, deliver)?);
+    Ok(())
+}
+
+/// The stack of a thread, where nothing is configured: what threads of other programs get, since applications may
+/// need it.
+fn default_stack() -> usize {
+    const LEAST: u64 = 256 << 10;
+    const USUAL: u64 = 8 << 20;
+    let (soft, _) = getrlimit(Resource::RLIMIT_STACK).unwrap_or((USUAL, USUAL));
+    let size = if (LEAST..=64 << 20).contains(&soft) { soft } else { USUAL };
+    usize::try_from(size).unwrap_or(8 << 20)
+}
+
+/// `setlocale(LC_ALL)`: Python itself only does that for the character set.
+fn set_locale(py: Python<'_>, name: &[u8]) {
+    let set = || {
+        let locale = py.import(c"locale")?;
+        let category = locale.attr(&py.name("LC_ALL")?)?;
+        locale.attr(&py.name("setlocale")?)?.call([&category, &py.str("")?])
+    };
+    if let Err(raised) = set() {
+        raised.clear();
+        let name = String::from_utf8_lossy(name);
+        log::line(
+            Level::Warn,
+            &format!("WSGI0079: The locale '{name}' can not be set: it is not installed."),
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! The end of the process, on its main thread.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::events::End;
+use super::{Daemon, END, Thread, log, monitor};
+use crate::entry::exit_now;
+use crate::process::Process;
+use bridge::Level;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+/// The threads that serve.
+#[derive(Default)]
+pub(super) struct Threads {
+    pub(super) workers: Vec<Thread>,
+    /// Those of [`monitor`].
+    pub(super) others: Vec<Thread>,
+}
+
+/// Ends what runs in the process, in this order: subscribers are told, requests finish, threads end, interpreters end.
+/// Returns when only the main interpreter is left, which Python ends itself. The event thread sees to it that all
+/// this does not take longer than it may.
+pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &End) {
+    process.interpreters.publish_stopping(end.reason.name().as_bytes());
+    if let Some(running) = end.dump_of {
+        monitor::dump_all(daemon, running);
+    }
+    while daemon.running.load(Ordering::SeqCst) > 0 {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let _ = daemon.end.write(1);
+    let _ = daemon.ready.add(&daemon.end, EpollEvent::new(EpollFlags::EPOLLIN, END));
+    daemon.watchdog.end();
+    for thread in threads.workers.into_iter().chain(threads.others) {
+        let _ = thread.join();
+    }
+    finish(daemon, process);
+}
+
+/// Ends the interpreters.
+pub(super) fn finish(daemon: &'static Daemon, process: &'static Process) {
+    process.refuse();
+    log::line(Level::Info, &format!("Process group '{}': stopping process.", daemon.name));
+    if !process.settings.destroy_interpreters {
+        log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
+        exit_now(0);
+    }
+    if !process.interpreters.end_subs() {
+        // Python aborts when it is finalised with an interpreter left.
+        process.interpreters.end_main(false);
+        exit_now(0);
+    }
+    log::line(Level::Info, &format!("Process group '{}': terminating Python, exiting.", daemon.name));
+}

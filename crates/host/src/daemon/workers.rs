@@ -1,0 +1,382 @@
+//! Workers: threads that take requests from connections and run them.
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, flag};
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
+use python::Python;
+use wsgi_core::wire::Reader;
+use wsgi_core::wire::frame::Rejection;
+
+use super::connection::Connection;
+use super::exchange::{Answer, Arrived, Observe, payload, receive, reject};
+use super::reload::Held;
+use super::{Daemon, END, Note, Phase, RELEASED, daemon, descriptors, lock, log};
+use crate::entry::exit_now;
+use crate::interpreters::Interpreter;
+use crate::process;
+
+/// Memory of more than this is not kept between requests.
+const MOST_KEPT: usize = 64 << 10;
+
+/// When to look at a connection.
+pub(super) const READABLE: EpollFlags =
+    EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLONESHOT);
+
+/// What others see of a worker.
+pub(crate) struct Worker {
+    index: usize,
+    interrupt: Mutex<Interrupt>,
+    /// Its request does not count as activity (`WSGIIgnoreActivity`).
+    is_ignored: AtomicBool,
+}
+
+/// How a worker's request can be interrupted.
+#[derive(Default)]
+struct Interrupt {
+    /// The interpreter that it runs in, and Python's id of the thread.
+    target: Option<(&'static Interpreter, u64)>,
+    /// An exception is on its way.
+    is_raised: bool,
+}
+
+thread_local! {
+    static WORKER: Cell<Option<&'static Worker>> = const { Cell::new(None) };
+}
+
+/// The worker that this thread is.
+#[inline]
+pub(crate) fn current_worker() -> Option<&'static Worker> {
+    WORKER.get()
+}
+
+impl Worker {
+    pub(super) fn new(index: usize) -> Self {
+        Self { index, interrupt: Mutex::default(), is_ignored: AtomicBool::new(false) }
+    }
+
+    /// Its request enters an interpreter.
+    pub(crate) fn enter(&self, interpreter: &'static Interpreter) {
+        lock(&self.interrupt).target = Some((interpreter, python::thread_id()));
+    }
+
+    /// Its request leaves the interpreter: from now on it can not be interrupted.
+    pub(crate) fn leave(&self, py: Python<'_>) {
+        let mut interrupt = lock(&self.interrupt);
+        interrupt.target = None;
+        if std::mem::take(&mut interrupt.is_raised) {
+            // It may still be on its way, and must not hit the next request.
+            py.clear_raised_in_thread();
+        }
+    }
+
+    /// The interpreter that its request runs in.
+    pub(super) fn interpreter(&self) -> Option<&'static Interpreter> {
+        lock(&self.interrupt).target.map(|(interpreter, _)| interpreter)
+    }
+
+    /// Raises `RequestTimeout` in its request, if that still runs in this interpreter (which the caller is attached to)
+    /// and `is_same`. `describe` is called with the id of the thread, before.
+    pub(super) fn interrupt(
+        &self,
+        py: Python<'_>,
+        interpreter: &'static Interpreter,
+        is_same: impl Fn() -> bool,
+        describe: impl FnOnce(u64),
+    ) -> bool {
+        let thread_of = |interrupt: &Interrupt| {
+            let target = interrupt.target.filter(|(target, _)| std::ptr::eq(*target, interpreter));
+            target.map(|(_, thread)| thread).filter(|_| is_same())
+        };
+        let thread = thread_of(&lock(&self.interrupt));
+        let Some(thread) = thread else { return false };
+        describe(thread);
+        // Describing it has let other threads run.
+        let mut interrupt = lock(&self.interrupt);
+        if thread_of(&interrupt).is_none() {
+            return false;
+        }
+        interrupt.is_raised = py.raise_in_thread(thread, interpreter.state().helpers.request_timeout.get(py));
+        interrupt.is_raised
+    }
+}
+
+impl Observe for Worker {
+    fn moved(&self) {
+        if let Some(daemon) = daemon()
+            && daemon.limits.inactivity_timeout > 0
+            && !self.is_ignored.load(Ordering::Relaxed)
+        {
+            daemon.pulse.activity(daemon.now());
+        }
+    }
+}
+
+/// Memory that a worker keeps between requests.
+#[derive(Default)]
+struct Memory {
+    message: Vec<u8>,
+    out: Vec<u8>,
+}
+
+/// The life of a worker.
+pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
+    WORKER.set(Some(worker));
+    let mut memory = Memory::default();
+    let mut events = [EpollEvent::empty()];
+    loop {
+        match daemon.ready.wait(&mut events, EpollTimeout::NONE) {
+            Ok(1) => {}
+            Ok(_) | Err(Errno::EINTR) => continue,
+            Err(error) => {
+                log::line(
+                    Level::Crit,
+                    &format!(
+                        "WSGI0018: Process group '{}': waiting for requests failed: {error}.",
+                        daemon.name
+                    ),
+                );
+                daemon.tell(Note::Broken);
+                return;
+            }
+        }
+        let [event] = &events;
+        match event.data() {
+            END => return,
+            RELEASED => run_released(daemon, worker, &mut memory),
+            token => {
+                let is_gone = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
+                if let Some(connection) = daemon.connections.find(token)
+                    && connection.claim()
+                {
+                    daemon.begin();
+                    take(daemon, worker, &mut memory, &connection, is_gone);
+                    daemon.end();
+                }
+            }
+        }
+        if descriptors::is_copy() {
+            // A copy of the process that an application has forked, in a request, and not ended.
+            exit_now(255);
+        }
+        memory.trim();
+    }
+}
+
+/// Serves what has arrived on a connection that the worker has claimed.
+fn take(
+    daemon: &'static Daemon,
+    worker: &'static Worker,
+    memory: &mut Memory,
+    connection: &Arc<Connection>,
+    is_gone: bool,
+) {
+    // Who has asked and gone does not want an answer any more.
+    if is_gone {
+        return daemon.connections.remove(connection);
+    }
+    match receive(connection.stream(), &mut memory.message) {
+        Arrived::Nothing => give_back(daemon, connection, true),
+        Arrived::End => daemon.connections.remove(connection),
+        Arrived::Request(length) => {
+            memory.message.truncate(length);
+            serve(daemon, worker, memory, connection, true);
+        }
+    }
+}
+
+/// Runs a request that was held back.
+fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut Memory) {
+    // The epoll reports it to one worker; who finds more than one request passes that on.
+    let _ = daemon.released.read();
+    let (held, is_more) = daemon.reload.take_released();
+    if is_more {
+        let _ = daemon.released.write(1);
+    }
+    let _ = daemon.ready.modify(&daemon.released, &mut released());
+    if let Some(Held { connection, message }) = held {
+        memory.message = message;
+        serve(daemon, worker, memory, &connection, false);
+        // It has been counted since it was first taken.
+        daemon.end();
+    }
+}
+
+/// How the epoll reports requests that may run after all.
+pub(super) fn released() -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, RELEASED)
+}
+
+/// Serves the request in `memory`.
+fn serve(
+    daemon: &'static Daemon,
+    worker: &'static Worker,
+    memory: &mut Memory,
+    connection: &Arc<Connection>,
+    mut may_reload: bool,
+) {
+    loop {
+        daemon.pulse.began(worker.index, daemon.now());
+        let outcome = run(daemon, worker, memory, connection, may_reload);
+        if daemon.pulse.ended(worker.index) {
+            daemon.tell(Note::Decide);
+        }
+        match outcome {
+            Outcome::Done(is_usable) => return give_back(daemon, connection, is_usable),
+            Outcome::Rejected(why) => {
+                let is_usable = reject(connection.stream(), why);
+                return give_back(daemon, connection, is_usable);
+            }
+            Outcome::Held => {
+                // The event thread knows what comes of it; until then it counts as running.
+                daemon.begin();
+                let message = std::mem::take(&mut memory.message);
+                let held = Held { connection: Arc::clone(connection), message };
+                let Some(back) = daemon.reload.hold(held) else { return };
+                daemon.end();
+                if daemon.phase() != Phase::Serving {
+                    let is_usable = reject(connection.stream(), Rejection::Moved);
+                    return give_back(daemon, connection, is_usable);
+                }
+                memory.message = back.message;
+                may_reload = false;
+            }
+        }
+    }
+}
+
+/// What came of a request.
+enum Outcome {
+    /// It was answered; whether the connection can be used again.
+    Done(bool),
+    Rejected(Rejection),
+    /// Its script has changed.
+    Held,
+}
+
+fn run(
+    daemon: &'static Daemon,
+    worker: &'static Worker,
+    memory: &mut Memory,
+    connection: &Connection,
+    may_reload: bool,
+) -> Outcome {
+    let out = std::mem::take(&mut memory.out);
+    let mut fields = Fields::default();
+    let mut reader = Reader::new(payload(&memory.message));
+    let decoded = Request::decode(&mut reader, &mut fields)
+        .and_then(|request| Ok((request, reader.bool()?, reader.optional()?.unwrap_or_default())))
+        .and_then(|decoded| reader.end().map(|()| decoded));
+    let Ok((mut request, is_whole, body)) = decoded else {
+        log::line(
+            Level::Error,
+            &format!(
+                "WSGI0080: Process group '{}': a request can not be read, its connection is closed.",
+                daemon.name
+            ),
+        );
+        return Outcome::Done(false);
+    };
+    request.daemon_start = microseconds();
+    if is_late(&request, daemon.limits.queue_timeout) {
+        memory.out = out;
+        return Outcome::Rejected(Rejection::Late);
+    }
+    if !may_reload {
+        request.flags &= !flag::SCRIPT_RELOADING;
+    }
+    worker.is_ignored.store(request.has(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
+    worker.moved();
+    if daemon.limits.startup_timeout > 0 && daemon.pulse.script_wanted(daemon.now()) {
+        daemon.info("the first request asks for its script, the startup timeout is on");
+    }
+
+    let answer = Mutex::new(Answer::new(connection.stream(), worker, body, is_whole, out));
+    let exchange = Exchange::of(&answer);
+    let outcome = if translate(daemon, &mut request) {
+        catch_unwind(AssertUnwindSafe(|| process::handle(&request, exchange))).unwrap_or_else(|_| {
+            exchange.log(Level::Error, b"panic while a request was handled");
+            500
+        })
+    } else {
+        let (script, root) = (request.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
+        let root = String::from_utf8_lossy(root);
+        let text = format!(
+            "WSGI0081: The script '{script}' is outside of the directory '{root}' that the process runs in (chroot)."
+        );
+        exchange.log(Level::Error, text.as_bytes());
+        502
+    };
+    let answer = answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if descriptors::is_copy() {
+        exit_now(255);
+    }
+    let is_held = outcome == process::HELD;
+    let rest = if is_held { answer.abandon() } else { answer.finish(outcome) };
+    memory.out = rest.out;
+    if is_held && rest.is_usable {
+        return Outcome::Held;
+    }
+    Outcome::Done(rest.is_usable)
+}
+
+/// Makes the connection available for the next request.
+pub(super) fn give_back(daemon: &Daemon, connection: &Connection, is_usable: bool) {
+    if is_usable && daemon.phase() == Phase::Serving {
+        connection.release();
+        let mut event = EpollEvent::new(READABLE, connection.token());
+        let is_armed = daemon.ready.modify(connection, &mut event).is_ok();
+        // The event thread closes what is idle when the process is to take no more requests: it may have looked before
+        // this one was. If it was not, it has it, or another worker.
+        if (is_armed && daemon.phase() == Phase::Serving) || !connection.claim() {
+            return;
+        }
+    }
+    daemon.connections.remove(connection);
+}
+
+/// Whether a request has waited for too long.
+fn is_late(request: &Request<'_>, timeout: u64) -> bool {
+    let waited = request.daemon_start.saturating_sub(request.request_start);
+    timeout > 0 && u64::try_from(waited).unwrap_or(0) > timeout.saturating_mul(1000)
+}
+
+/// Makes the paths of a request those of the jail that the process is in; whether that is possible.
+fn translate(daemon: &'static Daemon, request: &mut Request<'_>) -> bool {
+    if daemon.chroot.is_none() {
+        return true;
+    }
+    for cgi in [Cgi::DocumentRoot, Cgi::ScriptFilename] {
+        let path = &mut request.cgi[cgi as usize];
+        *path = Bytes::optional(path.get().and_then(|path| daemon.in_jail(path)));
+    }
+    for path in [&mut request.script, &mut request.handler_script] {
+        match path.get().filter(|path| !path.is_empty()).map(|path| daemon.in_jail(path)) {
+            None => {}
+            Some(None) => return false,
+            Some(inside) => *path = Bytes::optional(inside),
+        }
+    }
+    request.cgi[Cgi::ScriptFilename as usize].get().is_some()
+}
+
+impl Memory {
+    fn trim(&mut self) {
+        for memory in [&mut self.message, &mut self.out] {
+            if memory.capacity() > MOST_KEPT {
+                *memory = Vec::new();
+            }
+        }
+    }
+}
+
+/// Since the epoch.
+fn microseconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,429 @@
+//! Runs the host in a real Python process, and plays the supervisor and the Apache children for it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where anything does")]
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bridge::{ABI, Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, Settings, flag};
+use os::descriptors::{Kind as Socket, Wait, keep_over_exec, pair, receive_with, send_with};
+use os::shared::Words;
+use wsgi_core::wire::board::page;
+use wsgi_core::wire::control::{Order, Report, Script};
+use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, append, flag as frame_flag};
+use wsgi_core::wire::launch::{Daemon, Limits};
+use wsgi_core::wire::{VERSION, Writer};
+
+/// What the supervisor has Python run.
+const BOOTSTRAP: &str = "
+import sys, importlib.machinery, importlib.util
+path, control = sys.argv[1:]
+sys.path[:] = [entry for entry in sys.path if entry]
+sys.argv = ['mod_wsgi']
+loader = importlib.machinery.ExtensionFileLoader('mod_wsgi_host', path)
+module = importlib.util.module_from_spec(importlib.util.spec_from_loader('mod_wsgi_host', loader))
+module.serve(int(control))
+";
+
+/// How long anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How a process is started.
+pub(crate) struct Plan {
+    pub(crate) threads: u32,
+    pub(crate) limits: Limits,
+    /// Imported by configuration.
+    pub(crate) imports: Vec<(PathBuf, &'static str)>,
+    /// What a predecessor had loaded.
+    pub(crate) scripts: Vec<Script>,
+    pub(crate) daemon: Daemon,
+    pub(crate) destroy: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let limits = Limits {
+            listen_backlog: 100,
+            graceful_timeout: 5_000,
+            shutdown_timeout: 3_000,
+            deadlock_timeout: 300_000,
+            socket_timeout: 20_000,
+            ..Limits::default()
+        };
+        Self {
+            threads: 3,
+            limits,
+            imports: Vec::new(),
+            scripts: Vec::new(),
+            daemon: Daemon::default(),
+            destroy: true,
+        }
+    }
+}
+
+/// A daemon process.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) control: Option<OwnedFd>,
+    pub(crate) channel: Option<OwnedFd>,
+    pub(crate) page: Words,
+    log: PathBuf,
+}
+
+impl Plan {
+    /// Starts a process and has it serve.
+    pub(crate) fn serve(self) -> Process {
+        let process = self.start();
+        assert_eq!(process.report(), Some(Report::Ready), "{}", process.log());
+        process.order(&Order::Serve);
+        process
+    }
+
+    /// Starts a process.
+    pub(crate) fn start(self) -> Process {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let python = std::env::var("PYO3_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
+        let host = std::env::current_exe().unwrap().with_file_name("libmod_wsgi_host.so");
+        let (control, other) = pair(Socket::Sequence).unwrap();
+        let (channel, theirs) = pair(Socket::Sequence).unwrap();
+        let (file, page) = Words::create(c"page", page::WORDS).unwrap();
+        let name = format!("daemon-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let log = super::script(&name, "");
+        let output = File::options().append(true).open(&log).unwrap();
+        keep_over_exec(&other, true).unwrap();
+        let child = Command::new(&python)
+            .args(["-c", BOOTSTRAP, &host.to_string_lossy(), &other.as_raw_fd().to_string()])
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .unwrap();
+        drop(other);
+
+        let options = [InterpreterOptions {
+            process_group: Bytes::ABSENT,
+            application_group: Bytes::ABSENT,
+            python_path: Bytes::ABSENT,
+            switch_interval: 0.0,
+            per_interpreter_gil: -1,
+            free_threading: -1,
+            restrict_stdin: -1,
+            restrict_stdout: -1,
+            restrict_signal: -1,
+        }];
+        let imports: Vec<_> = self
+            .imports
+            .iter()
+            .map(|(path, group)| bridge::Import {
+                script: path.as_os_str().as_encoded_bytes().into(),
+                application_group: (*group).into(),
+            })
+            .collect();
+        let settings = Settings {
+            abi: ABI,
+            program: Bytes::ABSENT,
+            home: Bytes::ABSENT,
+            process_group: "group".into(),
+            python_eggs: Bytes::ABSENT,
+            warnings: List::new(&[]),
+            interpreters: List::new(&options),
+            imports: List::new(&imports),
+            server_version: [2, 4, 99],
+            server_description: "Test".into(),
+            server_built: "today".into(),
+            mpm_name: "test".into(),
+            processes: 1,
+            threads: self.threads,
+            mpm_processes: 1,
+            mpm_threads: 4,
+            optimize: 0,
+            hash_seed: -1,
+            dont_write_bytecode: true,
+            destroy_interpreters: self.destroy,
+            case_sensitive: true,
+            script_reloading: true,
+            multithread: true,
+            multiprocess: true,
+            run_once: false,
+            single_process: false,
+        };
+        let mut message = Vec::new();
+        settings.encode(&mut message);
+        let daemon = Daemon {
+            name: b"group"[..].into(),
+            threads: self.threads,
+            log_level: 7,
+            limits: self.limits,
+            scripts: self.scripts,
+            settings: message.into(),
+            ..self.daemon
+        };
+        let start = Order::Start(Box::new(daemon)).encode();
+        send_with(&control, &start, &[theirs.as_fd(), file.as_fd()], Wait::Allowed).unwrap();
+        Process { child, control: Some(control), channel: Some(channel), page, log }
+    }
+}
+
+impl Process {
+    pub(crate) fn order(&self, order: &Order) {
+        send_with(self.control.as_ref().unwrap(), &order.encode(), &[], Wait::Allowed).unwrap();
+    }
+
+    /// The next report; nothing at the end.
+    pub(crate) fn report(&self) -> Option<Report> {
+        let control = self.control.as_ref().unwrap();
+        os::descriptors::set_timeouts(control, Some(PATIENCE), None).unwrap();
+        let mut buffer = [0; 4096];
+        let (length, _) = receive_with(control, &mut buffer, Wait::Allowed).ok()?;
+        (length > 0).then(|| Report::decode(&buffer[..length]).unwrap())
+    }
+
+    pub(crate) fn connect(&self) -> Connection {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        send_with(self.channel.as_ref().unwrap(), b"c", &[theirs.as_fd()], Wait::Allowed).unwrap();
+        drop(theirs);
+        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut connection = Connection { stream: ours };
+        let (kind, _, payload) = connection.frame().expect("a hello");
+        assert_eq!(kind, Kind::Hello);
+        assert_eq!(payload[0], VERSION);
+        assert_eq!(payload[1..], self.child.id().to_le_bytes());
+        connection
+    }
+
+    pub(crate) fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: a child that has not been waited for.
+        assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
+    }
+
+    pub(crate) fn busy(&self) -> u32 {
+        self.page.load(page::BUSY)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for a text in the log.
+    pub(crate) fn wait_for(&self, text: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < end, "no {text:?} in {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the process ---\n{}", self.log());
+        }
+    }
+}
+
+/// A connection to a daemon process.
+pub(crate) struct Connection {
+    pub(crate) stream: UnixStream,
+}
+
+/// A request.
+pub(crate) struct Ask<'a> {
+    pub(crate) script: &'a Path,
+    pub(crate) group: &'a str,
+    pub(crate) path_info: &'a str,
+    pub(crate) inline: &'a [u8],
+    /// The inline body is all of it.
+    pub(crate) is_whole: bool,
+    pub(crate) request_start: i64,
+    pub(crate) flags: u32,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) log: Vec<String>,
+    /// The payload of `End`; nothing if the connection was closed or the request rejected.
+    pub(crate) outcome: Option<u32>,
+    pub(crate) rejection: Option<u8>,
+    /// The reads of the connection ended with an error.
+    pub(crate) is_reset: bool,
+    /// The bodies asked for.
+    pub(crate) pulls: Vec<u32>,
+    pub(crate) files: u32,
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn new(script: &'a Path) -> Self {
+        Self {
+            script,
+            group: "",
+            path_info: "/",
+            inline: b"",
+            is_whole: true,
+            request_start: micros(),
+            flags: flag::SCRIPT_RELOADING | flag::CALLABLE_REQUIRED,
+        }
+    }
+
+    pub(crate) fn frame(&self) -> Vec<u8> {
+        let script = self.script.as_os_str().as_encoded_bytes();
+        let mut cgi = [Bytes::new(b""); Cgi::ALL.len()];
+        for absent in [Cgi::ServerAdmin, Cgi::ContentType, Cgi::ContentLength, Cgi::RemoteUser, Cgi::AuthType]
+        {
+            cgi[absent as usize] = Bytes::ABSENT;
+        }
+        cgi[Cgi::RequestMethod as usize] = "GET".into();
+        cgi[Cgi::ServerName as usize] = "localhost".into();
+        cgi[Cgi::ServerPort as usize] = "80".into();
+        cgi[Cgi::ServerProtocol as usize] = "HTTP/1.1".into();
+        cgi[Cgi::PathInfo as usize] = self.path_info.into();
+        cgi[Cgi::DocumentRoot as usize] = "/".into();
+        cgi[Cgi::ScriptFilename as usize] = script.into();
+        let headers = [Field { name: "Host".into(), value: "localhost".into() }];
+        let request = Request {
+            cgi,
+            headers: List::new(&headers),
+            variables: List::new(&[]),
+            process_group: "group".into(),
+            application_group: self.group.into(),
+            callable_object: "application".into(),
+            request_handler: "wsgi-script".into(),
+            handler_script: "".into(),
+            script: script.into(),
+            script_name: "".into(),
+            path_info: self.path_info.into(),
+            mount_point: Bytes::ABSENT,
+            listener_host: "".into(),
+            listener_port: "80".into(),
+            request_id: "id".into(),
+            connection_id: Bytes::ABSENT,
+            script_mtime: 0,
+            request_start: self.request_start,
+            queue_start: self.request_start,
+            daemon_start: 0,
+            server_pid: std::process::id(),
+            flags: self.flags,
+            request_rec: std::ptr::null_mut(),
+        };
+        let mut frame = Vec::new();
+        append(&mut frame, Kind::Request, 0, |payload| {
+            request.encode(payload);
+            let mut writer = Writer::new(payload);
+            writer.bool(self.is_whole);
+            writer.optional((!self.inline.is_empty()).then_some(self.inline));
+        });
+        frame
+    }
+}
+
+/// Now, in microseconds since the epoch.
+pub(crate) fn micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_micros()).unwrap()
+}
+
+impl Connection {
+    pub(crate) fn send(&mut self, ask: &Ask<'_>) {
+        self.stream.write_all(&ask.frame()).unwrap();
+    }
+
+    /// Sends a request and reads its answer.
+    pub(crate) fn ask(&mut self, ask: &Ask<'_>) -> Answer {
+        self.send(ask);
+        self.answer(&[])
+    }
+
+    /// The answer to the request that was sent; the application gets `body` as it asks for it.
+    pub(crate) fn answer(&mut self, mut body: &[u8]) -> Answer {
+        let mut answer = Answer::default();
+        loop {
+            let (kind, _flags, payload) = match self.frame() {
+                Ok(frame) => frame,
+                Err(is_reset) => {
+                    answer.is_reset = is_reset;
+                    return answer;
+                }
+            };
+            match kind {
+                Kind::Head => {
+                    let mut fields = Fields::default();
+                    let head = Head::decode(&payload, &mut fields).unwrap();
+                    answer.status = head.status;
+                    let texts = head.headers.as_slice().iter();
+                    answer.headers =
+                        texts.map(|field| (field.name.to_text(), field.value.to_text())).collect();
+                }
+                Kind::Data => answer.body.extend_from_slice(&payload),
+                Kind::Log => answer.log.push(String::from_utf8_lossy(&payload[1..]).into_owned()),
+                Kind::Pull => {
+                    let wanted = u32::from_le_bytes(payload.try_into().unwrap());
+                    answer.pulls.push(wanted);
+                    if wanted > 0 {
+                        // Less than what was asked for, as clients do.
+                        let (piece, rest) = body.split_at(body.len().min(wanted as usize * 2 / 3));
+                        body = rest;
+                        let last = if rest.is_empty() { frame_flag::LAST } else { 0 };
+                        let mut frame = Vec::new();
+                        append(&mut frame, Kind::Body, last, |payload| payload.extend_from_slice(piece));
+                        self.stream.write_all(&frame).unwrap();
+                    }
+                }
+                Kind::End => {
+                    answer.outcome = Some(u32::from_le_bytes(payload.try_into().unwrap()));
+                    return answer;
+                }
+                Kind::Reject => {
+                    answer.rejection = Some(payload[0]);
+                    return answer;
+                }
+                other => panic!("a daemon process does not send {other:?}"),
+            }
+        }
+    }
+
+    /// The next frame; `Err` at the end, whether that was a reset.
+    pub(crate) fn frame(&mut self) -> Result<(Kind, u8, Vec<u8>), bool> {
+        let mut header = [0; HEADER];
+        if let Err(error) = self.stream.read_exact(&mut header) {
+            assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "no answer");
+            return Err(error.kind() == std::io::ErrorKind::ConnectionReset);
+        }
+        let Header { kind, flags, length } = Header::parse(&header).unwrap().unwrap();
+        let mut payload = vec![0; length];
+        self.stream.read_exact(&mut payload).map_err(|_| false)?;
+        let whole = [&header[..], &payload].concat();
+        assert!(Frame::parse(&whole).unwrap().is_some());
+        Ok((kind, flags, payload))
+    }
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
