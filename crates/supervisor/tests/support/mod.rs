@@ -18,12 +18,15 @@ use nix::unistd::Pid;
 use os::descriptors::{self, Kind, Wait};
 use os::process::{Child, Exit};
 use os::shared::Words;
-use os::spawn::Plan;
+use os::spawn::{Limit, Plan, Resource};
 use wsgi_core::wire::board::{State, page, slot};
 use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits};
 
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many descriptors the supervisor may have at first: as many as servers usually do.
+pub(crate) const FILES: u64 = 1_024;
 
 /// A supervisor and what its parent keeps.
 pub(crate) struct Server {
@@ -127,6 +130,7 @@ impl Server {
             vec![theirs.as_fd(), generation.as_fd(), board.as_fd(), descriptors.as_fd(), log.as_fd()];
         all.extend(passed.iter().map(AsFd::as_fd));
         let argument = |fd: &dyn AsRawFd| CString::new(fd.as_raw_fd().to_string()).unwrap();
+        let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
         let plan = Plan {
             programs: vec![CString::new(env!("CARGO_BIN_EXE_supervisor")).unwrap()],
             arguments: vec![
@@ -139,6 +143,7 @@ impl Server {
             kept: all.into_iter().map(|fd| (fd.as_raw_fd(), fd)).collect(),
             output: Some(log.as_fd()),
             is_session: true,
+            limits: vec![Limit { resource: Resource::Files, soft: FILES, hard }],
             ..Plan::default()
         };
         let child = plan.spawn().unwrap().child;
