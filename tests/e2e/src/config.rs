@@ -6,7 +6,7 @@ use std::process::Output;
 use crate::{Cases, Interpreter, Mode, Mpm, Server};
 
 /// A server to be started. In file contents and configuration, `@ROOT@`, `@PORT@` and `@TLS_PORT@` are replaced
-/// by the server's directory and ports.
+/// by the server's directory and ports, and `@GROUP@` by the process group that applications are in.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub(crate) mpm: Mpm,
@@ -18,6 +18,8 @@ pub struct Setup {
     python_home: Option<PathBuf>,
     children: u32,
     threads: u32,
+    /// Options of the process group `e2e`; nothing if the configuration defines its own groups.
+    group: Option<String>,
 }
 
 /// Modules that every server has.
@@ -37,6 +39,7 @@ impl Setup {
             python_home: Some(Interpreter::current().home()),
             children: if mpm.threaded() { 1 } else { 2 },
             threads: 6,
+            group: Some("display-name=%{GROUP}".to_owned()),
         }
     }
 
@@ -97,10 +100,32 @@ impl Setup {
         self
     }
 
+    /// In daemon mode, adds options to the process group that serves all applications, `e2e`. It is the only
+    /// group, and has one process unless they say otherwise.
+    #[must_use]
+    pub fn group(mut self, options: &str) -> Self {
+        let all = self.group.get_or_insert_default();
+        *all = format!("{all} {options}");
+        self
+    }
+
+    /// Leaves it to the configuration to define process groups, and to send requests to them.
+    #[must_use]
+    pub fn own_groups(mut self) -> Self {
+        self.group = None;
+        self
+    }
+
     /// The MPM.
     #[must_use]
     pub const fn mpm(&self) -> Mpm {
         self.mpm
+    }
+
+    /// Where applications run.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// Starts the server.
@@ -150,7 +175,13 @@ impl Setup {
             text += &format!("WSGIPythonHome \"{}\"\n", home.display());
         }
         if self.mode == Mode::Daemon {
-            text += &format!("WSGIDaemonProcess e2e threads={}\nWSGIProcessGroup e2e\n", self.threads);
+            text += "WSGISocketPrefix run/wsgi\n";
+            if let Some(options) = &self.group {
+                text += &format!(
+                    "WSGIDaemonProcess e2e threads={} {options}\nWSGIProcessGroup e2e\n",
+                    self.threads
+                );
+            }
         }
         if self.tls {
             text += "Listen 127.0.0.1:@TLS_PORT@\nSSLSessionCache none\n\
@@ -159,6 +190,11 @@ impl Setup {
                      SSLCertificateKeyFile \"@ROOT@/tls/key.pem\"\n</VirtualHost>\n";
         }
         text + &self.configuration
+    }
+
+    /// What `@GROUP@` stands for.
+    pub(crate) fn group_name(&self) -> &'static str {
+        self.mode.pick("%{GLOBAL}", "e2e")
     }
 
     fn mpm_sizes(&self) -> String {

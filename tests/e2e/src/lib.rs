@@ -2,6 +2,7 @@
 //!
 //! Every expectation comes from the contract. A test describes a server with [`Setup`], runs it on each MPM with
 //! [`on_each_mpm`], and makes its checks through [`Cases`], which also knows where the original is allowed to differ.
+//! Where the contract says something else of daemon mode than of embedded mode, [`Mode::pick`] says so.
 //!
 //! | Variable | Meaning | Default |
 //! |---|---|---|
@@ -18,6 +19,7 @@ mod cases;
 mod config;
 mod curl;
 mod http;
+mod processes;
 mod python;
 mod server;
 mod target;
@@ -27,7 +29,8 @@ pub use cases::{Cases, skipped};
 pub use config::Setup;
 pub use curl::curl;
 pub use http::{Connection, Ending, Request, Response};
+pub use processes::{Process, signal};
 pub use python::{Interpreter, cache_directory};
 pub use server::{LogMark, Server};
-pub use target::{Mode, Mpm, Target, on_each_mpm, on_one_mpm, setups};
+pub use target::{Mode, Mpm, Target, daemon_only, embedded_only, on_each_mpm, on_one_mpm, setups};
 pub use wait::{PATIENCE, wait_until};

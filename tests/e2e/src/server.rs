@@ -6,14 +6,16 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+use crate::processes::{Known, is_busy};
 use crate::python::{open, open_to_all};
-use crate::{Cases, Connection, Mpm, Request, Response, Setup, Target, wait_until};
+use crate::{Cases, Connection, Mode, Mpm, Request, Response, Setup, Target, wait_until};
 
 /// An Apache of our own, in a directory of its own. Dropping it stops it, and panics if one of its processes has
 /// crashed or a sanitizer has complained; the directory is kept if the test panics.
@@ -21,6 +23,8 @@ use crate::{Cases, Connection, Mpm, Request, Response, Setup, Target, wait_until
 pub struct Server {
     target: Target,
     mpm: Mpm,
+    mode: Mode,
+    crashes_are_expected: AtomicBool,
     ports: [u16; 2],
     process: Child,
     directory: Option<tempfile::TempDir>,
@@ -36,12 +40,16 @@ const STARTED: &str = "resuming normal operations";
 /// In every report of the address sanitizer.
 const SANITIZER: &str = "AddressSanitizer";
 
-/// What Apache logs of a process that has crashed.
-const CRASHES: [&str; 4] = [
+/// What Apache and our supervisor log of a process that has crashed.
+const CRASHES: [&str; 8] = [
     "exit signal Segmentation fault",
     "exit signal Aborted",
     "exit signal Bus error",
     "exit signal Illegal instruction",
+    "(SIGSEGV)",
+    "(SIGABRT)",
+    "(SIGBUS)",
+    "(SIGILL)",
 ];
 
 /// How long Apache's children may go on working before they are told to stop: an application may never rest.
@@ -66,6 +74,8 @@ impl Server {
             let mut server = Self {
                 target: Target::current(),
                 mpm: setup.mpm,
+                mode: setup.mode,
+                crashes_are_expected: AtomicBool::new(false),
                 ports: staged.ports,
                 process,
                 directory: Some(staged.directory),
@@ -106,6 +116,11 @@ impl Server {
         self.let_connections_end();
         self.signal(Signal::SIGTERM);
         wait_until("Apache stops", || self.process.try_wait().ok().flatten())
+    }
+
+    /// To be called before an application crashes on purpose.
+    pub fn expect_crashes(&self) {
+        self.crashes_are_expected.store(true, Ordering::Relaxed);
     }
 
     /// What a client would get.
@@ -192,14 +207,6 @@ impl Server {
         self.process.id()
     }
 
-    /// The process ids of the children.
-    #[must_use]
-    pub fn children(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
-    }
-
     /// Where the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -234,6 +241,12 @@ impl Server {
     #[must_use]
     pub const fn mpm(&self) -> Mpm {
         self.mpm
+    }
+
+    /// Where applications run.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
     }
 
     /// What is under test.
@@ -285,7 +298,8 @@ impl Server {
     /// What no test expects of ours: the first crash or sanitizer report, with what follows.
     fn crash(&self) -> Option<String> {
         let log = format!("{}{}", self.stderr(), self.log_since(LogMark::default()));
-        let crashes = CRASHES.into_iter().filter(|_| !self.target.is_reference());
+        let is_expected = self.target.is_reference() || self.crashes_are_expected.load(Ordering::Relaxed);
+        let crashes = CRASHES.into_iter().filter(|_| !is_expected);
         let begin = crashes.chain([SANITIZER]).filter_map(|text| log.find(text)).min()?;
         Some(log[begin..].lines().take(60).collect::<Vec<_>>().join("\n"))
     }
@@ -297,6 +311,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        let processes = Known::of(&self.daemons());
         if let (Ok(None), Ok(pid)) = (self.process.try_wait(), i32::try_from(self.process.id())) {
             self.let_connections_end();
             let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -308,30 +323,26 @@ impl Drop for Server {
             let _ = signal::kill(Pid::from_raw(-pid), Signal::SIGKILL);
             let _ = self.process.wait();
         }
-        let crash = self.crash();
-        if let Some(report) = &crash {
-            println!("a process of the server has crashed:\n{report}");
+        let mut wrong = self.crash().map(|report| format!("a process of the server has crashed:\n{report}"));
+        let left = processes.left();
+        if !left.is_empty() {
+            let text = format!("daemon processes are left when the server has ended: {left:?}");
+            wrong = wrong.into_iter().chain([text]).reduce(|all, one| format!("{all}\n{one}"));
         }
-        if (thread::panicking() || crash.is_some())
+        if let Some(text) = &wrong {
+            println!("{text}");
+        }
+        if (thread::panicking() || wrong.is_some())
             && let Some(directory) = self.directory.take()
         {
             println!("the server's directory is kept: {}", directory.keep().display());
         }
         // While another panic unwinds, this one would end the test program.
-        assert!(crash.is_none() || thread::panicking(), "a process of the server has crashed: see above");
+        assert!(
+            wrong.is_none() || thread::panicking(),
+            "processes of the server have crashed or are left: see above"
+        );
     }
-}
-
-/// The states, of a Linux task, of one that does nothing.
-const ASLEEP: [&str; 3] = ["S", "I", "Z"];
-
-/// Whether a thread of a process is at work. One that has just gone, or may not be looked at, is not.
-fn is_busy(process: u32) -> bool {
-    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
-    states
-        .filter_map(|line| Some(line.rsplit_once(") ")?.1.split_once(' ')?.0.to_owned()))
-        .any(|state| !ASLEEP.contains(&state.as_str()))
 }
 
 /// A server's directory, complete.
@@ -356,6 +367,7 @@ impl Staged {
             text.replace("@ROOT@", &root.to_string_lossy())
                 .replace("@PORT@", &ports[0].to_string())
                 .replace("@TLS_PORT@", &ports[1].to_string())
+                .replace("@GROUP@", setup.group_name())
         };
         for (path, content) in &setup.files {
             match std::str::from_utf8(content) {

@@ -4,7 +4,7 @@ use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use crate::Setup;
+use crate::{Setup, skipped};
 
 /// The implementation under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +121,35 @@ impl Mode {
             Ok(other) => panic!("E2E_MODE is `{other}`: set it to `embedded` or `daemon`"),
         }
     }
+
+    /// What the contract says of each mode, where it says different things.
+    #[must_use]
+    pub fn pick<T>(self, embedded: T, daemon: T) -> T {
+        match self {
+            Self::Embedded => embedded,
+            Self::Daemon => daemon,
+        }
+    }
+}
+
+/// Skips a test that is about embedded mode alone, for `reason`; says so.
+#[must_use]
+pub fn embedded_only(reason: &str) -> bool {
+    let skips = Mode::current() != Mode::Embedded;
+    if skips {
+        skipped(&format!("about embedded mode alone: {reason}"));
+    }
+    skips
+}
+
+/// Skips a test that is about daemon processes, where embedded mode is under test; says so.
+#[must_use]
+pub fn daemon_only() -> bool {
+    let skips = Mode::current() != Mode::Daemon;
+    if skips {
+        skipped("about daemon mode alone; set E2E_MODE=daemon");
+    }
+    skips
 }
 
 /// A server to be for each MPM (that `E2E_MPM` allows).

@@ -1,0 +1,186 @@
+//! The processes of a server, as Linux shows them.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::Server;
+
+impl Server {
+    /// The Apache children.
+    #[must_use]
+    pub fn children(&self) -> Vec<u32> {
+        let children = Process(self.pid()).children();
+        children.into_iter().filter(|child| !self.is_other(*child)).map(|child| child.0).collect()
+    }
+
+    /// Our supervisors of daemon processes: one, and during restarts also that of the generation before. The
+    /// original has none.
+    #[must_use]
+    pub fn supervisors(&self) -> Vec<Process> {
+        if self.target().is_reference() {
+            return Vec::new();
+        }
+        let children = Process(self.pid()).children();
+        children.into_iter().filter(|child| self.is_other(*child)).collect()
+    }
+
+    /// The daemon processes.
+    #[must_use]
+    pub fn daemons(&self) -> Vec<Process> {
+        if self.target().is_reference() {
+            let children = Process(self.pid()).children();
+            return children.into_iter().filter(|child| self.is_other(*child)).collect();
+        }
+        self.supervisors().into_iter().flat_map(Process::children).collect()
+    }
+
+    /// Whether a process that the parent has started is none of Apache's own children.
+    fn is_other(&self, process: Process) -> bool {
+        if self.target().is_reference() {
+            // It looks like Apache, but for its name (`display-name=`).
+            return process.command_line().starts_with("(wsgi:");
+        }
+        process.read("comm").trim() == "supervisor"
+    }
+}
+
+/// A process, by its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Process(pub u32);
+
+impl Process {
+    /// Those that it has started and that have not been waited for.
+    #[must_use]
+    pub fn children(self) -> Vec<Self> {
+        let tasks = fs::read_dir(self.path("task")).into_iter().flatten().flatten();
+        let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let words: Vec<_> =
+            lists.flat_map(|list| list.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+        words.iter().filter_map(|word| word.trim().parse().ok().map(Self)).collect()
+    }
+
+    /// Whether it runs: one that nobody has waited for yet does not.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        self.state().is_some_and(|state| state != 'Z' && state != 'X')
+    }
+
+    /// Its program and arguments, separated by blanks.
+    #[must_use]
+    pub fn command_line(self) -> String {
+        self.read("cmdline").replace('\0', " ").trim_end().to_owned()
+    }
+
+    /// A line of its status, such as that of `Uid`, without the name; fields are separated by tabs or blanks.
+    #[must_use]
+    pub fn status(self, name: &str) -> String {
+        let text = self.read("status");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    /// What its open descriptors lead to.
+    #[must_use]
+    pub fn descriptors(self) -> Vec<(u32, PathBuf)> {
+        let entries = fs::read_dir(self.path("fd")).into_iter().flatten().flatten();
+        let pairs = entries.filter_map(|entry| {
+            let number = entry.file_name().to_string_lossy().parse().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?))
+        });
+        pairs.collect()
+    }
+
+    /// A file of it below `/proc`; empty if there is none.
+    #[must_use]
+    pub fn read(self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.path(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// A path of it below `/proc`.
+    #[must_use]
+    pub fn path(self, name: &str) -> PathBuf {
+        format!("/proc/{}/{name}", self.0).into()
+    }
+
+    /// The state of its first thread, as Linux writes it.
+    fn state(self) -> Option<char> {
+        self.after_name().chars().next()
+    }
+
+    /// When it was started, in ticks since the system was; what makes an id unique.
+    fn start(self) -> Option<u64> {
+        self.after_name().split(' ').nth(19)?.parse().ok()
+    }
+
+    /// The fields of its `stat` line behind its name.
+    fn after_name(self) -> String {
+        self.read("stat").rsplit_once(") ").map(|(_, rest)| rest.to_owned()).unwrap_or_default()
+    }
+}
+
+/// Sends a signal.
+///
+/// # Panics
+/// It can not be sent.
+#[track_caller]
+pub fn signal(process: Process, signal: Signal) {
+    let sent = i32::try_from(process.0).map(|pid| nix::sys::signal::kill(Pid::from_raw(pid), signal));
+    assert!(matches!(sent, Ok(Ok(()))), "can not send {signal} to {process:?}: {sent:?}");
+}
+
+/// Processes that can be told from others which have their ids later.
+pub(crate) struct Known(Vec<(Process, u64)>);
+
+impl Known {
+    pub(crate) fn of(processes: &[Process]) -> Self {
+        Self(processes.iter().filter_map(|process| Some((*process, process.start()?))).collect())
+    }
+
+    /// Those that still run, after a moment in which they may end.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let runs =
+                |&&(process, start): &&(Process, u64)| process.is_alive() && process.start() == Some(start);
+            let left: Vec<_> = self.0.iter().filter(runs).collect();
+            if left.is_empty() || Instant::now() > deadline {
+                let shown =
+                    left.iter().map(|(process, _)| format!("{} {}", process.0, process.command_line()));
+                return shown.collect();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// The states, of a Linux task, of one that does nothing.
+const ASLEEP: [&str; 3] = ["S", "I", "Z"];
+
+/// Whether a thread of a process is at work. One that has just gone, or may not be looked at, is not.
+pub(crate) fn is_busy(process: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    states
+        .filter_map(|line| Some(line.rsplit_once(") ")?.1.split_once(' ')?.0.to_owned()))
+        .any(|state| !ASLEEP.contains(&state.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_seen() {
+        let me = Process(std::process::id());
+        assert!(me.is_alive() && me.start().is_some());
+        assert!(me.command_line().contains("e2e"), "{}", me.command_line());
+        assert_eq!(me.status("Pid"), me.0.to_string());
+        assert!(me.descriptors().iter().any(|(number, _)| *number == 1));
+        assert_eq!(Known::of(&[Process(u32::MAX)]).0, []);
+    }
+}
