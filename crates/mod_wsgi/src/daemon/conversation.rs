@@ -121,7 +121,18 @@ impl<'a, 'r> Conversation<'a, 'r> {
     }
 
     /// Sends the request (`connection.outgoing`), and answers it.
-    pub(super) fn run(mut self) -> Ended {
+    pub(super) fn run(self) -> Ended {
+        let client = self.request.connection();
+        let timeout = self.target.response_timeout();
+        let before = timeout.and_then(|timeout| client.set_timeout(timeout));
+        let ended = self.attempt();
+        if let Some(before) = before {
+            client.set_timeout(before);
+        }
+        ended
+    }
+
+    fn attempt(mut self) -> Ended {
         if send(&self.connection.socket, &self.connection.outgoing).is_err() {
             return Ended::Unread(self.connection.outgoing);
         }

@@ -102,6 +102,13 @@ impl Target<'_> {
         self.group.script_owner
     }
 
+    /// How long a write to the client may take, if it is not as Apache has it.
+    fn response_timeout(&self) -> Option<Duration> {
+        let (relay, limits) = (&self.group.relay, &self.group.limits);
+        let given = [relay.response_socket_timeout, limits.socket_timeout];
+        given.into_iter().find(|timeout| *timeout > 0).map(Duration::from_millis)
+    }
+
     /// How long the process may be silent.
     fn socket_timeout(&self, request: &Request) -> Duration {
         match self.group.limits.socket_timeout {
