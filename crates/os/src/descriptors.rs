@@ -168,8 +168,7 @@ pub fn set_timeouts(socket: impl AsFd, receive: Option<Duration>, send: Option<D
 /// # Errors
 /// As `poll`.
 pub fn is_readable(descriptor: impl AsFd, timeout: Duration) -> io::Result<bool> {
-    let mut poll =
-        libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    let mut poll = libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
     let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: one structure, which outlives the call.
     match unsafe { libc::poll(&raw mut poll, 1, milliseconds) } {

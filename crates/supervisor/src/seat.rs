@@ -182,6 +182,9 @@ impl Seat {
         // Fails where the control socket was closed before.
         let _ = (world.epoll.delete(&process.child), world.epoll.delete(&process.control));
         self.record(process.child.pid(), exit, world);
+        if self.processes.is_empty() {
+            self.clear_page();
+        }
         self.feed(Event::Exited(key, exit), world);
     }
 
@@ -248,9 +251,6 @@ impl Seat {
                 "WSGI0001: no process can be started: {error}. Are there too many open files (ulimit -n)?"
             ),
         };
-        if self.processes.is_empty() {
-            self.clear_page();
-        }
         let mut daemon = group.daemon.clone();
         daemon.scripts.extend(scripts);
         let start = Order::Start(Box::new(daemon)).encode();
@@ -285,7 +285,8 @@ impl Seat {
         Ok(pid)
     }
 
-    /// What a process that died has counted does not run any more.
+    /// What a process that died has counted does not run any more. Not done when the supervisor starts: it may be
+    /// another one's successor, whose processes still count down.
     fn clear_page(&self) {
         if let Ok(words) = Words::map(&self.page, page::WORDS) {
             words.store(page::BUSY, 0);

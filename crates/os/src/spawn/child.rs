@@ -89,6 +89,8 @@ impl<'a> Job<'a> {
         // A number that is to be taken may be that of a source, or of the pipe: those are moved out of the way first.
         let taken = self.moves.iter().filter(|(source, number)| source != number);
         let floor = taken.map(|(_, number)| *number).max().unwrap_or(0).max(2) + 1;
+        // For a moment there are two of each.
+        let before = raise_files()?;
         self.report = moved_up(self.report, floor)?;
         for at in 0..self.moves.len() {
             let (source, number) = self.moves[at];
@@ -105,7 +107,8 @@ impl<'a> Job<'a> {
                 check(Step::Descriptors, unsafe { libc::dup2(source, number) })?;
             }
         }
-        Ok(())
+        // SAFETY: the structure is only read.
+        check(Step::Descriptors, unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const before) })
     }
 
     /// Returns only if no program can be started.
@@ -206,6 +209,17 @@ fn close_all_on_exec() -> Result<(), (Step, c_int)> {
         unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
     Ok(())
+}
+
+/// Allows as many descriptors as possible; what was allowed before.
+fn raise_files() -> Result<libc::rlimit, (Step, c_int)> {
+    let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a structure of this function's own.
+    check(Step::Descriptors, unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before) })?;
+    let most = libc::rlimit { rlim_cur: before.rlim_max, ..before };
+    // SAFETY: the structure is only read.
+    check(Step::Descriptors, unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const most) })?;
+    Ok(before)
 }
 
 /// A copy with a number from `floor` on, closed on exec.

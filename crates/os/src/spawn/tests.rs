@@ -113,6 +113,27 @@ fn only_what_is_kept_is_open_there_whatever_the_numbers() {
 }
 
 #[test]
+fn more_than_half_of_the_descriptors_can_be_passed() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let (one, _other) = crate::descriptors::pair(crate::descriptors::Kind::Stream).unwrap();
+    // Shells keep a few for themselves, so a program that does not.
+    let mut plan = shell("");
+    plan.programs = vec![text("/bin/ls")];
+    plan.arguments = vec![text("/proc/self/fd")];
+    plan.kept = (3..603).map(|number| (number, one.as_fd())).collect();
+    // The other tests of this process have enough left.
+    setrlimit(Resource::RLIMIT_NOFILE, 700, hard).unwrap();
+    let (exit, output) = run(&plan);
+    plan.programs = vec![text("/bin/sh")];
+    plan.arguments = vec![text("-c"), text("ulimit -n")];
+    let (_, limit) = run(&plan);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    // And one for the directory itself.
+    assert_eq!((exit, output.lines().count(), limit.as_str()), (Exit::Status(0), 604, "700\n"));
+}
+
+#[test]
 fn session_directory_umask_priority_and_limits_are_set() {
     let mut plan = shell("umask; pwd; ulimit -t; ulimit -Ht; ulimit -c; nice; cut -d' ' -f1,6 /proc/$$/stat");
     plan.is_session = true;
