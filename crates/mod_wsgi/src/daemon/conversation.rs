@@ -91,6 +91,20 @@ pub(super) struct Conversation<'a, 'r> {
     /// Bytes that the client may not have yet though the application wants it to.
     to_be_flushed: u64,
     last_word: Instant,
+    /// While the response is sent.
+    client_timeout: Option<ClientTimeout<'r>>,
+}
+
+/// Gives the client's connection back the timeout that it had.
+struct ClientTimeout<'r> {
+    request: &'r Request,
+    before: Duration,
+}
+
+impl Drop for ClientTimeout<'_> {
+    fn drop(&mut self) {
+        self.request.connection().set_timeout(self.before);
+    }
 }
 
 impl<'a, 'r> Conversation<'a, 'r> {
@@ -117,22 +131,12 @@ impl<'a, 'r> Conversation<'a, 'r> {
             has_head: false,
             to_be_flushed: 0,
             last_word: Instant::now(),
+            client_timeout: None,
         }
     }
 
     /// Sends the request (`connection.outgoing`), and answers it.
-    pub(super) fn run(self) -> Ended {
-        let client = self.request.connection();
-        let timeout = self.target.response_timeout();
-        let before = timeout.and_then(|timeout| client.set_timeout(timeout));
-        let ended = self.attempt();
-        if let Some(before) = before {
-            client.set_timeout(before);
-        }
-        ended
-    }
-
-    fn attempt(mut self) -> Ended {
+    pub(super) fn run(mut self) -> Ended {
         if send(&self.connection.socket, &self.connection.outgoing).is_err() {
             return Ended::Unread(self.connection.outgoing);
         }
@@ -288,6 +292,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if head.status >= 400 && self.settings.error_override() {
             self.body = Body::Overridden(head.status);
             return Ok(());
+        }
+        if let Some(timeout) = self.target.response_timeout() {
+            let before = self.request.connection().set_timeout(timeout);
+            self.client_timeout = before.map(|before| ClientTimeout { request: self.request, before });
         }
         self.answer.start(head.status, head.reason, headers).map_err(|Failed| Broken::Malformed)
     }
