@@ -34,6 +34,13 @@ pub fn watch(signals: &[Signal]) -> io::Result<OwnedFd> {
     Ok(reader)
 }
 
+/// The end of the pipe that the handlers write to; -1 before there is one. A forked copy of the process may close it:
+/// there, they do not.
+#[must_use]
+pub fn writer() -> RawFd {
+    PIPE.load(Ordering::Acquire)
+}
+
 /// Puts the handlers of [`watch`] in place again, for these signals: other code may have replaced them.
 ///
 /// # Errors
