@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use bridge::{Lease, Level, Request, flag, outcome, write};
+use bridge::{Bytes, Lease, Level, Request, flag, outcome, write};
 use os::usage::{self, Cpu};
 use python::{Exception, Object, Python, Raised, Result};
 
@@ -184,8 +184,13 @@ impl Call<'_> {
             Ok(served) => served,
             Err(Unsent::Disconnected) => Served::With(outcome::COMPLETE),
             Err(Unsent::Raised(raised)) => {
+                let is_interrupted = self.is_interrupted(&raised);
                 let status = self.failed(raised);
-                Served::With(if adapter.fail(status) { outcome::ABORTED } else { status })
+                if is_interrupted && !adapter.has_begun() && daemon::daemon().is_some() {
+                    self.answer_interrupted()
+                } else {
+                    Served::With(if adapter.fail(status) { outcome::ABORTED } else { status })
+                }
             }
         };
         if let Some(meter) = meter {
@@ -337,9 +342,20 @@ impl Call<'_> {
         }
     }
 
+    /// Whether an exception is that of an interrupted request.
+    fn is_interrupted(&self, raised: &Raised) -> bool {
+        raised.is_instance(self.state.helpers.request_timeout.get(self.py))
+    }
+
+    /// The whole response to a request that a daemon process has interrupted: the server adds nothing.
+    fn answer_interrupted(&self) -> Served {
+        let started = self.lease.with(|exchange| exchange.start(504, Bytes::new(b"Gateway Timeout"), &[]));
+        Served::With(if started == Some(Ok(())) { outcome::COMPLETE } else { 504 })
+    }
+
     /// Reports an exception; the status for the case that nothing was sent.
     fn failed(&self, raised: Raised) -> u32 {
-        if raised.is_instance(self.state.helpers.request_timeout.get(self.py)) {
+        if self.is_interrupted(&raised) {
             raised.clear();
             let text = b"The request was interrupted: it ran longer than the request timeout allows.";
             self.lease.with(|exchange| exchange.log(Level::Info, text));

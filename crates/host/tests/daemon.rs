@@ -1,29 +1,307 @@
-//! The host as a daemon process: a real Python, its supervisor and its clients played by the tests.
+//! Requests to the host as a daemon process: a real Python, its supervisor and its clients played by the tests.
 
 mod support;
 
-use support::daemon::{Ask, Plan};
-use support::script;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
-const HELLO: &str = "
+use os::descriptors::{Wait, receive_with};
+use support::daemon::{Ask, PATIENCE, Plan, micros};
+use support::script;
+use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, Rejection, flag};
+use wsgi_core::wire::launch::{Daemon, Limits};
+
+/// Does what the path says.
+const APPLICATION: &str = "
+import hashlib, os, time, mod_wsgi
+
+calls = []
 def application(environ, start_response):
+    what = environ['PATH_INFO'].split('/')[1:]
+    calls.append(what)
+    if what[0] == 'sleep':
+        time.sleep(float(what[1]))
+    if what[0] == 'crash':
+        import ctypes
+        ctypes.string_at(0)
+    if what[0] == 'log':
+        print('a line', file=environ['wsgi.errors'])
+    if what[0] == 'unread':
+        start_response('200 OK', [])
+        return [b'x' * 13_000_000]
+    if what[0] == 'fail':
+        raise ValueError('wanted')
     start_response('200 OK', [('Content-Type', 'text/plain')])
+    if what[0] == 'stream':
+        def blocks():
+            for number in range(int(what[1])):
+                yield b'%d ' % number
+        return blocks()
+    if what[0] == 'break':
+        def blocks():
+            yield b'begun'
+            raise ValueError('wanted')
+        return blocks()
+    if what[0] == 'large':
+        return [b'a' * 5, b'b' * 300_000, b'c' * 1_000_000]
+    if what[0] == 'file':
+        return environ['wsgi.file_wrapper'](open(__file__, 'rb'))
+    if what[0] == 'digest':
+        digest, total = hashlib.sha1(), 0
+        while block := environ['wsgi.input'].read(int(what[1])):
+            digest.update(block)
+            total += len(block)
+        return [('%d %s' % (total, digest.hexdigest())).encode()]
+    if what[0] == 'seen':
+        return [repr(['/'.join(call) for call in calls[:-1]]).encode()]
+    if what[0] == 'environ':
+        return [repr((environ[what[1]])).encode()]
+    if what[0] == 'where':
+        return [('%s %s %d' % (mod_wsgi.process_group, mod_wsgi.application_group, os.getpid())).encode()]
     return [b'hello']
 ";
 
 #[test]
-fn a_process_serves_requests_and_ends_when_told() {
-    let path = script("daemon_hello.py", HELLO);
+fn requests_follow_each_other_on_a_connection() {
+    let path = script("daemon_requests.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    for (path_info, text) in [("/", "hello"), ("/stream/3", "0 1 2 "), ("/", "hello")] {
+        let answer = connection.ask(&Ask { path_info, ..Ask::new(&path) });
+        assert_eq!((answer.status, answer.outcome), (200, Some(0)), "{answer:?}");
+        assert_eq!(answer.text(), text);
+        assert_eq!(answer.headers, [("Content-Type".to_owned(), "text/plain".to_owned())]);
+    }
+    let answer = connection.ask(&Ask { path_info: "/where", group: "sub", ..Ask::new(&path) });
+    assert_eq!(answer.text(), format!("group sub {}", process.child.id()));
+    let answer = connection.ask(&Ask { path_info: "/environ/mod_wsgi.daemon_start", ..Ask::new(&path) });
+    let start: f64 = answer.text().parse().unwrap();
+    assert!((start - micros() as f64 / 1e6).abs() < 10.0, "{start}");
+    assert_eq!(process.busy(), 0);
+}
+
+#[test]
+fn failures_say_what_the_client_must_be_told() {
+    let path = script("daemon_failures.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    let answer = connection.ask(&Ask { path_info: "/fail", ..Ask::new(&path) });
+    assert_eq!(answer.outcome, Some(500), "{answer:?}");
+    assert!(answer.log.iter().any(|line| line.contains("ValueError: wanted")), "{answer:?}");
+    let answer = connection.ask(&Ask { path_info: "/break", ..Ask::new(&path) });
+    assert_eq!((answer.text().as_str(), answer.outcome), ("begun", Some(1)));
+    let answer = connection.ask(&Ask { path_info: "/log", ..Ask::new(&path) });
+    assert!(answer.log.iter().any(|line| line.ends_with("a line")), "{answer:?}");
+    let answer = connection.ask(&Ask::new(std::path::Path::new("/nonexistent.py")));
+    assert_eq!(answer.outcome, Some(500), "{answer:?}");
+    // Not a request: the connection is closed, the process lives.
+    connection.stream.write_all(&Header { kind: Kind::End, flags: 0, length: 0 }.bytes()).unwrap();
+    assert!(connection.frame().is_err());
+    assert_eq!(process.connect().ask(&Ask::new(&path)).text(), "hello");
+    // Neither is this.
+    let mut connection = process.connect();
+    connection.stream.write_all(&Header { kind: Kind::Request, flags: 0, length: 1 }.bytes()).unwrap();
+    connection.stream.write_all(b"x").unwrap();
+    assert!(connection.frame().is_err());
+    process.wait_for("WSGI0080");
+    assert_eq!(process.connect().ask(&Ask::new(&path)).text(), "hello");
+}
+
+#[test]
+fn the_head_and_a_short_body_come_in_one_piece() {
+    let path = script("daemon_piece.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    connection.ask(&Ask::new(&path));
+    connection.send(&Ask::new(&path));
+    let mut buffer = [0; 4096];
+    let count = std::io::Read::read(&mut connection.stream, &mut buffer).unwrap();
+    let mut kinds = Vec::new();
+    let mut rest = &buffer[..count];
+    while let Some(header) = Header::parse(rest).unwrap() {
+        kinds.push(header.kind);
+        rest = &rest[HEADER + header.length..];
+    }
+    assert_eq!(kinds, [Kind::Head, Kind::Data, Kind::End]);
+}
+
+#[test]
+fn long_blocks_come_whole_and_in_order() {
+    let path = script("daemon_large.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    let answer = connection.ask(&Ask { path_info: "/large", ..Ask::new(&path) });
+    let expected = [vec![b'a'; 5], vec![b'b'; 300_000], vec![b'c'; 1_000_000]].concat();
+    assert_eq!(answer.outcome, Some(0));
+    assert!(answer.body == expected, "{} bytes", answer.body.len());
+}
+
+#[test]
+fn bodies_are_pulled() {
+    let path = script("daemon_bodies.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    let body: Vec<u8> = (0..3_000_000_u32).map(|number| ((number * 7) >> 3) as u8).collect();
+    let expected = {
+        let whole = Ask { path_info: "/digest/-1", inline: &body, ..Ask::new(&path) };
+        let answer = connection.ask(&whole);
+        assert!(answer.pulls.is_empty(), "all of it came with the request");
+        answer.text()
+    };
+    assert!(expected.starts_with("3000000 "), "{expected}");
+    for size in ["-1", "1000", "65536", "10000000"] {
+        let path_info = format!("/digest/{size}");
+        let ask = Ask { path_info: &path_info, inline: &body[..5000], is_whole: false, ..Ask::new(&path) };
+        connection.send(&ask);
+        let answer = connection.answer(&body[5000..]);
+        assert_eq!(answer.text(), expected, "by {size}");
+        assert!(answer.pulls.iter().all(|wanted| *wanted as usize <= LONGEST_BLOCK));
+    }
+    // A body that nobody reads is not asked for.
+    let answer = connection.ask(&Ask { is_whole: false, ..Ask::new(&path) });
+    assert_eq!((answer.text().as_str(), answer.pulls.len()), ("hello", 0));
+    let answer = connection.ask(&Ask { path_info: "/unread", is_whole: false, ..Ask::new(&path) });
+    assert_eq!((answer.body.len(), answer.pulls.len()), (13_000_000, 0));
+    // A part of a frame that is not read is not taken for the next one.
+    let ask = Ask { path_info: "/digest/10", is_whole: false, ..Ask::new(&path) };
+    connection.send(&ask);
+    connection.answer(&body[..12_345]);
+    assert_eq!(connection.ask(&Ask::new(&path)).text(), "hello");
+}
+
+#[test]
+fn a_body_that_can_not_be_read_is_an_error_in_the_application() {
+    let path = script("daemon_unreadable.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    connection.ask(&Ask::new(&path));
+    connection.send(&Ask { path_info: "/digest/-1", is_whole: false, ..Ask::new(&path) });
+    assert_eq!(connection.frame().unwrap().0, Kind::Pull);
+    let mut frame = Header { kind: Kind::Body, flags: flag::FAILED, length: 3 }.bytes().to_vec();
+    frame.extend_from_slice(b"abc");
+    connection.stream.write_all(&frame).unwrap();
+    let answer = connection.answer(b"");
+    assert_eq!(answer.outcome, Some(500), "{answer:?}");
+    assert!(answer.log.iter().any(|line| line.contains("OSError")), "{answer:?}");
+    assert_eq!(connection.ask(&Ask::new(&path)).text(), "hello");
+}
+
+#[test]
+fn files_are_sent_as_descriptors() {
+    let path = script("daemon_files.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    connection.ask(&Ask::new(&path));
+    connection.send(&Ask { path_info: "/file", ..Ask::new(&path) });
+    assert_eq!(connection.frame().unwrap().0, Kind::Head);
+    let mut frame = [0; HEADER + 16];
+    let (count, mut files) = receive_with(&connection.stream, &mut frame, Wait::Allowed).unwrap();
+    assert_eq!((count, files.len()), (frame.len(), 1));
+    let header = Header::parse(&frame).unwrap().unwrap();
+    assert_eq!((header.kind, header.length), (Kind::File, 16));
+    let length = u64::from_le_bytes(frame[HEADER + 8..].try_into().unwrap());
+    assert_eq!(frame[HEADER..HEADER + 8], [0; 8], "from its beginning");
+    let mut text = vec![0; length as usize];
+    std::fs::File::from(files.remove(0)).read_exact_at(&mut text, 0).unwrap();
+    assert_eq!(String::from_utf8(text).unwrap(), APPLICATION);
+    assert_eq!(connection.answer(b"").outcome, Some(0));
+    assert_eq!(connection.ask(&Ask::new(&path)).text(), "hello");
+}
+
+#[test]
+fn a_request_whose_client_has_gone_never_runs() {
+    let path = script("daemon_gone.py", APPLICATION);
+    let process = Plan { threads: 1, ..Plan::default() }.serve();
+    let mut busy = process.connect();
+    let mut gone = process.connect();
+    busy.ask(&Ask::new(&path));
+    busy.send(&Ask { path_info: "/sleep/0.5", ..Ask::new(&path) });
+    std::thread::sleep(Duration::from_millis(100));
+    gone.send(&Ask { path_info: "/ghost", ..Ask::new(&path) });
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(process.busy(), 2, "one runs and one waits");
+    drop(gone);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(process.busy(), 1);
+    assert_eq!(busy.answer(b"").text(), "hello");
+    let seen = busy.ask(&Ask { path_info: "/seen", ..Ask::new(&path) }).text();
+    assert_eq!(seen, "['', 'sleep/0.5']");
+    assert_eq!(process.busy(), 0);
+}
+
+#[test]
+fn what_waits_is_answered_while_every_worker_is_stuck() {
+    let path = script("daemon_stuck.py", APPLICATION);
+    let limits = Limits { listen_backlog: 2, queue_timeout: 400, ..Plan::default().limits };
+    let process = Plan { threads: 1, limits, ..Plan::default() }.serve();
+    let mut connections: Vec<_> = (0..4).map(|_| process.connect()).collect();
+    connections[0].ask(&Ask::new(&path));
+    connections[0].send(&Ask { path_info: "/sleep/1.5", ..Ask::new(&path) });
+    std::thread::sleep(Duration::from_millis(100));
+    let begin = Instant::now();
+    for connection in &mut connections[1..] {
+        connection.send(&Ask { path_info: "/ghost", ..Ask::new(&path) });
+        std::thread::sleep(Duration::from_millis(80));
+    }
+    let answers: Vec<_> =
+        connections[1..].iter_mut().map(|connection| connection.answer(b"").rejection).collect();
+    let late = Some(Rejection::Late as u8);
+    assert_eq!(answers, [late, late, Some(Rejection::Busy as u8)]);
+    assert!(begin.elapsed() < Duration::from_millis(1000), "{:?}", begin.elapsed());
+    assert_eq!(connections[0].answer(b"").text(), "hello");
+    // A worker that picks it up finds that it is too late as well.
+    let request_start = micros() - 500_000;
+    let answer = connections[1].ask(&Ask { request_start, ..Ask::new(&path) });
+    assert_eq!(answer.rejection, late);
+    let seen = connections[1].ask(&Ask { path_info: "/seen", ..Ask::new(&path) }).text();
+    assert_eq!(seen, "['', 'sleep/1.5']", "and the connection is usable");
+}
+
+#[test]
+fn many_connections_cost_no_threads_and_all_are_served() {
+    let path = script("daemon_many.py", APPLICATION);
+    let limits = Limits { listen_backlog: 200, ..Plan::default().limits };
+    let process = Plan { limits, ..Plan::default() }.serve();
+    let mut connections: Vec<_> = (0..200).map(|_| process.connect()).collect();
+    for connection in &mut connections {
+        connection.send(&Ask::new(&path));
+    }
+    for connection in &mut connections {
+        assert_eq!(connection.answer(b"").text(), "hello");
+    }
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", process.child.id())).unwrap().count();
+    assert!(tasks < 10, "{tasks} threads");
+    drop(connections);
+    let end = Instant::now() + PATIENCE;
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", process.child.id())).unwrap().count();
+    while open() > 20 {
+        assert!(Instant::now() < end, "{} descriptors are left", open());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_crash_is_the_end_of_the_connection() {
+    let path = script("daemon_crash.py", APPLICATION);
     let mut process = Plan::default().serve();
     let mut connection = process.connect();
-    for _ in 0..3 {
-        let answer = connection.ask(&Ask::new(&path));
-        assert_eq!(
-            (answer.status, answer.outcome, answer.text().as_str()),
-            (200, Some(0), "hello"),
-            "{answer:?}"
-        );
-    }
-    process.signal(libc::SIGTERM);
-    assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+    let answer = connection.ask(&Ask { path_info: "/crash", ..Ask::new(&path) });
+    assert_eq!((answer.outcome, answer.rejection), (None, None));
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(process.ended().signal(), Some(libc::SIGSEGV));
+}
+
+#[test]
+fn paths_are_those_of_the_jail() {
+    let path = script("daemon_jail.py", APPLICATION);
+    let daemon = Daemon { chroot: Some(b"/jail/"[..].into()), ..Daemon::default() };
+    let process = Plan { daemon, ..Plan::default() }.serve();
+    let mut connection = process.connect();
+    let outside = std::path::PathBuf::from(format!("/jail{}", path.display()));
+    let answer = connection.ask(&Ask { path_info: "/environ/SCRIPT_FILENAME", ..Ask::new(&outside) });
+    assert_eq!(answer.text(), format!("'{}'", path.display()));
+    let answer = connection.ask(&Ask::new(&path));
+    assert_eq!(answer.outcome, Some(502));
+    assert!(answer.log[0].contains("WSGI0081"), "{answer:?}");
 }

@@ -287,7 +287,7 @@ impl Run {
         for held in daemon.reload.moved() {
             let is_usable = reject(held.connection.stream(), Rejection::Moved);
             give_back(daemon, &held.connection, is_usable);
-            daemon.end();
+            daemon.end(false);
         }
         daemon.count(-self.waiting);
         self.waiting = 0;

@@ -25,6 +25,8 @@ const LONGEST_BACKLOG: usize = 1 << 20;
 pub(crate) trait Observe: Send + Sync {
     /// A part of a body was moved.
     fn moved(&self);
+    /// The response is about to be complete.
+    fn ending(&self);
 }
 
 /// One request's side of a connection.
@@ -103,6 +105,7 @@ impl<'a> Answer<'a> {
     }
 
     fn end(&mut self, outcome: u32) {
+        self.observer.ending();
         append(&mut self.out, Kind::End, 0, |payload| payload.extend_from_slice(&outcome.to_le_bytes()));
         self.ended = true;
     }
@@ -273,6 +276,7 @@ impl Serve for Answer<'_> {
             end[..HEADER].copy_from_slice(&Header { kind: Kind::End, flags: 0, length: 4 }.bytes());
             let end: &[u8] = if is_end && is_last {
                 self.ended = true;
+                self.observer.ending();
                 &end
             } else {
                 &[]

@@ -124,9 +124,11 @@ impl Daemon {
         self.count(1);
     }
 
-    /// And is done with it.
-    fn end(&self) {
-        self.count(-1);
+    /// And is done with it; it may have been left out of the count before.
+    fn end(&self, is_uncounted: bool) {
+        if !is_uncounted {
+            self.count(-1);
+        }
         self.running.fetch_sub(1, Ordering::SeqCst);
     }
 

@@ -109,6 +109,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         create(&launch, page, &timers).map_err(|error| format!("no descriptors are left: {error}"))?;
     let signals = os::signals::watch(&SIGNALS).map_err(text("signals can not be caught"))?;
     descriptors::own(&signals);
+    descriptors::own(&os::signals::writer());
 
     let mut lists = Lists::default();
     let settings = Settings::decode(&launch.settings, &mut lists).map_err(|_| {

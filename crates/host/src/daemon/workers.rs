@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     interrupt: Mutex<Interrupt>,
     /// Its request does not count as activity (`WSGIIgnoreActivity`).
     is_ignored: AtomicBool,
+    /// Its request is not among those any more that the children see.
+    is_uncounted: AtomicBool,
 }
 
 /// How a worker's request can be interrupted.
@@ -57,7 +59,12 @@ pub(crate) fn current_worker() -> Option<&'static Worker> {
 
 impl Worker {
     pub(super) fn new(index: usize) -> Self {
-        Self { index, interrupt: Mutex::default(), is_ignored: AtomicBool::new(false) }
+        Self {
+            index,
+            interrupt: Mutex::default(),
+            is_ignored: AtomicBool::new(false),
+            is_uncounted: AtomicBool::new(false),
+        }
     }
 
     /// Its request enters an interpreter.
@@ -73,6 +80,11 @@ impl Worker {
             // It may still be on its way, and must not hit the next request.
             py.clear_raised_in_thread();
         }
+    }
+
+    /// It is done with its request.
+    fn end(&self, daemon: &Daemon) {
+        daemon.end(self.is_uncounted.swap(false, Ordering::Relaxed));
     }
 
     /// The interpreter that its request runs in.
@@ -113,6 +125,15 @@ impl Observe for Worker {
             && !self.is_ignored.load(Ordering::Relaxed)
         {
             daemon.pulse.activity(daemon.now());
+        }
+    }
+
+    fn ending(&self) {
+        // A child that has read the end may choose a process for its next request at once.
+        if let Some(daemon) = daemon()
+            && !self.is_uncounted.swap(true, Ordering::Relaxed)
+        {
+            daemon.count(-1);
         }
     }
 }
@@ -156,7 +177,7 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
                 {
                     daemon.begin();
                     take(daemon, worker, &mut memory, &connection, is_gone);
-                    daemon.end();
+                    worker.end(daemon);
                 }
             }
         }
@@ -203,7 +224,7 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
         memory.message = message;
         serve(daemon, worker, memory, &connection, false);
         // It has been counted since it was first taken.
-        daemon.end();
+        worker.end(daemon);
     }
 }
 
@@ -238,7 +259,7 @@ fn serve(
                 let message = std::mem::take(&mut memory.message);
                 let held = Held { connection: Arc::clone(connection), message };
                 let Some(back) = daemon.reload.hold(held) else { return };
-                daemon.end();
+                daemon.end(false);
                 if daemon.phase() != Phase::Serving {
                     let is_usable = reject(connection.stream(), Rejection::Moved);
                     return give_back(daemon, connection, is_usable);

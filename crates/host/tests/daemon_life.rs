@@ -1,0 +1,372 @@
+//! The life of the host as a daemon process: how it starts, is replaced, and ends.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use support::daemon::{Ask, Plan, Process};
+use support::script;
+use wsgi_core::wire::control::{Order, Report, Script};
+use wsgi_core::wire::frame::Rejection;
+use wsgi_core::wire::launch::{Daemon, Limits};
+
+/// Does what the path says.
+const APPLICATION: &str = "
+import atexit, os, sys, threading, time, mod_wsgi
+
+where = mod_wsgi.application_group or 'main'
+def say(what):
+    print(where, what, file=sys.stderr, flush=True)
+mod_wsgi.subscribe_shutdown(lambda name, **event: say(name + ' ' + event['shutdown_reason']))
+mod_wsgi.subscribe_signals(lambda name, **event: say('%s %s %d' % (name, event['signame'], event['signum'])))
+atexit.register(say, 'atexit')
+
+def spin(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+def application(environ, start_response):
+    what = environ['PATH_INFO'].split('/')[1:]
+    if what[0] == 'sleep':
+        time.sleep(float(what[1]))
+    if what[0] == 'spin':
+        spin(float(what[1]))
+    if what[0] == 'swallow':
+        try:
+            spin(float(what[1]))
+        except mod_wsgi.RequestTimeout:
+            spin(float(what[1]))
+    if what[0] == 'hold':
+        import ctypes
+        ctypes.PyDLL(None).sleep(int(what[1]))
+    if what[0] == 'read':
+        environ['wsgi.input'].read()
+    start_response('200 OK', [])
+    return [b'VERSION']
+";
+
+fn limits() -> Limits {
+    Plan::default().limits
+}
+
+fn replace(reason: &str, scripts: &[(&std::path::Path, &str)]) -> Option<Report> {
+    let scripts = scripts.iter().map(|(path, group)| Script {
+        path: path.as_os_str().as_encoded_bytes().into(),
+        application_group: group.as_bytes().into(),
+    });
+    Some(Report::Replace { reason: reason.as_bytes().into(), scripts: scripts.collect() })
+}
+
+fn stopping(reason: &str) -> Option<Report> {
+    Some(Report::Stopping(reason.as_bytes().into()))
+}
+
+/// Where a text is in the log.
+fn position(process: &Process, text: &str) -> usize {
+    let log = process.log();
+    log.find(text).unwrap_or_else(|| panic!("no {text:?} in {log}"))
+}
+
+#[test]
+fn an_order_to_drain_lets_requests_finish_and_sends_others_away() {
+    let path = script("life_drain.py", APPLICATION);
+    let mut process = Plan { threads: 1, ..Plan::default() }.serve();
+    let (mut busy, mut idle, mut waiting) = (process.connect(), process.connect(), process.connect());
+    busy.ask(&Ask { group: "sub", ..Ask::new(&path) });
+    busy.send(&Ask { path_info: "/sleep/0.5", ..Ask::new(&path) });
+    std::thread::sleep(Duration::from_millis(200));
+    waiting.send(&Ask::new(&path));
+    std::thread::sleep(Duration::from_millis(50));
+    process.order(&Order::Drain(5_000));
+    assert!(!idle.frame().unwrap_err(), "an end, no reset");
+    let answer = waiting.answer(b"");
+    assert!(answer.is_reset && answer.outcome.is_none(), "the child knows that it was not read: {answer:?}");
+    assert_eq!(busy.answer(b"").text(), "VERSION");
+    assert!(busy.frame().is_err());
+    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.report(), None, "nobody has to be told of an ordered end");
+    for group in ["sub", "main"] {
+        let told = position(&process, &format!("{group} process_stopping shutdown_signal"));
+        assert!(told < position(&process, &format!("{group} atexit")));
+    }
+    assert!(position(&process, "sub atexit") < position(&process, "main atexit"));
+}
+
+#[test]
+fn a_drain_is_over_at_its_end_and_then_the_shutdown() {
+    let path = script("life_force.py", APPLICATION);
+    let limits = Limits { shutdown_timeout: 300, ..limits() };
+    let mut process = Plan { limits, ..Plan::default() }.serve();
+    let mut busy = process.connect();
+    busy.send(&Ask { path_info: "/sleep/30", ..Ask::new(&path) });
+    std::thread::sleep(Duration::from_millis(400));
+    let begin = Instant::now();
+    process.order(&Order::Drain(300));
+    assert_eq!(process.ended().code(), Some(255));
+    let took = begin.elapsed();
+    assert!((Duration::from_millis(550)..Duration::from_millis(2500)).contains(&took), "{took:?}");
+    assert_eq!(busy.answer(b"").outcome, None);
+}
+
+#[test]
+fn sigterm_ends_the_process_when_its_requests_are_done() {
+    let path = script("life_sigterm.py", APPLICATION);
+    let mut process = Plan::default().serve();
+    let mut busy = process.connect();
+    busy.ask(&Ask::new(&path));
+    busy.send(&Ask { path_info: "/sleep/0.5", ..Ask::new(&path) });
+    std::thread::sleep(Duration::from_millis(200));
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.report(), stopping("shutdown_signal"));
+    assert_eq!(busy.answer(b"").text(), "VERSION");
+    assert_eq!(process.ended().code(), Some(0));
+    assert!(process.log().contains("main atexit"), "{}", process.log());
+}
+
+#[test]
+fn nothing_is_finalised_where_that_is_not_wanted() {
+    let path = script("life_destroy.py", APPLICATION);
+    let mut process = Plan { destroy: false, ..Plan::default() }.serve();
+    process.connect().ask(&Ask::new(&path));
+    process.signal(libc::SIGINT);
+    assert_eq!(process.ended().code(), Some(0));
+    assert!(process.log().contains("process_stopping"), "{}", process.log());
+    assert!(!process.log().contains("atexit"), "{}", process.log());
+}
+
+#[test]
+fn sigterm_during_an_import_ends_the_process() {
+    let path = script(
+        "life_slow_import.py",
+        "import time, sys\nprint('importing', file=sys.stderr)\ntime.sleep(30)\n",
+    );
+    let limits = Limits { shutdown_timeout: 300, ..limits() };
+    let mut process = Plan { limits, imports: vec![(path, "")], ..Plan::default() }.start();
+    process.wait_for("importing");
+    process.signal(libc::SIGTERM);
+    assert_eq!(process.ended().code(), Some(255));
+}
+
+#[test]
+fn the_end_of_the_supervisor_or_of_all_clients_is_the_end() {
+    let path = script("life_alone.py", APPLICATION);
+    for is_supervisor in [true, false] {
+        let mut process = Plan::default().serve();
+        let mut busy = process.connect();
+        busy.ask(&Ask::new(&path));
+        busy.send(&Ask { path_info: "/sleep/0.3", ..Ask::new(&path) });
+        std::thread::sleep(Duration::from_millis(100));
+        if is_supervisor {
+            process.control = None;
+        } else {
+            process.channel = None;
+        }
+        assert_eq!(busy.answer(b"").text(), "VERSION");
+        assert_eq!(process.ended().code(), Some(0));
+    }
+}
+
+#[test]
+fn signals_ask_for_a_successor_and_reach_the_application() {
+    let path = script("life_signals.py", APPLICATION);
+    let mut process = Plan::default().serve();
+    let mut connection = process.connect();
+    for group in ["", "sub"] {
+        connection.ask(&Ask { group, ..Ask::new(&path) });
+    }
+    process.signal(libc::SIGHUP);
+    process.signal(libc::SIGUSR2);
+    for group in ["main", "sub"] {
+        process.wait_for(&format!("{group} process_signal SIGHUP 1"));
+        process.wait_for(&format!("{group} process_signal SIGUSR2 12"));
+    }
+    process.signal(libc::SIGUSR1);
+    assert_eq!(process.report(), replace("graceful_signal", &[(&path, ""), (&path, "sub")]));
+    assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "it serves on");
+    process.order(&Order::Drain(5_000));
+    assert_eq!(process.ended().code(), Some(0));
+    position(&process, "process_stopping graceful_signal");
+}
+
+#[test]
+fn a_changed_script_moves_its_requests_to_the_successor() {
+    let path = script("life_reload.py", APPLICATION);
+    let mut process = Plan::default().serve();
+    let (mut first, mut second) = (process.connect(), process.connect());
+    first.ask(&Ask::new(&path));
+    script("life_reload.py", &APPLICATION.replace("VERSION", "second"));
+    first.send(&Ask { path_info: "/read", inline: b"abc", ..Ask::new(&path) });
+    assert_eq!(process.report(), replace("script_reload", &[(&path, "")]));
+    second.send(&Ask::new(&path));
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(process.busy(), 2, "both wait");
+    process.order(&Order::Drain(5_000));
+    for connection in [&mut first, &mut second] {
+        let answer = connection.answer(b"");
+        assert_eq!((answer.rejection, answer.status), (Some(Rejection::Moved as u8), 0));
+        assert!(connection.frame().is_err());
+    }
+    assert_eq!(process.ended().code(), Some(0));
+    position(&process, "process_stopping script_reload");
+}
+
+#[test]
+fn without_a_successor_what_is_loaded_serves_until_the_next_change() {
+    let path = script("life_keep.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    connection.ask(&Ask::new(&path));
+    script("life_keep.py", "def");
+    connection.send(&Ask::new(&path));
+    assert!(matches!(process.report(), Some(Report::Replace { .. })));
+    process.order(&Order::Keep(b"the successor ended with status 3"[..].into()));
+    assert_eq!(connection.answer(b"").text(), "VERSION");
+    let answer = connection.ask(&Ask::new(&path));
+    assert_eq!(answer.text(), "VERSION");
+    let warning = answer.log.iter().filter(|line| line.contains("ended with status 3")).count();
+    assert_eq!(warning, 1, "{answer:?}");
+    assert!(connection.ask(&Ask::new(&path)).log.is_empty(), "not each time");
+    std::thread::sleep(Duration::from_millis(10));
+    script("life_keep.py", "def again");
+    connection.send(&Ask::new(&path));
+    assert!(matches!(process.report(), Some(Report::Replace { .. })), "the next change");
+    // Nobody answers: requests run after a while.
+    let begin = Instant::now();
+    assert_eq!(connection.answer(b"").text(), "VERSION");
+    assert!((Duration::from_millis(1500)..Duration::from_secs(4)).contains(&begin.elapsed()));
+    assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "and later ones at once");
+    assert_eq!(process.busy(), 0);
+}
+
+#[test]
+fn a_successor_that_can_not_import_says_so_with_its_status() {
+    let good = script("life_good.py", APPLICATION);
+    let bad = script("life_bad.py", "raise ValueError('wanted')\n");
+    let of = |path: &std::path::Path| Script {
+        path: path.as_os_str().as_encoded_bytes().into(),
+        application_group: b"sub"[..].into(),
+    };
+    let mut process = Plan { scripts: vec![of(&good), of(&bad)], ..Plan::default() }.start();
+    assert_eq!(process.ended().code(), Some(3));
+    position(&process, "ValueError: wanted");
+    let process = Plan { scripts: vec![of(&good)], imports: vec![(bad, "")], ..Plan::default() }.serve();
+    let mut connection = process.connect();
+    let answer = connection.ask(&Ask { group: "sub", ..Ask::new(&good) });
+    assert_eq!((answer.text().as_str(), answer.log.len()), ("VERSION", 0), "it is loaded");
+}
+
+#[test]
+fn requests_are_interrupted() {
+    let path = script("life_interrupt.py", APPLICATION);
+    let limits = Limits { request_timeout: 300, interrupt_timeout: 400, ..limits() };
+    let process = Plan { threads: 1, limits, ..Plan::default() }.serve();
+    let mut connection = process.connect();
+    for group in ["", "sub"] {
+        connection.ask(&Ask { group, ..Ask::new(&path) });
+        let answer = connection.ask(&Ask { path_info: "/spin/10", group, ..Ask::new(&path) });
+        assert_eq!((answer.status, answer.outcome, answer.body.len()), (504, Some(0), 0), "{answer:?}");
+        assert_eq!(connection.ask(&Ask { group, ..Ask::new(&path) }).text(), "VERSION");
+    }
+    position(&process, "called from");
+    let answer = connection.ask(&Ask { path_info: "/swallow/1", ..Ask::new(&path) });
+    assert_eq!(answer.text(), "VERSION");
+    assert!(
+        matches!(process.report(), Some(Report::Replace { reason, .. }) if *reason == *b"request_timeout")
+    );
+}
+
+#[test]
+fn a_lock_that_nobody_gets_is_the_end() {
+    let path = script("life_deadlock.py", APPLICATION);
+    let limits = Limits { deadlock_timeout: 1_500, shutdown_timeout: 300, ..limits() };
+    let mut process = Plan { limits, ..Plan::default() }.serve();
+    let mut connection = process.connect();
+    connection.send(&Ask { path_info: "/hold/30", ..Ask::new(&path) });
+    assert_eq!(process.report(), stopping("deadlock_timeout"));
+    assert_eq!(process.ended().code(), Some(255));
+    assert_eq!(connection.answer(b"").outcome, None);
+}
+
+#[test]
+fn processes_are_recycled_by_count_and_idleness() {
+    let path = script("life_recycle.py", APPLICATION);
+    let process = Plan { limits: Limits { maximum_requests: 3, ..limits() }, ..Plan::default() }.serve();
+    let mut connection = process.connect();
+    for _ in 0..3 {
+        connection.ask(&Ask::new(&path));
+    }
+    assert_eq!(process.report(), replace("maximum_requests", &[(&path, "")]));
+    assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "until there is a successor");
+
+    let limits = Limits { inactivity_timeout: 500, ..limits() };
+    let mut process = Plan { limits, ..Plan::default() }.serve();
+    std::thread::sleep(Duration::from_millis(800));
+    process.connect().ask(&Ask::new(&path));
+    let begin = Instant::now();
+    assert_eq!(process.report(), stopping("inactivity_timeout"));
+    assert!(begin.elapsed() > Duration::from_millis(350));
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn a_first_script_that_never_loads_is_the_end() {
+    let path = script("life_startup.py", "raise ValueError('wanted')\n");
+    let limits = Limits { startup_timeout: 600, ..limits() };
+    let mut process = Plan { limits, ..Plan::default() }.serve();
+    std::thread::sleep(Duration::from_millis(700));
+    assert_eq!(process.connect().ask(&Ask::new(&path)).outcome, Some(500));
+    assert_eq!(process.report(), stopping("startup_timeout"));
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
+fn a_service_is_its_script() {
+    let source = "
+import signal, sys, threading, time
+print('runs in', threading.current_thread() is threading.main_thread(), file=sys.stderr)
+try:
+    time.sleep(30)
+finally:
+    print('cleaned up', file=sys.stderr)
+";
+    let path = script("life_service.py", source);
+    for is_alone in [false, true] {
+        let mut process = Plan { threads: 0, imports: vec![(path.clone(), "")], ..Plan::default() }.start();
+        process.wait_for("runs in True");
+        process.signal(libc::SIGUSR1);
+        std::thread::sleep(Duration::from_millis(50));
+        if is_alone {
+            process.control = None
+        } else {
+            process.signal(libc::SIGTERM)
+        }
+        assert_eq!(process.ended().code(), Some(0));
+        position(&process, "cleaned up");
+        assert!(!process.log().contains("SystemExit"), "{}", process.log());
+    }
+}
+
+#[test]
+fn the_group_has_its_own_settings() {
+    let source = "
+import os, sys, json
+def application(environ, start_response):
+    start_response('200 OK', [])
+    title = open('/proc/self/cmdline').read().split('\\0')[0]
+    return [json.dumps([sys.path[0], sys.path[1], sys.getswitchinterval(), title, sys.argv]).encode()]
+";
+    let path = script("life_settings.py", source);
+    let directory = path.parent().unwrap().to_string_lossy().into_owned();
+    let daemon = Daemon {
+        home: Some(b"/home/of/group"[..].into()),
+        python_path: Some(directory.as_bytes().into()),
+        switch_interval: 0.25,
+        display_name: Some(b"(wsgi:group)"[..].into()),
+        ..Daemon::default()
+    };
+    let process = Plan { daemon, ..Plan::default() }.serve();
+    let text = process.connect().ask(&Ask::new(&path)).text();
+    let expected = format!("[\"/home/of/group\", \"{directory}\", 0.25, \"(wsgi:group)\", [\"mod_wsgi\"]]");
+    assert_eq!(text, expected);
+}
