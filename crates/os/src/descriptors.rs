@@ -143,6 +143,14 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(descriptor)
 }
 
+/// Whether all other ends of a socket or pipe are closed.
+#[must_use]
+pub fn has_hung_up(descriptor: impl AsFd) -> bool {
+    let mut poll = libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one structure, which outlives the call.
+    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & libc::POLLHUP != 0 }
+}
+
 /// Says whether a descriptor survives `exec`.
 ///
 /// # Errors
@@ -371,6 +379,17 @@ mod tests {
         assert!(inherited(number).is_err(), "twice");
         assert!(inherited(2).is_err());
         assert!(inherited(100_000).is_err());
+    }
+
+    #[test]
+    fn a_hang_up_is_when_the_last_copy_is_closed() {
+        let (one, other) = pair(Kind::Sequence).unwrap();
+        let copy = one.try_clone().unwrap();
+        send_with(&one, b"unread", &[], Wait::Never).unwrap();
+        drop(one);
+        assert!(!has_hung_up(&other));
+        drop(copy);
+        assert!(has_hung_up(&other));
     }
 
     #[test]

@@ -148,9 +148,14 @@ fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::i
         Some(root) => format!(" in {}", root.escape_ascii()),
         None => String::new(),
     };
+    let inside = match &group.chroot {
+        Some(_) => ". With chroot= the Python, its libraries and the hosts of mod_wsgi have to be inside",
+        None => "",
+    };
     let text = if error.kind() == std::io::ErrorKind::NotFound {
         format!(
-            "WSGI0028: there is no Python{place} at {}. Correct python-home= or python= (or WSGIPythonHome), or install it",
+            "WSGI0028: there is no Python{place} at {}. Correct python-home= or python= (or WSGIPythonHome), or install \
+             it{inside}",
             paths.join(" or ")
         )
     } else {

@@ -145,6 +145,8 @@ impl Seat {
             let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
             let event = match heard(&self.processes[at].control, buffer) {
                 Ok(report) => match report {
+                    // Nobody needs another one instead.
+                    Report::Stopping(_) if self.is_unused() => Event::Unused,
                     Report::Ready => Event::Ready(key),
                     Report::Replace { reason, scripts } => Event::Replace(key, reason, scripts),
                     Report::Stopping(reason) => Event::Stopping(key, reason),
@@ -185,6 +187,9 @@ impl Seat {
         if self.processes.is_empty() {
             self.clear_page();
         }
+        if self.is_unused() {
+            self.feed(Event::Unused, world);
+        }
         self.feed(Event::Exited(key, exit), world);
     }
 
@@ -205,6 +210,11 @@ impl Seat {
             retired.idle_since = None;
             self.feed(Event::Unused, world);
         }
+    }
+
+    /// Whether the slot is retired and nobody can send any more. Processes may say so before epoll does.
+    fn is_unused(&self) -> bool {
+        self.retired.is_some() && descriptors::has_hung_up(&self.channel)
     }
 
     fn carry_out(&mut self, action: Action, world: &World) -> Option<Event> {

@@ -275,7 +275,12 @@ impl Slot {
         } else if self.is_current(key) {
             self.current = None;
             self.failures += 1;
-            self.fill(backoff::delay(self.failures), now, actions);
+            let delay = backoff::delay(self.failures);
+            if delay > 0 {
+                let text = format!("the next try to start a process is in {} s", delay.div_ceil(1_000));
+                actions.push(Action::Log(Level::Info, text));
+            }
+            self.fill(delay, now, actions);
         }
     }
 

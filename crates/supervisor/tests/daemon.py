@@ -117,6 +117,7 @@ while True:
         if ready is channel:
             _, ancillary, _, _ = channel.recvmsg(16, socket.CMSG_LEN(4))
             if not ancillary:
+                say(3, b'unused')
                 os._exit(0)
             fd, = struct.unpack('<i', ancillary[0][2])
             with socket.socket(fileno=fd) as connection:

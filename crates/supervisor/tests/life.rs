@@ -157,9 +157,15 @@ fn a_generation_retires_when_nobody_can_send_any_more() {
     let pid = server.pid(0);
     server.ask(0, "replace /good.wsgi");
     until("Keep", || server.ask(0, "kept").contains("configuration").then_some(()));
+    assert!(server.try_ask(1, "pid").is_none());
+    let starts = |server: &Server| server.log().matches(" is started, as uid").count();
+    let before = starts(&server);
     server.hang_up();
     assert_eq!(server.end(), Exit::Status(0));
     assert!(!is_alive(pid));
+    // The failing group may have had another try.
+    assert!(starts(&server) <= before + 1, "{}", server.log());
+    assert!(!server.log().contains(&format!("process {pid} shuts down")), "as if it were to be replaced");
 }
 
 #[test]

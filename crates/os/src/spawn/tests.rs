@@ -231,6 +231,31 @@ fn a_jail_holds_program_and_directory() {
 }
 
 #[test]
+fn a_jailed_program_sees_its_jail_only() {
+    if !is_root() {
+        return;
+    }
+    let jail = std::env::temp_dir().join(format!("os-spawn-full-jail-{}", std::process::id()));
+    let listed = Command::new("ldd").arg("/bin/sh").output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in libraries.chain(["/bin/sh"]) {
+        let inside = jail.join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(inside.parent().unwrap()).unwrap();
+        std::fs::copy(path, inside).unwrap();
+    }
+    std::fs::create_dir(jail.join("only-here")).unwrap();
+    let mut plan = shell("pwd; echo /*; cd ..; pwd");
+    plan.chroot = Some(text(jail.to_str().unwrap()));
+    plan.account = Some(Account { uid: 33, gid: 33, groups: vec![33] });
+    let (_, output) = run(&plan);
+    std::fs::remove_dir_all(jail).unwrap();
+    let lines: Vec<_> = output.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("/", "/"), "{output}");
+    assert!(lines[1].contains("/only-here") && !lines[1].contains("/proc"), "{output}");
+}
+
+#[test]
 fn a_failed_start_leaves_no_process() {
     let plan = Plan { programs: vec![text("/nonexistent/program-of-this-test")], ..Plan::default() };
     for _ in 0..20 {
