@@ -55,6 +55,21 @@ fn a_successor_takes_over_without_a_gap() {
 }
 
 #[test]
+fn nothing_is_left_of_processes_that_were_replaced() {
+    let server = Server::start(vec![group("one", &[])]);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", server.child.pid())).unwrap().count();
+    server.pid(0);
+    let before = open();
+    for round in 1..=10 {
+        let pid = server.pid(0);
+        server.ask(0, if round % 2 == 0 { "replace /good.wsgi" } else { "replace /broken.wsgi" });
+        until("the end of one of them", || (server.word(0, slot::ENDED) == round).then_some(()));
+        assert_eq!(server.pid(0) == pid, round % 2 == 1);
+    }
+    until("the descriptors of now", || (open() == before).then_some(()));
+}
+
+#[test]
 fn a_successor_that_does_not_import_leaves_the_old_one_serving() {
     let server = Server::start(vec![group("one", &[])]);
     let pid = server.pid(0);

@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
 use wsgi_core::wire::launch::Limits;
 
 use super::*;
@@ -308,4 +311,126 @@ fn stop_ends_everything() {
     failing.on(Event::Stop);
     assert!(failing.slot.is_over());
     assert_eq!(failing.slot.next(), None, "a process would be started");
+}
+
+/// Something that happens to a process that runs: by number, which of those that run.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Ready(usize),
+    Replace(usize),
+    Stopping(usize),
+    Lost(usize),
+    Exited(usize, u8),
+    Retire,
+    Unused,
+    Wait(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => (0..4_usize).prop_map(Happening::Ready),
+        3 => (0..4_usize).prop_map(Happening::Replace),
+        1 => (0..4_usize).prop_map(Happening::Stopping),
+        1 => (0..4_usize).prop_map(Happening::Lost),
+        3 => (0..4_usize, 0..4_u8).prop_map(|(which, status)| Happening::Exited(which, status)),
+        1 => Just(Happening::Retire),
+        1 => Just(Happening::Unused),
+        4 => (0..70_000_u64).prop_map(Happening::Wait),
+    ]
+}
+
+/// The processes that a slot has asked for and that have not ended.
+#[derive(Default)]
+struct Running {
+    keys: BTreeSet<Key>,
+    served: BTreeSet<Key>,
+    told_to_go: BTreeSet<Key>,
+}
+
+impl Running {
+    /// Does what the slot wants; every start works but those of keys that divide by seven.
+    fn carry_out(&mut self, stage: &mut Stage, mut actions: Vec<Action>) {
+        while let Some(action) = actions.pop() {
+            match action {
+                Action::Spawn(key, _) => {
+                    assert!(!stage.slot.is_ending(), "started in vain");
+                    let event = if key % 7 == 0 {
+                        Event::NotSpawned(key)
+                    } else {
+                        assert!(self.keys.insert(key), "twice the same");
+                        Event::Spawned(key, 100 + key as i32)
+                    };
+                    actions.extend(stage.on(event));
+                }
+                Action::Order(key, Order::Serve) => assert!(self.served.insert(key), "served twice"),
+                Action::Order(key, Order::Drain(_)) | Action::Terminate(key) | Action::Kill(key) => {
+                    self.told_to_go.insert(key);
+                }
+                Action::Order(..) | Action::Log(..) => {}
+            }
+        }
+    }
+
+    fn nth(&self, which: usize) -> Option<Key> {
+        self.keys.iter().copied().nth(which)
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_no_process_is_forgotten_and_the_slot_is_filled(
+        happenings in proptest::collection::vec(happening(), 0..60),
+    ) {
+        let limits = Limits { graceful_timeout: 15_000, shutdown_timeout: 5_000, ..Limits::default() };
+        let (mut stage, mut running) = (Stage::new(15, limits), Running::default());
+        let actions = stage.on(Event::Begin);
+        running.carry_out(&mut stage, actions);
+        for happening in happenings {
+            let event = match happening {
+                Happening::Ready(which) => running.nth(which).map(Event::Ready),
+                Happening::Replace(which) => {
+                    running.nth(which).map(|key| Event::Replace(key, text("x"), vec![script()]))
+                }
+                Happening::Stopping(which) => running.nth(which).map(|key| Event::Stopping(key, text("x"))),
+                Happening::Lost(which) => running.nth(which).map(Event::Lost),
+                Happening::Exited(which, status) => running.nth(which).map(|key| {
+                    running.keys.remove(&key);
+                    Event::Exited(key, Exit::Status(status))
+                }),
+                Happening::Retire => Some(Event::Retire),
+                Happening::Unused => Some(Event::Unused),
+                Happening::Wait(time) => {
+                    stage.now += time;
+                    Some(Event::Tick)
+                }
+            };
+            let Some(event) = event else { continue };
+            let actions = stage.on(event);
+            running.carry_out(&mut stage, actions);
+
+            let slot = &stage.slot;
+            let held: BTreeSet<Key> = slot
+                .current
+                .iter()
+                .chain(&slot.successor)
+                .map(|process| process.key)
+                .chain(slot.leaving.iter().map(|leaving| leaving.key))
+                .collect();
+            prop_assert_eq!(&held, &running.keys);
+            prop_assert!(slot.current.is_some() || slot.successor.is_none(), "a successor of nobody");
+            prop_assert_eq!(slot.serving().is_some(), slot.state() == State::Serving);
+            prop_assert!(
+                slot.is_ending() || slot.current.is_some() || slot.respawn.is_some(),
+                "nobody is there, and nobody comes"
+            );
+            prop_assert_eq!(slot.is_over(), slot.is_ending() && running.keys.is_empty());
+        }
+        let actions = stage.on(Event::Stop);
+        running.carry_out(&mut stage, actions);
+        prop_assert!(running.keys.is_subset(&running.told_to_go), "somebody was not told");
+        stage.now += 100_000;
+        let actions = stage.on(Event::Tick);
+        let killed = actions.iter().filter(|action| matches!(action, Action::Kill(_))).count();
+        prop_assert_eq!(killed, running.keys.len());
+    }
 }
