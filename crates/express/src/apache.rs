@@ -125,6 +125,12 @@ pub(crate) fn modules_directory() -> Result<PathBuf, Failure> {
     find_modules(&find_program(from_variable.as_deref())?, None)
 }
 
+/// Whether a program is on the path.
+pub(crate) fn on_path(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+}
+
 fn find_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path =

@@ -27,21 +27,38 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     let chosen = if account.by_default { " (started as root without --user)" } else { "" };
     let python = inputs.python;
     lines.extend([
-        ("Operating Mode", "embedded (this version has no daemon mode yet)".to_owned()),
+        ("Operating Mode", if settings.daemon.is_some() { "daemon" } else { "embedded" }.to_owned()),
         ("Python", format!("{} {} ({})", python.executable.display(), python.version, python.origin)),
         ("Serving Account", format!("{}:{}{chosen}", account.user, account.group)),
         (
             "Request Capacity",
             format!(
                 "{} ({} * {})",
-                processes * threads,
+                settings.capacity(),
                 count(processes, "process", "processes"),
                 count(threads, "thread", "threads")
             ),
         ),
+    ]);
+    if let Some(daemon) = &settings.daemon {
+        for (label, name) in [
+            ("Request Timeout", "request-timeout"),
+            ("Interrupt Timeout", "interrupt-timeout"),
+            ("Startup Timeout", "startup-timeout"),
+        ] {
+            if daemon.number(name) > 0 {
+                lines.push((label, format!("{} (seconds)", daemon.number(name))));
+            }
+        }
+        lines.push(("Queue Backlog", format!("{} (connections)", daemon.number("listen-backlog"))));
+        lines.push(("Queue Timeout", format!("{} (seconds)", daemon.number("queue-timeout"))));
+        let (threaded, prefork) = settings.sizing.capacities(settings.capacity());
+        lines.push(("Server Capacity", format!("{threaded} (event/worker), {prefork} (prefork)")));
+    }
+    lines.extend([
         ("Server MPM", inputs.mpm.name().to_owned()),
-        ("Server Backlog", "500".to_owned()),
-        ("Locale Setting", locale(|name| std::env::var(name).ok())),
+        ("Server Backlog", "500 (connections)".to_owned()),
+        ("Locale Setting", inputs.locale.clone()),
     ]);
     lines.iter().fold(String::new(), |mut text, (label, value)| {
         // Writing to a string does not fail.
@@ -54,26 +71,9 @@ fn count(number: u32, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// What the control script ends up with.
-fn locale(variable: impl Fn(&str) -> Option<String>) -> String {
-    let set = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .iter()
-        .find_map(|name| variable(name).filter(|value| !value.is_empty()));
-    set.filter(|name| name != "C" && name != "POSIX").unwrap_or_else(|| "C.UTF-8".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn plain_locales_become_utf_8() {
-        let with = |value: &'static str| locale(move |name| (name == "LANG").then(|| value.to_owned()));
-        assert_eq!(with("de_DE.UTF-8"), "de_DE.UTF-8");
-        for plain in ["", "C", "POSIX"] {
-            assert_eq!(with(plain), "C.UTF-8");
-        }
-    }
 
     #[test]
     fn counts_are_grammatical() {

@@ -3,11 +3,16 @@
 use std::fs;
 use std::io;
 use std::net::{TcpListener, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::account::{Access, Account};
+use crate::apache;
+use crate::install::{Installation, REINSTALL};
+use crate::python::Python;
 use crate::server_root::ServerRoot;
+use crate::service::Service;
 use crate::settings::Settings;
 
 /// Files and directories that the serving account has to be able to use; one text for each that it can not.
@@ -39,12 +44,65 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
             problems.push(format!("{} is not a directory; create it or check {option}", directory.display()));
         }
     }
+    if settings.daemon.is_some() && settings.working_directory.is_dir() {
+        problems.extend(searchable(&settings.working_directory, "--working-directory", account));
+    }
+    if settings.process_name.is_some() && !apache::on_path("bash") {
+        problems.push("--process-name needs the shell bash: install it, or leave the option out".to_owned());
+    }
     problems
 }
 
-/// Files of the installation that the serving account has to be able to read.
-pub(crate) fn installation(module: &Path, host: &Path, account: &Account) -> Vec<String> {
-    [module, host]
+/// What keeps services from running as their accounts.
+pub(crate) fn services(
+    services: &[Service],
+    serving: &Account,
+    own: &[(String, Account)],
+    python: &Python,
+) -> Vec<String> {
+    let mut problems = Vec::new();
+    for service in services {
+        let account =
+            own.iter().find(|(name, _)| *name == service.name).map_or(serving, |(_, account)| account);
+        let what = format!("the script of the service {},", service.name);
+        problems.extend(file(&service.script, &what, "check --service-script", account));
+        if account.uid != serving.uid
+            && let Some(reason) = python.closed_to(account)
+        {
+            problems.push(format!(
+                "cannot use the Python {} as {}, the account of the service {}: {reason}; name another Python with \
+                 --python, or another account with --service-user",
+                python.executable.display(),
+                account.user,
+                service.name
+            ));
+        }
+    }
+    problems
+}
+
+/// Files of the installation that the serving account has to be able to read, and the program that starts daemon
+/// processes.
+pub(crate) fn installation(
+    settings: &Settings,
+    installation: &Installation,
+    host: &Path,
+    account: &Account,
+) -> Vec<String> {
+    let mut files = vec![installation.module(), host.to_owned()];
+    if settings.reload_on_changes {
+        files.push(installation.reloader());
+    }
+    let supervisor = installation.supervisor();
+    let daemons = settings.daemon.is_some() || !settings.services.is_empty();
+    let executable = || supervisor.metadata().is_ok_and(|data| data.is_file() && data.mode() & 0o111 != 0);
+    let incomplete = (daemons && !executable()).then(|| {
+        format!(
+            "{} is missing or not executable, and starts the daemon processes; {REINSTALL}",
+            supervisor.display()
+        )
+    });
+    files
         .iter()
         .filter_map(|path| account.can(Access::Read, path).err().map(|reason| (path, reason)))
         .map(|(path, reason)| {
@@ -55,6 +113,7 @@ pub(crate) fn installation(module: &Path, host: &Path, account: &Account) -> Vec
                 account.user
             )
         })
+        .chain(incomplete)
         .collect()
 }
 

@@ -181,7 +181,7 @@ fn install_module(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
 fn usable_python(parsed: &Parsed, installation: &Installation) -> Result<Python, Failure> {
     let option = parsed.text(&options::PYTHON).map(PathBuf::from);
     let python = Candidates::from_environment(option).choose(&account(parsed)?)?;
-    if let Some(obstacle) = python.obstacle(&installation.hosts()) {
+    if let Some(obstacle) = python.obstacle(&installation.hosts(), true) {
         warn(&obstacle);
     }
     Ok(python)

@@ -2,14 +2,17 @@
 
 use std::path::Path;
 
-use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 
 use crate::account::Account;
 use crate::apache::{Apache, Mpm};
 use crate::failure::Failure;
+use crate::groups;
 use crate::install::Installation;
 use crate::python::Python;
+use crate::quote::{escape_pattern, escape_substitution, render};
 use crate::settings::{Alias, Settings};
+use crate::sizing;
 
 /// Begins a comment in the configuration that names the options which the following lines come from.
 pub(crate) const ORIGIN: &str = "#: ";
@@ -40,6 +43,10 @@ pub(crate) struct Inputs<'a> {
     pub(crate) mpm: Mpm,
     pub(crate) python: &'a Python,
     pub(crate) installation: &'a Installation,
+    /// The accounts of services that have their own, by the names of those.
+    pub(crate) service_accounts: Vec<(String, Account)>,
+    /// The locale to set.
+    pub(crate) locale: String,
     /// The `ErrorLog` and, if there is one, the access log.
     pub(crate) logs: (String, Option<String>),
     /// The command line, to be found again in the control script.
@@ -70,10 +77,8 @@ impl Inputs<'_> {
             .iter()
             .map(|&(pattern, kind, tail)| context! { pattern, kind, test => format!("{below_documents}{tail}") })
             .collect();
-        let python_path: Vec<String> = std::iter::once(&settings.working_directory)
-            .chain(&settings.python_path)
-            .map(|path| display(path))
-            .collect();
+        let embedded = settings.daemon.is_none();
+        let python_path = self.python_path();
         if let Some(path) = python_path.iter().find(|path| path.contains(':')) {
             return Err(Failure::usage(format!(
                 "'{path}' contains a colon, which separates the directories of Python's path; \
@@ -89,14 +94,29 @@ impl Inputs<'_> {
                 modules => self.modules()?,
                 server_name => settings.name(),
                 listen => settings.listen(),
-                sizing => sizing(self.mpm, settings.processes, settings.threads),
+                sizing => self.sizing(),
+                maximum_requests => if embedded { settings.maximum_requests } else { 0 },
+                timeout => settings.timeout,
                 mime_types => mime_types(),
                 log_level => settings.log_level.as_str(),
                 error_log => self.logs.0.as_str(),
                 access_log => self.logs.1.as_deref(),
                 wsgi_module => display(&self.installation.module()),
                 python_home => display(&self.python.prefix),
-                python_path => python_path.join(":"),
+                embedded,
+                python_path => embedded.then(|| python_path.join(":")),
+                python_eggs => embedded.then(|| display(&settings.python_eggs())),
+                python_warnings => settings.python_warnings.clone(),
+                switch_interval => settings.switch_interval,
+                free_threading => settings.free_threading,
+                orphan_interpreter => settings.orphan_interpreter,
+                server_metrics => settings.server_metrics,
+                error_override => settings.error_override && !embedded,
+                ignored_activity => settings.ignored_activity.clone(),
+                group => groups::application(self),
+                process_group => settings.daemon.as_ref().map(|daemon| daemon.name.as_str()),
+                reloader => settings.reload_on_changes.then(|| display(&self.installation.reloader())),
+                services => settings.services.iter().map(|each| groups::service(each, self)).collect::<Vec<_>>(),
                 callable_object => settings.callable_object.as_str(),
                 application_group => settings.application_group.as_str(),
                 reloading => settings.reloading,
@@ -134,12 +154,34 @@ impl Inputs<'_> {
                 user => self.account.user.as_str(),
                 group => self.account.group.as_str(),
                 working_directory => display(&settings.working_directory),
+                locale => self.locale.as_str(),
+                reload_on_changes => settings.reload_on_changes,
+                process_name => settings.process_name.as_deref(),
                 envvars => display(&root.join("envvars")),
                 program => display(&self.apache.program),
                 configuration => display(&root.join("httpd.conf")),
                 defines => self.defines(),
             },
         )
+    }
+
+    /// The directories of `sys.path` that are ours to add.
+    pub(crate) fn python_path(&self) -> Vec<String> {
+        let settings = self.settings;
+        // A daemon process has its working directory there anyway.
+        let first = settings.daemon.is_none().then_some(&settings.working_directory);
+        let packages = self.installation.packages();
+        let paths = first.into_iter().chain(&settings.python_path).chain([&packages]);
+        paths.map(|path| display(path)).collect()
+    }
+
+    fn sizing(&self) -> Vec<Value> {
+        let settings = self.settings;
+        let directives = match settings.daemon {
+            Some(_) => settings.sizing.front(self.mpm, settings.capacity()),
+            None => sizing::embedded(self.mpm, settings.processes, settings.threads),
+        };
+        directives.into_iter().map(|(name, value)| context! { name, value }).collect()
     }
 
     fn modules(&self) -> Result<Vec<Value>, Failure> {
@@ -151,7 +193,8 @@ impl Inputs<'_> {
             }
         }
         let log_config = self.settings.access_log.then_some("log_config");
-        for name in MODULES.into_iter().chain(log_config) {
+        let status = self.settings.server_metrics.then_some("status");
+        for name in MODULES.into_iter().chain(log_config).chain(status) {
             if let Some(file) = self.apache.module(name)? {
                 modules.push(context! { name, file => display(&file) });
             }
@@ -163,8 +206,8 @@ impl Inputs<'_> {
     fn defines(&self) -> Vec<String> {
         let settings = self.settings;
         let mpm = |verb: &str, mpm: Mpm| format!("MOD_WSGI_MPM_{verb}_{}_MODULE", mpm.name().to_uppercase());
-        let mut defines =
-            vec!["EMBEDDED_MODE".to_owned(), "MOD_WSGI_WITH_PYTHON_PATH".to_owned(), mpm("ENABLE", self.mpm)];
+        let embedded = settings.daemon.is_none();
+        let mut defines = vec![mpm("ENABLE", self.mpm)];
         defines.extend(
             Mpm::ALL
                 .into_iter()
@@ -172,6 +215,14 @@ impl Inputs<'_> {
                 .map(|each| mpm("EXISTS", each)),
         );
         for (name, applies) in [
+            ("EMBEDDED_MODE", embedded),
+            ("ORPHAN_INTERPRETER", settings.orphan_interpreter),
+            ("MOD_WSGI_IMPORT_HANDLER_SCRIPT", settings.is_preloaded()),
+            ("MOD_WSGI_SERVER_METRICS", settings.server_metrics),
+            ("MOD_WSGI_SWITCH_INTERVAL", settings.switch_interval.is_some()),
+            ("MOD_WSGI_FREE_THREADING", settings.free_threading),
+            ("MOD_WSGI_ERROR_OVERRIDE", settings.error_override),
+            ("MOD_WSGI_WITH_PYTHON_PATH", embedded || !settings.python_path.is_empty()),
             ("MOD_WSGI_ACCESS_LOG", settings.access_log),
             ("MOD_WSGI_KEEP_ALIVE", true),
             ("MOD_WSGI_MULTIPROCESS", settings.multiprocess),
@@ -186,59 +237,8 @@ impl Inputs<'_> {
     }
 }
 
-/// A word of an Apache configuration that reads back as `value`.
-///
-/// # Errors
-/// No notation does, and why.
-pub(crate) fn quote(value: &str) -> Result<String, String> {
-    if value.chars().any(char::is_control) {
-        return Err("contains a control character, which an Apache configuration can not hold".into());
-    }
-    if value.contains("${") {
-        return Err("contains ${, which Apache would take for a variable".into());
-    }
-    Ok(format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")))
-}
-
-/// As [`quote`], for the sections whose argument is a wildcard pattern.
-fn quote_directory(value: &str) -> Result<String, String> {
-    if value.contains(['*', '?', '[', ']']) {
-        return Err("contains one of * ? [ ], which Apache takes for wildcards".into());
-    }
-    quote(value)
-}
-
-/// As [`quote`], for mod_rewrite, which splits its lines itself and leaves backslashes alone.
-fn quote_rewrite(value: &str) -> Result<String, String> {
-    quote(value)?;
-    match ['"', '\''].into_iter().find(|&mark| !value.contains(mark)) {
-        Some(mark) => Ok(format!("{mark}{value}{mark}")),
-        None => Err("contains both kinds of quotes, which a rewrite rule can not hold".into()),
-    }
-}
-
-fn quote_for_shell(value: &str) -> String {
-    format!("'{}'", value.replace('\'', r"'\''"))
-}
-
-fn render(name: &str, template: &str, values: Value) -> Result<String, Failure> {
-    let refuse = |text: String| minijinja::Error::new(ErrorKind::InvalidOperation, text);
-    let about = move |value: &str, result: Result<String, String>| {
-        result.map_err(|reason| refuse(format!("'{}' {reason}; use another name", value.escape_debug())))
-    };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.add_filter("quote", move |value: String| about(&value, quote(&value)));
-    environment.add_filter("quote_directory", move |value: String| about(&value, quote_directory(&value)));
-    environment.add_filter("quote_rewrite", move |value: String| about(&value, quote_rewrite(&value)));
-    environment.add_filter("shell", |value: String| quote_for_shell(&value));
-    environment
-        .render_named_str(name, template, values)
-        .map(|text| text + "\n")
-        .map_err(|error| Failure::usage(error.detail().map_or_else(|| error.to_string(), str::to_owned)))
-}
-
-fn display(path: &Path) -> String {
+/// The path as it is written into the files.
+pub(crate) fn display(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
@@ -256,33 +256,6 @@ fn alias(alias: &Alias) -> Value {
     }
 }
 
-/// How many processes and threads: embedded, what the application asks for is what Apache has.
-fn sizing(mpm: Mpm, processes: u32, threads: u32) -> Vec<Value> {
-    let capacity = processes * threads;
-    let settings: Vec<(&str, u32)> = match mpm {
-        Mpm::Prefork => vec![
-            ("ServerLimit", capacity),
-            ("StartServers", capacity),
-            ("MaxRequestWorkers", capacity),
-            ("MinSpareServers", capacity),
-            ("MaxSpareServers", capacity),
-            ("MaxKeepAliveRequests", 100),
-        ],
-        Mpm::Worker | Mpm::Event => vec![
-            ("ThreadLimit", threads),
-            ("ThreadsPerChild", threads),
-            // Twice as many places as processes: a graceful restart needs some for the new before the old are gone.
-            ("ServerLimit", 2 * processes),
-            ("StartServers", processes),
-            ("MaxRequestWorkers", capacity),
-            ("MinSpareThreads", capacity),
-            ("MaxSpareThreads", capacity),
-            ("MaxKeepAliveRequests", if mpm == Mpm::Event { 0 } else { 100 }),
-        ],
-    };
-    settings.into_iter().map(|(name, value)| context! { name, value }).collect()
-}
-
 /// Python's own list of where tables of media types are.
 fn mime_types() -> &'static str {
     const KNOWN: [&str; 6] = [
@@ -296,27 +269,6 @@ fn mime_types() -> &'static str {
     KNOWN.into_iter().find(|file| Path::new(file).is_file()).unwrap_or("/dev/null")
 }
 
-/// A regular expression that matches `text`.
-fn escape_pattern(text: &str) -> String {
-    escape(text, |c| r"\.+*?()|[]{}^$#".contains(c))
-}
-
-/// A rewrite substitution that yields `text`.
-fn escape_substitution(text: &str) -> String {
-    escape(text, |c| r"\$%".contains(c))
-}
-
-fn escape(text: &str, special: impl Fn(char) -> bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if special(c) {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,10 +277,14 @@ mod tests {
 
     /// The configuration for a command line, and the control script.
     fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
-        let arguments =
-            ["--server-root", "/r"].iter().chain(arguments).map(|&argument| argument.to_owned()).collect();
+        let arguments = ["--server-root", "/r", "--working-directory", "/w"]
+            .iter()
+            .chain(arguments)
+            .map(|&argument| argument.to_owned())
+            .collect();
         let parsed = parse(&options::server(), arguments).unwrap();
-        let built_in = MODULES.iter().chain(&["event", "log_config"]).map(|&name| name.to_owned()).collect();
+        let built_in =
+            MODULES.iter().chain(&["event", "log_config", "status"]).map(|&name| name.to_owned()).collect();
         let inputs = Inputs {
             settings: &Settings::new(&parsed).unwrap(),
             account: &Account::choose(None, None).unwrap(),
@@ -336,6 +292,7 @@ mod tests {
             mpm: Mpm::Event,
             python: &Python {
                 executable: "/opt/bin/python3".into(),
+                program: "/opt/bin/python3.11".into(),
                 prefix: "/opt".into(),
                 version: "3.11.2".into(),
                 ext_suffix: ".cpython-X.so".into(),
@@ -344,6 +301,8 @@ mod tests {
                 origin: "--python".into(),
             },
             installation: &Installation { directory: "/usr/lib/mod_wsgi".into() },
+            service_accounts: vec![("mail".to_owned(), Account::choose(None, None).unwrap())],
+            locale: "C.UTF-8".into(),
             logs: ("/r/error_log".into(), Some("/dev/stdout".into())),
             command_line: "mod_wsgi-express start-server\nrm",
         };
@@ -366,7 +325,7 @@ mod tests {
             "ServerName \"127.0.0.1\"",
             "LoadModule wsgi_module \"/usr/lib/mod_wsgi/mod_wsgi.so\"",
             "WSGIPythonHome \"/opt\"",
-            "WSGIScriptAlias \"/\" \"/srv/app/main.wsgi\" process-group=%{GLOBAL} application-group=\"%{GLOBAL}\"",
+            "WSGIScriptAlias \"/\" \"/srv/app/main.wsgi\" process-group=\"127.0.0.1:81\" application-group=\"%{GLOBAL}\"",
             "<Directory \"/srv/app\">",
             "<Files \"main.wsgi\">",
             "DocumentRoot \"/r/htdocs\"",
@@ -382,10 +341,9 @@ mod tests {
 
     #[test]
     fn a_mount_point_redirects_to_its_slash() {
-        let text = configuration(&["/a.wsgi", "--mount-point", "/a.b", "--embedded-mode"]);
+        let text = configuration(&["/a.wsgi", "--mount-point", "/a.b"]);
         assert!(has(&text, r#"RewriteRule "^/a\.b$" "/a.b/" [R=301,L]"#), "{text}");
         assert!(text.contains("WSGIScriptAlias \"/a.b\" \"/a.wsgi\""), "{text}");
-        assert!(has(&text, "WSGIScriptReloading Off"));
     }
 
     #[test]
@@ -415,15 +373,6 @@ mod tests {
 
     #[test]
     fn values_can_not_inject_directives() {
-        assert_eq!(quote(r#"a "b" c\d"#).unwrap(), r#""a \"b\" c\\d""#);
-        for value in ["a\nb", "a\0", "${HOME}", "a\tb"] {
-            assert!(quote(value).is_err(), "{value:?}");
-        }
-        assert_eq!(quote_rewrite(r#"a "b" c\d"#).unwrap(), r#"'a "b" c\d'"#);
-        assert!(quote_rewrite("a'b\"c").is_err() && quote_rewrite("a\nb").is_err());
-        for value in ["a*", "b?", "[c]"] {
-            assert!(quote_directory(value).is_err(), "{value}");
-        }
         for arguments in [
             ["/a.wsgi", "--callable-object", "x\nInclude /etc/passwd"],
             ["/a\n.wsgi", "--port", "1"],
@@ -439,27 +388,154 @@ mod tests {
         let (_, script) = generate(&["/it's.wsgi", "--host", "it's"]).unwrap();
         assert!(script.contains("#   mod_wsgi-express start-server rm\n"), "{script}");
         assert!(has(&script, r"export MOD_WSGI_LISTENER_HOST='it'\''s'"), "{script}");
-        assert!(script.contains(" -D EMBEDDED_MODE -D "), "{script}");
+        assert!(script.contains(" -D MOD_WSGI_IMPORT_HANDLER_SCRIPT -D "), "{script}");
+        assert!(!script.contains("EMBEDDED_MODE") && !script.contains("RELOADER"), "{script}");
         assert!(script.contains("-D MOD_WSGI_MPM_ENABLE_EVENT_MODULE"), "{script}");
     }
 
+    /// The lines of a group, without their continuations.
+    fn group<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+        let first = format!("WSGIDaemonProcess \"{name}\" \\");
+        let lines = text.lines().skip_while(|line| *line != first).skip(1);
+        let mut options = Vec::new();
+        for line in lines {
+            options.push(line.trim().trim_end_matches(" \\"));
+            if !line.ends_with('\\') {
+                break;
+            }
+        }
+        options
+    }
+
     #[test]
-    fn embedded_capacity_is_what_was_asked_for() {
-        let written = |mpm| {
-            let values = sizing(mpm, 3, 4);
-            let line = |value: &Value| {
-                let item = |name| value.get_attr(name).map(|item| item.to_string()).unwrap_or_default();
-                format!("{} {}", item("name"), item("value"))
-            };
-            values.iter().map(line).collect::<Vec<_>>()
+    fn daemon_processes_run_the_application() {
+        let text = configuration(&["/a.wsgi", "--working-directory", "/srv", "--python-path", "/p"]);
+        assert!(has(&text, "WSGIRestrictEmbedded On") && !text.contains("WSGIPythonPath"), "{text}");
+        let options = group(&text, "localhost:8000");
+        for option in [
+            "threads=\"5\"",
+            "home=\"/srv\"",
+            "python=\"/opt/bin/python3.11\"",
+            "python-path=\"/p:/usr/lib/mod_wsgi/python-packages\"",
+            "python-eggs=\"/r/python-eggs\"",
+            "lang=\"C.UTF-8\"",
+            "locale=\"C.UTF-8\"",
+            "server-metrics=\"Off\"",
+            "startup-timeout=\"15\"",
+            "listen-backlog=\"100\"",
+        ] {
+            assert!(options.contains(&option), "{option} in {options:?}");
+        }
+        let absent = ["processes=", "umask=", "switch-interval=", "memory-limit=", "header-buffer-size="];
+        assert!(
+            options.iter().all(|option| absent.iter().all(|name| !option.starts_with(name))),
+            "{options:?}"
+        );
+    }
+
+    #[test]
+    fn options_reach_the_group() {
+        let text = configuration(&[
+            "/a.wsgi",
+            "--process-group",
+            "shop",
+            "--processes",
+            "1",
+            "--umask",
+            "027",
+            "--switch-interval",
+            "0.5",
+            "--server-metrics",
+            "--queue-timeout",
+            "7",
+            "--memory-limit",
+            "1000000",
+            "--ignore-activity",
+            "/ping",
+            "--error-override",
+            "--python-warnings",
+            "error::UserWarning",
+        ]);
+        let options = group(&text, "shop");
+        for option in [
+            "processes=\"1\"",
+            "display-name=\"(wsgi:shop)\"",
+            "umask=\"027\"",
+            "switch-interval=\"0.5\"",
+            "server-metrics=\"On\"",
+            "queue-timeout=\"7\"",
+            "memory-limit=\"1000000\"",
+        ] {
+            assert!(options.contains(&option), "{option} in {options:?}");
+        }
+        for line in [
+            "WSGISwitchInterval 0.5",
+            "WSGIServerMetrics On",
+            "<Location \"/ping\">",
+            "WSGIErrorOverride On",
+            "WSGIPythonWarnings \"error::UserWarning\"",
+        ] {
+            assert!(has(&text, line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn embedded_mode_has_no_daemon_processes() {
+        let (text, script) = generate(&[
+            "/a.wsgi",
+            "--embedded-mode",
+            "--working-directory",
+            "/srv",
+            "--maximum-requests",
+            "9",
+        ])
+        .unwrap();
+        for line in [
+            "WSGIScriptAlias \"/\" \"/a.wsgi\" process-group=%{GLOBAL} application-group=\"%{GLOBAL}\"",
+            "WSGIPythonPath \"/srv:/usr/lib/mod_wsgi/python-packages\"",
+            "WSGIScriptReloading Off",
+            "MaxConnectionsPerChild 9",
+            "MaxRequestWorkers 5",
+        ] {
+            assert!(has(&text, line), "{line}\n{text}");
+        }
+        assert!(!text.contains("WSGIDaemonProcess") && !text.contains("WSGIRestrictEmbedded"), "{text}");
+        assert!(script.contains(" -D EMBEDDED_MODE -D "), "{script}");
+    }
+
+    #[test]
+    fn changes_are_watched_from_within() {
+        let (text, script) =
+            generate(&["/a.wsgi", "--reload-on-changes", "--application-group", "a"]).unwrap();
+        let line = "WSGIImportScript \"/usr/lib/mod_wsgi/python-packages/mod_wsgi/express/reload_on_changes.py\" \
+                    process-group=\"localhost:8000\" application-group=\"a\"";
+        assert!(has(&text, line), "{text}");
+        assert!(has(&script, "export MOD_WSGI_RELOADER_ENABLED=true"), "{script}");
+    }
+
+    #[test]
+    fn services_have_groups_of_their_own() {
+        let text = configuration(&[
+            "/a.wsgi",
+            "--service-script",
+            "mail",
+            "/mail.py",
+            "--service-script",
+            "log",
+            "/log.py",
+            "--service-log-file",
+            "log",
+            "log.log",
+        ]);
+        let options = group(&text, "service:mail");
+        assert!(options.contains(&"threads=\"0\"") && options.contains(&"home=\"/w\""), "{options:?}");
+        assert!(options.iter().any(|option| option.starts_with("user=")), "{options:?}");
+        let import = |name| {
+            format!(
+                "WSGIImportScript \"/{name}.py\" process-group=\"service:{name}\" application-group=%{{GLOBAL}}"
+            )
         };
-        for line in ["ThreadsPerChild 4", "StartServers 3", "MaxRequestWorkers 12", "MaxKeepAliveRequests 0"]
-        {
-            assert!(written(Mpm::Event).iter().any(|each| each == line), "{line}");
-        }
-        for line in ["ServerLimit 12", "StartServers 12", "MaxRequestWorkers 12", "MaxKeepAliveRequests 100"]
-        {
-            assert!(written(Mpm::Prefork).iter().any(|each| each == line), "{line}");
-        }
+        assert!(has(&text, &import("mail")) && has(&text, &import("log")), "{text}");
+        assert!(has(&text, "ErrorLog \"/r/log.log\""), "{text}");
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::config;
 use crate::failure::Failure;
 use crate::python::Python;
+use crate::quote::quote;
 
 /// The directory with the module and its companions.
 #[derive(Debug)]
@@ -16,7 +16,9 @@ pub(crate) struct Installation {
 }
 
 const MODULE: &str = "mod_wsgi.so";
-const REINSTALL: &str = "install again with `make install PREFIX=...`";
+const SUPERVISOR: &str = "supervisor";
+/// What to do when a part is missing.
+pub(crate) const REINSTALL: &str = "install again with `make install PREFIX=...`";
 
 impl Installation {
     /// The one that this program belongs to.
@@ -47,6 +49,21 @@ impl Installation {
     /// The shared object that Apache loads.
     pub(crate) fn module(&self) -> PathBuf {
         self.directory.join(MODULE)
+    }
+
+    /// The program that starts and watches the daemon processes.
+    pub(crate) fn supervisor(&self) -> PathBuf {
+        self.directory.join(SUPERVISOR)
+    }
+
+    /// The directory of the Python package `mod_wsgi`.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.directory.join("python-packages")
+    }
+
+    /// The script that `--reload-on-changes` has imported.
+    pub(crate) fn reloader(&self) -> PathBuf {
+        self.packages().join("mod_wsgi/express/reload_on_changes.py")
     }
 
     /// The directory with one host per Python ABI.
@@ -84,10 +101,11 @@ impl Installation {
     fn copy_files(&self, target: &Path, link: &Path) -> io::Result<()> {
         let hosts = target.join("host");
         fs::create_dir_all(&hosts)?;
-        replace(&self.module(), &target.join(MODULE))?;
+        replace(&self.module(), &target.join(MODULE), 0o644)?;
+        replace(&self.supervisor(), &target.join(SUPERVISOR), 0o755)?;
         for host in fs::read_dir(self.hosts())? {
             let host = host?;
-            replace(&host.path(), &hosts.join(host.file_name()))?;
+            replace(&host.path(), &hosts.join(host.file_name()), 0o644)?;
         }
         let default = self.directory.join("python");
         if let Ok(interpreter) = fs::read_link(&default) {
@@ -103,19 +121,20 @@ impl Installation {
 /// A path can not be written into an Apache configuration.
 pub(crate) fn load_directives(module: &Path, python: &Python) -> Result<String, Failure> {
     let quote = |path: &Path| {
-        config::quote(&path.to_string_lossy()).map_err(|reason| {
+        quote(&path.to_string_lossy()).map_err(|reason| {
             Failure::machine(format!("{} {reason}; install to another directory", path.display()))
         })
     };
     Ok(format!("LoadModule wsgi_module {}\nWSGIPythonHome {}", quote(module)?, quote(&python.prefix)?))
 }
 
-/// By way of a new file: a running Apache has the old one mapped.
-fn replace(source: &Path, target: &Path) -> io::Result<()> {
+/// By way of a new file: a running Apache has the old one mapped. The umask takes from `mode`.
+fn replace(source: &Path, target: &Path, mode: u32) -> io::Result<()> {
     let mut fresh = target.as_os_str().to_owned();
     fresh.push(".new");
     let mut reader = fs::File::open(source)?;
-    let mut writer = fs::File::create(&fresh)?;
+    let mut writer =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
     io::copy(&mut reader, &mut writer)?;
     fs::rename(&fresh, target)
 }
@@ -134,12 +153,14 @@ fn relink(source: &Path, link: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn installation() -> (tempfile::TempDir, Installation) {
         let prefix = tempfile::tempdir().unwrap();
         let directory = prefix.path().join("lib/mod_wsgi");
         fs::create_dir_all(directory.join("host")).unwrap();
         fs::write(directory.join(MODULE), "module").unwrap();
+        fs::write(directory.join(SUPERVISOR), "supervisor").unwrap();
         fs::write(directory.join("host/mod_wsgi_host.cpython-X.so"), "host").unwrap();
         symlink("/usr/bin/python3", directory.join("python")).unwrap();
         (prefix, Installation { directory })
@@ -159,6 +180,8 @@ mod tests {
                 fs::read_to_string(next_to_it.join("host/mod_wsgi_host.cpython-X.so")).unwrap(),
                 "host"
             );
+            let supervisor = next_to_it.join(SUPERVISOR).metadata().unwrap();
+            assert_eq!(supervisor.permissions().mode() & 0o700, 0o700);
             assert_eq!(fs::read_link(next_to_it.join("python")).unwrap(), Path::new("/usr/bin/python3"));
         }
     }

@@ -12,15 +12,21 @@ mod banner;
 mod checks;
 mod cli;
 mod config;
+mod daemon;
 mod failure;
+mod groups;
 mod install;
+mod locale;
 mod options;
 mod parse;
 mod python;
+mod quote;
 mod run;
 mod server;
 mod server_root;
+mod service;
 mod settings;
+mod sizing;
 
 use std::process::ExitCode;
 

@@ -35,6 +35,11 @@ impl Parsed {
         self.text(spec).and_then(integer)
     }
 
+    /// The decimal number given to an option; the last one if it was repeated.
+    pub(crate) fn float(&self, spec: &Spec) -> Option<f64> {
+        self.text(spec).and_then(|text| text.trim().parse().ok())
+    }
+
     /// The arguments of each occurrence of an option.
     pub(crate) fn all(&self, spec: &Spec) -> &[Vec<String>] {
         self.values.get(spec.name).map_or(&[], Vec::as_slice)

@@ -11,6 +11,8 @@ use crate::failure::Failure;
 pub(crate) struct Python {
     /// The path it was found by.
     pub(crate) executable: PathBuf,
+    /// What it calls itself; another than the path it was found by if that is a script that starts it.
+    pub(crate) program: PathBuf,
     /// `sys.prefix`: the root of the installation, or of the virtual environment.
     pub(crate) prefix: PathBuf,
     /// Such as `3.11.2`.
@@ -44,7 +46,7 @@ if not shared:
     except (ImportError, OSError):
         pass
 for item in (os.path.normpath(sys.prefix), '%d.%d.%d' % sys.version_info[:3], value('EXT_SUFFIX'), library,
-             'shared' if shared else 'static'):
+             'shared' if shared else 'static', sys.executable):
     print(item)
 ";
 
@@ -133,8 +135,9 @@ impl Candidates {
 }
 
 impl Python {
-    /// What keeps the interpreter from being embedded, and the remedy.
-    pub(crate) fn obstacle(&self, hosts: &Path) -> Option<String> {
+    /// What keeps the interpreter from running applications, and the remedy. Only the ones in Apache's own processes
+    /// need its shared library.
+    pub(crate) fn obstacle(&self, hosts: &Path, embedded: bool) -> Option<String> {
         let Self { version, library, .. } = self;
         let executable = self.executable.display();
         let minor: Option<u32> =
@@ -153,14 +156,36 @@ impl Python {
                 host.display()
             ));
         }
-        if !self.shared {
+        if embedded && !self.shared {
             let package = library.split(".so").next().unwrap_or(library);
             return Some(format!(
                 "{library} was not found, and embedding Python {version} ({executable}) needs it: install the \
-                 package {package} (Debian) or a Python that was built with --enable-shared"
+                 package {package} (Debian) or a Python that was built with --enable-shared, or use daemon mode"
             ));
         }
         None
+    }
+
+    /// Whether the machine has a locale.
+    pub(crate) fn has_locale(&self, name: &str, account: &Account) -> bool {
+        const CHECK: &str = "import locale, sys; locale.setlocale(locale.LC_ALL, sys.argv[1])";
+        let status = account
+            .command(&self.program)
+            .args(["-I", "-c", CHECK, name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// Why another account than the one it was chosen for can not execute it.
+    pub(crate) fn closed_to(&self, account: &Account) -> Option<String> {
+        probe(account, &self.program, String::new()).err()
+    }
+
+    /// Whether it can run without its lock.
+    pub(crate) fn is_free_threaded(&self) -> bool {
+        self.library.ends_with("t.so.1.0")
     }
 
     /// The file name of its host.
@@ -178,8 +203,8 @@ fn probe(account: &Account, executable: &Path, origin: String) -> Result<Python,
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut lines = text.lines();
-    let (Some(prefix), Some(version), Some(ext_suffix), Some(library), Some(shared)) =
-        (lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
+    let (Some(prefix), Some(version), Some(ext_suffix), Some(library), Some(shared), Some(program)) =
+        (lines.next(), lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
     else {
         let errors = String::from_utf8_lossy(&output.stderr);
         let reason =
@@ -188,6 +213,7 @@ fn probe(account: &Account, executable: &Path, origin: String) -> Result<Python,
     };
     Ok(Python {
         executable: executable.to_owned(),
+        program: program.into(),
         prefix: prefix.into(),
         version: version.into(),
         ext_suffix: ext_suffix.into(),
@@ -207,7 +233,8 @@ mod tests {
     fn fake(directory: &Path, version: &str, shared: &str) -> PathBuf {
         fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
         let file = directory.join("python3");
-        let answer = format!("/opt/python\n{version}\n.cpython-X.so\nlibpython3.11.so.1.0\n{shared}");
+        let answer =
+            format!("/opt/python\n{version}\n.cpython-X.so\nlibpython3.11.so.1.0\n{shared}\n/opt/bin/python");
         // Written by another process: a descriptor that is open for writing could be inherited by a program that
         // another test starts, and then the kernel refuses to execute the file.
         let script = format!("#!/bin/sh\ncat <<END\n{answer}\nEND\n");
@@ -233,6 +260,7 @@ mod tests {
         let python = candidates.choose(&account()).unwrap();
         assert_eq!((python.version.as_str(), python.origin.as_str()), ("3.11.1", "--python"));
         assert_eq!(python.prefix, Path::new("/opt/python"));
+        assert_eq!(python.program, Path::new("/opt/bin/python"));
         candidates.option = None;
         assert_eq!(candidates.choose(&account()).unwrap().version, "3.12.2");
     }
@@ -266,12 +294,13 @@ mod tests {
             let option = Some(fake(directory.path(), version, shared));
             Candidates { option, ..Candidates::default() }.choose(&account()).unwrap()
         };
-        let obstacle = |version, shared| python(version, shared).obstacle(hosts.path());
+        let obstacle = |version, shared| python(version, shared).obstacle(hosts.path(), true);
         assert!(obstacle("3.9.2", "shared").unwrap().contains("too old"));
         assert!(obstacle("3.11.2", "shared").unwrap().contains("make host PYTHON="));
         fs::write(hosts.path().join("mod_wsgi_host.cpython-X.so"), "").unwrap();
         assert!(obstacle("3.11.2", "static").unwrap().contains("the package libpython3.11 "));
         assert_eq!(obstacle("3.11.2", "shared"), None);
+        assert_eq!(python("3.11.2", "static").obstacle(hosts.path(), false), None);
     }
 
     #[test]
@@ -280,6 +309,8 @@ mod tests {
         let python = Candidates { option, ..Candidates::default() }.choose(&account()).unwrap();
         assert!(python.version.starts_with("3."), "{python:?}");
         assert!(python.ext_suffix.ends_with(".so"), "{python:?}");
-        assert!(python.prefix.is_dir(), "{python:?}");
+        assert!(python.prefix.is_dir() && python.program.is_file(), "{python:?}");
+        assert_eq!(python.closed_to(&account()), None);
+        assert!(python.has_locale("C.UTF-8", &account()) && !python.has_locale("xx_XX", &account()));
     }
 }

@@ -4,13 +4,17 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::account::Account;
+use nix::unistd::geteuid;
+
+use crate::account::{Access, Account};
 use crate::apache::Apache;
 use crate::banner::banner;
 use crate::checks;
 use crate::config::Inputs;
+use crate::daemon;
 use crate::failure::Failure;
 use crate::install::Installation;
+use crate::locale;
 use crate::options;
 use crate::parse::Parsed;
 use crate::python::Candidates;
@@ -23,20 +27,36 @@ use crate::settings::Settings;
 /// # Errors
 /// The server can not work as asked for.
 pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Result<u8, Failure> {
-    let settings = Settings::new(parsed)?;
+    let mut settings = Settings::new(parsed)?;
     let account = account(parsed)?;
+    say_what_has_no_effect(parsed, &settings);
+    leave_closed_directory(&mut settings, &account);
     let path = |spec| parsed.text(spec).map(Path::new);
     let apache = Apache::find(path(&options::HTTPD_EXECUTABLE), path(&options::MODULES_DIRECTORY))?;
     let mpm = apache.mpm(&settings.mpms)?;
     let installation = Installation::own()?;
     let python = Candidates::from_environment(path(&options::PYTHON).map(Path::to_owned)).choose(&account)?;
 
+    if settings.free_threading && !python.is_free_threaded() {
+        return Err(Failure::usage(format!(
+            "--free-threading needs a Python that was built without the GIL (PEP 703, --disable-gil), and {} was not",
+            python.executable.display()
+        )));
+    }
+    let service_accounts = service_accounts(&settings)?;
+    let locale = locale::choose(
+        settings.locale.as_deref(),
+        |name| std::env::var(name).ok(),
+        |name| python.has_locale(name, &account),
+    )?;
+
     let mut problems = checks::files(&settings, &account);
-    match python.obstacle(&installation.hosts()) {
+    problems.extend(checks::services(&settings.services, &account, &service_accounts, &python));
+    match python.obstacle(&installation.hosts(), settings.daemon.is_none()) {
         Some(obstacle) => problems.push(obstacle),
         None => {
             let host = installation.hosts().join(python.host_name());
-            problems.extend(checks::installation(&installation.module(), &host, &account));
+            problems.extend(checks::installation(&settings, &installation, &host, &account));
         }
     }
     if setup_only {
@@ -62,9 +82,14 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
         installation: &installation,
         logs,
         command_line,
+        service_accounts,
+        locale,
     };
     let (configuration, control) = (inputs.configuration()?, inputs.control_script()?);
     root.touch("envvars")?;
+    if settings.python_eggs.is_none() {
+        root.make_directory_for("python-eggs", &account)?;
+    }
     root.write("default.wsgi", 0o644, include_str!("../templates/default.wsgi"))?;
     let configuration = root.write("httpd.conf", 0o600, &configuration)?;
     let control = root.write("apachectl", 0o755, &control)?;
@@ -90,6 +115,53 @@ pub(crate) fn account(parsed: &Parsed) -> Result<Account, Failure> {
         user.as_deref().or(parsed.text(&options::USER)),
         group.as_deref().or(parsed.text(&options::GROUP)),
     )
+}
+
+/// Those of the services that have one of their own. As another user than root, there is only one.
+fn service_accounts(settings: &Settings) -> Result<Vec<(String, Account)>, Failure> {
+    if !geteuid().is_root() {
+        return Ok(Vec::new());
+    }
+    let own = settings.services.iter().filter(|service| service.user.is_some() || service.group.is_some());
+    own.map(|service| {
+        let account = Account::choose(service.user.as_deref(), service.group.as_deref())?;
+        Ok((service.name.clone(), account))
+    })
+    .collect()
+}
+
+fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
+    let mut options = Vec::new();
+    if settings.daemon.is_none() {
+        options = daemon::without_effect(parsed);
+        let front = [&options::MAX_CLIENTS, &options::INITIAL_WORKERS, &options::MINIMUM_SPARE_WORKERS];
+        let front = front.into_iter().chain([&options::MAXIMUM_SPARE_WORKERS]);
+        options.extend(front.filter(|spec| parsed.has(spec)).map(|spec| spec.name));
+    }
+    if !options.is_empty() {
+        warn(&format!("without effect in embedded mode: {}", options.join(", ")));
+    }
+    if parsed.has(&options::SOCKET_PREFIX) {
+        warn("--socket-prefix is without effect: daemon processes have no socket files");
+    }
+}
+
+/// The current directory is a guess; where the account can not work in it, the script's is another.
+fn leave_closed_directory(settings: &mut Settings, account: &Account) {
+    if settings.daemon.is_none() || !settings.default_directory {
+        return;
+    }
+    let Err(reason) = account.can(Access::Search, &settings.working_directory) else { return };
+    let script = settings.script();
+    let Some(directory) = script.parent().filter(|directory| account.can(Access::Search, directory).is_ok())
+    else {
+        return;
+    };
+    warn(&format!(
+        "{reason}: the application works in {}, not in the current directory; name another with --working-directory",
+        directory.display()
+    ));
+    settings.working_directory = directory.to_owned();
 }
 
 /// Prints to standard output, whole, before anything else happens.
@@ -118,8 +190,7 @@ fn logs(settings: &Settings) -> (String, Option<String>) {
         let access = settings.access_log.then(|| device("/dev/stdout", ""));
         return (device("/dev/stderr", " >&2"), access);
     }
-    let directory = settings.log_directory.as_ref().unwrap_or(&settings.server_root);
-    let file = |name| directory.join(name).to_string_lossy().into_owned();
+    let file = |name| settings.logs().join(name).to_string_lossy().into_owned();
     (file("error_log"), settings.access_log.then(|| file("access_log")))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
@@ -65,6 +65,21 @@ impl ServerRoot {
             }
             _ => Ok(path),
         }
+    }
+
+    /// Makes a directory that the serving account may write to.
+    ///
+    /// # Errors
+    /// It can not be made.
+    pub(crate) fn make_directory_for(&self, name: &str, account: &Account) -> Result<(), Failure> {
+        self.make_directory(name)?;
+        if !geteuid().is_root() {
+            return Ok(());
+        }
+        let path = self.path.join(name);
+        // Not what a link leads to: the account may have put it there since.
+        lchown(&path, Some(account.uid.as_raw()), Some(account.gid.as_raw()))
+            .map_err(|error| Failure::file("change the owner of", &path, &error, REMEDY))
     }
 
     /// The process that the pid file of an earlier run names, if it still runs.
@@ -135,6 +150,17 @@ mod tests {
             assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o600);
         }
         assert_eq!(path.join("htdocs").metadata().unwrap().mode() & 0o777, 0o755);
+    }
+
+    #[test]
+    fn the_account_s_directory_is_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = ServerRoot::create(&directory.path().join("root"), true, &account()).unwrap();
+        for _ in 0..2 {
+            root.make_directory_for("eggs", &account()).unwrap();
+            let owner = directory.path().join("root/eggs").metadata().unwrap().uid();
+            assert_eq!(owner, account().uid.as_raw());
+        }
     }
 
     #[test]

@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use crate::apache::Mpm;
+use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::options;
 use crate::parse::Parsed;
+use crate::service::Service;
+use crate::sizing::Sizing;
 
 /// A server as it was asked for.
 #[derive(Debug)]
@@ -22,6 +25,15 @@ pub(crate) struct Settings {
     /// `--processes` was given.
     pub(crate) multiprocess: bool,
     pub(crate) threads: u32,
+    /// The daemon processes that run the application; none: Apache's own do.
+    pub(crate) daemon: Option<Daemon>,
+    pub(crate) services: Vec<Service>,
+    /// How much of Apache there is in front of daemon processes.
+    pub(crate) sizing: Sizing,
+    /// Requests after which a process is replaced; 0: never.
+    pub(crate) maximum_requests: i64,
+    /// Apache's `Timeout` in seconds.
+    pub(crate) timeout: i64,
     /// The script; none for the placeholder.
     pub(crate) entry_point: Option<PathBuf>,
     /// Where it is mounted: begins with a slash, and ends with none unless it is the root.
@@ -39,9 +51,29 @@ pub(crate) struct Settings {
     pub(crate) log_directory: Option<PathBuf>,
     pub(crate) access_log: bool,
     pub(crate) working_directory: PathBuf,
+    /// Nobody named the working directory: another would do.
+    pub(crate) default_directory: bool,
     pub(crate) python_path: Vec<PathBuf>,
+    /// None for the one in the server root.
+    pub(crate) python_eggs: Option<PathBuf>,
+    pub(crate) python_warnings: Vec<String>,
+    /// In seconds.
+    pub(crate) switch_interval: Option<f64>,
+    pub(crate) free_threading: bool,
+    /// Whether interpreters are left alone at the end.
+    pub(crate) orphan_interpreter: bool,
+    /// None for that of the environment.
+    pub(crate) locale: Option<String>,
+    /// What `ps` shows for Apache.
+    pub(crate) process_name: Option<String>,
     /// Whether a change of the script is noticed.
     pub(crate) reloading: bool,
+    /// Whether changes of imported modules are, too.
+    pub(crate) reload_on_changes: bool,
+    /// URL paths whose requests are no activity.
+    pub(crate) ignored_activity: Vec<String>,
+    pub(crate) error_override: bool,
+    pub(crate) server_metrics: bool,
     /// The processing models to choose from; empty for all.
     pub(crate) mpms: Vec<Mpm>,
 }
@@ -58,7 +90,8 @@ impl Settings {
     /// A value is out of range.
     pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
         let host = parsed.text(&options::HOST).map(str::to_owned);
-        let port = number(parsed, &options::PORT, 8000, 1..=65535)?;
+        let port = number(parsed, &options::PORT, 8000, 1..=i64::from(u16::MAX))?;
+        let port = u16::try_from(port).unwrap_or(u16::MAX);
         let (server_root, default_root) = match parsed.text(&options::SERVER_ROOT) {
             Some(directory) => (absolute(directory)?, false),
             None => (default_root(host.as_deref().unwrap_or("localhost"), port), true),
@@ -69,17 +102,39 @@ impl Settings {
                 None => None,
             };
         let log_directory = parsed.text(&options::LOG_DIRECTORY).map(absolute).transpose()?;
+        let is_embedded = parsed.has(&options::EMBEDDED_MODE);
+        let default_group = format!("{}:{port}", host.as_deref().unwrap_or("localhost"));
+        let daemon = if is_embedded { None } else { Some(Daemon::new(parsed, &default_group)?) };
+        let application_group = parsed.text(&options::APPLICATION_GROUP).unwrap_or("%{GLOBAL}");
+        let reload_on_changes = !is_embedded
+            && parsed.has(&options::RELOAD_ON_CHANGES)
+            && !parsed.has(&options::DISABLE_RELOADING);
+        if reload_on_changes && !is_fixed(application_group) {
+            return Err(Failure::usage(format!(
+                "--reload-on-changes watches the modules of one interpreter, and '{application_group}' may be several; \
+                 choose %{{GLOBAL}} or a plain name with --application-group"
+            )));
+        }
+        let count = |spec, default| {
+            // In range by what is asked of `number`.
+            number(parsed, spec, default, 1..=MAXIMUM).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
+        };
         Ok(Self {
-            port: u16::try_from(port).unwrap_or(u16::MAX),
+            port,
+            daemon,
+            services: Service::all(parsed)?,
+            sizing: Sizing::new(parsed)?,
+            maximum_requests: number(parsed, &options::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?,
+            timeout: number(parsed, &options::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
             host,
             server_root,
             default_root,
-            processes: number(parsed, &options::PROCESSES, 1, 1..=MAXIMUM)?,
+            processes: count(&options::PROCESSES, 1)?,
             multiprocess: parsed.has(&options::PROCESSES),
-            threads: number(parsed, &options::THREADS, 5, 1..=MAXIMUM)?,
+            threads: count(&options::THREADS, 5)?,
             mount_point: mount_point(parsed.text(&options::MOUNT_POINT).unwrap_or("/")),
             callable_object: parsed.text(&options::CALLABLE_OBJECT).unwrap_or("application").to_owned(),
-            application_group: parsed.text(&options::APPLICATION_GROUP).unwrap_or("%{GLOBAL}").to_owned(),
+            application_group: application_group.to_owned(),
             document_root: parsed.text(&options::DOCUMENT_ROOT).map(absolute).transpose()?,
             aliases: aliases(parsed, entry_point.is_some())?,
             entry_point,
@@ -89,8 +144,20 @@ impl Settings {
             log_directory,
             access_log: parsed.has(&options::ACCESS_LOG),
             working_directory: absolute(parsed.text(&options::WORKING_DIRECTORY).unwrap_or("."))?,
+            default_directory: !parsed.has(&options::WORKING_DIRECTORY),
             python_path: all_absolute(parsed, &options::PYTHON_PATH)?,
-            reloading: !parsed.has(&options::EMBEDDED_MODE),
+            python_eggs: parsed.text(&options::PYTHON_EGGS).map(absolute).transpose()?,
+            python_warnings: texts(parsed, &options::PYTHON_WARNINGS),
+            switch_interval: switch_interval(parsed)?,
+            free_threading: parsed.has(&options::FREE_THREADING),
+            orphan_interpreter: parsed.has(&options::ORPHAN_INTERPRETER),
+            locale: parsed.text(&options::LOCALE).or(parsed.text(&options::LANG)).map(str::to_owned),
+            process_name: parsed.text(&options::PROCESS_NAME).map(str::to_owned),
+            reloading: !is_embedded && !parsed.has(&options::DISABLE_RELOADING),
+            reload_on_changes,
+            ignored_activity: texts(parsed, &options::IGNORE_ACTIVITY),
+            error_override: parsed.has(&options::ERROR_OVERRIDE),
+            server_metrics: parsed.has(&options::SERVER_METRICS),
             mpms: mpms(parsed)?,
         })
     }
@@ -119,33 +186,65 @@ impl Settings {
         self.document_root.clone().unwrap_or_else(|| self.server_root.join("htdocs"))
     }
 
+    /// Whether the application is loaded before the first request: its interpreter does not depend on one.
+    pub(crate) fn is_preloaded(&self) -> bool {
+        is_fixed(&self.application_group)
+    }
+
+    /// How many requests the application handles at a time.
+    pub(crate) fn capacity(&self) -> u32 {
+        self.processes * self.threads
+    }
+
+    /// The directory of the log files.
+    pub(crate) fn logs(&self) -> &Path {
+        self.log_directory.as_ref().unwrap_or(&self.server_root)
+    }
+
+    /// Where Python eggs are unpacked.
+    pub(crate) fn python_eggs(&self) -> PathBuf {
+        self.python_eggs.clone().unwrap_or_else(|| self.server_root.join("python-eggs"))
+    }
+
     /// The script to run.
     pub(crate) fn script(&self) -> PathBuf {
         self.entry_point.clone().unwrap_or_else(|| self.server_root.join("default.wsgi"))
     }
 }
 
-/// More than any machine runs; keeps products of two of them in range.
-const MAXIMUM: u32 = 20_000;
+/// More processes or threads than any machine runs; keeps products of two of them in range.
+pub(crate) const MAXIMUM: i64 = 20_000;
 
-fn number(
+/// More seconds or bytes than anybody needs; keeps them in range when they are multiplied.
+pub(crate) const LARGEST: i64 = 1_000_000_000_000;
+
+/// The number that an option was given.
+///
+/// # Errors
+/// It is out of range.
+pub(crate) fn number(
     parsed: &Parsed,
     spec: &options::Spec,
-    default: u32,
-    range: std::ops::RangeInclusive<u32>,
-) -> Result<u32, Failure> {
+    default: i64,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<i64, Failure> {
     let Some(value) = parsed.integer(spec) else { return Ok(default) };
-    u32::try_from(value).ok().filter(|value| range.contains(value)).ok_or_else(|| {
-        Failure::usage(format!(
-            "option {}: {value} is not in the range {} to {}",
-            spec.name,
-            range.start(),
-            range.end()
-        ))
-    })
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Failure::usage(format!(
+        "option {}: {value} is not in the range {} to {}",
+        spec.name,
+        range.start(),
+        range.end()
+    )))
 }
 
-fn absolute(path: &str) -> Result<PathBuf, Failure> {
+/// The path as seen from the current directory.
+///
+/// # Errors
+/// It is empty, or there is no current directory.
+pub(crate) fn absolute(path: &str) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| {
         Failure::machine(format!("cannot make the path '{path}' absolute: {error}; name another"))
     })
@@ -155,7 +254,24 @@ fn all_absolute(parsed: &Parsed, spec: &options::Spec) -> Result<Vec<PathBuf>, F
     parsed.all(spec).iter().flatten().map(|path| absolute(path)).collect()
 }
 
-fn default_root(host: &str, port: u32) -> PathBuf {
+fn texts(parsed: &Parsed, spec: &options::Spec) -> Vec<String> {
+    parsed.all(spec).iter().flatten().cloned().collect()
+}
+
+fn switch_interval(parsed: &Parsed) -> Result<Option<f64>, Failure> {
+    match parsed.float(&options::SWITCH_INTERVAL) {
+        Some(value) if !(value.is_finite() && value > 0.0) => {
+            Err(Failure::usage(format!("option --switch-interval: {value} is not greater than 0")))
+        }
+        value => Ok(value),
+    }
+}
+
+fn is_fixed(application_group: &str) -> bool {
+    application_group == "%{GLOBAL}" || !application_group.contains("%{")
+}
+
+fn default_root(host: &str, port: u16) -> PathBuf {
     let temporary = std::env::var("TMPDIR").unwrap_or_default();
     let temporary = match temporary.trim_end_matches('/') {
         "" => "/tmp",
@@ -247,6 +363,21 @@ mod tests {
         assert_eq!(settings.script(), settings.server_root.join("default.wsgi"));
         assert!(settings.server_root.to_string_lossy().contains("mod_wsgi-localhost:8000:"));
         assert!(settings.reloading && settings.default_root && !settings.multiprocess);
+        assert_eq!(settings.daemon.unwrap().name, "localhost:8000");
+    }
+
+    #[test]
+    fn embedded_mode_never_reloads() {
+        let settings = settings(&["--embedded-mode", "--reload-on-changes"]).unwrap();
+        assert!(settings.daemon.is_none() && !settings.reloading && !settings.reload_on_changes);
+    }
+
+    #[test]
+    fn changes_are_watched_in_one_interpreter() {
+        let with = |group| settings(&["--reload-on-changes", "--application-group", group]);
+        assert!(with("shop").unwrap().reload_on_changes);
+        assert!(with("%{ENV:APP}").unwrap_err().to_string().contains("--application-group"));
+        assert!(!settings(&["--reload-on-changes", "--disable-reloading"]).unwrap().reload_on_changes);
     }
 
     #[test]
@@ -276,6 +407,9 @@ mod tests {
             ["--log-level", "${A}:info"],
             ["--log-level", "trace9"],
             ["--server-mpm", "itk"],
+            ["--switch-interval", "0"],
+            ["--switch-interval", "inf"],
+            ["--socket-timeout", "0"],
         ] {
             let failure = settings(&arguments).unwrap_err();
             assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");

@@ -41,6 +41,7 @@ impl Prefix {
         fs::write(path.join("app.wsgi"), "").unwrap();
         let prefix = Self { directory };
         prefix.executable("bin/mod_wsgi-express", r#"cp "$1" "$0""#, env!("CARGO_BIN_EXE_mod_wsgi-express"));
+        prefix.executable("lib/mod_wsgi/supervisor", r#"printf '#!/bin/sh\n' >"$0""#, "");
         prefix.executable("httpd", r#"printf %s "$1" >"$0""#, HTTPD);
         prefix
     }
@@ -166,13 +167,19 @@ fn setting_up_writes_the_server_root_and_the_banner() {
     let output = prefix.server("setup-server", &["--threads", "7"]).output().unwrap();
     assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""), "{output:?}");
     let banner = text(&output);
-    for part in
-        ["Operating Mode     : embedded", "Request Capacity   : 7 (1 process * 7 threads)", "Control Script"]
-    {
+    for part in [
+        "Operating Mode     : daemon",
+        "Request Capacity   : 7 (1 process * 7 threads)",
+        "Request Timeout    : 60 (seconds)",
+        "Queue Backlog      : 100 (connections)",
+        "Server Capacity    : 20 (event/worker), 20 (prefork)",
+        "Control Script",
+    ] {
         assert!(banner.contains(part), "{part} in {banner}");
     }
     let mode = |name: &str| prefix.path("root").join(name).metadata().unwrap().mode() & 0o777;
     assert_eq!((mode("httpd.conf"), mode("apachectl"), mode("default.wsgi")), (0o600, 0o755, 0o644));
+    assert!(prefix.path("root/python-eggs").is_dir());
     assert!(!text(&prefix.server("start-server", &["--setup-only"]).output().unwrap()).contains("serving"));
 }
 
@@ -206,6 +213,13 @@ fn what_keeps_the_server_from_working_is_said_before_it_starts() {
     refused(&["--modules-directory", "/no/modules"], "check --modules-directory");
     refused(&["--server-root", "/no/such/root"], "--server-root");
 
+    refused(&["--locale", "xx_XX"], "choose one of `locale -a` with --locale");
+    refused(&["--service-script", "mail", "missing.py"], "check --service-script");
+    refused(&["--reload-on-changes"], "reload_on_changes.py");
+    fs::rename(prefix.path("lib/mod_wsgi/supervisor"), prefix.path("supervisor")).unwrap();
+    refused(&[], "supervisor is missing or not executable");
+    fs::rename(prefix.path("supervisor"), prefix.path("lib/mod_wsgi/supervisor")).unwrap();
+
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     refused(&["--port", &port], &format!("port {port} is in use"));
@@ -232,6 +246,34 @@ fn as_root_the_serving_account_has_to_reach_the_script() {
     fs::set_permissions(prefix.path("private"), Permissions::from_mode(0o711)).unwrap();
     let output = prefix.server("start-server", &more).output().unwrap();
     assert!(text(&output).contains(" for nobody: "), "{output:?}");
+}
+
+#[test]
+fn options_that_mean_nothing_are_named() {
+    let prefix = Prefix::new();
+    let more = ["--embedded-mode", "--queue-timeout", "3", "--max-clients", "9", "--socket-prefix", "/run"];
+    let output = prefix.server("setup-server", &more).output().unwrap();
+    let errors = errors(&output);
+    assert_eq!(output.status.code(), Some(0), "{errors}");
+    assert!(errors.contains("without effect in embedded mode: --queue-timeout, --max-clients\n"), "{errors}");
+    assert!(errors.contains("--socket-prefix is without effect"), "{errors}");
+    assert!(text(&output).contains("Operating Mode     : embedded\n"), "{output:?}");
+}
+
+#[test]
+fn apache_can_have_another_name() {
+    let prefix = Prefix::new();
+    let output = prefix.server("start-server", &["--process-name", "it's \"mine\""]).output().unwrap();
+    assert!(text(&output).contains("serving as "), "{output:?}");
+    let script = fs::read_to_string(prefix.path("root/apachectl")).unwrap();
+    assert!(script.contains(r#"'it'\''s "mine"'"#), "{script}");
+}
+
+#[test]
+fn only_a_free_threaded_python_runs_without_its_lock() {
+    let output = Prefix::new().server("start-server", &["--free-threading"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(errors(&output).contains("PEP 703"), "{}", errors(&output));
 }
 
 #[test]

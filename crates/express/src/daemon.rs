@@ -1,0 +1,194 @@
+//! What is asked of the daemon processes that run the application.
+
+use crate::failure::Failure;
+use crate::options::{self, Spec};
+use crate::parse::Parsed;
+use crate::settings::{LARGEST, number};
+
+/// The group of these processes.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    pub(crate) name: String,
+    /// What `ps` shows.
+    pub(crate) display_name: String,
+    /// As `WSGIDaemonProcess` takes it.
+    pub(crate) umask: Option<String>,
+    /// Options of `WSGIDaemonProcess` that are numbers.
+    pub(crate) numbers: Vec<(&'static str, i64)>,
+}
+
+impl Daemon {
+    /// # Errors
+    /// A value is out of range.
+    pub(crate) fn new(parsed: &Parsed, default_name: &str) -> Result<Self, Failure> {
+        let (name, display_name) = match parsed.text(&options::PROCESS_GROUP) {
+            Some(name) => (name, format!("(wsgi:{name})")),
+            None => (default_name, format!("(wsgi:{default_name}:{})", nix::unistd::geteuid())),
+        };
+        if name.is_empty() || name.contains("%{") {
+            return Err(Failure::usage(format!(
+                "option --process-group: '{name}' can not be the name of a group; choose a plain word"
+            )));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            display_name,
+            umask: parsed.text(&options::UMASK).map(umask).transpose()?,
+            numbers: NUMBERS
+                .iter()
+                .map(|number| number.read(parsed))
+                .filter_map(Result::transpose)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The value of an option of `WSGIDaemonProcess`; 0 if it is not written.
+    pub(crate) fn number(&self, name: &str) -> i64 {
+        self.numbers.iter().find(|number| number.0 == name).map_or(0, |number| number.1)
+    }
+}
+
+/// The options that were given although they mean nothing without daemon processes.
+pub(crate) fn without_effect(parsed: &Parsed) -> Vec<&'static str> {
+    const ELSEWHERE: [&str; 2] = ["maximum-requests", "socket-timeout"];
+    let numbers = NUMBERS.iter().filter(|number| !ELSEWHERE.contains(&number.name)).map(|number| number.spec);
+    numbers.chain(DAEMON_ONLY).filter(|spec| parsed.has(spec)).map(|spec| spec.name).collect()
+}
+
+/// An option of ours, and the option of `WSGIDaemonProcess` that its number goes to.
+struct Number {
+    spec: &'static Spec,
+    name: &'static str,
+    default: i64,
+    /// The least value but for 0.
+    least: i64,
+    /// Not written if it is 0, which then means the module's default.
+    optional: bool,
+}
+
+static NUMBERS: [Number; 23] = [
+    count(&options::STARTUP_TIMEOUT, "startup-timeout", 15),
+    count(&options::SHUTDOWN_TIMEOUT, "shutdown-timeout", 5),
+    count(&options::GRACEFUL_TIMEOUT, "graceful-timeout", 15),
+    count(&options::EVICTION_TIMEOUT, "eviction-timeout", 0),
+    count(&options::RESTART_INTERVAL, "restart-interval", 0),
+    count(&options::MAXIMUM_REQUESTS, "maximum-requests", 0),
+    count(&options::INACTIVITY_TIMEOUT, "inactivity-timeout", 0),
+    count(&options::DEADLOCK_TIMEOUT, "deadlock-timeout", 60),
+    count(&options::REQUEST_TIMEOUT, "request-timeout", 60),
+    count(&options::INTERRUPT_TIMEOUT, "interrupt-timeout", 0),
+    count(&options::QUEUE_TIMEOUT, "queue-timeout", 45),
+    count(&options::CONNECT_TIMEOUT, "connect-timeout", 15),
+    count(&options::SOCKET_TIMEOUT, "socket-timeout", 60),
+    count(&options::RESPONSE_SOCKET_TIMEOUT, "response-socket-timeout", 0),
+    count(&options::RESPONSE_FLUSH_DELAY, "response-flush-delay", 5),
+    count(&options::DAEMON_BACKLOG, "listen-backlog", 100),
+    count(&options::CPU_TIME_LIMIT, "cpu-time-limit", 0),
+    size(&options::MEMORY_LIMIT, "memory-limit", 1),
+    size(&options::VIRTUAL_MEMORY_LIMIT, "virtual-memory-limit", 1),
+    size(&options::HEADER_BUFFER_SIZE, "header-buffer-size", 8192),
+    size(&options::RESPONSE_BUFFER_SIZE, "response-buffer-size", 65_536),
+    size(&options::SEND_BUFFER_SIZE, "send-buffer-size", 512),
+    size(&options::RECEIVE_BUFFER_SIZE, "receive-buffer-size", 512),
+];
+
+static DAEMON_ONLY: [&Spec; 5] = [
+    &options::PROCESS_GROUP,
+    &options::UMASK,
+    &options::ERROR_OVERRIDE,
+    &options::IGNORE_ACTIVITY,
+    &options::RELOAD_ON_CHANGES,
+];
+
+const fn count(spec: &'static Spec, name: &'static str, default: i64) -> Number {
+    Number { spec, name, default, least: 0, optional: false }
+}
+
+const fn size(spec: &'static Spec, name: &'static str, least: i64) -> Number {
+    Number { spec, name, default: 0, least, optional: true }
+}
+
+impl Number {
+    fn read(&self, parsed: &Parsed) -> Result<Option<(&'static str, i64)>, Failure> {
+        let value = number(parsed, self.spec, self.default, 0..=LARGEST)?;
+        if value != 0 && value < self.least {
+            return Err(Failure::usage(format!(
+                "option {}: {value} is neither 0 (for the default) nor at least {}",
+                self.spec.name, self.least
+            )));
+        }
+        Ok((value != 0 || !self.optional).then_some((self.name, value)))
+    }
+}
+
+fn umask(text: &str) -> Result<String, Failure> {
+    if !text.is_empty() && u32::from_str_radix(text, 8).is_ok_and(|mask| mask <= 0o777) {
+        return Ok(text.to_owned());
+    }
+    Err(Failure::usage(format!("option --umask: '{text}' is not an octal number such as 0027")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    fn read(arguments: &[&str]) -> Parsed {
+        parse(&options::server(), arguments.iter().map(|&argument| argument.to_owned()).collect()).unwrap()
+    }
+
+    fn daemon(arguments: &[&str]) -> Result<Daemon, Failure> {
+        Daemon::new(&read(arguments), "localhost:8000")
+    }
+
+    #[test]
+    fn every_number_has_its_option() {
+        for number in &NUMBERS {
+            let daemon = daemon(&[number.spec.name, "70000"]).unwrap();
+            assert_eq!(daemon.number(number.name), 70_000, "{}", number.name);
+        }
+    }
+
+    #[test]
+    fn sizes_are_written_if_they_are_given() {
+        let plain = daemon(&["--send-buffer-size", "0"]).unwrap();
+        assert!(plain.numbers.iter().all(|number| number.0 != "send-buffer-size"), "{plain:?}");
+        assert_eq!((plain.number("request-timeout"), plain.number("restart-interval")), (60, 0));
+        assert!(plain.numbers.iter().any(|number| number.0 == "restart-interval"), "{plain:?}");
+    }
+
+    #[test]
+    fn names_of_the_group() {
+        let own = daemon(&["--process-group", "shop"]).unwrap();
+        assert_eq!((own.name.as_str(), own.display_name.as_str()), ("shop", "(wsgi:shop)"));
+        let plain = daemon(&[]).unwrap();
+        assert_eq!(plain.name, "localhost:8000");
+        assert!(plain.display_name.starts_with("(wsgi:localhost:8000:"), "{}", plain.display_name);
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for arguments in [
+            ["--queue-timeout", "-1"],
+            ["--header-buffer-size", "8000"],
+            ["--send-buffer-size", "1"],
+            ["--memory-limit", "9999999999999"],
+            ["--umask", "8"],
+            ["--umask", "1000"],
+            ["--umask", ""],
+            ["--process-group", ""],
+            ["--process-group", "%{ENV:GROUP}"],
+        ] {
+            let text = daemon(&arguments).unwrap_err().to_string();
+            assert!(text.contains(arguments[0]), "{text}");
+        }
+        assert_eq!(daemon(&["--umask", "0027"]).unwrap().umask.as_deref(), Some("0027"));
+    }
+
+    #[test]
+    fn options_of_daemon_mode_are_told_from_those_of_both() {
+        let parsed =
+            read(&["--queue-timeout", "1", "--maximum-requests", "2", "--umask", "0", "--threads", "3"]);
+        assert_eq!(without_effect(&parsed), ["--queue-timeout", "--umask"]);
+    }
+}

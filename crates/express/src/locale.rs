@@ -1,0 +1,64 @@
+//! The locale that the application works in.
+
+use crate::failure::Failure;
+
+/// The locale to set: the one that was asked for, else that of the environment, else C.UTF-8. `exists` says whether
+/// the machine has it.
+///
+/// # Errors
+/// The machine does not have the one that was asked for.
+pub(crate) fn choose(
+    asked: Option<&str>,
+    variable: impl Fn(&str) -> Option<String>,
+    exists: impl Fn(&str) -> bool,
+) -> Result<String, Failure> {
+    if let Some(asked) = asked {
+        if is_plain(asked) || asked == UTF_8 || exists(asked) {
+            return Ok(asked.to_owned());
+        }
+        return Err(Failure::machine(format!(
+            "this machine has no locale {asked}; generate it (Debian: dpkg-reconfigure locales), or choose one of \
+             `locale -a` with --locale"
+        )));
+    }
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| variable(name).filter(|value| !value.is_empty()));
+    // A plain one would make Python read and write ASCII.
+    Ok(set
+        .filter(|name| !is_plain(name) && (name == UTF_8 || exists(name)))
+        .unwrap_or_else(|| UTF_8.to_owned()))
+}
+
+const UTF_8: &str = "C.UTF-8";
+
+fn is_plain(name: &str) -> bool {
+    name == "C" || name == "POSIX"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_and_missing_locales_become_utf_8() {
+        let german = |name: &str| name == "de_DE.UTF-8";
+        let with = |value: &'static str| {
+            choose(None, move |name| (name == "LANG").then(|| value.to_owned()), german).unwrap()
+        };
+        assert_eq!(with("de_DE.UTF-8"), "de_DE.UTF-8");
+        for other in ["", "C", "POSIX", "C.UTF-8", "xx_XX.UTF-8"] {
+            assert_eq!(with(other), "C.UTF-8", "{other}");
+        }
+    }
+
+    #[test]
+    fn one_that_is_asked_for_has_to_exist() {
+        let choose =
+            |name| choose(Some(name), |_| Some("en_US.UTF-8".into()), |known| known == "de_DE.UTF-8");
+        for name in ["de_DE.UTF-8", "C", "C.UTF-8"] {
+            assert_eq!(choose(name).unwrap(), name);
+        }
+        assert!(choose("xx_XX").unwrap_err().to_string().contains("--locale"));
+    }
+}

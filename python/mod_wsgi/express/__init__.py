@@ -1,0 +1,1 @@
+"""What applications that mod_wsgi-express serves may use."""

@@ -1,0 +1,110 @@
+"""Replaces a daemon process when a file changes that it was made from.
+
+The process asks for its replacement as `kill -USR1` would: the new one takes over when it is ready, and as long as it
+can not start (a syntax error, say) the old one goes on. So it keeps watching.
+"""
+
+import os
+import signal
+import stat
+import sys
+import threading
+import time
+
+import mod_wsgi
+
+_lock = threading.Lock()
+_tracked = set()
+_interval = None
+_stopping = False
+# That the interval is another, or the process ends.
+_news = threading.Event()
+
+
+def track_changes(path):
+    """Watches one more file, such as a configuration file."""
+    with _lock:
+        _tracked.add(os.path.abspath(path))
+
+
+def start_reloader(interval=1.0):
+    """Looks every `interval` seconds at the files of all modules and at those of `track_changes()`.
+
+    If it is called again, the smallest interval counts. It does nothing outside daemon processes, which alone can be
+    replaced.
+    """
+    global _interval
+    if not getattr(mod_wsgi, "process_group", ""):
+        return
+    with _lock:
+        if _interval is not None:
+            _interval = min(_interval, interval)
+            _news.set()
+            return
+        _interval = interval
+    mod_wsgi.subscribe_shutdown(_stop)
+    threading.Thread(target=_watch, name="mod_wsgi-reloader", daemon=True).start()
+
+
+def _stop(*_, **__):
+    global _stopping
+    _stopping = True
+    _news.set()
+
+
+def _watch():
+    known = {}
+    _changes(known)
+    while not _stopping:
+        if _news.wait(_interval):
+            _news.clear()
+            continue
+        changed = _changes(known)
+        if not changed:
+            continue
+        # A file that is being written is taken when it is whole.
+        while not _stopping:
+            time.sleep(0.1)
+            if not _changes(known):
+                break
+        pid = os.getpid()
+        print(f"monitor (pid={pid}): '{changed[0]}' has changed.", file=sys.stderr)
+        print(f"monitor (pid={pid}): Asking for a new process, which takes over when it is ready.", file=sys.stderr)
+        os.kill(pid, signal.SIGUSR1)
+
+
+def _changes(known):
+    """The files that are not as `known` has them, which is brought up to date. New files have not changed."""
+    changed = []
+    for path in _files() | known.keys():
+        state = _state(path)
+        if known.setdefault(path, state) != state:
+            known[path] = state
+            changed.append(path)
+    return changed
+
+
+def _files():
+    with _lock:
+        files = set(_tracked)
+    for module in list(sys.modules.values()):
+        # Not getattr: what stands in for a module may import one when it is asked.
+        path = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(path, str):
+            files.add(_source(path))
+    return files
+
+
+def _source(path):
+    """The source of a compiled file that lies beside it."""
+    if path.endswith(".pyc") and os.path.exists(path[:-1]):
+        return path[:-1]
+    return path
+
+
+def _state(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return stat.S_IFMT(status.st_mode), status.st_mtime_ns
