@@ -46,18 +46,23 @@ impl Client {
     /// # Errors
     /// The connection fails or ends early, or the response is another one.
     pub(crate) fn exchange(&mut self, workload: &Workload) -> io::Result<Received> {
-        self.send(workload)?;
-        let received = self.receive()?;
-        if let Some(difference) = difference(&received, &workload.answer) {
-            return Err(Error::other(difference));
-        }
-        Ok(received)
+        self.send(workload.url, workload.post)?;
+        self.receive(&workload.answer)
     }
 
-    fn send(&mut self, workload: &Workload) -> io::Result<()> {
-        let (url, address) = (workload.url, self.address);
+    /// One GET and its response.
+    ///
+    /// # Errors
+    /// As [`Self::exchange`].
+    pub(crate) fn get(&mut self, url: &str, answer: &Answer) -> io::Result<Received> {
+        self.send(url, None)?;
+        self.receive(answer)
+    }
+
+    fn send(&mut self, url: &str, post: Option<u64>) -> io::Result<()> {
+        let address = self.address;
         let stream = self.stream.get_mut();
-        let Some(length) = workload.post else {
+        let Some(length) = post else {
             return stream.write_all(format!("GET {url} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes());
         };
         let head = format!(
@@ -75,7 +80,7 @@ impl Client {
         Ok(())
     }
 
-    fn receive(&mut self) -> io::Result<Received> {
+    fn receive(&mut self, answer: &Answer) -> io::Result<Received> {
         let mut received = Received::default();
         let status_line = self.line(&mut received)?;
         let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
@@ -100,7 +105,10 @@ impl Client {
             None if chunked => self.chunks(&mut received)?,
             None => return Err(Error::other("the end of the body is not announced")),
         }
-        Ok(received)
+        match difference(&received, answer) {
+            Some(difference) => Err(Error::other(difference)),
+            None => Ok(received),
+        }
     }
 
     fn chunks(&mut self, received: &mut Received) -> io::Result<()> {

@@ -7,18 +7,22 @@ use e2e::Mpm;
 use crate::client::Client;
 use crate::error::Error;
 use crate::host::{Host, Side};
-use crate::options::{Comparison, Group};
+use crate::options::Comparison;
+use crate::place::Place;
 use crate::statistics::{extremes, median};
 use crate::workload::{Repeat, STATIC_FILE, WORKLOADS, Workload};
 use crate::wrk;
+use crate::yardstick::Yardstick;
 
-/// The two servers.
+/// The two servers, and those that are their yardsticks.
 #[derive(Debug)]
-pub(crate) struct Pair {
+pub(crate) struct Arena {
     mpm: Mpm,
-    group: Group,
+    place: Place,
     ours: Host,
     original: Host,
+    /// Without a host, it is served by the Apache of ours.
+    yardsticks: Vec<(Yardstick, Option<Host>)>,
 }
 
 /// One workload over one number of connections.
@@ -28,8 +32,8 @@ pub(crate) struct Contest {
     pub(crate) connections: u32,
     pub(crate) ours: Vec<Sample>,
     pub(crate) original: Vec<Sample>,
-    /// Empty, unless it has the static file for a yardstick.
-    pub(crate) static_file: Vec<Sample>,
+    /// Those that say something about the workload.
+    pub(crate) yardsticks: Vec<(Yardstick, Vec<Sample>)>,
 }
 
 /// One round of one server.
@@ -49,10 +53,17 @@ pub(crate) struct Ratio {
     pub(crate) high: f64,
 }
 
-impl Pair {
-    pub(crate) fn start(comparison: &Comparison, mpm: Mpm, group: Group) -> Result<Self, Error> {
-        let start = |side| Host::start(side, comparison, mpm, group);
-        Ok(Self { mpm, group, ours: start(Side::Ours)?, original: start(Side::Original)? })
+impl Arena {
+    pub(crate) fn start(comparison: &Comparison, mpm: Mpm, place: Place) -> Result<Self, Error> {
+        let start = |side| Host::start(side, comparison, mpm, place);
+        let useful = |yardstick: &&Yardstick| {
+            let mut workloads = WORKLOADS.iter().filter(|workload| comparison.includes(workload.name));
+            workloads.any(|workload| yardstick.measures(workload)) && yardstick.is_there(comparison)
+        };
+        let yardsticks = place.yardsticks().iter().filter(useful);
+        let yardsticks = yardsticks.map(|&yardstick| Ok((yardstick, yardstick.start(comparison, mpm)?)));
+        let yardsticks = yardsticks.collect::<Result<_, _>>()?;
+        Ok(Self { mpm, place, ours: start(Side::Ours)?, original: start(Side::Original)?, yardsticks })
     }
 
     /// What the servers call themselves.
@@ -61,10 +72,9 @@ impl Pair {
     }
 
     pub(crate) fn measure(&self, comparison: &Comparison) -> Result<Vec<Contest>, Error> {
-        let whole = self.group == Group::Main;
         let mut contests = Vec::new();
         for workload in WORKLOADS {
-            if !comparison.includes(workload.name) || !(whole || workload.name == "hello") {
+            if !comparison.includes(workload.name) || !self.place.measures(workload.name) {
                 continue;
             }
             let widths = match workload.repeat {
@@ -85,19 +95,13 @@ impl Pair {
         connections: u32,
         comparison: &Comparison,
     ) -> Result<Contest, Error> {
-        let yardstick = self.group == Group::Main && workload.has_yardstick();
-        let mut lanes = vec![
-            Lane { host: &self.ours, workload, response_length: 0, samples: Vec::new() },
-            Lane { host: &self.original, workload, response_length: 0, samples: Vec::new() },
-        ];
-        if yardstick {
-            lanes.push(Lane {
-                host: &self.ours,
-                workload: &STATIC_FILE,
-                response_length: 0,
-                samples: Vec::new(),
-            });
-        }
+        let lane = |host, workload| Lane { host, workload, response_length: 0, samples: Vec::new() };
+        let yardsticks = || self.yardsticks.iter().filter(|(yardstick, _)| yardstick.measures(workload));
+        let mut lanes = vec![lane(&self.ours, workload), lane(&self.original, workload)];
+        lanes.extend(yardsticks().map(|(_, host)| match host {
+            Some(host) => lane(host, workload),
+            None => lane(&self.ours, &STATIC_FILE),
+        }));
         for lane in &mut lanes {
             lane.warm_up(connections)?;
         }
@@ -110,11 +114,13 @@ impl Pair {
         }
         let mut samples = lanes.into_iter().map(|lane| lane.samples);
         let mut next = || samples.next().unwrap_or_default();
-        Ok(Contest { workload, connections, ours: next(), original: next(), static_file: next() })
+        let (ours, original) = (next(), next());
+        let yardsticks = yardsticks().map(|(yardstick, _)| (*yardstick, next())).collect();
+        Ok(Contest { workload, connections, ours, original, yardsticks })
     }
 
     fn announce(&self, what: &str) {
-        eprintln!("{}, {} interpreter: {what}", self.mpm.name(), self.group.name());
+        eprintln!("{}, {}: {what}", self.mpm.name(), self.place.title());
     }
 }
 
@@ -127,6 +133,17 @@ impl Contest {
     /// 99th percentile of the latency, ours/original.
     pub(crate) fn p99(&self) -> Ratio {
         self.ratio(|sample| sample.p99)
+    }
+
+    /// The rounds of a yardstick.
+    pub(crate) fn samples(&self, yardstick: Yardstick) -> Option<&[Sample]> {
+        self.yardsticks.iter().find(|(other, _)| *other == yardstick).map(|(_, samples)| samples.as_slice())
+    }
+
+    /// Requests per second, ours/yardstick: of the medians.
+    pub(crate) fn against(&self, yardstick: Yardstick) -> Option<f64> {
+        let rate = |samples: &[Sample]| median(samples.iter().map(|sample| sample.rate));
+        Some(rate(&self.ours) / rate(self.samples(yardstick)?))
     }
 
     fn ratio(&self, figure: impl Fn(&Sample) -> f64) -> Ratio {
@@ -170,13 +187,13 @@ impl Lane<'_> {
     fn timed(&self, connections: u32, seconds: u32) -> Result<Sample, Error> {
         let counts = wrk::round(self.host.address(), self.workload, connections, seconds)?;
         if let Some(fault) = counts.fault(connections, self.response_length) {
-            return Err(self.host.fault(self.workload, fault));
+            return Err(self.host.fault(self.workload.url, fault));
         }
         Ok(Sample { rate: counts.requests as f64 / counts.seconds, p99: counts.p99 })
     }
 
     fn counted(&self, requests: u32) -> Result<Sample, Error> {
-        let failed = |error: std::io::Error| self.host.fault(self.workload, error.to_string());
+        let failed = |error: std::io::Error| self.host.fault(self.workload.url, error.to_string());
         let mut client = Client::connect(self.host.address()).map_err(failed)?;
         let mut slowest: f64 = 0.0;
         let start = Instant::now();
@@ -201,10 +218,12 @@ mod tests {
             connections: 4,
             ours: samples([20.0, 40.0, 30.0]),
             original: samples([10.0, 10.0, 20.0]),
-            static_file: Vec::new(),
+            yardsticks: vec![(Yardstick::StaticFile, samples([60.0, 60.0, 60.0]))],
         };
         let rate = contest.rate();
         assert_eq!((rate.value, rate.low, rate.high), (3.0, 1.5, 4.0));
         assert!((contest.p99().value - 1.0 / 3.0).abs() < 1e-12);
+        assert_eq!(contest.against(Yardstick::StaticFile), Some(0.5));
+        assert_eq!(contest.against(Yardstick::OursEmbedded), None);
     }
 }

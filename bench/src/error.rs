@@ -8,9 +8,9 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) enum Error {
     /// A server does not start, or has gone.
-    Server { name: &'static str, reason: String },
+    Server { name: String, reason: String },
     /// A response is not the one that was to be measured.
-    Response { server: &'static str, url: &'static str, reason: String, log: String },
+    Response { server: String, url: String, reason: String, log: String },
     /// A program that is needed is missing or fails.
     Program { name: &'static str, reason: String },
     /// A file can not be read or written.

@@ -2,10 +2,13 @@
 
 use e2e::Mpm;
 
-use crate::contest::{Contest, Ratio, Sample};
-use crate::options::Group;
+use crate::backend::Backend;
+use crate::contest::{Contest, Ratio};
+use crate::memory::Scope;
+use crate::place::Place;
 use crate::report::Run;
-use crate::statistics::{geometric_mean, median};
+use crate::statistics::geometric_mean;
+use crate::yardstick::Yardstick;
 
 /// A goal, and what became of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +22,10 @@ pub(crate) fn goals(run: &Run) -> Vec<Goal> {
     let mut goals = Vec::new();
     goals.extend(hello(run));
     goals.extend(static_file(run));
+    goals.extend(embedded(run));
+    goals.extend(faster("the original's embedded mode", run, Yardstick::OriginalEmbedded));
+    goals.extend(faster("uWSGI behind the same Apache", run, Yardstick::Behind(Backend::Uwsgi)));
+    goals.extend(multiples(run));
     if !run.contests.is_empty() {
         goals.push(no_worse("nothing slower than the original", run, Contest::rate, Better::More));
         goals.push(no_worse("p99 no worse than the original's", run, Contest::p99, Better::Less));
@@ -28,9 +35,10 @@ pub(crate) fn goals(run: &Run) -> Vec<Goal> {
 }
 
 fn hello(run: &Run) -> Option<Goal> {
-    let wanted = match (run.group, run.mpm) {
-        (Group::Main, Mpm::Prefork) => 2.2,
-        (Group::Main, Mpm::Event) => 2.5,
+    let wanted = match (run.place, run.mpm) {
+        (Place::Main, Mpm::Prefork) => 2.2,
+        (Place::Main, Mpm::Event) => 2.5,
+        (Place::Daemon { .. }, Mpm::Prefork | Mpm::Event) => 3.0,
         _ => return None,
     };
     let ratios: Vec<_> = hello_contests(run).map(|contest| contest.rate().value).collect();
@@ -44,13 +52,45 @@ fn hello(run: &Run) -> Option<Goal> {
 
 fn static_file(run: &Run) -> Option<Goal> {
     let contest = hello_contests(run).find(|contest| contest.connections == 4 && run.mpm == Mpm::Prefork)?;
-    if contest.static_file.is_empty() {
-        return None;
-    }
-    let rate = |samples: &[Sample]| median(samples.iter().map(|sample| sample.rate));
-    let ratio = rate(&contest.ours) / rate(&contest.static_file);
+    let ratio = contest.against(Yardstick::StaticFile)?;
     let text = format!("hello at 4 connections against the static file: {ratio:.2} (goal: 1)");
     Some(Goal { text, reached: ratio >= 1.0 })
+}
+
+fn embedded(run: &Run) -> Option<Goal> {
+    let contest = hello_contests(run).find(|contest| contest.connections == 1)?;
+    let ratio = contest.against(Yardstick::OursEmbedded)?;
+    let text = format!("hello at 1 connection against our embedded mode: {ratio:.2} (goal: 0.7)");
+    Some(Goal { text, reached: ratio >= 0.7 })
+}
+
+fn faster(whom: &str, run: &Run, yardstick: Yardstick) -> Option<Goal> {
+    let ratios: Vec<_> = hello_contests(run).filter_map(|contest| contest.against(yardstick)).collect();
+    if ratios.is_empty() {
+        return None;
+    }
+    let single: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+    let mean = geometric_mean(ratios);
+    let text = format!(
+        "hello against {whom}, geometric mean: {mean:.2} of {} (goal: more than 1)",
+        single.join(", ")
+    );
+    Some(Goal { text, reached: mean > 1.0 })
+}
+
+/// What daemon mode is to do several times as fast as the original.
+const MULTIPLES: &[(&str, f64)] = &[("cpu", 1.25), ("stream", 2.0), ("file", 2.0), ("upload", 2.0)];
+
+fn multiples(run: &Run) -> Vec<Goal> {
+    if !matches!(run.place, Place::Daemon { .. }) {
+        return Vec::new();
+    }
+    let wanted = |contest: &Contest| {
+        let (name, wanted) = MULTIPLES.iter().find(|(name, _)| *name == contest.workload.name)?;
+        let ratio = contest.rate().value;
+        Some(Goal { text: format!("{name}: {ratio:.2} (goal: {wanted})"), reached: ratio >= *wanted })
+    };
+    run.contests.iter().filter_map(wanted).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -93,9 +133,18 @@ fn memory(run: &Run) -> Option<Goal> {
     let ratio = |ours: f64, original: f64| (ours / original * 100.0).round() / 100.0;
     let sum = ratio(memory.ours.sum, memory.original.sum);
     let largest = ratio(memory.ours.largest, memory.original.largest);
-    let text =
-        format!("children no larger: sum of PSS {sum:.2}, largest child {largest:.2} (goal: at most 1)");
-    Some(Goal { text, reached: sum <= 1.0 && largest <= 1.0 })
+    Some(match memory.scope {
+        Scope::Children => Goal {
+            text: format!(
+                "children no larger: sum of PSS {sum:.2}, largest child {largest:.2} (goal: at most 1)"
+            ),
+            reached: sum <= 1.0 && largest <= 1.0,
+        },
+        Scope::Server => Goal {
+            text: format!("the whole server smaller: sum of PSS {sum:.2} (goal: less than 1)"),
+            reached: sum < 1.0,
+        },
+    })
 }
 
 fn hello_contests(run: &Run) -> impl Iterator<Item = &Contest> {
@@ -105,6 +154,7 @@ fn hello_contests(run: &Run) -> impl Iterator<Item = &Contest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contest::Sample;
     use crate::memory::{Footprint, Memory};
     use crate::workload::WORKLOADS;
 
@@ -118,12 +168,12 @@ mod tests {
             connections,
             ours: samples(ours),
             original: samples(original),
-            static_file: samples(&[150.0]),
+            yardsticks: vec![(Yardstick::StaticFile, samples(&[150.0]))],
         }
     }
 
     fn run(mpm: Mpm, contests: Vec<Contest>) -> Run {
-        Run { mpm, group: Group::Main, memory: None, contests }
+        Run { mpm, place: Place::Main, memory: None, contests }
     }
 
     fn verdicts(run: &Run) -> Vec<bool> {
@@ -137,8 +187,8 @@ mod tests {
         assert_eq!(verdicts(&run(Mpm::Prefork, contests())), [true, true, true, true]);
         assert_eq!(verdicts(&run(Mpm::Event, contests())), [false, true, true]);
         let mut own = run(Mpm::Prefork, contests());
-        own.group = Group::Own;
-        own.contests.iter_mut().for_each(|contest| contest.static_file.clear());
+        own.place = Place::Own;
+        own.contests.iter_mut().for_each(|contest| contest.yardsticks.clear());
         assert_eq!(verdicts(&own), [true, true]);
     }
 
@@ -161,15 +211,37 @@ mod tests {
     }
 
     #[test]
-    fn children_are_compared_by_sum_and_by_the_largest() {
-        let reached = |sum, largest| {
-            let original = Footprint { children: 2.0, sum: 1000.0, largest: 500.0 };
-            let ours = Footprint { children: 2.0, sum, largest };
-            let memory = Some(Memory { ours, original });
+    fn daemon_mode_has_goals_of_its_own() {
+        let with = |connections, ours: f64, yardsticks: &[(Yardstick, f64)]| {
+            let yardsticks = yardsticks.iter().map(|&(yardstick, rate)| (yardstick, samples(&[rate])));
+            Contest { yardsticks: yardsticks.collect(), ..hello(connections, &[ours], &[100.0]) }
+        };
+        let daemon = |contests| Run { place: Place::Daemon { processes: 1 }, ..run(Mpm::Event, contests) };
+        let uwsgi = Yardstick::Behind(Backend::Uwsgi);
+        let yardsticks =
+            [(Yardstick::OursEmbedded, 400.0), (Yardstick::OriginalEmbedded, 290.0), (uwsgi, 310.0)];
+        let hello = daemon(vec![with(1, 300.0, &yardsticks), with(4, 310.0, &[(uwsgi, 300.0)])]);
+        // Against the original's daemon mode, ours embedded, the original's embedded, uWSGI; then the two of all.
+        assert_eq!(verdicts(&hello), [true, true, true, false, true, true]);
+
+        let cpu = WORKLOADS.iter().find(|workload| workload.name == "cpu").unwrap();
+        let cpu = |ours| daemon(vec![Contest { workload: cpu, ..with(4, ours, &[]) }]);
+        assert_eq!(verdicts(&cpu(124.0)), [false, true, true]);
+        assert_eq!(verdicts(&cpu(125.0)), [true, true, true]);
+    }
+
+    #[test]
+    fn children_are_compared_by_sum_and_by_the_largest_and_servers_by_sum() {
+        let reached = |scope, sum, largest| {
+            let original = Footprint { processes: 2.0, sum: 1000.0, largest: 500.0 };
+            let ours = Footprint { processes: 2.0, sum, largest };
+            let memory = Some(Memory { scope, ours, original });
             verdicts(&Run { memory, ..run(Mpm::Worker, Vec::new()) })
         };
-        assert_eq!(reached(1004.0, 500.0), [true]);
-        assert_eq!(reached(1020.0, 500.0), [false]);
-        assert_eq!(reached(900.0, 600.0), [false]);
+        assert_eq!(reached(Scope::Children, 1004.0, 500.0), [true]);
+        assert_eq!(reached(Scope::Children, 1020.0, 500.0), [false]);
+        assert_eq!(reached(Scope::Children, 900.0, 600.0), [false]);
+        assert_eq!(reached(Scope::Server, 900.0, 600.0), [true]);
+        assert_eq!(reached(Scope::Server, 1000.0, 500.0), [false]);
     }
 }

@@ -14,7 +14,8 @@ use e2e::Mpm;
 
 use crate::client::{Client, Received};
 use crate::error::Error;
-use crate::options::{Comparison, Group};
+use crate::options::Comparison;
+use crate::place::Place;
 use crate::workload::Workload;
 
 /// Which implementation.
@@ -36,7 +37,7 @@ impl Side {
 /// A running server. Dropping it stops it.
 #[derive(Debug)]
 pub(crate) struct Host {
-    side: Side,
+    name: String,
     process: Child,
     address: SocketAddr,
     pid: u32,
@@ -44,16 +45,23 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    pub(crate) fn start(side: Side, comparison: &Comparison, mpm: Mpm, group: Group) -> Result<Self, Error> {
-        let failed = |reason: String| Error::Server { name: side.name(), reason };
+    pub(crate) fn start(side: Side, comparison: &Comparison, mpm: Mpm, place: Place) -> Result<Self, Error> {
+        let name = match place {
+            Place::Behind(backend) => backend.name().to_owned(),
+            _ => format!("{} ({})", side.name(), place.title()),
+        };
+        let failed = |reason: String| Error::Server { name: name.clone(), reason };
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
-        command.args(["serve", "--mpm", mpm.name(), "--group", group.name()]);
+        command.args(["serve", "--mpm", mpm.name(), "--place", &place.to_string(), "--others"]);
+        command.arg(&comparison.others);
         if side == Side::Original || comparison.noise {
             command.env("E2E_TARGET", "reference").env("E2E_REFERENCE", &comparison.original);
         } else {
             command.env("E2E_TARGET", "ours").env("E2E_PREFIX", &comparison.ours);
         }
+        // The place says it, and more than the harness's own two modes.
+        command.env_remove("E2E_MODE");
         // The harness panics with a text that says what to do.
         command.env("RUST_BACKTRACE", "0");
         // Ctrl-C is ours: the server notices our end, and cleans up.
@@ -67,7 +75,7 @@ impl Host {
             let status = process.wait().map_err(|error| failed(error.to_string()))?;
             return Err(failed(format!("it does not start ({status}); what it said is above")));
         };
-        Ok(Self { side, process, address: (Ipv4Addr::LOCALHOST, port).into(), pid, root })
+        Ok(Self { name, process, address: (Ipv4Addr::LOCALHOST, port).into(), pid, root })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -77,11 +85,11 @@ impl Host {
     /// One request over a connection of its own.
     pub(crate) fn get(&self, workload: &Workload) -> Result<Received, Error> {
         let received = Client::connect(self.address).and_then(|mut client| client.exchange(workload));
-        received.map_err(|error| self.fault(workload, error.to_string()))
+        received.map_err(|error| self.fault(workload.url, error.to_string()))
     }
 
     /// The error for a response that makes measuring worthless.
-    pub(crate) fn fault(&self, workload: &Workload, mut reason: String) -> Error {
+    pub(crate) fn fault(&self, url: &str, mut reason: String) -> Error {
         if !self.root.exists() {
             reason += &format!(" (somebody has removed the server's directory, {})", self.root.display());
         }
@@ -89,14 +97,17 @@ impl Host {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<_> = log.lines().collect();
         let log = lines[lines.len().saturating_sub(10)..].join("\n");
-        Error::Response { server: self.side.name(), url: workload.url, reason, log }
+        Error::Response { server: self.name.clone(), url: url.to_owned(), reason, log }
     }
 
-    /// Process ids of the Apache children.
-    pub(crate) fn children(&self) -> Result<Vec<u32>, Error> {
-        let path = PathBuf::from(format!("/proc/{pid}/task/{pid}/children", pid = self.pid));
-        let text = fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
-        Ok(text.split_whitespace().filter_map(|word| word.parse().ok()).collect())
+    /// The error for a server without something that is to be measured.
+    pub(crate) fn lacks(&self, what: &str) -> Error {
+        Error::Server { name: self.name.clone(), reason: format!("{what} is missing") }
+    }
+
+    /// Process id of the Apache parent.
+    pub(crate) const fn pid(&self) -> u32 {
+        self.pid
     }
 }
 

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod awake;
+mod backend;
 mod client;
 mod contest;
 mod error;
@@ -16,29 +17,35 @@ mod host;
 mod machine;
 mod memory;
 mod options;
+mod place;
+mod processes;
 mod report;
 mod results;
+mod scale;
 mod serve;
 mod statistics;
 mod table;
 mod workload;
 mod wrk;
+mod yardstick;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 use crate::awake::Awake;
-use crate::contest::Pair;
+use crate::contest::Arena;
 use crate::error::Error;
 use crate::machine::Machine;
-use crate::options::{Command, Comparison, Group, Options};
+use crate::options::{Command, Comparison, Options};
 use crate::report::Run;
+use crate::results::Part;
 
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.command {
-        Some(Command::Serve(service)) => serve::serve(*service),
+        Some(Command::Serve(service)) => serve::serve(service),
+        None if options.comparison.scale => scale(&options.comparison),
         None => compare(&options.comparison),
     };
     match done {
@@ -55,21 +62,17 @@ fn compare(comparison: &Comparison) -> Result<(), Error> {
     let mut banners = [String::new(), String::new()];
     let _awake = Awake::keep()?;
     for &mpm in &comparison.mpm {
-        for group in [Group::Main, Group::Own] {
-            // What a sub-interpreter costs shows in the smallest answer.
-            if group == Group::Own && !comparison.includes("hello") {
-                continue;
-            }
-            let memory = if group == Group::Main && comparison.includes("memory") {
-                eprintln!("{}: memory", mpm.name());
-                Some(memory::compare(comparison, mpm)?)
+        for place in comparison.places() {
+            let memory = if comparison.includes("memory") && place.measures("memory") {
+                eprintln!("{}, {}: memory", mpm.name(), place.title());
+                Some(memory::compare(comparison, mpm, place)?)
             } else {
                 None
             };
-            let pair = Pair::start(comparison, mpm, group)?;
-            banners = pair.banners()?;
-            let contests = pair.measure(comparison)?;
-            let section = report::section(&Run { mpm, group, memory, contests }, comparison);
+            let arena = Arena::start(comparison, mpm, place)?;
+            banners = arena.banners()?;
+            let contests = arena.measure(comparison)?;
+            let section = report::section(&Run { mpm, place, memory, contests }, comparison);
             println!("{section}");
             sections.push(section);
         }
@@ -77,7 +80,17 @@ fn compare(comparison: &Comparison) -> Result<(), Error> {
     let conditions = report::conditions(&Machine::inspect(banners), comparison);
     println!("{conditions}");
     if comparison.write_results {
-        results::write(&conditions, &sections)?;
+        sections.insert(0, conditions);
+        results::write(Part::Comparison, &sections.join("\n"))?;
+    }
+    Ok(())
+}
+
+fn scale(comparison: &Comparison) -> Result<(), Error> {
+    let text = report::scaling(&scale::measure(comparison)?);
+    println!("{text}");
+    if comparison.write_results {
+        results::write(Part::Scaling, &text)?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use e2e::Mpm;
 
+use crate::place::{self, Place};
 use crate::workload::WORKLOADS;
 
 /// Compares speed and memory with the original mod_wsgi.
@@ -32,9 +33,15 @@ pub(crate) struct Comparison {
     /// Apache module of the original, as `scripts/reference` prints it
     #[arg(long, value_name = "FILE", default_value = "build/reference/mod_wsgi.so")]
     pub(crate) original: PathBuf,
+    /// Virtual environment with the servers that Apache passes requests on to, as `bench/others` makes it
+    #[arg(long, value_name = "DIR", default_value = "build/others")]
+    pub(crate) others: PathBuf,
     /// Only these MPMs
     #[arg(long, value_delimiter = ',', value_parser = parse_mpm, default_value = "prefork,event")]
     pub(crate) mpm: Vec<Mpm>,
+    /// Only these modes
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "embedded,daemon")]
+    mode: Vec<Mode>,
     /// Only these workloads, or `memory`
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_parser = workload_names())]
     pub(crate) only: Vec<String>,
@@ -42,16 +49,19 @@ pub(crate) struct Comparison {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Length of a round of wrk
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
     /// Few and short rounds, for trying out
     #[arg(long, conflicts_with_all = ["rounds", "seconds"])]
-    quick: bool,
+    pub(crate) quick: bool,
     /// Compare the original with itself: how far from 1 the ratios are by chance
     #[arg(long)]
     pub(crate) noise: bool,
+    /// Instead, look at how ours scales: many groups, many idle connections
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "only", "mpm", "mode", "noise"])]
+    pub(crate) scale: bool,
     /// Rewrite the results in bench/RESULTS.md
-    #[arg(long, conflicts_with_all = ["quick", "only", "mpm", "noise"])]
+    #[arg(long, conflicts_with_all = ["quick", "only", "mpm", "mode", "noise"])]
     pub(crate) write_results: bool,
 }
 
@@ -64,6 +74,17 @@ impl Comparison {
         if self.quick { 1 } else { self.seconds }
     }
 
+    /// Where something is measured that is wanted.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
+        let wanted =
+            |place: &Place| self.only.is_empty() || self.only.iter().any(|name| place.measures(name));
+        let places = self.mode.iter().flat_map(|mode| match mode {
+            Mode::Embedded => place::EMBEDDED,
+            Mode::Daemon => place::DAEMON,
+        });
+        places.copied().filter(wanted)
+    }
+
     /// Whether a workload (or `memory`) is wanted.
     pub(crate) fn includes(&self, workload: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == workload)
@@ -71,36 +92,29 @@ impl Comparison {
 }
 
 /// A server to run.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Service {
     /// MPM of the server
     #[arg(long, value_parser = parse_mpm)]
     pub(crate) mpm: Mpm,
-    /// Where the applications run
-    #[arg(long, value_enum, default_value_t = Group::Main)]
-    pub(crate) group: Group,
+    /// Where the applications run: main, own, daemon-PROCESSES, groups-COUNT, uwsgi or gunicorn
+    #[arg(long, default_value = "main")]
+    pub(crate) place: Place,
+    /// Virtual environment with uwsgi and gunicorn
+    #[arg(long, default_value = "build/others")]
+    pub(crate) others: PathBuf,
     /// Number of Apache children, if not the benchmark's own
     #[arg(long)]
     pub(crate) children: Option<u32>,
 }
 
-/// The application group.
+/// Where Python runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Group {
-    /// All applications in the main interpreter (`WSGIApplicationGroup %{GLOBAL}`)
-    Main,
-    /// Each application in a sub-interpreter of its own (the default of mod_wsgi)
-    Own,
-}
-
-impl Group {
-    /// The value of `--group`.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Main => "main",
-            Self::Own => "own",
-        }
-    }
+enum Mode {
+    /// In the Apache children
+    Embedded,
+    /// In daemon processes
+    Daemon,
 }
 
 fn parse_mpm(name: &str) -> Result<Mpm, String> {
@@ -126,7 +140,7 @@ mod tests {
     #[test]
     fn results_are_of_whole_runs_only() {
         assert!(Options::try_parse_from(["bench", "--write-results"]).is_ok());
-        for part in [["--only", "hello"], ["--mpm", "event"]] {
+        for part in [["--only", "hello"], ["--mpm", "event"], ["--mode", "daemon"]] {
             assert!(
                 Options::try_parse_from(["bench", "--write-results", part[0], part[1]]).is_err(),
                 "{part:?}"
@@ -139,5 +153,18 @@ mod tests {
     fn unknown_names_are_refused() {
         assert!(Options::try_parse_from(["bench", "--only", "helo"]).is_err());
         assert!(Options::try_parse_from(["bench", "--mpm", "perchild"]).is_err());
+        assert!(Options::try_parse_from(["bench", "--mode", "both"]).is_err());
+    }
+
+    #[test]
+    fn places_are_those_that_have_something_to_measure() {
+        let places = |arguments: &[&str]| {
+            let options = Options::try_parse_from([&["bench"], arguments].concat()).unwrap();
+            options.comparison.places().map(|place| place.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&[]), ["main", "own", "daemon-1", "daemon-2"]);
+        assert_eq!(places(&["--mode", "daemon"]), ["daemon-1", "daemon-2"]);
+        assert_eq!(places(&["--only", "json"]), ["main", "daemon-1", "daemon-2"]);
+        assert_eq!(places(&["--only", "memory"]), ["main", "daemon-1"]);
     }
 }

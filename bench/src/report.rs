@@ -4,49 +4,71 @@ use std::fmt::Write as _;
 
 use e2e::Mpm;
 
+use crate::backend::Backend;
 use crate::contest::{Contest, Sample};
-use crate::goals::goals;
+use crate::goals::{Goal, goals};
 use crate::machine::Machine;
-use crate::memory::{Footprint, Memory};
-use crate::options::{Comparison, Group};
+use crate::memory::{Footprint, Memory, Scope};
+use crate::options::Comparison;
+use crate::place::Place;
+use crate::scale::Scaling;
 use crate::statistics::median;
 use crate::table::Table;
 use crate::workload::Repeat;
+use crate::yardstick::Yardstick;
 
-/// All that was measured with one MPM and one kind of application group.
+/// All that was measured with one MPM and the applications in one place.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) mpm: Mpm,
-    pub(crate) group: Group,
+    pub(crate) place: Place,
     pub(crate) memory: Option<Memory>,
     pub(crate) contests: Vec<Contest>,
 }
 
 /// What came of a run.
 pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
-    let group = match run.group {
-        Group::Main => "main interpreter",
-        Group::Own => "sub-interpreter",
-    };
-    let mut text = format!("### {}, {group}\n\n", run.mpm.name());
+    let mut text = format!("### {}, {}\n\n", run.mpm.name(), run.place.title());
     if !run.contests.is_empty() {
         push(&mut text, speed(run));
     }
-    if let Some(memory) = run.memory {
-        let mut table = Table::new(&["children", "number", "sum of PSS", "largest PSS"]);
-        for (name, footprint) in [("ours", memory.ours), ("original", memory.original)] {
-            let Footprint { children, sum, largest } = footprint;
-            table.row([name.into(), children.to_string(), megabytes(sum), megabytes(largest)]);
+    if let Some(Memory { scope, ours, original }) = run.memory {
+        let what = match scope {
+            Scope::Children => "children",
+            Scope::Server => "all processes",
+        };
+        let mut table = Table::new(&[what, "number", "sum of PSS", "largest PSS"]);
+        for (name, footprint) in [("ours", ours), ("original", original)] {
+            let Footprint { processes, sum, largest } = footprint;
+            table.row([name.into(), processes.to_string(), megabytes(sum), megabytes(largest)]);
         }
         push(&mut text, table);
     }
     if comparison.noise {
         return text;
     }
-    for goal in goals(run) {
-        let verdict = if goal.reached { "reached" } else { "MISSED" };
-        push(&mut text, format_args!("- {verdict}: {}", goal.text));
+    push_goals(&mut text, &goals(run));
+    text
+}
+
+/// How ours scales.
+pub(crate) fn scaling(scaling: &Scaling) -> String {
+    let mut text = String::new();
+    let header = ["groups", "start", "start of one", "sum of PSS", "PSS of one", "RSS of the supervisor"];
+    let mut table = Table::new(&header);
+    for crowd in &scaling.crowds {
+        let groups = f64::from(crowd.groups);
+        table.row([
+            crowd.groups.to_string(),
+            duration(crowd.start),
+            duration(crowd.start / groups),
+            megabytes(crowd.sum),
+            megabytes(crowd.sum / groups),
+            megabytes(crowd.supervisor),
+        ]);
     }
+    push(&mut text, table);
+    push_goals(&mut text, &scaling.goals());
     text
 }
 
@@ -59,11 +81,21 @@ pub(crate) fn conditions(machine: &Machine, comparison: &Comparison) -> String {
         "- {date}, {cores} cores, {processor}, Linux {kernel}\n\
          - {original_is}: {ours} ({commit}, {rustc})\n\
          - original: {original}\n\
-         - {python}; {wrk}\n\
+         - {python}; {wrk}; {}\n\
          - {} rounds, of {} s each where they are timed\n",
+        backends(comparison),
         comparison.rounds(),
         comparison.seconds(),
     )
+}
+
+fn backends(comparison: &Comparison) -> String {
+    let others = &comparison.others;
+    let version = |backend: Backend| match backend.version(others) {
+        Some(version) => format!("{} {version}", backend.name()),
+        None => format!("{} is left out: `bench/others {}` installs it", backend.name(), others.display()),
+    };
+    Backend::ALL.map(version).join("; ")
 }
 
 fn speed(run: &Run) -> Table {
@@ -78,8 +110,10 @@ fn speed(run: &Run) -> Table {
         "p99 ours",
         "p99 original",
     ];
-    let yardstick = run.contests.iter().any(|contest| !contest.static_file.is_empty());
-    header.extend(yardstick.then_some("static file"));
+    let was_measured =
+        |yardstick: &&Yardstick| run.contests.iter().any(|contest| contest.samples(**yardstick).is_some());
+    let yardsticks: Vec<_> = run.place.yardsticks().iter().filter(was_measured).collect();
+    header.extend(yardsticks.iter().map(|yardstick| yardstick.name()));
     let mut table = Table::new(&header);
     for contest in &run.contests {
         let ratio = contest.rate();
@@ -95,10 +129,21 @@ fn speed(run: &Run) -> Table {
             p99(&contest.ours),
             p99(&contest.original),
         ];
-        cells.extend(yardstick.then(|| rate(contest, &contest.static_file)));
+        let yardstick = |&&yardstick: &&Yardstick| contest.samples(yardstick);
+        cells.extend(yardsticks.iter().map(yardstick).map(|samples| match samples {
+            Some(samples) => rate(contest, samples),
+            None => String::new(),
+        }));
         table.row(cells);
     }
     table
+}
+
+fn push_goals(text: &mut String, goals: &[Goal]) {
+    for goal in goals {
+        let verdict = if goal.reached { "reached" } else { "MISSED" };
+        push(text, format_args!("- {verdict}: {}", goal.text));
+    }
 }
 
 fn push(text: &mut String, part: impl std::fmt::Display) {
@@ -114,9 +159,6 @@ const fn unit(contest: &Contest) -> &'static str {
 }
 
 fn rate(contest: &Contest, samples: &[Sample]) -> String {
-    if samples.is_empty() {
-        return String::new();
-    }
     let rate = median(samples.iter().map(|sample| sample.rate));
     match contest.workload.repeat {
         Repeat::Timed(_) => thousands(rate),

@@ -6,24 +6,37 @@ use std::path::Path;
 
 use crate::error::Error;
 
-/// What is below this line is rewritten.
-const MARK: &str = "## Results\n";
+/// A section of the document.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    Comparison,
+    Scaling,
+}
 
-/// Replaces the results.
-pub(crate) fn write(conditions: &str, sections: &[String]) -> Result<(), Error> {
+impl Part {
+    const fn heading(self) -> &'static str {
+        match self {
+            Self::Comparison => "## Results\n",
+            Self::Scaling => "## Scaling\n",
+        }
+    }
+}
+
+/// Replaces a section.
+pub(crate) fn write(part: Part, text: &str) -> Result<(), Error> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
     let replaced = fs::read_to_string(&path).and_then(|document| {
-        let replaced = replace(&document, conditions, sections);
-        replaced.ok_or_else(|| io::Error::other(format!("no line `{}`", MARK.trim_end())))
+        let replaced = replace(&document, part.heading(), text);
+        replaced.ok_or_else(|| io::Error::other(format!("no line `{}`", part.heading().trim_end())))
     });
     let written = replaced.and_then(|document| fs::write(&path, document));
     written.map_err(|source| Error::File { path, source })
 }
 
-fn replace(document: &str, conditions: &str, sections: &[String]) -> Option<String> {
-    let (above, _) = document.split_once(MARK)?;
-    let parts: Vec<_> = std::iter::once(conditions).chain(sections.iter().map(String::as_str)).collect();
-    Some(format!("{above}{MARK}\n{}\n", parts.join("\n").trim_end()))
+fn replace(document: &str, heading: &str, text: &str) -> Option<String> {
+    let (above, section) = document.split_once(heading)?;
+    let below = section.find("\n## ").map_or("", |end| &section[end..]);
+    Some(format!("{above}{heading}\n{}\n{below}", text.trim_end()))
 }
 
 #[cfg(test)]
@@ -31,12 +44,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replaces_the_results_alone() {
-        let first =
-            replace("# Title\n\n## Results\n\nNone.\n", "- fast\n", &["### prefork\n".to_owned()]).unwrap();
-        assert_eq!(first, "# Title\n\n## Results\n\n- fast\n\n### prefork\n");
-        let second = replace(&first, "- faster\n", &[]).unwrap();
-        assert_eq!(second, "# Title\n\n## Results\n\n- faster\n");
-        assert_eq!(replace("# Title\n", "", &[]), None);
+    fn replaces_one_section_alone() {
+        let document = "# Title\n\n## Results\n\nNone.\n\n## Scaling\n\nNone.\n";
+        let first = replace(document, "## Results\n", "- fast\n\n### prefork\n\n").unwrap();
+        assert_eq!(first, "# Title\n\n## Results\n\n- fast\n\n### prefork\n\n## Scaling\n\nNone.\n");
+        let second = replace(&first, "## Scaling\n", "- far\n").unwrap();
+        assert_eq!(second, "# Title\n\n## Results\n\n- fast\n\n### prefork\n\n## Scaling\n\n- far\n");
+        assert_eq!(replace("# Title\n", "## Results\n", ""), None);
     }
 }

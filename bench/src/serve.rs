@@ -5,8 +5,10 @@ use std::io;
 
 use e2e::{Mpm, Setup};
 
+use crate::backend::Backend;
 use crate::error::Error;
-use crate::options::{Group, Service};
+use crate::options::Service;
+use crate::place::{DAEMON_THREADS, Place};
 use crate::workload::FILE_SIZE;
 
 /// With prefork, one for each connection of the widest measurement. They are all there from the beginning, so that
@@ -34,6 +36,9 @@ const APPLICATIONS: &[(&str, &str)] = &[
     application!("upload"),
 ];
 
+/// For the servers behind Apache, which know no aliases.
+const DISPATCHER: &str = include_str!("../apps/others.py");
+
 /// The directory section is Debian's: without it, Apache looks for .htaccess files on every request.
 const CONFIGURATION: &str = "\
 LogLevel warn
@@ -52,37 +57,74 @@ SetEnv BENCH_FILE \"@ROOT@/large-file\"
 ";
 
 /// Serves until standard input ends.
-pub(crate) fn serve(service: Service) -> Result<(), Error> {
+pub(crate) fn serve(service: &Service) -> Result<(), Error> {
     let server = setup(service).start();
-    let path = server.path("large-file");
-    write_file(&path).map_err(|source| Error::File { path, source })?;
+    if service.place.has_applications() {
+        let path = server.path("large-file");
+        write_file(&path).map_err(|source| Error::File { path, source })?;
+    }
+    let _backend = match service.place {
+        Place::Behind(backend) => Some(backend.start(&service.others, server.root())?),
+        _ => None,
+    };
     println!("{} {} {}", server.port(), server.pid(), server.root().display());
     // Whether it ends or fails: nobody is there any more who wants the server.
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
     Ok(())
 }
 
-fn setup(service: Service) -> Setup {
+fn setup(service: &Service) -> Setup {
     let mut setup = Setup::new(service.mpm).file("htdocs/hello.txt", "Hello World!\n");
     for (name, script) in APPLICATIONS {
-        setup = setup.app(&format!("/{name}"), &format!("{name}.wsgi"), script);
+        setup = setup.file(&format!("apps/{name}.wsgi"), script);
     }
+    sizes(applications(setup, service.place), service).conf(CONFIGURATION)
+}
+
+/// The applications where they are to run.
+fn applications(mut setup: Setup, place: Place) -> Setup {
+    if place.has_applications() {
+        for (name, _) in APPLICATIONS {
+            setup = setup.conf(&format!("WSGIScriptAlias /{name} @ROOT@/apps/{name}.wsgi"));
+        }
+    }
+    match place {
+        Place::Main => setup.conf("WSGIApplicationGroup %{GLOBAL}"),
+        Place::Own => setup,
+        Place::Daemon { processes } => setup.conf(&format!(
+            "WSGIDaemonProcess bench processes={processes} threads={DAEMON_THREADS}\nWSGIProcessGroup bench\n\
+             WSGIApplicationGroup %{{GLOBAL}}\nWSGIRestrictEmbedded On\nWSGISocketPrefix @ROOT@/run/wsgi"
+        )),
+        Place::Groups { count } => (0..count).fold(setup.conf("WSGIRestrictEmbedded On"), |setup, number| {
+            setup.conf(&format!(
+                "WSGIDaemonProcess group-{number} threads={DAEMON_THREADS}\n\
+                 WSGIScriptAlias /group-{number} @ROOT@/apps/hello.wsgi \
+                 process-group=group-{number} application-group=%{{GLOBAL}}"
+            ))
+        }),
+        Place::Behind(backend) => behind(setup, backend),
+    }
+}
+
+fn behind(setup: Setup, backend: Backend) -> Setup {
+    let setup = setup.file("apps/others.py", DISPATCHER).modules(&["proxy", backend.module()]);
+    setup.conf(&backend.configuration())
+}
+
+/// The processes and threads of Apache.
+fn sizes(mut setup: Setup, service: &Service) -> Setup {
     let threaded = service.mpm != Mpm::Prefork;
     let children = service.children.unwrap_or(if threaded { THREADED_CHILDREN } else { PREFORK_CHILDREN });
     setup = setup.children(children);
     if threaded {
-        setup = setup.conf(&format!(
+        setup.conf(&format!(
             "ThreadLimit {THREADS}\nThreadsPerChild {THREADS}\nMaxRequestWorkers {workers}\n\
-             MinSpareThreads 1\nMaxSpareThreads {workers}",
+             MinSpareThreads 1\nMaxSpareThreads {workers}\nAsyncRequestWorkerFactor 10",
             workers = children * THREADS,
-        ));
+        ))
     } else {
-        setup = setup.conf(&format!("ServerLimit {children}\nMaxRequestWorkers {children}"));
+        setup.conf(&format!("ServerLimit {children}\nMaxRequestWorkers {children}"))
     }
-    if service.group == Group::Main {
-        setup = setup.conf("WSGIApplicationGroup %{GLOBAL}");
-    }
-    setup.conf(CONFIGURATION)
 }
 
 fn write_file(path: &std::path::Path) -> io::Result<()> {

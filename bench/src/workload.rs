@@ -35,15 +35,18 @@ const MB: u64 = 1 << 20;
 /// Size of the file that `file` sends; the server makes it.
 pub(crate) const FILE_SIZE: u64 = 100 * MB;
 
+/// The smallest one.
+pub(crate) const HELLO: Workload = Workload {
+    name: "hello",
+    url: "/hello",
+    post: None,
+    answer: Answer::Text("Hello World!\n"),
+    repeat: Repeat::Timed(&[1, 4, 16]),
+};
+
 /// All workloads, in the order of the tables.
 pub(crate) const WORKLOADS: &[Workload] = &[
-    Workload {
-        name: "hello",
-        url: "/hello",
-        post: None,
-        answer: Answer::Text("Hello World!\n"),
-        repeat: Repeat::Timed(&[1, 4, 16]),
-    },
+    HELLO,
     Workload {
         name: "json",
         url: "/json",
@@ -103,10 +106,3 @@ pub(crate) const STATIC_FILE: Workload = Workload {
     answer: Answer::Text("Hello World!\n"),
     repeat: Repeat::Timed(&[1, 4, 16]),
 };
-
-impl Workload {
-    /// Whether the static file is the yardstick for it.
-    pub(crate) fn has_yardstick(&self) -> bool {
-        self.name == "hello"
-    }
-}

@@ -1,0 +1,168 @@
+//! How ours scales: many groups, many idle connections.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::Mpm;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::goals::Goal;
+use crate::host::{Host, Side};
+use crate::options::Comparison;
+use crate::place::Place;
+use crate::processes;
+use crate::workload::{Answer, HELLO};
+
+/// Numbers of groups, of one process each.
+const GROUPS: [u32; 2] = [50, 500];
+const QUICK_GROUPS: [u32; 2] = [5, 20];
+
+/// Connections that are kept, after one request each.
+const IDLE: usize = 200;
+
+/// What was measured.
+#[derive(Debug)]
+pub(crate) struct Scaling {
+    pub(crate) crowds: [Crowd; 2],
+    /// Threads of a daemon process: before there were idle connections, and with them.
+    pub(crate) threads: [f64; 2],
+}
+
+/// A server with many groups. Sizes are in KB.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    pub(crate) groups: u32,
+    /// Seconds from the start of Apache until every group has answered.
+    pub(crate) start: f64,
+    /// Proportional set size of all processes.
+    pub(crate) sum: f64,
+    /// Resident set size.
+    pub(crate) supervisor: f64,
+}
+
+/// How much more a group may take when there are ten times as many.
+const LINEAR: f64 = 1.25;
+
+/// KB.
+const SUPERVISOR: f64 = 2048.0;
+
+pub(crate) fn measure(comparison: &Comparison) -> Result<Scaling, Error> {
+    let [few, many] = if comparison.quick { QUICK_GROUPS } else { GROUPS };
+    Ok(Scaling {
+        crowds: [crowd(comparison, few)?, crowd(comparison, many)?],
+        threads: idle_connections(comparison)?,
+    })
+}
+
+impl Scaling {
+    pub(crate) fn goals(&self) -> Vec<Goal> {
+        let [few, many] = self.crowds;
+        let linear = |what: &str, figure: fn(&Crowd) -> f64| {
+            let one = |crowd: &Crowd| figure(crowd) / f64::from(crowd.groups);
+            let ratio = one(&many) / one(&few);
+            let text = format!(
+                "{what} linear: one of {} groups takes {ratio:.2} of what one of {} takes (goal: at most {LINEAR})",
+                many.groups, few.groups
+            );
+            Goal { text, reached: ratio <= LINEAR }
+        };
+        let [before, with] = self.threads;
+        vec![
+            linear("start", |crowd| crowd.start),
+            linear("memory", |crowd| crowd.sum),
+            Goal {
+                text: format!(
+                    "the supervisor of {} groups takes {:.0} KB (goal: less than {SUPERVISOR:.0})",
+                    many.groups, many.supervisor
+                ),
+                reached: many.supervisor < SUPERVISOR,
+            },
+            Goal {
+                text: format!(
+                    "{IDLE} idle connections cost a daemon process no thread: {before} before, {with} with them"
+                ),
+                reached: with <= before,
+            },
+        ]
+    }
+}
+
+fn crowd(comparison: &Comparison, groups: u32) -> Result<Crowd, Error> {
+    eprintln!("{groups} groups");
+    let start = Instant::now();
+    let host = Host::start(Side::Ours, comparison, Mpm::Event, Place::Groups { count: groups })?;
+    let mut client = connect(&host, HELLO.url)?;
+    for group in 0..groups {
+        let url = format!("/group-{group}");
+        get(&host, &mut client, &url, &HELLO.answer)?;
+    }
+    let start = start.elapsed().as_secs_f64();
+    settle();
+    let mut sum = 0.0;
+    for process in processes::family(host.pid())? {
+        sum += processes::proportional_set_size(process)?;
+    }
+    let supervisor = processes::resident_set_size(supervisor(&host)?)?;
+    Ok(Crowd { groups, start, sum, supervisor })
+}
+
+fn idle_connections(comparison: &Comparison) -> Result<[f64; 2], Error> {
+    eprintln!("{IDLE} idle connections");
+    let host = Host::start(Side::Ours, comparison, Mpm::Event, Place::Daemon { processes: 1 })?;
+    host.get(&HELLO)?;
+    let mut daemons = processes::children(supervisor(&host)?)?.into_iter();
+    let daemon = daemons.next().ok_or_else(|| host.lacks("a daemon process"))?;
+    let before = processes::threads(daemon)?;
+    let mut clients = Vec::new();
+    for _ in 0..IDLE {
+        let mut client = connect(&host, HELLO.url)?;
+        get(&host, &mut client, HELLO.url, &HELLO.answer)?;
+        clients.push(client);
+    }
+    settle();
+    let with = processes::threads(daemon)?;
+    // All of them are still there, or nothing was shown.
+    for client in &mut clients {
+        get(&host, client, HELLO.url, &HELLO.answer)?;
+    }
+    Ok([before, with])
+}
+
+/// Threads that have just become idle give back what they hold.
+fn settle() {
+    thread::sleep(Duration::from_secs(1));
+}
+
+fn supervisor(host: &Host) -> Result<u32, Error> {
+    for child in processes::children(host.pid())? {
+        if processes::name(child)? == "supervisor" {
+            return Ok(child);
+        }
+    }
+    Err(host.lacks("a supervisor"))
+}
+
+fn connect(host: &Host, url: &str) -> Result<Client, Error> {
+    Client::connect(host.address()).map_err(|error| host.fault(url, error.to_string()))
+}
+
+fn get(host: &Host, client: &mut Client, url: &str, answer: &Answer) -> Result<(), Error> {
+    client.get(url, answer).map(drop).map_err(|error| host.fault(url, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linear_is_at_most_a_quarter_more_for_each() {
+        let crowd = |groups, start, sum| Crowd { groups, start, sum, supervisor: 2000.0 };
+        let verdicts = |start, sum, threads| {
+            let scaling = Scaling { crowds: [crowd(50, 1.0, 100.0), crowd(500, start, sum)], threads };
+            scaling.goals().into_iter().map(|goal| goal.reached).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(12.0, 1200.0, [18.0, 18.0]), [true, true, true, true]);
+        assert_eq!(verdicts(13.0, 1300.0, [18.0, 19.0]), [false, false, true, false]);
+    }
+}
