@@ -74,10 +74,10 @@ fn an_order_to_drain_lets_requests_finish_and_sends_others_away() {
     let mut process = Plan { threads: 1, ..Plan::default() }.serve();
     let (mut busy, mut idle, mut waiting) = (process.connect(), process.connect(), process.connect());
     busy.ask(&Ask { group: "sub", ..Ask::new(&path) });
-    busy.send(&Ask { path_info: "/sleep/0.5", ..Ask::new(&path) });
-    std::thread::sleep(Duration::from_millis(200));
+    busy.send(&Ask { path_info: "/sleep/1", ..Ask::new(&path) });
+    process.wait_until("it runs", || process.busy() == 1);
     waiting.send(&Ask::new(&path));
-    std::thread::sleep(Duration::from_millis(50));
+    process.wait_until("one waits", || process.busy() == 2);
     process.order(&Order::Drain(5_000));
     assert!(!idle.frame().unwrap_err(), "an end, no reset");
     let answer = waiting.answer(b"");
@@ -100,7 +100,7 @@ fn a_drain_is_over_at_its_end_and_then_the_shutdown() {
     let mut process = Plan { limits, ..Plan::default() }.serve();
     let mut busy = process.connect();
     busy.send(&Ask { path_info: "/sleep/30", ..Ask::new(&path) });
-    std::thread::sleep(Duration::from_millis(400));
+    process.wait_until("it runs", || process.busy() == 1);
     let begin = Instant::now();
     process.order(&Order::Drain(300));
     assert_eq!(process.ended().code(), Some(255));
@@ -115,8 +115,8 @@ fn sigterm_ends_the_process_when_its_requests_are_done() {
     let mut process = Plan::default().serve();
     let mut busy = process.connect();
     busy.ask(&Ask::new(&path));
-    busy.send(&Ask { path_info: "/sleep/0.5", ..Ask::new(&path) });
-    std::thread::sleep(Duration::from_millis(200));
+    busy.send(&Ask { path_info: "/sleep/1", ..Ask::new(&path) });
+    process.wait_until("it runs", || process.busy() == 1);
     process.signal(libc::SIGTERM);
     assert_eq!(process.report(), stopping("shutdown_signal"));
     assert_eq!(busy.answer(b"").text(), "VERSION");
@@ -156,7 +156,7 @@ fn the_end_of_the_supervisor_or_of_all_clients_is_the_end() {
         let mut busy = process.connect();
         busy.ask(&Ask::new(&path));
         busy.send(&Ask { path_info: "/sleep/0.3", ..Ask::new(&path) });
-        std::thread::sleep(Duration::from_millis(100));
+        process.wait_until("it runs", || process.busy() == 1);
         if is_supervisor {
             process.control = None;
         } else {
@@ -199,8 +199,7 @@ fn a_changed_script_moves_its_requests_to_the_successor() {
     first.send(&Ask { path_info: "/read", inline: b"abc", ..Ask::new(&path) });
     assert_eq!(process.report(), replace("script_reload", &[(&path, "")]));
     second.send(&Ask::new(&path));
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(process.busy(), 2, "both wait");
+    process.wait_until("both wait", || process.busy() == 2);
     process.order(&Order::Drain(5_000));
     for connection in [&mut first, &mut second] {
         let answer = connection.answer(b"");

@@ -28,6 +28,9 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
 /// How long no connection is taken after one could not be.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often that is said.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
+
 const CONTROL: u64 = 0;
 const CHANNEL: u64 = 1;
 const SIGNALS: u64 = 2;
@@ -67,6 +70,8 @@ struct Run {
     is_ready: bool,
     /// When to look at waiting requests again.
     look: Option<Instant>,
+    /// When it was last said that connections can not be taken.
+    complained: Option<Instant>,
     /// When connections are taken again.
     accept_again: Option<Instant>,
     /// Requests that wait, as far as the children have been told.
@@ -80,7 +85,8 @@ pub(super) fn run(events: Events) {
         Err(error) => fatal(events.daemon, &format!("no epoll: {error}")),
     };
     descriptors::own(&watch.0);
-    let mut run = Run { events, watch, is_ready: false, look: None, accept_again: None, waiting: 0 };
+    let mut run =
+        Run { events, watch, is_ready: false, look: None, complained: None, accept_again: None, waiting: 0 };
     if let Err(error) = run.begin() {
         fatal(run.events.daemon, &format!("descriptors can not be watched: {error}"));
     }
@@ -379,14 +385,17 @@ impl Run {
 
     /// A connection could not be taken, most likely because there are too many descriptors: the child makes another one.
     fn pause(&mut self, error: &str) {
-        log::line(
-            Level::Error,
-            &format!(
-                "WSGI0016: Process group '{}': a connection can not be taken: {error}. If the application leaves files or \
-                 sockets open, close them; or allow the process more descriptors (ulimit -n).",
-                self.events.daemon.name
-            ),
-        );
+        if self.complained.is_none_or(|last| last.elapsed() > BETWEEN_COMPLAINTS) {
+            self.complained = Some(Instant::now());
+            log::line(
+                Level::Error,
+                &format!(
+                    "WSGI0016: Process group '{}': a connection can not be taken: {error}. If the application leaves files \
+                     or sockets open, close them; or allow the process more descriptors (ulimit -n).",
+                    self.events.daemon.name
+                ),
+            );
+        }
         if let Some(channel) = &self.events.channel {
             let _ = self.watch.delete(channel);
         }

@@ -348,15 +348,15 @@ impl Serve for Answer<'_> {
 /// What arrived on a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrived {
-    /// A request; so long is its frame.
-    Request(usize),
+    /// A request.
+    Request,
     /// Nothing yet.
     Nothing,
     /// The end of the connection, or what no child sends.
     End,
 }
 
-/// Reads a `Request` frame into `buffer`.
+/// Reads a `Request` frame to the beginning of `buffer`.
 pub(crate) fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> Arrived {
     const FIRST: usize = 16 << 10;
     if buffer.len() < FIRST {
@@ -378,7 +378,7 @@ pub(crate) fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> Arrived {
             Ok(Some(Header { kind: Kind::Request, length, .. })) => {
                 let total = HEADER + length;
                 if have == total {
-                    return Arrived::Request(total);
+                    return Arrived::Request;
                 }
                 if have > total {
                     return Arrived::End;
@@ -390,6 +390,12 @@ pub(crate) fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> Arrived {
             Ok(Some(_)) | Err(_) => return Arrived::End,
         }
     }
+}
+
+/// Whether the child has closed its side.
+pub(crate) fn is_closed(stream: &UnixStream) -> bool {
+    let how = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
+    !matches!(recv(stream.as_raw_fd(), &mut [0], how), Err(Errno::EAGAIN | Errno::EINTR))
 }
 
 /// Throws a `Request` frame away that has arrived; whether all of it had.
@@ -417,7 +423,7 @@ pub(crate) fn discard(stream: &UnixStream) -> bool {
     }
 }
 
-/// The payload of the `Request` frame in `buffer`.
+/// The payload of the `Request` frame at the beginning of `buffer`.
 pub(crate) fn payload(buffer: &[u8]) -> &[u8] {
     Frame::parse(buffer).ok().flatten().map_or(&[], |(frame, _)| frame.payload)
 }

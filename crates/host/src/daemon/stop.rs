@@ -41,6 +41,7 @@ pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: 
 /// Ends the interpreters.
 pub(super) fn finish(daemon: &'static Daemon, process: &'static Process) {
     process.refuse();
+    os::exit::without_handlers_if(are_threads_left);
     log::line(Level::Info, &format!("Process group '{}': stopping process.", daemon.name));
     if !process.settings.destroy_interpreters {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
@@ -52,4 +53,9 @@ pub(super) fn finish(daemon: &'static Daemon, process: &'static Process) {
         exit_now(0);
     }
     log::line(Level::Info, &format!("Process group '{}': terminating Python, exiting.", daemon.name));
+}
+
+/// Whether the application has left threads: besides this one there is the event thread.
+fn are_threads_left() -> bool {
+    std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() > 2)
 }

@@ -14,7 +14,7 @@ use wsgi_core::wire::Reader;
 use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
-use super::exchange::{Answer, Arrived, Observe, payload, receive, reject};
+use super::exchange::{Answer, Arrived, Observe, is_closed, payload, receive, reject};
 use super::reload::Held;
 use super::{Daemon, END, Note, Phase, RELEASED, daemon, descriptors, lock, log};
 use crate::entry::exit_now;
@@ -204,10 +204,7 @@ fn take(
     match receive(connection.stream(), &mut memory.message) {
         Arrived::Nothing => give_back(daemon, connection, true),
         Arrived::End => daemon.connections.remove(connection),
-        Arrived::Request(length) => {
-            memory.message.truncate(length);
-            serve(daemon, worker, memory, connection, true);
-        }
+        Arrived::Request => serve(daemon, worker, memory, connection, true),
     }
 }
 
@@ -222,7 +219,12 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
     let _ = daemon.ready.modify(&daemon.released, &mut released());
     if let Some(Held { connection, message }) = held {
         memory.message = message;
-        serve(daemon, worker, memory, &connection, false);
+        if is_closed(connection.stream()) {
+            // Who has asked has gone meanwhile.
+            daemon.connections.remove(&connection);
+        } else {
+            serve(daemon, worker, memory, &connection, false);
+        }
         // It has been counted since it was first taken.
         worker.end(daemon);
     }

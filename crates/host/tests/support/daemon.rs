@@ -213,9 +213,14 @@ impl Process {
 
     /// Waits for a text in the log.
     pub(crate) fn wait_for(&self, text: &str) {
+        self.wait_until(text, || self.log().contains(text));
+    }
+
+    /// Waits for something.
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
         let end = Instant::now() + PATIENCE;
-        while !self.log().contains(text) {
-            assert!(Instant::now() < end, "no {text:?} in {}", self.log());
+        while !is_so() {
+            assert!(Instant::now() < end, "not so: {what}");
             std::thread::sleep(Duration::from_millis(10));
         }
     }
