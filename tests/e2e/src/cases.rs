@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::{Server, Target};
+use crate::{Mode, Server, Target};
 
 /// The checks of one test on one server.
 pub struct Cases<'a> {
@@ -50,6 +50,15 @@ impl<'a> Cases<'a> {
                 self.failures.push(format!("{name}: the original meets this, though it is said: {reason}"))
             }
             Err(_) => println!("{name}: the original differs: {reason}"),
+        }
+    }
+
+    /// An expectation that the original does not meet in one of the modes, for `reason`.
+    pub fn deviates_in(&mut self, mode: Mode, name: &str, reason: &str, assertions: impl FnOnce()) {
+        if self.server.mode() == mode {
+            self.deviates(name, reason, assertions);
+        } else {
+            self.check(name, assertions);
         }
     }
 

@@ -177,9 +177,12 @@ impl Setup {
         if self.mode == Mode::Daemon {
             text += "WSGISocketPrefix run/wsgi\n";
             if let Some(options) = &self.group {
+                let library = self.python_home.as_deref().and_then(Interpreter::library_path);
+                let library = library.map(|path| format!("environment=LD_LIBRARY_PATH={}", path.display()));
                 text += &format!(
-                    "WSGIDaemonProcess e2e threads={} {options}\nWSGIProcessGroup e2e\n",
-                    self.threads
+                    "WSGIDaemonProcess e2e threads={} {options} {}\nWSGIProcessGroup e2e\n",
+                    self.threads,
+                    library.unwrap_or_default()
                 );
             }
         }

@@ -69,6 +69,14 @@ impl Interpreter {
         })
     }
 
+    /// Where the dynamic linker has to look for the library of an executable that is a copy of [`Self::home`]: what is
+    /// written in it leads to the original.
+    pub(crate) fn library_path(home: &Path) -> Option<PathBuf> {
+        let executable = home.join("bin/python3").canonicalize().ok()?;
+        let library = executable.parent()?.parent()?.join("lib");
+        library.starts_with(cache_directory().canonicalize().ok()?).then_some(library)
+    }
+
     /// A virtual environment of this interpreter with the packages of a requirements file, made once and kept.
     ///
     /// # Panics

@@ -243,6 +243,16 @@ impl Server {
         self.mpm
     }
 
+    /// How log lines of a request name the client. The daemon processes of the original write them themselves.
+    #[must_use]
+    pub fn logged_client(&self) -> &'static str {
+        if self.target.is_reference() && self.mode == Mode::Daemon {
+            "[remote 127.0.0.1:"
+        } else {
+            "[client 127.0.0.1:"
+        }
+    }
+
     /// Where applications run.
     #[must_use]
     pub const fn mode(&self) -> Mode {

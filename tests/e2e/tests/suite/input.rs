@@ -1,6 +1,6 @@
 //! wsgi.input.
 
-use e2e::{Ending, Server, on_each_mpm, on_one_mpm};
+use e2e::{Ending, Mode, Server, on_each_mpm, on_one_mpm};
 
 const APP: &str = include_str!("../../apps/input.wsgi");
 
@@ -197,6 +197,8 @@ fn limits_and_refusals() {
     });
 }
 
+const EAGER: &str = "in daemon mode 100 Continue is sent to every client that waits for it";
+
 #[test]
 fn continue_is_said_when_the_application_reads() {
     on_each_mpm(|setup| {
@@ -208,13 +210,13 @@ fn continue_is_said_when_the_application_reads() {
                 connection.send(b"body!");
                 assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some("body!"));
             });
-            cases.check("it does not read", || {
+            cases.deviates_in(Mode::Daemon, "it does not read", EAGER, || {
                 let mut connection = expecting(server, "/ignore");
                 connection.finish_sending();
                 let Ok(response) = connection.response("POST") else { panic!("no response") };
                 assert_eq!((response.interim.as_slice(), response.text().as_str()), (&[][..], "ignored"));
             });
-            cases.check("it has answered before it reads", || {
+            cases.deviates_in(Mode::Daemon, "it has answered before it reads", EAGER, || {
                 let mut connection = expecting(server, "/answer_first");
                 connection.send(b"body!");
                 let Ok(response) = connection.response("POST") else { panic!("no response") };
@@ -240,7 +242,13 @@ fn an_answer_may_come_before_the_upload() {
     on_each_mpm(|setup| {
         // An answer that is kept back until Apache gives the upload up comes too late.
         setup.app("/", "app.wsgi", APP).conf("Timeout 100").run(|server, cases| {
+            let reason = "W9: in daemon mode no answer is passed on before the whole upload has come";
             for target in ["/ignore", "/answer_first"] {
+                if server.mode() == Mode::Daemon && server.target().is_reference() {
+                    // Each would take as long as the client is patient.
+                    cases.ours_only(target, reason, || {});
+                    continue;
+                }
                 cases.check(target, || {
                     let mut connection = server.connect();
                     let request = server.request("POST", target).header("Content-Length", "1000000");

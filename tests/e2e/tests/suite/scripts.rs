@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use e2e::{Server, Setup, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Mode, Server, Setup, on_each_mpm, on_one_mpm, wait_until};
 
 use crate::md5;
 
@@ -34,7 +34,10 @@ fn modules_have_the_names_of_the_contract() {
             cases.check("logged", || {
                 let log = server.log_tail();
                 assert!(log.contains("Loading") && log.contains(&path.display().to_string()), "{log}");
-                assert!(log.contains("in embedded mode"), "{log}");
+                assert!(
+                    log.contains(server.mode().pick("in embedded mode", "daemon process 'e2e'")),
+                    "{log}"
+                );
             });
         });
     });
@@ -61,7 +64,9 @@ fn changed_scripts_are_loaded_again() {
                     for _ in 0..10 {
                         assert_eq!(server.get("/").expect(200), "second");
                     }
-                    assert!(server.wait_log(mark, "loaded second").contains("eloading"));
+                    let log = server.wait_log(mark, "loaded second");
+                    // A daemon process is replaced instead.
+                    assert!(log.contains(server.mode().pick("eloading", "Loading")), "{log}");
                 });
                 cases.check("an older file is a change too", || {
                     server.write("apps/app.wsgi", answering("third"));
@@ -73,12 +78,20 @@ fn changed_scripts_are_loaded_again() {
                         assert_eq!(server.get("/").expect(200), "third");
                     }
                 });
-                cases.check("a broken version is a 500 until it is mended", || {
-                    let mark = server.mark();
-                    server.write("apps/app.wsgi", "this is no Python\n");
-                    assert_eq!(server.get("/").status, 500);
-                    assert_eq!(server.get("/").status, 500);
-                    server.wait_log(mark, "SyntaxError");
+                cases.deviates_in(
+                    Mode::Daemon,
+                    "a broken version",
+                    "it takes the place of the one that works",
+                    || {
+                        let mark = server.mark();
+                        server.write("apps/app.wsgi", "this is no Python\n");
+                        let status = server.mode().pick(500, 200);
+                        assert_eq!(server.get("/").status, status);
+                        assert_eq!(server.get("/").status, status);
+                        server.wait_log(mark, "SyntaxError");
+                    },
+                );
+                cases.check("a version that is mended", || {
                     server.write("apps/app.wsgi", answering("mended"));
                     assert_eq!(server.get("/").expect(200), "mended");
                 });
@@ -153,7 +166,7 @@ fn scripts_that_can_not_be_loaded() {
                 ("/raises.wsgi", 500, "WSGI0109", "while loading"),
                 ("/exits.wsgi", 500, "WSGI0107", "SystemExit"),
                 ("/imports.wsgi", 500, "WSGI0109", "no_such_module"),
-                ("/empty.wsgi", 404, "WSGI0089", "application"),
+                ("/empty.wsgi", server.mode().pick(404, 500), "WSGI0089", "application"),
                 ("/number.wsgi", 500, "WSGI0174", "TypeError"),
                 ("/none.wsgi", 500, "WSGI0174", "TypeError"),
                 ("/arguments.wsgi", 500, "WSGI0174", "TypeError"),
@@ -213,11 +226,11 @@ fn scripts_are_imported_at_start() {
             .file("apps/preloaded.wsgi", answering("preloaded"))
             .conf(
                 "WSGIApplicationGroup %{GLOBAL}\n\
-                 WSGIImportScript @ROOT@/apps/broken.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}\n\
-                 WSGIImportScript @ROOT@/apps/exits.wsgi process-group=%{GLOBAL} application-group=other\n\
-                 WSGIImportScript @ROOT@/apps/missing.wsgi process-group=%{GLOBAL} application-group=other\n\
-                 WSGIImportScript @ROOT@/apps/app.wsgi process-group=%{GLOBAL} application-group=%{GLOBAL}\n\
-                 WSGIScriptAlias /preloaded @ROOT@/apps/preloaded.wsgi process-group=%{GLOBAL} application-group=named\n",
+                 WSGIImportScript @ROOT@/apps/broken.wsgi process-group=@GROUP@ application-group=%{GLOBAL}\n\
+                 WSGIImportScript @ROOT@/apps/exits.wsgi process-group=@GROUP@ application-group=other\n\
+                 WSGIImportScript @ROOT@/apps/missing.wsgi process-group=@GROUP@ application-group=other\n\
+                 WSGIImportScript @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=%{GLOBAL}\n\
+                 WSGIScriptAlias /preloaded @ROOT@/apps/preloaded.wsgi process-group=@GROUP@ application-group=named\n",
             )
             .run(|server, cases| {
                 let start = e2e::LogMark::default();
