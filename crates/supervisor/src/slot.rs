@@ -396,7 +396,7 @@ impl Slot {
             backoff::delay(self.failures)
         };
         if self.phase == Phase::Retiring && exit.is_success() {
-            self.phase = Phase::Over;
+            self.unused(now, actions);
         }
         let level = if exit.is_success() { Level::Info } else { Level::Error };
         let when = if process.is_serving { "" } else { " before it was ready" };

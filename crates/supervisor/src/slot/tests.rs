@@ -280,6 +280,14 @@ fn a_retired_slot_is_over_when_its_process_says_so() {
     stage.on(Event::Retire);
     assert_eq!(stage.on(Event::Exited(1, Exit::Status(0))), []);
     assert!(stage.slot.is_over());
+
+    let mut stage = Stage::serving();
+    successor_of(&mut stage);
+    stage.on(Event::Retire);
+    assert_eq!(stage.on(Event::Exited(1, Exit::Status(0))), [Action::Terminate(2)], "it has no task");
+    stage.on(Event::Exited(2, Exit::Status(0)));
+    assert!(stage.slot.is_over());
+
     let mut stage = Stage::new(15, Limits::default());
     stage.on(Event::Begin);
     stage.on(Event::Retire);
