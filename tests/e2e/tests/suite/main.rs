@@ -4,6 +4,7 @@ mod body;
 mod configuration;
 mod environ;
 mod events;
+mod express;
 mod failures;
 mod files;
 mod frameworks;

@@ -1,0 +1,32 @@
+"""Prints where it runs, for servers that mod_wsgi-express has set up."""
+
+import os
+import sys
+
+import mod_wsgi
+
+import imported
+
+umask = os.umask(0)
+os.umask(umask)
+
+
+def application(environ, start_response):
+    values = {
+        "imported": imported.value,
+        "process_group": mod_wsgi.process_group,
+        "application_group": mod_wsgi.application_group,
+        "threads": mod_wsgi.threads_per_process,
+        "multiprocess": environ["wsgi.multiprocess"],
+        "pid": os.getpid(),
+        "uid": os.getuid(),
+        "directory": os.getcwd(),
+        "python": sys.executable,
+        "umask": oct(umask),
+        "locale": os.environ.get("LC_ALL"),
+        "express": os.environ.get("MOD_WSGI_EXPRESS"),
+        "added": [path for path in sys.path if path.endswith("added")],
+    }
+    body = "".join(f"{name}\t{value}\n" for name, value in values.items()).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
