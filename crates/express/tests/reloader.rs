@@ -73,6 +73,20 @@ wait_for(3)
 }
 
 #[test]
+fn a_change_between_the_import_and_the_first_look_is_noticed() {
+    run(
+        "group",
+        r#"
+with reloader._lock:
+    # No look is taken meanwhile.
+    import imported
+    open("imported.py", "w").write("value = 22\n")
+wait_for(1)
+"#,
+    );
+}
+
+#[test]
 fn only_daemon_processes_are_replaced() {
     let log = run("", "import imported, threading\nassert threading.active_count() == 1\n");
     assert_eq!(log, "");

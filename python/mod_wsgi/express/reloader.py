@@ -10,11 +10,14 @@ import stat
 import sys
 import threading
 import time
+from importlib.machinery import SourceFileLoader
 
 import mod_wsgi
 
 _lock = threading.Lock()
 _tracked = set()
+# The states of sources when they were imported.
+_imported = {}
 _interval = None
 _stopping = False
 # That the interval is another, or the process ends.
@@ -43,6 +46,7 @@ def start_reloader(interval=1.0):
             return
         _interval = interval
     mod_wsgi.subscribe_shutdown(_stop)
+    _notice_imports()
     threading.Thread(target=_watch, name="mod_wsgi-reloader", daemon=True).start()
 
 
@@ -50,6 +54,17 @@ def _stop(*_, **__):
     global _stopping
     _stopping = True
     _news.set()
+
+
+def _notice_imports():
+    """A file may change between its import and the next look at it: the state to compare with is that at the import."""
+    original = SourceFileLoader.path_stats
+
+    def path_stats(self, path):
+        _imported[path] = _state(path)
+        return original(self, path)
+
+    SourceFileLoader.path_stats = path_stats
 
 
 def _watch():
@@ -78,7 +93,7 @@ def _changes(known):
     changed = []
     for path in _files() | known.keys():
         state = _state(path)
-        if known.setdefault(path, state) != state:
+        if known.setdefault(path, _imported.get(path, state)) != state:
             known[path] = state
             changed.append(path)
     return changed
