@@ -144,9 +144,25 @@ impl Allowance {
     }
 }
 
+/// A content type as a CGI program's would be: the type itself in small letters, without blanks at the end.
+#[must_use]
+pub fn content_type(value: &[u8]) -> Vec<u8> {
+    let value = value.trim_ascii_end();
+    let end = value.iter().position(|byte| *byte == b';').unwrap_or(value.len());
+    let mut value = value.to_vec();
+    value[..end].make_ascii_lowercase();
+    value
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_are_in_small_letters_and_parameters_as_given() {
+        assert_eq!(content_type(b"Text/HTML; Charset=UTF-8 "), b"text/html; Charset=UTF-8");
+        assert_eq!(content_type(b""), b"");
+    }
     use proptest::prelude::*;
 
     #[test]

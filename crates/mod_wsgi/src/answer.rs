@@ -185,7 +185,11 @@ impl<'r> Answer<'r> {
     fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
         let request = self.request;
         if name.eq_ignore_ascii_case(b"content-type") {
-            request.set_content_type(value)?;
+            if self.merges_headers {
+                request.set_content_type(&response::content_type(value))?;
+            } else {
+                request.set_content_type(value)?;
+            }
         } else if name.eq_ignore_ascii_case(b"content-length") {
             let length = response::content_length(value).map_err(|_| Failed)?;
             request.set_content_length(length);

@@ -51,10 +51,11 @@ pub(crate) fn plan<'a>(
 ) -> Result<Plan<'a>, Obstacle> {
     let name = group.daemon.name.as_ref();
     let number = CONTROL.to_string();
-    let arguments = [b"-c", BOOTSTRAP.as_bytes(), &group.hosts, number.as_bytes(), name];
+    let bootstrap = [b"-c", BOOTSTRAP.as_bytes(), &group.hosts, number.as_bytes(), name];
+    let arguments = group.options.iter().map(AsRef::as_ref).chain(bootstrap);
     Ok(Plan {
         programs: group.programs.iter().filter_map(|path| text(path)).collect(),
-        arguments: arguments.into_iter().filter_map(text).collect(),
+        arguments: arguments.filter_map(text).collect(),
         environment: environment(group, identity, &surroundings.environment),
         kept: vec![(CONTROL, control)],
         output: Some(log),

@@ -15,6 +15,8 @@ pub struct Generation {
 pub struct Group {
     /// Executables to try, in this order: the first that exists is taken.
     pub programs: Vec<Box<[u8]>>,
+    /// Options of the executable, such as `-O`.
+    pub options: Vec<Box<[u8]>>,
     /// The directory with the hosts.
     pub hosts: Box<[u8]>,
     /// How many processes.
@@ -177,6 +179,7 @@ impl Generation {
 impl Group {
     fn encode(&self, writer: &mut Writer<'_>) {
         writer.list(self.programs.iter(), |writer, program| writer.bytes(program));
+        writer.list(self.options.iter(), |writer, option| writer.bytes(option));
         writer.bytes(&self.hosts);
         writer.u32(self.processes);
         writer.bool(self.account.is_some());
@@ -205,6 +208,7 @@ impl Group {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
             programs: reader.list(|reader| reader.bytes().map(Into::into))?,
+            options: reader.list(|reader| reader.bytes().map(Into::into))?,
             hosts: reader.bytes()?.into(),
             processes: reader.u32()?,
             account: if reader.bool()? { Some(Account::decode(reader)?) } else { None },
@@ -298,6 +302,7 @@ mod tests {
     fn generations_come_back() {
         let full = Group {
             programs: vec![text("/v/bin/python"), text("/v/bin/python3")],
+            options: vec![text("-O")],
             hosts: text("/usr/lib/mod_wsgi/host"),
             processes: 2,
             account: Some(Account { uid: 33, gid: 33, supplementary: Some(vec![4, 27]) }),

@@ -242,6 +242,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
             return Ok(());
         }
+        // The client may send nothing before it has seen what the application has said.
+        if self.to_be_flushed > 0 {
+            self.flush()?;
+        }
         let wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
         let mut message = std::mem::take(&mut self.connection.outgoing);
         message.clear();

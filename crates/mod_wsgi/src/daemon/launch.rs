@@ -8,7 +8,7 @@ use std::path::Path;
 use httpd::{Identity, Level, Logger, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
-use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, Limits};
+use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, Limits, Variable};
 
 use crate::Wsgi;
 use crate::settings::{self, Facts, Place};
@@ -76,6 +76,7 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
     };
     Group {
         programs: programs(global, group, setting.directory),
+        options: options(global),
         hosts: setting.directory.join("host").as_os_str().as_bytes().into(),
         processes: group.process_count(),
         account: is_root.then(|| Account {
@@ -94,7 +95,7 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
         memory_limit: group.memory_limit,
         virtual_memory_limit: group.virtual_memory_limit,
         dumps_core: setting.info.dumps_core(),
-        environment: group.environment.clone(),
+        environment: environment(global, group),
         log: setting.log,
         daemon: Daemon {
             name: group.name.clone(),
@@ -128,6 +129,24 @@ fn programs(global: &Global, group: &DaemonGroup, directory: &Path) -> Vec<Box<[
     };
     let home = wsgi_core::python_home::prefix(home);
     [&b"/bin/python"[..], b"/bin/python3"].map(|name| [home, name].concat().into()).into()
+}
+
+/// What the directives for Python's start become on a command line.
+fn options(global: &Global) -> Vec<Box<[u8]>> {
+    let mut options: Vec<Box<[u8]>> = Vec::new();
+    options.extend((0..global.python_optimize).map(|_| b"-O"[..].into()));
+    if global.dont_write_bytecode == Some(true) {
+        options.push(b"-B"[..].into());
+    }
+    options.extend(global.python_warnings.iter().map(|warning| [&b"-W"[..], warning].concat().into()));
+    options
+}
+
+/// The variables that the group asks for; `WSGIPythonHashSeed` is one, unless the group has another.
+fn environment(global: &Global, group: &DaemonGroup) -> Vec<Variable> {
+    const HASH_SEED: &[u8] = b"PYTHONHASHSEED";
+    let seed = global.python_hash_seed.map(|seed| (HASH_SEED.into(), seed.to_string().into_bytes().into()));
+    seed.into_iter().chain(group.environment.iter().cloned()).collect()
 }
 
 fn log_level(host: &Server) -> u8 {
