@@ -1,0 +1,256 @@
+use super::*;
+use crate::options;
+use crate::parse::parse;
+
+/// The configuration for a command line, and the control script.
+fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
+    let arguments = ["--server-root", "/r", "--working-directory", "/w"]
+        .iter()
+        .chain(arguments)
+        .map(|&argument| argument.to_owned())
+        .collect();
+    let parsed = parse(&options::server(), arguments).unwrap();
+    let built_in =
+        MODULES.iter().chain(&["event", "log_config", "status"]).map(|&name| name.to_owned()).collect();
+    let inputs = Inputs {
+        settings: &Settings::new(&parsed).unwrap(),
+        account: &Account::choose(None, None).unwrap(),
+        apache: &Apache { program: "/usr/sbin/apache2".into(), modules: "/modules".into(), built_in },
+        mpm: Mpm::Event,
+        python: &Python {
+            executable: "/opt/bin/python3".into(),
+            program: "/opt/bin/python3.11".into(),
+            prefix: "/opt".into(),
+            version: "3.11.2".into(),
+            ext_suffix: ".cpython-X.so".into(),
+            library: "libpython3.11.so.1.0".into(),
+            shared: true,
+            origin: "--python".into(),
+        },
+        installation: &Installation { directory: "/usr/lib/mod_wsgi".into() },
+        service_accounts: vec![("mail".to_owned(), Account::choose(None, None).unwrap())],
+        locale: "C.UTF-8".into(),
+        logs: ("/r/error_log".into(), Some("/dev/stdout".into())),
+        command_line: "mod_wsgi-express start-server\nrm",
+    };
+    Ok((inputs.configuration()?, inputs.control_script()?))
+}
+
+fn configuration(arguments: &[&str]) -> String {
+    generate(arguments).unwrap().0
+}
+
+fn has(text: &str, line: &str) -> bool {
+    text.lines().any(|each| each.trim() == line)
+}
+
+#[test]
+fn the_application_is_mounted_and_granted() {
+    let text = configuration(&["/srv/app/main.wsgi", "--host", "127.0.0.1", "--port", "81"]);
+    for line in [
+        "Listen \"127.0.0.1:81\"",
+        "ServerName \"127.0.0.1\"",
+        "LoadModule wsgi_module \"/usr/lib/mod_wsgi/mod_wsgi.so\"",
+        "WSGIPythonHome \"/opt\"",
+        "WSGIScriptAlias \"/\" \"/srv/app/main.wsgi\" process-group=\"127.0.0.1:81\" application-group=\"%{GLOBAL}\"",
+        "<Directory \"/srv/app\">",
+        "<Files \"main.wsgi\">",
+        "DocumentRoot \"/r/htdocs\"",
+        "ErrorLog \"/r/error_log\"",
+        "CustomLog \"/dev/stdout\" common",
+        "LogLevel warn",
+        "WSGIScriptReloading On",
+    ] {
+        assert!(has(&text, line), "{line}\n{text}");
+    }
+    assert!(!text.contains("R=301") && !text.contains("Include"), "{text}");
+}
+
+#[test]
+fn a_mount_point_redirects_to_its_slash() {
+    let text = configuration(&["/a.wsgi", "--mount-point", "/a.b"]);
+    assert!(has(&text, r#"RewriteRule "^/a\.b$" "/a.b/" [R=301,L]"#), "{text}");
+    assert!(text.contains("WSGIScriptAlias \"/a.b\" \"/a.wsgi\""), "{text}");
+}
+
+#[test]
+fn files_go_before_the_application_and_aliases_before_files() {
+    let text = configuration(&["/a.wsgi", "--document-root", "/srv/100%", "--url-alias", "/s", "/srv/s"]);
+    let position =
+        |line: &str| text.lines().position(|each| each == line).unwrap_or_else(|| panic!("{line}\n{text}"));
+    let alias = position(r#"RewriteRule "^/s(/|$)" - [L]"#);
+    let file = position(r#"RewriteCond "/srv/100\%%{REQUEST_URI}" -f"#);
+    assert!(alias < file, "{text}");
+    assert!(has(&text, "Alias \"/s\" \"/srv/s\""));
+    assert!(has(&text, "<Directory \"/srv/s\">"));
+}
+
+#[test]
+fn an_alias_for_a_file_grants_that_file_only() {
+    let text = configuration(&["/a.wsgi", "--url-alias", "/p", "/etc/passwd"]);
+    assert!(has(&text, "<Directory \"/etc\">") && has(&text, "<Files \"passwd\">"), "{text}");
+}
+
+#[test]
+fn includes_are_last_and_in_order() {
+    let text = configuration(&["/a.wsgi", "--include-file", "/z", "--include-file", "/b"]);
+    assert!(text.ends_with("#: --include-file\nInclude \"/z\"\nInclude \"/b\"\n"), "{text}");
+}
+
+#[test]
+fn values_can_not_inject_directives() {
+    for arguments in [
+        ["/a.wsgi", "--callable-object", "x\nInclude /etc/passwd"],
+        ["/a\n.wsgi", "--port", "1"],
+        ["/a.wsgi", "--document-root", "/srv/*"],
+        ["/a.wsgi", "--python-path", "/a:/b"],
+    ] {
+        assert!(matches!(generate(&arguments), Err(Failure::Usage(_))), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_control_script_is_one_command_per_line() {
+    let (_, script) = generate(&["/it's.wsgi", "--host", "it's"]).unwrap();
+    assert!(script.contains("#   mod_wsgi-express start-server rm\n"), "{script}");
+    assert!(has(&script, r"export MOD_WSGI_LISTENER_HOST='it'\''s'"), "{script}");
+    assert!(script.contains(" -D MOD_WSGI_IMPORT_HANDLER_SCRIPT -D "), "{script}");
+    assert!(!script.contains("EMBEDDED_MODE") && !script.contains("RELOADER"), "{script}");
+    assert!(script.contains("-D MOD_WSGI_MPM_ENABLE_EVENT_MODULE"), "{script}");
+}
+
+/// The lines of a group, without their continuations.
+fn group<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+    let first = format!("WSGIDaemonProcess \"{name}\" \\");
+    let lines = text.lines().skip_while(|line| *line != first).skip(1);
+    let mut options = Vec::new();
+    for line in lines {
+        options.push(line.trim().trim_end_matches(" \\"));
+        if !line.ends_with('\\') {
+            break;
+        }
+    }
+    options
+}
+
+#[test]
+fn daemon_processes_run_the_application() {
+    let text = configuration(&["/a.wsgi", "--working-directory", "/srv", "--python-path", "/p"]);
+    assert!(has(&text, "WSGIRestrictEmbedded On") && !text.contains("WSGIPythonPath"), "{text}");
+    let options = group(&text, "localhost:8000");
+    for option in [
+        "threads=\"5\"",
+        "home=\"/srv\"",
+        "python=\"/opt/bin/python3.11\"",
+        "python-path=\"/p:/usr/lib/mod_wsgi/python-packages\"",
+        "python-eggs=\"/r/python-eggs\"",
+        "lang=\"C.UTF-8\"",
+        "locale=\"C.UTF-8\"",
+        "server-metrics=\"Off\"",
+        "startup-timeout=\"15\"",
+        "listen-backlog=\"100\"",
+    ] {
+        assert!(options.contains(&option), "{option} in {options:?}");
+    }
+    let absent = ["processes=", "umask=", "switch-interval=", "memory-limit=", "header-buffer-size="];
+    assert!(options.iter().all(|option| absent.iter().all(|name| !option.starts_with(name))), "{options:?}");
+}
+
+#[test]
+fn options_reach_the_group() {
+    let text = configuration(&[
+        "/a.wsgi",
+        "--process-group",
+        "shop",
+        "--processes",
+        "1",
+        "--umask",
+        "027",
+        "--switch-interval",
+        "0.5",
+        "--server-metrics",
+        "--queue-timeout",
+        "7",
+        "--memory-limit",
+        "1000000",
+        "--ignore-activity",
+        "/ping",
+        "--error-override",
+        "--python-warnings",
+        "error::UserWarning",
+    ]);
+    let options = group(&text, "shop");
+    for option in [
+        "processes=\"1\"",
+        "display-name=\"(wsgi:shop)\"",
+        "umask=\"027\"",
+        "switch-interval=\"0.5\"",
+        "server-metrics=\"On\"",
+        "queue-timeout=\"7\"",
+        "memory-limit=\"1000000\"",
+    ] {
+        assert!(options.contains(&option), "{option} in {options:?}");
+    }
+    for line in [
+        "WSGISwitchInterval 0.5",
+        "WSGIServerMetrics On",
+        "<Location \"/ping\">",
+        "WSGIErrorOverride On",
+        "WSGIPythonWarnings \"error::UserWarning\"",
+    ] {
+        assert!(has(&text, line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn embedded_mode_has_no_daemon_processes() {
+    let (text, script) =
+        generate(&["/a.wsgi", "--embedded-mode", "--working-directory", "/srv", "--maximum-requests", "9"])
+            .unwrap();
+    for line in [
+        "WSGIScriptAlias \"/\" \"/a.wsgi\" process-group=%{GLOBAL} application-group=\"%{GLOBAL}\"",
+        "WSGIPythonPath \"/srv:/usr/lib/mod_wsgi/python-packages\"",
+        "WSGIScriptReloading Off",
+        "MaxConnectionsPerChild 9",
+        "MaxRequestWorkers 5",
+    ] {
+        assert!(has(&text, line), "{line}\n{text}");
+    }
+    assert!(!text.contains("WSGIDaemonProcess") && !text.contains("WSGIRestrictEmbedded"), "{text}");
+    assert!(script.contains(" -D EMBEDDED_MODE -D "), "{script}");
+}
+
+#[test]
+fn changes_are_watched_from_within() {
+    let (text, script) = generate(&["/a.wsgi", "--reload-on-changes", "--application-group", "a"]).unwrap();
+    let line = "WSGIImportScript \"/usr/lib/mod_wsgi/python-packages/mod_wsgi/express/reload_on_changes.py\" \
+                process-group=\"localhost:8000\" application-group=\"a\"";
+    assert!(has(&text, line), "{text}");
+    assert!(has(&script, "export MOD_WSGI_RELOADER_ENABLED=true"), "{script}");
+}
+
+#[test]
+fn services_have_groups_of_their_own() {
+    let text = configuration(&[
+        "/a.wsgi",
+        "--service-script",
+        "mail",
+        "/mail.py",
+        "--service-script",
+        "log",
+        "/log.py",
+        "--service-log-file",
+        "log",
+        "log.log",
+    ]);
+    let options = group(&text, "service:mail");
+    assert!(options.contains(&"threads=\"0\"") && options.contains(&"home=\"/w\""), "{options:?}");
+    assert!(options.iter().any(|option| option.starts_with("user=")), "{options:?}");
+    let import = |name| {
+        format!(
+            "WSGIImportScript \"/{name}.py\" process-group=\"service:{name}\" application-group=%{{GLOBAL}}"
+        )
+    };
+    assert!(has(&text, &import("mail")) && has(&text, &import("log")), "{text}");
+    assert!(has(&text, "ErrorLog \"/r/log.log\""), "{text}");
+}
