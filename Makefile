@@ -19,7 +19,7 @@ build: ## Build everything with release settings, with the host for PYTHON=
 
 host: ## Build the host for one more Python: make host PYTHON=/path/to/python [PREFIX=dir to install it into]
 	@scripts/install-dependencies run
-	@python=$$(scripts/find-python) && scripts/build-host release "$$python" "$$PREFIX"
+	@python=$$(SHARED=no scripts/find-python) && scripts/build-host release "$$python" "$$PREFIX"
 
 install: ## Install into a directory: make install PREFIX=dir [PYTHON=...]
 	@test -n "$$PREFIX" || { echo "make install: say where to with PREFIX=dir" >&2; exit 2; }
