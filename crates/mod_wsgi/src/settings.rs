@@ -8,7 +8,7 @@ use wsgi_core::interpreter::Block;
 
 /// What Python is told about the server.
 pub(crate) struct Facts {
-    mpm: Mpm,
+    pub(crate) mpm: Mpm,
     version: [u32; 3],
     description: Box<[u8]>,
     built: Box<[u8]>,

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod exit;
 pub mod library;
+pub mod main_thread;
 pub mod message;
 pub mod process;
 pub mod shared;

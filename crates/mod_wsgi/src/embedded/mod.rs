@@ -8,7 +8,7 @@ mod host;
 mod python_home;
 
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{OsStr, OsString, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -105,6 +105,9 @@ impl Process {
             Level::Info,
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
         );
+        if !self.facts.mpm.is_threaded {
+            os::main_thread::alone_handles(&ENDING);
+        }
         let place = Place::Child { program: home.program.as_os_str().as_bytes(), home: home.home.as_deref() };
         settings::with(global, &self.facts, &place, |settings| host.start(settings))?;
         Ok(host)
@@ -141,6 +144,10 @@ fn stop() {
 fn is_at_work() -> bool {
     exchange::is_running_here() || os::exit::has_other_threads()
 }
+
+/// The signals that end a child of the prefork MPM, in their handlers. The threads of applications can not be kept from
+/// getting them: they may be inside Python then, or in the middle of anything.
+const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGUSR1];
 
 /// How long requests that still run are waited for, in milliseconds. Apache kills children ten seconds after it has
 /// asked them to end.

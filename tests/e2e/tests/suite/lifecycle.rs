@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use e2e::{LogMark, Mode, Setup, Target, on_each_mpm, wait_until};
+use e2e::{LogMark, Mode, Mpm, Setup, Target, on_each_mpm, wait_until};
 
 const APP: &str = include_str!("../../apps/body.wsgi");
+const SIGNALLED: &str = include_str!("../../apps/signalled.wsgi");
 const HANDLER: &str = include_str!("../../apps/exit_handler.wsgi");
 
 fn serving(setup: Setup) -> Setup {
@@ -96,6 +97,26 @@ fn libraries_are_not_taken_from_threads_that_are_left() {
         }
         assert!(server.stop().success());
     });
+}
+
+#[test]
+fn a_signal_that_an_applications_thread_gets_ends_the_child() {
+    if Target::current().lacks("care for which thread is interrupted") {
+        return;
+    }
+    // Children of the other MPMs block signals.
+    let mut server = Setup::new(Mpm::Prefork).children(1).app("/", "app.wsgi", SIGNALLED).start();
+    let children = server.children();
+    let mark = server.mark();
+    let pid = server.get("/").expect(200);
+    assert!(children.iter().any(|child| child.to_string() == pid), "{pid} is none of {children:?}");
+    wait_until("the child ends", || {
+        (!server.children().iter().any(|child| child.to_string() == pid)).then_some(())
+    });
+    let log = server.log_since(mark);
+    assert!(log.contains(&format!("[pid {pid}:tid {pid}] Terminating Python.")), "{log}");
+    assert!(!log.contains("exit signal"), "{log}");
+    assert!(server.stop().success());
 }
 
 #[test]
