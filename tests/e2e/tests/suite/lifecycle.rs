@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use e2e::{LogMark, Mode, Mpm, Setup, Target, on_each_mpm, wait_until};
+use e2e::{LogMark, Mode, Mpm, Setup, Target, embedded_only, on_each_mpm, wait_until};
 
 const APP: &str = include_str!("../../apps/body.wsgi");
 const SIGNALLED: &str = include_str!("../../apps/signalled.wsgi");
@@ -83,7 +83,9 @@ fn stopping() {
 
 #[test]
 fn libraries_are_not_taken_from_threads_that_are_left() {
-    if Target::current().lacks("end of a process whose threads have not ended") {
+    if Target::current().lacks("end of a process whose threads have not ended")
+        || embedded_only("daemon processes are Python's own")
+    {
         return;
     }
     on_each_mpm(|setup| {
@@ -101,7 +103,9 @@ fn libraries_are_not_taken_from_threads_that_are_left() {
 
 #[test]
 fn a_signal_that_an_applications_thread_gets_ends_the_child() {
-    if Target::current().lacks("care for which thread is interrupted") {
+    if Target::current().lacks("care for which thread is interrupted")
+        || embedded_only("the signals of Apache's children")
+    {
         return;
     }
     // Children of the other MPMs block signals.
