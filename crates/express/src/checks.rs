@@ -194,7 +194,7 @@ fn searchable(directory: &Path, option: &str, account: &Account) -> Option<Strin
     }
     let reason = account.can(Access::Search, directory).err()?;
     Some(format!(
-        "{option} {} can not be served: {reason}; change the permissions, or choose another account with --user",
+        "{option} {} is closed to the serving account: {reason}; change the permissions, or choose another account with --user",
         directory.display()
     ))
 }

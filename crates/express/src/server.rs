@@ -152,16 +152,16 @@ fn leave_closed_directory(settings: &mut Settings, account: &Account) {
         return;
     }
     let Err(reason) = account.can(Access::Search, &settings.working_directory) else { return };
-    let script = settings.script();
-    let Some(directory) = script.parent().filter(|directory| account.can(Access::Search, directory).is_ok())
-    else {
-        return;
-    };
+    let script = settings.entry_point.as_ref().and_then(|script| script.parent());
+    let directory = script
+        .filter(|directory| account.can(Access::Search, directory).is_ok())
+        .unwrap_or(Path::new("/"))
+        .to_owned();
     warn(&format!(
         "{reason}: the application works in {}, not in the current directory; name another with --working-directory",
         directory.display()
     ));
-    settings.working_directory = directory.to_owned();
+    settings.working_directory = directory;
 }
 
 /// Prints to standard output, whole, before anything else happens.

@@ -243,6 +243,16 @@ fn as_root_the_serving_account_has_to_reach_the_script() {
     assert_eq!(output.status.code(), Some(1));
     assert!(errors(&output).contains("nobody may not enter"), "{}", errors(&output));
 
+    // The current directory is a guess that gives way; one that was named is not.
+    let mut elsewhere = prefix.server("start-server", &["--user", "nobody", "--entry-point"]);
+    elsewhere.arg(prefix.path("app.wsgi")).current_dir(prefix.path("private"));
+    let output = elsewhere.output().unwrap();
+    let warning = format!("the application works in {}, not in", prefix.directory.path().display());
+    assert!(errors(&output).contains(&warning) && text(&output).contains(" for nobody: "), "{output:?}");
+    let named = ["--working-directory", "private", "--user", "nobody"];
+    let output = prefix.server("start-server", &named).output().unwrap();
+    assert!(errors(&output).contains("private is closed to the serving account"), "{}", errors(&output));
+
     fs::set_permissions(prefix.path("private"), Permissions::from_mode(0o711)).unwrap();
     let output = prefix.server("start-server", &more).output().unwrap();
     assert!(text(&output).contains(" for nobody: "), "{output:?}");
