@@ -98,9 +98,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     };
     descriptors::own(&channel);
     log::set_level(launch.log_level);
-    if let Some(title) = &launch.display_name
-        && let Err(error) = os::title::set(title)
-    {
+    if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warn, &format!("display-name has no effect: {error}"));
     }
     let page = Words::map(&page, page::WORDS).map_err(text("its shared page can not be used"))?;
@@ -300,4 +298,13 @@ fn set_locale(py: Python<'_>, name: &[u8]) {
             &format!("WSGI0079: The locale '{name}' can not be set: it is not installed."),
         );
     }
+}
+
+/// What `ps` shows: `display-name=`, else the interpreter and the group (and not the program that loads the host).
+fn title(launch: &launch::Daemon) -> Vec<u8> {
+    if let Some(title) = &launch.display_name {
+        return title.to_vec();
+    }
+    let program = std::env::args_os().next().unwrap_or_default();
+    [program.as_encoded_bytes(), b" (wsgi:", &launch.name, b")"].concat()
 }
