@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridge::{ABI, Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, Settings, flag};
@@ -30,6 +31,9 @@ loader = importlib.machinery.ExtensionFileLoader('mod_wsgi_host', path)
 module = importlib.util.module_from_spec(importlib.util.spec_from_loader('mod_wsgi_host', loader))
 module.serve(int(control))
 ";
+
+/// Held while a process is started.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// How long anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -96,6 +100,8 @@ impl Plan {
         let name = format!("daemon-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed));
         let log = super::script(&name, "");
         let output = File::options().append(true).open(&log).unwrap();
+        // Else a process that another test starts meanwhile would have it too.
+        let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         keep_over_exec(&other, true).unwrap();
         let child = Command::new(&python)
             .args(["-c", BOOTSTRAP, &host.to_string_lossy(), &other.as_raw_fd().to_string()])
@@ -105,6 +111,7 @@ impl Plan {
             .spawn()
             .unwrap();
         drop(other);
+        drop(starting);
 
         let options = [InterpreterOptions {
             process_group: Bytes::ABSENT,
