@@ -76,6 +76,7 @@ const FUNCTIONS: &[&str] = &[
     "apr_pool_userdata_get",
     "apr_pool_userdata_setn",
     "apr_proc_other_child_register",
+    "apr_proc_other_child_unregister",
     "apr_socket_timeout_get",
     "apr_socket_timeout_set",
     "apr_strerror",

@@ -112,6 +112,8 @@ unsafe extern "C" fn changed(reason: c_int, data: *mut c_void, status: c_int) {
     // SAFETY: registered by `watch` only.
     let child = unsafe { *data.cast::<OtherChild>() };
     if reason == sys::APR_OC_REASON_DEATH as c_int || reason == sys::APR_OC_REASON_LOST as c_int {
+        // SAFETY: registered with this data. APR has let go of the process and must not look at it again.
+        unsafe { sys::apr_proc_other_child_unregister(data) };
         quiet_guard("the end of another child", || (child.ended)(child.pid, status));
     }
 }
