@@ -54,7 +54,8 @@ pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
 /// How ours scales.
 pub(crate) fn scaling(scaling: &Scaling) -> String {
     let mut text = String::new();
-    let header = ["groups", "start", "start of one", "sum of PSS", "PSS of one", "RSS of the supervisor"];
+    let header =
+        ["groups", "start", "start of one", "sum of PSS", "PSS of one", "RSS of the supervisor", "its PSS"];
     let mut table = Table::new(&header);
     for crowd in &scaling.crowds {
         let groups = f64::from(crowd.groups);
@@ -65,6 +66,7 @@ pub(crate) fn scaling(scaling: &Scaling) -> String {
             megabytes(crowd.sum),
             megabytes(crowd.sum / groups),
             megabytes(crowd.supervisor),
+            megabytes(crowd.supervisor_alone),
         ]);
     }
     push(&mut text, table);

@@ -39,6 +39,8 @@ pub(crate) struct Crowd {
     pub(crate) sum: f64,
     /// Resident set size.
     pub(crate) supervisor: f64,
+    /// Proportional set size: of what it shares with others, its part.
+    pub(crate) supervisor_alone: f64,
 }
 
 /// How much more a group may take when there are ten times as many.
@@ -103,8 +105,10 @@ fn crowd(comparison: &Comparison, groups: u32) -> Result<Crowd, Error> {
     for process in processes::family(host.pid())? {
         sum += processes::proportional_set_size(process)?;
     }
-    let supervisor = processes::resident_set_size(supervisor(&host)?)?;
-    Ok(Crowd { groups, start, sum, supervisor })
+    let process = supervisor(&host)?;
+    let supervisor = processes::resident_set_size(process)?;
+    let supervisor_alone = processes::proportional_set_size(process)?;
+    Ok(Crowd { groups, start, sum, supervisor, supervisor_alone })
 }
 
 fn idle_connections(comparison: &Comparison) -> Result<[f64; 2], Error> {
@@ -157,7 +161,8 @@ mod tests {
 
     #[test]
     fn linear_is_at_most_a_quarter_more_for_each() {
-        let crowd = |groups, start, sum| Crowd { groups, start, sum, supervisor: 2000.0 };
+        let crowd =
+            |groups, start, sum| Crowd { groups, start, sum, supervisor: 2000.0, supervisor_alone: 900.0 };
         let verdicts = |start, sum, threads| {
             let scaling = Scaling { crowds: [crowd(50, 1.0, 100.0), crowd(500, start, sum)], threads };
             scaling.goals().into_iter().map(|goal| goal.reached).collect::<Vec<_>>()
