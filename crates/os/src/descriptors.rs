@@ -171,6 +171,19 @@ pub fn set_timeouts(socket: impl AsFd, receive: Option<Duration>, send: Option<D
     Ok(())
 }
 
+/// Whether the other side of a local socket has not read all that was sent.
+///
+/// # Errors
+/// It is not a socket.
+pub fn has_unread(socket: impl AsFd) -> io::Result<bool> {
+    let mut length: libc::c_int = 0;
+    // SAFETY: the request writes one integer.
+    match unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut length) } {
+        0 => Ok(length > 0),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Whether there is something to read, or the end, within `timeout`.
 ///
 /// # Errors
@@ -294,6 +307,18 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[test]
+    fn what_was_not_read_is_known() {
+        let (near, far) = pair(Kind::Stream).unwrap();
+        assert!(!has_unread(&near).unwrap());
+        send_with(&near, b"text", &[], Wait::Never).unwrap();
+        assert!(has_unread(&near).unwrap());
+        receive_with(&far, &mut [0; 2], Wait::Never).unwrap();
+        assert!(has_unread(&near).unwrap());
+        receive_with(&far, &mut [0; 8], Wait::Never).unwrap();
+        assert!(!has_unread(&near).unwrap());
+    }
 
     #[test]
     fn descriptors_arrive_with_their_message_and_are_closed_on_exec() {

@@ -362,7 +362,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.request.connection().is_hung_up() {
+                    if !self.has_begun && self.is_abandoned() {
                         return Err(Broken::ClientGone);
                     }
                     if self.last_word.elapsed() >= timeout {
@@ -373,6 +373,13 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 Err(error) => return Err(Broken::Reset(error)),
             }
         }
+    }
+
+    /// Whether the request waits for a client that has gone. Once it has been read it runs, and the client may only have
+    /// said that it sends no more.
+    fn is_abandoned(&self) -> bool {
+        self.request.connection().is_hung_up()
+            && descriptors::has_unread(&self.connection.socket).unwrap_or(false)
     }
 
     /// Has room for `length` bytes from the first that is unread on.
