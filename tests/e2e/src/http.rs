@@ -205,6 +205,15 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
+    /// The same connection, to send from another thread.
+    ///
+    /// # Panics
+    /// The system has no descriptor left.
+    #[must_use]
+    pub fn sender(&self) -> TcpStream {
+        self.stream.try_clone().unwrap_or_else(|error| panic!("can not share a connection: {error}"))
+    }
+
     /// Ends the sending direction.
     pub fn finish_sending(&self) {
         // A peer that has already closed makes this fail, and then there is nothing to end.

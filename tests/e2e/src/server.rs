@@ -154,7 +154,7 @@ impl Server {
         self.reload(Signal::SIGHUP);
     }
 
-    /// Replaces a file below the server's directory; its modification time is a new one.
+    /// Replaces a file below the server's directory, as a whole; its modification time is a new one.
     ///
     /// # Panics
     /// It can not be written.
@@ -162,7 +162,10 @@ impl Server {
         let file = self.path(path);
         let before = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
         wait_until("a new modification time", || {
-            write(&file, content.as_ref());
+            // Who reads meanwhile has the old one or the new one.
+            let draft = file.with_extension("draft");
+            write(&draft, content.as_ref());
+            fs::rename(&draft, &file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
             let now = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
             (now != before).then_some(())
         });

@@ -2,6 +2,7 @@
 
 mod body;
 mod configuration;
+mod daemon;
 mod environ;
 mod events;
 mod express;

@@ -1,0 +1,258 @@
+//! Applications that end their process: the client learns of it, the log says why, the group goes on.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Ending, LogMark, Server, curl, daemon_only, on_each_mpm, on_one_mpm, wait_until};
+
+use super::{APP, end, held, open, pid, serving, successor};
+
+/// How a process ends before there is an answer, and what the log says of it. Few: each makes the next pause longer.
+const BEFORE_THE_HEAD: &[(&str, &str)] = &[
+    ("/kill?9", "SIGKILL"),
+    ("/segfault", "SIGSEGV"),
+    ("/kill?6", "SIGABRT"),
+    ("/exits?3", "exit status 3"),
+    ("/exits?0", "exit status 0"),
+];
+
+/// Waits until the group serves again: a process that has crashed several times is started after a pause.
+fn recovered(server: &Server) {
+    wait_until("the group serves again", || {
+        let response = server.get("/run");
+        assert!(matches!(response.status, 200 | 503), "{}", response.status);
+        (response.status == 200).then_some(())
+    });
+}
+
+#[test]
+fn before_the_head() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            server.expect_crashes();
+            for &(target, how) in BEFORE_THE_HEAD {
+                recovered(server);
+                let mark = server.mark();
+                let response = server.get(target);
+                cases.check(target, || {
+                    assert_eq!((response.status, response.ending), (502, Ending::Framed));
+                    server.wait_log(mark, "WSGI014");
+                });
+                cases.deviates(
+                    &format!("{target} in the log"),
+                    "W26: the log does not say how it ended",
+                    || {
+                        let log = server.wait_log(mark, "WSGI014");
+                        let line = log.lines().find(|line| line.contains("WSGI014")).unwrap_or_default();
+                        assert!(line.contains(how) && line.contains("127.0.0.1:"), "{line}");
+                    },
+                );
+            }
+            cases.check("the group goes on", || recovered(server));
+        });
+    });
+}
+
+#[test]
+fn in_the_middle_of_a_response() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let is_threaded = setup.mpm().threaded();
+        let setup = if is_threaded {
+            serving(setup, "").modules(&["http2"]).conf("Protocols h2 h2c http/1.1").tls()
+        } else {
+            serving(setup, "")
+        };
+        setup.run(|server, cases| {
+            server.expect_crashes();
+            cases.check("a length that is not reached", || {
+                let response = server.get("/kill_late?9/100");
+                assert_eq!((response.status, response.text().as_str()), (200, "data"));
+                assert_eq!(response.ending, Ending::Truncated);
+            });
+            let reason = "W10: the response of a process that crashes looks complete";
+            cases.deviates("chunks without a last one", reason, || {
+                let response = server.get("/kill_late?11");
+                assert_eq!((response.status, response.text().as_str()), (200, "data"));
+                assert_eq!(response.ending, Ending::Truncated);
+            });
+            if is_threaded {
+                cases.deviates("HTTP/2", reason, || {
+                    let url = format!("https://localhost:{}/kill_late?11", server.tls_port());
+                    let resolve = format!("localhost:{}:127.0.0.1", server.tls_port());
+                    let output = curl(["--insecure", "--http2", "--resolve", &resolve, &url]);
+                    // 92: the stream was reset; 18, 56: the connection was closed.
+                    let code = output.status.code().unwrap_or_default();
+                    assert!([18, 56, 92].contains(&code), "curl takes it for complete ({code})");
+                    assert_eq!(output.stdout, b"data");
+                });
+            }
+            cases.check("the group goes on", || recovered(server));
+        });
+    });
+}
+
+#[test]
+fn other_groups_are_not_touched() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let setup = setup.file("apps/other.wsgi", APP).conf(
+            "WSGIDaemonProcess other threads=2 display-name=%{GROUP}\n\
+             WSGIScriptAlias /other @ROOT@/apps/other.wsgi process-group=other",
+        );
+        serving(setup, "").run(|server, cases| {
+            server.expect_crashes();
+            let other = server.get("/other/pid").expect(200);
+            let (kept, mark) = (server.get("/other/run?kept").expect(200), server.mark());
+            assert_eq!(kept, "ran");
+            for target in ["/kill?11", "/exits?1", "/kill?9"] {
+                let _ = server.get(target);
+            }
+            cases.check("its process serves on", || {
+                assert_eq!(server.get("/other/pid").expect(200), other);
+                assert_eq!(server.get("/other/ran").expect(200), "kept");
+            });
+            cases.check("the log names the group", || {
+                let log = server.wait_log(mark, "'e2e'");
+                assert!(!log.lines().any(|line| line.contains("died") && line.contains("'other'")), "{log}");
+            });
+        });
+    });
+}
+
+#[test]
+fn one_that_never_starts_does_not_keep_the_machine_busy() {
+    if daemon_only() || e2e::Target::current().lacks("pause between processes that crash") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let app = "import os\nos._exit(4)\n";
+        setup
+            .file("apps/other.wsgi", APP)
+            .conf(
+                "WSGIApplicationGroup %{GLOBAL}\nWSGIDaemonProcess other display-name=%{GROUP}\n\
+                 WSGIScriptAlias /other @ROOT@/apps/other.wsgi process-group=other\n\
+                 WSGIImportScript @ROOT@/apps/app.wsgi process-group=e2e application-group=%{GLOBAL}",
+            )
+            .app("/", "app.wsgi", app)
+            .run(|server, cases| {
+                cases.check("requests fail at once", || {
+                    wait_until("a 503", || (server.get("/").status == 503).then_some(()));
+                    let begin = Instant::now();
+                    assert_eq!(server.get("/").status, 503);
+                    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+                });
+                cases.check("the pauses become longer", || {
+                    let started = |text: &str| text.matches("has died before it was ready").count();
+                    server.wait_log(LogMark::default(), "another one is started in 4 s");
+                    // One in 0, 0, 0, 1, 2, 4 seconds.
+                    let count = started(&server.log_since(LogMark::default()));
+                    assert!((4..=8).contains(&count), "{count}");
+                });
+                cases.check("the log says how it ends", || {
+                    server.wait_log(LogMark::default(), "exit status 4");
+                });
+                cases.check("others are served", || {
+                    assert_eq!(server.get("/other/run").expect(200), "ran");
+                });
+            });
+    });
+}
+
+#[test]
+fn what_an_application_may_do_to_its_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            server.expect_crashes();
+            cases.ours_only("no descriptors are left", "W28: the daemon process crashes", || {
+                let mark = server.mark();
+                let before = pid(server);
+                let request = super::begin(server, "/descriptors?taken");
+                server.wait_log(mark, "all descriptors are taken");
+                // Connections that exist are served; a new one may have to wait.
+                let waiting = super::begin(server, "/pid");
+                std::thread::sleep(Duration::from_millis(200));
+                open(server, "taken");
+                assert_eq!(end(request).expect(200), "took them");
+                assert_eq!(end(waiting).expect(200), before.0.to_string());
+                assert_eq!(pid(server), before);
+            });
+            cases.ours_only("all descriptors are closed", "requests to its process fail for a while", || {
+                let before = pid(server);
+                let response = server.get("/close_all");
+                assert!(matches!(response.status, 200 | 502), "{}", response.status);
+                successor_whatever_happens(server, before);
+            });
+            cases.check("processes of its own", || {
+                assert_eq!(server.get("/multiprocesses").expect(200), "fork 49 0 spawn 49 0");
+            });
+        });
+    });
+}
+
+/// Waits until another process serves, after one that can not say what becomes of its requests.
+fn successor_whatever_happens(server: &Server, old: e2e::Process) {
+    wait_until("another process", || {
+        let response = server.get("/pid");
+        (response.status == 200 && response.text() != old.0.to_string()).then_some(())
+    });
+}
+
+#[test]
+fn memory_is_bounded() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "virtual-memory-limit=1500000000 threads=2").run(|server, cases| {
+            cases.check("the application is told", || {
+                let before = pid(server);
+                let text = server.get("/memory").expect(200);
+                assert!(text.starts_with("MemoryError\n"), "{text}");
+                assert_eq!(pid(server), before);
+            });
+        });
+    });
+}
+
+#[test]
+fn a_crash_takes_only_what_it_was_doing() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "processes=2").run(|server, cases| {
+            server.expect_crashes();
+            cases.check("requests of the other process", || {
+                // Both processes have one; the least busy one gets the next.
+                let first = held(server, "one");
+                let second = held(server, "two");
+                let status = server.get("/kill?9").status;
+                assert!(matches!(status, 502 | 503), "{status}");
+                open(server, "one");
+                open(server, "two");
+                let statuses = [end(first).status, end(second).status];
+                assert!(statuses.contains(&200), "{statuses:?}");
+            });
+            cases.check("and the group is complete again", || {
+                wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
+                let old = pid(server);
+                e2e::signal(old, nix::sys::signal::Signal::SIGKILL);
+                wait_until("two others", || {
+                    let daemons = server.daemons();
+                    (daemons.len() == 2 && !daemons.contains(&old)).then_some(())
+                });
+                let _ = successor(server, old);
+            });
+        });
+    });
+}

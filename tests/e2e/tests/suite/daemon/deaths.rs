@@ -1,0 +1,201 @@
+//! Processes that are killed: the others notice, nothing is left, and the service resumes where Apache still runs.
+
+use std::time::{Duration, Instant};
+
+use e2e::{Process, Server, daemon_only, on_each_mpm, signal, wait_until};
+use nix::sys::signal::Signal;
+
+use super::{end, gone, held, open, pid, serving, successor};
+
+#[test]
+fn a_killed_daemon_process_is_replaced() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            cases.check("at once", || {
+                let (mark, old) = (server.mark(), pid(server));
+                let running = held(server, "lost");
+                let killed = Instant::now();
+                signal(old, Signal::SIGKILL);
+                assert_eq!(end(running).status, 502);
+                let _ = successor(server, old);
+                assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+                server.wait_log(mark, "e2e");
+                open(server, "lost");
+            });
+            cases.deviates("the log says how it died", "W26: exit causes are misreported", || {
+                let (mark, old) = (server.mark(), pid(server));
+                signal(old, Signal::SIGKILL);
+                let log = server.wait_log(mark, "SIGKILL");
+                assert!(log.contains(&old.0.to_string()) && log.contains("'e2e'"), "{log}");
+            });
+        });
+    });
+}
+
+#[test]
+fn a_killed_parent_leaves_nothing() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let server = serving(setup, "processes=2 shutdown-timeout=1").start();
+        if server.target().lacks("end of daemon processes whose parent is gone (W27)") {
+            return;
+        }
+        wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
+        let busy = held(&server, "busy");
+        let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
+        assert_eq!(all.len(), 3);
+        let children: Vec<Process> = server.children().into_iter().map(Process).collect();
+        signal(Process(server.pid()), Signal::SIGKILL);
+        for process in all {
+            gone(process);
+        }
+        // Apache's own children do not look after their parent; that is not ours to mend.
+        for child in children.into_iter().filter(|child| child.is_alive()) {
+            signal(child, Signal::SIGKILL);
+        }
+        // The client of a child that was killed has no answer, or an error.
+        drop(busy.join());
+    });
+}
+
+#[test]
+fn a_killed_supervisor_is_replaced() {
+    if daemon_only() || e2e::Target::current().lacks("supervisor") {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            cases.check("no request fails", || {
+                let (mark, old) = (server.mark(), pid(server));
+                let supervisor = only_supervisor(server);
+                let running = held(server, "running");
+                signal(supervisor, Signal::SIGKILL);
+                let new = wait_until("another supervisor", || {
+                    let found = server.supervisors();
+                    found.into_iter().find(|found| *found != supervisor && found.is_alive())
+                });
+                // A process that nobody watches any more finishes what it has.
+                open(server, "running");
+                assert_eq!(end(running).expect(200), old.0.to_string());
+                let _ = successor(server, old);
+                gone(old);
+                assert_ne!(new, supervisor);
+                server.wait_log(mark, "supervisor");
+            });
+            cases.check("the new one watches", || {
+                let old = pid(server);
+                signal(old, Signal::SIGKILL);
+                let _ = successor(server, old);
+            });
+            cases.check("a graceful restart", || {
+                let old = pid(server);
+                server.graceful();
+                let _ = successor(server, old);
+                gone(old);
+            });
+        });
+    });
+}
+
+fn only_supervisor(server: &Server) -> Process {
+    wait_until("one supervisor", || <[Process; 1]>::try_from(server.supervisors()).ok().map(|[one]| one))
+}
+
+#[test]
+fn a_killed_child_cancels_its_requests_alone() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "").children(2).run(|server, cases| {
+            cases.check("the process serves on", || {
+                let old = pid(server);
+                let running = held(server, "cancelled");
+                for child in server.children() {
+                    signal(Process(child), Signal::SIGKILL);
+                }
+                // Its client has no answer.
+                assert!(running.join().is_err());
+                open(server, "cancelled");
+                wait_until("the same process", || {
+                    let mut connection = server.connect();
+                    connection.try_send(&server.request("GET", "/pid").keep_alive()).ok()?;
+                    connection.response("GET").ok().filter(|response| response.text() == old.0.to_string())
+                });
+            });
+        });
+    });
+}
+
+#[test]
+fn stopping_ends_all() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let mut server = serving(setup, "processes=3").start();
+        wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
+        let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
+        let stuck = held(&server, "stuck");
+        let begin = Instant::now();
+        assert!(server.stop().success());
+        // Apache gives its processes some seconds, and then kills them.
+        assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+        for process in all {
+            gone(process);
+        }
+        drop(stuck.join());
+    });
+}
+
+#[test]
+fn a_hard_restart_starts_anew() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            cases.check("with other processes", || {
+                let old = pid(server);
+                server.restart();
+                assert_ne!(pid(server), old);
+                gone(old);
+            });
+            cases.check("and no signal for the application", || {
+                assert_eq!(server.get("/seen_signals").expect(200), "");
+            });
+        });
+    });
+}
+
+#[test]
+fn a_graceful_restart_keeps_old_processes_while_they_are_needed() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "").children(2).run(|server, cases| {
+            let reason = "W18: it ends the requests of daemon processes";
+            cases.deviates("a request that takes longer than Apache would wait", reason, || {
+                let old = pid(server);
+                let running = held(server, "long");
+                server.graceful();
+                let new = successor(server, old);
+                std::thread::sleep(Duration::from_secs(4));
+                assert!(old.is_alive());
+                open(server, "long");
+                assert_eq!(end(running).expect(200), old.0.to_string());
+                gone(old);
+                assert_eq!(pid(server), new);
+            });
+            cases.ours_only("one supervisor is left", "it has none", || {
+                let _ = only_supervisor(server);
+            });
+        });
+    });
+}

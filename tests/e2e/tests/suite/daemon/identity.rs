@@ -1,0 +1,194 @@
+//! Whom daemon processes run as, and where.
+
+use e2e::{Target, daemon_only, on_one_mpm, skipped};
+
+use super::{APP, pid, serving};
+
+/// Says that a test needs to be root, where it is not.
+fn needs_root() -> bool {
+    let needs = !nix::unistd::geteuid().is_root();
+    if needs {
+        skipped("only root can become somebody else");
+    }
+    needs
+}
+
+#[test]
+fn user_and_groups() {
+    if daemon_only() || needs_root() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let mut setup = setup.own_groups().file("apps/app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
+        let table = [
+            ("default", "", "(33, 33, 33) (33, 33, 33)", "[33]", "", "/var/www"),
+            ("other", "user=backup", "(34, 34, 34) (33, 33, 33)", "[33]", "/var/backups", "/var/backups"),
+            ("number", "user=#34 group=#1", "(34, 34, 34) (1, 1, 1)", "[1]", "/var/backups", "/var/backups"),
+            (
+                "more",
+                "user=games group=backup supplementary-groups=daemon,www-data home=/usr/share",
+                "(5, 5, 5) (34, 34, 34)",
+                "[1, 33, 34]",
+                "/usr/share",
+                "/usr/games",
+            ),
+            (
+                "none",
+                "user=games group=games home=/ supplementary-groups=",
+                "(5, 5, 5) (60, 60, 60)",
+                "[60]",
+                "/",
+                "/usr/games",
+            ),
+        ];
+        for (name, options, ..) in table {
+            setup = setup.conf(&format!(
+                "WSGIDaemonProcess {name} display-name=%{{GROUP}} {options}\nWSGIScriptAlias /{name} @ROOT@/apps/app.wsgi process-group={name}"
+            ));
+        }
+        setup.run(|server, cases| {
+            for (name, _, ids, groups, directory, home) in table {
+                cases.check(name, || {
+                    let response = server.get(&format!("/{name}/state"));
+                    assert_eq!(response.value("ids").as_deref(), Some(ids));
+                    // The primary group may be listed or not.
+                    let primary = ids.rsplit([' ', ')']).nth(1).unwrap_or_default();
+                    let list = response.value("groups").unwrap_or_default();
+                    let list = if list.contains(primary) {
+                        list
+                    } else {
+                        list.replace('[', &format!("[{primary}, "))
+                    };
+                    assert_eq!(list, groups);
+                    // Where nothing is said, that of Apache.
+                    let directory = if directory.is_empty() {
+                        std::fs::read_link(e2e::Process(server.pid()).path("cwd")).unwrap_or_default()
+                    } else {
+                        directory.into()
+                    };
+                    assert_eq!(response.value("directory").as_deref(), directory.to_str());
+                    assert_eq!(response.value("HOME").as_deref(), Some(home));
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn surroundings() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let is_ours = !Target::current().is_reference();
+        let new = if is_ours {
+            "environment=PLAIN=1 environment=\"BLANKS=a b\" environment=PLAIN=last \
+             environment-file=@ROOT@/secrets environment=LATER=option"
+        } else {
+            ""
+        };
+        let options = format!(
+            "home=@ROOT@/home umask=0027 lang=C locale=C.UTF-8 display-name=%{{GROUP}} cpu-priority=3 \
+             cpu-time-limit=100 shutdown-timeout=4 memory-limit=900000000 virtual-memory-limit=2000000000 \
+             switch-interval=0.02 python-eggs=/tmp/eggs python-path=@ROOT@/modules {new}"
+        );
+        serving(setup, &options)
+            .file("home/keep", "")
+            .file("modules/keep", "")
+            .file("secrets", "# what nobody should read\nFROM_FILE=a = b\n\nLATER=file\n")
+            .run(|server, cases| {
+                let response = server.get("/state");
+                let root = server.root().display();
+                for (name, value) in [
+                    ("umask", "0027".to_owned()),
+                    ("directory", format!("{root}/home")),
+                    ("path", format!("{root}/home")),
+                    ("LANG", "C".to_owned()),
+                    ("LC_ALL", "C.UTF-8".to_owned()),
+                    ("nice", "3".to_owned()),
+                    ("interval", "0.0200".to_owned()),
+                    ("data-limit", "(900000000, 900000000)".to_owned()),
+                    ("address-limit", "(2000000000, 2000000000)".to_owned()),
+                    ("cpu-limit", "(100, 105)".to_owned()),
+                    ("PYTHON_EGG_CACHE", "/tmp/eggs".to_owned()),
+                ] {
+                    cases.check(name, || assert_eq!(response.value(name), Some(value)));
+                }
+                for (name, value) in
+                    [("PLAIN", "last"), ("BLANKS", "a b"), ("FROM_FILE", "a = b"), ("LATER", "option")]
+                {
+                    cases.ours_only(name, "there is no option environment", || {
+                        assert_eq!(response.value(name).as_deref(), Some(value));
+                    });
+                }
+                cases.check("display-name", || {
+                    let shown = pid(server).command_line();
+                    assert!(shown.starts_with("(wsgi:e2e)"), "{shown}");
+                });
+                cases.ours_only("argv and executable", "it is Apache", || {
+                    assert_eq!(response.value("argv").as_deref(), Some("['mod_wsgi']"));
+                    let executable = response.value("executable").unwrap_or_default();
+                    assert!(executable.contains("python"), "{executable}");
+                });
+            });
+    });
+}
+
+#[test]
+fn a_home_that_can_not_be_entered_is_explained() {
+    if daemon_only() || Target::current().lacks("answer before its own timeout where a process can not start")
+    {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "home=/nonexistent/home connect-timeout=3").run(|server, cases| {
+            cases.check("clients", || assert_eq!(server.get("/run").status, 503));
+            cases.check("the log", || {
+                let log = server.wait_log(e2e::LogMark::default(), "/nonexistent/home");
+                let line = log.lines().find(|line| line.contains("/nonexistent/home")).unwrap_or_default();
+                assert!(line.contains("home") && line.contains("e2e") && line.contains("WSGI00"), "{line}");
+            });
+        });
+    });
+}
+
+#[test]
+fn scripts_of_others_are_not_run() {
+    if daemon_only() || needs_root() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let setup = setup.own_groups().file("apps/app.wsgi", APP).file("theirs/app.wsgi", APP).conf(
+            "WSGIDaemonProcess owned display-name=%{GROUP} script-user=backup\n\
+                 WSGIDaemonProcess grouped display-name=%{GROUP} script-group=backup\n\
+                 WSGIApplicationGroup %{GLOBAL}\n\
+                 WSGIScriptAlias /owned/mine @ROOT@/theirs/app.wsgi process-group=owned\n\
+                 WSGIScriptAlias /owned/other @ROOT@/apps/app.wsgi process-group=owned\n\
+                 WSGIScriptAlias /grouped/mine @ROOT@/theirs/app.wsgi process-group=grouped\n\
+                 WSGIScriptAlias /grouped/other @ROOT@/apps/app.wsgi process-group=grouped\n",
+        );
+        setup.run(|server, cases| {
+            let change = |program: &str, arguments: &[&str]| {
+                let done =
+                    std::process::Command::new(program).args(arguments).arg(server.path("theirs")).status();
+                assert!(done.is_ok_and(|status| status.success()), "{program}");
+            };
+            change("chown", &["-R", "backup:backup"]);
+            for (target, status) in
+                [("/owned/mine", 200), ("/owned/other", 403), ("/grouped/mine", 200), ("/grouped/other", 403)]
+            {
+                cases.check(target, || assert_eq!(server.get(&format!("{target}/run")).status, status));
+            }
+            change("chmod", &["775"]);
+            for (target, status) in [("/owned/mine", 403), ("/grouped/mine", 200)] {
+                cases.check(&format!("{target}, a directory for the group"), || {
+                    assert_eq!(server.get(&format!("{target}/run")).status, status);
+                });
+            }
+            change("chmod", &["777"]);
+            cases.check("/grouped/mine, a directory for all", || {
+                assert_eq!(server.get("/grouped/mine/run").status, 403);
+            });
+        });
+    });
+}

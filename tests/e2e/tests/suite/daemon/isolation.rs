@@ -1,0 +1,297 @@
+//! What a daemon process does not hold, and what it can not do to others.
+
+use std::fs;
+
+use e2e::{Process, Server, Setup, daemon_only, on_each_mpm, on_one_mpm, skipped, wait_until};
+use nix::sys::signal::Signal;
+
+use super::{APP, gone, pid, serving, successor};
+
+/// Two groups, under two users where that is possible.
+fn two(setup: Setup) -> Setup {
+    let user = if nix::unistd::geteuid().is_root() { "user=backup" } else { "" };
+    setup
+        .own_groups()
+        .file("apps/app.wsgi", APP)
+        .tls()
+        .conf(&format!(
+            "WSGIDaemonProcess one threads=3 display-name=%{{GROUP}}\n\
+             WSGIDaemonProcess two threads=3 display-name=%{{GROUP}} {user}\nWSGIApplicationGroup %{{GLOBAL}}\n\
+             WSGIScriptAlias /one @ROOT@/apps/app.wsgi process-group=one\n\
+             WSGIScriptAlias /two @ROOT@/apps/app.wsgi process-group=two\n",
+        ))
+}
+
+fn process(server: &Server, url: &str) -> Process {
+    Process(server.get(&format!("{url}/pid")).expect(200).parse().unwrap_or_default())
+}
+
+#[test]
+fn descriptors() {
+    if daemon_only() || e2e::Target::current().lacks("promise of what a process holds (W31)") {
+        return;
+    }
+    on_each_mpm(|setup| {
+        two(setup).run(|server, cases| {
+            let both = [process(server, "/one"), process(server, "/two")];
+            let apache = listening(Process(server.pid()));
+            cases.check("the server listens", || assert!(apache.len() >= 2, "{apache:?}"));
+            for one in both {
+                let held = one.descriptors();
+                let shown: Vec<_> =
+                    held.iter().map(|(number, path)| format!("{number} {}", path.display())).collect();
+                cases.check("no listening socket", || {
+                    for socket in &apache {
+                        assert!(
+                            !shown.iter().any(|line| line.ends_with(socket.as_str())),
+                            "{socket} in {shown:?}"
+                        );
+                    }
+                    assert!(listening(one).is_empty(), "{:?}", listening(one));
+                });
+                cases.check("no key, no configuration", || {
+                    for word in ["key.pem", "certificate.pem", "httpd.conf", "httpd.pid"] {
+                        assert!(!shown.iter().any(|line| line.contains(word)), "{word} in {shown:?}");
+                    }
+                });
+                cases.check("one page of shared memory, and no board", || {
+                    let pages = shown.iter().filter(|line| line.contains("mod_wsgi page")).count();
+                    assert!(pages <= 1, "{shown:?}");
+                    assert!(!shown.iter().any(|line| line.contains("board")), "{shown:?}");
+                });
+                cases.check("files to write to", || {
+                    for (number, path) in &held {
+                        let is_file = path.starts_with("/")
+                            && !path.starts_with("/dev")
+                            && !path.starts_with("/memfd:");
+                        let info = one.read(&format!("fdinfo/{number}"));
+                        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+                        let flags =
+                            flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(3);
+                        if is_file && flags & 3 != 0 {
+                            assert!(
+                                path.ends_with("logs/error.log"),
+                                "{} is writable: {shown:?}",
+                                path.display()
+                            );
+                        }
+                    }
+                });
+                cases.check("all is closed on exec, but for the standard streams", || {
+                    for (number, path) in &held {
+                        let info = one.read(&format!("fdinfo/{number}"));
+                        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+                        let flags =
+                            flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0);
+                        assert!(
+                            *number <= 2 || flags & 0o2_000_000 != 0,
+                            "{number} {} {info}",
+                            path.display()
+                        );
+                    }
+                });
+            }
+            cases.check("nothing in common but the log", || {
+                let sockets = |process: Process| {
+                    let held = process.descriptors().into_iter().map(|(_, path)| path.display().to_string());
+                    held.filter(|path| path.starts_with("socket:") || path.contains("memfd"))
+                        .collect::<Vec<_>>()
+                };
+                let (one, two) = (sockets(both[0]), sockets(both[1]));
+                // The names of shared memory are the same; sockets have numbers.
+                let common: Vec<_> =
+                    one.iter().filter(|path| path.starts_with("socket:") && two.contains(path)).collect();
+                assert!(common.is_empty(), "{common:?}");
+            });
+        });
+    });
+}
+
+/// The listening TCP sockets of a process, as `/proc/<pid>/fd` names them.
+fn listening(process: Process) -> Vec<String> {
+    let inodes: Vec<String> = ["net/tcp", "net/tcp6"]
+        .iter()
+        .flat_map(|table| {
+            let text = process.read(table);
+            let lines = text
+                .lines()
+                .skip(1)
+                .map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+            lines.filter(|fields| fields.get(3).is_some_and(|state| state == "0A")).collect::<Vec<_>>()
+        })
+        .filter_map(|fields| Some(format!("socket:[{}]", fields.get(9)?)))
+        .collect();
+    let held = process.descriptors().into_iter().map(|(_, path)| path.display().to_string());
+    held.filter(|path| inodes.contains(path)).collect()
+}
+
+#[test]
+fn secrets_of_the_server() {
+    if daemon_only() || e2e::Target::current().lacks("process without a copy of the server's memory") {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("only root may read the memory of other processes");
+    }
+    on_one_mpm(|setup| {
+        two(setup).conf("<Location /elsewhere>\nSetEnv OTHER e2e-secret-of-another-site\n</Location>").run(
+            |server, cases| {
+                let key = fs::read_to_string(server.path("tls/key.pem")).unwrap_or_default();
+                let line = key.lines().nth(1).unwrap_or_default().to_owned();
+                assert!(line.len() > 40, "{key}");
+                let bytes = key_bytes(server);
+                let daemon = process(server, "/two");
+                let memory = readable_memory(daemon);
+                assert!(memory.len() > 1_000_000, "{}", memory.len());
+                cases.check("the private key", || {
+                    assert!(!contains(&memory, &bytes), "the bytes of the key are in its memory");
+                    assert!(!contains(&memory, line.as_bytes()), "the text of the key is in its memory");
+                });
+                cases.check("the configuration", || {
+                    assert!(!contains(&memory, b"SSLCertificateKeyFile"));
+                    assert!(!contains(&memory, b"e2e-secret-of-another-site"));
+                });
+                cases.check("Apache has it", || {
+                    let parent = readable_memory(Process(server.pid()));
+                    assert!(contains(&parent, &bytes), "the search does not find what is there");
+                });
+            },
+        );
+    });
+}
+
+/// The secret number of the private key.
+fn key_bytes(server: &Server) -> Vec<u8> {
+    let output = std::process::Command::new("openssl")
+        .args(["ec", "-noout", "-text", "-in"])
+        .arg(server.path("tls/key.pem"))
+        .output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let hex: String = text
+        .lines()
+        .skip_while(|line| !line.starts_with("priv:"))
+        .skip(1)
+        .take_while(|line| line.starts_with(' '))
+        .flat_map(|line| line.chars().filter(char::is_ascii_hexdigit).collect::<Vec<_>>())
+        .collect();
+    let bytes: Vec<u8> =
+        (0..hex.len() / 2).filter_map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).ok()).collect();
+    assert!(bytes.len() >= 31, "{text}");
+    // OpenSSL keeps the number with its lowest byte first.
+    bytes.into_iter().rev().take(24).collect()
+}
+
+fn readable_memory(process: Process) -> Vec<u8> {
+    use std::os::unix::fs::FileExt as _;
+
+    let Ok(file) = fs::File::open(process.path("mem")) else { return Vec::new() };
+    let maps = process.read("maps");
+    let mut all = Vec::new();
+    for line in maps
+        .lines()
+        .filter(|line| line.contains(" rw") || line.contains("[heap]") || line.contains("[stack]"))
+    {
+        let range = line.split(' ').next().and_then(|range| range.split_once('-'));
+        let range = range.map(|(begin, end)| (u64::from_str_radix(begin, 16), u64::from_str_radix(end, 16)));
+        let Some((Ok(begin), Ok(end))) = range else { continue };
+        let mut block = vec![0; usize::try_from(end - begin).unwrap_or_default()];
+        if file.read_exact_at(&mut block, begin).is_ok() {
+            all.extend(block);
+        }
+    }
+    all
+}
+
+fn contains(memory: &[u8], wanted: &[u8]) -> bool {
+    let Some(first) = wanted.first() else { return false };
+    let mut rest = memory;
+    while let Some(at) = rest.iter().position(|byte| byte == first) {
+        if rest[at..].starts_with(wanted) {
+            return true;
+        }
+        rest = &rest[at + 1..];
+    }
+    false
+}
+
+#[test]
+fn two_users_can_not_reach_each_other() {
+    if daemon_only() {
+        return;
+    }
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("only root can start processes of two users");
+    }
+    on_one_mpm(|setup| {
+        two(setup).run(|server, cases| {
+            let (one, other) = (process(server, "/one"), process(server, "/two"));
+            for (from, to) in [("/one", other), ("/two", one)] {
+                let response = server.get(&format!("{from}/peek?{}", to.0));
+                for name in ["signal", "trace", "memory", "environment", "descriptors", "maps"] {
+                    cases.check(&format!("{from} {name}"), || {
+                        assert_eq!(response.value(name).as_deref(), Some("PermissionError"));
+                    });
+                }
+                cases.ours_only(
+                    &format!("{from} connect"),
+                    "there is a socket file, for Apache's user",
+                    || {
+                        assert_eq!(response.value("connect").as_deref(), Some("FileNotFoundError"));
+                    },
+                );
+            }
+            cases.check("nor the supervisor", || {
+                for supervisor in server.supervisors() {
+                    let response = server.get(&format!("/two/peek?{}", supervisor.0));
+                    for name in ["signal", "trace", "memory", "environment", "descriptors"] {
+                        assert_eq!(response.value(name).as_deref(), Some("PermissionError"), "{name}");
+                    }
+                }
+            });
+            cases.check("both live", || {
+                assert_eq!((process(server, "/one"), process(server, "/two")), (one, other));
+            });
+        });
+    });
+}
+
+#[test]
+fn a_copy_of_the_process_holds_none_of_ours() {
+    if daemon_only() || e2e::Target::current().lacks("care for processes that an application forks (W31)") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            cases.check("fork", || {
+                let text = server.get("/forked").expect(200);
+                let held: Vec<_> = text.lines().skip(1).collect();
+                // Its standard streams and its own pipe.
+                for line in &held {
+                    let (number, path) = line.split_once(' ').unwrap_or_default();
+                    let is_fine =
+                        number.parse::<u32>().is_ok_and(|number| number <= 2) || path.starts_with("pipe:");
+                    assert!(is_fine, "{line} of {held:?}");
+                }
+            });
+            cases.check("another program", || {
+                let text = server.get("/subprocesses").expect(200);
+                let ours = ["socket:", "memfd:", "eventpoll", "eventfd", "pidfd", "signalfd"];
+                assert!(text.starts_with("0 ") && !ours.iter().any(|word| text.contains(word)), "{text}");
+            });
+            cases.check("a death is noticed though a copy lives on", || {
+                let old = pid(server);
+                let text = server.get("/forked?15").expect(200);
+                let copy = text.lines().next().and_then(|line| line.strip_prefix("child ")?.parse().ok());
+                let copy = Process(copy.unwrap_or_else(|| panic!("{text}")));
+                assert!(copy.is_alive());
+                e2e::signal(old, Signal::SIGKILL);
+                let _ = successor(server, old);
+                gone(old);
+                wait_until("requests", || (server.get("/run").status == 200).then_some(()));
+                if copy.is_alive() {
+                    e2e::signal(copy, Signal::SIGKILL);
+                }
+            });
+        });
+    });
+}

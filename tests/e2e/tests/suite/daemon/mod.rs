@@ -1,0 +1,81 @@
+//! Daemon processes: who they are, what they serve, how they come and go. Run with `E2E_MODE=daemon`.
+
+mod crashes;
+mod deaths;
+mod groups;
+mod identity;
+mod isolation;
+mod queue;
+mod reload;
+mod requests;
+mod signals;
+mod timers;
+
+use std::thread::{self, JoinHandle};
+
+use e2e::{LogMark, Process, Response, Server, Setup, wait_until};
+
+/// Shows and does what a daemon process may.
+const APP: &str = include_str!("../../../apps/daemon.wsgi");
+
+/// [`APP`] at `/`, in a group with these options. What is to be served by others has to be said before.
+fn serving(setup: Setup, options: &str) -> Setup {
+    setup
+        .group(options)
+        .app("/", "app.wsgi", APP)
+        .file("htdocs/gates/keep", "")
+        .conf("WSGIApplicationGroup %{GLOBAL}\nSetEnv test.gates @ROOT@/htdocs/gates")
+}
+
+/// Lets the requests go on that wait for a gate.
+fn open(server: &Server, gate: &str) {
+    server.write(&format!("htdocs/gates/{gate}"), "");
+}
+
+/// A request whose answer is fetched later.
+fn begin(server: &Server, target: &str) -> JoinHandle<Response> {
+    let request = server.request("GET", target);
+    thread::spawn(move || request.send())
+}
+
+/// Begins a request that waits for a gate, and returns when the application has it.
+fn held(server: &Server, gate: &str) -> JoinHandle<Response> {
+    let mark = server.mark();
+    let request = begin(server, &format!("/hold?{gate}"));
+    server.wait_log(mark, &format!("holds {gate}"));
+    request
+}
+
+/// The answer to a request that was begun.
+#[track_caller]
+fn end(request: JoinHandle<Response>) -> Response {
+    request.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// The process that serves a request.
+#[track_caller]
+fn pid(server: &Server) -> Process {
+    let text = server.get("/pid").expect(200);
+    Process(text.parse().unwrap_or_else(|_| panic!("no process id: {text}")))
+}
+
+/// Waits until another process than `old` serves; no request fails meanwhile.
+#[track_caller]
+fn successor(server: &Server, old: Process) -> Process {
+    wait_until(&format!("another process than {}", old.0), || Some(pid(server)).filter(|new| *new != old))
+}
+
+/// Waits until a process has ended.
+#[track_caller]
+fn gone(process: Process) {
+    wait_until(&format!("the end of {}", process.0), || (!process.is_alive()).then_some(()));
+}
+
+/// Waits until the log has one of the texts: ours and that of the original may differ in words.
+#[track_caller]
+fn wait_log_any(server: &Server, mark: LogMark, texts: &[&str]) -> String {
+    wait_until(&format!("one of {texts:?} in the log"), || {
+        let log = server.log_since(mark);
+        texts.iter().any(|text| log.contains(text)).then_some(log)
+    })
+}

@@ -1,0 +1,223 @@
+//! Changed scripts: the successor takes over when it has loaded them.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use e2e::{Server, Setup, daemon_only, on_each_mpm, on_one_mpm};
+
+use super::{APP, begin, end, gone, held, open, pid, serving, successor};
+
+/// [`APP`] in another version.
+fn version(text: &str) -> String {
+    APP.replace(
+        "def run(",
+        &format!(
+            "def version(environ, start_response):\n    return answer(start_response, '{text}')\n\n\ndef run("
+        ),
+    )
+}
+
+/// Waits until the script's new version answers: it may need longer to load than a request waits for it.
+#[track_caller]
+fn serves(server: &Server, version: &str) {
+    e2e::wait_until(version, || (server.get("/version").text() == version).then_some(()));
+}
+
+#[test]
+fn a_touched_script_brings_a_successor() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            cases.check("the next request has the new code", || {
+                let (mark, old) = (server.mark(), pid(server));
+                server.write("apps/app.wsgi", version("two"));
+                serves(server, "two");
+                assert_ne!(pid(server), old);
+                gone(old);
+                server.wait_log(mark, "stopping: script_reload");
+            });
+            cases.check("an upload comes along", || {
+                server.write("apps/app.wsgi", version("three"));
+                let response = server.request("POST", "/read").body(vec![b'x'; 2_000_000]).send();
+                assert_eq!(response.expect(200), "2000000");
+                serves(server, "three");
+            });
+        });
+    });
+}
+
+#[test]
+fn a_slow_request_is_not_disturbed() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
+            cases.deviates(
+                "it ends, and nobody waits for it",
+                "it is cut off after shutdown-timeout",
+                || {
+                    let old = pid(server);
+                    let slow = held(server, "slow");
+                    server.write("apps/app.wsgi", version("two"));
+                    serves(server, "two");
+                    // Longer than the shutdown would allow.
+                    thread::sleep(Duration::from_millis(2500));
+                    serves(server, "two");
+                    open(server, "slow");
+                    assert_eq!(end(slow).expect(200), old.0.to_string());
+                    gone(old);
+                },
+            );
+        });
+    });
+}
+
+#[test]
+fn a_broken_script_keeps_the_old_code() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let reason = "the old code is gone, and requests fail until the script is mended";
+        serving(setup, "").run(|server, cases| {
+            let old = pid(server);
+            for (name, broken, why) in [
+                ("syntax", "def application(\n", "SyntaxError"),
+                ("import", "import no_such_module\n", "no_such_module"),
+                ("exit", "raise SystemExit(1)\n", "SystemExit"),
+            ] {
+                cases.deviates(name, reason, || {
+                    let mark = server.mark();
+                    server.write("apps/app.wsgi", broken);
+                    for _ in 0..3 {
+                        assert_eq!(server.get("/pid").expect(200), old.0.to_string());
+                    }
+                    let log = server.wait_log(mark, why);
+                    assert!(log.contains("app.wsgi"), "{log}");
+                });
+            }
+            cases.ours_only("one that crashes while it is loaded", reason, || {
+                server.expect_crashes();
+                let mark = server.mark();
+                server.write("apps/app.wsgi", "import os\nos.abort()\n");
+                assert_eq!(server.get("/pid").expect(200), old.0.to_string());
+                server.wait_log(mark, "SIGABRT");
+            });
+            cases.ours_only("later requests say what is broken", reason, || {
+                let mark = server.mark();
+                let log = e2e::wait_until("a warning", || {
+                    assert_eq!(server.get("/pid").expect(200), old.0.to_string());
+                    let log = server.log_since(mark);
+                    log.contains("wsgi:warn").then_some(log)
+                });
+                assert!(log.contains("app.wsgi"), "{log}");
+            });
+            cases.check("mended", || {
+                server.write("apps/app.wsgi", version("mended"));
+                serves(server, "mended");
+            });
+        });
+    });
+}
+
+#[test]
+fn each_process_of_a_group_is_replaced() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "processes=3").run(|server, cases| {
+            e2e::wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
+            let old = server.daemons();
+            cases.check("none serves the old code", || {
+                let _ = successor(server, e2e::Process(0));
+                server.write("apps/app.wsgi", version("two"));
+                for _ in 0..10 {
+                    serves(server, "two");
+                    let requests: Vec<_> = (0..3).map(|_| begin(server, "/version")).collect();
+                    assert!(requests.into_iter().all(|request| end(request).expect(200) == "two"));
+                }
+                // Those that nobody asked may still have it.
+                let left: Vec<_> =
+                    server.daemons().into_iter().filter(|process| old.contains(process)).collect();
+                assert!(left.len() < 3, "{left:?}");
+            });
+        });
+    });
+}
+
+#[test]
+fn another_script_of_the_process_lives_on() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup: Setup| {
+        serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
+            cases.check("both are served", || {
+                assert_eq!(server.get("/second/run").expect(200), "ran");
+                for round in 0..3 {
+                    server.write("apps/app.wsgi", version(&round.to_string()));
+                    serves(server, &round.to_string());
+                    assert_eq!(server.get("/second/run").expect(200), "ran");
+                }
+            });
+        });
+    });
+}
+
+#[test]
+fn restarts_and_touches_under_load_fail_no_request() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "threads=8").children(3).threads(12).run(|server, cases| {
+            cases.ours_only(
+                "20 of each",
+                "W18: a graceful restart ends requests of daemon processes",
+                || {
+                    let slowest = load(server, || {
+                        for round in 0..20 {
+                            if round % 2 == 0 {
+                                server.graceful();
+                            } else {
+                                server.write("apps/app.wsgi", version(&round.to_string()));
+                            }
+                            thread::sleep(Duration::from_millis(300));
+                        }
+                    });
+                    println!("the slowest request took {slowest:?}");
+                    // Half a second on a machine that has nothing else to do, which a test can not ask for.
+                    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+                },
+            );
+        });
+    });
+}
+
+/// Does something while four clients send requests that take 50 ms; how long the slowest of them took.
+fn load(server: &Server, work: impl FnOnce()) -> Duration {
+    let (stop, slowest) = (AtomicBool::new(false), Mutex::new(Duration::ZERO));
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let begin = Instant::now();
+                    let response = server.get("/sleep?0.05");
+                    assert_eq!(response.status, 200, "{}", response.text());
+                    let mut slowest = slowest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    *slowest = begin.elapsed().max(*slowest);
+                }
+            });
+        }
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        stop.store(true, Ordering::Relaxed);
+        outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    slowest.into_inner().unwrap_or_default()
+}

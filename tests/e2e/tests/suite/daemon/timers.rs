@@ -1,0 +1,316 @@
+//! Times and limits of daemon processes, each alone (`deadlock-timeout=0` shows that none needs another one).
+
+use std::thread;
+use std::time::Duration;
+
+use e2e::{Ending, LogMark, Server, Setup, daemon_only, on_one_mpm, wait_until};
+
+use super::{begin, end, gone, held, open, pid, serving, successor, wait_log_any};
+
+/// No other timer is set. The original then obeys none.
+fn alone(setup: Setup, options: &str) -> Setup {
+    serving(setup, &format!("deadlock-timeout=0 {options}"))
+}
+
+/// The original obeys its timers only if there is a deadlock timeout, too.
+const NEEDS_ANOTHER: &str = "W21: without deadlock-timeout and inactivity-timeout no timer works";
+
+fn stopped_because(server: &Server, mark: LogMark, reason: &str) {
+    server.wait_log(mark, &format!("stopping: {reason}"));
+}
+
+#[test]
+fn request_timeout_replaces_the_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        alone(setup, "threads=2 request-timeout=1 graceful-timeout=2 shutdown-timeout=1").run(
+            |server, cases| {
+                cases.ours_only("after 1 + ln(2) seconds", NEEDS_ANOTHER, || {
+                    let (mark, old) = (server.mark(), pid(server));
+                    let stuck = held(server, "never");
+                    // Below the limit.
+                    assert_eq!(server.get("/sleep?1.2").expect(200), old.0.to_string());
+                    let log = server.wait_log(mark, "request_timeout");
+                    assert!(log.contains("wsgi:info"), "{log}");
+                    let new = successor(server, old);
+                    assert_ne!(old, new);
+                    gone(old);
+                    // It was in Python, and is cut off at the end.
+                    assert_eq!(end(stuck).status, 502);
+                    stopped_because(server, mark, "request_timeout");
+                    let log = server.log_since(mark);
+                    assert!(log.contains("wait_for") && log.contains("in hold"), "no stack in {log}");
+                    open(server, "never");
+                });
+            },
+        );
+    });
+}
+
+#[test]
+fn interrupt_timeout_ends_the_request_alone() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        alone(setup, "threads=2 request-timeout=1 interrupt-timeout=2 graceful-timeout=1 shutdown-timeout=1")
+            .run(|server, cases| {
+                let old = pid(server);
+                cases.ours_only("before the head: an empty 504", NEEDS_ANOTHER, || {
+                    let mark = server.mark();
+                    let response = server.get("/hold?interrupted");
+                    assert_eq!((response.status, response.text().as_str()), (504, ""));
+                    let log = server.wait_log(mark, "hold");
+                    assert!(log.contains("wait_for"), "no stack in {log}");
+                    assert_eq!(pid(server), old);
+                });
+                cases.ours_only("in the middle: no clean end", NEEDS_ANOTHER, || {
+                    let response = server.get("/late_timeout");
+                    assert_eq!((response.status, response.text().as_str()), (200, "data"));
+                    assert_eq!(response.ending, Ending::Truncated);
+                    assert_eq!(pid(server), old);
+                });
+                cases.ours_only("the next request of the thread is not hit", NEEDS_ANOTHER, || {
+                    for _ in 0..4 {
+                        assert_eq!(server.get("/sleep?0.5").expect(200), old.0.to_string());
+                    }
+                });
+                cases.ours_only(
+                    "one that goes on regardless has the process replaced",
+                    NEEDS_ANOTHER,
+                    || {
+                        let mark = server.mark();
+                        let stubborn = begin(server, "/swallow?stubborn");
+                        server.wait_log(mark, "swallowed 1");
+                        let new = successor(server, old);
+                        gone(old);
+                        assert_eq!(end(stubborn).status, 502);
+                        stopped_because(server, mark, "request_timeout");
+                        assert_eq!(pid(server), new);
+                        open(server, "stubborn");
+                    },
+                );
+            });
+    });
+}
+
+#[test]
+fn maximum_requests_replaces_the_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "maximum-requests=5 graceful-timeout=5").run(|server, cases| {
+            cases.check("no request fails", || {
+                let mark = server.mark();
+                let mut seen = Vec::new();
+                // What comes while the successor starts is served, too.
+                wait_until("three processes", || {
+                    let process = pid(server);
+                    if !seen.contains(&process) {
+                        seen.push(process);
+                    }
+                    (seen.len() >= 3).then_some(())
+                });
+                stopped_because(server, mark, "maximum_requests");
+                gone(seen[0]);
+            });
+        });
+    });
+}
+
+#[test]
+fn maximum_requests_of_a_process_that_is_never_idle() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "maximum-requests=3 graceful-timeout=2 shutdown-timeout=1 threads=4").run(
+            |server, cases| {
+                cases.ours_only(
+                    "it is replaced all the same",
+                    "W22: the time begins anew with each request",
+                    || {
+                        let old = pid(server);
+                        let stuck = held(server, "busy");
+                        let new = successor(server, old);
+                        assert_ne!(old, new);
+                        gone(old);
+                        assert_eq!(end(stuck).status, 502);
+                        open(server, "busy");
+                    },
+                );
+            },
+        );
+    });
+}
+
+#[test]
+fn restart_interval_replaces_the_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        alone(setup, "restart-interval=2").run(|server, cases| {
+            cases.ours_only("the successor takes over", NEEDS_ANOTHER, || {
+                let old = pid(server);
+                // With a request that is under way.
+                let slow = begin(server, "/sleep?2.5");
+                let _ = successor(server, old);
+                gone(old);
+                assert_eq!(end(slow).expect(200), old.0.to_string());
+                stopped_because(server, LogMark::default(), "restart_interval");
+            });
+        });
+    });
+}
+
+#[test]
+fn inactivity_timeout_replaces_the_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        alone(setup, "inactivity-timeout=2")
+            .conf("<Location /state>\nWSGIIgnoreActivity On\n</Location>")
+            .run(|server, cases| {
+                cases.check("not before the first request", || {
+                    let before = wait_until("the process", || server.daemons().first().copied());
+                    thread::sleep(Duration::from_millis(3500));
+                    assert_eq!(server.daemons(), [before]);
+                });
+                let old = pid(server);
+                cases.check("not while one is under way", || {
+                    assert_eq!(server.get("/sleep?3.5").expect(200), old.0.to_string());
+                });
+                cases.check("nor by what is not to count", || {
+                    let mark = server.mark();
+                    wait_until("another process", || {
+                        thread::sleep(Duration::from_millis(200));
+                        let shown = server.get("/state").value("pid");
+                        (shown != Some(old.0.to_string())).then_some(())
+                    });
+                    stopped_because(server, mark, "inactivity_timeout");
+                });
+            });
+    });
+}
+
+#[test]
+fn startup_timeout_replaces_the_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let broken = "raise KeyError('not yet')\n";
+        let setup = setup
+            .file("apps/broken.wsgi", broken)
+            .conf("WSGIScriptAlias /broken @ROOT@/apps/broken.wsgi application-group=%{GLOBAL}");
+        alone(setup, "startup-timeout=2 threads=2").run(|server, cases| {
+            cases.ours_only("where no script can be loaded", NEEDS_ANOTHER, || {
+                let mark = server.mark();
+                let old = wait_until("the process", || server.daemons().first().copied());
+                assert_eq!(server.get("/broken").status, 500);
+                server.wait_log(mark, "startup_timeout");
+                gone(old);
+            });
+            cases.check("not where one could be", || {
+                let process = wait_until("a process that serves", || {
+                    let response = server.get("/pid");
+                    (response.status == 200)
+                        .then(|| e2e::Process(response.text().parse().unwrap_or_default()))
+                });
+                assert_eq!(server.get("/broken").status, 500);
+                thread::sleep(Duration::from_millis(3000));
+                assert_eq!(pid(server), process);
+            });
+        });
+    });
+}
+
+#[test]
+fn deadlock_timeout_replaces_the_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "deadlock-timeout=2 shutdown-timeout=1").run(|server, cases| {
+            cases.check("where the lock is kept", || {
+                let (mark, old) = (server.mark(), pid(server));
+                let stuck = begin(server, "/deadlock");
+                server.wait_log(mark, "takes the lock");
+                gone(old);
+                assert_eq!(end(stuck).status, 502);
+                let _ = successor(server, old);
+                wait_log_any(server, mark, &["deadlock_timeout", "deadlock timer", "deadlock timeout"]);
+            });
+        });
+    });
+}
+
+#[test]
+fn cpu_time_limit_replaces_the_process() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "cpu-time-limit=2 threads=2").run(|server, cases| {
+            cases.check("no request fails", || {
+                let (mark, old) = (server.mark(), pid(server));
+                wait_until("another process", || {
+                    (server.get("/spin?0.5").expect(200) != old.0.to_string()).then_some(())
+                });
+                stopped_because(server, mark, "cpu_time_limit");
+                gone(old);
+            });
+        });
+    });
+}
+
+#[test]
+fn cpu_time_limit_without_a_graceful_timeout() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "cpu-time-limit=1 graceful-timeout=0 threads=2").run(|server, cases| {
+            cases.ours_only("the group goes on", "W20: it is deaf for ever", || {
+                let old = pid(server);
+                wait_until("another process", || {
+                    let response = server.get("/spin?0.3");
+                    (response.status == 200 && response.text() != old.0.to_string()).then_some(())
+                });
+                gone(old);
+            });
+        });
+    });
+}
+
+#[test]
+fn an_import_that_hangs_is_contained() {
+    if daemon_only() || e2e::Target::current().lacks("limit for an import (W23)") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let app = "import time\ntime.sleep(600)\n";
+        setup
+            .group("connect-timeout=2 socket-timeout=2 shutdown-timeout=1")
+            .file("apps/hangs.wsgi", app)
+            .file("apps/other.wsgi", super::APP)
+            .conf(
+                "WSGIScriptAlias /hangs @ROOT@/apps/hangs.wsgi process-group=@GROUP@ application-group=%{GLOBAL}\n\
+                 WSGIDaemonProcess other display-name=%{GROUP}\n\
+                 WSGIScriptAlias /other @ROOT@/apps/other.wsgi process-group=other",
+            )
+            .run(|server, cases| {
+                cases.check("its clients get an answer", || {
+                    let status = server.get("/hangs").status;
+                    assert!(matches!(status, 503 | 504), "{status}");
+                });
+                cases.check("others are served", || assert_eq!(server.get("/other/run").expect(200), "ran"));
+                cases.check("it is ended with the server", || server.restart());
+            });
+    });
+}
