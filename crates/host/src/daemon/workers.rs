@@ -24,9 +24,6 @@ use crate::process;
 /// Memory of more than this is not kept between requests.
 const MOST_KEPT: usize = 64 << 10;
 
-/// How many requests of one connection are served before others get their turn.
-const MOST_AT_ONCE: u32 = 8;
-
 /// When to look at a connection.
 pub(super) const READABLE: EpollFlags =
     EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLONESHOT);
@@ -82,13 +79,6 @@ impl Worker {
         if std::mem::take(&mut interrupt.is_raised) {
             // It may still be on its way, and must not hit the next request.
             py.clear_raised_in_thread();
-        }
-    }
-
-    /// It has found another request on its connection.
-    fn count_again(&self, daemon: &Daemon) {
-        if self.is_uncounted.swap(false, Ordering::Relaxed) {
-            daemon.count(1);
         }
     }
 
@@ -211,23 +201,11 @@ fn take(
     if is_gone {
         return daemon.connections.remove(connection);
     }
-    for _ in 0..MOST_AT_ONCE {
-        match receive(connection.stream(), &mut memory.message) {
-            Arrived::Nothing => break,
-            Arrived::End => return daemon.connections.remove(connection),
-            Arrived::Request => {
-                worker.count_again(daemon);
-                if !serve(daemon, worker, memory, connection, true) {
-                    return;
-                }
-            }
-        }
-        // The next request may be there already; to arm the connection would wake another worker for it.
-        if daemon.phase() != Phase::Serving || descriptors::is_copy() {
-            break;
-        }
+    match receive(connection.stream(), &mut memory.message) {
+        Arrived::Nothing => give_back(daemon, connection, true),
+        Arrived::End => daemon.connections.remove(connection),
+        Arrived::Request => serve(daemon, worker, memory, connection, true),
     }
-    give_back(daemon, connection, true);
 }
 
 /// Runs a request that was held back.
@@ -244,8 +222,8 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
         if is_closed(connection.stream()) {
             // Who has asked has gone meanwhile.
             daemon.connections.remove(&connection);
-        } else if serve(daemon, worker, memory, &connection, false) {
-            give_back(daemon, &connection, true);
+        } else {
+            serve(daemon, worker, memory, &connection, false);
         }
         // It has been counted since it was first taken.
         worker.end(daemon);
@@ -257,21 +235,14 @@ pub(super) fn released() -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, RELEASED)
 }
 
-/// Serves the request in `memory`. Whether the connection is still claimed, and can be used again.
-#[must_use]
+/// Serves the request in `memory`.
 fn serve(
     daemon: &'static Daemon,
     worker: &'static Worker,
     memory: &mut Memory,
     connection: &Arc<Connection>,
     mut may_reload: bool,
-) -> bool {
-    let usable = |is_usable: bool| {
-        if !is_usable {
-            daemon.connections.remove(connection);
-        }
-        is_usable
-    };
+) {
     loop {
         daemon.pulse.began(worker.index, daemon.now());
         let outcome = run(daemon, worker, memory, connection, may_reload);
@@ -279,17 +250,21 @@ fn serve(
             daemon.tell(Note::Decide);
         }
         match outcome {
-            Outcome::Done(is_usable) => return usable(is_usable),
-            Outcome::Rejected(why) => return usable(reject(connection.stream(), why)),
+            Outcome::Done(is_usable) => return give_back(daemon, connection, is_usable),
+            Outcome::Rejected(why) => {
+                let is_usable = reject(connection.stream(), why);
+                return give_back(daemon, connection, is_usable);
+            }
             Outcome::Held => {
                 // The event thread knows what comes of it; until then it counts as running.
                 daemon.begin();
                 let message = std::mem::take(&mut memory.message);
                 let held = Held { connection: Arc::clone(connection), message };
-                let Some(back) = daemon.reload.hold(held) else { return false };
+                let Some(back) = daemon.reload.hold(held) else { return };
                 daemon.end(false);
                 if daemon.phase() != Phase::Serving {
-                    return usable(reject(connection.stream(), Rejection::Moved));
+                    let is_usable = reject(connection.stream(), Rejection::Moved);
+                    return give_back(daemon, connection, is_usable);
                 }
                 memory.message = back.message;
                 may_reload = false;
