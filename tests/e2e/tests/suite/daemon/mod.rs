@@ -8,6 +8,8 @@ mod isolation;
 mod queue;
 mod reload;
 mod requests;
+mod responses;
+mod services;
 mod signals;
 mod timers;
 
