@@ -83,6 +83,16 @@ impl<'r> Answer<'r> {
         Ok(())
     }
 
+    /// Sets those headers that a page of Apache's own needs, too.
+    pub(crate) fn challenge(&self, headers: &[Field<'_>]) -> Result<(), Failed> {
+        let challenges =
+            headers.iter().filter(|header| header.name.or_empty().eq_ignore_ascii_case(b"www-authenticate"));
+        for header in challenges {
+            self.request.err_headers_out().add(header.name.or_empty(), header.value.or_empty())?;
+        }
+        Ok(())
+    }
+
     /// See [`bridge::ExchangeApi::write`].
     pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
         self.begin()?;

@@ -295,7 +295,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         if head.status >= 400 && self.settings.error_override() {
             self.body = Body::Overridden(head.status);
-            return Ok(());
+            return self.answer.challenge(headers).map_err(|Failed| Broken::Malformed);
         }
         if let Some(timeout) = self.target.response_timeout() {
             let before = self.request.connection().set_timeout(timeout);
