@@ -192,3 +192,89 @@ fn scripts_of_others_are_not_run() {
         });
     });
 }
+
+#[test]
+fn a_jail() {
+    if daemon_only() || needs_root() || Target::current().lacks("need of Python inside the jail") {
+        return;
+    }
+    let jail = Jail::new();
+    on_one_mpm(|setup| {
+        let root = jail.0.path().display().to_string();
+        setup
+            .own_groups()
+            .python_home(None)
+            .file("outside.wsgi", APP)
+            .conf(&format!(
+                "WSGIDaemonProcess jail chroot={root} python=/usr/bin/python3 home=/srv display-name=%{{GROUP}}\n\
+                 WSGIProcessGroup jail\nWSGIApplicationGroup %{{GLOBAL}}\n\
+                 WSGIScriptAlias /inside {root}/srv/app.wsgi\nWSGIScriptAlias /outside @ROOT@/outside.wsgi\n\
+                 <Directory {root}>\nRequire all granted\n</Directory>",
+            ))
+            .run(|server, cases| {
+                cases.check("paths are those of the jail", || {
+                    let response = server.get("/inside/state");
+                    for (name, value) in [("script", "/srv/app.wsgi"), ("directory", "/srv"), ("document-root", "None")] {
+                        assert_eq!(response.value(name).as_deref(), Some(value), "{name}");
+                    }
+                    assert_eq!(response.value("ids").as_deref(), Some("(33, 33, 33) (33, 33, 33)"));
+                });
+                cases.check("it is its root", || {
+                    let process = pid_at(server, "/inside");
+                    let root = std::fs::read_link(process.path("root"));
+                    assert_eq!(root.ok().as_deref(), Some(jail.0.path()));
+                });
+                cases.check("a script outside", || {
+                    let mark = server.mark();
+                    assert_eq!(server.get("/outside/run").status, 502);
+                    server.wait_log(mark, "WSGI0081");
+                });
+            });
+    });
+}
+
+fn pid_at(server: &e2e::Server, url: &str) -> e2e::Process {
+    e2e::Process(server.get(&format!("{url}/pid")).expect(200).parse().unwrap_or_default())
+}
+
+/// A directory with the system's Python, the hosts, and [`APP`].
+struct Jail(tempfile::TempDir);
+
+impl Jail {
+    fn new() -> Self {
+        let made = tempfile::Builder::new().prefix("e2e-jail-").tempdir_in("/tmp");
+        let jail = Self(made.unwrap_or_else(|error| panic!("no temporary directory: {error}")));
+        let Target::Ours { directory } = Target::current() else { return jail };
+        let script = r#"
+            set -eu
+            hosts=$1 jail=$2
+            chmod 755 .
+            mkdir -p usr/bin usr/lib srv etc dev "./$hosts"
+            python=$(readlink -f /usr/bin/python3)
+            cp "$python" usr/bin/python3
+            library=$("$python" -c 'import os; print(os.path.dirname(os.__file__))')
+            mkdir -p "./$library"
+            tar -C "$library" --exclude=test --exclude='*.pyc' -cf - . | tar -C "./$library" -xf -
+            for file in "$hosts"/*; do cp "$file" "./$hosts/"; done
+            # What they are linked to, and the linker itself.
+            for file in "$python" "$hosts"/* "$library"/lib-dynload/*.so; do ldd "$file"; done 2>/dev/null |
+                grep -o '/[^ ]*' | sort -u | while read -r file; do
+                    mkdir -p "./$(dirname "$file")"
+                    cp -L "$file" "./$file"
+                done
+            cp /etc/passwd /etc/group etc/
+            mknod -m 666 dev/null c 1 3 2>/dev/null || true
+        "#;
+        let output = std::process::Command::new("/bin/sh")
+            .args(["-c", script, "sh"])
+            .arg(directory.join("host"))
+            .arg(jail.0.path())
+            .current_dir(jail.0.path())
+            .output()
+            .unwrap_or_else(|error| panic!("/bin/sh: {error}"));
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let written = std::fs::write(jail.0.path().join("srv/app.wsgi"), APP);
+        assert!(written.is_ok());
+        jail
+    }
+}

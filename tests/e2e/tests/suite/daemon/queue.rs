@@ -140,3 +140,47 @@ fn connect_timeout_bounds_the_wait_for_a_process() {
             });
     });
 }
+
+#[test]
+fn a_client_that_does_not_read_is_given_up() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "threads=1 response-socket-timeout=1").run(|server, cases| {
+            cases.check("the thread is free for others", || {
+                let mut idle = server.connect();
+                idle.send(&server.request("GET", "/endless").keep_alive());
+                assert!(idle.at_least(1000).is_ok());
+                // Nothing more is read. Timeout, which is 20 s, would be too long for a client that waits.
+                let since = Instant::now();
+                assert_eq!(server.get("/run").expect(200), "ran");
+                assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+            });
+        });
+    });
+}
+
+#[test]
+fn a_group_that_does_not_come_up_is_a_503_in_time() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let app = "import time\ntime.sleep(8)\n\n\ndef application(environ, start_response):\n    \
+                   start_response('200 OK', [])\n    return [b'at last']\n";
+        setup
+            .group("connect-timeout=2 listen-backlog=1 socket-timeout=3")
+            .file("apps/app.wsgi", app)
+            .conf("WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=%{GLOBAL}")
+            .run(|server, cases| {
+                cases.check("an import that takes longer", || {
+                    let status = server.get("/").status;
+                    assert!(matches!(status, 503 | 504), "{status}");
+                });
+                cases.check("and then it is served", || {
+                    e2e::wait_until("the answer", || (server.get("/").status == 200).then_some(()));
+                });
+            });
+    });
+}

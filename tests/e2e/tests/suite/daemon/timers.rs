@@ -251,6 +251,36 @@ fn deadlock_timeout_replaces_the_process() {
 }
 
 #[test]
+fn deadlock_timeout_sees_every_interpreter() {
+    if daemon_only() || e2e::Target::current().lacks("watch over interpreters with a lock of their own (W29)")
+    {
+        return;
+    }
+    let python = e2e::Interpreter::with_hosts()
+        .into_iter()
+        .find(|python| python.version >= (3, 12) && !python.extension_suffix.contains("t-"));
+    let Some(python) = python else {
+        return e2e::skipped("an interpreter with a GIL of its own needs Python 3.12");
+    };
+    on_one_mpm(|setup| {
+        let setup = setup.python_home(Some(&python.home())).file("apps/app.wsgi", super::APP).conf(
+            "WSGIScriptAlias /own @ROOT@/apps/app.wsgi application-group=own\n\
+             <WSGIInterpreterOptions application-group=own>\nWSGIPerInterpreterGIL On\n</WSGIInterpreterOptions>",
+        );
+        serving(setup, "deadlock-timeout=2 shutdown-timeout=1").run(|server, cases| {
+            cases.check("also one of its own", || {
+                let (mark, old) = (server.mark(), pid(server));
+                let stuck = begin(server, "/own/deadlock");
+                server.wait_log(mark, "takes the lock");
+                gone(old);
+                assert_eq!(end(stuck).status, 502);
+                server.wait_log(mark, "deadlock_timeout");
+            });
+        });
+    });
+}
+
+#[test]
 fn cpu_time_limit_replaces_the_process() {
     if daemon_only() {
         return;
