@@ -10,6 +10,9 @@ use std::process::Command;
 
 use crate::Target;
 
+/// How the names of copies begin.
+const COPY: &str = "python-";
+
 /// A Python interpreter.
 #[derive(Clone, Debug)]
 pub struct Interpreter {
@@ -61,7 +64,7 @@ impl Interpreter {
         if open_to_all(&self.prefix) {
             return self.prefix.clone();
         }
-        let name = format!("python-{:016x}", fingerprint(&self.prefix.to_string_lossy()));
+        let name = format!("{COPY}{:016x}", fingerprint(&self.prefix.to_string_lossy()));
         made_once(&name, |copy| {
             let script = "tar -C \"$0\" --exclude=test --exclude='*.a' -cf - . \
                           | tar -C \"$1\" -xf - && chmod 755 \"$1\"";
@@ -73,8 +76,8 @@ impl Interpreter {
     /// written in it leads to the original.
     pub(crate) fn library_path(home: &Path) -> Option<PathBuf> {
         let executable = home.join("bin/python3").canonicalize().ok()?;
-        let library = executable.parent()?.parent()?.join("lib");
-        library.starts_with(cache_directory().canonicalize().ok()?).then_some(library)
+        let base = executable.parent()?.parent()?;
+        base.file_name()?.to_str()?.starts_with(COPY).then(|| base.join("lib"))
     }
 
     /// A virtual environment of this interpreter with the packages of a requirements file, made once and kept.

@@ -38,6 +38,11 @@ fn descriptors() {
             cases.check("the server listens", || assert!(apache.len() >= 2, "{apache:?}"));
             for one in both {
                 let held = one.descriptors();
+                if held.is_empty() && !nix::unistd::geteuid().is_root() {
+                    skipped("the system shows the descriptors of such a process to root only");
+                    continue;
+                }
+                cases.check("it has some", || assert!(held.len() > 3, "{held:?}"));
                 let shown: Vec<_> =
                     held.iter().map(|(number, path)| format!("{number} {}", path.display())).collect();
                 cases.check("no listening socket", || {
