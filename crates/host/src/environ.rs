@@ -256,6 +256,10 @@ fn add_optional(py: Python<'_>, state: &State, request: &Request<'_>, environ: &
         }
     }
     let names = &state.names;
+    // What lies outside of the directory that the process runs in has no name there.
+    if request.variable(Cgi::DocumentRoot).get().is_none() {
+        environ.dict_remove(names.cgi[Cgi::DocumentRoot as usize].get(py))?;
+    }
     for (key, value) in
         [(&names.mount_point, request.mount_point), (&names.connection_id, request.connection_id)]
     {
