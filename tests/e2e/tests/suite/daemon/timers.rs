@@ -258,9 +258,9 @@ fn deadlock_timeout_sees_every_interpreter() {
     }
     let python = e2e::Interpreter::with_hosts()
         .into_iter()
-        .find(|python| python.version >= (3, 12) && !python.extension_suffix.contains("t-"));
+        .find(|python| python.version >= (3, 13) && !python.extension_suffix.contains("t-"));
     let Some(python) = python else {
-        return e2e::skipped("an interpreter with a GIL of its own needs Python 3.12");
+        return e2e::skipped("ctypes in an interpreter with a GIL of its own needs Python 3.13");
     };
     on_one_mpm(|setup| {
         let setup = setup.python_home(Some(&python.home())).file("apps/app.wsgi", super::APP).conf(
