@@ -22,6 +22,7 @@ mod http;
 mod processes;
 mod python;
 mod server;
+mod stage;
 mod target;
 mod wait;
 

@@ -1,0 +1,158 @@
+//! Directories of servers: their files, ports and configuration.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::python::{open, open_to_all};
+use crate::{Setup, Target};
+
+/// A server's directory, complete.
+pub(crate) struct Staged {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) ports: [u16; 2],
+}
+
+impl Staged {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("e2e-")
+            .tempdir_in("/tmp")
+            .unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
+        let root = directory.path();
+        open(root);
+        for name in ["logs", "run", "htdocs", "apps"] {
+            make_directory(&root.join(name));
+        }
+        let ports = free_ports();
+        let replace = |text: &str| {
+            text.replace("@ROOT@", &root.to_string_lossy())
+                .replace("@PORT@", &ports[0].to_string())
+                .replace("@TLS_PORT@", &ports[1].to_string())
+                .replace("@GROUP@", setup.group_name())
+        };
+        for (path, content) in &setup.files {
+            match std::str::from_utf8(content) {
+                Ok(text) => write(&root.join(path), replace(text).as_bytes()),
+                Err(_) => write(&root.join(path), content),
+            }
+        }
+        if setup.tls {
+            make_certificate(&root.join("tls"));
+        }
+        write(&root.join("mime.types"), b"text/html html\ntext/plain txt\ntext/x-python py wsgi\n");
+        let apache = Apache::find();
+        let module = readable_module(&Target::current(), root);
+        write(&root.join("httpd.conf"), replace(&setup.httpd_conf(&apache.modules, &module)).as_bytes());
+        Self { directory, ports }
+    }
+}
+
+/// Apache as it is installed.
+struct Apache {
+    program: PathBuf,
+    modules: PathBuf,
+}
+
+impl Apache {
+    fn find() -> &'static Self {
+        static FOUND: OnceLock<Apache> = OnceLock::new();
+        FOUND.get_or_init(|| {
+            let ask = |what: &str| {
+                let apxs = std::env::var_os("APXS").unwrap_or_else(|| "apxs".into());
+                let output = Command::new(&apxs).args(["-q", what]).output();
+                let output = output.unwrap_or_else(|error| {
+                    panic!("{}: {error}; install apache2-dev or set APXS", apxs.display())
+                });
+                PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
+            };
+            Self { program: ask("sbindir").join(ask("progname")), modules: ask("libexecdir") }
+        })
+    }
+}
+
+/// Apache with the configuration of a directory.
+pub(crate) fn command(staged: &Staged) -> Command {
+    // A test that is killed takes its server with it.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM", "--"]).arg(&Apache::find().program).arg("-f");
+    command.arg(staged.directory.path().join("httpd.conf"));
+    command.env("LC_ALL", "C.UTF-8").env_remove("PYTHONHOME").env_remove("PYTHONPATH");
+    if let Some(library) = std::env::var_os("E2E_PRELOAD") {
+        command.env("LD_PRELOAD", library);
+    }
+    command
+}
+
+/// The module where every user may read it, with its companions: where it is, or a copy.
+fn readable_module(target: &Target, root: &Path) -> PathBuf {
+    let module = target.module();
+    if open_to_all(&module) {
+        return module;
+    }
+    let source = match target {
+        Target::Ours { directory } => directory.clone(),
+        Target::Reference { .. } => module.clone(),
+    };
+    let copy = root.join("module");
+    let copied = Command::new("cp").args(["-r", "--preserve=links,mode"]).arg(&source).arg(&copy).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "can not copy {} to {}",
+        source.display(),
+        copy.display()
+    );
+    match target {
+        Target::Ours { .. } => copy.join("mod_wsgi.so"),
+        Target::Reference { .. } => copy,
+    }
+}
+
+fn make_certificate(directory: &Path) {
+    make_directory(directory);
+    let output = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-keyout", "key.pem", "-out", "certificate.pem"])
+        .current_dir(directory)
+        .output()
+        .unwrap_or_else(|error| panic!("openssl: {error}; install the package openssl"));
+    assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn free_ports() -> [u16; 2] {
+    // Both are held until both are known, so that they differ.
+    let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    held.map(|listener| match listener.and_then(|listener| listener.local_addr()) {
+        Ok(address) => address.port(),
+        Err(error) => panic!("no port on 127.0.0.1: {error}"),
+    })
+}
+
+fn make_directory(path: &Path) {
+    fs::create_dir_all(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    open(path);
+}
+
+pub(crate) fn write(path: &Path, content: &[u8]) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(parent) = path.parent()
+        && !parent.exists()
+    {
+        make_directory(parent);
+    }
+    fs::write(path, content)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o644)))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
