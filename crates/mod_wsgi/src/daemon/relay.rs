@@ -3,7 +3,9 @@
 //! A request that its process has not read may be sent to another one: the kernel tells (see [`frame`]), and then nothing
 //! has been taken of the request's body but what went along with it.
 
+use std::cell::Cell;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bridge::flag;
@@ -144,13 +146,16 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The slots that a connection makes sense to, and what to order them by.
-    fn candidates(&self) -> impl Iterator<Item = ((bool, u32), usize)> {
+    /// The slots that a connection makes sense to, and what to order them by. How busy a process is becomes known with some
+    /// delay: so that not all threads choose the same of several that seem equal, each has its own order of them.
+    fn candidates(&self) -> impl Iterator<Item = ((bool, u32, usize), usize)> {
         let generation = &self.target.client.generation;
         let slots = self.target.slots.clone();
-        slots
-            .filter(|&slot| generation.state(slot) != State::Failing)
-            .map(|slot| ((self.avoided == Some(slot), generation.busy(slot)), slot))
+        let (count, preference) = (slots.len().max(1), preference());
+        slots.filter(|&slot| generation.state(slot) != State::Failing).map(move |slot| {
+            let turn = slot.wrapping_add(preference) % count;
+            ((self.avoided == Some(slot), generation.busy(slot), turn), slot)
+        })
     }
 
     fn connection(&self, slot: usize) -> io::Result<Connection> {
@@ -241,6 +246,20 @@ impl<'a> Route<'a> {
         log(self.request, Level::Error, text);
         Status::Http(status)
     }
+}
+
+/// A number that differs from thread to thread, and from child to child.
+fn preference() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        // No destructor, see `httpd::guard`.
+        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    OWN.get().unwrap_or_else(|| {
+        let own = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as usize);
+        OWN.set(Some(own));
+        own
+    })
 }
 
 /// Sends all of `bytes`.
