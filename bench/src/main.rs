@@ -7,7 +7,6 @@
 
 #![forbid(unsafe_code)]
 
-mod awake;
 mod backend;
 mod client;
 mod contest;
@@ -33,7 +32,6 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::awake::Awake;
 use crate::contest::Arena;
 use crate::error::Error;
 use crate::machine::Machine;
@@ -60,7 +58,6 @@ fn main() -> ExitCode {
 fn compare(comparison: &Comparison) -> Result<(), Error> {
     let mut sections = Vec::new();
     let mut banners = [String::new(), String::new()];
-    let _awake = Awake::keep()?;
     for &mpm in &comparison.mpm {
         for place in comparison.places() {
             let memory = if comparison.includes("memory") && place.measures("memory") {
