@@ -248,16 +248,16 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         let wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
         let mut message = std::mem::take(&mut self.connection.outgoing);
-        message.clear();
-        message.resize(HEADER + wanted, 0);
-        let (length, flags) = match self.input.read(&mut message[HEADER..]) {
+        if message.len() < HEADER + wanted {
+            message.resize(HEADER + wanted, 0);
+        }
+        let (length, flags) = match self.input.read(&mut message[HEADER..HEADER + wanted]) {
             Ok(length) if length == 0 || self.input.is_ended() => (length, frame::flag::LAST),
             Ok(length) => (length, 0),
             Err(_) => (0, frame::flag::FAILED),
         };
-        message.truncate(HEADER + length);
         message[..HEADER].copy_from_slice(&Header { kind: Kind::Body, flags, length }.bytes());
-        let sent = send(&self.connection.socket, &message);
+        let sent = send(&self.connection.socket, &message[..HEADER + length]);
         self.connection.outgoing = message;
         self.last_word = Instant::now();
         sent.map_err(Broken::Reset)
