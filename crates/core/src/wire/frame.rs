@@ -29,7 +29,7 @@ pub const LONGEST_REQUEST: usize = 16 << 20;
 pub const LONGEST_HEAD: usize = 16 << 20;
 
 /// The longest payload of a `Data` or `Body`, in bytes; what is longer is sent in several.
-pub const LONGEST_BLOCK: usize = 256 << 10;
+pub const LONGEST_BLOCK: usize = 1 << 20;
 
 /// The longest line in a `Log`, in bytes; what is longer is cut.
 pub const LONGEST_LINE: usize = 8 << 10;
