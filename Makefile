@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install serve test test-reference test-soak test-asan bench fmt lint docs clean
+.PHONY: help build host install serve test test-reference test-soak test-asan fuzz bench fmt lint docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test-soak: ## The slow end-to-end tests: hundreds of restarts under load
 
 test-asan: ## The end-to-end tests with the address sanitizer
 	@scripts/test-asan
+
+fuzz: ## Feed the decoders of the wire format with millions of messages: make fuzz [CASES=5000000]
+	PROPTEST_CASES=$${CASES:-2000000} cargo test --locked --release -p wsgi-core -p bridge wire
 
 bench: ## Compare speed and memory with the original module: make bench [ARGS=--quick]
 	@scripts/install-dependencies test

@@ -275,6 +275,8 @@ impl<'a> InterpreterOptions<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn request<'a>(headers: &'a [Field<'a>]) -> Request<'a> {
@@ -347,6 +349,29 @@ mod tests {
                 let mut fields = Fields::default();
                 assert!(Head::decode(&message[..cut], &mut fields).is_err(), "cut at {cut}");
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let mut fields = Fields::default();
+            let _ = Request::decode(&mut Reader::new(&bytes), &mut fields).map(|_| ());
+            let mut fields = Fields::default();
+            let _ = Head::decode(&bytes, &mut fields).map(|_| ());
+            let mut lists = Lists::default();
+            let _ = Settings::decode(&bytes, &mut lists).map(|_| ());
+        }
+
+        #[test]
+        fn a_damaged_request_is_read_without_panic(at in 0_usize..600, byte in any::<u8>()) {
+            let headers = [Field { name: Bytes::new(b"Host"), value: Bytes::new(b"localhost") }];
+            let mut message = Vec::new();
+            request(&headers).encode(&mut message);
+            let at = at % message.len();
+            message[at] = byte;
+            let mut fields = Fields::default();
+            let _ = Request::decode(&mut Reader::new(&message), &mut fields).map(|_| ());
         }
     }
 }
