@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use support::daemon::{Ask, Plan, Process};
 use support::script;
 use wsgi_core::wire::control::{Order, Report, Script};
-use wsgi_core::wire::frame::Rejection;
+use wsgi_core::wire::frame::{Kind, Rejection};
 use wsgi_core::wire::launch::{Daemon, Limits};
 
 /// Does what the path says.
@@ -100,7 +100,9 @@ fn a_drain_is_over_at_its_end_and_then_the_shutdown() {
     let mut process = Plan { limits, ..Plan::default() }.serve();
     let mut busy = process.connect();
     busy.send(&Ask { path_info: "/sleep/30", ..Ask::new(&path) });
-    process.wait_until("it runs", || process.busy() == 1);
+    let (kind, _, line) = busy.frame().unwrap();
+    let line = String::from_utf8_lossy(&line).into_owned();
+    assert!(kind == Kind::Log && line.contains("Loading"), "it runs: {kind:?} {line}");
     let begin = Instant::now();
     process.order(&Order::Drain(300));
     assert_eq!(process.ended().code(), Some(255));
