@@ -115,11 +115,12 @@ impl Seat {
         let (mut events, mut actions) = (VecDeque::from([event]), Vec::new());
         while let Some(event) = events.pop_front() {
             self.slot.handle(event, world.now(), &mut actions);
+            // Before anybody can notice what follows from it.
+            self.show(world);
             for action in actions.drain(..) {
                 events.extend(self.carry_out(action, world));
             }
         }
-        self.show(world);
     }
 
     /// The channel is readable, or nobody can send any more.
