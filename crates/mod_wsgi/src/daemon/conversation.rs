@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use bridge::{Fields, Head, outcome, write};
+use bridge::{Fields, Head, outcome};
 use httpd::{Input, Level, Logger, Request, Status};
 use os::descriptors::{self, Wait};
 use wsgi_core::config::Effective;
@@ -311,9 +311,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if !self.has_head {
             return Err(Broken::Malformed);
         }
-        let last = if flags & frame::flag::LAST != 0 && self.data.is_none() { write::LAST } else { 0 };
-        self.answer.write(block, last).map_err(|Failed| Broken::ClientGone)?;
-        if last == 0 && flags & frame::flag::FLUSH != 0 {
+        self.answer.write(block, 0).map_err(|Failed| Broken::ClientGone)?;
+        if flags & frame::flag::FLUSH != 0 {
             self.to_be_flushed += block.len() as u64;
             if self.to_be_flushed >= self.target.group.relay.response_buffer_size {
                 self.flush()?;

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 use httpd::{Level, Logger, OtherChild, Server, ServerInfo};
@@ -36,7 +36,8 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         })?;
     let (generation, retire) = generation::install(generation);
     info.pool().own(retire);
-    info.at_process_end(server, stop_all);
+    // Once: the process outlives its configurations.
+    AT_END.call_once(|| info.at_process_end(server, stop_all));
     let parent = &mut *generation.parent();
     match parent {
         Some(parent) => {
@@ -45,6 +46,8 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+static AT_END: Once = Once::new();
 
 /// Starts the supervisor of a generation.
 fn start_supervisor(server: &Server, directory: &Path, parent: &mut Parent) -> Result<(), String> {
