@@ -304,18 +304,8 @@ impl<'a> Ask<'a> {
 
     pub(crate) fn frame(&self) -> Vec<u8> {
         let script = self.script.as_os_str().as_encoded_bytes();
-        let mut cgi = [Bytes::new(b""); Cgi::ALL.len()];
-        for absent in [Cgi::ServerAdmin, Cgi::ContentType, Cgi::ContentLength, Cgi::RemoteUser, Cgi::AuthType]
-        {
-            cgi[absent as usize] = Bytes::ABSENT;
-        }
-        cgi[Cgi::RequestMethod as usize] = "GET".into();
-        cgi[Cgi::ServerName as usize] = "localhost".into();
-        cgi[Cgi::ServerPort as usize] = "80".into();
-        cgi[Cgi::ServerProtocol as usize] = "HTTP/1.1".into();
-        cgi[Cgi::PathInfo as usize] = self.path_info.into();
+        let mut cgi = super::cgi(script, self.path_info);
         cgi[Cgi::DocumentRoot as usize] = "/".into();
-        cgi[Cgi::ScriptFilename as usize] = script.into();
         let headers = [Field { name: "Host".into(), value: "localhost".into() }];
         let request = Request {
             cgi,

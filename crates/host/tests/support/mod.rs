@@ -77,17 +77,7 @@ impl<'a> Call<'a> {
         };
         let (headers, variables) = (fields(self.headers), fields(self.variables));
         let script = self.script.as_os_str().as_encoded_bytes();
-        let mut cgi = [Bytes::new(b""); Cgi::ALL.len()];
-        for absent in [Cgi::ServerAdmin, Cgi::ContentType, Cgi::ContentLength, Cgi::RemoteUser, Cgi::AuthType]
-        {
-            cgi[absent as usize] = Bytes::ABSENT;
-        }
-        cgi[Cgi::RequestMethod as usize] = "GET".into();
-        cgi[Cgi::ServerName as usize] = "localhost".into();
-        cgi[Cgi::ServerPort as usize] = "80".into();
-        cgi[Cgi::ServerProtocol as usize] = "HTTP/1.1".into();
-        cgi[Cgi::PathInfo as usize] = self.path_info.into();
-        cgi[Cgi::ScriptFilename as usize] = script.into();
+        let cgi = cgi(script, self.path_info);
         let request = Request {
             cgi,
             headers: List::new(&headers),
@@ -238,6 +228,21 @@ unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize
         unread.drain(..count);
         count as isize
     }
+}
+
+/// The CGI variables of a plain `GET`.
+fn cgi<'a>(script: &'a [u8], path_info: &'a str) -> [Bytes<'a>; Cgi::ALL.len()] {
+    let mut cgi = [Bytes::new(b""); Cgi::ALL.len()];
+    for absent in [Cgi::ServerAdmin, Cgi::ContentType, Cgi::ContentLength, Cgi::RemoteUser, Cgi::AuthType] {
+        cgi[absent as usize] = Bytes::ABSENT;
+    }
+    cgi[Cgi::RequestMethod as usize] = "GET".into();
+    cgi[Cgi::ServerName as usize] = "localhost".into();
+    cgi[Cgi::ServerPort as usize] = "80".into();
+    cgi[Cgi::ServerProtocol as usize] = "HTTP/1.1".into();
+    cgi[Cgi::PathInfo as usize] = path_info.into();
+    cgi[Cgi::ScriptFilename as usize] = script.into();
+    cgi
 }
 
 unsafe extern "C" fn start_response(
