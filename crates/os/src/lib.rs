@@ -8,6 +8,7 @@ pub mod exit;
 pub mod library;
 pub mod main_thread;
 pub mod message;
+pub mod pace;
 pub mod process;
 pub mod shared;
 pub mod signals;

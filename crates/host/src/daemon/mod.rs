@@ -25,6 +25,7 @@ use std::time::Instant;
 use bridge::Level;
 use nix::sys::epoll::Epoll;
 use nix::sys::eventfd::EventFd;
+use os::pace::Pace;
 use os::shared::Words;
 use wsgi_core::lifecycle::Pulse;
 use wsgi_core::wire::board::page;
@@ -52,6 +53,8 @@ pub(crate) struct Daemon {
     phase: AtomicU8,
     /// Requests that workers have.
     running: AtomicU32,
+    /// How to wait for requests that follow one another.
+    pace: Mutex<Pace>,
     /// What the timers know of requests.
     pulse: Arc<Pulse>,
     reload: reload::Reload,

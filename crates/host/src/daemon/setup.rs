@@ -181,6 +181,7 @@ fn create(launch: &launch::Daemon, page: Words, timers: &Timers) -> nix::Result<
         workers: (0..launch.threads as usize).map(workers::Worker::new).collect(),
         phase: AtomicU8::new(Phase::Serving as u8),
         running: AtomicU32::new(0),
+        pace: Mutex::default(),
         pulse: Arc::clone(timers.pulse()),
         reload: super::reload::Reload::default(),
         watchdog: monitor::Watchdog::default(),

@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::task::Poll;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, flag};
 use nix::errno::Errno;
@@ -175,22 +176,15 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
                 if let Some(connection) = daemon.connections.find(token)
                     && connection.claim()
                 {
-                    daemon.begin();
-                    take(daemon, worker, &mut memory, &connection, is_gone);
-                    worker.end(daemon);
+                    attend(daemon, worker, &mut memory, &connection, is_gone);
                 }
             }
         }
-        if descriptors::is_copy() {
-            // A copy of the process that an application has forked, in a request, and not ended.
-            exit_now(255);
-        }
-        memory.trim();
     }
 }
 
 /// Serves what has arrived on a connection that the worker has claimed.
-fn take(
+fn attend(
     daemon: &'static Daemon,
     worker: &'static Worker,
     memory: &mut Memory,
@@ -201,11 +195,47 @@ fn take(
     if is_gone {
         return daemon.connections.remove(connection);
     }
-    match receive(connection.stream(), &mut memory.message) {
-        Arrived::Nothing => give_back(daemon, connection, true),
-        Arrived::End => daemon.connections.remove(connection),
-        Arrived::Request => serve(daemon, worker, memory, connection, true),
+    let mut arrived = receive(connection.stream(), &mut memory.message);
+    loop {
+        match arrived {
+            Arrived::Nothing => return give_back(daemon, connection, true),
+            Arrived::End => return daemon.connections.remove(connection),
+            Arrived::Request => {}
+        }
+        daemon.begin();
+        let after = serve(daemon, worker, memory, connection, true);
+        worker.end(daemon);
+        memory.trim();
+        if descriptors::is_copy() {
+            // A copy of the process that an application has forked, in a request, and not ended.
+            exit_now(255);
+        }
+        match after {
+            After::Held => return,
+            After::Unusable => return daemon.connections.remove(connection),
+            After::Usable => arrived = look_for_next(daemon, memory, connection),
+        }
     }
+}
+
+/// How long to wait awake for a request: the time that the child and a client nearby need to send the next one.
+const AWAKE: Duration = Duration::from_micros(200);
+
+/// Waits awake for the next request on a connection, if that is all that the process has to do: else each would have to
+/// wake a worker.
+fn look_for_next(daemon: &Daemon, memory: &mut Memory, connection: &Connection) -> Arrived {
+    if daemon.running.load(Ordering::SeqCst) > 0 || daemon.phase() != Phase::Serving {
+        return Arrived::Nothing;
+    }
+    // One worker at a time.
+    let Ok(mut pace) = daemon.pace.try_lock() else { return Arrived::Nothing };
+    let found = pace.look(AWAKE, || match receive(connection.stream(), &mut memory.message) {
+        Arrived::Nothing if daemon.running.load(Ordering::SeqCst) > 0 => Poll::Ready(None),
+        Arrived::Nothing if daemon.phase() != Phase::Serving => Poll::Ready(None),
+        Arrived::Nothing => Poll::Pending,
+        arrived => Poll::Ready(Some(arrived)),
+    });
+    found.unwrap_or(Arrived::Nothing)
 }
 
 /// Runs a request that was held back.
@@ -223,16 +253,42 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
             // Who has asked has gone meanwhile.
             daemon.connections.remove(&connection);
         } else {
-            serve(daemon, worker, memory, &connection, false);
+            match serve(daemon, worker, memory, &connection, false) {
+                After::Held => {}
+                after => give_back(daemon, &connection, after == After::Usable),
+            }
         }
         // It has been counted since it was first taken.
         worker.end(daemon);
+        memory.trim();
+        if descriptors::is_copy() {
+            exit_now(255);
+        }
     }
 }
 
 /// How the epoll reports requests that may run after all.
 pub(super) fn released() -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, RELEASED)
+}
+
+/// What a request has left of its connection, which is still claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Usable,
+    Unusable,
+    /// Nothing: it waits with its request.
+    Held,
+}
+
+impl After {
+    fn of(is_usable: bool) -> Self {
+        if is_usable { Self::Usable } else { Self::Unusable }
+    }
+
+    fn rejected(connection: &Connection, why: Rejection) -> Self {
+        Self::of(reject(connection.stream(), why))
+    }
 }
 
 /// Serves the request in `memory`.
@@ -242,7 +298,7 @@ fn serve(
     memory: &mut Memory,
     connection: &Arc<Connection>,
     mut may_reload: bool,
-) {
+) -> After {
     loop {
         daemon.pulse.began(worker.index, daemon.now());
         let outcome = run(daemon, worker, memory, connection, may_reload);
@@ -250,21 +306,17 @@ fn serve(
             daemon.tell(Note::Decide);
         }
         match outcome {
-            Outcome::Done(is_usable) => return give_back(daemon, connection, is_usable),
-            Outcome::Rejected(why) => {
-                let is_usable = reject(connection.stream(), why);
-                return give_back(daemon, connection, is_usable);
-            }
+            Outcome::Done(is_usable) => return After::of(is_usable),
+            Outcome::Rejected(why) => return After::rejected(connection, why),
             Outcome::Held => {
                 // The event thread knows what comes of it; until then it counts as running.
                 daemon.begin();
                 let message = std::mem::take(&mut memory.message);
                 let held = Held { connection: Arc::clone(connection), message };
-                let Some(back) = daemon.reload.hold(held) else { return };
+                let Some(back) = daemon.reload.hold(held) else { return After::Held };
                 daemon.end(false);
                 if daemon.phase() != Phase::Serving {
-                    let is_usable = reject(connection.stream(), Rejection::Moved);
-                    return give_back(daemon, connection, is_usable);
+                    return After::rejected(connection, Rejection::Moved);
                 }
                 memory.message = back.message;
                 may_reload = false;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bridge::{Fields, Head, outcome};
@@ -20,6 +21,9 @@ use crate::handler::log;
 
 /// How much is read at a time, in bytes.
 const BLOCK: usize = 64 * 1024;
+
+/// How long to wait for the process awake.
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// How it ended.
 pub(super) enum Ended {
@@ -351,8 +355,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         self.make_room(self.unread.len() + 1);
         let timeout = self.target.socket_timeout(self.request);
         loop {
-            let space = &mut self.connection.incoming[self.unread.end..];
-            match descriptors::receive_with(&self.connection.socket, space, Wait::Allowed) {
+            match self.receive() {
                 Ok((0, _)) => return Err(Broken::Closed),
                 Ok((length, files)) => {
                     self.unread.end += length;
@@ -372,6 +375,23 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 Err(error) => return Err(Broken::Reset(error)),
             }
         }
+    }
+
+    /// What comes next, if anything comes within a tick.
+    fn receive(&mut self) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let Connection { socket, incoming, pace, slot, .. } = &mut self.connection;
+        let space = &mut incoming[self.unread.end..];
+        // A process that has more to do than this may need the processor.
+        if self.target.client.generation.busy(*slot) <= 1 {
+            let found = pace.look(AWAKE, || match descriptors::receive_with(&*socket, space, Wait::Never) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                received => Poll::Ready(Some(received)),
+            });
+            if let Some(received) = found {
+                return received;
+            }
+        }
+        descriptors::receive_with(&*socket, space, Wait::Allowed)
     }
 
     /// Whether the request waits for a client that has gone. Once it has been read it runs, and the client may only have

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use os::descriptors::{self, Kind};
+use os::pace::Pace;
 
 use super::generation::Generation;
 
@@ -19,6 +20,8 @@ pub(super) struct Connection {
     pub(super) pid: u32,
     /// Whether it has been used before: the process may have closed it meanwhile.
     pub(super) is_used: bool,
+    /// How to wait for the process.
+    pub(super) pace: Pace,
     /// Memory for what is read.
     pub(super) incoming: Vec<u8>,
     /// Memory for what is sent.
@@ -92,5 +95,5 @@ pub(super) fn connect(generation: &Arc<Generation>, slot: usize, manner: Manner)
     }
     generation.pass(slot, &far)?;
     let (incoming, outgoing) = (Vec::new(), Vec::new());
-    Ok(Connection { socket, slot, pid: 0, is_used: false, incoming, outgoing })
+    Ok(Connection { socket, slot, pid: 0, is_used: false, pace: Pace::default(), incoming, outgoing })
 }
