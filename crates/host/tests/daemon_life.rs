@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use support::daemon::{Ask, Plan, Process};
@@ -91,6 +92,44 @@ fn an_order_to_drain_lets_requests_finish_and_sends_others_away() {
         assert!(told < position(&process, &format!("{group} atexit")));
     }
     assert!(position(&process, "sub atexit") < position(&process, "main atexit"));
+}
+
+#[test]
+fn a_drain_waits_for_a_request_that_is_being_taken() {
+    let path = script("life_taken.py", APPLICATION);
+    let limits = Limits { shutdown_timeout: 200, ..limits() };
+    let mut process = Plan { limits, ..Plan::default() }.serve();
+    let mut connection = process.connect();
+    // A worker that has a part of a request can do nothing but wait for the rest.
+    let frame = Ask::new(&path).frame();
+    let (first, rest) = frame.split_at(frame.len() / 2);
+    connection.stream.write_all(first).unwrap();
+    process.wait_until("a worker has it", || connection.unread() == 0);
+    process.order(&Order::Drain(10_000));
+    process.wait_until("it drains", || process.is_channel_closed());
+    // Longer than the shutdown may take.
+    std::thread::sleep(Duration::from_millis(600));
+    connection.stream.write_all(rest).unwrap();
+    assert_eq!(connection.answer(b"").text(), "VERSION");
+    assert_eq!(process.ended().code(), Some(0));
+    assert_eq!(process.report(), None);
+}
+
+#[test]
+fn a_drain_does_not_wait_for_what_is_no_request() {
+    let path = script("life_nothing.py", APPLICATION);
+    // With that timeout, all timers are looked at every second.
+    let limits = Limits { deadlock_timeout: 0, ..limits() };
+    let mut process = Plan { limits, ..Plan::default() }.serve();
+    let mut connection = process.connect();
+    let frame = Ask::new(&path).frame();
+    connection.stream.write_all(&frame[..frame.len() / 2]).unwrap();
+    process.wait_until("a worker has it", || connection.unread() == 0);
+    process.order(&Order::Drain(60_000));
+    process.wait_until("it drains", || process.is_channel_closed());
+    // The rest never comes.
+    drop(connection);
+    assert_eq!(process.ended().code(), Some(0), "well before the drain is over");
 }
 
 #[test]

@@ -14,9 +14,14 @@
 //! let pulse = timers.pulse().clone();
 //!
 //! // A worker:
-//! pulse.began(3, now);
-//! pulse.activity(now); // unless the request is to be ignored
-//! let wakes_monitor = pulse.ended(3);
+//! let mut wakes_monitor = false;
+//! if pulse.began(3, now) {
+//!     // Takes a request; if there is none: `withdrew` instead of `ended`.
+//!     pulse.activity(now); // unless the request is to be ignored
+//!     wakes_monitor |= pulse.ended(3);
+//! } else {
+//!     wakes_monitor |= pulse.withdrew(3);
+//! }
 //! assert!(wakes_monitor);
 //!
 //! // The monitor, when it was woken or it is time:

@@ -17,8 +17,8 @@ pub struct Pulse {
     /// Whether a script has been loaded.
     is_loaded: AtomicBool,
     finished: Finished,
-    /// Whether the monitor wants to see every request end.
-    is_draining: AtomicBool,
+    /// Whether requests are taken no more, and the monitor wants to see every one end that was.
+    is_closed: AtomicBool,
 }
 
 /// On a cache line of its own: each is written by one thread, all the time.
@@ -45,16 +45,35 @@ impl Pulse {
             wanted: AtomicU64::new(0),
             is_loaded: AtomicBool::new(false),
             finished: Finished { count: AtomicU64::new(0), most: maximum_requests },
-            is_draining: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
         }
     }
 
-    /// A worker begins with a request.
+    /// A worker is about to take a request; to be said before it takes one. Returns whether it may: a process that drains
+    /// or ends takes no more. [`ended`](Self::ended) or [`withdrew`](Self::withdrew) follows in any case.
     ///
     /// # Panics
     /// There is no such worker.
-    pub fn began(&self, worker: usize, now: u64) {
+    #[must_use]
+    pub fn began(&self, worker: usize, now: u64) -> bool {
+        // Of two stores that are each followed by a look at what the other one has stored, all of them SeqCst, at least
+        // one is seen. The counterparts are those of the monitor, which closes and then looks for requests
+        // (`Timers::drain`): a request is either counted there, or not taken here. Were the worker to say so only once
+        // it has a request, a drain in between would end a process that seems to have none.
         self.workers[worker].started.store(now.max(1), SeqCst);
+        self.is_open()
+    }
+
+    /// There was no request to take, or it has to wait and is begun anew: it does not count. Returns whether to wake
+    /// the monitor.
+    ///
+    /// # Panics
+    /// There is no such worker.
+    #[must_use]
+    pub fn withdrew(&self, worker: usize) -> bool {
+        // As in `ended`.
+        self.workers[worker].started.store(0, SeqCst);
+        !self.is_open()
     }
 
     /// A worker is done with its request, the answer included. Returns whether to wake the monitor.
@@ -63,11 +82,17 @@ impl Pulse {
     /// There is no such worker.
     #[must_use]
     pub fn ended(&self, worker: usize) -> bool {
-        // The order of this store and the look at `is_draining`, and of their counterparts in the monitor, must be
+        // The order of this store and the look at `is_closed`, and of their counterparts in the monitor, must be
         // the same for both: else the last request of a drain could end unseen.
         self.workers[worker].started.store(0, SeqCst);
         let is_last = self.finish();
-        is_last || self.is_draining.load(SeqCst)
+        is_last || !self.is_open()
+    }
+
+    /// Whether requests are taken.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.is_closed.load(SeqCst)
     }
 
     /// A request was answered without a worker: refused, or too late. Returns whether to wake the monitor.
@@ -120,8 +145,9 @@ impl Pulse {
         self.workers.iter().map(|worker| worker.started.load(SeqCst))
     }
 
-    pub(super) fn drains(&self) {
-        self.is_draining.store(true, SeqCst);
+    /// From now on, workers take no more requests.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, SeqCst);
     }
 
     pub(super) fn last_activity(&self) -> Option<u64> {
@@ -149,18 +175,20 @@ impl Pulse {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
     fn workers_have_one_request_at_a_time() {
         let pulse = Pulse::new(2, 0, 5);
         assert_eq!((pulse.started(0), pulse.started(7)), (None, None));
-        pulse.began(1, 10);
+        assert!(pulse.began(1, 10));
         assert_eq!((pulse.started(0), pulse.started(1)), (None, Some(10)));
         assert_eq!(pulse.all().collect::<Vec<_>>(), [0, 10]);
         assert!(!pulse.ended(1));
         assert_eq!(pulse.started(1), None);
-        pulse.began(0, 0);
+        assert!(pulse.began(0, 0));
         assert_eq!(pulse.started(0), Some(1));
     }
 
@@ -174,8 +202,51 @@ mod tests {
         assert_eq!(pulse.finished(), 4);
         let unlimited = Pulse::new(1, 0, 5);
         assert!(!unlimited.ended(0) && !unlimited.refused());
-        unlimited.drains();
-        assert!(unlimited.ended(0));
+        unlimited.close();
+        assert!(unlimited.ended(0) && unlimited.withdrew(0));
+    }
+
+    #[test]
+    fn what_was_no_request_does_not_count() {
+        let pulse = Pulse::new(2, 1, 5);
+        assert!(pulse.began(0, 10));
+        assert!(!pulse.withdrew(0));
+        assert_eq!((pulse.started(0), pulse.finished()), (None, 0));
+        pulse.close();
+        assert!(!pulse.began(0, 11), "it may not take one");
+        assert!(pulse.withdrew(0), "but was seen, and somebody may wait for it");
+    }
+
+    #[test]
+    fn a_request_is_seen_or_not_taken() {
+        let pulses: Vec<_> = (0..100_000).map(|_| Pulse::new(1, 0, 5)).collect();
+        let arrived = AtomicU64::new(0);
+        // As closely together as two threads can be: who sleeps for the other comes too late.
+        let meet = |round: usize| {
+            arrived.fetch_add(1, SeqCst);
+            while arrived.load(SeqCst) < 2 * (round as u64 + 1) {
+                thread::yield_now();
+            }
+        };
+        let (taken, seen) = thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let takes = |(round, pulse): (usize, &Pulse)| {
+                    meet(round);
+                    pulse.began(0, 10)
+                };
+                pulses.iter().enumerate().map(takes).collect::<Vec<_>>()
+            });
+            let sees = |(round, pulse): (usize, &Pulse)| {
+                meet(round);
+                pulse.close();
+                pulse.started(0).is_some()
+            };
+            let seen: Vec<_> = pulses.iter().enumerate().map(sees).collect();
+            (worker.join().unwrap_or_default(), seen)
+        });
+        assert_eq!(taken.len(), pulses.len());
+        let lost = taken.iter().zip(seen).filter(|(is_taken, is_seen)| **is_taken && !is_seen).count();
+        assert_eq!(lost, 0);
     }
 
     #[test]

@@ -139,7 +139,7 @@ mod tests {
     fn old_requests_escalate() {
         let (mut requests, pulse) = requests(1_000, 0, 1);
         assert_eq!(requests.look(9_000, &pulse, true), Finding::Nothing, "idle");
-        pulse.began(0, 5_000);
+        assert!(pulse.began(0, 5_000));
         assert_eq!(requests.look(6_000, &pulse, true), Finding::Nothing, "not more than the limit");
         let old = Running { worker: 0, started: 5_000 };
         assert_eq!(requests.look(6_001, &pulse, true), Finding::Escalate(old));
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_is_too_old() {
         let (mut requests, pulse) = requests(0, 10, 1);
-        pulse.began(0, 1);
+        assert!(pulse.began(0, 1));
         assert_eq!(requests.look(u64::MAX, &pulse, true), Finding::Nothing);
         assert_eq!(requests.next(5, &pulse, true), None);
     }
@@ -158,8 +158,8 @@ mod tests {
     fn interrupts_go_first_and_one_at_a_time() {
         let (mut requests, pulse) = requests(1_000, 500, 2);
         let fires = fires_at(1_000, 2);
-        pulse.began(0, 100);
-        pulse.began(1, 100);
+        assert!(pulse.began(0, 100));
+        assert!(pulse.began(1, 100));
         let of = |worker| Running { worker, started: 100 };
         let now = 101 + fires;
         assert_eq!(requests.look(now, &pulse, true), Finding::Interrupt(of(0)));
@@ -172,10 +172,10 @@ mod tests {
     #[test]
     fn an_interrupt_is_for_one_request() {
         let (mut requests, pulse) = requests(1_000, 500, 1);
-        pulse.began(0, 100);
+        assert!(pulse.began(0, 100));
         assert!(matches!(requests.look(2_000, &pulse, true), Finding::Interrupt(_)));
         assert!(!pulse.ended(0));
-        pulse.began(0, 2_100);
+        assert!(pulse.began(0, 2_100));
         assert_eq!(requests.look(3_100, &pulse, true), Finding::Nothing);
         let next = Running { worker: 0, started: 2_100 };
         assert_eq!(requests.look(3_101, &pulse, true), Finding::Interrupt(next));
@@ -187,8 +187,8 @@ mod tests {
         let stale = fires_at(1_000, 3) + 500;
         assert!(stale > 1_500, "scaled, unlike the original's");
         assert!(!scaled.is_stale(10, 10 + stale) && scaled.is_stale(10, 11 + stale));
-        pulse.began(0, 10);
-        pulse.began(2, 5_000);
+        assert!(pulse.began(0, 10));
+        assert!(pulse.began(2, 5_000));
         assert_eq!((scaled.live(5_000, &pulse), scaled.live(5_001 + stale, &pulse)), (1, 0));
         let (no_limit, _) = requests(0, 0, 3);
         assert!(!no_limit.is_stale(1, u64::MAX));
@@ -200,7 +200,7 @@ mod tests {
     fn the_next_look_is_not_too_late() {
         let (mut requests, pulse) = requests(1_000, 500, 1);
         assert_eq!(requests.next(50, &pulse, true), Some(1_051));
-        pulse.began(0, 20);
+        assert!(pulse.began(0, 20));
         assert_eq!(requests.next(50, &pulse, true), Some(1_021));
         assert!(matches!(requests.look(1_021, &pulse, true), Finding::Interrupt(_)));
         assert_eq!(requests.next(1_021, &pulse, true), Some(1_522));

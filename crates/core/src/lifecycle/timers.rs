@@ -128,7 +128,8 @@ impl Timers {
     /// The supervisor says that a successor has taken over, or (if none was asked for) that the process is no longer
     /// wanted; or there is no supervisor any more. `grace` is for the latter two: who asked has a time of its own.
     ///
-    /// What waits in the process without a worker is to be given one, or back, before.
+    /// No worker takes a request from now on ([`Pulse::began`]); those that have one are waited for. What waits in the process
+    /// without a worker is to be given back before.
     pub fn drain(&mut self, grace: u64, now: u64) -> Decision {
         let (reason, grace) = match self.state {
             State::Serving { .. } => (Reason::ShutdownSignal, grace),
@@ -140,7 +141,8 @@ impl Timers {
             State::Stopping { .. } | State::Exiting { .. } => return Decision::Nothing,
         };
         self.state = State::Draining { reason, deadline: now.saturating_add(grace) };
-        self.pulse.drains();
+        // Before it is looked what runs: see `Pulse::began`.
+        self.pulse.close();
         self.poll(now)
     }
 
@@ -233,6 +235,7 @@ impl Timers {
             return Decision::Nothing;
         }
         let reason = self.reason().unwrap_or(reason);
+        self.pulse.close();
         let timeout = self.limits.shutdown_timeout;
         self.state = State::Stopping { reason, exit: (timeout != 0).then(|| now.saturating_add(timeout)) };
         Decision::Stop { reason, dump_of }

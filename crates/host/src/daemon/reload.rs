@@ -132,12 +132,14 @@ impl Reload {
         state.asked.filter(|_| !state.held.is_empty()).map(|asked| asked + LONGEST_HOLD)
     }
 
-    /// A successor takes over: gives out the requests that were held back.
+    /// A successor takes over, or the process ends: gives out the requests that no worker has, whether they are held back or
+    /// may run.
     pub(super) fn moved(&self) -> Vec<Held> {
         let mut state = lock(&self.state);
         state.asked = None;
         state.paths.clear();
-        std::mem::take(&mut state.held)
+        let held = std::mem::take(&mut state.held);
+        held.into_iter().chain(std::mem::take(&mut state.released)).collect()
     }
 
     /// There is no successor, for this reason, or it takes too long: requests for the changed scripts run. Whether

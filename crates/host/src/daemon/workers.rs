@@ -173,24 +173,52 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
             RELEASED => run_released(daemon, worker, &mut memory),
             token => {
                 let is_gone = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
-                if let Some(connection) = daemon.connections.find(token)
+                // The turn first, then the claim: a drain in between has to see that somebody may have a request.
+                if let Some(turn) = Turn::begin(daemon, worker)
+                    && let Some(connection) = daemon.connections.find(token)
                     && connection.claim()
                 {
-                    attend(daemon, worker, &mut memory, &connection, is_gone);
+                    attend(turn, &mut memory, &connection, is_gone);
                 }
             }
         }
     }
 }
 
-/// Serves what has arrived on a connection that the worker has claimed.
-fn attend(
+/// A worker's turn to take a request, as the timers see it: a drain waits for it to be over. Without a request it does
+/// not count.
+struct Turn {
     daemon: &'static Daemon,
     worker: &'static Worker,
-    memory: &mut Memory,
-    connection: &Arc<Connection>,
-    is_gone: bool,
-) {
+}
+
+impl Turn {
+    /// Nothing if the process takes no more requests; whatever waits is given up by the event thread then.
+    fn begin(daemon: &'static Daemon, worker: &'static Worker) -> Option<Self> {
+        let turn = Self { daemon, worker };
+        daemon.pulse.began(worker.index, daemon.now()).then_some(turn)
+    }
+
+    /// The request is done.
+    fn end(self) {
+        if self.daemon.pulse.ended(self.worker.index) {
+            self.daemon.tell(Note::Decide);
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.daemon.pulse.withdrew(self.worker.index) {
+            self.daemon.tell(Note::Decide);
+        }
+    }
+}
+
+/// Serves what has arrived on a connection that the worker has claimed.
+fn attend(mut turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, is_gone: bool) {
+    let (daemon, worker) = (turn.daemon, turn.worker);
     // Who has asked and gone does not want an answer any more.
     if is_gone {
         return daemon.connections.remove(connection);
@@ -203,7 +231,7 @@ fn attend(
             Arrived::Request => {}
         }
         daemon.begin();
-        let after = serve(daemon, worker, memory, connection, true);
+        let after = serve(turn, memory, connection, true);
         worker.end(daemon);
         memory.trim();
         if descriptors::is_copy() {
@@ -213,8 +241,11 @@ fn attend(
         match after {
             After::Held => return,
             After::Unusable => return daemon.connections.remove(connection),
-            After::Usable => arrived = look_for_next(daemon, memory, connection),
+            After::Usable => {}
         }
+        let Some(next) = Turn::begin(daemon, worker) else { return give_back(daemon, connection, false) };
+        turn = next;
+        arrived = look_for_next(daemon, memory, connection);
     }
 }
 
@@ -240,6 +271,7 @@ fn look_for_next(daemon: &Daemon, memory: &mut Memory, connection: &Connection) 
 
 /// Runs a request that was held back.
 fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut Memory) {
+    let Some(turn) = Turn::begin(daemon, worker) else { return };
     // The epoll reports it to one worker; who finds more than one request passes that on.
     let _ = daemon.released.read();
     let (held, is_more) = daemon.reload.take_released();
@@ -253,7 +285,7 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
             // Who has asked has gone meanwhile.
             daemon.connections.remove(&connection);
         } else {
-            match serve(daemon, worker, memory, &connection, false) {
+            match serve(turn, memory, &connection, false) {
                 After::Held => {}
                 after => give_back(daemon, &connection, after == After::Usable),
             }
@@ -292,22 +324,18 @@ impl After {
 }
 
 /// Serves the request in `memory`.
-fn serve(
-    daemon: &'static Daemon,
-    worker: &'static Worker,
-    memory: &mut Memory,
-    connection: &Arc<Connection>,
-    mut may_reload: bool,
-) -> After {
+fn serve(turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, mut may_reload: bool) -> After {
+    let (daemon, worker) = (turn.daemon, turn.worker);
     loop {
-        daemon.pulse.began(worker.index, daemon.now());
-        let outcome = run(daemon, worker, memory, connection, may_reload);
-        if daemon.pulse.ended(worker.index) {
-            daemon.tell(Note::Decide);
-        }
-        match outcome {
-            Outcome::Done(is_usable) => return After::of(is_usable),
-            Outcome::Rejected(why) => return After::rejected(connection, why),
+        match run(daemon, worker, memory, connection, may_reload) {
+            Outcome::Done(is_usable) => {
+                turn.end();
+                return After::of(is_usable);
+            }
+            Outcome::Rejected(why) => {
+                turn.end();
+                return After::rejected(connection, why);
+            }
             Outcome::Held => {
                 // The event thread knows what comes of it; until then it counts as running.
                 daemon.begin();

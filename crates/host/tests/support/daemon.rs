@@ -210,6 +210,11 @@ impl Process {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
+    /// Whether nobody takes connections from the channel any more.
+    pub(crate) fn is_channel_closed(&self) -> bool {
+        os::descriptors::has_hung_up(self.channel.as_ref().unwrap())
+    }
+
     pub(crate) fn busy(&self) -> u32 {
         self.page.load(page::BUSY)
     }
@@ -352,6 +357,14 @@ pub(crate) fn micros() -> i64 {
 impl Connection {
     pub(crate) fn send(&mut self, ask: &Ask<'_>) {
         self.stream.write_all(&ask.frame()).unwrap();
+    }
+
+    /// How many bytes, as the kernel counts them, the process has not read of what was sent.
+    pub(crate) fn unread(&self) -> i32 {
+        let mut count = 0;
+        // SAFETY: it writes a number to where the pointer says.
+        assert_eq!(unsafe { libc::ioctl(self.stream.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) }, 0);
+        count
     }
 
     /// Sends a request and reads its answer.

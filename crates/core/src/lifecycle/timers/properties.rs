@@ -10,6 +10,7 @@ const THREADS: usize = 3;
 enum Event {
     Passes(u64),
     Begins(usize),
+    FindsNothing(usize),
     Ends(usize),
     Activity,
     LocksFree,
@@ -27,6 +28,7 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => prop_oneof![0..50_u64, 0..5_000_u64, 0..100_000_u64].prop_map(Event::Passes),
         6 => (0..THREADS).prop_map(Event::Begins),
+        2 => (0..THREADS).prop_map(Event::FindsNothing),
         6 => (0..THREADS).prop_map(Event::Ends),
         2 => Just(Event::Activity),
         2 => Just(Event::LocksFree),
@@ -102,7 +104,23 @@ proptest! {
             let mut decision = Decision::Nothing;
             match event {
                 Event::Passes(time) => now += time,
-                Event::Begins(worker) => pulse.began(worker, now),
+                // A worker takes one request after the other.
+                Event::Begins(worker) | Event::FindsNothing(worker) if pulse.started(worker).is_some() => {}
+                Event::Begins(worker) => {
+                    let is_open = pulse.began(worker, now);
+                    prop_assert_eq!(is_open, !timers.is_draining() && !timers.is_stopping());
+                    if !is_open {
+                        let wakes = pulse.withdrew(worker);
+                        prop_assert!(wakes);
+                    }
+                }
+                Event::FindsNothing(worker) => {
+                    let finished = pulse.finished();
+                    let _ = pulse.began(worker, now);
+                    let wakes = pulse.withdrew(worker);
+                    prop_assert!(wakes || !timers.is_draining());
+                    prop_assert_eq!((pulse.finished(), pulse.started(worker)), (finished, None));
+                }
                 Event::Ends(worker) => {
                     let wakes = pulse.ended(worker);
                     prop_assert!(wakes || !timers.is_draining());

@@ -25,7 +25,7 @@ fn replace(reason: Reason) -> Decision {
 /// Serves a request from `from` to `to`.
 fn serve(timers: &Timers, from: u64, to: u64) {
     timers.pulse().activity(from);
-    timers.pulse().began(0, from);
+    assert!(timers.pulse().began(0, from));
     timers.pulse().activity(to);
     let _ = timers.pulse().ended(0);
 }
@@ -34,7 +34,7 @@ fn serve(timers: &Timers, from: u64, to: u64) {
 fn without_limits_nothing_ever_happens() {
     let mut timers = timers(Limits::default());
     serve(&timers, START, START + 5);
-    timers.pulse().began(0, START);
+    assert!(timers.pulse().began(0, START));
     assert!(timers.pulse().script_wanted(START));
     assert_eq!(timers.poll(u64::MAX), Decision::Nothing);
     assert_eq!(timers.next(START), None);
@@ -127,7 +127,7 @@ fn inactivity_begins_with_the_first_activity() {
     let limits = Limits { inactivity_timeout: 10 * SECOND, ..limits() };
     let mut timers = timers(limits);
     assert_eq!(timers.poll(START + 500 * SECOND), Decision::Nothing);
-    timers.pulse().began(0, START + 500 * SECOND);
+    assert!(timers.pulse().began(0, START + 500 * SECOND));
     let _ = timers.pulse().ended(0);
     assert_eq!(timers.poll(START + 600 * SECOND), Decision::Nothing, "a request that is ignored");
     let active = START + 700 * SECOND;
@@ -142,7 +142,7 @@ fn a_request_that_runs_is_activity_unless_stale() {
     let inactivity = Limits { inactivity_timeout: 10 * SECOND, ..limits() };
     let mut plain = timers(inactivity);
     serve(&plain, START, START);
-    plain.pulse().began(0, START);
+    assert!(plain.pulse().began(0, START));
     let late = START + 10 * SECOND;
     assert_eq!(plain.poll(late), Decision::Nothing);
     assert_eq!(plain.next(late), Some(late + SECOND), "looked at again");
@@ -151,7 +151,7 @@ fn a_request_that_runs_is_activity_unless_stale() {
 
     let mut stuck = timers(Limits { interrupt_timeout: 15 * SECOND, ..inactivity });
     serve(&stuck, START, START);
-    stuck.pulse().began(0, START);
+    assert!(stuck.pulse().began(0, START));
     assert_eq!(stuck.poll(START + 15 * SECOND), Decision::Nothing);
     assert!(stuck.is_stale(0, START + 15 * SECOND + 1) && !stuck.is_stale(0, START + 15 * SECOND));
     assert_eq!(stuck.poll(START + 15 * SECOND + 1), stop(Reason::InactivityTimeout));
@@ -184,7 +184,7 @@ fn without_a_grace_there_is_nothing_to_wait_for() {
     let mut changed = timers(none);
     let better_old_than_none = replace(Reason::ScriptReload);
     assert_eq!(changed.trigger(Trigger::ScriptReload, START), better_old_than_none);
-    changed.pulse().began(0, START);
+    assert!(changed.pulse().began(0, START));
     assert_eq!(changed.drain(9, START), stop(Reason::ScriptReload));
 }
 
@@ -193,14 +193,14 @@ fn old_requests_lead_to_a_successor_and_a_dump() {
     let limits = Limits { request_timeout: 10 * SECOND, ..limits() };
     let running = Running { worker: 0, started: START };
     let mut drained = timers(limits);
-    drained.pulse().began(0, START);
+    assert!(drained.pulse().began(0, START));
     assert_eq!(drained.next(START), Some(START + 10 * SECOND + 1));
     assert_eq!(drained.poll(START + 10 * SECOND), Decision::Nothing);
     let expected = Decision::Replace { reason: Reason::RequestTimeout, dump_of: Some(running) };
     assert_eq!(drained.poll(START + 10 * SECOND + 1), expected);
 
     let mut stopped = timers(Limits { graceful_timeout: 0, ..limits });
-    stopped.pulse().began(0, START);
+    assert!(stopped.pulse().began(0, START));
     let expected = Decision::Stop { reason: Reason::RequestTimeout, dump_of: Some(running) };
     assert_eq!(stopped.poll(START + 10 * SECOND + 1), expected);
 }
@@ -209,7 +209,7 @@ fn old_requests_lead_to_a_successor_and_a_dump() {
 fn interrupts_come_before_a_replacement_and_in_a_drain() {
     let limits = Limits { request_timeout: 10 * SECOND, interrupt_timeout: 2 * SECOND, ..limits() };
     let mut timers = timers(limits);
-    timers.pulse().began(0, START);
+    assert!(timers.pulse().began(0, START));
     let running = Running { worker: 0, started: START };
     let interrupted = START + 10 * SECOND + 1;
     let mut draining = timers.clone();
@@ -253,7 +253,7 @@ fn each_drain_has_its_own_time() {
         (Trigger::ScriptReload, Reason::ScriptReload, 15 * SECOND),
     ] {
         let mut timers = timers(limits);
-        timers.pulse().began(0, START);
+        assert!(timers.pulse().began(0, START));
         assert_eq!(timers.trigger(trigger, START), replace(reason));
         assert_eq!(timers.poll(START + 100 * SECOND), Decision::Nothing, "as long as it takes");
         let now = START + 200 * SECOND;
@@ -269,15 +269,15 @@ fn each_drain_has_its_own_time() {
 fn a_drain_ends_with_the_last_request() {
     let mut timers = Timers::new(&limits(), 2, START);
     let pulse = timers.pulse().clone();
-    pulse.began(0, START);
-    pulse.began(1, START);
+    assert!(pulse.began(0, START));
+    assert!(pulse.began(1, START));
     assert_eq!(timers.drain(15 * SECOND, START), Decision::Nothing);
     assert!(pulse.ended(0), "the monitor is woken");
     assert_eq!(timers.poll(START + SECOND), Decision::Nothing);
-    pulse.began(0, START + SECOND);
+    assert!(!pulse.began(0, START + SECOND), "nothing new");
+    assert!(pulse.withdrew(0));
+    assert_eq!(timers.poll(START + SECOND), Decision::Nothing);
     assert!(pulse.ended(1));
-    assert_eq!(timers.poll(START + SECOND), Decision::Nothing, "it kept serving");
-    assert!(pulse.ended(0));
     assert_eq!(timers.poll(START + 2 * SECOND), stop(Reason::ShutdownSignal));
     assert!(timers.is_stopping() && !timers.is_draining());
 }
@@ -286,7 +286,7 @@ fn a_drain_ends_with_the_last_request() {
 fn a_drain_does_not_wait_for_stale_requests() {
     let limits = Limits { request_timeout: 10 * SECOND, graceful_timeout: 60 * SECOND, ..limits() };
     let mut timers = timers(limits);
-    timers.pulse().began(0, START);
+    assert!(timers.pulse().began(0, START));
     assert_eq!(timers.live(START), 1);
     assert_eq!(timers.drain(60 * SECOND, START), Decision::Nothing);
     assert_eq!(timers.next(START), Some(START + 10 * SECOND + 1));
@@ -297,7 +297,7 @@ fn a_drain_does_not_wait_for_stale_requests() {
 #[test]
 fn a_second_drain_can_only_shorten_the_first() {
     let mut timers = timers(limits());
-    timers.pulse().began(0, START);
+    assert!(timers.pulse().began(0, START));
     assert_eq!(timers.drain(10 * SECOND, START), Decision::Nothing);
     assert_eq!(timers.drain(50 * SECOND, START), Decision::Nothing);
     assert_eq!(timers.next(START), Some(START + 10 * SECOND));
@@ -309,7 +309,7 @@ fn a_second_drain_can_only_shorten_the_first() {
 fn deadlock_and_startup_do_not_wait_for_a_drain() {
     let limits = Limits { deadlock_timeout: 4 * SECOND, startup_timeout: 3 * SECOND, ..limits() };
     let mut deadlocked = timers(limits);
-    deadlocked.pulse().began(0, START);
+    assert!(deadlocked.pulse().began(0, START));
     assert_eq!(deadlocked.trigger(Trigger::Graceful, START), replace(Reason::GracefulSignal));
     assert_eq!(deadlocked.drain(0, START), Decision::Nothing);
     assert_eq!(deadlocked.poll(START + 4 * SECOND), stop(Reason::GracefulSignal), "the first reason");
