@@ -178,7 +178,7 @@ impl DaemonGroup {
     /// `wsgi.run_once`.
     #[must_use]
     pub fn is_run_once(&self) -> bool {
-        self.threads == 1 && self.limits.maximum_requests == 1
+        self.limits.is_run_once(self.threads)
     }
 
     /// Whether it serves no requests: its scripts are its purpose.

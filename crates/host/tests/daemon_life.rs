@@ -350,6 +350,33 @@ fn processes_are_recycled_by_count_and_idleness() {
 }
 
 #[test]
+fn a_process_for_one_request_serves_one() {
+    let path = script("life_once.py", APPLICATION);
+    let limits = Limits { maximum_requests: 1, deadlock_timeout: 0, ..limits() };
+    let mut process = Plan { threads: 1, limits, ..Plan::default() }.serve();
+    // Connections without a request do not count, whether they end before or while it is taken.
+    drop(process.connect());
+    let mut half = process.connect();
+    half.stream.write_all(&Ask::new(&path).frame()[..20]).unwrap();
+    process.wait_until("the worker has it", || half.unread() == 0);
+    drop(half);
+    let mut connection = process.connect();
+    let mut next = process.pass();
+    next.send(&Ask::new(&path));
+    // As much as a child may send at once.
+    let frame = Ask { path_info: "/sleep/0.3", ..Ask::new(&path) }.frame();
+    connection.stream.write_all(&frame).unwrap();
+    assert_eq!(connection.answer(b"").text(), "VERSION");
+    assert!(connection.frame().is_err(), "it is closed");
+    assert_eq!(process.report(), stopping("maximum_requests"));
+    assert_eq!(process.ended().code(), Some(0));
+    position(&process, "process_stopping maximum_requests");
+    // It waits in the channel, where nobody takes it in this test.
+    assert!(next.frame().is_err(), "no hello");
+    assert_eq!(process.busy(), 0);
+}
+
+#[test]
 fn a_first_script_that_never_loads_is_the_end() {
     let path = script("life_startup.py", "raise ValueError('wanted')\n");
     let limits = Limits { startup_timeout: 600, ..limits() };

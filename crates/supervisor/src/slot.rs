@@ -347,9 +347,8 @@ impl Slot {
         let Some(old) = self.current.take_if(|process| process.key == key) else { return };
         let (pid, reason) = (old.pid, String::from_utf8_lossy(reason));
         actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({reason})")));
-        if !old.is_serving {
-            self.failures += 1;
-        }
+        // One that has served and says that it ends is no failure, however soon that is: it may be there for one request.
+        self.failures = if old.is_serving { 0 } else { self.failures + 1 };
         self.leaving.push(Leaving { key, pid, end: self.rules.end(now, 0) });
         let delay = if old.is_serving { 0 } else { backoff::delay(self.failures) };
         self.fill(delay, now, actions);

@@ -4,6 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
+use crate::wire::launch::Limits;
+
 /// The signs of life of a process. Times are never 0: that one means "never", and becomes 1.
 #[derive(Debug)]
 pub struct Pulse {
@@ -34,17 +36,24 @@ struct Finished {
     count: AtomicU64,
     /// 0: nobody counts.
     most: u64,
+    /// Whether there is one worker for one request: with it, the process is closed.
+    is_run_once: bool,
 }
 
 impl Pulse {
-    pub(super) fn new(workers: usize, maximum_requests: u64, now: u64) -> Self {
+    pub(super) fn new(workers: u32, limits: &Limits, now: u64) -> Self {
+        let finished = Finished {
+            count: AtomicU64::new(0),
+            most: limits.maximum_requests,
+            is_run_once: limits.is_run_once(workers),
+        };
         Self {
             workers: (0..workers).map(|_| Worker::default()).collect(),
             activity: AtomicU64::new(0),
             lock: AtomicU64::new(now),
             wanted: AtomicU64::new(0),
             is_loaded: AtomicBool::new(false),
-            finished: Finished { count: AtomicU64::new(0), most: maximum_requests },
+            finished,
             is_closed: AtomicBool::new(false),
         }
     }
@@ -167,9 +176,15 @@ impl Pulse {
         self.is_loaded.load(Relaxed)
     }
 
+    /// Counts a request; whether there have been as many as there may be.
     fn finish(&self) -> bool {
-        let Finished { count, most } = &self.finished;
-        *most != 0 && count.fetch_add(1, Relaxed).saturating_add(1) >= *most
+        let Finished { count, most, is_run_once } = &self.finished;
+        let is_last = *most != 0 && count.fetch_add(1, Relaxed).saturating_add(1) >= *most;
+        if is_last && *is_run_once {
+            // The monitor would come too late to keep the worker from the next request.
+            self.close();
+        }
+        is_last
     }
 }
 
@@ -179,9 +194,13 @@ mod tests {
 
     use super::*;
 
+    fn with(workers: u32, maximum_requests: u64) -> Pulse {
+        Pulse::new(workers, &Limits { maximum_requests, ..Limits::default() }, 5)
+    }
+
     #[test]
     fn workers_have_one_request_at_a_time() {
-        let pulse = Pulse::new(2, 0, 5);
+        let pulse = with(2, 0);
         assert_eq!((pulse.started(0), pulse.started(7)), (None, None));
         assert!(pulse.began(1, 10));
         assert_eq!((pulse.started(0), pulse.started(1)), (None, Some(10)));
@@ -194,13 +213,13 @@ mod tests {
 
     #[test]
     fn the_monitor_is_woken_when_it_must_know() {
-        let pulse = Pulse::new(1, 3, 5);
+        let pulse = with(1, 3);
         assert_eq!(
             [pulse.ended(0), pulse.refused(), pulse.ended(0), pulse.ended(0)],
             [false, false, true, true]
         );
         assert_eq!(pulse.finished(), 4);
-        let unlimited = Pulse::new(1, 0, 5);
+        let unlimited = with(1, 0);
         assert!(!unlimited.ended(0) && !unlimited.refused());
         unlimited.close();
         assert!(unlimited.ended(0) && unlimited.withdrew(0));
@@ -208,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_was_no_request_does_not_count() {
-        let pulse = Pulse::new(2, 1, 5);
+        let pulse = with(2, 1);
         assert!(pulse.began(0, 10));
         assert!(!pulse.withdrew(0));
         assert_eq!((pulse.started(0), pulse.finished()), (None, 0));
@@ -218,8 +237,19 @@ mod tests {
     }
 
     #[test]
+    fn the_only_worker_takes_the_only_request() {
+        for (workers, most, is_open) in [(1, 1, false), (2, 1, true), (1, 2, true)] {
+            let pulse = with(workers, most);
+            assert!(pulse.began(0, 10));
+            assert!(!pulse.withdrew(0) && pulse.began(0, 11), "that was none");
+            assert_eq!(pulse.ended(0), most == 1);
+            assert_eq!(pulse.is_open(), is_open, "{workers} threads, {most} requests");
+        }
+    }
+
+    #[test]
     fn a_request_is_seen_or_not_taken() {
-        let pulses: Vec<_> = (0..100_000).map(|_| Pulse::new(1, 0, 5)).collect();
+        let pulses: Vec<_> = (0..100_000).map(|_| with(1, 0)).collect();
         let arrived = AtomicU64::new(0);
         // As closely together as two threads can be: who sleeps for the other comes too late.
         let meet = |round: usize| {
@@ -251,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_first_script_counts() {
-        let pulse = Pulse::new(1, 0, 5);
+        let pulse = with(1, 0);
         assert_eq!([pulse.script_wanted(7), pulse.script_wanted(8)], [true, false]);
         assert_eq!(pulse.waits_since(), Some(7));
         assert_eq!([pulse.script_loaded(), pulse.script_loaded()], [true, false]);
@@ -261,7 +291,7 @@ mod tests {
 
     #[test]
     fn activity_is_remembered() {
-        let pulse = Pulse::new(1, 0, 5);
+        let pulse = with(1, 0);
         assert_eq!(pulse.last_activity(), None);
         pulse.activity(9);
         pulse.activity(9);

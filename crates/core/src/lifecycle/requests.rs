@@ -120,7 +120,7 @@ mod tests {
 
     fn requests(request_timeout: u64, interrupt_timeout: u64, threads: u32) -> (Requests, Pulse) {
         let limits = Limits { request_timeout, interrupt_timeout, ..Limits::default() };
-        (Requests::new(&limits, threads), Pulse::new(threads as usize, 0, 1))
+        (Requests::new(&limits, threads), Pulse::new(threads, &Limits::default(), 1))
     }
 
     #[test]

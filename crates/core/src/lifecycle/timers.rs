@@ -24,6 +24,7 @@ const PAUSE: u64 = 5_000;
 #[derive(Debug, Clone)]
 pub struct Timers {
     limits: Limits,
+    is_run_once: bool,
     born: u64,
     pulse: Arc<Pulse>,
     requests: Requests,
@@ -54,8 +55,9 @@ impl Timers {
         let limits = if threads == 0 { Limits::default() } else { *limits };
         Self {
             limits,
+            is_run_once: limits.is_run_once(threads),
             born: now,
-            pulse: Arc::new(Pulse::new(threads as usize, limits.maximum_requests, now)),
+            pulse: Arc::new(Pulse::new(threads, &limits, now)),
             requests: Requests::new(&limits, threads),
             state: State::Serving { retry: 0 },
             polled: now,
@@ -81,6 +83,10 @@ impl Timers {
         }
         if self.startup().is_some_and(|at| now >= at) {
             return self.stop(Reason::StartupTimeout, None, now);
+        }
+        // The pulse takes no more requests: it makes no sense to wait for a successor.
+        if self.is_run_once && self.has_served_all() {
+            return self.stop(Reason::MaximumRequests, None, now);
         }
         match self.state {
             State::Draining { reason, deadline } if now >= deadline || self.live(now) == 0 => {

@@ -145,6 +145,14 @@ limits! {
     socket_timeout,
 }
 
+impl Limits {
+    /// Whether a process with so many threads is there for one request (`wsgi.run_once`).
+    #[must_use]
+    pub const fn is_run_once(&self, threads: u32) -> bool {
+        threads == 1 && self.maximum_requests == 1
+    }
+}
+
 impl Generation {
     /// As a message.
     #[must_use]

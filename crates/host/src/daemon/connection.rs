@@ -135,6 +135,12 @@ impl Table {
         }
     }
 
+    /// Whether there is no connection.
+    pub(crate) fn is_empty(&self) -> bool {
+        let free = lock(&self.free);
+        free.indices.len() == free.used as usize
+    }
+
     /// All connections.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
         let used = lock(&self.free).used;

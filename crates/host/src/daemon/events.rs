@@ -74,6 +74,8 @@ struct Run {
     complained: Option<Instant>,
     /// When connections are taken again.
     accept_again: Option<Instant>,
+    /// The process is for one request, and has the connection that is to bring it.
+    has_enough: bool,
     /// Requests that wait, as far as the children have been told.
     waiting: i32,
 }
@@ -85,8 +87,16 @@ pub(super) fn run(events: Events) {
         Err(error) => fatal(events.daemon, &format!("no epoll: {error}")),
     };
     descriptors::own(&watch.0);
-    let mut run =
-        Run { events, watch, is_ready: false, look: None, complained: None, accept_again: None, waiting: 0 };
+    let mut run = Run {
+        events,
+        watch,
+        is_ready: false,
+        look: None,
+        complained: None,
+        accept_again: None,
+        has_enough: false,
+        waiting: 0,
+    };
     if let Err(error) = run.begin() {
         fatal(run.events.daemon, &format!("descriptors can not be watched: {error}"));
     }
@@ -184,6 +194,15 @@ impl Run {
     fn take_connections(&mut self) {
         if let Some(channel) = self.events.channel.as_ref().filter(|_| self.is_serving()) {
             let _ = self.watch.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL));
+        }
+    }
+
+    /// A process for one request takes the next connection when the last one has brought none.
+    fn take_another(&mut self) {
+        let daemon = self.events.daemon;
+        if self.has_enough && daemon.pulse.is_open() && daemon.connections.is_empty() {
+            self.has_enough = false;
+            self.take_connections();
         }
     }
 
@@ -344,6 +363,7 @@ impl Run {
                 Note::Changed => self.trigger(Trigger::ScriptReload),
                 // That is done in every turn.
                 Note::Decide => {}
+                Note::Free => self.take_another(),
                 Note::Broken => self.trigger(Trigger::Terminate),
             }
         }
@@ -363,6 +383,14 @@ impl Run {
                     return self.drain(self.events.daemon.limits.graceful_timeout);
                 }
                 Ok((_, sockets)) => sockets.into_iter().for_each(|socket| self.add(socket)),
+            }
+            if self.events.daemon.is_run_once && !self.events.daemon.connections.is_empty() {
+                // Others wait in the channel, for the next process.
+                if let Some(channel) = &self.events.channel {
+                    let _ = self.watch.delete(channel);
+                }
+                self.has_enough = true;
+                return;
             }
         }
     }
@@ -479,6 +507,7 @@ impl Run {
             let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, READY);
             let _ = self.watch.modify(&daemon.ready.0, &mut event);
         }
+        self.take_another();
     }
 }
 

@@ -43,6 +43,8 @@ const RELEASED: u64 = 2;
 pub(crate) struct Daemon {
     name: String,
     limits: Limits,
+    /// It is there for one request: one thread, `maximum-requests=1`.
+    is_run_once: bool,
     chroot: Option<Box<[u8]>>,
     page: Words,
     /// Idle connections, by token; workers wait here.
@@ -76,6 +78,8 @@ enum Note {
     Changed,
     /// The timers have something to decide.
     Decide,
+    /// The worker of a process for one request is done with a connection.
+    Free,
     /// Workers can not wait for requests any more.
     Broken,
 }

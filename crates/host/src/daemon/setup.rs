@@ -174,6 +174,7 @@ fn create(launch: &launch::Daemon, page: Words, timers: &Timers) -> nix::Result<
     let daemon = Daemon {
         name: String::from_utf8_lossy(&launch.name).into_owned(),
         limits: launch.limits,
+        is_run_once: launch.limits.is_run_once(launch.threads),
         chroot: launch.chroot.clone(),
         page,
         ready,

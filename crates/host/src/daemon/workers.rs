@@ -179,6 +179,9 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
                     && connection.claim()
                 {
                     attend(turn, &mut memory, &connection, is_gone);
+                    if daemon.is_run_once {
+                        daemon.tell(Note::Free);
+                    }
                 }
             }
         }
@@ -430,7 +433,7 @@ fn run(
 
 /// Makes the connection available for the next request.
 pub(super) fn give_back(daemon: &Daemon, connection: &Connection, is_usable: bool) {
-    if is_usable && daemon.phase() == Phase::Serving {
+    if is_usable && daemon.phase() == Phase::Serving && daemon.pulse.is_open() {
         connection.release();
         let mut event = EpollEvent::new(READABLE, connection.token());
         let is_armed = daemon.ready.modify(connection, &mut event).is_ok();

@@ -191,12 +191,17 @@ impl Process {
         (length > 0).then(|| Report::decode(&buffer[..length]).unwrap())
     }
 
-    pub(crate) fn connect(&self) -> Connection {
+    /// A connection that the process may take.
+    pub(crate) fn pass(&self) -> Connection {
         let (ours, theirs) = UnixStream::pair().unwrap();
         send_with(self.channel.as_ref().unwrap(), b"c", &[theirs.as_fd()], Wait::Allowed).unwrap();
-        drop(theirs);
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut connection = Connection { stream: ours };
+        Connection { stream: ours }
+    }
+
+    /// A connection that the process has taken.
+    pub(crate) fn connect(&self) -> Connection {
+        let mut connection = self.pass();
         let (kind, _, payload) = connection.frame().expect("a hello");
         assert_eq!(kind, Kind::Hello);
         assert_eq!(payload[0], VERSION);

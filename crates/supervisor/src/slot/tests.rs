@@ -97,6 +97,31 @@ fn a_successor_takes_over_when_it_is_ready() {
 }
 
 #[test]
+fn processes_for_one_request_each_are_no_crash_loop() {
+    let limits = Limits { maximum_requests: 1, shutdown_timeout: 5_000, ..Limits::default() };
+    let mut stage = Stage::new(1, limits);
+    stage.on(Event::Begin);
+    // Whatever was before.
+    for key in 1..=backoff::PATIENCE {
+        stage.on(Event::Spawned(key, 100));
+        stage.on(Event::Exited(key, Exit::Status(1)));
+    }
+    assert_eq!(stage.slot.state(), State::Failing);
+    let (_, actions) = stage.tick();
+    let first = backoff::PATIENCE + 1;
+    assert_eq!(actions, [Action::Spawn(first, vec![])]);
+    for key in first..first + 20 {
+        stage.on(Event::Spawned(key, 100 + key as i32));
+        stage.on(Event::Ready(key));
+        assert_eq!(stage.slot.state(), State::Serving);
+        let actions = stage.after(10, Event::Stopping(key, text("maximum_requests")));
+        assert_eq!(actions, [Action::Spawn(key + 1, vec![])], "at once");
+        assert_eq!(stage.slot.state(), State::Starting);
+        assert_eq!(stage.on(Event::Exited(key, Exit::Status(0))), []);
+    }
+}
+
+#[test]
 fn an_eviction_has_its_own_time() {
     let limits = Limits { graceful_timeout: 15_000, eviction_timeout: 700, ..Limits::default() };
     let mut stage = Stage::new(2, limits);

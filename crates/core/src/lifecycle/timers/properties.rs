@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-const THREADS: usize = 3;
+const THREADS: u32 = 3;
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -21,15 +21,27 @@ enum Event {
     Keep,
 }
 
+impl Event {
+    /// The same with one of so many workers.
+    fn among(self, workers: usize) -> Self {
+        match self {
+            Self::Begins(worker) => Self::Begins(worker % workers),
+            Self::FindsNothing(worker) => Self::FindsNothing(worker % workers),
+            Self::Ends(worker) => Self::Ends(worker % workers),
+            other => other,
+        }
+    }
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let triggers =
         prop::sample::select(vec![Trigger::Graceful, Trigger::CpuTimeLimit, Trigger::ScriptReload]);
     let ends = prop::sample::select(vec![Trigger::Terminate, Trigger::SignalPipeError]);
     prop_oneof![
         8 => prop_oneof![0..50_u64, 0..5_000_u64, 0..100_000_u64].prop_map(Event::Passes),
-        6 => (0..THREADS).prop_map(Event::Begins),
-        2 => (0..THREADS).prop_map(Event::FindsNothing),
-        6 => (0..THREADS).prop_map(Event::Ends),
+        6 => (0..THREADS as usize).prop_map(Event::Begins),
+        2 => (0..THREADS as usize).prop_map(Event::FindsNothing),
+        6 => (0..THREADS as usize).prop_map(Event::Ends),
         2 => Just(Event::Activity),
         2 => Just(Event::LocksFree),
         1 => Just(Event::ScriptWanted),
@@ -95,14 +107,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn whatever_happens(limits in limits(), events in prop::collection::vec(event(), 0..60), early in 0.0..1.0_f64) {
+    fn whatever_happens(threads in 1..=THREADS, limits in limits(), events in prop::collection::vec(event(), 0..60), early in 0.0..1.0_f64) {
         let mut now = 1_000;
-        let mut timers = Timers::new(&limits, THREADS as u32, now);
+        let mut timers = Timers::new(&limits, threads, now);
         let pulse = timers.pulse().clone();
         let mut follower = Follower::default();
         for event in events {
             let mut decision = Decision::Nothing;
-            match event {
+            match event.among(threads as usize) {
                 Event::Passes(time) => now += time,
                 // A worker takes one request after the other.
                 Event::Begins(worker) | Event::FindsNothing(worker) if pulse.started(worker).is_some() => {}
@@ -121,6 +133,7 @@ proptest! {
                     prop_assert!(wakes || !timers.is_draining());
                     prop_assert_eq!((pulse.finished(), pulse.started(worker)), (finished, None));
                 }
+                Event::Ends(worker) if pulse.started(worker).is_none() => {}
                 Event::Ends(worker) => {
                     let wakes = pulse.ended(worker);
                     prop_assert!(wakes || !timers.is_draining());
@@ -162,10 +175,14 @@ proptest! {
                     break;
                 }
                 polls += 1;
-                prop_assert!(polls <= THREADS + 3, "it comes to an end");
+                prop_assert!(polls <= threads + 3, "it comes to an end");
             }
             prop_assert_eq!(timers.reason(), follower.reason);
             prop_assert_eq!(timers.is_stopping(), follower.stopped.is_some());
+            if limits.is_run_once(threads) {
+                prop_assert!(pulse.finished() == 0 || timers.is_stopping(), "one request is enough");
+                prop_assert!(pulse.is_open() != timers.is_stopping() || timers.is_draining());
+            }
             if timers.is_draining() {
                 prop_assert!(timers.live(now) > 0);
             }

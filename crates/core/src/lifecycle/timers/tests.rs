@@ -172,9 +172,33 @@ fn enough_requests_lead_to_a_successor() {
 }
 
 #[test]
+fn a_process_for_one_request_waits_for_no_successor() {
+    let limits = Limits { maximum_requests: 1, ..limits() };
+    let mut once = timers(limits);
+    serve(&once, START, START);
+    assert!(!once.pulse().began(0, START));
+    assert_eq!(once.poll(START), stop(Reason::MaximumRequests));
+    // Also while another reason has one made, or when there was none to be had.
+    for keeps in [false, true] {
+        let mut once = timers(limits);
+        assert_eq!(once.trigger(Trigger::Graceful, START), replace(Reason::GracefulSignal));
+        if keeps {
+            once.keep(START);
+        }
+        assert_eq!(once.poll(START), Decision::Nothing);
+        serve(&once, START, START);
+        let reason = if keeps { Reason::MaximumRequests } else { Reason::GracefulSignal };
+        assert_eq!(once.poll(START), stop(reason));
+    }
+    let mut of_two = Timers::new(&limits, 2, START);
+    serve(&of_two, START, START);
+    assert_eq!(of_two.poll(START), replace(Reason::MaximumRequests));
+}
+
+#[test]
 fn without_a_grace_there_is_nothing_to_wait_for() {
     let none = Limits { graceful_timeout: 0, ..limits() };
-    let mut counted = timers(Limits { maximum_requests: 1, ..none });
+    let mut counted = Timers::new(&Limits { maximum_requests: 1, ..none }, 2, START);
     assert!(counted.pulse().ended(0));
     assert_eq!(counted.poll(START), stop(Reason::MaximumRequests));
     let mut timed = timers(Limits { restart_interval: 5, ..none });
@@ -322,7 +346,7 @@ fn deadlock_and_startup_do_not_wait_for_a_drain() {
 #[test]
 fn without_a_successor_it_goes_on_and_tries_again() {
     let limits = Limits { restart_interval: 10 * SECOND, maximum_requests: 1, ..limits() };
-    let mut timers = timers(limits);
+    let mut timers = Timers::new(&limits, 2, START);
     assert_eq!(timers.poll(START + 10 * SECOND), replace(Reason::RestartInterval));
     let kept = START + 11 * SECOND;
     timers.keep(kept);

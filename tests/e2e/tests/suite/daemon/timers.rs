@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use e2e::{Ending, LogMark, Server, Setup, daemon_only, on_one_mpm, wait_until};
+use e2e::{Ending, LogMark, Server, Setup, daemon_only, on_each_mpm, on_one_mpm, wait_until};
 
 use super::{begin, end, gone, held, open, pid, serving, successor, wait_log_any};
 
@@ -144,6 +144,35 @@ fn maximum_requests_of_a_process_that_is_never_idle() {
                 );
             },
         );
+    });
+}
+
+#[test]
+fn a_process_for_one_request_serves_one() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        serving(setup, "threads=1 maximum-requests=1").run(|server, cases| {
+            let mut seen = Vec::new();
+            cases.check("each has a process of its own", || {
+                for _ in 0..4 {
+                    let state = server.get("/state");
+                    assert_eq!(state.value("run_once").as_deref(), Some("True"));
+                    seen.push(state.value("pid").unwrap_or_default());
+                }
+            });
+            cases.check("also those that come together", || {
+                let requests: Vec<_> = (0..4).map(|_| begin(server, "/pid")).collect();
+                seen.extend(requests.into_iter().map(|request| end(request).expect(200)));
+            });
+            cases.check("none has served twice", || {
+                let mut different = seen.clone();
+                different.sort_unstable();
+                different.dedup();
+                assert_eq!(different.len(), 8, "{seen:?}");
+            });
+        });
     });
 }
 
