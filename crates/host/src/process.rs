@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bridge::{Exchange, Lease, Level, Request, Server, Settings};
 use python::Python;
+use wsgi_core::wire::control::Script;
 
 use crate::interpreters::{Interpreter, Interpreters, VERSION_OF_PYTHON};
 use crate::{request, scripts};
@@ -169,6 +170,16 @@ pub(crate) fn prepare(
 }
 
 impl Process {
+    /// Imports a script that a predecessor had loaded; whether it is fit to take its place, or else has been logged.
+    pub(crate) fn import_again(&'static self, script: &Script, reloading: bool) -> bool {
+        let (path, group) = (&script.path, &script.application_group);
+        self.import(path, group, reloading)
+            // It has just been used, so it is there.
+            && self.interpreters.get(self, group).is_ok_and(|interpreter| {
+                scripts::has_callables(interpreter, path, &script.callables)
+            })
+    }
+
     /// Imports a script; whether that worked, or else has been logged.
     pub(crate) fn import(&'static self, script: &[u8], group: &[u8], reloading: bool) -> bool {
         match self.interpreters.get(self, group) {

@@ -94,6 +94,7 @@ impl Call<'_> {
             };
             match self.callable(&module) {
                 Ok(Some(application)) => {
+                    self.found(&application);
                     context::direct_streams(&errors.stream);
                     self.call(begin, &errors.wrapper, id.as_ref(), &application)
                 }
@@ -136,6 +137,17 @@ impl Call<'_> {
             None => self.py.name(&self.request.callable_object.to_text())?,
         };
         module.module_dict()?.dict_get(&name)
+    }
+
+    /// In a daemon process: a successor has to have the callable, too.
+    fn found(&self, application: &Object) {
+        let Some(daemon) = daemon::daemon() else { return };
+        let (path, name) = (self.request.script.or_empty(), self.request.callable_object.or_empty());
+        let known = &self.thread.callables;
+        if known.is_new(path, name) && application.is_callable() {
+            known.add(path, name);
+            daemon.callable_found(path, &self.state.group, name);
+        }
     }
 
     fn no_callable(&self) -> u32 {

@@ -100,6 +100,48 @@ pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading:
     })
 }
 
+/// Whether a script that has been imported has all these callables; the first that it lacks is logged.
+pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], callables: &[Box<[u8]>]) -> bool {
+    interpreter.attach(|py, state, thread| {
+        let lacks = || -> Result<Option<String>> {
+            let name = module_name(py, thread, path)?;
+            let module = py.modules().dict_get(&name)?;
+            let dict = module.map(|module| module.module_dict()).transpose()?;
+            for callable in callables {
+                let name = String::from_utf8_lossy(callable);
+                let found = dict.as_ref().map(|dict| dict.dict_get(&py.name(&name)?)).transpose()?.flatten();
+                if !found.is_some_and(|found| found.is_callable()) {
+                    return Ok(Some(name.into_owned()));
+                }
+            }
+            Ok(None)
+        };
+        match lacks() {
+            Ok(None) => {}
+            Ok(Some(name)) => {
+                let path = String::from_utf8_lossy(path);
+                let text = format!(
+                    "WSGI0089: The script '{path}' no longer has the callable '{name}', which requests have been answered \
+                     with: what was loaded before serves on. Define it again; if it is to be gone, restart the server."
+                );
+                process::log(Level::Error, &text);
+                return false;
+            }
+            Err(raised) => {
+                report::outside(py, state, raised, "WSGI0110: A script can not be looked into");
+                return false;
+            }
+        }
+        if let Some(daemon) = daemon::daemon() {
+            // The next successor has to have them, too, whether they are asked for until then or not.
+            for callable in callables {
+                daemon.callable_found(path, &state.group, callable);
+            }
+        }
+        true
+    })
+}
+
 /// How to find out whether a script has changed.
 #[derive(Clone, Copy)]
 struct Check<'a> {

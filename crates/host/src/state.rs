@@ -8,6 +8,7 @@ use bridge::Cgi;
 use python::{Object, Py, Python, Result, Type};
 
 use crate::adapter::Adapter;
+use crate::daemon::reload::Callables;
 use crate::environ;
 use crate::input::Input;
 use crate::log::{Log, Stream};
@@ -37,6 +38,8 @@ pub(crate) struct Thread {
     pub(crate) environ: environ::Memory,
     /// The path of the last script, and its module's name.
     pub(crate) script: RefCell<Option<(Vec<u8>, Object)>>,
+    /// The callables that its requests have found, in a daemon process.
+    pub(crate) callables: Callables,
     /// `wsgi.errors` of the last request.
     pub(crate) errors: RefCell<Option<Errors>>,
 }

@@ -52,11 +52,17 @@ fn limits() -> Limits {
 }
 
 fn replace(reason: &str, scripts: &[(&std::path::Path, &str)]) -> Option<Report> {
-    let scripts = scripts.iter().map(|(path, group)| Script {
+    let scripts = scripts.iter().map(|(path, group)| served(path, group, &["application"]));
+    Some(Report::Replace { reason: reason.as_bytes().into(), scripts: scripts.collect() })
+}
+
+/// A script with what was served of it.
+fn served(path: &std::path::Path, group: &str, callables: &[&str]) -> Script {
+    Script {
         path: path.as_os_str().as_encoded_bytes().into(),
         application_group: group.as_bytes().into(),
-    });
-    Some(Report::Replace { reason: reason.as_bytes().into(), scripts: scripts.collect() })
+        callables: callables.iter().map(|callable| callable.as_bytes().into()).collect(),
+    }
 }
 
 fn stopping(reason: &str) -> Option<Report> {
@@ -283,10 +289,7 @@ fn without_a_successor_what_is_loaded_serves_until_the_next_change() {
 fn a_successor_that_can_not_import_says_so_with_its_status() {
     let good = script("life_good.py", APPLICATION);
     let bad = script("life_bad.py", "raise ValueError('wanted')\n");
-    let of = |path: &std::path::Path| Script {
-        path: path.as_os_str().as_encoded_bytes().into(),
-        application_group: b"sub"[..].into(),
-    };
+    let of = |path: &std::path::Path| served(path, "sub", &[]);
     let mut process = Plan { scripts: vec![of(&good), of(&bad)], ..Plan::default() }.start();
     assert_eq!(process.ended().code(), Some(3));
     position(&process, "ValueError: wanted");
@@ -294,6 +297,36 @@ fn a_successor_that_can_not_import_says_so_with_its_status() {
     let mut connection = process.connect();
     let answer = connection.ask(&Ask { group: "sub", ..Ask::new(&good) });
     assert_eq!((answer.text().as_str(), answer.log.len()), ("VERSION", 0), "it is loaded");
+}
+
+#[test]
+fn a_successor_has_to_have_what_was_served() {
+    let path = script("life_half.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    for callable in ["application", "nothing", "atexit", "say", "application"] {
+        let answer = connection.ask(&Ask { callable, ..Ask::new(&path) });
+        assert_eq!(answer.text() == "VERSION", callable == "application", "{answer:?}");
+    }
+    process.signal(libc::SIGUSR1);
+    // Not the module that can not be called, nor what is not there.
+    let scripts = vec![served(&path, "", &["application", "say"])];
+    let reason = b"graceful_signal"[..].into();
+    assert_eq!(process.report(), Some(Report::Replace { reason, scripts: scripts.clone() }));
+
+    for half in ["def say(what):\n    pass\n", "application = None\ndef say(what):\n    pass\n"] {
+        script("life_half.py", half);
+        let mut successor = Plan { scripts: scripts.clone(), ..Plan::default() }.start();
+        assert_eq!(successor.ended().code(), Some(3));
+        position(&successor, "WSGI0089");
+        position(&successor, &format!("'{}' no longer has the callable 'application'", path.display()));
+    }
+    // What was never asked for may be gone, and what is passed on is asked of the next one, too.
+    script("life_half.py", &APPLICATION.replace("def spin", "def other"));
+    let successor = Plan { scripts: scripts.clone(), ..Plan::default() }.serve();
+    successor.signal(libc::SIGUSR1);
+    let reason = b"graceful_signal"[..].into();
+    assert_eq!(successor.report(), Some(Report::Replace { reason, scripts }));
 }
 
 #[test]

@@ -54,7 +54,7 @@ def obey(line):
     if word == 'replace':
         script = rest[0].encode()
         control.send(b'\2' + struct.pack('<I', 1) + b'r' + struct.pack('<I', 1)
-                     + struct.pack('<I', len(script)) + script + struct.pack('<I', 0))
+                     + struct.pack('<I', len(script)) + script + struct.pack('<II', 0, 0))
         return 'asked'
     if word == 'nonsense':
         control.send(b'\377nonsense')

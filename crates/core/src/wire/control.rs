@@ -22,6 +22,8 @@ pub struct Script {
     pub path: Box<[u8]>,
     /// The application group; empty: the main interpreter.
     pub application_group: Box<[u8]>,
+    /// What it has served of the script: a successor without one of these would answer requests with errors.
+    pub callables: Vec<Box<[u8]>>,
 }
 
 /// What the supervisor says.
@@ -42,7 +44,7 @@ pub enum Order {
 pub enum Report {
     /// It can serve.
     Ready,
-    /// It wants a successor that has imported these.
+    /// It wants a successor that has imported these, with all their callables.
     Replace {
         /// As in `shutdown_reason`.
         reason: Box<[u8]>,
@@ -136,10 +138,15 @@ impl Script {
     pub(super) fn encode(&self, writer: &mut Writer<'_>) {
         writer.bytes(&self.path);
         writer.bytes(&self.application_group);
+        writer.list(self.callables.iter(), |writer, callable| writer.bytes(callable));
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { path: reader.bytes()?.into(), application_group: reader.bytes()?.into() })
+        Ok(Self {
+            path: reader.bytes()?.into(),
+            application_group: reader.bytes()?.into(),
+            callables: reader.list(|reader| reader.bytes().map(Into::into))?,
+        })
     }
 }
 
@@ -160,7 +167,11 @@ mod tests {
         ] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));
         }
-        let script = Script { path: b"/w/app.wsgi"[..].into(), application_group: b""[..].into() };
+        let script = Script {
+            path: b"/w/app.wsgi"[..].into(),
+            application_group: b""[..].into(),
+            callables: vec![b"application"[..].into(), b"other"[..].into()],
+        };
         for report in [
             Report::Ready,
             Report::Replace { reason: b"script_reload"[..].into(), scripts: vec![script] },

@@ -154,6 +154,11 @@ impl Daemon {
         self.reload.loaded(path, application_group);
     }
 
+    /// A script has this callable, as a request has found.
+    pub(crate) fn callable_found(&self, path: &[u8], application_group: &[u8], callable: &[u8]) {
+        self.reload.found(path, application_group, callable);
+    }
+
     fn info(&self, text: &str) {
         log::line(Level::Info, &format!("Process group '{}': {text}.", self.name));
     }

@@ -3,10 +3,12 @@
 //! A request that finds its script changed is held back until it is known what comes of the successor that has been
 //! asked for: if there is one, the request goes there; if not, it runs here, with what is loaded.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxBuildHasher;
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
@@ -36,6 +38,22 @@ struct State {
     released: VecDeque<Held>,
     /// Changes that have not led to a successor: requests for them run.
     refused: Vec<Refused>,
+}
+
+/// The callables that a thread has found in an interpreter, by script: each is told once, since telling takes a lock.
+#[derive(Default)]
+pub(crate) struct Callables(RefCell<HashMap<Vec<u8>, Vec<Vec<u8>>, FxBuildHasher>>);
+
+impl Callables {
+    /// Whether it is not known yet.
+    pub(crate) fn is_new(&self, path: &[u8], callable: &[u8]) -> bool {
+        !self.0.borrow().get(path).is_some_and(|known| known.iter().any(|known| known == callable))
+    }
+
+    /// Knows it from now on.
+    pub(crate) fn add(&self, path: &[u8], callable: &[u8]) {
+        self.0.borrow_mut().entry(path.to_owned()).or_default().push(callable.to_owned());
+    }
 }
 
 /// A request that has been read and not run.
@@ -104,14 +122,31 @@ impl Refused {
 impl Reload {
     /// A script has been loaded.
     pub(super) fn loaded(&self, path: &[u8], application_group: &[u8]) {
-        let script = Script { path: path.into(), application_group: application_group.into() };
-        let mut scripts = lock(&self.scripts);
-        if !scripts.contains(&script) {
-            scripts.push(script);
-        }
+        self.with_script(path, application_group, |_| ());
     }
 
-    /// What has been loaded.
+    /// A script has this callable.
+    pub(super) fn found(&self, path: &[u8], application_group: &[u8], callable: &[u8]) {
+        self.with_script(path, application_group, |script| {
+            if !script.callables.iter().any(|known| **known == *callable) {
+                script.callables.push(callable.into());
+            }
+        });
+    }
+
+    fn with_script(&self, path: &[u8], application_group: &[u8], work: impl FnOnce(&mut Script)) {
+        let mut scripts = lock(&self.scripts);
+        let is_same =
+            |script: &Script| *script.path == *path && *script.application_group == *application_group;
+        let at = scripts.iter().position(is_same).unwrap_or_else(|| {
+            let (path, application_group) = (path.into(), application_group.into());
+            scripts.push(Script { path, application_group, callables: Vec::new() });
+            scripts.len() - 1
+        });
+        work(&mut scripts[at]);
+    }
+
+    /// What has been loaded, and served.
     pub(super) fn scripts(&self) -> Vec<Script> {
         lock(&self.scripts).clone()
     }

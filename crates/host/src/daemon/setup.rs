@@ -27,7 +27,7 @@ use crate::entry::exit_now;
 use crate::interpreters::Interpreters;
 use crate::process::{self, Origin, Process};
 
-/// The status that says that a script could not be imported which the predecessor had loaded.
+/// The status that says that a script could not be imported which the predecessor had loaded, or lacks what it served.
 const NOT_IMPORTED: i32 = 3;
 
 /// Enough for a thread that runs no Python.
@@ -234,7 +234,7 @@ impl Prepared {
         self.launch.scripts.iter().all(|script| {
             daemon.phase() != Phase::Serving
                 || descriptors::is_copy()
-                || process.import(&script.path, &script.application_group, self.script_reloading)
+                || process.import_again(script, self.script_reloading)
         })
     }
 

@@ -274,6 +274,7 @@ pub(crate) struct Connection {
 pub(crate) struct Ask<'a> {
     pub(crate) script: &'a Path,
     pub(crate) group: &'a str,
+    pub(crate) callable: &'a str,
     pub(crate) path_info: &'a str,
     pub(crate) inline: &'a [u8],
     /// The inline body is all of it.
@@ -304,6 +305,7 @@ impl<'a> Ask<'a> {
         Self {
             script,
             group: "",
+            callable: "application",
             path_info: "/",
             inline: b"",
             is_whole: true,
@@ -323,7 +325,7 @@ impl<'a> Ask<'a> {
             variables: List::new(&[]),
             process_group: "group".into(),
             application_group: self.group.into(),
-            callable_object: "application".into(),
+            callable_object: self.callable.into(),
             request_handler: "wsgi-script".into(),
             handler_script: "".into(),
             script: script.into(),

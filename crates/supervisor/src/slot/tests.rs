@@ -66,7 +66,8 @@ impl Stage {
 }
 
 fn script() -> Script {
-    Script { path: b"/w/app.wsgi"[..].into(), application_group: b"app"[..].into() }
+    let callables = vec![text("application")];
+    Script { path: text("/w/app.wsgi"), application_group: text("app"), callables }
 }
 
 fn text(text: &str) -> Box<[u8]> {

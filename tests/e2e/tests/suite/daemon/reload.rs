@@ -86,7 +86,9 @@ fn a_broken_script_keeps_the_old_code() {
         let reason = "the old code is gone, and requests fail until the script is mended";
         serving(setup, "").run(|server, cases| {
             let old = pid(server);
+            let (half, _) = APP.split_once("def application").unwrap_or_default();
             for (name, broken, why) in [
+                ("half of the file", half, "WSGI0089"),
                 ("syntax", "def application(\n", "SyntaxError"),
                 ("import", "import no_such_module\n", "no_such_module"),
                 ("exit", "raise SystemExit(1)\n", "SystemExit"),
