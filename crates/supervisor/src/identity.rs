@@ -1,11 +1,15 @@
-//! What the system knows of the user that a process runs as.
+//! What is known of the user that a process runs as: in the system, or in its jail.
 
-use std::ffi::CString;
-use std::path::PathBuf;
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgrouplist};
 use os::spawn::Account;
 use wsgi_core::wire::launch;
+
+use crate::jail::{Groups, Jail};
 
 /// A user, as far as it matters to processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +18,10 @@ pub(crate) struct Identity {
     pub(crate) uid: u32,
     /// Whom a process has to become; nothing if it is that already, or can not become anybody.
     pub(crate) account: Option<Account>,
-    /// Its entry in the user database.
-    pub(crate) entry: Option<Entry>,
+    /// Its entry in the user database; else why there is none, as the end of a sentence about the user.
+    pub(crate) entry: Result<Entry, String>,
+    /// What was not taken from a jail, for the log.
+    pub(crate) denied: Option<String>,
 }
 
 /// What the user database says.
@@ -27,34 +33,57 @@ pub(crate) struct Entry {
     pub(crate) home: PathBuf,
 }
 
-/// Looks up a process group's account.
-pub(crate) fn of(account: Option<&launch::Account>) -> Identity {
+/// Looks up a process group's account. Ids are those that the configuration has, wherever the rest is looked for.
+///
+/// # Errors
+/// The jail can not be entered.
+pub(crate) fn of(account: Option<&launch::Account>, chroot: Option<&[u8]>) -> io::Result<Identity> {
     let (uid, gid) = match account {
         Some(account) => (account.uid, account.gid),
         None => (geteuid().as_raw(), getegid().as_raw()),
     };
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    let entry = user.map(|user| Entry { name: user.name, home: user.dir });
+    let jail = chroot.map(|root| Jail::open(Path::new(OsStr::from_bytes(root)))).transpose()?;
+    let entry = match &jail {
+        Some(jail) => jail.user(uid),
+        None => system_user(uid),
+    };
+    let mut denied = None;
     let account = account.map(|account| {
-        let groups = match &account.supplementary {
-            Some(groups) => std::iter::once(gid).chain(groups.iter().copied()).collect(),
-            None => groups(entry.as_ref(), gid),
+        let groups = match (&account.supplementary, &entry, &jail) {
+            (Some(groups), ..) => std::iter::once(gid).chain(groups.iter().copied()).collect(),
+            // One that is not known has no groups but the primary one.
+            (None, Err(_), _) => vec![gid],
+            (None, Ok(entry), None) => system_groups(entry, gid),
+            (None, Ok(entry), Some(jail)) => {
+                let Groups { ids, denied: reason } = jail.groups(&entry.name, gid);
+                denied = reason;
+                ids
+            }
         };
         Account { uid, gid, groups }
     });
-    Identity { uid, account, entry }
+    Ok(Identity { uid, account, entry, denied })
 }
 
-/// As `initgroups`. A user that the system does not know has no groups but the primary one.
-fn groups(entry: Option<&Entry>, gid: u32) -> Vec<u32> {
-    entry
-        .and_then(|entry| CString::new(entry.name.as_str()).ok())
+fn system_user(uid: u32) -> Result<Entry, String> {
+    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+    let user = user.ok_or("has no entry in the user database")?;
+    Ok(Entry { name: user.name, home: user.dir })
+}
+
+/// As `initgroups`.
+fn system_groups(entry: &Entry, gid: u32) -> Vec<u32> {
+    CString::new(entry.name.as_str())
+        .ok()
         .and_then(|name| getgrouplist(&name, Gid::from_raw(gid)).ok())
         .map_or_else(|| vec![gid], |groups| groups.into_iter().map(Gid::as_raw).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     /// No system has a user with this id.
@@ -62,27 +91,50 @@ mod tests {
 
     #[test]
     fn without_an_account_it_is_the_own_user() {
-        let identity = of(None);
+        let identity = of(None, None).unwrap();
         assert_eq!((identity.uid, identity.account), (geteuid().as_raw(), None));
-        assert!(identity.entry.is_some_and(|entry| entry.home.is_absolute()));
+        assert!(identity.entry.is_ok_and(|entry| entry.home.is_absolute()));
     }
 
     #[test]
     fn a_group_list_that_is_given_is_the_whole_list() {
         let account = launch::Account { uid: 33, gid: 7, supplementary: Some(vec![4, 27]) };
-        assert_eq!(of(Some(&account)).account.unwrap().groups, [7, 4, 27]);
+        assert_eq!(of(Some(&account), None).unwrap().account.unwrap().groups, [7, 4, 27]);
         let account = launch::Account { supplementary: Some(vec![]), ..account };
-        assert_eq!(of(Some(&account)).account.unwrap().groups, [7]);
+        assert_eq!(of(Some(&account), None).unwrap().account.unwrap().groups, [7]);
     }
 
     #[test]
     fn else_the_system_says() {
         let account = launch::Account { uid: 0, gid: 12, supplementary: None };
-        let identity = of(Some(&account));
+        let identity = of(Some(&account), None).unwrap();
         assert!(identity.account.unwrap().groups.contains(&12));
         assert_eq!(identity.entry.unwrap().name, "root");
         let account = launch::Account { uid: NOBODY_AT_ALL, ..account };
-        let identity = of(Some(&account));
-        assert_eq!((identity.account.unwrap().groups, identity.entry), (vec![12], None));
+        let identity = of(Some(&account), None).unwrap();
+        assert_eq!(identity.account.unwrap().groups, [12]);
+        assert_eq!(identity.entry.unwrap_err(), "has no entry in the user database");
+    }
+
+    #[test]
+    fn in_a_jail_the_jail_says() {
+        let jail = tempfile::tempdir().unwrap();
+        let root = jail.path().as_os_str().as_bytes();
+        let account = launch::Account { uid: 0, gid: 12, supplementary: None };
+        let identity = |account: &launch::Account| of(Some(account), Some(root)).unwrap();
+        let unknown = identity(&account);
+        assert_eq!((unknown.account.unwrap().groups, unknown.entry.is_ok()), (vec![12], false));
+        std::fs::create_dir(jail.path().join("etc")).unwrap();
+        std::fs::write(jail.path().join("etc/passwd"), "king:x:0:0::/throne:\n").unwrap();
+        std::fs::write(jail.path().join("etc/group"), "guards:x:77:king\n").unwrap();
+        for path in ["etc", "etc/passwd", "etc/group"] {
+            std::fs::set_permissions(jail.path().join(path), Permissions::from_mode(0o755)).unwrap();
+        }
+        let known = identity(&account);
+        assert_eq!((known.uid, known.account.unwrap().groups), (0, vec![12, 77]));
+        assert_eq!(known.entry, Ok(Entry { name: "king".into(), home: "/throne".into() }));
+        let given = launch::Account { supplementary: Some(vec![4]), ..account };
+        assert_eq!(identity(&given).account.unwrap().groups, [12, 4]);
+        assert!(of(Some(&given), Some(b"/nonexistent/jail")).is_err());
     }
 }

@@ -9,6 +9,7 @@
 mod backoff;
 mod identity;
 mod inheritance;
+mod jail;
 mod log;
 mod program;
 mod seat;

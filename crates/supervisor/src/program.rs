@@ -84,12 +84,7 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
             (Level::Warning, text)
         }
         Step::Limit(index) => return limit_obstacle(group, *index, error),
-        Step::Chroot => {
-            let root = show(&group.chroot);
-            let text =
-                format!("WSGI0003: chroot={root} can not be entered: {error}. Create it, or correct chroot=");
-            (Level::Alert, text)
-        }
+        Step::Chroot => return no_jail(group, error),
         Step::Group => {
             (Level::Alert, format!("WSGI0004: the group of {user} can not be set: {error}. {server}"))
         }
@@ -109,7 +104,7 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
         }
         Step::Directory => {
             let (code, option, path) = match (&group.home, &identity.entry) {
-                (None, Some(entry)) => {
+                (None, Ok(entry)) => {
                     ("WSGI0010", "the home directory of its user", entry.home.display().to_string())
                 }
                 (home, _) => ("WSGI0009", "home", show(home)),
@@ -129,6 +124,13 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
         }
     };
     Obstacle { level, text }
+}
+
+/// What to say of a jail that can not be entered.
+pub(crate) fn no_jail(group: &Group, error: &std::io::Error) -> Obstacle {
+    let root = group.chroot.as_deref().unwrap_or_default().escape_ascii();
+    let text = format!("WSGI0003: chroot={root} can not be entered: {error}. Create it, or correct chroot=");
+    Obstacle { level: Level::Alert, text }
 }
 
 fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstacle {
@@ -178,13 +180,10 @@ fn directory(group: &Group, identity: &Identity) -> Result<Option<CString>, Obst
         return Ok(None);
     }
     match &identity.entry {
-        Some(entry) => Ok(text(entry.home.as_os_str().as_bytes())),
-        None => Err(Obstacle {
+        Ok(entry) => Ok(text(entry.home.as_os_str().as_bytes())),
+        Err(reason) => Err(Obstacle {
             level: Level::Alert,
-            text: format!(
-                "WSGI0011: {} has no entry in the user database, so no home directory. Give one with home=",
-                User(identity)
-            ),
+            text: format!("WSGI0011: {} {reason}, so no home directory. Give one with home=", User(identity)),
         }),
     }
 }
@@ -193,7 +192,7 @@ fn directory(group: &Group, identity: &Identity) -> Result<Option<CString>, Obst
 fn environment(group: &Group, identity: &Identity, own: &[CString]) -> Vec<CString> {
     let mut environment = own.to_vec();
     let mut set = |name: &[u8], value: &[u8]| os::spawn::set_variable(&mut environment, name, value);
-    if let Some(entry) = &identity.entry {
+    if let Ok(entry) = &identity.entry {
         set(b"HOME", entry.home.as_os_str().as_bytes());
         for name in NAMES {
             if os::spawn::variable(own, name).is_some() {
@@ -251,8 +250,8 @@ struct User<'a>(&'a Identity);
 impl fmt::Display for User<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.entry {
-            Some(entry) => write!(f, "the user '{}'", entry.name),
-            None => write!(f, "the user #{}", self.0.uid),
+            Ok(entry) => write!(f, "the user '{}'", entry.name),
+            Err(_) => write!(f, "the user #{}", self.0.uid),
         }
     }
 }

@@ -255,7 +255,11 @@ impl Seat {
 
     fn try_spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Result<i32, program::Obstacle> {
         let group = &world.groups[self.group];
-        let identity = identity::of(group.account.as_ref());
+        let identity = identity::of(group.account.as_ref(), group.chroot.as_deref())
+            .map_err(|error| program::no_jail(group, &error))?;
+        if let Some(denied) = &identity.denied {
+            world.log(self.group, Level::Warning, denied);
+        }
         let exhausted = |error: io::Error| program::Obstacle {
             level: Level::Alert,
             text: format!(

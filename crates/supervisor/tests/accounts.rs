@@ -82,14 +82,19 @@ fn what_a_user_may_not_do_is_said() {
     unreadable.home = Some(text("/"));
     homeless.home = Some(text("/root/nowhere"));
     jailed.chroot = Some(text("/nonexistent/jail"));
-    let server = Server::start(vec![unreadable, homeless, jailed]);
-    for slot in 0..3 {
+    let (mut stranger, directory) = of_somebody(None);
+    stranger.chroot = Some(text(directory.path().to_str().unwrap()));
+    let server = Server::start(vec![unreadable, homeless, jailed, stranger]);
+    for slot in 0..4 {
         until("Failing", || (server.state(slot) == State::Failing).then_some(()));
     }
     server.logs("[wsgi:crit]");
     server.logs("WSGI0028: the user 'daemon' can not run");
     server.logs("WSGI0009: the user 'daemon' can not change to home, /root/nowhere: ");
     server.logs("WSGI0003: chroot=/nonexistent/jail can not be entered: No such file or directory");
+    server.logs("WSGI0011: the user #");
+    let passwd = directory.path().join("etc/passwd").display().to_string();
+    server.logs(&format!("is not known, since {passwd} can not be read (No such file"));
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn group() -> Group {
 fn somebody() -> Identity {
     let entry = Entry { name: "some".into(), home: PathBuf::from("/home/some") };
     let account = Some(Account { uid: 1000, gid: 1000, groups: vec![1000] });
-    Identity { uid: 1000, account, entry: Some(entry) }
+    Identity { uid: 1000, account, entry: Ok(entry), denied: None }
 }
 
 fn surroundings(environment: &[&str]) -> Surroundings {
@@ -70,7 +70,7 @@ fn a_process_starts_where_it_is_at_home() {
     group.home = Some(text("/srv/app"));
     assert_eq!(directory(&group, &somebody()).unwrap(), c"/srv/app".to_owned());
     group.home = None;
-    let unknown = Identity { entry: None, ..somebody() };
+    let unknown = Identity { entry: Err("has no entry in the user database".into()), ..somebody() };
     let error = directory(&group, &unknown).unwrap_err();
     assert!(error.text.starts_with("WSGI0011: the user #1000 has no entry"), "{}", error.text);
     let server = Identity { uid: 33, ..unknown };

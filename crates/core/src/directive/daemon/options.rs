@@ -110,8 +110,9 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "chroot",
         value: "*directory*",
         default: "",
-        doc: "Absolute path of the directory that becomes their root. Scripts must be below it; `home=` is inside it. Apache must \
-              be started as root.",
+        doc: "Absolute path of the directory that becomes their root. Scripts must be below it; `home=` is inside it. Names of \
+              users and groups are those of the system; the home directory and the groups of the user are what \
+              `etc/passwd` and `etc/group` inside say. Apache must be started as root.",
         take: Take::Other(|group, system, value| {
             group.chroot = Some(absolute(value)?);
             if system.is_root() {

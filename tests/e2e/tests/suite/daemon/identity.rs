@@ -219,6 +219,12 @@ fn a_jail() {
                     }
                     assert_eq!(response.value("ids").as_deref(), Some("(33, 33, 33) (33, 33, 33)"));
                 });
+                cases.check("users and groups are those of the jail", || {
+                    let response = server.get("/inside/state");
+                    assert_eq!(response.value("HOME").as_deref(), Some("/srv/home"));
+                    let groups = response.value("groups");
+                    assert_eq!(groups.as_deref(), Some("[33, 4711]"), "and not that of root");
+                });
                 cases.check("it is its root", || {
                     let process = pid_at(server, "/inside");
                     let root = std::fs::read_link(process.path("root"));
@@ -262,7 +268,10 @@ impl Jail {
                     mkdir -p "./$(dirname "$file")"
                     cp -L "$file" "./$file"
                 done
-            cp /etc/passwd /etc/group etc/
+            sed 's|^\(www-data:.*\):/var/www:|\1:/srv/home:|' /etc/passwd >etc/passwd
+            { cat /etc/group; echo 'jailed:x:4711:www-data'; echo 'kings:x:0:www-data'; } >etc/group
+            mkdir srv/home
+            chmod go-w . etc etc/*
             mknod -m 666 dev/null c 1 3 2>/dev/null || true
         "#;
         let output = std::process::Command::new("/bin/sh")
