@@ -26,7 +26,7 @@ pub use request::{Cgi, Request, flag, outcome};
 pub use wire::{Fields, Head, Lists};
 
 /// The version of this interface. Raised by every change of a type in this crate.
-pub const ABI: u32 = 2;
+pub const ABI: u32 = 3;
 
 /// The symbol that a host exports, of type [`Entry`].
 pub const ENTRY: &CStr = c"mod_wsgi_host";

@@ -115,6 +115,10 @@ pub struct Request<'a> {
     pub queue_start: i64,
     /// When a daemon took it from there; 0 in embedded mode.
     pub daemon_start: i64,
+    /// How often a daemon process was tried to be reached for it; 0 in embedded mode.
+    pub daemon_connects: u32,
+    /// How often one has passed it on because it is being replaced.
+    pub daemon_restarts: u32,
     /// Process id of the Apache child that accepted the request.
     pub server_pid: u32,
     /// A set of `flag` values.

@@ -25,6 +25,9 @@ impl Request<'_> {
     /// Appends the request to `buffer`, without `request_rec`, which means nothing elsewhere.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         let mut writer = Writer::new(buffer);
+        // In front, where `recount` finds them.
+        writer.u32(self.daemon_connects);
+        writer.u32(self.daemon_restarts);
         for value in self.cgi {
             writer.optional(value.get());
         }
@@ -57,6 +60,14 @@ impl Request<'_> {
         writer.u32(self.server_pid);
         writer.u32(self.flags);
     }
+
+    /// Puts other counts into an encoded request, which `message` begins with: it is sent again.
+    pub fn recount(message: &mut [u8], daemon_connects: u32, daemon_restarts: u32) {
+        let counts = [daemon_connects.to_le_bytes(), daemon_restarts.to_le_bytes()];
+        if let Some(place) = message.get_mut(..8) {
+            place.copy_from_slice(counts.as_flattened());
+        }
+    }
 }
 
 impl<'a> Request<'a> {
@@ -65,6 +76,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// It is none.
     pub fn decode(reader: &mut Reader<'a>, fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
+        let (daemon_connects, daemon_restarts) = (reader.u32()?, reader.u32()?);
         let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
         for value in &mut cgi {
             *value = Bytes::optional(reader.optional()?);
@@ -93,6 +105,8 @@ impl<'a> Request<'a> {
             request_start: reader.i64()?,
             queue_start: reader.i64()?,
             daemon_start: reader.i64()?,
+            daemon_connects,
+            daemon_restarts,
             server_pid: reader.u32()?,
             flags: reader.u32()?,
             request_rec: std::ptr::null_mut(),
@@ -304,6 +318,8 @@ mod tests {
             request_start: 2,
             queue_start: 3,
             daemon_start: 4,
+            daemon_connects: 7,
+            daemon_restarts: 8,
             server_pid: 5,
             flags: 6,
             request_rec: std::ptr::null_mut(),
@@ -328,11 +344,25 @@ mod tests {
         assert_eq!(decoded.headers.as_slice()[0].value.get(), Some(&b"localhost"[..]));
         assert_eq!(decoded.headers.as_slice()[1].value.get(), None);
         assert_eq!((decoded.script_mtime, decoded.server_pid, decoded.flags), (-1, 5, 6));
+        assert_eq!((decoded.daemon_connects, decoded.daemon_restarts), (7, 8));
         for cut in 0..message.len() {
             let mut fields = Fields::default();
             let result = Request::decode(&mut Reader::new(&message[..cut]), &mut fields).map(|_| ());
             assert_eq!(result, Err(Malformed), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn a_request_that_is_sent_again_has_other_counts() {
+        let (mut once, mut again) = (Vec::new(), Vec::new());
+        request(&[]).encode(&mut once);
+        Request { daemon_connects: 300, daemon_restarts: 2, ..request(&[]) }.encode(&mut again);
+        assert_ne!(once, again);
+        Request::recount(&mut once, 300, 2);
+        assert_eq!(once, again);
+        // There is no request in it.
+        Request::recount(&mut once[..7], 1, 1);
+        assert_eq!(once, again);
     }
 
     #[test]

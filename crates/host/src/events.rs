@@ -28,8 +28,8 @@ pub(crate) fn request_started(
 ) -> Result<Object> {
     let event = Event::new(py, id)?;
     event.common(request)?;
-    event.set("daemon_connects", &py.int(0)?)?;
-    event.set("daemon_restarts", &py.int(0)?)?;
+    event.integer("daemon_connects", request.daemon_connects.into())?;
+    event.integer("daemon_restarts", request.daemon_restarts.into())?;
     event.set("application_object", application)?;
     event.set("callable_object", &py.latin1(request.callable_object.or_empty())?)?;
     event.set("request_environ", environ)?;

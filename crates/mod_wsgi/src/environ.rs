@@ -77,6 +77,8 @@ impl<'r> Environ<'r> {
             request_start: request.time(),
             queue_start: 0,
             daemon_start: 0,
+            daemon_connects: 0,
+            daemon_restarts: 0,
             server_pid: embedded::process_id(),
             flags: self.flags(),
             request_rec: if settings.pass_apache_request() {

@@ -41,6 +41,8 @@ def report(environ, start_response):
         if not isinstance(event, list) and name == "request_finished":
             lines.append(f"status\t{event['status']} {event['output_length']} {event['output_writes']} "
                          f"{event['input_length']} {event['request_data']}")
+        if not isinstance(event, list) and name == "request_started":
+            lines.append(f"attempts\t{event['daemon_connects']} {event['daemon_restarts']}")
         if not isinstance(event, list) and name == "request_exception":
             lines.append(f"exception\t{event['exception_info'][0].__name__}")
     start_response("200 OK", list(PLAIN))

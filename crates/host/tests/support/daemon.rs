@@ -340,6 +340,8 @@ impl<'a> Ask<'a> {
             request_start: self.request_start,
             queue_start: self.request_start,
             daemon_start: 0,
+            daemon_connects: 0,
+            daemon_restarts: 0,
             server_pid: std::process::id(),
             flags: self.flags,
             request_rec: std::ptr::null_mut(),

@@ -99,6 +99,8 @@ impl<'a> Call<'a> {
             request_start: 1_500_000,
             queue_start: 0,
             daemon_start: 0,
+            daemon_connects: 0,
+            daemon_restarts: 0,
             server_pid: std::process::id(),
             flags: self.flags,
             request_rec: std::ptr::null_mut(),

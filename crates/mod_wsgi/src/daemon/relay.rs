@@ -56,6 +56,7 @@ pub(super) fn serve(
                 return Status::Http(502);
             }
         }
+        bridge::Request::recount(&mut message[frame::HEADER..], route.connects, route.moves);
         connection.outgoing = std::mem::take(&mut message);
         match Conversation::new(target, request, settings, &mut input, connection).run() {
             Ended::Answered(status) => return status,
@@ -101,6 +102,8 @@ struct Route<'a> {
     begin: Instant,
     /// How long it has slept between attempts.
     slept: Duration,
+    /// How often a process was tried to be reached.
+    connects: u32,
     /// How often a process has passed it on.
     moves: u32,
     /// A slot not to try again before the others.
@@ -121,6 +124,7 @@ impl<'a> Route<'a> {
             manner,
             begin: Instant::now(),
             slept: Duration::ZERO,
+            connects: 0,
             moves: 0,
             avoided: None,
         }
@@ -158,7 +162,8 @@ impl<'a> Route<'a> {
         })
     }
 
-    fn connection(&self, slot: usize) -> io::Result<Connection> {
+    fn connection(&mut self, slot: usize) -> io::Result<Connection> {
+        self.connects += 1;
         let client = self.target.client;
         match client.idle.take(slot) {
             Some(connection) => Ok(connection),

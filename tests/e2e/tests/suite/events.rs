@@ -74,6 +74,27 @@ fn requests_are_told_of() {
 }
 
 #[test]
+fn attempts_to_reach_a_process_are_counted() {
+    on_one_mpm(|setup| {
+        subscribed(setup).run(|server, cases| {
+            for turn in ["the first request", "the second one"] {
+                cases.check(turn, || {
+                    assert_eq!(server.get("/").expect(201), "aby event");
+                    let attempts = report(server).value("attempts");
+                    assert_eq!(attempts.as_deref(), Some(server.mode().pick("0 0", "1 0")));
+                });
+            }
+            cases.check("one that finds its process being replaced", || {
+                server.write("apps/app.wsgi", format!("{APP}\n# changed"));
+                // In a new process, what it tells of is itself.
+                let attempts = report(server).value("attempts");
+                assert_eq!(attempts.as_deref(), Some(server.mode().pick("0 0", "2 1")));
+            });
+        });
+    });
+}
+
+#[test]
 fn failures_are_told_of() {
     on_one_mpm(|setup| {
         subscribed(setup).run(|server, cases| {
