@@ -1,4 +1,4 @@
-//! The time of day, as the server's error log has it.
+//! The time of day, as the server's error log has it; and a clock that all processes have in common.
 
 use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
@@ -32,6 +32,15 @@ pub fn stamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
     )
 }
 
+/// Milliseconds of a clock that nobody sets. All processes see the same; after seven weeks it begins again.
+#[must_use]
+pub fn ticks() -> u32 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for the answer; every system has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    (time.tv_sec as u32).wrapping_mul(1000).wrapping_add((time.tv_nsec / 1_000_000) as u32)
+}
+
 fn local(seconds: libc::time_t) -> libc::tm {
     let mut local = MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: localtime_r reads one and writes the other; all zeroes are a valid value if it fails.
@@ -46,6 +55,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn ticks_are_milliseconds() {
+        let (before, begin) = (ticks(), std::time::Instant::now());
+        std::thread::sleep(Duration::from_millis(20));
+        let (passed, elapsed) = (ticks().wrapping_sub(before), begin.elapsed());
+        assert!((20..=elapsed.as_millis() as u32 + 1).contains(&passed), "{passed} ms, {elapsed:?}");
+    }
 
     #[test]
     fn a_stamp_is_as_apache_writes_it() {

@@ -2,6 +2,7 @@
 //!
 //! What nix offers as safe functions (epoll, eventfd, poll, signalfd, accounts, resource limits) is not repeated here.
 
+pub mod bulletin;
 pub mod clock;
 pub mod descriptors;
 pub mod exit;
@@ -13,5 +14,6 @@ pub mod process;
 pub mod shared;
 pub mod signals;
 pub mod spawn;
+pub mod thread;
 pub mod title;
 pub mod usage;

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const SEALS: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+/// The seals that keep the size as it is.
+const SIZE: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
 
 /// Words that this process may read and write.
 #[derive(Debug)]
@@ -26,25 +27,23 @@ impl Words {
     /// # Errors
     /// The system has no memory or no descriptor left.
     pub fn create(name: &CStr, count: usize) -> io::Result<(OwnedFd, Self)> {
-        let length = length(count)?;
-        // SAFETY: a C string; the descriptor is new, and nobody else's.
-        let file = unsafe {
-            let file = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
-            if file < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(file)
-        };
-        let size = libc::off_t::try_from(length).map_err(|_| too_large())?;
-        // SAFETY: neither call concerns memory of this process.
-        let is_sealed = unsafe {
-            libc::ftruncate(file.as_raw_fd(), size) == 0
-                && libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) == 0
-        };
-        if !is_sealed {
-            return Err(io::Error::last_os_error());
-        }
+        let file = new_file(name, count)?;
+        seal(&file, SIZE | libc::F_SEAL_SEAL)?;
         let words = Self::map(&file, count)?;
+        Ok((file, words))
+    }
+
+    /// As [`create`](Self::create), of a file that can only be read by those who get the descriptor. What is returned,
+    /// and its copies in forked processes, can be written to.
+    ///
+    /// # Errors
+    /// As there; and the system is Linux before 5.1.
+    pub fn create_for_readers(name: &CStr, count: usize) -> io::Result<(OwnedFd, Self)> {
+        let file = new_file(name, count)?;
+        seal(&file, SIZE)?;
+        let words = Self::map(&file, count)?;
+        // Without it, whoever has mapped the file for reading could make the mapping a writable one.
+        seal(&file, libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL)?;
         Ok((file, words))
     }
 
@@ -154,6 +153,32 @@ impl Drop for Mapping {
     }
 }
 
+/// A memory file of so many words, all 0.
+fn new_file(name: &CStr, count: usize) -> io::Result<OwnedFd> {
+    let size = libc::off_t::try_from(length(count)?).map_err(|_| too_large())?;
+    // SAFETY: a C string; the descriptor is new, and nobody else's.
+    let file = unsafe {
+        let file = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+        if file < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        OwnedFd::from_raw_fd(file)
+    };
+    // SAFETY: it does not concern memory of this process.
+    if unsafe { libc::ftruncate(file.as_raw_fd(), size) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(file)
+}
+
+fn seal(file: &OwnedFd, seals: c_int) -> io::Result<()> {
+    // SAFETY: it does not concern memory of this process.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// In bytes, never 0.
 fn length(count: usize) -> io::Result<usize> {
     match count.checked_mul(size_of::<AtomicU32>()) {
@@ -196,6 +221,24 @@ mod tests {
         assert_eq!(ReadWords::map(&file, 16).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let (pipe, _other) = io::pipe().unwrap();
         assert!(Words::map(&pipe, 16).is_err());
+    }
+
+    #[test]
+    fn readers_can_not_become_writers() {
+        let protect = |words: &Mapping| {
+            let (address, length) = (words.words.as_ptr().cast(), words.count * size_of::<AtomicU32>());
+            // SAFETY: the mapping's own pages; what reads them still can.
+            let result = unsafe { libc::mprotect(address, length, libc::PROT_READ | libc::PROT_WRITE) };
+            if result == 0 { Ok(()) } else { Err(io::Error::last_os_error().kind()) }
+        };
+        let (file, words) = Words::create_for_readers(c"test", 16).unwrap();
+        let reader = ReadWords::map(&file, 16).unwrap();
+        assert_eq!(protect(&reader.0), Err(io::ErrorKind::PermissionDenied));
+        words.store(3, 7);
+        assert_eq!(reader.load(3), 7);
+        // It is the seal that keeps them from it.
+        let (file, _words) = Words::create(c"test", 16).unwrap();
+        assert_eq!(protect(&ReadWords::map(&file, 16).unwrap().0), Ok(()));
     }
 
     #[test]
