@@ -42,7 +42,7 @@ test-asan: ## The end-to-end tests with the address sanitizer
 	@scripts/test-asan
 
 fuzz: ## Feed the decoders of the wire format with millions of messages: make fuzz [CASES=5000000]
-	PROPTEST_CASES=$${CASES:-2000000} cargo test --locked --release -p wsgi-core -p bridge wire
+	PROPTEST_CASES=$${CASES:-2000000} cargo test --locked --release -p wsgi-core -p bridge -- wire scoreboard
 
 bench: ## Compare speed and memory with the original module: make bench [ARGS=--quick]
 	@scripts/install-dependencies test

@@ -15,6 +15,7 @@ mod data;
 mod exchange;
 mod process;
 mod request;
+pub mod scoreboard;
 mod wire;
 
 use std::ffi::CStr;
