@@ -36,6 +36,12 @@ const FUNCTIONS: &[&str] = &[
     "ap_get_status_line",
     "ap_run_generate_log_id",
     "ap_run_http_scheme",
+    // scoreboard.h
+    "ap_copy_scoreboard_worker",
+    "ap_exists_scoreboard_image",
+    "ap_get_scoreboard_global",
+    "ap_get_scoreboard_process",
+    "ap_get_scoreboard_worker_from_indexes",
     // http_log.h
     "ap_get_request_module_loglevel",
     "ap_get_server_module_loglevel",
@@ -142,6 +148,13 @@ const VARIABLES: &[&str] = &[
     "OR_AUTHCFG",
     "OR_FILEINFO",
     "RSRC_CONF",
+    "SERVER_BUSY_.*",
+    "SERVER_CLOSING",
+    "SERVER_DEAD",
+    "SERVER_GRACEFUL",
+    "SERVER_IDLE_KILL",
+    "SERVER_READY",
+    "SERVER_STARTING",
 ];
 
 const HEADERS: &[&str] = &[
@@ -155,6 +168,7 @@ const HEADERS: &[&str] = &[
     "ap_mpm.h",
     "mpm_common.h",
     "ap_regex.h",
+    "scoreboard.h",
     "util_filter.h",
     "util_script.h",
     "unixd.h",
