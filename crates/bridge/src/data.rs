@@ -1,5 +1,6 @@
 //! Borrowed data that both sides can read.
 
+use std::ffi::c_void;
 use std::marker::PhantomData;
 
 /// A borrowed byte string, or nothing at all (which is not the same as an empty one).
@@ -109,6 +110,36 @@ impl<'a, T> List<'a, T> {
     }
 }
 
+/// Where the other side puts bytes that this side has asked for.
+#[repr(C)]
+pub struct Sink<'a> {
+    buffer: *mut c_void,
+    append: unsafe extern "C" fn(buffer: *mut c_void, bytes: Bytes<'_>),
+    borrow: PhantomData<&'a mut Vec<u8>>,
+}
+
+impl<'a> Sink<'a> {
+    /// Puts them at the end of `buffer`.
+    #[must_use]
+    pub fn new(buffer: &'a mut Vec<u8>) -> Self {
+        Self { buffer: (&raw mut *buffer).cast(), append, borrow: PhantomData }
+    }
+
+    /// Takes some.
+    pub fn put(&mut self, bytes: &[u8]) {
+        // SAFETY: made by `new` only, on this or the other side of the bridge, so the function is that side's own, and
+        // the buffer one of its vectors, borrowed for `'a`.
+        unsafe { (self.append)(self.buffer, Bytes::new(bytes)) }
+    }
+}
+
+/// Each side has this function, for its own vectors.
+unsafe extern "C" fn append(buffer: *mut c_void, bytes: Bytes<'_>) {
+    // SAFETY: called by `put` only.
+    let buffer = unsafe { &mut *buffer.cast::<Vec<u8>>() };
+    buffer.extend_from_slice(bytes.or_empty());
+}
+
 /// A name and its value: a header, an environ variable.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +203,16 @@ mod tests {
         assert_eq!(Bytes::new(b"").get(), Some(&b""[..]));
         assert_eq!(Bytes::optional(None).get(), None);
         assert_eq!(Bytes::from("x").or_empty(), b"x");
+    }
+
+    #[test]
+    fn a_sink_takes_bytes() {
+        let mut buffer = b"a".to_vec();
+        let mut sink = Sink::new(&mut buffer);
+        sink.put(b"b");
+        sink.put(b"");
+        sink.put(b"cd");
+        assert_eq!(buffer, b"abcd");
     }
 
     #[test]

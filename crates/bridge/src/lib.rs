@@ -20,14 +20,14 @@ mod wire;
 
 use std::ffi::CStr;
 
-pub use data::{Bytes, Field, Level, List, Tristate, from_tristate, tristate};
+pub use data::{Bytes, Field, Level, List, Sink, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, ExchangeApi, Lease, Serve, write};
 pub use process::{Host, Import, InterpreterOptions, Server, Settings};
 pub use request::{Cgi, Request, flag, outcome};
 pub use wire::{Fields, Head, Lists};
 
 /// The version of this interface. Raised by every change of a type in this crate.
-pub const ABI: u32 = 3;
+pub const ABI: u32 = 4;
 
 /// The symbol that a host exports, of type [`Entry`].
 pub const ENTRY: &CStr = c"mod_wsgi_host";

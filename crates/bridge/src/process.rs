@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use crate::{Bytes, ExchangeApi, Level, List, Request, Tristate};
+use crate::{Bytes, ExchangeApi, Level, List, Request, Sink, Tristate};
 
 /// What a host can ask of the server outside requests, from any thread, at any time between
 /// [`Host::start`] and the end of the process.
@@ -15,6 +15,9 @@ pub struct Server {
     pub log: unsafe extern "C" fn(level: c_int, line: Bytes<'_>),
     /// Whether the error log records lines of this level.
     pub logs: unsafe extern "C" fn(level: c_int) -> bool,
+    /// Gives out the server's scoreboard (see [`scoreboard`](crate::scoreboard)), at once; nothing if the process is not
+    /// to see it, or there is none.
+    pub scoreboard: unsafe extern "C" fn(sink: Sink<'_>),
 }
 
 impl Server {
@@ -29,6 +32,15 @@ impl Server {
     pub fn logs(&self, level: Level) -> bool {
         // SAFETY: as above.
         unsafe { (self.logs)(level as c_int) }
+    }
+
+    /// The server's scoreboard, encoded; nothing if the process is not to see it, or there is none.
+    #[must_use]
+    pub fn scoreboard(&self) -> Option<Vec<u8>> {
+        let mut message = Vec::new();
+        // SAFETY: as above.
+        unsafe { (self.scoreboard)(Sink::new(&mut message)) };
+        (!message.is_empty()).then_some(message)
     }
 }
 

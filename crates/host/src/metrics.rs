@@ -1,8 +1,10 @@
-//! `mod_wsgi.request_metrics()` and `process_metrics()`: what is recorded for them, by all interpreters alike.
+//! `mod_wsgi.request_metrics()` and `process_metrics()`: what is recorded for them, by all interpreters alike; and
+//! `server_metrics()`, which only shows what the server records ([`server`]).
 //!
 //! Each thread has a record with a lock of its own, which is contended only while somebody asks.
 
 mod report;
+mod server;
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +19,7 @@ use crate::meter::Meter;
 use crate::process::{self, Process};
 
 pub(crate) use report::{of_process, of_requests};
+pub(crate) use server::of_server;
 
 /// Whether there is anything to record.
 static RECORDING: AtomicBool = AtomicBool::new(false);

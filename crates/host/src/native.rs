@@ -88,11 +88,9 @@ impl Class for Native {
                 arguments.expect(py, "process_metrics", 0, 0)?;
                 metrics::of_process(py)
             })
-            // The scoreboard is the server's and does not come over the bridge: it is never available, as without
-            // WSGIServerMetrics.
-            .method(c"server_metrics", |py, _, arguments| {
+            .method(c"server_metrics", |py, native, arguments| {
                 arguments.expect(py, "server_metrics", 0, 0)?;
-                Ok(py.none())
+                metrics::of_server(py, &native.server)
             })
             .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)));
     }

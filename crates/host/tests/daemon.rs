@@ -7,6 +7,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
+use bridge::scoreboard::{Encoder, Summary};
+use os::bulletin::Bulletin;
 use os::descriptors::{Wait, receive_with, send_with};
 use support::daemon::{Ask, Plan, micros};
 use support::script;
@@ -136,6 +138,37 @@ fn long_blocks_come_whole_and_in_order() {
     let expected = [vec![b'a'; 5], vec![b'b'; 300_000], vec![b'c'; 1_000_000]].concat();
     assert_eq!(answer.outcome, Some(0));
     assert!(answer.body == expected, "{} bytes", answer.body.len());
+}
+
+#[test]
+fn the_scoreboard_is_read_where_it_is_given() {
+    let source = "
+import mod_wsgi
+def application(environ, start_response):
+    start_response('200 OK', [])
+    metrics = mod_wsgi.server_metrics()
+    return [repr(metrics and metrics['running_generation']).encode()]
+";
+    let path = script("daemon_scoreboard.py", source);
+    let plan = |scoreboard| {
+        let daemon = Daemon { scoreboard: 100, ..Daemon::default() };
+        Plan { daemon, scoreboard, ..Plan::default() }
+    };
+    let (file, bulletin) = Bulletin::create(c"scoreboard", 100).unwrap();
+    let process = plan(Some(file)).serve();
+    let mut connection = process.connect();
+    let mut answer = || connection.ask(&Ask::new(&path)).text();
+    assert_eq!(answer(), "None", "nothing has been published");
+    let mut message = Vec::new();
+    let _ = Encoder::new(&mut message, &Summary { generation: 4, ..Summary::default() });
+    assert!(bulletin.publish(&message));
+    assert_eq!(answer(), "4");
+    assert!(bulletin.publish(b"nonsense"));
+    assert_eq!(answer(), "None");
+
+    let process = plan(None).start();
+    assert_eq!(process.report(), None);
+    process.wait_for("sent no scoreboard");
 }
 
 #[test]

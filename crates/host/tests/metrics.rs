@@ -8,7 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bridge::outcome;
-use support::{Call, script};
+use bridge::scoreboard::{Encoder, Summary, Worker};
+use support::{Call, SCOREBOARD, script};
 
 /// Does what the path says; `/get` answers with `key: repr` of the dict that the query of the path names.
 const APPLICATION: &str = "
@@ -105,6 +106,61 @@ fn the_life_of_a_process_is_recorded() {
     threads_that_are_gone_are_remembered(&path);
     nothing_is_lost_while_somebody_asks(&path);
     events_do_not_need_it(&path);
+    what_the_server_says_is_shown(&path);
+}
+
+/// Whether anything is recorded has nothing to do with it.
+fn what_the_server_says_is_shown(path: &Path) {
+    let publish = |message: &[u8]| *SCOREBOARD.lock().expect("no panic") = message.to_vec();
+    let summary = Summary {
+        server_limit: 2,
+        thread_limit: 1,
+        generation: 4,
+        restart_time: 1_500_000,
+        current_time: 4_000_000,
+    };
+    let mut message = Vec::new();
+    let mut encoder = Encoder::new(&mut message, &summary);
+    encoder.process(77, 4, true);
+    encoder.worker(&Worker {
+        thread_num: 5,
+        generation: 3,
+        status: b'W',
+        access_count: 12,
+        bytes_served: 1 << 40,
+        start_time: 2_500_000,
+        stop_time: 0,
+        last_used: 3_000_000,
+        client: b"::1",
+        request: b"GET /\xe9 HTTP/1.1",
+        vhost: b"localhost:80",
+    });
+    encoder.process(0, 0, false);
+    encoder.worker(&Worker::default());
+    publish(&message);
+    let text = get(path, "own", "/get/server_metrics").text();
+    let empty = "{'thread_num': 0, 'generation': 0, 'status': '.', 'access_count': 0, 'bytes_served': 0, \
+                 'start_time': 0.0, 'stop_time': 0.0, 'last_used': 0.0, 'client': '', 'request': '', 'vhost': ''}";
+    let busy = "{'thread_num': 5, 'generation': 3, 'status': 'W', 'access_count': 12, \
+                'bytes_served': 1099511627776, 'start_time': 2.5, 'stop_time': 0.0, 'last_used': 3.0, \
+                'client': '::1', 'request': 'GET /\u{e9} HTTP/1.1', 'vhost': 'localhost:80'}";
+    let expected = [
+        "server_limit: 2",
+        "thread_limit: 1",
+        "running_generation: 4",
+        "restart_time: 1.5",
+        "current_time: 4.0",
+        "running_time: 2",
+        &format!(
+            "processes: [{{'process_num': 0, 'pid': 77, 'generation': 4, 'quiescing': True, 'workers': [{busy}]}}, \
+             {{'process_num': 1, 'pid': 0, 'generation': 0, 'quiescing': False, 'workers': [{empty}]}}]"
+        ),
+    ];
+    assert_eq!(text, expected.join("\n"));
+    publish(&message[..message.len() - 1]);
+    assert_eq!(ask(path, "", "server_metrics"), None, "what makes no sense");
+    publish(b"");
+    assert_eq!(ask(path, "", "server_metrics"), None);
 }
 
 /// On this thread: the test's own, which started Python and is thread 0.

@@ -13,6 +13,7 @@ mod environ;
 mod facts;
 mod handler;
 mod route;
+mod scoreboard;
 mod settings;
 mod translate;
 

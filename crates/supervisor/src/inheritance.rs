@@ -23,6 +23,8 @@ pub(crate) struct Inheritance {
     pub(crate) logs: Vec<OwnedFd>,
     /// Of each slot, the daemon's end of the channel and its page.
     pub(crate) slots: Vec<(OwnedFd, OwnedFd)>,
+    /// For processes that are to see the server's scoreboard.
+    pub(crate) scoreboard: Option<OwnedFd>,
 }
 
 impl Inheritance {
@@ -50,10 +52,11 @@ impl Inheritance {
         let slots = (0..generation.slots())
             .map(|_| Ok((inherited(next()?)?, inherited(next()?)?)))
             .collect::<io::Result<Vec<_>>>()?;
+        let scoreboard = generation.has_scoreboard().then(|| inherited(next()?)).transpose()?;
         if generation.groups.iter().any(|group| group.log as usize >= logs.len()) {
             return Err(invalid("a process group has no log"));
         }
-        Ok(Self { control, generation, board, logs, slots })
+        Ok(Self { control, generation, board, logs, slots, scoreboard })
     }
 }
 

@@ -34,6 +34,7 @@ pub(crate) struct World {
     pub(crate) board: Words,
     pub(crate) groups: Vec<Group>,
     pub(crate) logs: Vec<OwnedFd>,
+    pub(crate) scoreboard: Option<OwnedFd>,
     pub(crate) surroundings: Surroundings,
     pub(crate) begin: Instant,
 }
@@ -286,7 +287,10 @@ impl Seat {
             identity.uid, group.daemon.threads
         );
         world.log(self.group, Level::Info, text);
-        let parts = [self.channel.as_fd(), self.page.as_fd()];
+        let mut parts = vec![self.channel.as_fd(), self.page.as_fd()];
+        if group.daemon.scoreboard > 0 {
+            parts.extend(world.scoreboard.as_ref().map(AsFd::as_fd));
+        }
         let watched = descriptors::send_with(&control, &start, &parts, Wait::Never).and_then(|_| {
             world.watch(&control, EpollFlags::EPOLLIN, Token::Control(self.index, key))?;
             world.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key))

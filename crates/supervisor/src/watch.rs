@@ -58,7 +58,7 @@ impl Supervisor {
     /// # Errors
     /// The system has no descriptors left.
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
-        let Inheritance { control, generation, board, logs, slots } = inheritance;
+        let Inheritance { control, generation, board, logs, slots, scoreboard } = inheritance;
         let surroundings = Surroundings {
             environment: os::spawn::own_environment(),
             files: raise_limit(slots.len()),
@@ -75,7 +75,7 @@ impl Supervisor {
         epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
         let groups = generation.groups;
-        let world = World { epoll, board, groups, logs, surroundings, begin: Instant::now() };
+        let world = World { epoll, board, groups, logs, scoreboard, surroundings, begin: Instant::now() };
         let of_group =
             world.groups.iter().enumerate().flat_map(|(at, group)| (0..group.processes).map(move |_| at));
         let seats = of_group

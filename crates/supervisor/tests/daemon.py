@@ -90,9 +90,10 @@ def answer(connection):
     connection.sendall((obey(line) + '\n').encode())
 
 
-start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(8))
-assert start[:2] == b'\1\1', start[:2]
-fds = struct.unpack('<2i', ancillary[0][2])
+start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(12))
+assert start[:2] == b'\1\2', start[:2]
+# The channel, the page, and the scoreboard if it has been asked for.
+fds = struct.unpack('<%di' % (len(ancillary[0][2]) // 4), ancillary[0][2])
 channel, page = socket.socket(fileno=fds[0]), fds[1]
 behaviour = os.environ.get('BEHAVIOUR', '')
 if behaviour == 'fail':

@@ -30,13 +30,21 @@ fn processes_are_started_and_serve() {
 
 #[test]
 fn a_process_holds_only_what_it_was_given() {
-    let server = Server::start(vec![group("one", &[]), group("two", &[])]);
-    let links = server.ask(0, "descriptors");
-    let links: Vec<_> = links.split('\t').filter(|link| !link.contains("/proc/")).collect();
-    let count = |part: &str| links.iter().filter(|link| link.contains(part)).count();
-    // Control, channel, and the connection that carries the command.
-    assert_eq!((count("socket:"), count("memfd:page"), count("error.log"), count("/dev/null")), (3, 1, 2, 1));
-    assert_eq!(links.len(), 7, "{links:?}");
+    let mut asking = group("three", &[]);
+    asking.daemon.scoreboard = 100;
+    let server = Server::start(vec![group("one", &[]), group("two", &[]), asking]);
+    for (slot, scoreboards) in [(0, 0), (1, 0), (2, 1)] {
+        let links = server.ask(slot, "descriptors");
+        let links: Vec<_> = links.split('\t').filter(|link| !link.contains("/proc/")).collect();
+        let count = |part: &str| links.iter().filter(|link| link.contains(part)).count();
+        // Control, channel, and the connection that carries the command.
+        assert_eq!(
+            (count("socket:"), count("memfd:page"), count("error.log"), count("/dev/null")),
+            (3, 1, 2, 1)
+        );
+        assert_eq!(count("memfd:scoreboard"), scoreboards, "{links:?}");
+        assert_eq!(links.len(), 7 + scoreboards, "{links:?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ pub(super) const SERVER_METRICS: Directive = Directive {
     help: c"Enable/Disable access to server metrics.",
     doc: "\
 With `On`, `mod_wsgi.server_metrics()` returns the scoreboard in embedded interpreters. Daemon processes have the option \
-`server-metrics=`.",
+`server-metrics=`. With `ExtendedStatus On` it shows the clients and request lines of all virtual hosts.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| target.global.server_metrics = Some(value)),
 };

@@ -2,7 +2,7 @@
 //!
 //! | supervisor | daemon | |
 //! |---|---|---|
-//! | `Start` | | with two descriptors: its end of the channel, its shared page |
+//! | `Start` | | with its end of the channel, its shared page, and the scoreboard if it is to see that |
 //! | | `Ready` | Python runs, the scripts are imported |
 //! | `Serve` | | it may take connections from the channel |
 //! | | `Replace` | it wants a successor, and carries on until there is one |

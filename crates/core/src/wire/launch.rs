@@ -96,6 +96,8 @@ pub struct Daemon {
     pub scripts: Vec<Script>,
     /// The bridge's settings.
     pub settings: Box<[u8]>,
+    /// How many bytes fit on the bulletin where the server publishes its scoreboard; 0: the process does not get it.
+    pub scoreboard: u64,
 }
 
 macro_rules! limits {
@@ -175,6 +177,12 @@ impl Generation {
         }
         let groups = reader.list(Group::decode)?;
         reader.end().map(|()| Self { groups })
+    }
+
+    /// Whether any process gets the server's scoreboard.
+    #[must_use]
+    pub fn has_scoreboard(&self) -> bool {
+        self.groups.iter().any(|group| group.daemon.scoreboard > 0)
     }
 
     /// The number of all processes.
@@ -271,6 +279,7 @@ impl Daemon {
         self.limits.encode(writer);
         writer.list(self.scripts.iter(), |writer, script| script.encode(writer));
         writer.bytes(&self.settings);
+        writer.u64(self.scoreboard);
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
@@ -288,6 +297,7 @@ impl Daemon {
             limits: Limits::decode(reader)?,
             scripts: reader.list(Script::decode)?,
             settings: reader.bytes()?.into(),
+            scoreboard: reader.u64()?,
         })
     }
 }
@@ -335,12 +345,14 @@ mod tests {
                 switch_interval: 0.05,
                 limits: Limits { queue_timeout: 5_000, ..Limits::default() },
                 settings: text("opaque"),
+                scoreboard: 1_000,
                 ..Daemon::default()
             },
         };
         let plain = Group { processes: 3, account: Some(Account::default()), ..Group::default() };
         let generation = Generation { groups: vec![full, plain, Group::default()] };
         assert_eq!(generation.slots(), 5);
+        assert!(generation.has_scoreboard() && !Generation::default().has_scoreboard());
         let message = generation.encode();
         assert_eq!(Generation::decode(&message), Ok(generation));
         for cut in 0..message.len() {

@@ -68,7 +68,7 @@ options! {
     ERROR_OVERRIDE = Spec::flag("--error-override",
         "Replaces the application's error pages by Apache's.");
     SERVER_METRICS = Spec::flag("--server-metrics",
-        "Lets the application see Apache's scoreboard: mod_wsgi.server_metrics().");
+        "Lets the application see Apache's scoreboard, with the requests of all clients: mod_wsgi.server_metrics().");
     // Reloading
     RELOAD_ON_CHANGES = Spec::flag("--reload-on-changes",
         "Replaces the daemon processes also when a file of an imported module changes.");

@@ -12,7 +12,7 @@ use wsgi_core::wire::frame::{
     self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, Rejection, append, flag,
 };
 
-use super::{descriptors, log};
+use super::{descriptors, server};
 
 /// Blocks up to this length are copied behind the head, longer ones are sent from where they are.
 const LONGEST_COPY: usize = 16 << 10;
@@ -318,7 +318,7 @@ impl Serve for Answer<'_> {
         let line = &line[..line.len().min(LONGEST_LINE)];
         let level_byte = [u8::try_from(level).unwrap_or(Level::Error as u8)];
         if self.ended || self.is_gone() || self.out.len() > LONGEST_BACKLOG {
-            let server = log::server();
+            let server = server::server();
             let level = if level <= Level::Error as c_int { Level::Error } else { Level::Info };
             server.log(level, line);
             return;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
 
-use bridge::{ABI, Bytes, Level, Server};
+use bridge::{Bytes, Level};
 
 /// The longest text of a line, in bytes.
 const LONGEST: usize = 8 << 10;
@@ -19,21 +19,16 @@ pub(crate) fn set_level(level: u8) {
     LEVEL.store(level, Ordering::Relaxed);
 }
 
-/// The log as the rest of the host knows it.
-pub(crate) const fn server() -> Server {
-    Server { abi: ABI, log: write, logs }
-}
-
 /// Writes a line.
 pub(crate) fn line(level: Level, text: &str) {
     write(level as c_int, Bytes::new(text.as_bytes()));
 }
 
-extern "C" fn logs(level: c_int) -> bool {
+pub(super) extern "C" fn logs(level: c_int) -> bool {
     level <= c_int::from(LEVEL.load(Ordering::Relaxed))
 }
 
-extern "C" fn write(level: c_int, text: Bytes<'_>) {
+pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     if !logs(level) {
         return;
     }

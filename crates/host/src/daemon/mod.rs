@@ -14,6 +14,7 @@ mod exchange;
 mod log;
 pub(crate) mod monitor;
 pub(crate) mod reload;
+mod server;
 mod setup;
 mod stop;
 mod workers;
@@ -25,6 +26,7 @@ use std::time::Instant;
 use bridge::Level;
 use nix::sys::epoll::Epoll;
 use nix::sys::eventfd::EventFd;
+use os::bulletin;
 use os::pace::Pace;
 use os::shared::Words;
 use wsgi_core::lifecycle::Pulse;
@@ -47,6 +49,8 @@ pub(crate) struct Daemon {
     is_run_once: bool,
     chroot: Option<Box<[u8]>>,
     page: Words,
+    /// Where the server publishes its scoreboard, if the process is to see it.
+    scoreboard: Option<bulletin::Reader>,
     /// Idle connections, by token; workers wait here.
     ready: Epoll,
     connections: connection::Table,

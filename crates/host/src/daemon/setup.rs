@@ -11,6 +11,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
+use os::bulletin;
 use os::descriptors::{Wait, keep_over_exec, next_length, receive_with};
 use os::shared::Words;
 use python::{Exception, Python};
@@ -22,7 +23,7 @@ use wsgi_core::wire::launch;
 use super::events::{self, End, Events};
 use super::monitor::{self, Task};
 use super::stop::{self, Threads};
-use super::{DAEMON, Daemon, Note, Phase, descriptors, log, spawn, workers};
+use super::{DAEMON, Daemon, Note, Phase, descriptors, log, server, spawn, workers};
 use crate::entry::exit_now;
 use crate::interpreters::Interpreters;
 use crate::process::{self, Origin, Process};
@@ -96,6 +97,14 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let (Some(channel), Some(page)) = (received.next(), received.next()) else {
         return Err("its supervisor has sent no channel".to_owned());
     };
+    let scoreboard = match (usize::try_from(launch.scoreboard), received.next()) {
+        (Ok(0), _) => None,
+        (Ok(capacity), Some(file)) => Some(
+            bulletin::Reader::map(&file, capacity)
+                .map_err(text("the server's scoreboard can not be read"))?,
+        ),
+        (_, _) => return Err("its supervisor has sent no scoreboard".to_owned()),
+    };
     descriptors::own(&channel);
     log::set_level(launch.log_level);
     if let Err(error) = os::title::set(&title(&launch)) {
@@ -103,8 +112,8 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     }
     let page = Words::map(&page, page::WORDS).map_err(text("its shared page can not be used"))?;
     let timers = Timers::new(&launch.limits, launch.threads, 1);
-    let daemon =
-        create(&launch, page, &timers).map_err(|error| format!("no descriptors are left: {error}"))?;
+    let daemon = create(&launch, (page, scoreboard), &timers)
+        .map_err(|error| format!("no descriptors are left: {error}"))?;
     let signals = os::signals::watch(&SIGNALS).map_err(text("signals can not be caught"))?;
     descriptors::own(&signals);
     descriptors::own(&os::signals::writer());
@@ -123,7 +132,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         switch_interval: launch.switch_interval,
         is_service: launch.threads == 0,
     };
-    let process = process::prepare(&settings, log::server(), &origin)?;
+    let process = process::prepare(&settings, server::server(), &origin)?;
     let imports = settings
         .imports
         .as_slice()
@@ -163,7 +172,11 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     }))
 }
 
-fn create(launch: &launch::Daemon, page: Words, timers: &Timers) -> nix::Result<&'static Daemon> {
+fn create(
+    launch: &launch::Daemon,
+    (page, scoreboard): (Words, Option<bulletin::Reader>),
+    timers: &Timers,
+) -> nix::Result<&'static Daemon> {
     let event = || {
         let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
         descriptors::own(&std::os::fd::AsFd::as_fd(&event));
@@ -177,6 +190,7 @@ fn create(launch: &launch::Daemon, page: Words, timers: &Timers) -> nix::Result<
         is_run_once: launch.limits.is_run_once(launch.threads),
         chroot: launch.chroot.clone(),
         page,
+        scoreboard,
         ready,
         connections: super::connection::Table::default(),
         workers: (0..launch.threads as usize).map(workers::Worker::new).collect(),

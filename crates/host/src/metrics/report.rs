@@ -94,13 +94,13 @@ pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
 }
 
 /// A dict in the making.
-struct Report<'py> {
+pub(super) struct Report<'py> {
     py: Python<'py>,
-    items: Object,
+    pub(super) items: Object,
 }
 
 impl<'py> Report<'py> {
-    fn new(py: Python<'py>) -> Result<Self> {
+    pub(super) fn new(py: Python<'py>) -> Result<Self> {
         Ok(Self { py, items: py.dict()? })
     }
 
@@ -156,7 +156,12 @@ impl<'py> Report<'py> {
         }
     }
 
-    fn list<T>(&self, key: &str, items: &[T], object: impl Fn(&T) -> Result<Object>) -> Result<()> {
+    pub(super) fn list<T>(
+        &self,
+        key: &str,
+        items: &[T],
+        object: impl Fn(&T) -> Result<Object>,
+    ) -> Result<()> {
         let list = self.py.list()?;
         for item in items {
             list.list_append(&object(item)?)?;
@@ -164,15 +169,15 @@ impl<'py> Report<'py> {
         self.set(key, &list)
     }
 
-    fn integer(&self, key: &str, value: u64) -> Result<()> {
+    pub(super) fn integer(&self, key: &str, value: u64) -> Result<()> {
         self.set(key, &self.number(value)?)
     }
 
-    fn float(&self, key: &str, value: f64) -> Result<()> {
+    pub(super) fn float(&self, key: &str, value: f64) -> Result<()> {
         self.set(key, &self.py.float(value)?)
     }
 
-    fn set(&self, key: &str, value: &Object) -> Result<()> {
+    pub(super) fn set(&self, key: &str, value: &Object) -> Result<()> {
         self.items.dict_set(&self.py.name(key)?, value)
     }
 

@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     /// What a predecessor had loaded.
     pub(crate) scripts: Vec<Script>,
     pub(crate) daemon: Daemon,
+    /// What comes along with its page.
+    pub(crate) scoreboard: Option<OwnedFd>,
     pub(crate) destroy: bool,
 }
 
@@ -66,6 +68,7 @@ impl Default for Plan {
             imports: Vec::new(),
             scripts: Vec::new(),
             daemon: Daemon::default(),
+            scoreboard: None,
             destroy: true,
         }
     }
@@ -172,7 +175,9 @@ impl Plan {
             ..self.daemon
         };
         let start = Order::Start(Box::new(daemon)).encode();
-        send_with(&control, &start, &[theirs.as_fd(), file.as_fd()], Wait::Allowed).unwrap();
+        let mut parts = vec![theirs.as_fd(), file.as_fd()];
+        parts.extend(self.scoreboard.as_ref().map(AsFd::as_fd));
+        send_with(&control, &start, &parts, Wait::Allowed).unwrap();
         Process { child, control: Some(control), channel: Some(channel), page, log }
     }
 }

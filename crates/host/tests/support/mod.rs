@@ -15,7 +15,7 @@ use std::sync::{LazyLock, Mutex};
 
 use bridge::{
     ABI, Bytes, Cgi, ENTRY, Entry, ExchangeApi, Field, Host, InterpreterOptions, List, Request, Server,
-    Settings, flag, write,
+    Settings, Sink, flag, write,
 };
 
 /// The host of this process, started.
@@ -23,6 +23,9 @@ pub(crate) static HOST: LazyLock<&'static Host> = LazyLock::new(start);
 
 /// What was logged without a request's context.
 pub(crate) static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The server's scoreboard, encoded; empty: there is none.
+pub(crate) static SCOREBOARD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// A request to be made of the host.
 pub(crate) struct Call<'a> {
@@ -194,7 +197,7 @@ fn start() -> &'static Host {
         run_once: false,
         single_process: false,
     };
-    let server = Server { abi: ABI, log: log_in_server, logs };
+    let server = Server { abi: ABI, log: log_in_server, logs, scoreboard };
     // SAFETY: both are valid during the call.
     let status = unsafe { (host.start)(&settings, &server) };
     assert_eq!(status, 0, "{:?}", LOG.lock());
@@ -297,4 +300,8 @@ unsafe extern "C" fn log_in_server(level: c_int, line: Bytes<'_>) {
 
 unsafe extern "C" fn logs(_level: c_int) -> bool {
     true
+}
+
+unsafe extern "C" fn scoreboard(mut sink: Sink<'_>) {
+    sink.put(&SCOREBOARD.lock().expect("no panic while it is locked"));
 }

@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use os::bulletin::Bulletin;
 use os::descriptors::{self, Kind, Wait};
 use os::shared::ReadWords;
 use wsgi_core::wire::board::{State, page, slot};
@@ -23,6 +24,8 @@ pub(crate) struct Generation {
     slots: Vec<Slot>,
     /// What the supervisor says of the slots.
     board: ReadWords,
+    /// Where children publish the scoreboard, if a group is to see it.
+    bulletin: Option<Bulletin>,
     /// What only the parent has: nothing in its children.
     parent: Mutex<Option<Parent>>,
     /// The process that made this.
@@ -56,6 +59,8 @@ pub(super) struct Parent {
     pub(super) logs: Vec<OwnedFd>,
     /// For each slot, the daemon's end of the channel and its page.
     pub(super) ends: Vec<(OwnedFd, OwnedFd)>,
+    /// For those who read the bulletin.
+    pub(super) bulletin: Option<OwnedFd>,
 }
 
 /// The generation that requests are served by: in the parent the one that it starts children with.
@@ -70,11 +75,13 @@ pub(crate) fn current() -> Option<Arc<Generation>> {
 pub(crate) type Ended = u32;
 
 impl Generation {
-    /// Makes the slots of the groups, given by their names and numbers of processes.
+    /// Makes the slots of the groups, given by their names and numbers of processes, and a bulletin for so many bytes if
+    /// one is needed.
     pub(super) fn new(
         groups: impl Iterator<Item = (Box<[u8]>, u32)>,
         message: &[u8],
         logs: Vec<OwnedFd>,
+        bulletin: Option<usize>,
     ) -> io::Result<Self> {
         let mut next = 0;
         let groups: Vec<_> = groups
@@ -92,9 +99,27 @@ impl Generation {
             ends.push((far, file));
         }
         let (board_file, board) = shared(c"mod_wsgi board", (next * slot::WORDS).max(1))?;
+        let bulletin =
+            bulletin.map(|capacity| Bulletin::create(c"mod_wsgi scoreboard", capacity)).transpose()?;
+        let (bulletin_file, bulletin) = bulletin.unzip();
         let message = os::message::file(c"mod_wsgi launch", message)?;
-        let parent = Parent { control: None, supervisor: None, message, board: board_file, logs, ends };
-        Ok(Self { groups, slots, board, parent: Mutex::new(Some(parent)), maker: std::process::id() })
+        let parent = Parent {
+            control: None,
+            supervisor: None,
+            message,
+            board: board_file,
+            logs,
+            ends,
+            bulletin: bulletin_file,
+        };
+        Ok(Self {
+            groups,
+            slots,
+            board,
+            bulletin,
+            parent: Mutex::new(Some(parent)),
+            maker: std::process::id(),
+        })
     }
 
     /// The slots of the group `name`, if there is one.
@@ -123,6 +148,11 @@ impl Generation {
         let entries = (0..slot::EXITS).map(|entry| start + 2 * entry);
         let mut found = entries.filter(|&at| pid != 0 && self.board.load(at) == pid);
         found.next().map(|at| self.board.load(at + 1))
+    }
+
+    /// Where the scoreboard is published, if it is.
+    pub(super) fn bulletin(&self) -> Option<&Bulletin> {
+        self.bulletin.as_ref()
     }
 
     /// Passes `socket` to the process of a slot; [`io::ErrorKind::WouldBlock`] where too many wait already.

@@ -21,8 +21,7 @@ pub(super) fn generation(
     server: &Server,
     info: &ServerInfo,
     global: &Global,
-    facts: &Facts,
-    directory: &Path,
+    basis: &Basis<'_>,
 ) -> io::Result<(Generation, Vec<OwnedFd>)> {
     // Where the main log goes to syslog, standard error takes its place.
     let main = match server.error_log() {
@@ -34,16 +33,24 @@ pub(super) fn generation(
     let groups = groups.map(|group| {
         let host = host_of(server, group);
         let log = log_of(host, &mut logs);
-        launch(global, group, host, &Setting { facts, directory, log, info })
+        launch(global, group, host, &Setting { basis, log, info })
     });
     let groups = groups.collect();
     Ok((Generation { groups }, logs))
 }
 
+/// What all groups have in common.
+pub(super) struct Basis<'a> {
+    pub(super) facts: &'a Facts,
+    /// Where the module is.
+    pub(super) directory: &'a Path,
+    /// How large the bulletin with the scoreboard is, if there is one.
+    pub(super) bulletin: Option<usize>,
+}
+
 /// What a group is launched into.
 struct Setting<'a> {
-    facts: &'a Facts,
-    directory: &'a Path,
+    basis: &'a Basis<'a>,
     log: u32,
     info: &'a ServerInfo,
 }
@@ -68,16 +75,18 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
     let Identity { uid, gid } = setting.info.identity();
     let is_root = nix::unistd::geteuid().is_root();
     let mut encoded = Vec::new();
-    settings::with(global, setting.facts, &Place::Daemon(group), |settings| settings.encode(&mut encoded));
+    settings::with(global, setting.basis.facts, &Place::Daemon(group), |settings| {
+        settings.encode(&mut encoded)
+    });
     let milliseconds = u64::try_from(host.timeout().as_millis()).unwrap_or(u64::MAX);
     let socket_timeout = match group.limits.socket_timeout {
         0 => milliseconds,
         timeout => timeout,
     };
     Group {
-        programs: programs(global, group, setting.directory),
+        programs: programs(global, group, setting.basis.directory),
         options: options(global),
-        hosts: setting.directory.join("host").as_os_str().as_bytes().into(),
+        hosts: setting.basis.directory.join("host").as_os_str().as_bytes().into(),
         processes: group.process_count(),
         account: is_root.then(|| Account {
             uid: group.user.unwrap_or(uid),
@@ -111,6 +120,10 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
             limits: Limits { socket_timeout, ..group.limits },
             scripts: Vec::new(),
             settings: encoded.into(),
+            scoreboard: match setting.basis.bulletin {
+                Some(capacity) if group.server_metrics => capacity as u64,
+                _ => 0,
+            },
         },
     }
 }

@@ -1,13 +1,15 @@
 //! Daemon mode: applications in processes of their own.
 //!
 //! The parent makes the channels and starts the supervisor ([`start`]); its children pass connections through the
-//! channels ([`pool`]) and talk about requests on them ([`relay`]).
+//! channels ([`pool`]) and talk about requests on them ([`relay`]). What processes may see of the server is published for
+//! them ([`publisher`]).
 
 mod conversation;
 mod crash;
 mod generation;
 mod launch;
 mod pool;
+mod publisher;
 mod relay;
 mod start;
 
@@ -41,10 +43,11 @@ pub(crate) struct Target<'g> {
 }
 
 /// Prepares a child.
-pub(crate) fn child_init(_: &Child<'_>) {
+pub(crate) fn child_init(child: &Child<'_>) {
     generation::become_child();
     CLIENT.get_or_init(|| {
         let generation = generation::current()?;
+        publisher::start(child, &generation);
         let idle = pool::Idle::new(&generation);
         Some(Client { generation, idle })
     });

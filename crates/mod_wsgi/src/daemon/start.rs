@@ -14,7 +14,7 @@ use os::descriptors::{self, Kind};
 use os::spawn::{self, Plan};
 
 use super::generation::{self, Generation, Parent};
-use super::launch;
+use super::{launch, publisher};
 use crate::settings::Facts;
 use crate::{Wsgi, embedded};
 
@@ -29,11 +29,15 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     let directory = embedded::directory()?;
     let facts = Facts::new(info, embedded::script_reloading(server));
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.process_count()));
-    let generation = launch::generation(server, info, global, &facts, &directory)
-        .and_then(|(message, logs)| Generation::new(names, &message.encode(), logs))
-        .map_err(|error| {
-            format!("WSGI0012: the channels of the daemon processes can not be made: {error}")
-        })?;
+    let bulletin = publisher::capacity(global);
+    let generation = launch::generation(
+        server,
+        info,
+        global,
+        &launch::Basis { facts: &facts, directory: &directory, bulletin },
+    )
+    .and_then(|(message, logs)| Generation::new(names, &message.encode(), logs, bulletin))
+    .map_err(|error| format!("WSGI0012: the channels of the daemon processes can not be made: {error}"))?;
     let (generation, retire) = generation::install(generation);
     info.pool().own(retire);
     // Once: the process outlives its configurations.
@@ -86,6 +90,9 @@ fn spawn(program: &Path, parent: &Parent, control: &OwnedFd) -> io::Result<i32> 
     for (channel, page) in &parent.ends {
         count(keep(channel.as_fd()));
         count(keep(page.as_fd()));
+    }
+    if let Some(bulletin) = &parent.bulletin {
+        count(keep(bulletin.as_fd()));
     }
     let list = os::message::file(c"mod_wsgi descriptors", &list)?;
     let list = keep(list.as_fd());

@@ -4,7 +4,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use bridge::{ABI, Bytes, ENTRY, Entry, ExchangeApi, Request, Server, Settings};
+use bridge::{ABI, Bytes, ENTRY, Entry, ExchangeApi, Request, Server, Settings, Sink};
 use httpd::{Level, guard};
 use os::library::{Library, Symbols};
 
@@ -16,7 +16,7 @@ pub(super) struct Host {
 }
 
 /// What a host can ask of the server outside requests.
-static SERVER: Server = Server { abi: ABI, log, logs };
+static SERVER: Server = Server { abi: ABI, log, logs, scoreboard };
 
 impl Host {
     /// Loads libpython and the host.
@@ -97,4 +97,8 @@ unsafe extern "C" fn log(level: c_int, line: Bytes<'_>) {
 
 unsafe extern "C" fn logs(level: c_int) -> bool {
     guard("the log", || super::logs(Level::from_number(level)), |_| true)
+}
+
+unsafe extern "C" fn scoreboard(mut sink: Sink<'_>) {
+    guard("the scoreboard", || super::scoreboard(&mut sink), |line| super::log(Level::Crit, line));
 }

@@ -168,3 +168,14 @@ fn log(level: Level, line: impl AsRef<[u8]>) {
 fn logs(level: Level) -> bool {
     PROCESS.get().is_some_and(|process| Logger::of::<Wsgi>().takes_of_server(process.server, level))
 }
+
+/// Gives out the scoreboard, with `WSGIServerMetrics On`. A thread that asks at the end of the child still finds it: as long
+/// as there are others, the child leaves without letting go of it (see [`stop`]).
+fn scoreboard(sink: &mut bridge::Sink<'_>) {
+    let global = PROCESS.get().and_then(|process| process.server.global::<Wsgi>());
+    if global.is_some_and(wsgi_core::config::Global::serves_metrics) {
+        let mut buffer = Vec::new();
+        crate::scoreboard::encode(&mut buffer);
+        sink.put(&buffer);
+    }
+}

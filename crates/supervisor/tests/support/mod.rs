@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use os::bulletin::Bulletin;
 use os::descriptors::{self, Kind, Wait};
 use os::process::{Child, Exit};
 use os::shared::Words;
@@ -122,6 +123,11 @@ impl Server {
             list.extend([end.as_raw_fd() as u32, page.as_raw_fd() as u32]);
             clients.push(client);
             passed.extend([end, page]);
+        }
+        if generation.has_scoreboard() {
+            let (scoreboard, _) = Bulletin::create(c"scoreboard", 100).unwrap();
+            list.push(scoreboard.as_raw_fd() as u32);
+            passed.push(scoreboard);
         }
         let list: Vec<_> = list.into_iter().flat_map(u32::to_le_bytes).collect();
         let generation = file(&directory.path().join("generation"), &generation.encode());

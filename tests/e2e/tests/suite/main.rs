@@ -19,6 +19,7 @@ mod panics;
 mod proxies;
 mod routing;
 mod scripts;
+mod server_metrics;
 mod soak;
 mod start_response;
 mod versions;

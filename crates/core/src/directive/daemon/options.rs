@@ -217,7 +217,8 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "server-metrics",
         value: "On\\|Off",
         default: "Off",
-        doc: "Whether `mod_wsgi.server_metrics()` returns Apache's scoreboard.",
+        doc: "Whether `mod_wsgi.server_metrics()` returns Apache's scoreboard, up to a second old. With `ExtendedStatus On` \
+              it shows the clients and request lines of all virtual hosts.",
         take: Take::Other(|group, _, value| {
             group.server_metrics = flag_value(value).ok_or("it must be one of: Off | On")?;
             Ok(())

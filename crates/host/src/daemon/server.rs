@@ -1,0 +1,15 @@
+//! What a daemon process has of the server, which is another process.
+
+use bridge::{ABI, Server, Sink};
+
+use super::{daemon, log};
+
+/// The server as the rest of the host knows it.
+pub(super) const fn server() -> Server {
+    Server { abi: ABI, log: log::write, logs: log::logs, scoreboard }
+}
+
+extern "C" fn scoreboard(mut sink: Sink<'_>) {
+    let published = daemon().and_then(|daemon| daemon.scoreboard.as_ref()?.read());
+    sink.put(&published.unwrap_or_default());
+}

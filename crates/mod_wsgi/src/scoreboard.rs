@@ -1,0 +1,50 @@
+//! Apache's scoreboard as the bytes of the bridge, for `mod_wsgi.server_metrics()`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bridge::scoreboard::{Encoder, Summary, Worker};
+use httpd::Scoreboard;
+
+/// Appends the scoreboard to `buffer`, if there is one.
+pub(crate) fn encode(buffer: &mut Vec<u8>) {
+    let Some(scoreboard) = Scoreboard::find() else { return };
+    let Scoreboard { server_limit, thread_limit } = scoreboard;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let summary = Summary {
+        server_limit,
+        thread_limit,
+        generation: scoreboard.generation(),
+        restart_time: scoreboard.restart_time(),
+        current_time: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+    };
+    let mut encoder = Encoder::new(buffer, &summary);
+    for process in 0..server_limit {
+        let score = scoreboard.process(process);
+        encoder.process(score.pid, score.generation, score.is_quiescing);
+        for thread in 0..thread_limit {
+            let Some(score) = scoreboard.worker(process, thread) else {
+                encoder.worker(&Worker::default());
+                continue;
+            };
+            encoder.worker(&Worker {
+                thread_num: score.thread_num(),
+                generation: score.generation(),
+                status: score.status(),
+                access_count: score.access_count(),
+                bytes_served: score.bytes_served(),
+                start_time: score.start_time(),
+                stop_time: score.stop_time(),
+                last_used: score.last_used(),
+                client: score.client(),
+                request: score.request(),
+                vhost: score.vhost(),
+            });
+        }
+    }
+}
+
+/// The most bytes that it becomes.
+pub(crate) fn longest() -> usize {
+    let Scoreboard { server_limit, thread_limit } = Scoreboard::size();
+    bridge::scoreboard::longest(server_limit, thread_limit)
+}
