@@ -11,6 +11,12 @@ umask = os.umask(0)
 os.umask(umask)
 
 
+def requests():
+    """Whether the scoreboard names requests; None where it is not to be seen."""
+    metrics = mod_wsgi.server_metrics()
+    return metrics and any(worker["request"] for process in metrics["processes"] for worker in process["workers"])
+
+
 def application(environ, start_response):
     values = {
         "imported": imported.value,
@@ -25,6 +31,7 @@ def application(environ, start_response):
         "umask": oct(umask),
         "locale": os.environ.get("LC_ALL"),
         "express": os.environ.get("MOD_WSGI_EXPRESS"),
+        "requests": requests(),
         "added": [path for path in sys.path if path.endswith("added")],
     }
     body = "".join(f"{name}\t{value}\n" for name, value in values.items()).encode()

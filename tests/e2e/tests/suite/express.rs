@@ -163,6 +163,7 @@ fn the_application_runs_in_daemon_processes() {
         ("umask", "0o27"),
         ("locale", "C.UTF-8"),
         ("express", "true"),
+        ("requests", "None"),
         ("added", &added),
     ] {
         assert_eq!(value(name), expected, "{name}");
@@ -195,6 +196,17 @@ fn several_processes_and_a_name_for_them() {
         let named = |process: &Process| process.command_line() == "(wsgi:shop)";
         (server.supervised().into_iter().filter(named).count() == 2).then_some(())
     });
+}
+
+#[test]
+fn the_scoreboard_is_shown_when_it_is_asked_for() {
+    if skip() {
+        return;
+    }
+    for mode in [&["--server-metrics"][..], &["--server-metrics", "--embedded-mode"]] {
+        let server = Express::start(mode);
+        server.wait_for("requests", "True");
+    }
 }
 
 #[test]
