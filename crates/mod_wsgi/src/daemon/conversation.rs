@@ -91,6 +91,8 @@ pub(super) struct Conversation<'a, 'r> {
     files: VecDeque<OwnedFd>,
     /// Whether the process has said something about this request.
     has_begun: bool,
+    /// Whether the request can not be sent to another process any more: some of its body, or of the response, is gone.
+    is_committed: bool,
     has_head: bool,
     /// Bytes that the client may not have yet though the application wants it to.
     to_be_flushed: u64,
@@ -132,6 +134,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             data: None,
             files: VecDeque::new(),
             has_begun: false,
+            is_committed: false,
             has_head: false,
             to_be_flushed: 0,
             last_word: Instant::now(),
@@ -221,7 +224,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         self.has_begun = true;
         match kind {
-            Kind::Reject => return Ok(Step::Rejected(Rejection::of(payload)?)),
+            Kind::Reject if !self.is_committed => return Ok(Step::Rejected(Rejection::of(payload)?)),
             Kind::Pull => self.pull(reader.u32()?)?,
             Kind::Head => self.head(payload)?,
             Kind::File => self.file(reader.u64()?, reader.u64()?)?,
@@ -230,7 +233,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 Logger::of::<crate::Wsgi>().request(self.request, level, reader.rest());
             }
             Kind::End => return Ok(Step::Ended(reader.u32()?)),
-            Kind::Hello | Kind::Data | Kind::Request | Kind::Body => return Err(Broken::Malformed),
+            Kind::Hello | Kind::Reject | Kind::Data | Kind::Request | Kind::Body => {
+                return Err(Broken::Malformed);
+            }
         }
         Ok(Step::Next)
     }
@@ -250,6 +255,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if self.to_be_flushed > 0 {
             self.flush()?;
         }
+        self.is_committed = true;
         let wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
         let mut message = std::mem::take(&mut self.connection.outgoing);
         if message.len() < HEADER + wanted {
@@ -271,7 +277,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if self.has_head {
             return Err(Broken::Malformed);
         }
-        self.has_head = true;
+        (self.has_head, self.is_committed) = (true, true);
         let mut fields = Fields::default();
         let head = Head::decode(payload, &mut fields)?;
         let headers = head.headers.as_slice();
