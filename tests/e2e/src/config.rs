@@ -13,6 +13,8 @@ pub struct Setup {
     pub(crate) mode: Mode,
     pub(crate) files: Vec<(String, Vec<u8>)>,
     pub(crate) tls: bool,
+    /// As with `httpd -X`.
+    pub(crate) single: bool,
     modules: Vec<String>,
     configuration: String,
     python_home: Option<PathBuf>,
@@ -34,6 +36,7 @@ impl Setup {
             mode: Mode::current(),
             files: Vec::new(),
             tls: false,
+            single: false,
             modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
             configuration: String::new(),
             python_home: Some(Interpreter::current().home()),
@@ -77,6 +80,13 @@ impl Setup {
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self.modules(&["ssl", "socache_shmcb"])
+    }
+
+    /// Runs Apache as one process, which serves requests itself: `httpd -X`.
+    #[must_use]
+    pub const fn single_process(mut self) -> Self {
+        self.single = true;
+        self
     }
 
     /// The number of Apache children.

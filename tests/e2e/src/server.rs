@@ -26,6 +26,7 @@ pub struct Server {
     crashes_are_expected: AtomicBool,
     ports: [u16; 2],
     process: Child,
+    is_single: bool,
     directory: Option<tempfile::TempDir>,
 }
 
@@ -61,7 +62,7 @@ impl Server {
             let staged = Staged::new(setup);
             let root = staged.directory.path();
             let process = command(&staged)
-                .arg("-DFOREGROUND")
+                .arg(if setup.single { "-X" } else { "-DFOREGROUND" })
                 .process_group(0)
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
@@ -77,6 +78,7 @@ impl Server {
                 crashes_are_expected: AtomicBool::new(false),
                 ports: staged.ports,
                 process,
+                is_single: setup.single,
                 directory: Some(staged.directory),
             };
             match server.wait_until_ready() {
@@ -273,7 +275,7 @@ impl Server {
                 return Some(Err(format!("{status}\n{}", self.stderr())));
             }
             // It listens before it handles signals, which come after this line.
-            let started = self.log_since(LogMark::default()).contains(STARTED);
+            let started = self.is_single || self.log_since(LogMark::default()).contains(STARTED);
             (started && TcpStream::connect(self.address()).is_ok()).then_some(Ok(()))
         })
     }

@@ -176,9 +176,11 @@ pub(super) fn install(generation: Generation) -> (Arc<Generation>, Retire) {
 }
 
 /// In a child: lets go of what is the parent's. Otherwise the supervisor would not notice the parent's death, nor the
-/// processes that the last child has gone.
+/// processes that the last child has gone. (With `httpd -X` the only child is the parent.)
 pub(crate) fn become_child() {
-    if let Some(generation) = current() {
+    if let Some(generation) = current()
+        && generation.maker != std::process::id()
+    {
         *generation.parent() = None;
     }
 }

@@ -148,12 +148,15 @@ fn lock_supervisors() -> std::sync::MutexGuard<'static, Vec<i32>> {
 /// The server ends: so do all daemon processes, within as much time as Apache gives its own.
 fn stop_all() {
     let supervisors = std::mem::take(&mut *lock_supervisors());
-    let children: Vec<_> =
+    let mut children: Vec<_> =
         supervisors.into_iter().filter_map(|pid| os::process::Child::of(pid).ok()).collect();
-    for child in &children {
-        // One that has ended by itself needs no signal.
-        let _ = child.signal(Signal::SIGTERM);
-    }
+    // With `httpd -X` this is the process that serves, no longer root: the supervisors end when they see it gone. (One
+    // that has ended by itself needs no signal.)
+    children.retain(|child| {
+        child
+            .signal(Signal::SIGTERM)
+            .map_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied, |()| true)
+    });
     let end = Instant::now() + PATIENCE;
     for child in &children {
         while child.try_wait().is_ok_and(|ended| ended.is_none()) {

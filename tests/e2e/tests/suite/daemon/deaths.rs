@@ -154,6 +154,20 @@ fn stopping_ends_all() {
 }
 
 #[test]
+fn a_server_of_one_process_has_daemon_processes() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let mut server = serving(setup, "").single_process().start();
+        let process = pid(&server);
+        assert_eq!(pid(&server), process);
+        server.stop();
+        gone(process);
+    });
+}
+
+#[test]
 fn a_hard_restart_starts_anew() {
     if daemon_only() {
         return;
