@@ -1,6 +1,6 @@
 //! Signals for the main thread alone.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
 use libc::c_int;
 
@@ -10,12 +10,26 @@ const SIGNALS: usize = 128;
 /// The handlers that the signals had, by number; 0 is none.
 static HANDLERS: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 
+/// The signal whose handler takes the place of others' while [`IS_BUSY`] says so; 0 is none.
+static GENTLE: AtomicI32 = AtomicI32::new(0);
+/// A `fn() -> bool`.
+static IS_BUSY: AtomicUsize = AtomicUsize::new(0);
+/// It has done so once.
+static HAS_ASKED: AtomicBool = AtomicBool::new(false);
+
 /// Has the handlers that these signals have now run on the main thread only, whichever thread the system chooses. A
 /// signal that has no handler stays as it is.
 ///
 /// Handlers that end the process count on having interrupted the thread that does the work. Nothing good comes of one
 /// that runs in the middle of another, which may hold any lock.
-pub fn alone_handles(signals: &[c_int]) {
+///
+/// The first of the signals that comes while the main thread `is_busy` is handled as if it were `gentle`, one of them: a
+/// request to end when the work is done. The next one is itself. `is_busy` is called in a signal's handler.
+pub fn alone_handles(signals: &[c_int], gentle: c_int, is_busy: fn() -> bool) {
+    // What it looks at on this thread is there from now on: a handler could not allocate it.
+    let _ = is_busy();
+    IS_BUSY.store(is_busy as *const () as usize, Ordering::Release);
+    GENTLE.store(gentle, Ordering::Release);
     for &signal in signals {
         let Some(kept) = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal)) else {
             continue;
@@ -39,7 +53,8 @@ pub fn alone_handles(signals: &[c_int]) {
 
 extern "C" fn handle(signal: c_int) {
     // SAFETY: system calls without conditions; `errno`, which the interrupted code may be about to read, is put back.
-    // What is kept is a handler of this signature: it was installed as one.
+    // What is kept is a handler of this signature: it was installed as one. The other function is what `alone_handles` has
+    // stored; none is 0.
     unsafe {
         let process = libc::getpid();
         if libc::gettid() != process {
@@ -48,12 +63,26 @@ extern "C" fn handle(signal: c_int) {
             *libc::__errno_location() = errno;
             return;
         }
-        let kept = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal));
-        let kept = kept.map_or(0, |kept| kept.load(Ordering::Acquire));
-        if kept != 0 {
-            std::mem::transmute::<usize, extern "C" fn(c_int)>(kept)(signal);
+        let mut chosen = (signal, kept(signal));
+        let gentle = GENTLE.load(Ordering::Acquire);
+        let is_busy = std::mem::transmute::<usize, Option<fn() -> bool>>(IS_BUSY.load(Ordering::Acquire));
+        if kept(gentle) != 0
+            && is_busy.is_some_and(|is_busy| is_busy())
+            && !HAS_ASKED.swap(true, Ordering::AcqRel)
+        {
+            chosen = (gentle, kept(gentle));
+        }
+        let (signal, handler) = chosen;
+        if handler != 0 {
+            std::mem::transmute::<usize, extern "C" fn(c_int)>(handler)(signal);
         }
     }
+}
+
+/// The handler that a signal had; 0 is none.
+fn kept(signal: c_int) -> usize {
+    let kept = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal));
+    kept.map_or(0, |kept| kept.load(Ordering::Acquire))
 }
 
 #[cfg(test)]
@@ -69,6 +98,43 @@ mod tests {
         HANDLED_BY.store(unsafe { libc::gettid() }, Ordering::SeqCst);
     }
 
+    static HANDLED_AS: AtomicI32 = AtomicI32::new(0);
+    static BUSY: AtomicBool = AtomicBool::new(false);
+
+    extern "C" fn note_signal(signal: c_int) {
+        HANDLED_AS.store(signal, Ordering::SeqCst);
+    }
+
+    #[test]
+    fn who_is_busy_is_asked_gently_first() {
+        // In a copy, as below: handlers are those of the whole process.
+        // SAFETY: the copy makes system calls only, and ends.
+        let copy = unsafe { libc::fork() };
+        if copy == 0 {
+            let handled = |signal| {
+                HANDLED_AS.store(0, Ordering::SeqCst);
+                // SAFETY: no conditions.
+                unsafe { libc::raise(signal) };
+                HANDLED_AS.load(Ordering::SeqCst)
+            };
+            for signal in [libc::SIGTERM, libc::SIGUSR1] {
+                // SAFETY: the handler stores a number.
+                unsafe { libc::signal(signal, note_signal as *const () as usize) };
+            }
+            alone_handles(&[libc::SIGTERM, libc::SIGUSR1], libc::SIGUSR1, || BUSY.load(Ordering::SeqCst));
+            let idle = handled(libc::SIGTERM);
+            BUSY.store(true, Ordering::SeqCst);
+            let busy = [handled(libc::SIGTERM), handled(libc::SIGTERM)];
+            let is_right = idle == libc::SIGTERM && busy == [libc::SIGUSR1, libc::SIGTERM];
+            // SAFETY: no conditions.
+            unsafe { libc::_exit(if is_right { 7 } else { 1 }) }
+        }
+        let mut status = 0;
+        // SAFETY: the id is a child's.
+        assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "{status}");
+    }
+
     #[test]
     fn the_main_thread_handles_what_another_gets() {
         // In a copy, whose main thread is the one that goes on.
@@ -77,9 +143,9 @@ mod tests {
         if copy == 0 {
             // SAFETY: the handler stores a number.
             unsafe { libc::signal(libc::SIGUSR1, note as *const () as usize) };
-            alone_handles(&[libc::SIGUSR1, libc::SIGUSR2]);
+            alone_handles(&[libc::SIGUSR1, libc::SIGUSR2], libc::SIGUSR1, || false);
             // Twice is once.
-            alone_handles(&[libc::SIGUSR1]);
+            alone_handles(&[libc::SIGUSR1], libc::SIGUSR1, || false);
             // SAFETY: no conditions.
             let other = std::thread::spawn(|| unsafe { libc::raise(libc::SIGUSR1) });
             let raised = other.join().is_ok_and(|result| result == 0);

@@ -106,7 +106,7 @@ impl Process {
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
         );
         if !self.facts.mpm.is_threaded {
-            os::main_thread::alone_handles(&ENDING);
+            os::main_thread::alone_handles(&ENDING, libc::SIGUSR1, exchange::is_running_here);
         }
         let place = Place::Child { program: home.program.as_os_str().as_bytes(), home: home.home.as_deref() };
         settings::with(global, &self.facts, &place, |settings| host.start(settings))?;
@@ -132,7 +132,7 @@ pub(crate) fn directory() -> Result<PathBuf, String> {
 fn stop() {
     if let Some(host) = PROCESS.get().and_then(|process| process.host.get()).and_then(Option::as_ref) {
         // The prefork MPM ends a child within the handler of a signal, on top of whatever its thread was doing. On
-        // top of a running application there is nothing that Python can do any more.
+        // top of a running application, which has not ended since the first one, there is nothing that Python can do.
         os::exit::without_handlers_if(is_at_work);
         if !exchange::is_running_here() {
             host.stop(b"", GRACE);
@@ -147,6 +147,10 @@ fn is_at_work() -> bool {
 
 /// The signals that end a child of the prefork MPM, in their handlers. The threads of applications can not be kept from
 /// getting them: they may be inside Python then, or in the middle of anything.
+///
+/// The handler of SIGUSR1 only notes that the child is to end with its request, so that Python can be ended after it: while
+/// an application runs, it stands in for the others, once. When Apache stops or restarts, it asks again some seconds
+/// later.
 const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGUSR1];
 
 /// How long requests that still run are waited for, in milliseconds. Apache kills children ten seconds after it has

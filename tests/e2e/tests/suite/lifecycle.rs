@@ -6,6 +6,7 @@ use e2e::{LogMark, Mode, Mpm, Setup, Target, embedded_only, on_each_mpm, wait_un
 
 const APP: &str = include_str!("../../apps/body.wsgi");
 const SIGNALLED: &str = include_str!("../../apps/signalled.wsgi");
+const ENDING: &str = include_str!("../../apps/ending.wsgi");
 const HANDLER: &str = include_str!("../../apps/exit_handler.wsgi");
 
 fn serving(setup: Setup) -> Setup {
@@ -124,6 +125,50 @@ fn a_signal_that_an_applications_thread_gets_ends_the_child() {
     assert!(log.contains(&format!("[pid {pid}:tid {pid}] Terminating Python.")), "{log}");
     assert!(!log.contains("exit signal"), "{log}");
     assert!(server.stop().success());
+}
+
+#[test]
+fn a_prefork_child_ends_after_its_request() {
+    if Target::current().lacks("care for what a signal interrupts") || embedded_only("Apache's children") {
+        return;
+    }
+    let end = |pid: &str| {
+        let pid = pid.parse().map(nix::unistd::Pid::from_raw);
+        assert!(pid.is_ok_and(|pid| nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).is_ok()));
+    };
+    let setup = Setup::new(Mpm::Prefork).children(1).app("/", "app.wsgi", ENDING);
+    let setup = setup.file("htdocs/gates/open", "").conf("SetEnv test.gates @ROOT@/htdocs/gates");
+    setup.run(|server, cases| {
+        cases.check("a signal", || {
+            let mark = server.mark();
+            let pid = server.get("/?open").expect(200);
+            let request = server.request("GET", "/?first");
+            let waiting = std::thread::spawn(move || request.send());
+            server.wait_log(mark, "waits for first");
+            let descriptors = || fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+            let before = descriptors();
+            end(&pid);
+            wait_until("it listens no more", || (descriptors() < before).then_some(()));
+            server.write("htdocs/gates/first", "");
+            let response = waiting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            assert_eq!(response.expect(200), pid);
+            let log = server.wait_log(mark, "runs exit functions");
+            assert!(log.contains("is told") && !log.contains("exit signal"), "{log}");
+        });
+        cases.check("a second one", || {
+            let mark = server.mark();
+            let pid = server.get("/?open").expect(200);
+            let mut connection = server.connect();
+            connection.send(&server.request("GET", "/?never").keep_alive());
+            server.wait_log(mark, "waits for never");
+            for _ in 0..2 {
+                end(&pid);
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            assert!(connection.rest().is_ok_and(|rest| rest.is_empty()), "it is closed");
+            assert!(!server.log_since(mark).contains("is told"));
+        });
+    });
 }
 
 #[test]
