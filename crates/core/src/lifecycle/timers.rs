@@ -296,7 +296,8 @@ impl Timers {
         match self.inactivity() {
             None => after(now, timeout),
             Some(at) if at > now => Some(at),
-            Some(_) => again,
+            // Or nobody waits for that one any more.
+            Some(_) => [again, self.requests.next_stale(now, &self.pulse)].into_iter().flatten().min(),
         }
     }
 }

@@ -153,6 +153,11 @@ fn a_request_that_runs_is_activity_unless_stale() {
     serve(&stuck, START, START);
     assert!(stuck.pulse().began(0, START));
     assert_eq!(stuck.poll(START + 15 * SECOND), Decision::Nothing);
+    assert_eq!(
+        stuck.next(START + 15 * SECOND),
+        Some(START + 15 * SECOND + 1),
+        "not only when it is looked again"
+    );
     assert!(stuck.is_stale(0, START + 15 * SECOND + 1) && !stuck.is_stale(0, START + 15 * SECOND));
     assert_eq!(stuck.poll(START + 15 * SECOND + 1), stop(Reason::InactivityTimeout));
 }
