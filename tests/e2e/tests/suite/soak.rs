@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ const CLIENTS: usize = 5;
 #[test]
 #[ignore = "slow: make test-soak"]
 fn two_hundred_graceful_restarts_under_load() {
+    let _others = beside_others();
     // Side by side: most of the time Apache waits for its next look at its children, which is once a second.
     thread::scope(|scope| {
         for python in pythons() {
@@ -37,6 +39,7 @@ fn a_minute_of_everything() {
     if Target::current().lacks("promise to survive this") {
         return;
     }
+    let _others = beside_others();
     for python in pythons() {
         println!("=== Python {:?}", python.version);
         on_each_mpm(|setup| {
@@ -48,6 +51,19 @@ fn a_minute_of_everything() {
             everything(mixed(setup.python_home(Some(&python.home())), own_gil).start());
         });
     }
+}
+
+/// What measures times wants the machine to itself.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// Keeps tests that measure times from running, until it is dropped.
+pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps all other slow tests from running, until it is dropped.
+pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The one under test and the newest.

@@ -11,6 +11,7 @@ mod requests;
 mod responses;
 mod services;
 mod signals;
+mod soak;
 mod timers;
 
 use std::thread::{self, JoinHandle};
