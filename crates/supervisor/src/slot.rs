@@ -62,6 +62,8 @@ pub(crate) enum Event {
     Retire,
     /// Everything has to end now.
     Stop,
+    /// There is no time left for that.
+    Kill,
     /// Time has passed.
     Tick,
 }
@@ -188,6 +190,7 @@ impl Slot {
             Event::Retire if self.phase == Phase::Running => self.phase = Phase::Retiring,
             Event::Retire => {}
             Event::Stop => self.stop(now, actions),
+            Event::Kill => self.kill(actions),
             Event::Tick => self.tick(now, actions),
         }
     }
@@ -429,6 +432,15 @@ impl Slot {
         }
         for process in self.end() {
             self.terminate(process, end, actions);
+        }
+    }
+
+    fn kill(&mut self, actions: &mut Vec<Action>) {
+        let ended = self.end().map(|process| Leaving { key: process.key, pid: process.pid, end: None });
+        self.leaving.extend(ended);
+        for leaving in &mut self.leaving {
+            leaving.end = None;
+            actions.push(Action::Kill(leaving.key));
         }
     }
 

@@ -154,8 +154,10 @@ impl Supervisor {
     fn signal(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-            if matches!(Signal::try_from(number), Ok(Signal::SIGTERM | Signal::SIGINT)) {
-                self.feed_all(|| Event::Stop);
+            match Signal::try_from(number) {
+                Ok(Signal::SIGTERM | Signal::SIGINT) => self.feed_all(|| Event::Stop),
+                Ok(Signal::SIGQUIT) => self.feed_all(|| Event::Kill),
+                _ => {}
             }
         }
     }
@@ -218,10 +220,14 @@ impl Token {
     }
 }
 
-/// Those that end the supervisor, and those that it must not die of: Apache sends them to whole process groups.
+/// Those that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from anybody), and those that it must
+/// not die of: Apache sends them to whole process groups.
 fn watched_signals() -> io::Result<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+        set.add(signal);
+    }
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
         set.add(signal);
     }
     set.thread_block()?;

@@ -150,28 +150,34 @@ fn stop_all() {
     let supervisors = std::mem::take(&mut *lock_supervisors());
     let mut children: Vec<_> =
         supervisors.into_iter().filter_map(|pid| os::process::Child::of(pid).ok()).collect();
-    // With `httpd -X` this is the process that serves, no longer root: the supervisors end when they see it gone. (One
-    // that has ended by itself needs no signal.)
-    children.retain(|child| {
-        child
-            .signal(Signal::SIGTERM)
-            .map_or_else(|error| error.kind() != io::ErrorKind::PermissionDenied, |()| true)
-    });
-    let end = Instant::now() + PATIENCE;
-    for child in &children {
-        while child.try_wait().is_ok_and(|ended| ended.is_none()) {
+    for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGQUIT, LAST_PATIENCE)] {
+        // With `httpd -X` this is the process that serves, no longer root: the supervisors end when they see it gone. (One
+        // that has ended by itself needs no signal.)
+        children.retain(|child| {
+            !matches!(child.signal(signal), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
+        });
+        let end = Instant::now() + patience;
+        loop {
+            children.retain(|child| child.try_wait().is_ok_and(|ended| ended.is_none()));
+            if children.is_empty() {
+                return;
+            }
             if Instant::now() >= end {
-                let _ = child.signal(Signal::SIGKILL);
-                let _ = child.wait();
                 break;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+    for child in &children {
+        let _ = child.signal(Signal::SIGKILL);
+        let _ = child.wait();
+    }
 }
 
-/// How long supervisors may take to end. They give their processes a little less.
+/// How long supervisors may let their processes finish.
 const PATIENCE: Duration = Duration::from_millis(3_500);
+/// How long they may take to kill those that have not.
+const LAST_PATIENCE: Duration = Duration::from_millis(1_000);
 
 fn log(server: &Server, level: Level, line: &str) {
     Logger::of::<Wsgi>().server(server, level, line);

@@ -347,6 +347,25 @@ fn stop_ends_everything() {
     assert_eq!(failing.slot.next(), None, "a process would be started");
 }
 
+#[test]
+fn kill_waits_for_nothing() {
+    let mut stage = Stage::serving();
+    successor_of(&mut stage);
+    stage.on(Event::Ready(2));
+    stage.on(Event::Replace(2, text("again"), vec![]));
+    stage.on(Event::Stop);
+    assert_eq!(stage.on(Event::Kill), [1, 2, 3].map(Action::Kill));
+    assert_eq!(stage.slot.next(), None, "it is not done again");
+    for key in 1..=3 {
+        assert_eq!(stage.on(Event::Exited(key, Exit::Signal(9, false))), []);
+    }
+    assert!(stage.slot.is_over());
+
+    let mut serving = Stage::serving();
+    assert_eq!(serving.on(Event::Kill), [Action::Kill(1)]);
+    assert!(serving.slot.is_ending());
+}
+
 /// Something that happens to a process that runs: by number, which of those that run.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
