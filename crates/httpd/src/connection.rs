@@ -86,15 +86,27 @@ impl Connection {
     pub fn is_hung_up(&self) -> bool {
         let Some(socket) = self.socket() else { return false };
         let mut descriptor = -1;
-        // SAFETY: the socket of a live connection is open; `poll` writes to the one structure that it is given.
-        unsafe {
-            if sys::apr_os_sock_get(&raw mut descriptor, socket) != sys::APR_SUCCESS {
+        // SAFETY: the socket of a live connection is live.
+        let found = unsafe { sys::apr_os_sock_get(&raw mut descriptor, socket) };
+        let gone = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
+        found == sys::APR_SUCCESS && events(descriptor) & gone != 0
+    }
+
+    /// Whether nothing can be sent any more, nor received: Apache itself ends all connections of a child that is to
+    /// end at once. That a client has closed its side is not it. Of a stream of HTTP/2 it says what its connection is.
+    #[must_use]
+    pub fn is_shut_down(&self) -> bool {
+        // SAFETY: the connection and its master are live, and so is their socket, open or closed.
+        let descriptor = unsafe {
+            let own = self.as_ptr();
+            let connection = if (*own).master.is_null() { own } else { (*own).master };
+            let (socket, mut descriptor) = (sys::ap_get_conn_socket(connection), -1);
+            if socket.is_null() || sys::apr_os_sock_get(&raw mut descriptor, socket) != sys::APR_SUCCESS {
                 return false;
             }
-            let gone = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
-            let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLRDHUP, revents: 0 };
-            libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & gone != 0
-        }
+            descriptor
+        };
+        descriptor < 0 || events(descriptor) & (libc::POLLHUP | libc::POLLERR) == libc::POLLHUP
     }
 
     /// Sets how long a read or write on the connection may take, and returns what was set before.
@@ -126,6 +138,13 @@ impl Connection {
         // SAFETY: the connection is live.
         unsafe { (*self.as_ptr()).keepalive = sys::AP_CONN_CLOSE }
     }
+}
+
+/// What has happened to a socket, of `POLLRDHUP`, `POLLHUP` and `POLLERR`; nothing to one that is closed.
+fn events(descriptor: c_int) -> libc::c_short {
+    let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: it writes to the one structure that it is given.
+    if unsafe { libc::poll(&raw mut poll, 1, 0) } > 0 { poll.revents } else { 0 }
 }
 
 /// # Safety

@@ -370,7 +370,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !self.has_begun && self.is_abandoned() {
+                    let is_gone = !self.has_begun && self.is_abandoned();
+                    // The application may go on: it is Apache that can not, and would be killed in the end.
+                    if is_gone || self.request.connection().is_shut_down() {
                         return Err(Broken::ClientGone);
                     }
                     if self.last_word.elapsed() >= timeout {
