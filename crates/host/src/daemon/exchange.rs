@@ -317,11 +317,12 @@ impl Serve for Answer<'_> {
     fn log(&mut self, level: c_int, line: &[u8]) {
         let line = &line[..line.len().min(LONGEST_LINE)];
         let level_byte = [u8::try_from(level).unwrap_or(Level::Error as u8)];
-        if self.ended || self.is_gone() || self.out.len() > LONGEST_BACKLOG {
-            let server = server::server();
+        let elsewhere = || {
             let level = if level <= Level::Error as c_int { Level::Error } else { Level::Info };
-            server.log(level, line);
-            return;
+            server::server().log(level, line);
+        };
+        if self.ended || self.is_gone() || self.out.len() > LONGEST_BACKLOG {
+            return elsewhere();
         }
         let header = Header { kind: Kind::Log, flags: 0, length: line.len() + 1 }.bytes();
         let mut sent = 0;
@@ -329,7 +330,14 @@ impl Serve for Answer<'_> {
             // Must not block: what can not be sent now goes with the next write.
             let parts = [IoSlice::new(&header), IoSlice::new(&level_byte), IoSlice::new(line)];
             let how = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-            sent = sendmsg::<()>(self.stream.as_raw_fd(), &parts, &[], how, None).unwrap_or(0);
+            sent = match sendmsg::<()>(self.stream.as_raw_fd(), &parts, &[], how, None) {
+                Ok(count) => count,
+                Err(Errno::EAGAIN | Errno::EINTR) => 0,
+                Err(_) => {
+                    self.broken = true;
+                    return elsewhere();
+                }
+            };
         }
         let total = HEADER + 1 + line.len();
         if sent == total {
