@@ -12,7 +12,7 @@
 //! | `E2E_PYTHON` | interpreter that runs the applications | `/usr/bin/python3` |
 //! | `E2E_MPM` | restrict to these MPMs, separated by commas | all three |
 //! | `E2E_MODE` | `embedded` or `daemon` | `embedded` |
-//! | `E2E_PRELOAD` | library that Apache loads before all others, for a sanitizer's runtime | none |
+//! | `E2E_PRELOAD` | library that Apache and what it starts load before all others, for a sanitizer's runtime | none |
 //! | `E2E_DEVIATIONS` | file to which the differences of the original are appended | none |
 
 mod cases;
@@ -33,5 +33,7 @@ pub use http::{Connection, Ending, Request, Response};
 pub use processes::{Process, signal};
 pub use python::{Interpreter, cache_directory};
 pub use server::{LogMark, Server};
-pub use target::{Mode, Mpm, Target, daemon_only, embedded_only, on_each_mpm, on_one_mpm, setups};
+pub use target::{
+    Mode, Mpm, Target, daemon_only, embedded_only, on_each_mpm, on_one_mpm, preload, sanitized, setups,
+};
 pub use wait::{PATIENCE, wait_until};

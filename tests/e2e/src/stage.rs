@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::python::{open, open_to_all};
-use crate::{Setup, Target};
+use crate::{Setup, Target, preload};
 
 /// A server's directory, complete.
 pub(crate) struct Staged {
@@ -80,9 +80,7 @@ pub(crate) fn command(staged: &Staged) -> Command {
     command.args(["--pdeathsig", "TERM", "--"]).arg(&Apache::find().program).arg("-f");
     command.arg(staged.directory.path().join("httpd.conf"));
     command.env("LC_ALL", "C.UTF-8").env_remove("PYTHONHOME").env_remove("PYTHONPATH");
-    if let Some(library) = std::env::var_os("E2E_PRELOAD") {
-        command.env("LD_PRELOAD", library);
-    }
+    preload(&mut command);
     command
 }
 

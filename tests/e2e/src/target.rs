@@ -3,6 +3,7 @@
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::{Setup, skipped};
 
@@ -151,6 +152,25 @@ pub fn daemon_only() -> bool {
     }
     skips
 }
+
+/// Has a program that is or starts Apache load the library that `E2E_PRELOAD` names. What it starts does so, too.
+pub fn preload(command: &mut Command) {
+    if let Some(library) = env::var_os(PRELOAD) {
+        command.env("LD_PRELOAD", library);
+    }
+}
+
+/// Skips what a sanitizer does not allow for, for `reason`, where ours is built for one; says so.
+#[must_use]
+pub fn sanitized(reason: &str) -> bool {
+    let skips = env::var_os(PRELOAD).is_some();
+    if skips {
+        skipped(&format!("not with a sanitizer: {reason}"));
+    }
+    skips
+}
+
+const PRELOAD: &str = "E2E_PRELOAD";
 
 /// A server to be for each MPM (that `E2E_MPM` allows).
 #[must_use]

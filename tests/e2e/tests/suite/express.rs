@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use e2e::{Connection, Interpreter, Process, Response, Target, daemon_only, signal, wait_until};
+use e2e::{Connection, Interpreter, Process, Response, Target, daemon_only, preload, signal, wait_until};
 use nix::sys::signal::Signal;
 
 const APPLICATION: &str = include_str!("../../apps/express.wsgi");
@@ -122,7 +122,9 @@ fn command() -> Command {
     let module = Target::current().module();
     // PREFIX/lib/mod_wsgi/mod_wsgi.so
     let prefix = module.ancestors().nth(3).unwrap_or_else(|| panic!("{}", module.display()));
-    Command::new(prefix.join("bin/mod_wsgi-express"))
+    let mut command = Command::new(prefix.join("bin/mod_wsgi-express"));
+    preload(&mut command);
+    command
 }
 
 fn write(path: PathBuf, content: &str) {
