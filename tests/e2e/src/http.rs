@@ -240,6 +240,34 @@ impl Connection {
         }
     }
 
+    /// Reads one response, of a known length, whose body is too large to be kept: its head with the last `kept` bytes,
+    /// and the length of what came.
+    ///
+    /// # Errors
+    /// As for [`response`](Self::response), or there is no Content-Length.
+    pub fn large_response(&mut self, kept: usize) -> io::Result<(Response, u64)> {
+        let mut response = self.head()?;
+        let length = response.header("Content-Length").and_then(|length| length.parse::<u64>().ok());
+        let length = length.ok_or_else(|| io::Error::other(format!("no Content-Length: {response:?}")))?;
+        let mut come = 0;
+        loop {
+            let more = usize::try_from(length - come).unwrap_or(usize::MAX).min(self.unread.len());
+            // Slices, because this is done often, and in a program that is not optimised.
+            response.body.extend_from_slice(&self.unread[more.saturating_sub(kept)..more]);
+            let surplus = response.body.len().saturating_sub(kept);
+            response.body.drain(..surplus);
+            self.unread.drain(..more);
+            come += more as u64;
+            if come == length {
+                return Ok((response, come));
+            }
+            if !self.more()? {
+                response.ending = Ending::Truncated;
+                return Ok((response, come));
+            }
+        }
+    }
+
     /// All bytes until the server closes the connection.
     ///
     /// # Errors
@@ -377,11 +405,18 @@ mod tests {
     use super::*;
 
     fn answered(raw: &'static [u8]) -> io::Result<Response> {
+        connected(raw, |connection| connection.response("GET"))
+    }
+
+    fn connected<T>(
+        raw: &'static [u8],
+        read: impl FnOnce(&mut Connection) -> io::Result<T>,
+    ) -> io::Result<T> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let server =
             std::thread::spawn(move || listener.accept().and_then(|(mut peer, _)| peer.write_all(raw)));
-        let response = Connection::open(address).response("GET");
+        let response = read(&mut Connection::open(address));
         assert!(server.join().is_ok_and(|sent| sent.is_ok()));
         response
     }
@@ -396,6 +431,20 @@ mod tests {
         assert_eq!((short.body.as_slice(), short.ending), (&b"ab"[..], Ending::Truncated));
         let open = answered(b"HTTP/1.1 200 OK\r\n\r\nab")?;
         assert_eq!((open.body.as_slice(), open.ending), (&b"ab"[..], Ending::Closed));
+        Ok(())
+    }
+
+    #[test]
+    fn keeps_the_end_of_a_large_body() -> io::Result<()> {
+        for (raw, body, come, ending) in [
+            (&b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabcde"[..], "cde", 5, Ending::Framed),
+            (&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"[..], "ab", 2, Ending::Framed),
+            (&b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabcde"[..], "cde", 5, Ending::Truncated),
+        ] {
+            let (response, length) = connected(raw, |connection| connection.large_response(3))?;
+            assert_eq!((response.text().as_str(), length, response.ending), (body, come, ending));
+        }
+        assert!(connected(b"HTTP/1.1 200 OK\r\n\r\nab", |connection| connection.large_response(3)).is_err());
         Ok(())
     }
 

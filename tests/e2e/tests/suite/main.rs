@@ -12,6 +12,7 @@ mod frameworks;
 mod http2;
 mod input;
 mod interpreters;
+mod large;
 mod lifecycle;
 mod logging;
 mod malformed;

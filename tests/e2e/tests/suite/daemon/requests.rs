@@ -1,13 +1,12 @@
 //! What goes between Apache's children and daemon processes.
 
-use std::io::Write as _;
-use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::{Ending, Process, daemon_only, on_each_mpm, on_one_mpm, wait_until};
 
 use super::{begin, end, held, open, pid, serving};
+use crate::large::send_in_background;
 
 #[test]
 fn a_large_answer_without_a_look_at_a_large_upload() {
@@ -40,21 +39,6 @@ fn a_large_answer_without_a_look_at_a_large_upload() {
             });
         });
     });
-}
-
-/// Sends so many bytes over a connection, or until it is closed.
-fn send_in_background(mut stream: TcpStream, count: usize) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        let block = vec![b'u'; 65536];
-        let mut left = count;
-        while left > 0 {
-            let size = left.min(block.len());
-            if stream.write_all(&block[..size]).is_err() {
-                return;
-            }
-            left -= size;
-        }
-    })
 }
 
 #[test]
@@ -168,65 +152,6 @@ fn idle_clients_take_no_thread() {
             }
             cases.check("the same number of threads", || assert_eq!(threads(daemon), before));
             cases.check("others are served", || assert_eq!(server.get("/run").expect(200), "ran"));
-        });
-    });
-}
-
-#[test]
-fn large_transfers_need_little_memory() {
-    if daemon_only() {
-        return;
-    }
-    on_one_mpm(|setup| {
-        let app = "import os\n\n\ndef application(environ, start_response):\n    \
-                   start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
-                   if environ['PATH_INFO'] == '/pid':\n        return [str(os.getpid()).encode()]\n    \
-                   if environ['REQUEST_METHOD'] == 'POST':\n        size = 0\n        \
-                   while block := environ['wsgi.input'].read(65536):\n            size += len(block)\n        \
-                   return [str(size).encode()]\n    return (b'x' * 65536 for _ in range(4096))\n";
-        setup.app("/", "app.wsgi", app).run(|server, cases| {
-            let daemon = pid(server);
-            let peak = |process: Process| -> u64 {
-                let text = process.status("VmHWM");
-                text.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
-            };
-            let peaks = || {
-                let children = server.children().into_iter().map(|child| peak(Process(child)));
-                (peak(daemon), children.max().unwrap_or_default())
-            };
-            let before = peaks();
-            cases.check("256 MB down", || {
-                let output = e2e::curl([
-                    "--output",
-                    "/dev/null",
-                    "--write-out",
-                    "%{size_download}",
-                    &format!("http://127.0.0.1:{}/", server.port()),
-                ]);
-                assert_eq!(String::from_utf8_lossy(&output.stdout), (4096 * 65536).to_string());
-            });
-            cases.check("256 MB up", || {
-                let file = server.path("upload");
-                let made = std::fs::File::create(&file).and_then(|made| made.set_len(4096 * 65536));
-                assert!(made.is_ok());
-                let url = format!("http://127.0.0.1:{}/", server.port());
-                let form = format!("@{}", file.display());
-                let output = e2e::curl([
-                    "--header",
-                    "Expect:",
-                    "--request",
-                    "POST",
-                    "--upload-file",
-                    &form[1..],
-                    &url,
-                ]);
-                assert_eq!(String::from_utf8_lossy(&output.stdout), (4096 * 65536).to_string());
-            });
-            let after = peaks();
-            cases.check("memory", || {
-                assert!(after.0 < before.0 + 16_384, "the daemon process: {before:?} {after:?} kB");
-                assert!(after.1 < before.1 + 16_384, "the Apache child: {before:?} {after:?} kB");
-            });
         });
     });
 }
