@@ -96,6 +96,13 @@ def hold(environ, start_response):
     return answer(start_response, str(os.getpid()))
 
 
+def hold_and_say(environ, start_response):
+    """Says when it has ended: its client may have gone."""
+    response = hold(environ, start_response)
+    say(environ, f"has held {environ['QUERY_STRING']}")
+    return response
+
+
 def hold_late(environ, start_response):
     """Sends a block, and the rest when the gate is open."""
     start_response("200 OK", PLAIN)
@@ -151,6 +158,14 @@ def segfault(environ, start_response):
     import ctypes
 
     ctypes.string_at(0)
+
+
+def exit_late(environ, start_response):
+    start_response("200 OK", PLAIN)
+    yield b"data"
+    # The rest must not overtake it.
+    time.sleep(0.2)
+    os._exit(int(environ["QUERY_STRING"]))
 
 
 def exits(environ, start_response):
@@ -211,6 +226,14 @@ def memory(environ, start_response):
     blocks.clear()
     gc.collect()
     return answer(start_response, result, str(count))
+
+
+def hog(environ, start_response):
+    """Takes memory until there is none."""
+    blocks = []
+    while len(blocks) < 4096:
+        blocks.append(bytearray(1 << 20))
+    return answer(start_response, "no end")
 
 
 def descriptors(environ, start_response):

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use e2e::{Process, Server, daemon_only, on_each_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
-use super::{end, gone, held, open, pid, serving, successor};
+use super::{begin, end, gone, held, open, pid, serving, successor};
 
 #[test]
 fn a_killed_daemon_process_is_replaced() {
@@ -173,7 +173,7 @@ fn a_hard_restart_starts_anew() {
         return;
     }
     on_each_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
+        serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
             cases.check("with other processes", || {
                 let old = pid(server);
                 server.restart();
@@ -182,6 +182,24 @@ fn a_hard_restart_starts_anew() {
             });
             cases.check("and no signal for the application", || {
                 assert_eq!(server.get("/seen_signals").expect(200), "");
+            });
+            let reason = "it ends the requests of daemon processes within shutdown-timeout";
+            cases.ours_only("what is under way is finished", reason, || {
+                let old = pid(server);
+                let mark = server.mark();
+                let request = begin(server, "/hold_and_say?hard");
+                server.wait_log(mark, "holds hard");
+                server.restart();
+                assert_ne!(pid(server), old);
+                // Apache has closed the connection, so that the client has no answer, and nothing keeps its child.
+                assert!(request.join().is_err());
+                let log = server.log_since(mark);
+                assert!(!log.contains("still did not exit"), "{log}");
+                std::thread::sleep(Duration::from_secs(2));
+                assert!(old.is_alive());
+                open(server, "hard");
+                server.wait_log(mark, "has held hard");
+                gone(old);
             });
         });
     });

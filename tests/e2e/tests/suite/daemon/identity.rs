@@ -1,6 +1,6 @@
 //! Whom daemon processes run as, and where.
 
-use e2e::{Target, daemon_only, on_one_mpm, skipped};
+use e2e::{LogMark, Target, daemon_only, on_one_mpm, sanitized, skipped, wait_until};
 
 use super::{APP, pid, serving};
 
@@ -76,7 +76,7 @@ fn user_and_groups() {
 
 #[test]
 fn surroundings() {
-    if daemon_only() {
+    if daemon_only() || sanitized("it needs more address space than the limits that are tested") {
         return;
     }
     on_one_mpm(|setup| {
@@ -144,10 +144,68 @@ fn a_home_that_can_not_be_entered_is_explained() {
         serving(setup, "home=/nonexistent/home connect-timeout=3").run(|server, cases| {
             cases.check("clients", || assert_eq!(server.get("/run").status, 503));
             cases.check("the log", || {
-                let log = server.wait_log(e2e::LogMark::default(), "/nonexistent/home");
+                let log = server.wait_log(LogMark::default(), "/nonexistent/home");
                 let line = log.lines().find(|line| line.contains("/nonexistent/home")).unwrap_or_default();
                 assert!(line.contains("home") && line.contains("e2e") && line.contains("WSGI00"), "{line}");
             });
+        });
+    });
+}
+
+#[test]
+fn a_python_that_can_not_be_run_is_explained() {
+    if daemon_only() || Target::current().lacks("Python for each group") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let setup = setup
+            .own_groups()
+            .file("apps/app.wsgi", APP)
+            .file("broken/bin/python3", "#!/bin/sh\necho this is no Python >&2\nexit 7\n")
+            .file("private/bin/python3", "#!/bin/sh\nexit 0\n")
+            .conf(
+                "WSGIDaemonProcess missing python-home=/nonexistent/python\n\
+                 WSGIDaemonProcess broken python=@ROOT@/broken/bin/python3\n\
+                 WSGIDaemonProcess private python=@ROOT@/private/bin/python3\n\
+                 WSGIDaemonProcess sound threads=2\n\
+                 WSGIApplicationGroup %{GLOBAL}\n\
+                 WSGIScriptAlias /missing @ROOT@/apps/app.wsgi process-group=missing\n\
+                 WSGIScriptAlias /broken @ROOT@/apps/app.wsgi process-group=broken\n\
+                 WSGIScriptAlias /private @ROOT@/apps/app.wsgi process-group=private\n\
+                 WSGIScriptAlias /sound @ROOT@/apps/app.wsgi process-group=sound",
+            );
+        setup.run(|server, cases| {
+            // What is not executable can be made so only now.
+            let changed = std::process::Command::new("chmod")
+                .arg("755")
+                .arg(server.path("broken/bin/python3"))
+                .status();
+            assert!(changed.is_ok_and(|status| status.success()));
+            for (group, words) in [
+                ("missing", &["/nonexistent/python", "python-home"][..]),
+                ("broken", &["exit status 7"][..]),
+                ("private", &["private/bin/python3", "python="][..]),
+            ] {
+                cases.check(group, || {
+                    assert_eq!(server.get(&format!("/{group}/run")).status, 503);
+                    let line = wait_until("a line in the log", || {
+                        let log = server.log_since(LogMark::default());
+                        let is_it = |line: &&str| {
+                            line.contains(&format!("'{group}'"))
+                                && words.iter().all(|word| line.contains(word))
+                        };
+                        log.lines().find(is_it).map(str::to_owned)
+                    });
+                    assert!(
+                        ["wsgi:crit", "wsgi:alert", "wsgi:error"].iter().any(|level| line.contains(level)),
+                        "{line}"
+                    );
+                });
+            }
+            cases.check("what it says itself is in the log", || {
+                server.wait_log(LogMark::default(), "this is no Python");
+            });
+            cases.check("others are served", || assert_eq!(server.get("/sound/run").expect(200), "ran"));
         });
     });
 }
@@ -195,7 +253,11 @@ fn scripts_of_others_are_not_run() {
 
 #[test]
 fn a_jail() {
-    if daemon_only() || needs_root() || Target::current().lacks("need of Python inside the jail") {
+    if daemon_only()
+        || needs_root()
+        || sanitized("its library is not in the jail")
+        || Target::current().lacks("need of Python inside the jail")
+    {
         return;
     }
     let jail = Jail::new();

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Server, Setup, daemon_only, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Server, Setup, daemon_only, on_each_mpm, on_one_mpm, sanitized, wait_until};
 
 use super::{APP, begin, end, gone, held, open, pid, serving, successor};
 
@@ -104,6 +104,9 @@ fn a_broken_script_keeps_the_old_code() {
                 });
             }
             cases.ours_only("one that crashes while it is loaded", reason, || {
+                if sanitized("it would report the abort") {
+                    return;
+                }
                 server.expect_crashes();
                 let mark = server.mark();
                 server.write("apps/app.wsgi", "import os\nos.abort()\n");
