@@ -35,10 +35,10 @@ test: ## Formatting, lints, unit tests, host tests, end-to-end tests
 test-reference: ## The end-to-end tests against the original module
 	@scripts/test-reference
 
-test-soak: ## The slow end-to-end tests: hundreds of restarts under load
+test-soak: ## The slow end-to-end tests, in both modes: hundreds of restarts under load, gigabytes
 	@scripts/test-e2e --ignored
 
-test-asan: ## The end-to-end tests with the address sanitizer
+test-asan: ## The end-to-end tests with the address sanitizer, in both modes
 	@scripts/test-asan
 
 fuzz: ## Feed the decoders of the wire format with millions of messages: make fuzz [CASES=5000000]
