@@ -280,6 +280,8 @@ fn a_client_that_goes_away() {
                 connection.finish_sending();
                 connection
             };
+            // While a request waits for its process, it is dropped with its client.
+            assert_eq!(server.request("POST", "/echo").body("ready").send().expect(200), "ready");
             cases.check("reading raises OSError, again and again", || {
                 let mark = server.mark();
                 drop(cut_off("/failing"));
