@@ -3,6 +3,7 @@
 //! A slot holds the process that serves, or starts in order to; a successor while one is made ready; and those that
 //! are on their way out. Times are milliseconds of a clock that never goes back.
 
+use nix::sys::signal::Signal;
 use os::process::Exit;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::{Order, Script};
@@ -371,7 +372,11 @@ impl Slot {
     fn exited(&mut self, key: Key, exit: Exit, now: u64, actions: &mut Vec<Action>) {
         if let Some(at) = self.leaving.iter().position(|leaving| leaving.key == key) {
             let pid = self.leaving.swap_remove(at).pid;
-            let level = if matches!(exit, Exit::Signal(..)) { Level::Error } else { Level::Info };
+            // One that is told to end while its Python starts does not know yet what the signal means.
+            let is_asked =
+                matches!(exit, Exit::Signal(number, false) if i32::from(number) == Signal::SIGTERM as i32);
+            let is_crash = matches!(exit, Exit::Signal(..)) && !is_asked;
+            let level = if is_crash { Level::Error } else { Level::Info };
             actions.push(Action::Log(level, format!("process {pid} has ended: {exit}")));
         } else if let Some(process) = self.successor.take_if(|process| process.key == key) {
             let reason = if exit == NOT_IMPORTED {

@@ -348,6 +348,21 @@ fn stop_ends_everything() {
 }
 
 #[test]
+fn the_end_that_was_asked_for_is_no_crash() {
+    for (exit, level) in [
+        (Exit::Status(0), Level::Info),
+        (Exit::Signal(15, false), Level::Info),
+        (Exit::Signal(15, true), Level::Error),
+        (Exit::Signal(11, false), Level::Error),
+    ] {
+        let mut stage = Stage::serving();
+        stage.on(Event::Stop);
+        stage.on(Event::Exited(1, exit));
+        assert_eq!(stage.last_log().0, level, "{exit}");
+    }
+}
+
+#[test]
 fn kill_waits_for_nothing() {
     let mut stage = Stage::serving();
     successor_of(&mut stage);
