@@ -368,7 +368,14 @@ impl Connection {
     /// Reads what has come; a connection that was reset counts as ended.
     fn more(&mut self) -> io::Result<bool> {
         let mut block = [0; 65536];
-        match self.stream.read(&mut block) {
+        let come = loop {
+            match self.stream.read(&mut block) {
+                // By a signal that was not for us: a process that is stopped for a moment sees this, too.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        match come {
             Ok(0) => Ok(false),
             Ok(count) => {
                 self.unread.extend_from_slice(&block[..count]);
