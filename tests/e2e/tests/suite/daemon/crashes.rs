@@ -264,8 +264,7 @@ fn what_has_not_been_read_goes_to_the_successor() {
         // Prefork needs a child for each of them.
         serving(setup, "threads=1").children(5).threads(8).run(|server, cases| {
             server.expect_crashes();
-            let reason = "requests that wait in a process that dies are lost";
-            cases.ours_only("of a process that dies", reason, || {
+            cases.check("of a process that dies", || {
                 let old = pid(server);
                 let running = held(server, "dies");
                 let waiting: Vec<_> =
