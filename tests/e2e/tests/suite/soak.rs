@@ -6,7 +6,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Ending, Interpreter, LogMark, Mpm, Server, Setup, Target, on_each_mpm, setups, wait_until};
+use e2e::{
+    Ending, Interpreter, LogMark, Mode, Mpm, PATIENCE, Process, Server, Setup, Target, on_each_mpm, setups,
+    wait_until,
+};
 
 const BODY: &str = include_str!("../../apps/body.wsgi");
 const APP: &str = include_str!("../../apps/soak.wsgi");
@@ -19,13 +22,14 @@ const CLIENTS: usize = 5;
 
 #[test]
 #[ignore = "slow: make test-soak"]
-fn two_hundred_graceful_restarts_under_load() {
+fn many_graceful_restarts_under_load() {
     let _others = beside_others();
     // Side by side: most of the time Apache waits for its next look at its children, which is once a second.
     thread::scope(|scope| {
         for python in pythons() {
             for setup in setups() {
                 let setup = setup.python_home(Some(&python.home())).children(2).app("/", "app.wsgi", BODY);
+                let setup = setup.group("processes=2");
                 let name = format!("Python {:?}, {}", python.version, setup.mpm().name());
                 scope.spawn(move || restarts(&name, setup.start()));
             }
@@ -76,15 +80,15 @@ fn pythons() -> Vec<Interpreter> {
 
 /// What a leak would make grow.
 #[derive(Clone, Copy, Debug, Default)]
-struct Held {
-    descriptors: usize,
-    threads: usize,
-    kilobytes: u64,
+pub(crate) struct Held {
+    pub(crate) descriptors: usize,
+    pub(crate) threads: usize,
+    pub(crate) kilobytes: u64,
 }
 
 impl Held {
     /// By all of these processes together.
-    fn by(processes: &[u32]) -> Self {
+    pub(crate) fn by(processes: &[u32]) -> Self {
         processes.iter().fold(Self::default(), |sum, pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
             // Of the process's own. What of it counts as private changes with what forked children still share.
@@ -108,12 +112,13 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// 200 graceful restarts lose no request, and leave nothing behind in the parent.
+/// Graceful restarts, 200 or, where each takes longer, 100, lose no request, and leave nothing behind in the parent.
 fn restarts(name: &str, mut soaked: Server) {
     let server = &soaked;
     let parent = [server.pid()];
     let served = AtomicU32::new(0);
     let stop = AtomicBool::new(false);
+    let mut seen = Vec::new();
     let (first, last) = thread::scope(|scope| {
         let load = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
@@ -122,9 +127,10 @@ fn restarts(name: &str, mut soaked: Server) {
                 served.fetch_add(1, Ordering::Relaxed);
             }
         });
-        let restart = |times| {
+        let mut restart = |times| {
             for _ in 0..times {
                 let before = served.load(Ordering::Relaxed);
+                seen.extend(server.supervisors().into_iter().chain(server.daemons()));
                 server.graceful();
                 wait_until("requests between two restarts", || {
                     let enough = served.load(Ordering::Relaxed) > before + 2;
@@ -136,14 +142,28 @@ fn restarts(name: &str, mut soaked: Server) {
         let _stop = SetOnDrop(&stop);
         // The first restarts settle what is allocated once.
         restart(20);
-        let first = Held::by(&parent);
-        restart(180);
-        let last = Held::by(&parent);
+        let first = (Held::by(&parent), only_supervisor(server));
+        restart(server.mode().pick(180, 80));
+        let last = (Held::by(&parent), only_supervisor(server));
         stop.store(true, Ordering::Relaxed);
         assert!(load.join().is_ok(), "{name}: a request has failed");
         (first, last)
     });
-    println!("{name}: {} requests; parent {first:?} -> {last:?}", served.load(Ordering::Relaxed));
+    println!("{name}: {} requests; parent, supervisor {first:?} -> {last:?}", served.load(Ordering::Relaxed));
+    let daemons = server.daemons();
+    if server.mode() == Mode::Daemon {
+        assert_eq!(daemons.len(), 2, "{name}");
+        let (first, last) = (first.1, last.1);
+        assert_eq!(
+            (first.descriptors, first.threads),
+            (last.descriptors, last.threads),
+            "{name}: supervisor"
+        );
+        assert!(last.kilobytes <= first.kilobytes + 128, "{name}: supervisor {first:?} {last:?}");
+        let left = wait_for_the_end(&seen, &daemons, &server.supervisors());
+        assert!(left.is_empty(), "{name}: of {} processes there are left {left:?}", seen.len());
+    }
+    let (first, last) = (first.0, last.0);
     assert!(last.descriptors <= first.descriptors, "{name}: {first:?} {last:?}");
     // Less than a kilobyte a restart; Python alone would take hundreds.
     assert!(last.kilobytes <= first.kilobytes + 128, "{name}: {first:?} {last:?}");
@@ -160,6 +180,36 @@ fn restarts(name: &str, mut soaked: Server) {
         !log.contains("exit signal") && !log.contains("wsgi:error") && !log.contains("wsgi:crit"),
         "{name}: {log}"
     );
+}
+
+/// What the supervisor holds when those of earlier generations have ended, and it has all of its processes.
+fn only_supervisor(server: &Server) -> Held {
+    if server.supervisors().is_empty() {
+        return Held::default();
+    }
+    let supervisor = wait_until("one supervisor", || {
+        let found = server.supervisors();
+        (found.len() == 1 && server.daemons().len() == 2).then(|| found[0].0)
+    });
+    Held::by(&[supervisor])
+}
+
+/// Those of the processes that do not end, but for the ones that still serve.
+fn wait_for_the_end(seen: &[Process], daemons: &[Process], supervisors: &[Process]) -> Vec<String> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        // Another process may have the number of one that has ended.
+        let ours = |process: &&Process| {
+            let command = process.command_line();
+            process.is_alive() && (command.starts_with("(wsgi:e2e)") || command.contains("/supervisor "))
+        };
+        let old = seen.iter().filter(|process| !daemons.contains(process) && !supervisors.contains(process));
+        let left: Vec<_> = old.filter(ours).map(|old| format!("{} {}", old.0, old.command_line())).collect();
+        if left.is_empty() || Instant::now() > end {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// An application in three interpreters, in processes that neither come nor go.
@@ -186,7 +236,12 @@ fn mixed(setup: Setup, own_gil: bool) -> Setup {
     )
 }
 
-/// A minute of everything is answered rightly, and leaves nothing behind in the children.
+/// The processes that serve.
+fn serving(server: &Server) -> Vec<u32> {
+    server.children().into_iter().chain(server.daemons().into_iter().map(|daemon| daemon.0)).collect()
+}
+
+/// A minute of everything is answered rightly, and leaves nothing behind in the processes that serve.
 fn everything(mut soaked: Server) {
     let server = &soaked;
     let count = AtomicUsize::new(0);
@@ -210,29 +265,30 @@ fn everything(mut soaked: Server) {
             }
             while Instant::now() + Duration::from_secs(5) < end {
                 thread::sleep(Duration::from_secs(5));
-                println!("  {:?}", Held::by(&server.children()));
+                println!("  {:?}", Held::by(&serving(server)));
             }
         });
         // What clients have left is noticed at the next write.
         thread::sleep(Duration::from_secs(2));
     };
-    let children = server.children();
-    // A slow machine takes longer until every child has made every interpreter.
+    let processes = serving(server);
+    let with_python = server.mode().pick(server.children().len(), server.daemons().len());
+    // A slow machine takes longer until every process has made every interpreter.
     for _ in 0..10 {
         load(LOAD / 4);
         let log = server.log_since(LogMark::default());
-        if log.matches("Loading Python script file").count() >= 3 * children.len() {
+        if log.matches("Loading Python script file").count() >= 3 * with_python {
             break;
         }
     }
-    let first = Held::by(&children);
+    let first = Held::by(&processes);
     load(LOAD - LOAD / 4);
-    let last = Held::by(&children);
-    println!("{} steps; {} children {first:?} -> {last:?}", count.into_inner(), children.len());
-    assert_eq!(children, server.children(), "the children have changed");
+    let last = Held::by(&processes);
+    println!("{} steps; {} processes {first:?} -> {last:?}", count.into_inner(), processes.len());
+    assert_eq!(processes, serving(server), "the processes have changed");
     assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}");
     assert!(last.threads <= first.threads, "{first:?} {last:?}");
-    assert!(last.kilobytes <= first.kilobytes + 1024 * children.len() as u64, "{first:?} {last:?}");
+    assert!(last.kilobytes <= first.kilobytes + 1024 * processes.len() as u64, "{first:?} {last:?}");
     assert!(soaked.stop().success());
     let log = soaked.log_since(LogMark::default());
     let strange: Vec<_> =

@@ -168,6 +168,24 @@ fn a_server_of_one_process_has_daemon_processes() {
 }
 
 #[test]
+fn a_process_that_hears_nothing_ends_with_the_server() {
+    if daemon_only() {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let mut server = serving(setup, "processes=2").start();
+        wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
+        let _ = pid(&server);
+        let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
+        signal(server.daemons()[0], Signal::SIGSTOP);
+        assert!(server.stop().success());
+        for process in all {
+            gone(process);
+        }
+    });
+}
+
+#[test]
 fn a_hard_restart_starts_anew() {
     if daemon_only() {
         return;

@@ -1,11 +1,13 @@
 //! The slow tests of daemon mode: `make test-soak`.
 
+use std::thread;
 use std::time::Duration;
 
-use e2e::{daemon_only, on_each_mpm};
+use e2e::{Server, daemon_only, on_each_mpm};
 
 use super::reload::{LOSES, loaded, restarts_and_touches};
-use crate::soak::alone;
+use super::{pid, serving};
+use crate::soak::{Held, alone, beside_others};
 
 /// How long a request of 50 ms may take while the server is restarted and its script changes.
 const LONGEST: Duration = Duration::from_millis(500);
@@ -24,5 +26,60 @@ fn restarts_and_touches_take_no_request_half_a_second() {
                 assert!(slowest < LONGEST, "{slowest:?}");
             });
         });
+    });
+}
+
+#[test]
+#[ignore = "slow: make test-soak"]
+fn a_process_that_has_served_a_hundred_thousand_requests() {
+    if daemon_only() || e2e::Target::current().lacks("promise to survive this") {
+        return;
+    }
+    let _others = beside_others();
+    on_each_mpm(|setup| {
+        // Each thread of Apache's may keep a connection to the process: few threads, so that all have one soon.
+        let children = if setup.mpm().threaded() { 1 } else { 6 };
+        serving(setup, "threads=8").children(children).threads(6).run(|server, cases| {
+            let process = pid(server);
+            many(server, 25_000);
+            let first = Held::by(&[process.0]);
+            many(server, 100_000);
+            let last = Held::by(&[process.0]);
+            println!("{first:?} -> {last:?}");
+            cases.check("it is still that process", || assert_eq!(pid(server), process));
+            cases.check("descriptors", || {
+                assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}")
+            });
+            cases.check("threads", || assert_eq!(first.threads, last.threads));
+            // Of a leak of ten bytes a request there would be a megabyte.
+            cases.check("memory", || {
+                assert!(last.kilobytes < first.kilobytes + 512, "{first:?} {last:?}");
+            });
+        });
+    });
+}
+
+/// So many requests by four clients, three with a body of each four.
+fn many(server: &Server, count: usize) {
+    const CLIENTS: usize = 4;
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            scope.spawn(|| {
+                let get = server.request("GET", "/pid").keep_alive();
+                let post = |length| server.request("POST", "/read").body(vec![b'b'; length]).keep_alive();
+                let round = [get, post(10), post(3_000), post(40_000)];
+                let mut connection = server.connect();
+                for number in 0..count / CLIENTS {
+                    // Apache closes a connection after a hundred requests.
+                    if number % 100 == 0 {
+                        connection = server.connect();
+                    }
+                    connection.send(&round[number % round.len()]);
+                    let response = connection.response("GET");
+                    let response = response.unwrap_or_else(|error| panic!("request {number}: {error}"));
+                    assert_eq!(response.status, 200, "{}", response.text());
+                }
+            });
+        }
     });
 }
