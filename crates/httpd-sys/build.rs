@@ -78,6 +78,8 @@ const FUNCTIONS: &[&str] = &[
     "apr_palloc",
     "apr_pool_cleanup_null",
     "apr_pool_cleanup_register",
+    "apr_pool_create_ex",
+    "apr_pool_destroy",
     "apr_pool_pre_cleanup_register",
     "apr_pool_userdata_get",
     "apr_pool_userdata_setn",

@@ -94,26 +94,44 @@ impl Drop for AtEnd {
 impl OtherChild {
     /// Has Apache watch the process, also over a restart of the server.
     pub fn watch(self, server: &Server) {
-        // SAFETY: the pool of the process is live to its end; the process structure is copied from zeroes, which is
-        // what APR itself begins with, and lives in that pool, as `self` does.
+        // SAFETY: the pool of the process is live to its end, and the one that is made below it until `changed` destroys
+        // it; the process structure is copied from zeroes, which is what APR itself begins with, and lives in that pool,
+        // as `Watched` does.
         unsafe {
-            let pool = (*(*server.as_ptr()).process).pool;
+            // A pool for each: the server may be started again any number of times.
+            let (mut own, parent) = (ptr::null_mut(), (*(*server.as_ptr()).process).pool);
+            sys::apr_pool_create_ex(&raw mut own, parent, None, ptr::null_mut());
+            let pool = if own.is_null() { parent } else { own };
             let process = sys::apr_palloc(pool, size_of::<sys::apr_proc_t>()).cast::<sys::apr_proc_t>();
             process.write(std::mem::zeroed());
             (*process).pid = self.pid;
-            let data = sys::apr_palloc(pool, size_of::<Self>()).cast::<Self>();
-            data.write(self);
+            let data = sys::apr_palloc(pool, size_of::<Watched>()).cast::<Watched>();
+            data.write(Watched { child: self, pool: own });
             sys::apr_proc_other_child_register(process, Some(changed), data.cast(), ptr::null_mut(), pool);
         }
     }
 }
 
+/// What APR keeps for us.
+#[derive(Clone, Copy)]
+struct Watched {
+    child: OtherChild,
+    /// All that belongs to it, unless there was no memory for a pool.
+    pool: *mut sys::apr_pool_t,
+}
+
 unsafe extern "C" fn changed(reason: c_int, data: *mut c_void, status: c_int) {
     // SAFETY: registered by `watch` only.
-    let child = unsafe { *data.cast::<OtherChild>() };
+    let Watched { child, pool } = unsafe { *data.cast::<Watched>() };
     if reason == sys::APR_OC_REASON_DEATH as c_int || reason == sys::APR_OC_REASON_LOST as c_int {
-        // SAFETY: registered with this data. APR has let go of the process and must not look at it again.
-        unsafe { sys::apr_proc_other_child_unregister(data) };
+        // SAFETY: registered with this data. APR has let go of the process and must not look at it again; nor does it look
+        // at its own record, which is in the pool, after this call.
+        unsafe {
+            sys::apr_proc_other_child_unregister(data);
+            if !pool.is_null() {
+                sys::apr_pool_destroy(pool);
+            }
+        }
         quiet_guard("the end of another child", || (child.ended)(child.pid, status));
     }
 }
