@@ -286,9 +286,14 @@ fn everything(mut soaked: Server) {
     let last = Held::by(&processes);
     println!("{} steps; {} processes {first:?} -> {last:?}", count.into_inner(), processes.len());
     assert_eq!(processes, serving(server), "the processes have changed");
-    assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}");
+    // Connections between children and daemon processes are kept, by each thread that has needed one; and buffers.
+    let (connections, kilobytes) = server.mode().pick(
+        (0, 1024 * processes.len() as u64),
+        (CLIENTS * server.children().len(), 128 * first.threads as u64),
+    );
+    assert!(last.descriptors <= first.descriptors + 2 * connections, "{first:?} {last:?}");
     assert!(last.threads <= first.threads, "{first:?} {last:?}");
-    assert!(last.kilobytes <= first.kilobytes + 1024 * processes.len() as u64, "{first:?} {last:?}");
+    assert!(last.kilobytes <= first.kilobytes + kilobytes, "{first:?} {last:?}");
     assert!(soaked.stop().success());
     let log = soaked.log_since(LogMark::default());
     let strange: Vec<_> =
