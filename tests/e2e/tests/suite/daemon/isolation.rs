@@ -96,6 +96,9 @@ fn descriptors() {
                     }
                 });
             }
+            if both.iter().any(|one| one.descriptors().is_empty()) {
+                return;
+            }
             cases.check("it sees its own page of shared memory, and no other", || {
                 let pages = both.map(shared_memory);
                 for pages in &pages {
@@ -119,19 +122,30 @@ fn descriptors() {
                 }
             });
             cases.check("nothing in common but the log", || {
-                let sockets = |process: Process| {
-                    let held = process.descriptors().into_iter().map(|(_, path)| path.display().to_string());
-                    held.filter(|path| path.starts_with("socket:") || path.contains("memfd"))
-                        .collect::<Vec<_>>()
-                };
                 let (one, two) = (sockets(both[0]), sockets(both[1]));
-                // The names of shared memory are the same; sockets have numbers.
-                let common: Vec<_> =
-                    one.iter().filter(|path| path.starts_with("socket:") && two.contains(path)).collect();
-                assert!(common.is_empty(), "{common:?}");
+                let common: Vec<_> = one.iter().filter(|socket| two.contains(socket)).collect();
+                assert!(!one.is_empty() && common.is_empty(), "{common:?}");
+            });
+            cases.check("no end of a channel but its own", || {
+                // The parent keeps the processes' ends, its children have the others.
+                let parent = sockets(Process(server.pid()));
+                let children: Vec<_> =
+                    server.children().into_iter().flat_map(|child| sockets(Process(child))).collect();
+                assert!(children.len() > apache.len(), "{children:?}");
+                for one in both {
+                    let of_parent = sockets(one).into_iter().filter(|socket| parent.contains(socket));
+                    assert_eq!(of_parent.count(), 1, "{:?} {parent:?}", sockets(one));
+                    assert!(!sockets(one).iter().any(|socket| children.contains(socket)), "{children:?}");
+                }
             });
         });
     });
+}
+
+/// The sockets of a process, by number.
+fn sockets(process: Process) -> Vec<String> {
+    let held = process.descriptors().into_iter().map(|(_, path)| path.display().to_string());
+    held.filter(|path| path.starts_with("socket:")).collect()
 }
 
 /// The shared memory of ours that is mapped in a process: number and name.
