@@ -271,6 +271,9 @@ fn everything(mut soaked: Server) {
         // What clients have left is noticed at the next write.
         thread::sleep(Duration::from_secs(2));
     };
+    if server.mode() == Mode::Daemon {
+        wait_until("the daemon process", || (server.daemons().len() == 1).then_some(()));
+    }
     let processes = serving(server);
     let with_python = server.mode().pick(server.children().len(), server.daemons().len());
     // A slow machine takes longer until every process has made every interpreter.
