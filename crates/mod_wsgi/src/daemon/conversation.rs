@@ -459,6 +459,13 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Broken::Refused(status) => return status,
             Broken::Closed => ("0146", 502, how("it has closed the connection")),
             Broken::Reset(error) => ("0147", 502, how(&error.to_string())),
+            Broken::Silent if pid == 0 => (
+                "0145",
+                504,
+                "it has not taken the request for as long as socket-timeout (or Timeout) allows. Most likely it still \
+                 starts, and an import takes long or hangs"
+                    .to_owned(),
+            ),
             Broken::Silent => (
                 "0145",
                 504,
@@ -467,8 +474,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Broken::Malformed => ("0148", 502, "it does not keep to the protocol".to_owned()),
         };
         let code = if is_begun { "0119" } else { code };
-        let text =
-            format!("WSGI{code}: no complete response from the process {pid} of the group '{group}': {text}");
+        // It says its number when it takes the connection.
+        let process = if pid == 0 { "a process".to_owned() } else { format!("the process {pid}") };
+        let text = format!("WSGI{code}: no complete response from {process} of the group '{group}': {text}");
         log(self.request, Level::Error, &text);
         if is_begun {
             self.answer.abort();

@@ -365,8 +365,10 @@ fn an_import_that_hangs_is_contained() {
             )
             .run(|server, cases| {
                 cases.check("its clients get an answer", || {
-                    let status = server.get("/hangs").status;
-                    assert!(matches!(status, 503 | 504), "{status}");
+                    let mark = server.mark();
+                    assert_eq!(server.get("/hangs").status, 504);
+                    let log = server.wait_log(mark, "WSGI0145");
+                    assert!(log.contains("a process of the group 'e2e'") && log.contains("an import"), "{log}");
                 });
                 cases.check("others are served", || assert_eq!(server.get("/other/run").expect(200), "ran"));
                 cases.check("it is ended with the server", || server.restart());
