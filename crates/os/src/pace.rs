@@ -20,17 +20,19 @@ pub struct Pace {
     successes: u32,
 }
 
-/// Where it is always in vain, one of so many waits is a try.
-const RAREST: u32 = 1 << 9;
-/// So many successes in a row make everything forgotten.
+/// Failures beyond this many change nothing any more: one wait of 512 is a try.
+const MOST: u32 = 9;
+/// So many successes in a row make one failure forgotten.
 const FORGIVEN: u32 = 8;
+/// Who has had no processor for so many times the limit has been in the way of others.
+const CROWDED: u32 = 4;
 
 impl Pace {
     /// Looks again and again until something is found, or `limit` is over. Nothing if it is, if looking makes no sense
     /// any more (a ready nothing), or if it is not worth a try: then the caller sleeps.
     ///
     /// Between looks, threads get the processor that have something to do: what is waited for may be done by
-    /// one of them. Where they keep it for longer than `limit`, that is a failure too.
+    /// one of them. Where they keep it for long, sleeping is better: who is woken comes before others.
     pub fn look<T>(&mut self, limit: Duration, mut look: impl FnMut() -> Poll<Option<T>>) -> Option<T> {
         if !self.stays_awake() {
             return None;
@@ -41,11 +43,13 @@ impl Pace {
             if let Poll::Ready(None) = looked {
                 return None;
             }
-            if begin.elapsed() > limit {
-                self.failed();
-                return if let Poll::Ready(found) = looked { found } else { None };
+            let time = begin.elapsed();
+            let found = if let Poll::Ready(found) = looked { found } else { None };
+            if time > limit {
+                self.failed(time > CROWDED * limit);
+                return found;
             }
-            if let Poll::Ready(found) = looked {
+            if found.is_some() {
                 self.succeeded();
                 return found;
             }
@@ -62,14 +66,14 @@ impl Pace {
     fn succeeded(&mut self) {
         self.successes += 1;
         if self.successes >= FORGIVEN {
-            (self.in_vain, self.successes) = (0, 0);
+            (self.in_vain, self.successes) = (self.in_vain.saturating_sub(1), 0);
         }
     }
 
-    fn failed(&mut self) {
+    fn failed(&mut self, is_crowded: bool) {
         self.successes = 0;
-        self.asleep = (2 << self.in_vain).min(RAREST) - 1;
-        self.in_vain = (self.in_vain + 1).min(RAREST.ilog2());
+        self.in_vain = if is_crowded { MOST } else { (self.in_vain + 1).min(MOST) };
+        self.asleep = (1 << self.in_vain) - 1;
     }
 }
 
@@ -77,13 +81,15 @@ impl Pace {
 mod tests {
     use super::*;
 
+    const RAREST: u32 = 1 << MOST;
+
     /// How many of `waits` are spent awake, if `comes` says which come soon.
     fn tries(pace: &mut Pace, waits: u32, comes: impl Fn(u32) -> bool) -> u32 {
         let mut count = 0;
         for wait in 0..waits {
             if pace.stays_awake() {
                 count += 1;
-                if comes(wait) { pace.succeeded() } else { pace.failed() }
+                if comes(wait) { pace.succeeded() } else { pace.failed(false) }
             }
         }
         count
@@ -102,9 +108,20 @@ mod tests {
     }
 
     #[test]
-    fn half_is_not_enough() {
-        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 2 == 0) < 1000);
-        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 20 != 0) > 5_000, "but this is");
+    fn most_have_to_come_soon() {
+        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 2 == 0) < 500);
+        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 5 != 0) < 1_000);
+        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 40 != 0) > 5_000);
+    }
+
+    #[test]
+    fn who_is_in_the_way_sleeps_at_once() {
+        let mut pace = Pace::default();
+        tries(&mut pace, 100, |_| true);
+        pace.failed(true);
+        assert_eq!(tries(&mut pace, RAREST - 1, |_| true), 0);
+        assert_eq!(tries(&mut pace, 1, |_| false), 1);
+        assert_eq!(tries(&mut pace, RAREST - 1, |_| true), 0, "it was not forgotten");
     }
 
     #[test]
@@ -114,5 +131,21 @@ mod tests {
         assert!(tries(&mut pace, 10_000, |_| true) > 10_000 - 2 * RAREST);
         tries(&mut pace, 1, |_| false);
         assert!(tries(&mut pace, 100, |_| true) > 90, "what was in vain before is forgotten");
+    }
+
+    #[test]
+    fn looks_end() {
+        let (limit, mut pace) = (Duration::from_millis(5), Pace::default());
+        let mut count = 0;
+        let found = pace.look(limit, || {
+            count += 1;
+            if count == 3 { Poll::Ready(Some(count)) } else { Poll::Pending }
+        });
+        assert_eq!(found, Some(3));
+        assert_eq!(pace.look(limit, || Poll::<Option<()>>::Ready(None)), None);
+        let begin = Instant::now();
+        assert_eq!(pace.look(limit, || Poll::<Option<()>>::Pending), None);
+        assert!(begin.elapsed() > limit);
+        assert_eq!(pace.look(limit, || -> Poll<Option<()>> { panic!("it is not worth a try") }), None);
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, flag};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
+use os::descriptors::is_readable;
 use python::Python;
 use wsgi_core::wire::Reader;
 use wsgi_core::wire::frame::Rejection;
@@ -263,9 +264,14 @@ fn look_for_next(daemon: &Daemon, memory: &mut Memory, connection: &Connection) 
     }
     // One worker at a time.
     let Ok(mut pace) = daemon.pace.try_lock() else { return Arrived::Nothing };
+    // Requests on other connections are for other workers, if there are any.
+    let is_alone = daemon.workers.len() == 1;
     let found = pace.look(AWAKE, || match receive(connection.stream(), &mut memory.message) {
         Arrived::Nothing if daemon.running.load(Ordering::SeqCst) > 0 => Poll::Ready(None),
         Arrived::Nothing if daemon.phase() != Phase::Serving => Poll::Ready(None),
+        Arrived::Nothing if is_alone && is_readable(&daemon.ready.0, Duration::ZERO).unwrap_or(true) => {
+            Poll::Ready(None)
+        }
         Arrived::Nothing => Poll::Pending,
         arrived => Poll::Ready(Some(arrived)),
     });
