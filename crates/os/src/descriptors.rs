@@ -5,8 +5,11 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::socket::{
+    AddressFamily, Shutdown, SockFlag, SockType, setsockopt, shutdown, socketpair, sockopt,
+};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 /// The most descriptors that go with one message.
@@ -40,6 +43,27 @@ pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
         Kind::Sequence => SockType::SeqPacket,
     };
     Ok(socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Makes a socket one that is only sent to: what its other side sends fails there with [`io::ErrorKind::BrokenPipe`].
+///
+/// Whoever holds a socket also closes what has been sent to it with descriptors in it, and to close somebody else's
+/// descriptor may take as long as its sender likes (`SO_LINGER`). Nothing can be sent to this one.
+///
+/// # Errors
+/// It is not a socket.
+pub fn only_send(socket: impl AsFd) -> io::Result<()> {
+    Ok(shutdown(socket.as_fd().as_raw_fd(), Shutdown::Read)?)
+}
+
+/// A pipe, closed on exec: where it is read, [`io::ErrorKind::WouldBlock`] says that there is nothing yet.
+///
+/// # Errors
+/// There is no descriptor left.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((reader, writer))
 }
 
 /// Sends bytes and copies of at most [`MOST`] descriptors; how many bytes were sent (all, where messages are).
@@ -141,6 +165,14 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     keep_over_exec(&descriptor, false)?;
     Ok(descriptor)
+}
+
+/// Allows this process to open so many descriptors, as far as its hard limit permits. The former limits, soft and hard,
+/// if that changes anything.
+pub fn allow(count: u64) -> Option<(u64, u64)> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+    let raised = count.min(hard);
+    (raised > soft && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok()).then_some((soft, hard))
 }
 
 /// Whether all other ends of a socket or pipe are closed.
@@ -318,6 +350,23 @@ mod tests {
         assert!(has_unread(&near).unwrap());
         receive_with(&far, &mut [0; 8], Wait::Never).unwrap();
         assert!(!has_unread(&near).unwrap());
+    }
+
+    #[test]
+    fn nothing_can_be_sent_to_a_socket_that_only_sends() {
+        let (near, far) = pair(Kind::Sequence).unwrap();
+        only_send(&near).unwrap();
+        let (_reader, writer) = io::pipe().unwrap();
+        for descriptors in [&[][..], &[writer.as_fd()][..]] {
+            let sent = send_with(&far, b"x", descriptors, Wait::Never);
+            assert_eq!(sent.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
+        // The other direction is as it was, and so is its end.
+        send_with(&near, b"order", &[writer.as_fd()], Wait::Never).unwrap();
+        assert_eq!(receive_with(&far, &mut [0; 8], Wait::Never).unwrap().0, 5);
+        assert!(!has_hung_up(&far));
+        drop(near);
+        assert!(has_hung_up(&far));
     }
 
     #[test]

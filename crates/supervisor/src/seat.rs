@@ -1,7 +1,8 @@
 //! A slot with its processes: carries out what [`Slot`] decides.
 
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -22,8 +23,8 @@ use crate::watch::Token;
 
 /// How long a page has to say that nothing runs, in milliseconds, until a retired slot is taken for unused.
 const UNUSED: u64 = 30_000;
-/// The longest report that is read.
-const LONGEST: usize = 1 << 20;
+/// Room for orders, in bytes, beside the first.
+const SPARE: usize = 1 << 18;
 /// What is done at a stretch for one slot.
 const BATCH: usize = 64;
 
@@ -57,7 +58,12 @@ pub(crate) struct Seat {
 struct Process {
     key: Key,
     child: Child,
+    /// For orders. It is only sent to.
     control: OwnedFd,
+    /// What it reports comes out here, and its end when it has closed the other side.
+    reports: File,
+    /// What has come of a report so far.
+    heard: Vec<u8>,
 }
 
 /// What is watched after retirement.
@@ -142,10 +148,10 @@ impl Seat {
     }
 
     /// A process has said something, or closed its end.
-    pub(crate) fn control(&mut self, key: Key, world: &World, buffer: &mut Vec<u8>) {
+    pub(crate) fn control(&mut self, key: Key, world: &World) {
         for _ in 0..BATCH {
             let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
-            let event = match heard(&self.processes[at].control, buffer) {
+            let event = match self.processes[at].hear() {
                 Ok(report) => match report {
                     // Nobody needs another one instead.
                     Report::Stopping(_) if self.is_unused() => Event::Unused,
@@ -162,7 +168,7 @@ impl Seat {
                         world.log(self.group, Level::Error, text);
                     }
                     // It is registered, so that can not fail.
-                    let _ = world.epoll.delete(&self.processes[at].control);
+                    let _ = world.epoll.delete(&self.processes[at].reports);
                     self.feed(Event::Lost(key), world);
                     return;
                 }
@@ -172,9 +178,9 @@ impl Seat {
     }
 
     /// A process has ended.
-    pub(crate) fn exited(&mut self, key: Key, world: &World, buffer: &mut Vec<u8>) {
+    pub(crate) fn exited(&mut self, key: Key, world: &World) {
         // What it said before it ended comes first.
-        self.control(key, world, buffer);
+        self.control(key, world);
         let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
         let exit = match self.processes[at].child.try_wait() {
             Ok(Some(exit)) => exit,
@@ -183,12 +189,10 @@ impl Seat {
             Err(_) => Exit::Status(255),
         };
         let process = self.processes.swap_remove(at);
-        // Fails where the control socket was closed before.
-        let _ = (world.epoll.delete(&process.child), world.epoll.delete(&process.control));
+        // Fails where the end of the reports was seen before.
+        let _ = (world.epoll.delete(&process.child), world.epoll.delete(&process.reports));
         self.record(process.child.pid(), exit, world);
-        if self.processes.is_empty() {
-            self.clear_page();
-        }
+        self.clear_page(process.child.pid());
         if self.is_unused() {
             self.feed(Event::Unused, world);
         }
@@ -206,7 +210,7 @@ impl Seat {
     /// that its end is not the only sign.
     pub(crate) fn look(&mut self, world: &World) {
         let (now, Some(retired)) = (world.now(), &mut self.retired) else { return };
-        if retired.page.as_ref().is_some_and(|page| page.load(page::BUSY) != 0) {
+        if retired.page.as_ref().is_some_and(|page| page::sum(|word| page.load(word)) != 0) {
             retired.idle_since = None;
         } else if now - *retired.idle_since.get_or_insert(now) >= UNUSED {
             retired.idle_since = None;
@@ -271,8 +275,10 @@ impl Seat {
         daemon.scripts.extend(scripts);
         let start = Order::Start(Box::new(daemon)).encode();
         let (control, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
-        // The kernel counts more than the bytes; it bounds what is too much.
-        descriptors::set_buffers(&control, Some(start.len() + LONGEST / 4), None).map_err(exhausted)?;
+        descriptors::only_send(&control).map_err(exhausted)?;
+        let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
+        // The kernel counts more than the bytes.
+        descriptors::set_buffers(&control, Some(start.len() + SPARE), None).map_err(exhausted)?;
         let log = world.logs[group.log as usize].as_fd();
         let plan = program::plan(group, &identity, &world.surroundings, theirs.as_fd(), log)?;
         let started = plan.spawn().map_err(|failure| program::obstacle(group, &identity, &failure))?;
@@ -287,12 +293,12 @@ impl Seat {
             identity.uid, group.daemon.threads
         );
         world.log(self.group, Level::Info, text);
-        let mut parts = vec![self.channel.as_fd(), self.page.as_fd()];
+        let mut parts = vec![self.channel.as_fd(), self.page.as_fd(), writer.as_fd()];
         if group.daemon.scoreboard > 0 {
             parts.extend(world.scoreboard.as_ref().map(AsFd::as_fd));
         }
         let watched = descriptors::send_with(&control, &start, &parts, Wait::Never).and_then(|_| {
-            world.watch(&control, EpollFlags::EPOLLIN, Token::Control(self.index, key))?;
+            world.watch(&reports, EpollFlags::EPOLLIN, Token::Control(self.index, key))?;
             world.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key))
         });
         if let Err(error) = watched {
@@ -300,15 +306,14 @@ impl Seat {
             let _ = (child.signal(Signal::SIGKILL), child.wait());
             return Err(exhausted(error));
         }
-        self.processes.push(Process { key, child, control });
+        self.processes.push(Process { key, child, control, reports: reports.into(), heard: Vec::new() });
         Ok(pid)
     }
 
-    /// What a process that died has counted does not run any more. Not done when the supervisor starts: it may be
-    /// another one's successor, whose processes still count down.
-    fn clear_page(&self) {
+    /// What a process that died has counted does not run any more.
+    fn clear_page(&self, pid: i32) {
         if let Ok(words) = Words::map(&self.page, page::WORDS) {
-            words.store(page::BUSY, 0);
+            words.store(page::busy(pid.cast_unsigned()), 0);
         }
     }
 
@@ -356,17 +361,21 @@ impl Seat {
     }
 }
 
-/// The next report; [`io::ErrorKind::UnexpectedEof`] at the end.
-fn heard(control: &OwnedFd, buffer: &mut Vec<u8>) -> io::Result<Report> {
-    let length = descriptors::next_length(control, Wait::Never)?;
-    if length > LONGEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a report is too long"));
+impl Process {
+    /// The next report; [`io::ErrorKind::UnexpectedEof`] at the end.
+    fn hear(&mut self) -> io::Result<Report> {
+        let mut block = [0; 4096];
+        loop {
+            let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            if let Some(report) = Report::take(&mut self.heard).map_err(malformed)? {
+                return Ok(report);
+            }
+            match self.reports.read(&mut block) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.heard.extend_from_slice(&block[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
-    buffer.resize(length.max(64), 0);
-    // Descriptors that come along are closed.
-    let (count, _) = descriptors::receive_with(control, buffer, Wait::Never)?;
-    if count == 0 {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Report::decode(&buffer[..count]).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

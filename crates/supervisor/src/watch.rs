@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use os::descriptors::{self, Wait};
@@ -49,7 +49,6 @@ pub(crate) struct Supervisor {
     signals: SignalFd,
     is_retired: bool,
     next_look: u64,
-    buffer: Vec<u8>,
 }
 
 impl Supervisor {
@@ -83,15 +82,7 @@ impl Supervisor {
             .enumerate()
             .map(|(index, (group, (channel, page)))| Seat::new(index, group, &world, channel, page))
             .collect();
-        Ok(Self {
-            world,
-            seats,
-            parent: control,
-            signals,
-            is_retired: false,
-            next_look: 0,
-            buffer: Vec::new(),
-        })
+        Ok(Self { world, seats, parent: control, signals, is_retired: false, next_look: 0 })
     }
 
     /// Until there is nothing more to supervise.
@@ -116,13 +107,13 @@ impl Supervisor {
     }
 
     fn happened(&mut self, token: Option<Token>, flags: EpollFlags) {
-        let (world, buffer) = (&self.world, &mut self.buffer);
+        let world = &self.world;
         match token {
             Some(Token::Parent) => self.parent(),
             Some(Token::Signal) => self.signal(),
             Some(Token::Channel(seat)) => self.seats[seat].channel(flags, world),
-            Some(Token::Control(seat, key)) => self.seats[seat].control(key, world, buffer),
-            Some(Token::Exit(seat, key)) => self.seats[seat].exited(key, world, buffer),
+            Some(Token::Control(seat, key)) => self.seats[seat].control(key, world),
+            Some(Token::Exit(seat, key)) => self.seats[seat].exited(key, world),
             None => {}
         }
     }
@@ -236,16 +227,9 @@ fn watched_signals() -> io::Result<SignalFd> {
 
 /// Makes room for so many slots; what processes have to get instead, if something was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
-    // Of each slot the channel and the page, and two descriptors of each of two processes, a few while one starts.
-    let needed = 6 * slots as u64 + 64;
-    if needed <= soft {
-        return None;
-    }
-    match setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard).max(soft), hard) {
-        Ok(()) => Some(Limit { resource: os::spawn::Resource::Files, soft, hard }),
-        Err(_) => None,
-    }
+    // Of each slot the channel and the page, and three descriptors of each of two processes, a few while one starts.
+    let (soft, hard) = descriptors::allow(8 * slots as u64 + 64)?;
+    Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }
 
 #[cfg(test)]

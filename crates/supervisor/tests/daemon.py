@@ -17,8 +17,12 @@ control = socket.socket(fileno=int(number))
 kept = ''
 
 
+def report(text):
+    os.write(reports, struct.pack('<I', len(text)) + text)
+
+
 def say(kind, *texts):
-    control.send(bytes([kind]) + b''.join(struct.pack('<I', len(text)) + text for text in texts))
+    report(bytes([kind]) + b''.join(struct.pack('<I', len(text)) + text for text in texts))
 
 
 def terminated(signal, frame):
@@ -53,20 +57,21 @@ def obey(line):
         os.kill(os.getpid(), int(rest[0]))
     if word == 'replace':
         script = rest[0].encode()
-        control.send(b'\2' + struct.pack('<I', 1) + b'r' + struct.pack('<I', 1)
+        report(b'\2' + struct.pack('<I', 1) + b'r' + struct.pack('<I', 1)
                      + struct.pack('<I', len(script)) + script + struct.pack('<II', 0, 0))
         return 'asked'
     if word == 'nonsense':
-        control.send(b'\377nonsense')
+        report(b'\377nonsense')
         return 'sent'
     if word == 'close':
         control.close()
+        os.close(reports)
         return 'closed'
     if word == 'busy':
-        os.pwrite(page, struct.pack('<I', int(rest[0])), 0)
+        os.pwrite(page, struct.pack('<I', int(rest[0])), 4 * (os.getpid() % 16))
         return 'set'
     if word == 'page':
-        return str(struct.unpack('<I', os.pread(page, 4, 0))[0])
+        return str(sum(struct.unpack('<16I', os.pread(page, 64, 0))))
     if word == 'kept':
         told, kept = kept, ''
         return told or 'nothing'
@@ -90,11 +95,11 @@ def answer(connection):
     connection.sendall((obey(line) + '\n').encode())
 
 
-start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(12))
+start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(16))
 assert start[:2] == b'\1\2', start[:2]
-# The channel, the page, and the scoreboard if it has been asked for.
+# The channel, the page, the pipe for reports, and the scoreboard if it has been asked for.
 fds = struct.unpack('<%di' % (len(ancillary[0][2]) // 4), ancillary[0][2])
-channel, page = socket.socket(fileno=fds[0]), fds[1]
+channel, page, reports = socket.socket(fileno=fds[0]), fds[1], fds[2]
 behaviour = os.environ.get('BEHAVIOUR', '')
 if behaviour == 'fail':
     os._exit(9)

@@ -39,11 +39,11 @@ fn a_process_holds_only_what_it_was_given() {
         let count = |part: &str| links.iter().filter(|link| link.contains(part)).count();
         // Control, channel, and the connection that carries the command.
         assert_eq!(
-            (count("socket:"), count("memfd:page"), count("error.log"), count("/dev/null")),
-            (3, 1, 2, 1)
+            (count("socket:"), count("memfd:page"), count("error.log"), count("/dev/null"), count("pipe:")),
+            (3, 1, 2, 1, 1)
         );
         assert_eq!(count("memfd:scoreboard"), scoreboards, "{links:?}");
-        assert_eq!(links.len(), 7 + scoreboards, "{links:?}");
+        assert_eq!(links.len(), 8 + scoreboards, "{links:?}");
     }
 }
 

@@ -4,12 +4,23 @@
 //! supervisor alone writes. To Apache children both are hints: whatever stands there, nothing worse happens than that
 //! a request goes to a process that is busier than another.
 
-/// Words of a daemon's page.
+/// Words of a slot's page: each process has its own, so that what one has counted can be forgotten when it has died.
 pub mod page {
-    /// Requests that run or wait in the process.
-    pub const BUSY: usize = 0;
     /// How many words there are.
     pub const WORDS: usize = 16;
+
+    /// The word in which the process with this id counts the requests that run or wait in it.
+    #[must_use]
+    pub const fn busy(pid: u32) -> usize {
+        pid as usize % WORDS
+    }
+
+    /// How many requests run or wait in the processes of the slot.
+    pub fn sum(word: impl Fn(usize) -> u32) -> u32 {
+        let sum = (0..WORDS).fold(0_u32, |sum, index| sum.wrapping_add(word(index)));
+        // Two processes may have had the same word.
+        sum.cast_signed().max(0).cast_unsigned()
+    }
 }
 
 /// Words of a slot on the board.
@@ -58,5 +69,22 @@ impl State {
             2 => Self::Failing,
             _ => Self::Starting,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::page;
+
+    #[test]
+    fn what_all_have_counted_is_added_up() {
+        let mut words = [0_u32; page::WORDS];
+        words[page::busy(4_000_000)] += 3;
+        words[page::busy(4_000_001)] += 2;
+        assert_eq!(page::sum(|index| words[index]), 5);
+        words[page::busy(4_000_000)] = 0;
+        assert_eq!(page::sum(|index| words[index]), 2);
+        words[0] = u32::MAX - 7;
+        assert_eq!(page::sum(|index| words[index]), 0, "fewer than none");
     }
 }

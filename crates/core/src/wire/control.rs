@@ -1,8 +1,10 @@
-//! Control: what the supervisor and a daemon process say to each other, one message a datagram.
+//! Control: what the supervisor and a daemon process say to each other. Orders are datagrams on a socket that nothing can
+//! be sent to by the process; reports go through a pipe, which can not carry descriptors either: the supervisor must
+//! not have to close what a process has sent it.
 //!
 //! | supervisor | daemon | |
 //! |---|---|---|
-//! | `Start` | | with its end of the channel, its shared page, and the scoreboard if it is to see that |
+//! | `Start` | | with its end of the channel, its shared page, the pipe, and the scoreboard if it is to see that |
 //! | | `Ready` | Python runs, the scripts are imported |
 //! | `Serve` | | it may take connections from the channel |
 //! | | `Replace` | it wants a successor, and carries on until there is one |
@@ -97,10 +99,36 @@ impl Order {
     }
 }
 
+/// The longest report, in bytes.
+const LONGEST: usize = 1 << 20;
+
 impl Report {
-    /// As a datagram.
+    /// For the pipe: its length, and what it says.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        let text = self.text();
+        let mut buffer = Vec::with_capacity(4 + text.len());
+        Writer::new(&mut buffer).bytes(&text);
+        buffer
+    }
+
+    /// Takes the report at the beginning of what has come through the pipe, if all of it has.
+    ///
+    /// # Errors
+    /// There is none, or one that is longer than any.
+    pub fn take(buffer: &mut Vec<u8>) -> Result<Option<Self>, Malformed> {
+        let Some((length, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > LONGEST {
+            return Err(Malformed);
+        }
+        let Some(text) = rest.get(..length) else { return Ok(None) };
+        let report = Self::of(text)?;
+        buffer.drain(..4 + length);
+        Ok(Some(report))
+    }
+
+    fn text(&self) -> Vec<u8> {
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer);
         match self {
@@ -118,12 +146,8 @@ impl Report {
         buffer
     }
 
-    /// From a datagram.
-    ///
-    /// # Errors
-    /// It is none of these.
-    pub fn decode(datagram: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(datagram);
+    fn of(text: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(text);
         let report = match reader.u8()? {
             1 => Self::Ready,
             2 => Self::Replace { reason: reader.bytes()?.into(), scripts: reader.list(Script::decode)? },
@@ -177,14 +201,19 @@ mod tests {
             Report::Replace { reason: b"script_reload"[..].into(), scripts: vec![script] },
             Report::Stopping(b"shutdown_signal"[..].into()),
         ] {
-            assert_eq!(Report::decode(&report.encode()), Ok(report));
+            let mut pipe = [report.encode(), report.encode()].concat();
+            assert_eq!(Report::take(&mut pipe), Ok(Some(report.clone())));
+            let last = pipe.pop().unwrap();
+            assert_eq!(Report::take(&mut pipe), Ok(None), "it has not come yet");
+            pipe.push(last);
+            assert_eq!((Report::take(&mut pipe), pipe.is_empty()), (Ok(Some(report)), true));
         }
     }
 
     proptest! {
         #[test]
         fn any_datagram_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (Order::decode(&bytes), Report::decode(&bytes));
+            let _ = (Order::decode(&bytes), Report::of(&bytes), Report::take(&mut bytes.clone()));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The event thread: connections, the supervisor, signals, timers, requests that wait. It never needs Python, so that
 //! it answers also when all of Python is stuck.
 
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Sender, SyncSender};
@@ -11,7 +12,7 @@ use bridge::Level;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
-use os::descriptors::{Wait, next_length, receive_with, send_with};
+use os::descriptors::{Wait, next_length, receive_with};
 use wsgi_core::lifecycle::{Decision, Reason, Running, Timers, Trigger};
 use wsgi_core::wire::control::{Order, Report};
 use wsgi_core::wire::frame::Rejection;
@@ -50,6 +51,7 @@ pub(super) struct End {
 pub(super) struct Events {
     pub(super) daemon: &'static Daemon,
     pub(super) control: Option<OwnedFd>,
+    pub(super) reports: File,
     pub(super) channel: Option<OwnedFd>,
     pub(super) signals: OwnedFd,
     /// Where the main thread waits.
@@ -220,10 +222,7 @@ impl Run {
     }
 
     fn report(&self, report: &Report) -> bool {
-        self.events
-            .control
-            .as_ref()
-            .is_some_and(|control| send_with(control, &report.encode(), &[], Wait::Allowed).is_ok())
+        (&self.events.reports).write_all(&report.encode()).is_ok()
     }
 
     // The end.
@@ -400,7 +399,9 @@ impl Run {
         let stream = UnixStream::from(socket);
         let timeout = daemon.limits.socket_timeout;
         let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
-        if os::descriptors::set_timeouts(&stream, timeout, timeout).is_err() || !hello(&stream) {
+        // What the process reads it has asked for: the child answers when the client does, or the client's time is
+        // over. To be impatient here would spoil that answer.
+        if os::descriptors::set_timeouts(&stream, None, timeout).is_err() || !hello(&stream) {
             return;
         }
         if let Some(connection) = daemon.connections.insert(stream)

@@ -30,7 +30,6 @@ use os::bulletin;
 use os::pace::Pace;
 use os::shared::Words;
 use wsgi_core::lifecycle::Pulse;
-use wsgi_core::wire::board::page;
 use wsgi_core::wire::launch::Limits;
 
 pub(crate) use setup::serve;
@@ -49,6 +48,8 @@ pub(crate) struct Daemon {
     is_run_once: bool,
     chroot: Option<Box<[u8]>>,
     page: Words,
+    /// The word of the page where this process counts.
+    busy: usize,
     /// Where the server publishes its scoreboard, if the process is to see it.
     scoreboard: Option<bulletin::Reader>,
     /// Idle connections, by token; workers wait here.
@@ -145,7 +146,10 @@ impl Daemon {
 
     /// Changes the number of requests that the children see.
     fn count(&self, change: i32) {
-        if let Some(busy) = self.page.get(page::BUSY) {
+        // A copy has not counted what it would take back.
+        if let Some(busy) = self.page.get(self.busy)
+            && !descriptors::is_copy()
+        {
             busy.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
         }
     }

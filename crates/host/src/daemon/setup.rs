@@ -94,7 +94,8 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         return Err("its supervisor is of another version: restart the server after an update".to_owned());
     };
     let mut received = received.into_iter();
-    let (Some(channel), Some(page)) = (received.next(), received.next()) else {
+    let (Some(channel), Some(page), Some(reports)) = (received.next(), received.next(), received.next())
+    else {
         return Err("its supervisor has sent no channel".to_owned());
     };
     let scoreboard = match (usize::try_from(launch.scoreboard), received.next()) {
@@ -106,6 +107,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         (_, _) => return Err("its supervisor has sent no scoreboard".to_owned()),
     };
     descriptors::own(&channel);
+    descriptors::own(&reports);
     log::set_level(launch.log_level);
     if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warn, &format!("display-name has no effect: {error}"));
@@ -146,6 +148,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let events = Events {
         daemon,
         control: Some(control),
+        reports: reports.into(),
         channel: Some(channel),
         signals,
         end: end_sender,
@@ -190,6 +193,7 @@ fn create(
         is_run_once: launch.limits.is_run_once(launch.threads),
         chroot: launch.chroot.clone(),
         page,
+        busy: page::busy(std::process::id()),
         scoreboard,
         ready,
         connections: super::connection::Table::default(),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where anything does")]
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridge::{ABI, Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, Settings, flag};
-use os::descriptors::{Kind as Socket, Wait, keep_over_exec, pair, receive_with, send_with};
+use os::descriptors::{Kind as Socket, Wait, is_readable, keep_over_exec, pair, send_with};
 use os::shared::Words;
 use wsgi_core::wire::board::page;
 use wsgi_core::wire::control::{Order, Report, Script};
@@ -78,6 +79,8 @@ impl Default for Plan {
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) control: Option<OwnedFd>,
+    /// Where reports come from, and what has come of the next.
+    reports: RefCell<(File, Vec<u8>)>,
     pub(crate) channel: Option<OwnedFd>,
     pub(crate) page: Words,
     log: PathBuf,
@@ -99,6 +102,7 @@ impl Plan {
         let host = std::env::current_exe().unwrap().with_file_name("libmod_wsgi_host.so");
         let (control, other) = pair(Socket::Sequence).unwrap();
         let (channel, theirs) = pair(Socket::Sequence).unwrap();
+        let (reports, writer) = os::descriptors::pipe().unwrap();
         let (file, page) = Words::create(c"page", page::WORDS).unwrap();
         let name = format!("daemon-{}.log", NUMBER.fetch_add(1, Ordering::Relaxed));
         let log = super::script(&name, "");
@@ -175,10 +179,11 @@ impl Plan {
             ..self.daemon
         };
         let start = Order::Start(Box::new(daemon)).encode();
-        let mut parts = vec![theirs.as_fd(), file.as_fd()];
+        let mut parts = vec![theirs.as_fd(), file.as_fd(), writer.as_fd()];
         parts.extend(self.scoreboard.as_ref().map(AsFd::as_fd));
         send_with(&control, &start, &parts, Wait::Allowed).unwrap();
-        Process { child, control: Some(control), channel: Some(channel), page, log }
+        let reports = RefCell::new((reports.into(), Vec::new()));
+        Process { child, control: Some(control), reports, channel: Some(channel), page, log }
     }
 }
 
@@ -189,11 +194,17 @@ impl Process {
 
     /// The next report; nothing at the end.
     pub(crate) fn report(&self) -> Option<Report> {
-        let control = self.control.as_ref().unwrap();
-        os::descriptors::set_timeouts(control, Some(PATIENCE), None).unwrap();
-        let mut buffer = [0; 4096];
-        let (length, _) = receive_with(control, &mut buffer, Wait::Allowed).ok()?;
-        (length > 0).then(|| Report::decode(&buffer[..length]).unwrap())
+        let (reports, heard) = &mut *self.reports.borrow_mut();
+        loop {
+            if let Some(report) = Report::take(heard).unwrap() {
+                return Some(report);
+            }
+            let mut block = [0; 4096];
+            match is_readable(&*reports, PATIENCE).unwrap().then(|| reports.read(&mut block).unwrap()) {
+                None | Some(0) => return None,
+                Some(count) => heard.extend_from_slice(&block[..count]),
+            }
+        }
     }
 
     /// A connection that the process may take.
@@ -226,7 +237,7 @@ impl Process {
     }
 
     pub(crate) fn busy(&self) -> u32 {
-        self.page.load(page::BUSY)
+        page::sum(|word| self.page.load(word))
     }
 
     pub(crate) fn log(&self) -> String {

@@ -144,14 +144,19 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     /// Sends the request (`connection.outgoing`), and answers it.
     pub(super) fn run(mut self) -> Ended {
-        if send(&self.connection.socket, &self.connection.outgoing).is_err() {
-            return Ended::Unread(self.connection.outgoing);
+        match send(&self.connection.socket, &self.connection.outgoing) {
+            Ok(()) => {}
+            // A part of it is in the socket, and the process reads nothing.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ended::Answered(self.fail(Broken::Silent));
+            }
+            Err(_) => return Ended::Unread(self.connection.outgoing),
         }
         match self.converse() {
             Ok(Step::Rejected(rejection)) => {
                 let message = std::mem::take(&mut self.connection.outgoing);
                 if rejection != Rejection::Moved {
-                    self.target.client.idle.give(self.connection);
+                    self.target.client.idle.give(self.connection, self.target.thread_count());
                 }
                 Ended::Rejected(message, rejection)
             }
@@ -366,6 +371,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 Ok((length, files)) => {
                     self.unread.end += length;
                     self.files.extend(files);
+                    // Each comes with its frame. A process that sends others would fill our table of descriptors.
+                    if self.files.len() > descriptors::MOST {
+                        return Err(Broken::Malformed);
+                    }
                     self.last_word = Instant::now();
                     return Ok(());
                 }
@@ -428,7 +437,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let mut connection = self.connection;
         if self.unread.is_empty() && self.files.is_empty() {
             connection.shrink();
-            self.target.client.idle.give(connection);
+            self.target.client.idle.give(connection, self.target.thread_count());
         }
         match self.body {
             Body::Sent => self.answer.finish(result, self.input.failure()),

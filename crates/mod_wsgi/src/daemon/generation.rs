@@ -94,6 +94,8 @@ impl Generation {
         let (mut slots, mut ends) = (Vec::with_capacity(next), Vec::with_capacity(next));
         for _ in 0..next {
             let (channel, far) = descriptors::pair(Kind::Sequence)?;
+            // The parent closes it in the end.
+            descriptors::only_send(&channel)?;
             let (file, page) = shared(c"mod_wsgi page", page::WORDS)?;
             slots.push(Slot { channel, page });
             ends.push((far, file));
@@ -134,7 +136,7 @@ impl Generation {
 
     /// Requests that run or wait in the process of a slot, as it says itself.
     pub(super) fn busy(&self, index: usize) -> u32 {
-        self.slots.get(index).map_or(u32::MAX, |slot| slot.page.load(page::BUSY))
+        self.slots.get(index).map_or(u32::MAX, |slot| page::sum(|word| slot.page.load(word)))
     }
 
     /// What the supervisor says of a slot.

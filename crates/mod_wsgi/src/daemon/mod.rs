@@ -112,6 +112,11 @@ impl Target<'_> {
         given.into_iter().find(|timeout| *timeout > 0).map(Duration::from_millis)
     }
 
+    /// How many requests a process serves at a time.
+    fn thread_count(&self) -> usize {
+        self.group.threads as usize
+    }
+
     /// How long the process may be silent.
     fn socket_timeout(&self, request: &Request) -> Duration {
         match self.group.limits.socket_timeout {

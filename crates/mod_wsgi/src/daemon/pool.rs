@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -44,11 +45,40 @@ impl Connection {
 
 /// The connections that nobody uses, by slot; the one that was used last is the next.
 #[derive(Debug)]
-pub(super) struct Idle(Vec<Mutex<Vec<Connection>>>);
+pub(super) struct Idle(Vec<Slot>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    connections: Mutex<Vec<Connection>>,
+    /// Requests of this child that are under way there.
+    requests: AtomicU32,
+}
+
+/// A request is under way.
+#[derive(Debug)]
+pub(super) struct UnderWay<'a>(&'a AtomicU32);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Idle {
     pub(super) fn new(generation: &Generation) -> Self {
-        Self((0..generation.slot_count()).map(|_| Mutex::default()).collect())
+        Self((0..generation.slot_count()).map(|_| Slot::default()).collect())
+    }
+
+    /// Counts a request to the process of a slot as under way.
+    pub(super) fn begin(&self, slot: usize) -> Option<UnderWay<'_>> {
+        let requests = &self.0.get(slot)?.requests;
+        requests.fetch_add(1, Ordering::Relaxed);
+        Some(UnderWay(requests))
+    }
+
+    /// How many requests of this child are under way to the process of a slot.
+    pub(super) fn under_way(&self, slot: usize) -> u32 {
+        self.0.get(slot).map_or(0, |slot| slot.requests.load(Ordering::Relaxed))
     }
 
     /// An idle connection to the process of a slot.
@@ -56,9 +86,16 @@ impl Idle {
         self.with(slot, Vec::pop)?
     }
 
-    /// Keeps a connection for the next request.
-    pub(super) fn give(&self, connection: Connection) {
-        self.with(connection.slot, |idle| idle.push(Connection { is_used: true, ..connection }));
+    /// Keeps a connection for the next request, unless there are `most` already: the process can not serve more at a time.
+    pub(super) fn give(&self, connection: Connection, most: usize) {
+        let superfluous = self.with(connection.slot, |idle| {
+            if idle.len() >= most {
+                return Some(connection);
+            }
+            idle.push(Connection { is_used: true, ..connection });
+            None
+        });
+        drop(superfluous);
     }
 
     /// Closes the idle connections of a slot: its process has closed one, so it is about to close all.
@@ -68,8 +105,8 @@ impl Idle {
     }
 
     fn with<R>(&self, slot: usize, work: impl FnOnce(&mut Vec<Connection>) -> R) -> Option<R> {
-        let idle = self.0.get(slot)?;
-        Some(work(&mut idle.lock().unwrap_or_else(PoisonError::into_inner)))
+        let connections = &self.0.get(slot)?.connections;
+        Some(work(&mut connections.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 

@@ -3,9 +3,7 @@
 //! A request that its process has not read may be sent to another one: the kernel tells (see [`frame`]), and then nothing
 //! has been taken of the request's body but what went along with it.
 
-use std::cell::Cell;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bridge::flag;
@@ -47,6 +45,7 @@ pub(super) fn serve(
             Err(status) => return status,
         };
         let (slot, was_used) = (connection.slot, connection.is_used);
+        let _under_way = target.client.idle.begin(slot);
         if message.is_empty() {
             message = std::mem::take(&mut connection.outgoing);
             message.clear();
@@ -62,7 +61,9 @@ pub(super) fn serve(
             Ended::Answered(status) => return status,
             Ended::Unread(outgoing) => {
                 message = outgoing;
-                route.was_not_read(slot, was_used);
+                if let Some(status) = route.was_not_read(slot, was_used) {
+                    return status;
+                }
             }
             Ended::Rejected(outgoing, rejection) => {
                 message = outgoing;
@@ -94,6 +95,9 @@ fn encode(buffer: &mut Vec<u8>, description: &bridge::Request<'_>, request: &Req
     });
 }
 
+/// Why a request that waits long was not taken.
+const CROWDED: &str = "too many wait already. More processes= or threads= take more requests at a time";
+
 /// Which process a request goes to.
 struct Route<'a> {
     target: &'a Target<'a>,
@@ -106,6 +110,8 @@ struct Route<'a> {
     connects: u32,
     /// How often a process has passed it on.
     moves: u32,
+    /// How often a process has closed a new connection without having read it.
+    unread: u32,
     /// A slot not to try again before the others.
     avoided: Option<usize>,
 }
@@ -126,6 +132,7 @@ impl<'a> Route<'a> {
             slept: Duration::ZERO,
             connects: 0,
             moves: 0,
+            unread: 0,
             avoided: None,
         }
     }
@@ -138,27 +145,30 @@ impl<'a> Route<'a> {
             for &(_, slot) in &slots {
                 match self.connection(slot) {
                     Ok(connection) => return Ok(connection),
-                    // Too many connections wait for that process.
+                    // Too many connections wait for that process, or for all: the system counts descriptors that are
+                    // under way.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
                     Err(error) => return Err(self.unreachable(&error)),
                 }
             }
             if slots.is_empty() {
                 return Err(self.failing());
             }
-            self.sleep()?;
+            self.sleep(CROWDED)?;
         }
     }
 
     /// The slots that a connection makes sense to, and what to order them by. How busy a process is becomes known with some
-    /// delay: so that not all threads choose the same of several that seem equal, each has its own order of them.
+    /// delay, what this child has sent it at once. Of several that seem equal, each child has its favourite: one request
+    /// after the other goes to the same process, and not all children choose the same.
     fn candidates(&self) -> impl Iterator<Item = ((bool, u32, usize), usize)> {
-        let generation = &self.target.client.generation;
+        let super::Client { generation, idle } = self.target.client;
         let slots = self.target.slots.clone();
-        let (count, preference) = (slots.len().max(1), preference());
+        let (count, preference) = (slots.len().max(1), std::process::id() as usize);
         slots.filter(|&slot| generation.state(slot) != State::Failing).map(move |slot| {
             let turn = slot.wrapping_add(preference) % count;
-            ((self.avoided == Some(slot), generation.busy(slot), turn), slot)
+            ((self.avoided == Some(slot), generation.busy(slot).max(idle.under_way(slot)), turn), slot)
         })
     }
 
@@ -171,12 +181,22 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// The process has ended, or has passed its slot on to another one, before it read the request.
-    fn was_not_read(&mut self, slot: usize, was_used: bool) {
+    /// The process has ended, or has passed its slot on to another one, before it read the request. The result is the
+    /// status to answer with, if it is of no use to go on.
+    fn was_not_read(&mut self, slot: usize, was_used: bool) -> Option<Status> {
         self.target.client.idle.forget(slot);
-        if !was_used {
-            self.avoided = Some(slot);
+        if was_used {
+            return None;
         }
+        // Where it is not just being replaced, it may be in no state to read anything.
+        self.avoided = Some(slot);
+        self.unread += 1;
+        (self.unread > self.most_moves()).then(|| self.sleep("they close connections without reading what they are asked, perhaps for lack of descriptors")).and_then(Result::err)
+    }
+
+    /// How often a request is passed on at once.
+    fn most_moves(&self) -> u32 {
+        2 * self.target.group.process_count() + 1
     }
 
     /// The process has not called the application. The result is the status to answer with, if it is of no use to go on.
@@ -186,7 +206,7 @@ impl<'a> Route<'a> {
             Rejection::Moved => {
                 self.target.client.idle.forget(slot);
                 self.moves += 1;
-                let most = 2 * self.target.group.process_count() + 1;
+                let most = self.most_moves();
                 let text =
                     format!("The process group '{group}' is being replaced: attempt {}", self.moves + 1);
                 log(self.request, Level::Info, &text);
@@ -200,7 +220,7 @@ impl<'a> Route<'a> {
             }
             Rejection::Busy => {
                 self.avoided = Some(slot);
-                self.sleep().err()
+                self.sleep(CROWDED).err()
             }
             Rejection::Late => {
                 let text = format!(
@@ -211,14 +231,13 @@ impl<'a> Route<'a> {
         }
     }
 
-    /// Waits before the next attempt: eighths of a second at first, then seconds.
-    fn sleep(&mut self) -> Result<(), Status> {
+    /// Waits before the next attempt: eighths of a second at first, then seconds. `reason` is that of the last failure.
+    fn sleep(&mut self, reason: &str) -> Result<(), Status> {
         let timeout = Duration::from_millis(self.target.group.relay.connect_timeout);
         if self.begin.elapsed() >= timeout {
             let group = String::from_utf8_lossy(&self.target.group.name);
             let text = format!(
-                "WSGI0116: no process of the group '{group}' has taken the request within connect-timeout: too many wait \
-                 already. More processes= or threads= take more requests at a time"
+                "WSGI0116: no process of the group '{group}' has taken the request within connect-timeout: {reason}"
             );
             return Err(self.refuse(503, &text));
         }
@@ -251,20 +270,6 @@ impl<'a> Route<'a> {
         log(self.request, Level::Error, text);
         Status::Http(status)
     }
-}
-
-/// A number that differs from thread to thread, and from child to child.
-fn preference() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        // No destructor, see `httpd::guard`.
-        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
-    }
-    OWN.get().unwrap_or_else(|| {
-        let own = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id() as usize);
-        OWN.set(Some(own));
-        own
-    })
 }
 
 /// Sends all of `bytes`.

@@ -30,6 +30,10 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     let facts = Facts::new(info, embedded::script_reloading(server));
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.process_count()));
     let bulletin = publisher::capacity(global);
+    // Three for each process, and as many for the next generation. Children need them too: the system counts what is under
+    // way between processes against the sender's limit.
+    let slots: u64 = global.daemons.iter().map(|group| u64::from(group.process_count())).sum();
+    descriptors::allow(6 * slots + OTHERS);
     let generation = launch::generation(
         server,
         info,
@@ -37,7 +41,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         &launch::Basis { facts: &facts, directory: &directory, bulletin },
     )
     .and_then(|(message, logs)| Generation::new(names, &message.encode(), logs, bulletin))
-    .map_err(|error| format!("WSGI0012: the channels of the daemon processes can not be made: {error}"))?;
+    .map_err(|error| format!("WSGI0012: the channels of the daemon processes can not be made: {error}. They take three descriptors for each process: are there too many open files (ulimit -n, LimitNOFILE= of the service)?"))?;
     let (generation, retire) = generation::install(generation);
     info.pool().own(retire);
     // Once: the process outlives its configurations.
@@ -52,6 +56,9 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
 }
 
 static AT_END: Once = Once::new();
+
+/// Descriptors that Apache is to have for other things.
+const OTHERS: u64 = 512;
 
 /// Starts the supervisor of a generation.
 fn start_supervisor(server: &Server, directory: &Path, parent: &mut Parent) -> Result<(), String> {
