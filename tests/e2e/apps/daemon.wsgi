@@ -260,6 +260,31 @@ def close_all(environ, start_response):
     return answer(start_response, "closed")
 
 
+def smuggle(environ, start_response):
+    """Sends descriptors where none belongs, in frames without content; how that ended."""
+    import array
+    import socket
+    import struct
+
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2, 0]))]
+    frame = struct.pack("<IBBH", 0, 19, 0, 0)
+    lines = []
+    for line in open_descriptors():
+        number, target = line.split(" ", 1)
+        if not target.startswith("socket:"):
+            continue
+        with socket.socket(fileno=os.dup(int(number))) as copy:
+            if copy.family != socket.AF_UNIX or copy.type.name != environ["QUERY_STRING"]:
+                continue
+            try:
+                for _ in range(4):
+                    copy.sendmsg([frame], rights, socket.MSG_DONTWAIT)
+                lines.append("sent")
+            except OSError as error:
+                lines.append(type(error).__name__)
+    return answer(start_response, *lines)
+
+
 # Other processes.
 
 

@@ -224,6 +224,31 @@ fn what_an_application_may_do_to_its_process() {
     });
 }
 
+#[test]
+fn a_process_that_takes_no_connection_keeps_nobody_waiting_for_ever() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let setup = setup
+            .conf("WSGIDaemonProcess other\nWSGIScriptAlias /other @ROOT@/apps/app.wsgi process-group=other");
+        serving(setup, "connect-timeout=1").run(|server, cases| {
+            cases.ours_only("no descriptors are left", "W28: the daemon process crashes", || {
+                let (mark, before) = (server.mark(), pid(server));
+                let request = super::begin(server, "/descriptors?held");
+                server.wait_log(mark, "all descriptors are taken");
+                assert_eq!(server.get("/pid").status, 503);
+                let log = server.wait_log(mark, "WSGI0116");
+                assert!(log.contains("'e2e'") && log.contains("close connections without reading"), "{log}");
+                assert_ne!(server.get("/other/pid").expect(200), before.0.to_string());
+                open(server, "held");
+                assert_eq!(end(request).expect(200), "took them");
+                assert_eq!(pid(server), before);
+            });
+        });
+    });
+}
+
 /// Waits until another process serves, after one that can not say what becomes of its requests.
 fn successor_whatever_happens(server: &Server, old: e2e::Process) {
     wait_until("another process", || {

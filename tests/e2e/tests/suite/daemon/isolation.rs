@@ -27,6 +27,27 @@ fn process(server: &Server, url: &str) -> Process {
 }
 
 #[test]
+fn descriptors_can_not_be_sent_where_they_do_not_belong() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            cases.ours_only("to root", "its processes have other sockets", || {
+                // The control socket and the channel.
+                let answer = server.get("/smuggle?SOCK_SEQPACKET").expect(200);
+                assert_eq!(answer, "BrokenPipeError\nBrokenPipeError");
+            });
+            cases.ours_only("to an Apache child", "its processes have other sockets", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/smuggle?SOCK_STREAM").status, 502);
+                server.wait_log(mark, "WSGI0148");
+            });
+        });
+    });
+}
+
+#[test]
 fn descriptors() {
     if daemon_only() || e2e::Target::current().lacks("promise of what a process holds (W31)") {
         return;
