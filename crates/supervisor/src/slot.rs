@@ -22,6 +22,14 @@ const MARGIN: u64 = 1_000;
 const LAST: u64 = 5_000;
 /// How often a service script is started at most.
 const SERVICE: u64 = 1_000;
+/// How many processes of a slot may be on their way out at the same time.
+const LEAVING: usize = 8;
+/// A process that has been ready and says that it ends has failed if it is no older. `inactivity-timeout=1` is no failure.
+const SOON: u64 = 1_000;
+/// How many successors in a row are started at once, although the last start was just before.
+const HURRIED: u32 = 8;
+/// What those after them wait for.
+const PACE: u64 = 1_000;
 /// The status with which a successor exits that can not import its scripts.
 const NOT_IMPORTED: Exit = Exit::Status(3);
 
@@ -36,6 +44,8 @@ pub(crate) struct Rules {
     shutdown: u64,
     startup: u64,
     is_service: bool,
+    /// Each process is there for one request.
+    is_run_once: bool,
 }
 
 /// What happens to a slot.
@@ -98,6 +108,10 @@ pub(crate) struct Slot {
     failures: u32,
     /// When to start a process again, while there is none.
     respawn: Option<u64>,
+    /// When a process was last started.
+    started: u64,
+    /// How many successors in a row were asked for soon after a start.
+    hurried: u32,
     last_key: Key,
 }
 
@@ -121,6 +135,16 @@ struct Process {
     startup_end: Option<u64>,
     /// When its time to end is over, after it was lost.
     lost: Option<u64>,
+    /// The successor that it has asked for, until that is started.
+    wanted: Option<Wanted>,
+}
+
+/// A successor that is to be started.
+#[derive(Debug)]
+struct Wanted {
+    at: u64,
+    reason: Box<[u8]>,
+    scripts: Vec<Script>,
 }
 
 #[derive(Debug)]
@@ -129,6 +153,7 @@ struct Leaving {
     pid: i32,
     /// When its time to end is over.
     end: Option<u64>,
+    is_killed: bool,
 }
 
 impl Rules {
@@ -140,6 +165,7 @@ impl Rules {
             shutdown: daemon.limits.shutdown_timeout,
             startup: daemon.limits.startup_timeout,
             is_service: daemon.threads == 0,
+            is_run_once: daemon.limits.is_run_once(daemon.threads),
         }
     }
 
@@ -166,6 +192,8 @@ impl Slot {
             leaving: Vec::new(),
             failures: 0,
             respawn: None,
+            started: 0,
+            hurried: 0,
             last_key: 0,
         }
     }
@@ -181,7 +209,7 @@ impl Slot {
             }
             Event::NotSpawned(key) => self.not_spawned(key, now, actions),
             Event::Ready(key) => self.ready(key, now, actions),
-            Event::Replace(key, reason, scripts) => self.replace(key, &reason, scripts, now, actions),
+            Event::Replace(key, reason, scripts) => self.replace(key, reason, scripts, now, actions),
             Event::Stopping(key, reason) => self.stopping(key, &reason, now, actions),
             Event::Lost(key) => self.lost(key, now),
             Event::Exited(key, exit) => self.exited(key, exit, now, actions),
@@ -199,7 +227,9 @@ impl Slot {
     /// When it wants a tick, at the latest.
     pub(crate) fn next(&self) -> Option<u64> {
         let processes = self.current.iter().chain(&self.successor);
-        let times = processes.flat_map(|process| [process.startup_end, process.lost]);
+        let times = processes.flat_map(|process| {
+            [process.startup_end, process.lost, process.wanted.as_ref().map(|wanted| wanted.at)]
+        });
         let times = times.chain(self.leaving.iter().map(|leaving| leaving.end));
         times.chain([self.respawn]).flatten().min()
     }
@@ -231,8 +261,17 @@ impl Slot {
 
     fn new_process(&mut self, now: u64, startup: u64) -> Process {
         self.last_key += 1;
+        self.started = now;
         let startup_end = (startup > 0 && !self.rules.is_service).then(|| now + startup);
-        Process { key: self.last_key, pid: 0, since: now, is_serving: false, startup_end, lost: None }
+        Process {
+            key: self.last_key,
+            pid: 0,
+            since: now,
+            is_serving: false,
+            startup_end,
+            lost: None,
+            wanted: None,
+        }
     }
 
     /// Starts a process that imports what the configuration says, and no more.
@@ -304,22 +343,54 @@ impl Slot {
     fn drain(&mut self, old: Process, grace: u64, now: u64, actions: &mut Vec<Action>) {
         let order = Order::Drain(u32::try_from(grace).unwrap_or(u32::MAX));
         actions.push(Action::Order(old.key, order));
-        self.leaving.push(Leaving { key: old.key, pid: old.pid, end: self.rules.end(now, grace) });
+        self.leave(&old, self.rules.end(now, grace), actions);
+    }
+
+    /// It is on its way out. One that does not go is not let pile up, whatever time it has.
+    fn leave(&mut self, process: &Process, end: Option<u64>, actions: &mut Vec<Action>) {
+        let Process { key, pid, .. } = *process;
+        self.leaving.push(Leaving { key, pid, end, is_killed: false });
+        if self.phase == Phase::Over {
+            // None is started any more.
+            return;
+        }
+        let going = self.leaving.iter().filter(|leaving| !leaving.is_killed).count();
+        if going > LEAVING
+            && let Some(oldest) = self.leaving.iter_mut().find(|leaving| !leaving.is_killed)
+        {
+            let text = format!(
+                "process {} is killed: it is the oldest of {going} of its slot that are on their way out",
+                oldest.pid
+            );
+            actions.push(Action::Log(Level::Warning, text));
+            actions.push(oldest.kill());
+        }
     }
 
     fn replace(
         &mut self,
         key: Key,
-        reason: &[u8],
+        reason: Box<[u8]>,
         scripts: Vec<Script>,
         now: u64,
         actions: &mut Vec<Action>,
     ) {
-        let is_serving =
-            self.current.as_ref().is_some_and(|process| process.key == key && process.is_serving);
-        if !is_serving || self.successor.is_some() {
+        let process = self.current.as_mut().filter(|process| process.key == key && process.is_serving);
+        let Some(process) = process.filter(|process| process.wanted.is_none()) else { return };
+        if self.successor.is_some() {
             return;
         }
+        // It may ask again and again. It serves meanwhile, and the state says so.
+        self.hurried = if now - self.started < backoff::SHORT { self.hurried.saturating_add(1) } else { 0 };
+        if self.hurried > HURRIED && self.phase == Phase::Running {
+            process.wanted = Some(Wanted { at: now + PACE, reason, scripts });
+        } else {
+            self.succeed(&reason, scripts, now, actions);
+        }
+    }
+
+    /// Starts the successor that the current process wants.
+    fn succeed(&mut self, reason: &[u8], scripts: Vec<Script>, now: u64, actions: &mut Vec<Action>) {
         if self.phase != Phase::Running {
             self.keep("the server has read its configuration again, or ends", actions);
             return;
@@ -351,11 +422,23 @@ impl Slot {
         let Some(old) = self.current.take_if(|process| process.key == key) else { return };
         let (pid, reason) = (old.pid, String::from_utf8_lossy(reason));
         actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({reason})")));
-        // One that has served and says that it ends is no failure, however soon that is: it may be there for one request.
-        self.failures = if old.is_serving { 0 } else { self.failures + 1 };
-        self.leaving.push(Leaving { key, pid, end: self.rules.end(now, 0) });
-        let delay = if old.is_serving { 0 } else { backoff::delay(self.failures) };
+        self.leave(&old, self.rules.end(now, 0), actions);
+        // One that is there for one request may end as soon as it has served that.
+        let short = if self.rules.is_run_once { 0 } else { SOON };
+        let delay = self.delay_after(&old, short, now);
         self.fill(delay, now, actions);
+    }
+
+    /// How long to wait until another process is started in place of this one, which has failed if it is younger than
+    /// `short`.
+    fn delay_after(&mut self, process: &Process, short: u64, now: u64) -> u64 {
+        let lived = now - process.since;
+        if self.rules.is_service {
+            return SERVICE.saturating_sub(lived);
+        }
+        let is_failure = !process.is_serving || lived < short;
+        self.failures = if is_failure { self.failures + 1 } else { 0 };
+        backoff::delay(self.failures)
     }
 
     fn lost(&mut self, key: Key, now: u64) {
@@ -371,7 +454,7 @@ impl Slot {
 
     fn exited(&mut self, key: Key, exit: Exit, now: u64, actions: &mut Vec<Action>) {
         if let Some(at) = self.leaving.iter().position(|leaving| leaving.key == key) {
-            let pid = self.leaving.swap_remove(at).pid;
+            let pid = self.leaving.remove(at).pid;
             // One that is told to end while its Python starts does not know yet what the signal means.
             let is_asked =
                 matches!(exit, Exit::Signal(number, false) if i32::from(number) == Signal::SIGTERM as i32);
@@ -394,14 +477,7 @@ impl Slot {
     }
 
     fn current_exited(&mut self, process: &Process, exit: Exit, now: u64, actions: &mut Vec<Action>) {
-        let lived = now - process.since;
-        let delay = if self.rules.is_service {
-            SERVICE.saturating_sub(lived)
-        } else {
-            let is_short = !process.is_serving || lived < backoff::SHORT;
-            self.failures = if is_short { self.failures + 1 } else { 0 };
-            backoff::delay(self.failures)
-        };
+        let delay = self.delay_after(process, backoff::SHORT, now);
         if self.phase == Phase::Retiring && exit.is_success() {
             self.unused(now, actions);
         }
@@ -423,7 +499,7 @@ impl Slot {
             if process.is_serving && !self.rules.is_service {
                 self.drain(process, self.rules.graceful, now, actions);
             } else {
-                self.terminate(process, self.rules.end(now, 0), actions);
+                self.terminate(&process, self.rules.end(now, 0), actions);
             }
         }
     }
@@ -436,17 +512,15 @@ impl Slot {
             actions.push(Action::Terminate(leaving.key));
         }
         for process in self.end() {
-            self.terminate(process, end, actions);
+            self.terminate(&process, end, actions);
         }
     }
 
     fn kill(&mut self, actions: &mut Vec<Action>) {
-        let ended = self.end().map(|process| Leaving { key: process.key, pid: process.pid, end: None });
-        self.leaving.extend(ended);
-        for leaving in &mut self.leaving {
-            leaving.end = None;
-            actions.push(Action::Kill(leaving.key));
+        for process in self.end() {
+            self.leave(&process, None, actions);
         }
+        actions.extend(self.leaving.iter_mut().map(Leaving::kill));
     }
 
     /// No process is started from now on; those that are left to be ended.
@@ -456,19 +530,18 @@ impl Slot {
         [self.current.take(), self.successor.take()].into_iter().flatten()
     }
 
-    fn terminate(&mut self, process: Process, end: Option<u64>, actions: &mut Vec<Action>) {
+    fn terminate(&mut self, process: &Process, end: Option<u64>, actions: &mut Vec<Action>) {
         actions.push(Action::Terminate(process.key));
-        self.leaving.push(Leaving { key: process.key, pid: process.pid, end });
+        self.leave(process, end, actions);
     }
 
     fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
         let is_due = |time: Option<u64>| time.is_some_and(|time| time <= now);
         for leaving in &mut self.leaving {
             if is_due(leaving.end) {
-                leaving.end = None;
                 let text = format!("process {} did not end in time and is killed", leaving.pid);
                 actions.push(Action::Log(Level::Warning, text));
-                actions.push(Action::Kill(leaving.key));
+                actions.push(leaving.kill());
             }
         }
         if let Some(successor) =
@@ -483,7 +556,7 @@ impl Slot {
             actions
                 .push(Action::Log(Level::Error, format!("process {old} goes on, {reason} (process {pid})")));
             self.keep(reason, actions);
-            self.terminate(successor, Some(now + LAST), actions);
+            self.terminate(&successor, Some(now + LAST), actions);
         }
         if let Some(process) =
             self.current.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
@@ -495,14 +568,25 @@ impl Slot {
             };
             let text = format!("process {} {what}; it is ended, and another one started", process.pid);
             actions.push(Action::Log(Level::Error, text));
-            let is_short = !process.is_serving || now - process.since < backoff::SHORT;
-            self.failures = if is_short { self.failures + 1 } else { 0 };
-            self.terminate(process, Some(now + LAST), actions);
-            self.fill(backoff::delay(self.failures), now, actions);
+            self.terminate(&process, Some(now + LAST), actions);
+            let delay = self.delay_after(&process, backoff::SHORT, now);
+            self.fill(delay, now, actions);
+        }
+        let wanted = self.current.as_mut().map(|process| &mut process.wanted);
+        if let Some(wanted) = wanted.and_then(|wanted| wanted.take_if(|wanted| wanted.at <= now)) {
+            self.succeed(&wanted.reason, wanted.scripts, now, actions);
         }
         if is_due(self.respawn) {
             self.start(now, actions);
         }
+    }
+}
+
+impl Leaving {
+    fn kill(&mut self) -> Action {
+        self.end = None;
+        self.is_killed = true;
+        Action::Kill(self.key)
     }
 }
 

@@ -123,6 +123,92 @@ fn processes_for_one_request_each_are_no_crash_loop() {
 }
 
 #[test]
+fn a_process_that_stops_as_soon_as_it_is_ready_is_a_failure() {
+    let mut stage = Stage::new(1, Limits { maximum_requests: 2, ..Limits::default() });
+    stage.on(Event::Begin);
+    let mut delays = Vec::new();
+    for key in 1..=8 {
+        stage.on(Event::Spawned(key, 100 + key as i32));
+        stage.on(Event::Ready(key));
+        let spawned = stage.after(SOON - 1, Event::Stopping(key, text("x")));
+        delays.push(if spawned.is_empty() { stage.tick().0 } else { 0 });
+    }
+    assert_eq!(delays, [0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000]);
+    stage.on(Event::Ready(9));
+    assert_eq!(stage.after(SOON, Event::Stopping(9, text("x"))).last(), Some(&Action::Spawn(10, vec![])));
+}
+
+#[test]
+fn a_service_script_that_says_that_it_stops_is_no_faster() {
+    let mut stage = Stage::new(0, Limits::default());
+    stage.on(Event::Begin);
+    stage.on(Event::Ready(1));
+    assert_eq!(stage.after(100, Event::Stopping(1, text("x"))), []);
+    assert_eq!(stage.tick(), (900, vec![Action::Spawn(2, vec![])]));
+}
+
+#[test]
+fn those_who_say_that_they_go_and_stay_do_not_pile_up() {
+    // For one request each, and without a time in which they have to be gone.
+    let mut stage = Stage::new(1, Limits { maximum_requests: 1, ..Limits::default() });
+    stage.on(Event::Begin);
+    let bound = LEAVING as Key;
+    for key in 1..=bound + 3 {
+        stage.on(Event::Spawned(key, 100 + key as i32));
+        stage.on(Event::Ready(key));
+        let mut expected = vec![Action::Spawn(key + 1, vec![])];
+        if key > bound {
+            expected.insert(0, Action::Kill(key - bound));
+        }
+        assert_eq!(stage.after(10, Event::Stopping(key, text("x"))), expected, "{key}");
+    }
+    assert!(
+        stage.log.iter().any(|(_, text)| text.starts_with("process 101 is killed: it is the oldest of 9"))
+    );
+    // One that goes makes room, and the order stays.
+    stage.on(Event::Exited(5, Exit::Status(0)));
+    for (key, killed) in [(bound + 4, None), (bound + 5, Some(4)), (bound + 6, Some(6))] {
+        stage.on(Event::Ready(key));
+        let actions = stage.after(10, Event::Stopping(key, text("x")));
+        let kills = killed.map(Action::Kill).into_iter().chain([Action::Spawn(key + 1, vec![])]);
+        assert_eq!(actions, kills.collect::<Vec<_>>());
+    }
+    // The end of everything gives each its time.
+    let actions = stage.on(Event::Stop);
+    assert!(!actions.iter().any(|action| matches!(action, Action::Kill(_))), "{actions:?}");
+}
+
+#[test]
+fn who_asks_to_be_replaced_again_and_again_is_replaced_every_second_at_most() {
+    let mut stage = Stage::serving();
+    let first = HURRIED + 1;
+    for key in 1..first {
+        let actions = stage.on(Event::Replace(key, text("x"), vec![]));
+        assert_eq!(actions, [Action::Spawn(key + 1, vec![])], "at once");
+        stage.after(10, Event::Ready(key + 1));
+        stage.on(Event::Exited(key, Exit::Status(0)));
+    }
+    for key in first..first + 3 {
+        let asked = Event::Replace(key, text("x"), vec![script()]);
+        assert_eq!(stage.after(10, asked), []);
+        assert_eq!(stage.on(Event::Replace(key, text("again"), vec![])), [], "it has been heard");
+        assert_eq!(stage.slot.state(), State::Serving);
+        assert_eq!(stage.tick(), (PACE, vec![Action::Spawn(key + 1, vec![script()])]));
+        stage.on(Event::Ready(key + 1));
+        stage.on(Event::Exited(key, Exit::Status(0)));
+    }
+    let key = first + 3;
+    // It may also stay, and see to it that its successors fail.
+    stage.on(Event::Replace(key, text("x"), vec![]));
+    stage.tick();
+    stage.on(Event::Exited(key + 1, NOT_IMPORTED));
+    assert_eq!(stage.on(Event::Replace(key, text("x"), vec![])), []);
+    // What was wished goes with the process.
+    assert_eq!(stage.on(Event::Stopping(key, text("x"))), [Action::Spawn(key + 2, vec![])]);
+    assert_eq!(stage.tick(), (6_000, vec![Action::Kill(key)]));
+}
+
+#[test]
 fn an_eviction_has_its_own_time() {
     let limits = Limits { graceful_timeout: 15_000, eviction_timeout: 700, ..Limits::default() };
     let mut stage = Stage::new(2, limits);
