@@ -448,6 +448,22 @@ finally:
 }
 
 #[test]
+fn a_process_is_bound_to_its_supervisor_until_it_watches_it() {
+    let source = "
+import ctypes, sys
+signal = ctypes.c_int(-1)
+ctypes.CDLL(None).prctl(2, ctypes.byref(signal))
+print('dies by', signal.value, file=sys.stderr)
+";
+    let path = script("life_bound.py", source);
+    for (threads, signal) in [(1, 0), (0, 15)] {
+        let process = Plan { threads, imports: vec![(path.clone(), "")], ..Plan::default() }.start();
+        process.wait_for("dies by ");
+        process.wait_for(&format!("dies by {signal}\n"));
+    }
+}
+
+#[test]
 fn the_group_has_its_own_settings() {
     let source = "
 import os, sys, json

@@ -60,6 +60,8 @@ pub(crate) fn plan<'a>(
         kept: vec![(CONTROL, control)],
         output: Some(log),
         is_session: true,
+        // Until it watches its control socket, which an import that hangs keeps it from.
+        is_bound: true,
         priority: (group.priority != 0).then_some(group.priority),
         chroot: group.chroot.as_deref().and_then(text),
         account: identity.account.clone(),
@@ -116,7 +118,7 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
             (Level::Alert, text)
         }
         Step::Program(index) => return program_obstacle(group, &user, *index, error),
-        Step::Prepare | Step::Fork | Step::Session | Step::Descriptors | Step::Signals => {
+        Step::Prepare | Step::Fork | Step::Session | Step::Bind | Step::Descriptors | Step::Signals => {
             let text = format!(
                 "WSGI0001: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open files (ulimit -n)?"
             );

@@ -101,6 +101,9 @@ assert start[:2] == b'\1\2', start[:2]
 fds = struct.unpack('<%di' % (len(ancillary[0][2]) // 4), ancillary[0][2])
 channel, page, reports = socket.socket(fileno=fds[0]), fds[1], fds[2]
 behaviour = os.environ.get('BEHAVIOUR', '')
+if behaviour == 'hang':
+    # As in the import of a module that waits for something.
+    time.sleep(600)
 if behaviour == 'fail':
     os._exit(9)
 if behaviour == 'once':

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use os::process::Exit;
 use support::{Server, group, is_alive, text, until};
 use wsgi_core::wire::board::{State, slot};
+use wsgi_core::wire::launch;
 
 #[test]
 fn processes_are_started_and_serve() {
@@ -246,6 +247,26 @@ fn sigquit_waits_for_no_process() {
 fn without_its_supervisor_a_process_sees_the_end() {
     let mut server = Server::start(vec![group("one", &[])]);
     let pid = server.pid(0);
+    server.child.signal(Signal::SIGKILL).unwrap();
+    assert_eq!(server.end(), Exit::Signal(9, false));
+    until("the end of the process", || (!is_alive(pid)).then_some(()));
+}
+
+#[test]
+fn without_its_supervisor_a_process_that_hangs_does_not_stay() {
+    let mut groups = vec![group("one", &[("BEHAVIOUR", "hang")])];
+    if nix::unistd::geteuid().is_root() {
+        // The change of user takes back what was set before.
+        groups[0].account = Some(launch::Account { uid: 65_534, gid: 65_534, supplementary: None });
+        groups[0].home = Some(text("/"));
+    }
+    let mut server = Server::start(groups);
+    let pid = until("a process", || {
+        let log = server.log();
+        let (before, _) = log.split_once(" is started, as uid")?;
+        before.rsplit_once("process ")?.1.parse().ok()
+    });
+    assert!(is_alive(pid));
     server.child.signal(Signal::SIGKILL).unwrap();
     assert_eq!(server.end(), Exit::Signal(9, false));
     until("the end of the process", || (!is_alive(pid)).then_some(()));

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::parent_id;
 use std::sync::mpsc::{Sender, SyncSender};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often that is said.
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
+/// How long the end of a supervisor may take, from its sockets to its last.
+const ORPHANED: Duration = Duration::from_millis(200);
 
 const CONTROL: u64 = 0;
 const CHANNEL: u64 = 1;
@@ -68,6 +71,8 @@ pub(super) struct Events {
 struct Run {
     events: Events,
     watch: Epoll,
+    /// The supervisor's process id.
+    parent: u32,
     /// Python's side has been started.
     is_ready: bool,
     /// When to look at waiting requests again.
@@ -92,6 +97,7 @@ pub(super) fn run(events: Events) {
     let mut run = Run {
         events,
         watch,
+        parent: parent_id(),
         is_ready: false,
         look: None,
         complained: None,
@@ -230,6 +236,9 @@ impl Run {
     /// Takes no more requests, and ends when those are done that it has, or `grace` milliseconds are over.
     fn drain(&mut self, grace: u64) {
         if self.events.is_service {
+            if self.is_orphan() {
+                return;
+            }
             // The script decides what the signal means to it.
             let _ = nix::sys::signal::kill(nix::unistd::getpid(), Signal::SIGTERM);
             return;
@@ -239,6 +248,19 @@ impl Run {
         }
         let decision = self.events.timers.drain(grace, self.events.daemon.now());
         self.carry_out(decision);
+    }
+
+    /// Whether the supervisor has ended: then the kernel has sent the signal (see `setup`), and a second one would break into
+    /// what the script does about the first. Its sockets close a moment before.
+    fn is_orphan(&self) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < ORPHANED {
+            if parent_id() != self.parent {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
     }
 
     fn trigger(&mut self, trigger: Trigger) {

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bridge::{Level, Lists, Settings};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use os::bulletin;
@@ -163,6 +164,10 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
             exit_now(255);
         }
     })?;
+    // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
+    // service may become another program, without that thread.
+    let signal = (launch.threads == 0).then_some(Signal::SIGTERM);
+    set_pdeathsig(signal).map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
     Ok(Some(Prepared {
         daemon,
         process,

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bridge::{ABI, Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, Settings, flag};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::Signal;
 use os::descriptors::{Kind as Socket, Wait, is_readable, keep_over_exec, pair, send_with};
 use os::shared::Words;
 use wsgi_core::wire::board::page;
@@ -110,7 +113,11 @@ impl Plan {
         // Else a process that another test starts meanwhile would have it too.
         let starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         keep_over_exec(&other, true).unwrap();
-        let child = Command::new(&python)
+        let mut command = Command::new(&python);
+        // As the supervisor does.
+        // SAFETY: a system call that takes a number, and nothing else.
+        unsafe { command.pre_exec(|| Ok(set_pdeathsig(Signal::SIGKILL)?)) };
+        let child = command
             .args(["-c", BOOTSTRAP, &host.to_string_lossy(), &other.as_raw_fd().to_string()])
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())

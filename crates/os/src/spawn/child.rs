@@ -20,6 +20,7 @@ pub(super) struct Job<'a> {
     moves: Vec<(RawFd, RawFd)>,
     /// Where failures are reported to.
     report: RawFd,
+    parent: u32,
 }
 
 impl<'a> Job<'a> {
@@ -35,7 +36,7 @@ impl<'a> Job<'a> {
             moves.extend([(output.as_raw_fd(), 1), (output.as_raw_fd(), 2)]);
         }
         moves.extend(plan.kept.iter().map(|(number, descriptor)| (descriptor.as_raw_fd(), *number)));
-        Self { plan, arguments, environment, moves, report }
+        Self { plan, arguments, environment, moves, report, parent: std::process::id() }
     }
 
     /// Never returns.
@@ -65,6 +66,10 @@ impl<'a> Job<'a> {
         if let Some(account) = &plan.account {
             become_account(account)?;
         }
+        if plan.is_bound {
+            // After the change of user, which takes it back.
+            self.bind()?;
+        }
         if let Some(directory) = &plan.directory {
             // SAFETY: a C string.
             check(Step::Directory, unsafe { libc::chdir(directory.as_ptr()) })?;
@@ -82,6 +87,16 @@ impl<'a> Job<'a> {
             self.warn(check(Step::Limit(index), result));
         }
         Err(self.execute())
+    }
+
+    /// Dies with its parent from now on.
+    fn bind(&self) -> Result<(), (Step, c_int)> {
+        // SAFETY: numbers only.
+        check(Step::Bind, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+        // SAFETY: it has no precondition.
+        let parent = unsafe { libc::getppid() };
+        // It may have ended before; then nobody reads this either.
+        if parent.cast_unsigned() == self.parent { Ok(()) } else { Err((Step::Bind, libc::ESRCH)) }
     }
 
     fn pass_descriptors(&mut self) -> Result<(), (Step, c_int)> {
@@ -266,7 +281,7 @@ impl Resource {
 
 impl Step {
     /// Those that happen in the new process, in order.
-    const THERE: [Self; 10] = [
+    const THERE: [Self; 11] = [
         Self::Session,
         Self::Priority,
         Self::Chroot,
@@ -274,6 +289,7 @@ impl Step {
         Self::Groups,
         Self::User,
         Self::Verify,
+        Self::Bind,
         Self::Directory,
         Self::Descriptors,
         Self::Signals,

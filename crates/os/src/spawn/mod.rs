@@ -29,6 +29,8 @@ pub struct Plan<'a> {
     pub output: Option<BorrowedFd<'a>>,
     /// Whether it leads a session and a process group of its own.
     pub is_session: bool,
+    /// Whether it is killed when the thread that starts it ends, until it wants otherwise (`PR_SET_PDEATHSIG`).
+    pub is_bound: bool,
     /// Its nice value.
     pub priority: Option<i32>,
     /// Its root directory. `programs` and `directory` are inside.
@@ -101,6 +103,8 @@ pub enum Step {
     User,
     /// Making sure that no way leads back to the privileges.
     Verify,
+    /// [`Plan::is_bound`].
+    Bind,
     /// [`Plan::directory`].
     Directory,
     /// [`Plan::kept`], standard input and output.
@@ -206,6 +210,7 @@ impl fmt::Display for Step {
             Self::Groups => "setting the group list",
             Self::User => "setting the user",
             Self::Verify => "verifying that privileges are gone",
+            Self::Bind => "binding it to its parent",
             Self::Directory => "changing the working directory",
             Self::Descriptors => "passing descriptors",
             Self::Signals => "resetting signals",

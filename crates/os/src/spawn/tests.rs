@@ -211,6 +211,20 @@ fn a_user_who_is_not_root_can_become_nobody_else() {
 }
 
 #[test]
+fn a_bound_process_dies_with_the_thread_that_started_it() {
+    for account in [None, Some(Account { uid: 33, gid: 33, groups: vec![33] })] {
+        if account.is_some() && !is_root() {
+            continue;
+        }
+        let mut plan = Plan { is_bound: true, account, ..shell("") };
+        plan.programs = vec![text("/bin/sleep")];
+        plan.arguments = vec![text("30")];
+        let child = std::thread::spawn(move || plan.spawn().unwrap().child).join().unwrap();
+        assert_eq!(child.wait().unwrap(), Exit::Signal(9, false));
+    }
+}
+
+#[test]
 fn a_jail_holds_program_and_directory() {
     if !is_root() {
         return;
