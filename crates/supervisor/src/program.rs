@@ -117,6 +117,18 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
             );
             (Level::Alert, text)
         }
+        Step::Time => {
+            let paths = paths(group).join(" or ");
+            let home = match &identity.entry {
+                Ok(entry) if group.home.is_none() => entry.home.display().to_string(),
+                _ => show(&group.home),
+            };
+            let text = format!(
+                "WSGI0028: a process of {user} did not get to run {paths} in time, and is killed. Most likely a file system hangs: \
+                 look at that of the interpreter, and of its directory (home=, now '{home}')"
+            );
+            (Level::Critical, text)
+        }
         Step::Program(index) => return program_obstacle(group, &user, *index, error),
         Step::Prepare | Step::Fork | Step::Session | Step::Bind | Step::Descriptors | Step::Signals => {
             let text = format!(
@@ -148,7 +160,7 @@ fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstac
 }
 
 fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::io::Error) -> Obstacle {
-    let paths: Vec<_> = group.programs.iter().map(|path| path.escape_ascii().to_string()).collect();
+    let paths = paths(group);
     let place = match &group.chroot {
         Some(root) => format!(" in {}", root.escape_ascii()),
         None => String::new(),
@@ -171,6 +183,10 @@ fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::i
         )
     };
     Obstacle { level: Level::Critical, text }
+}
+
+fn paths(group: &Group) -> Vec<String> {
+    group.programs.iter().map(|path| path.escape_ascii().to_string()).collect()
 }
 
 /// Where it starts: `home=`; else its user's own directory, unless that is the user of the server.

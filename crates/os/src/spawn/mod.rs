@@ -9,9 +9,19 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::process::Child;
+
+/// How long a process may take to become the program.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// Processes that took longer, and have not ended yet.
+static LATE: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// What to start, and how. The default starts nothing; give at least `programs`.
 #[derive(Debug, Clone, Default)]
@@ -113,6 +123,8 @@ pub enum Step {
     Signals,
     /// The limit with this index. Does not prevent the start.
     Limit(usize),
+    /// Doing all of this in time. A file system can take as long as it wants to let a process in, or run a program.
+    Time,
     /// Starting the program with this index: the first that is there but can not be started, or the last.
     Program(usize),
 }
@@ -136,11 +148,17 @@ pub struct Started {
 }
 
 impl Plan<'_> {
-    /// Starts the program; returns when it runs, or when that has failed (then no process is left).
+    /// Starts the program; returns when it runs, or when that has failed (then no process is left, or it has been sent
+    /// SIGKILL).
     ///
     /// # Errors
     /// See [`Step`].
     pub fn spawn(&self) -> Result<Started, Failure> {
+        self.spawn_within(LONGEST)
+    }
+
+    fn spawn_within(&self, longest: Duration) -> Result<Started, Failure> {
+        forget_late();
         let failure = |step: Step| move |error: io::Error| Failure { step, error };
         if let Some(error) = self.mistake() {
             return Err(failure(Step::Prepare)(error));
@@ -152,10 +170,15 @@ impl Plan<'_> {
         drop(writer);
         let child = Child::of(pid).map_err(failure(Step::Fork))?;
         let mut records = Vec::new();
-        // It ends when the program runs, or the process is gone.
-        let has_read = reader.read_to_end(&mut records);
+        let has_read = read_all(&mut reader, &mut records, Instant::now() + longest);
         let mut failures: Vec<_> = records.chunks_exact(child::RECORD).filter_map(child::failure).collect();
         let fatal = match has_read {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let _ = child.signal(nix::sys::signal::Signal::SIGKILL);
+                // What hangs in a file system may do so for ever, whatever it is sent.
+                lock_late().push(child);
+                return Err(Failure { step: Step::Time, error });
+            }
             Err(error) => Some(Failure { step: Step::Prepare, error }),
             Ok(_) => {
                 failures.iter().position(|failure| failure.step.is_fatal()).map(|at| failures.remove(at))
@@ -215,6 +238,7 @@ impl fmt::Display for Step {
             Self::Descriptors => "passing descriptors",
             Self::Signals => "resetting signals",
             Self::Limit(_) => "setting a resource limit",
+            Self::Time => "waiting for the program to start",
             Self::Program(_) => "starting the program",
         })
     }
@@ -230,6 +254,37 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.error)
     }
+}
+
+/// Reads until the end, which comes when the program runs or the process is gone; [`io::ErrorKind::TimedOut`] if that is
+/// not in time.
+fn read_all(reader: &mut io::PipeReader, records: &mut Vec<u8>, end: Instant) -> io::Result<()> {
+    loop {
+        // Rounded up, so that it is over then.
+        let left = end.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(reader.as_fd(), PollFlags::POLLIN)], left) {
+            Err(nix::errno::Errno::EINTR) => continue,
+            Err(error) => return Err(error.into()),
+            Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) => {}
+        }
+        let mut record = [0; 16 * child::RECORD];
+        match reader.read(&mut record)? {
+            0 => return Ok(()),
+            count => records.extend_from_slice(&record[..count]),
+        }
+    }
+}
+
+/// Has the system forget those of the late processes that have ended.
+fn forget_late() {
+    // Who has been waited for by somebody else is gone as well.
+    lock_late().retain(|child| matches!(child.try_wait(), Ok(None)));
+}
+
+fn lock_late() -> MutexGuard<'static, Vec<Child>> {
+    LATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// This process's environment, for [`Plan::environment`].

@@ -224,6 +224,46 @@ fn a_bound_process_dies_with_the_thread_that_started_it() {
     }
 }
 
+/// A program that can not be opened for less than the time that the system gives the holder of a lease, which is much.
+/// So it is with a file system that hangs.
+fn hanging() -> (std::fs::File, CString) {
+    let path = std::env::temp_dir().join(format!("os-spawn-hanging-{}", std::process::id()));
+    std::fs::write(&path, "#!/bin/sh\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let set = |command: libc::c_int, value: libc::c_int| {
+        // SAFETY: numbers only.
+        unsafe { libc::fcntl(file.as_raw_fd(), command, value) == 0 }
+    };
+    // By default the holder is told with a signal that would end it.
+    const F_SETSIG: libc::c_int = 10;
+    assert!(set(F_SETSIG, libc::SIGURG), "{}", io::Error::last_os_error());
+    // What another test has forked meanwhile may have the file open for writing until its exec.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !set(libc::F_SETLEASE, libc::F_WRLCK) {
+        assert!(Instant::now() < deadline, "{}", io::Error::last_os_error());
+    }
+    (file, text(path.to_str().unwrap()))
+}
+
+#[test]
+fn a_program_that_does_not_start_in_time_is_given_up() {
+    let (file, program) = hanging();
+    let plan = Plan { programs: vec![program.clone()], ..shell("") };
+    let begin = Instant::now();
+    let failure = plan.spawn_within(Duration::from_millis(300)).unwrap_err();
+    assert_eq!((failure.step, failure.error.kind()), (Step::Time, io::ErrorKind::TimedOut));
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    drop(file);
+    std::fs::remove_file(program.to_str().unwrap()).unwrap();
+    // It is waited for later.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !lock_late().is_empty() {
+        assert!(Instant::now() < deadline, "it is never waited for");
+        shell("exit 0").spawn().unwrap().child.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_jail_holds_program_and_directory() {
     if !is_root() {

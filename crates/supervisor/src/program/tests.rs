@@ -125,7 +125,7 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
     };
     group.account = Some(launch::Account { uid: 1000, gid: 1000, supplementary: None });
     let entry = somebody();
-    let table: [(Step, io::ErrorKind, Level, &[&str]); 12] = [
+    let table: [(Step, io::ErrorKind, Level, &[&str]); 13] = [
         (Step::Priority, PermissionDenied, Level::Warning, &["WSGI0075: cpu-priority=-5"]),
         (Step::Limit(0), PermissionDenied, Level::Warning, &["WSGI0076: cpu-time-limit=60"]),
         (Step::Limit(1), PermissionDenied, Level::Warning, &["WSGI0078: virtual-memory-limit=4096"]),
@@ -134,6 +134,12 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
         (Step::Group, PermissionDenied, Level::Alert, &["WSGI0004", "the user 'some'", "as root"]),
         (Step::Groups, PermissionDenied, Level::Alert, &["WSGI0006", "the user 'some'"]),
         (Step::User, PermissionDenied, Level::Alert, &["WSGI0007", "the user 'some'"]),
+        (
+            Step::Time,
+            io::ErrorKind::TimedOut,
+            Level::Critical,
+            &["WSGI0028", "the user 'some'", "/v/bin/python", "/home/some", "a file system hangs", "home="],
+        ),
         (Step::Directory, NotFound, Level::Alert, &["WSGI0010", "/home/some", "home="]),
         (
             Step::Program(0),
