@@ -24,7 +24,7 @@ const LAST: u64 = 5_000;
 const SERVICE: u64 = 1_000;
 /// How many processes of a slot may be on their way out at the same time.
 const LEAVING: usize = 8;
-/// A process that has been ready and says that it ends has failed if it is no older. `inactivity-timeout=1` is no failure.
+/// A process that has been ready and says that it ends, while others still do, has failed if it is no older.
 const SOON: u64 = 1_000;
 /// How many successors in a row are started at once, although the last start was just before.
 const HURRIED: u32 = 8;
@@ -423,8 +423,9 @@ impl Slot {
         let (pid, reason) = (old.pid, String::from_utf8_lossy(reason));
         actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({reason})")));
         self.leave(&old, self.rules.end(now, 0), actions);
-        // One that is there for one request may end as soon as it has served that.
-        let short = if self.rules.is_run_once { 0 } else { SOON };
+        // An operator, and who serves one request only, may end processes as fast as they come; but not so that they pile up.
+        let is_crowded = self.leaving.len() > LEAVING / 2;
+        let short = if is_crowded && !self.rules.is_run_once { SOON } else { 0 };
         let delay = self.delay_after(&old, short, now);
         self.fill(delay, now, actions);
     }

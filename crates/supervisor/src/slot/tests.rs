@@ -123,7 +123,7 @@ fn processes_for_one_request_each_are_no_crash_loop() {
 }
 
 #[test]
-fn a_process_that_stops_as_soon_as_it_is_ready_is_a_failure() {
+fn processes_that_say_they_end_and_stay_are_failures() {
     let mut stage = Stage::new(1, Limits { maximum_requests: 2, ..Limits::default() });
     stage.on(Event::Begin);
     let mut delays = Vec::new();
@@ -133,9 +133,22 @@ fn a_process_that_stops_as_soon_as_it_is_ready_is_a_failure() {
         let spawned = stage.after(SOON - 1, Event::Stopping(key, text("x")));
         delays.push(if spawned.is_empty() { stage.tick().0 } else { 0 });
     }
-    assert_eq!(delays, [0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000]);
+    assert_eq!(delays, [0, 0, 0, 0, 0, 0, 1_000, 2_000]);
     stage.on(Event::Ready(9));
     assert_eq!(stage.after(SOON, Event::Stopping(9, text("x"))).last(), Some(&Action::Spawn(10, vec![])));
+}
+
+#[test]
+fn processes_that_say_they_end_and_do_are_none() {
+    let mut stage = Stage::new(1, Limits::default());
+    stage.on(Event::Begin);
+    for key in 1..=20 {
+        stage.on(Event::Spawned(key, 100 + key as i32));
+        stage.on(Event::Ready(key));
+        let spawned = stage.after(10, Event::Stopping(key, text("shutdown_signal")));
+        assert_eq!(spawned.last(), Some(&Action::Spawn(key + 1, vec![])), "{key}");
+        stage.on(Event::Exited(key, Exit::Status(0)));
+    }
 }
 
 #[test]
