@@ -98,6 +98,10 @@ fn encode(buffer: &mut Vec<u8>, description: &bridge::Request<'_>, request: &Req
 /// Why a request that waits long was not taken.
 const CROWDED: &str = "too many wait already. More processes= or threads= take more requests at a time";
 
+/// As above.
+const UNREADING: &str =
+    "they close connections without reading what they are asked, perhaps for lack of descriptors (ulimit -n)";
+
 /// Which process a request goes to.
 struct Route<'a> {
     target: &'a Target<'a>,
@@ -191,7 +195,7 @@ impl<'a> Route<'a> {
         // Where it is not just being replaced, it may be in no state to read anything.
         self.avoided = Some(slot);
         self.unread += 1;
-        (self.unread > self.most_moves()).then(|| self.sleep("they close connections without reading what they are asked, perhaps for lack of descriptors")).and_then(Result::err)
+        if self.unread <= self.most_moves() { None } else { self.sleep(UNREADING).err() }
     }
 
     /// How often a request is passed on at once.
