@@ -106,7 +106,7 @@ pub struct Settings<'a> {
     pub server_built: Bytes<'a>,
     /// Name of the MPM.
     pub mpm_name: Bytes<'a>,
-    /// Processes that may serve requests; at least 1.
+    /// Processes that serve requests, as the application is told; at least 1.
     pub processes: u32,
     /// Threads of each that serve requests; at least 1.
     pub threads: u32,

@@ -18,6 +18,8 @@ pub struct Mpm {
     pub is_forked: bool,
     /// At most so many children; at least 1.
     pub processes: u32,
+    /// So many places for children are in use, which may be fewer than `processes`; at least 1.
+    pub processes_in_use: u32,
     /// So many threads per child; at least 1.
     pub threads: u32,
 }
@@ -51,6 +53,7 @@ impl ServerInfo {
             is_threaded: number(sys::AP_MPMQ_IS_THREADED) != sys::AP_MPMQ_NOT_SUPPORTED as c_int,
             is_forked: number(sys::AP_MPMQ_IS_FORKED) != sys::AP_MPMQ_NOT_SUPPORTED as c_int,
             processes: at_least_one(sys::AP_MPMQ_MAX_DAEMONS),
+            processes_in_use: at_least_one(sys::AP_MPMQ_MAX_DAEMON_USED),
             threads: at_least_one(sys::AP_MPMQ_MAX_THREADS),
         }
     }

@@ -94,6 +94,7 @@ def module(environ, start_response):
         f"version\t{mod_wsgi.version!r}",
         f"process_group\t{mod_wsgi.process_group!r}",
         f"processes\t{mod_wsgi.maximum_processes!r}",
+        f"multiprocess\t{environ['wsgi.multiprocess']!r}",
         f"threads\t{mod_wsgi.threads_per_process!r}",
         f"timeout\t{mod_wsgi.RequestTimeout.__mro__!r} {mod_wsgi.RequestTimeout.__module__}",
         f"wrapper\t{environ['wsgi.file_wrapper'] is mod_wsgi.FileWrapper}",

@@ -210,6 +210,29 @@ fn the_injected_modules() {
 }
 
 #[test]
+fn the_number_of_processes_is_that_in_use() {
+    if embedded_only("daemon processes are counted by their group") {
+        return;
+    }
+    on_each_mpm(|setup| {
+        if !setup.mpm().threaded() {
+            // Prefork names its limit, whichever is asked for.
+            return;
+        }
+        // One child is started, and three may be.
+        let setup = three(setup).children(1).conf("MaxRequestWorkers 18\nMaxSpareThreads 18");
+        setup.run(|server, cases| {
+            let response = server.get("/main/module");
+            for (name, value) in
+                [("processes", "1"), ("apache-limits", "True True"), ("multiprocess", "True")]
+            {
+                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
+            }
+        });
+    });
+}
+
+#[test]
 fn interpreters_end_with_the_process() {
     for destroy in [true, false] {
         on_each_mpm(|setup| {
