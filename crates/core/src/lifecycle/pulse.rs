@@ -73,8 +73,8 @@ impl Pulse {
         self.is_open()
     }
 
-    /// There was no request to take, or it has to wait and is begun anew: it does not count. Returns whether to wake
-    /// the monitor.
+    /// There was no request to take, or none that ran: it was refused, or has to wait and is begun anew. That does not
+    /// count. Returns whether to wake the monitor.
     ///
     /// # Panics
     /// There is no such worker.
@@ -85,7 +85,7 @@ impl Pulse {
         !self.is_open()
     }
 
-    /// A worker is done with its request, the answer included. Returns whether to wake the monitor.
+    /// A worker is done with a request that ran, the answer included. Returns whether to wake the monitor.
     ///
     /// # Panics
     /// There is no such worker.
@@ -102,12 +102,6 @@ impl Pulse {
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.is_closed.load(SeqCst)
-    }
-
-    /// A request was answered without a worker: refused, or too late. Returns whether to wake the monitor.
-    #[must_use]
-    pub fn refused(&self) -> bool {
-        self.finish()
     }
 
     /// Something was done for a request that counts as activity: the application was called, read or wrote.
@@ -143,7 +137,7 @@ impl Pulse {
         self.workers.get(worker).map(|worker| worker.started.load(SeqCst)).filter(|&started| started != 0)
     }
 
-    /// How many requests have ended; counted only with `maximum-requests=`.
+    /// How many requests have run; counted only with `maximum-requests=`.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.finished.count.load(Relaxed)
@@ -215,12 +209,12 @@ mod tests {
     fn the_monitor_is_woken_when_it_must_know() {
         let pulse = with(1, 3);
         assert_eq!(
-            [pulse.ended(0), pulse.refused(), pulse.ended(0), pulse.ended(0)],
+            [pulse.ended(0), pulse.ended(0), pulse.ended(0), pulse.ended(0)],
             [false, false, true, true]
         );
         assert_eq!(pulse.finished(), 4);
         let unlimited = with(1, 0);
-        assert!(!unlimited.ended(0) && !unlimited.refused());
+        assert!(!unlimited.ended(0));
         unlimited.close();
         assert!(unlimited.ended(0) && unlimited.withdrew(0));
     }
@@ -245,6 +239,28 @@ mod tests {
             assert_eq!(pulse.ended(0), most == 1);
             assert_eq!(pulse.is_open(), is_open, "{workers} threads, {most} requests");
         }
+    }
+
+    #[test]
+    fn what_ran_is_counted_exactly_by_many_threads() {
+        const THREADS: u32 = 4;
+        const EACH: u64 = 20_000;
+        let pulse = with(THREADS, u64::from(THREADS) * EACH);
+        let wakes: usize = thread::scope(|scope| {
+            let work = |worker| {
+                let serve = |number| {
+                    assert!(pulse.began(worker, 1 + number));
+                    let refused = pulse.withdrew(worker);
+                    assert!(!refused && pulse.began(worker, 1 + number));
+                    pulse.ended(worker)
+                };
+                (0..EACH).filter(|number| serve(*number)).count()
+            };
+            let workers: Vec<_> =
+                (0..THREADS as usize).map(|worker| scope.spawn(move || work(worker))).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap_or_default()).sum()
+        });
+        assert_eq!((pulse.finished(), wakes), (u64::from(THREADS) * EACH, 1), "the last one, and no other");
     }
 
     #[test]

@@ -539,8 +539,6 @@ fn refuse(daemon: &Daemon, connection: &super::connection::Connection, why: Reje
     if connection.claim() {
         let is_whole = discard(connection.stream());
         let is_usable = reject(connection.stream(), why) && is_whole;
-        // What that leads to is decided in this turn.
-        let _ = daemon.pulse.refused();
         give_back(daemon, connection, is_usable);
     }
 }

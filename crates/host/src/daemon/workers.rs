@@ -189,8 +189,8 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
     }
 }
 
-/// A worker's turn to take a request, as the timers see it: a drain waits for it to be over. Without a request it does
-/// not count.
+/// A worker's turn to take a request, as the timers see it: a drain waits for it to be over. It counts towards
+/// `maximum-requests` only if a request ran, which [`Turn::ran`] alone says.
 struct Turn {
     daemon: &'static Daemon,
     worker: &'static Worker,
@@ -203,8 +203,8 @@ impl Turn {
         daemon.pulse.began(worker.index, daemon.now()).then_some(turn)
     }
 
-    /// The request is done.
-    fn end(self) {
+    /// Ends the turn after a request that ran.
+    fn ran(self) {
         if self.daemon.pulse.ended(self.worker.index) {
             self.daemon.tell(Note::Decide);
         }
@@ -337,14 +337,12 @@ fn serve(turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, mut may_
     let (daemon, worker) = (turn.daemon, turn.worker);
     loop {
         match run(daemon, worker, memory, connection, may_reload) {
-            Outcome::Done(is_usable) => {
-                turn.end();
+            Outcome::Ran(is_usable) => {
+                turn.ran();
                 return After::of(is_usable);
             }
-            Outcome::Rejected(why) => {
-                turn.end();
-                return After::rejected(connection, why);
-            }
+            Outcome::Refused(is_usable) => return After::of(is_usable),
+            Outcome::Rejected(why) => return After::rejected(connection, why),
             Outcome::Held => {
                 // The event thread knows what comes of it; until then it counts as running.
                 daemon.begin();
@@ -364,8 +362,11 @@ fn serve(turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, mut may_
 
 /// What came of a request.
 enum Outcome {
-    /// It was answered; whether the connection can be used again.
-    Done(bool),
+    /// It ran; whether the connection can be used again.
+    Ran(bool),
+    /// It could not run, and has its answer; as above.
+    Refused(bool),
+    /// It did not run, and the child is to hear why.
     Rejected(Rejection),
     /// Its script has changed.
     Held,
@@ -392,7 +393,7 @@ fn run(
                 daemon.name
             ),
         );
-        return Outcome::Done(false);
+        return Outcome::Refused(false);
     };
     request.daemon_start = microseconds();
     if is_late(&request, daemon.limits.queue_timeout) {
@@ -410,7 +411,8 @@ fn run(
 
     let answer = Mutex::new(Answer::new(connection.stream(), worker, body, is_whole, out));
     let exchange = Exchange::of(&answer);
-    let outcome = if translate(daemon, &mut request) {
+    let can_run = translate(daemon, &mut request);
+    let outcome = if can_run {
         catch_unwind(AssertUnwindSafe(|| process::handle(&request, exchange))).unwrap_or_else(|_| {
             exchange.log(Level::Error, b"panic while a request was handled");
             500
@@ -434,7 +436,7 @@ fn run(
     if is_held && rest.is_usable {
         return Outcome::Held;
     }
-    Outcome::Done(rest.is_usable)
+    if can_run { Outcome::Ran(rest.is_usable) } else { Outcome::Refused(rest.is_usable) }
 }
 
 /// Makes the connection available for the next request.

@@ -167,7 +167,7 @@ fn enough_requests_lead_to_a_successor() {
     let limits = Limits { maximum_requests: 3, ..limits() };
     let mut timers = timers(limits);
     let pulse = timers.pulse().clone();
-    assert_eq!([pulse.ended(0), pulse.refused()], [false, false]);
+    assert_eq!([pulse.ended(0), pulse.withdrew(0), pulse.ended(0)], [false, false, false]);
     assert_eq!(timers.poll(START), Decision::Nothing);
     assert!(pulse.ended(0), "the monitor is woken");
     assert_eq!(timers.poll(START), replace(Reason::MaximumRequests));

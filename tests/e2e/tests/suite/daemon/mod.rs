@@ -1,5 +1,6 @@
 //! Daemon processes: who they are, what they serve, how they come and go. Run with `E2E_MODE=daemon`.
 
+mod accounting;
 mod crashes;
 mod deaths;
 mod groups;
