@@ -80,16 +80,26 @@ impl Connection {
         is_tls.is_some_and(|is_tls| unsafe { is_tls(self.as_ptr()) } != 0)
     }
 
-    /// Whether the client has closed the connection, as far as the kernel knows; asks without waiting. Always false for
-    /// a stream of HTTP/2.
+    /// Returns whether the client has gone, as far as can be told without waiting: it has reset the connection, or the
+    /// stream of HTTP/2.
+    ///
+    /// A client that has closed its socket is not told from one that has only shut down its sending side, and waits for
+    /// its answer: TCP says the same of both. The kernel is told to ask instead; an answer shows the difference at once,
+    /// too.
     #[must_use]
     pub fn is_hung_up(&self) -> bool {
-        let Some(socket) = self.socket() else { return false };
-        let mut descriptor = -1;
-        // SAFETY: the socket of a live connection is live.
-        let found = unsafe { sys::apr_os_sock_get(&raw mut descriptor, socket) };
-        let gone = libc::POLLRDHUP | libc::POLLHUP | libc::POLLERR;
-        found == sys::APR_SUCCESS && events(descriptor) & gone != 0
+        if self.is_aborted() {
+            return true;
+        }
+        let Some(descriptor) = self.socket().and_then(descriptor) else { return false };
+        let events = events(descriptor);
+        if events & (libc::POLLHUP | libc::POLLERR) != 0 {
+            return true;
+        }
+        if events & libc::POLLRDHUP != 0 {
+            probe(descriptor);
+        }
+        false
     }
 
     /// Whether nothing can be sent any more, nor received: Apache itself ends all connections of a child that is to
@@ -97,14 +107,13 @@ impl Connection {
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
         // SAFETY: the connection and its master are live, and so is their socket, open or closed.
-        let descriptor = unsafe {
+        let socket = unsafe {
             let own = self.as_ptr();
             let connection = if (*own).master.is_null() { own } else { (*own).master };
-            let (socket, mut descriptor) = (sys::ap_get_conn_socket(connection), -1);
-            if socket.is_null() || sys::apr_os_sock_get(&raw mut descriptor, socket) != sys::APR_SUCCESS {
-                return false;
-            }
-            descriptor
+            sys::ap_get_conn_socket(connection)
+        };
+        let Some(descriptor) = (!socket.is_null()).then_some(socket).and_then(descriptor) else {
+            return false;
         };
         descriptor < 0 || events(descriptor) & (libc::POLLHUP | libc::POLLERR) == libc::POLLHUP
     }
@@ -137,6 +146,42 @@ impl Connection {
     pub fn close_after_response(&self) {
         // SAFETY: the connection is live.
         unsafe { (*self.as_ptr()).keepalive = sys::AP_CONN_CLOSE }
+    }
+}
+
+/// Returns the descriptor of a live socket; -1 if it is closed, `None` if it never had one.
+fn descriptor(socket: *mut sys::apr_socket_t) -> Option<c_int> {
+    let mut descriptor = -1;
+    // SAFETY: the socket of a live connection is live.
+    let found = unsafe { sys::apr_os_sock_get(&raw mut descriptor, socket) };
+    (found == sys::APR_SUCCESS).then_some(descriptor)
+}
+
+/// Has the kernel ask the client from time to time whether it still knows the connection. One that is gone for good
+/// answers with a reset, at the latest when its system has forgotten the connection (on Linux, after a minute).
+fn probe(descriptor: c_int) {
+    const INTERVAL: c_int = 5;
+    // SAFETY: they read and write one number, of the length that they are given.
+    unsafe {
+        let (mut now, mut length) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
+        let asked = libc::getsockopt(
+            descriptor,
+            libc::IPPROTO_TCP,
+            libc::TCP_KEEPIDLE,
+            (&raw mut now).cast(),
+            &raw mut length,
+        );
+        // To set it once more would ask at once.
+        if asked != 0 || now == INTERVAL {
+            return;
+        }
+        for (level, option, value) in [
+            (libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, INTERVAL),
+            (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, INTERVAL),
+            (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        ] {
+            libc::setsockopt(descriptor, level, option, (&raw const value).cast(), length);
+        }
     }
 }
 

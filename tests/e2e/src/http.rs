@@ -220,6 +220,16 @@ impl Connection {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Closes the connection with a reset instead of an end: what a client that is gone for good looks like.
+    ///
+    /// # Panics
+    /// The socket does not take the option.
+    pub fn reset(self) {
+        let now = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let set = nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &now);
+        assert!(set.is_ok(), "can not have the connection reset: {set:?}");
+    }
+
     /// Reads one response to a request with that method.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod body;
 mod configuration;
 mod daemon;
+mod ends;
 mod environ;
 mod events;
 mod express;
