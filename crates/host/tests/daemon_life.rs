@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::daemon::{Ask, Plan, Process};
 use support::script;
+use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::frame::{Kind, Rejection};
 use wsgi_core::wire::launch::{Daemon, Limits};
@@ -53,7 +54,10 @@ fn limits() -> Limits {
 
 fn replace(reason: &str, scripts: &[(&std::path::Path, &str)]) -> Option<Report> {
     let scripts = scripts.iter().map(|(path, group)| served(path, group, &["application"]));
-    Some(Report::Replace { reason: reason.as_bytes().into(), scripts: scripts.collect() })
+    Some(Report::Replace {
+        reason: Reason::of(reason.as_bytes()).expect("a reason"),
+        scripts: scripts.collect(),
+    })
 }
 
 /// A script with what was served of it.
@@ -66,7 +70,7 @@ fn served(path: &std::path::Path, group: &str, callables: &[&str]) -> Script {
 }
 
 fn stopping(reason: &str) -> Option<Report> {
-    Some(Report::Stopping(reason.as_bytes().into()))
+    Some(Report::Stopping(Reason::of(reason.as_bytes()).expect("a reason")))
 }
 
 /// Where a text is in the log.
@@ -311,7 +315,7 @@ fn a_successor_has_to_have_what_was_served() {
     process.signal(libc::SIGUSR1);
     // Not the module that can not be called, nor what is not there.
     let scripts = vec![served(&path, "", &["application", "say"])];
-    let reason = b"graceful_signal"[..].into();
+    let reason = Reason::GracefulSignal;
     assert_eq!(process.report(), Some(Report::Replace { reason, scripts: scripts.clone() }));
 
     for half in ["def say(what):\n    pass\n", "application = None\ndef say(what):\n    pass\n"] {
@@ -325,7 +329,7 @@ fn a_successor_has_to_have_what_was_served() {
     script("life_half.py", &APPLICATION.replace("def spin", "def other"));
     let successor = Plan { scripts: scripts.clone(), ..Plan::default() }.serve();
     successor.signal(libc::SIGUSR1);
-    let reason = b"graceful_signal"[..].into();
+    let reason = Reason::GracefulSignal;
     assert_eq!(successor.report(), Some(Report::Replace { reason, scripts }));
 }
 
@@ -344,9 +348,7 @@ fn requests_are_interrupted() {
     position(&process, "called from");
     let answer = connection.ask(&Ask { path_info: "/swallow/1", ..Ask::new(&path) });
     assert_eq!(answer.text(), "VERSION");
-    assert!(
-        matches!(process.report(), Some(Report::Replace { reason, .. }) if *reason == *b"request_timeout")
-    );
+    assert!(matches!(process.report(), Some(Report::Replace { reason: Reason::RequestTimeout, .. })));
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-mod backoff;
+mod bucket;
 mod identity;
 mod inheritance;
 mod jail;

@@ -15,6 +15,7 @@ use wsgi_core::wire::board::{State, page, slot as board};
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::launch::Group;
 
+use crate::bucket::Bucket;
 use crate::identity;
 use crate::log::{self, Level};
 use crate::program::{self, Surroundings};
@@ -25,6 +26,10 @@ use crate::watch::Token;
 const UNUSED: u64 = 30_000;
 /// Room for orders, in bytes, beside the first.
 const SPARE: usize = 1 << 18;
+/// How much a process may say: a thousand reports, or pieces of one, at a stretch; in the long run ten a second.
+const SPEECH: u64 = 100_000;
+/// What each takes of that.
+const WORD: u64 = 100;
 /// What is done at a stretch for one slot.
 const BATCH: usize = 64;
 
@@ -60,10 +65,12 @@ struct Process {
     child: Child,
     /// For orders. It is only sent to.
     control: OwnedFd,
-    /// What it reports comes out here, and its end when it has closed the other side.
-    reports: File,
+    /// What it reports comes out here, and its end when it has closed the other side. Nothing once it is not listened to.
+    reports: Option<File>,
     /// What has come of a report so far.
     heard: Vec<u8>,
+    /// Bounds what it can make the supervisor do by talking.
+    speech: Bucket,
 }
 
 /// What is watched after retirement.
@@ -151,7 +158,7 @@ impl Seat {
     pub(crate) fn control(&mut self, key: Key, world: &World) {
         for _ in 0..BATCH {
             let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
-            let event = match self.processes[at].hear() {
+            let event = match self.processes[at].hear(world.now()) {
                 Ok(report) => match report {
                     // Nobody needs another one instead.
                     Report::Stopping(_) if self.is_unused() => Event::Unused,
@@ -167,8 +174,11 @@ impl Seat {
                             format_args!("process {pid} sent the supervisor what it may not send: {error}");
                         world.log(self.group, Level::Error, text);
                     }
-                    // It is registered, so that can not fail.
-                    let _ = world.epoll.delete(&self.processes[at].reports);
+                    if let Some(reports) = self.processes[at].reports.take() {
+                        // It is registered, so that can not fail.
+                        let _ = world.epoll.delete(reports);
+                    }
+                    self.processes[at].heard.clear();
                     self.feed(Event::Lost(key), world);
                     return;
                 }
@@ -189,8 +199,9 @@ impl Seat {
             Err(_) => Exit::Status(255),
         };
         let process = self.processes.swap_remove(at);
-        // Fails where the end of the reports was seen before.
-        let _ = (world.epoll.delete(&process.child), world.epoll.delete(&process.reports));
+        // It is registered, so that can not fail. The pipe may have readers elsewhere for a moment: a process that starts.
+        let _ =
+            (world.epoll.delete(&process.child), process.reports.map(|reports| world.epoll.delete(reports)));
         self.record(process.child.pid(), exit, world);
         self.clear_page(process.child.pid());
         if self.is_unused() {
@@ -306,7 +317,15 @@ impl Seat {
             let _ = (child.signal(Signal::SIGKILL), child.wait());
             return Err(exhausted(error));
         }
-        self.processes.push(Process { key, child, control, reports: reports.into(), heard: Vec::new() });
+        let speech = Bucket::full(SPEECH);
+        self.processes.push(Process {
+            key,
+            child,
+            control,
+            reports: Some(reports.into()),
+            heard: Vec::new(),
+            speech,
+        });
         Ok(pid)
     }
 
@@ -363,14 +382,18 @@ impl Seat {
 
 impl Process {
     /// The next report; [`io::ErrorKind::UnexpectedEof`] at the end.
-    fn hear(&mut self) -> io::Result<Report> {
-        let mut block = [0; 4096];
+    fn hear(&mut self, now: u64) -> io::Result<Report> {
+        let mut block = [0; 16_384];
         loop {
             let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            if self.reports.is_some() && !self.speech.take(WORD, now) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "more than any process has to say"));
+            }
             if let Some(report) = Report::take(&mut self.heard).map_err(malformed)? {
                 return Ok(report);
             }
-            match self.reports.read(&mut block) {
+            let Some(reports) = &mut self.reports else { return Err(io::ErrorKind::WouldBlock.into()) };
+            match reports.read(&mut block) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => self.heard.extend_from_slice(&block[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -5,12 +5,18 @@
 
 use nix::sys::signal::Signal;
 use os::process::Exit;
+use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::{Order, Script};
 use wsgi_core::wire::launch::Daemon;
 
-use crate::backoff;
 use crate::log::Level;
+
+mod process;
+mod starts;
+
+use process::{Leaving, Process, Wanted};
+use starts::{Ending, Starts};
 
 /// How long a successor may take until it is ready.
 const SUCCESSOR: u64 = 60_000;
@@ -20,16 +26,8 @@ const FAREWELL: u64 = 1_000;
 const MARGIN: u64 = 1_000;
 /// When the server ends, a shutdown without limit ends after this.
 const LAST: u64 = 5_000;
-/// How often a service script is started at most.
-const SERVICE: u64 = 1_000;
 /// How many processes of a slot may be on their way out at the same time.
 const LEAVING: usize = 8;
-/// A process that has been ready and says that it ends, while others still do, has failed if it is no older.
-const SOON: u64 = 1_000;
-/// How many successors in a row are started at once, although the last start was just before.
-const HURRIED: u32 = 8;
-/// What those after them wait for.
-const PACE: u64 = 1_000;
 /// The status with which a successor exits that can not import its scripts.
 const NOT_IMPORTED: Exit = Exit::Status(3);
 
@@ -60,9 +58,9 @@ pub(crate) enum Event {
     /// See [`Report`](wsgi_core::wire::control::Report).
     Ready(Key),
     /// As above.
-    Replace(Key, Box<[u8]>, Vec<Script>),
+    Replace(Key, Reason, Vec<Script>),
     /// As above.
-    Stopping(Key, Box<[u8]>),
+    Stopping(Key, Reason),
     /// Its control socket is closed, or does not take what is sent.
     Lost(Key),
     /// It has ended.
@@ -104,14 +102,9 @@ pub(crate) struct Slot {
     /// How long the current process may finish what it has begun, once its successor is ready.
     grace: u64,
     leaving: Vec<Leaving>,
-    /// How many processes in a row did not live long.
-    failures: u32,
+    starts: Starts,
     /// When to start a process again, while there is none.
     respawn: Option<u64>,
-    /// When a process was last started.
-    started: u64,
-    /// How many successors in a row were asked for soon after a start.
-    hurried: u32,
     last_key: Key,
 }
 
@@ -123,37 +116,6 @@ enum Phase {
     Retiring,
     /// No process is started any more.
     Over,
-}
-
-#[derive(Debug)]
-struct Process {
-    key: Key,
-    pid: i32,
-    since: u64,
-    is_serving: bool,
-    /// When its time to become ready is over.
-    startup_end: Option<u64>,
-    /// When its time to end is over, after it was lost.
-    lost: Option<u64>,
-    /// The successor that it has asked for, until that is started.
-    wanted: Option<Wanted>,
-}
-
-/// A successor that is to be started.
-#[derive(Debug)]
-struct Wanted {
-    at: u64,
-    reason: Box<[u8]>,
-    scripts: Vec<Script>,
-}
-
-#[derive(Debug)]
-struct Leaving {
-    key: Key,
-    pid: i32,
-    /// When its time to end is over.
-    end: Option<u64>,
-    is_killed: bool,
 }
 
 impl Rules {
@@ -170,8 +132,8 @@ impl Rules {
     }
 
     /// How long a process may finish what it has begun when it is replaced for this reason.
-    fn grace(self, reason: &[u8]) -> u64 {
-        if reason == b"eviction_signal" && self.eviction > 0 { self.eviction } else { self.graceful }
+    fn grace(self, reason: Reason) -> u64 {
+        if reason == Reason::EvictionSignal && self.eviction > 0 { self.eviction } else { self.graceful }
     }
 
     /// When a process that shuts down after `grace` has to be gone.
@@ -190,10 +152,8 @@ impl Slot {
             successor: None,
             grace: 0,
             leaving: Vec::new(),
-            failures: 0,
+            starts: Starts::new(rules.is_service),
             respawn: None,
-            started: 0,
-            hurried: 0,
             last_key: 0,
         }
     }
@@ -210,7 +170,7 @@ impl Slot {
             Event::NotSpawned(key) => self.not_spawned(key, now, actions),
             Event::Ready(key) => self.ready(key, now, actions),
             Event::Replace(key, reason, scripts) => self.replace(key, reason, scripts, now, actions),
-            Event::Stopping(key, reason) => self.stopping(key, &reason, now, actions),
+            Event::Stopping(key, reason) => self.stopping(key, reason, now, actions),
             Event::Lost(key) => self.lost(key, now),
             Event::Exited(key, exit) => self.exited(key, exit, now, actions),
             Event::Unused => self.unused(now, actions),
@@ -238,7 +198,7 @@ impl Slot {
     pub(crate) fn state(&self) -> State {
         match &self.current {
             Some(process) if process.is_serving => State::Serving,
-            _ if self.failures >= backoff::PATIENCE && !self.rules.is_service => State::Failing,
+            _ if self.starts.is_failing() => State::Failing,
             _ => State::Starting,
         }
     }
@@ -261,7 +221,7 @@ impl Slot {
 
     fn new_process(&mut self, now: u64, startup: u64) -> Process {
         self.last_key += 1;
-        self.started = now;
+        self.starts.take(now);
         let startup_end = (startup > 0 && !self.rules.is_service).then(|| now + startup);
         Process {
             key: self.last_key,
@@ -317,8 +277,7 @@ impl Slot {
             self.keep("its successor could not be started", actions);
         } else if self.is_current(key) {
             self.current = None;
-            self.failures += 1;
-            let delay = backoff::delay(self.failures);
+            let delay = self.starts.after(Ending::Failed, false, 0, now);
             if delay > 0 {
                 let text = format!("the next try to start a process is in {} s", delay.div_ceil(1_000));
                 actions.push(Action::Log(Level::Info, text));
@@ -370,7 +329,7 @@ impl Slot {
     fn replace(
         &mut self,
         key: Key,
-        reason: Box<[u8]>,
+        reason: Reason,
         scripts: Vec<Script>,
         now: u64,
         actions: &mut Vec<Action>,
@@ -381,23 +340,23 @@ impl Slot {
             return;
         }
         // It may ask again and again. It serves meanwhile, and the state says so.
-        self.hurried = if now - self.started < backoff::SHORT { self.hurried.saturating_add(1) } else { 0 };
-        if self.hurried > HURRIED && self.phase == Phase::Running {
-            process.wanted = Some(Wanted { at: now + PACE, reason, scripts });
+        let wait = self.starts.wait(now);
+        if wait > 0 && self.phase == Phase::Running {
+            process.wanted = Some(Wanted { at: now + wait, reason, scripts });
         } else {
-            self.succeed(&reason, scripts, now, actions);
+            self.succeed(reason, scripts, now, actions);
         }
     }
 
     /// Starts the successor that the current process wants.
-    fn succeed(&mut self, reason: &[u8], scripts: Vec<Script>, now: u64, actions: &mut Vec<Action>) {
+    fn succeed(&mut self, reason: Reason, scripts: Vec<Script>, now: u64, actions: &mut Vec<Action>) {
         if self.phase != Phase::Running {
             self.keep("the server has read its configuration again, or ends", actions);
             return;
         }
         let process = self.new_process(now, SUCCESSOR.max(self.rules.startup));
         self.grace = self.rules.grace(reason);
-        let (pid, reason) = (self.current_pid(), String::from_utf8_lossy(reason));
+        let (pid, reason) = (self.current_pid(), reason.name());
         actions.push(Action::Log(Level::Info, format!("process {pid} gets a successor ({reason})")));
         actions.push(Action::Spawn(process.key, scripts));
         self.successor = Some(process);
@@ -414,32 +373,33 @@ impl Slot {
         self.current.as_ref().map_or(0, |process| process.pid)
     }
 
-    fn stopping(&mut self, key: Key, reason: &[u8], now: u64, actions: &mut Vec<Action>) {
+    fn stopping(&mut self, key: Key, reason: Reason, now: u64, actions: &mut Vec<Action>) {
         if self.is_successor(key) {
             // Its end follows, and is what counts.
             return;
         }
         let Some(old) = self.current.take_if(|process| process.key == key) else { return };
-        let (pid, reason) = (old.pid, String::from_utf8_lossy(reason));
-        actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({reason})")));
+        let (pid, name, lived) = (old.pid, reason.name(), now - old.since);
+        actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({name})")));
         self.leave(&old, self.rules.end(now, 0), actions);
-        // An operator, and who serves one request only, may end processes as fast as they come; but not so that they pile up.
-        let is_crowded = self.leaving.len() > LEAVING / 2;
-        let short = if is_crowded && !self.rules.is_run_once { SOON } else { 0 };
-        let delay = self.delay_after(&old, short, now);
+        let is_turn = self.rules.is_run_once && reason == Reason::MaximumRequests;
+        let ending = if is_turn { Ending::Turn } else { Ending::Announced };
+        let delay = self.starts.after(ending, old.is_serving, lived, now);
+        if self.starts.is_failing() && self.phase != Phase::Over && self.successor.is_none() {
+            let text = format!(
+                "processes of this slot end as soon as they are started: process {pid} has by itself, after {lived} ms \
+                 ({name}). Look for what ends them, such as an import that sends a signal to its own process. The next \
+                 one is started in {} s, until then requests get 503",
+                delay.div_ceil(1_000)
+            );
+            actions.push(Action::Log(Level::Error, text));
+        }
         self.fill(delay, now, actions);
     }
 
-    /// How long to wait until another process is started in place of this one, which has failed if it is younger than
-    /// `short`.
-    fn delay_after(&mut self, process: &Process, short: u64, now: u64) -> u64 {
-        let lived = now - process.since;
-        if self.rules.is_service {
-            return SERVICE.saturating_sub(lived);
-        }
-        let is_failure = !process.is_serving || lived < short;
-        self.failures = if is_failure { self.failures + 1 } else { 0 };
-        backoff::delay(self.failures)
+    /// Returns how long to wait until another process is started in place of this one, which was ended or has died.
+    fn delay_after(&mut self, process: &Process, now: u64) -> u64 {
+        self.starts.after(Ending::Failed, process.is_serving, now - process.since, now)
     }
 
     fn lost(&mut self, key: Key, now: u64) {
@@ -478,7 +438,7 @@ impl Slot {
     }
 
     fn current_exited(&mut self, process: &Process, exit: Exit, now: u64, actions: &mut Vec<Action>) {
-        let delay = self.delay_after(process, backoff::SHORT, now);
+        let delay = self.delay_after(process, now);
         if self.phase == Phase::Retiring && exit.is_success() {
             self.unused(now, actions);
         }
@@ -570,24 +530,16 @@ impl Slot {
             let text = format!("process {} {what}; it is ended, and another one started", process.pid);
             actions.push(Action::Log(Level::Error, text));
             self.terminate(&process, Some(now + LAST), actions);
-            let delay = self.delay_after(&process, backoff::SHORT, now);
+            let delay = self.delay_after(&process, now);
             self.fill(delay, now, actions);
         }
         let wanted = self.current.as_mut().map(|process| &mut process.wanted);
         if let Some(wanted) = wanted.and_then(|wanted| wanted.take_if(|wanted| wanted.at <= now)) {
-            self.succeed(&wanted.reason, wanted.scripts, now, actions);
+            self.succeed(wanted.reason, wanted.scripts, now, actions);
         }
         if is_due(self.respawn) {
             self.start(now, actions);
         }
-    }
-}
-
-impl Leaving {
-    fn kill(&mut self) -> Action {
-        self.end = None;
-        self.is_killed = true;
-        Action::Kill(self.key)
     }
 }
 

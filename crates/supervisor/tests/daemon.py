@@ -21,12 +21,12 @@ def report(text):
     os.write(reports, struct.pack('<I', len(text)) + text)
 
 
-def say(kind, *texts):
-    report(bytes([kind]) + b''.join(struct.pack('<I', len(text)) + text for text in texts))
+# What it says. The first reason is that of a signal.
+READY, REPLACE, STOPPING = b'\1', b'\2\0', b'\3\0'
 
 
 def terminated(signal, frame):
-    say(3, b'shutdown_signal')
+    report(STOPPING)
     os._exit(0)
 
 
@@ -57,9 +57,18 @@ def obey(line):
         os.kill(os.getpid(), int(rest[0]))
     if word == 'replace':
         script = rest[0].encode()
-        report(b'\2' + struct.pack('<I', 1) + b'r' + struct.pack('<I', 1)
-                     + struct.pack('<I', len(script)) + script + struct.pack('<II', 0, 0))
+        report(REPLACE + struct.pack('<I', 1) + struct.pack('<I', len(script)) + script + struct.pack('<II', 0, 0))
         return 'asked'
+    if word == 'forge':
+        text = b'x\n[core:alert] [pid 1] forged'
+        report(STOPPING[:1] + struct.pack('<I', len(text)) + text)
+        return 'sent'
+    if word == 'flood':
+        flood(report(READY) for _ in iter(int, 1))
+    if word == 'dribble':
+        # The longest report, byte by byte.
+        os.write(reports, struct.pack('<I', 1 << 20))
+        flood(os.write(reports, b'x') for _ in iter(int, 1))
     if word == 'nonsense':
         report(b'\377nonsense')
         return 'sent'
@@ -88,6 +97,14 @@ def obey(line):
     return 'unknown: ' + line
 
 
+def flood(sent):
+    try:
+        for _ in sent:
+            pass
+    except BrokenPipeError:
+        time.sleep(600)
+
+
 def answer(connection):
     if not connection.recv(1, socket.MSG_PEEK):
         return
@@ -96,7 +113,7 @@ def answer(connection):
 
 
 start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(16))
-assert start[:2] == b'\1\2', start[:2]
+assert start[:1] == b'\1', start[:2]
 # The channel, the page, the pipe for reports, and the scoreboard if it has been asked for.
 fds = struct.unpack('<%di' % (len(ancillary[0][2]) // 4), ancillary[0][2])
 channel, page, reports = socket.socket(fileno=fds[0]), fds[1], fds[2]
@@ -118,7 +135,11 @@ elif behaviour != 'default':
     signal.signal(signal.SIGTERM, terminated)
 if b'/broken.wsgi' in start:
     os._exit(3)
-say(1)
+report(READY)
+if behaviour == 'ends-itself':
+    # As an import does that starts a timer with which it ends its process.
+    signal.setitimer(signal.ITIMER_REAL, 0.02)
+    signal.signal(signal.SIGALRM, terminated)
 serves = False
 while True:
     watched = [control] * (control.fileno() >= 0) + [channel] * serves
@@ -126,7 +147,7 @@ while True:
         if ready is channel:
             _, ancillary, _, _ = channel.recvmsg(16, socket.CMSG_LEN(4))
             if not ancillary:
-                say(3, b'unused')
+                report(STOPPING)
                 os._exit(0)
             fd, = struct.unpack('<i', ancillary[0][2])
             with socket.socket(fileno=fd) as connection:

@@ -59,7 +59,7 @@ fn a_successor_takes_over_without_a_gap() {
     });
     assert_eq!(server.word(0, slot::PID), new as u32);
     assert_eq!(server.exit_of(0, old), Exit::Status(0));
-    server.logs(&format!("process {old} gets a successor (r)"));
+    server.logs(&format!("process {old} gets a successor (shutdown_signal)"));
     assert_eq!(server.word(0, slot::ENDED), 1);
 }
 

@@ -158,6 +158,18 @@ impl Reason {
         }
     }
 
+    /// Its number on the wire.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The reason with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// The reason of this name.
     #[must_use]
     pub fn of(name: &[u8]) -> Option<Self> {
@@ -173,6 +185,7 @@ mod tests {
     fn reasons_have_names_of_their_own() {
         for &reason in Reason::ALL {
             assert_eq!(Reason::of(reason.name().as_bytes()), Some(reason));
+            assert_eq!(Reason::from_number(reason.number()), Some(reason));
         }
         assert_eq!(Reason::of(b""), None);
         assert_eq!(Reason::ALL.len(), 12);

@@ -16,6 +16,7 @@
 
 use super::codec::{Malformed, Reader, Writer};
 use super::launch::Daemon;
+use crate::lifecycle::Reason;
 
 /// A script and the interpreter that has loaded it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,13 +49,13 @@ pub enum Report {
     Ready,
     /// It wants a successor that has imported these, with all their callables.
     Replace {
-        /// As in `shutdown_reason`.
-        reason: Box<[u8]>,
+        /// As in `shutdown_reason`. Known ones only: the supervisor logs it, as root.
+        reason: Reason,
         /// What it has loaded.
         scripts: Vec<Script>,
     },
     /// It is about to exit, for this `shutdown_reason`.
-    Stopping(Box<[u8]>),
+    Stopping(Reason),
 }
 
 impl Order {
@@ -135,12 +136,12 @@ impl Report {
             Self::Ready => writer.u8(1),
             Self::Replace { reason, scripts } => {
                 writer.u8(2);
-                writer.bytes(reason);
+                writer.u8(reason.number());
                 writer.list(scripts.iter(), |writer, script| script.encode(writer));
             }
             Self::Stopping(reason) => {
                 writer.u8(3);
-                writer.bytes(reason);
+                writer.u8(reason.number());
             }
         }
         buffer
@@ -150,12 +151,16 @@ impl Report {
         let mut reader = Reader::new(text);
         let report = match reader.u8()? {
             1 => Self::Ready,
-            2 => Self::Replace { reason: reader.bytes()?.into(), scripts: reader.list(Script::decode)? },
-            3 => Self::Stopping(reader.bytes()?.into()),
+            2 => Self::Replace { reason: read_reason(&mut reader)?, scripts: reader.list(Script::decode)? },
+            3 => Self::Stopping(read_reason(&mut reader)?),
             _ => return Err(Malformed),
         };
         reader.end().map(|()| report)
     }
+}
+
+fn read_reason(reader: &mut Reader<'_>) -> Result<Reason, Malformed> {
+    Reason::from_number(reader.u8()?).ok_or(Malformed)
 }
 
 impl Script {
@@ -198,8 +203,8 @@ mod tests {
         };
         for report in [
             Report::Ready,
-            Report::Replace { reason: b"script_reload"[..].into(), scripts: vec![script] },
-            Report::Stopping(b"shutdown_signal"[..].into()),
+            Report::Replace { reason: Reason::ScriptReload, scripts: vec![script] },
+            Report::Stopping(Reason::ShutdownSignal),
         ] {
             let mut pipe = [report.encode(), report.encode()].concat();
             assert_eq!(Report::take(&mut pipe), Ok(Some(report.clone())));
@@ -208,6 +213,18 @@ mod tests {
             pipe.push(last);
             assert_eq!((Report::take(&mut pipe), pipe.is_empty()), (Ok(Some(report)), true));
         }
+    }
+
+    #[test]
+    fn a_reason_that_is_not_known_is_no_report() {
+        for number in 0..=u8::MAX {
+            let report = Report::of(&[3, number]);
+            assert_eq!(report.is_ok(), usize::from(number) < Reason::ALL.len(), "{report:?}");
+        }
+        // A text of its own would be a line in the server's log.
+        let mut text = vec![3];
+        Writer::new(&mut text).bytes(b"x\n[core:alert] forged");
+        assert_eq!(Report::of(&text), Err(Malformed));
     }
 
     proptest! {

@@ -14,4 +14,4 @@ pub mod launch;
 pub use codec::{Malformed, Reader, Writer};
 
 /// Said at the beginning of every conversation; a side that reads another one ends it.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;

@@ -289,14 +289,14 @@ impl Run {
                     self.perform(Task::Dump(running));
                 }
                 let scripts = daemon.reload.scripts();
-                if !self.report(&Report::Replace { reason: reason.name().as_bytes().into(), scripts }) {
+                if !self.report(&Report::Replace { reason, scripts }) {
                     self.drain(daemon.limits.graceful_timeout);
                 }
             }
             Decision::Stop { reason, dump_of } => {
                 daemon.info(&format!("shutdown requested ({})", reason.name()));
                 if self.is_serving() {
-                    self.report(&Report::Stopping(reason.name().as_bytes().into()));
+                    self.report(&Report::Stopping(reason));
                 }
                 self.close(Phase::Ending);
                 // Their threads end.

@@ -76,7 +76,7 @@ fn text(text: &str) -> Box<[u8]> {
 
 /// Asks for a successor of process 1, which is started as process 2.
 fn successor_of(stage: &mut Stage) {
-    let actions = stage.on(Event::Replace(1, text("script_reload"), vec![script()]));
+    let actions = stage.on(Event::Replace(1, Reason::ScriptReload, vec![script()]));
     assert_eq!(actions, [Action::Spawn(2, vec![script()])]);
     stage.on(Event::Spawned(2, 102));
     assert_eq!(stage.slot.serving(), Some(101), "the old one serves until then");
@@ -86,7 +86,7 @@ fn successor_of(stage: &mut Stage) {
 fn a_successor_takes_over_when_it_is_ready() {
     let mut stage = Stage::serving();
     successor_of(&mut stage);
-    assert_eq!(stage.on(Event::Replace(1, text("again"), vec![])), [], "there is one already");
+    assert_eq!(stage.on(Event::Replace(1, Reason::ScriptReload, vec![])), [], "there is one already");
     let actions = stage.after(3_000, Event::Ready(2));
     assert_eq!(actions, [Action::Order(1, Order::Drain(15_000)), Action::Order(2, Order::Serve)]);
     assert_eq!(stage.slot.serving(), Some(102));
@@ -103,19 +103,19 @@ fn processes_for_one_request_each_are_no_crash_loop() {
     let mut stage = Stage::new(1, limits);
     stage.on(Event::Begin);
     // Whatever was before.
-    for key in 1..=backoff::PATIENCE {
+    for key in 1..=starts::PATIENCE {
         stage.on(Event::Spawned(key, 100));
         stage.on(Event::Exited(key, Exit::Status(1)));
     }
     assert_eq!(stage.slot.state(), State::Failing);
     let (_, actions) = stage.tick();
-    let first = backoff::PATIENCE + 1;
+    let first = starts::PATIENCE + 1;
     assert_eq!(actions, [Action::Spawn(first, vec![])]);
     for key in first..first + 20 {
         stage.on(Event::Spawned(key, 100 + key as i32));
         stage.on(Event::Ready(key));
         assert_eq!(stage.slot.state(), State::Serving);
-        let actions = stage.after(10, Event::Stopping(key, text("maximum_requests")));
+        let actions = stage.after(10, Event::Stopping(key, Reason::MaximumRequests));
         assert_eq!(actions, [Action::Spawn(key + 1, vec![])], "at once");
         assert_eq!(stage.slot.state(), State::Starting);
         assert_eq!(stage.on(Event::Exited(key, Exit::Status(0))), []);
@@ -123,32 +123,29 @@ fn processes_for_one_request_each_are_no_crash_loop() {
 }
 
 #[test]
-fn processes_that_say_they_end_and_stay_are_failures() {
+fn processes_that_end_themselves_again_and_again_are_spaced_out_and_shown() {
     let mut stage = Stage::new(1, Limits { maximum_requests: 2, ..Limits::default() });
     stage.on(Event::Begin);
     let mut delays = Vec::new();
-    for key in 1..=8 {
+    for key in 1..=12 {
         stage.on(Event::Spawned(key, 100 + key as i32));
         stage.on(Event::Ready(key));
-        let spawned = stage.after(SOON - 1, Event::Stopping(key, text("x")));
+        assert_eq!(stage.slot.state(), State::Serving);
+        let spawned = stage.after(20, Event::Stopping(key, Reason::ShutdownSignal));
+        stage.on(Event::Exited(key, Exit::Status(0)));
+        assert_eq!(stage.slot.state() == State::Failing, spawned.is_empty());
         delays.push(if spawned.is_empty() { stage.tick().0 } else { 0 });
     }
-    assert_eq!(delays, [0, 0, 0, 0, 0, 0, 1_000, 2_000]);
-    stage.on(Event::Ready(9));
-    assert_eq!(stage.after(SOON, Event::Stopping(9, text("x"))).last(), Some(&Action::Spawn(10, vec![])));
-}
-
-#[test]
-fn processes_that_say_they_end_and_do_are_none() {
-    let mut stage = Stage::new(1, Limits::default());
-    stage.on(Event::Begin);
-    for key in 1..=20 {
-        stage.on(Event::Spawned(key, 100 + key as i32));
-        stage.on(Event::Ready(key));
-        let spawned = stage.after(10, Event::Stopping(key, text("shutdown_signal")));
-        assert_eq!(spawned.last(), Some(&Action::Spawn(key + 1, vec![])), "{key}");
-        stage.on(Event::Exited(key, Exit::Status(0)));
-    }
+    assert_eq!(delays, [0, 0, 0, 0, 0, 0, 0, 1_000, 2_000, 4_000, 8_000, 16_000]);
+    let (level, text) = &stage.log[stage.log.len() - 2];
+    assert_eq!(*level, Level::Error);
+    assert!(
+        text.starts_with("processes of this slot end as soon as they are started: process 112"),
+        "{text}"
+    );
+    stage.on(Event::Ready(13));
+    let spawned = stage.after(starts::SHORT, Event::Stopping(13, Reason::ShutdownSignal));
+    assert_eq!((spawned.last(), stage.slot.state()), (Some(&Action::Spawn(14, vec![])), State::Starting));
 }
 
 #[test]
@@ -156,7 +153,7 @@ fn a_service_script_that_says_that_it_stops_is_no_faster() {
     let mut stage = Stage::new(0, Limits::default());
     stage.on(Event::Begin);
     stage.on(Event::Ready(1));
-    assert_eq!(stage.after(100, Event::Stopping(1, text("x"))), []);
+    assert_eq!(stage.after(100, Event::Stopping(1, Reason::ShutdownSignal)), []);
     assert_eq!(stage.tick(), (900, vec![Action::Spawn(2, vec![])]));
 }
 
@@ -173,7 +170,7 @@ fn those_who_say_that_they_go_and_stay_do_not_pile_up() {
         if key > bound {
             expected.insert(0, Action::Kill(key - bound));
         }
-        assert_eq!(stage.after(10, Event::Stopping(key, text("x"))), expected, "{key}");
+        assert_eq!(stage.after(10, Event::Stopping(key, Reason::MaximumRequests)), expected, "{key}");
     }
     assert!(
         stage.log.iter().any(|(_, text)| text.starts_with("process 101 is killed: it is the oldest of 9"))
@@ -182,7 +179,7 @@ fn those_who_say_that_they_go_and_stay_do_not_pile_up() {
     stage.on(Event::Exited(5, Exit::Status(0)));
     for (key, killed) in [(bound + 4, None), (bound + 5, Some(4)), (bound + 6, Some(6))] {
         stage.on(Event::Ready(key));
-        let actions = stage.after(10, Event::Stopping(key, text("x")));
+        let actions = stage.after(10, Event::Stopping(key, Reason::MaximumRequests));
         let kills = killed.map(Action::Kill).into_iter().chain([Action::Spawn(key + 1, vec![])]);
         assert_eq!(actions, kills.collect::<Vec<_>>());
     }
@@ -194,31 +191,30 @@ fn those_who_say_that_they_go_and_stay_do_not_pile_up() {
 #[test]
 fn who_asks_to_be_replaced_again_and_again_is_replaced_every_second_at_most() {
     let mut stage = Stage::serving();
-    let first = HURRIED + 1;
+    let asked = |key| Event::Replace(key, Reason::ScriptReload, vec![script()]);
+    let first = 8;
     for key in 1..first {
-        let actions = stage.on(Event::Replace(key, text("x"), vec![]));
-        assert_eq!(actions, [Action::Spawn(key + 1, vec![])], "at once");
-        stage.after(10, Event::Ready(key + 1));
+        assert_eq!(stage.on(asked(key)), [Action::Spawn(key + 1, vec![script()])], "at once");
+        stage.on(Event::Ready(key + 1));
         stage.on(Event::Exited(key, Exit::Status(0)));
     }
     for key in first..first + 3 {
-        let asked = Event::Replace(key, text("x"), vec![script()]);
-        assert_eq!(stage.after(10, asked), []);
-        assert_eq!(stage.on(Event::Replace(key, text("again"), vec![])), [], "it has been heard");
+        assert_eq!(stage.after(10, asked(key)), []);
+        assert_eq!(stage.on(asked(key)), [], "it has been heard");
         assert_eq!(stage.slot.state(), State::Serving);
-        assert_eq!(stage.tick(), (PACE, vec![Action::Spawn(key + 1, vec![script()])]));
+        assert_eq!(stage.tick(), (990, vec![Action::Spawn(key + 1, vec![script()])]));
         stage.on(Event::Ready(key + 1));
         stage.on(Event::Exited(key, Exit::Status(0)));
     }
     let key = first + 3;
     // It may also stay, and see to it that its successors fail.
-    stage.on(Event::Replace(key, text("x"), vec![]));
+    stage.on(asked(key));
     stage.tick();
     stage.on(Event::Exited(key + 1, NOT_IMPORTED));
-    assert_eq!(stage.on(Event::Replace(key, text("x"), vec![])), []);
+    assert_eq!(stage.on(asked(key)), []);
     // What was wished goes with the process.
-    assert_eq!(stage.on(Event::Stopping(key, text("x"))), [Action::Spawn(key + 2, vec![])]);
-    assert_eq!(stage.tick(), (6_000, vec![Action::Kill(key)]));
+    assert_eq!(stage.after(1_000, Event::Exited(key, Exit::Status(0))), [Action::Spawn(key + 2, vec![])]);
+    assert_eq!(stage.slot.next(), None);
 }
 
 #[test]
@@ -227,7 +223,7 @@ fn an_eviction_has_its_own_time() {
     let mut stage = Stage::new(2, limits);
     stage.on(Event::Begin);
     stage.on(Event::Ready(1));
-    stage.on(Event::Replace(1, text("eviction_signal"), vec![]));
+    stage.on(Event::Replace(1, Reason::EvictionSignal, vec![]));
     let actions = stage.on(Event::Ready(2));
     assert_eq!(actions[0], Action::Order(1, Order::Drain(700)));
     assert_eq!(stage.slot.next(), None, "shutdown-timeout=0 is no limit");
@@ -247,7 +243,7 @@ fn without_a_successor_the_old_one_goes_on() {
         assert!(String::from_utf8_lossy(said).contains(reason), "{actions:?}");
         assert_eq!((stage.slot.serving(), stage.slot.next()), (Some(101), None));
         // The next change of the script is another chance.
-        let actions = stage.on(Event::Replace(1, text("script_reload"), vec![]));
+        let actions = stage.on(Event::Replace(1, Reason::ScriptReload, vec![]));
         assert_eq!(actions, [Action::Spawn(3, vec![])]);
     }
 }
@@ -281,7 +277,7 @@ fn a_death_is_told_and_repaired_at_once() {
 
 #[test]
 fn a_successor_in_the_making_replaces_one_that_died_or_stops() {
-    for event in [Event::Exited(1, Exit::Status(1)), Event::Stopping(1, text("shutdown_signal"))] {
+    for event in [Event::Exited(1, Exit::Status(1)), Event::Stopping(1, Reason::ShutdownSignal)] {
         let mut stage = Stage::serving();
         successor_of(&mut stage);
         assert_eq!(stage.on(event), [], "there is one already");
@@ -302,10 +298,10 @@ fn what_only_a_successor_had_to_import_does_not_keep_a_slot_down() {
 #[test]
 fn a_process_that_stops_by_itself_is_replaced_before_it_is_gone() {
     let mut stage = Stage::serving();
-    let actions = stage.on(Event::Stopping(1, text("deadlock_timeout")));
+    let actions = stage.on(Event::Stopping(1, Reason::DeadlockTimeout));
     assert_eq!(actions, [Action::Spawn(2, vec![])]);
     assert!(stage.last_log().1.contains("101 shuts down (deadlock_timeout)"));
-    assert_eq!(stage.on(Event::Replace(1, text("late"), vec![])), []);
+    assert_eq!(stage.on(Event::Replace(1, Reason::ScriptReload, vec![])), []);
     assert_eq!(stage.tick(), (6_000, vec![Action::Kill(1)]));
     assert_eq!(stage.on(Event::Exited(1, Exit::Signal(9, false))), []);
 }
@@ -325,11 +321,11 @@ fn failures_in_a_row_are_spaced_out_and_shown() {
     assert_eq!(stage.slot.state(), State::Failing, "until one is ready");
     stage.on(Event::Ready(10));
     assert_eq!(stage.slot.state(), State::Serving);
-    let actions = stage.after(backoff::SHORT - 1, Event::Exited(10, Exit::Status(1)));
+    let actions = stage.after(starts::SHORT - 1, Event::Exited(10, Exit::Status(1)));
     assert_eq!((actions, stage.slot.state()), (vec![], State::Failing));
     stage.tick();
     stage.on(Event::Ready(11));
-    let actions = stage.after(backoff::SHORT, Event::Exited(11, Exit::Status(1)));
+    let actions = stage.after(starts::SHORT, Event::Exited(11, Exit::Status(1)));
     assert_eq!((actions, stage.slot.state()), (vec![Action::Spawn(12, vec![])], State::Starting));
 }
 
@@ -388,7 +384,7 @@ fn a_service_script_is_started_again_every_second_at_most() {
 fn a_retired_slot_lasts_as_long_as_it_is_used() {
     let mut stage = Stage::serving();
     assert_eq!(stage.on(Event::Retire), []);
-    let actions = stage.on(Event::Replace(1, text("maximum_requests"), vec![]));
+    let actions = stage.on(Event::Replace(1, Reason::MaximumRequests, vec![]));
     assert!(matches!(actions[..], [Action::Order(1, Order::Keep(_))]), "{actions:?}");
     let crash = stage.after(60_000, Event::Exited(1, Exit::Signal(6, false)));
     assert_eq!(crash, [Action::Spawn(2, vec![])], "somebody may still send to it");
@@ -426,7 +422,7 @@ fn stop_ends_everything() {
     let mut stage = Stage::serving();
     successor_of(&mut stage);
     stage.on(Event::Ready(2));
-    stage.on(Event::Replace(2, text("again"), vec![]));
+    stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     let actions = stage.on(Event::Stop);
     assert_eq!(actions, [1, 2, 3].map(Action::Terminate));
     assert_eq!(stage.tick(), (6_000, [1, 2, 3].map(Action::Kill).into()));
@@ -466,7 +462,7 @@ fn kill_waits_for_nothing() {
     let mut stage = Stage::serving();
     successor_of(&mut stage);
     stage.on(Event::Ready(2));
-    stage.on(Event::Replace(2, text("again"), vec![]));
+    stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     stage.on(Event::Stop);
     assert_eq!(stage.on(Event::Kill), [1, 2, 3].map(Action::Kill));
     assert_eq!(stage.slot.next(), None, "it is not done again");
@@ -502,13 +498,15 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (0..4_usize, 0..4_u8).prop_map(|(which, status)| Happening::Exited(which, status)),
         1 => Just(Happening::Retire),
         1 => Just(Happening::Unused),
-        4 => (0..70_000_u64).prop_map(Happening::Wait),
+        2 => (0..70_000_u64).prop_map(Happening::Wait),
+        4 => (0..700_u64).prop_map(Happening::Wait),
     ]
 }
 
 /// The processes that a slot has asked for and that have not ended.
 #[derive(Default)]
 struct Running {
+    starts: Vec<u64>,
     keys: BTreeSet<Key>,
     served: BTreeSet<Key>,
     told_to_go: BTreeSet<Key>,
@@ -521,6 +519,7 @@ impl Running {
             match action {
                 Action::Spawn(key, _) => {
                     assert!(!stage.slot.is_ending(), "started in vain");
+                    self.starts.push(stage.now);
                     let event = if key % 7 == 0 {
                         Event::NotSpawned(key)
                     } else {
@@ -556,9 +555,9 @@ proptest! {
             let event = match happening {
                 Happening::Ready(which) => running.nth(which).map(Event::Ready),
                 Happening::Replace(which) => {
-                    running.nth(which).map(|key| Event::Replace(key, text("x"), vec![script()]))
+                    running.nth(which).map(|key| Event::Replace(key, Reason::ShutdownSignal, vec![script()]))
                 }
-                Happening::Stopping(which) => running.nth(which).map(|key| Event::Stopping(key, text("x"))),
+                Happening::Stopping(which) => running.nth(which).map(|key| Event::Stopping(key, Reason::ShutdownSignal)),
                 Happening::Lost(which) => running.nth(which).map(Event::Lost),
                 Happening::Exited(which, status) => running.nth(which).map(|key| {
                     running.keys.remove(&key);
@@ -592,6 +591,12 @@ proptest! {
             );
             prop_assert_eq!(slot.is_over(), slot.is_ending() && running.keys.is_empty());
         }
+        for (first, from) in running.starts.iter().enumerate() {
+            for (last, to) in running.starts.iter().enumerate().skip(first) {
+                let bound = 8 + (to - from) / 1_000;
+                prop_assert!((last - first + 1) as u64 <= bound, "too many starts: {:?}", running.starts);
+            }
+        }
         let actions = stage.on(Event::Stop);
         running.carry_out(&mut stage, actions);
         prop_assert!(running.keys.is_subset(&running.told_to_go), "somebody was not told");
@@ -599,5 +604,52 @@ proptest! {
         let actions = stage.on(Event::Tick);
         let killed = actions.iter().filter(|action| matches!(action, Action::Kill(_))).count();
         prop_assert_eq!(killed, running.keys.len());
+    }
+
+    #[test]
+    fn whatever_was_before_a_healthy_process_is_replaced_at_once(
+        before in proptest::collection::vec((0..3_u8, 0..3_000_u64), 0..30),
+        how in 0..3_u8,
+    ) {
+        let mut stage = Stage::new(15, Limits::default());
+        let actions = stage.on(Event::Begin);
+        let mut running = Running::default();
+        running.carry_out(&mut stage, actions);
+        for (what, time) in before {
+            stage.now += time;
+            let Some(key) = running.nth(0) else { continue };
+            let event = match what {
+                0 => Event::Ready(key),
+                1 => Event::Replace(key, Reason::ScriptReload, vec![]),
+                _ => {
+                    running.keys.remove(&key);
+                    Event::Exited(key, Exit::Status(1))
+                }
+            };
+            for event in [event, Event::Tick] {
+                let actions = stage.on(event);
+                running.carry_out(&mut stage, actions);
+            }
+        }
+        // At last there is one that stays.
+        stage.now += 20_000;
+        let actions = stage.on(Event::Tick);
+        running.carry_out(&mut stage, actions);
+        while let Some(key) = stage.slot.successor.as_ref().map(|process| process.key) {
+            running.keys.remove(&key);
+            let actions = stage.on(Event::Exited(key, Exit::Status(1)));
+            running.carry_out(&mut stage, actions);
+        }
+        let key = stage.slot.current.as_ref().map(|process| process.key);
+        prop_assume!(key.is_some());
+        let key = key.unwrap_or(0);
+        stage.on(Event::Ready(key));
+        stage.now += starts::SHORT;
+        let actions = stage.on(match how {
+            0 => Event::Exited(key, Exit::Signal(11, false)),
+            1 => Event::Stopping(key, Reason::InactivityTimeout),
+            _ => Event::Replace(key, Reason::ScriptReload, vec![]),
+        });
+        prop_assert!(matches!(actions.last(), Some(Action::Spawn(..))), "{:?}", actions);
     }
 }

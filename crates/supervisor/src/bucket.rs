@@ -1,0 +1,72 @@
+//! A bound on how often something happens: a token bucket without a clock.
+
+/// Fills by one unit a millisecond, up to its capacity; what is bounded takes its price out.
+///
+/// So within any `t` milliseconds, things of price `p` happen no more than `(capacity + t) / p` times.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    capacity: u64,
+    level: u64,
+    filled: u64,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub(crate) const fn full(capacity: u64) -> Self {
+        Self { capacity, level: capacity, filled: 0 }
+    }
+
+    /// Returns how long it takes until there is enough for something of this price.
+    pub(crate) fn wait(&mut self, price: u64, now: u64) -> u64 {
+        let passed = now.saturating_sub(self.filled);
+        self.level = self.level.saturating_add(passed).min(self.capacity);
+        self.filled = self.filled.max(now);
+        price.saturating_sub(self.level)
+    }
+
+    /// Takes the price out. Returns whether there was enough; if not, nothing is left.
+    pub(crate) fn take(&mut self, price: u64, now: u64) -> bool {
+        let is_enough = self.wait(price, now) == 0;
+        self.level = self.level.saturating_sub(price);
+        is_enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_was_taken_comes_back_with_time() {
+        let mut bucket = Bucket::full(100);
+        assert!(bucket.take(60, 5_000));
+        assert_eq!((bucket.wait(40, 5_000), bucket.wait(60, 5_000)), (0, 20));
+        assert!(!bucket.take(60, 5_010), "and nothing is left");
+        assert_eq!(bucket.wait(60, 5_050), 20);
+        assert_eq!(bucket.wait(100, 9_000), 0);
+        assert_eq!(bucket.wait(101, 9_000), 1, "there is never more");
+    }
+
+    proptest! {
+        #[test]
+        fn no_window_has_more_than_the_bound(
+            steps in proptest::collection::vec(0..3_000_u64, 1..80),
+            (capacity, price) in (1_000..9_000_u64, 50..1_000_u64),
+        ) {
+            let (mut bucket, mut now, mut taken) = (Bucket::full(capacity), 77, Vec::new());
+            for step in steps {
+                now += step;
+                if bucket.take(price, now) {
+                    taken.push(now);
+                }
+            }
+            for (first, from) in taken.iter().enumerate() {
+                for (last, to) in taken.iter().enumerate().skip(first) {
+                    prop_assert!((last - first + 1) as u64 <= (capacity + to - from) / price);
+                }
+            }
+        }
+    }
+}

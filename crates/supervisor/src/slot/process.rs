@@ -1,0 +1,47 @@
+//! What a slot knows of its processes.
+
+use wsgi_core::lifecycle::Reason;
+use wsgi_core::wire::control::Script;
+
+use super::{Action, Key};
+
+/// A process that serves, or is to.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) key: Key,
+    pub(super) pid: i32,
+    pub(super) since: u64,
+    pub(super) is_serving: bool,
+    /// When its time to become ready is over.
+    pub(super) startup_end: Option<u64>,
+    /// When its time to end is over, after it was lost.
+    pub(super) lost: Option<u64>,
+    /// The successor that it has asked for, until that is started.
+    pub(super) wanted: Option<Wanted>,
+}
+
+/// A successor that is to be started.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) at: u64,
+    pub(super) reason: Reason,
+    pub(super) scripts: Vec<Script>,
+}
+
+/// A process that is on its way out.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) key: Key,
+    pub(super) pid: i32,
+    /// When its time to end is over.
+    pub(super) end: Option<u64>,
+    pub(super) is_killed: bool,
+}
+
+impl Leaving {
+    pub(super) fn kill(&mut self) -> Action {
+        self.end = None;
+        self.is_killed = true;
+        Action::Kill(self.key)
+    }
+}

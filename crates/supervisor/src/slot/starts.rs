@@ -1,0 +1,140 @@
+//! When a process of a slot may be started: one bucket for all starts, whatever they are for, and longer and longer
+//! pauses while they fail.
+
+use crate::bucket::Bucket;
+
+/// What a start takes out of the bucket: in the long run there is one a second at most.
+const PRICE: u64 = 1_000;
+/// What the start after a process takes that was there for one request, and has served it: there is one for each.
+const TURN: u64 = 50;
+/// How many starts there may be at once.
+const BURST: u64 = 8;
+/// How many processes in a row have to fail before there is a pause.
+pub(super) const PATIENCE: u32 = 3;
+/// A process that ends sooner may have failed, in milliseconds.
+pub(super) const SHORT: u64 = 5_000;
+/// The longest pause: the contract allows three starts a minute.
+const LONGEST: u64 = 20_000;
+
+/// The starts of a slot.
+#[derive(Debug)]
+pub(super) struct Starts {
+    bucket: Bucket,
+    is_service: bool,
+    /// What the next start takes.
+    price: u64,
+    /// How many processes in a row did not live long.
+    failures: u32,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It could not be started, died, or had to be ended.
+    Failed,
+    /// It has said that it ends.
+    Announced,
+    /// It was there for one request, and has served that.
+    Turn,
+}
+
+impl Starts {
+    /// Of a slot that has had none.
+    pub(super) const fn new(is_service: bool) -> Self {
+        // A service is started again every second at most.
+        let capacity = if is_service { PRICE } else { BURST * PRICE };
+        Self { bucket: Bucket::full(capacity), is_service, price: PRICE, failures: 0 }
+    }
+
+    /// A process is started.
+    pub(super) fn take(&mut self, now: u64) {
+        self.bucket.take(self.price, now);
+        self.price = PRICE;
+    }
+
+    /// Returns how long a start has to wait that no end of a process leads to.
+    pub(super) fn wait(&mut self, now: u64) -> u64 {
+        self.bucket.wait(PRICE, now)
+    }
+
+    /// Returns how long the start has to wait that follows the end of a process, which has lived for `lived` milliseconds,
+    /// and has served or not.
+    pub(super) fn after(&mut self, ending: Ending, has_served: bool, lived: u64, now: u64) -> u64 {
+        self.price = if has_served && ending == Ending::Turn { TURN } else { PRICE };
+        let wait = self.bucket.wait(self.price, now);
+        if self.is_service {
+            return wait;
+        }
+        let is_short = match ending {
+            Ending::Failed => lived < SHORT,
+            // An operator may end a few.
+            Ending::Announced => lived < SHORT && (wait > 0 || self.is_failing()),
+            Ending::Turn => false,
+        };
+        self.failures = if is_short || !has_served { self.failures.saturating_add(1) } else { 0 };
+        if wait > 0 && is_short {
+            // Requests do not wait for what comes and goes.
+            self.failures = self.failures.max(PATIENCE);
+        }
+        pause(self.failures).max(wait)
+    }
+
+    /// Returns whether processes fail again and again.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failures >= PATIENCE && !self.is_service
+    }
+}
+
+/// The pause in milliseconds after so many failures in a row: none, then 1 s, 2 s, 4 s and so on.
+fn pause(failures: u32) -> u64 {
+    match failures.checked_sub(PATIENCE) {
+        None => 0,
+        Some(more) => 1_000_u64.checked_shl(more.min(20)).unwrap_or(LONGEST).min(LONGEST),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        let pauses: Vec<_> = (0..10).map(pause).collect();
+        assert_eq!(pauses, [0, 0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]);
+        assert_eq!(pause(u32::MAX), LONGEST);
+    }
+
+    #[test]
+    fn those_that_end_themselves_are_spaced_out_when_they_are_too_many() {
+        let mut starts = Starts::new(false);
+        let mut now = 1_000_000;
+        let mut pauses = Vec::new();
+        for _ in 0..14 {
+            starts.take(now);
+            now += 20;
+            let wait = starts.after(Ending::Announced, true, 20, now);
+            assert_eq!(starts.is_failing(), wait > 0);
+            pauses.push(wait);
+            now += wait;
+        }
+        assert_eq!(pauses[..7], [0; 7]);
+        assert_eq!(pauses[7..], [1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]);
+        // One that stays is well again.
+        assert_eq!(starts.after(Ending::Announced, true, SHORT, now + SHORT), 0);
+        assert!(!starts.is_failing());
+    }
+
+    #[test]
+    fn who_is_there_for_one_request_is_no_failure() {
+        let mut starts = Starts::new(false);
+        let mut now = 1_000_000;
+        for _ in 0..1_000 {
+            starts.take(now);
+            now += 1;
+            let wait = starts.after(Ending::Turn, true, 1, now);
+            assert!(wait <= TURN && !starts.is_failing());
+            now += wait;
+        }
+        assert!(now >= 1_000_000 + 1_000 * TURN - BURST * PRICE, "and there is a bound: {now}");
+    }
+}
