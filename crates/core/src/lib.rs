@@ -18,6 +18,7 @@ pub mod notice;
 pub mod path_info;
 pub mod proxies;
 pub mod python_home;
+pub mod quantity;
 pub mod response;
 pub mod script;
 pub mod wire;

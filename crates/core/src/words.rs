@@ -1,4 +1,4 @@
-//! The grammar of a configuration line: httpd's words, our `key=value` options, C's numbers.
+//! The grammar of a configuration line: httpd's words, our `key=value` options.
 //!
 //! Directives receive the rest of their line undivided, as bytes: file names need not be UTF-8.
 
@@ -79,31 +79,6 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// A number as C's `atoi` reads it: blanks, a sign, digits; whatever follows is ignored, and text is 0.
-/// Numbers beyond the range of the result stay at its end.
-#[must_use]
-pub fn integer(text: &[u8]) -> i64 {
-    let text = text.trim_ascii_start();
-    let (negative, digits) = match text.split_first() {
-        Some((b'-', rest)) => (true, rest),
-        Some((b'+', rest)) => (false, rest),
-        _ => (false, text),
-    };
-    digits.iter().take_while(|byte| byte.is_ascii_digit()).fold(0_i64, |number, byte| {
-        let digit = i64::from(byte - b'0');
-        number.saturating_mul(10).saturating_add(if negative { -digit } else { digit })
-    })
-}
-
-/// A decimal number, the whole of `text`; infinity and NaN are not numbers here.
-#[must_use]
-pub fn float(text: &[u8]) -> Option<f64> {
-    if !text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok().filter(|number: &f64| number.is_finite())
-}
-
 /// `text` for a message: bytes that are not UTF-8 are replaced.
 #[must_use]
 pub fn display(text: &[u8]) -> Cow<'_, str> {
@@ -178,26 +153,6 @@ mod tests {
         }
         let pair = Words::new(br#""home=/a b""#).pair().unwrap().unwrap();
         assert_eq!(pair.key, br#""home"#, "a quoted pair is no known option");
-    }
-
-    #[test]
-    fn integers_are_atois() {
-        for (text, number) in
-            [("5s", 5), ("abc", 0), ("-3", -3), ("+7x", 7), ("", 0), (" 12", 12), ("- 3", 0), ("0x10", 0)]
-        {
-            assert_eq!(integer(text.as_bytes()), number, "{text}");
-        }
-        assert_eq!(integer(b"99999999999999999999"), i64::MAX);
-        assert_eq!(integer(b"-99999999999999999999"), i64::MIN);
-    }
-
-    #[test]
-    fn floats_are_whole_decimal_words() {
-        assert_eq!(float(b"0.005"), Some(0.005));
-        assert_eq!(float(b"1e-3"), Some(0.001));
-        for text in ["", "x", "1s", "inf", "nan", "infinity", "1e999", "0x1"] {
-            assert_eq!(float(text.as_bytes()), None, "{text}");
-        }
     }
 
     proptest! {

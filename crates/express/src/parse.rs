@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use wsgi_core::quantity::{Count, Duration, Size};
+
 use crate::failure::Failure;
 use crate::options::{Kind, Spec};
 
@@ -32,7 +34,7 @@ impl Parsed {
 
     /// The number given to an option; the last one if it was repeated.
     pub(crate) fn integer(&self, spec: &Spec) -> Option<i64> {
-        self.text(spec).and_then(integer)
+        self.text(spec).and_then(|text| number(spec.kind, text).ok())
     }
 
     /// The decimal number given to an option; the last one if it was repeated.
@@ -143,10 +145,9 @@ fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(
     for value in values {
         match spec.kind {
             Kind::Flag | Kind::Text => {}
-            Kind::Integer => {
-                let Some(number) = integer(value) else {
-                    return Err(Failure::usage(format!("option {name}: invalid integer value: '{value}'")));
-                };
+            Kind::Integer | Kind::Count | Kind::Seconds | Kind::Milliseconds | Kind::Bytes => {
+                let number = number(spec.kind, value)
+                    .map_err(|reason| Failure::usage(format!("option {name}: {reason}: '{value}'")))?;
                 if is_octal(value) {
                     warnings.push(format!(
                         "{name} {value} is octal for {number}; drop the leading zero if you mean it"
@@ -170,6 +171,31 @@ fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(
 fn missing(spec: &Spec) -> String {
     let count = spec.arguments.len();
     format!("{} option requires {count} argument{}", spec.name, if count == 1 { "" } else { "s" })
+}
+
+/// The number that `text` writes, as an option of this kind takes it.
+///
+/// # Errors
+/// It is none; the text says of what kind.
+fn number(kind: Kind, text: &str) -> Result<i64, String> {
+    if let Some(number) = integer(text) {
+        return Ok(number);
+    }
+    let (number, expected) = match kind {
+        Kind::Count => (Count::ANY.read(text.as_bytes()), "1000, 10k or 2M"),
+        Kind::Seconds => {
+            (Duration::WHOLE_SECONDS.read(text.as_bytes()), "whole seconds, as in 90, 90s, 5m or 2h")
+        }
+        Kind::Milliseconds => {
+            (Duration::MILLISECONDS.read(text.as_bytes()), "milliseconds, as in 500, 500ms or 2s")
+        }
+        Kind::Bytes => (Size::zero_or(0).read(text.as_bytes()), "bytes, as in 65536, 64K, 512M or 2G"),
+        Kind::Integer | Kind::Flag | Kind::Text | Kind::Float => {
+            return Err("invalid integer value".to_owned());
+        }
+    };
+    let number = number.ok().and_then(|number| i64::try_from(number).ok());
+    number.ok_or_else(|| format!("invalid value (it must be {expected})"))
 }
 
 /// The number that `text` writes: decimal, `0x`, `0b`, or octal with a leading zero.
@@ -244,6 +270,30 @@ mod tests {
         }
         assert_eq!(read(&["--port", "010"]).unwrap().warnings.len(), 1);
         assert_eq!(read(&["--port", "10"]).unwrap().warnings.len(), 0);
+    }
+
+    #[test]
+    fn times_and_sizes_may_have_units() {
+        for (option, text, value) in [
+            ("--request-timeout", "5m", 300),
+            ("--request-timeout", "0x10", 16),
+            ("--memory-limit", "512M", 512 << 20),
+            ("--response-flush-delay", "1s", 1_000),
+            ("--maximum-requests", "10k", 10_000),
+        ] {
+            let parsed = read(&[option, text]).unwrap();
+            let spec = options::server().into_iter().find(|spec| spec.name == option).unwrap();
+            assert_eq!(parsed.integer(spec), Some(value), "{option} {text}");
+        }
+        for (option, text) in [
+            ("--request-timeout", "30x"),
+            ("--request-timeout", "1500ms"),
+            ("--memory-limit", "lots"),
+            ("--port", "8k"),
+        ] {
+            let refusal = refusal(&[option, text]);
+            assert!(refusal.contains(option) && refusal.ends_with(&format!("'{text}'")), "{refusal}");
+        }
     }
 
     #[test]

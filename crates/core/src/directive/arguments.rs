@@ -16,6 +16,11 @@ impl Directive {
         }
     }
 
+    /// The error about a value; `reason` says what is wrong with it.
+    pub(super) fn invalid(&self, value: &[u8], reason: &str) -> String {
+        format!("Invalid value '{}' for {}: {reason}", display(value), self.text())
+    }
+
     /// `On` or `Off`.
     pub(super) fn flag(&self, arguments: &[u8]) -> Result<bool, String> {
         flag_value(&self.one(arguments)?).ok_or_else(|| format!("{} must be one of: Off | On", self.text()))

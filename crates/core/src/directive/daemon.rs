@@ -41,8 +41,11 @@ Defines a group of daemon processes: Python processes of their own that run appl
 same `ServerName`; it logs to the `ErrorLog` of its host. A group defined at the level of the main server can be used by all.
 
 If an option is given twice, the last one holds (`environment=` and `environment-file=` add up). Users and groups are names, or \
-numbers written as `#1000`. What is said about users and groups has an effect only if Apache was started as root. Times are whole \
-seconds unless noted, and 0 switches them off.",
+numbers written as `#1000`. What is said about users and groups has an effect only if Apache was started as root.
+
+A *time* is a number of seconds, or has a unit: `500ms`, `30s`, `5m` (or `5min`), `2h`, `7d`. A *size* is a number of bytes, or has a \
+unit: `64K`, `512M`, `2G`, `1T`, powers of 1024. A *count* may be written as `10k` or `2M`, powers of 1000. Units may be in any case, and \
+anything else behind a number is refused.",
     support: Support::Supported,
     effect: Effect::Raw(daemon_process),
 };
@@ -98,8 +101,8 @@ pub(super) const IGNORE_ACTIVITY: Directive = Directive {
 };
 
 #[cfg(test)]
-pub(super) fn option_names() -> impl Iterator<Item = &'static str> {
-    options::OPTIONS.iter().map(|option| option.name)
+pub(super) fn all_options() -> &'static [options::DaemonOption] {
+    options::OPTIONS
 }
 
 const MUTEXES: &[&str] = &["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];

@@ -1,7 +1,8 @@
 //! Directives about Python itself.
 
 use super::{Context, Directive, Effect, Notice, Support, Target};
-use crate::words::{Words, display, float, integer};
+use crate::quantity::{Integer, Interval};
+use crate::words::{Words, display};
 
 pub(super) const HOME: Directive = Directive {
     name: c"WSGIPythonHome",
@@ -59,10 +60,10 @@ pub(super) const OPTIMIZE: Directive = Directive {
     arguments: "*level*",
     default: "0",
     help: c"Set level of Python compiler optimisations.",
-    doc: "1 is Python's `-O` (no assertions), 2 is `-OO` (no documentation strings either).",
+    doc: "A whole number: 1 is Python's `-O` (no assertions), 2 and more `-OO` (no documentation strings either), 0 and less neither.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
-        let level = integer(word).clamp(0, i64::from(i32::MAX));
+        let level = Integer.read(word).map_err(|reason| OPTIMIZE.invalid(word, &reason))?;
         target.global.python_optimize = u32::try_from(level).unwrap_or(0);
         Ok(())
     }),
@@ -127,7 +128,7 @@ pub(super) const SWITCH_INTERVAL: Directive = Directive {
     default: "",
     help: c"Seconds after which Python threads hand over the GIL.",
     doc: "\
-A number greater than 0, such as `0.001`, for `sys.setswitchinterval`. In a section with `application-group=` it holds only \
+A time in seconds greater than 0, such as `0.001`, or with a unit, such as `1ms`, for `sys.setswitchinterval`. In a section with `application-group=` it holds only \
 for an interpreter with a GIL of its own.",
     support: Support::Supported,
     effect: Effect::One(switch_interval),
@@ -230,9 +231,7 @@ fn hash_seed(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
 }
 
 fn switch_interval(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
-    let seconds = float(word).filter(|&seconds| seconds > 0.0).ok_or_else(|| {
-        format!("{} must be a positive number of seconds, not '{}'", SWITCH_INTERVAL.text(), display(word))
-    })?;
+    let seconds = Interval.read(word).map_err(|reason| SWITCH_INTERVAL.invalid(word, &reason))?;
     target.global.interpreter_target().switch_interval = Some(seconds);
     Ok(())
 }

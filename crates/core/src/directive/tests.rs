@@ -325,9 +325,16 @@ fn python_settings() {
     assert_eq!(global.python_home.as_deref(), Some(&b"/venv"[..]));
     assert_eq!(global.python_eggs.as_deref(), Some(&b"/eggs"[..]));
     assert_eq!(global.python_warnings, [b"ignore"[..].into(), Box::from(&b"error::A B"[..])]);
-    for (level, result) in [("2", 2), ("9", 9), ("-1", 0), ("x", 0), ("1x", 1)] {
+    for (level, result) in [("2", 2), ("9", 9), ("-1", 0), ("+1", 1)] {
         server.line(&format!("WSGIPythonOptimize {level}"));
         assert_eq!(server.global.python_optimize, result, "{level}");
+    }
+    for level in ["x", "1x", "1.5"] {
+        let text = server.error(&format!("WSGIPythonOptimize {level}"));
+        assert!(
+            text.contains(&format!("'{level}' for WSGIPythonOptimize: it must be a whole number")),
+            "{text}"
+        );
     }
     for (seed, result) in [("0", Some(0)), ("4294967295", Some(u32::MAX)), ("random", None)] {
         server.line(&format!("WSGIPythonHashSeed {seed}"));
@@ -336,8 +343,9 @@ fn python_settings() {
     for seed in ["4294967296", "-1", "+1", "Random", "1x"] {
         assert!(server.error(&format!("WSGIPythonHashSeed {seed}")).contains("4294967295"), "{seed}");
     }
-    for interval in ["0", "-1", "x", "0.1s", "nan"] {
-        assert!(server.error(&format!("WSGISwitchInterval {interval}")).contains("positive"), "{interval}");
+    for interval in ["0", "-1", "x", "0.1h", "nan"] {
+        let text = server.error(&format!("WSGISwitchInterval {interval}"));
+        assert!(text.contains("WSGISwitchInterval") && text.contains("positive"), "{text}");
     }
 }
 

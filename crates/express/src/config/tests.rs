@@ -172,7 +172,7 @@ fn options_reach_the_group() {
         "--queue-timeout",
         "7",
         "--memory-limit",
-        "1000000",
+        "100000000",
         "--ignore-activity",
         "/ping",
         "--error-override",
@@ -187,7 +187,7 @@ fn options_reach_the_group() {
         "switch-interval=\"0.5\"",
         "server-metrics=\"On\"",
         "queue-timeout=\"7\"",
-        "memory-limit=\"1000000\"",
+        "memory-limit=\"100000000\"",
     ] {
         assert!(options.contains(&option), "{option} in {options:?}");
     }

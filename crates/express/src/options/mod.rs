@@ -31,6 +31,14 @@ pub(crate) enum Kind {
     Text,
     /// A whole number, also written `0x1f`, `0b11` or (octal) `017`.
     Integer,
+    /// A whole number, or with a unit: `10k`, `2M`.
+    Count,
+    /// Whole seconds, or with a unit: `90s`, `5m`, `2h`.
+    Seconds,
+    /// Milliseconds, or with a unit.
+    Milliseconds,
+    /// Bytes, or with a unit: `64K`, `512M`, `2G`.
+    Bytes,
     /// A decimal number.
     Float,
 }
@@ -55,6 +63,22 @@ impl Spec {
 
     const fn integer(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["NUMBER"], Kind::Integer, help)
+    }
+
+    const fn count(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, &["NUMBER"], Kind::Count, help)
+    }
+
+    const fn seconds(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, &["TIME"], Kind::Seconds, help)
+    }
+
+    const fn milliseconds(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, &["TIME"], Kind::Milliseconds, help)
+    }
+
+    const fn bytes(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, &["SIZE"], Kind::Bytes, help)
     }
 
     const fn float(name: &'static str, help: &'static str) -> Self {

@@ -95,55 +95,55 @@ options! {
     UMASK = Spec::text("--umask", &["OCTAL"],
         "Mask for the permissions of files that the daemon processes make, such as 0027.");
     // The life of daemon processes
-    MAXIMUM_REQUESTS = Spec::integer("--maximum-requests",
+    MAXIMUM_REQUESTS = Spec::count("--maximum-requests",
         "Requests after which a process is replaced; never if not given.");
-    RESTART_INTERVAL = Spec::integer("--restart-interval",
+    RESTART_INTERVAL = Spec::seconds("--restart-interval",
         "Seconds after which a daemon process is replaced; never if not given.");
-    INACTIVITY_TIMEOUT = Spec::integer("--inactivity-timeout",
+    INACTIVITY_TIMEOUT = Spec::seconds("--inactivity-timeout",
         "Seconds without a request after which a daemon process is replaced; never if not given.");
     IGNORE_ACTIVITY = Spec::text("--ignore-activity", &["URL-PATH"],
         "URL whose requests do not count for --inactivity-timeout; may be repeated.");
-    STARTUP_TIMEOUT = Spec::integer("--startup-timeout",
+    STARTUP_TIMEOUT = Spec::seconds("--startup-timeout",
         "Seconds for the application to load, from the first request on; 15 if not given.");
-    SHUTDOWN_TIMEOUT = Spec::integer("--shutdown-timeout",
+    SHUTDOWN_TIMEOUT = Spec::seconds("--shutdown-timeout",
         "Seconds for a daemon process to shut down before it is ended by force; 5 if not given.");
-    GRACEFUL_TIMEOUT = Spec::integer("--graceful-timeout",
+    GRACEFUL_TIMEOUT = Spec::seconds("--graceful-timeout",
         "Seconds for the requests of a daemon process that is replaced to end; 15 if not given.");
-    EVICTION_TIMEOUT = Spec::integer("--eviction-timeout",
+    EVICTION_TIMEOUT = Spec::seconds("--eviction-timeout",
         "The same for a daemon process that gets the signal USR1; --graceful-timeout if not given.");
-    DEADLOCK_TIMEOUT = Spec::integer("--deadlock-timeout",
+    DEADLOCK_TIMEOUT = Spec::seconds("--deadlock-timeout",
         "Seconds for which Python's lock may be held; 60 if not given.");
     // Requests
-    REQUEST_TIMEOUT = Spec::integer("--request-timeout",
+    REQUEST_TIMEOUT = Spec::seconds("--request-timeout",
         "Seconds that a request may take, times 1 + ln(threads); 60 if not given.");
-    INTERRUPT_TIMEOUT = Spec::integer("--interrupt-timeout",
+    INTERRUPT_TIMEOUT = Spec::seconds("--interrupt-timeout",
         "Seconds that such a request has left after the exception mod_wsgi.RequestTimeout; no exception if not given.");
-    QUEUE_TIMEOUT = Spec::integer("--queue-timeout",
+    QUEUE_TIMEOUT = Spec::seconds("--queue-timeout",
         "Seconds that a request may wait for a thread; 45 if not given.");
-    CONNECT_TIMEOUT = Spec::integer("--connect-timeout",
+    CONNECT_TIMEOUT = Spec::seconds("--connect-timeout",
         "Seconds that a request may wait for a daemon process to exist; 15 if not given.");
-    SOCKET_TIMEOUT = Spec::integer("--socket-timeout",
+    SOCKET_TIMEOUT = Spec::seconds("--socket-timeout",
         "Seconds to wait for a client, and for a daemon process; 60 if not given.");
-    RESPONSE_SOCKET_TIMEOUT = Spec::integer("--response-socket-timeout",
+    RESPONSE_SOCKET_TIMEOUT = Spec::seconds("--response-socket-timeout",
         "Seconds that a write to a client may take; --socket-timeout if not given.");
     DAEMON_BACKLOG = Spec::integer("--daemon-backlog",
         "Requests that may wait for the threads of a daemon process; 100 if not given.");
     // Resources
-    CPU_TIME_LIMIT = Spec::integer("--cpu-time-limit",
+    CPU_TIME_LIMIT = Spec::seconds("--cpu-time-limit",
         "Seconds of CPU time after which a daemon process is replaced; never if not given.");
-    MEMORY_LIMIT = Spec::integer("--memory-limit",
+    MEMORY_LIMIT = Spec::bytes("--memory-limit",
         "Bytes of memory for data that a daemon process may have; no limit if not given.");
-    VIRTUAL_MEMORY_LIMIT = Spec::integer("--virtual-memory-limit",
+    VIRTUAL_MEMORY_LIMIT = Spec::bytes("--virtual-memory-limit",
         "Bytes of address space that a daemon process may have; no limit if not given.");
-    HEADER_BUFFER_SIZE = Spec::integer("--header-buffer-size",
+    HEADER_BUFFER_SIZE = Spec::bytes("--header-buffer-size",
         "Bytes that a header of a response may have; 32768 if not given.");
-    RESPONSE_BUFFER_SIZE = Spec::integer("--response-buffer-size",
+    RESPONSE_BUFFER_SIZE = Spec::bytes("--response-buffer-size",
         "Bytes of a response that Apache may hold back; 8388608 if not given.");
-    RESPONSE_FLUSH_DELAY = Spec::integer("--response-flush-delay",
+    RESPONSE_FLUSH_DELAY = Spec::milliseconds("--response-flush-delay",
         "Milliseconds for which it does; 5 if not given.");
-    SEND_BUFFER_SIZE = Spec::integer("--send-buffer-size",
+    SEND_BUFFER_SIZE = Spec::bytes("--send-buffer-size",
         "Send buffer between Apache and the daemon processes; the system's if not given.");
-    RECEIVE_BUFFER_SIZE = Spec::integer("--receive-buffer-size",
+    RECEIVE_BUFFER_SIZE = Spec::bytes("--receive-buffer-size",
         "Receive buffer between Apache and the daemon processes; the system's if not given.");
     SOCKET_PREFIX = Spec::text("--socket-prefix", &["DIRECTORY"],
         "No longer needed, and without effect: daemon processes have no socket files.");

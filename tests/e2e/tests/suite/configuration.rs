@@ -42,7 +42,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("WSGISwitchInterval 0", "positive"),
     ("WSGISwitchInterval -1", "positive"),
     ("WSGISwitchInterval text", "positive"),
-    ("WSGISwitchInterval 0.1s", "positive"),
     // Aliases.
     ("WSGIScriptAlias", "WSGIScriptAlias"),
     ("WSGIScriptAlias /app", "WSGIScriptAlias"),
@@ -143,7 +142,6 @@ const ACCEPTED: &[&str] = &[
     "<Location />\nWSGIHandlerScript name /x.py\n</Location>",
     "WSGIPythonHome /nonexistent",
     "WSGIPythonOptimize 9",
-    "WSGIPythonOptimize text",
     "WSGIPythonHashSeed random",
     "WSGIPythonHashSeed 4294967295",
     "WSGISwitchInterval 0.001",

@@ -3,18 +3,16 @@
 use std::fmt::Write as _;
 
 use super::environment;
-use super::values::{
-    absolute, group, known, natural, number, script_owner, supplementary_groups, umask, user,
-};
-use crate::daemon::{DaemonGroup, ScriptOwner};
+use super::values::{absolute, group, known, script_owner, supplementary_groups, umask, user};
+use crate::daemon::{DaemonGroup, LEAST_MEMORY, ScriptOwner};
 use crate::directive::System;
 use crate::directive::arguments::flag_value;
-use crate::words::float;
+use crate::quantity::{Count, Duration, Integer, Interval, Size};
 
 /// An option.
-pub(super) struct DaemonOption {
+pub(in crate::directive) struct DaemonOption {
     /// Its key.
-    pub(super) name: &'static str,
+    pub(in crate::directive) name: &'static str,
     /// What its value stands for, for the reference.
     value: &'static str,
     /// What holds without it, for the reference.
@@ -24,23 +22,33 @@ pub(super) struct DaemonOption {
     take: Take,
 }
 
-/// What an option does with its value.
+/// What an option does with its value. Those that are numbers say what 0 means, for the reference; empty where it is
+/// refused.
 enum Take {
-    /// Seconds, kept as milliseconds.
-    Seconds(fn(&mut DaemonGroup) -> &mut u64),
-    /// A whole number of this range.
-    Number(i64, i64, fn(&mut DaemonGroup, i64)),
-    /// A count of bytes, 0 or more.
-    Bytes(fn(&mut DaemonGroup) -> &mut u64),
+    /// A number of things.
+    Count(Count, &'static str, fn(&mut DaemonGroup, u64)),
+    /// A time, kept in its steps.
+    Time(Duration, &'static str, fn(&mut DaemonGroup) -> &mut u64),
+    /// A number of bytes.
+    Size(Size, &'static str, fn(&mut DaemonGroup) -> &mut u64),
     /// A buffer of at least so many bytes; 0 is the default, which comes last.
     Buffer(u64, fn(&mut DaemonGroup) -> &mut u64, u64),
+    /// A whole number, possibly negative.
+    Integer(&'static str, fn(&mut DaemonGroup) -> &mut i32),
+    /// A short time.
+    Interval(fn(&mut DaemonGroup) -> &mut Option<f64>),
+    /// `On` or `Off`.
+    Flag(fn(&mut DaemonGroup) -> &mut bool),
     /// An absolute path.
     Path(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
-    /// Anything.
+    /// Anything that is not a number.
     Text(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
-    /// Something of its own.
+    /// Something of its own that is not a number.
     Other(fn(&mut DaemonGroup, &dyn System, &[u8]) -> Result<(), String>),
 }
+
+/// The least stack, which is that of Python's `threading.stack_size`.
+const LEAST_STACK: u64 = 32 << 10;
 
 /// All of them, in the order of the reference.
 pub(super) const OPTIONS: &[DaemonOption] = &[
@@ -49,15 +57,19 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*count*",
         default: "1",
         doc: "How many processes. If it is given at all, even as 1, `wsgi.multiprocess` is true.",
-        take: Take::Number(1, u16::MAX as i64, |group, count| group.processes = Some(count as u32)),
+        take: Take::Count(Count { least: 1, most: u16::MAX as u64 }, "", |group, count| {
+            group.processes = Some(count as u32)
+        }),
     },
     DaemonOption {
         name: "threads",
         value: "*count*",
         default: "15",
-        doc: "How many requests each process serves at a time. With 0 it serves none: it runs its `WSGIImportScript` scripts, and \
-              is started again when they end.",
-        take: Take::Number(0, 65_533, |group, count| group.threads = count as u32),
+        doc: "How many requests each process serves at a time. With 0 it serves none, and requests for the group get a 500: it runs its \
+              `WSGIImportScript` scripts, and is started again when they end.",
+        take: Take::Count(Count { least: 0, most: 65_533 }, "no requests", |group, count| {
+            group.threads = count as u32
+        }),
     },
     DaemonOption {
         name: "user",
@@ -204,14 +216,10 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
     },
     DaemonOption {
         name: "switch-interval",
-        value: "*seconds*",
+        value: "*time*",
         default: "",
-        doc: "A number greater than 0, such as `0.001`, for `sys.setswitchinterval`.",
-        take: Take::Other(|group, _, value| {
-            let seconds = float(value).filter(|&seconds| seconds > 0.0);
-            group.switch_interval = Some(seconds.ok_or("it must be a number of seconds greater than 0")?);
-            Ok(())
-        }),
+        doc: "For `sys.setswitchinterval`: more than 0, such as `0.001` or `1ms`.",
+        take: Take::Interval(|group| &mut group.switch_interval),
     },
     DaemonOption {
         name: "server-metrics",
@@ -219,151 +227,156 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "Off",
         doc: "Whether `mod_wsgi.server_metrics()` returns Apache's scoreboard, up to a second old. With `ExtendedStatus On` \
               it shows the clients and request lines of all virtual hosts.",
-        take: Take::Other(|group, _, value| {
-            group.server_metrics = flag_value(value).ok_or("it must be one of: Off | On")?;
-            Ok(())
-        }),
+        take: Take::Flag(|group| &mut group.server_metrics),
     },
     DaemonOption {
         name: "maximum-requests",
         value: "*count*",
         default: "0",
         doc: "A process is replaced after so many requests.",
-        take: Take::Number(0, i64::MAX, |group, count| group.limits.maximum_requests = count as u64),
+        take: Take::Count(Count::ANY, "off", |group, count| group.limits.maximum_requests = count),
     },
     DaemonOption {
         name: "restart-interval",
-        value: "*seconds*",
+        value: "*time*",
         default: "0",
         doc: "A process is replaced when it is so old.",
-        take: Take::Seconds(|group| &mut group.limits.restart_interval),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.restart_interval),
     },
     DaemonOption {
         name: "inactivity-timeout",
-        value: "*seconds*",
+        value: "*time*",
         default: "0",
         doc: "A process that has served requests is replaced after this time without one, and without input or output of one. See \
               `WSGIIgnoreActivity`.",
-        take: Take::Seconds(|group| &mut group.limits.inactivity_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.inactivity_timeout),
     },
     DaemonOption {
         name: "request-timeout",
-        value: "*seconds*",
+        value: "*time*",
         default: "0",
         doc: "A request that takes longer, times 1 + ln(`threads`), is interrupted (`interrupt-timeout=`) or has its process \
               replaced. The stacks of its threads are logged.",
-        take: Take::Seconds(|group| &mut group.limits.request_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.request_timeout),
     },
     DaemonOption {
         name: "interrupt-timeout",
-        value: "*seconds*",
+        value: "*time*",
         default: "0",
         doc: "If set, such a request first gets the exception `mod_wsgi.RequestTimeout`, and this time to end.",
-        take: Take::Seconds(|group| &mut group.limits.interrupt_timeout),
+        take: Take::Time(Duration::SECONDS, "no exception", |group| &mut group.limits.interrupt_timeout),
     },
     DaemonOption {
         name: "startup-timeout",
-        value: "*seconds*",
+        value: "*time*",
         default: "0",
         doc: "A process is replaced if, this long after its first request, no script has been loaded without failing.",
-        take: Take::Seconds(|group| &mut group.limits.startup_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.startup_timeout),
     },
     DaemonOption {
         name: "deadlock-timeout",
-        value: "*seconds*",
-        default: "300",
+        value: "*time*",
+        default: "300s",
         doc: "A process is replaced if Python's global lock can not be had for so long.",
-        take: Take::Seconds(|group| &mut group.limits.deadlock_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.deadlock_timeout),
     },
     DaemonOption {
         name: "graceful-timeout",
-        value: "*seconds*",
-        default: "15",
+        value: "*time*",
+        default: "15s",
         doc: "How long a process that is replaced may take to finish its requests.",
-        take: Take::Seconds(|group| &mut group.limits.graceful_timeout),
+        take: Take::Time(Duration::SECONDS, "not at all", |group| &mut group.limits.graceful_timeout),
     },
     DaemonOption {
         name: "eviction-timeout",
-        value: "*seconds*",
-        default: "0: `graceful-timeout`",
+        value: "*time*",
+        default: "0",
         doc: "The same for a process that gets the signal SIGUSR1.",
-        take: Take::Seconds(|group| &mut group.limits.eviction_timeout),
+        take: Take::Time(Duration::SECONDS, "`graceful-timeout=`", |group| {
+            &mut group.limits.eviction_timeout
+        }),
     },
     DaemonOption {
         name: "shutdown-timeout",
-        value: "*seconds*",
-        default: "5",
-        doc: "How long a process that shuts down may take until it is ended by force; 0: for ever.",
-        take: Take::Seconds(|group| &mut group.limits.shutdown_timeout),
+        value: "*time*",
+        default: "5s",
+        doc: "How long a process that shuts down may take until it is ended by force.",
+        take: Take::Time(Duration::SECONDS, "for ever", |group| &mut group.limits.shutdown_timeout),
     },
     DaemonOption {
         name: "queue-timeout",
-        value: "*seconds*",
+        value: "*time*",
         default: "0",
         doc: "A request that has waited longer for a thread gets a 504, and is not run.",
-        take: Take::Seconds(|group| &mut group.limits.queue_timeout),
+        take: Take::Time(Duration::SECONDS, "no limit", |group| &mut group.limits.queue_timeout),
     },
     DaemonOption {
         name: "listen-backlog",
         value: "*count*",
         default: "100",
-        doc: "How many requests may wait for a thread of a process; more get a 503. 0 counts as 1.",
-        take: Take::Number(0, i64::MAX, |group, count| group.limits.listen_backlog = count.max(1) as u64),
+        doc: "How many requests may wait for a thread of a process; more get a 503.",
+        take: Take::Count(Count::ANY, "as 1", |group, count| group.limits.listen_backlog = count.max(1)),
     },
     DaemonOption {
         name: "connect-timeout",
-        value: "*seconds*",
-        default: "15",
+        value: "*time*",
+        default: "15s",
         doc: "How long a request may wait for a process to exist; then it gets a 503.",
-        take: Take::Seconds(|group| &mut group.relay.connect_timeout),
+        take: Take::Time(Duration::SECONDS, "one attempt", |group| &mut group.relay.connect_timeout),
     },
     DaemonOption {
         name: "socket-timeout",
-        value: "*seconds*",
-        default: "0: Apache's `Timeout`",
+        value: "*time*",
+        default: "0",
         doc: "How long Apache and the process wait for each other's next word. A response that has not begun by then is a 504.",
-        take: Take::Seconds(|group| &mut group.limits.socket_timeout),
+        take: Take::Time(Duration::SECONDS, "Apache's `Timeout`", |group| &mut group.limits.socket_timeout),
     },
     DaemonOption {
         name: "response-socket-timeout",
-        value: "*seconds*",
-        default: "0: `socket-timeout`",
+        value: "*time*",
+        default: "0",
         doc: "How long a write to the client may take.",
-        take: Take::Seconds(|group| &mut group.relay.response_socket_timeout),
+        take: Take::Time(
+            Duration::SECONDS,
+            "`socket-timeout=`; if that is 0 too, Apache's `Timeout`",
+            |group| &mut group.relay.response_socket_timeout,
+        ),
     },
     DaemonOption {
         name: "response-flush-delay",
-        value: "*milliseconds*",
-        default: "5",
-        doc: "How long Apache waits for more of a response before it sends the client what there is; 0: not at all.",
-        take: Take::Number(0, i64::MAX, |group, delay| group.relay.response_flush_delay = delay as u64),
+        value: "*time*",
+        default: "5ms",
+        doc: "How long Apache waits for more of a response before it sends the client what there is. A number without a unit is milliseconds.",
+        take: Take::Time(Duration::MILLISECONDS, "it does not wait", |group| {
+            &mut group.relay.response_flush_delay
+        }),
     },
     DaemonOption {
         name: "response-buffer-size",
-        value: "*bytes*",
-        default: "8388608",
-        doc: "What there is is sent at the latest when it is this much; at least 65536.",
+        value: "*size*",
+        default: "8M",
+        doc: "What there is is sent at the latest when it is this much.",
         take: Take::Buffer(65_536, |group| &mut group.relay.response_buffer_size, 8_388_608),
     },
     DaemonOption {
         name: "header-buffer-size",
-        value: "*bytes*",
-        default: "32768",
-        doc: "How long a header of a response may be, at least 8192; else the client gets a 500.",
+        value: "*size*",
+        default: "32K",
+        doc: "How long a header of a response may be; else the client gets a 500.",
         take: Take::Buffer(8_192, |group| &mut group.relay.header_buffer_size, 32_768),
     },
     DaemonOption {
         name: "send-buffer-size",
-        value: "*bytes*",
-        default: "0: the system's",
-        doc: "The send buffer of the sockets between Apache and the processes, at least 512.",
+        value: "*size*",
+        default: "0",
+        doc: "The send buffer of the sockets between Apache and the processes.",
         take: Take::Buffer(512, |group| &mut group.relay.send_buffer_size, 0),
     },
     DaemonOption {
         name: "receive-buffer-size",
-        value: "*bytes*",
-        default: "0: the system's",
-        doc: "Their receive buffer, at least 512.",
+        value: "*size*",
+        default: "0",
+        doc: "Their receive buffer.",
         take: Take::Buffer(512, |group| &mut group.relay.receive_buffer_size, 0),
     },
     DaemonOption {
@@ -390,38 +403,38 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
     },
     DaemonOption {
         name: "stack-size",
-        value: "*bytes*",
+        value: "*size*",
         default: "the system's",
         doc: "The stack of each thread.",
-        take: Take::Number(1, i64::MAX, |group, size| group.stack_size = size as u64),
+        take: Take::Size(Size { least: LEAST_STACK, zero: false }, "", |group| &mut group.stack_size),
     },
     DaemonOption {
         name: "cpu-priority",
         value: "*number*",
         default: "0",
-        doc: "The nice value, -20 to 19; 0 leaves it alone.",
-        take: Take::Number(i32::MIN as i64, i32::MAX as i64, |group, nice| group.priority = nice as i32),
+        doc: "The nice value, -20 to 19; what is beyond counts as the nearest of these. Negative ones need root.",
+        take: Take::Integer("unchanged", |group| &mut group.priority),
     },
     DaemonOption {
         name: "cpu-time-limit",
-        value: "*seconds*",
+        value: "*time*",
         default: "0",
         doc: "A process is replaced after so much time of the CPU.",
-        take: Take::Number(0, i64::MAX, |group, seconds| group.cpu_time_limit = seconds as u64),
+        take: Take::Time(Duration::WHOLE_SECONDS, "no limit", |group| &mut group.cpu_time_limit),
     },
     DaemonOption {
         name: "memory-limit",
-        value: "*bytes*",
+        value: "*size*",
         default: "0",
-        doc: "How much memory for data a process may have (`RLIMIT_DATA`).",
-        take: Take::Bytes(|group| &mut group.memory_limit),
+        doc: "How much memory for data a process may have (`RLIMIT_DATA`), the stacks of its threads included. One that is too small keeps the process from starting.",
+        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| &mut group.memory_limit),
     },
     DaemonOption {
         name: "virtual-memory-limit",
-        value: "*bytes*",
+        value: "*size*",
         default: "0",
-        doc: "How much address space a process may have (`RLIMIT_AS`).",
-        take: Take::Bytes(|group| &mut group.virtual_memory_limit),
+        doc: "How much address space a process may have (`RLIMIT_AS`), which is several times what it uses.",
+        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| &mut group.virtual_memory_limit),
     },
     DaemonOption {
         name: "socket-user",
@@ -434,16 +447,43 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
 
 /// The options for the reference, Markdown.
 pub(in crate::directive) fn manual() -> String {
-    let mut out = String::from("| Option | Value | Default | Meaning |\n|---|---|---|---|\n");
+    let mut out = String::from("| Option | Value | Default | At 0 | Meaning |\n|---|---|---|---|---|\n");
     for option in OPTIONS {
-        let default = if option.default.is_empty() { "–" } else { option.default };
+        let shown = |text: &'static str| if text.is_empty() { "–" } else { text };
         // Writing to a string does not fail.
-        let _ = writeln!(out, "| `{}=` | {} | {default} | {} |", option.name, option.value, option.doc);
+        let _ = writeln!(
+            out,
+            "| `{}=` | {}{} | {} | {} | {} |",
+            option.name,
+            option.value,
+            option.take.range(),
+            shown(option.default),
+            shown(option.take.zero()),
+            option.doc
+        );
     }
     out
 }
 
 impl DaemonOption {
+    /// Whether its value is a number.
+    #[cfg(test)]
+    pub(in crate::directive) fn is_number(&self) -> bool {
+        !matches!(self.take, Take::Flag(_) | Take::Path(_) | Take::Text(_) | Take::Other(_))
+    }
+
+    /// What its value stands for, as the manual says.
+    #[cfg(test)]
+    pub(in crate::directive) fn value(&self) -> &'static str {
+        self.value
+    }
+
+    /// What holds without it, as the manual says.
+    #[cfg(test)]
+    pub(in crate::directive) fn default(&self) -> &'static str {
+        self.default
+    }
+
     /// Sets the option. An error says what is wrong with the value, not which option it belongs to.
     pub(super) fn apply(
         &self,
@@ -452,30 +492,58 @@ impl DaemonOption {
         value: &[u8],
     ) -> Result<(), String> {
         match self.take {
-            Take::Seconds(field) => *field(group) = natural(value, "seconds")?.saturating_mul(1_000),
-            Take::Bytes(field) => *field(group) = natural(value, "bytes")?,
+            Take::Count(count, _, set) => set(group, count.read(value)?),
+            Take::Time(time, _, field) => *field(group) = time.read(value)?,
+            Take::Size(size, _, field) => *field(group) = size.read(value)?,
             Take::Buffer(least, field, default) => {
-                *field(group) = match natural(value, "bytes")? {
+                *field(group) = match Size::zero_or(least).read(value)? {
                     0 => default,
-                    size if size >= least => size,
-                    _ => return Err(format!("it must be 0, or a number of bytes of at least {least}")),
+                    size => size,
                 };
             }
-            Take::Number(least, most, set) => {
-                let number = number(value)?;
-                if !(least..=most).contains(&number) {
-                    let range = match (least, most) {
-                        (least, i64::MAX) => format!("{least} or more"),
-                        (least, most) => format!("{least} to {most}"),
-                    };
-                    return Err(format!("it must be a number, {range}"));
-                }
-                set(group, number);
+            Take::Integer(_, field) => *field(group) = Integer.read(value)?,
+            Take::Interval(field) => *field(group) = Some(Interval.read(value)?),
+            Take::Flag(field) => {
+                *field(group) = flag_value(value).ok_or("it must be one of: Off | On")?;
             }
             Take::Path(field) => *field(group) = Some(absolute(value)?),
             Take::Text(field) => *field(group) = Some(value.into()),
             Take::Other(effect) => effect(group, system, value)?,
         }
         Ok(())
+    }
+}
+
+impl Take {
+    /// Which numbers are accepted, behind what they stand for.
+    fn range(&self) -> String {
+        match self {
+            Self::Count(Count { least, most }, ..) if *most <= u64::from(u16::MAX) => {
+                format!(", {least} to {most}")
+            }
+            Self::Size(Size { least, .. }, ..) | Self::Buffer(least, ..) => {
+                if least % (1 << 20) == 0 {
+                    format!(", {}M or more", least >> 20)
+                } else if least % (1 << 10) == 0 {
+                    format!(", {}K or more", least >> 10)
+                } else {
+                    format!(", {least} or more")
+                }
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// What 0 means; empty where that is refused.
+    fn zero(&self) -> &'static str {
+        match self {
+            Self::Count(_, zero, _)
+            | Self::Time(_, zero, _)
+            | Self::Size(_, zero, _)
+            | Self::Integer(zero, _) => zero,
+            Self::Buffer(_, _, 0) => "the system's",
+            Self::Buffer(..) => "the default",
+            Self::Interval(_) | Self::Flag(_) | Self::Path(_) | Self::Text(_) | Self::Other(_) => "",
+        }
     }
 }

@@ -2,17 +2,6 @@
 
 use crate::daemon::{DaemonGroup, ScriptOwner};
 use crate::directive::System;
-use crate::words::integer;
-
-/// A number as C's `atoi` reads it, but something must be there.
-pub(super) fn number(value: &[u8]) -> Result<i64, String> {
-    if value.is_empty() { Err("a number is missing".to_owned()) } else { Ok(integer(value)) }
-}
-
-/// A number of these units, 0 or more.
-pub(super) fn natural(value: &[u8], unit: &str) -> Result<u64, String> {
-    u64::try_from(number(value)?).map_err(|_| format!("it must be a number of {unit}, 0 or more"))
-}
 
 /// An absolute path.
 pub(super) fn absolute(value: &[u8]) -> Result<Box<[u8]>, String> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::daemon::{DaemonGroup, ScriptOwner};
+use crate::directive::daemon::all_options;
 
 fn group(options: &str) -> DaemonGroup {
     let mut server = Server::default();
@@ -52,7 +53,6 @@ fn flags_follow_from_what_was_written() {
     assert!(!group("").is_multiprocess() && group("processes=1").is_multiprocess());
     assert!(group("").is_multithread() && !group("threads=1").is_multithread());
     assert!(group("threads=0").is_multithread() && group("threads=0").is_service());
-    assert!(group("threads=x").is_service(), "text is 0");
     assert!(group("threads=1 maximum-requests=1").is_run_once());
     assert!(!group("maximum-requests=1").is_run_once());
     assert_eq!(group("processes=3").process_count(), 3);
@@ -78,8 +78,8 @@ fn times_are_kept_in_milliseconds() {
     ] {
         assert_eq!(of(&group(&format!("{name}=7s"))), 7_000, "{name}");
         assert_eq!(of(&group(&format!("{name}=0"))), 0, "{name}");
-        assert_eq!(of(&group(&format!("{name}=99999999999999999999"))), u64::MAX, "{name}");
-        for value in ["", "-1"] {
+        assert_eq!(of(&group(&format!("{name}=1500ms"))), 1_500, "{name}");
+        for value in ["", "-1", "99999999999999999999"] {
             let text = refusal(&format!("{name}={value}"));
             assert!(
                 text.starts_with(&format!("Invalid {name} '{value}' for WSGI daemon process 'g': ")),
@@ -88,7 +88,10 @@ fn times_are_kept_in_milliseconds() {
         }
     }
     assert_eq!(group("response-flush-delay=7").relay.response_flush_delay, 7);
+    assert_eq!(group("response-flush-delay=2s").relay.response_flush_delay, 2_000);
     assert!(refusal("response-flush-delay=-1").contains("0 or more"));
+    assert_eq!(group("cpu-time-limit=5m").cpu_time_limit, 300);
+    assert!(refusal("cpu-time-limit=1500ms").contains("whole seconds"));
 }
 
 #[test]
@@ -103,6 +106,9 @@ fn numbers_have_their_ranges() {
         "threads=65534",
         "threads=",
         "stack-size=0",
+        "stack-size=1",
+        "memory-limit=512",
+        "virtual-memory-limit=15M",
         "stack-size=-5",
         "stack-size=",
         "maximum-requests=-1",
@@ -123,16 +129,53 @@ fn numbers_have_their_ranges() {
         assert!(text.starts_with(&format!("Invalid {} ", refused.split_once('=').unwrap().0)), "{text}");
     }
     let group = group(
-        "threads=65533 stack-size=1 maximum-requests=5 listen-backlog=0 cpu-priority=-7 cpu-time-limit=3 \
+        "threads=65533 stack-size=32K maximum-requests=5 listen-backlog=0 cpu-priority=-7 cpu-time-limit=3 \
          memory-limit=5000000000 virtual-memory-limit=6000000000 send-buffer-size=512 receive-buffer-size=600 \
          header-buffer-size=8192 response-buffer-size=65536",
     );
-    assert_eq!((group.threads, group.stack_size, group.limits.maximum_requests), (65_533, 1, 5));
+    assert_eq!((group.threads, group.stack_size, group.limits.maximum_requests), (65_533, 32_768, 5));
     assert_eq!((group.limits.listen_backlog, group.priority, group.cpu_time_limit), (1, -7, 3));
     assert_eq!((group.memory_limit, group.virtual_memory_limit), (5_000_000_000, 6_000_000_000));
     let relay = group.relay;
     assert_eq!((relay.send_buffer_size, relay.receive_buffer_size), (512, 600));
     assert_eq!((relay.header_buffer_size, relay.response_buffer_size), (8_192, 65_536));
+}
+
+#[test]
+fn numbers_have_no_tail_but_a_unit() {
+    let group = group(
+        "threads=2k maximum-requests=1k memory-limit=512M virtual-memory-limit=\"2 GiB\" stack-size=512kb",
+    );
+    assert_eq!((group.threads, group.limits.maximum_requests), (2_000, 1_000));
+    assert_eq!(
+        (group.memory_limit, group.virtual_memory_limit, group.stack_size),
+        (512 << 20, 2 << 30, 512 << 10)
+    );
+    for option in all_options().iter().filter(|option| option.is_number()) {
+        for value in ["ten", "5x", "5,", "5;", "0x10", "1_0", "--5", "5-", "\"5 6\"", "k", "5parsecs"] {
+            let text = refusal(&format!("{}={value}", option.name));
+            let value = value.trim_matches('"');
+            let begin = format!("Invalid {} '{value}' for WSGI daemon process 'g': it must be ", option.name);
+            assert!(text.starts_with(&begin), "{text}");
+        }
+    }
+    for option in all_options() {
+        let is_said_to_be = ["*count*", "*time*", "*size*", "*number*"].contains(&option.value());
+        assert_eq!(option.is_number(), is_said_to_be, "{}", option.name);
+    }
+}
+
+#[test]
+fn defaults_of_the_manual_are_those_of_groups() {
+    let plain = group("");
+    for option in all_options().iter().filter(|option| option.is_number()) {
+        let default = option.default();
+        // With these, that the option is given at all matters, or nothing stands for the default.
+        if matches!(option.name, "processes" | "stack-size" | "switch-interval") {
+            continue;
+        }
+        assert_eq!(group(&format!("{}={default}", option.name)), plain, "{}={default}", option.name);
+    }
 }
 
 #[test]
@@ -223,8 +266,9 @@ fn texts_are_taken_as_they_are() {
         refusal("server-metrics=").contains("Off | On") && refusal("server-metrics=1").contains("Off | On")
     );
     assert_eq!(group("switch-interval=0.5").switch_interval, Some(0.5));
-    for value in ["", "0", "-1", "x", "1s"] {
-        assert!(refusal(&format!("switch-interval={value}")).contains("greater than 0"), "{value}");
+    assert_eq!(group("switch-interval=5ms").switch_interval, Some(0.005));
+    for value in ["", "0", "-1", "x", "1m"] {
+        assert!(refusal(&format!("switch-interval={value}")).contains("positive"), "{value}");
     }
 }
 
@@ -297,8 +341,8 @@ proptest! {
         key in 0_usize..100,
         value in "[-#/=0-9a-zA-Z,%{}. ]{0,12}",
     ) {
-        let names: Vec<_> = crate::directive::daemon::option_names().collect();
-        let option = names[key % names.len()];
+        let options = all_options();
+        let option = options[key % options.len()].name;
         let mut server = Server::default();
         let result = server.notice(Scope::Main, &format!("WSGIDaemonProcess {name} {option}=\"{value}\""));
         prop_assert_eq!(server.global.daemons.len(), usize::from(result.is_ok()));
