@@ -18,6 +18,8 @@ pub(super) struct Job<'a> {
     environment: Vec<*const c_char>,
     /// Source, and number in the new program.
     moves: Vec<(RawFd, RawFd)>,
+    /// [`Plan::executable`].
+    executable: Option<RawFd>,
     /// Where failures are reported to.
     report: RawFd,
     parent: u32,
@@ -36,7 +38,8 @@ impl<'a> Job<'a> {
             moves.extend([(output.as_raw_fd(), 1), (output.as_raw_fd(), 2)]);
         }
         moves.extend(plan.kept.iter().map(|(number, descriptor)| (descriptor.as_raw_fd(), *number)));
-        Self { plan, arguments, environment, moves, report, parent: std::process::id() }
+        let executable = plan.executable.map(|executable| executable.as_raw_fd());
+        Self { plan, arguments, environment, moves, executable, report, parent: std::process::id() }
     }
 
     /// Never returns.
@@ -107,6 +110,9 @@ impl<'a> Job<'a> {
         // For a moment there are two of each.
         let before = raise_files()?;
         self.report = moved_up(self.report, floor)?;
+        if let Some(executable) = &mut self.executable {
+            *executable = moved_up(*executable, floor)?;
+        }
         for at in 0..self.moves.len() {
             let (source, number) = self.moves[at];
             if source == number {
@@ -130,6 +136,22 @@ impl<'a> Job<'a> {
     fn execute(&mut self) -> (Step, c_int) {
         let plan = self.plan;
         let mut failure = (Step::Program(0), libc::ENOENT);
+        if let Some(executable) = self.executable {
+            self.arguments[0] = plan.programs.first().map_or(ptr::null(), |program| program.as_ptr());
+            let (arguments, environment) = (self.arguments.as_ptr(), self.environment.as_ptr());
+            // SAFETY: both lists are of C strings and end with a null pointer; the path is empty.
+            unsafe {
+                libc::syscall(
+                    libc::SYS_execveat,
+                    executable,
+                    c"".as_ptr(),
+                    arguments,
+                    environment,
+                    libc::AT_EMPTY_PATH,
+                )
+            };
+            return (Step::Program(0), errno());
+        }
         for (index, program) in plan.programs.iter().enumerate() {
             self.arguments[0] = program.as_ptr();
             // SAFETY: both lists are of C strings and end with a null pointer.

@@ -28,6 +28,9 @@ static LATE: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 pub struct Plan<'a> {
     /// Paths of executables, tried in turn; each is its own `argv[0]`.
     pub programs: Vec<CString>,
+    /// The executable itself, where it is open already (`O_PATH` is enough): it is what runs, whatever has become of its
+    /// path. No script. `programs` then only has its `argv[0]`.
+    pub executable: Option<BorrowedFd<'a>>,
     /// The arguments behind `argv[0]`.
     pub arguments: Vec<CString>,
     /// The whole environment, as `NAME=value`.

@@ -80,6 +80,25 @@ fn the_first_program_that_exists_is_taken() {
 }
 
 #[test]
+fn a_program_that_is_open_runs_whatever_has_become_of_its_path() {
+    let shell = shell("echo $0 $GREETING; ls /proc/self/fd | wc -l; exit 7");
+    let program =
+        nix::fcntl::open("/bin/sh", nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap();
+    let programs = vec![text("/nonexistent/name")];
+    let mut plan = Plan { programs, executable: Some(program.as_fd()), ..shell };
+    // 0, 1, 2 and the listing's own.
+    let expected = (Exit::Status(7), "/nonexistent/name hello\n4\n".to_owned());
+    assert_eq!(run(&plan), expected);
+    // Its number is wanted for something else.
+    let null = File::open("/dev/null").unwrap();
+    plan.kept = vec![(program.as_raw_fd(), null.as_fd())];
+    assert_eq!(run(&plan), (Exit::Status(7), "/nonexistent/name hello\n5\n".to_owned()));
+    plan.executable = Some(null.as_fd());
+    let failure = plan.spawn().unwrap_err();
+    assert_eq!((failure.step, failure.error.kind()), (Step::Program(0), io::ErrorKind::PermissionDenied));
+}
+
+#[test]
 fn only_what_is_kept_is_open_there_whatever_the_numbers() {
     let (one, other) = crate::descriptors::pair(crate::descriptors::Kind::Stream).unwrap();
     let (file, _words) = crate::shared::Words::create(c"kept", 16).unwrap();
