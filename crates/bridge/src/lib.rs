@@ -26,8 +26,9 @@ pub use process::{Host, Import, InterpreterOptions, Server, Settings};
 pub use request::{Cgi, Request, flag, outcome};
 pub use wire::{Fields, Head, Lists};
 
-/// The version of this interface. Raised by every change of a type in this crate.
-pub const ABI: u32 = 4;
+/// The version of this interface, computed from the sources of this crate and of the wire format: another one with every
+/// change.
+pub const ABI: u32 = wsgi_core::wire::schema::ABI;
 
 /// The symbol that a host exports, of type [`Entry`].
 pub const ENTRY: &CStr = c"mod_wsgi_host";

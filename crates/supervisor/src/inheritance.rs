@@ -7,6 +7,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use os::descriptors::inherited;
 use os::shared::Words;
+use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::slot;
 use wsgi_core::wire::launch::Generation;
 
@@ -33,6 +34,10 @@ impl Inheritance {
     /// # Errors
     /// Something is missing, or not what it should be.
     pub(crate) fn take(mut arguments: impl Iterator<Item = OsString>) -> io::Result<Self> {
+        let schema = arguments.next().and_then(|argument| argument.to_str()?.parse().ok());
+        if schema != Some(Schema::own()) {
+            return Err(invalid("mod_wsgi.so is of another build"));
+        }
         let mut next = || -> io::Result<OwnedFd> {
             let argument = arguments.next().ok_or_else(|| invalid("an argument is missing"))?;
             let number = argument.to_str().and_then(|text| text.parse().ok());
@@ -40,7 +45,7 @@ impl Inheritance {
         };
         let (control, generation, board, descriptors) = (next()?, next()?, next()?, next()?);
         let generation = Generation::decode(&contents(generation)?)
-            .map_err(|_| invalid("the configuration is of another version"))?;
+            .map_err(|_| invalid("the configuration can not be read"))?;
         let board = Words::map(&board, (generation.slots() * slot::WORDS).max(1))?;
         let descriptors = contents(descriptors)?;
         let mut numbers = descriptors.chunks_exact(4).map(|bytes| {

@@ -1,7 +1,7 @@
 //! The supervisor: starts the daemon processes of one generation of the configuration, watches and replaces them.
 //!
-//! Apache's parent process starts it as `supervisor <control> <generation> <board> <descriptors>`, all of them numbers
-//! of descriptors, see [`inheritance`]. It is one thread that waits for events ([`watch`]); what follows from an event
+//! Apache's parent process starts it as `supervisor <schema> <control> <generation> <board> <descriptors>`, all but the
+//! first numbers of descriptors, see [`inheritance`]. It is one thread that waits for events ([`watch`]); what follows from an event
 //! is decided in [`slot`], without side effects, and carried out in [`seat`].
 
 #![forbid(unsafe_code)]
@@ -21,11 +21,14 @@ use std::process::ExitCode;
 use log::Level;
 
 fn main() -> ExitCode {
+    // One that is started by descriptor would be called by its number. (What fails here is only seen in `ps`.)
+    let _ = nix::sys::prctl::set_name(c"supervisor");
     let inheritance = match inheritance::Inheritance::take(std::env::args_os().skip(1)) {
         Ok(inheritance) => inheritance,
         Err(error) => {
             let text = format_args!(
-                "WSGI0002: the supervisor can not start: {error}. It is started by mod_wsgi.so of the same version, not by hand"
+                "WSGI0002: the supervisor can not start: {error}. It is started by mod_wsgi.so of the same build, \
+                 not by hand. After an update, stop and start the server"
             );
             log::write(Level::Critical, text);
             return ExitCode::FAILURE;

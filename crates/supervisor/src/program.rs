@@ -58,6 +58,7 @@ pub(crate) fn plan<'a>(
         arguments: arguments.filter_map(text).collect(),
         environment: environment(group, identity, &surroundings.environment),
         kept: vec![(CONTROL, control)],
+        executable: None,
         output: Some(log),
         is_session: true,
         // Until it watches its control socket, which an import that hangs keeps it from.

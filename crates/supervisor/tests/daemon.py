@@ -113,7 +113,8 @@ def answer(connection):
 
 
 start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(16))
-assert start[:1] == b'\1', start[:2]
+# The identity of the schema follows, which changes with it.
+assert start[:1] == b'\1', start[:1]
 # The channel, the page, the pipe for reports, and the scoreboard if it has been asked for.
 fds = struct.unpack('<%di' % (len(ancillary[0][2]) // 4), ancillary[0][2])
 channel, page, reports = socket.socket(fileno=fds[0]), fds[1], fds[2]

@@ -14,6 +14,7 @@
 //!
 //! When the supervisor's end is closed, the daemon finishes what it has begun and exits.
 
+use super::Schema;
 use super::codec::{Malformed, Reader, Writer};
 use super::launch::Daemon;
 use crate::lifecycle::Reason;
@@ -67,7 +68,7 @@ impl Order {
         match self {
             Self::Start(daemon) => {
                 writer.u8(1);
-                writer.u8(super::VERSION);
+                Schema::own().encode(&mut writer);
                 daemon.encode(&mut writer);
             }
             Self::Serve => writer.u8(2),
@@ -83,14 +84,24 @@ impl Order {
         buffer
     }
 
+    /// Returns the schema of a `Start`, which may be that of another build; `None` if it is no `Start`.
+    #[must_use]
+    pub fn schema_of_start(datagram: &[u8]) -> Option<Schema> {
+        let mut reader = Reader::new(datagram.strip_prefix(&[1])?);
+        Schema::decode(&mut reader).ok()
+    }
+
     /// From a datagram.
     ///
     /// # Errors
-    /// It is none of these, or of another version.
+    /// It is none of these, or of another schema.
     pub fn decode(datagram: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(datagram);
         let order = match reader.u8()? {
-            1 if reader.u8()? == super::VERSION => Self::Start(Box::new(Daemon::decode(&mut reader)?)),
+            1 => {
+                Schema::check(&mut reader)?;
+                Self::Start(Box::new(Daemon::decode(&mut reader)?))
+            }
             2 => Self::Serve,
             3 => Self::Keep(reader.bytes()?.into()),
             4 => Self::Drain(reader.u32()?),
@@ -196,6 +207,9 @@ mod tests {
         ] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));
         }
+        let start = Order::Start(Box::default()).encode();
+        assert_eq!(Order::schema_of_start(&start), Some(Schema::own()));
+        assert_eq!(Order::schema_of_start(&Order::Serve.encode()), None);
         let script = Script {
             path: b"/w/app.wsgi"[..].into(),
             application_group: b""[..].into(),

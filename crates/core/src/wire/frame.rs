@@ -63,8 +63,8 @@ kinds! {
     Request = 1, LONGEST_REQUEST;
     /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it can not be read.
     Body = 2, LONGEST_BLOCK;
-    /// Daemon: version (one byte) and process id (four).
-    Hello = 16, 5;
+    /// Daemon: schema (eight bytes) and process id (four).
+    Hello = 16, 12;
     /// Daemon: wants at most so many bytes of the body (four bytes), answered by one [`Kind::Body`] with at least one byte
     /// unless it is the last. 0: only tell a waiting client to continue; that has no answer.
     Pull = 17, 4;

@@ -1,5 +1,6 @@
 //! Launch: what the parent tells the supervisor, and the supervisor its daemon processes.
 
+use super::Schema;
 use super::codec::{Malformed, Reader, Writer};
 use super::control::Script;
 
@@ -161,7 +162,7 @@ impl Generation {
     pub fn encode(&self) -> Vec<u8> {
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer);
-        writer.u8(super::VERSION);
+        Schema::own().encode(&mut writer);
         writer.list(self.groups.iter(), |writer, group| group.encode(writer));
         buffer
     }
@@ -169,12 +170,10 @@ impl Generation {
     /// From a message.
     ///
     /// # Errors
-    /// It is none, or of another version.
+    /// It is none, or of another schema.
     pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(message);
-        if reader.u8()? != super::VERSION {
-            return Err(Malformed);
-        }
+        Schema::check(&mut reader)?;
         let groups = reader.list(Group::decode)?;
         reader.end().map(|()| Self { groups })
     }

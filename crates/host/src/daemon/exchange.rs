@@ -11,6 +11,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use wsgi_core::wire::frame::{
     self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, Rejection, append, flag,
 };
+use wsgi_core::wire::{Schema, Writer};
 
 use super::{descriptors, server};
 
@@ -446,10 +447,11 @@ pub(crate) fn reject(stream: &UnixStream, why: Rejection) -> bool {
 
 /// Says who this is.
 pub(crate) fn hello(stream: &UnixStream) -> bool {
-    let mut frame = Vec::with_capacity(HEADER + 5);
+    let mut frame = Vec::with_capacity(HEADER + 12);
     frame::append(&mut frame, Kind::Hello, 0, |payload| {
-        payload.push(wsgi_core::wire::VERSION);
-        payload.extend_from_slice(&std::process::id().to_le_bytes());
+        let mut writer = Writer::new(payload);
+        Schema::own().encode(&mut writer);
+        writer.u32(std::process::id());
     });
     send_now(stream, &frame)
 }

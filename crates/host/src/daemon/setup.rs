@@ -17,6 +17,7 @@ use os::descriptors::{Wait, keep_over_exec, next_length, receive_with};
 use os::shared::Words;
 use python::{Exception, Python};
 use wsgi_core::lifecycle::{Reason, Timers};
+use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::page;
 use wsgi_core::wire::control::Order;
 use wsgi_core::wire::launch;
@@ -76,6 +77,17 @@ struct Prepared {
     script_reloading: bool,
 }
 
+/// What to say where the server is of another build than this host.
+fn another_build(server: Schema) -> String {
+    let host = os::library::file_of(another_build as *const ());
+    let host = host.map_or_else(|| "the host".to_owned(), |file| format!("the host {}", file.display()));
+    let own = Schema::own();
+    format!(
+        "{host} is of another build (schema {own}) than the server's mod_wsgi.so (schema {server}). Install both again with \
+         `make install`, with chroot= the host in the jail as well, then stop and start the server"
+    )
+}
+
 /// Reads what this process is to be, and starts the event thread. Nothing if the supervisor has gone before it said so.
 fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let text = |what: &str| {
@@ -91,8 +103,11 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     if length == 0 {
         return Ok(None);
     }
+    if let Some(other) = Order::schema_of_start(&message).filter(|other| *other != Schema::own()) {
+        return Err(another_build(other));
+    }
     let Ok(Order::Start(launch)) = Order::decode(&message) else {
-        return Err("its supervisor is of another version: restart the server after an update".to_owned());
+        return Err("its supervisor does not say what it is to be".to_owned());
     };
     let mut received = received.into_iter();
     let (Some(channel), Some(page), Some(reports)) = (received.next(), received.next(), received.next())

@@ -23,7 +23,7 @@ use wsgi_core::wire::board::page;
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, append, flag as frame_flag};
 use wsgi_core::wire::launch::{Daemon, Limits};
-use wsgi_core::wire::{VERSION, Writer};
+use wsgi_core::wire::{Reader, Schema, Writer};
 
 /// What the supervisor has Python run.
 const BOOTSTRAP: &str = "
@@ -227,8 +227,10 @@ impl Process {
         let mut connection = self.pass();
         let (kind, _, payload) = connection.frame().expect("a hello");
         assert_eq!(kind, Kind::Hello);
-        assert_eq!(payload[0], VERSION);
-        assert_eq!(payload[1..], self.child.id().to_le_bytes());
+        let mut hello = Reader::new(&payload);
+        assert_eq!(Schema::decode(&mut hello), Ok(Schema::own()));
+        assert_eq!(hello.u32(), Ok(self.child.id()));
+        assert_eq!(hello.end(), Ok(()));
         connection
     }
 

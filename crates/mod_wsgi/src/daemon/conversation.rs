@@ -11,7 +11,7 @@ use httpd::{Input, Level, Logger, Request, Status};
 use os::descriptors::{self, Wait};
 use wsgi_core::config::Effective;
 use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, Rejection};
-use wsgi_core::wire::{Malformed, Reader, VERSION};
+use wsgi_core::wire::{Malformed, Reader, Schema};
 
 use super::pool::Connection;
 use super::relay::send;
@@ -221,9 +221,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
     fn step(&mut self, kind: Kind, payload: &[u8]) -> Result<Step, Broken> {
         let mut reader = Reader::new(payload);
         if kind == Kind::Hello {
-            if reader.u8()? != VERSION {
-                return Err(Broken::Malformed);
-            }
+            Schema::check(&mut reader)?;
             self.connection.pid = reader.u32()?;
             return Ok(Step::Next);
         }

@@ -12,6 +12,7 @@ use httpd::{Level, Logger, OtherChild, Server, ServerInfo};
 use nix::sys::signal::Signal;
 use os::descriptors::{self, Kind};
 use os::spawn::{self, Plan};
+use wsgi_core::wire::Schema;
 
 use super::generation::{self, Generation, Parent};
 use super::{launch, publisher};
@@ -105,9 +106,9 @@ fn spawn(program: &Path, parent: &Parent, control: &OwnedFd) -> io::Result<i32> 
     let list = keep(list.as_fd());
     let plan = Plan {
         programs: vec![CString::new(program.as_os_str().as_bytes())?],
-        arguments: [control, message, board, list]
-            .iter()
-            .map(|number| CString::new(number.to_string()))
+        arguments: std::iter::once(Schema::own().to_string())
+            .chain([control, message, board, list].map(|number| number.to_string()))
+            .map(CString::new)
             .collect::<Result<_, _>>()?,
         environment: spawn::own_environment(),
         kept,

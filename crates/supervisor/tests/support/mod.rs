@@ -20,6 +20,7 @@ use os::descriptors::{self, Kind, Wait};
 use os::process::{Child, Exit};
 use os::shared::Words;
 use os::spawn::{Limit, Plan, Resource};
+use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::{State, page, slot};
 use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits};
 
@@ -140,6 +141,7 @@ impl Server {
         let plan = Plan {
             programs: vec![CString::new(env!("CARGO_BIN_EXE_supervisor")).unwrap()],
             arguments: vec![
+                CString::new(Schema::own().to_string()).unwrap(),
                 argument(&theirs),
                 argument(&generation),
                 argument(&board),
