@@ -142,6 +142,14 @@ impl Connection {
         }
     }
 
+    /// Has the connection closed at once, without what Apache has not sent yet: what Apache itself does when the client
+    /// is gone. A stream of HTTP/2 is reset.
+    pub(crate) fn abandon(&self) {
+        // SAFETY: the connection is live.
+        unsafe { (*self.as_ptr()).aborted = 1 }
+        self.close_after_response();
+    }
+
     /// Has the connection closed after this response.
     pub fn close_after_response(&self) {
         // SAFETY: the connection is live.

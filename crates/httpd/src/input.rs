@@ -102,11 +102,18 @@ impl<'r> Input<'r> {
     fn fetch(&mut self, length: usize, block: sys::apr_read_type_e) -> Result<bool, Status> {
         self.brigade.clear();
         let length = i64::try_from(length).unwrap_or(i64::MAX);
+        let is_under_way = self.request.has_sent_body() && !self.request.has_ended_response();
         // SAFETY: the request is live, and so are its filters; the brigade is empty.
         let status = unsafe {
             let filters = (*self.request.as_ptr()).input_filters;
             sys::ap_get_brigade(filters, self.brigade.as_ptr(), sys::AP_MODE_READBYTES, block, length)
         };
+        if is_under_way && self.request.has_ended_response() {
+            // Apache's filter answers bodies that can not be read, and ends the response for it: also one that the
+            // application has begun, which would look complete.
+            self.request.forbid_caching();
+            self.request.connection().abandon();
+        }
         match status {
             sys::APR_SUCCESS => Ok(true),
             sys::APR_EAGAIN if block == sys::APR_NONBLOCK_READ => Ok(false),

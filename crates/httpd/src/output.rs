@@ -14,7 +14,7 @@ pub struct Output<'r> {
     ended: bool,
 }
 
-/// The client is gone, or a filter has given up.
+/// The client is gone, or a filter has given up or has ended the response itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken;
 
@@ -88,9 +88,13 @@ impl<'r> Output<'r> {
         if self.ended {
             return Ok(());
         }
+        if self.is_superseded() {
+            self.brigade.clear();
+            return Err(Broken);
+        }
         self.ended = true;
         self.brigade.push_end();
-        self.pass()
+        self.pass_on()
     }
 
     /// Has Apache send what it still holds back, once the body has ended. Otherwise it looks for the client's next
@@ -110,22 +114,45 @@ impl<'r> Output<'r> {
         self.brigade.clear();
     }
 
+    /// Returns whether a filter has ended the response in place of the handler: with Apache's page for a request whose
+    /// body can not be read, or with a file (mod_xsendfile). That is the response then, and its status that of the
+    /// request; whatever follows would be taken for the next one.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        !self.ended && self.request.has_ended_response()
+    }
+
     /// Ends the body so that the client can tell that something is missing: without a last chunk, with the
-    /// connection closed, or the HTTP/2 stream reset.
+    /// connection closed, or the HTTP/2 stream reset. A response that a filter has ended is left as it is.
+    ///
+    /// Does what Apache's `ap_proxy_backend_broke` does for a back end that breaks off: the protocol's filters, mod_http2
+    /// and mod_cache know it.
     pub fn abort(&mut self) {
-        self.request.connection().close_after_response();
-        if self.ended {
+        if self.is_superseded() {
             return;
         }
-        self.ended = true;
-        // Apache's proxy does the same for a back end that breaks off: the chunk filter and mod_http2 know it.
-        self.brigade.push_error(BAD_GATEWAY, self.request.pool());
-        self.brigade.push_end();
-        // Nobody is left to tell about a failure.
-        let _ = self.pass();
+        self.request.forbid_caching();
+        if !self.ended {
+            self.ended = true;
+            self.brigade.push_error(BAD_GATEWAY, self.request.pool());
+            self.brigade.push_end();
+            // Nobody is left to tell about a failure.
+            let _ = self.pass_on();
+        }
+        // Not before: where a filter has kept everything back until now, the head goes out with the end. On a connection
+        // that is to be closed it would announce neither chunks nor a length, and the closing would be a regular end.
+        self.request.connection().close_after_response();
     }
 
     fn pass(&mut self) -> Result<(), Broken> {
+        if self.is_superseded() {
+            self.brigade.clear();
+            return Err(Broken);
+        }
+        self.pass_on()
+    }
+
+    fn pass_on(&mut self) -> Result<(), Broken> {
         // SAFETY: the request is live, and so are its filters.
         let status =
             unsafe { sys::ap_pass_brigade((*self.request.as_ptr()).output_filters, self.brigade.as_ptr()) };

@@ -316,6 +316,51 @@ impl Request {
         }
     }
 
+    /// Returns whether the end of the response has been given to the filters, by whomever.
+    #[must_use]
+    pub fn has_ended_response(&self) -> bool {
+        // SAFETY: the request is live.
+        (unsafe { (*self.as_ptr()).eos_sent }) != 0
+    }
+
+    /// Returns whether the head of the response has gone out, and body after it.
+    pub(crate) fn has_sent_body(&self) -> bool {
+        // SAFETY: the request is live.
+        (unsafe { (*self.as_ptr()).sent_bodyct }) != 0
+    }
+
+    /// Returns whether mod_xsendfile is going to send a file in place of the response's body, however much there is of
+    /// that and whatever its declared length.
+    #[must_use]
+    pub fn awaits_sendfile(&self) -> bool {
+        const HEADERS: [&CStr; 2] = [c"X-Sendfile", c"X-Sendfile-Temporary"];
+        let is_sendfile = |name: &CStr| name.to_bytes().eq_ignore_ascii_case(b"xsendfile");
+        let tables = [self.headers_out(), self.err_headers_out()];
+        let names_file =
+            HEADERS.iter().any(|header| tables.iter().any(|table| table.value(header).is_some()));
+        // SAFETY: the filters of a live request are live, and have names.
+        names_file
+            && unsafe {
+                let mut filter = (*self.as_ptr()).output_filters;
+                while !filter.is_null() && !text::c_string((*(*filter).frec).name).is_some_and(is_sendfile) {
+                    filter = (*filter).next;
+                }
+                !filter.is_null()
+            }
+    }
+
+    /// Has nobody store the response, nor that of the request which this one is a part of.
+    pub(crate) fn forbid_caching(&self) {
+        // SAFETY: the request is live, and so is the one that it is a part of.
+        unsafe {
+            let request = self.as_ptr();
+            (*request).no_cache = 1;
+            if !(*request).main.is_null() {
+                (*(*request).main).no_cache = 1;
+            }
+        }
+    }
+
     /// Sets the name of the handler that is to answer.
     pub fn set_handler(&self, handler: &'static CStr) {
         // SAFETY: the request is live.

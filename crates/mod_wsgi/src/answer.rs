@@ -76,6 +76,9 @@ impl<'r> Answer<'r> {
         reason: Bytes<'_>,
         headers: &[Field<'_>],
     ) -> Result<(), Failed> {
+        if self.is_superseded() {
+            return Err(Failed);
+        }
         for header in headers {
             self.header(header.name.or_empty(), header.value.or_empty())?;
         }
@@ -146,10 +149,16 @@ impl<'r> Answer<'r> {
         self.output.abort();
     }
 
+    /// Returns whether a filter has answered: see [`Output::is_superseded`].
+    pub(crate) fn is_superseded(&self) -> bool {
+        self.output.is_superseded()
+    }
+
     /// The host is done: ends the response, or breaks it off. `unreadable` is why the request's body could not be
     /// read, if that was so.
     pub(crate) fn finish(mut self, result: u32, unreadable: Option<Status>) -> Status {
         match result {
+            _ if self.is_superseded() => {}
             outcome::COMPLETE if self.sent || self.head.is_some() => {
                 self.end();
                 if self.held_back <= SENT_AT_ONCE {
@@ -169,7 +178,7 @@ impl<'r> Answer<'r> {
         // Failures to send have been reported to the host, or come too late to matter to anybody.
         if self.begin().is_err() {
             self.output.abort();
-        } else if self.is_complete() {
+        } else if self.is_complete() || self.request.awaits_sendfile() {
             let _ = self.output.end();
         } else {
             let left = self.allowance.left().unwrap_or(0);
@@ -221,6 +230,9 @@ impl<'r> Answer<'r> {
     fn begin(&mut self) -> Result<(), Failed> {
         if self.sent {
             return Ok(());
+        }
+        if self.is_superseded() {
+            return Err(Failed);
         }
         let head = self.head.as_ref().ok_or(Failed)?;
         head.apply();

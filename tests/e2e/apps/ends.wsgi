@@ -37,5 +37,98 @@ def hold(environ, start_response):
     return [b"held"]
 
 
+# Bodies of requests that can not be read.
+
+
+def reading(environ):
+    """What came of reading the body."""
+    try:
+        return f"read {len(environ['wsgi.input'].read())}"
+    except OSError as error:
+        return type(error).__name__
+
+
+def read(environ, start_response):
+    environ["wsgi.input"].read()
+    return fine(environ, start_response)
+
+
+def read_and_catch(environ, start_response):
+    result = reading(environ)
+    start_response("200 OK", [PLAIN, ("X-App", "yes")])
+    return [result.encode()]
+
+
+def read_and_stream(environ, start_response):
+    result = reading(environ)
+    start_response("200 OK", [PLAIN])
+    for _ in range(5):
+        yield result.encode()
+
+
+def read_and_write(environ, start_response):
+    result = reading(environ)
+    write = start_response("200 OK", [PLAIN])
+    try:
+        write(result.encode())
+        write(b"more")
+    except OSError:
+        pass
+    return [b"end"]
+
+
+def read_when_begun(environ, start_response):
+    write = start_response("200 OK", [PLAIN])
+    write(b"begun")
+    return [reading(environ).encode()]
+
+
+# Files that mod_xsendfile sends instead.
+
+
+def file(environ, start_response):
+    """The file that the query names; how the body is made and what length is declared, behind slashes."""
+    name, how, length = environ["QUERY_STRING"].split("/")
+    headers = [PLAIN, ("X-Sendfile", os.path.join(os.path.dirname(environ["test.gates"]), name))]
+    if length:
+        headers.append(("Content-Length", length))
+    write = start_response("200 OK", headers)
+    if how == "write":
+        write(b"written")
+    return {
+        "nothing": [],
+        "list": [b"not ", b"shown"],
+        "blocks": (block for block in [b"not", b" ", b"shown"]),
+        "empty": (block for block in [b"", b""]),
+        "write": [b"more"],
+    }[how]
+
+
+# Responses that break off.
+
+counts = {}
+
+
+def breaking(environ, start_response):
+    """How it ends is said by the query: when, and how. Says how often it was called."""
+    when, how = environ["QUERY_STRING"].split("/")[:2]
+    count = counts[environ["QUERY_STRING"]] = counts.get(environ["QUERY_STRING"], 0) + 1
+    headers = [("Content-Type", "text/html; charset=utf-8"), ("Cache-Control", "max-age=100")]
+    if how == "length":
+        headers.append(("Content-Length", "100000"))
+    start_response("200 OK", headers)
+    text = b"<html><body>called %d times" % count
+    yield text + b"." * 5000 if when == "much" else text
+    if when == "later":
+        time.sleep(0.3)
+    if how == "raise":
+        raise KeyError("on purpose")
+    if how == "kill":
+        os.kill(os.getpid(), 9)
+        time.sleep(10)
+    if how == "end":
+        yield b"</body></html>"
+
+
 def application(environ, start_response):
     return globals()[environ["PATH_INFO"].strip("/")](environ, start_response)

@@ -25,6 +25,10 @@ const BLOCK: usize = 64 * 1024;
 /// How long to wait for the process awake.
 const AWAKE: Duration = Duration::from_micros(100);
 
+/// How much of a response in whose place a filter has answered is taken, in bytes, so that the process can end it, and go on
+/// to use the connection. A longer one is told that nobody reads it.
+const MOST_DISCARDED: u64 = 1 << 20;
+
 /// How it ended.
 pub(super) enum Ended {
     /// The request is answered, one way or another.
@@ -96,6 +100,8 @@ pub(super) struct Conversation<'a, 'r> {
     has_head: bool,
     /// Bytes that the client may not have yet though the application wants it to.
     to_be_flushed: u64,
+    /// Bytes of a response in whose place a filter has answered.
+    discarded: u64,
     last_word: Instant,
     /// While the response is sent.
     client_timeout: Option<ClientTimeout<'r>>,
@@ -137,6 +143,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             is_committed: false,
             has_head: false,
             to_be_flushed: 0,
+            discarded: 0,
             last_word: Instant::now(),
             client_timeout: None,
         }
@@ -281,6 +288,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
             return Err(Broken::Malformed);
         }
         (self.has_head, self.is_committed) = (true, true);
+        if self.answer.is_superseded() {
+            return Ok(());
+        }
         let mut fields = Fields::default();
         let head = Head::decode(payload, &mut fields)?;
         let headers = head.headers.as_slice();
@@ -324,6 +334,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if !self.has_head {
             return Err(Broken::Malformed);
         }
+        if self.answer.is_superseded() {
+            self.discarded += block.len() as u64;
+            return if self.discarded > MOST_DISCARDED { Err(Broken::ClientGone) } else { Ok(()) };
+        }
         self.answer.write(block, 0).map_err(|Failed| Broken::ClientGone)?;
         if flags & frame::flag::FLUSH != 0 {
             self.to_be_flushed += block.len() as u64;
@@ -341,6 +355,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         if !self.has_head || !is_regular(&file) {
             return Err(Broken::Malformed);
+        }
+        if self.answer.is_superseded() {
+            return Ok(());
         }
         self.answer.send_file(file.as_fd(), offset, length).map_err(|Failed| Broken::ClientGone)
     }
@@ -438,6 +455,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             self.target.client.idle.give(connection, self.target.thread_count());
         }
         match self.body {
+            _ if self.answer.is_superseded() => Status::Ok,
             Body::Sent => self.answer.finish(result, self.input.failure()),
             Body::Overridden(status) if result == outcome::COMPLETE => Status::Http(status),
             Body::Redirected(path) if result == outcome::COMPLETE => {
@@ -455,6 +473,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
     /// It can not go on.
     fn fail(self, broken: Broken) -> Status {
         let (group, pid) = (self.group(), self.connection.pid);
+        if self.answer.is_superseded() {
+            return Status::Ok;
+        }
         let is_begun = self.answer.is_begun();
         let how = |what: &str| {
             crash::describe(&self.target.client.generation, self.connection.slot, pid)

@@ -10,7 +10,7 @@ use e2e::{
 const APP: &str = include_str!("../../apps/ends.wsgi");
 
 /// [`APP`] at `/`, and an access log of targets with their statuses.
-fn serving(setup: Setup) -> Setup {
+pub(crate) fn serving(setup: Setup) -> Setup {
     setup
         .app("/", "app.wsgi", APP)
         .file("htdocs/gates/keep", "")
@@ -20,7 +20,7 @@ fn serving(setup: Setup) -> Setup {
 
 /// What the access log says of a target, once it says so.
 #[track_caller]
-fn logged(server: &Server, target: &str) -> u16 {
+pub(crate) fn logged(server: &Server, target: &str) -> u16 {
     wait_until(&format!("{target} in the access log"), || {
         let log = std::fs::read_to_string(server.path("logs/access.log")).unwrap_or_default();
         log.lines().find_map(|line| line.strip_suffix(&format!(" {target}"))?.parse().ok())

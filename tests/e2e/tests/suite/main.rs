@@ -9,6 +9,7 @@ mod events;
 mod express;
 mod failures;
 mod files;
+mod filters;
 mod frameworks;
 mod http2;
 mod input;
