@@ -5,15 +5,16 @@ use std::mem::{self, MaybeUninit};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
     AddressFamily, Shutdown, SockFlag, SockType, setsockopt, shutdown, socketpair, sockopt,
 };
+use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
 
 /// The most descriptors that go with one message.
-pub const MOST: usize = 4;
+pub const MOST: usize = 6;
 
 /// What arrives as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,31 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
+/// Opens anew what `descriptor` writes to, appending and without ever waiting, however `descriptor` itself is set: flags
+/// belong to what was opened, which several processes may share. Closed on exec.
+///
+/// # Errors
+/// It is a socket, this process may not write to it, or `/proc` is not there.
+pub fn reopen_for_append(descriptor: impl AsFd) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd());
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    Ok(open(path.as_str(), flags, Mode::empty())?)
+}
+
+/// How many bytes wait in a pipe, and about how many fit.
+///
+/// # Errors
+/// It is not a pipe.
+pub fn pipe_use(pipe: impl AsFd) -> io::Result<(usize, usize)> {
+    let size = fcntl(&pipe, FcntlArg::F_GETPIPE_SZ)?;
+    let mut used: libc::c_int = 0;
+    // SAFETY: the request writes one integer.
+    match unsafe { libc::ioctl(pipe.as_fd().as_raw_fd(), libc::FIONREAD, &raw mut used) } {
+        0 => Ok((usize::try_from(used).unwrap_or(0), usize::try_from(size).unwrap_or(0))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Sends bytes and copies of at most [`MOST`] descriptors; how many bytes were sent (all, where messages are).
 /// A socket whose other side is gone gives [`io::ErrorKind::BrokenPipe`] and no signal.
 ///
@@ -78,10 +104,7 @@ pub fn send_with(
     wait: Wait,
 ) -> io::Result<usize> {
     if descriptors.len() > MOST || (bytes.is_empty() && !descriptors.is_empty()) {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "at most four descriptors go with a message",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "at most six descriptors go with a message"));
     }
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     let mut control = Control::new();
@@ -254,18 +277,18 @@ impl Wait {
 }
 
 /// Room for the control message with [`MOST`] descriptors. (`u64` for the alignment of `cmsghdr`.)
-struct Control([MaybeUninit<u64>; 4]);
+struct Control([MaybeUninit<u64>; 5]);
 
 const _: () = {
     // SAFETY: it only computes.
     let needed = unsafe { libc::CMSG_SPACE((MOST * size_of::<RawFd>()) as u32) };
-    assert!(needed as usize == size_of::<Control>(), "a fifth descriptor would fit, or the fourth would not");
+    assert!(needed as usize == size_of::<Control>(), "one more descriptor would fit, or the last would not");
     assert!(align_of::<Control>() >= align_of::<libc::cmsghdr>(), "the control message is not aligned");
 };
 
 impl Control {
     fn new() -> Self {
-        Self([MaybeUninit::zeroed(); 4])
+        Self([MaybeUninit::zeroed(); 5])
     }
 
     /// Puts one control message with these descriptors, at most [`MOST`], here and into the header.
@@ -396,10 +419,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error_and_nothing_leaks() {
         let (one, other) = pair(Kind::Sequence).unwrap();
-        assert!(send_with(&one, b"x", &[one.as_fd(); 5], Wait::Never).is_err());
+        assert!(send_with(&one, b"x", &[one.as_fd(); MOST + 1], Wait::Never).is_err());
         assert!(send_with(&one, b"", &[one.as_fd()], Wait::Never).is_err());
-        // A hostile sender is not bound to four.
-        let numbers = [one.as_raw_fd(); 8];
+        // A hostile sender is not bound to that.
+        let numbers = [one.as_raw_fd(); 2 * MOST];
         let fds = [nix::sys::socket::ControlMessage::ScmRights(&numbers)];
         let part = [io::IoSlice::new(b"x")];
         let flags = nix::sys::socket::MsgFlags::empty();
@@ -453,6 +476,24 @@ mod tests {
         assert!(inherited(number).is_err(), "twice");
         assert!(inherited(2).is_err());
         assert!(inherited(100_000).is_err());
+    }
+
+    #[test]
+    fn what_is_opened_anew_has_flags_of_its_own() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let again = reopen_for_append(&writer).unwrap();
+        let flags = |fd: &dyn AsFd| OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL).unwrap());
+        assert!(flags(&again).contains(OFlag::O_NONBLOCK | OFlag::O_APPEND));
+        assert!(!flags(&writer).contains(OFlag::O_NONBLOCK));
+        let mut again = File::from(again);
+        let error = std::iter::repeat_with(|| again.write(&[7; 4096])).find_map(Result::err).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let (used, size) = pipe_use(&writer).unwrap();
+        assert!(used >= 4096 && used == size, "{used} of {size}");
+        reader.read_exact(&mut vec![0; 1000]).unwrap();
+        assert_eq!(pipe_use(&again).unwrap(), (used - 1000, size));
+        let (socket, _other) = pair(Kind::Stream).unwrap();
+        assert!(reopen_for_append(&socket).is_err() && pipe_use(&socket).is_err());
     }
 
     #[test]
