@@ -1,8 +1,16 @@
-//! The error log, in Apache's own format: standard error is the server's.
+//! The supervisor's own lines in the error log, in Apache's format. They go by the [relay](crate::relay), once there is one.
 
 use std::fmt::{Display, Write as _};
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 use std::time::SystemTime;
+
+use nix::sys::stat::fstat;
+
+use crate::relay::Relay;
+
+static RELAY: OnceLock<Relay> = OnceLock::new();
 
 /// How serious it is, with Apache's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,11 +22,37 @@ pub(crate) enum Level {
     Info = 6,
 }
 
+/// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's go where its standard
+/// error, which is the server's, leads.
+///
+/// # Errors
+/// See [`Relay::start`].
+pub(crate) fn start_relay(mut logs: Vec<OwnedFd>) -> io::Result<&'static Relay> {
+    let stderr = io::stderr();
+    let file = |log: &dyn AsFd| fstat(log.as_fd()).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    let own = logs.iter().position(|log| file(log) == file(&stderr)).unwrap_or(logs.len());
+    if own == logs.len() {
+        logs.push(stderr.as_fd().try_clone_to_owned()?);
+    }
+    let relay = Relay::start(&logs, own)?;
+    Ok(RELAY.get_or_init(|| relay))
+}
+
+/// Has all lines written, as far as the logs take them, and ends the relay.
+pub(crate) fn finish() {
+    if let Some(relay) = RELAY.get() {
+        relay.finish();
+    }
+}
+
 /// Writes a line, at once: lines of several processes must not mix.
 pub(crate) fn write(level: Level, text: impl Display) {
-    let line = line(level, &text, SystemTime::now());
-    // There is nowhere to complain.
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    let line = line(level, &text, SystemTime::now()).into_bytes();
+    match RELAY.get() {
+        Some(relay) => relay.line(line),
+        // There is nowhere to complain.
+        None => drop(io::stderr().lock().write_all(&line)),
+    }
 }
 
 /// Writes a line about a process group.
@@ -26,7 +60,8 @@ pub(crate) fn about(group: &[u8], level: Level, text: impl Display) {
     write(level, format_args!("{text} [process group '{}']", group.escape_ascii()));
 }
 
-fn line(level: Level, text: &dyn Display, time: SystemTime) -> String {
+/// A line about something that happened at `time`.
+pub(crate) fn line(level: Level, text: &dyn Display, time: SystemTime) -> String {
     let name = match level {
         Level::Alert => "alert",
         Level::Critical => "crit",

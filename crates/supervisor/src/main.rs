@@ -2,7 +2,8 @@
 //!
 //! Apache's parent process starts it as `supervisor <schema> <control> <generation> <board> <descriptors>`, all but the
 //! first numbers of descriptors, see [`inheritance`]. It is one thread that waits for events ([`watch`]); what follows from an event
-//! is decided in [`slot`], without side effects, and carried out in [`seat`].
+//! is decided in [`slot`], without side effects, and carried out in [`seat`]. Another one carries lines to the logs
+//! ([`relay`]).
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod inheritance;
 mod jail;
 mod log;
 mod program;
+mod relay;
 mod seat;
 mod slot;
 mod watch;
@@ -34,11 +36,13 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match watch::Supervisor::new(inheritance).and_then(watch::Supervisor::run) {
+    let code = match watch::Supervisor::new(inheritance).and_then(watch::Supervisor::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::write(Level::Critical, format_args!("WSGI0002: the supervisor gives up: {error}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    log::finish();
+    code
 }

@@ -19,6 +19,7 @@ use crate::bucket::Bucket;
 use crate::identity;
 use crate::log::{self, Level};
 use crate::program::{self, Surroundings};
+use crate::relay::{self, Relay};
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::watch::Token;
 
@@ -39,7 +40,7 @@ pub(crate) struct World {
     pub(crate) epoll: Epoll,
     pub(crate) board: Words,
     pub(crate) groups: Vec<Group>,
-    pub(crate) logs: Vec<OwnedFd>,
+    pub(crate) relay: &'static Relay,
     pub(crate) scoreboard: Option<OwnedFd>,
     pub(crate) surroundings: Surroundings,
     pub(crate) begin: Instant,
@@ -71,6 +72,8 @@ struct Process {
     heard: Vec<u8>,
     /// Bounds what it can make the supervisor do by talking.
     speech: Bucket,
+    /// What it writes to the log.
+    output: relay::Id,
 }
 
 /// What is watched after retirement.
@@ -202,6 +205,8 @@ impl Seat {
         // It is registered, so that can not fail. The pipe may have readers elsewhere for a moment: a process that starts.
         let _ =
             (world.epoll.delete(&process.child), process.reports.map(|reports| world.epoll.delete(reports)));
+        // Its last words, before what is to be said of its end.
+        world.relay.collect(process.output);
         self.record(process.child.pid(), exit, world);
         self.clear_page(process.child.pid());
         if self.is_unused() {
@@ -290,8 +295,14 @@ impl Seat {
         let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
         // The kernel counts more than the bytes.
         descriptors::set_buffers(&control, Some(start.len() + SPARE), None).map_err(exhausted)?;
-        let log = world.logs[group.log as usize].as_fd();
-        let plan = program::plan(group, &identity, &world.surroundings, theirs.as_fd(), log)?;
+        let (output, log) = descriptors::pipe().map_err(exhausted)?;
+        // It never waits for the log where it can not afford to; what it starts itself may.
+        let at_once = descriptors::reopen_for_append(&log).map_err(exhausted)?;
+        if let Some(account) = &identity.account {
+            // So that it can open its own standard error by name. It is not necessary.
+            let _ = nix::unistd::fchown(&log, Some(account.uid.into()), Some(account.gid.into()));
+        }
+        let plan = program::plan(group, &identity, &world.surroundings, theirs.as_fd(), log.as_fd())?;
         let started = plan.spawn().map_err(|failure| program::obstacle(group, &identity, &failure))?;
         for failure in &started.warnings {
             let warning = program::obstacle(group, &identity, failure);
@@ -304,7 +315,8 @@ impl Seat {
             identity.uid, group.daemon.threads
         );
         world.log(self.group, Level::Info, text);
-        let mut parts = vec![self.channel.as_fd(), self.page.as_fd(), writer.as_fd()];
+        let output = world.relay.watch(output, group.log as usize);
+        let mut parts = vec![self.channel.as_fd(), self.page.as_fd(), writer.as_fd(), at_once.as_fd()];
         if group.daemon.scoreboard > 0 {
             parts.extend(world.scoreboard.as_ref().map(AsFd::as_fd));
         }
@@ -315,6 +327,7 @@ impl Seat {
         if let Err(error) = watched {
             // Both can only fail because it has ended, which is seen here, or for lack of memory.
             let _ = (child.signal(Signal::SIGKILL), child.wait());
+            world.relay.collect(output);
             return Err(exhausted(error));
         }
         let speech = Bucket::full(SPEECH);
@@ -325,6 +338,7 @@ impl Seat {
             reports: Some(reports.into()),
             heard: Vec::new(),
             speech,
+            output,
         });
         Ok(pid)
     }

@@ -15,6 +15,7 @@ use os::spawn::Limit;
 use crate::inheritance::Inheritance;
 use crate::log::{self, Level};
 use crate::program::Surroundings;
+use crate::relay;
 use crate::seat::{Seat, World};
 use crate::slot::{Event, Key};
 
@@ -68,13 +69,15 @@ impl Supervisor {
             }),
         };
         let signals = watched_signals()?;
+        // Begins with these signals blocked.
+        let relay = log::start_relay(logs)?;
         // Helpers that the server has forked may hold copies of the parent's end of the control socket.
         set_pdeathsig(Signal::SIGTERM)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
         let groups = generation.groups;
-        let world = World { epoll, board, groups, logs, scoreboard, surroundings, begin: Instant::now() };
+        let world = World { epoll, board, groups, relay, scoreboard, surroundings, begin: Instant::now() };
         let of_group =
             world.groups.iter().enumerate().flat_map(|(at, group)| (0..group.processes).map(move |_| at));
         let seats = of_group
@@ -227,8 +230,8 @@ fn watched_signals() -> io::Result<SignalFd> {
 
 /// Makes room for so many slots; what processes have to get instead, if something was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
-    // Of each slot the channel and the page, and three descriptors of each of two processes, a few while one starts.
-    let (soft, hard) = descriptors::allow(8 * slots as u64 + 64)?;
+    // Of each slot the channel and the page, and four descriptors of each of two processes, a few while one starts.
+    let (soft, hard) = descriptors::allow(10 * slots as u64 + 64 + relay::ORPHANS as u64)?;
     Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }
 

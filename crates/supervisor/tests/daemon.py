@@ -4,12 +4,15 @@
 Each connection through the channel carries one command, a line, and gets one answer. What it does before it is ready
 is told by the environment variable BEHAVIOUR.
 """
+import errno
+import fcntl
 import os
 import select
 import signal
 import socket
 import struct
 import sys
+import threading
 import time
 
 hosts, number, group = sys.argv[3:6]
@@ -94,6 +97,20 @@ def obey(line):
         return '%s %o %d %d %s' % (os.getcwd(), mask, os.getuid(), os.getgid(), sorted(os.getgroups()))
     if word == 'descriptors':
         return descriptors()
+    if word == 'tell':
+        os.write(2, line[5:].encode().decode('unicode_escape').encode('latin-1'))
+        return 'told'
+    if word == 'write':
+        # Others go on meanwhile.
+        threading.Thread(target=write_lines, args=(int(rest[0]), line.split(' ', 2)[2]), daemon=True).start()
+        return 'writing'
+    if word == 'written':
+        return str(threading.active_count() == 1)
+    if word == 'last':
+        os.write(2, b'last words of %d, without an end' % os.getpid())
+        os.kill(os.getpid(), signal.SIGKILL)
+    if word == 'tamper':
+        return tamper()
     return 'unknown: ' + line
 
 
@@ -105,6 +122,29 @@ def flood(sent):
         time.sleep(600)
 
 
+def write_lines(count, text):
+    for number in range(count):
+        os.write(2, b'%d %s\n' % (number, text.encode()))
+
+
+def tamper():
+    # As an application may that wants its traces, or those of others, out of the log.
+    outcome = []
+    for attempt in (
+        lambda: os.ftruncate(2, 0),
+        lambda: os.lseek(2, 0, os.SEEK_SET),
+        lambda: fcntl.fcntl(2, fcntl.F_SETFL, os.O_DIRECT | os.O_NONBLOCK),
+        lambda: fcntl.fcntl(1, fcntl.F_SETFL, os.O_DIRECT | os.O_NONBLOCK),
+        lambda: os.open('/proc/self/fd/2', os.O_WRONLY | os.O_TRUNC),
+    ):
+        try:
+            attempt()
+            outcome.append('done')
+        except OSError as error:
+            outcome.append(errno.errorcode[error.errno])
+    return ' '.join(outcome)
+
+
 def answer(connection):
     if not connection.recv(1, socket.MSG_PEEK):
         return
@@ -112,10 +152,10 @@ def answer(connection):
     connection.sendall((obey(line) + '\n').encode())
 
 
-start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(16))
+start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(20))
 # The identity of the schema follows, which changes with it.
 assert start[:1] == b'\1', start[:1]
-# The channel, the page, the pipe for reports, and the scoreboard if it has been asked for.
+# The channel, the page, the pipe for reports, that for lines, and the scoreboard if it has been asked for.
 fds = struct.unpack('<%di' % (len(ancillary[0][2]) // 4), ancillary[0][2])
 channel, page, reports = socket.socket(fileno=fds[0]), fds[1], fds[2]
 behaviour = os.environ.get('BEHAVIOUR', '')

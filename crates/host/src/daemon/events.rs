@@ -105,6 +105,7 @@ pub(super) fn run(events: Events) {
         has_enough: false,
         waiting: 0,
     };
+    log::never_wait();
     if let Err(error) = run.begin() {
         fatal(run.events.daemon, &format!("descriptors can not be watched: {error}"));
     }

@@ -1,12 +1,15 @@
-//! The log of a daemon process outside requests: lines on descriptor 2, as Apache writes them.
+//! The log of a daemon process outside requests: lines as Apache writes them, which go to the supervisor's relay.
+
+mod output;
 
 use std::ffi::c_int;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
 
 use bridge::{Bytes, Level};
+
+pub(super) use output::{never_wait, open};
 
 /// The longest text of a line, in bytes.
 const LONGEST: usize = 8 << 10;
@@ -32,12 +35,7 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     if !logs(level) {
         return;
     }
-    let mut head = String::with_capacity(64);
-    head.push('[');
-    // Writing to a string does not fail.
-    let _ = os::clock::stamp(&mut head, SystemTime::now());
-    let _ = write!(head, "] [wsgi:{}] [pid {}] ", name(level), std::process::id());
-    let mut line = head.into_bytes();
+    let mut line = head(level);
     let text = text.or_empty();
     for &byte in &text[..text.len().min(LONGEST)] {
         // As in Apache's own log: nothing that could pass for another line.
@@ -48,8 +46,17 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
         }
     }
     line.push(b'\n');
-    // In one call, so that lines of several processes do not mix. Where it fails there is nobody to tell.
-    let _ = std::io::stderr().write_all(&line);
+    output::write(&line);
+}
+
+/// What a line begins with.
+fn head(level: c_int) -> Vec<u8> {
+    let mut head = String::with_capacity(64);
+    head.push('[');
+    // Writing to a string does not fail.
+    let _ = os::clock::stamp(&mut head, SystemTime::now());
+    let _ = write!(head, "] [wsgi:{}] [pid {}] ", name(level), std::process::id());
+    head.into_bytes()
 }
 
 const fn name(level: c_int) -> &'static str {

@@ -110,7 +110,8 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         return Err("its supervisor does not say what it is to be".to_owned());
     };
     let mut received = received.into_iter();
-    let (Some(channel), Some(page), Some(reports)) = (received.next(), received.next(), received.next())
+    let (Some(channel), Some(page), Some(reports), Some(lines)) =
+        (received.next(), received.next(), received.next(), received.next())
     else {
         return Err("its supervisor has sent no channel".to_owned());
     };
@@ -124,6 +125,8 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     };
     descriptors::own(&channel);
     descriptors::own(&reports);
+    descriptors::own(&lines);
+    log::open(lines).map_err(text("its pipe to the log is none"))?;
     log::set_level(launch.log_level);
     if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warn, &format!("display-name has no effect: {error}"));

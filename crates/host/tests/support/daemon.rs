@@ -121,7 +121,7 @@ impl Plan {
             .args(["-c", BOOTSTRAP, &host.to_string_lossy(), &other.as_raw_fd().to_string()])
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
-            .stderr(output)
+            .stderr(output.try_clone().unwrap())
             .spawn()
             .unwrap();
         drop(other);
@@ -186,7 +186,8 @@ impl Plan {
             ..self.daemon
         };
         let start = Order::Start(Box::new(daemon)).encode();
-        let mut parts = vec![theirs.as_fd(), file.as_fd(), writer.as_fd()];
+        let lines = os::descriptors::reopen_for_append(&output).unwrap();
+        let mut parts = vec![theirs.as_fd(), file.as_fd(), writer.as_fd(), lines.as_fd()];
         parts.extend(self.scoreboard.as_ref().map(AsFd::as_fd));
         send_with(&control, &start, &parts, Wait::Allowed).unwrap();
         let reports = RefCell::new((reports.into(), Vec::new()));

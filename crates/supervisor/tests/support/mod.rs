@@ -111,11 +111,20 @@ impl Server {
     /// Starts a supervisor for these groups.
     pub(crate) fn start(groups: Vec<Group>) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let log = File::options().append(true).create(true).open(directory.path().join("error.log")).unwrap();
+        Self::start_with(groups, directory, log.into())
+    }
+
+    /// Starts a supervisor whose log is the writing end of a pipe, as with `ErrorLog "|program"`.
+    pub(crate) fn start_with_pipe(groups: Vec<Group>, log: OwnedFd) -> Self {
+        Self::start_with(groups, tempfile::tempdir().unwrap(), log)
+    }
+
+    fn start_with(groups: Vec<Group>, directory: tempfile::TempDir, log: OwnedFd) -> Self {
         let generation = Generation { groups };
         let slots = generation.slots();
         let (control, theirs) = descriptors::pair(Kind::Sequence).unwrap();
         let (board, words) = Words::create(c"board", slots * slot::WORDS).unwrap();
-        let log = File::create(directory.path().join("error.log")).unwrap();
         let (mut clients, mut passed, mut list) = (vec![], vec![], vec![1_u32]);
         list.push(log.as_raw_fd() as u32);
         for _ in 0..slots {
@@ -206,7 +215,12 @@ impl Server {
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("error.log")).unwrap()
+        String::from_utf8_lossy(&self.log_bytes()).into_owned()
+    }
+
+    /// The log; empty if it is not a file.
+    pub(crate) fn log_bytes(&self) -> Vec<u8> {
+        fs::read(self.directory.path().join("error.log")).unwrap_or_default()
     }
 
     pub(crate) fn logs(&self, part: &str) {

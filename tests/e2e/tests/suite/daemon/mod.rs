@@ -6,6 +6,7 @@ mod deaths;
 mod groups;
 mod identity;
 mod isolation;
+mod logs;
 mod queue;
 mod reload;
 mod requests;

@@ -1,0 +1,221 @@
+//! The pipe to the relay. Its descriptor here is another one than standard error: what an application sets there, or starts
+//! with it, does not concern it, and it never waits by itself.
+
+use std::cell::Cell;
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use bridge::Level;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use nix::unistd::write as write_some;
+
+/// How long a thread waits for room. The relay reads on after a shorter time, whatever the log does.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How many bytes may wait for the thread that is writing.
+const WAITING: usize = 64 << 10;
+
+static OUTPUT: OnceLock<Output> = OnceLock::new();
+
+thread_local! {
+    /// This thread drops lines that there is no room for.
+    static NEVER_WAITS: Cell<bool> = const { Cell::new(false) };
+}
+
+struct Output {
+    pipe: OwnedFd,
+    /// Device and number of the pipe: an application may close descriptors that are not its own, and open others.
+    file: (u64, u64),
+    /// Forked copies have none of the threads that may hold the locks.
+    process: u32,
+    /// Held by the thread that writes: the rest of a line of which a part is written.
+    writing: Mutex<Vec<u8>>,
+    /// Lines of threads that did not wait for that one. Held for a moment only.
+    waiting: Mutex<Vec<u8>>,
+    /// Waiting was of no use the last time.
+    is_stalled: AtomicBool,
+    /// Lines that were dropped and not told of.
+    dropped: AtomicU64,
+}
+
+/// Makes this the log; until then it is standard error.
+///
+/// # Errors
+/// It is nothing that can be looked at.
+pub(in crate::daemon) fn open(pipe: OwnedFd) -> io::Result<()> {
+    let output = Output {
+        file: identity(&pipe)?,
+        pipe,
+        process: std::process::id(),
+        writing: Mutex::default(),
+        waiting: Mutex::default(),
+        is_stalled: AtomicBool::new(false),
+        dropped: AtomicU64::new(0),
+    };
+    // There is one for each process.
+    let _ = OUTPUT.set(output);
+    Ok(())
+}
+
+/// From now on this thread waits for nothing when it logs.
+pub(in crate::daemon) fn never_wait() {
+    NEVER_WAITS.set(true);
+}
+
+/// Writes a line, whole. Where it fails there is nobody to tell.
+pub(super) fn write(line: &[u8]) {
+    match OUTPUT.get() {
+        Some(output) if output.is_usable() => output.write(line, NEVER_WAITS.get()),
+        _ => write_plainly(line),
+    }
+}
+
+impl Output {
+    fn is_usable(&self) -> bool {
+        self.process == std::process::id() && identity(&self.pipe).is_ok_and(|file| file == self.file)
+    }
+
+    fn write(&self, line: &[u8], never_waits: bool) {
+        if never_waits {
+            match self.try_lock() {
+                Some(mut rest) => self.put(&mut rest, line, Duration::ZERO),
+                None => self.leave(line),
+            }
+        } else {
+            let mut rest = lock(&self.writing);
+            self.put(&mut rest, line, PATIENCE);
+        }
+        // Who has left a line may have come too late for the thread that was writing.
+        while !lock(&self.waiting).is_empty() {
+            let Some(mut rest) = self.try_lock() else { return };
+            let lines = std::mem::take(&mut *lock(&self.waiting));
+            for line in lines.split_inclusive(|byte| *byte == b'\n') {
+                self.put(&mut rest, line, Duration::ZERO);
+            }
+        }
+    }
+
+    /// Leaves a line to the thread that is writing.
+    fn leave(&self, line: &[u8]) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() + line.len() > WAITING {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        } else {
+            waiting.extend_from_slice(line);
+        }
+    }
+
+    /// Writes a line after what there is, or drops it.
+    fn put(&self, rest: &mut Vec<u8>, line: &[u8], patience: Duration) {
+        let patience = if self.is_stalled.load(Ordering::Relaxed) { Duration::ZERO } else { patience };
+        let deadline = Instant::now() + patience;
+        let is_written =
+            self.finish(rest, deadline) && self.tell(rest, deadline) && self.begin(rest, line, deadline);
+        if !is_written {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        if !patience.is_zero() || is_written {
+            self.is_stalled.store(!is_written, Ordering::Relaxed);
+        }
+    }
+
+    /// Says how many lines are missing, if any are.
+    fn tell(&self, rest: &mut Vec<u8>, deadline: Instant) -> bool {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped == 0 {
+            return true;
+        }
+        let text = format!("{dropped} lines of this process were dropped: the error log did not take them\n");
+        let line = [super::head(Level::Warn as c_int).as_slice(), text.as_bytes()].concat();
+        let is_told = self.begin(rest, &line, deadline);
+        if !is_told {
+            self.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
+        is_told
+    }
+
+    /// Writes a line, or as much of it as there is room for; what is missing then is written before any other. Whether it
+    /// has begun.
+    fn begin(&self, rest: &mut Vec<u8>, line: &[u8], deadline: Instant) -> bool {
+        debug_assert!(rest.is_empty(), "lines are written one after the other");
+        let count = self.write_until(line, deadline);
+        if count > 0 {
+            rest.extend_from_slice(&line[count..]);
+        }
+        count > 0
+    }
+
+    /// Writes the rest of a line. Whether it is all written.
+    fn finish(&self, rest: &mut Vec<u8>, deadline: Instant) -> bool {
+        if !rest.is_empty() {
+            let count = self.write_until(rest, deadline);
+            rest.drain(..count);
+        }
+        rest.is_empty()
+    }
+
+    /// Writes as much as there is room for until the deadline.
+    fn write_until(&self, bytes: &[u8], deadline: Instant) -> usize {
+        let mut written = 0;
+        while written < bytes.len() {
+            match write_some(&self.pipe, &bytes[written..]) {
+                Ok(count) => written += count,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
+                    let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+                    if left.is_zero() || matches!(poll(&mut polled, timeout), Ok(0)) {
+                        break;
+                    }
+                }
+                // The supervisor is gone, and this process is about to go: as if it were written.
+                Err(_) => return bytes.len(),
+            }
+        }
+        written
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Vec<u8>>> {
+        match self.writing.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+/// On standard error, without any lock.
+fn write_plainly(mut line: &[u8]) {
+    let stderr = io::stderr();
+    if NEVER_WAITS.get() {
+        let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+        if poll(&mut polled, PollTimeout::ZERO) == Ok(0) {
+            return;
+        }
+    }
+    while !line.is_empty() {
+        match write_some(&stderr, line) {
+            Ok(count @ 1..) => line = &line[count..],
+            Err(Errno::EINTR) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
+fn identity(descriptor: impl AsFd) -> io::Result<(u64, u64)> {
+    let stat = fstat(descriptor)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,293 @@
+//! The relay: a thread that carries lines from daemon processes, and from the supervisor itself, to the error logs.
+//!
+//! Each process writes to a pipe of its own, so that none can do anything to a log but add lines. The supervisor's main
+//! thread only hands lines over: a log that does not take them, be it a program that does not read, a disk that is full or
+//! a file system that hangs, holds up the relay at most. It is a thread and not a process, since nobody would have to
+//! watch or restart it, and since what comes first is known: the last words of a process, then the line about its end.
+
+mod sink;
+mod source;
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use sink::{Owner, Sink};
+use source::{Input, Source};
+
+/// How much the supervisor has handed over may wait, in bytes, if the relay is held up.
+const BACKLOG: usize = 256 << 10;
+/// How many pipes of processes that have ended are read on: something that they have started holds the other end.
+pub(crate) const ORPHANS: usize = 64;
+/// How long the relay waits at its end for a log that takes nothing.
+const LAST: Duration = Duration::from_millis(500);
+/// Whose the supervisor's own lines are, for [`Sink`].
+const OWN: Owner = 0;
+/// What epoll gives back when a command has been sent.
+const WAKE: u64 = 0;
+/// How many events are taken at once.
+const EVENTS: usize = 64;
+
+/// The pipe of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Id(u64);
+
+/// The relay, as the main thread sees it. None of its functions waits, but for [`finish`](Self::finish).
+#[derive(Debug)]
+pub(crate) struct Relay {
+    commands: Sender<Command>,
+    wake: Arc<EventFd>,
+    counts: Arc<Counts>,
+    last_id: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Command {
+    /// Carry what comes through this pipe to the log with this index.
+    Watch(Id, OwnedFd, usize),
+    /// The process has ended: take what it has left there, before anything else.
+    Collect(Id),
+    /// Write this line of the supervisor's.
+    Line(Vec<u8>),
+    /// Write what there is, and end.
+    Finish(Sender<()>),
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Bytes of lines that are handed over.
+    waiting: AtomicUsize,
+    /// Lines that were not handed over.
+    dropped: AtomicU64,
+}
+
+impl Relay {
+    /// Starts it for these logs. The supervisor's own lines go to `own`, a place in `logs`.
+    ///
+    /// # Errors
+    /// The system has no descriptor or thread left.
+    pub(crate) fn start(logs: &[OwnedFd], own: usize) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+        let (commands, receiver) = mpsc::channel();
+        let counts = Arc::new(Counts::default());
+        let sinks = logs.iter().map(Sink::new).collect::<io::Result<_>>()?;
+        let work = Work {
+            epoll,
+            wake: Arc::clone(&wake),
+            commands: receiver,
+            counts: Arc::clone(&counts),
+            sinks,
+            own,
+            sources: HashMap::new(),
+            orphans: Vec::new(),
+            buffer: vec![0; source::BLOCK].into(),
+        };
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
+                // Without it all processes would write in vain. The server starts another supervisor.
+                std::process::abort();
+            }
+        };
+        std::thread::Builder::new().name("relay".into()).spawn(run)?;
+        Ok(Self { commands, wake, counts, last_id: AtomicU64::new(WAKE) })
+    }
+
+    /// Carries what comes through a pipe to the log with this index.
+    pub(crate) fn watch(&self, reader: OwnedFd, log: usize) -> Id {
+        let id = Id(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
+        self.send(Command::Watch(id, reader, log));
+        id
+    }
+
+    /// Says that the process has ended. What it has left is written before lines that are handed over later.
+    pub(crate) fn collect(&self, id: Id) {
+        self.send(Command::Collect(id));
+    }
+
+    /// Hands a line over; drops and counts it if too many wait.
+    pub(crate) fn line(&self, line: Vec<u8>) {
+        let length = line.len();
+        if self.counts.waiting.fetch_add(length, Ordering::AcqRel) > BACKLOG {
+            self.counts.waiting.fetch_sub(length, Ordering::AcqRel);
+            self.counts.dropped.fetch_add(1, Ordering::AcqRel);
+            return;
+        }
+        self.send(Command::Line(line));
+    }
+
+    /// Has everything written, as far as the logs take it, and ends the relay. Waits for that a moment at most.
+    pub(crate) fn finish(&self) {
+        let (sender, finished) = mpsc::channel();
+        self.send(Command::Finish(sender));
+        // If it hangs in a file system it ends with the process.
+        let _ = finished.recv_timeout(4 * LAST);
+    }
+
+    fn send(&self, command: Command) {
+        // Without a thread there is nobody to tell. The counter can not overflow before it is read.
+        let _ = (self.commands.send(command), self.wake.write(1));
+    }
+}
+
+/// What the thread works with.
+struct Work {
+    epoll: Epoll,
+    wake: Arc<EventFd>,
+    commands: Receiver<Command>,
+    counts: Arc<Counts>,
+    sinks: Vec<Sink>,
+    own: usize,
+    sources: HashMap<u64, Source>,
+    /// Those of processes that have ended, the oldest first.
+    orphans: Vec<u64>,
+    buffer: Box<[u8]>,
+}
+
+impl Work {
+    fn run(mut self) {
+        // Whoever waits for the end learns of it, in whatever way that comes.
+        let mut finished: Option<Sender<()>> = None;
+        let mut events = [EpollEvent::empty(); EVENTS];
+        loop {
+            let count = match self.epoll.wait(&mut events, self.timeout()) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(_) => return,
+            };
+            for event in &events[..count] {
+                match event.data() {
+                    WAKE => finished = self.on_wake().or(finished),
+                    id => self.on_readable(id),
+                }
+            }
+            let now = Instant::now();
+            for sink in &mut self.sinks {
+                sink.flush(now);
+            }
+            self.resume();
+            if finished.is_some() && self.sinks.iter().all(|sink| sink.is_done(now, LAST)) {
+                return;
+            }
+        }
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        let Some(wait) = self.sinks.iter().filter_map(Sink::retry).min() else { return EpollTimeout::NONE };
+        EpollTimeout::from(wait)
+    }
+
+    /// Carries out what the main thread has asked for.
+    fn on_wake(&mut self) -> Option<Sender<()>> {
+        // What is sent from now on wakes again.
+        let _ = self.wake.read();
+        let mut finished = None;
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Watch(id, reader, log) => self.on_watch(id, reader, log),
+                Command::Collect(id) => self.on_collect(id.0),
+                Command::Line(line) => {
+                    self.counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
+                    self.sinks[self.own].push(OWN, line, Instant::now());
+                }
+                Command::Finish(sender) => {
+                    for id in self.sources.keys().copied().collect::<Vec<_>>() {
+                        self.on_collect(id);
+                    }
+                    self.sinks.iter_mut().for_each(Sink::try_anew);
+                    finished = Some(sender);
+                }
+            }
+        }
+        self.sinks[self.own].count_dropped(self.counts.dropped.swap(0, Ordering::AcqRel));
+        finished
+    }
+
+    fn on_watch(&mut self, Id(id): Id, reader: OwnedFd, log: usize) {
+        let is_watched = self.epoll.add(&reader, EpollEvent::new(EpollFlags::EPOLLIN, id));
+        // Else there is no memory, and the process writes to nobody.
+        if is_watched.is_ok() {
+            self.sources.insert(id, Source::new(reader, log));
+        }
+    }
+
+    /// Takes what a process that has ended has left in its pipe, and the line that it has not finished.
+    fn on_collect(&mut self, id: u64) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        let sink = &mut self.sinks[source.log];
+        let mut is_over = false;
+        // As much as a pipe can hold. Who writes on is not waited for.
+        for _ in 0..source::MOST_BLOCKS {
+            match source.read(&mut self.buffer) {
+                Input::Lines(lines) => sink.push_last(id, lines),
+                Input::Nothing => {}
+                Input::Waits => break,
+                Input::End => {
+                    is_over = true;
+                    break;
+                }
+            }
+        }
+        sink.push_last(id, source.rest());
+        if is_over {
+            self.forget(id);
+        } else if !self.orphans.contains(&id) {
+            self.orphans.push(id);
+            if self.orphans.len() > ORPHANS {
+                self.forget(self.orphans[0]);
+            }
+        }
+    }
+
+    /// One block at a time: a process that writes without pause leaves the others their turn.
+    fn on_readable(&mut self, id: u64) {
+        let Some(source) = self.sources.get_mut(&id) else { return };
+        let sink = &mut self.sinks[source.log];
+        match source.read(&mut self.buffer) {
+            Input::Lines(lines) => {
+                sink.push(id, lines, Instant::now());
+                if sink.is_full_of(id) {
+                    // The process waits, as with a slow disk, but not for a log that has stopped taking anything.
+                    let _ = self.epoll.delete(&source.reader);
+                    source.is_paused = true;
+                }
+            }
+            Input::Nothing | Input::Waits => {}
+            Input::End => {
+                sink.push(id, source.rest(), Instant::now());
+                self.forget(id);
+            }
+        }
+    }
+
+    /// Reads on where it has paused and there is room again, or no use in waiting.
+    fn resume(&mut self) {
+        for (id, source) in &mut self.sources {
+            if source.is_paused && self.sinks[source.log].has_room_for(*id) {
+                let flags = EpollEvent::new(EpollFlags::EPOLLIN, *id);
+                source.is_paused = self.epoll.add(&source.reader, flags).is_err();
+            }
+        }
+    }
+
+    fn forget(&mut self, id: u64) {
+        if let Some(source) = self.sources.remove(&id) {
+            // Fails where it has paused.
+            let _ = self.epoll.delete(&source.reader);
+        }
+        self.orphans.retain(|orphan| *orphan != id);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The pipe that a process writes to, taken apart into lines.
+
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+
+/// How much is read at once.
+pub(super) const BLOCK: usize = 64 << 10;
+/// How many blocks a pipe can hold: a process without privileges can make it this large (`pipe-max-size`).
+pub(super) const MOST_BLOCKS: usize = 16;
+/// A line is cut that is longer than this.
+const LONGEST: usize = 64 << 10;
+
+/// The reading end of a process's standard output and error.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) reader: std::fs::File,
+    /// The index of its log.
+    pub(super) log: usize,
+    /// It is not watched.
+    pub(super) is_paused: bool,
+    /// A line without its end.
+    partial: Vec<u8>,
+}
+
+/// What has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    /// Lines with their ends.
+    Lines(Vec<u8>),
+    /// Less than a line.
+    Nothing,
+    /// Nothing yet.
+    Waits,
+    /// Nobody can write any more.
+    End,
+}
+
+impl Source {
+    pub(super) fn new(reader: OwnedFd, log: usize) -> Self {
+        Self { reader: reader.into(), log, is_paused: false, partial: Vec::new() }
+    }
+
+    /// Reads once.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Input {
+        match self.reader.read(buffer) {
+            Ok(0) => Input::End,
+            Ok(count) => match self.take(&buffer[..count]) {
+                lines if lines.is_empty() => Input::Nothing,
+                lines => Input::Lines(lines),
+            },
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Input::Waits
+            }
+            Err(_) => Input::End,
+        }
+    }
+
+    /// The line that was not finished, with an end; empty if there is none.
+    pub(super) fn rest(&mut self) -> Vec<u8> {
+        let mut rest = std::mem::take(&mut self.partial);
+        if !rest.is_empty() {
+            rest.push(b'\n');
+        }
+        rest
+    }
+
+    /// Adds bytes; the lines that are complete.
+    fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if end > 0 {
+            lines = std::mem::take(&mut self.partial);
+            lines.extend_from_slice(&bytes[..end]);
+        }
+        self.partial.extend_from_slice(&bytes[end..]);
+        if self.partial.len() >= LONGEST {
+            lines.append(&mut self.rest());
+        }
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source() -> Source {
+        Source::new(os::descriptors::pipe().unwrap().0, 0)
+    }
+
+    #[test]
+    fn lines_are_whole() {
+        let mut source = source();
+        assert_eq!(source.take(b"one"), b"");
+        assert_eq!(source.take(b" line\nand\n\nano"), b"one line\nand\n\n");
+        assert_eq!(source.take(b"ther\n"), b"another\n");
+        assert_eq!(source.take(b"\xff\x00"), b"");
+        assert_eq!((source.rest(), source.rest()), (b"\xff\x00\n".to_vec(), vec![]));
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_grow_for_ever() {
+        let mut source = source();
+        let mut all = Vec::new();
+        for _ in 0..100 {
+            all.append(&mut source.take(&[b'x'; 10_000]));
+            assert!(source.partial.len() < LONGEST);
+        }
+        all.append(&mut source.rest());
+        assert_eq!(all.iter().filter(|byte| **byte == b'x').count(), 1_000_000);
+        assert!(all.split(|byte| *byte == b'\n').all(|line| line.len() < LONGEST + 10_000));
+    }
+}

@@ -1,0 +1,164 @@
+//! What daemon processes write to the error log, and what they can not do to it.
+
+use std::os::unix::fs::MetadataExt;
+
+use e2e::{LogMark, Server, Setup, Target, daemon_only, on_one_mpm, sanitized, signal, wait_until};
+use nix::sys::signal::Signal;
+
+use super::{pid, successor};
+
+const APP: &str = include_str!("../../../apps/logs.wsgi");
+
+/// Copies the log until it is told not to read any more; goes on when the gate is open.
+const PROGRAM: &str = "#!/bin/sh\n\
+    while IFS= read -r line; do\n\
+    printf '%s\\n' \"$line\" >> @ROOT@/logs/error.log\n\
+    case $line in *'stop reading'*) break ;; esac\n\
+    done\n\
+    while [ ! -e @ROOT@/htdocs/gate ] && kill -0 $(cat @ROOT@/run/httpd.pid); do sleep 0.05; done 2> /dev/null\n\
+    exec cat >> @ROOT@/logs/error.log\n";
+
+fn serving(setup: Setup, options: &str) -> Setup {
+    setup.group(options).app("/", "app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}")
+}
+
+/// A log program that does not read any more, and a process that has written much.
+fn flooded(setup: Setup) -> Server {
+    let server = serving(setup, "")
+        .file("log-program", PROGRAM)
+        .conf("ErrorLog \"|/bin/sh @ROOT@/log-program\"")
+        .start();
+    let mark = server.mark();
+    assert_eq!(server.get("/start_flood").expect(200), "started");
+    server.wait_log(mark, "stop reading");
+    server
+}
+
+fn is_ours() -> bool {
+    !daemon_only() && !Target::current().lacks("a log that nobody else can do anything to")
+}
+
+#[test]
+fn a_log_program_that_does_not_read_holds_up_nothing() {
+    if !is_ours() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let server = flooded(setup);
+        let old = pid(&server);
+        signal(old, Signal::SIGKILL);
+        // A process that was not waited for would still be there.
+        wait_until("the end of the old process", || (!old.path("stat").exists()).then_some(()));
+        let new = successor(&server, old);
+        // The application does not wait for the log either.
+        assert_eq!(server.get("/start_flood").expect(200), "started");
+        wait_until("the end of the flood", || (server.get("/flooded").expect(200) == "True").then_some(()));
+        assert_eq!(pid(&server), new);
+        let mark = server.mark();
+        server.write("htdocs/gate", "");
+        server.wait_log(mark, "lines were dropped");
+        // What comes afterwards arrives.
+        wait_until("a line after the flood", || {
+            let _ = server.get("/write?after-the-flood").expect(200);
+            server.log_since(mark).contains("\nafter-the-flood\n").then_some(())
+        });
+        server.wait_log(mark, "SIGKILL");
+    });
+}
+
+#[test]
+fn the_server_stops_although_its_log_is_not_read() {
+    if !is_ours() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let mut server = flooded(setup);
+        let processes: Vec<_> = server.daemons().into_iter().chain(server.supervisors()).collect();
+        wait_until("the end of the flood", || (server.get("/flooded").expect(200) == "True").then_some(()));
+        let _ = server.stop();
+        assert!(processes.iter().all(|process| !process.is_alive()));
+    });
+}
+
+#[test]
+fn an_application_can_not_tamper_with_the_log() {
+    if !is_ours() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            assert_eq!(server.get("/write?before").expect(200), "written");
+            server.wait_log(LogMark::default(), "before\n");
+            let path = server.path("logs/error.log");
+            let owner = std::fs::metadata(&path).map(|metadata| metadata.uid()).ok();
+            assert_eq!(owner, Some(nix::unistd::geteuid().as_raw()));
+            let before = server.log_since(LogMark::default());
+            assert_eq!(server.get("/tamper").expect(200), "EINVAL ESPIPE done EINVAL");
+            for number in 0..3 {
+                assert_eq!(server.get(&format!("/write?after-{number}")).expect(200), "written");
+            }
+            let mark = server.mark();
+            signal(pid(server), Signal::SIGKILL);
+            let log = server.wait_log(mark, "SIGKILL");
+            cases.check("what comes later is there", || assert!(log.contains("[wsgi:error]"), "{log}"));
+            let log = server.wait_log(LogMark::default(), "after-2\n");
+            cases.check("what was there before is", || {
+                let lines = before.lines().all(|line| log.lines().any(|one| one == line));
+                assert!(lines && log.starts_with(before.lines().next().unwrap_or_default()), "{log}");
+            });
+            cases.check("Apache's own lines follow", || {
+                server.graceful();
+                assert!(server.log_since(mark).contains("resuming normal operations"));
+            });
+        });
+    });
+}
+
+#[test]
+fn lines_of_threads_are_whole_and_in_order() {
+    if !is_ours() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            let mark = server.mark();
+            assert_eq!(server.get("/threads").expect(200), "done");
+            let log = server.wait_log(mark, "all threads are done");
+            for name in 'a'..='j' {
+                let begin = format!("line {name} ");
+                let mut next = 0;
+                for line in log.lines().filter_map(|line| Some(&line[line.find(&begin)? + begin.len()..])) {
+                    let fields: Vec<_> = line.split(' ').collect();
+                    let [number, text, "end"] = fields[..] else { panic!("torn: {line}") };
+                    assert_eq!(number, next.to_string(), "of {name}");
+                    assert!(text.len() >= 100 && text.chars().all(|letter| letter == name), "mixed: {line}");
+                    next += 1;
+                }
+                cases.check(&format!("lines of {name}"), || assert_eq!(next, 1_000));
+            }
+            assert!(!log.contains("dropped"), "{log}");
+        });
+    });
+}
+
+#[test]
+fn last_words_arrive_before_the_end_is_told() {
+    if !is_ours() || sanitized("it would report SIGSEGV") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let server = serving(setup, "").start();
+        server.expect_crashes();
+        let (mark, old) = (server.mark(), pid(&server));
+        assert_eq!(server.get("/last_words").status, 502);
+        let log = server.wait_log(mark, &format!("process {} has died", old.0));
+        let place =
+            |text: &str| log.find(text).unwrap_or_else(|| panic!("'{text}' is not in the log: {log}"));
+        let end = place(&format!("process {} has died", old.0));
+        assert!(place("about to crash, Fatal Python error: Segmentation fault") < end);
+        assert!(place("in last_words") < end, "{log}");
+        // The line has an end of its own.
+        let line = log.lines().find(|line| line.contains("has died")).unwrap_or_default();
+        assert!(line.starts_with('['), "{line}");
+    });
+}
