@@ -11,6 +11,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_hook_child_init",
     "ap_hook_handler",
     "ap_hook_post_config",
+    "ap_hook_test_config",
     "ap_hook_translate_name",
     "ap_mpm_query",
     "ap_show_mpm",

@@ -12,7 +12,10 @@ use std::sync::Arc;
 use crate::alias::ScriptAlias;
 use crate::daemon::DaemonGroup;
 use crate::interpreter::Block;
+use crate::nearest::nearest;
+use crate::notice::{Notice, Position};
 use crate::proxies::{TrustedHeaders, TrustedProxies};
+use crate::words::display;
 
 pub use mounts::Mounts;
 
@@ -51,7 +54,20 @@ pub struct Global {
     pub mounts: Mounts,
     /// Something was configured that needs Python in the Apache children whatever `WSGIRestrictEmbedded` says.
     pub embedded_demanded: bool,
+    /// What is to be said of single lines.
+    pub notices: Vec<Notice>,
+    /// Where process groups are named that have to exist.
+    pub named_groups: Vec<NamedGroup>,
     open: Vec<usize>,
+}
+
+/// A process group that requests are sent to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedGroup {
+    /// Its name, which is the same for every request.
+    pub name: Box<[u8]>,
+    /// The line that names it.
+    pub position: Position,
 }
 
 /// When an Apache child starts Python.
@@ -133,6 +149,32 @@ impl Global {
     #[must_use]
     pub fn daemon(&self, name: &[u8]) -> Option<&DaemonGroup> {
         self.daemons.iter().find(|group| *group.name == *name)
+    }
+
+    /// What the administrator should know of the configuration, once it is complete.
+    #[must_use]
+    pub fn review(&self) -> Vec<Notice> {
+        let groups = self.named_groups.iter().filter_map(|named| {
+            let shown = display(&named.name);
+            let text = match self.daemon(&named.name) {
+                Some(group) if group.is_service() => format!(
+                    "The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a \
+                     500. Send them to another group, or give it threads"
+                ),
+                Some(_) => return None,
+                None => {
+                    let names: Vec<_> = self.daemons.iter().map(|group| display(&group.name)).collect();
+                    let meant = nearest(&named.name, names.iter().map(AsRef::as_ref));
+                    let remedy = meant.map_or_else(
+                        || "define it with WSGIDaemonProcess".to_owned(),
+                        |meant| format!("did you mean '{meant}'?"),
+                    );
+                    format!("There is no process group '{shown}', and requests that are sent to it get a 500: {remedy}")
+                }
+            };
+            Some(Notice::warning(text).at(&named.position))
+        });
+        self.notices.iter().cloned().chain(groups).collect()
     }
 
     /// The server-level interpreter settings, then each section's in file order.

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use crate::config::Callable;
+use crate::nearest::nearest;
+use crate::words::display;
 
 /// What expansion needs to know of a request.
 pub trait Facts {
@@ -70,6 +72,60 @@ pub fn callable<'a>(configured: Callable<'a>, facts: &impl Facts, buffer: &'a mu
             buffer
         }
         None => b"application",
+    }
+}
+
+/// Which forms are expanded where a name is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forms {
+    /// Those of a request: `%{GLOBAL}`, `%{SERVER}`, `%{HOST}`, `%{RESOURCE}` and `%{ENV:NAME}`.
+    Request,
+    /// `%{GLOBAL}` alone.
+    Global,
+    /// `%{ENV:NAME}` alone, of a callable.
+    Callable,
+    /// `%{GROUP}` alone, of what `ps` shows.
+    Title,
+}
+
+impl Forms {
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Request => &["%{GLOBAL}", "%{SERVER}", "%{HOST}", "%{RESOURCE}", "%{ENV:NAME}"],
+            Self::Global => &["%{GLOBAL}"],
+            Self::Callable => &["%{ENV:NAME}"],
+            Self::Title => &["%{GROUP}"],
+        }
+    }
+
+    /// What is wrong with a name that seems to have a form in it, and is not expanded; `None` if nothing is. It completes a
+    /// sentence that begins with the name.
+    #[must_use]
+    pub fn complaint(self, name: &[u8]) -> Option<String> {
+        let has_variable = matches!(self, Self::Request | Self::Callable);
+        let is_known = |name: &str| {
+            self.names().iter().any(|known| *known == name)
+                || (has_variable && environment_name(name.as_bytes()).is_some())
+        };
+        let shown = display(name);
+        if !name.windows(2).any(|pair| pair == b"%{") || is_known(&shown) {
+            return None;
+        }
+        let meant = match shown.get(..6) {
+            Some(begin) if has_variable && begin.eq_ignore_ascii_case("%{env:") => {
+                Some(format!("%{{ENV:{}", &shown[6..])).filter(|meant| is_known(meant))
+            }
+            _ => nearest(name, self.names().iter().copied()).map(str::to_owned),
+        };
+        let expected = match meant {
+            Some(meant) => format!("did you mean {meant}?"),
+            None => format!("what is expanded, if it stands alone, is {}", self.names().join(", ")),
+        };
+        let taken = match self {
+            Self::Callable => "the name 'application' is taken",
+            _ => "it is taken as it stands",
+        };
+        Some(format!("is not expanded, and {taken}: {expected}"))
     }
 }
 
@@ -298,11 +354,44 @@ mod tests {
         }
     }
 
+    #[test]
+    fn forms_that_are_none_are_told() {
+        for (forms, name, meant) in [
+            (Forms::Request, "%{global}", "mean %{GLOBAL}?"),
+            (Forms::Request, "%{GLOBAl}", "mean %{GLOBAL}?"),
+            (Forms::Request, "%{env:APP}", "mean %{ENV:APP}?"),
+            (Forms::Request, "x%{SERVER}", "mean %{SERVER}?"),
+            (Forms::Request, "app-%{HTTP_HOST}x", "%{ENV:NAME}"),
+            (Forms::Global, "%{SERVER}", "stands alone, is %{GLOBAL}"),
+            (Forms::Callable, "%{GLOBAL}", "'application'"),
+            (Forms::Callable, "%{Env:X}", "mean %{ENV:X}?"),
+            (Forms::Title, "%{Group}", "mean %{GROUP}?"),
+        ] {
+            let text = forms.complaint(name.as_bytes()).unwrap();
+            assert!(text.starts_with("is not expanded") && text.contains(meant), "{name}: {text}");
+        }
+        for (forms, name) in [
+            (Forms::Request, "plain"),
+            (Forms::Request, "100%"),
+            (Forms::Request, "%{ENV:X}"),
+            (Forms::Request, "%{HOST}"),
+            (Forms::Global, "%{GLOBAL}"),
+            (Forms::Callable, "%{ENV:X}"),
+            (Forms::Title, "%{GROUP}"),
+            (Forms::Title, "%d"),
+        ] {
+            assert_eq!(forms.complaint(name.as_bytes()), None, "{name}");
+        }
+    }
+
     proptest! {
         #[test]
         fn any_name_expands(name in proptest::collection::vec(any::<u8>(), 0..30)) {
             let mut buffer = Vec::new();
             let expanded = application_group(Some(&name), &EXAMPLE, &mut buffer);
+            for forms in [Forms::Request, Forms::Global, Forms::Callable, Forms::Title] {
+                let _ = forms.complaint(&name);
+            }
             if name.first() != Some(&b'%') {
                 prop_assert_eq!(expanded, &name[..]);
             }

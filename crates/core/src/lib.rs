@@ -14,6 +14,7 @@ pub mod headers;
 pub mod interpreter;
 pub mod lifecycle;
 pub mod metrics;
+pub mod nearest;
 pub mod notice;
 pub mod path_info;
 pub mod proxies;

@@ -1,5 +1,9 @@
 //! Things to tell the administrator that are not errors.
 
+use std::fmt::{self, Write as _};
+
+use crate::words::display;
+
 /// Something to tell the administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -18,7 +22,31 @@ pub enum Severity {
     Info,
 }
 
+/// Where a line of the configuration stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Position {
+    /// The file.
+    pub file: Box<[u8]>,
+    /// The number of the line, from 1.
+    pub line: u32,
+}
+
+/// Shows as `line 7 of /etc/apache2/apache2.conf`.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {} of {}", self.line, display(&self.file))
+    }
+}
+
 impl Notice {
+    /// The same notice, of a line.
+    #[must_use]
+    pub fn at(mut self, position: &Position) -> Self {
+        // Writing to a string does not fail.
+        let _ = write!(self.text, " ({position})");
+        self
+    }
+
     /// A notice of something that will not work as written.
     #[must_use]
     pub fn warning(text: impl Into<String>) -> Self {

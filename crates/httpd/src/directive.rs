@@ -100,6 +100,7 @@ pub struct Line<'a, M: Module> {
     /// The rest of the line, behind the directive's name.
     pub arguments: &'a [u8],
     server: &'a Server,
+    position: (&'a [u8], u32),
 }
 
 /// What a line may change.
@@ -129,6 +130,12 @@ impl<'a, M: Module> Line<'a, M> {
         self.server
     }
 
+    /// The file that the line is in, and its number there.
+    #[must_use]
+    pub fn position(&self) -> (&'a [u8], u32) {
+        self.position
+    }
+
     /// Logs a line.
     pub fn log(&self, level: Level, line: impl AsRef<[u8]>) {
         Logger::of::<M>().server(self.server, level, line);
@@ -154,10 +161,17 @@ impl<'a, M: Module> Line<'a, M> {
             let shared = (!running && !slot.is_null())
                 .then(|| (&mut *ServerSlot::global(slot), &mut *ServerSlot::settings(slot)));
             let in_virtual_host = (*server).is_virtual != 0;
+            // While a directive is applied, it is that which is in the parameters.
+            let directive = (*parms).directive.as_ref();
+            let position = directive.map(|directive| {
+                let file = text::bytes(directive.filename).unwrap_or_default();
+                (file, u32::try_from(directive.line_num).unwrap_or(0))
+            });
             Self {
                 settings: Settings { shared, directory, in_virtual_host },
                 arguments: text::bytes(arguments).unwrap_or_default(),
                 server: Server::from_raw(server),
+                position: position.unwrap_or_default(),
             }
         }
     }

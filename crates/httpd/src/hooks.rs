@@ -52,6 +52,12 @@ impl<M: Module> Hooks<'_, M> {
         unsafe { sys::ap_hook_post_config(Some(post_config::<M>), ptr::null(), ptr::null(), MIDDLE) }
     }
 
+    /// Registers [`Module::test_config`].
+    pub fn test_config(&mut self) {
+        // SAFETY: the function is static.
+        unsafe { sys::ap_hook_test_config(Some(test_config::<M>), ptr::null(), ptr::null(), MIDDLE) }
+    }
+
     /// Registers [`Module::child_init`].
     pub fn child_init(&mut self) {
         // SAFETY: the function is static.
@@ -123,6 +129,16 @@ unsafe extern "C" fn post_config<M: Module>(
             Status::INTERNAL_SERVER_ERROR.code()
         }
     }
+}
+
+unsafe extern "C" fn test_config<M: Module>(_: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+    // SAFETY: Apache gives the main server.
+    let server = unsafe { Server::from_raw(server) };
+    guard(
+        "the test of the configuration",
+        || M::test_config(server),
+        |line| log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
+    );
 }
 
 unsafe extern "C" fn child_init<M: Module>(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) {

@@ -61,6 +61,9 @@ pub trait Module: Sized + 'static {
     /// A text for the administrator; the server does not start.
     fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String>;
 
+    /// Looks at a configuration that is only tested (`httpd -t`), once it is complete: what is logged here is shown.
+    fn test_config(server: &Server);
+
     /// Prepares a child process, in its first thread, before it serves requests.
     fn child_init(child: &Child<'_>);
 }

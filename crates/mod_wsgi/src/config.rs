@@ -1,16 +1,17 @@
 //! Directives: from the definitions of `wsgi_core` to Apache's table, and from a line to the settings.
 
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Regex, Server, Then};
+use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Logger, Regex, Server, Then};
 use nix::unistd::{Group, SysconfVar, Uid, User, geteuid, sysconf};
 use wsgi_core::alias::{Captures, Pattern};
 use wsgi_core::config::{Global, ServerConfig};
 use wsgi_core::daemon::ServerId;
-use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, Scope, Servers, System, Target};
-use wsgi_core::notice::Severity;
+use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, FileKind, Scope, Servers, System, Target};
+use wsgi_core::notice::{Notice, Position, Severity};
 
 use crate::Wsgi;
 
@@ -22,7 +23,9 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Then, Str
     let Some(directive) = DEFINITIONS.get(index) else {
         return Err(format!("Internal error: there is no directive {index}"));
     };
-    let servers = Position::of(line);
+    let servers = Surroundings::of(line);
+    let (file, number) = line.position();
+    let position = Position { file: file.into(), line: number };
     let settings = &mut line.settings;
     let scope = match &settings.directory {
         Some(_) => Scope::Directory,
@@ -44,16 +47,29 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Then, Str
         compile: &compile,
         system: &ThisSystem,
         servers: &servers,
+        position: &position,
     };
-    let notice = directive.apply(&mut target, line.arguments)?;
-    if let Some(notice) = notice {
-        let level = match notice.severity {
-            Severity::Warning => Level::Warn,
-            Severity::Info => Level::Info,
-        };
-        line.log(level, notice.text);
+    directive.apply(&mut target, line.arguments)?;
+    for notice in no_global.notices {
+        line.log(level(&notice), notice.text);
     }
     Ok(if directive.is_section() { Then::Section } else { Then::Done })
+}
+
+/// Tells the administrator what may not be as it was meant.
+pub(crate) fn review(server: &Server) {
+    let Some(global) = server.global::<Wsgi>() else { return };
+    let logger = Logger::of::<Wsgi>();
+    for notice in global.review() {
+        logger.server(server, level(&notice), notice.text);
+    }
+}
+
+fn level(notice: &Notice) -> Level {
+    match notice.severity {
+        Severity::Warning => Level::Warn,
+        Severity::Info => Level::Info,
+    }
 }
 
 /// Ends the section that was opened last.
@@ -104,18 +120,18 @@ fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
 }
 
 /// Where in the configuration a line stands.
-struct Position<'a> {
+struct Surroundings<'a> {
     server: &'a Server,
     in_virtual_host: bool,
 }
 
-impl<'a> Position<'a> {
+impl<'a> Surroundings<'a> {
     fn of(line: &Line<'a, Wsgi>) -> Self {
         Self { server: line.server(), in_virtual_host: line.settings.in_virtual_host }
     }
 }
 
-impl Servers for Position<'_> {
+impl Servers for Surroundings<'_> {
     fn host(&self) -> Option<ServerId> {
         self.in_virtual_host.then(|| id(self.server))
     }
@@ -159,6 +175,15 @@ impl System for ThisSystem {
     fn most_groups(&self) -> usize {
         let most = sysconf(SysconfVar::NGROUPS_MAX).ok().flatten();
         most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+    }
+
+    fn file_kind(&self, path: &[u8]) -> Option<FileKind> {
+        match std::fs::metadata(OsStr::from_bytes(path)) {
+            Ok(metadata) if metadata.is_dir() => Some(FileKind::Directory),
+            Ok(_) => Some(FileKind::File),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(FileKind::Missing),
+            Err(_) => None,
+        }
     }
 
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, String> {

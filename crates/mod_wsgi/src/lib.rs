@@ -58,6 +58,7 @@ impl Module for Wsgi {
 
     fn register(hooks: &mut Hooks<'_, Self>) {
         hooks.post_config();
+        hooks.test_config();
         hooks.child_init();
         hooks.translate_name(translate::ORDER);
         hooks.handler();
@@ -74,7 +75,12 @@ impl Module for Wsgi {
     fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
         let component = std::ffi::CStr::from_bytes_with_nul(COMPONENT.as_bytes());
         info.add_version_component(component.map_err(|_| "the version contains a NUL byte")?);
+        config::review(server);
         daemon::start(server, info)
+    }
+
+    fn test_config(server: &Server) {
+        config::review(server);
     }
 
     fn child_init(child: &Child<'_>) {

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::Directive;
+use super::{Directive, Target};
 use crate::config::RouteOptions;
+use crate::groups::Forms;
+use crate::nearest::nearest;
 use crate::words::{NotAnOption, Words, display};
 
 impl Directive {
@@ -48,19 +50,27 @@ pub(super) struct Options {
     pub(super) callable_object: bool,
     /// Whether `pass-authorization=` is one of them.
     pub(super) pass_authorization: bool,
+    /// Which names of groups are expanded.
+    pub(super) forms: Forms,
 }
 
 impl Options {
     /// Reads the rest of the line; the last of several equal keys wins.
-    pub(super) fn parse(&self, words: &mut Words<'_>) -> Result<RouteOptions, String> {
+    pub(super) fn parse(
+        &self,
+        words: &mut Words<'_>,
+        target: &mut Target<'_>,
+    ) -> Result<RouteOptions, String> {
         let mut options = RouteOptions::default();
         while let Some(pair) = words.pair() {
-            let pair = pair.map_err(|NotAnOption(token)| self.invalid_option(token))?;
+            let pair = pair.map_err(|NotAnOption(token)| self.not_an_option(token))?;
             match pair.key {
                 b"process-group" if self.process_group => {
+                    target.note_form("process-group=", &pair.value, self.forms);
                     options.process_group = Some(self.name("process group", &pair.value)?);
                 }
                 b"application-group" => {
+                    target.note_form("application-group=", &pair.value, self.forms);
                     options.application_group = Some(self.name("application group", &pair.value)?);
                 }
                 b"callable-object" if self.callable_object => {
@@ -75,14 +85,33 @@ impl Options {
                     })?;
                     options.pass_authorization = Some(value);
                 }
-                key => return Err(self.invalid_option(key)),
+                key => return Err(self.unknown_option(key)),
             }
         }
         Ok(options)
     }
 
-    fn invalid_option(&self, token: &[u8]) -> String {
-        format!("Invalid option '{}' to WSGI {} definition", display(token), self.of)
+    fn not_an_option(&self, token: &[u8]) -> String {
+        format!(
+            "Invalid option '{}' to WSGI {} definition: {}",
+            display(token),
+            self.of,
+            wanted_option(token)
+        )
+    }
+
+    fn unknown_option(&self, key: &[u8]) -> String {
+        let known: Vec<_> = [
+            ("process-group", self.process_group),
+            ("application-group", true),
+            ("callable-object", self.callable_object),
+            ("pass-authorization", self.pass_authorization),
+        ]
+        .into_iter()
+        .filter_map(|(name, is_known)| is_known.then_some(name))
+        .collect();
+        let known = known_options(key, &known);
+        format!("Invalid option '{}' to WSGI {} definition: {known}", display(key), self.of)
     }
 
     fn name(&self, what: &str, value: &[u8]) -> Result<Box<[u8]>, String> {
@@ -92,6 +121,33 @@ impl Options {
             name => Ok(name.into()),
         }
     }
+}
+
+/// What to write in place of an option that is none of a few: the one that it is like, else all.
+pub(super) fn known_options(key: &[u8], known: &[&str]) -> String {
+    if is_quoted(key) {
+        return wanted_option(key).to_owned();
+    }
+    match nearest(key, known.iter().copied()) {
+        Some(meant) => format!("did you mean {meant}=?"),
+        None => {
+            let known: Vec<_> = known.iter().map(|name| format!("{name}=")).collect();
+            format!("the options are {}", known.join(", "))
+        }
+    }
+}
+
+/// What to write in place of a token that is no option.
+pub(super) fn wanted_option(token: &[u8]) -> &'static str {
+    if is_quoted(token) {
+        "write it as key=\"a value\", with the quotes behind the ="
+    } else {
+        "write it as key=value, without blanks around the ="
+    }
+}
+
+fn is_quoted(token: &[u8]) -> bool {
+    matches!(token, [b'"' | b'\'', ..])
 }
 
 /// The next word of the line, unless it is empty.

@@ -155,22 +155,23 @@ fn map_head_to_get(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn trusted_proxy_headers(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn trusted_proxy_headers(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let headers = target.settings().trusted_headers.get_or_insert_default();
     let headers: &mut TrustedHeaders = Arc::make_mut(headers);
     let invalid: Vec<_> = Words::new(line).filter(|name| !headers.add(name)).collect();
     if invalid.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
     let names: Vec<_> = invalid.iter().map(|name| format!("'{}'", display(name))).collect();
-    Ok(Some(Notice::warning(format!(
+    target.note(Notice::warning(format!(
         "{} ignores {}: a header name here consists of letters, digits and '-'",
         TRUSTED_PROXY_HEADERS.text(),
         names.join(", ")
-    ))))
+    )));
+    Ok(())
 }
 
-fn trusted_proxies(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn trusted_proxies(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let proxies = target.settings().trusted_proxies.get_or_insert_default();
     let proxies: &mut TrustedProxies = Arc::make_mut(proxies);
     for item in Words::new(line) {
@@ -181,5 +182,5 @@ fn trusted_proxies(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice
             ));
         }
     }
-    Ok(None)
+    Ok(())
 }

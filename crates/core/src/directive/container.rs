@@ -1,6 +1,8 @@
 //! The section `<WSGIInterpreterOptions>`.
 
-use super::{Context, Directive, Effect, Notice, Support, Target};
+use super::arguments::known_options;
+use super::{Context, Directive, Effect, Support, Target};
+use crate::groups::Forms;
 use crate::interpreter::Block;
 use crate::words::{Words, display};
 
@@ -21,7 +23,7 @@ Other directives may stand in the section too, as if they stood outside.",
     effect: Effect::Raw(open),
 };
 
-fn open(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn open(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let name = INTERPRETER_OPTIONS.text();
     // The server takes the `>` for part of the name if it follows that directly.
     let selectors = match line.iter().rposition(|&byte| byte == b'>') {
@@ -40,16 +42,18 @@ fn open(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> 
             b"application-group" => &mut block.application_group,
             _ => {
                 return Err(format!(
-                    "Invalid option '{}' to {name}>: it knows process-group= and application-group=",
-                    display(key)
+                    "Invalid option '{}' to {name}>: {}",
+                    display(key),
+                    known_options(key, &["process-group", "application-group"])
                 ));
             }
         };
         if selector.is_some() {
             return Err(format!("Option '{}' to {name}> is given twice", display(key)));
         }
+        target.note_form(&format!("{name}> {}=", display(key)), value, Forms::Global);
         *selector = Some(if value == b"%{GLOBAL}" { Box::default() } else { value.into() });
     }
     target.global.open_container(block);
-    Ok(None)
+    Ok(())
 }

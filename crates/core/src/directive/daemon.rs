@@ -6,10 +6,13 @@ mod values;
 
 use std::sync::Arc;
 
-use super::arguments::non_empty;
-use super::{Context, Directive, Effect, Notice, Support, Target};
+use super::arguments::{known_options, non_empty, wanted_option};
+use super::python::{missing_path, not_a_home};
+use super::{Context, Directive, Effect, FileKind, Notice, Support, Target};
 use crate::daemon::{DaemonGroup, Inaccessible, NamedServer};
-use crate::words::{NotAnOption, Words, display};
+use crate::groups::Forms;
+use crate::python_home::prefix;
+use crate::words::{NotAnOption, Pair, Words, display};
 
 pub(super) const RESTRICT_PROCESS: Directive = Directive {
     name: c"WSGIRestrictProcess",
@@ -105,6 +108,8 @@ pub(super) fn all_options() -> &'static [options::DaemonOption] {
     options::OPTIONS
 }
 
+const DISPLAY_NAME: &str = "display-name";
+
 const MUTEXES: &[&str] = &["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];
 
 /// The options of `WSGIDaemonProcess` for the reference, Markdown.
@@ -140,14 +145,17 @@ pub(super) fn usable(target: &Target<'_>, name: &[u8]) -> Result<(), String> {
     })
 }
 
-fn restrict_process(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn restrict_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
+    for name in Words::new(line) {
+        target.note_form(&format!("{} ", RESTRICT_PROCESS.text()), &name, Forms::Global);
+    }
     let names =
         Words::new(line).map(|name| if *name == *b"%{GLOBAL}" { Box::default() } else { (*name).into() });
     target.settings().restrict_process = Some(names.collect::<Arc<[Box<[u8]>]>>());
-    Ok(None)
+    Ok(())
 }
 
-fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let mut words = Words::new(line);
     let name = non_empty(&mut words).ok_or("Name of WSGI daemon process not supplied")?;
     if target.global.daemon(&name).is_some() {
@@ -158,24 +166,83 @@ fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>
     }
     let mut group = DaemonGroup::new(&name, target.servers.host());
     while let Some(pair) = words.pair() {
-        let option = pair.as_ref().map_err(|NotAnOption(token)| *token).and_then(|pair| {
-            options::OPTIONS.iter().find(|option| option.name.as_bytes() == pair.key).ok_or(pair.key)
-        });
-        let option = option.map_err(|token| {
-            format!("Invalid option '{}' to WSGI daemon process definition", display(token))
+        let Pair { key, value } = pair.map_err(|NotAnOption(token)| {
+            let wanted = wanted_option(token);
+            format!("Invalid option '{}' to WSGI daemon process definition: {wanted}", display(token))
         })?;
-        let value = pair.map(|pair| pair.value).unwrap_or_default();
-        option.apply(&mut group, target.system, &value).map_err(|reason| {
-            format!(
-                "Invalid {} '{}' for WSGI daemon process '{}': {reason}",
-                option.name,
-                display(&value),
-                display(&name)
-            )
+        let option = option(key).ok_or_else(|| {
+            let known: Vec<_> = options::OPTIONS.iter().map(|option| option.name).collect();
+            let meant = known_options(key, &known);
+            format!("Invalid option '{}' to WSGI daemon process definition: {meant}", display(key))
         })?;
+        option
+            .apply(&mut group, target.system, &value)
+            .map_err(|reason| invalid(option.name, &value, &name, &reason))?;
+        if option.name == DISPLAY_NAME {
+            target.note_form("display-name=", &value, Forms::Title);
+        }
     }
+    check_files(target, &group)?;
+    note_name(target, &name);
     target.global.daemons.push(group);
-    Ok(None)
+    Ok(())
+}
+
+fn option(key: &[u8]) -> Option<&'static options::DaemonOption> {
+    options::OPTIONS.iter().find(|option| option.name.as_bytes() == key)
+}
+
+fn invalid(option: &str, value: &[u8], group: &[u8], reason: &str) -> String {
+    let (value, group) = (display(value), display(group));
+    format!("Invalid {option} '{value}' for WSGI daemon process '{group}': {reason}")
+}
+
+/// Refuses paths that nothing can be done with, and tells of those that do nothing. Those of a jail are not known yet.
+fn check_files(target: &mut Target<'_>, group: &DaemonGroup) -> Result<(), String> {
+    if group.chroot.is_some() {
+        return Ok(());
+    }
+    let system = target.system;
+    if let Some(home) = group.python_home.as_deref().filter(|_| group.python.is_none())
+        && system.file_kind(prefix(home)) == Some(FileKind::File)
+    {
+        let reason = not_a_home(prefix(home));
+        let reason = format!("{reason}; or write python={}, if that is the Python to run", display(home));
+        return Err(invalid("python-home", home, &group.name, &reason));
+    }
+    if let Some(python) = group.python.as_deref()
+        && system.file_kind(python) == Some(FileKind::Directory)
+    {
+        let shown = display(python);
+        let reason = format!(
+            "it is a directory, and an executable is wanted: write python-home={shown}, or name a file in its bin"
+        );
+        return Err(invalid("python", python, &group.name, &reason));
+    }
+    let path = group.python_path.as_deref().unwrap_or_default();
+    let what = format!("python-path= of the process group '{}'", display(&group.name));
+    if let Some(notice) = missing_path(&what, path, system) {
+        target.note(notice);
+    }
+    Ok(())
+}
+
+/// Tells of a name that seems to be something else.
+fn note_name(target: &mut Target<'_>, name: &[u8]) {
+    let shown = display(name);
+    let key = name.split(|&byte| byte == b'=').next().filter(|key| key.len() < name.len());
+    if let Some(option) = key.and_then(option) {
+        target.note(Notice::warning(format!(
+            "'{shown}' is taken for the name of a process group, not for the option {}=: the name comes first, as in {} NAME \
+             {shown}",
+            option.name,
+            DAEMON_PROCESS.text()
+        )));
+    } else if name.starts_with(b"%{") {
+        target.note(Notice::warning(format!(
+            "The name of the process group '{shown}' is not expanded, and no request gets there: give it a plain name"
+        )));
+    }
 }
 
 fn accept_mutex(_: &mut Target<'_>, word: &[u8]) -> Result<(), String> {

@@ -20,10 +20,12 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use crate::alias::Pattern;
-use crate::config::{DirectoryConfig, Global, ServerConfig};
+use crate::config::{DirectoryConfig, Global, NamedGroup, ServerConfig};
 use crate::daemon::ServerId;
+use crate::groups::Forms;
+use crate::words::display;
 
-pub use crate::notice::{Notice, Severity};
+pub use crate::notice::{Notice, Position, Severity};
 pub use reference::reference;
 
 /// Every directive, in the order of the reference.
@@ -169,11 +171,25 @@ pub trait System {
     /// How many supplementary groups a process can have.
     fn most_groups(&self) -> usize;
 
+    /// What there is at a path; `None` if it can not be looked at.
+    fn file_kind(&self, path: &[u8]) -> Option<FileKind>;
+
     /// The content of a file.
     ///
     /// # Errors
     /// Why it could not be read, without its name.
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// What there is at a path, symbolic links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Nothing.
+    Missing,
+    /// A directory.
+    Directory,
+    /// A file, or something else.
+    File,
 }
 
 /// The servers that the configuration has defined so far.
@@ -205,6 +221,8 @@ pub struct Target<'a> {
     pub system: &'a dyn System,
     /// For the process groups of virtual hosts.
     pub servers: &'a dyn Servers,
+    /// For notices.
+    pub position: &'a Position,
 }
 
 impl Target<'_> {
@@ -212,6 +230,25 @@ impl Target<'_> {
         match (self.scope, &mut self.directory) {
             (Scope::Directory, Some(directory)) => directory,
             _ => &mut self.server.defaults,
+        }
+    }
+
+    /// Has the administrator told.
+    fn note(&mut self, notice: Notice) {
+        self.global.notices.push(notice.at(self.position));
+    }
+
+    /// Has the administrator told that a name is not what it seems; `what` is written before it.
+    fn note_form(&mut self, what: &str, name: &[u8], forms: Forms) {
+        if let Some(complaint) = forms.complaint(name) {
+            self.note(Notice::warning(format!("{what}{} {complaint}", display(name))));
+        }
+    }
+
+    /// Remembers a process group that requests are sent to, to see in the end whether there is one.
+    fn name_group(&mut self, name: &[u8]) {
+        if !name.is_empty() && name.first() != Some(&b'%') {
+            self.global.named_groups.push(NamedGroup { name: name.into(), position: self.position.clone() });
         }
     }
 }
@@ -226,7 +263,7 @@ enum Effect {
     /// `On` or `Off`.
     Flag(fn(&mut Target<'_>, bool)),
     /// The line, undivided.
-    Raw(fn(&mut Target<'_>, &[u8]) -> Result<Option<Notice>, String>),
+    Raw(fn(&mut Target<'_>, &[u8]) -> Result<(), String>),
 }
 
 impl Directive {
@@ -252,21 +289,22 @@ impl Directive {
         matches!(self.name.to_bytes(), [b'<', ..])
     }
 
-    /// Applies the line `arguments` (all behind the name, undivided).
+    /// Applies the line `arguments` (all behind the name, undivided). What it has to say that is no error is left in
+    /// [`Global::notices`].
     ///
     /// # Errors
     /// A text for the administrator; the server adds file and line.
-    pub fn apply(&self, target: &mut Target<'_>, arguments: &[u8]) -> Result<Option<Notice>, String> {
+    pub fn apply(&self, target: &mut Target<'_>, arguments: &[u8]) -> Result<(), String> {
         if self.context == Context::Global && target.scope == Scope::VirtualHost {
             let close = if self.is_section() { ">" } else { "" };
             return Err(format!("{}{close} cannot occur within <VirtualHost> section", self.text()));
         }
         match self.effect {
             Effect::Refuse => Err(format!("{} is not supported by this version yet", self.text())),
-            Effect::One(effect) => effect(target, &self.one(arguments)?).map(|()| None),
+            Effect::One(effect) => effect(target, &self.one(arguments)?),
             Effect::Flag(effect) => {
                 effect(target, self.flag(arguments)?);
-                Ok(None)
+                Ok(())
             }
             Effect::Raw(effect) => effect(target, arguments),
         }

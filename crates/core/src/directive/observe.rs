@@ -77,11 +77,12 @@ pub(super) const DEBUG_PANIC: Directive = Directive {
     effect: Effect::One(debug_panic),
 };
 
-fn verbose_debugging(_: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn verbose_debugging(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     VERBOSE_DEBUGGING.flag(line)?;
     let text =
         format!("{} is deprecated and has no effect: use LogLevel wsgi:debug", VERBOSE_DEBUGGING.text());
-    Ok(Some(Notice::info(text)))
+    target.note(Notice::info(text));
+    Ok(())
 }
 
 #[cfg(debug_assertions)]

@@ -1,6 +1,11 @@
 //! Directives about Python itself.
 
-use super::{Context, Directive, Effect, Notice, Support, Target};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use super::{Context, Directive, Effect, FileKind, Notice, Support, System, Target};
+use crate::python_home::{base, prefix};
 use crate::quantity::{Integer, Interval};
 use crate::words::{Words, display};
 
@@ -16,6 +21,10 @@ The Python to run: a virtual environment (it has a `pyvenv.cfg`), or the prefix 
 `prefix:exec_prefix`. The path should be absolute.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
+        if target.system.file_kind(prefix(word)) == Some(FileKind::File) {
+            let reason = not_a_home(word);
+            target.note(Notice::warning(format!("{} {}: {reason}", HOME.text(), display(word))));
+        }
         target.global.python_home = Some(word.into());
         Ok(())
     }),
@@ -33,6 +42,9 @@ Directories that go to the front of `sys.path`; their `.pth` files are processed
 `<WSGIInterpreterOptions>` sections go before these, the most specific section first.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
+        if let Some(notice) = missing_path(PATH.text(), word, target.system) {
+            target.note(notice);
+        }
         target.global.interpreter_target().python_path = Some(word.into());
         Ok(())
     }),
@@ -213,6 +225,29 @@ pub(super) const CASE_SENSITIVITY: Directive = Directive {
     effect: Effect::Flag(|target, value| target.global.case_sensitivity = Some(value)),
 };
 
+/// What is to be said of the directories of a search path that do not exist.
+pub(super) fn missing_path(what: &str, path: &[u8], system: &dyn System) -> Option<Notice> {
+    let entries = path.split(|&byte| byte == b':').filter(|entry| entry.starts_with(b"/"));
+    let missing = entries.filter(|entry| system.file_kind(entry) == Some(FileKind::Missing));
+    let missing: Vec<_> = missing.map(|entry| format!("'{}'", display(entry))).collect();
+    (!missing.is_empty()).then(|| {
+        let does = if missing.len() == 1 { "does" } else { "do" };
+        Notice::warning(format!(
+            "{what}: {} {does} not exist, and nothing is imported from there: correct the path, or create it",
+            missing.join(", ")
+        ))
+    })
+}
+
+/// Why a file is no Python home, and what is to be written instead.
+pub(super) fn not_a_home(file: &[u8]) -> String {
+    let above = base(Path::new(OsStr::from_bytes(file))).map_or_else(
+        || "the directory that contains bin/python3".to_owned(),
+        |directory| format!("the directory above bin, {}", directory.display()),
+    );
+    format!("it is a file, and a directory is wanted: {above}")
+}
+
 fn hash_seed(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
     let decimal = word.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(word).ok().filter(|_| decimal).and_then(|word| word.parse().ok());
@@ -236,18 +271,20 @@ fn switch_interval(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn free_threading(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn free_threading(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let value = FREE_THREADING.flag(line)?;
     let block = target.global.interpreter_target();
     if let Some(group) = &block.application_group {
         let written = Words::new(line).word().unwrap_or_default();
-        return Ok(Some(Notice::warning(format!(
+        let notice = Notice::warning(format!(
             "WSGI0201: {} {} is ignored in a section with application-group='{}': it holds for whole processes",
             FREE_THREADING.text(),
             display(&written),
             display(group)
-        ))));
+        ));
+        target.note(notice);
+        return Ok(());
     }
     block.free_threading = Some(value);
-    Ok(None)
+    Ok(())
 }

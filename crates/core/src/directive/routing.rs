@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::arguments::{Options, non_empty};
 use super::daemon::usable;
-use super::{Context, Directive, Effect, Notice, Scope, Support, Target};
+use super::{Context, Directive, Effect, Scope, Support, Target};
 use crate::alias::{Location, ScriptAlias};
 use crate::config::{HandlerScript, ImportScript, RouteOptions};
+use crate::groups::Forms;
 use crate::words::{Words, display};
 
 pub(super) const SCRIPT_ALIAS: Directive = Directive {
@@ -105,6 +106,7 @@ The name of the WSGI callable in the script. `%{ENV:NAME}` takes it from a varia
 like) or of the server process; if there is none, it is `application`.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
+        target.note_form(&format!("{} ", CALLABLE_OBJECT.text()), word, Forms::Callable);
         target.settings().callable_object = Some(word.into());
         Ok(())
     }),
@@ -130,6 +132,7 @@ The Python interpreter, inside the process, that runs the application. Interpret
 | any other | the interpreter of that name |",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
+        target.note_form(&format!("{} ", APPLICATION_GROUP.text()), word, Forms::Request);
         target.settings().application_group = Some(word.into());
         Ok(())
     }),
@@ -177,23 +180,39 @@ With `On`, the Apache children run no WSGI applications (such requests get a 500
     }),
 };
 
-const ALIAS_OPTIONS: Options =
-    Options { of: "script alias", process_group: true, callable_object: true, pass_authorization: true };
+const ALIAS_OPTIONS: Options = Options {
+    of: "script alias",
+    process_group: true,
+    callable_object: true,
+    pass_authorization: true,
+    forms: Forms::Request,
+};
 
-const HANDLER_OPTIONS: Options =
-    Options { of: "handler script", process_group: true, callable_object: false, pass_authorization: true };
+const HANDLER_OPTIONS: Options = Options {
+    of: "handler script",
+    process_group: true,
+    callable_object: false,
+    pass_authorization: true,
+    forms: Forms::Request,
+};
 
-const IMPORT_OPTIONS: Options =
-    Options { of: "import script", process_group: true, callable_object: false, pass_authorization: false };
+const IMPORT_OPTIONS: Options = Options {
+    of: "import script",
+    process_group: true,
+    callable_object: false,
+    pass_authorization: false,
+    forms: Forms::Global,
+};
 
-fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<Option<Notice>, String> {
+fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<(), String> {
     let mut words = Words::new(line);
     let (Some(location), Some(file)) = (non_empty(&mut words), non_empty(&mut words)) else {
         let directive = if is_match { SCRIPT_ALIAS_MATCH } else { SCRIPT_ALIAS };
         let help = directive.help.to_string_lossy();
         return Err(format!("{} requires at least two arguments, {help}", directive.text()));
     };
-    let options = ALIAS_OPTIONS.parse(&mut words)?;
+    let options = ALIAS_OPTIONS.parse(&mut words, target)?;
+    target.name_group(options.process_group.as_deref().unwrap_or_default());
     preload(target, &file, &options, is_match)?;
     target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
     let location = if is_match {
@@ -206,7 +225,7 @@ fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<
         Location::Prefix(location.into())
     };
     target.server.aliases.push(Arc::new(ScriptAlias { location, target: file.into(), options }));
-    Ok(None)
+    Ok(())
 }
 
 /// Queues the script for the start of its processes if the line says where it will run.
@@ -233,24 +252,25 @@ fn preload(
     Ok(())
 }
 
-fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let mut words = Words::new(line);
     let name = non_empty(&mut words).ok_or("Name for handler script not supplied")?;
     let script = non_empty(&mut words).ok_or("Location of handler script not supplied")?;
-    let mut options = HANDLER_OPTIONS.parse(&mut words)?;
+    let mut options = HANDLER_OPTIONS.parse(&mut words, target)?;
+    target.name_group(options.process_group.as_deref().unwrap_or_default());
     options.callable_object = Some(b"handle_request"[..].into());
     target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
     let handler = HandlerScript { name: name.into(), script: script.into(), options };
     let handlers = &mut target.settings().handlers;
     handlers.retain(|other| other.name != handler.name);
     handlers.push(Arc::new(handler));
-    Ok(None)
+    Ok(())
 }
 
-fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>, String> {
+fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let mut words = Words::new(line);
     let script = non_empty(&mut words).ok_or("Location of import script not supplied")?;
-    let options = IMPORT_OPTIONS.parse(&mut words)?;
+    let options = IMPORT_OPTIONS.parse(&mut words, target)?;
     let missing = |what: &str, key: &str| format!("Name of WSGI {what} required: add {key}=");
     let application_group =
         options.application_group.ok_or_else(|| missing("application group", "application-group"))?;
@@ -258,10 +278,12 @@ fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<Option<Notice>,
     usable(target, &process_group)?;
     target.global.embedded_demanded |= process_group.is_empty();
     target.global.imports.push(ImportScript { script: script.into(), process_group, application_group });
-    Ok(None)
+    Ok(())
 }
 
 fn process_group(target: &mut Target<'_>, word: &[u8]) {
+    target.note_form(&format!("{} ", PROCESS_GROUP.text()), word, Forms::Request);
+    target.name_group(word);
     let mounts = &mut target.global.mounts;
     match target.scope {
         Scope::Directory => mounts.section_group(word),

@@ -65,12 +65,22 @@ impl Server {
             compile: &compile,
             system: &system,
             servers: &servers,
+            position: &Position { file: b"/conf"[..].into(), line: 7 },
         };
-        directive.apply(&mut target, arguments.as_bytes())
+        directive.apply(&mut target, arguments.as_bytes())?;
+        Ok(self.global.notices.pop())
     }
 
     fn line(&mut self, line: &str) {
         assert_eq!(self.notice(Scope::Main, line), Ok(None), "{line}");
+    }
+
+    /// Applies a line that is accepted with a warning.
+    fn warned(&mut self, line: &str, gist: &str) {
+        let notice = self.notice(Scope::Main, line).expect(line).expect(line);
+        assert_eq!(notice.severity, Severity::Warning);
+        assert!(notice.text.contains(gist), "{line}: {notice:?}");
+        assert!(notice.text.ends_with(" (line 7 of /conf)"), "{notice:?}");
     }
 
     fn line_in(&mut self, scope: Scope, line: &str) {
@@ -352,10 +362,10 @@ fn python_settings() {
 #[test]
 fn sections_take_the_interpreter_settings() {
     let mut server = Server::default();
-    server.line("WSGIPythonPath /top");
+    server.line("WSGIPythonPath top");
     server.line("<WSGIInterpreterOptions process-group=%{GLOBAL} \"Application-Group=a b\">");
-    server.line("WSGIPythonPath /first");
-    server.line("WSGIPythonPath /last");
+    server.line("WSGIPythonPath first");
+    server.line("WSGIPythonPath last");
     server.line("WSGIPythonHome /outside");
     server.line("<WSGIInterpreterOptions");
     server.line("WSGISwitchInterval 0.5");
@@ -369,14 +379,14 @@ fn sections_take_the_interpreter_settings() {
     let [outer, inner] = &global.containers[..] else { panic!("{:?}", global.containers) };
     assert_eq!(outer.process_group.as_deref(), Some(&b""[..]));
     assert_eq!(outer.application_group.as_deref(), Some(&b"a b"[..]));
-    assert_eq!(outer.python_path.as_deref(), Some(&b"/last"[..]));
+    assert_eq!(outer.python_path.as_deref(), Some(&b"last"[..]));
     assert_eq!(
         (outer.restrict_stdout, outer.free_threading, outer.switch_interval),
         (Some(true), None, None)
     );
     assert_eq!((inner.process_group.clone(), inner.application_group.clone()), (None, None));
     assert_eq!(inner.switch_interval, Some(0.5));
-    assert_eq!(global.interpreter.python_path.as_deref(), Some(&b"/top"[..]));
+    assert_eq!(global.interpreter.python_path.as_deref(), Some(&b"top"[..]));
     assert_eq!(global.interpreter.restrict_signal, Some(false));
     assert_eq!(global.python_home.as_deref(), Some(&b"/outside"[..]));
 }
@@ -395,6 +405,72 @@ fn section_errors() {
         assert!(text.contains(gist), "{line}: {text}");
     }
     assert!(server.global.containers.is_empty());
+}
+
+#[test]
+fn paths_that_do_nothing_are_told() {
+    let mut server = Server::default();
+    server
+        .warned("WSGIPythonPath /usr:/none:/x.zip:rel:/nor", "WSGIPythonPath: '/none', '/nor' do not exist");
+    server.line("WSGIPythonPath /usr:/x.zip:rel:/hidden");
+    server.warned("WSGIPythonHome /usr/bin/python3", "a directory is wanted: the directory above bin, /usr");
+    server.warned("WSGIPythonHome /x.zip", "a directory is wanted: the directory that contains bin/python3");
+    for home in ["/usr", "/none", "/hidden", "/usr:/elsewhere"] {
+        server.line(&format!("WSGIPythonHome {home}"));
+    }
+}
+
+#[test]
+fn names_that_are_not_expanded_are_told() {
+    let mut server = Server::default();
+    for (line, gist) in [
+        ("WSGIApplicationGroup %{global}", "WSGIApplicationGroup %{global} is not expanded"),
+        ("WSGIProcessGroup %{Global}", "did you mean %{GLOBAL}?"),
+        (
+            "WSGICallableObject %{GLOBAL}",
+            "WSGICallableObject %{GLOBAL} is not expanded, and the name 'application'",
+        ),
+        ("WSGIRestrictProcess a %{global}", "WSGIRestrictProcess %{global} is"),
+        ("WSGIScriptAlias / /w application-group=%{global}", "application-group=%{global} is"),
+        ("WSGIScriptAlias / /w process-group=%{ENV}", "process-group=%{ENV} is"),
+        (
+            "WSGIImportScript /w process-group=%{GLOBAL} application-group=%{SERVER}",
+            "application-group=%{SERVER}",
+        ),
+        ("<WSGIInterpreterOptions process-group=%{global}>", "> process-group=%{global} is"),
+        ("WSGIDaemonProcess g display-name=%{Group}", "display-name=%{Group} is not expanded"),
+    ] {
+        server.warned(line, gist);
+    }
+}
+
+#[test]
+fn the_nearest_option_is_suggested() {
+    let mut server = Server::default();
+    for (line, gist) in [
+        (
+            "WSGIDaemonProcess g thread=5",
+            "'thread' to WSGI daemon process definition: did you mean threads=?",
+        ),
+        ("WSGIDaemonProcess g Processes=5", "did you mean processes=?"),
+        ("WSGIDaemonProcess g request_timeout=5", "did you mean request-timeout=?"),
+        ("WSGIDaemonProcess g newrelic-config-file=/x", "the options are processes=, threads="),
+        (
+            "WSGIDaemonProcess g threads = 5",
+            "'threads' to WSGI daemon process definition: write it as key=value",
+        ),
+        ("WSGIDaemonProcess g \"home=/a b\"", "key=\"a value\""),
+        ("WSGIScriptAlias / /w processgroup=x", "did you mean process-group=?"),
+        (
+            "WSGIScriptAlias / /w user=x",
+            "are process-group=, application-group=, callable-object=, pass-authorization=",
+        ),
+        ("WSGIImportScript /w pass-authorization=On", "the options are process-group=, application-group="),
+        ("<WSGIInterpreterOptions proces-group=x>", "did you mean process-group=?"),
+    ] {
+        let text = server.error(line);
+        assert!(text.contains(gist), "{line}: {text}");
+    }
 }
 
 #[test]
@@ -445,10 +521,13 @@ proptest! {
                     compile: &compile,
                     system: &Machine { is_root: true },
                     servers: &Place { host: None, names: Vec::new() },
+                    position: &Position::default(),
                 };
                 let result = directive.apply(&mut target, line);
-                let text = result.as_ref().map_or_else(|text| text.as_str(), |notice| notice.as_ref().map_or("fine", |notice| &notice.text));
-                prop_assert!(!text.is_empty());
+                prop_assert!(result.is_ok_and(|()| true) || server.global.daemons.is_empty());
+                for notice in server.global.review() {
+                    prop_assert!(!notice.text.is_empty());
+                }
             }
         }
     }

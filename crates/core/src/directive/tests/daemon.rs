@@ -22,7 +22,7 @@ fn groups_have_a_name_of_their_own() {
     let mut server = Server::default();
     server.line("WSGIDaemonProcess one");
     server.line_in(Scope::VirtualHost, "WSGIDaemonProcess \"t w o\" threads=2");
-    server.line("WSGIDaemonProcess processes=2");
+    server.warned("WSGIDaemonProcess processes=2", "'processes=2' is taken for the name of a process group");
     let names: Vec<_> = server.global.daemons.iter().map(|group| (&*group.name, group.host)).collect();
     let expected = [(&b"one"[..], None), (b"t w o", Some(ServerId(1))), (b"processes=2", None)];
     assert_eq!(names, expected);
@@ -252,14 +252,46 @@ fn paths_are_absolute() {
 }
 
 #[test]
+fn paths_that_can_not_work_are_refused() {
+    for (options, gist) in [
+        (
+            "python-home=/usr/bin/python3",
+            "it is a file, and a directory is wanted: the directory above bin, /usr; or write python=/usr/bin/python3",
+        ),
+        ("python=/venv", "write python-home=/venv"),
+    ] {
+        let text = refusal(options);
+        assert!(text.contains(gist), "{options}: {text}");
+    }
+    for options in [
+        "python-home=/none",
+        "python=/none",
+        "python-home=/venv",
+        "python=/usr/bin/python3",
+        "python=/usr/bin/python3 python-home=/x.zip",
+        "python-home=/usr/bin/python3 chroot=/jail",
+        "chroot=/jail python-path=/none",
+        "python-path=rel:/usr",
+    ] {
+        group(options);
+    }
+    let mut server = Server::default();
+    server.warned("WSGIDaemonProcess g python-path=/usr:/none", "group 'g': '/none' does not exist");
+    server.warned("WSGIDaemonProcess %{GLOBAL}", "give it a plain name");
+    server.line("WSGIDaemonProcess a=b");
+}
+
+#[test]
 fn texts_are_taken_as_they_are() {
     let group = |options: &str| group(options);
     assert_eq!(group("lang= locale=C.UTF-8").lang.as_deref(), Some(&b""[..]));
     assert_eq!(group("lang= locale=C.UTF-8").locale.as_deref(), Some(&b"C.UTF-8"[..]));
     assert_eq!(group("python-home=").python_home.as_deref(), Some(&b""[..]), "counts as set");
     for (value, shown) in [("%{GROUP}", "(wsgi:g)"), ("a%{GROUP}", "a%{GROUP}"), ("", "")] {
-        let group = group(&format!("display-name={value}"));
-        assert_eq!(group.display_name.as_deref(), Some(shown.as_bytes()));
+        let mut server = Server::default();
+        let notice = server.notice(Scope::Main, &format!("WSGIDaemonProcess g display-name={value}"));
+        assert_eq!(notice.map(|notice| notice.is_some()), Ok(value.starts_with('a')), "{value}");
+        assert_eq!(server.global.daemons[0].display_name.as_deref(), Some(shown.as_bytes()));
     }
     assert!(group("server-metrics=on").server_metrics && !group("server-metrics=Off").server_metrics);
     assert!(

@@ -16,7 +16,8 @@ fn groups_that_are_fixed_preload() {
         ("WSGIScriptAlias / /w process-group=daemon", false),
     ] {
         let mut server = Server::default();
-        server.line(line);
+        let notice = server.notice(Scope::Main, line);
+        assert_eq!(notice.map(|notice| notice.is_some()), Ok(line.ends_with("x%{")), "{line}");
         assert_eq!(server.global.imports_of(b"").count(), usize::from(preloads), "{line}");
         assert_eq!(server.main.aliases.len(), 1);
     }
@@ -29,7 +30,10 @@ fn imports_name_both_groups() {
         Scope::VirtualHost,
         "WSGIImportScript /a process-group=%{GLOBAL} application-group=%{GLOBAL}",
     );
-    server.line("WSGIImportScript /b application-group=%{SERVER} process-group=%{GLOBAL}");
+    server.warned(
+        "WSGIImportScript /b application-group=%{SERVER} process-group=%{GLOBAL}",
+        "=%{SERVER} is not",
+    );
     let imports: Vec<_> =
         server.global.imports_of(b"").map(|import| (&*import.script, &*import.application_group)).collect();
     assert_eq!(imports, [(&b"/a"[..], &b""[..]), (b"/b", b"%{SERVER}")]);
@@ -92,11 +96,43 @@ fn groups_of_a_host_are_loaded_into_from_its_name_only() {
 fn any_process_group_may_be_named() {
     let mut server = Server::default();
     for name in ["%{GLOBAL}", "%{ENV:GROUP}", "%{SERVER}", "daemon", "%{OTHER}"] {
-        server.line(&format!("WSGIProcessGroup {name}"));
+        let line = format!("WSGIProcessGroup {name}");
+        if name == "%{OTHER}" {
+            server.warned(&line, "%{OTHER} is not expanded")
+        } else {
+            server.line(&line)
+        }
         assert_eq!(server.main.defaults.process_group.as_deref(), Some(name.as_bytes()));
     }
     server.line("WSGIHandlerScript h /h process-group=later");
     server.line("WSGIScriptAlias / /w process-group=later");
+}
+
+#[test]
+fn groups_that_answer_no_request_are_told() {
+    let mut server = Server::default();
+    for line in [
+        "WSGIProcessGroup shop",
+        "WSGIScriptAlias /s /w process-group=shpo",
+        "WSGIScriptAlias /t /w process-group=tasks",
+        "WSGIHandlerScript h /h process-group=nobody",
+        "WSGIProcessGroup %{ENV:GROUP}",
+        "WSGIProcessGroup %{GLOBAL}",
+        "WSGIDaemonProcess shop",
+        "WSGIDaemonProcess tasks threads=0",
+        "WSGIImportScript /i process-group=tasks application-group=%{GLOBAL}",
+    ] {
+        server.line(line);
+    }
+    let texts: Vec<_> = server.global.review().into_iter().map(|notice| notice.text).collect();
+    for (text, gist) in texts.iter().zip([
+        "no process group 'shpo', and requests that are sent to it get a 500: did you mean 'shop'? (line 7 of /conf)",
+        "'tasks' has threads=0",
+        "no process group 'nobody', and requests that are sent to it get a 500: define it",
+    ]) {
+        assert!(text.contains(gist), "{text}");
+    }
+    assert_eq!(texts.len(), 3, "{texts:?}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A system and servers for the tests of directives.
 
 use crate::daemon::ServerId;
-use crate::directive::{Servers, System};
+use crate::directive::{FileKind, Servers, System};
 
-/// A system with a user `joe` (1000) and a group `staff` (50).
+/// A system with a user `joe` (1000), a group `staff` (50) and a few files.
 pub(super) struct Machine {
     pub(super) is_root: bool,
 }
@@ -31,6 +31,15 @@ impl System for Machine {
 
     fn most_groups(&self) -> usize {
         3
+    }
+
+    fn file_kind(&self, path: &[u8]) -> Option<FileKind> {
+        match path {
+            b"/hidden" => None,
+            b"/usr" | b"/venv" => Some(FileKind::Directory),
+            b"/usr/bin/python3" | b"/x.zip" => Some(FileKind::File),
+            _ => Some(FileKind::Missing),
+        }
     }
 
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, String> {
