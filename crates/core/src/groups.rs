@@ -104,8 +104,7 @@ impl Forms {
     pub fn complaint(self, name: &[u8]) -> Option<String> {
         let has_variable = matches!(self, Self::Request | Self::Callable);
         let is_known = |name: &str| {
-            self.names().iter().any(|known| *known == name)
-                || (has_variable && environment_name(name.as_bytes()).is_some())
+            self.names().contains(&name) || (has_variable && environment_name(name.as_bytes()).is_some())
         };
         let shown = display(name);
         if !name.windows(2).any(|pair| pair == b"%{") || is_known(&shown) {

@@ -160,6 +160,22 @@ fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstac
     Obstacle { level: Level::Warning, text: format!("{text} ({error}); the process goes on without") }
 }
 
+/// What may be the reason that a process ended before it was ready, apart from what it has said itself.
+pub(crate) fn shortage(group: &Group) -> Option<String> {
+    let limits = [("memory-limit", group.memory_limit), ("virtual-memory-limit", group.virtual_memory_limit)];
+    let limits = limits.into_iter().filter(|(_, limit)| *limit > 0);
+    let limits: Vec<_> =
+        limits.map(|(option, limit)| format!("{option}={} ({} MB)", limit, limit >> 20)).collect();
+    (!limits.is_empty()).then(|| {
+        format!(
+            "The process may have had too little memory: {}. The stacks of {} threads and all that is imported have to fit: \
+             raise it, or leave it out",
+            limits.join(" and "),
+            group.daemon.threads
+        )
+    })
+}
+
 fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::io::Error) -> Obstacle {
     let paths = paths(group);
     let place = match &group.chroot {

@@ -208,11 +208,18 @@ impl Seat {
         // Its last words, before what is to be said of its end.
         world.relay.collect(process.output);
         self.record(process.child.pid(), exit, world);
+        let is_early = self.slot.is_starting(key);
         self.clear_page(process.child.pid());
         if self.is_unused() {
             self.feed(Event::Unused, world);
         }
         self.feed(Event::Exited(key, exit), world);
+        if is_early
+            && !exit.is_success()
+            && let Some(text) = program::shortage(&world.groups[self.group])
+        {
+            world.log(self.group, Level::Error, text);
+        }
     }
 
     /// The generation retires.

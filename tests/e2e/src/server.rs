@@ -61,7 +61,7 @@ impl Server {
         for _ in 0..5 {
             let staged = Staged::new(setup);
             let root = staged.directory.path();
-            let process = command(&staged)
+            let process = command(root)
                 .arg(if setup.single { "-X" } else { "-DFOREGROUND" })
                 .process_group(0)
                 .stdin(Stdio::null())
@@ -94,11 +94,13 @@ impl Server {
     /// Runs `httpd -t` on the configuration.
     pub(crate) fn test_configuration(setup: &Setup) -> Output {
         let staged = Staged::new(setup);
-        let output = command(&staged).arg("-t").output();
-        let output = output.unwrap_or_else(|error| panic!("setpriv apache2: {error}"));
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert!(!text.contains(SANITIZER), "{text}");
-        output
+        test(staged.directory.path())
+    }
+
+    /// What `httpd -t` says of the configuration as it is now.
+    #[must_use]
+    pub fn test(&self) -> Output {
+        test(self.root())
     }
 
     /// Makes checks, and reports all that fail.
@@ -321,6 +323,14 @@ impl Server {
     fn stderr(&self) -> String {
         fs::read_to_string(self.path("logs/stderr.log")).unwrap_or_default()
     }
+}
+
+fn test(root: &Path) -> Output {
+    let output = command(root).arg("-t").output();
+    let output = output.unwrap_or_else(|error| panic!("setpriv apache2: {error}"));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!text.contains(SANITIZER), "{text}");
+    output
 }
 
 impl Drop for Server {

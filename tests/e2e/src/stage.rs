@@ -74,11 +74,11 @@ impl Apache {
 }
 
 /// Apache with the configuration of a directory.
-pub(crate) fn command(staged: &Staged) -> Command {
+pub(crate) fn command(root: &Path) -> Command {
     // A test that is killed takes its server with it.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "TERM", "--"]).arg(&Apache::find().program).arg("-f");
-    command.arg(staged.directory.path().join("httpd.conf"));
+    command.arg(root.join("httpd.conf"));
     command.env("LC_ALL", "C.UTF-8").env_remove("PYTHONHOME").env_remove("PYTHONPATH");
     preload(&mut command);
     command

@@ -52,7 +52,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
         }
     };
     if let Some(locale) = &prepared.launch.locale {
-        set_locale(py, locale);
+        set_locale(py, locale, &prepared.launch.name);
     }
     let process = prepared.process;
     process::adopt(process, py, |started| {
@@ -327,7 +327,7 @@ fn default_stack() -> usize {
 }
 
 /// `setlocale(LC_ALL)`: Python itself only does that for the character set.
-fn set_locale(py: Python<'_>, name: &[u8]) {
+fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
     let set = || {
         let locale = py.import(c"locale")?;
         let category = locale.attr(&py.name("LC_ALL")?)?;
@@ -335,10 +335,13 @@ fn set_locale(py: Python<'_>, name: &[u8]) {
     };
     if let Err(raised) = set() {
         raised.clear();
-        let name = String::from_utf8_lossy(name);
+        let (name, group) = (String::from_utf8_lossy(name), String::from_utf8_lossy(group));
         log::line(
             Level::Warn,
-            &format!("WSGI0079: The locale '{name}' can not be set: it is not installed."),
+            &format!(
+                "WSGI0079: The locale '{name}' of the process group '{group}' can not be set: it is not installed. Install it \
+                 (`locale -a` lists those that are), or write locale=C.UTF-8, which nearly every system has"
+            ),
         );
     }
 }

@@ -79,6 +79,12 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
              <VirtualHost>, or in this one"
         ));
     }
+    if group.is_service() {
+        return refused(format!(
+            "WSGI0151: the process group '{shown}' has threads=0: it runs service scripts and takes no requests. Send the \
+             request to another group, or give this one threads"
+        ));
+    }
     let client = CLIENT.get().and_then(Option::as_ref);
     match client.and_then(|client| Some((client, client.generation.slots_of(name)?))) {
         Some((client, slots)) => Ok(Target { client, group, slots }),

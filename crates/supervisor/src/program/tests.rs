@@ -171,3 +171,16 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
     group.account = Some(launch::Account { uid: 1000, gid: 1000, supplementary: Some(vec![]) });
     assert!(said(&group, &entry, Step::Groups, NotFound).1.starts_with("WSGI0005"));
 }
+
+#[test]
+fn a_shortage_names_the_limit() {
+    let mut group = Group { memory_limit: 0, virtual_memory_limit: 0, ..group() };
+    assert_eq!(shortage(&group), None);
+    group.virtual_memory_limit = 32 << 20;
+    group.daemon.threads = 15;
+    let text = shortage(&group).unwrap();
+    assert!(text.contains("virtual-memory-limit=33554432 (32 MB)") && text.contains("15 threads"), "{text}");
+    assert!(!text.contains(" memory-limit"), "{text}");
+    group.memory_limit = 64 << 20;
+    assert!(shortage(&group).unwrap().contains("memory-limit=67108864 (64 MB) and virtual-memory-limit="));
+}

@@ -18,6 +18,7 @@ mod large;
 mod lifecycle;
 mod logging;
 mod malformed;
+mod mistakes;
 mod panics;
 mod proxies;
 mod routing;

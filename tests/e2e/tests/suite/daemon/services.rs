@@ -64,9 +64,11 @@ fn a_script_is_kept_running() {
                     wait_until("another run", || (times() >= 2).then_some(()));
                     assert!(std::fs::remove_file(server.path("htdocs/leave")).is_ok());
                 });
-                cases.check("a request is not served", || {
-                    let status = server.get("/").status;
-                    assert!(matches!(status, 503 | 504), "{status}");
+                cases.deviates("a request is refused", "it waits for socket-timeout, and gets a 504", || {
+                    let mark = server.mark();
+                    assert_eq!(server.get("/").status, 500);
+                    let log = server.log_since(mark);
+                    assert!(log.contains("WSGI0151") && log.contains("'tasks' has threads=0"), "{log}");
                 });
                 cases.check("a graceful restart leaves one", || {
                     let before: Process = one();
