@@ -84,6 +84,10 @@ impl Requests {
 /// happened yet.
 pub(crate) const HELD: u32 = 2;
 
+/// What [`handle`] returns in a daemon process for a request whose script is not imported there any more: see
+/// [`crate::daemon::reload`]. Nothing of the application has run.
+pub(crate) const REFUSED: u32 = 3;
+
 static PROCESS: OnceLock<Process> = OnceLock::new();
 
 /// The process, once [`start`] has begun to set it up.

@@ -90,7 +90,8 @@ impl Call<'_> {
             let module = match scripts::module(py, state, self.thread, request, self.lease) {
                 Ok(module) => module,
                 Err(NotLoaded::Failed) => return Served::With(500),
-                Err(NotLoaded::Changed) => return Served::With(process::HELD),
+                Err(NotLoaded::Waits) => return Served::With(process::HELD),
+                Err(NotLoaded::Refused) => return Served::With(process::REFUSED),
             };
             match self.callable(&module) {
                 Ok(Some(application)) => {

@@ -4,13 +4,13 @@ use std::ffi::{CString, OsStr};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, PoisonError, TryLockError};
 use std::time::UNIX_EPOCH;
 
 use bridge::{Lease, Level, Request, flag};
 use python::{Exception, Object, Python, Result};
 
-use crate::daemon::reload::Verdict;
+use crate::daemon::reload::{Prospect, Verdict};
 use crate::daemon::{self, reload};
 use crate::interpreters::Interpreter;
 use crate::process;
@@ -21,9 +21,21 @@ use crate::state::{State, Thread};
 pub(crate) enum NotLoaded {
     /// It can not be loaded, which has been logged.
     Failed,
-    /// It has changed, and it is not known yet what is to be done about it.
-    Changed,
+    /// As above, and nothing of it has run: its import failed before, and is not tried again in this process.
+    Refused,
+    /// It is not known yet whether a successor of the process can load it, or load it again.
+    Waits,
 }
+
+/// What there is to know while a script is loaded.
+#[derive(Default)]
+pub(crate) struct Loading {
+    /// Why its import has failed, if it is not to be tried again in this interpreter.
+    failed: Option<String>,
+}
+
+/// The most that is kept of the text of an exception, in characters.
+const LONGEST_CAUSE: usize = 300;
 
 /// A script's module.
 enum Found {
@@ -73,7 +85,7 @@ fn unchanged(
     lease: &Lease,
 ) -> std::result::Result<Object, NotLoaded> {
     match py.detach(|| reload::changed(path, modified(path))) {
-        Verdict::Hold => Err(NotLoaded::Changed),
+        Verdict::Hold => Err(NotLoaded::Waits),
         Verdict::Run(warning) => {
             if let Some(warning) = warning {
                 lease.with(|exchange| exchange.log(Level::Warn, warning.as_bytes()));
@@ -238,9 +250,9 @@ fn load(
     let lock = {
         let key = name.as_latin1().unwrap_or_default().to_owned();
         let mut loading = state.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(loading.entry(key).or_insert_with(|| Arc::new(Mutex::new(()))))
+        Arc::clone(loading.entry(key).or_default())
     };
-    let _loading = loop {
+    let mut loading = loop {
         match lock.try_lock() {
             Ok(held) => break held,
             Err(TryLockError::Poisoned(held)) => break held.into_inner(),
@@ -248,7 +260,7 @@ fn load(
             Err(TryLockError::WouldBlock) => py.detach(|| drop(lock.lock())),
         }
     };
-    try_load(py, state, name, path, check, audience).unwrap_or_else(|raised| {
+    try_load(py, state, name, (path, &mut loading), check, audience).unwrap_or_else(|raised| {
         let exception = raised.take(py);
         audience.log(Level::Error, &report::plain(py, &exception).join(" "));
         Err(NotLoaded::Failed)
@@ -260,7 +272,7 @@ fn try_load(
     py: Python<'_>,
     state: &State,
     name: &Object,
-    path: &[u8],
+    (path, loading): (&[u8], &mut Loading),
     check: Option<Check<'_>>,
     audience: Audience<'_>,
 ) -> Result<std::result::Result<Object, NotLoaded>> {
@@ -269,6 +281,9 @@ fn try_load(
         Found::Current(module) => return Ok(Ok(module)),
         Found::Changed(module) if daemon::daemon().is_some() => return Ok(Ok(module)),
         Found::Changed(_) | Found::Missing => {}
+    }
+    if let Some(cause) = &loading.failed {
+        return Ok(Err(failed_before(py, state, path, cause, audience)));
     }
     let text = String::from_utf8_lossy(path);
     let again = py.modules().dict_remove(name)?;
@@ -286,12 +301,13 @@ fn try_load(
             return Ok(Err(NotLoaded::Failed));
         }
         Ok(source) => compile(py, &source, &filename)
-            .map_err(|raised| (audience.code("WSGI0105", "WSGI0106"), "can not be compiled", raised))
+            .map_err(|raised| (audience.code("WSGI0105", "WSGI0106"), "can not be compiled", false, raised))
             .and_then(|code| {
                 py.exec_module(name, &code, &filename).map_err(|raised| {
                     (
                         audience.code("WSGI0109", "WSGI0110"),
                         "raised an exception when it was executed",
+                        true,
                         raised,
                     )
                 })
@@ -306,7 +322,7 @@ fn try_load(
             }
             Ok(Ok(module))
         }
-        Err((code, what, raised)) => {
+        Err((code, what, has_run, raised)) => {
             let exception = raised.take(py);
             let is_service = process::process().is_some_and(|process| process.settings.is_service);
             if is_service && report::is_system_exit(py, &exception) {
@@ -317,6 +333,11 @@ fn try_load(
             } else {
                 (code, what)
             };
+            if has_run && !is_service && daemon::daemon().is_some() {
+                let cause = report::plain(py, &exception).join(" ");
+                loading.failed = Some(cause.chars().take(LONGEST_CAUSE).collect());
+                py.detach(|| reload::failed(path, &state.group, mtime));
+            }
             audience.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
             match audience {
                 Audience::Request(lease) => report::in_request(py, state, lease, path, &exception),
@@ -329,6 +350,37 @@ fn try_load(
             Ok(Err(NotLoaded::Failed))
         }
     }
+}
+
+/// What comes of a script whose import has failed in this interpreter, which is a daemon process's: see [`daemon::reload`].
+fn failed_before(
+    py: Python<'_>,
+    state: &State,
+    path: &[u8],
+    cause: &str,
+    audience: Audience<'_>,
+) -> NotLoaded {
+    let wait = match audience {
+        Audience::Server => None,
+        Audience::Request(_) => match py.detach(|| reload::wanted(path, &state.group, modified(path))) {
+            Prospect::Hold => return NotLoaded::Waits,
+            Prospect::Refuse(wait) => wait,
+        },
+    };
+    let code = audience.code("WSGI0109", "WSGI0110");
+    let (text, pid) = (String::from_utf8_lossy(path), std::process::id());
+    let when = match wait {
+        Some(wait) => format!("in {} s or later", wait.div_ceil(1_000)),
+        None => "that finds none trying".to_owned(),
+    };
+    audience.log(
+        Level::Error,
+        &format!(
+            "{code}: The script file '{text}' is not imported: that has failed before in process {pid} ({cause}). A new \
+             process tries again with the first request {when}, or after a change of the file."
+        ),
+    );
+    NotLoaded::Refused
 }
 
 /// The code object of a source text, which may declare its encoding.

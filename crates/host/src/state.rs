@@ -12,6 +12,7 @@ use crate::daemon::reload::Callables;
 use crate::environ;
 use crate::input::Input;
 use crate::log::{Log, Stream};
+use crate::scripts::Loading;
 
 /// What is kept for an interpreter. Objects belong to it.
 pub(crate) struct State {
@@ -24,8 +25,8 @@ pub(crate) struct State {
     pub(crate) helpers: Helpers,
     /// The parts of every environ that are the same for all requests.
     pub(crate) environ: Py,
-    /// Held by name while a script is loaded.
-    pub(crate) loading: Mutex<HashMap<Vec<u8>, Arc<Mutex<()>>>>,
+    /// Held by name while a script is loaded. There is one for each script file that has been asked for.
+    pub(crate) loading: Mutex<HashMap<Vec<u8>, Arc<Mutex<Loading>>>>,
 }
 
 impl python::State for State {

@@ -37,10 +37,12 @@
 //! [`Timers::drain`], [`Timers::keep`]). Whoever does that carries out the decision that it returns, and wakes the
 //! monitor, because the time to wait for may have become another.
 
+mod imports;
 mod pulse;
 mod requests;
 mod timers;
 
+pub use imports::{FailedImports, Retry};
 pub use pulse::Pulse;
 pub use timers::Timers;
 

@@ -38,8 +38,8 @@ pub struct Timers {
 enum State {
     /// Nothing is wrong. What cannot be done before `retry` is not tried.
     Serving { retry: u64 },
-    /// A successor is being made. When it is there, this process has `grace` for the rest.
-    Replacing { reason: Reason, grace: u64 },
+    /// A successor is being made. When it is there, this process has `grace` for the rest; `retry` is as above.
+    Replacing { reason: Reason, grace: u64, retry: u64 },
     /// There is a successor, or none is wanted: the process ends when its requests have, or at `deadline`.
     Draining { reason: Reason, deadline: u64 },
     /// The process shuts down, and is ended by force at `exit`.
@@ -139,7 +139,7 @@ impl Timers {
     pub fn drain(&mut self, grace: u64, now: u64) -> Decision {
         let (reason, grace) = match self.state {
             State::Serving { .. } => (Reason::ShutdownSignal, grace),
-            State::Replacing { reason, grace } => (reason, grace),
+            State::Replacing { reason, grace, .. } => (reason, grace),
             State::Draining { reason, deadline } => {
                 self.state = State::Draining { reason, deadline: deadline.min(now.saturating_add(grace)) };
                 return self.poll(now);
@@ -153,10 +153,11 @@ impl Timers {
     }
 
     /// The supervisor says that there will be no successor: the process goes on. What led to the wish for one leads to
-    /// it again after a minute.
+    /// it again after a minute. Scripts have pauses of their own, and one that never loads must not put off the rest.
     pub fn keep(&mut self, now: u64) {
-        if let State::Replacing { .. } = self.state {
-            self.state = State::Serving { retry: now.saturating_add(RETRY) };
+        if let State::Replacing { reason, retry, .. } = self.state {
+            let is_script = reason == Reason::ScriptReload;
+            self.state = State::Serving { retry: if is_script { retry } else { now.saturating_add(RETRY) } };
         }
     }
 
@@ -249,7 +250,7 @@ impl Timers {
 
     /// Asks for a successor, unless one is on its way.
     fn replace(&mut self, reason: Reason, dump_of: Option<Running>, now: u64) -> Decision {
-        let State::Serving { .. } = self.state else { return Decision::Nothing };
+        let State::Serving { retry } = self.state else { return Decision::Nothing };
         let grace = match reason {
             Reason::EvictionSignal => self.limits.eviction_timeout,
             _ => self.limits.graceful_timeout,
@@ -258,7 +259,7 @@ impl Timers {
         if grace == 0 && reason != Reason::ScriptReload {
             return self.stop(reason, dump_of, now);
         }
-        self.state = State::Replacing { reason, grace };
+        self.state = State::Replacing { reason, grace, retry };
         Decision::Replace { reason, dump_of }
     }
 

@@ -289,7 +289,7 @@ impl Run {
                 if let Some(running) = dump_of {
                     self.perform(Task::Dump(running));
                 }
-                let scripts = daemon.reload.scripts();
+                let scripts = daemon.reload.scripts(reason);
                 if !self.report(&Report::Replace { reason, scripts }) {
                     self.drain(daemon.limits.graceful_timeout);
                 }
@@ -475,7 +475,7 @@ impl Run {
     /// Lets requests run that were held back.
     fn release_held(&self, reason: Option<&str>) {
         let daemon = self.events.daemon;
-        if daemon.reload.refused(reason, modified) {
+        if daemon.reload.refused(reason, daemon.now(), modified) {
             let _ = daemon.released.write(1);
         }
     }

@@ -1,7 +1,10 @@
-//! Scripts that change while the process has them loaded.
+//! Scripts that change while the process has them loaded, and scripts that it can not load.
 //!
 //! A request that finds its script changed is held back until it is known what comes of the successor that has been
 //! asked for: if there is one, the request goes there; if not, it runs here, with what is loaded.
+//!
+//! The same is done for a script whose import has failed, as often as [`FailedImports`] lets: in this process it would fail
+//! because of what the first failure has left behind.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -9,10 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxBuildHasher;
+use wsgi_core::lifecycle::{FailedImports, Reason, Retry};
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
-use super::{Note, Phase, daemon, lock};
+use super::{Note, Phase, current_worker, daemon, lock};
 
 /// How long a request waits for a successor.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
@@ -38,6 +42,8 @@ struct State {
     released: VecDeque<Held>,
     /// Changes that have not led to a successor: requests for them run.
     refused: Vec<Refused>,
+    /// What could not be imported.
+    failed: FailedImports,
 }
 
 /// The callables that a thread has found in an interpreter, by script: each is told once, since telling takes a lock.
@@ -93,6 +99,11 @@ pub(crate) fn changed(path: &[u8], mtime: Option<i64>) -> Verdict {
     if daemon.phase() != Phase::Serving {
         return Verdict::Hold;
     }
+    if state.asked.is_none() && state.failed.is_underway() {
+        // A successor is made for a script that can not be imported here, and takes long. This change has its turn
+        // after that.
+        return Verdict::Run(None);
+    }
     if !state.paths.iter().any(|known| **known == *path) {
         state.paths.push(path.into());
     }
@@ -102,6 +113,44 @@ pub(crate) fn changed(path: &[u8], mtime: Option<i64>) -> Verdict {
         daemon.tell(Note::Changed);
     }
     Verdict::Hold
+}
+
+/// What to do with a request whose script could not be imported.
+pub(crate) enum Prospect {
+    /// Hold it back: a new process tries.
+    Hold,
+    /// Refuse it. A new process tries on request after so many milliseconds, or has begun to.
+    Refuse(Option<u64>),
+}
+
+/// The import of a script has failed.
+pub(crate) fn failed(path: &[u8], application_group: &[u8], mtime: Option<i64>) {
+    if let Some(daemon) = daemon() {
+        lock(&daemon.reload.state).failed.add(path, application_group, mtime, daemon.now());
+    }
+}
+
+/// A request wants a script whose import has failed in this process; `mtime` is what the file has now.
+pub(crate) fn wanted(path: &[u8], application_group: &[u8], mtime: Option<i64>) -> Prospect {
+    let Some(daemon) = daemon() else { return Prospect::Refuse(None) };
+    let may_wait = current_worker().is_some_and(super::Worker::may_wait);
+    let mut state = lock(&daemon.reload.state);
+    if daemon.phase() != Phase::Serving {
+        // Its connection leads to the successor.
+        return if may_wait { Prospect::Hold } else { Prospect::Refuse(None) };
+    }
+    let is_asked = state.asked.is_some();
+    match state.failed.want((path, application_group), mtime, daemon.now(), is_asked) {
+        Retry::Later(wait) => Prospect::Refuse(wait),
+        Retry::Now | Retry::Underway if !may_wait => Prospect::Refuse(None),
+        Retry::Underway => Prospect::Hold,
+        Retry::Now => {
+            state.asked = Some(Instant::now());
+            drop(state);
+            daemon.tell(Note::Changed);
+            Prospect::Hold
+        }
+    }
 }
 
 impl Refused {
@@ -146,9 +195,16 @@ impl Reload {
         work(&mut scripts[at]);
     }
 
-    /// What has been loaded, and served.
-    pub(super) fn scripts(&self) -> Vec<Script> {
-        lock(&self.scripts).clone()
+    /// What a successor has to import that is asked for because of `reason`: what has been loaded, and served; and, if that
+    /// is all that it is for, what could not be imported here.
+    pub(super) fn scripts(&self, reason: Reason) -> Vec<Script> {
+        let mut scripts = lock(&self.scripts).clone();
+        let mut state = lock(&self.state);
+        // A script that never loads must not keep others from being replaced.
+        if reason == Reason::ScriptReload && state.paths.is_empty() {
+            scripts.extend(state.failed.take_wanted());
+        }
+        scripts
     }
 
     /// Holds a request back; gives it back where the answer has come meanwhile.
@@ -161,10 +217,9 @@ impl Reload {
         None
     }
 
-    /// Until when requests may be held back, if any are.
+    /// Until when requests may be held back: those that are, and those that are about to be.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let state = lock(&self.state);
-        state.asked.filter(|_| !state.held.is_empty()).map(|asked| asked + LONGEST_HOLD)
+        lock(&self.state).asked.map(|asked| asked + LONGEST_HOLD)
     }
 
     /// A successor takes over, or the process ends: gives out the requests that no worker has, whether they are held back or
@@ -179,15 +234,23 @@ impl Reload {
 
     /// There is no successor, for this reason, or it takes too long: requests for the changed scripts run. Whether
     /// some were held back.
-    pub(super) fn refused(&self, reason: Option<&str>, mtime: impl Fn(&[u8]) -> Option<i64>) -> bool {
+    pub(super) fn refused(
+        &self,
+        reason: Option<&str>,
+        now: u64,
+        mtime: impl Fn(&[u8]) -> Option<i64>,
+    ) -> bool {
         let mut state = lock(&self.state);
         state.asked = None;
-        for path in std::mem::take(&mut state.paths) {
+        let is_other = if reason.is_some() { state.failed.refuse(now) } else { state.failed.is_underway() };
+        let paths = std::mem::take(&mut state.paths);
+        // What has changed while a successor was made for another script's sake is not to blame.
+        for path in paths.into_iter().filter(|_| !is_other) {
             let mtime = mtime(&path);
             state.refused.retain(|refused| refused.path != path);
             state.refused.push(Refused { path, mtime, reason: None, warned: None });
         }
-        if let Some(reason) = reason {
+        if let Some(reason) = reason.filter(|_| !is_other) {
             for refused in state.refused.iter_mut().filter(|refused| refused.reason.is_none()) {
                 refused.reason = Some(reason.to_owned());
             }

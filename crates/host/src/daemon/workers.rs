@@ -36,6 +36,8 @@ pub(crate) struct Worker {
     interrupt: Mutex<Interrupt>,
     /// Its request does not count as activity (`WSGIIgnoreActivity`).
     is_ignored: AtomicBool,
+    /// Its request can be held back; it has not been yet.
+    may_wait: AtomicBool,
     /// Its request is not among those any more that the children see.
     is_uncounted: AtomicBool,
 }
@@ -65,8 +67,14 @@ impl Worker {
             index,
             interrupt: Mutex::default(),
             is_ignored: AtomicBool::new(false),
+            may_wait: AtomicBool::new(false),
             is_uncounted: AtomicBool::new(false),
         }
+    }
+
+    /// Whether its request can be held back.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.may_wait.load(Ordering::Relaxed)
     }
 
     /// Its request enters an interpreter.
@@ -404,6 +412,7 @@ fn run(
         request.flags &= !flag::SCRIPT_RELOADING;
     }
     worker.is_ignored.store(request.has(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
+    worker.may_wait.store(may_reload, Ordering::Relaxed);
     worker.moved();
     if daemon.limits.startup_timeout > 0 && daemon.pulse.script_wanted(daemon.now()) {
         daemon.info("the first request asks for its script, the startup timeout is on");
@@ -431,12 +440,17 @@ fn run(
         exit_now(255);
     }
     let is_held = outcome == process::HELD;
-    let rest = if is_held { answer.abandon() } else { answer.finish(outcome) };
+    let has_run = can_run && outcome != process::REFUSED;
+    let rest = match outcome {
+        process::HELD => answer.abandon(),
+        process::REFUSED => answer.finish(500),
+        outcome => answer.finish(outcome),
+    };
     memory.out = rest.out;
     if is_held && rest.is_usable {
         return Outcome::Held;
     }
-    if can_run { Outcome::Ran(rest.is_usable) } else { Outcome::Refused(rest.is_usable) }
+    if has_run { Outcome::Ran(rest.is_usable) } else { Outcome::Refused(rest.is_usable) }
 }
 
 /// Makes the connection available for the next request.

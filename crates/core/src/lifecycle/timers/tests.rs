@@ -369,6 +369,18 @@ fn without_a_successor_it_goes_on_and_tries_again() {
 }
 
 #[test]
+fn a_script_that_never_loads_puts_nothing_off() {
+    let mut timers = timers(Limits { restart_interval: 100 * SECOND, ..limits() });
+    for now in (1..100).map(|seconds| START + seconds * SECOND) {
+        assert_eq!(timers.trigger(Trigger::ScriptReload, now), replace(Reason::ScriptReload));
+        assert_eq!(timers.poll(now), Decision::Nothing);
+        timers.keep(now);
+        assert_eq!(timers.poll(now), Decision::Nothing);
+    }
+    assert_eq!(timers.poll(START + 100 * SECOND), replace(Reason::RestartInterval));
+}
+
+#[test]
 fn a_shutdown_has_its_time() {
     let mut timers = timers(Limits { deadlock_timeout: SECOND, ..limits() });
     assert_eq!(timers.trigger(Trigger::Terminate, START), stop(Reason::ShutdownSignal));

@@ -3,6 +3,7 @@
 mod accounting;
 mod crashes;
 mod deaths;
+mod first_import;
 mod groups;
 mod identity;
 mod isolation;
