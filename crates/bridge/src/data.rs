@@ -150,6 +150,16 @@ pub struct Field<'a> {
     pub value: Bytes<'a>,
 }
 
+impl wsgi_core::response::HeaderField for Field<'_> {
+    fn name(&self) -> &[u8] {
+        self.name.or_empty()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.value.or_empty()
+    }
+}
+
 /// Apache's log levels, as far as we use them.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,7 +23,7 @@ use std::ffi::CStr;
 pub use data::{Bytes, Field, Level, List, Sink, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, ExchangeApi, Lease, Serve, write};
 pub use process::{Host, Import, InterpreterOptions, Server, Settings};
-pub use request::{Cgi, Request, flag, outcome};
+pub use request::{Cgi, Outcome, Request, flag, outcome};
 pub use wire::{Fields, Head, Lists};
 
 /// The version of this interface, computed from the sources of this crate and of the wire format: another one with every

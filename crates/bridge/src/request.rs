@@ -170,9 +170,42 @@ pub mod outcome {
     pub const ABORTED: u32 = 1;
 }
 
+/// A result of [`Host::handle`](crate::Host::handle) that is one: see [`mod@outcome`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// See [`outcome::COMPLETE`].
+    Complete,
+    /// See [`outcome::ABORTED`].
+    Aborted,
+    /// The server answers with its own page of this status, 400 to 599.
+    Failed(u16),
+}
+
+impl Outcome {
+    /// Returns `None` if `value` is no outcome.
+    #[must_use]
+    pub fn parse(value: u32) -> Option<Self> {
+        match (value, u16::try_from(value)) {
+            (outcome::COMPLETE, _) => Some(Self::Complete),
+            (outcome::ABORTED, _) => Some(Self::Aborted),
+            (_, Ok(status @ 400..=599)) => Some(Self::Failed(status)),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outcomes_are_few() {
+        assert_eq!([0, 1].map(Outcome::parse), [Some(Outcome::Complete), Some(Outcome::Aborted)]);
+        assert_eq!([400, 599].map(Outcome::parse), [Some(Outcome::Failed(400)), Some(Outcome::Failed(599))]);
+        for value in [2, 100, 101, 200, 302, 399, 600, 65_536 + 500, u32::MAX] {
+            assert_eq!(Outcome::parse(value), None, "{value}");
+        }
+    }
 
     #[test]
     fn cgi_slots_are_in_order() {

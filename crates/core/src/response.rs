@@ -1,7 +1,11 @@
 //! What `start_response` accepts (Python contract, 4.1 rows 8 to 14, and 4.2), on the Latin-1 bytes of its
 //! arguments.
 
+mod head;
+
 use std::fmt;
+
+pub use head::{Class, HeadLimits, HeaderField, LONGEST_HEAD, MOST_FIELDS, Refused, ResponseHead, is_close};
 
 use crate::words::display;
 
@@ -27,6 +31,10 @@ pub enum Invalid<'a> {
     Value(&'a [u8]),
     /// The content length is not a number.
     Length(&'a [u8]),
+    /// There are two content lengths, which differ.
+    Lengths(u64, u64),
+    /// The status is not that of a final response.
+    Final(u16),
 }
 
 impl fmt::Display for Invalid<'_> {
@@ -48,6 +56,13 @@ impl fmt::Display for Invalid<'_> {
             Self::Length(value) => {
                 write!(f, "value {:?} of header Content-Length is not a number", display(value))
             }
+            Self::Lengths(one, other) => {
+                write!(f, "two Content-Length headers say {one} and {other}: a response has one length")
+            }
+            Self::Final(code) => write!(
+                f,
+                "status {code:03} cannot end a request: an application answers with a status from 200 to 599"
+            ),
         }
     }
 }
@@ -64,15 +79,30 @@ pub fn status(line: &[u8]) -> Result<Status<'_>, Invalid<'_>> {
         return Err(Invalid::Code(line));
     }
     let code = digits.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
-    let reason = match rest.split_first() {
+    let phrase = match rest.split_first() {
         None => None,
-        Some((b' ', reason)) => Some(reason),
+        Some((b' ', phrase)) => Some(phrase),
         Some(_) => return Err(Invalid::Code(line)),
     };
-    if reason.is_some_and(|reason| reason.iter().any(u8::is_ascii_control)) {
+    if phrase.is_some_and(|phrase| reason(phrase).is_err()) {
         return Err(Invalid::Reason(line));
     }
-    Ok(Status { code, reason })
+    if is_final(code) { Ok(Status { code, reason: phrase }) } else { Err(Invalid::Final(code)) }
+}
+
+/// Checks a reason phrase.
+///
+/// # Errors
+/// It would end the status line early.
+pub fn reason(phrase: &[u8]) -> Result<(), Invalid<'_>> {
+    if phrase.iter().any(u8::is_ascii_control) { Err(Invalid::Reason(phrase)) } else { Ok(()) }
+}
+
+/// Returns whether a status may be that of a response to a request: 1xx are interim ones, which the server sends, and
+/// beyond 599 HTTP has none.
+#[must_use]
+pub const fn is_final(code: u16) -> bool {
+    matches!(code, 200..=599)
 }
 
 /// Checks a header's name.
@@ -172,9 +202,7 @@ mod tests {
             ("200", 200, None),
             ("200 ", 200, Some("")),
             ("404 Not  Found", 404, Some("Not  Found")),
-            ("000 x", 0, Some("x")),
-            ("100 x", 100, Some("x")),
-            ("999 x", 999, Some("x")),
+            ("599 x", 599, Some("x")),
         ] {
             let expected = Status { code, reason: reason.map(str::as_bytes) };
             assert_eq!(status(line.as_bytes()), Ok(expected), "{line}");
@@ -187,6 +215,11 @@ mod tests {
         for line in ["", "20", "2000", "+20 x", "-20 x", " 200", "20x OK", "200OK", "200\tOK", "200\0", "abc"]
         {
             assert_eq!(status(line.as_bytes()), Err(Invalid::Code(line.as_bytes())), "{line}");
+        }
+        for (line, code) in
+            [("000 x", 0), ("100 Continue", 100), ("101", 101), ("600 x", 600), ("999 x", 999)]
+        {
+            assert_eq!(status(line.as_bytes()), Err(Invalid::Final(code)), "{line}");
         }
         for line in ["200 a\r\nX: y", "200 \t", "200 \0", "200 \x7f", "200 \x1f"] {
             assert_eq!(status(line.as_bytes()), Err(Invalid::Reason(line.as_bytes())), "{line}");

@@ -54,6 +54,27 @@ impl Pool {
         CStr::from_bytes_with_nul(copy.into_slice()).map_err(|_| InteriorNul)
     }
 
+    /// The values as one C string, with ", " between them. Each is copied once.
+    ///
+    /// # Errors
+    /// As [`Pool::c_string`].
+    pub fn c_string_joined<'v>(
+        &self,
+        values: impl Iterator<Item = &'v [u8]> + Clone,
+    ) -> Result<&CStr, InteriorNul> {
+        const BETWEEN: &[u8] = b", ";
+        let length: usize = values.clone().map(|value| value.len() + BETWEEN.len()).sum();
+        let mut joined = self.vec(length + 1);
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                joined.extend_from_slice(BETWEEN);
+            }
+            joined.extend_from_slice(value);
+        }
+        joined.push(0);
+        CStr::from_bytes_with_nul(joined.into_slice()).map_err(|_| InteriorNul)
+    }
+
     /// A copy of `bytes`.
     pub fn copy(&self, bytes: &[u8]) -> &[u8] {
         let mut copy = self.vec(bytes.len());

@@ -79,12 +79,19 @@ impl Table {
         Ok(())
     }
 
-    /// Appends `value` to that of `key`, behind a comma; if there is none, it is the value.
+    /// Appends all `values` to that of `key`, with commas between them; if there is none, they are the value.
+    ///
+    /// APR makes a new string each time that it appends to a value, which only the end of the pool frees: to append
+    /// values one by one takes memory with the square of their number.
     ///
     /// # Errors
     /// One of them contains a NUL byte.
-    pub fn merge(&self, key: &[u8], value: &[u8]) -> Result<(), InteriorNul> {
-        let (key, value) = self.copies(key, value)?;
+    pub fn merge<'v>(
+        &self,
+        key: &[u8],
+        values: impl Iterator<Item = &'v [u8]> + Clone,
+    ) -> Result<(), InteriorNul> {
+        let (key, value) = (self.pool().c_string(key)?, self.pool().c_string_joined(values)?);
         // SAFETY: as in `set`.
         unsafe { sys::apr_table_mergen(self.0.get(), key.as_ptr(), value.as_ptr()) };
         Ok(())
@@ -97,9 +104,12 @@ impl Table {
     }
 
     fn copies(&self, key: &[u8], value: &[u8]) -> Result<(&CStr, &CStr), InteriorNul> {
+        Ok((self.pool().c_string(key)?, self.pool().c_string(value)?))
+    }
+
+    fn pool(&self) -> &Pool {
         // SAFETY: a table lives in the pool of its array.
-        let pool = unsafe { Pool::from_raw(self.array().pool) };
-        Ok((pool.c_string(key)?, pool.c_string(value)?))
+        unsafe { Pool::from_raw(self.array().pool) }
     }
 
     fn array(&self) -> &sys::apr_array_header_t {
@@ -148,6 +158,17 @@ mod tests {
             let entries: Vec<_> = table.iter().map(|(key, value)| (key.to_bytes(), value)).collect();
             assert_eq!(entries, [(&b"B"[..], Some(&b"1"[..])), (b"A", Some(b"2")), (b"b", Some(b"3"))]);
             assert_eq!(table.value(c"b"), Some(&b"1"[..]));
+        });
+    }
+
+    #[test]
+    fn merging_joins_with_commas() {
+        with_table(|table| {
+            table.merge(b"A", [&b"1"[..], b"", b"2"].into_iter()).unwrap();
+            table.merge(b"a", [&b"3"[..]].into_iter()).unwrap();
+            let entries: Vec<_> = table.iter().map(|(key, value)| (key.to_bytes(), value)).collect();
+            assert_eq!(entries, [(&b"A"[..], Some(&b"1, , 2, 3"[..]))]);
+            assert!(table.merge(b"A", [&b"x"[..], b"\0"].into_iter()).is_err());
         });
     }
 

@@ -2,11 +2,12 @@
 
 use std::os::fd::BorrowedFd;
 
-use bridge::{Bytes, Field, outcome, write};
+use bridge::{Outcome, write};
 use httpd::{Broken, Level, Output, Request, ResponseStatus, Status};
-use wsgi_core::response::{self, Allowance};
+use wsgi_core::response::{self, Allowance, Class};
 
 use crate::handler::log;
+use crate::validated::Head;
 
 /// The response to a request.
 pub(crate) struct Answer<'r> {
@@ -17,7 +18,8 @@ pub(crate) struct Answer<'r> {
     /// Apache has not been told yet: it takes a status that is no success for a sign that the request's body is
     /// not wanted any more, and the application may still read.
     head: Option<ResponseStatus<'r>>,
-    declared: bool,
+    /// The declared length of the body.
+    length: Option<u64>,
     allowance: Allowance,
     sent: bool,
     /// Bytes that Apache has been given since it was last told to send all it has.
@@ -27,9 +29,6 @@ pub(crate) struct Answer<'r> {
 /// How much that Apache may hold back is sent before it ends the request, in bytes: connections take it without
 /// blocking.
 const SENT_AT_ONCE: usize = 16 * 1024;
-
-/// Headers of which a response has only one.
-const LAST_WINS: [&[u8]; 3] = [b"content-range", b"location", b"transfer-encoding"];
 
 /// A host that does not keep to the protocol, or data that can not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +56,7 @@ impl<'r> Answer<'r> {
             enable_sendfile,
             merges_headers: false,
             head: None,
-            declared: false,
+            length: None,
             allowance,
             sent: false,
             held_back: 0,
@@ -70,28 +69,48 @@ impl<'r> Answer<'r> {
     }
 
     /// See [`bridge::ExchangeApi::start`].
-    pub(crate) fn start(
-        &mut self,
-        status: u16,
-        reason: Bytes<'_>,
-        headers: &[Field<'_>],
-    ) -> Result<(), Failed> {
+    pub(crate) fn start(&mut self, head: &Head<'_>) -> Result<(), Failed> {
         if self.is_superseded() {
             return Err(Failed);
         }
-        for header in headers {
-            self.header(header.name.or_empty(), header.value.or_empty())?;
+        let request = self.request;
+        let mut content_type = None;
+        for (class, field) in head.fields() {
+            let (name, value) = (field.name.or_empty(), field.value.or_empty());
+            match class {
+                Class::ContentType => content_type = Some(value),
+                Class::Challenge => request.err_headers_out().add(name, value)?,
+                Class::Single if self.merges_headers => request.headers_out().set(name, value)?,
+                Class::List if self.merges_headers => {}
+                _ => request.headers_out().add(name, value)?,
+            }
         }
-        self.head = Some(self.request.prepare_status(status, reason.get())?);
+        if self.merges_headers {
+            for (name, values) in head.lists() {
+                request.headers_out().merge(name, values)?;
+            }
+        }
+        match content_type {
+            Some(value) if self.merges_headers => request.set_content_type(&response::content_type(value))?,
+            Some(value) => request.set_content_type(value)?,
+            None => {}
+        }
+        if let Some(length) = head.content_length() {
+            request.set_content_length(length);
+            self.allowance = Allowance::new(Some(length));
+            self.length = Some(length);
+        }
+        if head.closes_connection() {
+            request.connection().close_after_response();
+        }
+        self.head = Some(request.prepare_status(head.code(), head.reason())?);
         Ok(())
     }
 
     /// Sets those headers that a page of Apache's own needs, too.
-    pub(crate) fn challenge(&self, headers: &[Field<'_>]) -> Result<(), Failed> {
-        let challenges =
-            headers.iter().filter(|header| header.name.or_empty().eq_ignore_ascii_case(b"www-authenticate"));
-        for header in challenges {
-            self.request.err_headers_out().add(header.name.or_empty(), header.value.or_empty())?;
+    pub(crate) fn challenge(&self, head: &Head<'_>) -> Result<(), Failed> {
+        for (_, field) in head.fields().filter(|(class, _)| *class == Class::Challenge) {
+            self.request.err_headers_out().add(field.name.or_empty(), field.value.or_empty())?;
         }
         Ok(())
     }
@@ -103,10 +122,10 @@ impl<'r> Answer<'r> {
         let flush = how & write::FLUSH != 0;
         self.held_back = if flush { 0 } else { self.held_back.saturating_add(block.len()) };
         if how & write::LAST == 0 {
-            let excess = block.is_empty() && self.declared;
+            let excess = block.is_empty() && self.length.is_some();
             return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
         }
-        if self.declared && self.is_complete() {
+        if self.length.is_some() && self.is_complete() {
             return Ok(self.output.send_last(block)?);
         }
         // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
@@ -128,7 +147,7 @@ impl<'r> Answer<'r> {
             return Ok(());
         }
         // Byte ranges can be served only of a response that is whole.
-        let last = self.declared && self.is_complete();
+        let last = self.length.is_some() && self.is_complete();
         self.held_back = usize::MAX;
         Ok(self.output.send_file(file, offset..end, self.enable_sendfile, last)?)
     }
@@ -156,20 +175,18 @@ impl<'r> Answer<'r> {
 
     /// The host is done: ends the response, or breaks it off. `unreadable` is why the request's body could not be
     /// read, if that was so.
-    pub(crate) fn finish(mut self, result: u32, unreadable: Option<Status>) -> Status {
-        match result {
+    pub(crate) fn finish(mut self, outcome: Outcome, unreadable: Option<Status>) -> Status {
+        match outcome {
             _ if self.is_superseded() => {}
-            outcome::COMPLETE if self.sent || self.head.is_some() => {
+            Outcome::Complete if self.sent || self.head.is_some() => {
                 self.end();
                 if self.held_back <= SENT_AT_ONCE {
                     self.output.flush_held_back();
                 }
             }
             _ if self.sent => self.output.abort(),
-            outcome::COMPLETE | outcome::ABORTED => {
-                return self.refuse(500, unreadable);
-            }
-            status => return self.refuse(u16::try_from(status).unwrap_or(500), unreadable),
+            Outcome::Complete | Outcome::Aborted => return self.refuse(500, unreadable),
+            Outcome::Failed(status) => return self.refuse(status, unreadable),
         }
         Status::Ok
     }
@@ -181,13 +198,25 @@ impl<'r> Answer<'r> {
         } else if self.is_complete() || self.request.awaits_sendfile() {
             let _ = self.output.end();
         } else {
-            let left = self.allowance.left().unwrap_or(0);
-            log(
-                self.request,
-                Level::Trace1,
-                &format!("{left} bytes of the declared content length are missing"),
-            );
+            // A client that has gone is not the application's fault.
+            if !self.request.connection().is_aborted() {
+                log(self.request, Level::Error, &self.shortfall());
+            }
             self.output.abort();
+        }
+    }
+
+    /// What to say of a body that is shorter than declared.
+    fn shortfall(&self) -> String {
+        let length = self.length.unwrap_or(0);
+        match length - self.allowance.left().unwrap_or(0).min(length) {
+            0 => format!(
+                "the application has declared a Content-Length of {length} and has sent no body: the client gets status 502"
+            ),
+            sent => format!(
+                "the application has sent {sent} of the {length} bytes that its Content-Length declares: the connection is \
+                 closed, so that the client can tell"
+            ),
         }
     }
 
@@ -199,31 +228,6 @@ impl<'r> Answer<'r> {
             Some(reason) if status == 500 => reason,
             _ => Status::Http(status),
         }
-    }
-
-    fn header(&mut self, name: &[u8], value: &[u8]) -> Result<(), Failed> {
-        let request = self.request;
-        if name.eq_ignore_ascii_case(b"content-type") {
-            if self.merges_headers {
-                request.set_content_type(&response::content_type(value))?;
-            } else {
-                request.set_content_type(value)?;
-            }
-        } else if name.eq_ignore_ascii_case(b"content-length") {
-            let length = response::content_length(value).map_err(|_| Failed)?;
-            request.set_content_length(length);
-            self.allowance = Allowance::new(Some(length));
-            self.declared = true;
-        } else if name.eq_ignore_ascii_case(b"www-authenticate") {
-            request.err_headers_out().add(name, value)?;
-        } else if !self.merges_headers || name.eq_ignore_ascii_case(b"set-cookie") {
-            request.headers_out().add(name, value)?;
-        } else if LAST_WINS.iter().any(|single| name.eq_ignore_ascii_case(single)) {
-            request.headers_out().set(name, value)?;
-        } else {
-            request.headers_out().merge(name, value)?;
-        }
-        Ok(())
     }
 
     /// Tells Apache the status, if it has not been told: from here on the response is this one.
@@ -250,6 +254,6 @@ impl<'r> Answer<'r> {
         let status = self.head.as_ref().map_or(200, ResponseStatus::code);
         self.allowance.left().unwrap_or(0) == 0
             || self.request.is_header_only()
-            || matches!(status, 100..200 | 204 | 304)
+            || matches!(status, 204 | 304)
     }
 }

@@ -16,6 +16,7 @@ mod route;
 mod scoreboard;
 mod settings;
 mod translate;
+mod validated;
 
 use httpd::{Child, Hooks, Line, Module, Record, Request, Server, ServerInfo, Status, Then};
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};

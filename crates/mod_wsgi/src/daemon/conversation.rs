@@ -6,10 +6,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bridge::{Fields, Head, outcome};
+use bridge::{Fields, Head, Outcome};
 use httpd::{Input, Level, Logger, Request, Status};
 use os::descriptors::{self, Wait};
 use wsgi_core::config::Effective;
+use wsgi_core::response::{HeadLimits, Refused};
 use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, Rejection};
 use wsgi_core::wire::{Malformed, Reader, Schema};
 
@@ -18,6 +19,7 @@ use super::relay::send;
 use super::{Target, crash};
 use crate::answer::{Answer, Failed};
 use crate::handler::log;
+use crate::validated::{self, NotValid};
 
 /// How much is read at a time, in bytes.
 const BLOCK: usize = 64 * 1024;
@@ -74,7 +76,7 @@ enum Body {
 /// What a frame led to.
 enum Step {
     Next,
-    Ended(u32),
+    Ended(Outcome),
     Rejected(Rejection),
 }
 
@@ -211,6 +213,15 @@ impl<'a, 'r> Conversation<'a, 'r> {
             self.data = (header.length > 0).then_some((header.length, header.flags));
             return Ok(Some(Step::Next));
         }
+        // Before there is memory for it.
+        if header.kind == Kind::Head && self.has_head {
+            return Err(Broken::Malformed);
+        }
+        let limits = self.head_limits();
+        if header.kind == Kind::Head && header.length as u64 > limits.longest_encoding() {
+            validated::refuse(self.request, &Refused::Head(limits.longest()));
+            return Err(Broken::Refused(Status::Http(500)));
+        }
         let Some((Frame { kind, payload, .. }, length)) = Frame::parse(unread)? else {
             self.make_room(HEADER + header.length);
             return Ok(None);
@@ -242,7 +253,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 let level = Level::from_number(i32::from(reader.u8()?));
                 Logger::of::<crate::Wsgi>().request(self.request, level, reader.rest());
             }
-            Kind::End => return Ok(Step::Ended(reader.u32()?)),
+            Kind::End => {
+                return Outcome::parse(reader.u32()?).map(Step::Ended).ok_or(Broken::Malformed);
+            }
             Kind::Hello | Kind::Reject | Kind::Data | Kind::Request | Kind::Body => {
                 return Err(Broken::Malformed);
             }
@@ -284,47 +297,32 @@ impl<'a, 'r> Conversation<'a, 'r> {
     }
 
     fn head(&mut self, payload: &[u8]) -> Result<(), Broken> {
-        if self.has_head {
-            return Err(Broken::Malformed);
-        }
         (self.has_head, self.is_committed) = (true, true);
         if self.answer.is_superseded() {
             return Ok(());
         }
         let mut fields = Fields::default();
         let head = Head::decode(payload, &mut fields)?;
-        let headers = head.headers.as_slice();
-        let longest = self.target.group.relay.header_buffer_size.saturating_sub(2);
-        let length = |field: &bridge::Field<'_>| {
-            (field.name.or_empty().len() + 2 + field.value.or_empty().len()) as u64
-        };
-        if let Some(header) = headers.iter().find(|header| length(header) > longest) {
-            let text = format!(
-                "WSGI0144: the response's header '{}' is longer than header-buffer-size of the group '{}' allows",
-                header.name.to_text(),
-                self.group()
-            );
-            log(self.request, Level::Error, &text);
-            return Err(Broken::Refused(Status::Http(500)));
-        }
-        let location = headers
-            .iter()
-            .rfind(|header| head.status == 200 && header.name.or_empty().eq_ignore_ascii_case(b"location"));
-        if let Some(location) = location.map(|header| header.value.or_empty())
-            && location.first() == Some(&b'/')
-        {
+        let limits = self.head_limits();
+        let head = validated::head(self.request, head.status, head.reason, head.headers.as_slice(), &limits)
+            .map_err(|NotValid| Broken::Refused(Status::Http(500)))?;
+        if let (200, Some(location @ [b'/', ..])) = (head.code(), head.last(b"location")) {
             self.body = Body::Redirected(location.to_vec());
             return Ok(());
         }
-        if head.status >= 400 && self.settings.error_override() {
-            self.body = Body::Overridden(head.status);
-            return self.answer.challenge(headers).map_err(|Failed| Broken::Malformed);
+        if head.code() >= 400 && self.settings.error_override() {
+            self.body = Body::Overridden(head.code());
+            return self.answer.challenge(&head).map_err(|Failed| Broken::Malformed);
         }
         if let Some(timeout) = self.target.response_timeout() {
             let before = self.request.connection().set_timeout(timeout);
             self.client_timeout = before.map(|before| ClientTimeout { request: self.request, before });
         }
-        self.answer.start(head.status, head.reason, headers).map_err(|Failed| Broken::Malformed)
+        self.answer.start(&head).map_err(|Failed| Broken::Malformed)
+    }
+
+    fn head_limits(&self) -> HeadLimits {
+        HeadLimits::of_group(self.target.group.relay.header_buffer_size)
     }
 
     fn send_data(&mut self, block: &[u8], flags: u8) -> Result<(), Broken> {
@@ -448,7 +446,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
     }
 
     /// The process is done with the request.
-    fn finish(mut self, result: u32) -> Status {
+    fn finish(mut self, result: Outcome) -> Status {
         let mut connection = self.connection;
         if self.unread.is_empty() && self.files.is_empty() {
             connection.shrink();
@@ -457,15 +455,15 @@ impl<'a, 'r> Conversation<'a, 'r> {
         match self.body {
             _ if self.answer.is_superseded() => Status::Ok,
             Body::Sent => self.answer.finish(result, self.input.failure()),
-            Body::Overridden(status) if result == outcome::COMPLETE => Status::Http(status),
-            Body::Redirected(path) if result == outcome::COMPLETE => {
+            Body::Overridden(status) if result == Outcome::Complete => Status::Http(status),
+            Body::Redirected(path) if result == Outcome::Complete => {
                 // A path with a NUL byte has not passed the check of the headers.
                 let redirected = self.request.redirect_internally(&path);
                 redirected.map_or(Status::Http(500), |()| Status::Ok)
             }
             Body::Overridden(_) | Body::Redirected(_) => {
                 self.answer = Answer::new(self.request, false);
-                self.answer.finish(outcome::ABORTED, self.input.failure())
+                self.answer.finish(Outcome::Aborted, self.input.failure())
             }
         }
     }

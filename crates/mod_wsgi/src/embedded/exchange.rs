@@ -6,13 +6,15 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
 
-use bridge::{Bytes, ExchangeApi, Field, List};
+use bridge::{Bytes, ExchangeApi, Field, List, Outcome};
 use httpd::{Input, Level, Request, Status, guard};
 use wsgi_core::config::Effective;
+use wsgi_core::response::HeadLimits;
 
 use super::host::Host;
 use crate::answer::{Answer, Failed};
 use crate::handler::log;
+use crate::validated::{self, NotValid};
 
 thread_local! {
     // No destructor, see `httpd::guard`.
@@ -47,7 +49,7 @@ pub(super) fn run(
     let outcome = unsafe { host.handle(description, &API, (&raw const exchange).cast_mut().cast()) };
     RUNNING.set(was_running);
     let Parts { input, answer } = exchange.parts.into_inner();
-    answer.finish(outcome, input.failure())
+    answer.finish(Outcome::parse(outcome).unwrap_or(Outcome::Failed(500)), input.failure())
 }
 
 /// Whether a host is at work further up the stack of this thread.
@@ -88,7 +90,14 @@ unsafe extern "C" fn start(
     headers: List<'_, Field<'_>>,
 ) -> c_int {
     // SAFETY: the context is the exchange that `run` made.
-    unsafe { answer(context, |answer| answer.start(status, reason, headers.as_slice())) }
+    let request = unsafe { exchange(context) }.request;
+    let start = |answer: &mut Answer<'_>| {
+        let limits = HeadLimits::embedded();
+        let head = validated::head(request, status, reason, headers.as_slice(), &limits);
+        answer.start(&head.map_err(|NotValid| Failed)?)
+    };
+    // SAFETY: as above.
+    unsafe { answer(context, start) }
 }
 
 unsafe extern "C" fn write(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int {

@@ -11,6 +11,7 @@ mod failures;
 mod files;
 mod filters;
 mod frameworks;
+mod heads;
 mod http2;
 mod input;
 mod interpreters;

@@ -1,0 +1,81 @@
+//! What the other side of a request says, checked for what it means: an application in this process, or a process that
+//! belongs to somebody else. An [`Answer`](crate::answer::Answer) takes nothing else.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+
+use bridge::{Bytes, Field};
+use httpd::{Level, Request};
+use wsgi_core::response::{HeadLimits, Refused, ResponseHead, is_close};
+
+use crate::handler::log;
+
+/// Status and fields of a response that may go to a client.
+pub(crate) type Head<'a> = ResponseHead<'a, Field<'a>>;
+
+/// What was said is refused; the request's log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotValid;
+
+/// Checks the head of a response.
+pub(crate) fn head<'a>(
+    request: &Request,
+    status: u16,
+    reason: Bytes<'a>,
+    fields: &'a [Field<'a>],
+    limits: &HeadLimits,
+) -> Result<Head<'a>, NotValid> {
+    match Head::check(status, reason.get(), fields, limits) {
+        Ok(head) => {
+            warn_of_dropped(request, &head);
+            Ok(head)
+        }
+        Err(refused) => {
+            refuse(request, &refused);
+            Err(NotValid)
+        }
+    }
+}
+
+/// Says why a head is refused, and what to do about it.
+pub(crate) fn refuse(request: &Request, refused: &Refused<'_>) {
+    let text = if refused.is_too_much() {
+        format!(
+            "WSGI0144: the head of the response is too long: {refused}. Have the application send less; \
+             header-buffer-size of a process group permits more"
+        )
+    } else {
+        format!("WSGI0148: the head of the response is not one: {refused}")
+    };
+    log(request, Level::Error, &text);
+}
+
+/// Applications that are known to send fields which are dropped, with the names of those.
+static KNOWN: Mutex<Option<HashSet<Box<[u8]>>>> = Mutex::new(None);
+
+/// The most names that are remembered.
+const MOST_KNOWN: usize = 1_000;
+
+/// Warns of fields that do not go to the client: once per process for each script and name, since an application sends
+/// them with every response.
+fn warn_of_dropped(request: &Request, head: &Head<'_>) {
+    // The server says that one itself.
+    for field in head.dropped().filter(|field| !is_close(*field)) {
+        let name = field.name.or_empty().to_ascii_lowercase();
+        let mut key = request.filename().unwrap_or_default().to_vec();
+        key.push(0);
+        key.extend_from_slice(&name);
+        let is_new = KNOWN.lock().is_ok_and(|mut known| {
+            let known = known.get_or_insert_default();
+            known.len() < MOST_KNOWN && known.insert(key.into())
+        });
+        if is_new {
+            let text = format!(
+                "the header '{}' of the response is dropped: it is about the connection, which is the server's. The \
+                 application should not send it (PEP 3333); this is said once",
+                name.escape_ascii()
+            );
+            log(request, Level::Warn, &text);
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What an application may say in the head of a response, and what its server makes of it.
+
+use e2e::{Ending, LogMark, Mode, Process, Server, on_each_mpm, on_one_mpm};
+
+const APP: &str = include_str!("../../apps/heads.wsgi");
+
+/// The most memory that the Apache children have had, in kilobytes.
+fn most_memory(server: &Server) -> u64 {
+    let peak = |child| Process(child).status("VmHWM").trim_end_matches(" kB").parse().unwrap_or(u64::MAX);
+    server.children().into_iter().map(peak).max().unwrap_or(u64::MAX)
+}
+
+#[test]
+fn fields_take_memory_once() {
+    on_one_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).children(1).run(|server, cases| {
+            let children = server.children();
+            assert_eq!(server.get("/?count=10&length=200").expect(200), "hello");
+            let before = most_memory(server);
+            for name in ["X", "Set-Cookie", "WWW-Authenticate", "Location", "Connection"] {
+                cases.check(name, || {
+                    let response = server.get(&format!("/?name={name}&count=900&length=200"));
+                    assert_eq!(response.expect(200), "hello");
+                    let length: usize = response.all(name).iter().map(|value| value.len()).sum();
+                    let single = name == "Location" && server.mode() == Mode::Daemon;
+                    match name {
+                        "Connection" => {}
+                        _ if single => assert_eq!(length, 200),
+                        _ => assert!(length >= 900 * 200, "{length}"),
+                    }
+                });
+            }
+            let growth = most_memory(server).saturating_sub(before);
+            assert!(growth < 24 << 10, "an Apache child has taken {growth} kB for heads of 200 kB");
+            assert_eq!(server.children(), children);
+        });
+    });
+}
+
+#[test]
+fn heads_have_limits() {
+    on_one_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).children(1).run(|server, cases| {
+            let children = server.children();
+            assert_eq!(server.get("/?count=10&length=200").expect(200), "hello");
+            let before = most_memory(server);
+            // What is much too long is refused before it is read.
+            let many = server.mode().pick("8001 headers", "longer than 262144 bytes");
+            for (query, what) in [
+                ("name=X&count=8000&length=800", many),
+                ("name=X@&count=8000&length=800", many),
+                ("name=Set-Cookie&count=1001", "1002 headers"),
+                ("name=X&count=900&length=400", "longer than 262144 bytes"),
+                ("name=X@&count=20&length=20000", "longer than 262144 bytes"),
+            ] {
+                cases.deviates(query, "there is no limit", || {
+                    let mark = server.mark();
+                    let mut connection = server.connect();
+                    connection.send(&server.request("GET", &format!("/?{query}")).keep_alive());
+                    let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!((response.status, response.ending), (500, Ending::Framed));
+                    assert!(response.text().contains("Internal Server Error"));
+                    let log = server.wait_log(mark, "WSGI0144");
+                    assert!(log.contains(what), "{log}");
+                    // Apache keeps no connection after this status.
+                    assert_eq!(response.header("Connection"), Some("close"));
+                    assert!(connection.at_least(1).is_err(), "nothing follows");
+                });
+            }
+            let growth = most_memory(server).saturating_sub(before);
+            let most = server.mode().pick(48 << 10, 24 << 10);
+            assert!(growth < most, "an Apache child has taken {growth} kB for heads that it refuses");
+            assert_eq!(server.children(), children);
+        });
+    });
+}
+
+#[test]
+fn the_connection_is_the_servers() {
+    let fields = [
+        "Transfer-Encoding:chunked",
+        "transfer-encoding:gzip, chunked",
+        "Connection:keep-alive",
+        "Connection:Upgrade",
+        "Keep-Alive:timeout=1000",
+        "Proxy-Authenticate:Basic",
+        "Proxy-Authorization:Basic",
+        "Proxy-Connection:close",
+        "TE:trailers",
+        "Trailer:X",
+        "Upgrade:websocket",
+    ];
+    on_each_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            for field in fields {
+                cases.deviates(field, "fields about the connection are passed on", || {
+                    let (name, value) = field.split_once(':').unwrap_or_default();
+                    let mut connection = server.connect();
+                    let target = format!("/?field={}", field.replace(' ', "+"));
+                    connection.send(&server.request("GET", &target).keep_alive());
+                    let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!((response.expect(200).as_str(), response.ending), ("hello", Ending::Framed));
+                    assert_eq!(response.header("Content-Length"), Some("5"));
+                    // Apache has its own to say.
+                    let own = ["Connection", "Keep-Alive"].contains(&name);
+                    let passed = response.all(name).into_iter().any(|found| !own || found == value);
+                    assert!(!passed || field == "Connection:keep-alive", "{:?}", response.headers);
+                    // Once for each name.
+                    server.wait_log(LogMark::default(), &format!("header '{}'", name.to_ascii_lowercase()));
+                    connection.send(&server.request("GET", "/").keep_alive());
+                    assert!(connection.response("GET").is_ok_and(|next| next.text() == "hello"));
+                });
+            }
+            cases.check("Connection: close", || {
+                let mark = server.mark();
+                let mut connection = server.connect();
+                connection.send(&server.request("GET", "/?field=Connection:close").keep_alive());
+                let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(response.expect(200), "hello");
+                assert_eq!(response.header("Connection"), Some("close"));
+                assert!(connection.at_least(1).is_err(), "nothing follows");
+                assert!(!server.log_since(mark).contains("wsgi:warn"));
+            });
+            cases.check("warnings do not flood the log", || {
+                let mark = server.mark();
+                for _ in 0..20 {
+                    assert_eq!(server.get("/?field=Trailers:X").expect(200), "hello");
+                }
+                let warnings = server.log_since(mark).matches("header 'trailers'").count();
+                assert!(warnings <= server.children().len(), "{warnings}");
+            });
+            cases.check("others are passed on", || {
+                let response = server.get("/?field=Proxy-Status:x&field=Warning:y&field=Server-Timing:z");
+                for (name, value) in [("Proxy-Status", "x"), ("Warning", "y"), ("Server-Timing", "z")] {
+                    assert_eq!(response.header(name), Some(value));
+                }
+            });
+        });
+    });
+}
