@@ -96,7 +96,6 @@ impl Adapter {
         let Some(head) = head.as_ref() else {
             return Err(not_started(py).into());
         };
-        head.content_length(py)?;
         self.begun.set(true);
         // Setting the head does not block, but another thread may be using the exchange.
         let started = match self.lease.try_with(|exchange| head.start(exchange)) {
@@ -138,7 +137,7 @@ impl Adapter {
             let Some(head) = head.as_mut() else {
                 return Err(not_started(py).into());
             };
-            match head.content_length(py)? {
+            match head.content_length() {
                 Some(declared) => declared.min(available),
                 None => {
                     head.set_content_length(py, available)?;
@@ -228,10 +227,9 @@ impl Adapter {
         }
         let outcome = if block.is_empty() {
             // Commits the head, but there is nothing to send yet.
-            match &*self.head.borrow() {
-                None => return Err(not_started(py)),
-                Some(head) => head.content_length(py)?,
-            };
+            if self.head.borrow().is_none() {
+                return Err(not_started(py));
+            }
             self.committed.set(true);
             self.count(0);
             Ok(())

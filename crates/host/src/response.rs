@@ -3,12 +3,20 @@
 use bridge::{Bytes, Disconnected, Exchange, Field};
 use python::{Exception, Object, Python, Result};
 use wsgi_core::response::{self, Invalid};
+use wsgi_core::wire::frame;
+
+/// The longest headers, in bytes: a process can send no more to the server, which has lower limits.
+const LONGEST: usize = frame::LONGEST_HEAD / 2;
+
+/// What a header takes besides its text, in bytes.
+const FIELD_OVERHEAD: usize = 8;
 
 /// A checked status and checked headers. The strings are the application's own, which can not change.
 pub(crate) struct Head {
     status: u16,
     status_text: Object,
     headers: Vec<(Object, Object)>,
+    content_length: Option<u64>,
 }
 
 impl Head {
@@ -16,30 +24,52 @@ impl Head {
     pub(crate) fn new(py: Python<'_>, status: &Object, headers: &Object) -> Result<Self> {
         let line = latin1(py, status, "status")?;
         let code = response::status(line).map_err(|invalid| refuse(py, &invalid))?.code;
-        let mut checked = Vec::with_capacity(headers.item_count());
+        let mut head = Self {
+            status: code,
+            status_text: status.clone(),
+            headers: Vec::with_capacity(headers.item_count()),
+            content_length: None,
+        };
+        let mut size = 0;
         // The list may change while it is walked, if another thread has it too.
         let mut index = 0;
         while let Some(item) = headers.item(index) {
-            checked.push(header(py, &item)?);
+            let (name, value) = header(py, &item)?;
+            let texts = (name.as_latin1().unwrap_or_default(), value.as_latin1().unwrap_or_default());
+            head.declare(texts.0, texts.1).map_err(|invalid| refuse(py, &invalid))?;
+            size += texts.0.len() + texts.1.len() + FIELD_OVERHEAD;
+            if size > LONGEST {
+                return Err(
+                    py.raise(Exception::ValueError, &format!("headers are longer than {LONGEST} bytes"))
+                );
+            }
+            head.headers.push((name, value));
             index += 1;
         }
-        Ok(Self { status: code, status_text: status.clone(), headers: checked })
+        Ok(head)
+    }
+
+    /// Notes a declared length of the body.
+    fn declare<'v>(&mut self, name: &[u8], value: &'v [u8]) -> std::result::Result<(), Invalid<'v>> {
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            return Ok(());
+        }
+        let length = response::content_length(value)?;
+        match self.content_length.replace(length) {
+            Some(other) if other != length => Err(Invalid::Lengths(other, length)),
+            _ => Ok(()),
+        }
     }
 
     /// The declared length of the body.
-    pub(crate) fn content_length(&self, py: Python<'_>) -> Result<Option<u64>> {
-        let is_length =
-            |name: &Object| name.as_latin1().is_some_and(|name| name.eq_ignore_ascii_case(b"content-length"));
-        let Some((_, value)) = self.headers.iter().rev().find(|(name, _)| is_length(name)) else {
-            return Ok(None);
-        };
-        let value = value.as_latin1().unwrap_or_default();
-        response::content_length(value).map(Some).map_err(|invalid| refuse(py, &invalid))
+    pub(crate) const fn content_length(&self) -> Option<u64> {
+        self.content_length
     }
 
     /// Adds a `Content-Length`.
     pub(crate) fn set_content_length(&mut self, py: Python<'_>, length: u64) -> Result<()> {
         self.headers.push((py.name("Content-Length")?, py.str(&length.to_string())?));
+        self.content_length = Some(length);
         Ok(())
     }
 

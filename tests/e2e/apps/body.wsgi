@@ -144,17 +144,12 @@ def length(environ, start_response):
 
 
 def lengths(environ, start_response):
-    start(start_response, ("Content-Length", "99"), ("Content-Length", "4"))
-    return [b"four"]
-
-
-def length_in_write(environ, start_response):
-    write = start(start_response, ("Content-Length", "bad"))
     try:
-        write(b"x")
+        start(start_response, *[("Content-Length", length) for length in environ["QUERY_STRING"].split(",")])
     except ValueError:
-        environ["wsgi.errors"].write("write raised ValueError\n")
+        environ["wsgi.errors"].write("start_response raised ValueError\n")
         raise
+    return [b"four"]
 
 
 def closing(environ, start_response):

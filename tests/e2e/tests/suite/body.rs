@@ -115,10 +115,22 @@ fn a_declared_length_is_kept() {
                     assert_eq!(connection.response("GET").map(|again| again.text()).ok(), Some("one".into()));
                 });
             }
-            cases.check("the last one counts", || {
-                let response = server.get("/lengths");
+            cases.check("one that is said twice", || {
+                let response = server.get("/lengths?4,4");
                 assert_eq!(response.expect(200), "four");
                 assert_eq!(response.all("Content-Length"), ["4"]);
+            });
+            for query in ["99,4", "4,99"] {
+                cases.deviates(query, "the last of several lengths counts", || {
+                    let mark = server.mark();
+                    assert_eq!(server.get(&format!("/lengths?{query}")).status, 500);
+                    server.wait_log(mark, "start_response raised ValueError");
+                });
+            }
+            cases.deviates("a bad one before a good one", "the last of several lengths counts", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/lengths?bad,4").status, 500);
+                server.wait_log(mark, "start_response raised ValueError");
             });
             for query in ["abc/1", "-1/1", "5x/5", "1.5/1"] {
                 cases.check(query, || {
@@ -129,10 +141,16 @@ fn a_declared_length_is_kept() {
                     server.wait_log(mark, "ValueError");
                 });
             }
-            cases.check("a bad length is an error of write", || {
+            cases.deviates("a bad length is an error of start_response", "it is one of write", || {
                 let mark = server.mark();
-                assert_eq!(server.get("/length_in_write").status, 500);
-                server.wait_log(mark, "write raised ValueError");
+                assert_eq!(server.get("/lengths?bad").status, 500);
+                server.wait_log(mark, "start_response raised ValueError");
+            });
+            cases.deviates("no body at all", "the client gets an empty response, and waits", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/length?5/").status, 502);
+                let log = server.wait_log(mark, "Content-Length of 5 and has sent no body");
+                assert!(log.contains("[wsgi:error]"), "{log}");
             });
             cases.check("HEAD keeps it", || {
                 let response = server.request("HEAD", "/length?5/5").send();
@@ -142,7 +160,7 @@ fn a_declared_length_is_kept() {
                 "too few bytes close the connection",
                 "W11: a body shorter than its Content-Length leaves the connection open",
                 || {
-                    let mut connection = server.connect();
+                    let (mark, mut connection) = (server.mark(), server.connect());
                     // Pipelined: the next response must not be taken for the rest of the body.
                     let mut requests = server.request("GET", "/length?50/3").keep_alive();
                     requests.extend(server.request("GET", "/one").keep_alive());
@@ -150,6 +168,7 @@ fn a_declared_length_is_kept() {
                     let Ok(response) = connection.response("GET") else { panic!("no response") };
                     assert_eq!(response.ending, Ending::Truncated);
                     assert_eq!(response.text(), "xxx");
+                    server.wait_log(mark, "has sent 3 of the 50 bytes");
                 },
             );
         });

@@ -63,6 +63,9 @@ fn every_check() {
         ("value-tab", "accepted"),
         ("value-empty", "accepted"),
         ("value-latin", "accepted"),
+        ("status-least", "accepted"),
+        ("status-most", "accepted"),
+        ("length-twice", "accepted"),
         ("order", "ValueError"),
         ("status-before-headers", "ValueError"),
     ];
@@ -71,6 +74,20 @@ fn every_check() {
             let response = server.get("/table");
             for (name, ending) in table {
                 cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(ending)));
+            }
+            for name in ["status-zero", "status-interim", "status-upgrade", "status-beyond", "status-nines"] {
+                cases.deviates(name, "any three digits are a status", || {
+                    assert_eq!(response.value(name).as_deref(), Some("ValueError"));
+                });
+            }
+            for name in ["length-bad", "length-first-bad", "lengths"] {
+                cases.deviates(
+                    name,
+                    "lengths are looked at when the headers are sent, and the last counts",
+                    || {
+                        assert_eq!(response.value(name).as_deref(), Some("ValueError"));
+                    },
+                );
             }
             for name in ["status-nul", "name-nul", "value-nul"] {
                 cases.deviates(name, "a NUL in a status or header cuts it off silently", || {
