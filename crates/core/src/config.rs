@@ -58,6 +58,8 @@ pub struct Global {
     pub notices: Vec<Notice>,
     /// Where process groups are named that have to exist.
     pub named_groups: Vec<NamedGroup>,
+    /// A line names a process group that depends on the request.
+    pub names_group_by_request: bool,
     open: Vec<usize>,
 }
 
@@ -174,7 +176,19 @@ impl Global {
             };
             Some(Notice::warning(text).at(&named.position))
         });
-        self.notices.iter().cloned().chain(groups).collect()
+        let is_used = |group: &DaemonGroup| {
+            self.names_group_by_request
+                || group.is_service()
+                || self.named_groups.iter().any(|named| named.name == group.name)
+        };
+        let unused = self.daemons.iter().filter(|group| !is_used(group)).map(|group| {
+            Notice::warning(format!(
+                "No line sends requests to the process group '{name}', whose processes are started nevertheless: add \
+                 WSGIProcessGroup {name}, or process-group={name} to a WSGIScriptAlias",
+                name = display(&group.name)
+            ))
+        });
+        self.notices.iter().cloned().chain(groups).chain(unused).collect()
     }
 
     /// The server-level interpreter settings, then each section's in file order.

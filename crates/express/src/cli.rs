@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::apache;
 use crate::failure::Failure;
 use crate::install::{Installation, load_directives};
-use crate::options::{self, Spec};
+use crate::options::{self, Kind, Spec};
 use crate::parse::{Parsed, expand, parse};
 use crate::python::{Candidates, Python};
 use crate::server::{account, complain, say, serve, warn};
@@ -144,6 +144,11 @@ impl Command {
         line("-h, --help", "Shows this help.");
         for spec in options.iter().filter(|spec| spec.supported && !spec.hidden) {
             line(&format!("{} {}", spec.name, spec.arguments.join(" ")), spec.help);
+        }
+        if options.iter().any(|spec| matches!(spec.kind, Kind::Seconds | Kind::Bytes)) {
+            text.push_str(
+                "\nA TIME may have a unit, as in 90s, 5m or 2h; a SIZE, too: 64K, 512M, 2G (powers of 1024).\n",
+            );
         }
         let later: Vec<&&Spec> = options.iter().filter(|spec| !spec.supported && !spec.hidden).collect();
         if !later.is_empty() {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use wsgi_core::nearest::nearest;
 use wsgi_core::quantity::{Count, Duration, Size};
 
 use crate::failure::Failure;
@@ -133,7 +134,11 @@ fn find(specs: &[&'static Spec], name: &str) -> Result<Option<&'static Spec>, Fa
         specs.iter().map(|spec| spec.name).chain([HELP]).filter(|known| known.starts_with(name)).collect();
     candidates.sort_unstable();
     match candidates[..] {
-        [] => Err(Failure::usage(format!("no such option: {name}"))),
+        [] => {
+            let meant = nearest(name.as_bytes(), specs.iter().map(|spec| spec.name));
+            let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            Err(Failure::usage(format!("no such option: {name}{meant}")))
+        }
         [HELP] => Ok(None),
         [only] => Ok(specs.iter().copied().find(|spec| spec.name == only)),
         _ => Err(Failure::usage(format!("ambiguous option: {name} ({}?)", candidates.join(", ")))),
@@ -299,6 +304,7 @@ mod tests {
     #[test]
     fn errors_read_like_the_contract_s() {
         assert_eq!(refusal(&["--xyz"]), "no such option: --xyz");
+        assert_eq!(refusal(&["--procesess", "2"]), "no such option: --procesess; did you mean --processes?");
         assert_eq!(refusal(&["-p"]), "no such option: -p");
         assert_eq!(refusal(&["--port", "abc"]), "option --port: invalid integer value: 'abc'");
         assert_eq!(refusal(&["--port"]), "--port option requires 1 argument");

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::alias::Pattern;
 use crate::config::{DirectoryConfig, Global, NamedGroup, ServerConfig};
 use crate::daemon::ServerId;
-use crate::groups::Forms;
+use crate::groups::{Forms, is_constant};
 use crate::words::display;
 
 pub use crate::notice::{Notice, Position, Severity};
@@ -247,7 +247,9 @@ impl Target<'_> {
 
     /// Remembers a process group that requests are sent to, to see in the end whether there is one.
     fn name_group(&mut self, name: &[u8]) {
-        if !name.is_empty() && name.first() != Some(&b'%') {
+        if !is_constant(name) {
+            self.global.names_group_by_request = true;
+        } else if !name.is_empty() && name.first() != Some(&b'%') {
             self.global.named_groups.push(NamedGroup { name: name.into(), position: self.position.clone() });
         }
     }

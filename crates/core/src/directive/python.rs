@@ -103,7 +103,7 @@ pub(super) const HASH_SEED: Directive = Directive {
     arguments: "random|*number*",
     default: "random",
     help: c"Seed of Python's hashes: random, or 0 to 4294967295.",
-    doc: "A fixed seed makes the order of sets the same in every process. 0 switches randomisation off.",
+    doc: "A whole number from 0 to 4294967295, or the word `random`. A fixed seed makes the order of sets the same in every process. 0 switches randomisation off.",
     support: Support::Supported,
     effect: Effect::One(hash_seed),
 };

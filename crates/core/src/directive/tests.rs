@@ -2,6 +2,7 @@
 
 mod daemon;
 mod groups;
+mod real;
 mod surroundings;
 
 use std::sync::Arc;

@@ -102,6 +102,12 @@ fn mistakes_are_told_by_a_test() {
             let words: Vec<_> = words.iter().copied().chain([place.as_str(), "mistake.conf)"]).collect();
             assert!(finds(&text, &words).is_some(), "{lines:?}: {words:?} are not in {text}");
         }
+        let idle = mistaken(&setup, "WSGIDaemonProcess idle").test_configuration();
+        let text = String::from_utf8_lossy(&idle.stderr);
+        assert!(
+            finds(&text, &["No line sends requests", "'idle'", "WSGIProcessGroup idle"]).is_some(),
+            "{text}"
+        );
         let sound = mistaken(&setup, "WSGIScriptAlias / @ROOT@/apps/app.wsgi").test_configuration();
         let text = String::from_utf8_lossy(&sound.stderr);
         assert!(!text.contains("mistake.conf"), "nothing is wrong with it: {text}");

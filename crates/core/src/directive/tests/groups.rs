@@ -116,9 +116,9 @@ fn groups_that_answer_no_request_are_told() {
         "WSGIScriptAlias /s /w process-group=shpo",
         "WSGIScriptAlias /t /w process-group=tasks",
         "WSGIHandlerScript h /h process-group=nobody",
-        "WSGIProcessGroup %{ENV:GROUP}",
         "WSGIProcessGroup %{GLOBAL}",
         "WSGIDaemonProcess shop",
+        "WSGIDaemonProcess idle",
         "WSGIDaemonProcess tasks threads=0",
         "WSGIImportScript /i process-group=tasks application-group=%{GLOBAL}",
     ] {
@@ -129,10 +129,13 @@ fn groups_that_answer_no_request_are_told() {
         "no process group 'shpo', and requests that are sent to it get a 500: did you mean 'shop'? (line 7 of /conf)",
         "'tasks' has threads=0",
         "no process group 'nobody', and requests that are sent to it get a 500: define it",
+        "No line sends requests to the process group 'idle'",
     ]) {
         assert!(text.contains(gist), "{text}");
     }
-    assert_eq!(texts.len(), 3, "{texts:?}");
+    assert_eq!(texts.len(), 4, "{texts:?}");
+    server.line("WSGIProcessGroup %{ENV:GROUP}");
+    assert_eq!(server.global.review().len(), 3, "any group may be used");
 }
 
 #[test]
