@@ -48,7 +48,7 @@ numbers written as `#1000`. What is said about users and groups has an effect on
 
 A *time* is a number of seconds, or has a unit: `500ms`, `30s`, `5m` (or `5min`), `2h`, `7d`. A *size* is a number of bytes, or has a \
 unit: `64K`, `512M`, `2G`, `1T`, powers of 1024. A *count* may be written as `10k` or `2M`, powers of 1000. Units may be in any case, and \
-anything else behind a number is refused.",
+anything else behind a number is refused. *At 0* says what 0 means; where it says nothing, 0 is refused, or no number is wanted.",
     support: Support::Supported,
     effect: Effect::Raw(daemon_process),
 };

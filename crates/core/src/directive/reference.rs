@@ -13,6 +13,10 @@ const PREFACE: &str = "\
 Names are not case-sensitive, and neither are `On` and `Off`. A word with blanks is written in double or single quotes. In \
 *option*=*value* there are no blanks around the `=`, and only the value may be quoted. Settings of a directory section \
 (`<Directory>`, `<Location>`, `<Files>`, `<If>` ...) go before those of the virtual host, and those before the main server's.
+
+`apachectl configtest` (`httpd -t`) names file, line and option of what is refused, and warns of what is accepted but does nothing, such as \
+a path that does not exist or a process group that nobody defines; at start, these warnings are in the error log. `apachectl graceful` \
+makes the test first. Use it, not the bare signal: Apache ends when it is to restart with a configuration that it can not read.
 ";
 
 /// The manual, Markdown.

@@ -47,9 +47,9 @@ pub(crate) fn complaint(home: &[u8]) -> Option<String> {
     let shown = home.display();
     match std::fs::metadata(home) {
         Err(error) => Some(format!("WSGI0100: WSGIPythonHome {shown} can not be looked at: {error}")),
-        Ok(metadata) if !metadata.is_dir() => {
-            Some(format!("WSGI0101: WSGIPythonHome {shown} is not a directory"))
-        }
+        Ok(metadata) if !metadata.is_dir() => Some(format!(
+            "WSGI0101: WSGIPythonHome {shown} is not a directory: name the one that contains bin/python3"
+        )),
         Ok(_) => match std::fs::metadata(home.join(".")) {
             Err(error) => Some(format!("WSGI0102: WSGIPythonHome {shown} can not be searched: {error}")),
             Ok(_) => None,

@@ -1,6 +1,8 @@
 //! Mistakes in the configuration: each is refused, or told, with what was written and what to write instead.
 
 use e2e::{LogMark, Setup, Target, daemon_only, on_one_mpm, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 const APP: &str = "def application(e, s):\n    s('200 OK', [])\n    return [b'served']\n";
 
@@ -111,6 +113,28 @@ fn mistakes_are_told_by_a_test() {
         let sound = mistaken(&setup, "WSGIScriptAlias / @ROOT@/apps/app.wsgi").test_configuration();
         let text = String::from_utf8_lossy(&sound.stderr);
         assert!(!text.contains("mistake.conf"), "nothing is wrong with it: {text}");
+    });
+}
+
+#[test]
+fn nothing_is_left_where_apache_restarts_into_a_mistake() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        mistaken(&setup, "").app("/", "app.wsgi", APP).run(|server, cases| {
+            cases.check("Apache ends, and so do its processes", || {
+                assert_eq!(server.get("/").expect(200), "served");
+                let processes = server.daemons();
+                assert!(!processes.is_empty());
+                server.write("mistake.conf", "WSGIDaemonProcess g processes=0\n");
+                let pid = i32::try_from(server.pid()).map(Pid::from_raw);
+                assert!(pid.is_ok_and(|pid| kill(pid, Signal::SIGUSR1).is_ok()));
+                wait_until("the end of all processes", || {
+                    processes.iter().all(|process| !process.is_alive()).then_some(())
+                });
+            });
+        });
     });
 }
 
