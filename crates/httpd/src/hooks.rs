@@ -58,6 +58,12 @@ impl<M: Module> Hooks<'_, M> {
         unsafe { sys::ap_hook_test_config(Some(test_config::<M>), ptr::null(), ptr::null(), MIDDLE) }
     }
 
+    /// Registers [`Module::monitor`].
+    pub fn monitor(&mut self) {
+        // SAFETY: the function is static.
+        unsafe { sys::ap_hook_monitor(Some(monitor::<M>), ptr::null(), ptr::null(), MIDDLE) }
+    }
+
     /// Registers [`Module::child_init`].
     pub fn child_init(&mut self) {
         // SAFETY: the function is static.
@@ -139,6 +145,15 @@ unsafe extern "C" fn test_config<M: Module>(_: *mut sys::apr_pool_t, server: *mu
         || M::test_config(server),
         |line| log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
     );
+}
+
+unsafe extern "C" fn monitor<M: Module>(_: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> c_int {
+    // SAFETY: Apache gives the main server.
+    let server = unsafe { Server::from_raw(server) };
+    let failed = |line: &str| Logger::of::<M>().server(server, Level::Crit, line);
+    guard("the watch over the server", || M::monitor(server), failed);
+    // Others are to be called as well.
+    sys::DECLINED
 }
 
 unsafe extern "C" fn child_init<M: Module>(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) {

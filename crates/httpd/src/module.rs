@@ -64,6 +64,9 @@ pub trait Module: Sized + 'static {
     /// Looks at a configuration that is only tested (`httpd -t`), once it is complete: what is logged here is shown.
     fn test_config(server: &Server);
 
+    /// Looks after things in the parent process, about every ten seconds while the server runs.
+    fn monitor(server: &Server);
+
     /// Prepares a child process, in its first thread, before it serves requests.
     fn child_init(child: &Child<'_>);
 }

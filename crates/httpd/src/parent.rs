@@ -42,6 +42,15 @@ impl ServerInfo {
     }
 }
 
+impl ServerInfo {
+    /// Whether the server has run before this configuration was read: then it ends if the configuration is refused.
+    #[must_use]
+    pub fn is_restart(&self) -> bool {
+        // SAFETY: a plain question: how often the configuration has been read in earnest.
+        (unsafe { sys::ap_state_query(sys::AP_SQ_CONFIG_GEN as c_int) }) > 1
+    }
+}
+
 /// The main server, once the configuration has been read.
 #[must_use]
 pub fn main_server() -> Option<&'static Server> {

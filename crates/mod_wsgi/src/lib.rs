@@ -12,13 +12,14 @@ mod embedded;
 mod environ;
 mod facts;
 mod handler;
+mod installation;
 mod route;
 mod scoreboard;
 mod settings;
 mod translate;
 mod validated;
 
-use httpd::{Child, Hooks, Line, Module, Record, Request, Server, ServerInfo, Status, Then};
+use httpd::{Child, Hooks, Level, Line, Logger, Module, Record, Request, Server, ServerInfo, Status, Then};
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
 
 /// This module, for Apache.
@@ -58,8 +59,10 @@ impl Module for Wsgi {
     }
 
     fn register(hooks: &mut Hooks<'_, Self>) {
+        installation::open();
         hooks.post_config();
         hooks.test_config();
+        hooks.monitor();
         hooks.child_init();
         hooks.translate_name(translate::ORDER);
         hooks.handler();
@@ -76,12 +79,19 @@ impl Module for Wsgi {
     fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
         let component = std::ffi::CStr::from_bytes_with_nul(COMPONENT.as_bytes());
         info.add_version_component(component.map_err(|_| "the version contains a NUL byte")?);
+        for line in installation::refresh() {
+            Logger::of::<Self>().server(server, Level::Warn, line);
+        }
         config::review(server);
         daemon::start(server, info)
     }
 
     fn test_config(server: &Server) {
         config::review(server);
+    }
+
+    fn monitor(_: &Server) {
+        daemon::monitor();
     }
 
     fn child_init(child: &Child<'_>) {

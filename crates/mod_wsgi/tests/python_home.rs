@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use python_home::{complaint, find};
+use python_home::{Installed, complaint, find};
 
 /// A directory with an installed module, a Python 3.12 and a virtual environment.
 struct Place(tempfile::TempDir);
@@ -39,7 +39,16 @@ impl Place {
 
     fn find(&self, home: Option<&Path>) -> Result<python_home::PythonHome, String> {
         let home = home.map(|home| home.as_os_str().as_encoded_bytes());
-        find(&self.path("module"), home)
+        let directory = self.path("module");
+        let hosts: Vec<_> = fs::read_dir(directory.join("host"))
+            .into_iter()
+            .flatten()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        let hosts: Vec<_> = hosts.iter().map(AsRef::as_ref).collect();
+        let python = fs::read_link(directory.join("python")).ok().map(|target| directory.join(target));
+        let installed = Installed { directory: &directory, hosts: &hosts, python: python.as_deref() };
+        find(installed, home)
     }
 }
 
@@ -52,7 +61,7 @@ fn a_home_has_interpreter_library_and_host() {
     assert_eq!(found.home.as_deref(), Some(base.as_os_str().as_encoded_bytes()));
     assert_eq!(found.version.to_string(), "3.12");
     assert_eq!(found.library, base.join("lib/libpython3.12.so.1.0"));
-    assert_eq!(found.host, place.path("module/host/mod_wsgi_host.cpython-312.so"));
+    assert_eq!(found.host, "mod_wsgi_host.cpython-312.so");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use os::descriptors::inherited;
 use os::shared::Words;
 use wsgi_core::wire::Schema;
-use wsgi_core::wire::board::slot;
+use wsgi_core::wire::board::words;
 use wsgi_core::wire::launch::Generation;
 
 /// Everything that the supervisor works with.
@@ -18,8 +18,10 @@ pub(crate) struct Inheritance {
     pub(crate) control: OwnedFd,
     /// The process groups.
     pub(crate) generation: Generation,
-    /// What the Apache children read, [`slot::WORDS`] of each slot.
+    /// What the Apache children read, see [`wsgi_core::wire::board`].
     pub(crate) board: Words,
+    /// The hosts that processes are to load, with their names.
+    pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,
     /// Error logs.
     pub(crate) logs: Vec<OwnedFd>,
     /// Of each slot, the daemon's end of the channel and its page.
@@ -44,9 +46,9 @@ impl Inheritance {
             inherited(number.ok_or_else(|| invalid("an argument is no number"))?)
         };
         let (control, generation, board, descriptors) = (next()?, next()?, next()?, next()?);
-        let generation = Generation::decode(&contents(generation)?)
+        let mut generation = Generation::decode(&contents(generation)?)
             .map_err(|_| invalid("the configuration can not be read"))?;
-        let board = Words::map(&board, (generation.slots() * slot::WORDS).max(1))?;
+        let board = Words::map(&board, words(generation.slots()))?;
         let descriptors = contents(descriptors)?;
         let mut numbers = descriptors.chunks_exact(4).map(|bytes| {
             let number = bytes.try_into().map_or(u32::MAX, u32::from_le_bytes);
@@ -58,10 +60,13 @@ impl Inheritance {
             .map(|_| Ok((inherited(next()?)?, inherited(next()?)?)))
             .collect::<io::Result<Vec<_>>>()?;
         let scoreboard = generation.has_scoreboard().then(|| inherited(next()?)).transpose()?;
+        let hosts = std::mem::take(&mut generation.hosts);
+        let hosts = hosts.into_iter().map(|name| Ok((name, inherited(next()?)?)));
+        let hosts = hosts.collect::<io::Result<Vec<_>>>()?;
         if generation.groups.iter().any(|group| group.log as usize >= logs.len()) {
             return Err(invalid("a process group has no log"));
         }
-        Ok(Self { control, generation, board, logs, slots, scoreboard })
+        Ok(Self { control, generation, board, hosts, logs, slots, scoreboard })
     }
 }
 

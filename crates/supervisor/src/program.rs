@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fmt;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use os::spawn::{Failure, Limit, Plan, Resource, Step};
@@ -13,6 +13,8 @@ use crate::log::Level;
 
 /// The number of the control socket in a daemon process.
 const CONTROL: RawFd = 3;
+/// The number of the first host there.
+const FIRST_HOST: RawFd = 4;
 /// What the interpreter runs: it loads the host, which does the rest.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// The variables that name the user. They are changed where they exist.
@@ -21,6 +23,8 @@ const NAMES: [&[u8]; 3] = [b"USER", b"USERNAME", b"LOGNAME"];
 /// What all groups have in common.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
+    /// The hosts, and their names.
+    pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,
     /// The supervisor's own environment.
     pub(crate) environment: Vec<CString>,
     /// How many descriptors processes may have, before the supervisor raised that for itself.
@@ -45,19 +49,28 @@ pub(crate) struct Obstacle {
 pub(crate) fn plan<'a>(
     group: &Group,
     identity: &Identity,
-    surroundings: &Surroundings,
+    surroundings: &'a Surroundings,
     control: BorrowedFd<'a>,
     log: BorrowedFd<'a>,
 ) -> Result<Plan<'a>, Obstacle> {
     let name = group.daemon.name.as_ref();
     let number = CONTROL.to_string();
     let bootstrap = [b"-c", BOOTSTRAP.as_bytes(), &group.hosts, number.as_bytes(), name];
+    // A jail has its own.
+    let hosts = if group.chroot.is_some() { &[][..] } else { &surroundings.hosts };
+    let hosts: Vec<_> = (FIRST_HOST..).zip(hosts).collect();
+    let names: Vec<_> = hosts
+        .iter()
+        .map(|(number, (name, _))| [number.to_string().as_bytes(), b":", name].concat())
+        .collect();
     let arguments = group.options.iter().map(AsRef::as_ref).chain(bootstrap);
+    let arguments = arguments.chain(names.iter().map(Vec::as_slice));
+    let hosts = hosts.iter().map(|(number, (_, host))| (*number, host.as_fd()));
     Ok(Plan {
         programs: group.programs.iter().filter_map(|path| text(path)).collect(),
         arguments: arguments.filter_map(text).collect(),
         environment: environment(group, identity, &surroundings.environment),
-        kept: vec![(CONTROL, control)],
+        kept: std::iter::once((CONTROL, control)).chain(hosts).collect(),
         executable: None,
         output: Some(log),
         is_session: true,

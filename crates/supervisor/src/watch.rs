@@ -58,8 +58,9 @@ impl Supervisor {
     /// # Errors
     /// The system has no descriptors left.
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
-        let Inheritance { control, generation, board, logs, slots, scoreboard } = inheritance;
+        let Inheritance { control, generation, board, hosts, logs, slots, scoreboard } = inheritance;
         let surroundings = Surroundings {
+            hosts,
             environment: os::spawn::own_environment(),
             files: raise_limit(slots.len()),
             no_core: getrlimit(Resource::RLIMIT_CORE).ok().map(|(_, hard)| Limit {

@@ -15,6 +15,8 @@ pub struct Setup {
     pub(crate) tls: bool,
     /// As with `httpd -X`.
     pub(crate) single: bool,
+    /// Whether the module is a copy of the server's own, with all that belongs to it.
+    pub(crate) own_module: bool,
     modules: Vec<String>,
     configuration: String,
     python_home: Option<PathBuf>,
@@ -37,6 +39,7 @@ impl Setup {
             files: Vec::new(),
             tls: false,
             single: false,
+            own_module: false,
             modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
             configuration: String::new(),
             python_home: Some(Interpreter::current().home()),
@@ -86,6 +89,13 @@ impl Setup {
     #[must_use]
     pub const fn single_process(mut self) -> Self {
         self.single = true;
+        self
+    }
+
+    /// Runs a copy of the module, with all that belongs to it, in `@ROOT@/module`.
+    #[must_use]
+    pub const fn own_module(mut self) -> Self {
+        self.own_module = true;
         self
     }
 

@@ -60,17 +60,7 @@ impl Server {
     pub(crate) fn start(setup: &Setup) -> Self {
         for _ in 0..5 {
             let staged = Staged::new(setup);
-            let root = staged.directory.path();
-            let process = command(root)
-                .arg(if setup.single { "-X" } else { "-DFOREGROUND" })
-                .process_group(0)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(
-                    fs::File::create(root.join("logs/stderr.log")).map_or_else(|_| Stdio::null(), Into::into),
-                )
-                .spawn()
-                .unwrap_or_else(|error| panic!("setpriv apache2: {error}; install util-linux and apache2"));
+            let process = spawn(staged.directory.path(), setup.single);
             let mut server = Self {
                 target: Target::current(),
                 mpm: setup.mpm,
@@ -81,7 +71,7 @@ impl Server {
                 is_single: setup.single,
                 directory: Some(staged.directory),
             };
-            match server.wait_until_ready() {
+            match server.wait_until_ready(LogMark::default()) {
                 Ok(()) => return server,
                 // Another process may have taken a port since it was chosen.
                 Err(text) if text.contains("Address already in use") => {}
@@ -119,6 +109,19 @@ impl Server {
         self.let_connections_end();
         self.signal(Signal::SIGTERM);
         wait_until("Apache stops", || self.process.try_wait().ok().flatten())
+    }
+
+    /// Stops the server, and starts another one with the same configuration.
+    ///
+    /// # Panics
+    /// It does not stop, or not start.
+    pub fn stop_and_start(&mut self) {
+        let status = self.stop();
+        assert!(status.success(), "{status}");
+        let mark = self.mark();
+        self.process = spawn(self.root(), self.is_single);
+        let ready = self.wait_until_ready(mark);
+        assert!(ready.is_ok(), "Apache does not start again:\n{ready:?}\n{}", self.log_tail());
     }
 
     /// To be called before an application crashes on purpose.
@@ -271,13 +274,13 @@ impl Server {
         &self.target
     }
 
-    fn wait_until_ready(&mut self) -> Result<(), String> {
+    fn wait_until_ready(&mut self, mark: LogMark) -> Result<(), String> {
         wait_until("Apache accepts connections", || {
             if let Ok(Some(status)) = self.process.try_wait() {
                 return Some(Err(format!("{status}\n{}", self.stderr())));
             }
             // It listens before it handles signals, which come after this line.
-            let started = self.is_single || self.log_since(LogMark::default()).contains(STARTED);
+            let started = self.is_single || self.log_since(mark).contains(STARTED);
             (started && TcpStream::connect(self.address()).is_ok()).then_some(Ok(()))
         })
     }
@@ -323,6 +326,19 @@ impl Server {
     fn stderr(&self) -> String {
         fs::read_to_string(self.path("logs/stderr.log")).unwrap_or_default()
     }
+}
+
+/// Starts Apache in a directory.
+fn spawn(root: &Path, is_single: bool) -> Child {
+    let errors = fs::File::options().create(true).append(true).open(root.join("logs/stderr.log"));
+    command(root)
+        .arg(if is_single { "-X" } else { "-DFOREGROUND" })
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(errors.map_or_else(|_| Stdio::null(), Into::into))
+        .spawn()
+        .unwrap_or_else(|error| panic!("setpriv apache2: {error}; install util-linux and apache2"))
 }
 
 fn test(root: &Path) -> Output {

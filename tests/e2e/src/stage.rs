@@ -44,7 +44,7 @@ impl Staged {
         }
         write(&root.join("mime.types"), b"text/html html\ntext/plain txt\ntext/x-python py wsgi\n");
         let apache = Apache::find();
-        let module = readable_module(&Target::current(), root);
+        let module = readable_module(&Target::current(), root, setup.own_module);
         write(&root.join("httpd.conf"), replace(&setup.httpd_conf(&apache.modules, &module)).as_bytes());
         Self { directory, ports }
     }
@@ -85,9 +85,9 @@ pub(crate) fn command(root: &Path) -> Command {
 }
 
 /// The module where every user may read it, with its companions: where it is, or a copy.
-fn readable_module(target: &Target, root: &Path) -> PathBuf {
+fn readable_module(target: &Target, root: &Path, is_copied: bool) -> PathBuf {
     let module = target.module();
-    if open_to_all(&module) {
+    if open_to_all(&module) && !is_copied {
         return module;
     }
     let source = match target {

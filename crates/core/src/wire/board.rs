@@ -1,7 +1,7 @@
 //! The shared words: what children read without asking anybody.
 //!
 //! Each daemon process has a page that it alone writes ([`page`]); all slots have a place on the board that the
-//! supervisor alone writes. To Apache children both are hints: whatever stands there, nothing worse happens than that
+//! supervisor alone writes, and on which the parent says whether there is a supervisor ([`supervision`]). To Apache children both are hints: whatever stands there, nothing worse happens than that
 //! a request goes to a process that is busier than another.
 
 /// Words of a slot's page: each process has its own, so that what one has counted can be forgotten when it has died.
@@ -38,6 +38,21 @@ pub mod slot {
     /// How many words there are.
     pub const WORDS: usize = EXIT + 2 * EXITS;
 }
+
+/// How many words the board of so many slots has: those of the slots, and one that only the parent writes.
+#[must_use]
+pub const fn words(slots: usize) -> usize {
+    supervision(slots) + 1
+}
+
+/// The word in which the parent says whether there is a supervisor: [`UNSUPERVISED`], or 0.
+#[must_use]
+pub const fn supervision(slots: usize) -> usize {
+    slots * slot::WORDS
+}
+
+/// There is no supervisor, and none can be started for the time being: no process will take what waits.
+pub const UNSUPERVISED: u32 = 1;
 
 /// What the supervisor says of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

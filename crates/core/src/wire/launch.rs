@@ -9,6 +9,8 @@ use super::control::Script;
 pub struct Generation {
     /// In configuration order. The slots of a group's processes follow those of the group before.
     pub groups: Vec<Group>,
+    /// The names of the hosts that the supervisor gets open, in the order of their descriptors.
+    pub hosts: Vec<Box<[u8]>>,
 }
 
 /// How the processes of a group are started.
@@ -18,7 +20,7 @@ pub struct Group {
     pub programs: Vec<Box<[u8]>>,
     /// Options of the executable, such as `-O`.
     pub options: Vec<Box<[u8]>>,
-    /// The directory with the hosts.
+    /// The directory with the hosts, as it is in a jail, and for messages.
     pub hosts: Box<[u8]>,
     /// How many processes.
     pub processes: u32,
@@ -164,6 +166,7 @@ impl Generation {
         let mut writer = Writer::new(&mut buffer);
         Schema::own().encode(&mut writer);
         writer.list(self.groups.iter(), |writer, group| group.encode(writer));
+        writer.list(self.hosts.iter(), |writer, host| writer.bytes(host));
         buffer
     }
 
@@ -175,7 +178,8 @@ impl Generation {
         let mut reader = Reader::new(message);
         Schema::check(&mut reader)?;
         let groups = reader.list(Group::decode)?;
-        reader.end().map(|()| Self { groups })
+        let hosts = reader.list(|reader| reader.bytes().map(Into::into))?;
+        reader.end().map(|()| Self { groups, hosts })
     }
 
     /// Whether any process gets the server's scoreboard.
@@ -349,7 +353,10 @@ mod tests {
             },
         };
         let plain = Group { processes: 3, account: Some(Account::default()), ..Group::default() };
-        let generation = Generation { groups: vec![full, plain, Group::default()] };
+        let generation = Generation {
+            groups: vec![full, plain, Group::default()],
+            hosts: vec![text("mod_wsgi_host.cpython-311.so")],
+        };
         assert_eq!(generation.slots(), 5);
         assert!(generation.has_scoreboard() && !Generation::default().has_scoreboard());
         let message = generation.encode();

@@ -397,6 +397,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     if is_gone || self.request.connection().is_shut_down() {
                         return Err(Broken::ClientGone);
                     }
+                    // No process has taken the connection, and none will.
+                    if self.connection.pid == 0 && self.target.client.generation.is_unsupervised() {
+                        return Err(Broken::Refused(super::relay::unsupervised(self.target, self.request)));
+                    }
                     if self.last_word.elapsed() >= timeout {
                         return Err(Broken::Silent);
                     }

@@ -13,8 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use os::bulletin::Bulletin;
 use os::descriptors::{self, Kind, Wait};
-use os::shared::ReadWords;
-use wsgi_core::wire::board::{State, page, slot};
+use os::shared::{ReadWords, Words};
+use wsgi_core::wire::board::{self, State, page, slot};
+
+use super::supervision::Supervision;
+use crate::installation::Installation;
 
 /// The slots of all groups, and how to reach their processes.
 #[derive(Debug)]
@@ -55,12 +58,26 @@ pub(super) struct Parent {
     /// A `wire::launch::Generation`.
     pub(super) message: OwnedFd,
     pub(super) board: OwnedFd,
+    /// The same, to write the word that is the parent's.
+    words: Words,
+    /// How the supervisors have done.
+    pub(super) supervision: Supervision,
+    /// The files that processes are started from.
+    pub(super) installation: Arc<Installation>,
     /// Error logs of the groups.
     pub(super) logs: Vec<OwnedFd>,
     /// For each slot, the daemon's end of the channel and its page.
     pub(super) ends: Vec<(OwnedFd, OwnedFd)>,
     /// For those who read the bulletin.
     pub(super) bulletin: Option<OwnedFd>,
+}
+
+impl Parent {
+    /// Tells the children whether there is a supervisor, or one is about to be.
+    pub(super) fn tell(&self, is_supervised: bool) {
+        let word = if is_supervised { 0 } else { board::UNSUPERVISED };
+        self.words.store(board::supervision(self.ends.len()), word);
+    }
 }
 
 /// The generation that requests are served by: in the parent the one that it starts children with.
@@ -82,6 +99,7 @@ impl Generation {
         message: &[u8],
         logs: Vec<OwnedFd>,
         bulletin: Option<usize>,
+        installation: Arc<Installation>,
     ) -> io::Result<Self> {
         let mut next = 0;
         let groups: Vec<_> = groups
@@ -100,7 +118,8 @@ impl Generation {
             slots.push(Slot { channel, page });
             ends.push((far, file));
         }
-        let (board_file, board) = shared(c"mod_wsgi board", (next * slot::WORDS).max(1))?;
+        let (board_file, words) = Words::create(c"mod_wsgi board", board::words(next))?;
+        let board = ReadWords::map(&board_file, board::words(next))?;
         let bulletin =
             bulletin.map(|capacity| Bulletin::create(c"mod_wsgi scoreboard", capacity)).transpose()?;
         let (bulletin_file, bulletin) = bulletin.unzip();
@@ -110,6 +129,9 @@ impl Generation {
             supervisor: None,
             message,
             board: board_file,
+            words,
+            supervision: Supervision::default(),
+            installation,
             logs,
             ends,
             bulletin: bulletin_file,
@@ -142,6 +164,11 @@ impl Generation {
     /// What the supervisor says of a slot.
     pub(super) fn state(&self, index: usize) -> State {
         State::of(self.board.load(index * slot::WORDS + slot::STATE))
+    }
+
+    /// Whether there is no supervisor and none can be started: no process will take what waits.
+    pub(super) fn is_unsupervised(&self) -> bool {
+        self.board.load(board::supervision(self.slots.len())) == board::UNSUPERVISED
     }
 
     /// How the process `pid` of a slot ended, if it is one of the last that did.

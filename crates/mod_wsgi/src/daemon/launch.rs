@@ -11,6 +11,7 @@ use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, Limits, Variable};
 
 use crate::Wsgi;
+use crate::installation::Installation;
 use crate::settings::{self, Facts, Place};
 
 /// The message to the supervisor, and the error logs that it names.
@@ -36,14 +37,15 @@ pub(super) fn generation(
         launch(global, group, host, &Setting { basis, log, info })
     });
     let groups = groups.collect();
-    Ok((Generation { groups }, logs))
+    let hosts = basis.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
+    Ok((Generation { groups, hosts }, logs))
 }
 
 /// What all groups have in common.
 pub(super) struct Basis<'a> {
     pub(super) facts: &'a Facts,
-    /// Where the module is.
-    pub(super) directory: &'a Path,
+    /// What is installed.
+    pub(super) installation: &'a Installation,
     /// How large the bulletin with the scoreboard is, if there is one.
     pub(super) bulletin: Option<usize>,
 }
@@ -84,9 +86,9 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
         timeout => timeout,
     };
     Group {
-        programs: programs(global, group, setting.basis.directory),
+        programs: programs(global, group, setting.basis.installation),
         options: options(global),
-        hosts: setting.basis.directory.join("host").as_os_str().as_bytes().into(),
+        hosts: setting.basis.installation.directory().join("host").as_os_str().as_bytes().into(),
         processes: group.process_count(),
         account: is_root.then(|| Account {
             uid: group.user.unwrap_or(uid),
@@ -129,15 +131,14 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
 }
 
 /// The executables to try, best first.
-fn programs(global: &Global, group: &DaemonGroup, directory: &Path) -> Vec<Box<[u8]>> {
+fn programs(global: &Global, group: &DaemonGroup, installation: &Installation) -> Vec<Box<[u8]>> {
     if let Some(python) = &group.python {
         return vec![python.clone()];
     }
     let home = group.python_home.as_deref().or(global.python_home.as_deref()).filter(|home| !home.is_empty());
     let Some(home) = home else {
-        // The link is followed here: what Python is found by is its own name, not the link's.
-        let link = directory.join("python");
-        let python = std::fs::read_link(&link).map_or(link, |target| directory.join(target));
+        let python =
+            installation.python().map_or_else(|| installation.directory().join("python"), Path::to_owned);
         return vec![python.as_os_str().as_bytes().into()];
     };
     let home = wsgi_core::python_home::prefix(home);

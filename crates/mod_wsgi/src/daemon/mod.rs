@@ -12,6 +12,7 @@ mod pool;
 mod publisher;
 mod relay;
 mod start;
+mod supervision;
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +26,7 @@ use wsgi_core::daemon::{DaemonGroup, NamedServer, ScriptOwner};
 use crate::handler::log;
 use crate::{Wsgi, config};
 
-pub(crate) use start::start;
+pub(crate) use start::{monitor, start};
 
 /// What a child has of daemon processes.
 struct Client {

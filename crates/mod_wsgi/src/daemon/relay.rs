@@ -144,6 +144,9 @@ impl<'a> Route<'a> {
     /// A connection to the least busy process; else the status to answer with.
     fn connect(&mut self) -> Result<Connection, Status> {
         loop {
+            if self.target.client.generation.is_unsupervised() {
+                return Err(unsupervised(self.target, self.request));
+            }
             let mut slots: Vec<_> = self.candidates().collect();
             slots.sort_by_key(|&(key, _)| key);
             for &(_, slot) in &slots {
@@ -274,6 +277,17 @@ impl<'a> Route<'a> {
         log(self.request, Level::Error, text);
         Status::Http(status)
     }
+}
+
+/// Answers where no process takes requests, and none will for some time.
+pub(super) fn unsupervised(target: &Target<'_>, request: &Request) -> Status {
+    let group = String::from_utf8_lossy(&target.group.name);
+    let text = format!(
+        "WSGI0116: the process group '{group}' has no processes: their supervisor can not be started; the error log of the \
+         server says why"
+    );
+    log(request, Level::Error, &text);
+    Status::Http(503)
 }
 
 /// Sends all of `bytes`.

@@ -4,8 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::{Mutex, Once};
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use httpd::{Level, Logger, OtherChild, Server, ServerInfo};
@@ -16,6 +15,7 @@ use wsgi_core::wire::Schema;
 
 use super::generation::{self, Generation, Parent};
 use super::{launch, publisher};
+use crate::installation::{self, Part};
 use crate::settings::Facts;
 use crate::{Wsgi, embedded};
 
@@ -27,7 +27,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     if !info.is_starting() {
         return Ok(());
     }
-    let directory = embedded::directory()?;
+    let installation = installation::current()?;
     let facts = Facts::new(info, embedded::script_reloading(server));
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.process_count()));
     let bulletin = publisher::capacity(global);
@@ -39,21 +39,53 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         server,
         info,
         global,
-        &launch::Basis { facts: &facts, directory: &directory, bulletin },
+        &launch::Basis { facts: &facts, installation: &installation, bulletin },
     )
-    .and_then(|(message, logs)| Generation::new(names, &message.encode(), logs, bulletin))
+    .and_then(|(message, logs)| {
+        Generation::new(names, &message.encode(), logs, bulletin, Arc::clone(&installation))
+    })
     .map_err(|error| format!("WSGI0012: the channels of the daemon processes can not be made: {error}. They take three descriptors for each process: are there too many open files (ulimit -n, LimitNOFILE= of the service)?"))?;
     let (generation, retire) = generation::install(generation);
     info.pool().own(retire);
     // Once: the process outlives its configurations.
     AT_END.call_once(|| info.at_process_end(server, stop_all));
     let parent = &mut *generation.parent();
-    match parent {
-        Some(parent) => {
-            start_supervisor(server, &directory, parent).map_err(|text| format!("WSGI0020: {text}"))
+    let Some(parent) = parent else { return Ok(()) };
+    match start_supervisor(server, parent) {
+        // Apache would end, with everything else that it serves.
+        Err(text) if info.is_restart() => {
+            not_started(server, parent, &text);
+            Ok(())
         }
-        None => Ok(()),
+        started => started.map_err(|text| format!("WSGI0020: {text}")),
     }
+}
+
+/// To be called every now and then in the parent: starts a supervisor where that has failed before.
+pub(crate) fn monitor() {
+    let Some(generation) = generation::current() else { return };
+    let parent = &mut *generation.parent();
+    let (Some(parent), Some(server)) = (parent, httpd::main_server()) else { return };
+    if parent.supervisor.is_none() && parent.supervision.is_due(Instant::now()) && !httpd::is_stopping() {
+        try_start(server, parent);
+    }
+}
+
+fn try_start(server: &Server, parent: &mut Parent) {
+    match start_supervisor(server, parent) {
+        Ok(()) => parent.tell(true),
+        Err(text) => not_started(server, parent, &text),
+    }
+}
+
+fn not_started(server: &Server, parent: &mut Parent, text: &str) {
+    parent.tell(false);
+    let pause = parent.supervision.not_started(Instant::now()).as_secs();
+    let line = format!(
+        "WSGI0020: {text}. The next try is in {pause} s or a little later; until then requests to daemon processes get \
+         status 503"
+    );
+    log(server, Level::Alert, &line);
 }
 
 static AT_END: Once = Once::new();
@@ -62,24 +94,28 @@ static AT_END: Once = Once::new();
 const OTHERS: u64 = 512;
 
 /// Starts the supervisor of a generation.
-fn start_supervisor(server: &Server, directory: &Path, parent: &mut Parent) -> Result<(), String> {
-    let program = directory.join("supervisor");
-    let shown = program.display();
-    let (control, far) = descriptors::pair(Kind::Sequence).map_err(|error| error.to_string())?;
-    let pid = spawn(&program, parent, &far).map_err(|error| {
-        format!(
-            "the supervisor of the daemon processes, {shown}, can not be started: {error}. It is installed beside \
-             mod_wsgi.so by `make install`"
-        )
-    })?;
+fn start_supervisor(server: &Server, parent: &mut Parent) -> Result<(), String> {
+    let installation = Arc::clone(&parent.installation);
+    let program = installation.supervisor()?;
+    let (control, far) = descriptors::pair(Kind::Sequence).map_err(|error| unable(program, &error))?;
+    let pid = spawn(program, parent, &far).map_err(|error| unable(program, &error))?;
     lock_supervisors().push(pid);
     parent.control = Some(control);
     parent.supervisor = Some(pid);
+    parent.supervision.started(Instant::now());
     OtherChild { pid, ended: supervisor_ended }.watch(server);
     Ok(())
 }
 
-fn spawn(program: &Path, parent: &Parent, control: &OwnedFd) -> io::Result<i32> {
+fn unable(program: &Part, error: &io::Error) -> String {
+    format!(
+        "the supervisor of the daemon processes, {}, can not be started: {error}. Let root run it, and have enough processes \
+         (pids.max) and open files (ulimit -n)",
+        program.path().display()
+    )
+}
+
+fn spawn(program: &Part, parent: &Parent, control: &OwnedFd) -> io::Result<i32> {
     let mut kept: Vec<(RawFd, _)> = Vec::new();
     let mut number = 3;
     let mut keep = |descriptor| {
@@ -102,10 +138,14 @@ fn spawn(program: &Path, parent: &Parent, control: &OwnedFd) -> io::Result<i32> 
     if let Some(bulletin) = &parent.bulletin {
         count(keep(bulletin.as_fd()));
     }
+    for host in parent.installation.hosts() {
+        count(keep(host.as_fd()));
+    }
     let list = os::message::file(c"mod_wsgi descriptors", &list)?;
     let list = keep(list.as_fd());
     let plan = Plan {
-        programs: vec![CString::new(program.as_os_str().as_bytes())?],
+        programs: vec![CString::new(program.path().as_os_str().as_bytes())?],
+        executable: Some(program.as_fd()),
         arguments: std::iter::once(Schema::own().to_string())
             .chain([control, message, board, list].map(|number| number.to_string()))
             .map(CString::new)
@@ -132,17 +172,23 @@ fn supervisor_ended(pid: i32, status: i32) {
         return;
     }
     let Some(server) = httpd::main_server() else { return };
+    let pause = parent.supervision.ended(Instant::now());
+    let then = match pause {
+        None => "another one is started".to_owned(),
+        Some(pause) => {
+            format!("it is one of several in a row, another one is started in {} s", pause.as_secs())
+        }
+    };
     log(
         server,
         Level::Error,
         &format!(
-            "The supervisor of the daemon processes (pid {pid}) has ended unexpectedly (status or signal {status}): \
-             another one is started"
+            "The supervisor of the daemon processes (pid {pid}) has ended unexpectedly (status or signal {status}): {then}"
         ),
     );
-    let started = embedded::directory().and_then(|directory| start_supervisor(server, &directory, parent));
-    if let Err(text) = started {
-        log(server, Level::Alert, &format!("WSGI0020: {text}. Daemon processes are no longer watched"));
+    match pause {
+        None => try_start(server, parent),
+        Some(_) => parent.tell(false),
     }
 }
 

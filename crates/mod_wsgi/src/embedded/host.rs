@@ -9,6 +9,7 @@ use httpd::{Level, guard};
 use os::library::{Library, Symbols};
 
 use super::python_home::PythonHome;
+use crate::installation::Part;
 
 /// A host that this process has loaded.
 pub(super) struct Host {
@@ -20,7 +21,7 @@ static SERVER: Server = Server { abi: ABI, log, logs, scoreboard };
 
 impl Host {
     /// Loads libpython and the host.
-    pub(super) fn load(home: &PythonHome) -> Result<Self, String> {
+    pub(super) fn load(home: &PythonHome, file: &Part) -> Result<Self, String> {
         // SAFETY: libpython's initialisers have no conditions, and neither has a host's.
         let library = unsafe { Library::open(&home.library, Symbols::Global) };
         library.map_err(|error| {
@@ -31,12 +32,12 @@ impl Host {
             )
         })?;
         // SAFETY: as above.
-        let host = unsafe { Library::open(&home.host, Symbols::Local) }
+        let host = unsafe { Library::open(&file.present_path(), Symbols::Local) }
             .map_err(|error| format!("WSGI0036: the host can not be loaded: {error}. {}", rebuild(home)))?;
         let Some(entry) = host.symbol(ENTRY) else {
             return Err(format!(
                 "WSGI0036: {} is no host of mod_wsgi. {}",
-                home.host.display(),
+                file.path().display(),
                 rebuild(home)
             ));
         };
@@ -45,9 +46,10 @@ impl Host {
         // SAFETY: as above; nothing else is read before the version has been.
         let abi = if table.is_null() { 0 } else { unsafe { (*table).abi } };
         if abi != ABI {
-            let host = home.host.display();
-            let text =
-                format!("WSGI0036: {host} speaks version {abi} of the bridge, and the module version {ABI}");
+            let host = file.path().display();
+            let text = format!(
+                "WSGI0036: {host} is of another build (bridge {abi:08x}) than the module (bridge {ABI:08x})"
+            );
             return Err(format!("{text}. {}", rebuild(home)));
         }
         // SAFETY: the table is of this version, static, and the library stays loaded.

@@ -10,15 +10,15 @@ mod python_home;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString, c_int};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use httpd::{Child, Level, Logger, Request, Server, Status};
 use wsgi_core::config::{Effective, PythonStart};
 
-use crate::Wsgi;
 use crate::settings::{self, Facts, Place};
+use crate::{Wsgi, installation};
 use host::Host;
+use python_home::Installed;
 
 /// What a child process has of us, from its start to its end.
 struct Process {
@@ -99,8 +99,13 @@ impl Process {
         if let Some(complaint) = global.python_home.as_deref().and_then(python_home::complaint) {
             log(Level::Warn, complaint);
         }
-        let home = python_home::find(&directory()?, global.python_home.as_deref())?;
-        let host = Host::load(&home)?;
+        let installation = installation::current()?;
+        let hosts: Vec<_> = installation.host_names().collect();
+        let installed =
+            Installed { directory: installation.directory(), hosts: &hosts, python: installation.python() };
+        let home = python_home::find(installed, global.python_home.as_deref())?;
+        let file = installation.host(&home.host).map_err(|text| format!("WSGI0036: {text}"))?;
+        let host = Host::load(&home, file)?;
         log(
             Level::Info,
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
@@ -117,15 +122,6 @@ impl Process {
 /// `WSGIScriptReloading` of the main server.
 pub(crate) fn script_reloading(server: &Server) -> Option<bool> {
     server.settings::<Wsgi>().and_then(|settings| settings.defaults.script_reloading)
-}
-
-/// Where this library is, symbolic links resolved.
-pub(crate) fn directory() -> Result<PathBuf, String> {
-    let module =
-        os::library::file_of(directory as *const ()).ok_or("cannot find out where mod_wsgi.so is")?;
-    let module =
-        module.canonicalize().map_err(|error| format!("cannot resolve {}: {error}", module.display()))?;
-    Ok(module.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// Ends Python when the child ends.

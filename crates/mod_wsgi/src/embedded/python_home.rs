@@ -1,6 +1,6 @@
 //! Which Python: found from names of files, without running it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,24 +17,34 @@ pub(crate) struct PythonHome {
     pub(crate) version: Version,
     /// The shared library; a name without a slash is left to the dynamic loader.
     pub(crate) library: PathBuf,
-    /// The host for it.
-    pub(crate) host: PathBuf,
+    /// The name of the host for it.
+    pub(crate) host: OsString,
 }
 
-/// Finds the Python of `WSGIPythonHome`, or the default one, and its host. `directory` is where the module is; the
-/// host and the link to the default Python are there, too.
-pub(crate) fn find(directory: &Path, configured: Option<&[u8]>) -> Result<PythonHome, String> {
+/// What is installed beside the module.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Installed<'a> {
+    /// Where the module is, for messages.
+    pub(crate) directory: &'a Path,
+    /// The names of all hosts.
+    pub(crate) hosts: &'a [&'a OsStr],
+    /// The default Python.
+    pub(crate) python: Option<&'a Path>,
+}
+
+/// Finds the Python of `WSGIPythonHome`, or the default one, and its host.
+pub(crate) fn find(installed: Installed<'_>, configured: Option<&[u8]>) -> Result<PythonHome, String> {
     let (found, home) = match configured {
         Some(home) => {
             let found = of_home(prefix(home))?;
             let home = if found.is_environment { None } else { Some(home.into()) };
             (found, home)
         }
-        None => (default(directory)?, None),
+        None => (default(installed)?, None),
     };
     Ok(PythonHome {
         library: library(&found),
-        host: host(directory, &found)?,
+        host: host(installed, &found)?,
         program: found.program,
         home,
         version: found.version,
@@ -99,23 +109,22 @@ fn of_home(home: &Path) -> Result<Found, String> {
 }
 
 /// The interpreter that the link `python` next to the module leads to.
-fn default(directory: &Path) -> Result<Found, String> {
-    let link = directory.join("python");
+fn default(installed: Installed<'_>) -> Result<Found, String> {
+    let link = installed.directory.join("python");
     let remedy = "Set WSGIPythonHome, or make the link with `mod_wsgi-express install-module` or `ln -s`";
-    let target = std::fs::read_link(&link).map_err(|error| {
-        format!(
-            "WSGI0036: WSGIPythonHome is not set, and {} is no link to a Python: {error}. {remedy}",
+    let Some(program) = installed.python else {
+        return Err(format!(
+            "WSGI0036: WSGIPythonHome is not set, and {} is no link to a Python. {remedy}",
             link.display()
-        )
-    })?;
-    let program = directory.join(target);
-    let (base, version) = resolve(&program).map_err(|reason| {
+        ));
+    };
+    let (base, version) = resolve(program).map_err(|reason| {
         format!(
             "WSGI0036: WSGIPythonHome is not set, and {} leads to no Python: {reason}. {remedy}",
             link.display()
         )
     })?;
-    Ok(Found { program, base, version, is_environment: false })
+    Ok(Found { program: program.to_owned(), base, version, is_environment: false })
 }
 
 /// The installation and version of an interpreter, symbolic links resolved.
@@ -136,14 +145,11 @@ fn library(found: &Found) -> PathBuf {
     candidates.into_iter().find(|path| path.exists()).unwrap_or_else(|| found.version.library().into())
 }
 
-fn host(directory: &Path, found: &Found) -> Result<PathBuf, String> {
-    let hosts = directory.join("host");
-    let entries =
-        std::fs::read_dir(&hosts).map_err(|error| format!("WSGI0036: {}: {error}", hosts.display()))?;
-    let names: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.file_name()).collect();
-    let name = found.version.host(names.iter().map(|name| name.as_bytes()), &multiarch());
-    if let Some(name) = name {
-        return Ok(hosts.join(OsStr::from_bytes(name)));
+fn host(installed: Installed<'_>, found: &Found) -> Result<OsString, String> {
+    let hosts = installed.directory.join("host");
+    let names = installed.hosts.iter().map(|name| name.as_bytes());
+    if let Some(name) = found.version.host(names, &multiarch()) {
+        return Ok(OsStr::from_bytes(name).to_owned());
     }
     let (program, version) = (found.program.display(), found.version);
     Err(if version.minor < OLDEST {

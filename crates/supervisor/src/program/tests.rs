@@ -26,7 +26,7 @@ fn somebody() -> Identity {
 fn surroundings(environment: &[&str]) -> Surroundings {
     let environment = environment.iter().map(|entry| CString::new(*entry).unwrap()).collect();
     let no_core = Some(Limit { resource: Resource::Core, soft: 0, hard: 9 });
-    Surroundings { environment, files: None, no_core }
+    Surroundings { hosts: Vec::new(), environment, files: None, no_core }
 }
 
 fn said(group: &Group, identity: &Identity, step: Step, kind: io::ErrorKind) -> (Level, String) {

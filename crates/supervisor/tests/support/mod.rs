@@ -21,7 +21,7 @@ use os::process::{Child, Exit};
 use os::shared::Words;
 use os::spawn::{Limit, Plan, Resource};
 use wsgi_core::wire::Schema;
-use wsgi_core::wire::board::{State, page, slot};
+use wsgi_core::wire::board::{State, page, slot, words};
 use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits};
 
 /// How long anything may take on a machine that has other things to do.
@@ -121,10 +121,10 @@ impl Server {
     }
 
     fn start_with(groups: Vec<Group>, directory: tempfile::TempDir, log: OwnedFd) -> Self {
-        let generation = Generation { groups };
+        let generation = Generation { groups, hosts: Vec::new() };
         let slots = generation.slots();
         let (control, theirs) = descriptors::pair(Kind::Sequence).unwrap();
-        let (board, words) = Words::create(c"board", slots * slot::WORDS).unwrap();
+        let (board, words) = Words::create(c"board", words(slots)).unwrap();
         let (mut clients, mut passed, mut list) = (vec![], vec![], vec![1_u32]);
         list.push(log.as_raw_fd() as u32);
         for _ in 0..slots {

@@ -27,6 +27,7 @@ mod scripts;
 mod server_metrics;
 mod soak;
 mod start_response;
+mod upgrade;
 mod versions;
 
 /// Prints its environ.

@@ -15,6 +15,7 @@ mod responses;
 mod services;
 mod signals;
 mod soak;
+mod supervision;
 mod timers;
 
 use std::thread::{self, JoinHandle};

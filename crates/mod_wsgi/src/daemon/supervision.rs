@@ -1,0 +1,57 @@
+//! When a supervisor that has ended, or could not be started, is followed by another one.
+
+use std::time::{Duration, Instant};
+
+/// A supervisor that ends sooner has failed.
+const SHORT: Duration = Duration::from_secs(10);
+/// So many failures in a row are followed by another try at once.
+const PATIENCE: u32 = 2;
+/// The longest pause between two tries.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How the supervisors of a generation have done.
+#[derive(Debug, Default)]
+pub(super) struct Supervision {
+    /// When the last one was started.
+    since: Option<Instant>,
+    /// How many have failed in a row.
+    failures: u32,
+    /// When to try again, if none runs.
+    retry: Option<Instant>,
+}
+
+impl Supervision {
+    /// One has been started.
+    pub(super) fn started(&mut self, now: Instant) {
+        (self.since, self.retry) = (Some(now), None);
+    }
+
+    /// It has ended. Returns the pause before the next one, if there is to be one.
+    pub(super) fn ended(&mut self, now: Instant) -> Option<Duration> {
+        let lived = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        if lived >= SHORT {
+            self.failures = 0;
+            return None;
+        }
+        self.failures = self.failures.saturating_add(1);
+        (self.failures > PATIENCE).then(|| self.pause(now))
+    }
+
+    /// It could not be started. Returns the pause before the next try.
+    pub(super) fn not_started(&mut self, now: Instant) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.pause(now)
+    }
+
+    /// Whether it is time for another try.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.retry.is_some_and(|retry| retry <= now)
+    }
+
+    fn pause(&mut self, now: Instant) -> Duration {
+        let seconds = 1_u64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(u64::MAX);
+        let pause = Duration::from_secs(seconds).min(LONGEST);
+        self.retry = Some(now + pause);
+        pause
+    }
+}

@@ -1,0 +1,319 @@
+//! The files that this module is installed with.
+//!
+//! The parent opens them when Apache loads the module first, and keeps them open: whatever it starts later is of the build
+//! that it is of itself, also when another one has been installed meanwhile, or the files are gone. What Apache keeps in
+//! memory over a restart is this module; only a stop and a start brings another build.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use wsgi_core::wire::Schema;
+
+/// The files of one build.
+#[derive(Debug, Clone)]
+pub(crate) struct Installation {
+    directory: PathBuf,
+    module: Option<Arc<Part>>,
+    supervisor: Result<Arc<Part>, String>,
+    hosts: Vec<Arc<Part>>,
+    /// Where the link to the default Python leads.
+    python: Option<PathBuf>,
+    /// Of those that have been installed over this one, the last that the log tells of.
+    told: Option<[Option<Identity>; 2]>,
+}
+
+/// A program or library.
+#[derive(Debug)]
+pub(crate) struct Part {
+    path: PathBuf,
+    file: OwnedFd,
+    identity: Identity,
+    digest: u64,
+    /// Of which build it is; `None` if it does not say.
+    schema: Option<Schema>,
+}
+
+/// A file in one state. As long as it is open, no other file has its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+/// That of this process, and of the children that it forks from now on.
+static INSTALLATION: Mutex<Option<Arc<Installation>>> = Mutex::new(None);
+
+/// Opens the files, unless they are open.
+pub(crate) fn open() {
+    let mut installation = lock();
+    if installation.is_none()
+        && let Ok(directory) = directory()
+    {
+        *installation = Some(Arc::new(Installation::of(directory)));
+    }
+}
+
+/// The files that were opened.
+pub(crate) fn current() -> Result<Arc<Installation>, String> {
+    lock().clone().ok_or_else(|| "WSGI0036: it is not known where mod_wsgi.so is".to_owned())
+}
+
+/// Takes what has been added, before the configuration that has been read is put to use; lines for the log. Of another
+/// build nothing is taken.
+pub(crate) fn refresh() -> Vec<String> {
+    let mut installation = lock();
+    let Some(before) = &*installation else { return Vec::new() };
+    let mut after = Installation::clone(before);
+    let lines = after.look();
+    *installation = Some(Arc::new(after));
+    lines
+}
+
+fn lock() -> MutexGuard<'static, Option<Arc<Installation>>> {
+    INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where this library is, symbolic links resolved.
+fn directory() -> io::Result<PathBuf> {
+    let module = os::library::file_of(directory as *const ()).ok_or(io::ErrorKind::NotFound)?;
+    Ok(module.canonicalize()?.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+impl Installation {
+    fn of(directory: PathBuf) -> Self {
+        let supervisor = Part::open(&directory.join(SUPERVISOR)).map(Arc::new);
+        let mut installation = Self {
+            module: Part::open(&directory.join(MODULE)).ok().map(Arc::new),
+            supervisor: supervisor.map_err(|error| error.to_string()),
+            hosts: Vec::new(),
+            python: None,
+            told: None,
+            directory,
+        };
+        installation.python = installation.linked_python();
+        // What is of another build is told when it is needed.
+        installation.add_hosts();
+        installation
+    }
+
+    /// Where the files are, or were.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The interpreter that is used where none is configured.
+    pub(crate) fn python(&self) -> Option<&Path> {
+        self.python.as_deref()
+    }
+
+    /// The supervisor.
+    pub(crate) fn supervisor(&self) -> Result<&Part, String> {
+        let path = self.directory.join(SUPERVISOR);
+        let shown = path.display();
+        match &self.supervisor {
+            Ok(part) if part.schema == Some(Schema::own()) => Ok(part),
+            Ok(part) => Err(another_build(part)),
+            Err(error) => Err(format!(
+                "the supervisor of the daemon processes, {shown}, can not be opened: {error}. It is installed beside \
+                 mod_wsgi.so by `make install`"
+            )),
+        }
+    }
+
+    /// The names of all hosts that there are.
+    pub(crate) fn host_names(&self) -> impl Iterator<Item = &OsStr> {
+        self.hosts.iter().map(|host| host.name())
+    }
+
+    /// The hosts that understand this module.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Part> {
+        self.hosts.iter().map(AsRef::as_ref).filter(|host| host.schema == Some(Schema::own()))
+    }
+
+    /// The host of this name.
+    pub(crate) fn host(&self, name: &OsStr) -> Result<&Part, String> {
+        let host = self.hosts.iter().find(|host| host.name() == name);
+        let host = host.ok_or_else(|| format!("there is no host {}", name.display()))?;
+        if host.schema == Some(Schema::own()) { Ok(host) } else { Err(another_build(host)) }
+    }
+
+    fn look(&mut self) -> Vec<String> {
+        if self.supervisor.is_err() {
+            let supervisor = Part::open(&self.directory.join(SUPERVISOR)).map(Arc::new);
+            self.supervisor = supervisor.map_err(|error| error.to_string());
+        }
+        let Err(found) = self.is_current() else {
+            self.told = None;
+            self.python = self.linked_python().or_else(|| self.python.take());
+            return self.add_hosts();
+        };
+        if self.told.replace(found) == Some(found) {
+            return Vec::new();
+        }
+        let what = if found.contains(&None) { "are gone" } else { "are those of another build" };
+        vec![format!(
+            "The files of mod_wsgi in {} {what}. The server goes on with those that it was started with, which it has kept \
+             open. A restart does not change that: to run another build, install all of it, then stop and start the server",
+            self.directory.display()
+        )]
+    }
+
+    /// Whether module and supervisor are still those in the directory; else what is there.
+    fn is_current(&mut self) -> Result<(), [Option<Identity>; 2]> {
+        let Self { module: Some(module), supervisor: Ok(supervisor), .. } = self else { return Ok(()) };
+        let found = [&*module, &*supervisor].map(|part| Identity::of(&part.path));
+        let is_same = [module, supervisor].map(Part::is_in_place);
+        if is_same == [true, true] { Ok(()) } else { Err(found) }
+    }
+
+    /// Takes the hosts that are new, or have been built again; lines about those that can not be taken.
+    fn add_hosts(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let entries = fs::read_dir(self.directory.join(HOSTS)).into_iter().flatten().flatten();
+        for path in entries.map(|entry| entry.path()).filter(|path| is_host(path)) {
+            let known = self.hosts.iter_mut().find(|host| host.path == path);
+            if known.as_ref().is_some_and(|host| Some(host.identity) == Identity::of(&path)) {
+                continue;
+            }
+            let Ok(part) = Part::open(&path) else { continue };
+            match known {
+                Some(host) if part.schema == Some(Schema::own()) => *host = Arc::new(part),
+                Some(host) if host.schema == Some(Schema::own()) => lines.push(another_build(&part)),
+                Some(host) => *host = Arc::new(part),
+                None => {
+                    if part.schema != Some(Schema::own()) {
+                        lines.push(another_build(&part));
+                    }
+                    self.hosts.push(Arc::new(part));
+                }
+            }
+        }
+        lines
+    }
+
+    fn linked_python(&self) -> Option<PathBuf> {
+        // The link is followed here: what Python is found by is its own name, not the link's.
+        fs::read_link(self.directory.join(PYTHON)).ok().map(|target| self.directory.join(target))
+    }
+}
+
+const MODULE: &str = "mod_wsgi.so";
+const SUPERVISOR: &str = "supervisor";
+const HOSTS: &str = "host";
+const PYTHON: &str = "python";
+
+fn is_host(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"mod_wsgi_host."))
+}
+
+fn another_build(part: &Part) -> String {
+    let path = part.path.display();
+    let theirs = part.schema.map_or_else(|| "none".to_owned(), |schema| schema.to_string());
+    format!(
+        "{path} is of another build (schema {theirs}) than mod_wsgi.so (schema {}), and is not used: install both from the \
+         same sources with `make install`, every further host with `make host`, then stop and start the server",
+        Schema::own()
+    )
+}
+
+impl Part {
+    fn open(path: &Path) -> io::Result<Self> {
+        // Whatever else is in its place does not hold up the server.
+        let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        let mut contents = Vec::new();
+        file.read_to_end(&mut contents)?;
+        Ok(Self {
+            path: path.to_owned(),
+            identity: Identity::from(&metadata),
+            digest: digest(&contents),
+            schema: Schema::of_file(&contents),
+            file: without_contents(file),
+        })
+    }
+
+    /// Where it was when it was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
+    }
+
+    /// A path that leads to it now: its own, as long as the file is there, which debuggers understand, too; else that of its
+    /// descriptor.
+    pub(crate) fn present_path(&self) -> PathBuf {
+        if Identity::of(&self.path) == Some(self.identity) {
+            return self.path.clone();
+        }
+        let path = descriptor_path(&self.file);
+        // Without /proc there is nothing better, and who loads the file compares the builds.
+        if path.exists() { path } else { self.path.clone() }
+    }
+
+    /// Whether it is still what its path leads to, in this file or in another one of the same contents, which is taken then.
+    fn is_in_place(this: &mut Arc<Self>) -> bool {
+        if Identity::of(&this.path) == Some(this.identity) {
+            return true;
+        }
+        match Self::open(&this.path) {
+            Ok(part) if (part.digest, part.identity.size) == (this.digest, this.identity.size) => {
+                *this = Arc::new(part);
+                true
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+}
+
+impl AsFd for Part {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Identity {
+    fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().as_ref().map(Self::from)
+    }
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+/// The same file, opened as a mere reference to it: who inherits that can not read it but by its permissions.
+fn without_contents(file: File) -> OwnedFd {
+    let path = File::options().read(true).custom_flags(libc::O_PATH).open(descriptor_path(&file));
+    path.map_or_else(|_| file.into(), OwnedFd::from)
+}
+
+fn descriptor_path(descriptor: &impl AsRawFd) -> PathBuf {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd()).into()
+}
+
+fn digest(contents: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(contents);
+    hasher.finish()
+}
