@@ -20,6 +20,7 @@ pub mod path_info;
 pub mod proxies;
 pub mod python_home;
 pub mod quantity;
+pub mod recent;
 pub mod response;
 pub mod script;
 pub mod wire;

@@ -5,18 +5,15 @@
 //! not every environ has.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ptr::NonNull;
 
 use bridge::{Cgi, Request, flag};
 use python::{Object, Python, Result};
 use rustc_hash::FxBuildHasher;
+use wsgi_core::recent::Recent;
 
 use crate::process;
 use crate::state::State;
-
-/// How many header and variable names a thread remembers. Clients choose header names, so there is a limit.
-const REMEMBERED_NAMES: usize = 512;
 
 /// The longest value that a thread keeps for the case that the next request has the same.
 const REMEMBERED_VALUE: usize = 1024;
@@ -45,9 +42,9 @@ struct Remembered {
     times: [i64; 2],
     https: bool,
     /// By header name as the client wrote it.
-    headers: HashMap<Box<[u8]>, Header, FxBuildHasher>,
+    headers: Recent<Header, FxBuildHasher>,
     /// The keys of other variables by name; none for names that are not theirs to set.
-    variables: HashMap<Box<[u8]>, Option<Object>, FxBuildHasher>,
+    variables: Recent<Option<Object>, FxBuildHasher>,
 }
 
 /// A request header that a thread has seen.
@@ -188,14 +185,16 @@ fn add_variables(
 ) -> Result<()> {
     for variable in request.variables.as_slice() {
         let name = variable.name.or_empty();
-        let key = match memory.variables.get(name) {
+        let known = match memory.variables.young(name) {
+            Some(key) => Some(key),
+            None => memory.variables.old(name),
+        };
+        let key = match known {
             Some(key) => key.clone(),
             None => {
                 let key = Some(py.latin1(name)?);
                 let key = if key.as_ref().is_some_and(|key| is_in(template, key)) { None } else { key };
-                if memory.variables.len() < REMEMBERED_NAMES {
-                    memory.variables.insert(name.into(), key.clone());
-                }
+                memory.variables.insert(name, key.clone());
                 key
             }
         };
@@ -226,13 +225,19 @@ fn add_headers(
 ) -> Result<()> {
     for header in request.headers.as_slice() {
         let (name, value) = (header.name.or_empty(), header.value.or_empty());
-        if let Some(Header { key, last }) = memory.headers.get_mut(name) {
+        let known = match memory.headers.young(name) {
+            Some(header) => Some(header),
+            None => memory.headers.old(name),
+        };
+        if let Some(Header { key, last }) = known {
             match last.as_ref().filter(|last| last.as_latin1() == Some(value)) {
                 Some(last) => environ.dict_set(key, last)?,
                 None => {
                     let made = py.latin1(value)?;
                     environ.dict_set(key, &made)?;
-                    *last = (value.len() <= REMEMBERED_VALUE).then_some(made);
+                    let kept = if value.len() <= REMEMBERED_VALUE { value.len() } else { 0 };
+                    *last = (kept > 0).then_some(made);
+                    memory.headers.charge(name, kept);
                 }
             }
         } else {
@@ -240,9 +245,7 @@ fn add_headers(
             wsgi_core::headers::environ_key(name, &mut key);
             let key = py.latin1(&key)?;
             environ.dict_set(&key, &py.latin1(value)?)?;
-            if memory.headers.len() < REMEMBERED_NAMES {
-                memory.headers.insert(name.into(), Header { key, last: None });
-            }
+            memory.headers.insert(name, Header { key, last: None });
         }
     }
     Ok(())

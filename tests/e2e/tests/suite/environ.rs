@@ -1,8 +1,14 @@
 //! What the application sees of a request.
 
-use e2e::{Response, Server, Setup, on_each_mpm, on_one_mpm};
+use std::thread;
+
+use e2e::{Process, Response, Server, Setup, on_each_mpm, on_one_mpm, sanitized};
 
 use crate::{ECHO, md5};
+
+/// Says which process it runs in.
+const PID: &str = "import os\n\n\ndef application(environ, start_response):\n    \
+                   start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [str(os.getpid()).encode()]\n";
 
 /// Every key that a plain GET has, and no other.
 const KEYS: &[&str] = &[
@@ -448,4 +454,59 @@ fn authenticated(setup: Setup) -> Setup {
 
 fn authorized(server: &Server, target: &str) -> Response {
     server.request("GET", target).header("Authorization", "Basic YWxpY2U6c2VjcmV0").send()
+}
+
+#[test]
+fn names_and_values_of_junk_headers_are_not_kept() {
+    on_one_mpm(|setup| {
+        setup
+            .app("/app", "pid.wsgi", PID)
+            .conf("LimitRequestFields 200\nKeepAliveTimeout 30")
+            .threads(4)
+            .run(|server, cases| {
+                let process = || Process(server.get("/app").expect(200).parse().unwrap_or_default());
+                let memory = |process: Process| {
+                    let text = process.status("VmRSS");
+                    text.split_whitespace()
+                        .next()
+                        .and_then(|number| number.parse::<u64>().ok())
+                        .unwrap_or_default()
+                };
+                // All threads at once, so that each has its share.
+                let send = |round: u32, count: u32| {
+                    thread::scope(|scope| {
+                        for client in 0..4 {
+                            scope.spawn(move || {
+                                let mut connection = server.connect();
+                                for number in 0..count {
+                                    let mut request = server.request("GET", "/app");
+                                    for header in 0..90 {
+                                        let name =
+                                            format!("X-{round}-{client}-{number}-{header}-{:a<4000}", "");
+                                        request = request.header(&name, format!("{number:b<1000}"));
+                                    }
+                                    connection.send(&request.keep_alive());
+                                    let response =
+                                        connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                                    assert_eq!(response.status, 200);
+                                }
+                            });
+                        }
+                    });
+                };
+                cases.check("the process does not grow", || {
+                    if sanitized("it keeps what is freed") {
+                        return;
+                    }
+                    let process = process();
+                    // What the first requests need for good, whatever is in them.
+                    send(0, 1);
+                    let before = memory(process);
+                    send(1, 40);
+                    let after = memory(process);
+                    println!("{before} kB before, {after} kB after");
+                    assert!(after < before + 6_000, "{before} kB, then {after} kB");
+                });
+            });
+    });
 }
