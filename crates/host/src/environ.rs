@@ -56,16 +56,6 @@ struct Header {
 /// How many texts [`Remembered::own`] has.
 const OWN_TEXTS: usize = 8;
 
-/// The place of `mod_wsgi.callable_object` in [`Remembered::own`].
-const CALLABLE_OBJECT: usize = 0;
-
-impl Memory {
-    /// The name of the callable, if it is the one of the last request.
-    pub(crate) fn callable_object(&self, name: &[u8]) -> Option<Object> {
-        self.0.borrow().own[CALLABLE_OBJECT].clone().filter(|last| last.as_latin1() == Some(name))
-    }
-}
-
 /// Builds the environ. `application_start` is in seconds since the epoch.
 pub(crate) fn build(
     py: Python<'_>,

@@ -120,10 +120,10 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
             let module = py.modules().dict_get(&name)?;
             let dict = module.map(|module| module.module_dict()).transpose()?;
             for callable in callables {
-                let name = String::from_utf8_lossy(callable);
-                let found = dict.as_ref().map(|dict| dict.dict_get(&py.name(&name)?)).transpose()?.flatten();
+                let name = callable_name(py, callable)?;
+                let found = dict.as_ref().map(|dict| dict.dict_get(&name)).transpose()?.flatten();
                 if !found.is_some_and(|found| found.is_callable()) {
-                    return Ok(Some(name.into_owned()));
+                    return Ok(Some(String::from_utf8_lossy(callable).into_owned()));
                 }
             }
             Ok(None)
@@ -152,6 +152,12 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
         }
         true
     })
+}
+
+/// The name in a module of a callable that is configured, in UTF-8 as Python's sources. It is not interned: it may come from
+/// a request (`%{ENV:...}`), and Python never gives up what is.
+pub(crate) fn callable_name(py: Python<'_>, configured: &[u8]) -> Result<Object> {
+    py.str(&String::from_utf8_lossy(configured))
 }
 
 /// How to find out whether a script has changed.

@@ -39,6 +39,8 @@ pub(crate) struct Thread {
     pub(crate) environ: environ::Memory,
     /// The path of the last script, and its module's name.
     pub(crate) script: RefCell<Option<(Vec<u8>, Object)>>,
+    /// The last callable as it is configured, and its name in a module. (The environ has it in another encoding.)
+    pub(crate) callable: RefCell<Option<(Vec<u8>, Object)>>,
     /// The callables that its requests have found, in a daemon process.
     pub(crate) callables: Callables,
     /// `wsgi.errors` of the last request.

@@ -257,3 +257,85 @@ fn scripts_are_imported_at_start() {
             });
     });
 }
+
+/// Shows its names; what is written to `wsgi.errors` and raised has them, too.
+const NAMED: &str = r#"
+import os
+
+
+def größe(environ, start_response):
+    print("erzählt", file=environ["wsgi.errors"])
+    lines = [
+        f"file\t{__file__}",
+        f"filename\t{environ['SCRIPT_FILENAME']}",
+        f"callable\t{environ['mod_wsgi.callable_object'].encode('latin-1').decode()}",
+        f"process-group\t{environ['mod_wsgi.process_group'].encode('latin-1').decode()}",
+        f"application-group\t{environ['mod_wsgi.application_group'].encode('latin-1').decode()}",
+        f"pid\t{os.getpid()}",
+    ]
+    start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+    return ["\n".join(lines).encode()]
+"#;
+
+#[test]
+fn names_may_have_any_letters() {
+    on_each_mpm(|setup| {
+        let mode = setup.mode();
+        let script = "apps/mit Größe/schöne.wsgi";
+        let mut setup = setup.own_groups().file(script, NAMED).children(1);
+        if mode == Mode::Daemon {
+            setup = setup.conf(
+                "WSGIDaemonProcess grüppe threads=2 locale=C.UTF-8 lang=C.UTF-8 display-name=%{GROUP}\nWSGIProcessGroup grüppe",
+            );
+        }
+        let names = "WSGIApplicationGroup ämter\nWSGICallableObject größe\n";
+        setup.conf(&format!("WSGIScriptAlias / \"@ROOT@/{script}\"\n{names}")).run(|server, cases| {
+            let path = server.path(script).display().to_string();
+            let expected = [
+                ("file", path.as_str()),
+                ("filename", path.as_str()),
+                ("callable", "größe"),
+                ("process-group", mode.pick("", "grüppe")),
+                ("application-group", "ämter"),
+            ];
+            let check = |times: usize| {
+                for _ in 0..times {
+                    let response = server.get("/");
+                    for (name, value) in expected {
+                        assert_eq!(response.value(name).as_deref(), Some(value), "{name}");
+                    }
+                }
+            };
+            // More than there are threads.
+            cases.check("again and again", || check(10));
+            cases.check("when it is loaded again", || {
+                let (mark, before) = (server.mark(), server.get("/").value("pid"));
+                server.write(script, NAMED);
+                if mode == Mode::Daemon {
+                    wait_until("a successor", || (server.get("/").value("pid") != before).then_some(()));
+                } else {
+                    assert_eq!(server.get("/").status, 200);
+                    server.wait_log(mark, "Reloading");
+                }
+                check(10);
+            });
+            cases.check("in the log", || {
+                let log = server.log_since(Default::default());
+                for text in ["erzählt", "schöne.wsgi", "ämter"] {
+                    // Apache escapes what is not ASCII.
+                    let escaped: String = text
+                        .bytes()
+                        .map(|byte| {
+                            if byte.is_ascii() {
+                                char::from(byte).to_string()
+                            } else {
+                                format!("\\x{byte:02x}")
+                            }
+                        })
+                        .collect();
+                    assert!(log.contains(text) || log.contains(&escaped), "no {text} in {log}");
+                }
+            });
+        });
+    });
+}
