@@ -100,6 +100,61 @@ impl Child {
     }
 }
 
+/// Takes charge of a process that was just forked. If that fails, the process is ended and forgotten: nobody else knows
+/// of it. (It has done nothing yet that could keep it from ending.)
+pub(crate) fn own(pid: i32, open: impl FnOnce(i32) -> io::Result<Child>) -> io::Result<Child> {
+    open(pid).inspect_err(|_| {
+        let pid = nix::unistd::Pid::from_raw(pid);
+        // It is this process's child and has not been waited for, so the id is its own.
+        let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
+        while nix::sys::wait::waitpid(pid, None) == Err(nix::errno::Errno::EINTR) {}
+    })
+}
+
+/// Has the system forget the children that have ended, except those of the process ids that `is_known`: such a one is
+/// returned, to be waited for by whoever knows it; call again then. `None` when there are no more.
+///
+/// # Errors
+/// There is no child at all.
+pub fn reap(is_known: impl Fn(i32) -> bool) -> io::Result<Option<i32>> {
+    loop {
+        // SAFETY: waitid writes one whole structure, of which all zeroes is a value.
+        let (result, info) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            (libc::waitid(libc::P_ALL, 0, &raw mut info, flags), info)
+        };
+        if result != 0 {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            return Err(error);
+        }
+        // SAFETY: waitid has filled this field, or left it 0.
+        let pid = unsafe { info.si_pid() };
+        if pid == 0 {
+            return Ok(None);
+        }
+        if is_known(pid) {
+            return Ok(Some(pid));
+        }
+        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+    }
+}
+
+/// Has the processes that descendants of this one leave behind become children of this one, instead of the system's first.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn become_reaper() -> io::Result<()> {
+    // SAFETY: numbers only.
+    match unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
@@ -170,6 +225,15 @@ mod tests {
         assert_eq!(child.try_wait().unwrap(), None);
         child.signal(Signal::SIGKILL).unwrap();
         assert_eq!(child.wait().unwrap(), Exit::Signal(9, false));
+    }
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "that it is waited for is what is tested")]
+    fn a_process_that_can_not_be_taken_charge_of_is_not_left() {
+        let child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
+        let pid = child.id() as i32;
+        assert!(own(pid, |_| Err(io::ErrorKind::Other.into())).is_err());
+        assert!(Child::of(pid).is_err(), "it still exists");
     }
 
     #[test]

@@ -7,8 +7,19 @@ use std::ptr;
 
 use super::{Account, Failure, Plan, Resource, Step};
 
-/// The length of a report of a failure: step, detail, `errno`.
-pub(super) const RECORD: usize = 12;
+/// The length of a record of a failure: a mark, step, detail, `errno`.
+pub const RECORD: usize = 16;
+
+/// Where a record begins, which no length of anything is.
+const MARK: u32 = u32::MAX;
+
+/// Where failures are reported to.
+pub(super) enum Report<'a> {
+    /// Between fork and exec.
+    Pipe(RawFd),
+    /// In a process of its own, where more is allowed.
+    Caller(&'a mut dyn FnMut(Failure)),
+}
 
 /// What the child process works with; all of its memory is there before the fork.
 pub(super) struct Job<'a> {
@@ -20,13 +31,12 @@ pub(super) struct Job<'a> {
     moves: Vec<(RawFd, RawFd)>,
     /// [`Plan::executable`].
     executable: Option<RawFd>,
-    /// Where failures are reported to.
-    report: RawFd,
+    report: Report<'a>,
     parent: u32,
 }
 
 impl<'a> Job<'a> {
-    pub(super) fn new(plan: &'a Plan<'a>, input: RawFd, report: RawFd) -> Self {
+    pub(super) fn new(plan: &'a Plan<'a>, input: RawFd, report: Report<'a>, parent: u32) -> Self {
         let pointers = |texts: &[CString]| texts.iter().map(|text| text.as_ptr()).collect::<Vec<_>>();
         let mut arguments = vec![ptr::null()];
         arguments.extend(pointers(&plan.arguments));
@@ -39,7 +49,7 @@ impl<'a> Job<'a> {
         }
         moves.extend(plan.kept.iter().map(|(number, descriptor)| (descriptor.as_raw_fd(), *number)));
         let executable = plan.executable.map(|executable| executable.as_raw_fd());
-        Self { plan, arguments, environment, moves, executable, report, parent: std::process::id() }
+        Self { plan, arguments, environment, moves, executable, report, parent }
     }
 
     /// Never returns.
@@ -48,6 +58,12 @@ impl<'a> Job<'a> {
         self.say(step, errno);
         // SAFETY: it has no precondition.
         unsafe { libc::_exit(255) }
+    }
+
+    /// Becomes the program without a fork; returns if that fails.
+    pub(super) fn execute_here(mut self) -> Failure {
+        let Err((step, errno)) = self.steps();
+        Failure { step, error: io::Error::from_raw_os_error(errno) }
     }
 
     /// In the order of the contract.
@@ -109,7 +125,9 @@ impl<'a> Job<'a> {
         let floor = taken.map(|(_, number)| *number).max().unwrap_or(0).max(2) + 1;
         // For a moment there are two of each.
         let before = raise_files()?;
-        self.report = moved_up(self.report, floor)?;
+        if let Report::Pipe(pipe) = self.report {
+            self.report = Report::Pipe(moved_up(pipe, floor)?);
+        }
         if let Some(executable) = &mut self.executable {
             *executable = moved_up(*executable, floor)?;
         }
@@ -163,20 +181,26 @@ impl<'a> Job<'a> {
         failure
     }
 
-    fn warn(&self, result: Result<(), (Step, c_int)>) {
+    fn warn(&mut self, result: Result<(), (Step, c_int)>) {
         if let Err((step, errno)) = result {
             self.say(step, errno);
         }
     }
 
-    fn say(&self, step: Step, errno: c_int) {
+    fn say(&mut self, step: Step, errno: c_int) {
+        let pipe = match &mut self.report {
+            Report::Pipe(pipe) => *pipe,
+            Report::Caller(warn) => {
+                return warn(Failure { step, error: io::Error::from_raw_os_error(errno) });
+            }
+        };
         let (number, detail) = step.numbers();
         let mut record = [0; RECORD];
-        record[..4].copy_from_slice(&number.to_ne_bytes());
-        record[4..8].copy_from_slice(&detail.to_ne_bytes());
-        record[8..].copy_from_slice(&errno.to_ne_bytes());
+        for (place, word) in record.chunks_exact_mut(4).zip([MARK, number, detail, errno.cast_unsigned()]) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
         // SAFETY: the record outlives the call. A pipe takes so little whole.
-        unsafe { libc::write(self.report, record.as_ptr().cast(), RECORD) };
+        unsafe { libc::write(pipe, record.as_ptr().cast(), RECORD) };
     }
 }
 
@@ -201,11 +225,15 @@ pub(super) fn fork(job: &mut Job<'_>) -> io::Result<i32> {
     if pid > 0 { Ok(pid) } else { Err(error) }
 }
 
-/// Reads a record.
-pub(super) fn failure(record: &[u8]) -> Option<Failure> {
-    let word = |at: usize| Some(u32::from_ne_bytes(*record.get(at..)?.first_chunk()?));
-    let step = Step::of(word(0)?, word(4)?)?;
-    Some(Failure { step, error: io::Error::from_raw_os_error(word(8)?.cast_signed()) })
+/// Reads a record of a failure.
+#[must_use]
+pub fn failure(record: &[u8]) -> Option<Failure> {
+    let word = |at: usize| Some(u32::from_ne_bytes(*record.get(4 * at..)?.first_chunk()?));
+    if word(0)? != MARK {
+        return None;
+    }
+    let step = Step::of(word(1)?, word(2)?)?;
+    Some(Failure { step, error: io::Error::from_raw_os_error(word(3)?.cast_signed()) })
 }
 
 /// Groups before the user: afterwards there is no permission any more.
@@ -236,7 +264,63 @@ fn close_all_on_exec() -> Result<(), (Step, c_int)> {
     if unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
         return Ok(());
     }
-    // Linux before 5.11.
+    // Linux before 5.11, or a filter of system calls.
+    close_listed_on_exec().or_else(|_| close_possible_on_exec())
+}
+
+/// As the process's own directory lists them: there may be a billion possible ones.
+fn close_listed_on_exec() -> Result<(), (Step, c_int)> {
+    // SAFETY: a C string.
+    let directory = unsafe {
+        libc::open(c"/proc/self/fd".as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC)
+    };
+    check(Step::Descriptors, directory)?;
+    let mut result = Ok(());
+    let mut buffer = [0_u8; 2048];
+    loop {
+        // SAFETY: the buffer is this function's own, and as long as the kernel is told.
+        let count = unsafe {
+            libc::syscall(libc::SYS_getdents64, directory, buffer.as_mut_ptr(), buffer.len()) as c_int
+        };
+        if count <= 0 {
+            result = check(Step::Descriptors, count).and(result);
+            break;
+        }
+        for number in Numbers(buffer.get(..count.unsigned_abs() as usize).unwrap_or_default()) {
+            if number > 2 {
+                // SAFETY: numbers only.
+                let set = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+                result = check(Step::Descriptors, set).and(result);
+            }
+        }
+    }
+    // SAFETY: this function's own.
+    unsafe { libc::close(directory) };
+    result
+}
+
+/// The names in what `getdents64` gives, as numbers; 0 for those that are none.
+struct Numbers<'a>(&'a [u8]);
+
+impl Iterator for Numbers<'_> {
+    type Item = RawFd;
+
+    fn next(&mut self) -> Option<RawFd> {
+        // A record: inode and offset, its length in two bytes, a byte for the type, the name up to a NUL byte.
+        const LENGTH: usize = 16;
+        const NAME: usize = 19;
+        let length = self.0.get(LENGTH..)?.first_chunk::<2>()?;
+        let (record, rest) = self.0.split_at_checked(usize::from(u16::from_ne_bytes(*length)))?;
+        self.0 = rest;
+        let digits = record.get(NAME..)?.iter().take_while(|byte| byte.is_ascii_digit());
+        Some(digits.fold(0, |number: RawFd, digit| {
+            number.saturating_mul(10).saturating_add(RawFd::from(digit - b'0'))
+        }))
+    }
+}
+
+/// Where `/proc` is not mounted either.
+fn close_possible_on_exec() -> Result<(), (Step, c_int)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a structure of this function's own.
     check(Step::Descriptors, unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
@@ -330,6 +414,42 @@ impl Step {
             100 => Some(Self::Limit(detail as usize)),
             101 => Some(Self::Program(detail as usize)),
             _ => Self::THERE.get(number as usize).copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+
+    use super::*;
+    use crate::process::Exit;
+
+    #[test]
+    fn all_that_is_open_is_found() {
+        let files: Vec<OwnedFd> = (0..200)
+            .map(|_| {
+                let file = std::fs::File::open("/dev/null").unwrap().into();
+                crate::descriptors::keep_over_exec(&file, true).unwrap();
+                file
+            })
+            .collect();
+        let closed = || {
+            let flags = files.iter().map(|file| fcntl(file, FcntlArg::F_GETFD).unwrap_or(-1));
+            flags.filter(|flags| *flags == libc::FD_CLOEXEC).count()
+        };
+        assert_eq!(closed(), 0);
+        // In a process of its own: other tests would notice.
+        // SAFETY: it makes system calls, and no others.
+        match unsafe { libc::fork() } {
+            0 => {
+                let is_done = close_listed_on_exec().is_ok() && closed() == 200;
+                // SAFETY: it has no precondition.
+                unsafe { libc::_exit(i32::from(!is_done)) }
+            }
+            pid => assert_eq!(crate::process::Child::of(pid).unwrap().wait().unwrap(), Exit::Status(0)),
         }
     }
 }

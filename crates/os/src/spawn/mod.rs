@@ -2,6 +2,9 @@
 //!
 //! Everything is prepared before the fork; what happens between fork and exec is in `child`. What fails there comes
 //! back through a pipe, by step, so that a message can name the option and the user that are to blame.
+//!
+//! [`Plan::spawn`] waits until the program runs. Who must not wait uses [`Plan::launch`]; and a program that is made ready by
+//! another one, which looks up what may take long, ends with [`Plan::exec`].
 
 mod child;
 
@@ -9,13 +12,16 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::process::Child;
+use crate::descriptors;
+use crate::process::{self, Child};
+
+pub use child::{RECORD, failure};
 
 /// How long a process may take to become the program.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -150,6 +156,15 @@ pub struct Started {
     pub warnings: Vec<Failure>,
 }
 
+/// A process that is to become a program.
+#[derive(Debug)]
+pub struct Launched {
+    /// The process.
+    pub child: Child,
+    /// What it says: [`io::ErrorKind::WouldBlock`] while it says nothing, the end when the program runs, or the process is gone.
+    pub pipe: OwnedFd,
+}
+
 impl Plan<'_> {
     /// Starts the program; returns when it runs, or when that has failed (then no process is left, or it has been sent
     /// SIGKILL).
@@ -160,6 +175,45 @@ impl Plan<'_> {
         self.spawn_within(LONGEST)
     }
 
+    /// Makes the process that becomes the program, and waits for nothing. To reap it is left to the caller.
+    ///
+    /// Failures come through the pipe as records of [`RECORD`] bytes, see [`failure`]. The program gets the other end
+    /// of the pipe under `number`, and may write to it what it wants; when it starts another program, or fails, the pipe ends.
+    ///
+    /// # Errors
+    /// [`Step::Prepare`] or [`Step::Fork`]: there is no process.
+    pub fn launch(&self, number: RawFd) -> Result<Launched, Failure> {
+        let failure = |step: Step| move |error: io::Error| Failure { step, error };
+        let (pipe, writer) = descriptors::pipe().map_err(failure(Step::Prepare))?;
+        let mut plan = self.clone();
+        plan.kept.push((number, writer.as_fd()));
+        if let Some(error) = plan.mistake() {
+            return Err(failure(Step::Prepare)(error));
+        }
+        let input = File::open("/dev/null").map_err(failure(Step::Prepare))?;
+        let report = child::Report::Pipe(writer.as_raw_fd());
+        let mut job = child::Job::new(&plan, input.as_raw_fd(), report, std::process::id());
+        let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
+        let child = process::own(pid, Child::of).map_err(failure(Step::Fork))?;
+        Ok(Launched { child, pipe })
+    }
+
+    /// Becomes the program; returns if that fails. By then this process may have lost its privileges, its root
+    /// directory and its descriptors, and can only say so and end. [`Plan::is_bound`] binds it to the parent that it has.
+    ///
+    /// What goes wrong without preventing the start is said to `warn`.
+    pub fn exec(&self, warn: &mut dyn FnMut(Failure)) -> Failure {
+        if let Some(error) = self.mistake() {
+            return Failure { step: Step::Prepare, error };
+        }
+        let input = match File::open("/dev/null") {
+            Ok(input) => input,
+            Err(error) => return Failure { step: Step::Prepare, error },
+        };
+        let parent = std::os::unix::process::parent_id();
+        child::Job::new(self, input.as_raw_fd(), child::Report::Caller(warn), parent).execute_here()
+    }
+
     fn spawn_within(&self, longest: Duration) -> Result<Started, Failure> {
         forget_late();
         let failure = |step: Step| move |error: io::Error| Failure { step, error };
@@ -168,13 +222,14 @@ impl Plan<'_> {
         }
         let input = File::open("/dev/null").map_err(failure(Step::Prepare))?;
         let (mut reader, writer) = io::pipe().map_err(failure(Step::Prepare))?;
-        let mut job = child::Job::new(self, input.as_raw_fd(), writer.as_raw_fd());
+        let report = child::Report::Pipe(writer.as_raw_fd());
+        let mut job = child::Job::new(self, input.as_raw_fd(), report, std::process::id());
         let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
         drop(writer);
-        let child = Child::of(pid).map_err(failure(Step::Fork))?;
+        let child = process::own(pid, Child::of).map_err(failure(Step::Fork))?;
         let mut records = Vec::new();
         let has_read = read_all(&mut reader, &mut records, Instant::now() + longest);
-        let mut failures: Vec<_> = records.chunks_exact(child::RECORD).filter_map(child::failure).collect();
+        let mut failures: Vec<_> = records.chunks_exact(RECORD).filter_map(child::failure).collect();
         let fatal = match has_read {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let _ = child.signal(nix::sys::signal::Signal::SIGKILL);
@@ -272,7 +327,7 @@ fn read_all(reader: &mut io::PipeReader, records: &mut Vec<u8>, end: Instant) ->
             Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
             Ok(_) => {}
         }
-        let mut record = [0; 16 * child::RECORD];
+        let mut record = [0; 16 * RECORD];
         match reader.read(&mut record)? {
             0 => return Ok(()),
             count => records.extend_from_slice(&record[..count]),
