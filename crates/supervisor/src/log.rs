@@ -22,6 +22,20 @@ pub(crate) enum Level {
     Info = 6,
 }
 
+impl Level {
+    /// The level with this number.
+    pub(crate) const fn of(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Alert,
+            2 => Self::Critical,
+            3 => Self::Error,
+            4 => Self::Warning,
+            6 => Self::Info,
+            _ => return None,
+        })
+    }
+}
+
 /// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's go where its standard
 /// error, which is the server's, leads.
 ///

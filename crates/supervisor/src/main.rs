@@ -2,8 +2,9 @@
 //!
 //! Apache's parent process starts it as `supervisor <schema> <control> <generation> <board> <descriptors>`, all but the
 //! first numbers of descriptors, see [`inheritance`]. It is one thread that waits for events ([`watch`]); what follows from an event
-//! is decided in [`slot`], without side effects, and carried out in [`seat`]. Another one carries lines to the logs
-//! ([`relay`]).
+//! is decided in [`slot`], without side effects, and carried out in [`seat`]. That thread makes no call that can block: what
+//! may take long is done in a process of its own, which runs this program as `supervisor prepare`, see [`preparation`]; and
+//! another thread carries lines to the logs ([`relay`]).
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,8 @@ mod identity;
 mod inheritance;
 mod jail;
 mod log;
+mod preparation;
+mod process;
 mod program;
 mod relay;
 mod seat;
@@ -25,6 +28,10 @@ use log::Level;
 fn main() -> ExitCode {
     // One that is started by descriptor would be called by its number. (What fails here is only seen in `ps`.)
     let _ = nix::sys::prctl::set_name(c"supervisor");
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == preparation::ROLE) {
+        preparation::role::run(std::env::args_os().skip(2));
+        return ExitCode::FAILURE;
+    }
     let inheritance = match inheritance::Inheritance::take(std::env::args_os().skip(1)) {
         Ok(inheritance) => inheritance,
         Err(error) => {

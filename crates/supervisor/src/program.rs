@@ -5,6 +5,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
+use nix::unistd::geteuid;
 use os::spawn::{Failure, Limit, Plan, Resource, Step};
 use wsgi_core::wire::launch::Group;
 
@@ -12,9 +13,9 @@ use crate::identity::Identity;
 use crate::log::Level;
 
 /// The number of the control socket in a daemon process.
-const CONTROL: RawFd = 3;
+pub(crate) const CONTROL: RawFd = 3;
 /// The number of the first host there.
-const FIRST_HOST: RawFd = 4;
+pub(crate) const FIRST_HOST: RawFd = 4;
 /// What the interpreter runs: it loads the host, which does the rest.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// The variables that name the user. They are changed where they exist.
@@ -25,10 +26,8 @@ const NAMES: [&[u8]; 3] = [b"USER", b"USERNAME", b"LOGNAME"];
 pub(crate) struct Surroundings {
     /// The hosts, and their names.
     pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,
-    /// The supervisor's own environment.
+    /// The environment that the supervisor has passed on.
     pub(crate) environment: Vec<CString>,
-    /// How many descriptors processes may have, before the supervisor raised that for itself.
-    pub(crate) files: Option<Limit>,
     /// No core dumps, as far as the process does not change that.
     pub(crate) no_core: Option<Limit>,
 }
@@ -51,7 +50,6 @@ pub(crate) fn plan<'a>(
     identity: &Identity,
     surroundings: &'a Surroundings,
     control: BorrowedFd<'a>,
-    log: BorrowedFd<'a>,
 ) -> Result<Plan<'a>, Obstacle> {
     let name = group.daemon.name.as_ref();
     let number = CONTROL.to_string();
@@ -72,8 +70,9 @@ pub(crate) fn plan<'a>(
         environment: environment(group, identity, &surroundings.environment),
         kept: std::iter::once((CONTROL, control)).chain(hosts).collect(),
         executable: None,
-        output: Some(log),
-        is_session: true,
+        // As this process has them.
+        output: None,
+        is_session: false,
         // Until it watches its control socket, which an import that hangs keeps it from.
         is_bound: true,
         priority: (group.priority != 0).then_some(group.priority),
@@ -145,13 +144,31 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
         }
         Step::Program(index) => return program_obstacle(group, &user, *index, error),
         Step::Prepare | Step::Fork | Step::Session | Step::Bind | Step::Descriptors | Step::Signals => {
-            let text = format!(
-                "WSGI0001: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open files (ulimit -n)?"
-            );
-            (Level::Alert, text)
+            return no_process(failure);
         }
     };
     Obstacle { level, text }
+}
+
+/// What to say where not even a process can be had.
+pub(crate) fn no_process(why: &dyn fmt::Display) -> Obstacle {
+    let text = format!(
+        "WSGI0001: no process can be started: {why}. Are there too many processes (ulimit -u, pids.max) or open files \
+         (ulimit -n)?"
+    );
+    Obstacle { level: Level::Alert, text }
+}
+
+/// What to say where the user is not looked up in time.
+pub(crate) fn unknown_user(group: &Group) -> String {
+    let uid = group.account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
+    let place = match &group.chroot {
+        Some(root) => format!("the file system of the jail {} (chroot=) has", root.escape_ascii()),
+        None => "the user database (see /etc/nsswitch.conf: LDAP, SSSD, NIS) has".into(),
+    };
+    format!(
+        "WSGI0028: {place} not said in time who the user #{uid} is; the process that waits for it is killed"
+    )
 }
 
 /// What to say of a jail that can not be entered.
@@ -168,7 +185,7 @@ fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstac
         Some(Resource::AddressSpace) => {
             format!("WSGI0078: virtual-memory-limit={} can not be set", group.virtual_memory_limit)
         }
-        _ => "WSGI0061: the limits of core dumps and open files can not be set".into(),
+        _ => "WSGI0061: the limit of core dumps can not be set".into(),
     };
     Obstacle { level: Level::Warning, text: format!("{text} ({error}); the process goes on without") }
 }
@@ -262,7 +279,6 @@ fn environment(group: &Group, identity: &Identity, own: &[CString]) -> Vec<CStri
 
 fn limits(group: &Group, surroundings: &Surroundings) -> Vec<Limit> {
     let mut limits = limits_of(group);
-    limits.extend(surroundings.files);
     // A process that has only changed its user dumps no core. After exec it would.
     if group.account.is_some() && !group.dumps_core {
         limits.extend(surroundings.no_core);

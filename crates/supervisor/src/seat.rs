@@ -1,36 +1,34 @@
 //! A slot with its processes: carries out what [`Slot`] decides.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Read};
+use std::ffi::CString;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
+use nix::unistd::geteuid;
 use os::descriptors::{self, Kind, Wait};
-use os::process::{Child, Exit};
+use os::process::Exit;
 use os::shared::{ReadWords, Words};
+use os::spawn::{Launched, Limit};
 use wsgi_core::wire::board::{State, page, slot as board};
-use wsgi_core::wire::control::{Order, Report, Script};
+use wsgi_core::wire::control::{LONGEST_START, Order, Report, Script};
 use wsgi_core::wire::launch::Group;
 
-use crate::bucket::Bucket;
-use crate::identity;
 use crate::log::{self, Level};
-use crate::program::{self, Surroundings};
-use crate::relay::{self, Relay};
+use crate::preparation::{self, Message, Preparation};
+use crate::process::{Abandoned, Process};
+use crate::program::{self, Obstacle};
+use crate::relay::Relay;
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::watch::Token;
 
 /// How long a page has to say that nothing runs, in milliseconds, until a retired slot is taken for unused.
 const UNUSED: u64 = 30_000;
-/// Room for orders, in bytes, beside the first.
-const SPARE: usize = 1 << 18;
-/// How much a process may say: a thousand reports, or pieces of one, at a stretch; in the long run ten a second.
-const SPEECH: u64 = 100_000;
-/// What each takes of that.
-const WORD: u64 = 100;
+/// Room for orders, in bytes.
+const ORDERS: usize = 1 << 18;
 /// What is done at a stretch for one slot.
 const BATCH: usize = 64;
 
@@ -40,9 +38,14 @@ pub(crate) struct World {
     pub(crate) epoll: Epoll,
     pub(crate) board: Words,
     pub(crate) groups: Vec<Group>,
+    /// The hosts, and their names.
+    pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,
     pub(crate) relay: &'static Relay,
     pub(crate) scoreboard: Option<OwnedFd>,
-    pub(crate) surroundings: Surroundings,
+    /// The supervisor's own environment.
+    pub(crate) environment: Vec<CString>,
+    /// How many descriptors processes may have, before the supervisor raised that for itself.
+    pub(crate) files: Option<Limit>,
     pub(crate) begin: Instant,
 }
 
@@ -55,25 +58,10 @@ pub(crate) struct Seat {
     channel: OwnedFd,
     page: OwnedFd,
     processes: Vec<Process>,
+    abandoned: Vec<Abandoned>,
     /// What is watched of the channel.
     watched: Option<EpollFlags>,
     retired: Option<Retired>,
-}
-
-#[derive(Debug)]
-struct Process {
-    key: Key,
-    child: Child,
-    /// For orders. It is only sent to.
-    control: OwnedFd,
-    /// What it reports comes out here, and its end when it has closed the other side. Nothing once it is not listened to.
-    reports: Option<File>,
-    /// What has come of a report so far.
-    heard: Vec<u8>,
-    /// Bounds what it can make the supervisor do by talking.
-    speech: Bucket,
-    /// What it writes to the log.
-    output: relay::Id,
 }
 
 /// What is watched after retirement.
@@ -112,6 +100,7 @@ impl Seat {
             channel,
             page,
             processes: Vec::new(),
+            abandoned: Vec::new(),
             watched: None,
             retired: None,
         }
@@ -157,6 +146,54 @@ impl Seat {
         }
     }
 
+    /// Returns which of the slot's processes this is, if it is one that has not been waited for.
+    pub(crate) fn key_of(&self, pid: i32) -> Option<Key> {
+        let processes = self.processes.iter().map(|process| (process.key, &process.child));
+        let mut all =
+            processes.chain(self.abandoned.iter().map(|abandoned| (abandoned.key, &abandoned.child)));
+        all.find(|(_, child)| child.pid() == pid).map(|(key, _)| key)
+    }
+
+    /// A process that prepares itself has said something, or is Python now.
+    pub(crate) fn preparation(&mut self, key: Key, world: &World) {
+        for _ in 0..BATCH {
+            let Some(process) = self.processes.iter_mut().find(|process| process.key == key) else { return };
+            let pid = process.child.pid();
+            let Some(preparation) = &mut process.preparation else { return };
+            let (level, text) = match preparation.hear() {
+                Ok(Message::Log(level, text)) => {
+                    world.log(self.group, level, text);
+                    continue;
+                }
+                Ok(Message::Obstacle(text)) => {
+                    preparation.obstacle = Some(text);
+                    continue;
+                }
+                Ok(Message::Failure(level, text)) => (level, text),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    // It is registered, so that can not fail.
+                    let _ = world.epoll.delete(&preparation.pipe);
+                    process.preparation = None;
+                    let Group { account, daemon, .. } = &world.groups[self.group];
+                    let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
+                    let text = format_args!(
+                        "process {pid} is started, as uid {uid} with {} threads",
+                        daemon.threads
+                    );
+                    world.log(self.group, Level::Info, text);
+                    return self.feed(Event::Started(key), world);
+                }
+                Err(error) => {
+                    (Level::Error, format!("process {pid} prepares itself, and is not understood: {error}"))
+                }
+            };
+            world.log(self.group, level, text);
+            let event = self.abandon(key, world);
+            return self.feed(event, world);
+        }
+    }
+
     /// A process has said something, or closed its end.
     pub(crate) fn control(&mut self, key: Key, world: &World) {
         for _ in 0..BATCH {
@@ -181,7 +218,6 @@ impl Seat {
                         // It is registered, so that can not fail.
                         let _ = world.epoll.delete(reports);
                     }
-                    self.processes[at].heard.clear();
                     self.feed(Event::Lost(key), world);
                     return;
                 }
@@ -193,7 +229,18 @@ impl Seat {
     /// A process has ended.
     pub(crate) fn exited(&mut self, key: Key, world: &World) {
         // What it said before it ended comes first.
+        self.preparation(key, world);
         self.control(key, world);
+        if let Some(at) = self.abandoned.iter().position(|abandoned| abandoned.key == key) {
+            if !matches!(self.abandoned[at].child.try_wait(), Ok(None)) {
+                let Abandoned { child, word, output, .. } = self.abandoned.swap_remove(at);
+                world.relay.collect(output);
+                // Fails where there was no memory to watch it.
+                let _ = world.epoll.delete(&child);
+                self.clear(word);
+            }
+            return;
+        }
         let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
         let exit = match self.processes[at].child.try_wait() {
             Ok(Some(exit)) => exit,
@@ -209,7 +256,7 @@ impl Seat {
         world.relay.collect(process.output);
         self.record(process.child.pid(), exit, world);
         let is_early = self.slot.is_starting(key);
-        self.clear_page(process.child.pid());
+        self.clear(process.word);
         if self.is_unused() {
             self.feed(Event::Unused, world);
         }
@@ -249,6 +296,12 @@ impl Seat {
     fn carry_out(&mut self, action: Action, world: &World) -> Option<Event> {
         match action {
             Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, world)),
+            Action::Abandon { key, is_late } => {
+                if is_late {
+                    self.say_late(key, world);
+                }
+                Some(self.abandon(key, world))
+            }
             Action::Order(key, order) => {
                 let process = self.processes.iter().find(|process| process.key == key)?;
                 let has_sent = descriptors::send_with(&process.control, &order.encode(), &[], Wait::Never);
@@ -274,86 +327,101 @@ impl Seat {
     fn spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Event {
         match self.try_spawn(key, scripts, world) {
             Ok(pid) => Event::Spawned(key, pid),
-            Err(obstacle) => {
-                world.log(self.group, obstacle.level, &obstacle.text);
+            Err(Obstacle { level, text }) => {
+                world.log(self.group, level, text);
                 Event::NotSpawned(key)
             }
         }
     }
 
-    fn try_spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Result<i32, program::Obstacle> {
+    /// Starts a process, and waits for nothing: it looks for its user and for Python by itself.
+    fn try_spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Result<i32, Obstacle> {
         let group = &world.groups[self.group];
-        let identity = identity::of(group.account.as_ref(), group.chroot.as_deref())
-            .map_err(|error| program::no_jail(group, &error))?;
-        if let Some(denied) = &identity.denied {
-            world.log(self.group, Level::Warning, denied);
-        }
-        let exhausted = |error: io::Error| program::Obstacle {
-            level: Level::Alert,
-            text: format!(
-                "WSGI0001: no process can be started: {error}. Are there too many open files (ulimit -n)?"
-            ),
-        };
+        let exhausted = |error: io::Error| program::no_process(&error);
+        let word = self.free_word().ok_or_else(|| {
+            program::no_process(&format!("{} were killed and have not ended yet", self.abandoned.len()))
+        })?;
         let mut daemon = group.daemon.clone();
         daemon.scripts.extend(scripts);
-        let start = Order::Start(Box::new(daemon)).encode();
+        let start = Order::Start { word, daemon: Box::new(daemon) }.encode();
+        if start.len() > LONGEST_START {
+            return Err(program::no_process(&"it would have to be told more than it can (of scripts)"));
+        }
+        let start = os::message::file(c"mod_wsgi start", &start).map_err(exhausted)?;
         let (control, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
         descriptors::only_send(&control).map_err(exhausted)?;
+        descriptors::set_buffers(&control, Some(ORDERS), None).map_err(exhausted)?;
         let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
-        // The kernel counts more than the bytes.
-        descriptors::set_buffers(&control, Some(start.len() + SPARE), None).map_err(exhausted)?;
         let (output, log) = descriptors::pipe().map_err(exhausted)?;
         // It never waits for the log where it can not afford to; what it starts itself may.
         let at_once = descriptors::reopen_for_append(&log).map_err(exhausted)?;
-        if let Some(account) = &identity.account {
+        if let Some(account) = &group.account {
             // So that it can open its own standard error by name. It is not necessary.
             let _ = nix::unistd::fchown(&log, Some(account.uid.into()), Some(account.gid.into()));
         }
-        let plan = program::plan(group, &identity, &world.surroundings, theirs.as_fd(), log.as_fd())?;
-        let started = plan.spawn().map_err(|failure| program::obstacle(group, &identity, &failure))?;
-        for failure in &started.warnings {
-            let warning = program::obstacle(group, &identity, failure);
-            world.log(self.group, warning.level, &warning.text);
-        }
-        let child = started.child;
-        let pid = child.pid();
-        let text = format!(
-            "process {pid} is started, as uid {} with {} threads",
-            identity.uid, group.daemon.threads
-        );
-        world.log(self.group, Level::Info, text);
+        let scoreboard = world.scoreboard.as_ref().filter(|_| group.daemon.scoreboard > 0);
+        let own = [start.as_fd(), self.channel.as_fd(), self.page.as_fd(), writer.as_fd(), at_once.as_fd()];
+        let parts: Vec<_> = own.into_iter().chain(scoreboard.map(AsFd::as_fd)).collect();
+        descriptors::send_with(&control, &Order::announcement(), &parts, Wait::Never).map_err(exhausted)?;
+        let Launched { child, pipe } =
+            preparation::launch(group, world, theirs.as_fd(), log.as_fd()).map_err(exhausted)?;
         let output = world.relay.watch(output, group.log as usize);
-        let mut parts = vec![self.channel.as_fd(), self.page.as_fd(), writer.as_fd(), at_once.as_fd()];
-        if group.daemon.scoreboard > 0 {
-            parts.extend(world.scoreboard.as_ref().map(AsFd::as_fd));
+        let (pid, preparation) = (child.pid(), Preparation::new(pipe.into()));
+        let watched = [
+            world.watch(&preparation.pipe, EpollFlags::EPOLLIN, Token::Preparation(self.index, key)),
+            world.watch(&reports, EpollFlags::EPOLLIN, Token::Control(self.index, key)),
+            world.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key)),
+        ];
+        self.processes.push(Process::new(key, child, word, control, preparation, reports.into(), output));
+        match watched.into_iter().collect::<io::Result<()>>() {
+            Ok(()) => Ok(pid),
+            Err(error) => {
+                // For lack of memory. That it has ended is learnt from the signal.
+                let _ = self.abandon(key, world);
+                Err(exhausted(error))
+            }
         }
-        let watched = descriptors::send_with(&control, &start, &parts, Wait::Never).and_then(|_| {
-            world.watch(&reports, EpollFlags::EPOLLIN, Token::Control(self.index, key))?;
-            world.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key))
-        });
-        if let Err(error) = watched {
-            // Both can only fail because it has ended, which is seen here, or for lack of memory.
-            let _ = (child.signal(Signal::SIGKILL), child.wait());
-            world.relay.collect(output);
-            return Err(exhausted(error));
+    }
+
+    /// Returns a word of the page that nobody has who lives.
+    fn free_word(&self) -> Option<u8> {
+        let is_free = |word: &u8| {
+            self.processes.iter().all(|process| process.word != *word)
+                && self.abandoned.iter().all(|abandoned| abandoned.word != *word)
+        };
+        (0..u8::try_from(page::WORDS).unwrap_or(u8::MAX)).find(is_free)
+    }
+
+    /// Kills a process that prepares itself, and forgets it but for its end.
+    fn abandon(&mut self, key: Key, world: &World) -> Event {
+        if let Some(at) = self.processes.iter().position(|process| process.key == key) {
+            let Process { child, word, output, preparation, reports, .. } = self.processes.swap_remove(at);
+            // If it fails the process has ended, which comes as an event of its own.
+            let _ = child.signal(Signal::SIGKILL);
+            for pipe in preparation.map(|preparation| preparation.pipe).into_iter().chain(reports) {
+                // Fails where there was no memory to watch it.
+                let _ = world.epoll.delete(pipe);
+            }
+            self.abandoned.push(Abandoned { key, child, word, output });
         }
-        let speech = Bucket::full(SPEECH);
-        self.processes.push(Process {
-            key,
-            child,
-            control,
-            reports: Some(reports.into()),
-            heard: Vec::new(),
-            speech,
-            output,
-        });
-        Ok(pid)
+        Event::NotSpawned(key)
+    }
+
+    /// Says why a process that prepares itself is killed.
+    fn say_late(&self, key: Key, world: &World) {
+        let process = self.processes.iter().find(|process| process.key == key);
+        let obstacle = process.and_then(|process| process.preparation.as_ref()?.obstacle.as_deref());
+        let text = obstacle.unwrap_or(
+            "WSGI0028: a process did not get to run the supervisor's own program in time, and is killed. Most likely the \
+             file system of mod_wsgi hangs",
+        );
+        world.log(self.group, Level::Critical, text);
     }
 
     /// What a process that died has counted does not run any more.
-    fn clear_page(&self, pid: i32) {
+    fn clear(&self, word: u8) {
         if let Ok(words) = Words::map(&self.page, page::WORDS) {
-            words.store(page::busy(pid.cast_unsigned()), 0);
+            words.store(word.into(), 0);
         }
     }
 
@@ -396,29 +464,6 @@ impl Seat {
                     let text = format_args!("WSGI0002: a channel can not be watched: {error}");
                     world.log(self.group, Level::Error, text);
                 }
-            }
-        }
-    }
-}
-
-impl Process {
-    /// The next report; [`io::ErrorKind::UnexpectedEof`] at the end.
-    fn hear(&mut self, now: u64) -> io::Result<Report> {
-        let mut block = [0; 16_384];
-        loop {
-            let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-            if self.reports.is_some() && !self.speech.take(WORD, now) {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "more than any process has to say"));
-            }
-            if let Some(report) = Report::take(&mut self.heard).map_err(malformed)? {
-                return Ok(report);
-            }
-            let Some(reports) = &mut self.reports else { return Err(io::ErrorKind::WouldBlock.into()) };
-            match reports.read(&mut block) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.heard.extend_from_slice(&block[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
             }
         }
     }

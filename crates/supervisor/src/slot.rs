@@ -20,6 +20,8 @@ use starts::{Ending, Starts};
 
 /// How long a successor may take until it is ready.
 const SUCCESSOR: u64 = 60_000;
+/// How long a process may take until Python runs in it: the user database and file systems can take as long as they want.
+const PREPARATION: u64 = 10_000;
 /// How long a process whose control socket is closed may take to end.
 const FAREWELL: u64 = 1_000;
 /// What a process gets beyond the times that it keeps by itself.
@@ -51,9 +53,11 @@ pub(crate) struct Rules {
 pub(crate) enum Event {
     /// The supervisor has started.
     Begin,
-    /// The process that was asked for runs.
+    /// The process that was asked for is there, and prepares itself.
     Spawned(Key, i32),
-    /// It could not be started.
+    /// It has become Python.
+    Started(Key),
+    /// It could not be started, or has failed to become Python: it does not count as a process any more.
     NotSpawned(Key),
     /// See [`Report`](wsgi_core::wire::control::Report).
     Ready(Key),
@@ -82,6 +86,13 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     /// Start a process, which imports these scripts. [`Event::Spawned`] or [`Event::NotSpawned`] answers.
     Spawn(Key, Vec<Script>),
+    /// End a process that prepares itself, and forget it; late is one whose time is over. [`Event::NotSpawned`] answers.
+    Abandon {
+        /// The process.
+        key: Key,
+        /// Whether to say so.
+        is_late: bool,
+    },
     /// Tell a process.
     Order(Key, Order),
     /// Ask a process to end.
@@ -165,6 +176,12 @@ impl Slot {
             Event::Spawned(key, pid) => {
                 if let Some(process) = self.starting(key) {
                     process.pid = pid;
+                    process.preparation_end = Some(now + PREPARATION);
+                }
+            }
+            Event::Started(key) => {
+                if let Some(process) = self.starting(key) {
+                    process.preparation_end = None;
                 }
             }
             Event::NotSpawned(key) => self.not_spawned(key, now, actions),
@@ -188,7 +205,12 @@ impl Slot {
     pub(crate) fn next(&self) -> Option<u64> {
         let processes = self.current.iter().chain(&self.successor);
         let times = processes.flat_map(|process| {
-            [process.startup_end, process.lost, process.wanted.as_ref().map(|wanted| wanted.at)]
+            [
+                process.preparation_end,
+                process.startup_end,
+                process.lost,
+                process.wanted.as_ref().map(|wanted| wanted.at),
+            ]
         });
         let times = times.chain(self.leaving.iter().map(|leaving| leaving.end));
         times.chain([self.respawn]).flatten().min()
@@ -234,6 +256,7 @@ impl Slot {
             pid: 0,
             since: now,
             is_serving: false,
+            preparation_end: None,
             startup_end,
             lost: None,
             wanted: None,
@@ -301,6 +324,7 @@ impl Slot {
         }
         let Some(process) = self.starting(key) else { return };
         process.is_serving = true;
+        process.preparation_end = None;
         process.startup_end = None;
         actions.push(Action::Order(key, Order::Serve));
     }
@@ -462,7 +486,7 @@ impl Slot {
     }
 
     fn unused(&mut self, now: u64, actions: &mut Vec<Action>) {
-        for process in self.end() {
+        for process in self.end(actions) {
             if process.is_serving && !self.rules.is_service {
                 self.drain(process, self.rules.graceful, now, actions);
             } else {
@@ -478,23 +502,30 @@ impl Slot {
             leaving.end = end;
             actions.push(Action::Terminate(leaving.key));
         }
-        for process in self.end() {
+        for process in self.end(actions) {
             self.terminate(&process, end, actions);
         }
     }
 
     fn kill(&mut self, actions: &mut Vec<Action>) {
-        for process in self.end() {
+        for process in self.end(actions) {
             self.leave(&process, None, actions);
         }
         actions.extend(self.leaving.iter_mut().map(Leaving::kill));
     }
 
     /// No process is started from now on; those that are left to be ended.
-    fn end(&mut self) -> impl Iterator<Item = Process> + use<> {
+    fn end(&mut self, actions: &mut Vec<Action>) -> impl Iterator<Item = Process> + use<> {
         self.phase = Phase::Over;
         self.respawn = None;
-        [self.current.take(), self.successor.take()].into_iter().flatten()
+        let mut processes: Vec<_> = self.current.take().into_iter().chain(self.successor.take()).collect();
+        processes.retain(|process| {
+            if process.is_preparing() {
+                actions.push(Action::Abandon { key: process.key, is_late: false });
+            }
+            !process.is_preparing()
+        });
+        processes.into_iter()
     }
 
     fn terminate(&mut self, process: &Process, end: Option<u64>, actions: &mut Vec<Action>) {
@@ -504,6 +535,13 @@ impl Slot {
 
     fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
         let is_due = |time: Option<u64>| time.is_some_and(|time| time <= now);
+        for process in self.current.iter_mut().chain(&mut self.successor) {
+            if process.preparation_end.take_if(|end| *end <= now).is_some() {
+                // Its other times do not matter any more.
+                (process.lost, process.startup_end) = (None, None);
+                actions.push(Action::Abandon { key: process.key, is_late: true });
+            }
+        }
         for leaving in &mut self.leaving {
             if is_due(leaving.end) {
                 let text = format!("process {} did not end in time and is killed", leaving.pid);

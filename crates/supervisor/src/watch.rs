@@ -2,19 +2,18 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::getppid;
 use os::descriptors::{self, Wait};
 use os::spawn::Limit;
 
 use crate::inheritance::Inheritance;
 use crate::log::{self, Level};
-use crate::program::Surroundings;
 use crate::relay;
 use crate::seat::{Seat, World};
 use crate::slot::{Event, Key};
@@ -35,7 +34,9 @@ pub(crate) enum Token {
     Signal,
     /// A channel.
     Channel(usize),
-    /// A process's control socket.
+    /// What a process that prepares itself says.
+    Preparation(usize, Key),
+    /// What a process reports.
     Control(usize, Key),
     /// The end of a process.
     Exit(usize, Key),
@@ -49,6 +50,8 @@ pub(crate) struct Supervisor {
     parent: OwnedFd,
     signals: SignalFd,
     is_retired: bool,
+    /// Whether the server is the system's first process, which inherits all orphans.
+    is_in_container: bool,
     next_look: u64,
 }
 
@@ -59,16 +62,10 @@ impl Supervisor {
     /// The system has no descriptors left.
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
         let Inheritance { control, generation, board, hosts, logs, slots, scoreboard } = inheritance;
-        let surroundings = Surroundings {
-            hosts,
-            environment: os::spawn::own_environment(),
-            files: raise_limit(slots.len()),
-            no_core: getrlimit(Resource::RLIMIT_CORE).ok().map(|(_, hard)| Limit {
-                resource: os::spawn::Resource::Core,
-                soft: 0,
-                hard,
-            }),
-        };
+        // Else what processes leave behind becomes the server's where that is the system's first process, as in a
+        // container; and the server stops when a child exits that it does not know with the status 15.
+        os::process::become_reaper()?;
+        let (environment, files) = (os::spawn::own_environment(), raise_limit(slots.len()));
         let signals = watched_signals()?;
         // Begins with these signals blocked.
         let relay = log::start_relay(logs)?;
@@ -78,7 +75,8 @@ impl Supervisor {
         epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
         let groups = generation.groups;
-        let world = World { epoll, board, groups, relay, scoreboard, surroundings, begin: Instant::now() };
+        let begin = Instant::now();
+        let world = World { epoll, board, groups, hosts, relay, scoreboard, environment, files, begin };
         let of_group =
             world.groups.iter().enumerate().flat_map(|(at, group)| (0..group.processes).map(move |_| at));
         let seats = of_group
@@ -86,7 +84,8 @@ impl Supervisor {
             .enumerate()
             .map(|(index, (group, (channel, page)))| Seat::new(index, group, &world, channel, page))
             .collect();
-        Ok(Self { world, seats, parent: control, signals, is_retired: false, next_look: 0 })
+        let is_in_container = getppid().as_raw() == 1;
+        Ok(Self { world, seats, parent: control, signals, is_retired: false, is_in_container, next_look: 0 })
     }
 
     /// Until there is nothing more to supervise.
@@ -107,7 +106,29 @@ impl Supervisor {
             }
             self.tick();
         }
+        if self.is_retired && self.is_in_container {
+            self.stay();
+        }
         Ok(())
+    }
+
+    /// Stays as long as there are children: what processes have left behind, which the server would inherit.
+    fn stay(self) {
+        let Self { signals, world, seats, parent, .. } = self;
+        drop((world, seats, parent));
+        // An error says that there is no child.
+        while os::process::reap(|_| false).is_ok() {
+            // Waking up now and then is no harm.
+            let _ = descriptors::is_readable(signals.as_fd(), Duration::from_secs(60));
+            while let Ok(Some(signal)) = signals.read_signal() {
+                let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
+                if matches!(Signal::try_from(number), Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT))
+                {
+                    // The server ends.
+                    return;
+                }
+            }
+        }
     }
 
     fn happened(&mut self, token: Option<Token>, flags: EpollFlags) {
@@ -116,6 +137,7 @@ impl Supervisor {
             Some(Token::Parent) => self.parent(),
             Some(Token::Signal) => self.signal(),
             Some(Token::Channel(seat)) => self.seats[seat].channel(flags, world),
+            Some(Token::Preparation(seat, key)) => self.seats[seat].preparation(key, world),
             Some(Token::Control(seat, key)) => self.seats[seat].control(key, world),
             Some(Token::Exit(seat, key)) => self.seats[seat].exited(key, world),
             None => {}
@@ -152,7 +174,21 @@ impl Supervisor {
             match Signal::try_from(number) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => self.feed_all(|| Event::Stop),
                 Ok(Signal::SIGQUIT) => self.feed_all(|| Event::Kill),
+                Ok(Signal::SIGCHLD) => self.reap(),
                 _ => {}
+            }
+        }
+    }
+
+    /// Some child has ended: one of a slot, or one that a process has left behind.
+    fn reap(&mut self) {
+        let key_of = |seats: &[Seat], pid| {
+            seats.iter().enumerate().find_map(|(at, seat)| seat.key_of(pid).map(|key| (at, key)))
+        };
+        // An error says that there is no child.
+        while let Ok(Some(pid)) = os::process::reap(|pid| key_of(&self.seats, pid).is_some()) {
+            if let Some((seat, key)) = key_of(&self.seats, pid) {
+                self.seats[seat].exited(key, &self.world);
             }
         }
     }
@@ -198,6 +234,7 @@ impl Token {
             Self::Channel(seat) => (2, seat, 0),
             Self::Control(seat, key) => (3, seat, key),
             Self::Exit(seat, key) => (4, seat, key),
+            Self::Preparation(seat, key) => (5, seat, key),
         };
         kind << 56 | (seat as u64 & 0xff_ffff) << 32 | u64::from(key)
     }
@@ -210,16 +247,17 @@ impl Token {
             2 => Some(Self::Channel(seat)),
             3 => Some(Self::Control(seat, key)),
             4 => Some(Self::Exit(seat, key)),
+            5 => Some(Self::Preparation(seat, key)),
             _ => None,
         }
     }
 }
 
-/// Those that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from anybody), and those that it must
-/// not die of: Apache sends them to whole process groups.
+/// Those that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from anybody), that of ended children, and
+/// those that it must not die of: Apache sends them to whole process groups.
 fn watched_signals() -> io::Result<SignalFd> {
     let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGCHLD] {
         set.add(signal);
     }
     for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
@@ -231,8 +269,8 @@ fn watched_signals() -> io::Result<SignalFd> {
 
 /// Makes room for so many slots; what processes have to get instead, if something was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
-    // Of each slot the channel and the page, and four descriptors of each of two processes, a few while one starts.
-    let (soft, hard) = descriptors::allow(10 * slots as u64 + 64 + relay::ORPHANS as u64)?;
+    // Of each slot the channel and the page, and five descriptors of each of two processes, a few while one starts.
+    let (soft, hard) = descriptors::allow(12 * slots as u64 + 64 + relay::ORPHANS as u64)?;
     Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }
 
@@ -248,6 +286,7 @@ mod tests {
             Token::Channel(12_345),
             Token::Control(0xff_fffe, u32::MAX),
             Token::Exit(0, 1),
+            Token::Preparation(7, 8),
         ] {
             assert_eq!(Token::of(token.word()), Some(token));
         }

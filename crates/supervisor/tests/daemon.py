@@ -21,7 +21,9 @@ kept = ''
 
 
 def report(text):
-    os.write(reports, struct.pack('<I', len(text)) + text)
+    text = struct.pack('<I', len(text)) + text
+    while text:
+        text = text[os.write(reports, text):]
 
 
 # What it says. The first reason is that of a signal.
@@ -51,65 +53,89 @@ def descriptors():
 
 def obey(line):
     global kept
-    word, *rest = line.split()
-    if word == 'pid':
+    command, *rest = line.split()
+    if command == 'pid':
         return str(os.getpid())
-    if word == 'exit':
+    if command == 'exit':
         os._exit(int(rest[0]))
-    if word == 'die':
+    if command == 'die':
         os.kill(os.getpid(), int(rest[0]))
-    if word == 'replace':
+    if command == 'replace':
         script = rest[0].encode()
         report(REPLACE + struct.pack('<I', 1) + struct.pack('<I', len(script)) + script + struct.pack('<II', 0, 0))
         return 'asked'
-    if word == 'forge':
+    if command == 'replace-much':
+        # As long as a report may be.
+        script = struct.pack('<I', 1000) + b'/' * 1000 + struct.pack('<II', 0, 0)
+        report(REPLACE + struct.pack('<I', 1000) + script * 1000)
+        return 'asked'
+    if command == 'forge':
         text = b'x\n[core:alert] [pid 1] forged'
         report(STOPPING[:1] + struct.pack('<I', len(text)) + text)
         return 'sent'
-    if word == 'flood':
+    if command == 'flood':
         flood(report(READY) for _ in iter(int, 1))
-    if word == 'dribble':
+    if command == 'dribble':
         # The longest report, byte by byte.
         os.write(reports, struct.pack('<I', 1 << 20))
         flood(os.write(reports, b'x') for _ in iter(int, 1))
-    if word == 'nonsense':
+    if command == 'nonsense':
         report(b'\377nonsense')
         return 'sent'
-    if word == 'close':
+    if command == 'close':
         control.close()
         os.close(reports)
         return 'closed'
-    if word == 'busy':
-        os.pwrite(page, struct.pack('<I', int(rest[0])), 4 * (os.getpid() % 16))
+    if command == 'busy':
+        os.pwrite(page, struct.pack('<I', int(rest[0])), 4 * word)
         return 'set'
-    if word == 'page':
+    if command == 'word':
+        return str(word)
+    if command == 'orphan':
+        # Its parent ends at once; what is left ends with the status with which Apache's children say that nothing works.
+        if os.fork() == 0:
+            orphan = os.fork()
+            if orphan:
+                with open(rest[1], 'w') as file:
+                    file.write(str(orphan))
+                os._exit(0)
+            for number in range(3, 64):
+                try:
+                    os.close(number)
+                except OSError:
+                    pass
+            time.sleep(float(rest[0]))
+            os._exit(15)
+        os.wait()
+        return 'left'
+    if command == 'page':
         return str(sum(struct.unpack('<16I', os.pread(page, 64, 0))))
-    if word == 'kept':
+    if command == 'kept':
         told, kept = kept, ''
         return told or 'nothing'
-    if word == 'environment':
+    if command == 'environment':
         return os.environ.get(rest[0], 'unset')
-    if word == 'read':
+    if command == 'read':
         return state(rest[0])
-    if word == 'where':
+    if command == 'where':
         mask = os.umask(0)
         os.umask(mask)
         return '%s %o %d %d %s' % (os.getcwd(), mask, os.getuid(), os.getgid(), sorted(os.getgroups()))
-    if word == 'descriptors':
+    if command == 'descriptors':
         return descriptors()
-    if word == 'tell':
+    if command == 'tell':
         os.write(2, line[5:].encode().decode('unicode_escape').encode('latin-1'))
         return 'told'
-    if word == 'write':
+    if command == 'write':
         # Others go on meanwhile.
         threading.Thread(target=write_lines, args=(int(rest[0]), line.split(' ', 2)[2]), daemon=True).start()
         return 'writing'
-    if word == 'written':
+    if command == 'written':
         return str(threading.active_count() == 1)
-    if word == 'last':
+    if command == 'last':
         os.write(2, b'last words of %d, without an end' % os.getpid())
         os.kill(os.getpid(), signal.SIGKILL)
-    if word == 'tamper':
+    if command == 'tamper':
         return tamper()
     return 'unknown: ' + line
 
@@ -152,12 +178,15 @@ def answer(connection):
     connection.sendall((obey(line) + '\n').encode())
 
 
-start, ancillary, _, _ = control.recvmsg(1 << 20, socket.CMSG_LEN(20))
+start, ancillary, _, _ = control.recvmsg(64, socket.CMSG_LEN(24))
 # The identity of the schema follows, which changes with it.
 assert start[:1] == b'\1', start[:1]
-# The channel, the page, the pipe for reports, that for lines, and the scoreboard if it has been asked for.
+# The whole of it, the channel, the page, the pipe for reports, that for lines, and the scoreboard if it has been asked for.
 fds = struct.unpack('<%di' % (len(ancillary[0][2]) // 4), ancillary[0][2])
-channel, page, reports = socket.socket(fileno=fds[0]), fds[1], fds[2]
+with os.fdopen(fds[0], 'rb') as file:
+    start = file.read()
+channel, page, reports = socket.socket(fileno=fds[1]), fds[2], fds[3]
+word = start[9]
 behaviour = os.environ.get('BEHAVIOUR', '')
 if behaviour == 'hang':
     # As in the import of a module that waits for something.

@@ -4,10 +4,14 @@
 
 mod support;
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Server, group, until};
+use os::process::Exit;
+use support::{Server, group, is_root, text, until};
 use wsgi_core::wire::board::{State, slot};
+use wsgi_core::wire::launch::Account;
 
 /// What the supervisor has used of a processor.
 fn processor_time(server: &Server) -> Duration {
@@ -57,4 +61,109 @@ fn a_process_can_not_write_lines_of_the_servers_log() {
         server.try_ask(0, "pid").filter(|answer| *answer != pid.to_string()).map(|_| ())
     });
     assert!(!server.log().contains("forged"), "{}", server.log());
+}
+
+/// What hangs, as a library.
+fn hanging(directory: &Path) -> PathBuf {
+    let library = directory.join("hanging.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hanging.c");
+    let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
+    assert!(status.unwrap().success(), "what links Rust can compile C");
+    library
+}
+
+/// That the process of this slot is replaced while the log does not say yet that a start has taken too long.
+fn replaced_meanwhile(server: &Server, slot: usize) {
+    let old = server.pid(slot);
+    assert_eq!(server.try_ask(slot, "die 9"), None);
+    assert_ne!(server.pid(slot), old);
+    assert!(!server.log().contains("in time"), "{}", server.log());
+}
+
+#[test]
+fn a_user_database_that_hangs_delays_nobody_else() {
+    if !is_root() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let library = hanging(directory.path());
+    let mut slow = group("slow", &[]);
+    slow.account = Some(Account { uid: 65_534, gid: 65_534, supplementary: None });
+    let groups = vec![slow, group("other", &[])];
+    let mut server = Server::start_with(groups, &[("LD_PRELOAD", library.to_str().unwrap())]);
+    for _ in 0..2 {
+        replaced_meanwhile(&server, 1);
+    }
+    server.logs("WSGI0028: the user database (see /etc/nsswitch.conf: LDAP, SSSD, NIS) has not said in time who the user #65534 is");
+    assert_eq!(server.state(0), State::Starting);
+    // Neither does it delay the end.
+    server.abandon();
+    assert_eq!(server.end(), Exit::Status(0));
+}
+
+#[test]
+fn a_program_that_hangs_delays_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let library = hanging(directory.path());
+    let mut slow = group("slow", &[]);
+    slow.programs = vec![text("/HANGING/python")];
+    let groups = vec![slow, group("other", &[])];
+    let mut server = Server::start_with(groups, &[("LD_PRELOAD", library.to_str().unwrap())]);
+    for _ in 0..2 {
+        replaced_meanwhile(&server, 1);
+    }
+    server.logs("did not get to run /HANGING/python in time, and is killed. Most likely a file system hangs");
+    server.abandon();
+    assert_eq!(server.end(), Exit::Status(0));
+}
+
+#[test]
+fn what_processes_leave_behind_is_the_supervisors() {
+    let server = Server::start(vec![group("one", &[]), group("other", &[])]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("pid");
+    let pid = server.pid(0);
+    assert_eq!(server.ask(0, &format!("orphan 1 {}", file.display())), "left");
+    let orphan: i32 = until("the orphan", || std::fs::read_to_string(&file).ok()?.parse().ok());
+    let parent = std::fs::read_to_string(format!("/proc/{orphan}/stat")).unwrap();
+    let parent = parent.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
+    assert_eq!(parent, server.child.pid().to_string());
+    until("nothing of it", || (!Path::new(&format!("/proc/{orphan}")).exists()).then_some(()));
+    // And it is nobody whom the supervisor would miss.
+    assert_eq!((server.pid(0), server.word(0, slot::ENDED)), (pid, 0));
+    assert_eq!(server.state(1), State::Serving);
+}
+
+#[test]
+fn each_process_counts_for_itself() {
+    let server = Server::start(vec![group("one", &[("LINGER", "2")])]);
+    let (old, word) = (server.pid(0), server.ask(0, "word"));
+    server.ask(0, "busy 3");
+    // Those that follow it while it lives have other words, and what ends takes with it what it has counted, no more.
+    let mut words = vec![word];
+    for _ in 0..2 {
+        let before = server.pid(0);
+        server.ask(0, "replace /good.wsgi");
+        until("the successor", || (server.pid(0) != before).then_some(()));
+        words.push(server.ask(0, "word"));
+    }
+    words.sort_unstable();
+    words.dedup();
+    assert_eq!(words.len(), 3, "{words:?}");
+    server.ask(0, "busy 2");
+    assert_eq!(server.exit_of(0, old), Exit::Status(0));
+    until("what is left", || (server.ask(0, "page") == "2").then_some(()));
+    let pid = server.pid(0);
+    assert_eq!(server.try_ask(0, "die 9"), None);
+    until("another process", || (server.pid(0) != pid).then_some(()));
+    until("nothing", || (server.ask(0, "page") == "0").then_some(()));
+}
+
+#[test]
+fn a_list_of_scripts_may_be_longer_than_a_socket_takes() {
+    let server = Server::start(vec![group("one", &[])]);
+    let pid = server.pid(0);
+    server.ask(0, "replace-much");
+    until("the successor", || (server.pid(0) != pid).then_some(()));
+    assert!(!server.log().contains("WSGI0001"), "{}", server.log());
 }

@@ -1,6 +1,7 @@
 //! The shared words: what children read without asking anybody.
 //!
-//! Each daemon process has a page that it alone writes ([`page`]); all slots have a place on the board that the
+//! Each slot has a page ([`page`]), in which each of its processes has a word that it alone writes, as long as it lives: the
+//! supervisor assigns it, and clears it when it has waited for the process. All slots have a place on the board that the
 //! supervisor alone writes, and on which the parent says whether there is a supervisor ([`supervision`]). To Apache children both are hints: whatever stands there, nothing worse happens than that
 //! a request goes to a process that is busier than another.
 
@@ -9,17 +10,11 @@ pub mod page {
     /// How many words there are.
     pub const WORDS: usize = 16;
 
-    /// The word in which the process with this id counts the requests that run or wait in it.
-    #[must_use]
-    pub const fn busy(pid: u32) -> usize {
-        pid as usize % WORDS
-    }
-
-    /// How many requests run or wait in the processes of the slot.
+    /// How many requests run or wait in the processes of the slot. Each has a word of its own, which it can set as it
+    /// likes, but does not make up for what others count.
     pub fn sum(word: impl Fn(usize) -> u32) -> u32 {
-        let sum = (0..WORDS).fold(0_u32, |sum, index| sum.wrapping_add(word(index)));
-        // Two processes may have had the same word.
-        sum.cast_signed().max(0).cast_unsigned()
+        let words = (0..WORDS).map(|index| word(index).cast_signed().max(0).cast_unsigned());
+        words.fold(0, u32::saturating_add)
     }
 }
 
@@ -94,12 +89,14 @@ mod tests {
     #[test]
     fn what_all_have_counted_is_added_up() {
         let mut words = [0_u32; page::WORDS];
-        words[page::busy(4_000_000)] += 3;
-        words[page::busy(4_000_001)] += 2;
+        words[3] += 3;
+        words[15] += 2;
         assert_eq!(page::sum(|index| words[index]), 5);
-        words[page::busy(4_000_000)] = 0;
-        assert_eq!(page::sum(|index| words[index]), 2);
-        words[0] = u32::MAX - 7;
-        assert_eq!(page::sum(|index| words[index]), 0, "fewer than none");
+        words[3] = u32::MAX - 7;
+        assert_eq!(page::sum(|index| words[index]), 2, "fewer than none are none");
+        words[3] = 0x7fff_ffff;
+        words[4] = 0x7fff_ffff;
+        words[5] = 0x7fff_ffff;
+        assert_eq!(page::sum(|index| words[index]), u32::MAX);
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! | supervisor | daemon | |
 //! |---|---|---|
-//! | `Start` | | with its end of the channel, its shared page, the pipe, and the scoreboard if it is to see that |
+//! | `Start` | | in a file, with its end of the channel, its shared page, the pipes, and the scoreboard if it is to see that |
 //! | | `Ready` | Python runs, the scripts are imported |
 //! | `Serve` | | it may take connections from the channel |
 //! | | `Replace` | it wants a successor, and carries on until there is one |
@@ -15,6 +15,7 @@
 //! When the supervisor's end is closed, the daemon finishes what it has begun and exits.
 
 use super::Schema;
+use super::board::page;
 use super::codec::{Malformed, Reader, Writer};
 use super::launch::Daemon;
 use crate::lifecycle::Reason;
@@ -33,8 +34,14 @@ pub struct Script {
 /// What the supervisor says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Order {
-    /// What to be.
-    Start(Box<Daemon>),
+    /// What to be. The list of scripts may be longer than a datagram can be, so this one travels in a file, with its
+    /// [announcement](Self::announcement).
+    Start {
+        /// The word of its page in which it counts.
+        word: u8,
+        /// All else.
+        daemon: Box<Daemon>,
+    },
     /// Take connections from the channel.
     Serve,
     /// There is no successor, for this reason.
@@ -66,9 +73,10 @@ impl Order {
         let mut buffer = Vec::new();
         let mut writer = Writer::new(&mut buffer);
         match self {
-            Self::Start(daemon) => {
+            Self::Start { word, daemon } => {
                 writer.u8(1);
                 Schema::own().encode(&mut writer);
+                writer.u8(*word);
                 daemon.encode(&mut writer);
             }
             Self::Serve => writer.u8(2),
@@ -84,7 +92,17 @@ impl Order {
         buffer
     }
 
-    /// Returns the schema of a `Start`, which may be that of another build; `None` if it is no `Start`.
+    /// Returns the datagram that comes with the file of a `Start`.
+    #[must_use]
+    pub fn announcement() -> Vec<u8> {
+        let mut buffer = Vec::new();
+        let mut writer = Writer::new(&mut buffer);
+        writer.u8(1);
+        Schema::own().encode(&mut writer);
+        buffer
+    }
+
+    /// Returns the schema of a `Start`, or of its announcement, which may be that of another build; `None` if it is no `Start`.
     #[must_use]
     pub fn schema_of_start(datagram: &[u8]) -> Option<Schema> {
         let mut reader = Reader::new(datagram.strip_prefix(&[1])?);
@@ -100,7 +118,9 @@ impl Order {
         let order = match reader.u8()? {
             1 => {
                 Schema::check(&mut reader)?;
-                Self::Start(Box::new(Daemon::decode(&mut reader)?))
+                let word = Some(reader.u8()?).filter(|word| usize::from(*word) < page::WORDS);
+                let (word, daemon) = (word.ok_or(Malformed)?, Daemon::decode(&mut reader)?);
+                Self::Start { word, daemon: Box::new(daemon) }
             }
             2 => Self::Serve,
             3 => Self::Keep(reader.bytes()?.into()),
@@ -113,6 +133,9 @@ impl Order {
 
 /// The longest report, in bytes.
 const LONGEST: usize = 1 << 20;
+
+/// The longest `Start`, in bytes: what a report names, and what the configuration says.
+pub const LONGEST_START: usize = 1 << 24;
 
 impl Report {
     /// For the pipe: its length, and what it says.
@@ -200,14 +223,18 @@ mod tests {
     fn orders_and_reports_come_back() {
         let daemon = Daemon { name: b"group"[..].into(), threads: 15, ..Daemon::default() };
         for order in [
-            Order::Start(Box::new(daemon)),
+            Order::Start { word: 15, daemon: Box::new(daemon) },
             Order::Serve,
             Order::Keep(b"it does not import"[..].into()),
             Order::Drain(15_000),
         ] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));
         }
-        let start = Order::Start(Box::default()).encode();
+        let start = Order::Start { word: 0, daemon: Box::default() }.encode();
+        assert!(start.starts_with(&Order::announcement()));
+        let mut beyond = start.clone();
+        beyond[Order::announcement().len()] = 16;
+        assert_eq!((Order::decode(&start).is_ok(), Order::decode(&beyond)), (true, Err(Malformed)));
         assert_eq!(Order::schema_of_start(&start), Some(Schema::own()));
         assert_eq!(Order::schema_of_start(&Order::Serve.encode()), None);
         let script = Script {

@@ -195,7 +195,7 @@ impl Run {
                 Ok(Order::Serve) => self.take_connections(),
                 Ok(Order::Keep(reason)) => self.keep(&String::from_utf8_lossy(&reason)),
                 Ok(Order::Drain(grace)) => self.drain(grace.into()),
-                Ok(Order::Start(_)) | Err(_) => {}
+                Ok(Order::Start { .. }) | Err(_) => {}
             },
         }
     }

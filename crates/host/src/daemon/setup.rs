@@ -19,7 +19,7 @@ use python::{Exception, Python};
 use wsgi_core::lifecycle::{Reason, Timers};
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::page;
-use wsgi_core::wire::control::Order;
+use wsgi_core::wire::control::{LONGEST_START, Order};
 use wsgi_core::wire::launch;
 
 use super::events::{self, End, Events};
@@ -97,19 +97,22 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     keep_over_exec(&control, false).map_err(text("its control socket is not one"))?;
     descriptors::own(&control);
     let length = next_length(&control, Wait::Allowed).map_err(text("its supervisor can not be heard"))?;
-    let mut message = vec![0; length];
-    let (_, received) = receive_with(&control, &mut message, Wait::Allowed)
+    let mut announcement = vec![0; length];
+    let (_, received) = receive_with(&control, &mut announcement, Wait::Allowed)
         .map_err(text("its supervisor can not be heard"))?;
     if length == 0 {
         return Ok(None);
     }
-    if let Some(other) = Order::schema_of_start(&message).filter(|other| *other != Schema::own()) {
+    if let Some(other) = Order::schema_of_start(&announcement).filter(|other| *other != Schema::own()) {
         return Err(another_build(other));
     }
-    let Ok(Order::Start(launch)) = Order::decode(&message) else {
+    let mut received = received.into_iter();
+    let message = received.next().ok_or_else(|| "its supervisor has sent no start".to_owned())?;
+    let message = os::message::read(message, LONGEST_START as u64)
+        .map_err(text("what its supervisor has sent can not be read"))?;
+    let Ok(Order::Start { word, daemon: launch }) = Order::decode(&message) else {
         return Err("its supervisor does not say what it is to be".to_owned());
     };
-    let mut received = received.into_iter();
     let (Some(channel), Some(page), Some(reports), Some(lines)) =
         (received.next(), received.next(), received.next(), received.next())
     else {
@@ -133,7 +136,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     }
     let page = Words::map(&page, page::WORDS).map_err(text("its shared page can not be used"))?;
     let timers = Timers::new(&launch.limits, launch.threads, 1);
-    let daemon = create(&launch, (page, scoreboard), &timers)
+    let daemon = create(&launch, (page, word), scoreboard, &timers)
         .map_err(|error| format!("no descriptors are left: {error}"))?;
     let signals = os::signals::watch(&SIGNALS).map_err(text("signals can not be caught"))?;
     descriptors::own(&signals);
@@ -200,7 +203,8 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
 
 fn create(
     launch: &launch::Daemon,
-    (page, scoreboard): (Words, Option<bulletin::Reader>),
+    (page, word): (Words, u8),
+    scoreboard: Option<bulletin::Reader>,
     timers: &Timers,
 ) -> nix::Result<&'static Daemon> {
     let event = || {
@@ -216,7 +220,7 @@ fn create(
         is_run_once: launch.limits.is_run_once(launch.threads),
         chroot: launch.chroot.clone(),
         page,
-        busy: page::busy(std::process::id()),
+        busy: word.into(),
         scoreboard,
         ready,
         connections: super::connection::Table::default(),

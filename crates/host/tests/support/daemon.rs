@@ -185,11 +185,12 @@ impl Plan {
             settings: message.into(),
             ..self.daemon
         };
-        let start = Order::Start(Box::new(daemon)).encode();
+        let start = Order::Start { word: 5, daemon: Box::new(daemon) }.encode();
+        let start = os::message::file(c"start", &start).unwrap();
         let lines = os::descriptors::reopen_for_append(&output).unwrap();
-        let mut parts = vec![theirs.as_fd(), file.as_fd(), writer.as_fd(), lines.as_fd()];
+        let mut parts = vec![start.as_fd(), theirs.as_fd(), file.as_fd(), writer.as_fd(), lines.as_fd()];
         parts.extend(self.scoreboard.as_ref().map(AsFd::as_fd));
-        send_with(&control, &start, &parts, Wait::Allowed).unwrap();
+        send_with(&control, &Order::announcement(), &parts, Wait::Allowed).unwrap();
         let reports = RefCell::new((reports.into(), Vec::new()));
         Process { child, control: Some(control), reports, channel: Some(channel), page, log }
     }

@@ -201,7 +201,8 @@ impl Plan<'_> {
     /// Becomes the program; returns if that fails. By then this process may have lost its privileges, its root
     /// directory and its descriptors, and can only say so and end. [`Plan::is_bound`] binds it to the parent that it has.
     ///
-    /// What goes wrong without preventing the start is said to `warn`.
+    /// What goes wrong without preventing the start is said to `warn`, whose descriptors must not have numbers of
+    /// [`Plan::kept`].
     pub fn exec(&self, warn: &mut dyn FnMut(Failure)) -> Failure {
         if let Some(error) = self.mistake() {
             return Failure { step: Step::Prepare, error };

@@ -26,7 +26,7 @@ fn somebody() -> Identity {
 fn surroundings(environment: &[&str]) -> Surroundings {
     let environment = environment.iter().map(|entry| CString::new(*entry).unwrap()).collect();
     let no_core = Some(Limit { resource: Resource::Core, soft: 0, hard: 9 });
-    Surroundings { hosts: Vec::new(), environment, files: None, no_core }
+    Surroundings { hosts: Vec::new(), environment, no_core }
 }
 
 fn said(group: &Group, identity: &Identity, step: Step, kind: io::ErrorKind) -> (Level, String) {
@@ -79,7 +79,7 @@ fn a_process_starts_where_it_is_at_home() {
 
 #[test]
 fn a_plan_holds_what_the_configuration_says() {
-    let (control, log) = pair(Kind::Stream).unwrap();
+    let (control, _other) = pair(Kind::Stream).unwrap();
     let mut group = Group {
         hosts: text("/lib/host"),
         priority: 5,
@@ -94,7 +94,7 @@ fn a_plan_holds_what_the_configuration_says() {
     group.daemon.limits.shutdown_timeout = 5_000;
     let surroundings = surroundings(&[]);
     let plan = |group: &Group| {
-        let plan = plan(group, &somebody(), &surroundings, control.as_fd(), log.as_fd()).unwrap();
+        let plan = plan(group, &somebody(), &surroundings, control.as_fd()).unwrap();
         (plan.programs, plan.arguments, plan.limits, plan.priority, plan.umask)
     };
     let (programs, arguments, limits, priority, umask) = plan(&group);

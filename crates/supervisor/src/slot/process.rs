@@ -12,6 +12,8 @@ pub(super) struct Process {
     pub(super) pid: i32,
     pub(super) since: u64,
     pub(super) is_serving: bool,
+    /// When its time to become Python is over; nothing once it has.
+    pub(super) preparation_end: Option<u64>,
     /// When its time to become ready is over.
     pub(super) startup_end: Option<u64>,
     /// When its time to end is over, after it was lost.
@@ -36,6 +38,13 @@ pub(super) struct Leaving {
     /// When its time to end is over.
     pub(super) end: Option<u64>,
     pub(super) is_killed: bool,
+}
+
+impl Process {
+    /// Whether this process prepares itself. Nothing of an application has run in it, and it is told nothing.
+    pub(super) const fn is_preparing(&self) -> bool {
+        self.preparation_end.is_some()
+    }
 }
 
 impl Leaving {

@@ -79,6 +79,7 @@ fn successor_of(stage: &mut Stage) {
     let actions = stage.on(Event::Replace(1, Reason::ScriptReload, vec![script()]));
     assert_eq!(actions, [Action::Spawn(2, vec![script()])]);
     stage.on(Event::Spawned(2, 102));
+    stage.on(Event::Started(2));
     assert_eq!(stage.slot.serving(), Some(101), "the old one serves until then");
 }
 
@@ -341,6 +342,44 @@ fn what_can_not_be_started_fails_as_well() {
 }
 
 #[test]
+fn a_process_that_does_not_become_python_in_time_is_abandoned() {
+    let mut stage = Stage::new(15, Limits::default());
+    stage.on(Event::Begin);
+    stage.on(Event::Spawned(1, 101));
+    assert_eq!(stage.tick(), (PREPARATION, vec![Action::Abandon { key: 1, is_late: true }]));
+    assert_eq!(stage.slot.next(), None, "it is not done again");
+    assert_eq!(stage.on(Event::NotSpawned(1)), [Action::Spawn(2, vec![])]);
+    stage.on(Event::Spawned(2, 102));
+    stage.on(Event::Started(2));
+    assert_eq!(stage.slot.next(), None);
+    stage.on(Event::Ready(2));
+    // With a successor it is the same, and one that is ready has been Python, whatever is heard first.
+    stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
+    stage.on(Event::Spawned(3, 103));
+    assert_eq!(stage.tick(), (PREPARATION, vec![Action::Abandon { key: 3, is_late: true }]));
+    assert!(matches!(stage.on(Event::NotSpawned(3))[..], [Action::Order(2, Order::Keep(_))]));
+    stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
+    stage.on(Event::Spawned(4, 104));
+    stage.on(Event::Ready(4));
+    stage.on(Event::Exited(2, Exit::Status(0)));
+    assert_eq!(stage.slot.next(), None);
+}
+
+#[test]
+fn the_end_does_not_wait_for_those_that_prepare_themselves() {
+    for event in [Event::Stop, Event::Unused, Event::Kill] {
+        let mut stage = Stage::serving();
+        stage.on(Event::Replace(1, Reason::ScriptReload, vec![]));
+        stage.on(Event::Spawned(2, 102));
+        let actions = stage.on(event);
+        assert_eq!(actions[0], Action::Abandon { key: 2, is_late: false });
+        stage.on(Event::NotSpawned(2));
+        stage.on(Event::Exited(1, Exit::Status(0)));
+        assert!(stage.slot.is_over());
+    }
+}
+
+#[test]
 fn who_does_not_listen_any_more_is_replaced_unless_it_ends_by_itself() {
     let mut stage = Stage::serving();
     assert_eq!(stage.on(Event::Lost(1)), []);
@@ -531,6 +570,10 @@ impl Running {
                 Action::Order(key, Order::Serve) => assert!(self.served.insert(key), "served twice"),
                 Action::Order(key, Order::Drain(_)) | Action::Terminate(key) | Action::Kill(key) => {
                     self.told_to_go.insert(key);
+                }
+                Action::Abandon { key, .. } => {
+                    self.keys.remove(&key);
+                    actions.extend(stage.on(Event::NotSpawned(key)));
                 }
                 Action::Order(..) | Action::Log(..) => {}
             }

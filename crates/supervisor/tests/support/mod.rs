@@ -110,17 +110,27 @@ pub(crate) fn install(path: &Path) {
 impl Server {
     /// Starts a supervisor for these groups.
     pub(crate) fn start(groups: Vec<Group>) -> Self {
+        Self::start_with(groups, &[])
+    }
+
+    /// Starts a supervisor with these variables in its own environment.
+    pub(crate) fn start_with(groups: Vec<Group>, variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = File::options().append(true).create(true).open(directory.path().join("error.log")).unwrap();
-        Self::start_with(groups, directory, log.into())
+        Self::start_in(groups, directory, log.into(), variables)
     }
 
     /// Starts a supervisor whose log is the writing end of a pipe, as with `ErrorLog "|program"`.
     pub(crate) fn start_with_pipe(groups: Vec<Group>, log: OwnedFd) -> Self {
-        Self::start_with(groups, tempfile::tempdir().unwrap(), log)
+        Self::start_in(groups, tempfile::tempdir().unwrap(), log, &[])
     }
 
-    fn start_with(groups: Vec<Group>, directory: tempfile::TempDir, log: OwnedFd) -> Self {
+    fn start_in(
+        groups: Vec<Group>,
+        directory: tempfile::TempDir,
+        log: OwnedFd,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let generation = Generation { groups, hosts: Vec::new() };
         let slots = generation.slots();
         let (control, theirs) = descriptors::pair(Kind::Sequence).unwrap();
@@ -147,6 +157,10 @@ impl Server {
         all.extend(passed.iter().map(AsFd::as_fd));
         let argument = |fd: &dyn AsRawFd| CString::new(fd.as_raw_fd().to_string()).unwrap();
         let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+        let mut environment = os::spawn::own_environment();
+        for (name, value) in variables {
+            os::spawn::set_variable(&mut environment, name.as_bytes(), value.as_bytes());
+        }
         let plan = Plan {
             programs: vec![CString::new(env!("CARGO_BIN_EXE_supervisor")).unwrap()],
             arguments: vec![
@@ -156,7 +170,7 @@ impl Server {
                 argument(&board),
                 argument(&descriptors),
             ],
-            environment: os::spawn::own_environment(),
+            environment,
             kept: all.into_iter().map(|fd| (fd.as_raw_fd(), fd)).collect(),
             output: Some(log.as_fd()),
             is_session: true,

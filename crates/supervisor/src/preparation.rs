@@ -1,0 +1,233 @@
+//! Preparation: how a process becomes the Python of its group, without the supervisor waiting for it.
+//!
+//! To look up a user or to start a program can take as long as somebody else likes: a directory service, a file system, a
+//! jail's owner. So the new process does that, in a role of its own of this program ([`role`]): still root, with one
+//! thread, with nothing but its group's configuration. It has the process id that Python will have. What goes wrong it
+//! says through a pipe, which ends when Python starts; when it takes too long, it is killed.
+
+pub(crate) mod role;
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use os::spawn::{self, Failure, Launched, Plan};
+use wsgi_core::wire::launch::{Generation, Group};
+
+use crate::log::Level;
+use crate::program::CONTROL;
+use crate::seat::World;
+
+/// The argument that asks for the role. The numbers of two descriptors follow: that of the pipe, and of the group's
+/// configuration. The others have the numbers that they have in Python.
+pub(crate) const ROLE: &str = "prepare";
+
+/// The longest text of a message; no message is much longer.
+const LONGEST: usize = 8 << 10;
+
+/// What a process that prepares itself says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// A line for the log.
+    Log(Level, String),
+    /// Why the process is killed, should the supervisor not hear any more of it.
+    Obstacle(String),
+    /// Why there will be no Python. The process ends.
+    Failure(Level, String),
+}
+
+/// A process that prepares itself.
+#[derive(Debug)]
+pub(crate) struct Preparation {
+    pub(crate) pipe: File,
+    heard: Vec<u8>,
+    /// The last [`Message::Obstacle`].
+    pub(crate) obstacle: Option<String>,
+}
+
+/// Starts a process for `group` that prepares itself. It gets `control`, and `output` as standard output and error.
+///
+/// # Errors
+/// There is no process.
+pub(crate) fn launch(
+    group: &Group,
+    world: &World,
+    control: BorrowedFd<'_>,
+    output: BorrowedFd<'_>,
+) -> io::Result<Launched> {
+    let hosts = world.hosts.iter().map(|(name, _)| name.clone()).collect();
+    let configuration = Generation { groups: vec![group.clone()], hosts }.encode();
+    let configuration = os::message::file(c"mod_wsgi group", &configuration)?;
+    let given = world.hosts.iter().map(|(_, host)| host.as_fd());
+    let mut kept: Vec<_> = (CONTROL..).zip(std::iter::once(control).chain(given)).collect();
+    let pipe = kept.last().map_or(CONTROL, |(number, _)| *number) + 1;
+    kept.push((pipe + 1, configuration.as_fd()));
+    let plan = Plan {
+        // Whatever has become of the file that this program was started from.
+        programs: vec![c"/proc/self/exe".into()],
+        arguments: vec![
+            CString::new(ROLE)?,
+            CString::new(pipe.to_string())?,
+            CString::new((pipe + 1).to_string())?,
+        ],
+        environment: world.environment.clone(),
+        kept,
+        output: Some(output),
+        is_session: true,
+        is_bound: true,
+        limits: world.files.into_iter().collect(),
+        ..Plan::default()
+    };
+    plan.launch(pipe).map_err(|failure| io::Error::new(failure.error.kind(), failure.to_string()))
+}
+
+impl Preparation {
+    pub(crate) fn new(pipe: File) -> Self {
+        Self { pipe, heard: Vec::new(), obstacle: None }
+    }
+
+    /// Returns the next message; [`io::ErrorKind::WouldBlock`] if there is none yet, [`io::ErrorKind::UnexpectedEof`] once
+    /// there will be none, and [`io::ErrorKind::InvalidData`] for what is none.
+    pub(crate) fn hear(&mut self) -> io::Result<Message> {
+        let mut block = [0; 4096];
+        loop {
+            if let Some(message) = Message::take(&mut self.heard)? {
+                return Ok(message);
+            }
+            match self.pipe.read(&mut block) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.heard.extend_from_slice(&block[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Message {
+    /// For the pipe: the length of what follows, a byte for the kind, one for the level, the text.
+    fn encode(&self) -> Vec<u8> {
+        let (kind, level, text) = match self {
+            Self::Log(level, text) => (1, *level, text),
+            Self::Obstacle(text) => (2, Level::Critical, text),
+            Self::Failure(level, text) => (3, *level, text),
+        };
+        let text = &text.as_bytes()[..text.len().min(LONGEST)];
+        let length = u32::try_from(2 + text.len()).unwrap_or(0);
+        [&length.to_le_bytes()[..], &[kind, level as u8], text].concat()
+    }
+
+    /// Takes the message at the beginning of what has come, if all of it has. A record of what failed between fork and
+    /// exec is one, too.
+    fn take(heard: &mut Vec<u8>) -> io::Result<Option<Self>> {
+        let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not a message");
+        if let Some(failure) = heard.get(..spawn::RECORD).and_then(spawn::failure) {
+            heard.drain(..spawn::RECORD);
+            return Ok(Some(Self::of_failure(&failure)));
+        }
+        let Some((length, rest)) = heard.split_first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length == u32::MAX as usize && heard.len() < spawn::RECORD {
+            return Ok(None);
+        }
+        if !(2..=2 + LONGEST).contains(&length) {
+            return Err(malformed());
+        }
+        let Some(message) = rest.get(..length) else { return Ok(None) };
+        let (kind, level) = (message[0], Level::of(message[1]).ok_or_else(malformed)?);
+        let text = plain(&message[2..]);
+        heard.drain(..4 + length);
+        match kind {
+            1 => Ok(Some(Self::Log(level, text))),
+            2 => Ok(Some(Self::Obstacle(text))),
+            3 => Ok(Some(Self::Failure(level, text))),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// What this program can not do on its own behalf.
+    fn of_failure(failure: &Failure) -> Self {
+        let text = format!(
+            "WSGI0001: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open \
+             files (ulimit -n), or is /proc not mounted?"
+        );
+        if failure.step.is_fatal() {
+            Self::Failure(Level::Alert, text)
+        } else {
+            Self::Log(Level::Warning, text)
+        }
+    }
+}
+
+/// A text as it may stand in a line of the log: names of users and paths can contain anything.
+fn plain(text: &[u8]) -> String {
+    let mut plain = String::new();
+    for character in String::from_utf8_lossy(text).chars() {
+        if character.is_control() { plain.extend(character.escape_default()) } else { plain.push(character) }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn messages_come_back_as_plain_text() {
+        let (reader, writer) = os::descriptors::pipe().unwrap();
+        let (mut preparation, mut writer) = (Preparation::new(reader.into()), File::from(writer));
+        let messages = [
+            Message::Log(Level::Info, "grüße".into()),
+            Message::Obstacle("it hangs".into()),
+            Message::Failure(Level::Alert, "there is none".into()),
+        ];
+        assert_eq!(preparation.hear().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        for message in &messages {
+            writer.write_all(&message.encode()).unwrap();
+        }
+        for message in messages {
+            assert_eq!(preparation.hear().unwrap(), message);
+        }
+        let forged = Message::Log(Level::Info, "x\n[core:alert] forged\u{85}".into()).encode();
+        writer.write_all(&forged).unwrap();
+        let heard = Message::Log(Level::Info, "x\\n[core:alert] forged\\u{85}".into());
+        assert_eq!(preparation.hear().unwrap(), heard);
+        let long = Message::Failure(Level::Error, "ä".repeat(LONGEST)).encode();
+        writer.write_all(&long).unwrap();
+        assert_eq!(preparation.hear().unwrap(), Message::Failure(Level::Error, "ä".repeat(LONGEST / 2)));
+        drop(writer);
+        assert_eq!(preparation.hear().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn what_fails_before_exec_is_a_message() {
+        let plan = Plan { programs: vec![c"/nonexistent/supervisor".into()], ..Plan::default() };
+        let Launched { child, pipe } = plan.launch(7).unwrap();
+        let mut preparation = Preparation::new(pipe.into());
+        child.wait().unwrap();
+        let heard = preparation.hear().unwrap();
+        let Message::Failure(Level::Alert, text) = heard else { panic!("{heard:?}") };
+        assert!(
+            text.contains("WSGI0001: no process can be started: starting the program: No such file"),
+            "{text}"
+        );
+        assert_eq!(preparation.hear().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let mut heard = bytes.clone();
+            while let Ok(Some(message)) = Message::take(&mut heard) {
+                let (Message::Log(_, text) | Message::Obstacle(text) | Message::Failure(_, text)) = message;
+                prop_assert!(!text.chars().any(char::is_control));
+            }
+            prop_assert!(heard.len() <= bytes.len());
+        }
+    }
+}

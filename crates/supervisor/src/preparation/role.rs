@@ -1,0 +1,89 @@
+//! In the new process: from root to the group's user, and to Python.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::resource::{Resource, getrlimit};
+use os::descriptors::inherited;
+use os::spawn::{Failure, Limit, Step};
+use wsgi_core::wire::launch::{Generation, Group};
+
+use super::Message;
+use crate::identity;
+use crate::program::{self, CONTROL, FIRST_HOST, Obstacle, Surroundings};
+
+/// More than any configuration of a group.
+const LONGEST: u64 = 1 << 28;
+
+/// Becomes Python; returns if that fails, which has been said then.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) {
+    let mut numbers = arguments.map(|argument| argument.to_str().and_then(|text| text.parse().ok()));
+    let mut next = || inherited(numbers.next().flatten().unwrap_or(-1));
+    let (Ok(pipe), file) = (next(), next()) else { return };
+    let mut supervisor = Supervisor(pipe.into());
+    let Obstacle { level, text } = match file.and_then(configuration) {
+        Ok((group, control, hosts)) => prepare(&group, &control, hosts, &mut supervisor),
+        Err(error) => program::no_process(&format!("its configuration is not there ({error})")),
+    };
+    supervisor.tell(&Message::Failure(level, text));
+}
+
+/// What a process of a group is made of: its configuration, its control socket, the hosts.
+type Parts = (Group, OwnedFd, Vec<(Box<[u8]>, OwnedFd)>);
+
+fn configuration(file: OwnedFd) -> io::Result<Parts> {
+    let generation = Generation::decode(&os::message::read(file, LONGEST)?);
+    let Generation { groups, hosts } = generation.map_err(|_| io::ErrorKind::InvalidData)?;
+    let group = groups.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
+    let hosts = (FIRST_HOST..).zip(hosts).map(|(number, name)| Ok((name, inherited(number)?)));
+    Ok((group, inherited(CONTROL)?, hosts.collect::<io::Result<_>>()?))
+}
+
+/// Returns why that failed.
+fn prepare(
+    group: &Group,
+    control: &OwnedFd,
+    hosts: Vec<(Box<[u8]>, OwnedFd)>,
+    supervisor: &mut Supervisor,
+) -> Obstacle {
+    supervisor.tell(&Message::Obstacle(program::unknown_user(group)));
+    let identity = match identity::of(group.account.as_ref(), group.chroot.as_deref()) {
+        Ok(identity) => identity,
+        Err(error) => return program::no_jail(group, &error),
+    };
+    if let Some(denied) = &identity.denied {
+        supervisor.tell(&Message::Log(crate::log::Level::Warning, denied.clone()));
+    }
+    let surroundings = Surroundings {
+        hosts,
+        environment: os::spawn::own_environment(),
+        no_core: getrlimit(Resource::RLIMIT_CORE).ok().map(|(_, hard)| Limit {
+            resource: os::spawn::Resource::Core,
+            soft: 0,
+            hard,
+        }),
+    };
+    let plan = match program::plan(group, &identity, &surroundings, control.as_fd()) {
+        Ok(plan) => plan,
+        Err(obstacle) => return obstacle,
+    };
+    let late = Failure { step: Step::Time, error: io::ErrorKind::TimedOut.into() };
+    supervisor.tell(&Message::Obstacle(program::obstacle(group, &identity, &late).text));
+    let failure = plan.exec(&mut |failure| {
+        let Obstacle { level, text } = program::obstacle(group, &identity, &failure);
+        supervisor.tell(&Message::Log(level, text));
+    });
+    program::obstacle(group, &identity, &failure)
+}
+
+/// Who is told.
+struct Supervisor(File);
+
+impl Supervisor {
+    fn tell(&mut self, message: &Message) {
+        // If it has ended, so does this process.
+        let _ = self.0.write_all(&message.encode());
+    }
+}

@@ -1,0 +1,93 @@
+//! A process of a slot, as the supervisor holds it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+
+use os::process::Child;
+use wsgi_core::wire::control::Report;
+
+use crate::bucket::Bucket;
+use crate::preparation::Preparation;
+use crate::relay;
+use crate::slot::Key;
+
+/// How much a process may say: a thousand reports, or pieces of one, at a stretch; in the long run ten a second.
+const SPEECH: u64 = 100_000;
+/// What each takes of that.
+const PIECE: u64 = 100;
+
+/// A process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) key: Key,
+    pub(crate) child: Child,
+    /// The word of the slot's page that is its own until it has been waited for.
+    pub(crate) word: u8,
+    /// For orders. It is only sent to.
+    pub(crate) control: OwnedFd,
+    /// Until it is Python.
+    pub(crate) preparation: Option<Preparation>,
+    /// What it reports comes out here, and its end when it has closed the other side. Nothing once it is not listened to.
+    pub(crate) reports: Option<File>,
+    /// What has come of a report so far.
+    heard: Vec<u8>,
+    /// Bounds what it can make the supervisor do by talking.
+    speech: Bucket,
+    /// What it writes to the log.
+    pub(crate) output: relay::Id,
+}
+
+/// A process that was killed before it was Python, and may take its time to end.
+#[derive(Debug)]
+pub(crate) struct Abandoned {
+    pub(crate) key: Key,
+    pub(crate) child: Child,
+    pub(crate) word: u8,
+    pub(crate) output: relay::Id,
+}
+
+impl Process {
+    pub(crate) const fn new(
+        key: Key,
+        child: Child,
+        word: u8,
+        control: OwnedFd,
+        preparation: Preparation,
+        reports: File,
+        output: relay::Id,
+    ) -> Self {
+        Self {
+            key,
+            child,
+            word,
+            control,
+            preparation: Some(preparation),
+            reports: Some(reports),
+            heard: Vec::new(),
+            speech: Bucket::full(SPEECH),
+            output,
+        }
+    }
+
+    /// Returns the next report; [`io::ErrorKind::UnexpectedEof`] at the end, [`io::ErrorKind::WouldBlock`] while there is none.
+    pub(crate) fn hear(&mut self, now: u64) -> io::Result<Report> {
+        let mut block = [0; 16_384];
+        loop {
+            let Some(reports) = &mut self.reports else { return Err(io::ErrorKind::WouldBlock.into()) };
+            if !self.speech.take(PIECE, now) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "more than any process has to say"));
+            }
+            let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+            if let Some(report) = Report::take(&mut self.heard).map_err(malformed)? {
+                return Ok(report);
+            }
+            match reports.read(&mut block) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.heard.extend_from_slice(&block[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
