@@ -49,6 +49,22 @@ pub unsafe fn apr_brigade_insert_tail(brigade: *mut apr_bucket_brigade, bucket: 
     }
 }
 
+/// `APR_BUCKET_INSERT_AFTER`.
+///
+/// # Safety
+/// `bucket` is live and in a brigade; `new` is live and in none.
+pub unsafe fn apr_bucket_insert_after(bucket: *mut apr_bucket, new: *mut apr_bucket) {
+    const { assert!(std::mem::offset_of!(apr_bucket, link) == 0, "the sentinel is where its link is") };
+    // SAFETY: neighbours of a bucket in a ring are live, or the sentinel, which is nothing but a link.
+    unsafe {
+        let next = (*bucket).link.next;
+        (*new).link.next = next;
+        (*new).link.prev = bucket;
+        (*next).link.prev = new;
+        (*bucket).link.next = new;
+    }
+}
+
 /// `apr_bucket_delete`: takes a bucket out of its brigade and destroys it.
 ///
 /// # Safety

@@ -2,11 +2,14 @@
 
 use std::ffi::c_int;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::sync::Arc;
 
 use httpd_sys as sys;
 
+use crate::file_bucket::{self, SentFile};
 use crate::pool::Pool;
 
 /// A brigade of a request.
@@ -74,20 +77,23 @@ impl<'r> Brigade<'r> {
         });
     }
 
-    /// Appends a part of a file, whose descriptor is duplicated into the pool.
-    pub(crate) fn push_file(
+    /// Appends a part of a file, to be read.
+    pub(crate) fn push_read_file(&mut self, file: &Arc<SentFile>, part: Range<i64>) {
+        if !part.is_empty() {
+            // SAFETY: the allocator is live.
+            self.push(unsafe { file_bucket::create(self.allocator(), file, part) });
+        }
+    }
+
+    /// Appends a part of a file, to be sent by the kernel's sendfile. The descriptor is duplicated into the pool.
+    pub(crate) fn push_sent_file(
         &mut self,
         file: BorrowedFd<'_>,
-        part: std::ops::Range<u64>,
-        send_file: bool,
-        may_map: bool,
+        part: Range<i64>,
         pool: &'r Pool,
     ) -> Result<(), c_int> {
-        let flags = sys::APR_FOPEN_READ | if send_file { sys::APR_FOPEN_SENDFILE_ENABLED } else { 0 };
-        let (Ok(start), Ok(length)) = (i64::try_from(part.start), i64::try_from(part.end - part.start))
-        else {
-            return Err(libc::EFBIG);
-        };
+        let flags = sys::APR_FOPEN_READ | sys::APR_FOPEN_SENDFILE_ENABLED;
+        let (start, length) = (part.start, part.end - part.start);
         let mut descriptor = file.as_raw_fd();
         let mut borrowed = ptr::null_mut();
         let mut owned = ptr::null_mut();
@@ -102,10 +108,9 @@ impl<'r> Brigade<'r> {
             ))?;
             checked(sys::apr_file_dup(&raw mut owned, borrowed, pool.as_ptr()))?;
             let bucket = sys::apr_brigade_insert_file(self.brigade, owned, start, length, pool.as_ptr());
-            if !may_map {
-                // A part beyond the largest bucket would be several; on 64 bits there is no such part.
-                sys::apr_bucket_file_enable_mmap(bucket, 0);
-            }
+            // Not mapped, should a filter read it: who reads a mapped page that the file has lost is sent SIGBUS. (A part
+            // beyond the largest bucket would be several; on 64 bits there is no such part.)
+            sys::apr_bucket_file_enable_mmap(bucket, 0);
         }
         Ok(())
     }
@@ -209,17 +214,60 @@ mod tests {
 
     #[test]
     fn parts_of_files_are_read_from_a_duplicate() {
-        for may_map in [false, true] {
-            with_brigade(|pool, mut brigade| {
-                let mut file = tempfile();
-                file.write_all(b"0123456789").unwrap();
-                brigade.push_file(file.as_fd(), 2..6, false, may_map, pool).unwrap();
-                drop(file);
-                let mut buffer = [0; 10];
-                assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, ended: false }));
-                assert_eq!(&buffer[..4], b"2345");
-            });
-        }
+        with_brigade(|pool, mut brigade| {
+            let mut file = tempfile();
+            file.write_all(b"0123456789").unwrap();
+            brigade.push_sent_file(file.as_fd(), 2..6, pool).unwrap();
+            drop(file);
+            let mut buffer = [0; 10];
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, ended: false }));
+            assert_eq!(&buffer[..4], b"2345");
+        });
+    }
+
+    #[test]
+    fn files_are_read_in_blocks() {
+        with_brigade(|_, mut brigade| {
+            let content: Vec<_> =
+                (0..200_000_u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            let mut file = tempfile();
+            file.write_all(&content).unwrap();
+            let sent = SentFile::new(file.into());
+            brigade.push_read_file(&sent, 1..150_000);
+            brigade.push_read_file(&sent, 7..7);
+            brigade.push_read_file(&sent, 150_000..200_000);
+            brigade.push_end();
+            let mut all = Vec::new();
+            // Some buckets are split.
+            for size in [10, 40_000, 1, 200_000] {
+                let mut buffer = vec![0; size];
+                let taken = brigade.take(&mut buffer).unwrap();
+                all.extend_from_slice(&buffer[..taken.length]);
+            }
+            assert!(all == content[1..], "{} bytes", all.len());
+            assert!(!sent.is_short());
+            brigade.clear();
+            assert_eq!(Arc::strong_count(&sent), 1, "no bucket has it any more");
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_too_short_fails() {
+        with_brigade(|_, mut brigade| {
+            let mut file = tempfile();
+            file.write_all(&[b'x'; 100_000]).unwrap();
+            let sent = SentFile::new(file.try_clone().unwrap().into());
+            brigade.push_read_file(&sent, 0..100_000);
+            let mut buffer = [0; 50_000];
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 50_000, ended: false }));
+            assert!(!sent.is_short());
+            file.set_len(60_000).unwrap();
+            let mut buffer = [0; 100_000];
+            assert!(brigade.take(&mut buffer).is_err());
+            assert!(sent.is_short());
+            brigade.clear();
+            assert_eq!(Arc::strong_count(&sent), 1);
+        });
     }
 
     fn tempfile() -> std::fs::File {

@@ -81,12 +81,6 @@ impl Request {
         }
     }
 
-    /// Whether files may be mapped into memory (`EnableMMAP`).
-    #[must_use]
-    pub fn may_map_files(&self) -> bool {
-        self.core().is_none_or(|core| core.enable_mmap() != sys::ENABLE_MMAP_OFF)
-    }
-
     /// The full URL, as far as it is known.
     #[must_use]
     pub fn full_url(&self) -> Option<&[u8]> {

@@ -1,10 +1,12 @@
 //! The body of a response.
 
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
 use httpd_sys as sys;
 
 use crate::brigade::Brigade;
+use crate::file_bucket::SentFile;
 use crate::request::Request;
 
 /// The way of a response's body to the client, through Apache's filters.
@@ -17,6 +19,15 @@ pub struct Output<'r> {
 /// The client is gone, or a filter has given up or has ended the response itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Broken;
+
+/// Why a file was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotSent {
+    /// See [`Broken`].
+    Broken,
+    /// The file has become shorter.
+    Short,
+}
 
 impl<'r> Output<'r> {
     /// The body of the response to `request`.
@@ -58,17 +69,30 @@ impl<'r> Output<'r> {
     /// permit; with `last`, it is the end of the body.
     ///
     /// # Errors
-    /// It can not be sent.
+    /// It can not be sent; or it has turned out to be shorter than said, and the response is broken off.
     pub fn send_file(
         &mut self,
         file: BorrowedFd<'_>,
-        part: std::ops::Range<u64>,
+        part: Range<u64>,
         send_file: bool,
         last: bool,
-    ) -> Result<(), Broken> {
-        let may_map = self.request.may_map_files();
-        self.brigade.push_file(file, part, send_file, may_map, self.request.pool()).map_err(|_| Broken)?;
-        if last { self.end() } else { self.pass() }
+    ) -> Result<(), NotSent> {
+        let (Ok(start), Ok(end)) = (i64::try_from(part.start), i64::try_from(part.end)) else {
+            return Err(NotSent::Short);
+        };
+        if send_file && self.request.may_send_files() {
+            let pushed = self.brigade.push_sent_file(file, start..end, self.request.pool());
+            pushed.map_err(|_| NotSent::Broken)?;
+            return if last { self.end() } else { self.pass() }.map_err(|Broken| NotSent::Broken);
+        }
+        let file = SentFile::new(file.try_clone_to_owned().map_err(|_| NotSent::Broken)?);
+        self.brigade.push_read_file(&file, start..end);
+        let sent = if last { self.end() } else { self.pass() };
+        if file.is_short() {
+            self.abort();
+            return Err(NotSent::Short);
+        }
+        sent.map_err(|Broken| NotSent::Broken)
     }
 
     /// Has what was sent go out now.

@@ -236,6 +236,12 @@ impl Request {
             || headers.value(c"Content-Length").is_some_and(|length| length.iter().any(|byte| *byte != b'0'))
     }
 
+    /// Returns whether the client wants a part of the response.
+    #[must_use]
+    pub fn wants_range(&self) -> bool {
+        self.headers_in().value(c"Range").is_some()
+    }
+
     /// Whether the client waits for `100 Continue` before it sends the body.
     #[must_use]
     pub fn expects_continue(&self) -> bool {
@@ -359,6 +365,11 @@ impl Request {
                 (*(*request).main).no_cache = 1;
             }
         }
+    }
+
+    /// Returns whether the kernel can send files to the client without anybody reading them.
+    pub(crate) fn may_send_files(&self) -> bool {
+        self.is_alone_on_connection() && !self.has_content_filter() && !self.connection().is_tls()
     }
 
     /// Sets the name of the handler that is to answer.

@@ -57,6 +57,19 @@ pub(crate) fn with_allocator<T>(test: impl FnOnce(&Pool, *mut sys::apr_bucket_al
     with_pool(|pool| unsafe { test(pool, apr_bucket_alloc_create(pool.as_ptr())) })
 }
 
+/// Stands in for Apache's function: any bucket without data will do.
+// SAFETY: no other object of the test defines the symbol.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn ap_bucket_error_create(
+    _: c_int,
+    _: *const u8,
+    _: *mut sys::apr_pool_t,
+    list: *mut sys::apr_bucket_alloc_t,
+) -> *mut sys::apr_bucket {
+    // SAFETY: by the caller.
+    unsafe { sys::apr_bucket_flush_create(list) }
+}
+
 /// Stands in for Apache's function. Tests of what logs without a server would be tests of nothing.
 // SAFETY: no other object of the test defines the symbol.
 #[unsafe(no_mangle)]

@@ -1,13 +1,11 @@
 //! A response on its way from an application to Apache's filters.
 
-use std::os::fd::BorrowedFd;
-
 use bridge::{Outcome, write};
-use httpd::{Broken, Level, Output, Request, ResponseStatus, Status};
+use httpd::{Broken, Level, NotSent, Output, Request, ResponseStatus, Status};
 use wsgi_core::response::{self, Allowance, Class};
 
 use crate::handler::log;
-use crate::validated::Head;
+use crate::validated::{FilePart, Head};
 
 /// The response to a request.
 pub(crate) struct Answer<'r> {
@@ -29,6 +27,10 @@ pub(crate) struct Answer<'r> {
 /// How much that Apache may hold back is sent before it ends the request, in bytes: connections take it without
 /// blocking.
 const SENT_AT_ONCE: usize = 16 * 1024;
+
+/// What to say of a file that does not have what it had.
+const SHRUNK: &str = "the file that the application sends has become shorter meanwhile: the connection is closed, so that the \
+                      client can tell. Replace files by renaming another one to their name";
 
 /// A host that does not keep to the protocol, or data that can not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +127,8 @@ impl<'r> Answer<'r> {
             let excess = block.is_empty() && self.length.is_some();
             return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
         }
-        if self.length.is_some() && self.is_complete() {
+        // With the end in the same brigade Apache would serve ranges of it: see `send_file`.
+        if self.length.is_some() && self.is_complete() && !self.request.wants_range() {
             return Ok(self.output.send_last(block)?);
         }
         // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
@@ -140,16 +143,32 @@ impl<'r> Answer<'r> {
     }
 
     /// See [`bridge::ExchangeApi::send_file`].
-    pub(crate) fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Failed> {
+    pub(crate) fn send_file(&mut self, file: &FilePart<'_>) -> Result<(), Failed> {
         self.begin()?;
-        let end = offset.checked_add(self.allowance.take(length)).ok_or(Failed)?;
-        if end == offset {
+        let length = self.allowance.take(file.length());
+        if length == 0 {
             return Ok(());
         }
-        // Byte ranges can be served only of a response that is whole.
-        let last = self.length.is_some() && self.is_complete();
+        let part = file.offset()..file.offset() + length;
+        // Apache serves ranges of what it is given as a whole. It is to do that for files, unless the application objects,
+        // and not for what applications make: they alone know whether two requests give the same.
+        let last =
+            self.request.wants_range() && self.length.is_some() && self.is_complete() && self.has_ranges();
         self.held_back = usize::MAX;
-        Ok(self.output.send_file(file, offset..end, self.enable_sendfile, last)?)
+        match self.output.send_file(file.file(), part, self.enable_sendfile, last) {
+            Ok(()) => Ok(()),
+            Err(NotSent::Broken) => Err(Failed),
+            Err(NotSent::Short) => {
+                log(self.request, Level::Error, SHRUNK);
+                Err(Failed)
+            }
+        }
+    }
+
+    /// Returns whether the application does not say that there are no ranges of its response.
+    fn has_ranges(&self) -> bool {
+        let ranges = self.request.headers_out().value(c"Accept-Ranges");
+        !ranges.is_some_and(|ranges| ranges.trim_ascii().eq_ignore_ascii_case(b"none"))
     }
 
     /// Has Apache send what it holds back.

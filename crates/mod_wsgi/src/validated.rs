@@ -2,6 +2,8 @@
 //! belongs to somebody else. An [`Answer`](crate::answer::Answer) takes nothing else.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 
 use bridge::{Bytes, Field};
@@ -35,6 +37,46 @@ pub(crate) fn head<'a>(
             Err(NotValid)
         }
     }
+}
+
+/// A part of a regular file, all of which is there as far as can be told now.
+pub(crate) struct FilePart<'f> {
+    file: BorrowedFd<'f>,
+    part: Range<u64>,
+}
+
+impl<'f> FilePart<'f> {
+    pub(crate) const fn file(&self) -> BorrowedFd<'f> {
+        self.file
+    }
+
+    pub(crate) const fn offset(&self) -> u64 {
+        self.part.start
+    }
+
+    pub(crate) const fn length(&self) -> u64 {
+        self.part.end - self.part.start
+    }
+}
+
+/// Checks a file that is to be sent.
+pub(crate) fn file<'f>(
+    request: &Request,
+    file: BorrowedFd<'f>,
+    offset: u64,
+    length: u64,
+) -> Result<FilePart<'f>, NotValid> {
+    let size = os::file::regular_length(file);
+    let problem = match (size, offset.checked_add(length)) {
+        (Ok(Some(size)), Some(end)) if end <= size => return Ok(FilePart { file, part: offset..end }),
+        (Ok(Some(size)), _) => {
+            format!("it has {size} bytes, and {length} from byte {offset} on are to be sent")
+        }
+        (Ok(None), _) => "it is no regular file".to_owned(),
+        (Err(error), _) => error.to_string(),
+    };
+    log(request, Level::Error, &format!("a file of the application can not be sent: {problem}"));
+    Err(NotValid)
 }
 
 /// Says why a head is refused, and what to do about it.

@@ -6,6 +6,7 @@ pub mod bulletin;
 pub mod clock;
 pub mod descriptors;
 pub mod exit;
+pub mod file;
 pub mod library;
 pub mod main_thread;
 pub mod message;

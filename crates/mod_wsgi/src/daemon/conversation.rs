@@ -351,13 +351,15 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if !matches!(self.body, Body::Sent) {
             return Ok(());
         }
-        if !self.has_head || !is_regular(&file) {
+        if !self.has_head {
             return Err(Broken::Malformed);
         }
         if self.answer.is_superseded() {
             return Ok(());
         }
-        self.answer.send_file(file.as_fd(), offset, length).map_err(|Failed| Broken::ClientGone)
+        let file = validated::file(self.request, file.as_fd(), offset, length)
+            .map_err(|NotValid| Broken::Refused(Status::Http(500)))?;
+        self.answer.send_file(&file).map_err(|Failed| Broken::ClientGone)
     }
 
     /// Sends what the client should have, unless more comes in a moment.
@@ -484,7 +486,11 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 .map_or_else(|| what.to_owned(), |ended| format!("it was ended by {ended}"))
         };
         let (code, status, text) = match broken {
-            Broken::ClientGone if is_begun => return Status::Ok,
+            // Apache would end a response that is not broken off: what it could not send may be a filter's doing.
+            Broken::ClientGone | Broken::Refused(_) if is_begun => {
+                self.answer.abort();
+                return Status::Ok;
+            }
             Broken::ClientGone => return client_gone(self.request),
             Broken::Refused(status) => return status,
             Broken::Closed => ("0146", 502, how("it has closed the connection")),
@@ -529,9 +535,4 @@ pub(super) fn client_gone(request: &Request) -> Status {
         status.apply();
     }
     Status::Ok
-}
-
-fn is_regular(file: &OwnedFd) -> bool {
-    let metadata = file.try_clone().and_then(|file| std::fs::File::from(file).metadata());
-    metadata.is_ok_and(|metadata| metadata.is_file())
 }

@@ -110,10 +110,13 @@ unsafe extern "C" fn send_file(context: *mut c_void, descriptor: c_int, offset: 
         return -1;
     }
     // SAFETY: as above; the host's descriptor is open during the call.
-    unsafe {
-        let file = BorrowedFd::borrow_raw(descriptor);
-        answer(context, |answer| answer.send_file(file, offset, length))
-    }
+    let (request, file) = unsafe { (exchange(context).request, BorrowedFd::borrow_raw(descriptor)) };
+    let send = |answer: &mut Answer<'_>| {
+        let file = validated::file(request, file, offset, length).map_err(|NotValid| Failed)?;
+        answer.send_file(&file)
+    };
+    // SAFETY: as above.
+    unsafe { answer(context, send) }
 }
 
 unsafe extern "C" fn log_line(context: *mut c_void, level: c_int, line: Bytes<'_>) {

@@ -25,6 +25,7 @@ mod proxies;
 mod routing;
 mod scripts;
 mod server_metrics;
+mod shrinking;
 mod soak;
 mod start_response;
 mod upgrade;

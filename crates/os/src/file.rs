@@ -1,0 +1,45 @@
+//! Files that somebody else has opened.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// Returns the length of an open file, in bytes; `None` if it is no regular file. Takes what the kernel knows: where a
+/// file system's server would have to be asked, which may take for ever, that is what it said last.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn regular_length(file: impl AsFd) -> io::Result<Option<u64>> {
+    let mut facts = MaybeUninit::<libc::statx>::uninit();
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let wanted = libc::STATX_TYPE | libc::STATX_SIZE;
+    // SAFETY: an empty path is that of the descriptor, which is open; the kernel fills the structure.
+    let result =
+        unsafe { libc::statx(file.as_fd().as_raw_fd(), c"".as_ptr(), flags, wanted, facts.as_mut_ptr()) };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call has succeeded.
+    let facts = unsafe { facts.assume_init() };
+    let is_regular = u32::from(facts.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+    Ok((is_regular && facts.stx_mask & wanted == wanted).then_some(facts.stx_size))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn regular_files_have_a_length() {
+        let me = File::open("/proc/self/exe").unwrap();
+        assert_eq!(regular_length(&me).unwrap(), Some(me.metadata().unwrap().len()));
+        let null: OwnedFd = File::open("/dev/null").unwrap().into();
+        assert_eq!(regular_length(&null).unwrap(), None);
+        assert_eq!(regular_length(File::open("/").unwrap()).unwrap(), None);
+        let (socket, _other) = crate::descriptors::pair(crate::descriptors::Kind::Stream).unwrap();
+        assert_eq!(regular_length(&socket).unwrap(), None);
+    }
+}
