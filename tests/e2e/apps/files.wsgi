@@ -56,6 +56,11 @@ def start(start_response, *headers):
     return start_response("200 OK", [PLAIN, *headers])
 
 
+def no_ranges(environ, start_response):
+    start(start_response, ("Accept-Ranges", "none"))
+    return environ["wsgi.file_wrapper"](open(PATH, "rb"))
+
+
 def whole(environ, start_response):
     start(start_response)
     return environ["wsgi.file_wrapper"](Logged(open(PATH, "rb"), "whole"))

@@ -12,5 +12,8 @@ def application(environ, start_response):
     name, count, length = one("name", "X"), int(one("count", "0")), int(one("length", "0"))
     for number in range(count):
         headers.append((name.replace("@", str(number)), "x" * length))
+    if "generator" in query:
+        start_response(one("status", "200 OK"), headers)
+        return iter([b"hello"])
     start_response(one("status", "200 OK"), headers)
     return [b"hello"]

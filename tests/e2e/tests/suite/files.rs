@@ -70,6 +70,29 @@ fn files_are_sent_whole() {
                     assert!(response.body == data[5..10], "{} bytes differ", response.body.len());
                 },
             );
+            for (name, target, range, status) in [
+                ("no ranges", "/no_ranges", "bytes=5-9", 200),
+                ("beyond the end", "/whole", "bytes=1000000-", 416),
+            ] {
+                cases.ours_only(name, "ranges of files depend on the mode", || {
+                    let response = server.request("GET", target).header("Range", range).send();
+                    assert_eq!(response.status, status);
+                    assert!(status != 200 || response.body == data);
+                });
+            }
+            cases.ours_only("ranges", "ranges of files depend on the mode", || {
+                let response =
+                    server.request("GET", "/sendfile/whole").header("Range", "bytes=70000-299999").send();
+                assert_eq!((response.status, response.ending), (206, Ending::Framed));
+                assert!(response.body == data[70_000..300_000], "{} bytes differ", response.body.len());
+                let response =
+                    server.request("GET", "/whole").header("Range", "bytes=0-1,100000-200000,-7").send();
+                assert_eq!((response.status, response.ending), (206, Ending::Framed));
+                let parts = [&data[..2], &data[100_000..=200_000], &data[data.len() - 7..]];
+                for part in parts {
+                    assert!(response.body.windows(part.len()).any(|window| window == part));
+                }
+            });
             cases.check("not started", || assert_eq!(server.get("/not_started").status, 500));
             cases.deviates(
                 "a length beyond the end of the file",

@@ -76,6 +76,43 @@ fn heads_have_limits() {
 }
 
 #[test]
+fn ranges_of_what_an_application_makes_are_its_own() {
+    on_each_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            let whole = |target: &str, range: &str| {
+                let response = server.request("GET", target).header("Range", range).send();
+                assert_eq!(
+                    (response.expect(200).as_str(), response.header("Content-Range")),
+                    ("hello", None)
+                );
+                assert_eq!((response.header("Content-Length"), response.ending), (Some("5"), Ending::Framed));
+            };
+            let reason = "Apache serves ranges of a body that it is given as a whole";
+            for (target, range) in [
+                ("/", "bytes=1-3"),
+                ("/", "bytes=0-0,4-4"),
+                ("/", "bytes=100-200"),
+                ("/?field=Accept-Ranges:none", "bytes=1-3"),
+                ("/?field=Accept-Ranges:bytes", "bytes=1-3"),
+            ] {
+                cases.deviates_in(Mode::Embedded, &format!("{target} {range}"), reason, || {
+                    whole(target, range)
+                });
+            }
+            cases.check("of an iterator", || whole("/?generator", "bytes=1-3"));
+            cases.check("its own", || {
+                let target = "/?status=206+Partial+Content&field=Content-Range:bytes+1-5/7";
+                let response = server.request("GET", target).header("Range", "bytes=1-5").send();
+                assert_eq!(
+                    (response.expect(206).as_str(), response.header("Content-Range")),
+                    ("hello", Some("bytes 1-5/7"))
+                );
+            });
+        });
+    });
+}
+
+#[test]
 fn the_connection_is_the_servers() {
     let fields = [
         "Transfer-Encoding:chunked",

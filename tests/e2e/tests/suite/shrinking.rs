@@ -132,9 +132,8 @@ fn a_file_that_shrinks_breaks_the_response_off_over_tls() {
                         .unwrap_or_else(|error| panic!("openssl: {error}; install the package openssl"));
                     let request =
                         format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n");
-                    let (Some(input), Some(output)) = (client.stdin.as_mut(), client.stdout.as_mut()) else {
-                        return;
-                    };
+                    let streams = client.stdin.as_mut().zip(client.stdout.as_mut());
+                    let (input, output) = streams.unwrap_or_else(|| panic!("it has both"));
                     input.write_all(request.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
                     let mut all = vec![0; 1000];
                     output.read_exact(&mut all).unwrap_or_else(|error| panic!("{error}"));
