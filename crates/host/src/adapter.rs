@@ -1,7 +1,8 @@
 //! `start_response`, `write`, and the way of a response to the server.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ffi::CStr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bridge::{Disconnected, Lease, write};
@@ -18,7 +19,7 @@ pub(crate) struct Adapter {
     lease: Arc<Lease>,
     meter: Option<Arc<Meter>>,
     request_id: Option<Object>,
-    head: RefCell<Option<Head>>,
+    head: Cell<Option<Rc<Head>>>,
     /// The application can not change the head any more.
     committed: Cell<bool>,
     /// The server has the head.
@@ -54,7 +55,7 @@ impl Adapter {
             lease: Arc::clone(lease),
             meter,
             request_id: request_id.cloned(),
-            head: RefCell::new(None),
+            head: Cell::new(None),
             committed: Cell::new(false),
             begun: Cell::new(false),
             panics,
@@ -73,7 +74,7 @@ impl Adapter {
             return true;
         }
         if self.committed.get()
-            && let Some(head) = &*self.head.borrow()
+            && let Some(head) = self.head()
         {
             let status = u16::try_from(status).unwrap_or(500);
             self.lease.try_with(|exchange| head.start_failed(exchange, status));
@@ -83,7 +84,7 @@ impl Adapter {
 
     /// The status that the application set; 500 if it has not.
     pub(crate) fn status(&self) -> u16 {
-        self.head.borrow().as_ref().map_or(500, Head::status)
+        self.head().map_or(500, |head| head.status())
     }
 
     /// Gives the head to the server, if it does not have it.
@@ -92,8 +93,7 @@ impl Adapter {
         if self.begun.get() {
             return Ok(());
         }
-        let head = self.head.borrow();
-        let Some(head) = head.as_ref() else {
+        let Some(head) = self.head() else {
             return Err(not_started(py).into());
         };
         self.begun.set(true);
@@ -132,17 +132,14 @@ impl Adapter {
         offset: u64,
         available: u64,
     ) -> std::result::Result<(), Unsent> {
-        let length = {
-            let mut head = self.head.borrow_mut();
-            let Some(head) = head.as_mut() else {
-                return Err(not_started(py).into());
-            };
-            match head.content_length() {
-                Some(declared) => declared.min(available),
-                None => {
-                    head.set_content_length(py, available)?;
-                    available
-                }
+        let Some(head) = self.head() else {
+            return Err(not_started(py).into());
+        };
+        let length = match head.content_length() {
+            Some(declared) => declared.min(available),
+            None => {
+                self.head.replace(Some(Rc::new(head.with_content_length(py, available)?)));
+                available
             }
         };
         self.begin(py)?;
@@ -161,6 +158,13 @@ impl Adapter {
             },
         );
         sent.map_err(|Disconnected| Unsent::Disconnected)
+    }
+
+    /// What `start_response` was given last. Another call may replace it while it is used.
+    fn head(&self) -> Option<Rc<Head>> {
+        let head = self.head.take();
+        self.head.set(head.clone());
+        head
     }
 
     /// Notes that a block of the application's was taken.
@@ -213,7 +217,7 @@ impl Adapter {
         )?;
         // Only now, so that a failure leaves the head as it was.
         let head = Head::new(py, status, headers)?;
-        self.head.replace(Some(head));
+        self.head.replace(Some(Rc::new(head)));
         Ok(())
     }
 
@@ -227,7 +231,7 @@ impl Adapter {
         }
         let outcome = if block.is_empty() {
             // Commits the head, but there is nothing to send yet.
-            if self.head.borrow().is_none() {
+            if self.head().is_none() {
                 return Err(not_started(py));
             }
             self.committed.set(true);

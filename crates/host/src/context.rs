@@ -1,6 +1,11 @@
 //! The request that a thread is serving, for what has no other way to know it: the standard streams, log
 //! handlers, `mod_wsgi.request_data()`.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "counts of references are changed under it, and no object is dropped"
+)]
+
 use std::cell::RefCell;
 use std::sync::Arc;
 

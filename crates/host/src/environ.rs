@@ -4,7 +4,7 @@
 //! values of the keys that every environ has; a request changes what differs, copies the template, and adds what
 //! not every environ has.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use bridge::{Cgi, Request, flag};
@@ -28,7 +28,7 @@ pub(crate) const fn is_always_present(variable: Cgi) -> bool {
 
 /// What a thread remembers of the environs that it has built in an interpreter.
 #[derive(Default)]
-pub(crate) struct Memory(RefCell<Remembered>);
+pub(crate) struct Memory(Cell<Option<Box<Remembered>>>);
 
 #[derive(Default)]
 struct Remembered {
@@ -56,6 +56,17 @@ struct Header {
 /// How many texts [`Remembered::own`] has.
 const OWN_TEXTS: usize = 8;
 
+impl Memory {
+    /// Runs `work` with what is remembered, taken out meanwhile. Who asks within `work` finds nothing, and what they remember
+    /// is forgotten again.
+    fn with<R>(&self, work: impl FnOnce(&mut Remembered) -> R) -> R {
+        let mut memory = self.0.take().unwrap_or_default();
+        let result = work(&mut memory);
+        self.0.set(Some(memory));
+        result
+    }
+}
+
 /// Builds the environ. `application_start` is in seconds since the epoch.
 pub(crate) fn build(
     py: Python<'_>,
@@ -65,18 +76,28 @@ pub(crate) fn build(
     (input, errors, id): (&Object, &Object, Option<&Object>),
     application_start: f64,
 ) -> Result<Object> {
-    let mut memory = memory.0.borrow_mut();
+    memory.with(|memory| build_with(py, state, memory, request, (input, errors, id), application_start))
+}
+
+fn build_with(
+    py: Python<'_>,
+    state: &State,
+    memory: &mut Remembered,
+    request: &Request<'_>,
+    (input, errors, id): (&Object, &Object, Option<&Object>),
+    application_start: f64,
+) -> Result<Object> {
     let template = match &memory.template {
         Some(template) => template.clone(),
         None => memory.template.insert(template(py, state)?).clone(),
     };
-    let long = update(py, state, &mut memory, request, &template)?;
+    let long = update(py, state, memory, request, &template)?;
     let environ = template.dict_copy()?;
     for (key, value) in &long {
         environ.dict_set(key, value)?;
     }
-    add_variables(py, &mut memory, request, &template, &environ)?;
-    add_headers(py, &mut memory, request, &environ)?;
+    add_variables(py, memory, request, &template, &environ)?;
+    add_headers(py, memory, request, &environ)?;
     add_optional(py, state, request, &environ)?;
 
     let names = &state.names;

@@ -1,6 +1,6 @@
 //! `wsgi.input`: the body of a request.
 
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,6 +8,7 @@ use std::time::Instant;
 use bridge::{Disconnected, Lease};
 use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
 
+use crate::locked::{Lent, Taken};
 use crate::meter::{self, Meter};
 
 /// How much is asked of the server at a time where the application does not say.
@@ -19,7 +20,7 @@ const LARGEST_GUESS: usize = 1024 * 1024;
 /// `mod_wsgi.Input`.
 pub(crate) struct Input {
     lease: Arc<Lease>,
-    body: RefCell<Body>,
+    body: Lent<Body>,
     meter: Option<Arc<Meter>>,
 }
 
@@ -36,13 +37,13 @@ struct Body {
 
 impl Input {
     pub(crate) fn new(lease: &Arc<Lease>, meter: Option<Arc<Meter>>) -> Self {
-        Self { lease: Arc::clone(lease), body: RefCell::default(), meter }
+        Self { lease: Arc::clone(lease), body: Lent::new(Body::default()), meter }
     }
 
     /// The body, for one call; checks that the request still runs and nothing has gone wrong.
-    fn body(&self, py: Python<'_>) -> Result<RefMut<'_, Body>> {
+    fn body(&self, py: Python<'_>) -> Result<Taken<'_, Body>> {
         self.check_lease(py)?;
-        let Ok(body) = self.body.try_borrow_mut() else {
+        let Some(body) = self.body.take() else {
             return Err(py.raise(Exception::RuntimeError, "wsgi.input is being read by another thread"));
         };
         if body.failed {

@@ -1,5 +1,10 @@
 //! The interpreters of the process, by application group, and how each is set up.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "nobody waits attached for the creation of an interpreter; other locks are for lists"
+)]
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -9,6 +14,7 @@ use wsgi_core::interpreter::Settings as Wanted;
 use wsgi_core::python_home::Version;
 use wsgi_core::script::Place;
 
+use crate::locked::Locked;
 use crate::native::Native;
 use crate::process::{self, Kept, Process};
 use crate::report;
@@ -243,7 +249,7 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         types,
         helpers,
         environ,
-        loading: Mutex::default(),
+        loading: Locked::default(),
     })
 }
 

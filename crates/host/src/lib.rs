@@ -14,6 +14,7 @@ mod environ;
 mod events;
 mod input;
 mod interpreters;
+mod locked;
 mod log;
 mod meter;
 mod metrics;

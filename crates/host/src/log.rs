@@ -1,17 +1,18 @@
 //! `sys.stdout`, `sys.stderr` and `wsgi.errors`: text streams whose complete lines become records of the error log.
 
 use std::ffi::CStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bridge::{Lease, Level};
 use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
 
+use crate::locked::Locked;
 use crate::state::{Errors, State, Thread};
 use crate::{context, process};
 
 /// Where written bytes gather until a line is complete.
 #[derive(Debug, Default)]
-pub(crate) struct Stream(Mutex<Inner>);
+pub(crate) struct Stream(Locked<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -36,63 +37,82 @@ enum Target {
 impl Stream {
     /// Directs lines to a request.
     fn begin(&self, lease: &Arc<Lease>, script: &[u8]) {
-        let mut inner = self.lock();
-        inner.partial.clear();
-        // The next request is most often for the same script.
-        if inner.script != script {
-            inner.script = script.to_owned();
-            inner.prefix = [b"[script ", script, b"] "].concat().into();
-        }
-        inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix));
+        self.0.with(|inner| {
+            inner.partial.clear();
+            // The next request is most often for the same script.
+            if inner.script != script {
+                inner.script = script.to_owned();
+                inner.prefix = [b"[script ", script, b"] "].concat().into();
+            }
+            inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix));
+        });
     }
 
     /// Ends a request's use: what is written from now on is an error.
     pub(crate) fn expire(&self, py: Python<'_>) {
         self.flush(py);
-        let mut inner = self.lock();
-        if !matches!(inner.target, Target::Server) {
-            inner.target = Target::Expired;
-        }
+        self.0.with(|inner| {
+            if !matches!(inner.target, Target::Server) {
+                inner.target = Target::Expired;
+            }
+        });
     }
 
     fn write(&self, py: Python<'_>, bytes: &[u8]) -> Result<()> {
-        let (lines, target) = {
-            let mut inner = self.lock();
-            if matches!(inner.target, Target::Expired) {
+        match self.0.with(|inner| inner.add(bytes)) {
+            Added::Nothing => {}
+            Added::Lines(lines, target) => {
+                py.detach(|| {
+                    lines.split(|byte| *byte == b'\n').for_each(|line| target.log(Level::Error, line));
+                });
+            }
+            Added::Expired => {
                 return Err(py.raise(Exception::RuntimeError, "log object has expired: its request is over"));
             }
-            let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-                inner.partial.extend_from_slice(bytes);
-                return Ok(());
-            };
-            let mut lines = std::mem::take(&mut inner.partial);
-            lines.extend_from_slice(&bytes[..end]);
-            inner.partial.extend_from_slice(&bytes[end + 1..]);
-            (lines, inner.target.clone())
-        };
-        py.detach(|| lines.split(|byte| *byte == b'\n').for_each(|line| target.log(Level::Error, line)));
+        }
         Ok(())
     }
 
     fn flush(&self, py: Python<'_>) {
-        let (line, target) = {
-            let mut inner = self.lock();
-            if inner.partial.is_empty() {
-                return;
-            }
-            (std::mem::take(&mut inner.partial), inner.target.clone())
-        };
-        py.detach(|| target.log(Level::Error, &line));
+        let rest = self.0.with(|inner| {
+            let line = std::mem::take(&mut inner.partial);
+            (!line.is_empty()).then(|| (line, inner.target.clone()))
+        });
+        if let Some((line, target)) = rest {
+            py.detach(|| target.log(Level::Error, &line));
+        }
     }
 
     /// Logs one line, past what has been gathered.
     pub(crate) fn log(&self, level: Level, line: &[u8]) {
-        let target = self.lock().target.clone();
+        let target = self.0.with(|inner| inner.target.clone());
         target.log(level, line);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+/// What has come of bytes that were written.
+enum Added {
+    /// No line is complete.
+    Nothing,
+    /// These lines are to go there; the last one is without its end.
+    Lines(Vec<u8>, Target),
+    /// The request is over.
+    Expired,
+}
+
+impl Inner {
+    fn add(&mut self, bytes: &[u8]) -> Added {
+        if matches!(self.target, Target::Expired) {
+            return Added::Expired;
+        }
+        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
+            self.partial.extend_from_slice(bytes);
+            return Added::Nothing;
+        };
+        let mut lines = std::mem::take(&mut self.partial);
+        lines.extend_from_slice(&bytes[..end]);
+        self.partial.extend_from_slice(&bytes[end + 1..]);
+        Added::Lines(lines, self.target.clone())
     }
 }
 

@@ -6,15 +6,16 @@
 mod report;
 mod server;
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use bridge::Request;
 use os::usage::{self, Cpu};
 use wsgi_core::metrics::{Completed, Phase, Phases, Sample, Stamps, Thread, Traffic};
 
+use crate::locked::Locked;
 use crate::meter::Meter;
 use crate::process::{self, Process};
 
@@ -25,7 +26,7 @@ pub(crate) use server::of_server;
 static RECORDING: AtomicBool = AtomicBool::new(false);
 
 /// What is known since recording was started.
-static RECORDED: Mutex<Option<Recorded>> = Mutex::new(None);
+static RECORDED: Locked<Option<Recorded>> = Locked::new(None);
 
 /// What is shared by the threads that record.
 struct Recorded {
@@ -44,30 +45,32 @@ struct Recorded {
 /// What is recorded for a thread.
 struct Record {
     id: u32,
-    thread: Mutex<Thread>,
+    thread: Locked<Thread>,
 }
 
 thread_local! {
-    static RECORD: RefCell<Option<Arc<Record>>> = const { RefCell::new(None) };
+    static RECORD: Cell<Option<Arc<Record>>> = const { Cell::new(None) };
 }
 
 /// Starts recording, if that has not been done. To a thread that serves a request it is the first.
 pub(crate) fn start(is_serving: bool) {
-    let mut recorded = lock(&RECORDED);
-    if recorded.is_some() {
+    let Some(process) = process::process() else { return };
+    let is_first = RECORDED.with(|recorded| {
+        let is_first = recorded.is_none();
+        recorded.get_or_insert_with(|| Recorded {
+            threads: Vec::new(),
+            since: (Instant::now(), SystemTime::now()),
+            cpu: usage::process().cpu,
+            sample: Sample::new(process.settings.threads),
+            busy: Duration::ZERO,
+        });
+        is_first
+    });
+    if !is_first {
         return;
     }
-    let Some(process) = process::process() else { return };
-    *recorded = Some(Recorded {
-        threads: Vec::new(),
-        since: (Instant::now(), SystemTime::now()),
-        cpu: usage::process().cpu,
-        sample: Sample::new(process.settings.threads),
-        busy: Duration::ZERO,
-    });
-    drop(recorded);
     if is_serving {
-        lock(&record().thread).called();
+        record().thread.with(Thread::called);
     }
     // Threads may notice it late; what they record is under locks.
     RECORDING.store(true, Ordering::Relaxed);
@@ -90,13 +93,13 @@ impl Recording {
     #[cold]
     fn new(now: Instant) -> Self {
         let record = record();
-        lock(&record.thread).begin(now);
+        record.thread.with(|thread| thread.begin(now));
         Self { record, cpu: usage::thread_time() }
     }
 
     /// The application is about to be called.
     pub(crate) fn called(&self) {
-        lock(&self.record.thread).called();
+        self.record.thread.with(Thread::called);
     }
 
     /// The application is done with the request. Times are in seconds since the epoch.
@@ -125,35 +128,39 @@ impl Recording {
         let input = Traffic { bytes: meter.input.bytes(), operations: meter.input.count() };
         let output = Traffic { bytes: meter.output.bytes(), operations: meter.output.count() };
         let completed = Completed { phases, status, input, output, gil_waits };
-        lock(&self.record.thread).completed(completed);
+        self.record.thread.with(|thread| thread.completed(completed));
     }
 
     /// A block was written since then, when Python was done with the request.
     pub(crate) fn wrote(&self, since: Instant) {
-        lock(&self.record.thread).wrote(since.elapsed());
+        self.record.thread.with(|thread| thread.wrote(since.elapsed()));
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
         let cpu = self.cpu.zip(usage::thread_time()).map(|(begin, end)| end.saturating_sub(begin));
-        lock(&self.record.thread).end(Instant::now(), cpu.unwrap_or_default());
+        self.record.thread.with(|thread| thread.end(Instant::now(), cpu.unwrap_or_default()));
     }
 }
 
 /// The record of this thread.
 fn record() -> Arc<Record> {
-    RECORD.with_borrow_mut(|known| Arc::clone(known.get_or_insert_with(enlist)))
+    let record = RECORD.take().unwrap_or_else(enlist);
+    RECORD.set(Some(Arc::clone(&record)));
+    record
 }
 
 /// Makes the record of this thread.
 fn enlist() -> Arc<Record> {
     let id = process::process().map_or(0, process::thread_id);
-    let record = Arc::new(Record { id, thread: Mutex::default() });
-    if let Some(recorded) = &mut *lock(&RECORDED) {
-        recorded.retire(Instant::now());
-        recorded.threads.push(Arc::clone(&record));
-    }
+    let record = Arc::new(Record { id, thread: Locked::default() });
+    RECORDED.with(|recorded| {
+        if let Some(recorded) = recorded {
+            recorded.retire(Instant::now());
+            recorded.threads.push(Arc::clone(&record));
+        }
+    });
     record
 }
 
@@ -164,9 +171,9 @@ impl Recorded {
         self.threads.retain(|record| {
             let is_alive = Arc::strong_count(record) > 1;
             if !is_alive {
-                let mut thread = lock(&record.thread);
-                sample.add(record.id, &thread.drain(now));
-                *busy = busy.saturating_add(thread.busy(now));
+                let (drained, time) = record.thread.with(|thread| (thread.drain(now), thread.busy(now)));
+                sample.add(record.id, &drained);
+                *busy = busy.saturating_add(time);
             }
             is_alive
         });
@@ -178,11 +185,6 @@ impl Recorded {
         let first = u32::from(self.threads.iter().any(|record| record.id == 0));
         process::thread_ids(process).saturating_sub(1) + first
     }
-}
-
-/// Locks what a panic can not leave half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn microseconds(seconds: f64) -> i64 {

@@ -1,6 +1,6 @@
 //! The process: its settings, its interpreters, start and stop.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -263,16 +263,14 @@ pub(crate) fn stop(reason: &[u8], grace: u32) {
 /// The interpreter of an application group. A thread that stays with one group takes no lock.
 fn interpreter(process: &'static Process, group: &[u8]) -> Result<&'static Interpreter, String> {
     thread_local! {
-        static LAST: RefCell<Option<(Vec<u8>, &'static Interpreter)>> = const { RefCell::new(None) };
+        static LAST: Cell<Option<(Vec<u8>, &'static Interpreter)>> = const { Cell::new(None) };
     }
-    LAST.with_borrow_mut(|last| match last {
-        Some((name, interpreter)) if name == group => Ok(*interpreter),
-        _ => {
-            let interpreter = process.interpreters.get(process, group)?;
-            *last = Some((group.to_owned(), interpreter));
-            Ok(interpreter)
-        }
-    })
+    let (name, interpreter) = match LAST.take() {
+        Some((name, interpreter)) if name == group => (name, interpreter),
+        _ => (group.to_owned(), process.interpreters.get(process, group)?),
+    };
+    LAST.set(Some((name, interpreter)));
+    Ok(interpreter)
 }
 
 /// The id of this thread among those that serve requests: 0 started Python.

@@ -133,21 +133,7 @@ impl Call<'_> {
     /// The application in the script's module.
     fn callable(&self, module: &Object) -> Result<Option<Object>> {
         let wanted = self.request.callable_object.or_empty();
-        let known = self
-            .thread
-            .callable
-            .borrow()
-            .as_ref()
-            .filter(|(known, _)| known == wanted)
-            .map(|(_, name)| name.clone());
-        let name = match known {
-            Some(name) => name,
-            None => {
-                let name = scripts::callable_name(self.py, wanted)?;
-                self.thread.callable.replace(Some((wanted.to_owned(), name.clone())));
-                name
-            }
-        };
+        let name = self.thread.callable.get(wanted, || scripts::callable_name(self.py, wanted))?;
         module.module_dict()?.dict_get(&name)
     }
 

@@ -12,6 +12,7 @@ const LONGEST: usize = frame::LONGEST_HEAD / 2;
 const FIELD_OVERHEAD: usize = 8;
 
 /// A checked status and checked headers. The strings are the application's own, which can not change.
+#[derive(Clone)]
 pub(crate) struct Head {
     status: u16,
     status_text: Object,
@@ -66,11 +67,12 @@ impl Head {
         self.content_length
     }
 
-    /// Adds a `Content-Length`.
-    pub(crate) fn set_content_length(&mut self, py: Python<'_>, length: u64) -> Result<()> {
-        self.headers.push((py.name("Content-Length")?, py.str(&length.to_string())?));
-        self.content_length = Some(length);
-        Ok(())
+    /// The same with a `Content-Length`.
+    pub(crate) fn with_content_length(&self, py: Python<'_>, length: u64) -> Result<Self> {
+        let mut head = self.clone();
+        head.headers.push((py.name("Content-Length")?, py.str(&length.to_string())?));
+        head.content_length = Some(length);
+        Ok(head)
     }
 
     /// The status code.

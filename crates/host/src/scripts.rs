@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, TryLockError};
+use std::sync::{Arc, TryLockError};
 use std::time::UNIX_EPOCH;
 
 use bridge::{Lease, Level, Request, flag};
@@ -28,8 +28,8 @@ pub(crate) enum NotLoaded {
 }
 
 /// What there is to know while a script is loaded.
-#[derive(Default)]
-pub(crate) struct Loading {
+#[derive(Debug, Default)]
+struct Loading {
     /// Why its import has failed, if it is not to be tried again in this interpreter.
     failed: Option<String>,
 }
@@ -197,15 +197,10 @@ impl Audience<'_> {
 
 /// The name of a script's module; a thread that stays with one script computes it once.
 fn module_name(py: Python<'_>, thread: &Thread, path: &[u8]) -> Result<Object> {
-    if let Some((known, name)) = &*thread.script.borrow()
-        && known == path
-    {
-        return Ok(name.clone());
-    }
-    let case_sensitive = process::process().is_none_or(|process| process.settings.case_sensitive);
-    let name = py.name(&wsgi_core::script::module_name(path, case_sensitive))?;
-    thread.script.replace(Some((path.to_owned(), name.clone())));
-    Ok(name)
+    thread.script.get(path, || {
+        let case_sensitive = process::process().is_none_or(|process| process.settings.case_sensitive);
+        py.name(&wsgi_core::script::module_name(path, case_sensitive))
+    })
 }
 
 /// The loaded module, unless there is none or it needs to be loaded again.
@@ -244,6 +239,24 @@ fn reload_required(py: Python<'_>, state: &State, dict: &Object, resource: &[u8]
     }))
 }
 
+/// Held while a script runs, which is what the lock is there for. Who waits for it is detached.
+#[derive(Debug, Default)]
+#[expect(clippy::disallowed_types, reason = "nobody waits for it while attached")]
+pub(crate) struct Turn(std::sync::Mutex<Loading>);
+
+impl Turn {
+    fn take(&self, py: Python<'_>) -> std::sync::MutexGuard<'_, Loading> {
+        loop {
+            match self.0.try_lock() {
+                Ok(held) => return held,
+                Err(TryLockError::Poisoned(held)) => return held.into_inner(),
+                // Those that load it may need Python.
+                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.0.lock())),
+            }
+        }
+    }
+}
+
 /// Runs the script, while other threads that want it wait.
 fn load(
     py: Python<'_>,
@@ -253,19 +266,9 @@ fn load(
     check: Option<Check<'_>>,
     audience: Audience<'_>,
 ) -> std::result::Result<Object, NotLoaded> {
-    let lock = {
-        let key = name.as_latin1().unwrap_or_default().to_owned();
-        let mut loading = state.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(loading.entry(key).or_default())
-    };
-    let mut loading = loop {
-        match lock.try_lock() {
-            Ok(held) => break held,
-            Err(TryLockError::Poisoned(held)) => break held.into_inner(),
-            // Wait without keeping others from Python, who may be those that load it.
-            Err(TryLockError::WouldBlock) => py.detach(|| drop(lock.lock())),
-        }
-    };
+    let key = name.as_latin1().unwrap_or_default().to_owned();
+    let turn = state.loading.with(|loading| Arc::clone(loading.entry(key).or_default()));
+    let mut loading = turn.take(py);
     try_load(py, state, name, (path, &mut loading), check, audience).unwrap_or_else(|raised| {
         let exception = raised.take(py);
         audience.log(Level::Error, &report::plain(py, &exception).join(" "));

@@ -1,8 +1,8 @@
 //! What is kept for each interpreter, and for each thread in it.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bridge::Cgi;
 use python::{Object, Py, Python, Result, Type};
@@ -11,8 +11,9 @@ use crate::adapter::Adapter;
 use crate::daemon::reload::Callables;
 use crate::environ;
 use crate::input::Input;
+use crate::locked::Locked;
 use crate::log::{Log, Stream};
-use crate::scripts::Loading;
+use crate::scripts::Turn;
 
 /// What is kept for an interpreter. Objects belong to it.
 pub(crate) struct State {
@@ -26,7 +27,7 @@ pub(crate) struct State {
     /// The parts of every environ that are the same for all requests.
     pub(crate) environ: Py,
     /// Held by name while a script is loaded. There is one for each script file that has been asked for.
-    pub(crate) loading: Mutex<HashMap<Vec<u8>, Arc<Mutex<Loading>>>>,
+    pub(crate) loading: Locked<HashMap<Vec<u8>, Arc<Turn>>>,
 }
 
 impl python::State for State {
@@ -38,13 +39,29 @@ impl python::State for State {
 pub(crate) struct Thread {
     pub(crate) environ: environ::Memory,
     /// The path of the last script, and its module's name.
-    pub(crate) script: RefCell<Option<(Vec<u8>, Object)>>,
+    pub(crate) script: Last,
     /// The last callable as it is configured, and its name in a module. (The environ has it in another encoding.)
-    pub(crate) callable: RefCell<Option<(Vec<u8>, Object)>>,
+    pub(crate) callable: Last,
     /// The callables that its requests have found, in a daemon process.
     pub(crate) callables: Callables,
     /// `wsgi.errors` of the last request.
-    pub(crate) errors: RefCell<Option<Errors>>,
+    pub(crate) errors: Cell<Option<Errors>>,
+}
+
+/// An object that was made for a text.
+#[derive(Default)]
+pub(crate) struct Last(Cell<Option<(Vec<u8>, Object)>>);
+
+impl Last {
+    /// The object for `text`: the last one, or what `make` makes.
+    pub(crate) fn get(&self, text: &[u8], make: impl FnOnce() -> Result<Object>) -> Result<Object> {
+        let (text, object) = match self.0.take() {
+            Some((known, object)) if known == text => (known, object),
+            _ => (text.to_owned(), make()?),
+        };
+        self.0.set(Some((text, object.clone())));
+        Ok(object)
+    }
 }
 
 /// A `wsgi.errors` object, to be used again if the application has not kept it.

@@ -3,6 +3,8 @@
 //! A connection is idle (the shared epoll says when it becomes readable), or somebody has claimed it: a worker for a
 //! request, or the event thread to refuse one. Who has claimed it gives it back or closes it.
 
+#![expect(clippy::disallowed_types, reason = "connections are found and freed under it, without Python")]
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};

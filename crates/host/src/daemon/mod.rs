@@ -7,6 +7,8 @@
 //! | workers | requests | yes |
 //! | watchdog, interrupts, signals | see [`monitor`] | yes |
 
+#![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
+
 mod connection;
 pub(crate) mod descriptors;
 mod events;

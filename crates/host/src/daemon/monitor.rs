@@ -1,6 +1,8 @@
 //! Threads that enter Python for the event thread, which never does: the watchdog, interrupts, signals for the
 //! application.
 
+#![expect(clippy::disallowed_types, reason = "one flag is looked at under it")]
+
 use std::sync::mpsc::Receiver;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;

@@ -6,7 +6,8 @@
 //! The same is done for a script whose import has failed, as often as [`FailedImports`] lets: in this process it would fail
 //! because of what the first failure has left behind.
 
-use std::cell::RefCell;
+#![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
 use super::{Note, Phase, current_worker, daemon, lock};
+use crate::locked::Locked;
 
 /// How long a request waits for a successor.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
@@ -48,17 +50,19 @@ struct State {
 
 /// The callables that a thread has found in an interpreter, by script: each is told once, since telling takes a lock.
 #[derive(Default)]
-pub(crate) struct Callables(RefCell<HashMap<Vec<u8>, Vec<Vec<u8>>, FxBuildHasher>>);
+pub(crate) struct Callables(Locked<HashMap<Vec<u8>, Vec<Vec<u8>>, FxBuildHasher>>);
 
 impl Callables {
     /// Whether it is not known yet.
     pub(crate) fn is_new(&self, path: &[u8], callable: &[u8]) -> bool {
-        !self.0.borrow().get(path).is_some_and(|known| known.iter().any(|known| known == callable))
+        self.0.with(|scripts| {
+            !scripts.get(path).is_some_and(|known| known.iter().any(|known| known == callable))
+        })
     }
 
     /// Knows it from now on.
     pub(crate) fn add(&self, path: &[u8], callable: &[u8]) {
-        self.0.borrow_mut().entry(path.to_owned()).or_default().push(callable.to_owned());
+        self.0.with(|scripts| scripts.entry(path.to_owned()).or_default().push(callable.to_owned()));
     }
 }
 

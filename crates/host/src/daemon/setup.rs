@@ -1,5 +1,7 @@
 //! The life of a daemon process, on its main thread.
 
+#![expect(clippy::disallowed_types, reason = "only makes locks of others")]
+
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::sync::mpsc::{self, Receiver};

@@ -1,5 +1,10 @@
 //! Workers: threads that take requests from connections and run them.
 
+#![expect(
+    clippy::disallowed_types,
+    reason = "what is called under it sets or clears a pending exception, and runs no Python"
+)]
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};

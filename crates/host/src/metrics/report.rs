@@ -6,27 +6,27 @@ use os::usage;
 use python::{Object, Python, Result};
 use wsgi_core::metrics::{Phase, Sample, Slot, Totals, rate};
 
-use super::{RECORDED, lock};
+use super::RECORDED;
 use crate::process;
 
 /// `request_metrics()`: what happened since the last call; `None` if nothing is recorded.
 pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
     let Some(process) = process::process() else { return Ok(py.none()) };
-    let mut guard = lock(&RECORDED);
-    let Some(recorded) = guard.as_mut() else { return Ok(py.none()) };
-
     let used = usage::process();
     let now = (Instant::now(), SystemTime::now());
-    recorded.retire(now.0);
     let maximum = process.settings.threads;
-    let mut sample = std::mem::replace(&mut recorded.sample, Sample::new(maximum));
-    for record in &recorded.threads {
-        sample.add(record.id, &lock(&record.thread).drain(now.0));
-    }
-    let since = std::mem::replace(&mut recorded.since, now);
-    let cpu = used.cpu.since(std::mem::replace(&mut recorded.cpu, used.cpu));
-    let started = recorded.threads_started(process);
-    drop(guard);
+    let taken = RECORDED.with(|recorded| {
+        let recorded = recorded.as_mut()?;
+        recorded.retire(now.0);
+        let mut sample = std::mem::replace(&mut recorded.sample, Sample::new(maximum));
+        for record in &recorded.threads {
+            sample.add(record.id, &record.thread.with(|thread| thread.drain(now.0)));
+        }
+        let since = std::mem::replace(&mut recorded.since, now);
+        let cpu = used.cpu.since(std::mem::replace(&mut recorded.cpu, used.cpu));
+        Some((sample, since, cpu, recorded.threads_started(process)))
+    });
+    let Some((sample, since, cpu, started)) = taken else { return Ok(py.none()) };
 
     let period = now.0.saturating_duration_since(since.0);
     let report = Report::new(py)?;
@@ -54,20 +54,20 @@ pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
 /// `process_metrics()`: what happened so far; `None` if nothing is recorded.
 pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
     let Some(process) = process::process() else { return Ok(py.none()) };
-    let mut guard = lock(&RECORDED);
-    let Some(recorded) = guard.as_mut() else { return Ok(py.none()) };
-
     let now = Instant::now();
-    recorded.retire(now);
-    let started = recorded.threads_started(process);
-    let mut busy = recorded.busy;
-    let mut threads = Vec::with_capacity(recorded.threads.len());
-    for record in &recorded.threads {
-        let thread = lock(&record.thread);
-        busy = busy.saturating_add(thread.busy(now));
-        threads.push((record.id, thread.requests()));
-    }
-    drop(guard);
+    let seen = RECORDED.with(|recorded| {
+        let recorded = recorded.as_mut()?;
+        recorded.retire(now);
+        let mut busy = recorded.busy;
+        let mut threads = Vec::with_capacity(recorded.threads.len());
+        for record in &recorded.threads {
+            let (time, requests) = record.thread.with(|thread| (thread.busy(now), thread.requests()));
+            busy = busy.saturating_add(time);
+            threads.push((record.id, requests));
+        }
+        Some((recorded.threads_started(process), busy, threads))
+    });
+    let Some((started, busy, mut threads)) = seen else { return Ok(py.none()) };
     threads.sort_unstable();
 
     let used = usage::process();

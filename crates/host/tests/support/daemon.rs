@@ -1,5 +1,6 @@
 //! Runs the host in a real Python process, and plays the supervisor and the Apache children for it.
 
+#![allow(clippy::disallowed_types, reason = "no Python runs in tests")]
 #![allow(clippy::unwrap_used, reason = "a test fails where anything does")]
 
 use std::cell::RefCell;

@@ -3,6 +3,7 @@
 //! Python can be started only once in a process, so all tests of a file share one host. The interpreter is
 //! `PYO3_PYTHON`, the one that the host was built for.
 
+#![allow(clippy::disallowed_types, reason = "no Python runs in tests")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod daemon;

@@ -1,6 +1,8 @@
 //! The pipe to the relay. Its descriptor here is another one than standard error: what an application sets there, or starts
 //! with it, does not concern it, and it never waits by itself.
 
+#![expect(clippy::disallowed_types, reason = "pipes are written to under it, without Python")]
+
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::io;

@@ -1,0 +1,98 @@
+//! Values behind locks that are never held while Python can run.
+//!
+//! Python runs where nobody expects it: making an object may start the garbage collector, that calls `__del__`, and that
+//! prints, or uses whatever else is here. A thread that does so under a lock waits for itself, with the interpreter's lock in its
+//! hands. So standard locks and `RefCell`s are not used in this crate (the lint `disallowed_types`), but where a
+//! reason is given.
+
+#![expect(clippy::disallowed_types, reason = "the guard does not leave this module")]
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Mutex, PoisonError};
+
+/// A value behind a lock.
+#[derive(Debug, Default)]
+pub(crate) struct Locked<T>(Mutex<T>);
+
+impl<T: Send> Locked<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Mutex::new(value))
+    }
+
+    /// Runs `work` with the value. What is `Send` holds neither a token nor an object, so `work` can not run Python; nor can
+    /// what is dropped here.
+    #[inline]
+    pub(crate) fn with<R: Send>(&self, work: impl FnOnce(&mut T) -> R + Send) -> R {
+        // A panic leaves nothing half done.
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A value that is used by one at a time, who takes it out for that.
+#[derive(Debug)]
+pub(crate) struct Lent<T>(Locked<Option<T>>);
+
+/// A [`Lent`] value that is taken out. It is back when this is dropped.
+pub(crate) struct Taken<'a, T: Send> {
+    place: &'a Lent<T>,
+    /// There until this is dropped.
+    value: Option<T>,
+}
+
+impl<T: Send> Lent<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Locked::new(Some(value)))
+    }
+
+    /// Takes the value out. Returns `None` while somebody else has it.
+    pub(crate) fn take(&self) -> Option<Taken<'_, T>> {
+        let value = self.0.with(Option::take)?;
+        Some(Taken { place: self, value: Some(value) })
+    }
+}
+
+impl<T: Send> Deref for Taken<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value.as_ref().expect("it is there until the end")
+    }
+}
+
+impl<T: Send> DerefMut for Taken<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("it is there until the end")
+    }
+}
+
+impl<T: Send> Drop for Taken<'_, T> {
+    fn drop(&mut self) {
+        let value = self.value.take();
+        self.place.0.with(|place| *place = value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lent_value_is_had_by_one_at_a_time() {
+        let lent = Lent::new(vec![1]);
+        let mut taken = lent.take().unwrap();
+        taken.push(2);
+        assert!(lent.take().is_none());
+        drop(taken);
+        assert_eq!(*lent.take().unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn a_panic_gives_it_back() {
+        let lent = Lent::new(1);
+        let panicked = std::panic::catch_unwind(|| {
+            let _taken = lent.take();
+            panic!("on purpose");
+        });
+        assert!(panicked.is_err() && lent.take().is_some());
+    }
+}

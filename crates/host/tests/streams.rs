@@ -1,0 +1,119 @@
+//! Log streams, in a process of their own: what goes wrong here would hold up everything.
+
+#![allow(clippy::disallowed_types, reason = "no Python runs in tests")]
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use support::{Call, HOST, Response, script};
+
+/// A request that has to come to an end. One at a time: all set when garbage is collected.
+fn run(script: PathBuf) -> Response {
+    static RUNNING: Mutex<()> = Mutex::new(());
+    let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = *HOST;
+    let (sender, response) = mpsc::channel();
+    std::thread::spawn(move || {
+        let response = Call::new(&script).run();
+        let _ = sender.send(response);
+    });
+    response.recv_timeout(Duration::from_secs(20)).expect("the request waits for itself")
+}
+
+#[test]
+fn what_is_collected_while_a_write_fails_can_write() {
+    let script = script(
+        "collected.py",
+        "
+import gc, sys, threading
+
+class Noisy:
+    def __init__(self):
+        self.me = self
+    def __del__(self):
+        global deleted
+        deleted += 1
+        print('deleted')
+        sys.stderr.buffer.write(b'deleted')
+
+deleted = 0
+
+def fail(stream, count):
+    failures = 0
+    for _ in range(count):
+        try:
+            raise KeyError('handled')
+        except KeyError:
+            # An exception that is raised while another one is handled is made at once.
+            Noisy()
+            try:
+                stream.buffer.write(b'x')
+            except RuntimeError:
+                failures += 1
+    return failures
+
+def application(environ, start_response):
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda unraisable: None
+    try:
+        stream = environ['wsgi.errors']
+        # From now on it is over.
+        stream.close()
+        threads = [threading.Thread(target=fail, args=(stream, 100)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        failures = fail(stream, 100)
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.set_threshold(*threshold)
+        sys.unraisablehook = hook
+    gc.collect()
+    start_response('200 OK', [])
+    return [f'{failures} {deleted}'.encode()]
+",
+    );
+    let response = run(script);
+    assert_eq!(response.text(), "100 500", "{response:?}");
+}
+
+#[test]
+fn what_is_collected_while_the_body_is_read_can_read() {
+    let script = script(
+        "reads.py",
+        "
+import gc, sys
+
+class Reader:
+    def __init__(self, input):
+        self.me, self.input = self, input
+    def __del__(self):
+        try:
+            outcomes.add(type(self.input.read(1)).__name__)
+        except RuntimeError as error:
+            outcomes.add(str(error))
+
+outcomes = set()
+
+def application(environ, start_response):
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for _ in range(100):
+            Reader(environ['wsgi.input'])
+            environ['wsgi.input'].readline(2)
+            list(environ['wsgi.input'].readlines(1))
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    start_response('200 OK', [])
+    return [' '.join(sorted(outcomes)).encode()]
+",
+    );
+    let response = run(script);
+    assert!(response.text().contains("bytes"), "{response:?}");
+}
