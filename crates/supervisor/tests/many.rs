@@ -38,7 +38,7 @@ fn hundreds_of_groups_are_started_and_ended() {
     let memory = process("smaps_rollup");
     let own: u64 = memory
         .lines()
-        .find_map(|line| line.strip_prefix("Private_Dirty:")?.trim().strip_suffix(" kB")?.parse().ok())
+        .find_map(|line| line.strip_prefix("Anonymous:")?.trim().strip_suffix(" kB")?.parse().ok())
         .unwrap();
     assert!(own < 2_048, "{memory}");
     let files = |limits: &str| {

@@ -317,6 +317,21 @@ def forked(environ, start_response):
     return answer(start_response, f"child {child}", held)
 
 
+def orphan(environ, start_response):
+    """Leaves a process behind that ends with a status when the gate is open."""
+    status, gate = environ["QUERY_STRING"].split(",")
+    child = os.fork()
+    if child == 0:
+        if os.fork() == 0:
+            # Nothing of the daemon process is to stay because of it.
+            os.closerange(0, 256)
+            wait_for(f"{environ['test.gates']}/{gate}")
+            os._exit(int(status))
+        os._exit(0)
+    os.waitpid(child, 0)
+    return answer(start_response, "left")
+
+
 def forked_signal(environ, start_response):
     """The exit status of a child that gets a signal which a daemon process handles."""
     child = os.fork()

@@ -15,6 +15,8 @@ pub struct Setup {
     pub(crate) tls: bool,
     /// As with `httpd -X`.
     pub(crate) single: bool,
+    /// Whether Apache is the first process of a namespace of its own.
+    pub(crate) is_first_process: bool,
     /// Whether the module is a copy of the server's own, with all that belongs to it.
     pub(crate) own_module: bool,
     modules: Vec<String>,
@@ -39,6 +41,7 @@ impl Setup {
             files: Vec::new(),
             tls: false,
             single: false,
+            is_first_process: false,
             own_module: false,
             modules: MODULES.iter().map(|&name| name.to_owned()).collect(),
             configuration: String::new(),
@@ -89,6 +92,13 @@ impl Setup {
     #[must_use]
     pub const fn single_process(mut self) -> Self {
         self.single = true;
+        self
+    }
+
+    /// Runs Apache as the first process of a namespace of process ids, as in a container: it inherits all orphans.
+    #[must_use]
+    pub const fn first_process(mut self) -> Self {
+        self.is_first_process = true;
         self
     }
 

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use crate::processes::{Known, is_busy};
 use crate::stage::{Staged, command, write};
-use crate::{Cases, Connection, Mode, Mpm, Request, Response, Setup, Target, wait_until};
+use crate::{Cases, Connection, Mode, Mpm, Process, Request, Response, Setup, Target, wait_until};
 
 /// An Apache of our own, in a directory of its own. Dropping it stops it, and panics if one of its processes has
 /// crashed or a sanitizer has complained; the directory is kept if the test panics.
@@ -27,6 +27,7 @@ pub struct Server {
     ports: [u16; 2],
     process: Child,
     is_single: bool,
+    is_first_process: bool,
     directory: Option<tempfile::TempDir>,
 }
 
@@ -52,6 +53,9 @@ const CRASHES: [&str; 8] = [
     "(SIGILL)",
 ];
 
+/// What starts Apache as the first process of a namespace.
+const NAMESPACE: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+
 /// How long Apache's children may go on working before they are told to stop: an application may never rest.
 const MOST_BUSY: Duration = Duration::from_secs(1);
 
@@ -60,7 +64,7 @@ impl Server {
     pub(crate) fn start(setup: &Setup) -> Self {
         for _ in 0..5 {
             let staged = Staged::new(setup);
-            let process = spawn(staged.directory.path(), setup.single);
+            let process = spawn(staged.directory.path(), setup.single, setup.is_first_process);
             let mut server = Self {
                 target: Target::current(),
                 mpm: setup.mpm,
@@ -69,6 +73,7 @@ impl Server {
                 ports: staged.ports,
                 process,
                 is_single: setup.single,
+                is_first_process: setup.is_first_process,
                 directory: Some(staged.directory),
             };
             match server.wait_until_ready(LogMark::default()) {
@@ -119,7 +124,7 @@ impl Server {
         let status = self.stop();
         assert!(status.success(), "{status}");
         let mark = self.mark();
-        self.process = spawn(self.root(), self.is_single);
+        self.process = spawn(self.root(), self.is_single, self.is_first_process);
         let ready = self.wait_until_ready(mark);
         assert!(ready.is_ok(), "Apache does not start again:\n{ready:?}\n{}", self.log_tail());
     }
@@ -213,7 +218,10 @@ impl Server {
     /// The process id of the parent.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        let own = self.process.id();
+        // It is the only child of what has made its namespace.
+        let first = self.is_first_process.then(|| Process(own).children().first().copied()).flatten();
+        first.map_or(own, |first| first.0)
     }
 
     /// Where the server listens.
@@ -329,9 +337,10 @@ impl Server {
 }
 
 /// Starts Apache in a directory.
-fn spawn(root: &Path, is_single: bool) -> Child {
+fn spawn(root: &Path, is_single: bool, is_first_process: bool) -> Child {
+    let launcher: &[&str] = if is_first_process { &NAMESPACE } else { &[] };
     let errors = fs::File::options().create(true).append(true).open(root.join("logs/stderr.log"));
-    command(root)
+    command(root, launcher)
         .arg(if is_single { "-X" } else { "-DFOREGROUND" })
         .process_group(0)
         .stdin(Stdio::null())
@@ -342,7 +351,7 @@ fn spawn(root: &Path, is_single: bool) -> Child {
 }
 
 fn test(root: &Path) -> Output {
-    let output = command(root).arg("-t").output();
+    let output = command(root, &[]).arg("-t").output();
     let output = output.unwrap_or_else(|error| panic!("setpriv apache2: {error}"));
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!text.contains(SANITIZER), "{text}");
@@ -354,7 +363,8 @@ impl Drop for Server {
         let processes = Known::of(&self.daemons());
         if let (Ok(None), Ok(pid)) = (self.process.try_wait(), i32::try_from(self.process.id())) {
             self.let_connections_end();
-            let _ = signal::kill(Pid::from_raw(pid), Signal::SIGTERM);
+            let apache = i32::try_from(self.pid()).unwrap_or(pid);
+            let _ = signal::kill(Pid::from_raw(apache), Signal::SIGTERM);
             let deadline = Instant::now() + Duration::from_secs(20);
             while matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(10));

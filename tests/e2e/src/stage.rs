@@ -74,10 +74,11 @@ impl Apache {
 }
 
 /// Apache with the configuration of a directory.
-pub(crate) fn command(root: &Path) -> Command {
-    // A test that is killed takes its server with it.
+pub(crate) fn command(root: &Path, launcher: &[&str]) -> Command {
+    // A test that is killed takes its server with it. What launches that may block the milder signal.
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "TERM", "--"]).arg(&Apache::find().program).arg("-f");
+    let signal = if launcher.is_empty() { "TERM" } else { "KILL" };
+    command.args(["--pdeathsig", signal, "--"]).args(launcher).arg(&Apache::find().program).arg("-f");
     command.arg(root.join("httpd.conf"));
     command.env("LC_ALL", "C.UTF-8").env_remove("PYTHONHOME").env_remove("PYTHONPATH");
     preload(&mut command);

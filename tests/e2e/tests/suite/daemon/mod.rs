@@ -8,6 +8,7 @@ mod groups;
 mod identity;
 mod isolation;
 mod logs;
+mod orphans;
 mod queue;
 mod reload;
 mod requests;
