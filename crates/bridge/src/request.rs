@@ -113,6 +113,8 @@ pub struct Request<'a> {
     pub request_start: i64,
     /// When the request was put into a daemon's queue; 0 in embedded mode.
     pub queue_start: i64,
+    /// The same in milliseconds of a clock that nobody sets, and that all processes see; it begins again after seven weeks.
+    pub queue_ticks: u32,
     /// When a daemon took it from there; 0 in embedded mode.
     pub daemon_start: i64,
     /// How often a daemon process was tried to be reached for it; 0 in embedded mode.

@@ -57,8 +57,9 @@ impl Request<'_> {
         for time in [self.script_mtime, self.request_start, self.queue_start, self.daemon_start] {
             writer.i64(time);
         }
-        writer.u32(self.server_pid);
-        writer.u32(self.flags);
+        for number in [self.queue_ticks, self.server_pid, self.flags] {
+            writer.u32(number);
+        }
     }
 
     /// Puts other counts into an encoded request, which `message` begins with: it is sent again.
@@ -107,6 +108,7 @@ impl<'a> Request<'a> {
             daemon_start: reader.i64()?,
             daemon_connects,
             daemon_restarts,
+            queue_ticks: reader.u32()?,
             server_pid: reader.u32()?,
             flags: reader.u32()?,
             request_rec: std::ptr::null_mut(),
@@ -317,6 +319,7 @@ mod tests {
             script_mtime: -1,
             request_start: 2,
             queue_start: 3,
+            queue_ticks: 9,
             daemon_start: 4,
             daemon_connects: 7,
             daemon_restarts: 8,

@@ -76,6 +76,7 @@ impl<'r> Environ<'r> {
             script_mtime: if handler_script.is_some() { 0 } else { request.file_modified() },
             request_start: request.time(),
             queue_start: 0,
+            queue_ticks: 0,
             daemon_start: 0,
             daemon_connects: 0,
             daemon_restarts: 0,

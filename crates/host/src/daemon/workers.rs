@@ -473,10 +473,9 @@ pub(super) fn give_back(daemon: &Daemon, connection: &Connection, is_usable: boo
     daemon.connections.remove(connection);
 }
 
-/// Whether a request has waited for too long.
+/// Whether a request has waited for too long. Both times are of the same clock, which is not that of the wall.
 fn is_late(request: &Request<'_>, timeout: u64) -> bool {
-    let waited = request.daemon_start.saturating_sub(request.request_start);
-    timeout > 0 && u64::try_from(waited).unwrap_or(0) > timeout.saturating_mul(1000)
+    timeout > 0 && u64::from(os::clock::ticks().wrapping_sub(request.queue_ticks)) > timeout
 }
 
 /// Makes the paths of a request those of the jail that the process is in; whether that is possible.

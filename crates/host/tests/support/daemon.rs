@@ -308,6 +308,7 @@ pub(crate) struct Ask<'a> {
     /// The inline body is all of it.
     pub(crate) is_whole: bool,
     pub(crate) request_start: i64,
+    pub(crate) queue_ticks: u32,
     pub(crate) flags: u32,
 }
 
@@ -338,6 +339,7 @@ impl<'a> Ask<'a> {
             inline: b"",
             is_whole: true,
             request_start: micros(),
+            queue_ticks: os::clock::ticks(),
             flags: flag::SCRIPT_RELOADING | flag::CALLABLE_REQUIRED,
         }
     }
@@ -367,6 +369,7 @@ impl<'a> Ask<'a> {
             script_mtime: 0,
             request_start: self.request_start,
             queue_start: self.request_start,
+            queue_ticks: self.queue_ticks,
             daemon_start: 0,
             daemon_connects: 0,
             daemon_restarts: 0,

@@ -102,6 +102,7 @@ impl<'a> Call<'a> {
             script_mtime: 0,
             request_start: 1_500_000,
             queue_start: 0,
+            queue_ticks: 0,
             daemon_start: 0,
             daemon_connects: 0,
             daemon_restarts: 0,

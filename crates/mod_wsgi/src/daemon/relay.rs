@@ -32,6 +32,7 @@ pub(super) fn serve(
     mut description: bridge::Request<'_>,
 ) -> Status {
     description.queue_start = microseconds();
+    description.queue_ticks = os::clock::ticks();
     description.flags |= flag::CALLABLE_REQUIRED;
     if settings.ignore_activity() {
         description.flags |= flag::IGNORE_ACTIVITY;
