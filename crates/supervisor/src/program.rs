@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::unistd::geteuid;
 use os::spawn::{Failure, Limit, Plan, Resource, Step};
-use wsgi_core::wire::launch::Group;
+use wsgi_core::wire::launch::{Group, Limits};
 
 use crate::identity::Identity;
 use crate::log::Level;
+use crate::slot::SUCCESSOR;
 
 /// The number of the control socket in a daemon process.
 pub(crate) const CONTROL: RawFd = 3;
@@ -290,8 +291,14 @@ fn limits(group: &Group, surroundings: &Surroundings) -> Vec<Limit> {
 fn limits_of(group: &Group) -> Vec<Limit> {
     let mut limits = Vec::new();
     if group.cpu_time_limit > 0 {
-        let seconds = group.daemon.limits.shutdown_timeout.div_ceil(1_000);
-        let hard = group.cpu_time_limit.saturating_add(1).saturating_add(seconds);
+        // A process that has used up its time goes on until its successor is ready, and then has time to finish and to
+        // shut down. Meanwhile it may use as many processors as it has threads.
+        let Limits { startup_timeout, graceful_timeout, shutdown_timeout, .. } = group.daemon.limits;
+        let times =
+            SUCCESSOR.max(startup_timeout).saturating_add(graceful_timeout).saturating_add(shutdown_timeout);
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+        let spare = times.div_ceil(1_000).saturating_mul(processors.min(group.daemon.threads.max(1).into()));
+        let hard = group.cpu_time_limit.saturating_add(1).saturating_add(spare);
         limits.push(Limit { resource: Resource::Cpu, soft: group.cpu_time_limit, hard });
     }
     let memory = [(Resource::Data, group.memory_limit), (Resource::AddressSpace, group.virtual_memory_limit)];

@@ -19,7 +19,7 @@ use process::{Leaving, Process, Wanted};
 use starts::{Ending, Starts};
 
 /// How long a successor may take until it is ready.
-const SUCCESSOR: u64 = 60_000;
+pub(crate) const SUCCESSOR: u64 = 60_000;
 /// How long a process may take until Python runs in it: the user database and file systems can take as long as they want.
 const PREPARATION: u64 = 10_000;
 /// How long a process whose control socket is closed may take to end.

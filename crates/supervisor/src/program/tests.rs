@@ -103,7 +103,8 @@ fn a_plan_holds_what_the_configuration_says() {
     assert_eq!(arguments[2..], [c"/lib/host".to_owned(), c"3".to_owned(), c"app".to_owned()]);
     assert_eq!((priority, umask), (Some(5), Some(0o77)));
     let expected = [
-        Limit { resource: Resource::Cpu, soft: 60, hard: 66 },
+        // A minute for a successor, and the shutdown timeout.
+        Limit { resource: Resource::Cpu, soft: 60, hard: 126 },
         Limit { resource: Resource::Data, soft: 1 << 30, hard: 1 << 30 },
         Limit { resource: Resource::AddressSpace, soft: 1 << 31, hard: 1 << 31 },
         Limit { resource: Resource::Core, soft: 0, hard: 9 },
