@@ -6,16 +6,15 @@
 //! server; [`Effective`] does that without allocating.
 
 mod mounts;
+mod review;
 
 use std::sync::Arc;
 
 use crate::alias::ScriptAlias;
 use crate::daemon::DaemonGroup;
 use crate::interpreter::Block;
-use crate::nearest::nearest;
 use crate::notice::{Notice, Position};
 use crate::proxies::{TrustedHeaders, TrustedProxies};
-use crate::words::display;
 
 pub use mounts::Mounts;
 
@@ -151,44 +150,6 @@ impl Global {
     #[must_use]
     pub fn daemon(&self, name: &[u8]) -> Option<&DaemonGroup> {
         self.daemons.iter().find(|group| *group.name == *name)
-    }
-
-    /// What the administrator should know of the configuration, once it is complete.
-    #[must_use]
-    pub fn review(&self) -> Vec<Notice> {
-        let groups = self.named_groups.iter().filter_map(|named| {
-            let shown = display(&named.name);
-            let text = match self.daemon(&named.name) {
-                Some(group) if group.is_service() => format!(
-                    "The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a \
-                     500. Send them to another group, or give it threads"
-                ),
-                Some(_) => return None,
-                None => {
-                    let names: Vec<_> = self.daemons.iter().map(|group| display(&group.name)).collect();
-                    let meant = nearest(&named.name, names.iter().map(AsRef::as_ref));
-                    let remedy = meant.map_or_else(
-                        || "define it with WSGIDaemonProcess".to_owned(),
-                        |meant| format!("did you mean '{meant}'?"),
-                    );
-                    format!("There is no process group '{shown}', and requests that are sent to it get a 500: {remedy}")
-                }
-            };
-            Some(Notice::warning(text).at(&named.position))
-        });
-        let is_used = |group: &DaemonGroup| {
-            self.names_group_by_request
-                || group.is_service()
-                || self.named_groups.iter().any(|named| named.name == group.name)
-        };
-        let unused = self.daemons.iter().filter(|group| !is_used(group)).map(|group| {
-            Notice::warning(format!(
-                "No line sends requests to the process group '{name}', whose processes are started nevertheless: add \
-                 WSGIProcessGroup {name}, or process-group={name} to a WSGIScriptAlias",
-                name = display(&group.name)
-            ))
-        });
-        self.notices.iter().cloned().chain(groups).chain(unused).collect()
     }
 
     /// The server-level interpreter settings, then each section's in file order.

@@ -199,8 +199,8 @@ pub(crate) fn shortage(group: &Group) -> Option<String> {
         limits.map(|(option, limit)| format!("{option}={} ({} MB)", limit, limit >> 20)).collect();
     (!limits.is_empty()).then(|| {
         format!(
-            "The process may have had too little memory: {}. The stacks of {} threads and all that is imported have to fit: \
-             raise it, or leave it out",
+            "The process may have had too little memory: {}. The stacks of {} threads (stack-size=) and all that is imported \
+             have to fit: raise the limit, or leave it out",
             limits.join(" and "),
             group.daemon.threads
         )

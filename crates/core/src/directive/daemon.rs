@@ -1,6 +1,7 @@
 //! Directives about daemon processes.
 
 mod environment;
+mod option;
 mod options;
 mod values;
 
@@ -11,6 +12,7 @@ use super::python::{missing_path, not_a_home};
 use super::{Context, Directive, Effect, FileKind, Notice, Support, Target};
 use crate::daemon::{DaemonGroup, Inaccessible, NamedServer};
 use crate::groups::Forms;
+use crate::nearest::nearest;
 use crate::python_home::prefix;
 use crate::words::{NotAnOption, Pair, Words, display};
 
@@ -104,7 +106,7 @@ pub(super) const IGNORE_ACTIVITY: Directive = Directive {
 };
 
 #[cfg(test)]
-pub(super) fn all_options() -> &'static [options::DaemonOption] {
+pub(super) fn all_options() -> &'static [option::DaemonOption] {
     options::OPTIONS
 }
 
@@ -125,8 +127,11 @@ pub(super) fn usable(target: &Target<'_>, name: &[u8]) -> Result<(), String> {
     }
     let shown = display(name);
     let Some(group) = target.global.daemon(name) else {
+        let names: Vec<_> = target.global.daemons.iter().map(|group| display(&group.name)).collect();
+        let meant = nearest(name, names.iter().map(AsRef::as_ref));
+        let meant = meant.map(|meant| format!(" (did you mean '{meant}'?)")).unwrap_or_default();
         return Err(format!(
-            "WSGI process group '{shown}' not yet configured: put its {} above this line",
+            "WSGI process group '{shown}' not yet configured{meant}: put its {} above this line",
             DAEMON_PROCESS.text()
         ));
     };
@@ -188,7 +193,7 @@ fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn option(key: &[u8]) -> Option<&'static options::DaemonOption> {
+fn option(key: &[u8]) -> Option<&'static option::DaemonOption> {
     options::OPTIONS.iter().find(|option| option.name.as_bytes() == key)
 }
 

@@ -193,7 +193,10 @@ fn spawn(name: &str, stack: usize, work: impl FnOnce() + Send + 'static) -> Resu
         builder = builder.stack_size(stack);
     }
     builder.spawn(work).map_err(|error| {
-        format!("A thread can not be started: {error}. Allow the user more processes (ulimit -u), or use fewer threads.")
+        format!(
+            "A thread can not be started: {error}. Allow the user more processes (ulimit -u), or use fewer threads; with \
+             memory-limit= or virtual-memory-limit=, their stacks (stack-size=) may be too large for it."
+        )
     })
 }
 

@@ -3,49 +3,10 @@
 use std::fmt::Write as _;
 
 use super::environment;
+use super::option::{DaemonOption, Take};
 use super::values::{absolute, group, known, script_owner, supplementary_groups, umask, user};
-use crate::daemon::{DaemonGroup, LEAST_MEMORY, ScriptOwner};
-use crate::directive::System;
-use crate::directive::arguments::flag_value;
-use crate::quantity::{Count, Duration, Integer, Interval, Size};
-
-/// An option.
-pub(in crate::directive) struct DaemonOption {
-    /// Its key.
-    pub(in crate::directive) name: &'static str,
-    /// What its value stands for, for the reference.
-    value: &'static str,
-    /// What holds without it, for the reference.
-    default: &'static str,
-    /// One sentence or more, Markdown.
-    doc: &'static str,
-    take: Take,
-}
-
-/// What an option does with its value. Those that are numbers say what 0 means, for the reference; empty where it is
-/// refused.
-enum Take {
-    /// A number of things.
-    Count(Count, &'static str, fn(&mut DaemonGroup, u64)),
-    /// A time, kept in its steps.
-    Time(Duration, &'static str, fn(&mut DaemonGroup) -> &mut u64),
-    /// A number of bytes.
-    Size(Size, &'static str, fn(&mut DaemonGroup) -> &mut u64),
-    /// A buffer of at least so many bytes; 0 is the default, which comes last.
-    Buffer(u64, fn(&mut DaemonGroup) -> &mut u64, u64),
-    /// A whole number, possibly negative.
-    Integer(&'static str, fn(&mut DaemonGroup) -> &mut i32),
-    /// A short time.
-    Interval(fn(&mut DaemonGroup) -> &mut Option<f64>),
-    /// `On` or `Off`.
-    Flag(fn(&mut DaemonGroup) -> &mut bool),
-    /// An absolute path.
-    Path(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
-    /// Anything that is not a number.
-    Text(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
-    /// Something of its own that is not a number.
-    Other(fn(&mut DaemonGroup, &dyn System, &[u8]) -> Result<(), String>),
-}
+use crate::daemon::{LEAST_MEMORY, ScriptOwner};
+use crate::quantity::{Count, Duration, Size};
 
 /// The least stack, which is that of Python's `threading.stack_size`.
 const LEAST_STACK: u64 = 32 << 10;
@@ -405,7 +366,8 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "stack-size",
         value: "*size*",
         default: "the system's",
-        doc: "The stack of each thread.",
+        doc: "The stack of each thread. The system's is often 8M, of which only what is used takes memory; but all of it counts for \
+              `memory-limit=` and `virtual-memory-limit=`.",
         take: Take::Size(Size { least: LEAST_STACK, zero: false }, "", |group| &mut group.stack_size),
     },
     DaemonOption {
@@ -426,7 +388,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "memory-limit",
         value: "*size*",
         default: "0",
-        doc: "How much memory for data a process may have (`RLIMIT_DATA`), the stacks of its threads included. One that is too small keeps the process from starting.",
+        doc: "How much memory for data a process may have (`RLIMIT_DATA`), the stacks of its threads included (see `stack-size=`). One that is too small keeps the process from starting.",
         take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| &mut group.memory_limit),
     },
     DaemonOption {
@@ -463,87 +425,4 @@ pub(in crate::directive) fn manual() -> String {
         );
     }
     out
-}
-
-impl DaemonOption {
-    /// Whether its value is a number.
-    #[cfg(test)]
-    pub(in crate::directive) fn is_number(&self) -> bool {
-        !matches!(self.take, Take::Flag(_) | Take::Path(_) | Take::Text(_) | Take::Other(_))
-    }
-
-    /// What its value stands for, as the manual says.
-    #[cfg(test)]
-    pub(in crate::directive) fn value(&self) -> &'static str {
-        self.value
-    }
-
-    /// What holds without it, as the manual says.
-    #[cfg(test)]
-    pub(in crate::directive) fn default(&self) -> &'static str {
-        self.default
-    }
-
-    /// Sets the option. An error says what is wrong with the value, not which option it belongs to.
-    pub(super) fn apply(
-        &self,
-        group: &mut DaemonGroup,
-        system: &dyn System,
-        value: &[u8],
-    ) -> Result<(), String> {
-        match self.take {
-            Take::Count(count, _, set) => set(group, count.read(value)?),
-            Take::Time(time, _, field) => *field(group) = time.read(value)?,
-            Take::Size(size, _, field) => *field(group) = size.read(value)?,
-            Take::Buffer(least, field, default) => {
-                *field(group) = match Size::zero_or(least).read(value)? {
-                    0 => default,
-                    size => size,
-                };
-            }
-            Take::Integer(_, field) => *field(group) = Integer.read(value)?,
-            Take::Interval(field) => *field(group) = Some(Interval.read(value)?),
-            Take::Flag(field) => {
-                *field(group) = flag_value(value).ok_or("it must be one of: Off | On")?;
-            }
-            Take::Path(field) => *field(group) = Some(absolute(value)?),
-            Take::Text(field) => *field(group) = Some(value.into()),
-            Take::Other(effect) => effect(group, system, value)?,
-        }
-        Ok(())
-    }
-}
-
-impl Take {
-    /// Which numbers are accepted, behind what they stand for.
-    fn range(&self) -> String {
-        match self {
-            Self::Count(Count { least, most }, ..) if *most <= u64::from(u16::MAX) => {
-                format!(", {least} to {most}")
-            }
-            Self::Size(Size { least, .. }, ..) | Self::Buffer(least, ..) => {
-                if least % (1 << 20) == 0 {
-                    format!(", {}M or more", least >> 20)
-                } else if least % (1 << 10) == 0 {
-                    format!(", {}K or more", least >> 10)
-                } else {
-                    format!(", {least} or more")
-                }
-            }
-            _ => String::new(),
-        }
-    }
-
-    /// What 0 means; empty where that is refused.
-    fn zero(&self) -> &'static str {
-        match self {
-            Self::Count(_, zero, _)
-            | Self::Time(_, zero, _)
-            | Self::Size(_, zero, _)
-            | Self::Integer(zero, _) => zero,
-            Self::Buffer(_, _, 0) => "the system's",
-            Self::Buffer(..) => "the default",
-            Self::Interval(_) | Self::Flag(_) | Self::Path(_) | Self::Text(_) | Self::Other(_) => "",
-        }
-    }
 }

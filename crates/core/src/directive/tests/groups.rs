@@ -62,6 +62,9 @@ fn daemon_groups_are_loaded_into() {
     let scripts: Vec<_> = server.global.imports_of(b"g").map(|import| &*import.script).collect();
     assert_eq!(scripts, [b"/w", b"/i"]);
     assert_eq!(server.global.imports_of(b"").count(), 0);
+    server.line("WSGIDaemonProcess worker");
+    let near = server.error("WSGIImportScript /i process-group=workers application-group=a");
+    assert!(near.contains("'workers' not yet configured (did you mean 'worker'?)"), "{near}");
     let late = server.error("WSGIImportScript /i process-group=G application-group=a");
     assert!(late.contains("'G' not yet configured"), "{late}");
 }
@@ -119,6 +122,9 @@ fn groups_that_answer_no_request_are_told() {
         "WSGIProcessGroup %{GLOBAL}",
         "WSGIDaemonProcess shop",
         "WSGIDaemonProcess idle",
+        "WSGIDaemonProcess lazy threads=0",
+        "WSGIDaemonProcess worker threads=1",
+        "WSGIImportScript /i process-group=worker application-group=%{GLOBAL}",
         "WSGIDaemonProcess tasks threads=0",
         "WSGIImportScript /i process-group=tasks application-group=%{GLOBAL}",
     ] {
@@ -130,12 +136,13 @@ fn groups_that_answer_no_request_are_told() {
         "'tasks' has threads=0",
         "no process group 'nobody', and requests that are sent to it get a 500: define it",
         "No line sends requests to the process group 'idle'",
+        "'lazy' has threads=0 and nothing to run",
     ]) {
         assert!(text.contains(gist), "{text}");
     }
-    assert_eq!(texts.len(), 4, "{texts:?}");
+    assert_eq!(texts.len(), 5, "{texts:?}");
     server.line("WSGIProcessGroup %{ENV:GROUP}");
-    assert_eq!(server.global.review().len(), 3, "any group may be used");
+    assert_eq!(server.global.review().len(), 4, "any group may be used");
 }
 
 #[test]

@@ -1,0 +1,61 @@
+//! What the administrator should know of a configuration once it is complete.
+
+use super::{Global, NamedGroup};
+use crate::daemon::DaemonGroup;
+use crate::nearest::nearest;
+use crate::notice::Notice;
+use crate::words::display;
+
+impl Global {
+    /// Returns what was found at single lines, and what only the whole shows.
+    #[must_use]
+    pub fn review(&self) -> Vec<Notice> {
+        let lines = self.notices.iter().cloned();
+        let named = self.named_groups.iter().filter_map(|named| self.review_name(named));
+        let defined = self.daemons.iter().filter_map(|group| self.review_group(group));
+        lines.chain(named).chain(defined).collect()
+    }
+
+    /// Returns what is wrong with the place that requests are sent to.
+    fn review_name(&self, named: &NamedGroup) -> Option<Notice> {
+        let shown = display(&named.name);
+        let text = match self.daemon(&named.name) {
+            Some(group) if group.is_service() => format!(
+                "The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a 500. \
+                 Send them to another group, or give it threads"
+            ),
+            Some(_) => return None,
+            None => {
+                let names: Vec<_> = self.daemons.iter().map(|group| display(&group.name)).collect();
+                let remedy = match nearest(&named.name, names.iter().map(AsRef::as_ref)) {
+                    Some(meant) => format!("did you mean '{meant}'?"),
+                    None => "define it with WSGIDaemonProcess".to_owned(),
+                };
+                format!(
+                    "There is no process group '{shown}', and requests that are sent to it get a 500: {remedy}"
+                )
+            }
+        };
+        Some(Notice::warning(text).at(&named.position))
+    }
+
+    /// Returns why the processes of a group have nothing to do.
+    fn review_group(&self, group: &DaemonGroup) -> Option<Notice> {
+        let name = display(&group.name);
+        if self.imports_of(&group.name).next().is_some() {
+            return None;
+        }
+        if group.is_service() {
+            return Some(Notice::warning(format!(
+                "The process group '{name}' has threads=0 and nothing to run: add a WSGIImportScript with process-group={name}"
+            )));
+        }
+        let is_named = self.named_groups.iter().any(|named| named.name == group.name);
+        (!is_named && !self.names_group_by_request).then(|| {
+            Notice::warning(format!(
+                "No line sends requests to the process group '{name}', whose processes are started nevertheless: add \
+                 WSGIProcessGroup {name}, or process-group={name} to a WSGIScriptAlias"
+            ))
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! An option of `WSGIDaemonProcess`: which values it takes, and what it does with them.
+
+use super::values::absolute;
+use crate::daemon::DaemonGroup;
+use crate::directive::System;
+use crate::directive::arguments::flag_value;
+use crate::quantity::{Count, Duration, Integer, Interval, Size};
+
+/// An option.
+pub(in crate::directive) struct DaemonOption {
+    /// Its key.
+    pub(in crate::directive) name: &'static str,
+    /// What its value stands for, for the reference.
+    pub(super) value: &'static str,
+    /// What holds without it, for the reference.
+    pub(super) default: &'static str,
+    /// One sentence or more, Markdown.
+    pub(super) doc: &'static str,
+    pub(super) take: Take,
+}
+
+/// What an option does with its value. Those that are numbers say what 0 means, for the reference; empty where it is
+/// refused.
+pub(super) enum Take {
+    /// A number of things.
+    Count(Count, &'static str, fn(&mut DaemonGroup, u64)),
+    /// A time, kept in its steps.
+    Time(Duration, &'static str, fn(&mut DaemonGroup) -> &mut u64),
+    /// A number of bytes.
+    Size(Size, &'static str, fn(&mut DaemonGroup) -> &mut u64),
+    /// A buffer of at least so many bytes; 0 is the default, which comes last.
+    Buffer(u64, fn(&mut DaemonGroup) -> &mut u64, u64),
+    /// A whole number, possibly negative.
+    Integer(&'static str, fn(&mut DaemonGroup) -> &mut i32),
+    /// A short time.
+    Interval(fn(&mut DaemonGroup) -> &mut Option<f64>),
+    /// `On` or `Off`.
+    Flag(fn(&mut DaemonGroup) -> &mut bool),
+    /// An absolute path.
+    Path(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
+    /// Anything that is not a number.
+    Text(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
+    /// Something of its own that is not a number.
+    Other(fn(&mut DaemonGroup, &dyn System, &[u8]) -> Result<(), String>),
+}
+
+impl DaemonOption {
+    /// Whether its value is a number.
+    #[cfg(test)]
+    pub(in crate::directive) fn is_number(&self) -> bool {
+        !matches!(self.take, Take::Flag(_) | Take::Path(_) | Take::Text(_) | Take::Other(_))
+    }
+
+    /// What its value stands for, as the manual says.
+    #[cfg(test)]
+    pub(in crate::directive) fn value(&self) -> &'static str {
+        self.value
+    }
+
+    /// What holds without it, as the manual says.
+    #[cfg(test)]
+    pub(in crate::directive) fn default(&self) -> &'static str {
+        self.default
+    }
+
+    /// Sets the option. An error says what is wrong with the value, not which option it belongs to.
+    pub(super) fn apply(
+        &self,
+        group: &mut DaemonGroup,
+        system: &dyn System,
+        value: &[u8],
+    ) -> Result<(), String> {
+        match self.take {
+            Take::Count(count, _, set) => set(group, count.read(value)?),
+            Take::Time(time, _, field) => *field(group) = time.read(value)?,
+            Take::Size(size, _, field) => *field(group) = size.read(value)?,
+            Take::Buffer(least, field, default) => {
+                *field(group) = match Size::zero_or(least).read(value)? {
+                    0 => default,
+                    size => size,
+                };
+            }
+            Take::Integer(_, field) => *field(group) = Integer.read(value)?,
+            Take::Interval(field) => *field(group) = Some(Interval.read(value)?),
+            Take::Flag(field) => {
+                *field(group) = flag_value(value).ok_or("it must be one of: Off | On")?;
+            }
+            Take::Path(field) => *field(group) = Some(absolute(value)?),
+            Take::Text(field) => *field(group) = Some(value.into()),
+            Take::Other(effect) => effect(group, system, value)?,
+        }
+        Ok(())
+    }
+}
+
+impl Take {
+    /// Which numbers are accepted, behind what they stand for.
+    pub(super) fn range(&self) -> String {
+        match self {
+            Self::Count(Count { least, most }, ..) if *most <= u64::from(u16::MAX) => {
+                format!(", {least} to {most}")
+            }
+            Self::Size(Size { least, .. }, ..) | Self::Buffer(least, ..) => {
+                if least % (1 << 20) == 0 {
+                    format!(", {}M or more", least >> 20)
+                } else if least % (1 << 10) == 0 {
+                    format!(", {}K or more", least >> 10)
+                } else {
+                    format!(", {least} or more")
+                }
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// What 0 means; empty where that is refused.
+    pub(super) fn zero(&self) -> &'static str {
+        match self {
+            Self::Count(_, zero, _)
+            | Self::Time(_, zero, _)
+            | Self::Size(_, zero, _)
+            | Self::Integer(zero, _) => zero,
+            Self::Buffer(_, _, 0) => "the system's",
+            Self::Buffer(..) => "the default",
+            Self::Interval(_) | Self::Flag(_) | Self::Path(_) | Self::Text(_) | Self::Other(_) => "",
+        }
+    }
+}
