@@ -223,6 +223,12 @@ fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::i
              it{inside}",
             paths.join(" or ")
         )
+    } else if error.kind() == std::io::ErrorKind::NotADirectory {
+        format!(
+            "WSGI0028: there can be no Python{place} at {}: {error}. python-home= (or WSGIPythonHome) has to name the directory \
+             above bin; an executable is named by python={inside}",
+            paths.join(" or ")
+        )
     } else {
         let path = paths.get(index).map_or("", String::as_str);
         format!(

@@ -126,7 +126,7 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
     };
     group.account = Some(launch::Account { uid: 1000, gid: 1000, supplementary: None });
     let entry = somebody();
-    let table: [(Step, io::ErrorKind, Level, &[&str]); 13] = [
+    let table: [(Step, io::ErrorKind, Level, &[&str]); 14] = [
         (Step::Priority, PermissionDenied, Level::Warning, &["WSGI0075: cpu-priority=-5"]),
         (Step::Limit(0), PermissionDenied, Level::Warning, &["WSGI0076: cpu-time-limit=60"]),
         (Step::Limit(1), PermissionDenied, Level::Warning, &["WSGI0078: virtual-memory-limit=4096"]),
@@ -147,6 +147,12 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
             NotFound,
             Level::Critical,
             &["WSGI0028", "in /jail at /v/bin/python or /v/bin/python3", "python-home="],
+        ),
+        (
+            Step::Program(0),
+            io::ErrorKind::NotADirectory,
+            Level::Critical,
+            &["WSGI0028", "at /v/bin/python or", "the directory above bin", "python="],
         ),
         (
             Step::Program(1),
