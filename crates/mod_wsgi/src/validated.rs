@@ -68,7 +68,11 @@ pub(crate) fn file<'f>(
 ) -> Result<FilePart<'f>, NotValid> {
     let size = os::file::regular_length(file);
     let problem = match (size, offset.checked_add(length)) {
-        (Ok(Some(size)), Some(end)) if end <= size => return Ok(FilePart { file, part: offset..end }),
+        (Ok(Some(size)), Some(end)) if end <= size => match os::file::is_readable(file) {
+            Ok(true) => return Ok(FilePart { file, part: offset..end }),
+            Ok(false) => "it is not open for reading".to_owned(),
+            Err(error) => error.to_string(),
+        },
         (Ok(Some(size)), _) => {
             format!("it has {size} bytes, and {length} from byte {offset} on are to be sent")
         }

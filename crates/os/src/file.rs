@@ -4,6 +4,17 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+/// Returns whether a descriptor is open for reading.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn is_readable(file: impl AsFd) -> io::Result<bool> {
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    Ok(flags & OFlag::O_ACCMODE != OFlag::O_WRONLY && !flags.contains(OFlag::O_PATH))
+}
+
 /// Returns the length of an open file, in bytes; `None` if it is no regular file. Takes what the kernel knows: where a
 /// file system's server would have to be asked, which may take for ever, that is what it said last.
 ///
@@ -31,6 +42,19 @@ mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;
+
+    #[test]
+    fn not_every_descriptor_is_for_reading() {
+        use std::os::unix::fs::OpenOptionsExt;
+        let open = |write, flags: OFlag| {
+            let mut options = File::options();
+            options.read(true).write(write).custom_flags(flags.bits()).open("/dev/null").unwrap()
+        };
+        assert!(is_readable(open(false, OFlag::empty())).unwrap());
+        assert!(is_readable(open(true, OFlag::empty())).unwrap());
+        assert!(!is_readable(open(false, OFlag::O_PATH)).unwrap());
+        assert!(!is_readable(File::options().write(true).open("/dev/null").unwrap()).unwrap());
+    }
 
     #[test]
     fn regular_files_have_a_length() {
