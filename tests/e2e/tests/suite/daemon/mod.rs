@@ -5,6 +5,7 @@ mod crashes;
 mod deaths;
 mod first_import;
 mod groups;
+mod hostile;
 mod identity;
 mod isolation;
 mod logs;

@@ -1,0 +1,498 @@
+//! A daemon process that keeps to nothing: it poses as the Python executable of a process group, speaks the wire, and
+//! answers each request in the way that the query of its URL names.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use bridge::{Bytes, Cgi, Field, Fields, Head, List, Request};
+use nix::fcntl::OFlag;
+use os::descriptors::{self, Wait, inherited, next_length, receive_with, send_with};
+use wsgi_core::wire::control::{Order, Report};
+use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, append, flag};
+use wsgi_core::wire::{Reader, Schema, Writer};
+
+/// The number of the control socket, as the supervisor hands it over.
+const CONTROL: i32 = 3;
+
+/// What becomes of the connection.
+enum Then {
+    /// It serves the next request.
+    Keep,
+    /// It is closed.
+    Close,
+    /// Nothing, for longer than anybody waits.
+    Hang,
+}
+
+fn main() -> io::Result<()> {
+    let control = inherited(CONTROL)?;
+    let (_, received) = order(&control)?;
+    // The order itself, the channel, the page, the pipes for reports and for lines.
+    let [_, channel, _page, reports, _lines] = received.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
+    File::from(reports.try_clone()?).write_all(&Report::Ready.encode())?;
+    let serving = thread::spawn(move || serve(&channel));
+    // Until it is to go, or its supervisor has gone.
+    loop {
+        match order(&control) {
+            Ok((message, _)) if Order::decode(&message) == Ok(Order::Serve) => {}
+            _ => break,
+        }
+    }
+    drop(serving);
+    Ok(())
+}
+
+fn order(control: &OwnedFd) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut message = vec![0; next_length(control, Wait::Allowed)?];
+    let (length, received) = receive_with(control, &mut message, Wait::Allowed)?;
+    if length == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok((message, received)) }
+}
+
+fn serve(channel: &OwnedFd) -> io::Result<()> {
+    loop {
+        let (length, received) = receive_with(channel, &mut [0; 64], Wait::Allowed)?;
+        if length == 0 {
+            return Ok(());
+        }
+        for socket in received {
+            thread::spawn(move || converse(UnixStream::from(socket)));
+        }
+    }
+}
+
+fn converse(stream: UnixStream) -> io::Result<()> {
+    let mut wire = Wire { stream };
+    wire.hello(Schema::own())?;
+    while let Ok((Kind::Request, payload)) = wire.read() {
+        let query = query(&payload).unwrap_or_default();
+        let (case, value) = query.split_once('/').unwrap_or((&query, ""));
+        match wire.answer(case, value)? {
+            Then::Keep => {}
+            Then::Close => return Ok(()),
+            Then::Hang => thread::sleep(Duration::from_secs(60)),
+        }
+    }
+    Ok(())
+}
+
+fn query(payload: &[u8]) -> Option<String> {
+    let mut fields = Fields::default();
+    let request = Request::decode(&mut Reader::new(payload), &mut fields).ok()?;
+    Some(String::from_utf8_lossy(request.variable(Cgi::QueryString).or_empty()).into_owned())
+}
+
+struct Wire {
+    stream: UnixStream,
+}
+
+/// The header of `Content-Length`.
+const LENGTH: &[u8] = b"Content-Length";
+
+/// Nobody would close it, but for the end of the process.
+const DEVICE: &str = "/dev/zero";
+
+impl Wire {
+    fn answer(&mut self, case: &str, value: &str) -> io::Result<Then> {
+        let number = value.parse::<u32>().unwrap_or(0);
+        let status = u16::try_from(number).unwrap_or(0);
+        match case {
+            "fine" => self.complete(b"fine")?,
+            // Heads.
+            "status" => {
+                self.head(status, None, &[(LENGTH, b"4")])?;
+                self.data(b"body")?;
+                self.end(0)?;
+            }
+            "reason" => {
+                let reason: &[u8] = match value {
+                    "break" => b"OK\r\nX-Evil: 1",
+                    "nul" => b"O\0K",
+                    "tab" => b"O\tK",
+                    _ => &[b'x'; 100_000],
+                };
+                self.head(200, Some(reason), &[])?;
+                self.end(0)?;
+            }
+            "name" => {
+                let name: &[u8] = match value {
+                    "empty" => b"",
+                    "space" => b"X Y",
+                    "break" => b"X: y\r\nX-Evil",
+                    "nul" => b"X\0Y",
+                    "colon" => b"X-Evil: 1\n",
+                    _ => &[b'x'; 70_000],
+                };
+                self.head(200, None, &[(name, b"value")])?;
+                self.end(0)?;
+            }
+            "value" => {
+                let value: &[u8] = match value {
+                    "break" => b"y\r\nX-Evil: 1",
+                    "line" => b"y\nX-Evil: 1",
+                    "return" => b"y\rX-Evil: 1",
+                    "nul" => b"y\0X-Evil: 1",
+                    _ => &[b'x'; 70_000],
+                };
+                self.head(200, None, &[(b"X-Name", value)])?;
+                self.end(0)?;
+            }
+            "length" => {
+                self.head(200, None, &[(LENGTH, value.as_bytes())])?;
+                self.data(b"body")?;
+                self.end(0)?;
+            }
+            "lengths" => {
+                self.head(200, None, &[(LENGTH, b"4"), (LENGTH, b"40")])?;
+                self.data(b"body")?;
+                self.end(0)?;
+            }
+            "hop" => {
+                let fields: &[(&[u8], &[u8])] = &[
+                    (LENGTH, b"4"),
+                    (b"Transfer-Encoding", b"chunked"),
+                    (b"Connection", b"Upgrade"),
+                    (b"Upgrade", b"websocket"),
+                    (b"Keep-Alive", b"timeout=1000"),
+                    (b"Trailer", b"X"),
+                ];
+                self.head(200, None, fields)?;
+                self.data(b"fine")?;
+                self.end(0)?;
+            }
+            "many" => {
+                let value = vec![b'x'; if value == "long" { 800 } else { 0 }];
+                self.head(200, None, &vec![(&b"X"[..], &value[..]); 8000])?;
+                self.end(0)?;
+            }
+            "redirect" => {
+                self.head(
+                    200,
+                    None,
+                    &[(b"Location", if value == "loop" { b"/?redirect/loop" } else { b"/?fine" })],
+                )?;
+                self.end(0)?;
+            }
+            "heads" => {
+                self.head(200, None, &[])?;
+                self.head(200, None, &[])?;
+                self.end(0)?;
+            }
+            "late-head" => {
+                self.head(200, None, &[])?;
+                self.data(b"data")?;
+                self.head(200, None, &[(b"X-Evil", b"1")])?;
+                self.end(0)?;
+            }
+            "huge-head" => {
+                // All that a frame may say that it has, after what makes the child expect more.
+                self.raw(&Header { kind: Kind::Head, flags: 0, length: Kind::Head.longest() }.bytes())?;
+                self.raw(&vec![0; Kind::Head.longest()])?;
+            }
+            "odd-head" => {
+                let payload: &[u8] = match value {
+                    "empty" => b"",
+                    "count" => &[200, 0, 255, 255, 255, 255, 255, 255, 255, 255],
+                    "tail" => &[200, 0, 255, 255, 255, 255, 0, 0, 0, 0, 1],
+                    "long-name" => &[200, 0, 255, 255, 255, 255, 1, 0, 0, 0, 254, 255, 255, 255, 1],
+                    _ => &[200, 0, 9],
+                };
+                self.frame(Kind::Head, 0, payload)?;
+                self.end(0)?;
+            }
+            // Results.
+            "result" => self.end(number)?,
+            "late-result" => {
+                self.head(200, None, &[])?;
+                self.data(b"begun")?;
+                self.end(number)?;
+            }
+            // Bodies.
+            "longer" => {
+                self.head(200, None, &[(LENGTH, b"4")])?;
+                self.data(b"fineHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")?;
+                self.end(0)?;
+            }
+            "shorter" => {
+                self.head(200, None, &[(LENGTH, b"40")])?;
+                self.data(b"fine")?;
+                self.end(0)?;
+            }
+            "no-body" => {
+                self.head(200, None, &[(LENGTH, b"4")])?;
+                self.end(0)?;
+            }
+            "no-end" => {
+                self.head(200, None, &[])?;
+                self.data(b"begun")?;
+                return Ok(Then::Close);
+            }
+            "bodiless" => {
+                self.head(status, None, &[])?;
+                self.data(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")?;
+                self.end(0)?;
+            }
+            "early-data" => {
+                self.data(b"evil")?;
+                self.end(0)?;
+            }
+            "after-end" => {
+                self.complete(b"fine")?;
+                self.data(b"evil")?;
+                self.end(0)?;
+            }
+            "answer-ahead" => {
+                let mut both = Vec::new();
+                for body in [b"fine", b"evil"] {
+                    append(&mut both, Kind::Head, 0, |payload| {
+                        payload.extend_from_slice(&[200, 0, 255, 255, 255, 255, 0, 0, 0, 0])
+                    });
+                    append(&mut both, Kind::Data, 0, |payload| payload.extend_from_slice(body));
+                    append(&mut both, Kind::End, 0, |payload| payload.extend_from_slice(&[0; 4]));
+                }
+                self.raw(&both)?;
+            }
+            // Frames.
+            "kind" => {
+                self.raw(&[0, 0, 0, 0, u8::try_from(number).unwrap_or(0), 0, 0, 0])?;
+                self.complete(b"evil")?;
+            }
+            "late-kind" => {
+                self.head(200, None, &[])?;
+                self.data(b"begun")?;
+                self.raw(&[0, 0, 0, 0, u8::try_from(number).unwrap_or(0), 0, 0, 0])?;
+                self.end(0)?;
+            }
+            "reserved" => self.raw(&[0, 0, 0, 0, Kind::End as u8, 0, 1, 1])?,
+            "longest" => self.raw(&[255, 255, 255, 255, u8::try_from(number).unwrap_or(0), 0, 0, 0])?,
+            "flags" => {
+                self.head(200, None, &[(LENGTH, b"4")])?;
+                self.frame(Kind::Data, 255, b"fine")?;
+                self.frame(Kind::End, 255, &[0; 4])?;
+            }
+            "half-header" => {
+                self.raw(&[0, 0, 0])?;
+                return Ok(Then::Close);
+            }
+            "half-frame" => {
+                self.raw(&Header { kind: Kind::Head, flags: 0, length: 1000 }.bytes())?;
+                return Ok(Then::Close);
+            }
+            "half-silence" => {
+                self.raw(&Header { kind: Kind::Head, flags: 0, length: 1000 }.bytes())?;
+                return Ok(Then::Hang);
+            }
+            "data-silence" => {
+                self.head(200, None, &[])?;
+                self.raw(&Header { kind: Kind::Data, flags: flag::FLUSH, length: LONGEST_BLOCK }.bytes())?;
+                self.raw(b"begun")?;
+                return Ok(Then::Hang);
+            }
+            "silence" => return Ok(Then::Hang),
+            "close" => return Ok(Then::Close),
+            "reject" => self.frame(Kind::Reject, 0, &[u8::try_from(number).unwrap_or(0)])?,
+            "late-reject" => {
+                self.head(200, None, &[])?;
+                self.data(b"begun")?;
+                self.frame(Kind::Reject, 0, &[1])?;
+            }
+            "hello" => {
+                self.hello(Schema::own())?;
+                self.complete(b"fine")?;
+            }
+            "wrong-hello" => {
+                self.frame(Kind::Hello, 0, &[1; 12])?;
+                self.complete(b"evil")?;
+            }
+            "pull-much" => {
+                self.frame(Kind::Pull, 0, &[255; 4])?;
+                let body = self.read();
+                let is_whole =
+                    body.is_ok_and(|(kind, body)| kind == Kind::Body && body.len() <= LONGEST_BLOCK);
+                self.complete(if is_whole { b"fine" } else { b"evil" })?;
+            }
+            "pull-and-stop" => {
+                for _ in 0..100 {
+                    self.frame(Kind::Pull, 0, &[255; 4])?;
+                }
+                return Ok(Then::Hang);
+            }
+            "pull-after-end" => {
+                self.complete(b"fine")?;
+                self.frame(Kind::Pull, 0, &[0, 1, 0, 0])?;
+            }
+            // Floods.
+            "flood" => {
+                let mut frames = Vec::new();
+                let (kind, payload, count): (_, &[u8], _) = match value {
+                    "pull" => (Kind::Pull, &[0; 4], 50_000),
+                    "log" => (Kind::Log, b"\x08line", 2_000),
+                    "data" => (Kind::Data, b"", 100_000),
+                    _ => (Kind::Data, &[b'x'; 4096], 2_000),
+                };
+                self.head(200, None, &[])?;
+                for _ in 0..count {
+                    append(&mut frames, kind, flag::FLUSH, |frame| frame.extend_from_slice(payload));
+                }
+                self.raw(&frames)?;
+                self.end(0)?;
+            }
+            "log" => {
+                self.frame(
+                    Kind::Log,
+                    0,
+                    b"\x00text\r\n[Thu Jan 01 00:00:00 1970] [core:crit] forged\x1b[2J\0end",
+                )?;
+                self.complete(b"fine")?;
+            }
+            // Files.
+            "file" => return self.send_file(value),
+            "no-file" => {
+                self.head(200, None, &[])?;
+                self.frame(Kind::File, 0, &[0; 16])?;
+                self.end(0)?;
+            }
+            "early-file" => {
+                let file = memory(b"evil")?;
+                self.file(&file, 0, 4)?;
+                self.end(0)?;
+            }
+            "descriptors" => {
+                let device = File::open(DEVICE)?;
+                self.head(200, None, &[])?;
+                for _ in 0..50 {
+                    self.descriptors(b"", &[&device, &device, &device, &device], Kind::Data)?;
+                }
+                self.end(0)?;
+            }
+            "descriptor" => {
+                // With a frame that has none.
+                self.head(200, None, &[(LENGTH, b"4")])?;
+                self.descriptors(b"fine", &[&File::open(DEVICE)?], Kind::Data)?;
+                self.end(0)?;
+            }
+            other => self.complete(other.as_bytes())?,
+        }
+        Ok(Then::Keep)
+    }
+
+    fn send_file(&mut self, what: &str) -> io::Result<Then> {
+        let open =
+            |path: &str, flags: OFlag| File::options().read(true).custom_flags(flags.bits()).open(path);
+        let mut shrunk = None;
+        let file: OwnedFd = match what {
+            "device" => open(DEVICE, OFlag::O_RDONLY)?.into(),
+            "directory" => open("/", OFlag::O_DIRECTORY)?.into(),
+            "path" => open("/proc/self/exe", OFlag::O_PATH)?.into(),
+            "process" => open("/proc/self/status", OFlag::O_RDONLY)?.into(),
+            "socket" => descriptors::pair(descriptors::Kind::Stream)?.0,
+            "pipe" => descriptors::pipe()?.0,
+            "writer" => {
+                let file = memory(b"fine")?;
+                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+                File::options().write(true).open(path)?.into()
+            }
+            "shrunk" => {
+                let file = memory(&vec![b'x'; 48 << 20])?;
+                shrunk = Some(file.try_clone()?);
+                file.into()
+            }
+            _ => memory(b"fine")?.into(),
+        };
+        let (offset, length, declared): (u64, u64, &[u8]) = match what {
+            "beyond" => (100, 4, b"4"),
+            "overflow" => (u64::MAX, 4, b"4"),
+            "huge" => (0, u64::MAX, b"4"),
+            "sum" => (u64::MAX - 1, u64::MAX, b"4"),
+            "shrunk" => (0, 48 << 20, b"50331648"),
+            "longer" => (0, 4, b"2"),
+            "shorter" => (0, 4, b"400"),
+            _ => (0, 4, b"4"),
+        };
+        self.head(200, None, &[(LENGTH, declared)])?;
+        self.file(&file, offset, length)?;
+        if let Some(file) = shrunk {
+            // What Apache has not read is gone now.
+            file.set_len(1000)?;
+        }
+        self.end(0)?;
+        Ok(Then::Keep)
+    }
+
+    fn complete(&mut self, body: &[u8]) -> io::Result<()> {
+        self.head(200, None, &[(LENGTH, body.len().to_string().as_bytes())])?;
+        self.data(body)?;
+        self.end(0)
+    }
+
+    fn hello(&mut self, schema: Schema) -> io::Result<()> {
+        let mut payload = Vec::new();
+        let mut writer = Writer::new(&mut payload);
+        schema.encode(&mut writer);
+        writer.u32(std::process::id());
+        self.frame(Kind::Hello, 0, &payload)
+    }
+
+    fn head(&mut self, status: u16, reason: Option<&[u8]>, fields: &[(&[u8], &[u8])]) -> io::Result<()> {
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| Field { name: Bytes::new(name), value: Bytes::new(value) })
+            .collect();
+        let head = Head { status, reason: Bytes::optional(reason), headers: List::new(&fields) };
+        let mut payload = Vec::new();
+        head.encode(&mut payload);
+        self.frame(Kind::Head, 0, &payload)
+    }
+
+    fn data(&mut self, block: &[u8]) -> io::Result<()> {
+        self.frame(Kind::Data, 0, block)
+    }
+
+    fn end(&mut self, result: u32) -> io::Result<()> {
+        self.frame(Kind::End, 0, &result.to_le_bytes())
+    }
+
+    fn file(&mut self, file: &impl AsFd, offset: u64, length: u64) -> io::Result<()> {
+        self.descriptors([offset.to_le_bytes(), length.to_le_bytes()].as_flattened(), &[file], Kind::File)
+    }
+
+    fn descriptors(&mut self, payload: &[u8], files: &[&impl AsFd], kind: Kind) -> io::Result<()> {
+        let mut frame = Vec::new();
+        append(&mut frame, kind, 0, |buffer| buffer.extend_from_slice(payload));
+        let files: Vec<_> = files.iter().map(|file| file.as_fd()).collect();
+        send_with(&self.stream, &frame, &files, Wait::Allowed).map(drop)
+    }
+
+    fn frame(&mut self, kind: Kind, flags: u8, payload: &[u8]) -> io::Result<()> {
+        let mut frame = Vec::new();
+        append(&mut frame, kind, flags, |buffer| buffer.extend_from_slice(payload));
+        self.raw(&frame)
+    }
+
+    /// Where the other side has closed the connection, the next read says so.
+    fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    fn read(&mut self) -> io::Result<(Kind, Vec<u8>)> {
+        let mut header = [0; HEADER];
+        self.stream.read_exact(&mut header)?;
+        let parsed = Header::parse(&header).ok().flatten().ok_or(io::ErrorKind::InvalidData)?;
+        let mut payload = vec![0; parsed.length];
+        self.stream.read_exact(&mut payload)?;
+        Ok((parsed.kind, payload))
+    }
+}
+
+/// A file in memory.
+fn memory(content: &[u8]) -> io::Result<File> {
+    const NAME: &CStr = c"hostile";
+    let mut file = File::from(nix::sys::memfd::memfd_create(NAME, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(content)?;
+    Ok(file)
+}
