@@ -53,9 +53,9 @@ pub struct Global {
     pub mounts: Mounts,
     /// Something was configured that needs Python in the Apache children whatever `WSGIRestrictEmbedded` says.
     pub embedded_demanded: bool,
-    /// What is to be said of single lines.
+    /// Notices of single lines.
     pub notices: Vec<Notice>,
-    /// Where process groups are named that have to exist.
+    /// The lines that name process groups, which have to exist.
     pub named_groups: Vec<NamedGroup>,
     /// A line names a process group that depends on the request.
     pub names_group_by_request: bool,

@@ -75,7 +75,7 @@ pub fn callable<'a>(configured: Callable<'a>, facts: &impl Facts, buffer: &'a mu
     }
 }
 
-/// Which forms are expanded where a name is written.
+/// The forms that are expanded in a place where a name is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forms {
     /// Those of a request: `%{GLOBAL}`, `%{SERVER}`, `%{HOST}`, `%{RESOURCE}` and `%{ENV:NAME}`.
@@ -98,8 +98,8 @@ impl Forms {
         }
     }
 
-    /// What is wrong with a name that seems to have a form in it, and is not expanded; `None` if nothing is. It completes a
-    /// sentence that begins with the name.
+    /// Returns what is wrong with a name that seems to have a form in it and is not expanded, to complete a sentence that
+    /// begins with the name. Returns `None` if nothing is wrong.
     #[must_use]
     pub fn complaint(self, name: &[u8]) -> Option<String> {
         let has_variable = matches!(self, Self::Request | Self::Callable);

@@ -1,8 +1,8 @@
-//! What somebody may have meant who wrote something that is not known.
+//! The word that was meant, where one is not known.
 
 use crate::words::display;
 
-/// The one of `known` that is most like `word`, in whatever case; `None` if none is much like it.
+/// Returns the one of `known` that is most like `word`, in whatever case, or `None` if none is much like it.
 pub fn nearest<'a>(word: &[u8], known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = display(word).to_ascii_lowercase();
     let distances =

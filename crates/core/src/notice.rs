@@ -22,7 +22,7 @@ pub enum Severity {
     Info,
 }
 
-/// Where a line of the configuration stands.
+/// The place of a line in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Position {
     /// The file.
@@ -39,7 +39,7 @@ impl fmt::Display for Position {
 }
 
 impl Notice {
-    /// The same notice, of a line.
+    /// Returns the same notice with the line that it is about.
     #[must_use]
     pub fn at(mut self, position: &Position) -> Self {
         // Writing to a string does not fail.

@@ -17,7 +17,7 @@ pub struct Count {
 /// A length of time: `30`, `500ms`, `30s`, `5m` or `5min`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duration {
-    /// What a number without a unit is.
+    /// The unit of a number without one.
     pub bare: TimeUnit,
     /// The finest step that can be kept.
     pub step: TimeUnit,
@@ -218,7 +218,7 @@ impl fmt::Display for Interval {
     }
 }
 
-/// A number with one of `units` (any case) or none, in the smallest of them. Blanks around it and a `+` are allowed,
+/// Returns a number with one of `units` (any case) or none, in the smallest of them. Blanks around it and a `+` are allowed,
 /// and decimals as far as the result is whole.
 fn scaled(text: &[u8], units: &[(&str, u64)], bare: u64) -> Option<u64> {
     let text = text.trim_ascii();
@@ -242,7 +242,7 @@ fn scaled(text: &[u8], units: &[(&str, u64)], bare: u64) -> Option<u64> {
     decimal(whole)?.checked_mul(unit)?.checked_add(parts / divisor).filter(is_countable)
 }
 
-/// Whether the number is one that everybody who gets it can hold.
+/// Returns whether the number fits whoever gets it.
 fn is_countable(number: &u64) -> bool {
     i64::try_from(*number).is_ok()
 }
@@ -254,7 +254,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// A decimal number, the whole of `text`; infinity and NaN are not numbers here.
+/// Returns a decimal number, the whole of `text`; infinity and NaN are not numbers here.
 fn float(text: &[u8]) -> Option<f64> {
     if !text.iter().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(byte)) {
         return None;

@@ -130,7 +130,7 @@ impl<'a, M: Module> Line<'a, M> {
         self.server
     }
 
-    /// The file that the line is in, and its number there.
+    /// Returns the file that the line is in, and its number there.
     #[must_use]
     pub fn position(&self) -> (&'a [u8], u32) {
         self.position

@@ -191,7 +191,7 @@ fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstac
     Obstacle { level: Level::Warning, text: format!("{text} ({error}); the process goes on without") }
 }
 
-/// What may be the reason that a process ended before it was ready, apart from what it has said itself.
+/// Returns a likely reason why a process ended before it was ready, apart from what it has said itself.
 pub(crate) fn shortage(group: &Group) -> Option<String> {
     let limits = [("memory-limit", group.memory_limit), ("virtual-memory-limit", group.virtual_memory_limit)];
     let limits = limits.into_iter().filter(|(_, limit)| *limit > 0);

@@ -230,7 +230,7 @@ impl Slot {
         self.current.as_ref().filter(|process| process.is_serving).map(|process| process.pid)
     }
 
-    /// Whether the process is still to become ready.
+    /// Returns whether the process is still to become ready.
     pub(crate) fn is_starting(&self, key: Key) -> bool {
         let mut processes = self.current.iter().chain(&self.successor);
         processes.any(|process| process.key == key && !process.is_serving)

@@ -18,7 +18,7 @@ impl Directive {
         }
     }
 
-    /// The error about a value; `reason` says what is wrong with it.
+    /// Returns the error about a value; `reason` says what is wrong with it.
     pub(super) fn invalid(&self, value: &[u8], reason: &str) -> String {
         format!("Invalid value '{}' for {}: {reason}", display(value), self.text())
     }
@@ -123,7 +123,7 @@ impl Options {
     }
 }
 
-/// What to write in place of an option that is none of a few: the one that it is like, else all.
+/// Returns what to write in place of an unknown option: the one that it is like, else all.
 pub(super) fn known_options(key: &[u8], known: &[&str]) -> String {
     if is_quoted(key) {
         return wanted_option(key).to_owned();
@@ -137,7 +137,7 @@ pub(super) fn known_options(key: &[u8], known: &[&str]) -> String {
     }
 }
 
-/// What to write in place of a token that is no option.
+/// Returns what to write in place of a token that is no option.
 pub(super) fn wanted_option(token: &[u8]) -> &'static str {
     if is_quoted(token) {
         "write it as key=\"a value\", with the quotes behind the ="

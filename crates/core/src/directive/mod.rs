@@ -171,7 +171,7 @@ pub trait System {
     /// How many supplementary groups a process can have.
     fn most_groups(&self) -> usize;
 
-    /// What there is at a path; `None` if it can not be looked at.
+    /// Returns what is at a path, or `None` if it cannot be looked at.
     fn file_kind(&self, path: &[u8]) -> Option<FileKind>;
 
     /// The content of a file.
@@ -181,7 +181,7 @@ pub trait System {
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, String>;
 }
 
-/// What there is at a path, symbolic links followed.
+/// The kind of a file, symbolic links followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// Nothing.
@@ -233,12 +233,12 @@ impl Target<'_> {
         }
     }
 
-    /// Has the administrator told.
+    /// Tells the administrator.
     fn note(&mut self, notice: Notice) {
         self.global.notices.push(notice.at(self.position));
     }
 
-    /// Has the administrator told that a name is not what it seems; `what` is written before it.
+    /// Tells the administrator if a name looks like a form and is not expanded; `what` is written before it.
     fn note_form(&mut self, what: &str, name: &[u8], forms: Forms) {
         if let Some(complaint) = forms.complaint(name) {
             self.note(Notice::warning(format!("{what}{} {complaint}", display(name))));

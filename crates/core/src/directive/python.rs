@@ -225,7 +225,7 @@ pub(super) const CASE_SENSITIVITY: Directive = Directive {
     effect: Effect::Flag(|target, value| target.global.case_sensitivity = Some(value)),
 };
 
-/// What is to be said of the directories of a search path that do not exist.
+/// Returns a notice of the directories of a search path that do not exist, if there are any.
 pub(super) fn missing_path(what: &str, path: &[u8], system: &dyn System) -> Option<Notice> {
     let entries = path.split(|&byte| byte == b':').filter(|entry| entry.starts_with(b"/"));
     let missing = entries.filter(|entry| system.file_kind(entry) == Some(FileKind::Missing));
@@ -239,7 +239,7 @@ pub(super) fn missing_path(what: &str, path: &[u8], system: &dyn System) -> Opti
     })
 }
 
-/// Why a file is no Python home, and what is to be written instead.
+/// Returns why a file is no Python home, and what to write instead.
 pub(super) fn not_a_home(file: &[u8]) -> String {
     let above = base(Path::new(OsStr::from_bytes(file))).map_or_else(
         || "the directory that contains bin/python3".to_owned(),

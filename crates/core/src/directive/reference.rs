@@ -16,7 +16,7 @@ Names are not case-sensitive, and neither are `On` and `Off`. A word with blanks
 
 `apachectl configtest` (`httpd -t`) names file, line and option of what is refused, and warns of what is accepted but does nothing, such as \
 a path that does not exist or a process group that nobody defines; at start, these warnings are in the error log. `apachectl graceful` \
-makes the test first. Use it, not the bare signal: Apache ends when it is to restart with a configuration that it can not read.
+makes the test first. Use it, not the bare signal: Apache ends when it is to restart with a configuration that it cannot read.
 ";
 
 /// The manual, Markdown.

@@ -67,7 +67,7 @@ fn mistaken(setup: &Setup, lines: &str) -> Setup {
         .conf("Include @ROOT@/mistake.conf")
 }
 
-/// The line of `text` that names the file of the mistake and everything in `words`.
+/// Returns the line of `text` that has everything in `words`.
 fn finds<'t>(text: &'t str, words: &[&str]) -> Option<&'t str> {
     let joined = |line: &str| words.iter().all(|word| line.contains(word));
     text.lines().find(|line| joined(line))
@@ -138,7 +138,7 @@ fn nothing_is_left_where_apache_restarts_into_a_mistake() {
     });
 }
 
-/// Apache ends when it is told to restart with a configuration that it can not read, which is why its tools test it first.
+/// Apache ends when it is told to restart with a configuration that it cannot read, which is why its tools test it first.
 #[test]
 fn a_running_server_survives_the_test_of_a_mistake() {
     if Target::current().lacks("such messages") {

@@ -10,16 +10,16 @@ use crate::quantity::{Count, Duration, Integer, Interval, Size};
 pub(in crate::directive) struct DaemonOption {
     /// Its key.
     pub(in crate::directive) name: &'static str,
-    /// What its value stands for, for the reference.
+    /// The placeholder of its value in the reference.
     pub(super) value: &'static str,
-    /// What holds without it, for the reference.
+    /// Its default in the reference.
     pub(super) default: &'static str,
     /// One sentence or more, Markdown.
     pub(super) doc: &'static str,
     pub(super) take: Take,
 }
 
-/// What an option does with its value. Those that are numbers say what 0 means, for the reference; empty where it is
+/// The kind of an option's value, and where it goes. Those that are numbers say what 0 means, for the reference; empty where it is
 /// refused.
 pub(super) enum Take {
     /// A number of things.
@@ -45,19 +45,19 @@ pub(super) enum Take {
 }
 
 impl DaemonOption {
-    /// Whether its value is a number.
+    /// Returns whether its value is a number.
     #[cfg(test)]
     pub(in crate::directive) fn is_number(&self) -> bool {
         !matches!(self.take, Take::Flag(_) | Take::Path(_) | Take::Text(_) | Take::Other(_))
     }
 
-    /// What its value stands for, as the manual says.
+    /// Returns what its value stands for, as the manual says.
     #[cfg(test)]
     pub(in crate::directive) fn value(&self) -> &'static str {
         self.value
     }
 
-    /// What holds without it, as the manual says.
+    /// Returns what holds without it, as the manual says.
     #[cfg(test)]
     pub(in crate::directive) fn default(&self) -> &'static str {
         self.default
@@ -94,7 +94,7 @@ impl DaemonOption {
 }
 
 impl Take {
-    /// Which numbers are accepted, behind what they stand for.
+    /// Returns the range that is accepted, to be written behind the placeholder.
     pub(super) fn range(&self) -> String {
         match self {
             Self::Count(Count { least, most }, ..) if *most <= u64::from(u16::MAX) => {
@@ -113,7 +113,7 @@ impl Take {
         }
     }
 
-    /// What 0 means; empty where that is refused.
+    /// Returns what 0 means, or an empty text where that is refused.
     pub(super) fn zero(&self) -> &'static str {
         match self {
             Self::Count(_, zero, _)

@@ -252,7 +252,7 @@ fn paths_are_absolute() {
 }
 
 #[test]
-fn paths_that_can_not_work_are_refused() {
+fn paths_that_cannot_work_are_refused() {
     for (options, gist) in [
         (
             "python-home=/usr/bin/python3",
