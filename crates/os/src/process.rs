@@ -111,36 +111,40 @@ pub(crate) fn own(pid: i32, open: impl FnOnce(i32) -> io::Result<Child>) -> io::
     })
 }
 
-/// Has the system forget the children that have ended, except those of the process ids that `is_known`: such a one is
-/// returned, to be waited for by whoever knows it; call again then. `None` when there are no more.
+/// A child that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// One that `is_known`: whoever knows it has to wait for it, or it is found again.
+    Known(i32),
+    /// Another one, which the system has forgotten now.
+    Forgotten,
+}
+
+/// Looks for a child that has ended; `None` if there is none now.
 ///
 /// # Errors
 /// There is no child at all.
-pub fn reap(is_known: impl Fn(i32) -> bool) -> io::Result<Option<i32>> {
-    loop {
-        // SAFETY: waitid writes one whole structure, of which all zeroes is a value.
-        let (result, info) = unsafe {
-            let mut info: libc::siginfo_t = std::mem::zeroed();
-            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-            (libc::waitid(libc::P_ALL, 0, &raw mut info, flags), info)
-        };
-        if result != 0 {
-            let error = io::Error::last_os_error();
-            if error.kind() == io::ErrorKind::Interrupted {
-                continue;
-            }
-            return Err(error);
-        }
-        // SAFETY: waitid has filled this field, or left it 0.
-        let pid = unsafe { info.si_pid() };
-        if pid == 0 {
-            return Ok(None);
-        }
-        if is_known(pid) {
-            return Ok(Some(pid));
-        }
-        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+pub fn reap(is_known: impl FnOnce(i32) -> bool) -> io::Result<Option<Ended>> {
+    // SAFETY: waitid writes one whole structure, of which all zeroes is a value.
+    let (result, info) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        (libc::waitid(libc::P_ALL, 0, &raw mut info, flags), info)
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
     }
+    // SAFETY: waitid has filled this field, or left it 0.
+    let pid = unsafe { info.si_pid() };
+    if pid == 0 {
+        return Ok(None);
+    }
+    if is_known(pid) {
+        return Ok(Some(Ended::Known(pid)));
+    }
+    // It has ended, so this does not wait.
+    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+    Ok(Some(Ended::Forgotten))
 }
 
 /// Has the processes that descendants of this one leave behind become children of this one, instead of the system's first.

@@ -10,6 +10,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::getppid;
 use os::descriptors::{self, Wait};
+use os::process::Ended;
 use os::spawn::Limit;
 
 use crate::inheritance::Inheritance;
@@ -52,6 +53,8 @@ pub(crate) struct Supervisor {
     is_retired: bool,
     /// Whether the server is the system's first process, which inherits all orphans.
     is_in_container: bool,
+    /// Whether there may be children that have ended and have not been waited for.
+    has_ended_children: bool,
     next_look: u64,
 }
 
@@ -85,7 +88,16 @@ impl Supervisor {
             .map(|(index, (group, (channel, page)))| Seat::new(index, group, &world, channel, page))
             .collect();
         let is_in_container = getppid().as_raw() == 1;
-        Ok(Self { world, seats, parent: control, signals, is_retired: false, is_in_container, next_look: 0 })
+        Ok(Self {
+            world,
+            seats,
+            parent: control,
+            signals,
+            is_retired: false,
+            is_in_container,
+            has_ended_children: false,
+            next_look: 0,
+        })
     }
 
     /// Until there is nothing more to supervise.
@@ -117,7 +129,10 @@ impl Supervisor {
         let Self { signals, world, seats, parent, .. } = self;
         drop((world, seats, parent));
         // An error says that there is no child.
-        while os::process::reap(|_| false).is_ok() {
+        while let Ok(ended) = os::process::reap(|_| false) {
+            if ended.is_some() {
+                continue;
+            }
             // Waking up now and then is no harm.
             let _ = descriptors::is_readable(signals.as_fd(), Duration::from_secs(60));
             while let Ok(Some(signal)) = signals.read_signal() {
@@ -174,20 +189,27 @@ impl Supervisor {
             match Signal::try_from(number) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => self.feed_all(|| Event::Stop),
                 Ok(Signal::SIGQUIT) => self.feed_all(|| Event::Kill),
-                Ok(Signal::SIGCHLD) => self.reap(),
+                Ok(Signal::SIGCHLD) => self.has_ended_children = true,
                 _ => {}
             }
         }
     }
 
-    /// Some child has ended: one of a slot, or one that a process has left behind.
+    /// Children have ended: of slots, or what processes have left behind. Those may be as many as an application likes, so
+    /// the others get their turn.
     fn reap(&mut self) {
         let key_of = |seats: &[Seat], pid| {
             seats.iter().enumerate().find_map(|(at, seat)| seat.key_of(pid).map(|key| (at, key)))
         };
-        // An error says that there is no child.
-        while let Ok(Some(pid)) = os::process::reap(|pid| key_of(&self.seats, pid).is_some()) {
-            if let Some((seat, key)) = key_of(&self.seats, pid) {
+        for _ in 0..EVENTS {
+            // An error says that there is no child.
+            let Ok(Some(ended)) = os::process::reap(|pid| key_of(&self.seats, pid).is_some()) else {
+                self.has_ended_children = false;
+                return;
+            };
+            if let Ended::Known(pid) = ended
+                && let Some((seat, key)) = key_of(&self.seats, pid)
+            {
                 self.seats[seat].exited(key, &self.world);
             }
         }
@@ -200,6 +222,9 @@ impl Supervisor {
     }
 
     fn tick(&mut self) {
+        if self.has_ended_children {
+            self.reap();
+        }
         let now = self.world.now();
         for seat in &mut self.seats {
             if seat.next().is_some_and(|time| time <= now) {
@@ -215,6 +240,9 @@ impl Supervisor {
     }
 
     fn timeout(&self) -> EpollTimeout {
+        if self.has_ended_children {
+            return EpollTimeout::ZERO;
+        }
         let look = self.is_retired.then_some(self.next_look);
         let Some(time) = self.seats.iter().filter_map(Seat::next).chain(look).min() else {
             return EpollTimeout::NONE;

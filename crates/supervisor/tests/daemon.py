@@ -108,6 +108,19 @@ def obey(line):
             os._exit(15)
         os.wait()
         return 'left'
+    if command == 'orphans':
+        # One that makes them without end, until this process has gone.
+        parent = os.getpid()
+        if os.fork() == 0:
+            control.close()
+            while os.getppid() == parent:
+                if os.fork() == 0:
+                    if os.fork() == 0:
+                        os._exit(15)
+                    os._exit(0)
+                os.wait()
+            os._exit(0)
+        return 'begun'
     if command == 'page':
         return str(sum(struct.unpack('<16I', os.pread(page, 64, 0))))
     if command == 'kept':

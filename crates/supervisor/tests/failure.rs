@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use os::process::Exit;
-use support::{Server, group, is_root, text, until};
+use support::{Server, group, install, is_root, text, until};
 use wsgi_core::wire::board::{State, slot};
 use wsgi_core::wire::launch::Account;
 
@@ -166,4 +166,36 @@ fn a_list_of_scripts_may_be_longer_than_a_socket_takes() {
     server.ask(0, "replace-much");
     until("the successor", || (server.pid(0) != pid).then_some(()));
     assert!(!server.log().contains("WSGI0001"), "{}", server.log());
+}
+
+#[test]
+fn a_flood_of_what_a_process_leaves_behind_holds_up_nobody() {
+    let server = Server::start(vec![group("one", &[]), group("other", &[])]);
+    let pid = server.pid(0);
+    assert_eq!(server.ask(0, "orphans"), "begun");
+    for _ in 0..2 {
+        let old = server.pid(1);
+        assert_eq!(server.try_ask(1, "die 9"), None);
+        assert_ne!(server.pid(1), old);
+    }
+    assert_eq!(server.pid(0), pid);
+}
+
+#[test]
+fn a_start_that_has_failed_is_tried_again_until_it_works() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("python");
+    let mut missing = group("one", &[]);
+    missing.programs = vec![text(program.to_str().unwrap())];
+    let server = Server::start(vec![missing, group("other", &[])]);
+    let other = server.pid(1);
+    until("Failing", || (server.state(0) == State::Failing).then_some(()));
+    assert_eq!(server.try_ask(0, "pid"), None);
+    let draft = directory.path().join("draft");
+    install(&draft);
+    std::fs::rename(draft, program).unwrap();
+    until("it works", || (server.state(0) == State::Serving).then_some(()));
+    server.pid(0);
+    // Nothing has come of those that failed: they were no processes of the group.
+    assert_eq!((server.word(0, slot::ENDED), server.pid(1)), (0, other));
 }
