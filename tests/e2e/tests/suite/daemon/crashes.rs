@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Ending, LogMark, Server, curl, daemon_only, on_each_mpm, on_one_mpm, sanitized, wait_until};
+use e2e::{
+    Ending, LogMark, Server, Target, curl, daemon_only, on_each_mpm, on_one_mpm, sanitized, wait_until,
+};
 
 use super::{APP, end, held, open, pid, serving, successor, wait_log_any};
 
@@ -338,6 +340,49 @@ fn a_crash_takes_only_what_it_was_doing() {
                     (daemons.len() == 2 && !daemons.contains(&old)).then_some(())
                 });
                 let _ = successor(server, old);
+            });
+        });
+    });
+}
+
+/// Ends its process a moment after it has been imported.
+const ENDS_ITSELF: &str = "
+import os, signal, threading
+timer = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM))
+timer.daemon = True
+timer.start()
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'served']
+";
+
+#[test]
+fn an_import_that_ends_its_process_does_not_keep_the_machine_busy() {
+    if daemon_only() || Target::current().lacks("a bound of starts") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let import = "WSGIImportScript @ROOT@/apps/ends.wsgi process-group=e2e application-group=%{GLOBAL}";
+        let other =
+            "WSGIDaemonProcess other\nWSGIScriptAlias /other @ROOT@/apps/other.wsgi process-group=other";
+        let setup = setup.group("").app("/", "ends.wsgi", ENDS_ITSELF).conf(import);
+        setup.file("apps/other.wsgi", APP).conf(other).run(|server, cases| {
+            let log =
+                server.wait_log(LogMark::default(), "processes of this slot end as soon as they are started");
+            cases.check("the log says what it looks like", || {
+                let line = log.lines().find(|line| line.contains("of this slot end")).unwrap_or_default();
+                assert!(line.contains(":error]") && line.contains("shutdown_signal"), "{line}");
+            });
+            cases.check("requests do not wait", || {
+                wait_until("a refusal", || (server.get("/").status == 503).then_some(()));
+                assert_eq!(server.get("/other/run").status, 200);
+            });
+            cases.check("there are few starts", || {
+                std::thread::sleep(Duration::from_secs(3));
+                let log = server.log_since(LogMark::default());
+                let starts = log.matches(" is started, as uid").count();
+                assert!((8..=14).contains(&starts), "{starts}");
             });
         });
     });
