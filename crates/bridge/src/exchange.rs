@@ -1,7 +1,10 @@
 //! What can be done with a request while it runs.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
 
 use crate::{Bytes, Field, Level, List};
 
@@ -13,9 +16,12 @@ pub mod write {
     pub const LAST: u32 = 1 << 1;
 }
 
+/// The result of [`ExchangeApi::poll_read`] where there is nothing yet.
+pub const PENDING: isize = -2;
+
 /// What a host can do with a request while it runs. All functions get the `context` of [`Host::handle`](crate::Host::handle), are
-/// called before that returns and by one thread at a time (mostly the one that called it), and not while the
-/// thread is attached to Python if the call can block (all but `start` and `log` can).
+/// called before that returns and by one thread at a time (mostly the one that called it), but for `wait` and `interrupt`;
+/// and not while the thread is attached to Python if the call can block (all but `start`, `log`, `is_gone` and `interrupt` can).
 ///
 /// A failure (negative result) means that the client is gone or can not be reached; the reason has been
 /// logged where it is worth it.
@@ -26,6 +32,15 @@ pub struct ExchangeApi {
     /// end of the body; negative a failure. Reading 0 bytes only says that the application wants the body, so
     /// that a waiting client is told to continue.
     pub read: unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
+    /// As `read`, but returns [`PENDING`] where there is nothing yet, unless filters of the body keep it from knowing.
+    pub poll_read: unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
+    /// Waits until `poll_read` may have something, at most so many milliseconds. One thread at a time may do so while another
+    /// one uses the other functions.
+    pub wait: unsafe extern "C" fn(context: *mut c_void, milliseconds: u32),
+    /// Ends `wait`, now and from now on: the request is over.
+    pub interrupt: unsafe extern "C" fn(context: *mut c_void),
+    /// Returns whether the client is known to be gone (not 0), without waiting.
+    pub is_gone: unsafe extern "C" fn(context: *mut c_void) -> c_int,
     /// Sets status (three digits), reason (absent: the standard one) and headers; sent with the first `write`, or at the end.
     /// Called once, before any `write`. The headers have been checked.
     pub start: unsafe extern "C" fn(
@@ -63,6 +78,10 @@ pub struct Disconnected;
 pub trait Serve {
     /// See [`ExchangeApi::read`].
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected>;
+    /// See [`ExchangeApi::poll_read`].
+    fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected>;
+    /// See [`ExchangeApi::is_gone`].
+    fn is_gone(&mut self) -> bool;
     /// See [`ExchangeApi::start`].
     fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected>;
     /// See [`ExchangeApi::write`].
@@ -73,12 +92,44 @@ pub trait Serve {
     fn log(&mut self, level: c_int, line: &[u8]);
 }
 
-/// The table of functions of a [`Serve`].
-struct Table<S>(std::marker::PhantomData<S>);
+/// What waits for an [`Exchange`], in a process that has no Apache.
+pub trait Wait {
+    /// See [`ExchangeApi::wait`].
+    fn wait(&self, timeout: Duration);
+    /// See [`ExchangeApi::interrupt`].
+    fn interrupt(&self);
+}
 
-impl<S: Serve> Table<S> {
+/// A [`Serve`] that is used by one thread at a time, and its [`Wait`], by others meanwhile.
+#[derive(Debug)]
+pub struct Shared<S, W> {
+    server: Mutex<S>,
+    waiter: W,
+}
+
+impl<S, W> Shared<S, W> {
+    /// Has `server` used by one thread at a time.
+    #[must_use]
+    pub const fn new(server: S, waiter: W) -> Self {
+        Self { server: Mutex::new(server), waiter }
+    }
+
+    /// Returns the [`Serve`], which nobody uses any more.
+    pub fn into_server(self) -> S {
+        self.server.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The table of functions of a [`Shared`].
+struct Table<S, W>(std::marker::PhantomData<(S, W)>);
+
+impl<S: Serve, W: Wait> Table<S, W> {
     const API: ExchangeApi = ExchangeApi {
         read: Self::read,
+        poll_read: Self::poll_read,
+        wait: Self::wait,
+        interrupt: Self::interrupt,
+        is_gone: Self::is_gone,
         start: Self::start,
         write: Self::write,
         send_file: Self::send_file,
@@ -87,17 +138,56 @@ impl<S: Serve> Table<S> {
 
     /// # Safety
     /// As of all functions here: `context` comes from [`Exchange::of`].
-    unsafe fn server<'s>(context: *mut c_void) -> MutexGuard<'s, S> {
+    unsafe fn shared<'s>(context: *mut c_void) -> &'s Shared<S, W>
+    where
+        W: 's,
+    {
         // SAFETY: by the caller's promise.
-        let server = unsafe { &*context.cast::<Mutex<S>>() };
-        server.lock().unwrap_or_else(PoisonError::into_inner)
+        unsafe { &*context.cast::<Shared<S, W>>() }
+    }
+
+    /// # Safety
+    /// As above.
+    unsafe fn server<'s>(context: *mut c_void) -> MutexGuard<'s, S>
+    where
+        W: 's,
+    {
+        // SAFETY: by the caller's promise.
+        let shared = unsafe { Self::shared(context) };
+        shared.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
         // SAFETY: the caller's buffer, of bytes; and as above.
         let (mut server, buffer) =
             unsafe { (Self::server(context), std::slice::from_raw_parts_mut(buffer, capacity)) };
-        server.read(buffer).map_or(-1, |length| isize::try_from(length).unwrap_or(isize::MAX))
+        server.read(buffer).map_or(-1, length_of)
+    }
+
+    unsafe extern "C" fn poll_read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
+        // SAFETY: as above.
+        let (mut server, buffer) =
+            unsafe { (Self::server(context), std::slice::from_raw_parts_mut(buffer, capacity)) };
+        match server.poll_read(buffer) {
+            Ok(Poll::Ready(length)) => length_of(length),
+            Ok(Poll::Pending) => PENDING,
+            Err(Disconnected) => -1,
+        }
+    }
+
+    unsafe extern "C" fn wait(context: *mut c_void, milliseconds: u32) {
+        // SAFETY: as above.
+        unsafe { Self::shared(context) }.waiter.wait(Duration::from_millis(milliseconds.into()));
+    }
+
+    unsafe extern "C" fn interrupt(context: *mut c_void) {
+        // SAFETY: as above.
+        unsafe { Self::shared(context) }.waiter.interrupt();
+    }
+
+    unsafe extern "C" fn is_gone(context: *mut c_void) -> c_int {
+        // SAFETY: as above.
+        unsafe { Self::server(context) }.is_gone().into()
     }
 
     unsafe extern "C" fn start(
@@ -135,6 +225,10 @@ impl<S: Serve> Table<S> {
     }
 }
 
+fn length_of(length: usize) -> isize {
+    isize::try_from(length).unwrap_or(isize::MAX)
+}
+
 const fn status_of(result: Result<(), Disconnected>) -> c_int {
     match result {
         Ok(()) => 0,
@@ -145,8 +239,8 @@ const fn status_of(result: Result<(), Disconnected>) -> c_int {
 impl<'a> Exchange<'a> {
     /// An exchange that `server` does.
     #[must_use]
-    pub fn of<S: Serve + Send>(server: &'a Mutex<S>) -> Self {
-        Self { api: &Table::<S>::API, context: (&raw const *server).cast_mut().cast() }
+    pub fn of<S: Serve + Send, W: Wait + Sync>(server: &'a Shared<S, W>) -> Self {
+        Self { api: &Table::<S, W>::API, context: (&raw const *server).cast_mut().cast() }
     }
 
     /// # Safety
@@ -164,6 +258,39 @@ impl<'a> Exchange<'a> {
         // SAFETY: by the contract of `new`; the buffer is valid for its length.
         let count = unsafe { (self.api.read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
         usize::try_from(count).map(|count| count.min(buffer.len())).map_err(|_| Disconnected)
+    }
+
+    /// See [`ExchangeApi::poll_read`].
+    ///
+    /// # Errors
+    /// The body can not be read.
+    pub fn poll_read(&self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
+        // SAFETY: by the contract of `new`; the buffer is valid for its length.
+        let count = unsafe { (self.api.poll_read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
+        match usize::try_from(count) {
+            Ok(count) => Ok(Poll::Ready(count.min(buffer.len()))),
+            Err(_) if count == PENDING => Ok(Poll::Pending),
+            Err(_) => Err(Disconnected),
+        }
+    }
+
+    /// See [`ExchangeApi::is_gone`].
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        // SAFETY: by the contract of `new`.
+        (unsafe { (self.api.is_gone)(self.context) }) != 0
+    }
+
+    /// See [`ExchangeApi::wait`].
+    fn wait(&self, timeout: Duration) {
+        // SAFETY: by the contract of `new`; `Lease` lets one thread wait at a time.
+        unsafe { (self.api.wait)(self.context, u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)) }
+    }
+
+    /// See [`ExchangeApi::interrupt`].
+    fn interrupt(&self) {
+        // SAFETY: by the contract of `new`.
+        unsafe { (self.api.interrupt)(self.context) }
     }
 
     /// See [`ExchangeApi::start`].
@@ -202,9 +329,19 @@ impl<'a> Exchange<'a> {
 
 /// An [`Exchange`] lent to objects of the application, which may outlive the request and reach other threads.
 ///
-/// It gives the exchange out to one thread at a time, and to nobody once the request is over.
-#[derive(Debug, Default)]
-pub struct Lease(Mutex<Option<Exchange<'static>>>);
+/// It gives the exchange out to one thread at a time, and to nobody once the request is over. A thread that is not the
+/// request's own and waits for the body does not keep it meanwhile: the answer does not wait for it.
+#[derive(Debug)]
+pub struct Lease {
+    exchange: Mutex<Option<Exchange<'static>>>,
+    /// The same, held by such a thread as long as it reads; only for waiting.
+    reader: Mutex<Option<Exchange<'static>>>,
+    /// The request's own thread.
+    thread: usize,
+}
+
+/// How long a thread waits for the body before it looks again: others than the client may have ended the wait.
+const TICK: Duration = Duration::from_millis(250);
 
 impl Lease {
     /// Lends `exchange` for as long as `work` runs.
@@ -213,13 +350,23 @@ impl Lease {
         struct End<'a>(&'a Lease);
         impl Drop for End<'_> {
             fn drop(&mut self) {
-                *self.0.lock() = None;
+                let exchange = self.0.lock().take();
+                // A thread that reads finds that the request is over when it looks again.
+                let mut reader = match self.0.reader.try_lock() {
+                    Ok(reader) => reader,
+                    Err(_) => {
+                        exchange.inspect(Exchange::interrupt);
+                        self.0.reader.lock().unwrap_or_else(PoisonError::into_inner)
+                    }
+                };
+                *reader = None;
             }
         }
-        // SAFETY: the exchange is taken back before this function returns, and until then is only given out
-        // for the duration of `with`, under the lock.
+        // SAFETY: both copies are taken back before this function returns, and until then are only given out for the
+        // duration of `with` and `read`, under their locks.
         let exchange = unsafe { std::mem::transmute::<Exchange<'_>, Exchange<'static>>(exchange) };
-        let lease = Arc::new(Self(Mutex::new(Some(exchange))));
+        let [one, other] = [(); 2].map(|()| Mutex::new(Some(exchange)));
+        let lease = Arc::new(Self { exchange: one, reader: other, thread: this_thread() });
         let _end = End(&lease);
         work(&lease)
     }
@@ -232,20 +379,50 @@ impl Lease {
 
     /// As [`with`](Self::with), but gives up while another thread uses the exchange.
     pub fn try_with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
-        self.0.try_lock().ok()?.as_ref().map(work)
+        self.exchange.try_lock().ok()?.as_ref().map(work)
+    }
+
+    /// Reads as [`ExchangeApi::read`] does, unless the request is over. Only the request's own thread keeps others from
+    /// the exchange while it waits.
+    ///
+    /// # Errors
+    /// The body can not be read.
+    #[inline]
+    pub fn read(&self, buffer: &mut [u8]) -> Option<Result<usize, Disconnected>> {
+        if self.thread == this_thread() {
+            return self.with(|exchange| exchange.read(buffer));
+        }
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = reader.as_ref()?;
+        loop {
+            match self.with(|exchange| exchange.poll_read(buffer))? {
+                Ok(Poll::Ready(length)) => return Some(Ok(length)),
+                Ok(Poll::Pending) => waiting.wait(TICK),
+                Err(Disconnected) => return Some(Err(Disconnected)),
+            }
+        }
     }
 
     /// Whether the request is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
         // Who holds the lock uses the exchange, so it exists.
-        self.0.try_lock().is_ok_and(|exchange| exchange.is_none())
+        self.exchange.try_lock().is_ok_and(|exchange| exchange.is_none())
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Exchange<'static>>> {
         // A panic while the lock was held leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A number that no other thread has at the same time.
+fn this_thread() -> usize {
+    thread_local! {
+        // No destructor: Apache unloads modules. A cell, so that it is not taken for the same constant everywhere.
+        static HERE: Cell<u8> = const { Cell::new(0) };
+    }
+    HERE.with(|here| here.as_ptr().addr())
 }
 
 const fn checked(status: c_int) -> Result<(), Disconnected> {

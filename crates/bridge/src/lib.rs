@@ -21,7 +21,7 @@ mod wire;
 use std::ffi::CStr;
 
 pub use data::{Bytes, Field, Level, List, Sink, Tristate, from_tristate, tristate};
-pub use exchange::{Disconnected, Exchange, ExchangeApi, Lease, Serve, write};
+pub use exchange::{Disconnected, Exchange, ExchangeApi, Lease, PENDING, Serve, Shared, Wait, write};
 pub use process::{Host, Import, InterpreterOptions, Server, Settings};
 pub use request::{Cgi, Outcome, Request, flag, outcome};
 pub use wire::{Fields, Head, Lists};

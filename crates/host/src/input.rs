@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bridge::{Disconnected, Lease};
-use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
+use python::{Arguments, Class, Definition, Exception, Object, Python, Raised, Result};
 
 use crate::locked::{Lent, Taken};
 use crate::meter::{self, Meter};
@@ -107,7 +107,7 @@ impl Input {
         if let Some((meter, end)) = meter.zip(end) {
             meter.waited(end);
         }
-        outcome.map_err(|Disconnected| body.fail(py))
+        outcome.map_err(|Disconnected| self.failed(py, body))
     }
 
     /// Reads ahead until `enough`, or the end.
@@ -122,10 +122,16 @@ impl Input {
             match outcome {
                 Ok(0) => body.ended = true,
                 Ok(_) => {}
-                Err(Disconnected) => return Err(body.fail(py)),
+                Err(Disconnected) => return Err(self.failed(py, body)),
             }
         }
         Ok(())
+    }
+
+    /// Raises what a failure to read is to the application.
+    fn failed(&self, py: Python<'_>, body: &mut Body) -> Raised {
+        // Another thread was still reading when the answer was complete.
+        self.check_lease(py).err().unwrap_or_else(|| body.fail(py))
     }
 
     fn line(&self, py: Python<'_>, size: Option<usize>) -> Result<Object> {
@@ -156,7 +162,7 @@ impl Input {
 
 /// Reads what the server has, while the thread is detached.
 fn read(lease: &Lease, meter: Option<&Meter>, space: &mut [u8]) -> std::result::Result<usize, Disconnected> {
-    let count = lease.with(|exchange| exchange.read(space)).unwrap_or(Err(Disconnected))?;
+    let count = lease.read(space).unwrap_or(Err(Disconnected))?;
     if let Some(meter) = meter {
         meter.input.add(count as u64);
     }
@@ -184,7 +190,7 @@ impl Body {
         Ok(bytes)
     }
 
-    fn fail(&mut self, py: Python<'_>) -> python::Raised {
+    fn fail(&mut self, py: Python<'_>) -> Raised {
         self.failed = true;
         self.buffer = Vec::new();
         self.start = 0;

@@ -8,3 +8,5 @@ pub const APR_SUCCESS: c_int = 0;
 pub const APR_EAGAIN: c_int = libc::EAGAIN;
 /// The end of the file or stream.
 pub const APR_EOF: c_int = 70014;
+/// The time for an operation is over.
+pub const APR_TIMEUP: c_int = 70007;

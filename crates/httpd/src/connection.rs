@@ -91,7 +91,7 @@ impl Connection {
         if self.is_aborted() {
             return true;
         }
-        let Some(descriptor) = self.socket().and_then(descriptor) else { return false };
+        let Some(descriptor) = self.descriptor() else { return false };
         let events = events(descriptor);
         if events & (libc::POLLHUP | libc::POLLERR) != 0 {
             return true;
@@ -116,6 +116,23 @@ impl Connection {
             return false;
         };
         descriptor < 0 || events(descriptor) & (libc::POLLHUP | libc::POLLERR) == libc::POLLHUP
+    }
+
+    /// Returns the number of the client's socket; `None` for a stream of HTTP/2. Apache closes it when it has to end at once:
+    /// it is good for being looked at only.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<c_int> {
+        self.socket().and_then(descriptor)
+    }
+
+    /// Returns how long a read or write on the connection may take; `None` for a stream of HTTP/2, or without a limit.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        let socket = self.socket()?;
+        let mut timeout = 0;
+        // SAFETY: the socket of a live connection is live.
+        unsafe { sys::apr_socket_timeout_get(socket, &raw mut timeout) };
+        u64::try_from(timeout).ok().filter(|&timeout| timeout > 0).map(Duration::from_micros)
     }
 
     /// Sets how long a read or write on the connection may take, and returns what was set before.

@@ -1,6 +1,8 @@
 //! The body of a request.
 
 use std::ffi::c_int;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use httpd_sys as sys;
 
@@ -14,6 +16,8 @@ pub struct Input<'r> {
     brigade: Brigade<'r>,
     ended: bool,
     failed: Option<Status>,
+    /// Since when nothing has come for [`Input::poll_read`].
+    stalled: Option<Instant>,
 }
 
 impl<'r> Input<'r> {
@@ -25,7 +29,7 @@ impl<'r> Input<'r> {
             let connection = (*request.as_ptr()).connection;
             Brigade::new(request.pool(), (*connection).bucket_alloc)
         };
-        Self { request, brigade, ended: false, failed: None }
+        Self { request, brigade, ended: false, failed: None, stalled: None }
     }
 
     /// Why reading failed, if it did: the status to answer with.
@@ -70,7 +74,7 @@ impl<'r> Input<'r> {
     /// # Errors
     /// As [`Input::read`].
     pub fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
-        let mut length = 0;
+        let mut length = self.take(buffer)?;
         while length < buffer.len() && !self.ended && self.is_plain() {
             if !self.fetch(buffer.len() - length, sys::APR_NONBLOCK_READ)? {
                 break;
@@ -81,6 +85,48 @@ impl<'r> Input<'r> {
             }
         }
         Ok(length)
+    }
+
+    /// As [`Input::read`], but waits only where filters of the content keep it from looking: nothing may have come yet. A
+    /// client that waits to be told sends its body from now on.
+    ///
+    /// # Errors
+    /// As [`Input::read`]; also if nothing has come for as long as a client may take.
+    pub fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Status> {
+        // Apache does this itself where it waits.
+        if self.request.expects_continue() {
+            self.request.send_continue();
+        }
+        if !self.is_plain() {
+            return self.read(buffer).map(Poll::Ready);
+        }
+        let length = self.read_arrived(buffer)?;
+        if length > 0 || self.ended || buffer.is_empty() {
+            self.stalled = None;
+            return Ok(Poll::Ready(length));
+        }
+        let since = *self.stalled.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.timeout() {
+            return Err(self.fail(sys::APR_TIMEUP));
+        }
+        Ok(Poll::Pending)
+    }
+
+    /// Returns how long to wait after [`Input::poll_read`] had nothing, and what to wait for, if that is known.
+    #[must_use]
+    pub fn pause(&self) -> (Option<c_int>, Duration) {
+        let stalled = self.stalled.map_or(Duration::ZERO, |since| since.elapsed());
+        match self.request.connection().descriptor() {
+            Some(descriptor) => (Some(descriptor), self.timeout().saturating_sub(stalled)),
+            // A stream of HTTP/2, whose connection is another thread's: as long again as it has been waited for, so that
+            // what comes soon is soon seen.
+            None => (None, stalled.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)),
+        }
+    }
+
+    /// How long the client may take for the next part of the body. (mod_reqtimeout has its own word with each look.)
+    fn timeout(&self) -> Duration {
+        self.request.connection().timeout().unwrap_or_else(|| self.request.server().timeout())
     }
 
     /// Whether the end of the body has been read.
@@ -139,3 +185,6 @@ impl<'r> Input<'r> {
 }
 
 const BAD_REQUEST: c_int = 400;
+
+const SHORTEST_PAUSE: Duration = Duration::from_micros(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);

@@ -253,6 +253,26 @@ pub fn is_readable(descriptor: impl AsFd, timeout: Duration) -> io::Result<bool>
     }
 }
 
+/// Returns from which of two descriptors there is something to read, or its end, within `timeout`. The second one may be any
+/// number: it is only looked at.
+///
+/// # Errors
+/// As `poll`.
+pub fn readable_of(descriptor: impl AsFd, other: Option<RawFd>, timeout: Duration) -> io::Result<[bool; 2]> {
+    let of = |number| libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };
+    // A negative one is passed over.
+    let mut polled = [of(descriptor.as_fd().as_raw_fd()), of(other.unwrap_or(-1))];
+    let time = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: structures that outlive the call, as many as it is told.
+    match unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &raw const time, std::ptr::null()) } {
+        ready if ready >= 0 => Ok(polled.map(|polled| polled.revents != 0)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// The sizes of a socket's buffers in bytes, which the system may bound; `None` leaves one as it is.
 ///
 /// # Errors

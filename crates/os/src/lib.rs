@@ -18,3 +18,4 @@ pub mod spawn;
 pub mod thread;
 pub mod title;
 pub mod usage;
+pub mod waiter;

@@ -83,6 +83,60 @@ def read_when_begun(environ, start_response):
     return [reading(environ).encode()]
 
 
+# Bodies that another thread reads.
+
+
+def start_reader(environ, read):
+    """Has a thread read; returns the thread, and what it has come to."""
+    results = []
+
+    def run():
+        say(environ, f"reader begins {environ['QUERY_STRING']}")
+        try:
+            results.append(read(environ["wsgi.input"]))
+        except Exception as error:
+            results.append(error)
+        # The request may be over, and so may its log be.
+        print(f"reader of {environ['QUERY_STRING']}: {type(results[0]).__name__}")
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    # Long enough for it to be in the middle.
+    time.sleep(0.3)
+    return thread, results
+
+
+def reader_stays(environ, start_response):
+    """Answers as the query says, while the thread still reads."""
+    start_reader(environ, lambda stream: stream.read())
+    how = environ["QUERY_STRING"].split("/")[0]
+    headers = [PLAIN, ("Content-Length", "6")] if how == "length" else [PLAIN]
+    write = start_response("200 OK", headers)
+    if how == "write":
+        write(b"ans")
+        return [b"wer"]
+    if how == "blocks":
+        return (block for block in [b"an", b"", b"sw", b"er"])
+    if how == "nothing":
+        return []
+    return [b"answer"]
+
+
+def reader_ends(environ, start_response):
+    """The thread reads all, or lines, while this one sends blocks."""
+    how = environ["QUERY_STRING"].split("/")[0]
+    reads = {
+        "all": lambda stream: len(stream.read()),
+        "blocks": lambda stream: sum(map(len, iter(lambda: stream.read(1000), b""))),
+        "lines": lambda stream: sum(map(len, stream)),
+    }
+    thread, results = start_reader(environ, reads[how])
+    write = start_response("200 OK", [PLAIN])
+    write(b"begun ")
+    thread.join(30)
+    return [f"read {results[0]!r}".encode()]
+
+
 # Files that mod_xsendfile sends instead.
 
 

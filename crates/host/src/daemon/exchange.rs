@@ -4,10 +4,14 @@ use std::ffi::c_int;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::task::Poll;
+use std::time::Duration;
 
-use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, outcome, write};
+use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, Wait, outcome, write};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
+use os::descriptors::is_readable;
+use os::waiter::Waiter;
 use wsgi_core::wire::frame::{
     self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, Rejection, append, flag,
 };
@@ -44,6 +48,8 @@ pub(crate) struct Answer<'a> {
     failed: bool,
     /// The client has been told to go on.
     told: bool,
+    /// How much was asked for with the last `Pull`; 0 if that has been answered.
+    asked: usize,
     /// Frames to be sent.
     out: Vec<u8>,
     /// How much of `out` is the rest of what has been sent partly.
@@ -79,6 +85,7 @@ impl<'a> Answer<'a> {
             all_sent: is_whole,
             failed: false,
             told: false,
+            asked: 0,
             out,
             begun: 0,
             broken: false,
@@ -94,7 +101,8 @@ impl<'a> Answer<'a> {
             self.end(outcome);
             self.flush()
         };
-        let is_usable = sent.is_ok() && !self.broken && self.skip().is_ok();
+        // What is asked for may come, or not, where the answer did not wait for it.
+        let is_usable = sent.is_ok() && !self.broken && self.asked == 0 && self.skip().is_ok();
         Rest { out: self.out, is_usable }
     }
 
@@ -118,7 +126,7 @@ impl<'a> Answer<'a> {
 
     /// Sends what waits, and then `parts`.
     fn send(&mut self, parts: &[&[u8]]) -> Result<(), Disconnected> {
-        if self.is_gone() {
+        if self.is_lost() {
             return Err(Disconnected);
         }
         let out = std::mem::take(&mut self.out);
@@ -134,12 +142,19 @@ impl<'a> Answer<'a> {
         sent
     }
 
-    /// Asks for more of the body, and reads the beginning of the answer into `buffer`.
-    fn pull(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
-        // Who reads much is going to read more.
-        let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK } as u32;
-        self.told = true;
-        self.ask(wanted)?;
+    /// Asks for more of the body, unless that has been done, and reads the beginning of the answer into `buffer`. Unless
+    /// `waits`, returns `None` if that has not come.
+    fn pull(&mut self, buffer: &mut [u8], waits: bool) -> Result<Option<usize>, Disconnected> {
+        if self.asked == 0 {
+            // Who reads much is going to read more.
+            let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK };
+            self.told = true;
+            self.ask(wanted as u32)?;
+            self.asked = wanted;
+        }
+        if !waits && !self.has_come() {
+            return Ok(None);
+        }
         let mut header = [0; HEADER];
         let mut have = 0;
         while have < HEADER {
@@ -155,13 +170,65 @@ impl<'a> Answer<'a> {
         let Ok(Some(Header { kind: Kind::Body, flags, length })) = Header::parse(&header) else {
             return Err(self.broke());
         };
-        if arrived > length || length > wanted as usize {
+        if arrived > length || length > std::mem::take(&mut self.asked) {
             return Err(self.broke());
         }
         self.pending = length - arrived;
         self.failed = flags & flag::FAILED != 0;
         self.all_sent = flags & flag::LAST != 0;
-        if length == 0 && !self.failed && !self.all_sent { Err(self.broke()) } else { Ok(arrived) }
+        if length == 0 && !self.failed && !self.all_sent { Err(self.broke()) } else { Ok(Some(arrived)) }
+    }
+
+    /// Returns whether there is something to read on the connection, or its end.
+    fn has_come(&self) -> bool {
+        is_readable(self.stream, Duration::ZERO).unwrap_or(true)
+    }
+
+    /// Reads some of the body; `None` if `waits` is not set and there is nothing yet.
+    fn take(&mut self, buffer: &mut [u8], waits: bool) -> Result<Option<usize>, Disconnected> {
+        // After the end, nobody answers.
+        if self.is_lost() || self.ended {
+            return Err(Disconnected);
+        }
+        if buffer.is_empty() {
+            if self.inline.is_empty() && self.pending == 0 && !self.all_sent && !self.told {
+                self.told = true;
+                self.ask(0)?;
+            }
+            return Ok(Some(0));
+        }
+        self.observer.moved();
+        if !self.inline.is_empty() {
+            let (taken, rest) = self.inline.split_at(buffer.len().min(self.inline.len()));
+            buffer[..taken.len()].copy_from_slice(taken);
+            self.inline = rest;
+            return Ok(Some(taken.len()));
+        }
+        loop {
+            if self.pending > 0 {
+                if !waits && !self.has_come() {
+                    return Ok(None);
+                }
+                let most = self.pending.min(buffer.len());
+                return match retry(|| (&mut &*self.stream).read(&mut buffer[..most])) {
+                    Ok(0) | Err(_) => Err(self.broke()),
+                    Ok(count) => {
+                        self.pending -= count;
+                        Ok(Some(count))
+                    }
+                };
+            }
+            if self.failed {
+                return Err(Disconnected);
+            }
+            if self.all_sent {
+                return Ok(Some(0));
+            }
+            match self.pull(buffer, waits)? {
+                Some(0) => {}
+                come => return Ok(come),
+            }
+        }
     }
 
     /// Sends a `Pull`, ahead of a head that waits: the response has not begun.
@@ -172,7 +239,7 @@ impl<'a> Answer<'a> {
         if self.begun > 0 {
             return self.send(&[&frame]);
         }
-        if self.is_gone() {
+        if self.is_lost() {
             return Err(Disconnected);
         }
         send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.broken = true)
@@ -192,7 +259,7 @@ impl<'a> Answer<'a> {
     }
 
     /// Whether the connection can not be used, perhaps because this is a forked copy of the process that it belongs to.
-    fn is_gone(&self) -> bool {
+    fn is_lost(&self) -> bool {
         self.broken || descriptors::is_copy()
     }
 
@@ -204,49 +271,22 @@ impl<'a> Answer<'a> {
 
 impl Serve for Answer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
-        if self.is_gone() {
-            return Err(Disconnected);
-        }
-        if buffer.is_empty() {
-            if self.inline.is_empty() && self.pending == 0 && !self.all_sent && !self.told {
-                self.told = true;
-                self.ask(0)?;
-            }
-            return Ok(0);
-        }
-        self.observer.moved();
-        if !self.inline.is_empty() {
-            let (taken, rest) = self.inline.split_at(buffer.len().min(self.inline.len()));
-            buffer[..taken.len()].copy_from_slice(taken);
-            self.inline = rest;
-            return Ok(taken.len());
-        }
-        loop {
-            if self.pending > 0 {
-                let most = self.pending.min(buffer.len());
-                return match retry(|| (&mut &*self.stream).read(&mut buffer[..most])) {
-                    Ok(0) | Err(_) => Err(self.broke()),
-                    Ok(count) => {
-                        self.pending -= count;
-                        Ok(count)
-                    }
-                };
-            }
-            if self.failed {
-                return Err(Disconnected);
-            }
-            if self.all_sent {
-                return Ok(0);
-            }
-            match self.pull(buffer)? {
-                0 => {}
-                count => return Ok(count),
-            }
-        }
+        // A wait is over with at least one byte, or the end.
+        self.take(buffer, true).map(Option::unwrap_or_default)
+    }
+
+    fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
+        self.take(buffer, false).map(|come| come.map_or(Poll::Pending, Poll::Ready))
+    }
+
+    /// The child has ended its sending direction, or has closed the connection.
+    fn is_gone(&mut self) -> bool {
+        // With a body on its way, what comes next says nothing.
+        self.is_lost() || (self.pending == 0 && self.asked == 0 && is_closed(self.stream))
     }
 
     fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
-        if self.is_gone() {
+        if self.is_lost() {
             return Err(Disconnected);
         }
         let head = Head { status, reason, headers: List::new(headers) };
@@ -288,7 +328,7 @@ impl Serve for Answer<'_> {
     }
 
     fn send_file(&mut self, descriptor: c_int, offset: u64, length: u64) -> Result<(), Disconnected> {
-        if self.is_gone() {
+        if self.is_lost() {
             return Err(Disconnected);
         }
         self.observer.moved();
@@ -322,7 +362,7 @@ impl Serve for Answer<'_> {
             let level = if level <= Level::Error as c_int { Level::Error } else { Level::Info };
             server::server().log(level, line);
         };
-        if self.ended || self.is_gone() || self.out.len() > LONGEST_BACKLOG {
+        if self.ended || self.is_lost() || self.out.len() > LONGEST_BACKLOG {
             return elsewhere();
         }
         let header = Header { kind: Kind::Log, flags: 0, length: line.len() + 1 }.bytes();
@@ -351,6 +391,28 @@ impl Serve for Answer<'_> {
         } else {
             self.out.extend_from_slice(&frame);
         }
+    }
+}
+
+/// Waits for more of the body, beside an [`Answer`] that others use meanwhile.
+pub(crate) struct BodyWait<'a> {
+    stream: &'a UnixStream,
+    waiter: Waiter,
+}
+
+impl<'a> BodyWait<'a> {
+    pub(crate) fn new(stream: &'a UnixStream) -> Self {
+        Self { stream, waiter: Waiter::default() }
+    }
+}
+
+impl Wait for BodyWait<'_> {
+    fn wait(&self, timeout: Duration) {
+        self.waiter.wait(Some(self.stream.as_raw_fd()), timeout);
+    }
+
+    fn interrupt(&self) {
+        self.waiter.end();
     }
 }
 

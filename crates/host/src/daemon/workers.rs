@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, flag};
+use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
@@ -21,7 +21,7 @@ use wsgi_core::wire::Reader;
 use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
-use super::exchange::{Answer, Arrived, Observe, is_closed, payload, receive, reject};
+use super::exchange::{Answer, Arrived, BodyWait, Observe, is_closed, payload, receive, reject};
 use super::reload::Held;
 use super::{Daemon, END, Note, Phase, RELEASED, daemon, descriptors, lock, log};
 use crate::entry::exit_now;
@@ -423,7 +423,8 @@ fn run(
         daemon.info("the first request asks for its script, the startup timeout is on");
     }
 
-    let answer = Mutex::new(Answer::new(connection.stream(), worker, body, is_whole, out));
+    let answer = Answer::new(connection.stream(), worker, body, is_whole, out);
+    let answer = Shared::new(answer, BodyWait::new(connection.stream()));
     let exchange = Exchange::of(&answer);
     let can_run = translate(daemon, &mut request);
     let outcome = if can_run {
@@ -440,7 +441,7 @@ fn run(
         exchange.log(Level::Error, text.as_bytes());
         502
     };
-    let answer = answer.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let answer = answer.into_server();
     if descriptors::is_copy() {
         exit_now(255);
     }

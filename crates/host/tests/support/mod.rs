@@ -110,8 +110,17 @@ impl<'a> Call<'a> {
             flags: self.flags,
             request_rec: std::ptr::null_mut(),
         };
-        static EXCHANGE: ExchangeApi =
-            ExchangeApi { read, start: start_response, write: write_block, send_file, log: log_in_request };
+        static EXCHANGE: ExchangeApi = ExchangeApi {
+            read,
+            poll_read: read,
+            wait,
+            interrupt,
+            is_gone,
+            start: start_response,
+            write: write_block,
+            send_file,
+            log: log_in_request,
+        };
         let host = *HOST;
         // SAFETY: all pointers are valid during the call, and the context is what the functions expect.
         response.outcome = unsafe { (host.handle)(&request, &EXCHANGE, (&raw mut response).cast()) };
@@ -235,6 +244,16 @@ unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize
         unread.drain(..count);
         count as isize
     }
+}
+
+unsafe extern "C" fn wait(_: *mut c_void, _: u32) {}
+
+unsafe extern "C" fn interrupt(_: *mut c_void) {}
+
+unsafe extern "C" fn is_gone(context: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    let response = unsafe { response(context) };
+    response.hang_up_after.is_some_and(|most| response.writes.len() >= most).into()
 }
 
 /// The CGI variables of a plain `GET`.

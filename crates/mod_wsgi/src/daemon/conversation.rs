@@ -15,7 +15,7 @@ use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, R
 use wsgi_core::wire::{Malformed, Reader, Schema};
 
 use super::pool::Connection;
-use super::relay::send;
+use super::relay::{TICK, send};
 use super::{Target, crash};
 use crate::answer::{Answer, Failed};
 use crate::handler::log;
@@ -100,6 +100,8 @@ pub(super) struct Conversation<'a, 'r> {
     /// Whether the request can not be sent to another process any more: some of its body, or of the response, is gone.
     is_committed: bool,
     has_head: bool,
+    /// How much of the request's body the process waits for; 0 if it does not.
+    wanted: usize,
     /// Bytes that the client may not have yet though the application wants it to.
     to_be_flushed: u64,
     /// Bytes of a response in whose place a filter has answered.
@@ -144,6 +146,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             has_begun: false,
             is_committed: false,
             has_head: false,
+            wanted: 0,
             to_be_flushed: 0,
             discarded: 0,
             last_word: Instant::now(),
@@ -185,6 +188,14 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
             if self.to_be_flushed > 0 {
                 self.flush_when_dry()?;
+            }
+            while self.wanted > 0 && !self.feed()? {
+                let (client, pause) = self.input.pause();
+                match descriptors::readable_of(&self.connection.socket, client, pause.min(TICK)) {
+                    Ok([true, _]) | Err(_) => break,
+                    Ok([false, true]) => {}
+                    Ok([false, false]) => self.look_after()?,
+                }
             }
             self.fill()?;
         }
@@ -278,22 +289,43 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if self.to_be_flushed > 0 {
             self.flush()?;
         }
-        self.is_committed = true;
-        let wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
-        let mut message = std::mem::take(&mut self.connection.outgoing);
-        if message.len() < HEADER + wanted {
-            message.resize(HEADER + wanted, 0);
+        // It waits for one answer at a time.
+        if self.wanted > 0 {
+            return Err(Broken::Malformed);
         }
-        let (length, flags) = match self.input.read(&mut message[HEADER..HEADER + wanted]) {
-            Ok(length) if length == 0 || self.input.is_ended() => (length, frame::flag::LAST),
-            Ok(length) => (length, 0),
+        self.is_committed = true;
+        self.wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
+        Ok(())
+    }
+
+    /// Gives the process some of the body that it waits for; whether there was some, or no more will come.
+    ///
+    /// Meanwhile the process may say other things: another of its threads may answer.
+    fn feed(&mut self) -> Result<bool, Broken> {
+        let mut message = std::mem::take(&mut self.connection.outgoing);
+        if message.len() < HEADER + self.wanted {
+            message.resize(HEADER + self.wanted, 0);
+        }
+        if self.answer.is_begun() {
+            self.request.withhold_continue();
+        }
+        let read = self.input.poll_read(&mut message[HEADER..HEADER + self.wanted]);
+        let (length, flags) = match read {
+            Ok(Poll::Pending) => {
+                self.connection.outgoing = message;
+                return Ok(false);
+            }
+            Ok(Poll::Ready(length)) if length == 0 || self.input.is_ended() => (length, frame::flag::LAST),
+            Ok(Poll::Ready(length)) => (length, 0),
             Err(_) => (0, frame::flag::FAILED),
         };
+        self.wanted = 0;
         message[..HEADER].copy_from_slice(&Header { kind: Kind::Body, flags, length }.bytes());
         let sent = send(&self.connection.socket, &message[..HEADER + length]);
         self.connection.outgoing = message;
         self.last_word = Instant::now();
-        sent.map_err(Broken::Reset)
+        sent.map_err(Broken::Reset)?;
+        Ok(true)
     }
 
     fn head(&mut self, payload: &[u8]) -> Result<(), Broken> {
@@ -394,11 +426,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let is_gone = !self.has_begun && self.is_abandoned();
-                    // The application may go on: it is Apache that can not, and would be killed in the end.
-                    if is_gone || self.request.connection().is_shut_down() {
-                        return Err(Broken::ClientGone);
-                    }
+                    self.look_after()?;
                     // No process has taken the connection, and none will.
                     if self.connection.pid == 0 && self.target.client.generation.is_unsupervised() {
                         return Err(Broken::Refused(super::relay::unsupervised(self.target, self.request)));
@@ -411,6 +439,13 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 Err(error) => return Err(Broken::Reset(error)),
             }
         }
+    }
+
+    /// Looks, after a while without a word, whether the client is still there.
+    fn look_after(&self) -> Result<(), Broken> {
+        let is_gone = !self.has_begun && self.is_abandoned();
+        // The application may go on: it is Apache that can not, and would be killed in the end.
+        if is_gone || self.request.connection().is_shut_down() { Err(Broken::ClientGone) } else { Ok(()) }
     }
 
     /// What comes next, if anything comes within a tick.
@@ -454,7 +489,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
     /// The process is done with the request.
     fn finish(mut self, result: Outcome) -> Status {
         let mut connection = self.connection;
-        if self.unread.is_empty() && self.files.is_empty() {
+        // A process that has ended while it waited does not read the answer.
+        if self.unread.is_empty() && self.files.is_empty() && self.wanted == 0 {
             connection.shrink();
             self.target.client.idle.give(connection, self.target.thread_count());
         }

@@ -22,7 +22,7 @@ use crate::handler::log;
 const INLINE: usize = 32 * 1024;
 
 /// How long a read waits before it is asked whether the client is still there.
-const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// Has the application answer a request.
 pub(super) fn serve(

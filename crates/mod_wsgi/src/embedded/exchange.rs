@@ -5,9 +5,13 @@
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
+use std::sync::Mutex;
+use std::task::Poll;
+use std::time::Duration;
 
-use bridge::{Bytes, ExchangeApi, Field, List, Outcome};
+use bridge::{Bytes, ExchangeApi, Field, List, Outcome, PENDING};
 use httpd::{Input, Level, Request, Status, guard};
+use os::waiter::Waiter;
 use wsgi_core::config::Effective;
 use wsgi_core::response::HeadLimits;
 
@@ -21,10 +25,20 @@ thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A running request.
+/// A running request. All but `wait` is used by one thread at a time: neither Apache's filters nor its memory are made for
+/// more.
 struct Exchange<'r> {
     request: &'r Request,
     parts: RefCell<Parts<'r>>,
+    wait: BodyWait,
+}
+
+/// Waits for more of the body, outside of Apache.
+#[derive(Default)]
+struct BodyWait {
+    /// What to wait for, and how long, as the last look has said.
+    pause: Mutex<(Option<c_int>, Duration)>,
+    waiter: Waiter,
 }
 
 struct Parts<'r> {
@@ -32,7 +46,8 @@ struct Parts<'r> {
     answer: Answer<'r>,
 }
 
-static API: ExchangeApi = ExchangeApi { read, start, write, send_file, log: log_line };
+static API: ExchangeApi =
+    ExchangeApi { read, poll_read, wait, interrupt, is_gone, start, write, send_file, log: log_line };
 
 /// Has `host` answer `request`.
 pub(super) fn run(
@@ -43,7 +58,7 @@ pub(super) fn run(
 ) -> Status {
     let parts =
         Parts { input: Input::new(request), answer: Answer::new(request, settings.enable_sendfile()) };
-    let exchange = Exchange { request, parts: RefCell::new(parts) };
+    let exchange = Exchange { request, parts: RefCell::new(parts), wait: BodyWait::default() };
     let was_running = RUNNING.replace(true);
     // SAFETY: the context is an exchange, which outlives the call; the host uses it on this thread only.
     let outcome = unsafe { host.handle(description, &API, (&raw const exchange).cast_mut().cast()) };
@@ -81,6 +96,53 @@ unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize
         log(exchange.request, Level::Crit, line);
         -1
     })
+}
+
+unsafe extern "C" fn poll_read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
+    // SAFETY: as above.
+    let exchange = unsafe { exchange(context) };
+    let body = || {
+        let Parts { input, answer } = &mut *exchange.parts.borrow_mut();
+        if answer.is_begun() {
+            exchange.request.withhold_continue();
+        }
+        // SAFETY: the host's buffer, of bytes.
+        let buffer = unsafe { std::slice::from_raw_parts_mut(buffer, capacity) };
+        match input.poll_read(buffer) {
+            Ok(Poll::Ready(length)) => isize::try_from(length).unwrap_or(isize::MAX),
+            Ok(Poll::Pending) => {
+                *exchange.wait.lock() = input.pause();
+                PENDING
+            }
+            Err(_) => -1,
+        }
+    };
+    guard("the reading of a request", body, |line| {
+        log(exchange.request, Level::Crit, line);
+        -1
+    })
+}
+
+unsafe extern "C" fn wait(context: *mut c_void, milliseconds: u32) {
+    // SAFETY: as above; only the part that is made for it is used beside other threads.
+    let wait = unsafe { &(*context.cast_const().cast::<Exchange<'_>>()).wait };
+    let body = || {
+        let (descriptor, pause) = *wait.lock();
+        wait.waiter.wait(descriptor, pause.min(Duration::from_millis(milliseconds.into())));
+    };
+    guard("waiting for a request", body, |_| ());
+}
+
+unsafe extern "C" fn interrupt(context: *mut c_void) {
+    // SAFETY: as above.
+    let wait = unsafe { &(*context.cast_const().cast::<Exchange<'_>>()).wait };
+    guard("the end of a request", || wait.waiter.end(), |_| ());
+}
+
+unsafe extern "C" fn is_gone(context: *mut c_void) -> c_int {
+    // SAFETY: as above.
+    let exchange = unsafe { exchange(context) };
+    guard("looking for a client", || exchange.request.connection().is_hung_up().into(), |_| 0)
 }
 
 unsafe extern "C" fn start(
@@ -130,6 +192,12 @@ unsafe extern "C" fn log_line(context: *mut c_void, level: c_int, line: Bytes<'_
         )
     };
     guard("the log", body, |_| ());
+}
+
+impl BodyWait {
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Option<c_int>, Duration)> {
+        self.pause.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
 }
 
 /// # Safety

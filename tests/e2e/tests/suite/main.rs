@@ -3,6 +3,7 @@
 mod body;
 mod configuration;
 mod daemon;
+mod directions;
 mod ends;
 mod environ;
 mod events;
