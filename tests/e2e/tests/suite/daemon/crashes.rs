@@ -366,8 +366,9 @@ fn an_import_that_ends_its_process_does_not_keep_the_machine_busy() {
         let import = "WSGIImportScript @ROOT@/apps/ends.wsgi process-group=e2e application-group=%{GLOBAL}";
         let other =
             "WSGIDaemonProcess other\nWSGIScriptAlias /other @ROOT@/apps/other.wsgi process-group=other";
-        let setup = setup.group("").app("/", "ends.wsgi", ENDS_ITSELF).conf(import);
-        setup.file("apps/other.wsgi", APP).conf(other).run(|server, cases| {
+        // The first alias that matches counts.
+        let setup = setup.group("").file("apps/other.wsgi", APP).conf(other).conf(import);
+        setup.app("/", "ends.wsgi", ENDS_ITSELF).run(|server, cases| {
             let log =
                 server.wait_log(LogMark::default(), "processes of this slot end as soon as they are started");
             cases.check("the log says what it looks like", || {
