@@ -100,6 +100,22 @@ impl Child {
     }
 }
 
+/// Checks whether the kernel can wait for processes by descriptor.
+///
+/// # Errors
+/// It can not ([`io::ErrorKind::Unsupported`]), or there is no descriptor left.
+pub fn check_kernel() -> io::Result<()> {
+    let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "Linux 5.4 or later is needed");
+    let own = Child::of(std::process::id().cast_signed());
+    let own =
+        own.map_err(|error| if error.raw_os_error() == Some(libc::ENOSYS) { unsupported() } else { error })?;
+    // A process is no child of its own, which the kernel says only if it knows this way to name one.
+    match own.try_wait() {
+        Err(error) if error.raw_os_error() != Some(libc::ECHILD) => Err(unsupported()),
+        _ => Ok(()),
+    }
+}
+
 /// Takes charge of a process that was just forked. If that fails, the process is ended and forgotten: nobody else knows
 /// of it. (It has done nothing yet that could keep it from ending.)
 pub(crate) fn own(pid: i32, open: impl FnOnce(i32) -> io::Result<Child>) -> io::Result<Child> {
@@ -238,6 +254,12 @@ mod tests {
         let pid = child.id() as i32;
         assert!(own(pid, |_| Err(io::ErrorKind::Other.into())).is_err());
         assert!(Child::of(pid).is_err(), "it still exists");
+    }
+
+    #[test]
+    fn the_kernel_is_checked() {
+        // Where it is older, all other tests fail as well.
+        check_kernel().unwrap();
     }
 
     #[test]

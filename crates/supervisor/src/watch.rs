@@ -65,6 +65,7 @@ impl Supervisor {
     /// The system has no descriptors left.
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
         let Inheritance { control, generation, board, hosts, logs, slots, scoreboard } = inheritance;
+        os::process::check_kernel()?;
         // Else what processes leave behind becomes the server's where that is the system's first process, as in a
         // container; and the server stops when a child exits that it does not know with the status 15.
         os::process::become_reaper()?;
