@@ -8,14 +8,17 @@ use os::process::Exit;
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::{Order, Script};
-use wsgi_core::wire::launch::Daemon;
 
 use crate::log::Level;
 
 mod process;
+mod rules;
 mod starts;
 
+pub(crate) use rules::Rules;
+
 use process::{Leaving, Process, Wanted};
+use rules::MARGIN;
 use starts::{Ending, Starts};
 
 /// How long a successor may take until it is ready.
@@ -24,8 +27,6 @@ pub(crate) const SUCCESSOR: u64 = 60_000;
 const PREPARATION: u64 = 10_000;
 /// How long a process whose control socket is closed may take to end.
 const FAREWELL: u64 = 1_000;
-/// What a process gets beyond the times that it keeps by itself.
-const MARGIN: u64 = 1_000;
 /// When the server ends, a shutdown without limit ends after this.
 const LAST: u64 = 5_000;
 /// How many processes of a slot may be on their way out at the same time.
@@ -35,18 +36,6 @@ const NOT_IMPORTED: Exit = Exit::Status(3);
 
 /// Names a process within its slot.
 pub(crate) type Key = u32;
-
-/// What the slot's group says about its processes, in milliseconds; 0 is no limit.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Rules {
-    graceful: u64,
-    eviction: u64,
-    shutdown: u64,
-    startup: u64,
-    is_service: bool,
-    /// Each process is there for one request.
-    is_run_once: bool,
-}
 
 /// What happens to a slot.
 #[derive(Debug)]
@@ -127,30 +116,6 @@ enum Phase {
     Retiring,
     /// No process is started any more.
     Over,
-}
-
-impl Rules {
-    /// Those of a group.
-    pub(crate) fn of(daemon: &Daemon) -> Self {
-        Self {
-            graceful: daemon.limits.graceful_timeout,
-            eviction: daemon.limits.eviction_timeout,
-            shutdown: daemon.limits.shutdown_timeout,
-            startup: daemon.limits.startup_timeout,
-            is_service: daemon.threads == 0,
-            is_run_once: daemon.limits.is_run_once(daemon.threads),
-        }
-    }
-
-    /// How long a process may finish what it has begun when it is replaced for this reason.
-    fn grace(self, reason: Reason) -> u64 {
-        if reason == Reason::EvictionSignal && self.eviction > 0 { self.eviction } else { self.graceful }
-    }
-
-    /// When a process that shuts down after `grace` has to be gone.
-    fn end(self, now: u64, grace: u64) -> Option<u64> {
-        (self.shutdown > 0).then(|| now + grace + self.shutdown + MARGIN)
-    }
 }
 
 impl Slot {

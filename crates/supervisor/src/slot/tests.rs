@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use wsgi_core::wire::launch::Limits;
+use wsgi_core::wire::launch::{Daemon, Limits};
 
 use super::*;
 

@@ -1,0 +1,43 @@
+//! The times that a slot keeps.
+
+use wsgi_core::lifecycle::Reason;
+use wsgi_core::wire::launch::Daemon;
+
+/// What a process gets beyond the times that it keeps by itself.
+pub(super) const MARGIN: u64 = 1_000;
+
+/// What the slot's group says about its processes, in milliseconds; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    pub(super) graceful: u64,
+    pub(super) eviction: u64,
+    pub(super) shutdown: u64,
+    pub(super) startup: u64,
+    pub(super) is_service: bool,
+    /// Each process is there for one request.
+    pub(super) is_run_once: bool,
+}
+
+impl Rules {
+    /// Those of a group.
+    pub(crate) fn of(daemon: &Daemon) -> Self {
+        Self {
+            graceful: daemon.limits.graceful_timeout,
+            eviction: daemon.limits.eviction_timeout,
+            shutdown: daemon.limits.shutdown_timeout,
+            startup: daemon.limits.startup_timeout,
+            is_service: daemon.threads == 0,
+            is_run_once: daemon.limits.is_run_once(daemon.threads),
+        }
+    }
+
+    /// How long a process may finish what it has begun when it is replaced for this reason.
+    pub(super) fn grace(self, reason: Reason) -> u64 {
+        if reason == Reason::EvictionSignal && self.eviction > 0 { self.eviction } else { self.graceful }
+    }
+
+    /// When a process that shuts down after `grace` has to be gone.
+    pub(super) fn end(self, now: u64, grace: u64) -> Option<u64> {
+        (self.shutdown > 0).then(|| now + grace + self.shutdown + MARGIN)
+    }
+}
