@@ -6,6 +6,7 @@ mod deaths;
 mod first_import;
 mod groups;
 mod hostile;
+mod hostile_application;
 mod identity;
 mod isolation;
 mod logs;
