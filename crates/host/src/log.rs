@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge::{Lease, Level};
 use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
@@ -148,15 +149,19 @@ pub(crate) struct Log {
     stream: Arc<Stream>,
     /// Writes go to the request that the writing thread serves, if it serves one.
     follows_thread: bool,
+    /// Something was written or flushed: whatever changes a text stream flushes it.
+    is_touched: AtomicBool,
 }
 
 impl Log {
     /// For `sys.stdout` and `sys.stderr`.
     pub(crate) fn standard(name: String) -> Self {
-        Self { name, stream: Arc::default(), follows_thread: true }
+        Self { name, stream: Arc::default(), follows_thread: true, is_touched: AtomicBool::new(false) }
     }
 
+    /// Where to write, which is going to happen.
     fn stream(&self) -> Arc<Stream> {
+        self.is_touched.store(true, Ordering::Relaxed);
         let current = if self.follows_thread { context::stream() } else { None };
         current.unwrap_or_else(|| Arc::clone(&self.stream))
     }
@@ -216,8 +221,8 @@ impl Class for Log {
     }
 }
 
-/// `wsgi.errors` for a request: a text stream of its own, or the one of the thread's last request, if nobody
-/// has kept that.
+/// `wsgi.errors` for a request: a text stream of its own, or the one of the thread's last request, if the application
+/// has not kept it, nor done anything to it.
 pub(crate) fn errors(
     py: Python<'_>,
     state: &State,
@@ -225,10 +230,9 @@ pub(crate) fn errors(
     lease: &Arc<Lease>,
     script: &[u8],
 ) -> Result<Errors> {
-    let last = thread.errors.take().filter(Errors::is_unshared);
-    let errors = match last {
-        Some(errors) => errors,
-        None => Errors::create(py, state)?,
+    let errors = match thread.errors.take() {
+        Some(errors) if errors.is_as_new(py, state)? => errors,
+        _ => Errors::create(py, state)?,
     };
     errors.stream.begin(lease, script);
     Ok(errors)
@@ -237,8 +241,12 @@ pub(crate) fn errors(
 impl Errors {
     fn create(py: Python<'_>, state: &State) -> Result<Self> {
         let stream = Arc::new(Stream::default());
-        let log =
-            Log { name: "<wsgi.errors>".to_owned(), stream: Arc::clone(&stream), follows_thread: false };
+        let log = Log {
+            name: "<wsgi.errors>".to_owned(),
+            stream: Arc::clone(&stream),
+            follows_thread: false,
+            is_touched: AtomicBool::new(false),
+        };
         let buffer = state.types.log.instance(py, log)?;
         let helpers = &state.helpers;
         let wrapper = helpers.text_io_wrapper.get(py).call([
@@ -252,8 +260,13 @@ impl Errors {
         Ok(Self { wrapper, buffer, stream })
     }
 
-    /// Whether the application has kept neither the stream nor its buffer.
-    fn is_unshared(&self) -> bool {
-        self.wrapper.reference_count() == 1 && self.buffer.reference_count() == 2
+    /// Whether the application has kept neither the stream nor its buffer, and both are as they were made.
+    fn is_as_new(&self, py: Python<'_>, state: &State) -> Result<bool> {
+        let is_unshared = self.wrapper.reference_count() == 1 && self.buffer.reference_count() == 2;
+        let log = state.types.log.value(py, &self.buffer);
+        if !is_unshared || log.is_none_or(|log| log.is_touched.load(Ordering::Relaxed)) {
+            return Ok(false);
+        }
+        Ok(!self.wrapper.attr(state.names.dict.get(py))?.is_true()?)
     }
 }

@@ -64,7 +64,7 @@ impl Last {
     }
 }
 
-/// A `wsgi.errors` object, to be used again if the application has not kept it.
+/// A `wsgi.errors` object, to be used again if the application has not kept or changed it.
 pub(crate) struct Errors {
     pub(crate) wrapper: Object,
     /// Its `buffer`, a [`Log`].
@@ -130,6 +130,7 @@ macro_rules! names {
 }
 
 names! {
+    dict = "__dict__",
     mtime = "__mtime__",
     reload_required = "reload_required",
     close = "close",

@@ -117,3 +117,47 @@ def application(environ, start_response):
     let response = run(script);
     assert!(response.text().contains("bytes"), "{response:?}");
 }
+
+#[test]
+fn what_an_application_does_to_its_stream_ends_with_the_request() {
+    let script = script(
+        "changes.py",
+        "
+def application(environ, start_response):
+    errors = environ['wsgi.errors']
+    seen = [errors.line_buffering, errors.write_through, errors.errors, errors.encoding, dict(vars(errors))]
+    _, how, change = environ['PATH_INFO'].split('/')
+    if how == 'write':
+        # Shows how ends of lines are written.
+        errors.write('seen\\n')
+    if change == 'configure':
+        errors.reconfigure(encoding='latin-1', errors='strict', line_buffering=False, write_through=False)
+    if change == 'newline':
+        errors.reconfigure(newline='\\r\\n')
+    if change == 'attribute':
+        errors.note = 'kept'
+    if change == 'detach':
+        errors.detach()
+    start_response('200 OK', [])
+    return [repr(seen).encode()]
+",
+    );
+    for change in ["", "configure", "newline", "attribute", "detach", ""] {
+        let path_info = format!("/write/{change}");
+        let response = Call { path_info: &path_info, ..Call::new(&script) }.run();
+        assert_eq!(response.text(), "[True, True, 'replace', 'utf-8', {}]", "before {change}");
+        assert!(
+            response.log.iter().any(|line| line.ends_with("] seen")),
+            "{:?} before {change}",
+            response.log
+        );
+    }
+    // And where nothing is written.
+    for change in ["configure", "newline", "attribute", "detach"] {
+        let silent = format!("/silent/{change}");
+        for path_info in [&silent, "/silent/"] {
+            let response = Call { path_info, ..Call::new(&script) }.run();
+            assert_eq!(response.text(), "[True, True, 'replace', 'utf-8', {}]", "after {change}");
+        }
+    }
+}
