@@ -333,6 +333,44 @@ def _module_path():
     return list(spec.submodule_search_locations)
 
 
+def _descriptor_for(file):
+    """What `faulthandler` can write to. Log streams have no descriptor, but standard error leads to the log as well."""
+    import io
+
+    try:
+        (sys.stderr if file is None else file).fileno()
+    except io.UnsupportedOperation:
+        return 2
+    except Exception:
+        # The function itself says what is wrong with it.
+        pass
+    return file
+
+
+def _with_descriptor(function, place):
+    """A function of `faulthandler` whose argument at `place` is the file."""
+
+    def wrapper(*arguments, **keywords):
+        if len(arguments) > place:
+            arguments = (*arguments[:place], _descriptor_for(arguments[place]), *arguments[place + 1 :])
+        else:
+            keywords["file"] = _descriptor_for(keywords.get("file"))
+        return function(*arguments, **keywords)
+
+    wrapper.__name__ = wrapper.__qualname__ = function.__name__
+    wrapper.__doc__ = function.__doc__
+    return wrapper
+
+
+def _set_up_faulthandler():
+    try:
+        import faulthandler
+    except ImportError:
+        return
+    for name, place in [("enable", 0), ("dump_traceback", 0), ("dump_traceback_later", 2), ("register", 1)]:
+        setattr(faulthandler, name, _with_descriptor(getattr(faulthandler, name), place))
+
+
 def _set_up_apache(options):
     module = None
     if not process_group:
@@ -384,6 +422,7 @@ def set_up(module, options):
         if options["restrict_stdin"]:
             sys.stdin = Restricted("sys.stdin", "WSGIRestrictStdin")
     sys.argv = ["mod_wsgi"]
+    _set_up_faulthandler()
 
     if options["is_service"]:
         import signal

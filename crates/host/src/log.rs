@@ -212,7 +212,9 @@ impl Class for Log {
             .method(c"seekable", |py, _, _| Ok(py.bool(false)))
             .method(c"writable", |py, _, _| Ok(py.bool(true)))
             .method(c"fileno", |py, _, _| {
-                Err(py.raise(Exception::OSError, "the Apache error log has no file descriptor"))
+                let class = py.import(c"io")?.attr(&py.name("UnsupportedOperation")?)?;
+                let text = py.str("the Apache error log has no file descriptor")?;
+                Err(py.raise_instance(&class.call([&text])?))
             })
             .attribute(c"name", |py, log| py.str(&log.name))
             .attribute(c"closed", |py, _| Ok(py.bool(false)))

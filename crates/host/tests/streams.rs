@@ -161,3 +161,41 @@ def application(environ, start_response):
         }
     }
 }
+
+#[test]
+fn faulthandler_finds_a_descriptor() {
+    let script = script(
+        "faults.py",
+        "
+import faulthandler, io, sys
+
+# Libraries do so when they are imported.
+faulthandler.enable()
+faulthandler.enable(sys.stderr)
+faulthandler.dump_traceback_later(3600, exit=False)
+faulthandler.cancel_dump_traceback_later()
+faulthandler.register(12)
+faulthandler.unregister(12)
+
+def application(environ, start_response):
+    outcomes = []
+    for stream in sys.stdout, sys.stderr, environ['wsgi.errors']:
+        try:
+            stream.fileno()
+        except io.UnsupportedOperation as error:
+            outcomes.append(isinstance(error, OSError) and isinstance(error, ValueError))
+        outcomes.append(stream.isatty())
+    try:
+        # This is not one of ours.
+        faulthandler.dump_traceback('file')
+    except AttributeError:
+        outcomes.append('refused')
+    outcomes.append(faulthandler.is_enabled())
+    faulthandler.disable()
+    start_response('200 OK', [])
+    return [repr(outcomes).encode()]
+",
+    );
+    let response = run(script);
+    assert_eq!(response.text(), "[True, False, True, False, True, False, 'refused', True]", "{response:?}");
+}

@@ -37,6 +37,14 @@ fn streams_are_text_streams() {
                         assert_eq!(found.as_deref(), Some(value));
                     });
                 }
+                cases.deviates(
+                    &format!("{stream}-fileno is refused as by io"),
+                    "plain OSError where libraries expect UnsupportedOperation",
+                    || {
+                        let found = response.value(&format!("{stream}-fileno"));
+                        assert_eq!(found.as_deref(), Some("UnsupportedOperation"));
+                    },
+                );
             }
         });
     });
@@ -174,5 +182,42 @@ fn restrictions() {
                     assert!(server.wait_log(mark, "ignal").contains("wsgi:info"));
                 });
             });
+    });
+}
+
+/// As libraries do when they are imported.
+const FAULTHANDLER: &str = "
+import faulthandler
+
+faulthandler.enable()
+
+
+def dump_of_the_application():
+    faulthandler.dump_traceback()
+
+
+def application(environ, start_response):
+    dump_of_the_application()
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [str(faulthandler.is_enabled()).encode()]
+";
+
+#[test]
+fn faulthandler_writes_to_the_log() {
+    if e2e::Target::current().lacks("a faulthandler that can be enabled") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let setup = setup.app("/sub", "sub.wsgi", FAULTHANDLER).app("/main", "main.wsgi", FAULTHANDLER);
+        let main = "<Location /main>\nWSGIApplicationGroup %{GLOBAL}\n</Location>";
+        setup.conf(main).run(|server, cases| {
+            for target in ["/main", "/sub"] {
+                let mark = server.mark();
+                cases.check(target, || {
+                    assert_eq!(server.get(target).expect(200), "True");
+                    server.wait_log(mark, "in dump_of_the_application");
+                });
+            }
+        });
     });
 }
