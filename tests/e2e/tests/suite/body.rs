@@ -122,15 +122,12 @@ fn a_declared_length_is_kept() {
             });
             for query in ["99,4", "4,99"] {
                 cases.deviates(query, "the last of several lengths counts", || {
-                    let mark = server.mark();
-                    assert_eq!(server.get(&format!("/lengths?{query}")).status, 500);
-                    server.wait_log(mark, "start_response raised ValueError");
+                    let response = server.get(&format!("/lengths?{query}"));
+                    assert_eq!(response.expect(200), "start_response raised ValueError");
                 });
             }
             cases.deviates("a bad one before a good one", "the last of several lengths counts", || {
-                let mark = server.mark();
-                assert_eq!(server.get("/lengths?bad,4").status, 500);
-                server.wait_log(mark, "start_response raised ValueError");
+                assert_eq!(server.get("/lengths?bad,4").expect(200), "start_response raised ValueError");
             });
             for query in ["abc/1", "-1/1", "5x/5", "1.5/1"] {
                 cases.check(query, || {
@@ -142,9 +139,7 @@ fn a_declared_length_is_kept() {
                 });
             }
             cases.deviates("a bad length is an error of start_response", "it is one of write", || {
-                let mark = server.mark();
-                assert_eq!(server.get("/lengths?bad").status, 500);
-                server.wait_log(mark, "start_response raised ValueError");
+                assert_eq!(server.get("/lengths?bad").expect(200), "start_response raised ValueError");
             });
             cases.deviates("no body at all", "the client gets an empty response, and waits", || {
                 let mark = server.mark();
