@@ -161,7 +161,7 @@ impl Slot {
             Event::Retire if self.phase == Phase::Running => self.phase = Phase::Retiring,
             Event::Retire => {}
             Event::Stop => self.stop(now, actions),
-            Event::Kill => self.kill(actions),
+            Event::Kill => self.kill(now, actions),
             Event::Tick => self.tick(now, actions),
         }
     }
@@ -208,8 +208,8 @@ impl Slot {
 
     /// Whether there is no process, and will be none.
     pub(crate) fn is_over(&self) -> bool {
-        let is_empty = self.current.is_none() && self.successor.is_none() && self.leaving.is_empty();
-        is_empty && self.is_ending()
+        let is_empty = self.current.is_none() && self.successor.is_none();
+        is_empty && self.is_ending() && self.leaving.iter().all(|leaving| leaving.is_stuck)
     }
 
     fn new_process(&mut self, now: u64, startup: u64) -> Process {
@@ -297,13 +297,13 @@ impl Slot {
     fn drain(&mut self, old: Process, grace: u64, now: u64, actions: &mut Vec<Action>) {
         let order = Order::Drain(u32::try_from(grace).unwrap_or(u32::MAX));
         actions.push(Action::Order(old.key, order));
-        self.leave(&old, self.rules.end(now, grace), actions);
+        self.leave(&old, self.rules.end(now, grace), now, actions);
     }
 
     /// It is on its way out. One that does not go is not let pile up, whatever time it has.
-    fn leave(&mut self, process: &Process, end: Option<u64>, actions: &mut Vec<Action>) {
+    fn leave(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
         let Process { key, pid, .. } = *process;
-        self.leaving.push(Leaving { key, pid, end, is_killed: false });
+        self.leaving.push(Leaving { key, pid, end, is_killed: false, is_stuck: false });
         if self.phase == Phase::Over {
             // None is started any more.
             return;
@@ -317,7 +317,7 @@ impl Slot {
                 oldest.pid
             );
             actions.push(Action::Log(Level::Warning, text));
-            actions.push(oldest.kill());
+            actions.push(oldest.kill(now));
         }
     }
 
@@ -376,7 +376,7 @@ impl Slot {
         let Some(old) = self.current.take_if(|process| process.key == key) else { return };
         let (pid, name, lived) = (old.pid, reason.name(), now - old.since);
         actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({name})")));
-        self.leave(&old, self.rules.end(now, 0), actions);
+        self.leave(&old, self.rules.end(now, 0), now, actions);
         let is_turn = self.rules.is_run_once && reason == Reason::MaximumRequests;
         let ending = if is_turn { Ending::Turn } else { Ending::Announced };
         let delay = self.starts.after(ending, old.is_serving, lived, now);
@@ -455,7 +455,7 @@ impl Slot {
             if process.is_serving && !self.rules.is_service {
                 self.drain(process, self.rules.graceful, now, actions);
             } else {
-                self.terminate(&process, self.rules.end(now, 0), actions);
+                self.terminate(&process, self.rules.end(now, 0), now, actions);
             }
         }
     }
@@ -463,20 +463,20 @@ impl Slot {
     fn stop(&mut self, now: u64, actions: &mut Vec<Action>) {
         let shutdown = if self.rules.shutdown > 0 { self.rules.shutdown } else { LAST };
         let end = Some(now + shutdown + MARGIN);
-        for leaving in &mut self.leaving {
+        for leaving in self.leaving.iter_mut().filter(|leaving| !leaving.is_killed) {
             leaving.end = end;
             actions.push(Action::Terminate(leaving.key));
         }
         for process in self.end(actions) {
-            self.terminate(&process, end, actions);
+            self.terminate(&process, end, now, actions);
         }
     }
 
-    fn kill(&mut self, actions: &mut Vec<Action>) {
+    fn kill(&mut self, now: u64, actions: &mut Vec<Action>) {
         for process in self.end(actions) {
-            self.leave(&process, None, actions);
+            self.leave(&process, None, now, actions);
         }
-        actions.extend(self.leaving.iter_mut().map(Leaving::kill));
+        actions.extend(self.leaving.iter_mut().map(|leaving| leaving.kill(now)));
     }
 
     /// No process is started from now on; those that are left to be ended.
@@ -493,9 +493,9 @@ impl Slot {
         processes.into_iter()
     }
 
-    fn terminate(&mut self, process: &Process, end: Option<u64>, actions: &mut Vec<Action>) {
+    fn terminate(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
         actions.push(Action::Terminate(process.key));
-        self.leave(process, end, actions);
+        self.leave(process, end, now, actions);
     }
 
     fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
@@ -508,10 +508,17 @@ impl Slot {
             }
         }
         for leaving in &mut self.leaving {
-            if is_due(leaving.end) {
+            if is_due(leaving.end) && leaving.is_killed {
+                (leaving.end, leaving.is_stuck) = (None, true);
+                let text = format!(
+                    "process {} was killed and does not end: most likely a file system or a device hangs. It is not waited for",
+                    leaving.pid
+                );
+                actions.push(Action::Log(Level::Critical, text));
+            } else if is_due(leaving.end) {
                 let text = format!("process {} did not end in time and is killed", leaving.pid);
                 actions.push(Action::Log(Level::Warning, text));
-                actions.push(leaving.kill());
+                actions.push(leaving.kill(now));
             }
         }
         if let Some(successor) =
@@ -526,7 +533,7 @@ impl Slot {
             actions
                 .push(Action::Log(Level::Error, format!("process {old} goes on, {reason} (process {pid})")));
             self.keep(reason, actions);
-            self.terminate(&successor, Some(now + LAST), actions);
+            self.terminate(&successor, Some(now + LAST), now, actions);
         }
         if let Some(process) =
             self.current.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
@@ -538,7 +545,7 @@ impl Slot {
             };
             let text = format!("process {} {what}; it is ended, and another one started", process.pid);
             actions.push(Action::Log(Level::Error, text));
-            self.terminate(&process, Some(now + LAST), actions);
+            self.terminate(&process, Some(now + LAST), now, actions);
             let delay = self.delay_after(&process, now);
             self.fill(delay, now, actions);
         }

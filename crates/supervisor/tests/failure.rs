@@ -63,10 +63,10 @@ fn a_process_can_not_write_lines_of_the_servers_log() {
     assert!(!server.log().contains("forged"), "{}", server.log());
 }
 
-/// What hangs, as a library.
-fn hanging(directory: &Path) -> PathBuf {
-    let library = directory.join("hanging.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hanging.c");
+/// A library to be preloaded.
+fn library(directory: &Path, name: &str) -> PathBuf {
+    let library = directory.join(name).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name).with_extension("c");
     let status = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status();
     assert!(status.unwrap().success(), "what links Rust can compile C");
     library
@@ -86,7 +86,7 @@ fn a_user_database_that_hangs_delays_nobody_else() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let library = hanging(directory.path());
+    let library = library(directory.path(), "hanging");
     let mut slow = group("slow", &[]);
     slow.account = Some(Account { uid: 65_534, gid: 65_534, supplementary: None });
     let groups = vec![slow, group("other", &[])];
@@ -104,7 +104,7 @@ fn a_user_database_that_hangs_delays_nobody_else() {
 #[test]
 fn a_program_that_hangs_delays_nobody_else() {
     let directory = tempfile::tempdir().unwrap();
-    let library = hanging(directory.path());
+    let library = library(directory.path(), "hanging");
     let mut slow = group("slow", &[]);
     slow.programs = vec![text("/HANGING/python")];
     let groups = vec![slow, group("other", &[])];
@@ -198,4 +198,18 @@ fn a_start_that_has_failed_is_tried_again_until_it_works() {
     server.pid(0);
     // Nothing has come of those that failed: they were no processes of the group.
     assert_eq!((server.word(0, slot::ENDED), server.pid(1)), (0, other));
+}
+
+#[test]
+fn descriptors_are_closed_where_the_kernel_has_no_call_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let library = library(directory.path(), "old_kernel");
+    let groups = vec![group("one", &[]), group("two", &[])];
+    let server = Server::start_with(groups, &[("LD_PRELOAD", library.to_str().unwrap())]);
+    for slot in [0, 1] {
+        let links = server.ask(slot, "descriptors");
+        // As with the call: standard input, two for lines and one of its own, reports, control, channel, page, connection.
+        let links: Vec<_> = links.split('\t').filter(|link| !link.contains("/proc/")).collect();
+        assert_eq!(links.len(), 9, "{links:?}");
+    }
 }

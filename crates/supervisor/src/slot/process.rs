@@ -3,7 +3,7 @@
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::Script;
 
-use super::{Action, Key};
+use super::{Action, Key, LAST};
 
 /// A process that serves, or is to.
 #[derive(Debug)]
@@ -38,6 +38,8 @@ pub(super) struct Leaving {
     /// When its time to end is over.
     pub(super) end: Option<u64>,
     pub(super) is_killed: bool,
+    /// It has been killed, and does not end: the system holds it. Nobody waits for it.
+    pub(super) is_stuck: bool,
 }
 
 impl Process {
@@ -48,8 +50,9 @@ impl Process {
 }
 
 impl Leaving {
-    pub(super) fn kill(&mut self) -> Action {
-        self.end = None;
+    /// Has it killed; what that takes has a limit as well.
+    pub(super) fn kill(&mut self, now: u64) -> Action {
+        self.end = Some(now + LAST);
         self.is_killed = true;
         Action::Kill(self.key)
     }

@@ -504,7 +504,6 @@ fn kill_waits_for_nothing() {
     stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     stage.on(Event::Stop);
     assert_eq!(stage.on(Event::Kill), [1, 2, 3].map(Action::Kill));
-    assert_eq!(stage.slot.next(), None, "it is not done again");
     for key in 1..=3 {
         assert_eq!(stage.on(Event::Exited(key, Exit::Signal(9, false))), []);
     }
@@ -513,6 +512,24 @@ fn kill_waits_for_nothing() {
     let mut serving = Stage::serving();
     assert_eq!(serving.on(Event::Kill), [Action::Kill(1)]);
     assert!(serving.slot.is_ending());
+}
+
+#[test]
+fn what_can_not_even_be_killed_is_not_waited_for() {
+    let mut stage = Stage::serving();
+    successor_of(&mut stage);
+    stage.on(Event::Ready(2));
+    stage.on(Event::Stop);
+    assert_eq!(stage.tick(), (6_000, [1, 2].map(Action::Kill).into()));
+    stage.on(Event::Exited(1, Exit::Signal(9, false)));
+    assert!(!stage.slot.is_over());
+    assert_eq!(stage.tick(), (LAST, vec![]));
+    assert!(stage.last_log().1.starts_with("process 102 was killed and does not end"));
+    assert!(stage.slot.is_over());
+    assert_eq!((stage.slot.next(), stage.on(Event::Tick)), (None, vec![]));
+    // It may do so later.
+    stage.on(Event::Exited(2, Exit::Signal(9, false)));
+    assert!(stage.slot.is_over());
 }
 
 /// Something that happens to a process that runs: by number, which of those that run.
@@ -549,6 +566,7 @@ struct Running {
     keys: BTreeSet<Key>,
     served: BTreeSet<Key>,
     told_to_go: BTreeSet<Key>,
+    killed: BTreeSet<Key>,
 }
 
 impl Running {
@@ -568,8 +586,12 @@ impl Running {
                     actions.extend(stage.on(event));
                 }
                 Action::Order(key, Order::Serve) => assert!(self.served.insert(key), "served twice"),
-                Action::Order(key, Order::Drain(_)) | Action::Terminate(key) | Action::Kill(key) => {
+                Action::Order(key, Order::Drain(_)) | Action::Terminate(key) => {
                     self.told_to_go.insert(key);
+                }
+                Action::Kill(key) => {
+                    self.told_to_go.insert(key);
+                    self.killed.insert(key);
                 }
                 Action::Abandon { key, .. } => {
                     self.keys.remove(&key);
@@ -632,7 +654,10 @@ proptest! {
                 slot.is_ending() || slot.current.is_some() || slot.respawn.is_some(),
                 "nobody is there, and nobody comes"
             );
-            prop_assert_eq!(slot.is_over(), slot.is_ending() && running.keys.is_empty());
+            let stuck: BTreeSet<Key> =
+                slot.leaving.iter().filter(|leaving| leaving.is_stuck).map(|leaving| leaving.key).collect();
+            prop_assert!(stuck.is_subset(&running.killed));
+            prop_assert_eq!(slot.is_over(), slot.is_ending() && running.keys.is_subset(&stuck));
         }
         for (first, from) in running.starts.iter().enumerate() {
             for (last, to) in running.starts.iter().enumerate().skip(first) {
@@ -645,8 +670,11 @@ proptest! {
         prop_assert!(running.keys.is_subset(&running.told_to_go), "somebody was not told");
         stage.now += 100_000;
         let actions = stage.on(Event::Tick);
-        let killed = actions.iter().filter(|action| matches!(action, Action::Kill(_))).count();
-        prop_assert_eq!(killed, running.keys.len());
+        running.carry_out(&mut stage, actions);
+        prop_assert!(running.keys.is_subset(&running.killed), "somebody was not killed");
+        stage.now += LAST;
+        stage.on(Event::Tick);
+        prop_assert!(stage.slot.is_over() && stage.slot.next().is_none(), "it waits for what can not be killed");
     }
 
     #[test]
