@@ -1,8 +1,14 @@
 //! What is counted: requests that ran, requests that run, and how they spread over processes.
 
-use e2e::{daemon_only, on_one_mpm};
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Mutex;
+use std::thread;
 
-use super::{begin, end, held, open, pid, serving};
+use e2e::{Server, daemon_only, on_each_mpm, on_one_mpm, signal, wait_until};
+use nix::sys::signal::Signal;
+
+use super::{APP, begin, end, held, open, pid, serving};
 
 /// What a process logs when it has served as many requests as it may.
 const ENOUGH: &str = "a successor is asked for (maximum_requests)";
@@ -41,6 +47,98 @@ fn only_requests_that_ran_count_towards_maximum_requests() {
             cases.ours_only("the last one leads to a successor", reason, || {
                 assert_eq!(pid(server), old, "it is the twentieth");
                 server.wait_log(mark, ENOUGH);
+            });
+        });
+    });
+}
+
+/// What the processes of all slots have counted: a word of each that is not 0.
+fn counted(server: &Server) -> Vec<u32> {
+    let mut counted = Vec::new();
+    for supervisor in server.supervisors() {
+        for (number, target) in supervisor.descriptors() {
+            if !target.to_string_lossy().contains("memfd:mod_wsgi page") {
+                continue;
+            }
+            let page = fs::read(supervisor.path(&format!("fd/{number}"))).unwrap_or_default();
+            assert!(!page.is_empty(), "the page {number} can not be read");
+            let words = page
+                .chunks_exact(4)
+                .map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte)));
+            counted.extend(words.filter(|word| *word != 0));
+        }
+    }
+    counted
+}
+
+/// How many requests each process serves of so many that come at the same time, and take a moment.
+fn spread(server: &Server, clients: usize, each: usize) -> BTreeMap<String, usize> {
+    let served = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                for _ in 0..each {
+                    let process = server.get("/sleep?0.03").expect(200);
+                    if let Ok(mut served) = served.lock() {
+                        *served.entry(process).or_default() += 1;
+                    }
+                }
+            });
+        }
+    });
+    served.into_inner().unwrap_or_default()
+}
+
+#[test]
+fn nothing_is_counted_when_nothing_runs() {
+    if daemon_only() || e2e::Target::current().lacks("count of running requests") {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let children = if setup.mpm().threaded() { 2 } else { 24 };
+        let options =
+            "processes=3 threads=2 listen-backlog=2 connect-timeout=1 graceful-timeout=5 shutdown-timeout=1";
+        serving(setup, options).children(children).threads(12).run(|server, cases| {
+            server.expect_crashes();
+            let idle = |what: &str| wait_until(what, || counted(server).is_empty().then_some(()));
+            cases.check("it is, while requests run", || {
+                let running = held(server, "one");
+                assert_eq!(counted(server), [1]);
+                open(server, "one");
+                assert_eq!(end(running).status, 200);
+                idle("after a request");
+            });
+            for round in 0..6 {
+                cases.check(&format!("reloads, crashes, kills and refusals, {round}"), || {
+                    let gate = format!("round-{round}");
+                    // Those that wait, run, are refused, and are lost with their process.
+                    let requests: Vec<_> = (0..16).map(|_| begin(server, &format!("/hold?{gate}"))).collect();
+                    server.write("apps/app.wsgi", format!("{APP}\nversion = {round}\n"));
+                    let others = ["/pid", "/exits?3", "/pid", "/kill?9"].map(|target| begin(server, target));
+                    if let Some(process) = server.daemons().first() {
+                        signal(*process, Signal::SIGKILL);
+                    }
+                    open(server, &gate);
+                    for request in requests.into_iter().chain(others) {
+                        let status = end(request).status;
+                        assert!(matches!(status, 200 | 502..=504), "{status}");
+                    }
+                });
+            }
+            cases.check("and nothing after that", || {
+                wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
+                idle("after all rounds");
+            });
+            cases.check("after a restart", || {
+                server.graceful();
+                wait_until("an answer", || (server.get("/pid").status == 200).then_some(()));
+                idle("after a graceful restart");
+            });
+            cases.check("requests spread evenly", || {
+                wait_until("all processes take requests", || (spread(server, 6, 2).len() == 3).then_some(()));
+                let served = spread(server, 6, 20);
+                assert_eq!(served.len(), 3, "{served:?}");
+                assert!(served.values().all(|count| (20..=60).contains(count)), "{served:?}");
             });
         });
     });
