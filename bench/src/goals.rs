@@ -100,7 +100,7 @@ enum Better {
 }
 
 /// How far a median may be from 1 that is nevertheless even, if single rounds are on either side of 1.
-const EVEN: f64 = 0.1;
+pub(crate) const EVEN: f64 = 0.1;
 
 /// A goal that every contest has to reach.
 fn no_worse(what: &str, run: &Run, ratio: impl Fn(&Contest) -> Ratio, better: Better) -> Goal {

@@ -105,6 +105,14 @@ impl Host {
         Error::Server { name: self.name.clone(), reason: format!("{what} is missing") }
     }
 
+    /// Gives the script of an application a new modification time.
+    pub(crate) fn touch(&self, application: &str) -> Result<(), Error> {
+        let path = self.root.join(format!("apps/{application}.wsgi"));
+        let touched = fs::File::options().write(true).open(&path);
+        let touched = touched.and_then(|file| file.set_modified(std::time::SystemTime::now()));
+        touched.map_err(|source| Error::File { path, source })
+    }
+
     /// Process id of the Apache parent.
     pub(crate) const fn pid(&self) -> u32 {
         self.pid

@@ -19,6 +19,7 @@ mod options;
 mod place;
 mod processes;
 mod report;
+mod restarts;
 mod results;
 mod scale;
 mod serve;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let done = match &options.command {
         Some(Command::Serve(service)) => serve::serve(service),
         None if options.comparison.scale => scale(&options.comparison),
+        None if options.comparison.restarts => restarts(&options.comparison),
         None => compare(&options.comparison),
     };
     match done {
@@ -79,6 +81,15 @@ fn compare(comparison: &Comparison) -> Result<(), Error> {
     if comparison.write_results {
         sections.insert(0, conditions);
         results::write(Part::Comparison, &sections.join("\n"))?;
+    }
+    Ok(())
+}
+
+fn restarts(comparison: &Comparison) -> Result<(), Error> {
+    let text = report::restarts(&restarts::measure(comparison)?);
+    println!("{text}");
+    if comparison.write_results {
+        results::write(Part::Restarts, &text)?;
     }
     Ok(())
 }

@@ -60,6 +60,9 @@ pub(crate) struct Comparison {
     /// Instead, look at how ours scales: many groups, many idle connections
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "only", "mpm", "mode", "noise"])]
     pub(crate) scale: bool,
+    /// Instead, look at what restarts under load cost requests
+    #[arg(long, conflicts_with_all = ["scale", "seconds", "only", "mode", "noise"])]
+    pub(crate) restarts: bool,
     /// Rewrite the results in bench/RESULTS.md
     #[arg(long, conflicts_with_all = ["quick", "only", "mpm", "mode", "noise"])]
     pub(crate) write_results: bool,

@@ -11,6 +11,7 @@ use crate::machine::Machine;
 use crate::memory::{Footprint, Memory, Scope};
 use crate::options::Comparison;
 use crate::place::Place;
+use crate::restarts::Restarts;
 use crate::scale::Scaling;
 use crate::statistics::median;
 use crate::table::Table;
@@ -71,6 +72,34 @@ pub(crate) fn scaling(scaling: &Scaling) -> String {
     }
     push(&mut text, table);
     push_goals(&mut text, &scaling.goals());
+    text
+}
+
+/// What restarts cost.
+pub(crate) fn restarts(all: &[Restarts]) -> String {
+    let mut text = String::new();
+    for restarts in all {
+        push(&mut text, format_args!("### {}, {}\n", restarts.mpm.name(), restarts.place.title()));
+        let mut table =
+            Table::new(&["during", "server", "asked for", "requests", "lost", "median", "p99", "slowest"]);
+        for trial in &restarts.trials {
+            for (what, requests) in [("hello", &trial.application), ("static file", &trial.static_file)] {
+                table.row([
+                    trial.disturbance.name().to_owned(),
+                    trial.side.name().to_owned(),
+                    what.to_owned(),
+                    thousands((requests.seconds.len() + requests.lost) as f64),
+                    requests.lost.to_string(),
+                    duration(requests.median()),
+                    duration(requests.p99()),
+                    duration(requests.worst()),
+                ]);
+            }
+        }
+        push(&mut text, table);
+        push_goals(&mut text, &restarts.goals());
+        push(&mut text, "");
+    }
     text
 }
 

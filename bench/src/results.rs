@@ -11,6 +11,7 @@ use crate::error::Error;
 pub(crate) enum Part {
     Comparison,
     Scaling,
+    Restarts,
 }
 
 impl Part {
@@ -18,6 +19,7 @@ impl Part {
         match self {
             Self::Comparison => "## Results\n",
             Self::Scaling => "## Scaling\n",
+            Self::Restarts => "## Restarts\n",
         }
     }
 }

@@ -12,6 +12,14 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// The value that this part of the values does not exceed. NaN if there are none.
+pub(crate) fn percentile(values: impl IntoIterator<Item = f64>, part: f64) -> f64 {
+    let mut sorted: Vec<f64> = values.into_iter().collect();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() as f64 * part).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 /// The mean of ratios. NaN if there are none.
 pub(crate) fn geometric_mean(values: impl IntoIterator<Item = f64>) -> f64 {
     let logarithms: Vec<f64> = values.into_iter().map(f64::ln).collect();
@@ -35,6 +43,14 @@ mod tests {
         assert_eq!(median([4.0, 1.0, 3.0, 2.0]), 2.5);
         assert_eq!(median([7.0]), 7.0);
         assert!(median([]).is_nan());
+    }
+
+    #[test]
+    fn percentiles_are_values() {
+        let values = || (1..=200).map(f64::from);
+        assert_eq!([0.99, 1.0, 0.5].map(|part| percentile(values(), part)), [198.0, 200.0, 100.0]);
+        assert_eq!(percentile([7.0], 0.99), 7.0);
+        assert!(percentile([], 0.99).is_nan());
     }
 
     #[test]
