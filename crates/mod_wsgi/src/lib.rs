@@ -12,6 +12,7 @@ mod embedded;
 mod environ;
 mod facts;
 mod handler;
+mod handover;
 mod installation;
 mod route;
 mod scoreboard;
@@ -83,7 +84,10 @@ impl Module for Wsgi {
             Logger::of::<Self>().server(server, Level::Warn, line);
         }
         config::review(server);
-        daemon::start(server, info)
+        daemon::start(server, info)?;
+        // Meanwhile the new processes start.
+        handover::wait_for_old_children(server, info);
+        Ok(())
     }
 
     fn test_config(server: &Server) {

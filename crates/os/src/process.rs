@@ -7,6 +7,8 @@ use std::ptr;
 
 use libc::c_int;
 use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 
 /// A child process. Its descriptor becomes readable when it ends. Dropping this leaves it alone.
 #[derive(Debug)]
@@ -175,6 +177,14 @@ pub fn become_reaper() -> io::Result<()> {
     }
 }
 
+/// Whether a child process has not ended yet. One that has, and has not been waited for, can still be waited for
+/// afterwards.
+#[must_use]
+pub fn runs(pid: i32) -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    matches!(waitid(Id::Pid(Pid::from_raw(pid)), flags), Ok(WaitStatus::StillAlive))
+}
+
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
@@ -260,6 +270,18 @@ mod tests {
     fn the_kernel_is_checked() {
         // Where it is older, all other tests fail as well.
         check_kernel().unwrap();
+    }
+
+    #[test]
+    fn whether_a_child_runs_is_seen_without_waiting_for_it() {
+        let child = shell("exec sleep 60");
+        assert!(runs(child.pid()));
+        child.signal(Signal::SIGKILL).unwrap();
+        while runs(child.pid()) {
+            std::thread::yield_now();
+        }
+        assert_eq!(child.wait().unwrap(), Exit::Signal(9, false), "it was not waited for before");
+        assert!(!runs(child.pid()) && !runs(1));
     }
 
     #[test]
