@@ -155,6 +155,9 @@ impl Server {
         let mut all =
             vec![theirs.as_fd(), generation.as_fd(), board.as_fd(), descriptors.as_fd(), log.as_fd()];
         all.extend(passed.iter().map(AsFd::as_fd));
+        // What the supervisor knows nothing of, it must not pass on either.
+        let (stray, _) = Words::create(c"stray", 1).unwrap();
+        all.push(stray.as_fd());
         let argument = |fd: &dyn AsRawFd| CString::new(fd.as_raw_fd().to_string()).unwrap();
         let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
         let mut environment = os::spawn::own_environment();
