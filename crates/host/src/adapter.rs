@@ -24,6 +24,9 @@ pub(crate) struct Adapter {
     committed: Cell<bool>,
     /// The server has the head.
     begun: Cell<bool>,
+    /// The exception that `write` has last raised because the client is gone. Only its number: the object would keep this one,
+    /// and this one it.
+    client_gone: Cell<Option<usize>>,
     /// Test hook: `start_response` panics.
     panics: bool,
 }
@@ -58,6 +61,7 @@ impl Adapter {
             head: Cell::new(None),
             committed: Cell::new(false),
             begun: Cell::new(false),
+            client_gone: Cell::new(None),
             panics,
         }
     }
@@ -80,6 +84,16 @@ impl Adapter {
             self.lease.try_with(|exchange| head.start_failed(exchange, status));
         }
         false
+    }
+
+    /// Returns whether an exception is the one that `write` has raised because the client is gone.
+    pub(crate) fn says_client_gone(&self, exception: &Object) -> bool {
+        self.client_gone.get() == Some(exception.id())
+    }
+
+    /// Returns whether the client is known to be gone; without waiting, so that the answer may be "no" for lack of time.
+    pub(crate) fn is_client_gone(&self) -> bool {
+        self.lease.try_with(|exchange| exchange.is_gone()).unwrap_or(false)
     }
 
     /// The status that the application set; 500 if it has not.
@@ -242,7 +256,12 @@ impl Adapter {
         };
         outcome.map_err(|unsent| match unsent {
             Unsent::Raised(raised) => raised,
-            Unsent::Disconnected => py.raise(Exception::OSError, "failed to write data: the client is gone"),
+            Unsent::Disconnected => {
+                let raised = py.raise(Exception::OSError, "failed to write data: the client is gone");
+                let exception = raised.take(py);
+                self.client_gone.set(Some(exception.id()));
+                py.raise_instance(&exception)
+            }
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bridge::{Bytes, Lease, Level, Request, flag, outcome, write};
 use os::usage::{self, Cpu};
@@ -195,7 +195,7 @@ impl Call<'_> {
             Err(Unsent::Disconnected) => Served::With(outcome::COMPLETE),
             Err(Unsent::Raised(raised)) => {
                 let is_interrupted = self.is_interrupted(&raised);
-                let status = self.failed(raised);
+                let status = self.failed_unless(raised, |exception| adapter.says_client_gone(exception));
                 if is_interrupted && !adapter.has_begun() && daemon::daemon().is_some() {
                     self.answer_interrupted()
                 } else {
@@ -287,10 +287,13 @@ impl Call<'_> {
             return Ok(());
         }
         let iterator = iterable.iter()?;
+        let mut last_look = None;
         while let Some(item) = iterator.next()? {
             let block = self.block(&item)?;
             if !block.is_empty() {
                 adapter.send(self.py, block, write::FLUSH)?;
+            } else if is_due(&mut last_look) && adapter.is_client_gone() {
+                return Err(Unsent::Disconnected);
             }
         }
         adapter.begin(self.py)
@@ -365,6 +368,12 @@ impl Call<'_> {
 
     /// Reports an exception; the status for the case that nothing was sent.
     fn failed(&self, raised: Raised) -> u32 {
+        self.failed_unless(raised, |_| false)
+    }
+
+    /// As [`failed`](Self::failed), but an exception that only says that the client is gone is no failure of the
+    /// application's: it has just not caught it.
+    fn failed_unless(&self, raised: Raised, says_client_gone: impl FnOnce(&Object) -> bool) -> u32 {
         if self.is_interrupted(&raised) {
             raised.clear();
             let text = b"The request was interrupted: it ran longer than the request timeout allows.";
@@ -372,7 +381,13 @@ impl Call<'_> {
             return 504;
         }
         let exception = raised.take(self.py);
-        report::in_request(self.py, self.state, self.lease, self.request.script.or_empty(), &exception);
+        if says_client_gone(&exception) {
+            let text = b"The client has gone before it had all of the response: write() raised OSError, which the application \
+                         did not catch.";
+            self.lease.with(|exchange| exchange.log(Level::Info, text));
+        } else {
+            report::in_request(self.py, self.state, self.lease, self.request.script.or_empty(), &exception);
+        }
         let id = self.id().unwrap_or_else(|raised| {
             raised.clear();
             None
@@ -380,6 +395,19 @@ impl Call<'_> {
         events::request_exception(self.py, self.state, id.as_ref(), &exception);
         500
     }
+}
+
+/// How often an application that has nothing to say has the client looked for.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+
+/// Returns whether to look for the client: some time after the first block without content, or the last look.
+fn is_due(last: &mut Option<Instant>) -> bool {
+    let now = Instant::now();
+    let is_due = last.is_some_and(|last| now.saturating_duration_since(last) >= BETWEEN_LOOKS);
+    if is_due || last.is_none() {
+        *last = Some(now);
+    }
+    is_due
 }
 
 /// Seconds since the epoch.

@@ -226,6 +226,15 @@ pub fn set_timeouts(socket: impl AsFd, receive: Option<Duration>, send: Option<D
     Ok(())
 }
 
+/// Tells the other side of a socket that nothing more is sent. It may still send.
+///
+/// # Errors
+/// It is not a socket, or not connected.
+pub fn end_sending(socket: impl AsFd) -> io::Result<()> {
+    shutdown(socket.as_fd().as_raw_fd(), Shutdown::Write)?;
+    Ok(())
+}
+
 /// Whether the other side of a local socket has not read all that was sent.
 ///
 /// # Errors

@@ -90,6 +90,12 @@ impl Object {
         ManuallyDrop::new(self).as_ptr()
     }
 
+    /// Returns a number that no other object has while this one lives, as `id()` does.
+    #[must_use]
+    pub fn id(&self) -> usize {
+        self.as_ptr().addr()
+    }
+
     /// Whether both are the same object.
     #[must_use]
     #[inline]

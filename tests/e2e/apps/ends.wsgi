@@ -37,6 +37,35 @@ def hold(environ, start_response):
     return [b"held"]
 
 
+# Clients that leave.
+
+
+def writes(environ, start_response):
+    """Writes until that fails, and does not handle it."""
+    write = start_response("200 OK", [PLAIN])
+    while True:
+        write(b"x" * 65536)
+
+
+def yields_nothing(environ, start_response):
+    """Has nothing to say for a minute, after what the query says."""
+    name = environ["QUERY_STRING"]
+    start_response("200 OK", [PLAIN])
+    say(environ, f"begins {name}")
+    try:
+        if name.startswith("begun"):
+            yield b"begun"
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            time.sleep(0.02)
+            yield b""
+    except GeneratorExit:
+        # The request may be over, and so may its log be.
+        print(f"closed {name}")
+        raise
+    yield b"end"
+
+
 # Bodies of requests that can not be read.
 
 

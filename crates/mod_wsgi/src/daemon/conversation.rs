@@ -102,6 +102,8 @@ pub(super) struct Conversation<'a, 'r> {
     has_head: bool,
     /// How much of the request's body the process waits for; 0 if it does not.
     wanted: usize,
+    /// The client is gone, and the process has been told.
+    is_deserted: bool,
     /// Bytes that the client may not have yet though the application wants it to.
     to_be_flushed: u64,
     /// Bytes of a response in whose place a filter has answered.
@@ -147,6 +149,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             is_committed: false,
             has_head: false,
             wanted: 0,
+            is_deserted: false,
             to_be_flushed: 0,
             discarded: 0,
             last_word: Instant::now(),
@@ -167,14 +170,16 @@ impl<'a, 'r> Conversation<'a, 'r> {
         match self.converse() {
             Ok(Step::Rejected(rejection)) => {
                 let message = std::mem::take(&mut self.connection.outgoing);
-                if rejection != Rejection::Moved {
+                if rejection != Rejection::Moved && !self.is_deserted {
                     self.target.client.idle.give(self.connection, self.target.thread_count());
                 }
                 Ended::Rejected(message, rejection)
             }
             Ok(Step::Ended(result)) => Ended::Answered(self.finish(result)),
             Ok(Step::Next) => Ended::Answered(Status::Http(500)),
-            Err(Broken::Reset(_)) if !self.has_begun => Ended::Unread(self.connection.outgoing),
+            Err(Broken::Reset(_)) if !self.has_begun && !self.is_deserted => {
+                Ended::Unread(self.connection.outgoing)
+            }
             Err(broken) => Ended::Answered(self.fail(broken)),
         }
     }
@@ -442,10 +447,21 @@ impl<'a, 'r> Conversation<'a, 'r> {
     }
 
     /// Looks, after a while without a word, whether the client is still there.
-    fn look_after(&self) -> Result<(), Broken> {
-        let is_gone = !self.has_begun && self.is_abandoned();
+    fn look_after(&mut self) -> Result<(), Broken> {
         // The application may go on: it is Apache that can not, and would be killed in the end.
-        if is_gone || self.request.connection().is_shut_down() { Err(Broken::ClientGone) } else { Ok(()) }
+        if self.request.connection().is_shut_down() {
+            return Err(Broken::ClientGone);
+        }
+        if self.is_deserted || !self.request.connection().is_hung_up() {
+            return Ok(());
+        }
+        if !self.has_begun && descriptors::has_unread(&self.connection.socket).unwrap_or(false) {
+            return Err(Broken::ClientGone);
+        }
+        // What has been read runs, and has its lines in the log. The process hears that nobody waits for the response.
+        let _ = descriptors::end_sending(&self.connection.socket);
+        self.is_deserted = true;
+        Ok(())
     }
 
     /// What comes next, if anything comes within a tick.
@@ -463,13 +479,6 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
         }
         descriptors::receive_with(&*socket, space, Wait::Allowed)
-    }
-
-    /// Whether the request waits for a client that has gone. Once it has been read it runs, and the client may only have
-    /// said that it sends no more.
-    fn is_abandoned(&self) -> bool {
-        self.request.connection().is_hung_up()
-            && descriptors::has_unread(&self.connection.socket).unwrap_or(false)
     }
 
     /// Has room for `length` bytes from the first that is unread on.
@@ -490,7 +499,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
     fn finish(mut self, result: Outcome) -> Status {
         let mut connection = self.connection;
         // A process that has ended while it waited does not read the answer.
-        if self.unread.is_empty() && self.files.is_empty() && self.wanted == 0 {
+        if self.unread.is_empty() && self.files.is_empty() && self.wanted == 0 && !self.is_deserted {
             connection.shrink();
             self.target.client.idle.give(connection, self.target.thread_count());
         }
@@ -517,6 +526,11 @@ impl<'a, 'r> Conversation<'a, 'r> {
             return Status::Ok;
         }
         let is_begun = self.answer.is_begun();
+        let broken = match broken {
+            // Nobody waits for what the process may have had to say.
+            Broken::Closed | Broken::Reset(_) if self.is_deserted => Broken::ClientGone,
+            other => other,
+        };
         let how = |what: &str| {
             crash::describe(&self.target.client.generation, self.connection.slot, pid)
                 .map_or_else(|| what.to_owned(), |ended| format!("it was ended by {ended}"))

@@ -4,7 +4,8 @@ use std::process::Command;
 use std::thread;
 
 use e2e::{
-    Connection, Ending, Interpreter, Mode, Server, Setup, daemon_only, on_each_mpm, on_one_mpm, wait_until,
+    Connection, Ending, Interpreter, Mode, Server, Setup, curl, daemon_only, on_each_mpm, on_one_mpm,
+    wait_until,
 };
 
 const APP: &str = include_str!("../../apps/ends.wsgi");
@@ -75,6 +76,78 @@ fn a_client_that_only_sends_no_more_gets_its_answer() {
                 connection.finish_sending();
                 let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
                 assert_eq!((response.text().as_str(), response.ending), ("fine", Ending::Closed));
+            });
+        });
+    });
+}
+
+#[test]
+fn a_client_that_leaves_during_write_costs_one_line() {
+    on_each_mpm(|setup| {
+        serving(setup).run(|server, cases| {
+            cases.deviates("one line at info", "the traceback of write() is logged", || {
+                let mark = server.mark();
+                let mut connection = ask(server, "/writes");
+                assert!(connection.at_least(1 << 20).is_ok());
+                connection.reset();
+                let log = server.wait_log(mark, "client has gone");
+                assert_eq!(logged(server, "/writes"), 200);
+                let log = format!("{log}{}", server.log_since(mark));
+                assert!(!log.contains(":error]") && !log.contains("Traceback"), "{log}");
+            });
+            cases.check("others are served", || assert_eq!(server.get("/fine").expect(200), "fine"));
+        });
+    });
+}
+
+#[test]
+fn a_generator_that_has_nothing_to_say_is_closed_when_its_client_leaves() {
+    const REASON: &str = "it runs to its end for nobody";
+    on_each_mpm(|setup| {
+        serving(setup).run(|server, cases| {
+            for name in ["begun", "silent"] {
+                cases.ours_only(name, REASON, || {
+                    let mark = server.mark();
+                    let mut connection = ask(server, &format!("/yields_nothing?{name}"));
+                    if name == "begun" {
+                        let mut seen = Vec::new();
+                        while !seen.windows(5).any(|window| window == b"begun") {
+                            seen.extend(connection.at_least(1).unwrap_or_else(|error| panic!("{error}")));
+                        }
+                    }
+                    server.wait_log(mark, &format!("begins {name}"));
+                    connection.reset();
+                    server.wait_log(mark, &format!("closed {name}"));
+                    let log = server.log_since(mark);
+                    assert!(!log.contains("WSGI0"), "{log}");
+                });
+            }
+            cases.ours_only("a clean end", REASON, || {
+                let mark = server.mark();
+                let client = Command::new(Interpreter::current().executable)
+                    .args(["-c", FORGETFUL_CLIENT, &server.port().to_string(), "/yields_nothing?clean"])
+                    .status();
+                assert!(client.is_ok_and(|status| status.success()));
+                server.wait_log(mark, "closed clean");
+            });
+            cases.check("others are served", || assert_eq!(server.get("/fine").expect(200), "fine"));
+        });
+    });
+}
+
+#[test]
+fn a_generator_that_has_nothing_to_say_is_closed_when_its_stream_is_reset() {
+    on_each_mpm(|setup| {
+        if !setup.mpm().threaded() {
+            return;
+        }
+        serving(setup).modules(&["http2"]).conf("Protocols h2c http/1.1").run(|server, cases| {
+            cases.ours_only("HTTP/2", "it runs to its end for nobody", || {
+                let mark = server.mark();
+                let url = format!("http://127.0.0.1:{}/yields_nothing?begun-h2", server.port());
+                let output = curl(["--http2-prior-knowledge", "--max-time", "1", url.as_str()]);
+                assert!(!output.status.success());
+                server.wait_log(mark, "closed begun-h2");
             });
         });
     });
