@@ -88,7 +88,8 @@ fn directory() -> io::Result<PathBuf> {
 }
 
 impl Installation {
-    fn of(directory: PathBuf) -> Self {
+    /// Opens what is in a directory.
+    pub(crate) fn of(directory: PathBuf) -> Self {
         let supervisor = Part::open(&directory.join(SUPERVISOR)).map(Arc::new);
         let mut installation = Self {
             module: Part::open(&directory.join(MODULE)).ok().map(Arc::new),
@@ -145,7 +146,8 @@ impl Installation {
         if host.schema == Some(Schema::own()) { Ok(host) } else { Err(another_build(host)) }
     }
 
-    fn look(&mut self) -> Vec<String> {
+    /// Takes what has been added since, unless it is of another build; returns lines for the log.
+    pub(crate) fn look(&mut self) -> Vec<String> {
         if self.supervisor.is_err() {
             let supervisor = Part::open(&self.directory.join(SUPERVISOR)).map(Arc::new);
             self.supervisor = supervisor.map_err(|error| error.to_string());
