@@ -64,8 +64,8 @@ def threads(environ, start_response):
             if number % 2:
                 os.write(2, f"line {name} {number} {name * 100} end\n".encode())
             else:
-                # Some are long.
-                length = 3_000 if number % 100 == 0 else 100
+                # Now and then longer than what a pipe takes whole.
+                length = 7_000 if number % 100 == 0 else 100
                 print(f"line {name} {number} {name * length} end")
 
     workers = [threading.Thread(target=work, args=(name,)) for name in "abcdefghij"]
@@ -73,7 +73,6 @@ def threads(environ, start_response):
         worker.start()
     for worker in workers:
         worker.join()
-    print("all threads are done")
     return answer(start_response, "done")
 
 

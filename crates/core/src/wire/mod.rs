@@ -10,6 +10,7 @@ pub mod codec;
 pub mod control;
 pub mod frame;
 pub mod launch;
+pub mod line;
 pub mod schema;
 
 pub use codec::{Malformed, Reader, Writer};

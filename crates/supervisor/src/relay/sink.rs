@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use os::descriptors::{self, Wait};
+use wsgi_core::wire::line::WHOLE;
 
 use crate::log::{self, Level};
 
@@ -21,8 +22,6 @@ const SHARE: usize = 256 << 10;
 const STALL: Duration = Duration::from_secs(1);
 /// After how long it is tried again, in milliseconds, at first and at most.
 const RETRY: (u16, u16) = (1, 64);
-/// What a pipe takes whole, or not at all (`PIPE_BUF`).
-const WHOLE: usize = 4096;
 
 /// An error log. None of its functions waits for it, if the system lets it be opened anew.
 #[derive(Debug)]

@@ -3,6 +3,8 @@
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
+use wsgi_core::wire::line::Joiner;
+
 /// How much is read at once.
 pub(super) const BLOCK: usize = 64 << 10;
 /// How many blocks a pipe can hold: a process without privileges can make it this large (`pipe-max-size`).
@@ -20,6 +22,8 @@ pub(super) struct Source {
     pub(super) is_paused: bool,
     /// A line without its end.
     partial: Vec<u8>,
+    /// A long line of which parts have come.
+    parts: Joiner,
 }
 
 /// What has come.
@@ -37,17 +41,18 @@ pub(super) enum Input {
 
 impl Source {
     pub(super) fn new(reader: OwnedFd, log: usize) -> Self {
-        Self { reader: reader.into(), log, is_paused: false, partial: Vec::new() }
+        Self { reader: reader.into(), log, is_paused: false, partial: Vec::new(), parts: Joiner::default() }
     }
 
     /// Reads once.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Input {
         match self.reader.read(buffer) {
             Ok(0) => Input::End,
-            Ok(count) => match self.take(&buffer[..count]) {
-                lines if lines.is_empty() => Input::Nothing,
-                lines => Input::Lines(lines),
-            },
+            Ok(count) => {
+                let mut lines = self.take(&buffer[..count]);
+                self.parts.join(&mut lines);
+                if lines.is_empty() { Input::Nothing } else { Input::Lines(lines) }
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 Input::Waits
             }
@@ -55,13 +60,20 @@ impl Source {
         }
     }
 
-    /// The line that was not finished, with an end; empty if there is none.
+    /// What was not finished, with ends; empty if there is nothing.
     pub(super) fn rest(&mut self) -> Vec<u8> {
-        let mut rest = std::mem::take(&mut self.partial);
-        if !rest.is_empty() {
-            rest.push(b'\n');
-        }
+        let mut rest = self.parts.rest();
+        rest.append(&mut self.begun());
         rest
+    }
+
+    /// The line without its end, with one; empty if there is none.
+    fn begun(&mut self) -> Vec<u8> {
+        let mut line = std::mem::take(&mut self.partial);
+        if !line.is_empty() {
+            line.push(b'\n');
+        }
+        line
     }
 
     /// Adds bytes; the lines that are complete.
@@ -74,7 +86,7 @@ impl Source {
         }
         self.partial.extend_from_slice(&bytes[end..]);
         if self.partial.len() >= LONGEST {
-            lines.append(&mut self.rest());
+            lines.append(&mut self.begun());
         }
         lines
     }

@@ -16,6 +16,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::write as write_some;
+use wsgi_core::wire::line;
 
 /// How long a thread waits for room. The relay reads on after a shorter time, whatever the log does.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -145,6 +146,13 @@ impl Output {
     /// has begun.
     fn begin(&self, rest: &mut Vec<u8>, line: &[u8], deadline: Instant) -> bool {
         debug_assert!(rest.is_empty(), "lines are written one after the other");
+        let mut parts = Vec::new();
+        let line = if line.len() > line::WHOLE {
+            line::split(line, &mut parts);
+            &parts
+        } else {
+            line
+        };
         let count = self.write_until(line, deadline);
         if count > 0 {
             rest.extend_from_slice(&line[count..]);
@@ -161,11 +169,12 @@ impl Output {
         rest.is_empty()
     }
 
-    /// Writes as much as there is room for until the deadline.
+    /// Writes as many lines, or parts of one, as there is room for until the deadline: each at once, since others write to
+    /// the same pipe.
     fn write_until(&self, bytes: &[u8], deadline: Instant) -> usize {
         let mut written = 0;
-        while written < bytes.len() {
-            match write_some(&self.pipe, &bytes[written..]) {
+        while let Some(next) = bytes[written..].split_inclusive(|byte| *byte == b'\n').next() {
+            match write_some(&self.pipe, next) {
                 Ok(count) => written += count,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => {
