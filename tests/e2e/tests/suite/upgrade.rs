@@ -46,7 +46,7 @@ fn parts(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Replaces a program or library by that of another build: the same, with another number.
-fn replace_by_another_build(part: &Path) {
+pub(crate) fn replace_by_another_build(part: &Path) {
     let mut contents = fs::read(part).unwrap_or_else(|error| panic!("{}: {error}", part.display()));
     let found = contents.windows(STAMP.len()).position(|bytes| bytes == STAMP);
     let at = found.unwrap_or_else(|| panic!("{} does not say of which build it is", part.display()));

@@ -1,8 +1,11 @@
 //! Whom daemon processes run as, and where.
 
+use std::path::PathBuf;
+
 use e2e::{LogMark, Target, daemon_only, on_one_mpm, sanitized, skipped, wait_until};
 
 use super::{APP, pid, serving};
+use crate::upgrade::replace_by_another_build;
 
 /// Says that a test needs to be root, where it is not.
 fn needs_root() -> bool {
@@ -303,6 +306,14 @@ fn a_jail() {
                     assert_eq!(server.get("/outside/run").status, 502);
                     server.wait_log(mark, "WSGI0081");
                 });
+                cases.check("a host of another build inside", || {
+                    jail.hosts().iter().for_each(|host| replace_by_another_build(host));
+                    let mark = server.mark();
+                    server.graceful();
+                    let log = server.wait_log(mark, "is of another build");
+                    assert!(log.contains("the host in the jail"), "{log}");
+                    wait_until("a refusal", || (server.get("/inside/run").status == 503).then_some(()));
+                });
             });
     });
 }
@@ -315,6 +326,13 @@ fn pid_at(server: &e2e::Server, url: &str) -> e2e::Process {
 struct Jail(tempfile::TempDir);
 
 impl Jail {
+    fn hosts(&self) -> Vec<PathBuf> {
+        let Target::Ours { directory } = Target::current() else { return Vec::new() };
+        let hosts = directory.join("host");
+        let hosts = std::fs::read_dir(self.0.path().join(hosts.strip_prefix("/").unwrap_or(&hosts)));
+        hosts.into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    }
+
     fn new() -> Self {
         let made = tempfile::Builder::new().prefix("e2e-jail-").tempdir_in("/tmp");
         let jail = Self(made.unwrap_or_else(|error| panic!("no temporary directory: {error}")));
