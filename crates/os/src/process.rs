@@ -10,6 +10,8 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
+use crate::descriptors::Wait;
+
 /// A child process. Its descriptor becomes readable when it ends. Dropping this leaves it alone.
 #[derive(Debug)]
 pub struct Child {
@@ -118,14 +120,15 @@ pub fn check_kernel() -> io::Result<()> {
     }
 }
 
-/// Takes charge of a process that was just forked. If that fails, the process is ended and forgotten: nobody else knows
-/// of it. (It has done nothing yet that could keep it from ending.)
-pub(crate) fn own(pid: i32, open: impl FnOnce(i32) -> io::Result<Child>) -> io::Result<Child> {
+/// Takes charge of a process that was just forked. If that fails, the process is ended, since nobody else knows of it; and
+/// it is forgotten, if that may wait.
+pub(crate) fn own(pid: i32, open: impl FnOnce(i32) -> io::Result<Child>, wait: Wait) -> io::Result<Child> {
     open(pid).inspect_err(|_| {
         let pid = nix::unistd::Pid::from_raw(pid);
         // It is this process's child and has not been waited for, so the id is its own.
         let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
-        while nix::sys::wait::waitpid(pid, None) == Err(nix::errno::Errno::EINTR) {}
+        let flags = (wait == Wait::Never).then_some(WaitPidFlag::WNOHANG);
+        while nix::sys::wait::waitpid(pid, flags) == Err(nix::errno::Errno::EINTR) {}
     })
 }
 
@@ -262,7 +265,7 @@ mod tests {
     fn a_process_that_can_not_be_taken_charge_of_is_not_left() {
         let child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
         let pid = child.id() as i32;
-        assert!(own(pid, |_| Err(io::ErrorKind::Other.into())).is_err());
+        assert!(own(pid, |_| Err(io::ErrorKind::Other.into()), Wait::Allowed).is_err());
         assert!(Child::of(pid).is_err(), "it still exists");
     }
 

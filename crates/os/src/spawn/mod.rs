@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::descriptors;
+use crate::descriptors::{self, Wait};
 use crate::process::{self, Child};
 
 pub use child::{RECORD, failure};
@@ -175,7 +175,8 @@ impl Plan<'_> {
         self.spawn_within(LONGEST)
     }
 
-    /// Makes the process that becomes the program, and waits for nothing. To reap it is left to the caller.
+    /// Makes the process that becomes the program, and waits for nothing. To reap it is left to the caller, who has to
+    /// [`reap`](process::reap) what it does not know, too: a process that it can not be given is killed.
     ///
     /// Failures come through the pipe as records of [`RECORD`] bytes, see [`failure`]. The program gets the other end
     /// of the pipe under `number`, and may write to it what it wants; when it starts another program, or fails, the pipe ends.
@@ -194,7 +195,7 @@ impl Plan<'_> {
         let report = child::Report::Pipe(writer.as_raw_fd());
         let mut job = child::Job::new(&plan, input.as_raw_fd(), report, std::process::id());
         let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
-        let child = process::own(pid, Child::of).map_err(failure(Step::Fork))?;
+        let child = process::own(pid, Child::of, Wait::Never).map_err(failure(Step::Fork))?;
         Ok(Launched { child, pipe })
     }
 
@@ -227,7 +228,7 @@ impl Plan<'_> {
         let mut job = child::Job::new(self, input.as_raw_fd(), report, std::process::id());
         let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
         drop(writer);
-        let child = process::own(pid, Child::of).map_err(failure(Step::Fork))?;
+        let child = process::own(pid, Child::of, Wait::Allowed).map_err(failure(Step::Fork))?;
         let mut records = Vec::new();
         let has_read = read_all(&mut reader, &mut records, Instant::now() + longest);
         let mut failures: Vec<_> = records.chunks_exact(RECORD).filter_map(child::failure).collect();
