@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -87,7 +88,7 @@ pub trait Serve {
     /// See [`ExchangeApi::write`].
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected>;
     /// See [`ExchangeApi::send_file`].
-    fn send_file(&mut self, descriptor: c_int, offset: u64, length: u64) -> Result<(), Disconnected>;
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected>;
     /// See [`ExchangeApi::log`].
     fn log(&mut self, level: c_int, line: &[u8]);
 }
@@ -213,9 +214,12 @@ impl<S: Serve, W: Wait> Table<S, W> {
         offset: u64,
         length: u64,
     ) -> c_int {
-        // SAFETY: as above.
-        let mut server = unsafe { Self::server(context) };
-        status_of(server.send_file(descriptor, offset, length))
+        if descriptor < 0 {
+            return status_of(Err(Disconnected));
+        }
+        // SAFETY: as above; the caller's descriptor is open during the call.
+        let (mut server, file) = unsafe { (Self::server(context), BorrowedFd::borrow_raw(descriptor)) };
+        status_of(server.send_file(file, offset, length))
     }
 
     unsafe extern "C" fn log(context: *mut c_void, level: c_int, line: Bytes<'_>) {

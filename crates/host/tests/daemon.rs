@@ -244,6 +244,26 @@ fn files_are_sent_as_descriptors() {
 }
 
 #[test]
+fn files_that_somebody_else_has_are_read_by_the_process() {
+    let source = "
+import os
+def application(environ, start_response):
+    start_response('200 OK', [])
+    file = os.fdopen(os.memfd_create('file'), 'w+b')
+    file.write(b'0123456789' * 20000)
+    file.seek(5)
+    return environ['wsgi.file_wrapper'](file)
+";
+    let path = script("daemon_far_files.py", source);
+    let process = Plan::default().serve();
+    let answer = process.connect().ask(&Ask::new(&path));
+    // Nobody has mounted the file system of files in memory.
+    assert_eq!((answer.status, answer.files, answer.outcome), (200, 0, Some(0)), "{:?}", answer.log);
+    assert_eq!(answer.body.len(), 199_995);
+    assert!(answer.body.starts_with(b"5678901") && answer.body.ends_with(b"6789"));
+}
+
+#[test]
 fn a_request_whose_client_has_gone_never_runs() {
     let path = script("daemon_gone.py", APPLICATION);
     let process = Plan { threads: 1, ..Plan::default() }.serve();

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 /// Returns whether a descriptor is open for reading.
@@ -13,6 +14,20 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 pub fn is_readable(file: impl AsFd) -> io::Result<bool> {
     let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
     Ok(flags & OFlag::O_ACCMODE != OFlag::O_WRONLY && !flags.contains(OFlag::O_PATH))
+}
+
+/// Reads from a place in a file, and returns how many bytes; 0 at its end.
+///
+/// # Errors
+/// It can not be read.
+pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    loop {
+        match nix::sys::uio::pread(file.as_fd(), buffer, offset) {
+            Err(Errno::EINTR) => {}
+            read => return Ok(read?),
+        }
+    }
 }
 
 /// Returns the length of an open file, in bytes; `None` if it is no regular file. Takes what the kernel knows: where a

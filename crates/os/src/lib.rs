@@ -10,6 +10,7 @@ pub mod file;
 pub mod library;
 pub mod main_thread;
 pub mod message;
+pub mod mounts;
 pub mod pace;
 pub mod process;
 pub mod shared;

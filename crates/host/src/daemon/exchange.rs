@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::task::Poll;
 use std::time::Duration;
@@ -258,6 +258,31 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
+    /// Reads a file here and sends what is in it, where whoever reads may have to wait for somebody else: that is not to be a
+    /// thread of Apache.
+    fn stream_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
+        let mut block = vec![0; LONGEST_WAIT];
+        let (mut offset, mut left) = (offset, length);
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(block.len()).min(block.len());
+            match os::file::read_at(file, &mut block[..most], offset) {
+                Ok(count @ 1..) => {
+                    self.write(&block[..count], 0)?;
+                    (offset, left) = (offset + count as u64, left - count as u64);
+                }
+                // What is missing closes the connection.
+                ended => {
+                    let cause =
+                        ended.map_or_else(|error| error.to_string(), |_| "it has become shorter".to_owned());
+                    let text = format!("a file can not be read to its end: {cause}");
+                    self.log(Level::Error as c_int, text.as_bytes());
+                    return Err(self.broke());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the connection can not be used, perhaps because this is a forked copy of the process that it belongs to.
     fn is_lost(&self) -> bool {
         self.broken || descriptors::is_copy()
@@ -327,9 +352,12 @@ impl Serve for Answer<'_> {
         Ok(())
     }
 
-    fn send_file(&mut self, descriptor: c_int, offset: u64, length: u64) -> Result<(), Disconnected> {
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
         if self.is_lost() {
             return Err(Disconnected);
+        }
+        if !os::mounts::is_local(file) {
+            return self.stream_file(file, offset, length);
         }
         self.observer.moved();
         // The descriptor comes with the first byte of its message.
@@ -338,7 +366,7 @@ impl Serve for Answer<'_> {
         message[..HEADER].copy_from_slice(&Header { kind: Kind::File, flags: 0, length: 16 }.bytes());
         message[HEADER..HEADER + 8].copy_from_slice(&offset.to_le_bytes());
         message[HEADER + 8..].copy_from_slice(&length.to_le_bytes());
-        let descriptors: [RawFd; 1] = [descriptor];
+        let descriptors: [RawFd; 1] = [file.as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&descriptors)];
         let sent = loop {
             let parts = [IoSlice::new(&message)];

@@ -316,10 +316,14 @@ impl Wire {
                     body.is_ok_and(|(kind, body)| kind == Kind::Body && body.len() <= LONGEST_BLOCK);
                 self.complete(if is_whole { b"fine" } else { b"evil" })?;
             }
-            "pull-and-stop" => {
+            "pulls" => {
                 for _ in 0..100 {
                     self.frame(Kind::Pull, 0, &[255; 4])?;
                 }
+                return Ok(Then::Hang);
+            }
+            "pull-and-stop" => {
+                self.frame(Kind::Pull, 0, &[255; 4])?;
                 return Ok(Then::Hang);
             }
             "pull-after-end" => {

@@ -176,6 +176,7 @@ const SILENCES: &[(&str, Gets, &str)] = &[
     ("half-silence", Page(504), "WSGI0145"),
     ("data-silence", Broken, "WSGI0119"),
     ("silence", Page(504), "WSGI0145"),
+    ("pulls", Page(502), "WSGI0148"),
     ("pull-and-stop", Page(502), "WSGI0147"),
     ("file/shrunk", Any, ""),
 ];
@@ -248,7 +249,7 @@ fn try_case(server: &Server, (case, gets, logged): &(&str, Gets, &str)) -> Resul
     let mut connection = server.connect();
     let target = format!("/?{case}");
     let (method, body) = match *case {
-        "pull-and-stop" => ("POST", "body".repeat(1 << 20)),
+        "pulls" | "pull-and-stop" => ("POST", "body".repeat(1 << 20)),
         _ if case.starts_with("pull") => ("POST", "body".to_owned()),
         _ => ("GET", String::new()),
     };
