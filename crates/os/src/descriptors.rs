@@ -78,6 +78,31 @@ pub fn reopen_for_append(descriptor: impl AsFd) -> io::Result<OwnedFd> {
     Ok(open(path.as_str(), flags, Mode::empty())?)
 }
 
+/// Writes some of these bytes to a pipe. If nobody has its other end this fails with [`io::ErrorKind::BrokenPipe`], without the
+/// signal that ends a process which does not expect it.
+///
+/// # Errors
+/// As `write`.
+pub fn write_to_pipe(pipe: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: signal sets are plain memory, filled before they are read; the bytes outlive the call.
+    unsafe {
+        let (mut signal, mut before) = (mem::zeroed(), mem::zeroed());
+        libc::sigemptyset(&raw mut signal);
+        libc::sigaddset(&raw mut signal, libc::SIGPIPE);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signal, &raw mut before);
+        let written = libc::write(pipe.as_fd().as_raw_fd(), bytes.as_ptr().cast(), bytes.len());
+        let result = usize::try_from(written).map_err(|_| io::Error::last_os_error());
+        let is_broken = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+        if is_broken && libc::sigismember(&raw const before, libc::SIGPIPE) == 0 {
+            // It has come, unless it is ignored, and goes to nobody else.
+            let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+            libc::sigtimedwait(&raw const signal, std::ptr::null_mut(), &raw const at_once);
+        }
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
+        result
+    }
+}
+
 /// How many bytes wait in a pipe, and about how many fit.
 ///
 /// # Errors
@@ -523,6 +548,29 @@ mod tests {
         assert_eq!(pipe_use(&again).unwrap(), (used - 1000, size));
         let (socket, _other) = pair(Kind::Stream).unwrap();
         assert!(reopen_for_append(&socket).is_err() && pipe_use(&socket).is_err());
+    }
+
+    #[test]
+    fn a_broken_pipe_is_an_error_and_no_signal() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert_eq!(write_to_pipe(&writer, b"text").unwrap(), 4);
+        drop(reader);
+        // SAFETY: the copy makes system calls only, and ends.
+        let copy = unsafe { libc::fork() };
+        if copy == 0 {
+            // SAFETY: the action is a number; Rust programs ignore the signal otherwise.
+            unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+            let is_broken = |_| {
+                write_to_pipe(&writer, b"text").is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+            };
+            let status = if (0..2).all(is_broken) { 7 } else { 1 };
+            // SAFETY: no conditions.
+            unsafe { libc::_exit(status) }
+        }
+        let mut status = 0;
+        // SAFETY: the id is a child's.
+        assert_eq!(unsafe { libc::waitpid(copy, &raw mut status, 0) }, copy);
+        assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 7, "{status}");
     }
 
     #[test]
