@@ -3,7 +3,9 @@
 import errno
 import fcntl
 import os
+import signal
 import threading
+import time
 
 PLAIN = [("Content-Type", "text/plain")]
 
@@ -20,6 +22,26 @@ def pid(environ, start_response):
 def write(environ, start_response):
     os.write(2, environ["QUERY_STRING"].encode() + b"\n")
     return answer(start_response, "written")
+
+
+def hold(environ, start_response):
+    """Answers when the gate is open."""
+    gate = os.path.join(environ["DOCUMENT_ROOT"], "gate")
+    os.write(2, b"is held\n")
+    end = time.monotonic() + 20
+    while not os.path.exists(gate) and time.monotonic() < end:
+        time.sleep(0.01)
+    if environ["QUERY_STRING"]:
+        os.write(2, b"%d is released\n" % os.getpid())
+    return answer(start_response, str(os.getpid()))
+
+
+def default_sigpipe(environ, start_response):
+    """As some libraries do."""
+    import ctypes
+
+    ctypes.CDLL(None).signal(signal.SIGPIPE, 0)
+    return answer(start_response, "set")
 
 
 def flood():

@@ -12,10 +12,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use bridge::Level;
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
-use nix::unistd::write as write_some;
+use os::descriptors::write_to_pipe;
 use wsgi_core::wire::line;
 
 /// How long a thread waits for room. The relay reads on after a shorter time, whatever the log does.
@@ -174,10 +173,10 @@ impl Output {
     fn write_until(&self, bytes: &[u8], deadline: Instant) -> usize {
         let mut written = 0;
         while let Some(next) = bytes[written..].split_inclusive(|byte| *byte == b'\n').next() {
-            match write_some(&self.pipe, next) {
+            match write_to_pipe(&self.pipe, next) {
                 Ok(count) => written += count,
-                Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let left = deadline.saturating_duration_since(Instant::now());
                     let mut polled = [PollFd::new(self.pipe.as_fd(), PollFlags::POLLOUT)];
                     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
@@ -211,9 +210,9 @@ fn write_plainly(mut line: &[u8]) {
         }
     }
     while !line.is_empty() {
-        match write_some(&stderr, line) {
+        match write_to_pipe(&stderr, line) {
             Ok(count @ 1..) => line = &line[count..],
-            Err(Errno::EINTR) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => return,
         }
     }

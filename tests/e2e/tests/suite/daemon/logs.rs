@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use e2e::{LogMark, Server, Setup, Target, daemon_only, on_one_mpm, sanitized, signal, wait_until};
 use nix::sys::signal::Signal;
 
-use super::{pid, successor};
+use super::{begin, end, pid, successor};
 
 const APP: &str = include_str!("../../../apps/logs.wsgi");
 
@@ -164,5 +164,59 @@ fn last_words_arrive_before_the_end_is_told() {
         // The line has an end of its own.
         let line = log.lines().find(|line| line.contains("has died")).unwrap_or_default();
         assert!(line.starts_with('['), "{line}");
+    });
+}
+
+#[test]
+fn an_old_process_writes_to_the_log_that_it_was_started_with() {
+    if !is_ours() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "graceful-timeout=20").run(|server, cases| {
+            let (mark, old) = (server.mark(), pid(server));
+            let held = begin(server, "/hold?say");
+            server.wait_log(mark, "is held");
+            let rotated = server.path("logs/error.log.1");
+            let moved = std::fs::rename(server.path("logs/error.log"), &rotated);
+            assert!(moved.is_ok(), "{moved:?}");
+            server.graceful();
+            let new = wait_until("a new process", || Some(pid(server)).filter(|new| *new != old));
+            server.write("htdocs/gate", "");
+            let held = end(held);
+            cases.check("its request ends", || assert_eq!(held.expect(200), old.0.to_string()));
+            cases.check("its lines are in the old log", || {
+                wait_until("a line in the old log", || {
+                    let log = std::fs::read_to_string(&rotated).unwrap_or_default();
+                    log.contains(&format!("{} is released", old.0)).then_some(())
+                });
+                assert!(!server.log_since(LogMark::default()).contains("is released"));
+            });
+            cases.check("those of the new one in the new log", || {
+                assert_eq!(server.get("/write?of-the-new-one").expect(200), "written");
+                let log = server.wait_log(LogMark::default(), "of-the-new-one\n");
+                assert!(log.contains(&format!("process {} is started", new.0)), "{log}");
+            });
+        });
+    });
+}
+
+#[test]
+fn a_process_outlives_its_supervisor_whatever_it_does_with_sigpipe() {
+    if !is_ours() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let server = serving(setup, "graceful-timeout=20").conf("WSGIRestrictSignal Off").start();
+        let (mark, old) = (server.mark(), pid(&server));
+        assert_eq!(server.get("/default_sigpipe").expect(200), "set");
+        let held = begin(&server, "/hold");
+        server.wait_log(mark, "is held");
+        for supervisor in server.supervisors() {
+            signal(supervisor, Signal::SIGKILL);
+        }
+        let _ = wait_until("a new process", || Some(pid(&server)).filter(|new| *new != old));
+        server.write("htdocs/gate", "");
+        assert_eq!(end(held).expect(200), old.0.to_string());
     });
 }
