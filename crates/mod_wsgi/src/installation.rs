@@ -19,7 +19,7 @@ use wsgi_core::wire::Schema;
 #[derive(Debug, Clone)]
 pub(crate) struct Installation {
     directory: PathBuf,
-    module: Option<Arc<Part>>,
+    module: Arc<Part>,
     supervisor: Result<Arc<Part>, String>,
     hosts: Vec<Arc<Part>>,
     /// Where the link to the default Python leads.
@@ -55,9 +55,10 @@ static INSTALLATION: Mutex<Option<Arc<Installation>>> = Mutex::new(None);
 pub(crate) fn open() {
     let mut installation = lock();
     if installation.is_none()
-        && let Ok(directory) = directory()
+        && let Some(module) = os::library::file_of(open as *const ())
+        && let Ok(opened) = Installation::of(&module)
     {
-        *installation = Some(Arc::new(Installation::of(directory)));
+        *installation = Some(Arc::new(opened));
     }
 }
 
@@ -81,18 +82,17 @@ fn lock() -> MutexGuard<'static, Option<Arc<Installation>>> {
     INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where this library is, symbolic links resolved.
-fn directory() -> io::Result<PathBuf> {
-    let module = os::library::file_of(directory as *const ()).ok_or(io::ErrorKind::NotFound)?;
-    Ok(module.canonicalize()?.parent().unwrap_or(Path::new("/")).to_owned())
-}
-
 impl Installation {
-    /// Opens what is in a directory.
-    pub(crate) fn of(directory: PathBuf) -> Self {
+    /// Opens what is beside a module, symbolic links resolved.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn of(module: &Path) -> io::Result<Self> {
+        let directory = module.canonicalize()?.parent().unwrap_or(Path::new("/")).to_owned();
         let supervisor = Part::open(&directory.join(SUPERVISOR)).map(Arc::new);
         let mut installation = Self {
-            module: Part::open(&directory.join(MODULE)).ok().map(Arc::new),
+            // By the name that Apache has loaded, links not resolved: they may lead to another build one day.
+            module: Arc::new(Part::open(module)?),
             supervisor: supervisor.map_err(|error| error.to_string()),
             hosts: Vec::new(),
             python: None,
@@ -102,7 +102,7 @@ impl Installation {
         installation.python = installation.linked_python();
         // What is of another build is told when it is needed.
         installation.add_hosts();
-        installation
+        Ok(installation)
     }
 
     /// Where the files are, or were.
@@ -170,7 +170,7 @@ impl Installation {
 
     /// Whether module and supervisor are still those in the directory; else what is there.
     fn is_current(&mut self) -> Result<(), [Option<Identity>; 2]> {
-        let Self { module: Some(module), supervisor: Ok(supervisor), .. } = self else { return Ok(()) };
+        let Self { module, supervisor: Ok(supervisor), .. } = self else { return Ok(()) };
         let found = [&*module, &*supervisor].map(|part| Identity::of(&part.path));
         let is_same = [module, supervisor].map(Part::is_in_place);
         if is_same == [true, true] { Ok(()) } else { Err(found) }
@@ -207,7 +207,6 @@ impl Installation {
     }
 }
 
-const MODULE: &str = "mod_wsgi.so";
 const SUPERVISOR: &str = "supervisor";
 const HOSTS: &str = "host";
 const PYTHON: &str = "python";

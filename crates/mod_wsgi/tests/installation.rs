@@ -36,6 +36,10 @@ impl Place {
         self.0.path().join(name)
     }
 
+    fn installation(&self) -> Installation {
+        Installation::of(&self.path("mod_wsgi.so")).unwrap()
+    }
+
     /// Puts a file there, or another one in its place.
     fn put(&self, name: &str, schema: &str, rest: &str) {
         fs::write(self.path("new"), format!("\u{2}mod_wsgi schema {schema}\n{rest}")).unwrap();
@@ -60,9 +64,9 @@ fn names(installation: &Installation) -> Vec<String> {
 #[test]
 fn what_was_opened_is_kept() {
     let place = Place::new();
-    let mut installation = Installation::of(place.path(""));
+    let mut installation = place.installation();
     let host = place.path(&format!("host/{HOST}"));
-    assert_eq!(installation.host(OsStr::new(HOST)).unwrap().present_path(), host);
+    assert_eq!(installation.host(OsStr::new(HOST)).unwrap().present_path(), host.canonicalize().unwrap());
     for name in ["mod_wsgi.so", "supervisor", &format!("host/{HOST}"), &format!("host/{OTHER_HOST}")] {
         place.put(name, ANOTHER, "second");
     }
@@ -84,7 +88,7 @@ fn what_was_opened_is_kept() {
 #[test]
 fn the_same_build_may_be_installed_again_and_hosts_be_added() {
     let place = Place::new();
-    let mut installation = Installation::of(place.path(""));
+    let mut installation = place.installation();
     let own = Schema::own().to_string();
     for name in ["mod_wsgi.so", "supervisor"] {
         place.put(name, &own, "first");
@@ -108,7 +112,7 @@ fn what_is_of_another_build_is_refused_by_name() {
     place.put(&format!("host/{OTHER_HOST}"), ANOTHER, "");
     fs::write(place.path("host/mod_wsgi_host.cpython-310.so"), "of a time before there were numbers")
         .unwrap();
-    let mut installation = Installation::of(place.path(""));
+    let mut installation = place.installation();
     let refused = installation.supervisor().unwrap_err();
     assert!(refused.contains(ANOTHER) && refused.contains("make install"), "{refused}");
     let refused = installation.host(OsStr::new(OTHER_HOST)).unwrap_err();
@@ -127,10 +131,25 @@ fn what_is_of_another_build_is_refused_by_name() {
 }
 
 #[test]
+fn a_link_that_leads_to_another_build_is_noticed() {
+    let (place, other) = (Place::new(), Place::new());
+    let link = other.path("link");
+    symlink(place.path(""), &link).unwrap();
+    let mut installation = Installation::of(&link.join("mod_wsgi.so")).unwrap();
+    assert_eq!(installation.directory(), place.path("").canonicalize().unwrap());
+    assert_eq!(installation.look(), Vec::<String>::new());
+    other.put("mod_wsgi.so", ANOTHER, "second");
+    fs::remove_file(&link).unwrap();
+    symlink(other.path(""), &link).unwrap();
+    assert_eq!(installation.look().len(), 1);
+    assert_eq!(read(&installation.supervisor().unwrap().present_path()), "first");
+}
+
+#[test]
 fn a_missing_supervisor_is_named_and_found_later() {
     let place = Place::new();
     fs::remove_file(place.path("supervisor")).unwrap();
-    let mut installation = Installation::of(place.path(""));
+    let mut installation = place.installation();
     assert!(installation.supervisor().unwrap_err().contains("supervisor"));
     place.put("supervisor", &Schema::own().to_string(), "first");
     assert_eq!(installation.look(), Vec::<String>::new());
