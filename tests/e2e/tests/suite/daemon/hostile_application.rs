@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Cases, LogMark, Process, Server, Setup, daemon_only, on_one_mpm, sanitized, signal, wait_until};
+use e2e::{
+    Cases, Interpreter, LogMark, Process, Server, Setup, daemon_only, on_one_mpm, sanitized, signal,
+    wait_until,
+};
 use nix::sys::signal::Signal;
 
 use super::APP;
@@ -115,6 +118,9 @@ fn groups(setup: Setup) -> Setup {
     let user = if nix::unistd::geteuid().is_root() { "user=backup" } else { "" };
     // Those of prefork neither come nor go if there are enough from the start.
     let children = if setup.mpm().threaded() { 2 } else { 2 * GROUPS as u32 };
+    // An interpreter that is a copy of another one does not find its library by itself.
+    let library = Interpreter::current().home().join("lib");
+    let library = format!("environment=LD_LIBRARY_PATH={}", library.display());
     let mut setup = setup
         .own_groups()
         .children(children)
@@ -122,7 +128,10 @@ fn groups(setup: Setup) -> Setup {
         .file("apps/hostile.wsgi", HOSTILE)
         .file("apps/good.wsgi", APP)
         .file("htdocs/static.txt", "static")
-        .conf("WSGIApplicationGroup %{GLOBAL}\nWSGIDaemonProcess good threads=3\nWSGIScriptAlias /good @ROOT@/apps/good.wsgi process-group=good");
+        .conf(&format!("WSGIDaemonProcess good threads=3 {library}"))
+        .conf(
+            "WSGIApplicationGroup %{GLOBAL}\nWSGIScriptAlias /good @ROOT@/apps/good.wsgi process-group=good",
+        );
     let ways = || ENDS.iter().chain(RAISES).map(|(way, _)| way);
     for way in ways() {
         setup = setup.file(&format!("apps/{way}.wsgi"), format!("{HOSTILE}\n\n{way}()\n"));
@@ -130,7 +139,7 @@ fn groups(setup: Setup) -> Setup {
     for group in 0..GROUPS {
         setup = setup.conf(&format!(
             "WSGIDaemonProcess bad{group} threads=3 shutdown-timeout=2 graceful-timeout=2 socket-timeout=10 {user} \
-             environment={MARK}=@ROOT@"
+             environment={MARK}=@ROOT@ {library}"
         ));
         for way in ways() {
             setup = setup.conf(&format!(
