@@ -66,7 +66,8 @@ kinds! {
     /// Daemon: schema (eight bytes) and process id (four).
     Hello = 16, 12;
     /// Daemon: wants at most so many bytes of the body (four bytes), answered by one [`Kind::Body`] with at least one byte
-    /// unless it is the last. 0: only tell a waiting client to continue; that has no answer.
+    /// unless it is the last, before it may want more. Meanwhile it may say other things, and end the response: then that
+    /// stays without an answer. 0: only tell a waiting client to continue; that has no answer.
     Pull = 17, 4;
     /// Daemon: status, reason, headers, as the bridge's `Head`.
     Head = 18, LONGEST_HEAD;
