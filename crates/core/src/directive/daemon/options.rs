@@ -323,7 +323,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "header-buffer-size",
         value: "*size*",
         default: "32K",
-        doc: "How long a header of a response may be; else the client gets a 500.",
+        doc: "How long a header of a response may be; else the client gets a 500. All of them together may be eight times as long, and 256 KB at least.",
         take: Take::Buffer(8_192, |group| &mut group.relay.header_buffer_size, 32_768),
     },
     DaemonOption {
