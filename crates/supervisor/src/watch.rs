@@ -283,13 +283,14 @@ impl Token {
 }
 
 /// Those that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from anybody), that of ended children, and
-/// those that it must not die of: Apache sends them to whole process groups.
+/// those that it must not die of: Apache sends them to whole process groups, or the system sends them to who writes to a
+/// file that may not grow any more.
 fn watched_signals() -> io::Result<SignalFd> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGCHLD] {
         set.add(signal);
     }
-    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2] {
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXFSZ] {
         set.add(signal);
     }
     set.thread_block()?;

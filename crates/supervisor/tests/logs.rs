@@ -4,6 +4,7 @@ mod support;
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, kill};
@@ -34,6 +35,25 @@ fn a_process_can_not_tamper_with_the_log() {
     kill(Pid::from_raw(server.pid(0)), Signal::SIGKILL).unwrap();
     server.logs("SIGKILL");
     assert!(server.log().len() > size);
+}
+
+#[test]
+fn a_log_that_may_not_grow_any_more_costs_its_lines_only() {
+    let server = Server::start(vec![group("one", &[])]);
+    let pid = server.pid(0);
+    server.logs("is started");
+    let limit = |size: &str| {
+        let supervisor = server.child.pid().to_string();
+        let status =
+            Command::new("prlimit").args(["--pid", &supervisor, &format!("--fsize={size}:")]).status();
+        assert!(status.unwrap().success());
+    };
+    limit("1");
+    server.ask(0, "write 5000 in vain");
+    limit("unlimited");
+    server.ask(0, "tell again\\n");
+    server.logs("again\n");
+    assert_eq!(server.pid(0), pid);
 }
 
 #[test]
