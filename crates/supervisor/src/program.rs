@@ -229,6 +229,13 @@ fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::i
              above bin; an executable is named by python={inside}",
             paths.join(" or ")
         )
+    } else if error.kind() == std::io::ErrorKind::WouldBlock {
+        // What is said of a user that has too many processes, who could be made that all the same.
+        format!(
+            "WSGI0028: {user} has as many processes and threads as it may have, and can not run {} ({error}). Raise that \
+             limit (ulimit -u, LimitNPROC= of the service), or use fewer processes= and threads=",
+            paths.join(" or ")
+        )
     } else {
         let path = paths.get(index).map_or("", String::as_str);
         format!(

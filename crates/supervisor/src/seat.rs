@@ -354,7 +354,11 @@ impl Seat {
         let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
         let (output, log) = descriptors::pipe().map_err(exhausted)?;
         // It never waits for the log where it can not afford to; what it starts itself may.
-        let at_once = descriptors::reopen_for_append(&log).map_err(exhausted)?;
+        let at_once = descriptors::reopen_for_append(&log).map_err(|error| {
+            program::no_process(&format!(
+                "a pipe can not be opened through /proc, if that is mounted ({error})"
+            ))
+        })?;
         if let Some(account) = &group.account {
             // So that it can open its own standard error by name. It is not necessary.
             let _ = nix::unistd::fchown(&log, Some(account.uid.into()), Some(account.gid.into()));

@@ -126,7 +126,7 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
     };
     group.account = Some(launch::Account { uid: 1000, gid: 1000, supplementary: None });
     let entry = somebody();
-    let table: [(Step, io::ErrorKind, Level, &[&str]); 14] = [
+    let table: [(Step, io::ErrorKind, Level, &[&str]); 15] = [
         (Step::Priority, PermissionDenied, Level::Warning, &["WSGI0075: cpu-priority=-5"]),
         (Step::Limit(0), PermissionDenied, Level::Warning, &["WSGI0076: cpu-time-limit=60"]),
         (Step::Limit(1), PermissionDenied, Level::Warning, &["WSGI0078: virtual-memory-limit=4096"]),
@@ -159,6 +159,12 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
             PermissionDenied,
             Level::Critical,
             &["WSGI0028: the user 'some' can not run /v/bin/python3 in /jail", "python="],
+        ),
+        (
+            Step::Program(1),
+            io::ErrorKind::WouldBlock,
+            Level::Critical,
+            &["WSGI0028: the user 'some' has as many processes", "ulimit -u", "threads="],
         ),
         (Step::Fork, io::ErrorKind::WouldBlock, Level::Alert, &["WSGI0001", "ulimit -u"]),
     ];
