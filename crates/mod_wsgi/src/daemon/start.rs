@@ -44,7 +44,22 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     .and_then(|(message, logs)| {
         Generation::new(names, &message.encode(), logs, bulletin, Arc::clone(&installation))
     })
-    .map_err(|error| format!("WSGI0012: the channels of the daemon processes can not be made: {error}. They take three descriptors for each process: are there too many open files (ulimit -n, LimitNOFILE= of the service)?"))?;
+    .map_err(|error| {
+        format!(
+            "WSGI0012: the channels of the daemon processes can not be made: {error}. They take three descriptors for each \
+             process: are there too many open files (ulimit -n, LimitNOFILE= of the service)?"
+        )
+    });
+    let generation = match generation {
+        // Apache would end, with everything else that it serves.
+        Err(text) if info.is_restart() => {
+            let rest = "There are no daemon processes, and requests to them get status 500, until a restart of the server \
+                        makes them";
+            log(server, Level::Alert, &format!("{text} {rest}"));
+            return Ok(());
+        }
+        generation => generation?,
+    };
     let (generation, retire) = generation::install(generation);
     info.pool().own(retire);
     // Once: the process outlives its configurations.

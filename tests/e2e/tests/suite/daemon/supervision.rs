@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use e2e::{Server, Target, daemon_only, on_each_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
@@ -81,6 +82,37 @@ fn a_request_that_waits_for_a_process_is_refused_when_there_will_be_none() {
                 signal(process, Signal::SIGKILL);
             }
             cases.check("others are served later", || recovered(server));
+        });
+    });
+}
+
+#[test]
+fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only() {
+    if daemon_only() || Target::current().lacks("supervisor") {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let setup = setup.file("htdocs/static.txt", "static").file("more/none.conf", "");
+        let setup = setup.conf("Alias /static.txt @ROOT@/htdocs/static.txt").modules(&["alias"]);
+        serving(setup.conf("Include @ROOT@/more/*.conf"), "").run(|server, cases| {
+            let old = pid(server);
+            let limit =
+                Command::new("prlimit").args(["--nofile=80:80", "--pid", &server.pid().to_string()]).status();
+            assert!(limit.is_ok_and(|status| status.success()));
+            cases.check("the rest is served", || {
+                server.write("more/many.conf", "WSGIDaemonProcess many processes=40");
+                let mark = server.mark();
+                server.graceful();
+                gone(old);
+                assert_eq!(server.get("/static.txt").expect(200), "static");
+                assert_eq!(server.get("/pid").status, 500);
+                server.wait_log(mark, "WSGI0012");
+            });
+            cases.check("fewer are made by the next restart", || {
+                server.write("more/many.conf", "");
+                server.graceful();
+                wait_until("the group serves again", || (server.get("/pid").status == 200).then_some(()));
+            });
         });
     });
 }
