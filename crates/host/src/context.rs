@@ -1,5 +1,8 @@
 //! The request that a thread is serving, for what has no other way to know it: the standard streams, log
 //! handlers, `mod_wsgi.request_data()`.
+//!
+//! A thread may serve one request while it serves another: the server's filters make such while a response is sent. The
+//! inner one takes the place of the outer one for its time.
 
 #![expect(
     clippy::disallowed_types,
@@ -14,48 +17,57 @@ use python::{Object, Py, Python};
 use crate::log::Stream;
 
 /// A request.
+#[derive(Default)]
 struct Current {
     /// Its `wsgi.errors`, while the application runs; what a script prints when it is loaded is not a request's.
     stream: Option<Arc<Stream>>,
     /// Its `mod_wsgi.request_data()`.
-    data: Py,
+    data: Option<Py>,
 }
 
 thread_local! {
+    /// Not there any more where values of an ending thread print something.
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// Makes this thread's request known while `work` runs.
-pub(crate) fn with_request<R>(py: Python<'_>, data: &Object, work: impl FnOnce() -> R) -> R {
-    /// Forgets the request, also when `work` panics.
-    struct Forget<'py>(Python<'py>);
-    impl Drop for Forget<'_> {
+/// Makes `work` a request of this thread's. `work` is told whether it runs within another one.
+pub(crate) fn with_request<R>(py: Python<'_>, work: impl FnOnce(bool) -> R) -> R {
+    /// Brings the outer request back, also when `work` panics.
+    struct Restore<'py>(Python<'py>, Option<Current>);
+    impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            if let Some(current) = CURRENT.take() {
-                drop(current.data.into_object(self.0));
+            if let Some(data) = CURRENT.replace(self.1.take()).and_then(|current| current.data) {
+                drop(data.into_object(self.0));
             }
         }
     }
-    CURRENT.set(Some(Current { stream: None, data: Py::new(data.clone()) }));
-    let _forget = Forget(py);
-    work()
+    let outer = CURRENT.replace(Some(Current::default()));
+    let is_nested = outer.is_some();
+    let _restore = Restore(py, outer);
+    work(is_nested)
+}
+
+/// Sets the data dict of this thread's request, once.
+pub(crate) fn set_data(data: &Object) {
+    change(|current| current.data = Some(Py::new(data.clone())));
 }
 
 /// From now on, until the end of the request, this thread's standard streams are the request's.
 pub(crate) fn direct_streams(stream: &Arc<Stream>) {
-    CURRENT.with_borrow_mut(|current| {
-        if let Some(current) = current {
-            current.stream = Some(Arc::clone(stream));
-        }
-    });
+    change(|current| current.stream = Some(Arc::clone(stream)));
+}
+
+fn change(change: impl FnOnce(&mut Current)) {
+    CURRENT.with_borrow_mut(|current| current.as_mut().map(change));
 }
 
 /// The stream of this thread's request.
 pub(crate) fn stream() -> Option<Arc<Stream>> {
-    CURRENT.with_borrow(|current| current.as_ref()?.stream.clone())
+    CURRENT.try_with(|current| current.borrow().as_ref()?.stream.clone()).ok()?
 }
 
 /// The data dict of this thread's request.
 pub(crate) fn data(py: Python<'_>) -> Option<Object> {
-    CURRENT.with_borrow(|current| current.as_ref().map(|current| current.data.get(py).clone()))
+    let data = |current: &Current| current.data.as_ref().map(|data| data.get(py).clone());
+    CURRENT.try_with(|current| current.borrow().as_ref().and_then(data)).ok()?
 }

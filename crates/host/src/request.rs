@@ -77,16 +77,20 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn serve(&self, begin: Instant) -> Served {
+        context::with_request(self.py, |is_nested| self.serve_in_context(begin, is_nested))
+    }
+
+    fn serve_in_context(&self, begin: Instant, is_nested: bool) -> Served {
         let (py, state, request) = (self.py, self.state, self.request);
         let script = request.script.or_empty();
         let prepared = log::errors(py, state, self.thread, self.lease, script)
             .and_then(|errors| Ok((errors, self.id()?)))
-            .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref())?, id)));
-        let (errors, data, id) = match prepared {
+            .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref(), is_nested)?, id)));
+        let (errors, outer, id) = match prepared {
             Ok(prepared) => prepared,
             Err(raised) => return Served::With(self.failed(raised)),
         };
-        let served = context::with_request(py, &data, || {
+        let serve = || {
             let module = match scripts::module(py, state, self.thread, request, self.lease) {
                 Ok(module) => module,
                 Err(NotLoaded::Failed) => return Served::With(500),
@@ -102,9 +106,10 @@ impl Call<'_> {
                 Ok(None) => Served::With(self.no_callable()),
                 Err(raised) => Served::With(self.failed(raised)),
             }
-        });
+        };
+        let served = serve();
         errors.stream.expire(py);
-        self.unregister(id.as_ref());
+        self.unregister(id.as_ref(), outer);
         self.thread.errors.replace(Some(errors));
         served
     }
@@ -114,19 +119,30 @@ impl Call<'_> {
         self.request.request_id.get().map(|id| self.py.latin1(id)).transpose()
     }
 
-    /// Makes the request's data dict, known under its id.
-    fn register(&self, id: Option<&Object>) -> Result<Object> {
+    /// Makes the request's data dict, known under its id. Gives out that of a request with the same id, which this one is
+    /// a part of.
+    fn register(&self, id: Option<&Object>, is_nested: bool) -> Result<Option<Object>> {
         let data = self.py.dict()?;
+        let mut outer = None;
         if let Some(id) = id {
-            self.state.helpers.active_requests.get(self.py).dict_set(id, &data)?;
+            let requests = self.state.helpers.active_requests.get(self.py);
+            if is_nested {
+                outer = requests.dict_get(id)?;
+            }
+            requests.dict_set(id, &data)?;
         }
-        Ok(data)
+        context::set_data(&data);
+        Ok(outer)
     }
 
-    fn unregister(&self, id: Option<&Object>) {
+    fn unregister(&self, id: Option<&Object>, outer: Option<Object>) {
         if let Some(id) = id {
-            let removed = self.state.helpers.active_requests.get(self.py).dict_remove(id);
-            removed.map(drop).unwrap_or_else(Raised::clear);
+            let requests = self.state.helpers.active_requests.get(self.py);
+            let done = match outer {
+                Some(outer) => requests.dict_set(id, &outer),
+                None => requests.dict_remove(id).map(drop),
+            };
+            done.unwrap_or_else(Raised::clear);
         }
     }
 

@@ -33,6 +33,9 @@ impl Python<'_> {
         impl Drop for Again {
             #[inline]
             fn drop(&mut self) {
+                // `work` may have entered other interpreters: the server's filters make requests of their own.
+                #[cfg(not(Py_3_12))]
+                crate::gilstate::bind(self.0);
                 // SAFETY: the state that this thread gave up below.
                 unsafe { ffi::PyEval_RestoreThread(self.0) };
             }

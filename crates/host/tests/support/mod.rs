@@ -54,6 +54,8 @@ pub(crate) struct Response {
     pub(crate) unread: Vec<u8>,
     /// Writes fail once this many have succeeded.
     pub(crate) hang_up_after: Option<usize>,
+    /// Runs with each write, as the server's filters do.
+    pub(crate) during_write: Option<fn()>,
 }
 
 impl<'a> Call<'a> {
@@ -141,8 +143,9 @@ impl Response {
 /// A script for this process, among Cargo's own temporary files.
 pub(crate) fn script(name: &str, source: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
-    std::fs::create_dir_all(&directory).expect("a directory for scripts");
     let path = directory.join(name);
+    let place = path.parent().expect("a directory");
+    std::fs::create_dir_all(place).expect("a directory for the script");
     std::fs::write(&path, source).expect("a script");
     path
 }
@@ -179,7 +182,13 @@ fn start() -> &'static Host {
     }];
     let own_gil =
         [InterpreterOptions { application_group: "own".into(), per_interpreter_gil: 1, ..options[0] }];
-    let interpreters = [options, own_gil].concat();
+    let broken = script("broken/keep", "").with_file_name("");
+    let broken = [InterpreterOptions {
+        application_group: "broken".into(),
+        python_path: broken.as_os_str().as_encoded_bytes().into(),
+        ..options[0]
+    }];
+    let interpreters = [options, own_gil, broken].concat();
     let settings = Settings {
         abi: ABI,
         program: python.as_str().into(),
@@ -295,6 +304,9 @@ unsafe extern "C" fn write_block(context: *mut c_void, block: Bytes<'_>, how: u3
     assert!(!response.writes.iter().any(|how| how & write::LAST != 0), "a block after the last one");
     response.body.extend_from_slice(block.or_empty());
     response.writes.push(how);
+    if let Some(run) = response.during_write {
+        run();
+    }
     0
 }
 
