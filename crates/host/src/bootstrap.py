@@ -175,6 +175,124 @@ def dump_stacks(ident):
                 frame, place = frame.f_back, "called from"
 
 
+def wind_down(limit, settled, ends_here):
+    """Joins the threads that are not daemons for `limit` seconds at most (negative: as long as they run).
+
+    If some are left, or the interpreter `ends_here`, runs `atexit` functions, and joins once more, for `settled` seconds
+    at most. Returns whether no such threads are left.
+    """
+    is_done = _join_threads(limit)
+    if ends_here or not is_done:
+        atexit = sys.modules.get("atexit")
+        if atexit is not None:
+            atexit._run_exitfuncs()
+        is_done = _join_threads(settled)
+    return is_done
+
+
+def _join_threads(limit):
+    """What `threading._shutdown` does, but for its limit: that one waits for ever, holding up the whole process."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return True
+    if limit < 0:
+        try:
+            threading._shutdown()
+        except SystemExit:
+            # A service is told to end.
+            return False
+        finally:
+            threading._shutdown = _nothing
+        return True
+    import _thread
+    from time import monotonic, sleep
+
+    end = monotonic() + max(limit, 0.0)
+    # What concurrent.futures registers here joins its threads.
+    callbacks = threading._threading_atexits
+    pending, callbacks[:] = callbacks[::-1], []
+    threading._SHUTTING_DOWN = True
+    if pending:
+        done = _thread.allocate_lock()
+        done.acquire()
+
+        def call():
+            try:
+                for callback in pending:
+                    callback()
+            finally:
+                done.release()
+
+        _thread.start_new_thread(call, ())
+        done.acquire(timeout=max(limit, 0.0))
+
+    main = threading.main_thread()
+    _end_main_thread(main)
+    # CPython is going to call it. With the main thread ended, not every version takes that well.
+    threading._shutdown = _nothing
+    while True:
+        others = (thread for thread in threading.enumerate() if not thread.daemon and thread is not main)
+        left = [thread for thread in others if thread.ident != _thread.get_ident()]
+        if not left:
+            return True
+        if monotonic() >= end:
+            return False
+        for thread in left:
+            if thread.ident is None:
+                # It is being started.
+                sleep(0.001)
+            else:
+                thread.join(max(end - monotonic(), 0.0))
+
+
+def _nothing():
+    pass
+
+
+def _end_main_thread(main):
+    """Lets those go on who wait for the end of the main thread, as `threading._shutdown` does before it waits for them."""
+    try:
+        if hasattr(main, "_tstate_lock"):
+            if main._tstate_lock is not None:
+                main._tstate_lock.release()
+                main._stop()
+        elif not application_group:
+            handle = main._os_thread_handle if hasattr(main, "_os_thread_handle") else main._handle
+            handle._set_done()
+    except Exception:
+        # It had ended, or Python has changed: they do without.
+        pass
+
+
+_own_threads = set()
+
+
+def threads_left():
+    """A line for each thread of the application that `threading` knows: who it is, and where."""
+    threading = sys.modules.get("threading")
+    if threading is None:
+        return []
+    lines = []
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        # Those of the server run nothing.
+        frame = frames.get(thread.ident)
+        if frame is None or thread.ident == threading.get_ident():
+            continue
+        # Where it waits says more than that it waits.
+        inner = frame
+        while inner is not None and inner.f_code.co_filename == threading.__file__:
+            inner = inner.f_back
+        frame = inner or frame
+        code = frame.f_code
+        kind = "daemon" if thread.daemon else "not a daemon"
+        lines.append(
+            f"{type(thread).__name__} '{thread.name}' ({kind}), executing file "
+            f'"{code.co_filename}", line {frame.f_lineno}, in {code.co_name}'
+        )
+    return lines
+
+
 def describe(exception):
     """The lines of an exception's report."""
     import traceback

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use bridge::Level;
 use python::{Ended, Py, Python, Type};
@@ -138,38 +139,40 @@ impl Interpreters {
         }
     }
 
-    /// Ends all interpreters, the main one last.
-    pub(crate) fn end(&self) {
-        let complete = self.end_subs();
-        self.end_main(complete);
+    /// Ends all interpreters, the main one last. Returns whether Python is finalised.
+    pub(crate) fn end(&self, patience: Patience) -> bool {
+        let is_complete = self.end_subs(patience);
+        let Some(main) = self.main.get() else { return is_complete };
+        process::log(Level::Info, "Terminating Python.");
+        self.wind_down_main(patience, is_complete) && python::finalize(main, SETTLED)
     }
 
-    /// Ends all interpreters but the main one; whether all could be.
-    pub(crate) fn end_subs(&self) -> bool {
-        let mut complete = true;
+    /// Ends all interpreters but the main one. Returns whether all could be.
+    pub(crate) fn end_subs(&self, patience: Patience) -> bool {
+        let mut is_complete = true;
         for interpreter in self.subs() {
             let wording = &interpreter.state().wording;
             process::log(Level::Info, &format!("Destroy {wording}."));
-            if interpreter.end() == Ended::InUse {
-                complete = false;
-                process::log(
-                    Level::Warn,
-                    &format!(
-                        "Daemon threads of the application still run in {wording}: it is not destroyed. \
-                         Stop them in a callback given to mod_wsgi.subscribe_shutdown()."
-                    ),
-                );
+            let ended = interpreter.end(|py, state| _ = wind_down(py, state, patience, true), settled());
+            if ended == Ended::InUse {
+                is_complete = false;
+                interpreter.attach(|py, state, _| log_threads(py, state));
             }
         }
-        complete
+        is_complete
     }
 
-    /// Ends Python; only its threads and `atexit` functions, unless it is `complete`.
-    pub(crate) fn end_main(&self, complete: bool) {
-        if let Some(main) = self.main.get() {
-            process::log(Level::Info, "Terminating Python.");
-            python::finalize(main, complete);
-        }
+    /// Has the threads of the main interpreter end. Returns whether Python can be finalised: not when it is not
+    /// `complete`, that is, other interpreters are left. Then `atexit` functions have run.
+    pub(crate) fn wind_down_main(&self, patience: Patience, complete: bool) -> bool {
+        let Some(main) = self.main.get() else { return complete };
+        main.attach(|py, state, _| {
+            let is_done = wind_down(py, state, patience, !complete);
+            if !is_done {
+                log_threads(py, state);
+            }
+            is_done && complete
+        })
     }
 
     fn known(&self, group: &[u8]) -> Option<&'static Interpreter> {
@@ -178,6 +181,72 @@ impl Interpreters {
 
     fn subs(&self) -> Vec<&'static Interpreter> {
         self.subs.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// How long the end of interpreters waits for threads of the application.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience(Option<Instant>);
+
+/// How long is waited, at the most, for what ends a moment later: threads that exit functions have ended.
+const SETTLED: Duration = Duration::from_millis(500);
+
+/// The most threads that are named.
+const MOST_NAMED: usize = 20;
+
+impl Patience {
+    /// They are waited for until then, all together.
+    pub(crate) const fn until(deadline: Instant) -> Self {
+        Self(Some(deadline))
+    }
+
+    /// They are waited for as long as they run: they are what the process is for.
+    pub(crate) const fn without_limit() -> Self {
+        Self(None)
+    }
+
+    /// The seconds that are left; negative: no limit.
+    fn seconds(self) -> f64 {
+        self.0.map_or(-1.0, |deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
+    }
+}
+
+fn settled() -> Instant {
+    Instant::now() + SETTLED
+}
+
+/// Has an interpreter come to rest; returns whether no threads are left but daemons.
+fn wind_down(py: Python<'_>, state: &State, patience: Patience, ends_here: bool) -> bool {
+    let call = || {
+        let (limit, settled) = (py.float(patience.seconds())?, py.float(SETTLED.as_secs_f64())?);
+        state.helpers.wind_down.get(py).call([&limit, &settled, &py.bool(ends_here)])?.is_true()
+    };
+    call().unwrap_or_else(|raised| {
+        report::outside(py, state, raised, "The threads of the application can not be waited for");
+        false
+    })
+}
+
+/// Logs which threads keep an interpreter from being ended.
+fn log_threads(py: Python<'_>, state: &State) {
+    let lines = state.helpers.threads_left.get(py).call([]).unwrap_or_else(|raised| {
+        report::outside(py, state, raised, "The threads of the application can not be listed");
+        py.none()
+    });
+    let (count, wording) = (lines.item_count(), &state.wording);
+    let (level, threads) = match count {
+        // Threads of the server that have not ended, or some that Python's `threading` does not know.
+        0 => (Level::Info, "Threads still have a part".to_owned()),
+        1 => (Level::Warn, "A thread of the application still runs".to_owned()),
+        _ => (Level::Warn, format!("{count} threads of the application still run")),
+    };
+    let text = format!(
+        "{threads} in {wording}: it is not destroyed. Stop threads in a callback given to mod_wsgi.subscribe_shutdown()."
+    );
+    process::log(level, &text);
+    for index in 0..count.min(MOST_NAMED) {
+        let line = lines.item(index).and_then(|line| line.to_text()).unwrap_or_default();
+        process::log(level, &format!("Left: {line}."));
     }
 }
 
@@ -236,6 +305,8 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         request_timeout: helper("RequestTimeout")?,
         publish_signal: helper("publish_signal")?,
         dump_stacks: helper("dump_stacks")?,
+        wind_down: helper("wind_down")?,
+        threads_left: helper("threads_left")?,
         text_io_wrapper: Py::new(io.attr(&py.name("TextIOWrapper")?)?),
         encoding: Py::new(py.str("utf-8")?),
         replace: Py::new(py.str("replace")?),

@@ -9,7 +9,7 @@ use bridge::{Exchange, Lease, Level, Request, Server, Settings};
 use python::Python;
 use wsgi_core::wire::control::Script;
 
-use crate::interpreters::{Interpreter, Interpreters, VERSION_OF_PYTHON};
+use crate::interpreters::{Interpreter, Interpreters, Patience, VERSION_OF_PYTHON};
 use crate::{request, scripts};
 
 /// What was configured, kept for the life of the process.
@@ -246,17 +246,39 @@ pub(crate) fn stop(reason: &[u8], grace: u32) {
     if process.stopping.swap(true, Ordering::SeqCst) || !process.interpreters.is_started() {
         return;
     }
+    let limit = os::thread::Repeated::start("wsgi-end", LONGEST_END, || {
+        let seconds = LONGEST_END.as_secs();
+        let text = format!(
+            "Python has not ended within {seconds} s: the process leaves without that. Callbacks given to \
+             mod_wsgi.subscribe_shutdown() and atexit functions have to return."
+        );
+        log(Level::Warn, &text);
+        crate::entry::exit_now(0);
+    });
+    end(process, reason, Duration::from_millis(grace.into()));
+    python::leave_alone(Duration::ZERO);
+    if let Ok(limit) = limit {
+        limit.end(Duration::from_secs(1));
+    }
+}
+
+/// How long the end of Python may take in a process of the server's. When the server stops, it kills processes after some
+/// ten seconds; after a graceful restart it waits without limit, and a process that stays takes the place of another.
+const LONGEST_END: Duration = Duration::from_secs(20);
+
+/// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the interpreters.
+fn end(process: &'static Process, reason: &[u8], grace: Duration) {
     process.interpreters.publish_stopping(reason);
-    let end = Instant::now() + Duration::from_millis(grace.into());
+    let deadline = Instant::now() + grace;
     while process.requests.active() > 0 {
-        if Instant::now() >= end {
+        if Instant::now() >= deadline {
             log(Level::Warn, "Requests are still running: the Python interpreters are not finalised.");
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     if process.settings.destroy_interpreters {
-        process.interpreters.end();
+        process.interpreters.end(Patience::until(Instant::now() + grace));
     }
 }
 

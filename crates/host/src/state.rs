@@ -106,6 +106,8 @@ objects! {
         request_timeout,
         publish_signal,
         dump_stacks,
+        wind_down,
+        threads_left,
         text_io_wrapper,
         encoding,
         replace,

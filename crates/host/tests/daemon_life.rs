@@ -488,3 +488,53 @@ def application(environ, start_response):
     let expected = format!("[\"/home/of/group\", \"{directory}\", 0.25, \"(wsgi:group)\", [\"mod_wsgi\"]]");
     assert_eq!(text, expected);
 }
+
+#[test]
+fn threads_that_do_not_end_are_named_and_left() {
+    let source = "
+import atexit, mod_wsgi, sys, threading
+def say(what):
+    print(what, file=sys.stderr, flush=True)
+atexit.register(say, 'exit function')
+def wait_for_ever():
+    threading.Event().wait()
+def application(environ, start_response):
+    threading.Thread(target=wait_for_ever, name='never-ends', daemon=False).start()
+    threading.Timer(3600, print).start()
+    start_response('200 OK', [])
+    return [b'ok']
+";
+    let path = script("life_threads.py", source);
+    for group in ["", "sub"] {
+        let limits = Limits { shutdown_timeout: 2_000, ..limits() };
+        let mut process = Plan { limits, ..Plan::default() }.serve();
+        assert_eq!(process.connect().ask(&Ask { group, ..Ask::new(&path) }).status, 200);
+        process.signal(libc::SIGTERM);
+        assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+        position(&process, "exit function");
+        position(&process, "'never-ends'");
+        position(&process, "in wait_for_ever");
+    }
+}
+
+#[test]
+fn a_process_ends_while_its_memory_is_traced() {
+    let source = "
+import atexit, sys, tracemalloc
+atexit.register(lambda: print('exit function', file=sys.stderr, flush=True))
+tracemalloc.start()
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'ok']
+";
+    let path = script("life_traced.py", source);
+    for group in ["", "sub"] {
+        let mut process = Plan::default().serve();
+        for _ in 0..6 {
+            assert_eq!(process.connect().ask(&Ask { group, ..Ask::new(&path) }).status, 200);
+        }
+        process.signal(libc::SIGTERM);
+        assert_eq!(process.ended().code(), Some(0), "{}", process.log());
+        position(&process, "exit function");
+    }
+}

@@ -11,7 +11,9 @@ use bridge::outcome;
 use support::{Call, Response, script};
 
 static APPLICATION: LazyLock<PathBuf> = LazyLock::new(|| {
-    script("nested.py", "
+    script(
+        "nested.py",
+        "
 import mod_wsgi, sys
 try:
     import ctypes
@@ -39,7 +41,8 @@ def application(environ, start_response):
     print('printed by', me)
     environ['wsgi.errors'].write('written by %s\\n' % me)
     return [b'end ', str(len(alive)).encode()]
-")
+",
+    )
 });
 
 static INNER: Mutex<Vec<Response>> = Mutex::new(Vec::new());
@@ -52,12 +55,8 @@ fn inner(group: &'static str) {
 
 #[test]
 fn the_outer_request_goes_on_as_before() {
-    let nested: [(&str, fn()); 4] = [
-        ("", || inner("")),
-        ("", || inner("sub")),
-        ("sub", || inner("")),
-        ("own", || inner("other")),
-    ];
+    let nested: [(&str, fn()); 4] =
+        [("", || inner("")), ("", || inner("sub")), ("sub", || inner("")), ("own", || inner("other"))];
     for (group, run) in nested {
         for _ in 0..3 {
             let outer = Response { during_write: Some(run), ..Response::default() };

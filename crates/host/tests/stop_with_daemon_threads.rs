@@ -11,5 +11,8 @@ fn what_daemon_threads_run_in_is_left_alone() {
         assert_ended(&log, group);
     }
     position(&log, "daemon atexit");
-    assert!(log.iter().any(|line| line.contains("Daemon threads") && line.contains("'daemon'")), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("of the application still run") && line.contains("'daemon'")),
+        "{log:#?}"
+    );
 }

@@ -58,3 +58,8 @@ pub(crate) fn bind(state: *mut ffi::PyThreadState) {
         unsafe { libc::pthread_setspecific(key, state.cast()) };
     }
 }
+
+/// To be called when the state that is bound has been deleted, which clears the key: another state may get its address.
+pub(crate) fn unbind() {
+    BOUND.set(std::ptr::null_mut());
+}

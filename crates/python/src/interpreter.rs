@@ -1,12 +1,12 @@
 //! Interpreters, and how threads get into them.
 
-use std::cell::UnsafeCell;
-use std::mem::ManuallyDrop;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use pyo3_ffi as ffi;
 
-use crate::{Config, Object, Python};
+use crate::threads::{self, Slot, slot_of};
+use crate::{Config, Python};
 
 /// What is kept for each interpreter.
 pub trait State: Send + Sync + 'static {
@@ -21,9 +21,16 @@ pub trait State: Send + Sync + 'static {
 pub struct Interpreter<S> {
     raw: *mut ffi::PyInterpreterState,
     state: OnceLock<S>,
-    /// The thread states made here, so that they can be discarded before the interpreter ends.
-    threads: Mutex<Vec<ThreadState>>,
+    /// The first thread state of a sub-interpreter. No thread uses it, so that there is always one: where the last one goes
+    /// and the next one comes, CPython (3.11, 3.12) may give out the memory of the first one before it is done with it.
+    spare: *mut ffi::PyThreadState,
 }
+
+/// How long an interpreter that could not be set up is waited for, if threads were started in it.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether others have left an interpreter.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 // SAFETY: the raw pointer is only handed to CPython functions that may be called on any thread.
 unsafe impl<S: Send + Sync> Send for Interpreter<S> {}
@@ -41,7 +48,7 @@ impl<S> std::fmt::Debug for Interpreter<S> {
 pub enum Ended {
     /// The interpreter is gone.
     Gone,
-    /// Threads of the application still use it; it was left as it is.
+    /// Other threads still have states in it; it was left as it is.
     InUse,
 }
 
@@ -57,7 +64,11 @@ pub fn start<S: State>(
     #[cfg(not(Py_3_12))]
     crate::gilstate::discover();
     // SAFETY: initialising attached this thread to the main interpreter.
-    unsafe { settle(ffi::PyThreadState_Get(), set_up) }
+    unsafe {
+        let outcome = settle(ffi::PyThreadState_Get(), set_up, true);
+        ffi::PyEval_SaveThread();
+        outcome
+    }
 }
 
 /// Uses the Python that runs in this process, which has called into here on the main thread. `set_up` runs in the main
@@ -84,26 +95,21 @@ pub fn adopt<S: State, R: Send>(
     // SAFETY: the token proves that this thread is attached; nobody has a reference to the new value.
     let (again, interpreter) = unsafe {
         let state = ffi::PyThreadState_Get();
-        let interpreter = settle(state, set_up);
+        let interpreter = settle(state, set_up, true);
+        ffi::PyEval_SaveThread();
         (Again(state), interpreter)
     };
-    #[cfg(not(Py_3_13))]
-    let main = interpreter.as_ref().ok().copied();
     let result = work(interpreter);
-    #[cfg(not(Py_3_13))]
-    let own = again.0;
+    // No thread of ours is left.
+    threads::close(Duration::ZERO);
     drop(again);
-    #[cfg(not(Py_3_13))]
-    if let Some(main) = main {
-        // SAFETY: the thread is attached with `own`, and by the promise of `work` no other uses its state.
-        unsafe { main.discard_threads(own) };
-    }
     result
 }
 
 impl<S: State> Interpreter<S> {
     /// Creates a sub-interpreter, from a thread that is attached to the main one. `set_up` runs in the new
-    /// interpreter and makes what is kept for it. With `own_gil` (Python 3.12) it gets a lock of its own.
+    /// interpreter and makes what is kept for it; if it fails, the interpreter ends. With `own_gil` (Python 3.12) it gets
+    /// a lock of its own.
     ///
     /// # Errors
     /// CPython's message, or what `set_up` says.
@@ -113,15 +119,26 @@ impl<S: State> Interpreter<S> {
         set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
     ) -> Result<&'static Self, String> {
         // SAFETY: the token proves that this thread is attached. Creating an interpreter switches the thread
-        // to it, `settle` detaches from it, and restoring the old state attaches to the old interpreter.
+        // to it; the thread leaves or ends it, and restoring the old state attaches to the old interpreter.
         unsafe {
             let old = ffi::PyThreadState_Get();
-            let outcome = create(own_gil).and_then(|new| settle(new, set_up));
+            let outcome = create(own_gil).and_then(|new| {
+                let outcome = settle(new, set_up, false);
+                if outcome.is_err() && wait_alone([new, new], Instant::now() + SETTLED) {
+                    ffi::Py_EndInterpreter(new);
+                    // Before 3.12 the lock stays with the thread, which has no state any more.
+                    #[cfg(not(Py_3_12))]
+                    take_lock_over(old);
+                } else {
+                    ffi::PyEval_SaveThread();
+                }
+                outcome
+            });
             if attached() != old {
+                #[cfg(not(Py_3_12))]
+                crate::gilstate::bind(old);
                 ffi::PyEval_RestoreThread(old);
             }
-            #[cfg(not(Py_3_12))]
-            crate::gilstate::bind(old);
             outcome
         }
     }
@@ -171,40 +188,29 @@ impl<S: State> Interpreter<S> {
         // SAFETY: the interpreter exists; thread states are made without holding its lock.
         let state = unsafe { ffi::PyThreadState_New(self.raw) };
         assert!(!state.is_null(), "no memory for a Python thread state");
-        self.remember::<S::Thread>(state)
+        threads::add::<S::Thread>(self.raw, state, false)
     }
 
-    fn remember<T: Default + 'static>(&self, state: *mut ffi::PyThreadState) -> Slot {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(ThreadState(state));
-        let slot = Slot { interpreter: self.raw, state, data: Box::into_raw(Box::<T>::default()).cast() };
-        SLOTS.with(|slots| {
-            // SAFETY: only this thread has access, and no reference outlives this statement.
-            unsafe { (*slots.get()).push(slot) };
-        });
-        slot
-    }
-
-    /// Ends a sub-interpreter: joins its threads (those that are not daemons), runs its `atexit` functions,
-    /// tears it down. Called while this thread is not attached, when no other thread is inside
-    /// [`attach`](Self::attach) and none will be.
-    pub fn end(&'static self) -> Ended {
-        let slot = slot_of(self.raw).unwrap_or_else(|| self.enter());
+    /// Ends a sub-interpreter, once `wind_down` has had its threads end and `atexit` functions run. Other threads that
+    /// have states in it are waited for until `deadline`. Called while this thread is not attached, when no other
+    /// thread is inside [`attach`](Self::attach) and none will be.
+    pub fn end(&'static self, wind_down: impl FnOnce(Python<'_>, &S) + Send, deadline: Instant) -> Ended {
+        self.attach(|py, state, _| wind_down(py, state));
+        let Some(slot) = slot_of(self.raw) else { return Ended::InUse };
         #[cfg(not(Py_3_12))]
         crate::gilstate::bind(slot.state);
         // SAFETY: attaches with this thread's state. CPython aborts the process when an interpreter with
-        // further thread states is ended, so ours are discarded and its threads joined first; if any is left
-        // it belongs to a daemon thread, and the interpreter is not ended but only told to run `atexit`.
+        // further thread states is ended: then it is not.
         unsafe {
             ffi::PyEval_RestoreThread(slot.state);
-            let py = Python::assume_attached();
-            self.discard_threads(slot.state);
-            join_threads(py);
-            let head = ffi::PyInterpreterState_ThreadHead(self.raw);
-            if head != slot.state || !ffi::PyThreadState_Next(head).is_null() {
-                run_atexit(py);
+            if !wait_alone([slot.state, self.spare], deadline) {
                 ffi::PyEval_SaveThread();
                 return Ended::InUse;
             }
+            // It is the one that no thread's `PyGILState` key holds, so that any thread may do this.
+            ffi::PyThreadState_Clear(self.spare);
+            ffi::PyThreadState_Delete(self.spare);
+            threads::remove(self.raw);
             ffi::Py_EndInterpreter(slot.state);
             // Before 3.12 the lock stays with the thread, which has no state any more to give it back with.
             #[cfg(not(Py_3_12))]
@@ -212,78 +218,84 @@ impl<S: State> Interpreter<S> {
             Ended::Gone
         }
     }
-
-    /// Discards the thread states that other threads have in this interpreter. Without that, `threading` (up
-    /// to Python 3.12) waits for the thread that imported it, which may be one of them.
-    ///
-    /// # Safety
-    /// The thread is attached with `own`; the others are not inside this interpreter and will not be.
-    unsafe fn discard_threads(&self, own: *mut ffi::PyThreadState) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for thread in threads.drain(..).filter(|thread| thread.0 != own) {
-            // SAFETY: made by `enter` for this interpreter, and by the caller's promise not in use.
-            unsafe {
-                ffi::PyThreadState_Clear(thread.0);
-                ffi::PyThreadState_Delete(thread.0);
-            }
-        }
-    }
 }
 
-/// Finalises Python: the main interpreter, after [`Interpreter::end`] of the others. Called while this thread
-/// is not attached, when no other thread is inside [`Interpreter::attach`] and none will be.
-///
-/// CPython aborts the process when a sub-interpreter is left. So if one could not be ended (`complete` is
-/// false), the main one is not either: its threads are joined and its `atexit` functions run.
-pub fn finalize<S: State>(main: &'static Interpreter<S>, complete: bool) {
+/// Finalises Python, in the main interpreter, after [`Interpreter::end`] of all others: CPython aborts the process when a
+/// sub-interpreter is left. Called while this thread is not attached, when no other thread is inside
+/// [`Interpreter::attach`] and none will be. Returns whether it did: not while threads that end are inside Python.
+pub fn finalize<S: State>(main: &'static Interpreter<S>, patience: Duration) -> bool {
     let slot = slot_of(main.raw).unwrap_or_else(|| main.enter());
+    if !leave_alone(patience) {
+        return false;
+    }
     #[cfg(not(Py_3_12))]
     crate::gilstate::bind(slot.state);
     // SAFETY: attaches with this thread's state of the main interpreter, as finalisation demands.
     unsafe {
         ffi::PyEval_RestoreThread(slot.state);
-        // From 3.13 on CPython wants to find its first thread state again, and does the rest itself.
-        #[cfg(not(Py_3_13))]
-        main.discard_threads(slot.state);
-        if complete {
-            ffi::Py_FinalizeEx();
-        } else {
-            let py = Python::assume_attached();
-            join_threads(py);
-            run_atexit(py);
-            ffi::PyEval_SaveThread();
-        }
+        ffi::Py_FinalizeEx();
     }
+    true
 }
 
-/// Sets up the interpreter that this thread is attached to with `state`, and detaches.
+/// Has threads leave Python alone when they end, from now on: the process is about to. Returns whether none is inside
+/// Python for its end after `patience`.
+pub fn leave_alone(patience: Duration) -> bool {
+    threads::close(patience)
+}
+
+/// Waits, at most until `deadline`, until the interpreter that this thread is attached to has no states but these; returns
+/// whether that is so.
+///
+/// # Safety
+/// The thread is attached with the first of them.
+unsafe fn wait_alone(states: [*mut ffi::PyThreadState; 2], deadline: Instant) -> bool {
+    let own = states[0];
+    // SAFETY: the thread is attached, so that threads of Python's do not come and go; a state that another library makes
+    // meanwhile is put in front of the others.
+    let is_alone = || unsafe {
+        let mut state = ffi::PyInterpreterState_ThreadHead(ffi::PyThreadState_GetInterpreter(own));
+        while states.contains(&state) {
+            state = ffi::PyThreadState_Next(state);
+        }
+        state.is_null()
+    };
+    while !is_alone() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        // SAFETY: by the caller's promise.
+        unsafe {
+            ffi::PyEval_SaveThread();
+            std::thread::sleep(BETWEEN_LOOKS);
+            ffi::PyEval_RestoreThread(own);
+        }
+    }
+    true
+}
+
+/// Sets up the interpreter that this thread is attached to. If that fails, nothing is kept of it.
 ///
 /// # Safety
 /// `state` is this thread's state, attached, in an interpreter that nobody else knows yet.
 unsafe fn settle<S: State>(
     state: *mut ffi::PyThreadState,
     set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
+    is_pythons: bool,
 ) -> Result<&'static Interpreter<S>, String> {
-    // SAFETY: the thread is attached with `state`.
-    let interpreter: &'static Interpreter<S> = unsafe {
-        Box::leak(Box::new(Interpreter {
-            raw: ffi::PyThreadState_GetInterpreter(state),
-            state: OnceLock::new(),
-            threads: Mutex::new(Vec::new()),
-        }))
-    };
-    interpreter.remember::<S::Thread>(state);
     #[cfg(not(Py_3_12))]
     crate::gilstate::bind(state);
-    // SAFETY: as above.
-    let outcome = set_up(unsafe { Python::assume_attached() });
-    // SAFETY: as above.
-    unsafe { ffi::PyEval_SaveThread() };
-    outcome.map(|kept| {
-        // Nobody else has a reference yet, so it is not set.
-        let _ = interpreter.state.set(kept);
-        interpreter
-    })
+    // SAFETY: the thread is attached.
+    let kept = set_up(unsafe { Python::assume_attached() })?;
+    // SAFETY: the thread is attached with `state`.
+    let raw = unsafe { ffi::PyThreadState_GetInterpreter(state) };
+    let spare = if is_pythons {
+        threads::add::<S::Thread>(raw, state, is_pythons);
+        std::ptr::null_mut()
+    } else {
+        state
+    };
+    Ok(Box::leak(Box::new(Interpreter { raw, state: OnceLock::from(kept), spare })))
 }
 
 /// Creates a sub-interpreter and attaches the thread to it.
@@ -340,21 +352,30 @@ mod current {
 /// # Safety
 /// The thread holds the lock, has no current state, and has a state for another interpreter.
 #[cfg(not(Py_3_12))]
-#[expect(clippy::disallowed_methods, reason = "the one place where a thread holds the lock without a state")]
 unsafe fn give_back_lock() {
-    let other = SLOTS.with(|slots| {
-        // SAFETY: only this thread has access. The main interpreter's state is the first to be made of all
-        // that `Interpreter::create` needs.
-        unsafe { (&*slots.get()).iter().map(|slot| slot.state).find(|state| is_alive(*state)) }
-    });
+    // The main interpreter's state is the first to be made of all that `Interpreter::create` needs.
+    // SAFETY: the thread holds the lock.
+    let other = threads::states().into_iter().find(|state| unsafe { is_alive(*state) });
     if let Some(state) = other {
-        crate::gilstate::bind(state);
         // SAFETY: a live state of this thread, which holds the lock.
         unsafe {
-            ffi::PyThreadState_Swap(state);
+            take_lock_over(state);
             ffi::PyEval_SaveThread();
         }
     }
+}
+
+/// Makes `state` the current one of a thread that has none, but the lock.
+///
+/// # Safety
+/// The thread holds the lock, and `state` is its own.
+#[cfg(not(Py_3_12))]
+#[expect(clippy::disallowed_methods, reason = "the one place where a thread holds the lock without a state")]
+unsafe fn take_lock_over(state: *mut ffi::PyThreadState) {
+    crate::gilstate::unbind();
+    crate::gilstate::bind(state);
+    // SAFETY: by the caller's promise.
+    unsafe { ffi::PyThreadState_Swap(state) };
 }
 
 /// Whether `state` still belongs to an interpreter.
@@ -378,67 +399,4 @@ unsafe fn is_alive(state: *mut ffi::PyThreadState) -> bool {
         }
         false
     }
-}
-
-/// `threading._shutdown()`: joins the threads that are not daemons. CPython is going to call it again, which not
-/// every version takes well, so that it finds something harmless then.
-fn join_threads(py: Python<'_>) {
-    call_if_loaded(py, "threading", "_shutdown", |module, name| {
-        let harmless = py.import(c"builtins")?.attr(&py.name("bool")?)?;
-        module.set_attr(name, &harmless)
-    });
-}
-
-/// `atexit._run_exitfuncs()`.
-fn run_atexit(py: Python<'_>) {
-    call_if_loaded(py, "atexit", "_run_exitfuncs", |_, _| Ok(()));
-}
-
-/// Calls a function of a module, if that is loaded, and then something else to do with it. Exceptions go where
-/// CPython sends those that nobody sees.
-fn call_if_loaded(
-    py: Python<'_>,
-    module: &str,
-    function: &str,
-    then: impl FnOnce(&Object, &Object) -> crate::Result<()>,
-) {
-    let call = || {
-        let Some(module) = py.modules().dict_get(&py.name(module)?)? else { return Ok(()) };
-        let function = py.name(function)?;
-        module.attr(&function)?.call([])?;
-        then(&module, &function)
-    };
-    if let Err(crate::Raised { .. }) = call() {
-        // SAFETY: the thread is attached and the error indicator set.
-        unsafe { ffi::PyErr_WriteUnraisable(std::ptr::null_mut()) };
-    }
-}
-
-/// A thread state that was made here.
-struct ThreadState(*mut ffi::PyThreadState);
-
-// SAFETY: the pointer is used by `discard_threads` only, as it describes.
-unsafe impl Send for ThreadState {}
-
-/// What a thread has for an interpreter.
-#[derive(Clone, Copy)]
-struct Slot {
-    interpreter: *mut ffi::PyInterpreterState,
-    state: *mut ffi::PyThreadState,
-    /// A leaked `S::Thread`.
-    data: *mut (),
-}
-
-thread_local! {
-    /// Never dropped: thread states must not be touched when threads end, the interpreter may be gone by then.
-    static SLOTS: UnsafeCell<ManuallyDrop<Vec<Slot>>> = const { UnsafeCell::new(ManuallyDrop::new(Vec::new())) };
-}
-
-/// This thread's slot for an interpreter.
-#[inline]
-fn slot_of(interpreter: *mut ffi::PyInterpreterState) -> Option<Slot> {
-    SLOTS.with(|slots| {
-        // SAFETY: only this thread has access, and no reference outlives this statement.
-        unsafe { (&*slots.get()).iter().find(|slot| slot.interpreter == interpreter).copied() }
-    })
 }

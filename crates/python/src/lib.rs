@@ -18,14 +18,16 @@ pub mod extension;
 mod gilstate;
 mod interpreter;
 mod object;
+mod threads;
 mod token;
 mod values;
 
 pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;
 pub use error::{Exception, Raised, Result};
-pub use interpreter::{Ended, Interpreter, State, adopt, finalize, start};
+pub use interpreter::{Ended, Interpreter, State, adopt, finalize, leave_alone, start};
 pub use object::{Object, Py};
+pub use threads::end_thread;
 pub use token::{Python, thread_id};
 
 /// Whether this Python was built without the global interpreter lock.

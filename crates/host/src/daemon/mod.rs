@@ -192,6 +192,11 @@ fn spawn(name: &str, stack: usize, work: impl FnOnce() + Send + 'static) -> Resu
     if stack > 0 {
         builder = builder.stack_size(stack);
     }
+    let work = move || {
+        work();
+        // Here, while what libraries keep for the thread is still there.
+        python::end_thread();
+    };
     builder.spawn(work).map_err(|error| {
         format!(
             "A thread can not be started: {error}. Allow the user more processes (ulimit -u), or use fewer threads; with \

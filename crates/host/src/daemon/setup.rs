@@ -29,7 +29,7 @@ use super::monitor::{self, Task};
 use super::stop::{self, Threads};
 use super::{DAEMON, Daemon, Note, Phase, descriptors, log, server, spawn, workers};
 use crate::entry::exit_now;
-use crate::interpreters::Interpreters;
+use crate::interpreters::{Interpreters, Patience};
 use crate::process::{self, Origin, Process};
 
 /// The status that says that a script could not be imported which the predecessor had loaded, or lacks what it served.
@@ -291,7 +291,8 @@ impl Prepared {
         daemon.tell(Note::Ready);
         self.import();
         if !descriptors::is_copy() {
-            stop::finish(daemon, process);
+            // What its threads do may be what the script is for.
+            stop::finish(daemon, process, Patience::without_limit());
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The end of the process, on its main thread.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::events::End;
 use super::{Daemon, END, Thread, log, monitor};
 use crate::entry::exit_now;
+use crate::interpreters::Patience;
 use crate::process::Process;
 use bridge::Level;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -22,6 +23,7 @@ pub(super) struct Threads {
 /// Returns when only the main interpreter is left, which Python ends itself. The event thread sees to it that all
 /// this does not take longer than it may.
 pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &End) {
+    let patience = patience(daemon.limits.shutdown_timeout);
     process.interpreters.publish_stopping(end.reason.name().as_bytes());
     if let Some(running) = end.dump_of {
         monitor::dump_all(daemon, running);
@@ -35,11 +37,20 @@ pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: 
     for thread in threads.workers.into_iter().chain(threads.others) {
         let _ = thread.join();
     }
-    finish(daemon, process);
+    finish(daemon, process, patience);
+}
+
+/// How long threads of the application are waited for. `atexit` functions need time, too, before the process is ended by
+/// force; and where Apache stops, it kills the supervisor after three seconds.
+fn patience(shutdown_timeout: u64) -> Patience {
+    match shutdown_timeout {
+        0 => Patience::without_limit(),
+        timeout => Patience::until(Instant::now() + Duration::from_millis(timeout) * 2 / 5),
+    }
 }
 
 /// Ends the interpreters.
-pub(super) fn finish(daemon: &'static Daemon, process: &'static Process) {
+pub(super) fn finish(daemon: &'static Daemon, process: &'static Process, patience: Patience) {
     process.refuse();
     os::exit::without_handlers_if(are_threads_left);
     log::line(Level::Info, &format!("Process group '{}': stopping process.", daemon.name));
@@ -47,9 +58,10 @@ pub(super) fn finish(daemon: &'static Daemon, process: &'static Process) {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
         exit_now(0);
     }
-    if !process.interpreters.end_subs() {
-        // Python aborts when it is finalised with an interpreter left.
-        process.interpreters.end_main(false);
+    let is_complete = process.interpreters.end_subs(patience);
+    // Python aborts when it is finalised with an interpreter left, and waits for threads without limit.
+    if !process.interpreters.wind_down_main(patience, is_complete) {
+        log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
         exit_now(0);
     }
     log::line(Level::Info, &format!("Process group '{}': terminating Python, exiting.", daemon.name));

@@ -1,5 +1,8 @@
 //! What is the same in the tests of the end of a process.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use bridge::outcome;
 
 use super::{Call, HOST, LOG, script};
@@ -57,4 +60,22 @@ pub(crate) fn assert_ended(log: &[String], group: &str) {
     assert!(told < position(log, &format!("{group} joined")), "{log:#?}");
     assert!(told < position(log, &format!("{group} atexit")), "{log:#?}");
     assert!(!log.iter().any(|line| line.contains("Exception ignored")), "{log:#?}");
+}
+
+/// How long the end of a process may take here.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Stops the host, which may take `grace` milliseconds for requests, and then for threads; returns what was logged.
+pub(crate) fn stop(grace: u32) -> Vec<String> {
+    let (sender, stopped) = mpsc::channel();
+    let host = *HOST;
+    std::thread::spawn(move || {
+        // SAFETY: it was started.
+        unsafe { (host.stop)("shutdown_signal".into(), grace) };
+        let _ = sender.send(());
+    });
+    let ended = stopped.recv_timeout(PATIENCE);
+    let log = LOG.lock().expect("no panic while it is locked").clone();
+    assert!(ended.is_ok(), "it does not end: {log:#?}");
+    log
 }

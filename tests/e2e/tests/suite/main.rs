@@ -4,6 +4,7 @@ mod body;
 mod configuration;
 mod daemon;
 mod directions;
+mod endings;
 mod ends;
 mod environ;
 mod events;

@@ -1,0 +1,177 @@
+//! Thread states: one for each interpreter that a thread enters, made on first use, ended with the thread.
+//!
+//! A state is cleared and deleted by the thread that it is for, while that is attached with it. No other thread may do
+//! that: CPython (3.12, 3.13) then takes the state of the deleting thread out of the key that the `PyGILState`
+//! functions look into, and that thread waits for itself, or goes on with two states.
+
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3_ffi as ffi;
+
+/// What a thread has for an interpreter.
+#[derive(Clone, Copy)]
+pub(crate) struct Slot {
+    interpreter: *mut ffi::PyInterpreterState,
+    /// The thread's state.
+    pub(crate) state: *mut ffi::PyThreadState,
+    /// A leaked value, see [`add`].
+    pub(crate) data: *mut (),
+    drop_data: unsafe fn(*mut ()),
+    /// The state ends with Python: it was started with it, and looks for it at its end.
+    is_pythons: bool,
+}
+
+thread_local! {
+    /// Without a destructor of Rust's, so that it can be used as long as the thread runs anything.
+    static SLOTS: UnsafeCell<ManuallyDrop<Vec<Slot>>> = const { UnsafeCell::new(ManuallyDrop::new(Vec::new())) };
+}
+
+/// The key whose destructor ends the states of a thread, and the process that it is in. A destructor of Rust's would do
+/// the same at the end of a process, too, in `exit`, where Python may be gone.
+static KEY: OnceLock<Option<(libc::pthread_key_t, u32)>> = OnceLock::new();
+
+/// Whether threads may still end their states.
+static GATE: Mutex<Gate> = Mutex::new(Gate { is_closed: false, inside: 0 });
+static LEFT: Condvar = Condvar::new();
+
+struct Gate {
+    is_closed: bool,
+    /// How many threads are ending theirs.
+    inside: u32,
+}
+
+/// This thread's slot for an interpreter.
+#[inline]
+pub(crate) fn slot_of(interpreter: *mut ffi::PyInterpreterState) -> Option<Slot> {
+    SLOTS.with(|slots| {
+        // SAFETY: only this thread has access, and no reference outlives this statement.
+        unsafe { (&*slots.get()).iter().find(|slot| slot.interpreter == interpreter).copied() }
+    })
+}
+
+/// Keeps a state of this thread, and a value with it, until the thread ends.
+pub(crate) fn add<T: Default + 'static>(
+    interpreter: *mut ffi::PyInterpreterState,
+    state: *mut ffi::PyThreadState,
+    is_pythons: bool,
+) -> Slot {
+    unsafe fn drop_data<T>(data: *mut ()) {
+        // SAFETY: by the caller: what `add` has leaked, once.
+        drop(unsafe { Box::from_raw(data.cast::<T>()) });
+    }
+    let data = Box::into_raw(Box::<T>::default()).cast();
+    let slot = Slot { interpreter, state, data, drop_data: drop_data::<T>, is_pythons };
+    SLOTS.with(|slots| {
+        // SAFETY: only this thread has access, and no reference outlives this statement.
+        unsafe { (*slots.get()).push(slot) };
+    });
+    let key = KEY.get_or_init(|| {
+        let mut key = 0;
+        // SAFETY: the place is valid, and the destructor a function of this library, which stays loaded.
+        let is_made = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0;
+        is_made.then(|| (key, std::process::id()))
+    });
+    if let Some((key, _)) = *key {
+        // SAFETY: the key was made above; any value but null has the destructor called.
+        unsafe { libc::pthread_setspecific(key, std::ptr::dangling::<c_void>()) };
+    }
+    slot
+}
+
+/// Forgets this thread's slot for an interpreter that is about to end. The value that was kept with it is dropped.
+///
+/// # Safety
+/// The thread is attached to that interpreter.
+pub(crate) unsafe fn remove(interpreter: *mut ffi::PyInterpreterState) {
+    let taken = SLOTS.with(|slots| {
+        // SAFETY: only this thread has access, and no reference outlives this statement.
+        let slots = unsafe { &mut *slots.get() };
+        slots.iter().position(|slot| slot.interpreter == interpreter).map(|index| slots.remove(index))
+    });
+    if let Some(slot) = taken {
+        // SAFETY: the value is in no slot any more.
+        unsafe { (slot.drop_data)(slot.data) };
+    }
+}
+
+/// The states of this thread, in the order of their creation.
+#[cfg(not(Py_3_12))]
+pub(crate) fn states() -> Vec<*mut ffi::PyThreadState> {
+    // SAFETY: only this thread has access, and no reference outlives this statement.
+    SLOTS.with(|slots| unsafe { (&*slots.get()).iter().map(|slot| slot.state).collect() })
+}
+
+/// Ends what the calling thread has in interpreters, as its end would. It is not attached.
+pub fn end_thread() {
+    loop {
+        let taken = SLOTS.with(|slots| {
+            // SAFETY: only this thread has access, and no reference outlives this statement.
+            let slots = unsafe { &mut *slots.get() };
+            slots.iter().rposition(|slot| !slot.is_pythons).map(|index| slots.remove(index))
+        });
+        let (Some(slot), Some(_pass)) = (taken, Pass::get()) else { return };
+        // SAFETY: the state is this thread's own, and its interpreter exists: one that has states of other threads is not
+        // ended, and Python is not finalised while there is a pass. The value is in no slot any more.
+        unsafe {
+            #[cfg(not(Py_3_12))]
+            crate::gilstate::bind(slot.state);
+            ffi::PyEval_RestoreThread(slot.state);
+            (slot.drop_data)(slot.data);
+            ffi::PyThreadState_Clear(slot.state);
+            ffi::PyThreadState_DeleteCurrent();
+            #[cfg(not(Py_3_12))]
+            crate::gilstate::unbind();
+        }
+    }
+}
+
+/// The destructor of the key.
+extern "C" fn thread_ends(_: *mut c_void) {
+    // A copy of the process has no other threads, which may hold any lock.
+    let is_original = KEY.get().is_some_and(|key| key.is_some_and(|(_, id)| id == std::process::id()));
+    if is_original {
+        let _ = catch_unwind(AssertUnwindSafe(end_thread));
+    }
+}
+
+/// Has threads leave Python alone when they end, from now on: it is about to be finalised, or the process to be left.
+/// Returns whether none is ending its states after `patience`.
+pub(crate) fn close(patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    let mut gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    gate.is_closed = true;
+    while gate.inside > 0 {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        if rest.is_zero() {
+            return false;
+        }
+        gate = LEFT.wait_timeout(gate, rest).unwrap_or_else(PoisonError::into_inner).0;
+    }
+    true
+}
+
+/// The right to end states.
+struct Pass;
+
+impl Pass {
+    fn get() -> Option<Self> {
+        let mut gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+        if gate.is_closed {
+            return None;
+        }
+        gate.inside += 1;
+        Some(Self)
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        GATE.lock().unwrap_or_else(PoisonError::into_inner).inside -= 1;
+        LEFT.notify_all();
+    }
+}
