@@ -35,9 +35,12 @@ pub(crate) struct Interpreters {
     /// In order of creation, without the main one.
     subs: RwLock<Vec<&'static Interpreter>>,
     by_group: RwLock<HashMap<Vec<u8>, &'static Interpreter>>,
-    /// Held while an interpreter is created.
-    creating: Mutex<()>,
+    /// Held while an interpreter is created. Groups whose interpreter could not be, when and why.
+    creating: Mutex<HashMap<Vec<u8>, (Instant, String)>>,
 }
+
+/// How long it is not tried again to create an interpreter that could not be.
+const FAILED: Duration = Duration::from_secs(5);
 
 impl Interpreters {
     /// Starts Python and sets the main interpreter up.
@@ -92,9 +95,13 @@ impl Interpreters {
         if let Some(known) = self.known(group) {
             return Ok(known);
         }
-        let _creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failed = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = self.known(group) {
             return Ok(known);
+        }
+        failed.retain(|_, (when, _)| when.elapsed() < FAILED);
+        if let Some((_, text)) = failed.get(group) {
+            return Err(text.clone());
         }
         let wanted = settings_of(&process.settings, group);
         for notice in &wanted.notices {
@@ -114,6 +121,10 @@ impl Interpreters {
                     Level::Error,
                     &format!("WSGI0103: No interpreter for the application group '{group}': {text}"),
                 );
+            })
+            .inspect_err(|_| {
+                let text = format!("it could not be created less than {} s ago, see there", FAILED.as_secs());
+                failed.insert(group.to_owned(), (Instant::now(), text));
             })?;
         self.subs.write().unwrap_or_else(PoisonError::into_inner).push(created);
         self.by_group.write().unwrap_or_else(PoisonError::into_inner).insert(group.to_owned(), created);
