@@ -16,7 +16,7 @@ use crate::Wsgi;
 /// How long it waits in all.
 const LONGEST: Duration = Duration::from_millis(500);
 /// If none ends for so long, those that are left have something to do.
-const QUIET: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_millis(100);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(2);
 
