@@ -24,6 +24,13 @@ def write(environ, start_response):
     return answer(start_response, "written")
 
 
+def by_name(environ, start_response):
+    """As scripts do that an application starts."""
+    with open("/dev/stderr", "w") as stream:
+        stream.write("by name\n")
+    return answer(start_response, "written")
+
+
 def hold(environ, start_response):
     """Answers when the gate is open."""
     gate = os.path.join(environ["DOCUMENT_ROOT"], "gate")

@@ -106,6 +106,11 @@ fn an_application_can_not_tamper_with_the_log() {
                 let lines = before.lines().all(|line| log.lines().any(|one| one == line));
                 assert!(lines && log.starts_with(before.lines().next().unwrap_or_default()), "{log}");
             });
+            cases.check("standard error has a name", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/by_name").expect(200), "written");
+                server.wait_log(mark, "by name\n");
+            });
             cases.check("Apache's own lines follow", || {
                 server.graceful();
                 assert!(server.log_since(mark).contains("resuming normal operations"));
