@@ -344,9 +344,13 @@ impl Request {
         let tables = [self.headers_out(), self.err_headers_out()];
         let names_file =
             HEADERS.iter().any(|header| tables.iter().any(|table| table.value(header).is_some()));
-        // SAFETY: the filters of a live request are live, and have names.
+        // It leaves other statuses alone, and parts of other responses.
+        // SAFETY: the request and its filters are live, and filters have names.
         names_file
             && unsafe {
+                if (*self.as_ptr()).status != 200 || !(*self.as_ptr()).main.is_null() {
+                    return false;
+                }
                 let mut filter = (*self.as_ptr()).output_filters;
                 while !filter.is_null() && !text::c_string((*(*filter).frec).name).is_some_and(is_sendfile) {
                     filter = (*filter).next;

@@ -187,6 +187,15 @@ def file(environ, start_response):
     }[how]
 
 
+def no_file(environ, start_response):
+    """A status that mod_xsendfile leaves alone, and less than was declared."""
+    headers = [PLAIN, ("Content-Length", "1000")]
+    if environ["QUERY_STRING"]:
+        headers.append(("X-Sendfile", environ["test.gates"]))
+    start_response("404 Not Found", headers)
+    return []
+
+
 # Responses that break off.
 
 counts = {}

@@ -143,6 +143,17 @@ fn a_file_sent_by_mod_xsendfile_is_the_response() {
                         });
                     }
                 }
+                cases.ours_only(
+                    "a status that is left alone",
+                    "a body that is too short looks complete",
+                    || {
+                        for target in ["/no_file", "/no_file?named"] {
+                            let response = server.get(target);
+                            let is_clear = response.status == 502 || response.ending == Ending::Truncated;
+                            assert!(is_clear, "{target}: {response:?}");
+                        }
+                    },
+                );
                 for how in ["nothing", "list", "blocks", "write"] {
                     cases.check(&format!("no such file, {how}"), || {
                         let target = format!("/file?none.txt/{how}/");
