@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -106,13 +108,19 @@ pub trait Wait {
 pub struct Shared<S, W> {
     server: Mutex<S>,
     waiter: W,
+    has_panicked: AtomicBool,
 }
 
 impl<S, W> Shared<S, W> {
     /// Has `server` used by one thread at a time.
     #[must_use]
     pub const fn new(server: S, waiter: W) -> Self {
-        Self { server: Mutex::new(server), waiter }
+        Self { server: Mutex::new(server), waiter, has_panicked: AtomicBool::new(false) }
+    }
+
+    /// Returns whether a function has panicked, so that something may have been done by half.
+    pub fn has_panicked(&self) -> bool {
+        self.has_panicked.load(Ordering::Acquire)
     }
 
     /// Returns the [`Serve`], which nobody uses any more.
@@ -147,48 +155,67 @@ impl<S: Serve, W: Wait> Table<S, W> {
         unsafe { &*context.cast::<Shared<S, W>>() }
     }
 
+    /// Runs `work`, which must not unwind into C: a panic becomes `failed`.
+    ///
     /// # Safety
     /// As above.
-    unsafe fn server<'s>(context: *mut c_void) -> MutexGuard<'s, S>
-    where
-        W: 's,
-    {
+    unsafe fn guarded<R>(context: *mut c_void, failed: R, work: impl FnOnce(&Shared<S, W>) -> R) -> R {
         // SAFETY: by the caller's promise.
         let shared = unsafe { Self::shared(context) };
-        shared.server.lock().unwrap_or_else(PoisonError::into_inner)
+        // The panic itself is reported by the hook of the process.
+        catch_unwind(AssertUnwindSafe(|| work(shared))).unwrap_or_else(|_| {
+            shared.has_panicked.store(true, Ordering::Release);
+            failed
+        })
+    }
+
+    /// As above, with the [`Serve`].
+    ///
+    /// # Safety
+    /// As above.
+    unsafe fn serve<R>(context: *mut c_void, failed: R, work: impl FnOnce(&mut S) -> R) -> R {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            Self::guarded(context, failed, |shared| {
+                work(&mut shared.server.lock().unwrap_or_else(PoisonError::into_inner))
+            })
+        }
     }
 
     unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
         // SAFETY: the caller's buffer, of bytes; and as above.
-        let (mut server, buffer) =
-            unsafe { (Self::server(context), std::slice::from_raw_parts_mut(buffer, capacity)) };
-        server.read(buffer).map_or(-1, length_of)
+        unsafe {
+            let buffer = std::slice::from_raw_parts_mut(buffer, capacity);
+            Self::serve(context, -1, |server| server.read(buffer).map_or(-1, length_of))
+        }
     }
 
     unsafe extern "C" fn poll_read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
         // SAFETY: as above.
-        let (mut server, buffer) =
-            unsafe { (Self::server(context), std::slice::from_raw_parts_mut(buffer, capacity)) };
-        match server.poll_read(buffer) {
-            Ok(Poll::Ready(length)) => length_of(length),
-            Ok(Poll::Pending) => PENDING,
-            Err(Disconnected) => -1,
+        unsafe {
+            let buffer = std::slice::from_raw_parts_mut(buffer, capacity);
+            Self::serve(context, -1, |server| match server.poll_read(buffer) {
+                Ok(Poll::Ready(length)) => length_of(length),
+                Ok(Poll::Pending) => PENDING,
+                Err(Disconnected) => -1,
+            })
         }
     }
 
     unsafe extern "C" fn wait(context: *mut c_void, milliseconds: u32) {
+        let timeout = Duration::from_millis(milliseconds.into());
         // SAFETY: as above.
-        unsafe { Self::shared(context) }.waiter.wait(Duration::from_millis(milliseconds.into()));
+        unsafe { Self::guarded(context, (), |shared| shared.waiter.wait(timeout)) }
     }
 
     unsafe extern "C" fn interrupt(context: *mut c_void) {
         // SAFETY: as above.
-        unsafe { Self::shared(context) }.waiter.interrupt();
+        unsafe { Self::guarded(context, (), |shared| shared.waiter.interrupt()) }
     }
 
     unsafe extern "C" fn is_gone(context: *mut c_void) -> c_int {
         // SAFETY: as above.
-        unsafe { Self::server(context) }.is_gone().into()
+        unsafe { Self::serve(context, 1, |server| server.is_gone().into()) }
     }
 
     unsafe extern "C" fn start(
@@ -198,14 +225,14 @@ impl<S: Serve, W: Wait> Table<S, W> {
         headers: List<'_, Field<'_>>,
     ) -> c_int {
         // SAFETY: as above.
-        let mut server = unsafe { Self::server(context) };
-        status_of(server.start(status, reason, headers.as_slice()))
+        unsafe {
+            Self::serve(context, -1, |server| status_of(server.start(status, reason, headers.as_slice())))
+        }
     }
 
     unsafe extern "C" fn write(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int {
         // SAFETY: as above.
-        let mut server = unsafe { Self::server(context) };
-        status_of(server.write(block.or_empty(), how))
+        unsafe { Self::serve(context, -1, |server| status_of(server.write(block.or_empty(), how))) }
     }
 
     unsafe extern "C" fn send_file(
@@ -218,14 +245,15 @@ impl<S: Serve, W: Wait> Table<S, W> {
             return status_of(Err(Disconnected));
         }
         // SAFETY: as above; the caller's descriptor is open during the call.
-        let (mut server, file) = unsafe { (Self::server(context), BorrowedFd::borrow_raw(descriptor)) };
-        status_of(server.send_file(file, offset, length))
+        unsafe {
+            let file = BorrowedFd::borrow_raw(descriptor);
+            Self::serve(context, -1, |server| status_of(server.send_file(file, offset, length)))
+        }
     }
 
     unsafe extern "C" fn log(context: *mut c_void, level: c_int, line: Bytes<'_>) {
         // SAFETY: as above.
-        let mut server = unsafe { Self::server(context) };
-        server.log(level, line.or_empty());
+        unsafe { Self::serve(context, (), |server| server.log(level, line.or_empty())) }
     }
 }
 
@@ -431,4 +459,71 @@ fn this_thread() -> usize {
 
 const fn checked(status: c_int) -> Result<(), Disconnected> {
     if status < 0 { Err(Disconnected) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics wherever it is asked for anything.
+    struct Panics;
+
+    impl Serve for Panics {
+        fn read(&mut self, _: &mut [u8]) -> Result<usize, Disconnected> {
+            panic!("planted")
+        }
+        fn poll_read(&mut self, _: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
+            panic!("planted")
+        }
+        fn is_gone(&mut self) -> bool {
+            panic!("planted")
+        }
+        fn start(&mut self, _: u16, _: Bytes<'_>, _: &[Field<'_>]) -> Result<(), Disconnected> {
+            panic!("planted")
+        }
+        fn write(&mut self, _: &[u8], _: u32) -> Result<(), Disconnected> {
+            panic!("planted")
+        }
+        fn send_file(&mut self, _: BorrowedFd<'_>, _: u64, _: u64) -> Result<(), Disconnected> {
+            panic!("planted")
+        }
+        fn log(&mut self, _: c_int, _: &[u8]) {
+            panic!("planted")
+        }
+    }
+
+    impl Wait for Panics {
+        fn wait(&self, _: Duration) {
+            panic!("planted")
+        }
+        fn interrupt(&self) {
+            panic!("planted")
+        }
+    }
+
+    #[test]
+    fn panics_do_not_leave_the_table() {
+        let uses: [fn(&Exchange<'_>); 9] = [
+            |exchange| assert_eq!(exchange.read(&mut [0]), Err(Disconnected)),
+            |exchange| assert_eq!(exchange.poll_read(&mut [0]), Err(Disconnected)),
+            |exchange| assert!(exchange.is_gone()),
+            |exchange| assert_eq!(exchange.start(200, Bytes::ABSENT, &[]), Err(Disconnected)),
+            |exchange| assert_eq!(exchange.write(b"block", 0), Err(Disconnected)),
+            |exchange| {
+                let file = std::io::stdin();
+                assert!(exchange.send_file(std::os::fd::AsRawFd::as_raw_fd(&file), 0, 1).is_err());
+            },
+            |exchange| exchange.log(Level::Error, b"line"),
+            |exchange| exchange.wait(Duration::ZERO),
+            |exchange| exchange.interrupt(),
+        ];
+        for work in uses {
+            let shared = Shared::new(Panics, Panics);
+            assert!(!shared.has_panicked());
+            work(&Exchange::of(&shared));
+            assert!(shared.has_panicked());
+            // And once more, with the lock that the panic has gone through.
+            work(&Exchange::of(&shared));
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag};
+use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag, outcome};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
@@ -441,6 +441,8 @@ fn run(
         exchange.log(Level::Error, text.as_bytes());
         502
     };
+    // What was being sent may have been sent by half.
+    let outcome = if answer.has_panicked() { outcome::ABORTED } else { outcome };
     let answer = answer.into_server();
     if descriptors::is_copy() {
         exit_now(255);
