@@ -10,6 +10,11 @@
 //!
 //! This crate knows no Apache and no WSGI.
 
+#[cfg(Py_GIL_DISABLED)]
+compile_error!(
+    "free-threaded builds of Python are not supported: values of a `Class` are reached by any thread, and some count on the GIL"
+);
+
 mod class;
 mod config;
 mod error;

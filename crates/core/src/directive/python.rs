@@ -170,7 +170,8 @@ pub(super) const FREE_THREADING: Directive = Directive {
     default: "Off",
     help: c"Enable/Disable the use of a free-threaded Python without GIL.",
     doc: "\
-With `On`, a process with a free-threaded build of Python (3.13t) runs without the GIL; with `Off`, such a build uses it. It is \
+Free-threaded builds of Python are not supported yet (3.14t will be the first), so that this has no effect. With `On`, a process \
+with such a build is to run without the GIL; with `Off`, it uses it. It is \
 decided for the whole process: a section with `application-group=` can not.",
     support: Support::Supported,
     effect: Effect::Raw(free_threading),
