@@ -398,8 +398,8 @@ impl Call<'_> {
         }
         let exception = raised.take(self.py);
         if says_client_gone(&exception) {
-            let text = b"The client has gone before it had all of the response: write() raised OSError, which the application \
-                         did not catch.";
+            let text = b"The client has gone, or a filter has answered, before all of the response was sent: write() raised \
+                         OSError, which the application did not catch.";
             self.lease.with(|exchange| exchange.log(Level::Info, text));
         } else {
             report::in_request(self.py, self.state, self.lease, self.request.script.or_empty(), &exception);
