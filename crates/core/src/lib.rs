@@ -23,5 +23,6 @@ pub mod quantity;
 pub mod recent;
 pub mod response;
 pub mod script;
+pub mod syslog;
 pub mod wire;
 pub mod words;

@@ -80,6 +80,20 @@ impl Server {
         }
     }
 
+    /// What `ErrorLog` names.
+    #[must_use]
+    pub fn error_log_name(&self) -> Option<&[u8]> {
+        // SAFETY: as for the name.
+        unsafe { text::bytes((*self.as_ptr()).error_fname) }
+    }
+
+    /// The name of the server's program.
+    #[must_use]
+    pub fn program(&self) -> &[u8] {
+        // SAFETY: the process that a server belongs to outlives it, and so does its name.
+        unsafe { text::bytes((*(*self.as_ptr()).process).short_name) }.unwrap_or_default()
+    }
+
     /// The module's settings for this server.
     #[must_use]
     #[inline]

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use nix::sys::stat::fstat;
+use wsgi_core::wire::launch::Syslog;
 
 use crate::relay::Relay;
 
@@ -37,18 +38,21 @@ impl Level {
 }
 
 /// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's go where its standard
-/// error, which is the server's, leads.
+/// error, which is the server's, leads; to the system's log, which takes the place of the first one, if the server's errors
+/// go there.
 ///
 /// # Errors
 /// See [`Relay::start`].
-pub(crate) fn start_relay(mut logs: Vec<OwnedFd>) -> io::Result<&'static Relay> {
+pub(crate) fn start_relay(mut logs: Vec<OwnedFd>, syslog: Option<Syslog>) -> io::Result<&'static Relay> {
     let stderr = io::stderr();
     let file = |log: &dyn AsFd| fstat(log.as_fd()).map(|stat| (stat.st_dev, stat.st_ino)).ok();
-    let own = logs.iter().position(|log| file(log) == file(&stderr)).unwrap_or(logs.len());
+    let is_own = |log: &OwnedFd| file(log) == file(&stderr);
+    let own = if syslog.is_some() { Some(0) } else { logs.iter().position(is_own) };
+    let own = own.unwrap_or(logs.len());
     if own == logs.len() {
         logs.push(stderr.as_fd().try_clone_to_owned()?);
     }
-    let relay = Relay::start(&logs, own)?;
+    let relay = Relay::start(&logs, own, syslog)?;
     Ok(RELAY.get_or_init(|| relay))
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn launch(
     output: BorrowedFd<'_>,
 ) -> io::Result<Launched> {
     let hosts = world.hosts.iter().map(|(name, _)| name.clone()).collect();
-    let configuration = Generation { groups: vec![group.clone()], hosts }.encode();
+    let configuration = Generation { groups: vec![group.clone()], hosts, syslog: None }.encode();
     let configuration = os::message::file(c"mod_wsgi group", &configuration)?;
     let given = world.hosts.iter().map(|(_, host)| host.as_fd());
     let mut kept: Vec<_> = (CONTROL..).zip(std::iter::once(control).chain(given)).collect();

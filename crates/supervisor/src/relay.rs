@@ -7,6 +7,7 @@
 
 mod sink;
 mod source;
+mod syslog;
 
 use std::collections::HashMap;
 use std::io;
@@ -23,6 +24,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use sink::{Owner, Sink};
 use source::{Input, Source};
+use wsgi_core::wire::launch;
 
 /// How much the supervisor has handed over may wait, in bytes, if the relay is held up.
 const BACKLOG: usize = 256 << 10;
@@ -71,17 +73,21 @@ struct Counts {
 }
 
 impl Relay {
-    /// Starts it for these logs. The supervisor's own lines go to `own`, a place in `logs`.
+    /// Starts it for these logs. The supervisor's own lines go to `own`, a place in `logs`. The system's log takes the place
+    /// of the first one, if it is given.
     ///
     /// # Errors
     /// The system has no descriptor or thread left.
-    pub(crate) fn start(logs: &[OwnedFd], own: usize) -> io::Result<Self> {
+    pub(crate) fn start(logs: &[OwnedFd], own: usize, syslog: Option<launch::Syslog>) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
         let (commands, receiver) = mpsc::channel();
         let counts = Arc::new(Counts::default());
-        let sinks = logs.iter().map(Sink::new).collect::<io::Result<_>>()?;
+        let mut sinks = logs.iter().map(Sink::new).collect::<io::Result<Vec<_>>>()?;
+        if let (Some(syslog), Some(main)) = (syslog, sinks.first_mut()) {
+            *main = Sink::system(syslog);
+        }
         let work = Work {
             epoll,
             wake: Arc::clone(&wake),

@@ -72,7 +72,7 @@ impl Supervisor {
         let (environment, files) = (os::spawn::own_environment(), raise_limit(slots.len()));
         let signals = watched_signals()?;
         // Begins with these signals blocked.
-        let relay = log::start_relay(logs)?;
+        let relay = log::start_relay(logs, generation.syslog)?;
         // Helpers that the server has forked may hold copies of the parent's end of the control socket.
         set_pdeathsig(Signal::SIGTERM)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;

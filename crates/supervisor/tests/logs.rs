@@ -4,14 +4,17 @@ mod support;
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use os::process::Exit;
 use support::{Server, group, until};
 use wsgi_core::wire::board::slot;
+use wsgi_core::wire::launch::Syslog;
 
 /// Position of a text in the log, which has to be there.
 #[track_caller]
@@ -35,6 +38,33 @@ fn a_process_can_not_tamper_with_the_log() {
     kill(Pid::from_raw(server.pid(0)), Signal::SIGKILL).unwrap();
     server.logs("SIGKILL");
     assert!(server.log().len() > size);
+}
+
+#[test]
+fn all_lines_reach_syslog_where_that_is_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let listener = UnixDatagram::bind(&path).unwrap();
+    listener.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let socket = path.to_str().unwrap().as_bytes().into();
+    let syslog = Syslog { socket, facility: 17, tag: b"site".as_slice().into() };
+    let server = Server::start_with_syslog(vec![group("one", &[])], syslog);
+    let head = format!("site[{}]: ", server.child.pid());
+    let expect = |head: &str, text: &str| {
+        let mut message = [0; 4096];
+        loop {
+            let length = listener.recv(&mut message).unwrap_or_else(|error| panic!("'{text}': {error}"));
+            let message = String::from_utf8_lossy(&message[..length]);
+            if message.contains(text) {
+                return assert!(message.starts_with(head), "{message}");
+            }
+        }
+    };
+    expect(&format!("<142>{head}["), "is started");
+    server.ask(0, "tell of the application\\n");
+    expect(&format!("<141>{head}of"), "of the application");
+    kill(Pid::from_raw(server.pid(0)), Signal::SIGKILL).unwrap();
+    expect(&format!("<139>{head}["), "SIGKILL");
 }
 
 #[test]

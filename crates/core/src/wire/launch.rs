@@ -11,6 +11,19 @@ pub struct Generation {
     pub groups: Vec<Group>,
     /// The names of the hosts that the supervisor gets open, in the order of their descriptors.
     pub hosts: Vec<Box<[u8]>>,
+    /// What takes the place of the first log, if the server's errors go there.
+    pub syslog: Option<Syslog>,
+}
+
+/// The system's log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Syslog {
+    /// The path of the socket that takes messages.
+    pub socket: Box<[u8]>,
+    /// The number of the facility.
+    pub facility: u8,
+    /// Whose messages they are: the name of a program.
+    pub tag: Box<[u8]>,
 }
 
 /// How the processes of a group are started.
@@ -167,6 +180,10 @@ impl Generation {
         Schema::own().encode(&mut writer);
         writer.list(self.groups.iter(), |writer, group| group.encode(writer));
         writer.list(self.hosts.iter(), |writer, host| writer.bytes(host));
+        writer.bool(self.syslog.is_some());
+        if let Some(syslog) = &self.syslog {
+            syslog.encode(&mut writer);
+        }
         buffer
     }
 
@@ -179,7 +196,8 @@ impl Generation {
         Schema::check(&mut reader)?;
         let groups = reader.list(Group::decode)?;
         let hosts = reader.list(|reader| reader.bytes().map(Into::into))?;
-        reader.end().map(|()| Self { groups, hosts })
+        let syslog = reader.bool()?.then(|| Syslog::decode(&mut reader)).transpose()?;
+        reader.end().map(|()| Self { groups, hosts, syslog })
     }
 
     /// Whether any process gets the server's scoreboard.
@@ -192,6 +210,18 @@ impl Generation {
     #[must_use]
     pub fn slots(&self) -> usize {
         self.groups.iter().map(|group| group.processes as usize).sum()
+    }
+}
+
+impl Syslog {
+    fn encode(&self, writer: &mut Writer<'_>) {
+        writer.bytes(&self.socket);
+        writer.u8(self.facility);
+        writer.bytes(&self.tag);
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { socket: reader.bytes()?.into(), facility: reader.u8()?, tag: reader.bytes()?.into() })
     }
 }
 
@@ -356,6 +386,7 @@ mod tests {
         let generation = Generation {
             groups: vec![full, plain, Group::default()],
             hosts: vec![text("mod_wsgi_host.cpython-311.so")],
+            syslog: Some(Syslog { socket: text("/dev/log"), facility: 23, tag: text("httpd") }),
         };
         assert_eq!(generation.slots(), 5);
         assert!(generation.has_scoreboard() && !Generation::default().has_scoreboard());

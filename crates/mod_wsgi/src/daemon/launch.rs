@@ -24,10 +24,13 @@ pub(super) fn generation(
     global: &Global,
     basis: &Basis<'_>,
 ) -> io::Result<(Generation, Vec<OwnedFd>)> {
-    // Where the main log goes to syslog, standard error takes its place.
-    let main = match server.error_log() {
-        Some(log) => log.try_clone_to_owned(),
-        None => io::stderr().as_fd().try_clone_to_owned(),
+    // Where the main log goes to syslog, something has to be in its place.
+    let (main, syslog) = match server.error_log() {
+        Some(log) => (log.try_clone_to_owned(), None),
+        None => {
+            let name = server.error_log_name().unwrap_or_default();
+            (io::stderr().as_fd().try_clone_to_owned(), wsgi_core::syslog::of(name, server.program()))
+        }
     };
     let mut logs = vec![main?];
     let groups = global.daemons.iter();
@@ -38,7 +41,7 @@ pub(super) fn generation(
     });
     let groups = groups.collect();
     let hosts = basis.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
-    Ok((Generation { groups, hosts }, logs))
+    Ok((Generation { groups, hosts, syslog }, logs))
 }
 
 /// What all groups have in common.

@@ -35,7 +35,7 @@ type Parts = (Group, OwnedFd, Vec<(Box<[u8]>, OwnedFd)>);
 
 fn configuration(file: OwnedFd) -> io::Result<Parts> {
     let generation = Generation::decode(&os::message::read(file, LONGEST)?);
-    let Generation { groups, hosts } = generation.map_err(|_| io::ErrorKind::InvalidData)?;
+    let Generation { groups, hosts, .. } = generation.map_err(|_| io::ErrorKind::InvalidData)?;
     let group = groups.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
     let hosts = (FIRST_HOST..).zip(hosts).map(|(number, name)| Ok((name, inherited(number)?)));
     Ok((group, inherited(CONTROL)?, hosts.collect::<io::Result<_>>()?))

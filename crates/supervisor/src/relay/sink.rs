@@ -9,8 +9,10 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 use os::descriptors::{self, Wait};
+use wsgi_core::wire::launch;
 use wsgi_core::wire::line::WHOLE;
 
+use super::syslog::Syslog;
 use crate::log::{self, Level};
 
 /// Who has written something.
@@ -61,6 +63,8 @@ enum Target {
     Pipe(File),
     /// A socket.
     Socket(OwnedFd),
+    /// The system's log.
+    System(Syslog),
     /// Something else, or what can not be opened anew: with a look before each line whether it takes one.
     Other(File),
 }
@@ -68,15 +72,24 @@ enum Target {
 impl Sink {
     /// The log that `descriptor` leads to.
     pub(super) fn new(descriptor: &OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            target: Target::new(descriptor.as_fd())?,
+        Target::new(descriptor.as_fd()).map(Self::to)
+    }
+
+    /// The system's log.
+    pub(super) fn system(settings: launch::Syslog) -> Self {
+        Self::to(Target::System(Syslog::new(settings)))
+    }
+
+    fn to(target: Target) -> Self {
+        Self {
+            target,
             queue: VecDeque::new(),
             shares: HashMap::new(),
             stalled: None,
             retry: RETRY.0,
             dropped: 0,
             is_torn: false,
-        })
+        }
     }
 
     /// Adds lines, or drops and counts them: where the log has stalled and their owner's share is used up.
@@ -251,6 +264,7 @@ impl Target {
                 pipe.write(lines)
             }
             Self::Socket(socket) => descriptors::send_with(&*socket, whole(lines), &[], Wait::Never),
+            Self::System(log) => log.write(lines),
             Self::Other(file) => {
                 let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
                 if poll(&mut polled, PollTimeout::ZERO)? == 0 {

@@ -9,7 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A relay with one log, a pipe.
 fn relay() -> (Relay, PipeReader) {
     let (reader, log) = io::pipe().unwrap();
-    (Relay::start(&[log.into()], 0).unwrap(), reader)
+    (Relay::start(&[log.into()], 0, None).unwrap(), reader)
 }
 
 /// Something whose lines it carries.
@@ -158,7 +158,7 @@ fn a_log_that_nobody_has_the_other_end_of_does_no_harm() {
 #[test]
 fn a_log_that_can_not_be_opened_anew_is_written_to_as_it_is() {
     let (log, mut reader) = std::os::unix::net::UnixStream::pair().unwrap();
-    let relay = Relay::start(&[log.into()], 0).unwrap();
+    let relay = Relay::start(&[log.into()], 0, None).unwrap();
     let (_, one) = writer(&relay);
     let writing = flood(one, 'a', 5_000);
     let reading = std::thread::spawn(move || {

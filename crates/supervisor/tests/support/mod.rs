@@ -22,7 +22,7 @@ use os::shared::Words;
 use os::spawn::{Limit, Plan, Resource};
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::{State, page, slot, words};
-use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits};
+use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits, Syslog};
 
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -117,21 +117,27 @@ impl Server {
     pub(crate) fn start_with(groups: Vec<Group>, variables: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let log = File::options().append(true).create(true).open(directory.path().join("error.log")).unwrap();
-        Self::start_in(groups, directory, log.into(), variables)
+        Self::start_in(generation_of(groups), directory, log.into(), variables)
+    }
+
+    /// Starts a supervisor of a server with `ErrorLog syslog`.
+    pub(crate) fn start_with_syslog(groups: Vec<Group>, syslog: Syslog) -> Self {
+        let log = File::options().append(true).open("/dev/null").unwrap();
+        let generation = Generation { syslog: Some(syslog), ..generation_of(groups) };
+        Self::start_in(generation, tempfile::tempdir().unwrap(), log.into(), &[])
     }
 
     /// Starts a supervisor whose log is the writing end of a pipe, as with `ErrorLog "|program"`.
     pub(crate) fn start_with_pipe(groups: Vec<Group>, log: OwnedFd) -> Self {
-        Self::start_in(groups, tempfile::tempdir().unwrap(), log, &[])
+        Self::start_in(generation_of(groups), tempfile::tempdir().unwrap(), log, &[])
     }
 
     fn start_in(
-        groups: Vec<Group>,
+        generation: Generation,
         directory: tempfile::TempDir,
         log: OwnedFd,
         variables: &[(&str, &str)],
     ) -> Self {
-        let generation = Generation { groups, hosts: Vec::new() };
         let slots = generation.slots();
         let (control, theirs) = descriptors::pair(Kind::Sequence).unwrap();
         let (board, words) = Words::create(c"board", words(slots)).unwrap();
@@ -284,6 +290,10 @@ impl Drop for Server {
             }
         }
     }
+}
+
+fn generation_of(groups: Vec<Group>) -> Generation {
+    Generation { groups, ..Generation::default() }
 }
 
 fn file(path: &Path, contents: &[u8]) -> File {
