@@ -8,7 +8,7 @@ mod times;
 
 use std::time::Duration;
 
-pub use thread::{Drained, Slot, Thread};
+pub use thread::{Drained, Running, Slot, Thread};
 pub use times::{BUCKETS, Times};
 
 /// What the time of a request is spent on.
@@ -371,9 +371,9 @@ mod tests {
         let mut sample = Sample::new(2);
         for id in [0, 1, 3] {
             let mut thread = Thread::default();
-            thread.begin(begin);
+            assert!(thread.begin(begin).is_none());
             thread.completed(request(200));
-            thread.end(begin + micros(1000), Duration::ZERO);
+            thread.end(begin + micros(1000), Duration::ZERO, None);
             sample.add(id, &thread.drain(begin + micros(2000)));
         }
         assert_eq!((sample.completed, sample.totals.statuses[1]), (3, 3));
@@ -403,12 +403,12 @@ mod tests {
                 now += micros(wait);
                 match (step, started) {
                     (0, None) => {
-                        thread.begin(now);
+                        assert!(thread.begin(now).is_none());
                         started = Some(now);
                     }
                     (1, Some(since)) => {
                         thread.completed(request(status));
-                        thread.end(now, Duration::ZERO);
+                        thread.end(now, Duration::ZERO, None);
                         (busy, ended, started) = (busy + (now - since), ended + 1, None);
                     }
                     _ => {

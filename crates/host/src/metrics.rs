@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bridge::Request;
 use os::usage::{self, Cpu};
-use wsgi_core::metrics::{Completed, Phase, Phases, Sample, Stamps, Thread, Traffic};
+use wsgi_core::metrics::{Completed, Phase, Phases, Running, Sample, Stamps, Thread, Traffic};
 
 use crate::locked::Locked;
 use crate::meter::Meter;
@@ -81,6 +81,8 @@ pub(crate) struct Recording {
     record: Arc<Record>,
     /// CPU time of the thread at the beginning.
     cpu: Option<Duration>,
+    /// The request that this one is within.
+    outer: Option<Running>,
 }
 
 /// Begins a request, if there is anything to record.
@@ -93,8 +95,8 @@ impl Recording {
     #[cold]
     fn new(now: Instant) -> Self {
         let record = record();
-        record.thread.with(|thread| thread.begin(now));
-        Self { record, cpu: usage::thread_time() }
+        let outer = record.thread.with(|thread| thread.begin(now));
+        Self { record, cpu: usage::thread_time(), outer }
     }
 
     /// The application is about to be called.
@@ -140,7 +142,8 @@ impl Recording {
 impl Drop for Recording {
     fn drop(&mut self) {
         let cpu = self.cpu.zip(usage::thread_time()).map(|(begin, end)| end.saturating_sub(begin));
-        self.record.thread.with(|thread| thread.end(Instant::now(), cpu.unwrap_or_default()));
+        let (outer, cpu) = (self.outer.take(), cpu.unwrap_or_default());
+        self.record.thread.with(|thread| thread.end(Instant::now(), cpu, outer));
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Thread {
 
 /// A request that the thread is serving.
 #[derive(Debug, Clone, Copy)]
-struct Running {
+pub struct Running {
     since: Instant,
     /// Busy time up to here has been counted.
     counted: Instant,
@@ -50,9 +50,12 @@ pub struct Slot {
 }
 
 impl Thread {
-    /// A request comes to the thread.
-    pub const fn begin(&mut self, now: Instant) {
-        self.running = Some(Running { since: now, counted: now, completed: None });
+    /// A request comes to the thread. Returns the one that it was serving, which [`end`](Self::end) brings back: a server's
+    /// filters make requests within requests.
+    #[must_use]
+    pub fn begin(&mut self, now: Instant) -> Option<Running> {
+        self.count_busy(now);
+        self.running.replace(Running { since: now, counted: now, completed: None })
     }
 
     /// The application is called.
@@ -74,10 +77,11 @@ impl Thread {
         }
     }
 
-    /// The request has ended, after so much CPU time.
-    pub fn end(&mut self, now: Instant, cpu: Duration) {
+    /// The request has ended, after so much CPU time. The thread goes on with `outer`.
+    pub fn end(&mut self, now: Instant, cpu: Duration, outer: Option<Running>) {
         self.count_busy(now);
-        let Some(running) = self.running.take() else { return };
+        let outer = outer.map(|outer| Running { counted: outer.counted.max(now), ..outer });
+        let Some(running) = std::mem::replace(&mut self.running, outer) else { return };
         let Drained { totals, slot } = &mut self.interval;
         slot.completed += 1;
         slot.cpu = slot.cpu.saturating_add(cpu);
@@ -147,7 +151,7 @@ mod tests {
     fn a_request_that_is_running_is_busy_time_of_each_interval_it_spans() {
         let begin = Instant::now();
         let mut thread = Thread::default();
-        thread.begin(begin);
+        assert!(thread.begin(begin).is_none());
         thread.called();
 
         let first = thread.drain(begin + millis(300)).slot;
@@ -156,7 +160,7 @@ mod tests {
         assert_eq!((thread.requests(), thread.busy(begin + millis(400))), (1, millis(400)));
 
         thread.completed(Completed::default());
-        thread.end(begin + millis(1000), millis(20));
+        thread.end(begin + millis(1000), millis(20), None);
         let second = thread.drain(begin + millis(2000)).slot;
         let expected = Slot {
             completed: 1,
@@ -174,8 +178,8 @@ mod tests {
     fn a_script_that_can_not_be_loaded_is_a_request_without_an_application() {
         let begin = Instant::now();
         let mut thread = Thread::default();
-        thread.begin(begin);
-        thread.end(begin + millis(5), millis(4));
+        assert!(thread.begin(begin).is_none());
+        thread.end(begin + millis(5), millis(4), None);
         let drained = thread.drain(begin + millis(5));
         assert_eq!((drained.slot.completed, drained.slot.busy), (1, millis(5)));
         assert_eq!(drained.totals, Totals::default());
@@ -187,11 +191,11 @@ mod tests {
         let begin = Instant::now();
         let mut thread = Thread::default();
         for last in [0, 4] {
-            thread.begin(begin);
+            assert!(thread.begin(begin).is_none());
             let phases = Phases::default().with(Phase::OutputWrite, millis(1));
             thread.completed(Completed { phases, ..Completed::default() });
             thread.wrote(millis(last));
-            thread.end(begin + millis(10), Duration::ZERO);
+            thread.end(begin + millis(10), Duration::ZERO, None);
         }
         let totals = thread.drain(begin + millis(10)).totals;
         assert_eq!(totals.times(Phase::OutputWrite).range(), Some((millis(1), millis(5))));
@@ -202,11 +206,23 @@ mod tests {
     fn clocks_read_out_of_order_count_nothing_twice() {
         let begin = Instant::now();
         let mut thread = Thread::default();
-        thread.begin(begin + millis(10));
+        assert!(thread.begin(begin + millis(10)).is_none());
         assert_eq!(thread.drain(begin).slot.busy, Duration::ZERO);
         assert_eq!(thread.drain(begin + millis(30)).slot.busy, millis(20));
-        thread.end(begin + millis(25), Duration::ZERO);
+        thread.end(begin + millis(25), Duration::ZERO, None);
         assert_eq!(thread.drain(begin + millis(40)).slot.busy, Duration::ZERO);
         assert_eq!(thread.busy(begin + millis(40)), millis(20));
+    }
+
+    #[test]
+    fn a_request_within_a_request_leaves_the_outer_one() {
+        let (begin, mut thread) = (Instant::now(), Thread::default());
+        assert!(thread.begin(begin).is_none());
+        let outer = thread.begin(begin + millis(10));
+        thread.end(begin + millis(30), Duration::ZERO, outer);
+        assert_eq!(thread.busy(begin + millis(40)), millis(40));
+        thread.end(begin + millis(50), Duration::ZERO, None);
+        let slot = thread.drain(begin + millis(60)).slot;
+        assert_eq!((slot.completed, slot.busy, slot.longest), (2, millis(50), millis(50)));
     }
 }

@@ -27,7 +27,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*count*",
         default: "15",
         doc: "How many requests each process serves at a time. With 0 it serves none, and requests for the group get a 500: it runs its \
-              `WSGIImportScript` scripts, and is started again when they end.",
+              `WSGIImportScript` scripts, and is started again when they end. A page that includes another one of the same group (mod_include) may need a second thread: where the outer response is long, the inner request waits for one until `socket-timeout=`, then fails.",
         take: Take::Count(Count { least: 0, most: 65_533 }, "no requests", |group, count| {
             group.threads = count as u32
         }),
