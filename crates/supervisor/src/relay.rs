@@ -70,6 +70,8 @@ struct Counts {
     waiting: AtomicUsize,
     /// Lines that were not handed over.
     dropped: AtomicU64,
+    /// Pipes that are read.
+    sources: AtomicUsize,
 }
 
 impl Relay {
@@ -130,6 +132,11 @@ impl Relay {
             return;
         }
         self.send(Command::Line(line));
+    }
+
+    /// Whether anybody can write to a pipe, as far as that has been seen.
+    pub(crate) fn has_writers(&self) -> bool {
+        self.counts.sources.load(Ordering::Acquire) > 0
     }
 
     /// Has everything written, as far as the logs take it, and ends the relay. Waits for that a moment at most.
@@ -224,6 +231,7 @@ impl Work {
         // Else there is no memory, and the process writes to nobody.
         if is_watched.is_ok() {
             self.sources.insert(id, Source::new(reader, log));
+            self.count();
         }
     }
 
@@ -286,12 +294,17 @@ impl Work {
         }
     }
 
+    fn count(&self) {
+        self.counts.sources.store(self.sources.len(), Ordering::Release);
+    }
+
     fn forget(&mut self, id: u64) {
         if let Some(source) = self.sources.remove(&id) {
             // Fails where it has paused.
             let _ = self.epoll.delete(&source.reader);
         }
         self.orphans.retain(|orphan| *orphan != id);
+        self.count();
     }
 }
 

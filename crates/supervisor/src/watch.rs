@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
 use nix::unistd::getppid;
 use os::descriptors::{self, Wait};
 use os::process::Ended;
@@ -25,6 +25,8 @@ const RETIRE: u8 = b'R';
 const EVENTS: usize = 64;
 /// How often retired slots are looked at, in milliseconds.
 const LOOK: u64 = 1_000;
+/// How often a supervisor that has nothing more to do looks whether it is still needed, at first and at last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
 /// What an event is about, with the index of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub(crate) struct Supervisor {
     parent: OwnedFd,
     signals: SignalFd,
     is_retired: bool,
+    /// Whether the server ends.
+    is_stopping: bool,
     /// Whether the server is the system's first process, which inherits all orphans.
     is_in_container: bool,
     /// Whether there may be children that have ended and have not been waited for.
@@ -95,6 +99,7 @@ impl Supervisor {
             parent: control,
             signals,
             is_retired: false,
+            is_stopping: false,
             is_in_container,
             has_ended_children: false,
             next_look: 0,
@@ -119,28 +124,31 @@ impl Supervisor {
             }
             self.tick();
         }
-        if self.is_retired && self.is_in_container {
+        if self.is_retired && !self.is_stopping {
             self.stay();
         }
         Ok(())
     }
 
-    /// Stays as long as there are children: what processes have left behind, which the server would inherit.
+    /// Stays as long as anybody writes to the log through it, so that what applications have started does not end of that
+    /// (`SIGPIPE`); and where the server would inherit that, as long as there are children.
     fn stay(self) {
-        let Self { signals, world, seats, parent, .. } = self;
+        let Self { signals, world, seats, parent, is_in_container, .. } = self;
+        let relay = world.relay;
         drop((world, seats, parent));
-        // An error says that there is no child.
-        while let Ok(ended) = os::process::reap(|_| false) {
-            if ended.is_some() {
-                continue;
+        let mut pause = PAUSES.0;
+        loop {
+            let is_needed = has_children() && is_in_container || relay.has_writers();
+            if !is_needed {
+                return;
             }
             // Waking up now and then is no harm.
-            let _ = descriptors::is_readable(signals.as_fd(), Duration::from_secs(60));
+            let _ = descriptors::is_readable(signals.as_fd(), pause);
+            pause = (2 * pause).min(PAUSES.1);
             while let Ok(Some(signal)) = signals.read_signal() {
-                let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-                if matches!(Signal::try_from(number), Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT))
-                {
-                    // The server ends.
+                // Of who ends, the pipe ends as well.
+                pause = PAUSES.0;
+                if ends_server(&signal) {
                     return;
                 }
             }
@@ -186,8 +194,8 @@ impl Supervisor {
 
     fn signal(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
-            let number = i32::try_from(signal.ssi_signo).unwrap_or(0);
-            match Signal::try_from(number) {
+            self.is_stopping |= ends_server(&signal);
+            match kind(&signal) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => self.feed_all(|| Event::Stop),
                 Ok(Signal::SIGQUIT) => self.feed_all(|| Event::Kill),
                 Ok(Signal::SIGCHLD) => self.has_ended_children = true,
@@ -280,6 +288,27 @@ impl Token {
             _ => None,
         }
     }
+}
+
+/// Waits for all children that have ended. Returns whether there are others.
+fn has_children() -> bool {
+    loop {
+        match os::process::reap(|_| false) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            // There is none.
+            Err(_) => return false,
+        }
+    }
+}
+
+fn kind(signal: &siginfo) -> nix::Result<Signal> {
+    Signal::try_from(i32::try_from(signal.ssi_signo).unwrap_or(0))
+}
+
+/// Whether a signal says that the server ends.
+fn ends_server(signal: &siginfo) -> bool {
+    matches!(kind(signal), Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT))
 }
 
 /// Those that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from anybody), that of ended children, and

@@ -108,6 +108,20 @@ def obey(line):
             os._exit(15)
         os.wait()
         return 'left'
+    if command == 'writer':
+        # It outlives its parent, and writes to the log once there is a file.
+        if os.fork() == 0:
+            for number in range(3, 64):
+                try:
+                    os.close(number)
+                except OSError:
+                    pass
+            end = time.monotonic() + 60
+            while not os.path.exists(rest[0]) and time.monotonic() < end:
+                time.sleep(0.01)
+            os.write(2, b'of the orphan\n')
+            os._exit(0)
+        return 'left'
     if command == 'orphans':
         # One that makes them without end, until this process has gone.
         parent = os.getpid()

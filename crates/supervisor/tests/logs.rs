@@ -5,6 +5,7 @@ mod support;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -65,6 +66,37 @@ fn all_lines_reach_syslog_where_that_is_the_log() {
     expect(&format!("<141>{head}of"), "of the application");
     kill(Pid::from_raw(server.pid(0)), Signal::SIGKILL).unwrap();
     expect(&format!("<139>{head}["), "SIGKILL");
+}
+
+/// A supervisor that is not needed any more but by something that writes to the log when the file is there.
+fn left_with_a_writer(file: &Path) -> Server {
+    let mut server = Server::start(vec![group("one", &[])]);
+    let pid = server.pid(0);
+    assert_eq!(server.ask(0, &format!("writer {}", file.display())), "left");
+    server.retire();
+    server.hang_up();
+    server.logs(&format!("process {pid} has ended"));
+    server
+}
+
+#[test]
+fn what_outlives_a_generation_still_writes_to_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("go");
+    let mut server = left_with_a_writer(&file);
+    std::fs::write(&file, "").unwrap();
+    server.logs("of the orphan\n");
+    assert_eq!(server.end(), Exit::Status(0));
+}
+
+#[test]
+fn the_server_ends_whoever_still_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("go");
+    let mut server = left_with_a_writer(&file);
+    server.child.signal(Signal::SIGTERM).unwrap();
+    assert_eq!(server.end(), Exit::Status(0));
+    std::fs::write(&file, "").unwrap();
 }
 
 #[test]
