@@ -43,7 +43,11 @@ impl Level {
 ///
 /// # Errors
 /// See [`Relay::start`].
-pub(crate) fn start_relay(mut logs: Vec<OwnedFd>, syslog: Option<Syslog>) -> io::Result<&'static Relay> {
+pub(crate) fn start_relay(
+    mut logs: Vec<OwnedFd>,
+    syslog: Option<Syslog>,
+    slots: usize,
+) -> io::Result<&'static Relay> {
     let stderr = io::stderr();
     let file = |log: &dyn AsFd| fstat(log.as_fd()).map(|stat| (stat.st_dev, stat.st_ino)).ok();
     let is_own = |log: &OwnedFd| file(log) == file(&stderr);
@@ -52,7 +56,7 @@ pub(crate) fn start_relay(mut logs: Vec<OwnedFd>, syslog: Option<Syslog>) -> io:
     if own == logs.len() {
         logs.push(stderr.as_fd().try_clone_to_owned()?);
     }
-    let relay = Relay::start(&logs, own, syslog)?;
+    let relay = Relay::start(&logs, own, syslog, slots)?;
     Ok(RELAY.get_or_init(|| relay))
 }
 

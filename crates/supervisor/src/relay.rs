@@ -28,8 +28,9 @@ use wsgi_core::wire::launch;
 
 /// How much the supervisor has handed over may wait, in bytes, if the relay is held up.
 const BACKLOG: usize = 256 << 10;
-/// How many pipes of processes that have ended are read on: something that they have started holds the other end.
-pub(crate) const ORPHANS: usize = 64;
+/// How many pipes of processes that have ended are read on, and for each slot: something that they have started holds the
+/// other end.
+const ORPHANS: (usize, usize) = (64, 4);
 /// How long the relay waits at its end for a log that takes nothing.
 const LAST: Duration = Duration::from_millis(500);
 /// Whose the supervisor's own lines are, for [`Sink`].
@@ -74,13 +75,23 @@ struct Counts {
     sources: AtomicUsize,
 }
 
+/// How many pipes of processes that have ended a supervisor of so many slots reads on.
+pub(crate) const fn orphans(slots: usize) -> usize {
+    ORPHANS.0 + ORPHANS.1 * slots
+}
+
 impl Relay {
-    /// Starts it for these logs. The supervisor's own lines go to `own`, a place in `logs`. The system's log takes the place
+    /// Starts it for these logs, and processes in so many slots. The supervisor's own lines go to `own`, a place in `logs`. The system's log takes the place
     /// of the first one, if it is given.
     ///
     /// # Errors
     /// The system has no descriptor or thread left.
-    pub(crate) fn start(logs: &[OwnedFd], own: usize, syslog: Option<launch::Syslog>) -> io::Result<Self> {
+    pub(crate) fn start(
+        logs: &[OwnedFd],
+        own: usize,
+        syslog: Option<launch::Syslog>,
+        slots: usize,
+    ) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
@@ -99,6 +110,7 @@ impl Relay {
             own,
             sources: HashMap::new(),
             orphans: Vec::new(),
+            most_orphans: orphans(slots),
             buffer: vec![0; source::BLOCK].into(),
         };
         let run = move || {
@@ -164,6 +176,7 @@ struct Work {
     sources: HashMap<u64, Source>,
     /// Those of processes that have ended, the oldest first.
     orphans: Vec<u64>,
+    most_orphans: usize,
     buffer: Box<[u8]>,
 }
 
@@ -257,7 +270,7 @@ impl Work {
             self.forget(id);
         } else if !self.orphans.contains(&id) {
             self.orphans.push(id);
-            if self.orphans.len() > ORPHANS {
+            if self.orphans.len() > self.most_orphans {
                 self.forget(self.orphans[0]);
             }
         }

@@ -76,7 +76,7 @@ impl Supervisor {
         let (environment, files) = (os::spawn::own_environment(), raise_limit(slots.len()));
         let signals = watched_signals()?;
         // Begins with these signals blocked.
-        let relay = log::start_relay(logs, generation.syslog)?;
+        let relay = log::start_relay(logs, generation.syslog, slots.len())?;
         // Helpers that the server has forked may hold copies of the parent's end of the control socket.
         set_pdeathsig(Signal::SIGTERM)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
@@ -329,7 +329,7 @@ fn watched_signals() -> io::Result<SignalFd> {
 /// Makes room for so many slots; what processes have to get instead, if something was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
     // Of each slot the channel and the page, and five descriptors of each of two processes, a few while one starts.
-    let (soft, hard) = descriptors::allow(12 * slots as u64 + 64 + relay::ORPHANS as u64)?;
+    let (soft, hard) = descriptors::allow((12 * slots + 64 + relay::orphans(slots)) as u64)?;
     Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }
 

@@ -9,7 +9,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A relay with one log, a pipe.
 fn relay() -> (Relay, PipeReader) {
     let (reader, log) = io::pipe().unwrap();
-    (Relay::start(&[log.into()], 0, None).unwrap(), reader)
+    (Relay::start(&[log.into()], 0, None, 1).unwrap(), reader)
 }
 
 /// Something whose lines it carries.
@@ -113,7 +113,7 @@ fn what_was_left_comes_before_what_is_said_later() {
 #[test]
 fn pipes_that_orphans_hold_are_bounded() {
     let (relay, log) = relay();
-    let mut orphans: Vec<_> = (0..=ORPHANS)
+    let mut orphans: Vec<_> = (0..=super::orphans(1))
         .map(|_| {
             let (id, orphan) = writer(&relay);
             relay.collect(id);
@@ -129,7 +129,7 @@ fn pipes_that_orphans_hold_are_bounded() {
     relay.finish();
     let mut numbers: Vec<usize> = rest(log).split_whitespace().filter_map(|line| line.parse().ok()).collect();
     numbers.sort_unstable();
-    assert!(numbers.into_iter().eq(0..ORPHANS));
+    assert!(numbers.into_iter().eq(0..super::orphans(1)));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_log_that_nobody_has_the_other_end_of_does_no_harm() {
 #[test]
 fn a_log_that_can_not_be_opened_anew_is_written_to_as_it_is() {
     let (log, mut reader) = std::os::unix::net::UnixStream::pair().unwrap();
-    let relay = Relay::start(&[log.into()], 0, None).unwrap();
+    let relay = Relay::start(&[log.into()], 0, None, 1).unwrap();
     let (_, one) = writer(&relay);
     let writing = flood(one, 'a', 5_000);
     let reading = std::thread::spawn(move || {
