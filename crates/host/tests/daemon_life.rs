@@ -54,10 +54,7 @@ fn limits() -> Limits {
 
 fn replace(reason: &str, scripts: &[(&std::path::Path, &str)]) -> Option<Report> {
     let scripts = scripts.iter().map(|(path, group)| served(path, group, &["application"]));
-    Some(Report::Replace {
-        reason: Reason::of(reason.as_bytes()).expect("a reason"),
-        scripts: scripts.collect(),
-    })
+    Some(Report::Replace { reason: named(reason), scripts: scripts.collect() })
 }
 
 /// A script with what was served of it.
@@ -70,7 +67,12 @@ fn served(path: &std::path::Path, group: &str, callables: &[&str]) -> Script {
 }
 
 fn stopping(reason: &str) -> Option<Report> {
-    Some(Report::Stopping(Reason::of(reason.as_bytes()).expect("a reason")))
+    Some(Report::Stopping(named(reason)))
+}
+
+fn named(name: &str) -> Reason {
+    let mut reasons = Reason::ALL.iter().copied();
+    reasons.find(|reason| reason.name() == name).expect("a reason")
 }
 
 /// Where a text is in the log.

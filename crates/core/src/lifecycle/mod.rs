@@ -46,34 +46,7 @@ pub use imports::{FailedImports, Retry};
 pub use pulse::Pulse;
 pub use timers::Timers;
 
-/// Why a process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// SIGTERM or SIGINT, or the supervisor wants it.
-    ShutdownSignal,
-    /// SIGUSR1, without `eviction-timeout=`.
-    GracefulSignal,
-    /// SIGUSR1, with `eviction-timeout=`.
-    EvictionSignal,
-    /// `maximum-requests=`.
-    MaximumRequests,
-    /// `restart-interval=`.
-    RestartInterval,
-    /// `inactivity-timeout=`.
-    InactivityTimeout,
-    /// `request-timeout=`.
-    RequestTimeout,
-    /// `startup-timeout=`.
-    StartupTimeout,
-    /// `deadlock-timeout=`.
-    DeadlockTimeout,
-    /// `cpu-time-limit=`.
-    CpuTimeLimit,
-    /// A script has changed.
-    ScriptReload,
-    /// The process can no longer be told anything.
-    SignalPipeError,
-}
+pub use crate::wire::Reason;
 
 /// Something that happens to a process, other than the passing of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,74 +95,4 @@ pub enum Decision {
     },
     /// The shutdown has taken too long: end the process, whatever still runs, with status 255.
     Exit,
-}
-
-impl Reason {
-    /// All of them.
-    pub const ALL: &[Self] = &[
-        Self::ShutdownSignal,
-        Self::GracefulSignal,
-        Self::EvictionSignal,
-        Self::MaximumRequests,
-        Self::RestartInterval,
-        Self::InactivityTimeout,
-        Self::RequestTimeout,
-        Self::StartupTimeout,
-        Self::DeadlockTimeout,
-        Self::CpuTimeLimit,
-        Self::ScriptReload,
-        Self::SignalPipeError,
-    ];
-
-    /// As applications (`shutdown_reason`), the log and the supervisor see it.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ShutdownSignal => "shutdown_signal",
-            Self::GracefulSignal => "graceful_signal",
-            Self::EvictionSignal => "eviction_signal",
-            Self::MaximumRequests => "maximum_requests",
-            Self::RestartInterval => "restart_interval",
-            Self::InactivityTimeout => "inactivity_timeout",
-            Self::RequestTimeout => "request_timeout",
-            Self::StartupTimeout => "startup_timeout",
-            Self::DeadlockTimeout => "deadlock_timeout",
-            Self::CpuTimeLimit => "cpu_time_limit",
-            Self::ScriptReload => "script_reload",
-            Self::SignalPipeError => "signal_pipe_error",
-        }
-    }
-
-    /// Its number on the wire.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The reason with this number.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-
-    /// The reason of this name.
-    #[must_use]
-    pub fn of(name: &[u8]) -> Option<Self> {
-        Self::ALL.iter().copied().find(|reason| reason.name().as_bytes() == name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reasons_have_names_of_their_own() {
-        for &reason in Reason::ALL {
-            assert_eq!(Reason::of(reason.name().as_bytes()), Some(reason));
-            assert_eq!(Reason::from_number(reason.number()), Some(reason));
-        }
-        assert_eq!(Reason::of(b""), None);
-        assert_eq!(Reason::ALL.len(), 12);
-    }
 }

@@ -14,11 +14,10 @@
 //!
 //! When the supervisor's end is closed, the daemon finishes what it has begun and exits.
 
-use super::Schema;
 use super::board::page;
 use super::codec::{Malformed, Reader, Writer};
 use super::launch::Daemon;
-use crate::lifecycle::Reason;
+use super::{Reason, Schema};
 
 /// A script and the interpreter that has loaded it.
 #[derive(Debug, Clone, PartialEq, Eq)]

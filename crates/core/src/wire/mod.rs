@@ -11,7 +11,9 @@ pub mod control;
 pub mod frame;
 pub mod launch;
 pub mod line;
+mod reason;
 pub mod schema;
 
 pub use codec::{Malformed, Reader, Writer};
+pub use reason::Reason;
 pub use schema::Schema;
