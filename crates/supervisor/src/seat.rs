@@ -59,9 +59,17 @@ pub(crate) struct Seat {
     page: OwnedFd,
     processes: Vec<Process>,
     abandoned: Vec<Abandoned>,
+    inherited: Option<Inherited>,
     /// What is watched of the channel.
     watched: Option<EpollFlags>,
     retired: Option<Retired>,
+}
+
+/// Words of processes that a supervisor before this one has started: they finish what they have begun.
+#[derive(Debug)]
+struct Inherited {
+    words: Vec<u8>,
+    end: u64,
 }
 
 /// What is watched after retirement.
@@ -69,6 +77,11 @@ pub(crate) struct Seat {
 struct Retired {
     page: Option<ReadWords>,
     idle_since: Option<u64>,
+}
+
+/// The words of a page.
+fn words() -> std::ops::Range<u8> {
+    0..u8::try_from(page::WORDS).unwrap_or(u8::MAX)
 }
 
 impl World {
@@ -93,10 +106,17 @@ impl World {
 impl Seat {
     /// The slot with this index, of this group, without a process yet.
     pub(crate) fn new(index: usize, group: usize, world: &World, channel: OwnedFd, page: OwnedFd) -> Self {
+        let rules = Rules::of(&world.groups[group].daemon);
+        let inherited = ReadWords::map(&page, page::WORDS).ok().and_then(|page| {
+            let words: Vec<_> = words().filter(|word| page.load((*word).into()) != 0).collect();
+            let end = rules.end_without_supervisor(world.now());
+            (!words.is_empty()).then_some(Inherited { words, end })
+        });
         Self {
             index,
             group,
-            slot: Slot::new(Rules::of(&world.groups[group].daemon)),
+            slot: Slot::new(rules),
+            inherited,
             channel,
             page,
             processes: Vec::new(),
@@ -106,9 +126,10 @@ impl Seat {
         }
     }
 
-    /// See [`Slot::next`].
+    /// When it wants a tick, at the latest.
     pub(crate) fn next(&self) -> Option<u64> {
-        self.slot.next()
+        let end = self.inherited.as_ref().map(|inherited| inherited.end);
+        self.slot.next().into_iter().chain(end).min()
     }
 
     /// See [`Slot::is_over`].
@@ -118,6 +139,9 @@ impl Seat {
 
     /// Something has happened.
     pub(crate) fn feed(&mut self, event: Event, world: &World) {
+        if let Some(inherited) = self.inherited.take_if(|inherited| inherited.end <= world.now()) {
+            inherited.words.into_iter().for_each(|word| self.clear(word));
+        }
         let (mut events, mut actions) = (VecDeque::from([event]), Vec::new());
         while let Some(event) = events.pop_front() {
             self.slot.handle(event, world.now(), &mut actions);
@@ -393,7 +417,9 @@ impl Seat {
             self.processes.iter().all(|process| process.word != *word)
                 && self.abandoned.iter().all(|abandoned| abandoned.word != *word)
         };
-        (0..u8::try_from(page::WORDS).unwrap_or(u8::MAX)).find(is_free)
+        let inherited = self.inherited.as_ref().map_or(&[][..], |inherited| &inherited.words);
+        // Processes can write what they like to all words, and must not keep others from being started.
+        words().filter(|word| !inherited.contains(word)).find(is_free).or_else(|| words().find(is_free))
     }
 
     /// Kills a process that prepares itself, and forgets it but for its end.

@@ -36,6 +36,11 @@ impl Rules {
         if reason == Reason::EvictionSignal && self.eviction > 0 { self.eviction } else { self.graceful }
     }
 
+    /// When a process has to be gone whose supervisor has gone; an hour where there is no limit.
+    pub(crate) fn end_without_supervisor(self, now: u64) -> u64 {
+        self.end(now, self.graceful).unwrap_or(now + 3_600_000)
+    }
+
     /// When a process that shuts down after `grace` has to be gone.
     pub(super) fn end(self, now: u64, grace: u64) -> Option<u64> {
         (self.shutdown > 0).then(|| now + grace + self.shutdown + MARGIN)

@@ -71,6 +71,29 @@ fn counted(server: &Server) -> Vec<u32> {
     counted
 }
 
+#[test]
+fn what_nobody_is_left_to_clear_is_cleared() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let options = "threads=4 graceful-timeout=1 shutdown-timeout=1";
+        serving(setup, options).run(|server, cases| {
+            server.expect_crashes();
+            cases.ours_only("after supervisor and process", "there is no supervisor", || {
+                let process = pid(server);
+                let running = [held(server, "one"), held(server, "two")];
+                assert_eq!(counted(server), [2]);
+                signal(server.supervisors()[0], Signal::SIGKILL);
+                signal(process, Signal::SIGKILL);
+                assert!(running.into_iter().all(|request| end(request).status == 502));
+                assert_ne!(pid(server), process);
+                wait_until("nothing that counts", || counted(server).is_empty().then_some(()));
+            });
+        });
+    });
+}
+
 /// How many requests each process serves of so many that come at the same time, and take a moment.
 fn spread(server: &Server, clients: usize, each: usize) -> BTreeMap<String, usize> {
     let served = Mutex::new(BTreeMap::new());
