@@ -292,6 +292,30 @@ fn without_a_successor_what_is_loaded_serves_until_the_next_change() {
 }
 
 #[test]
+fn what_could_not_be_loaded_is_tried_again_while_requests_run() {
+    let path = script("life_again.py", APPLICATION);
+    let mut process = Plan::default().serve();
+    let mut connection = process.connect();
+    connection.ask(&Ask::new(&path));
+    // What it imports is not there yet, or a database is down: nobody touches the file for that.
+    script("life_again.py", "import not_there_yet");
+    connection.send(&Ask::new(&path));
+    assert!(matches!(process.report(), Some(Report::Replace { .. })));
+    process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+    assert_eq!(connection.answer(b"").text(), "VERSION");
+    for attempt in 0..2_u32 {
+        std::thread::sleep(Duration::from_millis(1_100 << attempt));
+        assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "it does not wait");
+        assert_eq!(process.report(), replace("script_reload", &[(&path, "")]), "attempt {attempt}");
+        assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "nor does the next");
+        process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+        process.wait_for("this one serves on");
+    }
+    process.order(&Order::Drain(5_000));
+    assert_eq!(process.ended().code(), Some(0));
+}
+
+#[test]
 fn a_successor_that_can_not_import_says_so_with_its_status() {
     let good = script("life_good.py", APPLICATION);
     let bad = script("life_bad.py", "raise ValueError('wanted')\n");

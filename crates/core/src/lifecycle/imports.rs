@@ -111,7 +111,7 @@ impl FailedImports {
             match failed.attempt {
                 Attempt::Running => {
                     failed.failures = failed.failures.saturating_add(1);
-                    failed.attempt = Attempt::From(now.saturating_add(pause(failed.failures)));
+                    failed.attempt = Attempt::From(now.saturating_add(retry_pause(failed.failures)));
                 }
                 Attempt::Wanted => failed.attempt = Attempt::From(now),
                 Attempt::From(_) => {}
@@ -127,8 +127,9 @@ impl Failed {
     }
 }
 
-/// The pause after so many failures in a row.
-fn pause(failures: u32) -> u64 {
+/// Returns the pause before the next try after so many failures in a row, in milliseconds.
+#[must_use]
+pub fn retry_pause(failures: u32) -> u64 {
     let doublings = failures.saturating_sub(1).min(16);
     (SHORTEST << doublings).min(LONGEST)
 }
@@ -171,7 +172,7 @@ mod tests {
             assert!(failed.is_underway() && failed.refuse(now) && !failed.is_underway());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
-        assert_eq!(pause(u32::MAX), LONGEST);
+        assert_eq!(retry_pause(u32::MAX), LONGEST);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Scripts that change while the process has them loaded, and scripts that it can not load.
 //!
 //! A request that finds its script changed is held back until it is known what comes of the successor that has been
-//! asked for: if there is one, the request goes there; if not, it runs here, with what is loaded.
+//! asked for: if there is one, the request goes there; if not, it runs here, with what is loaded. Then later requests do, too,
+//! while further successors are asked for every now and then.
 //!
 //! The same is done for a script whose import has failed, as often as [`FailedImports`] lets: in this process it would fail
 //! because of what the first failure has left behind.
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxBuildHasher;
-use wsgi_core::lifecycle::{FailedImports, Reason, Retry};
+use wsgi_core::lifecycle::{FailedImports, Reason, Retry, retry_pause};
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
@@ -79,6 +80,10 @@ struct Refused {
     /// What is wrong with it, where the supervisor has said so.
     reason: Option<String>,
     warned: Option<Instant>,
+    /// How many successors could not load it.
+    failures: u32,
+    /// From when on a request may ask for another one; `None` while one is asked for.
+    again: Option<u64>,
 }
 
 /// What to do with a request whose script has changed.
@@ -93,9 +98,18 @@ pub(crate) enum Verdict {
 pub(crate) fn changed(path: &[u8], mtime: Option<i64>) -> Verdict {
     let Some(daemon) = daemon() else { return Verdict::Run(None) };
     let mut state = lock(&daemon.reload.state);
+    let may_ask = daemon.phase() == Phase::Serving && state.asked.is_none() && !state.failed.is_underway();
     if let Some(refused) = state.refused.iter_mut().find(|refused| *refused.path == *path) {
         if refused.mtime == mtime {
-            return Verdict::Run(refused.warning());
+            let warning = refused.warning();
+            // What it lacked may be there now: the rest of a deploy, or a database. Nobody waits for that.
+            if may_ask && refused.again.is_some_and(|time| time <= daemon.now()) {
+                refused.again = None;
+                state.ask_for(path);
+                drop(state);
+                daemon.tell(Note::Changed);
+            }
+            return Verdict::Run(warning);
         }
         // The file has changed once more.
         state.refused.retain(|refused| *refused.path != *path);
@@ -108,11 +122,7 @@ pub(crate) fn changed(path: &[u8], mtime: Option<i64>) -> Verdict {
         // after that.
         return Verdict::Run(None);
     }
-    if !state.paths.iter().any(|known| **known == *path) {
-        state.paths.push(path.into());
-    }
-    if state.asked.is_none() {
-        state.asked = Some(Instant::now());
+    if state.ask_for(path) {
         drop(state);
         daemon.tell(Note::Changed);
     }
@@ -157,7 +167,23 @@ pub(crate) fn wanted(path: &[u8], application_group: &[u8], mtime: Option<i64>) 
     }
 }
 
+impl State {
+    /// Wants a successor for a changed script. Returns whether it has to be asked for.
+    fn ask_for(&mut self, path: &[u8]) -> bool {
+        if !self.paths.iter().any(|known| **known == *path) {
+            self.paths.push(path.into());
+        }
+        let is_first = self.asked.is_none();
+        self.asked.get_or_insert_with(Instant::now);
+        is_first
+    }
+}
+
 impl Refused {
+    const fn new(path: Box<[u8]>, mtime: Option<i64>) -> Self {
+        Self { path, mtime, reason: None, warned: None, failures: 0, again: None }
+    }
+
     fn warning(&mut self) -> Option<String> {
         let reason = self.reason.as_ref()?;
         if self.warned.is_some_and(|last| last.elapsed() < BETWEEN_WARNINGS) {
@@ -166,8 +192,8 @@ impl Refused {
         self.warned = Some(Instant::now());
         let path = String::from_utf8_lossy(&self.path);
         Some(format!(
-            "The script '{path}' has changed, but what was loaded before the change serves on, until the file changes \
-             again: {reason}"
+            "The script '{path}' has changed, but what was loaded before the change serves on: {reason}. A new process \
+             tries again every now and then, and after a further change of the file."
         ))
     }
 }
@@ -251,12 +277,20 @@ impl Reload {
         // What has changed while a successor was made for another script's sake is not to blame.
         for path in paths.into_iter().filter(|_| !is_other) {
             let mtime = mtime(&path);
-            state.refused.retain(|refused| refused.path != path);
-            state.refused.push(Refused { path, mtime, reason: None, warned: None });
+            let known = state.refused.iter_mut().find(|refused| refused.path == path);
+            match known {
+                Some(refused) if refused.mtime == mtime => {}
+                Some(refused) => *refused = Refused::new(path, mtime),
+                None => state.refused.push(Refused::new(path, mtime)),
+            }
         }
-        if let Some(reason) = reason.filter(|_| !is_other) {
-            for refused in state.refused.iter_mut().filter(|refused| refused.reason.is_none()) {
-                refused.reason = Some(reason.to_owned());
+        if let Some(reason) = reason {
+            for refused in state.refused.iter_mut().filter(|refused| refused.again.is_none()) {
+                if !is_other {
+                    refused.failures = refused.failures.saturating_add(1);
+                    refused.reason = Some(reason.to_owned());
+                }
+                refused.again = Some(now.saturating_add(retry_pause(refused.failures)));
             }
         }
         let held = std::mem::take(&mut state.held);

@@ -131,6 +131,34 @@ fn a_broken_script_keeps_the_old_code() {
 }
 
 #[test]
+fn a_deploy_that_is_complete_later_needs_no_further_touch() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        serving(setup, "").run(|server, cases| {
+            cases.check("the script is there before what it imports", || {
+                let (mark, old) = (server.mark(), pid(server));
+                let text = format!(
+                    "import os\nif not os.path.exists({:?}):\n    raise ImportError('half a deploy')\n{}",
+                    server.path("apps/rest"),
+                    version("complete")
+                );
+                server.write("apps/app.wsgi", text);
+                if !server.target().is_reference() {
+                    for _ in 0..3 {
+                        assert_eq!(server.get("/pid").expect(200), old.0.to_string());
+                    }
+                    server.wait_log(mark, "half a deploy");
+                }
+                server.write("apps/rest", "");
+                serves(server, "complete");
+            });
+        });
+    });
+}
+
+#[test]
 fn each_process_of_a_group_is_replaced() {
     if daemon_only() {
         return;
