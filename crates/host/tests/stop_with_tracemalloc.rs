@@ -30,7 +30,7 @@ def application(environ, start_response):
     let path = &path;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            // Before Python 3.12, interpreters can not be created while memory is traced.
+            // Before Python 3.12, interpreters are not created while memory is traced.
             for (group, path_info) in [("", "/"), ("sub", "/"), ("own", "/"), ("", "/trace")] {
                 let _ = sender.send(Call { group, path_info, ..Call::new(path) }.run().status);
             }

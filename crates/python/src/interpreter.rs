@@ -114,7 +114,7 @@ impl<S: State> Interpreter<S> {
     /// # Errors
     /// CPython's message, or what `set_up` says.
     pub fn create(
-        _py: Python<'_>,
+        py: Python<'_>,
         own_gil: bool,
         set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
     ) -> Result<&'static Self, String> {
@@ -122,7 +122,7 @@ impl<S: State> Interpreter<S> {
         // to it; the thread leaves or ends it, and restoring the old state attaches to the old interpreter.
         unsafe {
             let old = ffi::PyThreadState_Get();
-            let outcome = create(own_gil).and_then(|new| {
+            let outcome = create(py, own_gil).and_then(|new| {
                 let outcome = settle(new, set_up, false);
                 if outcome.is_err() && wait_alone([new, new], Instant::now() + SETTLED) {
                     ffi::Py_EndInterpreter(new);
@@ -303,7 +303,7 @@ unsafe fn settle<S: State>(
 /// # Safety
 /// The thread is attached to the main interpreter.
 #[cfg(Py_3_12)]
-unsafe fn create(own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
+unsafe fn create(_py: Python<'_>, own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
     let config = if own_gil { ffi::_PyInterpreterConfig_INIT } else { ffi::_PyInterpreterConfig_LEGACY_INIT };
     let mut state = std::ptr::null_mut();
     // SAFETY: by the caller's promise; the message is a static C string or null.
@@ -320,11 +320,41 @@ unsafe fn create(own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
 }
 
 /// As above; before 3.12 there is one lock for all.
+///
+/// While memory is traced, CPython's own allocations in there look for the state of this thread in the key of the
+/// `PyGILState` functions, find the one of the main interpreter, and wait for the lock that the thread has.
 #[cfg(not(Py_3_12))]
-unsafe fn create(_own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
+unsafe fn create(py: Python<'_>, _own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
+    if is_memory_traced(py) {
+        return Err("memory is traced (tracemalloc), with which Python before 3.12 can not create interpreters. Stop \
+                    tracemalloc (also PYTHONTRACEMALLOC), run the application in the main interpreter \
+                    (WSGIApplicationGroup %{GLOBAL}), or use Python 3.12 or later"
+            .to_owned());
+    }
     // SAFETY: by the caller's promise.
-    let state = unsafe { ffi::Py_NewInterpreter() };
-    if state.is_null() { Err("the interpreter can not be created".to_owned()) } else { Ok(state) }
+    unsafe {
+        let old = ffi::PyThreadState_Get();
+        // CPython puts the new state where there is none, so that code of the new interpreter that takes the lock by these
+        // functions, or starts tracing, finds that.
+        crate::gilstate::bind(std::ptr::null_mut());
+        let state = ffi::Py_NewInterpreter();
+        if state.is_null() {
+            crate::gilstate::bind(old);
+            return Err("the interpreter can not be created".to_owned());
+        }
+        Ok(state)
+    }
+}
+
+/// Returns whether memory is traced, by whichever interpreter: it is the process's matter.
+#[cfg(not(Py_3_12))]
+fn is_memory_traced(py: Python<'_>) -> bool {
+    let ask = || py.import(c"_tracemalloc")?.attr(&py.name("is_tracing")?)?.call([])?.is_true();
+    // Where there is no such module, nothing is traced.
+    ask().unwrap_or_else(|raised: crate::Raised| {
+        raised.clear();
+        false
+    })
 }
 
 /// The state that this thread is attached with, or null.
