@@ -1,12 +1,11 @@
 //! `start_response`, `write`, and the way of a response to the server.
 
-use std::cell::Cell;
 use std::ffi::CStr;
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use bridge::{Disconnected, Lease, write};
-use python::{Class, Definition, Exception, Object, Python, Raised, Result};
+use python::{Class, Definition, Exception, Object, Place, Python, Raised, Result, Shared};
 
 use crate::events;
 use crate::interpreters::Interpreter;
@@ -18,15 +17,16 @@ pub(crate) struct Adapter {
     interpreter: &'static Interpreter,
     lease: Arc<Lease>,
     meter: Option<Arc<Meter>>,
-    request_id: Option<Object>,
-    head: Cell<Option<Rc<Head>>>,
+    request_id: Option<Shared>,
+    /// What `start_response` was given last. Another call may replace it while it is used.
+    head: Place<Head>,
     /// The application can not change the head any more.
-    committed: Cell<bool>,
+    committed: AtomicBool,
     /// The server has the head.
-    begun: Cell<bool>,
-    /// The exception that `write` has last raised because the client is gone. Only its number: the object would keep this one,
-    /// and this one it.
-    client_gone: Cell<Option<usize>>,
+    begun: AtomicBool,
+    /// The exception that `write` has last raised because the client is gone. Only its number (or 0): the object would keep
+    /// this one, and this one it.
+    client_gone: AtomicUsize,
     /// Test hook: `start_response` panics.
     panics: bool,
 }
@@ -57,38 +57,38 @@ impl Adapter {
             interpreter,
             lease: Arc::clone(lease),
             meter,
-            request_id: request_id.cloned(),
-            head: Cell::new(None),
-            committed: Cell::new(false),
-            begun: Cell::new(false),
-            client_gone: Cell::new(None),
+            request_id: request_id.cloned().map(Shared::new),
+            head: Place::default(),
+            committed: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
+            client_gone: AtomicUsize::new(0),
             panics,
         }
     }
 
     /// Whether the server has got the head, so that the client may have seen a part of the response.
-    pub(crate) const fn has_begun(&self) -> bool {
-        self.begun.get()
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.load(Relaxed)
     }
 
     /// Ends a response that failed; whether the client may have seen a part of it. If not, the server's own page
     /// takes its place, with the application's demand for authentication if that was committed.
-    pub(crate) fn fail(&self, status: u32) -> bool {
-        if self.begun.get() {
+    pub(crate) fn fail(&self, py: Python<'_>, status: u32) -> bool {
+        if self.has_begun() {
             return true;
         }
-        if self.committed.get()
-            && let Some(head) = self.head()
+        if self.committed.load(Relaxed)
+            && let Some(head) = self.head.get(py)
         {
             let status = u16::try_from(status).unwrap_or(500);
-            self.lease.try_with(|exchange| head.start_failed(exchange, status));
+            self.lease.try_with(|exchange| head.start_failed(py, exchange, status));
         }
         false
     }
 
     /// Returns whether an exception is the one that `write` has raised because the client is gone.
     pub(crate) fn says_client_gone(&self, exception: &Object) -> bool {
-        self.client_gone.get() == Some(exception.id())
+        self.client_gone.load(Relaxed) == exception.id()
     }
 
     /// Returns whether the client is known to be gone; without waiting, so that the answer may be "no" for lack of time.
@@ -97,27 +97,29 @@ impl Adapter {
     }
 
     /// The status that the application set; 500 if it has not.
-    pub(crate) fn status(&self) -> u16 {
-        self.head().map_or(500, |head| head.status())
+    pub(crate) fn status(&self, py: Python<'_>) -> u16 {
+        self.head.get(py).map_or(500, |head| head.status())
     }
 
     /// Gives the head to the server, if it does not have it.
     pub(crate) fn begin(&self, py: Python<'_>) -> std::result::Result<(), Unsent> {
-        self.committed.set(true);
-        if self.begun.get() {
+        self.committed.store(true, Relaxed);
+        if self.has_begun() {
             return Ok(());
         }
-        let Some(head) = self.head() else {
+        let Some(head) = self.head.get(py) else {
             return Err(not_started(py).into());
         };
-        self.begun.set(true);
+        if self.begun.swap(true, Relaxed) {
+            return Ok(());
+        }
         // Setting the head does not block, but another thread may be using the exchange.
-        let started = match self.lease.try_with(|exchange| head.start(exchange)) {
+        let started = match self.lease.try_with(|exchange| head.start(py, exchange)) {
             Some(started) => started,
             None => {
                 let lease = &*self.lease;
                 py.detach(|| lease.with(|_| ()));
-                self.lease.with(|exchange| head.start(exchange)).unwrap_or(Err(Disconnected))
+                self.lease.with(|exchange| head.start(py, exchange)).unwrap_or(Err(Disconnected))
             }
         };
         started.map_err(|Disconnected| Unsent::Disconnected)
@@ -146,13 +148,13 @@ impl Adapter {
         offset: u64,
         available: u64,
     ) -> std::result::Result<(), Unsent> {
-        let Some(head) = self.head() else {
+        let Some(head) = self.head.get(py) else {
             return Err(not_started(py).into());
         };
         let length = match head.content_length() {
             Some(declared) => declared.min(available),
             None => {
-                self.head.replace(Some(Rc::new(head.with_content_length(py, available)?)));
+                self.head.put(py, head.with_content_length(py, available)?);
                 available
             }
         };
@@ -172,13 +174,6 @@ impl Adapter {
             },
         );
         sent.map_err(|Disconnected| Unsent::Disconnected)
-    }
-
-    /// What `start_response` was given last. Another call may replace it while it is used.
-    fn head(&self) -> Option<Rc<Head>> {
-        let head = self.head.take();
-        self.head.set(head.clone());
-        head
     }
 
     /// Notes that a block of the application's was taken.
@@ -210,7 +205,7 @@ impl Adapter {
         {
             return Err(py.raise(Exception::RuntimeError, "exception info must be a tuple"));
         }
-        if self.committed.get() {
+        if self.committed.load(Relaxed) {
             return Err(match exc_info {
                 None => py.raise(Exception::RuntimeError, "headers have already been sent"),
                 Some(info) => match (info.item(0), info.item(1), info.item(2), info.item_count()) {
@@ -224,14 +219,13 @@ impl Adapter {
         events::response_started(
             py,
             self.interpreter.state(),
-            self.request_id.as_ref(),
+            self.request_id.as_ref().map(|id| id.get(py)),
             status,
             headers,
             exc_info,
         )?;
         // Only now, so that a failure leaves the head as it was.
-        let head = Head::new(py, status, headers)?;
-        self.head.replace(Some(Rc::new(head)));
+        self.head.put(py, Head::new(py, status, headers)?);
         Ok(())
     }
 
@@ -245,10 +239,10 @@ impl Adapter {
         }
         let outcome = if block.is_empty() {
             // Commits the head, but there is nothing to send yet.
-            if self.head().is_none() {
+            if self.head.get(py).is_none() {
                 return Err(not_started(py));
             }
-            self.committed.set(true);
+            self.committed.store(true, Relaxed);
             self.count(0);
             Ok(())
         } else {
@@ -259,7 +253,7 @@ impl Adapter {
             Unsent::Disconnected => {
                 let raised = py.raise(Exception::OSError, "failed to write data: the client is gone");
                 let exception = raised.take(py);
-                self.client_gone.set(Some(exception.id()));
+                self.client_gone.store(exception.id(), Relaxed);
                 py.raise_instance(&exception)
             }
         })

@@ -215,13 +215,13 @@ impl Call<'_> {
                 if is_interrupted && !adapter.has_begun() && daemon::daemon().is_some() {
                     self.answer_interrupted()
                 } else {
-                    Served::With(if adapter.fail(status) { outcome::ABORTED } else { status })
+                    Served::With(if adapter.fail(self.py, status) { outcome::ABORTED } else { status })
                 }
             }
         };
         if let Some(meter) = meter {
             let application_finish = now();
-            let status = adapter.status();
+            let status = adapter.status(py);
             if let Some(recording) = self.recording {
                 recording.completed(self.request, (application_start, application_finish), status, &meter);
             }

@@ -1,7 +1,7 @@
 //! Status and headers of a response: from `start_response` to the server.
 
 use bridge::{Bytes, Disconnected, Exchange, Field};
-use python::{Exception, Object, Python, Result};
+use python::{Exception, Object, Python, Result, Shared};
 use wsgi_core::response::{self, Invalid};
 use wsgi_core::wire::frame;
 
@@ -12,11 +12,10 @@ const LONGEST: usize = frame::LONGEST_HEAD / 2;
 const FIELD_OVERHEAD: usize = 8;
 
 /// A checked status and checked headers. The strings are the application's own, which can not change.
-#[derive(Clone)]
 pub(crate) struct Head {
     status: u16,
-    status_text: Object,
-    headers: Vec<(Object, Object)>,
+    status_text: Shared,
+    headers: Vec<(Shared, Shared)>,
     content_length: Option<u64>,
 }
 
@@ -27,7 +26,7 @@ impl Head {
         let code = response::status(line).map_err(|invalid| refuse(py, &invalid))?.code;
         let mut head = Self {
             status: code,
-            status_text: status.clone(),
+            status_text: Shared::new(status.clone()),
             headers: Vec::with_capacity(headers.item_count()),
             content_length: None,
         };
@@ -44,7 +43,7 @@ impl Head {
                     py.raise(Exception::ValueError, &format!("headers are longer than {LONGEST} bytes"))
                 );
             }
-            head.headers.push((name, value));
+            head.headers.push((Shared::new(name), Shared::new(value)));
             index += 1;
         }
         Ok(head)
@@ -69,10 +68,13 @@ impl Head {
 
     /// The same with a `Content-Length`.
     pub(crate) fn with_content_length(&self, py: Python<'_>, length: u64) -> Result<Self> {
-        let mut head = self.clone();
-        head.headers.push((py.name("Content-Length")?, py.str(&length.to_string())?));
-        head.content_length = Some(length);
-        Ok(head)
+        let again = |object: &Shared| Shared::new(object.get(py).clone());
+        let mut headers: Vec<_> =
+            self.headers.iter().map(|(name, value)| (again(name), again(value))).collect();
+        let added = (py.name("Content-Length")?, py.str(&length.to_string())?);
+        headers.push((Shared::new(added.0), Shared::new(added.1)));
+        let (status, status_text) = (self.status, again(&self.status_text));
+        Ok(Self { status, status_text, headers, content_length: Some(length) })
     }
 
     /// The status code.
@@ -84,30 +86,31 @@ impl Head {
     /// authentication.
     pub(crate) fn start_failed(
         &self,
+        py: Python<'_>,
         exchange: &Exchange<'_>,
         status: u16,
     ) -> std::result::Result<(), Disconnected> {
         let kept = |name: &[u8]| name.eq_ignore_ascii_case(b"www-authenticate");
-        let fields: Vec<_> = self.fields().filter(|field| kept(field.name.or_empty())).collect();
+        let fields: Vec<_> = self.fields(py).filter(|field| kept(field.name.or_empty())).collect();
         if fields.is_empty() { Ok(()) } else { exchange.start(status, Bytes::ABSENT, &fields) }
     }
 
     /// Gives the head to the server.
-    pub(crate) fn start(&self, exchange: &Exchange<'_>) -> std::result::Result<(), Disconnected> {
-        let fields: Vec<_> = self.fields().collect();
-        let line = self.status_text.as_latin1().unwrap_or_default();
+    pub(crate) fn start(
+        &self,
+        py: Python<'_>,
+        exchange: &Exchange<'_>,
+    ) -> std::result::Result<(), Disconnected> {
+        let fields: Vec<_> = self.fields(py).collect();
+        let line = self.status_text.get(py).as_latin1().unwrap_or_default();
         let reason = response::status(line).ok().and_then(|status| status.reason);
         exchange.start(self.status, Bytes::optional(reason), &fields)
     }
 
-    fn fields(&self) -> impl Iterator<Item = Field<'_>> {
-        self.headers.iter().map(|(name, value)| Field { name: text(name), value: text(value) })
+    fn fields<'a>(&'a self, py: Python<'a>) -> impl Iterator<Item = Field<'a>> {
+        let text = move |object: &'a Shared| Bytes::optional(object.get(py).as_latin1());
+        self.headers.iter().map(move |(name, value)| Field { name: text(name), value: text(value) })
     }
-}
-
-/// The characters of a checked string.
-fn text(object: &Object) -> Bytes<'_> {
-    Bytes::optional(object.as_latin1())
 }
 
 /// One checked header.

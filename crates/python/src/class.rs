@@ -10,9 +10,38 @@ use crate::{Exception, Object, Py, Python, Raised, Result};
 
 /// A Rust type whose values can be Python objects. They are made with [`Type::instance`], not from Python.
 ///
-/// A value is reached through a shared reference, by whichever thread is attached. A method that detaches
-/// must expect others to be called meanwhile.
-pub trait Class: Sized + 'static {
+/// A value is reached through a shared reference, by whichever thread is attached, by several at once where a method
+/// detaches; so it is `Sync`, and does not count on the interpreter's lock. Objects in it are [`Shared`](crate::Shared)
+/// or in a [`Place`](crate::Place). The thread that gives back the last reference, attached as well, drops it.
+///
+/// ```no_run
+/// struct Counter(std::sync::Mutex<u32>);
+///
+/// impl python::Class for Counter {
+///     const NAME: &'static std::ffi::CStr = c"example.Counter";
+///     fn define(_: &mut python::Definition<Self>) {}
+/// }
+/// ```
+///
+/// What is not `Sync` can not be one:
+/// ```compile_fail
+/// struct Counter(std::cell::RefCell<u32>);
+///
+/// impl python::Class for Counter {
+///     const NAME: &'static std::ffi::CStr = c"example.Counter";
+///     fn define(_: &mut python::Definition<Self>) {}
+/// }
+/// ```
+/// nor can what has an object that nobody has to have a token for:
+/// ```compile_fail
+/// struct Holder(python::Object);
+///
+/// impl python::Class for Holder {
+///     const NAME: &'static std::ffi::CStr = c"example.Holder";
+///     fn define(_: &mut python::Definition<Self>) {}
+/// }
+/// ```
+pub trait Class: Sized + Sync + 'static {
     /// The qualified name, such as `mod_wsgi.Input`.
     const NAME: &'static CStr;
 

@@ -5,14 +5,15 @@
 //! - An [`Object`] is an owned reference. It is not `Send`, and neither `attach` nor [`Python::detach`] let
 //!   values that are not `Send` cross their boundary, so an `Object` at hand proves that the thread is attached
 //!   to the interpreter that the object belongs to.
-//! - A [`Py`] may be kept anywhere, and gives its object out against a token.
+//! - A [`Py`] may be kept anywhere, and gives its object out against a token. So does a [`Shared`], which several threads
+//!   reach, and which gives its reference back.
 //! - [`Raised`] is the `Err` of everything that can raise: the thread's error indicator is set.
 //!
 //! This crate knows no Apache and no WSGI.
 
 #[cfg(Py_GIL_DISABLED)]
 compile_error!(
-    "free-threaded builds of Python are not supported: values of a `Class` are reached by any thread, and some count on the GIL"
+    "free-threaded builds of Python are not supported: it is not proven that nothing here counts on the lock that they do not have"
 );
 
 mod class;
@@ -23,6 +24,7 @@ pub mod extension;
 mod gilstate;
 mod interpreter;
 mod object;
+mod shared;
 mod threads;
 mod token;
 mod values;
@@ -32,6 +34,7 @@ pub use config::Config;
 pub use error::{Exception, Raised, Result};
 pub use interpreter::{Ended, Interpreter, State, adopt, finalize, leave_alone, start};
 pub use object::{Object, Py};
+pub use shared::{Place, Shared};
 pub use threads::end_thread;
 pub use token::{Python, thread_id};
 

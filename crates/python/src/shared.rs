@@ -1,0 +1,74 @@
+//! Objects in what several threads reach at once: the values of a [`Class`](crate::Class).
+//!
+//! Both types here are `Sync`, for they give nothing without a token, and not `Send`: dropping them gives references
+//! back, which only attached threads may do, and those do not let them go across [`detach`](Python::detach).
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{Object, Python};
+
+/// An owned reference that several threads may reach, each against a token of the object's interpreter.
+#[repr(transparent)]
+pub struct Shared(Object);
+
+// SAFETY: the object is reached with a token only; it is not cloned, nor dropped, through a shared reference.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Keeps `object`.
+    #[must_use]
+    #[inline]
+    pub const fn new(object: Object) -> Self {
+        Self(object)
+    }
+
+    /// The object.
+    #[must_use]
+    #[inline]
+    pub const fn get<'py>(&'py self, _py: Python<'py>) -> &'py Object {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A place for a value that may have [`Shared`] objects in it, and that one thread may replace while others use it.
+pub struct Place<T>(Mutex<Option<Arc<T>>>);
+
+// SAFETY: a value goes in and comes out with a token only, so that attached threads alone have a part in it, use it at the
+// same time, which its being `Sync` permits, and drop it.
+unsafe impl<T: Sync> Sync for Place<T> {}
+
+impl<T> Default for Place<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Sync> Place<T> {
+    /// The value that was last put there.
+    #[must_use]
+    #[inline]
+    pub fn get(&self, _py: Python<'_>) -> Option<Arc<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts a value there. The old one is dropped when nobody uses it any more.
+    #[inline]
+    pub fn put(&self, _py: Python<'_>, value: T) {
+        let new = Some(Arc::new(value));
+        let old = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), new);
+        // Python can run here, so not under the lock.
+        drop(old);
+    }
+}
+
+impl<T> std::fmt::Debug for Place<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
+    }
+}
