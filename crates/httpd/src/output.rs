@@ -14,6 +14,8 @@ pub struct Output<'r> {
     request: &'r Request,
     brigade: Brigade<'r>,
     ended: bool,
+    /// A filter has sent another response in place of the one that has ended.
+    is_replaced: bool,
 }
 
 /// The client is gone, or a filter has given up or has ended the response itself.
@@ -38,7 +40,7 @@ impl<'r> Output<'r> {
             let connection = (*request.as_ptr()).connection;
             Brigade::new(request.pool(), (*connection).bucket_alloc)
         };
-        Self { request, brigade, ended: false }
+        Self { request, brigade, ended: false, is_replaced: false }
     }
 
     /// Gives `block` to the filters; with the first one go status and headers.
@@ -139,11 +141,11 @@ impl<'r> Output<'r> {
     }
 
     /// Returns whether a filter has ended the response in place of the handler: with Apache's page for a request whose
-    /// body can not be read, or with a file (mod_xsendfile). That is the response then, and its status that of the
-    /// request; whatever follows would be taken for the next one.
+    /// body can not be read or for ranges that it does not have, or with a file (mod_xsendfile). That is the response then,
+    /// and its status that of the request; whatever follows would be taken for the next one.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
-        !self.ended && self.request.has_ended_response()
+        if self.ended { self.is_replaced } else { self.request.has_ended_response() }
     }
 
     /// Ends the body so that the client can tell that something is missing: without a last chunk, with the
@@ -181,6 +183,8 @@ impl<'r> Output<'r> {
         let status =
             unsafe { sys::ap_pass_brigade((*self.request.as_ptr()).output_filters, self.brigade.as_ptr()) };
         self.brigade.clear();
+        // What filters return that have had Apache answer.
+        self.is_replaced |= self.ended && status == sys::AP_FILTER_ERROR;
         if status == sys::APR_SUCCESS && !self.request.connection().is_aborted() {
             Ok(())
         } else {

@@ -127,9 +127,11 @@ impl<'r> Answer<'r> {
             let excess = block.is_empty() && self.length.is_some();
             return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
         }
-        // With the end in the same brigade Apache would serve ranges of it: see `send_file`.
-        if self.length.is_some() && self.is_complete() && !self.request.wants_range() {
-            return Ok(self.output.send_last(block)?);
+        // With the end in the same brigade Apache would serve ranges of it (see `send_file`), and would say the length of
+        // what it got, which is less than declared where the body is not wanted.
+        if self.allowance.left() == Some(0) && !self.request.wants_range() {
+            let sent = self.output.send_last(block);
+            return self.unless_superseded(sent.map_err(Failed::from));
         }
         // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
         // wrong for HEAD); and what is too short must not be ended here.
@@ -157,12 +159,20 @@ impl<'r> Answer<'r> {
         self.held_back = usize::MAX;
         match self.output.send_file(file.file(), part, self.enable_sendfile, last) {
             Ok(()) => Ok(()),
+            // It was all there is.
+            Err(NotSent::Broken) if last => self.unless_superseded(Err(Failed)),
             Err(NotSent::Broken) => Err(Failed),
             Err(NotSent::Short) => {
                 log(self.request, Level::Error, SHRUNK);
                 Err(Failed)
             }
         }
+    }
+
+    /// What becomes of a response that has been sent with its end: one that a filter has refused then has been answered, and
+    /// the connection is as good as before.
+    fn unless_superseded(&self, sent: Result<(), Failed>) -> Result<(), Failed> {
+        if self.is_superseded() { Ok(()) } else { sent }
     }
 
     /// Returns whether the application does not say that there are no ranges of its response.
