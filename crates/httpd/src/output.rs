@@ -112,6 +112,7 @@ impl<'r> Output<'r> {
     /// It can not be sent.
     pub fn end(&mut self) -> Result<(), Broken> {
         if self.ended {
+            self.brigade.clear();
             return Ok(());
         }
         if self.is_superseded() {
@@ -170,8 +171,10 @@ impl<'r> Output<'r> {
         self.request.connection().close_after_response();
     }
 
+    /// Passes on what is not the end. After that, it would be taken for the next response: a thread of the application may
+    /// still write.
     fn pass(&mut self) -> Result<(), Broken> {
-        if self.is_superseded() {
+        if self.ended || self.is_superseded() {
             self.brigade.clear();
             return Err(Broken);
         }

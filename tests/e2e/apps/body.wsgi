@@ -195,6 +195,25 @@ def endless_write(environ, start_response):
     return []
 
 
+def writers_stay(environ, start_response):
+    """Returns while other threads write."""
+    write = start(start_response)
+    written = threading.Event()
+
+    def run():
+        try:
+            while True:
+                write(b"written")
+                written.set()
+        except Exception:
+            written.set()
+
+    for _ in range(3):
+        threading.Thread(target=run, daemon=True).start()
+    written.wait(20)
+    return [b"end"]
+
+
 def seen(environ, start_response):
     start(start_response)
     return ["\n".join(closed).encode()]

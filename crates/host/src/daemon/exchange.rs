@@ -283,6 +283,12 @@ impl<'a> Answer<'a> {
         Ok(())
     }
 
+    /// Fails if the response can not go on: where it has ended, more of it would be taken for the next one. Another thread
+    /// than the one that has ended it may still write.
+    fn check_unended(&self) -> Result<(), Disconnected> {
+        if self.ended || self.is_lost() { Err(Disconnected) } else { Ok(()) }
+    }
+
     /// Whether the connection can not be used, perhaps because this is a forked copy of the process that it belongs to.
     fn is_lost(&self) -> bool {
         self.broken || descriptors::is_copy()
@@ -311,15 +317,14 @@ impl Serve for Answer<'_> {
     }
 
     fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
-        if self.is_lost() {
-            return Err(Disconnected);
-        }
+        self.check_unended()?;
         let head = Head { status, reason, headers: List::new(headers) };
         append(&mut self.out, Kind::Head, 0, |payload| head.encode(payload));
         Ok(())
     }
 
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
+        self.check_unended()?;
         self.observer.moved();
         let is_last = how & write::LAST != 0;
         let flags = if how & write::FLUSH != 0 { flag::FLUSH } else { 0 };
@@ -353,9 +358,7 @@ impl Serve for Answer<'_> {
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
-        if self.is_lost() {
-            return Err(Disconnected);
-        }
+        self.check_unended()?;
         if !os::mounts::is_local(file) {
             return self.stream_file(file, offset, length);
         }

@@ -229,3 +229,23 @@ fn close_is_called_once() {
         });
     });
 }
+
+#[test]
+fn a_thread_that_still_writes_does_not_reach_the_next_response() {
+    on_each_mpm(|setup| {
+        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+            cases.ours_only("list", "what a thread writes may follow the end of the response", || {
+                for _ in 0..100 {
+                    let mut connection = server.connect();
+                    connection.send(&server.request("GET", "/writers_stay").keep_alive());
+                    let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!((response.status, response.ending), (200, Ending::Framed));
+                    assert!(response.body.ends_with(b"end"));
+                    connection.send(&server.request("GET", "/one").keep_alive());
+                    let next = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!(next.expect(200), "one");
+                }
+            });
+        });
+    });
+}
