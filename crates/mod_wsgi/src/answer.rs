@@ -1,5 +1,7 @@
 //! A response on its way from an application to Apache's filters.
 
+use std::time::{Duration, Instant};
+
 use bridge::{Outcome, write};
 use httpd::{Broken, Level, NotSent, Output, Request, ResponseStatus, Status};
 use wsgi_core::response::{self, Allowance, Class};
@@ -22,11 +24,16 @@ pub(crate) struct Answer<'r> {
     sent: bool,
     /// Bytes that Apache has been given since it was last told to send all it has.
     held_back: usize,
+    /// When the client was last looked for, since nothing of the body goes to it.
+    last_look: Option<Instant>,
 }
 
 /// How much that Apache may hold back is sent before it ends the request, in bytes: connections take it without
 /// blocking.
 const SENT_AT_ONCE: usize = 16 * 1024;
+
+/// How often a client is looked for that nothing is sent to.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// What to say of a file that does not have what it had.
 const SHRUNK: &str = "the file that the application sends has become shorter meanwhile: the connection is closed, so that the \
@@ -62,6 +69,7 @@ impl<'r> Answer<'r> {
             allowance,
             sent: false,
             held_back: 0,
+            last_look: None,
         }
     }
 
@@ -120,7 +128,11 @@ impl<'r> Answer<'r> {
     /// See [`bridge::ExchangeApi::write`].
     pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
         self.begin()?;
+        let is_empty = block.is_empty();
         let block = self.allowed(block);
+        if !is_empty && (block.is_empty() || self.request.is_header_only()) {
+            self.look_for_client()?;
+        }
         let flush = how & write::FLUSH != 0;
         self.held_back = if flush { 0 } else { self.held_back.saturating_add(block.len()) };
         if how & write::LAST == 0 {
@@ -167,6 +179,18 @@ impl<'r> Answer<'r> {
                 Err(Failed)
             }
         }
+    }
+
+    /// Looks from time to time whether the client is gone, where what the application says does not go to it: sending would
+    /// show that otherwise, and an application may go on for ever.
+    fn look_for_client(&mut self) -> Result<(), Failed> {
+        let now = Instant::now();
+        let last = *self.last_look.get_or_insert(now);
+        if now.saturating_duration_since(last) < BETWEEN_LOOKS {
+            return Ok(());
+        }
+        self.last_look = Some(now);
+        if self.request.connection().is_hung_up() { Err(Failed) } else { Ok(()) }
     }
 
     /// What becomes of a response that has been sent with its end: one that a filter has refused then has been answered, and

@@ -178,11 +178,22 @@ def closing_failure(environ, start_response):
 
 def endless(environ, start_response):
     def blocks():
+        closed.append("endless begins")
         while True:
             yield b"x" * 65536
 
     start(start_response)
     return Iterable("endless", blocks())
+
+
+def endless_excess(environ, start_response):
+    def blocks():
+        closed.append("endless_excess begins")
+        while True:
+            yield b"x" * 65536
+
+    start(start_response, ("Content-Length", "5"))
+    return Iterable("endless_excess", blocks())
 
 
 def endless_write(environ, start_response):

@@ -151,6 +151,16 @@ fn a_declared_length_is_kept() {
                 let response = server.request("HEAD", "/length?5/5").send();
                 assert_eq!((response.status, response.header("Content-Length")), (200, Some("5")));
             });
+            cases.ours_only(
+                "HEAD keeps it, whatever there is of the body",
+                "a length of what is there",
+                || {
+                    for query in ["5/3", "5/", "5/9"] {
+                        let response = server.request("HEAD", &format!("/length?{query}")).send();
+                        assert_eq!((response.status, response.header("Content-Length")), (200, Some("5")));
+                    }
+                },
+            );
             cases.deviates(
                 "too few bytes close the connection",
                 "W11: a body shorter than its Content-Length leaves the connection open",
@@ -218,6 +228,15 @@ fn close_is_called_once() {
                 drop(connection);
                 closed("endless", 1);
                 assert!(!server.log_since(mark).contains("Traceback"), "a disconnect is no failure");
+            });
+            cases.ours_only("when a client goes away that gets none of it", "it never ends", || {
+                for (method, name, times) in [("HEAD", "endless", 2), ("GET", "endless_excess", 1)] {
+                    let mut connection = server.connect();
+                    connection.send(&server.request(method, &format!("/{name}")).keep_alive());
+                    closed(&format!("{name} begins"), times);
+                    connection.reset();
+                    closed(name, times);
+                }
             });
             cases.check("write raises OSError when the client goes away", || {
                 let mut connection = server.connect();
