@@ -119,6 +119,9 @@ impl<'r> Output<'r> {
             self.brigade.clear();
             return Err(Broken);
         }
+        if self.request.has_sent_all() {
+            self.brigade.clear();
+        }
         self.ended = true;
         self.brigade.push_end();
         self.pass_on()
@@ -177,6 +180,10 @@ impl<'r> Output<'r> {
         if self.ended || self.is_superseded() {
             self.brigade.clear();
             return Err(Broken);
+        }
+        if self.request.has_sent_all() {
+            self.brigade.clear();
+            return if self.request.connection().is_aborted() { Err(Broken) } else { Ok(()) };
         }
         self.pass_on()
     }

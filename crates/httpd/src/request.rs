@@ -335,6 +335,14 @@ impl Request {
         (unsafe { (*self.as_ptr()).sent_bodyct }) != 0
     }
 
+    /// Returns whether the head has gone out and is all of the response. Apache's filters drop what comes in the same brigade
+    /// as the head; that of HTTP/2 then sends what follows, which is an error of the protocol to the client.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        // SAFETY: the request is live.
+        let status = unsafe { (*self.as_ptr()).status };
+        self.has_sent_body() && (self.is_header_only() || matches!(status, 204 | 304))
+    }
+
     /// Returns whether mod_xsendfile is going to send a file in place of the response's body, however much there is of
     /// that and whatever its declared length.
     #[must_use]

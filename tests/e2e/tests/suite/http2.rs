@@ -138,3 +138,29 @@ fn tls_and_http_2() {
         });
     });
 }
+
+#[test]
+fn a_response_without_a_body_has_none_over_http_2() {
+    let app = "def application(environ, start_response):\n\
+        \x20   start_response(environ['QUERY_STRING'] + ' X', [('Content-Type', 'text/plain')])\n\
+        \x20   return iter([b'some'] * 20)\n";
+    on_each_mpm(|setup| {
+        if !setup.mpm().threaded() {
+            return;
+        }
+        secure(setup).app("/blocks", "blocks.wsgi", app).run(|server, cases| {
+            let reason = "blocks that follow the first one are sent";
+            for (name, arguments, target) in [
+                ("HEAD", &["--http2", "--head"][..], "/blocks?200"),
+                ("no content", &["--http2", "--include"], "/blocks?204"),
+                ("not modified", &["--http2", "--include"], "/blocks?304"),
+            ] {
+                cases.ours_only(name, reason, || {
+                    for _ in 0..10 {
+                        assert!(text(&fetch(server, arguments, target)).starts_with("HTTP/2 "));
+                    }
+                });
+            }
+        });
+    });
+}
