@@ -11,6 +11,10 @@ use crate::locked::Locked;
 use crate::state::{Errors, State, Thread};
 use crate::{context, process};
 
+/// The most that gathers without the end of a line: what is written a character at a time, for as long as the process lives,
+/// becomes lines of this length.
+const LONGEST_PARTIAL: usize = 64 << 10;
+
 /// Where written bytes gather until a line is complete.
 #[derive(Debug, Default)]
 pub(crate) struct Stream(Locked<Inner>);
@@ -108,7 +112,10 @@ impl Inner {
         }
         let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
             self.partial.extend_from_slice(bytes);
-            return Added::Nothing;
+            if self.partial.len() < LONGEST_PARTIAL {
+                return Added::Nothing;
+            }
+            return Added::Lines(std::mem::take(&mut self.partial), self.target.clone());
         };
         let mut lines = std::mem::take(&mut self.partial);
         lines.extend_from_slice(&bytes[..end]);

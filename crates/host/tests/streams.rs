@@ -199,3 +199,24 @@ def application(environ, start_response):
     let response = run(script);
     assert_eq!(response.text(), "[True, False, True, False, True, False, 'refused', True]", "{response:?}");
 }
+
+#[test]
+fn what_never_ends_a_line_does_not_gather() {
+    let script = script(
+        "dots.py",
+        "
+import sys
+
+def application(environ, start_response):
+    # As a progress bar does it; in a thread of the application's there is no end of a request that would flush it.
+    for _ in range(300):
+        sys.stdout.write('.' * 1000)
+    start_response('200 OK', [])
+    return [b'done']
+",
+    );
+    let response = run(script);
+    assert_eq!(response.text(), "done");
+    let dots: Vec<_> = response.log.iter().filter(|line| line.contains("....")).map(String::len).collect();
+    assert!(dots.len() >= 4 && dots.iter().all(|length| *length < 70_000), "{dots:?}");
+}
