@@ -155,7 +155,9 @@ pub(super) const PER_INTERPRETER_GIL: Directive = Directive {
     help: c"Enable/Disable a GIL of its own for each sub-interpreter.",
     doc: "\
 With `On`, sub-interpreters run in parallel. It needs Python 3.12; extension modules must support it; there is no `fork` and \
-no daemon thread in such an interpreter. The main interpreter (`%{GLOBAL}`) is not affected.",
+no daemon thread in such an interpreter. The main interpreter (`%{GLOBAL}`) is not affected. \
+Prefer Python 3.13 for it: 3.12 shares memory of extension modules between such interpreters, and its first \
+releases (3.12.1 at least) can abort when a process ends, or when several interpreters import at a time.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| {
         target.global.interpreter_target().per_interpreter_gil = Some(value)
