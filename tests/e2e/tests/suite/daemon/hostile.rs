@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use e2e::{Connection, Ending, Process, Server, Target, daemon_only, on_one_mpm, wait_until};
+use e2e::{Connection, Ending, Process, Server, Target, daemon_only, on_one_mpm, sanitized, wait_until};
 
 /// What a client gets.
 #[derive(Clone, Copy, Debug)]
@@ -226,6 +226,9 @@ fn nothing_that_a_process_says_harms_its_server() {
                 });
                 cases.check("the child is the same", || assert_eq!(server.children(), children));
                 cases.check("its memory is bounded", || {
+                    if sanitized("it keeps what is freed") {
+                        return;
+                    }
                     let growth = peak_memory(child).saturating_sub(before.0);
                     assert!(growth < MOST_GROWTH, "{growth} kB");
                 });
