@@ -119,9 +119,13 @@ fn the_directions_are_independent_over_tls_and_http_2() {
                     let url = format!("https://localhost:{}/reader_stays?list", server.tls_port());
                     let slowly = ["--limit-rate", "1000", "--max-time", "10", "--no-buffer"];
                     let arguments = ["--insecure", version, "--data-binary", &data, &url];
-                    // How it ends is of no interest: the rest of the body is not wanted.
-                    let output = curl(slowly.into_iter().chain(arguments));
-                    assert_eq!(String::from_utf8_lossy(&output.stdout), "answer");
+                    // How it ends is of no interest: the rest of the body is not wanted. Over HTTP/2 curl may hear of that
+                    // before it has read the answer, which it then forgets, also if the answer is a static file.
+                    let is_answered = (0..10).any(|_| {
+                        let output = curl(slowly.into_iter().chain(arguments));
+                        output.stdout == b"answer"
+                    });
+                    assert!(is_answered);
                 });
                 cases.ours_only(&format!("{version}: a body"), REASON, || {
                     let body = "for i in 1 2 3 4 5; do printf '0123456789'; sleep 0.05; done";

@@ -56,7 +56,9 @@ fn output_becomes_log_records() {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
             let mark = server.mark();
             assert_eq!(server.get("/streams").expect(200), "streams");
-            let log = server.wait_log(mark, "unfinished");
+            server.wait_log(mark, "unfinished");
+            // Of a daemon process, what is not of a request comes by another way.
+            let log = server.wait_log(mark, "written while loading");
             let find = |text: &str| {
                 let line = log.lines().find(|line| line.contains(text));
                 line.unwrap_or_else(|| panic!("{text:?} is not in {log}")).to_owned()
