@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::{Interpreter, LogMark, Mode, Mpm, Setup, Target, on_each_mpm, wait_until};
+use e2e::{Interpreter, LogMark, Mode, Mpm, Setup, Target, embedded_only, on_each_mpm, wait_until};
 
 const APP: &str = include_str!("../../apps/threads.wsgi");
 
@@ -137,6 +137,127 @@ fn a_request_within_a_request_leaves_the_outer_one_as_it_was() {
                         assert!(lines.clone().all(|line| line.contains("[script ")), "{log}");
                     }
                 });
+            }
+        });
+    });
+}
+
+/// An application that fails in several ways, and the page for that.
+const FAILING: &str = "import mod_wsgi\n\
+    mod_wsgi.start_recording_metrics()\n\
+    def check(environ, me):\n\
+    \x20   data = mod_wsgi.request_data()\n\
+    \x20   assert data['me'] == me, data\n\
+    \x20   assert mod_wsgi.active_requests[environ['mod_wsgi.request_id']] is data, mod_wsgi.active_requests\n\
+    \x20   print('printed by', me)\n\
+    \x20   environ['wsgi.errors'].write(f'written by {me}\\n')\n\
+    def application(environ, start_response):\n\
+    \x20   me, how = environ['PATH_INFO'], environ['QUERY_STRING']\n\
+    \x20   text = [('Content-Type', 'text/plain')]\n\
+    \x20   if me == '/counts':\n\
+    \x20       counts = mod_wsgi.process_metrics()\n\
+    \x20       counts = counts['active_requests'], counts['request_count'], len(mod_wsgi.active_requests)\n\
+    \x20       recorded = mod_wsgi.request_metrics()['request_count']\n\
+    \x20       start_response('200 OK', text)\n\
+    \x20       return [' '.join(map(str, (*counts, recorded))).encode()]\n\
+    \x20   mod_wsgi.request_data()['me'] = me\n\
+    \x20   if me == '/page':\n\
+    \x20       write = start_response('200 OK', text)\n\
+    \x20       write(b'the page ')\n\
+    \x20       check(environ, me)\n\
+    \x20       return [f'for {environ.get(\"REDIRECT_STATUS\")}'.encode()]\n\
+    \x20   if how == 'raises':\n\
+    \x20       check(environ, me)\n\
+    \x20       raise RuntimeError('on purpose')\n\
+    \x20   if how.isdigit():\n\
+    \x20       start_response(f'{how} No', text)\n\
+    \x20       check(environ, me)\n\
+    \x20       return [b'not this']\n\
+    \x20   # The server looks at headers when it gets the first block.\n\
+    \x20   write = start_response('200 OK', text + [('X-Bad', 'a\\x01b')])\n\
+    \x20   if how == 'writes':\n\
+    \x20       try:\n\
+    \x20           write(b'not this')\n\
+    \x20           write(b'nor this')\n\
+    \x20       except OSError:\n\
+    \x20           pass\n\
+    \x20       check(environ, me)\n\
+    \x20   if how == 'yields':\n\
+    \x20       return yields(environ, me)\n\
+    \x20   if how == 'returns':\n\
+    \x20       check(environ, me)\n\
+    \x20   return [b'not this']\n\
+    def yields(environ, me):\n\
+    \x20   try:\n\
+    \x20       yield b'not this'\n\
+    \x20       yield b'nor this'\n\
+    \x20   finally:\n\
+    \x20       check(environ, me)\n";
+
+#[test]
+fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was() {
+    if embedded_only("requests of daemon processes do not nest") {
+        return;
+    }
+    on_each_python(|setup| {
+        if Target::current().lacks("care for nested requests") {
+            return;
+        }
+        let mut setup = setup.file("apps/failing.wsgi", FAILING);
+        let groups = [("main", "%{GLOBAL}"), ("sub", "sub")];
+        for (outer, group) in groups {
+            for (inner, _) in groups {
+                setup = setup.conf(&format!(
+                    "WSGIScriptAlias /{outer}-{inner} @ROOT@/apps/failing.wsgi application-group={group}\n\
+                     <Location /{outer}-{inner}>\nErrorDocument 500 /{inner}-main/page\n</Location>"
+                ));
+            }
+        }
+        if setup.mpm() == Mpm::Prefork {
+            setup = setup.conf("MaxRequestWorkers 1");
+        }
+        let ways = ["raises", "writes", "yields", "returns"];
+        setup.run(|server, cases| {
+            let counts = || {
+                let text = server.get("/main-main/counts").expect(200);
+                text.split(' ').map(|count| count.parse().expect("a number")).collect::<Vec<u64>>()
+            };
+            // The request that starts recording is not recorded.
+            counts();
+            for pair in ["main-main", "main-sub", "sub-main", "sub-sub"] {
+                for how in ways {
+                    cases.check(&format!("{pair} {how}"), || {
+                        let before = wait_until("nothing else runs", || {
+                            let counts = counts();
+                            (counts[0] == 1).then_some(counts[1])
+                        });
+                        for _ in 0..5 {
+                            let mark = server.mark();
+                            let response = server.get(&format!("/{pair}/outer?{how}"));
+                            assert_eq!(response.text(), "the page for 500", "{response:?}");
+                            for text in [
+                                "printed by /outer",
+                                "written by /outer",
+                                "printed by /page",
+                                "written by /page",
+                            ] {
+                                server.wait_log(mark, text);
+                            }
+                            let log = server.log_since(mark);
+                            assert!(!log.contains("AssertionError"), "{log}");
+                        }
+                        let (mut asked, mut recorded) = (0, 0);
+                        wait_until("the counts are right", || {
+                            let after = counts();
+                            asked += 1;
+                            recorded += after[3];
+                            let is_idle = (after[0], after[2]) == (1, 1);
+                            let ended = 10 + asked;
+                            let are_all = [after[1] - before, recorded] == [ended; 2];
+                            (is_idle && are_all).then_some(())
+                        });
+                    });
+                }
             }
         });
     });
