@@ -55,6 +55,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_map_http_request_error",
     "ap_pass_brigade",
     "ap_internal_redirect",
+    "ap_remove_output_filter_byhandle",
     "ap_send_interim_response",
     "ap_set_content_length",
     "ap_set_content_type",

@@ -13,6 +13,8 @@ use crate::request::Request;
 pub struct Output<'r> {
     request: &'r Request,
     brigade: Brigade<'r>,
+    /// Something has been given to the filters.
+    begun: bool,
     ended: bool,
     /// A filter has sent another response in place of the one that has ended.
     is_replaced: bool,
@@ -40,7 +42,7 @@ impl<'r> Output<'r> {
             let connection = (*request.as_ptr()).connection;
             Brigade::new(request.pool(), (*connection).bucket_alloc)
         };
-        Self { request, brigade, ended: false, is_replaced: false }
+        Self { request, brigade, begun: false, ended: false, is_replaced: false }
     }
 
     /// Gives `block` to the filters; with the first one go status and headers.
@@ -184,6 +186,14 @@ impl<'r> Output<'r> {
         if self.request.has_sent_all() {
             self.brigade.clear();
             return if self.request.connection().is_aborted() { Err(Broken) } else { Ok(()) };
+        }
+        if !self.begun {
+            self.begun = true;
+            // A filter that gathers what it gets (mod_security2) would pass it on as a whole: Apache would serve ranges of it,
+            // with the length of the whole where it has been flushed in between.
+            if self.request.wants_range() && !self.request.awaits_sendfile() {
+                self.request.send_whole();
+            }
         }
         self.pass_on()
     }

@@ -242,6 +242,17 @@ impl Request {
         self.headers_in().value(c"Range").is_some()
     }
 
+    /// Has Apache serve no ranges of the response. A part of another one leaves that as it is.
+    pub(crate) fn send_whole(&self) {
+        // SAFETY: the request is live, and so are its filters. The one removed is taken out of the list, and stays in its
+        // pool, whoever may be running it. It is no failure that there is none.
+        unsafe {
+            if (*self.as_ptr()).main.is_null() {
+                sys::ap_remove_output_filter_byhandle((*self.as_ptr()).output_filters, c"BYTERANGE".as_ptr());
+            }
+        }
+    }
+
     /// Whether the client waits for `100 Continue` before it sends the body.
     #[must_use]
     pub fn expects_continue(&self) -> bool {

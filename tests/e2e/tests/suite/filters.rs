@@ -254,6 +254,47 @@ fn filters_do_not_make_a_response_look_complete() {
     });
 }
 
+/// An application that makes ten bytes, in the way that the path says.
+const TEN_BYTES: &str = "\
+def application(environ, start_response):
+    declared = [('Content-Length', '10')] if environ['QUERY_STRING'] == 'declared' else []
+    write = start_response('200 OK', [('Content-Type', 'text/html'), *declared])
+    if environ['PATH_INFO'] == '/list':
+        return [b'0123456789']
+    if environ['PATH_INFO'] == '/write':
+        write(b'01234')
+        return [b'56789']
+    return iter([b'01234', b'567', b'89'])
+";
+
+#[test]
+fn filters_that_gather_a_response_do_not_have_ranges_of_it_served() {
+    on_one_mpm(|setup| {
+        for &(name, modules, configuration) in &FILTERS[..4] {
+            let setup = setup.clone().app("/", "app.wsgi", TEN_BYTES).modules(modules).conf(configuration);
+            setup.run(|server, cases| {
+                let targets =
+                    ["/list", "/list?declared", "/write?declared", "/iterator", "/iterator?declared"];
+                let ranges = ["bytes=1-", "bytes=0-1,4-7", "bytes=20-"];
+                for (target, range) in targets.iter().flat_map(|target| ranges.map(|range| (target, range))) {
+                    let reason = "a filter that gathers a response has Apache serve ranges of it";
+                    cases.ours_only(&format!("{name} {target} {range}"), reason, || {
+                        let mut connection = server.connect();
+                        let request = server.request("GET", target).header("Range", range).keep_alive();
+                        for _ in 0..2 {
+                            connection.send(&request);
+                            let response =
+                                connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                            assert_eq!(response.expect(200), "0123456789", "{:?}", response.headers);
+                            assert_eq!(response.ending, Ending::Framed, "{:?}", response.headers);
+                        }
+                    });
+                }
+            });
+        }
+    });
+}
+
 /// Checks that a client can tell that a response has broken off, as far as its protocol can say so.
 #[track_caller]
 fn breaks_off(server: &Server, how: &str, version: &str) {
