@@ -264,9 +264,6 @@ def _end_main_thread(main):
         pass
 
 
-_own_threads = set()
-
-
 def threads_left():
     """A line for each thread of the application that `threading` knows: who it is, and where."""
     threading = sys.modules.get("threading")
