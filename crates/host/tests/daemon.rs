@@ -141,6 +141,43 @@ fn long_blocks_come_whole_and_in_order() {
 }
 
 #[test]
+fn nothing_follows_the_end_of_a_response_whoever_writes() {
+    // The end goes out with the last block of a list, if that is long, and subscribers come later.
+    let source = "
+import threading, mod_wsgi
+
+attempts = []
+writers = []
+def late():
+    try:
+        writers[0](b'late')
+        attempts.append('written')
+    except OSError:
+        attempts.append('refused')
+def finished(event, **data):
+    if event == 'request_finished' and not attempts:
+        late()
+        thread = threading.Thread(target=late)
+        thread.start()
+        thread.join()
+mod_wsgi.subscribe_events(finished)
+def application(environ, start_response):
+    writers.append(start_response('200 OK', []))
+    if environ['PATH_INFO'] == '/attempts':
+        return [repr(attempts).encode()]
+    return [b'x' * 100_000]
+";
+    let path = script("daemon_late.py", source);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    let answer = connection.ask(&Ask::new(&path));
+    assert_eq!((answer.body.len(), answer.outcome), (100_000, Some(0)), "{:?}", answer.log);
+    // What came behind the end would be the beginning of this answer.
+    let answer = connection.ask(&Ask { path_info: "/attempts", ..Ask::new(&path) });
+    assert_eq!((answer.text().as_str(), answer.outcome), ("['refused', 'refused']", Some(0)));
+}
+
+#[test]
 fn the_scoreboard_is_read_where_it_is_given() {
     let source = "
 import mod_wsgi
