@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use bridge::{Bytes, Field};
 use httpd::{Level, Request};
+use os::file::FileFacts;
 use wsgi_core::response::{HeadLimits, Refused, ResponseHead, is_close};
 
 use crate::handler::log;
@@ -59,28 +60,52 @@ impl<'f> FilePart<'f> {
     }
 }
 
-/// Checks a file that is to be sent.
+/// Checks a file of an application in this process that is to be sent.
 pub(crate) fn file<'f>(
     request: &Request,
     file: BorrowedFd<'f>,
     offset: u64,
     length: u64,
 ) -> Result<FilePart<'f>, NotValid> {
-    let size = os::file::regular_length(file);
-    let problem = match (size, offset.checked_add(length)) {
-        (Ok(Some(size)), Some(end)) if end <= size => match os::file::is_readable(file) {
-            Ok(true) => return Ok(FilePart { file, part: offset..end }),
-            Ok(false) => "it is not open for reading".to_owned(),
-            Err(error) => error.to_string(),
-        },
-        (Ok(Some(size)), _) => {
-            format!("it has {size} bytes, and {length} from byte {offset} on are to be sent")
-        }
-        (Ok(None), _) => "it is no regular file".to_owned(),
-        (Err(error), _) => error.to_string(),
-    };
+    check_file(file, offset, length, |_| true).map_err(|problem| refuse_file(request, &problem))
+}
+
+/// Checks a file that a process has sent: whoever reads it must not have to wait for a program of that process's user.
+pub(crate) fn local_file<'f>(
+    request: &Request,
+    file: BorrowedFd<'f>,
+    offset: u64,
+    length: u64,
+) -> Result<FilePart<'f>, NotValid> {
+    check_file(file, offset, length, FileFacts::is_local).map_err(|problem| refuse_file(request, &problem))
+}
+
+fn check_file(
+    file: BorrowedFd<'_>,
+    offset: u64,
+    length: u64,
+    is_allowed: impl FnOnce(&FileFacts) -> bool,
+) -> Result<FilePart<'_>, String> {
+    let facts = FileFacts::of(file).map_err(|error| error.to_string())?;
+    let size = facts.regular_length().ok_or("it is no regular file")?;
+    if !is_allowed(&facts) {
+        return Err("it is on the file system of a network or of a program (FUSE), or on one that the server does not see, and \
+             reading it could take for ever. Have the application read the file itself"
+            .to_owned());
+    }
+    let end = offset.checked_add(length).filter(|end| *end <= size);
+    let end =
+        end.ok_or_else(|| format!("it has {size} bytes, and {length} from byte {offset} on are to be sent"))?;
+    match os::file::is_readable(file) {
+        Ok(true) => Ok(FilePart { file, part: offset..end }),
+        Ok(false) => Err("it is not open for reading".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn refuse_file(request: &Request, problem: &str) -> NotValid {
     log(request, Level::Error, &format!("a file of the application can not be sent: {problem}"));
-    Err(NotValid)
+    NotValid
 }
 
 /// Says why a head is refused, and what to do about it.

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
+use crate::mounts;
+
 /// Returns whether a descriptor is open for reading.
 ///
 /// # Errors
@@ -30,25 +32,57 @@ pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<us
     }
 }
 
-/// Returns the length of an open file, in bytes; `None` if it is no regular file. Takes what the kernel knows: where a
-/// file system's server would have to be asked, which may take for ever, that is what it said last.
-///
-/// # Errors
-/// The kernel does not say.
-pub fn regular_length(file: impl AsFd) -> io::Result<Option<u64>> {
-    let mut facts = MaybeUninit::<libc::statx>::uninit();
-    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    let wanted = libc::STATX_TYPE | libc::STATX_SIZE;
-    // SAFETY: an empty path is that of the descriptor, which is open; the kernel fills the structure.
-    let result =
-        unsafe { libc::statx(file.as_fd().as_raw_fd(), c"".as_ptr(), flags, wanted, facts.as_mut_ptr()) };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
+/// Facts of an open file, as the kernel knows them: nobody else is asked, such as a file system's server, which may take for
+/// ever. What that would say is what it said last.
+#[derive(Debug, Clone, Copy)]
+pub struct FileFacts {
+    regular_length: Option<u64>,
+    mount: Option<u64>,
+    has_block_device: bool,
+}
+
+impl FileFacts {
+    /// Asks for the facts of `file`.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn of(file: impl AsFd) -> io::Result<Self> {
+        let mut facts = MaybeUninit::<libc::statx>::uninit();
+        let descriptor = file.as_fd().as_raw_fd();
+        let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+        let of_regular = libc::STATX_TYPE | libc::STATX_SIZE;
+        let wanted = of_regular | libc::STATX_MNT_ID;
+        // SAFETY: an empty path is that of the descriptor, which is open; the kernel fills the structure.
+        let result = unsafe { libc::statx(descriptor, c"".as_ptr(), flags, wanted, facts.as_mut_ptr()) };
+        if result != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call has succeeded.
+        let facts = unsafe { facts.assume_init() };
+        let is_regular = u32::from(facts.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+        let has_mount = facts.stx_mask & libc::STATX_MNT_ID != 0;
+        Ok(Self {
+            regular_length: (is_regular && facts.stx_mask & of_regular == of_regular)
+                .then_some(facts.stx_size),
+            mount: if has_mount { Some(facts.stx_mnt_id) } else { mounts::id_in_proc(descriptor) },
+            has_block_device: facts.stx_dev_major != 0,
+        })
     }
-    // SAFETY: the call has succeeded.
-    let facts = unsafe { facts.assume_init() };
-    let is_regular = u32::from(facts.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-    Ok((is_regular && facts.stx_mask & wanted == wanted).then_some(facts.stx_size))
+
+    /// Returns the length in bytes; `None` if it is no regular file.
+    #[must_use]
+    pub const fn regular_length(&self) -> Option<u64> {
+        self.regular_length
+    }
+
+    /// Returns `false` if the file is on the file system of a network, or of a program (FUSE): who reads it may wait for
+    /// that. Of a mount that this process does not see, perhaps because another one has made it for itself, only a file
+    /// system on a block device counts as local: to mount that takes root. Where nothing is known (without `/proc`), the
+    /// file counts as local.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.mount.and_then(mounts::is_local).unwrap_or(self.mount.is_none() || self.has_block_device)
+    }
 }
 
 #[cfg(test)]
@@ -73,12 +107,25 @@ mod tests {
 
     #[test]
     fn regular_files_have_a_length() {
+        let regular_length =
+            |file: &dyn AsFd| FileFacts::of(file.as_fd()).map(|facts| facts.regular_length());
         let me = File::open("/proc/self/exe").unwrap();
         assert_eq!(regular_length(&me).unwrap(), Some(me.metadata().unwrap().len()));
         let null: OwnedFd = File::open("/dev/null").unwrap().into();
         assert_eq!(regular_length(&null).unwrap(), None);
-        assert_eq!(regular_length(File::open("/").unwrap()).unwrap(), None);
+        assert_eq!(regular_length(&File::open("/").unwrap()).unwrap(), None);
         let (socket, _other) = crate::descriptors::pair(crate::descriptors::Kind::Stream).unwrap();
         assert_eq!(regular_length(&socket).unwrap(), None);
+    }
+
+    #[test]
+    fn files_of_other_kinds_are_not_local() {
+        let is_local = |file: &dyn AsFd| FileFacts::of(file.as_fd()).unwrap().is_local();
+        let program = File::open(std::env::current_exe().unwrap()).unwrap();
+        assert!(is_local(&program), "this program is built on a local file system");
+        assert!(is_local(&program), "as it is remembered");
+        assert!(!is_local(&File::open("/proc/self/status").unwrap()));
+        let memory = nix::sys::memfd::memfd_create(c"x", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
+        assert!(!is_local(&memory), "nobody has mounted its file system");
     }
 }

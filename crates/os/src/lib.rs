@@ -10,7 +10,7 @@ pub mod file;
 pub mod library;
 pub mod main_thread;
 pub mod message;
-pub mod mounts;
+mod mounts;
 pub mod pace;
 pub mod process;
 pub mod shared;

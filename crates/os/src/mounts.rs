@@ -1,8 +1,6 @@
-//! On what kind of file system a file is.
+//! The kinds of file systems that are mounted.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::RawFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,79 +13,83 @@ const LOCAL: [&str; 22] = [
 /// How long what was read of the mounts is believed. An id is given to another mount when its own has gone.
 const BELIEVED: Duration = Duration::from_secs(10);
 
-/// The ids of the local mounts that this process can see, as they were a moment ago.
-static LOCAL_MOUNTS: Mutex<Option<(Instant, Vec<u64>)>> = Mutex::new(None);
+/// The same for a mount that is not among them: it may be new.
+const BELIEVED_MISSING: Duration = Duration::from_millis(100);
 
-/// Returns `false` if a file is on the file system of a network, or of a program (FUSE): who reads it may wait for that.
-/// Also if it is on none that this process can see; where nothing is known (before Linux 5.8, without `/proc`), it counts
-/// as local. Asks nobody but the kernel, and only for what it knows.
-pub fn is_local(file: impl AsFd) -> bool {
-    let Ok(Some(mount)) = mount_of(file) else { return true };
-    let Ok(mut known) = LOCAL_MOUNTS.lock() else { return true };
-    let mounts = match &mut *known {
-        Some((when, mounts)) if when.elapsed() < BELIEVED => mounts,
-        _ => {
-            let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return true };
-            let mounts = String::from_utf8_lossy(&table).lines().filter_map(local_mount).collect();
-            &mut known.insert((Instant::now(), mounts)).1
+/// The mounts that this process can see, as they were a moment ago.
+static MOUNTS: Mutex<Option<Mounts>> = Mutex::new(None);
+
+struct Mounts {
+    when: Instant,
+    /// The ids, and whether each is local.
+    list: Vec<(u64, bool)>,
+}
+
+/// Returns whether a mount has a local file system; `None` if this process does not see it, or `Some(true)` if it can see
+/// none, for lack of `/proc`.
+pub(crate) fn is_local(mount: u64) -> Option<bool> {
+    let mut known = MOUNTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(mounts) = &*known {
+        let age = mounts.when.elapsed();
+        let found = mounts.find(mount);
+        if age < if found.is_some() { BELIEVED } else { BELIEVED_MISSING } {
+            return found;
         }
-    };
-    mounts.contains(&mount)
-}
-
-/// Returns the id of the mount that a file was opened by; `None` if the kernel does not say (before Linux 5.8).
-fn mount_of(file: impl AsFd) -> io::Result<Option<u64>> {
-    let mut facts = MaybeUninit::<libc::statx>::uninit();
-    // Else a network would be asked.
-    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    // SAFETY: an empty path is that of the descriptor, which is open; the kernel fills the structure.
-    let result = unsafe {
-        libc::statx(file.as_fd().as_raw_fd(), c"".as_ptr(), flags, libc::STATX_MNT_ID, facts.as_mut_ptr())
-    };
-    if result != 0 {
-        return Err(io::Error::last_os_error());
     }
-    // SAFETY: the call has succeeded.
-    let facts = unsafe { facts.assume_init() };
-    Ok((facts.stx_mask & libc::STATX_MNT_ID != 0).then_some(facts.stx_mnt_id))
+    let Ok(table) = std::fs::read("/proc/self/mountinfo") else { return Some(true) };
+    let list = String::from_utf8_lossy(&table).lines().filter_map(parse).collect();
+    known.insert(Mounts { when: Instant::now(), list }).find(mount)
 }
 
-/// Returns the id of the mount that a line of `mountinfo` is about, if that is local.
-fn local_mount(line: &str) -> Option<u64> {
+impl Mounts {
+    fn find(&self, mount: u64) -> Option<bool> {
+        self.list.iter().find(|(id, _)| *id == mount).map(|(_, is_local)| *is_local)
+    }
+}
+
+/// Returns the id of the mount that a file was opened by as `/proc` says it, for kernels that `statx` does not (before Linux
+/// 5.8).
+pub(crate) fn id_in_proc(descriptor: RawFd) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
+}
+
+/// Parses a line of `mountinfo`: the id of a mount, and whether that is local.
+fn parse(line: &str) -> Option<(u64, bool)> {
     let (mount, system) = line.split_once(" - ")?;
     let kind = system.split(' ').next()?;
-    LOCAL.contains(&kind).then(|| mount.split(' ').next()?.parse().ok())?
+    Some((mount.split(' ').next()?.parse().ok()?, LOCAL.contains(&kind)))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::File;
+    use std::os::fd::AsRawFd as _;
 
     use super::*;
 
     #[test]
     fn lines_of_mounts() {
         for (line, mount) in [
-            ("27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw", Some(27)),
-            ("31 27 0:40 / /srv rw - nfs4 server:/srv rw,vers=4.2", None),
-            ("32 27 0:41 / /home/a/b\\040c rw,nosuid - fuse.sshfs a@b: rw", None),
-            ("33 27 0:42 / /x rw - fuseblk /dev/vdb rw", None),
-            ("22 27 0:21 / /proc rw - proc proc rw", None),
-            ("34 27 0:43 / / rw - overlay overlay rw,lowerdir=/a - b", Some(34)),
+            ("27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw", Some((27, true))),
+            ("31 27 0:40 / /srv rw - nfs4 server:/srv rw,vers=4.2", Some((31, false))),
+            ("32 27 0:41 / /home/a/b\\040c rw,nosuid - fuse.sshfs a@b: rw", Some((32, false))),
+            ("33 27 0:42 / /x rw - fuseblk /dev/vdb rw", Some((33, false))),
+            ("22 27 0:21 / /proc rw - proc proc rw", Some((22, false))),
+            ("34 27 0:43 / / rw - overlay overlay rw,lowerdir=/a - b", Some((34, true))),
             ("", None),
             ("x - ext4 y", None),
         ] {
-            assert_eq!(local_mount(line), mount, "{line}");
+            assert_eq!(parse(line), mount, "{line}");
         }
     }
 
     #[test]
-    fn files_of_other_kinds_are_not_local() {
+    fn old_kernels_say_in_proc_what_statx_does_not() {
         let program = File::open(std::env::current_exe().unwrap()).unwrap();
-        assert!(is_local(&program), "this program is built on a local file system");
-        assert!(is_local(&program), "as it is remembered");
-        assert!(!is_local(File::open("/proc/self/status").unwrap()));
-        let memory = nix::sys::memfd::memfd_create(c"x", nix::sys::memfd::MFdFlags::MFD_CLOEXEC).unwrap();
-        assert!(!is_local(memory), "nobody has mounted its file system");
+        let mount = id_in_proc(program.as_raw_fd()).unwrap();
+        assert_eq!(is_local(mount), Some(true), "this program is built on a local file system");
+        assert_eq!(is_local(u64::MAX), None);
+        assert_eq!(id_in_proc(-1), None);
     }
 }

@@ -18,6 +18,7 @@
 mod cases;
 mod config;
 mod curl;
+mod fuse;
 mod http;
 mod processes;
 mod python;
@@ -29,6 +30,7 @@ mod wait;
 pub use cases::{Cases, skipped};
 pub use config::Setup;
 pub use curl::curl;
+pub use fuse::StuckMount;
 pub use http::{Connection, Ending, Request, Response};
 pub use processes::{Process, signal};
 pub use python::{Interpreter, cache_directory};

@@ -11,6 +11,7 @@ use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, Wait, outcome
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
 use os::descriptors::is_readable;
+use os::file::FileFacts;
 use os::waiter::Waiter;
 use wsgi_core::wire::frame::{
     self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, Rejection, append, flag,
@@ -359,7 +360,7 @@ impl Serve for Answer<'_> {
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
         self.check_unended()?;
-        if !os::mounts::is_local(file) {
+        if !FileFacts::of(file).is_ok_and(|facts| facts.is_local()) {
             return self.stream_file(file, offset, length);
         }
         self.observer.moved();

@@ -394,7 +394,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if self.answer.is_superseded() {
             return Ok(());
         }
-        let file = validated::file(self.request, file.as_fd(), offset, length)
+        let file = validated::local_file(self.request, file.as_fd(), offset, length)
             .map_err(|NotValid| Broken::Refused(Status::Http(500)))?;
         self.answer.send_file(&file).map_err(|Failed| Broken::ClientGone)
     }

@@ -397,16 +397,18 @@ impl Wire {
             "socket" => descriptors::pair(descriptors::Kind::Stream)?.0,
             "pipe" => descriptors::pipe()?.0,
             "writer" => {
-                let file = memory(b"fine")?;
+                let file = on_disk(b"fine")?;
                 let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
                 File::options().write(true).open(path)?.into()
             }
+            "memory" => memory(b"fine")?.into(),
+            _ if what.starts_with('/') => open(what, OFlag::O_RDONLY)?.into(),
             "shrunk" => {
-                let file = memory(&vec![b'x'; 48 << 20])?;
+                let file = on_disk(&vec![b'x'; 48 << 20])?;
                 shrunk = Some(file.try_clone()?);
                 file.into()
             }
-            _ => memory(b"fine")?.into(),
+            _ => on_disk(b"fine")?.into(),
         };
         let (offset, length, declared): (u64, u64, &[u8]) = match what {
             "beyond" => (100, 4, b"4"),
@@ -491,6 +493,13 @@ impl Wire {
         self.stream.read_exact(&mut payload)?;
         Ok((parsed.kind, payload))
     }
+}
+
+/// A file that only this process has.
+fn on_disk(content: &[u8]) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(content)?;
+    Ok(file)
 }
 
 /// A file in memory.

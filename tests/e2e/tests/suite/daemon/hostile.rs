@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use e2e::{Connection, Ending, Process, Server, Target, daemon_only, on_one_mpm, sanitized, wait_until};
+use e2e::{
+    Connection, Ending, Process, Server, StuckMount, Target, daemon_only, on_one_mpm, sanitized, wait_until,
+};
 
 /// What a client gets.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +160,8 @@ const CASES: &[(&str, Gets, &str)] = &[
     ("file/directory", Page(500), "no regular file"),
     ("file/socket", Page(500), "no regular file"),
     ("file/pipe", Page(500), "no regular file"),
-    ("file/process", Page(500), "it has 0 bytes"),
+    ("file/process", Page(500), "(FUSE)"),
+    ("file/memory", Page(500), "(FUSE)"),
     ("file/path", Page(500), "not open for reading"),
     ("file/writer", Page(500), "not open for reading"),
     ("file/beyond", Page(500), "it has 4 bytes"),
@@ -224,6 +227,13 @@ fn nothing_that_a_process_says_harms_its_server() {
                         cases.check(case.0, || ended.unwrap_or_else(|text| panic!("{text}")));
                     }
                 });
+                if let Some(mount) = StuckMount::new() {
+                    let case = format!("file/{}", mount.file().display());
+                    cases.check("a file that its file system does not give", || {
+                        let case = (&*case, Page(500), "(FUSE)");
+                        try_case(server, &case).unwrap_or_else(|text| panic!("{text}"));
+                    });
+                }
                 cases.check("the child is the same", || assert_eq!(server.children(), children));
                 cases.check("its memory is bounded", || {
                     if sanitized("it keeps what is freed") {
