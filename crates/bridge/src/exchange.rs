@@ -1,6 +1,5 @@
 //! What can be done with a request while it runs.
 
-use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -361,15 +360,13 @@ impl<'a> Exchange<'a> {
 
 /// An [`Exchange`] lent to objects of the application, which may outlive the request and reach other threads.
 ///
-/// It gives the exchange out to one thread at a time, and to nobody once the request is over. A thread that is not the
-/// request's own and waits for the body does not keep it meanwhile: the answer does not wait for it.
+/// It gives the exchange out to one thread at a time, and to nobody once the request is over. A thread that waits for the
+/// body does not keep it meanwhile: neither the answer nor what another thread writes waits for it.
 #[derive(Debug)]
 pub struct Lease {
     exchange: Mutex<Option<Exchange<'static>>>,
     /// The same, held by such a thread as long as it reads; only for waiting.
     reader: Mutex<Option<Exchange<'static>>>,
-    /// The request's own thread.
-    thread: usize,
 }
 
 /// How long a thread waits for the body before it looks again: others than the client may have ended the wait.
@@ -398,7 +395,7 @@ impl Lease {
         // duration of `with` and `read`, under their locks.
         let exchange = unsafe { std::mem::transmute::<Exchange<'_>, Exchange<'static>>(exchange) };
         let [one, other] = [(); 2].map(|()| Mutex::new(Some(exchange)));
-        let lease = Arc::new(Self { exchange: one, reader: other, thread: this_thread() });
+        let lease = Arc::new(Self { exchange: one, reader: other });
         let _end = End(&lease);
         work(&lease)
     }
@@ -414,24 +411,21 @@ impl Lease {
         self.exchange.try_lock().ok()?.as_ref().map(work)
     }
 
-    /// Reads as [`ExchangeApi::read`] does, unless the request is over. Only the request's own thread keeps others from
-    /// the exchange while it waits.
+    /// Reads as [`ExchangeApi::read`] does, unless the request is over. Others can use the exchange while this waits.
     ///
     /// # Errors
     /// The body can not be read.
-    #[inline]
     pub fn read(&self, buffer: &mut [u8]) -> Option<Result<usize, Disconnected>> {
-        if self.thread == this_thread() {
-            return self.with(|exchange| exchange.read(buffer));
-        }
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = reader.as_ref()?;
+        let mut reader = None;
         loop {
             match self.with(|exchange| exchange.poll_read(buffer))? {
                 Ok(Poll::Ready(length)) => return Some(Ok(length)),
-                Ok(Poll::Pending) => waiting.wait(TICK),
+                Ok(Poll::Pending) => {}
                 Err(Disconnected) => return Some(Err(Disconnected)),
             }
+            let reader =
+                reader.get_or_insert_with(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner));
+            reader.as_ref()?.wait(TICK);
         }
     }
 
@@ -446,15 +440,6 @@ impl Lease {
         // A panic while the lock was held leaves nothing half done.
         self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A number that no other thread has at the same time.
-fn this_thread() -> usize {
-    thread_local! {
-        // No destructor: Apache unloads modules. A cell, so that it is not taken for the same constant everywhere.
-        static HERE: Cell<u8> = const { Cell::new(0) };
-    }
-    HERE.with(|here| here.as_ptr().addr())
 }
 
 const fn checked(status: c_int) -> Result<(), Disconnected> {

@@ -166,6 +166,22 @@ def reader_ends(environ, start_response):
     return [f"read {results[0]!r}".encode()]
 
 
+def writes_meanwhile(environ, start_response):
+    """Another thread writes while the request's own reads."""
+    write = start_response("200 OK", [PLAIN])
+
+    def late():
+        # Long enough for the other one to be in the middle.
+        time.sleep(0.3)
+        write(b"written ")
+
+    thread = threading.Thread(target=late, daemon=True)
+    thread.start()
+    result = len(environ["wsgi.input"].read())
+    thread.join(30)
+    return [f"read {result}".encode()]
+
+
 # Files that mod_xsendfile sends instead.
 
 

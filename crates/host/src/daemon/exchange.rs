@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, Wait, outcome, write};
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
-use os::descriptors::is_readable;
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, recvmsg, sendmsg};
 use os::file::FileFacts;
 use os::waiter::Waiter;
 use wsgi_core::wire::frame::{
@@ -143,7 +142,7 @@ impl<'a> Answer<'a> {
         sent
     }
 
-    /// Asks for more of the body, unless that has been done, and reads the beginning of the answer into `buffer`. Unless
+    /// Asks for more of the body, or, where that has been done, reads the beginning of the answer into `buffer`. Unless
     /// `waits`, returns `None` if that has not come.
     fn pull(&mut self, buffer: &mut [u8], waits: bool) -> Result<Option<usize>, Disconnected> {
         if self.asked == 0 {
@@ -152,17 +151,18 @@ impl<'a> Answer<'a> {
             self.told = true;
             self.ask(wanted as u32)?;
             self.asked = wanted;
-        }
-        if !waits && !self.has_come() {
-            return Ok(None);
+            if !waits {
+                // It takes longer than to look.
+                return Ok(None);
+            }
         }
         let mut header = [0; HEADER];
         let mut have = 0;
         while have < HEADER {
-            match retry(|| {
-                let parts = &mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)];
-                (&mut &*self.stream).read_vectored(parts)
-            }) {
+            // What has begun is soon whole.
+            let waits = waits || have > 0;
+            match self.receive(&mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)], waits) {
+                Err(Errno::EAGAIN) => return Ok(None),
                 Ok(0) | Err(_) => return Err(self.broke()),
                 Ok(count) => have += count,
             }
@@ -180,9 +180,15 @@ impl<'a> Answer<'a> {
         if length == 0 && !self.failed && !self.all_sent { Err(self.broke()) } else { Ok(Some(arrived)) }
     }
 
-    /// Returns whether there is something to read on the connection, or its end.
-    fn has_come(&self) -> bool {
-        is_readable(self.stream, Duration::ZERO).unwrap_or(true)
+    /// Reads what there is on the connection. Unless `waits`, fails with `EAGAIN` if that is nothing.
+    fn receive(&self, parts: &mut [IoSliceMut<'_>], waits: bool) -> nix::Result<usize> {
+        let how = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        loop {
+            match recvmsg::<()>(self.stream.as_raw_fd(), parts, None, how).map(|received| received.bytes) {
+                Err(Errno::EINTR) => {}
+                received => return received,
+            }
+        }
     }
 
     /// Reads some of the body; `None` if `waits` is not set and there is nothing yet.
@@ -207,11 +213,9 @@ impl<'a> Answer<'a> {
         }
         loop {
             if self.pending > 0 {
-                if !waits && !self.has_come() {
-                    return Ok(None);
-                }
                 let most = self.pending.min(buffer.len());
-                return match retry(|| (&mut &*self.stream).read(&mut buffer[..most])) {
+                return match self.receive(&mut [IoSliceMut::new(&mut buffer[..most])], waits) {
+                    Err(Errno::EAGAIN) => Ok(None),
                     Ok(0) | Err(_) => Err(self.broke()),
                     Ok(count) => {
                         self.pending -= count;

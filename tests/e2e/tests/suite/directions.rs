@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use e2e::{Server, curl, on_each_mpm, on_one_mpm};
+use e2e::{Connection, Server, curl, on_each_mpm, on_one_mpm};
 
 use crate::ends::{logged, serving};
 
@@ -83,6 +83,37 @@ fn what_a_thread_reads_arrives_whole_while_another_one_answers() {
                 let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
                 assert!(response.expect(200).contains("OSError"), "{}", response.text());
             });
+        });
+    });
+}
+
+#[test]
+fn what_a_thread_writes_does_not_wait_for_the_one_that_reads() {
+    on_each_mpm(|setup| {
+        serving(setup).conf("Timeout 100\nWSGIChunkedRequest On").run(|server, cases| {
+            for (name, value, parts) in [
+                ("Content-Length", "100000", [&b"half "[..], &[b'x'; 99_995]]),
+                ("Transfer-Encoding", "chunked", [&b"5\r\nhalf \r\n"[..], b"5\r\nother\r\n0\r\n\r\n"]),
+            ] {
+                cases.ours_only(name, REASON, || {
+                    let mut connection = server.connect();
+                    let request = server.request("POST", "/writes_meanwhile").header(name, value);
+                    connection.send(&request.keep_alive());
+                    connection.send(parts[0]);
+                    let mut seen = String::new();
+                    let mut see = |connection: &mut Connection, text: &str| {
+                        while !seen.contains(text) {
+                            let more =
+                                connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
+                            seen += &String::from_utf8_lossy(&more);
+                        }
+                    };
+                    // Only then the client sends the rest.
+                    see(&mut connection, "written ");
+                    connection.send(parts[1]);
+                    see(&mut connection, if name == "Content-Length" { "read 100000" } else { "read 10" });
+                });
+            }
         });
     });
 }
