@@ -316,6 +316,63 @@ fn what_could_not_be_loaded_is_tried_again_while_requests_run() {
 }
 
 #[test]
+fn a_script_that_never_loads_does_not_hold_back_successors() {
+    let (bad, good) = (script("life_stuck.py", APPLICATION), script("life_free.py", APPLICATION));
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    connection.ask(&Ask::new(&bad));
+    connection.ask(&Ask::new(&good));
+    let both = [(&*bad, ""), (&*good, "")];
+    let no_successor = |count: usize| {
+        process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+        process.wait_until("it serves on", || process.log().matches("this one serves on").count() == count);
+    };
+    script("life_stuck.py", "import not_there");
+    connection.send(&Ask::new(&bad));
+    for attempt in 1..=3 {
+        assert_eq!(process.report(), replace("script_reload", &both), "attempt {attempt}");
+        no_successor(attempt);
+        if attempt == 1 {
+            assert_eq!(connection.answer(b"").text(), "VERSION");
+        }
+        if attempt < 3 {
+            std::thread::sleep(Duration::from_millis(600 << attempt));
+            assert_eq!(connection.ask(&Ask::new(&bad)).text(), "VERSION", "served on");
+        }
+    }
+    // Another one changes: its successor is not for the sake of the first one any more.
+    std::thread::sleep(Duration::from_millis(10));
+    script("life_free.py", &APPLICATION.replace("VERSION", "NEXT"));
+    connection.send(&Ask::new(&good));
+    assert_eq!(process.report(), replace("script_reload", &both[1..]));
+    process.wait_for("without the script");
+    no_successor(4);
+    assert_eq!(connection.answer(b"").text(), "VERSION");
+    // The first one's own attempts go on, and a touch begins anew.
+    std::thread::sleep(Duration::from_millis(10));
+    script("life_stuck.py", "import not_there_either");
+    connection.send(&Ask::new(&bad));
+    assert_eq!(process.report(), replace("script_reload", &both));
+}
+
+#[test]
+fn successors_for_other_reasons_go_ahead_when_imports_keep_failing() {
+    let path = script("life_unnoticed.py", APPLICATION);
+    let process = Plan::default().serve();
+    process.connect().ask(&Ask::new(&path));
+    // Without a request that finds anything changed.
+    for attempt in 1..=3 {
+        process.signal(libc::SIGUSR1);
+        assert_eq!(process.report(), replace("graceful_signal", &[(&path, "")]), "attempt {attempt}");
+        process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+        process.wait_until("it serves on", || process.log().matches("this one serves on").count() == attempt);
+    }
+    process.signal(libc::SIGUSR1);
+    assert_eq!(process.report(), replace("graceful_signal", &[]));
+    process.wait_for("without the script");
+}
+
+#[test]
 fn a_successor_that_can_not_import_says_so_with_its_status() {
     let good = script("life_good.py", APPLICATION);
     let bad = script("life_bad.py", "raise ValueError('wanted')\n");

@@ -8,6 +8,9 @@ const SHORTEST: u64 = 1_000;
 /// The longest pause.
 const LONGEST: u64 = 60_000;
 
+/// How many successors that have to import a script may fail before others go ahead without it.
+pub const MOST_FAILED_SUCCESSORS: u32 = 3;
+
 /// The scripts that could not be imported in a process. Times are those of the process, in milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct FailedImports(Vec<Failed>);

@@ -42,7 +42,7 @@ mod pulse;
 mod requests;
 mod timers;
 
-pub use imports::{FailedImports, Retry, retry_pause};
+pub use imports::{FailedImports, MOST_FAILED_SUCCESSORS, Retry, retry_pause};
 pub use pulse::Pulse;
 pub use timers::Timers;
 

@@ -289,7 +289,18 @@ impl Run {
                 if let Some(running) = dump_of {
                     self.perform(Task::Dump(running));
                 }
-                let scripts = daemon.reload.scripts(reason);
+                let (scripts, left_out) = daemon.reload.scripts(reason);
+                for script in left_out {
+                    log::line(
+                        Level::Warn,
+                        &format!(
+                            "Process group '{}': the successor goes ahead without the script '{}', since successors that had to \
+                             import it have failed. Its requests may fail there: the log says why it is not imported.",
+                            daemon.name,
+                            String::from_utf8_lossy(&script.path)
+                        ),
+                    );
+                }
                 if !self.report(&Report::Replace { reason, scripts }) {
                     self.drain(daemon.limits.graceful_timeout);
                 }

@@ -6,6 +6,11 @@
 //!
 //! The same is done for a script whose import has failed, as often as [`FailedImports`] lets: in this process it would fail
 //! because of what the first failure has left behind.
+//!
+//! A successor imports all that this process has loaded, so that none takes over which serves less. But a script that never
+//! loads must not keep the process from being replaced for ever, because of another script that has changed, or of
+//! `maximum-requests`: after some attempts, successors for other reasons go ahead without it. Its requests then have the first
+//! import's error there, and the further attempts of [`FailedImports`].
 
 #![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
 
@@ -14,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxBuildHasher;
-use wsgi_core::lifecycle::{FailedImports, Reason, Retry, retry_pause};
+use wsgi_core::lifecycle::{FailedImports, MOST_FAILED_SUCCESSORS, Reason, Retry, retry_pause};
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
@@ -45,6 +50,8 @@ struct State {
     released: VecDeque<Held>,
     /// Changes that have not led to a successor: requests for them run.
     refused: Vec<Refused>,
+    /// How many successors there were none of that no script was the reason for.
+    failures: u32,
     /// What could not be imported.
     failed: FailedImports,
 }
@@ -177,11 +184,24 @@ impl State {
         self.asked.get_or_insert_with(Instant::now);
         is_first
     }
+
+    /// Returns whether a successor has to import a script that this process has loaded.
+    fn is_required(&self, path: &[u8], reason: Reason) -> bool {
+        let is_given_up = |refused: &Refused| *refused.path == *path && refused.is_given_up();
+        let is_wanted = self.paths.iter().any(|wanted| **wanted == *path);
+        is_wanted
+            || !(self.refused.iter().any(is_given_up)
+                || (reason != Reason::ScriptReload && self.failures >= MOST_FAILED_SUCCESSORS))
+    }
 }
 
 impl Refused {
     const fn new(path: Box<[u8]>, mtime: Option<i64>) -> Self {
         Self { path, mtime, reason: None, warned: None, failures: 0, again: None }
+    }
+
+    const fn is_given_up(&self) -> bool {
+        self.failures >= MOST_FAILED_SUCCESSORS
     }
 
     fn warning(&mut self) -> Option<String> {
@@ -225,16 +245,18 @@ impl Reload {
         work(&mut scripts[at]);
     }
 
-    /// What a successor has to import that is asked for because of `reason`: what has been loaded, and served; and, if that
-    /// is all that it is for, what could not be imported here.
-    pub(super) fn scripts(&self, reason: Reason) -> Vec<Script> {
-        let mut scripts = lock(&self.scripts).clone();
+    /// Returns what a successor has to import that is asked for because of `reason`: what has been loaded, and served; and,
+    /// if that is all that it is for, what could not be imported here. Also what it does without, after too many failures.
+    pub(super) fn scripts(&self, reason: Reason) -> (Vec<Script>, Vec<Script>) {
+        let scripts = lock(&self.scripts).clone();
         let mut state = lock(&self.state);
+        let (mut scripts, left_out): (Vec<_>, _) =
+            scripts.into_iter().partition(|script| state.is_required(&script.path, reason));
         // A script that never loads must not keep others from being replaced.
         if reason == Reason::ScriptReload && state.paths.is_empty() {
             scripts.extend(state.failed.take_wanted());
         }
-        scripts
+        (scripts, left_out)
     }
 
     /// Holds a request back; gives it back where the answer has come meanwhile.
@@ -274,6 +296,7 @@ impl Reload {
         state.asked = None;
         let is_other = if reason.is_some() { state.failed.refuse(now) } else { state.failed.is_underway() };
         let paths = std::mem::take(&mut state.paths);
+        let is_unrelated = paths.is_empty() && !is_other;
         // What has changed while a successor was made for another script's sake is not to blame.
         for path in paths.into_iter().filter(|_| !is_other) {
             let mtime = mtime(&path);
@@ -285,7 +308,13 @@ impl Reload {
             }
         }
         if let Some(reason) = reason {
-            for refused in state.refused.iter_mut().filter(|refused| refused.again.is_none()) {
+            if is_unrelated {
+                state.failures = state.failures.saturating_add(1);
+            }
+            // Each that the successor had to import may be the reason.
+            for refused in
+                state.refused.iter_mut().filter(|refused| refused.again.is_none() || !refused.is_given_up())
+            {
                 if !is_other {
                     refused.failures = refused.failures.saturating_add(1);
                     refused.reason = Some(reason.to_owned());

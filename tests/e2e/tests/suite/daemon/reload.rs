@@ -205,6 +205,39 @@ fn another_script_of_the_process_lives_on() {
 }
 
 #[test]
+fn a_script_that_never_loads_does_not_hold_back_another_one() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup: Setup| {
+        serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
+            cases.check("the other one is reloaded", || {
+                assert_eq!(server.get("/second/run").expect(200), "ran");
+                let old = pid(server);
+                server.write("apps/second.wsgi", "import no_such_module\n");
+                if !server.target().is_reference() {
+                    assert_eq!(server.get("/second/pid").expect(200), old.0.to_string(), "served on");
+                }
+                server.write("apps/app.wsgi", version("two"));
+                serves(server, "two");
+            });
+            cases.check("its own requests fail then", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/second/run").status, 500);
+                server.wait_log(mark, "no_such_module");
+                serves(server, "two");
+            });
+            cases.check("until it is mended", || {
+                server.write("apps/second.wsgi", version("three"));
+                let mended = || (server.get("/second/version").text() == "three").then_some(());
+                wait_until("three", mended);
+                serves(server, "two");
+            });
+        });
+    });
+}
+
+#[test]
 fn restarts_and_touches_under_load_fail_no_request() {
     if daemon_only() {
         return;
