@@ -6,7 +6,7 @@ use bridge::{Outcome, write};
 use httpd::{Broken, Level, NotSent, Output, Request, ResponseStatus, Status};
 use wsgi_core::response::{self, Allowance, Class};
 
-use crate::handler::log;
+use crate::log;
 use crate::validated::{FilePart, Head};
 
 /// The response to a request.
@@ -175,7 +175,7 @@ impl<'r> Answer<'r> {
             Err(NotSent::Broken) if last => self.unless_superseded(Err(Failed)),
             Err(NotSent::Broken) => Err(Failed),
             Err(NotSent::Short) => {
-                log(self.request, Level::Error, SHRUNK);
+                log::request(self.request, Level::Error, SHRUNK);
                 Err(Failed)
             }
         }
@@ -253,7 +253,7 @@ impl<'r> Answer<'r> {
         } else {
             // A client that has gone is not the application's fault.
             if !self.request.connection().is_aborted() {
-                log(self.request, Level::Error, &self.shortfall());
+                log::request(self.request, Level::Error, self.shortfall());
             }
             self.output.abort();
         }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Logger, Regex, Server, Then};
+use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Regex, Server, Then};
 use nix::unistd::{Group, SysconfVar, Uid, User, geteuid, sysconf};
 use wsgi_core::alias::{Captures, Pattern};
 use wsgi_core::config::{Global, ServerConfig};
@@ -13,7 +13,7 @@ use wsgi_core::daemon::ServerId;
 use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, FileKind, Scope, Servers, System, Target};
 use wsgi_core::notice::{Notice, Position, Severity};
 
-use crate::Wsgi;
+use crate::{Wsgi, log};
 
 /// Apache's table; each directive has the index of its definition.
 pub(crate) static DIRECTIVES: Directives<Wsgi, { DEFINITIONS.len() }> = Directives::new(specs());
@@ -59,9 +59,8 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Then, Str
 /// Tells the administrator what may not be as it was meant.
 pub(crate) fn review(server: &Server) {
     let Some(global) = server.global::<Wsgi>() else { return };
-    let logger = Logger::of::<Wsgi>();
     for notice in global.review() {
-        logger.server(server, level(&notice), notice.text);
+        log::server(server, level(&notice), notice.text);
     }
 }
 

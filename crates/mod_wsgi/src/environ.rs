@@ -10,7 +10,7 @@ use wsgi_core::config::MapHead;
 use wsgi_core::headers::{self, Credentials};
 use wsgi_core::proxies::Overrides;
 
-use crate::embedded;
+use crate::child;
 use crate::route::Route;
 
 /// A request, ready to be described.
@@ -80,7 +80,7 @@ impl<'r> Environ<'r> {
             daemon_start: 0,
             daemon_connects: 0,
             daemon_restarts: 0,
-            server_pid: embedded::process_id(),
+            server_pid: child::process_id(),
             flags: self.flags(),
             request_rec: if settings.pass_apache_request() {
                 request.as_opaque()

@@ -1,16 +1,14 @@
 //! A request on its way to Python: checked, its names expanded, described.
 
-use httpd::{Level, Logger, Request, Status};
+use httpd::{Level, Request, Status};
 use wsgi_core::groups;
 use wsgi_core::path_info;
 
-use crate::Wsgi;
 use crate::checks::{self, Refusal};
-use crate::daemon;
-use crate::embedded;
 use crate::environ::{Environ, Names};
-use crate::facts::Facts;
+use crate::request_facts::RequestFacts;
 use crate::route::Route;
+use crate::{Wsgi, daemon, embedded, log};
 
 /// Answers a request whose handler is one of ours.
 pub(crate) fn handle(request: &Request) -> Status {
@@ -27,7 +25,7 @@ pub(crate) fn handle(request: &Request) -> Status {
 
 fn refuse(request: &Request, refusal: &Refusal) -> Status {
     if let Some(reason) = &refusal.reason {
-        log(request, Level::Error, reason);
+        log::request(request, Level::Error, reason);
     }
     Status::Http(refusal.status)
 }
@@ -36,7 +34,7 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     let global = request.server().global::<Wsgi>();
     let uri = request.uri().unwrap_or_default();
     let (script_name, path_info) = path_info::split(uri, request.path_info().unwrap_or_default());
-    let facts = Facts {
+    let facts = RequestFacts {
         request,
         script_name: &script_name,
         case_sensitive: global.is_none_or(wsgi_core::config::Global::case_sensitive),
@@ -48,7 +46,7 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         let group = String::from_utf8_lossy(process_group);
         let text =
             format!("WSGI0149: WSGIRestrictProcess does not list the process group '{group}' of the request");
-        log(request, Level::Error, &text);
+        log::request(request, Level::Error, &text);
         return Status::Http(500);
     }
     let target = if process_group.is_empty() {
@@ -60,7 +58,7 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         }
     };
     if target.is_none() && global.is_some_and(|global| !global.permits_embedded()) {
-        log(
+        log::request(
             request,
             Level::Error,
             "WSGI0143: WSGIRestrictEmbedded On is in force, and the request goes to no process group",
@@ -87,11 +85,7 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     let environ = Environ::new(request, route, &script_name, &path_info);
     let description = environ.request(&names);
     match target {
-        Some(target) => target.serve(request, &route.settings, description),
+        Some(target) => daemon::serve(&target, request, &route.settings, description),
         None => embedded::serve(request, &route.settings, &description),
     }
-}
-
-pub(crate) fn log(request: &Request, level: Level, line: &str) {
-    Logger::of::<Wsgi>().request(request, level, line);
 }

@@ -6,21 +6,23 @@
 
 mod answer;
 mod checks;
+mod child;
 mod config;
 mod daemon;
 mod embedded;
 mod environ;
-mod facts;
 mod handler;
 mod handover;
 mod installation;
+mod log;
+mod request_facts;
 mod route;
 mod scoreboard;
 mod settings;
 mod translate;
 mod validated;
 
-use httpd::{Child, Hooks, Level, Line, Logger, Module, Record, Request, Server, ServerInfo, Status, Then};
+use httpd::{Child, Hooks, Level, Line, Module, Record, Request, Server, ServerInfo, Status, Then};
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
 
 /// This module, for Apache.
@@ -81,7 +83,7 @@ impl Module for Wsgi {
         let component = std::ffi::CStr::from_bytes_with_nul(COMPONENT.as_bytes());
         info.add_version_component(component.map_err(|_| "the version contains a NUL byte")?);
         for line in installation::refresh() {
-            Logger::of::<Self>().server(server, Level::Warn, line);
+            log::server(server, Level::Warn, line);
         }
         config::review(server);
         daemon::start(server, info)?;
@@ -99,6 +101,7 @@ impl Module for Wsgi {
     }
 
     fn child_init(child: &Child<'_>) {
+        child::init(child);
         daemon::child_init(child);
         embedded::child_init(child);
     }

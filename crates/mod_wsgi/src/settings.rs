@@ -1,13 +1,15 @@
 //! What a host is told when it starts.
 
 use bridge::{ABI, Bytes, Import, InterpreterOptions, List, Settings, tristate};
-use httpd::{Mpm, ServerInfo};
+use httpd::{Mpm, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::interpreter::Block;
 
-/// What Python is told about the server.
-pub(crate) struct Facts {
+use crate::Wsgi;
+
+/// The facts about the server that Python is told.
+pub(crate) struct ServerFacts {
     pub(crate) mpm: Mpm,
     version: [u32; 3],
     description: Box<[u8]>,
@@ -17,8 +19,10 @@ pub(crate) struct Facts {
     script_reloading: bool,
 }
 
-impl Facts {
-    pub(crate) fn new(info: &ServerInfo, script_reloading: Option<bool>) -> Self {
+impl ServerFacts {
+    pub(crate) fn new(server: &Server, info: &ServerInfo) -> Self {
+        let script_reloading =
+            server.settings::<Wsgi>().and_then(|settings| settings.defaults.script_reloading);
         Self {
             mpm: info.mpm(),
             version: info.version(),
@@ -46,7 +50,7 @@ pub(crate) enum Place<'a> {
 /// Calls `body` with the settings of a process.
 pub(crate) fn with<T>(
     global: &Global,
-    facts: &Facts,
+    facts: &ServerFacts,
     place: &Place<'_>,
     body: impl FnOnce(&Settings<'_>) -> T,
 ) -> T {

@@ -1,10 +1,10 @@
 //! From a URL to a script: `WSGIScriptAlias` and `WSGIScriptAliasMatch`.
 
-use httpd::{Level, Logger, Order, Request, Status};
+use httpd::{Level, Order, Request, Status};
 use wsgi_core::alias::ScriptAlias;
 use wsgi_core::config::ServerConfig;
 
-use crate::Wsgi;
+use crate::{Wsgi, log};
 
 /// An `Alias` that matches beats a script alias, wherever they stand.
 pub(crate) const ORDER: Order =
@@ -24,7 +24,7 @@ pub(crate) fn translate(request: &Request) -> Status {
         .set_filename(&file)
         .and_then(|()| request.notes().set(ALIAS.to_bytes(), pool.decimal(index as u64)));
     if noted.is_err() {
-        Logger::of::<Wsgi>().request(request, Level::Error, "a script alias maps to a path with a NUL byte");
+        log::request(request, Level::Error, "a script alias maps to a path with a NUL byte");
         return Status::Http(404);
     }
     request.set_handler(c"wsgi-script");

@@ -11,7 +11,7 @@ use httpd::{Level, Request};
 use os::file::FileFacts;
 use wsgi_core::response::{HeadLimits, Refused, ResponseHead, is_close};
 
-use crate::handler::log;
+use crate::log;
 
 /// Status and fields of a response that may go to a client.
 pub(crate) type Head<'a> = ResponseHead<'a, Field<'a>>;
@@ -104,7 +104,7 @@ fn check_file(
 }
 
 fn refuse_file(request: &Request, problem: &str) -> NotValid {
-    log(request, Level::Error, &format!("a file of the application can not be sent: {problem}"));
+    log::request(request, Level::Error, format!("a file of the application can not be sent: {problem}"));
     NotValid
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn refuse(request: &Request, refused: &Refused<'_>) {
     } else {
         format!("WSGI0148: the head of the response is not one: {refused}")
     };
-    log(request, Level::Error, &text);
+    log::request(request, Level::Error, &text);
 }
 
 /// Applications that are known to send fields which are dropped, with the names of those.
@@ -146,7 +146,7 @@ fn warn_of_dropped(request: &Request, head: &Head<'_>) {
                  application should not send it (PEP 3333); this is said once",
                 name.escape_ascii()
             );
-            log(request, Level::Warn, &text);
+            log::request(request, Level::Warn, &text);
         }
     }
 }

@@ -7,18 +7,18 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bridge::{Fields, Head, Outcome};
-use httpd::{Input, Level, Logger, Request, Status};
+use httpd::{Input, Level, Request, Status};
 use os::descriptors::{self, Wait};
 use wsgi_core::config::Effective;
 use wsgi_core::response::{HeadLimits, Refused};
 use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, Rejection};
 use wsgi_core::wire::{Malformed, Reader, Schema};
 
-use super::pool::Connection;
-use super::relay::{TICK, send};
-use super::{Target, crash};
+use super::crash;
+use super::pool::{Connection, TICK, send};
+use super::target::Target;
 use crate::answer::{Answer, Failed};
-use crate::handler::log;
+use crate::log;
 use crate::validated::{self, NotValid};
 
 /// How much is read at a time, in bytes.
@@ -267,7 +267,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Kind::File => self.file(reader.u64()?, reader.u64()?)?,
             Kind::Log => {
                 let level = Level::from_number(i32::from(reader.u8()?));
-                Logger::of::<crate::Wsgi>().request(self.request, level, reader.rest());
+                log::request(self.request, level, reader.rest());
             }
             Kind::End => {
                 return Outcome::parse(reader.u32()?).map(Step::Ended).ok_or(Broken::Malformed);
@@ -434,7 +434,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     self.look_after()?;
                     // No process has taken the connection, and none will.
                     if self.connection.pid == 0 && self.target.client.generation.is_unsupervised() {
-                        return Err(Broken::Refused(super::relay::unsupervised(self.target, self.request)));
+                        return Err(Broken::Refused(self.target.unsupervised(self.request)));
                     }
                     if self.last_word.elapsed() >= timeout {
                         return Err(Broken::Silent);
@@ -563,7 +563,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         // It says its number when it takes the connection.
         let process = if pid == 0 { "a process".to_owned() } else { format!("the process {pid}") };
         let text = format!("WSGI{code}: no complete response from {process} of the group '{group}': {text}");
-        log(self.request, Level::Error, &text);
+        log::request(self.request, Level::Error, &text);
         if is_begun {
             self.answer.abort();
             return Status::Ok;

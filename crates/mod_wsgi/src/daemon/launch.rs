@@ -5,14 +5,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use httpd::{Identity, Level, Logger, Server, ServerInfo};
+use httpd::{Identity, Level, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, Limits, Variable};
 
-use crate::Wsgi;
 use crate::installation::Installation;
-use crate::settings::{self, Facts, Place};
+use crate::log;
+use crate::settings::{self, Place, ServerFacts};
 
 /// The message to the supervisor, and the error logs that it names.
 ///
@@ -46,7 +46,7 @@ pub(super) fn generation(
 
 /// What all groups have in common.
 pub(super) struct Basis<'a> {
-    pub(super) facts: &'a Facts,
+    pub(super) facts: &'a ServerFacts,
     /// What is installed.
     pub(super) installation: &'a Installation,
     /// How large the bulletin with the scoreboard is, if there is one.
@@ -168,7 +168,6 @@ fn environment(global: &Global, group: &DaemonGroup) -> Vec<Variable> {
 
 fn log_level(host: &Server) -> u8 {
     let levels = [Level::Warn, Level::Notice, Level::Info, Level::Debug, Level::Trace1];
-    let logger = Logger::of::<Wsgi>();
-    let taken = levels.into_iter().take_while(|level| logger.takes_of_server(host, *level));
+    let taken = levels.into_iter().take_while(|level| log::takes_of_server(host, *level));
     taken.last().unwrap_or(Level::Error) as u8
 }

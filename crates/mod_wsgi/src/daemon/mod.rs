@@ -13,122 +13,20 @@ mod publisher;
 mod relay;
 mod start;
 mod supervision;
+mod target;
 
-use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use httpd::Child;
 
-use generation::Generation;
-use httpd::{Child, Level, Request, Status};
-use wsgi_core::config::Effective;
-use wsgi_core::daemon::{DaemonGroup, NamedServer, ScriptOwner};
-
-use crate::handler::log;
-use crate::{Wsgi, config};
-
+pub(crate) use relay::serve;
 pub(crate) use start::{monitor, start};
-
-/// What a child has of daemon processes.
-struct Client {
-    generation: Arc<Generation>,
-    idle: pool::Idle,
-}
-
-static CLIENT: OnceLock<Option<Client>> = OnceLock::new();
-
-/// A group that a request goes to.
-pub(crate) struct Target<'g> {
-    client: &'static Client,
-    group: &'g DaemonGroup,
-    slots: Range<usize>,
-}
+pub(crate) use target::{Target, target};
 
 /// Prepares a child.
 pub(crate) fn child_init(child: &Child<'_>) {
     generation::become_child();
-    CLIENT.get_or_init(|| {
+    target::init_client(|| {
         let generation = generation::current()?;
         publisher::start(child, &generation);
-        let idle = pool::Idle::new(&generation);
-        Some(Client { generation, idle })
+        Some(generation)
     });
-}
-
-/// The group `name`, if there is one that the request may use; else the status to answer with (the reason is logged).
-pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>, Status> {
-    let refused = |text: String| {
-        log(request, Level::Error, &text);
-        Err(Status::Http(500))
-    };
-    let shown = String::from_utf8_lossy(name);
-    let groups = request.server().global::<Wsgi>().map(|global| &global.daemons);
-    let Some(group) = groups.and_then(|groups| groups.iter().find(|group| *group.name == *name)) else {
-        return refused(format!(
-            "WSGI0150: the request goes to the process group '{shown}', and there is no such group: define it with \
-             WSGIDaemonProcess"
-        ));
-    };
-    let server = request.server();
-    let host = server.is_virtual().then(|| config::id(server));
-    let own = httpd::main_server()
-        .and_then(|main| main.all().find(|other| Some(config::id(other)) == group.host))
-        .map(httpd::Server::name);
-    let named = NamedServer { host, name: Some(server.name()) };
-    if group.admits(own, named).is_err() {
-        return refused(format!(
-            "WSGI0152: the process group '{shown}' belongs to a virtual host of another name: define it outside of \
-             <VirtualHost>, or in this one"
-        ));
-    }
-    if group.is_service() {
-        return refused(format!(
-            "WSGI0151: the process group '{shown}' has threads=0: it runs service scripts and takes no requests. Send the \
-             request to another group, or give this one threads"
-        ));
-    }
-    let client = CLIENT.get().and_then(Option::as_ref);
-    match client.and_then(|client| Some((client, client.generation.slots_of(name)?))) {
-        Some((client, slots)) => Ok(Target { client, group, slots }),
-        None => refused(format!(
-            "WSGI0151: the processes of the group '{shown}' have not been started; the error log says why, where the \
-             server started"
-        )),
-    }
-}
-
-impl Target<'_> {
-    /// Has the application answer a request.
-    pub(crate) fn serve(
-        &self,
-        request: &Request,
-        settings: &Effective<'_>,
-        description: bridge::Request<'_>,
-    ) -> Status {
-        relay::serve(self, request, settings, description)
-    }
-
-    /// Who must own the script.
-    pub(crate) fn script_owner(&self) -> Option<ScriptOwner> {
-        self.group.script_owner
-    }
-
-    /// How long a write to the client may take, if it is not as Apache has it.
-    fn response_timeout(&self) -> Option<Duration> {
-        let (relay, limits) = (&self.group.relay, &self.group.limits);
-        let given = [relay.response_socket_timeout, limits.socket_timeout];
-        given.into_iter().find(|timeout| *timeout > 0).map(Duration::from_millis)
-    }
-
-    /// How many requests a process serves at a time.
-    fn thread_count(&self) -> usize {
-        self.group.threads as usize
-    }
-
-    /// How long the process may be silent.
-    fn socket_timeout(&self, request: &Request) -> Duration {
-        match self.group.limits.socket_timeout {
-            0 => request.server().timeout(),
-            milliseconds => Duration::from_millis(milliseconds),
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use os::descriptors::{self, Kind};
+use os::descriptors::{self, Kind, Wait};
 use os::pace::Pace;
 
 use super::generation::Generation;
@@ -110,6 +110,9 @@ impl Idle {
     }
 }
 
+/// How long a read waits before it is asked whether the client is still there.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
 /// How a connection is made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Manner {
@@ -133,4 +136,13 @@ pub(super) fn connect(generation: &Arc<Generation>, slot: usize, manner: Manner)
     generation.pass(slot, &far)?;
     let (incoming, outgoing) = (Vec::new(), Vec::new());
     Ok(Connection { socket, slot, pid: 0, is_used: false, pace: Pace::default(), incoming, outgoing })
+}
+
+/// Sends all of `bytes`.
+pub(super) fn send(socket: &OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let sent = descriptors::send_with(socket, bytes, &[], Wait::Allowed)?;
+        bytes = &bytes[sent..];
+    }
+    Ok(())
 }

@@ -6,13 +6,13 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use httpd::{Child, Level, Logger, Server};
+use httpd::{Child, Level};
 use os::bulletin::Bulletin;
 use os::thread::Repeated;
 use wsgi_core::config::Global;
 
 use super::generation::Generation;
-use crate::{Wsgi, scoreboard};
+use crate::{log, scoreboard};
 
 /// How often it is published.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -52,13 +52,15 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
                 buffer.len(),
                 bulletin.capacity()
             );
-            log(server, Level::Warn, &text);
+            log::server(server, Level::Warn, &text);
         }
     };
     // The first requests should find something.
     publish();
     let guarded = move || {
-        httpd::guard("the publication of the scoreboard", &mut publish, |line| log(server, Level::Crit, line))
+        httpd::guard("the publication of the scoreboard", &mut publish, |line| {
+            log::server(server, Level::Crit, line)
+        })
     };
     match Repeated::start("wsgi-scoreboard", INTERVAL, guarded) {
         Ok(thread) => {
@@ -71,7 +73,7 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
                 "This process does not publish the scoreboard for server-metrics=On, it can not start a thread: {error}. \
                  Allow the user more processes (ulimit -u)"
             );
-            log(server, Level::Warn, &text);
+            log::server(server, Level::Warn, &text);
         }
     }
 }
@@ -82,8 +84,4 @@ fn stop() {
         // It holds no lock, so it ends at once. If it could not, the end of the process would end it.
         thread.end(PATIENCE);
     }
-}
-
-fn log(server: &Server, level: Level, line: &str) {
-    Logger::of::<Wsgi>().server(server, level, line);
 }

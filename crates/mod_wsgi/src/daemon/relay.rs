@@ -8,24 +8,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bridge::flag;
 use httpd::{Input, Level, Request, Status};
-use os::descriptors::{self, Wait};
 use wsgi_core::config::Effective;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::frame::{self, Kind, Rejection};
 
-use super::Target;
 use super::conversation::{Conversation, Ended};
-use super::pool::{self, Connection, Manner};
-use crate::handler::log;
+use super::pool::{self, Connection, Manner, TICK};
+use super::target::{Client, Target};
+use crate::log;
 
 /// How much of a body goes along with its request if it has arrived, in bytes.
 const INLINE: usize = 32 * 1024;
 
-/// How long a read waits before it is asked whether the client is still there.
-pub(super) const TICK: Duration = Duration::from_millis(100);
-
 /// Has the application answer a request.
-pub(super) fn serve(
+pub(crate) fn serve(
     target: &Target<'_>,
     request: &Request,
     settings: &Effective<'_>,
@@ -52,7 +48,11 @@ pub(super) fn serve(
             message.clear();
             encode(&mut message, &description, request, &mut input);
             if message.len() - frame::HEADER > frame::LONGEST_REQUEST {
-                log(request, Level::Error, "WSGI0125: the headers and variables of the request are too long");
+                log::request(
+                    request,
+                    Level::Error,
+                    "WSGI0125: the headers and variables of the request are too long",
+                );
                 return Status::Http(502);
             }
         }
@@ -146,7 +146,7 @@ impl<'a> Route<'a> {
     fn connect(&mut self) -> Result<Connection, Status> {
         loop {
             if self.target.client.generation.is_unsupervised() {
-                return Err(unsupervised(self.target, self.request));
+                return Err(self.target.unsupervised(self.request));
             }
             let mut slots: Vec<_> = self.candidates().collect();
             slots.sort_by_key(|&(key, _)| key);
@@ -171,7 +171,7 @@ impl<'a> Route<'a> {
     /// delay, what this child has sent it at once. Of several that seem equal, each child has its favourite: one request
     /// after the other goes to the same process, and not all children choose the same.
     fn candidates(&self) -> impl Iterator<Item = ((bool, u32, usize), usize)> {
-        let super::Client { generation, idle } = self.target.client;
+        let Client { generation, idle } = self.target.client;
         let slots = self.target.slots.clone();
         let (count, preference) = (slots.len().max(1), std::process::id() as usize);
         slots.filter(|&slot| generation.state(slot) != State::Failing).map(move |slot| {
@@ -217,7 +217,7 @@ impl<'a> Route<'a> {
                 let most = self.most_moves();
                 let text =
                     format!("The process group '{group}' is being replaced: attempt {}", self.moves + 1);
-                log(self.request, Level::Info, &text);
+                log::request(self.request, Level::Info, &text);
                 (self.moves >= most).then(|| {
                     let text = format!(
                         "WSGI0124: the processes of the group '{group}' have passed the request on {} times",
@@ -275,29 +275,9 @@ impl<'a> Route<'a> {
     }
 
     fn refuse(&self, status: u16, text: &str) -> Status {
-        log(self.request, Level::Error, text);
+        log::request(self.request, Level::Error, text);
         Status::Http(status)
     }
-}
-
-/// Answers where no process takes requests, and none will for some time.
-pub(super) fn unsupervised(target: &Target<'_>, request: &Request) -> Status {
-    let group = String::from_utf8_lossy(&target.group.name);
-    let text = format!(
-        "WSGI0116: the process group '{group}' has no processes: their supervisor can not be started; the error log of the \
-         server says why"
-    );
-    log(request, Level::Error, &text);
-    Status::Http(503)
-}
-
-/// Sends all of `bytes`.
-pub(super) fn send(socket: &std::os::fd::OwnedFd, mut bytes: &[u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let sent = descriptors::send_with(socket, bytes, &[], Wait::Allowed)?;
-        bytes = &bytes[sent..];
-    }
-    Ok(())
 }
 
 /// Microseconds since the epoch, as in APR.

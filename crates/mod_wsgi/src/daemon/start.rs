@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
-use httpd::{Level, Logger, OtherChild, Server, ServerInfo};
+use httpd::{Level, OtherChild, Server, ServerInfo};
 use nix::sys::signal::Signal;
 use os::descriptors::{self, Kind};
 use os::spawn::{self, Plan};
@@ -16,8 +16,8 @@ use wsgi_core::wire::Schema;
 use super::generation::{self, Generation, Parent};
 use super::{launch, publisher};
 use crate::installation::{self, Part};
-use crate::settings::Facts;
-use crate::{Wsgi, embedded};
+use crate::settings::ServerFacts;
+use crate::{Wsgi, log};
 
 /// Starts the processes of the configuration that has just been read.
 pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
@@ -28,7 +28,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         return Ok(());
     }
     let installation = installation::current()?;
-    let facts = Facts::new(info, embedded::script_reloading(server));
+    let facts = ServerFacts::new(server, info);
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.process_count()));
     let bulletin = publisher::capacity(global);
     // Three for each process, and as many for the next generation. Children need them too: the system counts what is under
@@ -55,7 +55,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         Err(text) if info.is_restart() => {
             let rest = "There are no daemon processes, and requests to them get status 500, until a restart of the server \
                         makes them";
-            log(server, Level::Alert, &format!("{text} {rest}"));
+            log::server(server, Level::Alert, format!("{text} {rest}"));
             return Ok(());
         }
         generation => generation?,
@@ -100,7 +100,7 @@ fn not_started(server: &Server, parent: &mut Parent, text: &str) {
         "WSGI0020: {text}. The next try is in {pause} s or a little later; until then requests to daemon processes get \
          status 503"
     );
-    log(server, Level::Alert, &line);
+    log::server(server, Level::Alert, &line);
 }
 
 static AT_END: Once = Once::new();
@@ -194,10 +194,10 @@ fn supervisor_ended(pid: i32, status: i32) {
             format!("it is one of several in a row, another one is started in {} s", pause.as_secs())
         }
     };
-    log(
+    log::server(
         server,
         Level::Error,
-        &format!(
+        format!(
             "The supervisor of the daemon processes (pid {pid}) has ended unexpectedly (status or signal {status}): {then}"
         ),
     );
@@ -247,7 +247,3 @@ fn stop_all() {
 const PATIENCE: Duration = Duration::from_millis(3_500);
 /// How long they may take to kill those that have not.
 const LAST_PATIENCE: Duration = Duration::from_millis(1_000);
-
-fn log(server: &Server, level: Level, line: &str) {
-    Logger::of::<Wsgi>().server(server, level, line);
-}

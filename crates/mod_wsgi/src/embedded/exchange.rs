@@ -17,7 +17,7 @@ use wsgi_core::response::HeadLimits;
 
 use super::host::Host;
 use crate::answer::{Answer, Failed};
-use crate::handler::log;
+use crate::log;
 use crate::validated::{self, NotValid};
 
 thread_local! {
@@ -93,7 +93,7 @@ unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize
         }
     };
     guard("the reading of a request", body, |line| {
-        log(exchange.request, Level::Crit, line);
+        log::request(exchange.request, Level::Crit, line);
         -1
     })
 }
@@ -118,7 +118,7 @@ unsafe extern "C" fn poll_read(context: *mut c_void, buffer: *mut u8, capacity: 
         }
     };
     guard("the reading of a request", body, |line| {
-        log(exchange.request, Level::Crit, line);
+        log::request(exchange.request, Level::Crit, line);
         -1
     })
 }
@@ -184,13 +184,7 @@ unsafe extern "C" fn send_file(context: *mut c_void, descriptor: c_int, offset: 
 unsafe extern "C" fn log_line(context: *mut c_void, level: c_int, line: Bytes<'_>) {
     // SAFETY: as above.
     let exchange = unsafe { exchange(context) };
-    let body = || {
-        httpd::Logger::of::<crate::Wsgi>().request(
-            exchange.request,
-            Level::from_number(level),
-            line.or_empty(),
-        )
-    };
+    let body = || log::request(exchange.request, Level::from_number(level), line.or_empty());
     guard("the log", body, |_| ());
 }
 
@@ -217,7 +211,7 @@ unsafe fn answer(context: *mut c_void, body: impl FnOnce(&mut Answer<'_>) -> Res
         Err(Failed) => -1,
     };
     guard("the sending of a response", result, |line| {
-        log(exchange.request, Level::Crit, line);
+        log::request(exchange.request, Level::Crit, line);
         -1
     })
 }

@@ -10,6 +10,7 @@ use os::library::{Library, Symbols};
 
 use super::python_home::PythonHome;
 use crate::installation::Part;
+use crate::{Wsgi, child, log};
 
 /// A host that this process has loaded.
 pub(super) struct Host {
@@ -17,7 +18,7 @@ pub(super) struct Host {
 }
 
 /// What a host can ask of the server outside requests.
-static SERVER: Server = Server { abi: ABI, log, logs, scoreboard };
+static SERVER: Server = Server { abi: ABI, log: write_log, logs: takes_log, scoreboard };
 
 impl Host {
     /// Loads libpython and the host.
@@ -93,14 +94,25 @@ fn rebuild(home: &PythonHome) -> String {
     format!("Build it again with `make host PYTHON={}`", home.program.display())
 }
 
-unsafe extern "C" fn log(level: c_int, line: Bytes<'_>) {
-    guard("the log", || super::log(Level::from_number(level), line.or_empty()), |_| ());
+unsafe extern "C" fn write_log(level: c_int, line: Bytes<'_>) {
+    guard("the log", || log::child(Level::from_number(level), line.or_empty()), |_| ());
 }
 
-unsafe extern "C" fn logs(level: c_int) -> bool {
-    guard("the log", || super::logs(Level::from_number(level)), |_| true)
+unsafe extern "C" fn takes_log(level: c_int) -> bool {
+    guard("the log", || log::takes_of_child(Level::from_number(level)), |_| true)
 }
 
 unsafe extern "C" fn scoreboard(mut sink: Sink<'_>) {
-    guard("the scoreboard", || super::scoreboard(&mut sink), |line| super::log(Level::Crit, line));
+    guard("the scoreboard", || give_scoreboard(&mut sink), |line| log::child(Level::Crit, line));
+}
+
+/// Gives out the scoreboard, with `WSGIServerMetrics On`. A thread that asks at the end of the child still finds it: as long
+/// as there are others, the child leaves without letting go of it (see `embedded::stop`).
+fn give_scoreboard(sink: &mut Sink<'_>) {
+    let global = child::server().and_then(|server| server.global::<Wsgi>());
+    if global.is_some_and(wsgi_core::config::Global::serves_metrics) {
+        let mut buffer = Vec::new();
+        crate::scoreboard::encode(&mut buffer);
+        sink.put(&buffer);
+    }
 }

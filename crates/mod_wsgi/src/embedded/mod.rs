@@ -7,25 +7,22 @@ mod exchange;
 mod host;
 mod python_home;
 
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString, c_int};
+use std::ffi::c_int;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
-use httpd::{Child, Level, Logger, Request, Server, Status};
+use httpd::{Child, Level, Request, Server, Status};
 use wsgi_core::config::{Effective, PythonStart};
 
-use crate::settings::{self, Facts, Place};
-use crate::{Wsgi, installation};
+use crate::settings::{self, Place, ServerFacts};
+use crate::{Wsgi, installation, log};
 use host::Host;
 use python_home::Installed;
 
-/// What a child process has of us, from its start to its end.
+/// What embedded mode has in a child process, from its start to its end.
 struct Process {
     server: &'static Server,
-    facts: Facts,
-    environment: HashMap<OsString, OsString>,
-    id: u32,
+    facts: ServerFacts,
     host: OnceLock<Option<Host>>,
 }
 
@@ -37,9 +34,7 @@ pub(crate) fn child_init(child: &Child<'_>) {
     let server = child.server();
     let process = PROCESS.get_or_init(|| Process {
         server,
-        facts: Facts::new(child.info(), script_reloading(server)),
-        environment: std::env::vars_os().collect(),
-        id: std::process::id(),
+        facts: ServerFacts::new(server, child.info()),
         host: OnceLock::new(),
     });
     child.at_exit(stop);
@@ -55,7 +50,7 @@ pub(crate) fn serve(
     description: &bridge::Request<'_>,
 ) -> Status {
     let Some(host) = PROCESS.get().and_then(Process::host) else {
-        crate::handler::log(
+        log::request(
             request,
             Level::Error,
             "WSGI0210: Python is not running in this process; the error log says why, where it was to be started",
@@ -63,17 +58,6 @@ pub(crate) fn serve(
         return Status::Http(500);
     };
     exchange::run(host, request, settings, description)
-}
-
-/// The id of this process.
-pub(crate) fn process_id() -> u32 {
-    PROCESS.get().map_or(0, |process| process.id)
-}
-
-/// A variable of the environment that this process was started with. (Applications change it through Python, in
-/// whatever thread: it can not be read safely later.)
-pub(crate) fn environment_variable(name: &[u8]) -> Option<&'static OsStr> {
-    PROCESS.get()?.environment.get(OsStr::from_bytes(name)).map(OsString::as_os_str)
 }
 
 impl Process {
@@ -84,7 +68,7 @@ impl Process {
             PythonStart::AtChildStart | PythonStart::AtFirstRequest => match self.start() {
                 Ok(host) => Some(host),
                 Err(text) => {
-                    log(Level::Crit, text);
+                    log::child(Level::Crit, text);
                     None
                 }
             },
@@ -97,7 +81,7 @@ impl Process {
             return Err("WSGI0001: the module has no configuration".to_owned());
         };
         if let Some(complaint) = global.python_home.as_deref().and_then(python_home::complaint) {
-            log(Level::Warn, complaint);
+            log::child(Level::Warn, complaint);
         }
         let installation = installation::current()?;
         let hosts: Vec<_> = installation.host_names().collect();
@@ -106,7 +90,7 @@ impl Process {
         let home = python_home::find(installed, global.python_home.as_deref())?;
         let file = installation.host(&home.host).map_err(|text| format!("WSGI0036: {text}"))?;
         let host = Host::load(&home, file)?;
-        log(
+        log::child(
             Level::Info,
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
         );
@@ -117,11 +101,6 @@ impl Process {
         settings::with(global, &self.facts, &place, |settings| host.start(settings))?;
         Ok(host)
     }
-}
-
-/// `WSGIScriptReloading` of the main server.
-pub(crate) fn script_reloading(server: &Server) -> Option<bool> {
-    server.settings::<Wsgi>().and_then(|settings| settings.defaults.script_reloading)
 }
 
 /// Ends Python when the child ends.
@@ -155,27 +134,4 @@ const GRACE: u32 = 3_000;
 
 fn python_start(server: &Server) -> PythonStart {
     server.global::<Wsgi>().map_or(PythonStart::Never, wsgi_core::config::Global::python_start)
-}
-
-/// Logs a line that belongs to no request; before there is a process, nothing is logged.
-fn log(level: Level, line: impl AsRef<[u8]>) {
-    if let Some(process) = PROCESS.get() {
-        Logger::of::<Wsgi>().server(process.server, level, line);
-    }
-}
-
-/// Whether the log takes lines of `level` that belong to no request.
-fn logs(level: Level) -> bool {
-    PROCESS.get().is_some_and(|process| Logger::of::<Wsgi>().takes_of_server(process.server, level))
-}
-
-/// Gives out the scoreboard, with `WSGIServerMetrics On`. A thread that asks at the end of the child still finds it: as long
-/// as there are others, the child leaves without letting go of it (see [`stop`]).
-fn scoreboard(sink: &mut bridge::Sink<'_>) {
-    let global = PROCESS.get().and_then(|process| process.server.global::<Wsgi>());
-    if global.is_some_and(wsgi_core::config::Global::serves_metrics) {
-        let mut buffer = Vec::new();
-        crate::scoreboard::encode(&mut buffer);
-        sink.put(&buffer);
-    }
 }

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use httpd::Request;
 use wsgi_core::groups;
 
-use crate::embedded;
+use crate::child;
 
 /// A request, for [`groups`].
-pub(crate) struct Facts<'r> {
+pub(crate) struct RequestFacts<'r> {
     pub(crate) request: &'r Request,
     /// See [`groups::Facts::script_name`]; as the application sees it.
     pub(crate) script_name: &'r [u8],
@@ -17,7 +17,7 @@ pub(crate) struct Facts<'r> {
     pub(crate) case_sensitive: bool,
 }
 
-impl groups::Facts for Facts<'_> {
+impl groups::Facts for RequestFacts<'_> {
     fn server_name(&self) -> &[u8] {
         self.request.server().name()
     }
@@ -43,6 +43,6 @@ impl groups::Facts for Facts<'_> {
         let found = self.request.notes().value(key).or_else(|| self.request.subprocess_env().value(key));
         found
             .map(Cow::Borrowed)
-            .or_else(|| embedded::environment_variable(name).map(|value| Cow::Borrowed(value.as_bytes())))
+            .or_else(|| child::environment_variable(name).map(|value| Cow::Borrowed(value.as_bytes())))
     }
 }
