@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 pub mod alias;
+pub mod codes;
 pub mod config;
 pub mod daemon;
 pub mod directive;
 pub mod groups;
 pub mod headers;
 pub mod interpreter;
+pub mod level;
 pub mod lifecycle;
 pub mod metrics;
 pub mod nearest;

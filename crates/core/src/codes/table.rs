@@ -1,0 +1,311 @@
+//! The table: name, code, level, meaning, remedy.
+
+use super::{Code, codes};
+use crate::level::Level;
+
+codes! {
+    NO_PROCESS = "WSGI0001", Alert,
+        "No process can be started for a process group, or Python not in this one.",
+        "Raise the limits of processes (`ulimit -u`, `pids.max`) and of open files (`ulimit -n`) that the message asks about. \
+         Where Python did not start, a message before this one says why.";
+    SUPERVISOR_FAILED = "WSGI0002", Critical,
+        "The program that starts and watches the daemon processes cannot start, or cannot go on.",
+        "Install `mod_wsgi.so` and all that belongs to it together, from one build. Where the parent process of the server is \
+         gone, start the server again.";
+    CHROOT_NOT_ENTERED = "WSGI0003", Alert,
+        "The directory that `chroot=` names cannot be entered.",
+        "Create it, or correct `chroot=`.";
+    GROUP_NOT_SET = "WSGI0004", Alert,
+        "A daemon process cannot take on its group.",
+        "Start the server as root, with all its capabilities.";
+    SUPPLEMENTARY_GROUPS_NOT_SET = "WSGI0005", Alert,
+        "A daemon process cannot take on the groups of `supplementary-groups=`.",
+        "Start the server as root, with all its capabilities.";
+    USER_GROUPS_NOT_SET = "WSGI0006", Alert,
+        "A daemon process cannot take on the groups that its user is a member of.",
+        "Start the server as root, with all its capabilities.";
+    USER_NOT_SET = "WSGI0007", Alert,
+        "A daemon process cannot take on its user.",
+        "Start the server as root, with all its capabilities.";
+    PRIVILEGES_LEFT = "WSGI0008", Alert,
+        "A process that has taken on its user could become root again. It is not started.",
+        "Look for a kernel, container or security module that changes what `setuid` does.";
+    HOME_NOT_ENTERED = "WSGI0009", Alert,
+        "A daemon process cannot change to the directory of `home=`.",
+        "Create it, let the user of the process in, or name another one with `home=`.";
+    USER_HOME_NOT_ENTERED = "WSGI0010", Alert,
+        "A daemon process cannot change to the home directory of its user.",
+        "Create it, let the user in, or name another one with `home=`.";
+    USER_UNKNOWN = "WSGI0011", Alert,
+        "The user of a daemon process has no entry in the user database, so there is no home directory to start in.",
+        "Name a directory with `home=`, or create the user.";
+    CHANNELS_NOT_MADE = "WSGI0012", Alert,
+        "The channels between the server and its daemon processes cannot be made.",
+        "Allow the server more open files (`ulimit -n`, `LimitNOFILE=` of the service): each process takes three.";
+    CONNECTION_NOT_TAKEN = "WSGI0016", Error,
+        "A daemon process cannot take a connection from the server, most often for lack of file descriptors.",
+        "Close files and sockets that the application leaves open, or allow the process more descriptors (`ulimit -n`).";
+    WAIT_FAILED = "WSGI0018", Critical,
+        "A daemon process cannot wait for requests.",
+        "Look in the message for the error of the system. The process is replaced.";
+    SUPERVISOR_NOT_STARTED = "WSGI0020", Alert,
+        "The program that starts and watches the daemon processes cannot be started. Requests to them get status 503.",
+        "Let root run the program that the message names, and allow enough processes (`pids.max`) and open files (`ulimit -n`). \
+         The server tries again by itself.";
+    PROCESS_NOT_RUN = "WSGI0022", Critical,
+        "A daemon process ends because a thread of its cannot be started or its sockets cannot be watched.",
+        "Raise the limits of processes and threads (`ulimit -u`, `pids.max`), of memory and of open files.";
+    DAEMON_NOT_STARTED = "WSGI0028", Critical,
+        "A daemon process has not become the Python of its group.",
+        "Correct `python-home=`, `python=` or `WSGIPythonHome`, and let the user of the process read and run that Python. If the \
+         process is killed because it takes too long, look at the file systems and the user database that it waits for.";
+    DAEMON_NOT_SET_UP = "WSGI0029", Critical,
+        "Python runs in a daemon process and cannot be made ready for applications.",
+        "Look in the message for the cause; most often the installation of Python is incomplete.";
+    INTERPRETER_NOT_SET_UP = "WSGI0035", Critical,
+        "A Python interpreter has been created and cannot be made ready for applications.",
+        "Look in the message for the exception: a module of the standard library, or a `sitecustomize`, may be broken.";
+    PYTHON_NOT_STARTED = "WSGI0036", Critical,
+        "There is no Python that can be used, no host of mod_wsgi for it, or one that is of another build than the module.",
+        "Name the installation of Python with `WSGIPythonHome`, `python-home=` or `python=`, and build and install the host for \
+         it with `make host PYTHON=...`. After an upgrade, restart the server.";
+    IMPORT_WITHOUT_INTERPRETER = "WSGI0040", Critical,
+        "A script to be imported at start is not, since its interpreter is not available.",
+        "Look in the message for why the interpreter is not available.";
+    CORE_LIMIT_NOT_SET = "WSGI0061", Warning,
+        "The limit of core dumps of a daemon process cannot be set. The process runs without.",
+        "Start the server as root, with all its capabilities.";
+    STACKS_NOT_LOGGED = "WSGI0067", Error,
+        "The stacks of Python's threads cannot be logged.",
+        "Look at the traceback behind the message.";
+    PRIORITY_NOT_SET = "WSGI0075", Warning,
+        "The priority of `cpu-priority=` cannot be set. The process runs with that of the server.",
+        "Start the server as root, or leave the option out.";
+    CPU_LIMIT_NOT_SET = "WSGI0076", Warning,
+        "The limit of `cpu-time-limit=` cannot be set. The process runs without.",
+        "Name a limit that is not above that of the server, or start the server as root.";
+    MEMORY_LIMIT_NOT_SET = "WSGI0077", Warning,
+        "The limit of `memory-limit=` cannot be set. The process runs without.",
+        "Name a limit that is not above that of the server, or start the server as root.";
+    ADDRESS_SPACE_LIMIT_NOT_SET = "WSGI0078", Warning,
+        "The limit of `virtual-memory-limit=` cannot be set. The process runs without.",
+        "Name a limit that is not above that of the server, or start the server as root.";
+    LOCALE_NOT_SET = "WSGI0079", Warning,
+        "The locale of `locale=` is not installed. The process runs in that of the server.",
+        "Install the locale (`locale -a` lists those that are), or write `locale=C.UTF-8`.";
+    REQUEST_NOT_READ = "WSGI0080", Error,
+        "A daemon process has been sent a request that it cannot read. It closes the connection.",
+        "Make sure that `mod_wsgi.so` and the hosts of mod_wsgi are of one build, and restart the server.";
+    SCRIPT_OUTSIDE_CHROOT = "WSGI0081", Error,
+        "The script of a request is outside of the directory that the process runs in (`chroot=`). The client gets status 502.",
+        "Put the script below that directory, or send the request to another process group.";
+    QUEUE_TIMEOUT = "WSGI0084", Error,
+        "A request has waited for longer than `queue-timeout=` for a process. The client gets status 504.",
+        "Give the group more processes or threads, make the application faster, or raise `queue-timeout=`.";
+    NO_INTERPRETER_FOR_REQUEST = "WSGI0087", Error,
+        "The interpreter for a request is not available. The client gets status 500.",
+        "Look for the cause in the message; it is tried again with the next request.";
+    NO_CALLABLE = "WSGI0089", Error,
+        "A script does not have the callable that requests are answered with. The client gets status 404, from a daemon process \
+         500.",
+        "Define `application` in the script, or name what it has with `WSGICallableObject` or `callable-object=`.";
+    PATH_NOT_ADDED = "WSGI0091", Error,
+        "A directory cannot be added to Python's path. The rest of that list is skipped.",
+        "Correct the directory of `WSGIPythonPath` or `python-path=`, or the `.pth` file in it that the traceback names.";
+    SITE_NOT_IMPORTED = "WSGI0095", Error,
+        "Python's module `site` cannot be imported, so nothing is added to the path.",
+        "Repair the installation of Python.";
+    PYTHON_HOME_NOT_FOUND = "WSGI0100", Warning,
+        "The directory of `WSGIPythonHome` does not exist, or cannot be looked at.",
+        "Name the directory that contains `bin/python3`, and let the user of the server enter all directories above it.";
+    PYTHON_HOME_NO_DIRECTORY = "WSGI0101", Warning,
+        "`WSGIPythonHome` names something else than a directory.",
+        "Name the directory that contains `bin/python3`, not the executable.";
+    PYTHON_HOME_NOT_SEARCHABLE = "WSGI0102", Warning,
+        "The directory of `WSGIPythonHome` cannot be searched.",
+        "Give the user of the server the permission to search it (`x`).";
+    NO_INTERPRETER = "WSGI0103", Error,
+        "The interpreter of an application group cannot be created.",
+        "Look for the cause in the message. With `WSGIApplicationGroup %{GLOBAL}` an application runs in the main interpreter.";
+    STOPPING_NOT_PUBLISHED = "WSGI0104", Error,
+        "The event `process_stopping` cannot be published to those that have subscribed.",
+        "Look at the traceback behind the message.";
+    SCRIPT_NOT_COMPILED = "WSGI0105", Error,
+        "The script of a request cannot be read, or is not Python. The client gets status 500.",
+        "Correct the script, or let the user that the process runs as read it.";
+    IMPORT_NOT_COMPILED = "WSGI0106", Error,
+        "A script to be imported at start cannot be read, or is not Python.",
+        "Correct the script, or let the user that the process runs as read it.";
+    SCRIPT_EXITED = "WSGI0107", Error,
+        "The script of a request has raised `SystemExit` while it was loaded. The client gets status 500.",
+        "Do not call `sys.exit()` when the script is loaded.";
+    IMPORT_EXITED = "WSGI0108", Error,
+        "A script that is imported at start has raised `SystemExit`.",
+        "Do not call `sys.exit()` when the script is loaded.";
+    SCRIPT_RAISED = "WSGI0109", Error,
+        "The script of a request has raised an exception while it was loaded. The client gets status 500.",
+        "Look at the traceback behind the message.";
+    IMPORT_RAISED = "WSGI0110", Error,
+        "A script that is imported at start has raised an exception, or cannot be imported at all.",
+        "Look at the traceback behind the message.";
+    CALLBACK_RAISED = "WSGI0112", Error,
+        "A function that has subscribed to an event has raised an exception. The others are called all the same.",
+        "Look at the traceback behind the message.";
+    EVENT_NOT_PUBLISHED = "WSGI0114", Error,
+        "An event of a request cannot be published to those that have subscribed.",
+        "Look at the traceback behind the message.";
+    NOT_TAKEN = "WSGI0116", Error,
+        "No process of a group has taken a request. The client gets status 503.",
+        "Where processes fail to start, the error log says why. Otherwise give the group more processes or threads; \
+         `connect-timeout=` is how long a request waits.";
+    NOT_CONNECTED = "WSGI0117", Error,
+        "The server cannot connect to a process group. The client gets status 503.",
+        "Look in the message for the error of the system; after a restart of the server the next request may do.";
+    RESPONSE_BROKEN_OFF = "WSGI0119", Error,
+        "A daemon process has begun a response and not ended it. The connection to the client is closed, so that it can tell.",
+        "Look for what ended the process, or for what the application waits for; `socket-timeout=` is how long it may.";
+    PASSED_ON_TOO_OFTEN = "WSGI0124", Error,
+        "Processes that were being replaced have passed on a request too often. The client gets status 503.",
+        "Look for why processes are replaced all the time: scripts that change, `maximum-requests=`, `restart-interval=`.";
+    REQUEST_TOO_LONG = "WSGI0125", Error,
+        "The headers and variables of a request are too long for a daemon process. The client gets status 502.",
+        "Set fewer or shorter variables (`SetEnv`), or lower `LimitRequestFieldSize` and `LimitRequestFields`.";
+    EXECUTION_NOT_ALLOWED = "WSGI0134", Error,
+        "`Options ExecCGI` is not in force for a script that no `WSGIScriptAlias` leads to. The client gets status 403.",
+        "Add `Options +ExecCGI` to the directory, or a `WSGIScriptAlias`.";
+    SCRIPT_NOT_FOUND = "WSGI0135", Error,
+        "The script of a request does not exist, or cannot be looked at. The client gets status 404.",
+        "Correct the path, or let the user of the server enter all directories above the script.";
+    SCRIPT_IS_DIRECTORY = "WSGI0136", Error,
+        "The script of a request is a directory. The client gets status 403.",
+        "Name a file; a `WSGIScriptAlias` for a directory ends with `/` on both sides.";
+    PATH_INFO_NOT_ALLOWED = "WSGI0137", Error,
+        "`AcceptPathInfo Off` is in force, and a URL goes on behind its script. The client gets status 404.",
+        "Leave `AcceptPathInfo` out, if the application is to have such URLs.";
+    TRANSFER_ENCODING_UNKNOWN = "WSGI0138", Error,
+        "The body of a request has a transfer encoding other than `chunked`. The client gets status 501.",
+        "Correct the client.";
+    CHUNKED_NOT_ALLOWED = "WSGI0139", Error,
+        "The body of a request is chunked. The client gets status 411.",
+        "Set `WSGIChunkedRequest On`, if the application reads until the end of its input.";
+    CONTENT_LENGTH_MALFORMED = "WSGI0141", Error,
+        "The `Content-Length` of a request is not a number. The client gets status 400.",
+        "Correct the client.";
+    EMBEDDED_RESTRICTED = "WSGI0143", Error,
+        "`WSGIRestrictEmbedded On` is in force, and a request goes to no process group. The client gets status 500.",
+        "Send the request to a group with `WSGIProcessGroup` or `process-group=`.";
+    HEAD_TOO_LONG = "WSGI0144", Error,
+        "The head of a response is too long. The client gets status 500.",
+        "Have the application send fewer or shorter headers, or raise `header-buffer-size=` of the process group.";
+    SOCKET_TIMEOUT = "WSGI0145", Error,
+        "A daemon process has not answered for as long as `socket-timeout=` (or `Timeout`) allows. The client gets status 504.",
+        "Look for what the application waits for, or raise `socket-timeout=`.";
+    CONNECTION_CLOSED = "WSGI0146", Error,
+        "A daemon process has closed its connection before it answered. The client gets status 502.",
+        "Look for what ended the process: the message says so where it is known, and so do the lines of the process.";
+    CONNECTION_RESET = "WSGI0147", Error,
+        "The connection to a daemon process has failed before it answered. The client gets status 502.",
+        "Look for what ended the process: the message says so where it is known, and so do the lines of the process.";
+    RESPONSE_MALFORMED = "WSGI0148", Error,
+        "A daemon process does not keep to the protocol, or the head of a response is malformed. The client gets status 502, or \
+         500 from an application in the server's own process.",
+        "Look for an application that writes to descriptors which it did not open. After an upgrade, restart the server.";
+    PROCESS_GROUP_RESTRICTED = "WSGI0149", Error,
+        "`WSGIRestrictProcess` does not list the process group of a request. The client gets status 500.",
+        "Add the group to the list, or send the request to another one.";
+    NO_SUCH_GROUP = "WSGI0150", Error,
+        "A request goes to a process group that is not defined. The client gets status 500.",
+        "Define the group with `WSGIDaemonProcess`, or correct its name.";
+    GROUP_TAKES_NO_REQUESTS = "WSGI0151", Error,
+        "A request goes to a process group that has no processes for requests. The client gets status 500.",
+        "Send the request to another group, or give this one threads. Where its processes have not been started, the error log \
+         says why.";
+    GROUP_OF_OTHER_HOST = "WSGI0152", Error,
+        "A request goes to a process group of a virtual host of another name. The client gets status 500.",
+        "Define the group outside of `<VirtualHost>`, or in this one.";
+    GROUP_SCRIPT_UNKNOWN = "WSGI0153", Error,
+        "`script-group=` is in force, and the script cannot be looked at. The client gets status 403.",
+        "Let the user of the server enter all directories above the script.";
+    GROUP_SCRIPT_FOREIGN = "WSGI0154", Error,
+        "The script does not belong to the group of `script-group=`. The client gets status 403.",
+        "Change the group of the script (`chgrp`), or the option.";
+    GROUP_SCRIPT_WRITABLE = "WSGI0155", Error,
+        "Everybody can write to the script, which `script-group=` forbids. The client gets status 403.",
+        "Take the permission away: `chmod o-w`.";
+    GROUP_SCRIPT_ADRIFT = "WSGI0157", Error,
+        "`script-group=` is in force, and the script is in no directory. The client gets status 403.",
+        "Name the script with its directory.";
+    GROUP_DIRECTORY_UNKNOWN = "WSGI0158", Error,
+        "`script-group=` is in force, and the directory of the script cannot be looked at. The client gets status 403.",
+        "Let the user of the server enter all directories above the script.";
+    GROUP_DIRECTORY_FOREIGN = "WSGI0159", Error,
+        "The directory of the script does not belong to the group of `script-group=`. The client gets status 403.",
+        "Change the group of the directory (`chgrp`), or the option.";
+    GROUP_DIRECTORY_WRITABLE = "WSGI0160", Error,
+        "Everybody can write to the directory of the script, which `script-group=` forbids. The client gets status 403.",
+        "Take the permission away: `chmod o-w`.";
+    USER_SCRIPT_UNKNOWN = "WSGI0162", Error,
+        "`script-user=` is in force, and the script cannot be looked at. The client gets status 403.",
+        "Let the user of the server enter all directories above the script.";
+    USER_SCRIPT_FOREIGN = "WSGI0163", Error,
+        "The script does not belong to the user of `script-user=`. The client gets status 403.",
+        "Change the owner of the script (`chown`), or the option.";
+    USER_SCRIPT_WRITABLE = "WSGI0164", Error,
+        "Others than its owner can write to the script, which `script-user=` forbids. The client gets status 403.",
+        "Take the permission away: `chmod go-w`.";
+    USER_SCRIPT_ADRIFT = "WSGI0166", Error,
+        "`script-user=` is in force, and the script is in no directory. The client gets status 403.",
+        "Name the script with its directory.";
+    USER_DIRECTORY_UNKNOWN = "WSGI0167", Error,
+        "`script-user=` is in force, and the directory of the script cannot be looked at. The client gets status 403.",
+        "Let the user of the server enter all directories above the script.";
+    USER_DIRECTORY_FOREIGN = "WSGI0168", Error,
+        "The directory of the script does not belong to the user of `script-user=`. The client gets status 403.",
+        "Change the owner of the directory (`chown`), or the option.";
+    USER_DIRECTORY_WRITABLE = "WSGI0169", Error,
+        "Others than its owner can write to the directory of the script, which `script-user=` forbids. The client gets status \
+         403.",
+        "Take the permission away: `chmod go-w`.";
+    EXCEPTION = "WSGI0174", Error,
+        "An application, or `reload_required()` of its script, has raised an exception that nobody caught.",
+        "Look at the traceback behind the message.";
+    SYSTEM_EXIT = "WSGI0175", Error,
+        "An application has raised `SystemExit`. The process goes on.",
+        "Do not call `sys.exit()` in an application.";
+    MODULE_NOT_IMPORTED = "WSGI0188", Error,
+        "The module `mod_wsgi` or `apache` that applications import cannot be completed.",
+        "Look at the traceback behind the message: an installed package of that name may be broken.";
+    CALLBACK_EXITED = "WSGI0190", Error,
+        "A function that has subscribed to an event has raised `SystemExit`. The others are called all the same.",
+        "Do not call `sys.exit()` in such a function.";
+    CLOSE_NOT_FOUND = "WSGI0194", Error,
+        "Looking up `close()` of a response has raised an exception other than `AttributeError`. It is not called.",
+        "Look at the traceback behind the message.";
+    OWN_GIL_TOO_NEW = "WSGI0198", Warning,
+        "`WSGIPerInterpreterGIL` has no effect before Python 3.12.",
+        "Use a newer Python, or leave the directive out.";
+    SWITCH_INTERVAL_SHARED = "WSGI0199", Warning,
+        "`WSGISwitchInterval` has no effect on an interpreter that shares its GIL.",
+        "Set it outside of sections with `application-group=`, or add `WSGIPerInterpreterGIL On`.";
+    FREE_THREADING_NOT_BUILT = "WSGI0200", Warning,
+        "`WSGIFreeThreading` has no effect with a Python that is not built for it.",
+        "Use a free-threaded build, such as 3.13t, or leave the directive out.";
+    FREE_THREADING_OF_PROCESS = "WSGI0201", Warning,
+        "`WSGIFreeThreading` is ignored in a section with `application-group=`: it holds for whole processes.",
+        "Move it out of the section.";
+    OWN_GIL_WITHOUT_GIL = "WSGI0202", Warning,
+        "`WSGIPerInterpreterGIL` has no effect in a process that runs without a GIL.",
+        "Leave out one of `WSGIPerInterpreterGIL` and `WSGIFreeThreading`.";
+    SWITCH_INTERVAL_WITHOUT_GIL = "WSGI0205", Warning,
+        "`WSGISwitchInterval` has no effect in a process that runs without a GIL.",
+        "Leave out one of `WSGISwitchInterval` and `WSGIFreeThreading`.";
+    DAEMON_FAILED = "WSGI0208", Critical,
+        "A daemon process ends because of an error that it cannot go on with.",
+        "Look in the message for the cause. If it is a panic, report it.";
+    SIGNAL_NOT_PUBLISHED = "WSGI0209", Error,
+        "The event `process_signal` cannot be published to those that have subscribed.",
+        "Look at the traceback behind the message.";
+    PYTHON_NOT_RUNNING = "WSGI0210", Error,
+        "Python is not running in a process of the server. The client gets status 500.",
+        "The error log says why, where Python was to be started.";
+}

@@ -1,0 +1,105 @@
+use super::*;
+
+/// Codes whose meaning the configuration and Python contracts of mod_wsgi 6.1.1 give, and words of it.
+const CONTRACT: &[(&str, &[&str])] = &[
+    ("WSGI0009", &["home="]),
+    ("WSGI0010", &["home directory of its user"]),
+    ("WSGI0011", &["user database"]),
+    ("WSGI0028", &["daemon process"]),
+    ("WSGI0035", &["interpreter"]),
+    ("WSGI0036", &["Python"]),
+    ("WSGI0040", &["imported at start", "interpreter"]),
+    ("WSGI0067", &["stacks"]),
+    ("WSGI0075", &["cpu-priority="]),
+    ("WSGI0076", &["cpu-time-limit="]),
+    ("WSGI0077", &["`memory-limit="]),
+    ("WSGI0078", &["virtual-memory-limit="]),
+    ("WSGI0079", &["locale="]),
+    ("WSGI0081", &["script", "chroot=", "502"]),
+    ("WSGI0084", &["queue-timeout=", "504"]),
+    ("WSGI0087", &["interpreter", "500"]),
+    ("WSGI0089", &["callable", "404", "500"]),
+    ("WSGI0091", &["path", "rest", "skipped"]),
+    ("WSGI0095", &["`site`"]),
+    ("WSGI0100", &["WSGIPythonHome", "looked at"]),
+    ("WSGI0101", &["WSGIPythonHome", "directory"]),
+    ("WSGI0102", &["WSGIPythonHome", "searched"]),
+    ("WSGI0103", &["interpreter"]),
+    ("WSGI0105", &["request", "read", "500"]),
+    ("WSGI0106", &["at start", "read"]),
+    ("WSGI0107", &["request", "SystemExit", "500"]),
+    ("WSGI0108", &["at start", "SystemExit"]),
+    ("WSGI0109", &["request", "exception", "500"]),
+    ("WSGI0110", &["at start", "exception"]),
+    ("WSGI0112", &["event", "exception"]),
+    ("WSGI0114", &["event"]),
+    ("WSGI0116", &["No process", "503"]),
+    ("WSGI0117", &["connect", "503"]),
+    ("WSGI0134", &["ExecCGI", "403"]),
+    ("WSGI0135", &["does not exist", "404"]),
+    ("WSGI0136", &["directory", "403"]),
+    ("WSGI0137", &["AcceptPathInfo", "404"]),
+    ("WSGI0138", &["transfer encoding", "501"]),
+    ("WSGI0139", &["chunked", "411"]),
+    ("WSGI0141", &["Content-Length", "400"]),
+    ("WSGI0143", &["WSGIRestrictEmbedded", "500"]),
+    ("WSGI0144", &["head", "500"]),
+    ("WSGI0145", &["socket-timeout=", "504"]),
+    ("WSGI0149", &["WSGIRestrictProcess", "500"]),
+    ("WSGI0150", &["not defined", "500"]),
+    ("WSGI0151", &["process group", "500"]),
+    ("WSGI0152", &["virtual host", "500"]),
+    ("WSGI0174", &["exception"]),
+    ("WSGI0175", &["SystemExit"]),
+    ("WSGI0188", &["module"]),
+    ("WSGI0190", &["event", "SystemExit"]),
+    ("WSGI0194", &["close()"]),
+    ("WSGI0198", &["WSGIPerInterpreterGIL", "3.12"]),
+    ("WSGI0199", &["WSGISwitchInterval", "GIL"]),
+    ("WSGI0200", &["WSGIFreeThreading"]),
+    ("WSGI0201", &["WSGIFreeThreading", "application-group="]),
+    ("WSGI0202", &["WSGIPerInterpreterGIL", "without a GIL"]),
+    ("WSGI0205", &["WSGISwitchInterval", "without a GIL"]),
+    ("WSGI0210", &["Python is not running", "500"]),
+];
+
+#[test]
+fn codes_are_unique_and_in_order() {
+    for pair in CODES.windows(2) {
+        assert!(pair[0].id < pair[1].id, "{} is not before {}", pair[0], pair[1]);
+    }
+    for code in CODES {
+        let number = code.id.strip_prefix("WSGI").and_then(|digits| digits.parse::<u16>().ok());
+        assert!(code.id.len() == 8 && number.is_some(), "{code}");
+        assert!(matches!(number, Some(1..=999 | 1001..)), "{code} is of nobody's range");
+    }
+}
+
+#[test]
+fn codes_say_what_has_happened_and_what_to_do() {
+    for code in CODES {
+        for text in [code.meaning, code.remedy] {
+            assert!(text.ends_with('.') && !text.contains("  "), "{code}: {text}");
+        }
+    }
+}
+
+#[test]
+fn codes_of_the_contract_mean_what_they_mean_there() {
+    for (id, words) in CONTRACT {
+        let code = CODES.iter().find(|code| code.id == *id);
+        let code = code.unwrap_or_else(|| panic!("{id} is not in the table"));
+        for word in *words {
+            assert!(code.meaning.contains(word), "{id}: no '{word}' in: {}", code.meaning);
+        }
+    }
+    // The options of the owner of a script, and their ranges.
+    for code in CODES {
+        let option = match code.id {
+            id if ("WSGI0153"..="WSGI0161").contains(&id) => "script-group=",
+            id if ("WSGI0162"..="WSGI0173").contains(&id) => "script-user=",
+            _ => continue,
+        };
+        assert!(code.meaning.contains(option) && code.meaning.contains("403"), "{code}");
+    }
+}

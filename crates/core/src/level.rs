@@ -1,0 +1,43 @@
+//! The levels of messages in the error log.
+
+/// How serious a message is, with Apache's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Somebody has to act at once.
+    Alert = 1,
+    /// Something essential does not work.
+    Critical = 2,
+    /// Something has failed.
+    Error = 3,
+    /// Something does not work as it is written.
+    Warning = 4,
+    /// For information.
+    Info = 6,
+}
+
+impl Level {
+    /// Returns the level with this number, or `None` if there is none.
+    #[must_use]
+    pub const fn of(number: u8) -> Option<Self> {
+        Some(match number {
+            1 => Self::Alert,
+            2 => Self::Critical,
+            3 => Self::Error,
+            4 => Self::Warning,
+            6 => Self::Info,
+            _ => return None,
+        })
+    }
+
+    /// Returns the name that Apache gives it in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alert => "alert",
+            Self::Critical => "crit",
+            Self::Error => "error",
+            Self::Warning => "warn",
+            Self::Info => "info",
+        }
+    }
+}
