@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use os::spawn::{self, Failure, Launched, Plan};
+use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Generation, Group};
 
 use crate::log::Level;
@@ -57,7 +58,8 @@ pub(crate) fn launch(
     output: BorrowedFd<'_>,
 ) -> io::Result<Launched> {
     let hosts = world.hosts.iter().map(|(name, _)| name.clone()).collect();
-    let configuration = Generation { groups: vec![group.clone()], hosts, syslog: None }.encode();
+    let configuration =
+        Generation { schema: OwnSchema, groups: vec![group.clone()], hosts, syslog: None }.encode();
     let configuration = os::message::file(c"mod_wsgi group", &configuration)?;
     let given = world.hosts.iter().map(|(_, host)| host.as_fd());
     let mut kept: Vec<_> = (CONTROL..).zip(std::iter::once(control).chain(given)).collect();

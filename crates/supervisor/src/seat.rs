@@ -13,6 +13,7 @@ use os::descriptors::{self, Kind, Wait};
 use os::process::Exit;
 use os::shared::{ReadWords, Words};
 use os::spawn::{Launched, Limit};
+use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::board::{State, page, slot as board};
 use wsgi_core::wire::control::{LONGEST_START, Order, Report, Script};
 use wsgi_core::wire::launch::Group;
@@ -367,7 +368,7 @@ impl Seat {
         })?;
         let mut daemon = group.daemon.clone();
         daemon.scripts.extend(scripts);
-        let start = Order::Start { word, daemon: Box::new(daemon) }.encode();
+        let start = Order::Start { schema: OwnSchema, word, daemon: Box::new(daemon) }.encode();
         if start.len() > LONGEST_START {
             return Err(program::no_process(&"it would have to be told more than it can (of scripts)"));
         }

@@ -17,78 +17,68 @@
 use super::board::page;
 use super::codec::{Malformed, Reader, Writer};
 use super::launch::Daemon;
-use super::{Reason, Schema};
+use super::record::{self, messages, record};
+use super::{OwnSchema, Reason, Schema};
 
-/// A script and the interpreter that has loaded it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
-    /// Path of the Python source file.
-    pub path: Box<[u8]>,
-    /// The application group; empty: the main interpreter.
-    pub application_group: Box<[u8]>,
-    /// What it has served of the script: a successor without one of these would answer requests with errors.
-    pub callables: Vec<Box<[u8]>>,
+record! {
+    /// A script and the interpreter that has loaded it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Script {
+        /// Path of the Python source file.
+        pub path: Box<[u8]>,
+        /// The application group; empty: the main interpreter.
+        pub application_group: Box<[u8]>,
+        /// What it has served of the script: a successor without one of these would answer requests with errors.
+        pub callables: Vec<Box<[u8]>>,
+    }
 }
 
-/// What the supervisor says.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Order {
-    /// What to be. The list of scripts may be longer than a datagram can be, so this one travels in a file, with its
-    /// [announcement](Self::announcement).
-    Start {
-        /// The word of its page in which it counts.
-        word: u8,
-        /// All else.
-        daemon: Box<Daemon>,
-    },
-    /// Take connections from the channel.
-    Serve,
-    /// There is no successor, for this reason.
-    Keep(Box<[u8]>),
-    /// Take no more connections; finish, within so many milliseconds, and exit.
-    Drain(u32),
+messages! {
+    /// What the supervisor says.
+    #[derive(Debug, Clone, PartialEq)]
+    pub enum Order {
+        /// What to be. The list of scripts may be longer than a datagram can be, so this one travels in a file, with its
+        /// [announcement](Self::announcement).
+        1 => Start {
+            /// Comes first, so that a process of another build can say so.
+            schema: OwnSchema,
+            /// The word of its page in which it counts.
+            word: u8,
+            /// All else.
+            daemon: Box<Daemon>,
+        },
+        /// Take connections from the channel.
+        2 => Serve,
+        /// There is no successor, for this reason.
+        3 => Keep(reason: Box<[u8]>),
+        /// Take no more connections; finish, within so many milliseconds, and exit.
+        4 => Drain(grace: u32),
+    }
 }
 
-/// What a daemon process says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Report {
-    /// It can serve.
-    Ready,
-    /// It wants a successor that has imported these, with all their callables.
-    Replace {
-        /// As in `shutdown_reason`. Known ones only: the supervisor logs it, as root.
-        reason: Reason,
-        /// What it has loaded.
-        scripts: Vec<Script>,
-    },
-    /// It is about to exit, for this `shutdown_reason`.
-    Stopping(Reason),
+messages! {
+    /// What a daemon process says.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub enum Report {
+        /// It can serve.
+        1 => Ready,
+        /// It wants a successor that has imported these, with all their callables.
+        2 => Replace {
+            /// As in `shutdown_reason`. Known ones only: the supervisor logs it, as root.
+            reason: Reason,
+            /// What it has loaded.
+            scripts: Vec<Script>,
+        },
+        /// It is about to exit, for this `shutdown_reason`.
+        3 => Stopping(reason: Reason),
+    }
 }
 
 impl Order {
     /// As a datagram.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut buffer = Vec::new();
-        let mut writer = Writer::new(&mut buffer);
-        match self {
-            Self::Start { word, daemon } => {
-                writer.u8(1);
-                Schema::own().encode(&mut writer);
-                writer.u8(*word);
-                daemon.encode(&mut writer);
-            }
-            Self::Serve => writer.u8(2),
-            Self::Keep(reason) => {
-                writer.u8(3);
-                writer.bytes(reason);
-            }
-            Self::Drain(grace) => {
-                writer.u8(4);
-                writer.u32(*grace);
-            }
-        }
-        buffer
+        record::encode(self)
     }
 
     /// Returns the datagram that comes with the file of a `Start`.
@@ -113,20 +103,10 @@ impl Order {
     /// # Errors
     /// It is none of these, or of another schema.
     pub fn decode(datagram: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(datagram);
-        let order = match reader.u8()? {
-            1 => {
-                Schema::check(&mut reader)?;
-                let word = Some(reader.u8()?).filter(|word| usize::from(*word) < page::WORDS);
-                let (word, daemon) = (word.ok_or(Malformed)?, Daemon::decode(&mut reader)?);
-                Self::Start { word, daemon: Box::new(daemon) }
-            }
-            2 => Self::Serve,
-            3 => Self::Keep(reader.bytes()?.into()),
-            4 => Self::Drain(reader.u32()?),
-            _ => return Err(Malformed),
-        };
-        reader.end().map(|()| order)
+        match record::decode(datagram)? {
+            Self::Start { word, .. } if usize::from(word) >= page::WORDS => Err(Malformed),
+            order => Ok(order),
+        }
     }
 }
 
@@ -140,7 +120,7 @@ impl Report {
     /// For the pipe: its length, and what it says.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let text = self.text();
+        let text = record::encode(self);
         let mut buffer = Vec::with_capacity(4 + text.len());
         Writer::new(&mut buffer).bytes(&text);
         buffer
@@ -157,58 +137,9 @@ impl Report {
             return Err(Malformed);
         }
         let Some(text) = rest.get(..length) else { return Ok(None) };
-        let report = Self::of(text)?;
+        let report = record::decode(text)?;
         buffer.drain(..4 + length);
         Ok(Some(report))
-    }
-
-    fn text(&self) -> Vec<u8> {
-        let mut buffer = Vec::new();
-        let mut writer = Writer::new(&mut buffer);
-        match self {
-            Self::Ready => writer.u8(1),
-            Self::Replace { reason, scripts } => {
-                writer.u8(2);
-                writer.u8(reason.number());
-                writer.list(scripts.iter(), |writer, script| script.encode(writer));
-            }
-            Self::Stopping(reason) => {
-                writer.u8(3);
-                writer.u8(reason.number());
-            }
-        }
-        buffer
-    }
-
-    fn of(text: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(text);
-        let report = match reader.u8()? {
-            1 => Self::Ready,
-            2 => Self::Replace { reason: read_reason(&mut reader)?, scripts: reader.list(Script::decode)? },
-            3 => Self::Stopping(read_reason(&mut reader)?),
-            _ => return Err(Malformed),
-        };
-        reader.end().map(|()| report)
-    }
-}
-
-fn read_reason(reader: &mut Reader<'_>) -> Result<Reason, Malformed> {
-    Reason::from_number(reader.u8()?).ok_or(Malformed)
-}
-
-impl Script {
-    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
-        writer.bytes(&self.path);
-        writer.bytes(&self.application_group);
-        writer.list(self.callables.iter(), |writer, callable| writer.bytes(callable));
-    }
-
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            path: reader.bytes()?.into(),
-            application_group: reader.bytes()?.into(),
-            callables: reader.list(|reader| reader.bytes().map(Into::into))?,
-        })
     }
 }
 
@@ -222,14 +153,14 @@ mod tests {
     fn orders_and_reports_come_back() {
         let daemon = Daemon { name: b"group"[..].into(), threads: 15, ..Daemon::default() };
         for order in [
-            Order::Start { word: 15, daemon: Box::new(daemon) },
+            Order::Start { schema: OwnSchema, word: 15, daemon: Box::new(daemon) },
             Order::Serve,
             Order::Keep(b"it does not import"[..].into()),
             Order::Drain(15_000),
         ] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));
         }
-        let start = Order::Start { word: 0, daemon: Box::default() }.encode();
+        let start = Order::Start { schema: OwnSchema, word: 0, daemon: Box::default() }.encode();
         assert!(start.starts_with(&Order::announcement()));
         let mut beyond = start.clone();
         beyond[Order::announcement().len()] = 16;
@@ -258,19 +189,19 @@ mod tests {
     #[test]
     fn a_reason_that_is_not_known_is_no_report() {
         for number in 0..=u8::MAX {
-            let report = Report::of(&[3, number]);
+            let report = record::decode::<Report>(&[3, number]);
             assert_eq!(report.is_ok(), usize::from(number) < Reason::ALL.len(), "{report:?}");
         }
         // A text of its own would be a line in the server's log.
         let mut text = vec![3];
         Writer::new(&mut text).bytes(b"x\n[core:alert] forged");
-        assert_eq!(Report::of(&text), Err(Malformed));
+        assert_eq!(record::decode::<Report>(&text), Err(Malformed));
     }
 
     proptest! {
         #[test]
         fn any_datagram_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = (Order::decode(&bytes), Report::of(&bytes), Report::take(&mut bytes.clone()));
+            let _ = (Order::decode(&bytes), record::decode::<Report>(&bytes), Report::take(&mut bytes.clone()));
         }
     }
 }

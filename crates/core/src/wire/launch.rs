@@ -1,166 +1,165 @@
 //! Launch: what the parent tells the supervisor, and the supervisor its daemon processes.
 
-use super::Schema;
-use super::codec::{Malformed, Reader, Writer};
+use super::codec::Malformed;
 use super::control::Script;
+use super::record::{self, record};
+use super::schema::OwnSchema;
 
-/// All process groups of one reading of the configuration.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Generation {
-    /// In configuration order. The slots of a group's processes follow those of the group before.
-    pub groups: Vec<Group>,
-    /// The names of the hosts that the supervisor gets open, in the order of their descriptors.
-    pub hosts: Vec<Box<[u8]>>,
-    /// What takes the place of the first log, if the server's errors go there.
-    pub syslog: Option<Syslog>,
+record! {
+    /// All process groups of one reading of the configuration.
+    #[derive(Debug, Clone, PartialEq, Default)]
+    pub struct Generation {
+        /// Comes first: all else is of this build, too.
+        pub schema: OwnSchema,
+        /// In configuration order. The slots of a group's processes follow those of the group before.
+        pub groups: Vec<Group>,
+        /// The names of the hosts that the supervisor gets open, in the order of their descriptors.
+        pub hosts: Vec<Box<[u8]>>,
+        /// What takes the place of the first log, if the server's errors go there.
+        pub syslog: Option<Syslog>,
+    }
 }
 
-/// The system's log.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Syslog {
-    /// The path of the socket that takes messages.
-    pub socket: Box<[u8]>,
-    /// The number of the facility.
-    pub facility: u8,
-    /// Whose messages they are: the name of a program.
-    pub tag: Box<[u8]>,
+record! {
+    /// The system's log.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub struct Syslog {
+        /// The path of the socket that takes messages.
+        pub socket: Box<[u8]>,
+        /// The number of the facility.
+        pub facility: u8,
+        /// Whose messages they are: the name of a program.
+        pub tag: Box<[u8]>,
+    }
 }
 
-/// How the processes of a group are started.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Group {
-    /// Executables to try, in this order: the first that exists is taken.
-    pub programs: Vec<Box<[u8]>>,
-    /// Options of the executable, such as `-O`.
-    pub options: Vec<Box<[u8]>>,
-    /// The directory with the hosts, as it is in a jail, and for messages.
-    pub hosts: Box<[u8]>,
-    /// How many processes.
-    pub processes: u32,
-    /// Whom to become; nothing where the server was not started as root.
-    pub account: Option<Account>,
-    /// The user id of the Apache children: processes with another one start in their own home directory.
-    pub server_uid: u32,
-    /// `umask=`.
-    pub umask: Option<u32>,
-    /// `chroot=`.
-    pub chroot: Option<Box<[u8]>>,
-    /// `home=`.
-    pub home: Option<Box<[u8]>>,
-    /// `lang=`.
-    pub lang: Option<Box<[u8]>>,
-    /// `locale=`.
-    pub locale: Option<Box<[u8]>>,
-    /// `cpu-priority=`; 0 leaves it alone.
-    pub priority: i32,
-    /// `cpu-time-limit=` in seconds; 0: none.
-    pub cpu_time_limit: u64,
-    /// `memory-limit=` in bytes; 0: none.
-    pub memory_limit: u64,
-    /// `virtual-memory-limit=` in bytes; 0: none.
-    pub virtual_memory_limit: u64,
-    /// Whether it may dump core (`CoreDumpDirectory`).
-    pub dumps_core: bool,
-    /// `environment=` and `environment-file=`, in order.
-    pub environment: Vec<Variable>,
-    /// Which of the log descriptors of the generation.
-    pub log: u32,
-    /// What each of its processes is told.
-    pub daemon: Daemon,
+record! {
+    /// How the processes of a group are started.
+    #[derive(Debug, Clone, PartialEq, Default)]
+    pub struct Group {
+        /// Executables to try, in this order: the first that exists is taken.
+        pub programs: Vec<Box<[u8]>>,
+        /// Options of the executable, such as `-O`.
+        pub options: Vec<Box<[u8]>>,
+        /// The directory with the hosts, as it is in a jail, and for messages.
+        pub hosts: Box<[u8]>,
+        /// How many processes.
+        pub processes: u32,
+        /// Whom to become; nothing where the server was not started as root.
+        pub account: Option<Account>,
+        /// The user id of the Apache children: processes with another one start in their own home directory.
+        pub server_uid: u32,
+        /// `umask=`.
+        pub umask: Option<u32>,
+        /// `chroot=`.
+        pub chroot: Option<Box<[u8]>>,
+        /// `home=`.
+        pub home: Option<Box<[u8]>>,
+        /// `lang=`.
+        pub lang: Option<Box<[u8]>>,
+        /// `locale=`.
+        pub locale: Option<Box<[u8]>>,
+        /// `cpu-priority=`; 0 leaves it alone.
+        pub priority: i32,
+        /// `cpu-time-limit=` in seconds; 0: none.
+        pub cpu_time_limit: u64,
+        /// `memory-limit=` in bytes; 0: none.
+        pub memory_limit: u64,
+        /// `virtual-memory-limit=` in bytes; 0: none.
+        pub virtual_memory_limit: u64,
+        /// Whether it may dump core (`CoreDumpDirectory`).
+        pub dumps_core: bool,
+        /// `environment=` and `environment-file=`, in order.
+        pub environment: Vec<Variable>,
+        /// Which of the log descriptors of the generation.
+        pub log: u32,
+        /// What each of its processes is told.
+        pub daemon: Daemon,
+    }
 }
 
 /// An environment variable: name and value.
 pub type Variable = (Box<[u8]>, Box<[u8]>);
 
-/// A user and groups.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Account {
-    /// User id.
-    pub uid: u32,
-    /// Primary group id.
-    pub gid: u32,
-    /// The group list, without the primary one; absent: what the system says of the user.
-    pub supplementary: Option<Vec<u32>>,
+record! {
+    /// A user and groups.
+    #[derive(Debug, Clone, PartialEq, Eq, Default)]
+    pub struct Account {
+        /// User id.
+        pub uid: u32,
+        /// Primary group id.
+        pub gid: u32,
+        /// The group list, without the primary one; absent: what the system says of the user.
+        pub supplementary: Option<Vec<u32>>,
+    }
 }
 
-/// What a daemon process is told.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Daemon {
-    /// The group's name.
-    pub name: Box<[u8]>,
-    /// Threads that serve requests; 0: its script is all there is.
-    pub threads: u32,
-    /// `display-name=`, expanded.
-    pub display_name: Option<Box<[u8]>>,
-    /// `home=`, also the first entry of `sys.path`.
-    pub home: Option<Box<[u8]>>,
-    /// `chroot=`.
-    pub chroot: Option<Box<[u8]>>,
-    /// `locale=`.
-    pub locale: Option<Box<[u8]>>,
-    /// `python-path=`.
-    pub python_path: Option<Box<[u8]>>,
-    /// `switch-interval=` in seconds; 0: unset.
-    pub switch_interval: f64,
-    /// `stack-size=` in bytes; 0: the system's.
-    pub stack_size: u64,
-    /// Whether the error log takes lines down to this level (Apache's numbers).
-    pub log_level: u8,
-    /// Times and counts.
-    pub limits: Limits,
-    /// What to import before it serves, besides what the configuration says.
-    pub scripts: Vec<Script>,
-    /// The bridge's settings.
-    pub settings: Box<[u8]>,
-    /// How many bytes fit on the bulletin where the server publishes its scoreboard; 0: the process does not get it.
-    pub scoreboard: u64,
+record! {
+    /// What a daemon process is told.
+    #[derive(Debug, Clone, PartialEq, Default)]
+    pub struct Daemon {
+        /// The group's name.
+        pub name: Box<[u8]>,
+        /// Threads that serve requests; 0: its script is all there is.
+        pub threads: u32,
+        /// `display-name=`, expanded.
+        pub display_name: Option<Box<[u8]>>,
+        /// `home=`, also the first entry of `sys.path`.
+        pub home: Option<Box<[u8]>>,
+        /// `chroot=`.
+        pub chroot: Option<Box<[u8]>>,
+        /// `locale=`.
+        pub locale: Option<Box<[u8]>>,
+        /// `python-path=`.
+        pub python_path: Option<Box<[u8]>>,
+        /// `switch-interval=` in seconds; 0: unset.
+        pub switch_interval: f64,
+        /// `stack-size=` in bytes; 0: the system's.
+        pub stack_size: u64,
+        /// Whether the error log takes lines down to this level (Apache's numbers).
+        pub log_level: u8,
+        /// Times and counts.
+        pub limits: Limits,
+        /// What to import before it serves, besides what the configuration says.
+        pub scripts: Vec<Script>,
+        /// The bridge's settings.
+        pub settings: Box<[u8]>,
+        /// How many bytes fit on the bulletin where the server publishes its scoreboard; 0: the process does not get it.
+        pub scoreboard: u64,
+    }
 }
 
-macro_rules! limits {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Times in milliseconds, and counts; 0 is none.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-        pub struct Limits { $($(#[$doc])* pub $name: u64,)* }
-
-        impl Limits {
-            fn encode(&self, writer: &mut Writer<'_>) {
-                $(writer.u64(self.$name);)*
-            }
-
-            fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-                Ok(Self { $($name: reader.u64()?,)* })
-            }
-        }
-    };
-}
-
-limits! {
-    /// `maximum-requests=`, a count.
-    maximum_requests,
-    /// `listen-backlog=`, a count.
-    listen_backlog,
-    /// `startup-timeout=`.
-    startup_timeout,
-    /// `deadlock-timeout=`.
-    deadlock_timeout,
-    /// `inactivity-timeout=`.
-    inactivity_timeout,
-    /// `request-timeout=`.
-    request_timeout,
-    /// `interrupt-timeout=`.
-    interrupt_timeout,
-    /// `graceful-timeout=`.
-    graceful_timeout,
-    /// `eviction-timeout=`.
-    eviction_timeout,
-    /// `restart-interval=`.
-    restart_interval,
-    /// `shutdown-timeout=`.
-    shutdown_timeout,
-    /// `queue-timeout=`.
-    queue_timeout,
-    /// `socket-timeout=`, or the server's `Timeout`.
-    socket_timeout,
+record! {
+    /// Times in milliseconds, and counts; 0 is none.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Limits {
+        /// `maximum-requests=`, a count.
+        pub maximum_requests: u64,
+        /// `listen-backlog=`, a count.
+        pub listen_backlog: u64,
+        /// `startup-timeout=`.
+        pub startup_timeout: u64,
+        /// `deadlock-timeout=`.
+        pub deadlock_timeout: u64,
+        /// `inactivity-timeout=`.
+        pub inactivity_timeout: u64,
+        /// `request-timeout=`.
+        pub request_timeout: u64,
+        /// `interrupt-timeout=`.
+        pub interrupt_timeout: u64,
+        /// `graceful-timeout=`.
+        pub graceful_timeout: u64,
+        /// `eviction-timeout=`.
+        pub eviction_timeout: u64,
+        /// `restart-interval=`.
+        pub restart_interval: u64,
+        /// `shutdown-timeout=`.
+        pub shutdown_timeout: u64,
+        /// `queue-timeout=`.
+        pub queue_timeout: u64,
+        /// `socket-timeout=`, or the server's `Timeout`.
+        pub socket_timeout: u64,
+    }
 }
 
 impl Limits {
@@ -175,16 +174,7 @@ impl Generation {
     /// As a message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut buffer = Vec::new();
-        let mut writer = Writer::new(&mut buffer);
-        Schema::own().encode(&mut writer);
-        writer.list(self.groups.iter(), |writer, group| group.encode(writer));
-        writer.list(self.hosts.iter(), |writer, host| writer.bytes(host));
-        writer.bool(self.syslog.is_some());
-        if let Some(syslog) = &self.syslog {
-            syslog.encode(&mut writer);
-        }
-        buffer
+        record::encode(self)
     }
 
     /// From a message.
@@ -192,12 +182,7 @@ impl Generation {
     /// # Errors
     /// It is none, or of another schema.
     pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(message);
-        Schema::check(&mut reader)?;
-        let groups = reader.list(Group::decode)?;
-        let hosts = reader.list(|reader| reader.bytes().map(Into::into))?;
-        let syslog = reader.bool()?.then(|| Syslog::decode(&mut reader)).transpose()?;
-        reader.end().map(|()| Self { groups, hosts, syslog })
+        record::decode(message)
     }
 
     /// Whether any process gets the server's scoreboard.
@@ -211,132 +196,6 @@ impl Generation {
     pub fn slots(&self) -> usize {
         self.groups.iter().map(|group| group.processes as usize).sum()
     }
-}
-
-impl Syslog {
-    fn encode(&self, writer: &mut Writer<'_>) {
-        writer.bytes(&self.socket);
-        writer.u8(self.facility);
-        writer.bytes(&self.tag);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self { socket: reader.bytes()?.into(), facility: reader.u8()?, tag: reader.bytes()?.into() })
-    }
-}
-
-impl Group {
-    fn encode(&self, writer: &mut Writer<'_>) {
-        writer.list(self.programs.iter(), |writer, program| writer.bytes(program));
-        writer.list(self.options.iter(), |writer, option| writer.bytes(option));
-        writer.bytes(&self.hosts);
-        writer.u32(self.processes);
-        writer.bool(self.account.is_some());
-        if let Some(account) = &self.account {
-            account.encode(writer);
-        }
-        writer.u32(self.server_uid);
-        writer.bool(self.umask.is_some());
-        writer.u32(self.umask.unwrap_or(0));
-        for text in [&self.chroot, &self.home, &self.lang, &self.locale] {
-            writer.optional(text.as_deref());
-        }
-        writer.i64(self.priority.into());
-        for limit in [self.cpu_time_limit, self.memory_limit, self.virtual_memory_limit] {
-            writer.u64(limit);
-        }
-        writer.bool(self.dumps_core);
-        writer.list(self.environment.iter(), |writer, (name, value)| {
-            writer.bytes(name);
-            writer.bytes(value);
-        });
-        writer.u32(self.log);
-        self.daemon.encode(writer);
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            programs: reader.list(|reader| reader.bytes().map(Into::into))?,
-            options: reader.list(|reader| reader.bytes().map(Into::into))?,
-            hosts: reader.bytes()?.into(),
-            processes: reader.u32()?,
-            account: if reader.bool()? { Some(Account::decode(reader)?) } else { None },
-            server_uid: reader.u32()?,
-            umask: match (reader.bool()?, reader.u32()?) {
-                (true, umask) => Some(umask),
-                (false, _) => None,
-            },
-            chroot: optional(reader)?,
-            home: optional(reader)?,
-            lang: optional(reader)?,
-            locale: optional(reader)?,
-            priority: i32::try_from(reader.i64()?).map_err(|_| Malformed)?,
-            cpu_time_limit: reader.u64()?,
-            memory_limit: reader.u64()?,
-            virtual_memory_limit: reader.u64()?,
-            dumps_core: reader.bool()?,
-            environment: reader.list(|reader| Ok((reader.bytes()?.into(), reader.bytes()?.into())))?,
-            log: reader.u32()?,
-            daemon: Daemon::decode(reader)?,
-        })
-    }
-}
-
-impl Account {
-    fn encode(&self, writer: &mut Writer<'_>) {
-        writer.u32(self.uid);
-        writer.u32(self.gid);
-        writer.bool(self.supplementary.is_some());
-        let groups = self.supplementary.as_deref().unwrap_or_default();
-        writer.list(groups.iter(), |writer, group| writer.u32(*group));
-    }
-
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let (uid, gid) = (reader.u32()?, reader.u32()?);
-        let is_given = reader.bool()?;
-        let groups = reader.list(Reader::u32)?;
-        Ok(Self { uid, gid, supplementary: is_given.then_some(groups) })
-    }
-}
-
-impl Daemon {
-    pub(super) fn encode(&self, writer: &mut Writer<'_>) {
-        writer.bytes(&self.name);
-        writer.u32(self.threads);
-        for text in [&self.display_name, &self.home, &self.chroot, &self.locale, &self.python_path] {
-            writer.optional(text.as_deref());
-        }
-        writer.f64(self.switch_interval);
-        writer.u64(self.stack_size);
-        writer.u8(self.log_level);
-        self.limits.encode(writer);
-        writer.list(self.scripts.iter(), |writer, script| script.encode(writer));
-        writer.bytes(&self.settings);
-        writer.u64(self.scoreboard);
-    }
-
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            name: reader.bytes()?.into(),
-            threads: reader.u32()?,
-            display_name: optional(reader)?,
-            home: optional(reader)?,
-            chroot: optional(reader)?,
-            locale: optional(reader)?,
-            python_path: optional(reader)?,
-            switch_interval: reader.f64()?,
-            stack_size: reader.u64()?,
-            log_level: reader.u8()?,
-            limits: Limits::decode(reader)?,
-            scripts: reader.list(Script::decode)?,
-            settings: reader.bytes()?.into(),
-            scoreboard: reader.u64()?,
-        })
-    }
-}
-
-fn optional(reader: &mut Reader<'_>) -> Result<Option<Box<[u8]>>, Malformed> {
-    Ok(reader.optional()?.map(Into::into))
 }
 
 #[cfg(test)]
@@ -384,6 +243,7 @@ mod tests {
         };
         let plain = Group { processes: 3, account: Some(Account::default()), ..Group::default() };
         let generation = Generation {
+            schema: OwnSchema,
             groups: vec![full, plain, Group::default()],
             hosts: vec![text("mod_wsgi_host.cpython-311.so")],
             syslog: Some(Syslog { socket: text("/dev/log"), facility: 23, tag: text("httpd") }),

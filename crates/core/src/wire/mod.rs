@@ -1,7 +1,7 @@
 //! The wire format between Apache children, the supervisor and daemon processes.
 //!
 //! Requests travel as frames over a stream, see [`frame`]; what is inside a frame, and the messages of [`control`] and
-//! [`launch`], are values one after the other, see [`codec`]. All sides come from one build, which [`Schema`] makes
+//! [`launch`], are values one after the other, see [`codec`]; these messages are declared once, as records. All sides come from one build, which [`Schema`] makes
 //! sure of: it is said at the beginning of every conversation. Still nothing that is read is trusted: lengths are
 //! bounded before anything is allocated, and what does not fit is an error, never a panic.
 
@@ -12,8 +12,9 @@ pub mod frame;
 pub mod launch;
 pub mod line;
 mod reason;
+mod record;
 pub mod schema;
 
 pub use codec::{Malformed, Reader, Writer};
 pub use reason::Reason;
-pub use schema::Schema;
+pub use schema::{OwnSchema, Schema};

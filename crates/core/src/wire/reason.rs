@@ -1,5 +1,8 @@
 //! Reasons for which a process is replaced or ends, as its reports give them.
 
+use super::codec::{Malformed, Reader, Writer};
+use super::record::Field;
+
 /// A reason for which a process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Reason {
@@ -75,6 +78,16 @@ impl Reason {
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+impl Field for Reason {
+    fn write(&self, writer: &mut Writer<'_>) {
+        writer.u8(self.number());
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::from_number(reader.u8()?).ok_or(Malformed)
     }
 }
 

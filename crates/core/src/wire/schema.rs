@@ -8,6 +8,7 @@ use std::io::BufRead;
 use std::str::FromStr;
 
 use super::codec::{Malformed, Reader, Writer};
+use super::record::Field;
 
 /// The identity of a schema. Two programs understand each other only if theirs is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -71,6 +72,20 @@ impl Schema {
     /// It is another one, or there is none.
     pub fn check(reader: &mut Reader<'_>) -> Result<(), Malformed> {
         if Self::decode(reader)? == Self::own() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+/// The schema of this build, as a field: a record that begins with another one is not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OwnSchema;
+
+impl Field for OwnSchema {
+    fn write(&self, writer: &mut Writer<'_>) {
+        Schema::own().encode(writer);
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Schema::check(reader).map(|()| Self)
     }
 }
 

@@ -112,7 +112,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let message = received.next().ok_or_else(|| "its supervisor has sent no start".to_owned())?;
     let message = os::message::read(message, LONGEST_START as u64)
         .map_err(text("what its supervisor has sent can not be read"))?;
-    let Ok(Order::Start { word, daemon: launch }) = Order::decode(&message) else {
+    let Ok(Order::Start { word, daemon: launch, .. }) = Order::decode(&message) else {
         return Err("its supervisor does not say what it is to be".to_owned());
     };
     let (Some(channel), Some(page), Some(reports), Some(lines)) =

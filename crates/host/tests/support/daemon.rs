@@ -20,6 +20,7 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use os::descriptors::{Kind as Socket, Wait, is_readable, keep_over_exec, pair, send_with};
 use os::shared::Words;
+use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::board::page;
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, append, flag as frame_flag};
@@ -186,7 +187,7 @@ impl Plan {
             settings: message.into(),
             ..self.daemon
         };
-        let start = Order::Start { word: 5, daemon: Box::new(daemon) }.encode();
+        let start = Order::Start { schema: OwnSchema, word: 5, daemon: Box::new(daemon) }.encode();
         let start = os::message::file(c"start", &start).unwrap();
         let lines = os::descriptors::reopen_for_append(&output).unwrap();
         let mut parts = vec![start.as_fd(), theirs.as_fd(), file.as_fd(), writer.as_fd(), lines.as_fd()];

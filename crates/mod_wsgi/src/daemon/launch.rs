@@ -8,6 +8,7 @@ use std::path::Path;
 use httpd::{Identity, Level, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
+use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, Limits, Variable};
 
 use crate::installation::Installation;
@@ -41,7 +42,7 @@ pub(super) fn generation(
     });
     let groups = groups.collect();
     let hosts = basis.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
-    Ok((Generation { groups, hosts, syslog }, logs))
+    Ok((Generation { schema: OwnSchema, groups, hosts, syslog }, logs))
 }
 
 /// What all groups have in common.
