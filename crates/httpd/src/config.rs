@@ -8,29 +8,51 @@ use std::ptr;
 use httpd_sys as sys;
 
 use crate::guard::quiet_guard;
-use crate::module::Module;
 use crate::pool::Pool;
+use crate::record::Record;
+
+/// The settings of a module.
+///
+/// Configuration is read by one thread, before there are requests, and never changes after that. (The sections
+/// of `.htaccess` files are made while requests run, but each for one request only.)
+pub trait ModuleConfig: Sized + 'static {
+    /// Settings of the main server or a virtual host.
+    type Server: Default + Send + Sync + 'static;
+    /// Settings of a directory section.
+    type Directory: Default + Send + Sync + 'static;
+    /// Settings that exist once.
+    type Global: Default + Send + Sync + 'static;
+
+    /// The record that Apache loads.
+    fn record() -> &'static Record<Self>;
+
+    /// Settings of a virtual host: its own over the main server's.
+    fn merge_server(main: &Self::Server, host: &Self::Server) -> Self::Server;
+
+    /// Settings of a directory section within another. Not called if one of them has no directive of ours.
+    fn merge_directory(outer: &Self::Directory, inner: &Self::Directory) -> Self::Directory;
+}
 
 /// What stands in Apache's vector of a server.
-pub(crate) struct ServerSlot<M: Module> {
+pub(crate) struct ServerSlot<M: ModuleConfig> {
     global: *const UnsafeCell<M::Global>,
     settings: UnsafeCell<M::Server>,
 }
 
 /// What stands in Apache's vector of a directory section.
-pub(crate) struct DirectorySlot<M: Module> {
+pub(crate) struct DirectorySlot<M: ModuleConfig> {
     settings: UnsafeCell<M::Directory>,
     /// Whether a directive of ours stood in the section.
     used: UnsafeCell<bool>,
 }
 
 // SAFETY: slots are made and dropped by whoever owns the pool, and shared only when nobody writes to them (see
-// `Module`). The global settings live in the same pool as the slot that points to them.
-unsafe impl<M: Module> Send for ServerSlot<M> {}
+// `ModuleConfig`). The global settings live in the same pool as the slot that points to them.
+unsafe impl<M: ModuleConfig> Send for ServerSlot<M> {}
 // SAFETY: as above.
-unsafe impl<M: Module> Send for DirectorySlot<M> {}
+unsafe impl<M: ModuleConfig> Send for DirectorySlot<M> {}
 
-impl<M: Module> ServerSlot<M> {
+impl<M: ModuleConfig> ServerSlot<M> {
     /// # Safety
     /// `slot` is live; no other reference to the settings exists, or all of them are shared.
     pub(crate) unsafe fn settings(slot: *const Self) -> *mut M::Server {
@@ -46,7 +68,7 @@ impl<M: Module> ServerSlot<M> {
     }
 }
 
-impl<M: Module> DirectorySlot<M> {
+impl<M: ModuleConfig> DirectorySlot<M> {
     /// # Safety
     /// As [`ServerSlot::settings`].
     pub(crate) unsafe fn settings(slot: *const Self) -> *mut M::Directory {
@@ -62,7 +84,7 @@ impl<M: Module> DirectorySlot<M> {
     }
 }
 
-pub(crate) unsafe extern "C" fn create_server<M: Module>(
+pub(crate) unsafe extern "C" fn create_server<M: ModuleConfig>(
     pool: *mut sys::apr_pool_t,
     _: *mut sys::server_rec,
 ) -> *mut c_void {
@@ -73,7 +95,7 @@ pub(crate) unsafe extern "C" fn create_server<M: Module>(
     })
 }
 
-pub(crate) unsafe extern "C" fn merge_server<M: Module>(
+pub(crate) unsafe extern "C" fn merge_server<M: ModuleConfig>(
     pool: *mut sys::apr_pool_t,
     main: *mut c_void,
     host: *mut c_void,
@@ -91,7 +113,7 @@ pub(crate) unsafe extern "C" fn merge_server<M: Module>(
     if merged.is_null() { host.cast() } else { merged }
 }
 
-pub(crate) unsafe extern "C" fn create_directory<M: Module>(
+pub(crate) unsafe extern "C" fn create_directory<M: ModuleConfig>(
     pool: *mut sys::apr_pool_t,
     _: *mut c_char,
 ) -> *mut c_void {
@@ -103,7 +125,7 @@ pub(crate) unsafe extern "C" fn create_directory<M: Module>(
 }
 
 /// Apache merges sections for each request anew. Most have nothing of ours, so the other one is the result.
-pub(crate) unsafe extern "C" fn merge_directory<M: Module>(
+pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
     pool: *mut sys::apr_pool_t,
     outer: *mut c_void,
     inner: *mut c_void,
@@ -139,7 +161,7 @@ fn made<T>(entry: &str, make: impl FnOnce() -> *mut T) -> *mut c_void {
 
 /// The global settings of the configuration that `pool` belongs to. Apache knows no such thing: they hang on
 /// the pool.
-fn global<M: Module>(pool: &Pool) -> *const UnsafeCell<M::Global> {
+fn global<M: ModuleConfig>(pool: &Pool) -> *const UnsafeCell<M::Global> {
     let key = M::record().name().as_ptr();
     let mut found: *mut c_void = ptr::null_mut();
     // SAFETY: the pool is live; what is found under the module's name was put there below, in this pool.
@@ -153,4 +175,4 @@ fn global<M: Module>(pool: &Pool) -> *const UnsafeCell<M::Global> {
     }
 }
 
-struct Global<M: Module>(UnsafeCell<M::Global>);
+struct Global<M: ModuleConfig>(UnsafeCell<M::Global>);

@@ -9,10 +9,9 @@ use std::ptr;
 
 use httpd_sys as sys;
 
-use crate::config::{DirectorySlot, ServerSlot};
+use crate::config::{DirectorySlot, ModuleConfig, ServerSlot};
 use crate::guard::guard;
 use crate::log::{Level, Logger};
-use crate::module::Module;
 use crate::pool::Pool;
 use crate::server::Server;
 use crate::text;
@@ -41,6 +40,18 @@ pub enum Allowed {
     AuthConfig,
 }
 
+/// The directives of a module.
+pub trait ModuleDirectives: ModuleConfig {
+    /// Applies a line: that of the directive with this index in the record's [`Directives`].
+    ///
+    /// # Errors
+    /// A text for the administrator.
+    fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Then, String>;
+
+    /// The content of a section ([`Then::Section`]) has been applied.
+    fn end_section(index: usize, line: &mut Line<'_, Self>);
+}
+
 /// The table of a module's directives.
 #[repr(C)]
 pub struct Directives<M, const N: usize> {
@@ -52,8 +63,8 @@ pub struct Directives<M, const N: usize> {
 // SAFETY: nobody writes to it.
 unsafe impl<M, const N: usize> Sync for Directives<M, N> {}
 
-impl<M: Module, const N: usize> Directives<M, N> {
-    /// The table of these directives, whose indexes [`Module::directive`] is called with.
+impl<M: ModuleDirectives, const N: usize> Directives<M, N> {
+    /// The table of these directives, whose indexes [`ModuleDirectives::directive`] is called with.
     #[must_use]
     pub const fn new(specs: [DirectiveSpec; N]) -> Self {
         // SAFETY: a command is pointers, integers and an optional function, all of which may be zero. Such a one
@@ -94,7 +105,7 @@ impl Allowed {
 }
 
 /// A line of the configuration.
-pub struct Line<'a, M: Module> {
+pub struct Line<'a, M: ModuleConfig> {
     /// What it may change.
     pub settings: Settings<'a, M>,
     /// The rest of the line, behind the directive's name.
@@ -104,7 +115,7 @@ pub struct Line<'a, M: Module> {
 }
 
 /// What a line may change.
-pub struct Settings<'a, M: Module> {
+pub struct Settings<'a, M: ModuleConfig> {
     /// The global settings and those of the server that the line stands in; none in `.htaccess`, which is read
     /// while they are in use.
     pub shared: Option<(&'a mut M::Global, &'a mut M::Server)>,
@@ -119,11 +130,11 @@ pub struct Settings<'a, M: Module> {
 pub enum Then {
     /// Nothing.
     Done,
-    /// Apply the lines of this section, then call [`Module::end_section`].
+    /// Apply the lines of this section, then call [`ModuleDirectives::end_section`].
     Section,
 }
 
-impl<'a, M: Module> Line<'a, M> {
+impl<'a, M: ModuleConfig> Line<'a, M> {
     /// The server that the line stands in, as far as it has been configured.
     #[must_use]
     pub fn server(&self) -> &'a Server {
@@ -178,7 +189,7 @@ impl<'a, M: Module> Line<'a, M> {
 }
 
 /// The function behind every directive.
-unsafe extern "C" fn apply<M: Module>(
+unsafe extern "C" fn apply<M: ModuleDirectives>(
     parms: *mut sys::cmd_parms,
     directory: *mut c_void,
     arguments: *const c_char,

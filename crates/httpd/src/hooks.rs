@@ -1,77 +1,85 @@
-//! Hooks: one trampoline each.
+//! The record of a module filled, and its hooks: one trampoline each.
 
 use std::ffi::{CStr, c_char, c_int};
-use std::marker::PhantomData;
 use std::ptr;
 
 use httpd_sys as sys;
 
 use crate::child::Child;
+use crate::config;
+use crate::directive::Directives;
 use crate::guard::{guard, quiet_guard};
-use crate::log::{self, Level, Logger};
-use crate::module::Module;
+use crate::log::{Level, Logger};
+use crate::main_log;
+use crate::module::{Hook, Module, RequestHook};
 use crate::mpm::ServerInfo;
 use crate::pool::Pool;
+use crate::record::Record;
 use crate::request::Request;
 use crate::server::Server;
 use crate::status::Status;
 
-/// Registers a module's hooks with Apache, which forgets them when it reads its configuration again, and asks
-/// again.
-pub struct Hooks<'p, M> {
+impl<M: Module> Record<M> {
+    /// The record of the module with this name (that of its source file, by custom, for `<IfModule>`).
+    #[must_use]
+    pub const fn new<const N: usize>(name: &'static CStr, directives: &'static Directives<M, N>) -> Self {
+        let mut record = sys::standard20_module_stuff(name);
+        record.create_server_config = Some(config::create_server::<M>);
+        record.merge_server_config = Some(config::merge_server::<M>);
+        record.create_dir_config = Some(config::create_directory::<M>);
+        record.merge_dir_config = Some(config::merge_directory::<M>);
+        record.cmds = directives.as_ptr();
+        record.register_hooks = Some(register::<M>);
+        Self::of(record)
+    }
+}
+
+/// Registers the hooks that a module has. Apache forgets them when it reads its configuration again, and asks again.
+unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
+    // SAFETY: Apache gives the configuration's pool.
+    let pool = unsafe { Pool::from_raw(pool) };
+    quiet_guard("the registration of hooks", || {
+        if let Some(loaded) = M::LOADED {
+            loaded();
+        }
+        let hooks = Registration { pool };
+        // SAFETY: each function is static, and of the kind that the hook is registered for.
+        unsafe {
+            hooks.add(M::POST_CONFIG, sys::ap_hook_post_config, Some(post_config::<M>));
+            hooks.add(M::TEST_CONFIG, sys::ap_hook_test_config, Some(test_config::<M>));
+            hooks.add(M::MONITOR, sys::ap_hook_monitor, Some(monitor::<M>));
+            hooks.add(M::CHILD_INIT, sys::ap_hook_child_init, Some(child_init::<M>));
+            hooks.add(M::TRANSLATE_NAME, sys::ap_hook_translate_name, Some(translate_name::<M>));
+            hooks.add(M::HANDLER, sys::ap_hook_handler, Some(handler::<M>));
+        }
+    });
+}
+
+/// One of Apache's functions that register a hook.
+type Register<T> = unsafe extern "C" fn(T, *const *const c_char, *const *const c_char, c_int);
+
+/// The registration of hooks for one reading of the configuration.
+struct Registration<'p> {
     pool: &'p Pool,
-    module: PhantomData<fn() -> M>,
 }
 
-/// Which modules' hooks come before and after ours, by the names in their records.
-#[derive(Debug, Clone, Copy)]
-pub struct Order {
-    /// These come first.
-    pub after: &'static [&'static CStr],
-    /// These come later.
-    pub before: &'static [&'static CStr],
-}
-
-impl<M: Module> Hooks<'_, M> {
-    /// Registers [`Module::translate_name`].
-    pub fn translate_name(&mut self, order: Order) {
+impl Registration<'_> {
+    /// Registers `trampoline` with Apache if the module has the hook.
+    ///
+    /// # Safety
+    /// `register` takes functions like the trampoline, which is static.
+    unsafe fn add<F, T>(&self, hook: Option<Hook<F>>, register: Register<T>, trampoline: T) {
+        let Some(Hook { order, .. }) = hook else { return };
         let (after, before) = (self.list(order.after), self.list(order.before));
-        // SAFETY: the function is static, the lists live as long as the configuration.
-        unsafe { sys::ap_hook_translate_name(Some(translate_name::<M>), after, before, MIDDLE) }
+        // SAFETY: by the caller; the lists live as long as the configuration.
+        unsafe { register(trampoline, after, before, MIDDLE) }
     }
 
-    /// Registers [`Module::handler`].
-    pub fn handler(&mut self) {
-        // SAFETY: the function is static.
-        unsafe { sys::ap_hook_handler(Some(handler::<M>), ptr::null(), ptr::null(), MIDDLE) }
-    }
-
-    /// Registers [`Module::post_config`].
-    pub fn post_config(&mut self) {
-        // SAFETY: the function is static.
-        unsafe { sys::ap_hook_post_config(Some(post_config::<M>), ptr::null(), ptr::null(), MIDDLE) }
-    }
-
-    /// Registers [`Module::test_config`].
-    pub fn test_config(&mut self) {
-        // SAFETY: the function is static.
-        unsafe { sys::ap_hook_test_config(Some(test_config::<M>), ptr::null(), ptr::null(), MIDDLE) }
-    }
-
-    /// Registers [`Module::monitor`].
-    pub fn monitor(&mut self) {
-        // SAFETY: the function is static.
-        unsafe { sys::ap_hook_monitor(Some(monitor::<M>), ptr::null(), ptr::null(), MIDDLE) }
-    }
-
-    /// Registers [`Module::child_init`].
-    pub fn child_init(&mut self) {
-        // SAFETY: the function is static.
-        unsafe { sys::ap_hook_child_init(Some(child_init::<M>), ptr::null(), ptr::null(), MIDDLE) }
-    }
-
-    /// As a null-terminated list that lives until Apache has sorted the hooks.
+    /// Returns the names as a null-terminated list that lives until Apache has sorted the hooks; null if there are none.
     fn list(&self, names: &[&'static CStr]) -> *const *const c_char {
+        if names.is_empty() {
+            return ptr::null();
+        }
         let mut list = self.pool.vec(names.len() + 1);
         for name in names {
             list.push(name.as_ptr());
@@ -83,32 +91,31 @@ impl<M: Module> Hooks<'_, M> {
 
 const MIDDLE: c_int = sys::APR_HOOK_MIDDLE as c_int;
 
-pub(crate) unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
-    // SAFETY: Apache gives the configuration's pool.
-    let pool = unsafe { Pool::from_raw(pool) };
-    quiet_guard("the registration of hooks", || M::register(&mut Hooks { pool, module: PhantomData }));
-}
-
 unsafe extern "C" fn translate_name<M: Module>(request: *mut sys::request_rec) -> c_int {
     // SAFETY: Apache gives a live request.
-    unsafe { run::<M>("the name translation", request, M::translate_name) }
+    unsafe { run::<M>("the name translation", request, M::TRANSLATE_NAME) }
 }
 
 unsafe extern "C" fn handler<M: Module>(request: *mut sys::request_rec) -> c_int {
     // SAFETY: as above.
-    unsafe { run::<M>("the request handler", request, M::handler) }
+    unsafe { run::<M>("the request handler", request, M::HANDLER) }
 }
 
 /// # Safety
 /// `request` is live.
-unsafe fn run<M: Module>(entry: &str, request: *mut sys::request_rec, hook: fn(&Request) -> Status) -> c_int {
+unsafe fn run<M: Module>(
+    entry: &str,
+    request: *mut sys::request_rec,
+    hook: Option<Hook<RequestHook>>,
+) -> c_int {
+    let Some(hook) = hook else { return sys::DECLINED };
     // SAFETY: by the caller; the reference ends with this call.
     let request = unsafe { Request::from_raw(request) };
     let failed = |line: &str| {
         Logger::of::<M>().request(request, Level::Crit, line);
         Status::INTERNAL_SERVER_ERROR
     };
-    guard(entry, || hook(request), failed).code()
+    guard(entry, || (hook.function)(request), failed).code()
 }
 
 unsafe extern "C" fn post_config<M: Module>(
@@ -117,6 +124,7 @@ unsafe extern "C" fn post_config<M: Module>(
     _: *mut sys::apr_pool_t,
     server: *mut sys::server_rec,
 ) -> c_int {
+    let Some(hook) = M::POST_CONFIG else { return sys::DECLINED };
     // SAFETY: Apache gives the main server and the configuration's pool.
     let (server, info) = unsafe { (Server::from_raw(server), ServerInfo::new(pool)) };
     // SAFETY: a plain question.
@@ -126,7 +134,7 @@ unsafe extern "C" fn post_config<M: Module>(
     }
     match guard(
         "the check of the configuration",
-        || M::post_config(server, &info),
+        || (hook.function)(server, &info),
         |line| Err(line.to_owned()),
     ) {
         Ok(()) => sys::OK as c_int,
@@ -138,30 +146,33 @@ unsafe extern "C" fn post_config<M: Module>(
 }
 
 unsafe extern "C" fn test_config<M: Module>(_: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+    let Some(hook) = M::TEST_CONFIG else { return };
     // SAFETY: Apache gives the main server.
     let server = unsafe { Server::from_raw(server) };
     guard(
         "the test of the configuration",
-        || M::test_config(server),
-        |line| log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
+        || (hook.function)(server),
+        |line| main_log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
     );
 }
 
 unsafe extern "C" fn monitor<M: Module>(_: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> c_int {
+    let Some(hook) = M::MONITOR else { return sys::DECLINED };
     // SAFETY: Apache gives the main server.
     let server = unsafe { Server::from_raw(server) };
     let failed = |line: &str| Logger::of::<M>().server(server, Level::Crit, line);
-    guard("the watch over the server", || M::monitor(server), failed);
+    guard("the watch over the server", || (hook.function)(server), failed);
     // Others are to be called as well.
     sys::DECLINED
 }
 
 unsafe extern "C" fn child_init<M: Module>(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) {
+    let Some(hook) = M::CHILD_INIT else { return };
     // SAFETY: Apache gives the child's pool and the main server, which a child keeps to its end.
     let child = unsafe { Child::new(pool, server) };
     guard(
         "the start of a child",
-        || M::child_init(&child),
-        |line| log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
+        || (hook.function)(&child),
+        |line| main_log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
     );
 }

@@ -1,6 +1,6 @@
 //! Apache modules in safe Rust: the module record, hooks, directives, requests, pools, brigades, the log.
 //!
-//! A module implements [`Module`] and declares its record with [`declare_module!`](crate::declare_module).
+//! A module implements [`ModuleConfig`], [`ModuleDirectives`] and [`Module`], and declares its record with [`declare_module!`](crate::declare_module).
 //! Every entry from C goes through one trampoline per hook, which turns a panic into a failed request (or an
 //! error in the configuration) and a line in the log.
 //!
@@ -18,11 +18,13 @@ mod guard;
 mod hooks;
 mod input;
 mod log;
+mod main_log;
 mod module;
 mod mpm;
 mod output;
 mod parent;
 mod pool;
+mod record;
 mod regex;
 mod request;
 mod scoreboard;
@@ -34,17 +36,18 @@ mod testing;
 mod text;
 
 pub use child::Child;
+pub use config::ModuleConfig;
 pub use connection::Connection;
-pub use directive::{Allowed, DirectiveSpec, Directives, Line, Settings, Then};
+pub use directive::{Allowed, DirectiveSpec, Directives, Line, ModuleDirectives, Settings, Then};
 pub use guard::guard;
-pub use hooks::{Hooks, Order};
 pub use input::Input;
 pub use log::{Level, Logger};
-pub use module::{Module, Record};
+pub use module::{Hook, Module, Order, PostConfigHook, RequestHook};
 pub use mpm::{Mpm, ServerInfo};
 pub use output::{Broken, NotSent, Output};
 pub use parent::{Identity, OtherChild, is_stopping, main_server};
 pub use pool::{InteriorNul, Pool, PoolVec};
+pub use record::Record;
 pub use regex::Regex;
 pub use request::{FileType, Request, ResponseStatus};
 pub use scoreboard::{ProcessScore, Scoreboard, WorkerScore};

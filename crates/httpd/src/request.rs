@@ -6,9 +6,8 @@ use std::ptr;
 
 use httpd_sys as sys;
 
-use crate::config::DirectorySlot;
+use crate::config::{DirectorySlot, ModuleConfig};
 use crate::connection::Connection;
-use crate::module::Module;
 use crate::pool::{InteriorNul, Pool};
 use crate::server::Server;
 use crate::table::Table;
@@ -206,7 +205,7 @@ impl Request {
     /// The module's settings for the directory sections that the request is in.
     #[must_use]
     #[inline]
-    pub fn directory<M: Module>(&self) -> Option<&M::Directory> {
+    pub fn directory<M: ModuleConfig>(&self) -> Option<&M::Directory> {
         // SAFETY: the request is live, the module is loaded, and nobody writes to settings in use.
         unsafe {
             let slot = sys::ap_get_module_config((*self.as_ptr()).per_dir_config, M::record().index());

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use httpd_sys as sys;
 
-use crate::config::ServerSlot;
-use crate::module::Module;
+use crate::config::{ModuleConfig, ServerSlot};
 use crate::text;
 
 /// A server: the main one or a virtual host. It does not change once the configuration has been read.
@@ -97,19 +96,19 @@ impl Server {
     /// The module's settings for this server.
     #[must_use]
     #[inline]
-    pub fn settings<M: Module>(&self) -> Option<&M::Server> {
+    pub fn settings<M: ModuleConfig>(&self) -> Option<&M::Server> {
         // SAFETY: nobody writes to settings once there is a server to ask for them.
         self.slot::<M>().map(|slot| unsafe { &*ServerSlot::settings(slot) })
     }
 
     /// The module's global settings.
     #[must_use]
-    pub fn global<M: Module>(&self) -> Option<&M::Global> {
+    pub fn global<M: ModuleConfig>(&self) -> Option<&M::Global> {
         // SAFETY: as above.
         self.slot::<M>().map(|slot| unsafe { &*ServerSlot::global(slot) })
     }
 
-    fn slot<M: Module>(&self) -> Option<*const ServerSlot<M>> {
+    fn slot<M: ModuleConfig>(&self) -> Option<*const ServerSlot<M>> {
         // SAFETY: the server is live, and the module is loaded.
         let slot = unsafe { sys::ap_get_module_config((*self.as_ptr()).module_config, M::record().index()) };
         (!slot.is_null()).then(|| slot.cast_const().cast())

@@ -22,7 +22,10 @@ mod settings;
 mod translate;
 mod validated;
 
-use httpd::{Child, Hooks, Level, Line, Module, Record, Request, Server, ServerInfo, Status, Then};
+use httpd::{
+    Child, Hook, Level, Line, Module, ModuleConfig, ModuleDirectives, PostConfigHook, Record, RequestHook,
+    Server, ServerInfo, Then,
+};
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
 
 /// This module, for Apache.
@@ -36,7 +39,7 @@ httpd::declare_module! {
 /// What the server's banner says of us.
 const COMPONENT: &str = concat!("mod_wsgi-rs/", env!("CARGO_PKG_VERSION"), "\0");
 
-impl Module for Wsgi {
+impl ModuleConfig for Wsgi {
     type Server = ServerConfig;
     type Directory = DirectoryConfig;
     type Global = Global;
@@ -52,7 +55,9 @@ impl Module for Wsgi {
     fn merge_directory(outer: &DirectoryConfig, inner: &DirectoryConfig) -> DirectoryConfig {
         DirectoryConfig::merged(outer, inner)
     }
+}
 
+impl ModuleDirectives for Wsgi {
     fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Then, String> {
         config::apply(index, line)
     }
@@ -60,49 +65,34 @@ impl Module for Wsgi {
     fn end_section(_: usize, line: &mut Line<'_, Self>) {
         config::end_section(line);
     }
+}
 
-    fn register(hooks: &mut Hooks<'_, Self>) {
-        installation::open();
-        hooks.post_config();
-        hooks.test_config();
-        hooks.monitor();
-        hooks.child_init();
-        hooks.translate_name(translate::ORDER);
-        hooks.handler();
-    }
+impl Module for Wsgi {
+    const LOADED: Option<fn()> = Some(installation::open);
+    const TRANSLATE_NAME: Option<Hook<RequestHook>> =
+        Some(Hook::ordered(translate::translate, translate::ORDER));
+    const HANDLER: Option<Hook<RequestHook>> = Some(Hook::new(handler::handle));
+    const POST_CONFIG: Option<Hook<PostConfigHook>> = Some(Hook::new(post_config));
+    const TEST_CONFIG: Option<Hook<fn(&Server)>> = Some(Hook::new(config::review));
+    const MONITOR: Option<Hook<fn(&Server)>> = Some(Hook::new(|_| daemon::monitor()));
+    const CHILD_INIT: Option<Hook<fn(&Child<'_>)>> = Some(Hook::new(child_init));
+}
 
-    fn translate_name(request: &Request) -> Status {
-        translate::translate(request)
+fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
+    let component = std::ffi::CStr::from_bytes_with_nul(COMPONENT.as_bytes());
+    info.add_version_component(component.map_err(|_| "the version contains a NUL byte")?);
+    for line in installation::refresh() {
+        log::server(server, Level::Warn, line);
     }
+    config::review(server);
+    daemon::start(server, info)?;
+    // Meanwhile the new processes start.
+    handover::wait_for_old_children(server, info);
+    Ok(())
+}
 
-    fn handler(request: &Request) -> Status {
-        handler::handle(request)
-    }
-
-    fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
-        let component = std::ffi::CStr::from_bytes_with_nul(COMPONENT.as_bytes());
-        info.add_version_component(component.map_err(|_| "the version contains a NUL byte")?);
-        for line in installation::refresh() {
-            log::server(server, Level::Warn, line);
-        }
-        config::review(server);
-        daemon::start(server, info)?;
-        // Meanwhile the new processes start.
-        handover::wait_for_old_children(server, info);
-        Ok(())
-    }
-
-    fn test_config(server: &Server) {
-        config::review(server);
-    }
-
-    fn monitor(_: &Server) {
-        daemon::monitor();
-    }
-
-    fn child_init(child: &Child<'_>) {
-        child::init(child);
-        daemon::child_init(child);
-        embedded::child_init(child);
-    }
+fn child_init(child: &Child<'_>) {
+    child::init(child);
+    daemon::child_init(child);
+    embedded::child_init(child);
 }
