@@ -1,6 +1,10 @@
 //! Which settings an interpreter gets: `<WSGIInterpreterOptions>` sections over the server-level directives
 //! (§10.9), and the order of `sys.path`.
 
+use crate::codes::{
+    FREE_THREADING_NOT_BUILT, OWN_GIL_TOO_NEW, OWN_GIL_WITHOUT_GIL, SWITCH_INTERVAL_SHARED,
+    SWITCH_INTERVAL_WITHOUT_GIL,
+};
 use crate::notice::Notice;
 use crate::python_home::Version;
 use crate::script::Place;
@@ -86,7 +90,7 @@ pub fn settings<'a>(
     };
     if wants_own_gil && free {
         settings.notices.push(Notice::warning(format!(
-            "WSGI0202: WSGIPerInterpreterGIL has no effect on the {place}: the process runs without a GIL \
+            "{OWN_GIL_WITHOUT_GIL}: WSGIPerInterpreterGIL has no effect on the {place}: the process runs without a GIL \
              (WSGIFreeThreading)"
         )));
     }
@@ -94,12 +98,12 @@ pub fn settings<'a>(
     if let Some((block, seconds)) = interval {
         if free {
             settings.notices.push(Notice::warning(format!(
-                "WSGI0205: WSGISwitchInterval {seconds} has no effect on the {place}: the process runs without a GIL \
+                "{SWITCH_INTERVAL_WITHOUT_GIL}: WSGISwitchInterval {seconds} has no effect on the {place}: the process runs without a GIL \
                  (WSGIFreeThreading)"
             )));
         } else if block.application_group.is_some() && !is_main && !settings.own_gil {
             settings.notices.push(Notice::warning(format!(
-                "WSGI0199: WSGISwitchInterval {seconds} has no effect on the {place}, which shares its GIL: set it \
+                "{SWITCH_INTERVAL_SHARED}: WSGISwitchInterval {seconds} has no effect on the {place}, which shares its GIL: set it \
                  outside of sections with application-group=, or add WSGIPerInterpreterGIL On"
             )));
         } else {
@@ -133,13 +137,13 @@ pub fn version_notices<'a>(blocks: impl Iterator<Item = &'a Block> + Clone, vers
     let own_gil = blocks.clone().any(|block| block.per_interpreter_gil == Some(true));
     if own_gil && !version.has_own_gils() {
         notices.push(Notice::warning(format!(
-            "WSGI0198: WSGIPerInterpreterGIL has no effect with Python {version}: it needs Python 3.12 or later"
+            "{OWN_GIL_TOO_NEW}: WSGIPerInterpreterGIL has no effect with Python {version}: it needs Python 3.12 or later"
         )));
     }
     let free = blocks.clone().any(|block| block.free_threading == Some(true));
     if free && !version.free_threaded {
         notices.push(Notice::warning(format!(
-            "WSGI0200: WSGIFreeThreading has no effect with Python {version}: it needs a free-threaded build, such as 3.13t"
+            "{FREE_THREADING_NOT_BUILT}: WSGIFreeThreading has no effect with Python {version}: it needs a free-threaded build, such as 3.13t"
         )));
     }
     notices

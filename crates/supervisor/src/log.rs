@@ -7,35 +7,12 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use nix::sys::stat::fstat;
+pub(crate) use wsgi_core::level::Level;
 use wsgi_core::wire::launch::Syslog;
 
 use crate::relay::Relay;
 
 static RELAY: OnceLock<Relay> = OnceLock::new();
-
-/// How serious it is, with Apache's numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    Alert = 1,
-    Critical = 2,
-    Error = 3,
-    Warning = 4,
-    Info = 6,
-}
-
-impl Level {
-    /// The level with this number.
-    pub(crate) const fn of(number: u8) -> Option<Self> {
-        Some(match number {
-            1 => Self::Alert,
-            2 => Self::Critical,
-            3 => Self::Error,
-            4 => Self::Warning,
-            6 => Self::Info,
-            _ => return None,
-        })
-    }
-}
 
 /// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's go where its standard
 /// error, which is the server's, leads; to the system's log, which takes the place of the first one, if the server's errors
@@ -84,17 +61,10 @@ pub(crate) fn about(group: &[u8], level: Level, text: impl Display) {
 
 /// A line about something that happened at `time`.
 pub(crate) fn line(level: Level, text: &dyn Display, time: SystemTime) -> String {
-    let name = match level {
-        Level::Alert => "alert",
-        Level::Critical => "crit",
-        Level::Error => "error",
-        Level::Warning => "warn",
-        Level::Info => "info",
-    };
     let mut line = String::from("[");
     // Writing to a string does not fail.
     let _ = os::clock::stamp(&mut line, time);
-    let _ = writeln!(line, "] [wsgi:{name}] [pid {}] {text}", std::process::id());
+    let _ = writeln!(line, "] [wsgi:{}] [pid {}] {text}", level.name(), std::process::id());
     line
 }
 

@@ -24,6 +24,7 @@ mod watch;
 use std::process::ExitCode;
 
 use log::Level;
+use wsgi_core::codes::SUPERVISOR_FAILED;
 
 fn main() -> ExitCode {
     // One that is started by descriptor would be called by its number. (What fails here is only seen in `ps`.)
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
         Ok(inheritance) => inheritance,
         Err(error) => {
             let text = format_args!(
-                "WSGI0002: the supervisor can not start: {error}. It is started by mod_wsgi.so of the same build, \
+                "{SUPERVISOR_FAILED}: the supervisor can not start: {error}. It is started by mod_wsgi.so of the same build, \
                  not by hand. After an update, stop and start the server"
             );
             log::write(Level::Critical, text);
@@ -46,7 +47,10 @@ fn main() -> ExitCode {
     let code = match watch::Supervisor::new(inheritance).and_then(watch::Supervisor::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::write(Level::Critical, format_args!("WSGI0002: the supervisor gives up: {error}"));
+            log::write(
+                Level::Critical,
+                format_args!("{SUPERVISOR_FAILED}: the supervisor gives up: {error}"),
+            );
             ExitCode::FAILURE
         }
     };

@@ -13,6 +13,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use os::spawn::{self, Failure, Launched, Plan};
+use wsgi_core::codes::NO_PROCESS;
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Generation, Group};
 
@@ -151,7 +152,7 @@ impl Message {
     /// What this program can not do on its own behalf.
     fn of_failure(failure: &Failure) -> Self {
         let text = format!(
-            "WSGI0001: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open \
+            "{NO_PROCESS}: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open \
              files (ulimit -n), or is /proc not mounted?"
         );
         if failure.step.is_fatal() {

@@ -7,6 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::unistd::geteuid;
 use os::spawn::{Failure, Limit, Plan, Resource, Step};
+use wsgi_core::codes::{
+    ADDRESS_SPACE_LIMIT_NOT_SET, CHROOT_NOT_ENTERED, CORE_LIMIT_NOT_SET, CPU_LIMIT_NOT_SET, Code,
+    DAEMON_NOT_STARTED, GROUP_NOT_SET, HOME_NOT_ENTERED, MEMORY_LIMIT_NOT_SET, NO_PROCESS, PRIORITY_NOT_SET,
+    PRIVILEGES_LEFT, SUPPLEMENTARY_GROUPS_NOT_SET, USER_GROUPS_NOT_SET, USER_HOME_NOT_ENTERED, USER_NOT_SET,
+    USER_UNKNOWN,
+};
 use wsgi_core::wire::launch::{Group, Limits};
 
 use crate::identity::Identity;
@@ -40,6 +46,12 @@ pub(crate) struct Obstacle {
     pub(crate) level: Level,
     /// What it is, and the way out.
     pub(crate) text: String,
+}
+
+impl Obstacle {
+    fn new(code: Code, text: impl fmt::Display) -> Self {
+        Self { level: code.level, text: format!("{code}: {text}") }
+    }
 }
 
 /// How to start a process of `group`.
@@ -91,45 +103,44 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
     let show = |text: &Option<Box<[u8]>>| text.as_deref().unwrap_or_default().escape_ascii().to_string();
     let user = User(identity);
     let server = "Start the server as root, without options that take away its privileges (capabilities)";
-    let (level, text) = match step {
-        Step::Priority => {
-            let text = format!(
-                "WSGI0075: cpu-priority={} can not be set ({error}); it stays as it is",
-                group.priority
-            );
-            (Level::Warning, text)
-        }
-        Step::Limit(index) => return limit_obstacle(group, *index, error),
-        Step::Chroot => return no_jail(group, error),
-        Step::Group => {
-            (Level::Alert, format!("WSGI0004: the group of {user} can not be set: {error}. {server}"))
-        }
+    match step {
+        Step::Priority => Obstacle::new(
+            PRIORITY_NOT_SET,
+            format_args!("cpu-priority={} can not be set ({error}); it stays as it is", group.priority),
+        ),
+        Step::Limit(index) => limit_obstacle(group, *index, error),
+        Step::Chroot => no_jail(group, error),
+        Step::Group => Obstacle::new(
+            GROUP_NOT_SET,
+            format_args!("the group of {user} can not be set: {error}. {server}"),
+        ),
         Step::Groups => {
             let code = if group.account.as_ref().is_some_and(|account| account.supplementary.is_some()) {
-                "WSGI0005"
+                SUPPLEMENTARY_GROUPS_NOT_SET
             } else {
-                "WSGI0006"
+                USER_GROUPS_NOT_SET
             };
-            (Level::Alert, format!("{code}: the group list of {user} can not be set: {error}. {server}"))
+            Obstacle::new(code, format_args!("the group list of {user} can not be set: {error}. {server}"))
         }
-        Step::User => (Level::Alert, format!("WSGI0007: {user} can not be set: {error}. {server}")),
-        Step::Verify => {
-            let text =
-                format!("WSGI0008: privileges are not gone after the change to {user}; nothing is started");
-            (Level::Alert, text)
-        }
+        Step::User => Obstacle::new(USER_NOT_SET, format_args!("{user} can not be set: {error}. {server}")),
+        Step::Verify => Obstacle::new(
+            PRIVILEGES_LEFT,
+            format_args!("privileges are not gone after the change to {user}; nothing is started"),
+        ),
         Step::Directory => {
             let (code, option, path) = match (&group.home, &identity.entry) {
-                (None, Ok(entry)) => {
-                    ("WSGI0010", "the home directory of its user", entry.home.display().to_string())
-                }
-                (home, _) => ("WSGI0009", "home", show(home)),
+                (None, Ok(entry)) => (
+                    USER_HOME_NOT_ENTERED,
+                    "the home directory of its user",
+                    entry.home.display().to_string(),
+                ),
+                (home, _) => (HOME_NOT_ENTERED, "home", show(home)),
             };
-            let text = format!(
-                "{code}: {user} can not change to {option}, {path}: {error}. Create it, let the user in, or give another \
-                 one with home="
+            let text = format_args!(
+                "{user} can not change to {option}, {path}: {error}. Create it, let the user in, or give another one with \
+                 home="
             );
-            (Level::Alert, text)
+            Obstacle::new(code, text)
         }
         Step::Time => {
             let paths = paths(group).join(" or ");
@@ -137,27 +148,25 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
                 Ok(entry) if group.home.is_none() => entry.home.display().to_string(),
                 _ => show(&group.home),
             };
-            let text = format!(
-                "WSGI0028: a process of {user} did not get to run {paths} in time, and is killed. Most likely a file system hangs: \
+            let text = format_args!(
+                "a process of {user} did not get to run {paths} in time, and is killed. Most likely a file system hangs: \
                  look at that of the interpreter, and of its directory (home=, now '{home}')"
             );
-            (Level::Critical, text)
+            Obstacle::new(DAEMON_NOT_STARTED, text)
         }
-        Step::Program(index) => return program_obstacle(group, &user, *index, error),
+        Step::Program(index) => program_obstacle(group, &user, *index, error),
         Step::Prepare | Step::Fork | Step::Session | Step::Bind | Step::Descriptors | Step::Signals => {
-            return no_process(failure);
+            no_process(failure)
         }
-    };
-    Obstacle { level, text }
+    }
 }
 
 /// What to say where not even a process can be had.
 pub(crate) fn no_process(why: &dyn fmt::Display) -> Obstacle {
-    let text = format!(
-        "WSGI0001: no process can be started: {why}. Are there too many processes (ulimit -u, pids.max) or open files \
-         (ulimit -n)?"
+    let text = format_args!(
+        "no process can be started: {why}. Are there too many processes (ulimit -u, pids.max) or open files (ulimit -n)?"
     );
-    Obstacle { level: Level::Alert, text }
+    Obstacle::new(NO_PROCESS, text)
 }
 
 /// What to say where the user is not looked up in time.
@@ -168,27 +177,27 @@ pub(crate) fn unknown_user(group: &Group) -> String {
         None => "the user database (see /etc/nsswitch.conf: LDAP, SSSD, NIS) has".into(),
     };
     format!(
-        "WSGI0028: {place} not said in time who the user #{uid} is; the process that waits for it is killed"
+        "{DAEMON_NOT_STARTED}: {place} not said in time who the user #{uid} is; the process that waits for it is killed"
     )
 }
 
 /// What to say of a jail that can not be entered.
 pub(crate) fn no_jail(group: &Group, error: &std::io::Error) -> Obstacle {
     let root = group.chroot.as_deref().unwrap_or_default().escape_ascii();
-    let text = format!("WSGI0003: chroot={root} can not be entered: {error}. Create it, or correct chroot=");
-    Obstacle { level: Level::Alert, text }
+    let text = format_args!("chroot={root} can not be entered: {error}. Create it, or correct chroot=");
+    Obstacle::new(CHROOT_NOT_ENTERED, text)
 }
 
 fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstacle {
-    let text = match limits_of(group).get(index).map(|limit| limit.resource) {
-        Some(Resource::Cpu) => format!("WSGI0076: cpu-time-limit={} can not be set", group.cpu_time_limit),
-        Some(Resource::Data) => format!("WSGI0077: memory-limit={} can not be set", group.memory_limit),
+    let (code, what) = match limits_of(group).get(index).map(|limit| limit.resource) {
+        Some(Resource::Cpu) => (CPU_LIMIT_NOT_SET, format!("cpu-time-limit={}", group.cpu_time_limit)),
+        Some(Resource::Data) => (MEMORY_LIMIT_NOT_SET, format!("memory-limit={}", group.memory_limit)),
         Some(Resource::AddressSpace) => {
-            format!("WSGI0078: virtual-memory-limit={} can not be set", group.virtual_memory_limit)
+            (ADDRESS_SPACE_LIMIT_NOT_SET, format!("virtual-memory-limit={}", group.virtual_memory_limit))
         }
-        _ => "WSGI0061: the limit of core dumps can not be set".into(),
+        _ => (CORE_LIMIT_NOT_SET, "the limit of core dumps".into()),
     };
-    Obstacle { level: Level::Warning, text: format!("{text} ({error}); the process goes on without") }
+    Obstacle::new(code, format_args!("{what} can not be set ({error}); the process goes on without"))
 }
 
 /// Returns a likely reason why a process ended before it was ready, apart from what it has said itself.
@@ -219,31 +228,31 @@ fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::i
     };
     let text = if error.kind() == std::io::ErrorKind::NotFound {
         format!(
-            "WSGI0028: there is no Python{place} at {}. Correct python-home= or python= (or WSGIPythonHome), or install \
+            "there is no Python{place} at {}. Correct python-home= or python= (or WSGIPythonHome), or install \
              it{inside}",
             paths.join(" or ")
         )
     } else if error.kind() == std::io::ErrorKind::NotADirectory {
         format!(
-            "WSGI0028: there can be no Python{place} at {}: {error}. python-home= (or WSGIPythonHome) has to name the directory \
+            "there can be no Python{place} at {}: {error}. python-home= (or WSGIPythonHome) has to name the directory \
              above bin; an executable is named by python={inside}",
             paths.join(" or ")
         )
     } else if error.kind() == std::io::ErrorKind::WouldBlock {
         // What is said of a user that has too many processes, who could be made that all the same.
         format!(
-            "WSGI0028: {user} has as many processes and threads as it may have, and can not run {} ({error}). Raise that \
+            "{user} has as many processes and threads as it may have, and can not run {} ({error}). Raise that \
              limit (ulimit -u, LimitNPROC= of the service), or use fewer processes= and threads=",
             paths.join(" or ")
         )
     } else {
         let path = paths.get(index).map_or("", String::as_str);
         format!(
-            "WSGI0028: {user} can not run {path}{place}: {error}. Let the user read and run it and enter all directories \
+            "{user} can not run {path}{place}: {error}. Let the user read and run it and enter all directories \
              above it, or name another Python with python-home= or python="
         )
     };
-    Obstacle { level: Level::Critical, text }
+    Obstacle::new(DAEMON_NOT_STARTED, text)
 }
 
 fn paths(group: &Group) -> Vec<String> {
@@ -260,10 +269,10 @@ fn directory(group: &Group, identity: &Identity) -> Result<Option<CString>, Obst
     }
     match &identity.entry {
         Ok(entry) => Ok(text(entry.home.as_os_str().as_bytes())),
-        Err(reason) => Err(Obstacle {
-            level: Level::Alert,
-            text: format!("WSGI0011: {} {reason}, so no home directory. Give one with home=", User(identity)),
-        }),
+        Err(reason) => Err(Obstacle::new(
+            USER_UNKNOWN,
+            format_args!("{} {reason}, so no home directory. Give one with home=", User(identity)),
+        )),
     }
 }
 

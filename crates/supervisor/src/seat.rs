@@ -13,6 +13,7 @@ use os::descriptors::{self, Kind, Wait};
 use os::process::Exit;
 use os::shared::{ReadWords, Words};
 use os::spawn::{Launched, Limit};
+use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED};
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::board::{State, page, slot as board};
 use wsgi_core::wire::control::{LONGEST_START, Order, Report, Script};
@@ -442,9 +443,12 @@ impl Seat {
     fn say_late(&self, key: Key, world: &World) {
         let process = self.processes.iter().find(|process| process.key == key);
         let obstacle = process.and_then(|process| process.preparation.as_ref()?.obstacle.as_deref());
-        let text = obstacle.unwrap_or(
-            "WSGI0028: a process did not get to run the supervisor's own program in time, and is killed. Most likely the \
-             file system of mod_wsgi hangs",
+        if let Some(text) = obstacle {
+            return world.log(self.group, Level::Critical, text);
+        }
+        let text = format_args!(
+            "{DAEMON_NOT_STARTED}: a process did not get to run the supervisor's own program in time, and is killed. Most \
+             likely the file system of mod_wsgi hangs"
         );
         world.log(self.group, Level::Critical, text);
     }
@@ -492,7 +496,7 @@ impl Seat {
             match world.watch(&self.channel, flags, Token::Channel(self.index)) {
                 Ok(()) => self.watched = wanted,
                 Err(error) => {
-                    let text = format_args!("WSGI0002: a channel can not be watched: {error}");
+                    let text = format_args!("{SUPERVISOR_FAILED}: a channel can not be watched: {error}");
                     world.log(self.group, Level::Error, text);
                 }
             }

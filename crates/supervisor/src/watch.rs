@@ -18,6 +18,7 @@ use crate::log::{self, Level};
 use crate::relay;
 use crate::seat::{Seat, World};
 use crate::slot::{Event, Key};
+use wsgi_core::codes::SUPERVISOR_FAILED;
 
 /// What the parent says before it closes the control socket.
 const RETIRE: u8 = b'R';
@@ -183,9 +184,8 @@ impl Supervisor {
                 // It is registered, so that can not fail.
                 let _ = self.world.epoll.delete(&self.parent);
                 if !self.is_retired {
-                    let text =
-                        "WSGI0002: the server's parent process is gone; all daemon processes are ended";
-                    log::write(Level::Error, text);
+                    let text = "the server's parent process is gone; all daemon processes are ended";
+                    log::write(Level::Error, format_args!("{SUPERVISOR_FAILED}: {text}"));
                     self.feed_all(|| Event::Stop);
                 }
             }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use super::{Context, Directive, Effect, FileKind, Notice, Support, System, Target};
+use crate::codes::FREE_THREADING_OF_PROCESS;
 use crate::python_home::{base, prefix};
 use crate::quantity::{Integer, Interval};
 use crate::words::{Words, display};
@@ -280,7 +281,7 @@ fn free_threading(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     if let Some(group) = &block.application_group {
         let written = Words::new(line).word().unwrap_or_default();
         let notice = Notice::warning(format!(
-            "WSGI0201: {} {} is ignored in a section with application-group='{}': it holds for whole processes",
+            "{FREE_THREADING_OF_PROCESS}: {} {} is ignored in a section with application-group='{}': it holds for whole processes",
             FREE_THREADING.text(),
             display(&written),
             display(group)
