@@ -1,8 +1,8 @@
 //! What is said once in a process, by each side to the other.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 
-use crate::{Bytes, ExchangeApi, Level, List, Request, Sink, Tristate};
+use crate::{Bytes, Exchange, Level, List, Request, Sink, Tristate};
 
 /// What a host can ask of the server outside requests, from any thread, at any time between
 /// [`Host::start`] and the end of the process.
@@ -145,11 +145,7 @@ pub struct Host {
     /// thread. Failures are logged through `server`; after a negative result `handle` must not be called.
     pub start: unsafe extern "C" fn(settings: *const Settings<'_>, server: *const Server) -> c_int,
     /// Runs the application for one request, on any thread; see [`outcome`](crate::outcome) for the result.
-    pub handle: unsafe extern "C" fn(
-        request: *const Request<'_>,
-        exchange: *const ExchangeApi,
-        context: *mut c_void,
-    ) -> u32,
+    pub handle: unsafe extern "C" fn(request: *const Request<'_>, exchange: Exchange<'_>) -> u32,
     /// Tells the application (`process_stopping`), then ends the interpreters if that was asked for. No
     /// `handle` may start after it; those that still run are waited for, at most `grace` milliseconds, and if
     /// they do not end in time the interpreters are left alone.

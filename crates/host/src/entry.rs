@@ -7,7 +7,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge::{ABI, Bytes, Exchange, ExchangeApi, Host, Level, Request, Server, Settings};
+use bridge::{ABI, Bytes, Exchange, Host, Level, Request, Server, Settings};
 
 use crate::{daemon, process};
 
@@ -45,13 +45,9 @@ unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server)
     }
 }
 
-unsafe extern "C" fn handle(
-    request: *const Request<'_>,
-    exchange: *const ExchangeApi,
-    context: *mut c_void,
-) -> u32 {
-    // SAFETY: the caller gives valid pointers, for the duration of the call.
-    let (request, exchange) = unsafe { (&*request, Exchange::new(&*exchange, context)) };
+unsafe extern "C" fn handle(request: *const Request<'_>, exchange: Exchange<'_>) -> u32 {
+    // SAFETY: the caller gives a valid pointer, for the duration of the call.
+    let request = unsafe { &*request };
     catch_unwind(AssertUnwindSafe(|| process::handle(request, exchange))).unwrap_or_else(|panic| {
         exchange
             .log(Level::Error, format!("panic while a request was handled: {}", text_of(&panic)).as_bytes());

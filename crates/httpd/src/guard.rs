@@ -23,7 +23,7 @@ pub fn guard<T>(entry: &str, body: impl FnOnce() -> T, failed: impl FnOnce(&str)
     remember_places();
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(result) => result,
-        Err(payload) => failed(&describe(entry, payload.as_ref())),
+        Err(payload) => failed(&describe_panic(entry, payload.as_ref())),
     }
 }
 
@@ -34,7 +34,9 @@ pub(crate) fn quiet_guard(entry: &str, body: impl FnOnce()) {
 
 const NO_MODULE: std::ffi::c_int = -1;
 
-fn describe(entry: &str, payload: &(dyn Any + Send)) -> String {
+/// Returns the line for the log about a panic that this thread has caught last, in `entry` (see [`guard`]).
+#[must_use]
+pub fn describe_panic(entry: &str, payload: &(dyn Any + Send)) -> String {
     let message = payload
         .downcast_ref::<&str>()
         .copied()

@@ -39,7 +39,7 @@ pub use child::Child;
 pub use config::ModuleConfig;
 pub use connection::Connection;
 pub use directive::{Allowed, DirectiveSpec, Directives, Line, ModuleDirectives, Settings, Then};
-pub use guard::guard;
+pub use guard::{describe_panic, guard};
 pub use input::Input;
 pub use log::{Level, Logger};
 pub use module::{Hook, Module, Order, PostConfigHook, RequestHook};

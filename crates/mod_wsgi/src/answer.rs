@@ -78,7 +78,7 @@ impl<'r> Answer<'r> {
         Self { merges_headers: true, ..self }
     }
 
-    /// See [`bridge::ExchangeApi::start`].
+    /// See [`bridge::Serve::start`].
     pub(crate) fn start(&mut self, head: &Head<'_>) -> Result<(), Failed> {
         if self.is_superseded() {
             return Err(Failed);
@@ -125,7 +125,7 @@ impl<'r> Answer<'r> {
         Ok(())
     }
 
-    /// See [`bridge::ExchangeApi::write`].
+    /// See [`bridge::Serve::write`].
     pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
         self.begin()?;
         let is_empty = block.is_empty();
@@ -156,7 +156,7 @@ impl<'r> Answer<'r> {
         Ok(())
     }
 
-    /// See [`bridge::ExchangeApi::send_file`].
+    /// See [`bridge::Serve::send_file`].
     pub(crate) fn send_file(&mut self, file: &FilePart<'_>) -> Result<(), Failed> {
         self.begin()?;
         let length = self.allowance.take(file.length());

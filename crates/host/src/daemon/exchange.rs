@@ -1,5 +1,6 @@
 //! The frames of one request: what [`bridge::Serve`] is over a connection.
 
+use std::any::Any;
 use std::ffi::c_int;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -428,6 +429,9 @@ impl Serve for Answer<'_> {
             self.out.extend_from_slice(&frame);
         }
     }
+
+    /// The hook of the process has reported it.
+    fn report(&mut self, _: &str, _: &(dyn Any + Send)) {}
 }
 
 /// Waits for more of the body, beside an [`Answer`] that others use meanwhile.

@@ -442,8 +442,8 @@ fn run(
         502
     };
     // What was being sent may have been sent by half.
-    let outcome = if answer.has_panicked() { outcome::ABORTED } else { outcome };
-    let answer = answer.into_server();
+    let (answer, has_panicked) = answer.end();
+    let outcome = if has_panicked { outcome::ABORTED } else { outcome };
     if descriptors::is_copy() {
         exit_now(255);
     }

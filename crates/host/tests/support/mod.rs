@@ -9,14 +9,18 @@
 pub(crate) mod daemon;
 pub(crate) mod ending;
 
+use std::any::Any;
 use std::ffi::{CStr, CString, c_int, c_void};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{LazyLock, Mutex};
+use std::task::Poll;
+use std::time::Duration;
 
 use bridge::{
-    ABI, Bytes, Cgi, ENTRY, Entry, ExchangeApi, Field, Host, InterpreterOptions, List, Request, Server,
-    Settings, Sink, flag, write,
+    ABI, Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, Field, Host, InterpreterOptions, List, Request,
+    Serve, Server, Settings, Shared, Sink, Wait, flag, write,
 };
 
 /// The host of this process, started.
@@ -112,20 +116,12 @@ impl<'a> Call<'a> {
             flags: self.flags,
             request_rec: std::ptr::null_mut(),
         };
-        static EXCHANGE: ExchangeApi = ExchangeApi {
-            read,
-            poll_read: read,
-            wait,
-            interrupt,
-            is_gone,
-            start: start_response,
-            write: write_block,
-            send_file,
-            log: log_in_request,
-        };
-        let host = *HOST;
-        // SAFETY: all pointers are valid during the call, and the context is what the functions expect.
-        response.outcome = unsafe { (host.handle)(&request, &EXCHANGE, (&raw mut response).cast()) };
+        let exchange = Shared::new(response, NoWait);
+        // SAFETY: the request is valid during the call.
+        let outcome = unsafe { (HOST.handle)(&request, Exchange::of(&exchange)) };
+        let (mut response, has_panicked) = exchange.end();
+        assert!(!has_panicked, "{response:?}");
+        response.outcome = outcome;
         response
     }
 }
@@ -236,35 +232,6 @@ unsafe fn open(path: &str, scope: c_int) -> *mut c_void {
     }
 }
 
-/// # Safety
-/// `context` is a `Response` that nobody else uses.
-unsafe fn response<'a>(context: *mut c_void) -> &'a mut Response {
-    // SAFETY: by the caller's promise.
-    unsafe { &mut *context.cast() }
-}
-
-unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
-    // SAFETY: as the host promises; the buffer is valid for its capacity.
-    unsafe {
-        let unread = &mut response(context).unread;
-        // Less than what was asked for, as networks do.
-        let count = capacity.min(unread.len()).min(3);
-        std::ptr::copy_nonoverlapping(unread.as_ptr(), buffer, count);
-        unread.drain(..count);
-        count as isize
-    }
-}
-
-unsafe extern "C" fn wait(_: *mut c_void, _: u32) {}
-
-unsafe extern "C" fn interrupt(_: *mut c_void) {}
-
-unsafe extern "C" fn is_gone(context: *mut c_void) -> c_int {
-    // SAFETY: as above.
-    let response = unsafe { response(context) };
-    response.hang_up_after.is_some_and(|most| response.writes.len() >= most).into()
-}
-
 /// The CGI variables of a plain `GET`.
 fn cgi<'a>(script: &'a [u8], path_info: &'a str) -> [Bytes<'a>; Cgi::ALL.len()] {
     let mut cgi = [Bytes::new(b""); Cgi::ALL.len()];
@@ -280,51 +247,66 @@ fn cgi<'a>(script: &'a [u8], path_info: &'a str) -> [Bytes<'a>; Cgi::ALL.len()] 
     cgi
 }
 
-unsafe extern "C" fn start_response(
-    context: *mut c_void,
-    status: u16,
-    reason: Bytes<'_>,
-    headers: List<'_, Field<'_>>,
-) -> c_int {
-    // SAFETY: as the host promises.
-    let response = unsafe { response(context) };
-    response.status = status;
-    response.reason = reason.get().map(|_| reason.to_text());
-    let texts = headers.as_slice().iter().map(|field| (field.name.to_text(), field.value.to_text()));
-    response.headers = texts.collect();
-    0
+impl Serve for Response {
+    /// Reads less than what is asked for, as networks do.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
+        let count = buffer.len().min(self.unread.len()).min(3);
+        for (place, byte) in buffer.iter_mut().zip(self.unread.drain(..count)) {
+            *place = byte;
+        }
+        Ok(count)
+    }
+
+    fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
+        self.read(buffer).map(Poll::Ready)
+    }
+
+    fn is_gone(&mut self) -> bool {
+        self.hang_up_after.is_some_and(|most| self.writes.len() >= most)
+    }
+
+    fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
+        self.status = status;
+        self.reason = reason.get().map(|_| reason.to_text());
+        self.headers = headers.iter().map(|field| (field.name.to_text(), field.value.to_text())).collect();
+        Ok(())
+    }
+
+    fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
+        if self.hang_up_after == Some(self.writes.len()) {
+            return Err(Disconnected);
+        }
+        assert!(!self.writes.iter().any(|how| how & write::LAST != 0), "a block after the last one");
+        self.body.extend_from_slice(block);
+        self.writes.push(how);
+        if let Some(run) = self.during_write {
+            run();
+        }
+        Ok(())
+    }
+
+    fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
+        let start = self.body.len();
+        self.body.resize(start + usize::try_from(length).expect("a small file"), 0);
+        let count = os::file::read_at(file, &mut self.body[start..], offset).expect("a readable file");
+        self.body.truncate(start + count);
+        Ok(())
+    }
+
+    fn log(&mut self, level: c_int, line: &[u8]) {
+        self.log.push(format!("{level} {}", String::from_utf8_lossy(line)));
+    }
+
+    fn report(&mut self, during: &str, _: &(dyn Any + Send)) {
+        self.log.push(format!("panic in {during}"));
+    }
 }
 
-unsafe extern "C" fn write_block(context: *mut c_void, block: Bytes<'_>, how: u32) -> c_int {
-    // SAFETY: as the host promises.
-    let response = unsafe { response(context) };
-    if response.hang_up_after == Some(response.writes.len()) {
-        return -1;
-    }
-    assert!(!response.writes.iter().any(|how| how & write::LAST != 0), "a block after the last one");
-    response.body.extend_from_slice(block.or_empty());
-    response.writes.push(how);
-    if let Some(run) = response.during_write {
-        run();
-    }
-    0
-}
+struct NoWait;
 
-unsafe extern "C" fn send_file(context: *mut c_void, descriptor: c_int, offset: u64, length: u64) -> c_int {
-    // SAFETY: as the host promises; the descriptor is read at a position, and not closed.
-    unsafe {
-        let response = response(context);
-        let mut buffer = vec![0; usize::try_from(length).expect("a small file")];
-        let count = libc::pread(descriptor, buffer.as_mut_ptr().cast(), buffer.len(), offset as i64);
-        buffer.truncate(usize::try_from(count).expect("a readable file"));
-        response.body.extend_from_slice(&buffer);
-        0
-    }
-}
-
-unsafe extern "C" fn log_in_request(context: *mut c_void, level: c_int, line: Bytes<'_>) {
-    // SAFETY: as the host promises.
-    unsafe { response(context) }.log.push(format!("{level} {}", line.to_text()));
+impl Wait for NoWait {
+    fn wait(&self, _: Duration) {}
+    fn interrupt(&self) {}
 }
 
 unsafe extern "C" fn log_in_server(level: c_int, line: Bytes<'_>) {

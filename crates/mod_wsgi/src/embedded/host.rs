@@ -4,7 +4,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use bridge::{ABI, Bytes, ENTRY, Entry, ExchangeApi, Request, Server, Settings, Sink};
+use bridge::{ABI, Bytes, ENTRY, Entry, Exchange, Request, Server, Settings, Sink};
 use httpd::{Level, guard};
 use os::library::{Library, Symbols};
 
@@ -70,17 +70,9 @@ impl Host {
     }
 
     /// Has the application answer.
-    ///
-    /// # Safety
-    /// `context` is what the functions of `api` expect, for the duration of the call.
-    pub(super) unsafe fn handle(
-        &self,
-        request: &Request<'_>,
-        api: &ExchangeApi,
-        context: *mut c_void,
-    ) -> u32 {
-        // SAFETY: the host was started; the rest is the caller's promise.
-        unsafe { (self.table.handle)(request, api, context) }
+    pub(super) fn handle(&self, request: &Request<'_>, exchange: Exchange<'_>) -> u32 {
+        // SAFETY: the host was started.
+        unsafe { (self.table.handle)(request, exchange) }
     }
 
     /// Ends Python.

@@ -1,0 +1,91 @@
+//! An exchange that outlives its request in the hands of the application, and then gives nothing.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::{Disconnected, Exchange};
+
+/// An [`Exchange`] lent to objects of the application, which may outlive the request and reach other threads.
+///
+/// It gives the exchange out to one thread at a time, and to nobody once the request is over. A thread that waits for the
+/// body does not keep it meanwhile: neither the answer nor what another thread writes waits for it.
+#[derive(Debug)]
+pub struct Lease {
+    exchange: Mutex<Option<Exchange<'static>>>,
+    /// The same, held by such a thread as long as it reads; only for waiting.
+    reader: Mutex<Option<Exchange<'static>>>,
+}
+
+/// How long a thread waits for the body before it looks again: others than the client may have ended the wait.
+const TICK: Duration = Duration::from_millis(250);
+
+impl Lease {
+    /// Lends `exchange` for as long as `work` runs.
+    pub fn lend<R>(exchange: Exchange<'_>, work: impl FnOnce(&Arc<Self>) -> R) -> R {
+        /// Ends the lease, also when `work` panics; waits for a thread that still uses the exchange.
+        struct End<'a>(&'a Lease);
+        impl Drop for End<'_> {
+            fn drop(&mut self) {
+                let exchange = self.0.lock().take();
+                // A thread that reads finds that the request is over when it looks again.
+                let mut reader = match self.0.reader.try_lock() {
+                    Ok(reader) => reader,
+                    Err(_) => {
+                        exchange.inspect(Exchange::interrupt);
+                        self.0.reader.lock().unwrap_or_else(PoisonError::into_inner)
+                    }
+                };
+                *reader = None;
+            }
+        }
+        // SAFETY: both copies are taken back before this function returns, and until then are only given out for the
+        // duration of `with` and `read`, under their locks.
+        let exchange = unsafe { std::mem::transmute::<Exchange<'_>, Exchange<'static>>(exchange) };
+        let [one, other] = [(); 2].map(|()| Mutex::new(Some(exchange)));
+        let lease = Arc::new(Self { exchange: one, reader: other });
+        let _end = End(&lease);
+        work(&lease)
+    }
+
+    /// Runs `work` with the exchange, unless the request is over. Waits while another thread uses it.
+    #[inline]
+    pub fn with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
+        self.lock().as_ref().map(work)
+    }
+
+    /// As [`with`](Self::with), but gives up while another thread uses the exchange.
+    pub fn try_with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
+        self.exchange.try_lock().ok()?.as_ref().map(work)
+    }
+
+    /// Reads as [`Serve::read`](crate::Serve::read) does, unless the request is over. Others can use the exchange while this waits.
+    ///
+    /// # Errors
+    /// The body can not be read.
+    pub fn read(&self, buffer: &mut [u8]) -> Option<Result<usize, Disconnected>> {
+        let mut reader = None;
+        loop {
+            match self.with(|exchange| exchange.poll_read(buffer))? {
+                Ok(Poll::Ready(length)) => return Some(Ok(length)),
+                Ok(Poll::Pending) => {}
+                Err(Disconnected) => return Some(Err(Disconnected)),
+            }
+            let reader =
+                reader.get_or_insert_with(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner));
+            reader.as_ref()?.wait(TICK);
+        }
+    }
+
+    /// Whether the request is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        // Who holds the lock uses the exchange, so it exists.
+        self.exchange.try_lock().is_ok_and(|exchange| exchange.is_none())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Exchange<'static>>> {
+        // A panic while the lock was held leaves nothing half done.
+        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
