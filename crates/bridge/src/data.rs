@@ -89,6 +89,12 @@ pub struct List<'a, T> {
     borrow: PhantomData<&'a [T]>,
 }
 
+impl<T: std::fmt::Debug> std::fmt::Debug for List<'_, T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_slice().fmt(f)
+    }
+}
+
 // SAFETY: a `List` is a shared borrow, as `&[T]` is.
 unsafe impl<T: Sync> Send for List<'_, T> {}
 // SAFETY: as above.

@@ -4,7 +4,8 @@ use std::ffi::{c_int, c_void};
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::{Bytes, Field, Level, List};
+use crate::tag::tagged;
+use crate::{Bytes, Field, Level, List, Tag};
 
 /// Bits of the last argument of [`Serve::write`](crate::Serve::write).
 pub mod write {
@@ -22,6 +23,7 @@ pub(crate) const PENDING: isize = -2;
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct ExchangeApi {
+    pub(crate) tag: Tag,
     pub(crate) read: unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
     pub(crate) poll_read:
         unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
@@ -39,6 +41,8 @@ pub(crate) struct ExchangeApi {
         unsafe extern "C" fn(context: *mut c_void, descriptor: c_int, offset: u64, length: u64) -> c_int,
     pub(crate) log: unsafe extern "C" fn(context: *mut c_void, level: c_int, line: Bytes<'_>),
 }
+
+tagged!(ExchangeApi);
 
 /// A running request, as the host sees it: what the server's [`Serve`](crate::Serve) does.
 #[repr(C)]

@@ -2,16 +2,18 @@
 //!
 //! Both sides are built from this crate, but not always together: the host is built once per Python ABI and
 //! may be older or newer than the module that loads it. So everything here is `repr(C)`, the first field of
-//! every table is its version, and a side that reads another [`ABI`] than its own refuses to go on.
+//! every table and record is its [`Tag`], and a side that reads another one than its own refuses to go on.
 //!
-//! The module finds the symbol [`ENTRY`] in the host, calls it, and gets a [`Host`]. For each request it calls
-//! [`Host::handle`] with a [`Request`] (what is known before the application runs) and an [`Exchange`] (what
-//! can be done while it runs: read the body, answer, log). The server's side of an exchange is a [`Serve`]; one trampoline
-//! makes C functions of that, each with its guard.
+//! The module finds the symbol [`ENTRY`] in the host, calls it, and gets a [`Host`]. All that is asked of a started host goes
+//! through [`Host::call`]: a [`Kind`], a record of what is asked, one for the reply. For a WSGI request these are a [`Request`]
+//! (what is known before the application runs) and a [`WsgiReply`], with an [`Exchange`] (what can be done while it runs: read
+//! the body, answer, log). The exchange is what the server's side implements as [`Serve`]; one trampoline makes C functions
+//! of that, each with its guard.
 //!
 //! Borrowed data ([`Bytes`], [`List`]) is valid for the duration of the call that it is an argument of, unless
 //! said otherwise. Times are microseconds since the Unix epoch, as in APR; 0 means "not known".
 
+mod call;
 mod data;
 mod exchange;
 mod lease;
@@ -19,16 +21,19 @@ mod process;
 mod request;
 pub mod scoreboard;
 mod serve;
+mod tag;
 mod wire;
 
 use std::ffi::CStr;
 
+pub use call::{Call, Kind, WsgiReply, receive};
 pub use data::{Bytes, Field, Level, List, Sink, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, write};
 pub use lease::Lease;
-pub use process::{Host, Import, InterpreterOptions, Server, Settings};
+pub use process::{Host, Import, InterpreterOptions, Server, Settings, reason_number, reason_of_number};
 pub use request::{Cgi, Outcome, Request, flag, outcome};
 pub use serve::{Serve, Shared, Wait};
+pub use tag::{OtherBuild, Tag, Tagged, checked};
 pub use wire::{Fields, Head, Lists};
 
 /// The version of this interface, computed from the sources of this crate and of the wire format: another one with every

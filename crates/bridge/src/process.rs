@@ -2,15 +2,18 @@
 
 use std::ffi::c_int;
 
-use crate::{Bytes, Exchange, Level, List, Request, Sink, Tristate};
+use wsgi_core::lifecycle::Reason;
+
+use crate::tag::tagged;
+use crate::{Bytes, Level, List, Sink, Tag, Tristate};
 
 /// What a host can ask of the server outside requests, from any thread, at any time between
 /// [`Host::start`] and the end of the process.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Server {
-    /// [`ABI`](crate::ABI).
-    pub abi: u32,
+    /// [`Tag::of`] this.
+    pub tag: Tag,
     /// Logs a line without a request's context.
     pub log: unsafe extern "C" fn(level: c_int, line: Bytes<'_>),
     /// Whether the error log records lines of this level.
@@ -81,8 +84,8 @@ pub struct Import<'a> {
 /// What a host needs to know once, when the process starts.
 #[repr(C)]
 pub struct Settings<'a> {
-    /// [`ABI`](crate::ABI).
-    pub abi: u32,
+    /// [`Tag::of`] this.
+    pub tag: Tag,
     /// Path of the Python executable to be (`sys.executable`), from which CPython finds its library or virtual
     /// environment; absent: CPython's own default.
     pub program: Bytes<'a>,
@@ -139,18 +142,46 @@ pub struct Settings<'a> {
 /// A host: Python and all that runs in it.
 #[repr(C)]
 pub struct Host {
-    /// [`ABI`](crate::ABI).
-    pub abi: u32,
+    /// [`Tag::of`] this.
+    pub tag: Tag,
     /// Initialises Python and loads the imports. Called once, from the thread that is to be Python's main
-    /// thread. Failures are logged through `server`; after a negative result `handle` must not be called.
+    /// thread. Failures are logged through `server`; after a negative result `call` must not be called.
     pub start: unsafe extern "C" fn(settings: *const Settings<'_>, server: *const Server) -> c_int,
-    /// Runs the application for one request, on any thread; see [`outcome`](crate::outcome) for the result.
-    pub handle: unsafe extern "C" fn(request: *const Request<'_>, exchange: Exchange<'_>) -> u32,
+    /// Asks for something of a [`Kind`](crate::Kind), on any thread: the records are those of the kind. The other side takes it
+    /// with [`receive`](crate::receive), which says what it returns.
+    pub call: unsafe extern "C" fn(kind: u32, request: *const Tag, reply: *mut Tag) -> c_int,
     /// Tells the application (`process_stopping`), then ends the interpreters if that was asked for. No
-    /// `handle` may start after it; those that still run are waited for, at most `grace` milliseconds, and if
-    /// they do not end in time the interpreters are left alone.
-    pub stop: unsafe extern "C" fn(reason: Bytes<'_>, grace: u32),
+    /// `call` may start after it; those that still run are waited for, at most `grace` milliseconds, and if
+    /// they do not end in time the interpreters are left alone. The reason is one of [`reason_number`].
+    pub stop: unsafe extern "C" fn(reason: c_int, grace: u32),
 }
 
 // SAFETY: a table of functions that may be called on any thread.
 unsafe impl Sync for Host {}
+
+tagged!(Server, Settings<'_>, Host);
+
+/// Returns the number of a reason for [`Host::stop`]; that of no reason is negative.
+#[must_use]
+pub fn reason_number(reason: Option<Reason>) -> c_int {
+    reason.map_or(-1, |reason| reason.number().into())
+}
+
+/// Returns the reason of that number, if there is one.
+#[must_use]
+pub fn reason_of_number(number: c_int) -> Option<Reason> {
+    u8::try_from(number).ok().and_then(Reason::from_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_survive_the_crossing() {
+        for reason in Reason::ALL.iter().copied().map(Some).chain([None]) {
+            assert_eq!(reason_of_number(reason_number(reason)), reason);
+        }
+        assert_eq!(reason_of_number(c_int::MAX), None);
+    }
+}

@@ -2,7 +2,8 @@
 
 use std::ffi::c_void;
 
-use crate::{Bytes, Field, List};
+use crate::tag::tagged;
+use crate::{Bytes, Field, List, Tag};
 
 macro_rules! cgi_variables {
     ($($(#[$doc:meta])* $variant:ident = $key:literal,)*) => {
@@ -73,7 +74,10 @@ cgi_variables! {
 
 /// All that is known of a request before the application runs.
 #[repr(C)]
+#[derive(Debug)]
 pub struct Request<'a> {
+    /// [`Tag::of`] this.
+    pub tag: Tag,
     /// CGI variables by [`Cgi`] slot; an absent one gets no key. They win over [`Request::variables`].
     pub cgi: [Bytes<'a>; Cgi::ALL.len()],
     /// Request headers that become `HTTP_*` keys, names as the client wrote them (ASCII letters, digits and `-`
@@ -129,6 +133,8 @@ pub struct Request<'a> {
     pub request_rec: *mut c_void,
 }
 
+tagged!(Request<'_>);
+
 // SAFETY: it is plain data; `request_rec` is an address that is passed on, not followed.
 unsafe impl Sync for Request<'_> {}
 
@@ -162,7 +168,7 @@ pub mod flag {
     pub const DEBUG_PANIC: u32 = 1 << 31;
 }
 
-/// How [`Host::handle`](crate::Host::handle) ended.
+/// How a request ended: [`WsgiReply::outcome`](crate::WsgiReply::outcome).
 ///
 /// A value from 400 on is an HTTP status: nothing was sent, and the server answers with its own page.
 pub mod outcome {
@@ -172,7 +178,7 @@ pub mod outcome {
     pub const ABORTED: u32 = 1;
 }
 
-/// A result of [`Host::handle`](crate::Host::handle) that is one: see [`mod@outcome`].
+/// An outcome of a request that is one: see [`mod@outcome`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// See [`outcome::COMPLETE`].

@@ -11,7 +11,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::exchange::{ExchangeApi, PENDING};
-use crate::{Bytes, Disconnected, Exchange, Field, List};
+use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 
 /// What a host can do with a request while it runs. The functions are called by one thread at a time, mostly by the one that
 /// runs the request. None but `start`, `is_gone` and `log` is called while the thread is attached to Python: they can block.
@@ -89,6 +89,7 @@ struct Table<S, W>(PhantomData<(S, W)>);
 
 impl<S: Serve, W: Wait> Table<S, W> {
     const API: ExchangeApi = ExchangeApi {
+        tag: Tag::of::<ExchangeApi>(),
         read: Self::read,
         poll_read: Self::poll_read,
         wait: Self::wait,

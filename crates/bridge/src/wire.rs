@@ -4,7 +4,7 @@
 
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
-use crate::{ABI, Bytes, Cgi, Field, Import, InterpreterOptions, List, Request, Settings};
+use crate::{ABI, Bytes, Cgi, Field, Import, InterpreterOptions, Kind, List, Request, Settings, Tag};
 
 /// The lists of a decoded [`Request`].
 #[derive(Debug, Default)]
@@ -21,10 +21,14 @@ pub struct Lists<'a> {
     imports: Vec<Import<'a>>,
 }
 
+/// Where the counts of an encoded request are: behind its kind.
+const COUNTS: std::ops::Range<usize> = 4..12;
+
 impl Request<'_> {
-    /// Appends the request to `buffer`, without `request_rec`, which means nothing elsewhere.
+    /// Appends the request to `buffer`, as a call of its [`Kind`], without `request_rec`, which means nothing elsewhere.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         let mut writer = Writer::new(buffer);
+        writer.u32(Kind::Wsgi as u32);
         // In front, where `recount` finds them.
         writer.u32(self.daemon_connects);
         writer.u32(self.daemon_restarts);
@@ -65,7 +69,7 @@ impl Request<'_> {
     /// Puts other counts into an encoded request, which `message` begins with: it is sent again.
     pub fn recount(message: &mut [u8], daemon_connects: u32, daemon_restarts: u32) {
         let counts = [daemon_connects.to_le_bytes(), daemon_restarts.to_le_bytes()];
-        if let Some(place) = message.get_mut(..8) {
+        if let Some(place) = message.get_mut(COUNTS) {
             place.copy_from_slice(counts.as_flattened());
         }
     }
@@ -75,8 +79,9 @@ impl<'a> Request<'a> {
     /// Takes a request from `reader`.
     ///
     /// # Errors
-    /// It is none.
+    /// It is none, or a call of another kind.
     pub fn decode(reader: &mut Reader<'a>, fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
+        let Some(Kind::Wsgi) = Kind::from_number(reader.u32()?) else { return Err(Malformed) };
         let (daemon_connects, daemon_restarts) = (reader.u32()?, reader.u32()?);
         let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
         for value in &mut cgi {
@@ -86,6 +91,7 @@ impl<'a> Request<'a> {
         read_fields(reader, &mut fields.variables)?;
         let mut text = || reader.optional().map(Bytes::optional);
         Ok(Self {
+            tag: Tag::of::<Request<'_>>(),
             cgi,
             headers: List::new(&fields.headers),
             variables: List::new(&fields.variables),
@@ -167,7 +173,7 @@ impl Settings<'_> {
     /// Appends the settings to `buffer`.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         let mut writer = Writer::new(buffer);
-        writer.u32(self.abi);
+        writer.u32(ABI);
         for text in [self.program, self.home, self.process_group, self.python_eggs] {
             writer.optional(text.get());
         }
@@ -222,7 +228,7 @@ impl<'a> Settings<'a> {
             Ok(Import { script: Bytes::new(reader.bytes()?), application_group: Bytes::new(reader.bytes()?) })
         })?;
         let settings = Self {
-            abi: ABI,
+            tag: Tag::of::<Settings<'_>>(),
             program,
             home,
             process_group,
@@ -300,6 +306,7 @@ mod tests {
         cgi[Cgi::RequestMethod as usize] = Bytes::new(b"GET");
         cgi[Cgi::QueryString as usize] = Bytes::new(b"");
         Request {
+            tag: Tag::of::<Request<'_>>(),
             cgi,
             headers: List::new(headers),
             variables: List::new(&[]),
@@ -364,8 +371,18 @@ mod tests {
         Request::recount(&mut once, 300, 2);
         assert_eq!(once, again);
         // There is no request in it.
-        Request::recount(&mut once[..7], 1, 1);
+        Request::recount(&mut once[..COUNTS.end - 1], 1, 1);
         assert_eq!(once, again);
+    }
+
+    #[test]
+    fn a_call_of_another_kind_is_no_request() {
+        let mut message = Vec::new();
+        request(&[]).encode(&mut message);
+        message[0] = 2;
+        let mut fields = Fields::default();
+        let result = Request::decode(&mut Reader::new(&message), &mut fields).map(|_| ());
+        assert_eq!(result, Err(Malformed));
     }
 
     #[test]

@@ -7,11 +7,15 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge::{ABI, Bytes, Exchange, Host, Level, Request, Server, Settings};
+use bridge::{
+    Call, Host, Level, Request, Server, Settings, Tag, WsgiReply, checked, reason_of_number, receive,
+};
+
+use wsgi_core::lifecycle::Reason;
 
 use crate::{daemon, process};
 
-static HOST: Host = Host { abi: ABI, start, handle, stop };
+static HOST: Host = Host { tag: Tag::of::<Host>(), start, call, stop };
 
 /// Gives out the host's functions: [`bridge::ENTRY`].
 #[unsafe(no_mangle)]
@@ -23,13 +27,11 @@ pub extern "C" fn mod_wsgi_host() -> *const Host {
 const _: bridge::Entry = mod_wsgi_host;
 
 unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server) -> c_int {
-    // SAFETY: the caller gives valid pointers; both structures start with their version, which is checked
-    // before anything else of them is read.
-    let (settings, server) = unsafe {
-        if (*server).abi != ABI || (*settings).abi != ABI {
-            return -1;
-        }
-        (&*settings, *server)
+    // SAFETY: the caller gives valid pointers; nothing is read before the tags have been.
+    let (settings, server) = match unsafe { (checked(settings), checked(server)) } {
+        (Ok(settings), Ok(server)) => (settings, *server),
+        // The caller has refused this host, or should have.
+        _ => return -1,
     };
     match catch_unwind(|| process::start(settings, server)) {
         Ok(Ok(())) => 0,
@@ -45,9 +47,17 @@ unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server)
     }
 }
 
-unsafe extern "C" fn handle(request: *const Request<'_>, exchange: Exchange<'_>) -> u32 {
-    // SAFETY: the caller gives a valid pointer, for the duration of the call.
-    let request = unsafe { &*request };
+unsafe extern "C" fn call(kind: u32, request: *const Tag, reply: *mut Tag) -> c_int {
+    // SAFETY: the arguments of the call.
+    unsafe {
+        receive(kind, request, reply, |call| match call {
+            Call::Wsgi(request, reply) => reply.outcome = serve(request, reply),
+        })
+    }
+}
+
+fn serve(request: &Request<'_>, reply: &WsgiReply<'_>) -> u32 {
+    let exchange = reply.exchange();
     catch_unwind(AssertUnwindSafe(|| process::handle(request, exchange))).unwrap_or_else(|panic| {
         exchange
             .log(Level::Error, format!("panic while a request was handled: {}", text_of(&panic)).as_bytes());
@@ -55,8 +65,9 @@ unsafe extern "C" fn handle(request: *const Request<'_>, exchange: Exchange<'_>)
     })
 }
 
-unsafe extern "C" fn stop(reason: Bytes<'_>, grace: u32) {
-    if catch_unwind(|| process::stop(reason.or_empty(), grace)).is_err() {
+unsafe extern "C" fn stop(reason: c_int, grace: u32) {
+    let reason = reason_of_number(reason).map_or("", Reason::name);
+    if catch_unwind(|| process::stop(reason.as_bytes(), grace)).is_err() {
         process::log(Level::Error, "panic while Python was stopped");
     }
 }

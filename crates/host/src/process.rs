@@ -207,7 +207,7 @@ impl Process {
     }
 }
 
-/// See [`bridge::Host::handle`].
+/// See [`bridge::Kind::Wsgi`]; the result is the outcome.
 pub(crate) fn handle(request: &Request<'_>, exchange: Exchange<'_>) -> u32 {
     /// Counts a request, also when it panics.
     struct Active<'a>(&'a Requests);

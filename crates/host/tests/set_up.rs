@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use bridge::outcome;
+use bridge::{outcome, reason_number};
 use support::{Call, LOG, script};
 
 const APPLICATION: &str = "
@@ -55,6 +55,6 @@ fn an_interpreter_that_can_not_be_set_up_is_ended_and_not_tried_at_once() {
         std::thread::sleep(Duration::from_millis(50));
     }
     // SAFETY: no request is running.
-    unsafe { (support::HOST.stop)("".into(), 1000) };
+    unsafe { (support::HOST.stop)(reason_number(None), 1000) };
     assert!(count("is not destroyed") == 0, "an interpreter is in use");
 }

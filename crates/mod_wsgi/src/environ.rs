@@ -4,7 +4,7 @@
 //! and each value; leaving that out is a good part of our speed. Their rules are followed (section 3 of the
 //! Python contract).
 
-use bridge::{Bytes, Cgi, Field, List, flag};
+use bridge::{Bytes, Cgi, Field, List, Tag, flag};
 use httpd::{PoolVec, Request};
 use wsgi_core::config::MapHead;
 use wsgi_core::headers::{self, Credentials};
@@ -56,6 +56,7 @@ impl<'r> Environ<'r> {
         let connection = request.connection();
         let handler_script = self.route.handler_script.map(|handler| &*handler.script);
         bridge::Request {
+            tag: Tag::of::<bridge::Request<'_>>(),
             cgi: self.cgi_variables(),
             headers: List::new(self.headers()),
             variables: List::new(self.variables()),

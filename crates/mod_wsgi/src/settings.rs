@@ -1,6 +1,6 @@
 //! What a host is told when it starts.
 
-use bridge::{ABI, Bytes, Import, InterpreterOptions, List, Settings, tristate};
+use bridge::{Bytes, Import, InterpreterOptions, List, Settings, Tag, tristate};
 use httpd::{Mpm, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
@@ -70,7 +70,7 @@ pub(crate) fn with<T>(
         })
         .collect();
     body(&Settings {
-        abi: ABI,
+        tag: Tag::of::<Settings<'_>>(),
         program: Bytes::optional(program),
         home: Bytes::optional(home),
         process_group: Bytes::new(name),

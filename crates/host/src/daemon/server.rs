@@ -1,12 +1,12 @@
 //! What a daemon process has of the server, which is another process.
 
-use bridge::{ABI, Server, Sink};
+use bridge::{Server, Sink, Tag};
 
 use super::{daemon, log};
 
 /// The server as the rest of the host knows it.
 pub(super) const fn server() -> Server {
-    Server { abi: ABI, log: log::write, logs: log::logs, scoreboard }
+    Server { tag: Tag::of::<Server>(), log: log::write, logs: log::logs, scoreboard }
 }
 
 extern "C" fn scoreboard(mut sink: Sink<'_>) {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bridge::{ABI, Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, Settings, flag};
+use bridge::{Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, Settings, Tag, flag};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use os::descriptors::{Kind as Socket, Wait, is_readable, keep_over_exec, pair, send_with};
@@ -149,7 +149,7 @@ impl Plan {
             })
             .collect();
         let settings = Settings {
-            abi: ABI,
+            tag: Tag::of::<Settings<'_>>(),
             program: Bytes::ABSENT,
             home: Bytes::ABSENT,
             process_group: "group".into(),
@@ -351,6 +351,7 @@ impl<'a> Ask<'a> {
         cgi[Cgi::DocumentRoot as usize] = "/".into();
         let headers = [Field { name: "Host".into(), value: "localhost".into() }];
         let request = Request {
+            tag: Tag::of::<Request<'_>>(),
             cgi,
             headers: List::new(&headers),
             variables: List::new(&[]),

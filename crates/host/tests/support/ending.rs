@@ -3,7 +3,8 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use bridge::outcome;
+use bridge::{outcome, reason_number};
+use wsgi_core::lifecycle::Reason;
 
 use super::{Call, HOST, LOG, script};
 
@@ -44,7 +45,7 @@ pub(crate) fn log_of_life(groups: &[&str]) -> Vec<String> {
         }
     });
     // SAFETY: no request is running.
-    unsafe { (HOST.stop)("shutdown_signal".into(), 1000) };
+    unsafe { (HOST.stop)(reason_number(Some(Reason::ShutdownSignal)), 1000) };
     assert_eq!(Call::new(&path).run().outcome, 503);
     LOG.lock().expect("no panic while it is locked").clone()
 }
@@ -71,7 +72,7 @@ pub(crate) fn stop(grace: u32) -> Vec<String> {
     let host = *HOST;
     std::thread::spawn(move || {
         // SAFETY: it was started.
-        unsafe { (host.stop)("shutdown_signal".into(), grace) };
+        unsafe { (host.stop)(reason_number(Some(Reason::ShutdownSignal)), grace) };
         let _ = sender.send(());
     });
     let ended = stopped.recv_timeout(PATIENCE);

@@ -19,8 +19,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bridge::{
-    ABI, Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, Field, Host, InterpreterOptions, List, Request,
-    Serve, Server, Settings, Shared, Sink, Wait, flag, write,
+    Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, Field, Host, InterpreterOptions, List, Request, Serve,
+    Server, Settings, Shared, Sink, Tag, Wait, checked, flag, write,
 };
 
 /// The host of this process, started.
@@ -89,6 +89,7 @@ impl<'a> Call<'a> {
         let script = self.script.as_os_str().as_encoded_bytes();
         let cgi = cgi(script, self.path_info);
         let request = Request {
+            tag: Tag::of::<Request<'_>>(),
             cgi,
             headers: List::new(&headers),
             variables: List::new(&variables),
@@ -117,11 +118,11 @@ impl<'a> Call<'a> {
             request_rec: std::ptr::null_mut(),
         };
         let exchange = Shared::new(response, NoWait);
-        // SAFETY: the request is valid during the call.
-        let outcome = unsafe { (HOST.handle)(&request, Exchange::of(&exchange)) };
+        // SAFETY: the host is started.
+        let outcome = unsafe { HOST.serve(&request, Exchange::of(&exchange)) };
         let (mut response, has_panicked) = exchange.end();
         assert!(!has_panicked, "{response:?}");
-        response.outcome = outcome;
+        response.outcome = outcome.expect("a host of this build");
         response
     }
 }
@@ -161,9 +162,8 @@ fn start() -> &'static Host {
         let handle = open(&host.to_string_lossy(), libc::RTLD_LOCAL);
         let symbol = libc::dlsym(handle, ENTRY.as_ptr());
         assert!(!symbol.is_null(), "the host has no entry");
-        &*std::mem::transmute::<*mut c_void, Entry>(symbol)()
+        checked(std::mem::transmute::<*mut c_void, Entry>(symbol)()).expect("a host of this build")
     };
-    assert_eq!(host.abi, ABI);
 
     let options = [InterpreterOptions {
         process_group: Bytes::ABSENT,
@@ -186,7 +186,7 @@ fn start() -> &'static Host {
     }];
     let interpreters = [options, own_gil, broken].concat();
     let settings = Settings {
-        abi: ABI,
+        tag: Tag::of::<Settings<'_>>(),
         program: python.as_str().into(),
         home: Bytes::ABSENT,
         process_group: "".into(),
@@ -213,7 +213,7 @@ fn start() -> &'static Host {
         run_once: false,
         single_process: false,
     };
-    let server = Server { abi: ABI, log: log_in_server, logs, scoreboard };
+    let server = Server { tag: Tag::of::<Server>(), log: log_in_server, logs, scoreboard };
     // SAFETY: both are valid during the call.
     let status = unsafe { (host.start)(&settings, &server) };
     assert_eq!(status, 0, "{:?}", LOG.lock());

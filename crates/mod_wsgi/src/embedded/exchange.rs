@@ -60,10 +60,10 @@ pub(super) fn run(
     let answer = Answer::new(request, settings.enable_sendfile());
     let shared = Shared::new(Exchange { request, input: Input::new(request), answer, wait: &wait }, &wait);
     let was_running = RUNNING.replace(true);
-    let outcome = host.handle(description, bridge::Exchange::of(&shared));
+    let outcome = host.serve(description, bridge::Exchange::of(&shared));
     RUNNING.set(was_running);
     let (Exchange { input, answer, .. }, has_panicked) = shared.end();
-    let outcome = match Outcome::parse(outcome) {
+    let outcome = match outcome {
         // What was being sent may have been sent by half.
         Some(_) if has_panicked => Outcome::Aborted,
         Some(outcome) => outcome,

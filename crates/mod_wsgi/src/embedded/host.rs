@@ -4,9 +4,12 @@
 
 use std::ffi::{c_int, c_void};
 
-use bridge::{ABI, Bytes, ENTRY, Entry, Exchange, Request, Server, Settings, Sink};
+use bridge::{
+    Bytes, ENTRY, Entry, Exchange, Outcome, Request, Server, Settings, Sink, Tag, checked, reason_number,
+};
 use httpd::{Level, guard};
 use os::library::{Library, Symbols};
+use wsgi_core::lifecycle::Reason;
 
 use super::python_home::PythonHome;
 use crate::installation::Part;
@@ -18,7 +21,7 @@ pub(super) struct Host {
 }
 
 /// What a host can ask of the server outside requests.
-static SERVER: Server = Server { abi: ABI, log: write_log, logs: takes_log, scoreboard };
+static SERVER: Server = Server { tag: Tag::of::<Server>(), log: write_log, logs: takes_log, scoreboard };
 
 impl Host {
     /// Loads libpython and the host.
@@ -42,19 +45,13 @@ impl Host {
                 rebuild(home)
             ));
         };
-        // SAFETY: the symbol of this name is such a function; its table is static, and starts with its version.
+        // SAFETY: the symbol of this name is such a function; its table is static, and begins with its tag.
         let table = unsafe { (std::mem::transmute::<*mut c_void, Entry>(entry.as_ptr()))() };
-        // SAFETY: as above; nothing else is read before the version has been.
-        let abi = if table.is_null() { 0 } else { unsafe { (*table).abi } };
-        if abi != ABI {
-            let host = file.path().display();
-            let text = format!(
-                "WSGI0036: {host} is of another build (bridge {abi:08x}) than the module (bridge {ABI:08x})"
-            );
-            return Err(format!("{text}. {}", rebuild(home)));
+        // SAFETY: as above, and the library stays loaded.
+        match unsafe { checked(table) } {
+            Ok(table) => Ok(Self { table }),
+            Err(other) => Err(format!("WSGI0036: {} {other}. {}", file.path().display(), rebuild(home))),
         }
-        // SAFETY: the table is of this version, static, and the library stays loaded.
-        Ok(Self { table: unsafe { &*table } })
     }
 
     /// Starts Python.
@@ -69,16 +66,16 @@ impl Host {
         Ok(())
     }
 
-    /// Has the application answer.
-    pub(super) fn handle(&self, request: &Request<'_>, exchange: Exchange<'_>) -> u32 {
+    /// Has the application answer. Returns `None` if the host has not, or has said what is no outcome.
+    pub(super) fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> Option<Outcome> {
         // SAFETY: the host was started.
-        unsafe { (self.table.handle)(request, exchange) }
+        unsafe { self.table.serve(request, exchange) }.and_then(Outcome::parse)
     }
 
     /// Ends Python.
-    pub(super) fn stop(&self, reason: &[u8], grace: u32) {
+    pub(super) fn stop(&self, reason: Option<Reason>, grace: u32) {
         // SAFETY: called once, when the child ends.
-        unsafe { (self.table.stop)(Bytes::new(reason), grace) }
+        unsafe { (self.table.stop)(reason_number(reason), grace) }
     }
 }
 

@@ -110,7 +110,7 @@ fn stop() {
         // top of a running application, which has not ended since the first one, there is nothing that Python can do.
         os::exit::without_handlers_if(is_at_work);
         if !exchange::is_running_here() {
-            host.stop(b"", GRACE);
+            host.stop(None, GRACE);
         }
     }
 }

@@ -1,0 +1,109 @@
+//! The one call that a server makes of a started host: of some kind, with a request and a reply. A WSGI request is one kind.
+
+use std::ffi::c_int;
+
+use crate::tag::{checked, checked_mut, tagged};
+use crate::{Exchange, Host, OtherBuild, Request, Tag};
+
+/// The kinds of calls, by their numbers. Each has a record for what is asked and one for the reply.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Has an application answer: [`Request`], [`WsgiReply`].
+    Wsgi = 1,
+}
+
+impl Kind {
+    pub(crate) const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Wsgi),
+            _ => None,
+        }
+    }
+}
+
+/// The reply to a call of [`Kind::Wsgi`].
+#[repr(C)]
+#[derive(Debug)]
+pub struct WsgiReply<'a> {
+    tag: Tag,
+    exchange: Exchange<'a>,
+    /// The outcome of the request: see [`mod@crate::outcome`].
+    pub outcome: u32,
+}
+
+tagged!(WsgiReply<'_>);
+
+impl<'a> WsgiReply<'a> {
+    /// Returns a reply whose response goes to `exchange`: the status 500, until it is said to be something else.
+    #[must_use]
+    pub const fn new(exchange: Exchange<'a>) -> Self {
+        Self { tag: Tag::of::<WsgiReply<'_>>(), exchange, outcome: 500 }
+    }
+
+    /// Returns the way for the response.
+    #[must_use]
+    pub const fn exchange(&self) -> Exchange<'a> {
+        self.exchange
+    }
+}
+
+/// A call, as a host takes it.
+#[derive(Debug)]
+pub enum Call<'a> {
+    /// See [`Kind::Wsgi`].
+    Wsgi(&'a Request<'a>, &'a mut WsgiReply<'a>),
+}
+
+/// The result of a call that was taken; whatever comes of it is in the reply.
+const TAKEN: c_int = 0;
+/// The result of a call of a kind that the host does not know, or with a record of another build.
+const NOT_TAKEN: c_int = -1;
+
+/// Has `take` take a call that came through [`Host::call`], and returns its result.
+///
+/// # Safety
+/// The arguments are those of the call.
+pub unsafe fn receive(kind: u32, request: *const Tag, reply: *mut Tag, take: impl FnOnce(Call<'_>)) -> c_int {
+    // SAFETY: by the caller's promise, the other side has made such records for this kind, valid during the call.
+    match unsafe { read(kind, request, reply) } {
+        Ok(Some(call)) => {
+            take(call);
+            TAKEN
+        }
+        Ok(None) | Err(OtherBuild { .. }) => NOT_TAKEN,
+    }
+}
+
+/// Returns the call that the records are for; `None` if its kind is not known.
+///
+/// # Safety
+/// The records are what `kind` says, valid and not used by others for as long as `'a`.
+unsafe fn read<'a>(kind: u32, request: *const Tag, reply: *mut Tag) -> Result<Option<Call<'a>>, OtherBuild> {
+    let Some(kind) = Kind::from_number(kind) else { return Ok(None) };
+    match kind {
+        // SAFETY: by the caller's promise.
+        Kind::Wsgi => unsafe {
+            let (request, reply) =
+                (checked(request.cast::<Request<'_>>())?, checked_mut(reply.cast::<WsgiReply<'_>>())?);
+            checked(&raw const *reply.exchange.api)?;
+            Ok(Some(Call::Wsgi(request, reply)))
+        },
+    }
+}
+
+impl Host {
+    /// Has the application answer `request` through `exchange`, and returns the outcome: see [`mod@crate::outcome`]. The host has
+    /// not taken the call if it is `None`.
+    ///
+    /// # Safety
+    /// The host has been started.
+    #[must_use]
+    pub unsafe fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> Option<u32> {
+        let mut reply = WsgiReply::new(exchange);
+        // SAFETY: the host was started, and the records are those of the kind.
+        let taken =
+            unsafe { (self.call)(Kind::Wsgi as u32, (&raw const *request).cast(), (&raw mut reply).cast()) };
+        (taken == TAKEN).then_some(reply.outcome)
+    }
+}
