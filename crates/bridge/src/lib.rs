@@ -8,7 +8,7 @@
 //! through [`Host::call`]: a [`Kind`], a record of what is asked, one for the reply. For a WSGI request these are a [`Request`]
 //! (what is known before the application runs) and a [`WsgiReply`], with an [`Exchange`] (what can be done while it runs: read
 //! the body, answer, log). The exchange is what the server's side implements as [`Serve`]; one trampoline makes C functions
-//! of that, each with its guard.
+//! of that, each with its guard. [`RequestFacts`] are the part of a request that does not depend on who is asked about it.
 //!
 //! Borrowed data ([`Bytes`], [`List`]) is valid for the duration of the call that it is an argument of, unless
 //! said otherwise. Times are microseconds since the Unix epoch, as in APR; 0 means "not known".
@@ -31,7 +31,7 @@ pub use data::{Bytes, Field, Level, List, Sink, Tristate, from_tristate, tristat
 pub use exchange::{Disconnected, Exchange, write};
 pub use lease::Lease;
 pub use process::{Host, Import, InterpreterOptions, Server, Settings, reason_number, reason_of_number};
-pub use request::{Cgi, Outcome, Request, flag, outcome};
+pub use request::{Cgi, Outcome, Request, RequestFacts, flag, outcome};
 pub use serve::{Serve, Shared, Wait};
 pub use tag::{OtherBuild, Tag, Tagged, checked};
 pub use wire::{Fields, Head, Lists};

@@ -7,7 +7,7 @@ use crate::{Bytes, Field, List, Tag};
 
 macro_rules! cgi_variables {
     ($($(#[$doc:meta])* $variant:ident = $key:literal,)*) => {
-        /// The CGI variables that the server computes, each with a slot of its own in [`Request::cgi`].
+        /// The CGI variables that the server computes, each with a slot of its own in [`RequestFacts::cgi`].
         #[repr(usize)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Cgi { $($(#[$doc])* $variant,)* }
@@ -72,16 +72,14 @@ cgi_variables! {
     AuthType = "AUTH_TYPE",
 }
 
-/// All that is known of a request before the application runs.
+/// The part of a request that does not depend on who is asked about it: every kind of call that is about a request has it.
 #[repr(C)]
 #[derive(Debug)]
-pub struct Request<'a> {
-    /// [`Tag::of`] this.
-    pub tag: Tag,
-    /// CGI variables by [`Cgi`] slot; an absent one gets no key. They win over [`Request::variables`].
+pub struct RequestFacts<'a> {
+    /// CGI variables by [`Cgi`] slot; an absent one gets no key. They win over [`RequestFacts::variables`].
     pub cgi: [Bytes<'a>; Cgi::ALL.len()],
     /// Request headers that become `HTTP_*` keys, names as the client wrote them (ASCII letters, digits and `-`
-    /// only). Those that an application must not see have been left out. They win over [`Request::variables`].
+    /// only). Those that an application must not see have been left out. They win over [`RequestFacts::variables`].
     pub headers: List<'a, Field<'a>>,
     /// Other environ variables (`SetEnv`, `SSL_*`, `REDIRECT_*` ...), names verbatim. An absent value is `None`.
     pub variables: List<'a, Field<'a>>,
@@ -89,20 +87,8 @@ pub struct Request<'a> {
     pub process_group: Bytes<'a>,
     /// Name of the application group; empty is the main interpreter.
     pub application_group: Bytes<'a>,
-    /// Name of the callable in the script.
-    pub callable_object: Bytes<'a>,
-    /// The Apache handler that was selected, such as `wsgi-script`.
-    pub request_handler: Bytes<'a>,
-    /// Path of the handler script; empty unless the request goes to one.
-    pub handler_script: Bytes<'a>,
     /// Path of the Python source file to load.
     pub script: Bytes<'a>,
-    /// `SCRIPT_NAME` before a trusted proxy's header replaced it.
-    pub script_name: Bytes<'a>,
-    /// `PATH_INFO` before a trusted proxy's header replaced it.
-    pub path_info: Bytes<'a>,
-    /// The mount point that a trusted proxy named.
-    pub mount_point: Bytes<'a>,
     /// Address that the listener is bound to; empty for all.
     pub listener_host: Bytes<'a>,
     /// Port that the listener is bound to.
@@ -111,16 +97,16 @@ pub struct Request<'a> {
     pub request_id: Bytes<'a>,
     /// The server's id of this connection.
     pub connection_id: Bytes<'a>,
-    /// Modification time of [`Request::script`], if the server knows it already; else 0.
+    /// Modification time of [`RequestFacts::script`], if the server knows it already; else 0.
     pub script_mtime: i64,
     /// When the server read the request.
     pub request_start: i64,
     /// When the request was put into a daemon's queue; 0 in embedded mode.
     pub queue_start: i64,
-    /// The same in milliseconds of a clock that nobody sets, and that all processes see; it begins again after seven weeks.
-    pub queue_ticks: u32,
     /// When a daemon took it from there; 0 in embedded mode.
     pub daemon_start: i64,
+    /// `queue_start` in milliseconds of a clock that nobody sets, and that all processes see; it begins again after seven weeks.
+    pub queue_ticks: u32,
     /// How often a daemon process was tried to be reached for it; 0 in embedded mode.
     pub daemon_connects: u32,
     /// How often one has passed it on because it is being replaced.
@@ -133,12 +119,34 @@ pub struct Request<'a> {
     pub request_rec: *mut c_void,
 }
 
+/// A request for a WSGI application: its facts, and what else is in the environ.
+#[repr(C)]
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// [`Tag::of`] this.
+    pub tag: Tag,
+    /// What is known of it anyway.
+    pub facts: RequestFacts<'a>,
+    /// Name of the callable in the script.
+    pub callable_object: Bytes<'a>,
+    /// The Apache handler that was selected, such as `wsgi-script`.
+    pub request_handler: Bytes<'a>,
+    /// Path of the handler script; empty unless the request goes to one.
+    pub handler_script: Bytes<'a>,
+    /// `SCRIPT_NAME` before a trusted proxy's header replaced it.
+    pub script_name: Bytes<'a>,
+    /// `PATH_INFO` before a trusted proxy's header replaced it.
+    pub path_info: Bytes<'a>,
+    /// The mount point that a trusted proxy named.
+    pub mount_point: Bytes<'a>,
+}
+
 tagged!(Request<'_>);
 
 // SAFETY: it is plain data; `request_rec` is an address that is passed on, not followed.
-unsafe impl Sync for Request<'_> {}
+unsafe impl Sync for RequestFacts<'_> {}
 
-impl<'a> Request<'a> {
+impl<'a> RequestFacts<'a> {
     /// The value of a CGI variable.
     #[must_use]
     #[inline]
@@ -154,7 +162,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Bits of [`Request::flags`].
+/// Bits of [`RequestFacts::flags`].
 pub mod flag {
     /// `wsgi.url_scheme` is `https`.
     pub const HTTPS: u32 = 1;

@@ -4,7 +4,9 @@
 
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
-use crate::{ABI, Bytes, Cgi, Field, Import, InterpreterOptions, Kind, List, Request, Settings, Tag};
+use crate::{
+    ABI, Bytes, Cgi, Field, Import, InterpreterOptions, Kind, List, Request, RequestFacts, Settings, Tag,
+};
 
 /// The lists of a decoded [`Request`].
 #[derive(Debug, Default)]
@@ -24,11 +26,8 @@ pub struct Lists<'a> {
 /// Where the counts of an encoded request are: behind its kind.
 const COUNTS: std::ops::Range<usize> = 4..12;
 
-impl Request<'_> {
-    /// Appends the request to `buffer`, as a call of its [`Kind`], without `request_rec`, which means nothing elsewhere.
-    pub fn encode(&self, buffer: &mut Vec<u8>) {
-        let mut writer = Writer::new(buffer);
-        writer.u32(Kind::Wsgi as u32);
+impl RequestFacts<'_> {
+    fn encode(&self, writer: &mut Writer<'_>) {
         // In front, where `recount` finds them.
         writer.u32(self.daemon_connects);
         writer.u32(self.daemon_restarts);
@@ -44,13 +43,7 @@ impl Request<'_> {
         for text in [
             self.process_group,
             self.application_group,
-            self.callable_object,
-            self.request_handler,
-            self.handler_script,
             self.script,
-            self.script_name,
-            self.path_info,
-            self.mount_point,
             self.listener_host,
             self.listener_port,
             self.request_id,
@@ -63,6 +56,60 @@ impl Request<'_> {
         }
         for number in [self.queue_ticks, self.server_pid, self.flags] {
             writer.u32(number);
+        }
+    }
+}
+
+impl<'a> RequestFacts<'a> {
+    fn decode(reader: &mut Reader<'a>, fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
+        let (daemon_connects, daemon_restarts) = (reader.u32()?, reader.u32()?);
+        let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
+        for value in &mut cgi {
+            *value = Bytes::optional(reader.optional()?);
+        }
+        read_fields(reader, &mut fields.headers)?;
+        read_fields(reader, &mut fields.variables)?;
+        let mut text = || reader.optional().map(Bytes::optional);
+        Ok(Self {
+            cgi,
+            headers: List::new(&fields.headers),
+            variables: List::new(&fields.variables),
+            process_group: text()?,
+            application_group: text()?,
+            script: text()?,
+            listener_host: text()?,
+            listener_port: text()?,
+            request_id: text()?,
+            connection_id: text()?,
+            script_mtime: reader.i64()?,
+            request_start: reader.i64()?,
+            queue_start: reader.i64()?,
+            daemon_start: reader.i64()?,
+            daemon_connects,
+            daemon_restarts,
+            queue_ticks: reader.u32()?,
+            server_pid: reader.u32()?,
+            flags: reader.u32()?,
+            request_rec: std::ptr::null_mut(),
+        })
+    }
+}
+
+impl Request<'_> {
+    /// Appends the request to `buffer`, as a call of its [`Kind`], without `request_rec`, which means nothing elsewhere.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let mut writer = Writer::new(buffer);
+        writer.u32(Kind::Wsgi as u32);
+        self.facts.encode(&mut writer);
+        for text in [
+            self.callable_object,
+            self.request_handler,
+            self.handler_script,
+            self.script_name,
+            self.path_info,
+            self.mount_point,
+        ] {
+            writer.optional(text.get());
         }
     }
 
@@ -82,42 +129,17 @@ impl<'a> Request<'a> {
     /// It is none, or a call of another kind.
     pub fn decode(reader: &mut Reader<'a>, fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
         let Some(Kind::Wsgi) = Kind::from_number(reader.u32()?) else { return Err(Malformed) };
-        let (daemon_connects, daemon_restarts) = (reader.u32()?, reader.u32()?);
-        let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
-        for value in &mut cgi {
-            *value = Bytes::optional(reader.optional()?);
-        }
-        read_fields(reader, &mut fields.headers)?;
-        read_fields(reader, &mut fields.variables)?;
+        let facts = RequestFacts::decode(reader, fields)?;
         let mut text = || reader.optional().map(Bytes::optional);
         Ok(Self {
             tag: Tag::of::<Request<'_>>(),
-            cgi,
-            headers: List::new(&fields.headers),
-            variables: List::new(&fields.variables),
-            process_group: text()?,
-            application_group: text()?,
+            facts,
             callable_object: text()?,
             request_handler: text()?,
             handler_script: text()?,
-            script: text()?,
             script_name: text()?,
             path_info: text()?,
             mount_point: text()?,
-            listener_host: text()?,
-            listener_port: text()?,
-            request_id: text()?,
-            connection_id: text()?,
-            script_mtime: reader.i64()?,
-            request_start: reader.i64()?,
-            queue_start: reader.i64()?,
-            daemon_start: reader.i64()?,
-            daemon_connects,
-            daemon_restarts,
-            queue_ticks: reader.u32()?,
-            server_pid: reader.u32()?,
-            flags: reader.u32()?,
-            request_rec: std::ptr::null_mut(),
         })
     }
 }
@@ -305,20 +327,13 @@ mod tests {
         let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
         cgi[Cgi::RequestMethod as usize] = Bytes::new(b"GET");
         cgi[Cgi::QueryString as usize] = Bytes::new(b"");
-        Request {
-            tag: Tag::of::<Request<'_>>(),
+        let facts = RequestFacts {
             cgi,
             headers: List::new(headers),
             variables: List::new(&[]),
             process_group: Bytes::new(b"group"),
             application_group: Bytes::new(b""),
-            callable_object: Bytes::new(b"application"),
-            request_handler: Bytes::new(b"wsgi-script"),
-            handler_script: Bytes::new(b""),
             script: Bytes::new(b"/w/app.wsgi"),
-            script_name: Bytes::new(b""),
-            path_info: Bytes::new(b"/"),
-            mount_point: Bytes::ABSENT,
             listener_host: Bytes::new(b""),
             listener_port: Bytes::new(b"80"),
             request_id: Bytes::new(b"id"),
@@ -333,6 +348,16 @@ mod tests {
             server_pid: 5,
             flags: 6,
             request_rec: std::ptr::null_mut(),
+        };
+        Request {
+            tag: Tag::of::<Request<'_>>(),
+            facts,
+            callable_object: Bytes::new(b"application"),
+            request_handler: Bytes::new(b"wsgi-script"),
+            handler_script: Bytes::new(b""),
+            script_name: Bytes::new(b""),
+            path_info: Bytes::new(b"/"),
+            mount_point: Bytes::ABSENT,
         }
     }
 
@@ -348,13 +373,16 @@ mod tests {
         let mut reader = Reader::new(&message);
         let decoded = Request::decode(&mut reader, &mut fields).unwrap();
         assert_eq!(reader.end(), Ok(()));
-        assert_eq!(decoded.variable(Cgi::RequestMethod).get(), Some(&b"GET"[..]));
-        assert_eq!(decoded.variable(Cgi::QueryString).get(), Some(&b""[..]));
-        assert_eq!(decoded.variable(Cgi::RemoteUser).get(), None);
-        assert_eq!(decoded.headers.as_slice()[0].value.get(), Some(&b"localhost"[..]));
-        assert_eq!(decoded.headers.as_slice()[1].value.get(), None);
-        assert_eq!((decoded.script_mtime, decoded.server_pid, decoded.flags), (-1, 5, 6));
-        assert_eq!((decoded.daemon_connects, decoded.daemon_restarts), (7, 8));
+        let facts = &decoded.facts;
+        assert_eq!(facts.variable(Cgi::RequestMethod).get(), Some(&b"GET"[..]));
+        assert_eq!(facts.variable(Cgi::QueryString).get(), Some(&b""[..]));
+        assert_eq!(facts.variable(Cgi::RemoteUser).get(), None);
+        assert_eq!(facts.headers.as_slice()[0].value.get(), Some(&b"localhost"[..]));
+        assert_eq!(facts.headers.as_slice()[1].value.get(), None);
+        assert_eq!((facts.script_mtime, facts.server_pid, facts.flags), (-1, 5, 6));
+        assert_eq!((facts.daemon_connects, facts.daemon_restarts), (7, 8));
+        assert_eq!(decoded.path_info.get(), Some(&b"/"[..]));
+        assert_eq!(decoded.mount_point.get(), None);
         for cut in 0..message.len() {
             let mut fields = Fields::default();
             let result = Request::decode(&mut Reader::new(&message[..cut]), &mut fields).map(|_| ());
@@ -366,7 +394,9 @@ mod tests {
     fn a_request_that_is_sent_again_has_other_counts() {
         let (mut once, mut again) = (Vec::new(), Vec::new());
         request(&[]).encode(&mut once);
-        Request { daemon_connects: 300, daemon_restarts: 2, ..request(&[]) }.encode(&mut again);
+        let mut recounted = request(&[]);
+        (recounted.facts.daemon_connects, recounted.facts.daemon_restarts) = (300, 2);
+        recounted.encode(&mut again);
         assert_ne!(once, again);
         Request::recount(&mut once, 300, 2);
         assert_eq!(once, again);

@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-use bridge::{Cgi, Request, flag};
+use bridge::{Cgi, Request, RequestFacts, flag};
 use python::{Object, Python, Result};
 use rustc_hash::FxBuildHasher;
 use wsgi_core::recent::Recent;
@@ -91,13 +91,14 @@ fn build_with(
         Some(template) => template.clone(),
         None => memory.template.insert(template(py, state)?).clone(),
     };
+    let facts = &request.facts;
     let long = update(py, state, memory, request, &template)?;
     let environ = template.dict_copy()?;
     for (key, value) in &long {
         environ.dict_set(key, value)?;
     }
-    add_variables(py, memory, request, &template, &environ)?;
-    add_headers(py, memory, request, &environ)?;
+    add_variables(py, memory, facts, &template, &environ)?;
+    add_headers(py, memory, facts, &environ)?;
     add_optional(py, state, request, &environ)?;
 
     let names = &state.names;
@@ -106,7 +107,7 @@ fn build_with(
     if let Some(id) = id {
         environ.dict_set(names.request_id.get(py), id)?;
     }
-    environ.dict_set(names.request_start.get(py), &py.float(seconds(request.request_start))?)?;
+    environ.dict_set(names.request_start.get(py), &py.float(seconds(facts.request_start))?)?;
     environ.dict_set(names.application_start.get(py), &py.float(application_start)?)?;
     Ok(environ)
 }
@@ -134,6 +135,7 @@ fn update(
     template: &Object,
 ) -> Result<Vec<(Object, Object)>> {
     let mut long = Vec::new();
+    let facts = &request.facts;
     let names = &state.names;
     let mut set = |last: &mut Option<Object>, key: &Object, value: &[u8], is_path: bool| {
         // Of paths, only ASCII ones can be compared with what the file system's encoding has made of them.
@@ -153,7 +155,7 @@ fn update(
     for variable in Cgi::ALL.iter().filter(|variable| is_always_present(**variable)) {
         let slot = *variable as usize;
         let is_path = matches!(variable, Cgi::DocumentRoot | Cgi::ScriptFilename);
-        let value = request.cgi[slot].or_empty();
+        let value = facts.cgi[slot].or_empty();
         set(&mut memory.cgi[slot], names.cgi[slot].get(py), value, is_path)?;
     }
     let mut pid = [0; 10];
@@ -163,21 +165,21 @@ fn update(
         (&names.handler_script, request.handler_script.or_empty()),
         (&names.script_name, request.script_name.or_empty()),
         (&names.path_info, request.path_info.or_empty()),
-        (&names.listener_host, request.listener_host.or_empty()),
-        (&names.listener_port, request.listener_port.or_empty()),
-        (&names.server_pid, decimal(request.server_pid, &mut pid)),
+        (&names.listener_host, facts.listener_host.or_empty()),
+        (&names.listener_port, facts.listener_port.or_empty()),
+        (&names.server_pid, decimal(facts.server_pid, &mut pid)),
     ];
     for (last, (key, value)) in memory.own.iter_mut().zip(own) {
         set(last, key.get(py), value, false)?;
     }
-    let times = [(&names.queue_start, request.queue_start), (&names.daemon_start, request.daemon_start)];
+    let times = [(&names.queue_start, facts.queue_start), (&names.daemon_start, facts.daemon_start)];
     for (last, (key, time)) in memory.times.iter_mut().zip(times) {
         if *last != time {
             template.dict_set(key.get(py), &py.float(seconds(time))?)?;
             *last = time;
         }
     }
-    let https = request.has(flag::HTTPS);
+    let https = facts.has(flag::HTTPS);
     if memory.https != https {
         let scheme = if https { &names.https } else { &names.http };
         template.dict_set(names.url_scheme.get(py), scheme.get(py))?;
@@ -190,11 +192,11 @@ fn update(
 fn add_variables(
     py: Python<'_>,
     memory: &mut Remembered,
-    request: &Request<'_>,
+    facts: &RequestFacts<'_>,
     template: &Object,
     environ: &Object,
 ) -> Result<()> {
-    for variable in request.variables.as_slice() {
+    for variable in facts.variables.as_slice() {
         let name = variable.name.or_empty();
         let known = match memory.variables.young(name) {
             Some(key) => Some(key),
@@ -231,10 +233,10 @@ fn is_in(template: &Object, key: &Object) -> bool {
 fn add_headers(
     py: Python<'_>,
     memory: &mut Remembered,
-    request: &Request<'_>,
+    facts: &RequestFacts<'_>,
     environ: &Object,
 ) -> Result<()> {
-    for header in request.headers.as_slice() {
+    for header in facts.headers.as_slice() {
         let (name, value) = (header.name.or_empty(), header.value.or_empty());
         let known = match memory.headers.young(name) {
             Some(header) => Some(header),
@@ -264,24 +266,25 @@ fn add_headers(
 
 /// Adds the keys that not every environ has.
 fn add_optional(py: Python<'_>, state: &State, request: &Request<'_>, environ: &Object) -> Result<()> {
+    let facts = &request.facts;
     for variable in Cgi::ALL.iter().filter(|variable| !is_always_present(**variable)) {
-        if let Some(value) = request.variable(*variable).get() {
+        if let Some(value) = facts.variable(*variable).get() {
             environ.dict_set(state.names.cgi[*variable as usize].get(py), &py.latin1(value)?)?;
         }
     }
     let names = &state.names;
     // What lies outside of the directory that the process runs in has no name there.
-    if request.variable(Cgi::DocumentRoot).get().is_none() {
+    if facts.variable(Cgi::DocumentRoot).get().is_none() {
         environ.dict_remove(names.cgi[Cgi::DocumentRoot as usize].get(py))?;
     }
     for (key, value) in
-        [(&names.mount_point, request.mount_point), (&names.connection_id, request.connection_id)]
+        [(&names.mount_point, request.mount_point), (&names.connection_id, facts.connection_id)]
     {
         if let Some(value) = value.get() {
             environ.dict_set(key.get(py), &py.latin1(value)?)?;
         }
     }
-    if let Some(request_rec) = NonNull::new(request.request_rec) {
+    if let Some(request_rec) = NonNull::new(facts.request_rec) {
         environ.dict_set(names.request_rec.get(py), &py.capsule(request_rec)?)?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The events of a request, for those who have called `mod_wsgi.subscribe_events`.
 
-use bridge::Request;
+use bridge::{Request, RequestFacts};
 use os::usage::Cpu;
 use python::{Object, Python, Result};
 
@@ -27,9 +27,9 @@ pub(crate) fn request_started(
     application_start: f64,
 ) -> Result<Object> {
     let event = Event::new(py, id)?;
-    event.common(request)?;
-    event.integer("daemon_connects", request.daemon_connects.into())?;
-    event.integer("daemon_restarts", request.daemon_restarts.into())?;
+    event.common(&request.facts)?;
+    event.integer("daemon_connects", request.facts.daemon_connects.into())?;
+    event.integer("daemon_restarts", request.facts.daemon_restarts.into())?;
     event.set("application_object", application)?;
     event.set("callable_object", &py.latin1(request.callable_object.or_empty())?)?;
     event.set("request_environ", environ)?;
@@ -100,7 +100,7 @@ pub(crate) fn request_finished(
     let publish = || {
         let meter = finished.meter;
         let event = Event::new(py, id)?;
-        event.common(request)?;
+        event.common(&request.facts)?;
         event.integer("input_reads", meter.input.count())?;
         event.integer("input_length", meter.input.bytes())?;
         event.set("input_time", &py.float(meter.input.time().as_secs_f64())?)?;
@@ -148,13 +148,13 @@ impl<'py> Event<'py> {
     }
 
     /// What `request_started` and `request_finished` have in common.
-    fn common(&self, request: &Request<'_>) -> Result<()> {
+    fn common(&self, facts: &RequestFacts<'_>) -> Result<()> {
         let py = self.py;
         self.integer("thread_id", process::process().map_or(0, process::thread_id).into())?;
-        self.integer("server_pid", request.server_pid.into())?;
-        self.set("request_start", &py.float(seconds(request.request_start))?)?;
-        self.set("queue_start", &py.float(seconds(request.queue_start))?)?;
-        self.set("daemon_start", &py.float(seconds(request.daemon_start))?)
+        self.integer("server_pid", facts.server_pid.into())?;
+        self.set("request_start", &py.float(seconds(facts.request_start))?)?;
+        self.set("queue_start", &py.float(seconds(facts.queue_start))?)?;
+        self.set("daemon_start", &py.float(seconds(facts.daemon_start))?)
     }
 
     fn set(&self, key: &str, value: &Object) -> Result<()> {

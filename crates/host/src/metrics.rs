@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use bridge::Request;
+use bridge::RequestFacts;
 use os::usage::{self, Cpu};
 use wsgi_core::metrics::{Completed, Phase, Phases, Running, Sample, Stamps, Thread, Traffic};
 
@@ -107,15 +107,15 @@ impl Recording {
     /// The application is done with the request. Times are in seconds since the epoch.
     pub(crate) fn completed(
         &self,
-        request: &Request<'_>,
+        facts: &RequestFacts<'_>,
         (application_start, application_finish): (f64, f64),
         status: u16,
         meter: &Meter,
     ) {
         let stamps = Stamps {
-            request_start: request.request_start,
-            queue_start: request.queue_start,
-            daemon_start: request.daemon_start,
+            request_start: facts.request_start,
+            queue_start: facts.queue_start,
+            daemon_start: facts.daemon_start,
             application_start: microseconds(application_start),
             application_finish: microseconds(application_finish),
         };

@@ -225,7 +225,7 @@ pub(crate) fn handle(request: &Request<'_>, exchange: Exchange<'_>) -> u32 {
     if process.stopping.load(Ordering::SeqCst) {
         return 503;
     }
-    let group = request.application_group.or_empty();
+    let group = request.facts.application_group.or_empty();
     match interpreter(process, group) {
         Ok(interpreter) => Lease::lend(exchange, |lease| request::run(interpreter, request, lease)),
         Err(text) => {

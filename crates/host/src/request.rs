@@ -82,7 +82,7 @@ impl Call<'_> {
 
     fn serve_in_context(&self, begin: Instant, is_nested: bool) -> Served {
         let (py, state, request) = (self.py, self.state, self.request);
-        let script = request.script.or_empty();
+        let script = request.facts.script.or_empty();
         let prepared = log::errors(py, state, self.thread, self.lease, script)
             .and_then(|errors| Ok((errors, self.id()?)))
             .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref(), is_nested)?, id)));
@@ -91,7 +91,7 @@ impl Call<'_> {
             Err(raised) => return Served::With(self.failed(raised)),
         };
         let serve = || {
-            let module = match scripts::module(py, state, self.thread, request, self.lease) {
+            let module = match scripts::module(py, state, self.thread, &request.facts, self.lease) {
                 Ok(module) => module,
                 Err(NotLoaded::Failed) => return Served::With(500),
                 Err(NotLoaded::Waits) => return Served::With(process::HELD),
@@ -116,7 +116,7 @@ impl Call<'_> {
 
     /// The request's id.
     fn id(&self) -> Result<Option<Object>> {
-        self.request.request_id.get().map(|id| self.py.latin1(id)).transpose()
+        self.request.facts.request_id.get().map(|id| self.py.latin1(id)).transpose()
     }
 
     /// Makes the request's data dict, known under its id. Gives out that of a request with the same id, which this one is
@@ -156,7 +156,7 @@ impl Call<'_> {
     /// In a daemon process: a successor has to have the callable, too.
     fn found(&self, application: &Object) {
         let Some(daemon) = daemon::daemon() else { return };
-        let (path, name) = (self.request.script.or_empty(), self.request.callable_object.or_empty());
+        let (path, name) = (self.request.facts.script.or_empty(), self.request.callable_object.or_empty());
         let known = &self.thread.callables;
         if known.is_new(path, name) && application.is_callable() {
             known.add(path, name);
@@ -165,13 +165,13 @@ impl Call<'_> {
     }
 
     fn no_callable(&self) -> u32 {
-        let (script, name) = (self.request.script.to_text(), self.request.callable_object.to_text());
+        let (script, name) = (self.request.facts.script.to_text(), self.request.callable_object.to_text());
         let text = format!(
             "WSGI0089: The script '{script}' has no callable '{name}'. Define it there, or name another one with \
              WSGICallableObject."
         );
         self.lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
-        if self.request.has(flag::CALLABLE_REQUIRED) { 500 } else { 404 }
+        if self.request.facts.has(flag::CALLABLE_REQUIRED) { 500 } else { 404 }
     }
 
     /// Calls the application and sends its response.
@@ -191,7 +191,7 @@ impl Call<'_> {
             self.lease,
             meter.clone(),
             id,
-            self.request.has(flag::DEBUG_PANIC),
+            self.request.facts.has(flag::DEBUG_PANIC),
         );
         let object = match state.types.adapter.instance(py, adapter) {
             Ok(object) => object,
@@ -223,7 +223,12 @@ impl Call<'_> {
             let application_finish = now();
             let status = adapter.status(py);
             if let Some(recording) = self.recording {
-                recording.completed(self.request, (application_start, application_finish), status, &meter);
+                recording.completed(
+                    &self.request.facts,
+                    (application_start, application_finish),
+                    status,
+                    &meter,
+                );
             }
             if is_subscribed {
                 let cpu = cpu.zip(usage::thread_cpu()).map(|(begin, end)| end.since(begin));
@@ -402,7 +407,13 @@ impl Call<'_> {
                          OSError, which the application did not catch.";
             self.lease.with(|exchange| exchange.log(Level::Info, text));
         } else {
-            report::in_request(self.py, self.state, self.lease, self.request.script.or_empty(), &exception);
+            report::in_request(
+                self.py,
+                self.state,
+                self.lease,
+                self.request.facts.script.or_empty(),
+                &exception,
+            );
         }
         let id = self.id().unwrap_or_else(|raised| {
             raised.clear();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, TryLockError};
 use std::time::UNIX_EPOCH;
 
-use bridge::{Lease, Level, Request, flag};
+use bridge::{Cgi, Lease, Level, RequestFacts, flag};
 use python::{Exception, Object, Python, Result};
 
 use crate::daemon::reload::{Prospect, Verdict};
@@ -50,14 +50,14 @@ pub(crate) fn module(
     py: Python<'_>,
     state: &State,
     thread: &Thread,
-    request: &Request<'_>,
+    facts: &RequestFacts<'_>,
     lease: &Lease,
 ) -> std::result::Result<Object, NotLoaded> {
-    let path = request.script.or_empty();
+    let path = facts.script.or_empty();
     let found = module_name(py, thread, path).and_then(|name| {
-        let check = request.has(flag::SCRIPT_RELOADING).then_some(Check {
-            mtime: request.script_mtime,
-            resource: request.variable(bridge::Cgi::ScriptFilename).or_empty(),
+        let check = facts.has(flag::SCRIPT_RELOADING).then_some(Check {
+            mtime: facts.script_mtime,
+            resource: facts.variable(Cgi::ScriptFilename).or_empty(),
         });
         current(py, state, &name, path, check).map(|module| (name, module))
     });
@@ -65,8 +65,8 @@ pub(crate) fn module(
         Ok((_, Found::Current(module))) => Ok(module),
         Ok((_, Found::Changed(module))) if daemon::daemon().is_some() => unchanged(py, module, path, lease),
         Ok((name, Found::Missing | Found::Changed(_))) => {
-            let resource = request.variable(bridge::Cgi::ScriptFilename).or_empty();
-            let check = request.has(flag::SCRIPT_RELOADING).then_some(Check { mtime: 0, resource });
+            let resource = facts.variable(Cgi::ScriptFilename).or_empty();
+            let check = facts.has(flag::SCRIPT_RELOADING).then_some(Check { mtime: 0, resource });
             load(py, state, &name, path, check, Audience::Request(lease))
         }
         Err(raised) => {

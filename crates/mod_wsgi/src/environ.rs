@@ -4,7 +4,7 @@
 //! and each value; leaving that out is a good part of our speed. Their rules are followed (section 3 of the
 //! Python contract).
 
-use bridge::{Bytes, Cgi, Field, List, Tag, flag};
+use bridge::{Bytes, Cgi, Field, List, RequestFacts, Tag, flag};
 use httpd::{PoolVec, Request};
 use wsgi_core::config::MapHead;
 use wsgi_core::headers::{self, Credentials};
@@ -51,24 +51,30 @@ impl<'r> Environ<'r> {
 
     /// The description that goes over the bridge.
     pub(crate) fn request<'a>(&'a self, names: &Names<'a>) -> bridge::Request<'a> {
+        bridge::Request {
+            tag: Tag::of::<bridge::Request<'_>>(),
+            facts: self.facts(names),
+            callable_object: Bytes::new(names.callable_object),
+            request_handler: Bytes::optional(self.request.handler()),
+            handler_script: Bytes::new(self.handler_script().unwrap_or_default()),
+            script_name: Bytes::new(self.script_name),
+            path_info: Bytes::new(self.path_info),
+            mount_point: Bytes::optional(self.overrides.script_name),
+        }
+    }
+
+    fn facts<'a>(&'a self, names: &Names<'a>) -> RequestFacts<'a> {
         let request = self.request;
         let settings = &self.route.settings;
         let connection = request.connection();
-        let handler_script = self.route.handler_script.map(|handler| &*handler.script);
-        bridge::Request {
-            tag: Tag::of::<bridge::Request<'_>>(),
+        let handler_script = self.handler_script();
+        RequestFacts {
             cgi: self.cgi_variables(),
             headers: List::new(self.headers()),
             variables: List::new(self.variables()),
             process_group: Bytes::new(names.process_group),
             application_group: Bytes::new(names.application_group),
-            callable_object: Bytes::new(names.callable_object),
-            request_handler: Bytes::optional(request.handler()),
-            handler_script: Bytes::new(handler_script.unwrap_or_default()),
             script: Bytes::optional(handler_script.or_else(|| request.filename())),
-            script_name: Bytes::new(self.script_name),
-            path_info: Bytes::new(self.path_info),
-            mount_point: Bytes::optional(self.overrides.script_name),
             listener_host: Bytes::new(connection.listener_host()),
             listener_port: self.number(connection.listener_port()),
             request_id: Bytes::optional(request.log_id()),
@@ -89,6 +95,10 @@ impl<'r> Environ<'r> {
                 std::ptr::null_mut()
             },
         }
+    }
+
+    fn handler_script(&self) -> Option<&'r [u8]> {
+        self.route.handler_script.map(|handler| &*handler.script)
     }
 
     fn cgi_variables<'a>(&'a self) -> [Bytes<'a>; Cgi::ALL.len()] {

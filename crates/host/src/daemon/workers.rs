@@ -408,15 +408,15 @@ fn run(
         );
         return Outcome::Refused(false);
     };
-    request.daemon_start = microseconds();
+    request.facts.daemon_start = microseconds();
     if is_late(&request, daemon.limits.queue_timeout) {
         memory.out = out;
         return Outcome::Rejected(Rejection::Late);
     }
     if !may_reload {
-        request.flags &= !flag::SCRIPT_RELOADING;
+        request.facts.flags &= !flag::SCRIPT_RELOADING;
     }
-    worker.is_ignored.store(request.has(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
+    worker.is_ignored.store(request.facts.has(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
     worker.may_wait.store(may_reload, Ordering::Relaxed);
     worker.moved();
     if daemon.limits.startup_timeout > 0 && daemon.pulse.script_wanted(daemon.now()) {
@@ -433,7 +433,7 @@ fn run(
             500
         })
     } else {
-        let (script, root) = (request.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
+        let (script, root) = (request.facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
         let root = String::from_utf8_lossy(root);
         let text = format!(
             "WSGI0081: The script '{script}' is outside of the directory '{root}' that the process runs in (chroot)."
@@ -478,7 +478,7 @@ pub(super) fn give_back(daemon: &Daemon, connection: &Connection, is_usable: boo
 
 /// Whether a request has waited for too long. Both times are of the same clock, which is not that of the wall.
 fn is_late(request: &Request<'_>, timeout: u64) -> bool {
-    timeout > 0 && u64::from(os::clock::ticks().wrapping_sub(request.queue_ticks)) > timeout
+    timeout > 0 && u64::from(os::clock::ticks().wrapping_sub(request.facts.queue_ticks)) > timeout
 }
 
 /// Makes the paths of a request those of the jail that the process is in; whether that is possible.
@@ -487,17 +487,17 @@ fn translate(daemon: &'static Daemon, request: &mut Request<'_>) -> bool {
         return true;
     }
     for cgi in [Cgi::DocumentRoot, Cgi::ScriptFilename] {
-        let path = &mut request.cgi[cgi as usize];
+        let path = &mut request.facts.cgi[cgi as usize];
         *path = Bytes::optional(path.get().and_then(|path| daemon.in_jail(path)));
     }
-    for path in [&mut request.script, &mut request.handler_script] {
+    for path in [&mut request.facts.script, &mut request.handler_script] {
         match path.get().filter(|path| !path.is_empty()).map(|path| daemon.in_jail(path)) {
             None => {}
             Some(None) => return false,
             Some(inside) => *path = Bytes::optional(inside),
         }
     }
-    request.cgi[Cgi::ScriptFilename as usize].get().is_some()
+    request.facts.cgi[Cgi::ScriptFilename as usize].get().is_some()
 }
 
 impl Memory {

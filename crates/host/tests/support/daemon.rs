@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bridge::{Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, Settings, Tag, flag};
+use bridge::{
+    Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, RequestFacts, Settings, Tag, flag,
+};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use os::descriptors::{Kind as Socket, Wait, is_readable, keep_over_exec, pair, send_with};
@@ -350,20 +352,13 @@ impl<'a> Ask<'a> {
         let mut cgi = super::cgi(script, self.path_info);
         cgi[Cgi::DocumentRoot as usize] = "/".into();
         let headers = [Field { name: "Host".into(), value: "localhost".into() }];
-        let request = Request {
-            tag: Tag::of::<Request<'_>>(),
+        let facts = RequestFacts {
             cgi,
             headers: List::new(&headers),
             variables: List::new(&[]),
             process_group: "group".into(),
             application_group: self.group.into(),
-            callable_object: self.callable.into(),
-            request_handler: "wsgi-script".into(),
-            handler_script: "".into(),
             script: script.into(),
-            script_name: "".into(),
-            path_info: self.path_info.into(),
-            mount_point: Bytes::ABSENT,
             listener_host: "".into(),
             listener_port: "80".into(),
             request_id: "id".into(),
@@ -378,6 +373,16 @@ impl<'a> Ask<'a> {
             server_pid: std::process::id(),
             flags: self.flags,
             request_rec: std::ptr::null_mut(),
+        };
+        let request = Request {
+            tag: Tag::of::<Request<'_>>(),
+            facts,
+            callable_object: self.callable.into(),
+            request_handler: "wsgi-script".into(),
+            handler_script: "".into(),
+            script_name: "".into(),
+            path_info: self.path_info.into(),
+            mount_point: Bytes::ABSENT,
         };
         let mut frame = Vec::new();
         append(&mut frame, Kind::Request, 0, |payload| {

@@ -19,8 +19,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bridge::{
-    Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, Field, Host, InterpreterOptions, List, Request, Serve,
-    Server, Settings, Shared, Sink, Tag, Wait, checked, flag, write,
+    Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, Field, Host, InterpreterOptions, List, Request,
+    RequestFacts, Serve, Server, Settings, Shared, Sink, Tag, Wait, checked, flag, write,
 };
 
 /// The host of this process, started.
@@ -88,20 +88,13 @@ impl<'a> Call<'a> {
         let (headers, variables) = (fields(self.headers), fields(self.variables));
         let script = self.script.as_os_str().as_encoded_bytes();
         let cgi = cgi(script, self.path_info);
-        let request = Request {
-            tag: Tag::of::<Request<'_>>(),
+        let facts = RequestFacts {
             cgi,
             headers: List::new(&headers),
             variables: List::new(&variables),
             process_group: "".into(),
             application_group: self.group.into(),
-            callable_object: self.callable.into(),
-            request_handler: "wsgi-script".into(),
-            handler_script: "".into(),
             script: script.into(),
-            script_name: "".into(),
-            path_info: self.path_info.into(),
-            mount_point: Bytes::ABSENT,
             listener_host: "".into(),
             listener_port: "80".into(),
             request_id: "id".into(),
@@ -116,6 +109,16 @@ impl<'a> Call<'a> {
             server_pid: std::process::id(),
             flags: self.flags,
             request_rec: std::ptr::null_mut(),
+        };
+        let request = Request {
+            tag: Tag::of::<Request<'_>>(),
+            facts,
+            callable_object: self.callable.into(),
+            request_handler: "wsgi-script".into(),
+            handler_script: "".into(),
+            script_name: "".into(),
+            path_info: self.path_info.into(),
+            mount_point: Bytes::ABSENT,
         };
         let exchange = Shared::new(response, NoWait);
         // SAFETY: the host is started.

@@ -27,11 +27,11 @@ pub(crate) fn serve(
     settings: &Effective<'_>,
     mut description: bridge::Request<'_>,
 ) -> Status {
-    description.queue_start = microseconds();
-    description.queue_ticks = os::clock::ticks();
-    description.flags |= flag::CALLABLE_REQUIRED;
+    description.facts.queue_start = microseconds();
+    description.facts.queue_ticks = os::clock::ticks();
+    description.facts.flags |= flag::CALLABLE_REQUIRED;
     if settings.ignore_activity() {
-        description.flags |= flag::IGNORE_ACTIVITY;
+        description.facts.flags |= flag::IGNORE_ACTIVITY;
     }
     let mut input = Input::new(request);
     let mut route = Route::new(target, request);

@@ -84,7 +84,7 @@ fn converse(stream: UnixStream) -> io::Result<()> {
 fn query(payload: &[u8]) -> Option<String> {
     let mut fields = Fields::default();
     let request = Request::decode(&mut Reader::new(payload), &mut fields).ok()?;
-    Some(String::from_utf8_lossy(request.variable(Cgi::QueryString).or_empty()).into_owned())
+    Some(String::from_utf8_lossy(request.facts.variable(Cgi::QueryString).or_empty()).into_owned())
 }
 
 struct Wire {
