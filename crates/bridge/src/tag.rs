@@ -19,6 +19,18 @@ impl Tag {
         // All are far smaller.
         Self { abi: ABI, size: size_of::<T>() as u32 }
     }
+
+    /// Returns the version of the bridge: [`ABI`] of its build.
+    #[must_use]
+    pub const fn abi(self) -> u32 {
+        self.abi
+    }
+
+    /// Returns the length.
+    #[must_use]
+    pub const fn size(self) -> u32 {
+        self.size
+    }
 }
 
 /// A table or record that begins with its [`Tag`].

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
-use e2e::{Mode, Server, Setup, Target, on_each_mpm, on_one_mpm, wait_until};
+use bridge::{Host, Tag};
+use e2e::{Mode, Server, Setup, Target, embedded_only, on_each_mpm, on_one_mpm, wait_until};
 
 /// Prints the file that its host was loaded from, as Linux shows it.
 const APP: &str = r#"
@@ -53,6 +54,11 @@ pub(crate) fn replace_by_another_build(part: &Path) {
     for digit in &mut contents[at + STAMP.len()..][..16] {
         *digit = if *digit == b'0' { b'1' } else { b'0' };
     }
+    replace(part, &contents);
+}
+
+/// Replaces a file as an installation does it.
+fn replace(part: &Path, contents: &[u8]) {
     let draft = part.with_extension("new");
     let permissions = fs::metadata(part).map(|metadata| metadata.permissions());
     let written = fs::write(&draft, contents)
@@ -217,4 +223,40 @@ fn a_host_of_another_build_is_refused() {
 /// A place where nobody looks for a host.
 fn aside(host: &Path) -> PathBuf {
     host.with_extension("aside")
+}
+
+#[test]
+fn a_host_with_tables_of_another_size_is_refused_with_the_remedy() {
+    if Target::current().lacks("hosts") || embedded_only("a daemon process has no such table") {
+        return;
+    }
+    on_one_mpm(|setup| {
+        let mut server = staged(setup);
+        let tag = Tag::of::<Host>();
+        let bytes = [tag.abi().to_le_bytes(), tag.size().to_le_bytes()];
+        for host in parts(&module(&server)).iter().skip(2) {
+            let mut contents = fs::read(host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
+            let places = 0..=contents.len() - 8;
+            let tags: Vec<usize> =
+                places.filter(|at| contents[*at..].starts_with(bytes.as_flattened())).collect();
+            assert!(!tags.is_empty(), "{} has no table", host.display());
+            for at in tags {
+                contents[at + 4] += 8;
+            }
+            replace(host, &contents);
+        }
+        let mark = server.mark();
+        server.stop_and_start();
+        wait_until("a failure", || (server.get("/").status == 500).then_some(()));
+        let log = server.wait_log(mark, "WSGI0036");
+        let sizes = format!(
+            "{} bytes) than the module (bridge {:08x}, {} bytes)",
+            tag.size() + 8,
+            tag.abi(),
+            tag.size()
+        );
+        for text in ["is of another build (bridge ", &sizes, "Build it again with `make host PYTHON="] {
+            assert!(log.contains(text), "{text}: {log}");
+        }
+    });
 }
