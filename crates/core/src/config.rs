@@ -251,6 +251,8 @@ pub enum DebugPanic {
     Handler,
     /// When Python calls back.
     Callback,
+    /// When the second block of a response is sent, in embedded mode.
+    Exchange,
 }
 
 /// A handler of its own name (`WSGIHandlerScript`).

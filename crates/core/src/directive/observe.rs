@@ -69,10 +69,10 @@ pub(super) const DEBUG_PANIC: Directive = Directive {
     name: c"WSGIDebugPanic",
     context: Context::Directory,
     in_container: false,
-    arguments: "handler|config|callback",
+    arguments: "handler|config|callback|exchange",
     default: "",
     help: c"Where to panic, for tests.",
-    doc: "Panics in the request handler, while the configuration is read, or when Python calls back.",
+    doc: "Panics in the request handler, while the configuration is read, when Python calls back, or while a response is sent.",
     support: Support::TestHook,
     effect: Effect::One(debug_panic),
 };
@@ -92,8 +92,14 @@ fn debug_panic(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
     let place = match word {
         b"handler" => DebugPanic::Handler,
         b"callback" => DebugPanic::Callback,
+        b"exchange" => DebugPanic::Exchange,
         b"config" => panic!("{} asked for a panic while the configuration is read", DEBUG_PANIC.text()),
-        _ => return Err(format!("{} must be one of: handler | config | callback", DEBUG_PANIC.text())),
+        _ => {
+            return Err(format!(
+                "{} must be one of: handler | config | callback | exchange",
+                DEBUG_PANIC.text()
+            ));
+        }
     };
     target.settings().debug_panic = Some(place);
     Ok(())

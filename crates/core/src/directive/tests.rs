@@ -502,7 +502,7 @@ fn the_test_hook_panics_on_demand() {
     server.line_in(Scope::Directory, "WSGIDebugPanic callback");
     assert_eq!(server.main.defaults.debug_panic, Some(DebugPanic::Handler));
     assert_eq!(server.directory.debug_panic, Some(DebugPanic::Callback));
-    assert!(server.error("WSGIDebugPanic other").contains("handler | config | callback"));
+    assert!(server.error("WSGIDebugPanic other").contains("handler | config | callback | exchange"));
     let config =
         std::panic::AssertUnwindSafe(|| Server::default().notice(Scope::Main, "WSGIDebugPanic config"));
     assert!(std::panic::catch_unwind(config).is_err());

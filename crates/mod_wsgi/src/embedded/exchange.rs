@@ -35,6 +35,9 @@ struct Exchange<'r> {
     input: Input<'r>,
     answer: Answer<'r>,
     wait: &'r BodyWait,
+    /// Test hook: panic while the response is sent.
+    #[cfg(debug_assertions)]
+    panics: bool,
 }
 
 // SAFETY: `Shared` gives it to one thread at a time, which is what Apache's filters and the memory of a request are made for.
@@ -58,7 +61,15 @@ pub(super) fn run(
 ) -> Status {
     let wait = BodyWait::default();
     let answer = Answer::new(request, settings.enable_sendfile());
-    let shared = Shared::new(Exchange { request, input: Input::new(request), answer, wait: &wait }, &wait);
+    let exchange = Exchange {
+        request,
+        input: Input::new(request),
+        answer,
+        wait: &wait,
+        #[cfg(debug_assertions)]
+        panics: settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Exchange),
+    };
+    let shared = Shared::new(exchange, &wait);
     let was_running = RUNNING.replace(true);
     let outcome = host.serve(description, bridge::Exchange::of(&shared));
     RUNNING.set(was_running);
@@ -117,6 +128,8 @@ impl Serve for Exchange<'_> {
     }
 
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
+        #[cfg(debug_assertions)]
+        assert!(!self.panics || !self.answer.is_begun(), "WSGIDebugPanic exchange");
         Ok(self.answer.write(block, how)?)
     }
 

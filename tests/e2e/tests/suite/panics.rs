@@ -1,6 +1,6 @@
 //! A panic in our own code is contained: the request gets a 500, the log says where, the process lives.
 
-use e2e::{Target, on_each_mpm, on_one_mpm};
+use e2e::{Ending, Target, embedded_only, on_each_mpm, on_one_mpm};
 
 use crate::ECHO;
 
@@ -35,6 +35,38 @@ fn in_a_request() {
                     });
                 }
             });
+    });
+}
+
+/// Has more blocks than one.
+const STREAM: &str = r"
+def application(environ, start_response):
+    start_response('200 OK', [])
+    yield b'one'
+    yield b'two'
+    yield b'three'
+";
+
+#[test]
+fn while_a_response_is_sent() {
+    if Target::current().lacks("test hook for panics") || embedded_only("a daemon process has no such hook") {
+        return;
+    }
+    on_each_mpm(|setup| {
+        let hook = "<Location /exchange>\nWSGIDebugPanic exchange\n</Location>";
+        setup.app("/", "app.wsgi", STREAM).conf(hook).run(|server, cases| {
+            cases.check("the client can tell", || {
+                let mark = server.mark();
+                let mut connection = server.connect();
+                connection.send(&server.request("GET", "/exchange").keep_alive());
+                let Ok(response) = connection.response("GET") else { panic!("no response") };
+                assert_eq!((response.text().as_str(), response.ending), ("one", Ending::Truncated));
+                let log = server.wait_log(mark, "Internal error in the sending of a response");
+                assert!(log.contains("WSGIDebugPanic exchange") && log.contains(".rs:"), "{log}");
+                assert_eq!(server.get("/fine").expect(200), "onetwothree");
+                assert!(!server.log_since(mark).contains("exit signal"));
+            });
+        });
     });
 }
 
