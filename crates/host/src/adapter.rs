@@ -8,9 +8,9 @@ use bridge::{Disconnected, Lease, write};
 use python::{Class, Definition, Exception, Object, Place, Python, Raised, Result, Shared};
 
 use crate::events;
-use crate::interpreters::Interpreter;
 use crate::meter::{self, Meter};
 use crate::response::Head;
+use crate::state::Interpreter;
 
 /// `mod_wsgi.Adapter`: the response of one request. Its methods are what the application is given.
 pub(crate) struct Adapter {

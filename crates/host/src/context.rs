@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use python::{Object, Py, Python};
 
-use crate::log::Stream;
+use crate::stream::Stream;
 
 /// A request.
 #[derive(Default)]

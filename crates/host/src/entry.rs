@@ -94,12 +94,6 @@ pub unsafe extern "C" fn PyInit_mod_wsgi_host() -> *mut c_void {
 
 static SERVED: AtomicBool = AtomicBool::new(false);
 
-/// Ends the process at once, whatever runs in it.
-pub(crate) fn exit_now(status: i32) -> ! {
-    // SAFETY: it has no precondition, and nothing of this process is used after it.
-    unsafe { nix::libc::_exit(status) }
-}
-
 /// The message of a panic.
 fn text_of(panic: &Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -4,19 +4,17 @@
 //! values of the keys that every environ has; a request changes what differs, copies the template, and adds what
 //! not every environ has.
 
-use std::cell::Cell;
+pub(crate) mod memory;
+
 use std::ptr::NonNull;
 
 use bridge::{Cgi, Request, RequestFacts, flag};
 use python::{Object, Python, Result};
-use rustc_hash::FxBuildHasher;
-use wsgi_core::recent::Recent;
 
 use crate::process;
 use crate::state::State;
-
-/// The longest value that a thread keeps for the case that the next request has the same.
-const REMEMBERED_VALUE: usize = 1024;
+use crate::time::seconds;
+use memory::{Header, OWN_TEXTS, REMEMBERED_VALUE, Remembered};
 
 /// Whether a variable is in every environ.
 pub(crate) const fn is_always_present(variable: Cgi) -> bool {
@@ -26,52 +24,11 @@ pub(crate) const fn is_always_present(variable: Cgi) -> bool {
     )
 }
 
-/// What a thread remembers of the environs that it has built in an interpreter.
-#[derive(Default)]
-pub(crate) struct Memory(Cell<Option<Box<Remembered>>>);
-
-#[derive(Default)]
-struct Remembered {
-    /// What is copied for each request.
-    template: Option<Object>,
-    /// The value of each CGI variable that is in the template.
-    cgi: [Option<Object>; Cgi::ALL.len()],
-    /// The same for the texts of mod_wsgi's own.
-    own: [Option<Object>; OWN_TEXTS],
-    /// The same for the times of daemon mode: `queue_start`, `daemon_start`.
-    times: [i64; 2],
-    https: bool,
-    /// By header name as the client wrote it.
-    headers: Recent<Header, FxBuildHasher>,
-    /// The keys of other variables by name; none for names that are not theirs to set.
-    variables: Recent<Option<Object>, FxBuildHasher>,
-}
-
-/// A request header that a thread has seen.
-struct Header {
-    key: Object,
-    last: Option<Object>,
-}
-
-/// How many texts [`Remembered::own`] has.
-const OWN_TEXTS: usize = 8;
-
-impl Memory {
-    /// Runs `work` with what is remembered, taken out meanwhile. Who asks within `work` finds nothing, and what they remember
-    /// is forgotten again.
-    fn with<R>(&self, work: impl FnOnce(&mut Remembered) -> R) -> R {
-        let mut memory = self.0.take().unwrap_or_default();
-        let result = work(&mut memory);
-        self.0.set(Some(memory));
-        result
-    }
-}
-
 /// Builds the environ. `application_start` is in seconds since the epoch.
 pub(crate) fn build(
     py: Python<'_>,
     state: &State,
-    memory: &Memory,
+    memory: &memory::Memory,
     request: &Request<'_>,
     (input, errors, id): (&Object, &Object, Option<&Object>),
     application_start: f64,
@@ -288,11 +245,6 @@ fn add_optional(py: Python<'_>, state: &State, request: &Request<'_>, environ: &
         environ.dict_set(names.request_rec.get(py), &py.capsule(request_rec)?)?;
     }
     Ok(())
-}
-
-/// Microseconds as seconds.
-pub(crate) fn seconds(microseconds: i64) -> f64 {
-    microseconds as f64 / 1_000_000.0
 }
 
 /// The decimal digits of `number`.

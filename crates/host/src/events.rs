@@ -5,11 +5,11 @@ use os::usage::Cpu;
 use python::{Object, Python, Result};
 
 use crate::context;
-use crate::environ::seconds;
 use crate::meter::Meter;
 use crate::process;
 use crate::report;
 use crate::state::State;
+use crate::time::seconds;
 
 /// Whether anybody has subscribed in this interpreter.
 #[inline]

@@ -19,9 +19,7 @@ use crate::locked::Locked;
 use crate::native::Native;
 use crate::process::{self, Kept, Process};
 use crate::report;
-use crate::state::{Helpers, Names, State, Types};
-
-pub(crate) type Interpreter = python::Interpreter<State>;
+use crate::state::{Helpers, Interpreter, Names, State, Types};
 
 /// The version of the contract that this is compatible with: `mod_wsgi.version`.
 const VERSION: [u32; 3] = [6, 1, 1];

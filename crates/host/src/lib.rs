@@ -7,13 +7,16 @@
 #![deny(unsafe_code)]
 
 mod adapter;
+mod callables;
 mod context;
 mod daemon;
 mod entry;
 mod environ;
+mod errors;
 mod events;
 mod input;
 mod interpreters;
+mod loading;
 mod locked;
 mod log;
 mod meter;
@@ -23,5 +26,8 @@ mod process;
 mod report;
 mod request;
 mod response;
+mod script_file;
 mod scripts;
 mod state;
+mod stream;
+mod time;

@@ -5,10 +5,15 @@
 //! hands. So standard locks and `RefCell`s are not used in this crate (the lint `disallowed_types`), but where a
 //! reason is given.
 
-#![expect(clippy::disallowed_types, reason = "the guard does not leave this module")]
+#![expect(clippy::disallowed_types, reason = "the guard leaves this module only where a reason is given")]
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks what a panic can not leave half done. The caller sees to it that no Python runs under the lock.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A value behind a lock.
 #[derive(Debug, Default)]
@@ -24,7 +29,7 @@ impl<T: Send> Locked<T> {
     #[inline]
     pub(crate) fn with<R: Send>(&self, work: impl FnOnce(&mut T) -> R + Send) -> R {
         // A panic leaves nothing half done.
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.0))
     }
 }
 

@@ -1,154 +1,13 @@
-//! `sys.stdout`, `sys.stderr` and `wsgi.errors`: text streams whose complete lines become records of the error log.
+//! The buffers below `sys.stdout`, `sys.stderr` and `wsgi.errors`: their complete lines become records of the error log.
 
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bridge::{Lease, Level};
 use python::{Arguments, Class, Definition, Exception, Object, Python, Result};
 
-use crate::locked::Locked;
-use crate::state::{Errors, State, Thread};
-use crate::{context, process};
-
-/// The most that gathers without the end of a line: what is written a character at a time, for as long as the process lives,
-/// becomes lines of this length.
-const LONGEST_PARTIAL: usize = 64 << 10;
-
-/// Where written bytes gather until a line is complete.
-#[derive(Debug, Default)]
-pub(crate) struct Stream(Locked<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    partial: Vec<u8>,
-    target: Target,
-    script: Vec<u8>,
-    prefix: Arc<[u8]>,
-}
-
-/// Where a stream's lines go.
-#[derive(Clone, Debug, Default)]
-enum Target {
-    /// To the server's log.
-    #[default]
-    Server,
-    /// To the log of a request, each with a prefix.
-    Request(Arc<Lease>, Arc<[u8]>),
-    /// Nowhere: the request is over.
-    Expired,
-}
-
-impl Stream {
-    /// Directs lines to a request.
-    fn begin(&self, lease: &Arc<Lease>, script: &[u8]) {
-        self.0.with(|inner| {
-            inner.partial.clear();
-            // The next request is most often for the same script.
-            if inner.script != script {
-                inner.script = script.to_owned();
-                inner.prefix = [b"[script ", script, b"] "].concat().into();
-            }
-            inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix));
-        });
-    }
-
-    /// Ends a request's use: what is written from now on is an error.
-    pub(crate) fn expire(&self, py: Python<'_>) {
-        self.flush(py);
-        self.0.with(|inner| {
-            if !matches!(inner.target, Target::Server) {
-                inner.target = Target::Expired;
-            }
-        });
-    }
-
-    fn write(&self, py: Python<'_>, bytes: &[u8]) -> Result<()> {
-        match self.0.with(|inner| inner.add(bytes)) {
-            Added::Nothing => {}
-            Added::Lines(lines, target) => {
-                py.detach(|| {
-                    lines.split(|byte| *byte == b'\n').for_each(|line| target.log(Level::Error, line));
-                });
-            }
-            Added::Expired => {
-                return Err(py.raise(Exception::RuntimeError, "log object has expired: its request is over"));
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&self, py: Python<'_>) {
-        let rest = self.0.with(|inner| {
-            let line = std::mem::take(&mut inner.partial);
-            (!line.is_empty()).then(|| (line, inner.target.clone()))
-        });
-        if let Some((line, target)) = rest {
-            py.detach(|| target.log(Level::Error, &line));
-        }
-    }
-
-    /// Logs one line, past what has been gathered.
-    pub(crate) fn log(&self, level: Level, line: &[u8]) {
-        let target = self.0.with(|inner| inner.target.clone());
-        target.log(level, line);
-    }
-}
-
-/// What has come of bytes that were written.
-enum Added {
-    /// No line is complete.
-    Nothing,
-    /// These lines are to go there; the last one is without its end.
-    Lines(Vec<u8>, Target),
-    /// The request is over.
-    Expired,
-}
-
-impl Inner {
-    fn add(&mut self, bytes: &[u8]) -> Added {
-        if matches!(self.target, Target::Expired) {
-            return Added::Expired;
-        }
-        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
-            self.partial.extend_from_slice(bytes);
-            if self.partial.len() < LONGEST_PARTIAL {
-                return Added::Nothing;
-            }
-            return Added::Lines(std::mem::take(&mut self.partial), self.target.clone());
-        };
-        let mut lines = std::mem::take(&mut self.partial);
-        lines.extend_from_slice(&bytes[..end]);
-        self.partial.extend_from_slice(&bytes[end + 1..]);
-        Added::Lines(lines, self.target.clone())
-    }
-}
-
-impl Target {
-    fn log(&self, level: Level, line: &[u8]) {
-        // The server's functions want text without NUL.
-        let escaped;
-        let line = if line.contains(&0) {
-            escaped = line.split(|byte| *byte == 0).collect::<Vec<_>>().join(&b"\\x00"[..]);
-            &escaped
-        } else {
-            line
-        };
-        let logged = match self {
-            Self::Request(lease, prefix) => {
-                let text = [prefix, line].concat();
-                // While another thread is blocked in the exchange, the line goes to the server's log instead.
-                lease.try_with(|exchange| exchange.log(level, &text))
-            }
-            Self::Server | Self::Expired => None,
-        };
-        if logged.is_none()
-            && let Some(process) = process::process()
-        {
-            process.server.log(level, line);
-        }
-    }
-}
+use crate::context;
+use crate::stream::Stream;
 
 /// `mod_wsgi.Log`: the buffer below the text streams.
 pub(crate) struct Log {
@@ -164,6 +23,17 @@ impl Log {
     /// For `sys.stdout` and `sys.stderr`.
     pub(crate) fn standard(name: String) -> Self {
         Self { name, stream: Arc::default(), follows_thread: true, is_touched: AtomicBool::new(false) }
+    }
+
+    /// For a stream of its own.
+    pub(crate) fn of(name: &str, stream: &Arc<Stream>) -> Self {
+        let (name, stream) = (name.to_owned(), Arc::clone(stream));
+        Self { name, stream, follows_thread: false, is_touched: AtomicBool::new(false) }
+    }
+
+    /// Returns whether something was written or flushed.
+    pub(crate) fn is_touched(&self) -> bool {
+        self.is_touched.load(Ordering::Relaxed)
     }
 
     /// Where to write, which is going to happen.
@@ -227,55 +97,5 @@ impl Class for Log {
             .attribute(c"closed", |py, _| Ok(py.bool(false)))
             .attribute(c"encoding", |py, _| py.str("utf-8"))
             .attribute(c"errors", |py, _| py.str("replace"));
-    }
-}
-
-/// `wsgi.errors` for a request: a text stream of its own, or the one of the thread's last request, if the application
-/// has not kept it, nor done anything to it.
-pub(crate) fn errors(
-    py: Python<'_>,
-    state: &State,
-    thread: &Thread,
-    lease: &Arc<Lease>,
-    script: &[u8],
-) -> Result<Errors> {
-    let errors = match thread.errors.take() {
-        Some(errors) if errors.is_as_new(py, state)? => errors,
-        _ => Errors::create(py, state)?,
-    };
-    errors.stream.begin(lease, script);
-    Ok(errors)
-}
-
-impl Errors {
-    fn create(py: Python<'_>, state: &State) -> Result<Self> {
-        let stream = Arc::new(Stream::default());
-        let log = Log {
-            name: "<wsgi.errors>".to_owned(),
-            stream: Arc::clone(&stream),
-            follows_thread: false,
-            is_touched: AtomicBool::new(false),
-        };
-        let buffer = state.types.log.instance(py, log)?;
-        let helpers = &state.helpers;
-        let wrapper = helpers.text_io_wrapper.get(py).call([
-            &buffer,
-            helpers.encoding.get(py),
-            helpers.replace.get(py),
-            &py.none(),
-            &py.bool(true),
-            &py.bool(true),
-        ])?;
-        Ok(Self { wrapper, buffer, stream })
-    }
-
-    /// Whether the application has kept neither the stream nor its buffer, and both are as they were made.
-    fn is_as_new(&self, py: Python<'_>, state: &State) -> Result<bool> {
-        let is_unshared = self.wrapper.reference_count() == 1 && self.buffer.reference_count() == 2;
-        let log = state.types.log.value(py, &self.buffer);
-        if !is_unshared || log.is_none_or(|log| log.is_touched.load(Ordering::Relaxed)) {
-            return Ok(false);
-        }
-        Ok(!self.wrapper.attr(state.names.dict.get(py))?.is_true()?)
     }
 }

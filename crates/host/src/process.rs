@@ -9,7 +9,8 @@ use bridge::{Exchange, Lease, Level, Request, Server, Settings};
 use python::Python;
 use wsgi_core::wire::control::Script;
 
-use crate::interpreters::{Interpreter, Interpreters, Patience, VERSION_OF_PYTHON};
+use crate::interpreters::{Interpreters, Patience, VERSION_OF_PYTHON};
+use crate::state::Interpreter;
 use crate::{request, scripts};
 
 /// What was configured, kept for the life of the process.
@@ -253,7 +254,7 @@ pub(crate) fn stop(reason: &[u8], grace: u32) {
              mod_wsgi.subscribe_shutdown() and atexit functions have to return."
         );
         log(Level::Warn, &text);
-        crate::entry::exit_now(0);
+        os::exit::now(0);
     });
     end(process, reason, Duration::from_millis(grace.into()));
     python::leave_alone(Duration::ZERO);

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bridge::{Bytes, Lease, Level, Request, flag, outcome, write};
 use os::usage::{self, Cpu};
@@ -10,12 +10,11 @@ use python::{Exception, Object, Python, Raised, Result};
 
 use crate::adapter::{Adapter, START_RESPONSE, Unsent};
 use crate::input::Input;
-use crate::interpreters::Interpreter;
 use crate::meter::Meter;
 use crate::metrics::{self, Recording};
 use crate::scripts::NotLoaded;
-use crate::state::{State, Thread};
-use crate::{context, daemon, environ, events, log, process, report, scripts};
+use crate::state::{Interpreter, State, Thread};
+use crate::{context, daemon, environ, errors, events, process, report, scripts, time};
 
 /// The longest block that is copied, so that it can be sent when Python is done with the request.
 const LONGEST_COPY: usize = 32 * 1024;
@@ -83,7 +82,7 @@ impl Call<'_> {
     fn serve_in_context(&self, begin: Instant, is_nested: bool) -> Served {
         let (py, state, request) = (self.py, self.state, self.request);
         let script = request.facts.script.or_empty();
-        let prepared = log::errors(py, state, self.thread, self.lease, script)
+        let prepared = errors::errors(py, state, self.thread, self.lease, script)
             .and_then(|errors| Ok((errors, self.id()?)))
             .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref(), is_nested)?, id)));
         let (errors, outer, id) = match prepared {
@@ -183,7 +182,7 @@ impl Call<'_> {
             meter.waited(begin);
             Arc::new(meter)
         });
-        let application_start = now();
+        let application_start = time::now();
         // Where a thread has no CPU time at all, its clock does not work.
         let cpu = is_subscribed.then(usage::thread_cpu).flatten().filter(|cpu| *cpu != Cpu::default());
         let adapter = Adapter::new(
@@ -220,7 +219,7 @@ impl Call<'_> {
             }
         };
         if let Some(meter) = meter {
-            let application_finish = now();
+            let application_finish = time::now();
             let status = adapter.status(py);
             if let Some(recording) = self.recording {
                 recording.completed(
@@ -435,9 +434,4 @@ fn is_due(last: &mut Option<Instant>) -> bool {
         *last = Some(now);
     }
     is_due
-}
-
-/// Seconds since the epoch.
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }

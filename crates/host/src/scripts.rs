@@ -1,21 +1,18 @@
 //! Scripts: loaded on first use, looked up by path, replaced when they change.
 
-use std::ffi::{CString, OsStr};
-use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::{Arc, TryLockError};
-use std::time::UNIX_EPOCH;
+use std::ffi::CString;
+use std::sync::Arc;
 
 use bridge::{Cgi, Lease, Level, RequestFacts, flag};
 use python::{Exception, Object, Python, Result};
 
 use crate::daemon::reload::{Prospect, Verdict};
 use crate::daemon::{self, reload};
-use crate::interpreters::Interpreter;
+use crate::loading::Loading;
 use crate::process;
 use crate::report;
-use crate::state::{State, Thread};
+use crate::script_file::{modified, read};
+use crate::state::{Interpreter, State, Thread};
 
 /// Why there is no script to run.
 pub(crate) enum NotLoaded {
@@ -25,13 +22,6 @@ pub(crate) enum NotLoaded {
     Refused,
     /// It is not known yet whether a successor of the process can load it, or load it again.
     Waits,
-}
-
-/// What there is to know while a script is loaded.
-#[derive(Debug, Default)]
-struct Loading {
-    /// Why its import has failed, if it is not to be tried again in this interpreter.
-    failed: Option<String>,
 }
 
 /// The most that is kept of the text of an exception, in characters.
@@ -239,24 +229,6 @@ fn reload_required(py: Python<'_>, state: &State, dict: &Object, resource: &[u8]
     }))
 }
 
-/// Held while a script runs, which is what the lock is there for. Who waits for it is detached.
-#[derive(Debug, Default)]
-#[expect(clippy::disallowed_types, reason = "nobody waits for it while attached")]
-pub(crate) struct Turn(std::sync::Mutex<Loading>);
-
-impl Turn {
-    fn take(&self, py: Python<'_>) -> std::sync::MutexGuard<'_, Loading> {
-        loop {
-            match self.0.try_lock() {
-                Ok(held) => return held,
-                Err(TryLockError::Poisoned(held)) => return held.into_inner(),
-                // Those that load it may need Python.
-                Err(TryLockError::WouldBlock) => py.detach(|| drop(self.0.lock())),
-            }
-        }
-    }
-}
-
 /// Runs the script, while other threads that want it wait.
 fn load(
     py: Python<'_>,
@@ -398,31 +370,4 @@ fn compile(py: Python<'_>, source: &[u8], filename: &Object) -> Result<Object> {
         return Err(py.raise(Exception::ValueError, "source code contains NUL bytes"));
     };
     py.compile(&source, filename)
-}
-
-/// The contents of a regular file. Anything else could block or never end.
-fn read(path: &[u8]) -> std::result::Result<Vec<u8>, String> {
-    let path = Path::new(OsStr::from_bytes(path));
-    let status = std::fs::metadata(path).map_err(|error| explain(&error))?;
-    if !status.is_file() {
-        return Err("it is not a regular file.".to_owned());
-    }
-    std::fs::read(path).map_err(|error| explain(&error))
-}
-
-fn explain(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::PermissionDenied => format!(
-            "{error}. The user that the process runs as needs read permission for the file, and search permission \
-             for all directories above it."
-        ),
-        ErrorKind::NotFound => format!("{error}. Check the path in the configuration."),
-        _ => format!("{error}."),
-    }
-}
-
-/// When the file was last modified, in microseconds since the epoch.
-pub(crate) fn modified(path: &[u8]) -> Option<i64> {
-    let time = std::fs::metadata(Path::new(OsStr::from_bytes(path))).ok()?.modified().ok()?;
-    i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()
 }

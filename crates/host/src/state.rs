@@ -8,12 +8,16 @@ use bridge::Cgi;
 use python::{Object, Py, Python, Result, Type};
 
 use crate::adapter::Adapter;
-use crate::daemon::reload::Callables;
-use crate::environ;
+use crate::callables::Callables;
+use crate::environ::memory::Memory;
 use crate::input::Input;
+use crate::loading::Turn;
 use crate::locked::Locked;
-use crate::log::{Log, Stream};
-use crate::scripts::Turn;
+use crate::log::Log;
+use crate::stream::Stream;
+
+/// An interpreter, with what is kept for it.
+pub(crate) type Interpreter = python::Interpreter<State>;
 
 /// What is kept for an interpreter. Objects belong to it.
 pub(crate) struct State {
@@ -37,7 +41,7 @@ impl python::State for State {
 /// What is kept for a thread in an interpreter: things that are likely to be needed again by its next request.
 #[derive(Default)]
 pub(crate) struct Thread {
-    pub(crate) environ: environ::Memory,
+    pub(crate) environ: Memory,
     /// The path of the last script, and its module's name.
     pub(crate) script: Last,
     /// The last callable as it is configured, and its name in a module. (The environ has it in another encoding.)

@@ -8,9 +8,10 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use super::descriptors;
+use crate::locked::lock;
 
 /// Connections of a part of the table, which is allocated when it is needed.
 const PART: usize = 64;
@@ -154,9 +155,4 @@ impl Table {
         let part = self.parts.get(index / PART)?;
         part.get_or_init(|| (0..PART).map(|_| Mutex::default()).collect()).get(index % PART)
     }
-}
-
-/// Locks what a panic can not leave half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

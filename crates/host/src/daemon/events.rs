@@ -21,9 +21,9 @@ use wsgi_core::wire::frame::Rejection;
 use super::exchange::{discard, hello, reject};
 use super::monitor::Task;
 use super::workers::{READABLE, give_back};
-use super::{Daemon, Note, Phase, descriptors, lock, log};
-use crate::entry::exit_now;
-use crate::scripts::modified;
+use super::{Daemon, Note, Phase, descriptors, log};
+use crate::locked::lock;
+use crate::script_file::modified;
 
 /// How often requests are looked at that wait because all workers are busy.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
@@ -117,7 +117,7 @@ pub(super) fn run(events: Events) {
 /// Without this thread the process would be deaf.
 fn fatal(daemon: &Daemon, text: &str) -> ! {
     log::line(Level::Crit, &format!("WSGI0208: Process group '{}': {text}. The process ends.", daemon.name));
-    exit_now(255)
+    os::exit::now(255)
 }
 
 impl Run {
@@ -318,7 +318,7 @@ impl Run {
             }
             Decision::Exit => {
                 daemon.info("the shutdown timeout is over, the process is ended");
-                exit_now(255);
+                os::exit::now(255);
             }
         }
     }

@@ -1,11 +1,10 @@
 //! The log of a daemon process outside requests: lines as Apache writes them, which go to the supervisor's relay.
 
 mod output;
+mod prefix;
 
 use std::ffi::c_int;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::SystemTime;
 
 use bridge::{Bytes, Level};
 
@@ -35,7 +34,7 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     if !logs(level) {
         return;
     }
-    let mut line = head(level);
+    let mut line = prefix::of(level);
     let text = text.or_empty();
     for &byte in &text[..text.len().min(LONGEST)] {
         // As in Apache's own log: nothing that could pass for another line.
@@ -47,26 +46,4 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     }
     line.push(b'\n');
     output::write(&line);
-}
-
-/// What a line begins with.
-fn head(level: c_int) -> Vec<u8> {
-    let mut head = String::with_capacity(64);
-    head.push('[');
-    // Writing to a string does not fail.
-    let _ = os::clock::stamp(&mut head, SystemTime::now());
-    let _ = write!(head, "] [wsgi:{}] [pid {}] ", name(level), std::process::id());
-    head.into_bytes()
-}
-
-const fn name(level: c_int) -> &'static str {
-    match level {
-        ..=2 => "crit",
-        3 => "error",
-        4 => "warn",
-        5 => "notice",
-        6 => "info",
-        7 => "debug",
-        _ => "trace1",
-    }
 }

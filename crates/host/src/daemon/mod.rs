@@ -22,7 +22,7 @@ mod stop;
 mod workers;
 
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use bridge::Level;
@@ -33,6 +33,8 @@ use os::pace::Pace;
 use os::shared::Words;
 use wsgi_core::lifecycle::Pulse;
 use wsgi_core::wire::launch::Limits;
+
+use crate::locked::lock;
 
 pub(crate) use setup::serve;
 pub(crate) use workers::{Worker, current_worker};
@@ -179,11 +181,6 @@ impl Daemon {
         let root = root.strip_suffix(b"/").unwrap_or(root);
         path.strip_prefix(root).filter(|rest| rest.starts_with(b"/"))
     }
-}
-
-/// Locks what a panic can not leave half done.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts a thread of the process.

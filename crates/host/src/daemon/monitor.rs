@@ -11,10 +11,11 @@ use nix::sys::signal::Signal;
 use python::Python;
 use wsgi_core::lifecycle::Running;
 
-use super::{Daemon, Phase, lock};
-use crate::interpreters::{Interpreter, Interpreters};
+use super::{Daemon, Phase};
+use crate::interpreters::Interpreters;
+use crate::locked::lock;
 use crate::report;
-use crate::state::State;
+use crate::state::{Interpreter, State};
 
 /// How often the watchdog looks.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);

@@ -14,17 +14,16 @@
 
 #![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxBuildHasher;
 use wsgi_core::lifecycle::{FailedImports, MOST_FAILED_SUCCESSORS, Reason, Retry, retry_pause};
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
-use super::{Note, Phase, current_worker, daemon, lock};
-use crate::locked::Locked;
+use super::{Note, Phase, current_worker, daemon};
+use crate::locked::lock;
 
 /// How long a request waits for a successor.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
@@ -54,24 +53,6 @@ struct State {
     failures: u32,
     /// What could not be imported.
     failed: FailedImports,
-}
-
-/// The callables that a thread has found in an interpreter, by script: each is told once, since telling takes a lock.
-#[derive(Default)]
-pub(crate) struct Callables(Locked<HashMap<Vec<u8>, Vec<Vec<u8>>, FxBuildHasher>>);
-
-impl Callables {
-    /// Whether it is not known yet.
-    pub(crate) fn is_new(&self, path: &[u8], callable: &[u8]) -> bool {
-        self.0.with(|scripts| {
-            !scripts.get(path).is_some_and(|known| known.iter().any(|known| known == callable))
-        })
-    }
-
-    /// Knows it from now on.
-    pub(crate) fn add(&self, path: &[u8], callable: &[u8]) {
-        self.0.with(|scripts| scripts.entry(path.to_owned()).or_default().push(callable.to_owned()));
-    }
 }
 
 /// A request that has been read and not run.

@@ -28,7 +28,6 @@ use super::events::{self, End, Events};
 use super::monitor::{self, Task};
 use super::stop::{self, Threads};
 use super::{DAEMON, Daemon, Note, Phase, descriptors, log, server, spawn, workers};
-use crate::entry::exit_now;
 use crate::interpreters::{Interpreters, Patience};
 use crate::process::{self, Origin, Process};
 
@@ -60,7 +59,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
     process::adopt(process, py, |started| {
         if let Err(text) = started {
             log::line(Level::Crit, &format!("WSGI0029: Python can not be set up: {text}"));
-            exit_now(255);
+            os::exit::now(255);
         }
         if prepared.launch.threads == 0 { prepared.run_script() } else { prepared.run() }
     });
@@ -184,7 +183,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     spawn("wsgi-events", SMALL_STACK, move || {
         let run = std::panic::AssertUnwindSafe(|| events::run(events));
         if std::panic::catch_unwind(run).is_err() {
-            exit_now(255);
+            os::exit::now(255);
         }
     })?;
     // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
@@ -248,7 +247,7 @@ impl Prepared {
     fn run(self) {
         let (daemon, process) = (self.daemon, self.process);
         if !self.import() {
-            exit_now(NOT_IMPORTED);
+            os::exit::now(NOT_IMPORTED);
         }
         if descriptors::is_copy() {
             // A script has forked, and its copy has come back from it.
@@ -261,7 +260,7 @@ impl Prepared {
         let started = start_threads(daemon, process, stack, (signals, tasks), &mut threads);
         if let Err(text) = started {
             log::line(Level::Crit, &format!("WSGI0022: Process group '{}': {text}", daemon.name));
-            exit_now(255);
+            os::exit::now(255);
         }
         daemon.tell(Note::Ready);
         // The event thread lives as long as the process.

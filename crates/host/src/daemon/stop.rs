@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use super::events::End;
 use super::{Daemon, END, Thread, log, monitor};
-use crate::entry::exit_now;
 use crate::interpreters::Patience;
 use crate::process::Process;
 use bridge::Level;
@@ -56,13 +55,13 @@ pub(super) fn finish(daemon: &'static Daemon, process: &'static Process, patienc
     log::line(Level::Info, &format!("Process group '{}': stopping process.", daemon.name));
     if !process.settings.destroy_interpreters {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
-        exit_now(0);
+        os::exit::now(0);
     }
     let is_complete = process.interpreters.end_subs(patience);
     // Python aborts when it is finalised with an interpreter left, and waits for threads without limit.
     if !process.interpreters.wind_down_main(patience, is_complete) {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
-        exit_now(0);
+        os::exit::now(0);
     }
     log::line(Level::Info, &format!("Process group '{}': terminating Python, exiting.", daemon.name));
 }

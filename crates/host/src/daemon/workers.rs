@@ -23,10 +23,10 @@ use wsgi_core::wire::frame::Rejection;
 use super::connection::Connection;
 use super::exchange::{Answer, Arrived, BodyWait, Observe, is_closed, payload, receive, reject};
 use super::reload::Held;
-use super::{Daemon, END, Note, Phase, RELEASED, daemon, descriptors, lock, log};
-use crate::entry::exit_now;
-use crate::interpreters::Interpreter;
+use super::{Daemon, END, Note, Phase, RELEASED, daemon, descriptors, log};
+use crate::locked::lock;
 use crate::process;
+use crate::state::Interpreter;
 
 /// Memory of more than this is not kept between requests.
 const MOST_KEPT: usize = 64 << 10;
@@ -253,7 +253,7 @@ fn attend(mut turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, is_
         memory.trim();
         if descriptors::is_copy() {
             // A copy of the process that an application has forked, in a request, and not ended.
-            exit_now(255);
+            os::exit::now(255);
         }
         match after {
             After::Held => return,
@@ -316,7 +316,7 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
         worker.end(daemon);
         memory.trim();
         if descriptors::is_copy() {
-            exit_now(255);
+            os::exit::now(255);
         }
     }
 }
@@ -445,7 +445,7 @@ fn run(
     let (answer, has_panicked) = answer.end();
     let outcome = if has_panicked { outcome::ABORTED } else { outcome };
     if descriptors::is_copy() {
-        exit_now(255);
+        os::exit::now(255);
     }
     let is_held = outcome == process::HELD;
     let has_run = can_run && outcome != process::REFUSED;

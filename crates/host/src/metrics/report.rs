@@ -1,13 +1,14 @@
 //! The dicts that applications get.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use os::usage;
 use python::{Object, Python, Result};
 use wsgi_core::metrics::{Phase, Sample, Slot, Totals, rate};
 
-use super::RECORDED;
+use super::record::RECORDED;
 use crate::process;
+use crate::time::since_epoch;
 
 /// `request_metrics()`: what happened since the last call; `None` if nothing is recorded.
 pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
@@ -31,8 +32,8 @@ pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
     let period = now.0.saturating_duration_since(since.0);
     let report = Report::new(py)?;
     report.integer("pid", std::process::id().into())?;
-    report.float("start_time", epoch(since.1))?;
-    report.float("stop_time", epoch(now.1))?;
+    report.float("start_time", since_epoch(since.1))?;
+    report.float("stop_time", since_epoch(now.1))?;
     report.float("sample_period", period.as_secs_f64())?;
     report.integer("request_count", sample.completed)?;
     report.float("request_throughput", sample.throughput(period))?;
@@ -79,8 +80,8 @@ pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
     report.float("cpu_user_time", used.cpu.user.as_secs_f64())?;
     report.float("cpu_system_time", used.cpu.system.as_secs_f64())?;
     report.float("cpu_time", used.cpu.total().as_secs_f64())?;
-    report.float("restart_time", epoch(process.started.1))?;
-    report.float("current_time", epoch(SystemTime::now()))?;
+    report.float("restart_time", since_epoch(process.started.1))?;
+    report.float("current_time", since_epoch(SystemTime::now()))?;
     report.integer("running_time", now.saturating_duration_since(process.started.0).as_secs())?;
     report.integer("request_threads", started.into())?;
     report.integer("active_requests", process.requests.active())?;
@@ -184,9 +185,4 @@ impl<'py> Report<'py> {
     fn number(&self, value: u64) -> Result<Object> {
         self.py.int(i64::try_from(value).unwrap_or(i64::MAX))
     }
-}
-
-/// Seconds since the epoch.
-fn epoch(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }

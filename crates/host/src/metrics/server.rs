@@ -5,7 +5,7 @@ use bridge::scoreboard::{self, Worker};
 use python::{Object, Python, Result};
 
 use super::report::Report;
-use crate::environ::seconds;
+use crate::time::seconds;
 
 /// What the server's processes and threads are doing; `None` if that is not to be seen here.
 pub(crate) fn of_server(py: Python<'_>, server: &Server) -> Result<Object> {

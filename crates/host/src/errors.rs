@@ -1,0 +1,55 @@
+//! `wsgi.errors`.
+
+use std::sync::Arc;
+
+use bridge::Lease;
+use python::{Python, Result};
+
+use crate::log::Log;
+use crate::state::{Errors, State, Thread};
+use crate::stream::Stream;
+
+/// `wsgi.errors` for a request: a text stream of its own, or the one of the thread's last request, if the application
+/// has not kept it, nor done anything to it.
+pub(crate) fn errors(
+    py: Python<'_>,
+    state: &State,
+    thread: &Thread,
+    lease: &Arc<Lease>,
+    script: &[u8],
+) -> Result<Errors> {
+    let errors = match thread.errors.take() {
+        Some(errors) if errors.is_as_new(py, state)? => errors,
+        _ => Errors::create(py, state)?,
+    };
+    errors.stream.begin(lease, script);
+    Ok(errors)
+}
+
+impl Errors {
+    fn create(py: Python<'_>, state: &State) -> Result<Self> {
+        let stream = Arc::new(Stream::default());
+        let log = Log::of("<wsgi.errors>", &stream);
+        let buffer = state.types.log.instance(py, log)?;
+        let helpers = &state.helpers;
+        let wrapper = helpers.text_io_wrapper.get(py).call([
+            &buffer,
+            helpers.encoding.get(py),
+            helpers.replace.get(py),
+            &py.none(),
+            &py.bool(true),
+            &py.bool(true),
+        ])?;
+        Ok(Self { wrapper, buffer, stream })
+    }
+
+    /// Whether the application has kept neither the stream nor its buffer, and both are as they were made.
+    fn is_as_new(&self, py: Python<'_>, state: &State) -> Result<bool> {
+        let is_unshared = self.wrapper.reference_count() == 1 && self.buffer.reference_count() == 2;
+        let log = state.types.log.value(py, &self.buffer);
+        if !is_unshared || log.is_none_or(|log| log.is_touched()) {
+            return Ok(false);
+        }
+        Ok(!self.wrapper.attr(state.names.dict.get(py))?.is_true()?)
+    }
+}

@@ -1,0 +1,150 @@
+//! Text on its way to a log: it gathers until a line is complete.
+
+use std::sync::Arc;
+
+use bridge::{Lease, Level};
+use python::{Exception, Python, Result};
+
+use crate::locked::Locked;
+use crate::process;
+
+/// The most that gathers without the end of a line: what is written a character at a time, for as long as the process lives,
+/// becomes lines of this length.
+const LONGEST_PARTIAL: usize = 64 << 10;
+
+/// Where written bytes gather until a line is complete.
+#[derive(Debug, Default)]
+pub(crate) struct Stream(Locked<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    partial: Vec<u8>,
+    target: Target,
+    script: Vec<u8>,
+    prefix: Arc<[u8]>,
+}
+
+/// Where a stream's lines go.
+#[derive(Clone, Debug, Default)]
+enum Target {
+    /// To the server's log.
+    #[default]
+    Server,
+    /// To the log of a request, each with a prefix.
+    Request(Arc<Lease>, Arc<[u8]>),
+    /// Nowhere: the request is over.
+    Expired,
+}
+
+impl Stream {
+    /// Directs lines to a request.
+    pub(crate) fn begin(&self, lease: &Arc<Lease>, script: &[u8]) {
+        self.0.with(|inner| {
+            inner.partial.clear();
+            // The next request is most often for the same script.
+            if inner.script != script {
+                inner.script = script.to_owned();
+                inner.prefix = [b"[script ", script, b"] "].concat().into();
+            }
+            inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix));
+        });
+    }
+
+    /// Ends a request's use: what is written from now on is an error.
+    pub(crate) fn expire(&self, py: Python<'_>) {
+        self.flush(py);
+        self.0.with(|inner| {
+            if !matches!(inner.target, Target::Server) {
+                inner.target = Target::Expired;
+            }
+        });
+    }
+
+    /// Adds text, and logs the lines that are complete.
+    pub(crate) fn write(&self, py: Python<'_>, bytes: &[u8]) -> Result<()> {
+        match self.0.with(|inner| inner.add(bytes)) {
+            Added::Nothing => {}
+            Added::Lines(lines, target) => {
+                py.detach(|| {
+                    lines.split(|byte| *byte == b'\n').for_each(|line| target.log(Level::Error, line));
+                });
+            }
+            Added::Expired => {
+                return Err(py.raise(Exception::RuntimeError, "log object has expired: its request is over"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Logs what has gathered.
+    pub(crate) fn flush(&self, py: Python<'_>) {
+        let rest = self.0.with(|inner| {
+            let line = std::mem::take(&mut inner.partial);
+            (!line.is_empty()).then(|| (line, inner.target.clone()))
+        });
+        if let Some((line, target)) = rest {
+            py.detach(|| target.log(Level::Error, &line));
+        }
+    }
+
+    /// Logs one line, past what has been gathered.
+    pub(crate) fn log(&self, level: Level, line: &[u8]) {
+        let target = self.0.with(|inner| inner.target.clone());
+        target.log(level, line);
+    }
+}
+
+/// What has come of bytes that were written.
+enum Added {
+    /// No line is complete.
+    Nothing,
+    /// These lines are to go there; the last one is without its end.
+    Lines(Vec<u8>, Target),
+    /// The request is over.
+    Expired,
+}
+
+impl Inner {
+    fn add(&mut self, bytes: &[u8]) -> Added {
+        if matches!(self.target, Target::Expired) {
+            return Added::Expired;
+        }
+        let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
+            self.partial.extend_from_slice(bytes);
+            if self.partial.len() < LONGEST_PARTIAL {
+                return Added::Nothing;
+            }
+            return Added::Lines(std::mem::take(&mut self.partial), self.target.clone());
+        };
+        let mut lines = std::mem::take(&mut self.partial);
+        lines.extend_from_slice(&bytes[..end]);
+        self.partial.extend_from_slice(&bytes[end + 1..]);
+        Added::Lines(lines, self.target.clone())
+    }
+}
+
+impl Target {
+    fn log(&self, level: Level, line: &[u8]) {
+        // The server's functions want text without NUL.
+        let escaped;
+        let line = if line.contains(&0) {
+            escaped = line.split(|byte| *byte == 0).collect::<Vec<_>>().join(&b"\\x00"[..]);
+            &escaped
+        } else {
+            line
+        };
+        let logged = match self {
+            Self::Request(lease, prefix) => {
+                let text = [prefix, line].concat();
+                // While another thread is blocked in the exchange, the line goes to the server's log instead.
+                lease.try_with(|exchange| exchange.log(level, &text))
+            }
+            Self::Server | Self::Expired => None,
+        };
+        if logged.is_none()
+            && let Some(process) = process::process()
+        {
+            process.server.log(level, line);
+        }
+    }
+}
