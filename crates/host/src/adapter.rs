@@ -73,14 +73,13 @@ impl Adapter {
 
     /// Ends a response that failed; whether the client may have seen a part of it. If not, the server's own page
     /// takes its place, with the application's demand for authentication if that was committed.
-    pub(crate) fn fail(&self, py: Python<'_>, status: u32) -> bool {
+    pub(crate) fn fail(&self, py: Python<'_>, status: u16) -> bool {
         if self.has_begun() {
             return true;
         }
         if self.committed.load(Relaxed)
             && let Some(head) = self.head.get(py)
         {
-            let status = u16::try_from(status).unwrap_or(500);
             self.lease.try_with(|exchange| head.start_failed(py, exchange, status));
         }
         false

@@ -13,7 +13,8 @@ use bridge::{
 
 use wsgi_core::lifecycle::Reason;
 
-use crate::{daemon, process};
+use crate::outcome::Outcome;
+use crate::{daemon, dispatch, life, process};
 
 static HOST: Host = Host { tag: Tag::of::<Host>(), start, call, stop };
 
@@ -33,7 +34,7 @@ unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server)
         // The caller has refused this host, or should have.
         _ => return -1,
     };
-    match catch_unwind(|| process::start(settings, server)) {
+    match catch_unwind(|| life::start(settings, server)) {
         Ok(Ok(())) => 0,
         Ok(Err(text)) => {
             server.log(Level::Crit, text.as_bytes());
@@ -58,16 +59,18 @@ unsafe extern "C" fn call(kind: u32, request: *const Tag, reply: *mut Tag) -> c_
 
 fn serve(request: &Request<'_>, reply: &WsgiReply<'_>) -> u32 {
     let exchange = reply.exchange();
-    catch_unwind(AssertUnwindSafe(|| process::handle(request, exchange))).unwrap_or_else(|panic| {
+    let handled = catch_unwind(AssertUnwindSafe(|| dispatch::handle(request, exchange, None)));
+    let outcome = handled.unwrap_or_else(|panic| {
         exchange
             .log(Level::Error, format!("panic while a request was handled: {}", text_of(&panic)).as_bytes());
-        500
-    })
+        Outcome::Status(500)
+    });
+    outcome.number()
 }
 
 unsafe extern "C" fn stop(reason: c_int, grace: u32) {
     let reason = reason_of_number(reason).map_or("", Reason::name);
-    if catch_unwind(|| process::stop(reason.as_bytes(), grace)).is_err() {
+    if catch_unwind(|| life::stop(reason.as_bytes(), grace)).is_err() {
         process::log(Level::Error, "panic while Python was stopped");
     }
 }

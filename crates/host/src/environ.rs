@@ -73,7 +73,7 @@ fn build_with(
 fn template(py: Python<'_>, state: &State) -> Result<Object> {
     let names = &state.names;
     let template = state.environ.get(py).dict_copy()?;
-    let thread_id = process::process().map_or(0, process::thread_id);
+    let thread_id = process::thread_id(state.process);
     template.dict_set(names.thread_id.get(py), &py.int(thread_id.into())?)?;
     template.dict_set(names.url_scheme.get(py), names.http.get(py))?;
     for key in [&names.queue_start, &names.daemon_start] {

@@ -27,7 +27,7 @@ pub(crate) fn request_started(
     application_start: f64,
 ) -> Result<Object> {
     let event = Event::new(py, id)?;
-    event.common(&request.facts)?;
+    event.common(state, &request.facts)?;
     event.integer("daemon_connects", request.facts.daemon_connects.into())?;
     event.integer("daemon_restarts", request.facts.daemon_restarts.into())?;
     event.set("application_object", application)?;
@@ -100,7 +100,7 @@ pub(crate) fn request_finished(
     let publish = || {
         let meter = finished.meter;
         let event = Event::new(py, id)?;
-        event.common(&request.facts)?;
+        event.common(state, &request.facts)?;
         event.integer("input_reads", meter.input.count())?;
         event.integer("input_length", meter.input.bytes())?;
         event.set("input_time", &py.float(meter.input.time().as_secs_f64())?)?;
@@ -148,9 +148,9 @@ impl<'py> Event<'py> {
     }
 
     /// What `request_started` and `request_finished` have in common.
-    fn common(&self, facts: &RequestFacts<'_>) -> Result<()> {
+    fn common(&self, state: &State, facts: &RequestFacts<'_>) -> Result<()> {
         let py = self.py;
-        self.integer("thread_id", process::process().map_or(0, process::thread_id).into())?;
+        self.integer("thread_id", process::thread_id(state.process).into())?;
         self.integer("server_pid", facts.server_pid.into())?;
         self.set("request_start", &py.float(seconds(facts.request_start))?)?;
         self.set("queue_start", &py.float(seconds(facts.queue_start))?)?;

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use bridge::Level;
 use python::{Ended, Py, Python, Type};
 use wsgi_core::interpreter::Settings as Wanted;
-use wsgi_core::python_home::Version;
 use wsgi_core::script::Place;
 
 use crate::locked::Locked;
 use crate::native::Native;
-use crate::process::{self, Kept, Process};
+use crate::process::{self, Process};
 use crate::report;
+use crate::settings::{KeptSettings, VERSION_OF_PYTHON};
 use crate::state::{Helpers, Interpreter, Names, State, Types};
 
 /// The version of the contract that this is compatible with: `mod_wsgi.version`.
@@ -260,14 +260,10 @@ fn log_threads(py: Python<'_>, state: &State) {
 }
 
 /// What is configured for the interpreter of a group.
-fn settings_of<'a>(settings: &'a Kept, group: &'a [u8]) -> Wanted<'a> {
+fn settings_of<'a>(settings: &'a KeptSettings, group: &'a [u8]) -> Wanted<'a> {
     let place = Place { process_group: &settings.process_group, application_group: group };
     wsgi_core::interpreter::settings(settings.blocks.iter(), &place, VERSION_OF_PYTHON)
 }
-
-/// The Python that this host was built for.
-pub(crate) const VERSION_OF_PYTHON: Version =
-    Version { minor: python::VERSION.1 as u8, free_threaded: python::FREE_THREADED };
 
 /// Makes a new interpreter what applications expect.
 fn set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> Result<State, String> {
@@ -323,6 +319,7 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
     let names = Names::create(py)?;
     let environ = Py::new(template(py, settings, group, &helpers)?);
     Ok(State {
+        process,
         wording: report::wording(&settings.process_group, group),
         group: group.to_owned(),
         names,
@@ -338,7 +335,7 @@ fn lookup(py: Python<'_>, namespace: &python::Object, name: &str) -> python::Res
 }
 
 /// The argument of `set_up` in bootstrap.py.
-fn options(py: Python<'_>, settings: &Kept, wanted: &Wanted<'_>) -> python::Result<python::Object> {
+fn options(py: Python<'_>, settings: &KeptSettings, wanted: &Wanted<'_>) -> python::Result<python::Object> {
     let dict = py.dict()?;
     let set = |name: &str, value: python::Object| dict.dict_set(&py.name(name)?, &value);
     let paths = py.list()?;
@@ -369,7 +366,7 @@ fn options(py: Python<'_>, settings: &Kept, wanted: &Wanted<'_>) -> python::Resu
 /// What every environ of an interpreter has in common.
 fn template(
     py: Python<'_>,
-    settings: &Kept,
+    settings: &KeptSettings,
     group: &[u8],
     helpers: &Helpers,
 ) -> python::Result<python::Object> {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge::{Bytes, Lease, Level, Request, flag, outcome, write};
+use bridge::{Bytes, Lease, Level, Request, flag, write};
 use os::usage::{self, Cpu};
 use python::{Exception, Object, Python, Raised, Result};
 
@@ -12,9 +12,10 @@ use crate::adapter::{Adapter, START_RESPONSE, Unsent};
 use crate::input::Input;
 use crate::meter::Meter;
 use crate::metrics::{self, Recording};
+use crate::outcome::Outcome;
 use crate::scripts::NotLoaded;
 use crate::state::{Interpreter, State, Thread};
-use crate::{context, daemon, environ, errors, events, process, report, scripts, time};
+use crate::{context, environ, errors, events, report, scripts, time};
 
 /// The longest block that is copied, so that it can be sent when Python is done with the request.
 const LONGEST_COPY: usize = 32 * 1024;
@@ -26,25 +27,39 @@ thread_local! {
 
 /// How a request ended inside Python.
 enum Served {
-    /// See [`bridge::outcome`].
-    With(u32),
+    With(Outcome),
     /// Complete with this last block.
     Block(Vec<u8>),
 }
 
+/// A thread that runs requests for a process that may want to interrupt them.
+pub(crate) trait Runner: Sync {
+    /// Notes that its request enters an interpreter.
+    fn enter(&self, interpreter: &'static Interpreter);
+
+    /// Notes that its request leaves the interpreter: from now on it can not be interrupted.
+    fn leave(&self, py: Python<'_>);
+}
+
 /// Runs the application for a request; called while the thread is not attached.
-pub(crate) fn run(interpreter: &'static Interpreter, request: &Request<'_>, lease: &Arc<Lease>) -> u32 {
+pub(crate) fn run(
+    interpreter: &'static Interpreter,
+    request: &Request<'_>,
+    lease: &Arc<Lease>,
+    runner: Option<&'static dyn Runner>,
+) -> Outcome {
     let begin = Instant::now();
     let recording = metrics::begin(begin);
     let recording = recording.as_ref();
     match interpreter.attach(|py, state, thread| {
-        let worker = daemon::current_worker();
-        if let Some(worker) = worker {
-            worker.enter(interpreter);
+        if let Some(runner) = runner {
+            runner.enter(interpreter);
         }
-        let served = Call { py, interpreter, state, thread, request, lease, recording }.serve(begin);
-        if let Some(worker) = worker {
-            worker.leave(py);
+        let can_be_interrupted = runner.is_some();
+        let call = Call { py, interpreter, state, thread, request, lease, recording, can_be_interrupted };
+        let served = call.serve(begin);
+        if let Some(runner) = runner {
+            runner.leave(py);
         }
         served
     }) {
@@ -58,7 +73,7 @@ pub(crate) fn run(interpreter: &'static Interpreter, request: &Request<'_>, leas
                 recording.wrote(begin);
             }
             COPY.set(block);
-            outcome::COMPLETE
+            Outcome::Complete
         }
     }
 }
@@ -72,6 +87,7 @@ struct Call<'a> {
     request: &'a Request<'a>,
     lease: &'a Arc<Lease>,
     recording: Option<&'a Recording>,
+    can_be_interrupted: bool,
 }
 
 impl Call<'_> {
@@ -87,14 +103,14 @@ impl Call<'_> {
             .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref(), is_nested)?, id)));
         let (errors, outer, id) = match prepared {
             Ok(prepared) => prepared,
-            Err(raised) => return Served::With(self.failed(raised)),
+            Err(raised) => return Served::With(Outcome::Status(self.failed(raised))),
         };
         let serve = || {
             let module = match scripts::module(py, state, self.thread, &request.facts, self.lease) {
                 Ok(module) => module,
-                Err(NotLoaded::Failed) => return Served::With(500),
-                Err(NotLoaded::Waits) => return Served::With(process::HELD),
-                Err(NotLoaded::Refused) => return Served::With(process::REFUSED),
+                Err(NotLoaded::Failed) => return Served::With(Outcome::Status(500)),
+                Err(NotLoaded::Waits) => return Served::With(Outcome::Held),
+                Err(NotLoaded::Refused) => return Served::With(Outcome::Refused),
             };
             match self.callable(&module) {
                 Ok(Some(application)) => {
@@ -102,8 +118,8 @@ impl Call<'_> {
                     context::direct_streams(&errors.stream);
                     self.call(begin, &errors.wrapper, id.as_ref(), &application)
                 }
-                Ok(None) => Served::With(self.no_callable()),
-                Err(raised) => Served::With(self.failed(raised)),
+                Ok(None) => Served::With(Outcome::Status(self.no_callable())),
+                Err(raised) => Served::With(Outcome::Status(self.failed(raised))),
             }
         };
         let served = serve();
@@ -152,18 +168,21 @@ impl Call<'_> {
         module.module_dict()?.dict_get(&name)
     }
 
-    /// In a daemon process: a successor has to have the callable, too.
+    /// Notes the callable, for successors of the process: they have to have it, too.
     fn found(&self, application: &Object) {
-        let Some(daemon) = daemon::daemon() else { return };
+        let mode = self.state.process.mode;
+        if !mode.has_successors() {
+            return;
+        }
         let (path, name) = (self.request.facts.script.or_empty(), self.request.callable_object.or_empty());
         let known = &self.thread.callables;
         if known.is_new(path, name) && application.is_callable() {
             known.add(path, name);
-            daemon.callable_found(path, &self.state.group, name);
+            mode.callable_found(path, &self.state.group, name);
         }
     }
 
-    fn no_callable(&self) -> u32 {
+    fn no_callable(&self) -> u16 {
         let (script, name) = (self.request.facts.script.to_text(), self.request.callable_object.to_text());
         let text = format!(
             "WSGI0089: The script '{script}' has no callable '{name}'. Define it there, or name another one with \
@@ -194,9 +213,11 @@ impl Call<'_> {
         );
         let object = match state.types.adapter.instance(py, adapter) {
             Ok(object) => object,
-            Err(raised) => return Served::With(self.failed(raised)),
+            Err(raised) => return Served::With(Outcome::Status(self.failed(raised))),
         };
-        let Some(adapter) = state.types.adapter.value(py, &object) else { return Served::With(500) };
+        let Some(adapter) = state.types.adapter.value(py, &object) else {
+            return Served::With(Outcome::Status(500));
+        };
 
         let served = match self.respond(
             &object,
@@ -207,16 +228,8 @@ impl Call<'_> {
             application_start,
         ) {
             Ok(served) => served,
-            Err(Unsent::Disconnected) => Served::With(outcome::COMPLETE),
-            Err(Unsent::Raised(raised)) => {
-                let is_interrupted = self.is_interrupted(&raised);
-                let status = self.failed_unless(raised, |exception| adapter.says_client_gone(exception));
-                if is_interrupted && !adapter.has_begun() && daemon::daemon().is_some() {
-                    self.answer_interrupted()
-                } else {
-                    Served::With(if adapter.fail(self.py, status) { outcome::ABORTED } else { status })
-                }
-            }
+            Err(Unsent::Disconnected) => Served::With(Outcome::Complete),
+            Err(Unsent::Raised(raised)) => self.fail(adapter, raised),
         };
         if let Some(meter) = meter {
             let application_finish = time::now();
@@ -237,6 +250,17 @@ impl Call<'_> {
             }
         }
         served
+    }
+
+    /// Ends a request whose application has raised an exception.
+    fn fail(&self, adapter: &Adapter, raised: Raised) -> Served {
+        let is_interrupted = self.is_interrupted(&raised);
+        let status = self.failed_unless(raised, |exception| adapter.says_client_gone(exception));
+        if is_interrupted && self.can_be_interrupted && !adapter.has_begun() {
+            return self.answer_interrupted();
+        }
+        let has_begun = adapter.fail(self.py, status);
+        Served::With(if has_begun { Outcome::Aborted } else { Outcome::Status(status) })
     }
 
     fn respond(
@@ -274,7 +298,7 @@ impl Call<'_> {
         }
         let sent = self.send_iterable(adapter, &result);
         self.close(&result);
-        sent.map(|()| Served::With(outcome::COMPLETE))
+        sent.map(|()| Served::With(Outcome::Complete))
     }
 
     /// Sends the blocks of a list or tuple: all there is, so nothing has to be flushed before the end.
@@ -298,7 +322,7 @@ impl Call<'_> {
             adapter.send(self.py, block, if last { write::LAST } else { 0 })?;
         }
         adapter.begin(self.py)?;
-        Ok(Served::With(outcome::COMPLETE))
+        Ok(Served::With(Outcome::Complete))
     }
 
     /// Sends what an iterable yields, each block at once; a file by its descriptor.
@@ -383,17 +407,17 @@ impl Call<'_> {
     /// The whole response to a request that a daemon process has interrupted: the server adds nothing.
     fn answer_interrupted(&self) -> Served {
         let started = self.lease.with(|exchange| exchange.start(504, Bytes::new(b"Gateway Timeout"), &[]));
-        Served::With(if started == Some(Ok(())) { outcome::COMPLETE } else { 504 })
+        Served::With(if started == Some(Ok(())) { Outcome::Complete } else { Outcome::Status(504) })
     }
 
     /// Reports an exception; the status for the case that nothing was sent.
-    fn failed(&self, raised: Raised) -> u32 {
+    fn failed(&self, raised: Raised) -> u16 {
         self.failed_unless(raised, |_| false)
     }
 
     /// As [`failed`](Self::failed), but an exception that only says that the client is gone is no failure of the
     /// application's: it has just not caught it.
-    fn failed_unless(&self, raised: Raised, says_client_gone: impl FnOnce(&Object) -> bool) -> u32 {
+    fn failed_unless(&self, raised: Raised, says_client_gone: impl FnOnce(&Object) -> bool) -> u16 {
         if self.is_interrupted(&raised) {
             raised.clear();
             let text = b"The request was interrupted: it ran longer than the request timeout allows.";

@@ -4,11 +4,10 @@ use std::ffi::CString;
 use std::sync::Arc;
 
 use bridge::{Cgi, Lease, Level, RequestFacts, flag};
-use python::{Exception, Object, Python, Result};
+use python::{Exception, Object, Python, Raised, Result};
 
-use crate::daemon::reload::{Prospect, Verdict};
-use crate::daemon::{self, reload};
 use crate::loading::Loading;
+use crate::mode::{ChangedScript, FailedScript};
 use crate::process;
 use crate::report;
 use crate::script_file::{modified, read};
@@ -24,41 +23,45 @@ pub(crate) enum NotLoaded {
     Waits,
 }
 
+/// The module of a script, or why there is none.
+type Loaded = std::result::Result<Object, NotLoaded>;
+
 /// The most that is kept of the text of an exception, in characters.
 const LONGEST_CAUSE: usize = 300;
 
-/// A script's module.
-enum Found {
-    Missing,
-    Current(Object),
-    /// It needs to be loaded again.
-    Changed(Object),
-}
-
-/// The module of a request's script: loaded if it is not, loaded again if it has changed.
+/// Returns the module of a request's script: loaded if it is not, loaded again if it has changed.
 pub(crate) fn module(
     py: Python<'_>,
     state: &State,
     thread: &Thread,
     facts: &RequestFacts<'_>,
     lease: &Lease,
-) -> std::result::Result<Object, NotLoaded> {
+) -> Loaded {
     let path = facts.script.or_empty();
-    let found = module_name(py, thread, path).and_then(|name| {
-        let check = facts.has(flag::SCRIPT_RELOADING).then_some(Check {
-            mtime: facts.script_mtime,
-            resource: facts.variable(Cgi::ScriptFilename).or_empty(),
-        });
-        current(py, state, &name, path, check).map(|module| (name, module))
-    });
+    let check = |mtime| {
+        facts
+            .has(flag::SCRIPT_RELOADING)
+            .then(|| Check { mtime, resource: facts.variable(Cgi::ScriptFilename).or_empty() })
+    };
+    let script =
+        Script { py, state, path, check: check(facts.script_mtime), audience: Audience::Request(lease) };
+    let found =
+        module_name(py, state, thread, path).and_then(|name| script.find(&name).map(|found| (name, found)));
+    // What the server knew of the file is old when another thread has loaded it meanwhile.
+    let load = |name: &Object| Script { check: check(0), ..script }.load(name);
     match found {
         Ok((_, Found::Current(module))) => Ok(module),
-        Ok((_, Found::Changed(module))) if daemon::daemon().is_some() => unchanged(py, module, path, lease),
-        Ok((name, Found::Missing | Found::Changed(_))) => {
-            let resource = facts.variable(Cgi::ScriptFilename).or_empty();
-            let check = facts.has(flag::SCRIPT_RELOADING).then_some(Check { mtime: 0, resource });
-            load(py, state, &name, path, check, Audience::Request(lease))
-        }
+        Ok((name, Found::Changed(module))) => match state.process.mode.script_changed(py, path) {
+            ChangedScript::Reload => load(&name),
+            ChangedScript::Hold => Err(NotLoaded::Waits),
+            ChangedScript::Keep(warning) => {
+                if let Some(warning) = warning {
+                    lease.with(|exchange| exchange.log(Level::Warn, warning.as_bytes()));
+                }
+                Ok(module)
+            }
+        },
+        Ok((name, Found::Missing)) => load(&name),
         Err(raised) => {
             let exception = raised.take(py);
             report::in_request(py, state, lease, path, &exception);
@@ -67,33 +70,16 @@ pub(crate) fn module(
     }
 }
 
-/// What a daemon process does with a changed script: it can only be loaded by another process, see [`daemon::reload`].
-fn unchanged(
-    py: Python<'_>,
-    module: Object,
-    path: &[u8],
-    lease: &Lease,
-) -> std::result::Result<Object, NotLoaded> {
-    match py.detach(|| reload::changed(path, modified(path))) {
-        Verdict::Hold => Err(NotLoaded::Waits),
-        Verdict::Run(warning) => {
-            if let Some(warning) = warning {
-                lease.with(|exchange| exchange.log(Level::Warn, warning.as_bytes()));
-            }
-            Ok(module)
-        }
-    }
-}
-
-/// Loads a script when the process starts; whether that worked, or else has been logged.
+/// Loads a script when the process starts. Returns whether that worked, or else has been logged.
 pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading: bool) -> bool {
     interpreter.attach(|py, state, thread| {
         let check = reloading.then_some(Check { mtime: 0, resource: path });
-        let found = module_name(py, thread, path)
-            .and_then(|name| current(py, state, &name, path, check).map(|module| (name, module)));
+        let script = Script { py, state, path, check, audience: Audience::Server };
+        let found = module_name(py, state, thread, path)
+            .and_then(|name| script.find(&name).map(|found| (name, found)));
         match found {
             Ok((_, Found::Current(_))) => true,
-            Ok((name, _)) => load(py, state, &name, path, check, Audience::Server).is_ok(),
+            Ok((name, _)) => script.load(&name).is_ok(),
             Err(raised) => {
                 report::outside(py, state, raised, "WSGI0110: A script can not be imported");
                 false
@@ -102,23 +88,10 @@ pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading:
     })
 }
 
-/// Whether a script that has been imported has all these callables; the first that it lacks is logged.
+/// Returns whether a script that has been imported has all these callables; the first that it lacks is logged.
 pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], callables: &[Box<[u8]>]) -> bool {
     interpreter.attach(|py, state, thread| {
-        let lacks = || -> Result<Option<String>> {
-            let name = module_name(py, thread, path)?;
-            let module = py.modules().dict_get(&name)?;
-            let dict = module.map(|module| module.module_dict()).transpose()?;
-            for callable in callables {
-                let name = callable_name(py, callable)?;
-                let found = dict.as_ref().map(|dict| dict.dict_get(&name)).transpose()?.flatten();
-                if !found.is_some_and(|found| found.is_callable()) {
-                    return Ok(Some(String::from_utf8_lossy(callable).into_owned()));
-                }
-            }
-            Ok(None)
-        };
-        match lacks() {
+        match first_missing(py, state, thread, path, callables) {
             Ok(None) => {}
             Ok(Some(name)) => {
                 let path = String::from_utf8_lossy(path);
@@ -134,20 +107,46 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
                 return false;
             }
         }
-        if let Some(daemon) = daemon::daemon() {
-            // The next successor has to have them, too, whether they are asked for until then or not.
-            for callable in callables {
-                daemon.callable_found(path, &state.group, callable);
-            }
+        // The next successor has to have them, too, whether they are asked for until then or not.
+        for callable in callables {
+            state.process.mode.callable_found(path, &state.group, callable);
         }
         true
     })
+}
+
+/// Returns the first of these callables that the module of an imported script lacks.
+fn first_missing(
+    py: Python<'_>,
+    state: &State,
+    thread: &Thread,
+    path: &[u8],
+    callables: &[Box<[u8]>],
+) -> Result<Option<String>> {
+    let name = module_name(py, state, thread, path)?;
+    let module = py.modules().dict_get(&name)?;
+    let dict = module.map(|module| module.module_dict()).transpose()?;
+    for callable in callables {
+        let name = callable_name(py, callable)?;
+        let found = dict.as_ref().map(|dict| dict.dict_get(&name)).transpose()?.flatten();
+        if !found.is_some_and(|found| found.is_callable()) {
+            return Ok(Some(String::from_utf8_lossy(callable).into_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// The name in a module of a callable that is configured, in UTF-8 as Python's sources. It is not interned: it may come from
 /// a request (`%{ENV:...}`), and Python never gives up what is.
 pub(crate) fn callable_name(py: Python<'_>, configured: &[u8]) -> Result<Object> {
     py.str(&String::from_utf8_lossy(configured))
+}
+
+/// The name of a script's module; a thread that stays with one script computes it once.
+fn module_name(py: Python<'_>, state: &State, thread: &Thread, path: &[u8]) -> Result<Object> {
+    thread
+        .script
+        .get(path, || py.name(&wsgi_core::script::module_name(path, state.process.settings.case_sensitive)))
 }
 
 /// How to find out whether a script has changed.
@@ -185,183 +184,190 @@ impl Audience<'_> {
     }
 }
 
-/// The name of a script's module; a thread that stays with one script computes it once.
-fn module_name(py: Python<'_>, thread: &Thread, path: &[u8]) -> Result<Object> {
-    thread.script.get(path, || {
-        let case_sensitive = process::process().is_none_or(|process| process.settings.case_sensitive);
-        py.name(&wsgi_core::script::module_name(path, case_sensitive))
-    })
+/// A script's module.
+enum Found {
+    Missing,
+    Current(Object),
+    /// It needs to be loaded again.
+    Changed(Object),
 }
 
-/// The loaded module, unless there is none or it needs to be loaded again.
-fn current(
-    py: Python<'_>,
-    state: &State,
-    name: &Object,
-    path: &[u8],
-    check: Option<Check<'_>>,
-) -> Result<Found> {
-    let Some(module) = py.modules().dict_get(name)? else { return Ok(Found::Missing) };
-    let dict = module.module_dict()?;
-    // It is set when the script has run: a module without it is being loaded by another thread.
-    let Some(loaded) = dict.dict_get(state.names.mtime.get(py))?.filter(Object::is_int) else {
-        return Ok(Found::Missing);
-    };
-    let Some(check) = check else { return Ok(Found::Current(module)) };
-    // What the server knows saves a look at the file, but is not believed against it: it may be a moment old.
-    let loaded = loaded.to_i64().ok();
-    if loaded != Some(check.mtime) && loaded != modified(path) {
-        return Ok(Found::Changed(module));
-    }
-    if reload_required(py, state, &dict, check.resource)? {
-        return Ok(Found::Changed(module));
-    }
-    Ok(Found::Current(module))
+/// A script that an interpreter is to have.
+#[derive(Clone, Copy)]
+struct Script<'a> {
+    py: Python<'a>,
+    state: &'a State,
+    path: &'a [u8],
+    check: Option<Check<'a>>,
+    audience: Audience<'a>,
 }
 
-/// Asks the script itself. An exception is logged, and means no.
-fn reload_required(py: Python<'_>, state: &State, dict: &Object, resource: &[u8]) -> Result<bool> {
-    let Some(function) = dict.dict_get(state.names.reload_required.get(py))? else { return Ok(false) };
-    let answer = function.call([&py.path(resource)?]).and_then(|answer| answer.is_true());
-    Ok(answer.unwrap_or_else(|raised| {
-        report::outside(py, state, raised, "WSGI0174: reload_required() of a script raised");
-        false
-    }))
-}
-
-/// Runs the script, while other threads that want it wait.
-fn load(
-    py: Python<'_>,
-    state: &State,
-    name: &Object,
-    path: &[u8],
-    check: Option<Check<'_>>,
-    audience: Audience<'_>,
-) -> std::result::Result<Object, NotLoaded> {
-    let key = name.as_latin1().unwrap_or_default().to_owned();
-    let turn = state.loading.with(|loading| Arc::clone(loading.entry(key).or_default()));
-    let mut loading = turn.take(py);
-    try_load(py, state, name, (path, &mut loading), check, audience).unwrap_or_else(|raised| {
-        let exception = raised.take(py);
-        audience.log(Level::Error, &report::plain(py, &exception).join(" "));
-        Err(NotLoaded::Failed)
-    })
-}
-
-/// As above, under the lock. `Err` is for what should not fail; failures of the script are told to the audience.
-fn try_load(
-    py: Python<'_>,
-    state: &State,
-    name: &Object,
-    (path, loading): (&[u8], &mut Loading),
-    check: Option<Check<'_>>,
-    audience: Audience<'_>,
-) -> Result<std::result::Result<Object, NotLoaded>> {
-    // Another thread may have loaded it while this one waited.
-    match current(py, state, name, path, check)? {
-        Found::Current(module) => return Ok(Ok(module)),
-        Found::Changed(module) if daemon::daemon().is_some() => return Ok(Ok(module)),
-        Found::Changed(_) | Found::Missing => {}
-    }
-    if let Some(cause) = &loading.failed {
-        return Ok(Err(failed_before(py, state, path, cause, audience)));
-    }
-    let text = String::from_utf8_lossy(path);
-    let again = py.modules().dict_remove(name)?;
-    let verb = if again { "Reloading" } else { "Loading" };
-    audience.log(Level::Info, &format!("{verb} Python script file '{text}' in the {}.", state.wording));
-
-    // Before it is read: a change in between is then seen by the next request.
-    let mtime = modified(path);
-    let filename = py.path(path)?;
-    let loaded = match py.detach(|| read(path)) {
-        Err(reason) => {
-            let code = audience.code("WSGI0105", "WSGI0106");
-            audience
-                .log(Level::Error, &format!("{code}: The script file '{text}' can not be read: {reason}"));
-            return Ok(Err(NotLoaded::Failed));
+impl Script<'_> {
+    /// Looks for its module among those that are loaded.
+    fn find(&self, name: &Object) -> Result<Found> {
+        let Some(module) = self.py.modules().dict_get(name)? else { return Ok(Found::Missing) };
+        let dict = module.module_dict()?;
+        // It is set when the script has run: a module without it is being loaded by another thread.
+        let Some(loaded) = dict.dict_get(self.state.names.mtime.get(self.py))?.filter(Object::is_int) else {
+            return Ok(Found::Missing);
+        };
+        let Some(check) = self.check else { return Ok(Found::Current(module)) };
+        // What the server knows saves a look at the file, but is not believed against it: it may be a moment old.
+        let loaded = loaded.to_i64().ok();
+        if loaded != Some(check.mtime) && loaded != modified(self.path) {
+            return Ok(Found::Changed(module));
         }
-        Ok(source) => compile(py, &source, &filename)
-            .map_err(|raised| (audience.code("WSGI0105", "WSGI0106"), "can not be compiled", false, raised))
-            .and_then(|code| {
-                py.exec_module(name, &code, &filename).map_err(|raised| {
-                    (
-                        audience.code("WSGI0109", "WSGI0110"),
-                        "raised an exception when it was executed",
-                        true,
-                        raised,
-                    )
-                })
-            }),
-    };
-    match loaded {
-        Ok(module) => {
-            let mtime = py.int(mtime.unwrap_or(0))?;
-            module.module_dict()?.dict_set(state.names.mtime.get(py), &mtime)?;
-            if let Some(daemon) = daemon::daemon() {
-                daemon.script_loaded(path, &state.group);
-            }
-            Ok(Ok(module))
+        if self.reload_required(&dict, check.resource)? {
+            return Ok(Found::Changed(module));
         }
-        Err((code, what, has_run, raised)) => {
-            let exception = raised.take(py);
-            let is_service = process::process().is_some_and(|process| process.settings.is_service);
-            if is_service && report::is_system_exit(py, &exception) {
+        Ok(Found::Current(module))
+    }
+
+    /// Asks the script itself. An exception is logged, and means no.
+    fn reload_required(&self, dict: &Object, resource: &[u8]) -> Result<bool> {
+        let (py, state) = (self.py, self.state);
+        let Some(function) = dict.dict_get(state.names.reload_required.get(py))? else { return Ok(false) };
+        let answer = function.call([&py.path(resource)?]).and_then(|answer| answer.is_true());
+        Ok(answer.unwrap_or_else(|raised| {
+            report::outside(py, state, raised, "WSGI0174: reload_required() of a script raised");
+            false
+        }))
+    }
+
+    /// Runs it, while other threads that want it wait.
+    fn load(&self, name: &Object) -> Loaded {
+        let key = name.as_latin1().unwrap_or_default().to_owned();
+        let turn = self.state.loading.with(|loading| Arc::clone(loading.entry(key).or_default()));
+        let mut loading = turn.take(self.py);
+        self.try_load(name, &mut loading).unwrap_or_else(|raised| {
+            let exception = raised.take(self.py);
+            self.audience.log(Level::Error, &report::plain(self.py, &exception).join(" "));
+            Err(NotLoaded::Failed)
+        })
+    }
+
+    /// Runs it, under the lock. `Err` is for what should not fail; failures of the script are told to the audience.
+    fn try_load(&self, name: &Object, loading: &mut Loading) -> Result<Loaded> {
+        let (py, state) = (self.py, self.state);
+        // Another thread may have loaded it while this one waited.
+        match self.find(name)? {
+            Found::Current(module) => return Ok(Ok(module)),
+            Found::Changed(module) if state.process.mode.has_successors() => return Ok(Ok(module)),
+            Found::Changed(_) | Found::Missing => {}
+        }
+        if let Some(cause) = &loading.failed {
+            return Ok(Err(self.failed_before(cause)));
+        }
+        let text = String::from_utf8_lossy(self.path);
+        let again = py.modules().dict_remove(name)?;
+        let verb = if again { "Reloading" } else { "Loading" };
+        self.audience
+            .log(Level::Info, &format!("{verb} Python script file '{text}' in the {}.", state.wording));
+
+        // Before it is read: a change in between is then seen by the next request.
+        let mtime = modified(self.path);
+        let source = match py.detach(|| read(self.path)) {
+            Ok(source) => source,
+            Err(reason) => {
+                let code = self.audience.code("WSGI0105", "WSGI0106");
+                let text = format!("{code}: The script file '{text}' can not be read: {reason}");
+                self.audience.log(Level::Error, &text);
                 return Ok(Err(NotLoaded::Failed));
             }
-            let (code, what) = if report::is_system_exit(py, &exception) {
-                (audience.code("WSGI0107", "WSGI0108"), "raised SystemExit when it was executed")
-            } else {
-                (code, what)
-            };
-            if has_run && !is_service && daemon::daemon().is_some() {
-                let cause = report::plain(py, &exception).join(" ");
-                loading.failed = Some(cause.chars().take(LONGEST_CAUSE).collect());
-                py.detach(|| reload::failed(path, &state.group, mtime));
+        };
+        match self.execute(name, &source, &py.path(self.path)?) {
+            Ok(module) => {
+                let mtime = py.int(mtime.unwrap_or(0))?;
+                module.module_dict()?.dict_set(state.names.mtime.get(py), &mtime)?;
+                state.process.mode.script_loaded(self.path, &state.group);
+                Ok(Ok(module))
             }
-            audience.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
-            match audience {
-                Audience::Request(lease) => report::in_request(py, state, lease, path, &exception),
-                Audience::Server => {
-                    for line in report::describe(py, state, &exception) {
-                        process::log(Level::Error, &line);
-                    }
+            Err(failure) => {
+                self.failed(failure, mtime, loading);
+                Ok(Err(NotLoaded::Failed))
+            }
+        }
+    }
+
+    /// Compiles and runs the source.
+    fn execute(
+        &self,
+        name: &Object,
+        source: &[u8],
+        filename: &Object,
+    ) -> std::result::Result<Object, Failure> {
+        let code = compile(self.py, source, filename).map_err(Failure::Compile)?;
+        self.py.exec_module(name, &code, filename).map_err(Failure::Execute)
+    }
+
+    /// Logs why it could not be loaded, and remembers it where that is not to be tried again.
+    fn failed(&self, failure: Failure, mtime: Option<i64>, loading: &mut Loading) {
+        let (py, state, audience) = (self.py, self.state, self.audience);
+        let (has_run, raised) = match failure {
+            Failure::Compile(raised) => (false, raised),
+            Failure::Execute(raised) => (true, raised),
+        };
+        let exception = raised.take(py);
+        let is_exit = report::is_system_exit(py, &exception);
+        let is_service = state.process.settings.is_service;
+        if is_service && is_exit {
+            return;
+        }
+        let (code, what) = match (is_exit, has_run) {
+            (true, _) => (audience.code("WSGI0107", "WSGI0108"), "raised SystemExit when it was executed"),
+            (_, false) => (audience.code("WSGI0105", "WSGI0106"), "can not be compiled"),
+            (_, true) => (audience.code("WSGI0109", "WSGI0110"), "raised an exception when it was executed"),
+        };
+        if has_run && !is_service && state.process.mode.has_successors() {
+            let cause = report::plain(py, &exception).join(" ");
+            loading.failed = Some(cause.chars().take(LONGEST_CAUSE).collect());
+            state.process.mode.import_failed(py, self.path, &state.group, mtime);
+        }
+        let text = String::from_utf8_lossy(self.path);
+        audience.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
+        match audience {
+            Audience::Request(lease) => report::in_request(py, state, lease, self.path, &exception),
+            Audience::Server => {
+                for line in report::describe(py, state, &exception) {
+                    process::log(Level::Error, &line);
                 }
             }
-            Ok(Err(NotLoaded::Failed))
         }
+    }
+
+    /// Decides about a script whose import has failed in this interpreter before.
+    fn failed_before(&self, cause: &str) -> NotLoaded {
+        let wait = match self.audience {
+            Audience::Server => None,
+            Audience::Request(_) => {
+                let (mode, group) = (self.state.process.mode, &self.state.group);
+                match mode.failed_script_wanted(self.py, self.path, group) {
+                    FailedScript::Hold => return NotLoaded::Waits,
+                    FailedScript::Refuse(wait) => wait,
+                }
+            }
+        };
+        let code = self.audience.code("WSGI0109", "WSGI0110");
+        let (text, pid) = (String::from_utf8_lossy(self.path), std::process::id());
+        let when = match wait {
+            Some(wait) => format!("in {} s or later", wait.div_ceil(1_000)),
+            None => "that finds none trying".to_owned(),
+        };
+        self.audience.log(
+            Level::Error,
+            &format!(
+                "{code}: The script file '{text}' is not imported: that has failed before in process {pid} ({cause}). A new \
+                 process tries again with the first request {when}, or after a change of the file."
+            ),
+        );
+        NotLoaded::Refused
     }
 }
 
-/// What comes of a script whose import has failed in this interpreter, which is a daemon process's: see [`daemon::reload`].
-fn failed_before(
-    py: Python<'_>,
-    state: &State,
-    path: &[u8],
-    cause: &str,
-    audience: Audience<'_>,
-) -> NotLoaded {
-    let wait = match audience {
-        Audience::Server => None,
-        Audience::Request(_) => match py.detach(|| reload::wanted(path, &state.group, modified(path))) {
-            Prospect::Hold => return NotLoaded::Waits,
-            Prospect::Refuse(wait) => wait,
-        },
-    };
-    let code = audience.code("WSGI0109", "WSGI0110");
-    let (text, pid) = (String::from_utf8_lossy(path), std::process::id());
-    let when = match wait {
-        Some(wait) => format!("in {} s or later", wait.div_ceil(1_000)),
-        None => "that finds none trying".to_owned(),
-    };
-    audience.log(
-        Level::Error,
-        &format!(
-            "{code}: The script file '{text}' is not imported: that has failed before in process {pid} ({cause}). A new \
-             process tries again with the first request {when}, or after a change of the file."
-        ),
-    );
-    NotLoaded::Refused
+/// Why the source of a script did not become a module.
+enum Failure {
+    Compile(Raised),
+    Execute(Raised),
 }
 
 /// The code object of a source text, which may declare its encoding.

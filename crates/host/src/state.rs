@@ -14,6 +14,7 @@ use crate::input::Input;
 use crate::loading::Turn;
 use crate::locked::Locked;
 use crate::log::Log;
+use crate::process::Process;
 use crate::stream::Stream;
 
 /// An interpreter, with what is kept for it.
@@ -21,6 +22,7 @@ pub(crate) type Interpreter = python::Interpreter<State>;
 
 /// What is kept for an interpreter. Objects belong to it.
 pub(crate) struct State {
+    pub(crate) process: &'static Process,
     /// Such as "sub-interpreter 'x' in embedded mode".
     pub(crate) wording: String,
     /// The application group.

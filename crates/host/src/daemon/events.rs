@@ -20,8 +20,9 @@ use wsgi_core::wire::frame::Rejection;
 
 use super::exchange::{discard, hello, reject};
 use super::monitor::Task;
+use super::state::{Daemon, Note, Phase};
 use super::workers::{READABLE, give_back};
-use super::{Daemon, Note, Phase, descriptors, log};
+use super::{descriptors, log};
 use crate::locked::lock;
 use crate::script_file::modified;
 

@@ -1,19 +1,16 @@
 //! Threads that enter Python for the event thread, which never does: the watchdog, interrupts, signals for the
 //! application.
 
-#![expect(clippy::disallowed_types, reason = "one flag is looked at under it")]
-
 use std::sync::mpsc::Receiver;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use python::Python;
 use wsgi_core::lifecycle::Running;
 
-use super::{Daemon, Phase};
+use super::state::{Daemon, Phase};
+use super::worker::Worker;
 use crate::interpreters::Interpreters;
-use crate::locked::lock;
 use crate::report;
 use crate::state::{Interpreter, State};
 
@@ -28,35 +25,18 @@ pub(super) enum Task {
     Dump(Running),
 }
 
-/// How the watchdog and the event thread know of each other.
-#[derive(Default)]
-pub(super) struct Watchdog {
-    is_over: Mutex<bool>,
-    over: Condvar,
-}
-
-impl Watchdog {
-    /// Ends the watchdog.
-    pub(super) fn end(&self) {
-        *lock(&self.is_over) = true;
-        self.over.notify_all();
-    }
-}
-
 /// Enters every interpreter from time to time: where somebody keeps its lock for good, this thread is stuck too.
 pub(super) fn watch(daemon: &'static Daemon, interpreters: &'static Interpreters) {
     let watchdog = &daemon.watchdog;
     loop {
         for interpreter in interpreters.all() {
             interpreter.attach(|_, _, _| ());
-            if *lock(&watchdog.is_over) {
+            if watchdog.is_over() {
                 return;
             }
         }
         daemon.pulse.locks_were_free(daemon.now());
-        let is_over = lock(&watchdog.is_over);
-        let waited = watchdog.over.wait_timeout_while(is_over, BETWEEN_ROUNDS, |is_over| !*is_over);
-        if *waited.unwrap_or_else(PoisonError::into_inner).0 {
+        if watchdog.wait(BETWEEN_ROUNDS) {
             return;
         }
     }
@@ -91,7 +71,7 @@ pub(super) fn dump_all(daemon: &'static Daemon, running: Running) {
         return;
     }
     let worker = daemon.workers.get(running.worker);
-    match worker.and_then(super::Worker::interpreter) {
+    match worker.and_then(Worker::interpreter) {
         Some(interpreter) => interpreter.attach(|py, state, _| dump(py, state, None)),
         None => daemon.info("the request that ran for too long has ended, no stacks are logged"),
     }

@@ -22,8 +22,8 @@ use wsgi_core::lifecycle::{FailedImports, MOST_FAILED_SUCCESSORS, Reason, Retry,
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
-use super::{Note, Phase, current_worker, daemon};
 use crate::locked::lock;
+use crate::mode::{ChangedScript, FailedScript};
 
 /// How long a request waits for a successor.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
@@ -74,87 +74,6 @@ struct Refused {
     again: Option<u64>,
 }
 
-/// What to do with a request whose script has changed.
-pub(crate) enum Verdict {
-    /// Run it with what is loaded; say this in the log.
-    Run(Option<String>),
-    /// Hold it back.
-    Hold,
-}
-
-/// A request has found its script changed; `mtime` is what it has now.
-pub(crate) fn changed(path: &[u8], mtime: Option<i64>) -> Verdict {
-    let Some(daemon) = daemon() else { return Verdict::Run(None) };
-    let mut state = lock(&daemon.reload.state);
-    let may_ask = daemon.phase() == Phase::Serving && state.asked.is_none() && !state.failed.is_underway();
-    if let Some(refused) = state.refused.iter_mut().find(|refused| *refused.path == *path) {
-        if refused.mtime == mtime {
-            let warning = refused.warning();
-            // What it lacked may be there now: the rest of a deploy, or a database. Nobody waits for that.
-            if may_ask && refused.again.is_some_and(|time| time <= daemon.now()) {
-                refused.again = None;
-                state.ask_for(path);
-                drop(state);
-                daemon.tell(Note::Changed);
-            }
-            return Verdict::Run(warning);
-        }
-        // The file has changed once more.
-        state.refused.retain(|refused| *refused.path != *path);
-    }
-    if daemon.phase() != Phase::Serving {
-        return Verdict::Hold;
-    }
-    if state.asked.is_none() && state.failed.is_underway() {
-        // A successor is made for a script that can not be imported here, and takes long. This change has its turn
-        // after that.
-        return Verdict::Run(None);
-    }
-    if state.ask_for(path) {
-        drop(state);
-        daemon.tell(Note::Changed);
-    }
-    Verdict::Hold
-}
-
-/// What to do with a request whose script could not be imported.
-pub(crate) enum Prospect {
-    /// Hold it back: a new process tries.
-    Hold,
-    /// Refuse it. A new process tries on request after so many milliseconds, or has begun to.
-    Refuse(Option<u64>),
-}
-
-/// The import of a script has failed.
-pub(crate) fn failed(path: &[u8], application_group: &[u8], mtime: Option<i64>) {
-    if let Some(daemon) = daemon() {
-        lock(&daemon.reload.state).failed.add(path, application_group, mtime, daemon.now());
-    }
-}
-
-/// A request wants a script whose import has failed in this process; `mtime` is what the file has now.
-pub(crate) fn wanted(path: &[u8], application_group: &[u8], mtime: Option<i64>) -> Prospect {
-    let Some(daemon) = daemon() else { return Prospect::Refuse(None) };
-    let may_wait = current_worker().is_some_and(super::Worker::may_wait);
-    let mut state = lock(&daemon.reload.state);
-    if daemon.phase() != Phase::Serving {
-        // Its connection leads to the successor.
-        return if may_wait { Prospect::Hold } else { Prospect::Refuse(None) };
-    }
-    let is_asked = state.asked.is_some();
-    match state.failed.want((path, application_group), mtime, daemon.now(), is_asked) {
-        Retry::Later(wait) => Prospect::Refuse(wait),
-        Retry::Now | Retry::Underway if !may_wait => Prospect::Refuse(None),
-        Retry::Underway => Prospect::Hold,
-        Retry::Now => {
-            state.asked = Some(Instant::now());
-            drop(state);
-            daemon.tell(Note::Changed);
-            Prospect::Hold
-        }
-    }
-}
-
 impl State {
     /// Wants a successor for a changed script. Returns whether it has to be asked for.
     fn ask_for(&mut self, path: &[u8]) -> bool {
@@ -199,13 +118,85 @@ impl Refused {
     }
 }
 
+/// A decision, and whether a successor has to be asked for because of it.
+pub(super) type Decided<T> = (T, bool);
+
 impl Reload {
-    /// A script has been loaded.
+    /// Decides about a request whose script has changed; `mtime` is what the file has now. Whether the process is serving is asked
+    /// under the lock: what is held back while it begins to end is found by [`Self::moved`].
+    pub(super) fn changed(
+        &self,
+        path: &[u8],
+        mtime: Option<i64>,
+        now: u64,
+        is_serving: impl Fn() -> bool,
+    ) -> Decided<ChangedScript> {
+        let mut state = lock(&self.state);
+        let is_serving = is_serving();
+        let may_ask = is_serving && state.asked.is_none() && !state.failed.is_underway();
+        if let Some(refused) = state.refused.iter_mut().find(|refused| *refused.path == *path) {
+            if refused.mtime == mtime {
+                let warning = refused.warning();
+                // What it lacked may be there now: the rest of a deploy, or a database. Nobody waits for that.
+                let asks = may_ask && refused.again.is_some_and(|time| time <= now);
+                if asks {
+                    refused.again = None;
+                    state.ask_for(path);
+                }
+                return (ChangedScript::Keep(warning), asks);
+            }
+            // The file has changed once more.
+            state.refused.retain(|refused| *refused.path != *path);
+        }
+        if !is_serving {
+            return (ChangedScript::Hold, false);
+        }
+        if state.asked.is_none() && state.failed.is_underway() {
+            // A successor is made for a script that can not be imported here, and takes long. This change has its turn
+            // after that.
+            return (ChangedScript::Keep(None), false);
+        }
+        (ChangedScript::Hold, state.ask_for(path))
+    }
+
+    /// Notes that the import of a script has failed.
+    pub(super) fn failed(&self, path: &[u8], application_group: &[u8], mtime: Option<i64>, now: u64) {
+        lock(&self.state).failed.add(path, application_group, mtime, now);
+    }
+
+    /// Decides about a request for a script whose import has failed in this process, and which can be held back if it `may_wait`;
+    /// `mtime` is what the file has now.
+    pub(super) fn wanted(
+        &self,
+        script: (&[u8], &[u8]),
+        mtime: Option<i64>,
+        now: u64,
+        may_wait: bool,
+        is_serving: impl Fn() -> bool,
+    ) -> Decided<FailedScript> {
+        let mut state = lock(&self.state);
+        if !is_serving() {
+            // Its connection leads to the successor.
+            return (if may_wait { FailedScript::Hold } else { FailedScript::Refuse(None) }, false);
+        }
+        let is_asked = state.asked.is_some();
+        match state.failed.want(script, mtime, now, is_asked) {
+            Retry::Later(wait) => (FailedScript::Refuse(wait), false),
+            Retry::Now | Retry::Underway if !may_wait => (FailedScript::Refuse(None), false),
+            Retry::Underway => (FailedScript::Hold, false),
+            Retry::Now => {
+                state.asked = Some(Instant::now());
+                (FailedScript::Hold, true)
+            }
+        }
+    }
+
+    /// Notes that a script has been loaded.
     pub(super) fn loaded(&self, path: &[u8], application_group: &[u8]) {
         self.with_script(path, application_group, |_| ());
     }
 
-    /// A script has this callable.
+    /// Notes that a script has this callable.
     pub(super) fn found(&self, path: &[u8], application_group: &[u8], callable: &[u8]) {
         self.with_script(path, application_group, |script| {
             if !script.callables.iter().any(|known| **known == *callable) {
@@ -250,7 +241,7 @@ impl Reload {
         None
     }
 
-    /// Until when requests may be held back: those that are, and those that are about to be.
+    /// Returns when held requests run anyway: those that are held, and those that are about to be.
     pub(super) fn deadline(&self) -> Option<Instant> {
         lock(&self.state).asked.map(|asked| asked + LONGEST_HOLD)
     }

@@ -2,7 +2,8 @@
 
 use bridge::{Server, Sink, Tag};
 
-use super::{daemon, log};
+use super::log;
+use super::state::daemon;
 
 /// The server as the rest of the host knows it.
 pub(super) const fn server() -> Server {

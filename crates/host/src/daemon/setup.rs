@@ -24,12 +24,21 @@ use wsgi_core::wire::board::page;
 use wsgi_core::wire::control::{LONGEST_START, Order};
 use wsgi_core::wire::launch;
 
+use super::connection::Table;
 use super::events::{self, End, Events};
 use super::monitor::{self, Task};
+use super::reload::Reload;
+use super::state::{Daemon, Note, Phase, set_up};
 use super::stop::{self, Threads};
-use super::{DAEMON, Daemon, Note, Phase, descriptors, log, server, spawn, workers};
-use crate::interpreters::{Interpreters, Patience};
-use crate::process::{self, Origin, Process};
+use super::threads::spawn;
+use super::watchdog::Watchdog;
+use super::worker::Worker;
+use super::{descriptors, log, server, workers};
+use crate::dispatch::interpreters;
+use crate::interpreters::Patience;
+use crate::life;
+use crate::process::Process;
+use crate::settings::Origin;
 
 /// The status that says that a script could not be imported which the predecessor had loaded, or lacks what it served.
 const NOT_IMPORTED: i32 = 3;
@@ -56,7 +65,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
         set_locale(py, locale, &prepared.launch.name);
     }
     let process = prepared.process;
-    process::adopt(process, py, |started| {
+    life::adopt(process, py, |started| {
         if let Err(text) = started {
             log::line(Level::Crit, &format!("WSGI0029: Python can not be set up: {text}"));
             os::exit::now(255);
@@ -157,7 +166,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         switch_interval: launch.switch_interval,
         is_service: launch.threads == 0,
     };
-    let process = process::prepare(&settings, server::server(), &origin)?;
+    let process = life::prepare(&settings, server::server(), daemon, &origin)?;
     let imports = settings
         .imports
         .as_slice()
@@ -224,14 +233,14 @@ fn create(
         busy: word.into(),
         scoreboard,
         ready,
-        connections: super::connection::Table::default(),
-        workers: (0..launch.threads as usize).map(workers::Worker::new).collect(),
+        connections: Table::default(),
+        workers: (0..launch.threads as usize).map(Worker::new).collect(),
         phase: AtomicU8::new(Phase::Serving as u8),
         running: AtomicU32::new(0),
         pace: Mutex::default(),
         pulse: Arc::clone(timers.pulse()),
-        reload: super::reload::Reload::default(),
-        watchdog: monitor::Watchdog::default(),
+        reload: Reload::default(),
+        watchdog: Watchdog::default(),
         inbox: Mutex::default(),
         wake: event()?,
         released: event()?,
@@ -239,7 +248,7 @@ fn create(
         started: Instant::now(),
     };
     daemon.ready.add(&daemon.released, workers::released())?;
-    Ok(DAEMON.get_or_init(|| daemon))
+    Ok(set_up(daemon))
 }
 
 impl Prepared {
@@ -257,7 +266,7 @@ impl Prepared {
         let Self { end, signals, tasks, launch, .. } = self;
         let stack =
             usize::try_from(launch.stack_size).ok().filter(|size| *size > 0).unwrap_or_else(default_stack);
-        let started = start_threads(daemon, process, stack, (signals, tasks), &mut threads);
+        let started = start_threads(daemon, stack, (signals, tasks), &mut threads);
         if let Err(text) = started {
             log::line(Level::Crit, &format!("WSGI0022: Process group '{}': {text}", daemon.name));
             os::exit::now(255);
@@ -275,12 +284,13 @@ impl Prepared {
             if daemon.phase() != Phase::Serving || descriptors::is_copy() {
                 return true;
             }
-            process.import(daemon.in_jail(script).unwrap_or(script), group, self.script_reloading);
+            let script = daemon.in_jail(script).unwrap_or(script);
+            life::import_script(process, script, group, self.script_reloading);
         }
         self.launch.scripts.iter().all(|script| {
             daemon.phase() != Phase::Serving
                 || descriptors::is_copy()
-                || process.import_again(script, self.script_reloading)
+                || life::import_again(process, script, self.script_reloading)
         })
     }
 
@@ -299,12 +309,11 @@ impl Prepared {
 /// Starts all threads that enter Python.
 fn start_threads(
     daemon: &'static Daemon,
-    process: &'static Process,
     stack: usize,
     (signals, tasks): (Receiver<Signal>, Receiver<Task>),
     threads: &mut Threads,
 ) -> Result<(), String> {
-    let interpreters: &'static Interpreters = &process.interpreters;
+    let interpreters = interpreters();
     for (index, worker) in daemon.workers.iter().enumerate() {
         let work = move || workers::work(daemon, worker);
         threads.workers.push(spawn(&format!("wsgi-{index}"), stack, work)?);

@@ -4,7 +4,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::events::End;
-use super::{Daemon, END, Thread, log, monitor};
+use super::state::{Daemon, END};
+use super::threads::Thread;
+use super::{log, monitor};
+use crate::dispatch::interpreters;
 use crate::interpreters::Patience;
 use crate::process::Process;
 use bridge::Level;
@@ -23,7 +26,7 @@ pub(super) struct Threads {
 /// this does not take longer than it may.
 pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &End) {
     let patience = patience(daemon.limits.shutdown_timeout);
-    process.interpreters.publish_stopping(end.reason.name().as_bytes());
+    interpreters().publish_stopping(end.reason.name().as_bytes());
     if let Some(running) = end.dump_of {
         monitor::dump_all(daemon, running);
     }
@@ -50,16 +53,16 @@ fn patience(shutdown_timeout: u64) -> Patience {
 
 /// Ends the interpreters.
 pub(super) fn finish(daemon: &'static Daemon, process: &'static Process, patience: Patience) {
-    process.refuse();
+    let _ = process.refuse();
     os::exit::without_handlers_if(are_threads_left);
     log::line(Level::Info, &format!("Process group '{}': stopping process.", daemon.name));
     if !process.settings.destroy_interpreters {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
         os::exit::now(0);
     }
-    let is_complete = process.interpreters.end_subs(patience);
+    let is_complete = interpreters().end_subs(patience);
     // Python aborts when it is finalised with an interpreter left, and waits for threads without limit.
-    if !process.interpreters.wind_down_main(patience, is_complete) {
+    if !interpreters().wind_down_main(patience, is_complete) {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
         os::exit::now(0);
     }

@@ -1,32 +1,26 @@
 //! Workers: threads that take requests from connections and run them.
 
-#![expect(
-    clippy::disallowed_types,
-    reason = "what is called under it sets or clears a pending exception, and runs no Python"
-)]
-
-use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag, outcome};
+use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
-use python::Python;
 use wsgi_core::wire::Reader;
 use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
 use super::exchange::{Answer, Arrived, BodyWait, Observe, is_closed, payload, receive, reject};
 use super::reload::Held;
-use super::{Daemon, END, Note, Phase, RELEASED, daemon, descriptors, log};
-use crate::locked::lock;
-use crate::process;
-use crate::state::Interpreter;
+use super::state::{Daemon, END, Note, Phase, RELEASED};
+use super::worker::{self, Worker};
+use super::{descriptors, log};
+use crate::dispatch;
+use crate::outcome::Outcome;
 
 /// Memory of more than this is not kept between requests.
 const MOST_KEPT: usize = 64 << 10;
@@ -35,122 +29,31 @@ const MOST_KEPT: usize = 64 << 10;
 pub(super) const READABLE: EpollFlags =
     EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLONESHOT);
 
-/// What others see of a worker.
-pub(crate) struct Worker {
-    index: usize,
-    interrupt: Mutex<Interrupt>,
-    /// Its request does not count as activity (`WSGIIgnoreActivity`).
-    is_ignored: AtomicBool,
-    /// Its request can be held back; it has not been yet.
-    may_wait: AtomicBool,
-    /// Its request is not among those any more that the children see.
-    is_uncounted: AtomicBool,
+/// What the exchange of a worker's request tells of it.
+struct Observer {
+    daemon: &'static Daemon,
+    worker: &'static Worker,
 }
 
-/// How a worker's request can be interrupted.
-#[derive(Default)]
-struct Interrupt {
-    /// The interpreter that it runs in, and Python's id of the thread.
-    target: Option<(&'static Interpreter, u64)>,
-    /// An exception is on its way.
-    is_raised: bool,
-}
-
-thread_local! {
-    static WORKER: Cell<Option<&'static Worker>> = const { Cell::new(None) };
-}
-
-/// The worker that this thread is.
-#[inline]
-pub(crate) fn current_worker() -> Option<&'static Worker> {
-    WORKER.get()
-}
-
-impl Worker {
-    pub(super) fn new(index: usize) -> Self {
-        Self {
-            index,
-            interrupt: Mutex::default(),
-            is_ignored: AtomicBool::new(false),
-            may_wait: AtomicBool::new(false),
-            is_uncounted: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether its request can be held back.
-    pub(crate) fn may_wait(&self) -> bool {
-        self.may_wait.load(Ordering::Relaxed)
-    }
-
-    /// Its request enters an interpreter.
-    pub(crate) fn enter(&self, interpreter: &'static Interpreter) {
-        lock(&self.interrupt).target = Some((interpreter, python::thread_id()));
-    }
-
-    /// Its request leaves the interpreter: from now on it can not be interrupted.
-    pub(crate) fn leave(&self, py: Python<'_>) {
-        let mut interrupt = lock(&self.interrupt);
-        interrupt.target = None;
-        if std::mem::take(&mut interrupt.is_raised) {
-            // It may still be on its way, and must not hit the next request.
-            py.clear_raised_in_thread();
-        }
-    }
-
-    /// It is done with its request.
-    fn end(&self, daemon: &Daemon) {
-        daemon.end(self.is_uncounted.swap(false, Ordering::Relaxed));
-    }
-
-    /// The interpreter that its request runs in.
-    pub(super) fn interpreter(&self) -> Option<&'static Interpreter> {
-        lock(&self.interrupt).target.map(|(interpreter, _)| interpreter)
-    }
-
-    /// Raises `RequestTimeout` in its request, if that still runs in this interpreter (which the caller is attached to)
-    /// and `is_same`. `describe` is called with the id of the thread, before.
-    pub(super) fn interrupt(
-        &self,
-        py: Python<'_>,
-        interpreter: &'static Interpreter,
-        is_same: impl Fn() -> bool,
-        describe: impl FnOnce(u64),
-    ) -> bool {
-        let thread_of = |interrupt: &Interrupt| {
-            let target = interrupt.target.filter(|(target, _)| std::ptr::eq(*target, interpreter));
-            target.map(|(_, thread)| thread).filter(|_| is_same())
-        };
-        let thread = thread_of(&lock(&self.interrupt));
-        let Some(thread) = thread else { return false };
-        describe(thread);
-        // Describing it has let other threads run.
-        let mut interrupt = lock(&self.interrupt);
-        if thread_of(&interrupt).is_none() {
-            return false;
-        }
-        interrupt.is_raised = py.raise_in_thread(thread, interpreter.state().helpers.request_timeout.get(py));
-        interrupt.is_raised
-    }
-}
-
-impl Observe for Worker {
+impl Observe for Observer {
     fn moved(&self) {
-        if let Some(daemon) = daemon()
-            && daemon.limits.inactivity_timeout > 0
-            && !self.is_ignored.load(Ordering::Relaxed)
-        {
+        let daemon = self.daemon;
+        if daemon.limits.inactivity_timeout > 0 && !self.worker.is_ignored.load(Ordering::Relaxed) {
             daemon.pulse.activity(daemon.now());
         }
     }
 
     fn ending(&self) {
         // A child that has read the end may choose a process for its next request at once.
-        if let Some(daemon) = daemon()
-            && !self.is_uncounted.swap(true, Ordering::Relaxed)
-        {
-            daemon.count(-1);
+        if !self.worker.is_uncounted.swap(true, Ordering::Relaxed) {
+            self.daemon.count(-1);
         }
     }
+}
+
+/// Counts off the request of a worker.
+fn count_off(daemon: &Daemon, worker: &Worker) {
+    daemon.end(worker.is_uncounted.swap(false, Ordering::Relaxed));
 }
 
 /// Memory that a worker keeps between requests.
@@ -162,7 +65,7 @@ struct Memory {
 
 /// The life of a worker.
 pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
-    WORKER.set(Some(worker));
+    worker::set_current(worker);
     let mut memory = Memory::default();
     let mut events = [EpollEvent::empty()];
     loop {
@@ -249,7 +152,7 @@ fn attend(mut turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, is_
         }
         daemon.begin();
         let after = serve(turn, memory, connection, true);
-        worker.end(daemon);
+        count_off(daemon, worker);
         memory.trim();
         if descriptors::is_copy() {
             // A copy of the process that an application has forked, in a request, and not ended.
@@ -313,7 +216,7 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
             }
         }
         // It has been counted since it was first taken.
-        worker.end(daemon);
+        count_off(daemon, worker);
         memory.trim();
         if descriptors::is_copy() {
             os::exit::now(255);
@@ -350,13 +253,13 @@ fn serve(turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, mut may_
     let (daemon, worker) = (turn.daemon, turn.worker);
     loop {
         match run(daemon, worker, memory, connection, may_reload) {
-            Outcome::Ran(is_usable) => {
+            End::Ran(is_usable) => {
                 turn.ran();
                 return After::of(is_usable);
             }
-            Outcome::Refused(is_usable) => return After::of(is_usable),
-            Outcome::Rejected(why) => return After::rejected(connection, why),
-            Outcome::Held => {
+            End::Refused(is_usable) => return After::of(is_usable),
+            End::Rejected(why) => return After::rejected(connection, why),
+            End::Held => {
                 // The event thread knows what comes of it; until then it counts as running.
                 daemon.begin();
                 let message = std::mem::take(&mut memory.message);
@@ -373,8 +276,8 @@ fn serve(turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, mut may_
     }
 }
 
-/// What came of a request.
-enum Outcome {
+/// The end of a turn with a request.
+enum End {
     /// It ran; whether the connection can be used again.
     Ran(bool),
     /// It could not run, and has its answer; as above.
@@ -385,13 +288,14 @@ enum Outcome {
     Held,
 }
 
+/// Runs the request in `memory`.
 fn run(
     daemon: &'static Daemon,
     worker: &'static Worker,
     memory: &mut Memory,
     connection: &Connection,
     may_reload: bool,
-) -> Outcome {
+) -> End {
     let out = std::mem::take(&mut memory.out);
     let mut fields = Fields::default();
     let mut reader = Reader::new(payload(&memory.message));
@@ -399,66 +303,77 @@ fn run(
         .and_then(|request| Ok((request, reader.bool()?, reader.optional()?.unwrap_or_default())))
         .and_then(|decoded| reader.end().map(|()| decoded));
     let Ok((mut request, is_whole, body)) = decoded else {
-        log::line(
-            Level::Error,
-            &format!(
-                "WSGI0080: Process group '{}': a request can not be read, its connection is closed.",
-                daemon.name
-            ),
-        );
-        return Outcome::Refused(false);
+        log_unreadable(daemon);
+        return End::Refused(false);
     };
     request.facts.daemon_start = microseconds();
     if is_late(&request, daemon.limits.queue_timeout) {
         memory.out = out;
-        return Outcome::Rejected(Rejection::Late);
+        return End::Rejected(Rejection::Late);
     }
     if !may_reload {
         request.facts.flags &= !flag::SCRIPT_RELOADING;
     }
     worker.is_ignored.store(request.facts.has(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
     worker.may_wait.store(may_reload, Ordering::Relaxed);
-    worker.moved();
+    let observer = Observer { daemon, worker };
+    observer.moved();
     if daemon.limits.startup_timeout > 0 && daemon.pulse.script_wanted(daemon.now()) {
         daemon.info("the first request asks for its script, the startup timeout is on");
     }
 
-    let answer = Answer::new(connection.stream(), worker, body, is_whole, out);
+    let answer = Answer::new(connection.stream(), &observer, body, is_whole, out);
     let answer = Shared::new(answer, BodyWait::new(connection.stream()));
     let exchange = Exchange::of(&answer);
     let can_run = translate(daemon, &mut request);
     let outcome = if can_run {
-        catch_unwind(AssertUnwindSafe(|| process::handle(&request, exchange))).unwrap_or_else(|_| {
-            exchange.log(Level::Error, b"panic while a request was handled");
-            500
-        })
+        handle(worker, &request, exchange)
     } else {
-        let (script, root) = (request.facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
-        let root = String::from_utf8_lossy(root);
-        let text = format!(
-            "WSGI0081: The script '{script}' is outside of the directory '{root}' that the process runs in (chroot)."
-        );
-        exchange.log(Level::Error, text.as_bytes());
-        502
+        log_outside_of_jail(daemon, &request, &exchange);
+        Outcome::Status(502)
     };
     // What was being sent may have been sent by half.
     let (answer, has_panicked) = answer.end();
-    let outcome = if has_panicked { outcome::ABORTED } else { outcome };
+    let outcome = if has_panicked { Outcome::Aborted } else { outcome };
     if descriptors::is_copy() {
         os::exit::now(255);
     }
-    let is_held = outcome == process::HELD;
-    let has_run = can_run && outcome != process::REFUSED;
-    let rest = match outcome {
-        process::HELD => answer.abandon(),
-        process::REFUSED => answer.finish(500),
-        outcome => answer.finish(outcome),
-    };
+    let is_held = outcome == Outcome::Held;
+    let has_run = can_run && outcome != Outcome::Refused;
+    let rest = if is_held { answer.abandon() } else { answer.finish(outcome.number()) };
     memory.out = rest.out;
-    if is_held && rest.is_usable {
-        return Outcome::Held;
+    match (rest.is_usable, has_run) {
+        (true, _) if is_held => End::Held,
+        (is_usable, true) => End::Ran(is_usable),
+        (is_usable, false) => End::Refused(is_usable),
     }
-    if has_run { Outcome::Ran(rest.is_usable) } else { Outcome::Refused(rest.is_usable) }
+}
+
+/// Has an application answer the request. A panic is a failure of this request only.
+fn handle(worker: &'static Worker, request: &Request<'_>, exchange: Exchange<'_>) -> Outcome {
+    let handled = catch_unwind(AssertUnwindSafe(|| dispatch::handle(request, exchange, Some(worker))));
+    handled.unwrap_or_else(|_| {
+        exchange.log(Level::Error, b"panic while a request was handled");
+        Outcome::Status(500)
+    })
+}
+
+fn log_unreadable(daemon: &Daemon) {
+    let text = format!(
+        "WSGI0080: Process group '{}': a request can not be read, its connection is closed.",
+        daemon.name
+    );
+    log::line(Level::Error, &text);
+}
+
+/// Logs why a request can not run: its script lies outside of the directory that the process is in.
+fn log_outside_of_jail(daemon: &Daemon, request: &Request<'_>, exchange: &Exchange<'_>) {
+    let (script, root) = (request.facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
+    let root = String::from_utf8_lossy(root);
+    let text = format!(
+        "WSGI0081: The script '{script}' is outside of the directory '{root}' that the process runs in (chroot)."
+    );
+    exchange.log(Level::Error, text.as_bytes());
 }
 
 /// Makes the connection available for the next request.

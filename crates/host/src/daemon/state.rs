@@ -1,0 +1,162 @@
+//! What all threads of a daemon process know.
+
+#![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
+
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Instant;
+
+use bridge::Level;
+use nix::sys::epoll::Epoll;
+use nix::sys::eventfd::EventFd;
+use os::bulletin;
+use os::pace::Pace;
+use os::shared::Words;
+use wsgi_core::lifecycle::Pulse;
+use wsgi_core::wire::launch::Limits;
+
+use super::connection::Table;
+use super::reload::Reload;
+use super::watchdog::Watchdog;
+use super::worker::Worker;
+use super::{descriptors, log};
+use crate::locked::lock;
+
+/// The shared epoll's name for the end of all workers.
+pub(super) const END: u64 = 1;
+/// The shared epoll's name for requests that were held back and may run now.
+pub(super) const RELEASED: u64 = 2;
+
+/// What all threads know.
+pub(super) struct Daemon {
+    pub(super) name: String,
+    pub(super) limits: Limits,
+    /// It is there for one request: one thread, `maximum-requests=1`.
+    pub(super) is_run_once: bool,
+    pub(super) chroot: Option<Box<[u8]>>,
+    pub(super) page: Words,
+    /// The word of the page where this process counts.
+    pub(super) busy: usize,
+    /// Where the server publishes its scoreboard, if the process is to see it.
+    pub(super) scoreboard: Option<bulletin::Reader>,
+    /// Idle connections, by token; workers wait here.
+    pub(super) ready: Epoll,
+    pub(super) connections: Table,
+    pub(super) workers: Box<[Worker]>,
+    /// A [`Phase`].
+    pub(super) phase: AtomicU8,
+    /// Requests that workers have.
+    pub(super) running: AtomicU32,
+    /// How to wait for requests that follow one another.
+    pub(super) pace: Mutex<Pace>,
+    /// What the timers know of requests.
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) reload: Reload,
+    pub(super) watchdog: Watchdog,
+    /// What the event thread is told, and how it is woken for that.
+    pub(super) inbox: Mutex<Vec<Note>>,
+    pub(super) wake: EventFd,
+    /// See [`RELEASED`] and [`END`].
+    pub(super) released: EventFd,
+    pub(super) end: EventFd,
+    pub(super) started: Instant,
+}
+
+/// What the event thread is told by others.
+pub(super) enum Note {
+    /// Python's side has been started.
+    Ready,
+    /// A script has changed.
+    Changed,
+    /// The timers have something to decide.
+    Decide,
+    /// The worker of a process for one request is done with a connection.
+    Free,
+    /// Workers can not wait for requests any more.
+    Broken,
+}
+
+/// What the process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// It takes requests.
+    Serving,
+    /// It takes none, but finishes those that it has.
+    Draining,
+    /// As above; their time is short.
+    Ending,
+}
+
+static DAEMON: OnceLock<Daemon> = OnceLock::new();
+
+/// Makes this process a daemon.
+pub(super) fn set_up(daemon: Daemon) -> &'static Daemon {
+    DAEMON.get_or_init(|| daemon)
+}
+
+/// This process, if it is a daemon.
+#[inline]
+pub(super) fn daemon() -> Option<&'static Daemon> {
+    DAEMON.get()
+}
+
+impl Daemon {
+    /// Milliseconds since the start, never 0.
+    #[inline]
+    pub(super) fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// Tells the event thread.
+    pub(super) fn tell(&self, note: Note) {
+        lock(&self.inbox).push(note);
+        // It can not overflow, and if it did, the event thread would be awake.
+        let _ = self.wake.write(1);
+    }
+
+    /// Returns what the process does.
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::SeqCst) {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Ending,
+        }
+    }
+
+    /// Counts a request that a worker has taken.
+    pub(super) fn begin(&self) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        self.count(1);
+    }
+
+    /// Counts it off; the children may have been told before (`is_uncounted`).
+    pub(super) fn end(&self, is_uncounted: bool) {
+        if !is_uncounted {
+            self.count(-1);
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Changes the number of requests that the children see.
+    pub(super) fn count(&self, change: i32) {
+        // A copy has not counted what it would take back.
+        if let Some(busy) = self.page.get(self.busy)
+            && !descriptors::is_copy()
+        {
+            busy.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        }
+    }
+
+    /// Logs a line about the process.
+    pub(super) fn info(&self, text: &str) {
+        log::line(Level::Info, &format!("Process group '{}': {text}.", self.name));
+    }
+
+    /// Returns a path as this process sees it; `None` if it lies outside of its jail.
+    pub(super) fn in_jail<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        let Some(root) = &self.chroot else { return Some(path) };
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        path.strip_prefix(root).filter(|rest| rest.starts_with(b"/"))
+    }
+}

@@ -1,0 +1,29 @@
+//! Threads of a daemon process.
+
+use std::thread::JoinHandle;
+
+/// A thread of the process.
+pub(super) type Thread = JoinHandle<()>;
+
+/// Starts a thread of the process.
+pub(super) fn spawn(
+    name: &str,
+    stack: usize,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<Thread, String> {
+    let mut builder = std::thread::Builder::new().name(name.to_owned());
+    if stack > 0 {
+        builder = builder.stack_size(stack);
+    }
+    let work = move || {
+        work();
+        // Here, while what libraries keep for the thread is still there.
+        python::end_thread();
+    };
+    builder.spawn(work).map_err(|error| {
+        format!(
+            "A thread can not be started: {error}. Allow the user more processes (ulimit -u), or use fewer threads; with \
+             memory-limit= or virtual-memory-limit=, their stacks (stack-size=) may be too large for it."
+        )
+    })
+}

@@ -1,0 +1,114 @@
+//! A worker, as others see it: its request, and how that can be interrupted.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "what is called under it sets or clears a pending exception, and runs no Python"
+)]
+
+use std::cell::Cell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use python::Python;
+
+use crate::locked::lock;
+use crate::request::Runner;
+use crate::state::Interpreter;
+
+/// What others see of a worker.
+pub(super) struct Worker {
+    pub(super) index: usize,
+    interrupt: Mutex<Interrupt>,
+    /// Its request does not count as activity (`WSGIIgnoreActivity`).
+    pub(super) is_ignored: AtomicBool,
+    /// Its request can be held back; it has not been yet.
+    pub(super) may_wait: AtomicBool,
+    /// Its request is not among those any more that the children see.
+    pub(super) is_uncounted: AtomicBool,
+}
+
+/// How a worker's request can be interrupted.
+#[derive(Default)]
+struct Interrupt {
+    /// The interpreter that it runs in, and Python's id of the thread.
+    target: Option<(&'static Interpreter, u64)>,
+    /// An exception is on its way.
+    is_raised: bool,
+}
+
+thread_local! {
+    static WORKER: Cell<Option<&'static Worker>> = const { Cell::new(None) };
+}
+
+/// Makes this thread that worker.
+pub(super) fn set_current(worker: &'static Worker) {
+    WORKER.set(Some(worker));
+}
+
+/// Returns the worker that this thread is.
+#[inline]
+pub(super) fn current_worker() -> Option<&'static Worker> {
+    WORKER.get()
+}
+
+impl Worker {
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            index,
+            interrupt: Mutex::default(),
+            is_ignored: AtomicBool::new(false),
+            may_wait: AtomicBool::new(false),
+            is_uncounted: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether its request can be held back.
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait.load(Ordering::Relaxed)
+    }
+
+    /// The interpreter that its request runs in.
+    pub(super) fn interpreter(&self) -> Option<&'static Interpreter> {
+        lock(&self.interrupt).target.map(|(interpreter, _)| interpreter)
+    }
+
+    /// Raises `RequestTimeout` in its request, if that still runs in this interpreter (which the caller is attached to)
+    /// and `is_same`. `describe` is called with the id of the thread, before.
+    pub(super) fn interrupt(
+        &self,
+        py: Python<'_>,
+        interpreter: &'static Interpreter,
+        is_same: impl Fn() -> bool,
+        describe: impl FnOnce(u64),
+    ) -> bool {
+        let thread_of = |interrupt: &Interrupt| {
+            let target = interrupt.target.filter(|(target, _)| std::ptr::eq(*target, interpreter));
+            target.map(|(_, thread)| thread).filter(|_| is_same())
+        };
+        let thread = thread_of(&lock(&self.interrupt));
+        let Some(thread) = thread else { return false };
+        describe(thread);
+        // Describing it has let other threads run.
+        let mut interrupt = lock(&self.interrupt);
+        if thread_of(&interrupt).is_none() {
+            return false;
+        }
+        interrupt.is_raised = py.raise_in_thread(thread, interpreter.state().helpers.request_timeout.get(py));
+        interrupt.is_raised
+    }
+}
+
+impl Runner for Worker {
+    fn enter(&self, interpreter: &'static Interpreter) {
+        lock(&self.interrupt).target = Some((interpreter, python::thread_id()));
+    }
+
+    fn leave(&self, py: Python<'_>) {
+        let mut interrupt = lock(&self.interrupt);
+        interrupt.target = None;
+        if std::mem::take(&mut interrupt.is_raised) {
+            // It may still be on its way, and must not hit the next request.
+            py.clear_raised_in_thread();
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The way of a request to the interpreter that serves it.
+
+use std::cell::Cell;
+use std::sync::LazyLock;
+
+use bridge::{Exchange, Lease, Level, Request};
+
+use crate::interpreters::Interpreters;
+use crate::outcome::Outcome;
+use crate::process::{Process, Requests, process};
+use crate::request::{self, Runner};
+use crate::state::Interpreter;
+
+static INTERPRETERS: LazyLock<Interpreters> = LazyLock::new(Interpreters::default);
+
+/// Returns the interpreters of the process.
+pub(crate) fn interpreters() -> &'static Interpreters {
+    &INTERPRETERS
+}
+
+/// Has an interpreter serve a request: see [`bridge::Kind::Wsgi`]. The runner is told when the request enters and leaves it.
+pub(crate) fn handle(
+    request: &Request<'_>,
+    exchange: Exchange<'_>,
+    runner: Option<&'static dyn Runner>,
+) -> Outcome {
+    /// Counts a request, also when it panics.
+    struct Active<'a>(&'a Requests);
+    impl Drop for Active<'_> {
+        fn drop(&mut self) {
+            self.0.leave();
+        }
+    }
+    let Some(process) = process() else {
+        exchange.log(Level::Error, b"WSGI0210: Python has not been initialised in this process.");
+        return Outcome::Status(500);
+    };
+    process.requests.enter();
+    let _active = Active(&process.requests);
+    if process.is_stopping() {
+        return Outcome::Status(503);
+    }
+    let group = request.facts.application_group.or_empty();
+    match interpreter(process, group) {
+        Ok(interpreter) => Lease::lend(exchange, |lease| request::run(interpreter, request, lease, runner)),
+        Err(text) => {
+            let group = String::from_utf8_lossy(group);
+            exchange.log(
+                Level::Error,
+                format!("WSGI0087: The interpreter '{group}' is not available for this request: {text}")
+                    .as_bytes(),
+            );
+            Outcome::Status(500)
+        }
+    }
+}
+
+/// The interpreter of an application group. A thread that stays with one group takes no lock.
+fn interpreter(process: &'static Process, group: &[u8]) -> Result<&'static Interpreter, String> {
+    thread_local! {
+        static LAST: Cell<Option<(Vec<u8>, &'static Interpreter)>> = const { Cell::new(None) };
+    }
+    let (name, interpreter) = match LAST.take() {
+        Some((name, interpreter)) if name == group => (name, interpreter),
+        _ => (group.to_owned(), interpreters().get(process, group)?),
+    };
+    LAST.set(Some((name, interpreter)));
+    Ok(interpreter)
+}

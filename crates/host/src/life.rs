@@ -1,0 +1,162 @@
+//! The life of Python in the process: start, imports, end.
+
+use std::time::{Duration, Instant};
+
+use bridge::{Level, Server, Settings};
+use python::Python;
+use wsgi_core::wire::control::Script;
+
+use crate::dispatch::interpreters;
+use crate::interpreters::Patience;
+use crate::mode::{Embedded, Mode};
+use crate::process::{self, Process, log, thread_id};
+use crate::scripts;
+use crate::settings::{KeptSettings, Origin, VERSION_OF_PYTHON};
+
+/// See [`bridge::Host::start`].
+pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), String> {
+    let process = prepare(settings, server, &Embedded, &Origin::Server)?;
+    let free_threading = process.settings.free_threading;
+    log(Level::Info, "Initializing Python.");
+    interpreters().start(process, &configuration(settings, free_threading)).map_err(|text| {
+        format!("WSGI0036: Python can not be initialised: {text}. {}", start_hint(settings))
+    })?;
+    thread_id(process);
+    for import in settings.imports.as_slice() {
+        import_script(
+            process,
+            import.script.or_empty(),
+            import.application_group.or_empty(),
+            settings.script_reloading,
+        );
+    }
+    Ok(())
+}
+
+/// As [`start`], in a Python that runs already and has called into here: `work` is done in between, detached.
+pub(crate) fn adopt<R: Send>(
+    process: &'static Process,
+    py: Python<'_>,
+    work: impl FnOnce(Result<(), String>) -> R + Send,
+) -> R {
+    thread_id(process);
+    interpreters().adopt(process, py, work)
+}
+
+/// Sets up what is known before there is Python.
+pub(crate) fn prepare(
+    settings: &Settings<'_>,
+    server: Server,
+    mode: &'static dyn Mode,
+    origin: &Origin<'_>,
+) -> Result<&'static Process, String> {
+    let process = process::set_up(KeptSettings::new(settings, origin), mode, server)?;
+    for notice in wsgi_core::interpreter::version_notices(process.settings.blocks.iter(), VERSION_OF_PYTHON) {
+        log(Level::Warn, &notice.text);
+    }
+    Ok(process)
+}
+
+/// Imports a script that a predecessor had loaded. Returns whether it is fit to take its place, or else has been logged.
+pub(crate) fn import_again(process: &'static Process, script: &Script, reloading: bool) -> bool {
+    let (path, group) = (&script.path, &script.application_group);
+    import_script(process, path, group, reloading)
+        // It has just been used, so it is there.
+        && interpreters().get(process, group).is_ok_and(|interpreter| {
+            scripts::has_callables(interpreter, path, &script.callables)
+        })
+}
+
+/// Imports a script. Returns whether that worked, or else has been logged.
+pub(crate) fn import_script(process: &'static Process, script: &[u8], group: &[u8], reloading: bool) -> bool {
+    match interpreters().get(process, group) {
+        Ok(interpreter) => scripts::preload(interpreter, script, reloading),
+        Err(text) => {
+            let script = String::from_utf8_lossy(script);
+            log(
+                Level::Crit,
+                &format!(
+                    "WSGI0040: The script '{script}' is not imported, its interpreter is not available: {text}"
+                ),
+            );
+            false
+        }
+    }
+}
+
+/// See [`bridge::Host::stop`].
+pub(crate) fn stop(reason: &[u8], grace: u32) {
+    let Some(process) = process::process() else { return };
+    if process.refuse() || !interpreters().is_started() {
+        return;
+    }
+    let limit = os::thread::Repeated::start("wsgi-end", LONGEST_END, || {
+        let seconds = LONGEST_END.as_secs();
+        let text = format!(
+            "Python has not ended within {seconds} s: the process leaves without that. Callbacks given to \
+             mod_wsgi.subscribe_shutdown() and atexit functions have to return."
+        );
+        log(Level::Warn, &text);
+        os::exit::now(0);
+    });
+    end(process, reason, Duration::from_millis(grace.into()));
+    python::leave_alone(Duration::ZERO);
+    if let Ok(limit) = limit {
+        limit.end(Duration::from_secs(1));
+    }
+}
+
+/// How long the end of Python may take in a process of the server's. When the server stops, it kills processes after some
+/// ten seconds; after a graceful restart it waits without limit, and a process that stays takes the place of another.
+const LONGEST_END: Duration = Duration::from_secs(20);
+
+/// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the interpreters.
+fn end(process: &'static Process, reason: &[u8], grace: Duration) {
+    interpreters().publish_stopping(reason);
+    let deadline = Instant::now() + grace;
+    while process.requests.active() > 0 {
+        if Instant::now() >= deadline {
+            log(Level::Warn, "Requests are still running: the Python interpreters are not finalised.");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if process.settings.destroy_interpreters {
+        interpreters().end(Patience::until(Instant::now() + grace));
+    }
+}
+
+/// What CPython needs to know.
+fn configuration(settings: &Settings<'_>, free_threading: bool) -> python::Config {
+    python::Config {
+        program: settings.program.get().map(<[u8]>::to_vec),
+        home: settings.home.get().map(<[u8]>::to_vec),
+        arguments: vec![b"mod_wsgi".to_vec()],
+        warnings: settings.warnings.as_slice().iter().map(|filter| filter.or_empty().to_vec()).collect(),
+        optimize: settings.optimize,
+        hash_seed: u32::try_from(settings.hash_seed).ok(),
+        dont_write_bytecode: settings.dont_write_bytecode,
+        free_threading,
+    }
+}
+
+/// Where Python was looked for, and what to check.
+fn start_hint(settings: &Settings<'_>) -> String {
+    if let Some(home) = settings.home.get() {
+        let home = String::from_utf8_lossy(home);
+        format!("Check that WSGIPythonHome '{home}' is the prefix of a complete Python {}.", version())
+    } else if let Some(program) = settings.program.get() {
+        let program = String::from_utf8_lossy(program);
+        format!(
+            "Check that '{program}' is a Python {} that the server's user can read, and WSGIPythonHome.",
+            version()
+        )
+    } else {
+        format!("Set WSGIPythonHome to the prefix or virtual environment of a Python {}.", version())
+    }
+}
+
+fn version() -> String {
+    let (major, minor) = python::VERSION;
+    format!("{major}.{minor}")
+}

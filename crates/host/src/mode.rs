@@ -1,0 +1,68 @@
+//! The modes of a process, which differ in what becomes of a script that changes, or can not be imported.
+
+use python::Python;
+
+/// A mode: embedded, or that of a daemon process.
+///
+/// In a daemon process no script is loaded twice: a successor of the process does that. So the process remembers what a successor
+/// has to have.
+pub(crate) trait Mode: Sync {
+    /// Returns whether successors of the process load what has changed, or could not be imported.
+    fn has_successors(&self) -> bool;
+
+    /// Notes that a script has been loaded.
+    fn script_loaded(&self, path: &[u8], application_group: &[u8]);
+
+    /// Notes that a script has this callable.
+    fn callable_found(&self, path: &[u8], application_group: &[u8], callable: &[u8]);
+
+    /// Returns what to do with a request whose script has changed.
+    fn script_changed(&self, py: Python<'_>, path: &[u8]) -> ChangedScript;
+
+    /// Notes that the import of a script has failed; `mtime` is what the file had.
+    fn import_failed(&self, py: Python<'_>, path: &[u8], application_group: &[u8], mtime: Option<i64>);
+
+    /// Returns what to do with a request whose script could not be imported.
+    fn failed_script_wanted(&self, py: Python<'_>, path: &[u8], application_group: &[u8]) -> FailedScript;
+}
+
+/// What to do with a request whose script has changed.
+pub(crate) enum ChangedScript {
+    /// Load it again.
+    Reload,
+    /// Run what is loaded; say this in the log.
+    Keep(Option<String>),
+    /// Hold the request back, until it is known what comes of a successor.
+    Hold,
+}
+
+/// What to do with a request whose script could not be imported.
+pub(crate) enum FailedScript {
+    /// Hold it back: a new process tries.
+    Hold,
+    /// Refuse it. A new process tries on request after so many milliseconds, or has begun to.
+    Refuse(Option<u64>),
+}
+
+/// Embedded mode: scripts are loaded again in the process, as often as need be.
+pub(crate) struct Embedded;
+
+impl Mode for Embedded {
+    fn has_successors(&self) -> bool {
+        false
+    }
+
+    fn script_loaded(&self, _: &[u8], _: &[u8]) {}
+
+    fn callable_found(&self, _: &[u8], _: &[u8], _: &[u8]) {}
+
+    fn script_changed(&self, _: Python<'_>, _: &[u8]) -> ChangedScript {
+        ChangedScript::Reload
+    }
+
+    fn import_failed(&self, _: Python<'_>, _: &[u8], _: &[u8], _: Option<i64>) {}
+
+    fn failed_script_wanted(&self, _: Python<'_>, _: &[u8], _: &[u8]) -> FailedScript {
+        FailedScript::Refuse(None)
+    }
+}

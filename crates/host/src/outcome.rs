@@ -1,0 +1,30 @@
+//! How requests end.
+
+/// The end of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The response was given whole.
+    Complete,
+    /// The response was begun and can not be completed.
+    Aborted,
+    /// The server answers with its own page of this status.
+    Status(u16),
+    /// Nothing has happened yet: the request waits for a successor of the process, which has been asked for.
+    Held,
+    /// Nothing of the application has run: its script could not be imported in this process, and a successor tries later.
+    Refused,
+}
+
+impl Outcome {
+    /// Returns its number for the server. Only a process that has successors holds back and refuses, and that one knows what to
+    /// do with it.
+    pub(crate) const fn number(self) -> u32 {
+        match self {
+            Self::Complete => bridge::outcome::COMPLETE,
+            Self::Aborted => bridge::outcome::ABORTED,
+            Self::Status(status) => status as u32,
+            Self::Held => 503,
+            Self::Refused => 500,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What was configured for the process, kept for its life.
+
+use bridge::Settings;
+use wsgi_core::interpreter::Block;
+use wsgi_core::python_home::Version;
+
+/// The Python that this host was built for.
+pub(crate) const VERSION_OF_PYTHON: Version =
+    Version { minor: python::VERSION.1 as u8, free_threaded: python::FREE_THREADED };
+
+/// The parts of [`Settings`] that are needed later, owned.
+pub(crate) struct KeptSettings {
+    pub(crate) process_group: Vec<u8>,
+    pub(crate) python_eggs: Option<Vec<u8>>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) server_version: [u32; 3],
+    pub(crate) server_description: String,
+    pub(crate) server_built: String,
+    pub(crate) mpm_name: String,
+    pub(crate) processes: u32,
+    pub(crate) threads: u32,
+    pub(crate) mpm_processes: u32,
+    pub(crate) mpm_threads: u32,
+    pub(crate) case_sensitive: bool,
+    pub(crate) destroy_interpreters: bool,
+    pub(crate) multithread: bool,
+    pub(crate) multiprocess: bool,
+    pub(crate) run_once: bool,
+    pub(crate) single_process: bool,
+    pub(crate) free_threading: bool,
+    /// `home=` of a daemon process.
+    pub(crate) home: Option<Vec<u8>>,
+    /// A script is all that runs in the process.
+    pub(crate) is_service: bool,
+}
+
+/// Where the process comes from.
+pub(crate) enum Origin<'a> {
+    /// The server, which has loaded the host.
+    Server,
+    /// A Python that runs already, as a process of a group.
+    Daemon {
+        /// `python-path=`
+        python_path: Option<&'a [u8]>,
+        /// `home=`
+        home: Option<&'a [u8]>,
+        /// `switch-interval=` in seconds; 0: unset.
+        switch_interval: f64,
+        /// A script is all that runs.
+        is_service: bool,
+    },
+}
+
+impl KeptSettings {
+    /// Returns what is needed later of the settings of a process that comes from there.
+    pub(crate) fn new(settings: &Settings<'_>, origin: &Origin<'_>) -> Self {
+        let mut blocks: Vec<_> = settings.interpreters.as_slice().iter().map(block).collect();
+        let (mut daemon_home, mut service) = (None, false);
+        if let Origin::Daemon { python_path, home, switch_interval, is_service } = *origin {
+            // What is configured for a group takes the place of what is configured for the server.
+            if let Some(base) = blocks.first_mut() {
+                base.python_path = python_path.map(Box::from);
+                if switch_interval > 0.0 {
+                    base.switch_interval = Some(switch_interval);
+                }
+                if is_service {
+                    base.restrict_signal = Some(false);
+                }
+            }
+            (daemon_home, service) = (home.map(<[u8]>::to_vec), is_service);
+        }
+        let process_group = settings.process_group.or_empty().to_vec();
+        // On builds with the lock the directive has no effect at all.
+        let free_threading =
+            wsgi_core::interpreter::is_free_threaded(blocks.iter(), &process_group, VERSION_OF_PYTHON);
+        Self {
+            process_group,
+            python_eggs: settings.python_eggs.get().map(<[u8]>::to_vec),
+            blocks,
+            server_version: settings.server_version,
+            server_description: settings.server_description.to_text(),
+            server_built: settings.server_built.to_text(),
+            mpm_name: settings.mpm_name.to_text(),
+            processes: settings.processes,
+            threads: settings.threads,
+            mpm_processes: settings.mpm_processes,
+            mpm_threads: settings.mpm_threads,
+            case_sensitive: settings.case_sensitive,
+            destroy_interpreters: settings.destroy_interpreters,
+            multithread: settings.multithread,
+            multiprocess: settings.multiprocess,
+            run_once: settings.run_once,
+            single_process: settings.single_process,
+            free_threading,
+            home: daemon_home,
+            is_service: service,
+        }
+    }
+}
+
+/// One block of interpreter options, owned.
+fn block(options: &bridge::InterpreterOptions<'_>) -> Block {
+    let owned = |bytes: bridge::Bytes<'_>| bytes.get().map(Box::from);
+    Block {
+        process_group: owned(options.process_group),
+        application_group: owned(options.application_group),
+        python_path: owned(options.python_path),
+        switch_interval: (options.switch_interval > 0.0).then_some(options.switch_interval),
+        per_interpreter_gil: bridge::from_tristate(options.per_interpreter_gil),
+        free_threading: bridge::from_tristate(options.free_threading),
+        restrict_stdin: bridge::from_tristate(options.restrict_stdin),
+        restrict_stdout: bridge::from_tristate(options.restrict_stdout),
+        restrict_signal: bridge::from_tristate(options.restrict_signal),
+    }
+}
