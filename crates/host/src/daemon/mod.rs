@@ -9,7 +9,7 @@
 
 mod connection;
 pub(crate) mod descriptors;
-mod events;
+mod event_loop;
 mod exchange;
 mod log;
 mod mode;

@@ -25,7 +25,7 @@ use wsgi_core::wire::control::{LONGEST_START, Order};
 use wsgi_core::wire::launch;
 
 use super::connection::Table;
-use super::events::{self, End, Events};
+use super::event_loop::{self, End, Ends};
 use super::monitor::{self, Task};
 use super::reload::Reload;
 use super::state::{Daemon, Note, Phase, set_up};
@@ -177,8 +177,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let (end_sender, end) = mpsc::channel();
     let (signal_sender, signal_receiver) = mpsc::sync_channel(64);
     let (task_sender, tasks) = mpsc::channel();
-    let events = Events {
-        daemon,
+    let ends = Ends {
         control: Some(control),
         reports: reports.into(),
         channel: Some(channel),
@@ -186,11 +185,9 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         end: end_sender,
         signal_sender: Some(signal_sender),
         task_sender: Some(task_sender),
-        timers,
-        is_service: launch.threads == 0,
     };
     spawn("wsgi-events", SMALL_STACK, move || {
-        let run = std::panic::AssertUnwindSafe(|| events::run(events));
+        let run = std::panic::AssertUnwindSafe(|| event_loop::run(daemon, ends, timers));
         if std::panic::catch_unwind(run).is_err() {
             os::exit::now(255);
         }

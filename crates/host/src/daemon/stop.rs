@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::events::End;
+use super::event_loop::End;
 use super::state::{Daemon, END};
 use super::threads::Thread;
 use super::{log, monitor};

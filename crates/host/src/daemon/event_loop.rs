@@ -1,0 +1,194 @@
+//! The event thread: connections, the supervisor, signals, timers, requests that wait. It never needs Python, so that
+//! it answers also when all of Python is stuck.
+
+mod connections;
+mod ending;
+mod notes;
+mod queue;
+mod signals;
+mod supervisor;
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::parent_id;
+use std::sync::mpsc::{Sender, SyncSender};
+use std::time::{Duration, Instant};
+
+use bridge::Level;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::Signal;
+use wsgi_core::lifecycle::{Reason, Running, Timers};
+
+use super::monitor::Task;
+use super::state::{Daemon, Phase};
+use super::{descriptors, log};
+
+/// How often requests are looked at that wait because all workers are busy.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
+
+/// The longest wait for an event, so that its length can be said in milliseconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+// The events, as the epoll names them.
+const CONTROL: u64 = 0;
+const CHANNEL: u64 = 1;
+const SIGNALS: u64 = 2;
+const WAKE: u64 = 3;
+const READY: u64 = 4;
+
+/// The end of the process, as its main thread is told.
+#[derive(Debug)]
+pub(super) struct End {
+    /// Why.
+    pub(super) reason: Reason,
+    /// The request that is the reason: what its interpreter does is to be logged.
+    pub(super) dump_of: Option<Running>,
+}
+
+/// Where the event thread hears from others, and where they hear from it.
+pub(super) struct Ends {
+    /// The supervisor's orders; `None` when it is gone.
+    pub(super) control: Option<OwnedFd>,
+    /// The reports to the supervisor.
+    pub(super) reports: File,
+    /// Where connections come from; `None` when no more are taken.
+    pub(super) channel: Option<OwnedFd>,
+    pub(super) signals: OwnedFd,
+    /// Where the main thread waits.
+    pub(super) end: Sender<End>,
+    /// Where those threads wait that deliver signals and interrupt requests.
+    pub(super) signal_sender: Option<SyncSender<Signal>>,
+    pub(super) task_sender: Option<Sender<Task>>,
+}
+
+/// The event thread's state.
+pub(super) struct EventLoop {
+    daemon: &'static Daemon,
+    ends: Ends,
+    timers: Timers,
+    watch: Epoll,
+    /// The supervisor's process id.
+    parent: u32,
+    /// There are no workers: a script is all that runs.
+    is_service: bool,
+    /// Python's side has been started.
+    is_ready: bool,
+    /// When to look at waiting requests again.
+    next_look: Option<Instant>,
+    /// When it was last said that connections can not be taken.
+    complained: Option<Instant>,
+    /// When connections are taken again.
+    accept_again: Option<Instant>,
+    /// The process is for one request, and has the connection that is to bring it.
+    has_enough: bool,
+    /// Requests that wait, as far as the children have been told.
+    waiting: i32,
+}
+
+/// Runs the event loop, as long as the process lives.
+pub(super) fn run(daemon: &'static Daemon, ends: Ends, timers: Timers) -> ! {
+    let watch = match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
+        Ok(watch) => watch,
+        Err(error) => fail(daemon, &format!("no epoll: {error}")),
+    };
+    descriptors::own(&watch.0);
+    let mut event_loop = EventLoop {
+        daemon,
+        ends,
+        timers,
+        watch,
+        parent: parent_id(),
+        is_service: daemon.workers.is_empty(),
+        is_ready: false,
+        next_look: None,
+        complained: None,
+        accept_again: None,
+        has_enough: false,
+        waiting: 0,
+    };
+    log::never_wait();
+    if let Err(error) = event_loop.register() {
+        fail(daemon, &format!("descriptors can not be watched: {error}"));
+    }
+    loop {
+        event_loop.step();
+    }
+}
+
+/// Ends the process, which would be deaf without this thread.
+fn fail(daemon: &Daemon, text: &str) -> ! {
+    log::line(Level::Crit, &format!("WSGI0208: Process group '{}': {text}. The process ends.", daemon.name));
+    os::exit::now(255)
+}
+
+impl EventLoop {
+    /// Registers what is to be watched from the beginning.
+    fn register(&self) -> nix::Result<()> {
+        let flags = EpollFlags::EPOLLIN;
+        if let Some(control) = &self.ends.control {
+            self.watch.add(control, EpollEvent::new(flags, CONTROL))?;
+        }
+        self.watch.add(&self.ends.signals, EpollEvent::new(flags, SIGNALS))?;
+        self.watch.add(&self.daemon.wake, EpollEvent::new(flags, WAKE))?;
+        self.watch.add(&self.daemon.ready.0, EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, READY))
+    }
+
+    /// Waits for events and handles them, then what is due.
+    fn step(&mut self) {
+        let mut events = [EpollEvent::empty(); 16];
+        let count = self.watch.wait(&mut events, self.timeout()).unwrap_or(0);
+        for event in &events[..count] {
+            match event.data() {
+                CONTROL => self.on_order(),
+                CHANNEL => self.on_connection(),
+                SIGNALS => self.on_signals(),
+                WAKE => self.on_wake(),
+                _ => self.on_request(),
+            }
+        }
+        self.on_time();
+    }
+
+    /// Returns how long there is nothing to do unless an event comes.
+    fn timeout(&self) -> EpollTimeout {
+        let now = Instant::now();
+        let held = self.daemon.reload.deadline();
+        let next = [self.next_look, self.accept_again, held];
+        let next = next.into_iter().flatten().map(|time| time.saturating_duration_since(now));
+        let next = next.chain(self.next_decision()).min();
+        next.map_or(EpollTimeout::NONE, |time| {
+            // Rounded up, so that it is over then.
+            let time = (time + Duration::from_micros(999)).min(LONGEST_WAIT);
+            EpollTimeout::try_from(time).unwrap_or(EpollTimeout::ZERO)
+        })
+    }
+
+    /// Returns the time until the timers want to be asked.
+    fn next_decision(&self) -> Option<Duration> {
+        // What is imported at the start is not under the eyes of the timers.
+        let now = self.daemon.now();
+        let next = if self.is_ready || self.timers.is_stopping() { self.timers.next(now) } else { None };
+        next.map(|time| Duration::from_millis(time.saturating_sub(now).max(1)))
+    }
+
+    /// Does what is due.
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        let is_due = |time: Option<Instant>| time.is_some_and(|time| time <= now);
+        if is_due(self.accept_again) {
+            self.accept_again = None;
+            self.listen();
+        }
+        if is_due(self.daemon.reload.deadline()) {
+            self.release_held(None);
+        }
+        if is_due(self.next_look) {
+            self.look_at_queue();
+        }
+        self.ask_timers();
+    }
+
+    fn is_serving(&self) -> bool {
+        self.daemon.phase() == Phase::Serving
+    }
+}

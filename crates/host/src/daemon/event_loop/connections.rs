@@ -1,0 +1,102 @@
+//! New connections of the children.
+
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use bridge::Level;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use os::descriptors::{Wait, receive_with};
+
+use super::{CHANNEL, EventLoop};
+use crate::daemon::exchange::hello;
+use crate::daemon::log;
+use crate::daemon::workers::READABLE;
+
+/// How long no connection is taken after one could not be.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How often that is said.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
+
+impl EventLoop {
+    /// Takes the connections that children have sent.
+    pub(super) fn on_connection(&mut self) {
+        // Not all at once, so that others get their share.
+        for _ in 0..64 {
+            let Some(channel) = &self.ends.channel else { return };
+            match receive_with(channel, &mut [0; 1], Wait::Never) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => return self.pause(&error.to_string()),
+                Ok((0, _)) => {
+                    self.daemon.info("all clients of the process are gone, it ends");
+                    return self.drain(self.daemon.limits.graceful_timeout);
+                }
+                Ok((_, sockets)) => sockets.into_iter().for_each(|socket| self.add(socket)),
+            }
+            if self.daemon.is_run_once && !self.daemon.connections.is_empty() {
+                // Others wait in the channel, for the next process.
+                if let Some(channel) = &self.ends.channel {
+                    let _ = self.watch.delete(channel);
+                }
+                self.has_enough = true;
+                return;
+            }
+        }
+    }
+
+    /// Has workers wait for requests on a new connection.
+    fn add(&self, socket: OwnedFd) {
+        let daemon = self.daemon;
+        let stream = UnixStream::from(socket);
+        let timeout = daemon.limits.socket_timeout;
+        let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
+        // What the process reads it has asked for: the child answers when the client does, or the client's time is
+        // over. To be impatient here would spoil that answer.
+        if os::descriptors::set_timeouts(&stream, None, timeout).is_err() || !hello(&stream) {
+            return;
+        }
+        if let Some(connection) = daemon.connections.insert(stream)
+            && daemon.ready.add(&*connection, EpollEvent::new(READABLE, connection.token())).is_err()
+            && connection.claim()
+        {
+            daemon.connections.remove(&connection);
+        }
+    }
+
+    /// Takes no connections for a while: one could not be taken, most likely because there are too many descriptors. The child
+    /// makes another one.
+    fn pause(&mut self, error: &str) {
+        if self.complained.is_none_or(|last| last.elapsed() > BETWEEN_COMPLAINTS) {
+            self.complained = Some(Instant::now());
+            log::line(
+                Level::Error,
+                &format!(
+                    "WSGI0016: Process group '{}': a connection can not be taken: {error}. If the application leaves files \
+                     or sockets open, close them; or allow the process more descriptors (ulimit -n).",
+                    self.daemon.name
+                ),
+            );
+        }
+        if let Some(channel) = &self.ends.channel {
+            let _ = self.watch.delete(channel);
+        }
+        self.accept_again = Some(Instant::now() + PAUSE);
+    }
+
+    /// Takes connections from now on, if the process serves.
+    pub(super) fn listen(&mut self) {
+        if let Some(channel) = self.ends.channel.as_ref().filter(|_| self.is_serving()) {
+            let _ = self.watch.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL));
+        }
+    }
+
+    /// Takes the next connection, in a process for one request, when the last one has brought none.
+    pub(super) fn take_another(&mut self) {
+        let daemon = self.daemon;
+        if self.has_enough && daemon.pulse.is_open() && daemon.connections.is_empty() {
+            self.has_enough = false;
+            self.listen();
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The end of the process, or of its turn: what the timers decide.
+
+use std::os::unix::process::parent_id;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bridge::Level;
+use nix::sys::signal::Signal;
+use wsgi_core::lifecycle::{Decision, Reason, Running, Trigger};
+use wsgi_core::wire::control::Report;
+use wsgi_core::wire::frame::Rejection;
+
+use super::{End, EventLoop};
+use crate::daemon::exchange::reject;
+use crate::daemon::monitor::Task;
+use crate::daemon::state::Phase;
+use crate::daemon::workers::give_back;
+use crate::daemon::{descriptors, log};
+
+/// How long the end of a supervisor may take, from its sockets to its last.
+const ORPHANED: Duration = Duration::from_millis(200);
+
+impl EventLoop {
+    /// Takes no more requests; the process ends when those are done that it has, or `grace` milliseconds are over.
+    pub(super) fn drain(&mut self, grace: u64) {
+        if self.is_service {
+            if self.is_orphan() {
+                return;
+            }
+            // The script decides what the signal means to it.
+            let _ = nix::sys::signal::kill(nix::unistd::getpid(), Signal::SIGTERM);
+            return;
+        }
+        if self.is_serving() {
+            self.stop_serving(Phase::Draining);
+        }
+        let decision = self.timers.drain(grace, self.daemon.now());
+        self.carry_out(decision);
+    }
+
+    /// Returns whether the supervisor has ended: then the kernel has sent the signal (see `setup`), and a second one would break into
+    /// what the script does about the first. Its sockets close a moment before.
+    fn is_orphan(&self) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < ORPHANED {
+            if parent_id() != self.parent {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// Tells the timers, and does what they decide.
+    pub(super) fn trigger(&mut self, trigger: Trigger) {
+        let decision = self.timers.trigger(trigger, self.daemon.now());
+        self.carry_out(decision);
+    }
+
+    /// Does what the timers decide.
+    pub(super) fn ask_timers(&mut self) {
+        while self.is_ready || self.timers.is_stopping() {
+            let decision = self.timers.poll(self.daemon.now());
+            self.carry_out(decision);
+            if !matches!(decision, Decision::Interrupt(_) | Decision::Replace { .. }) {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, decision: Decision) {
+        match decision {
+            Decision::Nothing => {}
+            Decision::Interrupt(running) => self.hand_over(Task::Interrupt(running)),
+            Decision::Replace { reason, dump_of } => self.ask_for_successor(reason, dump_of),
+            Decision::Stop { reason, dump_of } => self.end(End { reason, dump_of }),
+            Decision::Exit => {
+                self.daemon.info("the shutdown timeout is over, the process is ended");
+                os::exit::now(255);
+            }
+        }
+    }
+
+    fn ask_for_successor(&mut self, reason: Reason, dump_of: Option<Running>) {
+        let daemon = self.daemon;
+        daemon.info(&format!("a successor is asked for ({})", reason.name()));
+        if let Some(running) = dump_of {
+            self.hand_over(Task::Dump(running));
+        }
+        let (scripts, left_out) = daemon.reload.scripts(reason);
+        for script in left_out {
+            log::line(
+                Level::Warn,
+                &format!(
+                    "Process group '{}': the successor goes ahead without the script '{}', since successors that had to \
+                     import it have failed. Its requests may fail there: the log says why it is not imported.",
+                    daemon.name,
+                    String::from_utf8_lossy(&script.path)
+                ),
+            );
+        }
+        if !self.report(&Report::Replace { reason, scripts }) {
+            self.drain(daemon.limits.graceful_timeout);
+        }
+    }
+
+    /// Has the main thread end the process.
+    fn end(&mut self, end: End) {
+        self.daemon.info(&format!("shutdown requested ({})", end.reason.name()));
+        if self.is_serving() {
+            self.report(&Report::Stopping(end.reason));
+        }
+        self.stop_serving(Phase::Ending);
+        // Their threads end.
+        self.ends.signal_sender = None;
+        self.ends.task_sender = None;
+        let _ = self.ends.end.send(end);
+    }
+
+    /// Hands a task to the thread that enters Python for this one.
+    fn hand_over(&self, task: Task) {
+        if let Some(sender) = &self.ends.task_sender {
+            let _ = sender.send(task);
+        }
+    }
+
+    /// Gives up all connections that no worker has.
+    fn stop_serving(&mut self, phase: Phase) {
+        let daemon = self.daemon;
+        daemon.phase.store(phase as u8, Ordering::SeqCst);
+        if let Some(channel) = self.ends.channel.take() {
+            descriptors::disown(&channel);
+        }
+        // A request that waits unread is seen by the child as one that has not been read.
+        for connection in daemon.connections.all() {
+            if connection.claim() {
+                daemon.connections.remove(&connection);
+            }
+        }
+        for held in daemon.reload.moved() {
+            let is_usable = reject(held.connection.stream(), Rejection::Moved);
+            give_back(daemon, &held.connection, is_usable);
+            daemon.end(false);
+        }
+        daemon.count(-self.waiting);
+        self.waiting = 0;
+        self.next_look = None;
+    }
+}

@@ -1,0 +1,103 @@
+//! Requests that wait: held back, or because all workers are busy.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use wsgi_core::wire::frame::Rejection;
+
+use super::{BETWEEN_LOOKS, EventLoop, READY};
+use crate::daemon::connection::Connection;
+use crate::daemon::exchange::{discard, reject};
+use crate::daemon::state::Daemon;
+use crate::daemon::workers::give_back;
+use crate::script_file::modified;
+
+impl EventLoop {
+    /// Notices that a request has come, which a worker takes; if none does, it is still there in a moment.
+    pub(super) fn on_request(&mut self) {
+        self.next_look = Some(Instant::now() + BETWEEN_LOOKS);
+    }
+
+    /// Lets requests run that were held back.
+    pub(super) fn release_held(&self, reason: Option<&str>) {
+        let daemon = self.daemon;
+        if daemon.reload.refused(reason, daemon.now(), modified) {
+            let _ = daemon.released.write(1);
+        }
+    }
+
+    /// Answers requests that have waited for too long, or are too many; forgets those whose clients have gone.
+    pub(super) fn look_at_queue(&mut self) {
+        let daemon = self.daemon;
+        self.next_look = None;
+        let count = i32::try_from(reject_excess(daemon, waiting(daemon))).unwrap_or(i32::MAX);
+        daemon.count(count - self.waiting);
+        self.waiting = count;
+        if count > 0 {
+            self.next_look = Some(Instant::now() + BETWEEN_LOOKS);
+        } else {
+            let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, READY);
+            let _ = self.watch.modify(&daemon.ready.0, &mut event);
+        }
+        self.take_another();
+    }
+}
+
+/// Returns the connections with requests that no worker has taken, and since when they wait, the oldest first. Closes those whose
+/// children have gone.
+fn waiting(daemon: &Daemon) -> Vec<(u64, Arc<Connection>)> {
+    let mut idle = daemon.connections.all();
+    idle.retain(|connection| connection.is_idle());
+    let mut polled: Vec<_> =
+        idle.iter().map(|connection| PollFd::new(connection.as_fd(), PollFlags::POLLIN)).collect();
+    if poll(&mut polled, PollTimeout::ZERO).is_err() {
+        polled.clear();
+    }
+    let states: Vec<_> = polled.iter().map(|polled| polled.revents().unwrap_or(PollFlags::empty())).collect();
+    let now = daemon.now();
+    let mut waiting = Vec::new();
+    for (connection, state) in idle.into_iter().zip(states) {
+        if state.intersects(PollFlags::POLLHUP | PollFlags::POLLERR) {
+            if connection.claim() {
+                daemon.connections.remove(&connection);
+            }
+        } else if state.contains(PollFlags::POLLIN) {
+            let since = &connection.waiting_since;
+            if since.load(Ordering::Relaxed) == 0 {
+                since.store(now, Ordering::Relaxed);
+            }
+            waiting.push((since.load(Ordering::Relaxed), connection));
+        }
+    }
+    waiting.sort_by_key(|(since, _)| *since);
+    waiting
+}
+
+/// Rejects the requests that wait for too long or are too many. Returns how many wait on.
+fn reject_excess(daemon: &Daemon, waiting: Vec<(u64, Arc<Connection>)>) -> u64 {
+    let (limits, now, mut count) = (daemon.limits, daemon.now(), 0);
+    for (since, connection) in waiting {
+        let is_late = limits.queue_timeout > 0 && now.saturating_sub(since) > limits.queue_timeout;
+        if is_late {
+            reject_unread(daemon, &connection, Rejection::Late);
+        } else if limits.listen_backlog > 0 && count >= limits.listen_backlog {
+            reject_unread(daemon, &connection, Rejection::Busy);
+        } else {
+            count += 1;
+        }
+    }
+    count
+}
+
+/// Rejects a request that no worker has taken.
+fn reject_unread(daemon: &Daemon, connection: &Connection, why: Rejection) {
+    if connection.claim() {
+        let is_whole = discard(connection.stream());
+        let is_usable = reject(connection.stream(), why) && is_whole;
+        give_back(daemon, connection, is_usable);
+    }
+}
