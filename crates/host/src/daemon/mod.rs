@@ -17,6 +17,7 @@ mod monitor;
 mod reload;
 mod server;
 mod setup;
+mod start_order;
 mod state;
 mod stop;
 mod threads;

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_types, reason = "only makes locks of others")]
 
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
@@ -15,19 +16,17 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use os::bulletin;
-use os::descriptors::{Wait, keep_over_exec, next_length, receive_with};
 use os::shared::Words;
 use python::{Exception, Python};
 use wsgi_core::lifecycle::{Reason, Timers};
-use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::page;
-use wsgi_core::wire::control::{LONGEST_START, Order};
 use wsgi_core::wire::launch;
 
 use super::connection::Table;
 use super::event_loop::{self, End, Ends};
 use super::monitor::{self, Task};
 use super::reload::Reload;
+use super::start_order::{StartOrder, because};
 use super::state::{Daemon, Note, Phase, set_up};
 use super::stop::{self, Threads};
 use super::threads::spawn;
@@ -83,75 +82,61 @@ struct Prepared {
     end: Receiver<End>,
     signals: Receiver<Signal>,
     tasks: Receiver<Task>,
-    imports: Vec<(Vec<u8>, Vec<u8>)>,
-    script_reloading: bool,
+    imports: Imports,
 }
 
-/// What to say where the server is of another build than this host.
-fn another_build(server: Schema) -> String {
-    let host = os::library::file_of(another_build as *const ());
-    let host = host.map_or_else(|| "the host".to_owned(), |file| format!("the host {}", file.display()));
-    let own = Schema::own();
-    format!(
-        "{host} is of another build (schema {own}) than the server's mod_wsgi.so (schema {server}). Install both again with \
-         `make install`, with chroot= the host in the jail as well, then stop and start the server"
-    )
+/// What is to be imported before the first request.
+struct Imports {
+    /// Paths and application groups.
+    scripts: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Scripts that have changed are imported again.
+    reloading: bool,
 }
 
-/// Reads what this process is to be, and starts the event thread. Nothing if the supervisor has gone before it said so.
+/// Waits for the order to start, sets up what is there before Python, and starts the event thread. Returns `None` if the
+/// supervisor has gone before it gave the order.
 fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
-    let text = |what: &str| {
-        let what = what.to_owned();
-        move |error: std::io::Error| format!("{what}: {error}")
-    };
-    keep_over_exec(&control, false).map_err(text("its control socket is not one"))?;
-    descriptors::own(&control);
-    let length = next_length(&control, Wait::Allowed).map_err(text("its supervisor can not be heard"))?;
-    let mut announcement = vec![0; length];
-    let (_, received) = receive_with(&control, &mut announcement, Wait::Allowed)
-        .map_err(text("its supervisor can not be heard"))?;
-    if length == 0 {
-        return Ok(None);
-    }
-    if let Some(other) = Order::schema_of_start(&announcement).filter(|other| *other != Schema::own()) {
-        return Err(another_build(other));
-    }
-    let mut received = received.into_iter();
-    let message = received.next().ok_or_else(|| "its supervisor has sent no start".to_owned())?;
-    let message = os::message::read(message, LONGEST_START as u64)
-        .map_err(text("what its supervisor has sent can not be read"))?;
-    let Ok(Order::Start { word, daemon: launch, .. }) = Order::decode(&message) else {
-        return Err("its supervisor does not say what it is to be".to_owned());
-    };
-    let (Some(channel), Some(page), Some(reports), Some(lines)) =
-        (received.next(), received.next(), received.next(), received.next())
-    else {
-        return Err("its supervisor has sent no channel".to_owned());
-    };
-    let scoreboard = match (usize::try_from(launch.scoreboard), received.next()) {
-        (Ok(0), _) => None,
-        (Ok(capacity), Some(file)) => Some(
-            bulletin::Reader::map(&file, capacity)
-                .map_err(text("the server's scoreboard can not be read"))?,
-        ),
-        (_, _) => return Err("its supervisor has sent no scoreboard".to_owned()),
-    };
-    descriptors::own(&channel);
-    descriptors::own(&reports);
-    descriptors::own(&lines);
-    log::open(lines).map_err(text("its pipe to the log is none"))?;
+    let Some(order) = StartOrder::receive(&control)? else { return Ok(None) };
+    let StartOrder { launch, word, channel, page, reports, lines, scoreboard } = order;
+    log::open(lines).map_err(because("its pipe to the log is none"))?;
     log::set_level(launch.log_level);
     if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warn, &format!("display-name has no effect: {error}"));
     }
-    let page = Words::map(&page, page::WORDS).map_err(text("its shared page can not be used"))?;
+    let page = Words::map(&page, page::WORDS).map_err(because("its shared page can not be used"))?;
     let timers = Timers::new(&launch.limits, launch.threads, 1);
     let daemon = create(&launch, (page, word), scoreboard, &timers)
         .map_err(|error| format!("no descriptors are left: {error}"))?;
-    let signals = os::signals::watch(&SIGNALS).map_err(text("signals can not be caught"))?;
+    let signals = os::signals::watch(&SIGNALS).map_err(because("signals can not be caught"))?;
     descriptors::own(&signals);
     descriptors::own(&os::signals::writer());
+    let (process, imports) = set_up_process(daemon, &launch)?;
 
+    let (end_sender, end) = mpsc::channel();
+    let (signal_sender, signal_receiver) = mpsc::sync_channel(64);
+    let (task_sender, tasks) = mpsc::channel();
+    let ends = Ends {
+        control: Some(control),
+        reports: reports.into(),
+        channel: Some(channel),
+        signals,
+        end: end_sender,
+        signal_sender: Some(signal_sender),
+        task_sender: Some(task_sender),
+    };
+    start_event_thread(daemon, ends, timers)?;
+    // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
+    // service may become another program, without that thread.
+    let signal = (launch.threads == 0).then_some(Signal::SIGTERM);
+    set_pdeathsig(signal).map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
+    Ok(Some(Prepared { daemon, process, imports, end, signals: signal_receiver, tasks, launch: *launch }))
+}
+
+/// Sets up the process, as its settings say, and returns it with what is to be imported.
+fn set_up_process(
+    daemon: &'static Daemon,
+    launch: &launch::Daemon,
+) -> Result<(&'static Process, Imports), String> {
     let mut lists = Lists::default();
     let settings = Settings::decode(&launch.settings, &mut lists).map_err(|_| {
         "its settings are of another version: run 'make host' and 'make install' again".to_owned()
@@ -167,45 +152,20 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         is_service: launch.threads == 0,
     };
     let process = life::prepare(&settings, server::server(), daemon, &origin)?;
-    let imports = settings
-        .imports
-        .as_slice()
-        .iter()
+    let imports = settings.imports.as_slice().iter();
+    let scripts = imports
         .map(|import| (import.script.or_empty().to_vec(), import.application_group.or_empty().to_vec()));
-    let imports = imports.collect();
+    Ok((process, Imports { scripts: scripts.collect(), reloading: settings.script_reloading }))
+}
 
-    let (end_sender, end) = mpsc::channel();
-    let (signal_sender, signal_receiver) = mpsc::sync_channel(64);
-    let (task_sender, tasks) = mpsc::channel();
-    let ends = Ends {
-        control: Some(control),
-        reports: reports.into(),
-        channel: Some(channel),
-        signals,
-        end: end_sender,
-        signal_sender: Some(signal_sender),
-        task_sender: Some(task_sender),
-    };
+fn start_event_thread(daemon: &'static Daemon, ends: Ends, timers: Timers) -> Result<(), String> {
     spawn("wsgi-events", SMALL_STACK, move || {
-        let run = std::panic::AssertUnwindSafe(|| event_loop::run(daemon, ends, timers));
-        if std::panic::catch_unwind(run).is_err() {
+        let run = AssertUnwindSafe(|| event_loop::run(daemon, ends, timers));
+        if catch_unwind(run).is_err() {
             os::exit::now(255);
         }
     })?;
-    // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
-    // service may become another program, without that thread.
-    let signal = (launch.threads == 0).then_some(Signal::SIGTERM);
-    set_pdeathsig(signal).map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
-    Ok(Some(Prepared {
-        daemon,
-        process,
-        script_reloading: settings.script_reloading,
-        imports,
-        end,
-        signals: signal_receiver,
-        tasks,
-        launch: *launch,
-    }))
+    Ok(())
 }
 
 fn create(
@@ -274,20 +234,20 @@ impl Prepared {
         stop::stop(daemon, process, threads, &end);
     }
 
-    /// Imports the scripts; whether those could be that the predecessor had.
+    /// Imports the scripts. Returns whether those could be that the predecessor had.
     fn import(&self) -> bool {
         let (daemon, process) = (self.daemon, self.process);
-        for (script, group) in &self.imports {
+        for (script, group) in &self.imports.scripts {
             if daemon.phase() != Phase::Serving || descriptors::is_copy() {
                 return true;
             }
             let script = daemon.in_jail(script).unwrap_or(script);
-            life::import_script(process, script, group, self.script_reloading);
+            life::import_script(process, script, group, self.imports.reloading);
         }
         self.launch.scripts.iter().all(|script| {
             daemon.phase() != Phase::Serving
                 || descriptors::is_copy()
-                || life::import_again(process, script, self.script_reloading)
+                || life::import_again(process, script, self.imports.reloading)
         })
     }
 
@@ -328,7 +288,7 @@ fn start_threads(
     Ok(())
 }
 
-/// The stack of a thread, where nothing is configured: what threads of other programs get, since applications may
+/// Returns the stack of a thread, where nothing is configured: what threads of other programs get, since applications may
 /// need it.
 fn default_stack() -> usize {
     const LEAST: u64 = 256 << 10;
