@@ -55,7 +55,7 @@ pub(crate) fn handle(
     }
 }
 
-/// The interpreter of an application group. A thread that stays with one group takes no lock.
+/// Returns the interpreter of an application group. A thread that stays with one group takes no lock.
 fn interpreter(process: &'static Process, group: &[u8]) -> Result<&'static Interpreter, String> {
     thread_local! {
         static LAST: Cell<Option<(Vec<u8>, &'static Interpreter)>> = const { Cell::new(None) };

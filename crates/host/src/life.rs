@@ -126,7 +126,7 @@ fn end(process: &'static Process, reason: &[u8], grace: Duration) {
     }
 }
 
-/// What CPython needs to know.
+/// Returns the configuration for CPython.
 fn configuration(settings: &Settings<'_>, free_threading: bool) -> python::Config {
     python::Config {
         program: settings.program.get().map(<[u8]>::to_vec),
@@ -140,7 +140,7 @@ fn configuration(settings: &Settings<'_>, free_threading: bool) -> python::Confi
     }
 }
 
-/// Where Python was looked for, and what to check.
+/// Returns where Python was looked for, and what to check.
 fn start_hint(settings: &Settings<'_>) -> String {
     if let Some(home) = settings.home.get() {
         let home = String::from_utf8_lossy(home);

@@ -1,10 +1,10 @@
-//! The modes of a process, which differ in what becomes of a script that changes, or can not be imported.
+//! The modes of a process, which differ in what becomes of a script that changes, or cannot be imported.
 
 use python::Python;
 
 /// A mode: embedded, or that of a daemon process.
 ///
-/// In a daemon process no script is loaded twice: a successor of the process does that. So the process remembers what a successor
+/// In a daemon process no script is loaded twice: a successor of the process does that. So the process remembers what it
 /// has to have.
 pub(crate) trait Mode: Sync {
     /// Returns whether successors of the process load what has changed, or could not be imported.
@@ -26,7 +26,7 @@ pub(crate) trait Mode: Sync {
     fn failed_script_wanted(&self, py: Python<'_>, path: &[u8], application_group: &[u8]) -> FailedScript;
 }
 
-/// What to do with a request whose script has changed.
+/// A decision about a request whose script has changed.
 pub(crate) enum ChangedScript {
     /// Load it again.
     Reload,
@@ -36,7 +36,7 @@ pub(crate) enum ChangedScript {
     Hold,
 }
 
-/// What to do with a request whose script could not be imported.
+/// A decision about a request whose script could not be imported.
 pub(crate) enum FailedScript {
     /// Hold it back: a new process tries.
     Hold,

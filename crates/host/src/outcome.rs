@@ -1,17 +1,17 @@
-//! How requests end.
+//! The ends of requests.
 
 /// The end of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The response was given whole.
     Complete,
-    /// The response was begun and can not be completed.
+    /// The response was begun and cannot be completed.
     Aborted,
     /// The server answers with its own page of this status.
     Status(u16),
-    /// Nothing has happened yet: the request waits for a successor of the process, which has been asked for.
+    /// The request has not begun, and waits for a successor of the process, which has been asked for.
     Held,
-    /// Nothing of the application has run: its script could not be imported in this process, and a successor tries later.
+    /// The application has not run: its script could not be imported in this process, and a successor tries later.
     Refused,
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Process {
     pub(crate) server: Server,
     pub(crate) settings: KeptSettings,
     pub(crate) mode: &'static dyn Mode,
-    /// When Python was started.
+    /// The time when Python was started.
     pub(crate) started: (Instant, SystemTime),
     pub(crate) requests: Requests,
     /// Requests are refused.
@@ -33,12 +33,12 @@ impl Requests {
     const BITS: u32 = 20;
     const LEFT: u64 = 1 << Self::BITS;
 
-    /// How many are inside.
+    /// Returns how many are inside.
     pub(crate) fn active(&self) -> u64 {
         self.0.load(Ordering::Acquire) % Self::LEFT
     }
 
-    /// How many have left.
+    /// Returns how many have left.
     pub(crate) fn ended(&self) -> u64 {
         self.0.load(Ordering::Relaxed) / Self::LEFT
     }
@@ -101,7 +101,7 @@ impl Process {
     }
 }
 
-/// The id of this thread among those that serve requests: 0 started Python.
+/// Returns the id of this thread among those that serve requests: 0 started Python.
 pub(crate) fn thread_id(process: &Process) -> u32 {
     thread_local! {
         static ID: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
@@ -113,7 +113,7 @@ pub(crate) fn thread_id(process: &Process) -> u32 {
     })
 }
 
-/// How many threads have an id.
+/// Returns how many threads have an id.
 pub(crate) fn thread_ids(process: &Process) -> u32 {
     process.next_thread.load(Ordering::Relaxed)
 }

@@ -12,7 +12,7 @@ use crate::process;
 /// becomes lines of this length.
 const LONGEST_PARTIAL: usize = 64 << 10;
 
-/// Where written bytes gather until a line is complete.
+/// A stream whose bytes gather until a line is complete.
 #[derive(Debug, Default)]
 pub(crate) struct Stream(Locked<Inner>);
 
@@ -24,7 +24,7 @@ struct Inner {
     prefix: Arc<[u8]>,
 }
 
-/// Where a stream's lines go.
+/// The destination of a stream's lines.
 #[derive(Clone, Debug, Default)]
 enum Target {
     /// To the server's log.
@@ -94,7 +94,7 @@ impl Stream {
     }
 }
 
-/// What has come of bytes that were written.
+/// The result of a write.
 enum Added {
     /// No line is complete.
     Nothing,

@@ -23,7 +23,7 @@ use super::monitor::Task;
 use super::state::{Daemon, Phase};
 use super::{descriptors, log};
 
-/// How often requests are looked at that wait because all workers are busy.
+/// The pause between two looks at requests that wait because all workers are busy.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
 
 /// The longest wait for an event, so that its length can be said in milliseconds.
@@ -39,24 +39,24 @@ const READY: u64 = 4;
 /// The end of the process, as its main thread is told.
 #[derive(Debug)]
 pub(super) struct End {
-    /// Why.
+    /// The reason.
     pub(super) reason: Reason,
     /// The request that is the reason: what its interpreter does is to be logged.
     pub(super) dump_of: Option<Running>,
 }
 
-/// Where the event thread hears from others, and where they hear from it.
+/// The event thread's ends of its ways from and to others.
 pub(super) struct Ends {
     /// The supervisor's orders; `None` when it is gone.
     pub(super) control: Option<OwnedFd>,
     /// The reports to the supervisor.
     pub(super) reports: File,
-    /// Where connections come from; `None` when no more are taken.
+    /// The source of connections; `None` when no more are taken.
     pub(super) channel: Option<OwnedFd>,
     pub(super) signals: OwnedFd,
-    /// Where the main thread waits.
+    /// The way to the main thread, which waits for the end.
     pub(super) end: Sender<End>,
-    /// Where those threads wait that deliver signals and interrupt requests.
+    /// The ways to the threads that deliver signals and interrupt requests.
     pub(super) signal_sender: Option<SyncSender<Signal>>,
     pub(super) task_sender: Option<Sender<Task>>,
 }
@@ -73,11 +73,11 @@ pub(super) struct EventLoop {
     is_service: bool,
     /// Python's side has been started.
     is_ready: bool,
-    /// When to look at waiting requests again.
+    /// The time of the next look at waiting requests.
     next_look: Option<Instant>,
-    /// When it was last said that connections can not be taken.
+    /// The time of the last complaint that connections cannot be taken.
     complained: Option<Instant>,
-    /// When connections are taken again.
+    /// The end of a pause in which no connections are taken.
     accept_again: Option<Instant>,
     /// The process is for one request, and has the connection that is to bring it.
     has_enough: bool,

@@ -20,7 +20,7 @@ pub(super) struct StartOrder {
     pub(super) reports: OwnedFd,
     /// The pipe to the log.
     pub(super) lines: OwnedFd,
-    /// Where the server publishes its scoreboard, if the process is to see it.
+    /// The bulletin where the server publishes its scoreboard, if the process is to see it.
     pub(super) scoreboard: Option<bulletin::Reader>,
 }
 

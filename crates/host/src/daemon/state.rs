@@ -1,4 +1,4 @@
-//! What all threads of a daemon process know.
+//! The state of a daemon process that all its threads share.
 
 #![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
 
@@ -27,7 +27,7 @@ pub(super) const END: u64 = 1;
 /// The shared epoll's name for requests that were held back and may run now.
 pub(super) const RELEASED: u64 = 2;
 
-/// What all threads know.
+/// The state of a daemon process that all its threads share.
 pub(super) struct Daemon {
     pub(super) name: String,
     pub(super) limits: Limits,
@@ -62,7 +62,7 @@ pub(super) struct Daemon {
     pub(super) started: Instant,
 }
 
-/// What the event thread is told by others.
+/// A note of another thread for the event thread.
 pub(super) enum Note {
     /// Python's side has been started.
     Ready,
@@ -72,11 +72,11 @@ pub(super) enum Note {
     Decide,
     /// The worker of a process for one request is done with a connection.
     Free,
-    /// Workers can not wait for requests any more.
+    /// Workers cannot wait for requests any more.
     Broken,
 }
 
-/// What the process does.
+/// The phase that the process is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 #[repr(u8)]
 pub(super) enum Phase {
@@ -111,7 +111,7 @@ impl Daemon {
     /// Tells the event thread.
     pub(super) fn tell(&self, note: Note) {
         lock(&self.inbox).push(note);
-        // It can not overflow, and if it did, the event thread would be awake.
+        // It cannot overflow, and if it did, the event thread would be awake.
         let _ = self.wake.write(1);
     }
 

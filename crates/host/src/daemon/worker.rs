@@ -15,7 +15,7 @@ use crate::locked::lock;
 use crate::request::Runner;
 use crate::state::Interpreter;
 
-/// What others see of a worker.
+/// A worker, as others see it.
 pub(super) struct Worker {
     pub(super) index: usize,
     interrupt: Mutex<Interrupt>,
@@ -27,7 +27,7 @@ pub(super) struct Worker {
     pub(super) is_uncounted: AtomicBool,
 }
 
-/// How a worker's request can be interrupted.
+/// The means to interrupt a worker's request.
 #[derive(Default)]
 struct Interrupt {
     /// The interpreter that it runs in, and Python's id of the thread.
@@ -62,7 +62,7 @@ impl Worker {
         }
     }
 
-    /// Whether its request can be held back.
+    /// Returns whether its request can be held back.
     pub(super) fn may_wait(&self) -> bool {
         self.may_wait.load(Ordering::Relaxed)
     }

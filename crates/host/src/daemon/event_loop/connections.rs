@@ -14,9 +14,9 @@ use crate::daemon::exchange::hello;
 use crate::daemon::log;
 use crate::daemon::workers::READABLE;
 
-/// How long no connection is taken after one could not be.
+/// The pause after a connection could not be taken.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often that is said.
+/// The pause between two lines in the log that say so.
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
 
 impl EventLoop {

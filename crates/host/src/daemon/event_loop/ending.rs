@@ -17,7 +17,7 @@ use crate::daemon::state::Phase;
 use crate::daemon::workers::give_back;
 use crate::daemon::{descriptors, log};
 
-/// How long the end of a supervisor may take, from its sockets to its last.
+/// The longest time between the end of a supervisor's sockets and its own.
 const ORPHANED: Duration = Duration::from_millis(200);
 
 impl EventLoop {
