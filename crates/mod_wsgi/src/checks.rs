@@ -6,6 +6,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use httpd::{FileType, Request};
+use wsgi_core::codes::{
+    CHUNKED_NOT_ALLOWED, CONTENT_LENGTH_MALFORMED, Code, EXECUTION_NOT_ALLOWED, GROUP_DIRECTORY_FOREIGN,
+    GROUP_DIRECTORY_UNKNOWN, GROUP_DIRECTORY_WRITABLE, GROUP_SCRIPT_ADRIFT, GROUP_SCRIPT_FOREIGN,
+    GROUP_SCRIPT_UNKNOWN, GROUP_SCRIPT_WRITABLE, PATH_INFO_NOT_ALLOWED, SCRIPT_IS_DIRECTORY,
+    SCRIPT_NOT_FOUND, TRANSFER_ENCODING_UNKNOWN, USER_DIRECTORY_FOREIGN, USER_DIRECTORY_UNKNOWN,
+    USER_DIRECTORY_WRITABLE, USER_SCRIPT_ADRIFT, USER_SCRIPT_FOREIGN, USER_SCRIPT_UNKNOWN,
+    USER_SCRIPT_WRITABLE,
+};
 use wsgi_core::daemon::ScriptOwner;
 
 use crate::route::Route;
@@ -15,7 +23,7 @@ pub(crate) struct Refusal {
     /// The HTTP status.
     pub(crate) status: u16,
     /// What the log says; nothing for what is the client's affair alone.
-    pub(crate) reason: Option<String>,
+    pub(crate) reason: Option<(Code, String)>,
 }
 
 /// Whether the request may go on.
@@ -27,9 +35,8 @@ pub(crate) fn check(request: &Request, route: &Route<'_>) -> Result<(), Refusal>
         let file = shown(request.filename());
         return refused(
             404,
-            format!(
-                "WSGI0137: AcceptPathInfo Off is in force, and the URL goes on behind the script '{file}'"
-            ),
+            PATH_INFO_NOT_ALLOWED,
+            format!("AcceptPathInfo Off is in force, and the URL goes on behind the script '{file}'"),
         );
     }
     check_body(request, route)
@@ -41,16 +48,21 @@ fn check_script(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
         let file = file();
         return refused(
             403,
+            EXECUTION_NOT_ALLOWED,
             format!(
-                "WSGI0134: Options ExecCGI is not in force for the script '{file}', and no WSGIScriptAlias leads to it"
+                "Options ExecCGI is not in force for the script '{file}', and no WSGIScriptAlias leads to it"
             ),
         );
     }
     match request.file_type() {
-        FileType::None => {
-            refused(404, format!("WSGI0135: the script '{}' does not exist, or can not be looked at", file()))
+        FileType::None => refused(
+            404,
+            SCRIPT_NOT_FOUND,
+            format!("the script '{}' does not exist, or can not be looked at", file()),
+        ),
+        FileType::Directory => {
+            refused(403, SCRIPT_IS_DIRECTORY, format!("the script '{}' is a directory", file()))
         }
-        FileType::Directory => refused(403, format!("WSGI0136: the script '{}' is a directory", file())),
         FileType::Regular | FileType::Other => Ok(()),
     }
 }
@@ -60,13 +72,17 @@ fn check_body(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
     if let Some(encoding) = headers.value(c"Transfer-Encoding") {
         if !encoding.eq_ignore_ascii_case(b"chunked") {
             let encoding = shown(Some(encoding));
-            return refused(501, format!("WSGI0138: the transfer encoding '{encoding}' is not known"));
+            return refused(
+                501,
+                TRANSFER_ENCODING_UNKNOWN,
+                format!("the transfer encoding '{encoding}' is not known"),
+            );
         }
         if !route.settings.chunked_request() {
             return refused(
                 411,
-                "WSGI0139: the request's body is chunked, and WSGIChunkedRequest On is not in force"
-                    .to_owned(),
+                CHUNKED_NOT_ALLOWED,
+                "the request's body is chunked, and WSGIChunkedRequest On is not in force".to_owned(),
             );
         }
         return Ok(());
@@ -74,7 +90,11 @@ fn check_body(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
     let Some(text) = headers.value(c"Content-Length") else { return Ok(()) };
     let Some(length) = decimal(text) else {
         let text = shown(Some(text));
-        return refused(400, format!("WSGI0141: the content length '{text}' is not a number"));
+        return refused(
+            400,
+            CONTENT_LENGTH_MALFORMED,
+            format!("the content length '{text}' is not a number"),
+        );
     };
     match request.body_limit() {
         Some(limit) if length > limit => Err(Refusal { status: 413, reason: None }),
@@ -82,8 +102,8 @@ fn check_body(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn refused(status: u16, reason: String) -> Result<(), Refusal> {
-    Err(Refusal { status, reason: Some(reason) })
+fn refused(status: u16, code: Code, reason: String) -> Result<(), Refusal> {
+    Err(Refusal { status, reason: Some((code, reason)) })
 }
 
 fn shown(text: Option<&[u8]>) -> std::borrow::Cow<'_, str> {
@@ -101,39 +121,77 @@ fn decimal(text: &[u8]) -> Option<u64> {
 /// else can write to them.
 pub(crate) fn check_owner(request: &Request, owner: ScriptOwner) -> Result<(), Refusal> {
     let file = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
-    let (option, codes) = match owner {
-        ScriptOwner::Group(_) => ("script-group", [153, 154, 155, 157, 158, 159, 160]),
-        ScriptOwner::User(_) => ("script-user", [162, 163, 164, 166, 167, 168, 169]),
-    };
-    let [script_unknown, script_foreign, script_writable, no_directory, unknown, foreign, writable] = codes;
-    check_one(file, owner, option, [script_unknown, script_foreign, script_writable])?;
+    let codes = OwnerCodes::of(owner);
+    check_one(file, owner, &codes.script)?;
     match file.parent() {
-        Some(directory) => check_one(directory, owner, option, [unknown, foreign, writable]),
-        None => {
-            refused(403, format!("WSGI0{no_directory}: the script '{}' is in no directory", file.display()))
+        Some(directory) => check_one(directory, owner, &codes.directory),
+        None => refused(403, codes.adrift, format!("the script '{}' is in no directory", file.display())),
+    }
+}
+
+/// The codes of what can be wrong with the owner of a script.
+struct OwnerCodes {
+    script: PathCodes,
+    directory: PathCodes,
+    adrift: Code,
+}
+
+/// The codes of what can be wrong with the owner of a path.
+struct PathCodes {
+    unknown: Code,
+    foreign: Code,
+    writable: Code,
+}
+
+impl OwnerCodes {
+    const fn of(owner: ScriptOwner) -> Self {
+        match owner {
+            ScriptOwner::Group(_) => Self {
+                script: PathCodes {
+                    unknown: GROUP_SCRIPT_UNKNOWN,
+                    foreign: GROUP_SCRIPT_FOREIGN,
+                    writable: GROUP_SCRIPT_WRITABLE,
+                },
+                directory: PathCodes {
+                    unknown: GROUP_DIRECTORY_UNKNOWN,
+                    foreign: GROUP_DIRECTORY_FOREIGN,
+                    writable: GROUP_DIRECTORY_WRITABLE,
+                },
+                adrift: GROUP_SCRIPT_ADRIFT,
+            },
+            ScriptOwner::User(_) => Self {
+                script: PathCodes {
+                    unknown: USER_SCRIPT_UNKNOWN,
+                    foreign: USER_SCRIPT_FOREIGN,
+                    writable: USER_SCRIPT_WRITABLE,
+                },
+                directory: PathCodes {
+                    unknown: USER_DIRECTORY_UNKNOWN,
+                    foreign: USER_DIRECTORY_FOREIGN,
+                    writable: USER_DIRECTORY_WRITABLE,
+                },
+                adrift: USER_SCRIPT_ADRIFT,
+            },
         }
     }
 }
 
-fn check_one(path: &Path, owner: ScriptOwner, option: &str, codes: [u32; 3]) -> Result<(), Refusal> {
-    let [unknown, foreign, writable] = codes;
+fn check_one(path: &Path, owner: ScriptOwner, codes: &PathCodes) -> Result<(), Refusal> {
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return refused(403, format!("WSGI0{unknown}: {shown} can not be looked at: {error}")),
+        Err(error) => return refused(403, codes.unknown, format!("{shown} can not be looked at: {error}")),
     };
-    let (is_owned, others) = match owner {
-        ScriptOwner::Group(gid) => (metadata.gid() == gid, 0o002),
-        ScriptOwner::User(uid) => (metadata.uid() == uid, 0o022),
+    let (option, is_owned, others) = match owner {
+        ScriptOwner::Group(gid) => ("script-group", metadata.gid() == gid, 0o002),
+        ScriptOwner::User(uid) => ("script-user", metadata.uid() == uid, 0o022),
     };
     if !is_owned {
-        return refused(403, format!("WSGI0{foreign}: {shown} does not belong to what {option} names"));
+        return refused(403, codes.foreign, format!("{shown} does not belong to what {option} names"));
     }
     if metadata.mode() & others != 0 {
-        return refused(
-            403,
-            format!("WSGI0{writable}: others can write to {shown}, which {option} forbids: use chmod go-w"),
-        );
+        let text = format!("others can write to {shown}, which {option} forbids: use chmod go-w");
+        return refused(403, codes.writable, text);
     }
     Ok(())
 }

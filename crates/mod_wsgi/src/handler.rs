@@ -1,6 +1,7 @@
 //! A request on its way to Python: checked, its names expanded, described.
 
-use httpd::{Level, Request, Status};
+use httpd::{Request, Status};
+use wsgi_core::codes::{EMBEDDED_RESTRICTED, PROCESS_GROUP_RESTRICTED};
 use wsgi_core::groups;
 use wsgi_core::path_info;
 
@@ -24,8 +25,8 @@ pub(crate) fn handle(request: &Request) -> Status {
 }
 
 fn refuse(request: &Request, refusal: &Refusal) -> Status {
-    if let Some(reason) = &refusal.reason {
-        log::request(request, Level::Error, reason);
+    if let Some((code, reason)) = &refusal.reason {
+        log::message(request, *code, reason);
     }
     Status::Http(refusal.status)
 }
@@ -45,8 +46,8 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     if !route.settings.permits_process_group(process_group) {
         let group = String::from_utf8_lossy(process_group);
         let text =
-            format!("WSGI0149: WSGIRestrictProcess does not list the process group '{group}' of the request");
-        log::request(request, Level::Error, &text);
+            format_args!("WSGIRestrictProcess does not list the process group '{group}' of the request");
+        log::message(request, PROCESS_GROUP_RESTRICTED, text);
         return Status::Http(500);
     }
     let target = if process_group.is_empty() {
@@ -58,11 +59,8 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         }
     };
     if target.is_none() && global.is_some_and(|global| !global.permits_embedded()) {
-        log::request(
-            request,
-            Level::Error,
-            "WSGI0143: WSGIRestrictEmbedded On is in force, and the request goes to no process group",
-        );
+        let text = "WSGIRestrictEmbedded On is in force, and the request goes to no process group";
+        log::message(request, EMBEDDED_RESTRICTED, text);
         return Status::Http(500);
     }
     if let Some(owner) = target.as_ref().and_then(daemon::Target::script_owner)

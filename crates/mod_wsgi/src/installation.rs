@@ -13,6 +13,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wsgi_core::codes::PYTHON_NOT_STARTED;
 use wsgi_core::wire::Schema;
 
 /// The files of one build.
@@ -64,7 +65,7 @@ pub(crate) fn open() {
 
 /// The files that were opened.
 pub(crate) fn current() -> Result<Arc<Installation>, String> {
-    lock().clone().ok_or_else(|| "WSGI0036: it is not known where mod_wsgi.so is".to_owned())
+    lock().clone().ok_or_else(|| format!("{PYTHON_NOT_STARTED}: it is not known where mod_wsgi.so is"))
 }
 
 /// Takes what has been added, before the configuration that has been read is put to use; lines for the log. Of another

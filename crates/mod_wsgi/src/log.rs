@@ -1,12 +1,26 @@
 //! Lines of this module in Apache's error log.
 
+use std::fmt::Display;
+
 use httpd::{Level, Logger, Request, Server};
+use wsgi_core::codes::Code;
+use wsgi_core::level;
 
 use crate::{Wsgi, child};
 
 /// Logs a line about a request.
 pub(crate) fn request(request: &Request, level: Level, line: impl AsRef<[u8]>) {
     Logger::of::<Wsgi>().request(request, level, line);
+}
+
+/// Logs a message about a request, with its code and at its level.
+pub(crate) fn message(request: &Request, code: Code, text: impl Display) {
+    self::request(request, level_of(code), format!("{code}: {text}"));
+}
+
+/// Logs a message about a server, with its code and at its level.
+pub(crate) fn server_message(server: &Server, code: Code, text: impl Display) {
+    self::server(server, level_of(code), format!("{code}: {text}"));
 }
 
 /// Logs a line about a server.
@@ -29,4 +43,14 @@ pub(crate) fn child(level: Level, line: impl AsRef<[u8]>) {
 /// Returns whether the log takes lines of `level` from this child.
 pub(crate) fn takes_of_child(level: Level) -> bool {
     child::server().is_some_and(|main| takes_of_server(main, level))
+}
+
+const fn level_of(code: Code) -> Level {
+    match code.level {
+        level::Level::Alert => Level::Alert,
+        level::Level::Critical => Level::Crit,
+        level::Level::Error => Level::Error,
+        level::Level::Warning => Level::Warn,
+        level::Level::Info => Level::Info,
+    }
 }

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use bridge::{Bytes, Field};
 use httpd::{Level, Request};
 use os::file::FileFacts;
+use wsgi_core::codes::{HEAD_TOO_LONG, RESPONSE_MALFORMED};
 use wsgi_core::response::{HeadLimits, Refused, ResponseHead, is_close};
 
 use crate::log;
@@ -110,15 +111,16 @@ fn refuse_file(request: &Request, problem: &str) -> NotValid {
 
 /// Says why a head is refused, and what to do about it.
 pub(crate) fn refuse(request: &Request, refused: &Refused<'_>) {
-    let text = if refused.is_too_much() {
-        format!(
-            "WSGI0144: the head of the response is too long: {refused}. Have the application send less; \
-             header-buffer-size of a process group permits more"
-        )
+    if refused.is_too_much() {
+        let text = format_args!(
+            "the head of the response is too long: {refused}. Have the application send less; header-buffer-size of a \
+             process group permits more"
+        );
+        log::message(request, HEAD_TOO_LONG, text);
     } else {
-        format!("WSGI0148: the head of the response is not one: {refused}")
-    };
-    log::request(request, Level::Error, &text);
+        let text = format_args!("the head of the response is not one: {refused}");
+        log::message(request, RESPONSE_MALFORMED, text);
+    }
 }
 
 /// Applications that are known to send fields which are dropped, with the names of those.

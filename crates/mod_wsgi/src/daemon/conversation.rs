@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use bridge::{Fields, Head, Outcome};
 use httpd::{Input, Level, Request, Status};
 use os::descriptors::{self, Wait};
+use wsgi_core::codes::{
+    CONNECTION_CLOSED, CONNECTION_RESET, RESPONSE_BROKEN_OFF, RESPONSE_MALFORMED, SOCKET_TIMEOUT,
+};
 use wsgi_core::config::Effective;
 use wsgi_core::response::{HeadLimits, Refused};
 use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, Rejection};
@@ -543,27 +546,27 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
             Broken::ClientGone => return client_gone(self.request),
             Broken::Refused(status) => return status,
-            Broken::Closed => ("0146", 502, how("it has closed the connection")),
-            Broken::Reset(error) => ("0147", 502, how(&error.to_string())),
+            Broken::Closed => (CONNECTION_CLOSED, 502, how("it has closed the connection")),
+            Broken::Reset(error) => (CONNECTION_RESET, 502, how(&error.to_string())),
             Broken::Silent if pid == 0 => (
-                "0145",
+                SOCKET_TIMEOUT,
                 504,
                 "it has not taken the request for as long as socket-timeout (or Timeout) allows. Most likely it still \
                  starts, and an import takes long or hangs"
                     .to_owned(),
             ),
             Broken::Silent => (
-                "0145",
+                SOCKET_TIMEOUT,
                 504,
                 "it has said nothing for as long as socket-timeout (or Timeout) allows".to_owned(),
             ),
-            Broken::Malformed => ("0148", 502, "it does not keep to the protocol".to_owned()),
+            Broken::Malformed => (RESPONSE_MALFORMED, 502, "it does not keep to the protocol".to_owned()),
         };
-        let code = if is_begun { "0119" } else { code };
+        let code = if is_begun { RESPONSE_BROKEN_OFF } else { code };
         // It says its number when it takes the connection.
         let process = if pid == 0 { "a process".to_owned() } else { format!("the process {pid}") };
-        let text = format!("WSGI{code}: no complete response from {process} of the group '{group}': {text}");
-        log::request(self.request, Level::Error, &text);
+        let text = format_args!("no complete response from {process} of the group '{group}': {text}");
+        log::message(self.request, code, text);
         if is_begun {
             self.answer.abort();
             return Status::Ok;

@@ -3,11 +3,15 @@
 //! A request that its process has not read may be sent to another one: the kernel tells (see [`frame`]), and then nothing
 //! has been taken of the request's body but what went along with it.
 
+use std::fmt::Display;
 use std::io;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bridge::flag;
 use httpd::{Input, Level, Request, Status};
+use wsgi_core::codes::{
+    Code, NOT_CONNECTED, NOT_TAKEN, PASSED_ON_TOO_OFTEN, QUEUE_TIMEOUT, REQUEST_TOO_LONG,
+};
 use wsgi_core::config::Effective;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::frame::{self, Kind, Rejection};
@@ -48,10 +52,10 @@ pub(crate) fn serve(
             message.clear();
             encode(&mut message, &description, request, &mut input);
             if message.len() - frame::HEADER > frame::LONGEST_REQUEST {
-                log::request(
+                log::message(
                     request,
-                    Level::Error,
-                    "WSGI0125: the headers and variables of the request are too long",
+                    REQUEST_TOO_LONG,
+                    "the headers and variables of the request are too long",
                 );
                 return Status::Http(502);
             }
@@ -219,11 +223,11 @@ impl<'a> Route<'a> {
                     format!("The process group '{group}' is being replaced: attempt {}", self.moves + 1);
                 log::request(self.request, Level::Info, &text);
                 (self.moves >= most).then(|| {
-                    let text = format!(
-                        "WSGI0124: the processes of the group '{group}' have passed the request on {} times",
+                    let text = format_args!(
+                        "the processes of the group '{group}' have passed the request on {} times",
                         self.moves
                     );
-                    self.refuse(503, &text)
+                    self.refuse(503, PASSED_ON_TOO_OFTEN, text)
                 })
             }
             Rejection::Busy => {
@@ -231,10 +235,10 @@ impl<'a> Route<'a> {
                 self.sleep(CROWDED).err()
             }
             Rejection::Late => {
-                let text = format!(
-                    "WSGI0084: the request has waited for longer than queue-timeout for a process of the group '{group}'"
+                let text = format_args!(
+                    "the request has waited for longer than queue-timeout for a process of the group '{group}'"
                 );
-                Some(self.refuse(504, &text))
+                Some(self.refuse(504, QUEUE_TIMEOUT, text))
             }
         }
     }
@@ -244,10 +248,10 @@ impl<'a> Route<'a> {
         let timeout = Duration::from_millis(self.target.group.relay.connect_timeout);
         if self.begin.elapsed() >= timeout {
             let group = String::from_utf8_lossy(&self.target.group.name);
-            let text = format!(
-                "WSGI0116: no process of the group '{group}' has taken the request within connect-timeout: {reason}"
+            let text = format_args!(
+                "no process of the group '{group}' has taken the request within connect-timeout: {reason}"
             );
-            return Err(self.refuse(503, &text));
+            return Err(self.refuse(503, NOT_TAKEN, text));
         }
         let long = if self.slept < Duration::from_secs(2) { 125 } else { 1000 };
         let end = Instant::now() + Duration::from_millis(long);
@@ -263,19 +267,20 @@ impl<'a> Route<'a> {
 
     fn failing(&self) -> Status {
         let group = String::from_utf8_lossy(&self.target.group.name);
-        let text = format!(
-            "WSGI0116: the processes of the group '{group}' fail to start; the error log of the server says why"
+        let text = format_args!(
+            "the processes of the group '{group}' fail to start; the error log of the server says why"
         );
-        self.refuse(503, &text)
+        self.refuse(503, NOT_TAKEN, text)
     }
 
     fn unreachable(&self, error: &io::Error) -> Status {
         let group = String::from_utf8_lossy(&self.target.group.name);
-        self.refuse(503, &format!("WSGI0117: there is no connection to the process group '{group}': {error}"))
+        let text = format_args!("there is no connection to the process group '{group}': {error}");
+        self.refuse(503, NOT_CONNECTED, text)
     }
 
-    fn refuse(&self, status: u16, text: &str) -> Status {
-        log::request(self.request, Level::Error, text);
+    fn refuse(&self, status: u16, code: Code, text: impl Display) -> Status {
+        log::message(self.request, code, text);
         Status::Http(status)
     }
 }

@@ -11,6 +11,7 @@ use httpd::{Level, OtherChild, Server, ServerInfo};
 use nix::sys::signal::Signal;
 use os::descriptors::{self, Kind};
 use os::spawn::{self, Plan};
+use wsgi_core::codes::{CHANNELS_NOT_MADE, SUPERVISOR_NOT_STARTED};
 use wsgi_core::wire::Schema;
 
 use super::generation::{self, Generation, Parent};
@@ -46,7 +47,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     })
     .map_err(|error| {
         format!(
-            "WSGI0012: the channels of the daemon processes can not be made: {error}. They take three descriptors for each \
+            "{CHANNELS_NOT_MADE}: the channels of the daemon processes can not be made: {error}. They take three descriptors for each \
              process: are there too many open files (ulimit -n, LimitNOFILE= of the service)?"
         )
     });
@@ -72,7 +73,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
             not_started(server, parent, &text);
             Ok(())
         }
-        started => started.map_err(|text| format!("WSGI0020: {text}")),
+        started => started.map_err(|text| format!("{SUPERVISOR_NOT_STARTED}: {text}")),
     }
 }
 
@@ -96,11 +97,11 @@ fn try_start(server: &Server, parent: &mut Parent) {
 fn not_started(server: &Server, parent: &mut Parent, text: &str) {
     parent.tell(false);
     let pause = parent.supervision.not_started(Instant::now()).as_secs();
-    let line = format!(
-        "WSGI0020: {text}. The next try is in {pause} s or a little later; until then requests to daemon processes get \
+    let text = format_args!(
+        "{text}. The next try is in {pause} s or a little later; until then requests to daemon processes get \
          status 503"
     );
-    log::server(server, Level::Alert, &line);
+    log::server_message(server, SUPERVISOR_NOT_STARTED, text);
 }
 
 static AT_END: Once = Once::new();

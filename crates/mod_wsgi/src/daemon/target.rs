@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use httpd::{Level, Request, Status};
+use httpd::{Request, Status};
+use wsgi_core::codes::{GROUP_OF_OTHER_HOST, GROUP_TAKES_NO_REQUESTS, NO_SUCH_GROUP, NOT_TAKEN};
 use wsgi_core::daemon::{DaemonGroup, NamedServer, ScriptOwner};
 
 use super::generation::Generation;
@@ -37,17 +38,20 @@ pub(super) fn init_client(find: impl FnOnce() -> Option<Arc<Generation>>) {
 
 /// The group `name`, if there is one that the request may use; else the status to answer with (the reason is logged).
 pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>, Status> {
-    let refused = |text: String| {
-        log::request(request, Level::Error, &text);
+    let refused = |code, text: String| {
+        log::message(request, code, text);
         Err(Status::Http(500))
     };
     let shown = String::from_utf8_lossy(name);
     let groups = request.server().global::<Wsgi>().map(|global| &global.daemons);
     let Some(group) = groups.and_then(|groups| groups.iter().find(|group| *group.name == *name)) else {
-        return refused(format!(
-            "WSGI0150: the request goes to the process group '{shown}', and there is no such group: define it with \
+        return refused(
+            NO_SUCH_GROUP,
+            format!(
+                "the request goes to the process group '{shown}', and there is no such group: define it with \
              WSGIDaemonProcess"
-        ));
+            ),
+        );
     };
     let server = request.server();
     let host = server.is_virtual().then(|| config::id(server));
@@ -56,24 +60,33 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
         .map(httpd::Server::name);
     let named = NamedServer { host, name: Some(server.name()) };
     if group.admits(own, named).is_err() {
-        return refused(format!(
-            "WSGI0152: the process group '{shown}' belongs to a virtual host of another name: define it outside of \
+        return refused(
+            GROUP_OF_OTHER_HOST,
+            format!(
+                "the process group '{shown}' belongs to a virtual host of another name: define it outside of \
              <VirtualHost>, or in this one"
-        ));
+            ),
+        );
     }
     if group.is_service() {
-        return refused(format!(
-            "WSGI0151: the process group '{shown}' has threads=0: it runs service scripts and takes no requests. Send the \
+        return refused(
+            GROUP_TAKES_NO_REQUESTS,
+            format!(
+                "the process group '{shown}' has threads=0: it runs service scripts and takes no requests. Send the \
              request to another group, or give this one threads"
-        ));
+            ),
+        );
     }
     let client = CLIENT.get().and_then(Option::as_ref);
     match client.and_then(|client| Some((client, client.generation.slots_of(name)?))) {
         Some((client, slots)) => Ok(Target { client, group, slots }),
-        None => refused(format!(
-            "WSGI0151: the processes of the group '{shown}' have not been started; the error log says why, where the \
+        None => refused(
+            GROUP_TAKES_NO_REQUESTS,
+            format!(
+                "the processes of the group '{shown}' have not been started; the error log says why, where the \
              server started"
-        )),
+            ),
+        ),
     }
 }
 
@@ -106,11 +119,11 @@ impl Target<'_> {
     /// Answers where no process takes requests, and none will for some time.
     pub(super) fn unsupervised(&self, request: &Request) -> Status {
         let group = String::from_utf8_lossy(&self.group.name);
-        let text = format!(
-            "WSGI0116: the process group '{group}' has no processes: their supervisor can not be started; the error log of the \
+        let text = format_args!(
+            "the process group '{group}' has no processes: their supervisor can not be started; the error log of the \
              server says why"
         );
-        log::request(request, Level::Error, &text);
+        log::message(request, NOT_TAKEN, text);
         Status::Http(503)
     }
 }

@@ -14,6 +14,7 @@ use wsgi_core::lifecycle::Reason;
 use super::python_home::PythonHome;
 use crate::installation::Part;
 use crate::{Wsgi, child, log};
+use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_STARTED};
 
 /// A host that this process has loaded.
 pub(super) struct Host {
@@ -30,17 +31,18 @@ impl Host {
         let library = unsafe { Library::open(&home.library, Symbols::Global) };
         library.map_err(|error| {
             format!(
-                "WSGI0036: the shared library of Python {} can not be loaded: {error}. Embedded mode needs it: install it \
+                "{PYTHON_NOT_STARTED}: the shared library of Python {} can not be loaded: {error}. Embedded mode needs it: install it \
                  (Debian, Ubuntu: libpython{}), or build that Python with --enable-shared",
                 home.version, home.version
             )
         })?;
         // SAFETY: as above.
-        let host = unsafe { Library::open(&file.present_path(), Symbols::Local) }
-            .map_err(|error| format!("WSGI0036: the host can not be loaded: {error}. {}", rebuild(home)))?;
+        let host = unsafe { Library::open(&file.present_path(), Symbols::Local) }.map_err(|error| {
+            format!("{PYTHON_NOT_STARTED}: the host can not be loaded: {error}. {}", rebuild(home))
+        })?;
         let Some(entry) = host.symbol(ENTRY) else {
             return Err(format!(
-                "WSGI0036: {} is no host of mod_wsgi. {}",
+                "{PYTHON_NOT_STARTED}: {} is no host of mod_wsgi. {}",
                 file.path().display(),
                 rebuild(home)
             ));
@@ -50,7 +52,9 @@ impl Host {
         // SAFETY: as above, and the library stays loaded.
         match unsafe { checked(table) } {
             Ok(table) => Ok(Self { table }),
-            Err(other) => Err(format!("WSGI0036: {} {other}. {}", file.path().display(), rebuild(home))),
+            Err(other) => {
+                Err(format!("{PYTHON_NOT_STARTED}: {} {other}. {}", file.path().display(), rebuild(home)))
+            }
         }
     }
 
@@ -59,9 +63,9 @@ impl Host {
         // SAFETY: both are valid for the call, and the server for ever.
         let status = unsafe { (self.table.start)(settings, &raw const SERVER) };
         if status < 0 {
-            return Err(
-                "WSGI0001: Python could not be started in this process; requests to it get status 500".into(),
-            );
+            return Err(format!(
+                "{NO_PROCESS}: Python could not be started in this process; requests to it get status 500"
+            ));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 use httpd::{Child, Level, Request, Server, Status};
+use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_RUNNING, PYTHON_NOT_STARTED};
 use wsgi_core::config::{Effective, PythonStart};
 
 use crate::settings::{self, Place, ServerFacts};
@@ -50,11 +51,9 @@ pub(crate) fn serve(
     description: &bridge::Request<'_>,
 ) -> Status {
     let Some(host) = PROCESS.get().and_then(Process::host) else {
-        log::request(
-            request,
-            Level::Error,
-            "WSGI0210: Python is not running in this process; the error log says why, where it was to be started",
-        );
+        let text =
+            "Python is not running in this process; the error log says why, where it was to be started";
+        log::message(request, PYTHON_NOT_RUNNING, text);
         return Status::Http(500);
     };
     exchange::run(host, request, settings, description)
@@ -78,7 +77,7 @@ impl Process {
 
     fn start(&self) -> Result<Host, String> {
         let Some(global) = self.server.global::<Wsgi>() else {
-            return Err("WSGI0001: the module has no configuration".to_owned());
+            return Err(format!("{NO_PROCESS}: the module has no configuration"));
         };
         if let Some(complaint) = global.python_home.as_deref().and_then(python_home::complaint) {
             log::child(Level::Warn, complaint);
@@ -88,7 +87,7 @@ impl Process {
         let installed =
             Installed { directory: installation.directory(), hosts: &hosts, python: installation.python() };
         let home = python_home::find(installed, global.python_home.as_deref())?;
-        let file = installation.host(&home.host).map_err(|text| format!("WSGI0036: {text}"))?;
+        let file = installation.host(&home.host).map_err(|text| format!("{PYTHON_NOT_STARTED}: {text}"))?;
         let host = Host::load(&home, file)?;
         log::child(
             Level::Info,

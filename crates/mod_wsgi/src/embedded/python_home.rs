@@ -4,6 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use wsgi_core::codes::{
+    PYTHON_HOME_NO_DIRECTORY, PYTHON_HOME_NOT_FOUND, PYTHON_HOME_NOT_SEARCHABLE, PYTHON_NOT_STARTED,
+};
 use wsgi_core::python_home::{self, Environment, Version};
 
 /// The Python of this process.
@@ -56,12 +59,16 @@ pub(crate) fn complaint(home: &[u8]) -> Option<String> {
     let home = prefix(home);
     let shown = home.display();
     match std::fs::metadata(home) {
-        Err(error) => Some(format!("WSGI0100: WSGIPythonHome {shown} can not be looked at: {error}")),
+        Err(error) => {
+            Some(format!("{PYTHON_HOME_NOT_FOUND}: WSGIPythonHome {shown} can not be looked at: {error}"))
+        }
         Ok(metadata) if !metadata.is_dir() => Some(format!(
-            "WSGI0101: WSGIPythonHome {shown} is not a directory: name the one that contains bin/python3"
+            "{PYTHON_HOME_NO_DIRECTORY}: WSGIPythonHome {shown} is not a directory: name the one that contains bin/python3"
         )),
         Ok(_) => match std::fs::metadata(home.join(".")) {
-            Err(error) => Some(format!("WSGI0102: WSGIPythonHome {shown} can not be searched: {error}")),
+            Err(error) => Some(format!(
+                "{PYTHON_HOME_NOT_SEARCHABLE}: WSGIPythonHome {shown} can not be searched: {error}"
+            )),
             Ok(_) => None,
         },
     }
@@ -101,7 +108,7 @@ fn of_home(home: &Path) -> Result<Found, String> {
         return Ok(Found { program: home.join("bin/python"), base, version, is_environment: true });
     }
     Err(format!(
-        "WSGI0036: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
+        "{PYTHON_NOT_STARTED}: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
          sys.prefix is there), and let the user that Apache runs as read it",
         home.display(),
         reasons.join("; ")
@@ -114,13 +121,13 @@ fn default(installed: Installed<'_>) -> Result<Found, String> {
     let remedy = "Set WSGIPythonHome, or make the link with `mod_wsgi-express install-module` or `ln -s`";
     let Some(program) = installed.python else {
         return Err(format!(
-            "WSGI0036: WSGIPythonHome is not set, and {} is no link to a Python. {remedy}",
+            "{PYTHON_NOT_STARTED}: WSGIPythonHome is not set, and {} is no link to a Python. {remedy}",
             link.display()
         ));
     };
     let (base, version) = resolve(program).map_err(|reason| {
         format!(
-            "WSGI0036: WSGIPythonHome is not set, and {} leads to no Python: {reason}. {remedy}",
+            "{PYTHON_NOT_STARTED}: WSGIPythonHome is not set, and {} leads to no Python: {reason}. {remedy}",
             link.display()
         )
     })?;
@@ -153,10 +160,12 @@ fn host(installed: Installed<'_>, found: &Found) -> Result<OsString, String> {
     }
     let (program, version) = (found.program.display(), found.version);
     Err(if version.minor < OLDEST {
-        format!("WSGI0036: {program} is Python {version}, and the oldest that can be used is 3.{OLDEST}")
+        format!(
+            "{PYTHON_NOT_STARTED}: {program} is Python {version}, and the oldest that can be used is 3.{OLDEST}"
+        )
     } else {
         format!(
-            "WSGI0036: there is no host for Python {version} in {}. Build and install one with \
+            "{PYTHON_NOT_STARTED}: there is no host for Python {version} in {}. Build and install one with \
              `make host PYTHON={program}`",
             hosts.display()
         )
