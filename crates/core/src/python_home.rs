@@ -63,14 +63,12 @@ impl Version {
     /// Where the shared library may be: below the installation at `base`, then in the system's directories.
     #[must_use]
     pub fn libraries(self, base: &Path, multiarch: &str) -> Vec<PathBuf> {
-        let directories = [
-            base.join("lib"),
-            base.join("lib64"),
-            base.join("lib").join(multiarch),
-            Path::new("/usr/lib").join(multiarch),
-            PathBuf::from("/usr/lib64"),
-            PathBuf::from("/usr/lib"),
-        ];
+        let directories = LIBRARY_DIRECTORIES.map(|directory| {
+            let directory = directory.replace("{arch}", multiarch);
+            directory
+                .strip_prefix("{base}/")
+                .map_or_else(|| PathBuf::from(&directory), |rest| base.join(rest))
+        });
         let mut paths: Vec<PathBuf> = Vec::with_capacity(directories.len());
         for path in directories.map(|directory| directory.join(self.library())) {
             if !paths.contains(&path) {
@@ -87,6 +85,11 @@ impl fmt::Display for Version {
         write!(f, "3.{}{}", self.minor, if self.free_threaded { "t" } else { "" })
     }
 }
+
+/// The directories where the shared library of a Python may be, the best first: `{base}` is its installation, `{arch}` what
+/// the platform is called (`x86_64-linux-gnu`).
+pub const LIBRARY_DIRECTORIES: [&str; 6] =
+    ["{base}/lib", "{base}/lib64", "{base}/lib/{arch}", "/usr/lib/{arch}", "/usr/lib64", "/usr/lib"];
 
 /// The beginning of a host's file name.
 pub const HOST: &str = "mod_wsgi_host";

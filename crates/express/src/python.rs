@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use wsgi_core::python_home::LIBRARY_DIRECTORIES;
+
 use crate::account::Account;
 use crate::failure::Failure;
 
@@ -27,16 +29,15 @@ pub(crate) struct Python {
     pub(crate) origin: String,
 }
 
-/// Prints what [`Python`] holds, one item per line. The places where the library is looked for are those where
-/// the module looks.
+/// Prints what [`Python`] holds, one item per line. Its arguments are the directories where the
+/// library may be: those where the module looks.
 const PROBE: &str = r"
 import os, sys, sysconfig
 value = sysconfig.get_config_var
 library = 'libpython%d.%d%s.so.1.0' % (sys.version_info[0], sys.version_info[1], getattr(sys, 'abiflags', ''))
 arch = value('MULTIARCH') or ''
 base = sys.base_prefix
-places = [os.path.join(base, 'lib'), os.path.join(base, 'lib64'), os.path.join(base, 'lib', arch),
-          os.path.join('/usr/lib', arch), '/usr/lib64', '/usr/lib']
+places = [place.format(base=base, arch=arch) for place in sys.argv[1:]]
 shared = any(os.path.exists(os.path.join(place, library)) for place in places)
 if not shared:
     try:
@@ -198,6 +199,7 @@ fn probe(account: &Account, executable: &Path, origin: String) -> Result<Python,
     let output = account
         .command(executable)
         .args(["-I", "-c", PROBE])
+        .args(LIBRARY_DIRECTORIES)
         .stderr(Stdio::piped())
         .output()
         .map_err(|error| error.to_string())?;
