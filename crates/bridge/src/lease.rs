@@ -1,8 +1,10 @@
 //! An exchange that outlives its request in the hands of the application, and then gives nothing.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
+
+use os::lock::lock;
 
 use crate::{Disconnected, Exchange};
 
@@ -33,7 +35,7 @@ impl Lease {
                     Ok(reader) => reader,
                     Err(_) => {
                         exchange.inspect(Exchange::interrupt);
-                        self.0.reader.lock().unwrap_or_else(PoisonError::into_inner)
+                        lock(&self.0.reader)
                     }
                 };
                 *reader = None;
@@ -71,8 +73,7 @@ impl Lease {
                 Ok(Poll::Pending) => {}
                 Err(Disconnected) => return Some(Err(Disconnected)),
             }
-            let reader =
-                reader.get_or_insert_with(|| self.reader.lock().unwrap_or_else(PoisonError::into_inner));
+            let reader = reader.get_or_insert_with(|| lock(&self.reader));
             reader.as_ref()?.wait(TICK);
         }
     }
@@ -86,6 +87,6 @@ impl Lease {
 
     fn lock(&self) -> MutexGuard<'_, Option<Exchange<'static>>> {
         // A panic while the lock was held leaves nothing half done.
-        self.exchange.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.exchange)
     }
 }

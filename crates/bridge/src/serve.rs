@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
+use os::lock::lock;
+
 use crate::exchange::{ExchangeApi, PENDING};
 use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 
@@ -72,7 +74,7 @@ impl<S, W> Shared<S, W> {
     }
 
     fn lock(&self) -> MutexGuard<'_, S> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.server)
     }
 }
 

@@ -11,8 +11,9 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use os::lock::lock;
 use wsgi_core::codes::PYTHON_NOT_STARTED;
 use wsgi_core::wire::Schema;
 
@@ -54,7 +55,7 @@ static INSTALLATION: Mutex<Option<Arc<Installation>>> = Mutex::new(None);
 
 /// Opens the files, unless they are open.
 pub(crate) fn open() {
-    let mut installation = lock();
+    let mut installation = lock(&INSTALLATION);
     if installation.is_none()
         && let Some(module) = os::library::file_of(open as *const ())
         && let Ok(opened) = Installation::of(&module)
@@ -65,22 +66,20 @@ pub(crate) fn open() {
 
 /// The files that were opened.
 pub(crate) fn current() -> Result<Arc<Installation>, String> {
-    lock().clone().ok_or_else(|| format!("{PYTHON_NOT_STARTED}: it is not known where mod_wsgi.so is"))
+    lock(&INSTALLATION)
+        .clone()
+        .ok_or_else(|| format!("{PYTHON_NOT_STARTED}: it is not known where mod_wsgi.so is"))
 }
 
 /// Takes what has been added, before the configuration that has been read is put to use; lines for the log. Of another
 /// build nothing is taken.
 pub(crate) fn refresh() -> Vec<String> {
-    let mut installation = lock();
+    let mut installation = lock(&INSTALLATION);
     let Some(before) = &*installation else { return Vec::new() };
     let mut after = Installation::clone(before);
     let lines = after.look();
     *installation = Some(Arc::new(after));
     lines
-}
-
-fn lock() -> MutexGuard<'static, Option<Arc<Installation>>> {
-    INSTALLATION.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Installation {

@@ -1,7 +1,5 @@
 //! Apache's scoreboard as the bytes of the bridge, for `mod_wsgi.server_metrics()`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bridge::scoreboard::{Encoder, Summary, Worker};
 use httpd::Scoreboard;
 
@@ -9,13 +7,12 @@ use httpd::Scoreboard;
 pub(crate) fn encode(buffer: &mut Vec<u8>) {
     let Some(scoreboard) = Scoreboard::find() else { return };
     let Scoreboard { server_limit, thread_limit } = scoreboard;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let summary = Summary {
         server_limit,
         thread_limit,
         generation: scoreboard.generation(),
         restart_time: scoreboard.restart_time(),
-        current_time: i64::try_from(now.as_micros()).unwrap_or(i64::MAX),
+        current_time: os::clock::microseconds(),
     };
     let mut encoder = Encoder::new(buffer, &summary);
     for process in 0..server_limit {

@@ -32,6 +32,13 @@ pub fn stamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
     )
 }
 
+/// Returns the time in microseconds since the Unix epoch, as APR counts it.
+#[must_use]
+pub fn microseconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
 /// Milliseconds of a clock that nobody sets. All processes see the same; after seven weeks it begins again.
 #[must_use]
 pub fn ticks() -> u32 {

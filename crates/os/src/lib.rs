@@ -8,6 +8,7 @@ pub mod descriptors;
 pub mod exit;
 pub mod file;
 pub mod library;
+pub mod lock;
 pub mod main_thread;
 pub mod message;
 mod mounts;

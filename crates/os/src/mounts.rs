@@ -4,6 +4,8 @@ use std::os::fd::RawFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
+
 /// File systems whose data the kernel has on a disk or in memory of its own: to read from one waits for nobody else.
 const LOCAL: [&str; 22] = [
     "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "iso9660", "jfs", "msdos",
@@ -28,7 +30,7 @@ struct Mounts {
 /// Returns whether a mount has a local file system; `None` if this process does not see it, or `Some(true)` if it can see
 /// none, for lack of `/proc`.
 pub(crate) fn is_local(mount: u64) -> Option<bool> {
-    let mut known = MOUNTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut known = lock(&MOUNTS);
     if let Some(mounts) = &*known {
         let age = mounts.when.elapsed();
         let found = mounts.find(mount);

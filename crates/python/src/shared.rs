@@ -3,7 +3,9 @@
 //! Both types here are `Sync`, for they give nothing without a token, and not `Send`: dropping them gives references
 //! back, which only attached threads may do, and those do not let them go across [`detach`](Python::detach).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+
+use os::lock::lock;
 
 use crate::{Object, Python};
 
@@ -54,14 +56,14 @@ impl<T: Sync> Place<T> {
     #[must_use]
     #[inline]
     pub fn get(&self, _py: Python<'_>) -> Option<Arc<T>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 
     /// Puts a value there. The old one is dropped when nobody uses it any more.
     #[inline]
     pub fn put(&self, _py: Python<'_>, value: T) {
         let new = Some(Arc::new(value));
-        let old = std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), new);
+        let old = std::mem::replace(&mut *lock(&self.0), new);
         // Python can run here, so not under the lock.
         drop(old);
     }

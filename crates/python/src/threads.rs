@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use os::lock::lock;
 use pyo3_ffi as ffi;
 
 /// What a thread has for an interpreter.
@@ -143,7 +144,7 @@ extern "C" fn thread_ends(_: *mut c_void) {
 /// Returns whether none is ending its states after `patience`.
 pub(crate) fn close(patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
-    let mut gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut gate = lock(&GATE);
     gate.is_closed = true;
     while gate.inside > 0 {
         let rest = deadline.saturating_duration_since(Instant::now());
@@ -160,7 +161,7 @@ struct Pass;
 
 impl Pass {
     fn get() -> Option<Self> {
-        let mut gate = GATE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gate = lock(&GATE);
         if gate.is_closed {
             return None;
         }
@@ -171,7 +172,7 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        GATE.lock().unwrap_or_else(PoisonError::into_inner).inside -= 1;
+        lock(&GATE).inside -= 1;
         LEFT.notify_all();
     }
 }

@@ -9,10 +9,11 @@ use std::ffi::CStr;
 use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use os::bulletin::Bulletin;
 use os::descriptors::{self, Kind, Wait};
+use os::lock::lock;
 use os::shared::{ReadWords, Words};
 use wsgi_core::wire::board::{self, State, page, slot};
 
@@ -242,9 +243,4 @@ fn shared(name: &CStr, count: usize) -> io::Result<(OwnedFd, ReadWords)> {
     let (file, _) = os::shared::Words::create(name, count)?;
     let words = ReadWords::map(&file, count)?;
     Ok((file, words))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is left half done by a panic in here.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,10 +3,11 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use os::descriptors::{self, Kind, Wait};
+use os::lock::lock;
 use os::pace::Pace;
 
 use super::generation::Generation;
@@ -106,7 +107,7 @@ impl Idle {
 
     fn with<R>(&self, slot: usize, work: impl FnOnce(&mut Vec<Connection>) -> R) -> Option<R> {
         let connections = &self.0.get(slot)?.connections;
-        Some(work(&mut connections.lock().unwrap_or_else(PoisonError::into_inner)))
+        Some(work(&mut lock(connections)))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 use std::io;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use bridge::flag;
 use httpd::{Input, Level, Request, Status};
@@ -31,7 +31,7 @@ pub(crate) fn serve(
     settings: &Effective<'_>,
     mut description: bridge::Request<'_>,
 ) -> Status {
-    description.facts.queue_start = microseconds();
+    description.facts.queue_start = os::clock::microseconds();
     description.facts.queue_ticks = os::clock::ticks();
     description.facts.flags |= flag::CALLABLE_REQUIRED;
     if settings.ignore_activity() {
@@ -283,10 +283,4 @@ impl<'a> Route<'a> {
         log::message(self.request, code, text);
         Status::Http(status)
     }
-}
-
-/// Microseconds since the epoch, as in APR.
-fn microseconds() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
 }

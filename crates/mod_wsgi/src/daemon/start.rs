@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use httpd::{Level, OtherChild, Server, ServerInfo};
 use nix::sys::signal::Signal;
 use os::descriptors::{self, Kind};
+use os::lock::lock;
 use os::spawn::{self, Plan};
 use wsgi_core::codes::{CHANNELS_NOT_MADE, SUPERVISOR_NOT_STARTED};
 use wsgi_core::wire::Schema;
@@ -115,7 +116,7 @@ fn start_supervisor(server: &Server, parent: &mut Parent) -> Result<(), String> 
     let program = installation.supervisor()?;
     let (control, far) = descriptors::pair(Kind::Sequence).map_err(|error| unable(program, &error))?;
     let pid = spawn(program, parent, &far).map_err(|error| unable(program, &error))?;
-    lock_supervisors().push(pid);
+    lock(&SUPERVISORS).push(pid);
     parent.control = Some(control);
     parent.supervisor = Some(pid);
     parent.supervision.started(Instant::now());
@@ -179,7 +180,7 @@ fn spawn(program: &Part, parent: &Parent, control: &OwnedFd) -> io::Result<i32> 
 
 /// A supervisor has ended: if it was that of the current generation, another one takes its place.
 fn supervisor_ended(pid: i32, status: i32) {
-    lock_supervisors().retain(|known| *known != pid);
+    lock(&SUPERVISORS).retain(|known| *known != pid);
     let Some(generation) = generation::current() else { return };
     let parent = &mut *generation.parent();
     let Some(parent) = parent.as_mut().filter(|parent| parent.supervisor == Some(pid)) else { return };
@@ -211,13 +212,9 @@ fn supervisor_ended(pid: i32, status: i32) {
 /// The supervisors that run, of all generations.
 static SUPERVISORS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 
-fn lock_supervisors() -> std::sync::MutexGuard<'static, Vec<i32>> {
-    SUPERVISORS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 /// The server ends: so do all daemon processes, within as much time as Apache gives its own.
 fn stop_all() {
-    let supervisors = std::mem::take(&mut *lock_supervisors());
+    let supervisors = std::mem::take(&mut *lock(&SUPERVISORS));
     let mut children: Vec<_> =
         supervisors.into_iter().filter_map(|pid| os::process::Child::of(pid).ok()).collect();
     for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGQUIT, LAST_PATIENCE)] {

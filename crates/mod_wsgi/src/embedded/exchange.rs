@@ -9,12 +9,13 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::os::fd::BorrowedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 
 use bridge::{Bytes, Disconnected, Field, Outcome, Serve, Shared, Wait};
 use httpd::{Input, Level, Request, Status, describe_panic};
+use os::lock::lock;
 use os::waiter::Waiter;
 use wsgi_core::config::Effective;
 use wsgi_core::response::HeadLimits;
@@ -160,7 +161,7 @@ impl Wait for &BodyWait {
 
 impl BodyWait {
     fn lock(&self) -> MutexGuard<'_, (Option<c_int>, Duration)> {
-        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pause)
     }
 }
 

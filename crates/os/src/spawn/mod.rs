@@ -13,12 +13,13 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::descriptors::{self, Wait};
+use crate::lock::lock;
 use crate::process::{self, Child};
 
 pub use child::{RECORD, failure};
@@ -236,7 +237,7 @@ impl Plan<'_> {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let _ = child.signal(nix::sys::signal::Signal::SIGKILL);
                 // What hangs in a file system may do so for ever, whatever it is sent.
-                lock_late().push(child);
+                lock(&LATE).push(child);
                 return Err(Failure { step: Step::Time, error });
             }
             Err(error) => Some(Failure { step: Step::Prepare, error }),
@@ -340,11 +341,7 @@ fn read_all(reader: &mut io::PipeReader, records: &mut Vec<u8>, end: Instant) ->
 /// Has the system forget those of the late processes that have ended.
 fn forget_late() {
     // Who has been waited for by somebody else is gone as well.
-    lock_late().retain(|child| matches!(child.try_wait(), Ok(None)));
-}
-
-fn lock_late() -> MutexGuard<'static, Vec<Child>> {
-    LATE.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&LATE).retain(|child| matches!(child.try_wait(), Ok(None)));
 }
 
 /// This process's environment, for [`Plan::environment`].

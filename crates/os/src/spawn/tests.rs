@@ -277,7 +277,7 @@ fn a_program_that_does_not_start_in_time_is_given_up() {
     std::fs::remove_file(program.to_str().unwrap()).unwrap();
     // It is waited for later.
     let deadline = Instant::now() + Duration::from_secs(5);
-    while !lock_late().is_empty() {
+    while !lock(&LATE).is_empty() {
         assert!(Instant::now() < deadline, "it is never waited for");
         shell("exit 0").spawn().unwrap().child.wait().unwrap();
     }

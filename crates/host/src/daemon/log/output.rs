@@ -8,13 +8,14 @@ use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::{Duration, Instant};
 
 use bridge::Level;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use os::descriptors::write_to_pipe;
+use os::lock::lock;
 use wsgi_core::wire::line;
 
 /// How long a thread waits for room. The relay reads on after a shorter time, whatever the log does.
@@ -221,10 +222,6 @@ fn write_plainly(mut line: &[u8]) {
 fn identity(descriptor: impl AsFd) -> io::Result<(u64, u64)> {
     let stat = fstat(descriptor)?;
     Ok((stat.st_dev, stat.st_ino))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
