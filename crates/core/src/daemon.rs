@@ -1,10 +1,11 @@
 //! Groups of daemon processes: what `WSGIDaemonProcess` says (§5).
 
-use crate::wire::launch::{Limits, Variable};
+use crate::wire::launch::{Limits, ProcessOptions};
 
 /// A group of daemon processes.
 ///
-/// Times are in milliseconds, as in [`Limits`]. What is `None` was not given, and something else decides.
+/// What its processes act on is in [`ProcessOptions`], which travels to them; the rest is for the parent, which starts
+/// them, and for Apache children. Times are in milliseconds. What is `None` was not given, and something else decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DaemonGroup {
     /// Its name, unique in the whole server.
@@ -17,36 +18,8 @@ pub struct DaemonGroup {
     pub group: Option<u32>,
     /// `supplementary-groups=`; else what the system says of the user.
     pub supplementary_groups: Option<Vec<u32>>,
-    /// `umask=`; else it is inherited.
-    pub umask: Option<u32>,
-    /// `home=`, absolute.
-    pub home: Option<Box<[u8]>>,
-    /// `chroot=`, absolute.
-    pub chroot: Option<Box<[u8]>>,
-    /// `lang=`.
-    pub lang: Option<Box<[u8]>>,
-    /// `locale=`.
-    pub locale: Option<Box<[u8]>>,
-    /// `environment=` and `environment-file=`, in order.
-    pub environment: Vec<Variable>,
-    /// `display-name=`, expanded.
-    pub display_name: Option<Box<[u8]>>,
-    /// `cpu-priority=`; 0 leaves it alone.
-    pub priority: i32,
-    /// `cpu-time-limit=` in seconds; 0: none.
-    pub cpu_time_limit: u64,
-    /// `memory-limit=` in bytes; 0: none.
-    pub memory_limit: u64,
-    /// `virtual-memory-limit=` in bytes; 0: none.
-    pub virtual_memory_limit: u64,
-    /// `processes=`. That it was given at all is visible to applications: [`DaemonGroup::is_multiprocess`].
-    pub processes: Option<u32>,
-    /// `threads=`; 0: its scripts are all there is.
-    pub threads: u32,
-    /// `stack-size=` in bytes; 0: the system's.
-    pub stack_size: u64,
-    /// What its processes are told. `socket_timeout` is 0 if Apache's `Timeout` is to be taken.
-    pub limits: Limits,
+    /// What is said of its processes. `socket_timeout` is 0 if Apache's `Timeout` is to be taken.
+    pub options: ProcessOptions,
     /// How Apache children talk with them.
     pub relay: Relay,
     /// `script-user=` or `script-group=`.
@@ -55,12 +28,8 @@ pub struct DaemonGroup {
     pub python: Option<Box<[u8]>>,
     /// `python-home=`; else `WSGIPythonHome`.
     pub python_home: Option<Box<[u8]>>,
-    /// `python-path=`; nothing else takes its place.
-    pub python_path: Option<Box<[u8]>>,
     /// `python-eggs=`; nothing else takes its place.
     pub python_eggs: Option<Box<[u8]>>,
-    /// `switch-interval=` in seconds.
-    pub switch_interval: Option<f64>,
     /// `server-metrics=`.
     pub server_metrics: bool,
 }
@@ -129,66 +98,24 @@ impl DaemonGroup {
             user: None,
             group: None,
             supplementary_groups: None,
-            umask: None,
-            home: None,
-            chroot: None,
-            lang: None,
-            locale: None,
-            environment: Vec::new(),
-            display_name: None,
-            priority: 0,
-            cpu_time_limit: 0,
-            memory_limit: 0,
-            virtual_memory_limit: 0,
-            processes: None,
-            threads: 15,
-            stack_size: 0,
-            limits: Limits {
-                listen_backlog: 100,
-                deadlock_timeout: 300_000,
-                graceful_timeout: 15_000,
-                shutdown_timeout: 5_000,
-                ..Limits::default()
+            options: ProcessOptions {
+                threads: 15,
+                limits: Limits {
+                    listen_backlog: 100,
+                    deadlock_timeout: 300_000,
+                    graceful_timeout: 15_000,
+                    shutdown_timeout: 5_000,
+                    ..Limits::default()
+                },
+                ..ProcessOptions::default()
             },
             relay: Relay::default(),
             script_owner: None,
             python: None,
             python_home: None,
-            python_path: None,
             python_eggs: None,
-            switch_interval: None,
             server_metrics: false,
         }
-    }
-
-    /// How many processes it has.
-    #[must_use]
-    pub fn process_count(&self) -> u32 {
-        self.processes.unwrap_or(1)
-    }
-
-    /// `wsgi.multiprocess`.
-    #[must_use]
-    pub fn is_multiprocess(&self) -> bool {
-        self.processes.is_some()
-    }
-
-    /// `wsgi.multithread`.
-    #[must_use]
-    pub fn is_multithread(&self) -> bool {
-        self.threads != 1
-    }
-
-    /// `wsgi.run_once`.
-    #[must_use]
-    pub fn is_run_once(&self) -> bool {
-        self.limits.is_run_once(self.threads)
-    }
-
-    /// Whether it serves no requests: its scripts are its purpose.
-    #[must_use]
-    pub fn is_service(&self) -> bool {
-        self.threads == 0
     }
 
     /// Whether `server` may use the group, which was defined in a server of the name `own_name`: one of the
@@ -232,8 +159,9 @@ mod tests {
     #[test]
     fn defaults_are_the_contracts() {
         let group = DaemonGroup::new(b"g", None);
-        assert_eq!((group.process_count(), group.threads), (1, 15));
-        assert!(!group.is_multiprocess() && group.is_multithread() && !group.is_run_once());
+        let options = &group.options;
+        assert_eq!((options.process_count(), options.threads), (1, 15));
+        assert!(!options.is_multiprocess() && options.is_multithread() && !options.is_run_once());
         let expected = Limits {
             listen_backlog: 100,
             deadlock_timeout: 300_000,
@@ -241,7 +169,7 @@ mod tests {
             shutdown_timeout: 5_000,
             ..Limits::default()
         };
-        assert_eq!(group.limits, expected);
+        assert_eq!(options.limits, expected);
         assert_eq!((group.relay.connect_timeout, group.relay.response_flush_delay), (15_000, 5));
     }
 

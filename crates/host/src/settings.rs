@@ -44,8 +44,8 @@ pub(crate) enum Origin<'a> {
         python_path: Option<&'a [u8]>,
         /// `home=`
         home: Option<&'a [u8]>,
-        /// `switch-interval=` in seconds; 0: unset.
-        switch_interval: f64,
+        /// `switch-interval=` in seconds.
+        switch_interval: Option<f64>,
         /// A script is all that runs.
         is_service: bool,
     },
@@ -60,8 +60,8 @@ impl KeptSettings {
             // What is configured for a group takes the place of what is configured for the server.
             if let Some(base) = blocks.first_mut() {
                 base.python_path = python_path.map(Box::from);
-                if switch_interval > 0.0 {
-                    base.switch_interval = Some(switch_interval);
+                if switch_interval.is_some() {
+                    base.switch_interval = switch_interval;
                 }
                 if is_service {
                     base.restrict_signal = Some(false);

@@ -13,7 +13,7 @@ use os::descriptors::{Wait, receive_with, send_with};
 use support::daemon::{Ask, Plan, micros};
 use support::script;
 use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, Rejection, flag};
-use wsgi_core::wire::launch::{Daemon, Limits};
+use wsgi_core::wire::launch::{Daemon, Limits, ProcessOptions};
 
 /// Does what the path says.
 const APPLICATION: &str = "
@@ -385,7 +385,8 @@ fn a_crash_is_the_end_of_the_connection() {
 #[test]
 fn paths_are_those_of_the_jail() {
     let path = script("daemon_jail.py", APPLICATION);
-    let daemon = Daemon { chroot: Some(b"/jail/"[..].into()), ..Daemon::default() };
+    let options = ProcessOptions { chroot: Some(b"/jail/"[..].into()), ..ProcessOptions::default() };
+    let daemon = Daemon { options, ..Daemon::default() };
     let process = Plan { daemon, ..Plan::default() }.serve();
     let mut connection = process.connect();
     let outside = std::path::PathBuf::from(format!("/jail{}", path.display()));

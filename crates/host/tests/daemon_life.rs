@@ -10,7 +10,7 @@ use support::script;
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::frame::{Kind, Rejection};
-use wsgi_core::wire::launch::{Daemon, Limits};
+use wsgi_core::wire::launch::{Daemon, Limits, ProcessOptions};
 
 /// Does what the path says.
 const APPLICATION: &str = "
@@ -559,13 +559,14 @@ def application(environ, start_response):
 ";
     let path = script("life_settings.py", source);
     let directory = path.parent().unwrap().to_string_lossy().into_owned();
-    let daemon = Daemon {
+    let options = ProcessOptions {
         home: Some(b"/home/of/group"[..].into()),
         python_path: Some(directory.as_bytes().into()),
-        switch_interval: 0.25,
+        switch_interval: Some(0.25),
         display_name: Some(b"(wsgi:group)"[..].into()),
-        ..Daemon::default()
+        ..ProcessOptions::default()
     };
+    let daemon = Daemon { options, ..Daemon::default() };
     let process = Plan { daemon, ..Plan::default() }.serve();
     let text = process.connect().ask(&Ask::new(&path)).text();
     let expected = format!("[\"/home/of/group\", \"{directory}\", 0.25, \"(wsgi:group)\", [\"mod_wsgi\"]]");

@@ -5,6 +5,7 @@ use httpd::{Mpm, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::interpreter::Block;
+use wsgi_core::wire::launch::ProcessOptions;
 
 use crate::Wsgi;
 
@@ -59,6 +60,7 @@ pub(crate) fn with<T>(
         Place::Child { program, home } => (Some(*program), *home, None),
         Place::Daemon(group) => (None, None, Some(*group)),
     };
+    let process_options = group.map(|group| &group.options);
     let name = group.map_or(&b""[..], |group| &group.name);
     let warnings: Vec<Bytes<'_>> = global.python_warnings.iter().map(|option| Bytes::new(option)).collect();
     let interpreters: Vec<InterpreterOptions<'_>> = global.interpreter_blocks().map(options).collect();
@@ -85,8 +87,8 @@ pub(crate) fn with<T>(
         server_description: Bytes::new(&facts.description),
         server_built: Bytes::new(&facts.built),
         mpm_name: Bytes::from(mpm.name.as_str()),
-        processes: group.map_or(mpm.processes_in_use, DaemonGroup::process_count),
-        threads: group.map_or(mpm.threads, |group| group.threads),
+        processes: process_options.map_or(mpm.processes_in_use, ProcessOptions::process_count),
+        threads: process_options.map_or(mpm.threads, |options| options.threads),
         mpm_processes: mpm.processes_in_use,
         mpm_threads: mpm.threads,
         optimize: global.python_optimize,
@@ -95,9 +97,11 @@ pub(crate) fn with<T>(
         destroy_interpreters: global.destroys_interpreters(),
         case_sensitive: global.case_sensitive(),
         script_reloading: facts.script_reloading,
-        multithread: group.map_or(mpm.is_threaded && mpm.threads != 1, DaemonGroup::is_multithread),
-        multiprocess: group.map_or(mpm.is_forked && mpm.processes != 1, DaemonGroup::is_multiprocess),
-        run_once: group.is_some_and(DaemonGroup::is_run_once),
+        multithread: process_options
+            .map_or(mpm.is_threaded && mpm.threads != 1, ProcessOptions::is_multithread),
+        multiprocess: process_options
+            .map_or(mpm.is_forked && mpm.processes != 1, ProcessOptions::is_multiprocess),
+        run_once: process_options.is_some_and(ProcessOptions::is_run_once),
         single_process: facts.single_process && group.is_none(),
     })
 }

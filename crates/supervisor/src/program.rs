@@ -68,13 +68,13 @@ pub(crate) fn plan<'a>(
     let number = CONTROL.to_string();
     let bootstrap = [b"-c", BOOTSTRAP.as_bytes(), &group.hosts, number.as_bytes(), name];
     // A jail has its own.
-    let hosts = if group.chroot.is_some() { &[][..] } else { &surroundings.hosts };
+    let hosts = if group.daemon.options.chroot.is_some() { &[][..] } else { &surroundings.hosts };
     let hosts: Vec<_> = (FIRST_HOST..).zip(hosts).collect();
     let names: Vec<_> = hosts
         .iter()
         .map(|(number, (name, _))| [number.to_string().as_bytes(), b":", name].concat())
         .collect();
-    let arguments = group.options.iter().map(AsRef::as_ref).chain(bootstrap);
+    let arguments = group.arguments.iter().map(AsRef::as_ref).chain(bootstrap);
     let arguments = arguments.chain(names.iter().map(Vec::as_slice));
     let hosts = hosts.iter().map(|(number, (_, host))| (*number, host.as_fd()));
     Ok(Plan {
@@ -88,11 +88,11 @@ pub(crate) fn plan<'a>(
         is_session: false,
         // Until it watches its control socket, which an import that hangs keeps it from.
         is_bound: true,
-        priority: (group.priority != 0).then_some(group.priority),
-        chroot: group.chroot.as_deref().and_then(text),
+        priority: (group.daemon.options.priority != 0).then_some(group.daemon.options.priority),
+        chroot: group.daemon.options.chroot.as_deref().and_then(text),
         account: identity.account.clone(),
         directory: directory(group, identity)?,
-        umask: group.umask,
+        umask: group.daemon.options.umask,
         limits: limits(group, surroundings),
     })
 }
@@ -106,7 +106,10 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
     match step {
         Step::Priority => Obstacle::new(
             PRIORITY_NOT_SET,
-            format_args!("cpu-priority={} can not be set ({error}); it stays as it is", group.priority),
+            format_args!(
+                "cpu-priority={} can not be set ({error}); it stays as it is",
+                group.daemon.options.priority
+            ),
         ),
         Step::Limit(index) => limit_obstacle(group, *index, error),
         Step::Chroot => no_jail(group, error),
@@ -128,7 +131,7 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
             format_args!("privileges are not gone after the change to {user}; nothing is started"),
         ),
         Step::Directory => {
-            let (code, option, path) = match (&group.home, &identity.entry) {
+            let (code, option, path) = match (&group.daemon.options.home, &identity.entry) {
                 (None, Ok(entry)) => (
                     USER_HOME_NOT_ENTERED,
                     "the home directory of its user",
@@ -145,8 +148,8 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
         Step::Time => {
             let paths = paths(group).join(" or ");
             let home = match &identity.entry {
-                Ok(entry) if group.home.is_none() => entry.home.display().to_string(),
-                _ => show(&group.home),
+                Ok(entry) if group.daemon.options.home.is_none() => entry.home.display().to_string(),
+                _ => show(&group.daemon.options.home),
             };
             let text = format_args!(
                 "a process of {user} did not get to run {paths} in time, and is killed. Most likely a file system hangs: \
@@ -172,7 +175,7 @@ pub(crate) fn no_process(why: &dyn fmt::Display) -> Obstacle {
 /// What to say where the user is not looked up in time.
 pub(crate) fn unknown_user(group: &Group) -> String {
     let uid = group.account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
-    let place = match &group.chroot {
+    let place = match &group.daemon.options.chroot {
         Some(root) => format!("the file system of the jail {} (chroot=) has", root.escape_ascii()),
         None => "the user database (see /etc/nsswitch.conf: LDAP, SSSD, NIS) has".into(),
     };
@@ -183,18 +186,23 @@ pub(crate) fn unknown_user(group: &Group) -> String {
 
 /// What to say of a jail that can not be entered.
 pub(crate) fn no_jail(group: &Group, error: &std::io::Error) -> Obstacle {
-    let root = group.chroot.as_deref().unwrap_or_default().escape_ascii();
+    let root = group.daemon.options.chroot.as_deref().unwrap_or_default().escape_ascii();
     let text = format_args!("chroot={root} can not be entered: {error}. Create it, or correct chroot=");
     Obstacle::new(CHROOT_NOT_ENTERED, text)
 }
 
 fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstacle {
     let (code, what) = match limits_of(group).get(index).map(|limit| limit.resource) {
-        Some(Resource::Cpu) => (CPU_LIMIT_NOT_SET, format!("cpu-time-limit={}", group.cpu_time_limit)),
-        Some(Resource::Data) => (MEMORY_LIMIT_NOT_SET, format!("memory-limit={}", group.memory_limit)),
-        Some(Resource::AddressSpace) => {
-            (ADDRESS_SPACE_LIMIT_NOT_SET, format!("virtual-memory-limit={}", group.virtual_memory_limit))
+        Some(Resource::Cpu) => {
+            (CPU_LIMIT_NOT_SET, format!("cpu-time-limit={}", group.daemon.options.cpu_time_limit))
         }
+        Some(Resource::Data) => {
+            (MEMORY_LIMIT_NOT_SET, format!("memory-limit={}", group.daemon.options.memory_limit))
+        }
+        Some(Resource::AddressSpace) => (
+            ADDRESS_SPACE_LIMIT_NOT_SET,
+            format!("virtual-memory-limit={}", group.daemon.options.virtual_memory_limit),
+        ),
         _ => (CORE_LIMIT_NOT_SET, "the limit of core dumps".into()),
     };
     Obstacle::new(code, format_args!("{what} can not be set ({error}); the process goes on without"))
@@ -202,7 +210,10 @@ fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstac
 
 /// Returns a likely reason why a process ended before it was ready, apart from what it has said itself.
 pub(crate) fn shortage(group: &Group) -> Option<String> {
-    let limits = [("memory-limit", group.memory_limit), ("virtual-memory-limit", group.virtual_memory_limit)];
+    let limits = [
+        ("memory-limit", group.daemon.options.memory_limit),
+        ("virtual-memory-limit", group.daemon.options.virtual_memory_limit),
+    ];
     let limits = limits.into_iter().filter(|(_, limit)| *limit > 0);
     let limits: Vec<_> =
         limits.map(|(option, limit)| format!("{option}={} ({} MB)", limit, limit >> 20)).collect();
@@ -211,18 +222,18 @@ pub(crate) fn shortage(group: &Group) -> Option<String> {
             "The process may have had too little memory: {}. The stacks of {} threads (stack-size=) and all that is imported \
              have to fit: raise the limit, or leave it out",
             limits.join(" and "),
-            group.daemon.threads
+            group.daemon.options.threads
         )
     })
 }
 
 fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::io::Error) -> Obstacle {
     let paths = paths(group);
-    let place = match &group.chroot {
+    let place = match &group.daemon.options.chroot {
         Some(root) => format!(" in {}", root.escape_ascii()),
         None => String::new(),
     };
-    let inside = match &group.chroot {
+    let inside = match &group.daemon.options.chroot {
         Some(_) => ". With chroot= the Python, its libraries and the hosts of mod_wsgi have to be inside",
         None => "",
     };
@@ -261,7 +272,7 @@ fn paths(group: &Group) -> Vec<String> {
 
 /// Where it starts: `home=`; else its user's own directory, unless that is the user of the server.
 fn directory(group: &Group, identity: &Identity) -> Result<Option<CString>, Obstacle> {
-    if let Some(home) = &group.home {
+    if let Some(home) = &group.daemon.options.home {
         return Ok(text(home));
     }
     if identity.uid == group.server_uid {
@@ -288,13 +299,13 @@ fn environment(group: &Group, identity: &Identity, own: &[CString]) -> Vec<CStri
             }
         }
     }
-    if let Some(lang) = &group.lang {
+    if let Some(lang) = &group.daemon.options.lang {
         set(b"LANG", lang);
     }
-    if let Some(locale) = &group.locale {
+    if let Some(locale) = &group.daemon.options.locale {
         set(b"LC_ALL", locale);
     }
-    for (name, value) in &group.environment {
+    for (name, value) in &group.daemon.options.environment {
         set(name, value);
     }
     environment
@@ -312,18 +323,22 @@ fn limits(group: &Group, surroundings: &Surroundings) -> Vec<Limit> {
 /// Those that the configuration names.
 fn limits_of(group: &Group) -> Vec<Limit> {
     let mut limits = Vec::new();
-    if group.cpu_time_limit > 0 {
+    if group.daemon.options.cpu_time_limit > 0 {
         // A process that has used up its time goes on until its successor is ready, and then has time to finish and to
         // shut down. Meanwhile it may use as many processors as it has threads.
-        let Limits { startup_timeout, graceful_timeout, shutdown_timeout, .. } = group.daemon.limits;
+        let Limits { startup_timeout, graceful_timeout, shutdown_timeout, .. } = group.daemon.options.limits;
         let times =
             SUCCESSOR.max(startup_timeout).saturating_add(graceful_timeout).saturating_add(shutdown_timeout);
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
-        let spare = times.div_ceil(1_000).saturating_mul(processors.min(group.daemon.threads.max(1).into()));
-        let hard = group.cpu_time_limit.saturating_add(1).saturating_add(spare);
-        limits.push(Limit { resource: Resource::Cpu, soft: group.cpu_time_limit, hard });
+        let spare =
+            times.div_ceil(1_000).saturating_mul(processors.min(group.daemon.options.threads.max(1).into()));
+        let hard = group.daemon.options.cpu_time_limit.saturating_add(1).saturating_add(spare);
+        limits.push(Limit { resource: Resource::Cpu, soft: group.daemon.options.cpu_time_limit, hard });
     }
-    let memory = [(Resource::Data, group.memory_limit), (Resource::AddressSpace, group.virtual_memory_limit)];
+    let memory = [
+        (Resource::Data, group.daemon.options.memory_limit),
+        (Resource::AddressSpace, group.daemon.options.virtual_memory_limit),
+    ];
     for (resource, limit) in memory {
         if limit > 0 {
             limits.push(Limit { resource, soft: limit, hard: limit });

@@ -108,7 +108,7 @@ impl World {
 impl Seat {
     /// The slot with this index, of this group, without a process yet.
     pub(crate) fn new(index: usize, group: usize, world: &World, channel: OwnedFd, page: OwnedFd) -> Self {
-        let rules = Rules::of(&world.groups[group].daemon);
+        let rules = Rules::of(&world.groups[group].daemon.options);
         let inherited = ReadWords::map(&page, page::WORDS).ok().and_then(|page| {
             let words: Vec<_> = words().filter(|word| page.load((*word).into()) != 0).collect();
             let end = rules.end_without_supervisor(world.now());
@@ -205,7 +205,7 @@ impl Seat {
                     let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
                     let text = format_args!(
                         "process {pid} is started, as uid {uid} with {} threads",
-                        daemon.threads
+                        daemon.options.threads
                     );
                     world.log(self.group, Level::Info, text);
                     return self.feed(Event::Started(key), world);

@@ -86,8 +86,11 @@ impl Supervisor {
         let groups = generation.groups;
         let begin = Instant::now();
         let world = World { epoll, board, groups, hosts, relay, scoreboard, environment, files, begin };
-        let of_group =
-            world.groups.iter().enumerate().flat_map(|(at, group)| (0..group.processes).map(move |_| at));
+        let of_group = world
+            .groups
+            .iter()
+            .enumerate()
+            .flat_map(|(at, group)| (0..group.daemon.options.process_count()).map(move |_| at));
         let seats = of_group
             .zip(slots)
             .enumerate()

@@ -30,9 +30,9 @@ fn a_process_is_its_user_and_nobody_else() {
         return;
     }
     let (mut group, directory) = of_somebody(Some(vec![4, 27]));
-    group.home = Some(text(directory.path().to_str().unwrap()));
-    group.umask = Some(0o27);
-    group.priority = -3;
+    group.daemon.options.home = Some(text(directory.path().to_str().unwrap()));
+    group.daemon.options.umask = Some(0o27);
+    group.daemon.options.priority = -3;
     let Some(Account { uid, gid, .. }) = group.account.clone() else { unreachable!() };
     let server = Server::start(vec![group]);
     let home = directory.path().display();
@@ -79,11 +79,11 @@ fn what_a_user_may_not_do_is_said() {
     let (mut homeless, _directory) = of_somebody(None);
     let (mut jailed, _directory) = of_somebody(None);
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    unreadable.home = Some(text("/"));
-    homeless.home = Some(text("/root/nowhere"));
-    jailed.chroot = Some(text("/nonexistent/jail"));
+    unreadable.daemon.options.home = Some(text("/"));
+    homeless.daemon.options.home = Some(text("/root/nowhere"));
+    jailed.daemon.options.chroot = Some(text("/nonexistent/jail"));
     let (mut stranger, directory) = of_somebody(None);
-    stranger.chroot = Some(text(directory.path().to_str().unwrap()));
+    stranger.daemon.options.chroot = Some(text(directory.path().to_str().unwrap()));
     let server = Server::start(vec![unreadable, homeless, jailed, stranger]);
     for slot in 0..4 {
         until("Failing", || (server.state(slot) == State::Failing).then_some(()));
@@ -110,8 +110,8 @@ fn the_user_of_the_server_starts_where_the_server_is() {
 #[test]
 fn limits_are_set_before_the_interpreter_runs() {
     let mut group = group("limited", &[]);
-    group.cpu_time_limit = 50;
-    group.virtual_memory_limit = 1 << 32;
+    group.daemon.options.cpu_time_limit = 50;
+    group.daemon.options.virtual_memory_limit = 1 << 32;
     let server = Server::start(vec![group]);
     let limits = server.ask(0, "read limits");
     let limit = |name: &str| {

@@ -14,7 +14,7 @@ use wsgi_core::wire::launch;
 #[test]
 fn processes_are_started_and_serve() {
     let mut groups = vec![group("one", &[]), group("two", &[("NAME", "value")])];
-    groups[0].processes = 2;
+    groups[0].daemon.options.processes = Some(2);
     let server = Server::start(groups);
     let pids = [0, 1, 2].map(|slot| server.pid(slot));
     assert!(pids[0] != pids[1] && pids[1] != pids[2]);
@@ -229,7 +229,7 @@ fn sigquit_waits_for_no_process() {
     let mut groups =
         vec![group("stubborn", &[("BEHAVIOUR", "stubborn")]), group("deaf", &[("BEHAVIOUR", "stubborn")])];
     for group in &mut groups {
-        group.daemon.limits.shutdown_timeout = 1_000_000;
+        group.daemon.options.limits.shutdown_timeout = 1_000_000;
     }
     let mut server = Server::start(groups);
     let pids = [server.pid(0), server.pid(1)];
@@ -258,7 +258,7 @@ fn without_its_supervisor_a_process_that_hangs_does_not_stay() {
     if nix::unistd::geteuid().is_root() {
         // The change of user takes back what was set before.
         groups[0].account = Some(launch::Account { uid: 65_534, gid: 65_534, supplementary: None });
-        groups[0].home = Some(text("/"));
+        groups[0].daemon.options.home = Some(text("/"));
     }
     let mut server = Server::start(groups);
     let pid = until("a process", || {

@@ -20,7 +20,7 @@ impl Global {
     fn review_name(&self, named: &NamedGroup) -> Option<Notice> {
         let shown = display(&named.name);
         let text = match self.daemon(&named.name) {
-            Some(group) if group.is_service() => format!(
+            Some(group) if group.options.is_service() => format!(
                 "The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a 500. \
                  Send them to another group, or give it threads"
             ),
@@ -45,7 +45,7 @@ impl Global {
         if self.imports_of(&group.name).next().is_some() {
             return None;
         }
-        if group.is_service() {
+        if group.options.is_service() {
             return Some(Notice::warning(format!(
                 "The process group '{name}' has threads=0 and nothing to run: add a WSGIImportScript with process-group={name}"
             )));

@@ -204,7 +204,7 @@ fn invalid(option: &str, value: &[u8], group: &[u8], reason: &str) -> String {
 
 /// Refuses paths that nothing can be done with, and tells of those that do nothing. Those of a jail are not known yet.
 fn check_files(target: &mut Target<'_>, group: &DaemonGroup) -> Result<(), String> {
-    if group.chroot.is_some() {
+    if group.options.chroot.is_some() {
         return Ok(());
     }
     let system = target.system;
@@ -224,7 +224,7 @@ fn check_files(target: &mut Target<'_>, group: &DaemonGroup) -> Result<(), Strin
         );
         return Err(invalid("python", python, &group.name, &reason));
     }
-    let path = group.python_path.as_deref().unwrap_or_default();
+    let path = group.options.python_path.as_deref().unwrap_or_default();
     let what = format!("python-path= of the process group '{}'", display(&group.name));
     if let Some(notice) = missing_path(&what, path, system) {
         target.note(notice);

@@ -148,10 +148,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::launch::ProcessOptions;
 
     #[test]
     fn orders_and_reports_come_back() {
-        let daemon = Daemon { name: b"group"[..].into(), threads: 15, ..Daemon::default() };
+        let options = ProcessOptions { threads: 15, ..ProcessOptions::default() };
+        let daemon = Daemon { name: b"group"[..].into(), options, ..Daemon::default() };
         for order in [
             Order::Start { schema: OwnSchema, word: 15, daemon: Box::new(daemon) },
             Order::Serve,

@@ -40,37 +40,15 @@ record! {
         /// Executables to try, in this order: the first that exists is taken.
         pub programs: Vec<Box<[u8]>>,
         /// Options of the executable, such as `-O`.
-        pub options: Vec<Box<[u8]>>,
+        pub arguments: Vec<Box<[u8]>>,
         /// The directory with the hosts, as it is in a jail, and for messages.
         pub hosts: Box<[u8]>,
-        /// How many processes.
-        pub processes: u32,
         /// Whom to become; nothing where the server was not started as root.
         pub account: Option<Account>,
         /// The user id of the Apache children: processes with another one start in their own home directory.
         pub server_uid: u32,
-        /// `umask=`.
-        pub umask: Option<u32>,
-        /// `chroot=`.
-        pub chroot: Option<Box<[u8]>>,
-        /// `home=`.
-        pub home: Option<Box<[u8]>>,
-        /// `lang=`.
-        pub lang: Option<Box<[u8]>>,
-        /// `locale=`.
-        pub locale: Option<Box<[u8]>>,
-        /// `cpu-priority=`; 0 leaves it alone.
-        pub priority: i32,
-        /// `cpu-time-limit=` in seconds; 0: none.
-        pub cpu_time_limit: u64,
-        /// `memory-limit=` in bytes; 0: none.
-        pub memory_limit: u64,
-        /// `virtual-memory-limit=` in bytes; 0: none.
-        pub virtual_memory_limit: u64,
         /// Whether it may dump core (`CoreDumpDirectory`).
         pub dumps_core: bool,
-        /// `environment=` and `environment-file=`, in order.
-        pub environment: Vec<Variable>,
         /// Which of the log descriptors of the generation.
         pub log: u32,
         /// What each of its processes is told.
@@ -100,32 +78,58 @@ record! {
     pub struct Daemon {
         /// The group's name.
         pub name: Box<[u8]>,
-        /// Threads that serve requests; 0: its script is all there is.
-        pub threads: u32,
-        /// `display-name=`, expanded.
-        pub display_name: Option<Box<[u8]>>,
-        /// `home=`, also the first entry of `sys.path`.
-        pub home: Option<Box<[u8]>>,
-        /// `chroot=`.
-        pub chroot: Option<Box<[u8]>>,
-        /// `locale=`.
-        pub locale: Option<Box<[u8]>>,
-        /// `python-path=`.
-        pub python_path: Option<Box<[u8]>>,
-        /// `switch-interval=` in seconds; 0: unset.
-        pub switch_interval: f64,
-        /// `stack-size=` in bytes; 0: the system's.
-        pub stack_size: u64,
+        /// The options of its group.
+        pub options: ProcessOptions,
         /// Whether the error log takes lines down to this level (Apache's numbers).
         pub log_level: u8,
-        /// Times and counts.
-        pub limits: Limits,
         /// What to import before it serves, besides what the configuration says.
         pub scripts: Vec<Script>,
         /// The bridge's settings.
         pub settings: Box<[u8]>,
         /// How many bytes fit on the bulletin where the server publishes its scoreboard; 0: the process does not get it.
         pub scoreboard: u64,
+    }
+}
+
+record! {
+    /// Options of a group's processes, as the configuration gives them and as the supervisor and the processes act on
+    /// them.
+    #[derive(Debug, Clone, PartialEq, Default)]
+    pub struct ProcessOptions {
+        /// `processes=`. Applications see whether it was given at all: [`ProcessOptions::is_multiprocess`].
+        pub processes: Option<u32>,
+        /// `threads=`; 0: its scripts are all there is.
+        pub threads: u32,
+        /// `umask=`; else it is inherited.
+        pub umask: Option<u32>,
+        /// `home=`, absolute, also the first entry of `sys.path`.
+        pub home: Option<Box<[u8]>>,
+        /// `chroot=`, absolute.
+        pub chroot: Option<Box<[u8]>>,
+        /// `lang=`.
+        pub lang: Option<Box<[u8]>>,
+        /// `locale=`.
+        pub locale: Option<Box<[u8]>>,
+        /// `environment=` and `environment-file=`, in order.
+        pub environment: Vec<Variable>,
+        /// `display-name=`, expanded.
+        pub display_name: Option<Box<[u8]>>,
+        /// `python-path=`.
+        pub python_path: Option<Box<[u8]>>,
+        /// `switch-interval=` in seconds.
+        pub switch_interval: Option<f64>,
+        /// `stack-size=` in bytes; 0: the system's.
+        pub stack_size: u64,
+        /// `cpu-priority=`; 0 leaves it alone.
+        pub priority: i32,
+        /// `cpu-time-limit=` in seconds; 0: none.
+        pub cpu_time_limit: u64,
+        /// `memory-limit=` in bytes; 0: none.
+        pub memory_limit: u64,
+        /// `virtual-memory-limit=` in bytes; 0: none.
+        pub virtual_memory_limit: u64,
+        /// Times and counts.
+        pub limits: Limits,
     }
 }
 
@@ -157,8 +161,40 @@ record! {
         pub shutdown_timeout: u64,
         /// `queue-timeout=`.
         pub queue_timeout: u64,
-        /// `socket-timeout=`, or the server's `Timeout`.
+        /// `socket-timeout=`; in a process that is started, the server's `Timeout` where it is 0.
         pub socket_timeout: u64,
+    }
+}
+
+impl ProcessOptions {
+    /// Returns the number of processes.
+    #[must_use]
+    pub fn process_count(&self) -> u32 {
+        self.processes.unwrap_or(1)
+    }
+
+    /// Returns `wsgi.multiprocess`.
+    #[must_use]
+    pub const fn is_multiprocess(&self) -> bool {
+        self.processes.is_some()
+    }
+
+    /// Returns `wsgi.multithread`.
+    #[must_use]
+    pub const fn is_multithread(&self) -> bool {
+        self.threads != 1
+    }
+
+    /// Returns `wsgi.run_once`.
+    #[must_use]
+    pub const fn is_run_once(&self) -> bool {
+        self.limits.is_run_once(self.threads)
+    }
+
+    /// Returns whether its processes serve no requests: their scripts are their purpose.
+    #[must_use]
+    pub const fn is_service(&self) -> bool {
+        self.threads == 0
     }
 }
 
@@ -194,7 +230,7 @@ impl Generation {
     /// The number of all processes.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.groups.iter().map(|group| group.processes as usize).sum()
+        self.groups.iter().map(|group| group.daemon.options.process_count() as usize).sum()
     }
 }
 
@@ -210,45 +246,50 @@ mod tests {
 
     #[test]
     fn generations_come_back() {
-        let full = Group {
-            programs: vec![text("/v/bin/python"), text("/v/bin/python3")],
-            options: vec![text("-O")],
-            hosts: text("/usr/lib/mod_wsgi/host"),
-            processes: 2,
-            account: Some(Account { uid: 33, gid: 33, supplementary: Some(vec![4, 27]) }),
-            server_uid: 33,
+        let options = ProcessOptions {
+            processes: Some(2),
+            threads: 15,
             umask: Some(0o27),
-            chroot: Some(text("/jail")),
             home: Some(text("/home")),
+            chroot: Some(text("/jail")),
             lang: Some(text("C.UTF-8")),
             locale: Some(text("de_DE.UTF-8")),
+            environment: vec![(text("A"), text("b"))],
+            display_name: Some(text("(wsgi:one)")),
+            python_path: Some(text("/a:/b")),
+            switch_interval: Some(0.05),
+            stack_size: 1 << 20,
             priority: -5,
             cpu_time_limit: 1,
             memory_limit: 2,
             virtual_memory_limit: 3,
+            limits: Limits { queue_timeout: 5_000, ..Limits::default() },
+        };
+        let full = Group {
+            programs: vec![text("/v/bin/python"), text("/v/bin/python3")],
+            arguments: vec![text("-O")],
+            hosts: text("/usr/lib/mod_wsgi/host"),
+            account: Some(Account { uid: 33, gid: 33, supplementary: Some(vec![4, 27]) }),
+            server_uid: 33,
             dumps_core: true,
-            environment: vec![(text("A"), text("b"))],
             log: 1,
             daemon: Daemon {
                 name: text("one"),
-                threads: 15,
-                display_name: Some(text("(wsgi:one)")),
-                python_path: Some(text("/a:/b")),
-                switch_interval: 0.05,
-                limits: Limits { queue_timeout: 5_000, ..Limits::default() },
+                options,
                 settings: text("opaque"),
                 scoreboard: 1_000,
                 ..Daemon::default()
             },
         };
-        let plain = Group { processes: 3, account: Some(Account::default()), ..Group::default() };
+        let mut plain = Group { account: Some(Account::default()), ..Group::default() };
+        plain.daemon.options.processes = Some(3);
         let generation = Generation {
             schema: OwnSchema,
             groups: vec![full, plain, Group::default()],
             hosts: vec![text("mod_wsgi_host.cpython-311.so")],
             syslog: Some(Syslog { socket: text("/dev/log"), facility: 23, tag: text("httpd") }),
         };
-        assert_eq!(generation.slots(), 5);
+        assert_eq!(generation.slots(), 2 + 3 + 1);
         assert!(generation.has_scoreboard() && !Generation::default().has_scoreboard());
         let message = generation.encode();
         assert_eq!(Generation::decode(&message), Ok(generation));

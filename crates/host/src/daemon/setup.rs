@@ -60,7 +60,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
             return Err(py.raise(Exception::RuntimeError, &text));
         }
     };
-    if let Some(locale) = &prepared.launch.locale {
+    if let Some(locale) = &prepared.launch.options.locale {
         set_locale(py, locale, &prepared.launch.name);
     }
     let process = prepared.process;
@@ -69,7 +69,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
             log::line(Level::Crit, &format!("WSGI0029: Python can not be set up: {text}"));
             os::exit::now(255);
         }
-        if prepared.launch.threads == 0 { prepared.run_script() } else { prepared.run() }
+        if prepared.launch.options.is_service() { prepared.run_script() } else { prepared.run() }
     });
     Ok(())
 }
@@ -104,7 +104,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         log::line(Level::Warn, &format!("display-name has no effect: {error}"));
     }
     let page = Words::map(&page, page::WORDS).map_err(because("its shared page can not be used"))?;
-    let timers = Timers::new(&launch.limits, launch.threads, 1);
+    let timers = Timers::new(&launch.options.limits, launch.options.threads, 1);
     let daemon = create(&launch, (page, word), scoreboard, &timers)
         .map_err(|error| format!("no descriptors are left: {error}"))?;
     let signals = os::signals::watch(&SIGNALS).map_err(because("signals can not be caught"))?;
@@ -127,7 +127,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     start_event_thread(daemon, ends, timers)?;
     // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
     // service may become another program, without that thread.
-    let signal = (launch.threads == 0).then_some(Signal::SIGTERM);
+    let signal = launch.options.is_service().then_some(Signal::SIGTERM);
     set_pdeathsig(signal).map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
     Ok(Some(Prepared { daemon, process, imports, end, signals: signal_receiver, tasks, launch: *launch }))
 }
@@ -143,13 +143,16 @@ fn set_up_process(
     })?;
     log::line(
         Level::Info,
-        &format!("Process group '{}': a process starts, with {} threads.", daemon.name, launch.threads),
+        &format!(
+            "Process group '{}': a process starts, with {} threads.",
+            daemon.name, launch.options.threads
+        ),
     );
     let origin = Origin::Daemon {
-        python_path: launch.python_path.as_deref(),
-        home: launch.home.as_deref(),
-        switch_interval: launch.switch_interval,
-        is_service: launch.threads == 0,
+        python_path: launch.options.python_path.as_deref(),
+        home: launch.options.home.as_deref(),
+        switch_interval: launch.options.switch_interval,
+        is_service: launch.options.is_service(),
     };
     let process = life::prepare(&settings, server::server(), daemon, &origin)?;
     let imports = settings.imports.as_slice().iter();
@@ -183,15 +186,15 @@ fn create(
     descriptors::own(&ready.0);
     let daemon = Daemon {
         name: String::from_utf8_lossy(&launch.name).into_owned(),
-        limits: launch.limits,
-        is_run_once: launch.limits.is_run_once(launch.threads),
-        chroot: launch.chroot.clone(),
+        limits: launch.options.limits,
+        is_run_once: launch.options.is_run_once(),
+        chroot: launch.options.chroot.clone(),
         page,
         busy: word.into(),
         scoreboard,
         ready,
         connections: Table::default(),
-        workers: (0..launch.threads as usize).map(Worker::new).collect(),
+        workers: (0..launch.options.threads as usize).map(Worker::new).collect(),
         phase: AtomicU8::new(Phase::Serving as u8),
         running: AtomicU32::new(0),
         pace: Mutex::default(),
@@ -221,8 +224,10 @@ impl Prepared {
         }
         let mut threads = Threads::default();
         let Self { end, signals, tasks, launch, .. } = self;
-        let stack =
-            usize::try_from(launch.stack_size).ok().filter(|size| *size > 0).unwrap_or_else(default_stack);
+        let stack = usize::try_from(launch.options.stack_size)
+            .ok()
+            .filter(|size| *size > 0)
+            .unwrap_or_else(default_stack);
         let started = start_threads(daemon, stack, (signals, tasks), &mut threads);
         if let Err(text) = started {
             log::line(Level::Crit, &format!("WSGI0022: Process group '{}': {text}", daemon.name));
@@ -320,7 +325,7 @@ fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
 
 /// What `ps` shows: `display-name=`, else the interpreter and the group (and not the program that loads the host).
 fn title(launch: &launch::Daemon) -> Vec<u8> {
-    if let Some(title) = &launch.display_name {
+    if let Some(title) = &launch.options.display_name {
         return title.to_vec();
     }
     let program = std::env::args_os().next().unwrap_or_default();

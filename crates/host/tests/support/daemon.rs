@@ -26,7 +26,7 @@ use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::board::page;
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, append, flag as frame_flag};
-use wsgi_core::wire::launch::{Daemon, Limits};
+use wsgi_core::wire::launch::{Daemon, Limits, ProcessOptions};
 use wsgi_core::wire::{Reader, Schema, Writer};
 
 /// What the supervisor has Python run.
@@ -182,9 +182,8 @@ impl Plan {
         settings.encode(&mut message);
         let daemon = Daemon {
             name: b"group"[..].into(),
-            threads: self.threads,
+            options: ProcessOptions { threads: self.threads, limits: self.limits, ..self.daemon.options },
             log_level: 7,
-            limits: self.limits,
             scripts: self.scripts,
             settings: message.into(),
             ..self.daemon

@@ -9,7 +9,7 @@ use httpd::{Identity, Level, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::wire::OwnSchema;
-use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, Limits, Variable};
+use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, ProcessOptions};
 
 use crate::installation::Installation;
 use crate::log;
@@ -84,46 +84,22 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
     settings::with(global, setting.basis.facts, &Place::Daemon(group), |settings| {
         settings.encode(&mut encoded)
     });
-    let milliseconds = u64::try_from(host.timeout().as_millis()).unwrap_or(u64::MAX);
-    let socket_timeout = match group.limits.socket_timeout {
-        0 => milliseconds,
-        timeout => timeout,
-    };
     Group {
         programs: programs(global, group, setting.basis.installation),
-        options: options(global),
+        arguments: arguments(global),
         hosts: setting.basis.installation.directory().join("host").as_os_str().as_bytes().into(),
-        processes: group.process_count(),
         account: is_root.then(|| Account {
             uid: group.user.unwrap_or(uid),
             gid: group.group.unwrap_or(gid),
             supplementary: group.supplementary_groups.clone(),
         }),
         server_uid: uid,
-        umask: group.umask,
-        chroot: group.chroot.clone(),
-        home: group.home.clone(),
-        lang: group.lang.clone(),
-        locale: group.locale.clone(),
-        priority: group.priority,
-        cpu_time_limit: group.cpu_time_limit,
-        memory_limit: group.memory_limit,
-        virtual_memory_limit: group.virtual_memory_limit,
         dumps_core: setting.info.dumps_core(),
-        environment: environment(global, group),
         log: setting.log,
         daemon: Daemon {
             name: group.name.clone(),
-            threads: group.threads,
-            display_name: group.display_name.clone(),
-            home: group.home.clone(),
-            chroot: group.chroot.clone(),
-            locale: group.locale.clone(),
-            python_path: group.python_path.clone(),
-            switch_interval: group.switch_interval.unwrap_or(0.0),
-            stack_size: group.stack_size,
+            options: process_options(global, group, host),
             log_level: log_level(host),
-            limits: Limits { socket_timeout, ..group.limits },
             scripts: Vec::new(),
             settings: encoded.into(),
             scoreboard: match setting.basis.bulletin {
@@ -132,6 +108,20 @@ fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting
             },
         },
     }
+}
+
+/// The options of the group, with what directives say where it says nothing: `Timeout`, and `WSGIPythonHashSeed`, which
+/// is a variable that the group may set itself.
+fn process_options(global: &Global, group: &DaemonGroup, host: &Server) -> ProcessOptions {
+    const HASH_SEED: &[u8] = b"PYTHONHASHSEED";
+    let mut options = group.options.clone();
+    if options.limits.socket_timeout == 0 {
+        options.limits.socket_timeout = u64::try_from(host.timeout().as_millis()).unwrap_or(u64::MAX);
+    }
+    if let Some(seed) = global.python_hash_seed {
+        options.environment.insert(0, (HASH_SEED.into(), seed.to_string().into_bytes().into()));
+    }
+    options
 }
 
 /// The executables to try, best first.
@@ -150,7 +140,7 @@ fn programs(global: &Global, group: &DaemonGroup, installation: &Installation) -
 }
 
 /// What the directives for Python's start become on a command line.
-fn options(global: &Global) -> Vec<Box<[u8]>> {
+fn arguments(global: &Global) -> Vec<Box<[u8]>> {
     let mut options: Vec<Box<[u8]>> = Vec::new();
     options.extend((0..global.python_optimize).map(|_| b"-O"[..].into()));
     if global.dont_write_bytecode == Some(true) {
@@ -158,13 +148,6 @@ fn options(global: &Global) -> Vec<Box<[u8]>> {
     }
     options.extend(global.python_warnings.iter().map(|warning| [&b"-W"[..], warning].concat().into()));
     options
-}
-
-/// The variables that the group asks for; `WSGIPythonHashSeed` is one, unless the group has another.
-fn environment(global: &Global, group: &DaemonGroup) -> Vec<Variable> {
-    const HASH_SEED: &[u8] = b"PYTHONHASHSEED";
-    let seed = global.python_hash_seed.map(|seed| (HASH_SEED.into(), seed.to_string().into_bytes().into()));
-    seed.into_iter().chain(group.environment.iter().cloned()).collect()
 }
 
 fn log_level(host: &Server) -> u8 {

@@ -208,7 +208,7 @@ impl<'a> Route<'a> {
 
     /// How often a request is passed on at once.
     fn most_moves(&self) -> u32 {
-        2 * self.target.group.process_count() + 1
+        2 * self.target.group.options.process_count() + 1
     }
 
     /// The process has not called the application. The result is the status to answer with, if it is of no use to go on.

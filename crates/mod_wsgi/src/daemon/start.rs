@@ -31,11 +31,11 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     }
     let installation = installation::current()?;
     let facts = ServerFacts::new(server, info);
-    let names = global.daemons.iter().map(|group| (group.name.clone(), group.process_count()));
+    let names = global.daemons.iter().map(|group| (group.name.clone(), group.options.process_count()));
     let bulletin = publisher::capacity(global);
     // Three for each process, and as many for the next generation. Children need them too: the system counts what is under
     // way between processes against the sender's limit.
-    let slots: u64 = global.daemons.iter().map(|group| u64::from(group.process_count())).sum();
+    let slots: u64 = global.daemons.iter().map(|group| u64::from(group.options.process_count())).sum();
     descriptors::allow(6 * slots + OTHERS);
     let generation = launch::generation(
         server,

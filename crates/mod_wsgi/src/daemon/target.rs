@@ -68,7 +68,7 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
             ),
         );
     }
-    if group.is_service() {
+    if group.options.is_service() {
         return refused(
             GROUP_TAKES_NO_REQUESTS,
             format!(
@@ -98,19 +98,19 @@ impl Target<'_> {
 
     /// How long a write to the client may take, if it is not as Apache has it.
     pub(super) fn response_timeout(&self) -> Option<Duration> {
-        let (relay, limits) = (&self.group.relay, &self.group.limits);
+        let (relay, limits) = (&self.group.relay, &self.group.options.limits);
         let given = [relay.response_socket_timeout, limits.socket_timeout];
         given.into_iter().find(|timeout| *timeout > 0).map(Duration::from_millis)
     }
 
     /// How many requests a process serves at a time.
     pub(super) fn thread_count(&self) -> usize {
-        self.group.threads as usize
+        self.group.options.threads as usize
     }
 
     /// How long the process may be silent.
     pub(super) fn socket_timeout(&self, request: &Request) -> Duration {
-        match self.group.limits.socket_timeout {
+        match self.group.options.limits.socket_timeout {
             0 => request.server().timeout(),
             milliseconds => Duration::from_millis(milliseconds),
         }

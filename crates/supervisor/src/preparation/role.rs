@@ -49,7 +49,7 @@ fn prepare(
     supervisor: &mut Supervisor,
 ) -> Obstacle {
     supervisor.tell(&Message::Obstacle(program::unknown_user(group)));
-    let identity = match identity::of(group.account.as_ref(), group.chroot.as_deref()) {
+    let identity = match identity::of(group.account.as_ref(), group.daemon.options.chroot.as_deref()) {
         Ok(identity) => identity,
         Err(error) => return program::no_jail(group, &error),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use os::descriptors::{Kind, pair};
 use os::spawn::{Account, variable};
-use wsgi_core::wire::launch;
+use wsgi_core::wire::launch::{self, ProcessOptions};
 
 use super::*;
 use crate::identity::Entry;
@@ -46,11 +46,11 @@ fn the_environment_has_an_order() {
     assert_eq!(value(&group, "USER").unwrap(), "some");
     assert_eq!(value(&group, "LOGNAME"), None, "only where it exists");
     assert_eq!((value(&group, "LANG").unwrap(), value(&group, "LC_ALL")), ("C".into(), None));
-    group.lang = Some(text("de_DE.UTF-8"));
-    group.locale = Some(text("C.UTF-8"));
+    group.daemon.options.lang = Some(text("de_DE.UTF-8"));
+    group.daemon.options.locale = Some(text("C.UTF-8"));
     assert_eq!(value(&group, "LANG").unwrap(), "de_DE.UTF-8");
     assert_eq!(value(&group, "LC_ALL").unwrap(), "C.UTF-8");
-    group.environment = vec![
+    group.daemon.options.environment = vec![
         (text("HOME"), text("/elsewhere")),
         (text("A"), text("2")),
         (text("A"), text("3")),
@@ -67,9 +67,9 @@ fn a_process_starts_where_it_is_at_home() {
     let mut group = Group { server_uid: 33, ..group() };
     let directory = |group: &Group, identity: &Identity| directory(group, identity).map(Option::unwrap);
     assert_eq!(directory(&group, &somebody()).unwrap(), c"/home/some".to_owned());
-    group.home = Some(text("/srv/app"));
+    group.daemon.options.home = Some(text("/srv/app"));
     assert_eq!(directory(&group, &somebody()).unwrap(), c"/srv/app".to_owned());
-    group.home = None;
+    group.daemon.options.home = None;
     let unknown = Identity { entry: Err("has no entry in the user database".into()), ..somebody() };
     let error = directory(&group, &unknown).unwrap_err();
     assert!(error.text.starts_with("WSGI0011: the user #1000 has no entry"), "{}", error.text);
@@ -80,18 +80,17 @@ fn a_process_starts_where_it_is_at_home() {
 #[test]
 fn a_plan_holds_what_the_configuration_says() {
     let (control, _other) = pair(Kind::Stream).unwrap();
-    let mut group = Group {
-        hosts: text("/lib/host"),
+    let mut group = Group { hosts: text("/lib/host"), account: Some(launch::Account::default()), ..group() };
+    group.daemon.options = ProcessOptions {
         priority: 5,
         umask: Some(0o77),
-        account: Some(launch::Account::default()),
         cpu_time_limit: 60,
         memory_limit: 1 << 30,
         virtual_memory_limit: 1 << 31,
-        ..group()
+        ..ProcessOptions::default()
     };
     group.daemon.name = text("app");
-    group.daemon.limits.shutdown_timeout = 5_000;
+    group.daemon.options.limits.shutdown_timeout = 5_000;
     let surroundings = surroundings(&[]);
     let plan = |group: &Group| {
         let plan = plan(group, &somebody(), &surroundings, control.as_fd()).unwrap();
@@ -117,12 +116,13 @@ fn a_plan_holds_what_the_configuration_says() {
 #[test]
 fn obstacles_name_the_option_the_user_and_the_way_out() {
     use io::ErrorKind::{NotFound, PermissionDenied};
-    let mut group = Group {
+    let mut group = group();
+    group.daemon.options = ProcessOptions {
         chroot: Some(text("/jail")),
         priority: -5,
         cpu_time_limit: 60,
         virtual_memory_limit: 4096,
-        ..group()
+        ..ProcessOptions::default()
     };
     group.account = Some(launch::Account { uid: 1000, gid: 1000, supplementary: None });
     let entry = somebody();
@@ -175,7 +175,7 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
             assert!(text.contains(part), "'{part}' is not in: {text}");
         }
     }
-    group.home = Some(text("/srv"));
+    group.daemon.options.home = Some(text("/srv"));
     assert!(
         said(&group, &entry, Step::Directory, NotFound)
             .1
@@ -187,13 +187,13 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
 
 #[test]
 fn a_shortage_names_the_limit() {
-    let mut group = Group { memory_limit: 0, virtual_memory_limit: 0, ..group() };
+    let mut group = group();
     assert_eq!(shortage(&group), None);
-    group.virtual_memory_limit = 32 << 20;
-    group.daemon.threads = 15;
+    group.daemon.options.virtual_memory_limit = 32 << 20;
+    group.daemon.options.threads = 15;
     let text = shortage(&group).unwrap();
     assert!(text.contains("virtual-memory-limit=33554432 (32 MB)") && text.contains("15 threads"), "{text}");
     assert!(!text.contains(" memory-limit"), "{text}");
-    group.memory_limit = 64 << 20;
+    group.daemon.options.memory_limit = 64 << 20;
     assert!(shortage(&group).unwrap().contains("memory-limit=67108864 (64 MB) and virtual-memory-limit="));
 }

@@ -1,7 +1,7 @@
 //! The times that a slot keeps.
 
 use wsgi_core::lifecycle::Reason;
-use wsgi_core::wire::launch::Daemon;
+use wsgi_core::wire::launch::ProcessOptions;
 
 /// What a process gets beyond the times that it keeps by itself.
 pub(super) const MARGIN: u64 = 1_000;
@@ -20,14 +20,15 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Those of a group.
-    pub(crate) fn of(daemon: &Daemon) -> Self {
+    pub(crate) fn of(options: &ProcessOptions) -> Self {
+        let limits = &options.limits;
         Self {
-            graceful: daemon.limits.graceful_timeout,
-            eviction: daemon.limits.eviction_timeout,
-            shutdown: daemon.limits.shutdown_timeout,
-            startup: daemon.limits.startup_timeout,
-            is_service: daemon.threads == 0,
-            is_run_once: daemon.limits.is_run_once(daemon.threads),
+            graceful: limits.graceful_timeout,
+            eviction: limits.eviction_timeout,
+            shutdown: limits.shutdown_timeout,
+            startup: limits.startup_timeout,
+            is_service: options.is_service(),
+            is_run_once: options.is_run_once(),
         }
     }
 

@@ -1,6 +1,6 @@
 mod properties;
 
-use wsgi_core::wire::launch::{Daemon, Limits};
+use wsgi_core::wire::launch::{Limits, ProcessOptions};
 
 use super::*;
 
@@ -13,8 +13,8 @@ struct Stage {
 
 impl Stage {
     fn new(threads: u32, limits: Limits) -> Self {
-        let daemon = Daemon { threads, limits, ..Daemon::default() };
-        Self { slot: Slot::new(Rules::of(&daemon)), now: 1_000_000, log: Vec::new() }
+        let options = ProcessOptions { threads, limits, ..ProcessOptions::default() };
+        Self { slot: Slot::new(Rules::of(&options)), now: 1_000_000, log: Vec::new() }
     }
 
     /// With the default times; a process serves, with key 1 and process id 101.

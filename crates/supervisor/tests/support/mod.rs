@@ -22,7 +22,7 @@ use os::shared::Words;
 use os::spawn::{Limit, Plan, Resource};
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::{State, page, slot, words};
-use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits, Syslog};
+use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits, ProcessOptions, Syslog};
 
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,15 +43,14 @@ pub(crate) struct Server {
 /// A group of one process, the stand-in, with these variables.
 pub(crate) fn group(name: &str, variables: &[(&str, &str)]) -> Group {
     let limits = Limits { graceful_timeout: 5_000, shutdown_timeout: 2_000, ..Limits::default() };
-    let daemon = Daemon { name: text(name), threads: 5, log_level: 7, limits, ..Daemon::default() };
     let environment = variables.iter().map(|(name, value)| (text(name), text(value))).collect();
+    let options = ProcessOptions { threads: 5, limits, environment, ..ProcessOptions::default() };
+    let daemon = Daemon { name: text(name), options, log_level: 7, ..Daemon::default() };
     let server_uid = nix::unistd::geteuid().as_raw();
     Group {
         programs: vec![text("/nonexistent/python"), stand_in()],
         hosts: text("/hosts"),
-        processes: 1,
         server_uid,
-        environment,
         daemon,
         ..Group::default()
     }
@@ -179,10 +178,10 @@ impl Server {
                 argument(&board),
                 argument(&descriptors),
             ],
-            environment,
             kept: all.into_iter().map(|fd| (fd.as_raw_fd(), fd)).collect(),
             output: Some(log.as_fd()),
             is_session: true,
+            environment,
             limits: vec![Limit { resource: Resource::Files, soft: FILES, hard }],
             ..Plan::default()
         };

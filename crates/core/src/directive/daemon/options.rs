@@ -19,7 +19,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "1",
         doc: "How many processes. If it is given at all, even as 1, `wsgi.multiprocess` is true.",
         take: Take::Count(Count { least: 1, most: u16::MAX as u64 }, "", |group, count| {
-            group.processes = Some(count as u32)
+            group.options.processes = Some(count as u32)
         }),
     },
     DaemonOption {
@@ -29,7 +29,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         doc: "How many requests each process serves at a time. With 0 it serves none, and requests for the group get a 500: it runs its \
               `WSGIImportScript` scripts, and is started again when they end. A page that includes another one of the same group (mod_include) may need a second thread: where the outer response is long, the inner request waits for one until `socket-timeout=`, then fails.",
         take: Take::Count(Count { least: 0, most: 65_533 }, "no requests", |group, count| {
-            group.threads = count as u32
+            group.options.threads = count as u32
         }),
     },
     DaemonOption {
@@ -77,7 +77,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "",
         doc: "Absolute path of the working directory, also the first entry of `sys.path`. Without it, processes of a user other \
               than Apache's work in the home directory of that user.",
-        take: Take::Path(|group| &mut group.home),
+        take: Take::Path(|group| &mut group.options.home),
     },
     DaemonOption {
         name: "chroot",
@@ -87,7 +87,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
               users and groups are those of the system; the home directory and the groups of the user are what \
               `etc/passwd` and `etc/group` inside say. Apache must be started as root.",
         take: Take::Other(|group, system, value| {
-            group.chroot = Some(absolute(value)?);
+            group.options.chroot = Some(absolute(value)?);
             if system.is_root() {
                 Ok(())
             } else {
@@ -100,14 +100,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*locale*",
         default: "inherited",
         doc: "The variable `LANG`.",
-        take: Take::Text(|group| &mut group.lang),
+        take: Take::Text(|group| &mut group.options.lang),
     },
     DaemonOption {
         name: "locale",
         value: "*locale*",
         default: "inherited",
         doc: "The variable `LC_ALL`, such as `C.UTF-8`.",
-        take: Take::Text(|group| &mut group.locale),
+        take: Take::Text(|group| &mut group.options.locale),
     },
     DaemonOption {
         name: "environment",
@@ -116,7 +116,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         doc: "A variable that is set before Python starts. It may be repeated; a value with blanks is written as \
               `environment=\"NAME=a value\"`.",
         take: Take::Other(|group, _, value| {
-            group.environment.push(environment::variable(value)?);
+            group.options.environment.push(environment::variable(value)?);
             Ok(())
         }),
     },
@@ -130,7 +130,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         take: Take::Other(|group, system, value| {
             let path = absolute(value)?;
             let content = system.read(&path).map_err(|error| environment::unreadable(&path, &error))?;
-            group.environment.extend(environment::file(&content)?);
+            group.options.environment.extend(environment::file(&content)?);
             Ok(())
         }),
     },
@@ -140,7 +140,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "",
         doc: "What `ps` shows in place of the program's name; `%{GROUP}` is `(wsgi:`*name of the group*`)`.",
         take: Take::Other(|group, _, value| {
-            group.display_name = Some(match value {
+            group.options.display_name = Some(match value {
                 b"%{GROUP}" => [b"(wsgi:", &*group.name, b")"].concat().into(),
                 name => name.into(),
             });
@@ -166,7 +166,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*directory*[:*directory* ...]",
         default: "",
         doc: "Directories that go to the front of `sys.path`; `WSGIPythonPath` is not for daemon processes.",
-        take: Take::Text(|group| &mut group.python_path),
+        take: Take::Text(|group| &mut group.options.python_path),
     },
     DaemonOption {
         name: "python-eggs",
@@ -180,7 +180,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "",
         doc: "For `sys.setswitchinterval`: more than 0, such as `0.001` or `1ms`.",
-        take: Take::Interval(|group| &mut group.switch_interval),
+        take: Take::Interval(|group| &mut group.options.switch_interval),
     },
     DaemonOption {
         name: "server-metrics",
@@ -195,14 +195,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*count*",
         default: "0",
         doc: "A process is replaced after so many requests.",
-        take: Take::Count(Count::ANY, "off", |group, count| group.limits.maximum_requests = count),
+        take: Take::Count(Count::ANY, "off", |group, count| group.options.limits.maximum_requests = count),
     },
     DaemonOption {
         name: "restart-interval",
         value: "*time*",
         default: "0",
         doc: "A process is replaced when it is so old.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.restart_interval),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.restart_interval),
     },
     DaemonOption {
         name: "inactivity-timeout",
@@ -210,7 +210,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "0",
         doc: "A process that has served requests is replaced after this time without one, and without input or output of one. See \
               `WSGIIgnoreActivity`.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.inactivity_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.inactivity_timeout),
     },
     DaemonOption {
         name: "request-timeout",
@@ -218,35 +218,37 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "0",
         doc: "A request that takes longer, times 1 + ln(`threads`), is interrupted (`interrupt-timeout=`) or has its process \
               replaced. The stacks of its threads are logged.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.request_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.request_timeout),
     },
     DaemonOption {
         name: "interrupt-timeout",
         value: "*time*",
         default: "0",
         doc: "If set, such a request first gets the exception `mod_wsgi.RequestTimeout`, and this time to end.",
-        take: Take::Time(Duration::SECONDS, "no exception", |group| &mut group.limits.interrupt_timeout),
+        take: Take::Time(Duration::SECONDS, "no exception", |group| {
+            &mut group.options.limits.interrupt_timeout
+        }),
     },
     DaemonOption {
         name: "startup-timeout",
         value: "*time*",
         default: "0",
         doc: "A process is replaced if, this long after its first request, no script has been loaded without failing.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.startup_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.startup_timeout),
     },
     DaemonOption {
         name: "deadlock-timeout",
         value: "*time*",
         default: "300s",
         doc: "A process is replaced if Python's global lock can not be had for so long.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.limits.deadlock_timeout),
+        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.deadlock_timeout),
     },
     DaemonOption {
         name: "graceful-timeout",
         value: "*time*",
         default: "15s",
         doc: "How long a process that is replaced may take to finish its requests.",
-        take: Take::Time(Duration::SECONDS, "not at all", |group| &mut group.limits.graceful_timeout),
+        take: Take::Time(Duration::SECONDS, "not at all", |group| &mut group.options.limits.graceful_timeout),
     },
     DaemonOption {
         name: "eviction-timeout",
@@ -254,7 +256,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "0",
         doc: "The same for a process that gets the signal SIGUSR1.",
         take: Take::Time(Duration::SECONDS, "`graceful-timeout=`", |group| {
-            &mut group.limits.eviction_timeout
+            &mut group.options.limits.eviction_timeout
         }),
     },
     DaemonOption {
@@ -262,21 +264,23 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "5s",
         doc: "How long a process that shuts down may take until it is ended by force.",
-        take: Take::Time(Duration::SECONDS, "for ever", |group| &mut group.limits.shutdown_timeout),
+        take: Take::Time(Duration::SECONDS, "for ever", |group| &mut group.options.limits.shutdown_timeout),
     },
     DaemonOption {
         name: "queue-timeout",
         value: "*time*",
         default: "0",
         doc: "A request that has waited longer for a thread gets a 504, and is not run.",
-        take: Take::Time(Duration::SECONDS, "no limit", |group| &mut group.limits.queue_timeout),
+        take: Take::Time(Duration::SECONDS, "no limit", |group| &mut group.options.limits.queue_timeout),
     },
     DaemonOption {
         name: "listen-backlog",
         value: "*count*",
         default: "100",
         doc: "How many requests may wait for a thread of a process; more get a 503.",
-        take: Take::Count(Count::ANY, "as 1", |group, count| group.limits.listen_backlog = count.max(1)),
+        take: Take::Count(Count::ANY, "as 1", |group, count| {
+            group.options.limits.listen_backlog = count.max(1)
+        }),
     },
     DaemonOption {
         name: "connect-timeout",
@@ -290,7 +294,9 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "0",
         doc: "How long Apache and the process wait for each other's next word. A response that has not begun by then is a 504.",
-        take: Take::Time(Duration::SECONDS, "Apache's `Timeout`", |group| &mut group.limits.socket_timeout),
+        take: Take::Time(Duration::SECONDS, "Apache's `Timeout`", |group| {
+            &mut group.options.limits.socket_timeout
+        }),
     },
     DaemonOption {
         name: "response-socket-timeout",
@@ -368,35 +374,37 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "the system's",
         doc: "The stack of each thread. The system's is often 8M, of which only what is used takes memory; but all of it counts for \
               `memory-limit=` and `virtual-memory-limit=`.",
-        take: Take::Size(Size { least: LEAST_STACK, zero: false }, "", |group| &mut group.stack_size),
+        take: Take::Size(Size { least: LEAST_STACK, zero: false }, "", |group| &mut group.options.stack_size),
     },
     DaemonOption {
         name: "cpu-priority",
         value: "*number*",
         default: "0",
         doc: "The nice value, -20 to 19; what is beyond counts as the nearest of these. Negative ones need root.",
-        take: Take::Integer("unchanged", |group| &mut group.priority),
+        take: Take::Integer("unchanged", |group| &mut group.options.priority),
     },
     DaemonOption {
         name: "cpu-time-limit",
         value: "*time*",
         default: "0",
         doc: "A process is replaced after so much time of the CPU.",
-        take: Take::Time(Duration::WHOLE_SECONDS, "no limit", |group| &mut group.cpu_time_limit),
+        take: Take::Time(Duration::WHOLE_SECONDS, "no limit", |group| &mut group.options.cpu_time_limit),
     },
     DaemonOption {
         name: "memory-limit",
         value: "*size*",
         default: "0",
         doc: "How much memory for data a process may have (`RLIMIT_DATA`), the stacks of its threads included (see `stack-size=`). One that is too small keeps the process from starting.",
-        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| &mut group.memory_limit),
+        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| &mut group.options.memory_limit),
     },
     DaemonOption {
         name: "virtual-memory-limit",
         value: "*size*",
         default: "0",
         doc: "How much address space a process may have (`RLIMIT_AS`), which is several times what it uses.",
-        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| &mut group.virtual_memory_limit),
+        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| {
+            &mut group.options.virtual_memory_limit
+        }),
     },
     DaemonOption {
         name: "socket-user",

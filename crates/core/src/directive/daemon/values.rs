@@ -16,7 +16,7 @@ pub(super) fn umask(group: &mut DaemonGroup, _: &dyn System, value: &[u8]) -> Re
     let is_octal = !value.is_empty() && value.iter().all(|byte| matches!(byte, b'0'..=b'7'));
     let digits = std::str::from_utf8(value).ok().filter(|_| is_octal);
     let mask = digits.and_then(|digits| u32::from_str_radix(digits, 8).ok());
-    group.umask = Some(mask.ok_or("it must be an octal number, such as 0027")?);
+    group.options.umask = Some(mask.ok_or("it must be an octal number, such as 0027")?);
     Ok(())
 }
 

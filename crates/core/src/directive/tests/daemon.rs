@@ -50,29 +50,29 @@ fn a_group_without_options_has_the_defaults() {
 
 #[test]
 fn flags_follow_from_what_was_written() {
-    assert!(!group("").is_multiprocess() && group("processes=1").is_multiprocess());
-    assert!(group("").is_multithread() && !group("threads=1").is_multithread());
-    assert!(group("threads=0").is_multithread() && group("threads=0").is_service());
-    assert!(group("threads=1 maximum-requests=1").is_run_once());
-    assert!(!group("maximum-requests=1").is_run_once());
-    assert_eq!(group("processes=3").process_count(), 3);
-    assert_eq!(group("processes=3 processes=2").processes, Some(2), "the last one holds");
+    assert!(!group("").options.is_multiprocess() && group("processes=1").options.is_multiprocess());
+    assert!(group("").options.is_multithread() && !group("threads=1").options.is_multithread());
+    assert!(group("threads=0").options.is_multithread() && group("threads=0").options.is_service());
+    assert!(group("threads=1 maximum-requests=1").options.is_run_once());
+    assert!(!group("maximum-requests=1").options.is_run_once());
+    assert_eq!(group("processes=3").options.process_count(), 3);
+    assert_eq!(group("processes=3 processes=2").options.processes, Some(2), "the last one holds");
 }
 
 #[test]
 fn times_are_kept_in_milliseconds() {
     for (name, of) in [
-        ("startup-timeout", (|group| group.limits.startup_timeout) as fn(&DaemonGroup) -> u64),
-        ("deadlock-timeout", |group| group.limits.deadlock_timeout),
-        ("inactivity-timeout", |group| group.limits.inactivity_timeout),
-        ("request-timeout", |group| group.limits.request_timeout),
-        ("interrupt-timeout", |group| group.limits.interrupt_timeout),
-        ("graceful-timeout", |group| group.limits.graceful_timeout),
-        ("eviction-timeout", |group| group.limits.eviction_timeout),
-        ("restart-interval", |group| group.limits.restart_interval),
-        ("shutdown-timeout", |group| group.limits.shutdown_timeout),
-        ("queue-timeout", |group| group.limits.queue_timeout),
-        ("socket-timeout", |group| group.limits.socket_timeout),
+        ("startup-timeout", (|group| group.options.limits.startup_timeout) as fn(&DaemonGroup) -> u64),
+        ("deadlock-timeout", |group| group.options.limits.deadlock_timeout),
+        ("inactivity-timeout", |group| group.options.limits.inactivity_timeout),
+        ("request-timeout", |group| group.options.limits.request_timeout),
+        ("interrupt-timeout", |group| group.options.limits.interrupt_timeout),
+        ("graceful-timeout", |group| group.options.limits.graceful_timeout),
+        ("eviction-timeout", |group| group.options.limits.eviction_timeout),
+        ("restart-interval", |group| group.options.limits.restart_interval),
+        ("shutdown-timeout", |group| group.options.limits.shutdown_timeout),
+        ("queue-timeout", |group| group.options.limits.queue_timeout),
+        ("socket-timeout", |group| group.options.limits.socket_timeout),
         ("connect-timeout", |group| group.relay.connect_timeout),
         ("response-socket-timeout", |group| group.relay.response_socket_timeout),
     ] {
@@ -90,7 +90,7 @@ fn times_are_kept_in_milliseconds() {
     assert_eq!(group("response-flush-delay=7").relay.response_flush_delay, 7);
     assert_eq!(group("response-flush-delay=2s").relay.response_flush_delay, 2_000);
     assert!(refusal("response-flush-delay=-1").contains("0 or more"));
-    assert_eq!(group("cpu-time-limit=5m").cpu_time_limit, 300);
+    assert_eq!(group("cpu-time-limit=5m").options.cpu_time_limit, 300);
     assert!(refusal("cpu-time-limit=1500ms").contains("whole seconds"));
 }
 
@@ -133,9 +133,18 @@ fn numbers_have_their_ranges() {
          memory-limit=5000000000 virtual-memory-limit=6000000000 send-buffer-size=512 receive-buffer-size=600 \
          header-buffer-size=8192 response-buffer-size=65536",
     );
-    assert_eq!((group.threads, group.stack_size, group.limits.maximum_requests), (65_533, 32_768, 5));
-    assert_eq!((group.limits.listen_backlog, group.priority, group.cpu_time_limit), (1, -7, 3));
-    assert_eq!((group.memory_limit, group.virtual_memory_limit), (5_000_000_000, 6_000_000_000));
+    assert_eq!(
+        (group.options.threads, group.options.stack_size, group.options.limits.maximum_requests),
+        (65_533, 32_768, 5)
+    );
+    assert_eq!(
+        (group.options.limits.listen_backlog, group.options.priority, group.options.cpu_time_limit),
+        (1, -7, 3)
+    );
+    assert_eq!(
+        (group.options.memory_limit, group.options.virtual_memory_limit),
+        (5_000_000_000, 6_000_000_000)
+    );
     let relay = group.relay;
     assert_eq!((relay.send_buffer_size, relay.receive_buffer_size), (512, 600));
     assert_eq!((relay.header_buffer_size, relay.response_buffer_size), (8_192, 65_536));
@@ -146,9 +155,9 @@ fn numbers_have_no_tail_but_a_unit() {
     let group = group(
         "threads=2k maximum-requests=1k memory-limit=512M virtual-memory-limit=\"2 GiB\" stack-size=512kb",
     );
-    assert_eq!((group.threads, group.limits.maximum_requests), (2_000, 1_000));
+    assert_eq!((group.options.threads, group.options.limits.maximum_requests), (2_000, 1_000));
     assert_eq!(
-        (group.memory_limit, group.virtual_memory_limit, group.stack_size),
+        (group.options.memory_limit, group.options.virtual_memory_limit, group.options.stack_size),
         (512 << 20, 2 << 30, 512 << 10)
     );
     for option in all_options().iter().filter(|option| option.is_number()) {
@@ -237,12 +246,18 @@ fn paths_are_absolute() {
     let group = group(
         "home=\"/a b\" chroot=/jail python=/v/bin/python python-home=rel python-path=a:b python-eggs=e",
     );
-    assert_eq!((text(&group.home), text(&group.chroot)), ("/a b".to_owned(), "/jail".to_owned()));
+    assert_eq!(
+        (text(&group.options.home), text(&group.options.chroot)),
+        ("/a b".to_owned(), "/jail".to_owned())
+    );
     assert_eq!(
         (text(&group.python), text(&group.python_home)),
         ("/v/bin/python".to_owned(), "rel".to_owned())
     );
-    assert_eq!((text(&group.python_path), text(&group.python_eggs)), ("a:b".to_owned(), "e".to_owned()));
+    assert_eq!(
+        (text(&group.options.python_path), text(&group.python_eggs)),
+        ("a:b".to_owned(), "e".to_owned())
+    );
     for options in ["home=", "home=rel", "chroot=", "chroot=rel", "python=", "python=python3"] {
         assert!(refusal(options).contains("absolute"), "{options}");
     }
@@ -284,21 +299,21 @@ fn paths_that_cannot_work_are_refused() {
 #[test]
 fn texts_are_taken_as_they_are() {
     let group = |options: &str| group(options);
-    assert_eq!(group("lang= locale=C.UTF-8").lang.as_deref(), Some(&b""[..]));
-    assert_eq!(group("lang= locale=C.UTF-8").locale.as_deref(), Some(&b"C.UTF-8"[..]));
+    assert_eq!(group("lang= locale=C.UTF-8").options.lang.as_deref(), Some(&b""[..]));
+    assert_eq!(group("lang= locale=C.UTF-8").options.locale.as_deref(), Some(&b"C.UTF-8"[..]));
     assert_eq!(group("python-home=").python_home.as_deref(), Some(&b""[..]), "counts as set");
     for (value, shown) in [("%{GROUP}", "(wsgi:g)"), ("a%{GROUP}", "a%{GROUP}"), ("", "")] {
         let mut server = Server::default();
         let notice = server.notice(Scope::Main, &format!("WSGIDaemonProcess g display-name={value}"));
         assert_eq!(notice.map(|notice| notice.is_some()), Ok(value.starts_with('a')), "{value}");
-        assert_eq!(server.global.daemons[0].display_name.as_deref(), Some(shown.as_bytes()));
+        assert_eq!(server.global.daemons[0].options.display_name.as_deref(), Some(shown.as_bytes()));
     }
     assert!(group("server-metrics=on").server_metrics && !group("server-metrics=Off").server_metrics);
     assert!(
         refusal("server-metrics=").contains("Off | On") && refusal("server-metrics=1").contains("Off | On")
     );
-    assert_eq!(group("switch-interval=0.5").switch_interval, Some(0.5));
-    assert_eq!(group("switch-interval=5ms").switch_interval, Some(0.005));
+    assert_eq!(group("switch-interval=0.5").options.switch_interval, Some(0.5));
+    assert_eq!(group("switch-interval=5ms").options.switch_interval, Some(0.005));
     for value in ["", "0", "-1", "x", "1m"] {
         assert!(refusal(&format!("switch-interval={value}")).contains("positive"), "{value}");
     }
@@ -306,7 +321,7 @@ fn texts_are_taken_as_they_are() {
 
 #[test]
 fn umasks_are_octal() {
-    assert_eq!((group("umask=0027").umask, group("umask=0").umask), (Some(0o27), Some(0)));
+    assert_eq!((group("umask=0027").options.umask, group("umask=0").options.umask), (Some(0o27), Some(0)));
     for value in ["", "8", "-1", "27x", "0o27", "77777777777777777777"] {
         assert!(refusal(&format!("umask={value}")).contains("octal"), "{value}");
     }
@@ -316,8 +331,12 @@ fn umasks_are_octal() {
 fn environments_add_up_in_order() {
     let group = group("environment=A=0 environment-file=/good environment=\"C=d e\" environment=A=2");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let variables: Vec<_> =
-        group.environment.iter().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
+    let variables: Vec<_> = group
+        .options
+        .environment
+        .iter()
+        .map(|(name, value)| format!("{}={}", text(name), text(value)))
+        .collect();
     assert_eq!(variables, ["A=0", "A=1", "B=x y", "C=d e", "A=2"]);
 }
 
