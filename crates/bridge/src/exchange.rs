@@ -24,7 +24,6 @@ pub(crate) const PENDING: isize = -2;
 #[derive(Debug)]
 pub(crate) struct ExchangeApi {
     pub(crate) tag: Tag,
-    pub(crate) read: unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
     pub(crate) poll_read:
         unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
     pub(crate) wait: unsafe extern "C" fn(context: *mut c_void, milliseconds: u32),
@@ -60,16 +59,6 @@ unsafe impl Send for Exchange<'_> {}
 pub struct Disconnected;
 
 impl Exchange<'_> {
-    /// See [`Serve::read`](crate::Serve::read).
-    ///
-    /// # Errors
-    /// The body can not be read.
-    pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
-        // SAFETY: `of` made the context for these functions; the buffer is valid for its length.
-        let count = unsafe { (self.api.read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
-        usize::try_from(count).map(|count| count.min(buffer.len())).map_err(|_| Disconnected)
-    }
-
     /// See [`Serve::poll_read`](crate::Serve::poll_read).
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Lease {
         self.exchange.try_lock().ok()?.as_ref().map(work)
     }
 
-    /// Reads as [`Serve::read`](crate::Serve::read) does, unless the request is over. Others can use the exchange while this waits.
+    /// Reads some of the body, waiting until there is some, unless the request is over. Others can use the exchange meanwhile.
     ///
     /// # Errors
     /// The body can not be read.

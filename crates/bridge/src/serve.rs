@@ -21,10 +21,9 @@ use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 /// A failure means that the client is gone or can not be reached; the reason has been logged where it is worth it.
 #[expect(clippy::missing_errors_doc, reason = "see `Disconnected`")]
 pub trait Serve {
-    /// Reads some of the request's body, blocking until there is some. 0 is the end of the body. Reading 0 bytes only says that
-    /// the application wants the body, so that a waiting client is told to continue.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected>;
-    /// As `read`, but without blocking, unless filters of the body keep it from knowing that there is nothing yet.
+    /// Reads some of the request's body, without waiting for it unless filters of the body keep it from knowing that there is
+    /// nothing yet. 0 is the end of the body. Reading 0 bytes only says that the application wants the body, so that a waiting
+    /// client is told to continue.
     fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected>;
     /// Returns whether the client is known to be gone, without waiting.
     fn is_gone(&mut self) -> bool;
@@ -92,7 +91,6 @@ struct Table<S, W>(PhantomData<(S, W)>);
 impl<S: Serve, W: Wait> Table<S, W> {
     const API: ExchangeApi = ExchangeApi {
         tag: Tag::of::<ExchangeApi>(),
-        read: Self::read,
         poll_read: Self::poll_read,
         wait: Self::wait,
         interrupt: Self::interrupt,
@@ -150,20 +148,12 @@ impl<S: Serve, W: Wait> Table<S, W> {
         }
     }
 
-    unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
-        // SAFETY: the caller's buffer, of bytes; and as above.
-        unsafe {
-            let buffer = std::slice::from_raw_parts_mut(buffer, capacity);
-            Self::serve(context, READING, -1, |server| server.read(buffer).map_or(-1, length_of))
-        }
-    }
-
     unsafe extern "C" fn poll_read(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize {
-        // SAFETY: as in `read`.
+        // SAFETY: the caller's buffer, of bytes; the rest is its promise.
         unsafe {
             let buffer = std::slice::from_raw_parts_mut(buffer, capacity);
             Self::serve(context, READING, -1, |server| match server.poll_read(buffer) {
-                Ok(Poll::Ready(length)) => length_of(length),
+                Ok(Poll::Ready(length)) => isize::try_from(length).unwrap_or(isize::MAX),
                 Ok(Poll::Pending) => PENDING,
                 Err(Disconnected) => -1,
             })
@@ -231,10 +221,6 @@ impl<S: Serve, W: Wait> Table<S, W> {
 const READING: &str = "the reading of a request";
 const SENDING: &str = "the sending of a response";
 
-fn length_of(length: usize) -> isize {
-    isize::try_from(length).unwrap_or(isize::MAX)
-}
-
 const fn status_of(result: Result<(), Disconnected>) -> c_int {
     match result {
         Ok(()) => 0,
@@ -254,9 +240,6 @@ mod tests {
     }
 
     impl Serve for Panics {
-        fn read(&mut self, _: &mut [u8]) -> Result<usize, Disconnected> {
-            panic!("planted")
-        }
         fn poll_read(&mut self, _: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
             panic!("planted")
         }
@@ -307,8 +290,7 @@ mod tests {
 
     #[test]
     fn panics_are_reported_and_do_not_leave_the_table() {
-        let uses: [(&str, Use); 7] = [
-            (READING, |exchange| assert_eq!(exchange.read(&mut [0]), Err(Disconnected))),
+        let uses: [(&str, Use); 6] = [
             (READING, |exchange| assert_eq!(exchange.poll_read(&mut [0]), Err(Disconnected))),
             ("looking for a client", |exchange| assert!(exchange.is_gone())),
             (SENDING, |exchange| assert_eq!(exchange.start(200, Bytes::ABSENT, &[]), Err(Disconnected))),

@@ -65,7 +65,7 @@ impl Input {
             if !std::mem::replace(&mut body.touched, true) {
                 // A client that waits to be told may send now.
                 let lease = &*self.lease;
-                py.detach(|| lease.with(|exchange| exchange.read(&mut [])));
+                py.detach(|| lease.with(|exchange| exchange.poll_read(&mut [])));
             }
             return py.bytes(b"");
         }

@@ -42,7 +42,7 @@ impl<'r> Input<'r> {
     ///
     /// # Errors
     /// The body can not be read: the status to answer with. It is the same ever after.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         if buffer.is_empty() {
             return Ok(0);
         }
@@ -72,7 +72,7 @@ impl<'r> Input<'r> {
     /// [`Input::is_ended`] says.
     ///
     /// # Errors
-    /// As [`Input::read`].
+    /// The body can not be read: the status to answer with. It is the same ever after.
     pub fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         let mut length = self.take(buffer)?;
         while length < buffer.len() && !self.ended && self.is_plain() {
@@ -87,11 +87,11 @@ impl<'r> Input<'r> {
         Ok(length)
     }
 
-    /// As [`Input::read`], but waits only where filters of the content keep it from looking: nothing may have come yet. A
-    /// client that waits to be told sends its body from now on.
+    /// Reads bytes to the beginning of `buffer`, waiting only where filters of the content keep it from looking: nothing may
+    /// have come yet. 0 is the end. A client that waits to be told sends its body from now on.
     ///
     /// # Errors
-    /// As [`Input::read`]; also if nothing has come for as long as a client may take.
+    /// As [`Input::read_arrived`]; also if nothing has come for as long as a client may take.
     pub fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Status> {
         // Apache does this itself where it waits.
         if self.request.expects_continue() {

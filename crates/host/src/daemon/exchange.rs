@@ -143,25 +143,23 @@ impl<'a> Answer<'a> {
         sent
     }
 
-    /// Asks for more of the body, or, where that has been done, reads the beginning of the answer into `buffer`. Unless
-    /// `waits`, returns `None` if that has not come.
-    fn pull(&mut self, buffer: &mut [u8], waits: bool) -> Result<Option<usize>, Disconnected> {
+    /// Asks for more of the body, or, where that has been done, reads the beginning of the answer into `buffer`. Returns
+    /// `None` if that has not come.
+    fn pull(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
         if self.asked == 0 {
             // Who reads much is going to read more.
             let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK };
             self.told = true;
             self.ask(wanted as u32)?;
             self.asked = wanted;
-            if !waits {
-                // It takes longer than to look.
-                return Ok(None);
-            }
+            // It takes longer than to look.
+            return Ok(None);
         }
         let mut header = [0; HEADER];
         let mut have = 0;
         while have < HEADER {
             // What has begun is soon whole.
-            let waits = waits || have > 0;
+            let waits = have > 0;
             match self.receive(&mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)], waits) {
                 Err(Errno::EAGAIN) => return Ok(None),
                 Ok(0) | Err(_) => return Err(self.broke()),
@@ -192,8 +190,8 @@ impl<'a> Answer<'a> {
         }
     }
 
-    /// Reads some of the body; `None` if `waits` is not set and there is nothing yet.
-    fn take(&mut self, buffer: &mut [u8], waits: bool) -> Result<Option<usize>, Disconnected> {
+    /// Reads some of the body. Returns `None` if there is nothing yet.
+    fn take(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
         // After the end, nobody answers.
         if self.is_lost() || self.ended {
             return Err(Disconnected);
@@ -215,7 +213,7 @@ impl<'a> Answer<'a> {
         loop {
             if self.pending > 0 {
                 let most = self.pending.min(buffer.len());
-                return match self.receive(&mut [IoSliceMut::new(&mut buffer[..most])], waits) {
+                return match self.receive(&mut [IoSliceMut::new(&mut buffer[..most])], false) {
                     Err(Errno::EAGAIN) => Ok(None),
                     Ok(0) | Err(_) => Err(self.broke()),
                     Ok(count) => {
@@ -230,7 +228,7 @@ impl<'a> Answer<'a> {
             if self.all_sent {
                 return Ok(Some(0));
             }
-            match self.pull(buffer, waits)? {
+            match self.pull(buffer)? {
                 Some(0) => {}
                 come => return Ok(come),
             }
@@ -307,13 +305,8 @@ impl<'a> Answer<'a> {
 }
 
 impl Serve for Answer<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
-        // A wait is over with at least one byte, or the end.
-        self.take(buffer, true).map(Option::unwrap_or_default)
-    }
-
     fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
-        self.take(buffer, false).map(|come| come.map_or(Poll::Pending, Poll::Ready))
+        self.take(buffer).map(|come| come.map_or(Poll::Pending, Poll::Ready))
     }
 
     /// The child has ended its sending direction, or has closed the connection.

@@ -252,16 +252,12 @@ fn cgi<'a>(script: &'a [u8], path_info: &'a str) -> [Bytes<'a>; Cgi::ALL.len()] 
 
 impl Serve for Response {
     /// Reads less than what is asked for, as networks do.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
+    fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
         let count = buffer.len().min(self.unread.len()).min(3);
         for (place, byte) in buffer.iter_mut().zip(self.unread.drain(..count)) {
             *place = byte;
         }
-        Ok(count)
-    }
-
-    fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
-        self.read(buffer).map(Poll::Ready)
+        Ok(Poll::Ready(count))
     }
 
     fn is_gone(&mut self) -> bool {

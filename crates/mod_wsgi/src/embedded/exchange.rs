@@ -89,29 +89,12 @@ pub(super) fn is_running_here() -> bool {
     RUNNING.get()
 }
 
-impl Exchange<'_> {
-    /// Does not tell the client to go on with the body once the response has begun.
-    fn withhold_continue(&self) {
+impl Serve for Exchange<'_> {
+    fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
+        // Once the response has begun, it is too late to tell the client to go on.
         if self.answer.is_begun() {
             self.request.withhold_continue();
         }
-    }
-}
-
-impl Serve for Exchange<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Disconnected> {
-        self.withhold_continue();
-        if buffer.is_empty() {
-            if self.request.expects_continue() {
-                self.request.send_continue();
-            }
-            return Ok(0);
-        }
-        self.input.read(buffer).map_err(|_| Disconnected)
-    }
-
-    fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
-        self.withhold_continue();
         let come = self.input.poll_read(buffer).map_err(|_| Disconnected)?;
         if come.is_pending() {
             *self.wait.lock() = self.input.pause();
