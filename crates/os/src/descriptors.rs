@@ -231,6 +231,15 @@ pub fn has_hung_up(descriptor: impl AsFd) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & libc::POLLHUP != 0 }
 }
 
+/// Returns whether nothing more can be received through a socket: the other end is closed, or either has been shut down.
+#[must_use]
+pub fn is_shut_down(socket: impl AsFd) -> bool {
+    let events = libc::POLLRDHUP;
+    let mut poll = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events, revents: 0 };
+    // SAFETY: as above.
+    unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0 }
+}
+
 /// Says whether a descriptor survives `exec`.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use nix::sys::signal::Signal;
@@ -38,6 +38,8 @@ const BATCH: usize = 64;
 #[derive(Debug)]
 pub(crate) struct World {
     pub(crate) epoll: Epoll,
+    /// The control socket of the server's parent process.
+    pub(crate) parent: OwnedFd,
     pub(crate) board: Words,
     pub(crate) groups: Vec<Group>,
     /// The hosts, and their names.
@@ -144,6 +146,8 @@ impl Seat {
         if let Some(inherited) = self.inherited.take_if(|inherited| inherited.end <= world.now()) {
             inherited.words.into_iter().for_each(|word| self.clear(word));
         }
+        // Also a supervisor that takes over finds it so.
+        let event = if matches!(event, Event::Begin) && self.is_cut(world) { Event::Cut } else { event };
         let (mut events, mut actions) = (VecDeque::from([event]), Vec::new());
         while let Some(event) = events.pop_front() {
             self.slot.handle(event, world.now(), &mut actions);
@@ -285,6 +289,8 @@ impl Seat {
         self.clear(process.word);
         if self.is_unused() {
             self.feed(Event::Unused, world);
+        } else if self.is_cut(world) {
+            self.feed(Event::Cut, world);
         }
         self.feed(Event::Exited(key, exit), world);
         if is_early
@@ -317,6 +323,14 @@ impl Seat {
     /// Whether the slot is retired and nobody can send any more. Processes may say so before epoll does.
     fn is_unused(&self) -> bool {
         self.retired.is_some() && descriptors::has_hung_up(&self.channel)
+    }
+
+    /// Returns whether a process has shut down the channel. The parent has its end as long as the generation lives: what it
+    /// has to say comes first.
+    fn is_cut(&self, world: &World) -> bool {
+        self.retired.is_none()
+            && descriptors::is_shut_down(&self.channel)
+            && !descriptors::is_readable(&world.parent, Duration::ZERO).unwrap_or(true)
     }
 
     fn carry_out(&mut self, action: Action, world: &World) -> Option<Event> {

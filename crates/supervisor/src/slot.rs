@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Exited(Key, Exit),
     /// Nobody can send connections any more, or will.
     Unused,
+    /// The channel takes none any more, though the generation lives: the process that had it has shut it down.
+    Cut,
     /// The configuration was read again, or the server ends: [`Unused`](Self::Unused) is to come.
     Retire,
     /// Everything has to end now.
@@ -105,6 +107,8 @@ pub(crate) struct Slot {
     starts: Starts,
     /// When to start a process again, while there is none.
     respawn: Option<u64>,
+    /// There will be no process any more, and the supervisor stays to say so.
+    is_cut: bool,
     last_key: Key,
 }
 
@@ -130,12 +134,14 @@ impl Slot {
             leaving: Vec::new(),
             starts: Starts::new(rules.is_service),
             respawn: None,
+            is_cut: false,
             last_key: 0,
         }
     }
 
     /// Adds what is to be done to `actions`.
     pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
+        self.is_cut &= !matches!(event, Event::Unused | Event::Retire | Event::Stop | Event::Kill);
         match event {
             Event::Begin => self.start(now, actions),
             Event::Spawned(key, pid) => {
@@ -156,6 +162,7 @@ impl Slot {
             Event::Lost(key) => self.lost(key, now),
             Event::Exited(key, exit) => self.exited(key, exit, now, actions),
             Event::Unused => self.unused(now, actions),
+            Event::Cut => self.cut(now, actions),
             // There must not be two of what may be the only one of its kind.
             Event::Retire if self.rules.is_service => self.unused(now, actions),
             Event::Retire if self.phase == Phase::Running => self.phase = Phase::Retiring,
@@ -185,6 +192,7 @@ impl Slot {
     pub(crate) fn state(&self) -> State {
         match &self.current {
             Some(process) if process.is_serving => State::Serving,
+            _ if self.is_cut => State::Failing,
             _ if self.starts.is_failing() => State::Failing,
             _ => State::Starting,
         }
@@ -209,7 +217,7 @@ impl Slot {
     /// Whether there is no process, and will be none.
     pub(crate) fn is_over(&self) -> bool {
         let is_empty = self.current.is_none() && self.successor.is_none();
-        is_empty && self.is_ending() && self.leaving.iter().all(|leaving| leaving.is_stuck)
+        is_empty && self.is_ending() && !self.is_cut && self.leaving.iter().all(|leaving| leaving.is_stuck)
     }
 
     fn new_process(&mut self, now: u64, startup: u64) -> Process {
@@ -458,6 +466,19 @@ impl Slot {
                 self.terminate(&process, self.rules.end(now, 0), now, actions);
             }
         }
+    }
+
+    /// The children have the other end of the channel from when they were forked, so that there can be no other one.
+    fn cut(&mut self, now: u64, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let text = "a process has shut down its channel, through which it is given requests, and that cannot be made again while \
+                    the server runs. Other processes of the group serve on; if there are none, requests get 503. Restart the \
+                    server (apachectl graceful), and have the application leave descriptors alone that it has not opened";
+        actions.push(Action::Log(Level::Error, text.to_owned()));
+        self.unused(now, actions);
+        self.is_cut = true;
     }
 
     fn stop(&mut self, now: u64, actions: &mut Vec<Action>) {

@@ -1,7 +1,7 @@
 //! Waits for events, and says to whom they happen.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -51,7 +51,6 @@ pub(crate) enum Token {
 pub(crate) struct Supervisor {
     world: World,
     seats: Vec<Seat>,
-    parent: OwnedFd,
     signals: SignalFd,
     is_retired: bool,
     /// Whether the server ends.
@@ -85,7 +84,18 @@ impl Supervisor {
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
         let groups = generation.groups;
         let begin = Instant::now();
-        let world = World { epoll, board, groups, hosts, relay, scoreboard, environment, files, begin };
+        let world = World {
+            epoll,
+            parent: control,
+            board,
+            groups,
+            hosts,
+            relay,
+            scoreboard,
+            environment,
+            files,
+            begin,
+        };
         let of_group = world
             .groups
             .iter()
@@ -100,7 +110,6 @@ impl Supervisor {
         Ok(Self {
             world,
             seats,
-            parent: control,
             signals,
             is_retired: false,
             is_stopping: false,
@@ -137,9 +146,9 @@ impl Supervisor {
     /// Stays as long as anybody writes to the log through it, so that what applications have started does not end of that
     /// (`SIGPIPE`); and where the server would inherit that, as long as there are children.
     fn stay(self) {
-        let Self { signals, world, seats, parent, is_in_container, .. } = self;
+        let Self { signals, world, seats, is_in_container, .. } = self;
         let relay = world.relay;
-        drop((world, seats, parent));
+        drop((world, seats));
         let mut pause = PAUSES.0;
         loop {
             let is_needed = has_children() && is_in_container || relay.has_writers();
@@ -174,7 +183,7 @@ impl Supervisor {
 
     fn parent(&mut self) {
         let mut message = [0; 16];
-        match descriptors::receive_with(&self.parent, &mut message, Wait::Never) {
+        match descriptors::receive_with(&self.world.parent, &mut message, Wait::Never) {
             Ok((1.., _)) if message[0] == RETIRE => {
                 self.is_retired = true;
                 for seat in &mut self.seats {
@@ -185,7 +194,7 @@ impl Supervisor {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(_) | Err(_) => {
                 // It is registered, so that can not fail.
-                let _ = self.world.epoll.delete(&self.parent);
+                let _ = self.world.epoll.delete(&self.world.parent);
                 if !self.is_retired {
                     let text = "the server's parent process is gone; all daemon processes are ended";
                     log::write(Level::Error, format_args!("{SUPERVISOR_FAILED}: {text}"));

@@ -154,6 +154,7 @@ impl<'a> Route<'a> {
             }
             let mut slots: Vec<_> = self.candidates().collect();
             slots.sort_by_key(|&(key, _)| key);
+            let (mut unreachable, mut count) = (None, 0);
             for &(_, slot) in &slots {
                 match self.connection(slot) {
                     Ok(connection) => return Ok(connection),
@@ -161,8 +162,12 @@ impl<'a> Route<'a> {
                     // under way.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
-                    Err(error) => return Err(self.unreachable(&error)),
+                    // Its process has shut the channel down, which the supervisor has not noticed yet.
+                    Err(error) => (unreachable, count) = (Some(error), count + 1),
                 }
+            }
+            if let Some(error) = unreachable.filter(|_| count == slots.len()) {
+                return Err(self.unreachable(&error));
             }
             if slots.is_empty() {
                 return Err(self.failing());

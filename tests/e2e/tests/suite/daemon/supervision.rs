@@ -3,8 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use e2e::{Server, Target, daemon_only, on_each_mpm, signal, wait_until};
+use e2e::{Server, Target, daemon_only, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, gone, pid, serving};
@@ -131,5 +132,66 @@ fn requests_wait_while_another_one_is_started() {
                 assert_ne!(pid(server), process);
             });
         });
+    });
+}
+
+/// Shuts its process's channel down: the socket for datagrams in order that is not the control socket.
+const SHUTS_CHANNEL: &str = "
+import os, socket
+
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    if environ['PATH_INFO'] == '/shut':
+        how = getattr(socket, environ['QUERY_STRING'])
+        for name in os.listdir('/proc/self/fd'):
+            try:
+                if not os.readlink('/proc/self/fd/' + name).startswith('socket:'):
+                    continue
+                with socket.socket(fileno=os.dup(int(name))) as end:
+                    if end.type == socket.SOCK_SEQPACKET and int(name) != 3:
+                        end.shutdown(how)
+            except OSError:
+                pass
+    return [str(os.getpid()).encode()]
+";
+
+#[test]
+fn a_channel_that_its_process_shuts_down_costs_nobody_else() {
+    if daemon_only() {
+        return;
+    }
+    on_one_mpm(|setup| {
+        for how in ["SHUT_RDWR", "SHUT_RD"] {
+            let setup = setup.clone().group("processes=2").app("/", "app.wsgi", SHUTS_CHANNEL);
+            setup.conf("WSGIApplicationGroup %{GLOBAL}").run(|server, cases| {
+                cases.ours_only(&format!("{how}: the other process serves"), "there are no channels", || {
+                    let mark = server.mark();
+                    let lost = server.get(&format!("/shut?{how}")).expect(200);
+                    server.wait_log(mark, "has shut down its channel");
+                    for _ in 0..20 {
+                        assert_ne!(server.get("/").expect(200), lost);
+                    }
+                });
+                cases.ours_only(
+                    &format!("{how}: without one, requests are refused at once"),
+                    "as above",
+                    || {
+                        let mark = server.mark();
+                        let _ = server.get(&format!("/shut?{how}")).expect(200);
+                        server.wait_log(mark, "has shut down its channel");
+                        let begin = Instant::now();
+                        wait_until("503", || (server.get("/").status == 503).then_some(()));
+                        assert_eq!(server.get("/").status, 503);
+                        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+                        let log = server.log_since(e2e::LogMark::default());
+                        assert_eq!(log.matches("has shut down its channel").count(), 2, "{log}");
+                    },
+                );
+                cases.ours_only(&format!("{how}: graceful mends it"), "as above", || {
+                    server.graceful();
+                    wait_until("an answer", || (server.get("/").status == 200).then_some(()));
+                });
+            });
+        }
     });
 }
