@@ -194,42 +194,103 @@ impl ServerConfig {
     }
 }
 
-/// Settings of a directory section; unset ones are inherited.
-#[derive(Debug, Default, Clone)]
-pub struct DirectoryConfig {
+/// Declares the settings of a directory section: for each one the field, how it is inherited, and how [`Effective`] gives it.
+///
+/// `= default` gives a value and `=> type` a reference, each of which may be preceded by an option of the route (`route`);
+/// a setting with neither has an accessor of its own below.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident: $type:ty $(= $default:expr)? $(=> $target:ty)? $(, $route:ident)?;)*) => {
+        /// Settings of a directory section; unset ones are inherited.
+        #[derive(Debug, Default, Clone)]
+        pub struct DirectoryConfig {
+            $($(#[$doc])* pub $name: Option<$type>,)*
+            /// `WSGIHandlerScript`; names are unique.
+            pub handlers: Vec<Arc<HandlerScript>>,
+            /// `WSGIDebugPanic`.
+            #[cfg(debug_assertions)]
+            pub debug_panic: Option<DebugPanic>,
+        }
+
+        impl DirectoryConfig {
+            /// Returns the settings of `outer` with those of `inner` over them.
+            #[must_use]
+            pub fn merged(outer: &Self, inner: &Self) -> Self {
+                let inherited = outer.handlers.iter().filter(|handler| inner.handler(&handler.name).is_none());
+                Self {
+                    $($name: inner.$name.as_ref().or(outer.$name.as_ref()).cloned(),)*
+                    handlers: inner.handlers.iter().chain(inherited).cloned().collect(),
+                    #[cfg(debug_assertions)]
+                    debug_panic: inner.debug_panic.or(outer.debug_panic),
+                }
+            }
+        }
+
+        impl<'a> Effective<'a> {
+            $(settings! { @accessor [$(#[$doc])*] $name: $type $(= $default)? $(=> $target)? $(, $route)? })*
+        }
+    };
+    (@accessor [$($doc:tt)*] $name:ident: $type:ty) => {};
+    (@accessor [$($doc:tt)*] $name:ident: $type:ty = $default:expr) => {
+        $($doc)*
+        #[must_use]
+        pub fn $name(&self) -> $type {
+            self.directory.$name.or(self.server.$name).unwrap_or($default)
+        }
+    };
+    (@accessor [$($doc:tt)*] $name:ident: $type:ty = $default:expr, route) => {
+        $($doc)*
+        #[must_use]
+        pub fn $name(&self) -> $type {
+            let route = self.route.and_then(|route| route.$name);
+            route.or(self.directory.$name).or(self.server.$name).unwrap_or($default)
+        }
+    };
+    (@accessor [$($doc:tt)*] $name:ident: $type:ty => $target:ty) => {
+        $($doc)*
+        #[must_use]
+        pub fn $name(&self) -> Option<&'a $target> {
+            self.directory.$name.as_deref().or(self.server.$name.as_deref())
+        }
+    };
+    (@accessor [$($doc:tt)*] $name:ident: $type:ty => $target:ty, route) => {
+        $($doc)*
+        #[must_use]
+        pub fn $name(&self) -> Option<&'a $target> {
+            let route = self.route.and_then(|route| route.$name.as_deref());
+            route.or(self.directory.$name.as_deref()).or(self.server.$name.as_deref())
+        }
+    };
+}
+
+settings! {
     /// `WSGIProcessGroup`, unexpanded.
-    pub process_group: Option<Box<[u8]>>,
+    process_group: Box<[u8]> => [u8], route;
     /// `WSGIApplicationGroup`, unexpanded.
-    pub application_group: Option<Box<[u8]>>,
-    /// `WSGICallableObject`, unexpanded.
-    pub callable_object: Option<Box<[u8]>>,
-    /// `WSGIRestrictProcess`; the empty name is the Apache children.
-    pub restrict_process: Option<Arc<[Box<[u8]>]>>,
+    application_group: Box<[u8]> => [u8], route;
+    /// `WSGICallableObject`, unexpanded; see [`Effective::callable`].
+    callable_object: Box<[u8]>;
+    /// `WSGIRestrictProcess`; the empty name is the Apache children. See [`Effective::permits_process_group`].
+    restrict_process: Arc<[Box<[u8]>]>;
     /// `WSGIPassApacheRequest`.
-    pub pass_apache_request: Option<bool>,
+    pass_apache_request: bool = false;
     /// `WSGIPassAuthorization`.
-    pub pass_authorization: Option<bool>,
+    pass_authorization: bool = false, route;
     /// `WSGIScriptReloading`.
-    pub script_reloading: Option<bool>,
+    script_reloading: bool = true;
     /// `WSGIErrorOverride`; without effect in embedded mode.
-    pub error_override: Option<bool>,
+    error_override: bool = false;
     /// `WSGIChunkedRequest`.
-    pub chunked_request: Option<bool>,
+    chunked_request: bool = false;
     /// `WSGIMapHEADToGET`.
-    pub map_head_to_get: Option<MapHead>,
+    map_head_to_get: MapHead = MapHead::Auto;
     /// `WSGIIgnoreActivity`.
-    pub ignore_activity: Option<bool>,
+    ignore_activity: bool = false;
     /// `WSGIEnableSendfile`.
-    pub enable_sendfile: Option<bool>,
-    /// `WSGITrustedProxyHeaders`.
-    pub trusted_headers: Option<Arc<TrustedHeaders>>,
-    /// `WSGITrustedProxies`.
-    pub trusted_proxies: Option<Arc<TrustedProxies>>,
-    /// `WSGIHandlerScript`; names are unique.
-    pub handlers: Vec<Arc<HandlerScript>>,
-    /// `WSGIDebugPanic`.
-    #[cfg(debug_assertions)]
-    pub debug_panic: Option<DebugPanic>,
+    enable_sendfile: bool = false;
+    /// `WSGITrustedProxyHeaders`; `None`: no processing at all.
+    trusted_headers: Arc<TrustedHeaders> => TrustedHeaders;
+    /// `WSGITrustedProxies`; `None`: everybody is trusted.
+    trusted_proxies: Arc<TrustedProxies> => TrustedProxies;
 }
 
 /// What becomes of HEAD (`WSGIMapHEADToGET`).
@@ -280,31 +341,6 @@ pub struct RouteOptions {
 }
 
 impl DirectoryConfig {
-    /// The settings of `outer` with those of `inner` over them.
-    #[must_use]
-    pub fn merged(outer: &Self, inner: &Self) -> Self {
-        let inherited = outer.handlers.iter().filter(|handler| inner.handler(&handler.name).is_none());
-        Self {
-            process_group: inner.process_group.clone().or_else(|| outer.process_group.clone()),
-            application_group: inner.application_group.clone().or_else(|| outer.application_group.clone()),
-            callable_object: inner.callable_object.clone().or_else(|| outer.callable_object.clone()),
-            restrict_process: inner.restrict_process.clone().or_else(|| outer.restrict_process.clone()),
-            pass_apache_request: inner.pass_apache_request.or(outer.pass_apache_request),
-            pass_authorization: inner.pass_authorization.or(outer.pass_authorization),
-            script_reloading: inner.script_reloading.or(outer.script_reloading),
-            error_override: inner.error_override.or(outer.error_override),
-            chunked_request: inner.chunked_request.or(outer.chunked_request),
-            map_head_to_get: inner.map_head_to_get.or(outer.map_head_to_get),
-            ignore_activity: inner.ignore_activity.or(outer.ignore_activity),
-            enable_sendfile: inner.enable_sendfile.or(outer.enable_sendfile),
-            trusted_headers: inner.trusted_headers.clone().or_else(|| outer.trusted_headers.clone()),
-            trusted_proxies: inner.trusted_proxies.clone().or_else(|| outer.trusted_proxies.clone()),
-            handlers: inner.handlers.iter().chain(inherited).cloned().collect(),
-            #[cfg(debug_assertions)]
-            debug_panic: inner.debug_panic.or(outer.debug_panic),
-        }
-    }
-
     fn handler(&self, name: &[u8]) -> Option<&Arc<HandlerScript>> {
         self.handlers.iter().find(|handler| *handler.name == *name)
     }
@@ -340,18 +376,6 @@ impl<'a> Effective<'a> {
         Self { route: Some(route), ..self }
     }
 
-    /// The process group, unexpanded.
-    #[must_use]
-    pub fn process_group(&self) -> Option<&'a [u8]> {
-        self.text(|route| &route.process_group, |settings| &settings.process_group)
-    }
-
-    /// The application group, unexpanded.
-    #[must_use]
-    pub fn application_group(&self) -> Option<&'a [u8]> {
-        self.text(|route| &route.application_group, |settings| &settings.application_group)
-    }
-
     /// Whether `WSGIRestrictProcess` lets the request go to this process group (expanded; empty: the Apache
     /// children). Case does not matter here, as in the original; it does when the group is looked up.
     #[must_use]
@@ -365,9 +389,11 @@ impl<'a> Effective<'a> {
     pub fn callable(&self) -> Callable<'a> {
         match self.route.and_then(|route| route.callable_object.as_deref()) {
             Some(name) => Callable::Literal(name),
-            None => self
-                .text(|_| &None, |settings| &settings.callable_object)
-                .map_or(Callable::Literal(b"application"), Callable::Expand),
+            None => {
+                let name = self.directory.callable_object.as_deref();
+                name.or(self.server.callable_object.as_deref())
+                    .map_or(Callable::Literal(b"application"), Callable::Expand)
+            }
         }
     }
 
@@ -377,84 +403,10 @@ impl<'a> Effective<'a> {
         self.directory.handler(name).or_else(|| self.server.handler(name))
     }
 
-    /// `WSGIPassAuthorization`, or the option of the alias or handler script.
-    #[must_use]
-    pub fn pass_authorization(&self) -> bool {
-        let route = self.route.and_then(|route| route.pass_authorization);
-        route.or_else(|| self.value(|settings| settings.pass_authorization)).unwrap_or(false)
-    }
-
-    /// `WSGIPassApacheRequest`.
-    #[must_use]
-    pub fn pass_apache_request(&self) -> bool {
-        self.value(|settings| settings.pass_apache_request).unwrap_or(false)
-    }
-
-    /// `WSGIScriptReloading`.
-    #[must_use]
-    pub fn script_reloading(&self) -> bool {
-        self.value(|settings| settings.script_reloading).unwrap_or(true)
-    }
-
-    /// `WSGIErrorOverride`.
-    #[must_use]
-    pub fn error_override(&self) -> bool {
-        self.value(|settings| settings.error_override).unwrap_or(false)
-    }
-
-    /// `WSGIChunkedRequest`.
-    #[must_use]
-    pub fn chunked_request(&self) -> bool {
-        self.value(|settings| settings.chunked_request).unwrap_or(false)
-    }
-
-    /// `WSGIMapHEADToGET`.
-    #[must_use]
-    pub fn map_head_to_get(&self) -> MapHead {
-        self.value(|settings| settings.map_head_to_get).unwrap_or(MapHead::Auto)
-    }
-
-    /// `WSGIIgnoreActivity`.
-    #[must_use]
-    pub fn ignore_activity(&self) -> bool {
-        self.value(|settings| settings.ignore_activity).unwrap_or(false)
-    }
-
-    /// `WSGIEnableSendfile`.
-    #[must_use]
-    pub fn enable_sendfile(&self) -> bool {
-        self.value(|settings| settings.enable_sendfile).unwrap_or(false)
-    }
-
-    /// `WSGITrustedProxyHeaders`; `None`: no processing at all.
-    #[must_use]
-    pub fn trusted_headers(&self) -> Option<&'a TrustedHeaders> {
-        self.directory.trusted_headers.as_deref().or(self.server.trusted_headers.as_deref())
-    }
-
-    /// `WSGITrustedProxies`; `None`: everybody is trusted.
-    #[must_use]
-    pub fn trusted_proxies(&self) -> Option<&'a TrustedProxies> {
-        self.directory.trusted_proxies.as_deref().or(self.server.trusted_proxies.as_deref())
-    }
-
     /// Where the test hook panics.
     #[cfg(debug_assertions)]
     #[must_use]
     pub fn debug_panic(&self) -> Option<DebugPanic> {
-        self.value(|settings| settings.debug_panic)
-    }
-
-    fn value<T>(&self, of: impl Fn(&DirectoryConfig) -> Option<T>) -> Option<T> {
-        of(self.directory).or_else(|| of(self.server))
-    }
-
-    fn text(
-        &self,
-        of_route: impl Fn(&'a RouteOptions) -> &'a Option<Box<[u8]>>,
-        of: impl Fn(&'a DirectoryConfig) -> &'a Option<Box<[u8]>>,
-    ) -> Option<&'a [u8]> {
-        let route = self.route.and_then(|route| of_route(route).as_deref());
-        route.or_else(|| of(self.directory).as_deref()).or_else(|| of(self.server).as_deref())
+        self.directory.debug_panic.or(self.server.debug_panic)
     }
 }
