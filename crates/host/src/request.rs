@@ -90,6 +90,16 @@ struct Call<'a> {
     can_be_interrupted: bool,
 }
 
+/// A request whose application is about to be called.
+struct Begun<'a> {
+    errors: &'a Object,
+    id: Option<&'a Object>,
+    meter: Option<&'a Arc<Meter>>,
+    is_subscribed: bool,
+    /// Seconds since the epoch.
+    application_start: f64,
+}
+
 impl Call<'_> {
     fn serve(&self, begin: Instant) -> Served {
         context::with_request(self.py, |is_nested| self.serve_in_context(begin, is_nested))
@@ -219,14 +229,8 @@ impl Call<'_> {
             return Served::With(Outcome::Status(500));
         };
 
-        let served = match self.respond(
-            &object,
-            adapter,
-            (meter.as_ref(), is_subscribed),
-            (errors, id),
-            application,
-            application_start,
-        ) {
+        let begun = Begun { errors, id, meter: meter.as_ref(), is_subscribed, application_start };
+        let served = match self.respond(&object, adapter, application, &begun) {
             Ok(served) => served,
             Err(Unsent::Disconnected) => Served::With(Outcome::Complete),
             Err(Unsent::Raised(raised)) => self.fail(adapter, raised),
@@ -263,16 +267,16 @@ impl Call<'_> {
         Served::With(if has_begun { Outcome::Aborted } else { Outcome::Status(status) })
     }
 
+    /// Calls the application, and sends what it returns.
     fn respond(
         &self,
         object: &Object,
         adapter: &Adapter,
-        (meter, is_subscribed): (Option<&Arc<Meter>>, bool),
-        (errors, id): (&Object, Option<&Object>),
         application: &Object,
-        application_start: f64,
+        begun: &Begun<'_>,
     ) -> std::result::Result<Served, Unsent> {
         let (py, state) = (self.py, self.state);
+        let Begun { errors, id, meter, is_subscribed, application_start } = *begun;
         let input = state.types.input.instance(py, Input::new(self.lease, meter.cloned()))?;
         let environ = environ::build(
             py,
