@@ -5,15 +5,12 @@
 //! hands. So standard locks and `RefCell`s are not used in this crate (the lint `disallowed_types`), but where a
 //! reason is given.
 
-#![expect(clippy::disallowed_types, reason = "the guard leaves this module only where a reason is given")]
+#![expect(clippy::disallowed_types, reason = "the guard does not leave this module")]
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
-/// Locks what a panic cannot leave half done. The caller sees to it that no Python runs under the lock.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use os::lock::lock;
 
 /// A value behind a lock.
 #[derive(Debug, Default)]

@@ -10,8 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use os::lock::lock;
+
 use super::descriptors;
-use crate::locked::lock;
 
 /// Connections of a part of the table, which is allocated when it is needed.
 const PART: usize = 64;

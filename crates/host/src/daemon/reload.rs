@@ -18,11 +18,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use os::lock::lock;
 use wsgi_core::lifecycle::{FailedImports, MOST_FAILED_SUCCESSORS, Reason, Retry, retry_pause};
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
-use crate::locked::lock;
 use crate::mode::{ChangedScript, FailedScript};
 
 /// How long a request waits for a successor.

@@ -10,6 +10,7 @@ use bridge::Level;
 use nix::sys::epoll::Epoll;
 use nix::sys::eventfd::EventFd;
 use os::bulletin;
+use os::lock::lock;
 use os::pace::Pace;
 use os::shared::Words;
 use wsgi_core::lifecycle::Pulse;
@@ -20,7 +21,6 @@ use super::reload::Reload;
 use super::watchdog::Watchdog;
 use super::worker::Worker;
 use super::{descriptors, log};
-use crate::locked::lock;
 
 /// The shared epoll's name for the end of all workers.
 pub(super) const END: u64 = 1;

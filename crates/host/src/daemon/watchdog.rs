@@ -5,7 +5,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::locked::lock;
+use os::lock::lock;
 
 /// How the watchdog is told to end: see [`super::monitor::watch`].
 #[derive(Default)]

@@ -9,9 +9,9 @@ use std::cell::Cell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use os::lock::lock;
 use python::Python;
 
-use crate::locked::lock;
 use crate::request::Runner;
 use crate::state::Interpreter;
 

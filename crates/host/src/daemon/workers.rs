@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag};
 use nix::errno::Errno;
@@ -306,7 +306,7 @@ fn run(
         log_unreadable(daemon);
         return End::Refused(false);
     };
-    request.facts.daemon_start = microseconds();
+    request.facts.daemon_start = os::clock::microseconds();
     if is_late(&request, daemon.limits.queue_timeout) {
         memory.out = out;
         return End::Rejected(Rejection::Late);
@@ -423,10 +423,4 @@ impl Memory {
             }
         }
     }
-}
-
-/// Since the epoch.
-fn microseconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

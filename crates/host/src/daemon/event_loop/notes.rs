@@ -1,11 +1,11 @@
 //! Notes of other threads.
 
+use os::lock::lock;
 use wsgi_core::lifecycle::Trigger;
 use wsgi_core::wire::control::Report;
 
 use super::EventLoop;
 use crate::daemon::state::Note;
-use crate::locked::lock;
 
 impl EventLoop {
     /// Does what other threads have left notes about.
