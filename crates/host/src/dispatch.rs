@@ -10,6 +10,7 @@ use crate::outcome::Outcome;
 use crate::process::{Process, Requests, process};
 use crate::request::{self, Runner};
 use crate::state::Interpreter;
+use wsgi_core::codes::{NO_INTERPRETER_FOR_REQUEST, PYTHON_NOT_RUNNING};
 
 static INTERPRETERS: LazyLock<Interpreters> = LazyLock::new(Interpreters::default);
 
@@ -32,7 +33,10 @@ pub(crate) fn handle(
         }
     }
     let Some(process) = process() else {
-        exchange.log(Level::Error, b"WSGI0210: Python has not been initialised in this process.");
+        exchange.log(
+            Level::Error,
+            format!("{PYTHON_NOT_RUNNING}: Python has not been initialised in this process.").as_bytes(),
+        );
         return Outcome::Status(500);
     };
     process.requests.enter();
@@ -47,7 +51,7 @@ pub(crate) fn handle(
             let group = String::from_utf8_lossy(group);
             exchange.log(
                 Level::Error,
-                format!("WSGI0087: The interpreter '{group}' is not available for this request: {text}")
+                format!("{NO_INTERPRETER_FOR_REQUEST}: The interpreter '{group}' is not available for this request: {text}")
                     .as_bytes(),
             );
             Outcome::Status(500)

@@ -10,6 +10,7 @@ use crate::process;
 use crate::report;
 use crate::state::State;
 use crate::time::seconds;
+use wsgi_core::codes::EVENT_NOT_PUBLISHED;
 
 /// Whether anybody has subscribed in this interpreter.
 #[inline]
@@ -76,7 +77,12 @@ pub(crate) fn request_exception(
         event.publish(state, "request_exception")
     };
     if let Err(raised) = publish() {
-        report::outside(py, state, raised, "WSGI0114: The event 'request_exception' can not be published");
+        report::outside(
+            py,
+            state,
+            raised,
+            format_args!("{EVENT_NOT_PUBLISHED}: The event 'request_exception' can not be published"),
+        );
     }
 }
 
@@ -125,7 +131,12 @@ pub(crate) fn request_finished(
         event.publish(state, "request_finished")
     };
     if let Err(raised) = publish() {
-        report::outside(py, state, raised, "WSGI0114: The event 'request_finished' can not be published");
+        report::outside(
+            py,
+            state,
+            raised,
+            format_args!("{EVENT_NOT_PUBLISHED}: The event 'request_finished' can not be published"),
+        );
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bridge::Level;
 use python::{Ended, Py, Python, Type};
+use wsgi_core::codes::{INTERPRETER_NOT_SET_UP, NO_INTERPRETER, STOPPING_NOT_PUBLISHED};
 use wsgi_core::interpreter::Settings as Wanted;
 use wsgi_core::script::Place;
 
@@ -117,7 +118,7 @@ impl Interpreters {
                 let group = String::from_utf8_lossy(group);
                 process::log(
                     Level::Error,
-                    &format!("WSGI0103: No interpreter for the application group '{group}': {text}"),
+                    &format!("{NO_INTERPRETER}: No interpreter for the application group '{group}': {text}"),
                 );
             })
             .inspect_err(|_| {
@@ -141,7 +142,9 @@ impl Interpreters {
                         py,
                         state,
                         raised,
-                        "WSGI0104: The event 'process_stopping' can not be published",
+                        format_args!(
+                            "{STOPPING_NOT_PUBLISHED}: The event 'process_stopping' can not be published"
+                        ),
                     );
                 }
             });
@@ -269,7 +272,7 @@ fn settings_of<'a>(settings: &'a KeptSettings, group: &'a [u8]) -> Wanted<'a> {
 fn set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> Result<State, String> {
     try_set_up(py, process, group).map_err(|raised| {
         let exception = raised.take(py);
-        format!("WSGI0035: its set-up failed: {}", report::plain(py, &exception).join(" | "))
+        format!("{INTERPRETER_NOT_SET_UP}: its set-up failed: {}", report::plain(py, &exception).join(" | "))
     })
 }
 

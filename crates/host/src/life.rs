@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bridge::{Level, Server, Settings};
 use python::Python;
+use wsgi_core::codes::{IMPORT_WITHOUT_INTERPRETER, PYTHON_NOT_STARTED};
 use wsgi_core::wire::control::Script;
 
 use crate::dispatch::interpreters;
@@ -19,7 +20,7 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
     let free_threading = process.settings.free_threading;
     log(Level::Info, "Initializing Python.");
     interpreters().start(process, &configuration(settings, free_threading)).map_err(|text| {
-        format!("WSGI0036: Python can not be initialised: {text}. {}", start_hint(settings))
+        format!("{PYTHON_NOT_STARTED}: Python can not be initialised: {text}. {}", start_hint(settings))
     })?;
     thread_id(process);
     for import in settings.imports.as_slice() {
@@ -76,7 +77,7 @@ pub(crate) fn import_script(process: &'static Process, script: &[u8], group: &[u
             log(
                 Level::Crit,
                 &format!(
-                    "WSGI0040: The script '{script}' is not imported, its interpreter is not available: {text}"
+                    "{IMPORT_WITHOUT_INTERPRETER}: The script '{script}' is not imported, its interpreter is not available: {text}"
                 ),
             );
             false

@@ -1,7 +1,10 @@
 //! How exceptions that nobody caught are reported.
 
+use std::fmt::Display;
+
 use bridge::{Lease, Level};
 use python::{Exception, Object, Python, Raised};
+use wsgi_core::codes::{EXCEPTION, SYSTEM_EXIT};
 use wsgi_core::script::Place;
 
 use crate::process;
@@ -16,9 +19,9 @@ pub(crate) fn wording(process_group: &[u8], application_group: &[u8]) -> String 
 pub(crate) fn in_request(py: Python<'_>, state: &State, lease: &Lease, script: &[u8], exception: &Object) {
     let script = String::from_utf8_lossy(script);
     let (code, what) = if is_system_exit(py, exception) {
-        ("WSGI0175", "SystemExit ignored".to_owned())
+        (SYSTEM_EXIT, "SystemExit ignored".to_owned())
     } else {
-        ("WSGI0174", format!("Exception {}", exception.type_name()))
+        (EXCEPTION, format!("Exception {}", exception.type_name()))
     };
     let mut lines =
         vec![format!("{code}: {what} while the script '{script}' was processed by the {}.", state.wording)];
@@ -34,7 +37,7 @@ pub(crate) fn in_request(py: Python<'_>, state: &State, lease: &Lease, script: &
 }
 
 /// Logs an exception that escaped outside of requests.
-pub(crate) fn outside(py: Python<'_>, state: &State, raised: Raised, headline: &str) {
+pub(crate) fn outside(py: Python<'_>, state: &State, raised: Raised, headline: impl Display) {
     let exception = raised.take(py);
     process::log(Level::Error, &format!("{headline}, in the {}.", state.wording));
     for line in describe(py, state, &exception) {

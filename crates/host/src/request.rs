@@ -16,6 +16,7 @@ use crate::outcome::Outcome;
 use crate::scripts::NotLoaded;
 use crate::state::{Interpreter, State, Thread};
 use crate::{context, environ, errors, events, report, scripts, time};
+use wsgi_core::codes::{CLOSE_NOT_FOUND, NO_CALLABLE};
 
 /// The longest block that is copied, so that it can be sent when Python is done with the request.
 const LONGEST_COPY: usize = 32 * 1024;
@@ -195,7 +196,7 @@ impl Call<'_> {
     fn no_callable(&self) -> u16 {
         let (script, name) = (self.request.facts.script.to_text(), self.request.callable_object.to_text());
         let text = format!(
-            "WSGI0089: The script '{script}' has no callable '{name}'. Define it there, or name another one with \
+            "{NO_CALLABLE}: The script '{script}' has no callable '{name}'. Define it there, or name another one with \
              WSGICallableObject."
         );
         self.lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
@@ -394,7 +395,7 @@ impl Call<'_> {
                     py,
                     self.state,
                     raised,
-                    "WSGI0194: Looking up close() of the response raised",
+                    format_args!("{CLOSE_NOT_FOUND}: Looking up close() of the response raised"),
                 );
             }
         }

@@ -12,6 +12,10 @@ use crate::process;
 use crate::report;
 use crate::script_file::{modified, read};
 use crate::state::{Interpreter, State, Thread};
+use wsgi_core::codes::{
+    Code, EXCEPTION, IMPORT_EXITED, IMPORT_NOT_COMPILED, IMPORT_RAISED, NO_CALLABLE, SCRIPT_EXITED,
+    SCRIPT_NOT_COMPILED, SCRIPT_RAISED,
+};
 
 /// Why there is no script to run.
 pub(crate) enum NotLoaded {
@@ -81,7 +85,12 @@ pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading:
             Ok((_, Found::Current(_))) => true,
             Ok((name, _)) => script.load(&name).is_ok(),
             Err(raised) => {
-                report::outside(py, state, raised, "WSGI0110: A script can not be imported");
+                report::outside(
+                    py,
+                    state,
+                    raised,
+                    format_args!("{IMPORT_RAISED}: A script can not be imported"),
+                );
                 false
             }
         }
@@ -96,14 +105,14 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
             Ok(Some(name)) => {
                 let path = String::from_utf8_lossy(path);
                 let text = format!(
-                    "WSGI0089: The script '{path}' no longer has the callable '{name}', which requests have been answered \
+                    "{NO_CALLABLE}: The script '{path}' no longer has the callable '{name}', which requests have been answered \
                      with: what was loaded before serves on. Define it again; if it is to be gone, restart the server."
                 );
                 process::log(Level::Error, &text);
                 return false;
             }
             Err(raised) => {
-                report::outside(py, state, raised, "WSGI0110: A script can not be looked into");
+                report::outside(py, state, raised, format_args!("{IMPORT_RAISED}: A script can not be looked into"));
                 return false;
             }
         }
@@ -167,7 +176,7 @@ enum Audience<'a> {
 
 impl Audience<'_> {
     /// The code of a message: requests and imports have their own.
-    const fn code(self, request: &'static str, import: &'static str) -> &'static str {
+    const fn code(self, request: Code, import: Code) -> Code {
         match self {
             Self::Request(_) => request,
             Self::Server => import,
@@ -229,7 +238,12 @@ impl Script<'_> {
         let Some(function) = dict.dict_get(state.names.reload_required.get(py))? else { return Ok(false) };
         let answer = function.call([&py.path(resource)?]).and_then(|answer| answer.is_true());
         Ok(answer.unwrap_or_else(|raised| {
-            report::outside(py, state, raised, "WSGI0174: reload_required() of a script raised");
+            report::outside(
+                py,
+                state,
+                raised,
+                format_args!("{EXCEPTION}: reload_required() of a script raised"),
+            );
             false
         }))
     }
@@ -269,7 +283,7 @@ impl Script<'_> {
         let source = match py.detach(|| read(self.path)) {
             Ok(source) => source,
             Err(reason) => {
-                let code = self.audience.code("WSGI0105", "WSGI0106");
+                let code = self.audience.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED);
                 let text = format!("{code}: The script file '{text}' can not be read: {reason}");
                 self.audience.log(Level::Error, &text);
                 return Ok(Err(NotLoaded::Failed));
@@ -314,9 +328,13 @@ impl Script<'_> {
             return;
         }
         let (code, what) = match (is_exit, has_run) {
-            (true, _) => (audience.code("WSGI0107", "WSGI0108"), "raised SystemExit when it was executed"),
-            (_, false) => (audience.code("WSGI0105", "WSGI0106"), "can not be compiled"),
-            (_, true) => (audience.code("WSGI0109", "WSGI0110"), "raised an exception when it was executed"),
+            (true, _) => {
+                (audience.code(SCRIPT_EXITED, IMPORT_EXITED), "raised SystemExit when it was executed")
+            }
+            (_, false) => (audience.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED), "can not be compiled"),
+            (_, true) => {
+                (audience.code(SCRIPT_RAISED, IMPORT_RAISED), "raised an exception when it was executed")
+            }
         };
         if has_run && !is_service && state.process.mode.has_successors() {
             let cause = report::plain(py, &exception).join(" ");
@@ -347,7 +365,7 @@ impl Script<'_> {
                 }
             }
         };
-        let code = self.audience.code("WSGI0109", "WSGI0110");
+        let code = self.audience.code(SCRIPT_RAISED, IMPORT_RAISED);
         let (text, pid) = (String::from_utf8_lossy(self.path), std::process::id());
         let when = match wait {
             Some(wait) => format!("in {} s or later", wait.div_ceil(1_000)),

@@ -48,6 +48,10 @@ macro_rules! codes {
 
         /// Every code, in the order of their numbers.
         pub const CODES: &[Code] = &[$($name),*];
+
+        /// The names of the constants, in the same order.
+        #[cfg(test)]
+        pub(super) const NAMES: &[&str] = &[$(stringify!($name)),*];
     };
 }
 use codes;

@@ -1,3 +1,7 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::table::NAMES;
 use super::*;
 
 /// Codes whose meaning the configuration and Python contracts of mod_wsgi 6.1.1 give, and words of it.
@@ -101,5 +105,65 @@ fn codes_of_the_contract_mean_what_they_mean_there() {
             _ => continue,
         };
         assert!(code.meaning.contains(option) && code.meaning.contains("403"), "{code}");
+    }
+}
+
+/// All sources of the product but this folder, each with what stands before its unit tests.
+fn sources() -> Vec<(PathBuf, String)> {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut directories: Vec<_> =
+        fs::read_dir(crates).unwrap().map(|entry| entry.unwrap().path().join("src")).collect();
+    let mut sources = Vec::new();
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for path in entries.map(|entry| entry.unwrap().path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                if !matches!(name, "codes" | "tests") {
+                    directories.push(path);
+                }
+            } else if (name.ends_with(".rs") && name != "tests.rs") || name.ends_with(".py") {
+                let text = fs::read_to_string(&path).unwrap();
+                let product = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+                sources.push((path, product.to_owned()));
+            }
+        }
+    }
+    sources
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |character: char| character.is_alphanumeric() || character == '_';
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + word.len()..].starts_with(is_part))
+}
+
+#[test]
+fn every_code_is_used() {
+    let sources = sources();
+    for (code, name) in CODES.iter().zip(NAMES) {
+        let is_used = sources.iter().any(|(path, text)| {
+            let is_python = path.extension().is_some_and(|extension| extension == "py");
+            has_word(text, if is_python { code.id } else { name })
+        });
+        assert!(is_used, "nothing says {code} ({name})");
+    }
+}
+
+#[test]
+fn codes_are_written_in_the_table_alone() {
+    for (path, text) in sources() {
+        for (at, prefix) in text.match_indices("WSGI") {
+            let rest = &text[at + prefix.len()..];
+            let is_code = rest.starts_with(|character: char| character.is_ascii_digit() || character == '{');
+            if !is_code {
+                continue;
+            }
+            // Python names no constants: what it says has to be in the table.
+            let is_python = path.extension().is_some_and(|extension| extension == "py");
+            let id = text.get(at..at + 8).unwrap_or_default();
+            let is_known = is_python && CODES.iter().any(|code| code.id == id);
+            assert!(is_known, "{}: {id} is not a constant of the table", path.display());
+        }
     }
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use bridge::Level;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
+use wsgi_core::codes::DAEMON_FAILED;
 use wsgi_core::lifecycle::{Reason, Running, Timers};
 
 use super::monitor::Task;
@@ -117,7 +118,10 @@ pub(super) fn run(daemon: &'static Daemon, ends: Ends, timers: Timers) -> ! {
 
 /// Ends the process, which would be deaf without this thread.
 fn fail(daemon: &Daemon, text: &str) -> ! {
-    log::line(Level::Crit, &format!("WSGI0208: Process group '{}': {text}. The process ends.", daemon.name));
+    log::line(
+        Level::Crit,
+        &format!("{DAEMON_FAILED}: Process group '{}': {text}. The process ends.", daemon.name),
+    );
     os::exit::now(255)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use python::Python;
+use wsgi_core::codes::{SIGNAL_NOT_PUBLISHED, STACKS_NOT_LOGGED};
 use wsgi_core::lifecycle::Running;
 
 use super::state::{Daemon, Phase};
@@ -99,7 +100,12 @@ fn publish(interpreter: &'static Interpreter, signal: Signal) {
             state.helpers.publish_signal.get(py).call([&name, &py.int((signal as i32).into())?])
         });
         if let Err(raised) = published {
-            report::outside(py, state, raised, "WSGI0209: The event 'process_signal' can not be published");
+            report::outside(
+                py,
+                state,
+                raised,
+                format_args!("{SIGNAL_NOT_PUBLISHED}: The event 'process_signal' can not be published"),
+            );
         }
     });
 }
@@ -112,6 +118,11 @@ fn dump(py: Python<'_>, state: &State, thread: Option<u64>) {
     }
     .and_then(|thread| state.helpers.dump_stacks.get(py).call([&thread]));
     if let Err(raised) = dumped {
-        report::outside(py, state, raised, "WSGI0067: The stacks of the threads can not be logged");
+        report::outside(
+            py,
+            state,
+            raised,
+            format_args!("{STACKS_NOT_LOGGED}: The stacks of the threads can not be logged"),
+        );
     }
 }

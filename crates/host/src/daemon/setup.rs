@@ -18,6 +18,7 @@ use nix::sys::signal::Signal;
 use os::bulletin;
 use os::shared::Words;
 use python::{Exception, Python};
+use wsgi_core::codes::{DAEMON_NOT_SET_UP, DAEMON_NOT_STARTED, LOCALE_NOT_SET, PROCESS_NOT_RUN};
 use wsgi_core::lifecycle::{Reason, Timers};
 use wsgi_core::wire::board::page;
 use wsgi_core::wire::launch;
@@ -56,7 +57,10 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
         Ok(Some(prepared)) => prepared,
         Ok(None) => return Ok(()),
         Err(text) => {
-            log::line(Level::Crit, &format!("WSGI0028: A daemon process can not be started: {text}"));
+            log::line(
+                Level::Crit,
+                &format!("{DAEMON_NOT_STARTED}: A daemon process can not be started: {text}"),
+            );
             return Err(py.raise(Exception::RuntimeError, &text));
         }
     };
@@ -66,7 +70,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
     let process = prepared.process;
     life::adopt(process, py, |started| {
         if let Err(text) = started {
-            log::line(Level::Crit, &format!("WSGI0029: Python can not be set up: {text}"));
+            log::line(Level::Crit, &format!("{DAEMON_NOT_SET_UP}: Python can not be set up: {text}"));
             os::exit::now(255);
         }
         if prepared.launch.options.is_service() { prepared.run_script() } else { prepared.run() }
@@ -230,7 +234,7 @@ impl Prepared {
             .unwrap_or_else(default_stack);
         let started = start_threads(daemon, stack, (signals, tasks), &mut threads);
         if let Err(text) = started {
-            log::line(Level::Crit, &format!("WSGI0022: Process group '{}': {text}", daemon.name));
+            log::line(Level::Crit, &format!("{PROCESS_NOT_RUN}: Process group '{}': {text}", daemon.name));
             os::exit::now(255);
         }
         daemon.tell(Note::Ready);
@@ -316,7 +320,7 @@ fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
         log::line(
             Level::Warn,
             &format!(
-                "WSGI0079: The locale '{name}' of the process group '{group}' can not be set: it is not installed. Install it \
+                "{LOCALE_NOT_SET}: The locale '{name}' of the process group '{group}' can not be set: it is not installed. Install it \
                  (`locale -a` lists those that are), or write locale=C.UTF-8, which nearly every system has"
             ),
         );

@@ -10,6 +10,7 @@ use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
+use wsgi_core::codes::{REQUEST_NOT_READ, SCRIPT_OUTSIDE_CHROOT, WAIT_FAILED};
 use wsgi_core::wire::Reader;
 use wsgi_core::wire::frame::Rejection;
 
@@ -76,7 +77,7 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
                 log::line(
                     Level::Crit,
                     &format!(
-                        "WSGI0018: Process group '{}': waiting for requests failed: {error}.",
+                        "{WAIT_FAILED}: Process group '{}': waiting for requests failed: {error}.",
                         daemon.name
                     ),
                 );
@@ -360,7 +361,7 @@ fn handle(worker: &'static Worker, request: &Request<'_>, exchange: Exchange<'_>
 
 fn log_unreadable(daemon: &Daemon) {
     let text = format!(
-        "WSGI0080: Process group '{}': a request can not be read, its connection is closed.",
+        "{REQUEST_NOT_READ}: Process group '{}': a request can not be read, its connection is closed.",
         daemon.name
     );
     log::line(Level::Error, &text);
@@ -371,7 +372,7 @@ fn log_outside_of_jail(daemon: &Daemon, request: &Request<'_>, exchange: &Exchan
     let (script, root) = (request.facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
     let root = String::from_utf8_lossy(root);
     let text = format!(
-        "WSGI0081: The script '{script}' is outside of the directory '{root}' that the process runs in (chroot)."
+        "{SCRIPT_OUTSIDE_CHROOT}: The script '{script}' is outside of the directory '{root}' that the process runs in (chroot)."
     );
     exchange.log(Level::Error, text.as_bytes());
 }

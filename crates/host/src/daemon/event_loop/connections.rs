@@ -13,6 +13,7 @@ use super::{CHANNEL, EventLoop};
 use crate::daemon::exchange::hello;
 use crate::daemon::log;
 use crate::daemon::workers::READABLE;
+use wsgi_core::codes::CONNECTION_NOT_TAKEN;
 
 /// The pause after a connection could not be taken.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -72,7 +73,7 @@ impl EventLoop {
             log::line(
                 Level::Error,
                 &format!(
-                    "WSGI0016: Process group '{}': a connection can not be taken: {error}. If the application leaves files \
+                    "{CONNECTION_NOT_TAKEN}: Process group '{}': a connection can not be taken: {error}. If the application leaves files \
                      or sockets open, close them; or allow the process more descriptors (ulimit -n).",
                     self.daemon.name
                 ),
