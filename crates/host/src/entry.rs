@@ -11,8 +11,6 @@ use bridge::{
     Call, Host, Level, Request, Server, Settings, Tag, WsgiReply, checked, reason_of_number, receive,
 };
 
-use wsgi_core::lifecycle::Reason;
-
 use crate::outcome::Outcome;
 use crate::{daemon, dispatch, life, process};
 
@@ -69,8 +67,7 @@ fn serve(request: &Request<'_>, reply: &WsgiReply<'_>) -> u32 {
 }
 
 unsafe extern "C" fn stop(reason: c_int, grace: u32) {
-    let reason = reason_of_number(reason).map_or("", Reason::name);
-    if catch_unwind(|| life::stop(reason.as_bytes(), grace)).is_err() {
+    if catch_unwind(|| life::stop(reason_of_number(reason), grace)).is_err() {
         process::log(Level::Error, "panic while Python was stopped");
     }
 }

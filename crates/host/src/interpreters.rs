@@ -13,6 +13,7 @@ use bridge::Level;
 use python::{Ended, Py, Python, Type};
 use wsgi_core::codes::{INTERPRETER_NOT_SET_UP, NO_INTERPRETER, STOPPING_NOT_PUBLISHED};
 use wsgi_core::interpreter::Settings as Wanted;
+use wsgi_core::lifecycle::Reason;
 use wsgi_core::script::Place;
 
 use crate::locked::Locked;
@@ -131,7 +132,8 @@ impl Interpreters {
     }
 
     /// Tells the subscribers in every interpreter that the process is about to stop.
-    pub(crate) fn publish_stopping(&self, reason: &[u8]) {
+    pub(crate) fn publish_stopping(&self, reason: Option<Reason>) {
+        let reason = reason.map_or("", Reason::name).as_bytes();
         for interpreter in self.all() {
             interpreter.attach(|py, state, _| {
                 let published = py

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bridge::{Level, Server, Settings};
 use python::Python;
 use wsgi_core::codes::{IMPORT_WITHOUT_INTERPRETER, PYTHON_NOT_STARTED};
+use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::Script;
 
 use crate::dispatch::interpreters;
@@ -86,7 +87,7 @@ pub(crate) fn import_script(process: &'static Process, script: &[u8], group: &[u
 }
 
 /// See [`bridge::Host::stop`].
-pub(crate) fn stop(reason: &[u8], grace: u32) {
+pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
     let Some(process) = process::process() else { return };
     if process.refuse() || !interpreters().is_started() {
         return;
@@ -112,7 +113,7 @@ pub(crate) fn stop(reason: &[u8], grace: u32) {
 const LONGEST_END: Duration = Duration::from_secs(20);
 
 /// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the interpreters.
-fn end(process: &'static Process, reason: &[u8], grace: Duration) {
+fn end(process: &'static Process, reason: Option<Reason>, grace: Duration) {
     interpreters().publish_stopping(reason);
     let deadline = Instant::now() + grace;
     while process.requests.active() > 0 {

@@ -26,7 +26,7 @@ pub(super) struct Threads {
 /// this does not take longer than it may.
 pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &End) {
     let patience = patience(daemon.limits.shutdown_timeout);
-    interpreters().publish_stopping(end.reason.name().as_bytes());
+    interpreters().publish_stopping(Some(end.reason));
     if let Some(running) = end.dump_of {
         monitor::dump_all(daemon, running);
     }
