@@ -1,13 +1,15 @@
 //! A request on its way to Python: checked, its names expanded, described.
 
+use bridge::{Bytes, Tag};
 use httpd::{Request, Status};
 use wsgi_core::codes::{EMBEDDED_RESTRICTED, PROCESS_GROUP_RESTRICTED};
+use wsgi_core::config::{Effective, Global};
 use wsgi_core::groups;
 use wsgi_core::path_info;
 
 use crate::checks::{self, Refusal};
-use crate::environ::{Environ, Names};
-use crate::request_facts::RequestFacts;
+use crate::expansion::Expansion;
+use crate::request_facts::{FactsSource, Groups};
 use crate::route::Route;
 use crate::{Wsgi, daemon, embedded, log};
 
@@ -32,58 +34,71 @@ fn refuse(request: &Request, refusal: &Refusal) -> Status {
 }
 
 fn run(request: &Request, route: &Route<'_>) -> Status {
+    let settings = &route.settings;
     let global = request.server().global::<Wsgi>();
     let uri = request.uri().unwrap_or_default();
     let (script_name, path_info) = path_info::split(uri, request.path_info().unwrap_or_default());
-    let facts = RequestFacts {
+    let expansion = Expansion {
         request,
         script_name: &script_name,
-        case_sensitive: global.is_none_or(wsgi_core::config::Global::case_sensitive),
+        case_sensitive: global.is_none_or(Global::case_sensitive),
     };
     let (mut process_buffer, mut application_buffer, mut callable_buffer) =
         (Vec::new(), Vec::new(), Vec::new());
-    let process_group = groups::process_group(route.settings.process_group(), &facts, &mut process_buffer);
-    if !route.settings.permits_process_group(process_group) {
+    let process_group = groups::process_group(settings.process_group(), &expansion, &mut process_buffer);
+    let target = match target(request, settings, process_group) {
+        Ok(target) => target,
+        Err(status) => return status,
+    };
+    let application_group =
+        groups::application_group(settings.application_group(), &expansion, &mut application_buffer);
+    let callable_object: &[u8] = match route.handler_script {
+        Some(_) => b"handle_request",
+        None => groups::callable(settings.callable(), &expansion, &mut callable_buffer),
+    };
+    let handler_script = route.handler_script.map(|handler| &*handler.script);
+    let source = FactsSource::new(request, settings, handler_script, &script_name, &path_info);
+    let description = bridge::Request {
+        tag: Tag::of::<bridge::Request<'_>>(),
+        facts: source.facts(Groups { process_group, application_group }),
+        callable_object: Bytes::new(callable_object),
+        request_handler: Bytes::optional(request.handler()),
+        handler_script: Bytes::new(handler_script.unwrap_or_default()),
+        script_name: Bytes::new(&script_name),
+        path_info: Bytes::new(&path_info),
+        mount_point: Bytes::optional(source.mount_point()),
+    };
+    match target {
+        Some(target) => daemon::serve(&target, request, settings, description),
+        None => embedded::serve(request, settings, &description),
+    }
+}
+
+/// Returns the process group that the request goes to, or `None` for embedded mode; else the status to answer with (the
+/// reason is logged).
+fn target<'r>(
+    request: &'r Request,
+    settings: &Effective<'_>,
+    process_group: &[u8],
+) -> Result<Option<daemon::Target<'r>>, Status> {
+    if !settings.permits_process_group(process_group) {
         let group = String::from_utf8_lossy(process_group);
         let text =
             format_args!("WSGIRestrictProcess does not list the process group '{group}' of the request");
         log::message(request, PROCESS_GROUP_RESTRICTED, text);
-        return Status::Http(500);
+        return Err(Status::Http(500));
     }
-    let target = if process_group.is_empty() {
-        None
-    } else {
-        match daemon::target(request, process_group) {
-            Ok(target) => Some(target),
-            Err(status) => return status,
+    if process_group.is_empty() {
+        if request.server().global::<Wsgi>().is_some_and(|global| !global.permits_embedded()) {
+            let text = "WSGIRestrictEmbedded On is in force, and the request goes to no process group";
+            log::message(request, EMBEDDED_RESTRICTED, text);
+            return Err(Status::Http(500));
         }
-    };
-    if target.is_none() && global.is_some_and(|global| !global.permits_embedded()) {
-        let text = "WSGIRestrictEmbedded On is in force, and the request goes to no process group";
-        log::message(request, EMBEDDED_RESTRICTED, text);
-        return Status::Http(500);
+        return Ok(None);
     }
-    if let Some(owner) = target.as_ref().and_then(daemon::Target::script_owner)
-        && let Err(refusal) = checks::check_owner(request, owner)
-    {
-        return refuse(request, &refusal);
+    let target = daemon::target(request, process_group)?;
+    if let Some(owner) = target.script_owner() {
+        checks::check_owner(request, owner).map_err(|refusal| refuse(request, &refusal))?;
     }
-    let names = Names {
-        process_group,
-        application_group: groups::application_group(
-            route.settings.application_group(),
-            &facts,
-            &mut application_buffer,
-        ),
-        callable_object: match route.handler_script {
-            Some(_) => b"handle_request",
-            None => groups::callable(route.settings.callable(), &facts, &mut callable_buffer),
-        },
-    };
-    let environ = Environ::new(request, route, &script_name, &path_info);
-    let description = environ.request(&names);
-    match target {
-        Some(target) => daemon::serve(&target, request, &route.settings, description),
-        None => embedded::serve(request, &route.settings, &description),
-    }
+    Ok(Some(target))
 }

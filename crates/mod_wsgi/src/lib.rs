@@ -10,7 +10,7 @@ mod child;
 mod config;
 mod daemon;
 mod embedded;
-mod environ;
+mod expansion;
 mod handler;
 mod handover;
 mod installation;

@@ -1,48 +1,260 @@
-//! What the expansion of names needs to know of a request.
+//! The facts of a request that any hook can have Python told, straight from Apache's structures.
+//!
+//! Apache's own `ap_add_common_vars` and `ap_add_cgi_vars` put all of it into a table first, with a copy of each key
+//! and each value; leaving that out is a good part of our speed. Their rules are followed (section 3 of the
+//! Python contract).
 
-use std::borrow::Cow;
-use std::os::unix::ffi::OsStrExt;
-
-use httpd::Request;
-use wsgi_core::groups;
+use bridge::{Bytes, Cgi, Field, List, RequestFacts, flag};
+use httpd::{PoolVec, Request};
+use wsgi_core::config::{Effective, MapHead};
+use wsgi_core::headers::{self, Credentials};
+use wsgi_core::proxies::Overrides;
 
 use crate::child;
 
-/// A request, for [`groups`].
-pub(crate) struct RequestFacts<'r> {
-    pub(crate) request: &'r Request,
-    /// See [`groups::Facts::script_name`]; as the application sees it.
-    pub(crate) script_name: &'r [u8],
-    /// Whether script paths are case-sensitive.
-    pub(crate) case_sensitive: bool,
+/// A request whose facts are asked for. It knows neither routes nor the WSGI environ: a hook of any phase can make one.
+pub(crate) struct FactsSource<'r> {
+    request: &'r Request,
+    settings: &'r Effective<'r>,
+    /// The script that is configured for what is asked; else it is the file that the request is mapped to.
+    configured_script: Option<&'r [u8]>,
+    script_name: &'r [u8],
+    path_info: &'r [u8],
+    overrides: Overrides<'r>,
 }
 
-impl groups::Facts for RequestFacts<'_> {
-    fn server_name(&self) -> &[u8] {
-        self.request.server().name()
+/// The groups that a request belongs to.
+#[derive(Clone, Copy)]
+pub(crate) struct Groups<'a> {
+    pub(crate) process_group: &'a [u8],
+    pub(crate) application_group: &'a [u8],
+}
+
+impl<'r> FactsSource<'r> {
+    /// Prepares the facts of `request`: takes out of it the headers that nobody must see, and applies those of trusted
+    /// proxies.
+    pub(crate) fn new(
+        request: &'r Request,
+        settings: &'r Effective<'r>,
+        configured_script: Option<&'r [u8]>,
+        script_name: &'r [u8],
+        path_info: &'r [u8],
+    ) -> Self {
+        remove_ambiguous_headers(request);
+        let overrides = settings.trusted_headers().map_or_else(Overrides::default, |trusted| {
+            let peer = request.useragent_ip().unwrap_or_default();
+            trusted.overrides(settings.trusted_proxies(), peer, |header| {
+                let name = request.pool().c_string(header.name().as_bytes()).ok()?;
+                request.headers_in().value(name)
+            })
+        });
+        Self { request, settings, configured_script, script_name, path_info, overrides }
     }
 
-    fn host(&self) -> Option<&[u8]> {
-        self.request.hostname()
+    /// Returns the mount point that a trusted proxy has named.
+    pub(crate) fn mount_point(&self) -> Option<&[u8]> {
+        self.overrides.script_name
     }
 
-    fn port(&self) -> u16 {
-        self.request.server_port()
-    }
-
-    fn script_name(&self) -> Cow<'_, [u8]> {
-        if self.case_sensitive {
-            Cow::Borrowed(self.script_name)
-        } else {
-            Cow::Owned(self.script_name.to_ascii_lowercase())
+    /// Returns the facts, which go over the bridge.
+    pub(crate) fn facts<'a>(&'a self, groups: Groups<'a>) -> RequestFacts<'a> {
+        let request = self.request;
+        let connection = request.connection();
+        RequestFacts {
+            cgi: self.cgi_variables(),
+            headers: List::new(self.headers()),
+            variables: List::new(self.variables()),
+            process_group: Bytes::new(groups.process_group),
+            application_group: Bytes::new(groups.application_group),
+            script: Bytes::optional(self.configured_script.or_else(|| request.filename())),
+            listener_host: Bytes::new(connection.listener_host()),
+            listener_port: self.number(connection.listener_port()),
+            request_id: Bytes::optional(request.log_id()),
+            connection_id: Bytes::optional(connection.log_id()),
+            // Apache has looked at the file, unless it is a configured script.
+            script_mtime: if self.configured_script.is_some() { 0 } else { request.file_modified() },
+            request_start: request.time(),
+            queue_start: 0,
+            queue_ticks: 0,
+            daemon_start: 0,
+            daemon_connects: 0,
+            daemon_restarts: 0,
+            server_pid: child::process_id(),
+            flags: self.flags(),
+            request_rec: if self.settings.pass_apache_request() {
+                request.as_opaque()
+            } else {
+                std::ptr::null_mut()
+            },
         }
     }
 
-    fn variable(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let key = self.request.pool().c_string(name).ok()?;
-        let found = self.request.notes().value(key).or_else(|| self.request.subprocess_env().value(key));
-        found
-            .map(Cow::Borrowed)
-            .or_else(|| child::environment_variable(name).map(|value| Cow::Borrowed(value.as_bytes())))
+    fn cgi_variables<'a>(&'a self) -> [Bytes<'a>; Cgi::ALL.len()] {
+        let request = self.request;
+        let connection = request.connection();
+        let overrides = &self.overrides;
+        let headers = request.headers_in();
+        let mut cgi = [Bytes::ABSENT; Cgi::ALL.len()];
+        let mut set =
+            |variable: Cgi, value: Option<&'a [u8]>| cgi[variable as usize] = Bytes::optional(value);
+        set(Cgi::ServerSoftware, Some(request.server_banner()));
+        set(
+            Cgi::ServerName,
+            Some(overrides.server_name.unwrap_or_else(|| request.escape_html(request.server_name_for_url()))),
+        );
+        set(Cgi::ServerAddr, Some(connection.local_ip()));
+        set(
+            Cgi::ServerPort,
+            Some(overrides.server_port.unwrap_or_else(|| self.digits(request.server_port()))),
+        );
+        set(Cgi::RemoteAddr, overrides.remote_addr.or_else(|| request.useragent_ip()));
+        set(Cgi::RemotePort, Some(self.digits(connection.client_port())));
+        set(Cgi::DocumentRoot, request.document_root());
+        set(Cgi::ContextPrefix, request.context_prefix());
+        set(Cgi::ContextDocumentRoot, request.context_document_root());
+        set(Cgi::ServerAdmin, request.server().admin());
+        set(Cgi::RequestScheme, Some(request.scheme()));
+        set(Cgi::ScriptFilename, script_filename(request));
+        set(Cgi::ServerProtocol, request.protocol());
+        set(Cgi::RequestMethod, Some(self.method()));
+        set(Cgi::QueryString, Some(request.query().unwrap_or_default()));
+        set(Cgi::RequestUri, Some(request_uri(request)));
+        set(Cgi::ScriptName, Some(overrides.script_name.unwrap_or(self.script_name)));
+        set(Cgi::PathInfo, Some(self.path_info));
+        set(Cgi::ContentType, headers.value(c"Content-Type"));
+        set(Cgi::ContentLength, headers.value(c"Content-Length"));
+        set(Cgi::RemoteUser, request.user());
+        set(Cgi::AuthType, request.auth_type());
+        cgi
     }
+
+    /// `HEAD` becomes `GET` where a filter wants to see the body, so that it does with the headers what it would do
+    /// for `GET`.
+    fn method(&self) -> &'r [u8] {
+        let method = self.request.method().unwrap_or_default();
+        let as_get = method == b"HEAD"
+            && match self.settings.map_head_to_get() {
+                MapHead::On => true,
+                MapHead::Off => false,
+                MapHead::Auto => self.request.has_content_filter(),
+            };
+        if as_get { b"GET" } else { method }
+    }
+
+    fn headers(&self) -> &[Field<'_>] {
+        let request = self.request;
+        let overrides = &self.overrides;
+        let credentials = Credentials {
+            cgi_pass_auth: request.cgi_pass_auth(),
+            pass_authorization: self.settings.pass_authorization(),
+        };
+        let mut fields = request.pool().vec(request.headers_in().len() + 1);
+        let mut has_host = false;
+        for (name, value) in request.headers_in().iter() {
+            let name = name.to_bytes();
+            if !headers::is_visible(name, credentials) || overrides.withholds(name) {
+                continue;
+            }
+            let value = match (&overrides.http_host, &overrides.forwarded_for) {
+                (Some(host), _) if name.eq_ignore_ascii_case(b"host") => {
+                    has_host = true;
+                    Some(*host)
+                }
+                (_, Some(client)) if name.eq_ignore_ascii_case(b"x-forwarded-for") => Some(client.as_slice()),
+                _ => value,
+            };
+            fields.push(Field { name: Bytes::new(name), value: Bytes::optional(value) });
+        }
+        if let Some(host) = overrides.http_host.filter(|_| !has_host) {
+            fields.push(Field { name: Bytes::new(b"Host"), value: Bytes::new(host) });
+        }
+        fields.into_slice()
+    }
+
+    fn variables(&self) -> &[Field<'_>] {
+        let request = self.request;
+        let table = request.subprocess_env();
+        let mut fields = request.pool().vec(table.len() + REDIRECT_VARIABLES);
+        for (name, value) in table.iter() {
+            let name = name.to_bytes();
+            if !headers::is_hidden_variable(name) {
+                fields.push(Field { name: Bytes::new(name), value: Bytes::optional(value) });
+            }
+        }
+        if let Some(previous) = request.previous() {
+            redirect_variables(request, previous, &mut fields);
+        }
+        fields.into_slice()
+    }
+
+    fn flags(&self) -> u32 {
+        let request = self.request;
+        let overrides = &self.overrides;
+        let said = || request.subprocess_env().value(c"HTTPS").is_some_and(headers::says_https);
+        let https = overrides.https.unwrap_or_else(said)
+            || (!overrides.scheme_decided && request.connection().is_tls());
+        let mut flags = if https { flag::HTTPS } else { 0 };
+        if self.settings.script_reloading() {
+            flags |= flag::SCRIPT_RELOADING;
+        }
+        #[cfg(debug_assertions)]
+        if self.settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Callback) {
+            flags |= flag::DEBUG_PANIC;
+        }
+        flags
+    }
+
+    fn number(&self, number: u16) -> Bytes<'r> {
+        Bytes::new(self.digits(number))
+    }
+
+    fn digits(&self, number: u16) -> &'r [u8] {
+        self.request.pool().decimal(u64::from(number))
+    }
+}
+
+/// `X-A` and `X_A` are the same in an environ. Only one of them can be what a proxy in front of us has checked.
+fn remove_ambiguous_headers(request: &Request) {
+    let headers = request.headers_in();
+    while let Some((name, _)) = headers.iter().find(|(name, _)| !headers::is_plain_name(name.to_bytes())) {
+        headers.unset(name);
+    }
+}
+
+fn script_filename(request: &Request) -> Option<&[u8]> {
+    let filename = request.filename()?;
+    // mod_proxy_fcgi and mod_rewrite may leave a query behind the name, and this note.
+    if request.notes().value(c"proxy-noquery").is_none() {
+        return Some(filename);
+    }
+    filename.split(|&byte| byte == b'?').next()
+}
+
+/// The target of the request line, which internal redirects do not change.
+fn request_uri(request: &Request) -> &[u8] {
+    if request.cgi_variable_rule(c"REQUEST_URI") == Some(b"current-uri") {
+        return request.uri().unwrap_or_default();
+    }
+    let line = request.request_line().unwrap_or_default();
+    let Some(target) = line.splitn(2, |&byte| byte == b' ').nth(1) else { return b"" };
+    let target = target.trim_ascii_start();
+    target.split(u8::is_ascii_whitespace).next().unwrap_or_default()
+}
+
+const REDIRECT_VARIABLES: usize = 3;
+
+fn redirect_variables<'r>(request: &'r Request, previous: &'r Request, fields: &mut PoolVec<'r, Field<'r>>) {
+    let mut set = |name: &'static str, value: Option<&'r [u8]>| {
+        if let Some(value) = value {
+            fields.push(Field { name: Bytes::from(name), value: Bytes::new(value) });
+        }
+    };
+    if request.user().is_none() {
+        let user =
+            std::iter::successors(Some(previous), |request| request.previous()).find_map(Request::user);
+        set("REDIRECT_REMOTE_USER", user);
+    }
+    let url = if request.qualifies_redirect_url() { previous.full_url() } else { previous.uri() };
+    set("REDIRECT_URL", url);
+    set("REDIRECT_QUERY_STRING", previous.query());
 }
