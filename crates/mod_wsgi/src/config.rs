@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Regex, Server, Then};
-use nix::unistd::{Group, SysconfVar, Uid, User, geteuid, sysconf};
+use os::accounts;
 use wsgi_core::alias::{Captures, Pattern};
 use wsgi_core::config::{Global, ServerConfig};
 use wsgi_core::daemon::ServerId;
@@ -154,26 +154,23 @@ struct ThisSystem;
 
 impl System for ThisSystem {
     fn is_root(&self) -> bool {
-        geteuid().is_root()
+        accounts::is_root()
     }
 
     fn user_id(&self, name: &[u8]) -> Option<u32> {
-        let user = User::from_name(std::str::from_utf8(name).ok()?).ok().flatten()?;
-        Some(user.uid.as_raw())
+        accounts::user_id(std::str::from_utf8(name).ok()?)
     }
 
     fn has_user(&self, id: u32) -> bool {
-        matches!(User::from_uid(Uid::from_raw(id)), Ok(Some(_)))
+        accounts::user(id).is_some()
     }
 
     fn group_id(&self, name: &[u8]) -> Option<u32> {
-        let group = Group::from_name(std::str::from_utf8(name).ok()?).ok().flatten()?;
-        Some(group.gid.as_raw())
+        accounts::group_id(std::str::from_utf8(name).ok()?)
     }
 
     fn most_groups(&self) -> usize {
-        let most = sysconf(SysconfVar::NGROUPS_MAX).ok().flatten();
-        most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
+        accounts::most_groups()
     }
 
     fn file_kind(&self, path: &[u8]) -> Option<FileKind> {

@@ -18,6 +18,15 @@ pub fn is_readable(file: impl AsFd) -> io::Result<bool> {
     Ok(flags & OFlag::O_ACCMODE != OFlag::O_WRONLY && !flags.contains(OFlag::O_PATH))
 }
 
+/// Returns the device and the number of a file, which no other file has as long as this one is open.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
+    let stat = nix::sys::stat::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
 /// Reads from a place in a file, and returns how many bytes; 0 at its end.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
 //! The system calls that the standard library does not have, behind functions as safe as they can be.
 //!
-//! What nix offers as safe functions (epoll, eventfd, poll, signalfd, accounts, resource limits) is not repeated here.
+//! What nix offers as safe functions (epoll, eventfd, poll, signalfd, openat2, resource limits) is not repeated here.
 
+pub mod accounts;
 pub mod bulletin;
 pub mod clock;
 pub mod descriptors;

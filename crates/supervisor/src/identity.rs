@@ -1,11 +1,11 @@
 //! What is known of the user that a process runs as: in the system, or in its jail.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Gid, Uid, User, getegid, geteuid, getgrouplist};
+use os::accounts;
 use os::spawn::Account;
 use wsgi_core::wire::launch;
 
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
 pub(crate) fn of(account: Option<&launch::Account>, chroot: Option<&[u8]>) -> io::Result<Identity> {
     let (uid, gid) = match account {
         Some(account) => (account.uid, account.gid),
-        None => (geteuid().as_raw(), getegid().as_raw()),
+        None => (accounts::own_user(), accounts::own_group()),
     };
     let jail = chroot.map(|root| Jail::open(Path::new(OsStr::from_bytes(root)))).transpose()?;
     let entry = match &jail {
@@ -66,17 +66,13 @@ pub(crate) fn of(account: Option<&launch::Account>, chroot: Option<&[u8]>) -> io
 }
 
 fn system_user(uid: u32) -> Result<Entry, String> {
-    let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
-    let user = user.ok_or("has no entry in the user database")?;
-    Ok(Entry { name: user.name, home: user.dir })
+    let user = accounts::user(uid).ok_or("has no entry in the user database")?;
+    Ok(Entry { name: user.name, home: user.home })
 }
 
 /// As `initgroups`.
 fn system_groups(entry: &Entry, gid: u32) -> Vec<u32> {
-    CString::new(entry.name.as_str())
-        .ok()
-        .and_then(|name| getgrouplist(&name, Gid::from_raw(gid)).ok())
-        .map_or_else(|| vec![gid], |groups| groups.into_iter().map(Gid::as_raw).collect())
+    accounts::groups_of(&entry.name, gid).unwrap_or_else(|| vec![gid])
 }
 
 #[cfg(test)]
@@ -92,7 +88,7 @@ mod tests {
     #[test]
     fn without_an_account_it_is_the_own_user() {
         let identity = of(None, None).unwrap();
-        assert_eq!((identity.uid, identity.account), (geteuid().as_raw(), None));
+        assert_eq!((identity.uid, identity.account), (accounts::own_user(), None));
         assert!(identity.entry.is_ok_and(|entry| entry.home.is_absolute()));
     }
 

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
-use nix::unistd::geteuid;
 
 use crate::identity::Entry;
 
@@ -140,7 +139,7 @@ impl<'a> Jail<'a> {
 fn is_roots(status: &io::Result<FileStat>) -> bool {
     let others = Mode::S_IWGRP | Mode::S_IWOTH;
     status.as_ref().is_ok_and(|status| {
-        let is_own = status.st_uid == 0 || status.st_uid == geteuid().as_raw();
+        let is_own = status.st_uid == 0 || status.st_uid == os::accounts::own_user();
         is_own && !Mode::from_bits_truncate(status.st_mode).intersects(others)
     })
 }

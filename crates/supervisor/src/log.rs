@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use nix::sys::stat::fstat;
 pub(crate) use wsgi_core::level::Level;
 use wsgi_core::wire::launch::Syslog;
 
@@ -26,7 +25,7 @@ pub(crate) fn start_relay(
     slots: usize,
 ) -> io::Result<&'static Relay> {
     let stderr = io::stderr();
-    let file = |log: &dyn AsFd| fstat(log.as_fd()).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    let file = |log: &dyn AsFd| os::file::identity(log.as_fd()).ok();
     let is_own = |log: &OwnedFd| file(log) == file(&stderr);
     let own = if syslog.is_some() { Some(0) } else { logs.iter().position(is_own) };
     let own = own.unwrap_or(logs.len());

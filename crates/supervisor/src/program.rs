@@ -5,7 +5,6 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::unistd::geteuid;
 use os::spawn::{Failure, Limit, Plan, Resource, Step};
 use wsgi_core::codes::{
     ADDRESS_SPACE_LIMIT_NOT_SET, CHROOT_NOT_ENTERED, CORE_LIMIT_NOT_SET, CPU_LIMIT_NOT_SET, Code,
@@ -174,7 +173,7 @@ pub(crate) fn no_process(why: &dyn fmt::Display) -> Obstacle {
 
 /// What to say where the user is not looked up in time.
 pub(crate) fn unknown_user(group: &Group) -> String {
-    let uid = group.account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
+    let uid = group.account.as_ref().map_or_else(os::accounts::own_user, |account| account.uid);
     let place = match &group.daemon.options.chroot {
         Some(root) => format!("the file system of the jail {} (chroot=) has", root.escape_ascii()),
         None => "the user database (see /etc/nsswitch.conf: LDAP, SSSD, NIS) has".into(),

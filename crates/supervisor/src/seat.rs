@@ -7,10 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
-use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 use os::descriptors::{self, Kind, Wait};
-use os::process::Exit;
+use os::process::{Exit, Signal};
 use os::shared::{ReadWords, Words};
 use os::spawn::{Launched, Limit};
 use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED};
@@ -206,7 +204,7 @@ impl Seat {
                     let _ = world.epoll.delete(&preparation.pipe);
                     process.preparation = None;
                     let Group { account, daemon, .. } = &world.groups[self.group];
-                    let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
+                    let uid = account.as_ref().map_or_else(os::accounts::own_user, |account| account.uid);
                     let text = format_args!(
                         "process {pid} is started, as uid {uid} with {} threads",
                         daemon.options.threads

@@ -3,8 +3,7 @@
 //! A slot holds the process that serves, or starts in order to; a successor while one is made ready; and those that
 //! are on their way out. Times are milliseconds of a clock that never goes back.
 
-use nix::sys::signal::Signal;
-use os::process::Exit;
+use os::process::{Exit, Signal};
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::{Order, Script};

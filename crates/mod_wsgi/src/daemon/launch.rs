@@ -79,7 +79,7 @@ fn log_of(host: &Server, logs: &mut Vec<OwnedFd>) -> u32 {
 
 fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting<'_>) -> Group {
     let Identity { uid, gid } = setting.info.identity();
-    let is_root = nix::unistd::geteuid().is_root();
+    let is_root = os::accounts::is_root();
     let mut encoded = Vec::new();
     settings::with(global, setting.basis.facts, &Place::Daemon(group), |settings| {
         settings.encode(&mut encoded)

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use httpd::{Level, OtherChild, Server, ServerInfo};
-use nix::sys::signal::Signal;
 use os::descriptors::{self, Kind};
 use os::lock::lock;
+use os::process::Signal;
 use os::spawn::{self, Plan};
 use wsgi_core::codes::{CHANNELS_NOT_MADE, SUPERVISOR_NOT_STARTED};
 use wsgi_core::wire::Schema;

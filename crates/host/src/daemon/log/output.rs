@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use bridge::Level;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::fstat;
 use os::descriptors::write_to_pipe;
+use os::file::identity;
 use os::lock::lock;
 use wsgi_core::wire::line;
 
@@ -217,11 +217,6 @@ fn write_plainly(mut line: &[u8]) {
             Ok(0) | Err(_) => return,
         }
     }
-}
-
-fn identity(descriptor: impl AsFd) -> io::Result<(u64, u64)> {
-    let stat = fstat(descriptor)?;
-    Ok((stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]
