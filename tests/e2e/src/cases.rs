@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use crate::{Mode, Server, Target};
+use crate::{Mode, Server, Target, report};
 
 /// The checks of one test on one server.
 pub struct Cases<'a> {
@@ -17,7 +17,7 @@ impl<'a> Cases<'a> {
         let mut cases = Self { server, failures: Vec::new() };
         let outcome = catch_unwind(AssertUnwindSafe(|| test(server, &mut cases)));
         if outcome.is_err() || !cases.failures.is_empty() {
-            println!("end of the error log:\n{}", server.log_tail());
+            report(format_args!("end of the error log:\n{}", server.log_tail()));
         }
         if let Err(panic) = outcome {
             resume_unwind(panic);
@@ -49,7 +49,7 @@ impl<'a> Cases<'a> {
             Ok(()) => {
                 self.failures.push(format!("{name}: the original meets this, though it is said: {reason}"))
             }
-            Err(_) => println!("{name}: the original differs: {reason}"),
+            Err(_) => report(format_args!("{name}: the original differs: {reason}")),
         }
     }
 
@@ -67,16 +67,16 @@ impl<'a> Cases<'a> {
     pub fn ours_only(&mut self, name: &str, reason: &str, assertions: impl FnOnce()) {
         register(name, reason);
         if self.server.target().is_reference() {
-            println!("{name}: not tried on the original: {reason}");
+            report(format_args!("{name}: not tried on the original: {reason}"));
         } else {
             self.check(name, assertions);
         }
     }
 }
 
-/// Says that a test does not apply here.
+/// Says that a part of a test does not apply here. A whole test names its [`Needs`](crate::Needs) instead.
 pub fn skipped(why: &str) {
-    println!("skipped: {why}");
+    report(format_args!("skipped: {why}"));
 }
 
 fn attempt(assertions: impl FnOnce()) -> Result<(), String> {
@@ -100,7 +100,7 @@ fn register(name: &str, reason: &str) {
 }
 
 impl Target {
-    /// Skips a test that is about something the original does not have; says so.
+    /// Skips a part of a test that is about something the original does not have; says so.
     #[must_use]
     pub fn lacks(&self, what: &str) -> bool {
         if self.is_reference() {

@@ -1,6 +1,6 @@
 //! Harness of the end-to-end tests: a real Apache with our module, or with the original one, and real clients.
 //!
-//! Every expectation comes from the contract. A test describes a server with [`Setup`], runs it on each MPM with
+//! Tests stand in a table, with what they need: [`test!`]. Every expectation comes from the contract. A test describes a server with [`Setup`], runs it on each MPM with
 //! [`on_each_mpm`], and makes its checks through [`Cases`], which also knows where the original is allowed to differ.
 //! Where the contract says something else of daemon mode than of embedded mode, [`Mode::pick`] says so.
 //!
@@ -22,6 +22,7 @@ mod fuse;
 mod http;
 mod processes;
 mod python;
+mod registry;
 mod server;
 mod stage;
 mod target;
@@ -34,8 +35,9 @@ pub use fuse::StuckMount;
 pub use http::{Connection, Ending, Request, Response};
 pub use processes::{Process, signal};
 pub use python::{Interpreter, cache_directory};
+pub use registry::{Needs, Test, report, run_tests};
 pub use server::{LogMark, Server};
 pub use target::{
-    Mode, Mpm, Target, daemon_only, embedded_only, on_each_mpm, on_one_mpm, preload, sanitized, setups,
+    Mode, Mpm, Target, on_each_mpm, on_each_threaded_mpm, on_one_mpm, preload, sanitized, setups,
 };
 pub use wait::{PATIENCE, wait_until};

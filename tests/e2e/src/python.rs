@@ -39,6 +39,13 @@ impl Interpreter {
         })
     }
 
+    /// Returns one with a host whose ctypes works in interpreters with a GIL of their own, if there is one.
+    #[must_use]
+    pub fn with_own_gil() -> Option<Self> {
+        let has_it = |python: &Self| python.version >= (3, 13) && !python.extension_suffix.contains("t-");
+        Self::with_hosts().into_iter().find(has_it)
+    }
+
     /// The interpreters on this machine that ours has a host for, one for each ABI, oldest first.
     #[must_use]
     pub fn with_hosts() -> Vec<Self> {

@@ -13,6 +13,7 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::processes::{Known, is_busy};
+use crate::report;
 use crate::stage::{Staged, command, write};
 use crate::{Cases, Connection, Mode, Mpm, Process, Request, Response, Setup, Target, wait_until};
 
@@ -380,12 +381,12 @@ impl Drop for Server {
             wrong = wrong.into_iter().chain([text]).reduce(|all, one| format!("{all}\n{one}"));
         }
         if let Some(text) = &wrong {
-            println!("{text}");
+            report(format_args!("{text}"));
         }
         if (thread::panicking() || wrong.is_some())
             && let Some(directory) = self.directory.take()
         {
-            println!("the server's directory is kept: {}", directory.keep().display());
+            report(format_args!("the server's directory is kept: {}", directory.keep().display()));
         }
         // While another panic unwinds, this one would end the test program.
         assert!(

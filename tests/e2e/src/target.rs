@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Setup, skipped};
+use crate::{Setup, report, skipped};
 
 /// The implementation under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub enum Mpm {
 }
 
 impl Mpm {
-    const ALL: [Self; 3] = [Self::Prefork, Self::Worker, Self::Event];
+    pub(crate) const ALL: [Self; 3] = [Self::Prefork, Self::Worker, Self::Event];
 
     /// As in `mod_mpm_<name>.so`.
     #[must_use]
@@ -95,7 +95,8 @@ impl Mpm {
         !matches!(self, Self::Prefork)
     }
 
-    fn wanted(self) -> bool {
+    /// Returns whether `E2E_MPM` allows it.
+    pub(crate) fn is_wanted(self) -> bool {
         env::var("E2E_MPM").map_or(true, |filter| filter.split(',').any(|name| name.trim() == self.name()))
     }
 }
@@ -133,26 +134,6 @@ impl Mode {
     }
 }
 
-/// Skips a test that is about embedded mode alone, for `reason`; says so.
-#[must_use]
-pub fn embedded_only(reason: &str) -> bool {
-    let skips = Mode::current() != Mode::Embedded;
-    if skips {
-        skipped(&format!("about embedded mode alone: {reason}"));
-    }
-    skips
-}
-
-/// Skips a test that is about daemon processes, where embedded mode is under test; says so.
-#[must_use]
-pub fn daemon_only() -> bool {
-    let skips = Mode::current() != Mode::Daemon;
-    if skips {
-        skipped("about daemon mode alone; set E2E_MODE=daemon");
-    }
-    skips
-}
-
 /// Has a program that is or starts Apache load the library that `E2E_PRELOAD` names. What it starts does so, too.
 pub fn preload(command: &mut Command) {
     if let Some(library) = env::var_os(PRELOAD) {
@@ -160,10 +141,15 @@ pub fn preload(command: &mut Command) {
     }
 }
 
-/// Skips what a sanitizer does not allow for, for `reason`, where ours is built for one; says so.
+/// Returns whether ours is built for a sanitizer.
+pub(crate) fn is_sanitized() -> bool {
+    env::var_os(PRELOAD).is_some()
+}
+
+/// Skips a part of a test that a sanitizer does not allow for, for `reason`, where ours is built for one; says so.
 #[must_use]
 pub fn sanitized(reason: &str) -> bool {
-    let skips = env::var_os(PRELOAD).is_some();
+    let skips = is_sanitized();
     if skips {
         skipped(&format!("not with a sanitizer: {reason}"));
     }
@@ -175,7 +161,7 @@ const PRELOAD: &str = "E2E_PRELOAD";
 /// A server to be for each MPM (that `E2E_MPM` allows).
 #[must_use]
 pub fn setups() -> Vec<Setup> {
-    Mpm::ALL.into_iter().filter(|mpm| mpm.wanted()).map(Setup::new).collect()
+    Mpm::ALL.into_iter().filter(|mpm| mpm.is_wanted()).map(Setup::new).collect()
 }
 
 /// Runs a test once with each MPM (that `E2E_MPM` allows), also after one has failed.
@@ -183,10 +169,22 @@ pub fn setups() -> Vec<Setup> {
 /// # Panics
 /// It failed with one of them.
 pub fn on_each_mpm(test: impl Fn(Setup)) {
+    on_each(setups(), test);
+}
+
+/// Runs a test once with each MPM that has threads (and that `E2E_MPM` allows), also after one has failed.
+///
+/// # Panics
+/// It failed with one of them.
+pub fn on_each_threaded_mpm(test: impl Fn(Setup)) {
+    on_each(setups().into_iter().filter(|setup| setup.mpm().threaded()), test);
+}
+
+fn on_each(setups: impl IntoIterator<Item = Setup>, test: impl Fn(Setup)) {
     let mut failed = Vec::new();
-    for setup in setups() {
+    for setup in setups {
         let name = setup.mpm().name();
-        println!("--- {name}");
+        report(format_args!("--- {name}"));
         if catch_unwind(AssertUnwindSafe(|| test(setup))).is_err() {
             failed.push(name);
         }
@@ -196,7 +194,7 @@ pub fn on_each_mpm(test: impl Fn(Setup)) {
 
 /// Runs a test that the MPM has no say in with the first one that `E2E_MPM` allows, event preferred.
 pub fn on_one_mpm(test: impl FnOnce(Setup)) {
-    if let Some(mpm) = Mpm::ALL.into_iter().rev().find(|mpm| mpm.wanted()) {
+    if let Some(mpm) = Mpm::ALL.into_iter().rev().find(|mpm| mpm.is_wanted()) {
         test(Setup::new(mpm));
     }
 }

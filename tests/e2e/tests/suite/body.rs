@@ -1,10 +1,17 @@
 //! Response bodies: iteration, write, close, Content-Length.
 
-use e2e::{Ending, Mpm, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Ending, Mpm, Test, on_each_mpm, on_one_mpm, test, wait_until};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(every_kind_of_iterable),
+    test!(blocks_are_sent_as_they_come),
+    test!(a_declared_length_is_kept),
+    test!(close_is_called_once),
+    test!(a_thread_that_still_writes_does_not_reach_the_next_response),
+];
 
 const APP: &str = include_str!("../../apps/body.wsgi");
 
-#[test]
 fn every_kind_of_iterable() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -55,7 +62,6 @@ fn every_kind_of_iterable() {
     });
 }
 
-#[test]
 fn blocks_are_sent_as_they_come() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).conf("SetEnv test.gate @ROOT@/htdocs/gate").run(|server, cases| {
@@ -91,7 +97,6 @@ fn blocks_are_sent_as_they_come() {
     });
 }
 
-#[test]
 fn a_declared_length_is_kept() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -180,7 +185,6 @@ fn a_declared_length_is_kept() {
     });
 }
 
-#[test]
 fn close_is_called_once() {
     // Embedded, on one process, so that the application can tell.
     on_one_mpm(|setup| {
@@ -249,7 +253,6 @@ fn close_is_called_once() {
     });
 }
 
-#[test]
 fn a_thread_that_still_writes_does_not_reach_the_next_response() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {

@@ -2,7 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::{Setup, on_one_mpm};
+use e2e::Needs::Ours;
+use e2e::{Setup, Test, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(lines_that_are_refused),
+    test!(lines_that_are_accepted),
+    test!(lines_that_are_not_supported_yet, Ours("unsupported directives")),
+    test!(htaccess_files),
+];
 
 /// Lines that are refused, and what the message says.
 const REFUSED: &[(&str, &str)] = &[
@@ -194,7 +202,6 @@ const NOT_YET: &[&str] = &[
     "<Location />\nWSGIGroupAuthoritative On\n</Location>",
 ];
 
-#[test]
 fn lines_that_are_refused() {
     each(REFUSED.iter().copied(), |line, accepted, text, expected| {
         assert!(!accepted, "{line:?} is accepted");
@@ -202,18 +209,13 @@ fn lines_that_are_refused() {
     });
 }
 
-#[test]
 fn lines_that_are_accepted() {
     each(ACCEPTED.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(accepted, "{line:?} is refused: {text}");
     });
 }
 
-#[test]
 fn lines_that_are_not_supported_yet() {
-    if e2e::Target::current().lacks("unsupported directives") {
-        return;
-    }
     each(NOT_YET.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(!accepted && text.contains("is not supported by this version yet"), "{line:?}: {text}");
     });
@@ -237,7 +239,6 @@ fn each<T>(lines: impl Iterator<Item = (&'static str, T)>, check: impl Fn(&str, 
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-#[test]
 fn htaccess_files() {
     on_one_mpm(|setup| {
         let app = "def application(e, s):\n    s('200 OK', [])\n    return [b'x']\n\n\ndef other(e, s):\n    \

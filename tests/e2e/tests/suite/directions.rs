@@ -3,9 +3,17 @@
 
 use std::time::Duration;
 
-use e2e::{Connection, Server, curl, on_each_mpm, on_one_mpm};
+use e2e::{Connection, Server, Test, curl, on_each_mpm, on_one_mpm, test};
 
 use crate::ends::{logged, serving};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(an_answer_does_not_wait_for_a_thread_that_reads),
+    test!(what_a_thread_reads_arrives_whole_while_another_one_answers),
+    test!(what_a_thread_writes_does_not_wait_for_the_one_that_reads),
+    test!(a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads),
+    test!(the_directions_are_independent_over_tls_and_http_2),
+];
 
 /// How the application answers while its thread reads, and what.
 const ANSWERS: &[(&str, &str)] =
@@ -13,7 +21,6 @@ const ANSWERS: &[(&str, &str)] =
 
 const REASON: &str = "the answer waits for the thread that reads";
 
-#[test]
 fn an_answer_does_not_wait_for_a_thread_that_reads() {
     on_each_mpm(|setup| {
         // Longer than the client is patient.
@@ -46,7 +53,6 @@ fn an_answer_does_not_wait_for_a_thread_that_reads() {
     });
 }
 
-#[test]
 fn what_a_thread_reads_arrives_whole_while_another_one_answers() {
     on_each_mpm(|setup| {
         serving(setup).modules(&["deflate"]).conf("WSGIChunkedRequest On").run(|server, cases| {
@@ -87,7 +93,6 @@ fn what_a_thread_reads_arrives_whole_while_another_one_answers() {
     });
 }
 
-#[test]
 fn what_a_thread_writes_does_not_wait_for_the_one_that_reads() {
     on_each_mpm(|setup| {
         serving(setup).conf("Timeout 100\nWSGIChunkedRequest On").run(|server, cases| {
@@ -118,7 +123,6 @@ fn what_a_thread_writes_does_not_wait_for_the_one_that_reads() {
     });
 }
 
-#[test]
 fn a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads() {
     on_one_mpm(|setup| {
         serving(setup).conf("Timeout 2").run(|server, cases| {
@@ -133,7 +137,6 @@ fn a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads() {
     });
 }
 
-#[test]
 fn the_directions_are_independent_over_tls_and_http_2() {
     on_each_mpm(|setup| {
         let protocols = if setup.mpm().threaded() { "Protocols h2 http/1.1" } else { "Protocols http/1.1" };

@@ -2,7 +2,19 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::{Interpreter, LogMark, Mode, Mpm, Setup, Target, embedded_only, on_each_mpm, wait_until};
+use e2e::Needs::{Embedded, Ours};
+use e2e::{Interpreter, LogMark, Mode, Mpm, Setup, Target, Test, on_each_mpm, test, wait_until};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(threads_that_do_not_end_do_not_keep_a_process),
+    test!(processes_end_while_memory_is_traced),
+    test!(a_request_within_a_request_leaves_the_outer_one_as_it_was),
+    test!(
+        a_page_for_a_failure_leaves_the_request_that_failed_as_it_was,
+        Embedded("requests of daemon processes do not nest"),
+        Ours("care for nested requests")
+    ),
+];
 
 const APP: &str = include_str!("../../apps/threads.wsgi");
 
@@ -24,7 +36,7 @@ fn on_each_python(check: impl Fn(Setup)) {
     for python in Interpreter::with_hosts() {
         for mpm in [Mpm::Prefork, Mpm::Event] {
             let name = format!("{} {}", python.executable.display(), mpm.name());
-            println!("=== {name}");
+            e2e::report(format_args!("=== {name}"));
             let setup =
                 Setup::new(mpm).children(1).python_home(Some(&python.home())).file("apps/app.wsgi", APP);
             let setup = setup.conf(
@@ -47,7 +59,6 @@ fn wait_ended(pids: &[String]) {
     });
 }
 
-#[test]
 fn threads_that_do_not_end_do_not_keep_a_process() {
     on_each_python(|setup| {
         for url in ["/main", "/sub"] {
@@ -72,7 +83,6 @@ fn threads_that_do_not_end_do_not_keep_a_process() {
     });
 }
 
-#[test]
 fn processes_end_while_memory_is_traced() {
     on_each_python(|setup| {
         let mut server = setup.start();
@@ -99,7 +109,6 @@ fn processes_end_while_memory_is_traced() {
     });
 }
 
-#[test]
 fn a_request_within_a_request_leaves_the_outer_one_as_it_was() {
     let app = "import ctypes, mod_wsgi, sys\n\
         callback = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 7)\n\
@@ -194,15 +203,8 @@ const FAILING: &str = "import mod_wsgi\n\
     \x20   finally:\n\
     \x20       check(environ, me)\n";
 
-#[test]
 fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was() {
-    if embedded_only("requests of daemon processes do not nest") {
-        return;
-    }
     on_each_python(|setup| {
-        if Target::current().lacks("care for nested requests") {
-            return;
-        }
         let mut setup = setup.file("apps/failing.wsgi", FAILING);
         let groups = [("main", "%{GLOBAL}"), ("sub", "sub")];
         for (outer, group) in groups {

@@ -3,10 +3,20 @@
 use std::process::Command;
 use std::thread;
 
+use e2e::Needs::{Daemon, Threads};
 use e2e::{
-    Connection, Ending, Interpreter, Mode, Server, Setup, curl, daemon_only, on_each_mpm, on_one_mpm,
-    wait_until,
+    Connection, Ending, Interpreter, Mode, Server, Setup, Test, curl, on_each_mpm, on_each_threaded_mpm,
+    on_one_mpm, test, wait_until,
 };
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_client_that_only_sends_no_more_gets_its_answer),
+    test!(a_client_that_leaves_during_write_costs_one_line),
+    test!(a_generator_that_has_nothing_to_say_is_closed_when_its_client_leaves),
+    test!(a_generator_that_has_nothing_to_say_is_closed_when_its_stream_is_reset, Threads),
+    test!(a_client_that_has_closed_its_connection_is_noticed_when_its_system_has_forgotten_it, Daemon),
+    test!(a_client_that_only_sends_no_more_gets_its_answer_over_tls),
+];
 
 const APP: &str = include_str!("../../apps/ends.wsgi");
 
@@ -39,7 +49,6 @@ fn ask(server: &Server, target: &str) -> Connection {
     connection
 }
 
-#[test]
 fn a_client_that_only_sends_no_more_gets_its_answer() {
     on_each_mpm(|setup| {
         // In daemon mode it waits in the queue, behind one that waits for the gate.
@@ -81,7 +90,6 @@ fn a_client_that_only_sends_no_more_gets_its_answer() {
     });
 }
 
-#[test]
 fn a_client_that_leaves_during_write_costs_one_line() {
     on_each_mpm(|setup| {
         serving(setup).run(|server, cases| {
@@ -100,7 +108,6 @@ fn a_client_that_leaves_during_write_costs_one_line() {
     });
 }
 
-#[test]
 fn a_generator_that_has_nothing_to_say_is_closed_when_its_client_leaves() {
     const REASON: &str = "it runs to its end for nobody";
     on_each_mpm(|setup| {
@@ -135,12 +142,8 @@ fn a_generator_that_has_nothing_to_say_is_closed_when_its_client_leaves() {
     });
 }
 
-#[test]
 fn a_generator_that_has_nothing_to_say_is_closed_when_its_stream_is_reset() {
-    on_each_mpm(|setup| {
-        if !setup.mpm().threaded() {
-            return;
-        }
+    on_each_threaded_mpm(|setup| {
         serving(setup).modules(&["http2"]).conf("Protocols h2c http/1.1").run(|server, cases| {
             cases.ours_only("HTTP/2", "it runs to its end for nobody", || {
                 let mark = server.mark();
@@ -197,11 +200,7 @@ client.sendall(f"GET {sys.argv[2]} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 time.sleep(0.3)
 "#;
 
-#[test]
 fn a_client_that_has_closed_its_connection_is_noticed_when_its_system_has_forgotten_it() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup).group("threads=1").run(|server, cases| {
             cases.ours_only("in the queue", "W12: it runs for nobody", || {
@@ -220,7 +219,6 @@ fn a_client_that_has_closed_its_connection_is_noticed_when_its_system_has_forgot
     });
 }
 
-#[test]
 fn a_client_that_only_sends_no_more_gets_its_answer_over_tls() {
     on_one_mpm(|setup| {
         serving(setup).tls().group("threads=1").run(|server, cases| {

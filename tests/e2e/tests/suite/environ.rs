@@ -2,9 +2,21 @@
 
 use std::thread;
 
-use e2e::{Process, Response, Server, Setup, on_each_mpm, on_one_mpm, sanitized};
+use e2e::{Process, Response, Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized, test};
 
 use crate::{ECHO, md5};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(every_key),
+    test!(request_headers_become_variables),
+    test!(the_configuration_adds_variables),
+    test!(paths_are_latin_1),
+    test!(head_is_mapped_as_configured),
+    test!(flags_of_locations),
+    test!(case_insensitive_file_systems),
+    test!(redirects_and_authentication),
+    test!(names_and_values_of_junk_headers_are_not_kept),
+];
 
 /// Says which process it runs in.
 const PID: &str = "import os\n\n\ndef application(environ, start_response):\n    \
@@ -62,7 +74,6 @@ const KEYS: &[&str] = &[
     "wsgi.version",
 ];
 
-#[test]
 fn every_key() {
     on_each_mpm(|setup| {
         let (threaded, mode) = (setup.mpm().threaded(), setup.mode());
@@ -162,7 +173,6 @@ fn number(response: &Response, key: &str) -> f64 {
     response.value(key).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-#[test]
 fn request_headers_become_variables() {
     on_one_mpm(|setup| {
         setup
@@ -226,7 +236,6 @@ fn request_headers_become_variables() {
     });
 }
 
-#[test]
 fn the_configuration_adds_variables() {
     on_one_mpm(|setup| {
         setup
@@ -280,7 +289,6 @@ fn the_configuration_adds_variables() {
     });
 }
 
-#[test]
 fn paths_are_latin_1() {
     on_one_mpm(|setup| {
         setup.app("/app", "echo.wsgi", ECHO).run(|server, cases| {
@@ -296,7 +304,6 @@ fn paths_are_latin_1() {
     });
 }
 
-#[test]
 fn head_is_mapped_as_configured() {
     on_each_mpm(|setup| {
         let app = "def application(environ, start_response):\n    \
@@ -338,7 +345,6 @@ fn head_is_mapped_as_configured() {
     });
 }
 
-#[test]
 fn flags_of_locations() {
     on_one_mpm(|setup| {
         setup
@@ -379,7 +385,6 @@ fn flags_of_locations() {
     });
 }
 
-#[test]
 fn case_insensitive_file_systems() {
     on_one_mpm(|setup| {
         let app = "def application(e, s):\n    s('200 OK', [('X-Name', __name__), \
@@ -400,7 +405,6 @@ fn case_insensitive_file_systems() {
     });
 }
 
-#[test]
 fn redirects_and_authentication() {
     on_one_mpm(|setup| {
         authenticated(setup).run(|server, cases| {
@@ -456,7 +460,6 @@ fn authorized(server: &Server, target: &str) -> Response {
     server.request("GET", target).header("Authorization", "Basic YWxpY2U6c2VjcmV0").send()
 }
 
-#[test]
 fn names_and_values_of_junk_headers_are_not_kept() {
     on_one_mpm(|setup| {
         setup
@@ -504,7 +507,7 @@ fn names_and_values_of_junk_headers_are_not_kept() {
                     let before = memory(process);
                     send(1, 40);
                     let after = memory(process);
-                    println!("{before} kB before, {after} kB after");
+                    e2e::report(format_args!("{before} kB before, {after} kB after"));
                     assert!(after < before + 6_000, "{before} kB, then {after} kB");
                 });
             });

@@ -1,6 +1,12 @@
 //! Events that an application can subscribe to.
 
-use e2e::{Server, Setup, on_one_mpm};
+use e2e::{Server, Setup, Test, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(requests_are_told_of),
+    test!(attempts_to_reach_a_process_are_counted),
+    test!(failures_are_told_of),
+];
 
 const APP: &str = include_str!("../../apps/events.wsgi");
 
@@ -13,7 +19,6 @@ fn report(server: &Server) -> e2e::Response {
     server.get("/report")
 }
 
-#[test]
 fn requests_are_told_of() {
     on_one_mpm(|setup| {
         subscribed(setup).run(|server, cases| {
@@ -73,7 +78,6 @@ fn requests_are_told_of() {
     });
 }
 
-#[test]
 fn attempts_to_reach_a_process_are_counted() {
     on_one_mpm(|setup| {
         subscribed(setup).run(|server, cases| {
@@ -94,7 +98,6 @@ fn attempts_to_reach_a_process_are_counted() {
     });
 }
 
-#[test]
 fn failures_are_told_of() {
     on_one_mpm(|setup| {
         subscribed(setup).run(|server, cases| {

@@ -7,8 +7,19 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use e2e::{Connection, Interpreter, Process, Response, Target, daemon_only, preload, signal, wait_until};
+use e2e::Needs::{Daemon, Ours};
+use e2e::{Connection, Interpreter, Process, Response, Target, Test, preload, signal, test, wait_until};
 use nix::sys::signal::Signal;
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(the_application_runs_in_daemon_processes, Daemon, Ours("such checks and messages")),
+    test!(several_processes_and_a_name_for_them, Daemon, Ours("such checks and messages")),
+    test!(the_scoreboard_is_shown_when_it_is_asked_for, Daemon, Ours("such checks and messages")),
+    test!(embedded_mode_has_no_supervisor, Daemon, Ours("such checks and messages")),
+    test!(changes_of_modules_bring_a_new_process_once_they_work, Daemon, Ours("such checks and messages")),
+    test!(a_changed_script_is_loaded_unless_that_is_off, Daemon, Ours("such checks and messages")),
+    test!(services_run_beside_the_application, Daemon, Ours("such checks and messages")),
+];
 
 const APPLICATION: &str = include_str!("../../apps/express.wsgi");
 
@@ -137,19 +148,11 @@ fn open(directory: PathBuf) {
     opened.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
 }
 
-fn skip() -> bool {
-    daemon_only() || Target::current().lacks("such checks and messages")
-}
-
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-#[test]
 fn the_application_runs_in_daemon_processes() {
-    if skip() {
-        return;
-    }
     let options = ["--threads", "3", "--umask", "027", "--python-path", "added", "--locale", "C.UTF-8"];
     let mut server = Express::start(&options);
     let response = server.get();
@@ -184,11 +187,7 @@ fn the_application_runs_in_daemon_processes() {
     assert!(banner.contains("Operating Mode     : daemon\n"), "{banner}");
 }
 
-#[test]
 fn several_processes_and_a_name_for_them() {
-    if skip() {
-        return;
-    }
     let server = Express::start(&["--processes", "2", "--process-group", "shop"]);
     assert_eq!(
         (server.value("multiprocess").as_str(), server.value("process_group").as_str()),
@@ -200,32 +199,20 @@ fn several_processes_and_a_name_for_them() {
     });
 }
 
-#[test]
 fn the_scoreboard_is_shown_when_it_is_asked_for() {
-    if skip() {
-        return;
-    }
     for mode in [&["--server-metrics"][..], &["--server-metrics", "--embedded-mode"]] {
         let server = Express::start(mode);
         server.wait_for("requests", "True");
     }
 }
 
-#[test]
 fn embedded_mode_has_no_supervisor() {
-    if skip() {
-        return;
-    }
     let server = Express::start(&["--embedded-mode"]);
     assert_eq!(server.value("process_group"), "");
     assert_eq!(server.supervised(), []);
 }
 
-#[test]
 fn changes_of_modules_bring_a_new_process_once_they_work() {
-    if skip() {
-        return;
-    }
     let server = Express::start(&["--reload-on-changes"]);
     let first = server.value("pid");
     assert_eq!(server.value("imported"), "1");
@@ -243,11 +230,7 @@ fn changes_of_modules_bring_a_new_process_once_they_work() {
     server.wait_for("imported", "4444");
 }
 
-#[test]
 fn a_changed_script_is_loaded_unless_that_is_off() {
-    if skip() {
-        return;
-    }
     let changed = APPLICATION.replace("imported.value", "'changed'");
     let server = Express::start(&[]);
     assert_eq!(server.value("imported"), "1");
@@ -262,11 +245,7 @@ fn a_changed_script_is_loaded_unless_that_is_off() {
     }
 }
 
-#[test]
 fn services_run_beside_the_application() {
-    if skip() {
-        return;
-    }
     let mut options =
         vec!["--service-script", "mail", "service.py", "--service-log-file", "mail", "mail.log"];
     if is_root() {

@@ -1,6 +1,12 @@
 //! Applications that raise, return nonsense, or do not answer.
 
-use e2e::{Ending, Mode, on_each_mpm, on_one_mpm};
+use e2e::{Ending, Mode, Test, on_each_mpm, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_failure_before_the_head_is_a_500),
+    test!(a_failure_after_the_head_is_visible_to_the_client),
+    test!(tracebacks_are_whole),
+];
 
 const APP: &str = include_str!("../../apps/failures.wsgi");
 
@@ -28,7 +34,6 @@ const BEFORE_THE_HEAD: &[(&str, &str, &str)] = &[
     ("/unknown", "WSGI0174", "KeyError"),
 ];
 
-#[test]
 fn a_failure_before_the_head_is_a_500() {
     on_each_mpm(|setup| {
         setup
@@ -64,7 +69,6 @@ fn a_failure_before_the_head_is_a_500() {
 
 const NO_END: &str = "W10: a chunked response from a daemon process that was cut short looks complete";
 
-#[test]
 fn a_failure_after_the_head_is_visible_to_the_client() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -115,7 +119,6 @@ fn a_failure_after_the_head_is_visible_to_the_client() {
     });
 }
 
-#[test]
 fn tracebacks_are_whole() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {

@@ -1,6 +1,9 @@
 //! wsgi.file_wrapper.
 
-use e2e::{Ending, Mode, Setup, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Ending, Mode, Setup, Test, on_each_mpm, on_one_mpm, test, wait_until};
+
+pub(crate) const TESTS: &[Test] =
+    &[test!(files_are_sent_whole), test!(files_are_closed), test!(every_method)];
 
 const APP: &str = include_str!("../../apps/files.wsgi");
 
@@ -16,7 +19,6 @@ fn serving(setup: Setup) -> Setup {
         .conf("WSGIApplicationGroup %{GLOBAL}\n<Location /sendfile>\nWSGIEnableSendfile On\n</Location>")
 }
 
-#[test]
 fn files_are_sent_whole() {
     on_each_mpm(|setup| {
         serving(setup).run(|server, cases| {
@@ -118,7 +120,6 @@ fn files_are_sent_whole() {
     });
 }
 
-#[test]
 fn files_are_closed() {
     on_one_mpm(|setup| {
         serving(setup).run(|server, cases| {
@@ -151,7 +152,6 @@ fn files_are_closed() {
     });
 }
 
-#[test]
 fn every_method() {
     on_one_mpm(|setup| {
         serving(setup).run(|server, cases| {

@@ -3,9 +3,22 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use e2e::{Connection, Ending, Mode, Response, Server, curl, on_each_mpm, on_one_mpm};
+use e2e::Needs::Threads;
+use e2e::{
+    Connection, Ending, Mode, Response, Server, Test, curl, on_each_mpm, on_each_threaded_mpm, on_one_mpm,
+    test,
+};
 
 use crate::ends::{logged, serving};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_filter_that_has_answered_has_the_last_word),
+    test!(a_filter_that_has_answered_has_the_last_word_over_http_2, Threads),
+    test!(a_file_sent_by_mod_xsendfile_is_the_response),
+    test!(what_has_broken_off_is_not_stored),
+    test!(filters_do_not_make_a_response_look_complete),
+    test!(filters_that_gather_a_response_do_not_have_ranges_of_it_served),
+];
 
 /// Sends bytes, and the answer to them.
 fn answered(connection: &mut Connection, method: &str, bytes: &[u8]) -> std::io::Result<Response> {
@@ -16,7 +29,6 @@ fn answered(connection: &mut Connection, method: &str, bytes: &[u8]) -> std::io:
 /// The applications that have a body which can not be read, and whether they show the failure.
 const READERS: &[&str] = &["read", "read_and_catch", "read_and_stream", "read_and_write"];
 
-#[test]
 fn a_filter_that_has_answered_has_the_last_word() {
     on_each_mpm(|setup| {
         serving(setup).conf("LimitRequestBody 100\nWSGIChunkedRequest On").run(|server, cases| {
@@ -63,12 +75,8 @@ fn a_filter_that_has_answered_has_the_last_word() {
     });
 }
 
-#[test]
 fn a_filter_that_has_answered_has_the_last_word_over_http_2() {
-    on_each_mpm(|setup| {
-        if !setup.mpm().threaded() {
-            return;
-        }
+    on_each_threaded_mpm(|setup| {
         serving(setup)
             .modules(&["http2", "xsendfile"])
             .file("htdocs/file.txt", "the file\n")
@@ -101,7 +109,6 @@ fn a_filter_that_has_answered_has_the_last_word_over_http_2() {
     });
 }
 
-#[test]
 fn a_file_sent_by_mod_xsendfile_is_the_response() {
     on_each_mpm(|setup| {
         serving(setup)
@@ -178,7 +185,6 @@ fn breaks(server: &Server) -> impl Iterator<Item = &'static str> {
     BREAKS.iter().chain(crashes).copied()
 }
 
-#[test]
 fn what_has_broken_off_is_not_stored() {
     on_one_mpm(|setup| {
         serving(setup)
@@ -230,11 +236,10 @@ const FILTERS: &[(&str, &[&str], &str)] = &[
     ("mod_proxy_html", &["xml2enc", "proxy_html"], "ProxyHTMLEnable On"),
 ];
 
-#[test]
 fn filters_do_not_make_a_response_look_complete() {
     on_one_mpm(|setup| {
         for &(name, modules, configuration) in FILTERS {
-            println!("--- {name}");
+            e2e::report(format_args!("--- {name}"));
             serving(setup.clone()).modules(modules).conf(configuration).run(|server, cases| {
                 server.expect_crashes();
                 for how in breaks(server) {
@@ -267,7 +272,6 @@ def application(environ, start_response):
     return iter([b'01234', b'567', b'89'])
 ";
 
-#[test]
 fn filters_that_gather_a_response_do_not_have_ranges_of_it_served() {
     on_one_mpm(|setup| {
         for &(name, modules, configuration) in &FILTERS[..4] {

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Interpreter, Server, Setup, curl, on_each_mpm};
+use e2e::{Interpreter, Server, Setup, Test, curl, on_each_mpm, test};
+
+pub(crate) const TESTS: &[Test] =
+    &[test!(flask), test!(django), test!(bottle_falcon_and_pyramid), test!(numpy_in_the_main_interpreter)];
 
 fn environment() -> PathBuf {
     Interpreter::current().environment(&Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt"))
@@ -39,7 +42,6 @@ impl<'a> Browser<'a> {
     }
 }
 
-#[test]
 fn flask() {
     on_each_mpm(|setup| {
         framework(setup, "/flask", "flask.wsgi", include_str!("../../apps/frameworks/flask_app.wsgi")).run(
@@ -80,7 +82,6 @@ fn flask() {
     });
 }
 
-#[test]
 fn django() {
     let script = include_str!("../../apps/frameworks/django_app.wsgi");
     on_each_mpm(|setup| {
@@ -158,7 +159,6 @@ fn hidden_token(page: &str) -> String {
     token.unwrap_or_else(|| panic!("no token in {page}")).to_owned()
 }
 
-#[test]
 fn bottle_falcon_and_pyramid() {
     on_each_mpm(|setup| {
         framework(setup, "/", "small.wsgi", include_str!("../../apps/frameworks/small.wsgi")).run(
@@ -180,7 +180,6 @@ fn bottle_falcon_and_pyramid() {
     });
 }
 
-#[test]
 fn numpy_in_the_main_interpreter() {
     let app = "import numpy\n\n\ndef application(environ, start_response):\n    \
                size = int(environ['QUERY_STRING'])\n    matrix = numpy.arange(size * size, dtype=float).reshape(size, size)\n    \

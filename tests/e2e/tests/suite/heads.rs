@@ -1,6 +1,13 @@
 //! What an application may say in the head of a response, and what its server makes of it.
 
-use e2e::{Ending, LogMark, Mode, Process, Server, on_each_mpm, on_one_mpm, sanitized};
+use e2e::{Ending, LogMark, Mode, Process, Server, Test, on_each_mpm, on_one_mpm, sanitized, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(fields_take_memory_once),
+    test!(heads_have_limits),
+    test!(ranges_of_what_an_application_makes_are_its_own),
+    test!(the_connection_is_the_servers),
+];
 
 const APP: &str = include_str!("../../apps/heads.wsgi");
 
@@ -20,7 +27,6 @@ fn check_growth(server: &Server, before: u64, most: u64) {
     assert!(growth < most, "an Apache child has taken {growth} kB for heads");
 }
 
-#[test]
 fn fields_take_memory_once() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).children(1).run(|server, cases| {
@@ -52,7 +58,6 @@ fn fields_take_memory_once() {
     });
 }
 
-#[test]
 fn heads_have_limits() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).children(1).run(|server, cases| {
@@ -90,7 +95,6 @@ fn heads_have_limits() {
     });
 }
 
-#[test]
 fn ranges_of_what_an_application_makes_are_its_own() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -124,7 +128,6 @@ fn ranges_of_what_an_application_makes_are_its_own() {
     });
 }
 
-#[test]
 fn the_connection_is_the_servers() {
     let fields = [
         "Transfer-Encoding:chunked",

@@ -2,9 +2,13 @@
 
 use std::process::Output;
 
-use e2e::{Mode, Server, Setup, curl, on_each_mpm};
+use e2e::Needs::Threads;
+use e2e::{Mode, Server, Setup, Test, curl, on_each_mpm, on_each_threaded_mpm, test};
 
 use crate::ECHO;
+
+pub(crate) const TESTS: &[Test] =
+    &[test!(tls_and_http_2), test!(a_response_without_a_body_has_none_over_http_2, Threads)];
 
 const BODY: &str = include_str!("../../apps/body.wsgi");
 const FAILURES: &str = include_str!("../../apps/failures.wsgi");
@@ -43,7 +47,6 @@ fn has(text: &str, line: &str) -> bool {
     text.lines().any(|found| found == line)
 }
 
-#[test]
 fn tls_and_http_2() {
     on_each_mpm(|setup| {
         let versions: &[(&str, &str)] = if setup.mpm().threaded() {
@@ -139,15 +142,11 @@ fn tls_and_http_2() {
     });
 }
 
-#[test]
 fn a_response_without_a_body_has_none_over_http_2() {
     let app = "def application(environ, start_response):\n\
         \x20   start_response(environ['QUERY_STRING'] + ' X', [('Content-Type', 'text/plain')])\n\
         \x20   return iter([b'some'] * 20)\n";
-    on_each_mpm(|setup| {
-        if !setup.mpm().threaded() {
-            return;
-        }
+    on_each_threaded_mpm(|setup| {
         secure(setup).app("/blocks", "blocks.wsgi", app).run(|server, cases| {
             let reason = "blocks that follow the first one are sent";
             for (name, arguments, target) in [

@@ -1,10 +1,19 @@
 //! wsgi.input.
 
-use e2e::{Ending, Mode, Server, on_each_mpm, on_one_mpm};
+use e2e::{Ending, Mode, Server, Test, on_each_mpm, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(every_method),
+    test!(bodies_arrive_whole),
+    test!(limits_and_refusals),
+    test!(continue_is_said_when_the_application_reads),
+    test!(an_answer_may_come_before_the_upload),
+    test!(a_client_that_goes_away),
+    test!(after_the_request),
+];
 
 const APP: &str = include_str!("../../apps/input.wsgi");
 
-#[test]
 fn every_method() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -43,7 +52,6 @@ fn every_method() {
     });
 }
 
-#[test]
 fn bodies_arrive_whole() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).conf("WSGIChunkedRequest On").run(|server, cases| {
@@ -131,7 +139,6 @@ fn bodies_arrive_whole() {
     });
 }
 
-#[test]
 fn limits_and_refusals() {
     on_one_mpm(|setup| {
         setup
@@ -199,7 +206,6 @@ fn limits_and_refusals() {
 
 const EAGER: &str = "in daemon mode 100 Continue is sent to every client that waits for it";
 
-#[test]
 fn continue_is_said_when_the_application_reads() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -237,7 +243,6 @@ fn expecting(server: &Server, target: &str) -> e2e::Connection {
     connection
 }
 
-#[test]
 fn an_answer_may_come_before_the_upload() {
     on_each_mpm(|setup| {
         // An answer that is kept back until Apache gives the upload up comes too late.
@@ -268,7 +273,6 @@ fn an_answer_may_come_before_the_upload() {
     });
 }
 
-#[test]
 fn a_client_that_goes_away() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -305,7 +309,6 @@ fn a_client_that_goes_away() {
     });
 }
 
-#[test]
 fn after_the_request() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {

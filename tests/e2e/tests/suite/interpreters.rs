@@ -2,9 +2,29 @@
 
 use std::collections::BTreeSet;
 
+use e2e::Needs::{Embedded, Python, Threads};
 use e2e::{
-    Interpreter, LogMark, Mode, Response, Server, Setup, embedded_only, on_each_mpm, on_one_mpm, skipped,
+    Interpreter, LogMark, Mode, Response, Server, Setup, Test, on_each_mpm, on_each_threaded_mpm, on_one_mpm,
+    test,
 };
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(each_request_runs_in_the_interpreter_it_names),
+    test!(thread_locals_stay),
+    test!(the_server_configures_python),
+    test!(a_random_seed_is_random),
+    test!(the_injected_modules),
+    test!(
+        the_number_of_processes_is_that_in_use,
+        Threads,
+        Embedded("daemon processes are counted by their group")
+    ),
+    test!(interpreters_end_with_the_process),
+    test!(own_gil, Python((3, 12), "an interpreter with a GIL of its own")),
+    test!(a_module_that_refuses_sub_interpreters_is_explained),
+    test!(an_unusable_home_is_reported),
+    test!(embedded_mode_can_be_forbidden, Embedded("that it can be forbidden")),
+];
 
 const APP: &str = include_str!("../../apps/interpreter.wsgi");
 
@@ -17,7 +37,6 @@ fn three(setup: Setup) -> Setup {
     )
 }
 
-#[test]
 fn each_request_runs_in_the_interpreter_it_names() {
     on_each_mpm(|setup| {
         three(setup).run(|server, cases| {
@@ -60,7 +79,6 @@ fn each_request_runs_in_the_interpreter_it_names() {
     });
 }
 
-#[test]
 fn thread_locals_stay() {
     on_one_mpm(|setup| {
         three(setup).run(|server, cases| {
@@ -76,7 +94,6 @@ fn number(response: &Response, name: &str) -> u64 {
     response.value(name).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-#[test]
 fn the_server_configures_python() {
     on_one_mpm(|setup| {
         three(setup)
@@ -145,7 +162,6 @@ fn python(script: &str, seed: &str) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-#[test]
 fn a_random_seed_is_random() {
     on_one_mpm(|setup| {
         three(setup).conf("WSGIPythonHashSeed random").run(|server, cases| {
@@ -160,7 +176,6 @@ fn a_random_seed_is_random() {
     });
 }
 
-#[test]
 fn the_injected_modules() {
     on_each_mpm(|setup| {
         let (mpm, mode) = (setup.mpm(), setup.mode());
@@ -209,16 +224,9 @@ fn the_injected_modules() {
     });
 }
 
-#[test]
 fn the_number_of_processes_is_that_in_use() {
-    if embedded_only("daemon processes are counted by their group") {
-        return;
-    }
-    on_each_mpm(|setup| {
-        if !setup.mpm().threaded() {
-            // Prefork names its limit, whichever is asked for.
-            return;
-        }
+    // Prefork names its limit, whichever is asked for.
+    on_each_threaded_mpm(|setup| {
         // One child is started, and three may be.
         let setup = three(setup).children(1).conf("MaxRequestWorkers 18\nMaxSpareThreads 18");
         setup.run(|server, cases| {
@@ -232,7 +240,6 @@ fn the_number_of_processes_is_that_in_use() {
     });
 }
 
-#[test]
 fn interpreters_end_with_the_process() {
     for destroy in [true, false] {
         on_each_mpm(|setup| {
@@ -256,12 +263,7 @@ fn interpreters_end_with_the_process() {
     }
 }
 
-#[test]
 fn own_gil() {
-    let python = Interpreter::current();
-    if python.version < (3, 12) {
-        return skipped("an interpreter with a GIL of its own needs Python 3.12; set E2E_PYTHON");
-    }
     on_each_mpm(|setup| {
         three(setup)
             .conf(
@@ -293,7 +295,6 @@ pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
     });
 }
 
-#[test]
 fn a_module_that_refuses_sub_interpreters_is_explained() {
     on_one_mpm(|setup| {
         // The words are CPython's; a real module that refuses needs 3.12 and is tested with every version.
@@ -309,7 +310,6 @@ fn a_module_that_refuses_sub_interpreters_is_explained() {
     });
 }
 
-#[test]
 fn an_unusable_home_is_reported() {
     on_each_mpm(|setup| {
         three(setup)
@@ -339,11 +339,7 @@ fn an_unusable_home_is_reported() {
     });
 }
 
-#[test]
 fn embedded_mode_can_be_forbidden() {
-    if embedded_only("that it can be forbidden") {
-        return;
-    }
     on_one_mpm(|setup| {
         three(setup).conf("WSGIRestrictEmbedded On").run(|server, cases| {
             cases.check("500", || {

@@ -5,9 +5,16 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::net::TcpStream;
 use std::thread;
 
-use e2e::{Cases, Ending, Process, Server, Setup, curl, on_each_mpm, on_one_mpm, sanitized};
+use e2e::Needs::Time;
+use e2e::{Cases, Ending, Process, Server, Setup, Test, curl, on_each_mpm, on_one_mpm, sanitized, test};
 
 use crate::soak::beside_others;
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(large_transfers_need_little_memory),
+    test!(a_file_beyond_32_bits),
+    test!(transfers_beyond_31_bits, Time),
+];
 
 const APP: &str = include_str!("../../apps/large.wsgi");
 
@@ -18,7 +25,6 @@ const FILE: u64 = 5_000_000_000;
 /// The end of the file.
 const END: &[u8] = b"the last bytes of a large file";
 
-#[test]
 fn large_transfers_need_little_memory() {
     on_one_mpm(|setup| {
         serving(setup).run(|server, cases| {
@@ -29,7 +35,6 @@ fn large_transfers_need_little_memory() {
     });
 }
 
-#[test]
 fn a_file_beyond_32_bits() {
     on_one_mpm(|setup| {
         serving(setup).run(|server, cases| {
@@ -48,8 +53,6 @@ fn a_file_beyond_32_bits() {
     });
 }
 
-#[test]
-#[ignore = "slow: make test-soak"]
 fn transfers_beyond_31_bits() {
     let _others = beside_others();
     on_each_mpm(|setup| {
@@ -155,7 +158,7 @@ impl<'a> Memory<'a> {
         }
         let after = peaks(self.server);
         cases.check("memory", || {
-            println!("{:?} -> {after:?} kB", self.before);
+            e2e::report(format_args!("{:?} -> {after:?} kB", self.before));
             for (process, peak) in &after {
                 // One that was started meanwhile has nothing to begin with but what others began with.
                 let known = self.before.iter().find(|(known, _)| known == process);

@@ -2,7 +2,31 @@
 
 use std::fs;
 
-use e2e::{LogMark, Mode, Mpm, Setup, Target, embedded_only, on_each_mpm, wait_until};
+use e2e::Needs::{Embedded, OnlyMpm, Ours};
+use e2e::{LogMark, Mode, Mpm, Setup, Test, on_each_mpm, test, wait_until};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(restarts),
+    test!(stopping),
+    test!(
+        libraries_are_not_taken_from_threads_that_are_left,
+        Embedded("a daemon process ends as any Python does"),
+        Ours("end of a process whose threads have not ended")
+    ),
+    test!(
+        a_signal_that_an_applications_thread_gets_ends_the_child,
+        OnlyMpm(Mpm::Prefork),
+        Ours("care for which thread is interrupted"),
+        Embedded("the signals of Apache's children")
+    ),
+    test!(
+        a_prefork_child_ends_after_its_request,
+        OnlyMpm(Mpm::Prefork),
+        Ours("care for what a signal interrupts"),
+        Embedded("Apache's children")
+    ),
+    test!(the_parent_has_no_python),
+];
 
 const APP: &str = include_str!("../../apps/body.wsgi");
 const SIGNALLED: &str = include_str!("../../apps/signalled.wsgi");
@@ -13,7 +37,6 @@ fn serving(setup: Setup) -> Setup {
     setup.app("/", "app.wsgi", APP).conf("SetEnv test.gate @ROOT@/htdocs/gate")
 }
 
-#[test]
 fn restarts() {
     on_each_mpm(|setup| {
         // With room for one child only, the worker MPM may start no other before the one that has a request to finish
@@ -67,7 +90,6 @@ fn restarts() {
     });
 }
 
-#[test]
 fn stopping() {
     on_each_mpm(|setup| {
         let mut server = serving(setup).start();
@@ -82,16 +104,7 @@ fn stopping() {
     });
 }
 
-#[test]
 fn libraries_are_not_taken_from_threads_that_are_left() {
-    if embedded_only("a daemon process ends as any Python does") {
-        return;
-    }
-    if Target::current().lacks("end of a process whose threads have not ended")
-        || embedded_only("daemon processes are Python's own")
-    {
-        return;
-    }
     on_each_mpm(|setup| {
         let mut server = setup.children(1).app("/", "app.wsgi", HANDLER).start();
         for (target, expected) in [("/", true), ("/daemon", false)] {
@@ -105,13 +118,7 @@ fn libraries_are_not_taken_from_threads_that_are_left() {
     });
 }
 
-#[test]
 fn a_signal_that_an_applications_thread_gets_ends_the_child() {
-    if Target::current().lacks("care for which thread is interrupted")
-        || embedded_only("the signals of Apache's children")
-    {
-        return;
-    }
     // Children of the other MPMs block signals.
     let mut server = Setup::new(Mpm::Prefork).children(1).app("/", "app.wsgi", SIGNALLED).start();
     let children = server.children();
@@ -127,11 +134,7 @@ fn a_signal_that_an_applications_thread_gets_ends_the_child() {
     assert!(server.stop().success());
 }
 
-#[test]
 fn a_prefork_child_ends_after_its_request() {
-    if Target::current().lacks("care for what a signal interrupts") || embedded_only("Apache's children") {
-        return;
-    }
     let end = |pid: &str| {
         let pid = pid.parse().map(nix::unistd::Pid::from_raw);
         assert!(pid.is_ok_and(|pid| nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).is_ok()));
@@ -171,7 +174,6 @@ fn a_prefork_child_ends_after_its_request() {
     });
 }
 
-#[test]
 fn the_parent_has_no_python() {
     on_each_mpm(|setup| {
         serving(setup).run(|server, cases| {

@@ -1,10 +1,23 @@
 //! Log streams, the logging handler, and what is restricted.
 
-use e2e::{on_each_mpm, on_one_mpm, sanitized};
+use e2e::Needs::{NoSanitizer, Ours};
+use e2e::{Test, on_each_mpm, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(streams_are_text_streams),
+    test!(output_becomes_log_records),
+    test!(the_handler_keeps_levels),
+    test!(errors_expire_with_the_request),
+    test!(restrictions),
+    test!(
+        faulthandler_writes_to_the_log,
+        Ours("a faulthandler that can be enabled"),
+        NoSanitizer("it takes the alternate signal stack, which is faulthandler's, for its own")
+    ),
+];
 
 const APP: &str = include_str!("../../apps/logging.wsgi");
 
-#[test]
 fn streams_are_text_streams() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -50,7 +63,6 @@ fn streams_are_text_streams() {
     });
 }
 
-#[test]
 fn output_becomes_log_records() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -107,7 +119,6 @@ fn output_becomes_log_records() {
     });
 }
 
-#[test]
 fn the_handler_keeps_levels() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -140,7 +151,6 @@ fn the_handler_keeps_levels() {
     });
 }
 
-#[test]
 fn errors_expire_with_the_request() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -155,7 +165,6 @@ fn errors_expire_with_the_request() {
     });
 }
 
-#[test]
 fn restrictions() {
     let quiet = APP.replace("print(\"printed", "str(\"printed");
     on_one_mpm(|setup| {
@@ -204,13 +213,7 @@ def application(environ, start_response):
     return [str(faulthandler.is_enabled()).encode()]
 ";
 
-#[test]
 fn faulthandler_writes_to_the_log() {
-    if e2e::Target::current().lacks("a faulthandler that can be enabled")
-        || sanitized("it takes the alternate signal stack, which is faulthandler's, for its own")
-    {
-        return;
-    }
     on_one_mpm(|setup| {
         let setup = setup.app("/sub", "sub.wsgi", FAULTHANDLER).app("/main", "main.wsgi", FAULTHANDLER);
         let main = "<Location /main>\nWSGIApplicationGroup %{GLOBAL}\n</Location>";

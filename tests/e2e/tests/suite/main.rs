@@ -33,6 +33,48 @@ mod start_response;
 mod upgrade;
 mod versions;
 
+use std::process::ExitCode;
+
+use e2e::{Test, run_tests};
+
+const TABLES: &[&[Test]] = &[
+    body::TESTS,
+    configuration::TESTS,
+    directions::TESTS,
+    endings::TESTS,
+    ends::TESTS,
+    environ::TESTS,
+    events::TESTS,
+    express::TESTS,
+    failures::TESTS,
+    files::TESTS,
+    filters::TESTS,
+    frameworks::TESTS,
+    heads::TESTS,
+    http2::TESTS,
+    input::TESTS,
+    interpreters::TESTS,
+    large::TESTS,
+    lifecycle::TESTS,
+    logging::TESTS,
+    malformed::TESTS,
+    mistakes::TESTS,
+    panics::TESTS,
+    proxies::TESTS,
+    routing::TESTS,
+    scripts::TESTS,
+    server_metrics::TESTS,
+    shrinking::TESTS,
+    soak::TESTS,
+    start_response::TESTS,
+    upgrade::TESTS,
+    versions::TESTS,
+];
+
+fn main() -> ExitCode {
+    run_tests(TABLES.iter().chain(daemon::TABLES))
+}
+
 /// Prints its environ.
 const ECHO: &str = include_str!("../../apps/echo.wsgi");
 

@@ -1,10 +1,16 @@
 //! Requests that no well-behaved client sends.
 
-use e2e::{Ending, Setup, on_each_mpm, on_one_mpm};
+use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm, test};
 
 use crate::ECHO;
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(malformed_requests),
+    test!(unusual_requests),
+    test!(the_validator_finds_nothing),
+    test!(slow_clients_get_all),
+];
+
 fn malformed_requests() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", ECHO).run(|server, cases| {
@@ -69,7 +75,6 @@ fn malformed_requests() {
     });
 }
 
-#[test]
 fn unusual_requests() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", ECHO).conf("LimitRequestFieldSize 2000000\nLimitRequestFields 2000").run(
@@ -137,7 +142,6 @@ fn unusual_requests() {
     });
 }
 
-#[test]
 fn the_validator_finds_nothing() {
     let app = "from wsgiref.validate import validator\n\n\n\
                def inner(environ, start_response):\n    \
@@ -161,7 +165,6 @@ fn the_validator_finds_nothing() {
     });
 }
 
-#[test]
 fn slow_clients_get_all() {
     let app = "def application(e, s):\n    s('200 OK', [])\n    for i in range(200):\n        yield b'%06d\\n' % i * 1000\n";
     on_one_mpm(|setup| {

@@ -1,8 +1,23 @@
 //! Mistakes in the configuration: each is refused, or told, with what was written and what to write instead.
 
-use e2e::{LogMark, Setup, Target, daemon_only, on_one_mpm, sanitized, wait_until};
+use e2e::Needs::{Daemon, NoSanitizer, Ours};
+use e2e::{LogMark, Setup, Test, on_one_mpm, test, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(mistakes_are_refused, Ours("such messages")),
+    test!(mistakes_are_told_by_a_test, Ours("such warnings")),
+    test!(nothing_is_left_where_apache_restarts_into_a_mistake, Daemon),
+    test!(a_running_server_survives_the_test_of_a_mistake, Ours("such messages")),
+    test!(
+        limits_that_are_too_small_are_named,
+        Daemon,
+        Ours("word about that"),
+        NoSanitizer("it takes more address space than that itself")
+    ),
+    test!(a_locale_that_is_missing_is_named, Daemon, Ours("remedy for that")),
+];
 
 const APP: &str = "def application(e, s):\n    s('200 OK', [])\n    return [b'served']\n";
 
@@ -73,11 +88,7 @@ fn finds<'t>(text: &'t str, words: &[&str]) -> Option<&'t str> {
     text.lines().find(|line| joined(line))
 }
 
-#[test]
 fn mistakes_are_refused() {
-    if Target::current().lacks("such messages") {
-        return;
-    }
     on_one_mpm(|setup| {
         for &(line, words) in REFUSED {
             let output = mistaken(&setup, line).test_configuration();
@@ -89,11 +100,7 @@ fn mistakes_are_refused() {
     });
 }
 
-#[test]
 fn mistakes_are_told_by_a_test() {
-    if Target::current().lacks("such warnings") {
-        return;
-    }
     on_one_mpm(|setup| {
         for &(lines, words) in TOLD {
             let output = mistaken(&setup, lines).test_configuration();
@@ -116,11 +123,7 @@ fn mistakes_are_told_by_a_test() {
     });
 }
 
-#[test]
 fn nothing_is_left_where_apache_restarts_into_a_mistake() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         mistaken(&setup, "").app("/", "app.wsgi", APP).run(|server, cases| {
             cases.check("Apache ends, and so do its processes", || {
@@ -139,11 +142,7 @@ fn nothing_is_left_where_apache_restarts_into_a_mistake() {
 }
 
 /// Apache ends when it is told to restart with a configuration that it cannot read, which is why its tools test it first.
-#[test]
 fn a_running_server_survives_the_test_of_a_mistake() {
-    if Target::current().lacks("such messages") {
-        return;
-    }
     on_one_mpm(|setup| {
         let setup = mistaken(&setup, "").app("/", "app.wsgi", APP);
         setup.run(|server, cases| {
@@ -176,14 +175,7 @@ fn a_running_server_survives_the_test_of_a_mistake() {
     });
 }
 
-#[test]
 fn limits_that_are_too_small_are_named() {
-    if daemon_only()
-        || Target::current().lacks("word about that")
-        || sanitized("it takes more address space than that itself")
-    {
-        return;
-    }
     on_one_mpm(|setup| {
         let setup = setup.own_groups().app("/", "app.wsgi", APP).conf(
             "WSGIDaemonProcess small virtual-memory-limit=20M\nWSGIDaemonProcess scant memory-limit=16M threads=50\n\
@@ -206,11 +198,7 @@ fn limits_that_are_too_small_are_named() {
     });
 }
 
-#[test]
 fn a_locale_that_is_missing_is_named() {
-    if daemon_only() || Target::current().lacks("remedy for that") {
-        return;
-    }
     on_one_mpm(|setup| {
         setup.group("locale=xx_YY.UTF-8").app("/", "app.wsgi", APP).run(|server, cases| {
             cases.check("group and remedy", || {

@@ -1,14 +1,21 @@
 //! A panic in our own code is contained: the request gets a 500, the log says where, the process lives.
 
-use e2e::{Ending, Target, embedded_only, on_each_mpm, on_one_mpm};
+use e2e::Needs::{Embedded, Ours};
+use e2e::{Ending, Test, on_each_mpm, on_one_mpm, test};
 
 use crate::ECHO;
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(in_a_request, Ours("test hook for panics")),
+    test!(
+        while_a_response_is_sent,
+        Ours("test hook for panics"),
+        Embedded("a daemon process has no such hook")
+    ),
+    test!(in_the_configuration, Ours("test hook for panics")),
+];
+
 fn in_a_request() {
-    if Target::current().lacks("test hook for panics") {
-        return;
-    }
     on_each_mpm(|setup| {
         setup
             .app("/", "app.wsgi", ECHO)
@@ -47,11 +54,7 @@ def application(environ, start_response):
     yield b'three'
 ";
 
-#[test]
 fn while_a_response_is_sent() {
-    if Target::current().lacks("test hook for panics") || embedded_only("a daemon process has no such hook") {
-        return;
-    }
     on_each_mpm(|setup| {
         let hook = "<Location /exchange>\nWSGIDebugPanic exchange\n</Location>";
         setup.app("/", "app.wsgi", STREAM).conf(hook).run(|server, cases| {
@@ -70,11 +73,7 @@ fn while_a_response_is_sent() {
     });
 }
 
-#[test]
 fn in_the_configuration() {
-    if Target::current().lacks("test hook for panics") {
-        return;
-    }
     on_one_mpm(|setup| {
         let output = setup.conf("WSGIDebugPanic config").test_configuration();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,8 +1,11 @@
 //! Trusted proxies and their headers.
 
-use e2e::{Response, Server, on_one_mpm};
+use e2e::{Response, Server, Test, on_one_mpm, test};
 
 use crate::ECHO;
+
+pub(crate) const TESTS: &[Test] =
+    &[test!(headers_of_proxies), test!(a_name_that_is_no_header_name_is_ignored)];
 
 /// A scope with its own settings, headers that are sent, and what the environ has then (`-` for nothing).
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
@@ -169,7 +172,6 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-#[test]
 fn headers_of_proxies() {
     on_one_mpm(|setup| {
         let mut setup = setup.file("apps/app.wsgi", ECHO).conf(SCOPES);
@@ -199,7 +201,6 @@ fn sending(server: &Server, target: &str, headers: &[(&str, &str)]) -> Response 
     headers.iter().fold(request, |request, (name, value)| request.header(name, value)).send()
 }
 
-#[test]
 fn a_name_that_is_no_header_name_is_ignored() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", ECHO).conf("WSGITrustedProxyHeaders X_Forwarded_For X-Real-IP").run(

@@ -1,10 +1,18 @@
 //! Which script a request goes to, and what it is refused with.
 
-use e2e::{Server, Setup, on_each_mpm, on_one_mpm};
+use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, test};
 
 use crate::ECHO;
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(aliases_map_urls_to_scripts),
+    test!(a_root_mount_has_no_script_name),
+    test!(virtual_hosts_come_before_the_main_server),
+    test!(handlers_run_scripts_without_an_alias),
+    test!(the_callable_is_chosen_by_name),
+    test!(groups_are_expanded_for_each_request),
+];
+
 fn aliases_map_urls_to_scripts() {
     on_each_mpm(|setup| {
         setup
@@ -84,7 +92,6 @@ fn aliases_map_urls_to_scripts() {
     });
 }
 
-#[test]
 fn a_root_mount_has_no_script_name() {
     on_one_mpm(|setup| {
         setup.app("/", "root.wsgi", ECHO).run(|server, cases| {
@@ -99,7 +106,6 @@ fn a_root_mount_has_no_script_name() {
     });
 }
 
-#[test]
 fn virtual_hosts_come_before_the_main_server() {
     on_one_mpm(|setup| {
         setup
@@ -131,7 +137,6 @@ fn virtual_hosts_come_before_the_main_server() {
     });
 }
 
-#[test]
 fn handlers_run_scripts_without_an_alias() {
     on_each_mpm(|setup| {
         handlers(setup).run(|server, cases| {
@@ -212,7 +217,6 @@ fn handlers(setup: Setup) -> Setup {
         )
 }
 
-#[test]
 fn the_callable_is_chosen_by_name() {
     on_one_mpm(|setup| {
         setup
@@ -252,7 +256,6 @@ fn the_callable_is_chosen_by_name() {
     });
 }
 
-#[test]
 fn groups_are_expanded_for_each_request() {
     on_one_mpm(|setup| {
         let groups = [

@@ -3,9 +3,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use e2e::{Mode, Server, Setup, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Mode, Server, Setup, Test, on_each_mpm, on_one_mpm, test, wait_until};
 
 use crate::md5;
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(modules_have_the_names_of_the_contract),
+    test!(changed_scripts_are_loaded_again),
+    test!(a_script_may_ask_to_be_reloaded),
+    test!(scripts_that_can_not_be_loaded),
+    test!(scripts_are_imported_at_start),
+    test!(names_may_have_any_letters),
+];
 
 /// A script that answers with `text`.
 fn answering(text: &str) -> String {
@@ -17,7 +26,6 @@ fn answering(text: &str) -> String {
     )
 }
 
-#[test]
 fn modules_have_the_names_of_the_contract() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", &answering("one")).run(|server, cases| {
@@ -43,7 +51,6 @@ fn modules_have_the_names_of_the_contract() {
     });
 }
 
-#[test]
 fn changed_scripts_are_loaded_again() {
     on_each_mpm(|setup| {
         setup
@@ -129,7 +136,6 @@ fn count(server: &Server, target: &str) -> u32 {
     server.get(target).header("X-Count").and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
-#[test]
 fn a_script_may_ask_to_be_reloaded() {
     on_one_mpm(|setup| {
         let asking = format!(
@@ -165,7 +171,6 @@ fn failing(setup: Setup) -> Setup {
         .conf("WSGIScriptAlias / @ROOT@/apps/")
 }
 
-#[test]
 fn scripts_that_can_not_be_loaded() {
     on_each_mpm(|setup| {
         failing(setup).run(|server, cases| {
@@ -227,7 +232,6 @@ fn scripts_that_can_not_be_loaded() {
     });
 }
 
-#[test]
 fn scripts_are_imported_at_start() {
     on_each_mpm(|setup| {
         setup
@@ -277,7 +281,6 @@ def größe(environ, start_response):
     return ["\n".join(lines).encode()]
 "#;
 
-#[test]
 fn names_may_have_any_letters() {
     on_each_mpm(|setup| {
         let mode = setup.mode();

@@ -2,11 +2,22 @@
 
 use std::fs;
 
-use e2e::{
-    LogMark, Mode, Process, Server, Setup, Target, daemon_only, embedded_only, on_each_mpm, on_one_mpm,
-    signal, wait_until,
-};
+use e2e::Needs::{Daemon, Embedded, Ours};
+use e2e::{LogMark, Mode, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(the_scoreboard_is_shown),
+    test!(without_extended_status_nobody_is_named),
+    test!(it_is_shown_only_where_that_is_said),
+    test!(it_outlives_who_publishes_it, Daemon),
+    test!(who_has_not_asked_has_nothing_of_it, Daemon, Ours("promise of what a process holds (W31)")),
+    test!(
+        children_end_as_without_it,
+        Embedded("the end of Apache's children"),
+        Ours("thread that publishes")
+    ),
+];
 
 const APP: &str = include_str!("../../apps/server_metrics.wsgi");
 const HANDLER: &str = include_str!("../../apps/exit_handler.wsgi");
@@ -40,7 +51,6 @@ fn time(server: &Server) -> f64 {
     overview(server).value("current_time").and_then(|time| time.parse().ok()).unwrap_or_default()
 }
 
-#[test]
 fn the_scoreboard_is_shown() {
     on_each_mpm(|setup| {
         showing(setup, "On").run(|server, cases| {
@@ -95,7 +105,6 @@ fn the_scoreboard_is_shown() {
     });
 }
 
-#[test]
 fn without_extended_status_nobody_is_named() {
     on_one_mpm(|setup| {
         showing(setup, "Off").run(|server, cases| {
@@ -111,7 +120,6 @@ fn without_extended_status_nobody_is_named() {
     });
 }
 
-#[test]
 fn it_is_shown_only_where_that_is_said() {
     on_one_mpm(|setup| {
         // What is said for the other mode does not count.
@@ -127,11 +135,7 @@ fn it_is_shown_only_where_that_is_said() {
     });
 }
 
-#[test]
 fn it_outlives_who_publishes_it() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         showing(setup, "On").children(2).run(|server, cases| {
             let renewed = |what: &str| {
@@ -174,11 +178,7 @@ fn it_outlives_who_publishes_it() {
     });
 }
 
-#[test]
 fn who_has_not_asked_has_nothing_of_it() {
-    if daemon_only() || Target::current().lacks("promise of what a process holds (W31)") {
-        return;
-    }
     on_each_mpm(|setup| {
         let user = if nix::unistd::geteuid().is_root() { "user=backup" } else { "" };
         let setup = setup.own_groups().file("apps/app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
@@ -235,11 +235,7 @@ fn who_has_not_asked_has_nothing_of_it() {
     });
 }
 
-#[test]
 fn children_end_as_without_it() {
-    if embedded_only("the end of Apache's children") || Target::current().lacks("thread that publishes") {
-        return;
-    }
     on_each_mpm(|setup| {
         let setup = setup.children(1).app("/", "app.wsgi", HANDLER);
         let mut server =

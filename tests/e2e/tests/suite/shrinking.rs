@@ -5,7 +5,12 @@ use std::fs::File;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 
-use e2e::{Connection, Server, Setup, on_each_mpm, on_one_mpm};
+use e2e::{Connection, Server, Setup, Test, on_each_mpm, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_file_that_shrinks_breaks_the_response_off),
+    test!(a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2),
+];
 
 const APP: &str = include_str!("../../apps/shrinking.wsgi");
 
@@ -55,7 +60,6 @@ fn begin(server: &Server, target: &str, headers: &[(&str, &str)]) -> (Connection
     (connection, beginning)
 }
 
-#[test]
 fn a_file_that_shrinks_breaks_the_response_off() {
     let noise = noise();
     on_each_mpm(|setup| {
@@ -99,7 +103,6 @@ fn a_file_that_shrinks_breaks_the_response_off() {
 /// The arguments of a client, which writes what it gets to its standard output, and its status if that breaks off.
 type Client<'a> = (&'a str, &'a [&'a str], &'a [i32]);
 
-#[test]
 fn a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2() {
     let noise = noise();
     on_one_mpm(|setup| {

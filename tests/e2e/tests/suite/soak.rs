@@ -6,10 +6,16 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use e2e::Needs::{Ours, Time};
 use e2e::{
-    Ending, Interpreter, LogMark, Mode, Mpm, PATIENCE, Process, Server, Setup, Target, on_each_mpm, setups,
-    wait_until,
+    Ending, Interpreter, LogMark, Mode, Mpm, PATIENCE, Process, Server, Setup, Test, on_each_mpm, setups,
+    test, wait_until,
 };
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(many_graceful_restarts_under_load, Time),
+    test!(a_minute_of_everything, Ours("promise to survive this"), Time),
+];
 
 const BODY: &str = include_str!("../../apps/body.wsgi");
 const APP: &str = include_str!("../../apps/soak.wsgi");
@@ -20,8 +26,6 @@ const LOAD: Duration = Duration::from_secs(60);
 /// Clients that put the mixed load on a server.
 const CLIENTS: usize = 5;
 
-#[test]
-#[ignore = "slow: make test-soak"]
 fn many_graceful_restarts_under_load() {
     let _others = beside_others();
     // Side by side: most of the time Apache waits for its next look at its children, which is once a second.
@@ -37,15 +41,10 @@ fn many_graceful_restarts_under_load() {
     });
 }
 
-#[test]
-#[ignore = "slow: make test-soak"]
 fn a_minute_of_everything() {
-    if Target::current().lacks("promise to survive this") {
-        return;
-    }
     let _others = beside_others();
     for python in pythons() {
-        println!("=== Python {:?}", python.version);
+        e2e::report(format_args!("=== Python {:?}", python.version));
         on_each_mpm(|setup| {
             if setup.mpm() == Mpm::Worker {
                 // Event's worker threads are the same, and time is short.
@@ -149,7 +148,10 @@ fn restarts(name: &str, mut soaked: Server) {
         assert!(load.join().is_ok(), "{name}: a request has failed");
         (first, last)
     });
-    println!("{name}: {} requests; parent, supervisor {first:?} -> {last:?}", served.load(Ordering::Relaxed));
+    e2e::report(format_args!(
+        "{name}: {} requests; parent, supervisor {first:?} -> {last:?}",
+        served.load(Ordering::Relaxed)
+    ));
     let daemons = server.daemons();
     if server.mode() == Mode::Daemon {
         assert_eq!(daemons.len(), 2, "{name}");
@@ -265,7 +267,7 @@ fn everything(mut soaked: Server) {
             }
             while Instant::now() + Duration::from_secs(5) < end {
                 thread::sleep(Duration::from_secs(5));
-                println!("  {:?}", Held::by(&serving(server)));
+                e2e::report(format_args!("  {:?}", Held::by(&serving(server))));
             }
         });
         // What clients have left is noticed at the next write.
@@ -288,8 +290,12 @@ fn everything(mut soaked: Server) {
     let (first, daemon_first) = (Held::by(&processes), Held::by(&daemons));
     load(LOAD - LOAD / 4);
     let (last, daemon_last) = (Held::by(&processes), Held::by(&daemons));
-    println!("daemon processes {daemon_first:?} -> {daemon_last:?}");
-    println!("{} steps; {} processes {first:?} -> {last:?}", count.into_inner(), processes.len());
+    e2e::report(format_args!("daemon processes {daemon_first:?} -> {daemon_last:?}"));
+    e2e::report(format_args!(
+        "{} steps; {} processes {first:?} -> {last:?}",
+        count.into_inner(),
+        processes.len()
+    ));
     assert_eq!(processes, serving(server), "the processes have changed");
     // Connections between children and daemon processes are kept, by each thread that has needed one. So is what it has
     // needed to pass large bodies on, by Apache's child: it takes minutes until all threads have had one.

@@ -1,10 +1,18 @@
 //! start_response and the write it returns.
 
-use e2e::{Mode, on_each_mpm, on_one_mpm};
+use e2e::{Mode, Test, on_each_mpm, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(every_check),
+    test!(write_takes_bytes_only),
+    test!(the_last_call_before_the_body_wins),
+    test!(after_the_request),
+    test!(headers_reach_the_client),
+    test!(statuses),
+];
 
 const APP: &str = include_str!("../../apps/start_response.wsgi");
 
-#[test]
 fn every_check() {
     let table = [
         ("no-arguments", "TypeError"),
@@ -98,7 +106,6 @@ fn every_check() {
     });
 }
 
-#[test]
 fn write_takes_bytes_only() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -119,7 +126,6 @@ fn write_takes_bytes_only() {
     });
 }
 
-#[test]
 fn the_last_call_before_the_body_wins() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -160,7 +166,6 @@ fn the_last_call_before_the_body_wins() {
     });
 }
 
-#[test]
 fn after_the_request() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -173,7 +178,6 @@ fn after_the_request() {
     });
 }
 
-#[test]
 fn headers_reach_the_client() {
     on_each_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {
@@ -204,7 +208,6 @@ fn headers_reach_the_client() {
     });
 }
 
-#[test]
 fn statuses() {
     on_one_mpm(|setup| {
         setup.app("/", "app.wsgi", APP).run(|server, cases| {

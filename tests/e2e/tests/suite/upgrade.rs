@@ -7,7 +7,20 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
 use bridge::{Host, Tag};
-use e2e::{Mode, Server, Setup, Target, embedded_only, on_each_mpm, on_one_mpm, wait_until};
+use e2e::Needs::{Embedded, Ours};
+use e2e::{Mode, Server, Setup, Target, Test, on_each_mpm, on_one_mpm, test, wait_until};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(another_build_waits_for_a_stop_and_a_start, Ours("one installation for all that it starts")),
+    test!(files_may_be_deleted_while_the_server_runs, Ours("one installation for all that it starts")),
+    test!(a_host_that_is_installed_later_is_taken_with_a_restart, Ours("hosts")),
+    test!(a_host_of_another_build_is_refused, Ours("hosts")),
+    test!(
+        a_host_with_tables_of_another_size_is_refused_with_the_remedy,
+        Ours("hosts"),
+        Embedded("a daemon process has no such table")
+    ),
+];
 
 /// Prints the file that its host was loaded from, as Linux shows it.
 const APP: &str = r#"
@@ -124,11 +137,7 @@ fn count(server: &Server, text: &str) -> usize {
     server.log_since(e2e::LogMark::default()).matches(text).count()
 }
 
-#[test]
 fn another_build_waits_for_a_stop_and_a_start() {
-    if Target::current().lacks("one installation for all that it starts") {
-        return;
-    }
     on_each_mpm(|setup| {
         let mut server = staged(setup);
         under_load(&server, |some| {
@@ -154,11 +163,7 @@ fn another_build_waits_for_a_stop_and_a_start() {
     });
 }
 
-#[test]
 fn files_may_be_deleted_while_the_server_runs() {
-    if Target::current().lacks("one installation for all that it starts") {
-        return;
-    }
     on_each_mpm(|setup| {
         let server = staged(setup);
         under_load(&server, |some| {
@@ -173,11 +178,7 @@ fn files_may_be_deleted_while_the_server_runs() {
     });
 }
 
-#[test]
 fn a_host_that_is_installed_later_is_taken_with_a_restart() {
-    if Target::current().lacks("hosts") {
-        return;
-    }
     on_one_mpm(|setup| {
         let mut server = staged(setup);
         let parts = parts(&module(&server));
@@ -198,11 +199,7 @@ fn a_host_that_is_installed_later_is_taken_with_a_restart() {
     });
 }
 
-#[test]
 fn a_host_of_another_build_is_refused() {
-    if Target::current().lacks("hosts") {
-        return;
-    }
     on_one_mpm(|setup| {
         let mut server = staged(setup);
         for host in parts(&module(&server)).iter().skip(2) {
@@ -225,11 +222,7 @@ fn aside(host: &Path) -> PathBuf {
     host.with_extension("aside")
 }
 
-#[test]
 fn a_host_with_tables_of_another_size_is_refused_with_the_remedy() {
-    if Target::current().lacks("hosts") || embedded_only("a daemon process has no such table") {
-        return;
-    }
     on_one_mpm(|setup| {
         let mut server = staged(setup);
         let tag = Tag::of::<Host>();

@@ -2,9 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::{Interpreter, LogMark, Mpm, Setup, Target, skipped};
+use e2e::Needs::Ours;
+use e2e::{Interpreter, LogMark, Mpm, Setup, Test, skipped, test};
 
 use crate::interpreters::own_gil_cases;
+
+pub(crate) const TESTS: &[Test] = &[test!(every_python_serves, Ours("hosts for several versions"))];
 
 const STATE: &str = include_str!("../../apps/interpreter.wsgi");
 const BODY: &str = include_str!("../../apps/body.wsgi");
@@ -32,18 +35,14 @@ fn serving(python: &Interpreter, mpm: Mpm) -> Setup {
         )
 }
 
-#[test]
 fn every_python_serves() {
-    if Target::current().lacks("hosts for several versions") {
-        return;
-    }
     let found = Interpreter::with_hosts();
     assert!(!found.is_empty(), "no host for any Python of this machine: `make host PYTHON=...` builds one");
     let mut failed = Vec::new();
     for python in found {
         for mpm in [Mpm::Prefork, Mpm::Event] {
             let name = format!("{} {}", python.executable.display(), mpm.name());
-            println!("=== {name}");
+            e2e::report(format_args!("=== {name}"));
             if catch_unwind(AssertUnwindSafe(|| serves(&python, mpm))).is_err() {
                 failed.push(name);
             }

@@ -5,19 +5,22 @@ use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
-use e2e::{Server, daemon_only, on_each_mpm, on_one_mpm, signal, wait_until};
+use e2e::Needs::{Daemon, Ours};
+use e2e::{Server, Test, on_each_mpm, on_one_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{APP, begin, end, held, open, pid, serving};
 
+pub(crate) const TESTS: &[Test] = &[
+    test!(only_requests_that_ran_count_towards_maximum_requests, Daemon),
+    test!(what_nobody_is_left_to_clear_is_cleared, Daemon),
+    test!(nothing_is_counted_when_nothing_runs, Daemon, Ours("count of running requests")),
+];
+
 /// What a process logs when it has served as many requests as it may.
 const ENOUGH: &str = "a successor is asked for (maximum_requests)";
 
-#[test]
 fn only_requests_that_ran_count_towards_maximum_requests() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let options = "threads=2 maximum-requests=20 listen-backlog=3 queue-timeout=1 connect-timeout=1";
         serving(setup, options).threads(40).run(|server, cases| {
@@ -71,11 +74,7 @@ fn counted(server: &Server) -> Vec<u32> {
     counted
 }
 
-#[test]
 fn what_nobody_is_left_to_clear_is_cleared() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let options = "threads=4 graceful-timeout=1 shutdown-timeout=1";
         serving(setup, options).run(|server, cases| {
@@ -112,11 +111,7 @@ fn spread(server: &Server, clients: usize, each: usize) -> BTreeMap<String, usiz
     served.into_inner().unwrap_or_default()
 }
 
-#[test]
 fn nothing_is_counted_when_nothing_runs() {
-    if daemon_only() || e2e::Target::current().lacks("count of running requests") {
-        return;
-    }
     on_each_mpm(|setup| {
         let children = if setup.mpm().threaded() { 2 } else { 24 };
         let options =

@@ -2,11 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{
-    Ending, LogMark, Server, Target, curl, daemon_only, on_each_mpm, on_one_mpm, sanitized, wait_until,
-};
+use e2e::Needs::{Daemon, NoSanitizer, Ours};
+use e2e::{Ending, LogMark, Server, Test, curl, on_each_mpm, on_one_mpm, sanitized, test, wait_until};
 
 use super::{APP, end, held, open, pid, serving, successor, wait_log_any};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(before_the_head, Daemon),
+    test!(in_the_middle_of_a_response, Daemon),
+    test!(other_groups_are_not_touched, Daemon),
+    test!(
+        one_that_never_starts_does_not_keep_the_machine_busy,
+        Daemon,
+        Ours("pause between processes that crash")
+    ),
+    test!(what_an_application_may_do_to_its_process, Daemon),
+    test!(a_process_that_takes_no_connection_keeps_nobody_waiting_for_ever, Daemon),
+    test!(memory_is_bounded, Daemon, NoSanitizer("it needs more address space than the limit")),
+    test!(what_has_not_been_read_goes_to_the_successor, Daemon),
+    test!(a_crash_takes_only_what_it_was_doing, Daemon),
+    test!(an_import_that_ends_its_process_does_not_keep_the_machine_busy, Daemon, Ours("a bound of starts")),
+];
 
 /// How a process ends before there is an answer, and what the log says of it. Few: each makes the next pause longer.
 const BEFORE_THE_HEAD: &[(&str, &str)] = &[
@@ -34,11 +50,7 @@ fn recovered(server: &Server) {
     });
 }
 
-#[test]
 fn before_the_head() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             server.expect_crashes();
@@ -68,11 +80,7 @@ fn before_the_head() {
     });
 }
 
-#[test]
 fn in_the_middle_of_a_response() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         let is_threaded = setup.mpm().threaded();
         let setup = if is_threaded {
@@ -116,11 +124,7 @@ fn in_the_middle_of_a_response() {
     });
 }
 
-#[test]
 fn other_groups_are_not_touched() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let setup = setup.file("apps/other.wsgi", APP).conf(
             "WSGIDaemonProcess other threads=2 display-name=%{GROUP}\n\
@@ -146,11 +150,7 @@ fn other_groups_are_not_touched() {
     });
 }
 
-#[test]
 fn one_that_never_starts_does_not_keep_the_machine_busy() {
-    if daemon_only() || e2e::Target::current().lacks("pause between processes that crash") {
-        return;
-    }
     on_one_mpm(|setup| {
         let app = "import os\nos._exit(4)\n";
         setup
@@ -185,11 +185,7 @@ fn one_that_never_starts_does_not_keep_the_machine_busy() {
     });
 }
 
-#[test]
 fn what_an_application_may_do_to_its_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             server.expect_crashes();
@@ -226,11 +222,7 @@ fn what_an_application_may_do_to_its_process() {
     });
 }
 
-#[test]
 fn a_process_that_takes_no_connection_keeps_nobody_waiting_for_ever() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let setup = setup
             .conf("WSGIDaemonProcess other\nWSGIScriptAlias /other @ROOT@/apps/app.wsgi process-group=other");
@@ -259,11 +251,7 @@ fn successor_whatever_happens(server: &Server, old: e2e::Process) {
     });
 }
 
-#[test]
 fn memory_is_bounded() {
-    if daemon_only() || sanitized("it needs more address space than the limit") {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "virtual-memory-limit=1500000000 threads=2").run(|server, cases| {
             cases.check("the application is told", || {
@@ -282,11 +270,7 @@ fn memory_is_bounded() {
     });
 }
 
-#[test]
 fn what_has_not_been_read_goes_to_the_successor() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         // Prefork needs a child for each of them.
         serving(setup, "threads=1").children(5).threads(8).run(|server, cases| {
@@ -311,11 +295,7 @@ fn what_has_not_been_read_goes_to_the_successor() {
     });
 }
 
-#[test]
 fn a_crash_takes_only_what_it_was_doing() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "processes=2").run(|server, cases| {
             server.expect_crashes();
@@ -357,11 +337,7 @@ def application(environ, start_response):
     return [b'served']
 ";
 
-#[test]
 fn an_import_that_ends_its_process_does_not_keep_the_machine_busy() {
-    if daemon_only() || Target::current().lacks("a bound of starts") {
-        return;
-    }
     on_one_mpm(|setup| {
         let import = "WSGIImportScript @ROOT@/apps/ends.wsgi process-group=e2e application-group=%{GLOBAL}";
         let other =

@@ -2,16 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{Process, Server, daemon_only, on_each_mpm, signal, wait_until};
+use e2e::Needs::{Daemon, Ours};
+use e2e::{Process, Server, Test, on_each_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, gone, held, open, pid, serving, successor};
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_killed_daemon_process_is_replaced, Daemon),
+    test!(a_killed_parent_leaves_nothing, Daemon),
+    test!(a_killed_supervisor_is_replaced, Daemon, Ours("supervisor")),
+    test!(a_killed_child_cancels_its_requests_alone, Daemon),
+    test!(stopping_ends_all, Daemon),
+    test!(a_server_of_one_process_has_daemon_processes, Daemon),
+    test!(a_process_that_hears_nothing_ends_with_the_server, Daemon),
+    test!(a_hard_restart_starts_anew, Daemon),
+    test!(a_graceful_restart_keeps_old_processes_while_they_are_needed, Daemon),
+];
+
 fn a_killed_daemon_process_is_replaced() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.check("at once", || {
@@ -35,11 +44,7 @@ fn a_killed_daemon_process_is_replaced() {
     });
 }
 
-#[test]
 fn a_killed_parent_leaves_nothing() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         let server = serving(setup, "processes=2 shutdown-timeout=1").start();
         if server.target().lacks("end of daemon processes whose parent is gone (W27)") {
@@ -63,11 +68,7 @@ fn a_killed_parent_leaves_nothing() {
     });
 }
 
-#[test]
 fn a_killed_supervisor_is_replaced() {
-    if daemon_only() || e2e::Target::current().lacks("supervisor") {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.check("no request fails", || {
@@ -106,11 +107,7 @@ fn only_supervisor(server: &Server) -> Process {
     wait_until("one supervisor", || <[Process; 1]>::try_from(server.supervisors()).ok().map(|[one]| one))
 }
 
-#[test]
 fn a_killed_child_cancels_its_requests_alone() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").children(2).run(|server, cases| {
             cases.check("the process serves on", || {
@@ -132,11 +129,7 @@ fn a_killed_child_cancels_its_requests_alone() {
     });
 }
 
-#[test]
 fn stopping_ends_all() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         let mut server = serving(setup, "processes=3").start();
         wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
@@ -153,11 +146,7 @@ fn stopping_ends_all() {
     });
 }
 
-#[test]
 fn a_server_of_one_process_has_daemon_processes() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         let mut server = serving(setup, "").single_process().start();
         let process = pid(&server);
@@ -167,11 +156,7 @@ fn a_server_of_one_process_has_daemon_processes() {
     });
 }
 
-#[test]
 fn a_process_that_hears_nothing_ends_with_the_server() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         let mut server = serving(setup, "processes=2").start();
         wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
@@ -185,11 +170,7 @@ fn a_process_that_hears_nothing_ends_with_the_server() {
     });
 }
 
-#[test]
 fn a_hard_restart_starts_anew() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
             cases.check("with other processes", || {
@@ -223,11 +204,7 @@ fn a_hard_restart_starts_anew() {
     });
 }
 
-#[test]
 fn a_graceful_restart_keeps_old_processes_while_they_are_needed() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").children(2).run(|server, cases| {
             let reason = "W18: it ends the requests of daemon processes";

@@ -4,9 +4,18 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Interpreter, Server, Setup, daemon_only, on_each_mpm, on_one_mpm, wait_until};
+use e2e::Needs::Daemon;
+use e2e::{Interpreter, Server, Setup, Test, on_each_mpm, on_one_mpm, test, wait_until};
 
 use super::{APP, end, held, open, pid, serving};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(the_next_try_is_that_of_a_new_process, Daemon),
+    test!(a_touch_brings_the_next_try_at_once, Daemon),
+    test!(what_works_beside_it_is_not_disturbed, Daemon),
+    test!(a_script_that_is_imported_at_the_start_is_tried_again, Daemon),
+    test!(django_with_a_database_that_was_down, Daemon),
+];
 
 /// Can be imported while there is a database, and only once in an interpreter, as Django's applications.
 const SHOP: &str = r#"
@@ -43,11 +52,7 @@ fn wait_open(server: &Server) -> (u32, Duration) {
     (refused, begin.elapsed())
 }
 
-#[test]
 fn the_next_try_is_that_of_a_new_process() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         shop(setup, "").run(|server, cases| {
             let reason = "it is tried again in the same interpreter, for ever";
@@ -77,11 +82,7 @@ fn the_next_try_is_that_of_a_new_process() {
     });
 }
 
-#[test]
 fn a_touch_brings_the_next_try_at_once() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         shop(setup, "").run(|server, cases| {
             let reason = "it is tried again in the same interpreter, for ever";
@@ -101,11 +102,7 @@ fn a_touch_brings_the_next_try_at_once() {
     });
 }
 
-#[test]
 fn what_works_beside_it_is_not_disturbed() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         shop(setup.app("/second", "second.wsgi", APP), "graceful-timeout=20").run(|server, cases| {
             let reason = "it is tried again in the same interpreter, for ever";
@@ -146,11 +143,7 @@ fn what_works_beside_it_is_not_disturbed() {
     });
 }
 
-#[test]
 fn a_script_that_is_imported_at_the_start_is_tried_again() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let import = "WSGIImportScript @ROOT@/apps/shop.wsgi process-group=e2e application-group=%{GLOBAL}";
         shop(setup, "processes=2").conf(import).run(|server, cases| {
@@ -168,11 +161,7 @@ fn a_script_that_is_imported_at_the_start_is_tried_again() {
     });
 }
 
-#[test]
 fn django_with_a_database_that_was_down() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt");
         let home = Interpreter::current().environment(&requirements);

@@ -2,15 +2,21 @@
 
 use std::process::Command;
 
-use e2e::{Interpreter, Server, daemon_only, on_one_mpm, skipped};
+use e2e::Needs::{Daemon, Ours, SecondPython};
+use e2e::{Interpreter, Server, Test, on_one_mpm, test};
 
 use super::{APP, pid, serving};
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(groups_are_chosen_for_each_request, Daemon),
+    test!(groups_of_virtual_hosts_are_theirs, Daemon),
+    test!(each_group_imports_its_own_scripts, Daemon),
+    test!(a_group_that_runs_once, Daemon),
+    test!(versions_side_by_side, Daemon, Ours("Python version for each group"), SecondPython),
+    test!(virtual_environments, Daemon),
+];
+
 fn groups_are_chosen_for_each_request() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let table = [
             ("/option", "", "one"),
@@ -77,11 +83,7 @@ fn groups_are_chosen_for_each_request() {
     });
 }
 
-#[test]
 fn groups_of_virtual_hosts_are_theirs() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let host = |name: &str, lines: &str| {
             format!("<VirtualHost *:@PORT@>\nServerName {name}\n{lines}\n</VirtualHost>\n")
@@ -130,11 +132,7 @@ fn groups_of_virtual_hosts_are_theirs() {
     });
 }
 
-#[test]
 fn each_group_imports_its_own_scripts() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let import = |name: &str| format!("import mod_wsgi\nmod_wsgi.e2e_imported = '{name}'\n");
         setup
@@ -170,11 +168,7 @@ fn each_group_imports_its_own_scripts() {
     });
 }
 
-#[test]
 fn a_group_that_runs_once() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "threads=1 maximum-requests=1").run(|server, cases| {
             cases.check("the flag, and another process", || {
@@ -189,15 +183,8 @@ fn a_group_that_runs_once() {
     });
 }
 
-#[test]
 fn versions_side_by_side() {
-    if daemon_only() || e2e::Target::current().lacks("Python version for each group") {
-        return;
-    }
     let pythons = Interpreter::with_hosts();
-    if pythons.len() < 2 {
-        skipped("there is a host for one Python only");
-    }
     on_one_mpm(|setup| {
         let mut setup = setup.own_groups().file("apps/app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
         for (number, python) in pythons.iter().enumerate() {
@@ -229,11 +216,7 @@ fn versions_side_by_side() {
     });
 }
 
-#[test]
 fn virtual_environments() {
-    if daemon_only() {
-        return;
-    }
     let directory = tempfile::Builder::new().prefix("e2e-venv-").tempdir_in("/tmp");
     let directory = directory.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
     let venv = directory.path().join("venv");

@@ -5,9 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use e2e::{
-    Connection, Ending, Process, Server, StuckMount, Target, daemon_only, on_one_mpm, sanitized, wait_until,
-};
+use e2e::Needs::{Daemon, Ours};
+use e2e::{Connection, Ending, Process, Server, StuckMount, Test, on_one_mpm, sanitized, test, wait_until};
+
+pub(crate) const TESTS: &[Test] =
+    &[test!(nothing_that_a_process_says_harms_its_server, Daemon, Ours("promise to survive this"))];
 
 /// What a client gets.
 #[derive(Clone, Copy, Debug)]
@@ -190,11 +192,7 @@ const MOST_GROWTH: u64 = 64 << 10;
 /// The most descriptors that may be left over.
 const MOST_DESCRIPTORS: usize = 32;
 
-#[test]
 fn nothing_that_a_process_says_harms_its_server() {
-    if daemon_only() || Target::current().is_reference() {
-        return;
-    }
     on_one_mpm(|setup| {
         let directory = tempfile::Builder::new().prefix("e2e-").tempdir_in("/tmp");
         let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));

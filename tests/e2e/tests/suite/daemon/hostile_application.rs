@@ -5,13 +5,45 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{
-    Cases, Interpreter, LogMark, Process, Server, Setup, daemon_only, on_one_mpm, sanitized, signal,
-    wait_until,
-};
+use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
+use e2e::{Cases, Interpreter, LogMark, Process, Server, Setup, Test, on_one_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::APP;
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(
+        ends_at_every_moment,
+        Daemon,
+        NoSanitizer("it would report what is done on purpose"),
+        Ours("such robustness")
+    ),
+    test!(
+        exceptions_of_every_kind_at_every_moment,
+        Daemon,
+        NoSanitizer("it would report what is done on purpose"),
+        Ours("such robustness")
+    ),
+    test!(
+        signals_processes_threads_and_garbage,
+        Daemon,
+        NoSanitizer("it would report what is done on purpose"),
+        Ours("such robustness")
+    ),
+    test!(
+        descriptors_that_are_not_its_own,
+        Daemon,
+        NoSanitizer("it would report what is done on purpose"),
+        Ours("such robustness")
+    ),
+    test!(
+        nobody_is_reached_by_signals,
+        Daemon,
+        NoSanitizer("it would report what is done on purpose"),
+        Ours("such robustness"),
+        Root("send signals as other users")
+    ),
+];
 
 const HOSTILE: &str = include_str!("../../../apps/hostile.wsgi");
 
@@ -315,17 +347,7 @@ fn text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-fn is_skipped() -> bool {
-    daemon_only()
-        || sanitized("it would report what is done on purpose")
-        || e2e::Target::current().lacks("such robustness")
-}
-
-#[test]
 fn ends_at_every_moment() {
-    if is_skipped() {
-        return;
-    }
     on_one_mpm(|setup| {
         run(setup, &|_| {
             let moments = [IMPORT].iter().chain(MOMENTS).chain(AT_THE_END);
@@ -341,11 +363,7 @@ fn ends_at_every_moment() {
     });
 }
 
-#[test]
 fn exceptions_of_every_kind_at_every_moment() {
-    if is_skipped() {
-        return;
-    }
     on_one_mpm(|setup| {
         run(setup, &|_| {
             let during = [IMPORT].iter().chain(MOMENTS).map(|moment| (*moment, Serves));
@@ -364,11 +382,7 @@ fn exceptions_of_every_kind_at_every_moment() {
     });
 }
 
-#[test]
 fn signals_processes_threads_and_garbage() {
-    if is_skipped() {
-        return;
-    }
     on_one_mpm(|setup| {
         run(setup, &|_| {
             DEEDS.iter().map(|&(path, then, logged)| Deed { path: path.to_owned(), then, logged }).collect()
@@ -376,11 +390,7 @@ fn signals_processes_threads_and_garbage() {
     });
 }
 
-#[test]
 fn descriptors_that_are_not_its_own() {
-    if is_skipped() {
-        return;
-    }
     on_one_mpm(|setup| {
         run(setup, &|server| {
             let response = server.get("/bad0/descriptors/").expect(200);
@@ -397,11 +407,7 @@ fn descriptors_that_are_not_its_own() {
     });
 }
 
-#[test]
 fn nobody_is_reached_by_signals() {
-    if is_skipped() || !nix::unistd::geteuid().is_root() {
-        return;
-    }
     on_one_mpm(|setup| {
         groups(setup).run(|server, cases: &mut Cases<'_>| {
             let before = apache(server);

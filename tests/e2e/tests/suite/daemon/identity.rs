@@ -2,25 +2,32 @@
 
 use std::path::PathBuf;
 
-use e2e::{LogMark, Target, daemon_only, on_one_mpm, sanitized, skipped, wait_until};
+use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
+use e2e::{LogMark, Target, Test, on_one_mpm, test, wait_until};
 
 use super::{APP, pid, serving};
 use crate::upgrade::replace_by_another_build;
 
-/// Says that a test needs to be root, where it is not.
-fn needs_root() -> bool {
-    let needs = !nix::unistd::geteuid().is_root();
-    if needs {
-        skipped("only root can become somebody else");
-    }
-    needs
-}
+pub(crate) const TESTS: &[Test] = &[
+    test!(user_and_groups, Daemon, Root("become somebody else")),
+    test!(surroundings, Daemon, NoSanitizer("it needs more address space than the limits that are tested")),
+    test!(
+        a_home_that_can_not_be_entered_is_explained,
+        Daemon,
+        Ours("answer before its own timeout where a process can not start")
+    ),
+    test!(a_python_that_can_not_be_run_is_explained, Daemon, Ours("Python for each group")),
+    test!(scripts_of_others_are_not_run, Daemon, Root("become somebody else")),
+    test!(
+        a_jail,
+        Daemon,
+        Root("become somebody else"),
+        NoSanitizer("its library is not in the jail"),
+        Ours("need of Python inside the jail")
+    ),
+];
 
-#[test]
 fn user_and_groups() {
-    if daemon_only() || needs_root() {
-        return;
-    }
     on_one_mpm(|setup| {
         let mut setup = setup.own_groups().file("apps/app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
         let table = [
@@ -77,11 +84,7 @@ fn user_and_groups() {
     });
 }
 
-#[test]
 fn surroundings() {
-    if daemon_only() || sanitized("it needs more address space than the limits that are tested") {
-        return;
-    }
     on_one_mpm(|setup| {
         let is_ours = !Target::current().is_reference();
         let new = if is_ours {
@@ -143,12 +146,7 @@ fn surroundings() {
     });
 }
 
-#[test]
 fn a_home_that_can_not_be_entered_is_explained() {
-    if daemon_only() || Target::current().lacks("answer before its own timeout where a process can not start")
-    {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "home=/nonexistent/home connect-timeout=3").run(|server, cases| {
             cases.check("clients", || assert_eq!(server.get("/run").status, 503));
@@ -161,11 +159,7 @@ fn a_home_that_can_not_be_entered_is_explained() {
     });
 }
 
-#[test]
 fn a_python_that_can_not_be_run_is_explained() {
-    if daemon_only() || Target::current().lacks("Python for each group") {
-        return;
-    }
     on_one_mpm(|setup| {
         let setup = setup
             .own_groups()
@@ -219,11 +213,7 @@ fn a_python_that_can_not_be_run_is_explained() {
     });
 }
 
-#[test]
 fn scripts_of_others_are_not_run() {
-    if daemon_only() || needs_root() {
-        return;
-    }
     on_one_mpm(|setup| {
         let setup = setup.own_groups().file("apps/app.wsgi", APP).file("theirs/app.wsgi", APP).conf(
             "WSGIDaemonProcess owned display-name=%{GROUP} script-user=backup\n\
@@ -260,15 +250,7 @@ fn scripts_of_others_are_not_run() {
     });
 }
 
-#[test]
 fn a_jail() {
-    if daemon_only()
-        || needs_root()
-        || sanitized("its library is not in the jail")
-        || Target::current().lacks("need of Python inside the jail")
-    {
-        return;
-    }
     let jail = Jail::new();
     on_one_mpm(|setup| {
         let root = jail.0.path().display().to_string();

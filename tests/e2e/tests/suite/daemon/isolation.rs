@@ -2,10 +2,29 @@
 
 use std::fs;
 
-use e2e::{Process, Server, Setup, daemon_only, on_each_mpm, on_one_mpm, sanitized, skipped, wait_until};
+use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
+use e2e::{Process, Server, Setup, Test, on_each_mpm, on_one_mpm, skipped, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{APP, gone, pid, serving, successor};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(descriptors_can_not_be_sent_where_they_do_not_belong, Daemon),
+    test!(descriptors, Daemon, Ours("promise of what a process holds (W31)")),
+    test!(
+        secrets_of_the_server,
+        Daemon,
+        Ours("process without a copy of the server's memory"),
+        Root("read the memory of other processes"),
+        NoSanitizer("there is too much memory to be searched")
+    ),
+    test!(two_users_can_not_reach_each_other, Daemon, Root("start processes of two users")),
+    test!(
+        a_copy_of_the_process_holds_none_of_ours,
+        Daemon,
+        Ours("care for processes that an application forks (W31)")
+    ),
+];
 
 /// Two groups, under two users where that is possible.
 fn two(setup: Setup) -> Setup {
@@ -26,11 +45,7 @@ fn process(server: &Server, url: &str) -> Process {
     Process(server.get(&format!("{url}/pid")).expect(200).parse().unwrap_or_default())
 }
 
-#[test]
 fn descriptors_can_not_be_sent_where_they_do_not_belong() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.ours_only("to root", "its processes have other sockets", || {
@@ -47,11 +62,7 @@ fn descriptors_can_not_be_sent_where_they_do_not_belong() {
     });
 }
 
-#[test]
 fn descriptors() {
-    if daemon_only() || e2e::Target::current().lacks("promise of what a process holds (W31)") {
-        return;
-    }
     on_each_mpm(|setup| {
         two(setup).run(|server, cases| {
             let both = [process(server, "/one"), process(server, "/two")];
@@ -195,17 +206,7 @@ fn listening(process: Process) -> Vec<String> {
     held.filter(|path| inodes.contains(path)).collect()
 }
 
-#[test]
 fn secrets_of_the_server() {
-    if daemon_only() || e2e::Target::current().lacks("process without a copy of the server's memory") {
-        return;
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return skipped("only root may read the memory of other processes");
-    }
-    if sanitized("there is too much memory to be searched") {
-        return;
-    }
     on_one_mpm(|setup| {
         two(setup).conf("<Location /elsewhere>\nSetEnv OTHER e2e-secret-of-another-site\n</Location>").run(
             |server, cases| {
@@ -287,14 +288,7 @@ fn contains(memory: &[u8], wanted: &[u8]) -> bool {
     false
 }
 
-#[test]
 fn two_users_can_not_reach_each_other() {
-    if daemon_only() {
-        return;
-    }
-    if !nix::unistd::geteuid().is_root() {
-        return skipped("only root can start processes of two users");
-    }
     on_one_mpm(|setup| {
         two(setup).run(|server, cases| {
             let (one, other) = (process(server, "/one"), process(server, "/two"));
@@ -328,11 +322,7 @@ fn two_users_can_not_reach_each_other() {
     });
 }
 
-#[test]
 fn a_copy_of_the_process_holds_none_of_ours() {
-    if daemon_only() || e2e::Target::current().lacks("care for processes that an application forks (W31)") {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.check("fork", || {

@@ -2,10 +2,46 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use e2e::{LogMark, Server, Setup, Target, daemon_only, on_one_mpm, sanitized, signal, wait_until};
+use e2e::Needs::{Daemon, NoSanitizer, Ours};
+use e2e::{LogMark, Server, Setup, Test, on_one_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, pid, successor};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(
+        a_log_program_that_does_not_read_holds_up_nothing,
+        Daemon,
+        Ours("log that nobody else can do anything to")
+    ),
+    test!(
+        the_server_stops_although_its_log_is_not_read,
+        Daemon,
+        Ours("log that nobody else can do anything to")
+    ),
+    test!(
+        an_application_can_not_tamper_with_the_log,
+        Daemon,
+        Ours("log that nobody else can do anything to")
+    ),
+    test!(lines_of_threads_are_whole_and_in_order, Daemon, Ours("log that nobody else can do anything to")),
+    test!(
+        last_words_arrive_before_the_end_is_told,
+        Daemon,
+        Ours("log that nobody else can do anything to"),
+        NoSanitizer("it would report SIGSEGV")
+    ),
+    test!(
+        an_old_process_writes_to_the_log_that_it_was_started_with,
+        Daemon,
+        Ours("log that nobody else can do anything to")
+    ),
+    test!(
+        a_process_outlives_its_supervisor_whatever_it_does_with_sigpipe,
+        Daemon,
+        Ours("log that nobody else can do anything to")
+    ),
+];
 
 const APP: &str = include_str!("../../../apps/logs.wsgi");
 
@@ -34,15 +70,7 @@ fn flooded(setup: Setup) -> Server {
     server
 }
 
-fn is_ours() -> bool {
-    !daemon_only() && !Target::current().lacks("a log that nobody else can do anything to")
-}
-
-#[test]
 fn a_log_program_that_does_not_read_holds_up_nothing() {
-    if !is_ours() {
-        return;
-    }
     on_one_mpm(|setup| {
         let server = flooded(setup);
         let old = pid(&server);
@@ -66,11 +94,7 @@ fn a_log_program_that_does_not_read_holds_up_nothing() {
     });
 }
 
-#[test]
 fn the_server_stops_although_its_log_is_not_read() {
-    if !is_ours() {
-        return;
-    }
     on_one_mpm(|setup| {
         let mut server = flooded(setup);
         let processes: Vec<_> = server.daemons().into_iter().chain(server.supervisors()).collect();
@@ -80,11 +104,7 @@ fn the_server_stops_although_its_log_is_not_read() {
     });
 }
 
-#[test]
 fn an_application_can_not_tamper_with_the_log() {
-    if !is_ours() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             assert_eq!(server.get("/write?before").expect(200), "written");
@@ -119,11 +139,7 @@ fn an_application_can_not_tamper_with_the_log() {
     });
 }
 
-#[test]
 fn lines_of_threads_are_whole_and_in_order() {
-    if !is_ours() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             let mark = server.mark();
@@ -150,11 +166,7 @@ fn lines_of_threads_are_whole_and_in_order() {
     });
 }
 
-#[test]
 fn last_words_arrive_before_the_end_is_told() {
-    if !is_ours() || sanitized("it would report SIGSEGV") {
-        return;
-    }
     on_one_mpm(|setup| {
         let server = serving(setup, "").start();
         server.expect_crashes();
@@ -172,11 +184,7 @@ fn last_words_arrive_before_the_end_is_told() {
     });
 }
 
-#[test]
 fn an_old_process_writes_to_the_log_that_it_was_started_with() {
-    if !is_ours() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "graceful-timeout=20").run(|server, cases| {
             let (mark, old) = (server.mark(), pid(server));
@@ -206,11 +214,7 @@ fn an_old_process_writes_to_the_log_that_it_was_started_with() {
     });
 }
 
-#[test]
 fn a_process_outlives_its_supervisor_whatever_it_does_with_sigpipe() {
-    if !is_ours() {
-        return;
-    }
     on_one_mpm(|setup| {
         let server = serving(setup, "graceful-timeout=20").conf("WSGIRestrictSignal Off").start();
         let (mark, old) = (server.mark(), pid(&server));

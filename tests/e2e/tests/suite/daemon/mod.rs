@@ -23,7 +23,30 @@ mod timers;
 
 use std::thread::{self, JoinHandle};
 
-use e2e::{LogMark, Process, Response, Server, Setup, wait_until};
+use e2e::{LogMark, Process, Response, Server, Setup, Test, wait_until};
+
+pub(crate) const TABLES: &[&[Test]] = &[
+    accounting::TESTS,
+    crashes::TESTS,
+    deaths::TESTS,
+    first_import::TESTS,
+    groups::TESTS,
+    hostile::TESTS,
+    hostile_application::TESTS,
+    identity::TESTS,
+    isolation::TESTS,
+    logs::TESTS,
+    orphans::TESTS,
+    queue::TESTS,
+    reload::TESTS,
+    requests::TESTS,
+    responses::TESTS,
+    services::TESTS,
+    signals::TESTS,
+    soak::TESTS,
+    supervision::TESTS,
+    timers::TESTS,
+];
 
 /// Shows and does what a daemon process may.
 const APP: &str = include_str!("../../../apps/daemon.wsgi");

@@ -1,25 +1,22 @@
 //! What applications leave behind, where Apache is the system's first process, as in a container: it would inherit that, and
 //! take a status for one of its own children's.
 
-use std::process::Command;
-
-use e2e::{Process, Target, daemon_only, on_each_mpm, wait_until};
+use e2e::Needs::{Daemon, Ours, PidNamespace};
+use e2e::{Process, Test, on_each_mpm, test, wait_until};
 
 use super::{open, serving};
+
+pub(crate) const TESTS: &[Test] = &[test!(
+    an_orphan_does_not_stop_the_server,
+    Daemon,
+    Ours("a supervisor, which inherits orphans"),
+    PidNamespace
+)];
 
 /// The status with which Apache's children say that the server can not work (`APEXIT_CHILDFATAL`).
 const FATAL: u32 = 15;
 
-#[test]
 fn an_orphan_does_not_stop_the_server() {
-    if daemon_only() || Target::current().lacks("a supervisor, which inherits orphans") {
-        return;
-    }
-    let can = Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).status();
-    if !can.is_ok_and(|status| status.success()) {
-        eprintln!("skipped: namespaces of process ids can not be made here");
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup.first_process(), "").run(|server, cases| {
             let children = |process: Process| process.children().len();

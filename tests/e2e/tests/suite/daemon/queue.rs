@@ -3,15 +3,22 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{daemon_only, on_each_mpm, on_one_mpm};
+use e2e::Needs::Daemon;
+use e2e::{Test, on_each_mpm, on_one_mpm, test};
 
 use super::{begin, end, held, open, serving};
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(queue_timeout_is_kept_while_every_thread_is_stuck, Daemon),
+    test!(queue_timeout_counts_until_a_thread_takes_it, Daemon),
+    test!(listen_backlog_bounds_what_may_wait, Daemon),
+    test!(socket_timeout_bounds_the_silence, Daemon),
+    test!(connect_timeout_bounds_the_wait_for_a_process, Daemon),
+    test!(a_client_that_does_not_read_is_given_up, Daemon),
+    test!(a_group_that_does_not_come_up_is_a_503_in_time, Daemon),
+];
+
 fn queue_timeout_is_kept_while_every_thread_is_stuck() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "threads=1 queue-timeout=1").run(|server, cases| {
             let reason = "the queue is looked at only when a thread is free";
@@ -34,11 +41,7 @@ fn queue_timeout_is_kept_while_every_thread_is_stuck() {
     });
 }
 
-#[test]
 fn queue_timeout_counts_until_a_thread_takes_it() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "threads=1 queue-timeout=2").run(|server, cases| {
             cases.check("a 504", || {
@@ -54,11 +57,7 @@ fn queue_timeout_counts_until_a_thread_takes_it() {
     });
 }
 
-#[test]
 fn listen_backlog_bounds_what_may_wait() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "threads=1 listen-backlog=3 connect-timeout=2").threads(20).run(|server, cases| {
             let request = held(server, "full");
@@ -94,11 +93,7 @@ fn listen_backlog_bounds_what_may_wait() {
     });
 }
 
-#[test]
 fn socket_timeout_bounds_the_silence() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "threads=2 socket-timeout=1").run(|server, cases| {
             cases.check("before the head: a 504", || {
@@ -121,11 +116,7 @@ fn socket_timeout_bounds_the_silence() {
     });
 }
 
-#[test]
 fn connect_timeout_bounds_the_wait_for_a_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let app = "import time\ntime.sleep(4)\n\n\ndef application(environ, start_response):\n    \
                    start_response('200 OK', [])\n    return [b'at last']\n";
@@ -141,11 +132,7 @@ fn connect_timeout_bounds_the_wait_for_a_process() {
     });
 }
 
-#[test]
 fn a_client_that_does_not_read_is_given_up() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "threads=1 response-socket-timeout=1").run(|server, cases| {
             cases.check("the thread is free for others", || {
@@ -161,11 +148,7 @@ fn a_client_that_does_not_read_is_given_up() {
     });
 }
 
-#[test]
 fn a_group_that_does_not_come_up_is_a_503_in_time() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let app = "import time\ntime.sleep(8)\n\n\ndef application(environ, start_response):\n    \
                    start_response('200 OK', [])\n    return [b'at last']\n";

@@ -5,9 +5,21 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Server, Setup, daemon_only, on_each_mpm, on_one_mpm, sanitized, wait_until};
+use e2e::Needs::Daemon;
+use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized, test, wait_until};
 
 use super::{APP, begin, end, gone, held, open, pid, serving, successor};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_touched_script_brings_a_successor, Daemon),
+    test!(a_slow_request_is_not_disturbed, Daemon),
+    test!(a_broken_script_keeps_the_old_code, Daemon),
+    test!(a_deploy_that_is_complete_later_needs_no_further_touch, Daemon),
+    test!(each_process_of_a_group_is_replaced, Daemon),
+    test!(another_script_of_the_process_lives_on, Daemon),
+    test!(a_script_that_never_loads_does_not_hold_back_another_one, Daemon),
+    test!(restarts_and_touches_under_load_fail_no_request, Daemon),
+];
 
 /// [`APP`] in another version.
 fn version(text: &str) -> String {
@@ -25,11 +37,7 @@ fn serves(server: &Server, version: &str) {
     e2e::wait_until(version, || (server.get("/version").text() == version).then_some(()));
 }
 
-#[test]
 fn a_touched_script_brings_a_successor() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.check("the next request has the new code", || {
@@ -50,11 +58,7 @@ fn a_touched_script_brings_a_successor() {
     });
 }
 
-#[test]
 fn a_slow_request_is_not_disturbed() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
             cases.deviates(
@@ -77,11 +81,7 @@ fn a_slow_request_is_not_disturbed() {
     });
 }
 
-#[test]
 fn a_broken_script_keeps_the_old_code() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let reason = "the old code is gone, and requests fail until the script is mended";
         serving(setup, "").run(|server, cases| {
@@ -131,11 +131,7 @@ fn a_broken_script_keeps_the_old_code() {
     });
 }
 
-#[test]
 fn a_deploy_that_is_complete_later_needs_no_further_touch() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.check("the script is there before what it imports", || {
@@ -159,11 +155,7 @@ fn a_deploy_that_is_complete_later_needs_no_further_touch() {
     });
 }
 
-#[test]
 fn each_process_of_a_group_is_replaced() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "processes=3").run(|server, cases| {
             e2e::wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
@@ -185,11 +177,7 @@ fn each_process_of_a_group_is_replaced() {
     });
 }
 
-#[test]
 fn another_script_of_the_process_lives_on() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup: Setup| {
         serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
             cases.check("both are served", || {
@@ -204,11 +192,7 @@ fn another_script_of_the_process_lives_on() {
     });
 }
 
-#[test]
 fn a_script_that_never_loads_does_not_hold_back_another_one() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup: Setup| {
         serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
             cases.check("the other one is reloaded", || {
@@ -237,11 +221,7 @@ fn a_script_that_never_loads_does_not_hold_back_another_one() {
     });
 }
 
-#[test]
 fn restarts_and_touches_under_load_fail_no_request() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         loaded(setup).run(|server, cases| {
             cases.ours_only("ten of each", LOSES, || {
@@ -306,6 +286,6 @@ pub(super) fn restarts_and_touches(server: &Server, rounds: u32) -> Duration {
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
     let slowest = slowest.into_inner().unwrap_or_else(PoisonError::into_inner);
-    println!("{} requests, the slowest took {slowest:?}", count.into_inner());
+    e2e::report(format_args!("{} requests, the slowest took {slowest:?}", count.into_inner()));
     slowest
 }

@@ -3,16 +3,21 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::{Ending, Process, daemon_only, on_each_mpm, on_one_mpm, wait_until};
+use e2e::Needs::Daemon;
+use e2e::{Ending, Process, Test, on_each_mpm, on_one_mpm, test, wait_until};
 
 use super::{begin, end, held, open, pid, serving};
 use crate::large::send_in_background;
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_large_answer_without_a_look_at_a_large_upload, Daemon),
+    test!(a_client_that_has_reset_its_connection_is_not_served, Daemon),
+    test!(both_directions_at_once, Daemon),
+    test!(the_least_busy_process_is_chosen, Daemon),
+    test!(idle_clients_take_no_thread, Daemon),
+];
+
 fn a_large_answer_without_a_look_at_a_large_upload() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.ours_only("13 MB down, 20 MB up", "W9: both sides wait, and the answer is cut off", || {
@@ -41,11 +46,7 @@ fn a_large_answer_without_a_look_at_a_large_upload() {
     });
 }
 
-#[test]
 fn a_client_that_has_reset_its_connection_is_not_served() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         // Prefork needs a child for each of them.
         serving(setup, "threads=1").children(4).threads(8).run(|server, cases| {
@@ -69,11 +70,7 @@ fn a_client_that_has_reset_its_connection_is_not_served() {
     });
 }
 
-#[test]
 fn both_directions_at_once() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         let app = "def application(environ, start_response):\n    \
                    start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
@@ -104,11 +101,7 @@ fn both_directions_at_once() {
     });
 }
 
-#[test]
 fn the_least_busy_process_is_chosen() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "processes=3 threads=4").run(|server, cases| {
             wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
@@ -135,11 +128,7 @@ fn the_least_busy_process_is_chosen() {
     });
 }
 
-#[test]
 fn idle_clients_take_no_thread() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "threads=2").threads(25).run(|server, cases| {
             let daemon = pid(server);

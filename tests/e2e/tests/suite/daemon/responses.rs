@@ -1,6 +1,13 @@
 //! What becomes of a response on its way, where daemon mode differs.
 
-use e2e::{Ending, daemon_only, on_each_mpm, on_one_mpm};
+use e2e::Needs::Daemon;
+use e2e::{Ending, Test, on_each_mpm, on_one_mpm, test};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(a_location_is_a_redirect_inside, Daemon),
+    test!(error_override, Daemon),
+    test!(long_headers, Daemon),
+];
 
 const APP: &str = r#"
 def application(environ, start_response):
@@ -30,11 +37,7 @@ def application(environ, start_response):
     return [b"?"]
 "#;
 
-#[test]
 fn a_location_is_a_redirect_inside() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         setup
             .app("/", "app.wsgi", APP)
@@ -72,11 +75,7 @@ fn a_location_is_a_redirect_inside() {
     });
 }
 
-#[test]
 fn error_override() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         setup
             .app("/", "app.wsgi", APP)
@@ -110,11 +109,7 @@ fn error_override() {
     });
 }
 
-#[test]
 fn long_headers() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         setup
             .group("header-buffer-size=10000")

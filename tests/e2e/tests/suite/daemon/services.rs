@@ -1,9 +1,12 @@
 //! Service scripts: groups without threads.
 
-use e2e::{Process, daemon_only, on_one_mpm, signal, wait_until};
+use e2e::Needs::Daemon;
+use e2e::{Process, Test, on_one_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::gone;
+
+pub(crate) const TESTS: &[Test] = &[test!(a_script_is_kept_running, Daemon)];
 
 const SCRIPT: &str = r#"
 import os, sys, time
@@ -19,11 +22,7 @@ except SystemExit:
     raise
 "#;
 
-#[test]
 fn a_script_is_kept_running() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         setup
             .own_groups()

@@ -1,15 +1,22 @@
 //! Signals to a daemon process.
 
-use e2e::{Server, daemon_only, on_one_mpm, signal, wait_until};
+use e2e::Needs::Daemon;
+use e2e::{Server, Test, on_one_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, gone, held, open, pid, serving, successor};
 
-#[test]
+pub(crate) const TESTS: &[Test] = &[
+    test!(term_and_int_end_it_at_once, Daemon),
+    test!(shutdown_timeout_bounds_it, Daemon),
+    test!(usr1_lets_requests_finish, Daemon),
+    test!(usr1_has_a_limit, Daemon),
+    test!(hup_and_usr2_are_the_applications, Daemon),
+    test!(a_copy_of_the_process_is_not_the_process, Daemon),
+    test!(many_restarts_under_load_lose_no_request, Daemon),
+];
+
 fn term_and_int_end_it_at_once() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "shutdown-timeout=10").run(|server, cases| {
             for which in [Signal::SIGTERM, Signal::SIGINT] {
@@ -38,11 +45,7 @@ fn term_and_int_end_it_at_once() {
     });
 }
 
-#[test]
 fn shutdown_timeout_bounds_it() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "shutdown-timeout=1").run(|server, cases| {
             cases.check("a request that goes on is cut off", || {
@@ -57,11 +60,7 @@ fn shutdown_timeout_bounds_it() {
     });
 }
 
-#[test]
 fn usr1_lets_requests_finish() {
-    if daemon_only() {
-        return;
-    }
     for (options, reason) in [
         ("graceful-timeout=20 shutdown-timeout=1", "graceful_signal"),
         ("graceful-timeout=1 eviction-timeout=20 shutdown-timeout=1", "eviction_signal"),
@@ -87,11 +86,7 @@ fn usr1_lets_requests_finish() {
     }
 }
 
-#[test]
 fn usr1_has_a_limit() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "graceful-timeout=2 shutdown-timeout=1").run(|server, cases| {
             cases.check("requests that take longer are cut off", || {
@@ -111,11 +106,7 @@ fn usr1_has_a_limit() {
     });
 }
 
-#[test]
 fn hup_and_usr2_are_the_applications() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             let old = pid(server);
@@ -132,11 +123,7 @@ fn hup_and_usr2_are_the_applications() {
     });
 }
 
-#[test]
 fn a_copy_of_the_process_is_not_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             let old = pid(server);
@@ -151,11 +138,7 @@ fn a_copy_of_the_process_is_not_the_process() {
     });
 }
 
-#[test]
 fn many_restarts_under_load_lose_no_request() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "processes=2 threads=4").threads(12).run(|server, cases| {
             cases.check("SIGINT and SIGUSR1 by turns", || {

@@ -3,21 +3,27 @@
 use std::thread;
 use std::time::Duration;
 
-use e2e::{Server, daemon_only, on_each_mpm};
+use e2e::Needs::{Daemon, Ours, Time};
+use e2e::{Server, Test, on_each_mpm, test};
 
 use super::reload::{LOSES, loaded, restarts_and_touches};
 use super::{pid, serving};
 use crate::soak::{Held, alone, beside_others};
 
+pub(crate) const TESTS: &[Test] = &[
+    test!(restarts_and_touches_take_no_request_half_a_second, Daemon, Time),
+    test!(
+        a_process_that_has_served_a_hundred_thousand_requests,
+        Daemon,
+        Ours("promise to survive this"),
+        Time
+    ),
+];
+
 /// How long a request of 50 ms may take while the server is restarted and its script changes.
 const LONGEST: Duration = Duration::from_millis(500);
 
-#[test]
-#[ignore = "slow: make test-soak"]
 fn restarts_and_touches_take_no_request_half_a_second() {
-    if daemon_only() {
-        return;
-    }
     let _alone = alone();
     on_each_mpm(|setup| {
         loaded(setup).run(|server, cases| {
@@ -29,12 +35,7 @@ fn restarts_and_touches_take_no_request_half_a_second() {
     });
 }
 
-#[test]
-#[ignore = "slow: make test-soak"]
 fn a_process_that_has_served_a_hundred_thousand_requests() {
-    if daemon_only() || e2e::Target::current().lacks("promise to survive this") {
-        return;
-    }
     let _others = beside_others();
     on_each_mpm(|setup| {
         // Each thread of Apache's may keep a connection to the process: few threads, so that all have one soon.
@@ -45,7 +46,7 @@ fn a_process_that_has_served_a_hundred_thousand_requests() {
             let first = Held::by(&[process.0]);
             many(server, 100_000);
             let last = Held::by(&[process.0]);
-            println!("{first:?} -> {last:?}");
+            e2e::report(format_args!("{first:?} -> {last:?}"));
             cases.check("it is still that process", || assert_eq!(pid(server), process));
             cases.check("descriptors", || {
                 assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}")

@@ -5,10 +5,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use e2e::{Server, Target, daemon_only, on_each_mpm, on_one_mpm, signal, wait_until};
+use e2e::Needs::{Daemon, Ours};
+use e2e::{Server, Test, on_each_mpm, on_one_mpm, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, gone, pid, serving};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait, Daemon, Ours("supervisor")),
+    test!(a_request_that_waits_for_a_process_is_refused_when_there_will_be_none, Daemon, Ours("supervisor")),
+    test!(
+        channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only,
+        Daemon,
+        Ours("supervisor")
+    ),
+    test!(requests_wait_while_another_one_is_started, Daemon, Ours("supervisor")),
+    test!(a_channel_that_its_process_shuts_down_costs_nobody_else, Daemon),
+];
 
 /// Says whether anybody can start the server's supervisor.
 fn make_executable(server: &Server, is_executable: bool) {
@@ -36,11 +49,7 @@ fn recovered(server: &Server) {
     assert_eq!(server.supervisors().len(), 1);
 }
 
-#[test]
 fn one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait() {
-    if daemon_only() || Target::current().lacks("supervisor") {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
             let process = pid(server);
@@ -64,11 +73,7 @@ fn one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait() {
     });
 }
 
-#[test]
 fn a_request_that_waits_for_a_process_is_refused_when_there_will_be_none() {
-    if daemon_only() || Target::current().lacks("supervisor") {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
             server.expect_crashes();
@@ -87,11 +92,7 @@ fn a_request_that_waits_for_a_process_is_refused_when_there_will_be_none() {
     });
 }
 
-#[test]
 fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only() {
-    if daemon_only() || Target::current().lacks("supervisor") {
-        return;
-    }
     on_each_mpm(|setup| {
         let setup = setup.file("htdocs/static.txt", "static").file("more/none.conf", "");
         let setup = setup.conf("Alias /static.txt @ROOT@/htdocs/static.txt").modules(&["alias"]);
@@ -118,11 +119,7 @@ fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only() {
     });
 }
 
-#[test]
 fn requests_wait_while_another_one_is_started() {
-    if daemon_only() || Target::current().lacks("supervisor") {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "").run(|server, cases| {
             cases.check("none is lost", || {
@@ -155,11 +152,7 @@ def application(environ, start_response):
     return [str(os.getpid()).encode()]
 ";
 
-#[test]
 fn a_channel_that_its_process_shuts_down_costs_nobody_else() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         for how in ["SHUT_RDWR", "SHUT_RD"] {
             let setup = setup.clone().group("processes=2").app("/", "app.wsgi", SHUTS_CHANNEL);

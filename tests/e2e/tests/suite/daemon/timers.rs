@@ -3,9 +3,31 @@
 use std::thread;
 use std::time::Duration;
 
-use e2e::{Ending, LogMark, Server, Setup, daemon_only, on_each_mpm, on_one_mpm, wait_until};
+use e2e::Needs::{Daemon, HostWithOwnGil, Ours};
+use e2e::{Ending, LogMark, Server, Setup, Test, on_each_mpm, on_one_mpm, test, wait_until};
 
 use super::{begin, end, gone, held, open, pid, serving, successor, wait_log_any};
+
+pub(crate) const TESTS: &[Test] = &[
+    test!(request_timeout_replaces_the_process, Daemon),
+    test!(interrupt_timeout_ends_the_request_alone, Daemon),
+    test!(maximum_requests_replaces_the_process, Daemon),
+    test!(maximum_requests_of_a_process_that_is_never_idle, Daemon),
+    test!(a_process_for_one_request_serves_one, Daemon),
+    test!(restart_interval_replaces_the_process, Daemon),
+    test!(inactivity_timeout_replaces_the_process, Daemon),
+    test!(startup_timeout_replaces_the_process, Daemon),
+    test!(deadlock_timeout_replaces_the_process, Daemon),
+    test!(
+        deadlock_timeout_sees_every_interpreter,
+        Daemon,
+        Ours("watch over interpreters with a lock of their own (W29)"),
+        HostWithOwnGil
+    ),
+    test!(cpu_time_limit_replaces_the_process, Daemon),
+    test!(cpu_time_limit_without_a_graceful_timeout, Daemon),
+    test!(an_import_that_hangs_is_contained, Daemon, Ours("limit for an import (W23)")),
+];
 
 /// No other timer is set. The original then obeys none.
 fn alone(setup: Setup, options: &str) -> Setup {
@@ -19,11 +41,7 @@ fn stopped_because(server: &Server, mark: LogMark, reason: &str) {
     server.wait_log(mark, &format!("stopping: {reason}"));
 }
 
-#[test]
 fn request_timeout_replaces_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         alone(setup, "threads=2 request-timeout=1 graceful-timeout=2 shutdown-timeout=1").run(
             |server, cases| {
@@ -49,11 +67,7 @@ fn request_timeout_replaces_the_process() {
     });
 }
 
-#[test]
 fn interrupt_timeout_ends_the_request_alone() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         alone(setup, "threads=2 request-timeout=1 interrupt-timeout=2 graceful-timeout=1 shutdown-timeout=1")
             .run(|server, cases| {
@@ -96,11 +110,7 @@ fn interrupt_timeout_ends_the_request_alone() {
     });
 }
 
-#[test]
 fn maximum_requests_replaces_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "maximum-requests=5 graceful-timeout=5").run(|server, cases| {
             cases.check("no request fails", || {
@@ -121,11 +131,7 @@ fn maximum_requests_replaces_the_process() {
     });
 }
 
-#[test]
 fn maximum_requests_of_a_process_that_is_never_idle() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "maximum-requests=3 graceful-timeout=2 shutdown-timeout=1 threads=4").run(
             |server, cases| {
@@ -147,11 +153,7 @@ fn maximum_requests_of_a_process_that_is_never_idle() {
     });
 }
 
-#[test]
 fn a_process_for_one_request_serves_one() {
-    if daemon_only() {
-        return;
-    }
     on_each_mpm(|setup| {
         serving(setup, "threads=1 maximum-requests=1").run(|server, cases| {
             let mut seen = Vec::new();
@@ -176,11 +178,7 @@ fn a_process_for_one_request_serves_one() {
     });
 }
 
-#[test]
 fn restart_interval_replaces_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         alone(setup, "restart-interval=2").run(|server, cases| {
             cases.ours_only("the successor takes over", NEEDS_ANOTHER, || {
@@ -196,11 +194,7 @@ fn restart_interval_replaces_the_process() {
     });
 }
 
-#[test]
 fn inactivity_timeout_replaces_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         alone(setup, "inactivity-timeout=2")
             .conf("<Location /state>\nWSGIIgnoreActivity On\n</Location>")
@@ -227,11 +221,7 @@ fn inactivity_timeout_replaces_the_process() {
     });
 }
 
-#[test]
 fn startup_timeout_replaces_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         let broken = "raise KeyError('not yet')\n";
         let setup = setup
@@ -259,11 +249,7 @@ fn startup_timeout_replaces_the_process() {
     });
 }
 
-#[test]
 fn deadlock_timeout_replaces_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "deadlock-timeout=2 shutdown-timeout=1").run(|server, cases| {
             cases.check("where the lock is kept", || {
@@ -279,18 +265,8 @@ fn deadlock_timeout_replaces_the_process() {
     });
 }
 
-#[test]
 fn deadlock_timeout_sees_every_interpreter() {
-    if daemon_only() || e2e::Target::current().lacks("watch over interpreters with a lock of their own (W29)")
-    {
-        return;
-    }
-    let python = e2e::Interpreter::with_hosts()
-        .into_iter()
-        .find(|python| python.version >= (3, 13) && !python.extension_suffix.contains("t-"));
-    let Some(python) = python else {
-        return e2e::skipped("ctypes in an interpreter with a GIL of its own needs Python 3.13");
-    };
+    let python = e2e::Interpreter::with_own_gil().expect("the test needs one");
     on_one_mpm(|setup| {
         let setup = setup.python_home(Some(&python.home())).file("apps/app.wsgi", super::APP).conf(
             "WSGIScriptAlias /own @ROOT@/apps/app.wsgi application-group=own\n\
@@ -309,11 +285,7 @@ fn deadlock_timeout_sees_every_interpreter() {
     });
 }
 
-#[test]
 fn cpu_time_limit_replaces_the_process() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "cpu-time-limit=2 threads=2").run(|server, cases| {
             cases.check("no request fails", || {
@@ -328,11 +300,7 @@ fn cpu_time_limit_replaces_the_process() {
     });
 }
 
-#[test]
 fn cpu_time_limit_without_a_graceful_timeout() {
-    if daemon_only() {
-        return;
-    }
     on_one_mpm(|setup| {
         serving(setup, "cpu-time-limit=1 graceful-timeout=0 threads=2").run(|server, cases| {
             cases.ours_only("the group goes on", "W20: it is deaf for ever", || {
@@ -347,11 +315,7 @@ fn cpu_time_limit_without_a_graceful_timeout() {
     });
 }
 
-#[test]
 fn an_import_that_hangs_is_contained() {
-    if daemon_only() || e2e::Target::current().lacks("limit for an import (W23)") {
-        return;
-    }
     on_one_mpm(|setup| {
         let app = "import time\ntime.sleep(600)\n";
         setup

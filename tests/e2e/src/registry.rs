@@ -1,0 +1,199 @@
+//! The table of tests: what each of them needs, and how they are run.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::panic::{PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::process::{Command, ExitCode, Stdio};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::target::is_sanitized;
+use crate::{Interpreter, Mode, Mpm, Target};
+
+/// A test of the suite. Made by [`test!`](crate::test).
+pub struct Test {
+    /// Its function, with the path of its module.
+    pub name: &'static str,
+    /// The test itself. It panics if it fails.
+    pub run: fn(),
+    /// Everything without which it does not apply.
+    pub needs: &'static [Needs],
+}
+
+/// Something without which a test does not apply: it is ignored then, and the report names the reason.
+#[derive(Clone, Copy, Debug)]
+pub enum Needs {
+    /// Daemon mode.
+    Daemon,
+    /// Embedded mode, because the test is about this.
+    Embedded(&'static str),
+    /// Our module, because the original has nothing like this.
+    Ours(&'static str),
+    /// Root, because only root can do this.
+    Root(&'static str),
+    /// A build without a sanitizer, because of this.
+    NoSanitizer(&'static str),
+    /// An MPM, because the test is about its children.
+    OnlyMpm(Mpm),
+    /// An MPM with threads.
+    Threads,
+    /// At least this version of Python, for this.
+    Python((u8, u8), &'static str),
+    /// A host for a Python that has ctypes in interpreters with a GIL of their own.
+    HostWithOwnGil,
+    /// Hosts for two versions of Python.
+    SecondPython,
+    /// The right to make a namespace of process ids.
+    PidNamespace,
+    /// Much time: run with `--ignored` only (`make test-soak`).
+    Time,
+}
+
+impl Needs {
+    /// Returns why the test does not apply here, or `None` if it does.
+    fn unmet(self) -> Option<String> {
+        let (is_met, reason) = match self {
+            Self::Daemon => (Mode::current() == Mode::Daemon, "about daemon mode".to_owned()),
+            Self::Embedded(what) => {
+                (Mode::current() == Mode::Embedded, format!("about embedded mode: {what}"))
+            }
+            Self::Ours(what) => (!Target::current().is_reference(), format!("the original has no {what}")),
+            Self::Root(what) => (nix::unistd::geteuid().is_root(), format!("only root can {what}")),
+            Self::NoSanitizer(why) => (!is_sanitized(), format!("not with a sanitizer: {why}")),
+            Self::OnlyMpm(mpm) => (mpm.is_wanted(), format!("about the MPM {}", mpm.name())),
+            Self::Threads => (Mpm::ALL.iter().any(|mpm| mpm.threaded() && mpm.is_wanted()), {
+                "about MPMs with threads".to_owned()
+            }),
+            Self::Python((major, minor), what) => (
+                Interpreter::current().version >= (u32::from(major), u32::from(minor)),
+                format!("{what} needs Python {major}.{minor}; set E2E_PYTHON"),
+            ),
+            Self::HostWithOwnGil => (
+                Interpreter::with_own_gil().is_some(),
+                "ctypes in an interpreter with a GIL of its own needs a host for Python 3.13".to_owned(),
+            ),
+            Self::SecondPython => {
+                (Interpreter::with_hosts().len() > 1, "there is a host for one Python only".to_owned())
+            }
+            Self::PidNamespace => (can_unshare(), "namespaces of process ids cannot be made here".to_owned()),
+            Self::Time => (true, String::new()),
+        };
+        (!is_met).then_some(reason)
+    }
+}
+
+fn can_unshare() -> bool {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "true"]).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// An entry of a table of tests: `test!(function, Needs, ...)`.
+#[macro_export]
+macro_rules! test {
+    ($run:ident $(, $needs:expr)* $(,)?) => {
+        $crate::Test {
+            name: concat!(module_path!(), "::", stringify!($run)),
+            run: $run,
+            needs: &[$($needs),*],
+        }
+    };
+}
+
+/// Runs the tests of these tables that the command line asks for. It takes the arguments of Rust's own test programs.
+#[must_use]
+pub fn run_tests(tables: impl IntoIterator<Item = &'static &'static [Test]>) -> ExitCode {
+    let (filters, arguments) = split_filters(std::env::args());
+    let arguments = Arguments::from_iter(arguments);
+    let tests = tables.into_iter().copied().flatten().filter(|test| {
+        let name = short_name(test);
+        let is_named = |filter: &String| {
+            if arguments.exact { name == filter } else { name.contains(filter.as_str()) }
+        };
+        filters.is_empty() || filters.iter().any(is_named)
+    });
+    let is_captured = !arguments.nocapture;
+    let trials = tests.map(|test| {
+        let trial = Trial::ignorable_test(short_name(test), move || run(test, is_captured));
+        trial.with_ignored_flag(test.needs.iter().any(|needs| matches!(needs, Needs::Time)))
+    });
+    let trials = trials.collect();
+    if is_captured {
+        capture_panics();
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Tells words to filter by, of which there may be several, from options and their values.
+fn split_filters(arguments: impl Iterator<Item = String>) -> (Vec<String>, Vec<String>) {
+    const WITH_VALUE: &[&str] = &["--skip", "--test-threads", "--logfile", "--format", "--color", "-Z"];
+    let (mut filters, mut options) = (Vec::new(), Vec::new());
+    // The first is the program's name.
+    let mut is_value = true;
+    for argument in arguments {
+        if is_value || argument.starts_with('-') {
+            is_value = !is_value && WITH_VALUE.contains(&argument.as_str());
+            options.push(argument);
+        } else {
+            filters.push(argument);
+        }
+    }
+    (filters, options)
+}
+
+/// Returns the name without the crate, as Rust's own test programs write it.
+fn short_name(test: &Test) -> &'static str {
+    test.name.split_once("::").map_or(test.name, |(_, name)| name)
+}
+
+fn run(test: &Test, is_captured: bool) -> Result<Completion, Failed> {
+    if let Some(reason) = test.needs.iter().find_map(|needs| needs.unmet()) {
+        return Ok(Completion::ignored_with(reason));
+    }
+    OUTPUT.set(is_captured.then(String::new));
+    let outcome = catch_unwind(test.run);
+    let output = OUTPUT.take().unwrap_or_default();
+    outcome.map(|()| Completion::Completed).map_err(|_| Failed::from(output))
+}
+
+thread_local! {
+    /// The output of the test that runs on this thread, if it is kept for a failure.
+    static OUTPUT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Writes a line to the output of the test, which is shown if it fails, or with `--nocapture`.
+pub fn report(line: impl Display) {
+    let is_kept = OUTPUT.with_borrow_mut(|output| {
+        let output = output.as_mut()?;
+        output.push_str(&format!("{line}\n"));
+        Some(())
+    });
+    if is_kept.is_none() {
+        println!("{line}");
+    }
+}
+
+/// Has panics of tests reported with their output, without backtraces: `--nocapture` has them. Those of other threads are
+/// written at once.
+fn capture_panics() {
+    let default = take_hook();
+    set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
+        if OUTPUT.with_borrow(Option::is_none) {
+            return default(panic);
+        }
+        report(panic);
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_filters;
+
+    #[test]
+    fn filters_are_told_from_options() {
+        let arguments = ["suite", "reload", "--skip", "soak", "--ignored", "timers"].map(str::to_owned);
+        let (filters, options) = split_filters(arguments.into_iter());
+        assert_eq!(filters, ["reload", "timers"]);
+        assert_eq!(options, ["suite", "--skip", "soak", "--ignored"]);
+    }
+}
