@@ -15,6 +15,7 @@ use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED};
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::board::{State, page, slot as board};
 use wsgi_core::wire::control::{LONGEST_START, Order, Report, Script};
+use wsgi_core::wire::exit;
 use wsgi_core::wire::launch::Group;
 
 use crate::log::{self, Level};
@@ -274,7 +275,7 @@ impl Seat {
             Ok(Some(exit)) => exit,
             Ok(None) => return,
             // Nobody else waits for it, so this can not be; but it is gone.
-            Err(_) => Exit::Status(255),
+            Err(_) => Exit::Status(exit::FAILED),
         };
         let process = self.processes.swap_remove(at);
         // It is registered, so that can not fail. The pipe may have readers elsewhere for a moment: a process that starts.

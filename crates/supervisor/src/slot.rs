@@ -7,6 +7,7 @@ use os::process::{Exit, Signal};
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::{Order, Script};
+use wsgi_core::wire::exit;
 
 use crate::log::Level;
 
@@ -30,8 +31,8 @@ const FAREWELL: u64 = 1_000;
 const LAST: u64 = 5_000;
 /// How many processes of a slot may be on their way out at the same time.
 const LEAVING: usize = 8;
-/// The status with which a successor exits that can not import its scripts.
-const NOT_IMPORTED: Exit = Exit::Status(3);
+/// The end of a successor that can not import its scripts.
+const NOT_IMPORTED: Exit = Exit::Status(exit::NOT_IMPORTED);
 
 /// Names a process within its slot.
 pub(crate) type Key = u32;

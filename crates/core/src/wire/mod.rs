@@ -8,6 +8,7 @@
 pub mod board;
 pub mod codec;
 pub mod control;
+pub mod exit;
 pub mod frame;
 pub mod launch;
 pub mod line;

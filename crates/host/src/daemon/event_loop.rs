@@ -19,6 +19,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::signal::Signal;
 use wsgi_core::codes::DAEMON_FAILED;
 use wsgi_core::lifecycle::{Reason, Running, Timers};
+use wsgi_core::wire::exit;
 
 use super::monitor::Task;
 use super::state::{Daemon, Phase};
@@ -122,7 +123,7 @@ fn fail(daemon: &Daemon, text: &str) -> ! {
         Level::Crit,
         &format!("{DAEMON_FAILED}: Process group '{}': {text}. The process ends.", daemon.name),
     );
-    os::exit::now(255)
+    os::exit::now(exit::FAILED.into())
 }
 
 impl EventLoop {

@@ -21,6 +21,7 @@ use python::{Exception, Python};
 use wsgi_core::codes::{DAEMON_NOT_SET_UP, DAEMON_NOT_STARTED, LOCALE_NOT_SET, PROCESS_NOT_RUN};
 use wsgi_core::lifecycle::{Reason, Timers};
 use wsgi_core::wire::board::page;
+use wsgi_core::wire::exit;
 use wsgi_core::wire::launch;
 
 use super::connection::Table;
@@ -39,9 +40,6 @@ use crate::interpreters::Patience;
 use crate::life;
 use crate::process::Process;
 use crate::settings::Origin;
-
-/// The status that says that a script could not be imported which the predecessor had loaded, or lacks what it served.
-const NOT_IMPORTED: i32 = 3;
 
 /// Enough for a thread that runs no Python.
 const SMALL_STACK: usize = 512 << 10;
@@ -71,7 +69,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
     life::adopt(process, py, |started| {
         if let Err(text) = started {
             log::line(Level::Crit, &format!("{DAEMON_NOT_SET_UP}: Python can not be set up: {text}"));
-            os::exit::now(255);
+            os::exit::now(exit::FAILED.into());
         }
         if prepared.launch.options.is_service() { prepared.run_script() } else { prepared.run() }
     });
@@ -169,7 +167,7 @@ fn start_event_thread(daemon: &'static Daemon, ends: Ends, timers: Timers) -> Re
     spawn("wsgi-events", SMALL_STACK, move || {
         let run = AssertUnwindSafe(|| event_loop::run(daemon, ends, timers));
         if catch_unwind(run).is_err() {
-            os::exit::now(255);
+            os::exit::now(exit::FAILED.into());
         }
     })?;
     Ok(())
@@ -220,7 +218,7 @@ impl Prepared {
     fn run(self) {
         let (daemon, process) = (self.daemon, self.process);
         if !self.import() {
-            os::exit::now(NOT_IMPORTED);
+            os::exit::now(exit::NOT_IMPORTED.into());
         }
         if descriptors::is_copy() {
             // A script has forked, and its copy has come back from it.
@@ -235,7 +233,7 @@ impl Prepared {
         let started = start_threads(daemon, stack, (signals, tasks), &mut threads);
         if let Err(text) = started {
             log::line(Level::Crit, &format!("{PROCESS_NOT_RUN}: Process group '{}': {text}", daemon.name));
-            os::exit::now(255);
+            os::exit::now(exit::FAILED.into());
         }
         daemon.tell(Note::Ready);
         // The event thread lives as long as the process.

@@ -12,6 +12,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
 use wsgi_core::codes::{REQUEST_NOT_READ, SCRIPT_OUTSIDE_CHROOT, WAIT_FAILED};
 use wsgi_core::wire::Reader;
+use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
@@ -157,7 +158,7 @@ fn attend(mut turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, is_
         memory.trim();
         if descriptors::is_copy() {
             // A copy of the process that an application has forked, in a request, and not ended.
-            os::exit::now(255);
+            os::exit::now(exit::FAILED.into());
         }
         match after {
             After::Held => return,
@@ -220,7 +221,7 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
         count_off(daemon, worker);
         memory.trim();
         if descriptors::is_copy() {
-            os::exit::now(255);
+            os::exit::now(exit::FAILED.into());
         }
     }
 }
@@ -337,7 +338,7 @@ fn run(
     let (answer, has_panicked) = answer.end();
     let outcome = if has_panicked { Outcome::Aborted } else { outcome };
     if descriptors::is_copy() {
-        os::exit::now(255);
+        os::exit::now(exit::FAILED.into());
     }
     let is_held = outcome == Outcome::Held;
     let has_run = can_run && outcome != Outcome::Refused;

@@ -232,7 +232,7 @@ fn an_eviction_has_its_own_time() {
 #[test]
 fn without_a_successor_the_old_one_goes_on() {
     for (event, reason) in [
-        (Event::Exited(2, Exit::Status(3)), "could not import its scripts"),
+        (Event::Exited(2, NOT_IMPORTED), "could not import its scripts"),
         (Event::Exited(2, Exit::Signal(11, false)), "ended before it was ready: signal 11 (SIGSEGV)"),
         (Event::NotSpawned(2), "could not be started"),
     ] {

@@ -8,6 +8,7 @@ use bridge::Level;
 use nix::sys::signal::Signal;
 use wsgi_core::lifecycle::{Decision, Reason, Running, Trigger};
 use wsgi_core::wire::control::Report;
+use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
 
 use super::{End, EventLoop};
@@ -76,7 +77,7 @@ impl EventLoop {
             Decision::Stop { reason, dump_of } => self.end(End { reason, dump_of }),
             Decision::Exit => {
                 self.daemon.info("the shutdown timeout is over, the process is ended");
-                os::exit::now(255);
+                os::exit::now(exit::FAILED.into());
             }
         }
     }

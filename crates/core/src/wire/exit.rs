@@ -1,0 +1,7 @@
+//! Exit statuses of daemon processes, by which the supervisor knows why they have ended.
+
+/// A script could not be imported, which the error log describes.
+pub const NOT_IMPORTED: u8 = 3;
+
+/// The process could not go on, which the error log describes.
+pub const FAILED: u8 = 255;
