@@ -19,7 +19,6 @@ use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 /// runs the request. None but `start`, `is_gone` and `log` is called while the thread is attached to Python: they can block.
 ///
 /// A failure means that the client is gone or can not be reached; the reason has been logged where it is worth it.
-#[expect(clippy::missing_errors_doc, reason = "see `Disconnected`")]
 pub trait Serve {
     /// Reads some of the request's body, without waiting for it unless filters of the body keep it from knowing that there is
     /// nothing yet. 0 is the end of the body. Reading 0 bytes only says that the application wants the body, so that a waiting

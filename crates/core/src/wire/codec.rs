@@ -142,7 +142,6 @@ impl<'a> Reader<'a> {
     }
 
     /// See [`Writer::bool`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn bool(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
@@ -153,48 +152,41 @@ impl<'a> Reader<'a> {
     }
 
     /// See [`Writer::u16`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
 
     /// See [`Writer::u32`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// See [`Writer::u64`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
     /// See [`Writer::i64`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn i64(&mut self) -> Result<i64, Malformed> {
         self.array().map(i64::from_le_bytes)
     }
 
     /// See [`Writer::f64`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     pub fn f64(&mut self) -> Result<f64, Malformed> {
         self.array().map(f64::from_le_bytes)
     }
 
     /// See [`Writer::bytes`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         self.optional()?.ok_or(Malformed)
     }
 
     /// See [`Writer::optional`].
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn optional(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self.u32()? {
@@ -204,7 +196,6 @@ impl<'a> Reader<'a> {
     }
 
     /// See [`Writer::list`]. Every item takes at least a byte, so a count that the buffer can not hold is refused.
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     pub fn list<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, Malformed>,
@@ -218,7 +209,6 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of items that are still to come, each of at least a byte.
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     #[inline]
     pub fn count(&mut self) -> Result<usize, Malformed> {
         let count = usize::try_from(self.u32()?).map_err(|_| Malformed)?;
@@ -232,7 +222,6 @@ impl<'a> Reader<'a> {
     }
 
     /// There is nothing more.
-    #[expect(clippy::missing_errors_doc, reason = "see `Reader::u8`")]
     pub const fn end(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
     }

@@ -136,7 +136,6 @@ impl Header {
     /// As bytes. (A payload is shorter than four gigabytes.)
     #[must_use]
     pub const fn bytes(&self) -> [u8; HEADER] {
-        #[expect(clippy::cast_possible_truncation, reason = "no kind has a payload that long")]
         let [a, b, c, d] = (self.length as u32).to_le_bytes();
         [a, b, c, d, self.kind as u8, self.flags, 0, 0]
     }
