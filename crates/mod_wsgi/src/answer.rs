@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use bridge::{Outcome, write};
-use httpd::{Broken, Level, NotSent, Output, Request, ResponseStatus, Status};
+use httpd::{Broken, NotSent, Output, Request, ResponseStatus, Status};
+use wsgi_core::codes::RESPONSE_TOO_SHORT;
 use wsgi_core::response::{self, Allowance, Class};
 
 use crate::log;
@@ -175,7 +176,7 @@ impl<'r> Answer<'r> {
             Err(NotSent::Broken) if last => self.unless_superseded(Err(Failed)),
             Err(NotSent::Broken) => Err(Failed),
             Err(NotSent::Short) => {
-                log::request(self.request, Level::Error, SHRUNK);
+                log::message(self.request, RESPONSE_TOO_SHORT, SHRUNK);
                 Err(Failed)
             }
         }
@@ -253,7 +254,7 @@ impl<'r> Answer<'r> {
         } else {
             // A client that has gone is not the application's fault.
             if !self.request.connection().is_aborted() {
-                log::request(self.request, Level::Error, self.shortfall());
+                log::message(self.request, RESPONSE_TOO_SHORT, self.shortfall());
             }
             self.output.abort();
         }

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use bridge::{Bytes, Field};
 use httpd::{Level, Request};
 use os::file::FileFacts;
-use wsgi_core::codes::{HEAD_TOO_LONG, RESPONSE_MALFORMED};
+use wsgi_core::codes::{FILE_NOT_SENT, HEAD_TOO_LONG, RESPONSE_MALFORMED};
 use wsgi_core::response::{HeadLimits, Refused, ResponseHead, is_close};
 
 use crate::log;
@@ -105,7 +105,11 @@ fn check_file(
 }
 
 fn refuse_file(request: &Request, problem: &str) -> NotValid {
-    log::request(request, Level::Error, format!("a file of the application can not be sent: {problem}"));
+    log::message(
+        request,
+        FILE_NOT_SENT,
+        format_args!("a file of the application can not be sent: {problem}"),
+    );
     NotValid
 }
 

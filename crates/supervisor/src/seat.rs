@@ -11,7 +11,7 @@ use os::descriptors::{self, Kind, Wait};
 use os::process::{Exit, Signal};
 use os::shared::{ReadWords, Words};
 use os::spawn::{Launched, Limit};
-use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED};
+use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED, TOO_LITTLE_MEMORY};
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::board::{State, page, slot as board};
 use wsgi_core::wire::control::{LONGEST_START, Order, Report, Script};
@@ -296,7 +296,7 @@ impl Seat {
             && !exit.is_success()
             && let Some(text) = program::shortage(&world.groups[self.group])
         {
-            world.log(self.group, Level::Error, text);
+            world.log(self.group, TOO_LITTLE_MEMORY.level, format_args!("{TOO_LITTLE_MEMORY}: {text}"));
         }
     }
 

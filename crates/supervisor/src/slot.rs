@@ -4,6 +4,11 @@
 //! are on their way out. Times are milliseconds of a clock that never goes back.
 
 use os::process::{Exit, Signal};
+use std::fmt;
+use wsgi_core::codes::{
+    CONTROL_SOCKET_CLOSED, Code, NOT_READY_IN_TIME, PROCESS_DIED, PROCESS_KILLED, PROCESS_STUCK,
+    PROCESSES_END_AT_ONCE, SUCCESSOR_FAILED,
+};
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::control::{Order, Script};
@@ -324,7 +329,7 @@ impl Slot {
                 "process {} is killed: it is the oldest of {going} of its slot that are on their way out",
                 oldest.pid
             );
-            actions.push(Action::Log(Level::Warning, text));
+            actions.push(message(PROCESS_KILLED, text));
             actions.push(oldest.kill(now));
         }
     }
@@ -395,7 +400,7 @@ impl Slot {
                  one is started in {} s, until then requests get 503",
                 delay.div_ceil(1_000)
             );
-            actions.push(Action::Log(Level::Error, text));
+            actions.push(message(PROCESSES_END_AT_ONCE, text));
         }
         self.fill(delay, now, actions);
     }
@@ -423,8 +428,8 @@ impl Slot {
             let is_asked =
                 matches!(exit, Exit::Signal(number, false) if i32::from(number) == Signal::SIGTERM as i32);
             let is_crash = matches!(exit, Exit::Signal(..)) && !is_asked;
-            let level = if is_crash { Level::Error } else { Level::Info };
-            actions.push(Action::Log(level, format!("process {pid} has ended: {exit}")));
+            let text = format!("process {pid} has ended: {exit}");
+            actions.push(if is_crash { message(PROCESS_DIED, text) } else { Action::Log(Level::Info, text) });
         } else if let Some(process) = self.successor.take_if(|process| process.key == key) {
             let reason = if exit == NOT_IMPORTED {
                 "its successor could not import its scripts; the error log says why".into()
@@ -433,7 +438,7 @@ impl Slot {
             };
             let (pid, old) = (process.pid, self.current_pid());
             let text = format!("process {old} goes on, {reason} (process {pid})");
-            actions.push(Action::Log(Level::Error, text));
+            actions.push(message(SUCCESSOR_FAILED, text));
             self.keep(&reason, actions);
         } else if let Some(process) = self.current.take_if(|process| process.key == key) {
             self.current_exited(&process, exit, now, actions);
@@ -445,7 +450,6 @@ impl Slot {
         if self.phase == Phase::Retiring && exit.is_success() {
             self.unused(now, actions);
         }
-        let level = if exit.is_success() { Level::Info } else { Level::Error };
         let when = if process.is_serving { "" } else { " before it was ready" };
         let then = match (self.phase, &self.successor, delay) {
             (Phase::Over, ..) => String::new(),
@@ -454,7 +458,9 @@ impl Slot {
             (_, None, delay) => format!("; another one is started in {} s", delay.div_ceil(1000)),
         };
         let pid = process.pid;
-        actions.push(Action::Log(level, format!("process {pid} has died{when}: {exit}{then}")));
+        let text = format!("process {pid} has died{when}: {exit}{then}");
+        let is_expected = exit.is_success();
+        actions.push(if is_expected { Action::Log(Level::Info, text) } else { message(PROCESS_DIED, text) });
         self.fill(delay, now, actions);
     }
 
@@ -535,10 +541,10 @@ impl Slot {
                     "process {} was killed and does not end: most likely a file system or a device hangs. It is not waited for",
                     leaving.pid
                 );
-                actions.push(Action::Log(Level::Critical, text));
+                actions.push(message(PROCESS_STUCK, text));
             } else if is_due(leaving.end) {
                 let text = format!("process {} did not end in time and is killed", leaving.pid);
-                actions.push(Action::Log(Level::Warning, text));
+                actions.push(message(PROCESS_KILLED, text));
                 actions.push(leaving.kill(now));
             }
         }
@@ -551,21 +557,27 @@ impl Slot {
                 "its successor was not ready in time"
             };
             let (pid, old) = (successor.pid, self.current_pid());
-            actions
-                .push(Action::Log(Level::Error, format!("process {old} goes on, {reason} (process {pid})")));
+            let text = format!("process {old} goes on, {reason} (process {pid})");
+            actions.push(message(SUCCESSOR_FAILED, text));
             self.keep(reason, actions);
             self.terminate(&successor, Some(now + LAST), now, actions);
         }
         if let Some(process) =
             self.current.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
         {
-            let what = if is_due(process.lost) {
-                "has closed its control socket, as an application does that closes descriptors it did not open"
+            let (code, what) = if is_due(process.lost) {
+                (
+                    CONTROL_SOCKET_CLOSED,
+                    "has closed its control socket, as an application does that closes descriptors it did not open",
+                )
             } else {
-                "was not ready within startup-timeout: an import hangs, or takes too long"
+                (
+                    NOT_READY_IN_TIME,
+                    "was not ready within startup-timeout: an import hangs, or takes too long",
+                )
             };
             let text = format!("process {} {what}; it is ended, and another one started", process.pid);
-            actions.push(Action::Log(Level::Error, text));
+            actions.push(message(code, text));
             self.terminate(&process, Some(now + LAST), now, actions);
             let delay = self.delay_after(&process, now);
             self.fill(delay, now, actions);
@@ -578,6 +590,11 @@ impl Slot {
             self.start(now, actions);
         }
     }
+}
+
+/// Logs a message with its code, at its level.
+fn message(code: Code, text: impl fmt::Display) -> Action {
+    Action::Log(code.level, format!("{code}: {text}"))
 }
 
 #[cfg(test)]

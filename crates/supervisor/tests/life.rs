@@ -103,7 +103,7 @@ fn a_crash_is_said_and_repaired() {
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     assert!(matches!(server.exit_of(0, pid), Exit::Signal(11, _)));
     server.logs(&format!(
-        "[wsgi:error] [pid {}] process {pid} has died: signal 11 (SIGSEGV)",
+        "[wsgi:error] [pid {}] WSGI1002: process {pid} has died: signal 11 (SIGSEGV)",
         server.child.pid()
     ));
     assert_eq!(server.ask(0, "page"), "0", "nothing runs there any more");

@@ -308,4 +308,42 @@ codes! {
     PYTHON_NOT_RUNNING = "WSGI0210", Error,
         "Python is not running in a process of the server. The client gets status 500.",
         "The error log says why, where Python was to be started.";
+    SUPERVISOR_ENDED = "WSGI1001", Error,
+        "The program that starts and watches the daemon processes has ended. Its processes end with it, and another one is \
+         started.",
+        "Look for what ended it, such as the system for lack of memory (`dmesg`).";
+    PROCESS_DIED = "WSGI1002", Error,
+        "A daemon process has ended that nobody had asked to: by a signal, or with an exit status other than 0.",
+        "Look at what the process wrote before. A signal such as `SIGSEGV` is most often an extension module's fault; `SIGKILL` \
+         comes from the system for lack of memory (`dmesg`), `SIGXCPU` from `cpu-time-limit=`.";
+    TOO_LITTLE_MEMORY = "WSGI1003", Error,
+        "A daemon process with `memory-limit=` or `virtual-memory-limit=` has ended before it was ready.",
+        "Raise the limit, leave it out, or give the group fewer threads or a smaller `stack-size=`.";
+    PROCESSES_END_AT_ONCE = "WSGI1004", Error,
+        "The processes of a group end by themselves as soon as they are started. The next one is started after a pause, and \
+         requests get status 503 until then.",
+        "Look for what ends them, such as an import that sends a signal to its own process.";
+    NOT_READY_IN_TIME = "WSGI1005", Error,
+        "A daemon process was not ready within `startup-timeout=`. It is ended, and another one started.",
+        "Look for an import that hangs, or raise `startup-timeout=`.";
+    SUCCESSOR_FAILED = "WSGI1006", Error,
+        "A process that was to take the place of another one could not. The other one goes on.",
+        "Look in the message, and before it, for why: most often a changed script cannot be imported.";
+    CONTROL_SOCKET_CLOSED = "WSGI1007", Error,
+        "A daemon process has closed its connection to the program that watches it. It is ended, and another one started.",
+        "Have the application close only the descriptors that it has opened.";
+    PROCESS_KILLED = "WSGI1008", Warning,
+        "A daemon process is killed since it does not end in time.",
+        "Look for what the application waits for when it ends, or raise `shutdown-timeout=`.";
+    PROCESS_STUCK = "WSGI1009", Critical,
+        "A daemon process was killed and does not end. It is not waited for.",
+        "Look for a file system or a device that hangs.";
+    FILE_NOT_SENT = "WSGI1020", Error,
+        "A file that an application returned (`wsgi.file_wrapper`) cannot be sent.",
+        "Look in the message for what is wrong with it, or have the application read the file itself.";
+    RESPONSE_TOO_SHORT = "WSGI1021", Error,
+        "A response is shorter than its `Content-Length` says. If it has begun, the connection is closed, so that the client can \
+         tell.",
+        "Correct the `Content-Length` of the application. If a file has become shorter while it was sent, replace files by \
+         renaming.";
 }

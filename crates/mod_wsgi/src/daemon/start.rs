@@ -12,7 +12,7 @@ use os::descriptors::{self, Kind};
 use os::lock::lock;
 use os::process::Signal;
 use os::spawn::{self, Plan};
-use wsgi_core::codes::{CHANNELS_NOT_MADE, SUPERVISOR_NOT_STARTED};
+use wsgi_core::codes::{CHANNELS_NOT_MADE, SUPERVISOR_ENDED, SUPERVISOR_NOT_STARTED};
 use wsgi_core::wire::Schema;
 
 use super::generation::{self, Generation, Parent};
@@ -196,13 +196,10 @@ fn supervisor_ended(pid: i32, status: i32) {
             format!("it is one of several in a row, another one is started in {} s", pause.as_secs())
         }
     };
-    log::server(
-        server,
-        Level::Error,
-        format!(
-            "The supervisor of the daemon processes (pid {pid}) has ended unexpectedly (status or signal {status}): {then}"
-        ),
+    let text = format_args!(
+        "The supervisor of the daemon processes (pid {pid}) has ended unexpectedly (status or signal {status}): {then}"
     );
+    log::server_message(server, SUPERVISOR_ENDED, text);
     match pause {
         None => try_start(server, parent),
         Some(_) => parent.tell(false),

@@ -140,7 +140,7 @@ fn processes_that_end_themselves_again_and_again_are_spaced_out_and_shown() {
     let (level, text) = &stage.log[stage.log.len() - 2];
     assert_eq!(*level, Level::Error);
     assert!(
-        text.starts_with("processes of this slot end as soon as they are started: process 112"),
+        text.starts_with("WSGI1004: processes of this slot end as soon as they are started: process 112"),
         "{text}"
     );
     stage.on(Event::Ready(13));
@@ -173,7 +173,10 @@ fn those_who_say_that_they_go_and_stay_do_not_pile_up() {
         assert_eq!(stage.after(10, Event::Stopping(key, Reason::MaximumRequests)), expected, "{key}");
     }
     assert!(
-        stage.log.iter().any(|(_, text)| text.starts_with("process 101 is killed: it is the oldest of 9"))
+        stage
+            .log
+            .iter()
+            .any(|(_, text)| text.starts_with("WSGI1008: process 101 is killed: it is the oldest of 9"))
     );
     // One that goes makes room, and the order stays.
     stage.on(Event::Exited(5, Exit::Status(0)));
@@ -266,7 +269,7 @@ fn a_death_is_told_and_repaired_at_once() {
     let actions = stage.after(60_000, Event::Exited(1, Exit::Signal(11, true)));
     assert_eq!(actions, [Action::Spawn(2, vec![])]);
     assert_eq!(stage.slot.state(), State::Starting);
-    let told = "process 101 has died: signal 11 (SIGSEGV), core dumped; another one is started";
+    let told = "WSGI1002: process 101 has died: signal 11 (SIGSEGV), core dumped; another one is started";
     assert_eq!(stage.last_log(), (Level::Error, told));
     stage.on(Event::Spawned(2, 102));
     stage.on(Event::Ready(2));
@@ -523,7 +526,7 @@ fn what_can_not_even_be_killed_is_not_waited_for() {
     stage.on(Event::Exited(1, Exit::Signal(9, false)));
     assert!(!stage.slot.is_over());
     assert_eq!(stage.tick(), (LAST, vec![]));
-    assert!(stage.last_log().1.starts_with("process 102 was killed and does not end"));
+    assert!(stage.last_log().1.starts_with("WSGI1009: process 102 was killed and does not end"));
     assert!(stage.slot.is_over());
     assert_eq!((stage.slot.next(), stage.on(Event::Tick)), (None, vec![]));
     // It may do so later.
