@@ -64,7 +64,7 @@ impl Exchange<'_> {
     /// # Errors
     /// The body can not be read.
     pub fn poll_read(&self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
-        // SAFETY: `of` made the context for these functions; the buffer is valid for its length.
+        // SAFETY: `new` made the context for these functions; the buffer is valid for its length.
         let count = unsafe { (self.api.poll_read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
         match usize::try_from(count) {
             Ok(count) => Ok(Poll::Ready(count.min(buffer.len()))),
@@ -76,19 +76,19 @@ impl Exchange<'_> {
     /// See [`Serve::is_gone`](crate::Serve::is_gone).
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        // SAFETY: `of` made the context for these functions.
+        // SAFETY: `new` made the context for these functions.
         (unsafe { (self.api.is_gone)(self.context) }) != 0
     }
 
     /// See [`Wait::wait`](crate::Wait::wait).
     pub(crate) fn wait(&self, timeout: Duration) {
-        // SAFETY: `of` made the context for these functions; `Lease` lets one thread wait at a time.
+        // SAFETY: `new` made the context for these functions; `Lease` lets one thread wait at a time.
         unsafe { (self.api.wait)(self.context, u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)) }
     }
 
     /// See [`Wait::interrupt`](crate::Wait::interrupt).
     pub(crate) fn interrupt(&self) {
-        // SAFETY: `of` made the context for these functions.
+        // SAFETY: `new` made the context for these functions.
         unsafe { (self.api.interrupt)(self.context) }
     }
 
@@ -97,7 +97,7 @@ impl Exchange<'_> {
     /// # Errors
     /// The server can not take the head.
     pub fn start(&self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
-        // SAFETY: `of` made the context for these functions.
+        // SAFETY: `new` made the context for these functions.
         checked(unsafe { (self.api.start)(self.context, status, reason, List::new(headers)) })
     }
 
@@ -106,7 +106,7 @@ impl Exchange<'_> {
     /// # Errors
     /// The client is gone.
     pub fn write(&self, block: &[u8], how: u32) -> Result<(), Disconnected> {
-        // SAFETY: `of` made the context for these functions.
+        // SAFETY: `new` made the context for these functions.
         checked(unsafe { (self.api.write)(self.context, Bytes::new(block), how) })
     }
 
@@ -115,13 +115,13 @@ impl Exchange<'_> {
     /// # Errors
     /// The client is gone.
     pub fn send_file(&self, descriptor: c_int, offset: u64, length: u64) -> Result<(), Disconnected> {
-        // SAFETY: `of` made the context for these functions.
+        // SAFETY: `new` made the context for these functions.
         checked(unsafe { (self.api.send_file)(self.context, descriptor, offset, length) })
     }
 
     /// See [`Serve::log`](crate::Serve::log).
     pub fn log(&self, level: Level, line: &[u8]) {
-        // SAFETY: `of` made the context for these functions.
+        // SAFETY: `new` made the context for these functions.
         unsafe { (self.api.log)(self.context, level as c_int, Bytes::new(line)) }
     }
 }

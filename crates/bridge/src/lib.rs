@@ -30,9 +30,9 @@ pub use call::{Call, Kind, WsgiReply, receive};
 pub use data::{Bytes, Field, Level, List, Sink, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, write};
 pub use lease::Lease;
-pub use process::{Host, Import, InterpreterOptions, Server, Settings, reason_number, reason_of_number};
+pub use process::{Host, Import, InterpreterOptions, Server, Settings, reason_from_number, reason_number};
 pub use request::{Cgi, Outcome, Request, RequestFacts, flag, outcome};
-pub use serve::{Serve, Shared, Wait};
+pub use serve::{ExchangeServer, Serve, Wait};
 pub use tag::{OtherBuild, Tag, Tagged, checked};
 pub use wire::{Fields, Head, Lists};
 

@@ -17,7 +17,7 @@ pub struct Server {
     /// Logs a line without a request's context.
     pub log: unsafe extern "C" fn(level: c_int, line: Bytes<'_>),
     /// Whether the error log records lines of this level.
-    pub logs: unsafe extern "C" fn(level: c_int) -> bool,
+    pub is_logged: unsafe extern "C" fn(level: c_int) -> bool,
     /// Gives out the server's scoreboard (see [`scoreboard`](crate::scoreboard)), at once; nothing if the process is not
     /// to see it, or there is none.
     pub scoreboard: unsafe extern "C" fn(sink: Sink<'_>),
@@ -32,9 +32,9 @@ impl Server {
 
     /// Whether the error log records lines of this level.
     #[must_use]
-    pub fn logs(&self, level: Level) -> bool {
+    pub fn is_logged(&self, level: Level) -> bool {
         // SAFETY: as above.
-        unsafe { (self.logs)(level as c_int) }
+        unsafe { (self.is_logged)(level as c_int) }
     }
 
     /// The server's scoreboard, encoded; nothing if the process is not to see it, or there is none.
@@ -169,7 +169,7 @@ pub fn reason_number(reason: Option<Reason>) -> c_int {
 
 /// Returns the reason of that number, if there is one.
 #[must_use]
-pub fn reason_of_number(number: c_int) -> Option<Reason> {
+pub fn reason_from_number(number: c_int) -> Option<Reason> {
     u8::try_from(number).ok().and_then(Reason::from_number)
 }
 
@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn reasons_survive_the_crossing() {
         for reason in Reason::ALL.iter().copied().map(Some).chain([None]) {
-            assert_eq!(reason_of_number(reason_number(reason)), reason);
+            assert_eq!(reason_from_number(reason_number(reason)), reason);
         }
-        assert_eq!(reason_of_number(c_int::MAX), None);
+        assert_eq!(reason_from_number(c_int::MAX), None);
     }
 }

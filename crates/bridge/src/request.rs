@@ -157,7 +157,7 @@ impl<'a> RequestFacts<'a> {
     /// Whether `bit` of [`flag`] is set.
     #[must_use]
     #[inline]
-    pub const fn has(&self, bit: u32) -> bool {
+    pub const fn has_flag(&self, bit: u32) -> bool {
         self.flags & bit != 0
     }
 }

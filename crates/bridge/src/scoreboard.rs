@@ -1,6 +1,6 @@
 //! What Apache's scoreboard says, as bytes: from a process that has it to one that is to show it.
 //!
-//! It is written straight into a buffer ([`Encoder`]), which need not grow: see [`longest`].
+//! It is written straight into a buffer ([`Encoder`]), which need not grow: see [`max_length`].
 
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
@@ -78,15 +78,15 @@ impl Default for Worker<'_> {
 }
 
 /// The longest of each text that is encoded, in bytes; what is longer is cut.
-const LONGEST_TEXT: usize = 64;
+const MAX_TEXT: usize = 64;
 
 const SUMMARY: usize = 32;
 const PROCESS: usize = 13;
-const WORKER: usize = 1 + 9 + 5 * 8 + 3 * (4 + LONGEST_TEXT);
+const WORKER: usize = 1 + 9 + 5 * 8 + 3 * (4 + MAX_TEXT);
 
 /// The most bytes that the scoreboard of a server can become.
 #[must_use]
-pub const fn longest(server_limit: u32, thread_limit: u32) -> usize {
+pub const fn max_length(server_limit: u32, thread_limit: u32) -> usize {
     let process = (thread_limit as usize).saturating_mul(WORKER).saturating_add(PROCESS);
     (server_limit as usize).saturating_mul(process).saturating_add(SUMMARY)
 }
@@ -137,7 +137,7 @@ impl<'a> Encoder<'a> {
             self.writer.i64(time);
         }
         for text in [worker.client, worker.request, worker.vhost] {
-            self.writer.bytes(&text[..text.len().min(LONGEST_TEXT)]);
+            self.writer.bytes(&text[..text.len().min(MAX_TEXT)]);
         }
     }
 }
@@ -243,11 +243,11 @@ mod tests {
 
     #[test]
     fn it_is_no_longer_than_the_longest() {
-        assert_eq!(encoded(3, &[b'x'; 100]).len(), longest(2, 3));
+        assert_eq!(encoded(3, &[b'x'; 100]).len(), max_length(2, 3));
         let message = encoded(3, &[b'x'; 100]);
-        assert_eq!(decode(&message).unwrap().1[1].workers[2].client, [b'x'; LONGEST_TEXT]);
+        assert_eq!(decode(&message).unwrap().1[1].workers[2].client, [b'x'; MAX_TEXT]);
         assert!(encoded(0, b"").len() < 100);
-        assert_eq!(longest(u32::MAX, u32::MAX), usize::MAX);
+        assert_eq!(max_length(u32::MAX, u32::MAX), usize::MAX);
     }
 
     proptest! {

@@ -37,7 +37,7 @@ pub trait Serve {
     /// Logs a line with the request's context; `level` is Apache's (3 error ... 7 debug).
     fn log(&mut self, level: c_int, line: &[u8]);
     /// Reports a panic of one of the functions above; `during` says what it was doing.
-    fn report(&mut self, during: &str, panic: &(dyn Any + Send));
+    fn report_panic(&mut self, during: &str, panic: &(dyn Any + Send));
 }
 
 /// Waits for the body beside a [`Serve`] that other threads use meanwhile.
@@ -50,13 +50,13 @@ pub trait Wait {
 
 /// A [`Serve`] that is used by one thread at a time, and its [`Wait`], by others meanwhile.
 #[derive(Debug)]
-pub struct Shared<S, W> {
+pub struct ExchangeServer<S, W> {
     server: Mutex<S>,
     waiter: W,
     has_panicked: AtomicBool,
 }
 
-impl<S, W> Shared<S, W> {
+impl<S, W> ExchangeServer<S, W> {
     /// Has `server` used by one thread at a time.
     #[must_use]
     pub const fn new(server: S, waiter: W) -> Self {
@@ -79,12 +79,12 @@ impl<S, W> Shared<S, W> {
 impl<'a> Exchange<'a> {
     /// Lets a host do with a request what `server` offers.
     #[must_use]
-    pub fn of<S: Serve + Send, W: Wait + Sync>(server: &'a Shared<S, W>) -> Self {
+    pub fn new<S: Serve + Send, W: Wait + Sync>(server: &'a ExchangeServer<S, W>) -> Self {
         Self { api: &Table::<S, W>::API, context: (&raw const *server).cast_mut().cast() }
     }
 }
 
-/// The table of functions of a [`Shared`]: the only ones there are, so none is without a guard.
+/// The table of functions of a [`ExchangeServer`]: the only ones there are, so none is without a guard.
 struct Table<S, W>(PhantomData<(S, W)>);
 
 impl<S: Serve, W: Wait> Table<S, W> {
@@ -103,16 +103,16 @@ impl<S: Serve, W: Wait> Table<S, W> {
     /// Runs `work`, which must not unwind into C: a panic becomes `failed`, after `report`.
     ///
     /// # Safety
-    /// As of all functions here: `context` comes from [`Exchange::of`], and the exchange is not over.
+    /// As of all functions here: `context` comes from [`Exchange::new`], and the exchange is not over.
     #[inline]
     unsafe fn guarded<R>(
         context: *mut c_void,
         failed: R,
-        work: impl FnOnce(&Shared<S, W>) -> R,
-        report: impl FnOnce(&Shared<S, W>, &(dyn Any + Send)),
+        work: impl FnOnce(&ExchangeServer<S, W>) -> R,
+        report: impl FnOnce(&ExchangeServer<S, W>, &(dyn Any + Send)),
     ) -> R {
         // SAFETY: by the caller's promise.
-        let shared = unsafe { &*context.cast_const().cast::<Shared<S, W>>() };
+        let shared = unsafe { &*context.cast_const().cast::<ExchangeServer<S, W>>() };
         catch_unwind(AssertUnwindSafe(|| work(shared))).unwrap_or_else(|panic| {
             shared.has_panicked.store(true, Ordering::Release);
             // Reporting may fail as well, and so may dropping what was thrown.
@@ -142,7 +142,7 @@ impl<S: Serve, W: Wait> Table<S, W> {
                 context,
                 failed,
                 |shared| work(&mut shared.lock()),
-                |shared, panic| shared.lock().report(during, panic),
+                |shared, panic| shared.lock().report_panic(during, panic),
             )
         }
     }
@@ -257,7 +257,7 @@ mod tests {
         fn log(&mut self, _: c_int, _: &[u8]) {
             panic!("planted")
         }
-        fn report(&mut self, during: &str, panic: &(dyn Any + Send)) {
+        fn report_panic(&mut self, during: &str, panic: &(dyn Any + Send)) {
             assert_eq!(panic.downcast_ref(), Some(&"planted"));
             assert!(self.can_report, "planted, too");
             self.reports.push(during.to_owned());
@@ -278,10 +278,10 @@ mod tests {
     type Use = fn(&Exchange<'_>);
 
     fn use_twice(work: Use, can_report: bool) -> (Vec<String>, bool) {
-        let shared = Shared::new(Panics { reports: Vec::new(), can_report }, WaitPanics);
+        let shared = ExchangeServer::new(Panics { reports: Vec::new(), can_report }, WaitPanics);
         // The second time with the lock that the panic has gone through.
         for _ in 0..2 {
-            work(&Exchange::of(&shared));
+            work(&Exchange::new(&shared));
         }
         let (server, has_panicked) = shared.end();
         (server.reports, has_panicked)
@@ -316,8 +316,8 @@ mod tests {
 
     #[test]
     fn without_a_panic_all_is_well() {
-        let shared = Shared::new(Panics { reports: Vec::new(), can_report: true }, WaitPanics);
-        assert_eq!(Exchange::of(&shared).send_file(-1, 0, 1), Err(Disconnected));
+        let shared = ExchangeServer::new(Panics { reports: Vec::new(), can_report: true }, WaitPanics);
+        assert_eq!(Exchange::new(&shared).send_file(-1, 0, 1), Err(Disconnected));
         assert!(!shared.end().1);
     }
 }

@@ -28,7 +28,7 @@ const COUNTS: std::ops::Range<usize> = 4..12;
 
 impl RequestFacts<'_> {
     fn encode(&self, writer: &mut Writer<'_>) {
-        // In front, where `recount` finds them.
+        // In front, where `set_counts` finds them.
         writer.u32(self.daemon_connects);
         writer.u32(self.daemon_restarts);
         for value in self.cgi {
@@ -114,7 +114,7 @@ impl Request<'_> {
     }
 
     /// Puts other counts into an encoded request, which `message` begins with: it is sent again.
-    pub fn recount(message: &mut [u8], daemon_connects: u32, daemon_restarts: u32) {
+    pub fn set_counts(message: &mut [u8], daemon_connects: u32, daemon_restarts: u32) {
         let counts = [daemon_connects.to_le_bytes(), daemon_restarts.to_le_bytes()];
         if let Some(place) = message.get_mut(COUNTS) {
             place.copy_from_slice(counts.as_flattened());
@@ -398,10 +398,10 @@ mod tests {
         (recounted.facts.daemon_connects, recounted.facts.daemon_restarts) = (300, 2);
         recounted.encode(&mut again);
         assert_ne!(once, again);
-        Request::recount(&mut once, 300, 2);
+        Request::set_counts(&mut once, 300, 2);
         assert_eq!(once, again);
         // There is no request in it.
-        Request::recount(&mut once[..COUNTS.end - 1], 1, 1);
+        Request::set_counts(&mut once[..COUNTS.end - 1], 1, 1);
         assert_eq!(once, again);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use bridge::{Disconnected, Lease, write};
-use python::{Class, Definition, Exception, Object, Place, Python, Raised, Result, Shared};
+use python::{Class, Definition, Exception, Object, Python, Raised, Result, Shared, SharedCell};
 
 use crate::events;
 use crate::meter::{self, Meter};
@@ -19,7 +19,7 @@ pub(crate) struct Adapter {
     meter: Option<Arc<Meter>>,
     request_id: Option<Shared>,
     /// What `start_response` was given last. Another call may replace it while it is used.
-    head: Place<Head>,
+    head: SharedCell<Head>,
     /// The application can not change the head any more.
     committed: AtomicBool,
     /// The server has the head.
@@ -58,7 +58,7 @@ impl Adapter {
             lease: Arc::clone(lease),
             meter,
             request_id: request_id.cloned().map(Shared::new),
-            head: Place::default(),
+            head: SharedCell::default(),
             committed: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             client_gone: AtomicUsize::new(0),

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge::{
-    Call, Host, Level, Request, Server, Settings, Tag, WsgiReply, checked, reason_of_number, receive,
+    Call, Host, Level, Request, Server, Settings, Tag, WsgiReply, checked, reason_from_number, receive,
 };
 
 use crate::outcome::Outcome;
@@ -67,7 +67,7 @@ fn serve(request: &Request<'_>, reply: &WsgiReply<'_>) -> u32 {
 }
 
 unsafe extern "C" fn stop(reason: c_int, grace: u32) {
-    if catch_unwind(|| life::stop(reason_of_number(reason), grace)).is_err() {
+    if catch_unwind(|| life::stop(reason_from_number(reason), grace)).is_err() {
         process::log(Level::Error, "panic while Python was stopped");
     }
 }

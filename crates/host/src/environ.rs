@@ -136,7 +136,7 @@ fn update(
             *last = time;
         }
     }
-    let https = facts.has(flag::HTTPS);
+    let https = facts.has_flag(flag::HTTPS);
     if memory.https != https {
         let scheme = if https { &names.https } else { &names.http };
         template.dict_set(names.url_scheme.get(py), scheme.get(py))?;

@@ -51,7 +51,7 @@ impl Class for Native {
             // logs(level): whether the error log records such lines.
             .method(c"logs", |py, native, arguments| {
                 let code = arguments.expect(py, "logs", 1, 1)?[0].to_i64()?;
-                Ok(py.bool(native.server.logs(level(code))))
+                Ok(py.bool(native.server.is_logged(level(code))))
             })
             // log_stream(name): the buffer of a standard stream.
             .method(c"log_stream", |py, native, arguments| {

@@ -200,7 +200,7 @@ impl Call<'_> {
              WSGICallableObject."
         );
         self.lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
-        if self.request.facts.has(flag::CALLABLE_REQUIRED) { 500 } else { 404 }
+        if self.request.facts.has_flag(flag::CALLABLE_REQUIRED) { 500 } else { 404 }
     }
 
     /// Calls the application and sends its response.
@@ -220,7 +220,7 @@ impl Call<'_> {
             self.lease,
             meter.clone(),
             id,
-            self.request.facts.has(flag::DEBUG_PANIC),
+            self.request.facts.has_flag(flag::DEBUG_PANIC),
         );
         let object = match state.types.adapter.instance(py, adapter) {
             Ok(object) => object,

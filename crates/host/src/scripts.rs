@@ -44,7 +44,7 @@ pub(crate) fn module(
     let path = facts.script.or_empty();
     let check = |mtime| {
         facts
-            .has(flag::SCRIPT_RELOADING)
+            .has_flag(flag::SCRIPT_RELOADING)
             .then(|| Check { mtime, resource: facts.variable(Cgi::ScriptFilename).or_empty() })
     };
     let script =

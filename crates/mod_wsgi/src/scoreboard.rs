@@ -43,5 +43,5 @@ pub(crate) fn encode(buffer: &mut Vec<u8>) {
 /// The most bytes that it becomes.
 pub(crate) fn longest() -> usize {
     let Scoreboard { server_limit, thread_limit } = Scoreboard::size();
-    bridge::scoreboard::longest(server_limit, thread_limit)
+    bridge::scoreboard::max_length(server_limit, thread_limit)
 }

@@ -12,7 +12,7 @@ use crate::{Exception, Object, Py, Python, Raised, Result};
 ///
 /// A value is reached through a shared reference, by whichever thread is attached, by several at once where a method
 /// detaches; so it is `Sync`, and does not count on the interpreter's lock. Objects in it are [`Shared`](crate::Shared)
-/// or in a [`Place`](crate::Place). The thread that gives back the last reference, attached as well, drops it.
+/// or in a [`SharedCell`](crate::SharedCell). The thread that gives back the last reference, attached as well, drops it.
 ///
 /// ```no_run
 /// struct Counter(std::sync::Mutex<u32>);
@@ -88,7 +88,7 @@ impl<T: Class> Definition<T> {
     where
         F: Fn(Python<'_>, &T, &Arguments<'_>) -> Result<Object> + Copy + 'static,
     {
-        conjurable(function);
+        assert_no_captures(function);
         self.add_method(name, call::<T, F>)
     }
 
@@ -97,7 +97,7 @@ impl<T: Class> Definition<T> {
     where
         F: Fn(Python<'_>, &T, &Object, &Arguments<'_>) -> Result<Object> + Copy + 'static,
     {
-        conjurable(function);
+        assert_no_captures(function);
         self.add_method(name, call_of_object::<T, F>)
     }
 
@@ -116,7 +116,7 @@ impl<T: Class> Definition<T> {
     where
         F: Fn(Python<'_>, &T) -> Result<Object> + Copy + 'static,
     {
-        conjurable(function);
+        assert_no_captures(function);
         self.attributes.push(ffi::PyGetSetDef {
             name: name.as_ptr(),
             get: Some(read::<T, F>),
@@ -132,7 +132,7 @@ impl<T: Class> Definition<T> {
     where
         F: Fn(Python<'_>, &T) -> Result<Option<Object>> + Copy + 'static,
     {
-        conjurable(function);
+        assert_no_captures(function);
         self.next = Some(next::<T, F>);
         self
     }
@@ -265,14 +265,14 @@ fn terminated<D>(mut entries: Vec<D>, end: D) -> &'static [D] {
     Vec::leak(entries)
 }
 
-/// Checks, when the program is compiled, that `function` can be conjured up again by [`conjured`].
-pub(crate) fn conjurable<F: Copy>(_function: F) {
+/// Checks, when the program is compiled, that `function` can be instance_of up again by [`instance_of`].
+pub(crate) fn assert_no_captures<F: Copy>(_function: F) {
     const { assert!(size_of::<F>() == 0, "functions and closures without captures only") };
 }
 
 /// The function of type `F`, of which there is only one.
-pub(crate) fn conjured<F: Copy>() -> &'static F {
-    // SAFETY: `F` has no size, and a value of it exists: `conjurable` was given one before any pointer to
+pub(crate) fn instance_of<F: Copy>() -> &'static F {
+    // SAFETY: `F` has no size, and a value of it exists: `assert_no_captures` was given one before any pointer to
     // the trampolines below was made.
     unsafe { std::ptr::NonNull::<F>::dangling().as_ref() }
 }
@@ -319,7 +319,7 @@ where
     let ((py, value), arguments) = unsafe {
         (entered::<T>(object), Object::slice(arguments.cast(), usize::try_from(count).unwrap_or(0)))
     };
-    returned(guarded(py, || conjured::<F>()(py, value, &Arguments(arguments))))
+    returned(guarded(py, || instance_of::<F>()(py, value, &Arguments(arguments))))
 }
 
 unsafe extern "C" fn call_of_object<T, F>(
@@ -339,7 +339,7 @@ where
             Object::slice(arguments.cast(), usize::try_from(count).unwrap_or(0)),
         )
     };
-    returned(guarded(py, || conjured::<F>()(py, value, this, &Arguments(arguments))))
+    returned(guarded(py, || instance_of::<F>()(py, value, this, &Arguments(arguments))))
 }
 
 unsafe extern "C" fn read<T, F>(object: *mut ffi::PyObject, _closure: *mut c_void) -> *mut ffi::PyObject
@@ -349,7 +349,7 @@ where
 {
     // SAFETY: called by Python as a getter of `T`'s type.
     let (py, value) = unsafe { entered::<T>(object) };
-    returned(guarded(py, || conjured::<F>()(py, value)))
+    returned(guarded(py, || instance_of::<F>()(py, value)))
 }
 
 unsafe extern "C" fn next<T, F>(object: *mut ffi::PyObject) -> *mut ffi::PyObject
@@ -359,7 +359,7 @@ where
 {
     // SAFETY: called by Python as `tp_iternext` of `T`'s type.
     let (py, value) = unsafe { entered::<T>(object) };
-    match guarded(py, || conjured::<F>()(py, value)) {
+    match guarded(py, || instance_of::<F>()(py, value)) {
         Ok(Some(item)) => item.into_ptr(),
         Ok(None) | Err(_) => std::ptr::null_mut(),
     }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_void};
 
 use pyo3_ffi as ffi;
 
-use crate::class::{conjurable, conjured, guarded};
+use crate::class::{assert_no_captures, guarded, instance_of};
 use crate::{Object, Python, Raised, Result};
 
 /// Makes the definition of a module with one function, which takes one argument: the result of a `PyInit_` function.
@@ -16,7 +16,7 @@ pub unsafe fn define<F>(name: &'static CStr, function: &'static CStr, run: F) ->
 where
     F: Fn(Python<'_>, &Object) -> Result<Object> + Copy + 'static,
 {
-    conjurable(run);
+    assert_no_captures(run);
     // Python keeps the definition and its tables for good.
     let methods = Box::leak(Box::new([
         ffi::PyMethodDef {
@@ -57,7 +57,7 @@ where
 {
     // SAFETY: Python calls functions on attached threads, with an argument that is valid meanwhile.
     let (py, argument) = unsafe { (Python::assume_attached(), Object::from_borrowed(argument)) };
-    match guarded(py, || conjured::<F>()(py, &argument)) {
+    match guarded(py, || instance_of::<F>()(py, &argument)) {
         Ok(object) => object.into_ptr(),
         Err(Raised { .. }) => std::ptr::null_mut(),
     }

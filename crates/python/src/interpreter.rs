@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3_ffi as ffi;
 
-use crate::threads::{self, Slot, slot_of};
+use crate::threads::{self, ThreadEntry, entry_of};
 use crate::{Config, Python};
 
 /// What is kept for each interpreter.
@@ -162,15 +162,15 @@ impl<S: State> Interpreter<S> {
                 unsafe { ffi::PyEval_SaveThread() };
             }
         }
-        let slot = slot_of(self.raw).unwrap_or_else(|| self.enter());
+        let entry = entry_of(self.raw).unwrap_or_else(|| self.enter());
         #[cfg(not(Py_3_12))]
-        crate::gilstate::bind(slot.state);
+        crate::gilstate::bind(entry.state);
         // SAFETY: the state is this thread's own for this interpreter.
-        unsafe { ffi::PyEval_RestoreThread(slot.state) };
+        unsafe { ffi::PyEval_RestoreThread(entry.state) };
         let _detach = Detach;
         // SAFETY: `data` is what `enter` or `settle` allocated for this interpreter, so of this type, and is
         // never freed; it is `!Sync` data that only this thread reaches.
-        let (py, thread) = unsafe { (Python::assume_attached(), &*slot.data.cast::<S::Thread>()) };
+        let (py, thread) = unsafe { (Python::assume_attached(), &*entry.data.cast::<S::Thread>()) };
         work(py, self.state(), thread)
     }
 
@@ -184,7 +184,7 @@ impl<S: State> Interpreter<S> {
 
     /// Makes this thread's state for this interpreter.
     #[cold]
-    fn enter(&'static self) -> Slot {
+    fn enter(&'static self) -> ThreadEntry {
         // SAFETY: the interpreter exists; thread states are made without holding its lock.
         let state = unsafe { ffi::PyThreadState_New(self.raw) };
         assert!(!state.is_null(), "no memory for a Python thread state");
@@ -196,14 +196,14 @@ impl<S: State> Interpreter<S> {
     /// thread is inside [`attach`](Self::attach) and none will be.
     pub fn end(&'static self, wind_down: impl FnOnce(Python<'_>, &S) + Send, deadline: Instant) -> Ended {
         self.attach(|py, state, _| wind_down(py, state));
-        let Some(slot) = slot_of(self.raw) else { return Ended::InUse };
+        let Some(entry) = entry_of(self.raw) else { return Ended::InUse };
         #[cfg(not(Py_3_12))]
-        crate::gilstate::bind(slot.state);
+        crate::gilstate::bind(entry.state);
         // SAFETY: attaches with this thread's state. CPython aborts the process when an interpreter with
         // further thread states is ended: then it is not.
         unsafe {
-            ffi::PyEval_RestoreThread(slot.state);
-            if !wait_alone([slot.state, self.spare], deadline) {
+            ffi::PyEval_RestoreThread(entry.state);
+            if !wait_alone([entry.state, self.spare], deadline) {
                 ffi::PyEval_SaveThread();
                 return Ended::InUse;
             }
@@ -211,7 +211,7 @@ impl<S: State> Interpreter<S> {
             ffi::PyThreadState_Clear(self.spare);
             ffi::PyThreadState_Delete(self.spare);
             threads::remove(self.raw);
-            ffi::Py_EndInterpreter(slot.state);
+            ffi::Py_EndInterpreter(entry.state);
             // Before 3.12 the lock stays with the thread, which has no state any more to give it back with.
             #[cfg(not(Py_3_12))]
             give_back_lock();
@@ -224,15 +224,15 @@ impl<S: State> Interpreter<S> {
 /// sub-interpreter is left. Called while this thread is not attached, when no other thread is inside
 /// [`Interpreter::attach`] and none will be. Returns whether it did: not while threads that end are inside Python.
 pub fn finalize<S: State>(main: &'static Interpreter<S>, patience: Duration) -> bool {
-    let slot = slot_of(main.raw).unwrap_or_else(|| main.enter());
+    let entry = entry_of(main.raw).unwrap_or_else(|| main.enter());
     if !leave_alone(patience) {
         return false;
     }
     #[cfg(not(Py_3_12))]
-    crate::gilstate::bind(slot.state);
+    crate::gilstate::bind(entry.state);
     // SAFETY: attaches with this thread's state of the main interpreter, as finalisation demands.
     unsafe {
-        ffi::PyEval_RestoreThread(slot.state);
+        ffi::PyEval_RestoreThread(entry.state);
         ffi::Py_FinalizeEx();
     }
     true

@@ -34,7 +34,7 @@ pub use config::Config;
 pub use error::{Exception, Raised, Result};
 pub use interpreter::{Ended, Interpreter, State, adopt, finalize, leave_alone, start};
 pub use object::{Object, Py};
-pub use shared::{Place, Shared};
+pub use shared::{Shared, SharedCell};
 pub use threads::end_thread;
 pub use token::{Python, thread_id};
 

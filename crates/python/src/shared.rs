@@ -39,19 +39,19 @@ impl std::fmt::Debug for Shared {
 }
 
 /// A place for a value that may have [`Shared`] objects in it, and that one thread may replace while others use it.
-pub struct Place<T>(Mutex<Option<Arc<T>>>);
+pub struct SharedCell<T>(Mutex<Option<Arc<T>>>);
 
 // SAFETY: a value goes in and comes out with a token only, so that attached threads alone have a part in it, use it at the
 // same time, which its being `Sync` permits, and drop it.
-unsafe impl<T: Sync> Sync for Place<T> {}
+unsafe impl<T: Sync> Sync for SharedCell<T> {}
 
-impl<T> Default for Place<T> {
+impl<T> Default for SharedCell<T> {
     fn default() -> Self {
         Self(Mutex::new(None))
     }
 }
 
-impl<T: Sync> Place<T> {
+impl<T: Sync> SharedCell<T> {
     /// The value that was last put there.
     #[must_use]
     #[inline]
@@ -69,8 +69,8 @@ impl<T: Sync> Place<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Place<T> {
+impl<T> std::fmt::Debug for SharedCell<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Place").finish_non_exhaustive()
+        f.debug_struct("SharedCell").finish_non_exhaustive()
     }
 }

@@ -16,7 +16,7 @@ use pyo3_ffi as ffi;
 
 /// What a thread has for an interpreter.
 #[derive(Clone, Copy)]
-pub(crate) struct Slot {
+pub(crate) struct ThreadEntry {
     interpreter: *mut ffi::PyInterpreterState,
     /// The thread's state.
     pub(crate) state: *mut ffi::PyThreadState,
@@ -29,7 +29,7 @@ pub(crate) struct Slot {
 
 thread_local! {
     /// Without a destructor of Rust's, so that it can be used as long as the thread runs anything.
-    static SLOTS: UnsafeCell<ManuallyDrop<Vec<Slot>>> = const { UnsafeCell::new(ManuallyDrop::new(Vec::new())) };
+    static ENTRIES: UnsafeCell<ManuallyDrop<Vec<ThreadEntry>>> = const { UnsafeCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 /// The key whose destructor ends the states of a thread, and the process that it is in. A destructor of Rust's would do
@@ -46,12 +46,12 @@ struct Gate {
     inside: u32,
 }
 
-/// This thread's slot for an interpreter.
+/// This thread's entry for an interpreter.
 #[inline]
-pub(crate) fn slot_of(interpreter: *mut ffi::PyInterpreterState) -> Option<Slot> {
-    SLOTS.with(|slots| {
+pub(crate) fn entry_of(interpreter: *mut ffi::PyInterpreterState) -> Option<ThreadEntry> {
+    ENTRIES.with(|entries| {
         // SAFETY: only this thread has access, and no reference outlives this statement.
-        unsafe { (&*slots.get()).iter().find(|slot| slot.interpreter == interpreter).copied() }
+        unsafe { (&*entries.get()).iter().find(|entry| entry.interpreter == interpreter).copied() }
     })
 }
 
@@ -60,16 +60,16 @@ pub(crate) fn add<T: Default + 'static>(
     interpreter: *mut ffi::PyInterpreterState,
     state: *mut ffi::PyThreadState,
     is_pythons: bool,
-) -> Slot {
+) -> ThreadEntry {
     unsafe fn drop_data<T>(data: *mut ()) {
         // SAFETY: by the caller: what `add` has leaked, once.
         drop(unsafe { Box::from_raw(data.cast::<T>()) });
     }
     let data = Box::into_raw(Box::<T>::default()).cast();
-    let slot = Slot { interpreter, state, data, drop_data: drop_data::<T>, is_pythons };
-    SLOTS.with(|slots| {
+    let entry = ThreadEntry { interpreter, state, data, drop_data: drop_data::<T>, is_pythons };
+    ENTRIES.with(|entries| {
         // SAFETY: only this thread has access, and no reference outlives this statement.
-        unsafe { (*slots.get()).push(slot) };
+        unsafe { (*entries.get()).push(entry) };
     });
     let key = KEY.get_or_init(|| {
         let mut key = 0;
@@ -81,22 +81,22 @@ pub(crate) fn add<T: Default + 'static>(
         // SAFETY: the key was made above; any value but null has the destructor called.
         unsafe { libc::pthread_setspecific(key, std::ptr::dangling::<c_void>()) };
     }
-    slot
+    entry
 }
 
-/// Forgets this thread's slot for an interpreter that is about to end. The value that was kept with it is dropped.
+/// Forgets this thread's entry for an interpreter that is about to end. The value that was kept with it is dropped.
 ///
 /// # Safety
 /// The thread is attached to that interpreter.
 pub(crate) unsafe fn remove(interpreter: *mut ffi::PyInterpreterState) {
-    let taken = SLOTS.with(|slots| {
+    let taken = ENTRIES.with(|entries| {
         // SAFETY: only this thread has access, and no reference outlives this statement.
-        let slots = unsafe { &mut *slots.get() };
-        slots.iter().position(|slot| slot.interpreter == interpreter).map(|index| slots.remove(index))
+        let entries = unsafe { &mut *entries.get() };
+        entries.iter().position(|entry| entry.interpreter == interpreter).map(|index| entries.remove(index))
     });
-    if let Some(slot) = taken {
-        // SAFETY: the value is in no slot any more.
-        unsafe { (slot.drop_data)(slot.data) };
+    if let Some(entry) = taken {
+        // SAFETY: the value is in no entry any more.
+        unsafe { (entry.drop_data)(entry.data) };
     }
 }
 
@@ -104,26 +104,26 @@ pub(crate) unsafe fn remove(interpreter: *mut ffi::PyInterpreterState) {
 #[cfg(not(Py_3_12))]
 pub(crate) fn states() -> Vec<*mut ffi::PyThreadState> {
     // SAFETY: only this thread has access, and no reference outlives this statement.
-    SLOTS.with(|slots| unsafe { (&*slots.get()).iter().map(|slot| slot.state).collect() })
+    ENTRIES.with(|entries| unsafe { (&*entries.get()).iter().map(|entry| entry.state).collect() })
 }
 
 /// Ends what the calling thread has in interpreters, as its end would. It is not attached.
 pub fn end_thread() {
     loop {
-        let taken = SLOTS.with(|slots| {
+        let taken = ENTRIES.with(|entries| {
             // SAFETY: only this thread has access, and no reference outlives this statement.
-            let slots = unsafe { &mut *slots.get() };
-            slots.iter().rposition(|slot| !slot.is_pythons).map(|index| slots.remove(index))
+            let entries = unsafe { &mut *entries.get() };
+            entries.iter().rposition(|entry| !entry.is_pythons).map(|index| entries.remove(index))
         });
-        let (Some(slot), Some(_pass)) = (taken, Pass::get()) else { return };
+        let (Some(entry), Some(_pass)) = (taken, Pass::acquire()) else { return };
         // SAFETY: the state is this thread's own, and its interpreter exists: one that has states of other threads is not
-        // ended, and Python is not finalised while there is a pass. The value is in no slot any more.
+        // ended, and Python is not finalised while there is a pass. The value is in no entry any more.
         unsafe {
             #[cfg(not(Py_3_12))]
-            crate::gilstate::bind(slot.state);
-            ffi::PyEval_RestoreThread(slot.state);
-            (slot.drop_data)(slot.data);
-            ffi::PyThreadState_Clear(slot.state);
+            crate::gilstate::bind(entry.state);
+            ffi::PyEval_RestoreThread(entry.state);
+            (entry.drop_data)(entry.data);
+            ffi::PyThreadState_Clear(entry.state);
             ffi::PyThreadState_DeleteCurrent();
             #[cfg(not(Py_3_12))]
             crate::gilstate::unbind();
@@ -160,7 +160,7 @@ pub(crate) fn close(patience: Duration) -> bool {
 struct Pass;
 
 impl Pass {
-    fn get() -> Option<Self> {
+    fn acquire() -> Option<Self> {
         let mut gate = lock(&GATE);
         if gate.is_closed {
             return None;

@@ -424,7 +424,7 @@ impl Serve for Answer<'_> {
     }
 
     /// The hook of the process has reported it.
-    fn report(&mut self, _: &str, _: &(dyn Any + Send)) {}
+    fn report_panic(&mut self, _: &str, _: &(dyn Any + Send)) {}
 }
 
 /// Waits for more of the body, beside an [`Answer`] that others use meanwhile.

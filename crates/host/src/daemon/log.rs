@@ -26,12 +26,12 @@ pub(crate) fn line(level: Level, text: &str) {
     write(level as c_int, Bytes::new(text.as_bytes()));
 }
 
-pub(super) extern "C" fn logs(level: c_int) -> bool {
+pub(super) extern "C" fn is_logged(level: c_int) -> bool {
     level <= c_int::from(LEVEL.load(Ordering::Relaxed))
 }
 
 pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
-    if !logs(level) {
+    if !is_logged(level) {
         return;
     }
     let mut line = prefix::of(level);

@@ -7,7 +7,7 @@ use super::state::daemon;
 
 /// The server as the rest of the host knows it.
 pub(super) const fn server() -> Server {
-    Server { tag: Tag::of::<Server>(), log: log::write, logs: log::logs, scoreboard }
+    Server { tag: Tag::of::<Server>(), log: log::write, is_logged: log::is_logged, scoreboard }
 }
 
 extern "C" fn scoreboard(mut sink: Sink<'_>) {

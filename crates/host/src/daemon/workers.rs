@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use bridge::{Bytes, Cgi, Exchange, Fields, Level, Request, Shared, flag};
+use bridge::{Bytes, Cgi, Exchange, ExchangeServer, Fields, Level, Request, flag};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
@@ -316,7 +316,7 @@ fn run(
     if !may_reload {
         request.facts.flags &= !flag::SCRIPT_RELOADING;
     }
-    worker.is_ignored.store(request.facts.has(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
+    worker.is_ignored.store(request.facts.has_flag(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
     worker.may_wait.store(may_reload, Ordering::Relaxed);
     let observer = Observer { daemon, worker };
     observer.moved();
@@ -325,8 +325,8 @@ fn run(
     }
 
     let answer = Answer::new(connection.stream(), &observer, body, is_whole, out);
-    let answer = Shared::new(answer, BodyWait::new(connection.stream()));
-    let exchange = Exchange::of(&answer);
+    let answer = ExchangeServer::new(answer, BodyWait::new(connection.stream()));
+    let exchange = Exchange::new(&answer);
     let can_run = translate(daemon, &mut request);
     let outcome = if can_run {
         handle(worker, &request, exchange)

@@ -19,8 +19,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bridge::{
-    Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, Field, Host, InterpreterOptions, List, Request,
-    RequestFacts, Serve, Server, Settings, Shared, Sink, Tag, Wait, checked, flag, write,
+    Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, ExchangeServer, Field, Host, InterpreterOptions, List,
+    Request, RequestFacts, Serve, Server, Settings, Sink, Tag, Wait, checked, flag, write,
 };
 
 /// The host of this process, started.
@@ -120,9 +120,9 @@ impl<'a> Call<'a> {
             path_info: self.path_info.into(),
             mount_point: Bytes::ABSENT,
         };
-        let exchange = Shared::new(response, NoWait);
+        let exchange = ExchangeServer::new(response, NoWait);
         // SAFETY: the host is started.
-        let outcome = unsafe { HOST.serve(&request, Exchange::of(&exchange)) };
+        let outcome = unsafe { HOST.serve(&request, Exchange::new(&exchange)) };
         let (mut response, has_panicked) = exchange.end();
         assert!(!has_panicked, "{response:?}");
         response.outcome = outcome.expect("a host of this build");
@@ -216,7 +216,7 @@ fn start() -> &'static Host {
         run_once: false,
         single_process: false,
     };
-    let server = Server { tag: Tag::of::<Server>(), log: log_in_server, logs, scoreboard };
+    let server = Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard };
     // SAFETY: both are valid during the call.
     let status = unsafe { (host.start)(&settings, &server) };
     assert_eq!(status, 0, "{:?}", LOG.lock());
@@ -296,7 +296,7 @@ impl Serve for Response {
         self.log.push(format!("{level} {}", String::from_utf8_lossy(line)));
     }
 
-    fn report(&mut self, during: &str, _: &(dyn Any + Send)) {
+    fn report_panic(&mut self, during: &str, _: &(dyn Any + Send)) {
         self.log.push(format!("panic in {during}"));
     }
 }

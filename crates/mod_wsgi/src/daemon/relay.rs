@@ -60,7 +60,7 @@ pub(crate) fn serve(
                 return Status::Http(502);
             }
         }
-        bridge::Request::recount(&mut message[frame::HEADER..], route.connects, route.moves);
+        bridge::Request::set_counts(&mut message[frame::HEADER..], route.connects, route.moves);
         connection.outgoing = std::mem::take(&mut message);
         match Conversation::new(target, request, settings, &mut input, connection).run() {
             Ended::Answered(status) => return status,

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
 
-use bridge::{Bytes, Disconnected, Field, Outcome, Serve, Shared, Wait};
+use bridge::{Bytes, Disconnected, ExchangeServer, Field, Outcome, Serve, Wait};
 use httpd::{Input, Level, Request, Status, describe_panic};
 use os::lock::lock;
 use os::waiter::Waiter;
@@ -41,7 +41,7 @@ struct Exchange<'r> {
     panics: bool,
 }
 
-// SAFETY: `Shared` gives it to one thread at a time, which is what Apache's filters and the memory of a request are made for.
+// SAFETY: `ExchangeServer` gives it to one thread at a time, which is what Apache's filters and the memory of a request are made for.
 // The request's own thread is in `run`, where it uses them in no other way; it goes on when no other thread can any more.
 unsafe impl Send for Exchange<'_> {}
 
@@ -70,9 +70,9 @@ pub(super) fn run(
         #[cfg(debug_assertions)]
         panics: settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Exchange),
     };
-    let shared = Shared::new(exchange, &wait);
+    let shared = ExchangeServer::new(exchange, &wait);
     let was_running = RUNNING.replace(true);
-    let outcome = host.serve(description, bridge::Exchange::of(&shared));
+    let outcome = host.serve(description, bridge::Exchange::new(&shared));
     RUNNING.set(was_running);
     let (Exchange { input, answer, .. }, has_panicked) = shared.end();
     let outcome = match outcome {
@@ -126,7 +126,7 @@ impl Serve for Exchange<'_> {
         log::request(self.request, Level::from_number(level), line);
     }
 
-    fn report(&mut self, during: &str, panic: &(dyn Any + Send)) {
+    fn report_panic(&mut self, during: &str, panic: &(dyn Any + Send)) {
         log::request(self.request, Level::Crit, describe_panic(during, panic));
     }
 }

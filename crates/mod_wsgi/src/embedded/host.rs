@@ -22,7 +22,7 @@ pub(super) struct Host {
 }
 
 /// What a host can ask of the server outside requests.
-static SERVER: Server = Server { tag: Tag::of::<Server>(), log: write_log, logs: takes_log, scoreboard };
+static SERVER: Server = Server { tag: Tag::of::<Server>(), log: write_log, is_logged, scoreboard };
 
 impl Host {
     /// Loads libpython and the host.
@@ -91,7 +91,7 @@ unsafe extern "C" fn write_log(level: c_int, line: Bytes<'_>) {
     guard("the log", || log::child(Level::from_number(level), line.or_empty()), |_| ());
 }
 
-unsafe extern "C" fn takes_log(level: c_int) -> bool {
+unsafe extern "C" fn is_logged(level: c_int) -> bool {
     guard("the log", || log::takes_of_child(Level::from_number(level)), |_| true)
 }
 
