@@ -13,7 +13,7 @@ pub(crate) enum Error {
     Response { server: String, url: String, reason: String, log: String },
     /// A program that is needed is missing or fails.
     Program { name: &'static str, reason: String },
-    /// A file can not be read or written.
+    /// A file cannot be read or written.
     File { path: PathBuf, source: io::Error },
 }
 

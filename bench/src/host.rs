@@ -122,7 +122,7 @@ impl Host {
 impl Drop for Host {
     fn drop(&mut self) {
         drop(self.process.stdin.take());
-        // Nothing is left to do about a server that can not be waited for.
+        // Nothing is left to do about a server that cannot be waited for.
         let _ = self.process.wait();
     }
 }

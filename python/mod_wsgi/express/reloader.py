@@ -1,7 +1,7 @@
 """Replaces a daemon process when a file changes that it was made from.
 
 The process asks for its replacement as `kill -USR1` would: the new one takes over when it is ready, and as long as it
-can not start (a syntax error, say) the old one goes on. So it keeps watching.
+cannot start (a syntax error, say) the old one goes on. So it keeps watching.
 """
 
 import os
