@@ -166,26 +166,6 @@ impl wsgi_core::response::HeaderField for Field<'_> {
     }
 }
 
-/// Apache's log levels, as far as we use them.
-#[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Critical.
-    Crit = 2,
-    /// Error.
-    Error = 3,
-    /// Warning.
-    Warn = 4,
-    /// Normal but significant.
-    Notice = 5,
-    /// Informational.
-    Info = 6,
-    /// For debugging.
-    Debug = 7,
-    /// First trace level.
-    Trace1 = 8,
-}
-
 /// A yes or no that may not have been said.
 pub type Tristate = i8;
 

@@ -27,7 +27,7 @@ mod wire;
 use std::ffi::CStr;
 
 pub use call::{Call, Kind, WsgiReply, receive};
-pub use data::{Bytes, Field, Level, List, Sink, Tristate, from_tristate, tristate};
+pub use data::{Bytes, Field, List, Sink, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, write};
 pub use lease::Lease;
 pub use process::{Host, Import, InterpreterOptions, Server, Settings, reason_from_number, reason_number};
@@ -35,6 +35,7 @@ pub use request::{Cgi, Outcome, Request, RequestFacts, flag, outcome};
 pub use serve::{ExchangeServer, Serve, Wait};
 pub use tag::{OtherBuild, Tag, Tagged, checked};
 pub use wire::{Fields, Head, Lists};
+pub use wsgi_core::level::Level;
 
 /// The version of this interface, computed from the sources of this crate and of the wire format: another one with every
 /// change.

@@ -13,18 +13,21 @@ pub enum Level {
     Warning = 4,
     /// For information.
     Info = 6,
+    /// For debugging.
+    Debug = 7,
 }
 
 impl Level {
     /// Returns the level with this number, or `None` if there is none.
     #[must_use]
-    pub const fn of(number: u8) -> Option<Self> {
+    pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Alert,
             2 => Self::Critical,
             3 => Self::Error,
             4 => Self::Warning,
             6 => Self::Info,
+            7 => Self::Debug,
             _ => return None,
         })
     }
@@ -38,6 +41,7 @@ impl Level {
             Self::Error => "error",
             Self::Warning => "warn",
             Self::Info => "info",
+            Self::Debug => "debug",
         }
     }
 }

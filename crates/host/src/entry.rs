@@ -35,12 +35,14 @@ unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server)
     match catch_unwind(|| life::start(settings, server)) {
         Ok(Ok(())) => 0,
         Ok(Err(text)) => {
-            server.log(Level::Crit, text.as_bytes());
+            server.log(Level::Critical, text.as_bytes());
             -1
         }
         Err(panic) => {
-            server
-                .log(Level::Crit, format!("panic while Python was started: {}", text_of(&panic)).as_bytes());
+            server.log(
+                Level::Critical,
+                format!("panic while Python was started: {}", text_of(&panic)).as_bytes(),
+            );
             -1
         }
     }

@@ -105,7 +105,7 @@ impl Interpreters {
         }
         let wanted = settings_of(&process.settings, group);
         for notice in &wanted.notices {
-            process::log(Level::Warn, &notice.text);
+            process::log(Level::Warning, &notice.text);
         }
         let own_gil = wanted.own_gil;
         let lock = if own_gil { " with its own GIL" } else { "" };
@@ -251,8 +251,8 @@ fn log_threads(py: Python<'_>, state: &State) {
     let (level, threads) = match count {
         // Threads of the server that have not ended, or some that Python's `threading` does not know.
         0 => (Level::Info, "Threads still have a part".to_owned()),
-        1 => (Level::Warn, "A thread of the application still runs".to_owned()),
-        _ => (Level::Warn, format!("{count} threads of the application still run")),
+        1 => (Level::Warning, "A thread of the application still runs".to_owned()),
+        _ => (Level::Warning, format!("{count} threads of the application still run")),
     };
     let text = format!(
         "{threads} in {wording}: it is not destroyed. Stop threads in a callback given to mod_wsgi.subscribe_shutdown()."

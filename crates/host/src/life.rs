@@ -54,7 +54,7 @@ pub(crate) fn prepare(
 ) -> Result<&'static Process, String> {
     let process = process::set_up(KeptSettings::new(settings, origin), mode, server)?;
     for notice in wsgi_core::interpreter::version_notices(process.settings.blocks.iter(), VERSION_OF_PYTHON) {
-        log(Level::Warn, &notice.text);
+        log(Level::Warning, &notice.text);
     }
     Ok(process)
 }
@@ -76,7 +76,7 @@ pub(crate) fn import_script(process: &'static Process, script: &[u8], group: &[u
         Err(text) => {
             let script = String::from_utf8_lossy(script);
             log(
-                Level::Crit,
+                Level::Critical,
                 &format!(
                     "{IMPORT_WITHOUT_INTERPRETER}: The script '{script}' is not imported, its interpreter is not available: {text}"
                 ),
@@ -98,7 +98,7 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
             "Python has not ended within {seconds} s: the process leaves without that. Callbacks given to \
              mod_wsgi.subscribe_shutdown() and atexit functions have to return."
         );
-        log(Level::Warn, &text);
+        log(Level::Warning, &text);
         os::exit::now(0);
     });
     end(process, reason, Duration::from_millis(grace.into()));
@@ -118,7 +118,7 @@ fn end(process: &'static Process, reason: Option<Reason>, grace: Duration) {
     let deadline = Instant::now() + grace;
     while process.requests.active() > 0 {
         if Instant::now() >= deadline {
-            log(Level::Warn, "Requests are still running: the Python interpreters are not finalised.");
+            log(Level::Warning, "Requests are still running: the Python interpreters are not finalised.");
             return;
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -99,11 +99,10 @@ impl Class for Native {
 /// Apache's level of that number.
 const fn level(number: i64) -> Level {
     match number {
-        i64::MIN..=2 => Level::Crit,
+        i64::MIN..=2 => Level::Critical,
         3 => Level::Error,
-        4 => Level::Warn,
-        5 => Level::Notice,
-        6 => Level::Info,
+        4 => Level::Warning,
+        5 | 6 => Level::Info,
         _ => Level::Debug,
     }
 }

@@ -60,7 +60,7 @@ pub(crate) fn module(
             ChangedScript::Hold => Err(NotLoaded::Waits),
             ChangedScript::Keep(warning) => {
                 if let Some(warning) = warning {
-                    lease.with(|exchange| exchange.log(Level::Warn, warning.as_bytes()));
+                    lease.with(|exchange| exchange.log(Level::Warning, warning.as_bytes()));
                 }
                 Ok(module)
             }

@@ -52,5 +52,6 @@ const fn level_of(code: Code) -> Level {
         level::Level::Error => Level::Error,
         level::Level::Warning => Level::Warn,
         level::Level::Info => Level::Info,
+        level::Level::Debug => Level::Debug,
     }
 }

@@ -138,7 +138,7 @@ impl Message {
             return Err(malformed());
         }
         let Some(message) = rest.get(..length) else { return Ok(None) };
-        let (kind, level) = (message[0], Level::of(message[1]).ok_or_else(malformed)?);
+        let (kind, level) = (message[0], Level::from_number(message[1]).ok_or_else(malformed)?);
         let text = plain(&message[2..]);
         heard.drain(..4 + length);
         match kind {

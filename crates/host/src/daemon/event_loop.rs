@@ -120,7 +120,7 @@ pub(super) fn run(daemon: &'static Daemon, ends: Ends, timers: Timers) -> ! {
 /// Ends the process, which would be deaf without this thread.
 fn fail(daemon: &Daemon, text: &str) -> ! {
     log::line(
-        Level::Crit,
+        Level::Critical,
         &format!("{DAEMON_FAILED}: Process group '{}': {text}. The process ends.", daemon.name),
     );
     os::exit::now(exit::FAILED.into())

@@ -56,7 +56,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
         Ok(None) => return Ok(()),
         Err(text) => {
             log::line(
-                Level::Crit,
+                Level::Critical,
                 &format!("{DAEMON_NOT_STARTED}: A daemon process can not be started: {text}"),
             );
             return Err(py.raise(Exception::RuntimeError, &text));
@@ -68,7 +68,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
     let process = prepared.process;
     life::adopt(process, py, |started| {
         if let Err(text) = started {
-            log::line(Level::Crit, &format!("{DAEMON_NOT_SET_UP}: Python can not be set up: {text}"));
+            log::line(Level::Critical, &format!("{DAEMON_NOT_SET_UP}: Python can not be set up: {text}"));
             os::exit::now(exit::FAILED.into());
         }
         if prepared.launch.options.is_service() { prepared.run_script() } else { prepared.run() }
@@ -103,7 +103,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     log::open(lines).map_err(because("its pipe to the log is none"))?;
     log::set_level(launch.log_level);
     if let Err(error) = os::title::set(&title(&launch)) {
-        log::line(Level::Warn, &format!("display-name has no effect: {error}"));
+        log::line(Level::Warning, &format!("display-name has no effect: {error}"));
     }
     let page = Words::map(&page, page::WORDS).map_err(because("its shared page can not be used"))?;
     let timers = Timers::new(&launch.options.limits, launch.options.threads, 1);
@@ -232,7 +232,10 @@ impl Prepared {
             .unwrap_or_else(default_stack);
         let started = start_threads(daemon, stack, (signals, tasks), &mut threads);
         if let Err(text) = started {
-            log::line(Level::Crit, &format!("{PROCESS_NOT_RUN}: Process group '{}': {text}", daemon.name));
+            log::line(
+                Level::Critical,
+                &format!("{PROCESS_NOT_RUN}: Process group '{}': {text}", daemon.name),
+            );
             os::exit::now(exit::FAILED.into());
         }
         daemon.tell(Note::Ready);
@@ -316,7 +319,7 @@ fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
         raised.clear();
         let (name, group) = (String::from_utf8_lossy(name), String::from_utf8_lossy(group));
         log::line(
-            Level::Warn,
+            Level::Warning,
             &format!(
                 "{LOCALE_NOT_SET}: The locale '{name}' of the process group '{group}' can not be set: it is not installed. Install it \
                  (`locale -a` lists those that are), or write locale=C.UTF-8, which nearly every system has"

@@ -76,7 +76,7 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
             Ok(_) | Err(Errno::EINTR) => continue,
             Err(error) => {
                 log::line(
-                    Level::Crit,
+                    Level::Critical,
                     &format!(
                         "{WAIT_FAILED}: Process group '{}': waiting for requests failed: {error}.",
                         daemon.name

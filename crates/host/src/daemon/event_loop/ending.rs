@@ -91,7 +91,7 @@ impl EventLoop {
         let (scripts, left_out) = daemon.reload.scripts(reason);
         for script in left_out {
             log::line(
-                Level::Warn,
+                Level::Warning,
                 &format!(
                     "Process group '{}': the successor goes ahead without the script '{}', since successors that had to \
                      import it have failed. Its requests may fail there: the log says why it is not imported.",

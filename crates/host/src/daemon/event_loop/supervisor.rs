@@ -38,7 +38,7 @@ impl EventLoop {
         self.timers.keep(self.daemon.now());
         self.release_held(Some(reason));
         log::line(
-            Level::Warn,
+            Level::Warning,
             &format!(
                 "Process group '{}': no process can take over ({reason}): this one serves on.",
                 self.daemon.name
