@@ -21,9 +21,9 @@ pub(crate) struct Adapter {
     /// What `start_response` was given last. Another call may replace it while it is used.
     head: SharedCell<Head>,
     /// The application can not change the head any more.
-    committed: AtomicBool,
+    is_committed: AtomicBool,
     /// The server has the head.
-    begun: AtomicBool,
+    is_head_sent: AtomicBool,
     /// The exception that `write` has last raised because the client is gone. Only its number (or 0): the object would keep
     /// this one, and this one it.
     client_gone: AtomicUsize,
@@ -32,14 +32,14 @@ pub(crate) struct Adapter {
 }
 
 /// Why a block was not sent.
-pub(crate) enum Unsent {
+pub(crate) enum SendError {
     /// The client is gone.
     Disconnected,
     /// A Python exception says why.
     Raised(Raised),
 }
 
-impl From<Raised> for Unsent {
+impl From<Raised> for SendError {
     fn from(raised: Raised) -> Self {
         Self::Raised(raised)
     }
@@ -59,8 +59,8 @@ impl Adapter {
             meter,
             request_id: request_id.cloned().map(Shared::new),
             head: SharedCell::default(),
-            committed: AtomicBool::new(false),
-            begun: AtomicBool::new(false),
+            is_committed: AtomicBool::new(false),
+            is_head_sent: AtomicBool::new(false),
             client_gone: AtomicUsize::new(0),
             panics,
         }
@@ -68,7 +68,7 @@ impl Adapter {
 
     /// Whether the server has got the head, so that the client may have seen a part of the response.
     pub(crate) fn has_begun(&self) -> bool {
-        self.begun.load(Relaxed)
+        self.is_head_sent.load(Relaxed)
     }
 
     /// Ends a response that failed; whether the client may have seen a part of it. If not, the server's own page
@@ -77,7 +77,7 @@ impl Adapter {
         if self.has_begun() {
             return true;
         }
-        if self.committed.load(Relaxed)
+        if self.is_committed.load(Relaxed)
             && let Some(head) = self.head.get(py)
         {
             self.lease.try_with(|exchange| head.start_failed(py, exchange, status));
@@ -101,15 +101,15 @@ impl Adapter {
     }
 
     /// Gives the head to the server, if it does not have it.
-    pub(crate) fn begin(&self, py: Python<'_>) -> std::result::Result<(), Unsent> {
-        self.committed.store(true, Relaxed);
+    pub(crate) fn begin(&self, py: Python<'_>) -> std::result::Result<(), SendError> {
+        self.is_committed.store(true, Relaxed);
         if self.has_begun() {
             return Ok(());
         }
         let Some(head) = self.head.get(py) else {
             return Err(not_started(py).into());
         };
-        if self.begun.swap(true, Relaxed) {
+        if self.is_head_sent.swap(true, Relaxed) {
             return Ok(());
         }
         // Setting the head does not block, but another thread may be using the exchange.
@@ -121,11 +121,11 @@ impl Adapter {
                 self.lease.with(|exchange| head.start(py, exchange)).unwrap_or(Err(Disconnected))
             }
         };
-        started.map_err(|Disconnected| Unsent::Disconnected)
+        started.map_err(|Disconnected| SendError::Disconnected)
     }
 
     /// Sends a block; `how` is a set of [`bridge::write`] bits.
-    pub(crate) fn send(&self, py: Python<'_>, block: &[u8], how: u32) -> std::result::Result<(), Unsent> {
+    pub(crate) fn send(&self, py: Python<'_>, block: &[u8], how: u32) -> std::result::Result<(), SendError> {
         self.begin(py)?;
         let lease = &*self.lease;
         let sent = meter::detached(
@@ -135,7 +135,7 @@ impl Adapter {
             || lease.with(|exchange| exchange.write(block, how)).unwrap_or(Err(Disconnected)),
         );
         self.count(block.len());
-        sent.map_err(|Disconnected| Unsent::Disconnected)
+        sent.map_err(|Disconnected| SendError::Disconnected)
     }
 
     /// Sends a part of a file whose length has not been declared otherwise: a declared length bounds it, and
@@ -146,7 +146,7 @@ impl Adapter {
         descriptor: i32,
         offset: u64,
         available: u64,
-    ) -> std::result::Result<(), Unsent> {
+    ) -> std::result::Result<(), SendError> {
         let Some(head) = self.head.get(py) else {
             return Err(not_started(py).into());
         };
@@ -172,7 +172,7 @@ impl Adapter {
                     .unwrap_or(Err(Disconnected))
             },
         );
-        sent.map_err(|Disconnected| Unsent::Disconnected)
+        sent.map_err(|Disconnected| SendError::Disconnected)
     }
 
     /// Notes that a block of the application's was taken.
@@ -204,7 +204,7 @@ impl Adapter {
         {
             return Err(py.raise(Exception::RuntimeError, "exception info must be a tuple"));
         }
-        if self.committed.load(Relaxed) {
+        if self.is_committed.load(Relaxed) {
             return Err(match exc_info {
                 None => py.raise(Exception::RuntimeError, "headers have already been sent"),
                 Some(info) => match (info.item(0), info.item(1), info.item(2), info.item_count()) {
@@ -241,15 +241,15 @@ impl Adapter {
             if self.head.get(py).is_none() {
                 return Err(not_started(py));
             }
-            self.committed.store(true, Relaxed);
+            self.is_committed.store(true, Relaxed);
             self.count(0);
             Ok(())
         } else {
             self.send(py, block, write::FLUSH)
         };
-        outcome.map_err(|unsent| match unsent {
-            Unsent::Raised(raised) => raised,
-            Unsent::Disconnected => {
+        outcome.map_err(|error| match error {
+            SendError::Raised(raised) => raised,
+            SendError::Disconnected => {
                 let raised = py.raise(Exception::OSError, "failed to write data: the client is gone");
                 let exception = raised.take(py);
                 self.client_gone.store(exception.id(), Relaxed);

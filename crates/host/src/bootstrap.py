@@ -381,7 +381,7 @@ def _make_log_handler():
                 level = INFO
             else:
                 level = DEBUG
-            if not native.logs(level):
+            if not native.is_logged(level):
                 return
             try:
                 message = self.format(record)

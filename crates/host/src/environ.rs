@@ -4,7 +4,7 @@
 //! values of the keys that every environ has; a request changes what differs, copies the template, and adds what
 //! not every environ has.
 
-pub(crate) mod memory;
+pub(crate) mod cache;
 
 use std::ptr::NonNull;
 
@@ -14,7 +14,7 @@ use python::{Object, Python, Result};
 use crate::process;
 use crate::state::State;
 use crate::time::seconds;
-use memory::{Header, OWN_TEXTS, REMEMBERED_VALUE, Remembered};
+use cache::{CachedEnviron, Header, LONGEST_CACHED, OWN_TEXTS};
 
 /// Whether a variable is in every environ.
 pub(crate) const fn is_always_present(variable: Cgi) -> bool {
@@ -28,34 +28,34 @@ pub(crate) const fn is_always_present(variable: Cgi) -> bool {
 pub(crate) fn build(
     py: Python<'_>,
     state: &State,
-    memory: &memory::Memory,
+    cache: &cache::EnvironCache,
     request: &Request<'_>,
     (input, errors, id): (&Object, &Object, Option<&Object>),
     application_start: f64,
 ) -> Result<Object> {
-    memory.with(|memory| build_with(py, state, memory, request, (input, errors, id), application_start))
+    cache.with(|cache| build_with(py, state, cache, request, (input, errors, id), application_start))
 }
 
 fn build_with(
     py: Python<'_>,
     state: &State,
-    memory: &mut Remembered,
+    cache: &mut CachedEnviron,
     request: &Request<'_>,
     (input, errors, id): (&Object, &Object, Option<&Object>),
     application_start: f64,
 ) -> Result<Object> {
-    let template = match &memory.template {
+    let template = match &cache.template {
         Some(template) => template.clone(),
-        None => memory.template.insert(template(py, state)?).clone(),
+        None => cache.template.insert(template(py, state)?).clone(),
     };
     let facts = &request.facts;
-    let long = update(py, state, memory, request, &template)?;
+    let long = update(py, state, cache, request, &template)?;
     let environ = template.dict_copy()?;
     for (key, value) in &long {
         environ.dict_set(key, value)?;
     }
-    add_variables(py, memory, facts, &template, &environ)?;
-    add_headers(py, memory, facts, &environ)?;
+    add_variables(py, cache, facts, &template, &environ)?;
+    add_headers(py, cache, facts, &environ)?;
     add_optional(py, state, request, &environ)?;
 
     let names = &state.names;
@@ -87,7 +87,7 @@ fn template(py: Python<'_>, state: &State) -> Result<Object> {
 fn update(
     py: Python<'_>,
     state: &State,
-    memory: &mut Remembered,
+    cache: &mut CachedEnviron,
     request: &Request<'_>,
     template: &Object,
 ) -> Result<Vec<(Object, Object)>> {
@@ -101,7 +101,7 @@ fn update(
             return Ok(());
         }
         let object = if is_path { py.path(value)? } else { py.latin1(value)? };
-        if value.len() > REMEMBERED_VALUE {
+        if value.len() > LONGEST_CACHED {
             long.push((key.clone(), object));
             return Ok(());
         }
@@ -113,7 +113,7 @@ fn update(
         let slot = *variable as usize;
         let is_path = matches!(variable, Cgi::DocumentRoot | Cgi::ScriptFilename);
         let value = facts.cgi[slot].or_empty();
-        set(&mut memory.cgi[slot], names.cgi[slot].get(py), value, is_path)?;
+        set(&mut cache.cgi[slot], names.cgi[slot].get(py), value, is_path)?;
     }
     let mut pid = [0; 10];
     let own: [_; OWN_TEXTS] = [
@@ -126,21 +126,21 @@ fn update(
         (&names.listener_port, facts.listener_port.or_empty()),
         (&names.server_pid, decimal(facts.server_pid, &mut pid)),
     ];
-    for (last, (key, value)) in memory.own.iter_mut().zip(own) {
+    for (last, (key, value)) in cache.own.iter_mut().zip(own) {
         set(last, key.get(py), value, false)?;
     }
     let times = [(&names.queue_start, facts.queue_start), (&names.daemon_start, facts.daemon_start)];
-    for (last, (key, time)) in memory.times.iter_mut().zip(times) {
+    for (last, (key, time)) in cache.times.iter_mut().zip(times) {
         if *last != time {
             template.dict_set(key.get(py), &py.float(seconds(time))?)?;
             *last = time;
         }
     }
     let https = facts.has_flag(flag::HTTPS);
-    if memory.https != https {
+    if cache.https != https {
         let scheme = if https { &names.https } else { &names.http };
         template.dict_set(names.url_scheme.get(py), scheme.get(py))?;
-        memory.https = https;
+        cache.https = https;
     }
     Ok(long)
 }
@@ -148,23 +148,23 @@ fn update(
 /// Adds what the configuration and other modules have set. What is in the template is not theirs to set.
 fn add_variables(
     py: Python<'_>,
-    memory: &mut Remembered,
+    cache: &mut CachedEnviron,
     facts: &RequestFacts<'_>,
     template: &Object,
     environ: &Object,
 ) -> Result<()> {
     for variable in facts.variables.as_slice() {
         let name = variable.name.or_empty();
-        let known = match memory.variables.young(name) {
+        let known = match cache.variables.young(name) {
             Some(key) => Some(key),
-            None => memory.variables.old(name),
+            None => cache.variables.old(name),
         };
         let key = match known {
             Some(key) => key.clone(),
             None => {
                 let key = Some(py.latin1(name)?);
                 let key = if key.as_ref().is_some_and(|key| is_in(template, key)) { None } else { key };
-                memory.variables.insert(name, key.clone());
+                cache.variables.insert(name, key.clone());
                 key
             }
         };
@@ -189,15 +189,15 @@ fn is_in(template: &Object, key: &Object) -> bool {
 
 fn add_headers(
     py: Python<'_>,
-    memory: &mut Remembered,
+    cache: &mut CachedEnviron,
     facts: &RequestFacts<'_>,
     environ: &Object,
 ) -> Result<()> {
     for header in facts.headers.as_slice() {
         let (name, value) = (header.name.or_empty(), header.value.or_empty());
-        let known = match memory.headers.young(name) {
+        let known = match cache.headers.young(name) {
             Some(header) => Some(header),
-            None => memory.headers.old(name),
+            None => cache.headers.old(name),
         };
         if let Some(Header { key, last }) = known {
             match last.as_ref().filter(|last| last.as_latin1() == Some(value)) {
@@ -205,9 +205,9 @@ fn add_headers(
                 None => {
                     let made = py.latin1(value)?;
                     environ.dict_set(key, &made)?;
-                    let kept = if value.len() <= REMEMBERED_VALUE { value.len() } else { 0 };
+                    let kept = if value.len() <= LONGEST_CACHED { value.len() } else { 0 };
                     *last = (kept > 0).then_some(made);
-                    memory.headers.charge(name, kept);
+                    cache.headers.charge(name, kept);
                 }
             }
         } else {
@@ -215,7 +215,7 @@ fn add_headers(
             wsgi_core::headers::environ_key(name, &mut key);
             let key = py.latin1(&key)?;
             environ.dict_set(&key, &py.latin1(value)?)?;
-            memory.headers.insert(name, Header { key, last: None });
+            cache.headers.insert(name, Header { key, last: None });
         }
     }
     Ok(())

@@ -6,30 +6,30 @@ use bridge::Lease;
 use python::{Python, Result};
 
 use crate::log::Log;
-use crate::state::{Errors, State, Thread};
+use crate::state::{ErrorsStream, State, ThreadState};
 use crate::stream::Stream;
 
 /// `wsgi.errors` for a request: a text stream of its own, or the one of the thread's last request, if the application
 /// has not kept it, nor done anything to it.
-pub(crate) fn errors(
+pub(crate) fn for_request(
     py: Python<'_>,
     state: &State,
-    thread: &Thread,
+    thread: &ThreadState,
     lease: &Arc<Lease>,
     script: &[u8],
-) -> Result<Errors> {
+) -> Result<ErrorsStream> {
     let errors = match thread.errors.take() {
         Some(errors) if errors.is_as_new(py, state)? => errors,
-        _ => Errors::create(py, state)?,
+        _ => ErrorsStream::create(py, state)?,
     };
     errors.stream.begin(lease, script);
     Ok(errors)
 }
 
-impl Errors {
+impl ErrorsStream {
     fn create(py: Python<'_>, state: &State) -> Result<Self> {
         let stream = Arc::new(Stream::default());
-        let log = Log::of("<wsgi.errors>", &stream);
+        let log = Log::new("<wsgi.errors>", &stream);
         let buffer = state.types.log.instance(py, log)?;
         let helpers = &state.helpers;
         let wrapper = helpers.text_io_wrapper.get(py).call([

@@ -14,7 +14,7 @@ use wsgi_core::codes::EVENT_NOT_PUBLISHED;
 
 /// Whether anybody has subscribed in this interpreter.
 #[inline]
-pub(crate) fn wanted(py: Python<'_>, state: &State) -> bool {
+pub(crate) fn has_subscribers(py: Python<'_>, state: &State) -> bool {
     state.helpers.event_callbacks.get(py).item_count() > 0
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn response_started(
     headers: &Object,
     exc_info: Option<&Object>,
 ) -> Result<()> {
-    if !wanted(py, state) {
+    if !has_subscribers(py, state) {
         return Ok(());
     }
     let event = Event::new(py, request_id)?;
@@ -66,7 +66,7 @@ pub(crate) fn request_exception(
     request_id: Option<&Object>,
     exception: &Object,
 ) {
-    if !wanted(py, state) {
+    if !has_subscribers(py, state) {
         return;
     }
     let publish = || {

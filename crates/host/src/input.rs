@@ -8,7 +8,7 @@ use std::time::Instant;
 use bridge::{Disconnected, Lease};
 use python::{Arguments, Class, Definition, Exception, Object, Python, Raised, Result};
 
-use crate::locked::{Lent, Taken};
+use crate::locked::{Exclusive, ExclusiveGuard};
 use crate::meter::{self, Meter};
 
 /// How much is asked of the server at a time where the application does not say.
@@ -20,7 +20,7 @@ const LARGEST_GUESS: usize = 1024 * 1024;
 /// `mod_wsgi.Input`.
 pub(crate) struct Input {
     lease: Arc<Lease>,
-    body: Lent<Body>,
+    body: Exclusive<Body>,
     meter: Option<Arc<Meter>>,
 }
 
@@ -37,11 +37,11 @@ struct Body {
 
 impl Input {
     pub(crate) fn new(lease: &Arc<Lease>, meter: Option<Arc<Meter>>) -> Self {
-        Self { lease: Arc::clone(lease), body: Lent::new(Body::default()), meter }
+        Self { lease: Arc::clone(lease), body: Exclusive::new(Body::default()), meter }
     }
 
     /// The body, for one call; checks that the request still runs and nothing has gone wrong.
-    fn body(&self, py: Python<'_>) -> Result<Taken<'_, Body>> {
+    fn body(&self, py: Python<'_>) -> Result<ExclusiveGuard<'_, Body>> {
         self.check_lease(py)?;
         let Some(body) = self.body.take() else {
             return Err(py.raise(Exception::RuntimeError, "wsgi.input is being read by another thread"));

@@ -20,7 +20,7 @@ use crate::locked::Locked;
 use crate::native::Native;
 use crate::process::{self, Process};
 use crate::report;
-use crate::settings::{KeptSettings, VERSION_OF_PYTHON};
+use crate::settings::{ProcessSettings, VERSION_OF_PYTHON};
 use crate::state::{Helpers, Interpreter, Names, State, Types};
 
 /// The version of the contract that this is compatible with: `mod_wsgi.version`.
@@ -265,7 +265,7 @@ fn log_threads(py: Python<'_>, state: &State) {
 }
 
 /// What is configured for the interpreter of a group.
-fn settings_of<'a>(settings: &'a KeptSettings, group: &'a [u8]) -> Wanted<'a> {
+fn settings_of<'a>(settings: &'a ProcessSettings, group: &'a [u8]) -> Wanted<'a> {
     let place = Place { process_group: &settings.process_group, application_group: group };
     wsgi_core::interpreter::settings(settings.blocks.iter(), &place, VERSION_OF_PYTHON)
 }
@@ -340,7 +340,11 @@ fn lookup(py: Python<'_>, namespace: &python::Object, name: &str) -> python::Res
 }
 
 /// The argument of `set_up` in bootstrap.py.
-fn options(py: Python<'_>, settings: &KeptSettings, wanted: &Wanted<'_>) -> python::Result<python::Object> {
+fn options(
+    py: Python<'_>,
+    settings: &ProcessSettings,
+    wanted: &Wanted<'_>,
+) -> python::Result<python::Object> {
     let dict = py.dict()?;
     let set = |name: &str, value: python::Object| dict.dict_set(&py.name(name)?, &value);
     let paths = py.list()?;
@@ -371,7 +375,7 @@ fn options(py: Python<'_>, settings: &KeptSettings, wanted: &Wanted<'_>) -> pyth
 /// What every environ of an interpreter has in common.
 fn template(
     py: Python<'_>,
-    settings: &KeptSettings,
+    settings: &ProcessSettings,
     group: &[u8],
     helpers: &Helpers,
 ) -> python::Result<python::Object> {

@@ -13,7 +13,7 @@ use crate::interpreters::Patience;
 use crate::mode::{Embedded, Mode};
 use crate::process::{self, Process, log, thread_id};
 use crate::scripts;
-use crate::settings::{KeptSettings, Origin, VERSION_OF_PYTHON};
+use crate::settings::{Origin, ProcessSettings, VERSION_OF_PYTHON};
 
 /// See [`bridge::Host::start`].
 pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), String> {
@@ -52,7 +52,7 @@ pub(crate) fn prepare(
     mode: &'static dyn Mode,
     origin: &Origin<'_>,
 ) -> Result<&'static Process, String> {
-    let process = process::set_up(KeptSettings::new(settings, origin), mode, server)?;
+    let process = process::set_up(ProcessSettings::new(settings, origin), mode, server)?;
     for notice in wsgi_core::interpreter::version_notices(process.settings.blocks.iter(), VERSION_OF_PYTHON) {
         log(Level::Warning, &notice.text);
     }
@@ -89,7 +89,7 @@ pub(crate) fn import_script(process: &'static Process, script: &[u8], group: &[u
 /// See [`bridge::Host::stop`].
 pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
     let Some(process) = process::process() else { return };
-    if process.refuse() || !interpreters().is_started() {
+    if process.set_stopping() || !interpreters().is_started() {
         return;
     }
     let limit = os::thread::Repeated::start("wsgi-end", LONGEST_END, || {

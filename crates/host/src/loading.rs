@@ -14,11 +14,11 @@ pub(crate) struct Loading {
 /// Held while a script runs, which is what the lock is there for. Who waits for it is detached.
 #[derive(Debug, Default)]
 #[expect(clippy::disallowed_types, reason = "nobody waits for it while attached")]
-pub(crate) struct Turn(std::sync::Mutex<Loading>);
+pub(crate) struct LoadLock(std::sync::Mutex<Loading>);
 
-impl Turn {
+impl LoadLock {
     /// Waits until nobody else loads the script, and keeps others from it.
-    pub(crate) fn take(&self, py: Python<'_>) -> std::sync::MutexGuard<'_, Loading> {
+    pub(crate) fn acquire(&self, py: Python<'_>) -> std::sync::MutexGuard<'_, Loading> {
         loop {
             match self.0.try_lock() {
                 Ok(held) => return held,

@@ -32,28 +32,28 @@ impl<T: Send> Locked<T> {
 
 /// A value that is used by one at a time, who takes it out for that.
 #[derive(Debug)]
-pub(crate) struct Lent<T>(Locked<Option<T>>);
+pub(crate) struct Exclusive<T>(Locked<Option<T>>);
 
-/// A [`Lent`] value that is taken out. It is back when this is dropped.
-pub(crate) struct Taken<'a, T: Send> {
-    place: &'a Lent<T>,
+/// A [`Exclusive`] value that is taken out. It is back when this is dropped.
+pub(crate) struct ExclusiveGuard<'a, T: Send> {
+    place: &'a Exclusive<T>,
     /// There until this is dropped.
     value: Option<T>,
 }
 
-impl<T: Send> Lent<T> {
+impl<T: Send> Exclusive<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(Locked::new(Some(value)))
     }
 
     /// Takes the value out. Returns `None` while somebody else has it.
-    pub(crate) fn take(&self) -> Option<Taken<'_, T>> {
+    pub(crate) fn take(&self) -> Option<ExclusiveGuard<'_, T>> {
         let value = self.0.with(Option::take)?;
-        Some(Taken { place: self, value: Some(value) })
+        Some(ExclusiveGuard { place: self, value: Some(value) })
     }
 }
 
-impl<T: Send> Deref for Taken<'_, T> {
+impl<T: Send> Deref for ExclusiveGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -61,13 +61,13 @@ impl<T: Send> Deref for Taken<'_, T> {
     }
 }
 
-impl<T: Send> DerefMut for Taken<'_, T> {
+impl<T: Send> DerefMut for ExclusiveGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         self.value.as_mut().expect("it is there until the end")
     }
 }
 
-impl<T: Send> Drop for Taken<'_, T> {
+impl<T: Send> Drop for ExclusiveGuard<'_, T> {
     fn drop(&mut self) {
         let value = self.value.take();
         self.place.0.with(|place| *place = value);
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_lent_value_is_had_by_one_at_a_time() {
-        let lent = Lent::new(vec![1]);
+        let lent = Exclusive::new(vec![1]);
         let mut taken = lent.take().unwrap();
         taken.push(2);
         assert!(lent.take().is_none());
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_panic_gives_it_back() {
-        let lent = Lent::new(1);
+        let lent = Exclusive::new(1);
         let panicked = std::panic::catch_unwind(|| {
             let _taken = lent.take();
             panic!("on purpose");

@@ -26,7 +26,7 @@ impl Log {
     }
 
     /// For a stream of its own.
-    pub(crate) fn of(name: &str, stream: &Arc<Stream>) -> Self {
+    pub(crate) fn new(name: &str, stream: &Arc<Stream>) -> Self {
         let (name, stream) = (name.to_owned(), Arc::clone(stream));
         Self { name, stream, follows_thread: false, is_touched: AtomicBool::new(false) }
     }

@@ -41,7 +41,7 @@ pub(crate) enum FailedScript {
     /// Hold it back: a new process tries.
     Hold,
     /// Refuse it. A new process tries on request after so many milliseconds, or has begun to.
-    Refuse(Option<u64>),
+    Reject(Option<u64>),
 }
 
 /// Embedded mode: scripts are loaded again in the process, as often as need be.
@@ -63,6 +63,6 @@ impl Mode for Embedded {
     fn import_failed(&self, _: Python<'_>, _: &[u8], _: &[u8], _: Option<i64>) {}
 
     fn failed_script_wanted(&self, _: Python<'_>, _: &[u8], _: &[u8]) -> FailedScript {
-        FailedScript::Refuse(None)
+        FailedScript::Reject(None)
     }
 }

@@ -48,9 +48,9 @@ impl Class for Native {
                 });
                 Ok(py.none())
             })
-            // logs(level): whether the error log records such lines.
-            .method(c"logs", |py, native, arguments| {
-                let code = arguments.expect(py, "logs", 1, 1)?[0].to_i64()?;
+            // is_logged(level): whether the error log records such lines.
+            .method(c"is_logged", |py, native, arguments| {
+                let code = arguments.expect(py, "is_logged", 1, 1)?[0].to_i64()?;
                 Ok(py.bool(native.server.is_logged(level(code))))
             })
             // log_stream(name): the buffer of a standard stream.

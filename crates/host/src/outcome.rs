@@ -12,7 +12,7 @@ pub(crate) enum Outcome {
     /// The request has not begun, and waits for a successor of the process, which has been asked for.
     Held,
     /// The application has not run: its script could not be imported in this process, and a successor tries later.
-    Refused,
+    NotRun,
 }
 
 impl Outcome {
@@ -24,7 +24,7 @@ impl Outcome {
             Self::Aborted => bridge::outcome::ABORTED,
             Self::Status(status) => status as u32,
             Self::Held => 503,
-            Self::Refused => 500,
+            Self::NotRun => 500,
         }
     }
 }

@@ -7,18 +7,18 @@ use std::time::{Instant, SystemTime};
 use bridge::{Level, Server};
 
 use crate::mode::Mode;
-use crate::settings::KeptSettings;
+use crate::settings::ProcessSettings;
 
 /// The facts of the process.
 pub(crate) struct Process {
     pub(crate) server: Server,
-    pub(crate) settings: KeptSettings,
+    pub(crate) settings: ProcessSettings,
     pub(crate) mode: &'static dyn Mode,
     /// The time when Python was started.
     pub(crate) started: (Instant, SystemTime),
     pub(crate) requests: Requests,
     /// Requests are refused.
-    stopping: AtomicBool,
+    is_stopping: AtomicBool,
     /// The id of the next thread that serves a request.
     next_thread: AtomicU32,
 }
@@ -63,7 +63,7 @@ pub(crate) fn process() -> Option<&'static Process> {
 
 /// Sets the process up, once.
 pub(crate) fn set_up(
-    settings: KeptSettings,
+    settings: ProcessSettings,
     mode: &'static dyn Mode,
     server: Server,
 ) -> Result<&'static Process, String> {
@@ -73,7 +73,7 @@ pub(crate) fn set_up(
         mode,
         started: (Instant::now(), SystemTime::now()),
         requests: Requests::default(),
-        stopping: AtomicBool::new(false),
+        is_stopping: AtomicBool::new(false),
         next_thread: AtomicU32::new(0),
     };
     if PROCESS.set(process).is_err() {
@@ -92,12 +92,12 @@ pub(crate) fn log(level: Level, line: &str) {
 impl Process {
     /// Returns whether requests are refused.
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+        self.is_stopping.load(Ordering::SeqCst)
     }
 
     /// Refuses requests from now on. Returns whether they were refused before.
-    pub(crate) fn refuse(&self) -> bool {
-        self.stopping.swap(true, Ordering::SeqCst)
+    pub(crate) fn set_stopping(&self) -> bool {
+        self.is_stopping.swap(true, Ordering::SeqCst)
     }
 }
 

@@ -8,13 +8,13 @@ use bridge::{Bytes, Lease, Level, Request, flag, write};
 use os::usage::{self, Cpu};
 use python::{Exception, Object, Python, Raised, Result};
 
-use crate::adapter::{Adapter, START_RESPONSE, Unsent};
+use crate::adapter::{Adapter, START_RESPONSE, SendError};
 use crate::input::Input;
 use crate::meter::Meter;
 use crate::metrics::{self, Recording};
 use crate::outcome::Outcome;
 use crate::scripts::NotLoaded;
-use crate::state::{Interpreter, State, Thread};
+use crate::state::{Interpreter, State, ThreadState};
 use crate::{context, environ, errors, events, report, scripts, time};
 use wsgi_core::codes::{CLOSE_NOT_FOUND, NO_CALLABLE};
 
@@ -27,10 +27,10 @@ thread_local! {
 }
 
 /// How a request ended inside Python.
-enum Served {
-    With(Outcome),
+enum CallResult {
+    Ended(Outcome),
     /// Complete with this last block.
-    Block(Vec<u8>),
+    LastBlock(Vec<u8>),
 }
 
 /// A thread that runs requests for a process that may want to interrupt them.
@@ -57,15 +57,16 @@ pub(crate) fn run(
             runner.enter(interpreter);
         }
         let can_be_interrupted = runner.is_some();
-        let call = Call { py, interpreter, state, thread, request, lease, recording, can_be_interrupted };
-        let served = call.serve(begin);
+        let call =
+            RequestCall { py, interpreter, state, thread, request, lease, recording, can_be_interrupted };
+        let result = call.serve(begin);
         if let Some(runner) = runner {
             runner.leave(py);
         }
-        served
+        result
     }) {
-        Served::With(outcome) => outcome,
-        Served::Block(block) => {
+        CallResult::Ended(outcome) => outcome,
+        CallResult::LastBlock(block) => {
             // Most responses end here, with Python free for other threads. Whether the client is still there
             // makes no difference any more.
             let begin = recording.map(|_| Instant::now());
@@ -80,11 +81,11 @@ pub(crate) fn run(
 }
 
 /// What a request's steps have in common.
-struct Call<'a> {
+struct RequestCall<'a> {
     py: Python<'a>,
     interpreter: &'static Interpreter,
     state: &'static State,
-    thread: &'a Thread,
+    thread: &'a ThreadState,
     request: &'a Request<'a>,
     lease: &'a Arc<Lease>,
     recording: Option<&'a Recording>,
@@ -92,7 +93,7 @@ struct Call<'a> {
 }
 
 /// A request whose application is about to be called.
-struct Begun<'a> {
+struct PreparedCall<'a> {
     errors: &'a Object,
     id: Option<&'a Object>,
     meter: Option<&'a Arc<Meter>>,
@@ -101,43 +102,43 @@ struct Begun<'a> {
     application_start: f64,
 }
 
-impl Call<'_> {
-    fn serve(&self, begin: Instant) -> Served {
+impl RequestCall<'_> {
+    fn serve(&self, begin: Instant) -> CallResult {
         context::with_request(self.py, |is_nested| self.serve_in_context(begin, is_nested))
     }
 
-    fn serve_in_context(&self, begin: Instant, is_nested: bool) -> Served {
+    fn serve_in_context(&self, begin: Instant, is_nested: bool) -> CallResult {
         let (py, state, request) = (self.py, self.state, self.request);
         let script = request.facts.script.or_empty();
-        let prepared = errors::errors(py, state, self.thread, self.lease, script)
+        let prepared = errors::for_request(py, state, self.thread, self.lease, script)
             .and_then(|errors| Ok((errors, self.id()?)))
             .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref(), is_nested)?, id)));
         let (errors, outer, id) = match prepared {
             Ok(prepared) => prepared,
-            Err(raised) => return Served::With(Outcome::Status(self.failed(raised))),
+            Err(raised) => return CallResult::Ended(Outcome::Status(self.failed(raised))),
         };
         let serve = || {
             let module = match scripts::module(py, state, self.thread, &request.facts, self.lease) {
                 Ok(module) => module,
-                Err(NotLoaded::Failed) => return Served::With(Outcome::Status(500)),
-                Err(NotLoaded::Waits) => return Served::With(Outcome::Held),
-                Err(NotLoaded::Refused) => return Served::With(Outcome::Refused),
+                Err(NotLoaded::Failed) => return CallResult::Ended(Outcome::Status(500)),
+                Err(NotLoaded::Held) => return CallResult::Ended(Outcome::Held),
+                Err(NotLoaded::NotTried) => return CallResult::Ended(Outcome::NotRun),
             };
             match self.callable(&module) {
                 Ok(Some(application)) => {
-                    self.found(&application);
+                    self.note_callable(&application);
                     context::direct_streams(&errors.stream);
                     self.call(begin, &errors.wrapper, id.as_ref(), &application)
                 }
-                Ok(None) => Served::With(Outcome::Status(self.no_callable())),
-                Err(raised) => Served::With(Outcome::Status(self.failed(raised))),
+                Ok(None) => CallResult::Ended(Outcome::Status(self.no_callable())),
+                Err(raised) => CallResult::Ended(Outcome::Status(self.failed(raised))),
             }
         };
-        let served = serve();
+        let result = serve();
         errors.stream.expire(py);
         self.unregister(id.as_ref(), outer);
         self.thread.errors.replace(Some(errors));
-        served
+        result
     }
 
     /// The request's id.
@@ -180,7 +181,7 @@ impl Call<'_> {
     }
 
     /// Notes the callable, for successors of the process: they have to have it, too.
-    fn found(&self, application: &Object) {
+    fn note_callable(&self, application: &Object) {
         let mode = self.state.process.mode;
         if !mode.has_successors() {
             return;
@@ -204,9 +205,9 @@ impl Call<'_> {
     }
 
     /// Calls the application and sends its response.
-    fn call(&self, begin: Instant, errors: &Object, id: Option<&Object>, application: &Object) -> Served {
+    fn call(&self, begin: Instant, errors: &Object, id: Option<&Object>, application: &Object) -> CallResult {
         let (py, state) = (self.py, self.state);
-        let is_subscribed = events::wanted(py, state);
+        let is_subscribed = events::has_subscribers(py, state);
         let meter = (is_subscribed || self.recording.is_some()).then(|| {
             let meter = Meter::default();
             meter.waited(begin);
@@ -224,17 +225,17 @@ impl Call<'_> {
         );
         let object = match state.types.adapter.instance(py, adapter) {
             Ok(object) => object,
-            Err(raised) => return Served::With(Outcome::Status(self.failed(raised))),
+            Err(raised) => return CallResult::Ended(Outcome::Status(self.failed(raised))),
         };
         let Some(adapter) = state.types.adapter.value(py, &object) else {
-            return Served::With(Outcome::Status(500));
+            return CallResult::Ended(Outcome::Status(500));
         };
 
-        let begun = Begun { errors, id, meter: meter.as_ref(), is_subscribed, application_start };
-        let served = match self.respond(&object, adapter, application, &begun) {
-            Ok(served) => served,
-            Err(Unsent::Disconnected) => Served::With(Outcome::Complete),
-            Err(Unsent::Raised(raised)) => self.fail(adapter, raised),
+        let prepared = PreparedCall { errors, id, meter: meter.as_ref(), is_subscribed, application_start };
+        let result = match self.respond(&object, adapter, application, &prepared) {
+            Ok(result) => result,
+            Err(SendError::Disconnected) => CallResult::Ended(Outcome::Complete),
+            Err(SendError::Raised(raised)) => self.fail(adapter, raised),
         };
         if let Some(meter) = meter {
             let application_finish = time::now();
@@ -254,18 +255,18 @@ impl Call<'_> {
                 events::request_finished(py, state, (self.request, id), &finished);
             }
         }
-        served
+        result
     }
 
     /// Ends a request whose application has raised an exception.
-    fn fail(&self, adapter: &Adapter, raised: Raised) -> Served {
+    fn fail(&self, adapter: &Adapter, raised: Raised) -> CallResult {
         let is_interrupted = self.is_interrupted(&raised);
         let status = self.failed_unless(raised, |exception| adapter.says_client_gone(exception));
         if is_interrupted && self.can_be_interrupted && !adapter.has_begun() {
             return self.answer_interrupted();
         }
         let has_begun = adapter.fail(self.py, status);
-        Served::With(if has_begun { Outcome::Aborted } else { Outcome::Status(status) })
+        CallResult::Ended(if has_begun { Outcome::Aborted } else { Outcome::Status(status) })
     }
 
     /// Calls the application, and sends what it returns.
@@ -274,10 +275,10 @@ impl Call<'_> {
         object: &Object,
         adapter: &Adapter,
         application: &Object,
-        begun: &Begun<'_>,
-    ) -> std::result::Result<Served, Unsent> {
+        prepared: &PreparedCall<'_>,
+    ) -> std::result::Result<CallResult, SendError> {
         let (py, state) = (self.py, self.state);
-        let Begun { errors, id, meter, is_subscribed, application_start } = *begun;
+        let PreparedCall { errors, id, meter, is_subscribed, application_start } = *prepared;
         let input = state.types.input.instance(py, Input::new(self.lease, meter.cloned()))?;
         let environ = environ::build(
             py,
@@ -303,11 +304,11 @@ impl Call<'_> {
         }
         let sent = self.send_iterable(adapter, &result);
         self.close(&result);
-        sent.map(|()| Served::With(Outcome::Complete))
+        sent.map(|()| CallResult::Ended(Outcome::Complete))
     }
 
     /// Sends the blocks of a list or tuple: all there is, so nothing has to be flushed before the end.
-    fn send_items(&self, adapter: &Adapter, items: &Object) -> std::result::Result<Served, Unsent> {
+    fn send_items(&self, adapter: &Adapter, items: &Object) -> std::result::Result<CallResult, SendError> {
         let mut index = 0;
         while let Some(item) = items.item(index) {
             index += 1;
@@ -322,34 +323,34 @@ impl Call<'_> {
                 let mut copy = COPY.take();
                 copy.clear();
                 copy.extend_from_slice(block);
-                return Ok(Served::Block(copy));
+                return Ok(CallResult::LastBlock(copy));
             }
             adapter.send(self.py, block, if last { write::LAST } else { 0 })?;
         }
         adapter.begin(self.py)?;
-        Ok(Served::With(Outcome::Complete))
+        Ok(CallResult::Ended(Outcome::Complete))
     }
 
     /// Sends what an iterable yields, each block at once; a file by its descriptor.
-    fn send_iterable(&self, adapter: &Adapter, iterable: &Object) -> std::result::Result<(), Unsent> {
+    fn send_iterable(&self, adapter: &Adapter, iterable: &Object) -> std::result::Result<(), SendError> {
         if !adapter.has_begun() && self.send_file(adapter, iterable)? {
             return Ok(());
         }
         let iterator = iterable.iter()?;
-        let mut last_look = None;
+        let mut last_check = None;
         while let Some(item) = iterator.next()? {
             let block = self.block(&item)?;
             if !block.is_empty() {
                 adapter.send(self.py, block, write::FLUSH)?;
-            } else if is_due(&mut last_look) && adapter.is_client_gone() {
-                return Err(Unsent::Disconnected);
+            } else if is_due(&mut last_check) && adapter.is_client_gone() {
+                return Err(SendError::Disconnected);
             }
         }
         adapter.begin(self.py)
     }
 
     /// Sends a file that the application has wrapped, if it is one that the server can send.
-    fn send_file(&self, adapter: &Adapter, iterable: &Object) -> std::result::Result<bool, Unsent> {
+    fn send_file(&self, adapter: &Adapter, iterable: &Object) -> std::result::Result<bool, SendError> {
         let (py, helpers) = (self.py, &self.state.helpers);
         if !iterable.is_instance(helpers.file_wrapper.get(py))? {
             return Ok(false);
@@ -410,9 +411,9 @@ impl Call<'_> {
     }
 
     /// The whole response to a request that a daemon process has interrupted: the server adds nothing.
-    fn answer_interrupted(&self) -> Served {
+    fn answer_interrupted(&self) -> CallResult {
         let started = self.lease.with(|exchange| exchange.start(504, Bytes::new(b"Gateway Timeout"), &[]));
-        Served::With(if started == Some(Ok(())) { Outcome::Complete } else { Outcome::Status(504) })
+        CallResult::Ended(if started == Some(Ok(())) { Outcome::Complete } else { Outcome::Status(504) })
     }
 
     /// Reports an exception; the status for the case that nothing was sent.
@@ -453,12 +454,12 @@ impl Call<'_> {
 }
 
 /// How often an application that has nothing to say has the client looked for.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Returns whether to look for the client: some time after the first block without content, or the last look.
 fn is_due(last: &mut Option<Instant>) -> bool {
     let now = Instant::now();
-    let is_due = last.is_some_and(|last| now.saturating_duration_since(last) >= BETWEEN_LOOKS);
+    let is_due = last.is_some_and(|last| now.saturating_duration_since(last) >= CLIENT_CHECK_INTERVAL);
     if is_due || last.is_none() {
         *last = Some(now);
     }

@@ -23,7 +23,7 @@ impl Head {
     /// Checks the arguments of `start_response`; `headers` is a list.
     pub(crate) fn new(py: Python<'_>, status: &Object, headers: &Object) -> Result<Self> {
         let line = latin1(py, status, "status")?;
-        let code = response::status(line).map_err(|invalid| refuse(py, &invalid))?.code;
+        let code = response::status(line).map_err(|invalid| raise_invalid(py, &invalid))?.code;
         let mut head = Self {
             status: code,
             status_text: Shared::new(status.clone()),
@@ -36,7 +36,7 @@ impl Head {
         while let Some(item) = headers.item(index) {
             let (name, value) = header(py, &item)?;
             let texts = (name.as_latin1().unwrap_or_default(), value.as_latin1().unwrap_or_default());
-            head.declare(texts.0, texts.1).map_err(|invalid| refuse(py, &invalid))?;
+            head.declare(texts.0, texts.1).map_err(|invalid| raise_invalid(py, &invalid))?;
             size += texts.0.len() + texts.1.len() + FIELD_OVERHEAD;
             if size > LONGEST {
                 return Err(
@@ -127,8 +127,10 @@ fn header(py: Python<'_>, item: &Object) -> Result<(Object, Object)> {
             py.raise(Exception::ValueError, &format!("tuple of length 2 expected for header, not {got}"))
         );
     };
-    response::header_name(latin1(py, &name, "header name")?).map_err(|invalid| refuse(py, &invalid))?;
-    response::header_value(latin1(py, &value, "header value")?).map_err(|invalid| refuse(py, &invalid))?;
+    response::header_name(latin1(py, &name, "header name")?)
+        .map_err(|invalid| raise_invalid(py, &invalid))?;
+    response::header_value(latin1(py, &value, "header value")?)
+        .map_err(|invalid| raise_invalid(py, &invalid))?;
     Ok((name, value))
 }
 
@@ -151,6 +153,6 @@ fn latin1<'a>(py: Python<'_>, object: &'a Object, what: &str) -> Result<&'a [u8]
     }
 }
 
-fn refuse(py: Python<'_>, invalid: &Invalid<'_>) -> python::Raised {
+fn raise_invalid(py: Python<'_>, invalid: &Invalid<'_>) -> python::Raised {
     py.raise(Exception::ValueError, &invalid.to_string())
 }

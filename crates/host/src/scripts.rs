@@ -11,7 +11,7 @@ use crate::mode::{ChangedScript, FailedScript};
 use crate::process;
 use crate::report;
 use crate::script_file::{modified, read};
-use crate::state::{Interpreter, State, Thread};
+use crate::state::{Interpreter, State, ThreadState};
 use wsgi_core::codes::{
     Code, EXCEPTION, IMPORT_EXITED, IMPORT_NOT_COMPILED, IMPORT_RAISED, NO_CALLABLE, SCRIPT_EXITED,
     SCRIPT_NOT_COMPILED, SCRIPT_RAISED,
@@ -22,9 +22,9 @@ pub(crate) enum NotLoaded {
     /// It can not be loaded, which has been logged.
     Failed,
     /// As above, and nothing of it has run: its import failed before, and is not tried again in this process.
-    Refused,
+    NotTried,
     /// It is not known yet whether a successor of the process can load it, or load it again.
-    Waits,
+    Held,
 }
 
 /// The module of a script, or why there is none.
@@ -37,7 +37,7 @@ const LONGEST_CAUSE: usize = 300;
 pub(crate) fn module(
     py: Python<'_>,
     state: &State,
-    thread: &Thread,
+    thread: &ThreadState,
     facts: &RequestFacts<'_>,
     lease: &Lease,
 ) -> Loaded {
@@ -48,7 +48,7 @@ pub(crate) fn module(
             .then(|| Check { mtime, resource: facts.variable(Cgi::ScriptFilename).or_empty() })
     };
     let script =
-        Script { py, state, path, check: check(facts.script_mtime), audience: Audience::Request(lease) };
+        Script { py, state, path, check: check(facts.script_mtime), requester: Requester::Request(lease) };
     let found =
         module_name(py, state, thread, path).and_then(|name| script.find(&name).map(|found| (name, found)));
     // What the server knew of the file is old when another thread has loaded it meanwhile.
@@ -57,7 +57,7 @@ pub(crate) fn module(
         Ok((_, Found::Current(module))) => Ok(module),
         Ok((name, Found::Changed(module))) => match state.process.mode.script_changed(py, path) {
             ChangedScript::Reload => load(&name),
-            ChangedScript::Hold => Err(NotLoaded::Waits),
+            ChangedScript::Hold => Err(NotLoaded::Held),
             ChangedScript::Keep(warning) => {
                 if let Some(warning) = warning {
                     lease.with(|exchange| exchange.log(Level::Warning, warning.as_bytes()));
@@ -78,7 +78,7 @@ pub(crate) fn module(
 pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading: bool) -> bool {
     interpreter.attach(|py, state, thread| {
         let check = reloading.then_some(Check { mtime: 0, resource: path });
-        let script = Script { py, state, path, check, audience: Audience::Server };
+        let script = Script { py, state, path, check, requester: Requester::Server };
         let found = module_name(py, state, thread, path)
             .and_then(|name| script.find(&name).map(|found| (name, found)));
         match found {
@@ -128,7 +128,7 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
 fn first_missing(
     py: Python<'_>,
     state: &State,
-    thread: &Thread,
+    thread: &ThreadState,
     path: &[u8],
     callables: &[Box<[u8]>],
 ) -> Result<Option<String>> {
@@ -152,7 +152,7 @@ pub(crate) fn callable_name(py: Python<'_>, configured: &[u8]) -> Result<Object>
 }
 
 /// The name of a script's module; a thread that stays with one script computes it once.
-fn module_name(py: Python<'_>, state: &State, thread: &Thread, path: &[u8]) -> Result<Object> {
+fn module_name(py: Python<'_>, state: &State, thread: &ThreadState, path: &[u8]) -> Result<Object> {
     thread
         .script
         .get(path, || py.name(&wsgi_core::script::module_name(path, state.process.settings.case_sensitive)))
@@ -167,14 +167,14 @@ struct Check<'a> {
     resource: &'a [u8],
 }
 
-/// Who hears of failures.
+/// The one who wants a script, and hears of failures.
 #[derive(Clone, Copy)]
-enum Audience<'a> {
+enum Requester<'a> {
     Request(&'a Lease),
     Server,
 }
 
-impl Audience<'_> {
+impl Requester<'_> {
     /// The code of a message: requests and imports have their own.
     const fn code(self, request: Code, import: Code) -> Code {
         match self {
@@ -208,7 +208,7 @@ struct Script<'a> {
     state: &'a State,
     path: &'a [u8],
     check: Option<Check<'a>>,
-    audience: Audience<'a>,
+    requester: Requester<'a>,
 }
 
 impl Script<'_> {
@@ -251,16 +251,16 @@ impl Script<'_> {
     /// Runs it, while other threads that want it wait.
     fn load(&self, name: &Object) -> Loaded {
         let key = name.as_latin1().unwrap_or_default().to_owned();
-        let turn = self.state.loading.with(|loading| Arc::clone(loading.entry(key).or_default()));
-        let mut loading = turn.take(self.py);
+        let lock = self.state.loading.with(|loading| Arc::clone(loading.entry(key).or_default()));
+        let mut loading = lock.acquire(self.py);
         self.try_load(name, &mut loading).unwrap_or_else(|raised| {
             let exception = raised.take(self.py);
-            self.audience.log(Level::Error, &report::plain(self.py, &exception).join(" "));
+            self.requester.log(Level::Error, &report::plain(self.py, &exception).join(" "));
             Err(NotLoaded::Failed)
         })
     }
 
-    /// Runs it, under the lock. `Err` is for what should not fail; failures of the script are told to the audience.
+    /// Runs it, under the lock. `Err` is for what should not fail; failures of the script are told to the requester.
     fn try_load(&self, name: &Object, loading: &mut Loading) -> Result<Loaded> {
         let (py, state) = (self.py, self.state);
         // Another thread may have loaded it while this one waited.
@@ -275,7 +275,7 @@ impl Script<'_> {
         let text = String::from_utf8_lossy(self.path);
         let again = py.modules().dict_remove(name)?;
         let verb = if again { "Reloading" } else { "Loading" };
-        self.audience
+        self.requester
             .log(Level::Info, &format!("{verb} Python script file '{text}' in the {}.", state.wording));
 
         // Before it is read: a change in between is then seen by the next request.
@@ -283,9 +283,9 @@ impl Script<'_> {
         let source = match py.detach(|| read(self.path)) {
             Ok(source) => source,
             Err(reason) => {
-                let code = self.audience.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED);
+                let code = self.requester.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED);
                 let text = format!("{code}: The script file '{text}' can not be read: {reason}");
-                self.audience.log(Level::Error, &text);
+                self.requester.log(Level::Error, &text);
                 return Ok(Err(NotLoaded::Failed));
             }
         };
@@ -316,7 +316,7 @@ impl Script<'_> {
 
     /// Logs why it could not be loaded, and remembers it where that is not to be tried again.
     fn failed(&self, failure: Failure, mtime: Option<i64>, loading: &mut Loading) {
-        let (py, state, audience) = (self.py, self.state, self.audience);
+        let (py, state, requester) = (self.py, self.state, self.requester);
         let (has_run, raised) = match failure {
             Failure::Compile(raised) => (false, raised),
             Failure::Execute(raised) => (true, raised),
@@ -329,11 +329,11 @@ impl Script<'_> {
         }
         let (code, what) = match (is_exit, has_run) {
             (true, _) => {
-                (audience.code(SCRIPT_EXITED, IMPORT_EXITED), "raised SystemExit when it was executed")
+                (requester.code(SCRIPT_EXITED, IMPORT_EXITED), "raised SystemExit when it was executed")
             }
-            (_, false) => (audience.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED), "can not be compiled"),
+            (_, false) => (requester.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED), "can not be compiled"),
             (_, true) => {
-                (audience.code(SCRIPT_RAISED, IMPORT_RAISED), "raised an exception when it was executed")
+                (requester.code(SCRIPT_RAISED, IMPORT_RAISED), "raised an exception when it was executed")
             }
         };
         if has_run && !is_service && state.process.mode.has_successors() {
@@ -342,10 +342,10 @@ impl Script<'_> {
             state.process.mode.import_failed(py, self.path, &state.group, mtime);
         }
         let text = String::from_utf8_lossy(self.path);
-        audience.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
-        match audience {
-            Audience::Request(lease) => report::in_request(py, state, lease, self.path, &exception),
-            Audience::Server => {
+        requester.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
+        match requester {
+            Requester::Request(lease) => report::in_request(py, state, lease, self.path, &exception),
+            Requester::Server => {
                 for line in report::describe(py, state, &exception) {
                     process::log(Level::Error, &line);
                 }
@@ -355,30 +355,30 @@ impl Script<'_> {
 
     /// Decides about a script whose import has failed in this interpreter before.
     fn failed_before(&self, cause: &str) -> NotLoaded {
-        let wait = match self.audience {
-            Audience::Server => None,
-            Audience::Request(_) => {
+        let wait = match self.requester {
+            Requester::Server => None,
+            Requester::Request(_) => {
                 let (mode, group) = (self.state.process.mode, &self.state.group);
                 match mode.failed_script_wanted(self.py, self.path, group) {
-                    FailedScript::Hold => return NotLoaded::Waits,
-                    FailedScript::Refuse(wait) => wait,
+                    FailedScript::Hold => return NotLoaded::Held,
+                    FailedScript::Reject(wait) => wait,
                 }
             }
         };
-        let code = self.audience.code(SCRIPT_RAISED, IMPORT_RAISED);
+        let code = self.requester.code(SCRIPT_RAISED, IMPORT_RAISED);
         let (text, pid) = (String::from_utf8_lossy(self.path), std::process::id());
         let when = match wait {
             Some(wait) => format!("in {} s or later", wait.div_ceil(1_000)),
             None => "that finds none trying".to_owned(),
         };
-        self.audience.log(
+        self.requester.log(
             Level::Error,
             &format!(
                 "{code}: The script file '{text}' is not imported: that has failed before in process {pid} ({cause}). A new \
                  process tries again with the first request {when}, or after a change of the file."
             ),
         );
-        NotLoaded::Refused
+        NotLoaded::NotTried
     }
 }
 

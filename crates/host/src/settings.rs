@@ -9,7 +9,7 @@ pub(crate) const VERSION_OF_PYTHON: Version =
     Version { minor: python::VERSION.1 as u8, free_threaded: python::FREE_THREADED };
 
 /// The parts of [`Settings`] that are needed later, owned.
-pub(crate) struct KeptSettings {
+pub(crate) struct ProcessSettings {
     pub(crate) process_group: Vec<u8>,
     pub(crate) python_eggs: Option<Vec<u8>>,
     pub(crate) blocks: Vec<Block>,
@@ -51,7 +51,7 @@ pub(crate) enum Origin<'a> {
     },
 }
 
-impl KeptSettings {
+impl ProcessSettings {
     /// Returns what is needed later of the settings of a process that comes from there.
     pub(crate) fn new(settings: &Settings<'_>, origin: &Origin<'_>) -> Self {
         let mut blocks: Vec<_> = settings.interpreters.as_slice().iter().map(block).collect();

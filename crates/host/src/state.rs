@@ -9,9 +9,9 @@ use python::{Object, Py, Python, Result, Type};
 
 use crate::adapter::Adapter;
 use crate::callables::Callables;
-use crate::environ::memory::Memory;
+use crate::environ::cache::EnvironCache;
 use crate::input::Input;
-use crate::loading::Turn;
+use crate::loading::LoadLock;
 use crate::locked::Locked;
 use crate::log::Log;
 use crate::process::Process;
@@ -33,32 +33,32 @@ pub(crate) struct State {
     /// The parts of every environ that are the same for all requests.
     pub(crate) environ: Py,
     /// Held by name while a script is loaded. There is one for each script file that has been asked for.
-    pub(crate) loading: Locked<HashMap<Vec<u8>, Arc<Turn>>>,
+    pub(crate) loading: Locked<HashMap<Vec<u8>, Arc<LoadLock>>>,
 }
 
 impl python::State for State {
-    type Thread = Thread;
+    type Thread = ThreadState;
 }
 
 /// What is kept for a thread in an interpreter: things that are likely to be needed again by its next request.
 #[derive(Default)]
-pub(crate) struct Thread {
-    pub(crate) environ: Memory,
+pub(crate) struct ThreadState {
+    pub(crate) environ: EnvironCache,
     /// The path of the last script, and its module's name.
-    pub(crate) script: Last,
+    pub(crate) script: LastObject,
     /// The last callable as it is configured, and its name in a module. (The environ has it in another encoding.)
-    pub(crate) callable: Last,
+    pub(crate) callable: LastObject,
     /// The callables that its requests have found, in a daemon process.
     pub(crate) callables: Callables,
     /// `wsgi.errors` of the last request.
-    pub(crate) errors: Cell<Option<Errors>>,
+    pub(crate) errors: Cell<Option<ErrorsStream>>,
 }
 
 /// An object that was made for a text.
 #[derive(Default)]
-pub(crate) struct Last(Cell<Option<(Vec<u8>, Object)>>);
+pub(crate) struct LastObject(Cell<Option<(Vec<u8>, Object)>>);
 
-impl Last {
+impl LastObject {
     /// The object for `text`: the last one, or what `make` makes.
     pub(crate) fn get(&self, text: &[u8], make: impl FnOnce() -> Result<Object>) -> Result<Object> {
         let (text, object) = match self.0.take() {
@@ -71,7 +71,7 @@ impl Last {
 }
 
 /// A `wsgi.errors` object, to be used again if the application has not kept or changed it.
-pub(crate) struct Errors {
+pub(crate) struct ErrorsStream {
     pub(crate) wrapper: Object,
     /// Its `buffer`, a [`Log`].
     pub(crate) buffer: Object,

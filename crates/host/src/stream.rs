@@ -62,14 +62,14 @@ impl Stream {
 
     /// Adds text, and logs the lines that are complete.
     pub(crate) fn write(&self, py: Python<'_>, bytes: &[u8]) -> Result<()> {
-        match self.0.with(|inner| inner.add(bytes)) {
-            Added::Nothing => {}
-            Added::Lines(lines, target) => {
+        match self.0.with(|inner| inner.write(bytes)) {
+            Written::Nothing => {}
+            Written::Lines(lines, target) => {
                 py.detach(|| {
                     lines.split(|byte| *byte == b'\n').for_each(|line| target.log(Level::Error, line));
                 });
             }
-            Added::Expired => {
+            Written::Expired => {
                 return Err(py.raise(Exception::RuntimeError, "log object has expired: its request is over"));
             }
         }
@@ -95,7 +95,7 @@ impl Stream {
 }
 
 /// The result of a write.
-enum Added {
+enum Written {
     /// No line is complete.
     Nothing,
     /// These lines are to go there; the last one is without its end.
@@ -105,21 +105,21 @@ enum Added {
 }
 
 impl Inner {
-    fn add(&mut self, bytes: &[u8]) -> Added {
+    fn write(&mut self, bytes: &[u8]) -> Written {
         if matches!(self.target, Target::Expired) {
-            return Added::Expired;
+            return Written::Expired;
         }
         let Some(end) = bytes.iter().rposition(|byte| *byte == b'\n') else {
             self.partial.extend_from_slice(bytes);
             if self.partial.len() < LONGEST_PARTIAL {
-                return Added::Nothing;
+                return Written::Nothing;
             }
-            return Added::Lines(std::mem::take(&mut self.partial), self.target.clone());
+            return Written::Lines(std::mem::take(&mut self.partial), self.target.clone());
         };
         let mut lines = std::mem::take(&mut self.partial);
         lines.extend_from_slice(&bytes[..end]);
         self.partial.extend_from_slice(&bytes[end + 1..]);
-        Added::Lines(lines, self.target.clone())
+        Written::Lines(lines, self.target.clone())
     }
 }
 

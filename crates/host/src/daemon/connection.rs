@@ -67,7 +67,7 @@ impl AsFd for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        descriptors::disown(&self.stream);
+        descriptors::unregister(&self.stream);
     }
 }
 
@@ -112,7 +112,7 @@ impl Table {
             free.serial = free.serial.checked_add(1).unwrap_or(1);
             (index, free.serial)
         };
-        descriptors::own(&stream);
+        descriptors::register(&stream);
         let connection = Arc::new(Connection {
             stream,
             token: u64::from(serial) << 32 | u64::from(index),

@@ -8,29 +8,29 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 const MOST: usize = 1 << 18;
 
 /// A bit for each. (A forked child must be able to read it, whatever the other threads were doing.)
-static OWN: [AtomicU64; MOST / 64] = [const { AtomicU64::new(0) }; MOST / 64];
+static REGISTERED: [AtomicU64; MOST / 64] = [const { AtomicU64::new(0) }; MOST / 64];
 
 /// This is a forked copy of the process.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// Remembers a descriptor.
-pub(crate) fn own(descriptor: &impl AsRawFd) {
-    if let Some((word, bit)) = place(descriptor.as_raw_fd()) {
-        OWN[word].fetch_or(bit, Ordering::Relaxed);
+pub(crate) fn register(descriptor: &impl AsRawFd) {
+    if let Some((word, bit)) = position(descriptor.as_raw_fd()) {
+        REGISTERED[word].fetch_or(bit, Ordering::Relaxed);
     }
 }
 
 /// Forgets a descriptor; called before it is closed.
-pub(crate) fn disown(descriptor: &impl AsRawFd) {
-    if let Some((word, bit)) = place(descriptor.as_raw_fd()) {
-        OWN[word].fetch_and(!bit, Ordering::Relaxed);
+pub(crate) fn unregister(descriptor: &impl AsRawFd) {
+    if let Some((word, bit)) = position(descriptor.as_raw_fd()) {
+        REGISTERED[word].fetch_and(!bit, Ordering::Relaxed);
     }
 }
 
 /// Makes this forked copy of the process one that serves nothing. Called by the child, on its only thread.
 pub(crate) fn forked() {
     FORKED.store(true, Ordering::Relaxed);
-    for (index, word) in OWN.iter().enumerate() {
+    for (index, word) in REGISTERED.iter().enumerate() {
         let mut bits = word.swap(0, Ordering::Relaxed);
         while bits != 0 {
             let number = index * 64 + bits.trailing_zeros() as usize;
@@ -49,7 +49,7 @@ pub(crate) fn is_copy() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-fn place(descriptor: RawFd) -> Option<(usize, u64)> {
+fn position(descriptor: RawFd) -> Option<(usize, u64)> {
     let number = usize::try_from(descriptor).ok().filter(|number| *number < MOST)?;
     Some((number / 64, 1 << (number % 64)))
 }

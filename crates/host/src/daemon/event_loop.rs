@@ -3,7 +3,7 @@
 
 mod connections;
 mod ending;
-mod notes;
+mod messages;
 mod queue;
 mod signals;
 mod supervisor;
@@ -26,7 +26,7 @@ use super::state::{Daemon, Phase};
 use super::{descriptors, log};
 
 /// The pause between two looks at requests that wait because all workers are busy.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(30);
+const QUEUE_CHECK_INTERVAL: Duration = Duration::from_millis(30);
 
 /// The longest wait for an event, so that its length can be said in milliseconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -40,7 +40,7 @@ const READY: u64 = 4;
 
 /// The end of the process, as its main thread is told.
 #[derive(Debug)]
-pub(super) struct End {
+pub(super) struct Shutdown {
     /// The reason.
     pub(super) reason: Reason,
     /// The request that is the reason: what its interpreter does is to be logged.
@@ -48,7 +48,7 @@ pub(super) struct End {
 }
 
 /// The event thread's ends of its ways from and to others.
-pub(super) struct Ends {
+pub(super) struct Endpoints {
     /// The supervisor's orders; `None` when it is gone.
     pub(super) control: Option<OwnedFd>,
     /// The reports to the supervisor.
@@ -57,7 +57,7 @@ pub(super) struct Ends {
     pub(super) channel: Option<OwnedFd>,
     pub(super) signals: OwnedFd,
     /// The way to the main thread, which waits for the end.
-    pub(super) end: Sender<End>,
+    pub(super) end: Sender<Shutdown>,
     /// The ways to the threads that deliver signals and interrupt requests.
     pub(super) signal_sender: Option<SyncSender<Signal>>,
     pub(super) task_sender: Option<Sender<Task>>,
@@ -66,7 +66,7 @@ pub(super) struct Ends {
 /// The event thread's state.
 pub(super) struct EventLoop {
     daemon: &'static Daemon,
-    ends: Ends,
+    endpoints: Endpoints,
     timers: Timers,
     watch: Epoll,
     /// The supervisor's process id.
@@ -76,7 +76,7 @@ pub(super) struct EventLoop {
     /// Python's side has been started.
     is_ready: bool,
     /// The time of the next look at waiting requests.
-    next_look: Option<Instant>,
+    next_queue_check: Option<Instant>,
     /// The time of the last complaint that connections cannot be taken.
     complained: Option<Instant>,
     /// The end of a pause in which no connections are taken.
@@ -88,21 +88,21 @@ pub(super) struct EventLoop {
 }
 
 /// Runs the event loop, as long as the process lives.
-pub(super) fn run(daemon: &'static Daemon, ends: Ends, timers: Timers) -> ! {
+pub(super) fn run(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers) -> ! {
     let watch = match Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC) {
         Ok(watch) => watch,
         Err(error) => fail(daemon, &format!("no epoll: {error}")),
     };
-    descriptors::own(&watch.0);
+    descriptors::register(&watch.0);
     let mut event_loop = EventLoop {
         daemon,
-        ends,
+        endpoints,
         timers,
         watch,
         parent: parent_id(),
         is_service: daemon.workers.is_empty(),
         is_ready: false,
-        next_look: None,
+        next_queue_check: None,
         complained: None,
         accept_again: None,
         has_enough: false,
@@ -130,10 +130,10 @@ impl EventLoop {
     /// Registers what is to be watched from the beginning.
     fn register(&self) -> nix::Result<()> {
         let flags = EpollFlags::EPOLLIN;
-        if let Some(control) = &self.ends.control {
+        if let Some(control) = &self.endpoints.control {
             self.watch.add(control, EpollEvent::new(flags, CONTROL))?;
         }
-        self.watch.add(&self.ends.signals, EpollEvent::new(flags, SIGNALS))?;
+        self.watch.add(&self.endpoints.signals, EpollEvent::new(flags, SIGNALS))?;
         self.watch.add(&self.daemon.wake, EpollEvent::new(flags, WAKE))?;
         self.watch.add(&self.daemon.ready.0, EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, READY))
     }
@@ -158,7 +158,7 @@ impl EventLoop {
     fn timeout(&self) -> EpollTimeout {
         let now = Instant::now();
         let held = self.daemon.reload.deadline();
-        let next = [self.next_look, self.accept_again, held];
+        let next = [self.next_queue_check, self.accept_again, held];
         let next = next.into_iter().flatten().map(|time| time.saturating_duration_since(now));
         let next = next.chain(self.next_decision()).min();
         next.map_or(EpollTimeout::NONE, |time| {
@@ -187,8 +187,8 @@ impl EventLoop {
         if is_due(self.daemon.reload.deadline()) {
             self.release_held(None);
         }
-        if is_due(self.next_look) {
-            self.look_at_queue();
+        if is_due(self.next_queue_check) {
+            self.check_queue();
         }
         self.ask_timers();
     }

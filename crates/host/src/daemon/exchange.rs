@@ -30,13 +30,13 @@ const LONGEST_BACKLOG: usize = 1 << 20;
 /// What is told of a request's progress.
 pub(crate) trait Observe: Send + Sync {
     /// A part of a body was moved.
-    fn moved(&self);
+    fn on_transfer(&self);
     /// The response is about to be complete.
-    fn ending(&self);
+    fn on_end(&self);
 }
 
 /// One request's side of a connection.
-pub(crate) struct Answer<'a> {
+pub(crate) struct FrameExchange<'a> {
     stream: &'a UnixStream,
     observer: &'a dyn Observe,
     /// What came of the body with the request, and has not been read.
@@ -44,31 +44,31 @@ pub(crate) struct Answer<'a> {
     /// Bytes of a `Body` frame that are still in the socket.
     pending: usize,
     /// There is no more than `inline` and `pending`.
-    all_sent: bool,
+    is_complete: bool,
     /// The rest of the body can not be read.
-    failed: bool,
+    has_failed: bool,
     /// The client has been told to go on.
-    told: bool,
+    is_wanted: bool,
     /// How much was asked for with the last `Pull`; 0 if that has been answered.
-    asked: usize,
+    requested: usize,
     /// Frames to be sent.
     out: Vec<u8>,
     /// How much of `out` is the rest of what has been sent partly.
-    begun: usize,
+    partial: usize,
     /// The connection can not be used any more.
-    broken: bool,
-    ended: bool,
+    is_broken: bool,
+    has_ended: bool,
 }
 
-/// What remains of an [`Answer`].
-pub(crate) struct Rest {
+/// What remains of a [`FrameExchange`].
+pub(crate) struct Remainder {
     /// Memory for the next one.
     pub(crate) out: Vec<u8>,
     /// Whether the connection can be used again.
     pub(crate) is_usable: bool,
 }
 
-impl<'a> Answer<'a> {
+impl<'a> FrameExchange<'a> {
     /// `body` is the beginning of the request's body, all of it if `is_whole`; `out` memory that can be used.
     pub(crate) fn new(
         stream: &'a UnixStream,
@@ -83,41 +83,41 @@ impl<'a> Answer<'a> {
             observer,
             inline: body,
             pending: 0,
-            all_sent: is_whole,
-            failed: false,
-            told: false,
-            asked: 0,
+            is_complete: is_whole,
+            has_failed: false,
+            is_wanted: false,
+            requested: 0,
             out,
-            begun: 0,
-            broken: false,
-            ended: false,
+            partial: 0,
+            is_broken: false,
+            has_ended: false,
         }
     }
 
     /// Ends the request.
-    pub(crate) fn finish(mut self, outcome: u32) -> Rest {
-        let sent = if self.ended {
+    pub(crate) fn finish(mut self, outcome: u32) -> Remainder {
+        let sent = if self.has_ended {
             Ok(())
         } else {
             self.end(outcome);
             self.flush()
         };
         // What is asked for may come, or not, where the answer did not wait for it.
-        let is_usable = sent.is_ok() && !self.broken && self.asked == 0 && self.skip().is_ok();
-        Rest { out: self.out, is_usable }
+        let is_usable = sent.is_ok() && !self.is_broken && self.requested == 0 && self.discard_body().is_ok();
+        Remainder { out: self.out, is_usable }
     }
 
     /// Leaves the request as if it had never been begun.
-    pub(crate) fn abandon(mut self) -> Rest {
-        self.out.truncate(self.begun);
-        let is_usable = self.flush().is_ok() && !self.broken;
-        Rest { out: self.out, is_usable }
+    pub(crate) fn abandon(mut self) -> Remainder {
+        self.out.truncate(self.partial);
+        let is_usable = self.flush().is_ok() && !self.is_broken;
+        Remainder { out: self.out, is_usable }
     }
 
     fn end(&mut self, outcome: u32) {
-        self.observer.ending();
+        self.observer.on_end();
         append(&mut self.out, Kind::End, 0, |payload| payload.extend_from_slice(&outcome.to_le_bytes()));
-        self.ended = true;
+        self.has_ended = true;
     }
 
     /// Sends what waits.
@@ -138,20 +138,20 @@ impl<'a> Answer<'a> {
         let sent = send_all(self.stream, &mut slices);
         self.out = out;
         self.out.clear();
-        self.begun = 0;
-        self.broken |= sent.is_err();
+        self.partial = 0;
+        self.is_broken |= sent.is_err();
         sent
     }
 
     /// Asks for more of the body, or, where that has been done, reads the beginning of the answer into `buffer`. Returns
     /// `None` if that has not come.
     fn pull(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
-        if self.asked == 0 {
+        if self.requested == 0 {
             // Who reads much is going to read more.
             let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK };
-            self.told = true;
-            self.ask(wanted as u32)?;
-            self.asked = wanted;
+            self.is_wanted = true;
+            self.send_pull(wanted as u32)?;
+            self.requested = wanted;
             // It takes longer than to look.
             return Ok(None);
         }
@@ -162,21 +162,25 @@ impl<'a> Answer<'a> {
             let waits = have > 0;
             match self.receive(&mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)], waits) {
                 Err(Errno::EAGAIN) => return Ok(None),
-                Ok(0) | Err(_) => return Err(self.broke()),
+                Ok(0) | Err(_) => return Err(self.mark_broken()),
                 Ok(count) => have += count,
             }
         }
         let arrived = have - HEADER;
         let Ok(Some(Header { kind: Kind::Body, flags, length })) = Header::parse(&header) else {
-            return Err(self.broke());
+            return Err(self.mark_broken());
         };
-        if arrived > length || length > std::mem::take(&mut self.asked) {
-            return Err(self.broke());
+        if arrived > length || length > std::mem::take(&mut self.requested) {
+            return Err(self.mark_broken());
         }
         self.pending = length - arrived;
-        self.failed = flags & flag::FAILED != 0;
-        self.all_sent = flags & flag::LAST != 0;
-        if length == 0 && !self.failed && !self.all_sent { Err(self.broke()) } else { Ok(Some(arrived)) }
+        self.has_failed = flags & flag::FAILED != 0;
+        self.is_complete = flags & flag::LAST != 0;
+        if length == 0 && !self.has_failed && !self.is_complete {
+            Err(self.mark_broken())
+        } else {
+            Ok(Some(arrived))
+        }
     }
 
     /// Reads what there is on the connection. Unless `waits`, fails with `EAGAIN` if that is nothing.
@@ -191,19 +195,19 @@ impl<'a> Answer<'a> {
     }
 
     /// Reads some of the body. Returns `None` if there is nothing yet.
-    fn take(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
         // After the end, nobody answers.
-        if self.is_lost() || self.ended {
+        if self.is_lost() || self.has_ended {
             return Err(Disconnected);
         }
         if buffer.is_empty() {
-            if self.inline.is_empty() && self.pending == 0 && !self.all_sent && !self.told {
-                self.told = true;
-                self.ask(0)?;
+            if self.inline.is_empty() && self.pending == 0 && !self.is_complete && !self.is_wanted {
+                self.is_wanted = true;
+                self.send_pull(0)?;
             }
             return Ok(Some(0));
         }
-        self.observer.moved();
+        self.observer.on_transfer();
         if !self.inline.is_empty() {
             let (taken, rest) = self.inline.split_at(buffer.len().min(self.inline.len()));
             buffer[..taken.len()].copy_from_slice(taken);
@@ -215,17 +219,17 @@ impl<'a> Answer<'a> {
                 let most = self.pending.min(buffer.len());
                 return match self.receive(&mut [IoSliceMut::new(&mut buffer[..most])], false) {
                     Err(Errno::EAGAIN) => Ok(None),
-                    Ok(0) | Err(_) => Err(self.broke()),
+                    Ok(0) | Err(_) => Err(self.mark_broken()),
                     Ok(count) => {
                         self.pending -= count;
                         Ok(Some(count))
                     }
                 };
             }
-            if self.failed {
+            if self.has_failed {
                 return Err(Disconnected);
             }
-            if self.all_sent {
+            if self.is_complete {
                 return Ok(Some(0));
             }
             match self.pull(buffer)? {
@@ -236,26 +240,26 @@ impl<'a> Answer<'a> {
     }
 
     /// Sends a `Pull`, ahead of a head that waits: the response has not begun.
-    fn ask(&mut self, wanted: u32) -> Result<(), Disconnected> {
+    fn send_pull(&mut self, wanted: u32) -> Result<(), Disconnected> {
         let mut frame = [0; HEADER + 4];
         frame[..HEADER].copy_from_slice(&Header { kind: Kind::Pull, flags: 0, length: 4 }.bytes());
         frame[HEADER..].copy_from_slice(&wanted.to_le_bytes());
-        if self.begun > 0 {
+        if self.partial > 0 {
             return self.send(&[&frame]);
         }
         if self.is_lost() {
             return Err(Disconnected);
         }
-        send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.broken = true)
+        send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.is_broken = true)
     }
 
     /// Reads what has been promised of the body, so that the next frame comes next.
-    fn skip(&mut self) -> Result<(), Disconnected> {
+    fn discard_body(&mut self) -> Result<(), Disconnected> {
         let mut scratch = [0; 4096];
         while self.pending > 0 {
             let most = self.pending.min(scratch.len());
             match retry(|| (&mut &*self.stream).read(&mut scratch[..most])) {
-                Ok(0) | Err(_) => return Err(self.broke()),
+                Ok(0) | Err(_) => return Err(self.mark_broken()),
                 Ok(count) => self.pending -= count,
             }
         }
@@ -280,7 +284,7 @@ impl<'a> Answer<'a> {
                         ended.map_or_else(|error| error.to_string(), |_| "it has become shorter".to_owned());
                     let text = format!("a file can not be read to its end: {cause}");
                     self.log(Level::Error as c_int, text.as_bytes());
-                    return Err(self.broke());
+                    return Err(self.mark_broken());
                 }
             }
         }
@@ -289,42 +293,42 @@ impl<'a> Answer<'a> {
 
     /// Fails if the response can not go on: where it has ended, more of it would be taken for the next one. Another thread
     /// than the one that has ended it may still write.
-    fn check_unended(&self) -> Result<(), Disconnected> {
-        if self.ended || self.is_lost() { Err(Disconnected) } else { Ok(()) }
+    fn check_open(&self) -> Result<(), Disconnected> {
+        if self.has_ended || self.is_lost() { Err(Disconnected) } else { Ok(()) }
     }
 
     /// Whether the connection can not be used, perhaps because this is a forked copy of the process that it belongs to.
     fn is_lost(&self) -> bool {
-        self.broken || descriptors::is_copy()
+        self.is_broken || descriptors::is_copy()
     }
 
-    fn broke(&mut self) -> Disconnected {
-        self.broken = true;
+    fn mark_broken(&mut self) -> Disconnected {
+        self.is_broken = true;
         Disconnected
     }
 }
 
-impl Serve for Answer<'_> {
+impl Serve for FrameExchange<'_> {
     fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
-        self.take(buffer).map(|come| come.map_or(Poll::Pending, Poll::Ready))
+        self.read(buffer).map(|come| come.map_or(Poll::Pending, Poll::Ready))
     }
 
     /// The child has ended its sending direction, or has closed the connection.
     fn is_gone(&mut self) -> bool {
         // With a body on its way, what comes next says nothing.
-        self.is_lost() || (self.pending == 0 && self.asked == 0 && is_closed(self.stream))
+        self.is_lost() || (self.pending == 0 && self.requested == 0 && is_closed(self.stream))
     }
 
     fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
-        self.check_unended()?;
+        self.check_open()?;
         let head = Head { status, reason, headers: List::new(headers) };
         append(&mut self.out, Kind::Head, 0, |payload| head.encode(payload));
         Ok(())
     }
 
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
-        self.check_unended()?;
-        self.observer.moved();
+        self.check_open()?;
+        self.observer.on_transfer();
         let is_last = how & write::LAST != 0;
         let flags = if how & write::FLUSH != 0 { flag::FLUSH } else { 0 };
         if block.len() <= LONGEST_COPY {
@@ -345,8 +349,8 @@ impl Serve for Answer<'_> {
             let mut end = [0; HEADER + 4];
             end[..HEADER].copy_from_slice(&Header { kind: Kind::End, flags: 0, length: 4 }.bytes());
             let end: &[u8] = if is_end && is_last {
-                self.ended = true;
-                self.observer.ending();
+                self.has_ended = true;
+                self.observer.on_end();
                 &end
             } else {
                 &[]
@@ -357,11 +361,11 @@ impl Serve for Answer<'_> {
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
-        self.check_unended()?;
+        self.check_open()?;
         if !FileFacts::of(file).is_ok_and(|facts| facts.is_local()) {
             return self.stream_file(file, offset, length);
         }
-        self.observer.moved();
+        self.observer.on_transfer();
         // The descriptor comes with the first byte of its message.
         self.flush()?;
         let mut message = [0; HEADER + 16];
@@ -380,8 +384,8 @@ impl Serve for Answer<'_> {
         match sent {
             Ok(count) if count == message.len() => Ok(()),
             Ok(count) => send_all(self.stream, &mut [IoSlice::new(&message[count..])])
-                .inspect_err(|_| self.broken = true),
-            Err(_) => Err(self.broke()),
+                .inspect_err(|_| self.is_broken = true),
+            Err(_) => Err(self.mark_broken()),
         }
     }
 
@@ -392,12 +396,12 @@ impl Serve for Answer<'_> {
             let level = if level <= Level::Error as c_int { Level::Error } else { Level::Info };
             server::server().log(level, line);
         };
-        if self.ended || self.is_lost() || self.out.len() > LONGEST_BACKLOG {
+        if self.has_ended || self.is_lost() || self.out.len() > LONGEST_BACKLOG {
             return elsewhere();
         }
         let header = Header { kind: Kind::Log, flags: 0, length: line.len() + 1 }.bytes();
         let mut sent = 0;
-        if self.begun == 0 {
+        if self.partial == 0 {
             // Must not block: what can not be sent now goes with the next write.
             let parts = [IoSlice::new(&header), IoSlice::new(&level_byte), IoSlice::new(line)];
             let how = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -405,7 +409,7 @@ impl Serve for Answer<'_> {
                 Ok(count) => count,
                 Err(Errno::EAGAIN | Errno::EINTR) => 0,
                 Err(_) => {
-                    self.broken = true;
+                    self.is_broken = true;
                     return elsewhere();
                 }
             };
@@ -417,7 +421,7 @@ impl Serve for Answer<'_> {
         let frame = [&header[..], &level_byte, line].concat();
         if sent > 0 {
             self.out.splice(0..0, frame[sent..].iter().copied());
-            self.begun = total - sent;
+            self.partial = total - sent;
         } else {
             self.out.extend_from_slice(&frame);
         }
@@ -427,7 +431,7 @@ impl Serve for Answer<'_> {
     fn report_panic(&mut self, _: &str, _: &(dyn Any + Send)) {}
 }
 
-/// Waits for more of the body, beside an [`Answer`] that others use meanwhile.
+/// Waits for more of the body, beside a [`FrameExchange`] that others use meanwhile.
 pub(crate) struct BodyWait<'a> {
     stream: &'a UnixStream,
     waiter: Waiter,
@@ -541,7 +545,7 @@ pub(crate) fn reject(stream: &UnixStream, why: Rejection) -> bool {
 }
 
 /// Says who this is.
-pub(crate) fn hello(stream: &UnixStream) -> bool {
+pub(crate) fn send_hello(stream: &UnixStream) -> bool {
     let mut frame = Vec::with_capacity(HEADER + 12);
     frame::append(&mut frame, Kind::Hello, 0, |payload| {
         let mut writer = Writer::new(payload);

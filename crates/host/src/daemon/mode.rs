@@ -2,7 +2,7 @@
 
 use python::Python;
 
-use super::state::{Daemon, Note, Phase};
+use super::state::{Daemon, Message, Phase};
 use super::worker::{Worker, current_worker};
 use crate::mode::{ChangedScript, FailedScript, Mode};
 use crate::script_file::modified;
@@ -16,24 +16,24 @@ impl Mode for Daemon {
         if self.pulse.script_loaded() && self.limits.startup_timeout > 0 {
             self.info("a script is loaded, the startup timeout is off");
         }
-        self.reload.loaded(path, application_group);
+        self.reload.add_script(path, application_group);
     }
 
     fn callable_found(&self, path: &[u8], application_group: &[u8], callable: &[u8]) {
-        self.reload.found(path, application_group, callable);
+        self.reload.add_callable(path, application_group, callable);
     }
 
     fn script_changed(&self, py: Python<'_>, path: &[u8]) -> ChangedScript {
         py.detach(|| {
             let (decision, asks) =
-                self.reload.changed(path, modified(path), self.now(), || self.is_serving());
+                self.reload.decide_changed(path, modified(path), self.now(), || self.is_serving());
             self.ask_if(asks);
             decision
         })
     }
 
     fn import_failed(&self, py: Python<'_>, path: &[u8], application_group: &[u8], mtime: Option<i64>) {
-        py.detach(|| self.reload.failed(path, application_group, mtime, self.now()));
+        py.detach(|| self.reload.add_failed(path, application_group, mtime, self.now()));
     }
 
     fn failed_script_wanted(&self, py: Python<'_>, path: &[u8], application_group: &[u8]) -> FailedScript {
@@ -42,7 +42,7 @@ impl Mode for Daemon {
             let script = (path, application_group);
             let is_serving = || self.is_serving();
             let (decision, asks) =
-                self.reload.wanted(script, modified(path), self.now(), may_wait, is_serving);
+                self.reload.decide_failed(script, modified(path), self.now(), may_wait, is_serving);
             self.ask_if(asks);
             decision
         })
@@ -57,7 +57,7 @@ impl Daemon {
     /// Has the event thread ask for a successor.
     fn ask_if(&self, asks: bool) {
         if asks {
-            self.tell(Note::Changed);
+            self.notify(Message::ScriptChanged);
         }
     }
 }

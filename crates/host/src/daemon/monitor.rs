@@ -16,7 +16,7 @@ use crate::report;
 use crate::state::{Interpreter, State};
 
 /// How often the watchdog looks.
-const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is to be done with a request that runs for too long.
 pub(super) enum Task {
@@ -37,7 +37,7 @@ pub(super) fn watch(daemon: &'static Daemon, interpreters: &'static Interpreters
             }
         }
         daemon.pulse.locks_were_free(daemon.now());
-        if watchdog.wait(BETWEEN_ROUNDS) {
+        if watchdog.wait(WATCH_INTERVAL) {
             return;
         }
     }

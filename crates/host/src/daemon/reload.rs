@@ -44,11 +44,11 @@ struct State {
     /// The changed scripts for which one was asked for.
     paths: Vec<Box<[u8]>>,
     /// Requests that wait for the answer.
-    held: Vec<Held>,
+    held: Vec<HeldRequest>,
     /// Requests that may run.
-    released: VecDeque<Held>,
+    released: VecDeque<HeldRequest>,
     /// Changes that have not led to a successor: requests for them run.
-    refused: Vec<Refused>,
+    rejected: Vec<RejectedChange>,
     /// How many successors there were none of that no script was the reason for.
     failures: u32,
     /// What could not be imported.
@@ -56,13 +56,13 @@ struct State {
 }
 
 /// A request that has been read and not run.
-pub(super) struct Held {
+pub(super) struct HeldRequest {
     pub(super) connection: Arc<Connection>,
     pub(super) message: Vec<u8>,
 }
 
 /// A change that is not served.
-struct Refused {
+struct RejectedChange {
     path: Box<[u8]>,
     mtime: Option<i64>,
     /// What is wrong with it, where the supervisor has said so.
@@ -87,15 +87,15 @@ impl State {
 
     /// Returns whether a successor has to import a script that this process has loaded.
     fn is_required(&self, path: &[u8], reason: Reason) -> bool {
-        let is_given_up = |refused: &Refused| *refused.path == *path && refused.is_given_up();
+        let is_given_up = |change: &RejectedChange| *change.path == *path && change.is_given_up();
         let is_wanted = self.paths.iter().any(|wanted| **wanted == *path);
         is_wanted
-            || !(self.refused.iter().any(is_given_up)
+            || !(self.rejected.iter().any(is_given_up)
                 || (reason != Reason::ScriptReload && self.failures >= MOST_FAILED_SUCCESSORS))
     }
 }
 
-impl Refused {
+impl RejectedChange {
     const fn new(path: Box<[u8]>, mtime: Option<i64>) -> Self {
         Self { path, mtime, reason: None, warned: None, failures: 0, again: None }
     }
@@ -123,8 +123,8 @@ pub(super) type Decided<T> = (T, bool);
 
 impl Reload {
     /// Decides about a request whose script has changed; `mtime` is what the file has now. Whether the process is serving is asked
-    /// under the lock: what is held back while it begins to end is found by [`Self::moved`].
-    pub(super) fn changed(
+    /// under the lock: what is held back while it begins to end is found by [`Self::take_all`].
+    pub(super) fn decide_changed(
         &self,
         path: &[u8],
         mtime: Option<i64>,
@@ -134,19 +134,19 @@ impl Reload {
         let mut state = lock(&self.state);
         let is_serving = is_serving();
         let may_ask = is_serving && state.asked.is_none() && !state.failed.is_underway();
-        if let Some(refused) = state.refused.iter_mut().find(|refused| *refused.path == *path) {
-            if refused.mtime == mtime {
-                let warning = refused.warning();
+        if let Some(change) = state.rejected.iter_mut().find(|change| *change.path == *path) {
+            if change.mtime == mtime {
+                let warning = change.warning();
                 // What it lacked may be there now: the rest of a deploy, or a database. Nobody waits for that.
-                let asks = may_ask && refused.again.is_some_and(|time| time <= now);
+                let asks = may_ask && change.again.is_some_and(|time| time <= now);
                 if asks {
-                    refused.again = None;
+                    change.again = None;
                     state.ask_for(path);
                 }
                 return (ChangedScript::Keep(warning), asks);
             }
             // The file has changed once more.
-            state.refused.retain(|refused| *refused.path != *path);
+            state.rejected.retain(|change| *change.path != *path);
         }
         if !is_serving {
             return (ChangedScript::Hold, false);
@@ -160,13 +160,13 @@ impl Reload {
     }
 
     /// Notes that the import of a script has failed.
-    pub(super) fn failed(&self, path: &[u8], application_group: &[u8], mtime: Option<i64>, now: u64) {
+    pub(super) fn add_failed(&self, path: &[u8], application_group: &[u8], mtime: Option<i64>, now: u64) {
         lock(&self.state).failed.add(path, application_group, mtime, now);
     }
 
     /// Decides about a request for a script whose import has failed in this process, and which can be held back if it `may_wait`;
     /// `mtime` is what the file has now.
-    pub(super) fn wanted(
+    pub(super) fn decide_failed(
         &self,
         script: (&[u8], &[u8]),
         mtime: Option<i64>,
@@ -177,12 +177,12 @@ impl Reload {
         let mut state = lock(&self.state);
         if !is_serving() {
             // Its connection leads to the successor.
-            return (if may_wait { FailedScript::Hold } else { FailedScript::Refuse(None) }, false);
+            return (if may_wait { FailedScript::Hold } else { FailedScript::Reject(None) }, false);
         }
         let is_asked = state.asked.is_some();
         match state.failed.want(script, mtime, now, is_asked) {
-            Retry::Later(wait) => (FailedScript::Refuse(wait), false),
-            Retry::Now | Retry::Underway if !may_wait => (FailedScript::Refuse(None), false),
+            Retry::Later(wait) => (FailedScript::Reject(wait), false),
+            Retry::Now | Retry::Underway if !may_wait => (FailedScript::Reject(None), false),
             Retry::Underway => (FailedScript::Hold, false),
             Retry::Now => {
                 state.asked = Some(Instant::now());
@@ -192,12 +192,12 @@ impl Reload {
     }
 
     /// Notes that a script has been loaded.
-    pub(super) fn loaded(&self, path: &[u8], application_group: &[u8]) {
+    pub(super) fn add_script(&self, path: &[u8], application_group: &[u8]) {
         self.with_script(path, application_group, |_| ());
     }
 
     /// Notes that a script has this callable.
-    pub(super) fn found(&self, path: &[u8], application_group: &[u8], callable: &[u8]) {
+    pub(super) fn add_callable(&self, path: &[u8], application_group: &[u8], callable: &[u8]) {
         self.with_script(path, application_group, |script| {
             if !script.callables.iter().any(|known| **known == *callable) {
                 script.callables.push(callable.into());
@@ -232,7 +232,7 @@ impl Reload {
     }
 
     /// Holds a request back; gives it back where the answer has come meanwhile.
-    pub(super) fn hold(&self, held: Held) -> Option<Held> {
+    pub(super) fn hold(&self, held: HeldRequest) -> Option<HeldRequest> {
         let mut state = lock(&self.state);
         if state.asked.is_none() {
             return Some(held);
@@ -248,7 +248,7 @@ impl Reload {
 
     /// A successor takes over, or the process ends: gives out the requests that no worker has, whether they are held back or
     /// may run.
-    pub(super) fn moved(&self) -> Vec<Held> {
+    pub(super) fn take_all(&self) -> Vec<HeldRequest> {
         let mut state = lock(&self.state);
         state.asked = None;
         state.paths.clear();
@@ -258,7 +258,7 @@ impl Reload {
 
     /// There is no successor, for this reason, or it takes too long: requests for the changed scripts run. Whether
     /// some were held back.
-    pub(super) fn refused(
+    pub(super) fn no_successor(
         &self,
         reason: Option<&str>,
         now: u64,
@@ -272,11 +272,11 @@ impl Reload {
         // What has changed while a successor was made for another script's sake is not to blame.
         for path in paths.into_iter().filter(|_| !is_other) {
             let mtime = mtime(&path);
-            let known = state.refused.iter_mut().find(|refused| refused.path == path);
+            let known = state.rejected.iter_mut().find(|change| change.path == path);
             match known {
-                Some(refused) if refused.mtime == mtime => {}
-                Some(refused) => *refused = Refused::new(path, mtime),
-                None => state.refused.push(Refused::new(path, mtime)),
+                Some(change) if change.mtime == mtime => {}
+                Some(change) => *change = RejectedChange::new(path, mtime),
+                None => state.rejected.push(RejectedChange::new(path, mtime)),
             }
         }
         if let Some(reason) = reason {
@@ -284,14 +284,14 @@ impl Reload {
                 state.failures = state.failures.saturating_add(1);
             }
             // Each that the successor had to import may be the reason.
-            for refused in
-                state.refused.iter_mut().filter(|refused| refused.again.is_none() || !refused.is_given_up())
+            for change in
+                state.rejected.iter_mut().filter(|change| change.again.is_none() || !change.is_given_up())
             {
                 if !is_other {
-                    refused.failures = refused.failures.saturating_add(1);
-                    refused.reason = Some(reason.to_owned());
+                    change.failures = change.failures.saturating_add(1);
+                    change.reason = Some(reason.to_owned());
                 }
-                refused.again = Some(now.saturating_add(retry_pause(refused.failures)));
+                change.again = Some(now.saturating_add(retry_pause(change.failures)));
             }
         }
         let held = std::mem::take(&mut state.held);
@@ -301,7 +301,7 @@ impl Reload {
     }
 
     /// The next request that may run, and whether there are more.
-    pub(super) fn take_released(&self) -> (Option<Held>, bool) {
+    pub(super) fn take_released(&self) -> (Option<HeldRequest>, bool) {
         let mut state = lock(&self.state);
         let held = state.released.pop_front();
         (held, !state.released.is_empty())

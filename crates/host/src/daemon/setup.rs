@@ -25,11 +25,11 @@ use wsgi_core::wire::exit;
 use wsgi_core::wire::launch;
 
 use super::connection::Table;
-use super::event_loop::{self, End, Ends};
+use super::event_loop::{self, Endpoints, Shutdown};
 use super::monitor::{self, Task};
 use super::reload::Reload;
 use super::start_order::{StartOrder, because};
-use super::state::{Daemon, Note, Phase, set_up};
+use super::state::{Daemon, Message, Phase, set_up};
 use super::stop::{self, Threads};
 use super::threads::spawn;
 use super::watchdog::Watchdog;
@@ -81,7 +81,7 @@ struct Prepared {
     daemon: &'static Daemon,
     process: &'static Process,
     launch: launch::Daemon,
-    end: Receiver<End>,
+    end: Receiver<Shutdown>,
     signals: Receiver<Signal>,
     tasks: Receiver<Task>,
     imports: Imports,
@@ -110,14 +110,14 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let daemon = create(&launch, (page, word), scoreboard, &timers)
         .map_err(|error| format!("no descriptors are left: {error}"))?;
     let signals = os::signals::watch(&SIGNALS).map_err(because("signals can not be caught"))?;
-    descriptors::own(&signals);
-    descriptors::own(&os::signals::writer());
+    descriptors::register(&signals);
+    descriptors::register(&os::signals::writer());
     let (process, imports) = set_up_process(daemon, &launch)?;
 
     let (end_sender, end) = mpsc::channel();
     let (signal_sender, signal_receiver) = mpsc::sync_channel(64);
     let (task_sender, tasks) = mpsc::channel();
-    let ends = Ends {
+    let endpoints = Endpoints {
         control: Some(control),
         reports: reports.into(),
         channel: Some(channel),
@@ -126,7 +126,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         signal_sender: Some(signal_sender),
         task_sender: Some(task_sender),
     };
-    start_event_thread(daemon, ends, timers)?;
+    start_event_thread(daemon, endpoints, timers)?;
     // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
     // service may become another program, without that thread.
     let signal = launch.options.is_service().then_some(Signal::SIGTERM);
@@ -163,9 +163,9 @@ fn set_up_process(
     Ok((process, Imports { scripts: scripts.collect(), reloading: settings.script_reloading }))
 }
 
-fn start_event_thread(daemon: &'static Daemon, ends: Ends, timers: Timers) -> Result<(), String> {
+fn start_event_thread(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers) -> Result<(), String> {
     spawn("wsgi-events", SMALL_STACK, move || {
-        let run = AssertUnwindSafe(|| event_loop::run(daemon, ends, timers));
+        let run = AssertUnwindSafe(|| event_loop::run(daemon, endpoints, timers));
         if catch_unwind(run).is_err() {
             os::exit::now(exit::FAILED.into());
         }
@@ -181,11 +181,11 @@ fn create(
 ) -> nix::Result<&'static Daemon> {
     let event = || {
         let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        descriptors::own(&std::os::fd::AsFd::as_fd(&event));
+        descriptors::register(&std::os::fd::AsFd::as_fd(&event));
         nix::Result::Ok(event)
     };
     let ready = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-    descriptors::own(&ready.0);
+    descriptors::register(&ready.0);
     let daemon = Daemon {
         name: String::from_utf8_lossy(&launch.name).into_owned(),
         limits: launch.options.limits,
@@ -238,9 +238,9 @@ impl Prepared {
             );
             os::exit::now(exit::FAILED.into());
         }
-        daemon.tell(Note::Ready);
+        daemon.notify(Message::Ready);
         // The event thread lives as long as the process.
-        let end = end.recv().unwrap_or(End { reason: Reason::ShutdownSignal, dump_of: None });
+        let end = end.recv().unwrap_or(Shutdown { reason: Reason::ShutdownSignal, dump_of: None });
         stop::stop(daemon, process, threads, &end);
     }
 
@@ -264,7 +264,7 @@ impl Prepared {
     /// Runs the script of a service, which is all there is.
     fn run_script(self) {
         let (daemon, process) = (self.daemon, self.process);
-        daemon.tell(Note::Ready);
+        daemon.notify(Message::Ready);
         self.import();
         if !descriptors::is_copy() {
             // What its threads do may be what the script is for.

@@ -28,7 +28,7 @@ impl StartOrder {
     /// Waits for the order. Returns `None` if the supervisor has gone before it gave one.
     pub(super) fn receive(control: &OwnedFd) -> Result<Option<Self>, String> {
         keep_over_exec(control, false).map_err(because("its control socket is not one"))?;
-        descriptors::own(control);
+        descriptors::register(control);
         let length =
             next_length(control, Wait::Allowed).map_err(because("its supervisor can not be heard"))?;
         let mut announcement = vec![0; length];
@@ -66,7 +66,7 @@ impl StartOrder {
             (_, _) => return Err("its supervisor has sent no scoreboard".to_owned()),
         };
         for descriptor in [&channel, &reports, &lines] {
-            descriptors::own(descriptor);
+            descriptors::register(descriptor);
         }
         Ok(Self { launch, word, channel, page, reports, lines, scoreboard })
     }

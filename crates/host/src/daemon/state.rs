@@ -54,7 +54,7 @@ pub(super) struct Daemon {
     pub(super) reload: Reload,
     pub(super) watchdog: Watchdog,
     /// What the event thread is told, and how it is woken for that.
-    pub(super) inbox: Mutex<Vec<Note>>,
+    pub(super) inbox: Mutex<Vec<Message>>,
     pub(super) wake: EventFd,
     /// See [`RELEASED`] and [`END`].
     pub(super) released: EventFd,
@@ -62,18 +62,18 @@ pub(super) struct Daemon {
     pub(super) started: Instant,
 }
 
-/// A note of another thread for the event thread.
-pub(super) enum Note {
+/// A message of another thread for the event thread.
+pub(super) enum Message {
     /// Python's side has been started.
     Ready,
     /// A script has changed.
-    Changed,
+    ScriptChanged,
     /// The timers have something to decide.
-    Decide,
+    TimersDue,
     /// The worker of a process for one request is done with a connection.
-    Free,
+    WorkerFree,
     /// Workers cannot wait for requests any more.
-    Broken,
+    WorkersFailed,
 }
 
 /// The phase that the process is in.
@@ -109,8 +109,8 @@ impl Daemon {
     }
 
     /// Tells the event thread.
-    pub(super) fn tell(&self, note: Note) {
-        lock(&self.inbox).push(note);
+    pub(super) fn notify(&self, message: Message) {
+        lock(&self.inbox).push(message);
         // It cannot overflow, and if it did, the event thread would be awake.
         let _ = self.wake.write(1);
     }
@@ -125,13 +125,13 @@ impl Daemon {
     }
 
     /// Counts a request that a worker has taken.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin_request(&self) {
         self.running.fetch_add(1, Ordering::SeqCst);
         self.count(1);
     }
 
     /// Counts it off; the children may have been told before (`is_uncounted`).
-    pub(super) fn end(&self, is_uncounted: bool) {
+    pub(super) fn end_request(&self, is_uncounted: bool) {
         if !is_uncounted {
             self.count(-1);
         }

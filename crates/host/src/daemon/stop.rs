@@ -1,11 +1,11 @@
 //! The end of the process, on its main thread.
 
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::event_loop::End;
+use super::event_loop::Shutdown;
 use super::state::{Daemon, END};
-use super::threads::Thread;
 use super::{log, monitor};
 use crate::dispatch::interpreters;
 use crate::interpreters::Patience;
@@ -16,15 +16,15 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 /// The threads that serve.
 #[derive(Default)]
 pub(super) struct Threads {
-    pub(super) workers: Vec<Thread>,
+    pub(super) workers: Vec<JoinHandle<()>>,
     /// Those of [`monitor`].
-    pub(super) others: Vec<Thread>,
+    pub(super) others: Vec<JoinHandle<()>>,
 }
 
 /// Ends what runs in the process, in this order: subscribers are told, requests finish, threads end, interpreters end.
 /// Returns when only the main interpreter is left, which Python ends itself. The event thread sees to it that all
 /// this does not take longer than it may.
-pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &End) {
+pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &Shutdown) {
     let patience = patience(daemon.limits.shutdown_timeout);
     interpreters().publish_stopping(Some(end.reason));
     if let Some(running) = end.dump_of {
@@ -53,7 +53,7 @@ fn patience(shutdown_timeout: u64) -> Patience {
 
 /// Ends the interpreters.
 pub(super) fn finish(daemon: &'static Daemon, process: &'static Process, patience: Patience) {
-    let _ = process.refuse();
+    let _ = process.set_stopping();
     os::exit::without_handlers_if(are_threads_left);
     log::line(Level::Info, &format!("Process group '{}': stopping process.", daemon.name));
     if !process.settings.destroy_interpreters {

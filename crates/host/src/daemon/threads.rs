@@ -2,15 +2,12 @@
 
 use std::thread::JoinHandle;
 
-/// A thread of the process.
-pub(super) type Thread = JoinHandle<()>;
-
 /// Starts a thread of the process.
 pub(super) fn spawn(
     name: &str,
     stack: usize,
     work: impl FnOnce() + Send + 'static,
-) -> Result<Thread, String> {
+) -> Result<JoinHandle<()>, String> {
     let mut builder = std::thread::Builder::new().name(name.to_owned());
     if stack > 0 {
         builder = builder.stack_size(stack);

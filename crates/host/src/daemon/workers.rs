@@ -16,16 +16,16 @@ use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
-use super::exchange::{Answer, Arrived, BodyWait, Observe, is_closed, payload, receive, reject};
-use super::reload::Held;
-use super::state::{Daemon, END, Note, Phase, RELEASED};
+use super::exchange::{Arrived, BodyWait, FrameExchange, Observe, is_closed, payload, receive, reject};
+use super::reload::HeldRequest;
+use super::state::{Daemon, END, Message, Phase, RELEASED};
 use super::worker::{self, Worker};
 use super::{descriptors, log};
 use crate::dispatch;
 use crate::outcome::Outcome;
 
-/// Memory of more than this is not kept between requests.
-const MOST_KEPT: usize = 64 << 10;
+/// Buffers of more than this are not kept between requests.
+const LARGEST_KEPT: usize = 64 << 10;
 
 /// When to look at a connection.
 pub(super) const READABLE: EpollFlags =
@@ -38,14 +38,14 @@ struct Observer {
 }
 
 impl Observe for Observer {
-    fn moved(&self) {
+    fn on_transfer(&self) {
         let daemon = self.daemon;
         if daemon.limits.inactivity_timeout > 0 && !self.worker.is_ignored.load(Ordering::Relaxed) {
             daemon.pulse.activity(daemon.now());
         }
     }
 
-    fn ending(&self) {
+    fn on_end(&self) {
         // A child that has read the end may choose a process for its next request at once.
         if !self.worker.is_uncounted.swap(true, Ordering::Relaxed) {
             self.daemon.count(-1);
@@ -55,12 +55,12 @@ impl Observe for Observer {
 
 /// Counts off the request of a worker.
 fn count_off(daemon: &Daemon, worker: &Worker) {
-    daemon.end(worker.is_uncounted.swap(false, Ordering::Relaxed));
+    daemon.end_request(worker.is_uncounted.swap(false, Ordering::Relaxed));
 }
 
-/// Memory that a worker keeps between requests.
+/// Buffers that a worker keeps between requests.
 #[derive(Default)]
-struct Memory {
+struct Buffers {
     message: Vec<u8>,
     out: Vec<u8>,
 }
@@ -68,7 +68,7 @@ struct Memory {
 /// The life of a worker.
 pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
     worker::set_current(worker);
-    let mut memory = Memory::default();
+    let mut buffers = Buffers::default();
     let mut events = [EpollEvent::empty()];
     loop {
         match daemon.ready.wait(&mut events, EpollTimeout::NONE) {
@@ -82,24 +82,24 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
                         daemon.name
                     ),
                 );
-                daemon.tell(Note::Broken);
+                daemon.notify(Message::WorkersFailed);
                 return;
             }
         }
         let [event] = &events;
         match event.data() {
             END => return,
-            RELEASED => run_released(daemon, worker, &mut memory),
+            RELEASED => run_released(daemon, worker, &mut buffers),
             token => {
                 let is_gone = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
-                // The turn first, then the claim: a drain in between has to see that somebody may have a request.
-                if let Some(turn) = Turn::begin(daemon, worker)
+                // The attempt first, then the claim: a drain in between has to see that somebody may have a request.
+                if let Some(attempt) = Attempt::begin(daemon, worker)
                     && let Some(connection) = daemon.connections.find(token)
                     && connection.claim()
                 {
-                    attend(turn, &mut memory, &connection, is_gone);
+                    serve_connection(attempt, &mut buffers, &connection, is_gone);
                     if daemon.is_run_once {
-                        daemon.tell(Note::Free);
+                        daemon.notify(Message::WorkerFree);
                     }
                 }
             }
@@ -107,67 +107,74 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
     }
 }
 
-/// A worker's turn to take a request, as the timers see it: a drain waits for it to be over. It counts towards
-/// `maximum-requests` only if a request ran, which [`Turn::ran`] alone says.
-struct Turn {
+/// A worker's attempt to take a request, as the timers see it: a drain waits for it to be over. It counts towards
+/// `maximum-requests` only if a request ran, which [`Attempt::ran`] alone says.
+struct Attempt {
     daemon: &'static Daemon,
     worker: &'static Worker,
 }
 
-impl Turn {
+impl Attempt {
     /// Nothing if the process takes no more requests; whatever waits is given up by the event thread then.
     fn begin(daemon: &'static Daemon, worker: &'static Worker) -> Option<Self> {
-        let turn = Self { daemon, worker };
-        daemon.pulse.began(worker.index, daemon.now()).then_some(turn)
+        let attempt = Self { daemon, worker };
+        daemon.pulse.began(worker.index, daemon.now()).then_some(attempt)
     }
 
-    /// Ends the turn after a request that ran.
+    /// Ends the attempt after a request that ran.
     fn ran(self) {
         if self.daemon.pulse.ended(self.worker.index) {
-            self.daemon.tell(Note::Decide);
+            self.daemon.notify(Message::TimersDue);
         }
         std::mem::forget(self);
     }
 }
 
-impl Drop for Turn {
+impl Drop for Attempt {
     fn drop(&mut self) {
         if self.daemon.pulse.withdrew(self.worker.index) {
-            self.daemon.tell(Note::Decide);
+            self.daemon.notify(Message::TimersDue);
         }
     }
 }
 
 /// Serves what has arrived on a connection that the worker has claimed.
-fn attend(mut turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, is_gone: bool) {
-    let (daemon, worker) = (turn.daemon, turn.worker);
+fn serve_connection(
+    mut attempt: Attempt,
+    buffers: &mut Buffers,
+    connection: &Arc<Connection>,
+    is_gone: bool,
+) {
+    let (daemon, worker) = (attempt.daemon, attempt.worker);
     // Who has asked and gone does not want an answer any more.
     if is_gone {
         return daemon.connections.remove(connection);
     }
-    let mut arrived = receive(connection.stream(), &mut memory.message);
+    let mut arrived = receive(connection.stream(), &mut buffers.message);
     loop {
         match arrived {
-            Arrived::Nothing => return give_back(daemon, connection, true),
+            Arrived::Nothing => return return_connection(daemon, connection, true),
             Arrived::End => return daemon.connections.remove(connection),
             Arrived::Request => {}
         }
-        daemon.begin();
-        let after = serve(turn, memory, connection, true);
+        daemon.begin_request();
+        let after = serve(attempt, buffers, connection, true);
         count_off(daemon, worker);
-        memory.trim();
+        buffers.trim();
         if descriptors::is_copy() {
             // A copy of the process that an application has forked, in a request, and not ended.
             os::exit::now(exit::FAILED.into());
         }
         match after {
-            After::Held => return,
-            After::Unusable => return daemon.connections.remove(connection),
-            After::Usable => {}
+            AfterRequest::Held => return,
+            AfterRequest::Unusable => return daemon.connections.remove(connection),
+            AfterRequest::Usable => {}
         }
-        let Some(next) = Turn::begin(daemon, worker) else { return give_back(daemon, connection, false) };
-        turn = next;
-        arrived = look_for_next(daemon, memory, connection);
+        let Some(next) = Attempt::begin(daemon, worker) else {
+            return return_connection(daemon, connection, false);
+        };
+        attempt = next;
+        arrived = poll_for_next(daemon, buffers, connection);
     }
 }
 
@@ -176,7 +183,7 @@ const AWAKE: Duration = Duration::from_micros(200);
 
 /// Waits awake for the next request on a connection, if that is all that the process has to do: else each would have to
 /// wake a worker.
-fn look_for_next(daemon: &Daemon, memory: &mut Memory, connection: &Connection) -> Arrived {
+fn poll_for_next(daemon: &Daemon, buffers: &mut Buffers, connection: &Connection) -> Arrived {
     if daemon.running.load(Ordering::SeqCst) > 0 || daemon.phase() != Phase::Serving {
         return Arrived::Nothing;
     }
@@ -184,7 +191,7 @@ fn look_for_next(daemon: &Daemon, memory: &mut Memory, connection: &Connection) 
     let Ok(mut pace) = daemon.pace.try_lock() else { return Arrived::Nothing };
     // Requests on other connections are for other workers, if there are any.
     let is_alone = daemon.workers.len() == 1;
-    let found = pace.look(AWAKE, || match receive(connection.stream(), &mut memory.message) {
+    let found = pace.look(AWAKE, || match receive(connection.stream(), &mut buffers.message) {
         Arrived::Nothing if daemon.running.load(Ordering::SeqCst) > 0 => Poll::Ready(None),
         Arrived::Nothing if daemon.phase() != Phase::Serving => Poll::Ready(None),
         Arrived::Nothing if is_alone && is_readable(&daemon.ready.0, Duration::ZERO).unwrap_or(true) => {
@@ -197,8 +204,8 @@ fn look_for_next(daemon: &Daemon, memory: &mut Memory, connection: &Connection) 
 }
 
 /// Runs a request that was held back.
-fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut Memory) {
-    let Some(turn) = Turn::begin(daemon, worker) else { return };
+fn run_released(daemon: &'static Daemon, worker: &'static Worker, buffers: &mut Buffers) {
+    let Some(attempt) = Attempt::begin(daemon, worker) else { return };
     // The epoll reports it to one worker; who finds more than one request passes that on.
     let _ = daemon.released.read();
     let (held, is_more) = daemon.reload.take_released();
@@ -206,20 +213,20 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, memory: &mut M
         let _ = daemon.released.write(1);
     }
     let _ = daemon.ready.modify(&daemon.released, &mut released());
-    if let Some(Held { connection, message }) = held {
-        memory.message = message;
+    if let Some(HeldRequest { connection, message }) = held {
+        buffers.message = message;
         if is_closed(connection.stream()) {
             // Who has asked has gone meanwhile.
             daemon.connections.remove(&connection);
         } else {
-            match serve(turn, memory, &connection, false) {
-                After::Held => {}
-                after => give_back(daemon, &connection, after == After::Usable),
+            match serve(attempt, buffers, &connection, false) {
+                AfterRequest::Held => {}
+                after => return_connection(daemon, &connection, after == AfterRequest::Usable),
             }
         }
         // It has been counted since it was first taken.
         count_off(daemon, worker);
-        memory.trim();
+        buffers.trim();
         if descriptors::is_copy() {
             os::exit::now(exit::FAILED.into());
         }
@@ -233,57 +240,62 @@ pub(super) fn released() -> EpollEvent {
 
 /// What a request has left of its connection, which is still claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum After {
+enum AfterRequest {
     Usable,
     Unusable,
     /// Nothing: it waits with its request.
     Held,
 }
 
-impl After {
-    fn of(is_usable: bool) -> Self {
+impl AfterRequest {
+    fn from_usable(is_usable: bool) -> Self {
         if is_usable { Self::Usable } else { Self::Unusable }
     }
 
     fn rejected(connection: &Connection, why: Rejection) -> Self {
-        Self::of(reject(connection.stream(), why))
+        Self::from_usable(reject(connection.stream(), why))
     }
 }
 
 /// Serves the request in `memory`.
-fn serve(turn: Turn, memory: &mut Memory, connection: &Arc<Connection>, mut may_reload: bool) -> After {
-    let (daemon, worker) = (turn.daemon, turn.worker);
+fn serve(
+    attempt: Attempt,
+    buffers: &mut Buffers,
+    connection: &Arc<Connection>,
+    mut may_reload: bool,
+) -> AfterRequest {
+    let (daemon, worker) = (attempt.daemon, attempt.worker);
     loop {
-        match run(daemon, worker, memory, connection, may_reload) {
-            End::Ran(is_usable) => {
-                turn.ran();
-                return After::of(is_usable);
+        match run(daemon, worker, buffers, connection, may_reload) {
+            Completion::Ran(is_usable) => {
+                attempt.ran();
+                return AfterRequest::from_usable(is_usable);
             }
-            End::Refused(is_usable) => return After::of(is_usable),
-            End::Rejected(why) => return After::rejected(connection, why),
-            End::Held => {
+            Completion::NotRun(is_usable) => return AfterRequest::from_usable(is_usable),
+            Completion::Rejected(why) => return AfterRequest::rejected(connection, why),
+            Completion::Held => {
                 // The event thread knows what comes of it; until then it counts as running.
-                daemon.begin();
-                let message = std::mem::take(&mut memory.message);
-                let held = Held { connection: Arc::clone(connection), message };
-                let Some(back) = daemon.reload.hold(held) else { return After::Held };
-                daemon.end(false);
+                daemon.begin_request();
+                let message = std::mem::take(&mut buffers.message);
+                let held = HeldRequest { connection: Arc::clone(connection), message };
+                let Some(back) = daemon.reload.hold(held) else { return AfterRequest::Held };
+                daemon.end_request(false);
                 if daemon.phase() != Phase::Serving {
-                    return After::rejected(connection, Rejection::Moved);
+                    return AfterRequest::rejected(connection, Rejection::Moved);
                 }
-                memory.message = back.message;
+                buffers.message = back.message;
                 may_reload = false;
             }
         }
     }
 }
 
-/// The end of a turn with a request.
-enum End {
+/// The end of an attempt with a request.
+enum Completion {
     /// It ran; whether the connection can be used again.
     Ran(bool),
     /// It could not run, and has its answer; as above.
-    Refused(bool),
+    NotRun(bool),
     /// It did not run, and the child is to hear why.
     Rejected(Rejection),
     /// Its script has changed.
@@ -294,24 +306,24 @@ enum End {
 fn run(
     daemon: &'static Daemon,
     worker: &'static Worker,
-    memory: &mut Memory,
+    buffers: &mut Buffers,
     connection: &Connection,
     may_reload: bool,
-) -> End {
-    let out = std::mem::take(&mut memory.out);
+) -> Completion {
+    let out = std::mem::take(&mut buffers.out);
     let mut fields = Fields::default();
-    let mut reader = Reader::new(payload(&memory.message));
+    let mut reader = Reader::new(payload(&buffers.message));
     let decoded = Request::decode(&mut reader, &mut fields)
         .and_then(|request| Ok((request, reader.bool()?, reader.optional()?.unwrap_or_default())))
         .and_then(|decoded| reader.end().map(|()| decoded));
     let Ok((mut request, is_whole, body)) = decoded else {
         log_unreadable(daemon);
-        return End::Refused(false);
+        return Completion::NotRun(false);
     };
     request.facts.daemon_start = os::clock::microseconds();
     if is_late(&request, daemon.limits.queue_timeout) {
-        memory.out = out;
-        return End::Rejected(Rejection::Late);
+        buffers.out = out;
+        return Completion::Rejected(Rejection::Late);
     }
     if !may_reload {
         request.facts.flags &= !flag::SCRIPT_RELOADING;
@@ -319,12 +331,12 @@ fn run(
     worker.is_ignored.store(request.facts.has_flag(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
     worker.may_wait.store(may_reload, Ordering::Relaxed);
     let observer = Observer { daemon, worker };
-    observer.moved();
+    observer.on_transfer();
     if daemon.limits.startup_timeout > 0 && daemon.pulse.script_wanted(daemon.now()) {
         daemon.info("the first request asks for its script, the startup timeout is on");
     }
 
-    let answer = Answer::new(connection.stream(), &observer, body, is_whole, out);
+    let answer = FrameExchange::new(connection.stream(), &observer, body, is_whole, out);
     let answer = ExchangeServer::new(answer, BodyWait::new(connection.stream()));
     let exchange = Exchange::new(&answer);
     let can_run = translate(daemon, &mut request);
@@ -341,13 +353,13 @@ fn run(
         os::exit::now(exit::FAILED.into());
     }
     let is_held = outcome == Outcome::Held;
-    let has_run = can_run && outcome != Outcome::Refused;
+    let has_run = can_run && outcome != Outcome::NotRun;
     let rest = if is_held { answer.abandon() } else { answer.finish(outcome.number()) };
-    memory.out = rest.out;
+    buffers.out = rest.out;
     match (rest.is_usable, has_run) {
-        (true, _) if is_held => End::Held,
-        (is_usable, true) => End::Ran(is_usable),
-        (is_usable, false) => End::Refused(is_usable),
+        (true, _) if is_held => Completion::Held,
+        (is_usable, true) => Completion::Ran(is_usable),
+        (is_usable, false) => Completion::NotRun(is_usable),
     }
 }
 
@@ -379,7 +391,7 @@ fn log_outside_of_jail(daemon: &Daemon, request: &Request<'_>, exchange: &Exchan
 }
 
 /// Makes the connection available for the next request.
-pub(super) fn give_back(daemon: &Daemon, connection: &Connection, is_usable: bool) {
+pub(super) fn return_connection(daemon: &Daemon, connection: &Connection, is_usable: bool) {
     if is_usable && daemon.phase() == Phase::Serving && daemon.pulse.is_open() {
         connection.release();
         let mut event = EpollEvent::new(READABLE, connection.token());
@@ -417,11 +429,11 @@ fn translate(daemon: &'static Daemon, request: &mut Request<'_>) -> bool {
     request.facts.cgi[Cgi::ScriptFilename as usize].get().is_some()
 }
 
-impl Memory {
+impl Buffers {
     fn trim(&mut self) {
-        for memory in [&mut self.message, &mut self.out] {
-            if memory.capacity() > MOST_KEPT {
-                *memory = Vec::new();
+        for buffer in [&mut self.message, &mut self.out] {
+            if buffer.capacity() > LARGEST_KEPT {
+                *buffer = Vec::new();
             }
         }
     }

@@ -10,7 +10,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use os::descriptors::{Wait, receive_with};
 
 use super::{CHANNEL, EventLoop};
-use crate::daemon::exchange::hello;
+use crate::daemon::exchange::send_hello;
 use crate::daemon::log;
 use crate::daemon::workers::READABLE;
 use wsgi_core::codes::CONNECTION_NOT_TAKEN;
@@ -25,7 +25,7 @@ impl EventLoop {
     pub(super) fn on_connection(&mut self) {
         // Not all at once, so that others get their share.
         for _ in 0..64 {
-            let Some(channel) = &self.ends.channel else { return };
+            let Some(channel) = &self.endpoints.channel else { return };
             match receive_with(channel, &mut [0; 1], Wait::Never) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => return self.pause(&error.to_string()),
@@ -37,7 +37,7 @@ impl EventLoop {
             }
             if self.daemon.is_run_once && !self.daemon.connections.is_empty() {
                 // Others wait in the channel, for the next process.
-                if let Some(channel) = &self.ends.channel {
+                if let Some(channel) = &self.endpoints.channel {
                     let _ = self.watch.delete(channel);
                 }
                 self.has_enough = true;
@@ -54,7 +54,7 @@ impl EventLoop {
         let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
         // What the process reads it has asked for: the child answers when the client does, or the client's time is
         // over. To be impatient here would spoil that answer.
-        if os::descriptors::set_timeouts(&stream, None, timeout).is_err() || !hello(&stream) {
+        if os::descriptors::set_timeouts(&stream, None, timeout).is_err() || !send_hello(&stream) {
             return;
         }
         if let Some(connection) = daemon.connections.insert(stream)
@@ -79,7 +79,7 @@ impl EventLoop {
                 ),
             );
         }
-        if let Some(channel) = &self.ends.channel {
+        if let Some(channel) = &self.endpoints.channel {
             let _ = self.watch.delete(channel);
         }
         self.accept_again = Some(Instant::now() + PAUSE);
@@ -87,7 +87,7 @@ impl EventLoop {
 
     /// Takes connections from now on, if the process serves.
     pub(super) fn listen(&mut self) {
-        if let Some(channel) = self.ends.channel.as_ref().filter(|_| self.is_serving()) {
+        if let Some(channel) = self.endpoints.channel.as_ref().filter(|_| self.is_serving()) {
             let _ = self.watch.add(channel, EpollEvent::new(EpollFlags::EPOLLIN, CHANNEL));
         }
     }

@@ -11,11 +11,11 @@ use wsgi_core::wire::control::Report;
 use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
 
-use super::{End, EventLoop};
+use super::{EventLoop, Shutdown};
 use crate::daemon::exchange::reject;
 use crate::daemon::monitor::Task;
 use crate::daemon::state::Phase;
-use crate::daemon::workers::give_back;
+use crate::daemon::workers::return_connection;
 use crate::daemon::{descriptors, log};
 
 /// The longest time between the end of a supervisor's sockets and its own.
@@ -74,7 +74,7 @@ impl EventLoop {
             Decision::Nothing => {}
             Decision::Interrupt(running) => self.hand_over(Task::Interrupt(running)),
             Decision::Replace { reason, dump_of } => self.ask_for_successor(reason, dump_of),
-            Decision::Stop { reason, dump_of } => self.end(End { reason, dump_of }),
+            Decision::Stop { reason, dump_of } => self.end(Shutdown { reason, dump_of }),
             Decision::Exit => {
                 self.daemon.info("the shutdown timeout is over, the process is ended");
                 os::exit::now(exit::FAILED.into());
@@ -106,21 +106,21 @@ impl EventLoop {
     }
 
     /// Has the main thread end the process.
-    fn end(&mut self, end: End) {
+    fn end(&mut self, end: Shutdown) {
         self.daemon.info(&format!("shutdown requested ({})", end.reason.name()));
         if self.is_serving() {
             self.report(&Report::Stopping(end.reason));
         }
         self.stop_serving(Phase::Ending);
         // Their threads end.
-        self.ends.signal_sender = None;
-        self.ends.task_sender = None;
-        let _ = self.ends.end.send(end);
+        self.endpoints.signal_sender = None;
+        self.endpoints.task_sender = None;
+        let _ = self.endpoints.end.send(end);
     }
 
     /// Hands a task to the thread that enters Python for this one.
     fn hand_over(&self, task: Task) {
-        if let Some(sender) = &self.ends.task_sender {
+        if let Some(sender) = &self.endpoints.task_sender {
             let _ = sender.send(task);
         }
     }
@@ -129,8 +129,8 @@ impl EventLoop {
     fn stop_serving(&mut self, phase: Phase) {
         let daemon = self.daemon;
         daemon.phase.store(phase as u8, Ordering::SeqCst);
-        if let Some(channel) = self.ends.channel.take() {
-            descriptors::disown(&channel);
+        if let Some(channel) = self.endpoints.channel.take() {
+            descriptors::unregister(&channel);
         }
         // A request that waits unread is seen by the child as one that has not been read.
         for connection in daemon.connections.all() {
@@ -138,13 +138,13 @@ impl EventLoop {
                 daemon.connections.remove(&connection);
             }
         }
-        for held in daemon.reload.moved() {
+        for held in daemon.reload.take_all() {
             let is_usable = reject(held.connection.stream(), Rejection::Moved);
-            give_back(daemon, &held.connection, is_usable);
-            daemon.end(false);
+            return_connection(daemon, &held.connection, is_usable);
+            daemon.end_request(false);
         }
         daemon.count(-self.waiting);
         self.waiting = 0;
-        self.next_look = None;
+        self.next_queue_check = None;
     }
 }

@@ -9,36 +9,36 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use wsgi_core::wire::frame::Rejection;
 
-use super::{BETWEEN_LOOKS, EventLoop, READY};
+use super::{EventLoop, QUEUE_CHECK_INTERVAL, READY};
 use crate::daemon::connection::Connection;
 use crate::daemon::exchange::{discard, reject};
 use crate::daemon::state::Daemon;
-use crate::daemon::workers::give_back;
+use crate::daemon::workers::return_connection;
 use crate::script_file::modified;
 
 impl EventLoop {
     /// Notices that a request has come, which a worker takes; if none does, it is still there in a moment.
     pub(super) fn on_request(&mut self) {
-        self.next_look = Some(Instant::now() + BETWEEN_LOOKS);
+        self.next_queue_check = Some(Instant::now() + QUEUE_CHECK_INTERVAL);
     }
 
     /// Lets requests run that were held back.
     pub(super) fn release_held(&self, reason: Option<&str>) {
         let daemon = self.daemon;
-        if daemon.reload.refused(reason, daemon.now(), modified) {
+        if daemon.reload.no_successor(reason, daemon.now(), modified) {
             let _ = daemon.released.write(1);
         }
     }
 
     /// Answers requests that have waited for too long, or are too many; forgets those whose clients have gone.
-    pub(super) fn look_at_queue(&mut self) {
+    pub(super) fn check_queue(&mut self) {
         let daemon = self.daemon;
-        self.next_look = None;
+        self.next_queue_check = None;
         let count = i32::try_from(reject_excess(daemon, waiting(daemon))).unwrap_or(i32::MAX);
         daemon.count(count - self.waiting);
         self.waiting = count;
         if count > 0 {
-            self.next_look = Some(Instant::now() + BETWEEN_LOOKS);
+            self.next_queue_check = Some(Instant::now() + QUEUE_CHECK_INTERVAL);
         } else {
             let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, READY);
             let _ = self.watch.modify(&daemon.ready.0, &mut event);
@@ -98,6 +98,6 @@ fn reject_unread(daemon: &Daemon, connection: &Connection, why: Rejection) {
     if connection.claim() {
         let is_whole = discard(connection.stream());
         let is_usable = reject(connection.stream(), why) && is_whole;
-        give_back(daemon, connection, is_usable);
+        return_connection(daemon, connection, is_usable);
     }
 }

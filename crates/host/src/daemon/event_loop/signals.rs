@@ -9,7 +9,7 @@ impl EventLoop {
     /// Handles the signals that have come.
     pub(super) fn on_signals(&mut self) {
         let mut numbers = [0; 64];
-        while let Ok(count @ 1..) = nix::unistd::read(&self.ends.signals, &mut numbers) {
+        while let Ok(count @ 1..) = nix::unistd::read(&self.endpoints.signals, &mut numbers) {
             for number in &numbers[..count] {
                 if let Ok(signal) = Signal::try_from(i32::from(*number)) {
                     self.on_signal(signal);
@@ -28,7 +28,7 @@ impl EventLoop {
             Signal::SIGXCPU => self.trigger(Trigger::CpuTimeLimit),
             // Bursts are dropped.
             _ => {
-                if let Some(sender) = &self.ends.signal_sender {
+                if let Some(sender) = &self.endpoints.signal_sender {
                     let _ = sender.try_send(signal);
                 }
             }

@@ -12,7 +12,7 @@ use crate::daemon::log;
 impl EventLoop {
     /// Follows an order of the supervisor, or notices that it is gone.
     pub(super) fn on_order(&mut self) {
-        let Some(control) = &self.ends.control else { return };
+        let Some(control) = &self.endpoints.control else { return };
         let order = next_length(control, Wait::Never).and_then(|length| {
             let mut message = vec![0; length];
             receive_with(control, &mut message, Wait::Never).map(|_| message)
@@ -20,7 +20,7 @@ impl EventLoop {
         match order.as_deref() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Ok([]) | Err(_) => {
-                self.ends.control = None;
+                self.endpoints.control = None;
                 self.daemon.info("the supervisor is gone, the process finishes its requests and ends");
                 self.drain(self.daemon.limits.graceful_timeout);
             }
@@ -48,6 +48,6 @@ impl EventLoop {
 
     /// Sends a report. Returns whether the supervisor is there to get it.
     pub(super) fn report(&self, report: &Report) -> bool {
-        (&self.ends.reports).write_all(&report.encode()).is_ok()
+        (&self.endpoints.reports).write_all(&report.encode()).is_ok()
     }
 }

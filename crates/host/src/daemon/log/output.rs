@@ -86,25 +86,25 @@ impl Output {
     fn write(&self, line: &[u8], never_waits: bool) {
         if never_waits {
             match self.try_lock() {
-                Some(mut rest) => self.put(&mut rest, line, Duration::ZERO),
-                None => self.leave(line),
+                Some(mut rest) => self.write_line(&mut rest, line, Duration::ZERO),
+                None => self.queue(line),
             }
         } else {
             let mut rest = lock(&self.writing);
-            self.put(&mut rest, line, PATIENCE);
+            self.write_line(&mut rest, line, PATIENCE);
         }
         // Who has left a line may have come too late for the thread that was writing.
         while !lock(&self.waiting).is_empty() {
             let Some(mut rest) = self.try_lock() else { return };
             let lines = std::mem::take(&mut *lock(&self.waiting));
             for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                self.put(&mut rest, line, Duration::ZERO);
+                self.write_line(&mut rest, line, Duration::ZERO);
             }
         }
     }
 
     /// Leaves a line to the thread that is writing.
-    fn leave(&self, line: &[u8]) {
+    fn queue(&self, line: &[u8]) {
         let mut waiting = lock(&self.waiting);
         if waiting.len() + line.len() > WAITING {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -114,11 +114,12 @@ impl Output {
     }
 
     /// Writes a line after what there is, or drops it.
-    fn put(&self, rest: &mut Vec<u8>, line: &[u8], patience: Duration) {
+    fn write_line(&self, rest: &mut Vec<u8>, line: &[u8], patience: Duration) {
         let patience = if self.is_stalled.load(Ordering::Relaxed) { Duration::ZERO } else { patience };
         let deadline = Instant::now() + patience;
-        let is_written =
-            self.finish(rest, deadline) && self.tell(rest, deadline) && self.begin(rest, line, deadline);
+        let is_written = self.finish(rest, deadline)
+            && self.report_dropped(rest, deadline)
+            && self.begin(rest, line, deadline);
         if !is_written {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
@@ -128,7 +129,7 @@ impl Output {
     }
 
     /// Says how many lines are missing, if any are.
-    fn tell(&self, rest: &mut Vec<u8>, deadline: Instant) -> bool {
+    fn report_dropped(&self, rest: &mut Vec<u8>, deadline: Instant) -> bool {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped == 0 {
             return true;

@@ -8,15 +8,15 @@ use rustc_hash::FxBuildHasher;
 use wsgi_core::recent::Recent;
 
 /// The longest value that a thread keeps for the case that the next request has the same.
-pub(super) const REMEMBERED_VALUE: usize = 1024;
+pub(super) const LONGEST_CACHED: usize = 1024;
 
 /// What a thread remembers of the environs that it has built in an interpreter.
 #[derive(Default)]
-pub(crate) struct Memory(Cell<Option<Box<Remembered>>>);
+pub(crate) struct EnvironCache(Cell<Option<Box<CachedEnviron>>>);
 
 /// What is remembered.
 #[derive(Default)]
-pub(super) struct Remembered {
+pub(super) struct CachedEnviron {
     /// What is copied for each request.
     pub(super) template: Option<Object>,
     /// The value of each CGI variable that is in the template.
@@ -38,16 +38,16 @@ pub(super) struct Header {
     pub(super) last: Option<Object>,
 }
 
-/// How many texts [`Remembered::own`] has.
+/// How many texts [`CachedEnviron::own`] has.
 pub(super) const OWN_TEXTS: usize = 8;
 
-impl Memory {
+impl EnvironCache {
     /// Runs `work` with what is remembered, taken out meanwhile. Who asks within `work` finds nothing, and what they remember
     /// is forgotten again.
-    pub(super) fn with<R>(&self, work: impl FnOnce(&mut Remembered) -> R) -> R {
-        let mut memory = self.0.take().unwrap_or_default();
-        let result = work(&mut memory);
-        self.0.set(Some(memory));
+    pub(super) fn with<R>(&self, work: impl FnOnce(&mut CachedEnviron) -> R) -> R {
+        let mut cache = self.0.take().unwrap_or_default();
+        let result = work(&mut cache);
+        self.0.set(Some(cache));
         result
     }
 }

@@ -1,0 +1,31 @@
+//! Messages of other threads.
+
+use os::lock::lock;
+use wsgi_core::lifecycle::Trigger;
+use wsgi_core::wire::control::Report;
+
+use super::EventLoop;
+use crate::daemon::state::Message;
+
+impl EventLoop {
+    /// Does what other threads have sent messages about.
+    pub(super) fn on_wake(&mut self) {
+        let daemon = self.daemon;
+        let _ = daemon.wake.read();
+        let messages = std::mem::take(&mut *lock(&daemon.inbox));
+        for message in messages {
+            match message {
+                Message::Ready => {
+                    self.is_ready = true;
+                    daemon.pulse.locks_were_free(daemon.now());
+                    self.report(&Report::Ready);
+                }
+                Message::ScriptChanged => self.trigger(Trigger::ScriptReload),
+                // That is done in every step.
+                Message::TimersDue => {}
+                Message::WorkerFree => self.take_another(),
+                Message::WorkersFailed => self.trigger(Trigger::Terminate),
+            }
+        }
+    }
+}
