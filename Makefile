@@ -54,11 +54,13 @@ fmt: ## Format the code
 lint: ## Check formatting and lints
 	@scripts/lint
 
-docs: ## Generate docs/directives.md, docs/errors.md and the API documentation
+docs: ## Generate docs/directives.md, docs/errors.md, docs/express.md and the API documentation
 	cargo run --locked --quiet -p wsgi-core --example directives > docs/directives.md.new
 	mv docs/directives.md.new docs/directives.md
 	cargo run --locked --quiet -p wsgi-core --example errors > docs/errors.md.new
 	mv docs/errors.md.new docs/errors.md
+	cargo run --locked --quiet -p mod_wsgi-express --example reference > docs/express.md.new
+	mv docs/express.md.new docs/express.md
 	python=$$(scripts/find-python) && PYO3_PYTHON=$$python cargo doc --locked --workspace --no-deps
 
 clean: ## Remove everything that was built

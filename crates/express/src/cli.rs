@@ -68,7 +68,7 @@ static COMMANDS: [Command; 5] = [
 ];
 
 /// Runs the command that `arguments` (with the program's name first) ask for.
-pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let mut arguments = arguments.collect::<Vec<_>>().into_iter();
     let program = arguments.next().map(PathBuf::from).unwrap_or_default();
     let program =
@@ -143,7 +143,7 @@ impl Command {
         };
         line("-h, --help", "Shows this help.");
         for spec in options.iter().filter(|spec| spec.supported && !spec.hidden) {
-            line(&format!("{} {}", spec.name, spec.arguments.join(" ")), spec.help);
+            line(&format!("{} {}", spec.name, spec.arguments.join(" ")), &spec.full_help());
         }
         if options.iter().any(|spec| matches!(spec.kind, Kind::Seconds | Kind::Bytes)) {
             text.push_str(

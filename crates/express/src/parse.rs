@@ -52,9 +52,10 @@ impl Parsed {
 /// Reads `arguments` by the definitions in `specs`.
 ///
 /// # Errors
-/// An argument that can not be understood, or that this version does not support.
+/// What cannot be understood, or is not supported by this version, one line each.
 pub(crate) fn parse(specs: &[&'static Spec], arguments: Vec<String>) -> Result<Parsed, Failure> {
     let mut parsed = Parsed::default();
+    let mut problems = Vec::new();
     let mut rest = arguments.into_iter();
     while let Some(argument) = rest.next() {
         if argument == "--" {
@@ -71,31 +72,42 @@ pub(crate) fn parse(specs: &[&'static Spec], arguments: Vec<String>) -> Result<P
         }
         if !argument.starts_with("--") {
             let short: String = argument.chars().take(2).collect();
-            return Err(Failure::usage(format!("no such option: {short}")));
+            problems.push(format!("no such option: {short}"));
+            continue;
         }
 
         let (name, mut attached) = match argument.split_once('=') {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (argument.as_str(), None),
         };
-        let Some(spec) = find(specs, name)? else {
-            parsed.help = true;
-            return Ok(parsed);
+        let spec = match find(specs, name) {
+            Ok(Some(spec)) => spec,
+            Ok(None) => {
+                parsed.help = true;
+                return Ok(parsed);
+            }
+            Err(problem) => {
+                problems.push(problem);
+                continue;
+            }
         };
         if spec.arguments.is_empty() && attached.is_some() {
-            return Err(Failure::usage(format!("{} option does not take a value", spec.name)));
+            problems.push(format!("{} option does not take a value", spec.name));
+            continue;
         }
         let mut values = Vec::new();
-        for _ in spec.arguments {
-            let Some(value) = attached.take().or_else(|| rest.next()) else {
-                return Err(Failure::usage(missing(spec)));
-            };
-            values.push(value);
+        values.extend(attached.take());
+        values.extend(rest.by_ref().take(spec.arguments.len() - values.len()));
+        if values.len() < spec.arguments.len() {
+            problems.push(missing(spec));
+            break;
         }
-        check(spec, &values, &mut parsed.warnings)?;
+        if let Err(problem) = check(spec, &values, &mut parsed.warnings) {
+            problems.push(problem);
+        }
         parsed.values.entry(spec.name).or_default().push(values);
     }
-    Ok(parsed)
+    if problems.is_empty() { Ok(parsed) } else { Err(Failure::usage(problems.join("\n"))) }
 }
 
 /// Replaces `$NAME` and `${NAME}` by what `variable` knows; unknown names stay as they are.
@@ -122,7 +134,7 @@ pub(crate) fn expand(text: &str, variable: impl Fn(&str) -> Option<String>) -> S
 }
 
 /// The option that `name` is or begins; nothing for `--help`.
-fn find(specs: &[&'static Spec], name: &str) -> Result<Option<&'static Spec>, Failure> {
+fn find(specs: &[&'static Spec], name: &str) -> Result<Option<&'static Spec>, String> {
     const HELP: &str = "--help";
     if name == HELP {
         return Ok(None);
@@ -137,22 +149,22 @@ fn find(specs: &[&'static Spec], name: &str) -> Result<Option<&'static Spec>, Fa
         [] => {
             let meant = nearest(name.as_bytes(), specs.iter().map(|spec| spec.name));
             let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-            Err(Failure::usage(format!("no such option: {name}{meant}")))
+            Err(format!("no such option: {name}{meant}"))
         }
         [HELP] => Ok(None),
         [only] => Ok(specs.iter().copied().find(|spec| spec.name == only)),
-        _ => Err(Failure::usage(format!("ambiguous option: {name} ({}?)", candidates.join(", ")))),
+        _ => Err(format!("ambiguous option: {name} ({}?)", candidates.join(", "))),
     }
 }
 
-fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(), Failure> {
+fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(), String> {
     let name = spec.name;
     for value in values {
         match spec.kind {
             Kind::Flag | Kind::Text => {}
             Kind::Integer | Kind::Count | Kind::Seconds | Kind::Milliseconds | Kind::Bytes => {
                 let number = number(spec.kind, value)
-                    .map_err(|reason| Failure::usage(format!("option {name}: {reason}: '{value}'")))?;
+                    .map_err(|reason| format!("option {name}: {reason}: '{value}'"))?;
                 if is_octal(value) {
                     warnings.push(format!(
                         "{name} {value} is octal for {number}; drop the leading zero if you mean it"
@@ -161,16 +173,14 @@ fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(
             }
             Kind::Float if value.trim().parse::<f64>().is_ok() => {}
             Kind::Float => {
-                return Err(Failure::usage(format!(
-                    "option {name}: invalid floating-point value: '{value}'"
-                )));
+                return Err(format!("option {name}: invalid floating-point value: '{value}'"));
             }
         }
     }
     if spec.supported {
         return Ok(());
     }
-    Err(Failure::usage(format!("option {name} is not supported by this version yet")))
+    Err(format!("option {name} is not supported by this version yet"))
 }
 
 fn missing(spec: &Spec) -> String {
@@ -321,12 +331,16 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_options_are_refused() {
-        assert_eq!(
-            refusal(&["--https-port", "443"]),
-            "option --https-port is not supported by this version yet"
-        );
-        assert_eq!(refusal(&["--http2"]), "option --http2 is not supported by this version yet");
+    fn all_problems_are_named_at_once() {
+        let said = refusal(&["--procesess", "2", "--port", "abc", "-x", "--access-log=1", "--threads"]);
+        let expected = [
+            "no such option: --procesess; did you mean --processes?",
+            "option --port: invalid integer value: 'abc'",
+            "no such option: -x",
+            "--access-log option does not take a value",
+            "--threads option requires 1 argument",
+        ];
+        assert_eq!(said.lines().collect::<Vec<_>>(), expected);
     }
 
     #[test]

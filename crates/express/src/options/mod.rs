@@ -1,9 +1,56 @@
-//! The definitions of all options: one each, from which parser, help and refusals are derived.
+//! The definitions of all options: one each, from which parser, help, manual and refusals are derived.
+//!
+//! The options of a concern stand in its module, in a [`section`]; the others in `supported`.
 
 mod later;
+mod reference;
 mod supported;
 
+pub use reference::reference;
 pub(crate) use supported::*;
+
+/// All options of `start-server` and `setup-server`, in the order of the help and the manual.
+static SECTIONS: &[&Section] = &[
+    &APPLICATION,
+    &SERVER,
+    &FILES,
+    &LOGS,
+    &PROCESSES_AND_THREADS,
+    &REQUESTS,
+    &RELOADING,
+    &INTERPRETERS,
+    &FRONT,
+    &SERVICES,
+];
+
+/// Options that belong together.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// Its heading in the manual.
+    pub(crate) title: &'static str,
+    /// What is to be said about all of them; Markdown, may be empty.
+    pub(crate) about: &'static str,
+    /// A command line that makes use of some of them.
+    pub(crate) example: &'static str,
+    pub(crate) options: &'static [&'static Spec],
+}
+
+/// Defines a [`Section`], and each of its options as a static of its own.
+macro_rules! section {
+    (
+        $section:ident { title: $title:expr, about: $about:expr, example: $example:expr $(,)? }
+        $($name:ident = $spec:expr;)*
+    ) => {
+        $(pub(crate) static $name: $crate::options::Spec = $spec;)*
+        pub(crate) static $section: $crate::options::Section = $crate::options::Section {
+            title: $title,
+            about: $about,
+            example: $example,
+            options: &[$(&$name),*],
+        };
+    };
+}
+pub(crate) use section;
 
 /// One option of the command line.
 #[derive(Debug)]
@@ -20,6 +67,12 @@ pub(crate) struct Spec {
     pub(crate) supported: bool,
     /// One sentence.
     pub(crate) help: &'static str,
+    /// What applies if the option is not given; empty if that goes without saying.
+    pub(crate) default: &'static str,
+    /// Whether each occurrence adds to the ones before; otherwise the last one wins.
+    pub(crate) repeated: bool,
+    /// What else the manual says; Markdown, may be empty.
+    pub(crate) note: &'static str,
 }
 
 /// What an option's arguments have to be.
@@ -50,38 +103,52 @@ impl Spec {
         kind: Kind,
         help: &'static str,
     ) -> Self {
-        Self { name, arguments, kind, hidden: false, supported: true, help }
+        Self {
+            name,
+            arguments,
+            kind,
+            hidden: false,
+            supported: true,
+            help,
+            default: "",
+            repeated: false,
+            note: "",
+        }
     }
 
-    const fn flag(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn flag(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &[], Kind::Flag, help)
     }
 
-    const fn text(name: &'static str, arguments: &'static [&'static str], help: &'static str) -> Self {
+    pub(crate) const fn text(
+        name: &'static str,
+        arguments: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
         Self::new(name, arguments, Kind::Text, help)
     }
 
-    const fn integer(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn integer(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["NUMBER"], Kind::Integer, help)
     }
 
-    const fn count(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn count(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["NUMBER"], Kind::Count, help)
     }
 
-    const fn seconds(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn seconds(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["TIME"], Kind::Seconds, help)
     }
 
-    const fn milliseconds(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn milliseconds(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["TIME"], Kind::Milliseconds, help)
     }
 
-    const fn bytes(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn bytes(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["SIZE"], Kind::Bytes, help)
     }
 
-    const fn float(name: &'static str, help: &'static str) -> Self {
+    pub(crate) const fn float(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["NUMBER"], Kind::Float, help)
     }
 
@@ -90,15 +157,43 @@ impl Spec {
         self
     }
 
-    const fn hidden(mut self) -> Self {
+    pub(crate) const fn hidden(mut self) -> Self {
         self.hidden = true;
         self
+    }
+
+    pub(crate) const fn repeated(mut self) -> Self {
+        self.repeated = true;
+        self
+    }
+
+    pub(crate) const fn default(mut self, default: &'static str) -> Self {
+        self.default = default;
+        self
+    }
+
+    pub(crate) const fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
+    }
+
+    /// The help with default and repetition.
+    pub(crate) fn full_help(&self) -> String {
+        let mut text = self.help.trim_end_matches('.').to_owned();
+        if !self.default.is_empty() {
+            let comma = if self.default.contains(',') { "," } else { "" };
+            text += &format!("; {}{comma} if not given", self.default);
+        }
+        if self.repeated {
+            text += "; may be repeated";
+        }
+        text + "."
     }
 }
 
 /// All options of `start-server` and `setup-server`.
 pub(crate) fn server() -> Vec<&'static Spec> {
-    SERVER.iter().copied().chain(later::LATER).collect()
+    SECTIONS.iter().flat_map(|section| section.options).copied().chain(later::LATER).collect()
 }
 
 /// The options of `module-config`.

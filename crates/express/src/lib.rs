@@ -1,0 +1,32 @@
+//! `mod_wsgi-express`: serves a WSGI application through an Apache of its own, and installs the module into
+//! somebody else's.
+//!
+//! The way of a command: [`parse`] (what was said) by the definitions in [`options`], [`settings`] (what it means),
+//! [`checks`] (whether it can work), [`server_root`] and [`config`] (the files), [`run`].
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod apache;
+mod banner;
+mod checks;
+mod cli;
+mod config;
+mod daemon;
+mod failure;
+mod groups;
+mod install;
+mod locale;
+mod options;
+mod parse;
+mod python;
+mod quote;
+mod run;
+mod server;
+mod server_root;
+mod service;
+mod settings;
+mod sizing;
+
+pub use cli::main;
+pub use options::reference;

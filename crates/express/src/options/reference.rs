@@ -1,0 +1,117 @@
+//! The manual of the options, rendered from their definitions.
+
+use std::fmt::Write as _;
+
+use super::{Kind, SECTIONS, Section, Spec};
+
+const PREFACE: &str = "\
+# mod_wsgi-express
+
+<!-- Generated from the definitions in crates/express/src; change those, then run
+     cargo run -q -p mod_wsgi-express --example reference > docs/express.md -->
+
+`mod_wsgi-express start-server SCRIPT [OPTIONS]` generates the configuration of an Apache of its own below `--server-root`, and runs it in the \
+foreground. `setup-server` only generates it; the `apachectl` in the server root starts it then. Both take all options of this page. \
+`mod_wsgi-express COMMAND --help` names the commands' options, `module-config`, `module-location` and `install-module` are for \
+a server that somebody else configures.
+
+- `--option VALUE` and `--option=VALUE` mean the same, and an unambiguous beginning of an option's name is enough. Of an option that is \
+given twice, the last one counts, unless it is marked as *repeatable*.
+- `$NAME` and `${NAME}` are replaced from the environment.
+- A *TIME* is a whole number of seconds (of milliseconds where that is said), or has a unit: `90s`, `5m`, `2h`. A *SIZE* is a number of bytes, \
+or has a unit: `64K`, `512M`, `2G` (powers of 1024). A *NUMBER* may also be written `0x1f`, `0b11` or, with a leading zero, octal.
+- Values are checked before Apache is started. Exit status 2 says that the command line is wrong, 1 that something on the machine is.
+";
+
+/// The manual, Markdown.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = PREFACE.to_owned();
+    for each in SECTIONS {
+        section(each, &mut out);
+    }
+    out
+}
+
+fn section(section: &Section, out: &mut String) {
+    // Writing to a string does not fail.
+    let _ = write!(out, "\n## {}\n\n", section.title);
+    if !section.about.is_empty() {
+        let _ = write!(out, "{}\n\n", section.about);
+    }
+    let _ = write!(out, "    {}\n\n| Option | Default | |\n|---|---|---|\n", section.example);
+    for spec in section.options.iter().filter(|spec| !spec.hidden) {
+        let _ = writeln!(out, "| {} | {} | {} |", heading(spec), default(spec), explanation(spec, section));
+    }
+}
+
+fn heading(spec: &Spec) -> String {
+    let arguments: String = spec.arguments.iter().map(|argument| format!(" *{argument}*")).collect();
+    format!("`{}`{arguments}", spec.name)
+}
+
+fn default(spec: &Spec) -> String {
+    match spec.default {
+        "" if spec.kind == Kind::Flag => "off".to_owned(),
+        "" => "–".to_owned(),
+        words if words.contains(' ') || words == "never" => cell(words),
+        word => format!("`{}`", cell(word)),
+    }
+}
+
+fn explanation(spec: &Spec, section: &Section) -> String {
+    let mut text = cell(spec.help);
+    if spec.repeated {
+        text += " *Repeatable.*";
+    }
+    if !spec.note.is_empty() {
+        text += &format!(" {}", cell(spec.note));
+    }
+    let former = section.options.iter().filter(|other| other.hidden);
+    for other in former.filter(|other| other.help.contains(&format!("name of {}.", spec.name))) {
+        text += &format!(" Formerly `{}`.", other.name);
+    }
+    text
+}
+
+/// As it may stand in a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+    use crate::parse::parse;
+
+    #[test]
+    fn the_manual_in_the_repository_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/express.md");
+        let stored = std::fs::read_to_string(path).unwrap();
+        assert!(
+            stored == reference(),
+            "docs/express.md is out of date: \
+             cargo run -q -p mod_wsgi-express --example reference > docs/express.md"
+        );
+    }
+
+    #[test]
+    fn every_option_is_in_the_manual() {
+        let manual = reference();
+        for spec in options::server().iter().filter(|spec| spec.supported) {
+            assert!(manual.contains(&format!("`{}`", spec.name)), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn examples_show_an_option_of_their_section() {
+        for section in SECTIONS {
+            let words = section.example.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            let about = section.title;
+            assert_eq!(words[..2], ["mod_wsgi-express", "start-server"], "{about}");
+            let parsed = parse(&options::server(), words[2..].to_vec()).unwrap();
+            assert!(section.options.iter().any(|spec| parsed.has(spec)), "{about}");
+        }
+    }
+}
