@@ -1,7 +1,8 @@
 //! Harness of the end-to-end tests: a real Apache with our module, or with the original one, and real clients.
 //!
-//! Tests stand in a table, with what they need: [`test!`]. Every expectation comes from the contract. A test describes a server with [`Setup`], runs it on each MPM with
-//! [`on_each_mpm`], and makes its checks through [`Cases`], which also knows where the original is allowed to differ.
+//! Tests stand in a table that says what they need, and whether they run on each MPM: [`on_each_mpm!`]. Every expectation
+//! comes from the contract. A test completes the [`Setup`] of its server, runs it, and makes its checks through [`Cases`],
+//! which also knows where the original is allowed to differ.
 //! Where the contract says something else of daemon mode than of embedded mode, [`Mode::pick`] says so.
 //!
 //! | Variable | Meaning | Default |
@@ -35,9 +36,7 @@ pub use fuse::StuckMount;
 pub use http::{Connection, Ending, Request, Response};
 pub use processes::{Process, signal};
 pub use python::{Interpreter, cache_directory};
-pub use registry::{Needs, Test, report, run_tests};
+pub use registry::{Needs, Run, Test, report, run_tests};
 pub use server::{LogMark, Server};
-pub use target::{
-    Mode, Mpm, Target, on_each_mpm, on_each_threaded_mpm, on_one_mpm, preload, sanitized, setups,
-};
+pub use target::{Mode, Mpm, Target, preload, sanitized};
 pub use wait::{PATIENCE, wait_until};

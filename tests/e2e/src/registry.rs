@@ -2,22 +2,35 @@
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::panic::{PanicHookInfo, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::target::is_sanitized;
-use crate::{Interpreter, Mode, Mpm, Target};
+use crate::{Interpreter, Mode, Mpm, Setup, Target};
 
-/// A test of the suite. Made by [`test!`](crate::test).
+/// A test of the suite. Made by [`on_each_mpm!`](crate::on_each_mpm), [`on_one_mpm!`](crate::on_one_mpm) and
+/// [`test!`](crate::test).
 pub struct Test {
     /// Its function, with the path of its module.
     pub name: &'static str,
-    /// The test itself. It panics if it fails.
-    pub run: fn(),
+    /// The test itself.
+    pub run: Run,
     /// Everything without which it does not apply.
     pub needs: &'static [Needs],
+}
+
+/// The function of a test, which panics if the test fails, and what it is run with. `E2E_MPM` restricts the MPMs, and so do
+/// the test's [`Needs`].
+#[derive(Clone, Copy, Debug)]
+pub enum Run {
+    /// A server of each MPM. Each is a test of its own in reports, named after the MPM.
+    EachMpm(fn(Setup)),
+    /// A server of one MPM, event preferred: the test is about something that no MPM has a say in.
+    OneMpm(fn(Setup)),
+    /// No server, or several that the test sets up itself.
+    Once(fn()),
 }
 
 /// Something without which a test does not apply: it is ignored then, and the report names the reason.
@@ -33,10 +46,12 @@ pub enum Needs {
     Root(&'static str),
     /// A build without a sanitizer, because of this.
     NoSanitizer(&'static str),
-    /// An MPM, because the test is about its children.
-    OnlyMpm(Mpm),
+    /// One of these MPMs, because the test is about its children, or the others do not differ.
+    OnlyMpms(&'static [Mpm]),
     /// An MPM with threads.
     Threads,
+    /// One process for all requests: prefork's children take turns in embedded mode.
+    OneProcess,
     /// At least this version of Python, for this.
     Python((u8, u8), &'static str),
     /// A host for a Python that has ctypes in interpreters with a GIL of their own.
@@ -50,8 +65,19 @@ pub enum Needs {
 }
 
 impl Needs {
+    /// Returns whether servers of this MPM meet it.
+    fn allows(self, mpm: Mpm) -> bool {
+        match self {
+            Self::OnlyMpms(only) => only.contains(&mpm),
+            Self::Threads => mpm.threaded(),
+            Self::OneProcess => mpm.threaded() || Mode::current() == Mode::Daemon,
+            _ => true,
+        }
+    }
+
     /// Returns why the test does not apply here, or `None` if it does.
     fn unmet(self) -> Option<String> {
+        let is_allowed = || Mpm::wanted().iter().any(|mpm| self.allows(*mpm));
         let (is_met, reason) = match self {
             Self::Daemon => (Mode::current() == Mode::Daemon, "about daemon mode".to_owned()),
             Self::Embedded(what) => {
@@ -60,10 +86,15 @@ impl Needs {
             Self::Ours(what) => (!Target::current().is_reference(), format!("the original has no {what}")),
             Self::Root(what) => (nix::unistd::geteuid().is_root(), format!("only root can {what}")),
             Self::NoSanitizer(why) => (!is_sanitized(), format!("not with a sanitizer: {why}")),
-            Self::OnlyMpm(mpm) => (mpm.is_wanted(), format!("about the MPM {}", mpm.name())),
-            Self::Threads => (Mpm::ALL.iter().any(|mpm| mpm.threaded() && mpm.is_wanted()), {
-                "about MPMs with threads".to_owned()
-            }),
+            Self::OnlyMpms(mpms) => {
+                let names: Vec<_> = mpms.iter().map(|mpm| mpm.name()).collect();
+                (is_allowed(), format!("about the MPM {}", names.join(" and ")))
+            }
+            Self::Threads => (is_allowed(), "about MPMs with threads".to_owned()),
+            Self::OneProcess => (
+                is_allowed(),
+                "several requests go to one process, which prefork does not promise".to_owned(),
+            ),
             Self::Python((major, minor), what) => (
                 Interpreter::current().version >= (u32::from(major), u32::from(minor)),
                 format!("{what} needs Python {major}.{minor}; set E2E_PYTHON"),
@@ -88,13 +119,32 @@ fn can_unshare() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// An entry of a table of tests: `test!(function, Needs, ...)`.
+/// An entry of a table of tests, for a function that takes the [`Setup`] of each MPM: `on_each_mpm!(function, Needs, ...)`.
+#[macro_export]
+macro_rules! on_each_mpm {
+    ($run:ident $($needs:tt)*) => { $crate::entry!(EachMpm, $run $($needs)*) };
+}
+
+/// An entry of a table of tests, for a function that takes the [`Setup`] of one MPM: `on_one_mpm!(function, Needs, ...)`.
+#[macro_export]
+macro_rules! on_one_mpm {
+    ($run:ident $($needs:tt)*) => { $crate::entry!(OneMpm, $run $($needs)*) };
+}
+
+/// An entry of a table of tests, for a function without arguments: `test!(function, Needs, ...)`.
 #[macro_export]
 macro_rules! test {
-    ($run:ident $(, $needs:expr)* $(,)?) => {
+    ($run:ident $($needs:tt)*) => { $crate::entry!(Once, $run $($needs)*) };
+}
+
+/// What the macros for entries share.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! entry {
+    ($kind:ident, $run:ident $(, $needs:expr)* $(,)?) => {
         $crate::Test {
             name: concat!(module_path!(), "::", stringify!($run)),
-            run: $run,
+            run: $crate::Run::$kind($run),
             needs: &[$($needs),*],
         }
     };
@@ -105,23 +155,42 @@ macro_rules! test {
 pub fn run_tests(tables: impl IntoIterator<Item = &'static &'static [Test]>) -> ExitCode {
     let (filters, arguments) = split_filters(std::env::args());
     let arguments = Arguments::from_iter(arguments);
-    let tests = tables.into_iter().copied().flatten().filter(|test| {
-        let name = short_name(test);
+    let is_wanted = |trial: &Trial| {
         let is_named = |filter: &String| {
-            if arguments.exact { name == filter } else { name.contains(filter.as_str()) }
+            if arguments.exact { trial.name() == filter } else { trial.name().contains(filter.as_str()) }
         };
         filters.is_empty() || filters.iter().any(is_named)
-    });
+    };
     let is_captured = !arguments.nocapture;
-    let trials = tests.map(|test| {
-        let trial = Trial::ignorable_test(short_name(test), move || run(test, is_captured));
-        trial.with_ignored_flag(test.needs.iter().any(|needs| matches!(needs, Needs::Time)))
-    });
-    let trials = trials.collect();
+    let tests = tables.into_iter().copied().flatten();
+    let trials = tests.flat_map(|test| trials(test, is_captured)).filter(is_wanted).collect();
     if is_captured {
         capture_panics();
     }
     libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// Returns what stands for a test in reports: itself, once or with each MPM.
+fn trials(test: &'static Test, is_captured: bool) -> Vec<Trial> {
+    let trial = |name: String, attempt: Box<dyn FnOnce() + Send>| {
+        let trial = Trial::ignorable_test(name, move || run(test, attempt, is_captured));
+        trial.with_ignored_flag(test.needs.iter().any(|needs| matches!(needs, Needs::Time)))
+    };
+    let name = short_name(test);
+    let mut mpms = Mpm::wanted();
+    mpms.retain(|mpm| test.needs.iter().all(|needs| needs.allows(*mpm)));
+    match (test.run, mpms.last().copied()) {
+        (Run::EachMpm(run), Some(_)) => mpms
+            .into_iter()
+            .map(|mpm| trial(format!("{name}::{}", mpm.name()), Box::new(move || run(Setup::new(mpm)))))
+            .collect(),
+        (Run::OneMpm(run), Some(mpm)) => {
+            vec![trial(name.to_owned(), Box::new(move || run(Setup::new(mpm)))).with_kind(mpm.name())]
+        }
+        (Run::Once(run), _) => vec![trial(name.to_owned(), Box::new(run))],
+        // Ignored, since no MPM is left.
+        (_, None) => vec![trial(name.to_owned(), Box::new(|| ()))],
+    }
 }
 
 /// Tells words to filter by, of which there may be several, from options and their values.
@@ -146,12 +215,12 @@ fn short_name(test: &Test) -> &'static str {
     test.name.split_once("::").map_or(test.name, |(_, name)| name)
 }
 
-fn run(test: &Test, is_captured: bool) -> Result<Completion, Failed> {
+fn run(test: &Test, attempt: Box<dyn FnOnce()>, is_captured: bool) -> Result<Completion, Failed> {
     if let Some(reason) = test.needs.iter().find_map(|needs| needs.unmet()) {
         return Ok(Completion::ignored_with(reason));
     }
     OUTPUT.set(is_captured.then(String::new));
-    let outcome = catch_unwind(test.run);
+    let outcome = catch_unwind(AssertUnwindSafe(attempt));
     let output = OUTPUT.take().unwrap_or_default();
     outcome.map(|()| Completion::Completed).map_err(|_| Failed::from(output))
 }

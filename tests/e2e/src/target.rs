@@ -1,11 +1,10 @@
 //! What is under test: which module, which MPM, which mode.
 
 use std::env;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Setup, report, skipped};
+use crate::skipped;
 
 /// The implementation under test.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +76,7 @@ pub enum Mpm {
 }
 
 impl Mpm {
-    pub(crate) const ALL: [Self; 3] = [Self::Prefork, Self::Worker, Self::Event];
+    const ALL: [Self; 3] = [Self::Prefork, Self::Worker, Self::Event];
 
     /// As in `mod_mpm_<name>.so`.
     #[must_use]
@@ -95,9 +94,17 @@ impl Mpm {
         !matches!(self, Self::Prefork)
     }
 
-    /// Returns whether `E2E_MPM` allows it.
-    pub(crate) fn is_wanted(self) -> bool {
-        env::var("E2E_MPM").map_or(true, |filter| filter.split(',').any(|name| name.trim() == self.name()))
+    /// Returns those that `E2E_MPM` allows, the preferred one last.
+    ///
+    /// # Panics
+    /// It names something else.
+    #[must_use]
+    pub fn wanted() -> Vec<Self> {
+        let Ok(names) = env::var("E2E_MPM") else { return Self::ALL.to_vec() };
+        let names: Vec<_> = names.split(',').map(str::trim).collect();
+        let is_known = |name: &&str| Self::ALL.iter().any(|mpm| mpm.name() == *name);
+        assert!(names.iter().all(is_known), "E2E_MPM is `{}`: name prefork, worker, event", names.join(","));
+        Self::ALL.into_iter().filter(|mpm| names.contains(&mpm.name())).collect()
     }
 }
 
@@ -157,47 +164,6 @@ pub fn sanitized(reason: &str) -> bool {
 }
 
 const PRELOAD: &str = "E2E_PRELOAD";
-
-/// A server to be for each MPM (that `E2E_MPM` allows).
-#[must_use]
-pub fn setups() -> Vec<Setup> {
-    Mpm::ALL.into_iter().filter(|mpm| mpm.is_wanted()).map(Setup::new).collect()
-}
-
-/// Runs a test once with each MPM (that `E2E_MPM` allows), also after one has failed.
-///
-/// # Panics
-/// It failed with one of them.
-pub fn on_each_mpm(test: impl Fn(Setup)) {
-    on_each(setups(), test);
-}
-
-/// Runs a test once with each MPM that has threads (and that `E2E_MPM` allows), also after one has failed.
-///
-/// # Panics
-/// It failed with one of them.
-pub fn on_each_threaded_mpm(test: impl Fn(Setup)) {
-    on_each(setups().into_iter().filter(|setup| setup.mpm().threaded()), test);
-}
-
-fn on_each(setups: impl IntoIterator<Item = Setup>, test: impl Fn(Setup)) {
-    let mut failed = Vec::new();
-    for setup in setups {
-        let name = setup.mpm().name();
-        report(format_args!("--- {name}"));
-        if catch_unwind(AssertUnwindSafe(|| test(setup))).is_err() {
-            failed.push(name);
-        }
-    }
-    assert!(failed.is_empty(), "failed with {}", failed.join(", "));
-}
-
-/// Runs a test that the MPM has no say in with the first one that `E2E_MPM` allows, event preferred.
-pub fn on_one_mpm(test: impl FnOnce(Setup)) {
-    if let Some(mpm) = Mpm::ALL.into_iter().rev().find(|mpm| mpm.is_wanted()) {
-        test(Setup::new(mpm));
-    }
-}
 
 fn required_file(variable: &str, below: &str, what: &str) -> PathBuf {
     let value = env::var_os(variable).unwrap_or_else(|| panic!("set {variable} to {what}"));

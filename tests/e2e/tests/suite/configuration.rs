@@ -3,13 +3,13 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use e2e::Needs::Ours;
-use e2e::{Setup, Test, on_one_mpm, test};
+use e2e::{Setup, Test, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(lines_that_are_refused),
-    test!(lines_that_are_accepted),
-    test!(lines_that_are_not_supported_yet, Ours("unsupported directives")),
-    test!(htaccess_files),
+    on_one_mpm!(lines_that_are_refused),
+    on_one_mpm!(lines_that_are_accepted),
+    on_one_mpm!(lines_that_are_not_supported_yet, Ours("unsupported directives")),
+    on_one_mpm!(htaccess_files),
 ];
 
 /// Lines that are refused, and what the message says.
@@ -202,87 +202,87 @@ const NOT_YET: &[&str] = &[
     "<Location />\nWSGIGroupAuthoritative On\n</Location>",
 ];
 
-fn lines_that_are_refused() {
-    each(REFUSED.iter().copied(), |line, accepted, text, expected| {
+fn lines_that_are_refused(setup: Setup) {
+    each(&setup, REFUSED.iter().copied(), |line, accepted, text, expected| {
         assert!(!accepted, "{line:?} is accepted");
         assert!(text.to_lowercase().contains(&expected.to_lowercase()), "{expected:?} is not in {text:?}");
     });
 }
 
-fn lines_that_are_accepted() {
-    each(ACCEPTED.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
+fn lines_that_are_accepted(setup: Setup) {
+    each(&setup, ACCEPTED.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(accepted, "{line:?} is refused: {text}");
     });
 }
 
-fn lines_that_are_not_supported_yet() {
-    each(NOT_YET.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
+fn lines_that_are_not_supported_yet(setup: Setup) {
+    each(&setup, NOT_YET.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(!accepted && text.contains("is not supported by this version yet"), "{line:?}: {text}");
     });
 }
 
 /// Tests one configuration for each line and reports all failures at once.
-fn each<T>(lines: impl Iterator<Item = (&'static str, T)>, check: impl Fn(&str, bool, &str, T)) {
+fn each<T>(
+    setup: &Setup,
+    lines: impl Iterator<Item = (&'static str, T)>,
+    check: impl Fn(&str, bool, &str, T),
+) {
     let mut failures = Vec::new();
-    on_one_mpm(|setup: Setup| {
-        for (line, expected) in lines {
-            let output = setup.clone().conf(line).test_configuration();
-            let text = String::from_utf8_lossy(&output.stderr).into_owned();
-            let checked = catch_unwind(AssertUnwindSafe(|| {
-                check(line, output.status.success(), text.trim(), expected);
-            }));
-            if checked.is_err() {
-                failures.push(line);
-            }
+    for (line, expected) in lines {
+        let output = setup.clone().conf(line).test_configuration();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            check(line, output.status.success(), text.trim(), expected);
+        }));
+        if checked.is_err() {
+            failures.push(line);
         }
-    });
+    }
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-fn htaccess_files() {
-    on_one_mpm(|setup| {
-        let app = "def application(e, s):\n    s('200 OK', [])\n    return [b'x']\n\n\ndef other(e, s):\n    \
-                   s('200 OK', [])\n    return [b'other']\n";
-        let mut setup = setup
-            .modules(&["auth_basic"])
-            .conf("Alias /d @ROOT@/d\n<Directory @ROOT@/d>\nAllowOverride FileInfo\nOptions ExecCGI\nAddHandler wsgi-script .wsgi\n</Directory>");
-        let directories = [
-            ("callable", "WSGICallableObject other", 200),
-            ("reloading", "WSGIScriptReloading Off", 200),
-            ("chunked", "WSGIChunkedRequest On", 200),
-            ("head", "WSGIMapHEADToGET On", 200),
-            ("sendfile", "WSGIEnableSendfile On", 200),
-            ("authorization", "WSGIPassAuthorization On", 200),
-            ("override", "WSGIErrorOverride On", 200),
-            ("proxies", "WSGITrustedProxies 1.1.1.1", 200),
-            ("headers", "WSGITrustedProxyHeaders X-Forwarded-For", 200),
-            ("group", "WSGIApplicationGroup x", 500),
-            ("request", "WSGIPassApacheRequest On", 500),
-            ("handler", "WSGIHandlerScript x /x.py", 500),
-            ("alias", "WSGIScriptAlias / /x.wsgi", 500),
-            ("home", "WSGIPythonHome /x", 500),
-            ("value", "WSGIPassAuthorization nonsense", 500),
-        ];
-        for (name, line, _) in directories {
-            setup = setup
-                .file(&format!("d/{name}/app.wsgi"), app)
-                .file(&format!("d/{name}/.htaccess"), format!("{line}\n"));
+fn htaccess_files(setup: Setup) {
+    let app = "def application(e, s):\n    s('200 OK', [])\n    return [b'x']\n\n\ndef other(e, s):\n    \
+               s('200 OK', [])\n    return [b'other']\n";
+    let mut setup = setup
+        .modules(&["auth_basic"])
+        .conf("Alias /d @ROOT@/d\n<Directory @ROOT@/d>\nAllowOverride FileInfo\nOptions ExecCGI\nAddHandler wsgi-script .wsgi\n</Directory>");
+    let directories = [
+        ("callable", "WSGICallableObject other", 200),
+        ("reloading", "WSGIScriptReloading Off", 200),
+        ("chunked", "WSGIChunkedRequest On", 200),
+        ("head", "WSGIMapHEADToGET On", 200),
+        ("sendfile", "WSGIEnableSendfile On", 200),
+        ("authorization", "WSGIPassAuthorization On", 200),
+        ("override", "WSGIErrorOverride On", 200),
+        ("proxies", "WSGITrustedProxies 1.1.1.1", 200),
+        ("headers", "WSGITrustedProxyHeaders X-Forwarded-For", 200),
+        ("group", "WSGIApplicationGroup x", 500),
+        ("request", "WSGIPassApacheRequest On", 500),
+        ("handler", "WSGIHandlerScript x /x.py", 500),
+        ("alias", "WSGIScriptAlias / /x.wsgi", 500),
+        ("home", "WSGIPythonHome /x", 500),
+        ("value", "WSGIPassAuthorization nonsense", 500),
+    ];
+    for (name, line, _) in directories {
+        setup = setup
+            .file(&format!("d/{name}/app.wsgi"), app)
+            .file(&format!("d/{name}/.htaccess"), format!("{line}\n"));
+    }
+    setup.run(|server, cases| {
+        for (name, line, status) in directories {
+            cases.check(line, || {
+                let mark = server.mark();
+                let response = server.get(&format!("/d/{name}/app.wsgi"));
+                assert_eq!(response.status, status);
+                if name == "callable" {
+                    assert_eq!(response.text(), "other");
+                }
+                if status == 500 {
+                    let word = line.split(' ').next().unwrap_or_default();
+                    assert!(server.wait_log(mark, "htaccess").contains(word));
+                }
+            });
         }
-        setup.run(|server, cases| {
-            for (name, line, status) in directories {
-                cases.check(line, || {
-                    let mark = server.mark();
-                    let response = server.get(&format!("/d/{name}/app.wsgi"));
-                    assert_eq!(response.status, status);
-                    if name == "callable" {
-                        assert_eq!(response.text(), "other");
-                    }
-                    if status == 500 {
-                        let word = line.split(' ').next().unwrap_or_default();
-                        assert!(server.wait_log(mark, "htaccess").contains(word));
-                    }
-                });
-            }
-        });
     });
 }

@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use e2e::{Connection, Server, Test, curl, on_each_mpm, on_one_mpm, test};
+use e2e::{Connection, Server, Setup, Test, curl, on_each_mpm, on_one_mpm};
 
 use crate::ends::{logged, serving};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(an_answer_does_not_wait_for_a_thread_that_reads),
-    test!(what_a_thread_reads_arrives_whole_while_another_one_answers),
-    test!(what_a_thread_writes_does_not_wait_for_the_one_that_reads),
-    test!(a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads),
-    test!(the_directions_are_independent_over_tls_and_http_2),
+    on_each_mpm!(an_answer_does_not_wait_for_a_thread_that_reads),
+    on_each_mpm!(what_a_thread_reads_arrives_whole_while_another_one_answers),
+    on_each_mpm!(what_a_thread_writes_does_not_wait_for_the_one_that_reads),
+    on_one_mpm!(a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads),
+    on_each_mpm!(the_directions_are_independent_over_tls_and_http_2),
 ];
 
 /// How the application answers while its thread reads, and what.
@@ -21,153 +21,141 @@ const ANSWERS: &[(&str, &str)] =
 
 const REASON: &str = "the answer waits for the thread that reads";
 
-fn an_answer_does_not_wait_for_a_thread_that_reads() {
-    on_each_mpm(|setup| {
-        // Longer than the client is patient.
-        serving(setup).conf("Timeout 100\nWSGIChunkedRequest On").children(4).run(|server, cases| {
-            for &(how, text) in ANSWERS {
-                for framing in ["length", "chunked"] {
-                    cases.ours_only(&format!("{how} {framing}"), REASON, || {
-                        let target = format!("/reader_stays?{how}/{framing}");
-                        let mark = server.mark();
-                        let mut connection = server.connect();
-                        let (name, value) = match framing {
-                            "length" => ("Content-Length", "10"),
-                            _ => ("Transfer-Encoding", "chunked"),
-                        };
-                        connection.send(&server.request("POST", &target).header(name, value).keep_alive());
-                        connection.send(if framing == "length" { b"half " } else { b"5\r\nhalf \r\n" });
-                        let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
-                        assert_eq!(response.expect(200), text);
-                        server.wait_log(mark, &format!("reader of {how}/{framing}: RuntimeError"));
-                        // Apache takes the rest, and the next request is understood.
-                        connection.send(if framing == "length" { b"other" } else { b"0\r\n\r\n" });
-                        connection.send(&server.request("GET", "/fine").keep_alive());
-                        let next = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
-                        assert_eq!(next.expect(200), "fine");
-                        assert_eq!(logged(server, &target), 200);
-                    });
-                }
-            }
-        });
-    });
-}
-
-fn what_a_thread_reads_arrives_whole_while_another_one_answers() {
-    on_each_mpm(|setup| {
-        serving(setup).modules(&["deflate"]).conf("WSGIChunkedRequest On").run(|server, cases| {
-            for how in ["all", "blocks", "lines"] {
-                cases.ours_only(how, REASON, || {
+fn an_answer_does_not_wait_for_a_thread_that_reads(setup: Setup) {
+    // Longer than the client is patient.
+    serving(setup).conf("Timeout 100\nWSGIChunkedRequest On").children(4).run(|server, cases| {
+        for &(how, text) in ANSWERS {
+            for framing in ["length", "chunked"] {
+                cases.ours_only(&format!("{how} {framing}"), REASON, || {
+                    let target = format!("/reader_stays?{how}/{framing}");
+                    let mark = server.mark();
                     let mut connection = server.connect();
-                    let request = server.request("POST", &format!("/reader_ends?{how}"));
-                    let request = request.header("Content-Length", "100000").header("Expect", "100-continue");
-                    connection.send(&request.keep_alive());
-                    let mut seen = String::new();
-                    while !seen.contains("begun ") {
-                        let more = connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
-                        seen += &String::from_utf8_lossy(&more);
-                    }
-                    assert!(seen.starts_with("HTTP/1.1 100 "), "{seen}");
-                    // In pieces, so that the thread has to wait.
-                    for _ in 0..10 {
-                        connection.send(&"0123456789abcdef\n".repeat(1000).as_bytes()[..10_000]);
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                    while !seen.ends_with("0\r\n\r\n") {
-                        let more = connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
-                        seen += &String::from_utf8_lossy(&more);
-                    }
-                    assert!(seen.contains("read 100000"), "{seen}");
-                });
-            }
-            cases.ours_only("a client that stops", REASON, || {
-                let mut connection = server.connect();
-                let request = server.request("POST", "/reader_ends?all").header("Content-Length", "100");
-                connection.send(&request.keep_alive());
-                connection.send(b"not all");
-                connection.finish_sending();
-                let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
-                assert!(response.expect(200).contains("OSError"), "{}", response.text());
-            });
-        });
-    });
-}
-
-fn what_a_thread_writes_does_not_wait_for_the_one_that_reads() {
-    on_each_mpm(|setup| {
-        serving(setup).conf("Timeout 100\nWSGIChunkedRequest On").run(|server, cases| {
-            for (name, value, parts) in [
-                ("Content-Length", "100000", [&b"half "[..], &[b'x'; 99_995]]),
-                ("Transfer-Encoding", "chunked", [&b"5\r\nhalf \r\n"[..], b"5\r\nother\r\n0\r\n\r\n"]),
-            ] {
-                cases.ours_only(name, REASON, || {
-                    let mut connection = server.connect();
-                    let request = server.request("POST", "/writes_meanwhile").header(name, value);
-                    connection.send(&request.keep_alive());
-                    connection.send(parts[0]);
-                    let mut seen = String::new();
-                    let mut see = |connection: &mut Connection, text: &str| {
-                        while !seen.contains(text) {
-                            let more =
-                                connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
-                            seen += &String::from_utf8_lossy(&more);
-                        }
+                    let (name, value) = match framing {
+                        "length" => ("Content-Length", "10"),
+                        _ => ("Transfer-Encoding", "chunked"),
                     };
-                    // Only then the client sends the rest.
-                    see(&mut connection, "written ");
-                    connection.send(parts[1]);
-                    see(&mut connection, if name == "Content-Length" { "read 100000" } else { "read 10" });
+                    connection.send(&server.request("POST", &target).header(name, value).keep_alive());
+                    connection.send(if framing == "length" { b"half " } else { b"5\r\nhalf \r\n" });
+                    let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!(response.expect(200), text);
+                    server.wait_log(mark, &format!("reader of {how}/{framing}: RuntimeError"));
+                    // Apache takes the rest, and the next request is understood.
+                    connection.send(if framing == "length" { b"other" } else { b"0\r\n\r\n" });
+                    connection.send(&server.request("GET", "/fine").keep_alive());
+                    let next = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!(next.expect(200), "fine");
+                    assert_eq!(logged(server, &target), 200);
                 });
             }
-        });
+        }
     });
 }
 
-fn a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads() {
-    on_one_mpm(|setup| {
-        serving(setup).conf("Timeout 2").run(|server, cases| {
-            cases.ours_only("an error after Timeout", REASON, || {
+fn what_a_thread_reads_arrives_whole_while_another_one_answers(setup: Setup) {
+    serving(setup).modules(&["deflate"]).conf("WSGIChunkedRequest On").run(|server, cases| {
+        for how in ["all", "blocks", "lines"] {
+            cases.ours_only(how, REASON, || {
                 let mut connection = server.connect();
-                let request = server.request("POST", "/reader_ends?all").header("Content-Length", "100");
+                let request = server.request("POST", &format!("/reader_ends?{how}"));
+                let request = request.header("Content-Length", "100000").header("Expect", "100-continue");
                 connection.send(&request.keep_alive());
-                let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
-                assert!(response.text().contains("OSError"), "{}", response.text());
+                let mut seen = String::new();
+                while !seen.contains("begun ") {
+                    let more = connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
+                    seen += &String::from_utf8_lossy(&more);
+                }
+                assert!(seen.starts_with("HTTP/1.1 100 "), "{seen}");
+                // In pieces, so that the thread has to wait.
+                for _ in 0..10 {
+                    connection.send(&"0123456789abcdef\n".repeat(1000).as_bytes()[..10_000]);
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                while !seen.ends_with("0\r\n\r\n") {
+                    let more = connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
+                    seen += &String::from_utf8_lossy(&more);
+                }
+                assert!(seen.contains("read 100000"), "{seen}");
             });
+        }
+        cases.ours_only("a client that stops", REASON, || {
+            let mut connection = server.connect();
+            let request = server.request("POST", "/reader_ends?all").header("Content-Length", "100");
+            connection.send(&request.keep_alive());
+            connection.send(b"not all");
+            connection.finish_sending();
+            let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+            assert!(response.expect(200).contains("OSError"), "{}", response.text());
         });
     });
 }
 
-fn the_directions_are_independent_over_tls_and_http_2() {
-    on_each_mpm(|setup| {
-        let protocols = if setup.mpm().threaded() { "Protocols h2 http/1.1" } else { "Protocols http/1.1" };
-        let modules: &[&str] = if setup.mpm().threaded() { &["http2"] } else { &[] };
-        let versions: &[&str] =
-            if setup.mpm().threaded() { &["--http2", "--http1.1"] } else { &["--http1.1"] };
-        let setup = serving(setup).tls().modules(modules).conf(protocols);
-        setup.conf("Timeout 100\nWSGIChunkedRequest On").children(4).run(|server, cases| {
-            for version in versions {
-                cases.ours_only(&format!("{version}: an answer"), REASON, || {
-                    // It would take minutes to send the body.
-                    server.write("upload", vec![b'x'; 200_000]);
-                    let data = format!("@{}", server.path("upload").display());
-                    let url = format!("https://localhost:{}/reader_stays?list", server.tls_port());
-                    let slowly = ["--limit-rate", "1000", "--max-time", "10", "--no-buffer"];
-                    let arguments = ["--insecure", version, "--data-binary", &data, &url];
-                    // How it ends is of no interest: the rest of the body is not wanted. Over HTTP/2 curl may hear of that
-                    // before it has read the answer, which it then forgets, also if the answer is a static file.
-                    let is_answered = (0..10).any(|_| {
-                        let output = curl(slowly.into_iter().chain(arguments));
-                        output.stdout == b"answer"
-                    });
-                    assert!(is_answered);
-                });
-                cases.ours_only(&format!("{version}: a body"), REASON, || {
-                    let body = "for i in 1 2 3 4 5; do printf '0123456789'; sleep 0.05; done";
-                    let text = slow_upload(server, version, "/reader_ends?blocks", body);
-                    assert_eq!(text, "begun read 50");
-                });
-            }
+fn what_a_thread_writes_does_not_wait_for_the_one_that_reads(setup: Setup) {
+    serving(setup).conf("Timeout 100\nWSGIChunkedRequest On").run(|server, cases| {
+        for (name, value, parts) in [
+            ("Content-Length", "100000", [&b"half "[..], &[b'x'; 99_995]]),
+            ("Transfer-Encoding", "chunked", [&b"5\r\nhalf \r\n"[..], b"5\r\nother\r\n0\r\n\r\n"]),
+        ] {
+            cases.ours_only(name, REASON, || {
+                let mut connection = server.connect();
+                let request = server.request("POST", "/writes_meanwhile").header(name, value);
+                connection.send(&request.keep_alive());
+                connection.send(parts[0]);
+                let mut seen = String::new();
+                let mut see = |connection: &mut Connection, text: &str| {
+                    while !seen.contains(text) {
+                        let more = connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
+                        seen += &String::from_utf8_lossy(&more);
+                    }
+                };
+                // Only then the client sends the rest.
+                see(&mut connection, "written ");
+                connection.send(parts[1]);
+                see(&mut connection, if name == "Content-Length" { "read 100000" } else { "read 10" });
+            });
+        }
+    });
+}
+
+fn a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads(setup: Setup) {
+    serving(setup).conf("Timeout 2").run(|server, cases| {
+        cases.ours_only("an error after Timeout", REASON, || {
+            let mut connection = server.connect();
+            let request = server.request("POST", "/reader_ends?all").header("Content-Length", "100");
+            connection.send(&request.keep_alive());
+            let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+            assert!(response.text().contains("OSError"), "{}", response.text());
         });
+    });
+}
+
+fn the_directions_are_independent_over_tls_and_http_2(setup: Setup) {
+    let protocols = if setup.mpm().threaded() { "Protocols h2 http/1.1" } else { "Protocols http/1.1" };
+    let modules: &[&str] = if setup.mpm().threaded() { &["http2"] } else { &[] };
+    let versions: &[&str] = if setup.mpm().threaded() { &["--http2", "--http1.1"] } else { &["--http1.1"] };
+    let setup = serving(setup).tls().modules(modules).conf(protocols);
+    setup.conf("Timeout 100\nWSGIChunkedRequest On").children(4).run(|server, cases| {
+        for version in versions {
+            cases.ours_only(&format!("{version}: an answer"), REASON, || {
+                // It would take minutes to send the body.
+                server.write("upload", vec![b'x'; 200_000]);
+                let data = format!("@{}", server.path("upload").display());
+                let url = format!("https://localhost:{}/reader_stays?list", server.tls_port());
+                let slowly = ["--limit-rate", "1000", "--max-time", "10", "--no-buffer"];
+                let arguments = ["--insecure", version, "--data-binary", &data, &url];
+                // How it ends is of no interest: the rest of the body is not wanted. Over HTTP/2 curl may hear of that
+                // before it has read the answer, which it then forgets, also if the answer is a static file.
+                let is_answered = (0..10).any(|_| {
+                    let output = curl(slowly.into_iter().chain(arguments));
+                    output.stdout == b"answer"
+                });
+                assert!(is_answered);
+            });
+            cases.ours_only(&format!("{version}: a body"), REASON, || {
+                let body = "for i in 1 2 3 4 5; do printf '0123456789'; sleep 0.05; done";
+                let text = slow_upload(server, version, "/reader_ends?blocks", body);
+                assert_eq!(text, "begun read 50");
+            });
+        }
     });
 }
 

@@ -2,19 +2,25 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::Needs::{Embedded, Ours};
-use e2e::{Interpreter, LogMark, Mode, Mpm, Setup, Target, Test, on_each_mpm, test, wait_until};
+use e2e::Needs::{Embedded, OnlyMpms, Ours};
+use e2e::{Interpreter, LogMark, Mode, Mpm, Needs, Setup, Target, Test, on_each_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(threads_that_do_not_end_do_not_keep_a_process),
-    test!(processes_end_while_memory_is_traced),
-    test!(a_request_within_a_request_leaves_the_outer_one_as_it_was),
-    test!(
+    on_each_mpm!(threads_that_do_not_end_do_not_keep_a_process, Ours(LIMITS), PREFORK_AND_EVENT),
+    on_each_mpm!(processes_end_while_memory_is_traced, Ours(LIMITS), PREFORK_AND_EVENT),
+    on_each_mpm!(a_request_within_a_request_leaves_the_outer_one_as_it_was),
+    on_each_mpm!(
         a_page_for_a_failure_leaves_the_request_that_failed_as_it_was,
         Embedded("requests of daemon processes do not nest"),
-        Ours("care for nested requests")
+        Ours("care for nested requests"),
+        PREFORK_AND_EVENT
     ),
 ];
+
+const LIMITS: &str = "limits for the end of a process";
+
+/// Each is run on every Python; worker's children end as event's do.
+const PREFORK_AND_EVENT: Needs = OnlyMpms(&[Mpm::Prefork, Mpm::Event]);
 
 const APP: &str = include_str!("../../apps/threads.wsgi");
 
@@ -27,25 +33,19 @@ const WRONG: [&str; 5] = [
     "Fatal Python",
 ];
 
-/// Runs a check with each Python and each kind of MPM.
-fn on_each_python(check: impl Fn(Setup)) {
-    if Target::current().lacks("limits for the end of a process") {
-        return;
-    }
+/// Runs a check with each Python.
+fn on_each_python(setup: &Setup, check: impl Fn(Setup)) {
     let mut failed = Vec::new();
     for python in Interpreter::with_hosts() {
-        for mpm in [Mpm::Prefork, Mpm::Event] {
-            let name = format!("{} {}", python.executable.display(), mpm.name());
-            e2e::report(format_args!("=== {name}"));
-            let setup =
-                Setup::new(mpm).children(1).python_home(Some(&python.home())).file("apps/app.wsgi", APP);
-            let setup = setup.conf(
-                "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
-                 WSGIScriptAlias /sub @ROOT@/apps/app.wsgi application-group=sub\n",
-            );
-            if catch_unwind(AssertUnwindSafe(|| check(setup))).is_err() {
-                failed.push(name);
-            }
+        let name = python.executable.display().to_string();
+        e2e::report(format_args!("=== {name}"));
+        let setup = setup.clone().children(1).python_home(Some(&python.home())).file("apps/app.wsgi", APP);
+        let setup = setup.conf(
+            "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
+             WSGIScriptAlias /sub @ROOT@/apps/app.wsgi application-group=sub\n",
+        );
+        if catch_unwind(AssertUnwindSafe(|| check(setup))).is_err() {
+            failed.push(name);
         }
     }
     assert!(failed.is_empty(), "failed: {failed:#?}");
@@ -59,8 +59,8 @@ fn wait_ended(pids: &[String]) {
     });
 }
 
-fn threads_that_do_not_end_do_not_keep_a_process() {
-    on_each_python(|setup| {
+fn threads_that_do_not_end_do_not_keep_a_process(setup: Setup) {
+    on_each_python(&setup, |setup| {
         for url in ["/main", "/sub"] {
             let mut server = setup.clone().start();
             for how in ["graceful", "stop"] {
@@ -83,8 +83,8 @@ fn threads_that_do_not_end_do_not_keep_a_process() {
     });
 }
 
-fn processes_end_while_memory_is_traced() {
-    on_each_python(|setup| {
+fn processes_end_while_memory_is_traced(setup: Setup) {
+    on_each_python(&setup, |setup| {
         let mut server = setup.start();
         // Several threads enter both interpreters.
         std::thread::scope(|scope| {
@@ -109,7 +109,7 @@ fn processes_end_while_memory_is_traced() {
     });
 }
 
-fn a_request_within_a_request_leaves_the_outer_one_as_it_was() {
+fn a_request_within_a_request_leaves_the_outer_one_as_it_was(setup: Setup) {
     let app = "import ctypes, mod_wsgi, sys\n\
         callback = ctypes.CFUNCTYPE(ctypes.c_int)(lambda: 7)\n\
         def application(environ, start_response):\n\
@@ -121,33 +121,30 @@ fn a_request_within_a_request_leaves_the_outer_one_as_it_was() {
         \x20       write(b' ' * 20000)\n\
         \x20   print('printed by', me)\n\
         \x20   return [f' {callback()} {me} {mod_wsgi.request_data()[\"me\"]}'.encode()]\n";
-    on_each_mpm(|setup| {
-        if setup.mode() == Mode::Embedded && Target::current().lacks("care for nested requests") {
-            return;
+    if setup.mode() == Mode::Embedded && Target::current().lacks("care for nested requests") {
+        return;
+    }
+    let setup = setup.modules(&["include"]).file("apps/app.wsgi", app).conf(
+        "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
+         WSGIScriptAlias /sub @ROOT@/apps/app.wsgi application-group=sub\n\
+         <Location />\nOptions +Includes\n</Location>\n\
+         <LocationMatch /outer>\nSetOutputFilter INCLUDES\n</LocationMatch>\n",
+    );
+    setup.run(|server, cases| {
+        for (outer, inner) in [("/main", "/main"), ("/main", "/sub"), ("/sub", "/main"), ("/sub", "/sub")] {
+            cases.check(&format!("{inner} in {outer}"), || {
+                for _ in 0..10 {
+                    let mark = server.mark();
+                    let text = server.get(&format!("{outer}/outer?{inner}/inner")).expect(200);
+                    let words: Vec<_> = text.split_whitespace().collect();
+                    assert_eq!(words, ["7", "/inner", "/inner", "7", "/outer", "/outer"]);
+                    server.wait_log(mark, "printed by /inner");
+                    let log = server.wait_log(mark, "printed by /outer");
+                    let lines = log.lines().filter(|line| line.contains("printed by"));
+                    assert!(lines.clone().all(|line| line.contains("[script ")), "{log}");
+                }
+            });
         }
-        let setup = setup.modules(&["include"]).file("apps/app.wsgi", app).conf(
-            "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
-             WSGIScriptAlias /sub @ROOT@/apps/app.wsgi application-group=sub\n\
-             <Location />\nOptions +Includes\n</Location>\n\
-             <LocationMatch /outer>\nSetOutputFilter INCLUDES\n</LocationMatch>\n",
-        );
-        setup.run(|server, cases| {
-            for (outer, inner) in [("/main", "/main"), ("/main", "/sub"), ("/sub", "/main"), ("/sub", "/sub")]
-            {
-                cases.check(&format!("{inner} in {outer}"), || {
-                    for _ in 0..10 {
-                        let mark = server.mark();
-                        let text = server.get(&format!("{outer}/outer?{inner}/inner")).expect(200);
-                        let words: Vec<_> = text.split_whitespace().collect();
-                        assert_eq!(words, ["7", "/inner", "/inner", "7", "/outer", "/outer"]);
-                        server.wait_log(mark, "printed by /inner");
-                        let log = server.wait_log(mark, "printed by /outer");
-                        let lines = log.lines().filter(|line| line.contains("printed by"));
-                        assert!(lines.clone().all(|line| line.contains("[script ")), "{log}");
-                    }
-                });
-            }
-        });
     });
 }
 
@@ -203,8 +200,8 @@ const FAILING: &str = "import mod_wsgi\n\
     \x20   finally:\n\
     \x20       check(environ, me)\n";
 
-fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was() {
-    on_each_python(|setup| {
+fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was(setup: Setup) {
+    on_each_python(&setup, |setup| {
         let mut setup = setup.file("apps/failing.wsgi", FAILING);
         let groups = [("main", "%{GLOBAL}"), ("sub", "sub")];
         for (outer, group) in groups {

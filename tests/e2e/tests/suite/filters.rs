@@ -4,20 +4,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use e2e::Needs::Threads;
-use e2e::{
-    Connection, Ending, Mode, Response, Server, Test, curl, on_each_mpm, on_each_threaded_mpm, on_one_mpm,
-    test,
-};
+use e2e::{Connection, Ending, Mode, Response, Server, Setup, Test, curl, on_each_mpm, on_one_mpm};
 
 use crate::ends::{logged, serving};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(a_filter_that_has_answered_has_the_last_word),
-    test!(a_filter_that_has_answered_has_the_last_word_over_http_2, Threads),
-    test!(a_file_sent_by_mod_xsendfile_is_the_response),
-    test!(what_has_broken_off_is_not_stored),
-    test!(filters_do_not_make_a_response_look_complete),
-    test!(filters_that_gather_a_response_do_not_have_ranges_of_it_served),
+    on_each_mpm!(a_filter_that_has_answered_has_the_last_word),
+    on_each_mpm!(a_filter_that_has_answered_has_the_last_word_over_http_2, Threads),
+    on_each_mpm!(a_file_sent_by_mod_xsendfile_is_the_response),
+    on_one_mpm!(what_has_broken_off_is_not_stored),
+    on_one_mpm!(filters_do_not_make_a_response_look_complete),
+    on_one_mpm!(filters_that_gather_a_response_do_not_have_ranges_of_it_served),
 ];
 
 /// Sends bytes, and the answer to them.
@@ -29,149 +26,138 @@ fn answered(connection: &mut Connection, method: &str, bytes: &[u8]) -> std::io:
 /// The applications that have a body which can not be read, and whether they show the failure.
 const READERS: &[&str] = &["read", "read_and_catch", "read_and_stream", "read_and_write"];
 
-fn a_filter_that_has_answered_has_the_last_word() {
-    on_each_mpm(|setup| {
-        serving(setup).conf("LimitRequestBody 100\nWSGIChunkedRequest On").run(|server, cases| {
-            for &reader in READERS {
-                let large = format!("{:x}\r\n{}\r\n0\r\n\r\n", 200, "x".repeat(200));
-                for (what, chunks, status) in [
-                    ("large", large.as_str(), 413),
-                    ("bad", "5\r\nabcdeXX\r\n", 400),
-                    ("bad-late", "zz\r\n", 400),
-                ] {
-                    cases.check(&format!("{reader} {what}"), || {
-                        let target = format!("/{reader}?{what}");
-                        let mut connection = server.connect();
-                        let request = server.request("POST", &target).header("Transfer-Encoding", "chunked");
-                        connection.send(&request.keep_alive());
-                        if what == "bad-late" {
-                            connection.send(b"3\r\nabc\r\n");
-                            std::thread::sleep(Duration::from_millis(50));
-                        }
-                        let response = answered(&mut connection, "POST", chunks.as_bytes());
-                        let response = response.unwrap_or_else(|error| panic!("{error}"));
-                        assert_eq!((response.status, response.header("X-App")), (status, None));
-                        assert!(response.text().ends_with("</body></html>\n"), "{}", response.text());
-                        let rest = connection.rest().unwrap_or_else(|error| panic!("{error}"));
-                        assert_eq!(String::from_utf8_lossy(&rest), "", "nothing comes behind it");
-                        assert_eq!(logged(server, &target), status);
-                    });
-                }
+fn a_filter_that_has_answered_has_the_last_word(setup: Setup) {
+    serving(setup).conf("LimitRequestBody 100\nWSGIChunkedRequest On").run(|server, cases| {
+        for &reader in READERS {
+            let large = format!("{:x}\r\n{}\r\n0\r\n\r\n", 200, "x".repeat(200));
+            for (what, chunks, status) in [
+                ("large", large.as_str(), 413),
+                ("bad", "5\r\nabcdeXX\r\n", 400),
+                ("bad-late", "zz\r\n", 400),
+            ] {
+                cases.check(&format!("{reader} {what}"), || {
+                    let target = format!("/{reader}?{what}");
+                    let mut connection = server.connect();
+                    let request = server.request("POST", &target).header("Transfer-Encoding", "chunked");
+                    connection.send(&request.keep_alive());
+                    if what == "bad-late" {
+                        connection.send(b"3\r\nabc\r\n");
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    let response = answered(&mut connection, "POST", chunks.as_bytes());
+                    let response = response.unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!((response.status, response.header("X-App")), (status, None));
+                    assert!(response.text().ends_with("</body></html>\n"), "{}", response.text());
+                    let rest = connection.rest().unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!(String::from_utf8_lossy(&rest), "", "nothing comes behind it");
+                    assert_eq!(logged(server, &target), status);
+                });
             }
-            cases.check("a response that has begun does not look complete", || {
-                let mut connection = server.connect();
-                let request =
-                    server.request("POST", "/read_when_begun").header("Transfer-Encoding", "chunked");
-                connection.send(&request.keep_alive());
-                let mut seen = Vec::new();
-                while !seen.ends_with(b"begun\r\n") {
-                    seen.extend(connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen:?}")));
-                }
-                connection.send(b"zz\r\n");
-                let rest = connection.rest().unwrap_or_else(|error| panic!("{error}"));
-                assert_eq!(String::from_utf8_lossy(&rest), "");
-            });
+        }
+        cases.check("a response that has begun does not look complete", || {
+            let mut connection = server.connect();
+            let request = server.request("POST", "/read_when_begun").header("Transfer-Encoding", "chunked");
+            connection.send(&request.keep_alive());
+            let mut seen = Vec::new();
+            while !seen.ends_with(b"begun\r\n") {
+                seen.extend(connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen:?}")));
+            }
+            connection.send(b"zz\r\n");
+            let rest = connection.rest().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(String::from_utf8_lossy(&rest), "");
         });
     });
 }
 
-fn a_filter_that_has_answered_has_the_last_word_over_http_2() {
-    on_each_threaded_mpm(|setup| {
-        serving(setup)
-            .modules(&["http2", "xsendfile"])
-            .file("htdocs/file.txt", "the file\n")
-            .conf("Protocols h2c http/1.1\nWSGIChunkedRequest On\nLimitRequestBody 100\nXSendFile On\nXSendFilePath @ROOT@/htdocs")
-            .run(|server, cases| {
-                server.write("upload", "x".repeat(200));
-                let fetch = |target: &str, arguments: &[&str]| {
-                    let url = format!("http://127.0.0.1:{}{target}", server.port());
-                    let common = ["--http2-prior-knowledge", "--write-out", " %{http_code}", url.as_str()];
-                    let output = curl(common.into_iter().chain(arguments.iter().copied()));
-                    assert!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
-                    String::from_utf8_lossy(&output.stdout).into_owned()
-                };
-                for &reader in READERS {
-                    cases.check(reader, || {
-                        let target = format!("/{reader}");
-                        let file = server.path("upload").display().to_string();
-                        let upload = ["--header", "Transfer-Encoding: chunked", "--upload-file", &file];
-                        let text = fetch(&target, &upload);
-                        assert!(text.ends_with("</body></html>\n 413"), "{text}");
-                        assert_eq!(logged(server, &target), 413);
-                    });
-                }
-                for how in ["nothing/1000", "blocks/", "write/1000"] {
-                    cases.check(how, || {
-                        assert_eq!(fetch(&format!("/file?file.txt/{how}"), &[]), "the file\n 200");
-                    });
-                }
-            });
-    });
+fn a_filter_that_has_answered_has_the_last_word_over_http_2(setup: Setup) {
+    serving(setup)
+        .modules(&["http2", "xsendfile"])
+        .file("htdocs/file.txt", "the file\n")
+        .conf("Protocols h2c http/1.1\nWSGIChunkedRequest On\nLimitRequestBody 100\nXSendFile On\nXSendFilePath @ROOT@/htdocs")
+        .run(|server, cases| {
+            server.write("upload", "x".repeat(200));
+            let fetch = |target: &str, arguments: &[&str]| {
+                let url = format!("http://127.0.0.1:{}{target}", server.port());
+                let common = ["--http2-prior-knowledge", "--write-out", " %{http_code}", url.as_str()];
+                let output = curl(common.into_iter().chain(arguments.iter().copied()));
+                assert!(output.status.success(), "curl: {}", String::from_utf8_lossy(&output.stderr));
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            };
+            for &reader in READERS {
+                cases.check(reader, || {
+                    let target = format!("/{reader}");
+                    let file = server.path("upload").display().to_string();
+                    let upload = ["--header", "Transfer-Encoding: chunked", "--upload-file", &file];
+                    let text = fetch(&target, &upload);
+                    assert!(text.ends_with("</body></html>\n 413"), "{text}");
+                    assert_eq!(logged(server, &target), 413);
+                });
+            }
+            for how in ["nothing/1000", "blocks/", "write/1000"] {
+                cases.check(how, || {
+                    assert_eq!(fetch(&format!("/file?file.txt/{how}"), &[]), "the file\n 200");
+                });
+            }
+        });
 }
 
-fn a_file_sent_by_mod_xsendfile_is_the_response() {
-    on_each_mpm(|setup| {
-        serving(setup)
-            .modules(&["xsendfile"])
-            .file("htdocs/file.txt", "the file\n")
-            .conf("XSendFile On\nXSendFilePath @ROOT@/htdocs")
-            .run(|server, cases| {
-                for (how, length) in [
-                    ("nothing", ""),
-                    ("nothing", "0"),
-                    ("nothing", "9"),
-                    ("nothing", "1000"),
-                    ("list", ""),
-                    ("list", "9"),
-                    ("list", "1000"),
-                    ("blocks", ""),
-                    ("blocks", "1000"),
-                    ("empty", "1000"),
-                    ("write", ""),
-                    ("write", "1000"),
-                ] {
-                    for method in ["GET", "HEAD"] {
-                        cases.check(&format!("{method} {how} {length}"), || {
-                            let target = format!("/file?file.txt/{how}/{length}");
-                            let mut connection = server.connect();
-                            let request = server.request(method, &target).keep_alive();
-                            let response = answered(&mut connection, method, &request);
-                            let response = response.unwrap_or_else(|error| panic!("{error}"));
-                            let body = if method == "GET" { "the file\n" } else { "" };
-                            assert_eq!(response.expect(200), body);
-                            assert_eq!(response.header("Content-Length"), Some("9"));
-                            assert_eq!(response.header("X-Sendfile"), None);
-                            assert_eq!(logged(server, &target), 200);
-                            // The next response comes on the same connection, and is whole.
-                            let next = server.request("GET", "/fine").keep_alive();
-                            let next = answered(&mut connection, "GET", &next);
-                            let next = next.unwrap_or_else(|error| panic!("the connection is lost: {error}"));
-                            assert_eq!(next.expect(200), "fine");
-                        });
-                    }
-                }
-                cases.ours_only(
-                    "a status that is left alone",
-                    "a body that is too short looks complete",
-                    || {
-                        for target in ["/no_file", "/no_file?named"] {
-                            let response = server.get(target);
-                            let is_clear = response.status == 502 || response.ending == Ending::Truncated;
-                            assert!(is_clear, "{target}: {response:?}");
-                        }
-                    },
-                );
-                for how in ["nothing", "list", "blocks", "write"] {
-                    cases.check(&format!("no such file, {how}"), || {
-                        let target = format!("/file?none.txt/{how}/");
-                        let response = server.get(&target);
-                        assert_eq!((response.status, response.ending), (404, Ending::Framed));
-                        assert!(!response.text().contains("shown"), "{}", response.text());
-                        assert_eq!(logged(server, &target), 404);
+fn a_file_sent_by_mod_xsendfile_is_the_response(setup: Setup) {
+    serving(setup)
+        .modules(&["xsendfile"])
+        .file("htdocs/file.txt", "the file\n")
+        .conf("XSendFile On\nXSendFilePath @ROOT@/htdocs")
+        .run(|server, cases| {
+            for (how, length) in [
+                ("nothing", ""),
+                ("nothing", "0"),
+                ("nothing", "9"),
+                ("nothing", "1000"),
+                ("list", ""),
+                ("list", "9"),
+                ("list", "1000"),
+                ("blocks", ""),
+                ("blocks", "1000"),
+                ("empty", "1000"),
+                ("write", ""),
+                ("write", "1000"),
+            ] {
+                for method in ["GET", "HEAD"] {
+                    cases.check(&format!("{method} {how} {length}"), || {
+                        let target = format!("/file?file.txt/{how}/{length}");
+                        let mut connection = server.connect();
+                        let request = server.request(method, &target).keep_alive();
+                        let response = answered(&mut connection, method, &request);
+                        let response = response.unwrap_or_else(|error| panic!("{error}"));
+                        let body = if method == "GET" { "the file\n" } else { "" };
+                        assert_eq!(response.expect(200), body);
+                        assert_eq!(response.header("Content-Length"), Some("9"));
+                        assert_eq!(response.header("X-Sendfile"), None);
+                        assert_eq!(logged(server, &target), 200);
+                        // The next response comes on the same connection, and is whole.
+                        let next = server.request("GET", "/fine").keep_alive();
+                        let next = answered(&mut connection, "GET", &next);
+                        let next = next.unwrap_or_else(|error| panic!("the connection is lost: {error}"));
+                        assert_eq!(next.expect(200), "fine");
                     });
                 }
+            }
+            cases.ours_only("a status that is left alone", "a body that is too short looks complete", || {
+                for target in ["/no_file", "/no_file?named"] {
+                    let response = server.get(target);
+                    let is_clear = response.status == 502 || response.ending == Ending::Truncated;
+                    assert!(is_clear, "{target}: {response:?}");
+                }
             });
-    });
+            for how in ["nothing", "list", "blocks", "write"] {
+                cases.check(&format!("no such file, {how}"), || {
+                    let target = format!("/file?none.txt/{how}/");
+                    let response = server.get(&target);
+                    assert_eq!((response.status, response.ending), (404, Ending::Framed));
+                    assert!(!response.text().contains("shown"), "{}", response.text());
+                    assert_eq!(logged(server, &target), 404);
+                });
+            }
+        });
 }
 
 /// How responses break off: by an exception or a length that is not reached, in both modes.
@@ -185,37 +171,35 @@ fn breaks(server: &Server) -> impl Iterator<Item = &'static str> {
     BREAKS.iter().chain(crashes).copied()
 }
 
-fn what_has_broken_off_is_not_stored() {
-    on_one_mpm(|setup| {
-        serving(setup)
-            .modules(&["cache", "cache_disk"])
-            .conf("CacheEnable disk /breaking\nCacheRoot @ROOT@/cache\nCacheHeader On")
-            .run(|server, cases| {
-                server.expect_crashes();
-                let directory = server.path("cache");
-                let made = std::fs::create_dir(&directory);
-                let opened = std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777));
-                assert!(made.is_ok() && opened.is_ok(), "{made:?} {opened:?}");
-                cases.check("what is whole is", || {
-                    for _ in 0..2 {
-                        let response = server.get("/breaking?at-once/end");
-                        assert!(response.expect(200).contains("called 1 times"), "{:?}", response.headers);
-                    }
-                });
-                for how in breaks(server) {
-                    let reason = "a response that was cut short is stored, and then served as complete";
-                    cases.deviates(how, reason, || {
-                        let target = format!("/breaking?{how}");
-                        for _ in 0..2 {
-                            let response = server.get(&target);
-                            let cache = response.header("X-Cache").unwrap_or_default();
-                            assert!(!cache.starts_with("HIT"), "{cache}: {}", response.text());
-                            assert_ne!(response.ending, Ending::Framed, "{}", response.text());
-                        }
-                    });
+fn what_has_broken_off_is_not_stored(setup: Setup) {
+    serving(setup)
+        .modules(&["cache", "cache_disk"])
+        .conf("CacheEnable disk /breaking\nCacheRoot @ROOT@/cache\nCacheHeader On")
+        .run(|server, cases| {
+            server.expect_crashes();
+            let directory = server.path("cache");
+            let made = std::fs::create_dir(&directory);
+            let opened = std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777));
+            assert!(made.is_ok() && opened.is_ok(), "{made:?} {opened:?}");
+            cases.check("what is whole is", || {
+                for _ in 0..2 {
+                    let response = server.get("/breaking?at-once/end");
+                    assert!(response.expect(200).contains("called 1 times"), "{:?}", response.headers);
                 }
             });
-    });
+            for how in breaks(server) {
+                let reason = "a response that was cut short is stored, and then served as complete";
+                cases.deviates(how, reason, || {
+                    let target = format!("/breaking?{how}");
+                    for _ in 0..2 {
+                        let response = server.get(&target);
+                        let cache = response.header("X-Cache").unwrap_or_default();
+                        assert!(!cache.starts_with("HIT"), "{cache}: {}", response.text());
+                        assert_ne!(response.ending, Ending::Framed, "{}", response.text());
+                    }
+                });
+            }
+        });
 }
 
 /// Filters that keep back, change or measure what they are given.
@@ -236,27 +220,25 @@ const FILTERS: &[(&str, &[&str], &str)] = &[
     ("mod_proxy_html", &["xml2enc", "proxy_html"], "ProxyHTMLEnable On"),
 ];
 
-fn filters_do_not_make_a_response_look_complete() {
-    on_one_mpm(|setup| {
-        for &(name, modules, configuration) in FILTERS {
-            e2e::report(format_args!("--- {name}"));
-            serving(setup.clone()).modules(modules).conf(configuration).run(|server, cases| {
-                server.expect_crashes();
-                for how in breaks(server) {
-                    for version in ["1.1", "1.0"] {
-                        if version == "1.0" && how.ends_with("kill") {
-                            // A process that crashes more often would be a long time away.
-                            continue;
-                        }
-                        let reason = "a response that was cut short looks complete";
-                        cases.ours_only(&format!("{name} {how} HTTP/{version}"), reason, || {
-                            breaks_off(server, how, version);
-                        });
+fn filters_do_not_make_a_response_look_complete(setup: Setup) {
+    for &(name, modules, configuration) in FILTERS {
+        e2e::report(format_args!("--- {name}"));
+        serving(setup.clone()).modules(modules).conf(configuration).run(|server, cases| {
+            server.expect_crashes();
+            for how in breaks(server) {
+                for version in ["1.1", "1.0"] {
+                    if version == "1.0" && how.ends_with("kill") {
+                        // A process that crashes more often would be a long time away.
+                        continue;
                     }
+                    let reason = "a response that was cut short looks complete";
+                    cases.ours_only(&format!("{name} {how} HTTP/{version}"), reason, || {
+                        breaks_off(server, how, version);
+                    });
                 }
-            });
-        }
-    });
+            }
+        });
+    }
 }
 
 /// An application that makes ten bytes, in the way that the path says.
@@ -272,31 +254,27 @@ def application(environ, start_response):
     return iter([b'01234', b'567', b'89'])
 ";
 
-fn filters_that_gather_a_response_do_not_have_ranges_of_it_served() {
-    on_one_mpm(|setup| {
-        for &(name, modules, configuration) in &FILTERS[..4] {
-            let setup = setup.clone().app("/", "app.wsgi", TEN_BYTES).modules(modules).conf(configuration);
-            setup.run(|server, cases| {
-                let targets =
-                    ["/list", "/list?declared", "/write?declared", "/iterator", "/iterator?declared"];
-                let ranges = ["bytes=1-", "bytes=0-1,4-7", "bytes=20-"];
-                for (target, range) in targets.iter().flat_map(|target| ranges.map(|range| (target, range))) {
-                    let reason = "a filter that gathers a response has Apache serve ranges of it";
-                    cases.ours_only(&format!("{name} {target} {range}"), reason, || {
-                        let mut connection = server.connect();
-                        let request = server.request("GET", target).header("Range", range).keep_alive();
-                        for _ in 0..2 {
-                            connection.send(&request);
-                            let response =
-                                connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
-                            assert_eq!(response.expect(200), "0123456789", "{:?}", response.headers);
-                            assert_eq!(response.ending, Ending::Framed, "{:?}", response.headers);
-                        }
-                    });
-                }
-            });
-        }
-    });
+fn filters_that_gather_a_response_do_not_have_ranges_of_it_served(setup: Setup) {
+    for &(name, modules, configuration) in &FILTERS[..4] {
+        let setup = setup.clone().app("/", "app.wsgi", TEN_BYTES).modules(modules).conf(configuration);
+        setup.run(|server, cases| {
+            let targets = ["/list", "/list?declared", "/write?declared", "/iterator", "/iterator?declared"];
+            let ranges = ["bytes=1-", "bytes=0-1,4-7", "bytes=20-"];
+            for (target, range) in targets.iter().flat_map(|target| ranges.map(|range| (target, range))) {
+                let reason = "a filter that gathers a response has Apache serve ranges of it";
+                cases.ours_only(&format!("{name} {target} {range}"), reason, || {
+                    let mut connection = server.connect();
+                    let request = server.request("GET", target).header("Range", range).keep_alive();
+                    for _ in 0..2 {
+                        connection.send(&request);
+                        let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                        assert_eq!(response.expect(200), "0123456789", "{:?}", response.headers);
+                        assert_eq!(response.ending, Ending::Framed, "{:?}", response.headers);
+                    }
+                });
+            }
+        });
+    }
 }
 
 /// Checks that a client can tell that a response has broken off, as far as its protocol can say so.

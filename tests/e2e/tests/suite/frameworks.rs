@@ -4,10 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use e2e::{Interpreter, Server, Setup, Test, curl, on_each_mpm, test};
+use e2e::{Interpreter, Server, Setup, Test, curl, on_each_mpm};
 
-pub(crate) const TESTS: &[Test] =
-    &[test!(flask), test!(django), test!(bottle_falcon_and_pyramid), test!(numpy_in_the_main_interpreter)];
+pub(crate) const TESTS: &[Test] = &[
+    on_each_mpm!(flask),
+    on_each_mpm!(django),
+    on_each_mpm!(bottle_falcon_and_pyramid),
+    on_each_mpm!(numpy_in_the_main_interpreter),
+];
 
 fn environment() -> PathBuf {
     Interpreter::current().environment(&Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt"))
@@ -42,100 +46,88 @@ impl<'a> Browser<'a> {
     }
 }
 
-fn flask() {
-    on_each_mpm(|setup| {
-        framework(setup, "/flask", "flask.wsgi", include_str!("../../apps/frameworks/flask_app.wsgi")).run(
-            |server, cases| {
-                let browser = Browser::new(server);
-                let form = format!("http://localhost:{}/flask/form", server.port());
-                cases.check("a page", || {
-                    assert_eq!(browser.open("/flask/", &[]), format!("hello stranger at {form}"));
-                });
-                cases.check("a form, a redirect, a session", || {
-                    let page = browser.open("/flask/form", &["--data-urlencode", "name=J\u{f6}rg & co"]);
-                    assert_eq!(page, format!("hello J\u{f6}rg & co at {form}"));
-                });
-                cases.check("an upload and a download", || {
-                    server.write("upload", "0123456789".repeat(100_000));
-                    let file = format!("file=@{}", server.path("upload").display());
-                    assert_eq!(
-                        browser.open("/flask/upload", &["--form", &file]),
-                        "9876543210".repeat(100_000)
-                    );
-                });
-                cases.check("a stream", || {
-                    let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
-                    assert_eq!(server.get("/flask/stream").expect(200), expected);
-                });
-                cases.check("JSON", || {
-                    let text = server.get("/flask/json/caf%C3%A9?q=%26").expect(200);
-                    assert_eq!(text.trim(), "{\"name\":\"caf\\u00e9\",\"query\":\"&\"}");
-                });
-                cases.check("a view that fails", || {
-                    let mark = server.mark();
-                    assert_eq!(server.get("/flask/fails").status, 500);
-                    server.wait_log(mark, "flask view");
-                });
-                cases.check("not found", || assert_eq!(server.get("/flask/nothing").status, 404));
-            },
-        );
-    });
+fn flask(setup: Setup) {
+    framework(setup, "/flask", "flask.wsgi", include_str!("../../apps/frameworks/flask_app.wsgi")).run(
+        |server, cases| {
+            let browser = Browser::new(server);
+            let form = format!("http://localhost:{}/flask/form", server.port());
+            cases.check("a page", || {
+                assert_eq!(browser.open("/flask/", &[]), format!("hello stranger at {form}"));
+            });
+            cases.check("a form, a redirect, a session", || {
+                let page = browser.open("/flask/form", &["--data-urlencode", "name=J\u{f6}rg & co"]);
+                assert_eq!(page, format!("hello J\u{f6}rg & co at {form}"));
+            });
+            cases.check("an upload and a download", || {
+                server.write("upload", "0123456789".repeat(100_000));
+                let file = format!("file=@{}", server.path("upload").display());
+                assert_eq!(browser.open("/flask/upload", &["--form", &file]), "9876543210".repeat(100_000));
+            });
+            cases.check("a stream", || {
+                let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
+                assert_eq!(server.get("/flask/stream").expect(200), expected);
+            });
+            cases.check("JSON", || {
+                let text = server.get("/flask/json/caf%C3%A9?q=%26").expect(200);
+                assert_eq!(text.trim(), "{\"name\":\"caf\\u00e9\",\"query\":\"&\"}");
+            });
+            cases.check("a view that fails", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/flask/fails").status, 500);
+                server.wait_log(mark, "flask view");
+            });
+            cases.check("not found", || assert_eq!(server.get("/flask/nothing").status, 404));
+        },
+    );
 }
 
-fn django() {
+fn django(setup: Setup) {
     let script = include_str!("../../apps/frameworks/django_app.wsgi");
-    on_each_mpm(|setup| {
-        let setup = framework(setup, "/django", "django.wsgi", script)
-            .file("django/media/keep", "")
-            .conf("Alias /django/static @ROOT@/django/static");
-        setup.run(|server, cases| {
-            prepare(server);
-            let browser = Browser::new(server);
-            cases.check("the admin: log in and out of a session", || {
-                let page = browser.open("/django/admin/", &[]);
-                let token = hidden_token(&page);
-                let data = format!("csrfmiddlewaretoken={token}&username=admin&password=a+long+password");
-                let page =
-                    browser.open("/django/admin/login/?next=/django/admin/auth/user/", &["--data", &data]);
-                assert!(
-                    page.contains("Select user to change") && page.contains("admin@example.com"),
-                    "{page}"
-                );
-            });
-            cases.check("the admin: add to the database", || {
-                let token = hidden_token(&browser.open("/django/admin/auth/group/add/", &[]));
-                let data = format!("csrfmiddlewaretoken={token}&name=Editors&_save=Save");
-                let page = browser.open("/django/admin/auth/group/add/", &["--data", &data]);
-                assert!(page.contains("was added successfully"), "{page}");
-            });
-            cases.check("a form with CSRF protection", || {
-                let page = browser.open("/django/form", &[]);
-                let token = page.strip_prefix("token=").unwrap_or_default();
-                let data = format!("csrfmiddlewaretoken={token}&text=hello");
-                assert_eq!(browser.open("/django/form", &["--data", &data]), "posted hello");
-            });
-            cases.check("a form without the token", || {
-                assert_eq!(server.request("POST", "/django/form").body("text=x").send().status, 403);
-            });
-            cases.check("static files", || {
-                let response = server.get("/django/static/admin/css/base.css");
-                assert!(response.expect(200).contains("DJANGO"));
-            });
-            cases.check("a file up and down", || {
-                let page = browser.open("/django/form", &[]);
-                let token =
-                    format!("csrfmiddlewaretoken={}", page.strip_prefix("token=").unwrap_or_default());
-                // Large enough to go through a temporary file.
-                let content = "0123456789abcdef".repeat(200_000);
-                server.write("upload", &content);
-                let file = format!("file=@{}", server.path("upload").display());
-                let page = browser.open("/django/upload", &["--form", &token, "--form", &file]);
-                let name = page.strip_prefix("name=").unwrap_or_else(|| panic!("{page}"));
-                let response = server.get(&format!("/django/download/{name}"));
-                assert_eq!(response.status, 200);
-                assert_eq!(response.header("Content-Length"), Some("3200000"));
-                assert!(response.body == content.as_bytes(), "the file differs");
-            });
+    let setup = framework(setup, "/django", "django.wsgi", script)
+        .file("django/media/keep", "")
+        .conf("Alias /django/static @ROOT@/django/static");
+    setup.run(|server, cases| {
+        prepare(server);
+        let browser = Browser::new(server);
+        cases.check("the admin: log in and out of a session", || {
+            let page = browser.open("/django/admin/", &[]);
+            let token = hidden_token(&page);
+            let data = format!("csrfmiddlewaretoken={token}&username=admin&password=a+long+password");
+            let page = browser.open("/django/admin/login/?next=/django/admin/auth/user/", &["--data", &data]);
+            assert!(page.contains("Select user to change") && page.contains("admin@example.com"), "{page}");
+        });
+        cases.check("the admin: add to the database", || {
+            let token = hidden_token(&browser.open("/django/admin/auth/group/add/", &[]));
+            let data = format!("csrfmiddlewaretoken={token}&name=Editors&_save=Save");
+            let page = browser.open("/django/admin/auth/group/add/", &["--data", &data]);
+            assert!(page.contains("was added successfully"), "{page}");
+        });
+        cases.check("a form with CSRF protection", || {
+            let page = browser.open("/django/form", &[]);
+            let token = page.strip_prefix("token=").unwrap_or_default();
+            let data = format!("csrfmiddlewaretoken={token}&text=hello");
+            assert_eq!(browser.open("/django/form", &["--data", &data]), "posted hello");
+        });
+        cases.check("a form without the token", || {
+            assert_eq!(server.request("POST", "/django/form").body("text=x").send().status, 403);
+        });
+        cases.check("static files", || {
+            let response = server.get("/django/static/admin/css/base.css");
+            assert!(response.expect(200).contains("DJANGO"));
+        });
+        cases.check("a file up and down", || {
+            let page = browser.open("/django/form", &[]);
+            let token = format!("csrfmiddlewaretoken={}", page.strip_prefix("token=").unwrap_or_default());
+            // Large enough to go through a temporary file.
+            let content = "0123456789abcdef".repeat(200_000);
+            server.write("upload", &content);
+            let file = format!("file=@{}", server.path("upload").display());
+            let page = browser.open("/django/upload", &["--form", &token, "--form", &file]);
+            let name = page.strip_prefix("name=").unwrap_or_else(|| panic!("{page}"));
+            let response = server.get(&format!("/django/download/{name}"));
+            assert_eq!(response.status, 200);
+            assert_eq!(response.header("Content-Length"), Some("3200000"));
+            assert!(response.body == content.as_bytes(), "the file differs");
         });
     });
 }
@@ -159,46 +151,42 @@ fn hidden_token(page: &str) -> String {
     token.unwrap_or_else(|| panic!("no token in {page}")).to_owned()
 }
 
-fn bottle_falcon_and_pyramid() {
-    on_each_mpm(|setup| {
-        framework(setup, "/", "small.wsgi", include_str!("../../apps/frameworks/small.wsgi")).run(
-            |server, cases| {
-                for name in ["bottle", "falcon", "pyramid"] {
-                    cases.check(name, || {
-                        let response = server.get(&format!("/{name}/hello/caf%C3%A9"));
-                        assert_eq!(response.expect(200), format!("{name} caf\u{e9}"));
-                        let form = server
-                            .request("POST", &format!("/{name}/form"))
-                            .header("Content-Type", "application/x-www-form-urlencoded")
-                            .body("name=A+%26+B");
-                        assert_eq!(form.send().expect(200), format!("{name} A & B"));
-                        assert_eq!(server.get(&format!("/{name}/nothing")).status, 404);
-                    });
-                }
-            },
-        );
-    });
+fn bottle_falcon_and_pyramid(setup: Setup) {
+    framework(setup, "/", "small.wsgi", include_str!("../../apps/frameworks/small.wsgi")).run(
+        |server, cases| {
+            for name in ["bottle", "falcon", "pyramid"] {
+                cases.check(name, || {
+                    let response = server.get(&format!("/{name}/hello/caf%C3%A9"));
+                    assert_eq!(response.expect(200), format!("{name} caf\u{e9}"));
+                    let form = server
+                        .request("POST", &format!("/{name}/form"))
+                        .header("Content-Type", "application/x-www-form-urlencoded")
+                        .body("name=A+%26+B");
+                    assert_eq!(form.send().expect(200), format!("{name} A & B"));
+                    assert_eq!(server.get(&format!("/{name}/nothing")).status, 404);
+                });
+            }
+        },
+    );
 }
 
-fn numpy_in_the_main_interpreter() {
+fn numpy_in_the_main_interpreter(setup: Setup) {
     let app = "import numpy\n\n\ndef application(environ, start_response):\n    \
                size = int(environ['QUERY_STRING'])\n    matrix = numpy.arange(size * size, dtype=float).reshape(size, size)\n    \
                start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
                return [str(int((matrix @ numpy.eye(size)).sum())).encode()]\n";
-    on_each_mpm(|setup| {
-        framework(setup, "/", "numpy.wsgi", app).run(|server, cases| {
-            cases.check("from several threads", || {
-                std::thread::scope(|scope| {
-                    for _ in 0..4 {
-                        scope.spawn(|| {
-                            for size in [2_u64, 50, 100] {
-                                let count = size * size;
-                                let sum = count * (count - 1) / 2;
-                                assert_eq!(server.get(&format!("/?{size}")).expect(200), sum.to_string());
-                            }
-                        });
-                    }
-                });
+    framework(setup, "/", "numpy.wsgi", app).run(|server, cases| {
+        cases.check("from several threads", || {
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| {
+                        for size in [2_u64, 50, 100] {
+                            let count = size * size;
+                            let sum = count * (count - 1) / 2;
+                            assert_eq!(server.get(&format!("/?{size}")).expect(200), sum.to_string());
+                        }
+                    });
+                }
             });
         });
     });

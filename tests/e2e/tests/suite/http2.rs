@@ -3,12 +3,12 @@
 use std::process::Output;
 
 use e2e::Needs::Threads;
-use e2e::{Mode, Server, Setup, Test, curl, on_each_mpm, on_each_threaded_mpm, test};
+use e2e::{Mode, Server, Setup, Test, curl, on_each_mpm};
 
 use crate::ECHO;
 
 pub(crate) const TESTS: &[Test] =
-    &[test!(tls_and_http_2), test!(a_response_without_a_body_has_none_over_http_2, Threads)];
+    &[on_each_mpm!(tls_and_http_2), on_each_mpm!(a_response_without_a_body_has_none_over_http_2, Threads)];
 
 const BODY: &str = include_str!("../../apps/body.wsgi");
 const FAILURES: &str = include_str!("../../apps/failures.wsgi");
@@ -47,119 +47,114 @@ fn has(text: &str, line: &str) -> bool {
     text.lines().any(|found| found == line)
 }
 
-fn tls_and_http_2() {
-    on_each_mpm(|setup| {
-        let versions: &[(&str, &str)] = if setup.mpm().threaded() {
-            &[("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1")]
-        } else {
-            &[("--http1.1", "HTTP/1.1")]
-        };
-        secure(setup).run(|server, cases| {
-            for &(version, protocol) in versions {
-                cases.check(&format!("{protocol} environ"), || {
-                    let text = text(&fetch(server, &[version, "-H", "X-Some: thing"], "/echo/path?q"));
-                    for line in [
-                        format!("SERVER_PROTOCOL\t'{protocol}'"),
-                        "wsgi.url_scheme\t'https'".to_owned(),
-                        "REQUEST_SCHEME\t'https'".to_owned(),
-                        format!("SERVER_PORT\t'{}'", server.tls_port()),
-                        format!("mod_wsgi.listener_port\t'{}'", server.tls_port()),
-                        format!("HTTP_HOST\t'localhost:{}'", server.tls_port()),
-                        "HTTP_X_SOME\t'thing'".to_owned(),
-                        "PATH_INFO\t'/path'".to_owned(),
-                    ] {
-                        assert!(has(&text, &line), "{line} is not in {text}");
-                    }
-                    assert!(!text.contains("\nHTTPS\t") && !text.contains("SSL_CIPHER"), "{text}");
-                });
-                cases.check(&format!("{protocol} SSL variables"), || {
-                    let text = text(&fetch(server, &[version], "/echo/ssl"));
-                    assert!(text.contains("SSL_PROTOCOL\t'TLSv1."), "{text}");
-                    assert!(has(&text, "wsgi.url_scheme\t'https'") && !text.contains("\nHTTPS\t"), "{text}");
-                });
-                for (target, body) in [
-                    ("/body/many", "abc"),
-                    ("/body/written", "w1 w2 returned"),
-                    ("/body/length?5/5", "xxxxx"),
-                    ("/body/empty", ""),
+fn tls_and_http_2(setup: Setup) {
+    let versions: &[(&str, &str)] = if setup.mpm().threaded() {
+        &[("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1")]
+    } else {
+        &[("--http1.1", "HTTP/1.1")]
+    };
+    secure(setup).run(|server, cases| {
+        for &(version, protocol) in versions {
+            cases.check(&format!("{protocol} environ"), || {
+                let text = text(&fetch(server, &[version, "-H", "X-Some: thing"], "/echo/path?q"));
+                for line in [
+                    format!("SERVER_PROTOCOL\t'{protocol}'"),
+                    "wsgi.url_scheme\t'https'".to_owned(),
+                    "REQUEST_SCHEME\t'https'".to_owned(),
+                    format!("SERVER_PORT\t'{}'", server.tls_port()),
+                    format!("mod_wsgi.listener_port\t'{}'", server.tls_port()),
+                    format!("HTTP_HOST\t'localhost:{}'", server.tls_port()),
+                    "HTTP_X_SOME\t'thing'".to_owned(),
+                    "PATH_INFO\t'/path'".to_owned(),
                 ] {
-                    cases.check(&format!("{protocol} {target}"), || {
-                        assert_eq!(text(&fetch(server, &[version], target)), body);
-                    });
+                    assert!(has(&text, &line), "{line} is not in {text}");
                 }
-                cases.check(&format!("{protocol} large"), || {
-                    assert_eq!(fetch(server, &[version], "/body/large").stdout.len(), 8 << 20);
-                });
-                cases.check(&format!("{protocol} HEAD"), || {
-                    assert!(text(&fetch(server, &[version, "--head"], "/body/one")).contains(" 200"));
-                });
-                cases.check(&format!("{protocol} upload"), || {
-                    let file = server.path("upload");
-                    server.write("upload", "line\n".repeat(100_000));
-                    let data = format!("@{}", file.display());
-                    let text =
-                        text(&fetch(server, &[version, "--data-binary", &data], "/input/digest?iterate"));
-                    assert!(has(&text, "count\t500000"), "{text}");
-                });
-                cases.check(&format!("{protocol} failure"), || {
-                    let output = fetch(
-                        server,
-                        &[version, "--output", "/dev/null", "--write-out", "%{http_code}"],
-                        "/failures/call",
-                    );
-                    assert_eq!(text(&output), "500");
-                });
-                for target in ["/failures/iteration_late", "/failures/iteration_late_length"] {
-                    let cut_short = || {
-                        let output = fetch(server, &[version], target);
-                        let code = output.status.code().unwrap_or_default();
-                        assert!(CUT_SHORT.contains(&code), "curl takes it for complete ({code})");
-                    };
-                    let name = format!("{protocol} {target}");
-                    if name == "HTTP/2.0 /failures/iteration_late" {
-                        let reason = "over HTTP/2 a body that was cut short looks complete";
-                        cases.deviates(&name, reason, cut_short);
-                    } else if target == "/failures/iteration_late" {
-                        let reason =
-                            "W10: a chunked response from a daemon process that was cut short looks complete";
-                        cases.deviates_in(Mode::Daemon, &name, reason, cut_short);
-                    } else {
-                        cases.check(&name, cut_short);
-                    }
-                }
-            }
-            if server.mpm().threaded() {
-                cases.check("without TLS", || {
-                    let url = format!("http://127.0.0.1:{}/echo", server.port());
-                    let text = text(&curl(["--http2-prior-knowledge", url.as_str()]));
-                    assert!(
-                        has(&text, "SERVER_PROTOCOL\t'HTTP/2.0'") && has(&text, "wsgi.url_scheme\t'http'"),
-                        "{text}"
-                    );
+                assert!(!text.contains("\nHTTPS\t") && !text.contains("SSL_CIPHER"), "{text}");
+            });
+            cases.check(&format!("{protocol} SSL variables"), || {
+                let text = text(&fetch(server, &[version], "/echo/ssl"));
+                assert!(text.contains("SSL_PROTOCOL\t'TLSv1."), "{text}");
+                assert!(has(&text, "wsgi.url_scheme\t'https'") && !text.contains("\nHTTPS\t"), "{text}");
+            });
+            for (target, body) in [
+                ("/body/many", "abc"),
+                ("/body/written", "w1 w2 returned"),
+                ("/body/length?5/5", "xxxxx"),
+                ("/body/empty", ""),
+            ] {
+                cases.check(&format!("{protocol} {target}"), || {
+                    assert_eq!(text(&fetch(server, &[version], target)), body);
                 });
             }
-        });
+            cases.check(&format!("{protocol} large"), || {
+                assert_eq!(fetch(server, &[version], "/body/large").stdout.len(), 8 << 20);
+            });
+            cases.check(&format!("{protocol} HEAD"), || {
+                assert!(text(&fetch(server, &[version, "--head"], "/body/one")).contains(" 200"));
+            });
+            cases.check(&format!("{protocol} upload"), || {
+                let file = server.path("upload");
+                server.write("upload", "line\n".repeat(100_000));
+                let data = format!("@{}", file.display());
+                let text = text(&fetch(server, &[version, "--data-binary", &data], "/input/digest?iterate"));
+                assert!(has(&text, "count\t500000"), "{text}");
+            });
+            cases.check(&format!("{protocol} failure"), || {
+                let output = fetch(
+                    server,
+                    &[version, "--output", "/dev/null", "--write-out", "%{http_code}"],
+                    "/failures/call",
+                );
+                assert_eq!(text(&output), "500");
+            });
+            for target in ["/failures/iteration_late", "/failures/iteration_late_length"] {
+                let cut_short = || {
+                    let output = fetch(server, &[version], target);
+                    let code = output.status.code().unwrap_or_default();
+                    assert!(CUT_SHORT.contains(&code), "curl takes it for complete ({code})");
+                };
+                let name = format!("{protocol} {target}");
+                if name == "HTTP/2.0 /failures/iteration_late" {
+                    let reason = "over HTTP/2 a body that was cut short looks complete";
+                    cases.deviates(&name, reason, cut_short);
+                } else if target == "/failures/iteration_late" {
+                    let reason =
+                        "W10: a chunked response from a daemon process that was cut short looks complete";
+                    cases.deviates_in(Mode::Daemon, &name, reason, cut_short);
+                } else {
+                    cases.check(&name, cut_short);
+                }
+            }
+        }
+        if server.mpm().threaded() {
+            cases.check("without TLS", || {
+                let url = format!("http://127.0.0.1:{}/echo", server.port());
+                let text = text(&curl(["--http2-prior-knowledge", url.as_str()]));
+                assert!(
+                    has(&text, "SERVER_PROTOCOL\t'HTTP/2.0'") && has(&text, "wsgi.url_scheme\t'http'"),
+                    "{text}"
+                );
+            });
+        }
     });
 }
 
-fn a_response_without_a_body_has_none_over_http_2() {
+fn a_response_without_a_body_has_none_over_http_2(setup: Setup) {
     let app = "def application(environ, start_response):\n\
         \x20   start_response(environ['QUERY_STRING'] + ' X', [('Content-Type', 'text/plain')])\n\
         \x20   return iter([b'some'] * 20)\n";
-    on_each_threaded_mpm(|setup| {
-        secure(setup).app("/blocks", "blocks.wsgi", app).run(|server, cases| {
-            let reason = "blocks that follow the first one are sent";
-            for (name, arguments, target) in [
-                ("HEAD", &["--http2", "--head"][..], "/blocks?200"),
-                ("no content", &["--http2", "--include"], "/blocks?204"),
-                ("not modified", &["--http2", "--include"], "/blocks?304"),
-            ] {
-                cases.ours_only(name, reason, || {
-                    for _ in 0..10 {
-                        assert!(text(&fetch(server, arguments, target)).starts_with("HTTP/2 "));
-                    }
-                });
-            }
-        });
+    secure(setup).app("/blocks", "blocks.wsgi", app).run(|server, cases| {
+        let reason = "blocks that follow the first one are sent";
+        for (name, arguments, target) in [
+            ("HEAD", &["--http2", "--head"][..], "/blocks?200"),
+            ("no content", &["--http2", "--include"], "/blocks?204"),
+            ("not modified", &["--http2", "--include"], "/blocks?304"),
+        ] {
+            cases.ours_only(name, reason, || {
+                for _ in 0..10 {
+                    assert!(text(&fetch(server, arguments, target)).starts_with("HTTP/2 "));
+                }
+            });
+        }
     });
 }

@@ -3,27 +3,24 @@
 use std::collections::BTreeSet;
 
 use e2e::Needs::{Embedded, Python, Threads};
-use e2e::{
-    Interpreter, LogMark, Mode, Response, Server, Setup, Test, on_each_mpm, on_each_threaded_mpm, on_one_mpm,
-    test,
-};
+use e2e::{Interpreter, LogMark, Mode, Response, Server, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(each_request_runs_in_the_interpreter_it_names),
-    test!(thread_locals_stay),
-    test!(the_server_configures_python),
-    test!(a_random_seed_is_random),
-    test!(the_injected_modules),
-    test!(
+    on_each_mpm!(each_request_runs_in_the_interpreter_it_names),
+    on_one_mpm!(thread_locals_stay),
+    on_one_mpm!(the_server_configures_python),
+    on_one_mpm!(a_random_seed_is_random),
+    on_each_mpm!(the_injected_modules),
+    on_each_mpm!(
         the_number_of_processes_is_that_in_use,
         Threads,
         Embedded("daemon processes are counted by their group")
     ),
-    test!(interpreters_end_with_the_process),
-    test!(own_gil, Python((3, 12), "an interpreter with a GIL of its own")),
-    test!(a_module_that_refuses_sub_interpreters_is_explained),
-    test!(an_unusable_home_is_reported),
-    test!(embedded_mode_can_be_forbidden, Embedded("that it can be forbidden")),
+    on_each_mpm!(interpreters_end_with_the_process),
+    on_each_mpm!(own_gil, Python((3, 12), "an interpreter with a GIL of its own")),
+    on_one_mpm!(a_module_that_refuses_sub_interpreters_is_explained),
+    on_each_mpm!(an_unusable_home_is_reported),
+    on_one_mpm!(embedded_mode_can_be_forbidden, Embedded("that it can be forbidden")),
 ];
 
 const APP: &str = include_str!("../../apps/interpreter.wsgi");
@@ -37,55 +34,51 @@ fn three(setup: Setup) -> Setup {
     )
 }
 
-fn each_request_runs_in_the_interpreter_it_names() {
-    on_each_mpm(|setup| {
-        three(setup).run(|server, cases| {
-            let rounds = || {
-                for _ in 0..15 {
-                    for (url, group) in [("/one", "one"), ("/main", ""), ("/two", "two")] {
-                        let response = server.get(&format!("{url}/group"));
-                        for name in ["environ", "module", "shared"] {
-                            assert_eq!(response.value(name).as_deref(), Some(group), "{name} of {url}");
-                        }
+fn each_request_runs_in_the_interpreter_it_names(setup: Setup) {
+    three(setup).run(|server, cases| {
+        let rounds = || {
+            for _ in 0..15 {
+                for (url, group) in [("/one", "one"), ("/main", ""), ("/two", "two")] {
+                    let response = server.get(&format!("{url}/group"));
+                    for name in ["environ", "module", "shared"] {
+                        assert_eq!(response.value(name).as_deref(), Some(group), "{name} of {url}");
                     }
                 }
-            };
-            if server.mpm().threaded() {
-                cases.deviates(
-                    "sub-interpreter first",
-                    "a worker thread that entered a sub-interpreter first runs requests of the main one there",
-                    rounds,
-                );
-            } else {
-                cases.check("sub-interpreter first", rounds);
             }
-            cases.check("threads", || {
-                let response = server.get("/one/group");
-                assert_eq!(response.value("main").as_deref(), Some("MainThread"));
-            });
-            cases.check("concurrent requests", || {
-                std::thread::scope(|scope| {
-                    for (url, group) in [("/one", "one"), ("/two", "two"), ("/one", "one"), ("/two", "two")] {
-                        scope.spawn(move || {
-                            for _ in 0..20 {
-                                let response = server.get(&format!("{url}/group"));
-                                assert_eq!(response.value("module").as_deref(), Some(group));
-                            }
-                        });
-                    }
-                });
+        };
+        if server.mpm().threaded() {
+            cases.deviates(
+                "sub-interpreter first",
+                "a worker thread that entered a sub-interpreter first runs requests of the main one there",
+                rounds,
+            );
+        } else {
+            cases.check("sub-interpreter first", rounds);
+        }
+        cases.check("threads", || {
+            let response = server.get("/one/group");
+            assert_eq!(response.value("main").as_deref(), Some("MainThread"));
+        });
+        cases.check("concurrent requests", || {
+            std::thread::scope(|scope| {
+                for (url, group) in [("/one", "one"), ("/two", "two"), ("/one", "one"), ("/two", "two")] {
+                    scope.spawn(move || {
+                        for _ in 0..20 {
+                            let response = server.get(&format!("{url}/group"));
+                            assert_eq!(response.value("module").as_deref(), Some(group));
+                        }
+                    });
+                }
             });
         });
     });
 }
 
-fn thread_locals_stay() {
-    on_one_mpm(|setup| {
-        three(setup).run(|server, cases| {
-            cases.check("between the requests of a thread", || {
-                let highest = (0..30).map(|_| number(&server.get("/one/group"), "local")).max();
-                assert!(highest.is_some_and(|highest| highest > 1), "{highest:?}");
-            });
+fn thread_locals_stay(setup: Setup) {
+    three(setup).run(|server, cases| {
+        cases.check("between the requests of a thread", || {
+            let highest = (0..30).map(|_| number(&server.get("/one/group"), "local")).max();
+            assert!(highest.is_some_and(|highest| highest > 1), "{highest:?}");
         });
     });
 }
@@ -94,66 +87,64 @@ fn number(response: &Response, name: &str) -> u64 {
     response.value(name).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-fn the_server_configures_python() {
-    on_one_mpm(|setup| {
-        three(setup)
-            .group("python-path=@ROOT@/first:@ROOT@/second")
-            .file("first/on_the_path.py", "VALUE = 'first'\n")
-            .file("second/on_the_path.py", "VALUE = 'second'\n")
-            .file("second/more.pth", "@ROOT@/third\n")
-            .file("third/keep", "")
-            .file("special/on_the_path.py", "VALUE = 'special'\n")
-            .conf(
-                "WSGIPythonPath @ROOT@/first:@ROOT@/second\nWSGIPythonOptimize 1\nWSGIDontWriteBytecode On\n\
-                 WSGIPythonHashSeed 42\nWSGIPythonWarnings ignore::UserWarning\nWSGIPythonWarnings default\n\
-                 WSGISwitchInterval 0.025\n\
-                 <WSGIInterpreterOptions application-group=two>\nWSGIPythonPath @ROOT@/special\n\
-                 WSGIRestrictStdout On\n</WSGIInterpreterOptions>\n",
-            )
-            .run(|server, cases| {
-                let hash = python("print(hash('e2e'))", "42");
-                for url in ["/main", "/one"] {
-                    let response = server.get(&format!("{url}/state"));
-                    for (name, value) in [
-                        ("optimize", "1"),
-                        ("bytecode", "True"),
-                        ("hash", hash.as_str()),
-                        ("warnoptions", "['ignore::UserWarning', 'default']"),
-                        ("interval", "0.0250"),
-                        ("own-directory", "False"),
-                        ("argv", "['mod_wsgi']"),
-                        ("main-module", "__main__"),
-                        ("daemon-thread", "None"),
-                        ("thread", "None"),
-                        ("print", "None"),
-                        ("module-on-path", "'first'"),
-                    ] {
-                        cases.check(&format!("{url} {name}"), || {
-                            assert_eq!(response.value(name).as_deref(), Some(value));
-                        });
-                    }
-                    cases.check(&format!("{url} path"), || {
-                        let path = response.value("path").unwrap_or_default();
-                        let root = server.root().display();
-                        let expected = format!("['{root}/first', '{root}/second', '{root}/third', ");
-                        assert!(path.starts_with(&expected), "{path}");
+fn the_server_configures_python(setup: Setup) {
+    three(setup)
+        .group("python-path=@ROOT@/first:@ROOT@/second")
+        .file("first/on_the_path.py", "VALUE = 'first'\n")
+        .file("second/on_the_path.py", "VALUE = 'second'\n")
+        .file("second/more.pth", "@ROOT@/third\n")
+        .file("third/keep", "")
+        .file("special/on_the_path.py", "VALUE = 'special'\n")
+        .conf(
+            "WSGIPythonPath @ROOT@/first:@ROOT@/second\nWSGIPythonOptimize 1\nWSGIDontWriteBytecode On\n\
+             WSGIPythonHashSeed 42\nWSGIPythonWarnings ignore::UserWarning\nWSGIPythonWarnings default\n\
+             WSGISwitchInterval 0.025\n\
+             <WSGIInterpreterOptions application-group=two>\nWSGIPythonPath @ROOT@/special\n\
+             WSGIRestrictStdout On\n</WSGIInterpreterOptions>\n",
+        )
+        .run(|server, cases| {
+            let hash = python("print(hash('e2e'))", "42");
+            for url in ["/main", "/one"] {
+                let response = server.get(&format!("{url}/state"));
+                for (name, value) in [
+                    ("optimize", "1"),
+                    ("bytecode", "True"),
+                    ("hash", hash.as_str()),
+                    ("warnoptions", "['ignore::UserWarning', 'default']"),
+                    ("interval", "0.0250"),
+                    ("own-directory", "False"),
+                    ("argv", "['mod_wsgi']"),
+                    ("main-module", "__main__"),
+                    ("daemon-thread", "None"),
+                    ("thread", "None"),
+                    ("print", "None"),
+                    ("module-on-path", "'first'"),
+                ] {
+                    cases.check(&format!("{url} {name}"), || {
+                        assert_eq!(response.value(name).as_deref(), Some(value));
                     });
                 }
-                let response = server.get("/two/state");
-                for (name, value) in
-                    [("print", "OSError"), ("module-on-path", "'special'"), ("interval", "0.0250")]
-                {
-                    cases.check(&format!("/two {name}"), || {
-                        assert_eq!(response.value(name).as_deref(), Some(value))
-                    });
-                }
-                cases.check("/two path", || {
+                cases.check(&format!("{url} path"), || {
                     let path = response.value("path").unwrap_or_default();
                     let root = server.root().display();
-                    assert!(path.starts_with(&format!("['{root}/special', '{root}/first', ")), "{path}");
+                    let expected = format!("['{root}/first', '{root}/second', '{root}/third', ");
+                    assert!(path.starts_with(&expected), "{path}");
                 });
+            }
+            let response = server.get("/two/state");
+            for (name, value) in
+                [("print", "OSError"), ("module-on-path", "'special'"), ("interval", "0.0250")]
+            {
+                cases.check(&format!("/two {name}"), || {
+                    assert_eq!(response.value(name).as_deref(), Some(value))
+                });
+            }
+            cases.check("/two path", || {
+                let path = response.value("path").unwrap_or_default();
+                let root = server.root().display();
+                assert!(path.starts_with(&format!("['{root}/special', '{root}/first', ")), "{path}");
             });
-    });
+        });
 }
 
 fn python(script: &str, seed: &str) -> String {
@@ -162,118 +153,104 @@ fn python(script: &str, seed: &str) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-fn a_random_seed_is_random() {
-    on_one_mpm(|setup| {
-        three(setup).conf("WSGIPythonHashSeed random").run(|server, cases| {
-            cases.deviates("random", "D5: WSGIPythonHashSeed random turns randomisation off", || {
-                let hash = |server: &Server| server.get("/main/state").value("hash");
-                let mut seen = BTreeSet::from([hash(server)]);
-                server.restart();
-                seen.insert(hash(server));
-                assert_eq!(seen.len(), 2, "{seen:?}");
-            });
+fn a_random_seed_is_random(setup: Setup) {
+    three(setup).conf("WSGIPythonHashSeed random").run(|server, cases| {
+        cases.deviates("random", "D5: WSGIPythonHashSeed random turns randomisation off", || {
+            let hash = |server: &Server| server.get("/main/state").value("hash");
+            let mut seen = BTreeSet::from([hash(server)]);
+            server.restart();
+            seen.insert(hash(server));
+            assert_eq!(seen.len(), 2, "{seen:?}");
         });
     });
 }
 
-fn the_injected_modules() {
-    on_each_mpm(|setup| {
-        let (mpm, mode) = (setup.mpm(), setup.mode());
-        three(setup).run(|server, cases| {
-            for url in ["/main", "/one"] {
-                let response = server.get(&format!("{url}/module"));
-                // Of the group; the module `apache` has Apache's.
-                let (processes, threads) = mode.pick(
-                    if mpm.threaded() { ("1", "6") } else { ("6", "1") },
-                    ("1", "6"),
-                );
-                let same = mode == Mode::Embedded || mpm.threaded();
-                let name = format!("'{}'", mpm.name());
-                for (name, value) in [
-                    ("version", "(6, 1, 1)"),
-                    ("process_group", mode.pick("''", "'e2e'")),
-                    ("processes", processes),
-                    ("threads", threads),
-                    (
-                        "timeout",
-                        "(<class 'mod_wsgi.RequestTimeout'>, <class 'BaseException'>, <class 'object'>) mod_wsgi",
-                    ),
-                    ("wrapper", "True"),
-                    ("file", "AttributeError"),
-                    ("spec", "None None"),
-                    ("callbacks", "list list list"),
-                    ("active", "True"),
-                    ("data", "dict"),
-                    ("outside", "RuntimeError"),
-                    ("subscribe", "True True"),
-                    ("subscribe-two", "TypeError"),
-                    ("subscribe-none", "TypeError"),
-                    ("metrics", "None None None"),
-                    ("apache-version", "(2, 4) 3"),
-                    ("apache-mpm", &name),
-                    ("apache-description", "Apache"),
-                    ("apache-built", "str"),
-                    ("apache-limits", if same { "True True" } else { "False False" }),
-                ] {
-                    cases.check(&format!("{url} {name}"), || {
-                        assert_eq!(response.value(name).as_deref(), Some(value));
-                    });
-                }
+fn the_injected_modules(setup: Setup) {
+    let (mpm, mode) = (setup.mpm(), setup.mode());
+    three(setup).run(|server, cases| {
+        for url in ["/main", "/one"] {
+            let response = server.get(&format!("{url}/module"));
+            // Of the group; the module `apache` has Apache's.
+            let (processes, threads) =
+                mode.pick(if mpm.threaded() { ("1", "6") } else { ("6", "1") }, ("1", "6"));
+            let same = mode == Mode::Embedded || mpm.threaded();
+            let name = format!("'{}'", mpm.name());
+            for (name, value) in [
+                ("version", "(6, 1, 1)"),
+                ("process_group", mode.pick("''", "'e2e'")),
+                ("processes", processes),
+                ("threads", threads),
+                (
+                    "timeout",
+                    "(<class 'mod_wsgi.RequestTimeout'>, <class 'BaseException'>, <class 'object'>) mod_wsgi",
+                ),
+                ("wrapper", "True"),
+                ("file", "AttributeError"),
+                ("spec", "None None"),
+                ("callbacks", "list list list"),
+                ("active", "True"),
+                ("data", "dict"),
+                ("outside", "RuntimeError"),
+                ("subscribe", "True True"),
+                ("subscribe-two", "TypeError"),
+                ("subscribe-none", "TypeError"),
+                ("metrics", "None None None"),
+                ("apache-version", "(2, 4) 3"),
+                ("apache-mpm", &name),
+                ("apache-description", "Apache"),
+                ("apache-built", "str"),
+                ("apache-limits", if same { "True True" } else { "False False" }),
+            ] {
+                cases.check(&format!("{url} {name}"), || {
+                    assert_eq!(response.value(name).as_deref(), Some(value));
+                });
             }
-        });
+        }
     });
 }
 
-fn the_number_of_processes_is_that_in_use() {
+fn the_number_of_processes_is_that_in_use(setup: Setup) {
     // Prefork names its limit, whichever is asked for.
-    on_each_threaded_mpm(|setup| {
-        // One child is started, and three may be.
-        let setup = three(setup).children(1).conf("MaxRequestWorkers 18\nMaxSpareThreads 18");
-        setup.run(|server, cases| {
-            let response = server.get("/main/module");
-            for (name, value) in
-                [("processes", "1"), ("apache-limits", "True True"), ("multiprocess", "True")]
-            {
-                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
-            }
-        });
+    // One child is started, and three may be.
+    let setup = three(setup).children(1).conf("MaxRequestWorkers 18\nMaxSpareThreads 18");
+    setup.run(|server, cases| {
+        let response = server.get("/main/module");
+        for (name, value) in [("processes", "1"), ("apache-limits", "True True"), ("multiprocess", "True")] {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
+        }
     });
 }
 
-fn interpreters_end_with_the_process() {
+fn interpreters_end_with_the_process(setup: Setup) {
     for destroy in [true, false] {
-        on_each_mpm(|setup| {
-            let line = if destroy { "WSGIDestroyInterpreter On" } else { "WSGIDestroyInterpreter Off" };
-            let mut server = three(setup).children(1).conf(line).start();
-            for url in ["/main", "/one"] {
-                assert_eq!(server.get(&format!("{url}/group")).status, 200);
-            }
-            assert!(server.stop().success());
-            let log = server.log_since(LogMark::default());
-            // With prefork, the two requests may have been in two processes; each tells of its own.
-            for group in ["''", "'one'"] {
-                let reason = server.mode().pick("''", "'shutdown_signal'");
-                assert!(log.contains(&format!("process_stopping {reason} of {group}")), "{log}");
-                assert_eq!(log.contains(&format!("atexit of {group}")), destroy, "{log}");
-            }
-            for text in ["exit signal", "Exception ignored", "Traceback"] {
-                assert!(!log.contains(text), "{text} in {log}");
-            }
-        });
+        let line = if destroy { "WSGIDestroyInterpreter On" } else { "WSGIDestroyInterpreter Off" };
+        let mut server = three(setup.clone()).children(1).conf(line).start();
+        for url in ["/main", "/one"] {
+            assert_eq!(server.get(&format!("{url}/group")).status, 200);
+        }
+        assert!(server.stop().success());
+        let log = server.log_since(LogMark::default());
+        // With prefork, the two requests may have been in two processes; each tells of its own.
+        for group in ["''", "'one'"] {
+            let reason = server.mode().pick("''", "'shutdown_signal'");
+            assert!(log.contains(&format!("process_stopping {reason} of {group}")), "{log}");
+            assert_eq!(log.contains(&format!("atexit of {group}")), destroy, "{log}");
+        }
+        for text in ["exit signal", "Exception ignored", "Traceback"] {
+            assert!(!log.contains(text), "{text} in {log}");
+        }
     }
 }
 
-fn own_gil() {
-    on_each_mpm(|setup| {
-        three(setup)
-            .conf(
-                "<WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n\
-                 WSGISwitchInterval 0.011\n</WSGIInterpreterOptions>",
-            )
-            .run(|server, cases| {
-                own_gil_cases(server, cases);
-            });
-    });
+fn own_gil(setup: Setup) {
+    three(setup)
+        .conf(
+            "<WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n\
+             WSGISwitchInterval 0.011\n</WSGIInterpreterOptions>",
+        )
+        .run(|server, cases| {
+            own_gil_cases(server, cases);
+        });
 }
 
 /// What differs in `/one`, which has its own GIL, from `/main` and `/two`.
@@ -295,65 +272,59 @@ pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
     });
 }
 
-fn a_module_that_refuses_sub_interpreters_is_explained() {
-    on_one_mpm(|setup| {
-        // The words are CPython's; a real module that refuses needs 3.12 and is tested with every version.
-        let app = "raise ImportError('module _example does not support loading in subinterpreters')\n";
-        setup.app("/", "app.wsgi", app).run(|server, cases| {
-            cases.deviates("the remedy", "the log names no remedy", || {
-                let mark = server.mark();
-                assert_eq!(server.get("/").status, 500);
-                let log = server.wait_log(mark, "_example");
-                assert!(log.contains("WSGIApplicationGroup %{GLOBAL}"), "{log}");
-            });
+fn a_module_that_refuses_sub_interpreters_is_explained(setup: Setup) {
+    // The words are CPython's; a real module that refuses needs 3.12 and is tested with every version.
+    let app = "raise ImportError('module _example does not support loading in subinterpreters')\n";
+    setup.app("/", "app.wsgi", app).run(|server, cases| {
+        cases.deviates("the remedy", "the log names no remedy", || {
+            let mark = server.mark();
+            assert_eq!(server.get("/").status, 500);
+            let log = server.wait_log(mark, "_example");
+            assert!(log.contains("WSGIApplicationGroup %{GLOBAL}"), "{log}");
         });
     });
 }
 
-fn an_unusable_home_is_reported() {
-    on_each_mpm(|setup| {
-        three(setup)
-            .python_home(Some(std::path::Path::new("/nonexistent/python")))
-            .file("htdocs/static.txt", "static\n")
-            .run(|server, cases| {
-                let (status, code) = server.mode().pick((500, "WSGI0210"), (503, "WSGI0028"));
-                let fail = || {
-                    let mark = LogMark::default();
-                    for url in ["/main", "/one", "/main"] {
-                        assert_eq!(server.get(&format!("{url}/group")).status, status);
-                    }
-                    let log = server.wait_log(mark, code);
-                    assert!(log.contains("/nonexistent/python"), "{log}");
-                };
-                if server.mode() == Mode::Daemon {
-                    let reason = "W24: the daemon process crashes, again and again, and requests wait for it";
-                    cases.ours_only("requests to Python fail", reason, fail);
-                } else {
-                    cases.check("requests to Python fail", fail);
+fn an_unusable_home_is_reported(setup: Setup) {
+    three(setup)
+        .python_home(Some(std::path::Path::new("/nonexistent/python")))
+        .file("htdocs/static.txt", "static\n")
+        .run(|server, cases| {
+            let (status, code) = server.mode().pick((500, "WSGI0210"), (503, "WSGI0028"));
+            let fail = || {
+                let mark = LogMark::default();
+                for url in ["/main", "/one", "/main"] {
+                    assert_eq!(server.get(&format!("{url}/group")).status, status);
                 }
-                cases.check("other requests do not", || {
-                    assert_eq!(server.get("/static.txt").expect(200), "static\n");
-                    assert!(!server.log_tail().contains("exit signal"));
-                });
+                let log = server.wait_log(mark, code);
+                assert!(log.contains("/nonexistent/python"), "{log}");
+            };
+            if server.mode() == Mode::Daemon {
+                let reason = "W24: the daemon process crashes, again and again, and requests wait for it";
+                cases.ours_only("requests to Python fail", reason, fail);
+            } else {
+                cases.check("requests to Python fail", fail);
+            }
+            cases.check("other requests do not", || {
+                assert_eq!(server.get("/static.txt").expect(200), "static\n");
+                assert!(!server.log_tail().contains("exit signal"));
             });
-    });
+        });
 }
 
-fn embedded_mode_can_be_forbidden() {
-    on_one_mpm(|setup| {
-        three(setup).conf("WSGIRestrictEmbedded On").run(|server, cases| {
-            cases.check("500", || {
-                let mark = server.mark();
-                assert_eq!(server.get("/main/group").status, 500);
-                server.wait_log(mark, "WSGI0143");
-            });
-            cases.check("Python is not loaded", || {
-                for child in server.children() {
-                    let maps = std::fs::read_to_string(format!("/proc/{child}/maps")).unwrap_or_default();
-                    let loaded = maps.contains("mod_wsgi_host") || maps.contains("lib-dynload");
-                    assert!(!loaded, "{maps}");
-                }
-            });
+fn embedded_mode_can_be_forbidden(setup: Setup) {
+    three(setup).conf("WSGIRestrictEmbedded On").run(|server, cases| {
+        cases.check("500", || {
+            let mark = server.mark();
+            assert_eq!(server.get("/main/group").status, 500);
+            server.wait_log(mark, "WSGI0143");
+        });
+        cases.check("Python is not loaded", || {
+            for child in server.children() {
+                let maps = std::fs::read_to_string(format!("/proc/{child}/maps")).unwrap_or_default();
+                let loaded = maps.contains("mod_wsgi_host") || maps.contains("lib-dynload");
+                assert!(!loaded, "{maps}");
+            }
         });
     });
 }

@@ -6,14 +6,14 @@ use std::net::TcpStream;
 use std::thread;
 
 use e2e::Needs::Time;
-use e2e::{Cases, Ending, Process, Server, Setup, Test, curl, on_each_mpm, on_one_mpm, sanitized, test};
+use e2e::{Cases, Ending, Process, Server, Setup, Test, curl, on_each_mpm, on_one_mpm, sanitized};
 
 use crate::soak::beside_others;
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(large_transfers_need_little_memory),
-    test!(a_file_beyond_32_bits),
-    test!(transfers_beyond_31_bits, Time),
+    on_one_mpm!(large_transfers_need_little_memory),
+    on_one_mpm!(a_file_beyond_32_bits),
+    on_each_mpm!(transfers_beyond_31_bits, Time),
 ];
 
 const APP: &str = include_str!("../../apps/large.wsgi");
@@ -25,46 +25,40 @@ const FILE: u64 = 5_000_000_000;
 /// The end of the file.
 const END: &[u8] = b"the last bytes of a large file";
 
-fn large_transfers_need_little_memory() {
-    on_one_mpm(|setup| {
-        serving(setup).run(|server, cases| {
-            let memory = Memory::of(server);
-            both_ways(server, cases, 4096);
-            memory.check(cases, 16);
-        });
+fn large_transfers_need_little_memory(setup: Setup) {
+    serving(setup).run(|server, cases| {
+        let memory = Memory::of(server);
+        both_ways(server, cases, 4096);
+        memory.check(cases, 16);
     });
 }
 
-fn a_file_beyond_32_bits() {
-    on_one_mpm(|setup| {
-        serving(setup).run(|server, cases| {
-            make_file(server);
-            for place in ["", "/sendfile"] {
-                cases.check(&format!("{place} length"), || {
-                    let response = server.request("HEAD", &format!("{place}/file")).send();
-                    assert_eq!(response.header("Content-Length"), Some(FILE.to_string().as_str()));
-                });
-                cases.check(&format!("{place} end"), || {
-                    let response = server.get(&format!("{place}/end?{}", END.len()));
-                    assert_eq!(response.expect(200).as_bytes(), END);
-                });
-            }
-        });
+fn a_file_beyond_32_bits(setup: Setup) {
+    serving(setup).run(|server, cases| {
+        make_file(server);
+        for place in ["", "/sendfile"] {
+            cases.check(&format!("{place} length"), || {
+                let response = server.request("HEAD", &format!("{place}/file")).send();
+                assert_eq!(response.header("Content-Length"), Some(FILE.to_string().as_str()));
+            });
+            cases.check(&format!("{place} end"), || {
+                let response = server.get(&format!("{place}/end?{}", END.len()));
+                assert_eq!(response.expect(200).as_bytes(), END);
+            });
+        }
     });
 }
 
-fn transfers_beyond_31_bits() {
+fn transfers_beyond_31_bits(setup: Setup) {
     let _others = beside_others();
-    on_each_mpm(|setup| {
-        serving(setup).run(|server, cases| {
-            let memory = Memory::of(server);
-            // 2.2 GB.
-            both_ways(server, cases, 33_570);
-            make_file(server);
-            file(server, cases, "/file");
-            file(server, cases, "/sendfile/file");
-            memory.check(cases, 64);
-        });
+    serving(setup).run(|server, cases| {
+        let memory = Memory::of(server);
+        // 2.2 GB.
+        both_ways(server, cases, 33_570);
+        make_file(server);
+        file(server, cases, "/file");
+        file(server, cases, "/sendfile/file");
+        memory.check(cases, 64);
     });
 }
 

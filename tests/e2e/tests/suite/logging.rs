@@ -1,15 +1,15 @@
 //! Log streams, the logging handler, and what is restricted.
 
-use e2e::Needs::{NoSanitizer, Ours};
-use e2e::{Test, on_each_mpm, on_one_mpm, test};
+use e2e::Needs::{NoSanitizer, OneProcess, Ours};
+use e2e::{Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(streams_are_text_streams),
-    test!(output_becomes_log_records),
-    test!(the_handler_keeps_levels),
-    test!(errors_expire_with_the_request),
-    test!(restrictions),
-    test!(
+    on_one_mpm!(streams_are_text_streams),
+    on_each_mpm!(output_becomes_log_records),
+    on_one_mpm!(the_handler_keeps_levels),
+    on_one_mpm!(errors_expire_with_the_request, OneProcess),
+    on_one_mpm!(restrictions),
+    on_one_mpm!(
         faulthandler_writes_to_the_log,
         Ours("a faulthandler that can be enabled"),
         NoSanitizer("it takes the alternate signal stack, which is faulthandler's, for its own")
@@ -18,182 +18,168 @@ pub(crate) const TESTS: &[Test] = &[
 
 const APP: &str = include_str!("../../apps/logging.wsgi");
 
-fn streams_are_text_streams() {
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            let response = server.get("/attributes");
-            for (stream, shown) in
-                [("errors", "<wsgi.errors>"), ("stdout", "<stdout>"), ("stderr", "<stderr>")]
-            {
-                for (name, value) in [
-                    ("type", "True"),
-                    ("buffer", "Log"),
-                    ("name", shown),
-                    ("encoding", "utf-8 replace"),
-                    ("buffering", "True True"),
-                    ("mode", "AttributeError"),
-                    ("isatty", "False"),
-                    ("abilities", "False False True"),
-                    ("fileno", "OSError"),
-                    ("write", "None"),
-                    ("memoryview", "None"),
-                    ("int", "TypeError"),
-                    ("writelines", "TypeError"),
-                    ("coding", "utf-8 replace"),
-                    ("closed", "False"),
-                ] {
-                    let name = format!("{stream}-{name}");
-                    cases.check(&name, || {
-                        let found = response.value(&name);
-                        // io.UnsupportedOperation is an OSError.
-                        let found = found.map(|found| found.replace("UnsupportedOperation", "OSError"));
-                        assert_eq!(found.as_deref(), Some(value));
-                    });
-                }
-                cases.deviates(
-                    &format!("{stream}-fileno is refused as by io"),
-                    "plain OSError where libraries expect UnsupportedOperation",
-                    || {
-                        let found = response.value(&format!("{stream}-fileno"));
-                        assert_eq!(found.as_deref(), Some("UnsupportedOperation"));
-                    },
-                );
-            }
-        });
-    });
-}
-
-fn output_becomes_log_records() {
-    on_each_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            let mark = server.mark();
-            assert_eq!(server.get("/streams").expect(200), "streams");
-            server.wait_log(mark, "unfinished");
-            // Of a daemon process, what is not of a request comes by another way.
-            let log = server.wait_log(mark, "written while loading");
-            let find = |text: &str| {
-                let line = log.lines().find(|line| line.contains(text));
-                line.unwrap_or_else(|| panic!("{text:?} is not in {log}")).to_owned()
-            };
-            let script = format!("[script {}]", server.path("apps/app.wsgi").display());
-            for text in [
-                "by print",
-                "to stderr",
-                "to wsgi.errors",
-                "one of two",
-                "two of two",
-                "by buffer",
-                "joined fragments",
-                "rest ",
-                "unfinished",
+fn streams_are_text_streams(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let response = server.get("/attributes");
+        for (stream, shown) in [("errors", "<wsgi.errors>"), ("stdout", "<stdout>"), ("stderr", "<stderr>")] {
+            for (name, value) in [
+                ("type", "True"),
+                ("buffer", "Log"),
+                ("name", shown),
+                ("encoding", "utf-8 replace"),
+                ("buffering", "True True"),
+                ("mode", "AttributeError"),
+                ("isatty", "False"),
+                ("abilities", "False False True"),
+                ("fileno", "OSError"),
+                ("write", "None"),
+                ("memoryview", "None"),
+                ("int", "TypeError"),
+                ("writelines", "TypeError"),
+                ("coding", "utf-8 replace"),
+                ("closed", "False"),
             ] {
-                cases.check(text, || {
-                    let line = find(text);
-                    assert!(line.contains("wsgi:error") && line.contains(server.logged_client()), "{line}");
-                    assert!(line.trim_end().ends_with(&format!("{script} {}", text.trim_end())), "{line}");
+                let name = format!("{stream}-{name}");
+                cases.check(&name, || {
+                    let found = response.value(&name);
+                    // io.UnsupportedOperation is an OSError.
+                    let found = found.map(|found| found.replace("UnsupportedOperation", "OSError"));
+                    assert_eq!(found.as_deref(), Some(value));
                 });
             }
-            for text in ["printed while loading", "written while loading"] {
-                cases.check(text, || {
-                    let line = find(text);
-                    assert!(!line.contains("127.0.0.1:") && !line.contains("[script"), "{line}");
-                });
-            }
-            cases.check("text beyond ASCII", || {
-                // Apache writes bytes beyond ASCII as they are or escaped, by version and format.
-                let line = find("caf");
-                assert!(line.ends_with('?'), "a lone surrogate is replaced: {line}");
-            });
-            cases.check("a long line is cut, not lost", || {
-                assert!(find("xxxxxxxxxx").len() > 4000);
-            });
-            cases.check("a NUL does no harm", || assert!(!find("before").contains('\0')));
-            cases.check("a thread has no request", || {
-                let mark = server.mark();
-                assert_eq!(server.get("/thread").expect(200), "thread");
-                let log = server.wait_log(mark, "from a thread");
-                let line = log.lines().find(|line| line.contains("from a thread")).unwrap_or_default();
-                assert!(!line.contains("127.0.0.1:"), "{line}");
-            });
-        });
+            cases.deviates(
+                &format!("{stream}-fileno is refused as by io"),
+                "plain OSError where libraries expect UnsupportedOperation",
+                || {
+                    let found = response.value(&format!("{stream}-fileno"));
+                    assert_eq!(found.as_deref(), Some("UnsupportedOperation"));
+                },
+            );
+        }
     });
 }
 
-fn the_handler_keeps_levels() {
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
+fn output_becomes_log_records(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let mark = server.mark();
+        assert_eq!(server.get("/streams").expect(200), "streams");
+        server.wait_log(mark, "unfinished");
+        // Of a daemon process, what is not of a request comes by another way.
+        let log = server.wait_log(mark, "written while loading");
+        let find = |text: &str| {
+            let line = log.lines().find(|line| line.contains(text));
+            line.unwrap_or_else(|| panic!("{text:?} is not in {log}")).to_owned()
+        };
+        let script = format!("[script {}]", server.path("apps/app.wsgi").display());
+        for text in [
+            "by print",
+            "to stderr",
+            "to wsgi.errors",
+            "one of two",
+            "two of two",
+            "by buffer",
+            "joined fragments",
+            "rest ",
+            "unfinished",
+        ] {
+            cases.check(text, || {
+                let line = find(text);
+                assert!(line.contains("wsgi:error") && line.contains(server.logged_client()), "{line}");
+                assert!(line.trim_end().ends_with(&format!("{script} {}", text.trim_end())), "{line}");
+            });
+        }
+        for text in ["printed while loading", "written while loading"] {
+            cases.check(text, || {
+                let line = find(text);
+                assert!(!line.contains("127.0.0.1:") && !line.contains("[script"), "{line}");
+            });
+        }
+        cases.check("text beyond ASCII", || {
+            // Apache writes bytes beyond ASCII as they are or escaped, by version and format.
+            let line = find("caf");
+            assert!(line.ends_with('?'), "a lone surrogate is replaced: {line}");
+        });
+        cases.check("a long line is cut, not lost", || {
+            assert!(find("xxxxxxxxxx").len() > 4000);
+        });
+        cases.check("a NUL does no harm", || assert!(!find("before").contains('\0')));
+        cases.check("a thread has no request", || {
             let mark = server.mark();
-            let response = server.get("/handler");
-            let log = server.wait_log(mark, "handler exception");
-            for (text, level) in [
-                ("handler info", "info"),
-                ("handler warning", "warn"),
-                ("handler error", "error"),
-                ("second line", "error"),
-                ("handler critical", "crit"),
-                ("handler exception", "error"),
-                ("KeyError: 'handled'", "error"),
-            ] {
-                cases.check(text, || {
-                    let line = log.lines().find(|line| line.contains(text)).unwrap_or_default();
-                    assert!(line.contains(&format!("[wsgi:{level}]")), "{line:?} in {log}");
-                    assert!(line.contains(server.logged_client()), "{line}");
-                });
-            }
-            cases.check("what the server would drop", || assert!(!log.contains("handler debug"), "{log}"));
-            for (name, value) in [("subclass", "True"), ("level", "40")] {
-                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
-            }
-            cases.deviates("surrogates", "LogHandler raises when a message has a lone surrogate", || {
-                assert_eq!(response.value("surrogate").as_deref(), Some("None"));
+            assert_eq!(server.get("/thread").expect(200), "thread");
+            let log = server.wait_log(mark, "from a thread");
+            let line = log.lines().find(|line| line.contains("from a thread")).unwrap_or_default();
+            assert!(!line.contains("127.0.0.1:"), "{line}");
+        });
+    });
+}
+
+fn the_handler_keeps_levels(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let mark = server.mark();
+        let response = server.get("/handler");
+        let log = server.wait_log(mark, "handler exception");
+        for (text, level) in [
+            ("handler info", "info"),
+            ("handler warning", "warn"),
+            ("handler error", "error"),
+            ("second line", "error"),
+            ("handler critical", "crit"),
+            ("handler exception", "error"),
+            ("KeyError: 'handled'", "error"),
+        ] {
+            cases.check(text, || {
+                let line = log.lines().find(|line| line.contains(text)).unwrap_or_default();
+                assert!(line.contains(&format!("[wsgi:{level}]")), "{line:?} in {log}");
+                assert!(line.contains(server.logged_client()), "{line}");
             });
+        }
+        cases.check("what the server would drop", || assert!(!log.contains("handler debug"), "{log}"));
+        for (name, value) in [("subclass", "True"), ("level", "40")] {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
+        }
+        cases.deviates("surrogates", "LogHandler raises when a message has a lone surrogate", || {
+            assert_eq!(response.value("surrogate").as_deref(), Some("None"));
         });
     });
 }
 
-fn errors_expire_with_the_request() {
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            assert_eq!(server.get("/keep").expect(200), "kept");
-            let response = server.get("/use");
-            for (name, value) in
-                [("flush", "None"), ("write", "RuntimeError"), ("writelines", "RuntimeError")]
-            {
-                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
-            }
-        });
+fn errors_expire_with_the_request(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        assert_eq!(server.get("/keep").expect(200), "kept");
+        let response = server.get("/use");
+        for (name, value) in [("flush", "None"), ("write", "RuntimeError"), ("writelines", "RuntimeError")] {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
+        }
     });
 }
 
-fn restrictions() {
+fn restrictions(setup: Setup) {
     let quiet = APP.replace("print(\"printed", "str(\"printed");
-    on_one_mpm(|setup| {
-        setup
-            .app("/", "app.wsgi", &quiet)
-            .group("python-eggs=/tmp/eggs")
-            .conf("WSGIRestrictStdin On\nWSGIRestrictStdout On\nWSGIPythonEggs /tmp/eggs")
-            .run(|server, cases| {
-                let mark = server.mark();
-                let response = server.get("/signals");
-                for (name, value) in [
-                    ("result", "True"),
-                    ("installed", "False"),
-                    ("bad", "TypeError"),
-                    ("stdin", "OSError"),
-                    ("stdout", "OSError"),
-                    ("print", "OSError"),
-                    ("hasattr", "OSError"),
-                    ("type", "Restricted"),
-                    ("argv", "['mod_wsgi']"),
-                    ("egg", "'/tmp/eggs'"),
-                ] {
-                    cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
-                }
-                cases.check("an intercepted signal is logged", || {
-                    assert!(server.wait_log(mark, "ignal").contains("wsgi:info"));
-                });
+    setup
+        .app("/", "app.wsgi", &quiet)
+        .group("python-eggs=/tmp/eggs")
+        .conf("WSGIRestrictStdin On\nWSGIRestrictStdout On\nWSGIPythonEggs /tmp/eggs")
+        .run(|server, cases| {
+            let mark = server.mark();
+            let response = server.get("/signals");
+            for (name, value) in [
+                ("result", "True"),
+                ("installed", "False"),
+                ("bad", "TypeError"),
+                ("stdin", "OSError"),
+                ("stdout", "OSError"),
+                ("print", "OSError"),
+                ("hasattr", "OSError"),
+                ("type", "Restricted"),
+                ("argv", "['mod_wsgi']"),
+                ("egg", "'/tmp/eggs'"),
+            ] {
+                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(value)));
+            }
+            cases.check("an intercepted signal is logged", || {
+                assert!(server.wait_log(mark, "ignal").contains("wsgi:info"));
             });
-    });
+        });
 }
 
 /// As libraries do when they are imported.
@@ -213,18 +199,16 @@ def application(environ, start_response):
     return [str(faulthandler.is_enabled()).encode()]
 ";
 
-fn faulthandler_writes_to_the_log() {
-    on_one_mpm(|setup| {
-        let setup = setup.app("/sub", "sub.wsgi", FAULTHANDLER).app("/main", "main.wsgi", FAULTHANDLER);
-        let main = "<Location /main>\nWSGIApplicationGroup %{GLOBAL}\n</Location>";
-        setup.conf(main).run(|server, cases| {
-            for target in ["/main", "/sub"] {
-                let mark = server.mark();
-                cases.check(target, || {
-                    assert_eq!(server.get(target).expect(200), "True");
-                    server.wait_log(mark, "in dump_of_the_application");
-                });
-            }
-        });
+fn faulthandler_writes_to_the_log(setup: Setup) {
+    let setup = setup.app("/sub", "sub.wsgi", FAULTHANDLER).app("/main", "main.wsgi", FAULTHANDLER);
+    let main = "<Location /main>\nWSGIApplicationGroup %{GLOBAL}\n</Location>";
+    setup.conf(main).run(|server, cases| {
+        for target in ["/main", "/sub"] {
+            let mark = server.mark();
+            cases.check(target, || {
+                assert_eq!(server.get(target).expect(200), "True");
+                server.wait_log(mark, "in dump_of_the_application");
+            });
+        }
     });
 }

@@ -1,22 +1,22 @@
 //! Mistakes in the configuration: each is refused, or told, with what was written and what to write instead.
 
 use e2e::Needs::{Daemon, NoSanitizer, Ours};
-use e2e::{LogMark, Setup, Test, on_one_mpm, test, wait_until};
+use e2e::{LogMark, Setup, Test, on_one_mpm, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(mistakes_are_refused, Ours("such messages")),
-    test!(mistakes_are_told_by_a_test, Ours("such warnings")),
-    test!(nothing_is_left_where_apache_restarts_into_a_mistake, Daemon),
-    test!(a_running_server_survives_the_test_of_a_mistake, Ours("such messages")),
-    test!(
+    on_one_mpm!(mistakes_are_refused, Ours("such messages")),
+    on_one_mpm!(mistakes_are_told_by_a_test, Ours("such warnings")),
+    on_one_mpm!(nothing_is_left_where_apache_restarts_into_a_mistake, Daemon),
+    on_one_mpm!(a_running_server_survives_the_test_of_a_mistake, Ours("such messages")),
+    on_one_mpm!(
         limits_that_are_too_small_are_named,
         Daemon,
         Ours("word about that"),
         NoSanitizer("it takes more address space than that itself")
     ),
-    test!(a_locale_that_is_missing_is_named, Daemon, Ours("remedy for that")),
+    on_one_mpm!(a_locale_that_is_missing_is_named, Daemon, Ours("remedy for that")),
 ];
 
 const APP: &str = "def application(e, s):\n    s('200 OK', [])\n    return [b'served']\n";
@@ -88,126 +88,111 @@ fn finds<'t>(text: &'t str, words: &[&str]) -> Option<&'t str> {
     text.lines().find(|line| joined(line))
 }
 
-fn mistakes_are_refused() {
-    on_one_mpm(|setup| {
-        for &(line, words) in REFUSED {
-            let output = mistaken(&setup, line).test_configuration();
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(!output.status.success(), "{line:?} is accepted");
-            assert!(text.contains("line 2 of") && text.contains("mistake.conf"), "{line:?}: {text}");
-            assert!(finds(&text, words).is_some(), "{line:?}: {words:?} are not in {text}");
-        }
-    });
+fn mistakes_are_refused(setup: Setup) {
+    for &(line, words) in REFUSED {
+        let output = mistaken(&setup, line).test_configuration();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{line:?} is accepted");
+        assert!(text.contains("line 2 of") && text.contains("mistake.conf"), "{line:?}: {text}");
+        assert!(finds(&text, words).is_some(), "{line:?}: {words:?} are not in {text}");
+    }
 }
 
-fn mistakes_are_told_by_a_test() {
-    on_one_mpm(|setup| {
-        for &(lines, words) in TOLD {
-            let output = mistaken(&setup, lines).test_configuration();
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{lines:?} is refused: {text}");
-            let number = 1 + lines.lines().count();
-            let place = format!("(line {number} of ");
-            let words: Vec<_> = words.iter().copied().chain([place.as_str(), "mistake.conf)"]).collect();
-            assert!(finds(&text, &words).is_some(), "{lines:?}: {words:?} are not in {text}");
-        }
-        let idle = mistaken(&setup, "WSGIDaemonProcess idle").test_configuration();
-        let text = String::from_utf8_lossy(&idle.stderr);
-        assert!(
-            finds(&text, &["No line sends requests", "'idle'", "WSGIProcessGroup idle"]).is_some(),
-            "{text}"
-        );
-        let sound = mistaken(&setup, "WSGIScriptAlias / @ROOT@/apps/app.wsgi").test_configuration();
-        let text = String::from_utf8_lossy(&sound.stderr);
-        assert!(!text.contains("mistake.conf"), "nothing is wrong with it: {text}");
-    });
+fn mistakes_are_told_by_a_test(setup: Setup) {
+    for &(lines, words) in TOLD {
+        let output = mistaken(&setup, lines).test_configuration();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{lines:?} is refused: {text}");
+        let number = 1 + lines.lines().count();
+        let place = format!("(line {number} of ");
+        let words: Vec<_> = words.iter().copied().chain([place.as_str(), "mistake.conf)"]).collect();
+        assert!(finds(&text, &words).is_some(), "{lines:?}: {words:?} are not in {text}");
+    }
+    let idle = mistaken(&setup, "WSGIDaemonProcess idle").test_configuration();
+    let text = String::from_utf8_lossy(&idle.stderr);
+    assert!(finds(&text, &["No line sends requests", "'idle'", "WSGIProcessGroup idle"]).is_some(), "{text}");
+    let sound = mistaken(&setup, "WSGIScriptAlias / @ROOT@/apps/app.wsgi").test_configuration();
+    let text = String::from_utf8_lossy(&sound.stderr);
+    assert!(!text.contains("mistake.conf"), "nothing is wrong with it: {text}");
 }
 
-fn nothing_is_left_where_apache_restarts_into_a_mistake() {
-    on_one_mpm(|setup| {
-        mistaken(&setup, "").app("/", "app.wsgi", APP).run(|server, cases| {
-            cases.check("Apache ends, and so do its processes", || {
-                assert_eq!(server.get("/").expect(200), "served");
-                let processes = server.daemons();
-                assert!(!processes.is_empty());
-                server.write("mistake.conf", "WSGIDaemonProcess g processes=0\n");
-                let pid = i32::try_from(server.pid()).map(Pid::from_raw);
-                assert!(pid.is_ok_and(|pid| kill(pid, Signal::SIGUSR1).is_ok()));
-                wait_until("the end of all processes", || {
-                    processes.iter().all(|process| !process.is_alive()).then_some(())
-                });
+fn nothing_is_left_where_apache_restarts_into_a_mistake(setup: Setup) {
+    mistaken(&setup, "").app("/", "app.wsgi", APP).run(|server, cases| {
+        cases.check("Apache ends, and so do its processes", || {
+            assert_eq!(server.get("/").expect(200), "served");
+            let processes = server.daemons();
+            assert!(!processes.is_empty());
+            server.write("mistake.conf", "WSGIDaemonProcess g processes=0\n");
+            let pid = i32::try_from(server.pid()).map(Pid::from_raw);
+            assert!(pid.is_ok_and(|pid| kill(pid, Signal::SIGUSR1).is_ok()));
+            wait_until("the end of all processes", || {
+                processes.iter().all(|process| !process.is_alive()).then_some(())
             });
         });
     });
 }
 
 /// Apache ends when it is told to restart with a configuration that it cannot read, which is why its tools test it first.
-fn a_running_server_survives_the_test_of_a_mistake() {
-    on_one_mpm(|setup| {
-        let setup = mistaken(&setup, "").app("/", "app.wsgi", APP);
-        setup.run(|server, cases| {
-            let test = || {
-                let output = server.test();
-                (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-            };
-            for &(line, words) in REFUSED {
-                cases.check(line, || {
-                    server.write("mistake.conf", line.replace("@ROOT@", &server.root().to_string_lossy()));
-                    let (is_accepted, text) = test();
-                    assert!(!is_accepted && finds(&text, words).is_some(), "{text}");
-                });
-            }
-            cases.check("it serves", || assert_eq!(server.get("/").expect(200), "served"));
-            let lines = "WSGIDaemonProcess processes=6\nWSGIApplicationGroup %{global}";
-            cases.check("a restart with warnings", || {
-                server.write("mistake.conf", lines);
-                assert!(test().0);
-                let mark = server.mark();
-                server.graceful();
-                let log = server.log_since(mark);
-                for words in [&["processes=6", "(line 1 of "][..], &["%{global}", "(line 2 of "]] {
-                    let line = finds(&log, words).unwrap_or_else(|| panic!("{words:?} are not in {log}"));
-                    assert!(line.contains("wsgi:warn"), "{line}");
-                }
-                assert_eq!(server.get("/").expect(200), "served");
+fn a_running_server_survives_the_test_of_a_mistake(setup: Setup) {
+    let setup = mistaken(&setup, "").app("/", "app.wsgi", APP);
+    setup.run(|server, cases| {
+        let test = || {
+            let output = server.test();
+            (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        };
+        for &(line, words) in REFUSED {
+            cases.check(line, || {
+                server.write("mistake.conf", line.replace("@ROOT@", &server.root().to_string_lossy()));
+                let (is_accepted, text) = test();
+                assert!(!is_accepted && finds(&text, words).is_some(), "{text}");
             });
+        }
+        cases.check("it serves", || assert_eq!(server.get("/").expect(200), "served"));
+        let lines = "WSGIDaemonProcess processes=6\nWSGIApplicationGroup %{global}";
+        cases.check("a restart with warnings", || {
+            server.write("mistake.conf", lines);
+            assert!(test().0);
+            let mark = server.mark();
+            server.graceful();
+            let log = server.log_since(mark);
+            for words in [&["processes=6", "(line 1 of "][..], &["%{global}", "(line 2 of "]] {
+                let line = finds(&log, words).unwrap_or_else(|| panic!("{words:?} are not in {log}"));
+                assert!(line.contains("wsgi:warn"), "{line}");
+            }
+            assert_eq!(server.get("/").expect(200), "served");
         });
     });
 }
 
-fn limits_that_are_too_small_are_named() {
-    on_one_mpm(|setup| {
-        let setup = setup.own_groups().app("/", "app.wsgi", APP).conf(
-            "WSGIDaemonProcess small virtual-memory-limit=20M\nWSGIDaemonProcess scant memory-limit=16M threads=50\n\
-             WSGIProcessGroup small",
-        );
-        setup.run(|server, cases| {
-            server.expect_crashes();
-            for (group, option) in
-                [("small", "virtual-memory-limit=20971520"), ("scant", " memory-limit=16777216")]
-            {
-                cases.check(group, || {
-                    let line = wait_until("the limit in the log", || {
-                        let log = server.log_since(LogMark::default());
-                        finds(&log, &[option, "too little memory"]).map(str::to_owned)
-                    });
-                    assert!(line.contains(&format!("'{group}'")) && line.contains("wsgi:error"), "{line}");
+fn limits_that_are_too_small_are_named(setup: Setup) {
+    let setup = setup.own_groups().app("/", "app.wsgi", APP).conf(
+        "WSGIDaemonProcess small virtual-memory-limit=20M\nWSGIDaemonProcess scant memory-limit=16M threads=50\n\
+         WSGIProcessGroup small",
+    );
+    setup.run(|server, cases| {
+        server.expect_crashes();
+        for (group, option) in
+            [("small", "virtual-memory-limit=20971520"), ("scant", " memory-limit=16777216")]
+        {
+            cases.check(group, || {
+                let line = wait_until("the limit in the log", || {
+                    let log = server.log_since(LogMark::default());
+                    finds(&log, &[option, "too little memory"]).map(str::to_owned)
                 });
-            }
-        });
+                assert!(line.contains(&format!("'{group}'")) && line.contains("wsgi:error"), "{line}");
+            });
+        }
     });
 }
 
-fn a_locale_that_is_missing_is_named() {
-    on_one_mpm(|setup| {
-        setup.group("locale=xx_YY.UTF-8").app("/", "app.wsgi", APP).run(|server, cases| {
-            cases.check("group and remedy", || {
-                let log = server.wait_log(LogMark::default(), "WSGI0079");
-                assert!(
-                    finds(&log, &["WSGI0079", "'xx_YY.UTF-8'", "'e2e'", "locale=C.UTF-8"]).is_some(),
-                    "{log}"
-                );
-            });
+fn a_locale_that_is_missing_is_named(setup: Setup) {
+    setup.group("locale=xx_YY.UTF-8").app("/", "app.wsgi", APP).run(|server, cases| {
+        cases.check("group and remedy", || {
+            let log = server.wait_log(LogMark::default(), "WSGI0079");
+            assert!(
+                finds(&log, &["WSGI0079", "'xx_YY.UTF-8'", "'e2e'", "locale=C.UTF-8"]).is_some(),
+                "{log}"
+            );
         });
     });
 }

@@ -1,48 +1,46 @@
 //! A panic in our own code is contained: the request gets a 500, the log says where, the process lives.
 
 use e2e::Needs::{Embedded, Ours};
-use e2e::{Ending, Test, on_each_mpm, on_one_mpm, test};
+use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
 
 use crate::ECHO;
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(in_a_request, Ours("test hook for panics")),
-    test!(
+    on_each_mpm!(in_a_request, Ours("test hook for panics")),
+    on_each_mpm!(
         while_a_response_is_sent,
         Ours("test hook for panics"),
         Embedded("a daemon process has no such hook")
     ),
-    test!(in_the_configuration, Ours("test hook for panics")),
+    on_one_mpm!(in_the_configuration, Ours("test hook for panics")),
 ];
 
-fn in_a_request() {
-    on_each_mpm(|setup| {
-        setup
-            .app("/", "app.wsgi", ECHO)
-            .conf(
-                "<IfModule !wsgi_module>\nNonsense\n</IfModule>\n\
-                 <Location /handler>\nWSGIDebugPanic handler\n</Location>\n\
-                 <Location /callback>\nWSGIDebugPanic callback\n</Location>",
-            )
-            .run(|server, cases| {
-                for target in ["/handler", "/callback"] {
-                    cases.check(target, || {
-                        assert_eq!(server.get("/fine").status, 200);
-                        let before = server.children();
-                        let mark = server.mark();
-                        for _ in 0..3 {
-                            assert_eq!(server.get(target).status, 500);
-                        }
-                        let log = server.wait_log(mark, "panic");
-                        assert!(log.contains(".rs:"), "the log does not say where: {log}");
-                        assert_eq!(server.get("/fine").status, 200);
-                        assert!(!server.log_since(mark).contains("exit signal"));
-                        let after = server.children();
-                        assert!(before.iter().any(|child| after.contains(child)), "{before:?} {after:?}");
-                    });
-                }
-            });
-    });
+fn in_a_request(setup: Setup) {
+    setup
+        .app("/", "app.wsgi", ECHO)
+        .conf(
+            "<IfModule !wsgi_module>\nNonsense\n</IfModule>\n\
+             <Location /handler>\nWSGIDebugPanic handler\n</Location>\n\
+             <Location /callback>\nWSGIDebugPanic callback\n</Location>",
+        )
+        .run(|server, cases| {
+            for target in ["/handler", "/callback"] {
+                cases.check(target, || {
+                    assert_eq!(server.get("/fine").status, 200);
+                    let before = server.children();
+                    let mark = server.mark();
+                    for _ in 0..3 {
+                        assert_eq!(server.get(target).status, 500);
+                    }
+                    let log = server.wait_log(mark, "panic");
+                    assert!(log.contains(".rs:"), "the log does not say where: {log}");
+                    assert_eq!(server.get("/fine").status, 200);
+                    assert!(!server.log_since(mark).contains("exit signal"));
+                    let after = server.children();
+                    assert!(before.iter().any(|child| after.contains(child)), "{before:?} {after:?}");
+                });
+            }
+        });
 }
 
 /// Has more blocks than one.
@@ -54,30 +52,26 @@ def application(environ, start_response):
     yield b'three'
 ";
 
-fn while_a_response_is_sent() {
-    on_each_mpm(|setup| {
-        let hook = "<Location /exchange>\nWSGIDebugPanic exchange\n</Location>";
-        setup.app("/", "app.wsgi", STREAM).conf(hook).run(|server, cases| {
-            cases.check("the client can tell", || {
-                let mark = server.mark();
-                let mut connection = server.connect();
-                connection.send(&server.request("GET", "/exchange").keep_alive());
-                let Ok(response) = connection.response("GET") else { panic!("no response") };
-                assert_eq!((response.text().as_str(), response.ending), ("one", Ending::Truncated));
-                let log = server.wait_log(mark, "Internal error in the sending of a response");
-                assert!(log.contains("WSGIDebugPanic exchange") && log.contains(".rs:"), "{log}");
-                assert_eq!(server.get("/fine").expect(200), "onetwothree");
-                assert!(!server.log_since(mark).contains("exit signal"));
-            });
+fn while_a_response_is_sent(setup: Setup) {
+    let hook = "<Location /exchange>\nWSGIDebugPanic exchange\n</Location>";
+    setup.app("/", "app.wsgi", STREAM).conf(hook).run(|server, cases| {
+        cases.check("the client can tell", || {
+            let mark = server.mark();
+            let mut connection = server.connect();
+            connection.send(&server.request("GET", "/exchange").keep_alive());
+            let Ok(response) = connection.response("GET") else { panic!("no response") };
+            assert_eq!((response.text().as_str(), response.ending), ("one", Ending::Truncated));
+            let log = server.wait_log(mark, "Internal error in the sending of a response");
+            assert!(log.contains("WSGIDebugPanic exchange") && log.contains(".rs:"), "{log}");
+            assert_eq!(server.get("/fine").expect(200), "onetwothree");
+            assert!(!server.log_since(mark).contains("exit signal"));
         });
     });
 }
 
-fn in_the_configuration() {
-    on_one_mpm(|setup| {
-        let output = setup.conf("WSGIDebugPanic config").test_configuration();
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && output.status.code().is_some(), "{}: {text}", output.status);
-        assert!(text.contains("panic") && text.contains(".rs:"), "{text}");
-    });
+fn in_the_configuration(setup: Setup) {
+    let output = setup.conf("WSGIDebugPanic config").test_configuration();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && output.status.code().is_some(), "{}: {text}", output.status);
+    assert!(text.contains("panic") && text.contains(".rs:"), "{text}");
 }

@@ -1,11 +1,11 @@
 //! Trusted proxies and their headers.
 
-use e2e::{Response, Server, Test, on_one_mpm, test};
+use e2e::{Response, Server, Setup, Test, on_one_mpm};
 
 use crate::ECHO;
 
 pub(crate) const TESTS: &[Test] =
-    &[test!(headers_of_proxies), test!(a_name_that_is_no_header_name_is_ignored)];
+    &[on_one_mpm!(headers_of_proxies), on_one_mpm!(a_name_that_is_no_header_name_is_ignored)];
 
 /// A scope with its own settings, headers that are sent, and what the environ has then (`-` for nothing).
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
@@ -172,27 +172,25 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-fn headers_of_proxies() {
-    on_one_mpm(|setup| {
-        let mut setup = setup.file("apps/app.wsgi", ECHO).conf(SCOPES);
-        for url in SCOPES.lines().filter_map(|line| line.trim().strip_prefix("<Location ")) {
-            let url = url.trim_end_matches('>');
-            setup = setup
-                .conf(&format!("WSGIScriptAlias {url} @ROOT@/apps/app.wsgi application-group=%{{GLOBAL}}"));
+fn headers_of_proxies(setup: Setup) {
+    let mut setup = setup.file("apps/app.wsgi", ECHO).conf(SCOPES);
+    for url in SCOPES.lines().filter_map(|line| line.trim().strip_prefix("<Location ")) {
+        let url = url.trim_end_matches('>');
+        setup =
+            setup.conf(&format!("WSGIScriptAlias {url} @ROOT@/apps/app.wsgi application-group=%{{GLOBAL}}"));
+    }
+    setup = setup.conf("WSGIScriptAlias /none @ROOT@/apps/app.wsgi application-group=%{GLOBAL}");
+    setup.run(|server, cases| {
+        for (target, headers, expected) in ROWS {
+            cases.check(&format!("{target} {headers:?}"), || {
+                let response = sending(server, target, headers);
+                for (key, value) in *expected {
+                    let value = value.replace("@PORT@", &server.port().to_string());
+                    let value = (value != "-").then(|| format!("'{value}'"));
+                    assert_eq!(response.value(key), value, "{key}");
+                }
+            });
         }
-        setup = setup.conf("WSGIScriptAlias /none @ROOT@/apps/app.wsgi application-group=%{GLOBAL}");
-        setup.run(|server, cases| {
-            for (target, headers, expected) in ROWS {
-                cases.check(&format!("{target} {headers:?}"), || {
-                    let response = sending(server, target, headers);
-                    for (key, value) in *expected {
-                        let value = value.replace("@PORT@", &server.port().to_string());
-                        let value = (value != "-").then(|| format!("'{value}'"));
-                        assert_eq!(response.value(key), value, "{key}");
-                    }
-                });
-            }
-        });
     });
 }
 
@@ -201,15 +199,13 @@ fn sending(server: &Server, target: &str, headers: &[(&str, &str)]) -> Response 
     headers.iter().fold(request, |request, (name, value)| request.header(name, value)).send()
 }
 
-fn a_name_that_is_no_header_name_is_ignored() {
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", ECHO).conf("WSGITrustedProxyHeaders X_Forwarded_For X-Real-IP").run(
-            |server, cases| {
-                cases.ours_only("X_Forwarded_For", "D4: the first request crashes the child", || {
-                    let response = sending(server, "/", &[("X-Real-IP", "9.9.9.9")]);
-                    assert_eq!(response.value("REMOTE_ADDR").as_deref(), Some("'9.9.9.9'"));
-                });
-            },
-        );
-    });
+fn a_name_that_is_no_header_name_is_ignored(setup: Setup) {
+    setup.app("/", "app.wsgi", ECHO).conf("WSGITrustedProxyHeaders X_Forwarded_For X-Real-IP").run(
+        |server, cases| {
+            cases.ours_only("X_Forwarded_For", "D4: the first request crashes the child", || {
+                let response = sending(server, "/", &[("X-Real-IP", "9.9.9.9")]);
+                assert_eq!(response.value("REMOTE_ADDR").as_deref(), Some("'9.9.9.9'"));
+            });
+        },
+    );
 }

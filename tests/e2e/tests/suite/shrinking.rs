@@ -5,11 +5,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 
-use e2e::{Connection, Server, Setup, Test, on_each_mpm, on_one_mpm, test};
+use e2e::{Connection, Server, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(a_file_that_shrinks_breaks_the_response_off),
-    test!(a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2),
+    on_each_mpm!(a_file_that_shrinks_breaks_the_response_off),
+    on_one_mpm!(a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2),
 ];
 
 const APP: &str = include_str!("../../apps/shrinking.wsgi");
@@ -60,42 +60,32 @@ fn begin(server: &Server, target: &str, headers: &[(&str, &str)]) -> (Connection
     (connection, beginning)
 }
 
-fn a_file_that_shrinks_breaks_the_response_off() {
+fn a_file_that_shrinks_breaks_the_response_off(setup: Setup) {
     let noise = noise();
-    on_each_mpm(|setup| {
-        serving(setup).run(|server, cases| {
-            assert_eq!(server.get("/ok").expect(200), "ok");
-            let children = server.children();
-            for (name, target, headers) in [
-                ("plain", "/plain", &[][..]),
-                ("DEFLATE", "/deflate", &[("Accept-Encoding", "gzip")]),
-                (
-                    "DEFLATE of a range",
-                    "/deflate",
-                    &[("Accept-Encoding", "gzip"), ("Range", "bytes=0-45000000")],
-                ),
-                ("a range", "/plain", &[("Range", "bytes=1000-45000000")]),
-                ("sendfile", "/sendfile", &[]),
-                ("a range by sendfile", "/sendfile", &[("Range", "bytes=1000-45000000")]),
-            ] {
-                cases.ours_only(
-                    name,
-                    "the child crashes, or the next response is a part of this one",
-                    || {
-                        fill(server, &noise);
-                        let (mut connection, mut all) = begin(server, target, headers);
-                        shrink(server, 100_000);
-                        all.extend(connection.rest().unwrap_or_default());
-                        assert!(!all.ends_with(b"ok"), "no response follows");
-                        assert!(!all.ends_with(b"\r\n0\r\n\r\n"), "it looks complete");
-                        assert!(all.len() < LENGTH, "it is not complete: {}", all.len());
-                    },
-                );
-            }
-            cases.ours_only("the child is the same", "it has crashed", || {
-                assert_eq!(server.get("/ok").expect(200), "ok");
-                assert_eq!(server.children(), children);
+    serving(setup).run(|server, cases| {
+        assert_eq!(server.get("/ok").expect(200), "ok");
+        let children = server.children();
+        for (name, target, headers) in [
+            ("plain", "/plain", &[][..]),
+            ("DEFLATE", "/deflate", &[("Accept-Encoding", "gzip")]),
+            ("DEFLATE of a range", "/deflate", &[("Accept-Encoding", "gzip"), ("Range", "bytes=0-45000000")]),
+            ("a range", "/plain", &[("Range", "bytes=1000-45000000")]),
+            ("sendfile", "/sendfile", &[]),
+            ("a range by sendfile", "/sendfile", &[("Range", "bytes=1000-45000000")]),
+        ] {
+            cases.ours_only(name, "the child crashes, or the next response is a part of this one", || {
+                fill(server, &noise);
+                let (mut connection, mut all) = begin(server, target, headers);
+                shrink(server, 100_000);
+                all.extend(connection.rest().unwrap_or_default());
+                assert!(!all.ends_with(b"ok"), "no response follows");
+                assert!(!all.ends_with(b"\r\n0\r\n\r\n"), "it looks complete");
+                assert!(all.len() < LENGTH, "it is not complete: {}", all.len());
             });
+        }
+        cases.ours_only("the child is the same", "it has crashed", || {
+            assert_eq!(server.get("/ok").expect(200), "ok");
+            assert_eq!(server.children(), children);
         });
     });
 }
@@ -103,51 +93,49 @@ fn a_file_that_shrinks_breaks_the_response_off() {
 /// The arguments of a client, which writes what it gets to its standard output, and its status if that breaks off.
 type Client<'a> = (&'a str, &'a [&'a str], &'a [i32]);
 
-fn a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2() {
+fn a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2(setup: Setup) {
     let noise = noise();
-    on_one_mpm(|setup| {
-        let has_http2 = setup.mpm().threaded();
-        let (modules, protocols): (&[&str], _) =
-            if has_http2 { (&["http2"], "Protocols h2 http/1.1") } else { (&[], "Protocols http/1.1") };
-        serving(setup).tls().modules(modules).conf(protocols).run(|server, cases| {
-            assert_eq!(server.get("/ok").expect(200), "ok");
-            let children = server.children();
-            let clients: [Client<'_>; 4] = [
-                ("/plain", &["--http1.1"], &[18, 56]),
-                ("/deflate", &["--http1.1", "-H", "Accept-Encoding: gzip"], &[18, 56]),
-                ("/plain", &["--http2"], &[92, 18]),
-                ("/deflate", &["--http2", "-H", "Accept-Encoding: gzip"], &[92, 18]),
-            ];
-            for (target, options, statuses) in &clients[..if has_http2 { 4 } else { 2 }] {
-                cases.ours_only(&format!("{target} {}", options[0]), "the child crashes", || {
-                    fill(server, &noise);
-                    let mut client = Command::new("curl")
-                        .args(["--silent", "--max-time", "60", "--noproxy", "*", "--insecure", "--no-buffer"])
-                        .args(*options)
-                        .arg(format!("https://127.0.0.1:{}{target}", server.tls_port()))
-                        .stdout(Stdio::piped())
-                        .spawn()
-                        .unwrap_or_else(|error| panic!("curl: {error}; install the package curl"));
-                    let mark = server.mark();
-                    let mut all = vec![0; 1000];
-                    let read = client.stdout.as_mut().map(|output| {
-                        output.read_exact(&mut all)?;
-                        shrink(server, 100_000);
-                        output.read_to_end(&mut all)
-                    });
-                    let status = client.wait().map(|status| status.code());
-                    assert!(
-                        matches!(status, Ok(Some(status)) if statuses.contains(&status)),
-                        "{status:?} {read:?}"
-                    );
-                    assert!(all.len() < LENGTH, "it is not complete: {}", all.len());
-                    server.wait_log(mark, "has become shorter");
+    let has_http2 = setup.mpm().threaded();
+    let (modules, protocols): (&[&str], _) =
+        if has_http2 { (&["http2"], "Protocols h2 http/1.1") } else { (&[], "Protocols http/1.1") };
+    serving(setup).tls().modules(modules).conf(protocols).run(|server, cases| {
+        assert_eq!(server.get("/ok").expect(200), "ok");
+        let children = server.children();
+        let clients: [Client<'_>; 4] = [
+            ("/plain", &["--http1.1"], &[18, 56]),
+            ("/deflate", &["--http1.1", "-H", "Accept-Encoding: gzip"], &[18, 56]),
+            ("/plain", &["--http2"], &[92, 18]),
+            ("/deflate", &["--http2", "-H", "Accept-Encoding: gzip"], &[92, 18]),
+        ];
+        for (target, options, statuses) in &clients[..if has_http2 { 4 } else { 2 }] {
+            cases.ours_only(&format!("{target} {}", options[0]), "the child crashes", || {
+                fill(server, &noise);
+                let mut client = Command::new("curl")
+                    .args(["--silent", "--max-time", "60", "--noproxy", "*", "--insecure", "--no-buffer"])
+                    .args(*options)
+                    .arg(format!("https://127.0.0.1:{}{target}", server.tls_port()))
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .unwrap_or_else(|error| panic!("curl: {error}; install the package curl"));
+                let mark = server.mark();
+                let mut all = vec![0; 1000];
+                let read = client.stdout.as_mut().map(|output| {
+                    output.read_exact(&mut all)?;
+                    shrink(server, 100_000);
+                    output.read_to_end(&mut all)
                 });
-            }
-            cases.ours_only("the child is the same", "it has crashed", || {
-                assert_eq!(server.get("/ok").expect(200), "ok");
-                assert_eq!(server.children(), children);
+                let status = client.wait().map(|status| status.code());
+                assert!(
+                    matches!(status, Ok(Some(status)) if statuses.contains(&status)),
+                    "{status:?} {read:?}"
+                );
+                assert!(all.len() < LENGTH, "it is not complete: {}", all.len());
+                server.wait_log(mark, "has become shorter");
             });
+        }
+        cases.ours_only("the child is the same", "it has crashed", || {
+            assert_eq!(server.get("/ok").expect(200), "ok");
+            assert_eq!(server.children(), children);
         });
     });
 }

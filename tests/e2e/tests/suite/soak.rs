@@ -6,15 +6,20 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::Needs::{Ours, Time};
+use e2e::Needs::{OnlyMpms, Ours, Time};
 use e2e::{
-    Ending, Interpreter, LogMark, Mode, Mpm, PATIENCE, Process, Server, Setup, Test, on_each_mpm, setups,
-    test, wait_until,
+    Ending, Interpreter, LogMark, Mode, Mpm, PATIENCE, Process, Server, Setup, Test, on_each_mpm, wait_until,
 };
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(many_graceful_restarts_under_load, Time),
-    test!(a_minute_of_everything, Ours("promise to survive this"), Time),
+    on_each_mpm!(many_graceful_restarts_under_load, Time),
+    // Event's worker threads are the same as worker's, and time is short.
+    on_each_mpm!(
+        a_minute_of_everything,
+        Ours("promise to survive this"),
+        OnlyMpms(&[Mpm::Prefork, Mpm::Event]),
+        Time
+    ),
 ];
 
 const BODY: &str = include_str!("../../apps/body.wsgi");
@@ -26,33 +31,27 @@ const LOAD: Duration = Duration::from_secs(60);
 /// Clients that put the mixed load on a server.
 const CLIENTS: usize = 5;
 
-fn many_graceful_restarts_under_load() {
+fn many_graceful_restarts_under_load(setup: Setup) {
     let _others = beside_others();
     // Side by side: most of the time Apache waits for its next look at its children, which is once a second.
     thread::scope(|scope| {
         for python in pythons() {
-            for setup in setups() {
-                let setup = setup.python_home(Some(&python.home())).children(2).app("/", "app.wsgi", BODY);
-                let setup = setup.group("processes=2");
-                let name = format!("Python {:?}, {}", python.version, setup.mpm().name());
-                scope.spawn(move || restarts(&name, setup.start()));
-            }
+            let setup =
+                setup.clone().python_home(Some(&python.home())).children(2).app("/", "app.wsgi", BODY);
+            let setup = setup.group("processes=2");
+            let name = format!("Python {:?}", python.version);
+            scope.spawn(move || restarts(&name, setup.start()));
         }
     });
 }
 
-fn a_minute_of_everything() {
+fn a_minute_of_everything(setup: Setup) {
     let _others = beside_others();
     for python in pythons() {
         e2e::report(format_args!("=== Python {:?}", python.version));
-        on_each_mpm(|setup| {
-            if setup.mpm() == Mpm::Worker {
-                // Event's worker threads are the same, and time is short.
-                return;
-            }
-            let own_gil = python.version >= (3, 12) && !python.extension_suffix.contains("t-");
-            everything(mixed(setup.python_home(Some(&python.home())), own_gil).start());
-        });
+        let own_gil = python.version >= (3, 12) && !python.extension_suffix.contains("t-");
+        let setup = setup.clone().python_home(Some(&python.home()));
+        everything(mixed(setup, own_gil).start());
     }
 }
 

@@ -1,19 +1,20 @@
 //! start_response and the write it returns.
 
-use e2e::{Mode, Test, on_each_mpm, on_one_mpm, test};
+use e2e::Needs::OneProcess;
+use e2e::{Mode, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(every_check),
-    test!(write_takes_bytes_only),
-    test!(the_last_call_before_the_body_wins),
-    test!(after_the_request),
-    test!(headers_reach_the_client),
-    test!(statuses),
+    on_one_mpm!(every_check),
+    on_one_mpm!(write_takes_bytes_only),
+    on_each_mpm!(the_last_call_before_the_body_wins),
+    on_one_mpm!(after_the_request, OneProcess),
+    on_each_mpm!(headers_reach_the_client),
+    on_one_mpm!(statuses),
 ];
 
 const APP: &str = include_str!("../../apps/start_response.wsgi");
 
-fn every_check() {
+fn every_check(setup: Setup) {
     let table = [
         ("no-arguments", "TypeError"),
         ("one-argument", "TypeError"),
@@ -77,167 +78,155 @@ fn every_check() {
         ("order", "ValueError"),
         ("status-before-headers", "ValueError"),
     ];
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            let response = server.get("/table");
-            for (name, ending) in table {
-                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(ending)));
-            }
-            for name in ["status-zero", "status-interim", "status-upgrade", "status-beyond", "status-nines"] {
-                cases.deviates(name, "any three digits are a status", || {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let response = server.get("/table");
+        for (name, ending) in table {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(ending)));
+        }
+        for name in ["status-zero", "status-interim", "status-upgrade", "status-beyond", "status-nines"] {
+            cases.deviates(name, "any three digits are a status", || {
+                assert_eq!(response.value(name).as_deref(), Some("ValueError"));
+            });
+        }
+        for name in ["length-bad", "length-first-bad", "lengths"] {
+            cases.deviates(
+                name,
+                "lengths are looked at when the headers are sent, and the last counts",
+                || {
                     assert_eq!(response.value(name).as_deref(), Some("ValueError"));
-                });
-            }
-            for name in ["length-bad", "length-first-bad", "lengths"] {
-                cases.deviates(
-                    name,
-                    "lengths are looked at when the headers are sent, and the last counts",
-                    || {
-                        assert_eq!(response.value(name).as_deref(), Some("ValueError"));
-                    },
-                );
-            }
-            for name in ["status-nul", "name-nul", "value-nul"] {
-                cases.deviates(name, "a NUL in a status or header cuts it off silently", || {
-                    assert_eq!(response.value(name).as_deref(), Some("ValueError"));
-                });
-            }
-        });
+                },
+            );
+        }
+        for name in ["status-nul", "name-nul", "value-nul"] {
+            cases.deviates(name, "a NUL in a status or header cuts it off silently", || {
+                assert_eq!(response.value(name).as_deref(), Some("ValueError"));
+            });
+        }
     });
 }
 
-fn write_takes_bytes_only() {
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            let response = server.get("/result");
+fn write_takes_bytes_only(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let response = server.get("/result");
+        for (name, ending) in [
+            ("callable", "True"),
+            ("str", "TypeError"),
+            ("bytearray", "TypeError"),
+            ("memoryview", "TypeError"),
+            ("none", "TypeError"),
+            ("int", "TypeError"),
+            ("result", "None"),
+            ("subclass", "accepted"),
+        ] {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(ending)));
+        }
+    });
+}
+
+fn the_last_call_before_the_body_wins(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        for (target, status, reason, present, absent, body) in [
+            ("/twice", 201, "Created", "X-Second", "X-First", "second"),
+            ("/failed_twice", 202, "Accepted", "X-First", "A", "first"),
+            ("/replaced", 500, "Oops", "X-Second", "X-First", "replaced"),
+            ("/snapshot", 200, "OK", "X-Kept", "X-Later", "snapshot"),
+        ] {
+            cases.check(target, || {
+                let response = server.get(target);
+                assert_eq!(response.expect(status), body);
+                assert_eq!(response.reason, reason);
+                assert!(response.header(present).is_some(), "{:?}", response.headers);
+                assert!(response.header(absent).is_none(), "{:?}", response.headers);
+            });
+        }
+        cases.check("arguments are copied", || {
+            assert_eq!(server.get("/snapshot").header("X-Kept"), Some("1"));
+        });
+        cases.check("an empty block does not send the headers", || {
+            let response = server.get("/after_empty");
+            assert_eq!(response.expect(203), "late");
+            assert_eq!(response.reason, "Late");
+        });
+        cases.check("after the headers are sent", || {
+            let response = server.get("/late");
             for (name, ending) in [
-                ("callable", "True"),
-                ("str", "TypeError"),
-                ("bytearray", "TypeError"),
-                ("memoryview", "TypeError"),
-                ("none", "TypeError"),
-                ("int", "TypeError"),
-                ("result", "None"),
-                ("subclass", "accepted"),
+                ("again", "RuntimeError"),
+                ("reraised", "KeyError"),
+                ("short", "TypeError"),
+                ("not-a-tuple", "RuntimeError"),
             ] {
-                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(ending)));
+                assert_eq!(response.value(name).as_deref(), Some(ending), "{name}");
             }
         });
     });
 }
 
-fn the_last_call_before_the_body_wins() {
-    on_each_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            for (target, status, reason, present, absent, body) in [
-                ("/twice", 201, "Created", "X-Second", "X-First", "second"),
-                ("/failed_twice", 202, "Accepted", "X-First", "A", "first"),
-                ("/replaced", 500, "Oops", "X-Second", "X-First", "replaced"),
-                ("/snapshot", 200, "OK", "X-Kept", "X-Later", "snapshot"),
-            ] {
-                cases.check(target, || {
-                    let response = server.get(target);
-                    assert_eq!(response.expect(status), body);
+fn after_the_request(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        assert_eq!(server.get("/keep").expect(200), "kept");
+        let response = server.get("/use");
+        for name in ["start_response", "write"] {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some("RuntimeError")));
+        }
+    });
+}
+
+fn headers_reach_the_client(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let response = server.get("/headers");
+        let status = "a header named Status takes the place of the status";
+        cases.deviates_in(Mode::Daemon, "status and body", status, || {
+            assert_eq!(response.expect(299), "headers");
+            assert_eq!(response.reason, "Caf\u{e9} time");
+        });
+        cases.deviates_in(Mode::Daemon, "Status", status, || {
+            assert_eq!(response.all("Status"), ["404 Not Found"]);
+        });
+        for (name, values) in [
+            ("Content-Type", vec![server.mode().pick("Text/Last; Charset=x", "text/last; Charset=x")]),
+            ("Set-Cookie", vec!["a=1", "b=2"]),
+            ("X-Many", server.mode().pick(vec!["1", "2"], vec!["1, 2"])),
+            ("X-Latin", vec!["caf\u{e9}"]),
+            ("Location", vec!["/elsewhere"]),
+        ] {
+            cases.check(name, || assert_eq!(response.all(name), values));
+        }
+        cases.check("without Content-Type the script's name decides", || {
+            let response = server.get("/no_type");
+            assert_eq!(response.expect(200), "untyped");
+            assert_eq!(response.header("Content-Type"), Some("text/x-python"));
+        });
+    });
+}
+
+fn statuses(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        for (line, status, reason) in [
+            ("200", 200, "OK"),
+            ("201+", 201, "Created"),
+            ("404+Gone+Fishing", 404, "Gone Fishing"),
+            ("418+I'm+a+teapot", 418, "I'm a teapot"),
+            ("500+Mine", 500, "Mine"),
+            ("599+Odd", 599, "Odd"),
+            ("200+Error", 200, "Error"),
+            ("204+No+Content", 204, "No Content"),
+            ("304+Not+Modified", 304, "Not Modified"),
+        ] {
+            let check = || {
+                let response = server.get(&format!("/status?{line}"));
+                assert_eq!(response.status, status);
+                if reason != "OK" && reason != "Created" {
                     assert_eq!(response.reason, reason);
-                    assert!(response.header(present).is_some(), "{:?}", response.headers);
-                    assert!(response.header(absent).is_none(), "{:?}", response.headers);
-                });
-            }
-            cases.check("arguments are copied", || {
-                assert_eq!(server.get("/snapshot").header("X-Kept"), Some("1"));
-            });
-            cases.check("an empty block does not send the headers", || {
-                let response = server.get("/after_empty");
-                assert_eq!(response.expect(203), "late");
-                assert_eq!(response.reason, "Late");
-            });
-            cases.check("after the headers are sent", || {
-                let response = server.get("/late");
-                for (name, ending) in [
-                    ("again", "RuntimeError"),
-                    ("reraised", "KeyError"),
-                    ("short", "TypeError"),
-                    ("not-a-tuple", "RuntimeError"),
-                ] {
-                    assert_eq!(response.value(name).as_deref(), Some(ending), "{name}");
                 }
-            });
-        });
-    });
-}
-
-fn after_the_request() {
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            assert_eq!(server.get("/keep").expect(200), "kept");
-            let response = server.get("/use");
-            for name in ["start_response", "write"] {
-                cases.check(name, || assert_eq!(response.value(name).as_deref(), Some("RuntimeError")));
+                let body = if matches!(status, 204 | 304) { "" } else { "body" };
+                assert_eq!(response.text(), body);
+            };
+            if line == "200+Error" {
+                let reason = "W15: a daemon process says with this status that it has failed";
+                cases.deviates_in(Mode::Daemon, line, reason, check);
+            } else {
+                cases.check(line, check);
             }
-        });
-    });
-}
-
-fn headers_reach_the_client() {
-    on_each_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            let response = server.get("/headers");
-            let status = "a header named Status takes the place of the status";
-            cases.deviates_in(Mode::Daemon, "status and body", status, || {
-                assert_eq!(response.expect(299), "headers");
-                assert_eq!(response.reason, "Caf\u{e9} time");
-            });
-            cases.deviates_in(Mode::Daemon, "Status", status, || {
-                assert_eq!(response.all("Status"), ["404 Not Found"]);
-            });
-            for (name, values) in [
-                ("Content-Type", vec![server.mode().pick("Text/Last; Charset=x", "text/last; Charset=x")]),
-                ("Set-Cookie", vec!["a=1", "b=2"]),
-                ("X-Many", server.mode().pick(vec!["1", "2"], vec!["1, 2"])),
-                ("X-Latin", vec!["caf\u{e9}"]),
-                ("Location", vec!["/elsewhere"]),
-            ] {
-                cases.check(name, || assert_eq!(response.all(name), values));
-            }
-            cases.check("without Content-Type the script's name decides", || {
-                let response = server.get("/no_type");
-                assert_eq!(response.expect(200), "untyped");
-                assert_eq!(response.header("Content-Type"), Some("text/x-python"));
-            });
-        });
-    });
-}
-
-fn statuses() {
-    on_one_mpm(|setup| {
-        setup.app("/", "app.wsgi", APP).run(|server, cases| {
-            for (line, status, reason) in [
-                ("200", 200, "OK"),
-                ("201+", 201, "Created"),
-                ("404+Gone+Fishing", 404, "Gone Fishing"),
-                ("418+I'm+a+teapot", 418, "I'm a teapot"),
-                ("500+Mine", 500, "Mine"),
-                ("599+Odd", 599, "Odd"),
-                ("200+Error", 200, "Error"),
-                ("204+No+Content", 204, "No Content"),
-                ("304+Not+Modified", 304, "Not Modified"),
-            ] {
-                let check = || {
-                    let response = server.get(&format!("/status?{line}"));
-                    assert_eq!(response.status, status);
-                    if reason != "OK" && reason != "Created" {
-                        assert_eq!(response.reason, reason);
-                    }
-                    let body = if matches!(status, 204 | 304) { "" } else { "body" };
-                    assert_eq!(response.text(), body);
-                };
-                if line == "200+Error" {
-                    let reason = "W15: a daemon process says with this status that it has failed";
-                    cases.deviates_in(Mode::Daemon, line, reason, check);
-                } else {
-                    cases.check(line, check);
-                }
-            }
-        });
+        }
     });
 }

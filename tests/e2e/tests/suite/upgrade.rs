@@ -8,14 +8,14 @@ use std::thread;
 
 use bridge::{Host, Tag};
 use e2e::Needs::{Embedded, Ours};
-use e2e::{Mode, Server, Setup, Target, Test, on_each_mpm, on_one_mpm, test, wait_until};
+use e2e::{Mode, Server, Setup, Target, Test, on_each_mpm, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(another_build_waits_for_a_stop_and_a_start, Ours("one installation for all that it starts")),
-    test!(files_may_be_deleted_while_the_server_runs, Ours("one installation for all that it starts")),
-    test!(a_host_that_is_installed_later_is_taken_with_a_restart, Ours("hosts")),
-    test!(a_host_of_another_build_is_refused, Ours("hosts")),
-    test!(
+    on_each_mpm!(another_build_waits_for_a_stop_and_a_start, Ours("one installation for all that it starts")),
+    on_each_mpm!(files_may_be_deleted_while_the_server_runs, Ours("one installation for all that it starts")),
+    on_one_mpm!(a_host_that_is_installed_later_is_taken_with_a_restart, Ours("hosts")),
+    on_one_mpm!(a_host_of_another_build_is_refused, Ours("hosts")),
+    on_one_mpm!(
         a_host_with_tables_of_another_size_is_refused_with_the_remedy,
         Ours("hosts"),
         Embedded("a daemon process has no such table")
@@ -137,84 +137,76 @@ fn count(server: &Server, text: &str) -> usize {
     server.log_since(e2e::LogMark::default()).matches(text).count()
 }
 
-fn another_build_waits_for_a_stop_and_a_start() {
-    on_each_mpm(|setup| {
-        let mut server = staged(setup);
-        under_load(&server, |some| {
-            upgrade(&module(&server));
-            server.graceful();
-            some();
-            server.graceful();
-        });
-        // Apache drops requests when it restarts at once.
-        server.restart();
-        under_load(&server, |_| ());
-        assert!(is_deleted(Path::new(&server.get("/").expect(200))), "a host of another build was loaded");
-        assert!(supervisor(&server).is_none_or(|executable| is_deleted(&executable)));
-        assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
-        assert_eq!(count(&server, "has ended unexpectedly"), 0, "{}", server.log_tail());
-
-        server.stop_and_start();
-        under_load(&server, |_| ());
-        assert!(!is_deleted(Path::new(&server.get("/").expect(200))), "the old host was loaded");
-        assert!(supervisor(&server).is_none_or(|executable| !is_deleted(&executable)));
+fn another_build_waits_for_a_stop_and_a_start(setup: Setup) {
+    let mut server = staged(setup);
+    under_load(&server, |some| {
+        upgrade(&module(&server));
         server.graceful();
-        assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
+        some();
+        server.graceful();
     });
+    // Apache drops requests when it restarts at once.
+    server.restart();
+    under_load(&server, |_| ());
+    assert!(is_deleted(Path::new(&server.get("/").expect(200))), "a host of another build was loaded");
+    assert!(supervisor(&server).is_none_or(|executable| is_deleted(&executable)));
+    assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
+    assert_eq!(count(&server, "has ended unexpectedly"), 0, "{}", server.log_tail());
+
+    server.stop_and_start();
+    under_load(&server, |_| ());
+    assert!(!is_deleted(Path::new(&server.get("/").expect(200))), "the old host was loaded");
+    assert!(supervisor(&server).is_none_or(|executable| !is_deleted(&executable)));
+    server.graceful();
+    assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
 }
 
-fn files_may_be_deleted_while_the_server_runs() {
-    on_each_mpm(|setup| {
-        let server = staged(setup);
-        under_load(&server, |some| {
-            fs::remove_dir_all(module(&server)).unwrap_or_else(|error| panic!("{error}"));
-            server.graceful();
-            some();
-            server.graceful();
-        });
-        server.restart();
-        under_load(&server, |_| ());
-        assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
+fn files_may_be_deleted_while_the_server_runs(setup: Setup) {
+    let server = staged(setup);
+    under_load(&server, |some| {
+        fs::remove_dir_all(module(&server)).unwrap_or_else(|error| panic!("{error}"));
+        server.graceful();
+        some();
+        server.graceful();
     });
+    server.restart();
+    under_load(&server, |_| ());
+    assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
 }
 
-fn a_host_that_is_installed_later_is_taken_with_a_restart() {
-    on_one_mpm(|setup| {
-        let mut server = staged(setup);
-        let parts = parts(&module(&server));
-        let hosts: Vec<_> = parts.iter().filter(|part| part.parent() != Some(&module(&server))).collect();
-        for host in &hosts {
-            fs::rename(host, aside(host)).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
-        }
-        let refused = server.mode().pick(500, 503);
-        server.stop_and_start();
-        wait_until("a failure", || (server.get("/").status == refused).then_some(()));
-        server.wait_log(e2e::LogMark::default(), "WSGI0036");
-        for host in &hosts {
-            fs::rename(aside(host), host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
-        }
-        server.graceful();
-        assert!(server.get("/").expect(200).contains("mod_wsgi_host"));
-        assert_eq!(count(&server, REPLACED), 0, "{}", server.log_tail());
-    });
+fn a_host_that_is_installed_later_is_taken_with_a_restart(setup: Setup) {
+    let mut server = staged(setup);
+    let parts = parts(&module(&server));
+    let hosts: Vec<_> = parts.iter().filter(|part| part.parent() != Some(&module(&server))).collect();
+    for host in &hosts {
+        fs::rename(host, aside(host)).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
+    }
+    let refused = server.mode().pick(500, 503);
+    server.stop_and_start();
+    wait_until("a failure", || (server.get("/").status == refused).then_some(()));
+    server.wait_log(e2e::LogMark::default(), "WSGI0036");
+    for host in &hosts {
+        fs::rename(aside(host), host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
+    }
+    server.graceful();
+    assert!(server.get("/").expect(200).contains("mod_wsgi_host"));
+    assert_eq!(count(&server, REPLACED), 0, "{}", server.log_tail());
 }
 
-fn a_host_of_another_build_is_refused() {
-    on_one_mpm(|setup| {
-        let mut server = staged(setup);
-        for host in parts(&module(&server)).iter().skip(2) {
-            replace_by_another_build(host);
-        }
-        let mark = server.mark();
-        server.graceful();
-        under_load(&server, |_| ());
-        server.wait_log(mark, "is of another build");
-        let mark = server.mark();
-        server.stop_and_start();
-        let refused = server.mode().pick(500, 503);
-        wait_until("a failure", || (server.get("/").status == refused).then_some(()));
-        server.wait_log(mark, "is of another build");
-    });
+fn a_host_of_another_build_is_refused(setup: Setup) {
+    let mut server = staged(setup);
+    for host in parts(&module(&server)).iter().skip(2) {
+        replace_by_another_build(host);
+    }
+    let mark = server.mark();
+    server.graceful();
+    under_load(&server, |_| ());
+    server.wait_log(mark, "is of another build");
+    let mark = server.mark();
+    server.stop_and_start();
+    let refused = server.mode().pick(500, 503);
+    wait_until("a failure", || (server.get("/").status == refused).then_some(()));
+    server.wait_log(mark, "is of another build");
 }
 
 /// A place where nobody looks for a host.
@@ -222,34 +214,28 @@ fn aside(host: &Path) -> PathBuf {
     host.with_extension("aside")
 }
 
-fn a_host_with_tables_of_another_size_is_refused_with_the_remedy() {
-    on_one_mpm(|setup| {
-        let mut server = staged(setup);
-        let tag = Tag::of::<Host>();
-        let bytes = [tag.abi().to_le_bytes(), tag.size().to_le_bytes()];
-        for host in parts(&module(&server)).iter().skip(2) {
-            let mut contents = fs::read(host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
-            let places = 0..=contents.len() - 8;
-            let tags: Vec<usize> =
-                places.filter(|at| contents[*at..].starts_with(bytes.as_flattened())).collect();
-            assert!(!tags.is_empty(), "{} has no table", host.display());
-            for at in tags {
-                contents[at + 4] += 8;
-            }
-            replace(host, &contents);
+fn a_host_with_tables_of_another_size_is_refused_with_the_remedy(setup: Setup) {
+    let mut server = staged(setup);
+    let tag = Tag::of::<Host>();
+    let bytes = [tag.abi().to_le_bytes(), tag.size().to_le_bytes()];
+    for host in parts(&module(&server)).iter().skip(2) {
+        let mut contents = fs::read(host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
+        let places = 0..=contents.len() - 8;
+        let tags: Vec<usize> =
+            places.filter(|at| contents[*at..].starts_with(bytes.as_flattened())).collect();
+        assert!(!tags.is_empty(), "{} has no table", host.display());
+        for at in tags {
+            contents[at + 4] += 8;
         }
-        let mark = server.mark();
-        server.stop_and_start();
-        wait_until("a failure", || (server.get("/").status == 500).then_some(()));
-        let log = server.wait_log(mark, "WSGI0036");
-        let sizes = format!(
-            "{} bytes) than the module (bridge {:08x}, {} bytes)",
-            tag.size() + 8,
-            tag.abi(),
-            tag.size()
-        );
-        for text in ["is of another build (bridge ", &sizes, "Build it again with `make host PYTHON="] {
-            assert!(log.contains(text), "{text}: {log}");
-        }
-    });
+        replace(host, &contents);
+    }
+    let mark = server.mark();
+    server.stop_and_start();
+    wait_until("a failure", || (server.get("/").status == 500).then_some(()));
+    let log = server.wait_log(mark, "WSGI0036");
+    let sizes =
+        format!("{} bytes) than the module (bridge {:08x}, {} bytes)", tag.size() + 8, tag.abi(), tag.size());
+    for text in ["is of another build (bridge ", &sizes, "Build it again with `make host PYTHON="] {
+        assert!(log.contains(text), "{text}: {log}");
+    }
 }

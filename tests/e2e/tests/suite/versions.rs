@@ -2,12 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::Needs::Ours;
-use e2e::{Interpreter, LogMark, Mpm, Setup, Test, skipped, test};
+use e2e::Needs::{OnlyMpms, Ours};
+use e2e::{Interpreter, LogMark, Mpm, Setup, Test, on_each_mpm, skipped};
 
 use crate::interpreters::own_gil_cases;
 
-pub(crate) const TESTS: &[Test] = &[test!(every_python_serves, Ours("hosts for several versions"))];
+pub(crate) const TESTS: &[Test] = &[on_each_mpm!(
+    every_python_serves,
+    Ours("hosts for several versions"),
+    OnlyMpms(&[Mpm::Prefork, Mpm::Event])
+)];
 
 const STATE: &str = include_str!("../../apps/interpreter.wsgi");
 const BODY: &str = include_str!("../../apps/body.wsgi");
@@ -15,8 +19,8 @@ const INPUT: &str = include_str!("../../apps/input.wsgi");
 const START_RESPONSE: &str = include_str!("../../apps/start_response.wsgi");
 const FAILURES: &str = include_str!("../../apps/failures.wsgi");
 
-fn serving(python: &Interpreter, mpm: Mpm) -> Setup {
-    Setup::new(mpm)
+fn serving(python: &Interpreter, setup: Setup) -> Setup {
+    setup
         .python_home(Some(&python.home()))
         .file("apps/state.wsgi", STATE)
         // One of CPython's own, made for tests of this.
@@ -35,25 +39,23 @@ fn serving(python: &Interpreter, mpm: Mpm) -> Setup {
         )
 }
 
-fn every_python_serves() {
+fn every_python_serves(setup: Setup) {
     let found = Interpreter::with_hosts();
     assert!(!found.is_empty(), "no host for any Python of this machine: `make host PYTHON=...` builds one");
     let mut failed = Vec::new();
     for python in found {
-        for mpm in [Mpm::Prefork, Mpm::Event] {
-            let name = format!("{} {}", python.executable.display(), mpm.name());
-            e2e::report(format_args!("=== {name}"));
-            if catch_unwind(AssertUnwindSafe(|| serves(&python, mpm))).is_err() {
-                failed.push(name);
-            }
+        let name = python.executable.display().to_string();
+        e2e::report(format_args!("=== {name}"));
+        if catch_unwind(AssertUnwindSafe(|| serves(&python, setup.clone()))).is_err() {
+            failed.push(name);
         }
     }
     assert!(failed.is_empty(), "failed: {failed:#?}");
 }
 
-fn serves(python: &Interpreter, mpm: Mpm) {
+fn serves(python: &Interpreter, setup: Setup) {
     let version = format!("{}.{}", python.version.0, python.version.1);
-    let mut server = serving(python, mpm).start();
+    let mut server = serving(python, setup).start();
     server.cases(|server, cases| {
         for url in ["/main", "/one", "/two"] {
             cases.check(&format!("{version} {url}"), || {

@@ -6,51 +6,48 @@ use std::sync::Mutex;
 use std::thread;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Server, Test, on_each_mpm, on_one_mpm, signal, test, wait_until};
+use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{APP, begin, end, held, open, pid, serving};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(only_requests_that_ran_count_towards_maximum_requests, Daemon),
-    test!(what_nobody_is_left_to_clear_is_cleared, Daemon),
-    test!(nothing_is_counted_when_nothing_runs, Daemon, Ours("count of running requests")),
+    on_one_mpm!(only_requests_that_ran_count_towards_maximum_requests, Daemon),
+    on_one_mpm!(what_nobody_is_left_to_clear_is_cleared, Daemon),
+    on_each_mpm!(nothing_is_counted_when_nothing_runs, Daemon, Ours("count of running requests")),
 ];
 
 /// What a process logs when it has served as many requests as it may.
 const ENOUGH: &str = "a successor is asked for (maximum_requests)";
 
-fn only_requests_that_ran_count_towards_maximum_requests() {
-    on_one_mpm(|setup| {
-        let options = "threads=2 maximum-requests=20 listen-backlog=3 queue-timeout=1 connect-timeout=1";
-        serving(setup, options).threads(40).run(|server, cases| {
-            let reason = "connections count, whatever comes of them";
-            let (mark, old) = (server.mark(), pid(server));
-            cases.ours_only("not those that were refused", reason, || {
-                let busy = [held(server, "one"), held(server, "two")];
-                let refused: Vec<_> =
-                    (0..30).map(|number| begin(server, &format!("/run?{number}"))).collect();
-                let statuses: Vec<_> = refused.into_iter().map(|request| end(request).status).collect();
-                assert!(statuses.iter().all(|status| matches!(status, 503 | 504)), "{statuses:?}");
-                open(server, "one");
-                open(server, "two");
-                assert!(busy.into_iter().all(|request| end(request).status == 200));
-                assert_eq!(server.get("/ran").expect(200), "");
-                assert_eq!(pid(server), old);
-            });
-            cases.ours_only("each that ran, and once", reason, || {
-                // Five were before.
-                for _ in 0..7 {
-                    let both = [begin(server, "/run"), begin(server, "/run")];
-                    assert!(both.into_iter().all(|request| end(request).expect(200) == "ran"));
-                }
-                let log = server.log_since(mark);
-                assert!(!log.contains("maximum_requests"), "{log}");
-            });
-            cases.ours_only("the last one leads to a successor", reason, || {
-                assert_eq!(pid(server), old, "it is the twentieth");
-                server.wait_log(mark, ENOUGH);
-            });
+fn only_requests_that_ran_count_towards_maximum_requests(setup: Setup) {
+    let options = "threads=2 maximum-requests=20 listen-backlog=3 queue-timeout=1 connect-timeout=1";
+    serving(setup, options).threads(40).run(|server, cases| {
+        let reason = "connections count, whatever comes of them";
+        let (mark, old) = (server.mark(), pid(server));
+        cases.ours_only("not those that were refused", reason, || {
+            let busy = [held(server, "one"), held(server, "two")];
+            let refused: Vec<_> = (0..30).map(|number| begin(server, &format!("/run?{number}"))).collect();
+            let statuses: Vec<_> = refused.into_iter().map(|request| end(request).status).collect();
+            assert!(statuses.iter().all(|status| matches!(status, 503 | 504)), "{statuses:?}");
+            open(server, "one");
+            open(server, "two");
+            assert!(busy.into_iter().all(|request| end(request).status == 200));
+            assert_eq!(server.get("/ran").expect(200), "");
+            assert_eq!(pid(server), old);
+        });
+        cases.ours_only("each that ran, and once", reason, || {
+            // Five were before.
+            for _ in 0..7 {
+                let both = [begin(server, "/run"), begin(server, "/run")];
+                assert!(both.into_iter().all(|request| end(request).expect(200) == "ran"));
+            }
+            let log = server.log_since(mark);
+            assert!(!log.contains("maximum_requests"), "{log}");
+        });
+        cases.ours_only("the last one leads to a successor", reason, || {
+            assert_eq!(pid(server), old, "it is the twentieth");
+            server.wait_log(mark, ENOUGH);
         });
     });
 }
@@ -74,21 +71,19 @@ fn counted(server: &Server) -> Vec<u32> {
     counted
 }
 
-fn what_nobody_is_left_to_clear_is_cleared() {
-    on_one_mpm(|setup| {
-        let options = "threads=4 graceful-timeout=1 shutdown-timeout=1";
-        serving(setup, options).run(|server, cases| {
-            server.expect_crashes();
-            cases.ours_only("after supervisor and process", "there is no supervisor", || {
-                let process = pid(server);
-                let running = [held(server, "one"), held(server, "two")];
-                assert_eq!(counted(server), [2]);
-                signal(server.supervisors()[0], Signal::SIGKILL);
-                signal(process, Signal::SIGKILL);
-                assert!(running.into_iter().all(|request| end(request).status == 502));
-                assert_ne!(pid(server), process);
-                wait_until("nothing that counts", || counted(server).is_empty().then_some(()));
-            });
+fn what_nobody_is_left_to_clear_is_cleared(setup: Setup) {
+    let options = "threads=4 graceful-timeout=1 shutdown-timeout=1";
+    serving(setup, options).run(|server, cases| {
+        server.expect_crashes();
+        cases.ours_only("after supervisor and process", "there is no supervisor", || {
+            let process = pid(server);
+            let running = [held(server, "one"), held(server, "two")];
+            assert_eq!(counted(server), [2]);
+            signal(server.supervisors()[0], Signal::SIGKILL);
+            signal(process, Signal::SIGKILL);
+            assert!(running.into_iter().all(|request| end(request).status == 502));
+            assert_ne!(pid(server), process);
+            wait_until("nothing that counts", || counted(server).is_empty().then_some(()));
         });
     });
 }
@@ -111,53 +106,51 @@ fn spread(server: &Server, clients: usize, each: usize) -> BTreeMap<String, usiz
     served.into_inner().unwrap_or_default()
 }
 
-fn nothing_is_counted_when_nothing_runs() {
-    on_each_mpm(|setup| {
-        let children = if setup.mpm().threaded() { 2 } else { 24 };
-        let options =
-            "processes=3 threads=2 listen-backlog=2 connect-timeout=1 graceful-timeout=5 shutdown-timeout=1";
-        serving(setup, options).children(children).threads(12).run(|server, cases| {
-            server.expect_crashes();
-            let idle = |what: &str| wait_until(what, || counted(server).is_empty().then_some(()));
-            cases.check("it is, while requests run", || {
-                let running = held(server, "one");
-                assert_eq!(counted(server), [1]);
-                open(server, "one");
-                assert_eq!(end(running).status, 200);
-                idle("after a request");
+fn nothing_is_counted_when_nothing_runs(setup: Setup) {
+    let children = if setup.mpm().threaded() { 2 } else { 24 };
+    let options =
+        "processes=3 threads=2 listen-backlog=2 connect-timeout=1 graceful-timeout=5 shutdown-timeout=1";
+    serving(setup, options).children(children).threads(12).run(|server, cases| {
+        server.expect_crashes();
+        let idle = |what: &str| wait_until(what, || counted(server).is_empty().then_some(()));
+        cases.check("it is, while requests run", || {
+            let running = held(server, "one");
+            assert_eq!(counted(server), [1]);
+            open(server, "one");
+            assert_eq!(end(running).status, 200);
+            idle("after a request");
+        });
+        for round in 0..6 {
+            cases.check(&format!("reloads, crashes, kills and refusals, {round}"), || {
+                let gate = format!("round-{round}");
+                // Those that wait, run, are refused, and are lost with their process.
+                let requests: Vec<_> = (0..16).map(|_| begin(server, &format!("/hold?{gate}"))).collect();
+                server.write("apps/app.wsgi", format!("{APP}\nversion = {round}\n"));
+                let others = ["/pid", "/exits?3", "/pid", "/kill?9"].map(|target| begin(server, target));
+                if let Some(process) = server.daemons().first() {
+                    signal(*process, Signal::SIGKILL);
+                }
+                open(server, &gate);
+                for request in requests.into_iter().chain(others) {
+                    let status = end(request).status;
+                    assert!(matches!(status, 200 | 502..=504), "{status}");
+                }
             });
-            for round in 0..6 {
-                cases.check(&format!("reloads, crashes, kills and refusals, {round}"), || {
-                    let gate = format!("round-{round}");
-                    // Those that wait, run, are refused, and are lost with their process.
-                    let requests: Vec<_> = (0..16).map(|_| begin(server, &format!("/hold?{gate}"))).collect();
-                    server.write("apps/app.wsgi", format!("{APP}\nversion = {round}\n"));
-                    let others = ["/pid", "/exits?3", "/pid", "/kill?9"].map(|target| begin(server, target));
-                    if let Some(process) = server.daemons().first() {
-                        signal(*process, Signal::SIGKILL);
-                    }
-                    open(server, &gate);
-                    for request in requests.into_iter().chain(others) {
-                        let status = end(request).status;
-                        assert!(matches!(status, 200 | 502..=504), "{status}");
-                    }
-                });
-            }
-            cases.check("and nothing after that", || {
-                wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
-                idle("after all rounds");
-            });
-            cases.check("after a restart", || {
-                server.graceful();
-                wait_until("an answer", || (server.get("/pid").status == 200).then_some(()));
-                idle("after a graceful restart");
-            });
-            cases.check("requests spread evenly", || {
-                wait_until("all processes take requests", || (spread(server, 6, 2).len() == 3).then_some(()));
-                let served = spread(server, 6, 20);
-                assert_eq!(served.len(), 3, "{served:?}");
-                assert!(served.values().all(|count| (20..=60).contains(count)), "{served:?}");
-            });
+        }
+        cases.check("and nothing after that", || {
+            wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
+            idle("after all rounds");
+        });
+        cases.check("after a restart", || {
+            server.graceful();
+            wait_until("an answer", || (server.get("/pid").status == 200).then_some(()));
+            idle("after a graceful restart");
+        });
+        cases.check("requests spread evenly", || {
+            wait_until("all processes take requests", || (spread(server, 6, 2).len() == 3).then_some(()));
+            let served = spread(server, 6, 20);
+            assert_eq!(served.len(), 3, "{served:?}");
+            assert!(served.values().all(|count| (20..=60).contains(count)), "{served:?}");
         });
     });
 }

@@ -3,102 +3,96 @@
 use std::time::{Duration, Instant};
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Process, Server, Test, on_each_mpm, signal, test, wait_until};
+use e2e::{Process, Server, Setup, Test, on_each_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, gone, held, open, pid, serving, successor};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(a_killed_daemon_process_is_replaced, Daemon),
-    test!(a_killed_parent_leaves_nothing, Daemon),
-    test!(a_killed_supervisor_is_replaced, Daemon, Ours("supervisor")),
-    test!(a_killed_child_cancels_its_requests_alone, Daemon),
-    test!(stopping_ends_all, Daemon),
-    test!(a_server_of_one_process_has_daemon_processes, Daemon),
-    test!(a_process_that_hears_nothing_ends_with_the_server, Daemon),
-    test!(a_hard_restart_starts_anew, Daemon),
-    test!(a_graceful_restart_keeps_old_processes_while_they_are_needed, Daemon),
+    on_each_mpm!(a_killed_daemon_process_is_replaced, Daemon),
+    on_each_mpm!(a_killed_parent_leaves_nothing, Daemon),
+    on_each_mpm!(a_killed_supervisor_is_replaced, Daemon, Ours("supervisor")),
+    on_each_mpm!(a_killed_child_cancels_its_requests_alone, Daemon),
+    on_each_mpm!(stopping_ends_all, Daemon),
+    on_each_mpm!(a_server_of_one_process_has_daemon_processes, Daemon),
+    on_each_mpm!(a_process_that_hears_nothing_ends_with_the_server, Daemon),
+    on_each_mpm!(a_hard_restart_starts_anew, Daemon),
+    on_each_mpm!(a_graceful_restart_keeps_old_processes_while_they_are_needed, Daemon),
 ];
 
-fn a_killed_daemon_process_is_replaced() {
-    on_each_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
-            cases.check("at once", || {
-                let (mark, old) = (server.mark(), pid(server));
-                let running = held(server, "lost");
-                let killed = Instant::now();
-                signal(old, Signal::SIGKILL);
-                assert_eq!(end(running).status, 502);
-                let _ = successor(server, old);
-                assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
-                server.wait_log(mark, "e2e");
-                open(server, "lost");
-            });
-            cases.deviates("the log says how it died", "W26: exit causes are misreported", || {
-                let (mark, old) = (server.mark(), pid(server));
-                signal(old, Signal::SIGKILL);
-                let log = server.wait_log(mark, "SIGKILL");
-                assert!(log.contains(&old.0.to_string()) && log.contains("'e2e'"), "{log}");
-            });
+fn a_killed_daemon_process_is_replaced(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        cases.check("at once", || {
+            let (mark, old) = (server.mark(), pid(server));
+            let running = held(server, "lost");
+            let killed = Instant::now();
+            signal(old, Signal::SIGKILL);
+            assert_eq!(end(running).status, 502);
+            let _ = successor(server, old);
+            assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+            server.wait_log(mark, "e2e");
+            open(server, "lost");
+        });
+        cases.deviates("the log says how it died", "W26: exit causes are misreported", || {
+            let (mark, old) = (server.mark(), pid(server));
+            signal(old, Signal::SIGKILL);
+            let log = server.wait_log(mark, "SIGKILL");
+            assert!(log.contains(&old.0.to_string()) && log.contains("'e2e'"), "{log}");
         });
     });
 }
 
-fn a_killed_parent_leaves_nothing() {
-    on_each_mpm(|setup| {
-        let server = serving(setup, "processes=2 shutdown-timeout=1").start();
-        if server.target().lacks("end of daemon processes whose parent is gone (W27)") {
-            return;
-        }
-        wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
-        let busy = held(&server, "busy");
-        let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
-        assert_eq!(all.len(), 3);
-        let children: Vec<Process> = server.children().into_iter().map(Process).collect();
-        signal(Process(server.pid()), Signal::SIGKILL);
-        for process in all {
-            gone(process);
-        }
-        // Apache's own children do not look after their parent; that is not ours to mend.
-        for child in children.into_iter().filter(|child| child.is_alive()) {
-            signal(child, Signal::SIGKILL);
-        }
-        // The client of a child that was killed has no answer, or an error.
-        drop(busy.join());
-    });
+fn a_killed_parent_leaves_nothing(setup: Setup) {
+    let server = serving(setup, "processes=2 shutdown-timeout=1").start();
+    if server.target().lacks("end of daemon processes whose parent is gone (W27)") {
+        return;
+    }
+    wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
+    let busy = held(&server, "busy");
+    let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
+    assert_eq!(all.len(), 3);
+    let children: Vec<Process> = server.children().into_iter().map(Process).collect();
+    signal(Process(server.pid()), Signal::SIGKILL);
+    for process in all {
+        gone(process);
+    }
+    // Apache's own children do not look after their parent; that is not ours to mend.
+    for child in children.into_iter().filter(|child| child.is_alive()) {
+        signal(child, Signal::SIGKILL);
+    }
+    // The client of a child that was killed has no answer, or an error.
+    drop(busy.join());
 }
 
-fn a_killed_supervisor_is_replaced() {
-    on_each_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
-            cases.check("no request fails", || {
-                let (mark, old) = (server.mark(), pid(server));
-                let supervisor = only_supervisor(server);
-                let running = held(server, "running");
-                signal(supervisor, Signal::SIGKILL);
-                let new = wait_until("another supervisor", || {
-                    let found = server.supervisors();
-                    found.into_iter().find(|found| *found != supervisor && found.is_alive())
-                });
-                // A process that nobody watches any more finishes what it has.
-                open(server, "running");
-                assert_eq!(end(running).expect(200), old.0.to_string());
-                let _ = successor(server, old);
-                gone(old);
-                assert_ne!(new, supervisor);
-                server.wait_log(mark, "supervisor");
+fn a_killed_supervisor_is_replaced(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        cases.check("no request fails", || {
+            let (mark, old) = (server.mark(), pid(server));
+            let supervisor = only_supervisor(server);
+            let running = held(server, "running");
+            signal(supervisor, Signal::SIGKILL);
+            let new = wait_until("another supervisor", || {
+                let found = server.supervisors();
+                found.into_iter().find(|found| *found != supervisor && found.is_alive())
             });
-            cases.check("the new one watches", || {
-                let old = pid(server);
-                signal(old, Signal::SIGKILL);
-                let _ = successor(server, old);
-            });
-            cases.check("a graceful restart", || {
-                let old = pid(server);
-                server.graceful();
-                let _ = successor(server, old);
-                gone(old);
-            });
+            // A process that nobody watches any more finishes what it has.
+            open(server, "running");
+            assert_eq!(end(running).expect(200), old.0.to_string());
+            let _ = successor(server, old);
+            gone(old);
+            assert_ne!(new, supervisor);
+            server.wait_log(mark, "supervisor");
+        });
+        cases.check("the new one watches", || {
+            let old = pid(server);
+            signal(old, Signal::SIGKILL);
+            let _ = successor(server, old);
+        });
+        cases.check("a graceful restart", || {
+            let old = pid(server);
+            server.graceful();
+            let _ = successor(server, old);
+            gone(old);
         });
     });
 }
@@ -107,122 +101,110 @@ fn only_supervisor(server: &Server) -> Process {
     wait_until("one supervisor", || <[Process; 1]>::try_from(server.supervisors()).ok().map(|[one]| one))
 }
 
-fn a_killed_child_cancels_its_requests_alone() {
-    on_each_mpm(|setup| {
-        serving(setup, "").children(2).run(|server, cases| {
-            cases.check("the process serves on", || {
-                let old = pid(server);
-                let running = held(server, "cancelled");
-                for child in server.children() {
-                    signal(Process(child), Signal::SIGKILL);
-                }
-                // Its client has no answer.
-                assert!(running.join().is_err());
-                open(server, "cancelled");
-                wait_until("the same process", || {
-                    let mut connection = server.connect();
-                    connection.try_send(&server.request("GET", "/pid").keep_alive()).ok()?;
-                    connection.response("GET").ok().filter(|response| response.text() == old.0.to_string())
-                });
+fn a_killed_child_cancels_its_requests_alone(setup: Setup) {
+    serving(setup, "").children(2).run(|server, cases| {
+        cases.check("the process serves on", || {
+            let old = pid(server);
+            let running = held(server, "cancelled");
+            for child in server.children() {
+                signal(Process(child), Signal::SIGKILL);
+            }
+            // Its client has no answer.
+            assert!(running.join().is_err());
+            open(server, "cancelled");
+            wait_until("the same process", || {
+                let mut connection = server.connect();
+                connection.try_send(&server.request("GET", "/pid").keep_alive()).ok()?;
+                connection.response("GET").ok().filter(|response| response.text() == old.0.to_string())
             });
         });
     });
 }
 
-fn stopping_ends_all() {
-    on_each_mpm(|setup| {
-        let mut server = serving(setup, "processes=3").start();
-        wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
-        let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
-        let stuck = held(&server, "stuck");
-        let begin = Instant::now();
-        assert!(server.stop().success());
-        // Apache gives its processes some seconds, and then kills them.
-        assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
-        for process in all {
-            gone(process);
-        }
-        drop(stuck.join());
-    });
-}
-
-fn a_server_of_one_process_has_daemon_processes() {
-    on_each_mpm(|setup| {
-        let mut server = serving(setup, "").single_process().start();
-        let process = pid(&server);
-        assert_eq!(pid(&server), process);
-        server.stop();
+fn stopping_ends_all(setup: Setup) {
+    let mut server = serving(setup, "processes=3").start();
+    wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
+    let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
+    let stuck = held(&server, "stuck");
+    let begin = Instant::now();
+    assert!(server.stop().success());
+    // Apache gives its processes some seconds, and then kills them.
+    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    for process in all {
         gone(process);
-    });
+    }
+    drop(stuck.join());
 }
 
-fn a_process_that_hears_nothing_ends_with_the_server() {
-    on_each_mpm(|setup| {
-        let mut server = serving(setup, "processes=2").start();
-        wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
-        let _ = pid(&server);
-        let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
-        signal(server.daemons()[0], Signal::SIGSTOP);
-        assert!(server.stop().success());
-        for process in all {
-            gone(process);
-        }
-    });
+fn a_server_of_one_process_has_daemon_processes(setup: Setup) {
+    let mut server = serving(setup, "").single_process().start();
+    let process = pid(&server);
+    assert_eq!(pid(&server), process);
+    server.stop();
+    gone(process);
 }
 
-fn a_hard_restart_starts_anew() {
-    on_each_mpm(|setup| {
-        serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
-            cases.check("with other processes", || {
-                let old = pid(server);
-                server.restart();
-                assert_ne!(pid(server), old);
-                gone(old);
-            });
-            cases.check("and no signal for the application", || {
-                assert_eq!(server.get("/seen_signals").expect(200), "");
-            });
-            let reason = "it ends the requests of daemon processes within shutdown-timeout";
-            cases.ours_only("what is under way is finished", reason, || {
-                let old = pid(server);
-                let mark = server.mark();
-                let request = begin(server, "/hold_and_say?hard");
-                server.wait_log(mark, "holds hard");
-                server.restart();
-                assert_ne!(pid(server), old);
-                // Apache has closed the connection, so that the client has no answer, and nothing keeps its child.
-                assert!(request.join().is_err());
-                let log = server.log_since(mark);
-                assert!(!log.contains("still did not exit"), "{log}");
-                std::thread::sleep(Duration::from_secs(2));
-                assert!(old.is_alive());
-                open(server, "hard");
-                server.wait_log(mark, "has held hard");
-                gone(old);
-            });
+fn a_process_that_hears_nothing_ends_with_the_server(setup: Setup) {
+    let mut server = serving(setup, "processes=2").start();
+    wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
+    let _ = pid(&server);
+    let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
+    signal(server.daemons()[0], Signal::SIGSTOP);
+    assert!(server.stop().success());
+    for process in all {
+        gone(process);
+    }
+}
+
+fn a_hard_restart_starts_anew(setup: Setup) {
+    serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
+        cases.check("with other processes", || {
+            let old = pid(server);
+            server.restart();
+            assert_ne!(pid(server), old);
+            gone(old);
+        });
+        cases.check("and no signal for the application", || {
+            assert_eq!(server.get("/seen_signals").expect(200), "");
+        });
+        let reason = "it ends the requests of daemon processes within shutdown-timeout";
+        cases.ours_only("what is under way is finished", reason, || {
+            let old = pid(server);
+            let mark = server.mark();
+            let request = begin(server, "/hold_and_say?hard");
+            server.wait_log(mark, "holds hard");
+            server.restart();
+            assert_ne!(pid(server), old);
+            // Apache has closed the connection, so that the client has no answer, and nothing keeps its child.
+            assert!(request.join().is_err());
+            let log = server.log_since(mark);
+            assert!(!log.contains("still did not exit"), "{log}");
+            std::thread::sleep(Duration::from_secs(2));
+            assert!(old.is_alive());
+            open(server, "hard");
+            server.wait_log(mark, "has held hard");
+            gone(old);
         });
     });
 }
 
-fn a_graceful_restart_keeps_old_processes_while_they_are_needed() {
-    on_each_mpm(|setup| {
-        serving(setup, "").children(2).run(|server, cases| {
-            let reason = "W18: it ends the requests of daemon processes";
-            cases.deviates("a request that takes longer than Apache would wait", reason, || {
-                let old = pid(server);
-                let running = held(server, "long");
-                server.graceful();
-                let new = successor(server, old);
-                std::thread::sleep(Duration::from_secs(4));
-                assert!(old.is_alive());
-                open(server, "long");
-                assert_eq!(end(running).expect(200), old.0.to_string());
-                gone(old);
-                assert_eq!(pid(server), new);
-            });
-            cases.ours_only("one supervisor is left", "it has none", || {
-                let _ = only_supervisor(server);
-            });
+fn a_graceful_restart_keeps_old_processes_while_they_are_needed(setup: Setup) {
+    serving(setup, "").children(2).run(|server, cases| {
+        let reason = "W18: it ends the requests of daemon processes";
+        cases.deviates("a request that takes longer than Apache would wait", reason, || {
+            let old = pid(server);
+            let running = held(server, "long");
+            server.graceful();
+            let new = successor(server, old);
+            std::thread::sleep(Duration::from_secs(4));
+            assert!(old.is_alive());
+            open(server, "long");
+            assert_eq!(end(running).expect(200), old.0.to_string());
+            gone(old);
+            assert_eq!(pid(server), new);
+        });
+        cases.ours_only("one supervisor is left", "it has none", || {
+            let _ = only_supervisor(server);
         });
     });
 }

@@ -5,16 +5,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::Needs::Daemon;
-use e2e::{Interpreter, Server, Setup, Test, on_each_mpm, on_one_mpm, test, wait_until};
+use e2e::{Interpreter, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 use super::{APP, end, held, open, pid, serving};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(the_next_try_is_that_of_a_new_process, Daemon),
-    test!(a_touch_brings_the_next_try_at_once, Daemon),
-    test!(what_works_beside_it_is_not_disturbed, Daemon),
-    test!(a_script_that_is_imported_at_the_start_is_tried_again, Daemon),
-    test!(django_with_a_database_that_was_down, Daemon),
+    on_each_mpm!(the_next_try_is_that_of_a_new_process, Daemon),
+    on_one_mpm!(a_touch_brings_the_next_try_at_once, Daemon),
+    on_one_mpm!(what_works_beside_it_is_not_disturbed, Daemon),
+    on_one_mpm!(a_script_that_is_imported_at_the_start_is_tried_again, Daemon),
+    on_one_mpm!(django_with_a_database_that_was_down, Daemon),
 ];
 
 /// Can be imported while there is a database, and only once in an interpreter, as Django's applications.
@@ -52,149 +52,138 @@ fn wait_open(server: &Server) -> (u32, Duration) {
     (refused, begin.elapsed())
 }
 
-fn the_next_try_is_that_of_a_new_process() {
-    on_each_mpm(|setup| {
-        shop(setup, "").run(|server, cases| {
-            let reason = "it is tried again in the same interpreter, for ever";
-            let (mark, old) = (server.mark(), pid(server));
-            cases.ours_only("500 at once, with the cause", reason, || {
-                assert_eq!(server.get("/shop").status, 500);
-                server.wait_log(mark, "WSGI0109");
-                for _ in 0..5 {
-                    let later = server.mark();
-                    let begin = Instant::now();
-                    assert_eq!(server.get("/shop").status, 500);
-                    assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
-                    let log = server.wait_log(later, CAUSE);
-                    assert!(!log.contains("Traceback") || log.contains("is started"), "{log}");
-                }
-                let log = server.log_since(mark);
-                assert!(!log.contains("reentrant"), "{log}");
-            });
-            cases.ours_only("and then it works, without a touch", reason, || {
-                assert_eq!(pid(server), old, "nobody is to take the place of what works");
-                server.write("htdocs/database", "");
-                wait_open(server);
-                assert_ne!(pid(server), old);
-                assert!(!server.log_since(mark).contains("reentrant"));
-            });
-        });
-    });
-}
-
-fn a_touch_brings_the_next_try_at_once() {
-    on_one_mpm(|setup| {
-        shop(setup, "").run(|server, cases| {
-            let reason = "it is tried again in the same interpreter, for ever";
-            cases.ours_only("however long it was broken", reason, || {
-                wait_until("several tries", || {
-                    assert_eq!(server.get("/shop").status, 500);
-                    (server.log_since(Default::default()).matches("gets a successor").count() >= 2)
-                        .then_some(())
-                });
-                server.write("htdocs/database", "");
-                server.write("apps/shop.wsgi", SHOP.replace("@ROOT@", &server.root().to_string_lossy()));
-                let (refused, _) = wait_open(server);
-                // The new process may need longer than a request waits for it.
-                assert!(refused <= 1, "{refused}");
-            });
-        });
-    });
-}
-
-fn what_works_beside_it_is_not_disturbed() {
-    on_one_mpm(|setup| {
-        shop(setup.app("/second", "second.wsgi", APP), "graceful-timeout=20").run(|server, cases| {
-            let reason = "it is tried again in the same interpreter, for ever";
-            let mark = server.mark();
-            let old = pid(server);
-            assert_eq!(server.get("/second/run?early").expect(200), "ran");
-            cases.ours_only("the tries are spaced out, and replace nothing", reason, || {
+fn the_next_try_is_that_of_a_new_process(setup: Setup) {
+    shop(setup, "").run(|server, cases| {
+        let reason = "it is tried again in the same interpreter, for ever";
+        let (mark, old) = (server.mark(), pid(server));
+        cases.ours_only("500 at once, with the cause", reason, || {
+            assert_eq!(server.get("/shop").status, 500);
+            server.wait_log(mark, "WSGI0109");
+            for _ in 0..5 {
+                let later = server.mark();
                 let begin = Instant::now();
-                while begin.elapsed() < Duration::from_secs(8) {
-                    assert_eq!(server.get("/shop").status, 500);
-                    assert_eq!(pid(server), old);
-                    thread::sleep(Duration::from_millis(20));
-                }
-                let log = server.log_since(mark);
-                let tries = log.matches("gets a successor").count();
-                assert!((2..=4).contains(&tries), "{tries} in eight seconds");
-                assert_eq!(server.get("/second/ran").expect(200), "early", "it is the same process");
-            });
-            cases.ours_only("a change of another script takes effect meanwhile", reason, || {
-                let two = APP.replace(
-                    "def run(",
-                    "def two(environ, start_response):\n    return answer(start_response, '2')\n\n\ndef run(",
-                );
-                server.write("apps/second.wsgi", two);
-                wait_until("the change", || (server.get("/second/two").text() == "2").then_some(()));
                 assert_eq!(server.get("/shop").status, 500);
-            });
-            cases.ours_only("slow requests end where they began", reason, || {
-                let old = pid(server);
-                let slow = held(server, "slow");
-                server.write("htdocs/database", "");
-                wait_open(server);
-                open(server, "slow");
-                assert_eq!(end(slow).expect(200), old.0.to_string());
-                assert_eq!(server.get("/second/run").expect(200), "ran");
-            });
+                assert!(begin.elapsed() < Duration::from_millis(2500), "{:?}", begin.elapsed());
+                let log = server.wait_log(later, CAUSE);
+                assert!(!log.contains("Traceback") || log.contains("is started"), "{log}");
+            }
+            let log = server.log_since(mark);
+            assert!(!log.contains("reentrant"), "{log}");
+        });
+        cases.ours_only("and then it works, without a touch", reason, || {
+            assert_eq!(pid(server), old, "nobody is to take the place of what works");
+            server.write("htdocs/database", "");
+            wait_open(server);
+            assert_ne!(pid(server), old);
+            assert!(!server.log_since(mark).contains("reentrant"));
         });
     });
 }
 
-fn a_script_that_is_imported_at_the_start_is_tried_again() {
-    on_one_mpm(|setup| {
-        let import = "WSGIImportScript @ROOT@/apps/shop.wsgi process-group=e2e application-group=%{GLOBAL}";
-        shop(setup, "processes=2").conf(import).run(|server, cases| {
-            let reason = "it is tried again in the same interpreter, for ever";
-            cases.ours_only("by new processes", reason, || {
-                wait_until("both have tried", || {
-                    (server.log_since(Default::default()).matches("WSGI0110").count() >= 2).then_some(())
-                });
+fn a_touch_brings_the_next_try_at_once(setup: Setup) {
+    shop(setup, "").run(|server, cases| {
+        let reason = "it is tried again in the same interpreter, for ever";
+        cases.ours_only("however long it was broken", reason, || {
+            wait_until("several tries", || {
+                assert_eq!(server.get("/shop").status, 500);
+                (server.log_since(Default::default()).matches("gets a successor").count() >= 2).then_some(())
+            });
+            server.write("htdocs/database", "");
+            server.write("apps/shop.wsgi", SHOP.replace("@ROOT@", &server.root().to_string_lossy()));
+            let (refused, _) = wait_open(server);
+            // The new process may need longer than a request waits for it.
+            assert!(refused <= 1, "{refused}");
+        });
+    });
+}
+
+fn what_works_beside_it_is_not_disturbed(setup: Setup) {
+    shop(setup.app("/second", "second.wsgi", APP), "graceful-timeout=20").run(|server, cases| {
+        let reason = "it is tried again in the same interpreter, for ever";
+        let mark = server.mark();
+        let old = pid(server);
+        assert_eq!(server.get("/second/run?early").expect(200), "ran");
+        cases.ours_only("the tries are spaced out, and replace nothing", reason, || {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_secs(8) {
+                assert_eq!(server.get("/shop").status, 500);
+                assert_eq!(pid(server), old);
+                thread::sleep(Duration::from_millis(20));
+            }
+            let log = server.log_since(mark);
+            let tries = log.matches("gets a successor").count();
+            assert!((2..=4).contains(&tries), "{tries} in eight seconds");
+            assert_eq!(server.get("/second/ran").expect(200), "early", "it is the same process");
+        });
+        cases.ours_only("a change of another script takes effect meanwhile", reason, || {
+            let two = APP.replace(
+                "def run(",
+                "def two(environ, start_response):\n    return answer(start_response, '2')\n\n\ndef run(",
+            );
+            server.write("apps/second.wsgi", two);
+            wait_until("the change", || (server.get("/second/two").text() == "2").then_some(()));
+            assert_eq!(server.get("/shop").status, 500);
+        });
+        cases.ours_only("slow requests end where they began", reason, || {
+            let old = pid(server);
+            let slow = held(server, "slow");
+            server.write("htdocs/database", "");
+            wait_open(server);
+            open(server, "slow");
+            assert_eq!(end(slow).expect(200), old.0.to_string());
+            assert_eq!(server.get("/second/run").expect(200), "ran");
+        });
+    });
+}
+
+fn a_script_that_is_imported_at_the_start_is_tried_again(setup: Setup) {
+    let import = "WSGIImportScript @ROOT@/apps/shop.wsgi process-group=e2e application-group=%{GLOBAL}";
+    shop(setup, "processes=2").conf(import).run(|server, cases| {
+        let reason = "it is tried again in the same interpreter, for ever";
+        cases.ours_only("by new processes", reason, || {
+            wait_until("both have tried", || {
+                (server.log_since(Default::default()).matches("WSGI0110").count() >= 2).then_some(())
+            });
+            server.write("htdocs/database", "");
+            wait_open(server);
+            let log = server.log_since(Default::default());
+            assert!(!log.contains("reentrant"), "{log}");
+        });
+    });
+}
+
+fn django_with_a_database_that_was_down(setup: Setup) {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt");
+    let home = Interpreter::current().environment(&requirements);
+    let apps = "import os\nfrom django.apps import AppConfig\nfrom django.db.utils import OperationalError\n\n\n\
+                class Shop(AppConfig):\n    name = 'shop'\n\n    def ready(self):\n        \
+                if not os.path.exists('@ROOT@/htdocs/database'):\n            \
+                raise OperationalError('could not connect to server')\n";
+    let script = "import sys\nsys.path.insert(0, '@ROOT@/django')\nfrom django.conf import settings\n\
+                  settings.configure(SECRET_KEY='x', ROOT_URLCONF='shop.urls', INSTALLED_APPS=['shop.apps.Shop'],\n    \
+                  ALLOWED_HOSTS=['*'])\nfrom django.core.wsgi import get_wsgi_application\n\
+                  application = get_wsgi_application()\n";
+    let urls = "from django.http import HttpResponse\nfrom django.urls import path\n\
+                urlpatterns = [path('', lambda request: HttpResponse('welcome'))]\n";
+    setup
+        .python_home(Some(&home))
+        .file("django/shop/__init__.py", "")
+        .file("django/shop/apps.py", apps)
+        .file("django/shop/urls.py", urls)
+        .app("/", "django.wsgi", script)
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .run(|server, cases| {
+            let reason = "populate() isn't reentrant";
+            cases.ours_only("it recovers by itself", reason, || {
+                for _ in 0..4 {
+                    assert_eq!(server.get("/").status, 500);
+                    thread::sleep(Duration::from_millis(500));
+                }
                 server.write("htdocs/database", "");
-                wait_open(server);
+                wait_until("the page", || (server.get("/").text() == "welcome").then_some(()));
                 let log = server.log_since(Default::default());
-                assert!(!log.contains("reentrant"), "{log}");
+                assert!(log.contains("could not connect to server"), "{log}");
+                assert!(!log.contains("reentrant") && !log.contains("already configured"), "{log}");
             });
         });
-    });
-}
-
-fn django_with_a_database_that_was_down() {
-    on_one_mpm(|setup| {
-        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt");
-        let home = Interpreter::current().environment(&requirements);
-        let apps = "import os\nfrom django.apps import AppConfig\nfrom django.db.utils import OperationalError\n\n\n\
-                    class Shop(AppConfig):\n    name = 'shop'\n\n    def ready(self):\n        \
-                    if not os.path.exists('@ROOT@/htdocs/database'):\n            \
-                    raise OperationalError('could not connect to server')\n";
-        let script = "import sys\nsys.path.insert(0, '@ROOT@/django')\nfrom django.conf import settings\n\
-                      settings.configure(SECRET_KEY='x', ROOT_URLCONF='shop.urls', INSTALLED_APPS=['shop.apps.Shop'],\n    \
-                      ALLOWED_HOSTS=['*'])\nfrom django.core.wsgi import get_wsgi_application\n\
-                      application = get_wsgi_application()\n";
-        let urls = "from django.http import HttpResponse\nfrom django.urls import path\n\
-                    urlpatterns = [path('', lambda request: HttpResponse('welcome'))]\n";
-        setup
-            .python_home(Some(&home))
-            .file("django/shop/__init__.py", "")
-            .file("django/shop/apps.py", apps)
-            .file("django/shop/urls.py", urls)
-            .app("/", "django.wsgi", script)
-            .conf("WSGIApplicationGroup %{GLOBAL}")
-            .run(|server, cases| {
-                let reason = "populate() isn't reentrant";
-                cases.ours_only("it recovers by itself", reason, || {
-                    for _ in 0..4 {
-                        assert_eq!(server.get("/").status, 500);
-                        thread::sleep(Duration::from_millis(500));
-                    }
-                    server.write("htdocs/database", "");
-                    wait_until("the page", || (server.get("/").text() == "welcome").then_some(()));
-                    let log = server.log_since(Default::default());
-                    assert!(log.contains("could not connect to server"), "{log}");
-                    assert!(!log.contains("reentrant") && !log.contains("already configured"), "{log}");
-                });
-            });
-    });
 }

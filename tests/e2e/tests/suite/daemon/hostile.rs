@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Connection, Ending, Process, Server, StuckMount, Test, on_one_mpm, sanitized, test, wait_until};
+use e2e::{Connection, Ending, Process, Server, Setup, StuckMount, Test, on_one_mpm, sanitized, wait_until};
 
 pub(crate) const TESTS: &[Test] =
-    &[test!(nothing_that_a_process_says_harms_its_server, Daemon, Ours("promise to survive this"))];
+    &[on_one_mpm!(nothing_that_a_process_says_harms_its_server, Daemon, Ours("promise to survive this"))];
 
 /// What a client gets.
 #[derive(Clone, Copy, Debug)]
@@ -192,66 +192,67 @@ const MOST_GROWTH: u64 = 64 << 10;
 /// The most descriptors that may be left over.
 const MOST_DESCRIPTORS: usize = 32;
 
-fn nothing_that_a_process_says_harms_its_server() {
-    on_one_mpm(|setup| {
-        let directory = tempfile::Builder::new().prefix("e2e-").tempdir_in("/tmp");
-        let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
-        let program = directory.path().join("hostile");
-        let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755));
-        fs::copy(env!("CARGO_BIN_EXE_hostile"), &program)
-            .and_then(|_| open(&program))
-            .and_then(|()| open(directory.path()))
-            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-        setup
-            .group(&format!("python={} connect-timeout=1 socket-timeout=1", program.display()))
-            .app("/", "app.wsgi", "")
-            .children(1)
-            .threads(8)
-            .conf("WSGIApplicationGroup %{GLOBAL}\nLogLevel wsgi:info")
-            .run(|server, cases| {
-                // Its first requests may come before it takes any.
-                wait_until("an answer", || (server.get("/?fine").status == 200).then_some(()));
-                let children = server.children();
-                let [child] = children[..] else { panic!("one child, not {children:?}") };
-                let before = (peak_memory(child), Process(child).descriptors().len());
-                std::thread::scope(|scope| {
-                    let slow = SILENCES.iter().map(|case| (case, scope.spawn(|| try_case(server, case))));
-                    let slow: Vec<_> = slow.collect();
-                    for case in CASES {
-                        cases.check(case.0, || try_case(server, case).unwrap_or_else(|text| panic!("{text}")));
-                    }
-                    for (case, thread) in slow {
-                        let ended = thread.join().unwrap_or_else(|_| Err("a panic".to_owned()));
-                        cases.check(case.0, || ended.unwrap_or_else(|text| panic!("{text}")));
-                    }
-                });
-                if let Some(mount) = StuckMount::new() {
-                    let case = format!("file/{}", mount.file().display());
-                    cases.check("a file that its file system does not give", || {
-                        let case = (&*case, Page(500), "(FUSE)");
-                        try_case(server, &case).unwrap_or_else(|text| panic!("{text}"));
-                    });
+fn nothing_that_a_process_says_harms_its_server(setup: Setup) {
+    let directory = tempfile::Builder::new().prefix("e2e-").tempdir_in("/tmp");
+    let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
+    let program = directory.path().join("hostile");
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755));
+    fs::copy(env!("CARGO_BIN_EXE_hostile"), &program)
+        .and_then(|_| open(&program))
+        .and_then(|()| open(directory.path()))
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    setup
+        .group(&format!("python={} connect-timeout=1 socket-timeout=1", program.display()))
+        .app("/", "app.wsgi", "")
+        .children(1)
+        .threads(8)
+        .conf("WSGIApplicationGroup %{GLOBAL}\nLogLevel wsgi:info")
+        .run(|server, cases| {
+            // Its first requests may come before it takes any.
+            wait_until("an answer", || (server.get("/?fine").status == 200).then_some(()));
+            let children = server.children();
+            let [child] = children[..] else { panic!("one child, not {children:?}") };
+            let before = (peak_memory(child), Process(child).descriptors().len());
+            std::thread::scope(|scope| {
+                let slow = SILENCES.iter().map(|case| (case, scope.spawn(|| try_case(server, case))));
+                let slow: Vec<_> = slow.collect();
+                for case in CASES {
+                    cases.check(case.0, || try_case(server, case).unwrap_or_else(|text| panic!("{text}")));
                 }
-                cases.check("the child is the same", || assert_eq!(server.children(), children));
-                cases.check("its memory is bounded", || {
-                    if sanitized("it keeps what is freed") {
-                        return;
-                    }
-                    let growth = peak_memory(child).saturating_sub(before.0);
-                    assert!(growth < MOST_GROWTH, "{growth} kB");
+                for (case, thread) in slow {
+                    let ended = thread.join().unwrap_or_else(|_| Err("a panic".to_owned()));
+                    cases.check(case.0, || ended.unwrap_or_else(|text| panic!("{text}")));
+                }
+            });
+            if let Some(mount) = StuckMount::new() {
+                let case = format!("file/{}", mount.file().display());
+                cases.check("a file that its file system does not give", || {
+                    let case = (&*case, Page(500), "(FUSE)");
+                    try_case(server, &case).unwrap_or_else(|text| panic!("{text}"));
                 });
-                cases.check("its descriptors are closed", || {
-                    wait_until("few descriptors", || {
-                        (Process(child).descriptors().len() < before.1 + MOST_DESCRIPTORS).then_some(())
-                    });
-                });
-                cases.check("no line of the log is forged", || {
-                    let log = server.log_since(e2e::LogMark::default());
-                    assert!(!log.lines().any(|line| line.contains("core:crit] forged") && line.starts_with("[Thu Jan 01")));
-                    assert!(!log.contains('\x1b') && !log.contains('\0'));
+            }
+            cases.check("the child is the same", || assert_eq!(server.children(), children));
+            cases.check("its memory is bounded", || {
+                if sanitized("it keeps what is freed") {
+                    return;
+                }
+                let growth = peak_memory(child).saturating_sub(before.0);
+                assert!(growth < MOST_GROWTH, "{growth} kB");
+            });
+            cases.check("its descriptors are closed", || {
+                wait_until("few descriptors", || {
+                    (Process(child).descriptors().len() < before.1 + MOST_DESCRIPTORS).then_some(())
                 });
             });
-    });
+            cases.check("no line of the log is forged", || {
+                let log = server.log_since(e2e::LogMark::default());
+                assert!(
+                    !log.lines()
+                        .any(|line| line.contains("core:crit] forged") && line.starts_with("[Thu Jan 01"))
+                );
+                assert!(!log.contains('\x1b') && !log.contains('\0'));
+            });
+        });
 }
 
 /// Sends a request for the case with another one behind it, and looks at what comes.

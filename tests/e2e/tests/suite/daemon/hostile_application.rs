@@ -6,37 +6,37 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
-use e2e::{Cases, Interpreter, LogMark, Process, Server, Setup, Test, on_one_mpm, signal, test, wait_until};
+use e2e::{Cases, Interpreter, LogMark, Process, Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::APP;
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(
+    on_one_mpm!(
         ends_at_every_moment,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
-    test!(
+    on_one_mpm!(
         exceptions_of_every_kind_at_every_moment,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
-    test!(
+    on_one_mpm!(
         signals_processes_threads_and_garbage,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
-    test!(
+    on_one_mpm!(
         descriptors_that_are_not_its_own,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
-    test!(
+    on_one_mpm!(
         nobody_is_reached_by_signals,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
@@ -347,76 +347,64 @@ fn text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-fn ends_at_every_moment() {
-    on_one_mpm(|setup| {
-        run(setup, &|_| {
-            let moments = [IMPORT].iter().chain(MOMENTS).chain(AT_THE_END);
-            let all =
-                moments.flat_map(|moment| ENDS.iter().map(move |(way, logged)| (*moment, *way, *logged)));
-            all.map(|(moment, way, logged)| {
-                // What ends on its way out is no loss, and the log may have another reason.
-                let logged = if AT_THE_END.contains(&moment) { "" } else { logged };
-                Deed { path: format!("{moment}/{way}"), then: Ends, logged }
-            })
-            .collect()
-        });
+fn ends_at_every_moment(setup: Setup) {
+    run(setup, &|_| {
+        let moments = [IMPORT].iter().chain(MOMENTS).chain(AT_THE_END);
+        let all = moments.flat_map(|moment| ENDS.iter().map(move |(way, logged)| (*moment, *way, *logged)));
+        all.map(|(moment, way, logged)| {
+            // What ends on its way out is no loss, and the log may have another reason.
+            let logged = if AT_THE_END.contains(&moment) { "" } else { logged };
+            Deed { path: format!("{moment}/{way}"), then: Ends, logged }
+        })
+        .collect()
     });
 }
 
-fn exceptions_of_every_kind_at_every_moment() {
-    on_one_mpm(|setup| {
-        run(setup, &|_| {
-            let during = [IMPORT].iter().chain(MOMENTS).map(|moment| (*moment, Serves));
-            let moments = during.chain(AT_THE_END.iter().map(|moment| (*moment, Ends)));
-            let all = moments.flat_map(|(moment, then)| {
-                RAISES.iter().map(move |(way, logged)| (moment, *way, then, *logged))
+fn exceptions_of_every_kind_at_every_moment(setup: Setup) {
+    run(setup, &|_| {
+        let during = [IMPORT].iter().chain(MOMENTS).map(|moment| (*moment, Serves));
+        let moments = during.chain(AT_THE_END.iter().map(|moment| (*moment, Ends)));
+        let all = moments
+            .flat_map(|(moment, then)| RAISES.iter().map(move |(way, logged)| (moment, *way, then, *logged)));
+        // Python takes this one for the wanted end of a thread.
+        all.map(|(moment, way, then, logged)| {
+            // Python takes this for the wanted end of a thread, or of a process.
+            let is_quiet = way == "system_exit" && matches!(moment, "in_thread" | "in_exit_function");
+            Deed { path: format!("{moment}/{way}"), then, logged: if is_quiet { "" } else { logged } }
+        })
+        .collect()
+    });
+}
+
+fn signals_processes_threads_and_garbage(setup: Setup) {
+    run(setup, &|_| {
+        DEEDS.iter().map(|&(path, then, logged)| Deed { path: path.to_owned(), then, logged }).collect()
+    });
+}
+
+fn descriptors_that_are_not_its_own(setup: Setup) {
+    run(setup, &|server| {
+        let response = server.get("/bad0/descriptors/").expect(200);
+        let open: Vec<u32> = response.split(' ').filter_map(|number| number.parse().ok()).collect();
+        assert!(open.len() > 8, "{open:?}");
+        // All that there are, and some that there are not.
+        let numbers = (0..=64).filter(|number| open.contains(number) || number % 16 == 0);
+        let deeds = numbers.flat_map(|number| {
+            ["close_descriptor", "write_descriptor", "replace_descriptor"]
+                .map(|how| format!("{how}/{number}"))
+        });
+        deeds.map(|path| Deed { path, then: Any, logged: "" }).collect()
+    });
+}
+
+fn nobody_is_reached_by_signals(setup: Setup) {
+    groups(setup).run(|server, cases: &mut Cases<'_>| {
+        let before = apache(server);
+        for name in ["SIGTERM", "SIGKILL", "SIGSTOP"] {
+            cases.check(name, || {
+                assert_eq!(server.get(&format!("/bad0/to_parent/{name}")).expect(200), "refused")
             });
-            // Python takes this one for the wanted end of a thread.
-            all.map(|(moment, way, then, logged)| {
-                // Python takes this for the wanted end of a thread, or of a process.
-                let is_quiet = way == "system_exit" && matches!(moment, "in_thread" | "in_exit_function");
-                Deed { path: format!("{moment}/{way}"), then, logged: if is_quiet { "" } else { logged } }
-            })
-            .collect()
-        });
-    });
-}
-
-fn signals_processes_threads_and_garbage() {
-    on_one_mpm(|setup| {
-        run(setup, &|_| {
-            DEEDS.iter().map(|&(path, then, logged)| Deed { path: path.to_owned(), then, logged }).collect()
-        });
-    });
-}
-
-fn descriptors_that_are_not_its_own() {
-    on_one_mpm(|setup| {
-        run(setup, &|server| {
-            let response = server.get("/bad0/descriptors/").expect(200);
-            let open: Vec<u32> = response.split(' ').filter_map(|number| number.parse().ok()).collect();
-            assert!(open.len() > 8, "{open:?}");
-            // All that there are, and some that there are not.
-            let numbers = (0..=64).filter(|number| open.contains(number) || number % 16 == 0);
-            let deeds = numbers.flat_map(|number| {
-                ["close_descriptor", "write_descriptor", "replace_descriptor"]
-                    .map(|how| format!("{how}/{number}"))
-            });
-            deeds.map(|path| Deed { path, then: Any, logged: "" }).collect()
-        });
-    });
-}
-
-fn nobody_is_reached_by_signals() {
-    on_one_mpm(|setup| {
-        groups(setup).run(|server, cases: &mut Cases<'_>| {
-            let before = apache(server);
-            for name in ["SIGTERM", "SIGKILL", "SIGSTOP"] {
-                cases.check(name, || {
-                    assert_eq!(server.get(&format!("/bad0/to_parent/{name}")).expect(200), "refused")
-                });
-            }
-            cases.check("nobody has ended", || assert_eq!(apache(server), before));
-        });
+        }
+        cases.check("nobody has ended", || assert_eq!(apache(server), before));
     });
 }

@@ -3,23 +3,23 @@
 use std::fs;
 
 use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
-use e2e::{Process, Server, Setup, Test, on_each_mpm, on_one_mpm, skipped, test, wait_until};
+use e2e::{Process, Server, Setup, Test, on_each_mpm, on_one_mpm, skipped, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{APP, gone, pid, serving, successor};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(descriptors_can_not_be_sent_where_they_do_not_belong, Daemon),
-    test!(descriptors, Daemon, Ours("promise of what a process holds (W31)")),
-    test!(
+    on_one_mpm!(descriptors_can_not_be_sent_where_they_do_not_belong, Daemon),
+    on_each_mpm!(descriptors, Daemon, Ours("promise of what a process holds (W31)")),
+    on_one_mpm!(
         secrets_of_the_server,
         Daemon,
         Ours("process without a copy of the server's memory"),
         Root("read the memory of other processes"),
         NoSanitizer("there is too much memory to be searched")
     ),
-    test!(two_users_can_not_reach_each_other, Daemon, Root("start processes of two users")),
-    test!(
+    on_one_mpm!(two_users_can_not_reach_each_other, Daemon, Root("start processes of two users")),
+    on_one_mpm!(
         a_copy_of_the_process_holds_none_of_ours,
         Daemon,
         Ours("care for processes that an application forks (W31)")
@@ -45,131 +45,120 @@ fn process(server: &Server, url: &str) -> Process {
     Process(server.get(&format!("{url}/pid")).expect(200).parse().unwrap_or_default())
 }
 
-fn descriptors_can_not_be_sent_where_they_do_not_belong() {
-    on_one_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
-            cases.ours_only("to root", "its processes have other sockets", || {
-                // The control socket and the channel.
-                let answer = server.get("/smuggle?SOCK_SEQPACKET").expect(200);
-                assert_eq!(answer, "BrokenPipeError\nBrokenPipeError");
-            });
-            cases.ours_only("to an Apache child", "its processes have other sockets", || {
-                let mark = server.mark();
-                assert_eq!(server.get("/smuggle?SOCK_STREAM").status, 502);
-                server.wait_log(mark, "WSGI0148");
-            });
+fn descriptors_can_not_be_sent_where_they_do_not_belong(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        cases.ours_only("to root", "its processes have other sockets", || {
+            // The control socket and the channel.
+            let answer = server.get("/smuggle?SOCK_SEQPACKET").expect(200);
+            assert_eq!(answer, "BrokenPipeError\nBrokenPipeError");
+        });
+        cases.ours_only("to an Apache child", "its processes have other sockets", || {
+            let mark = server.mark();
+            assert_eq!(server.get("/smuggle?SOCK_STREAM").status, 502);
+            server.wait_log(mark, "WSGI0148");
         });
     });
 }
 
-fn descriptors() {
-    on_each_mpm(|setup| {
-        two(setup).run(|server, cases| {
-            let both = [process(server, "/one"), process(server, "/two")];
-            let apache = listening(Process(server.pid()));
-            cases.check("the server listens", || assert!(apache.len() >= 2, "{apache:?}"));
-            for one in both {
-                let held = one.descriptors();
-                if held.is_empty() && !nix::unistd::geteuid().is_root() {
-                    skipped("the system shows the descriptors of such a process to root only");
-                    continue;
+fn descriptors(setup: Setup) {
+    two(setup).run(|server, cases| {
+        let both = [process(server, "/one"), process(server, "/two")];
+        let apache = listening(Process(server.pid()));
+        cases.check("the server listens", || assert!(apache.len() >= 2, "{apache:?}"));
+        for one in both {
+            let held = one.descriptors();
+            if held.is_empty() && !nix::unistd::geteuid().is_root() {
+                skipped("the system shows the descriptors of such a process to root only");
+                continue;
+            }
+            cases.check("it has some", || assert!(held.len() > 3, "{held:?}"));
+            let shown: Vec<_> =
+                held.iter().map(|(number, path)| format!("{number} {}", path.display())).collect();
+            cases.check("no listening socket", || {
+                for socket in &apache {
+                    assert!(
+                        !shown.iter().any(|line| line.ends_with(socket.as_str())),
+                        "{socket} in {shown:?}"
+                    );
                 }
-                cases.check("it has some", || assert!(held.len() > 3, "{held:?}"));
-                let shown: Vec<_> =
-                    held.iter().map(|(number, path)| format!("{number} {}", path.display())).collect();
-                cases.check("no listening socket", || {
-                    for socket in &apache {
+                assert!(listening(one).is_empty(), "{:?}", listening(one));
+            });
+            cases.check("no key, no configuration", || {
+                for word in ["key.pem", "certificate.pem", "httpd.conf", "httpd.pid"] {
+                    assert!(!shown.iter().any(|line| line.contains(word)), "{word} in {shown:?}");
+                }
+            });
+            cases.check("one page of shared memory, and no board", || {
+                let pages = shown.iter().filter(|line| line.contains("mod_wsgi page")).count();
+                assert!(pages <= 1, "{shown:?}");
+                assert!(!shown.iter().any(|line| line.contains("board")), "{shown:?}");
+            });
+            cases.check("files to write to", || {
+                for (number, path) in &held {
+                    let is_file =
+                        path.starts_with("/") && !path.starts_with("/dev") && !path.starts_with("/memfd:");
+                    let info = one.read(&format!("fdinfo/{number}"));
+                    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+                    let flags = flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(3);
+                    if is_file && flags & 3 != 0 {
                         assert!(
-                            !shown.iter().any(|line| line.ends_with(socket.as_str())),
-                            "{socket} in {shown:?}"
-                        );
-                    }
-                    assert!(listening(one).is_empty(), "{:?}", listening(one));
-                });
-                cases.check("no key, no configuration", || {
-                    for word in ["key.pem", "certificate.pem", "httpd.conf", "httpd.pid"] {
-                        assert!(!shown.iter().any(|line| line.contains(word)), "{word} in {shown:?}");
-                    }
-                });
-                cases.check("one page of shared memory, and no board", || {
-                    let pages = shown.iter().filter(|line| line.contains("mod_wsgi page")).count();
-                    assert!(pages <= 1, "{shown:?}");
-                    assert!(!shown.iter().any(|line| line.contains("board")), "{shown:?}");
-                });
-                cases.check("files to write to", || {
-                    for (number, path) in &held {
-                        let is_file = path.starts_with("/")
-                            && !path.starts_with("/dev")
-                            && !path.starts_with("/memfd:");
-                        let info = one.read(&format!("fdinfo/{number}"));
-                        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-                        let flags =
-                            flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(3);
-                        if is_file && flags & 3 != 0 {
-                            assert!(
-                                path.ends_with("logs/error.log"),
-                                "{} is writable: {shown:?}",
-                                path.display()
-                            );
-                        }
-                    }
-                });
-                cases.check("all is closed on exec, but for the standard streams", || {
-                    for (number, path) in &held {
-                        let info = one.read(&format!("fdinfo/{number}"));
-                        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-                        let flags =
-                            flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0);
-                        assert!(
-                            *number <= 2 || flags & 0o2_000_000 != 0,
-                            "{number} {} {info}",
+                            path.ends_with("logs/error.log"),
+                            "{} is writable: {shown:?}",
                             path.display()
                         );
                     }
-                });
+                }
+            });
+            cases.check("all is closed on exec, but for the standard streams", || {
+                for (number, path) in &held {
+                    let info = one.read(&format!("fdinfo/{number}"));
+                    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+                    let flags = flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0);
+                    assert!(*number <= 2 || flags & 0o2_000_000 != 0, "{number} {} {info}", path.display());
+                }
+            });
+        }
+        if both.iter().any(|one| one.descriptors().is_empty()) {
+            return;
+        }
+        cases.check("it sees its own page of shared memory, and no other", || {
+            let pages = both.map(shared_memory);
+            for pages in &pages {
+                assert!(pages.len() == 1 && pages[0].contains("mod_wsgi page"), "{pages:?}");
             }
-            if both.iter().any(|one| one.descriptors().is_empty()) {
-                return;
+            assert_ne!(pages[0], pages[1]);
+            // The children see all, and the board.
+            let seen = server.children().into_iter().map(|child| shared_memory(Process(child)));
+            assert!(
+                seen.into_iter().all(|seen| pages.iter().all(|page| seen.contains(&page[0]))),
+                "the search does not find what is there: {pages:?}"
+            );
+        });
+        cases.check("nothing of Apache is in it", || {
+            for one in both {
+                let maps = one.read("maps");
+                assert!(maps.contains("mod_wsgi_host"), "{maps}");
+                for word in ["mod_wsgi.so", "apache2", "mod_ssl", "libapr"] {
+                    assert!(!maps.contains(word), "{word} in {maps}");
+                }
             }
-            cases.check("it sees its own page of shared memory, and no other", || {
-                let pages = both.map(shared_memory);
-                for pages in &pages {
-                    assert!(pages.len() == 1 && pages[0].contains("mod_wsgi page"), "{pages:?}");
-                }
-                assert_ne!(pages[0], pages[1]);
-                // The children see all, and the board.
-                let seen = server.children().into_iter().map(|child| shared_memory(Process(child)));
-                assert!(
-                    seen.into_iter().all(|seen| pages.iter().all(|page| seen.contains(&page[0]))),
-                    "the search does not find what is there: {pages:?}"
-                );
-            });
-            cases.check("nothing of Apache is in it", || {
-                for one in both {
-                    let maps = one.read("maps");
-                    assert!(maps.contains("mod_wsgi_host"), "{maps}");
-                    for word in ["mod_wsgi.so", "apache2", "mod_ssl", "libapr"] {
-                        assert!(!maps.contains(word), "{word} in {maps}");
-                    }
-                }
-            });
-            cases.check("nothing in common but the log", || {
-                let (one, two) = (sockets(both[0]), sockets(both[1]));
-                let common: Vec<_> = one.iter().filter(|socket| two.contains(socket)).collect();
-                assert!(!one.is_empty() && common.is_empty(), "{common:?}");
-            });
-            cases.check("no end of a channel but its own", || {
-                // The parent keeps the processes' ends, its children have the others.
-                let parent = sockets(Process(server.pid()));
-                let children: Vec<_> =
-                    server.children().into_iter().flat_map(|child| sockets(Process(child))).collect();
-                assert!(children.len() > apache.len(), "{children:?}");
-                for one in both {
-                    let of_parent = sockets(one).into_iter().filter(|socket| parent.contains(socket));
-                    assert_eq!(of_parent.count(), 1, "{:?} {parent:?}", sockets(one));
-                    assert!(!sockets(one).iter().any(|socket| children.contains(socket)), "{children:?}");
-                }
-            });
+        });
+        cases.check("nothing in common but the log", || {
+            let (one, two) = (sockets(both[0]), sockets(both[1]));
+            let common: Vec<_> = one.iter().filter(|socket| two.contains(socket)).collect();
+            assert!(!one.is_empty() && common.is_empty(), "{common:?}");
+        });
+        cases.check("no end of a channel but its own", || {
+            // The parent keeps the processes' ends, its children have the others.
+            let parent = sockets(Process(server.pid()));
+            let children: Vec<_> =
+                server.children().into_iter().flat_map(|child| sockets(Process(child))).collect();
+            assert!(children.len() > apache.len(), "{children:?}");
+            for one in both {
+                let of_parent = sockets(one).into_iter().filter(|socket| parent.contains(socket));
+                assert_eq!(of_parent.count(), 1, "{:?} {parent:?}", sockets(one));
+                assert!(!sockets(one).iter().any(|socket| children.contains(socket)), "{children:?}");
+            }
         });
     });
 }
@@ -206,32 +195,30 @@ fn listening(process: Process) -> Vec<String> {
     held.filter(|path| inodes.contains(path)).collect()
 }
 
-fn secrets_of_the_server() {
-    on_one_mpm(|setup| {
-        two(setup).conf("<Location /elsewhere>\nSetEnv OTHER e2e-secret-of-another-site\n</Location>").run(
-            |server, cases| {
-                let key = fs::read_to_string(server.path("tls/key.pem")).unwrap_or_default();
-                let line = key.lines().nth(1).unwrap_or_default().to_owned();
-                assert!(line.len() > 40, "{key}");
-                let bytes = key_bytes(server);
-                let daemon = process(server, "/two");
-                let memory = readable_memory(daemon);
-                assert!(memory.len() > 1_000_000, "{}", memory.len());
-                cases.check("the private key", || {
-                    assert!(!contains(&memory, &bytes), "the bytes of the key are in its memory");
-                    assert!(!contains(&memory, line.as_bytes()), "the text of the key is in its memory");
-                });
-                cases.check("the configuration", || {
-                    assert!(!contains(&memory, b"SSLCertificateKeyFile"));
-                    assert!(!contains(&memory, b"e2e-secret-of-another-site"));
-                });
-                cases.check("Apache has it", || {
-                    let parent = readable_memory(Process(server.pid()));
-                    assert!(contains(&parent, &bytes), "the search does not find what is there");
-                });
-            },
-        );
-    });
+fn secrets_of_the_server(setup: Setup) {
+    two(setup).conf("<Location /elsewhere>\nSetEnv OTHER e2e-secret-of-another-site\n</Location>").run(
+        |server, cases| {
+            let key = fs::read_to_string(server.path("tls/key.pem")).unwrap_or_default();
+            let line = key.lines().nth(1).unwrap_or_default().to_owned();
+            assert!(line.len() > 40, "{key}");
+            let bytes = key_bytes(server);
+            let daemon = process(server, "/two");
+            let memory = readable_memory(daemon);
+            assert!(memory.len() > 1_000_000, "{}", memory.len());
+            cases.check("the private key", || {
+                assert!(!contains(&memory, &bytes), "the bytes of the key are in its memory");
+                assert!(!contains(&memory, line.as_bytes()), "the text of the key is in its memory");
+            });
+            cases.check("the configuration", || {
+                assert!(!contains(&memory, b"SSLCertificateKeyFile"));
+                assert!(!contains(&memory, b"e2e-secret-of-another-site"));
+            });
+            cases.check("Apache has it", || {
+                let parent = readable_memory(Process(server.pid()));
+                assert!(contains(&parent, &bytes), "the search does not find what is there");
+            });
+        },
+    );
 }
 
 /// The secret number of the private key.
@@ -288,73 +275,65 @@ fn contains(memory: &[u8], wanted: &[u8]) -> bool {
     false
 }
 
-fn two_users_can_not_reach_each_other() {
-    on_one_mpm(|setup| {
-        two(setup).run(|server, cases| {
-            let (one, other) = (process(server, "/one"), process(server, "/two"));
-            for (from, to) in [("/one", other), ("/two", one)] {
-                let response = server.get(&format!("{from}/peek?{}", to.0));
-                for name in ["signal", "trace", "memory", "environment", "descriptors", "maps"] {
-                    cases.check(&format!("{from} {name}"), || {
-                        assert_eq!(response.value(name).as_deref(), Some("PermissionError"));
-                    });
-                }
-                cases.ours_only(
-                    &format!("{from} connect"),
-                    "there is a socket file, for Apache's user",
-                    || {
-                        assert_eq!(response.value("connect").as_deref(), Some("FileNotFoundError"));
-                    },
-                );
+fn two_users_can_not_reach_each_other(setup: Setup) {
+    two(setup).run(|server, cases| {
+        let (one, other) = (process(server, "/one"), process(server, "/two"));
+        for (from, to) in [("/one", other), ("/two", one)] {
+            let response = server.get(&format!("{from}/peek?{}", to.0));
+            for name in ["signal", "trace", "memory", "environment", "descriptors", "maps"] {
+                cases.check(&format!("{from} {name}"), || {
+                    assert_eq!(response.value(name).as_deref(), Some("PermissionError"));
+                });
             }
-            cases.check("nor the supervisor", || {
-                for supervisor in server.supervisors() {
-                    let response = server.get(&format!("/two/peek?{}", supervisor.0));
-                    for name in ["signal", "trace", "memory", "environment", "descriptors"] {
-                        assert_eq!(response.value(name).as_deref(), Some("PermissionError"), "{name}");
-                    }
+            cases.ours_only(&format!("{from} connect"), "there is a socket file, for Apache's user", || {
+                assert_eq!(response.value("connect").as_deref(), Some("FileNotFoundError"));
+            });
+        }
+        cases.check("nor the supervisor", || {
+            for supervisor in server.supervisors() {
+                let response = server.get(&format!("/two/peek?{}", supervisor.0));
+                for name in ["signal", "trace", "memory", "environment", "descriptors"] {
+                    assert_eq!(response.value(name).as_deref(), Some("PermissionError"), "{name}");
                 }
-            });
-            cases.check("both live", || {
-                assert_eq!((process(server, "/one"), process(server, "/two")), (one, other));
-            });
+            }
+        });
+        cases.check("both live", || {
+            assert_eq!((process(server, "/one"), process(server, "/two")), (one, other));
         });
     });
 }
 
-fn a_copy_of_the_process_holds_none_of_ours() {
-    on_one_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
-            cases.check("fork", || {
-                let text = server.get("/forked").expect(200);
-                let held: Vec<_> = text.lines().skip(1).collect();
-                // Its standard streams and its own pipe.
-                for line in &held {
-                    let (number, path) = line.split_once(' ').unwrap_or_default();
-                    let is_fine =
-                        number.parse::<u32>().is_ok_and(|number| number <= 2) || path.starts_with("pipe:");
-                    assert!(is_fine, "{line} of {held:?}");
-                }
-            });
-            cases.check("another program", || {
-                let text = server.get("/subprocesses").expect(200);
-                let ours = ["socket:", "memfd:", "eventpoll", "eventfd", "pidfd", "signalfd"];
-                assert!(text.starts_with("0 ") && !ours.iter().any(|word| text.contains(word)), "{text}");
-            });
-            cases.check("a death is noticed though a copy lives on", || {
-                let old = pid(server);
-                let text = server.get("/forked?15").expect(200);
-                let copy = text.lines().next().and_then(|line| line.strip_prefix("child ")?.parse().ok());
-                let copy = Process(copy.unwrap_or_else(|| panic!("{text}")));
-                assert!(copy.is_alive());
-                e2e::signal(old, Signal::SIGKILL);
-                let _ = successor(server, old);
-                gone(old);
-                wait_until("requests", || (server.get("/run").status == 200).then_some(()));
-                if copy.is_alive() {
-                    e2e::signal(copy, Signal::SIGKILL);
-                }
-            });
+fn a_copy_of_the_process_holds_none_of_ours(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        cases.check("fork", || {
+            let text = server.get("/forked").expect(200);
+            let held: Vec<_> = text.lines().skip(1).collect();
+            // Its standard streams and its own pipe.
+            for line in &held {
+                let (number, path) = line.split_once(' ').unwrap_or_default();
+                let is_fine =
+                    number.parse::<u32>().is_ok_and(|number| number <= 2) || path.starts_with("pipe:");
+                assert!(is_fine, "{line} of {held:?}");
+            }
+        });
+        cases.check("another program", || {
+            let text = server.get("/subprocesses").expect(200);
+            let ours = ["socket:", "memfd:", "eventpoll", "eventfd", "pidfd", "signalfd"];
+            assert!(text.starts_with("0 ") && !ours.iter().any(|word| text.contains(word)), "{text}");
+        });
+        cases.check("a death is noticed though a copy lives on", || {
+            let old = pid(server);
+            let text = server.get("/forked?15").expect(200);
+            let copy = text.lines().next().and_then(|line| line.strip_prefix("child ")?.parse().ok());
+            let copy = Process(copy.unwrap_or_else(|| panic!("{text}")));
+            assert!(copy.is_alive());
+            e2e::signal(old, Signal::SIGKILL);
+            let _ = successor(server, old);
+            gone(old);
+            wait_until("requests", || (server.get("/run").status == 200).then_some(()));
+            if copy.is_alive() {
+                e2e::signal(copy, Signal::SIGKILL);
+            }
         });
     });
 }

@@ -4,166 +4,146 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::Needs::Daemon;
-use e2e::{Test, on_each_mpm, on_one_mpm, test};
+use e2e::{Setup, Test, on_each_mpm, on_one_mpm};
 
 use super::{begin, end, held, open, serving};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(queue_timeout_is_kept_while_every_thread_is_stuck, Daemon),
-    test!(queue_timeout_counts_until_a_thread_takes_it, Daemon),
-    test!(listen_backlog_bounds_what_may_wait, Daemon),
-    test!(socket_timeout_bounds_the_silence, Daemon),
-    test!(connect_timeout_bounds_the_wait_for_a_process, Daemon),
-    test!(a_client_that_does_not_read_is_given_up, Daemon),
-    test!(a_group_that_does_not_come_up_is_a_503_in_time, Daemon),
+    on_each_mpm!(queue_timeout_is_kept_while_every_thread_is_stuck, Daemon),
+    on_one_mpm!(queue_timeout_counts_until_a_thread_takes_it, Daemon),
+    on_one_mpm!(listen_backlog_bounds_what_may_wait, Daemon),
+    on_each_mpm!(socket_timeout_bounds_the_silence, Daemon),
+    on_one_mpm!(connect_timeout_bounds_the_wait_for_a_process, Daemon),
+    on_one_mpm!(a_client_that_does_not_read_is_given_up, Daemon),
+    on_one_mpm!(a_group_that_does_not_come_up_is_a_503_in_time, Daemon),
 ];
 
-fn queue_timeout_is_kept_while_every_thread_is_stuck() {
-    on_each_mpm(|setup| {
-        serving(setup, "threads=1 queue-timeout=1").run(|server, cases| {
-            let reason = "the queue is looked at only when a thread is free";
-            cases.ours_only("a 504 in time", reason, || {
-                let request = held(server, "stuck");
-                let mark = server.mark();
-                let since = Instant::now();
-                assert_eq!(server.get("/run?too-late").status, 504);
-                assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
-                assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
-                server.wait_log(mark, "WSGI0084");
-                open(server, "stuck");
-                assert_eq!(end(request).status, 200);
-            });
-            cases.check("in time", || assert_eq!(server.get("/run?in-time").expect(200), "ran"));
-            cases.check("one that was too late is never run", || {
-                assert_eq!(server.get("/ran").expect(200), "in-time");
-            });
-        });
-    });
-}
-
-fn queue_timeout_counts_until_a_thread_takes_it() {
-    on_one_mpm(|setup| {
-        serving(setup, "threads=1 queue-timeout=2").run(|server, cases| {
-            cases.check("a 504", || {
-                let request = held(server, "busy");
-                let late = begin(server, "/run?late");
-                thread::sleep(Duration::from_millis(3500));
-                open(server, "busy");
-                assert_eq!(end(request).status, 200);
-                assert_eq!(end(late).status, 504);
-                assert_eq!(server.get("/ran").expect(200), "");
-            });
-        });
-    });
-}
-
-fn listen_backlog_bounds_what_may_wait() {
-    on_one_mpm(|setup| {
-        serving(setup, "threads=1 listen-backlog=3 connect-timeout=2").threads(20).run(|server, cases| {
-            let request = held(server, "full");
-            cases.ours_only(
-                "those beyond it get a 503",
-                "it tries again for as long as connect-timeout",
-                || {
-                    let mut waiting: Vec<_> =
-                        (0..12).map(|number| begin(server, &format!("/run?{number}"))).collect();
-                    e2e::wait_until("a 503", || {
-                        waiting.iter().any(thread::JoinHandle::is_finished).then_some(())
-                    });
-                    // Those that were refused first; the rest has to wait for the gate.
-                    thread::sleep(Duration::from_millis(2500));
-                    let refused: Vec<_> = {
-                        let (done, left) = waiting.into_iter().partition(thread::JoinHandle::is_finished);
-                        waiting = left;
-                        let done: Vec<thread::JoinHandle<e2e::Response>> = done;
-                        done.into_iter().map(|request| end(request).status).collect()
-                    };
-                    assert!(refused.iter().all(|&status| status == 503), "{refused:?}");
-                    assert_eq!((refused.len(), waiting.len()), (9, 3));
-                    open(server, "full");
-                    for request in waiting {
-                        assert_eq!(end(request).expect(200), "ran");
-                    }
-                    assert_eq!(server.get("/ran").expect(200).split(' ').count(), 3);
-                },
-            );
-            open(server, "full");
+fn queue_timeout_is_kept_while_every_thread_is_stuck(setup: Setup) {
+    serving(setup, "threads=1 queue-timeout=1").run(|server, cases| {
+        let reason = "the queue is looked at only when a thread is free";
+        cases.ours_only("a 504 in time", reason, || {
+            let request = held(server, "stuck");
+            let mark = server.mark();
+            let since = Instant::now();
+            assert_eq!(server.get("/run?too-late").status, 504);
+            assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
+            assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
+            server.wait_log(mark, "WSGI0084");
+            open(server, "stuck");
             assert_eq!(end(request).status, 200);
         });
-    });
-}
-
-fn socket_timeout_bounds_the_silence() {
-    on_each_mpm(|setup| {
-        serving(setup, "threads=2 socket-timeout=1").run(|server, cases| {
-            cases.check("before the head: a 504", || {
-                let (mark, since) = (server.mark(), Instant::now());
-                let response = begin(server, "/hold?silent");
-                assert_eq!(end(response).status, 504);
-                assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
-                server.wait_log(mark, "WSGI0145");
-                open(server, "silent");
-            });
-            let reason = "W10: a response that was given up looks complete";
-            cases.deviates("in the middle: no clean end", reason, || {
-                let response = server.get("/hold_late?silent-later");
-                assert_eq!((response.status, response.ending), (200, e2e::Ending::Truncated));
-                assert_eq!(response.text(), "first ");
-            });
-            open(server, "silent-later");
-            cases.check("shorter than that", || assert_eq!(server.get("/sleep?0.3").status, 200));
+        cases.check("in time", || assert_eq!(server.get("/run?in-time").expect(200), "ran"));
+        cases.check("one that was too late is never run", || {
+            assert_eq!(server.get("/ran").expect(200), "in-time");
         });
     });
 }
 
-fn connect_timeout_bounds_the_wait_for_a_process() {
-    on_one_mpm(|setup| {
-        let app = "import time\ntime.sleep(4)\n\n\ndef application(environ, start_response):\n    \
-                   start_response('200 OK', [])\n    return [b'at last']\n";
-        setup
-            .group("connect-timeout=15")
-            .file("apps/app.wsgi", app)
-            .conf("WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=%{GLOBAL}")
-            .run(|server, cases| {
-                cases.check("an import that takes its time", || {
-                    assert_eq!(server.get("/").expect(200), "at last");
-                });
-            });
-    });
-}
-
-fn a_client_that_does_not_read_is_given_up() {
-    on_one_mpm(|setup| {
-        serving(setup, "threads=1 response-socket-timeout=1").run(|server, cases| {
-            cases.check("the thread is free for others", || {
-                let mut idle = server.connect();
-                idle.send(&server.request("GET", "/endless").keep_alive());
-                assert!(idle.at_least(1000).is_ok());
-                // Nothing more is read. Timeout, which is 20 s, would be too long for a client that waits.
-                let since = Instant::now();
-                assert_eq!(server.get("/run").expect(200), "ran");
-                assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
-            });
+fn queue_timeout_counts_until_a_thread_takes_it(setup: Setup) {
+    serving(setup, "threads=1 queue-timeout=2").run(|server, cases| {
+        cases.check("a 504", || {
+            let request = held(server, "busy");
+            let late = begin(server, "/run?late");
+            thread::sleep(Duration::from_millis(3500));
+            open(server, "busy");
+            assert_eq!(end(request).status, 200);
+            assert_eq!(end(late).status, 504);
+            assert_eq!(server.get("/ran").expect(200), "");
         });
     });
 }
 
-fn a_group_that_does_not_come_up_is_a_503_in_time() {
-    on_one_mpm(|setup| {
-        let app = "import time\ntime.sleep(8)\n\n\ndef application(environ, start_response):\n    \
-                   start_response('200 OK', [])\n    return [b'at last']\n";
-        setup
-            .group("connect-timeout=2 listen-backlog=1 socket-timeout=3")
-            .file("apps/app.wsgi", app)
-            .conf("WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=%{GLOBAL}")
-            .run(|server, cases| {
-                cases.check("an import that takes longer", || {
-                    let status = server.get("/").status;
-                    assert!(matches!(status, 503 | 504), "{status}");
-                });
-                cases.check("and then it is served", || {
-                    e2e::wait_until("the answer", || (server.get("/").status == 200).then_some(()));
-                });
-            });
+fn listen_backlog_bounds_what_may_wait(setup: Setup) {
+    serving(setup, "threads=1 listen-backlog=3 connect-timeout=2").threads(20).run(|server, cases| {
+        let request = held(server, "full");
+        cases.ours_only("those beyond it get a 503", "it tries again for as long as connect-timeout", || {
+            let mut waiting: Vec<_> =
+                (0..12).map(|number| begin(server, &format!("/run?{number}"))).collect();
+            e2e::wait_until("a 503", || waiting.iter().any(thread::JoinHandle::is_finished).then_some(()));
+            // Those that were refused first; the rest has to wait for the gate.
+            thread::sleep(Duration::from_millis(2500));
+            let refused: Vec<_> = {
+                let (done, left) = waiting.into_iter().partition(thread::JoinHandle::is_finished);
+                waiting = left;
+                let done: Vec<thread::JoinHandle<e2e::Response>> = done;
+                done.into_iter().map(|request| end(request).status).collect()
+            };
+            assert!(refused.iter().all(|&status| status == 503), "{refused:?}");
+            assert_eq!((refused.len(), waiting.len()), (9, 3));
+            open(server, "full");
+            for request in waiting {
+                assert_eq!(end(request).expect(200), "ran");
+            }
+            assert_eq!(server.get("/ran").expect(200).split(' ').count(), 3);
+        });
+        open(server, "full");
+        assert_eq!(end(request).status, 200);
     });
+}
+
+fn socket_timeout_bounds_the_silence(setup: Setup) {
+    serving(setup, "threads=2 socket-timeout=1").run(|server, cases| {
+        cases.check("before the head: a 504", || {
+            let (mark, since) = (server.mark(), Instant::now());
+            let response = begin(server, "/hold?silent");
+            assert_eq!(end(response).status, 504);
+            assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
+            server.wait_log(mark, "WSGI0145");
+            open(server, "silent");
+        });
+        let reason = "W10: a response that was given up looks complete";
+        cases.deviates("in the middle: no clean end", reason, || {
+            let response = server.get("/hold_late?silent-later");
+            assert_eq!((response.status, response.ending), (200, e2e::Ending::Truncated));
+            assert_eq!(response.text(), "first ");
+        });
+        open(server, "silent-later");
+        cases.check("shorter than that", || assert_eq!(server.get("/sleep?0.3").status, 200));
+    });
+}
+
+fn connect_timeout_bounds_the_wait_for_a_process(setup: Setup) {
+    let app = "import time\ntime.sleep(4)\n\n\ndef application(environ, start_response):\n    \
+               start_response('200 OK', [])\n    return [b'at last']\n";
+    setup
+        .group("connect-timeout=15")
+        .file("apps/app.wsgi", app)
+        .conf("WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=%{GLOBAL}")
+        .run(|server, cases| {
+            cases.check("an import that takes its time", || {
+                assert_eq!(server.get("/").expect(200), "at last");
+            });
+        });
+}
+
+fn a_client_that_does_not_read_is_given_up(setup: Setup) {
+    serving(setup, "threads=1 response-socket-timeout=1").run(|server, cases| {
+        cases.check("the thread is free for others", || {
+            let mut idle = server.connect();
+            idle.send(&server.request("GET", "/endless").keep_alive());
+            assert!(idle.at_least(1000).is_ok());
+            // Nothing more is read. Timeout, which is 20 s, would be too long for a client that waits.
+            let since = Instant::now();
+            assert_eq!(server.get("/run").expect(200), "ran");
+            assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());
+        });
+    });
+}
+
+fn a_group_that_does_not_come_up_is_a_503_in_time(setup: Setup) {
+    let app = "import time\ntime.sleep(8)\n\n\ndef application(environ, start_response):\n    \
+               start_response('200 OK', [])\n    return [b'at last']\n";
+    setup
+        .group("connect-timeout=2 listen-backlog=1 socket-timeout=3")
+        .file("apps/app.wsgi", app)
+        .conf("WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=%{GLOBAL}")
+        .run(|server, cases| {
+            cases.check("an import that takes longer", || {
+                let status = server.get("/").status;
+                assert!(matches!(status, 503 | 504), "{status}");
+            });
+            cases.check("and then it is served", || {
+                e2e::wait_until("the answer", || (server.get("/").status == 200).then_some(()));
+            });
+        });
 }

@@ -6,19 +6,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::Needs::Daemon;
-use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized, test, wait_until};
+use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized, wait_until};
 
 use super::{APP, begin, end, gone, held, open, pid, serving, successor};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(a_touched_script_brings_a_successor, Daemon),
-    test!(a_slow_request_is_not_disturbed, Daemon),
-    test!(a_broken_script_keeps_the_old_code, Daemon),
-    test!(a_deploy_that_is_complete_later_needs_no_further_touch, Daemon),
-    test!(each_process_of_a_group_is_replaced, Daemon),
-    test!(another_script_of_the_process_lives_on, Daemon),
-    test!(a_script_that_never_loads_does_not_hold_back_another_one, Daemon),
-    test!(restarts_and_touches_under_load_fail_no_request, Daemon),
+    on_each_mpm!(a_touched_script_brings_a_successor, Daemon),
+    on_each_mpm!(a_slow_request_is_not_disturbed, Daemon),
+    on_one_mpm!(a_broken_script_keeps_the_old_code, Daemon),
+    on_one_mpm!(a_deploy_that_is_complete_later_needs_no_further_touch, Daemon),
+    on_one_mpm!(each_process_of_a_group_is_replaced, Daemon),
+    on_one_mpm!(another_script_of_the_process_lives_on, Daemon),
+    on_one_mpm!(a_script_that_never_loads_does_not_hold_back_another_one, Daemon),
+    on_each_mpm!(restarts_and_touches_under_load_fail_no_request, Daemon),
 ];
 
 /// [`APP`] in another version.
@@ -37,198 +37,175 @@ fn serves(server: &Server, version: &str) {
     e2e::wait_until(version, || (server.get("/version").text() == version).then_some(()));
 }
 
-fn a_touched_script_brings_a_successor() {
-    on_each_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
-            cases.check("the next request has the new code", || {
-                let (mark, old) = (server.mark(), pid(server));
-                server.write("apps/app.wsgi", version("two"));
-                serves(server, "two");
-                assert_ne!(pid(server), old);
-                gone(old);
-                server.wait_log(mark, "stopping: script_reload");
-            });
-            cases.check("an upload comes along", || {
-                server.write("apps/app.wsgi", version("three"));
-                let response = server.request("POST", "/read").body(vec![b'x'; 2_000_000]).send();
-                assert_eq!(response.expect(200), "2000000");
-                serves(server, "three");
-            });
+fn a_touched_script_brings_a_successor(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        cases.check("the next request has the new code", || {
+            let (mark, old) = (server.mark(), pid(server));
+            server.write("apps/app.wsgi", version("two"));
+            serves(server, "two");
+            assert_ne!(pid(server), old);
+            gone(old);
+            server.wait_log(mark, "stopping: script_reload");
+        });
+        cases.check("an upload comes along", || {
+            server.write("apps/app.wsgi", version("three"));
+            let response = server.request("POST", "/read").body(vec![b'x'; 2_000_000]).send();
+            assert_eq!(response.expect(200), "2000000");
+            serves(server, "three");
         });
     });
 }
 
-fn a_slow_request_is_not_disturbed() {
-    on_each_mpm(|setup| {
-        serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
-            cases.deviates(
-                "it ends, and nobody waits for it",
-                "it is cut off after shutdown-timeout",
-                || {
-                    let old = pid(server);
-                    let slow = held(server, "slow");
-                    server.write("apps/app.wsgi", version("two"));
-                    serves(server, "two");
-                    // Longer than the shutdown would allow.
-                    thread::sleep(Duration::from_millis(2500));
-                    serves(server, "two");
-                    open(server, "slow");
-                    assert_eq!(end(slow).expect(200), old.0.to_string());
-                    gone(old);
-                },
-            );
-        });
-    });
-}
-
-fn a_broken_script_keeps_the_old_code() {
-    on_one_mpm(|setup| {
-        let reason = "the old code is gone, and requests fail until the script is mended";
-        serving(setup, "").run(|server, cases| {
+fn a_slow_request_is_not_disturbed(setup: Setup) {
+    serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
+        cases.deviates("it ends, and nobody waits for it", "it is cut off after shutdown-timeout", || {
             let old = pid(server);
-            let (half, _) = APP.split_once("def application").unwrap_or_default();
-            for (name, broken, why) in [
-                ("half of the file", half, "WSGI0089"),
-                ("syntax", "def application(\n", "SyntaxError"),
-                ("import", "import no_such_module\n", "no_such_module"),
-                ("exit", "raise SystemExit(1)\n", "SystemExit"),
-            ] {
-                cases.deviates(name, reason, || {
-                    let mark = server.mark();
-                    server.write("apps/app.wsgi", broken);
-                    for _ in 0..3 {
-                        assert_eq!(server.get("/pid").expect(200), old.0.to_string());
-                    }
-                    let log = server.wait_log(mark, why);
-                    assert!(log.contains("app.wsgi"), "{log}");
-                });
-            }
-            cases.ours_only("one that crashes while it is loaded", reason, || {
-                if sanitized("it would report the abort") {
-                    return;
-                }
-                server.expect_crashes();
+            let slow = held(server, "slow");
+            server.write("apps/app.wsgi", version("two"));
+            serves(server, "two");
+            // Longer than the shutdown would allow.
+            thread::sleep(Duration::from_millis(2500));
+            serves(server, "two");
+            open(server, "slow");
+            assert_eq!(end(slow).expect(200), old.0.to_string());
+            gone(old);
+        });
+    });
+}
+
+fn a_broken_script_keeps_the_old_code(setup: Setup) {
+    let reason = "the old code is gone, and requests fail until the script is mended";
+    serving(setup, "").run(|server, cases| {
+        let old = pid(server);
+        let (half, _) = APP.split_once("def application").unwrap_or_default();
+        for (name, broken, why) in [
+            ("half of the file", half, "WSGI0089"),
+            ("syntax", "def application(\n", "SyntaxError"),
+            ("import", "import no_such_module\n", "no_such_module"),
+            ("exit", "raise SystemExit(1)\n", "SystemExit"),
+        ] {
+            cases.deviates(name, reason, || {
                 let mark = server.mark();
-                server.write("apps/app.wsgi", "import os\nos.abort()\n");
-                assert_eq!(server.get("/pid").expect(200), old.0.to_string());
-                server.wait_log(mark, "SIGABRT");
-            });
-            cases.ours_only("later requests say what is broken", reason, || {
-                let mark = server.mark();
-                wait_until("a warning about the script", || {
+                server.write("apps/app.wsgi", broken);
+                for _ in 0..3 {
                     assert_eq!(server.get("/pid").expect(200), old.0.to_string());
-                    let log = server.log_since(mark);
-                    log.lines()
-                        .any(|line| line.contains("wsgi:warn") && line.contains("app.wsgi"))
-                        .then_some(())
-                });
-            });
-            cases.check("mended", || {
-                server.write("apps/app.wsgi", version("mended"));
-                serves(server, "mended");
-            });
-        });
-    });
-}
-
-fn a_deploy_that_is_complete_later_needs_no_further_touch() {
-    on_one_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
-            cases.check("the script is there before what it imports", || {
-                let (mark, old) = (server.mark(), pid(server));
-                let text = format!(
-                    "import os\nif not os.path.exists({:?}):\n    raise ImportError('half a deploy')\n{}",
-                    server.path("apps/rest"),
-                    version("complete")
-                );
-                server.write("apps/app.wsgi", text);
-                if !server.target().is_reference() {
-                    for _ in 0..3 {
-                        assert_eq!(server.get("/pid").expect(200), old.0.to_string());
-                    }
-                    server.wait_log(mark, "half a deploy");
                 }
-                server.write("apps/rest", "");
-                serves(server, "complete");
+                let log = server.wait_log(mark, why);
+                assert!(log.contains("app.wsgi"), "{log}");
             });
+        }
+        cases.ours_only("one that crashes while it is loaded", reason, || {
+            if sanitized("it would report the abort") {
+                return;
+            }
+            server.expect_crashes();
+            let mark = server.mark();
+            server.write("apps/app.wsgi", "import os\nos.abort()\n");
+            assert_eq!(server.get("/pid").expect(200), old.0.to_string());
+            server.wait_log(mark, "SIGABRT");
+        });
+        cases.ours_only("later requests say what is broken", reason, || {
+            let mark = server.mark();
+            wait_until("a warning about the script", || {
+                assert_eq!(server.get("/pid").expect(200), old.0.to_string());
+                let log = server.log_since(mark);
+                log.lines().any(|line| line.contains("wsgi:warn") && line.contains("app.wsgi")).then_some(())
+            });
+        });
+        cases.check("mended", || {
+            server.write("apps/app.wsgi", version("mended"));
+            serves(server, "mended");
         });
     });
 }
 
-fn each_process_of_a_group_is_replaced() {
-    on_one_mpm(|setup| {
-        serving(setup, "processes=3").run(|server, cases| {
-            e2e::wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
-            let old = server.daemons();
-            cases.check("none serves the old code", || {
-                let _ = successor(server, e2e::Process(0));
-                server.write("apps/app.wsgi", version("two"));
-                for _ in 0..10 {
-                    serves(server, "two");
-                    let requests: Vec<_> = (0..3).map(|_| begin(server, "/version")).collect();
-                    assert!(requests.into_iter().all(|request| end(request).expect(200) == "two"));
+fn a_deploy_that_is_complete_later_needs_no_further_touch(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        cases.check("the script is there before what it imports", || {
+            let (mark, old) = (server.mark(), pid(server));
+            let text = format!(
+                "import os\nif not os.path.exists({:?}):\n    raise ImportError('half a deploy')\n{}",
+                server.path("apps/rest"),
+                version("complete")
+            );
+            server.write("apps/app.wsgi", text);
+            if !server.target().is_reference() {
+                for _ in 0..3 {
+                    assert_eq!(server.get("/pid").expect(200), old.0.to_string());
                 }
-                // Those that nobody asked may still have it.
-                let left: Vec<_> =
-                    server.daemons().into_iter().filter(|process| old.contains(process)).collect();
-                assert!(left.len() < 3, "{left:?}");
-            });
+                server.wait_log(mark, "half a deploy");
+            }
+            server.write("apps/rest", "");
+            serves(server, "complete");
         });
     });
 }
 
-fn another_script_of_the_process_lives_on() {
-    on_one_mpm(|setup: Setup| {
-        serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
-            cases.check("both are served", || {
+fn each_process_of_a_group_is_replaced(setup: Setup) {
+    serving(setup, "processes=3").run(|server, cases| {
+        e2e::wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
+        let old = server.daemons();
+        cases.check("none serves the old code", || {
+            let _ = successor(server, e2e::Process(0));
+            server.write("apps/app.wsgi", version("two"));
+            for _ in 0..10 {
+                serves(server, "two");
+                let requests: Vec<_> = (0..3).map(|_| begin(server, "/version")).collect();
+                assert!(requests.into_iter().all(|request| end(request).expect(200) == "two"));
+            }
+            // Those that nobody asked may still have it.
+            let left: Vec<_> = server.daemons().into_iter().filter(|process| old.contains(process)).collect();
+            assert!(left.len() < 3, "{left:?}");
+        });
+    });
+}
+
+fn another_script_of_the_process_lives_on(setup: Setup) {
+    serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
+        cases.check("both are served", || {
+            assert_eq!(server.get("/second/run").expect(200), "ran");
+            for round in 0..3 {
+                server.write("apps/app.wsgi", version(&round.to_string()));
+                serves(server, &round.to_string());
                 assert_eq!(server.get("/second/run").expect(200), "ran");
-                for round in 0..3 {
-                    server.write("apps/app.wsgi", version(&round.to_string()));
-                    serves(server, &round.to_string());
-                    assert_eq!(server.get("/second/run").expect(200), "ran");
-                }
-            });
+            }
         });
     });
 }
 
-fn a_script_that_never_loads_does_not_hold_back_another_one() {
-    on_one_mpm(|setup: Setup| {
-        serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
-            cases.check("the other one is reloaded", || {
-                assert_eq!(server.get("/second/run").expect(200), "ran");
-                let old = pid(server);
-                server.write("apps/second.wsgi", "import no_such_module\n");
-                if !server.target().is_reference() {
-                    assert_eq!(server.get("/second/pid").expect(200), old.0.to_string(), "served on");
-                }
-                server.write("apps/app.wsgi", version("two"));
-                serves(server, "two");
-            });
-            cases.check("its own requests fail then", || {
-                let mark = server.mark();
-                assert_eq!(server.get("/second/run").status, 500);
-                server.wait_log(mark, "no_such_module");
-                serves(server, "two");
-            });
-            cases.check("until it is mended", || {
-                server.write("apps/second.wsgi", version("three"));
-                let mended = || (server.get("/second/version").text() == "three").then_some(());
-                wait_until("three", mended);
-                serves(server, "two");
-            });
+fn a_script_that_never_loads_does_not_hold_back_another_one(setup: Setup) {
+    serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
+        cases.check("the other one is reloaded", || {
+            assert_eq!(server.get("/second/run").expect(200), "ran");
+            let old = pid(server);
+            server.write("apps/second.wsgi", "import no_such_module\n");
+            if !server.target().is_reference() {
+                assert_eq!(server.get("/second/pid").expect(200), old.0.to_string(), "served on");
+            }
+            server.write("apps/app.wsgi", version("two"));
+            serves(server, "two");
+        });
+        cases.check("its own requests fail then", || {
+            let mark = server.mark();
+            assert_eq!(server.get("/second/run").status, 500);
+            server.wait_log(mark, "no_such_module");
+            serves(server, "two");
+        });
+        cases.check("until it is mended", || {
+            server.write("apps/second.wsgi", version("three"));
+            let mended = || (server.get("/second/version").text() == "three").then_some(());
+            wait_until("three", mended);
+            serves(server, "two");
         });
     });
 }
 
-fn restarts_and_touches_under_load_fail_no_request() {
-    on_each_mpm(|setup| {
-        loaded(setup).run(|server, cases| {
-            cases.ours_only("ten of each", LOSES, || {
-                let slowest = restarts_and_touches(server, 20);
-                // Half a second on a machine that has nothing else to do, which a test can not ask for.
-                assert!(slowest < Duration::from_secs(5), "{slowest:?}");
-            });
+fn restarts_and_touches_under_load_fail_no_request(setup: Setup) {
+    loaded(setup).run(|server, cases| {
+        cases.ours_only("ten of each", LOSES, || {
+            let slowest = restarts_and_touches(server, 20);
+            // Half a second on a machine that has nothing else to do, which a test can not ask for.
+            assert!(slowest < Duration::from_secs(5), "{slowest:?}");
         });
     });
 }

@@ -1,12 +1,12 @@
 //! What becomes of a response on its way, where daemon mode differs.
 
 use e2e::Needs::Daemon;
-use e2e::{Ending, Test, on_each_mpm, on_one_mpm, test};
+use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(a_location_is_a_redirect_inside, Daemon),
-    test!(error_override, Daemon),
-    test!(long_headers, Daemon),
+    on_each_mpm!(a_location_is_a_redirect_inside, Daemon),
+    on_each_mpm!(error_override, Daemon),
+    on_one_mpm!(long_headers, Daemon),
 ];
 
 const APP: &str = r#"
@@ -37,99 +37,93 @@ def application(environ, start_response):
     return [b"?"]
 "#;
 
-fn a_location_is_a_redirect_inside() {
-    on_each_mpm(|setup| {
-        setup
-            .app("/", "app.wsgi", APP)
-            .file("htdocs/page.txt", "a page\n")
-            .conf("WSGIApplicationGroup %{GLOBAL}")
-            .run(|server, cases| {
-                cases.check("as GET, without a body", || {
-                    let response = server.request("POST", "/to?/target?a=b").body("some body").send();
-                    assert_eq!(response.expect(200), "GET a=b none 200");
-                    assert_eq!((response.header("X-App"), response.header("Location")), (None, None));
-                });
-                cases.check("the connection is good for another request", || {
-                    let mut connection = server.connect();
-                    let mut requests = server.request("POST", "/to?/target?1").body("body").keep_alive();
-                    requests.extend(server.request("GET", "/target?2").keep_alive());
-                    connection.send(&requests);
-                    for expected in ["GET 1 none 200", "GET 2 none none"] {
-                        let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
-                        assert_eq!(response.text(), expected);
-                    }
-                });
-                cases.check("not elsewhere", || {
-                    for target in ["/to?http://other.example/", "/to?relative"] {
-                        let response = server.get(target);
-                        assert_eq!(response.expect(200), "not shown");
-                        assert_eq!(response.header("X-App"), Some("yes"));
-                    }
-                });
-                cases.check("not with another status", || {
-                    let response = server.get("/created?/target");
-                    assert_eq!(response.expect(201), "created");
-                    assert!(response.header("Location").is_some());
-                });
+fn a_location_is_a_redirect_inside(setup: Setup) {
+    setup
+        .app("/", "app.wsgi", APP)
+        .file("htdocs/page.txt", "a page\n")
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .run(|server, cases| {
+            cases.check("as GET, without a body", || {
+                let response = server.request("POST", "/to?/target?a=b").body("some body").send();
+                assert_eq!(response.expect(200), "GET a=b none 200");
+                assert_eq!((response.header("X-App"), response.header("Location")), (None, None));
             });
-    });
-}
-
-fn error_override() {
-    on_each_mpm(|setup| {
-        setup
-            .app("/", "app.wsgi", APP)
-            .conf("WSGIErrorOverride On\nErrorDocument 503 \"our own words\"\nWSGIApplicationGroup %{GLOBAL}")
-            .run(|server, cases| {
-                for (status, reason, page) in [
-                    (404, "Not Found", "Not Found"),
-                    (500, "Internal Server Error", "Internal Server Error"),
-                    (503, "Service Unavailable", "our own words"),
-                ] {
-                    cases.check(reason, || {
-                        let response = server.get(&format!("/status?{status}+Mine"));
-                        let text = response.expect(status);
-                        assert!(text.contains(page) && !text.contains("of the application"), "{text}");
-                        assert_eq!(response.reason, reason);
-                        assert_eq!((response.header("X-App"), response.header("Set-Cookie")), (None, None));
-                        assert_eq!(response.ending, Ending::Framed);
-                    });
+            cases.check("the connection is good for another request", || {
+                let mut connection = server.connect();
+                let mut requests = server.request("POST", "/to?/target?1").body("body").keep_alive();
+                requests.extend(server.request("GET", "/target?2").keep_alive());
+                connection.send(&requests);
+                for expected in ["GET 1 none 200", "GET 2 none none"] {
+                    let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+                    assert_eq!(response.text(), expected);
                 }
-                cases.check("401 keeps what the client has to know", || {
-                    let response = server.get("/status?401+Mine");
-                    assert_eq!(response.status, 401);
-                    assert_eq!(response.header("WWW-Authenticate"), Some("Basic realm=app"));
-                });
-                cases.check("others are not touched", || {
-                    let response = server.get("/status?302+Mine");
-                    assert_eq!(response.expect(302), "of the application");
-                    assert_eq!(response.header("X-App"), Some("yes"));
-                });
             });
-    });
+            cases.check("not elsewhere", || {
+                for target in ["/to?http://other.example/", "/to?relative"] {
+                    let response = server.get(target);
+                    assert_eq!(response.expect(200), "not shown");
+                    assert_eq!(response.header("X-App"), Some("yes"));
+                }
+            });
+            cases.check("not with another status", || {
+                let response = server.get("/created?/target");
+                assert_eq!(response.expect(201), "created");
+                assert!(response.header("Location").is_some());
+            });
+        });
 }
 
-fn long_headers() {
-    on_one_mpm(|setup| {
-        setup
-            .group("header-buffer-size=10000")
-            .app("/", "app.wsgi", APP)
-            .conf("WSGIApplicationGroup %{GLOBAL}")
-            .run(|server, cases| {
-                // Name, colon and blank count, too.
-                cases.check("as long as may be", || {
-                    let response = server.get("/long?9990");
-                    assert_eq!(response.header("X-Long").map(str::len), Some(9990));
+fn error_override(setup: Setup) {
+    setup
+        .app("/", "app.wsgi", APP)
+        .conf("WSGIErrorOverride On\nErrorDocument 503 \"our own words\"\nWSGIApplicationGroup %{GLOBAL}")
+        .run(|server, cases| {
+            for (status, reason, page) in [
+                (404, "Not Found", "Not Found"),
+                (500, "Internal Server Error", "Internal Server Error"),
+                (503, "Service Unavailable", "our own words"),
+            ] {
+                cases.check(reason, || {
+                    let response = server.get(&format!("/status?{status}+Mine"));
+                    let text = response.expect(status);
+                    assert!(text.contains(page) && !text.contains("of the application"), "{text}");
+                    assert_eq!(response.reason, reason);
+                    assert_eq!((response.header("X-App"), response.header("Set-Cookie")), (None, None));
+                    assert_eq!(response.ending, Ending::Framed);
                 });
-                cases.check("one longer", || {
-                    let mark = server.mark();
-                    assert_eq!(server.get("/long?9991").status, 500);
-                    server.wait_log(mark, "WSGI0144");
-                });
-                cases.check("many", || {
-                    let response = server.get("/many?80");
-                    assert_eq!((response.status, response.header("X-79").map(str::len)), (200, Some(1000)));
-                });
+            }
+            cases.check("401 keeps what the client has to know", || {
+                let response = server.get("/status?401+Mine");
+                assert_eq!(response.status, 401);
+                assert_eq!(response.header("WWW-Authenticate"), Some("Basic realm=app"));
             });
-    });
+            cases.check("others are not touched", || {
+                let response = server.get("/status?302+Mine");
+                assert_eq!(response.expect(302), "of the application");
+                assert_eq!(response.header("X-App"), Some("yes"));
+            });
+        });
+}
+
+fn long_headers(setup: Setup) {
+    setup
+        .group("header-buffer-size=10000")
+        .app("/", "app.wsgi", APP)
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .run(|server, cases| {
+            // Name, colon and blank count, too.
+            cases.check("as long as may be", || {
+                let response = server.get("/long?9990");
+                assert_eq!(response.header("X-Long").map(str::len), Some(9990));
+            });
+            cases.check("one longer", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/long?9991").status, 500);
+                server.wait_log(mark, "WSGI0144");
+            });
+            cases.check("many", || {
+                let response = server.get("/many?80");
+                assert_eq!((response.status, response.header("X-79").map(str::len)), (200, Some(1000)));
+            });
+        });
 }

@@ -1,155 +1,139 @@
 //! Signals to a daemon process.
 
 use e2e::Needs::Daemon;
-use e2e::{Server, Test, on_one_mpm, signal, test, wait_until};
+use e2e::{Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, gone, held, open, pid, serving, successor};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(term_and_int_end_it_at_once, Daemon),
-    test!(shutdown_timeout_bounds_it, Daemon),
-    test!(usr1_lets_requests_finish, Daemon),
-    test!(usr1_has_a_limit, Daemon),
-    test!(hup_and_usr2_are_the_applications, Daemon),
-    test!(a_copy_of_the_process_is_not_the_process, Daemon),
-    test!(many_restarts_under_load_lose_no_request, Daemon),
+    on_one_mpm!(term_and_int_end_it_at_once, Daemon),
+    on_one_mpm!(shutdown_timeout_bounds_it, Daemon),
+    on_one_mpm!(usr1_lets_requests_finish, Daemon),
+    on_one_mpm!(usr1_has_a_limit, Daemon),
+    on_one_mpm!(hup_and_usr2_are_the_applications, Daemon),
+    on_one_mpm!(a_copy_of_the_process_is_not_the_process, Daemon),
+    on_one_mpm!(many_restarts_under_load_lose_no_request, Daemon),
 ];
 
-fn term_and_int_end_it_at_once() {
-    on_one_mpm(|setup| {
-        serving(setup, "shutdown-timeout=10").run(|server, cases| {
-            for which in [Signal::SIGTERM, Signal::SIGINT] {
-                let reason = "there is no other process until this one has ended";
-                cases.ours_only(which.as_str(), reason, || {
-                    let (mark, old) = (server.mark(), pid(server));
-                    let running = held(server, which.as_str());
-                    signal(old, which);
-                    server.wait_log(mark, "stopping: shutdown_signal");
-                    // Others are served by the next process meanwhile.
-                    let new = successor(server, old);
-                    assert!(old.is_alive(), "it has a request to finish");
-                    open(server, which.as_str());
-                    assert_eq!(end(running).expect(200), old.0.to_string());
-                    gone(old);
-                    assert_eq!(pid(server), new);
-                });
-            }
-            cases.check("by the application itself", || {
-                let old = pid(server);
-                assert_eq!(server.get("/signal_to_itself?2").expect(200), "sent");
-                let _ = successor(server, old);
+fn term_and_int_end_it_at_once(setup: Setup) {
+    serving(setup, "shutdown-timeout=10").run(|server, cases| {
+        for which in [Signal::SIGTERM, Signal::SIGINT] {
+            let reason = "there is no other process until this one has ended";
+            cases.ours_only(which.as_str(), reason, || {
+                let (mark, old) = (server.mark(), pid(server));
+                let running = held(server, which.as_str());
+                signal(old, which);
+                server.wait_log(mark, "stopping: shutdown_signal");
+                // Others are served by the next process meanwhile.
+                let new = successor(server, old);
+                assert!(old.is_alive(), "it has a request to finish");
+                open(server, which.as_str());
+                assert_eq!(end(running).expect(200), old.0.to_string());
                 gone(old);
+                assert_eq!(pid(server), new);
             });
+        }
+        cases.check("by the application itself", || {
+            let old = pid(server);
+            assert_eq!(server.get("/signal_to_itself?2").expect(200), "sent");
+            let _ = successor(server, old);
+            gone(old);
         });
     });
 }
 
-fn shutdown_timeout_bounds_it() {
-    on_one_mpm(|setup| {
-        serving(setup, "shutdown-timeout=1").run(|server, cases| {
-            cases.check("a request that goes on is cut off", || {
-                let old = pid(server);
-                let running = held(server, "long");
-                signal(old, Signal::SIGTERM);
-                assert_eq!(end(running).status, 502);
-                gone(old);
-                assert_eq!(server.get("/run").expect(200), "ran");
-            });
+fn shutdown_timeout_bounds_it(setup: Setup) {
+    serving(setup, "shutdown-timeout=1").run(|server, cases| {
+        cases.check("a request that goes on is cut off", || {
+            let old = pid(server);
+            let running = held(server, "long");
+            signal(old, Signal::SIGTERM);
+            assert_eq!(end(running).status, 502);
+            gone(old);
+            assert_eq!(server.get("/run").expect(200), "ran");
         });
     });
 }
 
-fn usr1_lets_requests_finish() {
+fn usr1_lets_requests_finish(setup: Setup) {
     for (options, reason) in [
         ("graceful-timeout=20 shutdown-timeout=1", "graceful_signal"),
         ("graceful-timeout=1 eviction-timeout=20 shutdown-timeout=1", "eviction_signal"),
     ] {
-        on_one_mpm(|setup| {
-            serving(setup, options).run(|server, cases| {
-                cases.check(reason, || {
-                    let (mark, old) = (server.mark(), pid(server));
-                    let running = held(server, "running");
-                    signal(old, Signal::SIGUSR1);
-                    super::wait_log_any(server, mark, &[reason, "raceful restart", "viction"]);
-                    // Longer than what would end it otherwise.
-                    assert_eq!(server.get("/sleep?2.5").status, 200);
-                    assert!(old.is_alive());
-                    open(server, "running");
-                    assert_eq!(end(running).expect(200), old.0.to_string());
-                    gone(old);
-                    server.wait_log(mark, &format!("stopping: {reason}"));
-                    let _ = successor(server, old);
-                });
+        serving(setup.clone(), options).run(|server, cases| {
+            cases.check(reason, || {
+                let (mark, old) = (server.mark(), pid(server));
+                let running = held(server, "running");
+                signal(old, Signal::SIGUSR1);
+                super::wait_log_any(server, mark, &[reason, "raceful restart", "viction"]);
+                // Longer than what would end it otherwise.
+                assert_eq!(server.get("/sleep?2.5").status, 200);
+                assert!(old.is_alive());
+                open(server, "running");
+                assert_eq!(end(running).expect(200), old.0.to_string());
+                gone(old);
+                server.wait_log(mark, &format!("stopping: {reason}"));
+                let _ = successor(server, old);
             });
         });
     }
 }
 
-fn usr1_has_a_limit() {
-    on_one_mpm(|setup| {
-        serving(setup, "graceful-timeout=2 shutdown-timeout=1").run(|server, cases| {
-            cases.check("requests that take longer are cut off", || {
-                let old = pid(server);
-                let running = held(server, "too-long");
-                signal(old, Signal::SIGUSR1);
-                assert_eq!(end(running).status, 502);
-                gone(old);
-            });
-            cases.check("an idle process goes at once", || {
-                let old = pid(server);
-                signal(old, Signal::SIGUSR1);
-                gone(old);
-                let _ = successor(server, old);
-            });
-        });
-    });
-}
-
-fn hup_and_usr2_are_the_applications() {
-    on_one_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
+fn usr1_has_a_limit(setup: Setup) {
+    serving(setup, "graceful-timeout=2 shutdown-timeout=1").run(|server, cases| {
+        cases.check("requests that take longer are cut off", || {
             let old = pid(server);
-            for (which, all) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGHUP SIGUSR2")] {
-                cases.check(which.as_str(), || {
-                    signal(old, which);
-                    wait_until("the event", || {
-                        (server.get("/seen_signals").expect(200) == all).then_some(())
-                    });
-                    assert_eq!(pid(server), old);
-                });
-            }
+            let running = held(server, "too-long");
+            signal(old, Signal::SIGUSR1);
+            assert_eq!(end(running).status, 502);
+            gone(old);
         });
-    });
-}
-
-fn a_copy_of_the_process_is_not_the_process() {
-    on_one_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
+        cases.check("an idle process goes at once", || {
             let old = pid(server);
-            for which in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP] {
-                cases.check(which.as_str(), || {
-                    let target = format!("/forked_signal?{}", which as i32);
-                    assert_eq!(server.get(&target).expect(200), "255");
-                    assert_eq!(pid(server), old);
-                });
-            }
+            signal(old, Signal::SIGUSR1);
+            gone(old);
+            let _ = successor(server, old);
         });
     });
 }
 
-fn many_restarts_under_load_lose_no_request() {
-    on_one_mpm(|setup| {
-        serving(setup, "processes=2 threads=4").threads(12).run(|server, cases| {
-            cases.check("SIGINT and SIGUSR1 by turns", || {
-                under_load(server, || {
-                    for round in 0..12 {
-                        let old = pid(server);
-                        signal(old, if round % 2 == 0 { Signal::SIGINT } else { Signal::SIGUSR1 });
-                        gone(old);
-                    }
-                })
+fn hup_and_usr2_are_the_applications(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        let old = pid(server);
+        for (which, all) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGHUP SIGUSR2")] {
+            cases.check(which.as_str(), || {
+                signal(old, which);
+                wait_until("the event", || (server.get("/seen_signals").expect(200) == all).then_some(()));
+                assert_eq!(pid(server), old);
             });
+        }
+    });
+}
+
+fn a_copy_of_the_process_is_not_the_process(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        let old = pid(server);
+        for which in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP] {
+            cases.check(which.as_str(), || {
+                let target = format!("/forked_signal?{}", which as i32);
+                assert_eq!(server.get(&target).expect(200), "255");
+                assert_eq!(pid(server), old);
+            });
+        }
+    });
+}
+
+fn many_restarts_under_load_lose_no_request(setup: Setup) {
+    serving(setup, "processes=2 threads=4").threads(12).run(|server, cases| {
+        cases.check("SIGINT and SIGUSR1 by turns", || {
+            under_load(server, || {
+                for round in 0..12 {
+                    let old = pid(server);
+                    signal(old, if round % 2 == 0 { Signal::SIGINT } else { Signal::SIGUSR1 });
+                    gone(old);
+                }
+            })
         });
     });
 }

@@ -4,15 +4,15 @@ use std::thread;
 use std::time::Duration;
 
 use e2e::Needs::{Daemon, Ours, Time};
-use e2e::{Server, Test, on_each_mpm, test};
+use e2e::{Server, Setup, Test, on_each_mpm};
 
 use super::reload::{LOSES, loaded, restarts_and_touches};
 use super::{pid, serving};
 use crate::soak::{Held, alone, beside_others};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(restarts_and_touches_take_no_request_half_a_second, Daemon, Time),
-    test!(
+    on_each_mpm!(restarts_and_touches_take_no_request_half_a_second, Daemon, Time),
+    on_each_mpm!(
         a_process_that_has_served_a_hundred_thousand_requests,
         Daemon,
         Ours("promise to survive this"),
@@ -23,39 +23,33 @@ pub(crate) const TESTS: &[Test] = &[
 /// How long a request of 50 ms may take while the server is restarted and its script changes.
 const LONGEST: Duration = Duration::from_millis(500);
 
-fn restarts_and_touches_take_no_request_half_a_second() {
+fn restarts_and_touches_take_no_request_half_a_second(setup: Setup) {
     let _alone = alone();
-    on_each_mpm(|setup| {
-        loaded(setup).run(|server, cases| {
-            cases.ours_only("twenty of each", LOSES, || {
-                let slowest = restarts_and_touches(server, 40);
-                assert!(slowest < LONGEST, "{slowest:?}");
-            });
+    loaded(setup).run(|server, cases| {
+        cases.ours_only("twenty of each", LOSES, || {
+            let slowest = restarts_and_touches(server, 40);
+            assert!(slowest < LONGEST, "{slowest:?}");
         });
     });
 }
 
-fn a_process_that_has_served_a_hundred_thousand_requests() {
+fn a_process_that_has_served_a_hundred_thousand_requests(setup: Setup) {
     let _others = beside_others();
-    on_each_mpm(|setup| {
-        // Each thread of Apache's may keep a connection to the process: few threads, so that all have one soon.
-        let children = if setup.mpm().threaded() { 1 } else { 6 };
-        serving(setup, "threads=8").children(children).threads(6).run(|server, cases| {
-            let process = pid(server);
-            many(server, 25_000);
-            let first = Held::by(&[process.0]);
-            many(server, 100_000);
-            let last = Held::by(&[process.0]);
-            e2e::report(format_args!("{first:?} -> {last:?}"));
-            cases.check("it is still that process", || assert_eq!(pid(server), process));
-            cases.check("descriptors", || {
-                assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}")
-            });
-            cases.check("threads", || assert_eq!(first.threads, last.threads));
-            // Of a leak of ten bytes a request there would be a megabyte.
-            cases.check("memory", || {
-                assert!(last.kilobytes < first.kilobytes + 512, "{first:?} {last:?}");
-            });
+    // Each thread of Apache's may keep a connection to the process: few threads, so that all have one soon.
+    let children = if setup.mpm().threaded() { 1 } else { 6 };
+    serving(setup, "threads=8").children(children).threads(6).run(|server, cases| {
+        let process = pid(server);
+        many(server, 25_000);
+        let first = Held::by(&[process.0]);
+        many(server, 100_000);
+        let last = Held::by(&[process.0]);
+        e2e::report(format_args!("{first:?} -> {last:?}"));
+        cases.check("it is still that process", || assert_eq!(pid(server), process));
+        cases.check("descriptors", || assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}"));
+        cases.check("threads", || assert_eq!(first.threads, last.threads));
+        // Of a leak of ten bytes a request there would be a megabyte.
+        cases.check("memory", || {
+            assert!(last.kilobytes < first.kilobytes + 512, "{first:?} {last:?}");
         });
     });
 }

@@ -6,21 +6,29 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Server, Test, on_each_mpm, on_one_mpm, signal, test, wait_until};
+use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{begin, end, gone, pid, serving};
 
 pub(crate) const TESTS: &[Test] = &[
-    test!(one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait, Daemon, Ours("supervisor")),
-    test!(a_request_that_waits_for_a_process_is_refused_when_there_will_be_none, Daemon, Ours("supervisor")),
-    test!(
+    on_each_mpm!(
+        one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait,
+        Daemon,
+        Ours("supervisor")
+    ),
+    on_each_mpm!(
+        a_request_that_waits_for_a_process_is_refused_when_there_will_be_none,
+        Daemon,
+        Ours("supervisor")
+    ),
+    on_each_mpm!(
         channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only,
         Daemon,
         Ours("supervisor")
     ),
-    test!(requests_wait_while_another_one_is_started, Daemon, Ours("supervisor")),
-    test!(a_channel_that_its_process_shuts_down_costs_nobody_else, Daemon),
+    on_each_mpm!(requests_wait_while_another_one_is_started, Daemon, Ours("supervisor")),
+    on_one_mpm!(a_channel_that_its_process_shuts_down_costs_nobody_else, Daemon),
 ];
 
 /// Says whether anybody can start the server's supervisor.
@@ -49,85 +57,77 @@ fn recovered(server: &Server) {
     assert_eq!(server.supervisors().len(), 1);
 }
 
-fn one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait() {
-    on_each_mpm(|setup| {
-        serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
-            let process = pid(server);
-            lose_supervisor(server);
-            cases.check("requests are refused", || {
-                let mark = server.mark();
-                for _ in 0..10 {
-                    assert_eq!(server.get("/pid").status, 503);
-                }
-                server.wait_log(mark, "WSGI0116");
-            });
-            gone(process);
-            cases.check("so are those after a restart", || {
-                let mark = server.mark();
-                server.graceful();
+fn one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait(setup: Setup) {
+    serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
+        let process = pid(server);
+        lose_supervisor(server);
+        cases.check("requests are refused", || {
+            let mark = server.mark();
+            for _ in 0..10 {
                 assert_eq!(server.get("/pid").status, 503);
-                server.wait_log(mark, "The next try is in");
-            });
-            cases.check("they are served when it can be started", || recovered(server));
-        });
-    });
-}
-
-fn a_request_that_waits_for_a_process_is_refused_when_there_will_be_none() {
-    on_each_mpm(|setup| {
-        serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
-            server.expect_crashes();
-            // It takes nothing, and has not taken any connection before.
-            let process = wait_until("a process", || server.daemons().first().copied());
-            signal(process, Signal::SIGSTOP);
-            let waiting = begin(server, "/run");
-            lose_supervisor(server);
-            cases.check("it is refused", || assert_eq!(end(waiting).status, 503));
-            // One that had not begun ends with its supervisor.
-            if process.is_alive() {
-                signal(process, Signal::SIGKILL);
             }
-            cases.check("others are served later", || recovered(server));
+            server.wait_log(mark, "WSGI0116");
+        });
+        gone(process);
+        cases.check("so are those after a restart", || {
+            let mark = server.mark();
+            server.graceful();
+            assert_eq!(server.get("/pid").status, 503);
+            server.wait_log(mark, "The next try is in");
+        });
+        cases.check("they are served when it can be started", || recovered(server));
+    });
+}
+
+fn a_request_that_waits_for_a_process_is_refused_when_there_will_be_none(setup: Setup) {
+    serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
+        server.expect_crashes();
+        // It takes nothing, and has not taken any connection before.
+        let process = wait_until("a process", || server.daemons().first().copied());
+        signal(process, Signal::SIGSTOP);
+        let waiting = begin(server, "/run");
+        lose_supervisor(server);
+        cases.check("it is refused", || assert_eq!(end(waiting).status, 503));
+        // One that had not begun ends with its supervisor.
+        if process.is_alive() {
+            signal(process, Signal::SIGKILL);
+        }
+        cases.check("others are served later", || recovered(server));
+    });
+}
+
+fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only(setup: Setup) {
+    let setup = setup.file("htdocs/static.txt", "static").file("more/none.conf", "");
+    let setup = setup.conf("Alias /static.txt @ROOT@/htdocs/static.txt").modules(&["alias"]);
+    serving(setup.conf("Include @ROOT@/more/*.conf"), "").run(|server, cases| {
+        let old = pid(server);
+        let limit =
+            Command::new("prlimit").args(["--nofile=80:80", "--pid", &server.pid().to_string()]).status();
+        assert!(limit.is_ok_and(|status| status.success()));
+        cases.check("the rest is served", || {
+            server.write("more/many.conf", "WSGIDaemonProcess many processes=40");
+            let mark = server.mark();
+            server.graceful();
+            gone(old);
+            assert_eq!(server.get("/static.txt").expect(200), "static");
+            assert_eq!(server.get("/pid").status, 500);
+            server.wait_log(mark, "WSGI0012");
+        });
+        cases.check("fewer are made by the next restart", || {
+            server.write("more/many.conf", "");
+            server.graceful();
+            wait_until("the group serves again", || (server.get("/pid").status == 200).then_some(()));
         });
     });
 }
 
-fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only() {
-    on_each_mpm(|setup| {
-        let setup = setup.file("htdocs/static.txt", "static").file("more/none.conf", "");
-        let setup = setup.conf("Alias /static.txt @ROOT@/htdocs/static.txt").modules(&["alias"]);
-        serving(setup.conf("Include @ROOT@/more/*.conf"), "").run(|server, cases| {
-            let old = pid(server);
-            let limit =
-                Command::new("prlimit").args(["--nofile=80:80", "--pid", &server.pid().to_string()]).status();
-            assert!(limit.is_ok_and(|status| status.success()));
-            cases.check("the rest is served", || {
-                server.write("more/many.conf", "WSGIDaemonProcess many processes=40");
-                let mark = server.mark();
-                server.graceful();
-                gone(old);
-                assert_eq!(server.get("/static.txt").expect(200), "static");
-                assert_eq!(server.get("/pid").status, 500);
-                server.wait_log(mark, "WSGI0012");
-            });
-            cases.check("fewer are made by the next restart", || {
-                server.write("more/many.conf", "");
-                server.graceful();
-                wait_until("the group serves again", || (server.get("/pid").status == 200).then_some(()));
-            });
-        });
-    });
-}
-
-fn requests_wait_while_another_one_is_started() {
-    on_each_mpm(|setup| {
-        serving(setup, "").run(|server, cases| {
-            cases.check("none is lost", || {
-                let process = pid(server);
-                signal(server.supervisors()[0], Signal::SIGKILL);
-                gone(process);
-                assert_ne!(pid(server), process);
-            });
+fn requests_wait_while_another_one_is_started(setup: Setup) {
+    serving(setup, "").run(|server, cases| {
+        cases.check("none is lost", || {
+            let process = pid(server);
+            signal(server.supervisors()[0], Signal::SIGKILL);
+            gone(process);
+            assert_ne!(pid(server), process);
         });
     });
 }
@@ -152,39 +152,33 @@ def application(environ, start_response):
     return [str(os.getpid()).encode()]
 ";
 
-fn a_channel_that_its_process_shuts_down_costs_nobody_else() {
-    on_one_mpm(|setup| {
-        for how in ["SHUT_RDWR", "SHUT_RD"] {
-            let setup = setup.clone().group("processes=2").app("/", "app.wsgi", SHUTS_CHANNEL);
-            setup.conf("WSGIApplicationGroup %{GLOBAL}").run(|server, cases| {
-                cases.ours_only(&format!("{how}: the other process serves"), "there are no channels", || {
-                    let mark = server.mark();
-                    let lost = server.get(&format!("/shut?{how}")).expect(200);
-                    server.wait_log(mark, "has shut down its channel");
-                    for _ in 0..20 {
-                        assert_ne!(server.get("/").expect(200), lost);
-                    }
-                });
-                cases.ours_only(
-                    &format!("{how}: without one, requests are refused at once"),
-                    "as above",
-                    || {
-                        let mark = server.mark();
-                        let _ = server.get(&format!("/shut?{how}")).expect(200);
-                        server.wait_log(mark, "has shut down its channel");
-                        let begin = Instant::now();
-                        wait_until("503", || (server.get("/").status == 503).then_some(()));
-                        assert_eq!(server.get("/").status, 503);
-                        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
-                        let log = server.log_since(e2e::LogMark::default());
-                        assert_eq!(log.matches("has shut down its channel").count(), 2, "{log}");
-                    },
-                );
-                cases.ours_only(&format!("{how}: graceful mends it"), "as above", || {
-                    server.graceful();
-                    wait_until("an answer", || (server.get("/").status == 200).then_some(()));
-                });
+fn a_channel_that_its_process_shuts_down_costs_nobody_else(setup: Setup) {
+    for how in ["SHUT_RDWR", "SHUT_RD"] {
+        let setup = setup.clone().group("processes=2").app("/", "app.wsgi", SHUTS_CHANNEL);
+        setup.conf("WSGIApplicationGroup %{GLOBAL}").run(|server, cases| {
+            cases.ours_only(&format!("{how}: the other process serves"), "there are no channels", || {
+                let mark = server.mark();
+                let lost = server.get(&format!("/shut?{how}")).expect(200);
+                server.wait_log(mark, "has shut down its channel");
+                for _ in 0..20 {
+                    assert_ne!(server.get("/").expect(200), lost);
+                }
             });
-        }
-    });
+            cases.ours_only(&format!("{how}: without one, requests are refused at once"), "as above", || {
+                let mark = server.mark();
+                let _ = server.get(&format!("/shut?{how}")).expect(200);
+                server.wait_log(mark, "has shut down its channel");
+                let begin = Instant::now();
+                wait_until("503", || (server.get("/").status == 503).then_some(()));
+                assert_eq!(server.get("/").status, 503);
+                assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+                let log = server.log_since(e2e::LogMark::default());
+                assert_eq!(log.matches("has shut down its channel").count(), 2, "{log}");
+            });
+            cases.ours_only(&format!("{how}: graceful mends it"), "as above", || {
+                server.graceful();
+                wait_until("an answer", || (server.get("/").status == 200).then_some(()));
+            });
+        });
+    }
 }
