@@ -34,53 +34,53 @@ pub trait ModuleConfig: Sized + 'static {
 }
 
 /// What stands in Apache's vector of a server.
-pub(crate) struct ServerSlot<M: ModuleConfig> {
+pub(crate) struct ServerEntry<M: ModuleConfig> {
     global: *const UnsafeCell<M::Global>,
     settings: UnsafeCell<M::Server>,
 }
 
 /// What stands in Apache's vector of a directory section.
-pub(crate) struct DirectorySlot<M: ModuleConfig> {
+pub(crate) struct DirectoryEntry<M: ModuleConfig> {
     settings: UnsafeCell<M::Directory>,
     /// Whether a directive of ours stood in the section.
     used: UnsafeCell<bool>,
 }
 
-// SAFETY: slots are made and dropped by whoever owns the pool, and shared only when nobody writes to them (see
-// `ModuleConfig`). The global settings live in the same pool as the slot that points to them.
-unsafe impl<M: ModuleConfig> Send for ServerSlot<M> {}
+// SAFETY: entries are made and dropped by whoever owns the pool, and shared only when nobody writes to them (see
+// `ModuleConfig`). The global settings live in the same pool as the entry that points to them.
+unsafe impl<M: ModuleConfig> Send for ServerEntry<M> {}
 // SAFETY: as above.
-unsafe impl<M: ModuleConfig> Send for DirectorySlot<M> {}
+unsafe impl<M: ModuleConfig> Send for DirectoryEntry<M> {}
 
-impl<M: ModuleConfig> ServerSlot<M> {
+impl<M: ModuleConfig> ServerEntry<M> {
     /// # Safety
-    /// `slot` is live; no other reference to the settings exists, or all of them are shared.
-    pub(crate) unsafe fn settings(slot: *const Self) -> *mut M::Server {
+    /// `entry` is live; no other reference to the settings exists, or all of them are shared.
+    pub(crate) unsafe fn settings(entry: *const Self) -> *mut M::Server {
         // SAFETY: by the caller.
-        unsafe { (*slot).settings.get() }
+        unsafe { (*entry).settings.get() }
     }
 
     /// # Safety
-    /// As [`ServerSlot::settings`].
-    pub(crate) unsafe fn global(slot: *const Self) -> *mut M::Global {
-        // SAFETY: by the caller; the global settings live as long as the slot.
-        unsafe { (*(*slot).global).get() }
+    /// As [`ServerEntry::settings`].
+    pub(crate) unsafe fn global(entry: *const Self) -> *mut M::Global {
+        // SAFETY: by the caller; the global settings live as long as the entry.
+        unsafe { (*(*entry).global).get() }
     }
 }
 
-impl<M: ModuleConfig> DirectorySlot<M> {
+impl<M: ModuleConfig> DirectoryEntry<M> {
     /// # Safety
-    /// As [`ServerSlot::settings`].
-    pub(crate) unsafe fn settings(slot: *const Self) -> *mut M::Directory {
+    /// As [`ServerEntry::settings`].
+    pub(crate) unsafe fn settings(entry: *const Self) -> *mut M::Directory {
         // SAFETY: by the caller.
-        unsafe { (*slot).settings.get() }
+        unsafe { (*entry).settings.get() }
     }
 
     /// # Safety
-    /// `slot` is live and not shared.
-    pub(crate) unsafe fn mark_used(slot: *const Self) {
+    /// `entry` is live and not shared.
+    pub(crate) unsafe fn mark_used(entry: *const Self) {
         // SAFETY: by the caller.
-        unsafe { *(*slot).used.get() = true }
+        unsafe { *(*entry).used.get() = true }
     }
 }
 
@@ -90,8 +90,8 @@ pub(crate) unsafe extern "C" fn create_server<M: ModuleConfig>(
 ) -> *mut c_void {
     // SAFETY: Apache gives the configuration's pool.
     let pool = unsafe { Pool::from_raw(pool) };
-    made::<ServerSlot<M>>("the creation of server settings", || {
-        pool.own_raw(ServerSlot::<M> { global: global::<M>(pool), settings: UnsafeCell::default() })
+    create::<ServerEntry<M>>("the creation of server settings", || {
+        pool.own_raw(ServerEntry::<M> { global: global::<M>(pool), settings: UnsafeCell::default() })
     })
 }
 
@@ -100,15 +100,15 @@ pub(crate) unsafe extern "C" fn merge_server<M: ModuleConfig>(
     main: *mut c_void,
     host: *mut c_void,
 ) -> *mut c_void {
-    let (main, host) = (main.cast::<ServerSlot<M>>(), host.cast::<ServerSlot<M>>());
-    let merged = made::<ServerSlot<M>>("the merging of server settings", || {
+    let (main, host) = (main.cast::<ServerEntry<M>>(), host.cast::<ServerEntry<M>>());
+    let merged = create::<ServerEntry<M>>("the merging of server settings", || {
         // SAFETY: both were made by `create_server` or here, and nobody writes to them any more.
         let (settings, global) = unsafe {
-            let settings = M::merge_server(&*ServerSlot::settings(main), &*ServerSlot::settings(host));
+            let settings = M::merge_server(&*ServerEntry::settings(main), &*ServerEntry::settings(host));
             (UnsafeCell::new(settings), (*main).global)
         };
         // SAFETY: Apache gives the configuration's pool.
-        unsafe { Pool::from_raw(pool) }.own_raw(ServerSlot::<M> { global, settings })
+        unsafe { Pool::from_raw(pool) }.own_raw(ServerEntry::<M> { global, settings })
     });
     if merged.is_null() { host.cast() } else { merged }
 }
@@ -119,8 +119,8 @@ pub(crate) unsafe extern "C" fn create_directory<M: ModuleConfig>(
 ) -> *mut c_void {
     // SAFETY: Apache gives a live pool, of the configuration or (for `.htaccess`) of a request.
     let pool = unsafe { Pool::from_raw(pool) };
-    made::<DirectorySlot<M>>("the creation of directory settings", || {
-        pool.own_raw(DirectorySlot::<M> { settings: UnsafeCell::default(), used: UnsafeCell::new(false) })
+    create::<DirectoryEntry<M>>("the creation of directory settings", || {
+        pool.own_raw(DirectoryEntry::<M> { settings: UnsafeCell::default(), used: UnsafeCell::new(false) })
     })
 }
 
@@ -130,7 +130,7 @@ pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
     outer: *mut c_void,
     inner: *mut c_void,
 ) -> *mut c_void {
-    let (outer, inner) = (outer.cast::<DirectorySlot<M>>(), inner.cast::<DirectorySlot<M>>());
+    let (outer, inner) = (outer.cast::<DirectoryEntry<M>>(), inner.cast::<DirectoryEntry<M>>());
     // SAFETY: both were made by `create_directory` or here, and nobody writes to them any more.
     unsafe {
         if !*(*outer).used.get() {
@@ -140,20 +140,20 @@ pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
             return outer.cast();
         }
     }
-    let merged = made::<DirectorySlot<M>>("the merging of directory settings", || {
+    let merged = create::<DirectoryEntry<M>>("the merging of directory settings", || {
         // SAFETY: as above; Apache gives a live pool.
         let (settings, pool) = unsafe {
             let settings =
-                M::merge_directory(&*DirectorySlot::settings(outer), &*DirectorySlot::settings(inner));
+                M::merge_directory(&*DirectoryEntry::settings(outer), &*DirectoryEntry::settings(inner));
             (settings, Pool::from_raw(pool))
         };
-        pool.own_raw(DirectorySlot::<M> { settings: UnsafeCell::new(settings), used: UnsafeCell::new(true) })
+        pool.own_raw(DirectoryEntry::<M> { settings: UnsafeCell::new(settings), used: UnsafeCell::new(true) })
     });
     if merged.is_null() { inner.cast() } else { merged }
 }
 
 /// Runs `make`; after a panic the result is null, which means to Apache that the module has no settings here.
-fn made<T>(entry: &str, make: impl FnOnce() -> *mut T) -> *mut c_void {
+fn create<T>(entry: &str, make: impl FnOnce() -> *mut T) -> *mut c_void {
     let mut result = ptr::null_mut();
     quiet_guard(entry, || result = make());
     result.cast()

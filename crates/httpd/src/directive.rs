@@ -9,7 +9,7 @@ use std::ptr;
 
 use httpd_sys as sys;
 
-use crate::config::{DirectorySlot, ModuleConfig, ServerSlot};
+use crate::config::{DirectoryEntry, ModuleConfig, ServerEntry};
 use crate::guard::guard;
 use crate::log::{Level, Logger};
 use crate::pool::Pool;
@@ -46,9 +46,9 @@ pub trait ModuleDirectives: ModuleConfig {
     ///
     /// # Errors
     /// A text for the administrator.
-    fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Then, String>;
+    fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Applied, String>;
 
-    /// The content of a section ([`Then::Section`]) has been applied.
+    /// The content of a section ([`Applied::Section`]) has been applied.
     fn end_section(index: usize, line: &mut Line<'_, Self>);
 }
 
@@ -127,7 +127,7 @@ pub struct Settings<'a, M: ModuleConfig> {
 
 /// What is to be done after a line was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub enum Applied {
     /// Nothing.
     Done,
     /// Apply the lines of this section, then call [`ModuleDirectives::end_section`].
@@ -155,22 +155,22 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
     /// # Safety
     /// The arguments of a directive's function. No other reference to the settings exists.
     unsafe fn new(parms: *mut sys::cmd_parms, directory: *mut c_void, arguments: *const c_char) -> Self {
-        // SAFETY: Apache gives live parameters, the slot that `create_directory` made, and a C string. While
-        // requests run, Apache applies only `.htaccess` files, to slots made for it; otherwise one thread
-        // applies the configuration, and slots are nobody else's.
+        // SAFETY: Apache gives live parameters, the entry that `create_directory` made, and a C string. While
+        // requests run, Apache applies only `.htaccess` files, to entries made for it; otherwise one thread
+        // applies the configuration, and entries are nobody else's.
         unsafe {
             let server = (*parms).server;
             let in_directory = !(*parms).path.is_null();
-            let slot = directory.cast::<DirectorySlot<M>>();
-            let directory = (in_directory && !slot.is_null()).then(|| {
-                DirectorySlot::mark_used(slot);
-                &mut *DirectorySlot::settings(slot)
+            let entry = directory.cast::<DirectoryEntry<M>>();
+            let directory = (in_directory && !entry.is_null()).then(|| {
+                DirectoryEntry::mark_used(entry);
+                &mut *DirectoryEntry::settings(entry)
             });
-            let slot = sys::ap_get_module_config((*server).module_config, M::record().index());
-            let slot = slot.cast::<ServerSlot<M>>();
+            let entry = sys::ap_get_module_config((*server).module_config, M::record().index());
+            let entry = entry.cast::<ServerEntry<M>>();
             let running = sys::ap_state_query(sys::AP_SQ_MAIN_STATE as i32) == sys::AP_SQ_MS_RUN_MPM as i32;
-            let shared = (!running && !slot.is_null())
-                .then(|| (&mut *ServerSlot::global(slot), &mut *ServerSlot::settings(slot)));
+            let shared = (!running && !entry.is_null())
+                .then(|| (&mut *ServerEntry::global(entry), &mut *ServerEntry::settings(entry)));
             let in_virtual_host = (*server).is_virtual != 0;
             // While a directive is applied, it is that which is in the parameters.
             let directive = (*parms).directive.as_ref();
@@ -209,8 +209,8 @@ unsafe extern "C" fn apply<M: ModuleDirectives>(
             let context = (*parms).context;
             let applied = M::directive(index, &mut Line::<M>::new(parms, directory, arguments));
             match applied {
-                Ok(Then::Done) => ptr::null(),
-                Ok(Then::Section) => {
+                Ok(Applied::Done) => ptr::null(),
+                Ok(Applied::Section) => {
                     let error = sys::ap_walk_config((*directive).first_child, parms, context);
                     M::end_section(index, &mut Line::<M>::new(parms, directory, arguments));
                     error

@@ -29,7 +29,7 @@ pub fn guard<T>(entry: &str, body: impl FnOnce() -> T, failed: impl FnOnce(&str)
 
 /// As [`guard`], where there is nobody to tell but the log.
 pub(crate) fn quiet_guard(entry: &str, body: impl FnOnce()) {
-    guard(entry, body, |line| main_log::anywhere(NO_MODULE, main_log::Level::Crit, line.as_bytes()));
+    guard(entry, body, |line| main_log::write(NO_MODULE, main_log::Level::Crit, line.as_bytes()));
 }
 
 const NO_MODULE: std::ffi::c_int = -1;

@@ -152,7 +152,7 @@ unsafe extern "C" fn test_config<M: Module>(_: *mut sys::apr_pool_t, server: *mu
     guard(
         "the test of the configuration",
         || (hook.function)(server),
-        |line| main_log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
+        |line| main_log::write(M::record().index(), Level::Crit, line.as_bytes()),
     );
 }
 
@@ -173,6 +173,6 @@ unsafe extern "C" fn child_init<M: Module>(pool: *mut sys::apr_pool_t, server: *
     guard(
         "the start of a child",
         || (hook.function)(&child),
-        |line| main_log::anywhere(M::record().index(), Level::Crit, line.as_bytes()),
+        |line| main_log::write(M::record().index(), Level::Crit, line.as_bytes()),
     );
 }

@@ -8,11 +8,11 @@
 //! them whenever they are called. Their lifetimes end with the hook that was given them.
 
 mod brigade;
+mod cgi;
 mod child;
 mod config;
 mod connection;
 mod directive;
-mod facts;
 mod file_bucket;
 mod guard;
 mod hooks;
@@ -38,13 +38,13 @@ mod text;
 pub use child::Child;
 pub use config::ModuleConfig;
 pub use connection::Connection;
-pub use directive::{Allowed, DirectiveSpec, Directives, Line, ModuleDirectives, Settings, Then};
+pub use directive::{Allowed, Applied, DirectiveSpec, Directives, Line, ModuleDirectives, Settings};
 pub use guard::{describe_panic, guard};
 pub use input::Input;
 pub use log::{Level, Logger};
 pub use module::{Hook, Module, Order, PostConfigHook, RequestHook};
 pub use mpm::{Mpm, ServerInfo};
-pub use output::{Broken, NotSent, Output};
+pub use output::{Output, SendError, SendFileError};
 pub use parent::{Identity, OtherChild, is_stopping, main_server};
 pub use pool::{InteriorNul, Pool, PoolVec};
 pub use record::Record;

@@ -48,7 +48,7 @@ impl Level {
 }
 
 /// Logs before there is a server, or where none is known: to the main log.
-pub(crate) fn anywhere(module: c_int, level: Level, line: &[u8]) {
+pub(crate) fn write(module: c_int, level: Level, line: &[u8]) {
     // SAFETY: no server means the main log.
     unsafe {
         sys::ap_log_error_(

@@ -22,15 +22,15 @@ pub struct Output<'r> {
 
 /// The client is gone, or a filter has given up or has ended the response itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
+pub struct SendError;
 
 /// Why a file was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotSent {
-    /// See [`Broken`].
-    Broken,
+pub enum SendFileError {
+    /// See [`SendError`].
+    NotSent,
     /// The file has become shorter.
-    Short,
+    FileTooShort,
 }
 
 impl<'r> Output<'r> {
@@ -49,7 +49,7 @@ impl<'r> Output<'r> {
     ///
     /// # Errors
     /// It can not be sent.
-    pub fn send(&mut self, block: &[u8], flush: bool) -> Result<(), Broken> {
+    pub fn send(&mut self, block: &[u8], flush: bool) -> Result<(), SendError> {
         // SAFETY: `pass` clears the brigade.
         unsafe { self.brigade.push_borrowed(block) };
         if flush {
@@ -63,7 +63,7 @@ impl<'r> Output<'r> {
     ///
     /// # Errors
     /// It can not be sent.
-    pub fn send_last(&mut self, block: &[u8]) -> Result<(), Broken> {
+    pub fn send_last(&mut self, block: &[u8]) -> Result<(), SendError> {
         // SAFETY: `pass` clears the brigade.
         unsafe { self.brigade.push_borrowed(block) };
         self.end()
@@ -80,30 +80,30 @@ impl<'r> Output<'r> {
         part: Range<u64>,
         send_file: bool,
         last: bool,
-    ) -> Result<(), NotSent> {
+    ) -> Result<(), SendFileError> {
         let (Ok(start), Ok(end)) = (i64::try_from(part.start), i64::try_from(part.end)) else {
-            return Err(NotSent::Short);
+            return Err(SendFileError::FileTooShort);
         };
         if send_file && self.request.may_send_files() {
             let pushed = self.brigade.push_sent_file(file, start..end, self.request.pool());
-            pushed.map_err(|_| NotSent::Broken)?;
-            return if last { self.end() } else { self.pass() }.map_err(|Broken| NotSent::Broken);
+            pushed.map_err(|_| SendFileError::NotSent)?;
+            return if last { self.end() } else { self.pass() }.map_err(|SendError| SendFileError::NotSent);
         }
-        let file = SentFile::new(file.try_clone_to_owned().map_err(|_| NotSent::Broken)?);
+        let file = SentFile::new(file.try_clone_to_owned().map_err(|_| SendFileError::NotSent)?);
         self.brigade.push_read_file(&file, start..end);
         let sent = if last { self.end() } else { self.pass() };
         if file.is_short() {
             self.abort();
-            return Err(NotSent::Short);
+            return Err(SendFileError::FileTooShort);
         }
-        sent.map_err(|Broken| NotSent::Broken)
+        sent.map_err(|SendError| SendFileError::NotSent)
     }
 
     /// Has what was sent go out now.
     ///
     /// # Errors
     /// It can not be sent.
-    pub fn flush(&mut self) -> Result<(), Broken> {
+    pub fn flush(&mut self) -> Result<(), SendError> {
         self.brigade.push_flush();
         self.pass()
     }
@@ -112,14 +112,14 @@ impl<'r> Output<'r> {
     ///
     /// # Errors
     /// It can not be sent.
-    pub fn end(&mut self) -> Result<(), Broken> {
+    pub fn end(&mut self) -> Result<(), SendError> {
         if self.ended {
             self.brigade.clear();
             return Ok(());
         }
         if self.is_superseded() {
             self.brigade.clear();
-            return Err(Broken);
+            return Err(SendError);
         }
         if self.request.has_sent_all() {
             self.brigade.clear();
@@ -178,27 +178,27 @@ impl<'r> Output<'r> {
 
     /// Passes on what is not the end. After that, it would be taken for the next response: a thread of the application may
     /// still write.
-    fn pass(&mut self) -> Result<(), Broken> {
+    fn pass(&mut self) -> Result<(), SendError> {
         if self.ended || self.is_superseded() {
             self.brigade.clear();
-            return Err(Broken);
+            return Err(SendError);
         }
         if self.request.has_sent_all() {
             self.brigade.clear();
-            return if self.request.connection().is_aborted() { Err(Broken) } else { Ok(()) };
+            return if self.request.connection().is_aborted() { Err(SendError) } else { Ok(()) };
         }
         if !self.begun {
             self.begun = true;
             // A filter that gathers what it gets (mod_security2) would pass it on as a whole: Apache would serve ranges of it,
             // with the length of the whole where it has been flushed in between.
             if self.request.wants_range() && !self.request.awaits_sendfile() {
-                self.request.send_whole();
+                self.request.disable_ranges();
             }
         }
         self.pass_on()
     }
 
-    fn pass_on(&mut self) -> Result<(), Broken> {
+    fn pass_on(&mut self) -> Result<(), SendError> {
         // SAFETY: the request is live, and so are its filters.
         let status =
             unsafe { sys::ap_pass_brigade((*self.request.as_ptr()).output_filters, self.brigade.as_ptr()) };
@@ -208,7 +208,7 @@ impl<'r> Output<'r> {
         if status == sys::APR_SUCCESS && !self.request.connection().is_aborted() {
             Ok(())
         } else {
-            Err(Broken)
+            Err(SendError)
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ptr;
 
 use httpd_sys as sys;
 
-use crate::config::{DirectorySlot, ModuleConfig};
+use crate::config::{DirectoryEntry, ModuleConfig};
 use crate::connection::Connection;
 use crate::pool::{InteriorNul, Pool};
 use crate::server::Server;
@@ -208,8 +208,8 @@ impl Request {
     pub fn directory<M: ModuleConfig>(&self) -> Option<&M::Directory> {
         // SAFETY: the request is live, the module is loaded, and nobody writes to settings in use.
         unsafe {
-            let slot = sys::ap_get_module_config((*self.as_ptr()).per_dir_config, M::record().index());
-            (!slot.is_null()).then(|| &*DirectorySlot::<M>::settings(slot.cast_const().cast()))
+            let entry = sys::ap_get_module_config((*self.as_ptr()).per_dir_config, M::record().index());
+            (!entry.is_null()).then(|| &*DirectoryEntry::<M>::settings(entry.cast_const().cast()))
         }
     }
 
@@ -242,7 +242,7 @@ impl Request {
     }
 
     /// Has Apache serve no ranges of the response. A part of another one leaves that as it is.
-    pub(crate) fn send_whole(&self) {
+    pub(crate) fn disable_ranges(&self) {
         // SAFETY: the request is live, and so are its filters. The one removed is taken out of the list, and stays in its
         // pool, whoever may be running it. It is no failure that there is none.
         unsafe {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use httpd_sys as sys;
 
-use crate::config::{ModuleConfig, ServerSlot};
+use crate::config::{ModuleConfig, ServerEntry};
 use crate::text;
 
 /// A server: the main one or a virtual host. It does not change once the configuration has been read.
@@ -98,19 +98,19 @@ impl Server {
     #[inline]
     pub fn settings<M: ModuleConfig>(&self) -> Option<&M::Server> {
         // SAFETY: nobody writes to settings once there is a server to ask for them.
-        self.slot::<M>().map(|slot| unsafe { &*ServerSlot::settings(slot) })
+        self.entry::<M>().map(|entry| unsafe { &*ServerEntry::settings(entry) })
     }
 
     /// The module's global settings.
     #[must_use]
     pub fn global<M: ModuleConfig>(&self) -> Option<&M::Global> {
         // SAFETY: as above.
-        self.slot::<M>().map(|slot| unsafe { &*ServerSlot::global(slot) })
+        self.entry::<M>().map(|entry| unsafe { &*ServerEntry::global(entry) })
     }
 
-    fn slot<M: ModuleConfig>(&self) -> Option<*const ServerSlot<M>> {
+    fn entry<M: ModuleConfig>(&self) -> Option<*const ServerEntry<M>> {
         // SAFETY: the server is live, and the module is loaded.
-        let slot = unsafe { sys::ap_get_module_config((*self.as_ptr()).module_config, M::record().index()) };
-        (!slot.is_null()).then(|| slot.cast_const().cast())
+        let entry = unsafe { sys::ap_get_module_config((*self.as_ptr()).module_config, M::record().index()) };
+        (!entry.is_null()).then(|| entry.cast_const().cast())
     }
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bridge::{Outcome, write};
-use httpd::{Broken, NotSent, Output, Request, ResponseStatus, Status};
+use httpd::{Output, Request, ResponseStatus, SendError, SendFileError, Status};
 use wsgi_core::codes::RESPONSE_TOO_SHORT;
 use wsgi_core::response::{self, Allowance, Class};
 
@@ -44,8 +44,8 @@ const SHRUNK: &str = "the file that the application sends has become shorter mea
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failed;
 
-impl From<Broken> for Failed {
-    fn from(Broken: Broken) -> Self {
+impl From<SendError> for Failed {
+    fn from(SendError: SendError) -> Self {
         Self
     }
 }
@@ -173,9 +173,9 @@ impl<'r> Answer<'r> {
         match self.output.send_file(file.file(), part, self.enable_sendfile, last) {
             Ok(()) => Ok(()),
             // It was all there is.
-            Err(NotSent::Broken) if last => self.unless_superseded(Err(Failed)),
-            Err(NotSent::Broken) => Err(Failed),
-            Err(NotSent::Short) => {
+            Err(SendFileError::NotSent) if last => self.unless_superseded(Err(Failed)),
+            Err(SendFileError::NotSent) => Err(Failed),
+            Err(SendFileError::FileTooShort) => {
                 log::message(self.request, RESPONSE_TOO_SHORT, SHRUNK);
                 Err(Failed)
             }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use httpd::{Allowed, DirectiveSpec, Directives, Level, Line, Regex, Server, Then};
+use httpd::{Allowed, Applied, DirectiveSpec, Directives, Level, Line, Regex, Server};
 use os::accounts;
 use wsgi_core::alias::{Captures, Pattern};
 use wsgi_core::config::{Global, ServerConfig};
@@ -19,7 +19,7 @@ use crate::{Wsgi, log};
 pub(crate) static DIRECTIVES: Directives<Wsgi, { DEFINITIONS.len() }> = Directives::new(specs());
 
 /// Applies a line.
-pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Then, String> {
+pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, String> {
     let Some(directive) = DEFINITIONS.get(index) else {
         return Err(format!("Internal error: there is no directive {index}"));
     };
@@ -53,7 +53,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Then, Str
     for notice in no_global.notices {
         line.log(level(&notice), notice.text);
     }
-    Ok(if directive.is_section() { Then::Section } else { Then::Done })
+    Ok(if directive.is_section() { Applied::Section } else { Applied::Done })
 }
 
 /// Tells the administrator what may not be as it was meant.

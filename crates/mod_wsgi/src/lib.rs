@@ -23,8 +23,8 @@ mod translate;
 mod validated;
 
 use httpd::{
-    Child, Hook, Level, Line, Module, ModuleConfig, ModuleDirectives, PostConfigHook, Record, RequestHook,
-    Server, ServerInfo, Then,
+    Applied, Child, Hook, Level, Line, Module, ModuleConfig, ModuleDirectives, PostConfigHook, Record,
+    RequestHook, Server, ServerInfo,
 };
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
 
@@ -58,7 +58,7 @@ impl ModuleConfig for Wsgi {
 }
 
 impl ModuleDirectives for Wsgi {
-    fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Then, String> {
+    fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Applied, String> {
         config::apply(index, line)
     }
 
