@@ -203,26 +203,26 @@ const NOT_YET: &[&str] = &[
 ];
 
 fn lines_that_are_refused(setup: Setup) {
-    each(&setup, REFUSED.iter().copied(), |line, accepted, text, expected| {
+    check_each_line(&setup, REFUSED.iter().copied(), |line, accepted, text, expected| {
         assert!(!accepted, "{line:?} is accepted");
         assert!(text.to_lowercase().contains(&expected.to_lowercase()), "{expected:?} is not in {text:?}");
     });
 }
 
 fn lines_that_are_accepted(setup: Setup) {
-    each(&setup, ACCEPTED.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
+    check_each_line(&setup, ACCEPTED.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(accepted, "{line:?} is refused: {text}");
     });
 }
 
 fn lines_that_are_not_supported_yet(setup: Setup) {
-    each(&setup, NOT_YET.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
+    check_each_line(&setup, NOT_YET.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(!accepted && text.contains("is not supported by this version yet"), "{line:?}: {text}");
     });
 }
 
 /// Tests one configuration for each line and reports all failures at once.
-fn each<T>(
+fn check_each_line<T>(
     setup: &Setup,
     lines: impl Iterator<Item = (&'static str, T)>,
     check: impl Fn(&str, bool, &str, T),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use e2e::{Connection, Server, Setup, Test, curl, on_each_mpm, on_one_mpm};
 
-use crate::ends::{logged, serving};
+use crate::ends::{serving, wait_for_logged_status};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(an_answer_does_not_wait_for_a_thread_that_reads),
@@ -44,7 +44,7 @@ fn an_answer_does_not_wait_for_a_thread_that_reads(setup: Setup) {
                     connection.send(&server.request("GET", "/fine").keep_alive());
                     let next = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
                     assert_eq!(next.expect(200), "fine");
-                    assert_eq!(logged(server, &target), 200);
+                    assert_eq!(wait_for_logged_status(server, &target), 200);
                 });
             }
         }

@@ -30,19 +30,19 @@ pub(crate) fn serving(setup: Setup) -> Setup {
 
 /// What the access log says of a target, once it says so.
 #[track_caller]
-pub(crate) fn logged(server: &Server, target: &str) -> u16 {
+pub(crate) fn wait_for_logged_status(server: &Server, target: &str) -> u16 {
     wait_until(&format!("{target} in the access log"), || {
         let log = std::fs::read_to_string(server.path("logs/access.log")).unwrap_or_default();
         log.lines().find_map(|line| line.strip_suffix(&format!(" {target}"))?.parse().ok())
     })
 }
 
-fn open(server: &Server, gate: &str) {
+fn open_gate(server: &Server, gate: &str) {
     server.write(&format!("htdocs/gates/{gate}"), "");
 }
 
 /// Sends a request and keeps the connection.
-fn ask(server: &Server, target: &str) -> Connection {
+fn start_request(server: &Server, target: &str) -> Connection {
     let mut connection = server.connect();
     connection.send(&server.request("GET", target).keep_alive());
     connection
@@ -53,27 +53,27 @@ fn a_client_that_only_sends_no_more_gets_its_answer(setup: Setup) {
     serving(setup).group("threads=1").children(4).run(|server, cases| {
         cases.check("while it waits", || {
             let mark = server.mark();
-            let mut first = ask(server, "/hold?half");
+            let mut first = start_request(server, "/hold?half");
             first.finish_sending();
             server.wait_log(mark, "holds half");
-            let mut second = ask(server, "/fine?half");
+            let mut second = start_request(server, "/fine?half");
             second.finish_sending();
             if server.mode() == Mode::Daemon {
                 // By the time that one who has really gone is noticed, the others have been looked at, too.
-                let third = ask(server, "/fine?reset");
+                let third = start_request(server, "/fine?reset");
                 thread::sleep(std::time::Duration::from_millis(300));
                 third.reset();
                 if !server.target().is_reference() {
-                    assert_eq!(logged(server, "/fine?reset"), 499);
+                    assert_eq!(wait_for_logged_status(server, "/fine?reset"), 499);
                 }
             }
-            open(server, "half");
+            open_gate(server, "half");
             for (connection, target, text) in
                 [(&mut first, "/hold?half", "held"), (&mut second, "/fine?half", "fine")]
             {
                 let response = connection.response("GET").unwrap_or_else(|error| panic!("{target}: {error}"));
                 assert_eq!((response.expect(200).as_str(), response.ending), (text, Ending::Framed));
-                assert_eq!(logged(server, target), 200);
+                assert_eq!(wait_for_logged_status(server, target), 200);
             }
         });
         cases.check("HTTP/1.0", || {
@@ -90,11 +90,11 @@ fn a_client_that_leaves_during_write_costs_one_line(setup: Setup) {
     serving(setup).run(|server, cases| {
         cases.deviates("one line at info", "the traceback of write() is logged", || {
             let mark = server.mark();
-            let mut connection = ask(server, "/writes");
+            let mut connection = start_request(server, "/writes");
             assert!(connection.at_least(1 << 20).is_ok());
             connection.reset();
             let log = server.wait_log(mark, "client has gone");
-            assert_eq!(logged(server, "/writes"), 200);
+            assert_eq!(wait_for_logged_status(server, "/writes"), 200);
             let log = format!("{log}{}", server.log_since(mark));
             assert!(!log.contains(":error]") && !log.contains("Traceback"), "{log}");
         });
@@ -108,7 +108,7 @@ fn a_generator_that_has_nothing_to_say_is_closed_when_its_client_leaves(setup: S
         for name in ["begun", "silent"] {
             cases.ours_only(name, REASON, || {
                 let mark = server.mark();
-                let mut connection = ask(server, &format!("/yields_nothing?{name}"));
+                let mut connection = start_request(server, &format!("/yields_nothing?{name}"));
                 if name == "begun" {
                     let mut seen = Vec::new();
                     while !seen.windows(5).any(|window| window == b"begun") {
@@ -194,14 +194,14 @@ fn a_client_that_has_closed_its_connection_is_noticed_when_its_system_has_forgot
     serving(setup).group("threads=1").run(|server, cases| {
         cases.ours_only("in the queue", "W12: it runs for nobody", || {
             let mark = server.mark();
-            let mut first = ask(server, "/hold?closed");
+            let mut first = start_request(server, "/hold?closed");
             server.wait_log(mark, "holds closed");
             let client = Command::new(Interpreter::current().executable)
                 .args(["-c", FORGETFUL_CLIENT, &server.port().to_string(), "/fine?closed"])
                 .status();
             assert!(client.is_ok_and(|status| status.success()));
-            assert_eq!(logged(server, "/fine?closed"), 499);
-            open(server, "closed");
+            assert_eq!(wait_for_logged_status(server, "/fine?closed"), 499);
+            open_gate(server, "closed");
             assert_eq!(first.response("GET").map(|held| held.status).ok(), Some(200));
         });
     });
@@ -211,7 +211,7 @@ fn a_client_that_only_sends_no_more_gets_its_answer_over_tls(setup: Setup) {
     serving(setup).tls().group("threads=1").run(|server, cases| {
         cases.check("after close_notify", || {
             let mark = server.mark();
-            let mut first = ask(server, "/hold?tls");
+            let mut first = start_request(server, "/hold?tls");
             server.wait_log(mark, "holds tls");
             let client = Command::new(Interpreter::current().executable)
                 .args(["-c", TLS_CLIENT, &server.tls_port().to_string(), "/fine?tls"])
@@ -220,12 +220,12 @@ fn a_client_that_only_sends_no_more_gets_its_answer_over_tls(setup: Setup) {
             let client = client.unwrap_or_else(|error| panic!("python: {error}"));
             // Apache looks ten times a second whether those who wait are still there.
             thread::sleep(std::time::Duration::from_millis(1500));
-            open(server, "tls");
+            open_gate(server, "tls");
             assert_eq!(first.response("GET").map(|held| held.status).ok(), Some(200));
             let output = client.wait_with_output().unwrap_or_else(|error| panic!("python: {error}"));
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(text.contains("HTTP/1.1 200") && text.contains("fine"), "{text}");
-            assert_eq!(logged(server, "/fine?tls"), 200);
+            assert_eq!(wait_for_logged_status(server, "/fine?tls"), 200);
         });
     });
 }

@@ -388,7 +388,7 @@ fn case_insensitive_file_systems(setup: Setup) {
 }
 
 fn redirects_and_authentication(setup: Setup) {
-    authenticated(setup).run(|server, cases| {
+    serving_with_passwords(setup).run(|server, cases| {
         cases.check("an error document is an internal redirect", || {
             let response = server.get("/nowhere?a=b");
             // The application that answers for the page decides.
@@ -410,20 +410,20 @@ fn redirects_and_authentication(setup: Setup) {
             assert_eq!(response.header("WWW-Authenticate"), Some("Basic realm=\"test\""));
         });
         cases.check("with credentials", || {
-            let response = authorized(server, "/app/secret");
+            let response = get_as_alice(server, "/app/secret");
             assert_eq!(response.value("REMOTE_USER").as_deref(), Some("'alice'"));
             assert_eq!(response.value("AUTH_TYPE").as_deref(), Some("'Basic'"));
             assert_eq!(response.value("HTTP_AUTHORIZATION"), None);
         });
         cases.check("not authenticated elsewhere", || {
-            let response = authorized(server, "/app");
+            let response = get_as_alice(server, "/app");
             assert_eq!(response.value("REMOTE_USER"), None);
             assert_eq!(response.value("AUTH_TYPE"), None);
         });
     });
 }
 
-fn authenticated(setup: Setup) -> Setup {
+fn serving_with_passwords(setup: Setup) -> Setup {
     setup
         .modules(&["auth_basic", "authn_core", "authn_file", "authz_user"])
         .app("/app", "echo.wsgi", ECHO)
@@ -436,7 +436,7 @@ fn authenticated(setup: Setup) -> Setup {
         )
 }
 
-fn authorized(server: &Server, target: &str) -> Response {
+fn get_as_alice(server: &Server, target: &str) -> Response {
     server.request("GET", target).header("Authorization", "Basic YWxpY2U6c2VjcmV0").send()
 }
 

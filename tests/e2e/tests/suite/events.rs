@@ -11,23 +11,23 @@ pub(crate) const TESTS: &[Test] = &[
 
 const APP: &str = include_str!("../../apps/events.wsgi");
 
-fn subscribed(setup: Setup) -> Setup {
+fn serving(setup: Setup) -> Setup {
     setup.app("/", "app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}")
 }
 
 /// The report of the request before. Its own `request_started` is in it, at the end.
-fn report(server: &Server) -> e2e::Response {
+fn last_report(server: &Server) -> e2e::Response {
     server.get("/report")
 }
 
 fn requests_are_told_of(setup: Setup) {
-    subscribed(setup).run(|server, cases| {
+    serving(setup).run(|server, cases| {
         cases.check("an event may change environ and headers", || {
             let response = server.request("POST", "/").body("1234").send();
             assert_eq!(response.expect(201), "aby event");
             assert_eq!(response.header("X-Event"), Some("yes"));
         });
-        let response = report(server);
+        let response = last_report(server);
         for (name, keys) in [
             ("response_started", "exception_info request_data request_id response_headers response_status"),
             (
@@ -78,28 +78,28 @@ fn requests_are_told_of(setup: Setup) {
 }
 
 fn attempts_to_reach_a_process_are_counted(setup: Setup) {
-    subscribed(setup).run(|server, cases| {
+    serving(setup).run(|server, cases| {
         for turn in ["the first request", "the second one"] {
             cases.check(turn, || {
                 assert_eq!(server.get("/").expect(201), "aby event");
-                let attempts = report(server).value("attempts");
+                let attempts = last_report(server).value("attempts");
                 assert_eq!(attempts.as_deref(), Some(server.mode().pick("0 0", "1 0")));
             });
         }
         cases.check("one that finds its process being replaced", || {
             server.write("apps/app.wsgi", format!("{APP}\n# changed"));
             // In a new process, what it tells of is itself.
-            let attempts = report(server).value("attempts");
+            let attempts = last_report(server).value("attempts");
             assert_eq!(attempts.as_deref(), Some(server.mode().pick("0 0", "2 1")));
         });
     });
 }
 
 fn failures_are_told_of(setup: Setup) {
-    subscribed(setup).run(|server, cases| {
+    serving(setup).run(|server, cases| {
         cases.check("an exception", || {
             assert_eq!(server.get("/raise").status, 500);
-            let response = report(server);
+            let response = last_report(server);
             let keys = response.value("request_exception");
             assert_eq!(keys.as_deref(), Some("exception_info request_data request_id"));
             assert_eq!(response.value("exception").as_deref(), Some("ValueError"));
@@ -110,7 +110,7 @@ fn failures_are_told_of(setup: Setup) {
             assert_eq!(server.get("/callback").expect(201), "aby event");
             let log = server.wait_log(mark, "raised by a callback");
             assert!(log.contains("WSGI0112"), "{log}");
-            assert!(report(server).text().contains("second request_finished"));
+            assert!(last_report(server).text().contains("second request_finished"));
         });
         cases.check("the application may be replaced", || {
             assert_eq!(server.get("/?replace").expect(200), "replaced");

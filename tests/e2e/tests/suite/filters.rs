@@ -6,7 +6,7 @@ use std::time::Duration;
 use e2e::Needs::Threads;
 use e2e::{Connection, Ending, Mode, Response, Server, Setup, Test, curl, on_each_mpm, on_one_mpm};
 
-use crate::ends::{logged, serving};
+use crate::ends::{serving, wait_for_logged_status};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_filter_that_has_answered_has_the_last_word),
@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Sends bytes, and the answer to them.
-fn answered(connection: &mut Connection, method: &str, bytes: &[u8]) -> std::io::Result<Response> {
+fn exchange(connection: &mut Connection, method: &str, bytes: &[u8]) -> std::io::Result<Response> {
     connection.send(bytes);
     connection.response(method)
 }
@@ -44,13 +44,13 @@ fn a_filter_that_has_answered_has_the_last_word(setup: Setup) {
                         connection.send(b"3\r\nabc\r\n");
                         std::thread::sleep(Duration::from_millis(50));
                     }
-                    let response = answered(&mut connection, "POST", chunks.as_bytes());
+                    let response = exchange(&mut connection, "POST", chunks.as_bytes());
                     let response = response.unwrap_or_else(|error| panic!("{error}"));
                     assert_eq!((response.status, response.header("X-App")), (status, None));
                     assert!(response.text().ends_with("</body></html>\n"), "{}", response.text());
                     let rest = connection.rest().unwrap_or_else(|error| panic!("{error}"));
                     assert_eq!(String::from_utf8_lossy(&rest), "", "nothing comes behind it");
-                    assert_eq!(logged(server, &target), status);
+                    assert_eq!(wait_for_logged_status(server, &target), status);
                 });
             }
         }
@@ -90,7 +90,7 @@ fn a_filter_that_has_answered_has_the_last_word_over_http_2(setup: Setup) {
                     let upload = ["--header", "Transfer-Encoding: chunked", "--upload-file", &file];
                     let text = fetch(&target, &upload);
                     assert!(text.ends_with("</body></html>\n 413"), "{text}");
-                    assert_eq!(logged(server, &target), 413);
+                    assert_eq!(wait_for_logged_status(server, &target), 413);
                 });
             }
             for how in ["nothing/1000", "blocks/", "write/1000"] {
@@ -126,16 +126,16 @@ fn a_file_sent_by_mod_xsendfile_is_the_response(setup: Setup) {
                         let target = format!("/file?file.txt/{how}/{length}");
                         let mut connection = server.connect();
                         let request = server.request(method, &target).keep_alive();
-                        let response = answered(&mut connection, method, &request);
+                        let response = exchange(&mut connection, method, &request);
                         let response = response.unwrap_or_else(|error| panic!("{error}"));
                         let body = if method == "GET" { "the file\n" } else { "" };
                         assert_eq!(response.expect(200), body);
                         assert_eq!(response.header("Content-Length"), Some("9"));
                         assert_eq!(response.header("X-Sendfile"), None);
-                        assert_eq!(logged(server, &target), 200);
+                        assert_eq!(wait_for_logged_status(server, &target), 200);
                         // The next response comes on the same connection, and is whole.
                         let next = server.request("GET", "/fine").keep_alive();
-                        let next = answered(&mut connection, "GET", &next);
+                        let next = exchange(&mut connection, "GET", &next);
                         let next = next.unwrap_or_else(|error| panic!("the connection is lost: {error}"));
                         assert_eq!(next.expect(200), "fine");
                     });
@@ -154,7 +154,7 @@ fn a_file_sent_by_mod_xsendfile_is_the_response(setup: Setup) {
                     let response = server.get(&target);
                     assert_eq!((response.status, response.ending), (404, Ending::Framed));
                     assert!(!response.text().contains("shown"), "{}", response.text());
-                    assert_eq!(logged(server, &target), 404);
+                    assert_eq!(wait_for_logged_status(server, &target), 404);
                 });
             }
         });
@@ -166,7 +166,7 @@ const BREAKS: &[&str] = &["at-once/raise", "later/raise", "much/raise", "at-once
 /// And by the end of a daemon process.
 const CRASHES: &[&str] = &["later/kill"];
 
-fn breaks(server: &Server) -> impl Iterator<Item = &'static str> {
+fn ways_to_break_off(server: &Server) -> impl Iterator<Item = &'static str> {
     let crashes = if server.mode() == Mode::Daemon { CRASHES } else { &[] };
     BREAKS.iter().chain(crashes).copied()
 }
@@ -187,7 +187,7 @@ fn what_has_broken_off_is_not_stored(setup: Setup) {
                     assert!(response.expect(200).contains("called 1 times"), "{:?}", response.headers);
                 }
             });
-            for how in breaks(server) {
+            for how in ways_to_break_off(server) {
                 let reason = "a response that was cut short is stored, and then served as complete";
                 cases.deviates(how, reason, || {
                     let target = format!("/breaking?{how}");
@@ -225,7 +225,7 @@ fn filters_do_not_make_a_response_look_complete(setup: Setup) {
         e2e::report(format_args!("--- {name}"));
         serving(setup.clone()).modules(modules).conf(configuration).run(|server, cases| {
             server.expect_crashes();
-            for how in breaks(server) {
+            for how in ways_to_break_off(server) {
                 for version in ["1.1", "1.0"] {
                     if version == "1.0" && how.ends_with("kill") {
                         // A process that crashes more often would be a long time away.
@@ -233,7 +233,7 @@ fn filters_do_not_make_a_response_look_complete(setup: Setup) {
                     }
                     let reason = "a response that was cut short looks complete";
                     cases.ours_only(&format!("{name} {how} HTTP/{version}"), reason, || {
-                        breaks_off(server, how, version);
+                        check_broken_off(server, how, version);
                     });
                 }
             }
@@ -279,14 +279,14 @@ fn filters_that_gather_a_response_do_not_have_ranges_of_it_served(setup: Setup) 
 
 /// Checks that a client can tell that a response has broken off, as far as its protocol can say so.
 #[track_caller]
-fn breaks_off(server: &Server, how: &str, version: &str) {
+fn check_broken_off(server: &Server, how: &str, version: &str) {
     let target = format!("/breaking?{how}/{version}");
     let mut connection = server.connect();
     let request = format!(
         "GET {target} HTTP/{version}\r\nHost: localhost\r\nConnection: keep-alive\r\nAccept-Encoding: gzip\r\n\r\n"
     );
     // No response at all is clear, too.
-    let Ok(response) = answered(&mut connection, "GET", request.as_bytes()) else { return };
+    let Ok(response) = exchange(&mut connection, "GET", request.as_bytes()) else { return };
     assert_eq!(connection.rest().ok().as_deref(), Some(&b""[..]), "the connection is closed");
     let says_nothing = version == "1.0" && response.ending == Ending::Closed;
     assert!(

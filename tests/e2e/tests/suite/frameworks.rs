@@ -18,7 +18,7 @@ fn environment() -> PathBuf {
 }
 
 /// In the main interpreter, which is what extension modules want.
-fn framework(setup: Setup, url: &str, name: &str, app: &str) -> Setup {
+fn serving(setup: Setup, url: &str, name: &str, app: &str) -> Setup {
     setup.python_home(Some(&environment())).app(url, name, app).conf("WSGIApplicationGroup %{GLOBAL}")
 }
 
@@ -47,7 +47,7 @@ impl<'a> Browser<'a> {
 }
 
 fn flask(setup: Setup) {
-    framework(setup, "/flask", "flask.wsgi", include_str!("../../apps/frameworks/flask_app.wsgi")).run(
+    serving(setup, "/flask", "flask.wsgi", include_str!("../../apps/frameworks/flask_app.wsgi")).run(
         |server, cases| {
             let browser = Browser::new(server);
             let form = format!("http://localhost:{}/flask/form", server.port());
@@ -83,11 +83,11 @@ fn flask(setup: Setup) {
 
 fn django(setup: Setup) {
     let script = include_str!("../../apps/frameworks/django_app.wsgi");
-    let setup = framework(setup, "/django", "django.wsgi", script)
+    let setup = serving(setup, "/django", "django.wsgi", script)
         .file("django/media/keep", "")
         .conf("Alias /django/static @ROOT@/django/static");
     setup.run(|server, cases| {
-        prepare(server);
+        prepare_django(server);
         let browser = Browser::new(server);
         cases.check("the admin: log in and out of a session", || {
             let page = browser.open("/django/admin/", &[]);
@@ -133,7 +133,7 @@ fn django(setup: Setup) {
 }
 
 /// Makes database, administrator and static files, and gives them to the serving user.
-fn prepare(server: &Server) {
+fn prepare_django(server: &Server) {
     let mut python = Command::new(environment().join("bin/python"));
     let output = python.arg(server.path("apps/django.wsgi")).output();
     let output = output.unwrap_or_else(|error| panic!("the environment's python: {error}"));
@@ -152,7 +152,7 @@ fn hidden_token(page: &str) -> String {
 }
 
 fn bottle_falcon_and_pyramid(setup: Setup) {
-    framework(setup, "/", "small.wsgi", include_str!("../../apps/frameworks/small.wsgi")).run(
+    serving(setup, "/", "small.wsgi", include_str!("../../apps/frameworks/small.wsgi")).run(
         |server, cases| {
             for name in ["bottle", "falcon", "pyramid"] {
                 cases.check(name, || {
@@ -175,7 +175,7 @@ fn numpy_in_the_main_interpreter(setup: Setup) {
                size = int(environ['QUERY_STRING'])\n    matrix = numpy.arange(size * size, dtype=float).reshape(size, size)\n    \
                start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
                return [str(int((matrix @ numpy.eye(size)).sum())).encode()]\n";
-    framework(setup, "/", "numpy.wsgi", app).run(|server, cases| {
+    serving(setup, "/", "numpy.wsgi", app).run(|server, cases| {
         cases.check("from several threads", || {
             std::thread::scope(|scope| {
                 for _ in 0..4 {

@@ -17,7 +17,7 @@ const INPUT: &str = include_str!("../../apps/input.wsgi");
 /// curl's exit status for a stream that did not end well (92), or a body that was cut short (18).
 const CUT_SHORT: [i32; 2] = [92, 18];
 
-fn secure(setup: Setup) -> Setup {
+fn serving_tls(setup: Setup) -> Setup {
     let protocols = if setup.mpm().threaded() { "Protocols h2 h2c http/1.1" } else { "Protocols http/1.1" };
     let modules: &[&str] = if setup.mpm().threaded() { &["http2"] } else { &[] };
     setup
@@ -43,7 +43,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn has(text: &str, line: &str) -> bool {
+fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|found| found == line)
 }
 
@@ -53,7 +53,7 @@ fn tls_and_http_2(setup: Setup) {
     } else {
         &[("--http1.1", "HTTP/1.1")]
     };
-    secure(setup).run(|server, cases| {
+    serving_tls(setup).run(|server, cases| {
         for &(version, protocol) in versions {
             cases.check(&format!("{protocol} environ"), || {
                 let text = text(&fetch(server, &[version, "-H", "X-Some: thing"], "/echo/path?q"));
@@ -67,14 +67,14 @@ fn tls_and_http_2(setup: Setup) {
                     "HTTP_X_SOME\t'thing'".to_owned(),
                     "PATH_INFO\t'/path'".to_owned(),
                 ] {
-                    assert!(has(&text, &line), "{line} is not in {text}");
+                    assert!(has_line(&text, &line), "{line} is not in {text}");
                 }
                 assert!(!text.contains("\nHTTPS\t") && !text.contains("SSL_CIPHER"), "{text}");
             });
             cases.check(&format!("{protocol} SSL variables"), || {
                 let text = text(&fetch(server, &[version], "/echo/ssl"));
                 assert!(text.contains("SSL_PROTOCOL\t'TLSv1."), "{text}");
-                assert!(has(&text, "wsgi.url_scheme\t'https'") && !text.contains("\nHTTPS\t"), "{text}");
+                assert!(has_line(&text, "wsgi.url_scheme\t'https'") && !text.contains("\nHTTPS\t"), "{text}");
             });
             for (target, body) in [
                 ("/body/many", "abc"),
@@ -97,7 +97,7 @@ fn tls_and_http_2(setup: Setup) {
                 server.write("upload", "line\n".repeat(100_000));
                 let data = format!("@{}", file.display());
                 let text = text(&fetch(server, &[version, "--data-binary", &data], "/input/digest?iterate"));
-                assert!(has(&text, "count\t500000"), "{text}");
+                assert!(has_line(&text, "count\t500000"), "{text}");
             });
             cases.check(&format!("{protocol} failure"), || {
                 let output = fetch(
@@ -131,7 +131,8 @@ fn tls_and_http_2(setup: Setup) {
                 let url = format!("http://127.0.0.1:{}/echo", server.port());
                 let text = text(&curl(["--http2-prior-knowledge", url.as_str()]));
                 assert!(
-                    has(&text, "SERVER_PROTOCOL\t'HTTP/2.0'") && has(&text, "wsgi.url_scheme\t'http'"),
+                    has_line(&text, "SERVER_PROTOCOL\t'HTTP/2.0'")
+                        && has_line(&text, "wsgi.url_scheme\t'http'"),
                     "{text}"
                 );
             });
@@ -143,7 +144,7 @@ fn a_response_without_a_body_has_none_over_http_2(setup: Setup) {
     let app = "def application(environ, start_response):\n\
         \x20   start_response(environ['QUERY_STRING'] + ' X', [('Content-Type', 'text/plain')])\n\
         \x20   return iter([b'some'] * 20)\n";
-    secure(setup).app("/blocks", "blocks.wsgi", app).run(|server, cases| {
+    serving_tls(setup).app("/blocks", "blocks.wsgi", app).run(|server, cases| {
         let reason = "blocks that follow the first one are sent";
         for (name, arguments, target) in [
             ("HEAD", &["--http2", "--head"][..], "/blocks?200"),

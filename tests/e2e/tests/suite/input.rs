@@ -198,20 +198,20 @@ const EAGER: &str = "in daemon mode 100 Continue is sent to every client that wa
 fn continue_is_said_when_the_application_reads(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         cases.check("it reads", || {
-            let mut connection = expecting(server, "/echo");
+            let mut connection = send_expecting_continue(server, "/echo");
             let Ok(interim) = connection.at_least(25) else { panic!("no interim response") };
             assert_eq!(interim, b"HTTP/1.1 100 Continue\r\n\r\n");
             connection.send(b"body!");
             assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some("body!"));
         });
         cases.deviates_in(Mode::Daemon, "it does not read", EAGER, || {
-            let mut connection = expecting(server, "/ignore");
+            let mut connection = send_expecting_continue(server, "/ignore");
             connection.finish_sending();
             let Ok(response) = connection.response("POST") else { panic!("no response") };
             assert_eq!((response.interim.as_slice(), response.text().as_str()), (&[][..], "ignored"));
         });
         cases.deviates_in(Mode::Daemon, "it has answered before it reads", EAGER, || {
-            let mut connection = expecting(server, "/answer_first");
+            let mut connection = send_expecting_continue(server, "/answer_first");
             connection.send(b"body!");
             let Ok(response) = connection.response("POST") else { panic!("no response") };
             assert_eq!((response.interim.as_slice(), response.text().as_str()), (&[][..], "early then 5"));
@@ -219,7 +219,7 @@ fn continue_is_said_when_the_application_reads(setup: Setup) {
     });
 }
 
-fn expecting(server: &Server, target: &str) -> e2e::Connection {
+fn send_expecting_continue(server: &Server, target: &str) -> e2e::Connection {
     let mut connection = server.connect();
     let request =
         server.request("POST", target).header("Expect", "100-continue").header("Content-Length", "5");

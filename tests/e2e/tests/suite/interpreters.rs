@@ -26,7 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
 const APP: &str = include_str!("../../apps/interpreter.wsgi");
 
 /// `/main`, `/one` and `/two` run the same script in three interpreters.
-fn three(setup: Setup) -> Setup {
+fn with_three_groups(setup: Setup) -> Setup {
     setup.file("apps/app.wsgi", APP).conf(
         "WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{GLOBAL}\n\
          WSGIScriptAlias /one @ROOT@/apps/app.wsgi application-group=one\n\
@@ -35,7 +35,7 @@ fn three(setup: Setup) -> Setup {
 }
 
 fn each_request_runs_in_the_interpreter_it_names(setup: Setup) {
-    three(setup).run(|server, cases| {
+    with_three_groups(setup).run(|server, cases| {
         let rounds = || {
             for _ in 0..15 {
                 for (url, group) in [("/one", "one"), ("/main", ""), ("/two", "two")] {
@@ -75,7 +75,7 @@ fn each_request_runs_in_the_interpreter_it_names(setup: Setup) {
 }
 
 fn thread_locals_stay(setup: Setup) {
-    three(setup).run(|server, cases| {
+    with_three_groups(setup).run(|server, cases| {
         cases.check("between the requests of a thread", || {
             let highest = (0..30).map(|_| number(&server.get("/one/group"), "local")).max();
             assert!(highest.is_some_and(|highest| highest > 1), "{highest:?}");
@@ -88,7 +88,7 @@ fn number(response: &Response, name: &str) -> u64 {
 }
 
 fn the_server_configures_python(setup: Setup) {
-    three(setup)
+    with_three_groups(setup)
         .group("python-path=@ROOT@/first:@ROOT@/second")
         .file("first/on_the_path.py", "VALUE = 'first'\n")
         .file("second/on_the_path.py", "VALUE = 'second'\n")
@@ -103,7 +103,7 @@ fn the_server_configures_python(setup: Setup) {
              WSGIRestrictStdout On\n</WSGIInterpreterOptions>\n",
         )
         .run(|server, cases| {
-            let hash = python("print(hash('e2e'))", "42");
+            let hash = run_python("print(hash('e2e'))", "42");
             for url in ["/main", "/one"] {
                 let response = server.get(&format!("{url}/state"));
                 for (name, value) in [
@@ -147,14 +147,14 @@ fn the_server_configures_python(setup: Setup) {
         });
 }
 
-fn python(script: &str, seed: &str) -> String {
+fn run_python(script: &str, seed: &str) -> String {
     let mut command = std::process::Command::new(Interpreter::current().executable);
     let output = command.args(["-c", script]).env("PYTHONHASHSEED", seed).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 fn a_random_seed_is_random(setup: Setup) {
-    three(setup).conf("WSGIPythonHashSeed random").run(|server, cases| {
+    with_three_groups(setup).conf("WSGIPythonHashSeed random").run(|server, cases| {
         cases.deviates("random", "D5: WSGIPythonHashSeed random turns randomisation off", || {
             let hash = |server: &Server| server.get("/main/state").value("hash");
             let mut seen = BTreeSet::from([hash(server)]);
@@ -167,7 +167,7 @@ fn a_random_seed_is_random(setup: Setup) {
 
 fn the_injected_modules(setup: Setup) {
     let (mpm, mode) = (setup.mpm(), setup.mode());
-    three(setup).run(|server, cases| {
+    with_three_groups(setup).run(|server, cases| {
         for url in ["/main", "/one"] {
             let response = server.get(&format!("{url}/module"));
             // Of the group; the module `apache` has Apache's.
@@ -212,7 +212,7 @@ fn the_injected_modules(setup: Setup) {
 fn the_number_of_processes_is_that_in_use(setup: Setup) {
     // Prefork names its limit, whichever is asked for.
     // One child is started, and three may be.
-    let setup = three(setup).children(1).conf("MaxRequestWorkers 18\nMaxSpareThreads 18");
+    let setup = with_three_groups(setup).children(1).conf("MaxRequestWorkers 18\nMaxSpareThreads 18");
     setup.run(|server, cases| {
         let response = server.get("/main/module");
         for (name, value) in [("processes", "1"), ("apache-limits", "True True"), ("multiprocess", "True")] {
@@ -224,7 +224,7 @@ fn the_number_of_processes_is_that_in_use(setup: Setup) {
 fn interpreters_end_with_the_process(setup: Setup) {
     for destroy in [true, false] {
         let line = if destroy { "WSGIDestroyInterpreter On" } else { "WSGIDestroyInterpreter Off" };
-        let mut server = three(setup.clone()).children(1).conf(line).start();
+        let mut server = with_three_groups(setup.clone()).children(1).conf(line).start();
         for url in ["/main", "/one"] {
             assert_eq!(server.get(&format!("{url}/group")).status, 200);
         }
@@ -243,7 +243,7 @@ fn interpreters_end_with_the_process(setup: Setup) {
 }
 
 fn own_gil(setup: Setup) {
-    three(setup)
+    with_three_groups(setup)
         .conf(
             "<WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n\
              WSGISwitchInterval 0.011\n</WSGIInterpreterOptions>",
@@ -286,7 +286,7 @@ fn a_module_that_refuses_sub_interpreters_is_explained(setup: Setup) {
 }
 
 fn an_unusable_home_is_reported(setup: Setup) {
-    three(setup)
+    with_three_groups(setup)
         .python_home(Some(std::path::Path::new("/nonexistent/python")))
         .file("htdocs/static.txt", "static\n")
         .run(|server, cases| {
@@ -313,7 +313,7 @@ fn an_unusable_home_is_reported(setup: Setup) {
 }
 
 fn embedded_mode_can_be_forbidden(setup: Setup) {
-    three(setup).conf("WSGIRestrictEmbedded On").run(|server, cases| {
+    with_three_groups(setup).conf("WSGIRestrictEmbedded On").run(|server, cases| {
         cases.check("500", || {
             let mark = server.mark();
             assert_eq!(server.get("/main/group").status, 500);

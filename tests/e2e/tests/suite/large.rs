@@ -28,7 +28,7 @@ const END: &[u8] = b"the last bytes of a large file";
 fn large_transfers_need_little_memory(setup: Setup) {
     serving(setup).run(|server, cases| {
         let memory = Memory::of(server);
-        both_ways(server, cases, 4096);
+        check_both_ways(server, cases, 4096);
         memory.check(cases, 16);
     });
 }
@@ -54,10 +54,10 @@ fn transfers_beyond_31_bits(setup: Setup) {
     serving(setup).run(|server, cases| {
         let memory = Memory::of(server);
         // 2.2 GB.
-        both_ways(server, cases, 33_570);
+        check_both_ways(server, cases, 33_570);
         make_file(server);
-        file(server, cases, "/file");
-        file(server, cases, "/sendfile/file");
+        check_file(server, cases, "/file");
+        check_file(server, cases, "/sendfile/file");
         memory.check(cases, 64);
     });
 }
@@ -86,7 +86,7 @@ fn serving(setup: Setup) -> Setup {
 }
 
 /// A download and an upload of so many blocks.
-fn both_ways(server: &Server, cases: &mut Cases<'_>, blocks: u64) {
+fn check_both_ways(server: &Server, cases: &mut Cases<'_>, blocks: u64) {
     let size = blocks * BLOCK;
     cases.check("down", || {
         let url = format!("http://127.0.0.1:{}/blocks?{blocks}", server.port());
@@ -116,7 +116,7 @@ fn make_file(server: &Server) {
 }
 
 /// A download of the file.
-fn file(server: &Server, cases: &mut Cases<'_>, url: &str) {
+fn check_file(server: &Server, cases: &mut Cases<'_>, url: &str) {
     cases.check(url, || {
         let mut connection = server.connect();
         connection.send(&server.request("GET", url).keep_alive());
@@ -143,14 +143,14 @@ impl<'a> Memory<'a> {
             let response = server.request("POST", "/count").body(b"settles what is made once").send();
             assert_eq!(response.expect(200), "25");
         }
-        Self { server, before: peaks(server) }
+        Self { server, before: peak_memory(server) }
     }
 
     fn check(self, cases: &mut Cases<'_>, megabytes: u64) {
         if sanitized("it keeps freed memory for a while") {
             return;
         }
-        let after = peaks(self.server);
+        let after = peak_memory(self.server);
         cases.check("memory", || {
             e2e::report(format_args!("{:?} -> {after:?} kB", self.before));
             for (process, peak) in &after {
@@ -170,7 +170,7 @@ impl<'a> Memory<'a> {
 }
 
 /// `VmHWM` of Apache's children and the daemon processes.
-fn peaks(server: &Server) -> Vec<(Process, u64)> {
+fn peak_memory(server: &Server) -> Vec<(Process, u64)> {
     let all = server.children().into_iter().map(Process).chain(server.daemons());
     let peak = |process: Process| {
         let text = process.status("VmHWM");

@@ -74,7 +74,7 @@ const TOLD: &[(&str, &[&str])] = &[
     ("WSGIDaemonProcess g threads=0\nWSGIScriptAlias /x /x process-group=g", &["'g'", "threads=0"]),
 ];
 
-fn mistaken(setup: &Setup, lines: &str) -> Setup {
+fn with_mistake(setup: &Setup, lines: &str) -> Setup {
     setup
         .clone()
         .file("apps/app.wsgi", APP)
@@ -83,41 +83,44 @@ fn mistaken(setup: &Setup, lines: &str) -> Setup {
 }
 
 /// Returns the line of `text` that has everything in `words`.
-fn finds<'t>(text: &'t str, words: &[&str]) -> Option<&'t str> {
+fn find_line<'t>(text: &'t str, words: &[&str]) -> Option<&'t str> {
     let joined = |line: &str| words.iter().all(|word| line.contains(word));
     text.lines().find(|line| joined(line))
 }
 
 fn mistakes_are_refused(setup: Setup) {
     for &(line, words) in REFUSED {
-        let output = mistaken(&setup, line).test_configuration();
+        let output = with_mistake(&setup, line).test_configuration();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{line:?} is accepted");
         assert!(text.contains("line 2 of") && text.contains("mistake.conf"), "{line:?}: {text}");
-        assert!(finds(&text, words).is_some(), "{line:?}: {words:?} are not in {text}");
+        assert!(find_line(&text, words).is_some(), "{line:?}: {words:?} are not in {text}");
     }
 }
 
 fn mistakes_are_told_by_a_test(setup: Setup) {
     for &(lines, words) in TOLD {
-        let output = mistaken(&setup, lines).test_configuration();
+        let output = with_mistake(&setup, lines).test_configuration();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{lines:?} is refused: {text}");
         let number = 1 + lines.lines().count();
         let place = format!("(line {number} of ");
         let words: Vec<_> = words.iter().copied().chain([place.as_str(), "mistake.conf)"]).collect();
-        assert!(finds(&text, &words).is_some(), "{lines:?}: {words:?} are not in {text}");
+        assert!(find_line(&text, &words).is_some(), "{lines:?}: {words:?} are not in {text}");
     }
-    let idle = mistaken(&setup, "WSGIDaemonProcess idle").test_configuration();
+    let idle = with_mistake(&setup, "WSGIDaemonProcess idle").test_configuration();
     let text = String::from_utf8_lossy(&idle.stderr);
-    assert!(finds(&text, &["No line sends requests", "'idle'", "WSGIProcessGroup idle"]).is_some(), "{text}");
-    let sound = mistaken(&setup, "WSGIScriptAlias / @ROOT@/apps/app.wsgi").test_configuration();
+    assert!(
+        find_line(&text, &["No line sends requests", "'idle'", "WSGIProcessGroup idle"]).is_some(),
+        "{text}"
+    );
+    let sound = with_mistake(&setup, "WSGIScriptAlias / @ROOT@/apps/app.wsgi").test_configuration();
     let text = String::from_utf8_lossy(&sound.stderr);
     assert!(!text.contains("mistake.conf"), "nothing is wrong with it: {text}");
 }
 
 fn nothing_is_left_where_apache_restarts_into_a_mistake(setup: Setup) {
-    mistaken(&setup, "").app("/", "app.wsgi", APP).run(|server, cases| {
+    with_mistake(&setup, "").app("/", "app.wsgi", APP).run(|server, cases| {
         cases.check("Apache ends, and so do its processes", || {
             assert_eq!(server.get("/").expect(200), "served");
             let processes = server.daemons();
@@ -134,7 +137,7 @@ fn nothing_is_left_where_apache_restarts_into_a_mistake(setup: Setup) {
 
 /// Apache ends when it is told to restart with a configuration that it cannot read, which is why its tools test it first.
 fn a_running_server_survives_the_test_of_a_mistake(setup: Setup) {
-    let setup = mistaken(&setup, "").app("/", "app.wsgi", APP);
+    let setup = with_mistake(&setup, "").app("/", "app.wsgi", APP);
     setup.run(|server, cases| {
         let test = || {
             let output = server.test();
@@ -144,7 +147,7 @@ fn a_running_server_survives_the_test_of_a_mistake(setup: Setup) {
             cases.check(line, || {
                 server.write("mistake.conf", line.replace("@ROOT@", &server.root().to_string_lossy()));
                 let (is_accepted, text) = test();
-                assert!(!is_accepted && finds(&text, words).is_some(), "{text}");
+                assert!(!is_accepted && find_line(&text, words).is_some(), "{text}");
             });
         }
         cases.check("it serves", || assert_eq!(server.get("/").expect(200), "served"));
@@ -156,7 +159,7 @@ fn a_running_server_survives_the_test_of_a_mistake(setup: Setup) {
             server.graceful();
             let log = server.log_since(mark);
             for words in [&["processes=6", "(line 1 of "][..], &["%{global}", "(line 2 of "]] {
-                let line = finds(&log, words).unwrap_or_else(|| panic!("{words:?} are not in {log}"));
+                let line = find_line(&log, words).unwrap_or_else(|| panic!("{words:?} are not in {log}"));
                 assert!(line.contains("wsgi:warn"), "{line}");
             }
             assert_eq!(server.get("/").expect(200), "served");
@@ -177,7 +180,7 @@ fn limits_that_are_too_small_are_named(setup: Setup) {
             cases.check(group, || {
                 let line = wait_until("the limit in the log", || {
                     let log = server.log_since(LogMark::default());
-                    finds(&log, &[option, "too little memory"]).map(str::to_owned)
+                    find_line(&log, &[option, "too little memory"]).map(str::to_owned)
                 });
                 assert!(line.contains(&format!("'{group}'")) && line.contains("wsgi:error"), "{line}");
             });
@@ -190,7 +193,7 @@ fn a_locale_that_is_missing_is_named(setup: Setup) {
         cases.check("group and remedy", || {
             let log = server.wait_log(LogMark::default(), "WSGI0079");
             assert!(
-                finds(&log, &["WSGI0079", "'xx_YY.UTF-8'", "'e2e'", "locale=C.UTF-8"]).is_some(),
+                find_line(&log, &["WSGI0079", "'xx_YY.UTF-8'", "'e2e'", "locale=C.UTF-8"]).is_some(),
                 "{log}"
             );
         });

@@ -183,7 +183,7 @@ fn headers_of_proxies(setup: Setup) {
     setup.run(|server, cases| {
         for (target, headers, expected) in ROWS {
             cases.check(&format!("{target} {headers:?}"), || {
-                let response = sending(server, target, headers);
+                let response = get_with_headers(server, target, headers);
                 for (key, value) in *expected {
                     let value = value.replace("@PORT@", &server.port().to_string());
                     let value = (value != "-").then(|| format!("'{value}'"));
@@ -194,7 +194,7 @@ fn headers_of_proxies(setup: Setup) {
     });
 }
 
-fn sending(server: &Server, target: &str, headers: &[(&str, &str)]) -> Response {
+fn get_with_headers(server: &Server, target: &str, headers: &[(&str, &str)]) -> Response {
     let request = server.request("GET", target);
     headers.iter().fold(request, |request, (name, value)| request.header(name, value)).send()
 }
@@ -203,7 +203,7 @@ fn a_name_that_is_no_header_name_is_ignored(setup: Setup) {
     setup.app("/", "app.wsgi", ECHO).conf("WSGITrustedProxyHeaders X_Forwarded_For X-Real-IP").run(
         |server, cases| {
             cases.ours_only("X_Forwarded_For", "D4: the first request crashes the child", || {
-                let response = sending(server, "/", &[("X-Real-IP", "9.9.9.9")]);
+                let response = get_with_headers(server, "/", &[("X-Real-IP", "9.9.9.9")]);
                 assert_eq!(response.value("REMOTE_ADDR").as_deref(), Some("'9.9.9.9'"));
             });
         },

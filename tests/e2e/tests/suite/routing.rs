@@ -132,7 +132,7 @@ fn virtual_hosts_come_before_the_main_server(setup: Setup) {
 }
 
 fn handlers_run_scripts_without_an_alias(setup: Setup) {
-    handlers(setup).run(|server, cases| {
+    with_handlers(setup).run(|server, cases| {
         for (target, script_name, path_info) in [
             ("/set/a.wsgi/x", "/set/a.wsgi", "/x"),
             ("/add/a.wsgi", "/add/a.wsgi", ""),
@@ -188,7 +188,7 @@ fn handlers_run_scripts_without_an_alias(setup: Setup) {
     });
 }
 
-fn handlers(setup: Setup) -> Setup {
+fn with_handlers(setup: Setup) -> Setup {
     setup
         .file("apps/a.wsgi", ECHO)
         .file("apps/sub/keep", "")
@@ -272,14 +272,14 @@ fn groups_are_expanded_for_each_request(setup: Setup) {
     setup.run(|server, cases| {
         for (url, _, group) in groups {
             cases.check(url, || {
-                assert_eq!(group_of(server, url), group.replace("@PORT@", &server.port().to_string()))
+                assert_eq!(group_at(server, url), group.replace("@PORT@", &server.port().to_string()))
             });
         }
-        cases.check("/option", || assert_eq!(group_of(server, "/option"), "by-option"));
+        cases.check("/option", || assert_eq!(group_at(server, "/option"), "by-option"));
     });
 }
 
-fn group_of(server: &Server, target: &str) -> String {
+fn group_at(server: &Server, target: &str) -> String {
     let shown = server.get(target).value("mod_wsgi.application_group").unwrap_or_default();
     shown.trim_matches('\'').to_owned()
 }

@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// A script that answers with `text`.
-fn answering(text: &str) -> String {
+fn script_that_answers(text: &str) -> String {
     format!(
         "import sys\nprint('loaded {text}')\ncount = 0\n\n\ndef application(environ, start_response):\n    \
          global count\n    count += 1\n    start_response('200 OK', [('X-Count', str(count)), \
@@ -28,7 +28,7 @@ fn answering(text: &str) -> String {
 }
 
 fn modules_have_the_names_of_the_contract(setup: Setup) {
-    setup.app("/", "app.wsgi", &answering("one")).run(|server, cases| {
+    setup.app("/", "app.wsgi", &script_that_answers("one")).run(|server, cases| {
         let response = server.get("/");
         let path = server.path("apps/app.wsgi");
         cases.check("name", || {
@@ -50,33 +50,33 @@ fn modules_have_the_names_of_the_contract(setup: Setup) {
 fn changed_scripts_are_loaded_again(setup: Setup) {
     setup
         .children(1)
-        .app("/still", "still.wsgi", &answering("first"))
-        .app("/", "app.wsgi", &answering("first"))
+        .app("/still", "still.wsgi", &script_that_answers("first"))
+        .app("/", "app.wsgi", &script_that_answers("first"))
         .conf("<Location /still>\nWSGIScriptReloading Off\n</Location>")
         .run(|server, cases| {
             cases.check("a module stays loaded", || {
                 assert_eq!(server.get("/").expect(200), "first");
-                let counts: Vec<_> = (0..20).map(|_| count(server, "/")).collect();
+                let counts: Vec<_> = (0..20).map(|_| request_count(server, "/")).collect();
                 assert!(counts.iter().any(|&count| count > 3), "{counts:?}");
             });
             cases.check("a change is seen", || {
                 let mark = server.mark();
                 // Directly after the other script's turn, which uses the same interpreter machinery.
-                server.write("apps/app.wsgi", answering("second"));
+                server.write("apps/app.wsgi", script_that_answers("second"));
                 for _ in 0..10 {
-                    serves(server, "/", "second");
+                    wait_until_served(server, "/", "second");
                 }
                 let log = server.wait_log(mark, "loaded second");
                 // A daemon process is replaced instead.
                 assert!(log.contains(server.mode().pick("eloading", "Loading")), "{log}");
             });
             cases.check("an older file is a change too", || {
-                server.write("apps/app.wsgi", answering("third"));
+                server.write("apps/app.wsgi", script_that_answers("third"));
                 let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
                 let file = fs::File::options().write(true).open(server.path("apps/app.wsgi"));
                 assert!(file.is_ok_and(|file| file.set_modified(past).is_ok()));
                 for _ in 0..10 {
-                    serves(server, "/", "third");
+                    wait_until_served(server, "/", "third");
                 }
             });
             cases.deviates_in(
@@ -93,12 +93,12 @@ fn changed_scripts_are_loaded_again(setup: Setup) {
                 },
             );
             cases.check("a version that is mended", || {
-                server.write("apps/app.wsgi", answering("mended"));
-                serves(server, "/", "mended");
+                server.write("apps/app.wsgi", script_that_answers("mended"));
+                wait_until_served(server, "/", "mended");
             });
             cases.check("not if reloading is off", || {
                 assert_eq!(server.get("/still").expect(200), "first");
-                server.write("apps/still.wsgi", answering("second"));
+                server.write("apps/still.wsgi", script_that_answers("second"));
                 // A process that has it keeps it; prefork may start another one.
                 if server.mpm().threaded() {
                     assert_eq!(server.get("/still").expect(200), "first");
@@ -117,7 +117,7 @@ fn changed_scripts_are_loaded_again(setup: Setup) {
 /// A changed script is what the next request gets. Of a daemon process that needs long for its successor, it is one of the
 /// next.
 #[track_caller]
-fn serves(server: &Server, target: &str, expected: &str) {
+fn wait_until_served(server: &Server, target: &str, expected: &str) {
     if server.mode() == Mode::Daemon {
         let found = || (server.get(target).expect(200) == expected).then_some(());
         return wait_until(expected, found);
@@ -125,26 +125,26 @@ fn serves(server: &Server, target: &str, expected: &str) {
     assert_eq!(server.get(target).expect(200), expected);
 }
 
-fn count(server: &Server, target: &str) -> u32 {
+fn request_count(server: &Server, target: &str) -> u32 {
     server.get(target).header("X-Count").and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
 fn a_script_may_ask_to_be_reloaded(setup: Setup) {
     let asking = format!(
         "{}\n\ndef reload_required(resource):\n    if count == 3:\n        raise KeyError('asked ' + resource)\n    return count == 5\n",
-        answering("x")
+        script_that_answers("x")
     );
     setup.app("/", "app.wsgi", &asking).run(|server, cases| {
         cases.check("the count begins again", || {
             let mark = server.mark();
-            let counts: Vec<_> = (0..7).map(|_| count(server, "/")).collect();
+            let counts: Vec<_> = (0..7).map(|_| request_count(server, "/")).collect();
             assert_eq!(counts, [1, 2, 3, 4, 5, 1, 2]);
             server.wait_log(mark, "asked /");
         });
     });
 }
 
-fn failing(setup: Setup) -> Setup {
+fn with_failing_scripts(setup: Setup) -> Setup {
     setup
         .file("apps/syntax.wsgi", "def application(\n")
         .file("apps/nul.wsgi", "x = 1\0\n")
@@ -154,16 +154,16 @@ fn failing(setup: Setup) -> Setup {
         .file("apps/empty.wsgi", "")
         .file("apps/number.wsgi", "application = 5\n")
         .file("apps/none.wsgi", "application = None\n")
-        .file("apps/secret.wsgi", answering("secret"))
+        .file("apps/secret.wsgi", script_that_answers("secret"))
         .file("apps/cookie.wsgi", b"# -*- coding: latin-1 -*-\nTEXT = 'caf\xe9'\n\ndef application(e, s):\n    s('200 OK', [])\n    return [TEXT.encode('utf-8')]\n".as_slice())
         .file("apps/arguments.wsgi", "def application():\n    pass\n")
-        .file("apps/good.wsgi", answering("good"))
+        .file("apps/good.wsgi", script_that_answers("good"))
         .file("apps/folder.wsgi/keep", "")
         .conf("WSGIScriptAlias / @ROOT@/apps/")
 }
 
 fn scripts_that_can_not_be_loaded(setup: Setup) {
-    failing(setup).run(|server, cases| {
+    with_failing_scripts(setup).run(|server, cases| {
         let secret = fs::set_permissions(server.path("apps/secret.wsgi"), fs::Permissions::from_mode(0o600));
         assert!(secret.is_ok());
         for (target, status, code, text) in [
@@ -210,8 +210,8 @@ fn scripts_that_can_not_be_loaded(setup: Setup) {
             assert_eq!(server.get("/good.wsgi").status, 403);
             assert!(fs::remove_dir(&path).is_ok());
             assert_eq!(server.get("/good.wsgi").status, 404);
-            server.write("apps/good.wsgi", answering("good again"));
-            serves(server, "/good.wsgi", "good again");
+            server.write("apps/good.wsgi", script_that_answers("good again"));
+            wait_until_served(server, "/good.wsgi", "good again");
         });
         cases.check("the processes are unharmed", || {
             let log = server.log_tail();
@@ -222,10 +222,10 @@ fn scripts_that_can_not_be_loaded(setup: Setup) {
 
 fn scripts_are_imported_at_start(setup: Setup) {
     setup
-        .app("/", "app.wsgi", &answering("imported"))
+        .app("/", "app.wsgi", &script_that_answers("imported"))
         .file("apps/broken.wsgi", "raise KeyError('broken import')\n")
         .file("apps/exits.wsgi", "raise SystemExit\n")
-        .file("apps/preloaded.wsgi", answering("preloaded"))
+        .file("apps/preloaded.wsgi", script_that_answers("preloaded"))
         .conf(
             "WSGIApplicationGroup %{GLOBAL}\n\
              WSGIImportScript @ROOT@/apps/broken.wsgi process-group=@GROUP@ application-group=%{GLOBAL}\n\

@@ -25,13 +25,13 @@ const HANDLER: &str = include_str!("../../apps/exit_handler.wsgi");
 /// The thread that publishes the scoreboard.
 const PUBLISHER: &str = "wsgi-scoreboard";
 
-fn plain(setup: Setup) -> Setup {
+fn serving(setup: Setup) -> Setup {
     setup.app("/", "app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}")
 }
 
 /// With the setting that shows it to the application.
-fn showing(setup: Setup, extended: &str) -> Setup {
-    let setup = plain(setup).conf(&format!("ExtendedStatus {extended}"));
+fn serving_with_metrics(setup: Setup, extended: &str) -> Setup {
+    let setup = serving(setup).conf(&format!("ExtendedStatus {extended}"));
     match setup.mode() {
         Mode::Embedded => setup.conf("WSGIServerMetrics On"),
         Mode::Daemon => setup.group("server-metrics=On"),
@@ -39,7 +39,7 @@ fn showing(setup: Setup, extended: &str) -> Setup {
 }
 
 /// An overview, once there is one: the first request of all may come before anything is published.
-fn overview(server: &Server) -> e2e::Response {
+fn wait_for_scoreboard(server: &Server) -> e2e::Response {
     wait_until("the scoreboard", || {
         let response = server.get("/");
         (response.value("metrics").as_deref() != Some("None")).then_some(response)
@@ -47,13 +47,13 @@ fn overview(server: &Server) -> e2e::Response {
 }
 
 /// When what is shown was read.
-fn time(server: &Server) -> f64 {
-    overview(server).value("current_time").and_then(|time| time.parse().ok()).unwrap_or_default()
+fn scoreboard_time(server: &Server) -> f64 {
+    wait_for_scoreboard(server).value("current_time").and_then(|time| time.parse().ok()).unwrap_or_default()
 }
 
 fn the_scoreboard_is_shown(setup: Setup) {
-    showing(setup, "On").run(|server, cases| {
-        let response = overview(server);
+    serving_with_metrics(setup, "On").run(|server, cases| {
+        let response = wait_for_scoreboard(server);
         for (name, value) in [
             (
                 "metrics",
@@ -80,7 +80,7 @@ fn the_scoreboard_is_shown(setup: Setup) {
         }
         cases.check("the children are there", || {
             wait_until("all children", || {
-                let shown = overview(server).value("pids").unwrap_or_default();
+                let shown = wait_for_scoreboard(server).value("pids").unwrap_or_default();
                 let shown: Vec<_> = shown.split(' ').collect();
                 server.children().iter().all(|pid| shown.contains(&pid.to_string().as_str())).then_some(())
             });
@@ -97,16 +97,16 @@ fn the_scoreboard_is_shown(setup: Setup) {
         });
         cases.check("requests are counted", || {
             let served = |response: &e2e::Response| response.value("served").and_then(|text| text.parse().ok());
-            let before: Option<u32> = served(&overview(server));
-            wait_until("another one", || (served(&overview(server)) > before).then_some(()));
+            let before: Option<u32> = served(&wait_for_scoreboard(server));
+            wait_until("another one", || (served(&wait_for_scoreboard(server)) > before).then_some(()));
         });
     });
 }
 
 fn without_extended_status_nobody_is_named(setup: Setup) {
-    showing(setup, "Off").run(|server, cases| {
+    serving_with_metrics(setup, "Off").run(|server, cases| {
         cases.check("what threads do", || {
-            overview(server);
+            wait_for_scoreboard(server);
             // It comes when the thread that serves it is shown.
             let response = server.get("/busy");
             let states = response.value("states").unwrap_or_default();
@@ -120,9 +120,9 @@ fn it_is_shown_only_where_that_is_said(setup: Setup) {
     // What is said for the other mode does not count.
     let setup = match setup.mode() {
         Mode::Embedded => {
-            plain(setup).conf("WSGIDaemonProcess other server-metrics=On display-name=%{GROUP}")
+            serving(setup).conf("WSGIDaemonProcess other server-metrics=On display-name=%{GROUP}")
         }
-        Mode::Daemon => plain(setup).conf("WSGIServerMetrics On"),
+        Mode::Daemon => serving(setup).conf("WSGIServerMetrics On"),
     };
     setup.run(|server, cases| {
         cases.check("None", || assert_eq!(server.get("/").value("metrics").as_deref(), Some("None")));
@@ -130,10 +130,10 @@ fn it_is_shown_only_where_that_is_said(setup: Setup) {
 }
 
 fn it_outlives_who_publishes_it(setup: Setup) {
-    showing(setup, "On").children(2).run(|server, cases| {
+    serving_with_metrics(setup, "On").children(2).run(|server, cases| {
         let renewed = |what: &str| {
-            let before = time(server);
-            wait_until(what, || (time(server) > before).then_some(()));
+            let before = scoreboard_time(server);
+            wait_until(what, || (scoreboard_time(server) > before).then_some(()));
         };
         cases.check("it is renewed", || renewed("another publication"));
         cases.check("children that are killed", || {
@@ -152,7 +152,8 @@ fn it_outlives_who_publishes_it(setup: Setup) {
                 let before = server.children();
                 server.graceful();
                 wait_until("the new generation", || {
-                    (overview(server).value("generation").as_deref() == Some(generation)).then_some(())
+                    (wait_for_scoreboard(server).value("generation").as_deref() == Some(generation))
+                        .then_some(())
                 });
                 renewed("a publication of a new child");
                 wait_until("the end of the old children", || {
@@ -163,7 +164,7 @@ fn it_outlives_who_publishes_it(setup: Setup) {
         cases.check("a restart", || {
             server.restart();
             wait_until("the new generation", || {
-                (overview(server).value("generation").as_deref() == Some("3")).then_some(())
+                (wait_for_scoreboard(server).value("generation").as_deref() == Some("3")).then_some(())
             });
             renewed("a publication of a new child");
         });
@@ -208,16 +209,24 @@ fn who_has_not_asked_has_nothing_of_it(setup: Setup) {
         }
         cases.check("a thread of each child", || {
             for child in server.children() {
-                assert!(threads(child).iter().any(|name| name == PUBLISHER), "{:?}", threads(child));
+                assert!(
+                    thread_names(child).iter().any(|name| name == PUBLISHER),
+                    "{:?}",
+                    thread_names(child)
+                );
             }
         });
-        cases.check("none of the parent", || assert_eq!(threads(server.pid()).len(), 1));
+        cases.check("none of the parent", || assert_eq!(thread_names(server.pid()).len(), 1));
     });
     setup.conf(&groups("")).run(|server, cases| {
         cases.check("nothing where nobody has asked", || {
             assert_eq!(server.get("/asked/").value("metrics").as_deref(), Some("None"));
             for child in server.children() {
-                assert!(!threads(child).iter().any(|name| name == PUBLISHER), "{:?}", threads(child));
+                assert!(
+                    !thread_names(child).iter().any(|name| name == PUBLISHER),
+                    "{:?}",
+                    thread_names(child)
+                );
                 assert!(!Process(child).read("maps").contains("mod_wsgi scoreboard"));
             }
         });
@@ -230,7 +239,7 @@ fn children_end_as_without_it(setup: Setup) {
     for round in 0..5 {
         let mark = server.mark();
         assert_eq!(server.get("/").expect(200), "registered");
-        assert!(server.children().into_iter().flat_map(threads).any(|name| name == PUBLISHER));
+        assert!(server.children().into_iter().flat_map(thread_names).any(|name| name == PUBLISHER));
         server.restart();
         // A child with a thread left would not run it.
         let log = server.log_since(mark);
@@ -242,7 +251,7 @@ fn children_end_as_without_it(setup: Setup) {
 }
 
 /// The names of the threads of a process.
-fn threads(process: u32) -> Vec<String> {
+fn thread_names(process: u32) -> Vec<String> {
     let tasks = fs::read_dir(Process(process).path("task")).into_iter().flatten().flatten();
     let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
     names.map(|name| name.trim_end().to_owned()).collect()

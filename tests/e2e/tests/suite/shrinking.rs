@@ -40,17 +40,17 @@ fn serving(setup: Setup) -> Setup {
         .conf("<Location /sendfile>\nWSGIEnableSendfile On\nEnableSendfile On\n</Location>")
 }
 
-fn fill(server: &Server, noise: &[u8]) {
+fn fill_file(server: &Server, noise: &[u8]) {
     std::fs::write(server.path("shrinking.bin"), noise).unwrap_or_else(|error| panic!("{error}"));
 }
 
-fn shrink(server: &Server, length: u64) {
+fn shrink_file(server: &Server, length: u64) {
     let file = File::options().write(true).open(server.path("shrinking.bin"));
     file.and_then(|file| file.set_len(length)).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// A pipelined pair of requests; the second response must not be taken for a part of the first, nor follow it.
-fn begin(server: &Server, target: &str, headers: &[(&str, &str)]) -> (Connection, Vec<u8>) {
+fn start_download(server: &Server, target: &str, headers: &[(&str, &str)]) -> (Connection, Vec<u8>) {
     let mut connection = server.connect();
     let request = headers
         .iter()
@@ -74,9 +74,9 @@ fn a_file_that_shrinks_breaks_the_response_off(setup: Setup) {
             ("a range by sendfile", "/sendfile", &[("Range", "bytes=1000-45000000")]),
         ] {
             cases.ours_only(name, "the child crashes, or the next response is a part of this one", || {
-                fill(server, &noise);
-                let (mut connection, mut all) = begin(server, target, headers);
-                shrink(server, 100_000);
+                fill_file(server, &noise);
+                let (mut connection, mut all) = start_download(server, target, headers);
+                shrink_file(server, 100_000);
                 all.extend(connection.rest().unwrap_or_default());
                 assert!(!all.ends_with(b"ok"), "no response follows");
                 assert!(!all.ends_with(b"\r\n0\r\n\r\n"), "it looks complete");
@@ -109,7 +109,7 @@ fn a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2(setup: Setup)
         ];
         for (target, options, statuses) in &clients[..if has_http2 { 4 } else { 2 }] {
             cases.ours_only(&format!("{target} {}", options[0]), "the child crashes", || {
-                fill(server, &noise);
+                fill_file(server, &noise);
                 let mut client = Command::new("curl")
                     .args(["--silent", "--max-time", "60", "--noproxy", "*", "--insecure", "--no-buffer"])
                     .args(*options)
@@ -121,7 +121,7 @@ fn a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2(setup: Setup)
                 let mut all = vec![0; 1000];
                 let read = client.stdout.as_mut().map(|output| {
                     output.read_exact(&mut all)?;
-                    shrink(server, 100_000);
+                    shrink_file(server, 100_000);
                     output.read_to_end(&mut all)
                 });
                 let status = client.wait().map(|status| status.code());

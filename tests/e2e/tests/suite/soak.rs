@@ -40,7 +40,7 @@ fn many_graceful_restarts_under_load(setup: Setup) {
                 setup.clone().python_home(Some(&python.home())).children(2).app("/", "app.wsgi", BODY);
             let setup = setup.group("processes=2");
             let name = format!("Python {:?}", python.version);
-            scope.spawn(move || restarts(&name, setup.start()));
+            scope.spawn(move || check_restarts(&name, setup.start()));
         }
     });
 }
@@ -51,7 +51,7 @@ fn a_minute_of_everything(setup: Setup) {
         e2e::report(format_args!("=== Python {:?}", python.version));
         let own_gil = python.version >= (3, 12) && !python.extension_suffix.contains("t-");
         let setup = setup.clone().python_home(Some(&python.home()));
-        everything(mixed(setup, own_gil).start());
+        check_everything(with_mixed_load(setup, own_gil).start());
     }
 }
 
@@ -111,7 +111,7 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// Graceful restarts, 200 or, where each takes longer, 100, lose no request, and leave nothing behind in the parent.
-fn restarts(name: &str, mut soaked: Server) {
+fn check_restarts(name: &str, mut soaked: Server) {
     let server = &soaked;
     let parent = [server.pid()];
     let served = AtomicU32::new(0);
@@ -214,7 +214,7 @@ fn wait_for_the_end(seen: &[Process], daemons: &[Process], supervisors: &[Proces
 }
 
 /// An application in three interpreters, in processes that neither come nor go.
-fn mixed(setup: Setup, own_gil: bool) -> Setup {
+fn with_mixed_load(setup: Setup, own_gil: bool) -> Setup {
     let children = if setup.mpm().threaded() { 2 } else { 6 };
     let setup = setup
         .children(children)
@@ -238,12 +238,12 @@ fn mixed(setup: Setup, own_gil: bool) -> Setup {
 }
 
 /// The processes that serve.
-fn serving(server: &Server) -> Vec<u32> {
+fn serving_processes(server: &Server) -> Vec<u32> {
     server.children().into_iter().chain(server.daemons().into_iter().map(|daemon| daemon.0)).collect()
 }
 
 /// A minute of everything is answered rightly, and leaves nothing behind in the processes that serve.
-fn everything(mut soaked: Server) {
+fn check_everything(mut soaked: Server) {
     let server = &soaked;
     let count = AtomicUsize::new(0);
     let load = |time: Duration| {
@@ -266,7 +266,7 @@ fn everything(mut soaked: Server) {
             }
             while Instant::now() + Duration::from_secs(5) < end {
                 thread::sleep(Duration::from_secs(5));
-                e2e::report(format_args!("  {:?}", Held::by(&serving(server))));
+                e2e::report(format_args!("  {:?}", Held::by(&serving_processes(server))));
             }
         });
         // What clients have left is noticed at the next write.
@@ -275,7 +275,7 @@ fn everything(mut soaked: Server) {
     if server.mode() == Mode::Daemon {
         wait_until("the daemon process", || (server.daemons().len() == 1).then_some(()));
     }
-    let processes = serving(server);
+    let processes = serving_processes(server);
     let with_python = server.mode().pick(server.children().len(), server.daemons().len());
     // A slow machine takes longer until every process has made every interpreter.
     for _ in 0..10 {
@@ -295,7 +295,7 @@ fn everything(mut soaked: Server) {
         count.into_inner(),
         processes.len()
     ));
-    assert_eq!(processes, serving(server), "the processes have changed");
+    assert_eq!(processes, serving_processes(server), "the processes have changed");
     // Connections between children and daemon processes are kept, by each thread that has needed one. So is what it has
     // needed to pass large bodies on, by Apache's child: it takes minutes until all threads have had one.
     let (connections, kilobytes) = server.mode().pick(
@@ -335,7 +335,7 @@ const STEPS: &[fn(&Server, &str)] = &[
         for _ in 0..20 {
             connection.send(&server.request("GET", &format!("{url}/group")).keep_alive());
             let response = connection.response("GET").unwrap_or_else(|error| panic!("{url}: {error}"));
-            assert_eq!(response.expect(200), group(url));
+            assert_eq!(response.expect(200), group_at(url));
         }
     },
     |server, url| {
@@ -343,7 +343,7 @@ const STEPS: &[fn(&Server, &str)] = &[
         connection.send(&server.request("GET", &format!("{url}/group")).keep_alive().repeat(5));
         for _ in 0..5 {
             let response = connection.response("GET").unwrap_or_else(|error| panic!("{url}: {error}"));
-            assert_eq!(response.expect(200), group(url));
+            assert_eq!(response.expect(200), group_at(url));
         }
     },
     |server, url| assert_eq!(server.get(&format!("{url}/generator")).expect(200).len(), 100_000),
@@ -352,9 +352,9 @@ const STEPS: &[fn(&Server, &str)] = &[
         let response = server.get(&format!("{url}/file"));
         assert_eq!((response.status, response.ending, response.body.len()), (200, Ending::Framed, 1 << 20));
     },
-    |server, url| abort(server, &format!("{url}/endless"), 1 << 17),
-    |server, url| abort(server, &format!("{url}/file"), 1000),
-    |server, url| abort(server, &format!("{url}/generator"), 1000),
+    |server, url| abort_download(server, &format!("{url}/endless"), 1 << 17),
+    |server, url| abort_download(server, &format!("{url}/file"), 1000),
+    |server, url| abort_download(server, &format!("{url}/generator"), 1000),
     |server, url| {
         let response = server.request("POST", &format!("{url}/count")).body(vec![b'\n'; 100_000]).send();
         assert_eq!(response.expect(200), "100000");
@@ -371,10 +371,10 @@ const STEPS: &[fn(&Server, &str)] = &[
         let response = server.request("POST", &format!("{url}/ignore")).body(vec![b'x'; 50_000]).send();
         assert_eq!(response.expect(200), "ignored");
     },
-    |server, url| cut_off(server, &format!("{url}/count")),
-    |server, url| cut_off(server, &format!("{url}/ignore")),
+    |server, url| abort_upload(server, &format!("{url}/count")),
+    |server, url| abort_upload(server, &format!("{url}/ignore")),
     |server, url| assert_eq!(server.request("HEAD", &format!("{url}/generator")).send().status, 200),
-    |server, url| assert_eq!(server.get(&format!("{url}/thread")).expect(200), group(url)),
+    |server, url| assert_eq!(server.get(&format!("{url}/thread")).expect(200), group_at(url)),
     |server, url| assert_eq!(server.get(&format!("{url}/printed")).expect(200), "printed"),
     |server, url| assert_eq!(server.get(&format!("{url}/fails")).status, 500),
     |server, url| {
@@ -389,19 +389,19 @@ const STEPS: &[fn(&Server, &str)] = &[
     },
 ];
 
-fn group(url: &str) -> String {
+fn group_at(url: &str) -> String {
     url.trim_start_matches('/').replace("main", "")
 }
 
 /// Begins to receive, and hangs up.
-fn abort(server: &Server, target: &str, count: usize) {
+fn abort_download(server: &Server, target: &str, count: usize) {
     let mut connection = server.connect();
     connection.send(&server.request("GET", target).keep_alive());
     assert!(connection.at_least(count).is_ok(), "{target}");
 }
 
 /// Begins to send, and hangs up.
-fn cut_off(server: &Server, target: &str) {
+fn abort_upload(server: &Server, target: &str) {
     let request = server.request("POST", target).body(vec![b'\n'; 100_000]).keep_alive();
     server.connect().send(&request[..50_000]);
 }

@@ -39,7 +39,7 @@ const STAMP: &[u8] = b"\x02mod_wsgi schema ";
 const REPLACED: &str = "stop and start the server";
 
 /// A server with an installation of its own, below its directory.
-fn staged(setup: Setup) -> Server {
+fn start_own_installation(setup: Setup) -> Server {
     let Target::Ours { directory } = Target::current() else { unreachable!("skipped before") };
     let setup = setup.own_module().children(2).group("processes=2").app("/", "app.wsgi", APP);
     let setup = setup.conf("WSGIApplicationGroup %{GLOBAL}");
@@ -48,12 +48,12 @@ fn staged(setup: Setup) -> Server {
 }
 
 /// The installation of a server.
-fn module(server: &Server) -> PathBuf {
+fn installation_of(server: &Server) -> PathBuf {
     server.path("module")
 }
 
 /// Programs and libraries of an installation.
-fn parts(directory: &Path) -> Vec<PathBuf> {
+fn parts_of(directory: &Path) -> Vec<PathBuf> {
     let hosts = fs::read_dir(directory.join("host")).into_iter().flatten().flatten();
     let hosts = hosts.map(|entry| entry.path());
     ["supervisor", "mod_wsgi.so"].map(|name| directory.join(name)).into_iter().chain(hosts).collect()
@@ -81,7 +81,7 @@ fn replace(part: &Path, contents: &[u8]) {
 }
 
 fn upgrade(directory: &Path) {
-    for part in parts(directory) {
+    for part in parts_of(directory) {
         replace_by_another_build(&part);
     }
 }
@@ -133,14 +133,14 @@ fn is_deleted(file: &Path) -> bool {
     file.to_string_lossy().ends_with(" (deleted)")
 }
 
-fn count(server: &Server, text: &str) -> usize {
+fn count_in_log(server: &Server, text: &str) -> usize {
     server.log_since(e2e::LogMark::default()).matches(text).count()
 }
 
 fn another_build_waits_for_a_stop_and_a_start(setup: Setup) {
-    let mut server = staged(setup);
+    let mut server = start_own_installation(setup);
     under_load(&server, |some| {
-        upgrade(&module(&server));
+        upgrade(&installation_of(&server));
         server.graceful();
         some();
         server.graceful();
@@ -150,52 +150,53 @@ fn another_build_waits_for_a_stop_and_a_start(setup: Setup) {
     under_load(&server, |_| ());
     assert!(is_deleted(Path::new(&server.get("/").expect(200))), "a host of another build was loaded");
     assert!(supervisor(&server).is_none_or(|executable| is_deleted(&executable)));
-    assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
-    assert_eq!(count(&server, "has ended unexpectedly"), 0, "{}", server.log_tail());
+    assert_eq!(count_in_log(&server, REPLACED), 1, "{}", server.log_tail());
+    assert_eq!(count_in_log(&server, "has ended unexpectedly"), 0, "{}", server.log_tail());
 
     server.stop_and_start();
     under_load(&server, |_| ());
     assert!(!is_deleted(Path::new(&server.get("/").expect(200))), "the old host was loaded");
     assert!(supervisor(&server).is_none_or(|executable| !is_deleted(&executable)));
     server.graceful();
-    assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
+    assert_eq!(count_in_log(&server, REPLACED), 1, "{}", server.log_tail());
 }
 
 fn files_may_be_deleted_while_the_server_runs(setup: Setup) {
-    let server = staged(setup);
+    let server = start_own_installation(setup);
     under_load(&server, |some| {
-        fs::remove_dir_all(module(&server)).unwrap_or_else(|error| panic!("{error}"));
+        fs::remove_dir_all(installation_of(&server)).unwrap_or_else(|error| panic!("{error}"));
         server.graceful();
         some();
         server.graceful();
     });
     server.restart();
     under_load(&server, |_| ());
-    assert_eq!(count(&server, REPLACED), 1, "{}", server.log_tail());
+    assert_eq!(count_in_log(&server, REPLACED), 1, "{}", server.log_tail());
 }
 
 fn a_host_that_is_installed_later_is_taken_with_a_restart(setup: Setup) {
-    let mut server = staged(setup);
-    let parts = parts(&module(&server));
-    let hosts: Vec<_> = parts.iter().filter(|part| part.parent() != Some(&module(&server))).collect();
+    let mut server = start_own_installation(setup);
+    let parts = parts_of(&installation_of(&server));
+    let hosts: Vec<_> =
+        parts.iter().filter(|part| part.parent() != Some(&installation_of(&server))).collect();
     for host in &hosts {
-        fs::rename(host, aside(host)).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
+        fs::rename(host, put_aside(host)).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
     }
     let refused = server.mode().pick(500, 503);
     server.stop_and_start();
     wait_until("a failure", || (server.get("/").status == refused).then_some(()));
     server.wait_log(e2e::LogMark::default(), "WSGI0036");
     for host in &hosts {
-        fs::rename(aside(host), host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
+        fs::rename(put_aside(host), host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
     }
     server.graceful();
     assert!(server.get("/").expect(200).contains("mod_wsgi_host"));
-    assert_eq!(count(&server, REPLACED), 0, "{}", server.log_tail());
+    assert_eq!(count_in_log(&server, REPLACED), 0, "{}", server.log_tail());
 }
 
 fn a_host_of_another_build_is_refused(setup: Setup) {
-    let mut server = staged(setup);
-    for host in parts(&module(&server)).iter().skip(2) {
+    let mut server = start_own_installation(setup);
+    for host in parts_of(&installation_of(&server)).iter().skip(2) {
         replace_by_another_build(host);
     }
     let mark = server.mark();
@@ -210,15 +211,15 @@ fn a_host_of_another_build_is_refused(setup: Setup) {
 }
 
 /// A place where nobody looks for a host.
-fn aside(host: &Path) -> PathBuf {
+fn put_aside(host: &Path) -> PathBuf {
     host.with_extension("aside")
 }
 
 fn a_host_with_tables_of_another_size_is_refused_with_the_remedy(setup: Setup) {
-    let mut server = staged(setup);
+    let mut server = start_own_installation(setup);
     let tag = Tag::of::<Host>();
     let bytes = [tag.abi().to_le_bytes(), tag.size().to_le_bytes()];
-    for host in parts(&module(&server)).iter().skip(2) {
+    for host in parts_of(&installation_of(&server)).iter().skip(2) {
         let mut contents = fs::read(host).unwrap_or_else(|error| panic!("{}: {error}", host.display()));
         let places = 0..=contents.len() - 8;
         let tags: Vec<usize> =

@@ -46,14 +46,14 @@ fn every_python_serves(setup: Setup) {
     for python in found {
         let name = python.executable.display().to_string();
         e2e::report(format_args!("=== {name}"));
-        if catch_unwind(AssertUnwindSafe(|| serves(&python, setup.clone()))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| check_python(&python, setup.clone()))).is_err() {
             failed.push(name);
         }
     }
     assert!(failed.is_empty(), "failed: {failed:#?}");
 }
 
-fn serves(python: &Interpreter, setup: Setup) {
+fn check_python(python: &Interpreter, setup: Setup) {
     let version = format!("{}.{}", python.version.0, python.version.1);
     let mut server = serving(python, setup).start();
     server.cases(|server, cases| {

@@ -9,7 +9,7 @@ use e2e::Needs::{Daemon, Ours};
 use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
-use super::{APP, begin, end, held, open, pid, serving};
+use super::{APP, finish, open_gate, serving, serving_process, start_held_request, start_request};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(only_requests_that_ran_count_towards_maximum_requests, Daemon),
@@ -24,36 +24,37 @@ fn only_requests_that_ran_count_towards_maximum_requests(setup: Setup) {
     let options = "threads=2 maximum-requests=20 listen-backlog=3 queue-timeout=1 connect-timeout=1";
     serving(setup, options).threads(40).run(|server, cases| {
         let reason = "connections count, whatever comes of them";
-        let (mark, old) = (server.mark(), pid(server));
+        let (mark, old) = (server.mark(), serving_process(server));
         cases.ours_only("not those that were refused", reason, || {
-            let busy = [held(server, "one"), held(server, "two")];
-            let refused: Vec<_> = (0..30).map(|number| begin(server, &format!("/run?{number}"))).collect();
-            let statuses: Vec<_> = refused.into_iter().map(|request| end(request).status).collect();
+            let busy = [start_held_request(server, "one"), start_held_request(server, "two")];
+            let refused: Vec<_> =
+                (0..30).map(|number| start_request(server, &format!("/run?{number}"))).collect();
+            let statuses: Vec<_> = refused.into_iter().map(|request| finish(request).status).collect();
             assert!(statuses.iter().all(|status| matches!(status, 503 | 504)), "{statuses:?}");
-            open(server, "one");
-            open(server, "two");
-            assert!(busy.into_iter().all(|request| end(request).status == 200));
+            open_gate(server, "one");
+            open_gate(server, "two");
+            assert!(busy.into_iter().all(|request| finish(request).status == 200));
             assert_eq!(server.get("/ran").expect(200), "");
-            assert_eq!(pid(server), old);
+            assert_eq!(serving_process(server), old);
         });
         cases.ours_only("each that ran, and once", reason, || {
             // Five were before.
             for _ in 0..7 {
-                let both = [begin(server, "/run"), begin(server, "/run")];
-                assert!(both.into_iter().all(|request| end(request).expect(200) == "ran"));
+                let both = [start_request(server, "/run"), start_request(server, "/run")];
+                assert!(both.into_iter().all(|request| finish(request).expect(200) == "ran"));
             }
             let log = server.log_since(mark);
             assert!(!log.contains("maximum_requests"), "{log}");
         });
         cases.ours_only("the last one leads to a successor", reason, || {
-            assert_eq!(pid(server), old, "it is the twentieth");
+            assert_eq!(serving_process(server), old, "it is the twentieth");
             server.wait_log(mark, ENOUGH);
         });
     });
 }
 
 /// What the processes of all slots have counted: a word of each that is not 0.
-fn counted(server: &Server) -> Vec<u32> {
+fn request_counts(server: &Server) -> Vec<u32> {
     let mut counted = Vec::new();
     for supervisor in server.supervisors() {
         for (number, target) in supervisor.descriptors() {
@@ -76,20 +77,20 @@ fn what_nobody_is_left_to_clear_is_cleared(setup: Setup) {
     serving(setup, options).run(|server, cases| {
         server.expect_crashes();
         cases.ours_only("after supervisor and process", "there is no supervisor", || {
-            let process = pid(server);
-            let running = [held(server, "one"), held(server, "two")];
-            assert_eq!(counted(server), [2]);
+            let process = serving_process(server);
+            let running = [start_held_request(server, "one"), start_held_request(server, "two")];
+            assert_eq!(request_counts(server), [2]);
             signal(server.supervisors()[0], Signal::SIGKILL);
             signal(process, Signal::SIGKILL);
-            assert!(running.into_iter().all(|request| end(request).status == 502));
-            assert_ne!(pid(server), process);
-            wait_until("nothing that counts", || counted(server).is_empty().then_some(()));
+            assert!(running.into_iter().all(|request| finish(request).status == 502));
+            assert_ne!(serving_process(server), process);
+            wait_until("nothing that counts", || request_counts(server).is_empty().then_some(()));
         });
     });
 }
 
 /// How many requests each process serves of so many that come at the same time, and take a moment.
-fn spread(server: &Server, clients: usize, each: usize) -> BTreeMap<String, usize> {
+fn count_requests_by_process(server: &Server, clients: usize, each: usize) -> BTreeMap<String, usize> {
     let served = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
         for _ in 0..clients {
@@ -112,27 +113,29 @@ fn nothing_is_counted_when_nothing_runs(setup: Setup) {
         "processes=3 threads=2 listen-backlog=2 connect-timeout=1 graceful-timeout=5 shutdown-timeout=1";
     serving(setup, options).children(children).threads(12).run(|server, cases| {
         server.expect_crashes();
-        let idle = |what: &str| wait_until(what, || counted(server).is_empty().then_some(()));
+        let idle = |what: &str| wait_until(what, || request_counts(server).is_empty().then_some(()));
         cases.check("it is, while requests run", || {
-            let running = held(server, "one");
-            assert_eq!(counted(server), [1]);
-            open(server, "one");
-            assert_eq!(end(running).status, 200);
+            let running = start_held_request(server, "one");
+            assert_eq!(request_counts(server), [1]);
+            open_gate(server, "one");
+            assert_eq!(finish(running).status, 200);
             idle("after a request");
         });
         for round in 0..6 {
             cases.check(&format!("reloads, crashes, kills and refusals, {round}"), || {
                 let gate = format!("round-{round}");
                 // Those that wait, run, are refused, and are lost with their process.
-                let requests: Vec<_> = (0..16).map(|_| begin(server, &format!("/hold?{gate}"))).collect();
+                let requests: Vec<_> =
+                    (0..16).map(|_| start_request(server, &format!("/hold?{gate}"))).collect();
                 server.write("apps/app.wsgi", format!("{APP}\nversion = {round}\n"));
-                let others = ["/pid", "/exits?3", "/pid", "/kill?9"].map(|target| begin(server, target));
+                let others =
+                    ["/pid", "/exits?3", "/pid", "/kill?9"].map(|target| start_request(server, target));
                 if let Some(process) = server.daemons().first() {
                     signal(*process, Signal::SIGKILL);
                 }
-                open(server, &gate);
+                open_gate(server, &gate);
                 for request in requests.into_iter().chain(others) {
-                    let status = end(request).status;
+                    let status = finish(request).status;
                     assert!(matches!(status, 200 | 502..=504), "{status}");
                 }
             });
@@ -147,8 +150,10 @@ fn nothing_is_counted_when_nothing_runs(setup: Setup) {
             idle("after a graceful restart");
         });
         cases.check("requests spread evenly", || {
-            wait_until("all processes take requests", || (spread(server, 6, 2).len() == 3).then_some(()));
-            let served = spread(server, 6, 20);
+            wait_until("all processes take requests", || {
+                (count_requests_by_process(server, 6, 2).len() == 3).then_some(())
+            });
+            let served = count_requests_by_process(server, 6, 20);
             assert_eq!(served.len(), 3, "{served:?}");
             assert!(served.values().all(|count| (20..=60).contains(count)), "{served:?}");
         });

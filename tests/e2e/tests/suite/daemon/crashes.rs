@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use e2e::Needs::{Daemon, NoSanitizer, Ours};
 use e2e::{Ending, LogMark, Server, Setup, Test, curl, on_each_mpm, on_one_mpm, sanitized, wait_until};
 
-use super::{APP, end, held, open, pid, serving, successor, wait_log_any};
+use super::{
+    APP, finish, open_gate, serving, serving_process, start_held_request, wait_for_successor, wait_log_any,
+};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(before_the_head, Daemon),
@@ -41,12 +43,12 @@ const BEFORE_THE_HEAD: &[(&str, &str)] = &[
 const REPORTED: [&str; 2] = ["SIGSEGV", "SIGABRT"];
 
 /// A signal that ends a process.
-fn fatal() -> u32 {
+fn fatal_signal() -> u32 {
     if sanitized("it would report SIGSEGV") { 9 } else { 11 }
 }
 
 /// Waits until the group serves again: a process that has crashed several times is started after a pause.
-fn recovered(server: &Server) {
+fn wait_until_recovered(server: &Server) {
     wait_until("the group serves again", || {
         let response = server.get("/run");
         assert!(matches!(response.status, 200 | 503), "{}", response.status);
@@ -61,7 +63,7 @@ fn before_the_head(setup: Setup) {
             if REPORTED.contains(&how) && sanitized("it would report this") {
                 continue;
             }
-            recovered(server);
+            wait_until_recovered(server);
             let mark = server.mark();
             let response = server.get(target);
             cases.check(target, || {
@@ -74,7 +76,7 @@ fn before_the_head(setup: Setup) {
                 assert!(line.contains(how) && line.contains("127.0.0.1:"), "{line}");
             });
         }
-        cases.check("the group goes on", || recovered(server));
+        cases.check("the group goes on", || wait_until_recovered(server));
     });
 }
 
@@ -94,20 +96,20 @@ fn in_the_middle_of_a_response(setup: Setup) {
         });
         let reason = "W10: the response of a process that crashes looks complete";
         cases.deviates("chunks without a last one", reason, || {
-            let response = server.get(&format!("/kill_late?{}", fatal()));
+            let response = server.get(&format!("/kill_late?{}", fatal_signal()));
             assert_eq!((response.status, response.text().as_str()), (200, "data"));
             assert_eq!(response.ending, Ending::Truncated);
         });
         cases.deviates("the application ends its process", reason, || {
-            recovered(server);
+            wait_until_recovered(server);
             let response = server.get("/exit_late?0");
             assert_eq!((response.status, response.text().as_str()), (200, "data"));
             assert_eq!(response.ending, Ending::Truncated);
         });
         if is_threaded {
             cases.deviates("HTTP/2", reason, || {
-                recovered(server);
-                let url = format!("https://localhost:{}/kill_late?{}", server.tls_port(), fatal());
+                wait_until_recovered(server);
+                let url = format!("https://localhost:{}/kill_late?{}", server.tls_port(), fatal_signal());
                 let resolve = format!("localhost:{}:127.0.0.1", server.tls_port());
                 let output = curl(["--insecure", "--http2", "--resolve", &resolve, &url]);
                 // 92: the stream was reset; 18, 56: the connection was closed.
@@ -116,7 +118,7 @@ fn in_the_middle_of_a_response(setup: Setup) {
                 assert_eq!(output.stdout, b"data");
             });
         }
-        cases.check("the group goes on", || recovered(server));
+        cases.check("the group goes on", || wait_until_recovered(server));
     });
 }
 
@@ -130,7 +132,7 @@ fn other_groups_are_not_touched(setup: Setup) {
         let other = server.get("/other/pid").expect(200);
         let (kept, mark) = (server.get("/other/run?kept").expect(200), server.mark());
         assert_eq!(kept, "ran");
-        for target in [&format!("/kill?{}", fatal()), "/exits?1", "/kill?9"] {
+        for target in [&format!("/kill?{}", fatal_signal()), "/exits?1", "/kill?9"] {
             let _ = server.get(target);
         }
         cases.check("its process serves on", || {
@@ -182,16 +184,16 @@ fn what_an_application_may_do_to_its_process(setup: Setup) {
         server.expect_crashes();
         cases.ours_only("no descriptors are left", "W28: the daemon process crashes", || {
             let mark = server.mark();
-            let before = pid(server);
-            let request = super::begin(server, "/descriptors?taken");
+            let before = serving_process(server);
+            let request = super::start_request(server, "/descriptors?taken");
             server.wait_log(mark, "all descriptors are taken");
             // Connections that exist are served; a new one may have to wait.
-            let waiting = super::begin(server, "/pid");
+            let waiting = super::start_request(server, "/pid");
             std::thread::sleep(Duration::from_millis(200));
-            open(server, "taken");
-            assert_eq!(end(request).expect(200), "took them");
-            assert_eq!(end(waiting).expect(200), before.0.to_string());
-            assert_eq!(pid(server), before);
+            open_gate(server, "taken");
+            assert_eq!(finish(request).expect(200), "took them");
+            assert_eq!(finish(waiting).expect(200), before.0.to_string());
+            assert_eq!(serving_process(server), before);
             let log = server.wait_log(mark, "WSGI0016");
             assert!(log.contains("'e2e'") && log.contains("ulimit -n"), "{log}");
         });
@@ -199,10 +201,10 @@ fn what_an_application_may_do_to_its_process(setup: Setup) {
             if sanitized("it would report that a debug build aborts") {
                 return;
             }
-            let (mark, before) = (server.mark(), pid(server));
+            let (mark, before) = (server.mark(), serving_process(server));
             let response = server.get("/close_all");
             assert!(matches!(response.status, 200 | 502), "{}", response.status);
-            successor_whatever_happens(server, before);
+            wait_for_any_successor(server, before);
             // A debug build aborts when it finds one of its own closed.
             wait_log_any(server, mark, &["as an application does that closes descriptors", "SIGABRT"]);
         });
@@ -217,22 +219,22 @@ fn a_process_that_takes_no_connection_keeps_nobody_waiting_for_ever(setup: Setup
         .conf("WSGIDaemonProcess other\nWSGIScriptAlias /other @ROOT@/apps/app.wsgi process-group=other");
     serving(setup, "connect-timeout=1").run(|server, cases| {
         cases.ours_only("no descriptors are left", "W28: the daemon process crashes", || {
-            let (mark, before) = (server.mark(), pid(server));
-            let request = super::begin(server, "/descriptors?held");
+            let (mark, before) = (server.mark(), serving_process(server));
+            let request = super::start_request(server, "/descriptors?held");
             server.wait_log(mark, "all descriptors are taken");
             assert_eq!(server.get("/pid").status, 503);
             let log = server.wait_log(mark, "WSGI0116");
             assert!(log.contains("'e2e'") && log.contains("close connections without reading"), "{log}");
             assert_ne!(server.get("/other/pid").expect(200), before.0.to_string());
-            open(server, "held");
-            assert_eq!(end(request).expect(200), "took them");
-            assert_eq!(pid(server), before);
+            open_gate(server, "held");
+            assert_eq!(finish(request).expect(200), "took them");
+            assert_eq!(serving_process(server), before);
         });
     });
 }
 
 /// Waits until another process serves, after one that can not say what becomes of its requests.
-fn successor_whatever_happens(server: &Server, old: e2e::Process) {
+fn wait_for_any_successor(server: &Server, old: e2e::Process) {
     wait_until("another process", || {
         let response = server.get("/pid");
         (response.status == 200 && response.text() != old.0.to_string()).then_some(())
@@ -242,16 +244,16 @@ fn successor_whatever_happens(server: &Server, old: e2e::Process) {
 fn memory_is_bounded(setup: Setup) {
     serving(setup, "virtual-memory-limit=1500000000 threads=2").run(|server, cases| {
         cases.check("the application is told", || {
-            let before = pid(server);
+            let before = serving_process(server);
             let text = server.get("/memory").expect(200);
             assert!(text.starts_with("MemoryError\n"), "{text}");
-            assert_eq!(pid(server), before);
+            assert_eq!(serving_process(server), before);
         });
         cases.check("one that does not care has failed, and the log says of what", || {
-            let (mark, before) = (server.mark(), pid(server));
+            let (mark, before) = (server.mark(), serving_process(server));
             assert_eq!(server.get("/hog").status, 500);
             server.wait_log(mark, "MemoryError");
-            assert_eq!(pid(server), before);
+            assert_eq!(serving_process(server), before);
         });
     });
 }
@@ -261,16 +263,16 @@ fn what_has_not_been_read_goes_to_the_successor(setup: Setup) {
     serving(setup, "threads=1").children(5).threads(8).run(|server, cases| {
         server.expect_crashes();
         cases.check("of a process that dies", || {
-            let old = pid(server);
-            let running = held(server, "dies");
+            let old = serving_process(server);
+            let running = start_held_request(server, "dies");
             let waiting: Vec<_> =
-                (0..3).map(|number| super::begin(server, &format!("/run?{number}"))).collect();
+                (0..3).map(|number| super::start_request(server, &format!("/run?{number}"))).collect();
             // They have to wait there before it dies.
             std::thread::sleep(Duration::from_millis(500));
             e2e::signal(old, nix::sys::signal::Signal::SIGKILL);
-            assert_eq!(end(running).status, 502);
+            assert_eq!(finish(running).status, 502);
             for request in waiting {
-                assert_eq!(end(request).expect(200), "ran");
+                assert_eq!(finish(request).expect(200), "ran");
             }
             let mut ran: Vec<_> = server.get("/ran").expect(200).split(' ').map(str::to_owned).collect();
             ran.sort();
@@ -285,24 +287,24 @@ fn a_crash_takes_only_what_it_was_doing(setup: Setup) {
         let reason = "processes take what they get hold of: one may have both";
         cases.ours_only("requests of the other process", reason, || {
             // Both processes have one; the least busy one gets the next.
-            let first = held(server, "one");
-            let second = held(server, "two");
+            let first = start_held_request(server, "one");
+            let second = start_held_request(server, "two");
             let status = server.get("/kill?9").status;
             assert!(matches!(status, 502 | 503), "{status}");
-            open(server, "one");
-            open(server, "two");
-            let statuses = [end(first).status, end(second).status];
+            open_gate(server, "one");
+            open_gate(server, "two");
+            let statuses = [finish(first).status, finish(second).status];
             assert!(statuses.contains(&200), "{statuses:?}");
         });
         cases.check("and the group is complete again", || {
             wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
-            let old = pid(server);
+            let old = serving_process(server);
             e2e::signal(old, nix::sys::signal::Signal::SIGKILL);
             wait_until("two others", || {
                 let daemons = server.daemons();
                 (daemons.len() == 2 && !daemons.contains(&old)).then_some(())
             });
-            let _ = successor(server, old);
+            let _ = wait_for_successor(server, old);
         });
     });
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use e2e::Needs::Daemon;
 use e2e::{Interpreter, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
-use super::{APP, end, held, open, pid, serving};
+use super::{APP, finish, open_gate, serving, serving_process, start_held_request};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(the_next_try_is_that_of_a_new_process, Daemon),
@@ -37,12 +37,12 @@ def application(environ, start_response):
 /// What the first import logs, and only that.
 const CAUSE: &str = "ConnectionError: the database is down";
 
-fn shop(setup: Setup, options: &str) -> Setup {
+fn serving_shop(setup: Setup, options: &str) -> Setup {
     serving(setup.app("/shop", "shop.wsgi", SHOP), options)
 }
 
 /// Asks until the shop is open; how often it was not, and how long that took.
-fn wait_open(server: &Server) -> (u32, Duration) {
+fn wait_until_open(server: &Server) -> (u32, Duration) {
     let (begin, mut refused) = (Instant::now(), 0);
     wait_until("the shop", || {
         let response = server.get("/shop");
@@ -53,9 +53,9 @@ fn wait_open(server: &Server) -> (u32, Duration) {
 }
 
 fn the_next_try_is_that_of_a_new_process(setup: Setup) {
-    shop(setup, "").run(|server, cases| {
+    serving_shop(setup, "").run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
-        let (mark, old) = (server.mark(), pid(server));
+        let (mark, old) = (server.mark(), serving_process(server));
         cases.ours_only("500 at once, with the cause", reason, || {
             assert_eq!(server.get("/shop").status, 500);
             server.wait_log(mark, "WSGI0109");
@@ -71,17 +71,17 @@ fn the_next_try_is_that_of_a_new_process(setup: Setup) {
             assert!(!log.contains("reentrant"), "{log}");
         });
         cases.ours_only("and then it works, without a touch", reason, || {
-            assert_eq!(pid(server), old, "nobody is to take the place of what works");
+            assert_eq!(serving_process(server), old, "nobody is to take the place of what works");
             server.write("htdocs/database", "");
-            wait_open(server);
-            assert_ne!(pid(server), old);
+            wait_until_open(server);
+            assert_ne!(serving_process(server), old);
             assert!(!server.log_since(mark).contains("reentrant"));
         });
     });
 }
 
 fn a_touch_brings_the_next_try_at_once(setup: Setup) {
-    shop(setup, "").run(|server, cases| {
+    serving_shop(setup, "").run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
         cases.ours_only("however long it was broken", reason, || {
             wait_until("several tries", || {
@@ -90,7 +90,7 @@ fn a_touch_brings_the_next_try_at_once(setup: Setup) {
             });
             server.write("htdocs/database", "");
             server.write("apps/shop.wsgi", SHOP.replace("@ROOT@", &server.root().to_string_lossy()));
-            let (refused, _) = wait_open(server);
+            let (refused, _) = wait_until_open(server);
             // The new process may need longer than a request waits for it.
             assert!(refused <= 1, "{refused}");
         });
@@ -98,16 +98,16 @@ fn a_touch_brings_the_next_try_at_once(setup: Setup) {
 }
 
 fn what_works_beside_it_is_not_disturbed(setup: Setup) {
-    shop(setup.app("/second", "second.wsgi", APP), "graceful-timeout=20").run(|server, cases| {
+    serving_shop(setup.app("/second", "second.wsgi", APP), "graceful-timeout=20").run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
         let mark = server.mark();
-        let old = pid(server);
+        let old = serving_process(server);
         assert_eq!(server.get("/second/run?early").expect(200), "ran");
         cases.ours_only("the tries are spaced out, and replace nothing", reason, || {
             let begin = Instant::now();
             while begin.elapsed() < Duration::from_secs(8) {
                 assert_eq!(server.get("/shop").status, 500);
-                assert_eq!(pid(server), old);
+                assert_eq!(serving_process(server), old);
                 thread::sleep(Duration::from_millis(20));
             }
             let log = server.log_since(mark);
@@ -125,12 +125,12 @@ fn what_works_beside_it_is_not_disturbed(setup: Setup) {
             assert_eq!(server.get("/shop").status, 500);
         });
         cases.ours_only("slow requests end where they began", reason, || {
-            let old = pid(server);
-            let slow = held(server, "slow");
+            let old = serving_process(server);
+            let slow = start_held_request(server, "slow");
             server.write("htdocs/database", "");
-            wait_open(server);
-            open(server, "slow");
-            assert_eq!(end(slow).expect(200), old.0.to_string());
+            wait_until_open(server);
+            open_gate(server, "slow");
+            assert_eq!(finish(slow).expect(200), old.0.to_string());
             assert_eq!(server.get("/second/run").expect(200), "ran");
         });
     });
@@ -138,14 +138,14 @@ fn what_works_beside_it_is_not_disturbed(setup: Setup) {
 
 fn a_script_that_is_imported_at_the_start_is_tried_again(setup: Setup) {
     let import = "WSGIImportScript @ROOT@/apps/shop.wsgi process-group=e2e application-group=%{GLOBAL}";
-    shop(setup, "processes=2").conf(import).run(|server, cases| {
+    serving_shop(setup, "processes=2").conf(import).run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
         cases.ours_only("by new processes", reason, || {
             wait_until("both have tried", || {
                 (server.log_since(Default::default()).matches("WSGI0110").count() >= 2).then_some(())
             });
             server.write("htdocs/database", "");
-            wait_open(server);
+            wait_until_open(server);
             let log = server.log_since(Default::default());
             assert!(!log.contains("reentrant"), "{log}");
         });

@@ -5,7 +5,7 @@ use std::process::Command;
 use e2e::Needs::{Daemon, Ours, SecondPython};
 use e2e::{Interpreter, Server, Setup, Test, on_one_mpm};
 
-use super::{APP, pid, serving};
+use super::{APP, serving, serving_process};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(groups_are_chosen_for_each_request, Daemon),
@@ -165,7 +165,7 @@ fn each_group_imports_its_own_scripts(setup: Setup) {
 fn a_group_that_runs_once(setup: Setup) {
     serving(setup, "threads=1 maximum-requests=1").run(|server, cases| {
         cases.check("the flag, and another process", || {
-            let old = pid(server);
+            let old = serving_process(server);
             e2e::wait_until("another process", || {
                 let response = server.get("/state");
                 assert_eq!(response.value("run_once").as_deref(), Some("True"));
@@ -232,6 +232,6 @@ fn virtual_environments(setup: Setup) {
             let text = server.get("/subprocesses").expect(200);
             assert!(text.starts_with("0 "), "{text}");
         });
-        let _ = pid(server);
+        let _ = serving_process(server);
     });
 }

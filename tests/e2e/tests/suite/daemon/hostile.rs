@@ -288,7 +288,7 @@ fn try_case(server: &Server, (case, gets, logged): &(&str, Gets, &str)) -> Resul
             response.status, response.headers
         ));
     }
-    follows(&mut connection, ending)?;
+    check_next_response(&mut connection, ending)?;
     if !logged.is_empty() {
         server.wait_log(mark, logged);
     }
@@ -301,7 +301,7 @@ fn try_case(server: &Server, (case, gets, logged): &(&str, Gets, &str)) -> Resul
 }
 
 /// What comes next on the client's connection is the next response, or nothing.
-fn follows(connection: &mut Connection, ending: Ending) -> Result<(), String> {
+fn check_next_response(connection: &mut Connection, ending: Ending) -> Result<(), String> {
     match connection.response("GET") {
         Err(_) => Ok(()),
         Ok(next) if ending == Ending::Framed && next.status == 200 && next.text() == "next" => Ok(()),

@@ -146,7 +146,7 @@ const DEEDS: &[(&str, Then, &str)] = &[
 ];
 
 /// The hostile groups, which are another user's where that is possible, and one that is like any other.
-fn groups(setup: Setup) -> Setup {
+fn with_groups(setup: Setup) -> Setup {
     let user = if nix::unistd::geteuid().is_root() { "user=backup" } else { "" };
     // Those of prefork neither come nor go if there are enough from the start.
     let children = if setup.mpm().threaded() { 2 } else { 2 * GROUPS as u32 };
@@ -186,7 +186,7 @@ fn groups(setup: Setup) -> Setup {
 
 /// Waits until a group serves, and says with which process.
 #[track_caller]
-fn serving(server: &Server, group: &str) -> Process {
+fn wait_for_serving_process(server: &Server, group: &str) -> Process {
     wait_until(&format!("the group {group} serves"), || {
         let response = server.get(&format!("/{group}/pid/"));
         (response.status == 200).then(|| Process(response.text().parse().unwrap_or_default()))
@@ -194,8 +194,8 @@ fn serving(server: &Server, group: &str) -> Process {
 }
 
 /// A deed, and what becomes of its process.
-fn commit(server: &Server, group: &str, deed: &Deed) {
-    let old = serving(server, group);
+fn commit_deed(server: &Server, group: &str, deed: &Deed) {
+    let old = wait_for_serving_process(server, group);
     let mark = server.mark();
     let begin = Instant::now();
     // What a process sends that ends may be no response at all.
@@ -207,11 +207,11 @@ fn commit(server: &Server, group: &str, deed: &Deed) {
     assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     match deed.then {
         Serves => {
-            let new = serving(server, group);
+            let new = wait_for_serving_process(server, group);
             assert_eq!(new, old, "it was to serve on");
         }
         Ends => {
-            wait_until("another process", || (serving(server, group) != old).then_some(()));
+            wait_until("another process", || (wait_for_serving_process(server, group) != old).then_some(()));
             wait_until("the end of the old one", || (!old.is_alive()).then_some(()));
         }
         Any => {
@@ -229,7 +229,7 @@ fn commit(server: &Server, group: &str, deed: &Deed) {
                     signal(old, Signal::SIGKILL);
                 }
             }
-            wait_until("another process", || (serving(server, group) != old).then_some(()));
+            wait_until("another process", || (wait_for_serving_process(server, group) != old).then_some(()));
         }
     }
     if !old.is_alive() {
@@ -265,20 +265,20 @@ struct Apache {
     good: Process,
 }
 
-fn apache(server: &Server) -> Apache {
+fn look_at_apache(server: &Server) -> Apache {
     let mut children = server.children();
     children.sort_unstable();
-    Apache { children, supervisors: server.supervisors(), good: serving(server, "good") }
+    Apache { children, supervisors: server.supervisors(), good: wait_for_serving_process(server, "good") }
 }
 
 /// Runs all deeds, some at a time, while others are served.
-fn run(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
-    let mut server = groups(setup).start();
+fn run_deeds(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
+    let mut server = with_groups(setup).start();
     server.cases(|server, cases| {
         server.expect_crashes();
-        wait_until("all groups are recognised", || (marked(server).len() >= GROUPS).then_some(()));
+        wait_until("all groups are recognised", || (marked_processes(server).len() >= GROUPS).then_some(()));
         let deeds = deeds(server);
-        let before = apache(server);
+        let before = look_at_apache(server);
         let is_over = AtomicBool::new(false);
         let (served, failed) = (AtomicU32::new(0), std::sync::Mutex::new(Vec::new()));
         let failures = thread::scope(|scope| {
@@ -304,9 +304,11 @@ fn run(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
                         let group = format!("bad{number}");
                         let mine = deeds.iter().skip(number).step_by(GROUPS);
                         let commit = |deed: &Deed| {
-                            let attempt = || commit(server, &group, deed);
+                            let attempt = || commit_deed(server, &group, deed);
                             let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt));
-                            failed.err().map(|panic| format!("{group}/{}: {}", deed.path, text(&*panic)))
+                            failed
+                                .err()
+                                .map(|panic| format!("{group}/{}: {}", deed.path, panic_text(&*panic)))
                         };
                         mine.filter_map(commit).collect::<Vec<_>>()
                     })
@@ -314,7 +316,7 @@ fn run(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
                 .collect();
             let failures: Vec<_> = workers
                 .into_iter()
-                .flat_map(|worker| worker.join().unwrap_or_else(|panic| vec![text(&*panic)]))
+                .flat_map(|worker| worker.join().unwrap_or_else(|panic| vec![panic_text(&*panic)]))
                 .collect();
             is_over.store(true, Ordering::Relaxed);
             failures
@@ -324,31 +326,31 @@ fn run(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
             let failed = failed.into_inner().unwrap_or_default();
             assert!(failed.is_empty() && served.into_inner() > 20, "{failed:?}");
         });
-        cases.check("nobody else has ended", || assert_eq!(apache(server), before));
+        cases.check("nobody else has ended", || assert_eq!(look_at_apache(server), before));
         cases.check("the log is whole", || {
             let log = server.log_since(LogMark::default());
             assert!(!log.contains("panicked") && !log.contains("WSGI0208"), "{log}");
         });
     });
     server.stop();
-    wait_until("nothing is left", || marked(&server).is_empty().then_some(()));
+    wait_until("nothing is left", || marked_processes(&server).is_empty().then_some(()));
 }
 
 /// The processes of hostile groups, and what these have left.
-fn marked(server: &Server) -> Vec<u32> {
+fn marked_processes(server: &Server) -> Vec<u32> {
     let mark = format!("{MARK}={}", server.root().display());
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_string_lossy().parse().ok());
     numbers.filter(|number| Process(*number).read("environ").split('\0').any(|entry| entry == mark)).collect()
 }
 
-fn text(panic: &(dyn std::any::Any + Send)) -> String {
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 fn ends_at_every_moment(setup: Setup) {
-    run(setup, &|_| {
+    run_deeds(setup, &|_| {
         let moments = [IMPORT].iter().chain(MOMENTS).chain(AT_THE_END);
         let all = moments.flat_map(|moment| ENDS.iter().map(move |(way, logged)| (*moment, *way, *logged)));
         all.map(|(moment, way, logged)| {
@@ -361,7 +363,7 @@ fn ends_at_every_moment(setup: Setup) {
 }
 
 fn exceptions_of_every_kind_at_every_moment(setup: Setup) {
-    run(setup, &|_| {
+    run_deeds(setup, &|_| {
         let during = [IMPORT].iter().chain(MOMENTS).map(|moment| (*moment, Serves));
         let moments = during.chain(AT_THE_END.iter().map(|moment| (*moment, Ends)));
         let all = moments
@@ -377,13 +379,13 @@ fn exceptions_of_every_kind_at_every_moment(setup: Setup) {
 }
 
 fn signals_processes_threads_and_garbage(setup: Setup) {
-    run(setup, &|_| {
+    run_deeds(setup, &|_| {
         DEEDS.iter().map(|&(path, then, logged)| Deed { path: path.to_owned(), then, logged }).collect()
     });
 }
 
 fn descriptors_that_are_not_its_own(setup: Setup) {
-    run(setup, &|server| {
+    run_deeds(setup, &|server| {
         let response = server.get("/bad0/descriptors/").expect(200);
         let open: Vec<u32> = response.split(' ').filter_map(|number| number.parse().ok()).collect();
         assert!(open.len() > 8, "{open:?}");
@@ -398,13 +400,13 @@ fn descriptors_that_are_not_its_own(setup: Setup) {
 }
 
 fn nobody_is_reached_by_signals(setup: Setup) {
-    groups(setup).run(|server, cases: &mut Cases<'_>| {
-        let before = apache(server);
+    with_groups(setup).run(|server, cases: &mut Cases<'_>| {
+        let before = look_at_apache(server);
         for name in ["SIGTERM", "SIGKILL", "SIGSTOP"] {
             cases.check(name, || {
                 assert_eq!(server.get(&format!("/bad0/to_parent/{name}")).expect(200), "refused")
             });
         }
-        cases.check("nobody has ended", || assert_eq!(apache(server), before));
+        cases.check("nobody has ended", || assert_eq!(look_at_apache(server), before));
     });
 }

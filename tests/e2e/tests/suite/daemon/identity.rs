@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
 use e2e::{LogMark, Setup, Target, Test, on_one_mpm, wait_until};
 
-use super::{APP, pid, serving};
+use super::{APP, serving, serving_process};
 use crate::upgrade::replace_by_another_build;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -132,7 +132,7 @@ fn surroundings(setup: Setup) {
                 });
             }
             cases.check("display-name", || {
-                let shown = pid(server).command_line();
+                let shown = serving_process(server).command_line();
                 assert!(shown.starts_with("(wsgi:e2e)"), "{shown}");
             });
             cases.ours_only("argv and executable", "it is Apache", || {
@@ -268,7 +268,7 @@ fn a_jail(setup: Setup) {
                 assert_eq!(groups.as_deref(), Some("[33, 4711]"), "and not that of root");
             });
             cases.check("it is its root", || {
-                let process = pid_at(server, "/inside");
+                let process = process_at(server, "/inside");
                 let root = std::fs::read_link(process.path("root"));
                 assert_eq!(root.ok().as_deref(), Some(jail.0.path()));
             });
@@ -288,7 +288,7 @@ fn a_jail(setup: Setup) {
         });
 }
 
-fn pid_at(server: &e2e::Server, url: &str) -> e2e::Process {
+fn process_at(server: &e2e::Server, url: &str) -> e2e::Process {
     e2e::Process(server.get(&format!("{url}/pid")).expect(200).parse().unwrap_or_default())
 }
 

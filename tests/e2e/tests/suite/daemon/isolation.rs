@@ -6,7 +6,7 @@ use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
 use e2e::{Process, Server, Setup, Test, on_each_mpm, on_one_mpm, skipped, wait_until};
 use nix::sys::signal::Signal;
 
-use super::{APP, gone, pid, serving, successor};
+use super::{APP, serving, serving_process, wait_ended, wait_for_successor};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(descriptors_can_not_be_sent_where_they_do_not_belong, Daemon),
@@ -27,7 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Two groups, under two users where that is possible.
-fn two(setup: Setup) -> Setup {
+fn with_two_groups(setup: Setup) -> Setup {
     let user = if nix::unistd::geteuid().is_root() { "user=backup" } else { "" };
     setup
         .own_groups()
@@ -41,7 +41,7 @@ fn two(setup: Setup) -> Setup {
         ))
 }
 
-fn process(server: &Server, url: &str) -> Process {
+fn process_at(server: &Server, url: &str) -> Process {
     Process(server.get(&format!("{url}/pid")).expect(200).parse().unwrap_or_default())
 }
 
@@ -61,9 +61,9 @@ fn descriptors_can_not_be_sent_where_they_do_not_belong(setup: Setup) {
 }
 
 fn descriptors(setup: Setup) {
-    two(setup).run(|server, cases| {
-        let both = [process(server, "/one"), process(server, "/two")];
-        let apache = listening(Process(server.pid()));
+    with_two_groups(setup).run(|server, cases| {
+        let both = [process_at(server, "/one"), process_at(server, "/two")];
+        let apache = listening_sockets(Process(server.pid()));
         cases.check("the server listens", || assert!(apache.len() >= 2, "{apache:?}"));
         for one in both {
             let held = one.descriptors();
@@ -81,7 +81,7 @@ fn descriptors(setup: Setup) {
                         "{socket} in {shown:?}"
                     );
                 }
-                assert!(listening(one).is_empty(), "{:?}", listening(one));
+                assert!(listening_sockets(one).is_empty(), "{:?}", listening_sockets(one));
             });
             cases.check("no key, no configuration", || {
                 for word in ["key.pem", "certificate.pem", "httpd.conf", "httpd.pid"] {
@@ -178,7 +178,7 @@ fn shared_memory(process: Process) -> Vec<String> {
 }
 
 /// The listening TCP sockets of a process, as `/proc/<pid>/fd` names them.
-fn listening(process: Process) -> Vec<String> {
+fn listening_sockets(process: Process) -> Vec<String> {
     let inodes: Vec<String> = ["net/tcp", "net/tcp6"]
         .iter()
         .flat_map(|table| {
@@ -196,13 +196,14 @@ fn listening(process: Process) -> Vec<String> {
 }
 
 fn secrets_of_the_server(setup: Setup) {
-    two(setup).conf("<Location /elsewhere>\nSetEnv OTHER e2e-secret-of-another-site\n</Location>").run(
-        |server, cases| {
+    with_two_groups(setup)
+        .conf("<Location /elsewhere>\nSetEnv OTHER e2e-secret-of-another-site\n</Location>")
+        .run(|server, cases| {
             let key = fs::read_to_string(server.path("tls/key.pem")).unwrap_or_default();
             let line = key.lines().nth(1).unwrap_or_default().to_owned();
             assert!(line.len() > 40, "{key}");
             let bytes = key_bytes(server);
-            let daemon = process(server, "/two");
+            let daemon = process_at(server, "/two");
             let memory = readable_memory(daemon);
             assert!(memory.len() > 1_000_000, "{}", memory.len());
             cases.check("the private key", || {
@@ -217,8 +218,7 @@ fn secrets_of_the_server(setup: Setup) {
                 let parent = readable_memory(Process(server.pid()));
                 assert!(contains(&parent, &bytes), "the search does not find what is there");
             });
-        },
-    );
+        });
 }
 
 /// The secret number of the private key.
@@ -276,8 +276,8 @@ fn contains(memory: &[u8], wanted: &[u8]) -> bool {
 }
 
 fn two_users_can_not_reach_each_other(setup: Setup) {
-    two(setup).run(|server, cases| {
-        let (one, other) = (process(server, "/one"), process(server, "/two"));
+    with_two_groups(setup).run(|server, cases| {
+        let (one, other) = (process_at(server, "/one"), process_at(server, "/two"));
         for (from, to) in [("/one", other), ("/two", one)] {
             let response = server.get(&format!("{from}/peek?{}", to.0));
             for name in ["signal", "trace", "memory", "environment", "descriptors", "maps"] {
@@ -298,7 +298,7 @@ fn two_users_can_not_reach_each_other(setup: Setup) {
             }
         });
         cases.check("both live", || {
-            assert_eq!((process(server, "/one"), process(server, "/two")), (one, other));
+            assert_eq!((process_at(server, "/one"), process_at(server, "/two")), (one, other));
         });
     });
 }
@@ -322,14 +322,14 @@ fn a_copy_of_the_process_holds_none_of_ours(setup: Setup) {
             assert!(text.starts_with("0 ") && !ours.iter().any(|word| text.contains(word)), "{text}");
         });
         cases.check("a death is noticed though a copy lives on", || {
-            let old = pid(server);
+            let old = serving_process(server);
             let text = server.get("/forked?15").expect(200);
             let copy = text.lines().next().and_then(|line| line.strip_prefix("child ")?.parse().ok());
             let copy = Process(copy.unwrap_or_else(|| panic!("{text}")));
             assert!(copy.is_alive());
             e2e::signal(old, Signal::SIGKILL);
-            let _ = successor(server, old);
-            gone(old);
+            let _ = wait_for_successor(server, old);
+            wait_ended(old);
             wait_until("requests", || (server.get("/run").status == 200).then_some(()));
             if copy.is_alive() {
                 e2e::signal(copy, Signal::SIGKILL);

@@ -6,7 +6,7 @@ use e2e::Needs::{Daemon, NoSanitizer, Ours};
 use e2e::{LogMark, Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
-use super::{begin, end, pid, successor};
+use super::{finish, serving_process, start_request, wait_for_successor};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(
@@ -63,7 +63,7 @@ fn serving(setup: Setup, options: &str) -> Setup {
 }
 
 /// A log program that does not read any more, and a process that has written much.
-fn flooded(setup: Setup) -> Server {
+fn start_flooded_server(setup: Setup) -> Server {
     let server = serving(setup, "")
         .file("log-program", PROGRAM)
         .conf("ErrorLog \"|/bin/sh @ROOT@/log-program\"")
@@ -75,16 +75,16 @@ fn flooded(setup: Setup) -> Server {
 }
 
 fn a_log_program_that_does_not_read_holds_up_nothing(setup: Setup) {
-    let server = flooded(setup);
-    let old = pid(&server);
+    let server = start_flooded_server(setup);
+    let old = serving_process(&server);
     signal(old, Signal::SIGKILL);
     // A process that was not waited for would still be there.
     wait_until("the end of the old process", || (!old.path("stat").exists()).then_some(()));
-    let new = successor(&server, old);
+    let new = wait_for_successor(&server, old);
     // The application does not wait for the log either.
     assert_eq!(server.get("/start_flood").expect(200), "started");
     wait_until("the end of the flood", || (server.get("/flooded").expect(200) == "True").then_some(()));
-    assert_eq!(pid(&server), new);
+    assert_eq!(serving_process(&server), new);
     let mark = server.mark();
     server.write("htdocs/gate", "");
     server.wait_log(mark, "lines were dropped");
@@ -97,7 +97,7 @@ fn a_log_program_that_does_not_read_holds_up_nothing(setup: Setup) {
 }
 
 fn the_server_stops_although_its_log_is_not_read(setup: Setup) {
-    let mut server = flooded(setup);
+    let mut server = start_flooded_server(setup);
     let processes: Vec<_> = server.daemons().into_iter().chain(server.supervisors()).collect();
     wait_until("the end of the flood", || (server.get("/flooded").expect(200) == "True").then_some(()));
     let _ = server.stop();
@@ -117,7 +117,7 @@ fn an_application_can_not_tamper_with_the_log(setup: Setup) {
             assert_eq!(server.get(&format!("/write?after-{number}")).expect(200), "written");
         }
         let mark = server.mark();
-        signal(pid(server), Signal::SIGKILL);
+        signal(serving_process(server), Signal::SIGKILL);
         let log = server.wait_log(mark, "SIGKILL");
         cases.check("what comes later is there", || assert!(log.contains("[wsgi:error]"), "{log}"));
         let log = server.wait_log(LogMark::default(), "after-2\n");
@@ -165,7 +165,7 @@ fn lines_of_threads_are_whole_and_in_order(setup: Setup) {
 fn last_words_arrive_before_the_end_is_told(setup: Setup) {
     let server = serving(setup, "").start();
     server.expect_crashes();
-    let (mark, old) = (server.mark(), pid(&server));
+    let (mark, old) = (server.mark(), serving_process(&server));
     assert_eq!(server.get("/last_words").status, 502);
     let log = server.wait_log(mark, &format!("process {} has died", old.0));
     let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("'{text}' is not in the log: {log}"));
@@ -179,16 +179,16 @@ fn last_words_arrive_before_the_end_is_told(setup: Setup) {
 
 fn an_old_process_writes_to_the_log_that_it_was_started_with(setup: Setup) {
     serving(setup, "graceful-timeout=20").run(|server, cases| {
-        let (mark, old) = (server.mark(), pid(server));
-        let held = begin(server, "/hold?say");
+        let (mark, old) = (server.mark(), serving_process(server));
+        let held = start_request(server, "/hold?say");
         server.wait_log(mark, "is held");
         let rotated = server.path("logs/error.log.1");
         let moved = std::fs::rename(server.path("logs/error.log"), &rotated);
         assert!(moved.is_ok(), "{moved:?}");
         server.graceful();
-        let new = wait_until("a new process", || Some(pid(server)).filter(|new| *new != old));
+        let new = wait_until("a new process", || Some(serving_process(server)).filter(|new| *new != old));
         server.write("htdocs/gate", "");
-        let held = end(held);
+        let held = finish(held);
         cases.check("its request ends", || assert_eq!(held.expect(200), old.0.to_string()));
         cases.check("its lines are in the old log", || {
             wait_until("a line in the old log", || {
@@ -207,14 +207,14 @@ fn an_old_process_writes_to_the_log_that_it_was_started_with(setup: Setup) {
 
 fn a_process_outlives_its_supervisor_whatever_it_does_with_sigpipe(setup: Setup) {
     let server = serving(setup, "graceful-timeout=20").conf("WSGIRestrictSignal Off").start();
-    let (mark, old) = (server.mark(), pid(&server));
+    let (mark, old) = (server.mark(), serving_process(&server));
     assert_eq!(server.get("/default_sigpipe").expect(200), "set");
-    let held = begin(&server, "/hold");
+    let held = start_request(&server, "/hold");
     server.wait_log(mark, "is held");
     for supervisor in server.supervisors() {
         signal(supervisor, Signal::SIGKILL);
     }
-    let _ = wait_until("a new process", || Some(pid(&server)).filter(|new| *new != old));
+    let _ = wait_until("a new process", || Some(serving_process(&server)).filter(|new| *new != old));
     server.write("htdocs/gate", "");
-    assert_eq!(end(held).expect(200), old.0.to_string());
+    assert_eq!(finish(held).expect(200), old.0.to_string());
 }

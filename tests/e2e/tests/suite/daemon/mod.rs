@@ -61,46 +61,48 @@ fn serving(setup: Setup, options: &str) -> Setup {
 }
 
 /// Lets the requests go on that wait for a gate.
-fn open(server: &Server, gate: &str) {
+fn open_gate(server: &Server, gate: &str) {
     server.write(&format!("htdocs/gates/{gate}"), "");
 }
 
 /// A request whose answer is fetched later.
-fn begin(server: &Server, target: &str) -> JoinHandle<Response> {
+fn start_request(server: &Server, target: &str) -> JoinHandle<Response> {
     let request = server.request("GET", target);
     thread::spawn(move || request.send())
 }
 
 /// Begins a request that waits for a gate, and returns when the application has it.
-fn held(server: &Server, gate: &str) -> JoinHandle<Response> {
+fn start_held_request(server: &Server, gate: &str) -> JoinHandle<Response> {
     let mark = server.mark();
-    let request = begin(server, &format!("/hold?{gate}"));
+    let request = start_request(server, &format!("/hold?{gate}"));
     server.wait_log(mark, &format!("holds {gate}"));
     request
 }
 
 /// The answer to a request that was begun.
 #[track_caller]
-fn end(request: JoinHandle<Response>) -> Response {
+fn finish(request: JoinHandle<Response>) -> Response {
     request.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The process that serves a request.
 #[track_caller]
-fn pid(server: &Server) -> Process {
+fn serving_process(server: &Server) -> Process {
     let text = server.get("/pid").expect(200);
     Process(text.parse().unwrap_or_else(|_| panic!("no process id: {text}")))
 }
 
 /// Waits until another process than `old` serves; no request fails meanwhile.
 #[track_caller]
-fn successor(server: &Server, old: Process) -> Process {
-    wait_until(&format!("another process than {}", old.0), || Some(pid(server)).filter(|new| *new != old))
+fn wait_for_successor(server: &Server, old: Process) -> Process {
+    wait_until(&format!("another process than {}", old.0), || {
+        Some(serving_process(server)).filter(|new| *new != old)
+    })
 }
 
 /// Waits until a process has ended.
 #[track_caller]
-fn gone(process: Process) {
+fn wait_ended(process: Process) {
     wait_until(&format!("the end of {}", process.0), || (!process.is_alive()).then_some(()));
 }
 

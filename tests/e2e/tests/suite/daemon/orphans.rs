@@ -4,7 +4,7 @@
 use e2e::Needs::{Daemon, Ours, PidNamespace};
 use e2e::{Process, Setup, Test, on_each_mpm, wait_until};
 
-use super::{open, serving};
+use super::{open_gate, serving};
 
 pub(crate) const TESTS: &[Test] = &[on_each_mpm!(
     an_orphan_does_not_stop_the_server,
@@ -23,7 +23,7 @@ fn an_orphan_does_not_stop_the_server(setup: Setup) {
         cases.check("one that ends while its process serves", || {
             assert_eq!(server.get(&format!("/orphan?{FATAL},first")).status, 200);
             wait_until("the supervisor has it", || (children(supervisor) == 2).then_some(()));
-            open(server, "first");
+            open_gate(server, "first");
             wait_until("it is gone", || (children(supervisor) == 1).then_some(()));
             assert_eq!(server.get("/pid").status, 200);
         });
@@ -35,7 +35,7 @@ fn an_orphan_does_not_stop_the_server(setup: Setup) {
             wait_until("the old process is gone", || {
                 (server.supervisors().contains(&supervisor) && children(supervisor) == 1).then_some(())
             });
-            open(server, "second");
+            open_gate(server, "second");
             wait_until("the old supervisor ends", || {
                 (!server.supervisors().contains(&supervisor)).then_some(())
             });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use e2e::Needs::Daemon;
 use e2e::{Setup, Test, on_each_mpm, on_one_mpm};
 
-use super::{begin, end, held, open, serving};
+use super::{finish, open_gate, serving, start_held_request, start_request};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(queue_timeout_is_kept_while_every_thread_is_stuck, Daemon),
@@ -22,15 +22,15 @@ fn queue_timeout_is_kept_while_every_thread_is_stuck(setup: Setup) {
     serving(setup, "threads=1 queue-timeout=1").run(|server, cases| {
         let reason = "the queue is looked at only when a thread is free";
         cases.ours_only("a 504 in time", reason, || {
-            let request = held(server, "stuck");
+            let request = start_held_request(server, "stuck");
             let mark = server.mark();
             let since = Instant::now();
             assert_eq!(server.get("/run?too-late").status, 504);
             assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
             assert!(since.elapsed() < Duration::from_secs(6), "{:?}", since.elapsed());
             server.wait_log(mark, "WSGI0084");
-            open(server, "stuck");
-            assert_eq!(end(request).status, 200);
+            open_gate(server, "stuck");
+            assert_eq!(finish(request).status, 200);
         });
         cases.check("in time", || assert_eq!(server.get("/run?in-time").expect(200), "ran"));
         cases.check("one that was too late is never run", || {
@@ -42,12 +42,12 @@ fn queue_timeout_is_kept_while_every_thread_is_stuck(setup: Setup) {
 fn queue_timeout_counts_until_a_thread_takes_it(setup: Setup) {
     serving(setup, "threads=1 queue-timeout=2").run(|server, cases| {
         cases.check("a 504", || {
-            let request = held(server, "busy");
-            let late = begin(server, "/run?late");
+            let request = start_held_request(server, "busy");
+            let late = start_request(server, "/run?late");
             thread::sleep(Duration::from_millis(3500));
-            open(server, "busy");
-            assert_eq!(end(request).status, 200);
-            assert_eq!(end(late).status, 504);
+            open_gate(server, "busy");
+            assert_eq!(finish(request).status, 200);
+            assert_eq!(finish(late).status, 504);
             assert_eq!(server.get("/ran").expect(200), "");
         });
     });
@@ -55,10 +55,10 @@ fn queue_timeout_counts_until_a_thread_takes_it(setup: Setup) {
 
 fn listen_backlog_bounds_what_may_wait(setup: Setup) {
     serving(setup, "threads=1 listen-backlog=3 connect-timeout=2").threads(20).run(|server, cases| {
-        let request = held(server, "full");
+        let request = start_held_request(server, "full");
         cases.ours_only("those beyond it get a 503", "it tries again for as long as connect-timeout", || {
             let mut waiting: Vec<_> =
-                (0..12).map(|number| begin(server, &format!("/run?{number}"))).collect();
+                (0..12).map(|number| start_request(server, &format!("/run?{number}"))).collect();
             e2e::wait_until("a 503", || waiting.iter().any(thread::JoinHandle::is_finished).then_some(()));
             // Those that were refused first; the rest has to wait for the gate.
             thread::sleep(Duration::from_millis(2500));
@@ -66,18 +66,18 @@ fn listen_backlog_bounds_what_may_wait(setup: Setup) {
                 let (done, left) = waiting.into_iter().partition(thread::JoinHandle::is_finished);
                 waiting = left;
                 let done: Vec<thread::JoinHandle<e2e::Response>> = done;
-                done.into_iter().map(|request| end(request).status).collect()
+                done.into_iter().map(|request| finish(request).status).collect()
             };
             assert!(refused.iter().all(|&status| status == 503), "{refused:?}");
             assert_eq!((refused.len(), waiting.len()), (9, 3));
-            open(server, "full");
+            open_gate(server, "full");
             for request in waiting {
-                assert_eq!(end(request).expect(200), "ran");
+                assert_eq!(finish(request).expect(200), "ran");
             }
             assert_eq!(server.get("/ran").expect(200).split(' ').count(), 3);
         });
-        open(server, "full");
-        assert_eq!(end(request).status, 200);
+        open_gate(server, "full");
+        assert_eq!(finish(request).status, 200);
     });
 }
 
@@ -85,11 +85,11 @@ fn socket_timeout_bounds_the_silence(setup: Setup) {
     serving(setup, "threads=2 socket-timeout=1").run(|server, cases| {
         cases.check("before the head: a 504", || {
             let (mark, since) = (server.mark(), Instant::now());
-            let response = begin(server, "/hold?silent");
-            assert_eq!(end(response).status, 504);
+            let response = start_request(server, "/hold?silent");
+            assert_eq!(finish(response).status, 504);
             assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
             server.wait_log(mark, "WSGI0145");
-            open(server, "silent");
+            open_gate(server, "silent");
         });
         let reason = "W10: a response that was given up looks complete";
         cases.deviates("in the middle: no clean end", reason, || {
@@ -97,7 +97,7 @@ fn socket_timeout_bounds_the_silence(setup: Setup) {
             assert_eq!((response.status, response.ending), (200, e2e::Ending::Truncated));
             assert_eq!(response.text(), "first ");
         });
-        open(server, "silent-later");
+        open_gate(server, "silent-later");
         cases.check("shorter than that", || assert_eq!(server.get("/sleep?0.3").status, 200));
     });
 }

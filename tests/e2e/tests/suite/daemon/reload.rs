@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use e2e::Needs::Daemon;
 use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized, wait_until};
 
-use super::{APP, begin, end, gone, held, open, pid, serving, successor};
+use super::{
+    APP, finish, open_gate, serving, serving_process, start_held_request, start_request, wait_ended,
+    wait_for_successor,
+};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_touched_script_brings_a_successor, Daemon),
@@ -22,36 +25,36 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// [`APP`] in another version.
-fn version(text: &str) -> String {
+fn app_of_version(text: &str) -> String {
     APP.replace(
         "def run(",
         &format!(
-            "def version(environ, start_response):\n    return answer(start_response, '{text}')\n\n\ndef run("
+            "def app_of_version(environ, start_response):\n    return answer(start_response, '{text}')\n\n\ndef run("
         ),
     )
 }
 
 /// Waits until the script's new version answers: it may need longer to load than a request waits for it.
 #[track_caller]
-fn serves(server: &Server, version: &str) {
+fn wait_for_version(server: &Server, version: &str) {
     e2e::wait_until(version, || (server.get("/version").text() == version).then_some(()));
 }
 
 fn a_touched_script_brings_a_successor(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         cases.check("the next request has the new code", || {
-            let (mark, old) = (server.mark(), pid(server));
-            server.write("apps/app.wsgi", version("two"));
-            serves(server, "two");
-            assert_ne!(pid(server), old);
-            gone(old);
+            let (mark, old) = (server.mark(), serving_process(server));
+            server.write("apps/app.wsgi", app_of_version("two"));
+            wait_for_version(server, "two");
+            assert_ne!(serving_process(server), old);
+            wait_ended(old);
             server.wait_log(mark, "stopping: script_reload");
         });
         cases.check("an upload comes along", || {
-            server.write("apps/app.wsgi", version("three"));
+            server.write("apps/app.wsgi", app_of_version("three"));
             let response = server.request("POST", "/read").body(vec![b'x'; 2_000_000]).send();
             assert_eq!(response.expect(200), "2000000");
-            serves(server, "three");
+            wait_for_version(server, "three");
         });
     });
 }
@@ -59,16 +62,16 @@ fn a_touched_script_brings_a_successor(setup: Setup) {
 fn a_slow_request_is_not_disturbed(setup: Setup) {
     serving(setup, "shutdown-timeout=1 graceful-timeout=20").run(|server, cases| {
         cases.deviates("it ends, and nobody waits for it", "it is cut off after shutdown-timeout", || {
-            let old = pid(server);
-            let slow = held(server, "slow");
-            server.write("apps/app.wsgi", version("two"));
-            serves(server, "two");
+            let old = serving_process(server);
+            let slow = start_held_request(server, "slow");
+            server.write("apps/app.wsgi", app_of_version("two"));
+            wait_for_version(server, "two");
             // Longer than the shutdown would allow.
             thread::sleep(Duration::from_millis(2500));
-            serves(server, "two");
-            open(server, "slow");
-            assert_eq!(end(slow).expect(200), old.0.to_string());
-            gone(old);
+            wait_for_version(server, "two");
+            open_gate(server, "slow");
+            assert_eq!(finish(slow).expect(200), old.0.to_string());
+            wait_ended(old);
         });
     });
 }
@@ -76,7 +79,7 @@ fn a_slow_request_is_not_disturbed(setup: Setup) {
 fn a_broken_script_keeps_the_old_code(setup: Setup) {
     let reason = "the old code is gone, and requests fail until the script is mended";
     serving(setup, "").run(|server, cases| {
-        let old = pid(server);
+        let old = serving_process(server);
         let (half, _) = APP.split_once("def application").unwrap_or_default();
         for (name, broken, why) in [
             ("half of the file", half, "WSGI0089"),
@@ -113,8 +116,8 @@ fn a_broken_script_keeps_the_old_code(setup: Setup) {
             });
         });
         cases.check("mended", || {
-            server.write("apps/app.wsgi", version("mended"));
-            serves(server, "mended");
+            server.write("apps/app.wsgi", app_of_version("mended"));
+            wait_for_version(server, "mended");
         });
     });
 }
@@ -122,11 +125,11 @@ fn a_broken_script_keeps_the_old_code(setup: Setup) {
 fn a_deploy_that_is_complete_later_needs_no_further_touch(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         cases.check("the script is there before what it imports", || {
-            let (mark, old) = (server.mark(), pid(server));
+            let (mark, old) = (server.mark(), serving_process(server));
             let text = format!(
                 "import os\nif not os.path.exists({:?}):\n    raise ImportError('half a deploy')\n{}",
                 server.path("apps/rest"),
-                version("complete")
+                app_of_version("complete")
             );
             server.write("apps/app.wsgi", text);
             if !server.target().is_reference() {
@@ -136,7 +139,7 @@ fn a_deploy_that_is_complete_later_needs_no_further_touch(setup: Setup) {
                 server.wait_log(mark, "half a deploy");
             }
             server.write("apps/rest", "");
-            serves(server, "complete");
+            wait_for_version(server, "complete");
         });
     });
 }
@@ -146,12 +149,12 @@ fn each_process_of_a_group_is_replaced(setup: Setup) {
         e2e::wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
         let old = server.daemons();
         cases.check("none serves the old code", || {
-            let _ = successor(server, e2e::Process(0));
-            server.write("apps/app.wsgi", version("two"));
+            let _ = wait_for_successor(server, e2e::Process(0));
+            server.write("apps/app.wsgi", app_of_version("two"));
             for _ in 0..10 {
-                serves(server, "two");
-                let requests: Vec<_> = (0..3).map(|_| begin(server, "/version")).collect();
-                assert!(requests.into_iter().all(|request| end(request).expect(200) == "two"));
+                wait_for_version(server, "two");
+                let requests: Vec<_> = (0..3).map(|_| start_request(server, "/version")).collect();
+                assert!(requests.into_iter().all(|request| finish(request).expect(200) == "two"));
             }
             // Those that nobody asked may still have it.
             let left: Vec<_> = server.daemons().into_iter().filter(|process| old.contains(process)).collect();
@@ -165,8 +168,8 @@ fn another_script_of_the_process_lives_on(setup: Setup) {
         cases.check("both are served", || {
             assert_eq!(server.get("/second/run").expect(200), "ran");
             for round in 0..3 {
-                server.write("apps/app.wsgi", version(&round.to_string()));
-                serves(server, &round.to_string());
+                server.write("apps/app.wsgi", app_of_version(&round.to_string()));
+                wait_for_version(server, &round.to_string());
                 assert_eq!(server.get("/second/run").expect(200), "ran");
             }
         });
@@ -177,31 +180,31 @@ fn a_script_that_never_loads_does_not_hold_back_another_one(setup: Setup) {
     serving(setup.app("/second", "second.wsgi", APP), "").run(|server, cases| {
         cases.check("the other one is reloaded", || {
             assert_eq!(server.get("/second/run").expect(200), "ran");
-            let old = pid(server);
+            let old = serving_process(server);
             server.write("apps/second.wsgi", "import no_such_module\n");
             if !server.target().is_reference() {
                 assert_eq!(server.get("/second/pid").expect(200), old.0.to_string(), "served on");
             }
-            server.write("apps/app.wsgi", version("two"));
-            serves(server, "two");
+            server.write("apps/app.wsgi", app_of_version("two"));
+            wait_for_version(server, "two");
         });
         cases.check("its own requests fail then", || {
             let mark = server.mark();
             assert_eq!(server.get("/second/run").status, 500);
             server.wait_log(mark, "no_such_module");
-            serves(server, "two");
+            wait_for_version(server, "two");
         });
         cases.check("until it is mended", || {
-            server.write("apps/second.wsgi", version("three"));
+            server.write("apps/second.wsgi", app_of_version("three"));
             let mended = || (server.get("/second/version").text() == "three").then_some(());
             wait_until("three", mended);
-            serves(server, "two");
+            wait_for_version(server, "two");
         });
     });
 }
 
 fn restarts_and_touches_under_load_fail_no_request(setup: Setup) {
-    loaded(setup).run(|server, cases| {
+    serving_for_load(setup).run(|server, cases| {
         cases.ours_only("ten of each", LOSES, || {
             let slowest = restarts_and_touches(server, 20);
             // Half a second on a machine that has nothing else to do, which a test can not ask for.
@@ -214,7 +217,7 @@ fn restarts_and_touches_under_load_fail_no_request(setup: Setup) {
 pub(super) const LOSES: &str = "W18: a graceful restart ends requests of daemon processes";
 
 /// A server for [`restarts_and_touches`].
-pub(super) fn loaded(setup: Setup) -> Setup {
+pub(super) fn serving_for_load(setup: Setup) -> Setup {
     serving(setup, "threads=8").children(2 * CLIENTS).threads(4)
 }
 
@@ -242,7 +245,7 @@ pub(super) fn restarts_and_touches(server: &Server, rounds: u32) -> Duration {
             });
         }
         let outcome = std::panic::catch_unwind(|| {
-            let serves = || {
+            let wait_for_requests = || {
                 let before = count.load(Ordering::Relaxed);
                 wait_until("several requests of each client", || {
                     (count.load(Ordering::Relaxed) > before + 5 * CLIENTS).then_some(())
@@ -250,14 +253,14 @@ pub(super) fn restarts_and_touches(server: &Server, rounds: u32) -> Duration {
             };
             for round in 0..rounds {
                 // Children that have not begun to listen would not end at once in a restart.
-                serves();
+                wait_for_requests();
                 if round % 2 == 0 {
                     server.graceful();
                 } else {
-                    server.write("apps/app.wsgi", version(&round.to_string()));
+                    server.write("apps/app.wsgi", app_of_version(&round.to_string()));
                 }
             }
-            serves();
+            wait_for_requests();
         });
         stop.store(true, Ordering::Relaxed);
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use e2e::Needs::Daemon;
 use e2e::{Ending, Process, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
-use super::{begin, end, held, open, pid, serving};
+use super::{finish, open_gate, serving, serving_process, start_held_request, start_request};
 use crate::large::send_in_background;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -47,7 +47,7 @@ fn a_client_that_has_reset_its_connection_is_not_served(setup: Setup) {
     // Prefork needs a child for each of them.
     serving(setup, "threads=1").children(4).threads(8).run(|server, cases| {
         cases.deviates("the application never runs", "W12: it runs for nobody", || {
-            let request = held(server, "abandoned");
+            let request = start_held_request(server, "abandoned");
             let mut gone = server.connect();
             gone.send(&server.request("GET", "/run?for-nobody").keep_alive());
             let mut kept = server.connect();
@@ -57,8 +57,8 @@ fn a_client_that_has_reset_its_connection_is_not_served(setup: Setup) {
             gone.reset();
             // Apache looks from time to time whether its client is still there.
             thread::sleep(Duration::from_millis(2500));
-            open(server, "abandoned");
-            assert_eq!(end(request).status, 200);
+            open_gate(server, "abandoned");
+            assert_eq!(finish(request).status, 200);
             assert_eq!(kept.response("GET").map(|response| response.text()).ok().as_deref(), Some("ran"));
             assert_eq!(server.get("/ran").expect(200), "for-somebody");
         });
@@ -100,17 +100,19 @@ fn the_least_busy_process_is_chosen(setup: Setup) {
         cases.ours_only("one each", "processes take what they get hold of", || {
             // A process that is not ready yet takes no part.
             wait_until("all of them serve", || {
-                let requests: Vec<_> = (0..6).map(|_| begin(server, "/sleep?0.1")).collect();
-                let mut pids: Vec<_> = requests.into_iter().map(|request| end(request).expect(200)).collect();
+                let requests: Vec<_> = (0..6).map(|_| start_request(server, "/sleep?0.1")).collect();
+                let mut pids: Vec<_> =
+                    requests.into_iter().map(|request| finish(request).expect(200)).collect();
                 pids.sort();
                 pids.dedup();
                 (pids.len() == 3).then_some(())
             });
-            let requests: Vec<_> = ["a", "b", "c"].map(|gate| held(server, gate)).into_iter().collect();
+            let requests: Vec<_> =
+                ["a", "b", "c"].map(|gate| start_held_request(server, gate)).into_iter().collect();
             for gate in ["a", "b", "c"] {
-                open(server, gate);
+                open_gate(server, gate);
             }
-            let mut pids: Vec<_> = requests.into_iter().map(|request| end(request).expect(200)).collect();
+            let mut pids: Vec<_> = requests.into_iter().map(|request| finish(request).expect(200)).collect();
             pids.sort();
             pids.dedup();
             assert_eq!(pids.len(), 3, "{pids:?}");
@@ -120,7 +122,7 @@ fn the_least_busy_process_is_chosen(setup: Setup) {
 
 fn idle_clients_take_no_thread(setup: Setup) {
     serving(setup, "threads=2").threads(25).run(|server, cases| {
-        let daemon = pid(server);
+        let daemon = serving_process(server);
         let threads = |process: Process| process.status("Threads");
         let before = threads(daemon);
         let mut clients: Vec<_> = (0..40).map(|_| server.connect()).collect();

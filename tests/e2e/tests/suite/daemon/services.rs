@@ -4,7 +4,7 @@ use e2e::Needs::Daemon;
 use e2e::{Process, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
-use super::gone;
+use super::wait_ended;
 
 pub(crate) const TESTS: &[Test] = &[on_one_mpm!(a_script_is_kept_running, Daemon)];
 
@@ -45,7 +45,7 @@ fn a_script_is_kept_running(setup: Setup) {
                 signal(first, Signal::SIGTERM);
                 let log = server.wait_log(mark, "service is told to end");
                 assert!(!log.contains("Traceback"), "{log}");
-                gone(first);
+                wait_ended(first);
                 server.wait_log(mark, "of tasks begins");
             });
             cases.check("one that is killed is started again", || {
@@ -71,7 +71,7 @@ fn a_script_is_kept_running(setup: Setup) {
             cases.check("a graceful restart leaves one", || {
                 let before: Process = one();
                 server.graceful();
-                gone(before);
+                wait_ended(before);
                 let _ = one();
             });
         });

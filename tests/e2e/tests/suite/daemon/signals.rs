@@ -4,7 +4,10 @@ use e2e::Needs::Daemon;
 use e2e::{Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
-use super::{begin, end, gone, held, open, pid, serving, successor};
+use super::{
+    finish, open_gate, serving, serving_process, start_held_request, start_request, wait_ended,
+    wait_for_successor,
+};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(term_and_int_end_it_at_once, Daemon),
@@ -21,24 +24,24 @@ fn term_and_int_end_it_at_once(setup: Setup) {
         for which in [Signal::SIGTERM, Signal::SIGINT] {
             let reason = "there is no other process until this one has ended";
             cases.ours_only(which.as_str(), reason, || {
-                let (mark, old) = (server.mark(), pid(server));
-                let running = held(server, which.as_str());
+                let (mark, old) = (server.mark(), serving_process(server));
+                let running = start_held_request(server, which.as_str());
                 signal(old, which);
                 server.wait_log(mark, "stopping: shutdown_signal");
                 // Others are served by the next process meanwhile.
-                let new = successor(server, old);
+                let new = wait_for_successor(server, old);
                 assert!(old.is_alive(), "it has a request to finish");
-                open(server, which.as_str());
-                assert_eq!(end(running).expect(200), old.0.to_string());
-                gone(old);
-                assert_eq!(pid(server), new);
+                open_gate(server, which.as_str());
+                assert_eq!(finish(running).expect(200), old.0.to_string());
+                wait_ended(old);
+                assert_eq!(serving_process(server), new);
             });
         }
         cases.check("by the application itself", || {
-            let old = pid(server);
+            let old = serving_process(server);
             assert_eq!(server.get("/signal_to_itself?2").expect(200), "sent");
-            let _ = successor(server, old);
-            gone(old);
+            let _ = wait_for_successor(server, old);
+            wait_ended(old);
         });
     });
 }
@@ -46,11 +49,11 @@ fn term_and_int_end_it_at_once(setup: Setup) {
 fn shutdown_timeout_bounds_it(setup: Setup) {
     serving(setup, "shutdown-timeout=1").run(|server, cases| {
         cases.check("a request that goes on is cut off", || {
-            let old = pid(server);
-            let running = held(server, "long");
+            let old = serving_process(server);
+            let running = start_held_request(server, "long");
             signal(old, Signal::SIGTERM);
-            assert_eq!(end(running).status, 502);
-            gone(old);
+            assert_eq!(finish(running).status, 502);
+            wait_ended(old);
             assert_eq!(server.get("/run").expect(200), "ran");
         });
     });
@@ -63,18 +66,18 @@ fn usr1_lets_requests_finish(setup: Setup) {
     ] {
         serving(setup.clone(), options).run(|server, cases| {
             cases.check(reason, || {
-                let (mark, old) = (server.mark(), pid(server));
-                let running = held(server, "running");
+                let (mark, old) = (server.mark(), serving_process(server));
+                let running = start_held_request(server, "running");
                 signal(old, Signal::SIGUSR1);
                 super::wait_log_any(server, mark, &[reason, "raceful restart", "viction"]);
                 // Longer than what would end it otherwise.
                 assert_eq!(server.get("/sleep?2.5").status, 200);
                 assert!(old.is_alive());
-                open(server, "running");
-                assert_eq!(end(running).expect(200), old.0.to_string());
-                gone(old);
+                open_gate(server, "running");
+                assert_eq!(finish(running).expect(200), old.0.to_string());
+                wait_ended(old);
                 server.wait_log(mark, &format!("stopping: {reason}"));
-                let _ = successor(server, old);
+                let _ = wait_for_successor(server, old);
             });
         });
     }
@@ -83,29 +86,29 @@ fn usr1_lets_requests_finish(setup: Setup) {
 fn usr1_has_a_limit(setup: Setup) {
     serving(setup, "graceful-timeout=2 shutdown-timeout=1").run(|server, cases| {
         cases.check("requests that take longer are cut off", || {
-            let old = pid(server);
-            let running = held(server, "too-long");
+            let old = serving_process(server);
+            let running = start_held_request(server, "too-long");
             signal(old, Signal::SIGUSR1);
-            assert_eq!(end(running).status, 502);
-            gone(old);
+            assert_eq!(finish(running).status, 502);
+            wait_ended(old);
         });
         cases.check("an idle process goes at once", || {
-            let old = pid(server);
+            let old = serving_process(server);
             signal(old, Signal::SIGUSR1);
-            gone(old);
-            let _ = successor(server, old);
+            wait_ended(old);
+            let _ = wait_for_successor(server, old);
         });
     });
 }
 
 fn hup_and_usr2_are_the_applications(setup: Setup) {
     serving(setup, "").run(|server, cases| {
-        let old = pid(server);
+        let old = serving_process(server);
         for (which, all) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGHUP SIGUSR2")] {
             cases.check(which.as_str(), || {
                 signal(old, which);
                 wait_until("the event", || (server.get("/seen_signals").expect(200) == all).then_some(()));
-                assert_eq!(pid(server), old);
+                assert_eq!(serving_process(server), old);
             });
         }
     });
@@ -113,12 +116,12 @@ fn hup_and_usr2_are_the_applications(setup: Setup) {
 
 fn a_copy_of_the_process_is_not_the_process(setup: Setup) {
     serving(setup, "").run(|server, cases| {
-        let old = pid(server);
+        let old = serving_process(server);
         for which in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGHUP] {
             cases.check(which.as_str(), || {
                 let target = format!("/forked_signal?{}", which as i32);
                 assert_eq!(server.get(&target).expect(200), "255");
-                assert_eq!(pid(server), old);
+                assert_eq!(serving_process(server), old);
             });
         }
     });
@@ -129,9 +132,9 @@ fn many_restarts_under_load_lose_no_request(setup: Setup) {
         cases.check("SIGINT and SIGUSR1 by turns", || {
             under_load(server, || {
                 for round in 0..12 {
-                    let old = pid(server);
+                    let old = serving_process(server);
                     signal(old, if round % 2 == 0 { Signal::SIGINT } else { Signal::SIGUSR1 });
-                    gone(old);
+                    wait_ended(old);
                 }
             })
         });
@@ -158,5 +161,5 @@ fn under_load(server: &Server, work: impl FnOnce()) {
         outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
     assert!(count.load(Ordering::Relaxed) > 10);
-    let _ = end(begin(server, "/run"));
+    let _ = finish(start_request(server, "/run"));
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use e2e::Needs::{Daemon, Ours, Time};
 use e2e::{Server, Setup, Test, on_each_mpm};
 
-use super::reload::{LOSES, loaded, restarts_and_touches};
-use super::{pid, serving};
+use super::reload::{LOSES, restarts_and_touches, serving_for_load};
+use super::{serving, serving_process};
 use crate::soak::{Held, alone, beside_others};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -25,7 +25,7 @@ const LONGEST: Duration = Duration::from_millis(500);
 
 fn restarts_and_touches_take_no_request_half_a_second(setup: Setup) {
     let _alone = alone();
-    loaded(setup).run(|server, cases| {
+    serving_for_load(setup).run(|server, cases| {
         cases.ours_only("twenty of each", LOSES, || {
             let slowest = restarts_and_touches(server, 40);
             assert!(slowest < LONGEST, "{slowest:?}");
@@ -38,13 +38,13 @@ fn a_process_that_has_served_a_hundred_thousand_requests(setup: Setup) {
     // Each thread of Apache's may keep a connection to the process: few threads, so that all have one soon.
     let children = if setup.mpm().threaded() { 1 } else { 6 };
     serving(setup, "threads=8").children(children).threads(6).run(|server, cases| {
-        let process = pid(server);
-        many(server, 25_000);
+        let process = serving_process(server);
+        send_requests(server, 25_000);
         let first = Held::by(&[process.0]);
-        many(server, 100_000);
+        send_requests(server, 100_000);
         let last = Held::by(&[process.0]);
         e2e::report(format_args!("{first:?} -> {last:?}"));
-        cases.check("it is still that process", || assert_eq!(pid(server), process));
+        cases.check("it is still that process", || assert_eq!(serving_process(server), process));
         cases.check("descriptors", || assert!(last.descriptors <= first.descriptors, "{first:?} {last:?}"));
         cases.check("threads", || assert_eq!(first.threads, last.threads));
         // Of a leak of ten bytes a request there would be a megabyte.
@@ -55,7 +55,7 @@ fn a_process_that_has_served_a_hundred_thousand_requests(setup: Setup) {
 }
 
 /// So many requests by four clients, three with a body of each four.
-fn many(server: &Server, count: usize) {
+fn send_requests(server: &Server, count: usize) {
     const CLIENTS: usize = 4;
     thread::scope(|scope| {
         for _ in 0..CLIENTS {

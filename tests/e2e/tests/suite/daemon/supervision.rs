@@ -9,7 +9,7 @@ use e2e::Needs::{Daemon, Ours};
 use e2e::{Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
-use super::{begin, end, gone, pid, serving};
+use super::{finish, serving, serving_process, start_request, wait_ended};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(
@@ -51,7 +51,7 @@ fn lose_supervisor(server: &Server) {
 }
 
 /// Waits until requests are served by a process of a new supervisor.
-fn recovered(server: &Server) {
+fn wait_until_recovered(server: &Server) {
     make_executable(server, true);
     wait_until("the group serves again", || (server.get("/pid").status == 200).then_some(()));
     assert_eq!(server.supervisors().len(), 1);
@@ -59,7 +59,7 @@ fn recovered(server: &Server) {
 
 fn one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait(setup: Setup) {
     serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
-        let process = pid(server);
+        let process = serving_process(server);
         lose_supervisor(server);
         cases.check("requests are refused", || {
             let mark = server.mark();
@@ -68,14 +68,14 @@ fn one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait(setup: Se
             }
             server.wait_log(mark, "WSGI0116");
         });
-        gone(process);
+        wait_ended(process);
         cases.check("so are those after a restart", || {
             let mark = server.mark();
             server.graceful();
             assert_eq!(server.get("/pid").status, 503);
             server.wait_log(mark, "The next try is in");
         });
-        cases.check("they are served when it can be started", || recovered(server));
+        cases.check("they are served when it can be started", || wait_until_recovered(server));
     });
 }
 
@@ -85,14 +85,14 @@ fn a_request_that_waits_for_a_process_is_refused_when_there_will_be_none(setup: 
         // It takes nothing, and has not taken any connection before.
         let process = wait_until("a process", || server.daemons().first().copied());
         signal(process, Signal::SIGSTOP);
-        let waiting = begin(server, "/run");
+        let waiting = start_request(server, "/run");
         lose_supervisor(server);
-        cases.check("it is refused", || assert_eq!(end(waiting).status, 503));
+        cases.check("it is refused", || assert_eq!(finish(waiting).status, 503));
         // One that had not begun ends with its supervisor.
         if process.is_alive() {
             signal(process, Signal::SIGKILL);
         }
-        cases.check("others are served later", || recovered(server));
+        cases.check("others are served later", || wait_until_recovered(server));
     });
 }
 
@@ -100,7 +100,7 @@ fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only(set
     let setup = setup.file("htdocs/static.txt", "static").file("more/none.conf", "");
     let setup = setup.conf("Alias /static.txt @ROOT@/htdocs/static.txt").modules(&["alias"]);
     serving(setup.conf("Include @ROOT@/more/*.conf"), "").run(|server, cases| {
-        let old = pid(server);
+        let old = serving_process(server);
         let limit =
             Command::new("prlimit").args(["--nofile=80:80", "--pid", &server.pid().to_string()]).status();
         assert!(limit.is_ok_and(|status| status.success()));
@@ -108,7 +108,7 @@ fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only(set
             server.write("more/many.conf", "WSGIDaemonProcess many processes=40");
             let mark = server.mark();
             server.graceful();
-            gone(old);
+            wait_ended(old);
             assert_eq!(server.get("/static.txt").expect(200), "static");
             assert_eq!(server.get("/pid").status, 500);
             server.wait_log(mark, "WSGI0012");
@@ -124,10 +124,10 @@ fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only(set
 fn requests_wait_while_another_one_is_started(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         cases.check("none is lost", || {
-            let process = pid(server);
+            let process = serving_process(server);
             signal(server.supervisors()[0], Signal::SIGKILL);
-            gone(process);
-            assert_ne!(pid(server), process);
+            wait_ended(process);
+            assert_ne!(serving_process(server), process);
         });
     });
 }

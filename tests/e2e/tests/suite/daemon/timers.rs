@@ -6,7 +6,10 @@ use std::time::Duration;
 use e2e::Needs::{Daemon, HostWithOwnGil, Ours};
 use e2e::{Ending, LogMark, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
-use super::{begin, end, gone, held, open, pid, serving, successor, wait_log_any};
+use super::{
+    finish, open_gate, serving, serving_process, start_held_request, start_request, wait_ended,
+    wait_for_successor, wait_log_any,
+};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(request_timeout_replaces_the_process, Daemon),
@@ -30,74 +33,79 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// No other timer is set. The original then obeys none.
-fn alone(setup: Setup, options: &str) -> Setup {
+fn serving_with_one_timer(setup: Setup, options: &str) -> Setup {
     serving(setup, &format!("deadlock-timeout=0 {options}"))
 }
 
 /// The original obeys its timers only if there is a deadlock timeout, too.
 const NEEDS_ANOTHER: &str = "W21: without deadlock-timeout and inactivity-timeout no timer works";
 
-fn stopped_because(server: &Server, mark: LogMark, reason: &str) {
+fn wait_stopped_because(server: &Server, mark: LogMark, reason: &str) {
     server.wait_log(mark, &format!("stopping: {reason}"));
 }
 
 fn request_timeout_replaces_the_process(setup: Setup) {
-    alone(setup, "threads=2 request-timeout=1 graceful-timeout=2 shutdown-timeout=1").run(|server, cases| {
-        cases.ours_only("after 1 + ln(2) seconds", NEEDS_ANOTHER, || {
-            let (mark, old) = (server.mark(), pid(server));
-            let stuck = held(server, "never");
-            // Below the limit.
-            assert_eq!(server.get("/sleep?1.2").expect(200), old.0.to_string());
-            let log = server.wait_log(mark, "request_timeout");
-            assert!(log.contains("wsgi:info"), "{log}");
-            let new = successor(server, old);
-            assert_ne!(old, new);
-            gone(old);
-            // It was in Python, and is cut off at the end.
-            assert_eq!(end(stuck).status, 502);
-            stopped_because(server, mark, "request_timeout");
-            let log = server.log_since(mark);
-            assert!(log.contains("wait_for") && log.contains("in hold"), "no stack in {log}");
-            open(server, "never");
-        });
-    });
+    serving_with_one_timer(setup, "threads=2 request-timeout=1 graceful-timeout=2 shutdown-timeout=1").run(
+        |server, cases| {
+            cases.ours_only("after 1 + ln(2) seconds", NEEDS_ANOTHER, || {
+                let (mark, old) = (server.mark(), serving_process(server));
+                let stuck = start_held_request(server, "never");
+                // Below the limit.
+                assert_eq!(server.get("/sleep?1.2").expect(200), old.0.to_string());
+                let log = server.wait_log(mark, "request_timeout");
+                assert!(log.contains("wsgi:info"), "{log}");
+                let new = wait_for_successor(server, old);
+                assert_ne!(old, new);
+                wait_ended(old);
+                // It was in Python, and is cut off at the end.
+                assert_eq!(finish(stuck).status, 502);
+                wait_stopped_because(server, mark, "request_timeout");
+                let log = server.log_since(mark);
+                assert!(log.contains("wait_for") && log.contains("in hold"), "no stack in {log}");
+                open_gate(server, "never");
+            });
+        },
+    );
 }
 
 fn interrupt_timeout_ends_the_request_alone(setup: Setup) {
-    alone(setup, "threads=2 request-timeout=1 interrupt-timeout=2 graceful-timeout=1 shutdown-timeout=1")
-        .run(|server, cases| {
-            let old = pid(server);
-            cases.ours_only("before the head: an empty 504", NEEDS_ANOTHER, || {
-                let mark = server.mark();
-                let response = server.get("/hold?interrupted");
-                assert_eq!((response.status, response.text().as_str()), (504, ""));
-                let log = server.wait_log(mark, "hold");
-                assert!(log.contains("wait_for"), "no stack in {log}");
-                assert_eq!(pid(server), old);
-            });
-            cases.ours_only("in the middle: no clean end", NEEDS_ANOTHER, || {
-                let response = server.get("/late_timeout");
-                assert_eq!((response.status, response.text().as_str()), (200, "data"));
-                assert_eq!(response.ending, Ending::Truncated);
-                assert_eq!(pid(server), old);
-            });
-            cases.ours_only("the next request of the thread is not hit", NEEDS_ANOTHER, || {
-                for _ in 0..4 {
-                    assert_eq!(server.get("/sleep?0.5").expect(200), old.0.to_string());
-                }
-            });
-            cases.ours_only("one that goes on regardless has the process replaced", NEEDS_ANOTHER, || {
-                let mark = server.mark();
-                let stubborn = begin(server, "/swallow?stubborn");
-                server.wait_log(mark, "swallowed 1");
-                let new = successor(server, old);
-                gone(old);
-                assert_eq!(end(stubborn).status, 502);
-                stopped_because(server, mark, "request_timeout");
-                assert_eq!(pid(server), new);
-                open(server, "stubborn");
-            });
+    serving_with_one_timer(
+        setup,
+        "threads=2 request-timeout=1 interrupt-timeout=2 graceful-timeout=1 shutdown-timeout=1",
+    )
+    .run(|server, cases| {
+        let old = serving_process(server);
+        cases.ours_only("before the head: an empty 504", NEEDS_ANOTHER, || {
+            let mark = server.mark();
+            let response = server.get("/hold?interrupted");
+            assert_eq!((response.status, response.text().as_str()), (504, ""));
+            let log = server.wait_log(mark, "hold");
+            assert!(log.contains("wait_for"), "no stack in {log}");
+            assert_eq!(serving_process(server), old);
         });
+        cases.ours_only("in the middle: no clean end", NEEDS_ANOTHER, || {
+            let response = server.get("/late_timeout");
+            assert_eq!((response.status, response.text().as_str()), (200, "data"));
+            assert_eq!(response.ending, Ending::Truncated);
+            assert_eq!(serving_process(server), old);
+        });
+        cases.ours_only("the next request of the thread is not hit", NEEDS_ANOTHER, || {
+            for _ in 0..4 {
+                assert_eq!(server.get("/sleep?0.5").expect(200), old.0.to_string());
+            }
+        });
+        cases.ours_only("one that goes on regardless has the process replaced", NEEDS_ANOTHER, || {
+            let mark = server.mark();
+            let stubborn = start_request(server, "/swallow?stubborn");
+            server.wait_log(mark, "swallowed 1");
+            let new = wait_for_successor(server, old);
+            wait_ended(old);
+            assert_eq!(finish(stubborn).status, 502);
+            wait_stopped_because(server, mark, "request_timeout");
+            assert_eq!(serving_process(server), new);
+            open_gate(server, "stubborn");
+        });
+    });
 }
 
 fn maximum_requests_replaces_the_process(setup: Setup) {
@@ -107,14 +115,14 @@ fn maximum_requests_replaces_the_process(setup: Setup) {
             let mut seen = Vec::new();
             // What comes while the successor starts is served, too.
             wait_until("three processes", || {
-                let process = pid(server);
+                let process = serving_process(server);
                 if !seen.contains(&process) {
                     seen.push(process);
                 }
                 (seen.len() >= 3).then_some(())
             });
-            stopped_because(server, mark, "maximum_requests");
-            gone(seen[0]);
+            wait_stopped_because(server, mark, "maximum_requests");
+            wait_ended(seen[0]);
         });
     });
 }
@@ -126,13 +134,13 @@ fn maximum_requests_of_a_process_that_is_never_idle(setup: Setup) {
                 "it is replaced all the same",
                 "W22: the time begins anew with each request",
                 || {
-                    let old = pid(server);
-                    let stuck = held(server, "busy");
-                    let new = successor(server, old);
+                    let old = serving_process(server);
+                    let stuck = start_held_request(server, "busy");
+                    let new = wait_for_successor(server, old);
                     assert_ne!(old, new);
-                    gone(old);
-                    assert_eq!(end(stuck).status, 502);
-                    open(server, "busy");
+                    wait_ended(old);
+                    assert_eq!(finish(stuck).status, 502);
+                    open_gate(server, "busy");
                 },
             );
         },
@@ -150,8 +158,8 @@ fn a_process_for_one_request_serves_one(setup: Setup) {
             }
         });
         cases.check("also those that come together", || {
-            let requests: Vec<_> = (0..4).map(|_| begin(server, "/pid")).collect();
-            seen.extend(requests.into_iter().map(|request| end(request).expect(200)));
+            let requests: Vec<_> = (0..4).map(|_| start_request(server, "/pid")).collect();
+            seen.extend(requests.into_iter().map(|request| finish(request).expect(200)));
         });
         cases.check("none has served twice", || {
             let mut different = seen.clone();
@@ -163,28 +171,29 @@ fn a_process_for_one_request_serves_one(setup: Setup) {
 }
 
 fn restart_interval_replaces_the_process(setup: Setup) {
-    alone(setup, "restart-interval=2").run(|server, cases| {
+    serving_with_one_timer(setup, "restart-interval=2").run(|server, cases| {
         cases.ours_only("the successor takes over", NEEDS_ANOTHER, || {
-            let old = pid(server);
+            let old = serving_process(server);
             // With a request that is under way.
-            let slow = begin(server, "/sleep?2.5");
-            let _ = successor(server, old);
-            gone(old);
-            assert_eq!(end(slow).expect(200), old.0.to_string());
-            stopped_because(server, LogMark::default(), "restart_interval");
+            let slow = start_request(server, "/sleep?2.5");
+            let _ = wait_for_successor(server, old);
+            wait_ended(old);
+            assert_eq!(finish(slow).expect(200), old.0.to_string());
+            wait_stopped_because(server, LogMark::default(), "restart_interval");
         });
     });
 }
 
 fn inactivity_timeout_replaces_the_process(setup: Setup) {
-    alone(setup, "inactivity-timeout=2").conf("<Location /state>\nWSGIIgnoreActivity On\n</Location>").run(
-        |server, cases| {
+    serving_with_one_timer(setup, "inactivity-timeout=2")
+        .conf("<Location /state>\nWSGIIgnoreActivity On\n</Location>")
+        .run(|server, cases| {
             cases.check("not before the first request", || {
                 let before = wait_until("the process", || server.daemons().first().copied());
                 thread::sleep(Duration::from_millis(3500));
                 assert_eq!(server.daemons(), [before]);
             });
-            let old = pid(server);
+            let old = serving_process(server);
             cases.check("not while one is under way", || {
                 assert_eq!(server.get("/sleep?3.5").expect(200), old.0.to_string());
             });
@@ -195,10 +204,9 @@ fn inactivity_timeout_replaces_the_process(setup: Setup) {
                     let shown = server.get("/state").value("pid");
                     (shown != Some(old.0.to_string())).then_some(())
                 });
-                stopped_because(server, mark, "inactivity_timeout");
+                wait_stopped_because(server, mark, "inactivity_timeout");
             });
-        },
-    );
+        });
 }
 
 fn startup_timeout_replaces_the_process(setup: Setup) {
@@ -206,13 +214,13 @@ fn startup_timeout_replaces_the_process(setup: Setup) {
     let setup = setup
         .file("apps/broken.wsgi", broken)
         .conf("WSGIScriptAlias /broken @ROOT@/apps/broken.wsgi application-group=%{GLOBAL}");
-    alone(setup, "startup-timeout=2 threads=2").run(|server, cases| {
+    serving_with_one_timer(setup, "startup-timeout=2 threads=2").run(|server, cases| {
         cases.ours_only("where no script can be loaded", NEEDS_ANOTHER, || {
             let mark = server.mark();
             let old = wait_until("the process", || server.daemons().first().copied());
             assert_eq!(server.get("/broken").status, 500);
             server.wait_log(mark, "startup_timeout");
-            gone(old);
+            wait_ended(old);
         });
         cases.check("not where one could be", || {
             let process = wait_until("a process that serves", || {
@@ -221,7 +229,7 @@ fn startup_timeout_replaces_the_process(setup: Setup) {
             });
             assert_eq!(server.get("/broken").status, 500);
             thread::sleep(Duration::from_millis(3000));
-            assert_eq!(pid(server), process);
+            assert_eq!(serving_process(server), process);
         });
     });
 }
@@ -229,12 +237,12 @@ fn startup_timeout_replaces_the_process(setup: Setup) {
 fn deadlock_timeout_replaces_the_process(setup: Setup) {
     serving(setup, "deadlock-timeout=2 shutdown-timeout=1").run(|server, cases| {
         cases.check("where the lock is kept", || {
-            let (mark, old) = (server.mark(), pid(server));
-            let stuck = begin(server, "/deadlock");
+            let (mark, old) = (server.mark(), serving_process(server));
+            let stuck = start_request(server, "/deadlock");
             server.wait_log(mark, "takes the lock");
-            gone(old);
-            assert_eq!(end(stuck).status, 502);
-            let _ = successor(server, old);
+            wait_ended(old);
+            assert_eq!(finish(stuck).status, 502);
+            let _ = wait_for_successor(server, old);
             wait_log_any(server, mark, &["deadlock_timeout", "deadlock timer", "deadlock timeout"]);
         });
     });
@@ -248,11 +256,11 @@ fn deadlock_timeout_sees_every_interpreter(setup: Setup) {
     );
     serving(setup, "deadlock-timeout=2 shutdown-timeout=1").run(|server, cases| {
         cases.check("also one of its own", || {
-            let (mark, old) = (server.mark(), pid(server));
-            let stuck = begin(server, "/own/deadlock");
+            let (mark, old) = (server.mark(), serving_process(server));
+            let stuck = start_request(server, "/own/deadlock");
             server.wait_log(mark, "takes the lock");
-            gone(old);
-            assert_eq!(end(stuck).status, 502);
+            wait_ended(old);
+            assert_eq!(finish(stuck).status, 502);
             server.wait_log(mark, "deadlock_timeout");
         });
     });
@@ -261,12 +269,12 @@ fn deadlock_timeout_sees_every_interpreter(setup: Setup) {
 fn cpu_time_limit_replaces_the_process(setup: Setup) {
     serving(setup, "cpu-time-limit=2 threads=2").run(|server, cases| {
         cases.check("no request fails", || {
-            let (mark, old) = (server.mark(), pid(server));
+            let (mark, old) = (server.mark(), serving_process(server));
             wait_until("another process", || {
                 (server.get("/spin?0.5").expect(200) != old.0.to_string()).then_some(())
             });
-            stopped_because(server, mark, "cpu_time_limit");
-            gone(old);
+            wait_stopped_because(server, mark, "cpu_time_limit");
+            wait_ended(old);
         });
     });
 }
@@ -274,12 +282,12 @@ fn cpu_time_limit_replaces_the_process(setup: Setup) {
 fn cpu_time_limit_without_a_graceful_timeout(setup: Setup) {
     serving(setup, "cpu-time-limit=1 graceful-timeout=0 threads=2").run(|server, cases| {
         cases.ours_only("the group goes on", "W20: it is deaf for ever", || {
-            let old = pid(server);
+            let old = serving_process(server);
             wait_until("another process", || {
                 let response = server.get("/spin?0.3");
                 (response.status == 200 && response.text() != old.0.to_string()).then_some(())
             });
-            gone(old);
+            wait_ended(old);
         });
     });
 }
