@@ -32,8 +32,8 @@ pub(crate) fn check(request: &Request, route: &Route<'_>) -> Result<(), Refusal>
         check_script(request, route)?;
     }
     if request.rejects_path_info() && request.path_info().is_some_and(|info| !info.is_empty()) {
-        let file = shown(request.filename());
-        return refused(
+        let file = lossy(request.filename());
+        return reject(
             404,
             PATH_INFO_NOT_ALLOWED,
             format!("AcceptPathInfo Off is in force, and the URL goes on behind the script '{file}'"),
@@ -43,10 +43,10 @@ pub(crate) fn check(request: &Request, route: &Route<'_>) -> Result<(), Refusal>
 }
 
 fn check_script(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
-    let file = || shown(request.filename());
+    let file = || lossy(request.filename());
     if !route.is_aliased && !request.may_execute() {
         let file = file();
-        return refused(
+        return reject(
             403,
             EXECUTION_NOT_ALLOWED,
             format!(
@@ -55,13 +55,13 @@ fn check_script(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
         );
     }
     match request.file_type() {
-        FileType::None => refused(
+        FileType::None => reject(
             404,
             SCRIPT_NOT_FOUND,
             format!("the script '{}' does not exist, or can not be looked at", file()),
         ),
         FileType::Directory => {
-            refused(403, SCRIPT_IS_DIRECTORY, format!("the script '{}' is a directory", file()))
+            reject(403, SCRIPT_IS_DIRECTORY, format!("the script '{}' is a directory", file()))
         }
         FileType::Regular | FileType::Other => Ok(()),
     }
@@ -71,15 +71,15 @@ fn check_body(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
     let headers = request.headers_in();
     if let Some(encoding) = headers.value(c"Transfer-Encoding") {
         if !encoding.eq_ignore_ascii_case(b"chunked") {
-            let encoding = shown(Some(encoding));
-            return refused(
+            let encoding = lossy(Some(encoding));
+            return reject(
                 501,
                 TRANSFER_ENCODING_UNKNOWN,
                 format!("the transfer encoding '{encoding}' is not known"),
             );
         }
         if !route.settings.chunked_request() {
-            return refused(
+            return reject(
                 411,
                 CHUNKED_NOT_ALLOWED,
                 "the request's body is chunked, and WSGIChunkedRequest On is not in force".to_owned(),
@@ -89,12 +89,8 @@ fn check_body(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
     }
     let Some(text) = headers.value(c"Content-Length") else { return Ok(()) };
     let Some(length) = decimal(text) else {
-        let text = shown(Some(text));
-        return refused(
-            400,
-            CONTENT_LENGTH_MALFORMED,
-            format!("the content length '{text}' is not a number"),
-        );
+        let text = lossy(Some(text));
+        return reject(400, CONTENT_LENGTH_MALFORMED, format!("the content length '{text}' is not a number"));
     };
     match request.body_limit() {
         Some(limit) if length > limit => Err(Refusal { status: 413, reason: None }),
@@ -102,11 +98,11 @@ fn check_body(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn refused(status: u16, code: Code, reason: String) -> Result<(), Refusal> {
+fn reject(status: u16, code: Code, reason: String) -> Result<(), Refusal> {
     Err(Refusal { status, reason: Some((code, reason)) })
 }
 
-fn shown(text: Option<&[u8]>) -> std::borrow::Cow<'_, str> {
+fn lossy(text: Option<&[u8]>) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(text.unwrap_or_default())
 }
 
@@ -122,10 +118,10 @@ fn decimal(text: &[u8]) -> Option<u64> {
 pub(crate) fn check_owner(request: &Request, owner: ScriptOwner) -> Result<(), Refusal> {
     let file = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
     let codes = OwnerCodes::of(owner);
-    check_one(file, owner, &codes.script)?;
+    check_path_owner(file, owner, &codes.script)?;
     match file.parent() {
-        Some(directory) => check_one(directory, owner, &codes.directory),
-        None => refused(403, codes.adrift, format!("the script '{}' is in no directory", file.display())),
+        Some(directory) => check_path_owner(directory, owner, &codes.directory),
+        None => reject(403, codes.adrift, format!("the script '{}' is in no directory", file.display())),
     }
 }
 
@@ -176,22 +172,22 @@ impl OwnerCodes {
     }
 }
 
-fn check_one(path: &Path, owner: ScriptOwner, codes: &PathCodes) -> Result<(), Refusal> {
+fn check_path_owner(path: &Path, owner: ScriptOwner, codes: &PathCodes) -> Result<(), Refusal> {
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return refused(403, codes.unknown, format!("{shown} can not be looked at: {error}")),
+        Err(error) => return reject(403, codes.unknown, format!("{shown} can not be looked at: {error}")),
     };
     let (option, is_owned, others) = match owner {
         ScriptOwner::Group(gid) => ("script-group", metadata.gid() == gid, 0o002),
         ScriptOwner::User(uid) => ("script-user", metadata.uid() == uid, 0o022),
     };
     if !is_owned {
-        return refused(403, codes.foreign, format!("{shown} does not belong to what {option} names"));
+        return reject(403, codes.foreign, format!("{shown} does not belong to what {option} names"));
     }
     if metadata.mode() & others != 0 {
         let text = format!("others can write to {shown}, which {option} forbids: use chmod go-w");
-        return refused(403, codes.writable, text);
+        return reject(403, codes.writable, text);
     }
     Ok(())
 }

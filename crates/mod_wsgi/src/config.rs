@@ -23,7 +23,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
     let Some(directive) = DEFINITIONS.get(index) else {
         return Err(format!("Internal error: there is no directive {index}"));
     };
-    let servers = Surroundings::of(line);
+    let servers = ConfiguredServers::of(line);
     let (file, number) = line.position();
     let position = Position { file: file.into(), line: number };
     let settings = &mut line.settings;
@@ -119,33 +119,33 @@ fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
 }
 
 /// Where in the configuration a line stands.
-struct Surroundings<'a> {
+struct ConfiguredServers<'a> {
     server: &'a Server,
     in_virtual_host: bool,
 }
 
-impl<'a> Surroundings<'a> {
+impl<'a> ConfiguredServers<'a> {
     fn of(line: &Line<'a, Wsgi>) -> Self {
         Self { server: line.server(), in_virtual_host: line.settings.in_virtual_host }
     }
 }
 
-impl Servers for Surroundings<'_> {
+impl Servers for ConfiguredServers<'_> {
     fn host(&self) -> Option<ServerId> {
         self.in_virtual_host.then(|| id(self.server))
     }
 
     fn name(&self) -> Option<&[u8]> {
-        named(self.server)
+        non_empty_name(self.server)
     }
 
     fn name_of(&self, host: ServerId) -> Option<&[u8]> {
         // Apache puts each virtual host in front of those before it, and behind the main server, when it comes to it.
-        self.server.all().find(|server| id(server) == host).and_then(named)
+        self.server.all().find(|server| id(server) == host).and_then(non_empty_name)
     }
 }
 
-fn named(server: &Server) -> Option<&[u8]> {
+fn non_empty_name(server: &Server) -> Option<&[u8]> {
     Some(server.name()).filter(|name| !name.is_empty())
 }
 

@@ -22,11 +22,11 @@ pub(crate) fn handle(request: &Request) -> Status {
     }
     match checks::check(request, &route) {
         Ok(()) => run(request, &route),
-        Err(refusal) => refuse(request, &refusal),
+        Err(refusal) => respond_with_error(request, &refusal),
     }
 }
 
-fn refuse(request: &Request, refusal: &Refusal) -> Status {
+fn respond_with_error(request: &Request, refusal: &Refusal) -> Status {
     if let Some((code, reason)) = &refusal.reason {
         log::message(request, *code, reason);
     }
@@ -98,7 +98,7 @@ fn target<'r>(
     }
     let target = daemon::target(request, process_group)?;
     if let Some(owner) = target.script_owner() {
-        checks::check_owner(request, owner).map_err(|refusal| refuse(request, &refusal))?;
+        checks::check_owner(request, owner).map_err(|refusal| respond_with_error(request, &refusal))?;
     }
     Ok(Some(target))
 }

@@ -14,11 +14,11 @@ use wsgi_core::config::PythonStart;
 use crate::Wsgi;
 
 /// How long it waits in all.
-const LONGEST: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// If none ends for so long, those that are left have something to do.
 const QUIET: Duration = Duration::from_millis(100);
 /// How often it looks.
-const LOOK: Duration = Duration::from_millis(2);
+const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Waits until the children that have nothing to do have ended. Apache still finds them, and knows then that they have.
 pub(crate) fn wait_for_old_children(server: &Server, info: &ServerInfo) {
@@ -38,10 +38,10 @@ pub(crate) fn wait_for_old_children(server: &Server, info: &ServerInfo) {
         if children.len() < before {
             last = now;
         }
-        if children.is_empty() || now - last >= QUIET || now - begin >= LONGEST {
+        if children.is_empty() || now - last >= QUIET || now - begin >= LONGEST_WAIT {
             return;
         }
-        thread::sleep(LOOK);
+        thread::sleep(CHECK_INTERVAL);
     }
 }
 

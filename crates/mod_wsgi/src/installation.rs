@@ -21,21 +21,21 @@ use wsgi_core::wire::Schema;
 #[derive(Debug, Clone)]
 pub(crate) struct Installation {
     directory: PathBuf,
-    module: Arc<Part>,
-    supervisor: Result<Arc<Part>, String>,
-    hosts: Vec<Arc<Part>>,
+    module: Arc<InstalledFile>,
+    supervisor: Result<Arc<InstalledFile>, String>,
+    hosts: Vec<Arc<InstalledFile>>,
     /// Where the link to the default Python leads.
     python: Option<PathBuf>,
     /// Of those that have been installed over this one, the last that the log tells of.
-    told: Option<[Option<Identity>; 2]>,
+    reported: Option<[Option<FileIdentity>; 2]>,
 }
 
 /// A program or library.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct InstalledFile {
     path: PathBuf,
     file: OwnedFd,
-    identity: Identity,
+    identity: FileIdentity,
     digest: u64,
     /// Of which build it is; `None` if it does not say.
     schema: Option<Schema>,
@@ -43,7 +43,7 @@ pub(crate) struct Part {
 
 /// A file in one state. As long as it is open, no other file has its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -77,7 +77,7 @@ pub(crate) fn refresh() -> Vec<String> {
     let mut installation = lock(&INSTALLATION);
     let Some(before) = &*installation else { return Vec::new() };
     let mut after = Installation::clone(before);
-    let lines = after.look();
+    let lines = after.take_changes();
     *installation = Some(Arc::new(after));
     lines
 }
@@ -89,18 +89,18 @@ impl Installation {
     /// It is not there.
     pub(crate) fn of(module: &Path) -> io::Result<Self> {
         let directory = module.canonicalize()?.parent().unwrap_or(Path::new("/")).to_owned();
-        let supervisor = Part::open(&directory.join(SUPERVISOR)).map(Arc::new);
+        let supervisor = InstalledFile::open(&directory.join(SUPERVISOR)).map(Arc::new);
         let mut installation = Self {
             // By the name that Apache has loaded, links not resolved: they may lead to another build one day.
-            module: Arc::new(Part::open(module)?),
+            module: Arc::new(InstalledFile::open(module)?),
             supervisor: supervisor.map_err(|error| error.to_string()),
             hosts: Vec::new(),
             python: None,
-            told: None,
+            reported: None,
             directory,
         };
         installation.python = installation.linked_python();
-        // What is of another build is told when it is needed.
+        // What is of another build is reported when it is needed.
         installation.add_hosts();
         Ok(installation)
     }
@@ -116,12 +116,12 @@ impl Installation {
     }
 
     /// The supervisor.
-    pub(crate) fn supervisor(&self) -> Result<&Part, String> {
+    pub(crate) fn supervisor(&self) -> Result<&InstalledFile, String> {
         let path = self.directory.join(SUPERVISOR);
         let shown = path.display();
         match &self.supervisor {
-            Ok(part) if part.schema == Some(Schema::own()) => Ok(part),
-            Ok(part) => Err(another_build(part)),
+            Ok(file) if file.schema == Some(Schema::own()) => Ok(file),
+            Ok(file) => Err(another_build(file)),
             Err(error) => Err(format!(
                 "the supervisor of the daemon processes, {shown}, can not be opened: {error}. It is installed beside \
                  mod_wsgi.so by `make install`"
@@ -135,29 +135,29 @@ impl Installation {
     }
 
     /// The hosts that understand this module.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &Part> {
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &InstalledFile> {
         self.hosts.iter().map(AsRef::as_ref).filter(|host| host.schema == Some(Schema::own()))
     }
 
     /// The host of this name.
-    pub(crate) fn host(&self, name: &OsStr) -> Result<&Part, String> {
+    pub(crate) fn host(&self, name: &OsStr) -> Result<&InstalledFile, String> {
         let host = self.hosts.iter().find(|host| host.name() == name);
         let host = host.ok_or_else(|| format!("there is no host {}", name.display()))?;
         if host.schema == Some(Schema::own()) { Ok(host) } else { Err(another_build(host)) }
     }
 
     /// Takes what has been added since, unless it is of another build; returns lines for the log.
-    pub(crate) fn look(&mut self) -> Vec<String> {
+    pub(crate) fn take_changes(&mut self) -> Vec<String> {
         if self.supervisor.is_err() {
-            let supervisor = Part::open(&self.directory.join(SUPERVISOR)).map(Arc::new);
+            let supervisor = InstalledFile::open(&self.directory.join(SUPERVISOR)).map(Arc::new);
             self.supervisor = supervisor.map_err(|error| error.to_string());
         }
-        let Err(found) = self.is_current() else {
-            self.told = None;
+        let Err(found) = self.check_in_place() else {
+            self.reported = None;
             self.python = self.linked_python().or_else(|| self.python.take());
             return self.add_hosts();
         };
-        if self.told.replace(found) == Some(found) {
+        if self.reported.replace(found) == Some(found) {
             return Vec::new();
         }
         let what = if found.contains(&None) { "are gone" } else { "are those of another build" };
@@ -169,10 +169,10 @@ impl Installation {
     }
 
     /// Whether module and supervisor are still those in the directory; else what is there.
-    fn is_current(&mut self) -> Result<(), [Option<Identity>; 2]> {
+    fn check_in_place(&mut self) -> Result<(), [Option<FileIdentity>; 2]> {
         let Self { module, supervisor: Ok(supervisor), .. } = self else { return Ok(()) };
-        let found = [&*module, &*supervisor].map(|part| Identity::of(&part.path));
-        let is_same = [module, supervisor].map(Part::is_in_place);
+        let found = [&*module, &*supervisor].map(|file| FileIdentity::of(&file.path));
+        let is_same = [module, supervisor].map(InstalledFile::is_in_place);
         if is_same == [true, true] { Ok(()) } else { Err(found) }
     }
 
@@ -182,19 +182,19 @@ impl Installation {
         let entries = fs::read_dir(self.directory.join(HOSTS)).into_iter().flatten().flatten();
         for path in entries.map(|entry| entry.path()).filter(|path| is_host(path)) {
             let known = self.hosts.iter_mut().find(|host| host.path == path);
-            if known.as_ref().is_some_and(|host| Some(host.identity) == Identity::of(&path)) {
+            if known.as_ref().is_some_and(|host| Some(host.identity) == FileIdentity::of(&path)) {
                 continue;
             }
-            let Ok(part) = Part::open(&path) else { continue };
+            let Ok(file) = InstalledFile::open(&path) else { continue };
             match known {
-                Some(host) if part.schema == Some(Schema::own()) => *host = Arc::new(part),
-                Some(host) if host.schema == Some(Schema::own()) => lines.push(another_build(&part)),
-                Some(host) => *host = Arc::new(part),
+                Some(host) if file.schema == Some(Schema::own()) => *host = Arc::new(file),
+                Some(host) if host.schema == Some(Schema::own()) => lines.push(another_build(&file)),
+                Some(host) => *host = Arc::new(file),
                 None => {
-                    if part.schema != Some(Schema::own()) {
-                        lines.push(another_build(&part));
+                    if file.schema != Some(Schema::own()) {
+                        lines.push(another_build(&file));
                     }
-                    self.hosts.push(Arc::new(part));
+                    self.hosts.push(Arc::new(file));
                 }
             }
         }
@@ -215,9 +215,9 @@ fn is_host(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"mod_wsgi_host."))
 }
 
-fn another_build(part: &Part) -> String {
-    let path = part.path.display();
-    let theirs = part.schema.map_or_else(|| "none".to_owned(), |schema| schema.to_string());
+fn another_build(file: &InstalledFile) -> String {
+    let path = file.path.display();
+    let theirs = file.schema.map_or_else(|| "none".to_owned(), |schema| schema.to_string());
     format!(
         "{path} is of another build (schema {theirs}) than mod_wsgi.so (schema {}), and is not used: install both from the \
          same sources with `make install`, every further host with `make host`, then stop and start the server",
@@ -225,7 +225,7 @@ fn another_build(part: &Part) -> String {
     )
 }
 
-impl Part {
+impl InstalledFile {
     fn open(path: &Path) -> io::Result<Self> {
         // Whatever else is in its place does not hold up the server.
         let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
@@ -237,10 +237,10 @@ impl Part {
         file.read_to_end(&mut contents)?;
         Ok(Self {
             path: path.to_owned(),
-            identity: Identity::from(&metadata),
+            identity: FileIdentity::from(&metadata),
             digest: digest(&contents),
             schema: Schema::of_file(&contents),
-            file: without_contents(file),
+            file: as_reference(file),
         })
     }
 
@@ -257,7 +257,7 @@ impl Part {
     /// A path that leads to it now: its own, as long as the file is there, which debuggers understand, too; else that of its
     /// descriptor.
     pub(crate) fn present_path(&self) -> PathBuf {
-        if Identity::of(&self.path) == Some(self.identity) {
+        if FileIdentity::of(&self.path) == Some(self.identity) {
             return self.path.clone();
         }
         let path = descriptor_path(&self.file);
@@ -267,12 +267,12 @@ impl Part {
 
     /// Whether it is still what its path leads to, in this file or in another one of the same contents, which is taken then.
     fn is_in_place(this: &mut Arc<Self>) -> bool {
-        if Identity::of(&this.path) == Some(this.identity) {
+        if FileIdentity::of(&this.path) == Some(this.identity) {
             return true;
         }
         match Self::open(&this.path) {
-            Ok(part) if (part.digest, part.identity.size) == (this.digest, this.identity.size) => {
-                *this = Arc::new(part);
+            Ok(file) if (file.digest, file.identity.size) == (this.digest, this.identity.size) => {
+                *this = Arc::new(file);
                 true
             }
             Ok(_) | Err(_) => false,
@@ -280,19 +280,19 @@ impl Part {
     }
 }
 
-impl AsFd for Part {
+impl AsFd for InstalledFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
 }
 
-impl Identity {
+impl FileIdentity {
     fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().as_ref().map(Self::from)
     }
 }
 
-impl From<&fs::Metadata> for Identity {
+impl From<&fs::Metadata> for FileIdentity {
     fn from(metadata: &fs::Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -304,7 +304,7 @@ impl From<&fs::Metadata> for Identity {
 }
 
 /// The same file, opened as a mere reference to it: who inherits that can not read it but by its permissions.
-fn without_contents(file: File) -> OwnedFd {
+fn as_reference(file: File) -> OwnedFd {
     let path = File::options().read(true).custom_flags(libc::O_PATH).open(descriptor_path(&file));
     path.map_or_else(|_| file.into(), OwnedFd::from)
 }

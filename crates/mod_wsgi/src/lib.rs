@@ -4,9 +4,9 @@
 //! Python) into the Apache child; [`bridge`] is what both have in common.
 #![deny(unsafe_code)]
 
-mod answer;
 mod checks;
 mod child;
+mod client_response;
 mod config;
 mod daemon;
 mod embedded;

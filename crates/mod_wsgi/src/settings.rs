@@ -36,7 +36,7 @@ impl ServerFacts {
 }
 
 /// Where a host runs.
-pub(crate) enum Place<'a> {
+pub(crate) enum HostProcess<'a> {
     /// In this Apache child.
     Child {
         /// What `sys.executable` is to be.
@@ -52,13 +52,13 @@ pub(crate) enum Place<'a> {
 pub(crate) fn with<T>(
     global: &Global,
     facts: &ServerFacts,
-    place: &Place<'_>,
+    process: &HostProcess<'_>,
     body: impl FnOnce(&Settings<'_>) -> T,
 ) -> T {
     let mpm = &facts.mpm;
-    let (program, home, group) = match place {
-        Place::Child { program, home } => (Some(*program), *home, None),
-        Place::Daemon(group) => (None, None, Some(*group)),
+    let (program, home, group) = match process {
+        HostProcess::Child { program, home } => (Some(*program), *home, None),
+        HostProcess::Daemon(group) => (None, None, Some(*group)),
     };
     let process_options = group.map(|group| &group.options);
     let name = group.map_or(&b""[..], |group| &group.name);

@@ -1,5 +1,5 @@
 //! What the other side of a request says, checked for what it means: an application in this process, or a process that
-//! belongs to somebody else. An [`Answer`](crate::answer::Answer) takes nothing else.
+//! belongs to somebody else. A [`ClientResponse`](crate::client_response::ClientResponse) takes nothing else.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -35,7 +35,7 @@ pub(crate) fn head<'a>(
             Ok(head)
         }
         Err(refused) => {
-            refuse(request, &refused);
+            log_invalid_head(request, &refused);
             Err(NotValid)
         }
     }
@@ -68,7 +68,7 @@ pub(crate) fn file<'f>(
     offset: u64,
     length: u64,
 ) -> Result<FilePart<'f>, NotValid> {
-    check_file(file, offset, length, |_| true).map_err(|problem| refuse_file(request, &problem))
+    check_file(file, offset, length, |_| true).map_err(|problem| log_invalid_file(request, &problem))
 }
 
 /// Checks a file that a process has sent: whoever reads it must not have to wait for a program of that process's user.
@@ -78,7 +78,8 @@ pub(crate) fn local_file<'f>(
     offset: u64,
     length: u64,
 ) -> Result<FilePart<'f>, NotValid> {
-    check_file(file, offset, length, FileFacts::is_local).map_err(|problem| refuse_file(request, &problem))
+    check_file(file, offset, length, FileFacts::is_local)
+        .map_err(|problem| log_invalid_file(request, &problem))
 }
 
 fn check_file(
@@ -104,7 +105,7 @@ fn check_file(
     }
 }
 
-fn refuse_file(request: &Request, problem: &str) -> NotValid {
+fn log_invalid_file(request: &Request, problem: &str) -> NotValid {
     log::message(
         request,
         FILE_NOT_SENT,
@@ -114,7 +115,7 @@ fn refuse_file(request: &Request, problem: &str) -> NotValid {
 }
 
 /// Says why a head is refused, and what to do about it.
-pub(crate) fn refuse(request: &Request, refused: &Refused<'_>) {
+pub(crate) fn log_invalid_head(request: &Request, refused: &Refused<'_>) {
     if refused.is_too_much() {
         let text = format_args!(
             "the head of the response is too long: {refused}. Have the application send less; header-buffer-size of a \
@@ -127,11 +128,11 @@ pub(crate) fn refuse(request: &Request, refused: &Refused<'_>) {
     }
 }
 
-/// Applications that are known to send fields which are dropped, with the names of those.
-static KNOWN: Mutex<Option<HashSet<Box<[u8]>>>> = Mutex::new(None);
+/// The scripts and field names that a warning was logged for.
+static WARNED: Mutex<Option<HashSet<Box<[u8]>>>> = Mutex::new(None);
 
 /// The most names that are remembered.
-const MOST_KNOWN: usize = 1_000;
+const MOST_WARNED: usize = 1_000;
 
 /// Warns of fields that do not go to the client: once per process for each script and name, since an application sends
 /// them with every response.
@@ -142,9 +143,9 @@ fn warn_of_dropped(request: &Request, head: &Head<'_>) {
         let mut key = request.filename().unwrap_or_default().to_vec();
         key.push(0);
         key.extend_from_slice(&name);
-        let is_new = KNOWN.lock().is_ok_and(|mut known| {
-            let known = known.get_or_insert_default();
-            known.len() < MOST_KNOWN && known.insert(key.into())
+        let is_new = WARNED.lock().is_ok_and(|mut warned| {
+            let warned = warned.get_or_insert_default();
+            warned.len() < MOST_WARNED && warned.insert(key.into())
         });
         if is_new {
             let text = format!(

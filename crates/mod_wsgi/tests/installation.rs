@@ -71,16 +71,16 @@ fn what_was_opened_is_kept() {
         place.put(name, ANOTHER, "second");
     }
     fs::remove_file(place.path("python")).unwrap();
-    let lines = installation.look();
+    let lines = installation.take_changes();
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert!(lines[0].contains("another build") && lines[0].contains("stop and start"), "{lines:?}");
-    assert_eq!(installation.look(), Vec::<String>::new(), "it is said once");
+    assert_eq!(installation.take_changes(), Vec::<String>::new(), "it is said once");
     assert_eq!(names(&installation), [HOST]);
     assert_eq!(read(&installation.host(OsStr::new(HOST)).unwrap().present_path()), "first");
     assert_eq!(read(&installation.supervisor().unwrap().present_path()), "first");
     assert_eq!(installation.python(), Some(Path::new("/usr/bin/python3.12")));
     fs::remove_dir_all(place.path("")).unwrap();
-    let lines = installation.look();
+    let lines = installation.take_changes();
     assert!(lines.len() == 1 && lines[0].contains("are gone"), "{lines:?}");
     assert_eq!(read(&installation.host(OsStr::new(HOST)).unwrap().present_path()), "first");
 }
@@ -97,7 +97,7 @@ fn the_same_build_may_be_installed_again_and_hosts_be_added() {
     place.put(&format!("host/{OTHER_HOST}"), &own, "new");
     fs::remove_file(place.path("python")).unwrap();
     symlink("/usr/bin/python3.13", place.path("python")).unwrap();
-    assert_eq!(installation.look(), Vec::<String>::new());
+    assert_eq!(installation.take_changes(), Vec::<String>::new());
     assert_eq!(names(&installation), [HOST, OTHER_HOST]);
     fs::remove_dir_all(place.path("")).unwrap();
     assert_eq!(read(&installation.host(OsStr::new(HOST)).unwrap().present_path()), "built again");
@@ -121,12 +121,12 @@ fn what_is_of_another_build_is_refused_by_name() {
     assert_eq!(installation.host_names().count(), 3, "they are known, for the error of who needs them");
     // A host that is of another build does not take the place of one that fits.
     place.put(&format!("host/{HOST}"), ANOTHER, "second");
-    let lines = installation.look();
+    let lines = installation.take_changes();
     assert!(lines.len() == 1 && lines[0].contains(HOST), "{lines:?}");
     assert_eq!(read(&installation.host(OsStr::new(HOST)).unwrap().present_path()), "first");
     // But one that fits takes the place of one that does not.
     place.put(&format!("host/{OTHER_HOST}"), &Schema::own().to_string(), "");
-    installation.look();
+    installation.take_changes();
     assert_eq!(names(&installation), [HOST, OTHER_HOST]);
 }
 
@@ -137,11 +137,11 @@ fn a_link_that_leads_to_another_build_is_noticed() {
     symlink(place.path(""), &link).unwrap();
     let mut installation = Installation::of(&link.join("mod_wsgi.so")).unwrap();
     assert_eq!(installation.directory(), place.path("").canonicalize().unwrap());
-    assert_eq!(installation.look(), Vec::<String>::new());
+    assert_eq!(installation.take_changes(), Vec::<String>::new());
     other.put("mod_wsgi.so", ANOTHER, "second");
     fs::remove_file(&link).unwrap();
     symlink(other.path(""), &link).unwrap();
-    assert_eq!(installation.look().len(), 1);
+    assert_eq!(installation.take_changes().len(), 1);
     assert_eq!(read(&installation.supervisor().unwrap().present_path()), "first");
 }
 
@@ -152,6 +152,6 @@ fn a_missing_supervisor_is_named_and_found_later() {
     let mut installation = place.installation();
     assert!(installation.supervisor().unwrap_err().contains("supervisor"));
     place.put("supervisor", &Schema::own().to_string(), "first");
-    assert_eq!(installation.look(), Vec::<String>::new());
+    assert_eq!(installation.take_changes(), Vec::<String>::new());
     assert!(installation.supervisor().is_ok());
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use python_home::{Installed, complaint, find};
+use python_home::{Installed, find, home_problem};
 
 /// A directory with an installed module, a Python 3.12 and a virtual environment.
 struct Place(tempfile::TempDir);
@@ -126,7 +126,7 @@ fn what_is_no_home_is_named() {
     let missing = place.path("missing");
     let error = place.find(Some(&missing)).unwrap_err();
     assert!(error.contains(&format!("{}", missing.display())) && error.contains("bin/python3"), "{error}");
-    let complain = |path: &Path| complaint(path.as_os_str().as_encoded_bytes()).unwrap_or_default();
+    let complain = |path: &Path| home_problem(path.as_os_str().as_encoded_bytes()).unwrap_or_default();
     assert!(complain(&missing).starts_with("WSGI0100"));
     assert!(complain(&place.path("venv/pyvenv.cfg")).starts_with("WSGI0101"));
     assert_eq!(complain(&place.path("base")), "");

@@ -20,7 +20,7 @@ use wsgi_core::wire::{Malformed, Reader, Schema};
 use super::crash;
 use super::pool::{Connection, TICK, send};
 use super::target::Target;
-use crate::answer::{Answer, Failed};
+use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
 use crate::validated::{self, NotValid};
 
@@ -28,14 +28,14 @@ use crate::validated::{self, NotValid};
 const BLOCK: usize = 64 * 1024;
 
 /// How long to wait for the process awake.
-const AWAKE: Duration = Duration::from_micros(100);
+const AWAKE_TIME: Duration = Duration::from_micros(100);
 
 /// How much of a response in whose place a filter has answered is taken, in bytes, so that the process can end it, and go on
 /// to use the connection. A longer one is told that nobody reads it.
 const MOST_DISCARDED: u64 = 1 << 20;
 
 /// How it ended.
-pub(super) enum Ended {
+pub(super) enum RequestEnd {
     /// The request is answered, one way or another.
     Answered(Status),
     /// The process has not read the request, which was this message.
@@ -45,13 +45,13 @@ pub(super) enum Ended {
 }
 
 /// Why it can not go on.
-enum Broken {
+enum ConversationError {
     /// The other end was closed; all that we had sent was read.
     Closed,
     /// The other end was closed before it had read all; or the connection failed.
     Reset(io::Error),
     /// Nothing was said for as long as `socket-timeout`.
-    Silent,
+    TimedOut,
     /// What was said makes no sense.
     Malformed,
     /// The client is gone.
@@ -60,14 +60,14 @@ enum Broken {
     Refused(Status),
 }
 
-impl From<Malformed> for Broken {
+impl From<Malformed> for ConversationError {
     fn from(Malformed: Malformed) -> Self {
         Self::Malformed
     }
 }
 
 /// What happens to the body of the response.
-enum Body {
+enum BodyHandling {
     /// It goes to the client.
     Sent,
     /// Apache's own page of this status is sent instead (`WSGIErrorOverride`).
@@ -78,7 +78,7 @@ enum Body {
 
 /// What a frame led to.
 enum Step {
-    Next,
+    Continue,
     Ended(Outcome),
     Rejected(Rejection),
 }
@@ -89,8 +89,8 @@ pub(super) struct Conversation<'a, 'r> {
     request: &'r Request,
     settings: &'a Effective<'a>,
     input: &'a mut Input<'r>,
-    answer: Answer<'r>,
-    body: Body,
+    response: ClientResponse<'r>,
+    body: BodyHandling,
     connection: Connection,
     /// The part of `connection.incoming` that has not been looked at.
     unread: std::ops::Range<usize>,
@@ -106,12 +106,12 @@ pub(super) struct Conversation<'a, 'r> {
     /// How much of the request's body the process waits for; 0 if it does not.
     wanted: usize,
     /// The client is gone, and the process has been told.
-    is_deserted: bool,
+    is_client_gone: bool,
     /// Bytes that the client may not have yet though the application wants it to.
-    to_be_flushed: u64,
+    unflushed: u64,
     /// Bytes of a response in whose place a filter has answered.
     discarded: u64,
-    last_word: Instant,
+    last_received: Instant,
     /// While the response is sent.
     client_timeout: Option<ClientTimeout<'r>>,
 }
@@ -136,14 +136,14 @@ impl<'a, 'r> Conversation<'a, 'r> {
         input: &'a mut Input<'r>,
         connection: Connection,
     ) -> Self {
-        let answer = Answer::new(request, settings.enable_sendfile()).with_merged_headers();
+        let response = ClientResponse::new(request, settings.enable_sendfile()).with_merged_headers();
         Self {
             target,
             request,
             settings,
             input,
-            answer,
-            body: Body::Sent,
+            response,
+            body: BodyHandling::Sent,
             connection,
             unread: 0..0,
             data: None,
@@ -152,65 +152,65 @@ impl<'a, 'r> Conversation<'a, 'r> {
             is_committed: false,
             has_head: false,
             wanted: 0,
-            is_deserted: false,
-            to_be_flushed: 0,
+            is_client_gone: false,
+            unflushed: 0,
             discarded: 0,
-            last_word: Instant::now(),
+            last_received: Instant::now(),
             client_timeout: None,
         }
     }
 
     /// Sends the request (`connection.outgoing`), and answers it.
-    pub(super) fn run(mut self) -> Ended {
+    pub(super) fn run(mut self) -> RequestEnd {
         match send(&self.connection.socket, &self.connection.outgoing) {
             Ok(()) => {}
             // A part of it is in the socket, and the process reads nothing.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Ended::Answered(self.fail(Broken::Silent));
+                return RequestEnd::Answered(self.fail(ConversationError::TimedOut));
             }
-            Err(_) => return Ended::Unread(self.connection.outgoing),
+            Err(_) => return RequestEnd::Unread(self.connection.outgoing),
         }
-        match self.converse() {
+        match self.run_exchange() {
             Ok(Step::Rejected(rejection)) => {
                 let message = std::mem::take(&mut self.connection.outgoing);
-                if rejection != Rejection::Moved && !self.is_deserted {
-                    self.target.client.idle.give(self.connection, self.target.thread_count());
+                if rejection != Rejection::Moved && !self.is_client_gone {
+                    self.target.client.idle.put_back(self.connection, self.target.thread_count());
                 }
-                Ended::Rejected(message, rejection)
+                RequestEnd::Rejected(message, rejection)
             }
-            Ok(Step::Ended(result)) => Ended::Answered(self.finish(result)),
-            Ok(Step::Next) => Ended::Answered(Status::Http(500)),
-            Err(Broken::Reset(_)) if !self.has_begun && !self.is_deserted => {
-                Ended::Unread(self.connection.outgoing)
+            Ok(Step::Ended(result)) => RequestEnd::Answered(self.finish(result)),
+            Ok(Step::Continue) => RequestEnd::Answered(Status::Http(500)),
+            Err(ConversationError::Reset(_)) if !self.has_begun && !self.is_client_gone => {
+                RequestEnd::Unread(self.connection.outgoing)
             }
-            Err(broken) => Ended::Answered(self.fail(broken)),
+            Err(broken) => RequestEnd::Answered(self.fail(broken)),
         }
     }
 
-    fn converse(&mut self) -> Result<Step, Broken> {
+    fn run_exchange(&mut self) -> Result<Step, ConversationError> {
         loop {
-            while let Some(step) = self.next()? {
-                if !matches!(step, Step::Next) {
+            while let Some(step) = self.next_step()? {
+                if !matches!(step, Step::Continue) {
                     return Ok(step);
                 }
             }
-            if self.to_be_flushed > 0 {
-                self.flush_when_dry()?;
+            if self.unflushed > 0 {
+                self.flush_if_idle()?;
             }
-            while self.wanted > 0 && !self.feed()? {
+            while self.wanted > 0 && !self.send_body()? {
                 let (client, pause) = self.input.pause();
                 match descriptors::readable_of(&self.connection.socket, client, pause.min(TICK)) {
                     Ok([true, _]) | Err(_) => break,
                     Ok([false, true]) => {}
-                    Ok([false, false]) => self.look_after()?,
+                    Ok([false, false]) => self.check_client()?,
                 }
             }
-            self.fill()?;
+            self.read_more()?;
         }
     }
 
     /// The next frame, or piece of `Data`, if it has come.
-    fn next(&mut self) -> Result<Option<Step>, Broken> {
+    fn next_step(&mut self) -> Result<Option<Step>, ConversationError> {
         if let Some((left, flags)) = self.data {
             let available = self.unread.len().min(left);
             if available == 0 && left > 0 {
@@ -220,9 +220,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
             let range = self.unread.start..self.unread.start + available;
             self.unread.start += available;
             let incoming = std::mem::take(&mut self.connection.incoming);
-            let sent = self.send_data(&incoming[range], flags);
+            let sent = self.on_data(&incoming[range], flags);
             self.connection.incoming = incoming;
-            return sent.map(|()| Some(Step::Next));
+            return sent.map(|()| Some(Step::Continue));
         }
         let unread = &self.connection.incoming[self.unread.clone()];
         let Some(header) = Header::parse(unread)? else { return Ok(None) };
@@ -230,16 +230,16 @@ impl<'a, 'r> Conversation<'a, 'r> {
             self.unread.start += HEADER;
             self.has_begun = true;
             self.data = (header.length > 0).then_some((header.length, header.flags));
-            return Ok(Some(Step::Next));
+            return Ok(Some(Step::Continue));
         }
         // Before there is memory for it.
         if header.kind == Kind::Head && self.has_head {
-            return Err(Broken::Malformed);
+            return Err(ConversationError::Malformed);
         }
         let limits = self.head_limits();
         if header.kind == Kind::Head && header.length as u64 > limits.longest_encoding() {
-            validated::refuse(self.request, &Refused::Head(limits.longest()));
-            return Err(Broken::Refused(Status::Http(500)));
+            validated::log_invalid_head(self.request, &Refused::Head(limits.longest()));
+            return Err(ConversationError::Refused(Status::Http(500)));
         }
         let Some((Frame { kind, payload, .. }, length)) = Frame::parse(unread)? else {
             self.make_room(HEADER + header.length);
@@ -250,41 +250,41 @@ impl<'a, 'r> Conversation<'a, 'r> {
         debug_assert_eq!(payload.len(), range.len());
         self.unread.start += length;
         let incoming = std::mem::take(&mut self.connection.incoming);
-        let step = self.step(kind, &incoming[range]);
+        let step = self.on_frame(kind, &incoming[range]);
         self.connection.incoming = incoming;
         step.map(Some)
     }
 
-    fn step(&mut self, kind: Kind, payload: &[u8]) -> Result<Step, Broken> {
+    fn on_frame(&mut self, kind: Kind, payload: &[u8]) -> Result<Step, ConversationError> {
         let mut reader = Reader::new(payload);
         if kind == Kind::Hello {
             Schema::check(&mut reader)?;
             self.connection.pid = reader.u32()?;
-            return Ok(Step::Next);
+            return Ok(Step::Continue);
         }
         self.has_begun = true;
         match kind {
             Kind::Reject if !self.is_committed => return Ok(Step::Rejected(Rejection::of(payload)?)),
-            Kind::Pull => self.pull(reader.u32()?)?,
-            Kind::Head => self.head(payload)?,
-            Kind::File => self.file(reader.u64()?, reader.u64()?)?,
+            Kind::Pull => self.on_pull(reader.u32()?)?,
+            Kind::Head => self.on_head(payload)?,
+            Kind::File => self.on_file(reader.u64()?, reader.u64()?)?,
             Kind::Log => {
                 let level = Level::from_number(i32::from(reader.u8()?));
                 log::request(self.request, level, reader.rest());
             }
             Kind::End => {
-                return Outcome::parse(reader.u32()?).map(Step::Ended).ok_or(Broken::Malformed);
+                return Outcome::parse(reader.u32()?).map(Step::Ended).ok_or(ConversationError::Malformed);
             }
             Kind::Hello | Kind::Reject | Kind::Data | Kind::Request | Kind::Body => {
-                return Err(Broken::Malformed);
+                return Err(ConversationError::Malformed);
             }
         }
-        Ok(Step::Next)
+        Ok(Step::Continue)
     }
 
     /// The application wants some of the request's body.
-    fn pull(&mut self, wanted: u32) -> Result<(), Broken> {
-        if self.answer.is_begun() {
+    fn on_pull(&mut self, wanted: u32) -> Result<(), ConversationError> {
+        if self.response.is_begun() {
             self.request.withhold_continue();
         }
         if wanted == 0 {
@@ -294,12 +294,12 @@ impl<'a, 'r> Conversation<'a, 'r> {
             return Ok(());
         }
         // The client may send nothing before it has seen what the application has said.
-        if self.to_be_flushed > 0 {
+        if self.unflushed > 0 {
             self.flush()?;
         }
         // It waits for one answer at a time.
         if self.wanted > 0 {
-            return Err(Broken::Malformed);
+            return Err(ConversationError::Malformed);
         }
         self.is_committed = true;
         self.wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
@@ -309,12 +309,12 @@ impl<'a, 'r> Conversation<'a, 'r> {
     /// Gives the process some of the body that it waits for; whether there was some, or no more will come.
     ///
     /// Meanwhile the process may say other things: another of its threads may answer.
-    fn feed(&mut self) -> Result<bool, Broken> {
+    fn send_body(&mut self) -> Result<bool, ConversationError> {
         let mut message = std::mem::take(&mut self.connection.outgoing);
         if message.len() < HEADER + self.wanted {
             message.resize(HEADER + self.wanted, 0);
         }
-        if self.answer.is_begun() {
+        if self.response.is_begun() {
             self.request.withhold_continue();
         }
         let read = self.input.poll_read(&mut message[HEADER..HEADER + self.wanted]);
@@ -331,79 +331,82 @@ impl<'a, 'r> Conversation<'a, 'r> {
         message[..HEADER].copy_from_slice(&Header { kind: Kind::Body, flags, length }.bytes());
         let sent = send(&self.connection.socket, &message[..HEADER + length]);
         self.connection.outgoing = message;
-        self.last_word = Instant::now();
-        sent.map_err(Broken::Reset)?;
+        self.last_received = Instant::now();
+        sent.map_err(ConversationError::Reset)?;
         Ok(true)
     }
 
-    fn head(&mut self, payload: &[u8]) -> Result<(), Broken> {
+    fn on_head(&mut self, payload: &[u8]) -> Result<(), ConversationError> {
         (self.has_head, self.is_committed) = (true, true);
-        if self.answer.is_superseded() {
+        if self.response.is_superseded() {
             return Ok(());
         }
         let mut fields = Fields::default();
         let head = Head::decode(payload, &mut fields)?;
         let limits = self.head_limits();
         let head = validated::head(self.request, head.status, head.reason, head.headers.as_slice(), &limits)
-            .map_err(|NotValid| Broken::Refused(Status::Http(500)))?;
+            .map_err(|NotValid| ConversationError::Refused(Status::Http(500)))?;
         if let (200, Some(location @ [b'/', ..])) = (head.code(), head.last(b"location")) {
-            self.body = Body::Redirected(location.to_vec());
+            self.body = BodyHandling::Redirected(location.to_vec());
             return Ok(());
         }
         if head.code() >= 400 && self.settings.error_override() {
-            self.body = Body::Overridden(head.code());
-            return self.answer.challenge(&head).map_err(|Failed| Broken::Malformed);
+            self.body = BodyHandling::Overridden(head.code());
+            return self
+                .response
+                .add_challenges(&head)
+                .map_err(|ResponseFailed| ConversationError::Malformed);
         }
         if let Some(timeout) = self.target.response_timeout() {
             let before = self.request.connection().set_timeout(timeout);
             self.client_timeout = before.map(|before| ClientTimeout { request: self.request, before });
         }
-        self.answer.start(&head).map_err(|Failed| Broken::Malformed)
+        self.response.start(&head).map_err(|ResponseFailed| ConversationError::Malformed)
     }
 
     fn head_limits(&self) -> HeadLimits {
         HeadLimits::of_group(self.target.group.relay.header_buffer_size)
     }
 
-    fn send_data(&mut self, block: &[u8], flags: u8) -> Result<(), Broken> {
-        if !matches!(self.body, Body::Sent) {
+    fn on_data(&mut self, block: &[u8], flags: u8) -> Result<(), ConversationError> {
+        if !matches!(self.body, BodyHandling::Sent) {
             return Ok(());
         }
         if !self.has_head {
-            return Err(Broken::Malformed);
+            return Err(ConversationError::Malformed);
         }
-        if self.answer.is_superseded() {
+        if self.response.is_superseded() {
             self.discarded += block.len() as u64;
-            return if self.discarded > MOST_DISCARDED { Err(Broken::ClientGone) } else { Ok(()) };
+            return if self.discarded > MOST_DISCARDED { Err(ConversationError::ClientGone) } else { Ok(()) };
         }
-        self.answer.write(block, 0).map_err(|Failed| Broken::ClientGone)?;
+        self.response.write(block, 0).map_err(|ResponseFailed| ConversationError::ClientGone)?;
         if flags & frame::flag::FLUSH != 0 {
-            self.to_be_flushed += block.len() as u64;
-            if self.to_be_flushed >= self.target.group.relay.response_buffer_size {
+            self.unflushed += block.len() as u64;
+            if self.unflushed >= self.target.group.relay.response_buffer_size {
                 self.flush()?;
             }
         }
         Ok(())
     }
 
-    fn file(&mut self, offset: u64, length: u64) -> Result<(), Broken> {
-        let file = self.files.pop_front().ok_or(Broken::Malformed)?;
-        if !matches!(self.body, Body::Sent) {
+    fn on_file(&mut self, offset: u64, length: u64) -> Result<(), ConversationError> {
+        let file = self.files.pop_front().ok_or(ConversationError::Malformed)?;
+        if !matches!(self.body, BodyHandling::Sent) {
             return Ok(());
         }
         if !self.has_head {
-            return Err(Broken::Malformed);
+            return Err(ConversationError::Malformed);
         }
-        if self.answer.is_superseded() {
+        if self.response.is_superseded() {
             return Ok(());
         }
         let file = validated::local_file(self.request, file.as_fd(), offset, length)
-            .map_err(|NotValid| Broken::Refused(Status::Http(500)))?;
-        self.answer.send_file(&file).map_err(|Failed| Broken::ClientGone)
+            .map_err(|NotValid| ConversationError::Refused(Status::Http(500)))?;
+        self.response.send_file(&file).map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
     /// Sends what the client should have, unless more comes in a moment.
-    fn flush_when_dry(&mut self) -> Result<(), Broken> {
+    fn flush_if_idle(&mut self) -> Result<(), ConversationError> {
         let delay = Duration::from_millis(self.target.group.relay.response_flush_delay);
         if !delay.is_zero() && descriptors::is_readable(&self.connection.socket, delay).unwrap_or(false) {
             return Ok(());
@@ -411,59 +414,61 @@ impl<'a, 'r> Conversation<'a, 'r> {
         self.flush()
     }
 
-    fn flush(&mut self) -> Result<(), Broken> {
-        self.to_be_flushed = 0;
-        self.answer.flush().map_err(|Failed| Broken::ClientGone)
+    fn flush(&mut self) -> Result<(), ConversationError> {
+        self.unflushed = 0;
+        self.response.flush().map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
     /// Reads more, waiting for it.
-    fn fill(&mut self) -> Result<(), Broken> {
+    fn read_more(&mut self) -> Result<(), ConversationError> {
         self.make_room(self.unread.len() + 1);
         let timeout = self.target.socket_timeout(self.request);
         loop {
             match self.receive() {
-                Ok((0, _)) => return Err(Broken::Closed),
+                Ok((0, _)) => return Err(ConversationError::Closed),
                 Ok((length, files)) => {
                     self.unread.end += length;
                     self.files.extend(files);
                     // Each comes with its frame. A process that sends others would fill our table of descriptors.
                     if self.files.len() > descriptors::MOST {
-                        return Err(Broken::Malformed);
+                        return Err(ConversationError::Malformed);
                     }
-                    self.last_word = Instant::now();
+                    self.last_received = Instant::now();
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.look_after()?;
+                    self.check_client()?;
                     // No process has taken the connection, and none will.
                     if self.connection.pid == 0 && self.target.client.generation.is_unsupervised() {
-                        return Err(Broken::Refused(self.target.unsupervised(self.request)));
+                        return Err(ConversationError::Refused(self.target.unsupervised(self.request)));
                     }
-                    if self.last_word.elapsed() >= timeout {
-                        return Err(Broken::Silent);
+                    if self.last_received.elapsed() >= timeout {
+                        return Err(ConversationError::TimedOut);
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(Broken::Malformed),
-                Err(error) => return Err(Broken::Reset(error)),
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(ConversationError::Malformed);
+                }
+                Err(error) => return Err(ConversationError::Reset(error)),
             }
         }
     }
 
     /// Looks, after a while without a word, whether the client is still there.
-    fn look_after(&mut self) -> Result<(), Broken> {
+    fn check_client(&mut self) -> Result<(), ConversationError> {
         // The application may go on: it is Apache that can not, and would be killed in the end.
         if self.request.connection().is_shut_down() {
-            return Err(Broken::ClientGone);
+            return Err(ConversationError::ClientGone);
         }
-        if self.is_deserted || !self.request.connection().is_hung_up() {
+        if self.is_client_gone || !self.request.connection().is_hung_up() {
             return Ok(());
         }
         if !self.has_begun && descriptors::has_unread(&self.connection.socket).unwrap_or(false) {
-            return Err(Broken::ClientGone);
+            return Err(ConversationError::ClientGone);
         }
         // What has been read runs, and has its lines in the log. The process hears that nobody waits for the response.
         let _ = descriptors::end_sending(&self.connection.socket);
-        self.is_deserted = true;
+        self.is_client_gone = true;
         Ok(())
     }
 
@@ -473,10 +478,11 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let space = &mut incoming[self.unread.end..];
         // A process that has more to do than this may need the processor.
         if self.target.client.generation.busy(*slot) <= 1 {
-            let found = pace.look(AWAKE, || match descriptors::receive_with(&*socket, space, Wait::Never) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-                received => Poll::Ready(Some(received)),
-            });
+            let found =
+                pace.look(AWAKE_TIME, || match descriptors::receive_with(&*socket, space, Wait::Never) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                    received => Poll::Ready(Some(received)),
+                });
             if let Some(received) = found {
                 return received;
             }
@@ -502,36 +508,38 @@ impl<'a, 'r> Conversation<'a, 'r> {
     fn finish(mut self, result: Outcome) -> Status {
         let mut connection = self.connection;
         // A process that has ended while it waited does not read the answer.
-        if self.unread.is_empty() && self.files.is_empty() && self.wanted == 0 && !self.is_deserted {
+        if self.unread.is_empty() && self.files.is_empty() && self.wanted == 0 && !self.is_client_gone {
             connection.shrink();
-            self.target.client.idle.give(connection, self.target.thread_count());
+            self.target.client.idle.put_back(connection, self.target.thread_count());
         }
         match self.body {
-            _ if self.answer.is_superseded() => Status::Ok,
-            Body::Sent => self.answer.finish(result, self.input.failure()),
-            Body::Overridden(status) if result == Outcome::Complete => Status::Http(status),
-            Body::Redirected(path) if result == Outcome::Complete => {
+            _ if self.response.is_superseded() => Status::Ok,
+            BodyHandling::Sent => self.response.finish(result, self.input.failure()),
+            BodyHandling::Overridden(status) if result == Outcome::Complete => Status::Http(status),
+            BodyHandling::Redirected(path) if result == Outcome::Complete => {
                 // A path with a NUL byte has not passed the check of the headers.
                 let redirected = self.request.redirect_internally(&path);
                 redirected.map_or(Status::Http(500), |()| Status::Ok)
             }
-            Body::Overridden(_) | Body::Redirected(_) => {
-                self.answer = Answer::new(self.request, false);
-                self.answer.finish(Outcome::Aborted, self.input.failure())
+            BodyHandling::Overridden(_) | BodyHandling::Redirected(_) => {
+                self.response = ClientResponse::new(self.request, false);
+                self.response.finish(Outcome::Aborted, self.input.failure())
             }
         }
     }
 
     /// It can not go on.
-    fn fail(self, broken: Broken) -> Status {
+    fn fail(self, broken: ConversationError) -> Status {
         let (group, pid) = (self.group(), self.connection.pid);
-        if self.answer.is_superseded() {
+        if self.response.is_superseded() {
             return Status::Ok;
         }
-        let is_begun = self.answer.is_begun();
+        let is_begun = self.response.is_begun();
         let broken = match broken {
             // Nobody waits for what the process may have had to say.
-            Broken::Closed | Broken::Reset(_) if self.is_deserted => Broken::ClientGone,
+            ConversationError::Closed | ConversationError::Reset(_) if self.is_client_gone => {
+                ConversationError::ClientGone
+            }
             other => other,
         };
         let how = |what: &str| {
@@ -540,27 +548,27 @@ impl<'a, 'r> Conversation<'a, 'r> {
         };
         let (code, status, text) = match broken {
             // Apache would end a response that is not broken off: what it could not send may be a filter's doing.
-            Broken::ClientGone | Broken::Refused(_) if is_begun => {
-                self.answer.abort();
+            ConversationError::ClientGone | ConversationError::Refused(_) if is_begun => {
+                self.response.abort();
                 return Status::Ok;
             }
-            Broken::ClientGone => return client_gone(self.request),
-            Broken::Refused(status) => return status,
-            Broken::Closed => (CONNECTION_CLOSED, 502, how("it has closed the connection")),
-            Broken::Reset(error) => (CONNECTION_RESET, 502, how(&error.to_string())),
-            Broken::Silent if pid == 0 => (
+            ConversationError::ClientGone => return client_gone(self.request),
+            ConversationError::Refused(status) => return status,
+            ConversationError::Closed => (CONNECTION_CLOSED, 502, how("it has closed the connection")),
+            ConversationError::Reset(error) => (CONNECTION_RESET, 502, how(&error.to_string())),
+            ConversationError::TimedOut if pid == 0 => (
                 SOCKET_TIMEOUT,
                 504,
                 "it has not taken the request for as long as socket-timeout (or Timeout) allows. Most likely it still \
                  starts, and an import takes long or hangs"
                     .to_owned(),
             ),
-            Broken::Silent => (
+            ConversationError::TimedOut => (
                 SOCKET_TIMEOUT,
                 504,
                 "it has said nothing for as long as socket-timeout (or Timeout) allows".to_owned(),
             ),
-            Broken::Malformed => (RESPONSE_MALFORMED, 502, "it does not keep to the protocol".to_owned()),
+            ConversationError::Malformed => (RESPONSE_MALFORMED, 502, "it does not keep to the protocol".to_owned()),
         };
         let code = if is_begun { RESPONSE_BROKEN_OFF } else { code };
         // It says its number when it takes the connection.
@@ -568,7 +576,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let text = format_args!("no complete response from {process} of the group '{group}': {text}");
         log::message(self.request, code, text);
         if is_begun {
-            self.answer.abort();
+            self.response.abort();
             return Status::Ok;
         }
         self.request.reset_status();

@@ -7,16 +7,16 @@ use os::process::Exit;
 use super::generation::Generation;
 
 /// How long the supervisor gets to find out.
-const PATIENCE: Duration = Duration::from_millis(500);
+const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How the process `pid` of a slot has ended, in words; nothing if it has not, as far as is known.
 pub(super) fn describe(generation: &Generation, slot: usize, pid: u32) -> Option<String> {
     if pid == 0 {
         return None;
     }
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + STATUS_TIMEOUT;
     loop {
-        let status = generation.end_of(slot, pid);
+        let status = generation.exit_status(slot, pid);
         if status.is_some() || Instant::now() >= end {
             return status.map(|status| Exit::of(status).to_string());
         }

@@ -24,7 +24,7 @@ use crate::installation::Installation;
 #[derive(Debug)]
 pub(crate) struct Generation {
     /// In configuration order.
-    groups: Vec<Slots>,
+    groups: Vec<GroupSlots>,
     slots: Vec<Slot>,
     /// What the supervisor says of the slots.
     board: ReadWords,
@@ -38,7 +38,7 @@ pub(crate) struct Generation {
 
 /// Which slots are a group's.
 #[derive(Debug)]
-struct Slots {
+struct GroupSlots {
     name: Box<[u8]>,
     range: Range<usize>,
 }
@@ -75,7 +75,7 @@ pub(super) struct Parent {
 
 impl Parent {
     /// Tells the children whether there is a supervisor, or one is about to be.
-    pub(super) fn tell(&self, is_supervised: bool) {
+    pub(super) fn publish_supervision(&self, is_supervised: bool) {
         let word = if is_supervised { 0 } else { board::UNSUPERVISED };
         self.words.store(board::supervision(self.ends.len()), word);
     }
@@ -88,9 +88,6 @@ static CURRENT: Mutex<Option<Arc<Generation>>> = Mutex::new(None);
 pub(crate) fn current() -> Option<Arc<Generation>> {
     lock(&CURRENT).clone()
 }
-
-/// How a process of a group has ended, as `waitpid` says it.
-pub(crate) type Ended = u32;
 
 impl Generation {
     /// Makes the slots of the groups, given by their names and numbers of processes, and a bulletin for so many bytes if
@@ -107,7 +104,7 @@ impl Generation {
             .map(|(name, count)| {
                 let range = next..next + count as usize;
                 next = range.end;
-                Slots { name, range }
+                GroupSlots { name, range }
             })
             .collect();
         let (mut slots, mut ends) = (Vec::with_capacity(next), Vec::with_capacity(next));
@@ -115,7 +112,7 @@ impl Generation {
             let (channel, far) = descriptors::pair(Kind::Sequence)?;
             // The parent closes it in the end.
             descriptors::only_send(&channel)?;
-            let (file, page) = shared(c"mod_wsgi page", page::WORDS)?;
+            let (file, page) = shared_words(c"mod_wsgi page", page::WORDS)?;
             slots.push(Slot { channel, page });
             ends.push((far, file));
         }
@@ -173,7 +170,7 @@ impl Generation {
     }
 
     /// How the process `pid` of a slot ended, if it is one of the last that did.
-    pub(super) fn end_of(&self, index: usize, pid: u32) -> Option<Ended> {
+    pub(super) fn exit_status(&self, index: usize, pid: u32) -> Option<u32> {
         let start = index * slot::WORDS + slot::EXIT;
         let entries = (0..slot::EXITS).map(|entry| start + 2 * entry);
         let mut found = entries.filter(|&at| pid != 0 && self.board.load(at) == pid);
@@ -199,10 +196,10 @@ impl Generation {
 }
 
 /// Makes `generation` the current one of the parent, until what is returned is dropped.
-pub(super) fn install(generation: Generation) -> (Arc<Generation>, Retire) {
+pub(super) fn install(generation: Generation) -> (Arc<Generation>, GenerationGuard) {
     let generation = Arc::new(generation);
     *lock(&CURRENT) = Some(Arc::clone(&generation));
-    (Arc::clone(&generation), Retire(generation))
+    (Arc::clone(&generation), GenerationGuard(generation))
 }
 
 /// In a child: lets go of what is the parent's. Otherwise the supervisor would not notice the parent's death, nor the
@@ -217,9 +214,9 @@ pub(crate) fn become_child() {
 
 /// Ends a generation: its processes finish what they have when the last child that knows them has gone.
 #[derive(Debug)]
-pub(super) struct Retire(Arc<Generation>);
+pub(super) struct GenerationGuard(Arc<Generation>);
 
-impl Drop for Retire {
+impl Drop for GenerationGuard {
     fn drop(&mut self) {
         // Children drop it too, when they end.
         if self.0.maker != std::process::id() {
@@ -239,7 +236,7 @@ impl Drop for Retire {
 }
 
 /// Words that another process writes and this one reads.
-fn shared(name: &CStr, count: usize) -> io::Result<(OwnedFd, ReadWords)> {
+fn shared_words(name: &CStr, count: usize) -> io::Result<(OwnedFd, ReadWords)> {
     let (file, _) = os::shared::Words::create(name, count)?;
     let words = ReadWords::map(&file, count)?;
     Ok((file, words))

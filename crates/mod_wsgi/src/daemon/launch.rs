@@ -13,7 +13,7 @@ use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, ProcessOptions
 
 use crate::installation::Installation;
 use crate::log;
-use crate::settings::{self, Place, ServerFacts};
+use crate::settings::{self, HostProcess, ServerFacts};
 
 /// The message to the supervisor, and the error logs that it names.
 ///
@@ -23,7 +23,7 @@ pub(super) fn generation(
     server: &Server,
     info: &ServerInfo,
     global: &Global,
-    basis: &Basis<'_>,
+    launch: &LaunchContext<'_>,
 ) -> io::Result<(Generation, Vec<OwnedFd>)> {
     // Where the main log goes to syslog, something has to be in its place.
     let (main, syslog) = match server.error_log() {
@@ -38,15 +38,15 @@ pub(super) fn generation(
     let groups = groups.map(|group| {
         let host = host_of(server, group);
         let log = log_of(host, &mut logs);
-        launch(global, group, host, &Setting { basis, log, info })
+        group_plan(global, group, host, &GroupContext { launch, log, info })
     });
     let groups = groups.collect();
-    let hosts = basis.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
+    let hosts = launch.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
     Ok((Generation { schema: OwnSchema, groups, hosts, syslog }, logs))
 }
 
 /// What all groups have in common.
-pub(super) struct Basis<'a> {
+pub(super) struct LaunchContext<'a> {
     pub(super) facts: &'a ServerFacts,
     /// What is installed.
     pub(super) installation: &'a Installation,
@@ -55,8 +55,8 @@ pub(super) struct Basis<'a> {
 }
 
 /// What a group is launched into.
-struct Setting<'a> {
-    basis: &'a Basis<'a>,
+struct GroupContext<'a> {
+    launch: &'a LaunchContext<'a>,
     log: u32,
     info: &'a ServerInfo,
 }
@@ -77,32 +77,32 @@ fn log_of(host: &Server, logs: &mut Vec<OwnedFd>) -> u32 {
     u32::try_from(logs.len() - 1).unwrap_or(0)
 }
 
-fn launch(global: &Global, group: &DaemonGroup, host: &Server, setting: &Setting<'_>) -> Group {
-    let Identity { uid, gid } = setting.info.identity();
+fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &GroupContext<'_>) -> Group {
+    let Identity { uid, gid } = context.info.identity();
     let is_root = os::accounts::is_root();
     let mut encoded = Vec::new();
-    settings::with(global, setting.basis.facts, &Place::Daemon(group), |settings| {
+    settings::with(global, context.launch.facts, &HostProcess::Daemon(group), |settings| {
         settings.encode(&mut encoded)
     });
     Group {
-        programs: programs(global, group, setting.basis.installation),
+        programs: programs(global, group, context.launch.installation),
         arguments: arguments(global),
-        hosts: setting.basis.installation.directory().join("host").as_os_str().as_bytes().into(),
+        hosts: context.launch.installation.directory().join("host").as_os_str().as_bytes().into(),
         account: is_root.then(|| Account {
             uid: group.user.unwrap_or(uid),
             gid: group.group.unwrap_or(gid),
             supplementary: group.supplementary_groups.clone(),
         }),
         server_uid: uid,
-        dumps_core: setting.info.dumps_core(),
-        log: setting.log,
+        dumps_core: context.info.dumps_core(),
+        log: context.log,
         daemon: Daemon {
             name: group.name.clone(),
             options: process_options(global, group, host),
             log_level: log_level(host),
             scripts: Vec::new(),
             settings: encoded.into(),
-            scoreboard: match setting.basis.bulletin {
+            scoreboard: match context.launch.bulletin {
                 Some(capacity) if group.server_metrics => capacity as u64,
                 _ => 0,
             },

@@ -1,23 +1,23 @@
 //! Daemon mode: applications in processes of their own.
 //!
 //! The parent makes the channels and starts the supervisor ([`start`]); its children pass connections through the
-//! channels ([`pool`]) and talk about requests on them ([`relay`]). What processes may see of the server is published for
+//! channels ([`pool`]) and talk about requests on them ([`dispatch`]). What processes may see of the server is published for
 //! them ([`publisher`]).
 
 mod conversation;
 mod crash;
+mod dispatch;
 mod generation;
 mod launch;
 mod pool;
 mod publisher;
-mod relay;
 mod start;
 mod supervision;
 mod target;
 
 use httpd::Child;
 
-pub(crate) use relay::serve;
+pub(crate) use dispatch::serve;
 pub(crate) use start::{monitor, start};
 pub(crate) use target::{Target, target};
 

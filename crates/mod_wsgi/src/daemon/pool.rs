@@ -31,13 +31,13 @@ pub(super) struct Connection {
 }
 
 /// How much memory an idle connection keeps for each direction, in bytes.
-const KEPT: usize = 64 * 1024;
+const LARGEST_IDLE_BUFFER: usize = 64 * 1024;
 
 impl Connection {
     /// Gives up memory that only unusual requests need.
     pub(super) fn shrink(&mut self) {
         for buffer in [&mut self.incoming, &mut self.outgoing] {
-            if buffer.capacity() > KEPT {
+            if buffer.capacity() > LARGEST_IDLE_BUFFER {
                 *buffer = Vec::new();
             }
         }
@@ -46,10 +46,10 @@ impl Connection {
 
 /// The connections that nobody uses, by slot; the one that was used last is the next.
 #[derive(Debug)]
-pub(super) struct Idle(Vec<Slot>);
+pub(super) struct IdleConnections(Vec<SlotConnections>);
 
 #[derive(Debug, Default)]
-struct Slot {
+struct SlotConnections {
     connections: Mutex<Vec<Connection>>,
     /// Requests of this child that are under way there.
     requests: AtomicU32,
@@ -57,28 +57,28 @@ struct Slot {
 
 /// A request is under way.
 #[derive(Debug)]
-pub(super) struct UnderWay<'a>(&'a AtomicU32);
+pub(super) struct ActiveRequest<'a>(&'a AtomicU32);
 
-impl Drop for UnderWay<'_> {
+impl Drop for ActiveRequest<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Idle {
+impl IdleConnections {
     pub(super) fn new(generation: &Generation) -> Self {
-        Self((0..generation.slot_count()).map(|_| Slot::default()).collect())
+        Self((0..generation.slot_count()).map(|_| SlotConnections::default()).collect())
     }
 
     /// Counts a request to the process of a slot as under way.
-    pub(super) fn begin(&self, slot: usize) -> Option<UnderWay<'_>> {
+    pub(super) fn begin_request(&self, slot: usize) -> Option<ActiveRequest<'_>> {
         let requests = &self.0.get(slot)?.requests;
         requests.fetch_add(1, Ordering::Relaxed);
-        Some(UnderWay(requests))
+        Some(ActiveRequest(requests))
     }
 
     /// How many requests of this child are under way to the process of a slot.
-    pub(super) fn under_way(&self, slot: usize) -> u32 {
+    pub(super) fn active_requests(&self, slot: usize) -> u32 {
         self.0.get(slot).map_or(0, |slot| slot.requests.load(Ordering::Relaxed))
     }
 
@@ -88,7 +88,7 @@ impl Idle {
     }
 
     /// Keeps a connection for the next request, unless there are `most` already: the process can not serve more at a time.
-    pub(super) fn give(&self, connection: Connection, most: usize) {
+    pub(super) fn put_back(&self, connection: Connection, most: usize) {
         let superfluous = self.with(connection.slot, |idle| {
             if idle.len() >= most {
                 return Some(connection);
@@ -100,7 +100,7 @@ impl Idle {
     }
 
     /// Closes the idle connections of a slot: its process has closed one, so it is about to close all.
-    pub(super) fn forget(&self, slot: usize) {
+    pub(super) fn close_all(&self, slot: usize) {
         let forgotten = self.with(slot, std::mem::take);
         drop(forgotten);
     }
@@ -116,7 +116,7 @@ pub(super) const TICK: Duration = Duration::from_millis(100);
 
 /// How a connection is made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct ConnectionOptions {
     /// How long a read waits before it is asked whether the client is still there.
     pub(super) receive: Duration,
     /// How long a write may take.
@@ -126,10 +126,14 @@ pub(super) struct Manner {
 }
 
 /// A new connection to the process of a slot.
-pub(super) fn connect(generation: &Arc<Generation>, slot: usize, manner: Manner) -> io::Result<Connection> {
+pub(super) fn connect(
+    generation: &Arc<Generation>,
+    slot: usize,
+    options: ConnectionOptions,
+) -> io::Result<Connection> {
     let (socket, far) = descriptors::pair(Kind::Stream)?;
-    descriptors::set_timeouts(&socket, Some(manner.receive), Some(manner.send))?;
-    let (send, receive) = manner.buffers;
+    descriptors::set_timeouts(&socket, Some(options.receive), Some(options.send))?;
+    let (send, receive) = options.buffers;
     if send.is_some() || receive.is_some() {
         descriptors::set_buffers(&socket, send, receive)?;
         descriptors::set_buffers(&far, receive, send)?;

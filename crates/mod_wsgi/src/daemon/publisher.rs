@@ -22,7 +22,7 @@ const FRESH: Duration = Duration::from_millis(900);
 /// The largest that is published, in bytes: thousands of processes with dozens of threads.
 const LARGEST: usize = 16 << 20;
 /// How long the end of a child waits for a publication.
-const PATIENCE: Duration = Duration::from_secs(5);
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 static PUBLISHER: OnceLock<Repeated> = OnceLock::new();
 
@@ -82,6 +82,6 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
 fn stop() {
     if let Some(thread) = PUBLISHER.get() {
         // It holds no lock, so it ends at once. If it could not, the end of the process would end it.
-        thread.end(PATIENCE);
+        thread.end(END_TIMEOUT);
     }
 }

@@ -17,7 +17,7 @@ use wsgi_core::wire::Schema;
 
 use super::generation::{self, Generation, Parent};
 use super::{launch, publisher};
-use crate::installation::{self, Part};
+use crate::installation::{self, InstalledFile};
 use crate::settings::ServerFacts;
 use crate::{Wsgi, log};
 
@@ -36,12 +36,12 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     // Three for each process, and as many for the next generation. Children need them too: the system counts what is under
     // way between processes against the sender's limit.
     let slots: u64 = global.daemons.iter().map(|group| u64::from(group.options.process_count())).sum();
-    descriptors::allow(6 * slots + OTHERS);
+    descriptors::allow(6 * slots + OTHER_DESCRIPTORS);
     let generation = launch::generation(
         server,
         info,
         global,
-        &launch::Basis { facts: &facts, installation: &installation, bulletin },
+        &launch::LaunchContext { facts: &facts, installation: &installation, bulletin },
     )
     .and_then(|(message, logs)| {
         Generation::new(names, &message.encode(), logs, bulletin, Arc::clone(&installation))
@@ -62,8 +62,8 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         }
         generation => generation?,
     };
-    let (generation, retire) = generation::install(generation);
-    info.pool().own(retire);
+    let (generation, guard) = generation::install(generation);
+    info.pool().own(guard);
     // Once: the process outlives its configurations.
     AT_END.call_once(|| info.at_process_end(server, stop_all));
     let parent = &mut *generation.parent();
@@ -71,7 +71,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     match start_supervisor(server, parent) {
         // Apache would end, with everything else that it serves.
         Err(text) if info.is_restart() => {
-            not_started(server, parent, &text);
+            on_start_failure(server, parent, &text);
             Ok(())
         }
         started => started.map_err(|text| format!("{SUPERVISOR_NOT_STARTED}: {text}")),
@@ -90,13 +90,13 @@ pub(crate) fn monitor() {
 
 fn try_start(server: &Server, parent: &mut Parent) {
     match start_supervisor(server, parent) {
-        Ok(()) => parent.tell(true),
-        Err(text) => not_started(server, parent, &text),
+        Ok(()) => parent.publish_supervision(true),
+        Err(text) => on_start_failure(server, parent, &text),
     }
 }
 
-fn not_started(server: &Server, parent: &mut Parent, text: &str) {
-    parent.tell(false);
+fn on_start_failure(server: &Server, parent: &mut Parent, text: &str) {
+    parent.publish_supervision(false);
     let pause = parent.supervision.not_started(Instant::now()).as_secs();
     let text = format_args!(
         "{text}. The next try is in {pause} s or a little later; until then requests to daemon processes get \
@@ -108,23 +108,24 @@ fn not_started(server: &Server, parent: &mut Parent, text: &str) {
 static AT_END: Once = Once::new();
 
 /// Descriptors that Apache is to have for other things.
-const OTHERS: u64 = 512;
+const OTHER_DESCRIPTORS: u64 = 512;
 
 /// Starts the supervisor of a generation.
 fn start_supervisor(server: &Server, parent: &mut Parent) -> Result<(), String> {
     let installation = Arc::clone(&parent.installation);
     let program = installation.supervisor()?;
-    let (control, far) = descriptors::pair(Kind::Sequence).map_err(|error| unable(program, &error))?;
-    let pid = spawn(program, parent, &far).map_err(|error| unable(program, &error))?;
+    let (control, far) =
+        descriptors::pair(Kind::Sequence).map_err(|error| supervisor_error(program, &error))?;
+    let pid = spawn(program, parent, &far).map_err(|error| supervisor_error(program, &error))?;
     lock(&SUPERVISORS).push(pid);
     parent.control = Some(control);
     parent.supervisor = Some(pid);
     parent.supervision.started(Instant::now());
-    OtherChild { pid, ended: supervisor_ended }.watch(server);
+    OtherChild { pid, ended: on_supervisor_end }.watch(server);
     Ok(())
 }
 
-fn unable(program: &Part, error: &io::Error) -> String {
+fn supervisor_error(program: &InstalledFile, error: &io::Error) -> String {
     format!(
         "the supervisor of the daemon processes, {}, can not be started: {error}. Let root run it, and have enough processes \
          (pids.max) and open files (ulimit -n)",
@@ -132,7 +133,7 @@ fn unable(program: &Part, error: &io::Error) -> String {
     )
 }
 
-fn spawn(program: &Part, parent: &Parent, control: &OwnedFd) -> io::Result<i32> {
+fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Result<i32> {
     let mut kept: Vec<(RawFd, _)> = Vec::new();
     let mut number = 3;
     let mut keep = |descriptor| {
@@ -179,7 +180,7 @@ fn spawn(program: &Part, parent: &Parent, control: &OwnedFd) -> io::Result<i32> 
 }
 
 /// A supervisor has ended: if it was that of the current generation, another one takes its place.
-fn supervisor_ended(pid: i32, status: i32) {
+fn on_supervisor_end(pid: i32, status: i32) {
     lock(&SUPERVISORS).retain(|known| *known != pid);
     let Some(generation) = generation::current() else { return };
     let parent = &mut *generation.parent();
@@ -202,7 +203,7 @@ fn supervisor_ended(pid: i32, status: i32) {
     log::server_message(server, SUPERVISOR_ENDED, text);
     match pause {
         None => try_start(server, parent),
-        Some(_) => parent.tell(false),
+        Some(_) => parent.publish_supervision(false),
     }
 }
 
@@ -214,7 +215,7 @@ fn stop_all() {
     let supervisors = std::mem::take(&mut *lock(&SUPERVISORS));
     let mut children: Vec<_> =
         supervisors.into_iter().filter_map(|pid| os::process::Child::of(pid).ok()).collect();
-    for (signal, patience) in [(Signal::SIGTERM, PATIENCE), (Signal::SIGQUIT, LAST_PATIENCE)] {
+    for (signal, patience) in [(Signal::SIGTERM, STOP_TIMEOUT), (Signal::SIGQUIT, KILL_TIMEOUT)] {
         // With `httpd -X` this is the process that serves, no longer root: the supervisors end when they see it gone. (One
         // that has ended by itself needs no signal.)
         children.retain(|child| {
@@ -239,6 +240,6 @@ fn stop_all() {
 }
 
 /// How long supervisors may let their processes finish.
-const PATIENCE: Duration = Duration::from_millis(3_500);
+const STOP_TIMEOUT: Duration = Duration::from_millis(3_500);
 /// How long they may take to kill those that have not.
-const LAST_PATIENCE: Duration = Duration::from_millis(1_000);
+const KILL_TIMEOUT: Duration = Duration::from_millis(1_000);

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// A supervisor that ends sooner has failed.
-const SHORT: Duration = Duration::from_secs(10);
+const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// So many failures in a row are followed by another try at once.
-const PATIENCE: u32 = 2;
+const IMMEDIATE_RETRIES: u32 = 2;
 /// The longest pause between two tries.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How the supervisors of a generation have done.
 #[derive(Debug, Default)]
@@ -29,12 +29,12 @@ impl Supervision {
     /// It has ended. Returns the pause before the next one, if there is to be one.
     pub(super) fn ended(&mut self, now: Instant) -> Option<Duration> {
         let lived = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        if lived >= SHORT {
+        if lived >= SHORT_LIFE {
             self.failures = 0;
             return None;
         }
         self.failures = self.failures.saturating_add(1);
-        (self.failures > PATIENCE).then(|| self.pause(now))
+        (self.failures > IMMEDIATE_RETRIES).then(|| self.pause(now))
     }
 
     /// It could not be started. Returns the pause before the next try.
@@ -50,7 +50,7 @@ impl Supervision {
 
     fn pause(&mut self, now: Instant) -> Duration {
         let seconds = 1_u64.checked_shl(self.failures.saturating_sub(1)).unwrap_or(u64::MAX);
-        let pause = Duration::from_secs(seconds).min(LONGEST);
+        let pause = Duration::from_secs(seconds).min(LONGEST_PAUSE);
         self.retry = Some(now + pause);
         pause
     }

@@ -9,20 +9,20 @@ use wsgi_core::codes::{GROUP_OF_OTHER_HOST, GROUP_TAKES_NO_REQUESTS, NO_SUCH_GRO
 use wsgi_core::daemon::{DaemonGroup, NamedServer, ScriptOwner};
 
 use super::generation::Generation;
-use super::pool::Idle;
+use super::pool::IdleConnections;
 use crate::{Wsgi, config, log};
 
 /// What a child has of daemon processes.
-pub(super) struct Client {
+pub(super) struct DaemonClient {
     pub(super) generation: Arc<Generation>,
-    pub(super) idle: Idle,
+    pub(super) idle: IdleConnections,
 }
 
-static CLIENT: OnceLock<Option<Client>> = OnceLock::new();
+static CLIENT: OnceLock<Option<DaemonClient>> = OnceLock::new();
 
 /// A group that a request goes to.
 pub(crate) struct Target<'g> {
-    pub(super) client: &'static Client,
+    pub(super) client: &'static DaemonClient,
     pub(super) group: &'g DaemonGroup,
     pub(super) slots: Range<usize>,
 }
@@ -31,21 +31,21 @@ pub(crate) struct Target<'g> {
 pub(super) fn init_client(find: impl FnOnce() -> Option<Arc<Generation>>) {
     CLIENT.get_or_init(|| {
         let generation = find()?;
-        let idle = Idle::new(&generation);
-        Some(Client { generation, idle })
+        let idle = IdleConnections::new(&generation);
+        Some(DaemonClient { generation, idle })
     });
 }
 
 /// The group `name`, if there is one that the request may use; else the status to answer with (the reason is logged).
 pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>, Status> {
-    let refused = |code, text: String| {
+    let reject = |code, text: String| {
         log::message(request, code, text);
         Err(Status::Http(500))
     };
     let shown = String::from_utf8_lossy(name);
     let groups = request.server().global::<Wsgi>().map(|global| &global.daemons);
     let Some(group) = groups.and_then(|groups| groups.iter().find(|group| *group.name == *name)) else {
-        return refused(
+        return reject(
             NO_SUCH_GROUP,
             format!(
                 "the request goes to the process group '{shown}', and there is no such group: define it with \
@@ -60,7 +60,7 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
         .map(httpd::Server::name);
     let named = NamedServer { host, name: Some(server.name()) };
     if group.admits(own, named).is_err() {
-        return refused(
+        return reject(
             GROUP_OF_OTHER_HOST,
             format!(
                 "the process group '{shown}' belongs to a virtual host of another name: define it outside of \
@@ -69,7 +69,7 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
         );
     }
     if group.options.is_service() {
-        return refused(
+        return reject(
             GROUP_TAKES_NO_REQUESTS,
             format!(
                 "the process group '{shown}' has threads=0: it runs service scripts and takes no requests. Send the \
@@ -80,7 +80,7 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
     let client = CLIENT.get().and_then(Option::as_ref);
     match client.and_then(|client| Some((client, client.generation.slots_of(name)?))) {
         Some((client, slots)) => Ok(Target { client, group, slots }),
-        None => refused(
+        None => reject(
             GROUP_TAKES_NO_REQUESTS,
             format!(
                 "the processes of the group '{shown}' have not been started; the error log says why, where the \

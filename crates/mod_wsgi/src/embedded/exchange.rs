@@ -21,20 +21,20 @@ use wsgi_core::config::Effective;
 use wsgi_core::response::HeadLimits;
 
 use super::host::Host;
-use crate::answer::{Answer, Failed};
+use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
 use crate::validated::{self, NotValid};
 
 thread_local! {
     // No destructor, see `httpd::guard`.
-    static RUNNING: Cell<bool> = const { Cell::new(false) };
+    static IS_RUNNING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The server's side of a running request.
-struct Exchange<'r> {
+struct EmbeddedExchange<'r> {
     request: &'r Request,
     input: Input<'r>,
-    answer: Answer<'r>,
+    response: ClientResponse<'r>,
     wait: &'r BodyWait,
     /// Test hook: panic while the response is sent.
     #[cfg(debug_assertions)]
@@ -43,7 +43,7 @@ struct Exchange<'r> {
 
 // SAFETY: `ExchangeServer` gives it to one thread at a time, which is what Apache's filters and the memory of a request are made for.
 // The request's own thread is in `run`, where it uses them in no other way; it goes on when no other thread can any more.
-unsafe impl Send for Exchange<'_> {}
+unsafe impl Send for EmbeddedExchange<'_> {}
 
 /// Waits for more of the body, outside of Apache.
 #[derive(Default)]
@@ -61,45 +61,45 @@ pub(super) fn run(
     description: &bridge::Request<'_>,
 ) -> Status {
     let wait = BodyWait::default();
-    let answer = Answer::new(request, settings.enable_sendfile());
-    let exchange = Exchange {
+    let response = ClientResponse::new(request, settings.enable_sendfile());
+    let exchange = EmbeddedExchange {
         request,
         input: Input::new(request),
-        answer,
+        response,
         wait: &wait,
         #[cfg(debug_assertions)]
         panics: settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Exchange),
     };
     let shared = ExchangeServer::new(exchange, &wait);
-    let was_running = RUNNING.replace(true);
+    let was_running = IS_RUNNING.replace(true);
     let outcome = host.serve(description, bridge::Exchange::new(&shared));
-    RUNNING.set(was_running);
-    let (Exchange { input, answer, .. }, has_panicked) = shared.end();
+    IS_RUNNING.set(was_running);
+    let (EmbeddedExchange { input, response, .. }, has_panicked) = shared.end();
     let outcome = match outcome {
         // What was being sent may have been sent by half.
         Some(_) if has_panicked => Outcome::Aborted,
         Some(outcome) => outcome,
         None => Outcome::Failed(500),
     };
-    answer.finish(outcome, input.failure())
+    response.finish(outcome, input.failure())
 }
 
 /// Whether a host is at work further up the stack of this thread.
 pub(super) fn is_running_here() -> bool {
-    RUNNING.get()
+    IS_RUNNING.get()
 }
 
-impl Serve for Exchange<'_> {
+impl Serve for EmbeddedExchange<'_> {
     fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
         // Once the response has begun, it is too late to tell the client to go on.
-        if self.answer.is_begun() {
+        if self.response.is_begun() {
             self.request.withhold_continue();
         }
-        let come = self.input.poll_read(buffer).map_err(|_| Disconnected)?;
-        if come.is_pending() {
+        let read = self.input.poll_read(buffer).map_err(|_| Disconnected)?;
+        if read.is_pending() {
             *self.wait.lock() = self.input.pause();
         }
-        Ok(come)
+        Ok(read)
     }
 
     fn is_gone(&mut self) -> bool {
@@ -108,18 +108,18 @@ impl Serve for Exchange<'_> {
 
     fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
         let head = validated::head(self.request, status, reason, headers, &HeadLimits::embedded())?;
-        Ok(self.answer.start(&head)?)
+        Ok(self.response.start(&head)?)
     }
 
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
         #[cfg(debug_assertions)]
-        assert!(!self.panics || !self.answer.is_begun(), "WSGIDebugPanic exchange");
-        Ok(self.answer.write(block, how)?)
+        assert!(!self.panics || !self.response.is_begun(), "WSGIDebugPanic exchange");
+        Ok(self.response.write(block, how)?)
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
         let file = validated::file(self.request, file, offset, length)?;
-        Ok(self.answer.send_file(&file)?)
+        Ok(self.response.send_file(&file)?)
     }
 
     fn log(&mut self, level: c_int, line: &[u8]) {
@@ -156,8 +156,8 @@ impl From<NotValid> for Disconnected {
 }
 
 /// As above, where it is worth it.
-impl From<Failed> for Disconnected {
-    fn from(Failed: Failed) -> Self {
+impl From<ResponseFailed> for Disconnected {
+    fn from(ResponseFailed: ResponseFailed) -> Self {
         Self
     }
 }

@@ -12,7 +12,7 @@ use os::library::{Library, Symbols};
 use wsgi_core::lifecycle::Reason;
 
 use super::python_home::PythonHome;
-use crate::installation::Part;
+use crate::installation::InstalledFile;
 use crate::{Wsgi, child, log};
 use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_STARTED};
 
@@ -26,7 +26,7 @@ static SERVER: Server = Server { tag: Tag::of::<Server>(), log: write_log, is_lo
 
 impl Host {
     /// Loads libpython and the host.
-    pub(super) fn load(home: &PythonHome, file: &Part) -> Result<Self, String> {
+    pub(super) fn load(home: &PythonHome, file: &InstalledFile) -> Result<Self, String> {
         // SAFETY: libpython's initialisers have no conditions, and neither has a host's.
         let library = unsafe { Library::open(&home.library, Symbols::Global) };
         library.map_err(|error| {
@@ -96,12 +96,12 @@ unsafe extern "C" fn is_logged(level: c_int) -> bool {
 }
 
 unsafe extern "C" fn scoreboard(mut sink: Sink<'_>) {
-    guard("the scoreboard", || give_scoreboard(&mut sink), |line| log::child(Level::Crit, line));
+    guard("the scoreboard", || append_scoreboard(&mut sink), |line| log::child(Level::Crit, line));
 }
 
 /// Gives out the scoreboard, with `WSGIServerMetrics On`. A thread that asks at the end of the child still finds it: as long
 /// as there are others, the child leaves without letting go of it (see `embedded::stop`).
-fn give_scoreboard(sink: &mut Sink<'_>) {
+fn append_scoreboard(sink: &mut Sink<'_>) {
     let global = child::server().and_then(|server| server.global::<Wsgi>());
     if global.is_some_and(wsgi_core::config::Global::serves_metrics) {
         let mut buffer = Vec::new();

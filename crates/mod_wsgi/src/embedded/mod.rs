@@ -15,32 +15,32 @@ use httpd::{Child, Level, Request, Server, Status};
 use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_RUNNING, PYTHON_NOT_STARTED};
 use wsgi_core::config::{Effective, PythonStart};
 
-use crate::settings::{self, Place, ServerFacts};
+use crate::settings::{self, HostProcess, ServerFacts};
 use crate::{Wsgi, installation, log};
 use host::Host;
 use python_home::Installed;
 
 /// What embedded mode has in a child process, from its start to its end.
-struct Process {
+struct ChildPython {
     server: &'static Server,
     facts: ServerFacts,
     host: OnceLock<Option<Host>>,
 }
 
 // Set in a child only: the parent's statics survive its reading of the configuration again.
-static PROCESS: OnceLock<Process> = OnceLock::new();
+static CHILD_PYTHON: OnceLock<ChildPython> = OnceLock::new();
 
 /// Prepares a child, and starts Python if the configuration wants that now.
 pub(crate) fn child_init(child: &Child<'_>) {
     let server = child.server();
-    let process = PROCESS.get_or_init(|| Process {
+    let python = CHILD_PYTHON.get_or_init(|| ChildPython {
         server,
         facts: ServerFacts::new(server, child.info()),
         host: OnceLock::new(),
     });
     child.at_exit(stop);
-    if python_start(process.server) == PythonStart::AtChildStart {
-        process.host();
+    if python_start(python.server) == PythonStart::AtChildStart {
+        python.host();
     }
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn serve(
     settings: &Effective<'_>,
     description: &bridge::Request<'_>,
 ) -> Status {
-    let Some(host) = PROCESS.get().and_then(Process::host) else {
+    let Some(host) = CHILD_PYTHON.get().and_then(ChildPython::host) else {
         let text =
             "Python is not running in this process; the error log says why, where it was to be started";
         log::message(request, PYTHON_NOT_RUNNING, text);
@@ -59,7 +59,7 @@ pub(crate) fn serve(
     exchange::run(host, request, settings, description)
 }
 
-impl Process {
+impl ChildPython {
     /// The host, started if it has not been; nothing if it can not be started, or must not.
     fn host(&self) -> Option<&Host> {
         let start = || match python_start(self.server) {
@@ -79,8 +79,8 @@ impl Process {
         let Some(global) = self.server.global::<Wsgi>() else {
             return Err(format!("{NO_PROCESS}: the module has no configuration"));
         };
-        if let Some(complaint) = global.python_home.as_deref().and_then(python_home::complaint) {
-            log::child(Level::Warn, complaint);
+        if let Some(problem) = global.python_home.as_deref().and_then(python_home::home_problem) {
+            log::child(Level::Warn, problem);
         }
         let installation = installation::current()?;
         let hosts: Vec<_> = installation.host_names().collect();
@@ -94,17 +94,18 @@ impl Process {
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
         );
         if !self.facts.mpm.is_threaded {
-            os::main_thread::alone_handles(&ENDING, libc::SIGUSR1, exchange::is_running_here);
+            os::main_thread::alone_handles(&ENDING_SIGNALS, libc::SIGUSR1, exchange::is_running_here);
         }
-        let place = Place::Child { program: home.program.as_os_str().as_bytes(), home: home.home.as_deref() };
-        settings::with(global, &self.facts, &place, |settings| host.start(settings))?;
+        let process =
+            HostProcess::Child { program: home.program.as_os_str().as_bytes(), home: home.home.as_deref() };
+        settings::with(global, &self.facts, &process, |settings| host.start(settings))?;
         Ok(host)
     }
 }
 
 /// Ends Python when the child ends.
 fn stop() {
-    if let Some(host) = PROCESS.get().and_then(|process| process.host.get()).and_then(Option::as_ref) {
+    if let Some(host) = CHILD_PYTHON.get().and_then(|python| python.host.get()).and_then(Option::as_ref) {
         // The prefork MPM ends a child within the handler of a signal, on top of whatever its thread was doing. On
         // top of a running application, which has not ended since the first one, there is nothing that Python can do.
         os::exit::without_handlers_if(is_at_work);
@@ -125,7 +126,7 @@ fn is_at_work() -> bool {
 /// The handler of SIGUSR1 only notes that the child is to end with its request, so that Python can be ended after it: while
 /// an application runs, it stands in for the others, once. When Apache stops or restarts, it asks again some seconds
 /// later.
-const ENDING: [c_int; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGUSR1];
+const ENDING_SIGNALS: [c_int; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGUSR1];
 
 /// How long requests that still run are waited for, in milliseconds. Apache kills children ten seconds after it has
 /// asked them to end.

@@ -55,7 +55,7 @@ pub(crate) fn find(installed: Installed<'_>, configured: Option<&[u8]>) -> Resul
 }
 
 /// What is wrong with the directory of `WSGIPythonHome`, if anything.
-pub(crate) fn complaint(home: &[u8]) -> Option<String> {
+pub(crate) fn home_problem(home: &[u8]) -> Option<String> {
     let home = prefix(home);
     let shown = home.display();
     match std::fs::metadata(home) {
@@ -79,7 +79,7 @@ fn prefix(home: &[u8]) -> &Path {
 }
 
 /// An interpreter.
-struct Found {
+struct Interpreter {
     program: PathBuf,
     /// The installation that it is of.
     base: PathBuf,
@@ -87,7 +87,7 @@ struct Found {
     is_environment: bool,
 }
 
-fn of_home(home: &Path) -> Result<Found, String> {
+fn of_home(home: &Path) -> Result<Interpreter, String> {
     let environment = std::fs::read(home.join("pyvenv.cfg")).ok().map(|text| Environment::parse(&text));
     let mut reasons = Vec::new();
     for program in python_home::executables(home) {
@@ -95,7 +95,7 @@ fn of_home(home: &Path) -> Result<Found, String> {
             Ok((base, version)) => {
                 // CPython wants the name that the virtual environment's own tools have.
                 let program = if environment.is_some() { home.join("bin/python") } else { program };
-                return Ok(Found { program, base, version, is_environment: environment.is_some() });
+                return Ok(Interpreter { program, base, version, is_environment: environment.is_some() });
             }
             Err(reason) => reasons.push(reason),
         }
@@ -105,7 +105,7 @@ fn of_home(home: &Path) -> Result<Found, String> {
         && let Some(base) = python_home::base(&Path::new(OsStr::from_bytes(directory)).join("python3"))
     {
         let base = base.to_owned();
-        return Ok(Found { program: home.join("bin/python"), base, version, is_environment: true });
+        return Ok(Interpreter { program: home.join("bin/python"), base, version, is_environment: true });
     }
     Err(format!(
         "{PYTHON_NOT_STARTED}: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
@@ -116,7 +116,7 @@ fn of_home(home: &Path) -> Result<Found, String> {
 }
 
 /// The interpreter that the link `python` next to the module leads to.
-fn default(installed: Installed<'_>) -> Result<Found, String> {
+fn default(installed: Installed<'_>) -> Result<Interpreter, String> {
     let link = installed.directory.join("python");
     let remedy = "Set WSGIPythonHome, or make the link with `mod_wsgi-express install-module` or `ln -s`";
     let Some(program) = installed.python else {
@@ -131,7 +131,7 @@ fn default(installed: Installed<'_>) -> Result<Found, String> {
             link.display()
         )
     })?;
-    Ok(Found { program: program.to_owned(), base, version, is_environment: false })
+    Ok(Interpreter { program: program.to_owned(), base, version, is_environment: false })
 }
 
 /// The installation and version of an interpreter, symbolic links resolved.
@@ -147,12 +147,12 @@ fn resolve(program: &Path) -> Result<(PathBuf, Version), String> {
 }
 
 /// The shared library: the first that exists; else the dynamic loader may know.
-fn library(found: &Found) -> PathBuf {
+fn library(found: &Interpreter) -> PathBuf {
     let candidates = found.version.libraries(&found.base, &multiarch());
     candidates.into_iter().find(|path| path.exists()).unwrap_or_else(|| found.version.library().into())
 }
 
-fn host(installed: Installed<'_>, found: &Found) -> Result<OsString, String> {
+fn host(installed: Installed<'_>, found: &Interpreter) -> Result<OsString, String> {
     let hosts = installed.directory.join("host");
     let names = installed.hosts.iter().map(|name| name.as_bytes());
     if let Some(name) = found.version.host(names, &multiarch()) {

@@ -16,13 +16,13 @@ use wsgi_core::config::Effective;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::frame::{self, Kind, Rejection};
 
-use super::conversation::{Conversation, Ended};
-use super::pool::{self, Connection, Manner, TICK};
-use super::target::{Client, Target};
+use super::conversation::{Conversation, RequestEnd};
+use super::pool::{self, Connection, ConnectionOptions, TICK};
+use super::target::{DaemonClient, Target};
 use crate::log;
 
 /// How much of a body goes along with its request if it has arrived, in bytes.
-const INLINE: usize = 32 * 1024;
+const INLINE_BODY: usize = 32 * 1024;
 
 /// Has the application answer a request.
 pub(crate) fn serve(
@@ -38,15 +38,15 @@ pub(crate) fn serve(
         description.facts.flags |= flag::IGNORE_ACTIVITY;
     }
     let mut input = Input::new(request);
-    let mut route = Route::new(target, request);
+    let mut dispatch = Dispatch::new(target, request);
     let mut message = Vec::new();
     loop {
-        let mut connection = match route.connect() {
+        let mut connection = match dispatch.connect() {
             Ok(connection) => connection,
             Err(status) => return status,
         };
         let (slot, was_used) = (connection.slot, connection.is_used);
-        let _under_way = target.client.idle.begin(slot);
+        let _active = target.client.idle.begin_request(slot);
         if message.is_empty() {
             message = std::mem::take(&mut connection.outgoing);
             message.clear();
@@ -60,19 +60,19 @@ pub(crate) fn serve(
                 return Status::Http(502);
             }
         }
-        bridge::Request::set_counts(&mut message[frame::HEADER..], route.connects, route.moves);
+        bridge::Request::set_counts(&mut message[frame::HEADER..], dispatch.connects, dispatch.moves);
         connection.outgoing = std::mem::take(&mut message);
         match Conversation::new(target, request, settings, &mut input, connection).run() {
-            Ended::Answered(status) => return status,
-            Ended::Unread(outgoing) => {
+            RequestEnd::Answered(status) => return status,
+            RequestEnd::Unread(outgoing) => {
                 message = outgoing;
-                if let Some(status) = route.was_not_read(slot, was_used) {
+                if let Some(status) = dispatch.on_unread(slot, was_used) {
                     return status;
                 }
             }
-            Ended::Rejected(outgoing, rejection) => {
+            RequestEnd::Rejected(outgoing, rejection) => {
                 message = outgoing;
-                if let Some(status) = route.was_rejected(slot, rejection) {
+                if let Some(status) = dispatch.on_rejection(slot, rejection) {
                     return status;
                 }
             }
@@ -92,7 +92,7 @@ fn encode(buffer: &mut Vec<u8>, description: &bridge::Request<'_>, request: &Req
             writer.optional(None);
             return;
         }
-        let mut body = [0; INLINE];
+        let mut body = [0; INLINE_BODY];
         // A failure is met again, and told, when the application reads.
         let length = input.read_arrived(&mut body).unwrap_or(0);
         writer.optional(Some(&body[..length]));
@@ -104,14 +104,14 @@ fn encode(buffer: &mut Vec<u8>, description: &bridge::Request<'_>, request: &Req
 const CROWDED: &str = "too many wait already. More processes= or threads= take more requests at a time";
 
 /// As above.
-const UNREADING: &str =
+const CLOSED_UNREAD: &str =
     "they close connections without reading what they are asked, perhaps for lack of descriptors (ulimit -n)";
 
 /// Which process a request goes to.
-struct Route<'a> {
+struct Dispatch<'a> {
     target: &'a Target<'a>,
     request: &'a Request,
-    manner: Manner,
+    options: ConnectionOptions,
     begin: Instant,
     /// How long it has slept between attempts.
     slept: Duration,
@@ -125,10 +125,10 @@ struct Route<'a> {
     avoided: Option<usize>,
 }
 
-impl<'a> Route<'a> {
+impl<'a> Dispatch<'a> {
     fn new(target: &'a Target<'a>, request: &'a Request) -> Self {
         let (group, size) = (target.group, |size: u64| usize::try_from(size).ok().filter(|size| *size > 0));
-        let manner = Manner {
+        let options = ConnectionOptions {
             receive: TICK,
             send: target.socket_timeout(request),
             buffers: (size(group.relay.send_buffer_size), size(group.relay.receive_buffer_size)),
@@ -136,7 +136,7 @@ impl<'a> Route<'a> {
         Self {
             target,
             request,
-            manner,
+            options,
             begin: Instant::now(),
             slept: Duration::ZERO,
             connects: 0,
@@ -156,7 +156,7 @@ impl<'a> Route<'a> {
             slots.sort_by_key(|&(key, _)| key);
             let (mut unreachable, mut count) = (None, 0);
             for &(_, slot) in &slots {
-                match self.connection(slot) {
+                match self.connect_to(slot) {
                     Ok(connection) => return Ok(connection),
                     // Too many connections wait for that process, or for all: the system counts descriptors that are
                     // under way.
@@ -167,10 +167,10 @@ impl<'a> Route<'a> {
                 }
             }
             if let Some(error) = unreachable.filter(|_| count == slots.len()) {
-                return Err(self.unreachable(&error));
+                return Err(self.on_unreachable(&error));
             }
             if slots.is_empty() {
-                return Err(self.failing());
+                return Err(self.on_all_failing());
             }
             self.sleep(CROWDED)?;
         }
@@ -180,50 +180,50 @@ impl<'a> Route<'a> {
     /// delay, what this child has sent it at once. Of several that seem equal, each child has its favourite: one request
     /// after the other goes to the same process, and not all children choose the same.
     fn candidates(&self) -> impl Iterator<Item = ((bool, u32, usize), usize)> {
-        let Client { generation, idle } = self.target.client;
+        let DaemonClient { generation, idle } = self.target.client;
         let slots = self.target.slots.clone();
         let (count, preference) = (slots.len().max(1), std::process::id() as usize);
         slots.filter(|&slot| generation.state(slot) != State::Failing).map(move |slot| {
             let turn = slot.wrapping_add(preference) % count;
-            ((self.avoided == Some(slot), generation.busy(slot).max(idle.under_way(slot)), turn), slot)
+            ((self.avoided == Some(slot), generation.busy(slot).max(idle.active_requests(slot)), turn), slot)
         })
     }
 
-    fn connection(&mut self, slot: usize) -> io::Result<Connection> {
+    fn connect_to(&mut self, slot: usize) -> io::Result<Connection> {
         self.connects += 1;
         let client = self.target.client;
         match client.idle.take(slot) {
             Some(connection) => Ok(connection),
-            None => pool::connect(&client.generation, slot, self.manner),
+            None => pool::connect(&client.generation, slot, self.options),
         }
     }
 
     /// The process has ended, or has passed its slot on to another one, before it read the request. The result is the
     /// status to answer with, if it is of no use to go on.
-    fn was_not_read(&mut self, slot: usize, was_used: bool) -> Option<Status> {
-        self.target.client.idle.forget(slot);
+    fn on_unread(&mut self, slot: usize, was_used: bool) -> Option<Status> {
+        self.target.client.idle.close_all(slot);
         if was_used {
             return None;
         }
         // Where it is not just being replaced, it may be in no state to read anything.
         self.avoided = Some(slot);
         self.unread += 1;
-        if self.unread <= self.most_moves() { None } else { self.sleep(UNREADING).err() }
+        if self.unread <= self.most_attempts_at_once() { None } else { self.sleep(CLOSED_UNREAD).err() }
     }
 
     /// How often a request is passed on at once.
-    fn most_moves(&self) -> u32 {
+    fn most_attempts_at_once(&self) -> u32 {
         2 * self.target.group.options.process_count() + 1
     }
 
     /// The process has not called the application. The result is the status to answer with, if it is of no use to go on.
-    fn was_rejected(&mut self, slot: usize, rejection: Rejection) -> Option<Status> {
+    fn on_rejection(&mut self, slot: usize, rejection: Rejection) -> Option<Status> {
         let group = String::from_utf8_lossy(&self.target.group.name);
         match rejection {
             Rejection::Moved => {
-                self.target.client.idle.forget(slot);
+                self.target.client.idle.close_all(slot);
                 self.moves += 1;
-                let most = self.most_moves();
+                let most = self.most_attempts_at_once();
                 let text =
                     format!("The process group '{group}' is being replaced: attempt {}", self.moves + 1);
                 log::request(self.request, Level::Info, &text);
@@ -232,7 +232,7 @@ impl<'a> Route<'a> {
                         "the processes of the group '{group}' have passed the request on {} times",
                         self.moves
                     );
-                    self.refuse(503, PASSED_ON_TOO_OFTEN, text)
+                    self.respond_with_error(503, PASSED_ON_TOO_OFTEN, text)
                 })
             }
             Rejection::Busy => {
@@ -243,7 +243,7 @@ impl<'a> Route<'a> {
                 let text = format_args!(
                     "the request has waited for longer than queue-timeout for a process of the group '{group}'"
                 );
-                Some(self.refuse(504, QUEUE_TIMEOUT, text))
+                Some(self.respond_with_error(504, QUEUE_TIMEOUT, text))
             }
         }
     }
@@ -256,7 +256,7 @@ impl<'a> Route<'a> {
             let text = format_args!(
                 "no process of the group '{group}' has taken the request within connect-timeout: {reason}"
             );
-            return Err(self.refuse(503, NOT_TAKEN, text));
+            return Err(self.respond_with_error(503, NOT_TAKEN, text));
         }
         let long = if self.slept < Duration::from_secs(2) { 125 } else { 1000 };
         let end = Instant::now() + Duration::from_millis(long);
@@ -270,21 +270,21 @@ impl<'a> Route<'a> {
         Ok(())
     }
 
-    fn failing(&self) -> Status {
+    fn on_all_failing(&self) -> Status {
         let group = String::from_utf8_lossy(&self.target.group.name);
         let text = format_args!(
             "the processes of the group '{group}' fail to start; the error log of the server says why"
         );
-        self.refuse(503, NOT_TAKEN, text)
+        self.respond_with_error(503, NOT_TAKEN, text)
     }
 
-    fn unreachable(&self, error: &io::Error) -> Status {
+    fn on_unreachable(&self, error: &io::Error) -> Status {
         let group = String::from_utf8_lossy(&self.target.group.name);
         let text = format_args!("there is no connection to the process group '{group}': {error}");
-        self.refuse(503, NOT_CONNECTED, text)
+        self.respond_with_error(503, NOT_CONNECTED, text)
     }
 
-    fn refuse(&self, status: u16, code: Code, text: impl Display) -> Status {
+    fn respond_with_error(&self, status: u16, code: Code, text: impl Display) -> Status {
         log::message(self.request, code, text);
         Status::Http(status)
     }

@@ -11,7 +11,7 @@ use crate::log;
 use crate::validated::{FilePart, Head};
 
 /// The response to a request.
-pub(crate) struct Answer<'r> {
+pub(crate) struct ClientResponse<'r> {
     request: &'r Request,
     output: Output<'r>,
     enable_sendfile: bool,
@@ -22,41 +22,41 @@ pub(crate) struct Answer<'r> {
     /// The declared length of the body.
     length: Option<u64>,
     allowance: Allowance,
-    sent: bool,
+    is_begun: bool,
     /// Bytes that Apache has been given since it was last told to send all it has.
     held_back: usize,
     /// When the client was last looked for, since nothing of the body goes to it.
-    last_look: Option<Instant>,
+    last_client_check: Option<Instant>,
 }
 
 /// How much that Apache may hold back is sent before it ends the request, in bytes: connections take it without
 /// blocking.
-const SENT_AT_ONCE: usize = 16 * 1024;
+const SENT_BEFORE_END: usize = 16 * 1024;
 
 /// How often a client is looked for that nothing is sent to.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What to say of a file that does not have what it had.
-const SHRUNK: &str = "the file that the application sends has become shorter meanwhile: the connection is closed, so that the \
+const FILE_SHRUNK: &str = "the file that the application sends has become shorter meanwhile: the connection is closed, so that the \
                       client can tell. Replace files by renaming another one to their name";
 
 /// A host that does not keep to the protocol, or data that can not be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Failed;
+pub(crate) struct ResponseFailed;
 
-impl From<SendError> for Failed {
+impl From<SendError> for ResponseFailed {
     fn from(SendError: SendError) -> Self {
         Self
     }
 }
 
-impl From<httpd::InteriorNul> for Failed {
+impl From<httpd::InteriorNul> for ResponseFailed {
     fn from(_: httpd::InteriorNul) -> Self {
         Self
     }
 }
 
-impl<'r> Answer<'r> {
+impl<'r> ClientResponse<'r> {
     pub(crate) fn new(request: &'r Request, enable_sendfile: bool) -> Self {
         let output = Output::new(request);
         let allowance = Allowance::new(None);
@@ -68,9 +68,9 @@ impl<'r> Answer<'r> {
             head: None,
             length: None,
             allowance,
-            sent: false,
+            is_begun: false,
             held_back: 0,
-            last_look: None,
+            last_client_check: None,
         }
     }
 
@@ -80,9 +80,9 @@ impl<'r> Answer<'r> {
     }
 
     /// See [`bridge::Serve::start`].
-    pub(crate) fn start(&mut self, head: &Head<'_>) -> Result<(), Failed> {
+    pub(crate) fn start(&mut self, head: &Head<'_>) -> Result<(), ResponseFailed> {
         if self.is_superseded() {
-            return Err(Failed);
+            return Err(ResponseFailed);
         }
         let request = self.request;
         let mut content_type = None;
@@ -119,7 +119,7 @@ impl<'r> Answer<'r> {
     }
 
     /// Sets those headers that a page of Apache's own needs, too.
-    pub(crate) fn challenge(&self, head: &Head<'_>) -> Result<(), Failed> {
+    pub(crate) fn add_challenges(&self, head: &Head<'_>) -> Result<(), ResponseFailed> {
         for (_, field) in head.fields().filter(|(class, _)| *class == Class::Challenge) {
             self.request.err_headers_out().add(field.name.or_empty(), field.value.or_empty())?;
         }
@@ -127,12 +127,12 @@ impl<'r> Answer<'r> {
     }
 
     /// See [`bridge::Serve::write`].
-    pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), Failed> {
+    pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), ResponseFailed> {
         self.begin()?;
         let is_empty = block.is_empty();
-        let block = self.allowed(block);
+        let block = self.take_allowed(block);
         if !is_empty && (block.is_empty() || self.request.is_header_only()) {
-            self.look_for_client()?;
+            self.check_client()?;
         }
         let flush = how & write::FLUSH != 0;
         self.held_back = if flush { 0 } else { self.held_back.saturating_add(block.len()) };
@@ -144,7 +144,7 @@ impl<'r> Answer<'r> {
         // what it got, which is less than declared where the body is not wanted.
         if self.allowance.left() == Some(0) && !self.request.wants_range() {
             let sent = self.output.send_last(block);
-            return self.unless_superseded(sent.map_err(Failed::from));
+            return self.unless_superseded(sent.map_err(ResponseFailed::from));
         }
         // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
         // wrong for HEAD); and what is too short must not be ended here.
@@ -158,7 +158,7 @@ impl<'r> Answer<'r> {
     }
 
     /// See [`bridge::Serve::send_file`].
-    pub(crate) fn send_file(&mut self, file: &FilePart<'_>) -> Result<(), Failed> {
+    pub(crate) fn send_file(&mut self, file: &FilePart<'_>) -> Result<(), ResponseFailed> {
         self.begin()?;
         let length = self.allowance.take(file.length());
         if length == 0 {
@@ -173,30 +173,30 @@ impl<'r> Answer<'r> {
         match self.output.send_file(file.file(), part, self.enable_sendfile, last) {
             Ok(()) => Ok(()),
             // It was all there is.
-            Err(SendFileError::NotSent) if last => self.unless_superseded(Err(Failed)),
-            Err(SendFileError::NotSent) => Err(Failed),
+            Err(SendFileError::NotSent) if last => self.unless_superseded(Err(ResponseFailed)),
+            Err(SendFileError::NotSent) => Err(ResponseFailed),
             Err(SendFileError::FileTooShort) => {
-                log::message(self.request, RESPONSE_TOO_SHORT, SHRUNK);
-                Err(Failed)
+                log::message(self.request, RESPONSE_TOO_SHORT, FILE_SHRUNK);
+                Err(ResponseFailed)
             }
         }
     }
 
     /// Looks from time to time whether the client is gone, where what the application says does not go to it: sending would
     /// show that otherwise, and an application may go on for ever.
-    fn look_for_client(&mut self) -> Result<(), Failed> {
+    fn check_client(&mut self) -> Result<(), ResponseFailed> {
         let now = Instant::now();
-        let last = *self.last_look.get_or_insert(now);
-        if now.saturating_duration_since(last) < BETWEEN_LOOKS {
+        let last = *self.last_client_check.get_or_insert(now);
+        if now.saturating_duration_since(last) < CLIENT_CHECK_INTERVAL {
             return Ok(());
         }
-        self.last_look = Some(now);
-        if self.request.connection().is_hung_up() { Err(Failed) } else { Ok(()) }
+        self.last_client_check = Some(now);
+        if self.request.connection().is_hung_up() { Err(ResponseFailed) } else { Ok(()) }
     }
 
     /// What becomes of a response that has been sent with its end: one that a filter has refused then has been answered, and
     /// the connection is as good as before.
-    fn unless_superseded(&self, sent: Result<(), Failed>) -> Result<(), Failed> {
+    fn unless_superseded(&self, sent: Result<(), ResponseFailed>) -> Result<(), ResponseFailed> {
         if self.is_superseded() { Ok(()) } else { sent }
     }
 
@@ -207,14 +207,14 @@ impl<'r> Answer<'r> {
     }
 
     /// Has Apache send what it holds back.
-    pub(crate) fn flush(&mut self) -> Result<(), Failed> {
+    pub(crate) fn flush(&mut self) -> Result<(), ResponseFailed> {
         self.held_back = 0;
         Ok(self.output.flush()?)
     }
 
     /// Whether the head has been given to Apache.
     pub(crate) fn is_begun(&self) -> bool {
-        self.sent
+        self.is_begun
     }
 
     /// Breaks the response off so that the client can tell.
@@ -227,25 +227,25 @@ impl<'r> Answer<'r> {
         self.output.is_superseded()
     }
 
-    /// The host is done: ends the response, or breaks it off. `unreadable` is why the request's body could not be
+    /// The host is done: ends the response, or breaks it off. `input_failure` is why the request's body could not be
     /// read, if that was so.
-    pub(crate) fn finish(mut self, outcome: Outcome, unreadable: Option<Status>) -> Status {
+    pub(crate) fn finish(mut self, outcome: Outcome, input_failure: Option<Status>) -> Status {
         match outcome {
             _ if self.is_superseded() => {}
-            Outcome::Complete if self.sent || self.head.is_some() => {
-                self.end();
-                if self.held_back <= SENT_AT_ONCE {
+            Outcome::Complete if self.is_begun || self.head.is_some() => {
+                self.end_body();
+                if self.held_back <= SENT_BEFORE_END {
                     self.output.flush_held_back();
                 }
             }
-            _ if self.sent => self.output.abort(),
-            Outcome::Complete | Outcome::Aborted => return self.refuse(500, unreadable),
-            Outcome::Failed(status) => return self.refuse(status, unreadable),
+            _ if self.is_begun => self.output.abort(),
+            Outcome::Complete | Outcome::Aborted => return self.respond_with_error(500, input_failure),
+            Outcome::Failed(status) => return self.respond_with_error(status, input_failure),
         }
         Status::Ok
     }
 
-    fn end(&mut self) {
+    fn end_body(&mut self) {
         // Failures to send have been reported to the host, or come too late to matter to anybody.
         if self.begin().is_err() {
             self.output.abort();
@@ -254,14 +254,14 @@ impl<'r> Answer<'r> {
         } else {
             // A client that has gone is not the application's fault.
             if !self.request.connection().is_aborted() {
-                log::message(self.request, RESPONSE_TOO_SHORT, self.shortfall());
+                log::message(self.request, RESPONSE_TOO_SHORT, self.describe_shortfall());
             }
             self.output.abort();
         }
     }
 
     /// What to say of a body that is shorter than declared.
-    fn shortfall(&self) -> String {
+    fn describe_shortfall(&self) -> String {
         let length = self.length.unwrap_or(0);
         match length - self.allowance.left().unwrap_or(0).min(length) {
             0 => format!(
@@ -275,9 +275,9 @@ impl<'r> Answer<'r> {
     }
 
     /// Lets Apache answer with its own page.
-    fn refuse(&self, status: u16, unreadable: Option<Status>) -> Status {
+    fn respond_with_error(&self, status: u16, input_failure: Option<Status>) -> Status {
         self.request.reset_status();
-        match unreadable {
+        match input_failure {
             // The application failed because the body did: what was wrong with it says more.
             Some(reason) if status == 500 => reason,
             _ => Status::Http(status),
@@ -285,20 +285,20 @@ impl<'r> Answer<'r> {
     }
 
     /// Tells Apache the status, if it has not been told: from here on the response is this one.
-    fn begin(&mut self) -> Result<(), Failed> {
-        if self.sent {
+    fn begin(&mut self) -> Result<(), ResponseFailed> {
+        if self.is_begun {
             return Ok(());
         }
         if self.is_superseded() {
-            return Err(Failed);
+            return Err(ResponseFailed);
         }
-        let head = self.head.as_ref().ok_or(Failed)?;
+        let head = self.head.as_ref().ok_or(ResponseFailed)?;
         head.apply();
-        self.sent = true;
+        self.is_begun = true;
         Ok(())
     }
 
-    fn allowed<'b>(&mut self, block: &'b [u8]) -> &'b [u8] {
+    fn take_allowed<'b>(&mut self, block: &'b [u8]) -> &'b [u8] {
         let length = self.allowance.take(block.len() as u64);
         &block[..usize::try_from(length).unwrap_or(block.len())]
     }
