@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use crate::alias::ScriptAlias;
 use crate::daemon::DaemonGroup;
+use crate::diagnostic::{Diagnostic, Position};
 use crate::interpreter::Block;
-use crate::notice::{Notice, Position};
 use crate::proxies::{TrustedHeaders, TrustedProxies};
 
 pub use mounts::Mounts;
@@ -54,7 +54,7 @@ pub struct Global {
     /// Something was configured that needs Python in the Apache children whatever `WSGIRestrictEmbedded` says.
     pub embedded_demanded: bool,
     /// Notices of single lines.
-    pub notices: Vec<Notice>,
+    pub diagnostics: Vec<Diagnostic>,
     /// The lines that name process groups, which have to exist.
     pub named_groups: Vec<NamedGroup>,
     /// A line names a process group that depends on the request.

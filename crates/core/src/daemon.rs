@@ -36,7 +36,7 @@ pub struct DaemonGroup {
 
 /// The least memory, in bytes, that a group may be limited to. Python 3.10 to 3.13 need between 8 and 12 MiB of address space
 /// before they have loaded anything; a smaller limit is a unit forgotten.
-pub const LEAST_MEMORY: u64 = 16 << 20;
+pub const MIN_MEMORY: u64 = 16 << 20;
 
 /// How Apache children talk with the processes of a group. Times are in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::nearest::nearest;
 use crate::words::display;
 
 /// What expansion needs to know of a request.
-pub trait Facts {
+pub trait RequestVariables {
     /// The configured name of the virtual host (not an alias, not the `Host` header).
     fn server_name(&self) -> &[u8];
 
@@ -29,10 +29,10 @@ pub trait Facts {
 /// The name lives in `configured` or in `buffer`, whose content is replaced.
 pub fn process_group<'a>(
     configured: Option<&'a [u8]>,
-    facts: &impl Facts,
+    request: &impl RequestVariables,
     buffer: &'a mut Vec<u8>,
 ) -> &'a [u8] {
-    expand(configured.unwrap_or_default(), &Form::REQUEST, facts, buffer)
+    expand(configured.unwrap_or_default(), &Form::REQUEST, request, buffer)
 }
 
 /// The application group that `configured` names; empty: the main interpreter. Unset, it is `%{RESOURCE}`.
@@ -40,32 +40,36 @@ pub fn process_group<'a>(
 /// The name lives in `configured` or in `buffer`, whose content is replaced.
 pub fn application_group<'a>(
     configured: Option<&'a [u8]>,
-    facts: &impl Facts,
+    request: &impl RequestVariables,
     buffer: &'a mut Vec<u8>,
 ) -> &'a [u8] {
-    expand(configured.unwrap_or(b"%{RESOURCE}"), &Form::REQUEST, facts, buffer)
+    expand(configured.unwrap_or(b"%{RESOURCE}"), &Form::REQUEST, request, buffer)
 }
 
 /// The application group that the option of an authentication, access or dispatch script names: like
 /// [`application_group`], but unset it is the main interpreter, and fewer forms are expanded.
 pub fn script_group<'a>(
     configured: Option<&'a [u8]>,
-    facts: &impl Facts,
+    request: &impl RequestVariables,
     buffer: &'a mut Vec<u8>,
 ) -> &'a [u8] {
-    expand(configured.unwrap_or_default(), &Form::SCRIPT, facts, buffer)
+    expand(configured.unwrap_or_default(), &Form::SCRIPT, request, buffer)
 }
 
 /// The name of the callable. Only `%{ENV:NAME}` is expanded, once; any other `%` form is `application`.
 ///
 /// The name lives in `configured` or in `buffer`, whose content is replaced.
-pub fn callable<'a>(configured: Callable<'a>, facts: &impl Facts, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+pub fn callable<'a>(
+    configured: Callable<'a>,
+    request: &impl RequestVariables,
+    buffer: &'a mut Vec<u8>,
+) -> &'a [u8] {
     let name = match configured {
         Callable::Literal(name) => return name,
         Callable::Expand(name) if name.first() != Some(&b'%') => return name,
         Callable::Expand(name) => name,
     };
-    match environment_name(name).and_then(|name| facts.variable(name)) {
+    match environment_name(name).and_then(|name| request.variable(name)) {
         Some(value) => {
             buffer.clear();
             buffer.extend_from_slice(&value);
@@ -101,7 +105,7 @@ impl Forms {
     /// Returns what is wrong with a name that seems to have a form in it and is not expanded, to complete a sentence that
     /// begins with the name. Returns `None` if nothing is wrong.
     #[must_use]
-    pub fn complaint(self, name: &[u8]) -> Option<String> {
+    pub fn check(self, name: &[u8]) -> Option<String> {
         let has_variable = matches!(self, Self::Request | Self::Callable);
         let is_known = |name: &str| {
             self.names().contains(&name) || (has_variable && environment_name(name.as_bytes()).is_some())
@@ -166,7 +170,7 @@ fn environment_name(name: &[u8]) -> Option<&[u8]> {
 fn expand<'a>(
     name: &'a [u8],
     knows: &fn(&Form<'_>) -> bool,
-    facts: &impl Facts,
+    request: &impl RequestVariables,
     buffer: &'a mut Vec<u8>,
 ) -> &'a [u8] {
     if name.first() != Some(&b'%') {
@@ -174,13 +178,13 @@ fn expand<'a>(
     }
     let Some(form) = Form::of(name).filter(knows) else { return name };
     let Form::Environment(variable) = form else {
-        write(form, facts, buffer);
+        write(form, request, buffer);
         return buffer;
     };
-    let Some(value) = facts.variable(variable) else { return name };
+    let Some(value) = request.variable(variable) else { return name };
     // Once more, but never a variable's name from a variable: a request could lead that in circles.
     match Form::of(&value).filter(|form| !matches!(form, Form::Environment(_))) {
-        Some(form) => write(form, facts, buffer),
+        Some(form) => write(form, request, buffer),
         None => {
             buffer.clear();
             buffer.extend_from_slice(&value);
@@ -189,19 +193,20 @@ fn expand<'a>(
     buffer
 }
 
-fn write(form: Form<'_>, facts: &impl Facts, buffer: &mut Vec<u8>) {
+fn write(form: Form<'_>, request: &impl RequestVariables, buffer: &mut Vec<u8>) {
     buffer.clear();
     match form {
         Form::Global | Form::Environment(_) => {}
-        Form::Server => write_host(facts.server_name(), facts.port(), buffer),
+        Form::Server => write_host(request.server_name(), request.port(), buffer),
         Form::Host => {
-            let host = facts.host().filter(|host| !host.is_empty()).unwrap_or_else(|| facts.server_name());
-            write_host(host, facts.port(), buffer);
+            let host =
+                request.host().filter(|host| !host.is_empty()).unwrap_or_else(|| request.server_name());
+            write_host(host, request.port(), buffer);
         }
         Form::Resource => {
-            write_host(facts.server_name(), facts.port(), buffer);
+            write_host(request.server_name(), request.port(), buffer);
             buffer.push(b'|');
-            buffer.extend_from_slice(&facts.script_name());
+            buffer.extend_from_slice(&request.script_name());
         }
     }
 }
@@ -248,7 +253,7 @@ mod tests {
         ],
     };
 
-    impl Facts for Example {
+    impl RequestVariables for Example {
         fn server_name(&self) -> &[u8] {
             b"www.example.com"
         }
@@ -267,9 +272,9 @@ mod tests {
         }
     }
 
-    fn application(configured: Option<&str>, facts: &Example) -> String {
+    fn application(configured: Option<&str>, request: &Example) -> String {
         let mut buffer = b"left over".to_vec();
-        let name = application_group(configured.map(str::as_bytes), facts, &mut buffer);
+        let name = application_group(configured.map(str::as_bytes), request, &mut buffer);
         String::from_utf8(name.to_vec()).unwrap()
     }
 
@@ -301,16 +306,16 @@ mod tests {
     #[test]
     fn standard_ports_are_left_out() {
         for (port, suffix) in [(80, ""), (443, ""), (99, ":99"), (65535, ":65535"), (0, ":0")] {
-            let facts = Example { port, ..EXAMPLE };
-            assert_eq!(application(Some("%{SERVER}"), &facts), format!("www.example.com{suffix}"));
+            let request = Example { port, ..EXAMPLE };
+            assert_eq!(application(Some("%{SERVER}"), &request), format!("www.example.com{suffix}"));
         }
     }
 
     #[test]
     fn a_request_without_host_is_the_servers() {
         for host in [None, Some(&b""[..])] {
-            let facts = Example { host, port: 80, ..EXAMPLE };
-            assert_eq!(application(Some("%{HOST}"), &facts), "www.example.com");
+            let request = Example { host, port: 80, ..EXAMPLE };
+            assert_eq!(application(Some("%{HOST}"), &request), "www.example.com");
         }
         let root = Example { script_name: b"", port: 80, ..EXAMPLE };
         assert_eq!(application(None, &root), "www.example.com|");
@@ -366,7 +371,7 @@ mod tests {
             (Forms::Callable, "%{Env:X}", "mean %{ENV:X}?"),
             (Forms::Title, "%{Group}", "mean %{GROUP}?"),
         ] {
-            let text = forms.complaint(name.as_bytes()).unwrap();
+            let text = forms.check(name.as_bytes()).unwrap();
             assert!(text.starts_with("is not expanded") && text.contains(meant), "{name}: {text}");
         }
         for (forms, name) in [
@@ -379,7 +384,7 @@ mod tests {
             (Forms::Title, "%{GROUP}"),
             (Forms::Title, "%d"),
         ] {
-            assert_eq!(forms.complaint(name.as_bytes()), None, "{name}");
+            assert_eq!(forms.check(name.as_bytes()), None, "{name}");
         }
     }
 
@@ -389,7 +394,7 @@ mod tests {
             let mut buffer = Vec::new();
             let expanded = application_group(Some(&name), &EXAMPLE, &mut buffer);
             for forms in [Forms::Request, Forms::Global, Forms::Callable, Forms::Title] {
-                let _ = forms.complaint(&name);
+                let _ = forms.check(&name);
             }
             if name.first() != Some(&b'%') {
                 prop_assert_eq!(expanded, &name[..]);

@@ -53,7 +53,7 @@ pub fn is_hidden_variable(name: &[u8]) -> bool {
 
 /// Whether the value of the variable `HTTPS` means an encrypted connection.
 #[must_use]
-pub fn says_https(value: &[u8]) -> bool {
+pub fn is_https(value: &[u8]) -> bool {
     value == b"1" || value.eq_ignore_ascii_case(b"on")
 }
 
@@ -120,7 +120,7 @@ mod tests {
         for (value, https) in
             [("on", true), ("On", true), ("1", true), ("", false), ("0", false), ("yes", false)]
         {
-            assert_eq!(says_https(value.as_bytes()), https, "{value}");
+            assert_eq!(is_https(value.as_bytes()), https, "{value}");
         }
     }
 

@@ -5,9 +5,9 @@ use crate::codes::{
     FREE_THREADING_NOT_BUILT, OWN_GIL_TOO_NEW, OWN_GIL_WITHOUT_GIL, SWITCH_INTERVAL_SHARED,
     SWITCH_INTERVAL_WITHOUT_GIL,
 };
-use crate::notice::Notice;
+use crate::diagnostic::Diagnostic;
 use crate::python_home::Version;
-use crate::script::Place;
+use crate::script::InterpreterName;
 
 /// One `<WSGIInterpreterOptions>` section, or (without selectors) the server-level directives.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Block {
 }
 
 impl Block {
-    fn matches(&self, place: &Place<'_>) -> bool {
+    fn matches(&self, place: &InterpreterName<'_>) -> bool {
         let selects =
             |selector: &Option<Box<[u8]>>, name: &[u8]| selector.as_deref().is_none_or(|s| s == name);
         selects(&self.process_group, place.process_group)
@@ -61,7 +61,7 @@ pub struct Settings<'a> {
     /// `signal.signal` registers nothing.
     pub restrict_signal: bool,
     /// What could not be done as configured.
-    pub notices: Vec<Notice>,
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// The settings of the interpreter at `place`, with a Python of this version. `blocks` are the server-level
@@ -69,7 +69,7 @@ pub struct Settings<'a> {
 #[must_use]
 pub fn settings<'a>(
     blocks: impl Iterator<Item = &'a Block> + Clone,
-    place: &Place<'_>,
+    place: &InterpreterName<'_>,
     version: Version,
 ) -> Settings<'a> {
     let free = is_free_threaded(blocks.clone(), place.process_group, version);
@@ -86,10 +86,10 @@ pub fn settings<'a>(
         restrict_stdin: flag(|block| block.restrict_stdin).unwrap_or(false),
         restrict_stdout: flag(|block| block.restrict_stdout).unwrap_or(false),
         restrict_signal: flag(|block| block.restrict_signal).unwrap_or(true),
-        notices: Vec::new(),
+        diagnostics: Vec::new(),
     };
     if wants_own_gil && free {
-        settings.notices.push(Notice::warning(format!(
+        settings.diagnostics.push(Diagnostic::warning(format!(
             "{OWN_GIL_WITHOUT_GIL}: WSGIPerInterpreterGIL has no effect on the {place}: the process runs without a GIL \
              (WSGIFreeThreading)"
         )));
@@ -97,12 +97,12 @@ pub fn settings<'a>(
     let interval = matching.iter().rev().find_map(|block| block.switch_interval.map(|value| (*block, value)));
     if let Some((block, seconds)) = interval {
         if free {
-            settings.notices.push(Notice::warning(format!(
+            settings.diagnostics.push(Diagnostic::warning(format!(
                 "{SWITCH_INTERVAL_WITHOUT_GIL}: WSGISwitchInterval {seconds} has no effect on the {place}: the process runs without a GIL \
                  (WSGIFreeThreading)"
             )));
         } else if block.application_group.is_some() && !is_main && !settings.own_gil {
-            settings.notices.push(Notice::warning(format!(
+            settings.diagnostics.push(Diagnostic::warning(format!(
                 "{SWITCH_INTERVAL_SHARED}: WSGISwitchInterval {seconds} has no effect on the {place}, which shares its GIL: set it \
                  outside of sections with application-group=, or add WSGIPerInterpreterGIL On"
             )));
@@ -132,21 +132,24 @@ pub fn is_free_threaded<'a>(
 
 /// What is configured that a Python of this version can not do; to be said once per process.
 #[must_use]
-pub fn version_notices<'a>(blocks: impl Iterator<Item = &'a Block> + Clone, version: Version) -> Vec<Notice> {
-    let mut notices = Vec::new();
+pub fn version_diagnostics<'a>(
+    blocks: impl Iterator<Item = &'a Block> + Clone,
+    version: Version,
+) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     let own_gil = blocks.clone().any(|block| block.per_interpreter_gil == Some(true));
     if own_gil && !version.has_own_gils() {
-        notices.push(Notice::warning(format!(
+        diagnostics.push(Diagnostic::warning(format!(
             "{OWN_GIL_TOO_NEW}: WSGIPerInterpreterGIL has no effect with Python {version}: it needs Python 3.12 or later"
         )));
     }
     let free = blocks.clone().any(|block| block.free_threading == Some(true));
     if free && !version.free_threaded {
-        notices.push(Notice::warning(format!(
+        diagnostics.push(Diagnostic::warning(format!(
             "{FREE_THREADING_NOT_BUILT}: WSGIFreeThreading has no effect with Python {version}: it needs a free-threaded build, such as 3.13t"
         )));
     }
-    notices
+    diagnostics
 }
 
 /// The directories of a `WSGIPythonPath`. Empty entries are left out: Python would take them for the current
@@ -181,12 +184,15 @@ mod tests {
         }
     }
 
-    fn place<'a>(process_group: &'a str, application_group: &'a str) -> Place<'a> {
-        Place { process_group: process_group.as_bytes(), application_group: application_group.as_bytes() }
+    fn place<'a>(process_group: &'a str, application_group: &'a str) -> InterpreterName<'a> {
+        InterpreterName {
+            process_group: process_group.as_bytes(),
+            application_group: application_group.as_bytes(),
+        }
     }
 
-    fn codes(notices: &[Notice]) -> Vec<&str> {
-        notices.iter().map(|notice| &notice.text[..8]).collect()
+    fn codes(diagnostics: &[Diagnostic]) -> Vec<&str> {
+        diagnostics.iter().map(|diagnostic| &diagnostic.text[..8]).collect()
     }
 
     #[test]
@@ -194,7 +200,9 @@ mod tests {
         let blocks = [Block::default()];
         let settings = settings(blocks.iter(), &place("", "x"), NEW);
         assert!(!settings.own_gil && !settings.restrict_stdin && !settings.restrict_stdout);
-        assert!(settings.restrict_signal && settings.python_path.is_empty() && settings.notices.is_empty());
+        assert!(
+            settings.restrict_signal && settings.python_path.is_empty() && settings.diagnostics.is_empty()
+        );
         assert_eq!(settings.switch_interval, None);
     }
 
@@ -251,14 +259,14 @@ mod tests {
     #[test]
     fn an_own_gil_needs_a_sub_interpreter_and_a_recent_python() {
         let blocks = [Block { per_interpreter_gil: Some(true), ..Block::default() }];
-        let own = |place: Place<'_>, version| settings(blocks.iter(), &place, version).own_gil;
+        let own = |place: InterpreterName<'_>, version| settings(blocks.iter(), &place, version).own_gil;
         assert!(
             own(place("", "x"), NEW) && own(place("", "x"), FREE),
             "a build without GIL uses it by default"
         );
         assert!(!own(place("", ""), NEW) && !own(place("", "x"), OLD));
-        assert_eq!(codes(&version_notices(blocks.iter(), OLD)), ["WSGI0198"]);
-        assert!(version_notices(blocks.iter(), NEW).is_empty());
+        assert_eq!(codes(&version_diagnostics(blocks.iter(), OLD)), ["WSGI0198"]);
+        assert!(version_diagnostics(blocks.iter(), NEW).is_empty());
     }
 
     #[test]
@@ -273,8 +281,8 @@ mod tests {
         assert!(is_free_threaded(blocks.iter(), b"", FREE));
         assert!(!is_free_threaded(blocks.iter(), b"g", FREE));
         assert!(!is_free_threaded(blocks.iter(), b"", NEW), "without effect on other builds");
-        assert_eq!(codes(&version_notices(blocks.iter(), NEW)), ["WSGI0200"]);
-        assert!(version_notices(blocks.iter(), FREE).is_empty());
+        assert_eq!(codes(&version_diagnostics(blocks.iter(), NEW)), ["WSGI0200"]);
+        assert!(version_diagnostics(blocks.iter(), FREE).is_empty());
     }
 
     #[test]
@@ -287,10 +295,10 @@ mod tests {
         };
         let with = |version| settings([&top].into_iter(), &place("", "x"), version);
         let free = with(FREE);
-        assert_eq!(codes(&free.notices), ["WSGI0202", "WSGI0205"]);
+        assert_eq!(codes(&free.diagnostics), ["WSGI0202", "WSGI0205"]);
         assert!(!free.own_gil && free.switch_interval.is_none());
         let usual = with(NEW);
-        assert!(usual.own_gil && usual.notices.is_empty(), "{usual:?}");
+        assert!(usual.own_gil && usual.diagnostics.is_empty(), "{usual:?}");
         assert_eq!(usual.switch_interval, Some(0.1));
     }
 
@@ -304,7 +312,7 @@ mod tests {
             interval(0.3, block(None, Some(""))),
         ];
         let of = |group| settings(blocks.iter(), &place("", group), NEW);
-        assert_eq!((of("a").switch_interval, codes(&of("a").notices)), (None, vec!["WSGI0199"]));
+        assert_eq!((of("a").switch_interval, codes(&of("a").diagnostics)), (None, vec!["WSGI0199"]));
         assert_eq!(of("own").switch_interval, Some(0.2));
         assert_eq!(of("").switch_interval, Some(0.3));
         assert_eq!(of("x").switch_interval, Some(0.5));

@@ -8,7 +8,7 @@ mod times;
 
 use std::time::Duration;
 
-pub use thread::{Drained, Running, Slot, Thread};
+pub use thread::{Drained, Running, Thread, ThreadUsage};
 pub use times::{BUCKETS, Times};
 
 /// What the time of a request is spent on.
@@ -228,14 +228,14 @@ pub struct Sample {
     /// How long all threads were busy, added up.
     pub busy: Duration,
     /// By thread id, from 1 on.
-    slots: Vec<Slot>,
+    slots: Vec<ThreadUsage>,
 }
 
 impl Sample {
     /// An interval in which nothing has happened, of a process that has `threads` threads to serve requests.
     #[must_use]
     pub fn new(threads: u32) -> Self {
-        Self { slots: vec![Slot::default(); threads as usize], ..Self::default() }
+        Self { slots: vec![ThreadUsage::default(); threads as usize], ..Self::default() }
     }
 
     /// Adds what a thread did. Thread 0, and threads beyond those that the process is configured to have, count but
@@ -252,7 +252,7 @@ impl Sample {
 
     /// What each thread did; thread 1 comes first.
     #[must_use]
-    pub fn slots(&self) -> &[Slot] {
+    pub fn slots(&self) -> &[ThreadUsage] {
         &self.slots
     }
 

@@ -176,7 +176,7 @@ impl<'a> Overrides<'a> {
             Category::Server => self.server_name = Some(value),
             Category::Port => self.server_port = Some(value),
             Category::ScriptName => self.script_name = Some(value),
-            Category::Scheme => self.https = says_https(header, value).or(self.https),
+            Category::Scheme => self.https = is_https(header, value).or(self.https),
         }
     }
 
@@ -208,7 +208,7 @@ impl<'a> Overrides<'a> {
     }
 }
 
-fn says_https(header: Header, value: &[u8]) -> Option<bool> {
+fn is_https(header: Header, value: &[u8]) -> Option<bool> {
     let (yes, no): (&[&[u8]], &[&[u8]]) = match header {
         Header::XForwardedProto | Header::XForwardedScheme | Header::XScheme => (&[b"https"], &[b"http"]),
         _ => (&[b"on", b"true", b"1"], &[b"off", b"false", b"0"]),

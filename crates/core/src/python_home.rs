@@ -16,7 +16,7 @@ pub struct Version {
 impl Version {
     /// The version in the name of an executable, such as `python3.13t`.
     #[must_use]
-    pub fn of_executable(name: &[u8]) -> Option<Self> {
+    pub fn from_executable_name(name: &[u8]) -> Option<Self> {
         let rest = name.strip_prefix(b"python3.")?;
         let (digits, free_threaded) = match rest.strip_suffix(b"t") {
             Some(digits) => (digits, true),
@@ -27,7 +27,7 @@ impl Version {
 
     /// The version in `3.11` or `3.11.2`, as `pyvenv.cfg` has it. The text does not tell a free-threaded build.
     #[must_use]
-    pub fn of_text(text: &[u8]) -> Option<Self> {
+    pub fn parse(text: &[u8]) -> Option<Self> {
         let rest = text.strip_prefix(b"3.")?;
         let minor = rest.split(|&byte| byte == b'.').next()?;
         Some(Self { minor: number(minor)?, free_threaded: false })
@@ -141,7 +141,7 @@ impl Environment {
                     environment.executable.get_or_insert_with(|| value.to_vec());
                 }
                 b"version" | b"version_info" => {
-                    environment.version = environment.version.or_else(|| Version::of_text(value));
+                    environment.version = environment.version.or_else(|| Version::parse(value));
                 }
                 _ => {}
             }
@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn versions_are_in_file_names() {
-        assert_eq!(Version::of_executable(b"python3.11"), Some(V311));
-        assert_eq!(Version::of_executable(b"python3.13t"), Some(V313T));
+        assert_eq!(Version::from_executable_name(b"python3.11"), Some(V311));
+        assert_eq!(Version::from_executable_name(b"python3.13t"), Some(V313T));
         for name in [
             "python",
             "python3",
@@ -179,11 +179,11 @@ mod tests {
             "python3.+1",
             "python3.999",
         ] {
-            assert_eq!(Version::of_executable(name.as_bytes()), None, "{name}");
+            assert_eq!(Version::from_executable_name(name.as_bytes()), None, "{name}");
         }
-        assert_eq!(Version::of_text(b"3.11.2"), Some(V311));
-        assert_eq!(Version::of_text(b"3.11.0.final.0"), Some(V311));
-        assert_eq!((Version::of_text(b"2.7"), Version::of_text(b"x")), (None, None));
+        assert_eq!(Version::parse(b"3.11.2"), Some(V311));
+        assert_eq!(Version::parse(b"3.11.0.final.0"), Some(V311));
+        assert_eq!((Version::parse(b"2.7"), Version::parse(b"x")), (None, None));
         assert_eq!((V311.to_string(), V313T.to_string()), ("3.11".into(), "3.13t".into()));
     }
 
@@ -250,13 +250,13 @@ mod tests {
         #[test]
         fn any_content_is_read(content in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = Environment::parse(&content);
-            let _ = Version::of_executable(&content);
+            let _ = Version::from_executable_name(&content);
         }
 
         #[test]
         fn names_are_read_back(minor in any::<u8>(), free_threaded in any::<bool>()) {
             let version = Version { minor, free_threaded };
-            prop_assert_eq!(Version::of_executable(format!("python{version}").as_bytes()), Some(version));
+            prop_assert_eq!(Version::from_executable_name(format!("python{version}").as_bytes()), Some(version));
         }
     }
 }

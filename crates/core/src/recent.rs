@@ -57,7 +57,7 @@ impl<V, S: BuildHasher> Recent<V, S> {
     }
 
     /// Says that the value of a name takes so many bytes from now on.
-    pub fn charge(&mut self, name: &[u8], bytes: usize) {
+    pub fn set_size(&mut self, name: &[u8], bytes: usize) {
         if let Some(entry) = self.young.get_mut(name) {
             let bytes = bytes + name.len();
             self.bytes = self.bytes - entry.bytes + bytes;
@@ -115,17 +115,17 @@ mod tests {
         for number in 0..10_000_u32 {
             let name = format!("X-{number}");
             recent.insert(name.as_bytes(), number);
-            recent.charge(name.as_bytes(), 1_024);
+            recent.set_size(name.as_bytes(), 1_024);
             // One value may be beyond the end of a generation.
             assert!(bytes(&recent) <= 2 * (BYTES + 1_100), "{}", bytes(&recent));
         }
         let mut one = Recent::<u32>::default();
         one.insert(b"Cookie", 0);
         for length in [10, 1_000, 20] {
-            one.charge(b"Cookie", length);
+            one.set_size(b"Cookie", length);
             assert_eq!((one.bytes, bytes(&one)), (6 + length, 6 + length));
         }
-        one.charge(b"Unknown", 7);
+        one.set_size(b"Unknown", 7);
         assert_eq!(one.bytes, 26);
     }
 

@@ -5,7 +5,7 @@ mod head;
 
 use std::fmt;
 
-pub use head::{Class, HeadLimits, HeaderField, LONGEST_HEAD, MOST_FIELDS, Refused, ResponseHead, is_close};
+pub use head::{Class, HeadError, HeadLimits, HeaderField, LONGEST_HEAD, MAX_FIELDS, ResponseHead, is_close};
 
 use crate::words::display;
 

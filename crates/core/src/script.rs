@@ -25,14 +25,14 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The interpreter in which something happens, as logs name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct InterpreterName<'a> {
     /// Empty: embedded mode.
     pub process_group: &'a [u8],
     /// Empty: the main interpreter.
     pub application_group: &'a [u8],
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for InterpreterName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.application_group {
             b"" => f.write_str("main interpreter")?,
@@ -65,7 +65,7 @@ mod tests {
             ("g", "", "main interpreter of daemon process 'g'"),
             ("g", "a", "sub-interpreter 'a' of daemon process 'g'"),
         ] {
-            let place = Place {
+            let place = InterpreterName {
                 process_group: process_group.as_bytes(),
                 application_group: application_group.as_bytes(),
             };

@@ -34,7 +34,7 @@ const LOCAL7: u8 = 23;
 
 /// What `ErrorLog` with this argument means in a server whose program has this name; `None` if it names no syslog.
 #[must_use]
-pub fn of(error_log: &[u8], program: &[u8]) -> Option<Syslog> {
+pub fn parse(error_log: &[u8], program: &[u8]) -> Option<Syslog> {
     let mut parts = error_log.splitn(3, |byte| *byte == b':');
     if parts.next() != Some(b"syslog") {
         return None;
@@ -65,10 +65,10 @@ mod tests {
             (b"syslog:nonsense", 1, b"httpd"),
         ] {
             let expected = Syslog { socket: SOCKET.into(), facility, tag: tag.into() };
-            assert_eq!(of(error_log, b"httpd"), Some(expected), "{}", error_log.escape_ascii());
+            assert_eq!(parse(error_log, b"httpd"), Some(expected), "{}", error_log.escape_ascii());
         }
         for file in [&b"syslogs"[..], b"/var/log/syslog", b"|syslog", b""] {
-            assert_eq!(of(file, b"httpd"), None);
+            assert_eq!(parse(file, b"httpd"), None);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is asked of the daemon processes that run the application.
 
-use wsgi_core::daemon::LEAST_MEMORY;
+use wsgi_core::daemon::MIN_MEMORY;
 
 use crate::failure::Failure;
 use crate::options::{self, Spec};
@@ -86,8 +86,8 @@ static NUMBERS: [Number; 23] = [
     count(&options::RESPONSE_FLUSH_DELAY, "response-flush-delay", 5),
     count(&options::DAEMON_BACKLOG, "listen-backlog", 100),
     count(&options::CPU_TIME_LIMIT, "cpu-time-limit", 0),
-    size(&options::MEMORY_LIMIT, "memory-limit", LEAST_MEMORY as i64),
-    size(&options::VIRTUAL_MEMORY_LIMIT, "virtual-memory-limit", LEAST_MEMORY as i64),
+    size(&options::MEMORY_LIMIT, "memory-limit", MIN_MEMORY as i64),
+    size(&options::VIRTUAL_MEMORY_LIMIT, "virtual-memory-limit", MIN_MEMORY as i64),
     size(&options::HEADER_BUFFER_SIZE, "header-buffer-size", 8192),
     size(&options::RESPONSE_BUFFER_SIZE, "response-buffer-size", 65_536),
     size(&options::SEND_BUFFER_SIZE, "send-buffer-size", 512),

@@ -207,7 +207,7 @@ fn add_headers(
                     environ.dict_set(key, &made)?;
                     let kept = if value.len() <= LONGEST_CACHED { value.len() } else { 0 };
                     *last = (kept > 0).then_some(made);
-                    cache.headers.charge(name, kept);
+                    cache.headers.set_size(name, kept);
                 }
             }
         } else {

@@ -14,7 +14,7 @@ use python::{Ended, Py, Python, Type};
 use wsgi_core::codes::{INTERPRETER_NOT_SET_UP, NO_INTERPRETER, STOPPING_NOT_PUBLISHED};
 use wsgi_core::interpreter::Settings as Wanted;
 use wsgi_core::lifecycle::Reason;
-use wsgi_core::script::Place;
+use wsgi_core::script::InterpreterName;
 
 use crate::locked::Locked;
 use crate::native::Native;
@@ -104,8 +104,8 @@ impl Interpreters {
             return Err(text.clone());
         }
         let wanted = settings_of(&process.settings, group);
-        for notice in &wanted.notices {
-            process::log(Level::Warning, &notice.text);
+        for diagnostic in &wanted.diagnostics {
+            process::log(Level::Warning, &diagnostic.text);
         }
         let own_gil = wanted.own_gil;
         let lock = if own_gil { " with its own GIL" } else { "" };
@@ -266,7 +266,7 @@ fn log_threads(py: Python<'_>, state: &State) {
 
 /// What is configured for the interpreter of a group.
 fn settings_of<'a>(settings: &'a ProcessSettings, group: &'a [u8]) -> Wanted<'a> {
-    let place = Place { process_group: &settings.process_group, application_group: group };
+    let place = InterpreterName { process_group: &settings.process_group, application_group: group };
     wsgi_core::interpreter::settings(settings.blocks.iter(), &place, VERSION_OF_PYTHON)
 }
 

@@ -53,8 +53,10 @@ pub(crate) fn prepare(
     origin: &Origin<'_>,
 ) -> Result<&'static Process, String> {
     let process = process::set_up(ProcessSettings::new(settings, origin), mode, server)?;
-    for notice in wsgi_core::interpreter::version_notices(process.settings.blocks.iter(), VERSION_OF_PYTHON) {
-        log(Level::Warning, &notice.text);
+    for diagnostic in
+        wsgi_core::interpreter::version_diagnostics(process.settings.blocks.iter(), VERSION_OF_PYTHON)
+    {
+        log(Level::Warning, &diagnostic.text);
     }
     Ok(process)
 }

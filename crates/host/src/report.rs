@@ -5,14 +5,14 @@ use std::fmt::Display;
 use bridge::{Lease, Level};
 use python::{Exception, Object, Python, Raised};
 use wsgi_core::codes::{EXCEPTION, SYSTEM_EXIT};
-use wsgi_core::script::Place;
+use wsgi_core::script::InterpreterName;
 
 use crate::process;
 use crate::state::State;
 
 /// Which interpreter, in words.
 pub(crate) fn wording(process_group: &[u8], application_group: &[u8]) -> String {
-    Place { process_group, application_group }.to_string()
+    InterpreterName { process_group, application_group }.to_string()
 }
 
 /// Logs an exception that escaped while a request was served, with that request's context.

@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use bridge::scoreboard::{Encoder, Summary};
-use os::bulletin::Bulletin;
 use os::descriptors::{Wait, receive_with, send_with};
+use os::snapshot::SnapshotWriter;
 use support::daemon::{Ask, Plan, micros};
 use support::script;
 use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, Rejection, flag};
@@ -191,16 +191,16 @@ def application(environ, start_response):
         let daemon = Daemon { scoreboard: 100, ..Daemon::default() };
         Plan { daemon, scoreboard, ..Plan::default() }
     };
-    let (file, bulletin) = Bulletin::create(c"scoreboard", 100).unwrap();
+    let (file, snapshot) = SnapshotWriter::create(c"scoreboard", 100).unwrap();
     let process = plan(Some(file)).serve();
     let mut connection = process.connect();
     let mut answer = || connection.ask(&Ask::new(&path)).text();
     assert_eq!(answer(), "None", "nothing has been published");
     let mut message = Vec::new();
     let _ = Encoder::new(&mut message, &Summary { generation: 4, ..Summary::default() });
-    assert!(bulletin.publish(&message));
+    assert!(snapshot.publish(&message));
     assert_eq!(answer(), "4");
-    assert!(bulletin.publish(b"nonsense"));
+    assert!(snapshot.publish(b"nonsense"));
     assert_eq!(answer(), "None");
 
     let process = plan(None).start();

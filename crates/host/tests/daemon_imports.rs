@@ -56,7 +56,7 @@ fn a_failed_import_is_tried_again_by_others_only() {
     let mut successor = Plan { scripts, ..Plan::default() }.start();
     assert_eq!(successor.ended().code(), Some(3));
     assert!(successor.log().contains("OSError: try 1"), "{}", successor.log());
-    process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+    process.order(&Order::NoSuccessor(b"it could not import its scripts"[..].into()));
     let kept = connection.answer(b"");
     assert_eq!((kept.outcome, kept.log.len()), (Some(500), 1), "{kept:?}");
     assert_eq!(connection.ask(&Ask::new(&works)).text(), "works");

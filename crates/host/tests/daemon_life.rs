@@ -272,7 +272,7 @@ fn without_a_successor_what_is_loaded_serves_until_the_next_change() {
     script("life_keep.py", "def");
     connection.send(&Ask::new(&path));
     assert!(matches!(process.report(), Some(Report::Replace { .. })));
-    process.order(&Order::Keep(b"the successor ended with status 3"[..].into()));
+    process.order(&Order::NoSuccessor(b"the successor ended with status 3"[..].into()));
     assert_eq!(connection.answer(b"").text(), "VERSION");
     let answer = connection.ask(&Ask::new(&path));
     assert_eq!(answer.text(), "VERSION");
@@ -301,14 +301,14 @@ fn what_could_not_be_loaded_is_tried_again_while_requests_run() {
     script("life_again.py", "import not_there_yet");
     connection.send(&Ask::new(&path));
     assert!(matches!(process.report(), Some(Report::Replace { .. })));
-    process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+    process.order(&Order::NoSuccessor(b"it could not import its scripts"[..].into()));
     assert_eq!(connection.answer(b"").text(), "VERSION");
     for attempt in 0..2_u32 {
         std::thread::sleep(Duration::from_millis(1_100 << attempt));
         assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "it does not wait");
         assert_eq!(process.report(), replace("script_reload", &[(&path, "")]), "attempt {attempt}");
         assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "nor does the next");
-        process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+        process.order(&Order::NoSuccessor(b"it could not import its scripts"[..].into()));
         process.wait_for("this one serves on");
     }
     process.order(&Order::Drain(5_000));
@@ -324,7 +324,7 @@ fn a_script_that_never_loads_does_not_hold_back_successors() {
     connection.ask(&Ask::new(&good));
     let both = [(&*bad, ""), (&*good, "")];
     let no_successor = |count: usize| {
-        process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+        process.order(&Order::NoSuccessor(b"it could not import its scripts"[..].into()));
         process.wait_until("it serves on", || process.log().matches("this one serves on").count() == count);
     };
     script("life_stuck.py", "import not_there");
@@ -364,7 +364,7 @@ fn successors_for_other_reasons_go_ahead_when_imports_keep_failing() {
     for attempt in 1..=3 {
         process.signal(libc::SIGUSR1);
         assert_eq!(process.report(), replace("graceful_signal", &[(&path, "")]), "attempt {attempt}");
-        process.order(&Order::Keep(b"it could not import its scripts"[..].into()));
+        process.order(&Order::NoSuccessor(b"it could not import its scripts"[..].into()));
         process.wait_until("it serves on", || process.log().matches("this one serves on").count() == attempt);
     }
     process.signal(libc::SIGUSR1);

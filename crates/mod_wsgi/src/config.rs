@@ -10,8 +10,8 @@ use os::accounts;
 use wsgi_core::alias::{Captures, Pattern};
 use wsgi_core::config::{Global, ServerConfig};
 use wsgi_core::daemon::ServerId;
+use wsgi_core::diagnostic::{Diagnostic, Position, Severity};
 use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, FileKind, Scope, Servers, System, Target};
-use wsgi_core::notice::{Notice, Position, Severity};
 
 use crate::{Wsgi, log};
 
@@ -50,8 +50,8 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
         position: &position,
     };
     directive.apply(&mut target, line.arguments)?;
-    for notice in no_global.notices {
-        line.log(level(&notice), notice.text);
+    for diagnostic in no_global.diagnostics {
+        line.log(level(&diagnostic), diagnostic.text);
     }
     Ok(if directive.is_section() { Applied::Section } else { Applied::Done })
 }
@@ -59,13 +59,13 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
 /// Tells the administrator what may not be as it was meant.
 pub(crate) fn review(server: &Server) {
     let Some(global) = server.global::<Wsgi>() else { return };
-    for notice in global.review() {
-        log::server(server, level(&notice), notice.text);
+    for diagnostic in global.review() {
+        log::server(server, level(&diagnostic), diagnostic.text);
     }
 }
 
-fn level(notice: &Notice) -> Level {
-    match notice.severity {
+fn level(diagnostic: &Diagnostic) -> Level {
+    match diagnostic.severity {
         Severity::Warning => Level::Warn,
         Severity::Info => Level::Info,
     }
@@ -169,8 +169,8 @@ impl System for ThisSystem {
         accounts::group_id(std::str::from_utf8(name).ok()?)
     }
 
-    fn most_groups(&self) -> usize {
-        accounts::most_groups()
+    fn max_groups(&self) -> usize {
+        accounts::max_groups()
     }
 
     fn file_kind(&self, path: &[u8]) -> Option<FileKind> {

@@ -11,13 +11,13 @@ use crate::child;
 /// A request as the expansion of names sees it.
 pub(crate) struct Expansion<'r> {
     pub(crate) request: &'r Request,
-    /// See [`groups::Facts::script_name`]; as the application sees it.
+    /// See [`groups::RequestVariables::script_name`]; as the application sees it.
     pub(crate) script_name: &'r [u8],
     /// Whether script paths are case-sensitive.
     pub(crate) case_sensitive: bool,
 }
 
-impl groups::Facts for Expansion<'_> {
+impl groups::RequestVariables for Expansion<'_> {
     fn server_name(&self) -> &[u8] {
         self.request.server().name()
     }

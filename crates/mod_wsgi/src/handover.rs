@@ -33,7 +33,7 @@ pub(crate) fn wait_for_old_children(server: &Server, info: &ServerInfo) {
     let mut last = begin;
     loop {
         let before = children.len();
-        children.retain(|pid| os::process::runs(*pid));
+        children.retain(|pid| os::process::is_running(*pid));
         let now = Instant::now();
         if children.len() < before {
             last = now;

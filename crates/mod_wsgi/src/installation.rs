@@ -239,7 +239,7 @@ impl InstalledFile {
             path: path.to_owned(),
             identity: FileIdentity::from(&metadata),
             digest: digest(&contents),
-            schema: Schema::of_file(&contents),
+            schema: Schema::find_in(&contents),
             file: as_reference(file),
         })
     }

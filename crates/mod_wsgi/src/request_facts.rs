@@ -190,7 +190,7 @@ impl<'r> FactsSource<'r> {
     fn flags(&self) -> u32 {
         let request = self.request;
         let overrides = &self.overrides;
-        let said = || request.subprocess_env().value(c"HTTPS").is_some_and(headers::says_https);
+        let said = || request.subprocess_env().value(c"HTTPS").is_some_and(headers::is_https);
         let https = overrides.https.unwrap_or_else(said)
             || (!overrides.scheme_decided && request.connection().is_tls());
         let mut flags = if https { flag::HTTPS } else { 0 };

@@ -8,9 +8,9 @@ use std::sync::Mutex;
 
 use bridge::{Bytes, Field};
 use httpd::{Level, Request};
-use os::file::FileFacts;
+use os::file::FileStatus;
 use wsgi_core::codes::{FILE_NOT_SENT, HEAD_TOO_LONG, RESPONSE_MALFORMED};
-use wsgi_core::response::{HeadLimits, Refused, ResponseHead, is_close};
+use wsgi_core::response::{HeadError, HeadLimits, ResponseHead, is_close};
 
 use crate::log;
 
@@ -78,7 +78,7 @@ pub(crate) fn local_file<'f>(
     offset: u64,
     length: u64,
 ) -> Result<FilePart<'f>, NotValid> {
-    check_file(file, offset, length, FileFacts::is_local)
+    check_file(file, offset, length, FileStatus::is_local)
         .map_err(|problem| log_invalid_file(request, &problem))
 }
 
@@ -86,9 +86,9 @@ fn check_file(
     file: BorrowedFd<'_>,
     offset: u64,
     length: u64,
-    is_allowed: impl FnOnce(&FileFacts) -> bool,
+    is_allowed: impl FnOnce(&FileStatus) -> bool,
 ) -> Result<FilePart<'_>, String> {
-    let facts = FileFacts::of(file).map_err(|error| error.to_string())?;
+    let facts = FileStatus::read(file).map_err(|error| error.to_string())?;
     let size = facts.regular_length().ok_or("it is no regular file")?;
     if !is_allowed(&facts) {
         return Err("it is on the file system of a network or of a program (FUSE), or on one that the server does not see, and \
@@ -115,7 +115,7 @@ fn log_invalid_file(request: &Request, problem: &str) -> NotValid {
 }
 
 /// Says why a head is refused, and what to do about it.
-pub(crate) fn log_invalid_head(request: &Request, refused: &Refused<'_>) {
+pub(crate) fn log_invalid_head(request: &Request, refused: &HeadError<'_>) {
     if refused.is_too_much() {
         let text = format_args!(
             "the head of the response is too long: {refused}. Have the application send less; header-buffer-size of a \

@@ -61,7 +61,7 @@ pub fn groups_of(user: &str, group: u32) -> Option<Vec<u32>> {
 
 /// Returns how many supplementary groups a process can have.
 #[must_use]
-pub fn most_groups() -> usize {
+pub fn max_groups() -> usize {
     let most = sysconf(SysconfVar::NGROUPS_MAX).ok().flatten();
     most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX)
 }
@@ -82,6 +82,6 @@ mod tests {
     fn what_is_not_in_the_database_is_none() {
         assert_eq!((user(4_242_424), user_id("no such user"), group_id("no such group")), (None, None, None));
         assert_eq!(groups_of("a\0b", 0), None);
-        assert!(most_groups() >= 32);
+        assert!(max_groups() >= 32);
     }
 }

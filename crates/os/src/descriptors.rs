@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::sys::time::{TimeVal, TimeValLike};
 
 /// The most descriptors that go with one message.
-pub const MOST: usize = 6;
+pub const MAX_DESCRIPTORS: usize = 6;
 
 /// What arrives as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
 ///
 /// # Errors
 /// It is not a socket.
-pub fn only_send(socket: impl AsFd) -> io::Result<()> {
+pub fn make_send_only(socket: impl AsFd) -> io::Result<()> {
     Ok(shutdown(socket.as_fd().as_raw_fd(), Shutdown::Read)?)
 }
 
@@ -117,7 +117,7 @@ pub fn pipe_use(pipe: impl AsFd) -> io::Result<(usize, usize)> {
     }
 }
 
-/// Sends bytes and copies of at most [`MOST`] descriptors; how many bytes were sent (all, where messages are).
+/// Sends bytes and copies of at most [`MAX_DESCRIPTORS`] descriptors; how many bytes were sent (all, where messages are).
 /// A socket whose other side is gone gives [`io::ErrorKind::BrokenPipe`] and no signal.
 ///
 /// # Errors
@@ -128,7 +128,7 @@ pub fn send_with(
     descriptors: &[BorrowedFd<'_>],
     wait: Wait,
 ) -> io::Result<usize> {
-    if descriptors.len() > MOST || (bytes.is_empty() && !descriptors.is_empty()) {
+    if descriptors.len() > MAX_DESCRIPTORS || (bytes.is_empty() && !descriptors.is_empty()) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "at most six descriptors go with a message"));
     }
     let mut part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -152,7 +152,7 @@ pub fn send_with(
 ///
 /// # Errors
 /// As `recvmsg`; and [`io::ErrorKind::InvalidData`] when a message or its descriptors did not fit (what came is
-/// closed): the buffer is too small, more than [`MOST`] descriptors were sent, or this process can open no more.
+/// closed): the buffer is too small, more than [`MAX_DESCRIPTORS`] descriptors were sent, or this process can open no more.
 pub fn receive_with(socket: impl AsFd, buffer: &mut [u8], wait: Wait) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = Control::new();
@@ -217,7 +217,7 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
 
 /// Allows this process to open so many descriptors, as far as its hard limit permits. The former limits, soft and hard,
 /// if that changes anything.
-pub fn allow(count: u64) -> Option<(u64, u64)> {
+pub fn raise_limit(count: u64) -> Option<(u64, u64)> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     let raised = count.min(hard);
     (raised > soft && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok()).then_some((soft, hard))
@@ -339,12 +339,12 @@ impl Wait {
     }
 }
 
-/// Room for the control message with [`MOST`] descriptors. (`u64` for the alignment of `cmsghdr`.)
+/// Room for the control message with [`MAX_DESCRIPTORS`] descriptors. (`u64` for the alignment of `cmsghdr`.)
 struct Control([MaybeUninit<u64>; 5]);
 
 const _: () = {
     // SAFETY: it only computes.
-    let needed = unsafe { libc::CMSG_SPACE((MOST * size_of::<RawFd>()) as u32) };
+    let needed = unsafe { libc::CMSG_SPACE((MAX_DESCRIPTORS * size_of::<RawFd>()) as u32) };
     assert!(needed as usize == size_of::<Control>(), "one more descriptor would fit, or the last would not");
     assert!(align_of::<Control>() >= align_of::<libc::cmsghdr>(), "the control message is not aligned");
 };
@@ -354,7 +354,7 @@ impl Control {
         Self([MaybeUninit::zeroed(); 5])
     }
 
-    /// Puts one control message with these descriptors, at most [`MOST`], here and into the header.
+    /// Puts one control message with these descriptors, at most [`MAX_DESCRIPTORS`], here and into the header.
     fn put(&mut self, message: &mut libc::msghdr, descriptors: &[BorrowedFd<'_>]) {
         let length = size_of_val(descriptors) as u32;
         message.msg_control = self.0.as_mut_ptr().cast();
@@ -441,7 +441,7 @@ mod tests {
     #[test]
     fn nothing_can_be_sent_to_a_socket_that_only_sends() {
         let (near, far) = pair(Kind::Sequence).unwrap();
-        only_send(&near).unwrap();
+        make_send_only(&near).unwrap();
         let (_reader, writer) = io::pipe().unwrap();
         for descriptors in [&[][..], &[writer.as_fd()][..]] {
             let sent = send_with(&far, b"x", descriptors, Wait::Never);
@@ -482,10 +482,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_an_error_and_nothing_leaks() {
         let (one, other) = pair(Kind::Sequence).unwrap();
-        assert!(send_with(&one, b"x", &[one.as_fd(); MOST + 1], Wait::Never).is_err());
+        assert!(send_with(&one, b"x", &[one.as_fd(); MAX_DESCRIPTORS + 1], Wait::Never).is_err());
         assert!(send_with(&one, b"", &[one.as_fd()], Wait::Never).is_err());
         // A hostile sender is not bound to that.
-        let numbers = [one.as_raw_fd(); 2 * MOST];
+        let numbers = [one.as_raw_fd(); 2 * MAX_DESCRIPTORS];
         let fds = [nix::sys::socket::ControlMessage::ScmRights(&numbers)];
         let part = [io::IoSlice::new(b"x")];
         let flags = nix::sys::socket::MsgFlags::empty();

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 
 /// Has `exit` end the process at once if `at_once` says so: without the handlers that were registered before, by
 /// libraries above all. They take their data apart, and crash threads that are inside the library.
-pub fn without_handlers_if(at_once: fn() -> bool) {
+pub fn skip_handlers_if(at_once: fn() -> bool) {
     // SAFETY: the handler is a function of this signature, and its argument what it expects. Without memory it is not
     // registered, and all is as if it had not been asked for.
     unsafe { on_exit(end, at_once as *const () as *mut c_void) };
@@ -26,7 +26,7 @@ pub fn has_other_threads() -> bool {
 }
 
 unsafe extern "C" fn end(status: c_int, at_once: *mut c_void) {
-    // SAFETY: registered by `without_handlers_if` only, with a function of this type.
+    // SAFETY: registered by `skip_handlers_if` only, with a function of this type.
     let at_once = unsafe { std::mem::transmute::<*mut c_void, fn() -> bool>(at_once) };
     if at_once() {
         // SAFETY: no conditions.
@@ -62,7 +62,7 @@ mod tests {
         // SAFETY: the copy makes system calls only, and ends.
         let copy = unsafe { libc::fork() };
         if copy == 0 {
-            without_handlers_if(|| true);
+            skip_handlers_if(|| true);
             let status = if has_other_threads() { 1 } else { 7 };
             // SAFETY: the only handlers that would not work in a copy are not called.
             unsafe { libc::exit(status) }

@@ -44,18 +44,18 @@ pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<us
 /// Facts of an open file, as the kernel knows them: nobody else is asked, such as a file system's server, which may take for
 /// ever. What that would say is what it said last.
 #[derive(Debug, Clone, Copy)]
-pub struct FileFacts {
+pub struct FileStatus {
     regular_length: Option<u64>,
     mount: Option<u64>,
     has_block_device: bool,
 }
 
-impl FileFacts {
+impl FileStatus {
     /// Asks for the facts of `file`.
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn of(file: impl AsFd) -> io::Result<Self> {
+    pub fn read(file: impl AsFd) -> io::Result<Self> {
         let mut facts = MaybeUninit::<libc::statx>::uninit();
         let descriptor = file.as_fd().as_raw_fd();
         let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn regular_files_have_a_length() {
         let regular_length =
-            |file: &dyn AsFd| FileFacts::of(file.as_fd()).map(|facts| facts.regular_length());
+            |file: &dyn AsFd| FileStatus::read(file.as_fd()).map(|facts| facts.regular_length());
         let me = File::open("/proc/self/exe").unwrap();
         assert_eq!(regular_length(&me).unwrap(), Some(me.metadata().unwrap().len()));
         let null: OwnedFd = File::open("/dev/null").unwrap().into();
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn files_of_other_kinds_are_not_local() {
-        let is_local = |file: &dyn AsFd| FileFacts::of(file.as_fd()).unwrap().is_local();
+        let is_local = |file: &dyn AsFd| FileStatus::read(file.as_fd()).unwrap().is_local();
         let program = File::open(std::env::current_exe().unwrap()).unwrap();
         assert!(is_local(&program), "this program is built on a local file system");
         assert!(is_local(&program), "as it is remembered");

@@ -3,7 +3,6 @@
 //! What nix offers as safe functions (epoll, eventfd, poll, signalfd, openat2, resource limits) is not repeated here.
 
 pub mod accounts;
-pub mod bulletin;
 pub mod clock;
 pub mod descriptors;
 pub mod exit;
@@ -13,11 +12,12 @@ pub mod lock;
 pub mod main_thread;
 pub mod message;
 mod mounts;
-pub mod pace;
 pub mod process;
 pub mod shared;
 pub mod signals;
+pub mod snapshot;
 pub mod spawn;
+pub mod spin;
 pub mod thread;
 pub mod title;
 pub mod usage;

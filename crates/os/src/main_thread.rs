@@ -25,7 +25,7 @@ static HAS_ASKED: AtomicBool = AtomicBool::new(false);
 ///
 /// The first of the signals that comes while the main thread `is_busy` is handled as if it were `gentle`, one of them: a
 /// request to end when the work is done. The next one is itself. `is_busy` is called in a signal's handler.
-pub fn alone_handles(signals: &[c_int], gentle: c_int, is_busy: fn() -> bool) {
+pub fn forward_signals(signals: &[c_int], gentle: c_int, is_busy: fn() -> bool) {
     // What it looks at on this thread is there from now on: a handler could not allocate it.
     let _ = is_busy();
     IS_BUSY.store(is_busy as *const () as usize, Ordering::Release);
@@ -53,7 +53,7 @@ pub fn alone_handles(signals: &[c_int], gentle: c_int, is_busy: fn() -> bool) {
 
 extern "C" fn handle(signal: c_int) {
     // SAFETY: system calls without conditions; `errno`, which the interrupted code may be about to read, is put back.
-    // What is kept is a handler of this signature: it was installed as one. The other function is what `alone_handles` has
+    // What is kept is a handler of this signature: it was installed as one. The other function is what `forward_signals` has
     // stored; none is 0.
     unsafe {
         let process = libc::getpid();
@@ -121,7 +121,7 @@ mod tests {
                 // SAFETY: the handler stores a number.
                 unsafe { libc::signal(signal, note_signal as *const () as usize) };
             }
-            alone_handles(&[libc::SIGTERM, libc::SIGUSR1], libc::SIGUSR1, || BUSY.load(Ordering::SeqCst));
+            forward_signals(&[libc::SIGTERM, libc::SIGUSR1], libc::SIGUSR1, || BUSY.load(Ordering::SeqCst));
             let idle = handled(libc::SIGTERM);
             BUSY.store(true, Ordering::SeqCst);
             let busy = [handled(libc::SIGTERM), handled(libc::SIGTERM)];
@@ -143,9 +143,9 @@ mod tests {
         if copy == 0 {
             // SAFETY: the handler stores a number.
             unsafe { libc::signal(libc::SIGUSR1, note as *const () as usize) };
-            alone_handles(&[libc::SIGUSR1, libc::SIGUSR2], libc::SIGUSR1, || false);
+            forward_signals(&[libc::SIGUSR1, libc::SIGUSR2], libc::SIGUSR1, || false);
             // Twice is once.
-            alone_handles(&[libc::SIGUSR1], libc::SIGUSR1, || false);
+            forward_signals(&[libc::SIGUSR1], libc::SIGUSR1, || false);
             // SAFETY: no conditions.
             let other = std::thread::spawn(|| unsafe { libc::raise(libc::SIGUSR1) });
             let raised = other.join().is_ok_and(|result| result == 0);

@@ -33,7 +33,7 @@ impl Child {
     ///
     /// # Errors
     /// There is no such process, or no descriptor left.
-    pub fn of(pid: i32) -> io::Result<Self> {
+    pub fn open(pid: i32) -> io::Result<Self> {
         // SAFETY: the call takes no memory; the descriptor is new, and closed on exec.
         let descriptor = unsafe {
             let descriptor = libc::syscall(libc::SYS_pidfd_open, pid, 0);
@@ -110,7 +110,7 @@ impl Child {
 /// It can not ([`io::ErrorKind::Unsupported`]), or there is no descriptor left.
 pub fn check_kernel() -> io::Result<()> {
     let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "Linux 5.4 or later is needed");
-    let own = Child::of(std::process::id().cast_signed());
+    let own = Child::open(std::process::id().cast_signed());
     let own =
         own.map_err(|error| if error.raw_os_error() == Some(libc::ENOSYS) { unsupported() } else { error })?;
     // A process is no child of its own, which the kernel says only if it knows this way to name one.
@@ -183,7 +183,7 @@ pub fn become_reaper() -> io::Result<()> {
 /// Whether a child process has not ended yet. One that has, and has not been waited for, can still be waited for
 /// afterwards.
 #[must_use]
-pub fn runs(pid: i32) -> bool {
+pub fn is_running(pid: i32) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     matches!(waitid(Id::Pid(Pid::from_raw(pid)), flags), Ok(WaitStatus::StillAlive))
 }
@@ -197,7 +197,7 @@ impl AsFd for Child {
 impl Exit {
     /// From a status as `waitpid` gives it.
     #[must_use]
-    pub const fn of(status: u32) -> Self {
+    pub const fn from_status(status: u32) -> Self {
         match status & 0x7f {
             0 => Self::Status((status >> 8) as u8),
             signal => Self::Signal(signal as u8, status & 0x80 != 0),
@@ -244,7 +244,7 @@ mod tests {
     #[expect(clippy::zombie_processes, reason = "the tests wait for it by its descriptor")]
     fn shell(script: &str) -> Child {
         let child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
-        Child::of(child.id() as i32).unwrap()
+        Child::open(child.id() as i32).unwrap()
     }
 
     #[test]
@@ -266,7 +266,7 @@ mod tests {
         let child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
         let pid = child.id() as i32;
         assert!(own(pid, |_| Err(io::ErrorKind::Other.into()), Wait::Allowed).is_err());
-        assert!(Child::of(pid).is_err(), "it still exists");
+        assert!(Child::open(pid).is_err(), "it still exists");
     }
 
     #[test]
@@ -278,13 +278,13 @@ mod tests {
     #[test]
     fn whether_a_child_runs_is_seen_without_waiting_for_it() {
         let child = shell("exec sleep 60");
-        assert!(runs(child.pid()));
+        assert!(is_running(child.pid()));
         child.signal(Signal::SIGKILL).unwrap();
-        while runs(child.pid()) {
+        while is_running(child.pid()) {
             std::thread::yield_now();
         }
         assert_eq!(child.wait().unwrap(), Exit::Signal(9, false), "it was not waited for before");
-        assert!(!runs(child.pid()) && !runs(1));
+        assert!(!is_running(child.pid()) && !is_running(1));
     }
 
     #[test]
@@ -297,7 +297,7 @@ mod tests {
             (Exit::Signal(40, false), "signal 40"),
         ] {
             assert_eq!(exit.to_string(), text);
-            assert_eq!(Exit::of(exit.status()), exit);
+            assert_eq!(Exit::from_status(exit.status()), exit);
         }
         assert!(Exit::Status(0).is_success() && !Exit::Signal(9, false).is_success());
     }

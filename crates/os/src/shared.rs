@@ -18,7 +18,7 @@ pub struct Words(Mapping);
 
 /// Words that this process can only read.
 #[derive(Debug)]
-pub struct ReadWords(Mapping);
+pub struct ReadOnlyWords(Mapping);
 
 impl Words {
     /// A new sealed file of `count` words, all 0, and its words. The descriptor is closed on exec; `name` is seen in
@@ -79,7 +79,7 @@ impl Words {
     }
 }
 
-impl ReadWords {
+impl ReadOnlyWords {
     /// As [`Words::map`]; this mapping can not be written to.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn what_one_mapping_writes_the_others_read() {
         let (file, words) = Words::create(c"test", 2000).unwrap();
-        let (other, reader) = (Words::map(&file, 2000).unwrap(), ReadWords::map(&file, 1000).unwrap());
+        let (other, reader) = (Words::map(&file, 2000).unwrap(), ReadOnlyWords::map(&file, 1000).unwrap());
         drop(file);
         words.get(7).unwrap().fetch_add(5, Ordering::Relaxed);
         other.store(1999, 9);
@@ -218,7 +218,7 @@ mod tests {
             unsafe { OwnedFd::from_raw_fd(libc::memfd_create(c"open".as_ptr(), libc::MFD_ALLOW_SEALING)) };
         let mut file = File::from(file);
         file.write_all(&[0; 4096]).unwrap();
-        assert_eq!(ReadWords::map(&file, 16).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(ReadOnlyWords::map(&file, 16).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let (pipe, _other) = io::pipe().unwrap();
         assert!(Words::map(&pipe, 16).is_err());
     }
@@ -232,13 +232,13 @@ mod tests {
             if result == 0 { Ok(()) } else { Err(io::Error::last_os_error().kind()) }
         };
         let (file, words) = Words::create_for_readers(c"test", 16).unwrap();
-        let reader = ReadWords::map(&file, 16).unwrap();
+        let reader = ReadOnlyWords::map(&file, 16).unwrap();
         assert_eq!(protect(&reader.0), Err(io::ErrorKind::PermissionDenied));
         words.store(3, 7);
         assert_eq!(reader.load(3), 7);
         // It is the seal that keeps them from it.
         let (file, _words) = Words::create(c"test", 16).unwrap();
-        assert_eq!(protect(&ReadWords::map(&file, 16).unwrap().0), Ok(()));
+        assert_eq!(protect(&ReadOnlyWords::map(&file, 16).unwrap().0), Ok(()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use os::descriptors::inherited;
 use os::shared::Words;
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::words;
-use wsgi_core::wire::launch::Generation;
+use wsgi_core::wire::launch::LaunchPlan;
 
 /// Everything that the supervisor works with.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Inheritance {
     /// The conversation with the parent.
     pub(crate) control: OwnedFd,
     /// The process groups.
-    pub(crate) generation: Generation,
+    pub(crate) plan: LaunchPlan,
     /// What the Apache children read, see [`wsgi_core::wire::board`].
     pub(crate) board: Words,
     /// The hosts that processes are to load, with their names.
@@ -45,10 +45,10 @@ impl Inheritance {
             let number = argument.to_str().and_then(|text| text.parse().ok());
             inherited(number.ok_or_else(|| invalid("an argument is no number"))?)
         };
-        let (control, generation, board, descriptors) = (next()?, next()?, next()?, next()?);
-        let mut generation = Generation::decode(&contents(generation)?)
-            .map_err(|_| invalid("the configuration can not be read"))?;
-        let board = Words::map(&board, words(generation.slots()))?;
+        let (control, plan, board, descriptors) = (next()?, next()?, next()?, next()?);
+        let mut plan =
+            LaunchPlan::decode(&contents(plan)?).map_err(|_| invalid("the configuration can not be read"))?;
+        let board = Words::map(&board, words(plan.slots()))?;
         let descriptors = contents(descriptors)?;
         let mut numbers = descriptors.chunks_exact(4).map(|bytes| {
             let number = bytes.try_into().map_or(u32::MAX, u32::from_le_bytes);
@@ -56,17 +56,17 @@ impl Inheritance {
         });
         let mut next = || numbers.next().ok_or_else(|| invalid("a descriptor is missing"));
         let logs = (0..next()?).map(|_| inherited(next()?)).collect::<io::Result<Vec<_>>>()?;
-        let slots = (0..generation.slots())
+        let slots = (0..plan.slots())
             .map(|_| Ok((inherited(next()?)?, inherited(next()?)?)))
             .collect::<io::Result<Vec<_>>>()?;
-        let scoreboard = generation.has_scoreboard().then(|| inherited(next()?)).transpose()?;
-        let hosts = std::mem::take(&mut generation.hosts);
+        let scoreboard = plan.has_scoreboard().then(|| inherited(next()?)).transpose()?;
+        let hosts = std::mem::take(&mut plan.hosts);
         let hosts = hosts.into_iter().map(|name| Ok((name, inherited(next()?)?)));
         let hosts = hosts.collect::<io::Result<Vec<_>>>()?;
-        if generation.groups.iter().any(|group| group.log as usize >= logs.len()) {
+        if plan.groups.iter().any(|group| group.log as usize >= logs.len()) {
             return Err(invalid("a process group has no log"));
         }
-        Ok(Self { control, generation, board, hosts, logs, slots, scoreboard })
+        Ok(Self { control, plan, board, hosts, logs, slots, scoreboard })
     }
 }
 

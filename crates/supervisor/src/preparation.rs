@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use os::spawn::{self, Failure, Launched, Plan};
 use wsgi_core::codes::NO_PROCESS;
 use wsgi_core::wire::OwnSchema;
-use wsgi_core::wire::launch::{Generation, Group};
+use wsgi_core::wire::launch::{Group, LaunchPlan};
 
 use crate::log::Level;
 use crate::program::CONTROL;
@@ -60,7 +60,7 @@ pub(crate) fn launch(
 ) -> io::Result<Launched> {
     let hosts = world.hosts.iter().map(|(name, _)| name.clone()).collect();
     let configuration =
-        Generation { schema: OwnSchema, groups: vec![group.clone()], hosts, syslog: None }.encode();
+        LaunchPlan { schema: OwnSchema, groups: vec![group.clone()], hosts, syslog: None }.encode();
     let configuration = os::message::file(c"mod_wsgi group", &configuration)?;
     let given = world.hosts.iter().map(|(_, host)| host.as_fd());
     let mut kept: Vec<_> = (CONTROL..).zip(std::iter::once(control).chain(given)).collect();

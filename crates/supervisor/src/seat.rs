@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use os::descriptors::{self, Kind, Wait};
 use os::process::{Exit, Signal};
-use os::shared::{ReadWords, Words};
+use os::shared::{ReadOnlyWords, Words};
 use os::spawn::{Launched, Limit};
 use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED, TOO_LITTLE_MEMORY};
 use wsgi_core::wire::OwnSchema;
@@ -78,7 +78,7 @@ struct Inherited {
 /// What is watched after retirement.
 #[derive(Debug)]
 struct Retired {
-    page: Option<ReadWords>,
+    page: Option<ReadOnlyWords>,
     idle_since: Option<u64>,
 }
 
@@ -110,7 +110,7 @@ impl Seat {
     /// The slot with this index, of this group, without a process yet.
     pub(crate) fn new(index: usize, group: usize, world: &World, channel: OwnedFd, page: OwnedFd) -> Self {
         let rules = Rules::of(&world.groups[group].daemon.options);
-        let inherited = ReadWords::map(&page, page::WORDS).ok().and_then(|page| {
+        let inherited = ReadOnlyWords::map(&page, page::WORDS).ok().and_then(|page| {
             let words: Vec<_> = words().filter(|word| page.load((*word).into()) != 0).collect();
             let end = rules.end_without_supervisor(world.now());
             (!words.is_empty()).then_some(Inherited { words, end })
@@ -302,7 +302,7 @@ impl Seat {
 
     /// The generation retires.
     pub(crate) fn retire(&mut self, world: &World) {
-        let page = ReadWords::map(&self.page, page::WORDS).ok();
+        let page = ReadOnlyWords::map(&self.page, page::WORDS).ok();
         self.retired = Some(Retired { page, idle_since: None });
         self.feed(Event::Retire, world);
     }
@@ -388,7 +388,7 @@ impl Seat {
         }
         let start = os::message::file(c"mod_wsgi start", &start).map_err(exhausted)?;
         let (control, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
-        descriptors::only_send(&control).map_err(exhausted)?;
+        descriptors::make_send_only(&control).map_err(exhausted)?;
         descriptors::set_buffers(&control, Some(ORDERS), None).map_err(exhausted)?;
         let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
         let (output, log) = descriptors::pipe().map_err(exhausted)?;

@@ -373,7 +373,7 @@ impl Slot {
     /// There is no successor after all.
     fn keep(&self, reason: &str, actions: &mut Vec<Action>) {
         if let Some(process) = &self.current {
-            actions.push(Action::Order(process.key, Order::Keep(reason.as_bytes().into())));
+            actions.push(Action::Order(process.key, Order::NoSuccessor(reason.as_bytes().into())));
         }
     }
 

@@ -68,7 +68,7 @@ impl Supervisor {
     /// # Errors
     /// The system has no descriptors left.
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
-        let Inheritance { control, generation, board, hosts, logs, slots, scoreboard } = inheritance;
+        let Inheritance { control, plan, board, hosts, logs, slots, scoreboard } = inheritance;
         os::process::check_kernel()?;
         // Else what processes leave behind becomes the server's where that is the system's first process, as in a
         // container; and the server stops when a child exits that it does not know with the status 15.
@@ -76,13 +76,13 @@ impl Supervisor {
         let (environment, files) = (os::spawn::own_environment(), raise_limit(slots.len()));
         let signals = watched_signals()?;
         // Begins with these signals blocked.
-        let relay = log::start_relay(logs, generation.syslog, slots.len())?;
+        let relay = log::start_relay(logs, plan.syslog, slots.len())?;
         // Helpers that the server has forked may hold copies of the parent's end of the control socket.
         set_pdeathsig(Signal::SIGTERM)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
-        let groups = generation.groups;
+        let groups = plan.groups;
         let begin = Instant::now();
         let world = World {
             epoll,
@@ -341,7 +341,7 @@ fn watched_signals() -> io::Result<SignalFd> {
 /// Makes room for so many slots; what processes have to get instead, if something was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
     // Of each slot the channel and the page, and five descriptors of each of two processes, a few while one starts.
-    let (soft, hard) = descriptors::allow((12 * slots + 64 + relay::orphans(slots)) as u64)?;
+    let (soft, hard) = descriptors::raise_limit((12 * slots + 64 + relay::orphans(slots)) as u64)?;
     Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }
 

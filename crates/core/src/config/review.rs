@@ -2,22 +2,22 @@
 
 use super::{Global, NamedGroup};
 use crate::daemon::DaemonGroup;
+use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
-use crate::notice::Notice;
 use crate::words::display;
 
 impl Global {
     /// Returns what was found at single lines, and what only the whole shows.
     #[must_use]
-    pub fn review(&self) -> Vec<Notice> {
-        let lines = self.notices.iter().cloned();
+    pub fn review(&self) -> Vec<Diagnostic> {
+        let lines = self.diagnostics.iter().cloned();
         let named = self.named_groups.iter().filter_map(|named| self.review_name(named));
         let defined = self.daemons.iter().filter_map(|group| self.review_group(group));
         lines.chain(named).chain(defined).collect()
     }
 
     /// Returns what is wrong with the place that requests are sent to.
-    fn review_name(&self, named: &NamedGroup) -> Option<Notice> {
+    fn review_name(&self, named: &NamedGroup) -> Option<Diagnostic> {
         let shown = display(&named.name);
         let text = match self.daemon(&named.name) {
             Some(group) if group.options.is_service() => format!(
@@ -36,23 +36,23 @@ impl Global {
                 )
             }
         };
-        Some(Notice::warning(text).at(&named.position))
+        Some(Diagnostic::warning(text).at(&named.position))
     }
 
     /// Returns why the processes of a group have nothing to do.
-    fn review_group(&self, group: &DaemonGroup) -> Option<Notice> {
+    fn review_group(&self, group: &DaemonGroup) -> Option<Diagnostic> {
         let name = display(&group.name);
         if self.imports_of(&group.name).next().is_some() {
             return None;
         }
         if group.options.is_service() {
-            return Some(Notice::warning(format!(
+            return Some(Diagnostic::warning(format!(
                 "The process group '{name}' has threads=0 and nothing to run: add a WSGIImportScript with process-group={name}"
             )));
         }
         let is_named = self.named_groups.iter().any(|named| named.name == group.name);
         (!is_named && !self.names_group_by_request).then(|| {
-            Notice::warning(format!(
+            Diagnostic::warning(format!(
                 "No line sends requests to the process group '{name}', whose processes are started nevertheless: add \
                  WSGIProcessGroup {name}, or process-group={name} to a WSGIScriptAlias"
             ))

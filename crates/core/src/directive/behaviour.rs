@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Context, Directive, Effect, Notice, Support, Target};
+use super::{Context, Diagnostic, Directive, Effect, Support, Target};
 use crate::config::MapHead;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
 use crate::words::{Words, display};
@@ -163,7 +163,7 @@ fn trusted_proxy_headers(target: &mut Target<'_>, line: &[u8]) -> Result<(), Str
         return Ok(());
     }
     let names: Vec<_> = invalid.iter().map(|name| format!("'{}'", display(name))).collect();
-    target.note(Notice::warning(format!(
+    target.note(Diagnostic::warning(format!(
         "{} ignores {}: a header name here consists of letters, digits and '-'",
         TRUSTED_PROXY_HEADERS.text(),
         names.join(", ")

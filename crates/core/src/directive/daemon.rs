@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::arguments::{known_options, non_empty, wanted_option};
 use super::python::{missing_path, not_a_home};
-use super::{Context, Directive, Effect, FileKind, Notice, Support, Target};
+use super::{Context, Diagnostic, Directive, Effect, FileKind, Support, Target};
 use crate::daemon::{DaemonGroup, Inaccessible, NamedServer};
 use crate::groups::Forms;
 use crate::nearest::nearest;
@@ -226,8 +226,8 @@ fn check_files(target: &mut Target<'_>, group: &DaemonGroup) -> Result<(), Strin
     }
     let path = group.options.python_path.as_deref().unwrap_or_default();
     let what = format!("python-path= of the process group '{}'", display(&group.name));
-    if let Some(notice) = missing_path(&what, path, system) {
-        target.note(notice);
+    if let Some(diagnostic) = missing_path(&what, path, system) {
+        target.note(diagnostic);
     }
     Ok(())
 }
@@ -237,14 +237,14 @@ fn note_name(target: &mut Target<'_>, name: &[u8]) {
     let shown = display(name);
     let key = name.split(|&byte| byte == b'=').next().filter(|key| key.len() < name.len());
     if let Some(option) = key.and_then(option) {
-        target.note(Notice::warning(format!(
+        target.note(Diagnostic::warning(format!(
             "'{shown}' is taken for the name of a process group, not for the option {}=: the name comes first, as in {} NAME \
              {shown}",
             option.name,
             DAEMON_PROCESS.text()
         )));
     } else if name.starts_with(b"%{") {
-        target.note(Notice::warning(format!(
+        target.note(Diagnostic::warning(format!(
             "The name of the process group '{shown}' is not expanded, and no request gets there: give it a plain name"
         )));
     }

@@ -25,7 +25,7 @@ use crate::daemon::ServerId;
 use crate::groups::{Forms, is_constant};
 use crate::words::display;
 
-pub use crate::notice::{Notice, Position, Severity};
+pub use crate::diagnostic::{Diagnostic, Position, Severity};
 pub use reference::reference;
 
 /// Every directive, in the order of the reference.
@@ -169,7 +169,7 @@ pub trait System {
     fn group_id(&self, name: &[u8]) -> Option<u32>;
 
     /// How many supplementary groups a process can have.
-    fn most_groups(&self) -> usize;
+    fn max_groups(&self) -> usize;
 
     /// Returns what is at a path, or `None` if it cannot be looked at.
     fn file_kind(&self, path: &[u8]) -> Option<FileKind>;
@@ -221,7 +221,7 @@ pub struct Target<'a> {
     pub system: &'a dyn System,
     /// For the process groups of virtual hosts.
     pub servers: &'a dyn Servers,
-    /// For notices.
+    /// For diagnostics.
     pub position: &'a Position,
 }
 
@@ -234,14 +234,14 @@ impl Target<'_> {
     }
 
     /// Tells the administrator.
-    fn note(&mut self, notice: Notice) {
-        self.global.notices.push(notice.at(self.position));
+    fn note(&mut self, diagnostic: Diagnostic) {
+        self.global.diagnostics.push(diagnostic.at(self.position));
     }
 
     /// Tells the administrator if a name looks like a form and is not expanded; `what` is written before it.
     fn note_form(&mut self, what: &str, name: &[u8], forms: Forms) {
-        if let Some(complaint) = forms.complaint(name) {
-            self.note(Notice::warning(format!("{what}{} {complaint}", display(name))));
+        if let Some(complaint) = forms.check(name) {
+            self.note(Diagnostic::warning(format!("{what}{} {complaint}", display(name))));
         }
     }
 
@@ -292,7 +292,7 @@ impl Directive {
     }
 
     /// Applies the line `arguments` (all behind the name, undivided). What it has to say that is no error is left in
-    /// [`Global::notices`].
+    /// [`Global::diagnostics`].
     ///
     /// # Errors
     /// A text for the administrator; the server adds file and line.

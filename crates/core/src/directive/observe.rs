@@ -1,6 +1,6 @@
 //! Directives about metrics and diagnostics.
 
-use super::{Context, Directive, Effect, Notice, Support, Target};
+use super::{Context, Diagnostic, Directive, Effect, Support, Target};
 
 pub(super) const SERVER_METRICS: Directive = Directive {
     name: c"WSGIServerMetrics",
@@ -81,7 +81,7 @@ fn verbose_debugging(target: &mut Target<'_>, line: &[u8]) -> Result<(), String>
     VERBOSE_DEBUGGING.flag(line)?;
     let text =
         format!("{} is deprecated and has no effect: use LogLevel wsgi:debug", VERBOSE_DEBUGGING.text());
-    target.note(Notice::info(text));
+    target.note(Diagnostic::info(text));
     Ok(())
 }
 

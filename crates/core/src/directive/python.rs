@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use super::{Context, Directive, Effect, FileKind, Notice, Support, System, Target};
+use super::{Context, Diagnostic, Directive, Effect, FileKind, Support, System, Target};
 use crate::codes::FREE_THREADING_OF_PROCESS;
 use crate::python_home::{base, prefix};
 use crate::quantity::{Integer, Interval};
@@ -24,7 +24,7 @@ The Python to run: a virtual environment (it has a `pyvenv.cfg`), or the prefix 
     effect: Effect::One(|target, word| {
         if target.system.file_kind(prefix(word)) == Some(FileKind::File) {
             let reason = not_a_home(word);
-            target.note(Notice::warning(format!("{} {}: {reason}", HOME.text(), display(word))));
+            target.note(Diagnostic::warning(format!("{} {}: {reason}", HOME.text(), display(word))));
         }
         target.global.python_home = Some(word.into());
         Ok(())
@@ -43,8 +43,8 @@ Directories that go to the front of `sys.path`; their `.pth` files are processed
 `<WSGIInterpreterOptions>` sections go before these, the most specific section first.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
-        if let Some(notice) = missing_path(PATH.text(), word, target.system) {
-            target.note(notice);
+        if let Some(diagnostic) = missing_path(PATH.text(), word, target.system) {
+            target.note(diagnostic);
         }
         target.global.interpreter_target().python_path = Some(word.into());
         Ok(())
@@ -229,14 +229,14 @@ pub(super) const CASE_SENSITIVITY: Directive = Directive {
     effect: Effect::Flag(|target, value| target.global.case_sensitivity = Some(value)),
 };
 
-/// Returns a notice of the directories of a search path that do not exist, if there are any.
-pub(super) fn missing_path(what: &str, path: &[u8], system: &dyn System) -> Option<Notice> {
+/// Returns a diagnostic of the directories of a search path that do not exist, if there are any.
+pub(super) fn missing_path(what: &str, path: &[u8], system: &dyn System) -> Option<Diagnostic> {
     let entries = path.split(|&byte| byte == b':').filter(|entry| entry.starts_with(b"/"));
     let missing = entries.filter(|entry| system.file_kind(entry) == Some(FileKind::Missing));
     let missing: Vec<_> = missing.map(|entry| format!("'{}'", display(entry))).collect();
     (!missing.is_empty()).then(|| {
         let does = if missing.len() == 1 { "does" } else { "do" };
-        Notice::warning(format!(
+        Diagnostic::warning(format!(
             "{what}: {} {does} not exist, and nothing is imported from there: correct the path, or create it",
             missing.join(", ")
         ))
@@ -280,13 +280,13 @@ fn free_threading(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let block = target.global.interpreter_target();
     if let Some(group) = &block.application_group {
         let written = Words::new(line).word().unwrap_or_default();
-        let notice = Notice::warning(format!(
+        let diagnostic = Diagnostic::warning(format!(
             "{FREE_THREADING_OF_PROCESS}: {} {} is ignored in a section with application-group='{}': it holds for whole processes",
             FREE_THREADING.text(),
             display(&written),
             display(group)
         ));
-        target.note(notice);
+        target.note(diagnostic);
         return Ok(());
     }
     block.free_threading = Some(value);

@@ -41,17 +41,17 @@ fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
 }
 
 impl Server {
-    fn notice(&mut self, scope: Scope, line: &str) -> Result<Option<Notice>, String> {
+    fn diagnostic(&mut self, scope: Scope, line: &str) -> Result<Option<Diagnostic>, String> {
         let host = (scope == Scope::VirtualHost).then_some(ServerId(1));
-        self.notice_at(scope, host, line)
+        self.diagnostic_at(scope, host, line)
     }
 
-    fn notice_at(
+    fn diagnostic_at(
         &mut self,
         scope: Scope,
         host: Option<ServerId>,
         line: &str,
-    ) -> Result<Option<Notice>, String> {
+    ) -> Result<Option<Diagnostic>, String> {
         let (name, arguments) = line.split_once(' ').unwrap_or((line, ""));
         let directive = Directive::find(name).unwrap_or_else(|| panic!("{name}"));
         let server = if scope == Scope::VirtualHost { &mut self.host } else { &mut self.main };
@@ -69,27 +69,27 @@ impl Server {
             position: &Position { file: b"/conf"[..].into(), line: 7 },
         };
         directive.apply(&mut target, arguments.as_bytes())?;
-        Ok(self.global.notices.pop())
+        Ok(self.global.diagnostics.pop())
     }
 
     fn line(&mut self, line: &str) {
-        assert_eq!(self.notice(Scope::Main, line), Ok(None), "{line}");
+        assert_eq!(self.diagnostic(Scope::Main, line), Ok(None), "{line}");
     }
 
     /// Applies a line that is accepted with a warning.
     fn warned(&mut self, line: &str, gist: &str) {
-        let notice = self.notice(Scope::Main, line).expect(line).expect(line);
-        assert_eq!(notice.severity, Severity::Warning);
-        assert!(notice.text.contains(gist), "{line}: {notice:?}");
-        assert!(notice.text.ends_with(" (line 7 of /conf)"), "{notice:?}");
+        let diagnostic = self.diagnostic(Scope::Main, line).expect(line).expect(line);
+        assert_eq!(diagnostic.severity, Severity::Warning);
+        assert!(diagnostic.text.contains(gist), "{line}: {diagnostic:?}");
+        assert!(diagnostic.text.ends_with(" (line 7 of /conf)"), "{diagnostic:?}");
     }
 
     fn line_in(&mut self, scope: Scope, line: &str) {
-        assert_eq!(self.notice(scope, line), Ok(None), "{line}");
+        assert_eq!(self.diagnostic(scope, line), Ok(None), "{line}");
     }
 
     fn error(&mut self, line: &str) -> String {
-        self.notice(Scope::Main, line).expect_err(line)
+        self.diagnostic(Scope::Main, line).expect_err(line)
     }
 }
 
@@ -122,11 +122,11 @@ fn planned_directives_are_refused() {
 fn global_directives_stay_out_of_virtual_hosts() {
     let mut server = Server::default();
     for directive in DIRECTIVES {
-        let result = server.notice(Scope::VirtualHost, &format!("{} >", directive.text()));
+        let result = server.diagnostic(Scope::VirtualHost, &format!("{} >", directive.text()));
         let refused = result.is_err_and(|text| text.contains("cannot occur within <VirtualHost>"));
         assert_eq!(refused, directive.context == Context::Global, "{}", directive.text());
     }
-    let text = server.notice(Scope::VirtualHost, "<WSGIInterpreterOptions >").unwrap_err();
+    let text = server.diagnostic(Scope::VirtualHost, "<WSGIInterpreterOptions >").unwrap_err();
     assert!(text.starts_with("<WSGIInterpreterOptions> "), "{text}");
 }
 
@@ -313,8 +313,12 @@ fn trusted_lists_add_up_in_one_scope() {
     server.line("WSGITrustedProxies 10.0.0.1 192.168");
     server.line("WSGITrustedProxies ::1");
     server.line("WSGITrustedProxyHeaders X-Forwarded-For x-unknown");
-    let notice = server.notice(Scope::Main, "WSGITrustedProxyHeaders X_Real_IP X-Real-IP").unwrap().unwrap();
-    assert!(notice.severity == Severity::Warning && notice.text.contains("'X_Real_IP'"), "{notice:?}");
+    let diagnostic =
+        server.diagnostic(Scope::Main, "WSGITrustedProxyHeaders X_Real_IP X-Real-IP").unwrap().unwrap();
+    assert!(
+        diagnostic.severity == Severity::Warning && diagnostic.text.contains("'X_Real_IP'"),
+        "{diagnostic:?}"
+    );
     let proxies = server.main.defaults.trusted_proxies.as_deref().unwrap();
     for address in ["10.0.0.1", "192.168.3.4", "::1"] {
         assert!(proxies.trusts(address.as_bytes()), "{address}");
@@ -372,8 +376,8 @@ fn sections_take_the_interpreter_settings() {
     server.line("WSGISwitchInterval 0.5");
     server.global.close_container();
     server.line("WSGIRestrictStdout On");
-    let notice = server.notice(Scope::Main, "WSGIFreeThreading On").unwrap().unwrap();
-    assert!(notice.text.starts_with("WSGI0201: "), "{notice:?}");
+    let diagnostic = server.diagnostic(Scope::Main, "WSGIFreeThreading On").unwrap().unwrap();
+    assert!(diagnostic.text.starts_with("WSGI0201: "), "{diagnostic:?}");
     server.global.close_container();
     server.line("WSGIRestrictSignal Off");
     let global = &server.global;
@@ -477,8 +481,8 @@ fn the_nearest_option_is_suggested() {
 #[test]
 fn obsolete_directives_say_so() {
     let mut server = Server::default();
-    let notice = server.notice(Scope::Main, "WSGIVerboseDebugging On").unwrap().unwrap();
-    assert_eq!(notice.severity, Severity::Info);
+    let diagnostic = server.diagnostic(Scope::Main, "WSGIVerboseDebugging On").unwrap().unwrap();
+    assert_eq!(diagnostic.severity, Severity::Info);
     assert!(server.error("WSGIVerboseDebugging maybe").contains("Off | On"));
 }
 
@@ -504,7 +508,7 @@ fn the_test_hook_panics_on_demand() {
     assert_eq!(server.directory.debug_panic, Some(DebugPanic::Callback));
     assert!(server.error("WSGIDebugPanic other").contains("handler | config | callback | exchange"));
     let config =
-        std::panic::AssertUnwindSafe(|| Server::default().notice(Scope::Main, "WSGIDebugPanic config"));
+        std::panic::AssertUnwindSafe(|| Server::default().diagnostic(Scope::Main, "WSGIDebugPanic config"));
     assert!(std::panic::catch_unwind(config).is_err());
 }
 
@@ -526,8 +530,8 @@ proptest! {
                 };
                 let result = directive.apply(&mut target, line);
                 prop_assert!(result.is_ok_and(|()| true) || server.global.daemons.is_empty());
-                for notice in server.global.review() {
-                    prop_assert!(!notice.text.is_empty());
+                for diagnostic in server.global.review() {
+                    prop_assert!(!diagnostic.text.is_empty());
                 }
             }
         }

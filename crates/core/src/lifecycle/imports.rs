@@ -9,7 +9,7 @@ const SHORTEST: u64 = 1_000;
 const LONGEST: u64 = 60_000;
 
 /// How many successors that have to import a script may fail before others go ahead without it.
-pub const MOST_FAILED_SUCCESSORS: u32 = 3;
+pub const MAX_FAILED_SUCCESSORS: u32 = 3;
 
 /// The scripts that could not be imported in a process. Times are those of the process, in milliseconds.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ impl FailedImports {
 
     /// A request wants such a script, whose file has this modification time now. `is_asked`: whether the supervisor has been
     /// asked for a successor, for whatever reason, and may answer in time.
-    pub fn want(
+    pub fn request_retry(
         &mut self,
         (path, application_group): (&[u8], &[u8]),
         modified: Option<i64>,
@@ -108,7 +108,7 @@ impl FailedImports {
     }
 
     /// There is no successor. Returns whether it would have been for their sake: then they have failed once more.
-    pub fn refuse(&mut self, now: u64) -> bool {
+    pub fn record_failed_successor(&mut self, now: u64) -> bool {
         let was_underway = self.is_underway();
         for failed in &mut self.0 {
             match failed.attempt {
@@ -161,18 +161,18 @@ mod tests {
         let mut now = 100;
         let mut pauses = Vec::new();
         for _ in 0..9 {
-            let Retry::Later(Some(wait)) = failed.want(SHOP, Some(7), now, false) else {
+            let Retry::Later(Some(wait)) = failed.request_retry(SHOP, Some(7), now, false) else {
                 panic!("it has just failed")
             };
             pauses.push(wait / 1_000);
-            assert_eq!(failed.want(SHOP, Some(7), now + wait - 1, false), Retry::Later(Some(1)));
+            assert_eq!(failed.request_retry(SHOP, Some(7), now + wait - 1, false), Retry::Later(Some(1)));
             now += wait;
-            assert_eq!(failed.want(SHOP, Some(7), now, false), Retry::Now);
-            assert_eq!(failed.want(SHOP, Some(7), now, true), Retry::Underway);
+            assert_eq!(failed.request_retry(SHOP, Some(7), now, false), Retry::Now);
+            assert_eq!(failed.request_retry(SHOP, Some(7), now, true), Retry::Underway);
             assert_eq!(failed.take_wanted(), [shop()]);
-            assert_eq!(failed.want(SHOP, Some(7), now, true), Retry::Underway);
-            assert_eq!(failed.want(SHOP, Some(7), now, false), Retry::Later(None), "it takes long");
-            assert!(failed.is_underway() && failed.refuse(now) && !failed.is_underway());
+            assert_eq!(failed.request_retry(SHOP, Some(7), now, true), Retry::Underway);
+            assert_eq!(failed.request_retry(SHOP, Some(7), now, false), Retry::Later(None), "it takes long");
+            assert!(failed.is_underway() && failed.record_failed_successor(now) && !failed.is_underway());
         }
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(retry_pause(u32::MAX), LONGEST);
@@ -181,25 +181,33 @@ mod tests {
     #[test]
     fn a_touch_is_worth_a_try() {
         let mut failed = failed();
-        assert_eq!(failed.want(SHOP, Some(8), 101, false), Retry::Now);
+        assert_eq!(failed.request_retry(SHOP, Some(8), 101, false), Retry::Now);
         assert_eq!(failed.take_wanted().len(), 1);
-        assert_eq!(failed.want(SHOP, Some(9), 102, true), Retry::Underway);
-        assert!(failed.refuse(150));
-        assert_eq!(failed.want(SHOP, Some(9), 151, false), Retry::Now, "touched meanwhile");
+        assert_eq!(failed.request_retry(SHOP, Some(9), 102, true), Retry::Underway);
+        assert!(failed.record_failed_successor(150));
+        assert_eq!(failed.request_retry(SHOP, Some(9), 151, false), Retry::Now, "touched meanwhile");
         assert_eq!(failed.take_wanted().len(), 1);
-        assert!(failed.refuse(200));
-        assert_eq!(failed.want(SHOP, Some(9), 200, false), Retry::Later(Some(1_000)), "from the start");
-        assert_eq!(failed.want(OTHER, Some(7), 101, false), Retry::Later(Some(999)), "has its own");
+        assert!(failed.record_failed_successor(200));
+        assert_eq!(
+            failed.request_retry(SHOP, Some(9), 200, false),
+            Retry::Later(Some(1_000)),
+            "from the start"
+        );
+        assert_eq!(failed.request_retry(OTHER, Some(7), 101, false), Retry::Later(Some(999)), "has its own");
     }
 
     #[test]
     fn what_was_not_tried_has_not_failed() {
         let mut failed = failed();
-        assert_eq!(failed.want(SHOP, Some(7), 1_100, false), Retry::Now);
-        assert!(!failed.refuse(1_200), "for another reason");
-        assert_eq!(failed.want(SHOP, Some(7), 1_200, false), Retry::Now);
-        assert_eq!(failed.want(OTHER, Some(7), 1_200, true), Retry::Underway, "perhaps its successor");
+        assert_eq!(failed.request_retry(SHOP, Some(7), 1_100, false), Retry::Now);
+        assert!(!failed.record_failed_successor(1_200), "for another reason");
+        assert_eq!(failed.request_retry(SHOP, Some(7), 1_200, false), Retry::Now);
+        assert_eq!(
+            failed.request_retry(OTHER, Some(7), 1_200, true),
+            Retry::Underway,
+            "perhaps its successor"
+        );
         assert_eq!(failed.take_wanted(), [shop()], "others could spoil it");
-        assert_eq!(failed.want((b"/unknown", b""), None, 0, false), Retry::Later(None));
+        assert_eq!(failed.request_retry((b"/unknown", b""), None, 0, false), Retry::Later(None));
     }
 }

@@ -3,24 +3,24 @@
 //!
 //! # How it is driven
 //!
-//! [`Timers`] belongs behind one lock, which no request ever takes. What requests do is said to the [`Pulse`], by
-//! atomic stores and from any thread; a worker only has to wake the monitor when the pulse asks for it:
+//! [`Timers`] belongs behind one lock, which no request ever takes. What requests do is said to the [`Activity`], by
+//! atomic stores and from any thread; a worker only has to wake the monitor when the activity asks for it:
 //!
 //! ```
 //! # use wsgi_core::lifecycle::{Decision, Timers};
 //! # use wsgi_core::wire::launch::Limits;
 //! # let (limits, mut now) = (Limits { maximum_requests: 1, graceful_timeout: 1, ..Limits::default() }, 1);
 //! let mut timers = Timers::new(&limits, 15, now);
-//! let pulse = timers.pulse().clone();
+//! let activity = timers.activity().clone();
 //!
 //! // A worker:
 //! let mut wakes_monitor = false;
-//! if pulse.began(3, now) {
-//!     // Takes a request; if there is none: `withdrew` instead of `ended`.
-//!     pulse.activity(now); // unless the request is to be ignored
-//!     wakes_monitor |= pulse.ended(3);
+//! if activity.begin(3, now) {
+//!     // Takes a request; if there is none: `withdraw` instead of `end`.
+//!     activity.touch(now); // unless the request is to be ignored
+//!     wakes_monitor |= activity.end(3);
 //! } else {
-//!     wakes_monitor |= pulse.withdrew(3);
+//!     wakes_monitor |= activity.withdraw(3);
 //! }
 //! assert!(wakes_monitor);
 //!
@@ -34,16 +34,16 @@
 //! ```
 //!
 //! Signals, changed scripts and the orders of the supervisor are said to the timers ([`Timers::trigger`],
-//! [`Timers::drain`], [`Timers::keep`]). Whoever does that carries out the decision that it returns, and wakes the
+//! [`Timers::drain`], [`Timers::continue_serving`]). Whoever does that carries out the decision that it returns, and wakes the
 //! monitor, because the time to wait for may have become another.
 
+mod activity;
 mod imports;
-mod pulse;
 mod requests;
 mod timers;
 
-pub use imports::{FailedImports, MOST_FAILED_SUCCESSORS, Retry, retry_pause};
-pub use pulse::Pulse;
+pub use activity::Activity;
+pub use imports::{FailedImports, MAX_FAILED_SUCCESSORS, Retry, retry_pause};
 pub use timers::Timers;
 
 pub use crate::wire::Reason;
@@ -65,10 +65,10 @@ pub enum Trigger {
 
 /// A request that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningRequest {
     /// The worker.
     pub worker: usize,
-    /// When it began. While [`Pulse::started`] says the same of the worker, it is this request.
+    /// When it began. While [`Activity::started`] says the same of the worker, it is this request.
     pub started: u64,
 }
 
@@ -78,20 +78,20 @@ pub enum Decision {
     /// Nothing.
     Nothing,
     /// Raise `RequestTimeout` in the worker, if it still runs this request.
-    Interrupt(Running),
-    /// Ask for a successor, and carry on until the supervisor answers ([`Timers::drain`], [`Timers::keep`]).
+    Interrupt(RunningRequest),
+    /// Ask for a successor, and carry on until the supervisor answers ([`Timers::drain`], [`Timers::continue_serving`]).
     Replace {
         /// Why.
         reason: Reason,
         /// Log the stacks of the interpreter that this request runs in.
-        dump_of: Option<Running>,
+        dump_of: Option<RunningRequest>,
     },
     /// Shut down now; [`Timers::poll`] goes on being called, for the time that this may take.
     Stop {
         /// Why; the first reason that there was.
         reason: Reason,
         /// Log the stacks of the interpreter that this request runs in.
-        dump_of: Option<Running>,
+        dump_of: Option<RunningRequest>,
     },
     /// The shutdown has taken too long: end the process, whatever still runs, with status 255.
     Exit,

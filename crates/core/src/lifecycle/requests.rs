@@ -1,6 +1,6 @@
 //! Requests that take too long (§14.2 and §14.3).
 
-use super::{Pulse, Running};
+use super::{Activity, RunningRequest};
 use crate::wire::launch::Limits;
 
 /// Watches the requests of all workers.
@@ -28,9 +28,9 @@ pub(super) enum Finding {
     /// Nothing.
     Nothing,
     /// This one is to be interrupted; it counts as interrupted now.
-    Interrupt(Running),
+    Interrupt(RunningRequest),
     /// This one cannot be helped: the process is to be replaced.
-    Escalate(Running),
+    Escalate(RunningRequest),
 }
 
 impl Requests {
@@ -47,13 +47,13 @@ impl Requests {
 
     /// Looks at all requests, and returns the first that calls for something. `may_escalate`: whether a replacement
     /// would be any good.
-    pub(super) fn look(&mut self, now: u64, pulse: &Pulse, may_escalate: bool) -> Finding {
+    pub(super) fn look(&mut self, now: u64, activity: &Activity, may_escalate: bool) -> Finding {
         let Some(fire) = self.fire else { return Finding::Nothing };
-        for (worker, (mark, started)) in self.marks.iter_mut().zip(pulse.all()).enumerate() {
+        for (worker, (mark, started)) in self.marks.iter_mut().zip(activity.all()).enumerate() {
             if started == 0 || now.saturating_sub(started) <= fire {
                 continue;
             }
-            let running = Running { worker, started };
+            let running = RunningRequest { worker, started };
             if self.interrupt != 0 && mark.started != started {
                 *mark = Mark { started, at: now };
                 return Finding::Interrupt(running);
@@ -68,11 +68,11 @@ impl Requests {
 
     /// Before when [`Requests::look`] finds nothing. What it would find again and again without anything being done
     /// about it is left out unless `may_escalate`.
-    pub(super) fn next(&self, now: u64, pulse: &Pulse, may_escalate: bool) -> Option<u64> {
+    pub(super) fn next(&self, now: u64, activity: &Activity, may_escalate: bool) -> Option<u64> {
         let fire = self.fire?;
         // One that begins right now is the earliest of those that have not begun.
         let new = now.saturating_add(fire).saturating_add(1);
-        let running = self.marks.iter().zip(pulse.all()).filter(|(_, started)| *started != 0);
+        let running = self.marks.iter().zip(activity.all()).filter(|(_, started)| *started != 0);
         let times = running.filter_map(|(mark, started)| {
             let fires = started.saturating_add(fire).saturating_add(1);
             match self.interrupt {
@@ -94,14 +94,14 @@ impl Requests {
     }
 
     /// How many requests run that are not stale.
-    pub(super) fn live(&self, now: u64, pulse: &Pulse) -> usize {
-        pulse.all().filter(|&started| started != 0 && !self.is_stale(started, now)).count()
+    pub(super) fn live(&self, now: u64, activity: &Activity) -> usize {
+        activity.all().filter(|&started| started != 0 && !self.is_stale(started, now)).count()
     }
 
     /// When a request becomes stale next.
-    pub(super) fn next_stale(&self, now: u64, pulse: &Pulse) -> Option<u64> {
+    pub(super) fn next_stale(&self, now: u64, activity: &Activity) -> Option<u64> {
         let stale = self.stale?;
-        let times = pulse.all().filter(|&started| started != 0 && !self.is_stale(started, now));
+        let times = activity.all().filter(|&started| started != 0 && !self.is_stale(started, now));
         times.map(|started| started.saturating_add(stale).saturating_add(1)).min()
     }
 }
@@ -118,9 +118,9 @@ fn fires_at(request_timeout: u64, threads: u32) -> u64 {
 mod tests {
     use super::*;
 
-    fn requests(request_timeout: u64, interrupt_timeout: u64, threads: u32) -> (Requests, Pulse) {
+    fn requests(request_timeout: u64, interrupt_timeout: u64, threads: u32) -> (Requests, Activity) {
         let limits = Limits { request_timeout, interrupt_timeout, ..Limits::default() };
-        (Requests::new(&limits, threads), Pulse::new(threads, &Limits::default(), 1))
+        (Requests::new(&limits, threads), Activity::new(threads, &Limits::default(), 1))
     }
 
     #[test]
@@ -137,59 +137,59 @@ mod tests {
 
     #[test]
     fn old_requests_escalate() {
-        let (mut requests, pulse) = requests(1_000, 0, 1);
-        assert_eq!(requests.look(9_000, &pulse, true), Finding::Nothing, "idle");
-        assert!(pulse.began(0, 5_000));
-        assert_eq!(requests.look(6_000, &pulse, true), Finding::Nothing, "not more than the limit");
-        let old = Running { worker: 0, started: 5_000 };
-        assert_eq!(requests.look(6_001, &pulse, true), Finding::Escalate(old));
-        assert_eq!(requests.look(6_001, &pulse, false), Finding::Nothing);
+        let (mut requests, activity) = requests(1_000, 0, 1);
+        assert_eq!(requests.look(9_000, &activity, true), Finding::Nothing, "idle");
+        assert!(activity.begin(0, 5_000));
+        assert_eq!(requests.look(6_000, &activity, true), Finding::Nothing, "not more than the limit");
+        let old = RunningRequest { worker: 0, started: 5_000 };
+        assert_eq!(requests.look(6_001, &activity, true), Finding::Escalate(old));
+        assert_eq!(requests.look(6_001, &activity, false), Finding::Nothing);
     }
 
     #[test]
     fn without_a_limit_nothing_is_too_old() {
-        let (mut requests, pulse) = requests(0, 10, 1);
-        assert!(pulse.began(0, 1));
-        assert_eq!(requests.look(u64::MAX, &pulse, true), Finding::Nothing);
-        assert_eq!(requests.next(5, &pulse, true), None);
+        let (mut requests, activity) = requests(0, 10, 1);
+        assert!(activity.begin(0, 1));
+        assert_eq!(requests.look(u64::MAX, &activity, true), Finding::Nothing);
+        assert_eq!(requests.next(5, &activity, true), None);
     }
 
     #[test]
     fn interrupts_go_first_and_one_at_a_time() {
-        let (mut requests, pulse) = requests(1_000, 500, 2);
+        let (mut requests, activity) = requests(1_000, 500, 2);
         let fires = fires_at(1_000, 2);
-        assert!(pulse.began(0, 100));
-        assert!(pulse.began(1, 100));
-        let of = |worker| Running { worker, started: 100 };
+        assert!(activity.begin(0, 100));
+        assert!(activity.begin(1, 100));
+        let of = |worker| RunningRequest { worker, started: 100 };
         let now = 101 + fires;
-        assert_eq!(requests.look(now, &pulse, true), Finding::Interrupt(of(0)));
-        assert_eq!(requests.look(now, &pulse, true), Finding::Interrupt(of(1)));
-        assert_eq!(requests.look(now + 500, &pulse, true), Finding::Nothing);
-        assert_eq!(requests.look(now + 501, &pulse, false), Finding::Nothing);
-        assert_eq!(requests.look(now + 501, &pulse, true), Finding::Escalate(of(0)));
+        assert_eq!(requests.look(now, &activity, true), Finding::Interrupt(of(0)));
+        assert_eq!(requests.look(now, &activity, true), Finding::Interrupt(of(1)));
+        assert_eq!(requests.look(now + 500, &activity, true), Finding::Nothing);
+        assert_eq!(requests.look(now + 501, &activity, false), Finding::Nothing);
+        assert_eq!(requests.look(now + 501, &activity, true), Finding::Escalate(of(0)));
     }
 
     #[test]
     fn an_interrupt_is_for_one_request() {
-        let (mut requests, pulse) = requests(1_000, 500, 1);
-        assert!(pulse.began(0, 100));
-        assert!(matches!(requests.look(2_000, &pulse, true), Finding::Interrupt(_)));
-        assert!(!pulse.ended(0));
-        assert!(pulse.began(0, 2_100));
-        assert_eq!(requests.look(3_100, &pulse, true), Finding::Nothing);
-        let next = Running { worker: 0, started: 2_100 };
-        assert_eq!(requests.look(3_101, &pulse, true), Finding::Interrupt(next));
+        let (mut requests, activity) = requests(1_000, 500, 1);
+        assert!(activity.begin(0, 100));
+        assert!(matches!(requests.look(2_000, &activity, true), Finding::Interrupt(_)));
+        assert!(!activity.end(0));
+        assert!(activity.begin(0, 2_100));
+        assert_eq!(requests.look(3_100, &activity, true), Finding::Nothing);
+        let next = RunningRequest { worker: 0, started: 2_100 };
+        assert_eq!(requests.look(3_101, &activity, true), Finding::Interrupt(next));
     }
 
     #[test]
     fn stale_requests_are_older_than_both_limits() {
-        let (scaled, pulse) = requests(1_000, 500, 3);
+        let (scaled, activity) = requests(1_000, 500, 3);
         let stale = fires_at(1_000, 3) + 500;
         assert!(stale > 1_500, "scaled, unlike the original's");
         assert!(!scaled.is_stale(10, 10 + stale) && scaled.is_stale(10, 11 + stale));
-        assert!(pulse.began(0, 10));
-        assert!(pulse.began(2, 5_000));
-        assert_eq!((scaled.live(5_000, &pulse), scaled.live(5_001 + stale, &pulse)), (1, 0));
+        assert!(activity.begin(0, 10));
+        assert!(activity.begin(2, 5_000));
+        assert_eq!((scaled.live(5_000, &activity), scaled.live(5_001 + stale, &activity)), (1, 0));
         let (no_limit, _) = requests(0, 0, 3);
         assert!(!no_limit.is_stale(1, u64::MAX));
         let (interrupt_only, _) = requests(0, 500, 3);
@@ -198,12 +198,16 @@ mod tests {
 
     #[test]
     fn the_next_look_is_not_too_late() {
-        let (mut requests, pulse) = requests(1_000, 500, 1);
-        assert_eq!(requests.next(50, &pulse, true), Some(1_051));
-        assert!(pulse.began(0, 20));
-        assert_eq!(requests.next(50, &pulse, true), Some(1_021));
-        assert!(matches!(requests.look(1_021, &pulse, true), Finding::Interrupt(_)));
-        assert_eq!(requests.next(1_021, &pulse, true), Some(1_522));
-        assert_eq!(requests.next(1_600, &pulse, false), Some(2_601), "nothing can be done about the old one");
+        let (mut requests, activity) = requests(1_000, 500, 1);
+        assert_eq!(requests.next(50, &activity, true), Some(1_051));
+        assert!(activity.begin(0, 20));
+        assert_eq!(requests.next(50, &activity, true), Some(1_021));
+        assert!(matches!(requests.look(1_021, &activity, true), Finding::Interrupt(_)));
+        assert_eq!(requests.next(1_021, &activity, true), Some(1_522));
+        assert_eq!(
+            requests.next(1_600, &activity, false),
+            Some(2_601),
+            "nothing can be done about the old one"
+        );
     }
 }

@@ -8,7 +8,7 @@ mod tests;
 use std::sync::Arc;
 
 use super::requests::{Finding, Requests};
-use super::{Decision, Pulse, Reason, Running, Trigger};
+use super::{Activity, Decision, Reason, RunningRequest, Trigger};
 use crate::wire::launch::Limits;
 
 /// If there is no successor, whatever led to the wish for one does so again after this time.
@@ -26,7 +26,7 @@ pub struct Timers {
     limits: Limits,
     is_run_once: bool,
     born: u64,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
     requests: Requests,
     state: State,
     polled: u64,
@@ -57,7 +57,7 @@ impl Timers {
             limits,
             is_run_once: limits.is_run_once(threads),
             born: now,
-            pulse: Arc::new(Pulse::new(threads, &limits, now)),
+            activity: Arc::new(Activity::new(threads, &limits, now)),
             requests: Requests::new(&limits, threads),
             state: State::Serving { retry: 0 },
             polled: now,
@@ -84,7 +84,7 @@ impl Timers {
         if self.startup().is_some_and(|at| now >= at) {
             return self.stop(Reason::StartupTimeout, None, now);
         }
-        // The pulse takes no more requests: it makes no sense to wait for a successor.
+        // The activity takes no more requests: it makes no sense to wait for a successor.
         if self.is_run_once && self.has_served_all() {
             return self.stop(Reason::MaximumRequests, None, now);
         }
@@ -95,7 +95,7 @@ impl Timers {
             State::Exiting { .. } => return Decision::Nothing,
             _ => {}
         }
-        match self.requests.look(now, &self.pulse, self.may_replace(now)) {
+        match self.requests.look(now, &self.activity, self.may_replace(now)) {
             Finding::Nothing => {}
             Finding::Interrupt(running) => return Decision::Interrupt(running),
             Finding::Escalate(running) => {
@@ -134,7 +134,7 @@ impl Timers {
     /// The supervisor says that a successor has taken over, or (if none was asked for) that the process is no longer
     /// wanted; or there is no supervisor any more. `grace` is for the latter two: who asked has a time of its own.
     ///
-    /// No worker takes a request from now on ([`Pulse::began`]); those that have one are waited for. What waits in the process
+    /// No worker takes a request from now on ([`Activity::begin`]); those that have one are waited for. What waits in the process
     /// without a worker is to be given back before.
     pub fn drain(&mut self, grace: u64, now: u64) -> Decision {
         let (reason, grace) = match self.state {
@@ -147,14 +147,14 @@ impl Timers {
             State::Stopping { .. } | State::Exiting { .. } => return Decision::Nothing,
         };
         self.state = State::Draining { reason, deadline: now.saturating_add(grace) };
-        // Before it is looked what runs: see `Pulse::began`.
-        self.pulse.close();
+        // Before it is looked what runs: see `Activity::begin`.
+        self.activity.close();
         self.poll(now)
     }
 
     /// The supervisor says that there will be no successor: the process goes on. What led to the wish for one leads to
     /// it again after a minute. Scripts have pauses of their own, and one that never loads must not put off the rest.
-    pub fn keep(&mut self, now: u64) {
+    pub fn continue_serving(&mut self, now: u64) {
         if let State::Replacing { reason, retry, .. } = self.state {
             let is_script = reason == Reason::ScriptReload;
             self.state = State::Serving { retry: if is_script { retry } else { now.saturating_add(RETRY) } };
@@ -163,11 +163,11 @@ impl Timers {
 
     /// What requests are said to.
     #[must_use]
-    pub fn pulse(&self) -> &Arc<Pulse> {
-        &self.pulse
+    pub fn activity(&self) -> &Arc<Activity> {
+        &self.activity
     }
 
-    /// Before when [`Timers::poll`] decides on nothing, unless the pulse asks to wake the monitor, or something is said to
+    /// Before when [`Timers::poll`] decides on nothing, unless the activity asks to wake the monitor, or something is said to
     /// the timers; nothing: it never does.
     #[must_use]
     pub fn next(&self, now: u64) -> Option<u64> {
@@ -175,7 +175,7 @@ impl Timers {
             State::Stopping { exit, .. } => return exit,
             State::Exiting { .. } => return None,
             State::Draining { deadline, .. } => {
-                let stale = self.requests.next_stale(now, &self.pulse);
+                let stale = self.requests.next_stale(now, &self.activity);
                 Some(stale.map_or(deadline, |stale| stale.min(deadline)))
             }
             State::Serving { .. } | State::Replacing { .. } => None,
@@ -183,12 +183,12 @@ impl Timers {
         let deadlock = self.deadlock().map(|at| at.min(now.saturating_add(ROUND)));
         let startup = match self.limits.startup_timeout {
             0 => None,
-            _ if self.pulse.has_loaded() => None,
+            _ if self.activity.has_loaded() => None,
             // The first request may come to a script right now.
             timeout => Some(self.startup().unwrap_or(now.saturating_add(timeout))),
         };
         let may_replace = self.may_replace(now);
-        let requests = self.requests.next(now, &self.pulse, may_replace);
+        let requests = self.requests.next(now, &self.activity, may_replace);
         let serving = match self.state {
             State::Serving { retry } => {
                 let wanted = self.interval().map(|at| at.max(retry));
@@ -204,13 +204,13 @@ impl Timers {
     /// Whether nobody waits any more for the request of a worker (§14.3).
     #[must_use]
     pub fn is_stale(&self, worker: usize, now: u64) -> bool {
-        self.pulse.started(worker).is_some_and(|started| self.requests.is_stale(started, now))
+        self.activity.started(worker).is_some_and(|started| self.requests.is_stale(started, now))
     }
 
     /// How many requests run that are not stale.
     #[must_use]
     pub fn live(&self, now: u64) -> usize {
-        self.requests.live(now, &self.pulse)
+        self.requests.live(now, &self.activity)
     }
 
     /// Why the process ends, or wants a successor: the first reason that there was.
@@ -237,19 +237,19 @@ impl Timers {
         matches!(self.state, State::Stopping { .. } | State::Exiting { .. })
     }
 
-    fn stop(&mut self, reason: Reason, dump_of: Option<Running>, now: u64) -> Decision {
+    fn stop(&mut self, reason: Reason, dump_of: Option<RunningRequest>, now: u64) -> Decision {
         if self.is_stopping() {
             return Decision::Nothing;
         }
         let reason = self.reason().unwrap_or(reason);
-        self.pulse.close();
+        self.activity.close();
         let timeout = self.limits.shutdown_timeout;
         self.state = State::Stopping { reason, exit: (timeout != 0).then(|| now.saturating_add(timeout)) };
         Decision::Stop { reason, dump_of }
     }
 
     /// Asks for a successor, unless one is on its way.
-    fn replace(&mut self, reason: Reason, dump_of: Option<Running>, now: u64) -> Decision {
+    fn replace(&mut self, reason: Reason, dump_of: Option<RunningRequest>, now: u64) -> Decision {
         let State::Serving { retry } = self.state else { return Decision::Nothing };
         let grace = match reason {
             Reason::EvictionSignal => self.limits.eviction_timeout,
@@ -270,16 +270,16 @@ impl Timers {
 
     fn has_served_all(&self) -> bool {
         let most = self.limits.maximum_requests;
-        most != 0 && self.pulse.finished() >= most
+        most != 0 && self.activity.finished() >= most
     }
 
     fn deadlock(&self) -> Option<u64> {
-        let free = self.pulse.locks_free_at().max(self.resumed);
+        let free = self.activity.locks_free_at().max(self.resumed);
         after(free, self.limits.deadlock_timeout)
     }
 
     fn startup(&self) -> Option<u64> {
-        self.pulse.waits_since().and_then(|since| after(since, self.limits.startup_timeout))
+        self.activity.waits_since().and_then(|since| after(since, self.limits.startup_timeout))
     }
 
     fn interval(&self) -> Option<u64> {
@@ -287,7 +287,7 @@ impl Timers {
     }
 
     fn inactivity(&self) -> Option<u64> {
-        self.pulse.last_activity().and_then(|at| after(at, self.limits.inactivity_timeout))
+        self.activity.last_activity().and_then(|at| after(at, self.limits.inactivity_timeout))
     }
 
     fn next_inactivity(&self, now: u64) -> Option<u64> {
@@ -298,7 +298,7 @@ impl Timers {
             None => after(now, timeout),
             Some(at) if at > now => Some(at),
             // Or nobody waits for that one any more.
-            Some(_) => [again, self.requests.next_stale(now, &self.pulse)].into_iter().flatten().min(),
+            Some(_) => [again, self.requests.next_stale(now, &self.activity)].into_iter().flatten().min(),
         }
     }
 }

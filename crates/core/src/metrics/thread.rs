@@ -31,12 +31,12 @@ pub struct Drained {
     /// Sums over the requests whose application was called.
     pub totals: Totals,
     /// Its line in the tables of threads.
-    pub slot: Slot,
+    pub slot: ThreadUsage,
 }
 
 /// What a thread did in an interval, as the tables of threads show it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Slot {
+pub struct ThreadUsage {
     /// Requests that ended.
     pub completed: u64,
     /// Time spent on requests, with the one that is running.
@@ -127,7 +127,7 @@ impl Thread {
     }
 }
 
-impl Slot {
+impl ThreadUsage {
     /// Adds what another thread of the same id, or the same thread earlier, did.
     pub(super) fn merge(&mut self, other: &Self) {
         self.completed += other.completed;
@@ -162,7 +162,7 @@ mod tests {
         thread.completed(Completed::default());
         thread.end(begin + millis(1000), millis(20), None);
         let second = thread.drain(begin + millis(2000)).slot;
-        let expected = Slot {
+        let expected = ThreadUsage {
             completed: 1,
             busy: millis(700),
             cpu: millis(20),

@@ -15,7 +15,7 @@ pub trait HeaderField {
 }
 
 /// The most fields of a head. Lists of names are searched field by field.
-pub const MOST_FIELDS: usize = 1_000;
+pub const MAX_FIELDS: usize = 1_000;
 
 /// The longest head, in bytes, where fields are as short as usual: no browser takes more.
 pub const LONGEST_HEAD: u64 = 256 << 10;
@@ -56,7 +56,7 @@ impl HeadLimits {
     /// An upper bound, in bytes, of the encoding of a head within these limits: lengths and counts add to its text.
     #[must_use]
     pub const fn longest_encoding(&self) -> u64 {
-        self.head.saturating_add(LONGEST_REASON as u64 + 64 + 8 * MOST_FIELDS as u64)
+        self.head.saturating_add(LONGEST_REASON as u64 + 64 + 8 * MAX_FIELDS as u64)
     }
 }
 
@@ -65,7 +65,7 @@ const LONGEST_REASON: usize = 8 << 10;
 
 /// Why a head is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused<'a> {
+pub enum HeadError<'a> {
     /// The status is not one that ends a request.
     Status(u16),
     /// The reason phrase, a name, a value or the content length would not be one in the response.
@@ -82,7 +82,7 @@ pub enum Refused<'a> {
     Head(u64),
 }
 
-impl Refused<'_> {
+impl HeadError<'_> {
     /// Whether a limit was exceeded, rather than a rule broken.
     #[must_use]
     pub const fn is_too_much(&self) -> bool {
@@ -90,7 +90,7 @@ impl Refused<'_> {
     }
 }
 
-impl fmt::Display for Refused<'_> {
+impl fmt::Display for HeadError<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(code) => write!(f, "{}", Invalid::Final(*code)),
@@ -101,16 +101,16 @@ impl fmt::Display for Refused<'_> {
                 write!(f, "the header '{}' is longer than {most} bytes", display(name))
             }
             Self::Fields(count) => {
-                write!(f, "there are {count} headers, and {MOST_FIELDS} may be")
+                write!(f, "there are {count} headers, and {MAX_FIELDS} may be")
             }
             Self::Head(most) => write!(f, "the headers together are longer than {most} bytes"),
         }
     }
 }
 
-impl std::error::Error for Refused<'_> {}
+impl std::error::Error for HeadError<'_> {}
 
-impl<'a> From<Invalid<'a>> for Refused<'a> {
+impl<'a> From<Invalid<'a>> for HeadError<'a> {
     fn from(invalid: Invalid<'a>) -> Self {
         Self::Invalid(invalid)
     }
@@ -156,7 +156,7 @@ impl Class {
     /// Returns the class of fields with this name.
     #[must_use]
     #[inline]
-    pub fn of(name: &[u8]) -> Self {
+    pub fn from_name(name: &[u8]) -> Self {
         let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
         match name.len() {
             12 if is(b"content-type") => Self::ContentType,
@@ -191,18 +191,18 @@ impl<'a, F: HeaderField> ResponseHead<'a, F> {
         reason: Option<&'a [u8]>,
         fields: &'a [F],
         limits: &HeadLimits,
-    ) -> Result<Self, Refused<'a>> {
+    ) -> Result<Self, HeadError<'a>> {
         if !super::is_final(code) {
-            return Err(Refused::Status(code));
+            return Err(HeadError::Status(code));
         }
         if let Some(reason) = reason {
             super::reason(reason)?;
             if reason.len() > LONGEST_REASON {
-                return Err(Refused::Reason);
+                return Err(HeadError::Reason);
             }
         }
-        if fields.len() > MOST_FIELDS {
-            return Err(Refused::Fields(fields.len()));
+        if fields.len() > MAX_FIELDS {
+            return Err(HeadError::Fields(fields.len()));
         }
         let mut head = Self { code, reason, fields, content_length: None, drops: false };
         let mut left = limits.head;
@@ -212,10 +212,10 @@ impl<'a, F: HeaderField> ResponseHead<'a, F> {
             header_value(value)?;
             let length = (name.len() + b": ".len() + value.len()) as u64;
             if length > limits.line {
-                return Err(Refused::Line(name, limits.line));
+                return Err(HeadError::Line(name, limits.line));
             }
-            left = left.checked_sub(length + b"\r\n".len() as u64).ok_or(Refused::Head(limits.head))?;
-            match Class::of(name) {
+            left = left.checked_sub(length + b"\r\n".len() as u64).ok_or(HeadError::Head(limits.head))?;
+            match Class::from_name(name) {
                 Class::ContentLength => head.declare(content_length(value)?)?,
                 Class::HopByHop => head.drops = true,
                 _ => {}
@@ -224,9 +224,9 @@ impl<'a, F: HeaderField> ResponseHead<'a, F> {
         Ok(head)
     }
 
-    fn declare(&mut self, length: u64) -> Result<(), Refused<'a>> {
+    fn declare(&mut self, length: u64) -> Result<(), HeadError<'a>> {
         match self.content_length.replace(length) {
-            Some(other) if other != length => Err(Refused::Lengths(other, length)),
+            Some(other) if other != length => Err(HeadError::Lengths(other, length)),
             _ => Ok(()),
         }
     }
@@ -251,14 +251,15 @@ impl<'a, F: HeaderField> ResponseHead<'a, F> {
 
     /// Returns the fields that go to the client, with what becomes of each.
     pub fn fields(&self) -> impl Iterator<Item = (Class, &'a F)> + use<'a, F> {
-        let classes = self.fields.iter().map(|field| (Class::of(field.name()), field));
+        let classes = self.fields.iter().map(|field| (Class::from_name(field.name()), field));
         classes.filter(|(class, _)| !matches!(class, Class::HopByHop | Class::ContentLength))
     }
 
     /// Returns the fields of each name that may be joined, under the first of them.
     pub fn lists(&self) -> impl Iterator<Item = (&'a [u8], impl Iterator<Item = &'a [u8]> + Clone)> {
         let fields = self.fields;
-        let lists = fields.iter().enumerate().filter(|(_, field)| Class::of(field.name()) == Class::List);
+        let lists =
+            fields.iter().enumerate().filter(|(_, field)| Class::from_name(field.name()) == Class::List);
         lists.filter_map(move |(index, first)| {
             let name = first.name();
             let is_same = move |field: &&F| {
@@ -279,7 +280,7 @@ impl<'a, F: HeaderField> ResponseHead<'a, F> {
     /// Returns the fields that are dropped: see [`Class::HopByHop`].
     pub fn dropped(&self) -> impl Iterator<Item = &'a F> + use<'a, F> {
         let fields = if self.drops { self.fields } else { &[] };
-        fields.iter().filter(|field| Class::of(field.name()) == Class::HopByHop)
+        fields.iter().filter(|field| Class::from_name(field.name()) == Class::HopByHop)
     }
 
     /// Returns whether the application wants the connection to be closed after the response.
@@ -320,7 +321,7 @@ mod tests {
         pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
     }
 
-    fn refused<'a>(fields: &'a [Pair<'a>]) -> Option<Refused<'a>> {
+    fn refused<'a>(fields: &'a [Pair<'a>]) -> Option<HeadError<'a>> {
         ResponseHead::check(200, None, fields, &LIMITS).err()
     }
 
@@ -328,18 +329,18 @@ mod tests {
     fn a_final_status_has_a_range() {
         for code in [0, 1, 100, 101, 103, 199, 600, 999, u16::MAX] {
             let head = ResponseHead::<Pair<'_>>::check(code, None, &[], &LIMITS);
-            assert_eq!(head.err(), Some(Refused::Status(code)));
+            assert_eq!(head.err(), Some(HeadError::Status(code)));
         }
         for code in [200, 204, 299, 304, 418, 500, 599] {
             let head = ResponseHead::<Pair<'_>>::check(code, Some(b"R"), &[], &LIMITS);
             assert_eq!(head.map(|head| (head.code(), head.reason())), Ok((code, Some(&b"R"[..]))));
         }
         let broken = ResponseHead::<Pair<'_>>::check(200, Some(b"a\r\nX: y"), &[], &LIMITS);
-        assert_eq!(broken.err(), Some(Refused::Invalid(Invalid::Reason(b"a\r\nX: y"))));
+        assert_eq!(broken.err(), Some(HeadError::Invalid(Invalid::Reason(b"a\r\nX: y"))));
         let long = vec![b'x'; LONGEST_REASON + 1];
         assert_eq!(
             ResponseHead::<Pair<'_>>::check(200, Some(&long), &[], &LIMITS).err(),
-            Some(Refused::Reason)
+            Some(HeadError::Reason)
         );
     }
 
@@ -349,7 +350,7 @@ mod tests {
             [("", "x"), ("A B", "x"), ("A\0", "x"), ("A\n", "x"), ("A", "x\r\nB: y"), ("A", "\0")]
         {
             assert!(
-                matches!(refused(&pairs(&[("X", "y"), (name, value)])), Some(Refused::Invalid(_))),
+                matches!(refused(&pairs(&[("X", "y"), (name, value)])), Some(HeadError::Invalid(_))),
                 "{name:?}"
             );
         }
@@ -362,11 +363,11 @@ mod tests {
         assert_eq!((head.content_length(), head.fields().count()), (Some(5), 0));
         assert_eq!(
             refused(&pairs(&[("Content-Length", "99"), ("Content-Length", "4")])),
-            Some(Refused::Lengths(99, 4))
+            Some(HeadError::Lengths(99, 4))
         );
         assert_eq!(
             refused(&pairs(&[("Content-Length", "x"), ("Content-Length", "4")])),
-            Some(Refused::Invalid(Invalid::Length(b"x")))
+            Some(HeadError::Invalid(Invalid::Length(b"x")))
         );
     }
 
@@ -375,14 +376,14 @@ mod tests {
         let long = "x".repeat(32_766 - "X: ".len());
         assert_eq!(refused(&pairs(&[("X", &long)])), None);
         let longer = format!("{long}x");
-        assert_eq!(refused(&pairs(&[("X", &longer)])), Some(Refused::Line(b"X", 32_766)));
+        assert_eq!(refused(&pairs(&[("X", &longer)])), Some(HeadError::Line(b"X", 32_766)));
         let eight = vec![("X", &*long); 8];
         assert_eq!(refused(&pairs(&eight)), None);
-        assert_eq!(refused(&pairs(&vec![("X", &*long); 9])), Some(Refused::Head(LONGEST_HEAD)));
-        assert_eq!(refused(&vec![(&b"X"[..], &b""[..]); MOST_FIELDS]), None);
+        assert_eq!(refused(&pairs(&vec![("X", &*long); 9])), Some(HeadError::Head(LONGEST_HEAD)));
+        assert_eq!(refused(&vec![(&b"X"[..], &b""[..]); MAX_FIELDS]), None);
         assert_eq!(
-            refused(&vec![(&b"X"[..], &b""[..]); MOST_FIELDS + 1]),
-            Some(Refused::Fields(MOST_FIELDS + 1))
+            refused(&vec![(&b"X"[..], &b""[..]); MAX_FIELDS + 1]),
+            Some(HeadError::Fields(MAX_FIELDS + 1))
         );
         let more = HeadLimits::of_group(100_000);
         let fields = vec![(&b"X"[..], &[b'x'; 90_000][..]); 8];
@@ -416,14 +417,14 @@ mod tests {
     #[test]
     fn fields_of_one_connection_are_dropped() {
         for name in HOP_BY_HOP {
-            assert_eq!(Class::of(&name.to_ascii_uppercase()), Class::HopByHop, "{}", display(name));
+            assert_eq!(Class::from_name(&name.to_ascii_uppercase()), Class::HopByHop, "{}", display(name));
             let fields = [(name, &b"x"[..])];
             let head = ResponseHead::check(200, None, &fields, &LIMITS).unwrap();
             assert_eq!((head.fields().count(), head.dropped().count(), head.lists().count()), (0, 1, 0));
             assert!(!head.closes_connection());
         }
         for name in ["Proxy-Status", "Connections", "Server", "X", "ETag", "Transfer-Encodings"] {
-            assert_eq!(Class::of(name.as_bytes()), Class::List, "{name}");
+            assert_eq!(Class::from_name(name.as_bytes()), Class::List, "{name}");
         }
         for (value, closes) in
             [("close", true), ("x, Close ", true), ("keep-alive", false), ("closed", false)]

@@ -73,7 +73,7 @@ impl State {
 
     /// From a word.
     #[must_use]
-    pub const fn of(word: u32) -> Self {
+    pub const fn from_word(word: u32) -> Self {
         match word {
             1 => Self::Serving,
             2 => Self::Failing,

@@ -8,7 +8,7 @@
 //! | | `Ready` | Python runs, the scripts are imported |
 //! | `Serve` | | it may take connections from the channel |
 //! | | `Replace` | it wants a successor, and carries on until there is one |
-//! | `Keep` | | there will be none: it goes on for good |
+//! | `NoSuccessor` | | there will be none: it goes on for good |
 //! | `Drain` | | a successor has the channel: finish what was begun, and exit |
 //! | | `Stopping` | it is about to exit by itself |
 //!
@@ -50,7 +50,7 @@ messages! {
         /// Take connections from the channel.
         2 => Serve,
         /// There is no successor, for this reason.
-        3 => Keep(reason: Box<[u8]>),
+        3 => NoSuccessor(reason: Box<[u8]>),
         /// Take no more connections; finish, within so many milliseconds, and exit.
         4 => Drain(grace: u32),
     }
@@ -157,7 +157,7 @@ mod tests {
         for order in [
             Order::Start { schema: OwnSchema, word: 15, daemon: Box::new(daemon) },
             Order::Serve,
-            Order::Keep(b"it does not import"[..].into()),
+            Order::NoSuccessor(b"it does not import"[..].into()),
             Order::Drain(15_000),
         ] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));

@@ -111,7 +111,7 @@ impl Rejection {
     ///
     /// # Errors
     /// There is no such reason.
-    pub const fn of(payload: &[u8]) -> Result<Self, Malformed> {
+    pub const fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         match payload {
             [1] => Ok(Self::Moved),
             [2] => Ok(Self::Busy),
@@ -211,7 +211,7 @@ mod tests {
     fn what_is_no_frame_is_refused() {
         assert_eq!(Header::parse(&[0, 0, 0, 0, 99, 0, 0, 0]), Err(Malformed), "an unknown kind");
         assert_eq!(Header::parse(&[0, 0, 0, 0, 19, 0, 1, 0]), Err(Malformed), "reserved bytes");
-        assert_eq!(Rejection::of(&[9]), Err(Malformed));
+        assert_eq!(Rejection::parse(&[9]), Err(Malformed));
         for &kind in Kind::ALL {
             let longest = Header { kind, flags: 0, length: kind.longest() };
             assert_eq!(Header::parse(&longest.bytes()), Ok(Some(longest)));

@@ -8,7 +8,7 @@ use super::schema::OwnSchema;
 record! {
     /// All process groups of one reading of the configuration.
     #[derive(Debug, Clone, PartialEq, Default)]
-    pub struct Generation {
+    pub struct LaunchPlan {
         /// Comes first: all else is of this build, too.
         pub schema: OwnSchema,
         /// In configuration order. The slots of a group's processes follow those of the group before.
@@ -86,7 +86,7 @@ record! {
         pub scripts: Vec<Script>,
         /// The bridge's settings.
         pub settings: Box<[u8]>,
-        /// How many bytes fit on the bulletin where the server publishes its scoreboard; 0: the process does not get it.
+        /// How many bytes fit into the snapshot of the scoreboard that the server publishes; 0: the process does not get it.
         pub scoreboard: u64,
     }
 }
@@ -206,7 +206,7 @@ impl Limits {
     }
 }
 
-impl Generation {
+impl LaunchPlan {
     /// As a message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -283,25 +283,25 @@ mod tests {
         };
         let mut plain = Group { account: Some(Account::default()), ..Group::default() };
         plain.daemon.options.processes = Some(3);
-        let generation = Generation {
+        let generation = LaunchPlan {
             schema: OwnSchema,
             groups: vec![full, plain, Group::default()],
             hosts: vec![text("mod_wsgi_host.cpython-311.so")],
             syslog: Some(Syslog { socket: text("/dev/log"), facility: 23, tag: text("httpd") }),
         };
         assert_eq!(generation.slots(), 2 + 3 + 1);
-        assert!(generation.has_scoreboard() && !Generation::default().has_scoreboard());
+        assert!(generation.has_scoreboard() && !LaunchPlan::default().has_scoreboard());
         let message = generation.encode();
-        assert_eq!(Generation::decode(&message), Ok(generation));
+        assert_eq!(LaunchPlan::decode(&message), Ok(generation));
         for cut in 0..message.len() {
-            assert_eq!(Generation::decode(&message[..cut]), Err(Malformed), "cut at {cut}");
+            assert_eq!(LaunchPlan::decode(&message[..cut]), Err(Malformed), "cut at {cut}");
         }
     }
 
     proptest! {
         #[test]
         fn any_message_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Generation::decode(&bytes);
+            let _ = LaunchPlan::decode(&bytes);
         }
     }
 }

@@ -37,7 +37,7 @@ impl Schema {
     /// Returns that of the program or library whose file is this; `None` if it is none of ours, or of a time before files
     /// said so.
     #[must_use]
-    pub fn of_file(mut contents: &[u8]) -> Option<Self> {
+    pub fn find_in(mut contents: &[u8]) -> Option<Self> {
         let marker = black_box(STAMP).as_bytes()[0];
         while let Ok(1..) = contents.skip_until(marker) {
             if let Some(found) = Self::after_marker(&[&[marker], contents.get(..STAMP.len() - 1)?].concat()) {
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(own.0 as u32, ABI);
         assert_eq!(own.to_string().parse(), Ok(own));
         let program = std::env::current_exe().and_then(std::fs::read).unwrap();
-        assert_eq!(Schema::of_file(&program), Some(own));
+        assert_eq!(Schema::find_in(&program), Some(own));
     }
 
     #[test]
@@ -123,11 +123,11 @@ mod tests {
         let other = Schema(0x0123_4567_89ab_cdef);
         let stamp = STAMP.replace(&Schema::own().to_string(), &other.to_string());
         let file = |text: &str| [b"\x02\x02mod_wsgi schema ", text.as_bytes(), b"\0rest"].concat();
-        assert_eq!(Schema::of_file(&file(&stamp)), Some(other));
-        assert_eq!(Schema::of_file(&file(&stamp[..stamp.len() - 1])), None);
-        assert_eq!(Schema::of_file(stamp.as_bytes()), Some(other));
+        assert_eq!(Schema::find_in(&file(&stamp)), Some(other));
+        assert_eq!(Schema::find_in(&file(&stamp[..stamp.len() - 1])), None);
+        assert_eq!(Schema::find_in(stamp.as_bytes()), Some(other));
         for text in ["", "\u{2}", &STAMP.replace('\n', " "), "\u{2}mod_wsgi schema +123456789abcdef\n"] {
-            assert_eq!(Schema::of_file(&file(text)), None, "{text:?}");
+            assert_eq!(Schema::find_in(&file(text)), None, "{text:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use bridge::Level;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 use wsgi_core::codes::DAEMON_FAILED;
-use wsgi_core::lifecycle::{Reason, Running, Timers};
+use wsgi_core::lifecycle::{Reason, RunningRequest, Timers};
 use wsgi_core::wire::exit;
 
 use super::monitor::Task;
@@ -44,7 +44,7 @@ pub(super) struct Shutdown {
     /// The reason.
     pub(super) reason: Reason,
     /// The request that is the reason: what its interpreter does is to be logged.
-    pub(super) dump_of: Option<Running>,
+    pub(super) dump_of: Option<RunningRequest>,
 }
 
 /// The event thread's ends of its ways from and to others.

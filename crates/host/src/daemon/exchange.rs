@@ -11,7 +11,7 @@ use std::time::Duration;
 use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, Wait, outcome, write};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, recvmsg, sendmsg};
-use os::file::FileFacts;
+use os::file::FileStatus;
 use os::waiter::Waiter;
 use wsgi_core::wire::frame::{
     self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, Rejection, append, flag,
@@ -362,7 +362,7 @@ impl Serve for FrameExchange<'_> {
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
         self.check_open()?;
-        if !FileFacts::of(file).is_ok_and(|facts| facts.is_local()) {
+        if !FileStatus::read(file).is_ok_and(|facts| facts.is_local()) {
             return self.stream_file(file, offset, length);
         }
         self.observer.on_transfer();

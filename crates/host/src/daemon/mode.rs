@@ -13,7 +13,7 @@ impl Mode for Daemon {
     }
 
     fn script_loaded(&self, path: &[u8], application_group: &[u8]) {
-        if self.pulse.script_loaded() && self.limits.startup_timeout > 0 {
+        if self.activity.record_script_loaded() && self.limits.startup_timeout > 0 {
             self.info("a script is loaded, the startup timeout is off");
         }
         self.reload.add_script(path, application_group);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use python::Python;
 use wsgi_core::codes::{SIGNAL_NOT_PUBLISHED, STACKS_NOT_LOGGED};
-use wsgi_core::lifecycle::Running;
+use wsgi_core::lifecycle::RunningRequest;
 
 use super::state::{Daemon, Phase};
 use super::worker::Worker;
@@ -21,9 +21,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// What is to be done with a request that runs for too long.
 pub(super) enum Task {
     /// Raise `RequestTimeout` in it.
-    Interrupt(Running),
+    Interrupt(RunningRequest),
     /// Log what the threads of its interpreter do.
-    Dump(Running),
+    Dump(RunningRequest),
 }
 
 /// Enters every interpreter from time to time: where somebody keeps its lock for good, this thread is stuck too.
@@ -36,7 +36,7 @@ pub(super) fn watch(daemon: &'static Daemon, interpreters: &'static Interpreters
                 return;
             }
         }
-        daemon.pulse.locks_were_free(daemon.now());
+        daemon.activity.record_free_locks(daemon.now());
         if watchdog.wait(WATCH_INTERVAL) {
             return;
         }
@@ -53,11 +53,11 @@ pub(super) fn perform(daemon: &'static Daemon, tasks: &Receiver<Task>) {
     }
 }
 
-fn interrupt(daemon: &'static Daemon, running: Running) {
+fn interrupt(daemon: &'static Daemon, running: RunningRequest) {
     let Some(worker) = daemon.workers.get(running.worker) else { return };
     let Some(interpreter) = worker.interpreter() else { return };
     let is_raised = interpreter.attach(|py, state, _| {
-        let is_same = || daemon.pulse.started(running.worker) == Some(running.started);
+        let is_same = || daemon.activity.started(running.worker) == Some(running.started);
         worker.interrupt(py, interpreter, is_same, |thread| dump(py, state, Some(thread)))
     });
     if is_raised {
@@ -66,7 +66,7 @@ fn interrupt(daemon: &'static Daemon, running: Running) {
 }
 
 /// Logs what the threads do of the interpreter that a request runs in.
-pub(super) fn dump_all(daemon: &'static Daemon, running: Running) {
+pub(super) fn dump_all(daemon: &'static Daemon, running: RunningRequest) {
     // Without a lock the stacks of running threads can not be read.
     if python::FREE_THREADED {
         return;

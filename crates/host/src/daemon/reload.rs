@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use os::lock::lock;
-use wsgi_core::lifecycle::{FailedImports, MOST_FAILED_SUCCESSORS, Reason, Retry, retry_pause};
+use wsgi_core::lifecycle::{FailedImports, MAX_FAILED_SUCCESSORS, Reason, Retry, retry_pause};
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
@@ -91,7 +91,7 @@ impl State {
         let is_wanted = self.paths.iter().any(|wanted| **wanted == *path);
         is_wanted
             || !(self.rejected.iter().any(is_given_up)
-                || (reason != Reason::ScriptReload && self.failures >= MOST_FAILED_SUCCESSORS))
+                || (reason != Reason::ScriptReload && self.failures >= MAX_FAILED_SUCCESSORS))
     }
 }
 
@@ -101,7 +101,7 @@ impl RejectedChange {
     }
 
     const fn is_given_up(&self) -> bool {
-        self.failures >= MOST_FAILED_SUCCESSORS
+        self.failures >= MAX_FAILED_SUCCESSORS
     }
 
     fn warning(&mut self) -> Option<String> {
@@ -180,7 +180,7 @@ impl Reload {
             return (if may_wait { FailedScript::Hold } else { FailedScript::Reject(None) }, false);
         }
         let is_asked = state.asked.is_some();
-        match state.failed.want(script, mtime, now, is_asked) {
+        match state.failed.request_retry(script, mtime, now, is_asked) {
             Retry::Later(wait) => (FailedScript::Reject(wait), false),
             Retry::Now | Retry::Underway if !may_wait => (FailedScript::Reject(None), false),
             Retry::Underway => (FailedScript::Hold, false),
@@ -266,7 +266,11 @@ impl Reload {
     ) -> bool {
         let mut state = lock(&self.state);
         state.asked = None;
-        let is_other = if reason.is_some() { state.failed.refuse(now) } else { state.failed.is_underway() };
+        let is_other = if reason.is_some() {
+            state.failed.record_failed_successor(now)
+        } else {
+            state.failed.is_underway()
+        };
         let paths = std::mem::take(&mut state.paths);
         let is_unrelated = paths.is_empty() && !is_other;
         // What has changed while a successor was made for another script's sake is not to blame.

@@ -15,8 +15,8 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
-use os::bulletin;
 use os::shared::Words;
+use os::snapshot::SnapshotReader;
 use python::{Exception, Python};
 use wsgi_core::codes::{DAEMON_NOT_SET_UP, DAEMON_NOT_STARTED, LOCALE_NOT_SET, PROCESS_NOT_RUN};
 use wsgi_core::lifecycle::{Reason, Timers};
@@ -176,7 +176,7 @@ fn start_event_thread(daemon: &'static Daemon, endpoints: Endpoints, timers: Tim
 fn create(
     launch: &launch::Daemon,
     (page, word): (Words, u8),
-    scoreboard: Option<bulletin::Reader>,
+    scoreboard: Option<SnapshotReader>,
     timers: &Timers,
 ) -> nix::Result<&'static Daemon> {
     let event = || {
@@ -199,8 +199,8 @@ fn create(
         workers: (0..launch.options.threads as usize).map(Worker::new).collect(),
         phase: AtomicU8::new(Phase::Serving as u8),
         running: AtomicU32::new(0),
-        pace: Mutex::default(),
-        pulse: Arc::clone(timers.pulse()),
+        spin: Mutex::default(),
+        activity: Arc::clone(timers.activity()),
         reload: Reload::default(),
         watchdog: Watchdog::default(),
         inbox: Mutex::default(),

@@ -2,8 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
-use os::bulletin;
 use os::descriptors::{Wait, keep_over_exec, next_length, receive_with};
+use os::snapshot::SnapshotReader;
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::control::{LONGEST_START, Order};
 use wsgi_core::wire::launch;
@@ -20,8 +20,8 @@ pub(super) struct StartOrder {
     pub(super) reports: OwnedFd,
     /// The pipe to the log.
     pub(super) lines: OwnedFd,
-    /// The bulletin where the server publishes its scoreboard, if the process is to see it.
-    pub(super) scoreboard: Option<bulletin::Reader>,
+    /// The snapshot where the server publishes its scoreboard, if the process is to see it.
+    pub(super) scoreboard: Option<SnapshotReader>,
 }
 
 impl StartOrder {
@@ -60,7 +60,7 @@ impl StartOrder {
         let scoreboard = match (usize::try_from(launch.scoreboard), received.next()) {
             (Ok(0), _) => None,
             (Ok(capacity), Some(file)) => Some(
-                bulletin::Reader::map(&file, capacity)
+                SnapshotReader::map(&file, capacity)
                     .map_err(because("the server's scoreboard can not be read"))?,
             ),
             (_, _) => return Err("its supervisor has sent no scoreboard".to_owned()),

@@ -9,11 +9,11 @@ use std::time::Instant;
 use bridge::Level;
 use nix::sys::epoll::Epoll;
 use nix::sys::eventfd::EventFd;
-use os::bulletin;
 use os::lock::lock;
-use os::pace::Pace;
 use os::shared::Words;
-use wsgi_core::lifecycle::Pulse;
+use os::snapshot::SnapshotReader;
+use os::spin::AdaptiveSpin;
+use wsgi_core::lifecycle::Activity;
 use wsgi_core::wire::launch::Limits;
 
 use super::connection::Table;
@@ -38,7 +38,7 @@ pub(super) struct Daemon {
     /// The word of the page where this process counts.
     pub(super) busy: usize,
     /// Where the server publishes its scoreboard, if the process is to see it.
-    pub(super) scoreboard: Option<bulletin::Reader>,
+    pub(super) scoreboard: Option<SnapshotReader>,
     /// Idle connections, by token; workers wait here.
     pub(super) ready: Epoll,
     pub(super) connections: Table,
@@ -48,9 +48,9 @@ pub(super) struct Daemon {
     /// Requests that workers have.
     pub(super) running: AtomicU32,
     /// How to wait for requests that follow one another.
-    pub(super) pace: Mutex<Pace>,
+    pub(super) spin: Mutex<AdaptiveSpin>,
     /// What the timers know of requests.
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) activity: Arc<Activity>,
     pub(super) reload: Reload,
     pub(super) watchdog: Watchdog,
     /// What the event thread is told, and how it is woken for that.

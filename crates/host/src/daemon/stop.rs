@@ -54,7 +54,7 @@ fn patience(shutdown_timeout: u64) -> Patience {
 /// Ends the interpreters.
 pub(super) fn finish(daemon: &'static Daemon, process: &'static Process, patience: Patience) {
     let _ = process.set_stopping();
-    os::exit::without_handlers_if(are_threads_left);
+    os::exit::skip_handlers_if(are_threads_left);
     log::line(Level::Info, &format!("Process group '{}': stopping process.", daemon.name));
     if !process.settings.destroy_interpreters {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));

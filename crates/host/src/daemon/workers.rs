@@ -41,7 +41,7 @@ impl Observe for Observer {
     fn on_transfer(&self) {
         let daemon = self.daemon;
         if daemon.limits.inactivity_timeout > 0 && !self.worker.is_ignored.load(Ordering::Relaxed) {
-            daemon.pulse.activity(daemon.now());
+            daemon.activity.touch(daemon.now());
         }
     }
 
@@ -118,12 +118,12 @@ impl Attempt {
     /// Nothing if the process takes no more requests; whatever waits is given up by the event thread then.
     fn begin(daemon: &'static Daemon, worker: &'static Worker) -> Option<Self> {
         let attempt = Self { daemon, worker };
-        daemon.pulse.began(worker.index, daemon.now()).then_some(attempt)
+        daemon.activity.begin(worker.index, daemon.now()).then_some(attempt)
     }
 
     /// Ends the attempt after a request that ran.
     fn ran(self) {
-        if self.daemon.pulse.ended(self.worker.index) {
+        if self.daemon.activity.end(self.worker.index) {
             self.daemon.notify(Message::TimersDue);
         }
         std::mem::forget(self);
@@ -132,7 +132,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if self.daemon.pulse.withdrew(self.worker.index) {
+        if self.daemon.activity.withdraw(self.worker.index) {
             self.daemon.notify(Message::TimersDue);
         }
     }
@@ -188,10 +188,10 @@ fn poll_for_next(daemon: &Daemon, buffers: &mut Buffers, connection: &Connection
         return Arrived::Nothing;
     }
     // One worker at a time.
-    let Ok(mut pace) = daemon.pace.try_lock() else { return Arrived::Nothing };
+    let Ok(mut spin) = daemon.spin.try_lock() else { return Arrived::Nothing };
     // Requests on other connections are for other workers, if there are any.
     let is_alone = daemon.workers.len() == 1;
-    let found = pace.look(AWAKE, || match receive(connection.stream(), &mut buffers.message) {
+    let found = spin.poll(AWAKE, || match receive(connection.stream(), &mut buffers.message) {
         Arrived::Nothing if daemon.running.load(Ordering::SeqCst) > 0 => Poll::Ready(None),
         Arrived::Nothing if daemon.phase() != Phase::Serving => Poll::Ready(None),
         Arrived::Nothing if is_alone && is_readable(&daemon.ready.0, Duration::ZERO).unwrap_or(true) => {
@@ -332,7 +332,7 @@ fn run(
     worker.may_wait.store(may_reload, Ordering::Relaxed);
     let observer = Observer { daemon, worker };
     observer.on_transfer();
-    if daemon.limits.startup_timeout > 0 && daemon.pulse.script_wanted(daemon.now()) {
+    if daemon.limits.startup_timeout > 0 && daemon.activity.record_script_wanted(daemon.now()) {
         daemon.info("the first request asks for its script, the startup timeout is on");
     }
 
@@ -392,7 +392,7 @@ fn log_outside_of_jail(daemon: &Daemon, request: &Request<'_>, exchange: &Exchan
 
 /// Makes the connection available for the next request.
 pub(super) fn return_connection(daemon: &Daemon, connection: &Connection, is_usable: bool) {
-    if is_usable && daemon.phase() == Phase::Serving && daemon.pulse.is_open() {
+    if is_usable && daemon.phase() == Phase::Serving && daemon.activity.is_open() {
         connection.release();
         let mut event = EpollEvent::new(READABLE, connection.token());
         let is_armed = daemon.ready.modify(connection, &mut event).is_ok();

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use os::usage;
 use python::{Object, Python, Result};
-use wsgi_core::metrics::{Phase, Sample, Slot, Totals, rate};
+use wsgi_core::metrics::{Phase, Sample, ThreadUsage, Totals, rate};
 
 use super::record::RECORDED;
 use crate::process;
@@ -135,7 +135,7 @@ impl<'py> Report<'py> {
         Ok(())
     }
 
-    fn slots(&self, slots: &[Slot]) -> Result<()> {
+    fn slots(&self, slots: &[ThreadUsage]) -> Result<()> {
         for name in ["completed", "buckets"] {
             self.list(&format!("request_threads_{name}"), slots, |slot| self.number(slot.completed))?;
         }
@@ -145,7 +145,12 @@ impl<'py> Report<'py> {
         self.seconds("max_duration", slots, |slot| slot.longest)
     }
 
-    fn seconds(&self, name: &str, slots: &[Slot], time: impl Fn(&Slot) -> Duration) -> Result<()> {
+    fn seconds(
+        &self,
+        name: &str,
+        slots: &[ThreadUsage],
+        time: impl Fn(&ThreadUsage) -> Duration,
+    ) -> Result<()> {
         let key = format!("request_threads_{name}");
         self.list(&key, slots, |slot| self.py.float(time(slot).as_secs_f64()))
     }

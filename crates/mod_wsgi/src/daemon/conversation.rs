@@ -13,7 +13,7 @@ use wsgi_core::codes::{
     CONNECTION_CLOSED, CONNECTION_RESET, RESPONSE_BROKEN_OFF, RESPONSE_MALFORMED, SOCKET_TIMEOUT,
 };
 use wsgi_core::config::Effective;
-use wsgi_core::response::{HeadLimits, Refused};
+use wsgi_core::response::{HeadError, HeadLimits};
 use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, Rejection};
 use wsgi_core::wire::{Malformed, Reader, Schema};
 
@@ -238,7 +238,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         let limits = self.head_limits();
         if header.kind == Kind::Head && header.length as u64 > limits.longest_encoding() {
-            validated::log_invalid_head(self.request, &Refused::Head(limits.longest()));
+            validated::log_invalid_head(self.request, &HeadError::Head(limits.longest()));
             return Err(ConversationError::Refused(Status::Http(500)));
         }
         let Some((Frame { kind, payload, .. }, length)) = Frame::parse(unread)? else {
@@ -264,7 +264,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         self.has_begun = true;
         match kind {
-            Kind::Reject if !self.is_committed => return Ok(Step::Rejected(Rejection::of(payload)?)),
+            Kind::Reject if !self.is_committed => return Ok(Step::Rejected(Rejection::parse(payload)?)),
             Kind::Pull => self.on_pull(reader.u32()?)?,
             Kind::Head => self.on_head(payload)?,
             Kind::File => self.on_file(reader.u64()?, reader.u64()?)?,
@@ -430,7 +430,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     self.unread.end += length;
                     self.files.extend(files);
                     // Each comes with its frame. A process that sends others would fill our table of descriptors.
-                    if self.files.len() > descriptors::MOST {
+                    if self.files.len() > descriptors::MAX_DESCRIPTORS {
                         return Err(ConversationError::Malformed);
                     }
                     self.last_received = Instant::now();
@@ -474,12 +474,12 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     /// What comes next, if anything comes within a tick.
     fn receive(&mut self) -> io::Result<(usize, Vec<OwnedFd>)> {
-        let Connection { socket, incoming, pace, slot, .. } = &mut self.connection;
+        let Connection { socket, incoming, spin, slot, .. } = &mut self.connection;
         let space = &mut incoming[self.unread.end..];
         // A process that has more to do than this may need the processor.
         if self.target.client.generation.busy(*slot) <= 1 {
             let found =
-                pace.look(AWAKE_TIME, || match descriptors::receive_with(&*socket, space, Wait::Never) {
+                spin.poll(AWAKE_TIME, || match descriptors::receive_with(&*socket, space, Wait::Never) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
                     received => Poll::Ready(Some(received)),
                 });

@@ -18,7 +18,7 @@ pub(super) fn describe(generation: &Generation, slot: usize, pid: u32) -> Option
     loop {
         let status = generation.exit_status(slot, pid);
         if status.is_some() || Instant::now() >= end {
-            return status.map(|status| Exit::of(status).to_string());
+            return status.map(|status| Exit::from_status(status).to_string());
         }
         std::thread::sleep(Duration::from_millis(5));
     }

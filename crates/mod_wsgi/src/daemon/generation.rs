@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use os::bulletin::Bulletin;
 use os::descriptors::{self, Kind, Wait};
 use os::lock::lock;
-use os::shared::{ReadWords, Words};
+use os::shared::{ReadOnlyWords, Words};
+use os::snapshot::SnapshotWriter;
 use wsgi_core::wire::board::{self, State, page, slot};
 
 use super::supervision::Supervision;
@@ -27,9 +27,9 @@ pub(crate) struct Generation {
     groups: Vec<GroupSlots>,
     slots: Vec<Slot>,
     /// What the supervisor says of the slots.
-    board: ReadWords,
+    board: ReadOnlyWords,
     /// Where children publish the scoreboard, if a group is to see it.
-    bulletin: Option<Bulletin>,
+    snapshot: Option<SnapshotWriter>,
     /// What only the parent has: nothing in its children.
     parent: Mutex<Option<Parent>>,
     /// The process that made this.
@@ -46,7 +46,7 @@ struct GroupSlots {
 #[derive(Debug)]
 struct Slot {
     channel: OwnedFd,
-    page: ReadWords,
+    page: ReadOnlyWords,
 }
 
 /// What the supervisor is given, kept so that it can be started again.
@@ -56,7 +56,7 @@ pub(super) struct Parent {
     pub(super) control: Option<OwnedFd>,
     /// The supervisor that runs.
     pub(super) supervisor: Option<i32>,
-    /// A `wire::launch::Generation`.
+    /// A `wire::launch::LaunchPlan`.
     pub(super) message: OwnedFd,
     pub(super) board: OwnedFd,
     /// The same, to write the word that is the parent's.
@@ -69,8 +69,8 @@ pub(super) struct Parent {
     pub(super) logs: Vec<OwnedFd>,
     /// For each slot, the daemon's end of the channel and its page.
     pub(super) ends: Vec<(OwnedFd, OwnedFd)>,
-    /// For those who read the bulletin.
-    pub(super) bulletin: Option<OwnedFd>,
+    /// For those who read the snapshot.
+    pub(super) snapshot: Option<OwnedFd>,
 }
 
 impl Parent {
@@ -90,13 +90,13 @@ pub(crate) fn current() -> Option<Arc<Generation>> {
 }
 
 impl Generation {
-    /// Makes the slots of the groups, given by their names and numbers of processes, and a bulletin for so many bytes if
+    /// Makes the slots of the groups, given by their names and numbers of processes, and a snapshot for so many bytes if
     /// one is needed.
     pub(super) fn new(
         groups: impl Iterator<Item = (Box<[u8]>, u32)>,
         message: &[u8],
         logs: Vec<OwnedFd>,
-        bulletin: Option<usize>,
+        snapshot: Option<usize>,
         installation: Arc<Installation>,
     ) -> io::Result<Self> {
         let mut next = 0;
@@ -111,16 +111,16 @@ impl Generation {
         for _ in 0..next {
             let (channel, far) = descriptors::pair(Kind::Sequence)?;
             // The parent closes it in the end.
-            descriptors::only_send(&channel)?;
+            descriptors::make_send_only(&channel)?;
             let (file, page) = shared_words(c"mod_wsgi page", page::WORDS)?;
             slots.push(Slot { channel, page });
             ends.push((far, file));
         }
         let (board_file, words) = Words::create(c"mod_wsgi board", board::words(next))?;
-        let board = ReadWords::map(&board_file, board::words(next))?;
-        let bulletin =
-            bulletin.map(|capacity| Bulletin::create(c"mod_wsgi scoreboard", capacity)).transpose()?;
-        let (bulletin_file, bulletin) = bulletin.unzip();
+        let board = ReadOnlyWords::map(&board_file, board::words(next))?;
+        let snapshot =
+            snapshot.map(|capacity| SnapshotWriter::create(c"mod_wsgi scoreboard", capacity)).transpose()?;
+        let (bulletin_file, snapshot) = snapshot.unzip();
         let message = os::message::file(c"mod_wsgi launch", message)?;
         let parent = Parent {
             control: None,
@@ -132,13 +132,13 @@ impl Generation {
             installation,
             logs,
             ends,
-            bulletin: bulletin_file,
+            snapshot: bulletin_file,
         };
         Ok(Self {
             groups,
             slots,
             board,
-            bulletin,
+            snapshot,
             parent: Mutex::new(Some(parent)),
             maker: std::process::id(),
         })
@@ -161,7 +161,7 @@ impl Generation {
 
     /// What the supervisor says of a slot.
     pub(super) fn state(&self, index: usize) -> State {
-        State::of(self.board.load(index * slot::WORDS + slot::STATE))
+        State::from_word(self.board.load(index * slot::WORDS + slot::STATE))
     }
 
     /// Whether there is no supervisor and none can be started: no process will take what waits.
@@ -178,8 +178,8 @@ impl Generation {
     }
 
     /// Where the scoreboard is published, if it is.
-    pub(super) fn bulletin(&self) -> Option<&Bulletin> {
-        self.bulletin.as_ref()
+    pub(super) fn snapshot(&self) -> Option<&SnapshotWriter> {
+        self.snapshot.as_ref()
     }
 
     /// Passes `socket` to the process of a slot; [`io::ErrorKind::WouldBlock`] where too many wait already.
@@ -236,8 +236,8 @@ impl Drop for GenerationGuard {
 }
 
 /// Words that another process writes and this one reads.
-fn shared_words(name: &CStr, count: usize) -> io::Result<(OwnedFd, ReadWords)> {
+fn shared_words(name: &CStr, count: usize) -> io::Result<(OwnedFd, ReadOnlyWords)> {
     let (file, _) = os::shared::Words::create(name, count)?;
-    let words = ReadWords::map(&file, count)?;
+    let words = ReadOnlyWords::map(&file, count)?;
     Ok((file, words))
 }

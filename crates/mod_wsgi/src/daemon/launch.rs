@@ -9,7 +9,7 @@ use httpd::{Identity, Level, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::wire::OwnSchema;
-use wsgi_core::wire::launch::{Account, Daemon, Generation, Group, ProcessOptions};
+use wsgi_core::wire::launch::{Account, Daemon, Group, LaunchPlan, ProcessOptions};
 
 use crate::installation::Installation;
 use crate::log;
@@ -24,13 +24,13 @@ pub(super) fn generation(
     info: &ServerInfo,
     global: &Global,
     launch: &LaunchContext<'_>,
-) -> io::Result<(Generation, Vec<OwnedFd>)> {
+) -> io::Result<(LaunchPlan, Vec<OwnedFd>)> {
     // Where the main log goes to syslog, something has to be in its place.
     let (main, syslog) = match server.error_log() {
         Some(log) => (log.try_clone_to_owned(), None),
         None => {
             let name = server.error_log_name().unwrap_or_default();
-            (io::stderr().as_fd().try_clone_to_owned(), wsgi_core::syslog::of(name, server.program()))
+            (io::stderr().as_fd().try_clone_to_owned(), wsgi_core::syslog::parse(name, server.program()))
         }
     };
     let mut logs = vec![main?];
@@ -42,7 +42,7 @@ pub(super) fn generation(
     });
     let groups = groups.collect();
     let hosts = launch.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
-    Ok((Generation { schema: OwnSchema, groups, hosts, syslog }, logs))
+    Ok((LaunchPlan { schema: OwnSchema, groups, hosts, syslog }, logs))
 }
 
 /// What all groups have in common.
@@ -50,8 +50,8 @@ pub(super) struct LaunchContext<'a> {
     pub(super) facts: &'a ServerFacts,
     /// What is installed.
     pub(super) installation: &'a Installation,
-    /// How large the bulletin with the scoreboard is, if there is one.
-    pub(super) bulletin: Option<usize>,
+    /// How large the snapshot with the scoreboard is, if there is one.
+    pub(super) snapshot: Option<usize>,
 }
 
 /// What a group is launched into.
@@ -102,7 +102,7 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
             log_level: log_level(host),
             scripts: Vec::new(),
             settings: encoded.into(),
-            scoreboard: match context.launch.bulletin {
+            scoreboard: match context.launch.snapshot {
                 Some(capacity) if group.server_metrics => capacity as u64,
                 _ => 0,
             },

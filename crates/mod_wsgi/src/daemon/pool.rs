@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use os::descriptors::{self, Kind, Wait};
 use os::lock::lock;
-use os::pace::Pace;
+use os::spin::AdaptiveSpin;
 
 use super::generation::Generation;
 
@@ -23,7 +23,7 @@ pub(super) struct Connection {
     /// Whether it has been used before: the process may have closed it meanwhile.
     pub(super) is_used: bool,
     /// How to wait for the process.
-    pub(super) pace: Pace,
+    pub(super) spin: AdaptiveSpin,
     /// Memory for what is read.
     pub(super) incoming: Vec<u8>,
     /// Memory for what is sent.
@@ -140,7 +140,7 @@ pub(super) fn connect(
     }
     generation.pass(slot, &far)?;
     let (incoming, outgoing) = (Vec::new(), Vec::new());
-    Ok(Connection { socket, slot, pid: 0, is_used: false, pace: Pace::default(), incoming, outgoing })
+    Ok(Connection { socket, slot, pid: 0, is_used: false, spin: AdaptiveSpin::default(), incoming, outgoing })
 }
 
 /// Sends all of `bytes`.

@@ -1,13 +1,13 @@
-//! The scoreboard for daemon processes, which have none: Apache's children publish it on a bulletin, once a second.
+//! The scoreboard for daemon processes, which have none: Apache's children publish it as a snapshot, once a second.
 //!
-//! There is a bulletin only if a process group has asked for it (`server-metrics=On`). A thread in each child then looks
+//! There is one only if a process group has asked for it (`server-metrics=On`). A thread in each child then looks
 //! once a second whether somebody else has published; whoever is first does it for all.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use httpd::{Child, Level};
-use os::bulletin::Bulletin;
+use os::snapshot::SnapshotWriter;
 use os::thread::Repeated;
 use wsgi_core::config::Global;
 
@@ -26,7 +26,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 static PUBLISHER: OnceLock<Repeated> = OnceLock::new();
 
-/// How large the bulletin is that this configuration needs, in bytes; nothing if it needs none.
+/// How large the snapshot is that this configuration needs, in bytes; nothing if it needs none.
 pub(super) fn capacity(global: &Global) -> Option<usize> {
     let is_wanted = global.daemons.iter().any(|group| group.server_metrics);
     is_wanted.then(|| scoreboard::longest().min(LARGEST))
@@ -34,23 +34,23 @@ pub(super) fn capacity(global: &Global) -> Option<usize> {
 
 /// In a child: publishes, from now to its end.
 pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
-    if generation.bulletin().is_none() {
+    if generation.snapshot().is_none() {
         return;
     }
     let (server, generation) = (child.server(), Arc::clone(generation));
     // All the memory that it needs.
-    let mut buffer = Vec::with_capacity(generation.bulletin().map_or(0, Bulletin::capacity));
+    let mut buffer = Vec::with_capacity(generation.snapshot().map_or(0, SnapshotWriter::capacity));
     let mut has_complained = false;
     let mut publish = move || {
-        let Some(bulletin) = generation.bulletin().filter(|bulletin| bulletin.is_due(FRESH)) else { return };
+        let Some(snapshot) = generation.snapshot().filter(|snapshot| snapshot.is_due(FRESH)) else { return };
         buffer.clear();
         scoreboard::encode(&mut buffer);
-        if !bulletin.publish(&buffer) && !has_complained {
+        if !snapshot.publish(&buffer) && !has_complained {
             has_complained = true;
             let text = format!(
                 "The scoreboard is too large for server-metrics=On ({} bytes, at most {}): lower ServerLimit or ThreadLimit",
                 buffer.len(),
-                bulletin.capacity()
+                snapshot.capacity()
             );
             log::server(server, Level::Warn, &text);
         }

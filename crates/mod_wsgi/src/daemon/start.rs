@@ -32,19 +32,19 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     let installation = installation::current()?;
     let facts = ServerFacts::new(server, info);
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.options.process_count()));
-    let bulletin = publisher::capacity(global);
+    let snapshot = publisher::capacity(global);
     // Three for each process, and as many for the next generation. Children need them too: the system counts what is under
     // way between processes against the sender's limit.
     let slots: u64 = global.daemons.iter().map(|group| u64::from(group.options.process_count())).sum();
-    descriptors::allow(6 * slots + OTHER_DESCRIPTORS);
+    descriptors::raise_limit(6 * slots + OTHER_DESCRIPTORS);
     let generation = launch::generation(
         server,
         info,
         global,
-        &launch::LaunchContext { facts: &facts, installation: &installation, bulletin },
+        &launch::LaunchContext { facts: &facts, installation: &installation, snapshot },
     )
     .and_then(|(message, logs)| {
-        Generation::new(names, &message.encode(), logs, bulletin, Arc::clone(&installation))
+        Generation::new(names, &message.encode(), logs, snapshot, Arc::clone(&installation))
     })
     .map_err(|error| {
         format!(
@@ -153,8 +153,8 @@ fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Res
         count(keep(channel.as_fd()));
         count(keep(page.as_fd()));
     }
-    if let Some(bulletin) = &parent.bulletin {
-        count(keep(bulletin.as_fd()));
+    if let Some(snapshot) = &parent.snapshot {
+        count(keep(snapshot.as_fd()));
     }
     for host in parent.installation.hosts() {
         count(keep(host.as_fd()));
@@ -214,7 +214,7 @@ static SUPERVISORS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 fn stop_all() {
     let supervisors = std::mem::take(&mut *lock(&SUPERVISORS));
     let mut children: Vec<_> =
-        supervisors.into_iter().filter_map(|pid| os::process::Child::of(pid).ok()).collect();
+        supervisors.into_iter().filter_map(|pid| os::process::Child::open(pid).ok()).collect();
     for (signal, patience) in [(Signal::SIGTERM, STOP_TIMEOUT), (Signal::SIGQUIT, KILL_TIMEOUT)] {
         // With `httpd -X` this is the process that serves, no longer root: the supervisors end when they see it gone. (One
         // that has ended by itself needs no signal.)

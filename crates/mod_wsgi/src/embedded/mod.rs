@@ -94,7 +94,7 @@ impl ChildPython {
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
         );
         if !self.facts.mpm.is_threaded {
-            os::main_thread::alone_handles(&ENDING_SIGNALS, libc::SIGUSR1, exchange::is_running_here);
+            os::main_thread::forward_signals(&ENDING_SIGNALS, libc::SIGUSR1, exchange::is_running_here);
         }
         let process =
             HostProcess::Child { program: home.program.as_os_str().as_bytes(), home: home.home.as_deref() };
@@ -108,7 +108,7 @@ fn stop() {
     if let Some(host) = CHILD_PYTHON.get().and_then(|python| python.host.get()).and_then(Option::as_ref) {
         // The prefork MPM ends a child within the handler of a signal, on top of whatever its thread was doing. On
         // top of a running application, which has not ended since the first one, there is nothing that Python can do.
-        os::exit::without_handlers_if(is_at_work);
+        os::exit::skip_handlers_if(is_at_work);
         if !exchange::is_running_here() {
             host.stop(None, GRACE);
         }

@@ -137,7 +137,7 @@ fn default(installed: Installed<'_>) -> Result<Interpreter, String> {
 /// The installation and version of an interpreter, symbolic links resolved.
 fn resolve(program: &Path) -> Result<(PathBuf, Version), String> {
     let resolved = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
-    let version = resolved.file_name().and_then(|name| Version::of_executable(name.as_bytes()));
+    let version = resolved.file_name().and_then(|name| Version::from_executable_name(name.as_bytes()));
     match (python_home::base(&resolved), version) {
         (Some(base), Some(version)) => Ok((base.to_owned(), version)),
         _ => {

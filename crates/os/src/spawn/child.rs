@@ -449,7 +449,7 @@ mod tests {
                 // SAFETY: it has no precondition.
                 unsafe { libc::_exit(i32::from(!is_done)) }
             }
-            pid => assert_eq!(crate::process::Child::of(pid).unwrap().wait().unwrap(), Exit::Status(0)),
+            pid => assert_eq!(crate::process::Child::open(pid).unwrap().wait().unwrap(), Exit::Status(0)),
         }
     }
 }

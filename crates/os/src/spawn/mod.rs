@@ -196,7 +196,7 @@ impl Plan<'_> {
         let report = child::Report::Pipe(writer.as_raw_fd());
         let mut job = child::Job::new(&plan, input.as_raw_fd(), report, std::process::id());
         let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
-        let child = process::own(pid, Child::of, Wait::Never).map_err(failure(Step::Fork))?;
+        let child = process::own(pid, Child::open, Wait::Never).map_err(failure(Step::Fork))?;
         Ok(Launched { child, pipe })
     }
 
@@ -229,7 +229,7 @@ impl Plan<'_> {
         let mut job = child::Job::new(self, input.as_raw_fd(), report, std::process::id());
         let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
         drop(writer);
-        let child = process::own(pid, Child::of, Wait::Allowed).map_err(failure(Step::Fork))?;
+        let child = process::own(pid, Child::open, Wait::Allowed).map_err(failure(Step::Fork))?;
         let mut records = Vec::new();
         let has_read = read_all(&mut reader, &mut records, Instant::now() + longest);
         let mut failures: Vec<_> = records.chunks_exact(RECORD).filter_map(child::failure).collect();

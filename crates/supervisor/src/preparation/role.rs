@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::resource::{Resource, getrlimit};
 use os::descriptors::inherited;
 use os::spawn::{Failure, Limit, Step};
-use wsgi_core::wire::launch::{Generation, Group};
+use wsgi_core::wire::launch::{Group, LaunchPlan};
 
 use super::Message;
 use crate::identity;
@@ -34,8 +34,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) {
 type Parts = (Group, OwnedFd, Vec<(Box<[u8]>, OwnedFd)>);
 
 fn configuration(file: OwnedFd) -> io::Result<Parts> {
-    let generation = Generation::decode(&os::message::read(file, LONGEST)?);
-    let Generation { groups, hosts, .. } = generation.map_err(|_| io::ErrorKind::InvalidData)?;
+    let plan = LaunchPlan::decode(&os::message::read(file, LONGEST)?);
+    let LaunchPlan { groups, hosts, .. } = plan.map_err(|_| io::ErrorKind::InvalidData)?;
     let group = groups.into_iter().next().ok_or(io::ErrorKind::InvalidData)?;
     let hosts = (FIRST_HOST..).zip(hosts).map(|(number, name)| Ok((name, inherited(number)?)));
     Ok((group, inherited(CONTROL)?, hosts.collect::<io::Result<_>>()?))

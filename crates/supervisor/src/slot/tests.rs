@@ -242,7 +242,7 @@ fn without_a_successor_the_old_one_goes_on() {
         let mut stage = Stage::serving();
         successor_of(&mut stage);
         let actions = stage.on(event);
-        let [Action::Order(1, Order::Keep(said))] = &actions[..] else { panic!("{actions:?}") };
+        let [Action::Order(1, Order::NoSuccessor(said))] = &actions[..] else { panic!("{actions:?}") };
         assert!(String::from_utf8_lossy(said).contains(reason), "{actions:?}");
         assert_eq!((stage.slot.serving(), stage.slot.next()), (Some(101), None));
         // The next change of the script is another chance.
@@ -257,7 +257,10 @@ fn a_successor_that_takes_too_long_is_ended() {
     successor_of(&mut stage);
     let (time, actions) = stage.tick();
     assert_eq!(time, SUCCESSOR);
-    assert!(matches!(actions[..], [Action::Order(1, Order::Keep(_)), Action::Terminate(2)]), "{actions:?}");
+    assert!(
+        matches!(actions[..], [Action::Order(1, Order::NoSuccessor(_)), Action::Terminate(2)]),
+        "{actions:?}"
+    );
     assert_eq!(stage.on(Event::Ready(2)), [], "too late");
     assert_eq!(stage.tick(), (LAST, vec![Action::Kill(2)]));
     assert_eq!(stage.slot.serving(), Some(101));
@@ -359,7 +362,7 @@ fn a_process_that_does_not_become_python_in_time_is_abandoned() {
     stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     stage.on(Event::Spawned(3, 103));
     assert_eq!(stage.tick(), (PREPARATION, vec![Action::Abandon { key: 3, is_late: true }]));
-    assert!(matches!(stage.on(Event::NotSpawned(3))[..], [Action::Order(2, Order::Keep(_))]));
+    assert!(matches!(stage.on(Event::NotSpawned(3))[..], [Action::Order(2, Order::NoSuccessor(_))]));
     stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     stage.on(Event::Spawned(4, 104));
     stage.on(Event::Ready(4));
@@ -426,7 +429,7 @@ fn a_retired_slot_lasts_as_long_as_it_is_used() {
     let mut stage = Stage::serving();
     assert_eq!(stage.on(Event::Retire), []);
     let actions = stage.on(Event::Replace(1, Reason::MaximumRequests, vec![]));
-    assert!(matches!(actions[..], [Action::Order(1, Order::Keep(_))]), "{actions:?}");
+    assert!(matches!(actions[..], [Action::Order(1, Order::NoSuccessor(_))]), "{actions:?}");
     let crash = stage.after(60_000, Event::Exited(1, Exit::Signal(6, false)));
     assert_eq!(crash, [Action::Spawn(2, vec![])], "somebody may still send to it");
     stage.on(Event::Ready(2));

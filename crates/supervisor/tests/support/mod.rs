@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use os::bulletin::Bulletin;
 use os::descriptors::{self, Kind, Wait};
 use os::process::{Child, Exit};
 use os::shared::Words;
+use os::snapshot::SnapshotWriter;
 use os::spawn::{Limit, Plan, Resource};
 use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::{State, page, slot, words};
-use wsgi_core::wire::launch::{Daemon, Generation, Group, Limits, ProcessOptions, Syslog};
+use wsgi_core::wire::launch::{Daemon, Group, LaunchPlan, Limits, ProcessOptions, Syslog};
 
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -122,7 +122,7 @@ impl Server {
     /// Starts a supervisor of a server with `ErrorLog syslog`.
     pub(crate) fn start_with_syslog(groups: Vec<Group>, syslog: Syslog) -> Self {
         let log = File::options().append(true).open("/dev/null").unwrap();
-        let generation = Generation { syslog: Some(syslog), ..generation_of(groups) };
+        let generation = LaunchPlan { syslog: Some(syslog), ..generation_of(groups) };
         Self::start_in(generation, tempfile::tempdir().unwrap(), log.into(), &[])
     }
 
@@ -132,7 +132,7 @@ impl Server {
     }
 
     fn start_in(
-        generation: Generation,
+        generation: LaunchPlan,
         directory: tempfile::TempDir,
         log: OwnedFd,
         variables: &[(&str, &str)],
@@ -150,7 +150,7 @@ impl Server {
             passed.extend([end, page]);
         }
         if generation.has_scoreboard() {
-            let (scoreboard, _) = Bulletin::create(c"scoreboard", 100).unwrap();
+            let (scoreboard, _) = SnapshotWriter::create(c"scoreboard", 100).unwrap();
             list.push(scoreboard.as_raw_fd() as u32);
             passed.push(scoreboard);
         }
@@ -223,7 +223,7 @@ impl Server {
     }
 
     pub(crate) fn state(&self, slot: usize) -> State {
-        State::of(self.word(slot, slot::STATE))
+        State::from_word(self.word(slot, slot::STATE))
     }
 
     /// The exits on the board, as many as it remembers, by process id.
@@ -232,7 +232,7 @@ impl Server {
             (0..slot::EXITS)
                 .map(|exit| slot::EXIT + 2 * exit)
                 .find(|at| self.word(index, *at) == pid as u32)
-                .map(|at| Exit::of(self.word(index, at + 1)))
+                .map(|at| Exit::from_status(self.word(index, at + 1)))
         })
     }
 
@@ -291,8 +291,8 @@ impl Drop for Server {
     }
 }
 
-fn generation_of(groups: Vec<Group>) -> Generation {
-    Generation { groups, ..Generation::default() }
+fn generation_of(groups: Vec<Group>) -> LaunchPlan {
+    LaunchPlan { groups, ..LaunchPlan::default() }
 }
 
 fn file(path: &Path, contents: &[u8]) -> File {

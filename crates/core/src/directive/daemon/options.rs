@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::environment;
 use super::option::{DaemonOption, Take};
 use super::values::{absolute, group, known, script_owner, supplementary_groups, umask, user};
-use crate::daemon::{LEAST_MEMORY, ScriptOwner};
+use crate::daemon::{MIN_MEMORY, ScriptOwner};
 use crate::quantity::{Count, Duration, Size};
 
 /// The least stack, which is that of Python's `threading.stack_size`.
@@ -395,14 +395,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*size*",
         default: "0",
         doc: "How much memory for data a process may have (`RLIMIT_DATA`), the stacks of its threads included (see `stack-size=`). One that is too small keeps the process from starting.",
-        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| &mut group.options.memory_limit),
+        take: Take::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| &mut group.options.memory_limit),
     },
     DaemonOption {
         name: "virtual-memory-limit",
         value: "*size*",
         default: "0",
         doc: "How much address space a process may have (`RLIMIT_AS`), which is several times what it uses.",
-        take: Take::Size(Size::zero_or(LEAST_MEMORY), "no limit", |group| {
+        take: Take::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| {
             &mut group.options.virtual_memory_limit
         }),
     },

@@ -28,7 +28,7 @@ pub(super) fn supplementary_groups(
 ) -> Result<(), String> {
     let names = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|name| !name.is_empty());
     let groups = names.map(|name| group(system, name)).collect::<Result<Vec<_>, _>>()?;
-    let most = system.most_groups();
+    let most = system.max_groups();
     if groups.len() > most {
         return Err(format!("this system allows at most {most} groups"));
     }

@@ -304,8 +304,8 @@ fn texts_are_taken_as_they_are() {
     assert_eq!(group("python-home=").python_home.as_deref(), Some(&b""[..]), "counts as set");
     for (value, shown) in [("%{GROUP}", "(wsgi:g)"), ("a%{GROUP}", "a%{GROUP}"), ("", "")] {
         let mut server = Server::default();
-        let notice = server.notice(Scope::Main, &format!("WSGIDaemonProcess g display-name={value}"));
-        assert_eq!(notice.map(|notice| notice.is_some()), Ok(value.starts_with('a')), "{value}");
+        let diagnostic = server.diagnostic(Scope::Main, &format!("WSGIDaemonProcess g display-name={value}"));
+        assert_eq!(diagnostic.map(|diagnostic| diagnostic.is_some()), Ok(value.starts_with('a')), "{value}");
         assert_eq!(server.global.daemons[0].options.display_name.as_deref(), Some(shown.as_bytes()));
     }
     assert!(group("server-metrics=on").server_metrics && !group("server-metrics=Off").server_metrics);
@@ -395,7 +395,7 @@ proptest! {
         let options = all_options();
         let option = options[key % options.len()].name;
         let mut server = Server::default();
-        let result = server.notice(Scope::Main, &format!("WSGIDaemonProcess {name} {option}=\"{value}\""));
+        let result = server.diagnostic(Scope::Main, &format!("WSGIDaemonProcess {name} {option}=\"{value}\""));
         prop_assert_eq!(server.global.daemons.len(), usize::from(result.is_ok()));
         if let Err(text) = result {
             prop_assert!(text.contains(option) && text.contains(&name), "{}", text);

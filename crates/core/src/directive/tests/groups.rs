@@ -16,8 +16,8 @@ fn groups_that_are_fixed_preload() {
         ("WSGIScriptAlias / /w process-group=daemon", false),
     ] {
         let mut server = Server::default();
-        let notice = server.notice(Scope::Main, line);
-        assert_eq!(notice.map(|notice| notice.is_some()), Ok(line.ends_with("x%{")), "{line}");
+        let diagnostic = server.diagnostic(Scope::Main, line);
+        assert_eq!(diagnostic.map(|diagnostic| diagnostic.is_some()), Ok(line.ends_with("x%{")), "{line}");
         assert_eq!(server.global.imports_of(b"").count(), usize::from(preloads), "{line}");
         assert_eq!(server.main.aliases.len(), 1);
     }
@@ -81,7 +81,7 @@ fn groups_of_a_host_are_loaded_into_from_its_name_only() {
             .filter(|(_, name)| !name.is_empty())
             .collect();
         let scope = if host.is_some() { Scope::VirtualHost } else { Scope::Main };
-        let results = [import, alias].map(|line| server.notice_at(scope, host, line).map(drop));
+        let results = [import, alias].map(|line| server.diagnostic_at(scope, host, line).map(drop));
         assert_eq!(results[0], results[1]);
         results[0].clone()
     };
@@ -130,7 +130,7 @@ fn groups_that_answer_no_request_are_told() {
     ] {
         server.line(line);
     }
-    let texts: Vec<_> = server.global.review().into_iter().map(|notice| notice.text).collect();
+    let texts: Vec<_> = server.global.review().into_iter().map(|diagnostic| diagnostic.text).collect();
     for (text, gist) in texts.iter().zip([
         "no process group 'shpo', and requests that are sent to it get a 500: did you mean 'shop'? (line 7 of /conf)",
         "'tasks' has threads=0",

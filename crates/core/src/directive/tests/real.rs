@@ -165,7 +165,7 @@ fn configurations_of_well_known_applications_are_accepted() {
         let mut server = Server::default();
         for line in *lines {
             let scope = if line.starts_with(' ') { Scope::VirtualHost } else { Scope::Main };
-            assert_eq!(server.notice(scope, line.trim_start()), Ok(None), "{name}: {line}");
+            assert_eq!(server.diagnostic(scope, line.trim_start()), Ok(None), "{name}: {line}");
         }
         assert_eq!(server.global.review(), [], "{name}");
     }

@@ -29,7 +29,7 @@ impl System for Machine {
         (name == b"staff").then_some(50)
     }
 
-    fn most_groups(&self) -> usize {
+    fn max_groups(&self) -> usize {
         3
     }
 

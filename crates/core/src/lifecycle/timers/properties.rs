@@ -110,38 +110,38 @@ proptest! {
     fn whatever_happens(threads in 1..=THREADS, limits in limits(), events in prop::collection::vec(event(), 0..60), early in 0.0..1.0_f64) {
         let mut now = 1_000;
         let mut timers = Timers::new(&limits, threads, now);
-        let pulse = timers.pulse().clone();
+        let activity = timers.activity().clone();
         let mut follower = Follower::default();
         for event in events {
             let mut decision = Decision::Nothing;
             match event.among(threads as usize) {
                 Event::Passes(time) => now += time,
                 // A worker takes one request after the other.
-                Event::Begins(worker) | Event::FindsNothing(worker) if pulse.started(worker).is_some() => {}
+                Event::Begins(worker) | Event::FindsNothing(worker) if activity.started(worker).is_some() => {}
                 Event::Begins(worker) => {
-                    let is_open = pulse.began(worker, now);
+                    let is_open = activity.begin(worker, now);
                     prop_assert_eq!(is_open, !timers.is_draining() && !timers.is_stopping());
                     if !is_open {
-                        let wakes = pulse.withdrew(worker);
+                        let wakes = activity.withdraw(worker);
                         prop_assert!(wakes);
                     }
                 }
                 Event::FindsNothing(worker) => {
-                    let finished = pulse.finished();
-                    let _ = pulse.began(worker, now);
-                    let wakes = pulse.withdrew(worker);
+                    let finished = activity.finished();
+                    let _ = activity.begin(worker, now);
+                    let wakes = activity.withdraw(worker);
                     prop_assert!(wakes || !timers.is_draining());
-                    prop_assert_eq!((pulse.finished(), pulse.started(worker)), (finished, None));
+                    prop_assert_eq!((activity.finished(), activity.started(worker)), (finished, None));
                 }
-                Event::Ends(worker) if pulse.started(worker).is_none() => {}
+                Event::Ends(worker) if activity.started(worker).is_none() => {}
                 Event::Ends(worker) => {
-                    let wakes = pulse.ended(worker);
+                    let wakes = activity.end(worker);
                     prop_assert!(wakes || !timers.is_draining());
                 }
-                Event::Activity => pulse.activity(now),
-                Event::LocksFree => pulse.locks_were_free(now),
-                Event::ScriptWanted => drop(pulse.script_wanted(now)),
-                Event::ScriptLoaded => drop(pulse.script_loaded()),
+                Event::Activity => activity.touch(now),
+                Event::LocksFree => activity.record_free_locks(now),
+                Event::ScriptWanted => drop(activity.record_script_wanted(now)),
+                Event::ScriptLoaded => drop(activity.record_script_loaded()),
                 Event::Trigger(trigger) => decision = timers.trigger(trigger, now),
                 Event::Drain(grace) => {
                     decision = timers.drain(grace, now);
@@ -151,7 +151,7 @@ proptest! {
                     follower.waits_for_successor = false;
                 }
                 Event::Keep => {
-                    timers.keep(now);
+                    timers.continue_serving(now);
                     if follower.waits_for_successor && follower.stopped.is_none() {
                         follower.reason = None;
                         follower.waits_for_successor = false;
@@ -180,8 +180,8 @@ proptest! {
             prop_assert_eq!(timers.reason(), follower.reason);
             prop_assert_eq!(timers.is_stopping(), follower.stopped.is_some());
             if limits.is_run_once(threads) {
-                prop_assert!(pulse.finished() == 0 || timers.is_stopping(), "one request is enough");
-                prop_assert!(pulse.is_open() != timers.is_stopping() || timers.is_draining());
+                prop_assert!(activity.finished() == 0 || timers.is_stopping(), "one request is enough");
+                prop_assert!(activity.is_open() != timers.is_stopping() || timers.is_draining());
             }
             if timers.is_draining() {
                 prop_assert!(timers.live(now) > 0);

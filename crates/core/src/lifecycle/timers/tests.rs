@@ -24,18 +24,18 @@ fn replace(reason: Reason) -> Decision {
 
 /// Serves a request from `from` to `to`.
 fn serve(timers: &Timers, from: u64, to: u64) {
-    timers.pulse().activity(from);
-    assert!(timers.pulse().began(0, from));
-    timers.pulse().activity(to);
-    let _ = timers.pulse().ended(0);
+    timers.activity().touch(from);
+    assert!(timers.activity().begin(0, from));
+    timers.activity().touch(to);
+    let _ = timers.activity().end(0);
 }
 
 #[test]
 fn without_limits_nothing_ever_happens() {
     let mut timers = timers(Limits::default());
     serve(&timers, START, START + 5);
-    assert!(timers.pulse().began(0, START));
-    assert!(timers.pulse().script_wanted(START));
+    assert!(timers.activity().begin(0, START));
+    assert!(timers.activity().record_script_wanted(START));
     assert_eq!(timers.poll(u64::MAX), Decision::Nothing);
     assert_eq!(timers.next(START), None);
     assert_eq!((timers.reason(), timers.is_stopping(), timers.is_draining()), (None, false, false));
@@ -67,7 +67,7 @@ fn every_timer_works_on_its_own() {
         ),
     ] {
         let mut timers = timers(limits);
-        timers.pulse().script_wanted(START + SECOND);
+        timers.activity().record_script_wanted(START + SECOND);
         serve(&timers, START + SECOND, START + 2 * SECOND);
         let mut now = START + 2 * SECOND;
         while now < at {
@@ -84,7 +84,7 @@ fn every_timer_works_on_its_own() {
 fn free_locks_put_off_the_deadlock() {
     let mut timers = timers(Limits { deadlock_timeout: 10 * SECOND, ..limits() });
     for now in (START..START + 60 * SECOND).step_by(1_000) {
-        timers.pulse().locks_were_free(now);
+        timers.activity().record_free_locks(now);
         assert_eq!(timers.poll(now), Decision::Nothing);
     }
     let last = START + 59 * SECOND;
@@ -111,13 +111,13 @@ fn the_first_script_that_loads_ends_the_startup() {
     let limits = Limits { startup_timeout: 10 * SECOND, ..limits() };
     let mut waiting = timers(limits);
     assert_eq!(waiting.poll(START + 50 * SECOND), Decision::Nothing, "not before the first request");
-    assert!(waiting.pulse().script_wanted(START + 60 * SECOND));
-    assert!(!waiting.pulse().script_wanted(START + 65 * SECOND), "failing does not begin anew");
+    assert!(waiting.activity().record_script_wanted(START + 60 * SECOND));
+    assert!(!waiting.activity().record_script_wanted(START + 65 * SECOND), "failing does not begin anew");
     assert_eq!(waiting.next(START + 65 * SECOND), Some(START + 70 * SECOND));
     assert_eq!(waiting.poll(START + 70 * SECOND - 1), Decision::Nothing);
     let mut loaded = waiting.clone();
     assert_eq!(waiting.poll(START + 70 * SECOND), stop(Reason::StartupTimeout));
-    assert!(loaded.pulse().script_loaded());
+    assert!(loaded.activity().record_script_loaded());
     assert_eq!(loaded.poll(START + 70 * SECOND), Decision::Nothing);
     assert_eq!(loaded.next(START + 70 * SECOND), None);
 }
@@ -127,8 +127,8 @@ fn inactivity_begins_with_the_first_activity() {
     let limits = Limits { inactivity_timeout: 10 * SECOND, ..limits() };
     let mut timers = timers(limits);
     assert_eq!(timers.poll(START + 500 * SECOND), Decision::Nothing);
-    assert!(timers.pulse().began(0, START + 500 * SECOND));
-    let _ = timers.pulse().ended(0);
+    assert!(timers.activity().begin(0, START + 500 * SECOND));
+    let _ = timers.activity().end(0);
     assert_eq!(timers.poll(START + 600 * SECOND), Decision::Nothing, "a request that is ignored");
     let active = START + 700 * SECOND;
     serve(&timers, active - 5, active);
@@ -142,16 +142,16 @@ fn a_request_that_runs_is_activity_unless_stale() {
     let inactivity = Limits { inactivity_timeout: 10 * SECOND, ..limits() };
     let mut plain = timers(inactivity);
     serve(&plain, START, START);
-    assert!(plain.pulse().began(0, START));
+    assert!(plain.activity().begin(0, START));
     let late = START + 10 * SECOND;
     assert_eq!(plain.poll(late), Decision::Nothing);
     assert_eq!(plain.next(late), Some(late + SECOND), "looked at again");
-    let _ = plain.pulse().ended(0);
+    let _ = plain.activity().end(0);
     assert_eq!(plain.poll(late + SECOND), stop(Reason::InactivityTimeout));
 
     let mut stuck = timers(Limits { interrupt_timeout: 15 * SECOND, ..inactivity });
     serve(&stuck, START, START);
-    assert!(stuck.pulse().began(0, START));
+    assert!(stuck.activity().begin(0, START));
     assert_eq!(stuck.poll(START + 15 * SECOND), Decision::Nothing);
     assert_eq!(
         stuck.next(START + 15 * SECOND),
@@ -166,13 +166,13 @@ fn a_request_that_runs_is_activity_unless_stale() {
 fn enough_requests_lead_to_a_successor() {
     let limits = Limits { maximum_requests: 3, ..limits() };
     let mut timers = timers(limits);
-    let pulse = timers.pulse().clone();
-    assert_eq!([pulse.ended(0), pulse.withdrew(0), pulse.ended(0)], [false, false, false]);
+    let activity = timers.activity().clone();
+    assert_eq!([activity.end(0), activity.withdraw(0), activity.end(0)], [false, false, false]);
     assert_eq!(timers.poll(START), Decision::Nothing);
-    assert!(pulse.ended(0), "the monitor is woken");
+    assert!(activity.end(0), "the monitor is woken");
     assert_eq!(timers.poll(START), replace(Reason::MaximumRequests));
     assert_eq!(timers.poll(START), Decision::Nothing, "once");
-    assert!(pulse.ended(0));
+    assert!(activity.end(0));
     assert_eq!(timers.drain(1, START), stop(Reason::MaximumRequests), "nothing runs");
 }
 
@@ -181,14 +181,14 @@ fn a_process_for_one_request_waits_for_no_successor() {
     let limits = Limits { maximum_requests: 1, ..limits() };
     let mut once = timers(limits);
     serve(&once, START, START);
-    assert!(!once.pulse().began(0, START));
+    assert!(!once.activity().begin(0, START));
     assert_eq!(once.poll(START), stop(Reason::MaximumRequests));
     // Also while another reason has one made, or when there was none to be had.
     for keeps in [false, true] {
         let mut once = timers(limits);
         assert_eq!(once.trigger(Trigger::Graceful, START), replace(Reason::GracefulSignal));
         if keeps {
-            once.keep(START);
+            once.continue_serving(START);
         }
         assert_eq!(once.poll(START), Decision::Nothing);
         serve(&once, START, START);
@@ -204,7 +204,7 @@ fn a_process_for_one_request_waits_for_no_successor() {
 fn without_a_grace_there_is_nothing_to_wait_for() {
     let none = Limits { graceful_timeout: 0, ..limits() };
     let mut counted = Timers::new(&Limits { maximum_requests: 1, ..none }, 2, START);
-    assert!(counted.pulse().ended(0));
+    assert!(counted.activity().end(0));
     assert_eq!(counted.poll(START), stop(Reason::MaximumRequests));
     let mut timed = timers(Limits { restart_interval: 5, ..none });
     assert_eq!(timed.poll(START + 5), stop(Reason::RestartInterval));
@@ -213,23 +213,23 @@ fn without_a_grace_there_is_nothing_to_wait_for() {
     let mut changed = timers(none);
     let better_old_than_none = replace(Reason::ScriptReload);
     assert_eq!(changed.trigger(Trigger::ScriptReload, START), better_old_than_none);
-    assert!(changed.pulse().began(0, START));
+    assert!(changed.activity().begin(0, START));
     assert_eq!(changed.drain(9, START), stop(Reason::ScriptReload));
 }
 
 #[test]
 fn old_requests_lead_to_a_successor_and_a_dump() {
     let limits = Limits { request_timeout: 10 * SECOND, ..limits() };
-    let running = Running { worker: 0, started: START };
+    let running = RunningRequest { worker: 0, started: START };
     let mut drained = timers(limits);
-    assert!(drained.pulse().began(0, START));
+    assert!(drained.activity().begin(0, START));
     assert_eq!(drained.next(START), Some(START + 10 * SECOND + 1));
     assert_eq!(drained.poll(START + 10 * SECOND), Decision::Nothing);
     let expected = Decision::Replace { reason: Reason::RequestTimeout, dump_of: Some(running) };
     assert_eq!(drained.poll(START + 10 * SECOND + 1), expected);
 
     let mut stopped = timers(Limits { graceful_timeout: 0, ..limits });
-    assert!(stopped.pulse().began(0, START));
+    assert!(stopped.activity().begin(0, START));
     let expected = Decision::Stop { reason: Reason::RequestTimeout, dump_of: Some(running) };
     assert_eq!(stopped.poll(START + 10 * SECOND + 1), expected);
 }
@@ -238,8 +238,8 @@ fn old_requests_lead_to_a_successor_and_a_dump() {
 fn interrupts_come_before_a_replacement_and_in_a_drain() {
     let limits = Limits { request_timeout: 10 * SECOND, interrupt_timeout: 2 * SECOND, ..limits() };
     let mut timers = timers(limits);
-    assert!(timers.pulse().began(0, START));
-    let running = Running { worker: 0, started: START };
+    assert!(timers.activity().begin(0, START));
+    let running = RunningRequest { worker: 0, started: START };
     let interrupted = START + 10 * SECOND + 1;
     let mut draining = timers.clone();
     assert_eq!(timers.poll(interrupted), Decision::Interrupt(running));
@@ -282,7 +282,7 @@ fn each_drain_has_its_own_time() {
         (Trigger::ScriptReload, Reason::ScriptReload, 15 * SECOND),
     ] {
         let mut timers = timers(limits);
-        assert!(timers.pulse().began(0, START));
+        assert!(timers.activity().begin(0, START));
         assert_eq!(timers.trigger(trigger, START), replace(reason));
         assert_eq!(timers.poll(START + 100 * SECOND), Decision::Nothing, "as long as it takes");
         let now = START + 200 * SECOND;
@@ -297,16 +297,16 @@ fn each_drain_has_its_own_time() {
 #[test]
 fn a_drain_ends_with_the_last_request() {
     let mut timers = Timers::new(&limits(), 2, START);
-    let pulse = timers.pulse().clone();
-    assert!(pulse.began(0, START));
-    assert!(pulse.began(1, START));
+    let activity = timers.activity().clone();
+    assert!(activity.begin(0, START));
+    assert!(activity.begin(1, START));
     assert_eq!(timers.drain(15 * SECOND, START), Decision::Nothing);
-    assert!(pulse.ended(0), "the monitor is woken");
+    assert!(activity.end(0), "the monitor is woken");
     assert_eq!(timers.poll(START + SECOND), Decision::Nothing);
-    assert!(!pulse.began(0, START + SECOND), "nothing new");
-    assert!(pulse.withdrew(0));
+    assert!(!activity.begin(0, START + SECOND), "nothing new");
+    assert!(activity.withdraw(0));
     assert_eq!(timers.poll(START + SECOND), Decision::Nothing);
-    assert!(pulse.ended(1));
+    assert!(activity.end(1));
     assert_eq!(timers.poll(START + 2 * SECOND), stop(Reason::ShutdownSignal));
     assert!(timers.is_stopping() && !timers.is_draining());
 }
@@ -315,7 +315,7 @@ fn a_drain_ends_with_the_last_request() {
 fn a_drain_does_not_wait_for_stale_requests() {
     let limits = Limits { request_timeout: 10 * SECOND, graceful_timeout: 60 * SECOND, ..limits() };
     let mut timers = timers(limits);
-    assert!(timers.pulse().began(0, START));
+    assert!(timers.activity().begin(0, START));
     assert_eq!(timers.live(START), 1);
     assert_eq!(timers.drain(60 * SECOND, START), Decision::Nothing);
     assert_eq!(timers.next(START), Some(START + 10 * SECOND + 1));
@@ -326,7 +326,7 @@ fn a_drain_does_not_wait_for_stale_requests() {
 #[test]
 fn a_second_drain_can_only_shorten_the_first() {
     let mut timers = timers(limits());
-    assert!(timers.pulse().began(0, START));
+    assert!(timers.activity().begin(0, START));
     assert_eq!(timers.drain(10 * SECOND, START), Decision::Nothing);
     assert_eq!(timers.drain(50 * SECOND, START), Decision::Nothing);
     assert_eq!(timers.next(START), Some(START + 10 * SECOND));
@@ -338,12 +338,12 @@ fn a_second_drain_can_only_shorten_the_first() {
 fn deadlock_and_startup_do_not_wait_for_a_drain() {
     let limits = Limits { deadlock_timeout: 4 * SECOND, startup_timeout: 3 * SECOND, ..limits() };
     let mut deadlocked = timers(limits);
-    assert!(deadlocked.pulse().began(0, START));
+    assert!(deadlocked.activity().begin(0, START));
     assert_eq!(deadlocked.trigger(Trigger::Graceful, START), replace(Reason::GracefulSignal));
     assert_eq!(deadlocked.drain(0, START), Decision::Nothing);
     assert_eq!(deadlocked.poll(START + 4 * SECOND), stop(Reason::GracefulSignal), "the first reason");
     let mut starting = timers(limits);
-    starting.pulse().script_wanted(START);
+    starting.activity().record_script_wanted(START);
     assert_eq!(starting.trigger(Trigger::ScriptReload, START), replace(Reason::ScriptReload));
     assert_eq!(starting.poll(START + 3 * SECOND), stop(Reason::ScriptReload));
 }
@@ -354,17 +354,17 @@ fn without_a_successor_it_goes_on_and_tries_again() {
     let mut timers = Timers::new(&limits, 2, START);
     assert_eq!(timers.poll(START + 10 * SECOND), replace(Reason::RestartInterval));
     let kept = START + 11 * SECOND;
-    timers.keep(kept);
+    timers.continue_serving(kept);
     assert_eq!(timers.reason(), None);
-    assert!(timers.pulse().ended(0));
+    assert!(timers.activity().end(0));
     assert_eq!(timers.poll(kept), Decision::Nothing);
     assert_eq!(timers.next(kept), Some(kept + RETRY));
     assert_eq!(timers.poll(kept + RETRY - 1), Decision::Nothing);
     assert_eq!(timers.trigger(Trigger::ScriptReload, kept), replace(Reason::ScriptReload), "not put off");
-    timers.keep(kept);
+    timers.continue_serving(kept);
     assert_eq!(timers.poll(kept + RETRY), replace(Reason::MaximumRequests));
-    timers.keep(kept);
-    timers.keep(kept + RETRY);
+    timers.continue_serving(kept);
+    timers.continue_serving(kept + RETRY);
     assert_eq!(timers.poll(kept + RETRY), replace(Reason::MaximumRequests), "only who asked is kept");
 }
 
@@ -374,7 +374,7 @@ fn a_script_that_never_loads_puts_nothing_off() {
     for now in (1..100).map(|seconds| START + seconds * SECOND) {
         assert_eq!(timers.trigger(Trigger::ScriptReload, now), replace(Reason::ScriptReload));
         assert_eq!(timers.poll(now), Decision::Nothing);
-        timers.keep(now);
+        timers.continue_serving(now);
         assert_eq!(timers.poll(now), Decision::Nothing);
     }
     assert_eq!(timers.poll(START + 100 * SECOND), replace(Reason::RestartInterval));
@@ -387,7 +387,7 @@ fn a_shutdown_has_its_time() {
     assert_eq!(timers.next(START), Some(START + 5 * SECOND));
     assert_eq!(timers.poll(START + 5 * SECOND - 1), Decision::Nothing, "no other timer any more");
     assert_eq!(timers.drain(0, START), Decision::Nothing);
-    timers.keep(START);
+    timers.continue_serving(START);
     assert_eq!(timers.poll(START + 5 * SECOND), Decision::Exit);
     assert_eq!(timers.poll(START + 6 * SECOND), Decision::Nothing);
     assert_eq!((timers.next(START), timers.reason()), (None, Some(Reason::ShutdownSignal)));

@@ -95,7 +95,7 @@ impl EventLoop {
     /// Takes the next connection, in a process for one request, when the last one has brought none.
     pub(super) fn take_another(&mut self) {
         let daemon = self.daemon;
-        if self.has_enough && daemon.pulse.is_open() && daemon.connections.is_empty() {
+        if self.has_enough && daemon.activity.is_open() && daemon.connections.is_empty() {
             self.has_enough = false;
             self.listen();
         }

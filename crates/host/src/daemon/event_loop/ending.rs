@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bridge::Level;
 use nix::sys::signal::Signal;
-use wsgi_core::lifecycle::{Decision, Reason, Running, Trigger};
+use wsgi_core::lifecycle::{Decision, Reason, RunningRequest, Trigger};
 use wsgi_core::wire::control::Report;
 use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
@@ -82,7 +82,7 @@ impl EventLoop {
         }
     }
 
-    fn ask_for_successor(&mut self, reason: Reason, dump_of: Option<Running>) {
+    fn ask_for_successor(&mut self, reason: Reason, dump_of: Option<RunningRequest>) {
         let daemon = self.daemon;
         daemon.info(&format!("a successor is asked for ({})", reason.name()));
         if let Some(running) = dump_of {

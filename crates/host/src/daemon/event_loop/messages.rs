@@ -17,7 +17,7 @@ impl EventLoop {
             match message {
                 Message::Ready => {
                     self.is_ready = true;
-                    daemon.pulse.locks_were_free(daemon.now());
+                    daemon.activity.record_free_locks(daemon.now());
                     self.report(&Report::Ready);
                 }
                 Message::ScriptChanged => self.trigger(Trigger::ScriptReload),

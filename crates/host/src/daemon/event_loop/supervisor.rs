@@ -26,7 +26,7 @@ impl EventLoop {
             }
             Ok(message) => match Order::decode(message) {
                 Ok(Order::Serve) => self.listen(),
-                Ok(Order::Keep(reason)) => self.on_keep(&String::from_utf8_lossy(&reason)),
+                Ok(Order::NoSuccessor(reason)) => self.on_keep(&String::from_utf8_lossy(&reason)),
                 Ok(Order::Drain(grace)) => self.drain(grace.into()),
                 Ok(Order::Start { .. }) | Err(_) => {}
             },
@@ -35,7 +35,7 @@ impl EventLoop {
 
     /// Serves on: there is no successor.
     fn on_keep(&mut self, reason: &str) {
-        self.timers.keep(self.daemon.now());
+        self.timers.continue_serving(self.daemon.now());
         self.release_held(Some(reason));
         log::line(
             Level::Warning,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// What has come of staying awake.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Pace {
+pub struct AdaptiveSpin {
     /// For how many waits not to try it.
     asleep: u32,
     /// How often it was in vain, not counting what is forgiven.
@@ -27,13 +27,13 @@ const FORGIVEN: u32 = 8;
 /// Who has had no processor for so many times the limit has been in the way of others.
 const CROWDED: u32 = 4;
 
-impl Pace {
+impl AdaptiveSpin {
     /// Looks again and again until something is found, or `limit` is over. Nothing if it is, if looking makes no sense
     /// any more (a ready nothing), or if it is not worth a try: then the caller sleeps.
     ///
     /// Between looks, threads get the processor that have something to do: what is waited for may be done by
     /// one of them. Where they keep it for long, sleeping is better: who is woken comes before others.
-    pub fn look<T>(&mut self, limit: Duration, mut look: impl FnMut() -> Poll<Option<T>>) -> Option<T> {
+    pub fn poll<T>(&mut self, limit: Duration, mut look: impl FnMut() -> Poll<Option<T>>) -> Option<T> {
         if !self.stays_awake() {
             return None;
         }
@@ -84,12 +84,12 @@ mod tests {
     const RAREST: u32 = 1 << MOST;
 
     /// How many of `waits` are spent awake, if `comes` says which come soon.
-    fn tries(pace: &mut Pace, waits: u32, comes: impl Fn(u32) -> bool) -> u32 {
+    fn tries(spin: &mut AdaptiveSpin, waits: u32, comes: impl Fn(u32) -> bool) -> u32 {
         let mut count = 0;
         for wait in 0..waits {
-            if pace.stays_awake() {
+            if spin.stays_awake() {
                 count += 1;
-                if comes(wait) { pace.succeeded() } else { pace.failed(false) }
+                if comes(wait) { spin.succeeded() } else { spin.failed(false) }
             }
         }
         count
@@ -97,40 +97,40 @@ mod tests {
 
     #[test]
     fn what_always_comes_soon_is_always_waited_for_awake() {
-        assert_eq!(tries(&mut Pace::default(), 10_000, |_| true), 10_000);
+        assert_eq!(tries(&mut AdaptiveSpin::default(), 10_000, |_| true), 10_000);
     }
 
     #[test]
     fn what_never_does_is_hardly_ever_tried() {
-        let mut pace = Pace::default();
-        assert!(tries(&mut pace, 1000, |_| false) < 12);
-        assert_eq!(tries(&mut pace, 100 * RAREST, |_| false), 100);
+        let mut spin = AdaptiveSpin::default();
+        assert!(tries(&mut spin, 1000, |_| false) < 12);
+        assert_eq!(tries(&mut spin, 100 * RAREST, |_| false), 100);
     }
 
     #[test]
     fn most_have_to_come_soon() {
-        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 2 == 0) < 500);
-        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 5 != 0) < 1_000);
-        assert!(tries(&mut Pace::default(), 10_000, |wait| wait % 40 != 0) > 5_000);
+        assert!(tries(&mut AdaptiveSpin::default(), 10_000, |wait| wait % 2 == 0) < 500);
+        assert!(tries(&mut AdaptiveSpin::default(), 10_000, |wait| wait % 5 != 0) < 1_000);
+        assert!(tries(&mut AdaptiveSpin::default(), 10_000, |wait| wait % 40 != 0) > 5_000);
     }
 
     #[test]
     fn who_is_in_the_way_sleeps_at_once() {
-        let mut pace = Pace::default();
-        tries(&mut pace, 100, |_| true);
-        pace.failed(true);
-        assert_eq!(tries(&mut pace, RAREST - 1, |_| true), 0);
-        assert_eq!(tries(&mut pace, 1, |_| false), 1);
-        assert_eq!(tries(&mut pace, RAREST - 1, |_| true), 0, "it was not forgotten");
+        let mut spin = AdaptiveSpin::default();
+        tries(&mut spin, 100, |_| true);
+        spin.failed(true);
+        assert_eq!(tries(&mut spin, RAREST - 1, |_| true), 0);
+        assert_eq!(tries(&mut spin, 1, |_| false), 1);
+        assert_eq!(tries(&mut spin, RAREST - 1, |_| true), 0, "it was not forgotten");
     }
 
     #[test]
     fn a_change_for_the_better_is_noticed() {
-        let mut pace = Pace::default();
-        tries(&mut pace, 10_000, |_| false);
-        assert!(tries(&mut pace, 10_000, |_| true) > 10_000 - 2 * RAREST);
-        tries(&mut pace, 1, |_| false);
-        assert!(tries(&mut pace, 100, |_| true) > 90, "what was in vain before is forgotten");
+        let mut spin = AdaptiveSpin::default();
+        tries(&mut spin, 10_000, |_| false);
+        assert!(tries(&mut spin, 10_000, |_| true) > 10_000 - 2 * RAREST);
+        tries(&mut spin, 1, |_| false);
+        assert!(tries(&mut spin, 100, |_| true) > 90, "what was in vain before is forgotten");
     }
 
     #[test]
@@ -138,19 +138,19 @@ mod tests {
         let limit = Duration::from_millis(5);
         // On a busy machine it gives up at once, as it should.
         let third_look = || {
-            let (mut pace, mut count) = (Pace::default(), 0);
-            let found = pace.look(limit, || {
+            let (mut spin, mut count) = (AdaptiveSpin::default(), 0);
+            let found = spin.poll(limit, || {
                 count += 1;
                 if count == 3 { Poll::Ready(Some(count)) } else { Poll::Pending }
             });
-            found.map(|found| (pace, found))
+            found.map(|found| (spin, found))
         };
-        let (mut pace, found) = (0..10_000).find_map(|_| third_look()).expect("processor time now and then");
+        let (mut spin, found) = (0..10_000).find_map(|_| third_look()).expect("processor time now and then");
         assert_eq!(found, 3);
-        assert_eq!(pace.look(limit, || Poll::<Option<()>>::Ready(None)), None);
+        assert_eq!(spin.poll(limit, || Poll::<Option<()>>::Ready(None)), None);
         let begin = Instant::now();
-        assert_eq!(pace.look(limit, || Poll::<Option<()>>::Pending), None);
+        assert_eq!(spin.poll(limit, || Poll::<Option<()>>::Pending), None);
         assert!(begin.elapsed() > limit);
-        assert_eq!(pace.look(limit, || -> Poll<Option<()>> { panic!("it is not worth a try") }), None);
+        assert_eq!(spin.poll(limit, || -> Poll<Option<()>> { panic!("it is not worth a try") }), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A bulletin: bytes that processes publish, one every so often, and others read at any time.
+//! A snapshot: bytes that processes publish, one every so often, and others read at any time.
 //!
 //! Publishers inherit the mapping from the process that made it; readers get the descriptor, with which nobody can write
 //! any more. There are two places for bytes, and the number of publications says which of them was written last: a
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::clock;
-use crate::shared::{ReadWords, Words};
+use crate::shared::{ReadOnlyWords, Words};
 
 /// How many publications there have been; 0: none yet.
 const NUMBER: usize = 0;
@@ -29,20 +29,20 @@ const TRIES: u32 = 8;
 
 /// What publishers have.
 #[derive(Debug)]
-pub struct Bulletin {
+pub struct SnapshotWriter {
     words: Words,
     capacity: usize,
 }
 
 /// What readers have.
 #[derive(Debug)]
-pub struct Reader {
-    words: ReadWords,
+pub struct SnapshotReader {
+    words: ReadOnlyWords,
     capacity: usize,
 }
 
-impl Bulletin {
-    /// A new bulletin for so many bytes, and the descriptor for readers, which is closed on exec. Memory is used for what
+impl SnapshotWriter {
+    /// A new snapshot for so many bytes, and the descriptor for readers, which is closed on exec. Memory is used for what
     /// is published. `name` is seen in `/proc/<pid>/maps`.
     ///
     /// # Errors
@@ -95,13 +95,13 @@ impl Bulletin {
     }
 }
 
-impl Reader {
-    /// The bulletin behind a descriptor, which has this capacity. The descriptor is not needed any longer.
+impl SnapshotReader {
+    /// The snapshot behind a descriptor, which has this capacity. The descriptor is not needed any longer.
     ///
     /// # Errors
     /// It is none, or smaller.
     pub fn map(file: impl AsFd, capacity: usize) -> io::Result<Self> {
-        Ok(Self { words: ReadWords::map(file, words(capacity))?, capacity })
+        Ok(Self { words: ReadOnlyWords::map(file, words(capacity))?, capacity })
     }
 
     /// What was published last; nothing if nothing has been, or what stands there makes no sense.
@@ -149,37 +149,37 @@ mod tests {
 
     #[test]
     fn what_was_published_last_is_read() {
-        let (file, bulletin) = Bulletin::create(c"test", 10).unwrap();
-        let reader = Reader::map(&file, 10).unwrap();
+        let (file, snapshot) = SnapshotWriter::create(c"test", 10).unwrap();
+        let reader = SnapshotReader::map(&file, 10).unwrap();
         assert_eq!(reader.read(), None);
         for text in [&b"one"[..], b"", b"four", b"0123456789"] {
-            assert!(bulletin.publish(text));
+            assert!(snapshot.publish(text));
             assert_eq!(reader.read().as_deref(), Some(text));
         }
-        assert!(!bulletin.publish(&[b'x'; 11]));
+        assert!(!snapshot.publish(&[b'x'; 11]));
         assert_eq!(reader.read().as_deref(), Some(&b"0123456789"[..]));
     }
 
     #[test]
     fn readers_can_not_write() {
-        let (file, bulletin) = Bulletin::create(c"test", 100).unwrap();
+        let (file, snapshot) = SnapshotWriter::create(c"test", 100).unwrap();
         assert_eq!(Words::map(&file, 4).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(nix::unistd::write(&file, b"x").is_err());
-        assert!(Reader::map(&file, 10_000).is_err());
-        assert!(bulletin.publish(b"still"));
-        assert_eq!(Reader::map(&file, 100).unwrap().read().as_deref(), Some(&b"still"[..]));
+        assert!(SnapshotReader::map(&file, 10_000).is_err());
+        assert!(snapshot.publish(b"still"));
+        assert_eq!(SnapshotReader::map(&file, 100).unwrap().read().as_deref(), Some(&b"still"[..]));
     }
 
     #[test]
     fn one_publishes_at_a_time() {
-        let (_file, bulletin) = Bulletin::create(c"test", 4).unwrap();
+        let (_file, snapshot) = SnapshotWriter::create(c"test", 4).unwrap();
         let (long, none) = (Duration::from_secs(3600), Duration::ZERO);
-        assert!(bulletin.is_due(long) && !bulletin.is_due(long));
-        assert!(bulletin.is_due(none));
-        let (_file, bulletin) = Bulletin::create(c"test", 4).unwrap();
+        assert!(snapshot.is_due(long) && !snapshot.is_due(long));
+        assert!(snapshot.is_due(none));
+        let (_file, snapshot) = SnapshotWriter::create(c"test", 4).unwrap();
         let due = thread::scope(|scope| {
-            let bulletin = &bulletin;
-            let threads: Vec<_> = (0..8).map(|_| scope.spawn(move || bulletin.is_due(long))).collect();
+            let snapshot = &snapshot;
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(move || snapshot.is_due(long))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).filter(|is_due| *is_due).count()
         });
         assert_eq!(due, 1);
@@ -187,49 +187,49 @@ mod tests {
 
     #[test]
     fn who_dies_half_way_has_done_nothing() {
-        let (file, bulletin) = Bulletin::create(c"test", 8).unwrap();
-        let reader = Reader::map(&file, 8).unwrap();
-        assert!(bulletin.publish(b"complete"));
+        let (file, snapshot) = SnapshotWriter::create(c"test", 8).unwrap();
+        let reader = SnapshotReader::map(&file, 8).unwrap();
+        assert!(snapshot.publish(b"complete"));
         // The second publication begins, and is not counted.
         let second = place(2, 8);
-        bulletin.words.store(second, 4);
-        bulletin.words.store(second + HEAD, 0);
+        snapshot.words.store(second, 4);
+        snapshot.words.store(second + HEAD, 0);
         assert_eq!(reader.read().as_deref(), Some(&b"complete"[..]));
-        assert!(bulletin.publish(b"next"));
+        assert!(snapshot.publish(b"next"));
         assert_eq!(reader.read().as_deref(), Some(&b"next"[..]));
     }
 
     #[test]
     fn what_makes_no_sense_is_not_read() {
-        let (file, bulletin) = Bulletin::create(c"test", 8).unwrap();
-        let reader = Reader::map(&file, 8).unwrap();
-        assert!(bulletin.publish(b"complete"));
+        let (file, snapshot) = SnapshotWriter::create(c"test", 8).unwrap();
+        let reader = SnapshotReader::map(&file, 8).unwrap();
+        assert!(snapshot.publish(b"complete"));
         let first = place(1, 8);
-        bulletin.words.store(first + HEAD, 0);
+        snapshot.words.store(first + HEAD, 0);
         assert_eq!(reader.read(), None, "another word than was summed");
-        assert!(bulletin.publish(b"complete"));
-        bulletin.words.store(place(2, 8), 9);
+        assert!(snapshot.publish(b"complete"));
+        snapshot.words.store(place(2, 8), 9);
         assert_eq!(reader.read(), None, "a length beyond the capacity");
-        assert!(bulletin.publish(b"complete"));
+        assert!(snapshot.publish(b"complete"));
         assert_eq!(reader.read().as_deref(), Some(&b"complete"[..]));
     }
 
     #[test]
     fn readers_never_see_two_halves() {
-        let (file, bulletin) = Bulletin::create(c"test", 4000).unwrap();
+        let (file, snapshot) = SnapshotWriter::create(c"test", 4000).unwrap();
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             for publisher in 0..2_u8 {
-                let (bulletin, is_over) = (&bulletin, &is_over);
+                let (snapshot, is_over) = (&snapshot, &is_over);
                 scope.spawn(move || {
                     let mut byte = publisher;
                     while !is_over.load(Ordering::Relaxed) {
-                        assert!(bulletin.publish(&vec![byte; 1000 + 11 * usize::from(byte)]));
+                        assert!(snapshot.publish(&vec![byte; 1000 + 11 * usize::from(byte)]));
                         byte = byte.wrapping_add(2);
                     }
                 });
             }
-            let reader = Reader::map(&file, 4000).unwrap();
+            let reader = SnapshotReader::map(&file, 4000).unwrap();
             let mut read = 0;
             while read < 2000 {
                 let Some(bytes) = reader.read() else { continue };

@@ -8,7 +8,7 @@ use crate::wire::launch::Limits;
 
 /// The signs of life of a process. Times are never 0: that one means "never", and becomes 1.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Activity {
     workers: Box<[Worker]>,
     /// When something was last done for a request that counts.
     activity: AtomicU64,
@@ -40,7 +40,7 @@ struct Finished {
     is_run_once: bool,
 }
 
-impl Pulse {
+impl Activity {
     pub(super) fn new(workers: u32, limits: &Limits, now: u64) -> Self {
         let finished = Finished {
             count: AtomicU64::new(0),
@@ -59,12 +59,12 @@ impl Pulse {
     }
 
     /// A worker is about to take a request; to be said before it takes one. Returns whether it may: a process that drains
-    /// or ends takes no more. [`ended`](Self::ended) or [`withdrew`](Self::withdrew) follows in any case.
+    /// or ends takes no more. [`end`](Self::end) or [`withdraw`](Self::withdraw) follows in any case.
     ///
     /// # Panics
     /// There is no such worker.
     #[must_use]
-    pub fn began(&self, worker: usize, now: u64) -> bool {
+    pub fn begin(&self, worker: usize, now: u64) -> bool {
         // Of two stores that are each followed by a look at what the other one has stored, all of them SeqCst, at least
         // one is seen. The counterparts are those of the monitor, which closes and then looks for requests
         // (`Timers::drain`): a request is either counted there, or not taken here. Were the worker to say so only once
@@ -79,8 +79,8 @@ impl Pulse {
     /// # Panics
     /// There is no such worker.
     #[must_use]
-    pub fn withdrew(&self, worker: usize) -> bool {
-        // As in `ended`.
+    pub fn withdraw(&self, worker: usize) -> bool {
+        // As in `end`.
         self.workers[worker].started.store(0, SeqCst);
         !self.is_open()
     }
@@ -90,7 +90,7 @@ impl Pulse {
     /// # Panics
     /// There is no such worker.
     #[must_use]
-    pub fn ended(&self, worker: usize) -> bool {
+    pub fn end(&self, worker: usize) -> bool {
         // The order of this store and the look at `is_closed`, and of their counterparts in the monitor, must be
         // the same for both: else the last request of a drain could end unseen.
         self.workers[worker].started.store(0, SeqCst);
@@ -105,7 +105,7 @@ impl Pulse {
     }
 
     /// Something was done for a request that counts as activity: the application was called, read or wrote.
-    pub fn activity(&self, now: u64) {
+    pub fn touch(&self, now: u64) {
         // Most calls are within the millisecond of another thread's: do not take the cache line for nothing.
         let now = now.max(1);
         if self.activity.load(Relaxed) != now {
@@ -114,12 +114,12 @@ impl Pulse {
     }
 
     /// The watchdog has had, and given back, the lock of every interpreter.
-    pub fn locks_were_free(&self, now: u64) {
+    pub fn record_free_locks(&self, now: u64) {
         self.lock.store(now.max(1), Relaxed);
     }
 
     /// A request has come to its script. Returns whether it is the first to do so, and no script is loaded.
-    pub fn script_wanted(&self, now: u64) -> bool {
+    pub fn record_script_wanted(&self, now: u64) -> bool {
         if self.is_loaded.load(Relaxed) || self.wanted.load(Relaxed) != 0 {
             return false;
         }
@@ -127,7 +127,7 @@ impl Pulse {
     }
 
     /// A script was loaded without failing. Returns whether it is the first.
-    pub fn script_loaded(&self) -> bool {
+    pub fn record_script_loaded(&self) -> bool {
         !self.is_loaded.load(Relaxed) && !self.is_loaded.swap(true, Relaxed)
     }
 
@@ -188,56 +188,56 @@ mod tests {
 
     use super::*;
 
-    fn with(workers: u32, maximum_requests: u64) -> Pulse {
-        Pulse::new(workers, &Limits { maximum_requests, ..Limits::default() }, 5)
+    fn with(workers: u32, maximum_requests: u64) -> Activity {
+        Activity::new(workers, &Limits { maximum_requests, ..Limits::default() }, 5)
     }
 
     #[test]
     fn workers_have_one_request_at_a_time() {
-        let pulse = with(2, 0);
-        assert_eq!((pulse.started(0), pulse.started(7)), (None, None));
-        assert!(pulse.began(1, 10));
-        assert_eq!((pulse.started(0), pulse.started(1)), (None, Some(10)));
-        assert_eq!(pulse.all().collect::<Vec<_>>(), [0, 10]);
-        assert!(!pulse.ended(1));
-        assert_eq!(pulse.started(1), None);
-        assert!(pulse.began(0, 0));
-        assert_eq!(pulse.started(0), Some(1));
+        let activity = with(2, 0);
+        assert_eq!((activity.started(0), activity.started(7)), (None, None));
+        assert!(activity.begin(1, 10));
+        assert_eq!((activity.started(0), activity.started(1)), (None, Some(10)));
+        assert_eq!(activity.all().collect::<Vec<_>>(), [0, 10]);
+        assert!(!activity.end(1));
+        assert_eq!(activity.started(1), None);
+        assert!(activity.begin(0, 0));
+        assert_eq!(activity.started(0), Some(1));
     }
 
     #[test]
     fn the_monitor_is_woken_when_it_must_know() {
-        let pulse = with(1, 3);
+        let activity = with(1, 3);
         assert_eq!(
-            [pulse.ended(0), pulse.ended(0), pulse.ended(0), pulse.ended(0)],
+            [activity.end(0), activity.end(0), activity.end(0), activity.end(0)],
             [false, false, true, true]
         );
-        assert_eq!(pulse.finished(), 4);
+        assert_eq!(activity.finished(), 4);
         let unlimited = with(1, 0);
-        assert!(!unlimited.ended(0));
+        assert!(!unlimited.end(0));
         unlimited.close();
-        assert!(unlimited.ended(0) && unlimited.withdrew(0));
+        assert!(unlimited.end(0) && unlimited.withdraw(0));
     }
 
     #[test]
     fn what_was_no_request_does_not_count() {
-        let pulse = with(2, 1);
-        assert!(pulse.began(0, 10));
-        assert!(!pulse.withdrew(0));
-        assert_eq!((pulse.started(0), pulse.finished()), (None, 0));
-        pulse.close();
-        assert!(!pulse.began(0, 11), "it may not take one");
-        assert!(pulse.withdrew(0), "but was seen, and somebody may wait for it");
+        let activity = with(2, 1);
+        assert!(activity.begin(0, 10));
+        assert!(!activity.withdraw(0));
+        assert_eq!((activity.started(0), activity.finished()), (None, 0));
+        activity.close();
+        assert!(!activity.begin(0, 11), "it may not take one");
+        assert!(activity.withdraw(0), "but was seen, and somebody may wait for it");
     }
 
     #[test]
     fn the_only_worker_takes_the_only_request() {
         for (workers, most, is_open) in [(1, 1, false), (2, 1, true), (1, 2, true)] {
-            let pulse = with(workers, most);
-            assert!(pulse.began(0, 10));
-            assert!(!pulse.withdrew(0) && pulse.began(0, 11), "that was none");
-            assert_eq!(pulse.ended(0), most == 1);
-            assert_eq!(pulse.is_open(), is_open, "{workers} threads, {most} requests");
+            let activity = with(workers, most);
+            assert!(activity.begin(0, 10));
+            assert!(!activity.withdraw(0) && activity.begin(0, 11), "that was none");
+            assert_eq!(activity.end(0), most == 1);
+            assert_eq!(activity.is_open(), is_open, "{workers} threads, {most} requests");
         }
     }
 
@@ -245,14 +245,14 @@ mod tests {
     fn what_ran_is_counted_exactly_by_many_threads() {
         const THREADS: u32 = 4;
         const EACH: u64 = 20_000;
-        let pulse = with(THREADS, u64::from(THREADS) * EACH);
+        let activity = with(THREADS, u64::from(THREADS) * EACH);
         let wakes: usize = thread::scope(|scope| {
             let work = |worker| {
                 let serve = |number| {
-                    assert!(pulse.began(worker, 1 + number));
-                    let refused = pulse.withdrew(worker);
-                    assert!(!refused && pulse.began(worker, 1 + number));
-                    pulse.ended(worker)
+                    assert!(activity.begin(worker, 1 + number));
+                    let refused = activity.withdraw(worker);
+                    assert!(!refused && activity.begin(worker, 1 + number));
+                    activity.end(worker)
                 };
                 (0..EACH).filter(|number| serve(*number)).count()
             };
@@ -260,12 +260,16 @@ mod tests {
                 (0..THREADS as usize).map(|worker| scope.spawn(move || work(worker))).collect();
             workers.into_iter().map(|worker| worker.join().unwrap_or_default()).sum()
         });
-        assert_eq!((pulse.finished(), wakes), (u64::from(THREADS) * EACH, 1), "the last one, and no other");
+        assert_eq!(
+            (activity.finished(), wakes),
+            (u64::from(THREADS) * EACH, 1),
+            "the last one, and no other"
+        );
     }
 
     #[test]
     fn a_request_is_seen_or_not_taken() {
-        let pulses: Vec<_> = (0..100_000).map(|_| with(1, 0)).collect();
+        let activities: Vec<_> = (0..100_000).map(|_| with(1, 0)).collect();
         let arrived = AtomicU64::new(0);
         // As closely together as two threads can be: who sleeps for the other comes too late.
         let meet = |round: usize| {
@@ -276,41 +280,41 @@ mod tests {
         };
         let (taken, seen) = thread::scope(|scope| {
             let worker = scope.spawn(|| {
-                let takes = |(round, pulse): (usize, &Pulse)| {
+                let takes = |(round, activity): (usize, &Activity)| {
                     meet(round);
-                    pulse.began(0, 10)
+                    activity.begin(0, 10)
                 };
-                pulses.iter().enumerate().map(takes).collect::<Vec<_>>()
+                activities.iter().enumerate().map(takes).collect::<Vec<_>>()
             });
-            let sees = |(round, pulse): (usize, &Pulse)| {
+            let sees = |(round, activity): (usize, &Activity)| {
                 meet(round);
-                pulse.close();
-                pulse.started(0).is_some()
+                activity.close();
+                activity.started(0).is_some()
             };
-            let seen: Vec<_> = pulses.iter().enumerate().map(sees).collect();
+            let seen: Vec<_> = activities.iter().enumerate().map(sees).collect();
             (worker.join().unwrap_or_default(), seen)
         });
-        assert_eq!(taken.len(), pulses.len());
+        assert_eq!(taken.len(), activities.len());
         let lost = taken.iter().zip(seen).filter(|(is_taken, is_seen)| **is_taken && !is_seen).count();
         assert_eq!(lost, 0);
     }
 
     #[test]
     fn the_first_script_counts() {
-        let pulse = with(1, 0);
-        assert_eq!([pulse.script_wanted(7), pulse.script_wanted(8)], [true, false]);
-        assert_eq!(pulse.waits_since(), Some(7));
-        assert_eq!([pulse.script_loaded(), pulse.script_loaded()], [true, false]);
-        assert_eq!(pulse.waits_since(), None);
-        assert!(!pulse.script_wanted(9));
+        let activity = with(1, 0);
+        assert_eq!([activity.record_script_wanted(7), activity.record_script_wanted(8)], [true, false]);
+        assert_eq!(activity.waits_since(), Some(7));
+        assert_eq!([activity.record_script_loaded(), activity.record_script_loaded()], [true, false]);
+        assert_eq!(activity.waits_since(), None);
+        assert!(!activity.record_script_wanted(9));
     }
 
     #[test]
     fn activity_is_remembered() {
-        let pulse = with(1, 0);
-        assert_eq!(pulse.last_activity(), None);
-        pulse.activity(9);
-        pulse.activity(9);
-        assert_eq!(pulse.last_activity(), Some(9));
+        let activity = with(1, 0);
+        assert_eq!(activity.last_activity(), None);
+        activity.touch(9);
+        activity.touch(9);
+        assert_eq!(activity.last_activity(), Some(9));
     }
 }

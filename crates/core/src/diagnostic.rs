@@ -6,14 +6,14 @@ use crate::words::display;
 
 /// Something to tell the administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct Diagnostic {
     /// How important it is.
     pub severity: Severity,
     /// A sentence, with its `WSGInnnn` code where it has one.
     pub text: String,
 }
 
-/// How important a notice is.
+/// How important a diagnostic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// Something will not work as written.
@@ -38,8 +38,8 @@ impl fmt::Display for Position {
     }
 }
 
-impl Notice {
-    /// Returns the same notice with the line that it is about.
+impl Diagnostic {
+    /// Returns the same diagnostic with the line that it is about.
     #[must_use]
     pub fn at(mut self, position: &Position) -> Self {
         // Writing to a string does not fail.
@@ -47,13 +47,13 @@ impl Notice {
         self
     }
 
-    /// A notice of something that will not work as written.
+    /// A diagnostic of something that will not work as written.
     #[must_use]
     pub fn warning(text: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, text: text.into() }
     }
 
-    /// A notice for information.
+    /// A diagnostic for information.
     #[must_use]
     pub fn info(text: impl Into<String>) -> Self {
         Self { severity: Severity::Info, text: text.into() }
