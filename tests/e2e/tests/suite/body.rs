@@ -4,7 +4,7 @@ use e2e::Needs::OneProcess;
 use e2e::{Ending, Mpm, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(every_kind_of_iterable),
+    on_each_mpm!(every_kind_of_iterable_is_sent),
     on_each_mpm!(blocks_are_sent_as_they_come),
     on_each_mpm!(a_declared_length_is_kept),
     on_one_mpm!(close_is_called_once, OneProcess),
@@ -13,7 +13,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 const APP: &str = include_str!("../../apps/body.wsgi");
 
-fn every_kind_of_iterable(setup: Setup) {
+fn every_kind_of_iterable_is_sent(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         for (target, body) in [
             ("/one", "one"),

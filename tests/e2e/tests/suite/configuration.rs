@@ -6,10 +6,10 @@ use e2e::Needs::Ours;
 use e2e::{Setup, Test, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(lines_that_are_refused),
-    on_one_mpm!(lines_that_are_accepted),
-    on_one_mpm!(lines_that_are_not_supported_yet, Ours("unsupported directives")),
-    on_one_mpm!(htaccess_files),
+    on_one_mpm!(invalid_lines_are_refused),
+    on_one_mpm!(valid_lines_are_accepted),
+    on_one_mpm!(unsupported_directives_are_refused, Ours("unsupported directives")),
+    on_one_mpm!(htaccess_files_are_restricted),
 ];
 
 /// Lines that are refused, and what the message says.
@@ -202,20 +202,20 @@ const NOT_YET: &[&str] = &[
     "<Location />\nWSGIGroupAuthoritative On\n</Location>",
 ];
 
-fn lines_that_are_refused(setup: Setup) {
+fn invalid_lines_are_refused(setup: Setup) {
     check_each_line(&setup, REFUSED.iter().copied(), |line, accepted, text, expected| {
         assert!(!accepted, "{line:?} is accepted");
         assert!(text.to_lowercase().contains(&expected.to_lowercase()), "{expected:?} is not in {text:?}");
     });
 }
 
-fn lines_that_are_accepted(setup: Setup) {
+fn valid_lines_are_accepted(setup: Setup) {
     check_each_line(&setup, ACCEPTED.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(accepted, "{line:?} is refused: {text}");
     });
 }
 
-fn lines_that_are_not_supported_yet(setup: Setup) {
+fn unsupported_directives_are_refused(setup: Setup) {
     check_each_line(&setup, NOT_YET.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(!accepted && text.contains("is not supported by this version yet"), "{line:?}: {text}");
     });
@@ -241,7 +241,7 @@ fn check_each_line<T>(
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
-fn htaccess_files(setup: Setup) {
+fn htaccess_files_are_restricted(setup: Setup) {
     let app = "def application(e, s):\n    s('200 OK', [])\n    return [b'x']\n\n\ndef other(e, s):\n    \
                s('200 OK', [])\n    return [b'other']\n";
     let mut setup = setup

@@ -9,8 +9,8 @@ use crate::ends::{serving, wait_for_logged_status};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(an_answer_does_not_wait_for_a_thread_that_reads),
-    on_each_mpm!(what_a_thread_reads_arrives_whole_while_another_one_answers),
-    on_each_mpm!(what_a_thread_writes_does_not_wait_for_the_one_that_reads),
+    on_each_mpm!(a_body_arrives_whole_while_another_thread_answers),
+    on_each_mpm!(a_write_does_not_wait_for_a_thread_that_reads),
     on_one_mpm!(a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads),
     on_each_mpm!(the_directions_are_independent_over_tls_and_http_2),
 ];
@@ -51,7 +51,7 @@ fn an_answer_does_not_wait_for_a_thread_that_reads(setup: Setup) {
     });
 }
 
-fn what_a_thread_reads_arrives_whole_while_another_one_answers(setup: Setup) {
+fn a_body_arrives_whole_while_another_thread_answers(setup: Setup) {
     serving(setup).modules(&["deflate"]).conf("WSGIChunkedRequest On").run(|server, cases| {
         for how in ["all", "blocks", "lines"] {
             cases.ours_only(how, REASON, || {
@@ -89,7 +89,7 @@ fn what_a_thread_reads_arrives_whole_while_another_one_answers(setup: Setup) {
     });
 }
 
-fn what_a_thread_writes_does_not_wait_for_the_one_that_reads(setup: Setup) {
+fn a_write_does_not_wait_for_a_thread_that_reads(setup: Setup) {
     serving(setup).conf("Timeout 100\nWSGIChunkedRequest On").run(|server, cases| {
         for (name, value, parts) in [
             ("Content-Length", "100000", [&b"half "[..], &[b'x'; 99_995]]),

@@ -9,12 +9,12 @@ use e2e::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(a_client_that_only_sends_no_more_gets_its_answer),
+    on_each_mpm!(a_half_closed_connection_gets_its_answer),
     on_each_mpm!(a_client_that_leaves_during_write_costs_one_line),
     on_each_mpm!(a_generator_that_has_nothing_to_say_is_closed_when_its_client_leaves),
     on_each_mpm!(a_generator_that_has_nothing_to_say_is_closed_when_its_stream_is_reset, Threads),
     on_one_mpm!(a_client_that_has_closed_its_connection_is_noticed_when_its_system_has_forgotten_it, Daemon),
-    on_one_mpm!(a_client_that_only_sends_no_more_gets_its_answer_over_tls),
+    on_one_mpm!(a_half_closed_connection_gets_its_answer_over_tls),
 ];
 
 const APP: &str = include_str!("../../apps/ends.wsgi");
@@ -48,7 +48,7 @@ fn start_request(server: &Server, target: &str) -> Connection {
     connection
 }
 
-fn a_client_that_only_sends_no_more_gets_its_answer(setup: Setup) {
+fn a_half_closed_connection_gets_its_answer(setup: Setup) {
     // In daemon mode it waits in the queue, behind one that waits for the gate.
     serving(setup).group("threads=1").children(4).run(|server, cases| {
         cases.check("while it waits", || {
@@ -207,7 +207,7 @@ fn a_client_that_has_closed_its_connection_is_noticed_when_its_system_has_forgot
     });
 }
 
-fn a_client_that_only_sends_no_more_gets_its_answer_over_tls(setup: Setup) {
+fn a_half_closed_connection_gets_its_answer_over_tls(setup: Setup) {
     serving(setup).tls().group("threads=1").run(|server, cases| {
         cases.check("after close_notify", || {
             let mark = server.mark();

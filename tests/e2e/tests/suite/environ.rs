@@ -7,14 +7,14 @@ use e2e::{Process, Response, Server, Setup, Test, on_each_mpm, on_one_mpm, sanit
 use crate::{ECHO, md5};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(every_key),
+    on_each_mpm!(the_environ_has_every_key),
     on_one_mpm!(request_headers_become_variables),
     on_one_mpm!(the_configuration_adds_variables),
     on_one_mpm!(paths_are_latin_1),
     on_each_mpm!(head_is_mapped_as_configured),
-    on_one_mpm!(flags_of_locations),
-    on_one_mpm!(case_insensitive_file_systems),
-    on_one_mpm!(redirects_and_authentication),
+    on_one_mpm!(locations_have_their_own_flags),
+    on_one_mpm!(case_sensitivity_can_be_switched_off),
+    on_one_mpm!(redirects_and_authentication_set_variables),
     on_one_mpm!(names_and_values_of_junk_headers_are_not_kept),
 ];
 
@@ -74,7 +74,7 @@ const KEYS: &[&str] = &[
     "wsgi.version",
 ];
 
-fn every_key(setup: Setup) {
+fn the_environ_has_every_key(setup: Setup) {
     let (threaded, mode) = (setup.mpm().threaded(), setup.mode());
     setup.app("/app", "echo.wsgi", ECHO).run(|server, cases| {
         let mut connection = server.connect();
@@ -335,7 +335,7 @@ fn head_is_mapped_as_configured(setup: Setup) {
         });
 }
 
-fn flags_of_locations(setup: Setup) {
+fn locations_have_their_own_flags(setup: Setup) {
     setup
         .children(2)
         .group("processes=2")
@@ -369,7 +369,7 @@ fn flags_of_locations(setup: Setup) {
         });
 }
 
-fn case_insensitive_file_systems(setup: Setup) {
+fn case_sensitivity_can_be_switched_off(setup: Setup) {
     let app = "def application(e, s):\n    s('200 OK', [('X-Name', __name__), \
                ('X-Group', e['mod_wsgi.application_group'])])\n    return [b'']\n";
     setup.app("/App", "App.wsgi", app).conf("WSGICaseSensitivity Off").run(|server, cases| {
@@ -387,7 +387,7 @@ fn case_insensitive_file_systems(setup: Setup) {
     });
 }
 
-fn redirects_and_authentication(setup: Setup) {
+fn redirects_and_authentication_set_variables(setup: Setup) {
     serving_with_passwords(setup).run(|server, cases| {
         cases.check("an error document is an internal redirect", || {
             let response = server.get("/nowhere?a=b");

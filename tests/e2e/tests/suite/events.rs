@@ -4,9 +4,9 @@ use e2e::Needs::OneProcess;
 use e2e::{Server, Setup, Test, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(requests_are_told_of, OneProcess),
+    on_one_mpm!(events_are_published_for_requests, OneProcess),
     on_one_mpm!(attempts_to_reach_a_process_are_counted),
-    on_one_mpm!(failures_are_told_of, OneProcess),
+    on_one_mpm!(events_are_published_for_failures, OneProcess),
 ];
 
 const APP: &str = include_str!("../../apps/events.wsgi");
@@ -20,7 +20,7 @@ fn last_report(server: &Server) -> e2e::Response {
     server.get("/report")
 }
 
-fn requests_are_told_of(setup: Setup) {
+fn events_are_published_for_requests(setup: Setup) {
     serving(setup).run(|server, cases| {
         cases.check("an event may change environ and headers", || {
             let response = server.request("POST", "/").body("1234").send();
@@ -95,7 +95,7 @@ fn attempts_to_reach_a_process_are_counted(setup: Setup) {
     });
 }
 
-fn failures_are_told_of(setup: Setup) {
+fn events_are_published_for_failures(setup: Setup) {
     serving(setup).run(|server, cases| {
         cases.check("an exception", || {
             assert_eq!(server.get("/raise").status, 500);

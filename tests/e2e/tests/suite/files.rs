@@ -6,7 +6,7 @@ use e2e::{Ending, Mode, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(files_are_sent_whole),
     on_one_mpm!(files_are_closed, OneProcess),
-    on_one_mpm!(every_method),
+    on_one_mpm!(the_file_wrapper_has_every_method),
 ];
 
 const APP: &str = include_str!("../../apps/files.wsgi");
@@ -152,7 +152,7 @@ fn files_are_closed(setup: Setup) {
     });
 }
 
-fn every_method(setup: Setup) {
+fn the_file_wrapper_has_every_method(setup: Setup) {
     serving(setup).run(|server, cases| {
         let response = server.get("/methods");
         for (name, value) in [

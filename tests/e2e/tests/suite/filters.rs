@@ -12,7 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_filter_that_has_answered_has_the_last_word),
     on_each_mpm!(a_filter_that_has_answered_has_the_last_word_over_http_2, Threads),
     on_each_mpm!(a_file_sent_by_mod_xsendfile_is_the_response),
-    on_one_mpm!(what_has_broken_off_is_not_stored),
+    on_one_mpm!(a_response_that_breaks_off_is_not_cached),
     on_one_mpm!(filters_do_not_make_a_response_look_complete),
     on_one_mpm!(filters_that_gather_a_response_do_not_have_ranges_of_it_served),
 ];
@@ -171,7 +171,7 @@ fn ways_to_break_off(server: &Server) -> impl Iterator<Item = &'static str> {
     BREAKS.iter().chain(crashes).copied()
 }
 
-fn what_has_broken_off_is_not_stored(setup: Setup) {
+fn a_response_that_breaks_off_is_not_cached(setup: Setup) {
     serving(setup)
         .modules(&["cache", "cache_disk"])
         .conf("CacheEnable disk /breaking\nCacheRoot @ROOT@/cache\nCacheHeader On")

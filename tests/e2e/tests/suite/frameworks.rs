@@ -7,10 +7,10 @@ use std::process::Command;
 use e2e::{Interpreter, Server, Setup, Test, curl, on_each_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(flask),
-    on_each_mpm!(django),
-    on_each_mpm!(bottle_falcon_and_pyramid),
-    on_each_mpm!(numpy_in_the_main_interpreter),
+    on_each_mpm!(flask_is_served),
+    on_each_mpm!(django_is_served),
+    on_each_mpm!(bottle_falcon_and_pyramid_are_served),
+    on_each_mpm!(numpy_works_in_the_main_interpreter),
 ];
 
 fn environment() -> PathBuf {
@@ -46,7 +46,7 @@ impl<'a> Browser<'a> {
     }
 }
 
-fn flask(setup: Setup) {
+fn flask_is_served(setup: Setup) {
     serving(setup, "/flask", "flask.wsgi", include_str!("../../apps/frameworks/flask_app.wsgi")).run(
         |server, cases| {
             let browser = Browser::new(server);
@@ -81,7 +81,7 @@ fn flask(setup: Setup) {
     );
 }
 
-fn django(setup: Setup) {
+fn django_is_served(setup: Setup) {
     let script = include_str!("../../apps/frameworks/django_app.wsgi");
     let setup = serving(setup, "/django", "django.wsgi", script)
         .file("django/media/keep", "")
@@ -151,7 +151,7 @@ fn hidden_token(page: &str) -> String {
     token.unwrap_or_else(|| panic!("no token in {page}")).to_owned()
 }
 
-fn bottle_falcon_and_pyramid(setup: Setup) {
+fn bottle_falcon_and_pyramid_are_served(setup: Setup) {
     serving(setup, "/", "small.wsgi", include_str!("../../apps/frameworks/small.wsgi")).run(
         |server, cases| {
             for name in ["bottle", "falcon", "pyramid"] {
@@ -170,7 +170,7 @@ fn bottle_falcon_and_pyramid(setup: Setup) {
     );
 }
 
-fn numpy_in_the_main_interpreter(setup: Setup) {
+fn numpy_works_in_the_main_interpreter(setup: Setup) {
     let app = "import numpy\n\n\ndef application(environ, start_response):\n    \
                size = int(environ['QUERY_STRING'])\n    matrix = numpy.arange(size * size, dtype=float).reshape(size, size)\n    \
                start_response('200 OK', [('Content-Type', 'text/plain')])\n    \

@@ -5,8 +5,8 @@ use e2e::{Ending, LogMark, Mode, Process, Server, Setup, Test, on_each_mpm, on_o
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(fields_take_memory_once),
     on_one_mpm!(heads_have_limits),
-    on_each_mpm!(ranges_of_what_an_application_makes_are_its_own),
-    on_each_mpm!(the_connection_is_the_servers),
+    on_each_mpm!(ranges_are_left_to_the_application),
+    on_each_mpm!(connection_headers_are_left_to_the_server),
 ];
 
 const APP: &str = include_str!("../../apps/heads.wsgi");
@@ -87,7 +87,7 @@ fn heads_have_limits(setup: Setup) {
     });
 }
 
-fn ranges_of_what_an_application_makes_are_its_own(setup: Setup) {
+fn ranges_are_left_to_the_application(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         let whole = |target: &str, range: &str| {
             let response = server.request("GET", target).header("Range", range).send();
@@ -115,7 +115,7 @@ fn ranges_of_what_an_application_makes_are_its_own(setup: Setup) {
     });
 }
 
-fn the_connection_is_the_servers(setup: Setup) {
+fn connection_headers_are_left_to_the_server(setup: Setup) {
     let fields = [
         "Transfer-Encoding:chunked",
         "transfer-encoding:gzip, chunked",

@@ -7,8 +7,10 @@ use e2e::{Mode, Server, Setup, Test, curl, on_each_mpm};
 
 use crate::ECHO;
 
-pub(crate) const TESTS: &[Test] =
-    &[on_each_mpm!(tls_and_http_2), on_each_mpm!(a_response_without_a_body_has_none_over_http_2, Threads)];
+pub(crate) const TESTS: &[Test] = &[
+    on_each_mpm!(applications_are_served_over_tls_and_http_2),
+    on_each_mpm!(a_response_without_a_body_has_none_over_http_2, Threads),
+];
 
 const BODY: &str = include_str!("../../apps/body.wsgi");
 const FAILURES: &str = include_str!("../../apps/failures.wsgi");
@@ -47,7 +49,7 @@ fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|found| found == line)
 }
 
-fn tls_and_http_2(setup: Setup) {
+fn applications_are_served_over_tls_and_http_2(setup: Setup) {
     let versions: &[(&str, &str)] = if setup.mpm().threaded() {
         &[("--http2", "HTTP/2.0"), ("--http1.1", "HTTP/1.1")]
     } else {

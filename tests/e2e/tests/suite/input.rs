@@ -4,18 +4,18 @@ use e2e::Needs::OneProcess;
 use e2e::{Ending, Mode, Server, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(every_method),
+    on_one_mpm!(the_input_has_every_method),
     on_each_mpm!(bodies_arrive_whole),
-    on_one_mpm!(limits_and_refusals),
+    on_one_mpm!(bad_bodies_are_refused),
     on_each_mpm!(continue_is_said_when_the_application_reads),
     on_each_mpm!(an_answer_may_come_before_the_upload),
-    on_each_mpm!(a_client_that_goes_away),
-    on_one_mpm!(after_the_request, OneProcess),
+    on_each_mpm!(reading_fails_when_the_client_goes_away),
+    on_one_mpm!(the_input_is_dead_after_the_request, OneProcess),
 ];
 
 const APP: &str = include_str!("../../apps/input.wsgi");
 
-fn every_method(setup: Setup) {
+fn the_input_has_every_method(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         let body = "abcdefgh\nijklmn\nop\nq\nr\nstu\nvw\nx";
         let response = server.request("POST", "/methods").body(body).send();
@@ -130,7 +130,7 @@ fn bodies_arrive_whole(setup: Setup) {
     });
 }
 
-fn limits_and_refusals(setup: Setup) {
+fn bad_bodies_are_refused(setup: Setup) {
     setup
         .app("/", "app.wsgi", APP)
         .conf(
@@ -255,7 +255,7 @@ fn an_answer_may_come_before_the_upload(setup: Setup) {
     });
 }
 
-fn a_client_that_goes_away(setup: Setup) {
+fn reading_fails_when_the_client_goes_away(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         let cut_off = |target: &str| {
             let mut connection = server.connect();
@@ -289,7 +289,7 @@ fn a_client_that_goes_away(setup: Setup) {
     });
 }
 
-fn after_the_request(setup: Setup) {
+fn the_input_is_dead_after_the_request(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         assert_eq!(server.request("POST", "/keep").body("unread").send().expect(200), "kept");
         let response = server.get("/use");

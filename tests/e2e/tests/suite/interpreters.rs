@@ -7,17 +7,20 @@ use e2e::{Interpreter, LogMark, Mode, Response, Server, Setup, Test, on_each_mpm
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(each_request_runs_in_the_interpreter_it_names),
-    on_one_mpm!(thread_locals_stay),
+    on_one_mpm!(thread_locals_last_between_requests),
     on_one_mpm!(the_server_configures_python),
     on_one_mpm!(a_random_seed_is_random),
-    on_each_mpm!(the_injected_modules),
+    on_each_mpm!(the_injected_modules_describe_the_server),
     on_each_mpm!(
-        the_number_of_processes_is_that_in_use,
+        the_number_of_processes_is_the_number_in_use,
         Threads,
         Embedded("daemon processes are counted by their group")
     ),
     on_each_mpm!(interpreters_end_with_the_process),
-    on_each_mpm!(own_gil, Python((3, 12), "an interpreter with a GIL of its own")),
+    on_each_mpm!(
+        an_interpreter_can_have_its_own_gil,
+        Python((3, 12), "an interpreter with a GIL of its own")
+    ),
     on_one_mpm!(a_module_that_refuses_sub_interpreters_is_explained),
     on_each_mpm!(an_unusable_home_is_reported),
     on_one_mpm!(embedded_mode_can_be_forbidden, Embedded("that it can be forbidden")),
@@ -74,7 +77,7 @@ fn each_request_runs_in_the_interpreter_it_names(setup: Setup) {
     });
 }
 
-fn thread_locals_stay(setup: Setup) {
+fn thread_locals_last_between_requests(setup: Setup) {
     with_three_groups(setup).run(|server, cases| {
         cases.check("between the requests of a thread", || {
             let highest = (0..30).map(|_| number(&server.get("/one/group"), "local")).max();
@@ -165,7 +168,7 @@ fn a_random_seed_is_random(setup: Setup) {
     });
 }
 
-fn the_injected_modules(setup: Setup) {
+fn the_injected_modules_describe_the_server(setup: Setup) {
     let (mpm, mode) = (setup.mpm(), setup.mode());
     with_three_groups(setup).run(|server, cases| {
         for url in ["/main", "/one"] {
@@ -209,7 +212,7 @@ fn the_injected_modules(setup: Setup) {
     });
 }
 
-fn the_number_of_processes_is_that_in_use(setup: Setup) {
+fn the_number_of_processes_is_the_number_in_use(setup: Setup) {
     // Prefork names its limit, whichever is asked for.
     // One child is started, and three may be.
     let setup = with_three_groups(setup).children(1).conf("MaxRequestWorkers 18\nMaxSpareThreads 18");
@@ -242,7 +245,7 @@ fn interpreters_end_with_the_process(setup: Setup) {
     }
 }
 
-fn own_gil(setup: Setup) {
+fn an_interpreter_can_have_its_own_gil(setup: Setup) {
     with_three_groups(setup)
         .conf(
             "<WSGIInterpreterOptions application-group=one>\nWSGIPerInterpreterGIL On\n\

@@ -12,8 +12,8 @@ use crate::soak::beside_others;
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(large_transfers_need_little_memory),
-    on_one_mpm!(a_file_beyond_32_bits),
-    on_each_mpm!(transfers_beyond_31_bits, Time),
+    on_one_mpm!(a_file_beyond_32_bits_is_sent_whole),
+    on_each_mpm!(transfers_beyond_31_bits_are_complete, Time),
 ];
 
 const APP: &str = include_str!("../../apps/large.wsgi");
@@ -33,7 +33,7 @@ fn large_transfers_need_little_memory(setup: Setup) {
     });
 }
 
-fn a_file_beyond_32_bits(setup: Setup) {
+fn a_file_beyond_32_bits_is_sent_whole(setup: Setup) {
     serving(setup).run(|server, cases| {
         make_file(server);
         for place in ["", "/sendfile"] {
@@ -49,7 +49,7 @@ fn a_file_beyond_32_bits(setup: Setup) {
     });
 }
 
-fn transfers_beyond_31_bits(setup: Setup) {
+fn transfers_beyond_31_bits_are_complete(setup: Setup) {
     let _others = beside_others();
     serving(setup).run(|server, cases| {
         let memory = Memory::of(server);

@@ -6,8 +6,8 @@ use e2e::Needs::{Embedded, OnlyMpms, Ours};
 use e2e::{LogMark, Mode, Mpm, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(restarts),
-    on_each_mpm!(stopping),
+    on_each_mpm!(restarts_replace_the_children),
+    on_each_mpm!(a_stop_ends_every_child),
     on_each_mpm!(
         libraries_are_not_taken_from_threads_that_are_left,
         Embedded("a daemon process ends as any Python does"),
@@ -37,7 +37,7 @@ fn serving(setup: Setup) -> Setup {
     setup.app("/", "app.wsgi", APP).conf("SetEnv test.gate @ROOT@/htdocs/gate")
 }
 
-fn restarts(setup: Setup) {
+fn restarts_replace_the_children(setup: Setup) {
     // With room for one child only, the worker MPM may start no other before the one that has a request to finish
     // has ended: it looks for a thread that is dead, and those of a child on its way out may all be "graceful".
     serving(setup).children(2).run(|server, cases| {
@@ -86,7 +86,7 @@ fn restarts(setup: Setup) {
     });
 }
 
-fn stopping(setup: Setup) {
+fn a_stop_ends_every_child(setup: Setup) {
     let mut server = serving(setup).start();
     assert_eq!(server.get("/one").expect(200), "one");
     let children = server.children();

@@ -8,7 +8,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(output_becomes_log_records),
     on_one_mpm!(the_handler_keeps_levels),
     on_one_mpm!(errors_expire_with_the_request, OneProcess),
-    on_one_mpm!(restrictions),
+    on_one_mpm!(streams_and_signals_can_be_restricted),
     on_one_mpm!(
         faulthandler_writes_to_the_log,
         Ours("a faulthandler that can be enabled"),
@@ -153,7 +153,7 @@ fn errors_expire_with_the_request(setup: Setup) {
     });
 }
 
-fn restrictions(setup: Setup) {
+fn streams_and_signals_can_be_restricted(setup: Setup) {
     let quiet = APP.replace("print(\"printed", "str(\"printed");
     setup
         .app("/", "app.wsgi", &quiet)

@@ -5,13 +5,13 @@ use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
 use crate::ECHO;
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(malformed_requests),
-    on_each_mpm!(unusual_requests),
-    on_each_mpm!(the_validator_finds_nothing),
-    on_one_mpm!(slow_clients_get_all),
+    on_each_mpm!(malformed_requests_do_no_harm),
+    on_each_mpm!(unusual_requests_are_served),
+    on_each_mpm!(the_wsgi_validator_finds_no_fault),
+    on_one_mpm!(slow_clients_get_the_whole_response),
 ];
 
-fn malformed_requests(setup: Setup) {
+fn malformed_requests_do_no_harm(setup: Setup) {
     setup.app("/", "app.wsgi", ECHO).run(|server, cases| {
         let long = "x".repeat(9000);
         let rows: &[(&str, Vec<u8>, &[u16])] = &[
@@ -69,7 +69,7 @@ fn malformed_requests(setup: Setup) {
     });
 }
 
-fn unusual_requests(setup: Setup) {
+fn unusual_requests_are_served(setup: Setup) {
     setup.app("/", "app.wsgi", ECHO).conf("LimitRequestFieldSize 2000000\nLimitRequestFields 2000").run(
         |server, cases| {
             cases.check("a gigantic header that is allowed", || {
@@ -128,7 +128,7 @@ fn unusual_requests(setup: Setup) {
     );
 }
 
-fn the_validator_finds_nothing(setup: Setup) {
+fn the_wsgi_validator_finds_no_fault(setup: Setup) {
     let app = "from wsgiref.validate import validator\n\n\n\
                def inner(environ, start_response):\n    \
                body = environ['wsgi.input'].read(4) + environ['wsgi.input'].readline() + environ['wsgi.input'].read(-1)\n    \
@@ -149,7 +149,7 @@ fn the_validator_finds_nothing(setup: Setup) {
     });
 }
 
-fn slow_clients_get_all(setup: Setup) {
+fn slow_clients_get_the_whole_response(setup: Setup) {
     let app = "def application(e, s):\n    s('200 OK', [])\n    for i in range(200):\n        yield b'%06d\\n' % i * 1000\n";
     setup.app("/", "app.wsgi", app).run(|server, cases| {
         cases.check("several that read by turns", || {

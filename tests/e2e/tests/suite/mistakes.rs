@@ -7,8 +7,8 @@ use nix::unistd::Pid;
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(mistakes_are_refused, Ours("such messages")),
-    on_one_mpm!(mistakes_are_told_by_a_test, Ours("such warnings")),
-    on_one_mpm!(nothing_is_left_where_apache_restarts_into_a_mistake, Daemon),
+    on_one_mpm!(a_configuration_test_warns_of_mistakes, Ours("such warnings")),
+    on_one_mpm!(a_restart_into_a_mistake_leaves_no_process, Daemon),
     on_one_mpm!(a_running_server_survives_the_test_of_a_mistake, Ours("such messages")),
     on_one_mpm!(
         limits_that_are_too_small_are_named,
@@ -98,7 +98,7 @@ fn mistakes_are_refused(setup: Setup) {
     }
 }
 
-fn mistakes_are_told_by_a_test(setup: Setup) {
+fn a_configuration_test_warns_of_mistakes(setup: Setup) {
     for &(lines, words) in TOLD {
         let output = with_mistake(&setup, lines).test_configuration();
         let text = String::from_utf8_lossy(&output.stderr);
@@ -119,7 +119,7 @@ fn mistakes_are_told_by_a_test(setup: Setup) {
     assert!(!text.contains("mistake.conf"), "nothing is wrong with it: {text}");
 }
 
-fn nothing_is_left_where_apache_restarts_into_a_mistake(setup: Setup) {
+fn a_restart_into_a_mistake_leaves_no_process(setup: Setup) {
     with_mistake(&setup, "").app("/", "app.wsgi", APP).run(|server, cases| {
         cases.check("Apache ends, and so do its processes", || {
             assert_eq!(server.get("/").expect(200), "served");

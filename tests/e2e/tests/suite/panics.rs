@@ -6,16 +6,16 @@ use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
 use crate::ECHO;
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(in_a_request, Ours("test hook for panics")),
+    on_each_mpm!(a_panic_in_a_request_is_contained, Ours("test hook for panics")),
     on_each_mpm!(
-        while_a_response_is_sent,
+        a_panic_breaks_the_response_off,
         Ours("test hook for panics"),
         Embedded("a daemon process has no such hook")
     ),
-    on_one_mpm!(in_the_configuration, Ours("test hook for panics")),
+    on_one_mpm!(a_panic_in_the_configuration_is_reported, Ours("test hook for panics")),
 ];
 
-fn in_a_request(setup: Setup) {
+fn a_panic_in_a_request_is_contained(setup: Setup) {
     setup
         .app("/", "app.wsgi", ECHO)
         .conf(
@@ -52,7 +52,7 @@ def application(environ, start_response):
     yield b'three'
 ";
 
-fn while_a_response_is_sent(setup: Setup) {
+fn a_panic_breaks_the_response_off(setup: Setup) {
     let hook = "<Location /exchange>\nWSGIDebugPanic exchange\n</Location>";
     setup.app("/", "app.wsgi", STREAM).conf(hook).run(|server, cases| {
         cases.check("the client can tell", || {
@@ -69,7 +69,7 @@ fn while_a_response_is_sent(setup: Setup) {
     });
 }
 
-fn in_the_configuration(setup: Setup) {
+fn a_panic_in_the_configuration_is_reported(setup: Setup) {
     let output = setup.conf("WSGIDebugPanic config").test_configuration();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && output.status.code().is_some(), "{}: {text}", output.status);

@@ -4,8 +4,10 @@ use e2e::{Response, Server, Setup, Test, on_one_mpm};
 
 use crate::ECHO;
 
-pub(crate) const TESTS: &[Test] =
-    &[on_one_mpm!(headers_of_proxies), on_one_mpm!(a_name_that_is_no_header_name_is_ignored)];
+pub(crate) const TESTS: &[Test] = &[
+    on_one_mpm!(headers_of_trusted_proxies_are_applied),
+    on_one_mpm!(a_name_that_is_no_header_name_is_ignored),
+];
 
 /// A scope with its own settings, headers that are sent, and what the environ has then (`-` for nothing).
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
@@ -172,7 +174,7 @@ const ROWS: &[Row] = &[
     ),
 ];
 
-fn headers_of_proxies(setup: Setup) {
+fn headers_of_trusted_proxies_are_applied(setup: Setup) {
     let mut setup = setup.file("apps/app.wsgi", ECHO).conf(SCOPES);
     for url in SCOPES.lines().filter_map(|line| line.trim().strip_prefix("<Location ")) {
         let url = url.trim_end_matches('>');

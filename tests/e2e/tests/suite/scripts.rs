@@ -12,7 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(modules_have_the_names_of_the_contract),
     on_each_mpm!(changed_scripts_are_loaded_again),
     on_one_mpm!(a_script_may_ask_to_be_reloaded, OneProcess),
-    on_each_mpm!(scripts_that_can_not_be_loaded),
+    on_each_mpm!(scripts_that_cannot_be_loaded_are_reported),
     on_each_mpm!(scripts_are_imported_at_start),
     on_each_mpm!(names_may_have_any_letters),
 ];
@@ -162,7 +162,7 @@ fn with_failing_scripts(setup: Setup) -> Setup {
         .conf("WSGIScriptAlias / @ROOT@/apps/")
 }
 
-fn scripts_that_can_not_be_loaded(setup: Setup) {
+fn scripts_that_cannot_be_loaded_are_reported(setup: Setup) {
     with_failing_scripts(setup).run(|server, cases| {
         let secret = fs::set_permissions(server.path("apps/secret.wsgi"), fs::Permissions::from_mode(0o600));
         assert!(secret.is_ok());

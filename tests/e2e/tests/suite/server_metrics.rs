@@ -8,12 +8,12 @@ use nix::sys::signal::Signal;
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(the_scoreboard_is_shown),
-    on_one_mpm!(without_extended_status_nobody_is_named, OneProcess),
-    on_one_mpm!(it_is_shown_only_where_that_is_said),
-    on_each_mpm!(it_outlives_who_publishes_it, Daemon),
-    on_each_mpm!(who_has_not_asked_has_nothing_of_it, Daemon, Ours("promise of what a process holds (W31)")),
+    on_one_mpm!(no_client_is_named_without_extended_status, OneProcess),
+    on_one_mpm!(the_scoreboard_is_shown_only_where_it_is_enabled),
+    on_each_mpm!(the_scoreboard_outlives_its_publisher, Daemon),
+    on_each_mpm!(nothing_is_published_unless_enabled, Daemon, Ours("promise of what a process holds (W31)")),
     on_each_mpm!(
-        children_end_as_without_it,
+        children_end_as_usual_while_they_publish,
         Embedded("the end of Apache's children"),
         Ours("thread that publishes")
     ),
@@ -103,7 +103,7 @@ fn the_scoreboard_is_shown(setup: Setup) {
     });
 }
 
-fn without_extended_status_nobody_is_named(setup: Setup) {
+fn no_client_is_named_without_extended_status(setup: Setup) {
     serving_with_metrics(setup, "Off").run(|server, cases| {
         cases.check("what threads do", || {
             wait_for_scoreboard(server);
@@ -116,7 +116,7 @@ fn without_extended_status_nobody_is_named(setup: Setup) {
     });
 }
 
-fn it_is_shown_only_where_that_is_said(setup: Setup) {
+fn the_scoreboard_is_shown_only_where_it_is_enabled(setup: Setup) {
     // What is said for the other mode does not count.
     let setup = match setup.mode() {
         Mode::Embedded => {
@@ -129,7 +129,7 @@ fn it_is_shown_only_where_that_is_said(setup: Setup) {
     });
 }
 
-fn it_outlives_who_publishes_it(setup: Setup) {
+fn the_scoreboard_outlives_its_publisher(setup: Setup) {
     serving_with_metrics(setup, "On").children(2).run(|server, cases| {
         let renewed = |what: &str| {
             let before = scoreboard_time(server);
@@ -171,7 +171,7 @@ fn it_outlives_who_publishes_it(setup: Setup) {
     });
 }
 
-fn who_has_not_asked_has_nothing_of_it(setup: Setup) {
+fn nothing_is_published_unless_enabled(setup: Setup) {
     let user = if nix::unistd::geteuid().is_root() { "user=backup" } else { "" };
     let setup = setup.own_groups().file("apps/app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
     let groups = |options: &str| {
@@ -233,7 +233,7 @@ fn who_has_not_asked_has_nothing_of_it(setup: Setup) {
     });
 }
 
-fn children_end_as_without_it(setup: Setup) {
+fn children_end_as_usual_while_they_publish(setup: Setup) {
     let setup = setup.children(1).app("/", "app.wsgi", HANDLER);
     let mut server = setup.conf("WSGIDaemonProcess other server-metrics=On display-name=%{GROUP}").start();
     for round in 0..5 {

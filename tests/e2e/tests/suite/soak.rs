@@ -12,10 +12,10 @@ use e2e::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(many_graceful_restarts_under_load, Time),
+    on_each_mpm!(many_graceful_restarts_under_load_lose_no_request, Time),
     // Event's worker threads are the same as worker's, and time is short.
     on_each_mpm!(
-        a_minute_of_everything,
+        a_minute_of_mixed_load_leaves_nothing_behind,
         Ours("promise to survive this"),
         OnlyMpms(&[Mpm::Prefork, Mpm::Event]),
         Time
@@ -31,7 +31,7 @@ const LOAD: Duration = Duration::from_secs(60);
 /// Clients that put the mixed load on a server.
 const CLIENTS: usize = 5;
 
-fn many_graceful_restarts_under_load(setup: Setup) {
+fn many_graceful_restarts_under_load_lose_no_request(setup: Setup) {
     let _others = beside_others();
     // Side by side: most of the time Apache waits for its next look at its children, which is once a second.
     thread::scope(|scope| {
@@ -45,7 +45,7 @@ fn many_graceful_restarts_under_load(setup: Setup) {
     });
 }
 
-fn a_minute_of_everything(setup: Setup) {
+fn a_minute_of_mixed_load_leaves_nothing_behind(setup: Setup) {
     let _others = beside_others();
     for python in pythons() {
         e2e::report(format_args!("=== Python {:?}", python.version));

@@ -4,17 +4,17 @@ use e2e::Needs::OneProcess;
 use e2e::{Mode, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(every_check),
+    on_one_mpm!(every_argument_is_checked),
     on_one_mpm!(write_takes_bytes_only),
     on_each_mpm!(the_last_call_before_the_body_wins),
-    on_one_mpm!(after_the_request, OneProcess),
+    on_one_mpm!(start_response_is_dead_after_the_request, OneProcess),
     on_each_mpm!(headers_reach_the_client),
-    on_one_mpm!(statuses),
+    on_one_mpm!(status_lines_reach_the_client),
 ];
 
 const APP: &str = include_str!("../../apps/start_response.wsgi");
 
-fn every_check(setup: Setup) {
+fn every_argument_is_checked(setup: Setup) {
     let table = [
         ("no-arguments", "TypeError"),
         ("one-argument", "TypeError"),
@@ -161,7 +161,7 @@ fn the_last_call_before_the_body_wins(setup: Setup) {
     });
 }
 
-fn after_the_request(setup: Setup) {
+fn start_response_is_dead_after_the_request(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         assert_eq!(server.get("/keep").expect(200), "kept");
         let response = server.get("/use");
@@ -199,7 +199,7 @@ fn headers_reach_the_client(setup: Setup) {
     });
 }
 
-fn statuses(setup: Setup) {
+fn status_lines_reach_the_client(setup: Setup) {
     setup.app("/", "app.wsgi", APP).run(|server, cases| {
         for (line, status, reason) in [
             ("200", 200, "OK"),

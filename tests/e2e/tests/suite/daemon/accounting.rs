@@ -13,8 +13,8 @@ use super::{APP, finish, open_gate, serving, serving_process, start_held_request
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(only_requests_that_ran_count_towards_maximum_requests, Daemon),
-    on_one_mpm!(what_nobody_is_left_to_clear_is_cleared, Daemon),
-    on_each_mpm!(nothing_is_counted_when_nothing_runs, Daemon, Ours("count of running requests")),
+    on_one_mpm!(counts_of_a_killed_process_and_supervisor_are_cleared, Daemon),
+    on_each_mpm!(no_request_is_counted_when_none_runs, Daemon, Ours("count of running requests")),
 ];
 
 /// What a process logs when it has served as many requests as it may.
@@ -72,7 +72,7 @@ fn request_counts(server: &Server) -> Vec<u32> {
     counted
 }
 
-fn what_nobody_is_left_to_clear_is_cleared(setup: Setup) {
+fn counts_of_a_killed_process_and_supervisor_are_cleared(setup: Setup) {
     let options = "threads=4 graceful-timeout=1 shutdown-timeout=1";
     serving(setup, options).run(|server, cases| {
         server.expect_crashes();
@@ -107,7 +107,7 @@ fn count_requests_by_process(server: &Server, clients: usize, each: usize) -> BT
     served.into_inner().unwrap_or_default()
 }
 
-fn nothing_is_counted_when_nothing_runs(setup: Setup) {
+fn no_request_is_counted_when_none_runs(setup: Setup) {
     let children = if setup.mpm().threaded() { 2 } else { 24 };
     let options =
         "processes=3 threads=2 listen-backlog=2 connect-timeout=1 graceful-timeout=5 shutdown-timeout=1";

@@ -10,19 +10,19 @@ use super::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(before_the_head, Daemon),
-    on_each_mpm!(in_the_middle_of_a_response, Daemon),
+    on_each_mpm!(a_crash_before_the_head_is_a_502, Daemon),
+    on_each_mpm!(a_crash_breaks_the_response_off, Daemon),
     on_one_mpm!(other_groups_are_not_touched, Daemon),
     on_one_mpm!(
-        one_that_never_starts_does_not_keep_the_machine_busy,
+        a_process_that_never_starts_does_not_keep_the_machine_busy,
         Daemon,
         Ours("pause between processes that crash")
     ),
-    on_one_mpm!(what_an_application_may_do_to_its_process, Daemon),
+    on_one_mpm!(an_application_without_descriptors_harms_only_its_process, Daemon),
     on_one_mpm!(a_process_that_takes_no_connection_keeps_nobody_waiting_for_ever, Daemon),
     on_one_mpm!(memory_is_bounded, Daemon, NoSanitizer("it needs more address space than the limit")),
-    on_each_mpm!(what_has_not_been_read_goes_to_the_successor, Daemon),
-    on_one_mpm!(a_crash_takes_only_what_it_was_doing, Daemon),
+    on_each_mpm!(unread_requests_go_to_the_successor, Daemon),
+    on_one_mpm!(a_crash_costs_only_the_requests_that_ran, Daemon),
     on_one_mpm!(
         an_import_that_ends_its_process_does_not_keep_the_machine_busy,
         Daemon,
@@ -56,7 +56,7 @@ fn wait_until_recovered(server: &Server) {
     });
 }
 
-fn before_the_head(setup: Setup) {
+fn a_crash_before_the_head_is_a_502(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         server.expect_crashes();
         for &(target, how) in BEFORE_THE_HEAD {
@@ -80,7 +80,7 @@ fn before_the_head(setup: Setup) {
     });
 }
 
-fn in_the_middle_of_a_response(setup: Setup) {
+fn a_crash_breaks_the_response_off(setup: Setup) {
     let is_threaded = setup.mpm().threaded();
     let setup = if is_threaded {
         serving(setup, "").modules(&["http2"]).conf("Protocols h2 h2c http/1.1").tls()
@@ -146,7 +146,7 @@ fn other_groups_are_not_touched(setup: Setup) {
     });
 }
 
-fn one_that_never_starts_does_not_keep_the_machine_busy(setup: Setup) {
+fn a_process_that_never_starts_does_not_keep_the_machine_busy(setup: Setup) {
     let app = "import os\nos._exit(4)\n";
     setup
         .file("apps/other.wsgi", APP)
@@ -179,7 +179,7 @@ fn one_that_never_starts_does_not_keep_the_machine_busy(setup: Setup) {
         });
 }
 
-fn what_an_application_may_do_to_its_process(setup: Setup) {
+fn an_application_without_descriptors_harms_only_its_process(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         server.expect_crashes();
         cases.ours_only("no descriptors are left", "W28: the daemon process crashes", || {
@@ -258,7 +258,7 @@ fn memory_is_bounded(setup: Setup) {
     });
 }
 
-fn what_has_not_been_read_goes_to_the_successor(setup: Setup) {
+fn unread_requests_go_to_the_successor(setup: Setup) {
     // Prefork needs a child for each of them.
     serving(setup, "threads=1").children(5).threads(8).run(|server, cases| {
         server.expect_crashes();
@@ -281,7 +281,7 @@ fn what_has_not_been_read_goes_to_the_successor(setup: Setup) {
     });
 }
 
-fn a_crash_takes_only_what_it_was_doing(setup: Setup) {
+fn a_crash_costs_only_the_requests_that_ran(setup: Setup) {
     serving(setup, "processes=2").run(|server, cases| {
         server.expect_crashes();
         let reason = "processes take what they get hold of: one may have both";

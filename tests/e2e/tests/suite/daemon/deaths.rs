@@ -16,9 +16,9 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_killed_parent_leaves_nothing, Daemon),
     on_each_mpm!(a_killed_supervisor_is_replaced, Daemon, Ours("supervisor")),
     on_each_mpm!(a_killed_child_cancels_its_requests_alone, Daemon),
-    on_each_mpm!(stopping_ends_all, Daemon),
-    on_each_mpm!(a_server_of_one_process_has_daemon_processes, Daemon),
-    on_each_mpm!(a_process_that_hears_nothing_ends_with_the_server, Daemon),
+    on_each_mpm!(a_stop_ends_every_process, Daemon),
+    on_each_mpm!(a_single_process_server_has_daemon_processes, Daemon),
+    on_each_mpm!(a_stopped_process_ends_with_the_server, Daemon),
     on_each_mpm!(a_hard_restart_starts_anew, Daemon),
     on_each_mpm!(a_graceful_restart_keeps_old_processes_while_they_are_needed, Daemon),
 ];
@@ -124,7 +124,7 @@ fn a_killed_child_cancels_its_requests_alone(setup: Setup) {
     });
 }
 
-fn stopping_ends_all(setup: Setup) {
+fn a_stop_ends_every_process(setup: Setup) {
     let mut server = serving(setup, "processes=3").start();
     wait_until("three processes", || (server.daemons().len() == 3).then_some(()));
     let all: Vec<Process> = server.supervisors().into_iter().chain(server.daemons()).collect();
@@ -139,7 +139,7 @@ fn stopping_ends_all(setup: Setup) {
     drop(stuck.join());
 }
 
-fn a_server_of_one_process_has_daemon_processes(setup: Setup) {
+fn a_single_process_server_has_daemon_processes(setup: Setup) {
     let mut server = serving(setup, "").single_process().start();
     let process = serving_process(&server);
     assert_eq!(serving_process(&server), process);
@@ -147,7 +147,7 @@ fn a_server_of_one_process_has_daemon_processes(setup: Setup) {
     wait_ended(process);
 }
 
-fn a_process_that_hears_nothing_ends_with_the_server(setup: Setup) {
+fn a_stopped_process_ends_with_the_server(setup: Setup) {
     let mut server = serving(setup, "processes=2").start();
     wait_until("two processes", || (server.daemons().len() == 2).then_some(()));
     let _ = serving_process(&server);

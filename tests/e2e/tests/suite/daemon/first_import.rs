@@ -10,11 +10,11 @@ use e2e::{Interpreter, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until}
 use super::{APP, finish, open_gate, serving, serving_process, start_held_request};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(the_next_try_is_that_of_a_new_process, Daemon),
-    on_one_mpm!(a_touch_brings_the_next_try_at_once, Daemon),
-    on_one_mpm!(what_works_beside_it_is_not_disturbed, Daemon),
-    on_one_mpm!(a_script_that_is_imported_at_the_start_is_tried_again, Daemon),
-    on_one_mpm!(django_with_a_database_that_was_down, Daemon),
+    on_each_mpm!(a_failed_import_is_retried_by_a_new_process, Daemon),
+    on_one_mpm!(a_touch_retries_a_failed_import_at_once, Daemon),
+    on_one_mpm!(a_failed_import_does_not_disturb_other_scripts, Daemon),
+    on_one_mpm!(a_failed_import_at_the_start_is_retried, Daemon),
+    on_one_mpm!(django_recovers_when_its_database_is_back, Daemon),
 ];
 
 /// Can be imported while there is a database, and only once in an interpreter, as Django's applications.
@@ -52,7 +52,7 @@ fn wait_until_open(server: &Server) -> (u32, Duration) {
     (refused, begin.elapsed())
 }
 
-fn the_next_try_is_that_of_a_new_process(setup: Setup) {
+fn a_failed_import_is_retried_by_a_new_process(setup: Setup) {
     serving_shop(setup, "").run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
         let (mark, old) = (server.mark(), serving_process(server));
@@ -80,7 +80,7 @@ fn the_next_try_is_that_of_a_new_process(setup: Setup) {
     });
 }
 
-fn a_touch_brings_the_next_try_at_once(setup: Setup) {
+fn a_touch_retries_a_failed_import_at_once(setup: Setup) {
     serving_shop(setup, "").run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
         cases.ours_only("however long it was broken", reason, || {
@@ -97,7 +97,7 @@ fn a_touch_brings_the_next_try_at_once(setup: Setup) {
     });
 }
 
-fn what_works_beside_it_is_not_disturbed(setup: Setup) {
+fn a_failed_import_does_not_disturb_other_scripts(setup: Setup) {
     serving_shop(setup.app("/second", "second.wsgi", APP), "graceful-timeout=20").run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
         let mark = server.mark();
@@ -136,7 +136,7 @@ fn what_works_beside_it_is_not_disturbed(setup: Setup) {
     });
 }
 
-fn a_script_that_is_imported_at_the_start_is_tried_again(setup: Setup) {
+fn a_failed_import_at_the_start_is_retried(setup: Setup) {
     let import = "WSGIImportScript @ROOT@/apps/shop.wsgi process-group=e2e application-group=%{GLOBAL}";
     serving_shop(setup, "processes=2").conf(import).run(|server, cases| {
         let reason = "it is tried again in the same interpreter, for ever";
@@ -152,7 +152,7 @@ fn a_script_that_is_imported_at_the_start_is_tried_again(setup: Setup) {
     });
 }
 
-fn django_with_a_database_that_was_down(setup: Setup) {
+fn django_recovers_when_its_database_is_back(setup: Setup) {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt");
     let home = Interpreter::current().environment(&requirements);
     let apps = "import os\nfrom django.apps import AppConfig\nfrom django.db.utils import OperationalError\n\n\n\

@@ -9,11 +9,16 @@ use super::{APP, serving, serving_process};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(groups_are_chosen_for_each_request, Daemon),
-    on_one_mpm!(groups_of_virtual_hosts_are_theirs, Daemon),
+    on_one_mpm!(groups_of_a_virtual_host_serve_only_that_host, Daemon),
     on_one_mpm!(each_group_imports_its_own_scripts, Daemon),
-    on_one_mpm!(a_group_that_runs_once, Daemon),
-    on_one_mpm!(versions_side_by_side, Daemon, Ours("Python version for each group"), SecondPython),
-    on_one_mpm!(virtual_environments, Daemon),
+    on_one_mpm!(a_process_for_one_request_is_marked_run_once, Daemon),
+    on_one_mpm!(
+        groups_can_have_different_python_versions,
+        Daemon,
+        Ours("Python version for each group"),
+        SecondPython
+    ),
+    on_one_mpm!(groups_can_have_virtual_environments, Daemon),
 ];
 
 fn groups_are_chosen_for_each_request(setup: Setup) {
@@ -81,7 +86,7 @@ fn groups_are_chosen_for_each_request(setup: Setup) {
     });
 }
 
-fn groups_of_virtual_hosts_are_theirs(setup: Setup) {
+fn groups_of_a_virtual_host_serve_only_that_host(setup: Setup) {
     let host = |name: &str, lines: &str| {
         format!("<VirtualHost *:@PORT@>\nServerName {name}\n{lines}\n</VirtualHost>\n")
     };
@@ -162,7 +167,7 @@ fn each_group_imports_its_own_scripts(setup: Setup) {
         });
 }
 
-fn a_group_that_runs_once(setup: Setup) {
+fn a_process_for_one_request_is_marked_run_once(setup: Setup) {
     serving(setup, "threads=1 maximum-requests=1").run(|server, cases| {
         cases.check("the flag, and another process", || {
             let old = serving_process(server);
@@ -175,7 +180,7 @@ fn a_group_that_runs_once(setup: Setup) {
     });
 }
 
-fn versions_side_by_side(setup: Setup) {
+fn groups_can_have_different_python_versions(setup: Setup) {
     let pythons = Interpreter::with_hosts();
     let mut setup = setup.own_groups().file("apps/app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
     for (number, python) in pythons.iter().enumerate() {
@@ -206,7 +211,7 @@ fn versions_side_by_side(setup: Setup) {
     });
 }
 
-fn virtual_environments(setup: Setup) {
+fn groups_can_have_virtual_environments(setup: Setup) {
     let directory = tempfile::Builder::new().prefix("e2e-venv-").tempdir_in("/tmp");
     let directory = directory.unwrap_or_else(|error| panic!("no temporary directory: {error}"));
     let venv = directory.path().join("venv");

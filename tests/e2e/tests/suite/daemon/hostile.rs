@@ -9,7 +9,7 @@ use e2e::Needs::{Daemon, Ours};
 use e2e::{Connection, Ending, Process, Server, Setup, StuckMount, Test, on_one_mpm, sanitized, wait_until};
 
 pub(crate) const TESTS: &[Test] =
-    &[on_one_mpm!(nothing_that_a_process_says_harms_its_server, Daemon, Ours("promise to survive this"))];
+    &[on_one_mpm!(a_lying_process_does_not_harm_the_server, Daemon, Ours("promise to survive this"))];
 
 /// What a client gets.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +192,7 @@ const MOST_GROWTH: u64 = 64 << 10;
 /// The most descriptors that may be left over.
 const MOST_DESCRIPTORS: usize = 32;
 
-fn nothing_that_a_process_says_harms_its_server(setup: Setup) {
+fn a_lying_process_does_not_harm_the_server(setup: Setup) {
     let directory = tempfile::Builder::new().prefix("e2e-").tempdir_in("/tmp");
     let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
     let program = directory.path().join("hostile");

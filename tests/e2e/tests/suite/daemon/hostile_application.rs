@@ -13,31 +13,31 @@ use super::APP;
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(
-        ends_at_every_moment,
+        a_process_may_end_at_any_moment,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
     on_one_mpm!(
-        exceptions_of_every_kind_at_every_moment,
+        exceptions_of_every_kind_are_survived,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
     on_one_mpm!(
-        signals_processes_threads_and_garbage,
+        signals_processes_threads_and_garbage_are_survived,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
     on_one_mpm!(
-        descriptors_that_are_not_its_own,
+        misuse_of_descriptors_is_survived,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness")
     ),
     on_one_mpm!(
-        nobody_is_reached_by_signals,
+        signals_reach_no_other_process,
         Daemon,
         NoSanitizer("it would report what is done on purpose"),
         Ours("such robustness"),
@@ -349,7 +349,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
-fn ends_at_every_moment(setup: Setup) {
+fn a_process_may_end_at_any_moment(setup: Setup) {
     run_deeds(setup, &|_| {
         let moments = [IMPORT].iter().chain(MOMENTS).chain(AT_THE_END);
         let all = moments.flat_map(|moment| ENDS.iter().map(move |(way, logged)| (*moment, *way, *logged)));
@@ -362,7 +362,7 @@ fn ends_at_every_moment(setup: Setup) {
     });
 }
 
-fn exceptions_of_every_kind_at_every_moment(setup: Setup) {
+fn exceptions_of_every_kind_are_survived(setup: Setup) {
     run_deeds(setup, &|_| {
         let during = [IMPORT].iter().chain(MOMENTS).map(|moment| (*moment, Serves));
         let moments = during.chain(AT_THE_END.iter().map(|moment| (*moment, Ends)));
@@ -378,13 +378,13 @@ fn exceptions_of_every_kind_at_every_moment(setup: Setup) {
     });
 }
 
-fn signals_processes_threads_and_garbage(setup: Setup) {
+fn signals_processes_threads_and_garbage_are_survived(setup: Setup) {
     run_deeds(setup, &|_| {
         DEEDS.iter().map(|&(path, then, logged)| Deed { path: path.to_owned(), then, logged }).collect()
     });
 }
 
-fn descriptors_that_are_not_its_own(setup: Setup) {
+fn misuse_of_descriptors_is_survived(setup: Setup) {
     run_deeds(setup, &|server| {
         let response = server.get("/bad0/descriptors/").expect(200);
         let open: Vec<u32> = response.split(' ').filter_map(|number| number.parse().ok()).collect();
@@ -399,7 +399,7 @@ fn descriptors_that_are_not_its_own(setup: Setup) {
     });
 }
 
-fn nobody_is_reached_by_signals(setup: Setup) {
+fn signals_reach_no_other_process(setup: Setup) {
     with_groups(setup).run(|server, cases: &mut Cases<'_>| {
         let before = look_at_apache(server);
         for name in ["SIGTERM", "SIGKILL", "SIGSTOP"] {

@@ -9,21 +9,21 @@ use super::{APP, serving, serving_process};
 use crate::upgrade::replace_by_another_build;
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(user_and_groups, Daemon, Root("become somebody else")),
+    on_one_mpm!(a_process_has_its_user_and_groups, Daemon, Root("become somebody else")),
     on_one_mpm!(
-        surroundings,
+        a_process_has_its_configured_surroundings,
         Daemon,
         NoSanitizer("it needs more address space than the limits that are tested")
     ),
     on_one_mpm!(
-        a_home_that_can_not_be_entered_is_explained,
+        a_home_that_cannot_be_entered_is_explained,
         Daemon,
         Ours("answer before its own timeout where a process can not start")
     ),
-    on_one_mpm!(a_python_that_can_not_be_run_is_explained, Daemon, Ours("Python for each group")),
+    on_one_mpm!(a_python_that_cannot_be_run_is_explained, Daemon, Ours("Python for each group")),
     on_one_mpm!(scripts_of_others_are_not_run, Daemon, Root("become somebody else")),
     on_one_mpm!(
-        a_jail,
+        a_process_can_be_jailed,
         Daemon,
         Root("become somebody else"),
         NoSanitizer("its library is not in the jail"),
@@ -31,7 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
 ];
 
-fn user_and_groups(setup: Setup) {
+fn a_process_has_its_user_and_groups(setup: Setup) {
     let mut setup = setup.own_groups().file("apps/app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
     let table = [
         ("default", "", "(33, 33, 33) (33, 33, 33)", "[33]", "", "/var/www"),
@@ -83,7 +83,7 @@ fn user_and_groups(setup: Setup) {
     });
 }
 
-fn surroundings(setup: Setup) {
+fn a_process_has_its_configured_surroundings(setup: Setup) {
     let is_ours = !Target::current().is_reference();
     let new = if is_ours {
         "environment=PLAIN=1 environment=\"BLANKS=a b\" environment=PLAIN=last \
@@ -143,7 +143,7 @@ fn surroundings(setup: Setup) {
         });
 }
 
-fn a_home_that_can_not_be_entered_is_explained(setup: Setup) {
+fn a_home_that_cannot_be_entered_is_explained(setup: Setup) {
     serving(setup, "home=/nonexistent/home connect-timeout=3").run(|server, cases| {
         cases.check("clients", || assert_eq!(server.get("/run").status, 503));
         cases.check("the log", || {
@@ -154,7 +154,7 @@ fn a_home_that_can_not_be_entered_is_explained(setup: Setup) {
     });
 }
 
-fn a_python_that_can_not_be_run_is_explained(setup: Setup) {
+fn a_python_that_cannot_be_run_is_explained(setup: Setup) {
     let setup = setup
         .own_groups()
         .file("apps/app.wsgi", APP)
@@ -238,7 +238,7 @@ fn scripts_of_others_are_not_run(setup: Setup) {
     });
 }
 
-fn a_jail(setup: Setup) {
+fn a_process_can_be_jailed(setup: Setup) {
     let jail = Jail::new();
     let root = jail.0.path().display().to_string();
     setup

@@ -9,16 +9,20 @@ use nix::sys::signal::Signal;
 use super::{APP, serving, serving_process, wait_ended, wait_for_successor};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(descriptors_can_not_be_sent_where_they_do_not_belong, Daemon),
-    on_each_mpm!(descriptors, Daemon, Ours("promise of what a process holds (W31)")),
+    on_one_mpm!(descriptors_cannot_be_sent_to_the_supervisor_or_apache, Daemon),
+    on_each_mpm!(
+        a_process_holds_no_foreign_descriptors,
+        Daemon,
+        Ours("promise of what a process holds (W31)")
+    ),
     on_one_mpm!(
-        secrets_of_the_server,
+        a_process_does_not_see_secrets_of_the_server,
         Daemon,
         Ours("process without a copy of the server's memory"),
         Root("read the memory of other processes"),
         NoSanitizer("there is too much memory to be searched")
     ),
-    on_one_mpm!(two_users_can_not_reach_each_other, Daemon, Root("start processes of two users")),
+    on_one_mpm!(two_users_cannot_reach_each_other, Daemon, Root("start processes of two users")),
     on_one_mpm!(
         a_copy_of_the_process_holds_none_of_ours,
         Daemon,
@@ -45,7 +49,7 @@ fn process_at(server: &Server, url: &str) -> Process {
     Process(server.get(&format!("{url}/pid")).expect(200).parse().unwrap_or_default())
 }
 
-fn descriptors_can_not_be_sent_where_they_do_not_belong(setup: Setup) {
+fn descriptors_cannot_be_sent_to_the_supervisor_or_apache(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         cases.ours_only("to root", "its processes have other sockets", || {
             // The control socket and the channel.
@@ -60,7 +64,7 @@ fn descriptors_can_not_be_sent_where_they_do_not_belong(setup: Setup) {
     });
 }
 
-fn descriptors(setup: Setup) {
+fn a_process_holds_no_foreign_descriptors(setup: Setup) {
     with_two_groups(setup).run(|server, cases| {
         let both = [process_at(server, "/one"), process_at(server, "/two")];
         let apache = listening_sockets(Process(server.pid()));
@@ -195,7 +199,7 @@ fn listening_sockets(process: Process) -> Vec<String> {
     held.filter(|path| inodes.contains(path)).collect()
 }
 
-fn secrets_of_the_server(setup: Setup) {
+fn a_process_does_not_see_secrets_of_the_server(setup: Setup) {
     with_two_groups(setup)
         .conf("<Location /elsewhere>\nSetEnv OTHER e2e-secret-of-another-site\n</Location>")
         .run(|server, cases| {
@@ -275,7 +279,7 @@ fn contains(memory: &[u8], wanted: &[u8]) -> bool {
     false
 }
 
-fn two_users_can_not_reach_each_other(setup: Setup) {
+fn two_users_cannot_reach_each_other(setup: Setup) {
     with_two_groups(setup).run(|server, cases| {
         let (one, other) = (process_at(server, "/one"), process_at(server, "/two"));
         for (from, to) in [("/one", other), ("/two", one)] {

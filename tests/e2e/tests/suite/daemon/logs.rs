@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
         Ours("log that nobody else can do anything to")
     ),
     on_one_mpm!(
-        an_application_can_not_tamper_with_the_log,
+        an_application_cannot_tamper_with_the_log,
         Daemon,
         Ours("log that nobody else can do anything to")
     ),
@@ -104,7 +104,7 @@ fn the_server_stops_although_its_log_is_not_read(setup: Setup) {
     assert!(processes.iter().all(|process| !process.is_alive()));
 }
 
-fn an_application_can_not_tamper_with_the_log(setup: Setup) {
+fn an_application_cannot_tamper_with_the_log(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         assert_eq!(server.get("/write?before").expect(200), "written");
         server.wait_log(LogMark::default(), "before\n");

@@ -10,7 +10,7 @@ use super::{finish, open_gate, serving, start_held_request, start_request};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(queue_timeout_is_kept_while_every_thread_is_stuck, Daemon),
-    on_one_mpm!(queue_timeout_counts_until_a_thread_takes_it, Daemon),
+    on_one_mpm!(queue_timeout_counts_until_a_thread_takes_the_request, Daemon),
     on_one_mpm!(listen_backlog_bounds_what_may_wait, Daemon),
     on_each_mpm!(socket_timeout_bounds_the_silence, Daemon),
     on_one_mpm!(connect_timeout_bounds_the_wait_for_a_process, Daemon),
@@ -39,7 +39,7 @@ fn queue_timeout_is_kept_while_every_thread_is_stuck(setup: Setup) {
     });
 }
 
-fn queue_timeout_counts_until_a_thread_takes_it(setup: Setup) {
+fn queue_timeout_counts_until_a_thread_takes_the_request(setup: Setup) {
     serving(setup, "threads=1 queue-timeout=2").run(|server, cases| {
         cases.check("a 504", || {
             let request = start_held_request(server, "busy");

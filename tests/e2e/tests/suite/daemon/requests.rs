@@ -10,14 +10,14 @@ use super::{finish, open_gate, serving, serving_process, start_held_request, sta
 use crate::large::send_in_background;
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(a_large_answer_without_a_look_at_a_large_upload, Daemon),
+    on_each_mpm!(a_large_answer_does_not_wait_for_an_unread_upload, Daemon),
     on_each_mpm!(a_client_that_has_reset_its_connection_is_not_served, Daemon),
-    on_each_mpm!(both_directions_at_once, Daemon),
+    on_each_mpm!(uploads_and_downloads_run_at_once, Daemon),
     on_one_mpm!(the_least_busy_process_is_chosen, Daemon),
     on_one_mpm!(idle_clients_take_no_thread, Daemon),
 ];
 
-fn a_large_answer_without_a_look_at_a_large_upload(setup: Setup) {
+fn a_large_answer_does_not_wait_for_an_unread_upload(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         cases.ours_only("13 MB down, 20 MB up", "W9: both sides wait, and the answer is cut off", || {
             let mut connection = server.connect();
@@ -65,7 +65,7 @@ fn a_client_that_has_reset_its_connection_is_not_served(setup: Setup) {
     });
 }
 
-fn both_directions_at_once(setup: Setup) {
+fn uploads_and_downloads_run_at_once(setup: Setup) {
     let app = "def application(environ, start_response):\n    \
                start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
                while True:\n        block = environ['wsgi.input'].readline()\n        \

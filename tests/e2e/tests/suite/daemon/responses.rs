@@ -5,8 +5,8 @@ use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_location_is_a_redirect_inside, Daemon),
-    on_each_mpm!(error_override, Daemon),
-    on_one_mpm!(long_headers, Daemon),
+    on_each_mpm!(error_override_replaces_pages_of_the_application, Daemon),
+    on_one_mpm!(header_buffer_size_bounds_headers, Daemon),
 ];
 
 const APP: &str = r#"
@@ -73,7 +73,7 @@ fn a_location_is_a_redirect_inside(setup: Setup) {
         });
 }
 
-fn error_override(setup: Setup) {
+fn error_override_replaces_pages_of_the_application(setup: Setup) {
     setup
         .app("/", "app.wsgi", APP)
         .conf("WSGIErrorOverride On\nErrorDocument 503 \"our own words\"\nWSGIApplicationGroup %{GLOBAL}")
@@ -105,7 +105,7 @@ fn error_override(setup: Setup) {
         });
 }
 
-fn long_headers(setup: Setup) {
+fn header_buffer_size_bounds_headers(setup: Setup) {
     setup
         .group("header-buffer-size=10000")
         .app("/", "app.wsgi", APP)

@@ -10,16 +10,16 @@ use super::{
 };
 
 pub(crate) const TESTS: &[Test] = &[
-    on_one_mpm!(term_and_int_end_it_at_once, Daemon),
-    on_one_mpm!(shutdown_timeout_bounds_it, Daemon),
+    on_one_mpm!(term_and_int_replace_the_process, Daemon),
+    on_one_mpm!(shutdown_timeout_bounds_the_end_of_requests, Daemon),
     on_one_mpm!(usr1_lets_requests_finish, Daemon),
     on_one_mpm!(usr1_has_a_limit, Daemon),
-    on_one_mpm!(hup_and_usr2_are_the_applications, Daemon),
+    on_one_mpm!(hup_and_usr2_are_left_to_the_application, Daemon),
     on_one_mpm!(a_copy_of_the_process_is_not_the_process, Daemon),
     on_one_mpm!(many_restarts_under_load_lose_no_request, Daemon),
 ];
 
-fn term_and_int_end_it_at_once(setup: Setup) {
+fn term_and_int_replace_the_process(setup: Setup) {
     serving(setup, "shutdown-timeout=10").run(|server, cases| {
         for which in [Signal::SIGTERM, Signal::SIGINT] {
             let reason = "there is no other process until this one has ended";
@@ -46,7 +46,7 @@ fn term_and_int_end_it_at_once(setup: Setup) {
     });
 }
 
-fn shutdown_timeout_bounds_it(setup: Setup) {
+fn shutdown_timeout_bounds_the_end_of_requests(setup: Setup) {
     serving(setup, "shutdown-timeout=1").run(|server, cases| {
         cases.check("a request that goes on is cut off", || {
             let old = serving_process(server);
@@ -101,7 +101,7 @@ fn usr1_has_a_limit(setup: Setup) {
     });
 }
 
-fn hup_and_usr2_are_the_applications(setup: Setup) {
+fn hup_and_usr2_are_left_to_the_application(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         let old = serving_process(server);
         for (which, all) in [(Signal::SIGHUP, "SIGHUP"), (Signal::SIGUSR2, "SIGHUP SIGUSR2")] {

@@ -11,9 +11,9 @@ use super::{serving, serving_process};
 use crate::soak::{Held, alone, beside_others};
 
 pub(crate) const TESTS: &[Test] = &[
-    on_each_mpm!(restarts_and_touches_take_no_request_half_a_second, Daemon, Time),
+    on_each_mpm!(restarts_and_touches_delay_no_request_by_half_a_second, Daemon, Time),
     on_each_mpm!(
-        a_process_that_has_served_a_hundred_thousand_requests,
+        a_hundred_thousand_requests_leave_nothing_behind,
         Daemon,
         Ours("promise to survive this"),
         Time
@@ -23,7 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
 /// How long a request of 50 ms may take while the server is restarted and its script changes.
 const LONGEST: Duration = Duration::from_millis(500);
 
-fn restarts_and_touches_take_no_request_half_a_second(setup: Setup) {
+fn restarts_and_touches_delay_no_request_by_half_a_second(setup: Setup) {
     let _alone = alone();
     serving_for_load(setup).run(|server, cases| {
         cases.ours_only("twenty of each", LOSES, || {
@@ -33,7 +33,7 @@ fn restarts_and_touches_take_no_request_half_a_second(setup: Setup) {
     });
 }
 
-fn a_process_that_has_served_a_hundred_thousand_requests(setup: Setup) {
+fn a_hundred_thousand_requests_leave_nothing_behind(setup: Setup) {
     let _others = beside_others();
     // Each thread of Apache's may keep a connection to the process: few threads, so that all have one soon.
     let children = if setup.mpm().threaded() { 1 } else { 6 };

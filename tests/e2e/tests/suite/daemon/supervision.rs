@@ -13,7 +13,7 @@ use super::{finish, serving, serving_process, start_request, wait_ended};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(
-        one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait,
+        a_supervisor_that_cannot_be_started_is_retried_and_requests_fail_at_once,
         Daemon,
         Ours("supervisor")
     ),
@@ -23,11 +23,11 @@ pub(crate) const TESTS: &[Test] = &[
         Ours("supervisor")
     ),
     on_each_mpm!(
-        channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only,
+        channels_that_cannot_be_made_at_a_restart_cost_only_the_daemon_processes,
         Daemon,
         Ours("supervisor")
     ),
-    on_each_mpm!(requests_wait_while_another_one_is_started, Daemon, Ours("supervisor")),
+    on_each_mpm!(requests_wait_while_another_supervisor_starts, Daemon, Ours("supervisor")),
     on_one_mpm!(a_channel_that_its_process_shuts_down_costs_nobody_else, Daemon),
 ];
 
@@ -57,7 +57,7 @@ fn wait_until_recovered(server: &Server) {
     assert_eq!(server.supervisors().len(), 1);
 }
 
-fn one_that_can_not_be_started_is_tried_again_and_requests_do_not_wait(setup: Setup) {
+fn a_supervisor_that_cannot_be_started_is_retried_and_requests_fail_at_once(setup: Setup) {
     serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
         let process = serving_process(server);
         lose_supervisor(server);
@@ -96,7 +96,7 @@ fn a_request_that_waits_for_a_process_is_refused_when_there_will_be_none(setup: 
     });
 }
 
-fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only(setup: Setup) {
+fn channels_that_cannot_be_made_at_a_restart_cost_only_the_daemon_processes(setup: Setup) {
     let setup = setup.file("htdocs/static.txt", "static").file("more/none.conf", "");
     let setup = setup.conf("Alias /static.txt @ROOT@/htdocs/static.txt").modules(&["alias"]);
     serving(setup.conf("Include @ROOT@/more/*.conf"), "").run(|server, cases| {
@@ -121,7 +121,7 @@ fn channels_that_can_not_be_made_at_a_restart_cost_the_daemon_processes_only(set
     });
 }
 
-fn requests_wait_while_another_one_is_started(setup: Setup) {
+fn requests_wait_while_another_supervisor_starts(setup: Setup) {
     serving(setup, "").run(|server, cases| {
         cases.check("none is lost", || {
             let process = serving_process(server);

@@ -15,7 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(request_timeout_replaces_the_process, Daemon),
     on_one_mpm!(interrupt_timeout_ends_the_request_alone, Daemon),
     on_one_mpm!(maximum_requests_replaces_the_process, Daemon),
-    on_one_mpm!(maximum_requests_of_a_process_that_is_never_idle, Daemon),
+    on_one_mpm!(maximum_requests_replaces_a_process_that_is_never_idle, Daemon),
     on_each_mpm!(a_process_for_one_request_serves_one, Daemon),
     on_one_mpm!(restart_interval_replaces_the_process, Daemon),
     on_one_mpm!(inactivity_timeout_replaces_the_process, Daemon),
@@ -28,7 +28,7 @@ pub(crate) const TESTS: &[Test] = &[
         HostWithOwnGil
     ),
     on_one_mpm!(cpu_time_limit_replaces_the_process, Daemon),
-    on_one_mpm!(cpu_time_limit_without_a_graceful_timeout, Daemon),
+    on_one_mpm!(cpu_time_limit_without_a_graceful_timeout_replaces_the_process, Daemon),
     on_one_mpm!(an_import_that_hangs_is_contained, Daemon, Ours("limit for an import (W23)")),
 ];
 
@@ -127,7 +127,7 @@ fn maximum_requests_replaces_the_process(setup: Setup) {
     });
 }
 
-fn maximum_requests_of_a_process_that_is_never_idle(setup: Setup) {
+fn maximum_requests_replaces_a_process_that_is_never_idle(setup: Setup) {
     serving(setup, "maximum-requests=3 graceful-timeout=2 shutdown-timeout=1 threads=4").run(
         |server, cases| {
             cases.ours_only(
@@ -279,7 +279,7 @@ fn cpu_time_limit_replaces_the_process(setup: Setup) {
     });
 }
 
-fn cpu_time_limit_without_a_graceful_timeout(setup: Setup) {
+fn cpu_time_limit_without_a_graceful_timeout_replaces_the_process(setup: Setup) {
     serving(setup, "cpu-time-limit=1 graceful-timeout=0 threads=2").run(|server, cases| {
         cases.ours_only("the group goes on", "W20: it is deaf for ever", || {
             let old = serving_process(server);
