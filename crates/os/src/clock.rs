@@ -12,7 +12,7 @@ const MONTHS: [&str; 12] =
 ///
 /// # Errors
 /// Those of `text`.
-pub fn stamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
+pub(crate) fn stamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let local = local(libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX));
     let name = |names: &[&'static str], index: i32| {

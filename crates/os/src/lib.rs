@@ -9,6 +9,7 @@ pub mod exit;
 pub mod file;
 pub mod library;
 pub mod lock;
+pub mod log_line;
 pub mod main_thread;
 pub mod message;
 mod mounts;

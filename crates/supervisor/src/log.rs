@@ -1,6 +1,6 @@
 //! The supervisor's own lines in the error log, in Apache's format. They go by the [relay](crate::relay), once there is one.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -60,11 +60,7 @@ pub(crate) fn about(group: &[u8], level: Level, text: impl Display) {
 
 /// A line about something that happened at `time`.
 pub(crate) fn line(level: Level, text: &dyn Display, time: SystemTime) -> String {
-    let mut line = String::from("[");
-    // Writing to a string does not fail.
-    let _ = os::clock::stamp(&mut line, time);
-    let _ = writeln!(line, "] [wsgi:{}] [pid {}] {text}", level.name(), std::process::id());
-    line
+    format!("{}{text}\n", os::log_line::prefix(level.name(), time))
 }
 
 #[cfg(test)]

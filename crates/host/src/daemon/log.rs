@@ -1,10 +1,10 @@
 //! The log of a daemon process outside requests: lines as Apache writes them, which go to the supervisor's relay.
 
 mod output;
-mod prefix;
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::SystemTime;
 
 use bridge::{Bytes, Level};
 
@@ -34,7 +34,7 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     if !is_logged(level) {
         return;
     }
-    let mut line = prefix::of(level);
+    let mut line = prefix(level);
     let text = text.or_empty();
     for &byte in &text[..text.len().min(LONGEST)] {
         // As in Apache's own log: nothing that could pass for another line.
@@ -46,4 +46,10 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     }
     line.push(b'\n');
     output::write(&line);
+}
+
+/// Returns the beginning of a line of this level that is written now.
+fn prefix(level: c_int) -> Vec<u8> {
+    let level = u8::try_from(level).ok().and_then(Level::from_number).unwrap_or(Level::Error);
+    os::log_line::prefix(level.name(), SystemTime::now()).into_bytes()
 }

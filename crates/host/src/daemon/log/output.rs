@@ -135,7 +135,7 @@ impl Output {
             return true;
         }
         let text = format!("{dropped} lines of this process were dropped: the error log did not take them\n");
-        let line = [super::prefix::of(Level::Warning as c_int).as_slice(), text.as_bytes()].concat();
+        let line = [super::prefix(Level::Warning as c_int).as_slice(), text.as_bytes()].concat();
         let is_told = self.begin(rest, &line, deadline);
         if !is_told {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);
