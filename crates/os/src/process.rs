@@ -1,5 +1,6 @@
 //! Child processes, by descriptor: an id that is used again can not be mistaken for them.
 
+use std::ffi::CStr;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -178,6 +179,22 @@ pub fn become_reaper() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// Has the kernel send this process a signal when its parent ends, or none.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn end_with_parent(signal: Option<Signal>) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(signal)?)
+}
+
+/// Sets the name of this process, of which `ps` and `top` show 15 bytes.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn set_name(name: &CStr) -> io::Result<()> {
+    Ok(nix::sys::prctl::set_name(name)?)
 }
 
 /// Whether a child process has not ended yet. One that has, and has not been waited for, can still be waited for

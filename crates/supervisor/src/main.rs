@@ -28,7 +28,7 @@ use wsgi_core::codes::SUPERVISOR_FAILED;
 
 fn main() -> ExitCode {
     // One that is started by descriptor would be called by its number. (What fails here is only seen in `ps`.)
-    let _ = nix::sys::prctl::set_name(c"supervisor");
+    let _ = os::process::set_name(c"supervisor");
     if std::env::args_os().nth(1).is_some_and(|argument| argument == preparation::ROLE) {
         preparation::role::run(std::env::args_os().skip(2));
         return ExitCode::FAILURE;

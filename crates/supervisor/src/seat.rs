@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::fchown;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
@@ -400,7 +401,7 @@ impl Seat {
         })?;
         if let Some(account) = &group.account {
             // So that it can open its own standard error by name. It is not necessary.
-            let _ = nix::unistd::fchown(&log, Some(account.uid.into()), Some(account.gid.into()));
+            let _ = fchown(&log, Some(account.uid), Some(account.gid));
         }
         let scoreboard = world.scoreboard.as_ref().filter(|_| group.daemon.scoreboard > 0);
         let own = [start.as_fd(), self.channel.as_fd(), self.page.as_fd(), writer.as_fd(), at_once.as_fd()];

@@ -2,13 +2,12 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::parent_id;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
-use nix::unistd::getppid;
 use os::descriptors::{self, Wait};
 use os::process::Ended;
 use os::spawn::Limit;
@@ -78,7 +77,7 @@ impl Supervisor {
         // Begins with these signals blocked.
         let relay = log::start_relay(logs, plan.syslog, slots.len())?;
         // Helpers that the server has forked may hold copies of the parent's end of the control socket.
-        set_pdeathsig(Signal::SIGTERM)?;
+        os::process::end_with_parent(Some(Signal::SIGTERM))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
@@ -106,7 +105,7 @@ impl Supervisor {
             .enumerate()
             .map(|(index, (group, (channel, page)))| Seat::new(index, group, &world, channel, page))
             .collect();
-        let is_in_container = getppid().as_raw() == 1;
+        let is_in_container = parent_id() == 1;
         Ok(Self {
             world,
             seats,

@@ -12,7 +12,6 @@ use std::time::Instant;
 use bridge::{Level, Lists, Settings};
 use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use os::shared::Words;
@@ -130,7 +129,8 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
     // service may become another program, without that thread.
     let signal = launch.options.is_service().then_some(Signal::SIGTERM);
-    set_pdeathsig(signal).map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
+    os::process::end_with_parent(signal)
+        .map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
     Ok(Some(Prepared { daemon, process, imports, end, signals: signal_receiver, tasks, launch: *launch }))
 }
 
