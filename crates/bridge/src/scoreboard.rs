@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_no_longer_than_the_longest() {
+    fn a_scoreboard_never_exceeds_its_bound() {
         assert_eq!(encoded(3, &[b'x'; 100]).len(), max_length(2, 3));
         let message = encoded(3, &[b'x'; 100]);
         assert_eq!(decode(&message).unwrap().1[1].workers[2].client, [b'x'; MAX_TEXT]);

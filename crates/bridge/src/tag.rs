@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_of_this_build_is_read() {
+    fn only_data_of_this_build_is_read() {
         let own = Tag::of::<Record>();
         assert_eq!(own, Tag { abi: ABI, size: 16 });
         assert_eq!(check(own), Ok(7));

@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_that_are_none_are_told() {
+    fn unknown_forms_are_reported() {
         for (forms, name, meant) in [
             (Forms::Request, "%{global}", "mean %{GLOBAL}?"),
             (Forms::Request, "%{GLOBAl}", "mean %{GLOBAL}?"),

@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_has_no_rate() {
+    fn an_empty_interval_has_no_rate() {
         let sample = Sample { completed: 1, busy: micros(1), ..Sample::new(4) };
         assert_eq!((sample.throughput(Duration::ZERO), sample.utilization(Duration::ZERO)), (0.0, 0.0));
         assert_eq!(Sample::new(0).utilization(micros(1)), 0.0);

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_none() {
+    fn text_that_is_no_number_is_none() {
         for text in [
             "", " ", "ten", "-1", "--1", "5,", "5;", "5 6", "0x10", "1_000", "1..5", ".", ".5", "5.", "k",
             "5x", "1e3",

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_used_stays_and_junk_goes() {
+    fn used_names_stay_and_junk_goes() {
         let mut recent = Recent::<u32>::default();
         recent.insert(b"Host", 1);
         for junk in 0..10_000 {

@@ -280,7 +280,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_accepted_can_not_split_a_response(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+        fn accepted_headers_cannot_split_a_response(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
             let breaks = bytes.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0));
             prop_assert!(!(breaks && status(&bytes).is_ok()));
             prop_assert!(!(breaks && header_name(&bytes).is_ok()));

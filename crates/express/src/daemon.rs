@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_daemon_mode_are_told_from_those_of_both() {
+    fn daemon_mode_options_are_told_from_common_ones() {
         let parsed =
             read(&["--queue-timeout", "1", "--maximum-requests", "2", "--umask", "0", "--threads", "3"]);
         assert_eq!(without_effect(&parsed), ["--queue-timeout", "--umask"]);

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_asked_for_has_to_exist() {
+    fn a_requested_locale_has_to_exist() {
         let choose =
             |name| choose(Some(name), |_| Some("en_US.UTF-8".into()), |known| known == "de_DE.UTF-8");
         for name in ["de_DE.UTF-8", "C", "C.UTF-8"] {

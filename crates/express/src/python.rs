@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_executed_on_the_path_is_skipped() {
+    fn files_on_the_path_that_cannot_be_executed_are_skipped() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let unusable = fake(one.path(), "3.11.1", "shared");
         fs::set_permissions(&unusable, Permissions::from_mode(0o600)).unwrap();

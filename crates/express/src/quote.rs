@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_can_not_inject_directives() {
+    fn values_cannot_inject_directives() {
         assert_eq!(quote(r#"a "b" c\d"#).unwrap(), r#""a \"b\" c\\d""#);
         for value in ["a\nb", "a\0", "${HOME}", "a\tb"] {
             assert!(quote(value).is_err(), "{value:?}");

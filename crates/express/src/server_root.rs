@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_user_wrote_survives() {
+    fn files_of_the_user_survive() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("root");
         let root = ServerRoot::create(&path, true, &account()).unwrap();

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_counts() {
+    fn given_sizes_win() {
         let few = sizing(&["--max-clients", "3"]).unwrap();
         assert_eq!(few.capacities(5), (10, 5));
         let many =
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn embedded_capacity_is_what_was_asked_for() {
+    fn embedded_capacity_is_the_requested_one() {
         let event = embedded(Mpm::Event, 3, 4);
         for (name, expected) in [
             ("ThreadsPerChild", 4),

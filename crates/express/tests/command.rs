@@ -198,7 +198,7 @@ fn without_a_terminal_the_command_becomes_apache() {
 }
 
 #[test]
-fn what_keeps_the_server_from_working_is_said_before_it_starts() {
+fn obstacles_are_named_before_the_server_starts() {
     let prefix = Prefix::new();
     let refused = |more: &[&str], part: &str| {
         let output = prefix.server("start-server", more).output().unwrap();

@@ -178,7 +178,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn the_scoreboard_is_read_where_it_is_given() {
+fn the_scoreboard_is_read_from_the_given_descriptor() {
     let source = "
 import mod_wsgi
 def application(environ, start_response):
@@ -242,7 +242,7 @@ fn bodies_are_pulled() {
 }
 
 #[test]
-fn a_body_that_can_not_be_read_is_an_error_in_the_application() {
+fn an_unreadable_body_is_an_error_in_the_application() {
     let path = script("daemon_unreadable.py", APPLICATION);
     let process = Plan::default().serve();
     let mut connection = process.connect();
@@ -320,7 +320,7 @@ fn a_request_whose_client_has_gone_never_runs() {
 }
 
 #[test]
-fn what_waits_is_answered_while_every_worker_is_stuck() {
+fn queued_requests_are_answered_while_every_worker_is_stuck() {
     let path = script("daemon_stuck.py", APPLICATION);
     let limits = Limits { listen_backlog: 2, queue_timeout: 400, ..Plan::default().limits };
     let process = Plan { threads: 1, limits, ..Plan::default() }.serve();
@@ -383,7 +383,7 @@ fn a_crash_is_the_end_of_the_connection() {
 }
 
 #[test]
-fn paths_are_those_of_the_jail() {
+fn paths_are_relative_to_the_jail() {
     let path = script("daemon_jail.py", APPLICATION);
     let options = ProcessOptions { chroot: Some(b"/jail/"[..].into()), ..ProcessOptions::default() };
     let daemon = Daemon { options, ..Daemon::default() };

@@ -128,7 +128,7 @@ fn a_drain_waits_for_a_request_that_is_being_taken() {
 }
 
 #[test]
-fn a_drain_does_not_wait_for_what_is_no_request() {
+fn a_drain_waits_for_requests_only() {
     let path = script("life_nothing.py", APPLICATION);
     // With that timeout, all timers are looked at every second.
     let limits = Limits { deadlock_timeout: 0, ..limits() };
@@ -264,7 +264,7 @@ fn a_changed_script_moves_its_requests_to_the_successor() {
 }
 
 #[test]
-fn without_a_successor_what_is_loaded_serves_until_the_next_change() {
+fn without_a_successor_loaded_scripts_serve_until_the_next_change() {
     let path = script("life_keep.py", APPLICATION);
     let process = Plan::default().serve();
     let mut connection = process.connect();
@@ -292,7 +292,7 @@ fn without_a_successor_what_is_loaded_serves_until_the_next_change() {
 }
 
 #[test]
-fn what_could_not_be_loaded_is_tried_again_while_requests_run() {
+fn a_failed_load_is_retried_while_requests_run() {
     let path = script("life_again.py", APPLICATION);
     let mut process = Plan::default().serve();
     let mut connection = process.connect();
@@ -373,7 +373,7 @@ fn successors_for_other_reasons_go_ahead_when_imports_keep_failing() {
 }
 
 #[test]
-fn a_successor_that_can_not_import_says_so_with_its_status() {
+fn a_successor_that_cannot_import_exits_with_that_status() {
     let good = script("life_good.py", APPLICATION);
     let bad = script("life_bad.py", "raise ValueError('wanted')\n");
     let of = |path: &std::path::Path| served(path, "sub", &[]);
@@ -387,7 +387,7 @@ fn a_successor_that_can_not_import_says_so_with_its_status() {
 }
 
 #[test]
-fn a_successor_has_to_have_what_was_served() {
+fn a_successor_has_to_load_the_served_scripts() {
     let path = script("life_half.py", APPLICATION);
     let process = Plan::default().serve();
     let mut connection = process.connect();
@@ -435,7 +435,7 @@ fn requests_are_interrupted() {
 }
 
 #[test]
-fn a_lock_that_nobody_gets_is_the_end() {
+fn a_deadlock_ends_the_process() {
     let path = script("life_deadlock.py", APPLICATION);
     let limits = Limits { deadlock_timeout: 1_500, shutdown_timeout: 300, ..limits() };
     let mut process = Plan { limits, ..Plan::default() }.serve();

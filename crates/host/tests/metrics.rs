@@ -106,11 +106,11 @@ fn the_life_of_a_process_is_recorded() {
     threads_that_are_gone_are_remembered(&path);
     nothing_is_lost_while_somebody_asks(&path);
     events_do_not_need_it(&path);
-    what_the_server_says_is_shown(&path);
+    metrics_of_the_server_are_shown(&path);
 }
 
 /// Whether anything is recorded has nothing to do with it.
-fn what_the_server_says_is_shown(path: &Path) {
+fn metrics_of_the_server_are_shown(path: &Path) {
     let publish = |message: &[u8]| *SCOREBOARD.lock().expect("no panic") = message.to_vec();
     let summary = Summary {
         server_limit: 2,

@@ -46,7 +46,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn a_request_runs_in_the_interpreter_that_it_names_whatever_the_thread_did_before() {
+fn a_request_runs_in_its_interpreter_on_any_thread() {
     let script = script(
         "where.py",
         "
@@ -155,7 +155,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn what_outlives_the_request_is_dead() {
+fn objects_of_a_request_are_dead_after_it() {
     let script = script(
         "late.py",
         "

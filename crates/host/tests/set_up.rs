@@ -22,7 +22,7 @@ fn resident() -> usize {
 }
 
 #[test]
-fn an_interpreter_that_can_not_be_set_up_is_ended_and_not_tried_at_once() {
+fn an_interpreter_that_cannot_be_set_up_is_ended_and_not_retried_at_once() {
     let path = script("set_up.py", APPLICATION);
     // A file that Python executes for a directory of its path.
     let cause = script("broken/broken.pth", "import sys; sys.exit('not today')\n");

@@ -5,7 +5,7 @@ mod support;
 use support::ending::{assert_ended, log_of_life, position};
 
 #[test]
-fn what_daemon_threads_run_in_is_left_alone() {
+fn an_interpreter_with_daemon_threads_is_left_alone() {
     let log = log_of_life(&["", "sub", "daemon"]);
     for group in ["main", "sub"] {
         assert_ended(&log, group);

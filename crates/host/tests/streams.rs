@@ -24,7 +24,7 @@ fn run(script: PathBuf) -> Response {
 }
 
 #[test]
-fn what_is_collected_while_a_write_fails_can_write() {
+fn objects_collected_while_a_write_fails_can_write() {
     let script = script(
         "collected.py",
         "
@@ -82,7 +82,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn what_is_collected_while_the_body_is_read_can_read() {
+fn objects_collected_while_the_body_is_read_can_read() {
     let script = script(
         "reads.py",
         "
@@ -119,7 +119,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn what_an_application_does_to_its_stream_ends_with_the_request() {
+fn changes_to_a_stream_end_with_the_request() {
     let script = script(
         "changes.py",
         "
@@ -201,7 +201,7 @@ def application(environ, start_response):
 }
 
 #[test]
-fn what_never_ends_a_line_does_not_gather() {
+fn endless_lines_do_not_gather_memory() {
     let script = script(
         "dots.py",
         "

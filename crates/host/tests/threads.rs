@@ -23,7 +23,7 @@ def application(environ, start_response):
 ";
 
 #[test]
-fn what_a_thread_has_ends_with_it() {
+fn thread_state_ends_with_its_thread() {
     let path = script("locals.py", APPLICATION);
     // What the thread has that starts Python stays.
     std::sync::LazyLock::force(&support::HOST);

@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_panic_it_is_the_result() {
+    fn without_a_panic_the_result_is_returned() {
         assert_eq!(guard("a test", || 7, |_| 8), 7);
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_database_is_none() {
+    fn an_account_outside_of_the_database_is_none() {
         assert_eq!((user(4_242_424), user_id("no such user"), group_id("no such group")), (None, None, None));
         assert_eq!(groups_of("a\0b", 0), None);
         assert!(max_groups() >= 32);

@@ -427,7 +427,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_read_is_known() {
+    fn unread_bytes_are_counted() {
         let (near, far) = pair(Kind::Stream).unwrap();
         assert!(!has_unread(&near).unwrap());
         send_with(&near, b"text", &[], Wait::Never).unwrap();
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error_and_nothing_leaks() {
+    fn an_oversized_message_is_an_error_without_a_leak() {
         let (one, other) = pair(Kind::Sequence).unwrap();
         assert!(send_with(&one, b"x", &[one.as_fd(); MAX_DESCRIPTORS + 1], Wait::Never).is_err());
         assert!(send_with(&one, b"", &[one.as_fd()], Wait::Never).is_err());
@@ -527,7 +527,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_inherited_can_be_taken_and_once() {
+    fn only_inherited_descriptors_can_be_taken_and_once() {
         let (one, _other) = pair(Kind::Stream).unwrap();
         let number = one.into_raw_fd();
         assert!(inherited(number).is_err(), "it is this process's own");
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_opened_anew_has_flags_of_its_own() {
+    fn a_reopened_descriptor_has_its_own_flags() {
         let (mut reader, writer) = io::pipe().unwrap();
         let again = reopen_for_append(&writer).unwrap();
         let flags = |fd: &dyn AsFd| OFlag::from_bits_retain(fcntl(fd.as_fd(), FcntlArg::F_GETFL).unwrap());

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lonely_process_has_none() {
+    fn a_process_without_threads_is_recognised() {
         // SAFETY: the copy makes system calls only, and ends.
         let copy = unsafe { libc::fork() };
         if copy == 0 {

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_loaded_has_no_file() {
+    fn a_null_address_has_no_file() {
         assert_eq!(file_of(std::ptr::null()), None);
     }
 }

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_busy_is_asked_gently_first() {
+    fn a_busy_main_thread_is_asked_gently_first() {
         // In a copy, as below: handlers are those of the whole process.
         // SAFETY: the copy makes system calls only, and ends.
         let copy = unsafe { libc::fork() };
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_main_thread_handles_what_another_gets() {
+    fn the_main_thread_handles_signals_of_other_threads() {
         // In a copy, whose main thread is the one that goes on.
         // SAFETY: it makes system calls and a thread, which works on Linux, and ends.
         let copy = unsafe { libc::fork() };

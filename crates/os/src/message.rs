@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_stays_as_it_is() {
+    fn a_sent_message_does_not_change() {
         let mut file = File::from(file(c"test", b"text").unwrap());
         assert!(file.write_all(b"x").is_err());
         assert!(file.set_len(0).is_err() && file.set_len(9).is_err());

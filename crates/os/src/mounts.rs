@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn old_kernels_say_in_proc_what_statx_does_not() {
+    fn proc_replaces_statx_on_old_kernels() {
         let program = File::open(std::env::current_exe().unwrap()).unwrap();
         let mount = id_in_proc(program.as_raw_fd()).unwrap();
         assert_eq!(is_local(mount), Some(true), "this program is built on a local file system");

@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::zombie_processes, reason = "that it is waited for is what is tested")]
-    fn a_process_that_can_not_be_taken_charge_of_is_not_left() {
+    fn an_unmanageable_process_is_not_left() {
         let child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
         let pid = child.id() as i32;
         assert!(own(pid, |_| Err(io::ErrorKind::Other.into()), Wait::Allowed).is_err());
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_a_child_runs_is_seen_without_waiting_for_it() {
+    fn a_running_child_is_seen_without_waiting() {
         let child = shell("exec sleep 60");
         assert!(is_running(child.pid()));
         child.signal(Signal::SIGKILL).unwrap();

@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_mapping_writes_the_others_read() {
+    fn all_mappings_share_their_content() {
         let (file, words) = Words::create(c"test", 2000).unwrap();
         let (other, reader) = (Words::map(&file, 2000).unwrap(), ReadOnlyWords::map(&file, 1000).unwrap());
         drop(file);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_can_not_become_writers() {
+    fn readers_cannot_become_writers() {
         let protect = |words: &Mapping| {
             let (address, length) = (words.words.as_ptr().cast(), words.count * size_of::<AtomicU32>());
             // SAFETY: the mapping's own pages; what reads them still can.

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_published_last_is_read() {
+    fn the_last_publication_is_read() {
         let (file, snapshot) = SnapshotWriter::create(c"test", 10).unwrap();
         let reader = SnapshotReader::map(&file, 10).unwrap();
         assert_eq!(reader.read(), None);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_can_not_write() {
+    fn readers_cannot_write() {
         let (file, snapshot) = SnapshotWriter::create(c"test", 100).unwrap();
         assert_eq!(Words::map(&file, 4).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(nix::unistd::write(&file, b"x").is_err());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn one_publishes_at_a_time() {
+    fn only_one_thread_publishes_when_it_is_due() {
         let (_file, snapshot) = SnapshotWriter::create(c"test", 4).unwrap();
         let (long, none) = (Duration::from_secs(3600), Duration::ZERO);
         assert!(snapshot.is_due(long) && !snapshot.is_due(long));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn who_dies_half_way_has_done_nothing() {
+    fn a_publisher_that_dies_half_way_has_published_nothing() {
         let (file, snapshot) = SnapshotWriter::create(c"test", 8).unwrap();
         let reader = SnapshotReader::map(&file, 8).unwrap();
         assert!(snapshot.publish(b"complete"));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_not_read() {
+    fn an_invalid_publication_is_not_read() {
         let (file, snapshot) = SnapshotWriter::create(c"test", 8).unwrap();
         let reader = SnapshotReader::map(&file, 8).unwrap();
         assert!(snapshot.publish(b"complete"));

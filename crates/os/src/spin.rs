@@ -96,12 +96,12 @@ mod tests {
     }
 
     #[test]
-    fn what_always_comes_soon_is_always_waited_for_awake() {
+    fn a_prompt_event_is_always_waited_for_awake() {
         assert_eq!(tries(&mut AdaptiveSpin::default(), 10_000, |_| true), 10_000);
     }
 
     #[test]
-    fn what_never_does_is_hardly_ever_tried() {
+    fn a_slow_event_is_hardly_ever_waited_for_awake() {
         let mut spin = AdaptiveSpin::default();
         assert!(tries(&mut spin, 1000, |_| false) < 12);
         assert_eq!(tries(&mut spin, 100 * RAREST, |_| false), 100);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_in_the_way_sleeps_at_once() {
+    fn a_thread_in_the_way_sleeps_at_once() {
         let mut spin = AdaptiveSpin::default();
         tries(&mut spin, 100, |_| true);
         spin.failed(true);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_end() {
+    fn polling_ends() {
         let limit = Duration::from_millis(5);
         // On a busy machine it gives up at once, as it should.
         let third_look = || {

@@ -119,7 +119,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
-    fn it_repeats_until_it_is_ended() {
+    fn a_repeating_thread_runs_until_it_is_ended() {
         let (sender, calls) = mpsc::channel();
         let repeated = Repeated::start("repeated", Duration::from_millis(1), move || {
             let blocked =
@@ -138,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_while_it_rests() {
+    fn a_resting_thread_can_be_ended() {
         let repeated = Repeated::start("resting", Duration::from_secs(3600), || ()).unwrap();
         assert!(repeated.end(PATIENCE));
     }
 
     #[test]
-    fn its_work_is_waited_for() {
+    fn ending_a_thread_waits_for_its_work() {
         let (began, begun) = mpsc::channel();
         let (go, gone) = mpsc::channel::<()>();
         let repeated = Repeated::start("working", Duration::from_millis(1), move || {

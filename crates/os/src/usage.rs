@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_grows_with_what_is_touched() {
+    fn resident_memory_grows_with_touched_pages() {
         let before = process();
         let block = black_box(vec![1_u8; 64 << 20]);
         let after = process();

@@ -69,7 +69,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn ends_with_something_to_read_or_when_it_is_told() -> std::io::Result<()> {
+    fn a_wait_ends_with_input_or_when_told() -> std::io::Result<()> {
         let (near, mut far) = UnixStream::pair()?;
         let waiter = Waiter::default();
         waiter.wait(Some(near.as_raw_fd()), Duration::from_millis(1));

@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_taken_comes_back_with_time() {
+    fn tokens_come_back_with_time() {
         let mut bucket = Bucket::full(100);
         assert!(bucket.take(60, 5_000));
         assert_eq!((bucket.wait(40, 5_000), bucket.wait(60, 5_000)), (0, 20));

@@ -86,7 +86,7 @@ mod tests {
     const NOBODY_AT_ALL: u32 = 3_000_000_017;
 
     #[test]
-    fn without_an_account_it_is_the_own_user() {
+    fn without_an_account_the_own_user_is_taken() {
         let identity = of(None, None).unwrap();
         assert_eq!((identity.uid, identity.account), (accounts::own_user(), None));
         assert!(identity.entry.is_ok_and(|entry| entry.home.is_absolute()));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn else_the_system_says() {
+    fn otherwise_the_system_decides() {
         let account = launch::Account { uid: 0, gid: 12, supplementary: None };
         let identity = of(Some(&account), None).unwrap();
         assert!(identity.account.unwrap().groups.contains(&12));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_jail_the_jail_says() {
+    fn in_a_jail_the_jail_decides() {
         let jail = tempfile::tempdir().unwrap();
         let root = jail.path().as_os_str().as_bytes();
         let account = launch::Account { uid: 0, gid: 12, supplementary: None };

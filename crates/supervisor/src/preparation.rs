@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_before_exec_is_a_message() {
+    fn failures_before_exec_are_messages() {
         let plan = Plan { programs: vec![c"/nonexistent/supervisor".into()], ..Plan::default() };
         let Launched { child, pipe } = plan.launch(7).unwrap();
         let mut preparation = Preparation::new(pipe.into());
@@ -224,7 +224,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_comes_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let mut heard = bytes.clone();
             while let Ok(Some(message)) = Message::take(&mut heard) {
                 let (Message::Log(_, text) | Message::Obstacle(text) | Message::Failure(_, text)) = message;

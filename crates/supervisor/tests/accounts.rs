@@ -25,7 +25,7 @@ fn of_somebody(supplementary: Option<Vec<u32>>) -> (Group, tempfile::TempDir) {
 }
 
 #[test]
-fn a_process_is_its_user_and_nobody_else() {
+fn a_process_runs_as_its_user_alone() {
     if !is_root() {
         return;
     }
@@ -71,7 +71,7 @@ fn without_home_a_user_starts_at_home_with_the_groups_of_the_system() {
 }
 
 #[test]
-fn what_a_user_may_not_do_is_said() {
+fn denied_permissions_are_explained() {
     if !is_root() {
         return;
     }

@@ -56,7 +56,7 @@ fn a_process_that_floods_the_supervisor_is_not_listened_to() {
 }
 
 #[test]
-fn a_process_can_not_write_lines_of_the_servers_log() {
+fn a_process_cannot_write_lines_of_the_servers_log() {
     let server = Server::start(vec![group("one", &[])]);
     let pid = server.pid(0);
     assert_eq!(server.ask(0, "forge"), "sent");
@@ -121,7 +121,7 @@ fn a_program_that_hangs_delays_nobody_else() {
 }
 
 #[test]
-fn what_processes_leave_behind_is_the_supervisors() {
+fn the_supervisor_adopts_orphans() {
     let server = Server::start(vec![group("one", &[]), group("other", &[])]);
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
@@ -172,7 +172,7 @@ fn a_list_of_scripts_may_be_longer_than_a_socket_takes() {
 }
 
 #[test]
-fn a_flood_of_what_a_process_leaves_behind_holds_up_nobody() {
+fn a_flood_of_orphans_holds_up_nobody() {
     let server = Server::start(vec![group("one", &[]), group("other", &[])]);
     let pid = server.pid(0);
     assert_eq!(server.ask(0, "orphans"), "begun");

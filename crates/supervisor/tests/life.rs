@@ -93,7 +93,7 @@ fn a_successor_that_does_not_import_leaves_the_old_one_serving() {
 }
 
 #[test]
-fn a_crash_is_said_and_repaired() {
+fn a_crash_is_reported_and_repaired() {
     let server = Server::start(vec![group("one", &[]), group("other", &[])]);
     let (pid, other) = (server.pid(0), server.pid(1));
     server.ask(0, "busy 3");
@@ -125,7 +125,7 @@ fn a_process_that_is_told_to_end_is_replaced_first() {
 }
 
 #[test]
-fn processes_that_fail_in_a_row_are_spaced_out_and_nobody_waits_for_them() {
+fn repeated_failures_are_spaced_out_and_nobody_waits() {
     let server = Server::start(vec![group("one", &[("BEHAVIOUR", "fail")]), group("other", &[])]);
     until("Failing", || (server.state(0) == State::Failing).then_some(()));
     let begin = Instant::now();
@@ -141,7 +141,7 @@ fn processes_that_fail_in_a_row_are_spaced_out_and_nobody_waits_for_them() {
 }
 
 #[test]
-fn a_missing_python_is_said_with_the_way_out() {
+fn a_missing_python_is_reported_with_the_remedy() {
     let mut missing = group("one", &[]);
     missing.programs = vec![text("/nonexistent/bin/python"), text("/nonexistent/bin/python3")];
     let server = Server::start(vec![missing, group("other", &[])]);
@@ -174,7 +174,7 @@ fn a_process_that_talks_nonsense_is_replaced() {
 }
 
 #[test]
-fn a_generation_retires_when_nobody_can_send_any_more() {
+fn a_generation_retires_when_its_last_client_is_gone() {
     let mut server = Server::start(vec![group("one", &[]), group("two", &[("BEHAVIOUR", "fail")])]);
     let pid = server.pid(0);
     server.retire();
@@ -273,7 +273,7 @@ fn without_its_supervisor_a_process_that_hangs_does_not_stay() {
 }
 
 #[test]
-fn without_what_it_needs_a_supervisor_says_so() {
+fn a_supervisor_names_what_it_lacks() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_supervisor")).arg("2").output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();

@@ -25,7 +25,7 @@ fn place(log: &str, text: &str) -> usize {
 }
 
 #[test]
-fn a_process_can_not_tamper_with_the_log() {
+fn a_process_cannot_tamper_with_the_log() {
     let server = Server::start(vec![group("one", &[])]);
     server.ask(0, "tell before\\n");
     server.logs("before\n");
@@ -80,7 +80,7 @@ fn left_with_a_writer(file: &Path) -> Server {
 }
 
 #[test]
-fn what_outlives_a_generation_still_writes_to_the_log() {
+fn survivors_of_a_generation_still_write_to_the_log() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("go");
     let mut server = left_with_a_writer(&file);
@@ -119,7 +119,7 @@ fn a_log_that_may_not_grow_any_more_costs_its_lines_only() {
 }
 
 #[test]
-fn lines_arrive_whole_and_in_order_whatever_they_are() {
+fn lines_of_every_kind_arrive_whole_and_in_order() {
     let server = Server::start(vec![group("one", &[]), group("two", &[])]);
     for slot in [0, 1] {
         server.ask(slot, &format!("write 5000 of slot {slot}"));

@@ -80,7 +80,7 @@ fn codes_are_unique_and_in_order() {
 }
 
 #[test]
-fn codes_say_what_has_happened_and_what_to_do() {
+fn codes_have_a_meaning_and_a_remedy() {
     for code in CODES {
         for text in [code.meaning, code.remedy] {
             assert!(text.ends_with('.') && !text.contains("  "), "{code}: {text}");
@@ -89,7 +89,7 @@ fn codes_say_what_has_happened_and_what_to_do() {
 }
 
 #[test]
-fn codes_of_the_contract_mean_what_they_mean_there() {
+fn codes_agree_with_the_contract() {
     for (id, words) in CONTRACT {
         let code = CODES.iter().find(|code| code.id == *id);
         let code = code.unwrap_or_else(|| panic!("{id} is not in the table"));

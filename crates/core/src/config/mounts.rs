@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_runs_nowhere() {
+    fn without_mounts_no_mode_is_used() {
         assert_eq!(mounts(|_| {}), (false, false));
         assert_eq!(mounts(|mounts| mounts.server_group(MAIN, b"g")), (false, false));
     }

@@ -413,7 +413,7 @@ fn section_errors() {
 }
 
 #[test]
-fn paths_that_do_nothing_are_told() {
+fn paths_without_effect_are_reported() {
     let mut server = Server::default();
     server
         .warned("WSGIPythonPath /usr:/none:/x.zip:rel:/nor", "WSGIPythonPath: '/none', '/nor' do not exist");
@@ -426,7 +426,7 @@ fn paths_that_do_nothing_are_told() {
 }
 
 #[test]
-fn names_that_are_not_expanded_are_told() {
+fn unexpanded_names_are_reported() {
     let mut server = Server::default();
     for (line, gist) in [
         ("WSGIApplicationGroup %{global}", "WSGIApplicationGroup %{global} is not expanded"),

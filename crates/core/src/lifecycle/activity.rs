@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_no_request_does_not_count() {
+    fn only_requests_are_counted() {
         let activity = with(2, 1);
         assert!(activity.begin(0, 10));
         assert!(!activity.withdraw(0));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ran_is_counted_exactly_by_many_threads() {
+    fn many_threads_count_exactly() {
         const THREADS: u32 = 4;
         const EACH: u64 = 20_000;
         let activity = with(THREADS, u64::from(THREADS) * EACH);

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_are_spaced_out_up_to_a_bound() {
+    fn retries_are_spaced_out_up_to_a_bound() {
         let mut failed = failed();
         let mut now = 100;
         let mut pauses = Vec::new();
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_touch_is_worth_a_try() {
+    fn a_touch_allows_a_retry() {
         let mut failed = failed();
         assert_eq!(failed.request_retry(SHOP, Some(8), 101, false), Retry::Now);
         assert_eq!(failed.take_wanted().len(), 1);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_tried_has_not_failed() {
+    fn an_untried_import_has_not_failed() {
         let mut failed = failed();
         assert_eq!(failed.request_retry(SHOP, Some(7), 1_100, false), Retry::Now);
         assert!(!failed.record_failed_successor(1_200), "for another reason");

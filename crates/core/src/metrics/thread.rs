@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_can_not_be_loaded_is_a_request_without_an_application() {
+    fn an_unloadable_script_is_a_request_without_an_application() {
         let begin = Instant::now();
         let mut thread = Thread::default();
         assert!(thread.begin(begin).is_none());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_at_last_is_time_of_the_same_request() {
+    fn the_last_write_is_time_of_the_same_request() {
         let begin = Instant::now();
         let mut thread = Thread::default();
         for last in [0, 4] {

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_extremes() {
+    fn an_empty_histogram_has_no_extremes() {
         let times = Times::default();
         assert_eq!((times.count(), times.mean(), times.range()), (0, 0.0, None));
         assert_eq!(times.buckets().iter().sum::<u64>(), 0);
@@ -158,7 +158,7 @@ mod tests {
         }
 
         #[test]
-        fn it_makes_no_difference_who_saw_what(
+        fn merged_times_do_not_depend_on_the_thread(
             one in proptest::collection::vec(0_u64..200_000_000, 0..20),
             two in proptest::collection::vec(0_u64..200_000_000, 0..20),
         ) {

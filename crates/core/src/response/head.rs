@@ -436,7 +436,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_let_through_can_not_split_a_response(
+        fn accepted_fields_cannot_split_a_response(
             name in proptest::collection::vec(any::<u8>(), 0..8),
             value in proptest::collection::vec(any::<u8>(), 0..8),
         ) {

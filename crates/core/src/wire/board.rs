@@ -87,7 +87,7 @@ mod tests {
     use super::page;
 
     #[test]
-    fn what_all_have_counted_is_added_up() {
+    fn counts_of_all_are_added_up() {
         let mut words = [0_u32; page::WORDS];
         words[3] += 3;
         words[15] += 2;

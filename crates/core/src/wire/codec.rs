@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn oversized_values_are_refused() {
         assert_eq!(Reader::new(&[1, 0, 0]).u32(), Err(Malformed));
         assert_eq!(Reader::new(&[2]).bool(), Err(Malformed));
         assert_eq!(Reader::new(&[5, 0, 0, 0, b'x']).bytes(), Err(Malformed));

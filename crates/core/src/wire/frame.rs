@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_refused() {
+    fn invalid_frames_are_refused() {
         assert_eq!(Header::parse(&[0, 0, 0, 0, 99, 0, 0, 0]), Err(Malformed), "an unknown kind");
         assert_eq!(Header::parse(&[0, 0, 0, 0, 19, 0, 1, 0]), Err(Malformed), "reserved bytes");
         assert_eq!(Rejection::parse(&[9]), Err(Malformed));

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_written_whole_and_joined_whatever_is_between() {
+    fn interleaved_parts_are_joined() {
         for length in [0, 1, 4088, 4089, 4090, 10_000, 30_000] {
             let long = line('x', length);
             let mut parts = Vec::new();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finished_is_not_lost_and_does_not_grow_for_ever() {
+    fn unfinished_lines_are_kept_within_bounds() {
         let mut parts = Vec::new();
         split(&line('x', 10_000), &mut parts);
         let mut joiner = Joiner::default();

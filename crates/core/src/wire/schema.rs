@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_computed_and_said_in_the_file() {
+    fn the_stamp_is_computed_and_written_into_the_file() {
         let own = Schema::own();
         assert_ne!(own, Schema(0));
         assert_eq!(own.0 as u32, ABI);

@@ -98,7 +98,7 @@ fn includes_are_last_and_in_order() {
 }
 
 #[test]
-fn values_can_not_inject_directives() {
+fn values_cannot_inject_directives() {
     for arguments in [
         ["/a.wsgi", "--callable-object", "x\nInclude /etc/passwd"],
         ["/a\n.wsgi", "--port", "1"],

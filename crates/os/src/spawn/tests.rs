@@ -80,7 +80,7 @@ fn the_first_program_that_exists_is_taken() {
 }
 
 #[test]
-fn a_program_that_is_open_runs_whatever_has_become_of_its_path() {
+fn an_open_program_runs_without_its_path() {
     let shell = shell("echo $0 $GREETING; ls /proc/self/fd | wc -l; exit 7");
     let program =
         nix::fcntl::open("/bin/sh", nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).unwrap();
@@ -99,7 +99,7 @@ fn a_program_that_is_open_runs_whatever_has_become_of_its_path() {
 }
 
 #[test]
-fn only_what_is_kept_is_open_there_whatever_the_numbers() {
+fn only_kept_descriptors_are_open_in_the_child() {
     let (one, other) = crate::descriptors::pair(crate::descriptors::Kind::Stream).unwrap();
     let (file, _words) = crate::shared::Words::create(c"kept", 16).unwrap();
     let (own, not_passed) = crate::descriptors::pair(crate::descriptors::Kind::Stream).unwrap();
@@ -175,7 +175,7 @@ fn session_directory_umask_priority_and_limits_are_set() {
 }
 
 #[test]
-fn what_can_not_be_limited_is_a_warning() {
+fn a_limit_that_cannot_be_set_is_a_warning() {
     let mut plan = shell("exit 0");
     plan.limits = vec![Limit { resource: Resource::Data, soft: 2, hard: 1 }];
     let started = plan.spawn().unwrap();
@@ -217,7 +217,7 @@ fn root_becomes_somebody_else_for_good() {
 }
 
 #[test]
-fn a_user_who_is_not_root_can_become_nobody_else() {
+fn a_user_other_than_root_cannot_become_another() {
     if is_root() {
         return;
     }

@@ -38,7 +38,7 @@ fn unknown(jail: &tempfile::TempDir, uid: u32) -> String {
 }
 
 #[test]
-fn users_are_those_of_the_jail() {
+fn users_come_from_the_jail() {
     let entry = |name: &str, home: &str| Some(Entry { name: name.into(), home: home.into() });
     let of = |uid| user(PASSWD.as_bytes(), uid);
     assert_eq!((of(0), of(1000)), (entry("root", "/root"), entry("some", "/home/some")));
@@ -76,7 +76,7 @@ fn lines_that_make_no_sense_are_none() {
 }
 
 #[test]
-fn groups_are_those_that_list_the_user() {
+fn a_user_has_the_groups_that_list_it() {
     let text = b"root:x:0:\nown:x:1000:\nfirst:x:7:other,some\nsecond:x:8:some\nsome:x:9:somebody\nagain:x:7:some\n\
                  broken:x:nine:some\n:x:11:some\nshort:x:12\nlong:x:13:some:\nprimary:x:1000:some\nnone:x:4294967295:some\n";
     assert_eq!(groups(text, "some", 1000), (vec![1000, 7, 8], false));

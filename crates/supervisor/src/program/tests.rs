@@ -63,7 +63,7 @@ fn the_environment_has_an_order() {
 }
 
 #[test]
-fn a_process_starts_where_it_is_at_home() {
+fn a_process_starts_in_its_home_directory() {
     let mut group = Group { server_uid: 33, ..group() };
     let directory = |group: &Group, identity: &Identity| directory(group, identity).map(Option::unwrap);
     assert_eq!(directory(&group, &somebody()).unwrap(), c"/home/some".to_owned());
@@ -78,7 +78,7 @@ fn a_process_starts_where_it_is_at_home() {
 }
 
 #[test]
-fn a_plan_holds_what_the_configuration_says() {
+fn a_plan_holds_the_configured_values() {
     let (control, _other) = pair(Kind::Stream).unwrap();
     let mut group = Group { hosts: text("/lib/host"), account: Some(launch::Account::default()), ..group() };
     group.daemon.options = ProcessOptions {

@@ -95,7 +95,7 @@ fn a_flood_leaves_others_their_share_and_is_counted() {
 }
 
 #[test]
-fn what_was_left_comes_before_what_is_said_later() {
+fn leftover_lines_come_before_later_ones() {
     let (relay, log) = relay();
     for number in 0..50 {
         let (id, mut process) = writer(&relay);
@@ -146,7 +146,7 @@ fn the_end_does_not_wait_for_a_log_that_takes_nothing() {
 }
 
 #[test]
-fn a_log_that_nobody_has_the_other_end_of_does_no_harm() {
+fn a_log_without_a_reader_does_no_harm() {
     let (relay, log) = relay();
     drop(log);
     let (_, one) = writer(&relay);
@@ -156,7 +156,7 @@ fn a_log_that_nobody_has_the_other_end_of_does_no_harm() {
 }
 
 #[test]
-fn a_log_that_can_not_be_opened_anew_is_written_to_as_it_is() {
+fn a_log_that_cannot_be_reopened_is_kept() {
     let (log, mut reader) = std::os::unix::net::UnixStream::pair().unwrap();
     let relay = Relay::start(&[log.into()], 0, None, 1).unwrap();
     let (_, one) = writer(&relay);

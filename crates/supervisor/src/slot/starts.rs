@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_end_themselves_are_spaced_out_when_they_are_too_many() {
+    fn voluntary_ends_are_spaced_out_when_too_many() {
         let mut starts = Starts::new(false);
         let mut now = 1_000_000;
         let mut pauses = Vec::new();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_there_for_one_request_is_no_failure() {
+    fn a_process_for_one_request_is_no_failure() {
         let mut starts = Starts::new(false);
         let mut now = 1_000_000;
         for _ in 0..1_000 {

@@ -158,7 +158,7 @@ fn a_service_script_that_says_that_it_stops_is_no_faster() {
 }
 
 #[test]
-fn those_who_say_that_they_go_and_stay_do_not_pile_up() {
+fn processes_that_announce_their_end_but_stay_do_not_pile_up() {
     // For one request each, and without a time in which they have to be gone.
     let mut stage = Stage::new(1, Limits { maximum_requests: 1, ..Limits::default() });
     stage.on(Event::Begin);
@@ -192,7 +192,7 @@ fn those_who_say_that_they_go_and_stay_do_not_pile_up() {
 }
 
 #[test]
-fn who_asks_to_be_replaced_again_and_again_is_replaced_every_second_at_most() {
+fn a_process_that_keeps_asking_is_replaced_every_second_at_most() {
     let mut stage = Stage::serving();
     let asked = |key| Event::Replace(key, Reason::ScriptReload, vec![script()]);
     let first = 8;
@@ -267,7 +267,7 @@ fn a_successor_that_takes_too_long_is_ended() {
 }
 
 #[test]
-fn a_death_is_told_and_repaired_at_once() {
+fn a_death_is_reported_and_repaired_at_once() {
     let mut stage = Stage::serving();
     let actions = stage.after(60_000, Event::Exited(1, Exit::Signal(11, true)));
     assert_eq!(actions, [Action::Spawn(2, vec![])]);
@@ -282,7 +282,7 @@ fn a_death_is_told_and_repaired_at_once() {
 }
 
 #[test]
-fn a_successor_in_the_making_replaces_one_that_died_or_stops() {
+fn a_starting_successor_replaces_a_process_that_died_or_stops() {
     for event in [Event::Exited(1, Exit::Status(1)), Event::Stopping(1, Reason::ShutdownSignal)] {
         let mut stage = Stage::serving();
         successor_of(&mut stage);
@@ -294,7 +294,7 @@ fn a_successor_in_the_making_replaces_one_that_died_or_stops() {
 }
 
 #[test]
-fn what_only_a_successor_had_to_import_does_not_keep_a_slot_down() {
+fn a_failed_import_of_a_successor_does_not_keep_a_slot_down() {
     let mut stage = Stage::serving();
     successor_of(&mut stage);
     stage.on(Event::Exited(1, Exit::Signal(9, false)));
@@ -336,7 +336,7 @@ fn failures_in_a_row_are_spaced_out_and_shown() {
 }
 
 #[test]
-fn what_can_not_be_started_fails_as_well() {
+fn a_failed_start_counts_as_a_failure() {
     let mut stage = Stage::new(15, Limits::default());
     stage.on(Event::Begin);
     assert_eq!(stage.on(Event::NotSpawned(1)), [Action::Spawn(2, vec![])]);
@@ -371,7 +371,7 @@ fn a_process_that_does_not_become_python_in_time_is_abandoned() {
 }
 
 #[test]
-fn the_end_does_not_wait_for_those_that_prepare_themselves() {
+fn a_stop_does_not_wait_for_processes_in_preparation() {
     for event in [Event::Stop, Event::Unused, Event::Kill] {
         let mut stage = Stage::serving();
         stage.on(Event::Replace(1, Reason::ScriptReload, vec![]));
@@ -385,7 +385,7 @@ fn the_end_does_not_wait_for_those_that_prepare_themselves() {
 }
 
 #[test]
-fn who_does_not_listen_any_more_is_replaced_unless_it_ends_by_itself() {
+fn a_process_that_stops_listening_is_replaced_unless_it_ends() {
     let mut stage = Stage::serving();
     assert_eq!(stage.on(Event::Lost(1)), []);
     assert_eq!(stage.after(10, Event::Exited(1, Exit::Status(1))), [Action::Spawn(2, vec![])]);
@@ -520,7 +520,7 @@ fn kill_waits_for_nothing() {
 }
 
 #[test]
-fn what_can_not_even_be_killed_is_not_waited_for() {
+fn a_process_that_survives_sigkill_is_not_waited_for() {
     let mut stage = Stage::serving();
     successor_of(&mut stage);
     stage.on(Event::Ready(2));

@@ -112,7 +112,7 @@ fn any_process_group_may_be_named() {
 }
 
 #[test]
-fn groups_that_answer_no_request_are_told() {
+fn groups_without_requests_are_reported() {
     let mut server = Server::default();
     for line in [
         "WSGIProcessGroup shop",

@@ -107,7 +107,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
-    fn whatever_happens(threads in 1..=THREADS, limits in limits(), events in prop::collection::vec(event(), 0..60), early in 0.0..1.0_f64) {
+    fn decisions_are_consistent_in_any_history(threads in 1..=THREADS, limits in limits(), events in prop::collection::vec(event(), 0..60), early in 0.0..1.0_f64) {
         let mut now = 1_000;
         let mut timers = Timers::new(&limits, threads, now);
         let activity = timers.activity().clone();

@@ -83,7 +83,7 @@ impl Running {
 
 proptest! {
     #[test]
-    fn whatever_happens_no_process_is_forgotten_and_the_slot_is_filled(
+    fn no_process_is_forgotten_and_the_slot_is_always_filled(
         happenings in proptest::collection::vec(happening(), 0..60),
     ) {
         let limits = Limits { graceful_timeout: 15_000, shutdown_timeout: 5_000, ..Limits::default() };
@@ -152,7 +152,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_was_before_a_healthy_process_is_replaced_at_once(
+    fn a_healthy_process_is_always_replaced_at_once(
         before in proptest::collection::vec((0..3_u8, 0..3_000_u64), 0..30),
         how in 0..3_u8,
     ) {

@@ -69,7 +69,7 @@ fn lines_of_threads_are_whole_and_in_order() {
 }
 
 #[test]
-fn who_never_waits_drops_and_counts() {
+fn a_writer_that_never_waits_drops_and_counts() {
     let (output, mut reader) = output();
     let line = format!("{}\n", "x".repeat(99));
     for _ in 0..2_000 {
@@ -103,7 +103,7 @@ fn waiting_has_an_end_and_is_not_repeated() {
 }
 
 #[test]
-fn what_else_has_its_number_is_not_written_to() {
+fn a_descriptor_with_a_reused_number_is_not_written_to() {
     let (output, _reader) = output();
     assert!(output.is_usable());
     // As an application that closes all descriptors, and opens files of its own.
