@@ -1,6 +1,6 @@
 //! The command as a user meets it: output, exit status, the processes it leaves. Apache is played by a shell script.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not set up its world has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
 use std::fs::{self, Permissions};
 use std::net::TcpListener;

@@ -1,6 +1,6 @@
 //! The Python package that comes along: what watches files for `--reload-on-changes`.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not set up its world has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
 use std::fs;
 use std::path::Path;

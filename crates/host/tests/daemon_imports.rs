@@ -1,4 +1,4 @@
-//! Scripts that a daemon process can not import.
+//! Scripts that a daemon process cannot import.
 
 mod support;
 

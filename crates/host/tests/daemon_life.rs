@@ -396,7 +396,7 @@ fn a_successor_has_to_load_the_served_scripts() {
         assert_eq!(answer.text() == "VERSION", callable == "application", "{answer:?}");
     }
     process.signal(libc::SIGUSR1);
-    // Not the module that can not be called, nor what is not there.
+    // Not the module that cannot be called, nor what is not there.
     let scripts = vec![served(&path, "", &["application", "say"])];
     let reason = Reason::GracefulSignal;
     assert_eq!(process.report(), Some(Report::Replace { reason, scripts: scripts.clone() }));

@@ -1,4 +1,4 @@
-//! `mod_wsgi.request_metrics()` and its companions. A file of its own, because recording can not be stopped.
+//! `mod_wsgi.request_metrics()` and its companions. A file of its own, because recording cannot be stopped.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Interpreters that can not be set up.
+//! Interpreters that cannot be set up.
 
 mod support;
 

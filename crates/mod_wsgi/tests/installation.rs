@@ -1,4 +1,4 @@
-//! What becomes of files that are replaced. (The module itself can not be linked without Apache, so this compiles its file
+//! What becomes of files that are replaced. (The module itself cannot be linked without Apache, so this compiles its file
 //! again.)
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
 #![allow(dead_code, reason = "where the module is, is not asked here")]

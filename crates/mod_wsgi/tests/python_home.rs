@@ -1,4 +1,4 @@
-//! Which Python is found, on made-up installations. (The module itself can not be linked without Apache, so this
+//! Which Python is found, on made-up installations. (The module itself cannot be linked without Apache, so this
 //! compiles its file again.)
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
 

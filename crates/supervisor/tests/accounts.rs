@@ -1,6 +1,6 @@
 //! What processes are and where they start: users, directories, limits, the interpreter.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not set up its world has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
 mod support;
 

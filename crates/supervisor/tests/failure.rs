@@ -1,6 +1,6 @@
 //! The supervisor under failure: whatever processes do, it goes on, and others do not notice.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not set up its world has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
 mod support;
 

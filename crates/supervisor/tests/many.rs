@@ -1,6 +1,6 @@
 //! Hundreds of process groups.
 
-#![allow(clippy::unwrap_used, reason = "a test that can not set up its world has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
 mod support;
 

@@ -30,7 +30,7 @@ class Unclosable(Iterable):
 class Locked(Iterable):
     @property
     def close(self):
-        raise KeyError("close can not be looked up")
+        raise KeyError("close cannot be looked up")
 
 
 class Legacy:

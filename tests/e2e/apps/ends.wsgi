@@ -66,7 +66,7 @@ def yields_nothing(environ, start_response):
     yield b"end"
 
 
-# Bodies of requests that can not be read.
+# Bodies of requests that cannot be read.
 
 
 def reading(environ):

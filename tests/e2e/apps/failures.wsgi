@@ -124,7 +124,7 @@ def recursion(environ, start_response):
 def unprintable(environ, start_response):
     class Unprintable(Exception):
         def __str__(self):
-            raise RuntimeError("can not be shown")
+            raise RuntimeError("cannot be shown")
 
     raise Unprintable
 

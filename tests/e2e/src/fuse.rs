@@ -41,7 +41,7 @@ impl StuckMount {
 
 impl Drop for StuckMount {
     fn drop(&mut self) {
-        // Who reads is let go. The directory can not be removed while it is mounted on.
+        // Who reads is let go. The directory cannot be removed while it is mounted on.
         let _ = umount2(self.0.path(), MntFlags::MNT_FORCE | MntFlags::MNT_DETACH);
     }
 }

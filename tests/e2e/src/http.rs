@@ -168,7 +168,7 @@ pub struct Connection {
 
 impl Connection {
     /// # Panics
-    /// The server can not be reached.
+    /// The server cannot be reached.
     #[must_use]
     #[track_caller]
     pub fn open(address: SocketAddr) -> Self {
@@ -178,7 +178,7 @@ impl Connection {
             stream.set_nodelay(true)?;
             Ok(stream)
         });
-        let stream = connected.unwrap_or_else(|error| panic!("can not connect to {address}: {error}"));
+        let stream = connected.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         Self { stream, unread: Vec::new() }
     }
 
@@ -191,10 +191,10 @@ impl Connection {
     /// Sends bytes as they are.
     ///
     /// # Panics
-    /// They can not be sent.
+    /// They cannot be sent.
     #[track_caller]
     pub fn send(&mut self, bytes: &[u8]) {
-        self.try_send(bytes).unwrap_or_else(|error| panic!("can not send: {error}"));
+        self.try_send(bytes).unwrap_or_else(|error| panic!("cannot send: {error}"));
     }
 
     /// Sends bytes as they are.
@@ -211,7 +211,7 @@ impl Connection {
     /// The system has no descriptor left.
     #[must_use]
     pub fn sender(&self) -> TcpStream {
-        self.stream.try_clone().unwrap_or_else(|error| panic!("can not share a connection: {error}"))
+        self.stream.try_clone().unwrap_or_else(|error| panic!("cannot share a connection: {error}"))
     }
 
     /// Ends the sending direction.
@@ -227,7 +227,7 @@ impl Connection {
     pub fn reset(self) {
         let now = nix::libc::linger { l_onoff: 1, l_linger: 0 };
         let set = nix::sys::socket::setsockopt(&self.stream, nix::sys::socket::sockopt::Linger, &now);
-        assert!(set.is_ok(), "can not have the connection reset: {set:?}");
+        assert!(set.is_ok(), "cannot have the connection reset: {set:?}");
     }
 
     /// Reads one response to a request with that method.

@@ -126,11 +126,11 @@ impl Process {
 /// Sends a signal.
 ///
 /// # Panics
-/// It can not be sent.
+/// It cannot be sent.
 #[track_caller]
 pub fn signal(process: Process, signal: Signal) {
     let sent = i32::try_from(process.0).map(|pid| nix::sys::signal::kill(Pid::from_raw(pid), signal));
-    assert!(matches!(sent, Ok(Ok(()))), "can not send {signal} to {process:?}: {sent:?}");
+    assert!(matches!(sent, Ok(Ok(()))), "cannot send {signal} to {process:?}: {sent:?}");
 }
 
 /// Processes that can be told from others which have their ids later.

@@ -30,7 +30,7 @@ impl Interpreter {
     /// The interpreter of `E2E_PYTHON`.
     ///
     /// # Panics
-    /// It can not be run.
+    /// It cannot be run.
     #[must_use]
     pub fn current() -> Self {
         let executable = env::var_os("E2E_PYTHON").map_or_else(|| "/usr/bin/python3".into(), PathBuf::from);
@@ -65,7 +65,7 @@ impl Interpreter {
     /// The directory for `WSGIPythonHome`: the prefix, or a copy of it that every user may read.
     ///
     /// # Panics
-    /// The copy can not be made.
+    /// The copy cannot be made.
     #[must_use]
     pub fn home(&self) -> PathBuf {
         if open_to_all(&self.prefix) {
@@ -90,7 +90,7 @@ impl Interpreter {
     /// A virtual environment of this interpreter with the packages of a requirements file, made once and kept.
     ///
     /// # Panics
-    /// It can not be made; installing packages needs the network or a package mirror.
+    /// It cannot be made; installing packages needs the network or a package mirror.
     #[must_use]
     pub fn environment(&self, requirements: &Path) -> PathBuf {
         let wanted = fs::read_to_string(requirements)
@@ -113,7 +113,7 @@ impl Interpreter {
         let output = Command::new(executable)
             .args(["-c", FACTS])
             .output()
-            .map_err(|error| format!("can not be run: {error}"))?;
+            .map_err(|error| format!("cannot be run: {error}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines();
         let version = lines.next().and_then(|line| line.split_once(' '));
@@ -134,7 +134,7 @@ impl Interpreter {
 /// checkout, or one below `/tmp` if the checkout is private.
 ///
 /// # Panics
-/// It can not be made, or somebody else made it.
+/// It cannot be made, or somebody else made it.
 #[must_use]
 pub fn cache_directory() -> PathBuf {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -169,7 +169,7 @@ impl Server {
     /// Replaces a file below the server's directory, as a whole; its modification time is a new one.
     ///
     /// # Panics
-    /// It can not be written.
+    /// It cannot be written.
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let file = self.path(path);
         let before = fs::metadata(&file).and_then(|metadata| metadata.modified()).ok();
@@ -316,7 +316,7 @@ impl Server {
     fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.pid()).map(Pid::from_raw);
         let sent = pid.map(|pid| signal::kill(pid, signal));
-        assert!(matches!(sent, Ok(Ok(()))), "can not send {signal} to Apache: {sent:?}");
+        assert!(matches!(sent, Ok(Ok(()))), "cannot send {signal} to Apache: {sent:?}");
     }
 
     fn log(&self) -> Vec<u8> {

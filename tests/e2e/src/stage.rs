@@ -99,7 +99,7 @@ fn readable_module(target: &Target, root: &Path, is_copied: bool) -> PathBuf {
     let copied = Command::new("cp").args(["-r", "--preserve=links,mode"]).arg(&source).arg(&copy).status();
     assert!(
         copied.is_ok_and(|status| status.success()),
-        "can not copy {} to {}",
+        "cannot copy {} to {}",
         source.display(),
         copy.display()
     );

@@ -1,6 +1,6 @@
 //! Plays the server: Apache's parent process and its children.
 
-#![allow(clippy::unwrap_used, reason = "what can not be done ends the test")]
+#![allow(clippy::unwrap_used, reason = "what cannot be done ends the test")]
 #![allow(dead_code, reason = "each test program uses its own part of it")]
 
 use std::ffi::CString;
@@ -60,7 +60,7 @@ pub(crate) fn text(text: &str) -> Box<[u8]> {
     text.as_bytes().into()
 }
 
-/// Whether a test that needs root can run; says so if it can not.
+/// Whether a test that needs root can run; says so if it cannot.
 pub(crate) fn is_root() -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
@@ -87,7 +87,7 @@ pub(crate) fn is_alive(pid: i32) -> bool {
         .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
 }
 
-/// The stand-in, made once: what is open for writing can not be executed.
+/// The stand-in, made once: what is open for writing cannot be executed.
 fn stand_in() -> Box<[u8]> {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = PATH.get_or_init(|| {

@@ -211,7 +211,7 @@ fn close_is_called_once(setup: Setup) {
         cases.check("a failure to look close up is logged", || {
             let mark = server.mark();
             assert_eq!(server.get("/closing_lookup_raises").expect(200), "body");
-            let log = server.wait_log(mark, "close can not be looked up");
+            let log = server.wait_log(mark, "close cannot be looked up");
             assert!(log.contains("WSGI0194"), "{log}");
         });
         cases.check("when the client goes away", || {

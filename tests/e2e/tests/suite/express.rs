@@ -222,7 +222,7 @@ fn changes_of_modules_bring_a_new_process_once_they_work() {
     assert_ne!(server.value("pid"), first);
     assert!(server.log().contains("imported.py' has changed."), "{}", server.log());
 
-    // One that can not start does not take over, and what follows is noticed nevertheless.
+    // One that cannot start does not take over, and what follows is noticed nevertheless.
     write(server.path("imported.py"), "value = = 3\n");
     wait_until("the failure in the log", || server.log().contains("SyntaxError").then_some(()));
     assert_eq!(server.value("imported"), "22");

@@ -23,7 +23,7 @@ fn exchange(connection: &mut Connection, method: &str, bytes: &[u8]) -> std::io:
     connection.response(method)
 }
 
-/// The applications that have a body which can not be read, and whether they show the failure.
+/// The applications that have a body which cannot be read, and whether they show the failure.
 const READERS: &[&str] = &["read", "read_and_catch", "read_and_stream", "read_and_write"];
 
 fn a_filter_that_has_answered_has_the_last_word(setup: Setup) {

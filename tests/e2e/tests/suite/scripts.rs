@@ -1,4 +1,4 @@
-//! Loading and reloading scripts, and scripts that can not be loaded.
+//! Loading and reloading scripts, and scripts that cannot be loaded.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

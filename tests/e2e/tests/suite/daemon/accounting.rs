@@ -62,7 +62,7 @@ fn request_counts(server: &Server) -> Vec<u32> {
                 continue;
             }
             let page = fs::read(supervisor.path(&format!("fd/{number}"))).unwrap_or_default();
-            assert!(!page.is_empty(), "the page {number} can not be read");
+            assert!(!page.is_empty(), "the page {number} cannot be read");
             let words = page
                 .chunks_exact(4)
                 .map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | u32::from(*byte)));

@@ -233,7 +233,7 @@ fn a_process_that_takes_no_connection_keeps_nobody_waiting_for_ever(setup: Setup
     });
 }
 
-/// Waits until another process serves, after one that can not say what becomes of its requests.
+/// Waits until another process serves, after one that cannot say what becomes of its requests.
 fn wait_for_any_successor(server: &Server, old: e2e::Process) {
     wait_until("another process", || {
         let response = server.get("/pid");

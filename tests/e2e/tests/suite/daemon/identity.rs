@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(
         a_home_that_cannot_be_entered_is_explained,
         Daemon,
-        Ours("answer before its own timeout where a process can not start")
+        Ours("answer before its own timeout where a process cannot start")
     ),
     on_one_mpm!(a_python_that_cannot_be_run_is_explained, Daemon, Ours("Python for each group")),
     on_one_mpm!(scripts_of_others_are_not_run, Daemon, Root("become somebody else")),

@@ -1,4 +1,4 @@
-//! What a daemon process does not hold, and what it can not do to others.
+//! What a daemon process does not hold, and what it cannot do to others.
 
 use std::fs;
 

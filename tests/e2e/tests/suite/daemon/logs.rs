@@ -1,4 +1,4 @@
-//! What daemon processes write to the error log, and what they can not do to it.
+//! What daemon processes write to the error log, and what they cannot do to it.
 
 use std::os::unix::fs::MetadataExt;
 

@@ -13,7 +13,7 @@ pub(crate) const TESTS: &[Test] = &[on_each_mpm!(
     PidNamespace
 )];
 
-/// The status with which Apache's children say that the server can not work (`APEXIT_CHILDFATAL`).
+/// The status with which Apache's children say that the server cannot work (`APEXIT_CHILDFATAL`).
 const FATAL: u32 = 15;
 
 fn an_orphan_does_not_stop_the_server(setup: Setup) {

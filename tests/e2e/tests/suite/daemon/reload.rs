@@ -207,7 +207,7 @@ fn restarts_and_touches_under_load_fail_no_request(setup: Setup) {
     serving_for_load(setup).run(|server, cases| {
         cases.ours_only("ten of each", LOSES, || {
             let slowest = restarts_and_touches(server, 20);
-            // Half a second on a machine that has nothing else to do, which a test can not ask for.
+            // Half a second on a machine that has nothing else to do, which a test cannot ask for.
             assert!(slowest < Duration::from_secs(5), "{slowest:?}");
         });
     });

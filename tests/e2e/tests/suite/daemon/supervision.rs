@@ -1,4 +1,4 @@
-//! A supervisor that ends, and one that can not be started.
+//! A supervisor that ends, and one that cannot be started.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -38,7 +38,7 @@ fn make_executable(server: &Server, is_executable: bool) {
     changed.unwrap_or_else(|error| panic!("the supervisor: {error}"));
 }
 
-/// Kills the supervisor while the server can not start another one.
+/// Kills the supervisor while the server cannot start another one.
 fn lose_supervisor(server: &Server) {
     let mark = server.mark();
     make_executable(server, false);
