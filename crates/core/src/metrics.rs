@@ -228,38 +228,38 @@ pub struct Sample {
     /// How long all threads were busy, added up.
     pub busy: Duration,
     /// By thread id, from 1 on.
-    slots: Vec<ThreadUsage>,
+    threads: Vec<ThreadUsage>,
 }
 
 impl Sample {
     /// An interval in which nothing has happened, of a process that has `threads` threads to serve requests.
     #[must_use]
     pub fn new(threads: u32) -> Self {
-        Self { slots: vec![ThreadUsage::default(); threads as usize], ..Self::default() }
+        Self { threads: vec![ThreadUsage::default(); threads as usize], ..Self::default() }
     }
 
     /// Adds what a thread did. Thread 0, and threads beyond those that the process is configured to have, count but
-    /// have no slot.
+    /// have no entry.
     pub fn add(&mut self, thread: u32, drained: &Drained) {
         self.totals.merge(&drained.totals);
-        self.completed += drained.slot.completed;
-        self.busy = self.busy.saturating_add(drained.slot.busy);
+        self.completed += drained.usage.completed;
+        self.busy = self.busy.saturating_add(drained.usage.busy);
         let index = thread.checked_sub(1).map(|index| index as usize);
-        if let Some(slot) = index.and_then(|index| self.slots.get_mut(index)) {
-            slot.merge(&drained.slot);
+        if let Some(usage) = index.and_then(|index| self.threads.get_mut(index)) {
+            usage.merge(&drained.usage);
         }
     }
 
     /// What each thread did; thread 1 comes first.
     #[must_use]
-    pub fn slots(&self) -> &[ThreadUsage] {
-        &self.slots
+    pub fn threads(&self) -> &[ThreadUsage] {
+        &self.threads
     }
 
-    /// How many threads with a slot did anything.
+    /// Returns how many configured threads did anything.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.completed > 0 || slot.busy > Duration::ZERO).count()
+        self.threads.iter().filter(|usage| usage.completed > 0 || usage.busy > Duration::ZERO).count()
     }
 
     /// Requests per second over an interval of that length.
@@ -273,7 +273,7 @@ impl Sample {
     pub fn utilization(&self, period: Duration) -> f64 {
         rate(
             self.busy.as_secs_f64(),
-            period.saturating_mul(u32::try_from(self.slots.len()).unwrap_or(u32::MAX)),
+            period.saturating_mul(u32::try_from(self.threads.len()).unwrap_or(u32::MAX)),
         )
     }
 }
@@ -372,12 +372,12 @@ mod tests {
         for id in [0, 1, 3] {
             let mut thread = Thread::default();
             assert!(thread.begin(begin).is_none());
-            thread.completed(request(200));
+            thread.record_completed(request(200));
             thread.end(begin + micros(1000), Duration::ZERO, None);
             sample.add(id, &thread.drain(begin + micros(2000)));
         }
         assert_eq!((sample.completed, sample.totals.statuses[1]), (3, 3));
-        assert_eq!(sample.slots().iter().map(|slot| slot.completed).collect::<Vec<_>>(), [1, 0]);
+        assert_eq!(sample.threads().iter().map(|usage| usage.completed).collect::<Vec<_>>(), [1, 0]);
         assert_eq!(sample.active(), 1);
         assert_eq!(sample.busy, micros(3000));
         assert!((sample.utilization(micros(6000)) - 0.25).abs() < 1e-12);
@@ -407,7 +407,7 @@ mod tests {
                         started = Some(now);
                     }
                     (1, Some(since)) => {
-                        thread.completed(request(status));
+                        thread.record_completed(request(status));
                         thread.end(now, Duration::ZERO, None);
                         (busy, ended, started) = (busy + (now - since), ended + 1, None);
                     }

@@ -94,7 +94,7 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
     if process.set_stopping() || !interpreters().is_started() {
         return;
     }
-    let limit = os::thread::Repeated::start("wsgi-end", LONGEST_END, || {
+    let limit = os::thread::PeriodicThread::start("wsgi-end", LONGEST_END, || {
         let seconds = LONGEST_END.as_secs();
         let text = format!(
             "Python has not ended within {seconds} s: the process leaves without that. Callbacks given to \

@@ -12,7 +12,7 @@ const MONTHS: [&str; 12] =
 ///
 /// # Errors
 /// Those of `text`.
-pub(crate) fn stamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
+pub(crate) fn write_timestamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let local = local(libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX));
     let name = |names: &[&'static str], index: i32| {
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn a_stamp_is_as_apache_writes_it() {
         let mut text = String::new();
-        stamp(&mut text, UNIX_EPOCH + Duration::new(1_795_374_263, 123_456_789)).unwrap();
+        write_timestamp(&mut text, UNIX_EPOCH + Duration::new(1_795_374_263, 123_456_789)).unwrap();
         // The day and the hour depend on the time zone of the machine.
         let fields: Vec<_> = text.split(' ').collect();
         let [day, "Nov", date, time, "2026"] = fields[..] else { panic!("{text}") };

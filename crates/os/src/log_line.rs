@@ -11,7 +11,7 @@ pub fn prefix(level: &str, time: SystemTime) -> String {
     let mut prefix = String::with_capacity(64);
     prefix.push('[');
     // Writing to a string does not fail.
-    let _ = clock::stamp(&mut prefix, time);
+    let _ = clock::write_timestamp(&mut prefix, time);
     let _ = write!(prefix, "] [wsgi:{level}] [pid {}] ", std::process::id());
     prefix
 }

@@ -11,11 +11,11 @@ const SIGNALS: usize = 128;
 static HANDLERS: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 
 /// The signal whose handler takes the place of others' while [`IS_BUSY`] says so; 0 is none.
-static GENTLE: AtomicI32 = AtomicI32::new(0);
+static GRACEFUL: AtomicI32 = AtomicI32::new(0);
 /// A `fn() -> bool`.
 static IS_BUSY: AtomicUsize = AtomicUsize::new(0);
 /// It has done so once.
-static HAS_ASKED: AtomicBool = AtomicBool::new(false);
+static HAS_SUBSTITUTED: AtomicBool = AtomicBool::new(false);
 
 /// Has the handlers that these signals have now run on the main thread only, whichever thread the system chooses. A
 /// signal that has no handler stays as it is.
@@ -23,15 +23,15 @@ static HAS_ASKED: AtomicBool = AtomicBool::new(false);
 /// Handlers that end the process count on having interrupted the thread that does the work. Nothing good comes of one
 /// that runs in the middle of another, which may hold any lock.
 ///
-/// The first of the signals that comes while the main thread `is_busy` is handled as if it were `gentle`, one of them: a
+/// The first of the signals that comes while the main thread `is_busy` is handled as if it were `graceful`, one of them: a
 /// request to end when the work is done. The next one is itself. `is_busy` is called in a signal's handler.
-pub fn forward_signals(signals: &[c_int], gentle: c_int, is_busy: fn() -> bool) {
+pub fn forward_signals(signals: &[c_int], graceful: c_int, is_busy: fn() -> bool) {
     // What it looks at on this thread is there from now on: a handler could not allocate it.
     let _ = is_busy();
     IS_BUSY.store(is_busy as *const () as usize, Ordering::Release);
-    GENTLE.store(gentle, Ordering::Release);
+    GRACEFUL.store(graceful, Ordering::Release);
     for &signal in signals {
-        let Some(kept) = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal)) else {
+        let Some(original) = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal)) else {
             continue;
         };
         // SAFETY: an action of zeros is one to be overwritten; both are valid for the calls. The new handler does what
@@ -44,7 +44,7 @@ pub fn forward_signals(signals: &[c_int], gentle: c_int, is_busy: fn() -> bool) 
             {
                 continue;
             }
-            kept.store(action.sa_sigaction, Ordering::Release);
+            original.store(action.sa_sigaction, Ordering::Release);
             action.sa_sigaction = handle as *const () as usize;
             libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
@@ -53,7 +53,7 @@ pub fn forward_signals(signals: &[c_int], gentle: c_int, is_busy: fn() -> bool) 
 
 extern "C" fn handle(signal: c_int) {
     // SAFETY: system calls without conditions; `errno`, which the interrupted code may be about to read, is put back.
-    // What is kept is a handler of this signature: it was installed as one. The other function is what `forward_signals` has
+    // What is stored is a handler of this signature: it was installed as one. The other function is what `forward_signals` has
     // stored; none is 0.
     unsafe {
         let process = libc::getpid();
@@ -63,14 +63,14 @@ extern "C" fn handle(signal: c_int) {
             *libc::__errno_location() = errno;
             return;
         }
-        let mut chosen = (signal, kept(signal));
-        let gentle = GENTLE.load(Ordering::Acquire);
+        let mut chosen = (signal, original(signal));
+        let graceful = GRACEFUL.load(Ordering::Acquire);
         let is_busy = std::mem::transmute::<usize, Option<fn() -> bool>>(IS_BUSY.load(Ordering::Acquire));
-        if kept(gentle) != 0
+        if original(graceful) != 0
             && is_busy.is_some_and(|is_busy| is_busy())
-            && !HAS_ASKED.swap(true, Ordering::AcqRel)
+            && !HAS_SUBSTITUTED.swap(true, Ordering::AcqRel)
         {
-            chosen = (gentle, kept(gentle));
+            chosen = (graceful, original(graceful));
         }
         let (signal, handler) = chosen;
         if handler != 0 {
@@ -80,9 +80,9 @@ extern "C" fn handle(signal: c_int) {
 }
 
 /// The handler that a signal had; 0 is none.
-fn kept(signal: c_int) -> usize {
-    let kept = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal));
-    kept.map_or(0, |kept| kept.load(Ordering::Acquire))
+fn original(signal: c_int) -> usize {
+    let original = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal));
+    original.map_or(0, |original| original.load(Ordering::Acquire))
 }
 
 #[cfg(test)]

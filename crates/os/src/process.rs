@@ -123,7 +123,11 @@ pub fn check_kernel() -> io::Result<()> {
 
 /// Takes charge of a process that was just forked. If that fails, the process is ended, since nobody else knows of it; and
 /// it is forgotten, if that may wait.
-pub(crate) fn own(pid: i32, open: impl FnOnce(i32) -> io::Result<Child>, wait: Wait) -> io::Result<Child> {
+pub(crate) fn adopt_or_kill(
+    pid: i32,
+    open: impl FnOnce(i32) -> io::Result<Child>,
+    wait: Wait,
+) -> io::Result<Child> {
     open(pid).inspect_err(|_| {
         let pid = nix::unistd::Pid::from_raw(pid);
         // It is this process's child and has not been waited for, so the id is its own.
@@ -282,7 +286,7 @@ mod tests {
     fn an_unmanageable_process_is_not_left() {
         let child = Command::new("/bin/sleep").arg("600").spawn().unwrap();
         let pid = child.id() as i32;
-        assert!(own(pid, |_| Err(io::ErrorKind::Other.into()), Wait::Allowed).is_err());
+        assert!(adopt_or_kill(pid, |_| Err(io::ErrorKind::Other.into()), Wait::Allowed).is_err());
         assert!(Child::open(pid).is_err(), "it still exists");
     }
 

@@ -21,7 +21,7 @@ const STACK: usize = 256 << 10;
 
 /// A thread that repeats something.
 #[derive(Debug)]
-pub struct Repeated {
+pub struct PeriodicThread {
     thread: Thread,
     state: Arc<State>,
     /// The process that it is in: its copies have no such thread.
@@ -35,7 +35,7 @@ struct State {
     id: AtomicI32,
 }
 
-impl Repeated {
+impl PeriodicThread {
     /// Calls `work` every `interval`, beginning in one `interval`, on a thread that gets no signals. `work` should not
     /// hold any lock or allocate: [`end`](Self::end) waits for it, perhaps in the handler of a signal.
     ///
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_repeating_thread_runs_until_it_is_ended() {
         let (sender, calls) = mpsc::channel();
-        let repeated = Repeated::start("repeated", Duration::from_millis(1), move || {
+        let repeated = PeriodicThread::start("repeated", Duration::from_millis(1), move || {
             let blocked =
                 SigSet::thread_get_mask().is_ok_and(|mask| mask.contains(nix::sys::signal::SIGTERM));
             let _ = sender.send(blocked);
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_resting_thread_can_be_ended() {
-        let repeated = Repeated::start("resting", Duration::from_secs(3600), || ()).unwrap();
+        let repeated = PeriodicThread::start("resting", Duration::from_secs(3600), || ()).unwrap();
         assert!(repeated.end(PATIENCE));
     }
 
@@ -147,7 +147,7 @@ mod tests {
     fn ending_a_thread_waits_for_its_work() {
         let (began, begun) = mpsc::channel();
         let (go, gone) = mpsc::channel::<()>();
-        let repeated = Repeated::start("working", Duration::from_millis(1), move || {
+        let repeated = PeriodicThread::start("working", Duration::from_millis(1), move || {
             let _ = began.send(());
             let _ = gone.recv();
         });
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_copy_of_the_process_does_not_wait() {
-        let repeated = Repeated::start("original", Duration::from_secs(3600), || ()).unwrap();
+        let repeated = PeriodicThread::start("original", Duration::from_secs(3600), || ()).unwrap();
         // SAFETY: the copy reads memory and ends.
         let copy = unsafe { libc::fork() };
         if copy == 0 {

@@ -37,7 +37,7 @@ pub(crate) struct Entry {
 ///
 /// # Errors
 /// The jail can not be entered.
-pub(crate) fn of(account: Option<&launch::Account>, chroot: Option<&[u8]>) -> io::Result<Identity> {
+pub(crate) fn look_up(account: Option<&launch::Account>, chroot: Option<&[u8]>) -> io::Result<Identity> {
     let (uid, gid) = match account {
         Some(account) => (account.uid, account.gid),
         None => (accounts::own_user(), accounts::own_group()),
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn without_an_account_the_own_user_is_taken() {
-        let identity = of(None, None).unwrap();
+        let identity = look_up(None, None).unwrap();
         assert_eq!((identity.uid, identity.account), (accounts::own_user(), None));
         assert!(identity.entry.is_ok_and(|entry| entry.home.is_absolute()));
     }
@@ -95,19 +95,19 @@ mod tests {
     #[test]
     fn a_group_list_that_is_given_is_the_whole_list() {
         let account = launch::Account { uid: 33, gid: 7, supplementary: Some(vec![4, 27]) };
-        assert_eq!(of(Some(&account), None).unwrap().account.unwrap().groups, [7, 4, 27]);
+        assert_eq!(look_up(Some(&account), None).unwrap().account.unwrap().groups, [7, 4, 27]);
         let account = launch::Account { supplementary: Some(vec![]), ..account };
-        assert_eq!(of(Some(&account), None).unwrap().account.unwrap().groups, [7]);
+        assert_eq!(look_up(Some(&account), None).unwrap().account.unwrap().groups, [7]);
     }
 
     #[test]
     fn otherwise_the_system_decides() {
         let account = launch::Account { uid: 0, gid: 12, supplementary: None };
-        let identity = of(Some(&account), None).unwrap();
+        let identity = look_up(Some(&account), None).unwrap();
         assert!(identity.account.unwrap().groups.contains(&12));
         assert_eq!(identity.entry.unwrap().name, "root");
         let account = launch::Account { uid: NOBODY_AT_ALL, ..account };
-        let identity = of(Some(&account), None).unwrap();
+        let identity = look_up(Some(&account), None).unwrap();
         assert_eq!(identity.account.unwrap().groups, [12]);
         assert_eq!(identity.entry.unwrap_err(), "has no entry in the user database");
     }
@@ -117,7 +117,7 @@ mod tests {
         let jail = tempfile::tempdir().unwrap();
         let root = jail.path().as_os_str().as_bytes();
         let account = launch::Account { uid: 0, gid: 12, supplementary: None };
-        let identity = |account: &launch::Account| of(Some(account), Some(root)).unwrap();
+        let identity = |account: &launch::Account| look_up(Some(account), Some(root)).unwrap();
         let unknown = identity(&account);
         assert_eq!((unknown.account.unwrap().groups, unknown.entry.is_ok()), (vec![12], false));
         std::fs::create_dir(jail.path().join("etc")).unwrap();
@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(known.entry, Ok(Entry { name: "king".into(), home: "/throne".into() }));
         let given = launch::Account { supplementary: Some(vec![4]), ..account };
         assert_eq!(identity(&given).account.unwrap().groups, [12, 4]);
-        assert!(of(Some(&given), Some(b"/nonexistent/jail")).is_err());
+        assert!(look_up(Some(&given), Some(b"/nonexistent/jail")).is_err());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Apache's parent process starts it as `supervisor <schema> <control> <generation> <board> <descriptors>`, all but the
 //! first numbers of descriptors, see [`inheritance`]. It is one thread that waits for events ([`watch`]); what follows from an event
-//! is decided in [`slot`], without side effects, and carried out in [`seat`]. That thread makes no call that can block: what
+//! is decided in [`slot`], without side effects, and carried out in [`slot_runner`]. That thread makes no call that can block: what
 //! may take long is done in a process of its own, which runs this program as `supervisor prepare`, see [`preparation`]; and
 //! another thread carries lines to the logs ([`relay`]).
 
@@ -17,8 +17,8 @@ mod preparation;
 mod process;
 mod program;
 mod relay;
-mod seat;
 mod slot;
+mod slot_runner;
 mod watch;
 
 use std::process::ExitCode;

@@ -19,7 +19,7 @@ use wsgi_core::wire::launch::{Group, LaunchPlan};
 
 use crate::log::Level;
 use crate::program::CONTROL;
-use crate::seat::World;
+use crate::slot_runner::Context;
 
 /// The argument that asks for the role. The numbers of two descriptors follow: that of the pipe, and of the group's
 /// configuration. The others have the numbers that they have in Python.
@@ -43,7 +43,7 @@ pub(crate) enum Message {
 #[derive(Debug)]
 pub(crate) struct Preparation {
     pub(crate) pipe: File,
-    heard: Vec<u8>,
+    received: Vec<u8>,
     /// The last [`Message::Obstacle`].
     pub(crate) obstacle: Option<String>,
 }
@@ -54,15 +54,15 @@ pub(crate) struct Preparation {
 /// There is no process.
 pub(crate) fn launch(
     group: &Group,
-    world: &World,
+    context: &Context,
     control: BorrowedFd<'_>,
     output: BorrowedFd<'_>,
 ) -> io::Result<Launched> {
-    let hosts = world.hosts.iter().map(|(name, _)| name.clone()).collect();
+    let hosts = context.hosts.iter().map(|(name, _)| name.clone()).collect();
     let configuration =
         LaunchPlan { schema: OwnSchema, groups: vec![group.clone()], hosts, syslog: None }.encode();
     let configuration = os::message::file(c"mod_wsgi group", &configuration)?;
-    let given = world.hosts.iter().map(|(_, host)| host.as_fd());
+    let given = context.hosts.iter().map(|(_, host)| host.as_fd());
     let mut kept: Vec<_> = (CONTROL..).zip(std::iter::once(control).chain(given)).collect();
     let pipe = kept.last().map_or(CONTROL, |(number, _)| *number) + 1;
     kept.push((pipe + 1, configuration.as_fd()));
@@ -74,12 +74,12 @@ pub(crate) fn launch(
             CString::new(pipe.to_string())?,
             CString::new((pipe + 1).to_string())?,
         ],
-        environment: world.environment.clone(),
+        environment: context.environment.clone(),
         kept,
         output: Some(output),
         is_session: true,
         is_bound: true,
-        limits: world.files.into_iter().collect(),
+        limits: context.files.into_iter().collect(),
         ..Plan::default()
     };
     plan.launch(pipe).map_err(|failure| io::Error::new(failure.error.kind(), failure.to_string()))
@@ -87,20 +87,20 @@ pub(crate) fn launch(
 
 impl Preparation {
     pub(crate) fn new(pipe: File) -> Self {
-        Self { pipe, heard: Vec::new(), obstacle: None }
+        Self { pipe, received: Vec::new(), obstacle: None }
     }
 
     /// Returns the next message; [`io::ErrorKind::WouldBlock`] if there is none yet, [`io::ErrorKind::UnexpectedEof`] once
     /// there will be none, and [`io::ErrorKind::InvalidData`] for what is none.
-    pub(crate) fn hear(&mut self) -> io::Result<Message> {
+    pub(crate) fn next_message(&mut self) -> io::Result<Message> {
         let mut block = [0; 4096];
         loop {
-            if let Some(message) = Message::take(&mut self.heard)? {
+            if let Some(message) = Message::take(&mut self.received)? {
                 return Ok(message);
             }
             match self.pipe.read(&mut block) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.heard.extend_from_slice(&block[..count]),
+                Ok(count) => self.received.extend_from_slice(&block[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -123,15 +123,15 @@ impl Message {
 
     /// Takes the message at the beginning of what has come, if all of it has. A record of what failed between fork and
     /// exec is one, too.
-    fn take(heard: &mut Vec<u8>) -> io::Result<Option<Self>> {
+    fn take(received: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not a message");
-        if let Some(failure) = heard.get(..spawn::RECORD).and_then(spawn::failure) {
-            heard.drain(..spawn::RECORD);
-            return Ok(Some(Self::of_failure(&failure)));
+        if let Some(failure) = received.get(..spawn::RECORD).and_then(spawn::failure) {
+            received.drain(..spawn::RECORD);
+            return Ok(Some(Self::from_failure(&failure)));
         }
-        let Some((length, rest)) = heard.split_first_chunk::<4>() else { return Ok(None) };
+        let Some((length, rest)) = received.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
-        if length == u32::MAX as usize && heard.len() < spawn::RECORD {
+        if length == u32::MAX as usize && received.len() < spawn::RECORD {
             return Ok(None);
         }
         if !(2..=2 + LONGEST).contains(&length) {
@@ -140,7 +140,7 @@ impl Message {
         let Some(message) = rest.get(..length) else { return Ok(None) };
         let (kind, level) = (message[0], Level::from_number(message[1]).ok_or_else(malformed)?);
         let text = plain(&message[2..]);
-        heard.drain(..4 + length);
+        received.drain(..4 + length);
         match kind {
             1 => Ok(Some(Self::Log(level, text))),
             2 => Ok(Some(Self::Obstacle(text))),
@@ -150,7 +150,7 @@ impl Message {
     }
 
     /// What this program can not do on its own behalf.
-    fn of_failure(failure: &Failure) -> Self {
+    fn from_failure(failure: &Failure) -> Self {
         let text = format!(
             "{NO_PROCESS}: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open \
              files (ulimit -n), or is /proc not mounted?"
@@ -189,22 +189,25 @@ mod tests {
             Message::Obstacle("it hangs".into()),
             Message::Failure(Level::Alert, "there is none".into()),
         ];
-        assert_eq!(preparation.hear().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(preparation.next_message().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         for message in &messages {
             writer.write_all(&message.encode()).unwrap();
         }
         for message in messages {
-            assert_eq!(preparation.hear().unwrap(), message);
+            assert_eq!(preparation.next_message().unwrap(), message);
         }
         let forged = Message::Log(Level::Info, "x\n[core:alert] forged\u{85}".into()).encode();
         writer.write_all(&forged).unwrap();
-        let heard = Message::Log(Level::Info, "x\\n[core:alert] forged\\u{85}".into());
-        assert_eq!(preparation.hear().unwrap(), heard);
+        let received = Message::Log(Level::Info, "x\\n[core:alert] forged\\u{85}".into());
+        assert_eq!(preparation.next_message().unwrap(), received);
         let long = Message::Failure(Level::Error, "ä".repeat(LONGEST)).encode();
         writer.write_all(&long).unwrap();
-        assert_eq!(preparation.hear().unwrap(), Message::Failure(Level::Error, "ä".repeat(LONGEST / 2)));
+        assert_eq!(
+            preparation.next_message().unwrap(),
+            Message::Failure(Level::Error, "ä".repeat(LONGEST / 2))
+        );
         drop(writer);
-        assert_eq!(preparation.hear().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(preparation.next_message().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
@@ -213,24 +216,24 @@ mod tests {
         let Launched { child, pipe } = plan.launch(7).unwrap();
         let mut preparation = Preparation::new(pipe.into());
         child.wait().unwrap();
-        let heard = preparation.hear().unwrap();
-        let Message::Failure(Level::Alert, text) = heard else { panic!("{heard:?}") };
+        let received = preparation.next_message().unwrap();
+        let Message::Failure(Level::Alert, text) = received else { panic!("{received:?}") };
         assert!(
             text.contains("WSGI0001: no process can be started: starting the program: No such file"),
             "{text}"
         );
-        assert_eq!(preparation.hear().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(preparation.next_message().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            let mut heard = bytes.clone();
-            while let Ok(Some(message)) = Message::take(&mut heard) {
+            let mut received = bytes.clone();
+            while let Ok(Some(message)) = Message::take(&mut received) {
                 let (Message::Log(_, text) | Message::Obstacle(text) | Message::Failure(_, text)) = message;
                 prop_assert!(!text.chars().any(char::is_control));
             }
-            prop_assert!(heard.len() <= bytes.len());
+            prop_assert!(received.len() <= bytes.len());
         }
     }
 }

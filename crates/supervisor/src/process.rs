@@ -13,9 +13,9 @@ use crate::relay;
 use crate::slot::Key;
 
 /// How much a process may say: a thousand reports, or pieces of one, at a stretch; in the long run ten a second.
-const SPEECH: u64 = 100_000;
+const REPORT_BUDGET: u64 = 100_000;
 /// What each takes of that.
-const PIECE: u64 = 100;
+const REPORT_PRICE: u64 = 100;
 
 /// A process.
 #[derive(Debug)]
@@ -31,16 +31,16 @@ pub(crate) struct Process {
     /// What it reports comes out here, and its end when it has closed the other side. Nothing once it is not listened to.
     pub(crate) reports: Option<File>,
     /// What has come of a report so far.
-    heard: Vec<u8>,
+    received: Vec<u8>,
     /// Bounds what it can make the supervisor do by talking.
-    speech: Bucket,
+    budget: Bucket,
     /// What it writes to the log.
     pub(crate) output: relay::Id,
 }
 
 /// A process that was killed before it was Python, and may take its time to end.
 #[derive(Debug)]
-pub(crate) struct Abandoned {
+pub(crate) struct AbandonedProcess {
     pub(crate) key: Key,
     pub(crate) child: Child,
     pub(crate) word: u8,
@@ -64,27 +64,27 @@ impl Process {
             control,
             preparation: Some(preparation),
             reports: Some(reports),
-            heard: Vec::new(),
-            speech: Bucket::full(SPEECH),
+            received: Vec::new(),
+            budget: Bucket::full(REPORT_BUDGET),
             output,
         }
     }
 
     /// Returns the next report; [`io::ErrorKind::UnexpectedEof`] at the end, [`io::ErrorKind::WouldBlock`] while there is none.
-    pub(crate) fn hear(&mut self, now: u64) -> io::Result<Report> {
+    pub(crate) fn next_report(&mut self, now: u64) -> io::Result<Report> {
         let mut block = [0; 16_384];
         loop {
             let Some(reports) = &mut self.reports else { return Err(io::ErrorKind::WouldBlock.into()) };
-            if !self.speech.take(PIECE, now) {
+            if !self.budget.take(REPORT_PRICE, now) {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "more than any process has to say"));
             }
             let malformed = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-            if let Some(report) = Report::take(&mut self.heard).map_err(malformed)? {
+            if let Some(report) = Report::take(&mut self.received).map_err(malformed)? {
                 return Ok(report);
             }
             match reports.read(&mut block) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => self.heard.extend_from_slice(&block[..count]),
+                Ok(count) => self.received.extend_from_slice(&block[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

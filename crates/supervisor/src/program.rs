@@ -16,7 +16,7 @@ use wsgi_core::wire::launch::{Group, Limits};
 
 use crate::identity::Identity;
 use crate::log::Level;
-use crate::slot::SUCCESSOR;
+use crate::slot::SUCCESSOR_TIMEOUT;
 
 /// The number of the control socket in a daemon process.
 pub(crate) const CONTROL: RawFd = 3;
@@ -29,7 +29,7 @@ const NAMES: [&[u8]; 3] = [b"USER", b"USERNAME", b"LOGNAME"];
 
 /// What all groups have in common.
 #[derive(Debug)]
-pub(crate) struct Surroundings {
+pub(crate) struct LaunchContext {
     /// The hosts, and their names.
     pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,
     /// The environment that the supervisor has passed on.
@@ -60,14 +60,14 @@ impl Obstacle {
 pub(crate) fn plan<'a>(
     group: &Group,
     identity: &Identity,
-    surroundings: &'a Surroundings,
+    context: &'a LaunchContext,
     control: BorrowedFd<'a>,
 ) -> Result<Plan<'a>, Obstacle> {
     let name = group.daemon.name.as_ref();
     let number = CONTROL.to_string();
     let bootstrap = [b"-c", BOOTSTRAP.as_bytes(), &group.hosts, number.as_bytes(), name];
     // A jail has its own.
-    let hosts = if group.daemon.options.chroot.is_some() { &[][..] } else { &surroundings.hosts };
+    let hosts = if group.daemon.options.chroot.is_some() { &[][..] } else { &context.hosts };
     let hosts: Vec<_> = (FIRST_HOST..).zip(hosts).collect();
     let names: Vec<_> = hosts
         .iter()
@@ -79,7 +79,7 @@ pub(crate) fn plan<'a>(
     Ok(Plan {
         programs: group.programs.iter().filter_map(|path| text(path)).collect(),
         arguments: arguments.filter_map(text).collect(),
-        environment: environment(group, identity, &surroundings.environment),
+        environment: environment(group, identity, &context.environment),
         kept: std::iter::once((CONTROL, control)).chain(hosts).collect(),
         executable: None,
         // As this process has them.
@@ -92,7 +92,7 @@ pub(crate) fn plan<'a>(
         account: identity.account.clone(),
         directory: directory(group, identity)?,
         umask: group.daemon.options.umask,
-        limits: limits(group, surroundings),
+        limits: limits(group, context),
     })
 }
 
@@ -310,11 +310,11 @@ fn environment(group: &Group, identity: &Identity, own: &[CString]) -> Vec<CStri
     environment
 }
 
-fn limits(group: &Group, surroundings: &Surroundings) -> Vec<Limit> {
+fn limits(group: &Group, context: &LaunchContext) -> Vec<Limit> {
     let mut limits = limits_of(group);
     // A process that has only changed its user dumps no core. After exec it would.
     if group.account.is_some() && !group.dumps_core {
-        limits.extend(surroundings.no_core);
+        limits.extend(context.no_core);
     }
     limits
 }
@@ -326,8 +326,10 @@ fn limits_of(group: &Group) -> Vec<Limit> {
         // A process that has used up its time goes on until its successor is ready, and then has time to finish and to
         // shut down. Meanwhile it may use as many processors as it has threads.
         let Limits { startup_timeout, graceful_timeout, shutdown_timeout, .. } = group.daemon.options.limits;
-        let times =
-            SUCCESSOR.max(startup_timeout).saturating_add(graceful_timeout).saturating_add(shutdown_timeout);
+        let times = SUCCESSOR_TIMEOUT
+            .max(startup_timeout)
+            .saturating_add(graceful_timeout)
+            .saturating_add(shutdown_timeout);
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
         let spare =
             times.div_ceil(1_000).saturating_mul(processors.min(group.daemon.options.threads.max(1).into()));

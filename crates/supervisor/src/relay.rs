@@ -32,7 +32,7 @@ const BACKLOG: usize = 256 << 10;
 /// other end.
 const ORPHANS: (usize, usize) = (64, 4);
 /// How long the relay waits at its end for a log that takes nothing.
-const LAST: Duration = Duration::from_millis(500);
+const FINISH_PATIENCE: Duration = Duration::from_millis(500);
 /// Whose the supervisor's own lines are, for [`Sink`].
 const OWN: Owner = 0;
 /// What epoll gives back when a command has been sent.
@@ -76,7 +76,7 @@ struct Counts {
 }
 
 /// How many pipes of processes that have ended a supervisor of so many slots reads on.
-pub(crate) const fn orphans(slots: usize) -> usize {
+pub(crate) const fn max_orphans(slots: usize) -> usize {
     ORPHANS.0 + ORPHANS.1 * slots
 }
 
@@ -101,7 +101,7 @@ impl Relay {
         if let (Some(syslog), Some(main)) = (syslog, sinks.first_mut()) {
             *main = Sink::system(syslog);
         }
-        let work = Work {
+        let work = RelayThread {
             epoll,
             wake: Arc::clone(&wake),
             commands: receiver,
@@ -110,7 +110,7 @@ impl Relay {
             own,
             sources: HashMap::new(),
             orphans: Vec::new(),
-            most_orphans: orphans(slots),
+            max_orphans: max_orphans(slots),
             buffer: vec![0; source::BLOCK].into(),
         };
         let run = move || {
@@ -156,7 +156,7 @@ impl Relay {
         let (sender, finished) = mpsc::channel();
         self.send(Command::Finish(sender));
         // If it hangs in a file system it ends with the process.
-        let _ = finished.recv_timeout(4 * LAST);
+        let _ = finished.recv_timeout(4 * FINISH_PATIENCE);
     }
 
     fn send(&self, command: Command) {
@@ -166,7 +166,7 @@ impl Relay {
 }
 
 /// What the thread works with.
-struct Work {
+struct RelayThread {
     epoll: Epoll,
     wake: Arc<EventFd>,
     commands: Receiver<Command>,
@@ -176,11 +176,11 @@ struct Work {
     sources: HashMap<u64, Source>,
     /// Those of processes that have ended, the oldest first.
     orphans: Vec<u64>,
-    most_orphans: usize,
+    max_orphans: usize,
     buffer: Box<[u8]>,
 }
 
-impl Work {
+impl RelayThread {
     fn run(mut self) {
         // Whoever waits for the end learns of it, in whatever way that comes.
         let mut finished: Option<Sender<()>> = None;
@@ -202,7 +202,7 @@ impl Work {
                 sink.flush(now);
             }
             self.resume();
-            if finished.is_some() && self.sinks.iter().all(|sink| sink.is_done(now, LAST)) {
+            if finished.is_some() && self.sinks.iter().all(|sink| sink.is_done(now, FINISH_PATIENCE)) {
                 return;
             }
         }
@@ -230,7 +230,7 @@ impl Work {
                     for id in self.sources.keys().copied().collect::<Vec<_>>() {
                         self.on_collect(id);
                     }
-                    self.sinks.iter_mut().for_each(Sink::try_anew);
+                    self.sinks.iter_mut().for_each(Sink::reset_stall);
                     finished = Some(sender);
                 }
             }
@@ -254,11 +254,11 @@ impl Work {
         let sink = &mut self.sinks[source.log];
         let mut is_over = false;
         // As much as a pipe can hold. Who writes on is not waited for.
-        for _ in 0..source::MOST_BLOCKS {
+        for _ in 0..source::MAX_BLOCKS {
             match source.read(&mut self.buffer) {
                 Input::Lines(lines) => sink.push_last(id, lines),
                 Input::Nothing => {}
-                Input::Waits => break,
+                Input::Pending => break,
                 Input::End => {
                     is_over = true;
                     break;
@@ -270,7 +270,7 @@ impl Work {
             self.forget(id);
         } else if !self.orphans.contains(&id) {
             self.orphans.push(id);
-            if self.orphans.len() > self.most_orphans {
+            if self.orphans.len() > self.max_orphans {
                 self.forget(self.orphans[0]);
             }
         }
@@ -289,7 +289,7 @@ impl Work {
                     source.is_paused = true;
                 }
             }
-            Input::Nothing | Input::Waits => {}
+            Input::Nothing | Input::Pending => {}
             Input::End => {
                 sink.push(id, source.rest(), Instant::now());
                 self.forget(id);

@@ -22,20 +22,20 @@ mod starts;
 
 pub(crate) use rules::Rules;
 
-use process::{Leaving, Process, Wanted};
-use rules::MARGIN;
+use process::{ExitingProcess, Process, WantedSuccessor};
+use rules::EXIT_MARGIN;
 use starts::{Ending, Starts};
 
 /// How long a successor may take until it is ready.
-pub(crate) const SUCCESSOR: u64 = 60_000;
+pub(crate) const SUCCESSOR_TIMEOUT: u64 = 60_000;
 /// How long a process may take until Python runs in it: the user database and file systems can take as long as they want.
-const PREPARATION: u64 = 10_000;
+const PREPARATION_TIMEOUT: u64 = 10_000;
 /// How long a process whose control socket is closed may take to end.
-const FAREWELL: u64 = 1_000;
+const LOST_GRACE: u64 = 1_000;
 /// When the server ends, a shutdown without limit ends after this.
-const LAST: u64 = 5_000;
+const DEFAULT_SHUTDOWN: u64 = 5_000;
 /// How many processes of a slot may be on their way out at the same time.
-const LEAVING: usize = 8;
+const MAX_EXITING: usize = 8;
 /// The end of a successor that can not import its scripts.
 const NOT_IMPORTED: Exit = Exit::Status(exit::NOT_IMPORTED);
 
@@ -108,7 +108,7 @@ pub(crate) struct Slot {
     successor: Option<Process>,
     /// How long the current process may finish what it has begun, once its successor is ready.
     grace: u64,
-    leaving: Vec<Leaving>,
+    exiting: Vec<ExitingProcess>,
     starts: Starts,
     /// When to start a process again, while there is none.
     respawn: Option<u64>,
@@ -136,7 +136,7 @@ impl Slot {
             current: None,
             successor: None,
             grace: 0,
-            leaving: Vec::new(),
+            exiting: Vec::new(),
             starts: Starts::new(rules.is_service),
             respawn: None,
             is_cut: false,
@@ -152,7 +152,7 @@ impl Slot {
             Event::Spawned(key, pid) => {
                 if let Some(process) = self.starting(key) {
                     process.pid = pid;
-                    process.preparation_end = Some(now + PREPARATION);
+                    process.preparation_end = Some(now + PREPARATION_TIMEOUT);
                 }
             }
             Event::Started(key) => {
@@ -189,7 +189,7 @@ impl Slot {
                 process.wanted.as_ref().map(|wanted| wanted.at),
             ]
         });
-        let times = times.chain(self.leaving.iter().map(|leaving| leaving.end));
+        let times = times.chain(self.exiting.iter().map(|exiting| exiting.end));
         times.chain([self.respawn]).flatten().min()
     }
 
@@ -222,7 +222,7 @@ impl Slot {
     /// Whether there is no process, and will be none.
     pub(crate) fn is_over(&self) -> bool {
         let is_empty = self.current.is_none() && self.successor.is_none();
-        is_empty && self.is_ending() && !self.is_cut && self.leaving.iter().all(|leaving| leaving.is_stuck)
+        is_empty && self.is_ending() && !self.is_cut && self.exiting.iter().all(|exiting| exiting.is_stuck)
     }
 
     fn new_process(&mut self, now: u64, startup: u64) -> Process {
@@ -245,14 +245,14 @@ impl Slot {
     fn start(&mut self, now: u64, actions: &mut Vec<Action>) {
         self.respawn = None;
         // An import may take long; nobody who did not ask for a limit gets one.
-        let limit = if self.rules.startup > 0 { self.rules.startup.max(SUCCESSOR) } else { 0 };
+        let limit = if self.rules.startup > 0 { self.rules.startup.max(SUCCESSOR_TIMEOUT) } else { 0 };
         let process = self.new_process(now, limit);
         actions.push(Action::Spawn(process.key, Vec::new()));
         self.current = Some(process);
     }
 
     /// After the current process is gone: the successor takes its place, or another one is started in `delay`.
-    fn fill(&mut self, delay: u64, now: u64, actions: &mut Vec<Action>) {
+    fn refill(&mut self, delay: u64, now: u64, actions: &mut Vec<Action>) {
         if self.phase == Phase::Over {
             return;
         }
@@ -281,15 +281,15 @@ impl Slot {
     fn not_spawned(&mut self, key: Key, now: u64, actions: &mut Vec<Action>) {
         if self.is_successor(key) {
             self.successor = None;
-            self.keep("its successor could not be started", actions);
+            self.continue_without_successor("its successor could not be started", actions);
         } else if self.is_current(key) {
             self.current = None;
-            let delay = self.starts.after(Ending::Failed, false, 0, now);
+            let delay = self.starts.delay_after(Ending::Failed, false, 0, now);
             if delay > 0 {
                 let text = format!("the next try to start a process is in {} s", delay.div_ceil(1_000));
                 actions.push(Action::Log(Level::Info, text));
             }
-            self.fill(delay, now, actions);
+            self.refill(delay, now, actions);
         }
     }
 
@@ -310,20 +310,20 @@ impl Slot {
     fn drain(&mut self, old: Process, grace: u64, now: u64, actions: &mut Vec<Action>) {
         let order = Order::Drain(u32::try_from(grace).unwrap_or(u32::MAX));
         actions.push(Action::Order(old.key, order));
-        self.leave(&old, self.rules.end(now, grace), now, actions);
+        self.expect_exit(&old, self.rules.end(now, grace), now, actions);
     }
 
     /// It is on its way out. One that does not go is not let pile up, whatever time it has.
-    fn leave(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
+    fn expect_exit(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
         let Process { key, pid, .. } = *process;
-        self.leaving.push(Leaving { key, pid, end, is_killed: false, is_stuck: false });
+        self.exiting.push(ExitingProcess { key, pid, end, is_killed: false, is_stuck: false });
         if self.phase == Phase::Over {
             // None is started any more.
             return;
         }
-        let going = self.leaving.iter().filter(|leaving| !leaving.is_killed).count();
-        if going > LEAVING
-            && let Some(oldest) = self.leaving.iter_mut().find(|leaving| !leaving.is_killed)
+        let going = self.exiting.iter().filter(|exiting| !exiting.is_killed).count();
+        if going > MAX_EXITING
+            && let Some(oldest) = self.exiting.iter_mut().find(|exiting| !exiting.is_killed)
         {
             let text = format!(
                 "process {} is killed: it is the oldest of {going} of its slot that are on their way out",
@@ -350,19 +350,19 @@ impl Slot {
         // It may ask again and again. It serves meanwhile, and the state says so.
         let wait = self.starts.wait(now);
         if wait > 0 && self.phase == Phase::Running {
-            process.wanted = Some(Wanted { at: now + wait, reason, scripts });
+            process.wanted = Some(WantedSuccessor { at: now + wait, reason, scripts });
         } else {
-            self.succeed(reason, scripts, now, actions);
+            self.start_successor(reason, scripts, now, actions);
         }
     }
 
     /// Starts the successor that the current process wants.
-    fn succeed(&mut self, reason: Reason, scripts: Vec<Script>, now: u64, actions: &mut Vec<Action>) {
+    fn start_successor(&mut self, reason: Reason, scripts: Vec<Script>, now: u64, actions: &mut Vec<Action>) {
         if self.phase != Phase::Running {
-            self.keep("the server has read its configuration again, or ends", actions);
+            self.continue_without_successor("the server has read its configuration again, or ends", actions);
             return;
         }
-        let process = self.new_process(now, SUCCESSOR.max(self.rules.startup));
+        let process = self.new_process(now, SUCCESSOR_TIMEOUT.max(self.rules.startup));
         self.grace = self.rules.grace(reason);
         let (pid, reason) = (self.current_pid(), reason.name());
         actions.push(Action::Log(Level::Info, format!("process {pid} gets a successor ({reason})")));
@@ -371,7 +371,7 @@ impl Slot {
     }
 
     /// There is no successor after all.
-    fn keep(&self, reason: &str, actions: &mut Vec<Action>) {
+    fn continue_without_successor(&self, reason: &str, actions: &mut Vec<Action>) {
         if let Some(process) = &self.current {
             actions.push(Action::Order(process.key, Order::NoSuccessor(reason.as_bytes().into())));
         }
@@ -389,10 +389,10 @@ impl Slot {
         let Some(old) = self.current.take_if(|process| process.key == key) else { return };
         let (pid, name, lived) = (old.pid, reason.name(), now - old.since);
         actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({name})")));
-        self.leave(&old, self.rules.end(now, 0), now, actions);
-        let is_turn = self.rules.is_run_once && reason == Reason::MaximumRequests;
-        let ending = if is_turn { Ending::Turn } else { Ending::Announced };
-        let delay = self.starts.after(ending, old.is_serving, lived, now);
+        self.expect_exit(&old, self.rules.end(now, 0), now, actions);
+        let is_run_once = self.rules.is_run_once && reason == Reason::MaximumRequests;
+        let ending = if is_run_once { Ending::RunOnce } else { Ending::Announced };
+        let delay = self.starts.delay_after(ending, old.is_serving, lived, now);
         if self.starts.is_failing() && self.phase != Phase::Over && self.successor.is_none() {
             let text = format!(
                 "processes of this slot end as soon as they are started: process {pid} has by itself, after {lived} ms \
@@ -402,12 +402,12 @@ impl Slot {
             );
             actions.push(message(PROCESSES_END_AT_ONCE, text));
         }
-        self.fill(delay, now, actions);
+        self.refill(delay, now, actions);
     }
 
     /// Returns how long to wait until another process is started in place of this one, which was ended or has died.
     fn delay_after(&mut self, process: &Process, now: u64) -> u64 {
-        self.starts.after(Ending::Failed, process.is_serving, now - process.since, now)
+        self.starts.delay_after(Ending::Failed, process.is_serving, now - process.since, now)
     }
 
     fn lost(&mut self, key: Key, now: u64) {
@@ -417,13 +417,13 @@ impl Slot {
         }
         let mut processes = self.current.iter_mut().chain(&mut self.successor);
         if let Some(process) = processes.find(|process| process.key == key) {
-            process.lost.get_or_insert(now + FAREWELL);
+            process.lost.get_or_insert(now + LOST_GRACE);
         }
     }
 
     fn exited(&mut self, key: Key, exit: Exit, now: u64, actions: &mut Vec<Action>) {
-        if let Some(at) = self.leaving.iter().position(|leaving| leaving.key == key) {
-            let pid = self.leaving.remove(at).pid;
+        if let Some(at) = self.exiting.iter().position(|exiting| exiting.key == key) {
+            let pid = self.exiting.remove(at).pid;
             // One that is told to end while its Python starts does not know yet what the signal means.
             let is_asked =
                 matches!(exit, Exit::Signal(number, false) if i32::from(number) == Signal::SIGTERM as i32);
@@ -439,7 +439,7 @@ impl Slot {
             let (pid, old) = (process.pid, self.current_pid());
             let text = format!("process {old} goes on, {reason} (process {pid})");
             actions.push(message(SUCCESSOR_FAILED, text));
-            self.keep(&reason, actions);
+            self.continue_without_successor(&reason, actions);
         } else if let Some(process) = self.current.take_if(|process| process.key == key) {
             self.current_exited(&process, exit, now, actions);
         }
@@ -461,11 +461,11 @@ impl Slot {
         let text = format!("process {pid} has died{when}: {exit}{then}");
         let is_expected = exit.is_success();
         actions.push(if is_expected { Action::Log(Level::Info, text) } else { message(PROCESS_DIED, text) });
-        self.fill(delay, now, actions);
+        self.refill(delay, now, actions);
     }
 
     fn unused(&mut self, now: u64, actions: &mut Vec<Action>) {
-        for process in self.end(actions) {
+        for process in self.take_processes(actions) {
             if process.is_serving && !self.rules.is_service {
                 self.drain(process, self.rules.graceful, now, actions);
             } else {
@@ -488,26 +488,26 @@ impl Slot {
     }
 
     fn stop(&mut self, now: u64, actions: &mut Vec<Action>) {
-        let shutdown = if self.rules.shutdown > 0 { self.rules.shutdown } else { LAST };
-        let end = Some(now + shutdown + MARGIN);
-        for leaving in self.leaving.iter_mut().filter(|leaving| !leaving.is_killed) {
-            leaving.end = end;
-            actions.push(Action::Terminate(leaving.key));
+        let shutdown = if self.rules.shutdown > 0 { self.rules.shutdown } else { DEFAULT_SHUTDOWN };
+        let end = Some(now + shutdown + EXIT_MARGIN);
+        for exiting in self.exiting.iter_mut().filter(|exiting| !exiting.is_killed) {
+            exiting.end = end;
+            actions.push(Action::Terminate(exiting.key));
         }
-        for process in self.end(actions) {
+        for process in self.take_processes(actions) {
             self.terminate(&process, end, now, actions);
         }
     }
 
     fn kill(&mut self, now: u64, actions: &mut Vec<Action>) {
-        for process in self.end(actions) {
-            self.leave(&process, None, now, actions);
+        for process in self.take_processes(actions) {
+            self.expect_exit(&process, None, now, actions);
         }
-        actions.extend(self.leaving.iter_mut().map(|leaving| leaving.kill(now)));
+        actions.extend(self.exiting.iter_mut().map(|exiting| exiting.kill(now)));
     }
 
     /// No process is started from now on; those that are left to be ended.
-    fn end(&mut self, actions: &mut Vec<Action>) -> impl Iterator<Item = Process> + use<> {
+    fn take_processes(&mut self, actions: &mut Vec<Action>) -> impl Iterator<Item = Process> + use<> {
         self.phase = Phase::Over;
         self.respawn = None;
         let mut processes: Vec<_> = self.current.take().into_iter().chain(self.successor.take()).collect();
@@ -522,7 +522,7 @@ impl Slot {
 
     fn terminate(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
         actions.push(Action::Terminate(process.key));
-        self.leave(process, end, now, actions);
+        self.expect_exit(process, end, now, actions);
     }
 
     fn tick(&mut self, now: u64, actions: &mut Vec<Action>) {
@@ -534,18 +534,18 @@ impl Slot {
                 actions.push(Action::Abandon { key: process.key, is_late: true });
             }
         }
-        for leaving in &mut self.leaving {
-            if is_due(leaving.end) && leaving.is_killed {
-                (leaving.end, leaving.is_stuck) = (None, true);
+        for exiting in &mut self.exiting {
+            if is_due(exiting.end) && exiting.is_killed {
+                (exiting.end, exiting.is_stuck) = (None, true);
                 let text = format!(
                     "process {} was killed and does not end: most likely a file system or a device hangs. It is not waited for",
-                    leaving.pid
+                    exiting.pid
                 );
                 actions.push(message(PROCESS_STUCK, text));
-            } else if is_due(leaving.end) {
-                let text = format!("process {} did not end in time and is killed", leaving.pid);
+            } else if is_due(exiting.end) {
+                let text = format!("process {} did not end in time and is killed", exiting.pid);
                 actions.push(message(PROCESS_KILLED, text));
-                actions.push(leaving.kill(now));
+                actions.push(exiting.kill(now));
             }
         }
         if let Some(successor) =
@@ -559,8 +559,8 @@ impl Slot {
             let (pid, old) = (successor.pid, self.current_pid());
             let text = format!("process {old} goes on, {reason} (process {pid})");
             actions.push(message(SUCCESSOR_FAILED, text));
-            self.keep(reason, actions);
-            self.terminate(&successor, Some(now + LAST), now, actions);
+            self.continue_without_successor(reason, actions);
+            self.terminate(&successor, Some(now + DEFAULT_SHUTDOWN), now, actions);
         }
         if let Some(process) =
             self.current.take_if(|process| is_due(process.startup_end) || is_due(process.lost))
@@ -578,13 +578,13 @@ impl Slot {
             };
             let text = format!("process {} {what}; it is ended, and another one started", process.pid);
             actions.push(message(code, text));
-            self.terminate(&process, Some(now + LAST), now, actions);
+            self.terminate(&process, Some(now + DEFAULT_SHUTDOWN), now, actions);
             let delay = self.delay_after(&process, now);
-            self.fill(delay, now, actions);
+            self.refill(delay, now, actions);
         }
         let wanted = self.current.as_mut().map(|process| &mut process.wanted);
         if let Some(wanted) = wanted.and_then(|wanted| wanted.take_if(|wanted| wanted.at <= now)) {
-            self.succeed(wanted.reason, wanted.scripts, now, actions);
+            self.start_successor(wanted.reason, wanted.scripts, now, actions);
         }
         if is_due(self.respawn) {
             self.start(now, actions);

@@ -15,8 +15,8 @@ use os::spawn::Limit;
 use crate::inheritance::Inheritance;
 use crate::log::{self, Level};
 use crate::relay;
-use crate::seat::{Seat, World};
 use crate::slot::{Event, Key};
+use crate::slot_runner::{Context, SlotRunner};
 use wsgi_core::codes::SUPERVISOR_FAILED;
 
 /// What the parent says before it closes the control socket.
@@ -24,7 +24,7 @@ const RETIRE: u8 = b'R';
 /// How many events are taken at once.
 const EVENTS: usize = 64;
 /// How often retired slots are looked at, in milliseconds.
-const LOOK: u64 = 1_000;
+const CHECK_INTERVAL: u64 = 1_000;
 /// How often a supervisor that has nothing more to do looks whether it is still needed, at first and at last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
@@ -48,8 +48,8 @@ pub(crate) enum Token {
 /// The supervisor.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    world: World,
-    seats: Vec<Seat>,
+    context: Context,
+    runners: Vec<SlotRunner>,
     signals: SignalFd,
     is_retired: bool,
     /// Whether the server ends.
@@ -58,7 +58,7 @@ pub(crate) struct Supervisor {
     is_in_container: bool,
     /// Whether there may be children that have ended and have not been waited for.
     has_ended_children: bool,
-    next_look: u64,
+    next_check: u64,
 }
 
 impl Supervisor {
@@ -83,7 +83,7 @@ impl Supervisor {
         epoll.add(signals.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, Token::Signal.word()))?;
         let groups = plan.groups;
         let begin = Instant::now();
-        let world = World {
+        let context = Context {
             epoll,
             parent: control,
             board,
@@ -95,26 +95,26 @@ impl Supervisor {
             files,
             begin,
         };
-        let of_group = world
+        let of_group = context
             .groups
             .iter()
             .enumerate()
             .flat_map(|(at, group)| (0..group.daemon.options.process_count()).map(move |_| at));
-        let seats = of_group
+        let runners = of_group
             .zip(slots)
             .enumerate()
-            .map(|(index, (group, (channel, page)))| Seat::new(index, group, &world, channel, page))
+            .map(|(index, (group, (channel, page)))| SlotRunner::new(index, group, &context, channel, page))
             .collect();
         let is_in_container = parent_id() == 1;
         Ok(Self {
-            world,
-            seats,
+            context,
+            runners,
             signals,
             is_retired: false,
             is_stopping: false,
             is_in_container,
             has_ended_children: false,
-            next_look: 0,
+            next_check: 0,
         })
     }
 
@@ -123,31 +123,31 @@ impl Supervisor {
     /// # Errors
     /// The system does not tell of events any more.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        self.feed_all(|| Event::Begin);
+        self.handle_all(|| Event::Begin);
         let mut events = [EpollEvent::empty(); EVENTS];
-        while !self.seats.iter().all(Seat::is_over) {
-            let count = match self.world.epoll.wait(&mut events, self.timeout()) {
+        while !self.runners.iter().all(SlotRunner::is_over) {
+            let count = match self.context.epoll.wait(&mut events, self.timeout()) {
                 Ok(count) => count,
                 Err(nix::errno::Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),
             };
             for event in &events[..count] {
-                self.happened(Token::of(event.data()), event.events());
+                self.on_event(Token::from_word(event.data()), event.events());
             }
             self.tick();
         }
         if self.is_retired && !self.is_stopping {
-            self.stay();
+            self.wait_for_writers();
         }
         Ok(())
     }
 
     /// Stays as long as anybody writes to the log through it, so that what applications have started does not end of that
     /// (`SIGPIPE`); and where the server would inherit that, as long as there are children.
-    fn stay(self) {
-        let Self { signals, world, seats, is_in_container, .. } = self;
-        let relay = world.relay;
-        drop((world, seats));
+    fn wait_for_writers(self) {
+        let Self { signals, context, runners, is_in_container, .. } = self;
+        let relay = context.relay;
+        drop((context, runners));
         let mut pause = PAUSES.0;
         loop {
             let is_needed = has_children() && is_in_container || relay.has_writers();
@@ -167,48 +167,48 @@ impl Supervisor {
         }
     }
 
-    fn happened(&mut self, token: Option<Token>, flags: EpollFlags) {
-        let world = &self.world;
+    fn on_event(&mut self, token: Option<Token>, flags: EpollFlags) {
+        let context = &self.context;
         match token {
-            Some(Token::Parent) => self.parent(),
-            Some(Token::Signal) => self.signal(),
-            Some(Token::Channel(seat)) => self.seats[seat].channel(flags, world),
-            Some(Token::Preparation(seat, key)) => self.seats[seat].preparation(key, world),
-            Some(Token::Control(seat, key)) => self.seats[seat].control(key, world),
-            Some(Token::Exit(seat, key)) => self.seats[seat].exited(key, world),
+            Some(Token::Parent) => self.on_parent(),
+            Some(Token::Signal) => self.on_signal(),
+            Some(Token::Channel(runner)) => self.runners[runner].on_channel(flags, context),
+            Some(Token::Preparation(runner, key)) => self.runners[runner].on_preparation(key, context),
+            Some(Token::Control(runner, key)) => self.runners[runner].on_report(key, context),
+            Some(Token::Exit(runner, key)) => self.runners[runner].on_exit(key, context),
             None => {}
         }
     }
 
-    fn parent(&mut self) {
+    fn on_parent(&mut self) {
         let mut message = [0; 16];
-        match descriptors::receive_with(&self.world.parent, &mut message, Wait::Never) {
+        match descriptors::receive_with(&self.context.parent, &mut message, Wait::Never) {
             Ok((1.., _)) if message[0] == RETIRE => {
                 self.is_retired = true;
-                for seat in &mut self.seats {
-                    seat.retire(&self.world);
+                for runner in &mut self.runners {
+                    runner.retire(&self.context);
                 }
             }
             Ok((1.., _)) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(_) | Err(_) => {
                 // It is registered, so that can not fail.
-                let _ = self.world.epoll.delete(&self.world.parent);
+                let _ = self.context.epoll.delete(&self.context.parent);
                 if !self.is_retired {
                     let text = "the server's parent process is gone; all daemon processes are ended";
                     log::write(Level::Error, format_args!("{SUPERVISOR_FAILED}: {text}"));
-                    self.feed_all(|| Event::Stop);
+                    self.handle_all(|| Event::Stop);
                 }
             }
         }
     }
 
-    fn signal(&mut self) {
+    fn on_signal(&mut self) {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             self.is_stopping |= ends_server(&signal);
-            match kind(&signal) {
-                Ok(Signal::SIGTERM | Signal::SIGINT) => self.feed_all(|| Event::Stop),
-                Ok(Signal::SIGQUIT) => self.feed_all(|| Event::Kill),
+            match signal_of(&signal) {
+                Ok(Signal::SIGTERM | Signal::SIGINT) => self.handle_all(|| Event::Stop),
+                Ok(Signal::SIGQUIT) => self.handle_all(|| Event::Kill),
                 Ok(Signal::SIGCHLD) => self.has_ended_children = true,
                 _ => {}
             }
@@ -218,26 +218,26 @@ impl Supervisor {
     /// Children have ended: of slots, or what processes have left behind. Those may be as many as an application likes, so
     /// the others get their turn.
     fn reap(&mut self) {
-        let key_of = |seats: &[Seat], pid| {
-            seats.iter().enumerate().find_map(|(at, seat)| seat.key_of(pid).map(|key| (at, key)))
+        let key_of = |runners: &[SlotRunner], pid| {
+            runners.iter().enumerate().find_map(|(at, runner)| runner.key_of(pid).map(|key| (at, key)))
         };
         for _ in 0..EVENTS {
             // An error says that there is no child.
-            let Ok(Some(ended)) = os::process::reap(|pid| key_of(&self.seats, pid).is_some()) else {
+            let Ok(Some(ended)) = os::process::reap(|pid| key_of(&self.runners, pid).is_some()) else {
                 self.has_ended_children = false;
                 return;
             };
             if let Ended::Known(pid) = ended
-                && let Some((seat, key)) = key_of(&self.seats, pid)
+                && let Some((runner, key)) = key_of(&self.runners, pid)
             {
-                self.seats[seat].exited(key, &self.world);
+                self.runners[runner].on_exit(key, &self.context);
             }
         }
     }
 
-    fn feed_all(&mut self, event: impl Fn() -> Event) {
-        for seat in &mut self.seats {
-            seat.feed(event(), &self.world);
+    fn handle_all(&mut self, event: impl Fn() -> Event) {
+        for runner in &mut self.runners {
+            runner.handle(event(), &self.context);
         }
     }
 
@@ -245,16 +245,16 @@ impl Supervisor {
         if self.has_ended_children {
             self.reap();
         }
-        let now = self.world.now();
-        for seat in &mut self.seats {
-            if seat.next().is_some_and(|time| time <= now) {
-                seat.feed(Event::Tick, &self.world);
+        let now = self.context.now();
+        for runner in &mut self.runners {
+            if runner.next().is_some_and(|time| time <= now) {
+                runner.handle(Event::Tick, &self.context);
             }
         }
-        if self.is_retired && self.next_look <= now {
-            self.next_look = now + LOOK;
-            for seat in &mut self.seats {
-                seat.look(&self.world);
+        if self.is_retired && self.next_check <= now {
+            self.next_check = now + CHECK_INTERVAL;
+            for runner in &mut self.runners {
+                runner.check_retired(&self.context);
             }
         }
     }
@@ -263,12 +263,12 @@ impl Supervisor {
         if self.has_ended_children {
             return EpollTimeout::ZERO;
         }
-        let look = self.is_retired.then_some(self.next_look);
-        let Some(time) = self.seats.iter().filter_map(Seat::next).chain(look).min() else {
+        let check = self.is_retired.then_some(self.next_check);
+        let Some(time) = self.runners.iter().filter_map(SlotRunner::next).chain(check).min() else {
             return EpollTimeout::NONE;
         };
         // Waking up early is no harm.
-        let wait = time.saturating_sub(self.world.now()).min(3_600_000);
+        let wait = time.saturating_sub(self.context.now()).min(3_600_000);
         EpollTimeout::try_from(wait).unwrap_or(EpollTimeout::ZERO)
     }
 }
@@ -276,26 +276,26 @@ impl Supervisor {
 impl Token {
     /// As what epoll gives back: the kind in 8 bits, the slot in 24, the process in 32.
     pub(crate) fn word(self) -> u64 {
-        let (kind, seat, key) = match self {
+        let (kind, runner, key) = match self {
             Self::Parent => (0, 0, 0),
             Self::Signal => (1, 0, 0),
-            Self::Channel(seat) => (2, seat, 0),
-            Self::Control(seat, key) => (3, seat, key),
-            Self::Exit(seat, key) => (4, seat, key),
-            Self::Preparation(seat, key) => (5, seat, key),
+            Self::Channel(runner) => (2, runner, 0),
+            Self::Control(runner, key) => (3, runner, key),
+            Self::Exit(runner, key) => (4, runner, key),
+            Self::Preparation(runner, key) => (5, runner, key),
         };
-        kind << 56 | (seat as u64 & 0xff_ffff) << 32 | u64::from(key)
+        kind << 56 | (runner as u64 & 0xff_ffff) << 32 | u64::from(key)
     }
 
-    fn of(word: u64) -> Option<Self> {
-        let (seat, key) = ((word >> 32 & 0xff_ffff) as usize, (word & 0xffff_ffff) as Key);
+    fn from_word(word: u64) -> Option<Self> {
+        let (runner, key) = ((word >> 32 & 0xff_ffff) as usize, (word & 0xffff_ffff) as Key);
         match word >> 56 {
             0 => Some(Self::Parent),
             1 => Some(Self::Signal),
-            2 => Some(Self::Channel(seat)),
-            3 => Some(Self::Control(seat, key)),
-            4 => Some(Self::Exit(seat, key)),
-            5 => Some(Self::Preparation(seat, key)),
+            2 => Some(Self::Channel(runner)),
+            3 => Some(Self::Control(runner, key)),
+            4 => Some(Self::Exit(runner, key)),
+            5 => Some(Self::Preparation(runner, key)),
             _ => None,
         }
     }
@@ -313,13 +313,13 @@ fn has_children() -> bool {
     }
 }
 
-fn kind(signal: &siginfo) -> nix::Result<Signal> {
+fn signal_of(signal: &siginfo) -> nix::Result<Signal> {
     Signal::try_from(i32::try_from(signal.ssi_signo).unwrap_or(0))
 }
 
 /// Whether a signal says that the server ends.
 fn ends_server(signal: &siginfo) -> bool {
-    matches!(kind(signal), Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT))
+    matches!(signal_of(signal), Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT))
 }
 
 /// Those that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from anybody), that of ended children, and
@@ -340,7 +340,7 @@ fn watched_signals() -> io::Result<SignalFd> {
 /// Makes room for so many slots; what processes have to get instead, if something was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
     // Of each slot the channel and the page, and five descriptors of each of two processes, a few while one starts.
-    let (soft, hard) = descriptors::raise_limit((12 * slots + 64 + relay::orphans(slots)) as u64)?;
+    let (soft, hard) = descriptors::raise_limit((12 * slots + 64 + relay::max_orphans(slots)) as u64)?;
     Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }
 
@@ -358,8 +358,8 @@ mod tests {
             Token::Exit(0, 1),
             Token::Preparation(7, 8),
         ] {
-            assert_eq!(Token::of(token.word()), Some(token));
+            assert_eq!(Token::from_word(token.word()), Some(token));
         }
-        assert_eq!(Token::of(u64::MAX), None);
+        assert_eq!(Token::from_word(u64::MAX), None);
     }
 }

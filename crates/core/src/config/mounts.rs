@@ -29,7 +29,7 @@ struct Server {
 
 /// Where the processes of a configured name are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Destination {
     ApacheChildren,
     Daemons,
     Variable,
@@ -38,11 +38,11 @@ enum Place {
 impl Mounts {
     /// Something in `host` (`None`: the main server) leads requests to a script, with this option `process-group=`.
     pub(crate) fn mount(&mut self, host: Option<ServerId>, process_group: Option<&[u8]>) {
-        match process_group.map(Place::of) {
+        match process_group.map(Destination::of) {
             None => self.server(host).inherits = true,
-            Some(Place::ApacheChildren) => self.is_named = true,
-            Some(Place::Variable) => self.is_variable = true,
-            Some(Place::Daemons) => {}
+            Some(Destination::ApacheChildren) => self.is_named = true,
+            Some(Destination::Variable) => self.is_variable = true,
+            Some(Destination::Daemons) => {}
         }
     }
 
@@ -53,9 +53,9 @@ impl Mounts {
 
     /// `WSGIProcessGroup` in a directory section.
     pub(crate) fn section_group(&mut self, process_group: &[u8]) {
-        match Place::of(process_group) {
-            Place::ApacheChildren => self.is_named = true,
-            Place::Daemons | Place::Variable => self.is_uncertain = true,
+        match Destination::of(process_group) {
+            Destination::ApacheChildren => self.is_named = true,
+            Destination::Daemons | Destination::Variable => self.is_uncertain = true,
         }
     }
 
@@ -64,9 +64,9 @@ impl Mounts {
     pub fn are_in_apache_children(&self, has_daemons: bool) -> bool {
         let main = self.servers.iter().find(|server| server.host.is_none());
         let runs_there = |place| match place {
-            Place::ApacheChildren => !(self.is_uncertain && has_daemons),
-            Place::Daemons => false,
-            Place::Variable => !has_daemons,
+            Destination::ApacheChildren => !(self.is_uncertain && has_daemons),
+            Destination::Daemons => false,
+            Destination::Variable => !has_daemons,
         };
         // A virtual host has the scripts of the main server, too.
         let mut in_force = self
@@ -75,7 +75,11 @@ impl Mounts {
             .filter(|server| server.inherits || main.is_some_and(|main| main.inherits))
             .map(|server| {
                 let inherited = main.and_then(|main| main.process_group.as_deref());
-                server.process_group.as_deref().or(inherited).map_or(Place::ApacheChildren, Place::of)
+                server
+                    .process_group
+                    .as_deref()
+                    .or(inherited)
+                    .map_or(Destination::ApacheChildren, Destination::of)
             });
         self.is_named || (self.is_variable && !has_daemons) || in_force.any(runs_there)
     }
@@ -89,7 +93,7 @@ impl Mounts {
     }
 }
 
-impl Place {
+impl Destination {
     fn of(process_group: &[u8]) -> Self {
         match process_group {
             b"" | b"%{GLOBAL}" => Self::ApacheChildren,

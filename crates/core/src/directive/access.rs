@@ -11,7 +11,7 @@ pub(super) const ACCESS_SCRIPT: Directive = Directive {
     help: c"Location of WSGI host access script file.",
     doc: "A script whose `allow_access(environ, host)` decides whether a request is served.",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };
 
 pub(super) const AUTH_USER_SCRIPT: Directive = Directive {
@@ -23,7 +23,7 @@ pub(super) const AUTH_USER_SCRIPT: Directive = Directive {
     help: c"Location of WSGI user auth script file.",
     doc: "A script whose `check_password` or `get_realm_hash` authenticates users (`AuthBasicProvider wsgi`, `AuthDigestProvider wsgi`).",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };
 
 pub(super) const AUTH_GROUP_SCRIPT: Directive = Directive {
@@ -35,7 +35,7 @@ pub(super) const AUTH_GROUP_SCRIPT: Directive = Directive {
     help: c"Location of WSGI group auth script file.",
     doc: "A script whose `groups_for_user` names the groups of a user (`Require wsgi-group`).",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };
 
 pub(super) const GROUP_AUTHORITATIVE: Directive = Directive {
@@ -47,5 +47,5 @@ pub(super) const GROUP_AUTHORITATIVE: Directive = Directive {
     help: c"Enable/Disable as being authoritative on groups.",
     doc: "Without effect since Apache 2.4.",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };

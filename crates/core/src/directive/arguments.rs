@@ -66,11 +66,11 @@ impl Options {
             let pair = pair.map_err(|NotAnOption(token)| self.not_an_option(token))?;
             match pair.key {
                 b"process-group" if self.process_group => {
-                    target.note_form("process-group=", &pair.value, self.forms);
+                    target.warn_if_unexpanded("process-group=", &pair.value, self.forms);
                     options.process_group = Some(self.name("process group", &pair.value)?);
                 }
                 b"application-group" => {
-                    target.note_form("application-group=", &pair.value, self.forms);
+                    target.warn_if_unexpanded("application-group=", &pair.value, self.forms);
                     options.application_group = Some(self.name("application group", &pair.value)?);
                 }
                 b"callable-object" if self.callable_object => {

@@ -163,7 +163,7 @@ fn trusted_proxy_headers(target: &mut Target<'_>, line: &[u8]) -> Result<(), Str
         return Ok(());
     }
     let names: Vec<_> = invalid.iter().map(|name| format!("'{}'", display(name))).collect();
-    target.note(Diagnostic::warning(format!(
+    target.report(Diagnostic::warning(format!(
         "{} ignores {}: a header name here consists of letters, digits and '-'",
         TRUSTED_PROXY_HEADERS.text(),
         names.join(", ")

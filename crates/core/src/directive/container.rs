@@ -51,7 +51,7 @@ fn open(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
         if selector.is_some() {
             return Err(format!("Option '{}' to {name}> is given twice", display(key)));
         }
-        target.note_form(&format!("{name}> {}=", display(key)), value, Forms::Global);
+        target.warn_if_unexpanded(&format!("{name}> {}=", display(key)), value, Forms::Global);
         *selector = Some(if value == b"%{GLOBAL}" { Box::default() } else { value.into() });
     }
     target.global.open_container(block);

@@ -152,7 +152,7 @@ pub(super) fn usable(target: &Target<'_>, name: &[u8]) -> Result<(), String> {
 
 fn restrict_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     for name in Words::new(line) {
-        target.note_form(&format!("{} ", RESTRICT_PROCESS.text()), &name, Forms::Global);
+        target.warn_if_unexpanded(&format!("{} ", RESTRICT_PROCESS.text()), &name, Forms::Global);
     }
     let names =
         Words::new(line).map(|name| if *name == *b"%{GLOBAL}" { Box::default() } else { (*name).into() });
@@ -184,11 +184,11 @@ fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
             .apply(&mut group, target.system, &value)
             .map_err(|reason| invalid(option.name, &value, &name, &reason))?;
         if option.name == DISPLAY_NAME {
-            target.note_form("display-name=", &value, Forms::Title);
+            target.warn_if_unexpanded("display-name=", &value, Forms::Title);
         }
     }
     check_files(target, &group)?;
-    note_name(target, &name);
+    warn_about_name(target, &name);
     target.global.daemons.push(group);
     Ok(())
 }
@@ -227,24 +227,24 @@ fn check_files(target: &mut Target<'_>, group: &DaemonGroup) -> Result<(), Strin
     let path = group.options.python_path.as_deref().unwrap_or_default();
     let what = format!("python-path= of the process group '{}'", display(&group.name));
     if let Some(diagnostic) = missing_path(&what, path, system) {
-        target.note(diagnostic);
+        target.report(diagnostic);
     }
     Ok(())
 }
 
 /// Tells of a name that seems to be something else.
-fn note_name(target: &mut Target<'_>, name: &[u8]) {
+fn warn_about_name(target: &mut Target<'_>, name: &[u8]) {
     let shown = display(name);
     let key = name.split(|&byte| byte == b'=').next().filter(|key| key.len() < name.len());
     if let Some(option) = key.and_then(option) {
-        target.note(Diagnostic::warning(format!(
+        target.report(Diagnostic::warning(format!(
             "'{shown}' is taken for the name of a process group, not for the option {}=: the name comes first, as in {} NAME \
              {shown}",
             option.name,
             DAEMON_PROCESS.text()
         )));
     } else if name.starts_with(b"%{") {
-        target.note(Diagnostic::warning(format!(
+        target.report(Diagnostic::warning(format!(
             "The name of the process group '{shown}' is not expanded, and no request gets there: give it a plain name"
         )));
     }

@@ -234,19 +234,19 @@ impl Target<'_> {
     }
 
     /// Tells the administrator.
-    fn note(&mut self, diagnostic: Diagnostic) {
+    fn report(&mut self, diagnostic: Diagnostic) {
         self.global.diagnostics.push(diagnostic.at(self.position));
     }
 
     /// Tells the administrator if a name looks like a form and is not expanded; `what` is written before it.
-    fn note_form(&mut self, what: &str, name: &[u8], forms: Forms) {
+    fn warn_if_unexpanded(&mut self, what: &str, name: &[u8], forms: Forms) {
         if let Some(complaint) = forms.check(name) {
-            self.note(Diagnostic::warning(format!("{what}{} {complaint}", display(name))));
+            self.report(Diagnostic::warning(format!("{what}{} {complaint}", display(name))));
         }
     }
 
     /// Remembers a process group that requests are sent to, to see in the end whether there is one.
-    fn name_group(&mut self, name: &[u8]) {
+    fn record_named_group(&mut self, name: &[u8]) {
         if !is_constant(name) {
             self.global.names_group_by_request = true;
         } else if !name.is_empty() && name.first() != Some(&b'%') {
@@ -259,7 +259,7 @@ impl Target<'_> {
 #[derive(Debug, Clone, Copy)]
 enum Effect {
     /// Nothing yet: it is refused.
-    Refuse,
+    Unsupported,
     /// Exactly one word, not empty.
     One(fn(&mut Target<'_>, &[u8]) -> Result<(), String>),
     /// `On` or `Off`.
@@ -302,7 +302,7 @@ impl Directive {
             return Err(format!("{}{close} cannot occur within <VirtualHost> section", self.text()));
         }
         match self.effect {
-            Effect::Refuse => Err(format!("{} is not supported by this version yet", self.text())),
+            Effect::Unsupported => Err(format!("{} is not supported by this version yet", self.text())),
             Effect::One(effect) => effect(target, &self.one(arguments)?),
             Effect::Flag(effect) => {
                 effect(target, self.flag(arguments)?);

@@ -25,7 +25,7 @@ pub(super) const TELEMETRY_SERVICE: Directive = Directive {
     help: c"Where to report telemetry.",
     doc: "Reports metrics of each process to a socket.",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };
 
 pub(super) const SLOW_REQUESTS: Directive = Directive {
@@ -37,7 +37,7 @@ pub(super) const SLOW_REQUESTS: Directive = Directive {
     help: c"Report requests that take longer than this.",
     doc: "Requests that the telemetry service is told about while they run.",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };
 
 pub(super) const TELEMETRY_OPTIONS: Directive = Directive {
@@ -49,7 +49,7 @@ pub(super) const TELEMETRY_OPTIONS: Directive = Directive {
     help: c"Options of telemetry.",
     doc: "What is reported; the only flag is `CaptureUserAgent`.",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };
 
 pub(super) const VERBOSE_DEBUGGING: Directive = Directive {
@@ -81,7 +81,7 @@ fn verbose_debugging(target: &mut Target<'_>, line: &[u8]) -> Result<(), String>
     VERBOSE_DEBUGGING.flag(line)?;
     let text =
         format!("{} is deprecated and has no effect: use LogLevel wsgi:debug", VERBOSE_DEBUGGING.text());
-    target.note(Diagnostic::info(text));
+    target.report(Diagnostic::info(text));
     Ok(())
 }
 

@@ -24,7 +24,7 @@ The Python to run: a virtual environment (it has a `pyvenv.cfg`), or the prefix 
     effect: Effect::One(|target, word| {
         if target.system.file_kind(prefix(word)) == Some(FileKind::File) {
             let reason = not_a_home(word);
-            target.note(Diagnostic::warning(format!("{} {}: {reason}", HOME.text(), display(word))));
+            target.report(Diagnostic::warning(format!("{} {}: {reason}", HOME.text(), display(word))));
         }
         target.global.python_home = Some(word.into());
         Ok(())
@@ -44,7 +44,7 @@ Directories that go to the front of `sys.path`; their `.pth` files are processed
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         if let Some(diagnostic) = missing_path(PATH.text(), word, target.system) {
-            target.note(diagnostic);
+            target.report(diagnostic);
         }
         target.global.interpreter_target().python_path = Some(word.into());
         Ok(())
@@ -286,7 +286,7 @@ fn free_threading(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
             display(&written),
             display(group)
         ));
-        target.note(diagnostic);
+        target.report(diagnostic);
         return Ok(());
     }
     block.free_threading = Some(value);

@@ -91,7 +91,7 @@ pub(super) const DISPATCH_SCRIPT: Directive = Directive {
     help: c"Location of WSGI dispatch script.",
     doc: "Names a script whose functions choose the process group, application group and callable of each request.",
     support: Support::Planned,
-    effect: Effect::Refuse,
+    effect: Effect::Unsupported,
 };
 
 pub(super) const CALLABLE_OBJECT: Directive = Directive {
@@ -106,7 +106,7 @@ The name of the WSGI callable in the script. `%{ENV:NAME}` takes it from a varia
 like) or of the server process; if there is none, it is `application`.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
-        target.note_form(&format!("{} ", CALLABLE_OBJECT.text()), word, Forms::Callable);
+        target.warn_if_unexpanded(&format!("{} ", CALLABLE_OBJECT.text()), word, Forms::Callable);
         target.settings().callable_object = Some(word.into());
         Ok(())
     }),
@@ -132,7 +132,7 @@ The Python interpreter, inside the process, that runs the application. Interpret
 | any other | the interpreter of that name |",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
-        target.note_form(&format!("{} ", APPLICATION_GROUP.text()), word, Forms::Request);
+        target.warn_if_unexpanded(&format!("{} ", APPLICATION_GROUP.text()), word, Forms::Request);
         target.settings().application_group = Some(word.into());
         Ok(())
     }),
@@ -212,7 +212,7 @@ fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<
         return Err(format!("{} requires at least two arguments, {help}", directive.text()));
     };
     let options = ALIAS_OPTIONS.parse(&mut words, target)?;
-    target.name_group(options.process_group.as_deref().unwrap_or_default());
+    target.record_named_group(options.process_group.as_deref().unwrap_or_default());
     preload(target, &file, &options, is_match)?;
     target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
     let location = if is_match {
@@ -257,7 +257,7 @@ fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let name = non_empty(&mut words).ok_or("Name for handler script not supplied")?;
     let script = non_empty(&mut words).ok_or("Location of handler script not supplied")?;
     let mut options = HANDLER_OPTIONS.parse(&mut words, target)?;
-    target.name_group(options.process_group.as_deref().unwrap_or_default());
+    target.record_named_group(options.process_group.as_deref().unwrap_or_default());
     options.callable_object = Some(b"handle_request"[..].into());
     target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
     let handler = HandlerScript { name: name.into(), script: script.into(), options };
@@ -282,8 +282,8 @@ fn import_script(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
 }
 
 fn process_group(target: &mut Target<'_>, word: &[u8]) {
-    target.note_form(&format!("{} ", PROCESS_GROUP.text()), word, Forms::Request);
-    target.name_group(word);
+    target.warn_if_unexpanded(&format!("{} ", PROCESS_GROUP.text()), word, Forms::Request);
+    target.record_named_group(word);
     let mounts = &mut target.global.mounts;
     match target.scope {
         Scope::Directory => mounts.section_group(word),

@@ -1,9 +1,9 @@
 //! Tests of the definitions, through [`Directive::apply`] as the server calls it.
 
 mod daemon;
+mod fixtures;
 mod groups;
 mod real;
-mod surroundings;
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::alias::{Captures, Location};
 use crate::config::{Callable, Effective, MapHead, PythonStart};
-use surroundings::{Machine, Place};
+use fixtures::{DefinedServers, Machine};
 
 /// A server while its configuration is read.
 #[derive(Default)]
@@ -26,9 +26,9 @@ struct Server {
 }
 
 #[derive(Debug)]
-struct Everything;
+struct MatchAll;
 
-impl Pattern for Everything {
+impl Pattern for MatchAll {
     fn captures(&self, subject: &[u8]) -> Option<Captures> {
         let mut captures = Captures::default();
         captures[0] = Some(0..subject.len());
@@ -37,7 +37,7 @@ impl Pattern for Everything {
 }
 
 fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
-    (source != b"(").then(|| Arc::new(Everything) as Arc<dyn Pattern>)
+    (source != b"(").then(|| Arc::new(MatchAll) as Arc<dyn Pattern>)
 }
 
 impl Server {
@@ -57,7 +57,7 @@ impl Server {
         let server = if scope == Scope::VirtualHost { &mut self.host } else { &mut self.main };
         let directory = (scope == Scope::Directory).then_some(&mut self.directory);
         let system = Machine { is_root: !self.is_unprivileged };
-        let servers = Place { host, names: self.names.clone() };
+        let servers = DefinedServers { host, names: self.names.clone() };
         let mut target = Target {
             scope,
             global: &mut self.global,
@@ -525,7 +525,7 @@ proptest! {
                     directory: None,
                     compile: &compile,
                     system: &Machine { is_root: true },
-                    servers: &Place { host: None, names: Vec::new() },
+                    servers: &DefinedServers { host: None, names: Vec::new() },
                     position: &Position::default(),
                 };
                 let result = directive.apply(&mut target, line);

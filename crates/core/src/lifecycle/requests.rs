@@ -13,11 +13,11 @@ pub(super) struct Requests {
     /// The age at which nobody waits for it any more.
     stale: Option<u64>,
     /// The last request of each worker that was interrupted, and when.
-    marks: Box<[Mark]>,
+    interrupted: Box<[Interrupted]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Mark {
+struct Interrupted {
     started: u64,
     at: u64,
 }
@@ -41,24 +41,24 @@ impl Requests {
             fire,
             interrupt: limits.interrupt_timeout,
             stale: (stale != 0).then_some(stale),
-            marks: (0..threads).map(|_| Mark::default()).collect(),
+            interrupted: (0..threads).map(|_| Interrupted::default()).collect(),
         }
     }
 
     /// Looks at all requests, and returns the first that calls for something. `may_escalate`: whether a replacement
     /// would be any good.
-    pub(super) fn look(&mut self, now: u64, activity: &Activity, may_escalate: bool) -> Finding {
+    pub(super) fn check(&mut self, now: u64, activity: &Activity, may_escalate: bool) -> Finding {
         let Some(fire) = self.fire else { return Finding::Nothing };
-        for (worker, (mark, started)) in self.marks.iter_mut().zip(activity.all()).enumerate() {
+        for (worker, (last, started)) in self.interrupted.iter_mut().zip(activity.all()).enumerate() {
             if started == 0 || now.saturating_sub(started) <= fire {
                 continue;
             }
             let running = RunningRequest { worker, started };
-            if self.interrupt != 0 && mark.started != started {
-                *mark = Mark { started, at: now };
+            if self.interrupt != 0 && last.started != started {
+                *last = Interrupted { started, at: now };
                 return Finding::Interrupt(running);
             }
-            let is_over = self.interrupt == 0 || now.saturating_sub(mark.at) > self.interrupt;
+            let is_over = self.interrupt == 0 || now.saturating_sub(last.at) > self.interrupt;
             if is_over && may_escalate {
                 return Finding::Escalate(running);
             }
@@ -66,21 +66,21 @@ impl Requests {
         Finding::Nothing
     }
 
-    /// Before when [`Requests::look`] finds nothing. What it would find again and again without anything being done
+    /// Before when [`Requests::check`] finds nothing. What it would find again and again without anything being done
     /// about it is left out unless `may_escalate`.
     pub(super) fn next(&self, now: u64, activity: &Activity, may_escalate: bool) -> Option<u64> {
         let fire = self.fire?;
         // One that begins right now is the earliest of those that have not begun.
         let new = now.saturating_add(fire).saturating_add(1);
-        let running = self.marks.iter().zip(activity.all()).filter(|(_, started)| *started != 0);
-        let times = running.filter_map(|(mark, started)| {
+        let running = self.interrupted.iter().zip(activity.all()).filter(|(_, started)| *started != 0);
+        let times = running.filter_map(|(last, started)| {
             let fires = started.saturating_add(fire).saturating_add(1);
             match self.interrupt {
                 0 if may_escalate || fires > now => Some(fires),
                 0 => None,
-                _ if mark.started != started => Some(fires),
+                _ if last.started != started => Some(fires),
                 interrupt => {
-                    let over = mark.at.saturating_add(interrupt).saturating_add(1);
+                    let over = last.at.saturating_add(interrupt).saturating_add(1);
                     (may_escalate || over > now).then_some(over)
                 }
             }
@@ -138,19 +138,19 @@ mod tests {
     #[test]
     fn old_requests_escalate() {
         let (mut requests, activity) = requests(1_000, 0, 1);
-        assert_eq!(requests.look(9_000, &activity, true), Finding::Nothing, "idle");
+        assert_eq!(requests.check(9_000, &activity, true), Finding::Nothing, "idle");
         assert!(activity.begin(0, 5_000));
-        assert_eq!(requests.look(6_000, &activity, true), Finding::Nothing, "not more than the limit");
+        assert_eq!(requests.check(6_000, &activity, true), Finding::Nothing, "not more than the limit");
         let old = RunningRequest { worker: 0, started: 5_000 };
-        assert_eq!(requests.look(6_001, &activity, true), Finding::Escalate(old));
-        assert_eq!(requests.look(6_001, &activity, false), Finding::Nothing);
+        assert_eq!(requests.check(6_001, &activity, true), Finding::Escalate(old));
+        assert_eq!(requests.check(6_001, &activity, false), Finding::Nothing);
     }
 
     #[test]
     fn without_a_limit_nothing_is_too_old() {
         let (mut requests, activity) = requests(0, 10, 1);
         assert!(activity.begin(0, 1));
-        assert_eq!(requests.look(u64::MAX, &activity, true), Finding::Nothing);
+        assert_eq!(requests.check(u64::MAX, &activity, true), Finding::Nothing);
         assert_eq!(requests.next(5, &activity, true), None);
     }
 
@@ -162,23 +162,23 @@ mod tests {
         assert!(activity.begin(1, 100));
         let of = |worker| RunningRequest { worker, started: 100 };
         let now = 101 + fires;
-        assert_eq!(requests.look(now, &activity, true), Finding::Interrupt(of(0)));
-        assert_eq!(requests.look(now, &activity, true), Finding::Interrupt(of(1)));
-        assert_eq!(requests.look(now + 500, &activity, true), Finding::Nothing);
-        assert_eq!(requests.look(now + 501, &activity, false), Finding::Nothing);
-        assert_eq!(requests.look(now + 501, &activity, true), Finding::Escalate(of(0)));
+        assert_eq!(requests.check(now, &activity, true), Finding::Interrupt(of(0)));
+        assert_eq!(requests.check(now, &activity, true), Finding::Interrupt(of(1)));
+        assert_eq!(requests.check(now + 500, &activity, true), Finding::Nothing);
+        assert_eq!(requests.check(now + 501, &activity, false), Finding::Nothing);
+        assert_eq!(requests.check(now + 501, &activity, true), Finding::Escalate(of(0)));
     }
 
     #[test]
     fn an_interrupt_is_for_one_request() {
         let (mut requests, activity) = requests(1_000, 500, 1);
         assert!(activity.begin(0, 100));
-        assert!(matches!(requests.look(2_000, &activity, true), Finding::Interrupt(_)));
+        assert!(matches!(requests.check(2_000, &activity, true), Finding::Interrupt(_)));
         assert!(!activity.end(0));
         assert!(activity.begin(0, 2_100));
-        assert_eq!(requests.look(3_100, &activity, true), Finding::Nothing);
+        assert_eq!(requests.check(3_100, &activity, true), Finding::Nothing);
         let next = RunningRequest { worker: 0, started: 2_100 };
-        assert_eq!(requests.look(3_101, &activity, true), Finding::Interrupt(next));
+        assert_eq!(requests.check(3_101, &activity, true), Finding::Interrupt(next));
     }
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
         assert_eq!(requests.next(50, &activity, true), Some(1_051));
         assert!(activity.begin(0, 20));
         assert_eq!(requests.next(50, &activity, true), Some(1_021));
-        assert!(matches!(requests.look(1_021, &activity, true), Finding::Interrupt(_)));
+        assert!(matches!(requests.check(1_021, &activity, true), Finding::Interrupt(_)));
         assert_eq!(requests.next(1_021, &activity, true), Some(1_522));
         assert_eq!(
             requests.next(1_600, &activity, false),

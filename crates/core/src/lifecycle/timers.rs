@@ -95,7 +95,7 @@ impl Timers {
             State::Exiting { .. } => return Decision::Nothing,
             _ => {}
         }
-        match self.requests.look(now, &self.activity, self.may_replace(now)) {
+        match self.requests.check(now, &self.activity, self.may_replace(now)) {
             Finding::Nothing => {}
             Finding::Interrupt(running) => return Decision::Interrupt(running),
             Finding::Escalate(running) => {

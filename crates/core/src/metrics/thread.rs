@@ -31,7 +31,7 @@ pub struct Drained {
     /// Sums over the requests whose application was called.
     pub totals: Totals,
     /// Its line in the tables of threads.
-    pub slot: ThreadUsage,
+    pub usage: ThreadUsage,
 }
 
 /// What a thread did in an interval, as the tables of threads show it.
@@ -59,19 +59,19 @@ impl Thread {
     }
 
     /// The application is called.
-    pub const fn called(&mut self) {
+    pub const fn record_call(&mut self) {
         self.requests += 1;
     }
 
     /// The application is done with the request.
-    pub const fn completed(&mut self, completed: Completed) {
+    pub const fn record_completed(&mut self, completed: Completed) {
         if let Some(running) = &mut self.running {
             running.completed = Some(completed);
         }
     }
 
     /// More of the response was written after that.
-    pub fn wrote(&mut self, time: Duration) {
+    pub fn record_write(&mut self, time: Duration) {
         if let Some(completed) = self.running.as_mut().and_then(|running| running.completed.as_mut()) {
             completed.phases.add(Phase::OutputWrite, time);
         }
@@ -82,10 +82,10 @@ impl Thread {
         self.count_busy(now);
         let outer = outer.map(|outer| Running { counted: outer.counted.max(now), ..outer });
         let Some(running) = std::mem::replace(&mut self.running, outer) else { return };
-        let Drained { totals, slot } = &mut self.interval;
-        slot.completed += 1;
-        slot.cpu = slot.cpu.saturating_add(cpu);
-        slot.longest = slot.longest.max(now.saturating_duration_since(running.since));
+        let Drained { totals, usage } = &mut self.interval;
+        usage.completed += 1;
+        usage.cpu = usage.cpu.saturating_add(cpu);
+        usage.longest = usage.longest.max(now.saturating_duration_since(running.since));
         if let Some(completed) = &running.completed {
             totals.record(completed);
         }
@@ -96,7 +96,7 @@ impl Thread {
         self.count_busy(now);
         let mut drained = std::mem::take(&mut self.interval);
         if let Some(running) = self.running {
-            drained.slot.elapsed = now.saturating_duration_since(running.since);
+            drained.usage.elapsed = now.saturating_duration_since(running.since);
         }
         drained
     }
@@ -122,7 +122,7 @@ impl Thread {
             let more = now.saturating_duration_since(running.counted);
             running.counted = running.counted.max(now);
             self.busy = self.busy.saturating_add(more);
-            self.interval.slot.busy = self.interval.slot.busy.saturating_add(more);
+            self.interval.usage.busy = self.interval.usage.busy.saturating_add(more);
         }
     }
 }
@@ -152,16 +152,16 @@ mod tests {
         let begin = Instant::now();
         let mut thread = Thread::default();
         assert!(thread.begin(begin).is_none());
-        thread.called();
+        thread.record_call();
 
-        let first = thread.drain(begin + millis(300)).slot;
+        let first = thread.drain(begin + millis(300)).usage;
         assert_eq!((first.busy, first.elapsed), (millis(300), millis(300)));
         assert_eq!((first.completed, first.longest, first.cpu), (0, Duration::ZERO, Duration::ZERO));
         assert_eq!((thread.requests(), thread.busy(begin + millis(400))), (1, millis(400)));
 
-        thread.completed(Completed::default());
+        thread.record_completed(Completed::default());
         thread.end(begin + millis(1000), millis(20), None);
-        let second = thread.drain(begin + millis(2000)).slot;
+        let second = thread.drain(begin + millis(2000)).usage;
         let expected = ThreadUsage {
             completed: 1,
             busy: millis(700),
@@ -181,7 +181,7 @@ mod tests {
         assert!(thread.begin(begin).is_none());
         thread.end(begin + millis(5), millis(4), None);
         let drained = thread.drain(begin + millis(5));
-        assert_eq!((drained.slot.completed, drained.slot.busy), (1, millis(5)));
+        assert_eq!((drained.usage.completed, drained.usage.busy), (1, millis(5)));
         assert_eq!(drained.totals, Totals::default());
         assert_eq!(thread.requests(), 0);
     }
@@ -193,8 +193,8 @@ mod tests {
         for last in [0, 4] {
             assert!(thread.begin(begin).is_none());
             let phases = Phases::default().with(Phase::OutputWrite, millis(1));
-            thread.completed(Completed { phases, ..Completed::default() });
-            thread.wrote(millis(last));
+            thread.record_completed(Completed { phases, ..Completed::default() });
+            thread.record_write(millis(last));
             thread.end(begin + millis(10), Duration::ZERO, None);
         }
         let totals = thread.drain(begin + millis(10)).totals;
@@ -207,10 +207,10 @@ mod tests {
         let begin = Instant::now();
         let mut thread = Thread::default();
         assert!(thread.begin(begin + millis(10)).is_none());
-        assert_eq!(thread.drain(begin).slot.busy, Duration::ZERO);
-        assert_eq!(thread.drain(begin + millis(30)).slot.busy, millis(20));
+        assert_eq!(thread.drain(begin).usage.busy, Duration::ZERO);
+        assert_eq!(thread.drain(begin + millis(30)).usage.busy, millis(20));
         thread.end(begin + millis(25), Duration::ZERO, None);
-        assert_eq!(thread.drain(begin + millis(40)).slot.busy, Duration::ZERO);
+        assert_eq!(thread.drain(begin + millis(40)).usage.busy, Duration::ZERO);
         assert_eq!(thread.busy(begin + millis(40)), millis(20));
     }
 
@@ -222,7 +222,7 @@ mod tests {
         thread.end(begin + millis(30), Duration::ZERO, outer);
         assert_eq!(thread.busy(begin + millis(40)), millis(40));
         thread.end(begin + millis(50), Duration::ZERO, None);
-        let slot = thread.drain(begin + millis(60)).slot;
-        assert_eq!((slot.completed, slot.busy, slot.longest), (2, millis(50), millis(50)));
+        let usage = thread.drain(begin + millis(60)).usage;
+        assert_eq!((usage.completed, usage.busy, usage.longest), (2, millis(50), millis(50)));
     }
 }

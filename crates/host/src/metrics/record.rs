@@ -61,7 +61,7 @@ pub(crate) fn start(is_serving: bool) {
         return;
     }
     if is_serving {
-        record().thread.with(Thread::called);
+        record().thread.with(Thread::record_call);
     }
     // Threads may notice it late; what they record is under locks.
     RECORDING.store(true, Ordering::Relaxed);
@@ -92,7 +92,7 @@ impl Recording {
 
     /// The application is about to be called.
     pub(crate) fn called(&self) {
-        self.record.thread.with(Thread::called);
+        self.record.thread.with(Thread::record_call);
     }
 
     /// The application is done with the request. Times are in seconds since the epoch.
@@ -121,12 +121,12 @@ impl Recording {
         let input = Traffic { bytes: meter.input.bytes(), operations: meter.input.count() };
         let output = Traffic { bytes: meter.output.bytes(), operations: meter.output.count() };
         let completed = Completed { phases, status, input, output, gil_waits };
-        self.record.thread.with(|thread| thread.completed(completed));
+        self.record.thread.with(|thread| thread.record_completed(completed));
     }
 
     /// A block was written since then, when Python was done with the request.
     pub(crate) fn wrote(&self, since: Instant) {
-        self.record.thread.with(|thread| thread.wrote(since.elapsed()));
+        self.record.thread.with(|thread| thread.record_write(since.elapsed()));
     }
 }
 

@@ -48,7 +48,7 @@ pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
     report.integer("request_threads_started", started.into())?;
     report.integer("request_threads_active", sample.active() as u64)?;
     report.totals(&sample.totals, !process.settings.process_group.is_empty())?;
-    report.slots(sample.slots())?;
+    report.slots(sample.threads())?;
     Ok(report.items)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use httpd::{Child, Level};
 use os::snapshot::SnapshotWriter;
-use os::thread::Repeated;
+use os::thread::PeriodicThread;
 use wsgi_core::config::Global;
 
 use super::generation::Generation;
@@ -24,7 +24,7 @@ const LARGEST: usize = 16 << 20;
 /// How long the end of a child waits for a publication.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-static PUBLISHER: OnceLock<Repeated> = OnceLock::new();
+static PUBLISHER: OnceLock<PeriodicThread> = OnceLock::new();
 
 /// How large the snapshot is that this configuration needs, in bytes; nothing if it needs none.
 pub(super) fn capacity(global: &Global) -> Option<usize> {
@@ -62,7 +62,7 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
             log::server(server, Level::Crit, line)
         })
     };
-    match Repeated::start("wsgi-scoreboard", INTERVAL, guarded) {
+    match PeriodicThread::start("wsgi-scoreboard", INTERVAL, guarded) {
         Ok(thread) => {
             // A child starts once.
             let _ = PUBLISHER.set(thread);

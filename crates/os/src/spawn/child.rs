@@ -55,7 +55,7 @@ impl<'a> Job<'a> {
     /// Never returns.
     fn run(&mut self) -> ! {
         let Err((step, errno)) = self.steps();
-        self.say(step, errno);
+        self.report_failure(step, errno);
         // SAFETY: it has no precondition.
         unsafe { libc::_exit(255) }
     }
@@ -124,7 +124,7 @@ impl<'a> Job<'a> {
         let taken = self.moves.iter().filter(|(source, number)| source != number);
         let floor = taken.map(|(_, number)| *number).max().unwrap_or(0).max(2) + 1;
         // For a moment there are two of each.
-        let before = raise_files()?;
+        let before = raise_file_limit()?;
         if let Report::Pipe(pipe) = self.report {
             self.report = Report::Pipe(moved_up(pipe, floor)?);
         }
@@ -183,18 +183,18 @@ impl<'a> Job<'a> {
 
     fn warn(&mut self, result: Result<(), (Step, c_int)>) {
         if let Err((step, errno)) = result {
-            self.say(step, errno);
+            self.report_failure(step, errno);
         }
     }
 
-    fn say(&mut self, step: Step, errno: c_int) {
+    fn report_failure(&mut self, step: Step, errno: c_int) {
         let pipe = match &mut self.report {
             Report::Pipe(pipe) => *pipe,
             Report::Caller(warn) => {
                 return warn(Failure { step, error: io::Error::from_raw_os_error(errno) });
             }
         };
-        let (number, detail) = step.numbers();
+        let (number, detail) = step.to_numbers();
         let mut record = [0; RECORD];
         for (place, word) in record.chunks_exact_mut(4).zip([MARK, number, detail, errno.cast_unsigned()]) {
             place.copy_from_slice(&word.to_ne_bytes());
@@ -232,7 +232,7 @@ pub fn failure(record: &[u8]) -> Option<Failure> {
     if word(0)? != MARK {
         return None;
     }
-    let step = Step::of(word(1)?, word(2)?)?;
+    let step = Step::from_numbers(word(1)?, word(2)?)?;
     Some(Failure { step, error: io::Error::from_raw_os_error(word(3)?.cast_signed()) })
 }
 
@@ -333,7 +333,7 @@ fn close_possible_on_exec() -> Result<(), (Step, c_int)> {
 }
 
 /// Allows as many descriptors as possible; what was allowed before.
-fn raise_files() -> Result<libc::rlimit, (Step, c_int)> {
+fn raise_file_limit() -> Result<libc::rlimit, (Step, c_int)> {
     let mut before = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a structure of this function's own.
     check(Step::Descriptors, unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut before) })?;
@@ -387,7 +387,7 @@ impl Resource {
 
 impl Step {
     /// Those that happen in the new process, in order.
-    const THERE: [Self; 11] = [
+    const IN_CHILD: [Self; 11] = [
         Self::Session,
         Self::Priority,
         Self::Chroot,
@@ -401,19 +401,19 @@ impl Step {
         Self::Signals,
     ];
 
-    fn numbers(self) -> (u32, u32) {
+    fn to_numbers(self) -> (u32, u32) {
         match self {
             Self::Limit(index) => (100, index as u32),
             Self::Program(index) => (101, index as u32),
-            step => (Self::THERE.iter().position(|there| *there == step).unwrap_or(99) as u32, 0),
+            step => (Self::IN_CHILD.iter().position(|there| *there == step).unwrap_or(99) as u32, 0),
         }
     }
 
-    fn of(number: u32, detail: u32) -> Option<Self> {
+    fn from_numbers(number: u32, detail: u32) -> Option<Self> {
         match number {
             100 => Some(Self::Limit(detail as usize)),
             101 => Some(Self::Program(detail as usize)),
-            _ => Self::THERE.get(number as usize).copied(),
+            _ => Self::IN_CHILD.get(number as usize).copied(),
         }
     }
 }

@@ -189,14 +189,14 @@ impl Plan<'_> {
         let (pipe, writer) = descriptors::pipe().map_err(failure(Step::Prepare))?;
         let mut plan = self.clone();
         plan.kept.push((number, writer.as_fd()));
-        if let Some(error) = plan.mistake() {
+        if let Some(error) = plan.problem() {
             return Err(failure(Step::Prepare)(error));
         }
         let input = File::open("/dev/null").map_err(failure(Step::Prepare))?;
         let report = child::Report::Pipe(writer.as_raw_fd());
         let mut job = child::Job::new(&plan, input.as_raw_fd(), report, std::process::id());
         let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
-        let child = process::own(pid, Child::open, Wait::Never).map_err(failure(Step::Fork))?;
+        let child = process::adopt_or_kill(pid, Child::open, Wait::Never).map_err(failure(Step::Fork))?;
         Ok(Launched { child, pipe })
     }
 
@@ -206,7 +206,7 @@ impl Plan<'_> {
     /// What goes wrong without preventing the start is said to `warn`, whose descriptors must not have numbers of
     /// [`Plan::kept`].
     pub fn exec(&self, warn: &mut dyn FnMut(Failure)) -> Failure {
-        if let Some(error) = self.mistake() {
+        if let Some(error) = self.problem() {
             return Failure { step: Step::Prepare, error };
         }
         let input = match File::open("/dev/null") {
@@ -220,7 +220,7 @@ impl Plan<'_> {
     fn spawn_within(&self, longest: Duration) -> Result<Started, Failure> {
         forget_late();
         let failure = |step: Step| move |error: io::Error| Failure { step, error };
-        if let Some(error) = self.mistake() {
+        if let Some(error) = self.problem() {
             return Err(failure(Step::Prepare)(error));
         }
         let input = File::open("/dev/null").map_err(failure(Step::Prepare))?;
@@ -229,7 +229,7 @@ impl Plan<'_> {
         let mut job = child::Job::new(self, input.as_raw_fd(), report, std::process::id());
         let pid = child::fork(&mut job).map_err(failure(Step::Fork))?;
         drop(writer);
-        let child = process::own(pid, Child::open, Wait::Allowed).map_err(failure(Step::Fork))?;
+        let child = process::adopt_or_kill(pid, Child::open, Wait::Allowed).map_err(failure(Step::Fork))?;
         let mut records = Vec::new();
         let has_read = read_all(&mut reader, &mut records, Instant::now() + longest);
         let mut failures: Vec<_> = records.chunks_exact(RECORD).filter_map(child::failure).collect();
@@ -257,7 +257,7 @@ impl Plan<'_> {
     }
 
     /// What no process should be made for.
-    fn mistake(&self) -> Option<io::Error> {
+    fn problem(&self) -> Option<io::Error> {
         let says = |text| Some(io::Error::new(io::ErrorKind::InvalidInput, text));
         let mut numbers: Vec<_> = self.kept.iter().map(|(number, _)| *number).collect();
         numbers.sort_unstable();

@@ -12,7 +12,7 @@ use wsgi_core::wire::launch::{Group, LaunchPlan};
 
 use super::Message;
 use crate::identity;
-use crate::program::{self, CONTROL, FIRST_HOST, Obstacle, Surroundings};
+use crate::program::{self, CONTROL, FIRST_HOST, LaunchContext, Obstacle};
 
 /// More than any configuration of a group.
 const LONGEST: u64 = 1 << 28;
@@ -22,12 +22,12 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) {
     let mut numbers = arguments.map(|argument| argument.to_str().and_then(|text| text.parse().ok()));
     let mut next = || inherited(numbers.next().flatten().unwrap_or(-1));
     let (Ok(pipe), file) = (next(), next()) else { return };
-    let mut supervisor = Supervisor(pipe.into());
+    let mut supervisor = SupervisorPipe(pipe.into());
     let Obstacle { level, text } = match file.and_then(configuration) {
         Ok((group, control, hosts)) => prepare(&group, &control, hosts, &mut supervisor),
         Err(error) => program::no_process(&format!("its configuration is not there ({error})")),
     };
-    supervisor.tell(&Message::Failure(level, text));
+    supervisor.send(&Message::Failure(level, text));
 }
 
 /// What a process of a group is made of: its configuration, its control socket, the hosts.
@@ -46,17 +46,17 @@ fn prepare(
     group: &Group,
     control: &OwnedFd,
     hosts: Vec<(Box<[u8]>, OwnedFd)>,
-    supervisor: &mut Supervisor,
+    supervisor: &mut SupervisorPipe,
 ) -> Obstacle {
-    supervisor.tell(&Message::Obstacle(program::unknown_user(group)));
-    let identity = match identity::of(group.account.as_ref(), group.daemon.options.chroot.as_deref()) {
+    supervisor.send(&Message::Obstacle(program::unknown_user(group)));
+    let identity = match identity::look_up(group.account.as_ref(), group.daemon.options.chroot.as_deref()) {
         Ok(identity) => identity,
         Err(error) => return program::no_jail(group, &error),
     };
     if let Some(denied) = &identity.denied {
-        supervisor.tell(&Message::Log(crate::log::Level::Warning, denied.clone()));
+        supervisor.send(&Message::Log(crate::log::Level::Warning, denied.clone()));
     }
-    let surroundings = Surroundings {
+    let context = LaunchContext {
         hosts,
         environment: os::spawn::own_environment(),
         no_core: getrlimit(Resource::RLIMIT_CORE).ok().map(|(_, hard)| Limit {
@@ -65,24 +65,24 @@ fn prepare(
             hard,
         }),
     };
-    let plan = match program::plan(group, &identity, &surroundings, control.as_fd()) {
+    let plan = match program::plan(group, &identity, &context, control.as_fd()) {
         Ok(plan) => plan,
         Err(obstacle) => return obstacle,
     };
     let late = Failure { step: Step::Time, error: io::ErrorKind::TimedOut.into() };
-    supervisor.tell(&Message::Obstacle(program::obstacle(group, &identity, &late).text));
+    supervisor.send(&Message::Obstacle(program::obstacle(group, &identity, &late).text));
     let failure = plan.exec(&mut |failure| {
         let Obstacle { level, text } = program::obstacle(group, &identity, &failure);
-        supervisor.tell(&Message::Log(level, text));
+        supervisor.send(&Message::Log(level, text));
     });
     program::obstacle(group, &identity, &failure)
 }
 
 /// Who is told.
-struct Supervisor(File);
+struct SupervisorPipe(File);
 
-impl Supervisor {
-    fn tell(&mut self, message: &Message) {
+impl SupervisorPipe {
+    fn send(&mut self, message: &Message) {
         // If it has ended, so does this process.
         let _ = self.0.write_all(&message.encode());
     }

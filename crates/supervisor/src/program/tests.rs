@@ -23,10 +23,10 @@ fn somebody() -> Identity {
     Identity { uid: 1000, account, entry: Ok(entry), denied: None }
 }
 
-fn surroundings(environment: &[&str]) -> Surroundings {
+fn context(environment: &[&str]) -> LaunchContext {
     let environment = environment.iter().map(|entry| CString::new(*entry).unwrap()).collect();
     let no_core = Some(Limit { resource: Resource::Core, soft: 0, hard: 9 });
-    Surroundings { hosts: Vec::new(), environment, no_core }
+    LaunchContext { hosts: Vec::new(), environment, no_core }
 }
 
 fn said(group: &Group, identity: &Identity, step: Step, kind: io::ErrorKind) -> (Level, String) {
@@ -36,7 +36,7 @@ fn said(group: &Group, identity: &Identity, step: Step, kind: io::ErrorKind) -> 
 
 #[test]
 fn the_environment_has_an_order() {
-    let own = surroundings(&["PATH=/bin", "HOME=/root", "USER=root", "LANG=C", "A=1"]);
+    let own = context(&["PATH=/bin", "HOME=/root", "USER=root", "LANG=C", "A=1"]);
     let mut group = group();
     let environment = |group: &Group| environment(group, &somebody(), &own.environment);
     let value = |group: &Group, name: &str| {
@@ -91,9 +91,9 @@ fn a_plan_holds_the_configured_values() {
     };
     group.daemon.name = text("app");
     group.daemon.options.limits.shutdown_timeout = 5_000;
-    let surroundings = surroundings(&[]);
+    let context = context(&[]);
     let plan = |group: &Group| {
-        let plan = plan(group, &somebody(), &surroundings, control.as_fd()).unwrap();
+        let plan = plan(group, &somebody(), &context, control.as_fd()).unwrap();
         (plan.programs, plan.arguments, plan.limits, plan.priority, plan.umask)
     };
     let (programs, arguments, limits, priority, umask) = plan(&group);

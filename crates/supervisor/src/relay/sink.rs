@@ -36,10 +36,10 @@ pub(super) struct Sink {
     stalled: Option<Instant>,
     /// Milliseconds until the next try.
     retry: u16,
-    /// Lines that were dropped and not told of.
+    /// Lines that were dropped and not announced yet.
     dropped: u64,
     /// The last line that was written has no end.
-    is_torn: bool,
+    has_partial_line: bool,
 }
 
 /// Lines of one owner.
@@ -50,7 +50,7 @@ struct Block {
     /// How much of them is written.
     written: usize,
     /// How many others it says are missing, if it does.
-    told: u64,
+    announced: u64,
 }
 
 /// How a log is written to. Apache's own descriptor shares its flags with all of Apache, so they stay as they are.
@@ -88,7 +88,7 @@ impl Sink {
             stalled: None,
             retry: RETRY.0,
             dropped: 0,
-            is_torn: false,
+            has_partial_line: false,
         }
     }
 
@@ -112,13 +112,13 @@ impl Sink {
     pub(super) fn flush(&mut self, now: Instant) {
         loop {
             if self.queue.is_empty() && self.dropped > 0 && self.stalled.is_none() {
-                self.tell();
+                self.announce_dropped();
             }
             let Some(block) = self.queue.front_mut() else { break };
-            if self.is_torn && block.written == 0 {
+            if self.has_partial_line && block.written == 0 {
                 block.lines.insert(0, b'\n');
                 *self.shares.entry(block.owner).or_default() += 1;
-                self.is_torn = false;
+                self.has_partial_line = false;
             }
             match self.target.write(&block.lines[block.written..]) {
                 Ok(count) => self.advance(count),
@@ -129,14 +129,14 @@ impl Sink {
                     return;
                 }
                 // The disk is full, or nobody has the other end of the pipe. There may be room for the next.
-                Err(_) => self.lose(),
+                Err(_) => self.drop_front(),
             }
         }
         self.stalled = None;
     }
 
     /// Counts from now how long it has taken nothing.
-    pub(super) fn try_anew(&mut self) {
+    pub(super) fn reset_stall(&mut self) {
         self.stalled = self.stalled.map(|_| Instant::now());
         self.retry = RETRY.0;
     }
@@ -179,7 +179,7 @@ impl Sink {
             return;
         }
         *self.shares.entry(owner).or_default() += lines.len();
-        self.queue.push_back(Block { owner, lines, written: 0, told: 0 });
+        self.queue.push_back(Block { owner, lines, written: 0, announced: 0 });
     }
 
     fn advance(&mut self, count: usize) {
@@ -187,19 +187,20 @@ impl Sink {
         self.retry = RETRY.0;
         let Some(block) = self.queue.front_mut() else { return };
         block.written += count;
-        self.is_torn = block.lines[..block.written].last() != Some(&b'\n');
+        self.has_partial_line = block.lines[..block.written].last() != Some(&b'\n');
         if block.written == block.lines.len() {
             self.pop();
         }
-        if self.dropped > 0 && !self.is_torn {
-            self.tell();
+        if self.dropped > 0 && !self.has_partial_line {
+            self.announce_dropped();
         }
     }
 
     /// Gives the first block up.
-    fn lose(&mut self) {
+    fn drop_front(&mut self) {
         if let Some(block) = self.queue.front() {
-            self.dropped += if block.told > 0 { block.told } else { count(&block.lines[block.written..]) };
+            self.dropped +=
+                if block.announced > 0 { block.announced } else { count(&block.lines[block.written..]) };
         }
         self.pop();
         // Not as long as there is nothing that could be written: see `flush`.
@@ -218,21 +219,21 @@ impl Sink {
     }
 
     /// Says how many lines are missing, behind those that were there before.
-    fn tell(&mut self) {
-        let told = std::mem::take(&mut self.dropped);
-        let text = format_args!("{told} lines were dropped: the error log did not take them");
+    fn announce_dropped(&mut self) {
+        let announced = std::mem::take(&mut self.dropped);
+        let text = format_args!("{announced} lines were dropped: the error log did not take them");
         let lines = log::line(Level::Warning, &text, SystemTime::now()).into_bytes();
         *self.shares.entry(super::OWN).or_default() += lines.len();
-        self.queue.push_back(Block { owner: super::OWN, lines, written: 0, told });
+        self.queue.push_back(Block { owner: super::OWN, lines, written: 0, announced });
     }
 }
 
 #[cfg(test)]
 impl Sink {
     /// Has the first block fail after so many bytes.
-    pub(super) fn tear(&mut self, written: usize) {
+    pub(super) fn fail_front_after(&mut self, written: usize) {
         self.advance(written);
-        self.lose();
+        self.drop_front();
     }
 }
 

@@ -8,7 +8,7 @@ use wsgi_core::wire::line::Joiner;
 /// How much is read at once.
 pub(super) const BLOCK: usize = 64 << 10;
 /// How many blocks a pipe can hold: a process without privileges can make it this large (`pipe-max-size`).
-pub(super) const MOST_BLOCKS: usize = 16;
+pub(super) const MAX_BLOCKS: usize = 16;
 /// A line is cut that is longer than this.
 const LONGEST: usize = 64 << 10;
 
@@ -34,7 +34,7 @@ pub(super) enum Input {
     /// Less than a line.
     Nothing,
     /// Nothing yet.
-    Waits,
+    Pending,
     /// Nobody can write any more.
     End,
 }
@@ -54,7 +54,7 @@ impl Source {
                 if lines.is_empty() { Input::Nothing } else { Input::Lines(lines) }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Input::Waits
+                Input::Pending
             }
             Err(_) => Input::End,
         }
@@ -63,12 +63,12 @@ impl Source {
     /// What was not finished, with ends; empty if there is nothing.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut rest = self.parts.rest();
-        rest.append(&mut self.begun());
+        rest.append(&mut self.take_partial());
         rest
     }
 
     /// The line without its end, with one; empty if there is none.
-    fn begun(&mut self) -> Vec<u8> {
+    fn take_partial(&mut self) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.partial);
         if !line.is_empty() {
             line.push(b'\n');
@@ -86,7 +86,7 @@ impl Source {
         }
         self.partial.extend_from_slice(&bytes[end..]);
         if self.partial.len() >= LONGEST {
-            lines.append(&mut self.begun());
+            lines.append(&mut self.take_partial());
         }
         lines
     }

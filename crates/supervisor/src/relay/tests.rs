@@ -89,8 +89,8 @@ fn a_flood_leaves_others_their_share_and_is_counted() {
     assert!(numbers(&all, 'b').into_iter().eq(0..100));
     assert!(all.contains("\nof the supervisor\n"));
     // They are all there, or counted.
-    let told = all.lines().filter_map(|line| line.split_once(" lines were dropped")?.0.rsplit_once(' '));
-    let dropped: usize = told.map(|(_, count)| count.parse::<usize>().unwrap()).sum();
+    let announced = all.lines().filter_map(|line| line.split_once(" lines were dropped")?.0.rsplit_once(' '));
+    let dropped: usize = announced.map(|(_, count)| count.parse::<usize>().unwrap()).sum();
     assert!(dropped > 0 && kept.len() + dropped == lines as usize, "{} and {dropped}", kept.len());
 }
 
@@ -113,7 +113,7 @@ fn leftover_lines_come_before_later_ones() {
 #[test]
 fn pipes_that_orphans_hold_are_bounded() {
     let (relay, log) = relay();
-    let mut orphans: Vec<_> = (0..=super::orphans(1))
+    let mut orphans: Vec<_> = (0..=super::max_orphans(1))
         .map(|_| {
             let (id, orphan) = writer(&relay);
             relay.collect(id);
@@ -129,7 +129,7 @@ fn pipes_that_orphans_hold_are_bounded() {
     relay.finish();
     let mut numbers: Vec<usize> = rest(log).split_whitespace().filter_map(|line| line.parse().ok()).collect();
     numbers.sort_unstable();
-    assert!(numbers.into_iter().eq(0..super::orphans(1)));
+    assert!(numbers.into_iter().eq(0..super::max_orphans(1)));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn lines_after_a_torn_one_begin_anew() {
     let mut sink = Sink::new(&log.into()).unwrap();
     // As when the disk was full after a part of a line.
     sink.push(1, b"torn\n".to_vec(), Instant::now());
-    sink.tear(2);
+    sink.fail_front_after(2);
     sink.push(1, b"whole\n".to_vec(), Instant::now());
     sink.flush(Instant::now());
     let all = std::fs::read_to_string(&path).unwrap();

@@ -3,7 +3,7 @@
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::Script;
 
-use super::{Action, Key, LAST};
+use super::{Action, DEFAULT_SHUTDOWN, Key};
 
 /// A process that serves, or is to.
 #[derive(Debug)]
@@ -19,12 +19,12 @@ pub(super) struct Process {
     /// When its time to end is over, after it was lost.
     pub(super) lost: Option<u64>,
     /// The successor that it has asked for, until that is started.
-    pub(super) wanted: Option<Wanted>,
+    pub(super) wanted: Option<WantedSuccessor>,
 }
 
 /// A successor that is to be started.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct WantedSuccessor {
     pub(super) at: u64,
     pub(super) reason: Reason,
     pub(super) scripts: Vec<Script>,
@@ -32,7 +32,7 @@ pub(super) struct Wanted {
 
 /// A process that is on its way out.
 #[derive(Debug)]
-pub(super) struct Leaving {
+pub(super) struct ExitingProcess {
     pub(super) key: Key,
     pub(super) pid: i32,
     /// When its time to end is over.
@@ -49,10 +49,10 @@ impl Process {
     }
 }
 
-impl Leaving {
+impl ExitingProcess {
     /// Has it killed; what that takes has a limit as well.
     pub(super) fn kill(&mut self, now: u64) -> Action {
-        self.end = Some(now + LAST);
+        self.end = Some(now + DEFAULT_SHUTDOWN);
         self.is_killed = true;
         Action::Kill(self.key)
     }

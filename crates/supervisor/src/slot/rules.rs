@@ -4,7 +4,7 @@ use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::launch::ProcessOptions;
 
 /// What a process gets beyond the times that it keeps by itself.
-pub(super) const MARGIN: u64 = 1_000;
+pub(super) const EXIT_MARGIN: u64 = 1_000;
 
 /// What the slot's group says about its processes, in milliseconds; 0 is no limit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Those of a group.
-    pub(crate) fn of(options: &ProcessOptions) -> Self {
+    pub(crate) fn from_options(options: &ProcessOptions) -> Self {
         let limits = &options.limits;
         Self {
             graceful: limits.graceful_timeout,
@@ -44,6 +44,6 @@ impl Rules {
 
     /// When a process that shuts down after `grace` has to be gone.
     pub(super) fn end(self, now: u64, grace: u64) -> Option<u64> {
-        (self.shutdown > 0).then(|| now + grace + self.shutdown + MARGIN)
+        (self.shutdown > 0).then(|| now + grace + self.shutdown + EXIT_MARGIN)
     }
 }

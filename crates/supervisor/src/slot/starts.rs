@@ -4,17 +4,17 @@
 use crate::bucket::Bucket;
 
 /// What a start takes out of the bucket: in the long run there is one a second at most.
-const PRICE: u64 = 1_000;
+const START_PRICE: u64 = 1_000;
 /// What the start after a process takes that was there for one request, and has served it: there is one for each.
-const TURN: u64 = 50;
+const RUN_ONCE_PRICE: u64 = 50;
 /// How many starts there may be at once.
 const BURST: u64 = 8;
 /// How many processes in a row have to fail before there is a pause.
-pub(super) const PATIENCE: u32 = 3;
+pub(super) const TOLERATED_FAILURES: u32 = 3;
 /// A process that ends sooner may have failed, in milliseconds.
-pub(super) const SHORT: u64 = 5_000;
+pub(super) const SHORT_LIFE: u64 = 5_000;
 /// The longest pause: the contract allows three starts a minute.
-const LONGEST: u64 = 20_000;
+const LONGEST_PAUSE: u64 = 20_000;
 
 /// The starts of a slot.
 #[derive(Debug)]
@@ -35,61 +35,61 @@ pub(super) enum Ending {
     /// It has said that it ends.
     Announced,
     /// It was there for one request, and has served that.
-    Turn,
+    RunOnce,
 }
 
 impl Starts {
     /// Of a slot that has had none.
     pub(super) const fn new(is_service: bool) -> Self {
         // A service is started again every second at most.
-        let capacity = if is_service { PRICE } else { BURST * PRICE };
-        Self { bucket: Bucket::full(capacity), is_service, price: PRICE, failures: 0 }
+        let capacity = if is_service { START_PRICE } else { BURST * START_PRICE };
+        Self { bucket: Bucket::full(capacity), is_service, price: START_PRICE, failures: 0 }
     }
 
     /// A process is started.
     pub(super) fn take(&mut self, now: u64) {
         self.bucket.take(self.price, now);
-        self.price = PRICE;
+        self.price = START_PRICE;
     }
 
     /// Returns how long a start has to wait that no end of a process leads to.
     pub(super) fn wait(&mut self, now: u64) -> u64 {
-        self.bucket.wait(PRICE, now)
+        self.bucket.wait(START_PRICE, now)
     }
 
     /// Returns how long the start has to wait that follows the end of a process, which has lived for `lived` milliseconds,
     /// and has served or not.
-    pub(super) fn after(&mut self, ending: Ending, has_served: bool, lived: u64, now: u64) -> u64 {
-        self.price = if has_served && ending == Ending::Turn { TURN } else { PRICE };
+    pub(super) fn delay_after(&mut self, ending: Ending, has_served: bool, lived: u64, now: u64) -> u64 {
+        self.price = if has_served && ending == Ending::RunOnce { RUN_ONCE_PRICE } else { START_PRICE };
         let wait = self.bucket.wait(self.price, now);
         if self.is_service {
             return wait;
         }
         let is_short = match ending {
-            Ending::Failed => lived < SHORT,
+            Ending::Failed => lived < SHORT_LIFE,
             // An operator may end a few.
-            Ending::Announced => lived < SHORT && (wait > 0 || self.is_failing()),
-            Ending::Turn => false,
+            Ending::Announced => lived < SHORT_LIFE && (wait > 0 || self.is_failing()),
+            Ending::RunOnce => false,
         };
         self.failures = if is_short || !has_served { self.failures.saturating_add(1) } else { 0 };
         if wait > 0 && is_short {
             // Requests do not wait for what comes and goes.
-            self.failures = self.failures.max(PATIENCE);
+            self.failures = self.failures.max(TOLERATED_FAILURES);
         }
         pause(self.failures).max(wait)
     }
 
     /// Returns whether processes fail again and again.
     pub(super) const fn is_failing(&self) -> bool {
-        self.failures >= PATIENCE && !self.is_service
+        self.failures >= TOLERATED_FAILURES && !self.is_service
     }
 }
 
 /// The pause in milliseconds after so many failures in a row: none, then 1 s, 2 s, 4 s and so on.
 fn pause(failures: u32) -> u64 {
-    match failures.checked_sub(PATIENCE) {
+    match failures.checked_sub(TOLERATED_FAILURES) {
         None => 0,
-        Some(more) => 1_000_u64.checked_shl(more.min(20)).unwrap_or(LONGEST).min(LONGEST),
+        Some(more) => 1_000_u64.checked_shl(more.min(20)).unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE),
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
     fn pauses_grow_and_are_bounded() {
         let pauses: Vec<_> = (0..10).map(pause).collect();
         assert_eq!(pauses, [0, 0, 0, 1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]);
-        assert_eq!(pause(u32::MAX), LONGEST);
+        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
         for _ in 0..14 {
             starts.take(now);
             now += 20;
-            let wait = starts.after(Ending::Announced, true, 20, now);
+            let wait = starts.delay_after(Ending::Announced, true, 20, now);
             assert_eq!(starts.is_failing(), wait > 0);
             pauses.push(wait);
             now += wait;
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(pauses[..7], [0; 7]);
         assert_eq!(pauses[7..], [1_000, 2_000, 4_000, 8_000, 16_000, 20_000, 20_000]);
         // One that stays is well again.
-        assert_eq!(starts.after(Ending::Announced, true, SHORT, now + SHORT), 0);
+        assert_eq!(starts.delay_after(Ending::Announced, true, SHORT_LIFE, now + SHORT_LIFE), 0);
         assert!(!starts.is_failing());
     }
 
@@ -131,10 +131,13 @@ mod tests {
         for _ in 0..1_000 {
             starts.take(now);
             now += 1;
-            let wait = starts.after(Ending::Turn, true, 1, now);
-            assert!(wait <= TURN && !starts.is_failing());
+            let wait = starts.delay_after(Ending::RunOnce, true, 1, now);
+            assert!(wait <= RUN_ONCE_PRICE && !starts.is_failing());
             now += wait;
         }
-        assert!(now >= 1_000_000 + 1_000 * TURN - BURST * PRICE, "and there is a bound: {now}");
+        assert!(
+            now >= 1_000_000 + 1_000 * RUN_ONCE_PRICE - BURST * START_PRICE,
+            "and there is a bound: {now}"
+        );
     }
 }

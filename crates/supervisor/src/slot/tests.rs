@@ -14,7 +14,7 @@ struct Stage {
 impl Stage {
     fn new(threads: u32, limits: Limits) -> Self {
         let options = ProcessOptions { threads, limits, ..ProcessOptions::default() };
-        Self { slot: Slot::new(Rules::of(&options)), now: 1_000_000, log: Vec::new() }
+        Self { slot: Slot::new(Rules::from_options(&options)), now: 1_000_000, log: Vec::new() }
     }
 
     /// With the default times; a process serves, with key 1 and process id 101.
@@ -103,13 +103,13 @@ fn processes_for_one_request_each_are_no_crash_loop() {
     let mut stage = Stage::new(1, limits);
     stage.on(Event::Begin);
     // Whatever was before.
-    for key in 1..=starts::PATIENCE {
+    for key in 1..=starts::TOLERATED_FAILURES {
         stage.on(Event::Spawned(key, 100));
         stage.on(Event::Exited(key, Exit::Status(1)));
     }
     assert_eq!(stage.slot.state(), State::Failing);
     let (_, actions) = stage.tick();
-    let first = starts::PATIENCE + 1;
+    let first = starts::TOLERATED_FAILURES + 1;
     assert_eq!(actions, [Action::Spawn(first, vec![])]);
     for key in first..first + 20 {
         stage.on(Event::Spawned(key, 100 + key as i32));
@@ -144,7 +144,7 @@ fn processes_that_end_themselves_again_and_again_are_spaced_out_and_shown() {
         "{text}"
     );
     stage.on(Event::Ready(13));
-    let spawned = stage.after(starts::SHORT, Event::Stopping(13, Reason::ShutdownSignal));
+    let spawned = stage.after(starts::SHORT_LIFE, Event::Stopping(13, Reason::ShutdownSignal));
     assert_eq!((spawned.last(), stage.slot.state()), (Some(&Action::Spawn(14, vec![])), State::Starting));
 }
 
@@ -162,7 +162,7 @@ fn processes_that_announce_their_end_but_stay_do_not_pile_up() {
     // For one request each, and without a time in which they have to be gone.
     let mut stage = Stage::new(1, Limits { maximum_requests: 1, ..Limits::default() });
     stage.on(Event::Begin);
-    let bound = LEAVING as Key;
+    let bound = MAX_EXITING as Key;
     for key in 1..=bound + 3 {
         stage.on(Event::Spawned(key, 100 + key as i32));
         stage.on(Event::Ready(key));
@@ -256,13 +256,13 @@ fn a_successor_that_takes_too_long_is_ended() {
     let mut stage = Stage::serving();
     successor_of(&mut stage);
     let (time, actions) = stage.tick();
-    assert_eq!(time, SUCCESSOR);
+    assert_eq!(time, SUCCESSOR_TIMEOUT);
     assert!(
         matches!(actions[..], [Action::Order(1, Order::NoSuccessor(_)), Action::Terminate(2)]),
         "{actions:?}"
     );
     assert_eq!(stage.on(Event::Ready(2)), [], "too late");
-    assert_eq!(stage.tick(), (LAST, vec![Action::Kill(2)]));
+    assert_eq!(stage.tick(), (DEFAULT_SHUTDOWN, vec![Action::Kill(2)]));
     assert_eq!(stage.slot.serving(), Some(101));
 }
 
@@ -327,11 +327,11 @@ fn failures_in_a_row_are_spaced_out_and_shown() {
     assert_eq!(stage.slot.state(), State::Failing, "until one is ready");
     stage.on(Event::Ready(10));
     assert_eq!(stage.slot.state(), State::Serving);
-    let actions = stage.after(starts::SHORT - 1, Event::Exited(10, Exit::Status(1)));
+    let actions = stage.after(starts::SHORT_LIFE - 1, Event::Exited(10, Exit::Status(1)));
     assert_eq!((actions, stage.slot.state()), (vec![], State::Failing));
     stage.tick();
     stage.on(Event::Ready(11));
-    let actions = stage.after(starts::SHORT, Event::Exited(11, Exit::Status(1)));
+    let actions = stage.after(starts::SHORT_LIFE, Event::Exited(11, Exit::Status(1)));
     assert_eq!((actions, stage.slot.state()), (vec![Action::Spawn(12, vec![])], State::Starting));
 }
 
@@ -351,7 +351,7 @@ fn a_process_that_does_not_become_python_in_time_is_abandoned() {
     let mut stage = Stage::new(15, Limits::default());
     stage.on(Event::Begin);
     stage.on(Event::Spawned(1, 101));
-    assert_eq!(stage.tick(), (PREPARATION, vec![Action::Abandon { key: 1, is_late: true }]));
+    assert_eq!(stage.tick(), (PREPARATION_TIMEOUT, vec![Action::Abandon { key: 1, is_late: true }]));
     assert_eq!(stage.slot.next(), None, "it is not done again");
     assert_eq!(stage.on(Event::NotSpawned(1)), [Action::Spawn(2, vec![])]);
     stage.on(Event::Spawned(2, 102));
@@ -361,7 +361,7 @@ fn a_process_that_does_not_become_python_in_time_is_abandoned() {
     // With a successor it is the same, and one that is ready has been Python, whatever is heard first.
     stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     stage.on(Event::Spawned(3, 103));
-    assert_eq!(stage.tick(), (PREPARATION, vec![Action::Abandon { key: 3, is_late: true }]));
+    assert_eq!(stage.tick(), (PREPARATION_TIMEOUT, vec![Action::Abandon { key: 3, is_late: true }]));
     assert!(matches!(stage.on(Event::NotSpawned(3))[..], [Action::Order(2, Order::NoSuccessor(_))]));
     stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     stage.on(Event::Spawned(4, 104));
@@ -392,8 +392,8 @@ fn a_process_that_stops_listening_is_replaced_unless_it_ends() {
     stage.on(Event::Ready(2));
     stage.after(10_000, Event::Lost(2));
     let (time, actions) = stage.tick();
-    assert_eq!((time, actions), (FAREWELL, vec![Action::Terminate(2), Action::Spawn(3, vec![])]));
-    assert_eq!(stage.tick(), (LAST, vec![Action::Kill(2)]));
+    assert_eq!((time, actions), (LOST_GRACE, vec![Action::Terminate(2), Action::Spawn(3, vec![])]));
+    assert_eq!(stage.tick(), (DEFAULT_SHUTDOWN, vec![Action::Kill(2)]));
 }
 
 #[test]
@@ -401,7 +401,7 @@ fn a_start_has_no_limit_unless_one_is_given() {
     let mut stage = Stage::new(15, Limits::default());
     stage.on(Event::Begin);
     assert_eq!(stage.slot.next(), None);
-    for (given, limit) in [(10_000, SUCCESSOR), (90_000, 90_000)] {
+    for (given, limit) in [(10_000, SUCCESSOR_TIMEOUT), (90_000, 90_000)] {
         let mut stage = Stage::new(15, Limits { startup_timeout: given, ..Limits::default() });
         stage.on(Event::Begin);
         let (time, actions) = stage.tick();
@@ -528,7 +528,7 @@ fn a_process_that_survives_sigkill_is_not_waited_for() {
     assert_eq!(stage.tick(), (6_000, [1, 2].map(Action::Kill).into()));
     stage.on(Event::Exited(1, Exit::Signal(9, false)));
     assert!(!stage.slot.is_over());
-    assert_eq!(stage.tick(), (LAST, vec![]));
+    assert_eq!(stage.tick(), (DEFAULT_SHUTDOWN, vec![]));
     assert!(stage.last_log().1.starts_with("WSGI1009: process 102 was killed and does not end"));
     assert!(stage.slot.is_over());
     assert_eq!((stage.slot.next(), stage.on(Event::Tick)), (None, vec![]));

@@ -16,12 +16,12 @@ pub(in crate::directive) struct DaemonOption {
     pub(super) default: &'static str,
     /// One sentence or more, Markdown.
     pub(super) doc: &'static str,
-    pub(super) take: Take,
+    pub(super) kind: ValueKind,
 }
 
 /// The kind of an option's value, and where it goes. Those that are numbers say what 0 means, for the reference; empty where it is
 /// refused.
-pub(super) enum Take {
+pub(super) enum ValueKind {
     /// A number of things.
     Count(Count, &'static str, fn(&mut DaemonGroup, u64)),
     /// A time, kept in its steps.
@@ -48,7 +48,10 @@ impl DaemonOption {
     /// Returns whether its value is a number.
     #[cfg(test)]
     pub(in crate::directive) fn is_number(&self) -> bool {
-        !matches!(self.take, Take::Flag(_) | Take::Path(_) | Take::Text(_) | Take::Other(_))
+        !matches!(
+            self.kind,
+            ValueKind::Flag(_) | ValueKind::Path(_) | ValueKind::Text(_) | ValueKind::Other(_)
+        )
     }
 
     /// Returns what its value stands for, as the manual says.
@@ -70,30 +73,30 @@ impl DaemonOption {
         system: &dyn System,
         value: &[u8],
     ) -> Result<(), String> {
-        match self.take {
-            Take::Count(count, _, set) => set(group, count.read(value)?),
-            Take::Time(time, _, field) => *field(group) = time.read(value)?,
-            Take::Size(size, _, field) => *field(group) = size.read(value)?,
-            Take::Buffer(least, field, default) => {
+        match self.kind {
+            ValueKind::Count(count, _, set) => set(group, count.read(value)?),
+            ValueKind::Time(time, _, field) => *field(group) = time.read(value)?,
+            ValueKind::Size(size, _, field) => *field(group) = size.read(value)?,
+            ValueKind::Buffer(least, field, default) => {
                 *field(group) = match Size::zero_or(least).read(value)? {
                     0 => default,
                     size => size,
                 };
             }
-            Take::Integer(_, field) => *field(group) = Integer.read(value)?,
-            Take::Interval(field) => *field(group) = Some(Interval.read(value)?),
-            Take::Flag(field) => {
+            ValueKind::Integer(_, field) => *field(group) = Integer.read(value)?,
+            ValueKind::Interval(field) => *field(group) = Some(Interval.read(value)?),
+            ValueKind::Flag(field) => {
                 *field(group) = flag_value(value).ok_or("it must be one of: Off | On")?;
             }
-            Take::Path(field) => *field(group) = Some(absolute(value)?),
-            Take::Text(field) => *field(group) = Some(value.into()),
-            Take::Other(effect) => effect(group, system, value)?,
+            ValueKind::Path(field) => *field(group) = Some(absolute(value)?),
+            ValueKind::Text(field) => *field(group) = Some(value.into()),
+            ValueKind::Other(effect) => effect(group, system, value)?,
         }
         Ok(())
     }
 }
 
-impl Take {
+impl ValueKind {
     /// Returns the range that is accepted, to be written behind the placeholder.
     pub(super) fn range(&self) -> String {
         match self {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::environment;
-use super::option::{DaemonOption, Take};
+use super::option::{DaemonOption, ValueKind};
 use super::values::{absolute, group, known, script_owner, supplementary_groups, umask, user};
 use crate::daemon::{MIN_MEMORY, ScriptOwner};
 use crate::quantity::{Count, Duration, Size};
@@ -18,7 +18,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*count*",
         default: "1",
         doc: "How many processes. If it is given at all, even as 1, `wsgi.multiprocess` is true.",
-        take: Take::Count(Count { least: 1, most: u16::MAX as u64 }, "", |group, count| {
+        kind: ValueKind::Count(Count { least: 1, most: u16::MAX as u64 }, "", |group, count| {
             group.options.processes = Some(count as u32)
         }),
     },
@@ -28,7 +28,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "15",
         doc: "How many requests each process serves at a time. With 0 it serves none, and requests for the group get a 500: it runs its \
               `WSGIImportScript` scripts, and is started again when they end. A page that includes another one of the same group (mod_include) may need a second thread: where the outer response is long, the inner request waits for one until `socket-timeout=`, then fails.",
-        take: Take::Count(Count { least: 0, most: 65_533 }, "no requests", |group, count| {
+        kind: ValueKind::Count(Count { least: 0, most: 65_533 }, "no requests", |group, count| {
             group.options.threads = count as u32
         }),
     },
@@ -37,7 +37,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*user*",
         default: "Apache's `User`",
         doc: "Whom the processes run as; never root.",
-        take: Take::Other(|group, system, value| {
+        kind: ValueKind::Other(|group, system, value| {
             let id = user(system, value)?;
             if id == 0 {
                 return Err("applications may not run as root: name another user".to_owned());
@@ -52,7 +52,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*group*",
         default: "Apache's `Group`",
         doc: "The primary group of the processes.",
-        take: Take::Other(|daemon, system, value| {
+        kind: ValueKind::Other(|daemon, system, value| {
             daemon.group = Some(group(system, value)?);
             Ok(())
         }),
@@ -62,14 +62,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*group*[,*group* ...]",
         default: "those of the user",
         doc: "Their other groups. An empty value means none.",
-        take: Take::Other(supplementary_groups),
+        kind: ValueKind::Other(supplementary_groups),
     },
     DaemonOption {
         name: "umask",
         value: "*octal*",
         default: "inherited",
         doc: "The mask for the permissions of files that they make, such as `0027`.",
-        take: Take::Other(umask),
+        kind: ValueKind::Other(umask),
     },
     DaemonOption {
         name: "home",
@@ -77,7 +77,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "",
         doc: "Absolute path of the working directory, also the first entry of `sys.path`. Without it, processes of a user other \
               than Apache's work in the home directory of that user.",
-        take: Take::Path(|group| &mut group.options.home),
+        kind: ValueKind::Path(|group| &mut group.options.home),
     },
     DaemonOption {
         name: "chroot",
@@ -86,7 +86,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         doc: "Absolute path of the directory that becomes their root. Scripts must be below it; `home=` is inside it. Names of \
               users and groups are those of the system; the home directory and the groups of the user are what \
               `etc/passwd` and `etc/group` inside say. Apache must be started as root.",
-        take: Take::Other(|group, system, value| {
+        kind: ValueKind::Other(|group, system, value| {
             group.options.chroot = Some(absolute(value)?);
             if system.is_root() {
                 Ok(())
@@ -100,14 +100,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*locale*",
         default: "inherited",
         doc: "The variable `LANG`.",
-        take: Take::Text(|group| &mut group.options.lang),
+        kind: ValueKind::Text(|group| &mut group.options.lang),
     },
     DaemonOption {
         name: "locale",
         value: "*locale*",
         default: "inherited",
         doc: "The variable `LC_ALL`, such as `C.UTF-8`.",
-        take: Take::Text(|group| &mut group.options.locale),
+        kind: ValueKind::Text(|group| &mut group.options.locale),
     },
     DaemonOption {
         name: "environment",
@@ -115,7 +115,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "",
         doc: "A variable that is set before Python starts. It may be repeated; a value with blanks is written as \
               `environment=\"NAME=a value\"`.",
-        take: Take::Other(|group, _, value| {
+        kind: ValueKind::Other(|group, _, value| {
             group.options.environment.push(environment::variable(value)?);
             Ok(())
         }),
@@ -127,7 +127,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         doc: "Absolute path of a file with a *NAME*=*value* on each line, taken as it stands, for secrets that should not be in the \
               configuration. Lines that begin with `#` are comments. It is read when the configuration is read, with the rights \
               of whoever starts Apache.",
-        take: Take::Other(|group, system, value| {
+        kind: ValueKind::Other(|group, system, value| {
             let path = absolute(value)?;
             let content = system.read(&path).map_err(|error| environment::unreadable(&path, &error))?;
             group.options.environment.extend(environment::file(&content)?);
@@ -139,7 +139,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*name*",
         default: "",
         doc: "What `ps` shows in place of the program's name; `%{GROUP}` is `(wsgi:`*name of the group*`)`.",
-        take: Take::Other(|group, _, value| {
+        kind: ValueKind::Other(|group, _, value| {
             group.options.display_name = Some(match value {
                 b"%{GROUP}" => [b"(wsgi:", &*group.name, b")"].concat().into(),
                 name => name.into(),
@@ -152,35 +152,35 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*file*",
         default: "",
         doc: "Absolute path of the Python executable, such as that of a virtual environment. It goes before `python-home=`.",
-        take: Take::Path(|group| &mut group.python),
+        kind: ValueKind::Path(|group| &mut group.python),
     },
     DaemonOption {
         name: "python-home",
         value: "*directory*",
         default: "`WSGIPythonHome`",
         doc: "The virtual environment, or the prefix of the Python installation. Groups may have different versions of Python.",
-        take: Take::Text(|group| &mut group.python_home),
+        kind: ValueKind::Text(|group| &mut group.python_home),
     },
     DaemonOption {
         name: "python-path",
         value: "*directory*[:*directory* ...]",
         default: "",
         doc: "Directories that go to the front of `sys.path`; `WSGIPythonPath` is not for daemon processes.",
-        take: Take::Text(|group| &mut group.options.python_path),
+        kind: ValueKind::Text(|group| &mut group.options.python_path),
     },
     DaemonOption {
         name: "python-eggs",
         value: "*directory*",
         default: "",
         doc: "The variable `PYTHON_EGG_CACHE` in `os.environ`.",
-        take: Take::Text(|group| &mut group.python_eggs),
+        kind: ValueKind::Text(|group| &mut group.python_eggs),
     },
     DaemonOption {
         name: "switch-interval",
         value: "*time*",
         default: "",
         doc: "For `sys.setswitchinterval`: more than 0, such as `0.001` or `1ms`.",
-        take: Take::Interval(|group| &mut group.options.switch_interval),
+        kind: ValueKind::Interval(|group| &mut group.options.switch_interval),
     },
     DaemonOption {
         name: "server-metrics",
@@ -188,21 +188,23 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "Off",
         doc: "Whether `mod_wsgi.server_metrics()` returns Apache's scoreboard, up to a second old. With `ExtendedStatus On` \
               it shows the clients and request lines of all virtual hosts.",
-        take: Take::Flag(|group| &mut group.server_metrics),
+        kind: ValueKind::Flag(|group| &mut group.server_metrics),
     },
     DaemonOption {
         name: "maximum-requests",
         value: "*count*",
         default: "0",
         doc: "A process is replaced after so many requests.",
-        take: Take::Count(Count::ANY, "off", |group, count| group.options.limits.maximum_requests = count),
+        kind: ValueKind::Count(Count::ANY, "off", |group, count| {
+            group.options.limits.maximum_requests = count
+        }),
     },
     DaemonOption {
         name: "restart-interval",
         value: "*time*",
         default: "0",
         doc: "A process is replaced when it is so old.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.restart_interval),
+        kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.restart_interval),
     },
     DaemonOption {
         name: "inactivity-timeout",
@@ -210,7 +212,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "0",
         doc: "A process that has served requests is replaced after this time without one, and without input or output of one. See \
               `WSGIIgnoreActivity`.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.inactivity_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.inactivity_timeout),
     },
     DaemonOption {
         name: "request-timeout",
@@ -218,14 +220,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "0",
         doc: "A request that takes longer, times 1 + ln(`threads`), is interrupted (`interrupt-timeout=`) or has its process \
               replaced. The stacks of its threads are logged.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.request_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.request_timeout),
     },
     DaemonOption {
         name: "interrupt-timeout",
         value: "*time*",
         default: "0",
         doc: "If set, such a request first gets the exception `mod_wsgi.RequestTimeout`, and this time to end.",
-        take: Take::Time(Duration::SECONDS, "no exception", |group| {
+        kind: ValueKind::Time(Duration::SECONDS, "no exception", |group| {
             &mut group.options.limits.interrupt_timeout
         }),
     },
@@ -234,28 +236,30 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "0",
         doc: "A process is replaced if, this long after its first request, no script has been loaded without failing.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.startup_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.startup_timeout),
     },
     DaemonOption {
         name: "deadlock-timeout",
         value: "*time*",
         default: "300s",
         doc: "A process is replaced if Python's global lock can not be had for so long.",
-        take: Take::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.deadlock_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.deadlock_timeout),
     },
     DaemonOption {
         name: "graceful-timeout",
         value: "*time*",
         default: "15s",
         doc: "How long a process that is replaced may take to finish its requests.",
-        take: Take::Time(Duration::SECONDS, "not at all", |group| &mut group.options.limits.graceful_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "not at all", |group| {
+            &mut group.options.limits.graceful_timeout
+        }),
     },
     DaemonOption {
         name: "eviction-timeout",
         value: "*time*",
         default: "0",
         doc: "The same for a process that gets the signal SIGUSR1.",
-        take: Take::Time(Duration::SECONDS, "`graceful-timeout=`", |group| {
+        kind: ValueKind::Time(Duration::SECONDS, "`graceful-timeout=`", |group| {
             &mut group.options.limits.eviction_timeout
         }),
     },
@@ -264,21 +268,23 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "5s",
         doc: "How long a process that shuts down may take until it is ended by force.",
-        take: Take::Time(Duration::SECONDS, "for ever", |group| &mut group.options.limits.shutdown_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "for ever", |group| {
+            &mut group.options.limits.shutdown_timeout
+        }),
     },
     DaemonOption {
         name: "queue-timeout",
         value: "*time*",
         default: "0",
         doc: "A request that has waited longer for a thread gets a 504, and is not run.",
-        take: Take::Time(Duration::SECONDS, "no limit", |group| &mut group.options.limits.queue_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "no limit", |group| &mut group.options.limits.queue_timeout),
     },
     DaemonOption {
         name: "listen-backlog",
         value: "*count*",
         default: "100",
         doc: "How many requests may wait for a thread of a process; more get a 503.",
-        take: Take::Count(Count::ANY, "as 1", |group, count| {
+        kind: ValueKind::Count(Count::ANY, "as 1", |group, count| {
             group.options.limits.listen_backlog = count.max(1)
         }),
     },
@@ -287,14 +293,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "15s",
         doc: "How long a request may wait for a process to exist; then it gets a 503.",
-        take: Take::Time(Duration::SECONDS, "one attempt", |group| &mut group.relay.connect_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "one attempt", |group| &mut group.relay.connect_timeout),
     },
     DaemonOption {
         name: "socket-timeout",
         value: "*time*",
         default: "0",
         doc: "How long Apache and the process wait for each other's next word. A response that has not begun by then is a 504.",
-        take: Take::Time(Duration::SECONDS, "Apache's `Timeout`", |group| {
+        kind: ValueKind::Time(Duration::SECONDS, "Apache's `Timeout`", |group| {
             &mut group.options.limits.socket_timeout
         }),
     },
@@ -303,7 +309,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "0",
         doc: "How long a write to the client may take.",
-        take: Take::Time(
+        kind: ValueKind::Time(
             Duration::SECONDS,
             "`socket-timeout=`; if that is 0 too, Apache's `Timeout`",
             |group| &mut group.relay.response_socket_timeout,
@@ -314,7 +320,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "5ms",
         doc: "How long Apache waits for more of a response before it sends the client what there is. A number without a unit is milliseconds.",
-        take: Take::Time(Duration::MILLISECONDS, "it does not wait", |group| {
+        kind: ValueKind::Time(Duration::MILLISECONDS, "it does not wait", |group| {
             &mut group.relay.response_flush_delay
         }),
     },
@@ -323,28 +329,28 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*size*",
         default: "8M",
         doc: "What there is is sent at the latest when it is this much.",
-        take: Take::Buffer(65_536, |group| &mut group.relay.response_buffer_size, 8_388_608),
+        kind: ValueKind::Buffer(65_536, |group| &mut group.relay.response_buffer_size, 8_388_608),
     },
     DaemonOption {
         name: "header-buffer-size",
         value: "*size*",
         default: "32K",
         doc: "How long a header of a response may be; else the client gets a 500. All of them together may be eight times as long, and 256 KB at least.",
-        take: Take::Buffer(8_192, |group| &mut group.relay.header_buffer_size, 32_768),
+        kind: ValueKind::Buffer(8_192, |group| &mut group.relay.header_buffer_size, 32_768),
     },
     DaemonOption {
         name: "send-buffer-size",
         value: "*size*",
         default: "0",
         doc: "The send buffer of the sockets between Apache and the processes.",
-        take: Take::Buffer(512, |group| &mut group.relay.send_buffer_size, 0),
+        kind: ValueKind::Buffer(512, |group| &mut group.relay.send_buffer_size, 0),
     },
     DaemonOption {
         name: "receive-buffer-size",
         value: "*size*",
         default: "0",
         doc: "Their receive buffer.",
-        take: Take::Buffer(512, |group| &mut group.relay.receive_buffer_size, 0),
+        kind: ValueKind::Buffer(512, |group| &mut group.relay.receive_buffer_size, 0),
     },
     DaemonOption {
         name: "script-user",
@@ -352,7 +358,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "",
         doc: "Only scripts of this owner are run: the file and its directory belong to the user, and only the user may write to \
               them. Others get a 403.",
-        take: Take::Other(|group, system, value| {
+        kind: ValueKind::Other(|group, system, value| {
             let id = user(system, value)?;
             script_owner(group, ScriptOwner::User(id))
         }),
@@ -363,7 +369,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "",
         doc: "Only scripts of this group are run: the file and its directory belong to the group, and not everybody may write to \
               them. It can not be given together with `script-user=`.",
-        take: Take::Other(|daemon, system, value| {
+        kind: ValueKind::Other(|daemon, system, value| {
             let id = group(system, value)?;
             script_owner(daemon, ScriptOwner::Group(id))
         }),
@@ -374,35 +380,37 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "the system's",
         doc: "The stack of each thread. The system's is often 8M, of which only what is used takes memory; but all of it counts for \
               `memory-limit=` and `virtual-memory-limit=`.",
-        take: Take::Size(Size { least: LEAST_STACK, zero: false }, "", |group| &mut group.options.stack_size),
+        kind: ValueKind::Size(Size { least: LEAST_STACK, zero: false }, "", |group| {
+            &mut group.options.stack_size
+        }),
     },
     DaemonOption {
         name: "cpu-priority",
         value: "*number*",
         default: "0",
         doc: "The nice value, -20 to 19; what is beyond counts as the nearest of these. Negative ones need root.",
-        take: Take::Integer("unchanged", |group| &mut group.options.priority),
+        kind: ValueKind::Integer("unchanged", |group| &mut group.options.priority),
     },
     DaemonOption {
         name: "cpu-time-limit",
         value: "*time*",
         default: "0",
         doc: "A process is replaced after so much time of the CPU.",
-        take: Take::Time(Duration::WHOLE_SECONDS, "no limit", |group| &mut group.options.cpu_time_limit),
+        kind: ValueKind::Time(Duration::WHOLE_SECONDS, "no limit", |group| &mut group.options.cpu_time_limit),
     },
     DaemonOption {
         name: "memory-limit",
         value: "*size*",
         default: "0",
         doc: "How much memory for data a process may have (`RLIMIT_DATA`), the stacks of its threads included (see `stack-size=`). One that is too small keeps the process from starting.",
-        take: Take::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| &mut group.options.memory_limit),
+        kind: ValueKind::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| &mut group.options.memory_limit),
     },
     DaemonOption {
         name: "virtual-memory-limit",
         value: "*size*",
         default: "0",
         doc: "How much address space a process may have (`RLIMIT_AS`), which is several times what it uses.",
-        take: Take::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| {
+        kind: ValueKind::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| {
             &mut group.options.virtual_memory_limit
         }),
     },
@@ -411,7 +419,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*user*",
         default: "",
         doc: "No longer needed, and without effect: there are no socket files.",
-        take: Take::Other(|_, system, value| known(system, user(system, value)?)),
+        kind: ValueKind::Other(|_, system, value| known(system, user(system, value)?)),
     },
 ];
 
@@ -426,9 +434,9 @@ pub(in crate::directive) fn manual() -> String {
             "| `{}=` | {}{} | {} | {} | {} |",
             option.name,
             option.value,
-            option.take.range(),
+            option.kind.range(),
             shown(option.default),
-            shown(option.take.zero()),
+            shown(option.kind.zero()),
             option.doc
         );
     }

@@ -119,7 +119,7 @@ proptest! {
                 .iter()
                 .chain(&slot.successor)
                 .map(|process| process.key)
-                .chain(slot.leaving.iter().map(|leaving| leaving.key))
+                .chain(slot.exiting.iter().map(|exiting| exiting.key))
                 .collect();
             prop_assert_eq!(&held, &running.keys);
             prop_assert!(slot.current.is_some() || slot.successor.is_none(), "a successor of nobody");
@@ -129,7 +129,7 @@ proptest! {
                 "nobody is there, and nobody comes"
             );
             let stuck: BTreeSet<Key> =
-                slot.leaving.iter().filter(|leaving| leaving.is_stuck).map(|leaving| leaving.key).collect();
+                slot.exiting.iter().filter(|exiting| exiting.is_stuck).map(|exiting| exiting.key).collect();
             prop_assert!(stuck.is_subset(&running.killed));
             prop_assert_eq!(slot.is_over(), slot.is_ending() && running.keys.is_subset(&stuck));
         }
@@ -146,7 +146,7 @@ proptest! {
         let actions = stage.on(Event::Tick);
         running.carry_out(&mut stage, actions);
         prop_assert!(running.keys.is_subset(&running.killed), "somebody was not killed");
-        stage.now += LAST;
+        stage.now += DEFAULT_SHUTDOWN;
         stage.on(Event::Tick);
         prop_assert!(stage.slot.is_over() && stage.slot.next().is_none(), "it waits for what can not be killed");
     }
@@ -189,7 +189,7 @@ proptest! {
         prop_assume!(key.is_some());
         let key = key.unwrap_or(0);
         stage.on(Event::Ready(key));
-        stage.now += starts::SHORT;
+        stage.now += starts::SHORT_LIFE;
         let actions = stage.on(match how {
             0 => Event::Exited(key, Exit::Signal(11, false)),
             1 => Event::Stopping(key, Reason::InactivityTimeout),

@@ -52,18 +52,18 @@ impl System for Machine {
 }
 
 /// The line stands in virtual host 1, or in the main server.
-pub(super) struct Place {
+pub(super) struct DefinedServers {
     pub(super) host: Option<ServerId>,
     pub(super) names: Vec<(Option<ServerId>, &'static str)>,
 }
 
-impl Place {
+impl DefinedServers {
     fn find(&self, host: Option<ServerId>) -> Option<&[u8]> {
         self.names.iter().find(|(id, _)| *id == host).map(|(_, name)| name.as_bytes())
     }
 }
 
-impl Servers for Place {
+impl Servers for DefinedServers {
     fn host(&self) -> Option<ServerId> {
         self.host
     }

@@ -21,22 +21,22 @@ use wsgi_core::wire::launch::Group;
 
 use crate::log::{self, Level};
 use crate::preparation::{self, Message, Preparation};
-use crate::process::{Abandoned, Process};
+use crate::process::{AbandonedProcess, Process};
 use crate::program::{self, Obstacle};
 use crate::relay::Relay;
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::watch::Token;
 
 /// How long a page has to say that nothing runs, in milliseconds, until a retired slot is taken for unused.
-const UNUSED: u64 = 30_000;
+const UNUSED_AFTER: u64 = 30_000;
 /// Room for orders, in bytes.
-const ORDERS: usize = 1 << 18;
+const ORDER_BUFFER: usize = 1 << 18;
 /// What is done at a stretch for one slot.
 const BATCH: usize = 64;
 
-/// What all seats share.
+/// What all runners share.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Context {
     pub(crate) epoll: Epoll,
     /// The control socket of the server's parent process.
     pub(crate) parent: OwnedFd,
@@ -55,30 +55,30 @@ pub(crate) struct World {
 
 /// A slot and its processes.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct SlotRunner {
     index: usize,
     group: usize,
     slot: Slot,
     channel: OwnedFd,
     page: OwnedFd,
     processes: Vec<Process>,
-    abandoned: Vec<Abandoned>,
-    inherited: Option<Inherited>,
+    abandoned: Vec<AbandonedProcess>,
+    inherited: Option<InheritedWords>,
     /// What is watched of the channel.
     watched: Option<EpollFlags>,
-    retired: Option<Retired>,
+    retired: Option<RetiredState>,
 }
 
 /// Words of processes that a supervisor before this one has started: they finish what they have begun.
 #[derive(Debug)]
-struct Inherited {
+struct InheritedWords {
     words: Vec<u8>,
     end: u64,
 }
 
 /// What is watched after retirement.
 #[derive(Debug)]
-struct Retired {
+struct RetiredState {
     page: Option<ReadOnlyWords>,
     idle_since: Option<u64>,
 }
@@ -88,7 +88,7 @@ fn words() -> std::ops::Range<u8> {
     0..u8::try_from(page::WORDS).unwrap_or(u8::MAX)
 }
 
-impl World {
+impl Context {
     /// Milliseconds since the start.
     pub(crate) fn now(&self) -> u64 {
         u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
@@ -107,14 +107,20 @@ impl World {
     }
 }
 
-impl Seat {
+impl SlotRunner {
     /// The slot with this index, of this group, without a process yet.
-    pub(crate) fn new(index: usize, group: usize, world: &World, channel: OwnedFd, page: OwnedFd) -> Self {
-        let rules = Rules::of(&world.groups[group].daemon.options);
+    pub(crate) fn new(
+        index: usize,
+        group: usize,
+        context: &Context,
+        channel: OwnedFd,
+        page: OwnedFd,
+    ) -> Self {
+        let rules = Rules::from_options(&context.groups[group].daemon.options);
         let inherited = ReadOnlyWords::map(&page, page::WORDS).ok().and_then(|page| {
             let words: Vec<_> = words().filter(|word| page.load((*word).into()) != 0).collect();
-            let end = rules.end_without_supervisor(world.now());
-            (!words.is_empty()).then_some(Inherited { words, end })
+            let end = rules.end_without_supervisor(context.now());
+            (!words.is_empty()).then_some(InheritedWords { words, end })
         });
         Self {
             index,
@@ -142,25 +148,25 @@ impl Seat {
     }
 
     /// Something has happened.
-    pub(crate) fn feed(&mut self, event: Event, world: &World) {
-        if let Some(inherited) = self.inherited.take_if(|inherited| inherited.end <= world.now()) {
-            inherited.words.into_iter().for_each(|word| self.clear(word));
+    pub(crate) fn handle(&mut self, event: Event, context: &Context) {
+        if let Some(inherited) = self.inherited.take_if(|inherited| inherited.end <= context.now()) {
+            inherited.words.into_iter().for_each(|word| self.clear_word(word));
         }
         // Also a supervisor that takes over finds it so.
-        let event = if matches!(event, Event::Begin) && self.is_cut(world) { Event::Cut } else { event };
+        let event = if matches!(event, Event::Begin) && self.is_cut(context) { Event::Cut } else { event };
         let (mut events, mut actions) = (VecDeque::from([event]), Vec::new());
         while let Some(event) = events.pop_front() {
-            self.slot.handle(event, world.now(), &mut actions);
+            self.slot.handle(event, context.now(), &mut actions);
             // Before anybody can notice what follows from it.
-            self.show(world);
+            self.publish(context);
             for action in actions.drain(..) {
-                events.extend(self.carry_out(action, world));
+                events.extend(self.carry_out(action, context));
             }
         }
     }
 
     /// The channel is readable, or nobody can send any more.
-    pub(crate) fn channel(&mut self, flags: EpollFlags, world: &World) {
+    pub(crate) fn on_channel(&mut self, flags: EpollFlags, context: &Context) {
         if flags.contains(EpollFlags::EPOLLIN) {
             // Whoever sent them sees them closed, and knows that nothing was read.
             for _ in 0..BATCH {
@@ -172,7 +178,7 @@ impl Seat {
             }
         }
         if flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
-            self.feed(Event::Unused, world);
+            self.handle(Event::Unused, context);
         }
     }
 
@@ -185,14 +191,14 @@ impl Seat {
     }
 
     /// A process that prepares itself has said something, or is Python now.
-    pub(crate) fn preparation(&mut self, key: Key, world: &World) {
+    pub(crate) fn on_preparation(&mut self, key: Key, context: &Context) {
         for _ in 0..BATCH {
             let Some(process) = self.processes.iter_mut().find(|process| process.key == key) else { return };
             let pid = process.child.pid();
             let Some(preparation) = &mut process.preparation else { return };
-            let (level, text) = match preparation.hear() {
+            let (level, text) = match preparation.next_message() {
                 Ok(Message::Log(level, text)) => {
-                    world.log(self.group, level, text);
+                    context.log(self.group, level, text);
                     continue;
                 }
                 Ok(Message::Obstacle(text)) => {
@@ -203,32 +209,32 @@ impl Seat {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     // It is registered, so that can not fail.
-                    let _ = world.epoll.delete(&preparation.pipe);
+                    let _ = context.epoll.delete(&preparation.pipe);
                     process.preparation = None;
-                    let Group { account, daemon, .. } = &world.groups[self.group];
+                    let Group { account, daemon, .. } = &context.groups[self.group];
                     let uid = account.as_ref().map_or_else(os::accounts::own_user, |account| account.uid);
                     let text = format_args!(
                         "process {pid} is started, as uid {uid} with {} threads",
                         daemon.options.threads
                     );
-                    world.log(self.group, Level::Info, text);
-                    return self.feed(Event::Started(key), world);
+                    context.log(self.group, Level::Info, text);
+                    return self.handle(Event::Started(key), context);
                 }
                 Err(error) => {
                     (Level::Error, format!("process {pid} prepares itself, and is not understood: {error}"))
                 }
             };
-            world.log(self.group, level, text);
-            let event = self.abandon(key, world);
-            return self.feed(event, world);
+            context.log(self.group, level, text);
+            let event = self.abandon(key, context);
+            return self.handle(event, context);
         }
     }
 
     /// A process has said something, or closed its end.
-    pub(crate) fn control(&mut self, key: Key, world: &World) {
+    pub(crate) fn on_report(&mut self, key: Key, context: &Context) {
         for _ in 0..BATCH {
             let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
-            let event = match self.processes[at].hear(world.now()) {
+            let event = match self.processes[at].next_report(context.now()) {
                 Ok(report) => match report {
                     // Nobody needs another one instead.
                     Report::Stopping(_) if self.is_unused() => Event::Unused,
@@ -242,32 +248,32 @@ impl Seat {
                         let pid = self.processes[at].child.pid();
                         let text =
                             format_args!("process {pid} sent the supervisor what it may not send: {error}");
-                        world.log(self.group, Level::Error, text);
+                        context.log(self.group, Level::Error, text);
                     }
                     if let Some(reports) = self.processes[at].reports.take() {
                         // It is registered, so that can not fail.
-                        let _ = world.epoll.delete(reports);
+                        let _ = context.epoll.delete(reports);
                     }
-                    self.feed(Event::Lost(key), world);
+                    self.handle(Event::Lost(key), context);
                     return;
                 }
             };
-            self.feed(event, world);
+            self.handle(event, context);
         }
     }
 
     /// A process has ended.
-    pub(crate) fn exited(&mut self, key: Key, world: &World) {
+    pub(crate) fn on_exit(&mut self, key: Key, context: &Context) {
         // What it said before it ended comes first.
-        self.preparation(key, world);
-        self.control(key, world);
+        self.on_preparation(key, context);
+        self.on_report(key, context);
         if let Some(at) = self.abandoned.iter().position(|abandoned| abandoned.key == key) {
             if !matches!(self.abandoned[at].child.try_wait(), Ok(None)) {
-                let Abandoned { child, word, output, .. } = self.abandoned.swap_remove(at);
-                world.relay.collect(output);
+                let AbandonedProcess { child, word, output, .. } = self.abandoned.swap_remove(at);
+                context.relay.collect(output);
                 // Fails where there was no memory to watch it.
-                let _ = world.epoll.delete(&child);
-                self.clear(word);
+                let _ = context.epoll.delete(&child);
+                self.clear_word(word);
             }
             return;
         }
@@ -280,43 +286,45 @@ impl Seat {
         };
         let process = self.processes.swap_remove(at);
         // It is registered, so that can not fail. The pipe may have readers elsewhere for a moment: a process that starts.
-        let _ =
-            (world.epoll.delete(&process.child), process.reports.map(|reports| world.epoll.delete(reports)));
+        let _ = (
+            context.epoll.delete(&process.child),
+            process.reports.map(|reports| context.epoll.delete(reports)),
+        );
         // Its last words, before what is to be said of its end.
-        world.relay.collect(process.output);
-        self.record(process.child.pid(), exit, world);
+        context.relay.collect(process.output);
+        self.record_exit(process.child.pid(), exit, context);
         let is_early = self.slot.is_starting(key);
-        self.clear(process.word);
+        self.clear_word(process.word);
         if self.is_unused() {
-            self.feed(Event::Unused, world);
-        } else if self.is_cut(world) {
-            self.feed(Event::Cut, world);
+            self.handle(Event::Unused, context);
+        } else if self.is_cut(context) {
+            self.handle(Event::Cut, context);
         }
-        self.feed(Event::Exited(key, exit), world);
+        self.handle(Event::Exited(key, exit), context);
         if is_early
             && !exit.is_success()
-            && let Some(text) = program::shortage(&world.groups[self.group])
+            && let Some(text) = program::shortage(&context.groups[self.group])
         {
-            world.log(self.group, TOO_LITTLE_MEMORY.level, format_args!("{TOO_LITTLE_MEMORY}: {text}"));
+            context.log(self.group, TOO_LITTLE_MEMORY.level, format_args!("{TOO_LITTLE_MEMORY}: {text}"));
         }
     }
 
     /// The generation retires.
-    pub(crate) fn retire(&mut self, world: &World) {
+    pub(crate) fn retire(&mut self, context: &Context) {
         let page = ReadOnlyWords::map(&self.page, page::WORDS).ok();
-        self.retired = Some(Retired { page, idle_since: None });
-        self.feed(Event::Retire, world);
+        self.retired = Some(RetiredState { page, idle_since: None });
+        self.handle(Event::Retire, context);
     }
 
     /// To be called every second after retirement: helpers of the server may hold copies of the channel for good, so
     /// that its end is not the only sign.
-    pub(crate) fn look(&mut self, world: &World) {
-        let (now, Some(retired)) = (world.now(), &mut self.retired) else { return };
+    pub(crate) fn check_retired(&mut self, context: &Context) {
+        let (now, Some(retired)) = (context.now(), &mut self.retired) else { return };
         if retired.page.as_ref().is_some_and(|page| page::sum(|word| page.load(word)) != 0) {
             retired.idle_since = None;
-        } else if now - *retired.idle_since.get_or_insert(now) >= UNUSED {
+        } else if now - *retired.idle_since.get_or_insert(now) >= UNUSED_AFTER {
             retired.idle_since = None;
-            self.feed(Event::Unused, world);
+            self.handle(Event::Unused, context);
         }
     }
 
@@ -327,20 +335,20 @@ impl Seat {
 
     /// Returns whether a process has shut down the channel. The parent has its end as long as the generation lives: what it
     /// has to say comes first.
-    fn is_cut(&self, world: &World) -> bool {
+    fn is_cut(&self, context: &Context) -> bool {
         self.retired.is_none()
             && descriptors::is_shut_down(&self.channel)
-            && !descriptors::is_readable(&world.parent, Duration::ZERO).unwrap_or(true)
+            && !descriptors::is_readable(&context.parent, Duration::ZERO).unwrap_or(true)
     }
 
-    fn carry_out(&mut self, action: Action, world: &World) -> Option<Event> {
+    fn carry_out(&mut self, action: Action, context: &Context) -> Option<Event> {
         match action {
-            Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, world)),
+            Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, context)),
             Action::Abandon { key, is_late } => {
                 if is_late {
-                    self.say_late(key, world);
+                    self.log_late_preparation(key, context);
                 }
-                Some(self.abandon(key, world))
+                Some(self.abandon(key, context))
             }
             Action::Order(key, order) => {
                 let process = self.processes.iter().find(|process| process.key == key)?;
@@ -350,7 +358,7 @@ impl Seat {
             Action::Terminate(key) => self.signal(key, Signal::SIGTERM),
             Action::Kill(key) => self.signal(key, Signal::SIGKILL),
             Action::Log(level, text) => {
-                world.log(self.group, level, text);
+                context.log(self.group, level, text);
                 None
             }
         }
@@ -364,19 +372,19 @@ impl Seat {
         None
     }
 
-    fn spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Event {
-        match self.try_spawn(key, scripts, world) {
+    fn spawn(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Event {
+        match self.try_spawn(key, scripts, context) {
             Ok(pid) => Event::Spawned(key, pid),
             Err(Obstacle { level, text }) => {
-                world.log(self.group, level, text);
+                context.log(self.group, level, text);
                 Event::NotSpawned(key)
             }
         }
     }
 
     /// Starts a process, and waits for nothing: it looks for its user and for Python by itself.
-    fn try_spawn(&mut self, key: Key, scripts: Vec<Script>, world: &World) -> Result<i32, Obstacle> {
-        let group = &world.groups[self.group];
+    fn try_spawn(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Result<i32, Obstacle> {
+        let group = &context.groups[self.group];
         let exhausted = |error: io::Error| program::no_process(&error);
         let word = self.free_word().ok_or_else(|| {
             program::no_process(&format!("{} were killed and have not ended yet", self.abandoned.len()))
@@ -390,7 +398,7 @@ impl Seat {
         let start = os::message::file(c"mod_wsgi start", &start).map_err(exhausted)?;
         let (control, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
         descriptors::make_send_only(&control).map_err(exhausted)?;
-        descriptors::set_buffers(&control, Some(ORDERS), None).map_err(exhausted)?;
+        descriptors::set_buffers(&control, Some(ORDER_BUFFER), None).map_err(exhausted)?;
         let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
         let (output, log) = descriptors::pipe().map_err(exhausted)?;
         // It never waits for the log where it can not afford to; what it starts itself may.
@@ -403,25 +411,25 @@ impl Seat {
             // So that it can open its own standard error by name. It is not necessary.
             let _ = fchown(&log, Some(account.uid), Some(account.gid));
         }
-        let scoreboard = world.scoreboard.as_ref().filter(|_| group.daemon.scoreboard > 0);
+        let scoreboard = context.scoreboard.as_ref().filter(|_| group.daemon.scoreboard > 0);
         let own = [start.as_fd(), self.channel.as_fd(), self.page.as_fd(), writer.as_fd(), at_once.as_fd()];
         let parts: Vec<_> = own.into_iter().chain(scoreboard.map(AsFd::as_fd)).collect();
         descriptors::send_with(&control, &Order::announcement(), &parts, Wait::Never).map_err(exhausted)?;
         let Launched { child, pipe } =
-            preparation::launch(group, world, theirs.as_fd(), log.as_fd()).map_err(exhausted)?;
-        let output = world.relay.watch(output, group.log as usize);
+            preparation::launch(group, context, theirs.as_fd(), log.as_fd()).map_err(exhausted)?;
+        let output = context.relay.watch(output, group.log as usize);
         let (pid, preparation) = (child.pid(), Preparation::new(pipe.into()));
         let watched = [
-            world.watch(&preparation.pipe, EpollFlags::EPOLLIN, Token::Preparation(self.index, key)),
-            world.watch(&reports, EpollFlags::EPOLLIN, Token::Control(self.index, key)),
-            world.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key)),
+            context.watch(&preparation.pipe, EpollFlags::EPOLLIN, Token::Preparation(self.index, key)),
+            context.watch(&reports, EpollFlags::EPOLLIN, Token::Control(self.index, key)),
+            context.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key)),
         ];
         self.processes.push(Process::new(key, child, word, control, preparation, reports.into(), output));
         match watched.into_iter().collect::<io::Result<()>>() {
             Ok(()) => Ok(pid),
             Err(error) => {
                 // For lack of memory. That it has ended is learnt from the signal.
-                let _ = self.abandon(key, world);
+                let _ = self.abandon(key, context);
                 Err(exhausted(error))
             }
         }
@@ -439,57 +447,57 @@ impl Seat {
     }
 
     /// Kills a process that prepares itself, and forgets it but for its end.
-    fn abandon(&mut self, key: Key, world: &World) -> Event {
+    fn abandon(&mut self, key: Key, context: &Context) -> Event {
         if let Some(at) = self.processes.iter().position(|process| process.key == key) {
             let Process { child, word, output, preparation, reports, .. } = self.processes.swap_remove(at);
             // If it fails the process has ended, which comes as an event of its own.
             let _ = child.signal(Signal::SIGKILL);
             for pipe in preparation.map(|preparation| preparation.pipe).into_iter().chain(reports) {
                 // Fails where there was no memory to watch it.
-                let _ = world.epoll.delete(pipe);
+                let _ = context.epoll.delete(pipe);
             }
-            self.abandoned.push(Abandoned { key, child, word, output });
+            self.abandoned.push(AbandonedProcess { key, child, word, output });
         }
         Event::NotSpawned(key)
     }
 
     /// Says why a process that prepares itself is killed.
-    fn say_late(&self, key: Key, world: &World) {
+    fn log_late_preparation(&self, key: Key, context: &Context) {
         let process = self.processes.iter().find(|process| process.key == key);
         let obstacle = process.and_then(|process| process.preparation.as_ref()?.obstacle.as_deref());
         if let Some(text) = obstacle {
-            return world.log(self.group, Level::Critical, text);
+            return context.log(self.group, Level::Critical, text);
         }
         let text = format_args!(
             "{DAEMON_NOT_STARTED}: a process did not get to run the supervisor's own program in time, and is killed. Most \
              likely the file system of mod_wsgi hangs"
         );
-        world.log(self.group, Level::Critical, text);
+        context.log(self.group, Level::Critical, text);
     }
 
     /// What a process that died has counted does not run any more.
-    fn clear(&self, word: u8) {
+    fn clear_word(&self, word: u8) {
         if let Ok(words) = Words::map(&self.page, page::WORDS) {
             words.store(word.into(), 0);
         }
     }
 
     /// Puts the end of a process on the board.
-    fn record(&self, pid: i32, exit: Exit, world: &World) {
+    fn record_exit(&self, pid: i32, exit: Exit, context: &Context) {
         let base = self.index * board::WORDS;
-        let ended = world.board.load(base + board::ENDED);
+        let ended = context.board.load(base + board::ENDED);
         let at = base + board::EXIT + 2 * (ended as usize % board::EXITS);
-        world.board.store(at, pid.cast_unsigned());
-        world.board.store(at + 1, exit.status());
-        world.board.store(base + board::ENDED, ended.wrapping_add(1));
+        context.board.store(at, pid.cast_unsigned());
+        context.board.store(at + 1, exit.status());
+        context.board.store(base + board::ENDED, ended.wrapping_add(1));
     }
 
     /// Puts what the slot is on the board, and watches the channel accordingly.
-    fn show(&mut self, world: &World) {
+    fn publish(&mut self, context: &Context) {
         let base = self.index * board::WORDS;
         let (state, pid) = (self.slot.state(), self.slot.serving().unwrap_or(0));
-        world.board.store(base + board::PID, pid.cast_unsigned());
-        world.board.store(base + board::STATE, state.word());
+        context.board.store(base + board::PID, pid.cast_unsigned());
+        context.board.store(base + board::STATE, state.word());
         let wanted = match state {
             _ if self.slot.is_ending() => None,
             State::Failing => Some(EpollFlags::EPOLLIN),
@@ -497,21 +505,21 @@ impl Seat {
             _ => None,
         };
         if wanted != self.watched {
-            self.watch_channel(wanted, world);
+            self.watch_channel(wanted, context);
         }
     }
 
-    fn watch_channel(&mut self, wanted: Option<EpollFlags>, world: &World) {
+    fn watch_channel(&mut self, wanted: Option<EpollFlags>, context: &Context) {
         if self.watched.take().is_some() {
             // It is registered, so that can not fail.
-            let _ = world.epoll.delete(&self.channel);
+            let _ = context.epoll.delete(&self.channel);
         }
         if let Some(flags) = wanted {
-            match world.watch(&self.channel, flags, Token::Channel(self.index)) {
+            match context.watch(&self.channel, flags, Token::Channel(self.index)) {
                 Ok(()) => self.watched = wanted,
                 Err(error) => {
                     let text = format_args!("{SUPERVISOR_FAILED}: a channel can not be watched: {error}");
-                    world.log(self.group, Level::Error, text);
+                    context.log(self.group, Level::Error, text);
                 }
             }
         }
