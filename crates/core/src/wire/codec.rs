@@ -201,7 +201,8 @@ impl<'a> Reader<'a> {
         mut read: impl FnMut(&mut Self) -> Result<T, Malformed>,
     ) -> Result<Vec<T>, Malformed> {
         let count = self.count()?;
-        let mut items = Vec::with_capacity(count);
+        // An item may be far longer than its encoding: the rest is reserved as items come.
+        let mut items = Vec::with_capacity(count.min(self.rest.len() / size_of::<T>().max(1)));
         for _ in 0..count {
             items.push(read(self)?);
         }
@@ -271,6 +272,16 @@ mod tests {
         assert_eq!(Reader::new(&[0xff; 4]).bytes(), Err(Malformed), "absent where it must not be");
         assert_eq!(Reader::new(&[0xfe, 0xff, 0xff, 0xff, 1]).list(Reader::u8), Err(Malformed));
         assert_eq!(Reader::new(&[0]).end(), Err(Malformed));
+    }
+
+    #[test]
+    fn a_count_reserves_no_more_than_has_come() {
+        const ITEMS: usize = 1 << 26;
+        let mut buffer = vec![0; 4 + ITEMS];
+        buffer[..4].copy_from_slice(&(ITEMS as u32).to_le_bytes());
+        // Items of this size would take terabytes, which no system gives.
+        let list = Reader::new(&buffer).list(|_| Err::<[u64; 8192], _>(Malformed));
+        assert_eq!(list.map(|list| list.len()), Err(Malformed));
     }
 
     proptest! {
