@@ -178,8 +178,8 @@ def dump_stacks(ident):
 def wind_down(limit, settled, ends_here):
     """Joins the threads that are not daemons for `limit` seconds at most (negative: as long as they run).
 
-    If some are left, or the interpreter `ends_here`, runs `atexit` functions, and joins once more, for `settled` seconds
-    at most. Returns whether no such threads are left.
+    If some are left, or the interpreter `ends_here`, runs `atexit` functions, joins once more, for `settled` seconds at
+    most, and flushes the streams. Returns whether no such threads are left.
     """
     is_done = _join_threads(limit)
     if ends_here or not is_done:
@@ -187,7 +187,17 @@ def wind_down(limit, settled, ends_here):
         if atexit is not None:
             atexit._run_exitfuncs()
         is_done = _join_threads(settled)
+        _flush()
     return is_done
+
+
+def _flush():
+    """What finalisation does: text without an end of line is still in the streams. Not every interpreter is finalised."""
+    for stream in sys.stdout, sys.stderr:
+        try:
+            stream.flush()
+        except Exception:
+            pass
 
 
 def _join_threads(limit):

@@ -177,9 +177,10 @@ impl Interpreters {
     }
 
     /// Has the threads of the main interpreter end. Returns whether Python can be finalised: not when it is not
-    /// `complete`, that is, other interpreters are left. Then `atexit` functions have run.
+    /// `complete`, that is, other interpreters are in use, nor when CPython would crash. Then `atexit` functions have run.
     pub(crate) fn wind_down_main(&self, patience: Patience, complete: bool) -> bool {
         let Some(main) = self.main.get() else { return complete };
+        let complete = complete && python::is_finalizable();
         main.attach(|py, state, _| {
             let is_done = wind_down(py, state, patience, !complete);
             if !is_done {

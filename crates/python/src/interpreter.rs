@@ -1,6 +1,7 @@
 //! Interpreters, and how threads get into them.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3_ffi as ffi;
@@ -24,10 +25,15 @@ pub struct Interpreter<S> {
     /// The first thread state of a sub-interpreter. No thread uses it, so that there is always one: where the last one goes
     /// and the next one comes, CPython (3.11, 3.12) may give out the memory of the first one before it is done with it.
     spare: *mut ffi::PyThreadState,
+    /// Whether it stays as it is after [`end`](Self::end), see [`is_finalizable`].
+    is_kept: bool,
 }
 
 /// How long an interpreter that could not be set up is waited for, if threads were started in it.
 const SETTLED: Duration = Duration::from_millis(100);
+
+/// Whether there has been an interpreter that stays.
+static HAS_KEPT: AtomicBool = AtomicBool::new(false);
 
 /// How often it is looked whether others have left an interpreter.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
@@ -50,6 +56,8 @@ pub enum Ended {
     Gone,
     /// Other threads still have states in it; it was left as it is.
     InUse,
+    /// Its end would crash this CPython; it was left as it is. Python is not [`is_finalizable`].
+    Kept,
 }
 
 /// Starts Python in this process. `set_up` runs in the main interpreter and makes what is kept for it.
@@ -65,7 +73,7 @@ pub fn start<S: State>(
     crate::gilstate::discover();
     // SAFETY: initialising attached this thread to the main interpreter.
     unsafe {
-        let outcome = settle(ffi::PyThreadState_Get(), set_up, true);
+        let outcome = settle(ffi::PyThreadState_Get(), set_up, Kind::Main);
         ffi::PyEval_SaveThread();
         outcome
     }
@@ -95,7 +103,7 @@ pub fn adopt<S: State, R: Send>(
     // SAFETY: the token proves that this thread is attached; nobody has a reference to the new value.
     let (again, interpreter) = unsafe {
         let state = ffi::PyThreadState_Get();
-        let interpreter = settle(state, set_up, true);
+        let interpreter = settle(state, set_up, Kind::Main);
         ffi::PyEval_SaveThread();
         (Again(state), interpreter)
     };
@@ -122,8 +130,12 @@ impl<S: State> Interpreter<S> {
         // to it; the thread leaves or ends it, and restoring the old state attaches to the old interpreter.
         unsafe {
             let old = ffi::PyThreadState_Get();
+            let is_kept = own_gil && keeps_own_gils();
             let outcome = create(py, own_gil).and_then(|new| {
-                let outcome = settle(new, set_up, false);
+                if is_kept {
+                    HAS_KEPT.store(true, Ordering::Relaxed);
+                }
+                let outcome = settle(new, set_up, Kind::Sub { is_kept });
                 if outcome.is_err() && wait_alone([new, new], Instant::now() + SETTLED) {
                     ffi::Py_EndInterpreter(new);
                     // Before 3.12 the lock stays with the thread, which has no state any more.
@@ -196,6 +208,9 @@ impl<S: State> Interpreter<S> {
     /// thread is inside [`attach`](Self::attach) and none will be.
     pub fn end(&'static self, wind_down: impl FnOnce(Python<'_>, &S) + Send, deadline: Instant) -> Ended {
         self.attach(|py, state, _| wind_down(py, state));
+        if self.is_kept {
+            return Ended::Kept;
+        }
         let Some(entry) = entry_of(self.raw) else { return Ended::InUse };
         #[cfg(not(Py_3_12))]
         crate::gilstate::bind(entry.state);
@@ -220,8 +235,25 @@ impl<S: State> Interpreter<S> {
     }
 }
 
-/// Finalises Python, in the main interpreter, after [`Interpreter::end`] of all others: CPython aborts the process when a
-/// sub-interpreter is left. Called while this thread is not attached, when no other thread is inside
+/// Returns whether Python can be finalised: not once there has been an interpreter with its own GIL in a CPython before
+/// 3.12.4. The names of the keyword arguments of a function of an extension module are kept there for all interpreters, in
+/// memory of the first one to call it: when that has ended, further calls and the finalisation crash (gh-119213).
+#[must_use]
+pub fn is_finalizable() -> bool {
+    !HAS_KEPT.load(Ordering::Relaxed)
+}
+
+/// Returns whether interpreters with their own GIL have to stay.
+fn keeps_own_gils() -> bool {
+    #[cfg(all(Py_3_12, not(Py_3_13)))]
+    // SAFETY: a constant of the library that is loaded, which may be another one of 3.12 than this was built with.
+    return unsafe { ffi::Py_Version } < 0x030c_0400;
+    #[cfg(not(all(Py_3_12, not(Py_3_13))))]
+    return false;
+}
+
+/// Finalises Python, in the main interpreter, after [`Interpreter::end`] of all others and if it [`is_finalizable`]: CPython
+/// aborts the process when a sub-interpreter is left. Called while this thread is not attached, when no other thread is inside
 /// [`Interpreter::attach`] and none will be. Returns whether it did: not while threads that end are inside Python.
 pub fn finalize<S: State>(main: &'static Interpreter<S>, patience: Duration) -> bool {
     let entry = entry_of(main.raw).unwrap_or_else(|| main.enter());
@@ -274,6 +306,12 @@ unsafe fn wait_alone(states: [*mut ffi::PyThreadState; 2], deadline: Instant) ->
     true
 }
 
+/// An interpreter that is set up.
+enum Kind {
+    Main,
+    Sub { is_kept: bool },
+}
+
 /// Sets up the interpreter that this thread is attached to. If that fails, nothing is kept of it.
 ///
 /// # Safety
@@ -281,7 +319,7 @@ unsafe fn wait_alone(states: [*mut ffi::PyThreadState; 2], deadline: Instant) ->
 unsafe fn settle<S: State>(
     state: *mut ffi::PyThreadState,
     set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
-    is_pythons: bool,
+    kind: Kind,
 ) -> Result<&'static Interpreter<S>, String> {
     #[cfg(not(Py_3_12))]
     crate::gilstate::bind(state);
@@ -289,13 +327,14 @@ unsafe fn settle<S: State>(
     let kept = set_up(unsafe { Python::assume_attached() })?;
     // SAFETY: the thread is attached with `state`.
     let raw = unsafe { ffi::PyThreadState_GetInterpreter(state) };
-    let spare = if is_pythons {
-        threads::add::<S::Thread>(raw, state, is_pythons);
-        std::ptr::null_mut()
-    } else {
-        state
+    let (spare, is_kept) = match kind {
+        Kind::Main => {
+            threads::add::<S::Thread>(raw, state, true);
+            (std::ptr::null_mut(), false)
+        }
+        Kind::Sub { is_kept } => (state, is_kept),
     };
-    Ok(Box::leak(Box::new(Interpreter { raw, state: OnceLock::from(kept), spare })))
+    Ok(Box::leak(Box::new(Interpreter { raw, state: OnceLock::from(kept), spare, is_kept })))
 }
 
 /// Creates a sub-interpreter and attaches the thread to it.

@@ -8,6 +8,7 @@ use e2e::{Interpreter, LogMark, Mode, Mpm, Needs, Setup, Target, Test, on_each_m
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(threads_that_do_not_end_do_not_keep_a_process, Ours(LIMITS), PREFORK_AND_EVENT),
     on_each_mpm!(processes_end_while_memory_is_traced, Ours(LIMITS), PREFORK_AND_EVENT),
+    on_each_mpm!(processes_end_after_an_interpreter_with_its_own_gil, Ours(LIMITS), PREFORK_AND_EVENT),
     on_each_mpm!(a_request_within_a_request_leaves_the_outer_one_as_it_was),
     on_each_mpm!(
         a_page_for_a_failure_leaves_the_request_that_failed_as_it_was,
@@ -106,6 +107,45 @@ fn processes_end_while_memory_is_traced(setup: Setup) {
         assert!(server.stop().success());
         let log = server.wait_log(LogMark::default(), "runs exit functions");
         assert!(!WRONG.iter().any(|text| log.contains(text)), "{log}");
+    });
+}
+
+/// Uses extension modules whose functions take keywords, which CPython remembers for all interpreters.
+const KEYWORDS: &str = "import atexit, bisect, mod_wsgi, os, zlib\n\
+    group = mod_wsgi.application_group\n\
+    atexit.register(lambda: print(f\"exit function of '{group}'\", end=''))\n\
+    mod_wsgi.subscribe_shutdown(lambda name, **event: print(f\"{name} of '{group}'\"))\n\
+    def application(environ, start_response):\n\
+    \x20   zlib.decompress(zlib.compress(b'data', level=1), wbits=15, bufsize=16)\n\
+    \x20   bisect.bisect_left([1, 2], 1, lo=0, hi=2, key=None)\n\
+    \x20   start_response('200 OK', [('Content-Type', 'text/plain')])\n\
+    \x20   return [str(os.getpid()).encode()]\n";
+
+fn processes_end_after_an_interpreter_with_its_own_gil(setup: Setup) {
+    on_each_python(&setup, |setup| {
+        let setup = setup.file("apps/app.wsgi", KEYWORDS).conf(
+            "<WSGIInterpreterOptions application-group=sub>\nWSGIPerInterpreterGIL On\n</WSGIInterpreterOptions>",
+        );
+        let setup = if setup.mpm() == Mpm::Prefork { setup.conf("MaxRequestWorkers 1") } else { setup };
+        let mut server = setup.start();
+        for how in ["graceful", "stop"] {
+            let mark = server.mark();
+            // The interpreter with its own GIL is the first to use the modules.
+            let pid = server.get("/sub").expect(200);
+            assert_eq!(server.get("/main").expect(200), pid);
+            if how == "graceful" {
+                server.graceful();
+            } else {
+                assert!(server.stop().success());
+            }
+            wait_ended(&[pid]);
+            for group in ["", "sub"] {
+                server.wait_log(mark, &format!("process_stopping of '{group}'"));
+                server.wait_log(mark, &format!("exit function of '{group}'"));
+            }
+            let log = server.log_since(mark);
+            assert!(!WRONG.iter().any(|text| log.contains(text)), "{how}: {log}");
+        }
     });
 }
 
