@@ -2,14 +2,20 @@
 
 use std::process::Output;
 
-use e2e::Needs::Threads;
-use e2e::{Mode, Server, Setup, Test, curl, on_each_mpm};
+use e2e::Needs::{Embedded, Ours, Threads};
+use e2e::{Mode, Response, Server, Setup, Test, curl, on_each_mpm, wait_until};
 
 use crate::ECHO;
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(applications_are_served_over_tls_and_http_2),
     on_each_mpm!(a_response_without_a_body_has_none_over_http_2, Threads),
+    on_each_mpm!(
+        state_of_a_thread_ends_with_it,
+        Threads,
+        Embedded("the threads of HTTP/2 do not enter Python otherwise"),
+        Ours("care for threads that end")
+    ),
 ];
 
 const BODY: &str = include_str!("../../apps/body.wsgi");
@@ -157,6 +163,73 @@ fn a_response_without_a_body_has_none_over_http_2(setup: Setup) {
                 for _ in 0..10 {
                     assert!(text(&fetch(server, arguments, target)).starts_with("HTTP/2 "));
                 }
+            });
+        }
+    });
+}
+
+/// Keeps an object for each thread that serves, and tells how many there are.
+const KEEPING: &str = "import os, threading, time, weakref\n\
+    class Kept: pass\n\
+    local, lock, alive, made = threading.local(), threading.Lock(), weakref.WeakSet(), 0\n\
+    def application(environ, start_response):\n\
+    \x20   global made\n\
+    \x20   if environ['QUERY_STRING']:\n\
+    \x20       # Long enough for the next request to find another thread.\n\
+    \x20       time.sleep(0.02)\n\
+    \x20       if not hasattr(local, 'kept'):\n\
+    \x20           with lock:\n\
+    \x20               local.kept = Kept()\n\
+    \x20               alive.add(local.kept)\n\
+    \x20               made += 1\n\
+    \x20   with lock:\n\
+    \x20       lines = [f'made\\t{made}', f'alive\\t{len(alive)}', f'threads\\t{len(os.listdir(\"/proc/self/task\"))}']\n\
+    \x20   start_response('200 OK', [('Content-Type', 'text/plain')])\n\
+    \x20   return ['\\n'.join(lines).encode()]\n";
+
+/// The most workers that mod_http2 has at a time, and the most it keeps while there is nothing to do.
+const WORKERS: (u64, u64) = (12, 2);
+
+fn state_of_a_thread_ends_with_it(setup: Setup) {
+    let (most, fewest) = WORKERS;
+    let setup = setup.children(1).tls().modules(&["http2"]).file("apps/app.wsgi", KEEPING).conf(&format!(
+        "Protocols h2 http/1.1\nH2MinWorkers {fewest}\nH2MaxWorkers {most}\nH2MaxWorkerIdleSeconds 1\n\
+         WSGIScriptAlias /main @ROOT@/apps/app.wsgi application-group=%{{GLOBAL}}\n\
+         WSGIScriptAlias /sub @ROOT@/apps/app.wsgi application-group=sub\n"
+    ));
+    let count = |response: &Response, name| {
+        let value = response.value(name).unwrap_or_default();
+        value.parse::<u64>().unwrap_or_else(|error| panic!("{name}: {error}: {response:?}"))
+    };
+    setup.run(|server, cases| {
+        for path in ["/main", "/sub"] {
+            cases.check(path, || {
+                // As many as it takes for workers to have been replaced by others.
+                let made = wait_until("workers are replaced", || {
+                    burst(server, path);
+                    // Over HTTP/1.1 it is no worker that answers.
+                    let left = wait_until("workers end", || {
+                        let report = server.get(path);
+                        (count(&report, "alive") <= fewest).then_some(report)
+                    });
+                    assert!(count(&left, "alive") <= count(&left, "threads"), "{left:?}");
+                    let made = count(&left, "made");
+                    (made > 2 * most).then_some(made)
+                });
+                e2e::report(format_args!("{path}: {made} threads have kept an object"));
+            });
+        }
+    });
+}
+
+/// Several connections at once, with several requests at once.
+fn burst(server: &Server, path: &str) {
+    let target = format!("{path}?[1-24]");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let lines = text(&fetch(server, &["--http2", "--parallel", "--fail"], &target));
+                assert_eq!(lines.matches("made").count(), 24, "{lines}");
             });
         }
     });
