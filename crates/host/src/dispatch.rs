@@ -1,6 +1,7 @@
 //! The way of a request to the interpreter that serves it.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
 use bridge::{Exchange, Lease, Level, Request};
@@ -8,6 +9,7 @@ use bridge::{Exchange, Lease, Level, Request};
 use crate::interpreters::Interpreters;
 use crate::outcome::Outcome;
 use crate::process::{Process, Requests, process};
+use crate::report;
 use crate::request::{self, Runner};
 use crate::state::Interpreter;
 use wsgi_core::codes::{NO_INTERPRETER_FOR_REQUEST, PYTHON_NOT_RUNNING};
@@ -20,11 +22,21 @@ pub(crate) fn interpreters() -> &'static Interpreters {
 }
 
 /// Has an interpreter serve a request: see [`bridge::Kind::Wsgi`]. The runner is told when the request enters and leaves it.
+/// A panic is a failure of this request only.
 pub(crate) fn handle(
     request: &Request<'_>,
     exchange: Exchange<'_>,
     runner: Option<&'static dyn Runner>,
 ) -> Outcome {
+    let handled = catch_unwind(AssertUnwindSafe(|| try_handle(request, exchange, runner)));
+    handled.unwrap_or_else(|panic| {
+        let text = format!("panic while a request was handled: {}", report::panic_text(&*panic));
+        exchange.log(Level::Error, text.as_bytes());
+        Outcome::Status(500)
+    })
+}
+
+fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'static dyn Runner>) -> Outcome {
     /// Counts a request, also when it panics.
     struct Active<'a>(&'a Requests);
     impl Drop for Active<'_> {

@@ -4,14 +4,14 @@
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge::{
     Call, Host, Level, Request, Server, Settings, Tag, WsgiReply, checked, reason_from_number, receive,
 };
 
-use crate::outcome::Outcome;
+use crate::report::panic_text;
 use crate::{daemon, dispatch, life, process};
 
 static HOST: Host = Host { tag: Tag::of::<Host>(), start, call, stop };
@@ -41,7 +41,7 @@ unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server)
         Err(panic) => {
             server.log(
                 Level::Critical,
-                format!("panic while Python was started: {}", text_of(&panic)).as_bytes(),
+                format!("panic while Python was started: {}", panic_text(&*panic)).as_bytes(),
             );
             -1
         }
@@ -58,14 +58,7 @@ unsafe extern "C" fn call(kind: u32, request: *const Tag, reply: *mut Tag) -> c_
 }
 
 fn serve(request: &Request<'_>, reply: &WsgiReply<'_>) -> u32 {
-    let exchange = reply.exchange();
-    let handled = catch_unwind(AssertUnwindSafe(|| dispatch::handle(request, exchange, None)));
-    let outcome = handled.unwrap_or_else(|panic| {
-        exchange
-            .log(Level::Error, format!("panic while a request was handled: {}", text_of(&panic)).as_bytes());
-        Outcome::Status(500)
-    });
-    outcome.number()
+    dispatch::handle(request, reply.exchange(), None).number()
 }
 
 unsafe extern "C" fn stop(reason: c_int, grace: u32) {
@@ -95,9 +88,3 @@ pub unsafe extern "C" fn PyInit_mod_wsgi_host() -> *mut c_void {
 }
 
 static SERVED: AtomicBool = AtomicBool::new(false);
-
-/// The message of a panic.
-fn text_of(panic: &Box<dyn std::any::Any + Send>) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
-}

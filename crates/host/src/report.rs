@@ -1,5 +1,6 @@
 //! How exceptions that nobody caught are reported.
 
+use std::any::Any;
 use std::fmt::Display;
 
 use bridge::{Lease, Level};
@@ -72,4 +73,10 @@ pub(crate) fn plain(py: Python<'_>, exception: &Object) -> Vec<String> {
         "its text can not be had".to_owned()
     });
     vec![format!("{}: {text}", exception.type_name())]
+}
+
+/// Returns the message of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

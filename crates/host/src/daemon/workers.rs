@@ -1,6 +1,5 @@
 //! Workers: threads that take requests from connections and run them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -341,7 +340,7 @@ fn run(
     let exchange = Exchange::new(&answer);
     let can_run = translate(daemon, &mut request);
     let outcome = if can_run {
-        handle(worker, &request, exchange)
+        dispatch::handle(&request, exchange, Some(worker))
     } else {
         log_outside_of_jail(daemon, &request, &exchange);
         Outcome::Status(502)
@@ -361,15 +360,6 @@ fn run(
         (is_usable, true) => Completion::Ran(is_usable),
         (is_usable, false) => Completion::NotRun(is_usable),
     }
-}
-
-/// Has an application answer the request. A panic is a failure of this request only.
-fn handle(worker: &'static Worker, request: &Request<'_>, exchange: Exchange<'_>) -> Outcome {
-    let handled = catch_unwind(AssertUnwindSafe(|| dispatch::handle(request, exchange, Some(worker))));
-    handled.unwrap_or_else(|_| {
-        exchange.log(Level::Error, b"panic while a request was handled");
-        Outcome::Status(500)
-    })
 }
 
 fn log_unreadable(daemon: &Daemon) {
