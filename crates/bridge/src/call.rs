@@ -64,6 +64,7 @@ const NOT_TAKEN: c_int = -1;
 ///
 /// # Safety
 /// The arguments are those of the call.
+#[inline]
 pub unsafe fn receive(kind: u32, request: *const Tag, reply: *mut Tag, take: impl FnOnce(Call<'_>)) -> c_int {
     // SAFETY: by the caller's promise, the other side has made such records for this kind, valid during the call.
     match unsafe { read(kind, request, reply) } {
@@ -79,6 +80,7 @@ pub unsafe fn receive(kind: u32, request: *const Tag, reply: *mut Tag, take: imp
 ///
 /// # Safety
 /// The records are what `kind` says, valid and not used by others for as long as `'a`.
+#[inline]
 unsafe fn read<'a>(kind: u32, request: *const Tag, reply: *mut Tag) -> Result<Option<Call<'a>>, OtherBuild> {
     let Some(kind) = Kind::from_number(kind) else { return Ok(None) };
     match kind {

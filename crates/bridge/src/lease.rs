@@ -1,5 +1,6 @@
 //! An exchange that outlives its request in the hands of the application, and then gives nothing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub struct Lease {
     exchange: Mutex<Option<Exchange<'static>>>,
     /// The same, held by such a thread as long as it reads; only for waiting.
     reader: Mutex<Option<Exchange<'static>>>,
+    is_over: AtomicBool,
 }
 
 /// How long a thread waits for the body before it looks again: others than the client may have ended the wait.
@@ -30,6 +32,7 @@ impl Lease {
         impl Drop for End<'_> {
             fn drop(&mut self) {
                 let exchange = self.0.lock().take();
+                self.0.is_over.store(true, Ordering::Release);
                 // A thread that reads finds that the request is over when it looks again.
                 let mut reader = match self.0.reader.try_lock() {
                     Ok(reader) => reader,
@@ -44,8 +47,11 @@ impl Lease {
         // SAFETY: both copies are taken back before this function returns, and until then are only given out for the
         // duration of `with` and `read`, under their locks.
         let exchange = unsafe { std::mem::transmute::<Exchange<'_>, Exchange<'static>>(exchange) };
-        let [one, other] = [(); 2].map(|()| Mutex::new(Some(exchange)));
-        let lease = Arc::new(Self { exchange: one, reader: other });
+        let lease = Arc::new(Self {
+            exchange: Mutex::new(Some(exchange)),
+            reader: Mutex::new(Some(exchange)),
+            is_over: AtomicBool::new(false),
+        });
         let _end = End(&lease);
         work(&lease)
     }
@@ -80,11 +86,12 @@ impl Lease {
 
     /// Whether the request is over.
     #[must_use]
+    #[inline]
     pub fn is_over(&self) -> bool {
-        // Who holds the lock uses the exchange, so it exists.
-        self.exchange.try_lock().is_ok_and(|exchange| exchange.is_none())
+        self.is_over.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Option<Exchange<'static>>> {
         // A panic while the lock was held leaves nothing half done.
         lock(&self.exchange)

@@ -1,16 +1,14 @@
 //! The server's side of an exchange: one table of functions for embedded mode and for daemon processes.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::ffi::{c_int, c_void};
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
-
-use os::lock::lock;
 
 use crate::exchange::{ExchangeApi, PENDING};
 use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
@@ -49,30 +47,55 @@ pub trait Wait {
 }
 
 /// A [`Serve`] that is used by one thread at a time, and its [`Wait`], by others meanwhile.
+///
+/// A host sees to that. So a flag is enough here, which costs less than a mutex: a second user at the same time fails.
 #[derive(Debug)]
 pub struct ExchangeServer<S, W> {
-    server: Mutex<S>,
+    server: UnsafeCell<S>,
+    is_in_use: AtomicBool,
     waiter: W,
     has_panicked: AtomicBool,
 }
+
+// SAFETY: `with` gives the `Serve` to one thread at a time, for which it has to be `Send` only.
+unsafe impl<S: Send, W: Sync> Sync for ExchangeServer<S, W> {}
 
 impl<S, W> ExchangeServer<S, W> {
     /// Has `server` used by one thread at a time.
     #[must_use]
     pub const fn new(server: S, waiter: W) -> Self {
-        Self { server: Mutex::new(server), waiter, has_panicked: AtomicBool::new(false) }
+        Self {
+            server: UnsafeCell::new(server),
+            is_in_use: AtomicBool::new(false),
+            waiter,
+            has_panicked: AtomicBool::new(false),
+        }
     }
 
     /// Returns the [`Serve`], which nobody uses any more, and whether a function has panicked, so that something may have been
     /// done by half: the response is broken off then.
     #[must_use]
     pub fn end(self) -> (S, bool) {
-        let server = self.server.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (server, self.has_panicked.into_inner())
+        (self.server.into_inner(), self.has_panicked.into_inner())
     }
 
-    fn lock(&self) -> MutexGuard<'_, S> {
-        lock(&self.server)
+    /// Runs `work` with the [`Serve`]. Returns `failed` while somebody else uses it.
+    #[inline]
+    fn with<R>(&self, failed: R, work: impl FnOnce(&mut S) -> R) -> R {
+        /// Ends the use, also when `work` panics.
+        struct InUse<'a>(&'a AtomicBool);
+        impl Drop for InUse<'_> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        if self.is_in_use.swap(true, Ordering::Acquire) {
+            return failed;
+        }
+        let _in_use = InUse(&self.is_in_use);
+        // SAFETY: the flag was not set, so nobody else has a reference; it stays set as long as this one is used.
+        work(unsafe { &mut *self.server.get() })
     }
 }
 
@@ -130,7 +153,7 @@ impl<S: Serve, W: Wait> Table<S, W> {
     /// # Safety
     /// As above.
     #[inline]
-    unsafe fn serve<R>(
+    unsafe fn serve<R: Copy>(
         context: *mut c_void,
         during: &'static str,
         failed: R,
@@ -141,8 +164,8 @@ impl<S: Serve, W: Wait> Table<S, W> {
             Self::guarded(
                 context,
                 failed,
-                |shared| work(&mut shared.lock()),
-                |shared, panic| shared.lock().report_panic(during, panic),
+                |shared| shared.with(failed, work),
+                |shared, panic| shared.with((), |server| server.report_panic(during, panic)),
             )
         }
     }
@@ -312,6 +335,16 @@ mod tests {
         for work in uses {
             assert_eq!(use_twice(work, true), (vec![], true));
         }
+    }
+
+    #[test]
+    fn a_second_user_at_the_same_time_fails() {
+        let shared = ExchangeServer::new(Panics { reports: Vec::new(), can_report: true }, WaitPanics);
+        let exchange = Exchange::new(&shared);
+        let inner = shared.with(None, |_| Some(exchange.write(b"block", 0)));
+        assert_eq!(inner, Some(Err(Disconnected)));
+        assert_eq!(shared.with(1, |_| 2), 2, "it is free again");
+        assert!(!shared.end().1);
     }
 
     #[test]

@@ -72,6 +72,7 @@ impl fmt::Display for OtherBuild {
 ///
 /// # Safety
 /// `pointer` is null, or leads to a tag with as much memory as it says, to be read for as long as `'a`.
+#[inline]
 pub unsafe fn checked<'a, T: Tagged>(pointer: *const T) -> Result<&'a T, OtherBuild> {
     // SAFETY: by the caller's promise there is a tag, which `Tagged` has at the beginning.
     let found = unsafe { pointer.cast::<Tag>().as_ref() }.copied();
@@ -87,6 +88,7 @@ pub unsafe fn checked<'a, T: Tagged>(pointer: *const T) -> Result<&'a T, OtherBu
 ///
 /// # Safety
 /// As there, and nobody else reads or changes it.
+#[inline]
 pub(crate) unsafe fn checked_mut<'a, T: Tagged>(pointer: *mut T) -> Result<&'a mut T, OtherBuild> {
     // SAFETY: by the caller's promise; the shared reference ends here.
     unsafe { checked::<T>(pointer) }?;

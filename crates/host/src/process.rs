@@ -14,6 +14,8 @@ pub(crate) struct Process {
     pub(crate) server: Server,
     pub(crate) settings: ProcessSettings,
     pub(crate) mode: &'static dyn Mode,
+    /// See [`Mode::has_successors`].
+    pub(crate) has_successors: bool,
     /// The time when Python was started.
     pub(crate) started: (Instant, SystemTime),
     pub(crate) requests: Requests,
@@ -71,6 +73,7 @@ pub(crate) fn set_up(
         server,
         settings,
         mode,
+        has_successors: mode.has_successors(),
         started: (Instant::now(), SystemTime::now()),
         requests: Requests::default(),
         is_stopping: AtomicBool::new(false),

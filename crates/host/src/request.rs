@@ -110,10 +110,13 @@ impl RequestCall<'_> {
     fn serve_in_context(&self, begin: Instant, is_nested: bool) -> CallResult {
         let (py, state, request) = (self.py, self.state, self.request);
         let script = request.facts.script.or_empty();
-        let prepared = errors::for_request(py, state, self.thread, self.lease, script)
-            .and_then(|errors| Ok((errors, self.id()?)))
-            .and_then(|(errors, id)| Ok((errors, self.register(id.as_ref(), is_nested)?, id)));
-        let (errors, outer, id) = match prepared {
+        let prepare = || {
+            let errors = errors::for_request(py, state, self.thread, self.lease, script)?;
+            let id = self.id()?;
+            let outer = self.register(id.as_ref(), is_nested)?;
+            Ok((errors, outer, id))
+        };
+        let (errors, outer, id) = match prepare() {
             Ok(prepared) => prepared,
             Err(raised) => return CallResult::Ended(Outcome::Status(self.failed(raised))),
         };
@@ -182,15 +185,14 @@ impl RequestCall<'_> {
 
     /// Notes the callable, for successors of the process: they have to have it, too.
     fn note_callable(&self, application: &Object) {
-        let mode = self.state.process.mode;
-        if !mode.has_successors() {
+        if !self.state.process.has_successors {
             return;
         }
         let (path, name) = (self.request.facts.script.or_empty(), self.request.callable_object.or_empty());
         let known = &self.thread.callables;
         if known.is_new(path, name) && application.is_callable() {
             known.add(path, name);
-            mode.callable_found(path, &self.state.group, name);
+            self.state.process.mode.callable_found(path, &self.state.group, name);
         }
     }
 
@@ -269,7 +271,8 @@ impl RequestCall<'_> {
         CallResult::Ended(if has_begun { Outcome::Aborted } else { Outcome::Status(status) })
     }
 
-    /// Calls the application, and sends what it returns.
+    /// Calls the application, and sends what it returns. There is one caller, which has much to pass.
+    #[inline(always)]
     fn respond(
         &self,
         object: &Object,

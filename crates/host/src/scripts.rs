@@ -266,7 +266,7 @@ impl Script<'_> {
         // Another thread may have loaded it while this one waited.
         match self.find(name)? {
             Found::Current(module) => return Ok(Ok(module)),
-            Found::Changed(module) if state.process.mode.has_successors() => return Ok(Ok(module)),
+            Found::Changed(module) if state.process.has_successors => return Ok(Ok(module)),
             Found::Changed(_) | Found::Missing => {}
         }
         if let Some(cause) = &loading.failed {
@@ -336,7 +336,7 @@ impl Script<'_> {
                 (requester.code(SCRIPT_RAISED, IMPORT_RAISED), "raised an exception when it was executed")
             }
         };
-        if has_run && !is_service && state.process.mode.has_successors() {
+        if has_run && !is_service && state.process.has_successors {
             let cause = report::plain(py, &exception).join(" ");
             loading.failed = Some(cause.chars().take(LONGEST_CAUSE).collect());
             state.process.mode.import_failed(py, self.path, &state.group, mtime);
