@@ -1,24 +1,24 @@
-//! The frames of one request: what [`bridge::Serve`] is over a connection.
+//! The exchange of a request in frames: what [`bridge::Serve`] is over a connection.
+
+mod body;
 
 use std::any::Any;
 use std::ffi::c_int;
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
+use std::io::IoSlice;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::task::Poll;
-use std::time::Duration;
 
-use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, Wait, outcome, write};
+use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, outcome, write};
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, recv, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use os::file::FileStatus;
-use os::waiter::Waiter;
-use wsgi_core::wire::frame::{
-    self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, Rejection, append, flag,
-};
-use wsgi_core::wire::{Schema, Writer};
+use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, append, flag};
 
+use super::incoming::is_closed;
 use super::{descriptors, server};
+
+pub(super) use body::BodyWait;
 
 /// Blocks up to this length are copied behind the head, longer ones are sent from where they are.
 const LONGEST_COPY: usize = 16 << 10;
@@ -141,129 +141,6 @@ impl<'a> FrameExchange<'a> {
         self.partial = 0;
         self.is_broken |= sent.is_err();
         sent
-    }
-
-    /// Asks for more of the body, or, where that has been done, reads the beginning of the answer into `buffer`. Returns
-    /// `None` if that has not come.
-    fn pull(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
-        if self.requested == 0 {
-            // Who reads much is going to read more.
-            let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK };
-            self.is_wanted = true;
-            self.send_pull(wanted as u32)?;
-            self.requested = wanted;
-            // It takes longer than to look.
-            return Ok(None);
-        }
-        let mut header = [0; HEADER];
-        let mut have = 0;
-        while have < HEADER {
-            // What has begun is soon whole.
-            let waits = have > 0;
-            match self.receive(&mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)], waits) {
-                Err(Errno::EAGAIN) => return Ok(None),
-                Ok(0) | Err(_) => return Err(self.mark_broken()),
-                Ok(count) => have += count,
-            }
-        }
-        let arrived = have - HEADER;
-        let Ok(Some(Header { kind: Kind::Body, flags, length })) = Header::parse(&header) else {
-            return Err(self.mark_broken());
-        };
-        if arrived > length || length > std::mem::take(&mut self.requested) {
-            return Err(self.mark_broken());
-        }
-        self.pending = length - arrived;
-        self.has_failed = flags & flag::FAILED != 0;
-        self.is_complete = flags & flag::LAST != 0;
-        if length == 0 && !self.has_failed && !self.is_complete {
-            Err(self.mark_broken())
-        } else {
-            Ok(Some(arrived))
-        }
-    }
-
-    /// Reads what there is on the connection. Unless `waits`, fails with `EAGAIN` if that is nothing.
-    fn receive(&self, parts: &mut [IoSliceMut<'_>], waits: bool) -> nix::Result<usize> {
-        let how = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
-        loop {
-            match recvmsg::<()>(self.stream.as_raw_fd(), parts, None, how).map(|received| received.bytes) {
-                Err(Errno::EINTR) => {}
-                received => return received,
-            }
-        }
-    }
-
-    /// Reads some of the body. Returns `None` if there is nothing yet.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
-        // After the end, nobody answers.
-        if self.is_lost() || self.has_ended {
-            return Err(Disconnected);
-        }
-        if buffer.is_empty() {
-            if self.inline.is_empty() && self.pending == 0 && !self.is_complete && !self.is_wanted {
-                self.is_wanted = true;
-                self.send_pull(0)?;
-            }
-            return Ok(Some(0));
-        }
-        self.observer.on_transfer();
-        if !self.inline.is_empty() {
-            let (taken, rest) = self.inline.split_at(buffer.len().min(self.inline.len()));
-            buffer[..taken.len()].copy_from_slice(taken);
-            self.inline = rest;
-            return Ok(Some(taken.len()));
-        }
-        loop {
-            if self.pending > 0 {
-                let most = self.pending.min(buffer.len());
-                return match self.receive(&mut [IoSliceMut::new(&mut buffer[..most])], false) {
-                    Err(Errno::EAGAIN) => Ok(None),
-                    Ok(0) | Err(_) => Err(self.mark_broken()),
-                    Ok(count) => {
-                        self.pending -= count;
-                        Ok(Some(count))
-                    }
-                };
-            }
-            if self.has_failed {
-                return Err(Disconnected);
-            }
-            if self.is_complete {
-                return Ok(Some(0));
-            }
-            match self.pull(buffer)? {
-                Some(0) => {}
-                come => return Ok(come),
-            }
-        }
-    }
-
-    /// Sends a `Pull`, ahead of a head that waits: the response has not begun.
-    fn send_pull(&mut self, wanted: u32) -> Result<(), Disconnected> {
-        let mut frame = [0; HEADER + 4];
-        frame[..HEADER].copy_from_slice(&Header { kind: Kind::Pull, flags: 0, length: 4 }.bytes());
-        frame[HEADER..].copy_from_slice(&wanted.to_le_bytes());
-        if self.partial > 0 {
-            return self.send(&[&frame]);
-        }
-        if self.is_lost() {
-            return Err(Disconnected);
-        }
-        send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.is_broken = true)
-    }
-
-    /// Reads what has been promised of the body, so that the next frame comes next.
-    fn discard_body(&mut self) -> Result<(), Disconnected> {
-        let mut scratch = [0; 4096];
-        while self.pending > 0 {
-            let most = self.pending.min(scratch.len());
-            match retry(|| (&mut &*self.stream).read(&mut scratch[..most])) {
-                Ok(0) | Err(_) => return Err(self.mark_broken()),
-                Ok(count) => self.pending -= count,
-            }
-        }
-        Ok(())
     }
 
     /// Reads a file here and sends what is in it, where whoever reads may have to wait for somebody else: that is not to be a
@@ -430,136 +307,6 @@ impl Serve for FrameExchange<'_> {
     /// The hook of the process has reported it.
     fn report_panic(&mut self, _: &str, _: &(dyn Any + Send)) {}
 }
-
-/// Waits for more of the body, beside a [`FrameExchange`] that others use meanwhile.
-pub(crate) struct BodyWait<'a> {
-    stream: &'a UnixStream,
-    waiter: Waiter,
-}
-
-impl<'a> BodyWait<'a> {
-    pub(crate) fn new(stream: &'a UnixStream) -> Self {
-        Self { stream, waiter: Waiter::default() }
-    }
-}
-
-impl Wait for BodyWait<'_> {
-    fn wait(&self, timeout: Duration) {
-        self.waiter.wait(Some(self.stream.as_raw_fd()), timeout);
-    }
-
-    fn interrupt(&self) {
-        self.waiter.end();
-    }
-}
-
-/// What arrived on a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Arrived {
-    /// A request.
-    Request,
-    /// Nothing yet.
-    Nothing,
-    /// The end of the connection, or what no child sends.
-    End,
-}
-
-/// Reads a `Request` frame to the beginning of `buffer`.
-pub(crate) fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> Arrived {
-    const FIRST: usize = 16 << 10;
-    if buffer.len() < FIRST {
-        buffer.resize(FIRST, 0);
-    }
-    let mut have = 0;
-    loop {
-        // The first call only looks: somebody else may have been faster.
-        let how = if have == 0 { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
-        match recv(stream.as_raw_fd(), &mut buffer[have..], how) {
-            Ok(0) => return Arrived::End,
-            Ok(count) => have += count,
-            Err(Errno::EINTR) => continue,
-            Err(Errno::EAGAIN) if have == 0 => return Arrived::Nothing,
-            Err(_) => return Arrived::End,
-        }
-        match Header::parse(&buffer[..have]) {
-            Ok(None) => {}
-            Ok(Some(Header { kind: Kind::Request, length, .. })) => {
-                let total = HEADER + length;
-                if have == total {
-                    return Arrived::Request;
-                }
-                if have > total {
-                    return Arrived::End;
-                }
-                if buffer.len() < total {
-                    buffer.resize(total, 0);
-                }
-            }
-            Ok(Some(_)) | Err(_) => return Arrived::End,
-        }
-    }
-}
-
-/// Whether the child has closed its side.
-pub(crate) fn is_closed(stream: &UnixStream) -> bool {
-    let how = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
-    !matches!(recv(stream.as_raw_fd(), &mut [0], how), Err(Errno::EAGAIN | Errno::EINTR))
-}
-
-/// Throws a `Request` frame away that has arrived; whether all of it had.
-pub(crate) fn discard(stream: &UnixStream) -> bool {
-    let mut scratch = [0; 16 << 10];
-    let mut rest = None;
-    loop {
-        let most = rest.unwrap_or(scratch.len()).min(scratch.len());
-        match recv(stream.as_raw_fd(), &mut scratch[..most], MsgFlags::MSG_DONTWAIT) {
-            Err(Errno::EINTR) => {}
-            Ok(0) | Err(_) => return false,
-            Ok(count) => {
-                let total = match (rest, Header::parse(&scratch[..count])) {
-                    (Some(rest), _) => rest,
-                    (None, Ok(Some(Header { kind: Kind::Request, length, .. }))) => HEADER + length,
-                    (None, _) => return false,
-                };
-                match total.checked_sub(count) {
-                    None => return false,
-                    Some(0) => return true,
-                    more => rest = more,
-                }
-            }
-        }
-    }
-}
-
-/// The payload of the `Request` frame at the beginning of `buffer`.
-pub(crate) fn payload(buffer: &[u8]) -> &[u8] {
-    Frame::parse(buffer).ok().flatten().map_or(&[], |(frame, _)| frame.payload)
-}
-
-/// Answers a request that has not reached the application, as far as that is possible without waiting.
-pub(crate) fn reject(stream: &UnixStream, why: Rejection) -> bool {
-    let mut frame = [0; HEADER + 1];
-    frame[..HEADER].copy_from_slice(&Header { kind: Kind::Reject, flags: 0, length: 1 }.bytes());
-    frame[HEADER] = why as u8;
-    send_now(stream, &frame)
-}
-
-/// Says who this is.
-pub(crate) fn send_hello(stream: &UnixStream) -> bool {
-    let mut frame = Vec::with_capacity(HEADER + 12);
-    frame::append(&mut frame, Kind::Hello, 0, |payload| {
-        let mut writer = Writer::new(payload);
-        Schema::own().encode(&mut writer);
-        writer.u32(std::process::id());
-    });
-    send_now(stream, &frame)
-}
-
-fn send_now(stream: &UnixStream, frame: &[u8]) -> bool {
-    let how = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(frame)], &[], how, None) == Ok(frame.len())
-}
-
 /// Sends all of `slices`.
 fn send_all(stream: &UnixStream, mut slices: &mut [IoSlice<'_>]) -> Result<(), Disconnected> {
     IoSlice::advance_slices(&mut slices, 0);
@@ -571,13 +318,4 @@ fn send_all(stream: &UnixStream, mut slices: &mut [IoSlice<'_>]) -> Result<(), D
         }
     }
     Ok(())
-}
-
-fn retry(mut call: impl FnMut() -> std::io::Result<usize>) -> std::io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
 }

@@ -11,6 +11,7 @@ mod connection;
 pub(crate) mod descriptors;
 mod event_loop;
 mod exchange;
+mod incoming;
 mod log;
 mod mode;
 mod monitor;

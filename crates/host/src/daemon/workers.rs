@@ -15,7 +15,8 @@ use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
-use super::exchange::{Arrived, BodyWait, FrameExchange, Observe, is_closed, payload, receive, reject};
+use super::exchange::{BodyWait, FrameExchange, Observe};
+use super::incoming::{Arrived, is_closed, payload, receive, reject};
 use super::reload::HeldRequest;
 use super::state::{Daemon, END, Message, Phase, RELEASED};
 use super::worker::{self, Worker};

@@ -10,7 +10,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use os::descriptors::{Wait, receive_with};
 
 use super::{CHANNEL, EventLoop};
-use crate::daemon::exchange::send_hello;
+use crate::daemon::incoming::send_hello;
 use crate::daemon::log;
 use crate::daemon::workers::READABLE;
 use wsgi_core::codes::CONNECTION_NOT_TAKEN;

@@ -12,7 +12,7 @@ use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
 
 use super::{EventLoop, Shutdown};
-use crate::daemon::exchange::reject;
+use crate::daemon::incoming::reject;
 use crate::daemon::monitor::Task;
 use crate::daemon::state::Phase;
 use crate::daemon::workers::return_connection;

@@ -11,7 +11,7 @@ use wsgi_core::wire::frame::Rejection;
 
 use super::{EventLoop, QUEUE_CHECK_INTERVAL, READY};
 use crate::daemon::connection::Connection;
-use crate::daemon::exchange::{discard, reject};
+use crate::daemon::incoming::{discard, reject};
 use crate::daemon::state::Daemon;
 use crate::daemon::workers::return_connection;
 use crate::script_file::modified;

@@ -1,0 +1,170 @@
+//! The body of a request: what came with it, and what is pulled.
+
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use bridge::{Disconnected, Wait};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recvmsg};
+use os::waiter::Waiter;
+use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, flag};
+
+use super::{FrameExchange, LONGEST_COPY, send_all};
+
+impl FrameExchange<'_> {
+    /// Asks for more of the body, or, where that has been done, reads the beginning of the answer into `buffer`. Returns
+    /// `None` if that has not come.
+    fn pull(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
+        if self.requested == 0 {
+            // Who reads much is going to read more.
+            let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK };
+            self.is_wanted = true;
+            self.send_pull(wanted as u32)?;
+            self.requested = wanted;
+            // It takes longer than to look.
+            return Ok(None);
+        }
+        let mut header = [0; HEADER];
+        let mut have = 0;
+        while have < HEADER {
+            // What has begun is soon whole.
+            let waits = have > 0;
+            match self.receive(&mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)], waits) {
+                Err(Errno::EAGAIN) => return Ok(None),
+                Ok(0) | Err(_) => return Err(self.mark_broken()),
+                Ok(count) => have += count,
+            }
+        }
+        let arrived = have - HEADER;
+        let Ok(Some(Header { kind: Kind::Body, flags, length })) = Header::parse(&header) else {
+            return Err(self.mark_broken());
+        };
+        if arrived > length || length > std::mem::take(&mut self.requested) {
+            return Err(self.mark_broken());
+        }
+        self.pending = length - arrived;
+        self.has_failed = flags & flag::FAILED != 0;
+        self.is_complete = flags & flag::LAST != 0;
+        if length == 0 && !self.has_failed && !self.is_complete {
+            Err(self.mark_broken())
+        } else {
+            Ok(Some(arrived))
+        }
+    }
+
+    /// Reads what there is on the connection. Unless `waits`, fails with `EAGAIN` if that is nothing.
+    fn receive(&self, parts: &mut [IoSliceMut<'_>], waits: bool) -> nix::Result<usize> {
+        let how = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
+        loop {
+            match recvmsg::<()>(self.stream.as_raw_fd(), parts, None, how).map(|received| received.bytes) {
+                Err(Errno::EINTR) => {}
+                received => return received,
+            }
+        }
+    }
+
+    /// Reads some of the body. Returns `None` if there is nothing yet.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
+        // After the end, nobody answers.
+        if self.is_lost() || self.has_ended {
+            return Err(Disconnected);
+        }
+        if buffer.is_empty() {
+            if self.inline.is_empty() && self.pending == 0 && !self.is_complete && !self.is_wanted {
+                self.is_wanted = true;
+                self.send_pull(0)?;
+            }
+            return Ok(Some(0));
+        }
+        self.observer.on_transfer();
+        if !self.inline.is_empty() {
+            let (taken, rest) = self.inline.split_at(buffer.len().min(self.inline.len()));
+            buffer[..taken.len()].copy_from_slice(taken);
+            self.inline = rest;
+            return Ok(Some(taken.len()));
+        }
+        loop {
+            if self.pending > 0 {
+                let most = self.pending.min(buffer.len());
+                return match self.receive(&mut [IoSliceMut::new(&mut buffer[..most])], false) {
+                    Err(Errno::EAGAIN) => Ok(None),
+                    Ok(0) | Err(_) => Err(self.mark_broken()),
+                    Ok(count) => {
+                        self.pending -= count;
+                        Ok(Some(count))
+                    }
+                };
+            }
+            if self.has_failed {
+                return Err(Disconnected);
+            }
+            if self.is_complete {
+                return Ok(Some(0));
+            }
+            match self.pull(buffer)? {
+                Some(0) => {}
+                come => return Ok(come),
+            }
+        }
+    }
+
+    /// Sends a `Pull`, ahead of a head that waits: the response has not begun.
+    fn send_pull(&mut self, wanted: u32) -> Result<(), Disconnected> {
+        let mut frame = [0; HEADER + 4];
+        frame[..HEADER].copy_from_slice(&Header { kind: Kind::Pull, flags: 0, length: 4 }.bytes());
+        frame[HEADER..].copy_from_slice(&wanted.to_le_bytes());
+        if self.partial > 0 {
+            return self.send(&[&frame]);
+        }
+        if self.is_lost() {
+            return Err(Disconnected);
+        }
+        send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.is_broken = true)
+    }
+
+    /// Reads what has been promised of the body, so that the next frame comes next.
+    pub(super) fn discard_body(&mut self) -> Result<(), Disconnected> {
+        let mut scratch = [0; 4096];
+        while self.pending > 0 {
+            let most = self.pending.min(scratch.len());
+            match retry(|| (&mut &*self.stream).read(&mut scratch[..most])) {
+                Ok(0) | Err(_) => return Err(self.mark_broken()),
+                Ok(count) => self.pending -= count,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn retry(mut call: impl FnMut() -> std::io::Result<usize>) -> std::io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// Waits for more of the body, beside a [`FrameExchange`] that others use meanwhile.
+pub(crate) struct BodyWait<'a> {
+    stream: &'a UnixStream,
+    waiter: Waiter,
+}
+
+impl<'a> BodyWait<'a> {
+    pub(crate) fn new(stream: &'a UnixStream) -> Self {
+        Self { stream, waiter: Waiter::default() }
+    }
+}
+
+impl Wait for BodyWait<'_> {
+    fn wait(&self, timeout: Duration) {
+        self.waiter.wait(Some(self.stream.as_raw_fd()), timeout);
+    }
+
+    fn interrupt(&self) {
+        self.waiter.end();
+    }
+}
