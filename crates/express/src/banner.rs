@@ -57,7 +57,7 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     }
     lines.extend([
         ("Server MPM", inputs.mpm.name().to_owned()),
-        ("Server Backlog", "500 (connections)".to_owned()),
+        ("Server Backlog", format!("{} (connections)", settings.limits.backlog)),
         ("Locale Setting", inputs.locale.clone()),
     ]);
     lines.iter().fold(String::new(), |mut text, (label, value)| {

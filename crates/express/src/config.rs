@@ -97,6 +97,7 @@ impl Inputs<'_> {
                 sizing => self.sizing(),
                 maximum_requests => if embedded { settings.maximum_requests } else { 0 },
                 timeout => settings.timeout,
+                limits => settings.limits.context(),
                 mime_types => mime_types(),
                 log_level => settings.log_level.as_str(),
                 error_log => self.logs.0.as_str(),
@@ -224,7 +225,6 @@ impl Inputs<'_> {
             ("MOD_WSGI_ERROR_OVERRIDE", settings.error_override),
             ("MOD_WSGI_WITH_PYTHON_PATH", embedded || !settings.python_path.is_empty()),
             ("MOD_WSGI_ACCESS_LOG", settings.access_log),
-            ("MOD_WSGI_KEEP_ALIVE", true),
             ("MOD_WSGI_MULTIPROCESS", settings.multiprocess),
             ("MOD_WSGI_WITH_LISTENER_HOST", settings.host.is_some()),
             ("MOD_WSGI_DISABLE_RELOADING", !settings.reloading),
@@ -233,6 +233,7 @@ impl Inputs<'_> {
                 defines.push(name.to_owned());
             }
         }
+        defines.extend(settings.limits.defines().map(str::to_owned));
         defines
     }
 }

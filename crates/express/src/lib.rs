@@ -16,6 +16,7 @@ mod daemon;
 mod failure;
 mod groups;
 mod install;
+mod limits;
 mod locale;
 mod options;
 mod parse;

@@ -7,6 +7,7 @@ use nix::unistd::geteuid;
 use crate::apache::Mpm;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+use crate::limits::Limits;
 use crate::options;
 use crate::parse::Parsed;
 use crate::service::Service;
@@ -34,6 +35,7 @@ pub(crate) struct Settings {
     pub(crate) maximum_requests: i64,
     /// Apache's `Timeout` in seconds.
     pub(crate) timeout: i64,
+    pub(crate) limits: Limits,
     /// The script; none for the placeholder.
     pub(crate) entry_point: Option<PathBuf>,
     /// Where it is mounted: begins with a slash, and ends with none unless it is the root.
@@ -126,6 +128,7 @@ impl Settings {
             sizing: Sizing::new(parsed)?,
             maximum_requests: number(parsed, &options::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?,
             timeout: number(parsed, &options::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
+            limits: Limits::new(parsed)?,
             host,
             server_root,
             default_root,

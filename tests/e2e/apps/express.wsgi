@@ -18,7 +18,9 @@ def requests():
 
 
 def application(environ, start_response):
+    received = environ["wsgi.input"].read()
     values = {
+        "received": len(received),
         "imported": imported.value,
         "process_group": mod_wsgi.process_group,
         "application_group": mod_wsgi.application_group,
@@ -35,5 +37,6 @@ def application(environ, start_response):
         "added": [path for path in sys.path if path.endswith("added")],
     }
     body = "".join(f"{name}\t{value}\n" for name, value in values.items()).encode()
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("X-Method", environ["REQUEST_METHOD"])]
+    start_response("200 OK", headers)
     return [body]

@@ -35,17 +35,6 @@ pub(super) static LATER: &[Spec] = &[
     Spec::flag("--enable-sendfile", "Lets the kernel send files.").later(),
     // Limits of Apache
     Spec::integer("--proxy-timeout", "Seconds to wait for a proxied server.").later(),
-    Spec::integer("--header-timeout", "Seconds for request headers to arrive.").later(),
-    Spec::integer("--header-max-timeout", "Seconds for request headers at most.").later(),
-    Spec::integer("--header-min-rate", "Bytes of headers that buy another second.").later(),
-    Spec::integer("--body-timeout", "Seconds for a request body to arrive.").later(),
-    Spec::integer("--body-max-timeout", "Seconds for a request body at most.").later(),
-    Spec::integer("--body-min-rate", "Bytes of body that buy another second.").later(),
-    Spec::integer("--keep-alive-timeout", "Seconds to keep an idle connection.").later(),
-    Spec::integer("--limit-request-body", "Largest request body in bytes.").later(),
-    Spec::integer("--server-backlog", "Length of the listen queue.").later(),
-    Spec::flag("--chunked-request", "Accepts chunked request bodies.").later(),
-    Spec::text("--map-head-to-get", &["MODE"], "Whether HEAD requests reach the application as GET.").later(),
     // Access control, proxying, compression, environment
     Spec::text("--host-access-script", &["FILE"], "Script that admits clients.").later(),
     Spec::text("--auth-user-script", &["FILE"], "Script that checks passwords.").later(),

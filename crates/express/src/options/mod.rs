@@ -6,6 +6,7 @@ mod later;
 mod reference;
 mod supported;
 
+use crate::limits;
 pub use reference::reference;
 pub(crate) use supported::*;
 
@@ -17,6 +18,7 @@ static SECTIONS: &[&Section] = &[
     &LOGS,
     &PROCESSES_AND_THREADS,
     &REQUESTS,
+    &limits::LIMITS,
     &RELOADING,
     &INTERPRETERS,
     &FRONT,

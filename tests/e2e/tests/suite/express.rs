@@ -1,5 +1,7 @@
 //! Servers that mod_wsgi-express sets up and runs.
 
+mod limits;
+
 use std::fs::{self, File, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -11,7 +13,9 @@ use e2e::Needs::{Daemon, Ours};
 use e2e::{Connection, Interpreter, Process, Response, Target, Test, preload, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
-pub(crate) const TESTS: &[Test] = &[
+pub(crate) const TABLES: &[&[Test]] = &[TESTS, limits::TESTS];
+
+const TESTS: &[Test] = &[
     test!(the_application_runs_in_daemon_processes, Daemon, Ours("such checks and messages")),
     test!(several_processes_and_a_name_for_them, Daemon, Ours("such checks and messages")),
     test!(the_scoreboard_is_shown_when_it_is_asked_for, Daemon, Ours("such checks and messages")),
@@ -77,9 +81,18 @@ impl Express {
     }
 
     fn get(&self) -> Response {
+        self.ask("GET", "/", "", "")
+    }
+
+    /// The response to a request with these headers (each with its line end) and this body.
+    fn ask(&self, method: &str, target: &str, headers: &str, body: &str) -> Response {
         let mut connection = Connection::open(self.address());
-        connection.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        connection.response("GET").unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+        connection.send(format!("{head}{body}").as_bytes());
+        connection
+            .response(method)
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}\n{}", self.log()))
     }
 
     fn value(&self, name: &str) -> String {

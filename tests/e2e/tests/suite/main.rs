@@ -45,7 +45,6 @@ const TABLES: &[&[Test]] = &[
     ends::TESTS,
     environ::TESTS,
     events::TESTS,
-    express::TESTS,
     failures::TESTS,
     files::TESTS,
     filters::TESTS,
@@ -72,7 +71,7 @@ const TABLES: &[&[Test]] = &[
 ];
 
 fn main() -> ExitCode {
-    run_tests(TABLES.iter().chain(daemon::TABLES))
+    run_tests(TABLES.iter().chain(daemon::TABLES).chain(express::TABLES))
 }
 
 /// Prints its environ.
