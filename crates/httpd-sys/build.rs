@@ -240,7 +240,7 @@ fn any(names: &[&str]) -> String {
     names.join("|")
 }
 
-/// What a C compiler needs to find and understand the headers.
+/// Returns the options with which a C compiler finds and understands the headers.
 fn compiler_arguments() -> Vec<String> {
     let mut arguments = vec![format!("-I{}", query("INCLUDEDIR"))];
     for tool in ["APR_CONFIG", "APU_CONFIG"] {

@@ -5,9 +5,10 @@ use std::ffi::{c_char, c_int};
 use crate::{APR_SUCCESS, apr_bucket, apr_bucket_brigade, apr_read_type_e, apr_size_t};
 use crate::{ap_bucket_type_error, apr_bucket_type_eos};
 
-/// `APR_BRIGADE_SENTINEL`: what comes before the first and after the last bucket.
+/// Returns the sentinel between the last and the first bucket (`APR_BRIGADE_SENTINEL`).
 ///
-/// The ring's links are in buckets; the brigade holds only a head, and pretends that it is within a bucket.
+/// The links of the ring are in its buckets. The brigade holds only a link, which is treated as
+/// part of a bucket.
 ///
 /// # Safety
 /// `brigade` is live. The result is for comparison and linking, never for reading anything but its link.
@@ -19,7 +20,7 @@ pub unsafe fn apr_brigade_sentinel(brigade: *mut apr_bucket_brigade) -> *mut apr
     }
 }
 
-/// `APR_BRIGADE_FIRST`, or the sentinel.
+/// Returns the first bucket, or the sentinel (`APR_BRIGADE_FIRST`).
 ///
 /// # Safety
 /// `brigade` is live.
@@ -29,7 +30,7 @@ pub unsafe fn apr_brigade_first(brigade: *mut apr_bucket_brigade) -> *mut apr_bu
     unsafe { (*brigade).list.next }
 }
 
-/// `APR_BRIGADE_INSERT_TAIL`.
+/// Appends a bucket (`APR_BRIGADE_INSERT_TAIL`).
 ///
 /// # Safety
 /// `brigade` is live; `bucket` is live and in no brigade.
@@ -49,7 +50,7 @@ pub unsafe fn apr_brigade_insert_tail(brigade: *mut apr_bucket_brigade, bucket: 
     }
 }
 
-/// `APR_BUCKET_INSERT_AFTER`.
+/// Inserts a bucket after another one (`APR_BUCKET_INSERT_AFTER`).
 ///
 /// # Safety
 /// `bucket` is live and in a brigade; `new` is live and in none.
@@ -65,7 +66,7 @@ pub unsafe fn apr_bucket_insert_after(bucket: *mut apr_bucket, new: *mut apr_buc
     }
 }
 
-/// `apr_bucket_delete`: takes a bucket out of its brigade and destroys it.
+/// Takes a bucket out of its brigade and destroys it (`apr_bucket_delete`).
 ///
 /// # Safety
 /// `bucket` is live and in `brigade`.
@@ -93,7 +94,7 @@ pub unsafe fn apr_bucket_delete(brigade: *mut apr_bucket_brigade, bucket: *mut a
     }
 }
 
-/// `apr_bucket_read`.
+/// Reads a bucket (`apr_bucket_read`).
 ///
 /// # Safety
 /// `bucket` is live; the bytes are valid until it is changed.
@@ -112,7 +113,8 @@ pub unsafe fn apr_bucket_read(
     }
 }
 
-/// `apr_bucket_split`: the bucket keeps the first `point` bytes, a new one behind it has the rest.
+/// Splits a bucket: it keeps the first `point` bytes, and a new one behind it gets the rest
+/// (`apr_bucket_split`).
 ///
 /// # Safety
 /// `bucket` is live, in a brigade, and has more than `point` bytes.
@@ -126,7 +128,7 @@ pub unsafe fn apr_bucket_split(bucket: *mut apr_bucket, point: apr_size_t) -> c_
     }
 }
 
-/// `APR_BUCKET_IS_EOS`.
+/// Returns whether a bucket is the end of the stream (`APR_BUCKET_IS_EOS`).
 ///
 /// # Safety
 /// `bucket` is live.
@@ -136,12 +138,12 @@ pub unsafe fn apr_bucket_is_eos(bucket: *const apr_bucket) -> bool {
     unsafe { std::ptr::eq((*bucket).type_, &raw const apr_bucket_type_eos) }
 }
 
-/// `AP_BUCKET_IS_ERROR`.
+/// Returns whether a bucket is an error (`AP_BUCKET_IS_ERROR`).
 ///
 /// # Safety
 /// `bucket` is live.
 #[must_use]
 pub unsafe fn ap_bucket_is_error(bucket: *const apr_bucket) -> bool {
-    // SAFETY: as above.
+    // SAFETY: by the caller; types are told by their address.
     unsafe { std::ptr::eq((*bucket).type_, &raw const ap_bucket_type_error) }
 }

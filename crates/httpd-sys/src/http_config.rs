@@ -9,7 +9,7 @@ use crate::{ap_conf_vector_t, cmd_parms, module};
 pub type RawArguments =
     unsafe extern "C" fn(*mut cmd_parms, *mut c_void, *const std::ffi::c_char) -> *const std::ffi::c_char;
 
-/// What `STANDARD20_MODULE_STUFF` begins a record with; everything else is null.
+/// Returns a record with the beginning that `STANDARD20_MODULE_STUFF` makes; the rest is null.
 #[must_use]
 pub const fn standard20_module_stuff(name: &'static CStr) -> module {
     // SAFETY: a module record is integers, pointers and optional functions, all of which may be zero.
@@ -22,7 +22,7 @@ pub const fn standard20_module_stuff(name: &'static CStr) -> module {
     record
 }
 
-/// `ap_get_module_config`: a module's entry in a vector.
+/// Returns a module's entry in a vector (`ap_get_module_config`).
 ///
 /// # Safety
 /// `vector` is a live configuration vector, and `index` is of a module that was added to the server before

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 
-/// No errno is worth telling.
+/// No errno belongs to the line.
 pub const APLOG_NO_STATUS: c_int = 0;
 /// The bits of a level argument that are the level.
 pub const APLOG_LEVELMASK: c_int = 15;

@@ -18,12 +18,12 @@ pub(crate) struct Brigade<'r> {
     pool: PhantomData<&'r Pool>,
 }
 
-/// What the first buckets of a brigade gave.
+/// The result of taking bytes from the first buckets of a brigade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Taken {
-    /// So many bytes.
+    /// The number of bytes taken.
     pub(crate) length: usize,
-    /// The end of the stream was among the buckets.
+    /// Whether the end of the stream was among the buckets.
     pub(crate) ended: bool,
 }
 
@@ -57,7 +57,7 @@ impl<'r> Brigade<'r> {
         });
     }
 
-    /// Appends a request to send what came before.
+    /// Appends a flush: filters send all that is before it.
     pub(crate) fn push_flush(&mut self) {
         // SAFETY: the allocator is live.
         self.push(unsafe { sys::apr_bucket_flush_create(self.allocator()) });
@@ -77,7 +77,7 @@ impl<'r> Brigade<'r> {
         });
     }
 
-    /// Appends a part of a file, to be read.
+    /// Appends a part of a file that is read when it is sent.
     pub(crate) fn push_read_file(&mut self, file: &Arc<SentFile>, part: Range<i64>) {
         if !part.is_empty() {
             // SAFETY: the allocator is live.
@@ -85,7 +85,8 @@ impl<'r> Brigade<'r> {
         }
     }
 
-    /// Appends a part of a file, to be sent by the kernel's sendfile. The descriptor is duplicated into the pool.
+    /// Appends a part of a file that the kernel's sendfile sends. The descriptor is duplicated into
+    /// the pool.
     pub(crate) fn push_sent_file(
         &mut self,
         file: BorrowedFd<'_>,
@@ -108,15 +109,16 @@ impl<'r> Brigade<'r> {
             ))?;
             checked(sys::apr_file_dup(&raw mut owned, borrowed, pool.as_ptr()))?;
             let bucket = sys::apr_brigade_insert_file(self.brigade, owned, start, length, pool.as_ptr());
-            // Not mapped, should a filter read it: who reads a mapped page that the file has lost is sent SIGBUS. (A part
-            // beyond the largest bucket would be several; on 64 bits there is no such part.)
+            // A filter that reads the file must not map it: reading a mapped page that the file has
+            // lost raises SIGBUS. (A part beyond the largest bucket would take several buckets; on
+            // 64 bits there is no such part.)
             sys::apr_bucket_file_enable_mmap(bucket, 0);
         }
         Ok(())
     }
 
-    /// Moves bytes from the first buckets to the beginning of `buffer`; `block`: waits for those that are not yet
-    /// there. What does not fit stays.
+    /// Moves bytes from the first buckets to the beginning of `buffer`, and waits for buckets whose
+    /// bytes have not arrived. Bytes that do not fit stay in the brigade.
     pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Result<Taken, c_int> {
         let mut taken = Taken { length: 0, ended: false };
         while taken.length < buffer.len() {
@@ -170,7 +172,7 @@ impl<'r> Brigade<'r> {
 
 impl Drop for Brigade<'_> {
     fn drop(&mut self) {
-        // SAFETY: the brigade is live, and nobody else has it. Its memory is the pool's.
+        // SAFETY: the brigade is live, and nobody else uses it. Its memory belongs to the pool.
         unsafe { sys::apr_brigade_destroy(self.brigade) };
     }
 }

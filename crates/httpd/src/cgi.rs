@@ -1,4 +1,4 @@
-//! What Apache computes about a request for CGI programs.
+//! Variables of a request that Apache computes for CGI programs.
 
 use httpd_sys as sys;
 
@@ -6,68 +6,68 @@ use crate::request::Request;
 use crate::text;
 
 impl Request {
-    /// The server's banner, as far as `ServerTokens` lets it show.
+    /// Returns the server's banner, as `ServerTokens` limits it.
     #[must_use]
     pub fn server_banner(&self) -> &[u8] {
         // SAFETY: a string that lives as long as the configuration.
         unsafe { text::bytes(sys::ap_get_server_banner()) }.unwrap_or_default()
     }
 
-    /// The server's name as a URL needs it (brackets around IPv6 addresses).
+    /// Returns the server's name in the form for URLs (brackets around IPv6 addresses).
     #[must_use]
     pub fn server_name_for_url(&self) -> &[u8] {
         // SAFETY: the request is live; the name is in its pool, or the server's.
         unsafe { text::bytes(sys::ap_get_server_name_for_url(self.as_ptr())) }.unwrap_or_default()
     }
 
-    /// The server's port, as `UseCanonicalName` and `UseCanonicalPhysicalPort` say.
+    /// Returns the server's port, chosen by `UseCanonicalName` and `UseCanonicalPhysicalPort`.
     #[must_use]
     pub fn server_port(&self) -> u16 {
         // SAFETY: the request is live.
         unsafe { sys::ap_get_server_port(self.as_ptr()) }
     }
 
-    /// `http` or `https`.
+    /// Returns `http` or `https`.
     #[must_use]
     pub fn scheme(&self) -> &[u8] {
         // SAFETY: the request is live; the result is static.
         unsafe { text::bytes(sys::ap_run_http_scheme(self.as_ptr())) }.unwrap_or_default()
     }
 
-    /// The document root.
+    /// Returns the document root.
     #[must_use]
     pub fn document_root(&self) -> Option<&[u8]> {
-        // SAFETY: the request is live; the path is in a pool that is, too.
+        // SAFETY: the request is live; the path is in a pool that outlives it.
         unsafe { text::bytes(sys::ap_document_root(self.as_ptr())) }
     }
 
-    /// What an `Alias` replaced; empty if there was none.
+    /// Returns the part of the URL that an `Alias` replaced; empty if there was none.
     #[must_use]
     pub fn context_prefix(&self) -> Option<&[u8]> {
-        // SAFETY: as above.
+        // SAFETY: the request is live; the prefix is in a pool that outlives it.
         unsafe { text::bytes(sys::ap_context_prefix(self.as_ptr())) }
     }
 
-    /// What an `Alias` replaced it with, or the document root.
+    /// Returns the path that an `Alias` put in its place, or the document root.
     #[must_use]
     pub fn context_document_root(&self) -> Option<&[u8]> {
-        // SAFETY: as above.
+        // SAFETY: the request is live; the path is in a pool that outlives it.
         unsafe { text::bytes(sys::ap_context_document_root(self.as_ptr())) }
     }
 
-    /// Whether `CGIPassAuth On` is in force.
+    /// Returns whether `CGIPassAuth On` is in force.
     #[must_use]
     pub fn cgi_pass_auth(&self) -> bool {
         self.core().is_some_and(|core| core.cgi_pass_auth() == sys::AP_CGI_PASS_AUTH_ON)
     }
 
-    /// Whether `QualifyRedirectURL On` is in force.
+    /// Returns whether `QualifyRedirectURL On` is in force.
     #[must_use]
     pub fn qualifies_redirect_url(&self) -> bool {
         self.core().is_some_and(|core| core.qualify_redirect_url() == sys::AP_CORE_CONFIG_ON)
     }
 
-    /// The rule that `CGIVar` sets for this variable.
+    /// Returns the rule that `CGIVar` sets for this variable.
     #[must_use]
     pub fn cgi_variable_rule(&self, variable: &'static std::ffi::CStr) -> Option<&[u8]> {
         let rules = self.core()?.cgi_var_rules;
@@ -81,10 +81,10 @@ impl Request {
         }
     }
 
-    /// The full URL, as far as it is known.
+    /// Returns the full URL. Apache supplies the parts that the client did not send.
     #[must_use]
     pub fn full_url(&self) -> Option<&[u8]> {
-        // SAFETY: the request is live. A copy of its parts gets those that are missing, from strings that live at
+        // SAFETY: the request is live. Missing parts are added to a copy, as strings that live at
         // least as long as the request; the result is in its pool.
         unsafe {
             let request = self.as_ptr();
@@ -108,9 +108,9 @@ impl Request {
         }
     }
 
-    /// `text` with what is special in HTML escaped.
+    /// Escapes the characters of `text` that are special in HTML.
     ///
-    /// Nearly always nothing is, and the text itself is the result.
+    /// There are hardly ever any; then the text itself is returned.
     #[must_use]
     pub fn escape_html<'r>(&'r self, text: &'r [u8]) -> &'r [u8] {
         if !text.iter().any(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"')) {
@@ -123,7 +123,7 @@ impl Request {
     }
 
     fn core(&self) -> Option<&sys::core_dir_config> {
-        // SAFETY: core is always loaded, its settings of a directory are of this type, and do not change.
+        // SAFETY: core is always loaded; its directory settings have this type and do not change.
         unsafe {
             let index = sys::core_module.module_index;
             let core = sys::ap_get_module_config((*self.as_ptr()).per_dir_config, index);

@@ -18,7 +18,7 @@ pub struct Child<'c> {
 
 impl<'c> Child<'c> {
     /// # Safety
-    /// The arguments of the hook `child_init`.
+    /// The arguments are those of the hook `child_init`.
     pub(crate) unsafe fn new(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> Self {
         // SAFETY: by the caller. A child never reads its configuration again: it lives as long as the process.
         unsafe {
@@ -26,19 +26,20 @@ impl<'c> Child<'c> {
         }
     }
 
-    /// The main server. A child keeps its configuration to its end.
+    /// Returns the main server, whose configuration a child keeps to its end.
     #[must_use]
     pub fn server(&self) -> &'static Server {
         self.server
     }
 
-    /// Facts of the server.
+    /// Returns facts about the server.
     #[must_use]
     pub fn info(&self) -> &ServerInfo {
         &self.info
     }
 
-    /// Has `function` called when the child ends. Apache's threads have ended by then, if they could.
+    /// Has `function` called when the child ends. Apache's threads have ended by then, as far as
+    /// possible.
     pub fn at_exit(&self, function: fn()) {
         self.pool.before_cleanup(function as *const () as *mut c_void, call);
     }

@@ -1,5 +1,5 @@
-//! The life of settings: made when Apache first meets a directive of the module, merged, dropped with their
-//! pool.
+//! The life cycle of settings: made when Apache first meets a directive of the module, merged, and
+//! dropped with their pool.
 
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_void};
@@ -13,8 +13,8 @@ use crate::record::Record;
 
 /// The settings of a module.
 ///
-/// Configuration is read by one thread, before there are requests, and never changes after that. (The sections
-/// of `.htaccess` files are made while requests run, but each for one request only.)
+/// One thread reads the configuration before there are requests; it never changes after that.
+/// (Sections of `.htaccess` files are made while requests run, each for one request only.)
 pub trait ModuleConfig: Sized + 'static {
     /// Settings of the main server or a virtual host.
     type Server: Default + Send + Sync + 'static;
@@ -23,33 +23,36 @@ pub trait ModuleConfig: Sized + 'static {
     /// Settings that exist once.
     type Global: Default + Send + Sync + 'static;
 
-    /// The record that Apache loads.
+    /// Returns the record that Apache loads.
     fn record() -> &'static Record<Self>;
 
-    /// Settings of a virtual host: its own over the main server's.
+    /// Merges the settings of a virtual host over those of the main server.
     fn merge_server(main: &Self::Server, host: &Self::Server) -> Self::Server;
 
-    /// Settings of a directory section within another. Not called if one of them has no directive of ours.
+    /// Merges the settings of a directory section over those of an outer one. Not called if one of
+    /// them has no directive of the module.
     fn merge_directory(outer: &Self::Directory, inner: &Self::Directory) -> Self::Directory;
 }
 
-/// What stands in Apache's vector of a server.
+/// The module's entry in Apache's vector of a server.
 pub(crate) struct ServerEntry<M: ModuleConfig> {
     global: *const UnsafeCell<M::Global>,
     settings: UnsafeCell<M::Server>,
 }
 
-/// What stands in Apache's vector of a directory section.
+/// The module's entry in Apache's vector of a directory section.
 pub(crate) struct DirectoryEntry<M: ModuleConfig> {
     settings: UnsafeCell<M::Directory>,
-    /// Whether a directive of ours stood in the section.
+    /// Whether the section contains a directive of the module.
     used: UnsafeCell<bool>,
 }
 
-// SAFETY: entries are made and dropped by whoever owns the pool, and shared only when nobody writes to them (see
-// `ModuleConfig`). The global settings live in the same pool as the entry that points to them.
+// SAFETY: the owner of the pool makes and drops entries; they are shared only when nobody writes to
+// them (see `ModuleConfig`). The global settings live in the same pool as the entry that points to
+// them.
 unsafe impl<M: ModuleConfig> Send for ServerEntry<M> {}
-// SAFETY: as above.
+// SAFETY: the owner of the pool makes and drops entries; they are shared only when nobody writes to
+// them.
 unsafe impl<M: ModuleConfig> Send for DirectoryEntry<M> {}
 
 impl<M: ModuleConfig> ServerEntry<M> {
@@ -124,7 +127,8 @@ pub(crate) unsafe extern "C" fn create_directory<M: ModuleConfig>(
     })
 }
 
-/// Apache merges sections for each request anew. Most have nothing of ours, so the other one is the result.
+/// Merges directory sections. Apache does that anew for each request. Most sections have no
+/// directive of the module, and the other one is the result.
 pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
     pool: *mut sys::apr_pool_t,
     outer: *mut c_void,
@@ -141,7 +145,7 @@ pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
         }
     }
     let merged = create::<DirectoryEntry<M>>("the merging of directory settings", || {
-        // SAFETY: as above; Apache gives a live pool.
+        // SAFETY: nobody writes to the two settings any more; Apache gives a live pool.
         let (settings, pool) = unsafe {
             let settings =
                 M::merge_directory(&*DirectoryEntry::settings(outer), &*DirectoryEntry::settings(inner));
@@ -152,19 +156,19 @@ pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
     if merged.is_null() { inner.cast() } else { merged }
 }
 
-/// Runs `make`; after a panic the result is null, which means to Apache that the module has no settings here.
+/// Runs `make`. After a panic the result is null: to Apache, the module has no settings here.
 fn create<T>(entry: &str, make: impl FnOnce() -> *mut T) -> *mut c_void {
     let mut result = ptr::null_mut();
     quiet_guard(entry, || result = make());
     result.cast()
 }
 
-/// The global settings of the configuration that `pool` belongs to. Apache knows no such thing: they hang on
-/// the pool.
+/// Returns the global settings of the configuration that `pool` belongs to. Apache has no place for
+/// them, so they are attached to the pool.
 fn global<M: ModuleConfig>(pool: &Pool) -> *const UnsafeCell<M::Global> {
     let key = M::record().name().as_ptr();
     let mut found: *mut c_void = ptr::null_mut();
-    // SAFETY: the pool is live; what is found under the module's name was put there below, in this pool.
+    // SAFETY: the pool is live; data under the module's name was put there below, in this pool.
     unsafe {
         sys::apr_pool_userdata_get(&raw mut found, key, pool.as_ptr());
         if found.is_null() {

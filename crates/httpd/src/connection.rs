@@ -25,49 +25,50 @@ impl Connection {
         self.0.get()
     }
 
-    /// Our address, numeric.
+    /// Returns the server's address as a number.
     #[must_use]
     pub fn local_ip(&self) -> &[u8] {
         // SAFETY: strings of a connection live as long as it.
         unsafe { text::bytes((*self.as_ptr()).local_ip) }.unwrap_or_default()
     }
 
-    /// The client's port.
+    /// Returns the client's port.
     #[must_use]
     pub fn client_port(&self) -> u16 {
         // SAFETY: a connection has addresses.
         unsafe { (*(*self.as_ptr()).client_addr).port }
     }
 
-    /// The address that the listener is bound to, as configured; empty for all.
+    /// Returns the configured address of the listener; empty if it is bound to all addresses.
     #[must_use]
     pub fn listener_host(&self) -> &[u8] {
-        // SAFETY: as above. APR copies the listener's address into that of an accepted socket.
+        // SAFETY: a connection has addresses. APR copies the listener's into that of an accepted
+        // socket.
         unsafe { text::bytes((*(*self.as_ptr()).local_addr).hostname) }.unwrap_or_default()
     }
 
-    /// The port that the listener is bound to.
+    /// Returns the port that the listener is bound to.
     #[must_use]
     pub fn listener_port(&self) -> u16 {
-        // SAFETY: as above.
+        // SAFETY: a connection has addresses.
         unsafe { (*(*self.as_ptr()).local_addr).port }
     }
 
-    /// The id in logs, if Apache has made one.
+    /// Returns the id in logs, or `None` if Apache has not made one.
     #[must_use]
     pub fn log_id(&self) -> Option<&[u8]> {
-        // SAFETY: as `local_ip`.
+        // SAFETY: strings of a connection live as long as it.
         unsafe { text::bytes((*self.as_ptr()).log_id) }
     }
 
-    /// Whether the client is known to be gone.
+    /// Returns whether the client is known to be gone.
     #[must_use]
     pub fn is_aborted(&self) -> bool {
         // SAFETY: the connection is live.
         unsafe { (*self.as_ptr()).aborted != 0 }
     }
 
-    /// Whether TLS protects it.
+    /// Returns whether the connection uses TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
         // mod_ssl's optional function, if the module is loaded. Modules do not come and go while requests run.
@@ -80,12 +81,12 @@ impl Connection {
         is_tls.is_some_and(|is_tls| unsafe { is_tls(self.as_ptr()) } != 0)
     }
 
-    /// Returns whether the client has gone, as far as can be told without waiting: it has reset the connection, or the
-    /// stream of HTTP/2.
+    /// Returns whether the client is known to have reset the connection, or the stream of HTTP/2.
+    /// Does not wait.
     ///
-    /// A client that has closed its socket is not told from one that has only shut down its sending side, and waits for
-    /// its answer: TCP says the same of both. The kernel is told to ask instead; an answer shows the difference at once,
-    /// too.
+    /// TCP does not tell a client that has closed its socket from one that has only shut down its
+    /// sending side and waits for the response. The kernel is told to probe the client instead; the
+    /// response itself shows the difference, too.
     #[must_use]
     pub fn is_hung_up(&self) -> bool {
         if self.is_aborted() {
@@ -102,8 +103,9 @@ impl Connection {
         false
     }
 
-    /// Whether nothing can be sent any more, nor received: Apache itself ends all connections of a child that is to
-    /// end at once. That a client has closed its side is not it. Of a stream of HTTP/2 it says what its connection is.
+    /// Returns whether the connection is shut down in both directions, as Apache does it in a child
+    /// that is to end at once. A client that has closed its side is not enough. For a stream of
+    /// HTTP/2, the connection that carries it counts.
     #[must_use]
     pub fn is_shut_down(&self) -> bool {
         // SAFETY: the connection and its master are live, and so is their socket, open or closed.
@@ -118,14 +120,15 @@ impl Connection {
         descriptor < 0 || events(descriptor) & (libc::POLLHUP | libc::POLLERR) == libc::POLLHUP
     }
 
-    /// Returns the number of the client's socket; `None` for a stream of HTTP/2. Apache closes it when it has to end at once:
-    /// it is good for being looked at only.
+    /// Returns the descriptor of the client's socket, or `None` for a stream of HTTP/2. It is for
+    /// polling only: Apache closes the socket when the child has to end at once.
     #[must_use]
     pub fn descriptor(&self) -> Option<c_int> {
         self.socket().and_then(descriptor)
     }
 
-    /// Returns how long a read or write on the connection may take; `None` for a stream of HTTP/2, or without a limit.
+    /// Returns how long a read or write on the connection may take, or `None` for a stream of
+    /// HTTP/2 or without a limit.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         let socket = self.socket()?;
@@ -147,7 +150,7 @@ impl Connection {
         u64::try_from(before).ok().map(Duration::from_micros)
     }
 
-    /// The client's socket, unless the connection is a stream of another one.
+    /// Returns the client's socket, or `None` if the connection is a stream of another one.
     fn socket(&self) -> Option<*mut sys::apr_socket_t> {
         // SAFETY: the connection is live.
         unsafe {
@@ -159,8 +162,8 @@ impl Connection {
         }
     }
 
-    /// Has the connection closed at once, without what Apache has not sent yet: what Apache itself does when the client
-    /// is gone. A stream of HTTP/2 is reset.
+    /// Has the connection closed at once and unsent data dropped, as Apache itself does when the
+    /// client is gone. A stream of HTTP/2 is reset.
     pub(crate) fn abandon(&self) {
         // SAFETY: the connection is live.
         unsafe { (*self.as_ptr()).aborted = 1 }
@@ -182,11 +185,12 @@ fn descriptor(socket: *mut sys::apr_socket_t) -> Option<c_int> {
     (found == sys::APR_SUCCESS).then_some(descriptor)
 }
 
-/// Has the kernel ask the client from time to time whether it still knows the connection. One that is gone for good
-/// answers with a reset, at the latest when its system has forgotten the connection (on Linux, after a minute).
+/// Has the kernel probe from time to time whether the client still knows the connection. If not,
+/// the client's system answers with a reset, at the latest when it has forgotten the connection (on
+/// Linux, after a minute).
 fn probe(descriptor: c_int) {
     const INTERVAL: c_int = 5;
-    // SAFETY: they read and write one number, of the length that they are given.
+    // SAFETY: the calls read and write one number, of the length that they are given.
     unsafe {
         let (mut now, mut length) = (0 as c_int, size_of::<c_int>() as libc::socklen_t);
         let asked = libc::getsockopt(
@@ -196,7 +200,7 @@ fn probe(descriptor: c_int) {
             (&raw mut now).cast(),
             &raw mut length,
         );
-        // To set it once more would ask at once.
+        // Setting it again would probe at once.
         if asked != 0 || now == INTERVAL {
             return;
         }
@@ -210,10 +214,10 @@ fn probe(descriptor: c_int) {
     }
 }
 
-/// What has happened to a socket, of `POLLRDHUP`, `POLLHUP` and `POLLERR`; nothing to one that is closed.
+/// Returns which of `POLLRDHUP`, `POLLHUP` and `POLLERR` a socket has; 0 if it is closed.
 fn events(descriptor: c_int) -> libc::c_short {
     let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLRDHUP, revents: 0 };
-    // SAFETY: it writes to the one structure that it is given.
+    // SAFETY: the call writes to the one structure that it is given.
     if unsafe { libc::poll(&raw mut poll, 1, 0) } > 0 { poll.revents } else { 0 }
 }
 

@@ -16,18 +16,18 @@ use crate::pool::Pool;
 use crate::server::Server;
 use crate::text;
 
-/// What Apache needs to know of a directive. The name of a section starts with `<`.
+/// The description of a directive for Apache. The name of a section starts with `<`.
 #[derive(Debug, Clone, Copy)]
 pub struct DirectiveSpec {
     /// Its name.
     pub name: &'static CStr,
     /// Shown by `httpd -L`.
     pub help: &'static CStr,
-    /// Where it may stand.
+    /// The places where it may stand.
     pub allowed: Allowed,
 }
 
-/// Where a directive may stand.
+/// The places where a directive may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
     /// Outside directory sections.
@@ -42,13 +42,13 @@ pub enum Allowed {
 
 /// The directives of a module.
 pub trait ModuleDirectives: ModuleConfig {
-    /// Applies a line: that of the directive with this index in the record's [`Directives`].
+    /// Applies a line of the directive with this index in the record's [`Directives`].
     ///
     /// # Errors
     /// A text for the administrator.
     fn directive(index: usize, line: &mut Line<'_, Self>) -> Result<Applied, String>;
 
-    /// The content of a section ([`Applied::Section`]) has been applied.
+    /// Ends a section ([`Applied::Section`]) whose content has been applied.
     fn end_section(index: usize, line: &mut Line<'_, Self>);
 }
 
@@ -64,7 +64,8 @@ pub struct Directives<M, const N: usize> {
 unsafe impl<M, const N: usize> Sync for Directives<M, N> {}
 
 impl<M: ModuleDirectives, const N: usize> Directives<M, N> {
-    /// The table of these directives, whose indexes [`ModuleDirectives::directive`] is called with.
+    /// Makes the table of these directives. [`ModuleDirectives::directive`] is called with their
+    /// indexes.
     #[must_use]
     pub const fn new(specs: [DirectiveSpec; N]) -> Self {
         // SAFETY: a command is pointers, integers and an optional function, all of which may be zero. Such a one
@@ -106,7 +107,7 @@ impl Allowed {
 
 /// A line of the configuration.
 pub struct Line<'a, M: ModuleConfig> {
-    /// What it may change.
+    /// The settings that it may change.
     pub settings: Settings<'a, M>,
     /// The rest of the line, behind the directive's name.
     pub arguments: &'a [u8],
@@ -114,7 +115,7 @@ pub struct Line<'a, M: ModuleConfig> {
     position: (&'a [u8], u32),
 }
 
-/// What a line may change.
+/// The settings that a line may change.
 pub struct Settings<'a, M: ModuleConfig> {
     /// The global settings and those of the server that the line stands in; none in `.htaccess`, which is read
     /// while they are in use.
@@ -125,17 +126,18 @@ pub struct Settings<'a, M: ModuleConfig> {
     pub in_virtual_host: bool,
 }
 
-/// What is to be done after a line was applied.
+/// The kind of line that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// Nothing.
+    /// A complete directive.
     Done,
-    /// Apply the lines of this section, then call [`ModuleDirectives::end_section`].
+    /// The begin of a section: its lines are applied next, then [`ModuleDirectives::end_section`]
+    /// is called.
     Section,
 }
 
 impl<'a, M: ModuleConfig> Line<'a, M> {
-    /// The server that the line stands in, as far as it has been configured.
+    /// Returns the server that the line stands in, as configured so far.
     #[must_use]
     pub fn server(&self) -> &'a Server {
         self.server
@@ -153,7 +155,8 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
     }
 
     /// # Safety
-    /// The arguments of a directive's function. No other reference to the settings exists.
+    /// The arguments are those of a directive's function. No other reference to the settings
+    /// exists.
     unsafe fn new(parms: *mut sys::cmd_parms, directory: *mut c_void, arguments: *const c_char) -> Self {
         // SAFETY: Apache gives live parameters, the entry that `create_directory` made, and a C string. While
         // requests run, Apache applies only `.htaccess` files, to entries made for it; otherwise one thread
@@ -188,7 +191,7 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
     }
 }
 
-/// The function behind every directive.
+/// Applies a line of any directive.
 unsafe extern "C" fn apply<M: ModuleDirectives>(
     parms: *mut sys::cmd_parms,
     directory: *mut c_void,

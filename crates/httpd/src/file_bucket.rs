@@ -1,8 +1,8 @@
-//! A bucket that reads a file which somebody else may make shorter.
+//! A bucket that reads a file which may become shorter meanwhile.
 //!
-//! APR's own file buckets do not fit. They map files, and who reads a mapped page that the file has lost is sent SIGBUS.
-//! Without that, they end early without an error where a file does, and what follows on the connection is taken for the
-//! rest.
+//! APR's own file buckets do not fit. They map files, and reading a mapped page that the file has
+//! lost raises SIGBUS. Without mapping, they end early and without an error where the file ends,
+//! and the client takes the next bytes on the connection for the rest.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::ops::Range;
@@ -13,18 +13,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use httpd_sys as sys;
 
-/// How much is read at a time, in bytes.
+/// The number of bytes that are read at a time.
 const BLOCK: usize = 32 << 10;
 
-/// A file that is sent.
+/// A file that is being sent.
 #[derive(Debug)]
 pub(crate) struct SentFile {
     file: OwnedFd,
-    /// It has ended, or could not be read, before the end of what was to be sent.
+    /// Whether it ended, or could not be read, before the end of the part to send.
     is_short: AtomicBool,
 }
 
-/// What the buckets of a file share; APR counts them.
+/// The data that the buckets of a file share; APR counts them.
 #[repr(C)]
 struct Shared {
     count: sys::apr_bucket_refcount,
@@ -43,7 +43,7 @@ static TYPE: Type = Type(sys::apr_bucket_type_t {
     is_metadata: sys::APR_BUCKET_DATA,
     destroy: Some(destroy),
     read: Some(read),
-    // The buckets own the descriptor, so they live as long as anybody wants.
+    // The buckets own the descriptor, so they may live as long as they are needed.
     setaside: Some(sys::apr_bucket_setaside_noop),
     split: Some(sys::apr_bucket_shared_split),
     copy: Some(sys::apr_bucket_shared_copy),
@@ -54,12 +54,12 @@ impl SentFile {
         Arc::new(Self { file, is_short: AtomicBool::new(false) })
     }
 
-    /// Returns whether a bucket had less to read than it should.
+    /// Returns whether a bucket found less to read than declared.
     pub(crate) fn is_short(&self) -> bool {
         self.is_short.load(Ordering::Relaxed)
     }
 
-    /// Reads from `offset` to `memory`; 0 is the end of the file.
+    /// Reads from `offset` to `memory`, and returns the number of bytes; 0 at the end of the file.
     ///
     /// # Safety
     /// `memory` has room for `length` bytes.
@@ -76,7 +76,7 @@ impl SentFile {
     }
 }
 
-/// Makes a bucket of a part of a file, which is not empty and ends before 2^63.
+/// Makes a bucket of a part of a file. The part is not empty and ends before 2^63.
 ///
 /// # Safety
 /// `allocator` is live, and used by the calling thread alone.
@@ -102,7 +102,7 @@ pub(crate) unsafe fn create(
     }
 }
 
-/// Lets go of what a bucket shares.
+/// Drops a bucket's share of the file.
 unsafe extern "C" fn destroy(data: *mut c_void) {
     // SAFETY: the data of our buckets is a `Shared`, whose last owner drops it.
     unsafe {
@@ -112,9 +112,9 @@ unsafe extern "C" fn destroy(data: *mut c_void) {
     }
 }
 
-/// Makes the bucket one of memory, with the rest of the file in another one behind it. Fails, at the end of the file, with
-/// an error behind it for the filters that do not heed failures (mod_deflate): Apache's proxy does the same for a back
-/// end that breaks off.
+/// Turns the bucket into one of memory, with the rest of the file in a new one behind it. Fails at
+/// the end of the file, with an error bucket for filters that ignore failures (mod_deflate), as
+/// Apache's proxy does for a back end that breaks off.
 unsafe extern "C" fn read(
     bucket: *mut sys::apr_bucket,
     bytes: *mut *const c_char,

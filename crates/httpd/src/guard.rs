@@ -10,15 +10,15 @@ use crate::main_log;
 const PLACE: usize = 96;
 
 thread_local! {
-    // No destructor: Apache unloads modules, and thread keys with destructors would stay behind. So the place is
-    // an array, not a string.
+    // An array, not a string: Apache unloads modules, and thread keys with destructors would stay
+    // behind.
     static LAST_PLACE: Cell<([u8; PLACE], usize)> = const { Cell::new(([0; PLACE], 0)) };
 }
 
 static HOOK: Once = Once::new();
 
-/// Runs `body`; a panic becomes the result of `failed`, which is given a line that says what panicked, where,
-/// and in which entry (`entry`, such as `the handler`).
+/// Runs `body`. After a panic, returns the result of `failed`, which gets a line for the log with
+/// the message, the place, and the entry from C (`entry`, such as `the handler`).
 pub fn guard<T>(entry: &str, body: impl FnOnce() -> T, failed: impl FnOnce(&str) -> T) -> T {
     remember_places();
     match catch_unwind(AssertUnwindSafe(body)) {
@@ -27,14 +27,15 @@ pub fn guard<T>(entry: &str, body: impl FnOnce() -> T, failed: impl FnOnce(&str)
     }
 }
 
-/// As [`guard`], where there is nobody to tell but the log.
+/// Runs `body`, and logs a panic to the main log.
 pub(crate) fn quiet_guard(entry: &str, body: impl FnOnce()) {
     guard(entry, body, |line| main_log::write(NO_MODULE, main_log::Level::Crit, line.as_bytes()));
 }
 
 const NO_MODULE: std::ffi::c_int = -1;
 
-/// Returns the line for the log about a panic that this thread has caught last, in `entry` (see [`guard`]).
+/// Returns the line for the log about the panic that this thread caught last, in `entry` (see
+/// [`guard`]).
 #[must_use]
 pub fn describe_panic(entry: &str, payload: &(dyn Any + Send)) -> String {
     let message = payload
@@ -47,8 +48,8 @@ pub fn describe_panic(entry: &str, payload: &(dyn Any + Send)) -> String {
     format!("Internal error in {entry}: {message} ({place}). This is a bug: please report it with this line.")
 }
 
-/// By the time a panic is caught its place is gone; the hook keeps it. It also keeps the standard hook from
-/// printing to standard error, which is the error log, without a time or a name.
+/// Installs the hook that remembers the place of a panic, which is lost by the time the panic is
+/// caught. It replaces the standard hook, which would print to the error log without time or name.
 fn remember_places() {
     HOOK.call_once(|| std::panic::set_hook(Box::new(remember_place)));
 }
@@ -62,7 +63,7 @@ fn remember_place(panic: &PanicHookInfo<'_>) {
         // The end of a path says more than its beginning.
         let file = location.file().as_bytes();
         let shown = &file[file.len().saturating_sub(PLACE - 16)..];
-        // A place that is too long is cut: there is nobody to tell.
+        // A place that is too long is cut.
         let _ = rest.write_all(shown).and_then(|()| write!(rest, ":{}", location.line()));
     }
     let length = PLACE - rest.len();

@@ -1,4 +1,4 @@
-//! The record of a module filled, and its hooks: one trampoline each.
+//! The trampolines of a module's hooks, one each, and the record that leads to them.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
@@ -20,7 +20,8 @@ use crate::server::Server;
 use crate::status::Status;
 
 impl<M: Module> Record<M> {
-    /// The record of the module with this name (that of its source file, by custom, for `<IfModule>`).
+    /// Makes the record of the module with this name (by custom that of its source file, for
+    /// `<IfModule>`).
     #[must_use]
     pub const fn new<const N: usize>(name: &'static CStr, directives: &'static Directives<M, N>) -> Self {
         let mut record = sys::standard20_module_stuff(name);
@@ -34,7 +35,8 @@ impl<M: Module> Record<M> {
     }
 }
 
-/// Registers the hooks that a module has. Apache forgets them when it reads its configuration again, and asks again.
+/// Registers the hooks that a module has. Apache forgets them when it reads its configuration
+/// again, and calls this again.
 unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
     // SAFETY: Apache gives the configuration's pool.
     let pool = unsafe { Pool::from_raw(pool) };
@@ -75,7 +77,8 @@ impl Registration<'_> {
         unsafe { register(trampoline, after, before, MIDDLE) }
     }
 
-    /// Returns the names as a null-terminated list that lives until Apache has sorted the hooks; null if there are none.
+    /// Returns the names as a null-terminated list that lives until Apache has sorted the hooks, or
+    /// null if there are none.
     fn list(&self, names: &[&'static CStr]) -> *const *const c_char {
         if names.is_empty() {
             return ptr::null();
@@ -97,7 +100,7 @@ unsafe extern "C" fn translate_name<M: Module>(request: *mut sys::request_rec) -
 }
 
 unsafe extern "C" fn handler<M: Module>(request: *mut sys::request_rec) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: Apache gives a live request.
     unsafe { run::<M>("the request handler", request, M::HANDLER) }
 }
 
@@ -162,7 +165,7 @@ unsafe extern "C" fn monitor<M: Module>(_: *mut sys::apr_pool_t, server: *mut sy
     let server = unsafe { Server::from_raw(server) };
     let failed = |line: &str| Logger::of::<M>().server(server, Level::Crit, line);
     guard("the watch over the server", || (hook.function)(server), failed);
-    // Others are to be called as well.
+    // The hooks of other modules are to run, too.
     sys::DECLINED
 }
 

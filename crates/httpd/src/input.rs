@@ -16,12 +16,12 @@ pub struct Input<'r> {
     brigade: Brigade<'r>,
     ended: bool,
     failed: Option<Status>,
-    /// Since when nothing has come for [`Input::poll_read`].
+    /// The time since which [`Input::poll_read`] has received nothing.
     stalled: Option<Instant>,
 }
 
 impl<'r> Input<'r> {
-    /// The body of `request`.
+    /// Makes the input for the body of `request`.
     #[must_use]
     pub fn new(request: &'r Request) -> Self {
         // SAFETY: the connection of a live request has an allocator, which lives as long as it.
@@ -32,16 +32,16 @@ impl<'r> Input<'r> {
         Self { request, brigade, ended: false, failed: None, stalled: None }
     }
 
-    /// Why reading failed, if it did: the status to answer with.
+    /// Returns the status to answer with if reading failed, or `None` if it did not.
     #[must_use]
     pub fn failure(&self) -> Option<Status> {
         self.failed
     }
 
-    /// Reads bytes to the beginning of `buffer`, waiting for the first. 0 is the end.
+    /// Reads bytes to the beginning of `buffer`, waiting for the first. Returns 0 at the end.
     ///
     /// # Errors
-    /// The body can not be read: the status to answer with. It is the same ever after.
+    /// The body cannot be read. All later calls return the same status.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         if buffer.is_empty() {
             return Ok(0);
@@ -51,12 +51,13 @@ impl<'r> Input<'r> {
             self.fetch(buffer.len(), sys::APR_BLOCK_READ)?;
             length = self.take(buffer)?;
         }
-        // Apache reads a connection in pieces of 8 KB. What has arrived already is worth another look, as long as
-        // only filters of the protocol are asked: mod_deflate for one takes "not yet" for the end.
+        // Apache reads a connection in pieces of 8 KB. Asking again for data that has arrived is
+        // worth it as long as there are only protocol filters: mod_deflate takes "not yet" for the
+        // end.
         while length < buffer.len() && !self.ended && self.is_plain() {
             match self.fetch(buffer.len() - length, sys::APR_NONBLOCK_READ) {
                 Ok(true) => {}
-                // A failure is reported by the next call: these bytes are good.
+                // These bytes are good: the next call reports the failure.
                 Ok(false) | Err(_) => break,
             }
             let Ok(more) = self.take(&mut buffer[length..]) else { break };
@@ -68,11 +69,11 @@ impl<'r> Input<'r> {
         Ok(length)
     }
 
-    /// Reads bytes that have arrived already to the beginning of `buffer`. Whether that is all of the body is what
-    /// [`Input::is_ended`] says.
+    /// Reads bytes that have arrived already to the beginning of `buffer`. [`Input::is_ended`]
+    /// tells whether they were the last.
     ///
     /// # Errors
-    /// The body can not be read: the status to answer with. It is the same ever after.
+    /// The body cannot be read. All later calls return the same status.
     pub fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         let mut length = self.take(buffer)?;
         while length < buffer.len() && !self.ended && self.is_plain() {
@@ -87,13 +88,14 @@ impl<'r> Input<'r> {
         Ok(length)
     }
 
-    /// Reads bytes to the beginning of `buffer`, waiting only where filters of the content keep it from looking: nothing may
-    /// have come yet. 0 is the end. A client that waits to be told sends its body from now on.
+    /// Reads bytes to the beginning of `buffer`. Waits only behind content filters, which cannot be
+    /// asked for less; else it is pending if nothing has arrived. Returns 0 at the end. Sends
+    /// `100 Continue` to a client that waits for it.
     ///
     /// # Errors
-    /// As [`Input::read_arrived`]; also if nothing has come for as long as a client may take.
+    /// As [`Input::read_arrived`]; also if nothing arrived for as long as a client may take.
     pub fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Status> {
-        // Apache does this itself where it waits.
+        // Where Apache waits, it does this itself.
         if self.request.expects_continue() {
             self.request.send_continue();
         }
@@ -112,24 +114,26 @@ impl<'r> Input<'r> {
         Ok(Poll::Pending)
     }
 
-    /// Returns how long to wait after [`Input::poll_read`] had nothing, and what to wait for, if that is known.
+    /// Returns the descriptor to wait for after [`Input::poll_read`] was pending, if it is known,
+    /// and how long to wait.
     #[must_use]
     pub fn pause(&self) -> (Option<c_int>, Duration) {
         let stalled = self.stalled.map_or(Duration::ZERO, |since| since.elapsed());
         match self.request.connection().descriptor() {
             Some(descriptor) => (Some(descriptor), self.timeout().saturating_sub(stalled)),
-            // A stream of HTTP/2, whose connection is another thread's: as long again as it has been waited for, so that
-            // what comes soon is soon seen.
+            // The connection of a stream of HTTP/2 belongs to another thread. Each wait is as long
+            // as all before it, so that data that arrives soon is read soon.
             None => (None, stalled.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)),
         }
     }
 
-    /// How long the client may take for the next part of the body. (mod_reqtimeout has its own word with each look.)
+    /// Returns how long the client may take for the next part of the body. (mod_reqtimeout applies
+    /// its own limit on each read.)
     fn timeout(&self) -> Duration {
         self.request.connection().timeout().unwrap_or_else(|| self.request.server().timeout())
     }
 
-    /// Whether the end of the body has been read.
+    /// Returns whether the end of the body has been read.
     #[must_use]
     pub fn is_ended(&self) -> bool {
         self.ended
@@ -144,7 +148,7 @@ impl<'r> Input<'r> {
         Ok(taken.length)
     }
 
-    /// Asks the filters for at most `length` bytes. The result is false if there is nothing yet.
+    /// Asks the filters for at most `length` bytes. Returns whether they had any.
     fn fetch(&mut self, length: usize, block: sys::apr_read_type_e) -> Result<bool, Status> {
         self.brigade.clear();
         let length = i64::try_from(length).unwrap_or(i64::MAX);
@@ -155,8 +159,8 @@ impl<'r> Input<'r> {
             sys::ap_get_brigade(filters, self.brigade.as_ptr(), sys::AP_MODE_READBYTES, block, length)
         };
         if is_under_way && self.request.has_ended_response() {
-            // Apache's filter answers bodies that can not be read, and ends the response for it: also one that the
-            // application has begun, which would look complete.
+            // Apache's filter sends an error for a body that cannot be read and ends the response,
+            // even one that the application has begun. That would look complete.
             self.request.forbid_caching();
             self.request.connection().abandon();
         }
@@ -168,7 +172,7 @@ impl<'r> Input<'r> {
     }
 
     fn fail(&mut self, status: c_int) -> Status {
-        // What is left of the body would be taken for the next request.
+        // The rest of the body would be taken for the next request.
         self.request.connection().close_after_response();
         // SAFETY: a plain question.
         let status = match unsafe { sys::ap_map_http_request_error(status, BAD_REQUEST) } {

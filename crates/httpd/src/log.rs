@@ -17,14 +17,14 @@ pub struct Logger {
 }
 
 impl Logger {
-    /// The log of the module `M`.
+    /// Makes the logger of the module `M`.
     #[must_use]
     pub fn of<M: ModuleConfig>() -> Self {
         Self { module: M::record().index() }
     }
 
-    /// Logs `line` in the context of a request. What follows a NUL byte, and what is beyond Apache's limit of
-    /// about 8 KB, is lost.
+    /// Logs `line` in the context of a request. Bytes after a NUL byte or beyond Apache's limit of
+    /// about 8 KB are lost.
     pub fn request(self, request: &Request, level: Level, line: impl AsRef<[u8]>) {
         let line = line.as_ref();
         // SAFETY: the request is live; the format takes a length and a pointer to so many bytes.
@@ -46,7 +46,7 @@ impl Logger {
     /// Logs `line` in the context of a server.
     pub fn server(self, server: &Server, level: Level, line: impl AsRef<[u8]>) {
         let line = line.as_ref();
-        // SAFETY: as above.
+        // SAFETY: the server is live; the format takes a length and a pointer to so many bytes.
         unsafe {
             sys::ap_log_error_(
                 FILE.as_ptr(),
@@ -62,14 +62,14 @@ impl Logger {
         }
     }
 
-    /// Whether the log of this request takes lines of `level`.
+    /// Returns whether the log of this request takes lines of `level`.
     #[must_use]
     pub fn takes(self, request: &Request, level: Level) -> bool {
         // SAFETY: the request is live.
         (unsafe { sys::ap_get_request_module_loglevel(request.as_ptr(), self.module) }) >= level as c_int
     }
 
-    /// Whether the log of this server takes lines of `level`.
+    /// Returns whether the log of this server takes lines of `level`.
     #[must_use]
     pub fn takes_of_server(self, server: &Server, level: Level) -> bool {
         // SAFETY: the server is live.

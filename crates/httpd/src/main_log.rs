@@ -1,14 +1,14 @@
-//! Levels of log lines, and the main error log, for those who know neither a request nor a server.
+//! Levels of log lines, and the main error log, for code that knows neither a request nor a server.
 
 use std::ffi::c_int;
 
 use httpd_sys as sys;
 
-/// How important a line is, as in `LogLevel`.
+/// The importance of a line, as in `LogLevel`.
 #[repr(i32)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// The server can not go on.
+    /// The server cannot go on.
     Emerg = 0,
     /// Somebody must act at once.
     Alert = 1,
@@ -18,7 +18,7 @@ pub enum Level {
     Error = 3,
     /// Something is wrong.
     Warn = 4,
-    /// Normal, but worth telling.
+    /// Normal, but significant.
     Notice = 5,
     /// For information.
     Info = 6,
@@ -29,7 +29,7 @@ pub enum Level {
 }
 
 impl Level {
-    /// The level of this number; numbers beyond the range are its ends.
+    /// Returns the level with this number, or the nearest one.
     #[must_use]
     pub fn from_number(number: c_int) -> Self {
         const LEVELS: [Level; 9] = [
@@ -47,7 +47,7 @@ impl Level {
     }
 }
 
-/// Logs before there is a server, or where none is known: to the main log.
+/// Logs to the main log, for code that runs before there is a server or knows none.
 pub(crate) fn write(module: c_int, level: Level, line: &[u8]) {
     // SAFETY: no server means the main log.
     unsafe {
@@ -65,8 +65,7 @@ pub(crate) fn write(module: c_int, level: Level, line: &[u8]) {
     }
 }
 
-// Shown by `%F` of ErrorLogFormat. The line has a code or says what it is about; where we write it from is the
-// same place for all.
+// Shown by `%F` of ErrorLogFormat: the same for all lines, which are found by their codes instead.
 pub(crate) const FILE: &std::ffi::CStr = c"httpd/src/log.rs";
 pub(crate) const LINE: c_int = 0;
 

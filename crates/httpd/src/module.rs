@@ -9,9 +9,10 @@ use crate::request::Request;
 use crate::server::Server;
 use crate::status::Status;
 
-/// An Apache module. The type itself is never made: it only names the parts.
+/// An Apache module. No value of the type is ever made: it only names the parts.
 ///
-/// Each hook is an optional member: a module declares those that it has, and no others are registered with Apache.
+/// Each hook is an optional member: a module declares those that it has, and only these are
+/// registered with Apache.
 pub trait Module: ModuleDirectives {
     /// Called whenever Apache has loaded the module, before its hooks are registered.
     const LOADED: Option<fn()> = None;
@@ -22,14 +23,16 @@ pub trait Module: ModuleDirectives {
     /// Answers a request.
     const HANDLER: Option<Hook<RequestHook>> = None;
 
-    /// Looks at the configuration once it is complete. Apache reads its configuration twice when it starts; this is called
-    /// the second time only. An error is a text for the administrator; the server does not start.
+    /// Checks the configuration once it is complete. Apache reads its configuration twice when it
+    /// starts; this is called the second time only. An error is a text for the administrator and
+    /// keeps the server from starting.
     const POST_CONFIG: Option<Hook<PostConfigHook>> = None;
 
-    /// Looks at a configuration that is only tested (`httpd -t`), once it is complete: what is logged here is shown.
+    /// Checks a complete configuration that is only tested (`httpd -t`). The lines logged here are
+    /// shown.
     const TEST_CONFIG: Option<Hook<fn(&Server)>> = None;
 
-    /// Looks after things in the parent process, about every ten seconds while the server runs.
+    /// Does periodic work in the parent process, about every ten seconds while the server runs.
     const MONITOR: Option<Hook<fn(&Server)>> = None;
 
     /// Prepares a child process, in its first thread, before it serves requests.
@@ -63,11 +66,11 @@ impl<F: Copy> Hook<F> {
     }
 }
 
-/// Which modules' hooks come before and after ours, by the names in their records.
+/// The modules whose hooks run before and after this one, by the names in their records.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
-    /// These come first.
+    /// The modules that come first.
     pub after: &'static [&'static CStr],
-    /// These come later.
+    /// The modules that come later.
     pub before: &'static [&'static CStr],
 }

@@ -7,7 +7,7 @@ use httpd_sys as sys;
 use crate::pool::Pool;
 use crate::text;
 
-/// How the MPM runs children and threads.
+/// The numbers of children and threads that the MPM runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mpm {
     /// Its name, such as `event`.
@@ -16,15 +16,15 @@ pub struct Mpm {
     pub is_threaded: bool,
     /// Whether it has child processes.
     pub is_forked: bool,
-    /// At most so many children; at least 1.
+    /// The most children; at least 1.
     pub processes: u32,
-    /// So many places for children are in use, which may be fewer than `processes`; at least 1.
+    /// The places for children that are in use, perhaps fewer than `processes`; at least 1.
     pub processes_in_use: u32,
-    /// So many threads per child; at least 1.
+    /// The threads of a child; at least 1.
     pub threads: u32,
 }
 
-/// What a server knows of itself.
+/// Facts about the server.
 pub struct ServerInfo {
     pool: *mut sys::apr_pool_t,
 }
@@ -36,7 +36,7 @@ impl ServerInfo {
         Self { pool }
     }
 
-    /// The MPM.
+    /// Returns the facts about the MPM.
     #[must_use]
     pub fn mpm(&self) -> Mpm {
         let number = |question: u32| {
@@ -58,7 +58,7 @@ impl ServerInfo {
         }
     }
 
-    /// Apache's version.
+    /// Returns Apache's version.
     #[must_use]
     pub fn version(&self) -> [u32; 3] {
         let mut version = sys::ap_version_t { major: 0, minor: 0, patch: 0, add_string: std::ptr::null() };
@@ -67,21 +67,21 @@ impl ServerInfo {
         [version.major, version.minor, version.patch].map(|part| u32::try_from(part).unwrap_or(0))
     }
 
-    /// Apache's banner with all components.
+    /// Returns Apache's banner with all components.
     #[must_use]
     pub fn description(&self) -> &[u8] {
         // SAFETY: a string that lives as long as the configuration.
         unsafe { text::bytes(sys::ap_get_server_description()) }.unwrap_or_default()
     }
 
-    /// When Apache was built.
+    /// Returns the date of Apache's build.
     #[must_use]
     pub fn built(&self) -> &[u8] {
         // SAFETY: a static string.
         unsafe { text::bytes(sys::ap_get_server_built()) }.unwrap_or_default()
     }
 
-    /// Whether this is the only process (`httpd -X`).
+    /// Returns whether this is the only process (`httpd -X`).
     #[must_use]
     pub fn is_single_process(&self) -> bool {
         // SAFETY: plain questions.
@@ -91,13 +91,14 @@ impl ServerInfo {
         }
     }
 
-    /// Adds a component to the banner. For `post_config` only: Apache seals it after that.
+    /// Adds a component to the banner. Only for `post_config`: later, Apache does not change the
+    /// banner.
     pub fn add_version_component(&self, component: &CStr) {
         // SAFETY: the pool is live; the text is copied.
         unsafe { sys::ap_add_version_component(self.pool, component.as_ptr()) }
     }
 
-    /// The pool of the configuration, or of the child.
+    /// Returns the pool of the configuration, or of the child.
     #[must_use]
     pub fn pool(&self) -> &Pool {
         // SAFETY: live as long as this, see `new`.

@@ -13,18 +13,18 @@ use crate::request::Request;
 pub struct Output<'r> {
     request: &'r Request,
     brigade: Brigade<'r>,
-    /// Something has been given to the filters.
+    /// Whether data has been given to the filters.
     begun: bool,
     ended: bool,
-    /// A filter has sent another response in place of the one that has ended.
+    /// Whether a filter has sent another response in place of the one that has ended.
     is_replaced: bool,
 }
 
-/// The client is gone, or a filter has given up or has ended the response itself.
+/// The error where the client is gone, or a filter has given up or has ended the response itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SendError;
 
-/// Why a file was not sent.
+/// The reason why a file was not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendFileError {
     /// See [`SendError`].
@@ -34,7 +34,7 @@ pub enum SendFileError {
 }
 
 impl<'r> Output<'r> {
-    /// The body of the response to `request`.
+    /// Makes the output for the response to `request`.
     #[must_use]
     pub fn new(request: &'r Request) -> Self {
         // SAFETY: the connection of a live request has an allocator, which lives as long as it.
@@ -45,10 +45,10 @@ impl<'r> Output<'r> {
         Self { request, brigade, begun: false, ended: false, is_replaced: false }
     }
 
-    /// Gives `block` to the filters; with the first one go status and headers.
+    /// Gives `block` to the filters. Status and headers go with the first one.
     ///
     /// # Errors
-    /// It can not be sent.
+    /// It cannot be sent.
     pub fn send(&mut self, block: &[u8], flush: bool) -> Result<(), SendError> {
         // SAFETY: `pass` clears the brigade.
         unsafe { self.brigade.push_borrowed(block) };
@@ -58,22 +58,23 @@ impl<'r> Output<'r> {
         self.pass()
     }
 
-    /// Gives `block` and the end of the body to the filters in one go: with an unfinished response before them
-    /// that lets Apache compute its length.
+    /// Gives `block` and the end of the body to the filters in one brigade. If nothing was sent
+    /// before, Apache then computes the length.
     ///
     /// # Errors
-    /// It can not be sent.
+    /// It cannot be sent.
     pub fn send_last(&mut self, block: &[u8]) -> Result<(), SendError> {
         // SAFETY: `pass` clears the brigade.
         unsafe { self.brigade.push_borrowed(block) };
         self.end()
     }
 
-    /// Gives a part of a regular file to the filters, by the kernel's sendfile if `send_file` and the filters
-    /// permit; with `last`, it is the end of the body.
+    /// Gives a part of a regular file to the filters, by the kernel's sendfile if `send_file` and
+    /// the filters permit it. With `last`, the body ends with it.
     ///
     /// # Errors
-    /// It can not be sent; or it has turned out to be shorter than said, and the response is broken off.
+    /// It cannot be sent; or it turns out to be shorter than declared, and the response is broken
+    /// off.
     pub fn send_file(
         &mut self,
         file: BorrowedFd<'_>,
@@ -99,10 +100,10 @@ impl<'r> Output<'r> {
         sent.map_err(|SendError| SendFileError::NotSent)
     }
 
-    /// Has what was sent go out now.
+    /// Has the filters send all that they hold.
     ///
     /// # Errors
-    /// It can not be sent.
+    /// It cannot be sent.
     pub fn flush(&mut self) -> Result<(), SendError> {
         self.brigade.push_flush();
         self.pass()
@@ -111,7 +112,7 @@ impl<'r> Output<'r> {
     /// Ends the body, if it has not ended.
     ///
     /// # Errors
-    /// It can not be sent.
+    /// It cannot be sent.
     pub fn end(&mut self) -> Result<(), SendError> {
         if self.ended {
             self.brigade.clear();
@@ -129,16 +130,16 @@ impl<'r> Output<'r> {
         self.pass_on()
     }
 
-    /// Has Apache send what it still holds back, once the body has ended. Otherwise it looks for the client's next
-    /// request first and, under the event MPM, finds that there is none and hands the connection to another
-    /// thread. Only for what the client's connection takes without blocking.
+    /// Has Apache send the data that it holds back after the end of the body. Otherwise it first
+    /// looks for the client's next request and, under the event MPM, hands a connection without one
+    /// to another thread. Only for data that the client's connection takes without blocking.
     pub fn flush_held_back(&mut self) {
         if !self.ended || !self.request.is_alone_on_connection() {
             return;
         }
         self.brigade.push_flush();
-        // SAFETY: the request is live, and so are its connection and the filters of that. Apache itself ends
-        // requests with such a brigade. A failure is seen by the next who sends.
+        // SAFETY: the request is live, and so are its connection and the filters of that. Apache
+        // itself ends requests with such a brigade. The next send reports a failure.
         unsafe {
             let connection = (*self.request.as_ptr()).connection;
             sys::ap_pass_brigade((*connection).output_filters, self.brigade.as_ptr());
@@ -146,19 +147,21 @@ impl<'r> Output<'r> {
         self.brigade.clear();
     }
 
-    /// Returns whether a filter has ended the response in place of the handler: with Apache's page for a request whose
-    /// body can not be read or for ranges that it does not have, or with a file (mod_xsendfile). That is the response then,
-    /// and its status that of the request; whatever follows would be taken for the next one.
+    /// Returns whether a filter has ended the response in place of the handler: with Apache's error
+    /// page for an unreadable body or for ranges that do not exist, or with a file (mod_xsendfile).
+    /// That is the response then, with its status; anything that follows would be taken for the
+    /// next one.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         if self.ended { self.is_replaced } else { self.request.has_ended_response() }
     }
 
-    /// Ends the body so that the client can tell that something is missing: without a last chunk, with the
-    /// connection closed, or the HTTP/2 stream reset. A response that a filter has ended is left as it is.
+    /// Ends the body so that the client can tell that a part is missing: without a last chunk, with
+    /// the connection closed, or the HTTP/2 stream reset. A response that a filter has ended stays
+    /// as it is.
     ///
-    /// Does what Apache's `ap_proxy_backend_broke` does for a back end that breaks off: the protocol's filters, mod_http2
-    /// and mod_cache know it.
+    /// Follows Apache's `ap_proxy_backend_broke` for a back end that breaks off, which the
+    /// protocol's filters, mod_http2 and mod_cache understand.
     pub fn abort(&mut self) {
         if self.is_superseded() {
             return;
@@ -168,16 +171,17 @@ impl<'r> Output<'r> {
             self.ended = true;
             self.brigade.push_error(BAD_GATEWAY, self.request.pool());
             self.brigade.push_end();
-            // Nobody is left to tell about a failure.
+            // The response is broken off, so a failure changes nothing.
             let _ = self.pass_on();
         }
-        // Not before: where a filter has kept everything back until now, the head goes out with the end. On a connection
-        // that is to be closed it would announce neither chunks nor a length, and the closing would be a regular end.
+        // Only now: if a filter has held everything back, the head goes out with the end. On a
+        // connection that is to be closed it would announce neither chunks nor a length, and the
+        // closing would look like a regular end.
         self.request.connection().close_after_response();
     }
 
-    /// Passes on what is not the end. After that, it would be taken for the next response: a thread of the application may
-    /// still write.
+    /// Passes on data before the end. After the end, when threads of the application may still
+    /// write, it is dropped: it would be taken for the next response.
     fn pass(&mut self) -> Result<(), SendError> {
         if self.ended || self.is_superseded() {
             self.brigade.clear();
@@ -189,8 +193,9 @@ impl<'r> Output<'r> {
         }
         if !self.begun {
             self.begun = true;
-            // A filter that gathers what it gets (mod_security2) would pass it on as a whole: Apache would serve ranges of it,
-            // with the length of the whole where it has been flushed in between.
+            // A filter that gathers a response (mod_security2) passes it on as a whole. Apache
+            // would serve ranges of that, with the length of the whole where it was flushed in
+            // between.
             if self.request.wants_range() && !self.request.awaits_sendfile() {
                 self.request.disable_ranges();
             }
@@ -203,7 +208,7 @@ impl<'r> Output<'r> {
         let status =
             unsafe { sys::ap_pass_brigade((*self.request.as_ptr()).output_filters, self.brigade.as_ptr()) };
         self.brigade.clear();
-        // What filters return that have had Apache answer.
+        // Filters return this after Apache has sent an error page for them.
         self.is_replaced |= self.ended && status == sys::AP_FILTER_ERROR;
         if status == sys::APR_SUCCESS && !self.request.connection().is_aborted() {
             Ok(())

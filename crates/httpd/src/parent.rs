@@ -1,4 +1,4 @@
-//! What the parent process knows and does besides its configuration.
+//! The parent process: its state, the end of it, and children that are not the MPM's.
 
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -20,21 +20,22 @@ pub struct Identity {
 }
 
 impl ServerInfo {
-    /// Whom the children run as.
+    /// Returns the user and group that the children run as.
     #[must_use]
     pub fn identity(&self) -> Identity {
         // SAFETY: set while the configuration was read, by the thread that there was then.
         unsafe { Identity { uid: sys::ap_unixd_config.user_id, gid: sys::ap_unixd_config.group_id } }
     }
 
-    /// Whether `CoreDumpDirectory` is set.
+    /// Returns whether `CoreDumpDirectory` is set.
     #[must_use]
     pub fn dumps_core(&self) -> bool {
-        // SAFETY: as above.
+        // SAFETY: set while the configuration was read, by the thread that there was then.
         (unsafe { sys::ap_coredumpdir_configured }) != 0
     }
 
-    /// Whether the server is about to run (and not only to check its configuration, or to signal another one).
+    /// Returns whether the server is about to run, and not only to check its configuration or to
+    /// signal another one.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         // SAFETY: a plain question.
@@ -43,7 +44,8 @@ impl ServerInfo {
 }
 
 impl ServerInfo {
-    /// Whether the server has run before this configuration was read: then it ends if the configuration is refused.
+    /// Returns whether the server was running before this configuration was read. Rejecting the
+    /// configuration would end it.
     #[must_use]
     pub fn is_restart(&self) -> bool {
         // SAFETY: a plain question: how often the configuration has been read in earnest.
@@ -51,14 +53,14 @@ impl ServerInfo {
     }
 }
 
-/// The main server, once the configuration has been read.
+/// Returns the main server, or `None` if the configuration has not been read.
 #[must_use]
 pub fn main_server() -> Option<&'static Server> {
     // SAFETY: Apache sets it once it has read its configuration, and never to one that is gone.
     unsafe { sys::ap_server_conf.cast::<Server>().as_ref() }
 }
 
-/// Whether the server is being stopped or started again.
+/// Returns whether the server is being stopped or restarted.
 #[must_use]
 pub fn is_stopping() -> bool {
     let mut state: c_int = 0;
@@ -67,18 +69,19 @@ pub fn is_stopping() -> bool {
     status != sys::APR_SUCCESS || state == sys::AP_MPMQ_STOPPING as c_int
 }
 
-/// A process that is no child of the MPM's, but that its parent process is to wait for.
+/// A child process of the parent that does not belong to the MPM.
 #[derive(Debug, Clone, Copy)]
 pub struct OtherChild {
     /// Its process id.
     pub pid: i32,
-    /// Called in the parent, within about a second, when the process has ended, with what `waitpid` says of it.
+    /// The function that is called in the parent within about a second after the process has ended,
+    /// with the status of `waitpid`.
     pub ended: fn(pid: i32, status: i32),
 }
 
 impl ServerInfo {
-    /// Has `function` called when this process ends, after the configuration and all that belongs to it is gone. Not in
-    /// its children.
+    /// Has `function` called when this process ends, after the configuration and all that belongs
+    /// to it is gone. It is not called in children.
     pub fn at_process_end(&self, server: &Server, function: fn()) {
         // SAFETY: the pool of the process is live to its end.
         let pool = unsafe { Pool::from_raw((*(*server.as_ptr()).process).pool) };
@@ -107,7 +110,7 @@ impl OtherChild {
         // it; the process structure is copied from zeroes, which is what APR itself begins with, and lives in that pool,
         // as `Watched` does.
         unsafe {
-            // A pool for each: the server may be started again any number of times.
+            // A pool for each: the server may be restarted any number of times.
             let (mut own, parent) = (ptr::null_mut(), (*(*server.as_ptr()).process).pool);
             sys::apr_pool_create_ex(&raw mut own, parent, None, ptr::null_mut());
             let pool = if own.is_null() { parent } else { own };
@@ -121,11 +124,11 @@ impl OtherChild {
     }
 }
 
-/// What APR keeps for us.
+/// The data that APR keeps about a watched process.
 #[derive(Clone, Copy)]
 struct Watched {
     child: OtherChild,
-    /// All that belongs to it, unless there was no memory for a pool.
+    /// The pool with all that belongs to it; null if there was no memory for one.
     pool: *mut sys::apr_pool_t,
 }
 

@@ -8,14 +8,13 @@ use httpd_sys as sys;
 
 use crate::guard::quiet_guard;
 
-/// A pool: what is allocated from it lives as long as the pool.
+/// A pool. Memory that is allocated from it lives as long as the pool.
 ///
-/// A reference to a pool promises that the pool lives as long as the reference; what the methods hand out lives
-/// as long as that.
+/// The pool lives at least as long as a reference to it, and so do the results of its methods.
 #[repr(transparent)]
 pub struct Pool(UnsafeCell<sys::apr_pool_t>);
 
-/// A string that was to become a C string contains a NUL byte.
+/// The error where a string cannot become a C string because it contains a NUL byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InteriorNul;
 
@@ -32,7 +31,7 @@ impl Pool {
         self.0.get()
     }
 
-    /// A copy of `text` as a C string.
+    /// Returns a copy of `text` as a C string.
     ///
     /// # Errors
     /// The text contains a NUL byte: as a C string it would end there.
@@ -40,7 +39,7 @@ impl Pool {
         self.c_string_of(&[text])
     }
 
-    /// The concatenation of `parts` as a C string.
+    /// Returns the concatenation of `parts` as a C string.
     ///
     /// # Errors
     /// As [`Pool::c_string`].
@@ -54,7 +53,7 @@ impl Pool {
         CStr::from_bytes_with_nul(copy.into_slice()).map_err(|_| InteriorNul)
     }
 
-    /// The values as one C string, with ", " between them. Each is copied once.
+    /// Returns the values as one C string, joined with ", ". Each is copied once.
     ///
     /// # Errors
     /// As [`Pool::c_string`].
@@ -75,14 +74,14 @@ impl Pool {
         CStr::from_bytes_with_nul(joined.into_slice()).map_err(|_| InteriorNul)
     }
 
-    /// A copy of `bytes`.
+    /// Returns a copy of `bytes`.
     pub fn copy(&self, bytes: &[u8]) -> &[u8] {
         let mut copy = self.vec(bytes.len());
         copy.extend_from_slice(bytes);
         copy.into_slice()
     }
 
-    /// `number` in decimal digits.
+    /// Returns `number` in decimal digits.
     pub fn decimal(&self, number: u64) -> &[u8] {
         let mut digits = [0_u8; 20];
         let mut first = digits.len();
@@ -97,7 +96,7 @@ impl Pool {
         }
     }
 
-    /// An empty vector with room for `capacity` elements.
+    /// Returns an empty vector with room for `capacity` elements.
     pub fn vec<T: Copy>(&self, capacity: usize) -> PoolVec<'_, T> {
         const { assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes") };
         let Some(size) = capacity.checked_mul(size_of::<T>()) else { panic!("capacity overflow") };
@@ -107,13 +106,14 @@ impl Pool {
         PoolVec { memory, length: 0, capacity, pool: PhantomData }
     }
 
-    /// Gives `value` to the pool, which drops it when it is cleared; on whichever thread that happens.
+    /// Gives `value` to the pool, which drops it when it is cleared, on whichever thread that
+    /// happens.
     pub fn own<T: Send + 'static>(&self, value: T) -> &T {
         // SAFETY: the value is dropped by the pool's cleanup, after which no reference from this pool lives.
         unsafe { &*self.own_raw(value) }
     }
 
-    /// As [`Pool::own`], for values that are reached through a pointer that C keeps.
+    /// Gives `value` to the pool, and returns a pointer that C can keep (see [`Pool::own`]).
     pub(crate) fn own_raw<T: Send + 'static>(&self, value: T) -> *mut T {
         let value = Box::into_raw(Box::new(value));
         self.at_cleanup(value.cast(), drop_box::<T>);
@@ -139,7 +139,7 @@ impl Pool {
         data: *mut c_void,
         function: unsafe extern "C" fn(*mut c_void) -> c_int,
     ) {
-        // SAFETY: as above.
+        // SAFETY: the pool is live.
         unsafe { sys::apr_pool_pre_cleanup_register(self.as_ptr(), data, Some(function)) }
     }
 }
@@ -164,7 +164,7 @@ impl<'p, T: Copy> PoolVec<'p, T> {
     /// Appends `value`.
     ///
     /// # Panics
-    /// The vector is full: the capacity is the caller's promise.
+    /// The vector is full; the caller has promised a larger capacity.
     #[inline]
     pub fn push(&mut self, value: T) {
         assert!(self.length < self.capacity, "a pool vector of {} is full", self.capacity);
@@ -185,7 +185,7 @@ impl<'p, T: Copy> PoolVec<'p, T> {
         self.length += values.len();
     }
 
-    /// The elements, for as long as the pool.
+    /// Returns the elements, which live as long as the pool.
     #[must_use]
     #[inline]
     pub fn into_slice(self) -> &'p [T] {

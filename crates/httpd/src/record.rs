@@ -13,25 +13,25 @@ pub struct Record<M> {
     module: PhantomData<fn() -> M>,
 }
 
-// SAFETY: Apache writes to a record while it loads and unloads modules, in one thread; at all other times it and
-// we only read.
+// SAFETY: Apache writes to a record while it loads and unloads modules, in one thread; at all other
+// times it is only read.
 unsafe impl<M> Sync for Record<M> {}
 
 impl<M> Record<M> {
-    /// Wraps what Apache is to find.
+    /// Wraps the record that Apache is to find.
     pub(crate) const fn of(record: sys::module) -> Self {
         Self { record: UnsafeCell::new(record), module: PhantomData }
     }
 
-    /// The module's place in Apache's vectors, as long as it is loaded.
+    /// Returns the module's index in Apache's vectors, which is valid while it is loaded.
     #[must_use]
     #[inline]
     pub(crate) fn index(&self) -> c_int {
-        // SAFETY: written only while modules are loaded, see above.
+        // SAFETY: written only while modules are loaded and unloaded, by one thread.
         unsafe { (*self.record.get()).module_index }
     }
 
-    /// The name in the record.
+    /// Returns the name in the record.
     pub(crate) fn name(&self) -> &'static CStr {
         // SAFETY: `new` had it from a static string, and Apache does not change it.
         unsafe { CStr::from_ptr((*self.record.get()).name) }

@@ -5,16 +5,16 @@ use std::ops::Range;
 
 use httpd_sys as sys;
 
-/// A compiled regular expression, as of `ap_regcomp` with `AP_REG_EXTENDED`.
+/// A regular expression that `ap_regcomp` has compiled with `AP_REG_EXTENDED`.
 pub struct Regex(Box<sys::ap_regex_t>);
 
 // SAFETY: a compiled expression is only read; Apache uses one for all its threads.
 unsafe impl Send for Regex {}
-// SAFETY: as above.
+// SAFETY: a compiled expression is only read.
 unsafe impl Sync for Regex {}
 
 impl Regex {
-    /// Compiles `source`; `None` if it is not a regular expression.
+    /// Compiles `source`. Returns `None` if it is not a regular expression.
     #[must_use]
     pub fn new(source: &CStr) -> Option<Self> {
         // SAFETY: plain data, which `ap_regcomp` fills in.
@@ -25,7 +25,8 @@ impl Regex {
         (status == 0).then(|| Self(compiled))
     }
 
-    /// The first match in `subject`: its offsets, and those of each group that took part.
+    /// Returns the offsets of the first match in `subject`, and of each group that took part in it.
+    /// Returns `None` if there is no match.
     #[must_use]
     pub fn captures<const N: usize>(&self, subject: &[u8]) -> Option<[Option<Range<usize>>; N]> {
         let mut groups = [sys::ap_regmatch_t { rm_so: -1, rm_eo: -1 }; N];

@@ -13,12 +13,12 @@ use crate::server::Server;
 use crate::table::Table;
 use crate::text;
 
-/// A request. It belongs to one thread, and ends with the hook that was given it.
+/// A request. It belongs to one thread, and the reference ends with the hook that was given it.
 ///
-/// Strings of a request are in its pool (or live longer): modules replace them, and do not write to them once
-/// the request line has been read.
+/// Strings of a request are in its pool (or live longer). Modules replace them, and do not write to
+/// them once the request line has been read.
 ///
-/// What a request lends ends with it:
+/// Data borrowed from a request ends with it:
 /// ```compile_fail
 /// fn keep(request: &httpd::Request) -> &'static [u8] {
 ///     request.uri().unwrap_or_default()
@@ -33,10 +33,10 @@ use crate::text;
 #[repr(transparent)]
 pub struct Request(UnsafeCell<sys::request_rec>);
 
-/// What a request's file is.
+/// The type of a request's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
-    /// There is none, or it can not be looked at.
+    /// There is no file, or it is inaccessible.
     None,
     /// A regular file.
     Regular,
@@ -55,13 +55,13 @@ pub struct ResponseStatus<'r> {
 }
 
 impl ResponseStatus<'_> {
-    /// The three digits.
+    /// Returns the number of the status.
     #[must_use]
     pub fn code(&self) -> u16 {
         self.status
     }
 
-    /// Makes it the status of the response.
+    /// Sets the status of the response.
     pub fn apply(&self) {
         let request = self.request.as_ptr();
         // SAFETY: the request is live; the line is static or in its pool.
@@ -99,7 +99,8 @@ macro_rules! tables {
 }
 
 impl Request {
-    /// Whether it is a request of its own on a connection of its own: no subrequest, and no stream of HTTP/2.
+    /// Returns whether the request has its connection for itself: it is no subrequest and no stream
+    /// of HTTP/2.
     #[must_use]
     pub fn is_alone_on_connection(&self) -> bool {
         // SAFETY: the request is live, and so is its connection.
@@ -120,7 +121,7 @@ impl Request {
         self.0.get()
     }
 
-    /// The `request_rec`, for code that knows what to do with one.
+    /// Returns the `request_rec`, for code outside this crate.
     #[must_use]
     pub fn as_opaque(&self) -> *mut c_void {
         self.as_ptr().cast()
@@ -137,21 +138,21 @@ impl Request {
         request_line = the_request;
         /// The file.
         filename = filename;
-        /// What follows the file in the path.
+        /// The path after the file.
         path_info = path_info;
-        /// What follows `?`.
+        /// The part of the URL after `?`.
         query = args;
-        /// Such as `HTTP/1.1`.
+        /// The protocol, such as `HTTP/1.1`.
         protocol = protocol;
-        /// Such as `GET`.
+        /// The method, such as `GET`.
         method = method;
         /// The host that the client named.
         hostname = hostname;
         /// The authenticated user.
         user = user;
-        /// How the user was authenticated.
+        /// The way in which the user was authenticated.
         auth_type = ap_auth_type;
-        /// Address of the client, as far as modules know it.
+        /// The address of the client, as modules have determined it.
         useragent_ip = useragent_ip;
     }
 
@@ -160,15 +161,15 @@ impl Request {
         headers_in = headers_in;
         /// The headers of the response, if it succeeds.
         headers_out = headers_out;
-        /// Headers of the response that are sent with errors, too.
+        /// The headers that are sent with errors, too.
         err_headers_out = err_headers_out;
-        /// Variables for CGI programs and the like.
+        /// The variables for CGI programs and the like.
         subprocess_env = subprocess_env;
-        /// What modules tell each other.
+        /// Notes of modules for each other.
         notes = notes;
     }
 
-    /// The memory of the request.
+    /// Returns the pool of the request.
     #[must_use]
     #[inline]
     pub fn pool(&self) -> &Pool {
@@ -176,7 +177,7 @@ impl Request {
         unsafe { Pool::from_raw((*self.as_ptr()).pool) }
     }
 
-    /// The connection it came on.
+    /// Returns the connection of the request.
     #[must_use]
     #[inline]
     pub fn connection(&self) -> &Connection {
@@ -184,15 +185,15 @@ impl Request {
         unsafe { Connection::from_raw((*self.as_ptr()).connection) }
     }
 
-    /// The virtual host, or the main server.
+    /// Returns the virtual host, or the main server.
     #[must_use]
     #[inline]
     pub fn server(&self) -> &Server {
-        // SAFETY: as above.
+        // SAFETY: a request has a server, which outlives it.
         unsafe { Server::from_raw((*self.as_ptr()).server) }
     }
 
-    /// The request that this one was redirected from.
+    /// Returns the request that this one was redirected from, or `None` if it was not redirected.
     #[must_use]
     pub fn previous(&self) -> Option<&Self> {
         // SAFETY: a request that was redirected lives as long as the one it became.
@@ -202,7 +203,8 @@ impl Request {
         }
     }
 
-    /// The module's settings for the directory sections that the request is in.
+    /// Returns the module's settings for the directory sections of the request, or `None` if there
+    /// are none.
     #[must_use]
     #[inline]
     pub fn directory<M: ModuleConfig>(&self) -> Option<&M::Directory> {
@@ -213,21 +215,21 @@ impl Request {
         }
     }
 
-    /// The HTTP version as 1000 * major + minor.
+    /// Returns the HTTP version as 1000 * major + minor.
     #[must_use]
     pub fn protocol_number(&self) -> u32 {
         // SAFETY: the request is live.
         u32::try_from(unsafe { (*self.as_ptr()).proto_num }).unwrap_or(0)
     }
 
-    /// Whether the response is to have no body (HEAD).
+    /// Returns whether the response is to have no body (HEAD).
     #[must_use]
     pub fn is_header_only(&self) -> bool {
         // SAFETY: the request is live.
         (unsafe { (*self.as_ptr()).header_only }) != 0
     }
 
-    /// Whether the request has a body, as its headers say.
+    /// Returns whether the headers announce a body.
     #[must_use]
     pub fn has_body(&self) -> bool {
         let headers = self.headers_in();
@@ -241,10 +243,10 @@ impl Request {
         self.headers_in().value(c"Range").is_some()
     }
 
-    /// Has Apache serve no ranges of the response. A part of another one leaves that as it is.
+    /// Has Apache serve no ranges of the response. Does nothing in a subrequest.
     pub(crate) fn disable_ranges(&self) {
-        // SAFETY: the request is live, and so are its filters. The one removed is taken out of the list, and stays in its
-        // pool, whoever may be running it. It is no failure that there is none.
+        // SAFETY: the request is live, and so are its filters. The removed one is only taken out of
+        // the list: it stays in its pool, even if it is running. Its absence is no error.
         unsafe {
             if (*self.as_ptr()).main.is_null() {
                 sys::ap_remove_output_filter_byhandle((*self.as_ptr()).output_filters, c"BYTERANGE".as_ptr());
@@ -252,21 +254,21 @@ impl Request {
         }
     }
 
-    /// Whether the client waits for `100 Continue` before it sends the body.
+    /// Returns whether the client waits for `100 Continue` before it sends the body.
     #[must_use]
     pub fn expects_continue(&self) -> bool {
         // SAFETY: the request is live.
         (unsafe { (*self.as_ptr()).expecting_100 }) != 0
     }
 
-    /// When it was read, in microseconds since the epoch.
+    /// Returns the time at which the request was read, in microseconds since the epoch.
     #[must_use]
     pub fn time(&self) -> i64 {
         // SAFETY: the request is live.
         unsafe { (*self.as_ptr()).request_time }
     }
 
-    /// What the file is.
+    /// Returns the type of the file.
     #[must_use]
     pub fn file_type(&self) -> FileType {
         // SAFETY: the request is live.
@@ -278,7 +280,8 @@ impl Request {
         }
     }
 
-    /// When the file was modified, in microseconds since the epoch; 0 if that is not known.
+    /// Returns the modification time of the file, in microseconds since the epoch; 0 if it is not
+    /// known.
     #[must_use]
     pub fn file_modified(&self) -> i64 {
         // SAFETY: the request is live.
@@ -288,28 +291,28 @@ impl Request {
         }
     }
 
-    /// Whether `Options ExecCGI` is in force.
+    /// Returns whether `Options ExecCGI` is in force.
     #[must_use]
     pub fn may_execute(&self) -> bool {
         // SAFETY: the request is live.
         (unsafe { sys::ap_allow_options(self.as_ptr()) }) & sys::OPT_EXECCGI as c_int != 0
     }
 
-    /// Whether `AcceptPathInfo Off` is in force.
+    /// Returns whether `AcceptPathInfo Off` is in force.
     #[must_use]
     pub fn rejects_path_info(&self) -> bool {
         // SAFETY: the request is live.
         (unsafe { (*self.as_ptr()).used_path_info }) == sys::AP_REQ_REJECT_PATH_INFO as c_int
     }
 
-    /// `LimitRequestBody`; `None`: no limit.
+    /// Returns `LimitRequestBody`, or `None` if there is no limit.
     #[must_use]
     pub fn body_limit(&self) -> Option<u64> {
         // SAFETY: the request is live.
         u64::try_from(unsafe { sys::ap_get_limit_req_body(self.as_ptr()) }).ok().filter(|&limit| limit > 0)
     }
 
-    /// The id in logs; made now if there is none.
+    /// Returns the id in logs, and has Apache make one if there is none.
     #[must_use]
     pub fn log_id(&self) -> Option<&[u8]> {
         // SAFETY: the request is live; Apache keeps the id in the request's pool.
@@ -322,7 +325,7 @@ impl Request {
         }
     }
 
-    /// Whether the first filter of the response works on its content (and not on the protocol).
+    /// Returns whether the first filter of the response works on its content, not on the protocol.
     #[must_use]
     pub fn has_content_filter(&self) -> bool {
         // SAFETY: the filters of a live request are live.
@@ -332,7 +335,7 @@ impl Request {
         }
     }
 
-    /// Returns whether the end of the response has been given to the filters, by whomever.
+    /// Returns whether the filters have got the end of the response, whoever sent it.
     #[must_use]
     pub fn has_ended_response(&self) -> bool {
         // SAFETY: the request is live.
@@ -345,16 +348,17 @@ impl Request {
         (unsafe { (*self.as_ptr()).sent_bodyct }) != 0
     }
 
-    /// Returns whether the head has gone out and is all of the response. Apache's filters drop what comes in the same brigade
-    /// as the head; that of HTTP/2 then sends what follows, which is an error of the protocol to the client.
+    /// Returns whether the head has gone out and is all of the response. Apache's filters drop a
+    /// body in the same brigade as the head; but the filter of HTTP/2 sends later data, which is a
+    /// protocol error to the client.
     pub(crate) fn has_sent_all(&self) -> bool {
         // SAFETY: the request is live.
         let status = unsafe { (*self.as_ptr()).status };
         self.has_sent_body() && (self.is_header_only() || matches!(status, 204 | 304))
     }
 
-    /// Returns whether mod_xsendfile is going to send a file in place of the response's body, however much there is of
-    /// that and whatever its declared length.
+    /// Returns whether mod_xsendfile is going to send a file in place of the response's body,
+    /// whatever the length of that.
     #[must_use]
     pub fn awaits_sendfile(&self) -> bool {
         const HEADERS: [&CStr; 2] = [c"X-Sendfile", c"X-Sendfile-Temporary"];
@@ -362,7 +366,7 @@ impl Request {
         let tables = [self.headers_out(), self.err_headers_out()];
         let names_file =
             HEADERS.iter().any(|header| tables.iter().any(|table| table.value(header).is_some()));
-        // It leaves other statuses alone, and parts of other responses.
+        // It does nothing for other statuses and for subrequests.
         // SAFETY: the request and its filters are live, and filters have names.
         names_file
             && unsafe {
@@ -377,9 +381,9 @@ impl Request {
             }
     }
 
-    /// Has nobody store the response, nor that of the request which this one is a part of.
+    /// Has no cache store the response, nor that of the main request of a subrequest.
     pub(crate) fn forbid_caching(&self) {
-        // SAFETY: the request is live, and so is the one that it is a part of.
+        // SAFETY: the request is live, and so is its main request.
         unsafe {
             let request = self.as_ptr();
             (*request).no_cache = 1;
@@ -389,7 +393,7 @@ impl Request {
         }
     }
 
-    /// Returns whether the kernel can send files to the client without anybody reading them.
+    /// Returns whether the kernel may send files to the client by itself: nothing has to read them.
     pub(crate) fn may_send_files(&self) -> bool {
         self.is_alone_on_connection() && !self.has_content_filter() && !self.connection().is_tls()
     }
@@ -411,7 +415,7 @@ impl Request {
         Ok(())
     }
 
-    /// A status and reason for the response; without a reason it is the standard one.
+    /// Prepares a status for the response, with the standard reason if there is none.
     ///
     /// # Errors
     /// The reason contains a NUL byte.
@@ -433,7 +437,7 @@ impl Request {
         }
     }
 
-    /// Sets `Content-Type`, with what Apache does for it.
+    /// Sets `Content-Type`, and lets Apache adapt its filters to it.
     ///
     /// # Errors
     /// The type contains a NUL byte.
@@ -450,14 +454,14 @@ impl Request {
         unsafe { sys::ap_set_content_length(self.as_ptr(), i64::try_from(length).unwrap_or(i64::MAX)) }
     }
 
-    /// Gives up telling a client that waits for it to send the body. Once the head of the response is out, a
-    /// `100 Continue` would be taken for a part of it.
+    /// Gives up sending `100 Continue`. Once the head of the response is out, it would be taken for
+    /// a part of it.
     pub fn withhold_continue(&self) {
         // SAFETY: the request is live.
         unsafe { (*self.as_ptr()).expecting_100 = 0 }
     }
 
-    /// Tells a client that waits for it to send the body.
+    /// Sends `100 Continue` to a client that waits for it.
     pub fn send_continue(&self) {
         // SAFETY: the request is live; Apache sends what `status` says, and resets `expecting_100`.
         unsafe {
@@ -471,7 +475,7 @@ impl Request {
         }
     }
 
-    /// Answers with what `GET` of another path of this server gives.
+    /// Responds with the result of `GET` for another path of this server.
     ///
     /// # Errors
     /// The path contains a NUL byte.
@@ -488,7 +492,7 @@ impl Request {
         Ok(())
     }
 
-    /// `200 OK` and the like: Apache's own string if it is the same.
+    /// Returns a line such as `200 OK`: Apache's own string if the reason is the standard one.
     fn status_line(&self, status: u16, reason: &[u8]) -> Result<&CStr, InteriorNul> {
         // SAFETY: a static string; for an unknown status it is that of 500.
         let standard = unsafe { text::c_string(sys::ap_get_status_line(c_int::from(status))) };

@@ -1,6 +1,7 @@
-//! Apache's scoreboard: what the server's processes and their threads are doing.
+//! Apache's scoreboard: the states of the server's processes and threads.
 //!
-//! It is memory that all of them write to as they please: what is read is a copy, which may be of two moments.
+//! All of them write to this memory at any time. It is read as a copy, whose parts may be from
+//! different moments.
 
 use std::ffi::{c_char, c_int, c_uchar};
 use std::mem::MaybeUninit;
@@ -20,11 +21,11 @@ pub struct Scoreboard {
 /// A place for a process.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ProcessScore {
-    /// 0 where there is none.
+    /// The process id; 0 if the place is free.
     pub pid: u32,
-    /// The generation that it is of.
+    /// The generation of the process.
     pub generation: u32,
-    /// It finishes what it has begun.
+    /// Whether the process takes no more connections and finishes its requests.
     pub is_quiescing: bool,
 }
 
@@ -32,7 +33,7 @@ pub struct ProcessScore {
 pub struct WorkerScore(sys::worker_score);
 
 impl Scoreboard {
-    /// How large it is, once the configuration has been read.
+    /// Returns the size of the scoreboard, which is known once the configuration has been read.
     #[must_use]
     pub fn size() -> Self {
         let limit = |question: u32| {
@@ -47,15 +48,15 @@ impl Scoreboard {
         }
     }
 
-    /// The scoreboard, if there is one. A child has it from its start until it has destroyed its own pool, and then those of
-    /// the server.
+    /// Returns the scoreboard, or `None` if there is none. A child has it from its start until it
+    /// has destroyed its own pool and those of the server.
     #[must_use]
     pub fn find() -> Option<Self> {
         // SAFETY: a plain question.
         (unsafe { sys::ap_exists_scoreboard_image() } != 0).then(Self::size)
     }
 
-    /// The generation of new children.
+    /// Returns the generation of new children.
     #[must_use]
     pub fn generation(&self) -> u32 {
         let global = self.global();
@@ -66,19 +67,20 @@ impl Scoreboard {
         u32::try_from(generation).unwrap_or(0)
     }
 
-    /// When the server was started or restarted, in microseconds since the epoch.
+    /// Returns the time of the last start or restart, in microseconds since the epoch.
     #[must_use]
     pub fn restart_time(&self) -> i64 {
         let global = self.global();
-        // SAFETY: as above.
+        // SAFETY: null or live; others may write to it meanwhile.
         unsafe { if global.is_null() { 0 } else { (&raw const (*global).restart_time).read_volatile() } }
     }
 
-    /// A process.
+    /// Returns a place for a process.
     #[must_use]
     pub fn process(&self, index: u32) -> ProcessScore {
         let Ok(index) = c_int::try_from(index) else { return ProcessScore::default() };
-        // SAFETY: it checks the index; the result is null or live, and others may write to it meanwhile.
+        // SAFETY: Apache's function checks the index; the result is null or live, and others may
+        // write to it meanwhile.
         unsafe {
             let process = sys::ap_get_scoreboard_process(index);
             if process.is_null() {
@@ -94,13 +96,13 @@ impl Scoreboard {
         }
     }
 
-    /// A thread of a process; nothing where there is no such place.
+    /// Returns a place for a thread, or `None` if there is no such place.
     #[must_use]
     pub fn worker(&self, process: u32, thread: u32) -> Option<WorkerScore> {
         let (process, thread) = (c_int::try_from(process).ok()?, c_int::try_from(thread).ok()?);
         let mut copy = MaybeUninit::<sys::worker_score>::uninit();
-        // SAFETY: the first function checks the indices, and the second one copies what the first one has found. A worker's
-        // score is numbers only: whatever was copied is one.
+        // SAFETY: the first function checks the indices, and the second one copies what the first
+        // has found. A worker's score consists of numbers only, so any copy is one.
         unsafe {
             if sys::ap_get_scoreboard_worker_from_indexes(process, thread).is_null() {
                 return None;
@@ -119,19 +121,19 @@ impl Scoreboard {
 }
 
 impl WorkerScore {
-    /// Its number among the threads of all processes.
+    /// Returns the number of the thread among those of all processes.
     #[must_use]
     pub fn thread_num(&self) -> u32 {
         u32::try_from(self.0.thread_num).unwrap_or(0)
     }
 
-    /// The generation of the process that used the place last.
+    /// Returns the generation of the process that used the place last.
     #[must_use]
     pub fn generation(&self) -> u32 {
         u32::try_from(self.0.generation).unwrap_or(0)
     }
 
-    /// What it does, as the letter of Apache's status page.
+    /// Returns the state of the thread, as the letter on Apache's status page.
     #[must_use]
     pub fn status(&self) -> u8 {
         match u32::from(self.0.status) {
@@ -150,50 +152,51 @@ impl WorkerScore {
         }
     }
 
-    /// Requests that were served in this place.
+    /// Returns the number of requests that were served in this place.
     #[must_use]
     #[allow(clippy::useless_conversion, reason = "an unsigned long has 32 bits on some systems")]
     pub fn access_count(&self) -> u64 {
         self.0.access_count.into()
     }
 
-    /// What was sent for them, in bytes.
+    /// Returns the number of bytes that were sent for them.
     #[must_use]
     pub fn bytes_served(&self) -> u64 {
         u64::try_from(self.0.bytes_served).unwrap_or(0)
     }
 
-    /// When the last request began, in microseconds since the epoch; 0: none has.
+    /// Returns the time at which the last request began, in microseconds since the epoch; 0 if
+    /// there was none.
     #[must_use]
     pub fn start_time(&self) -> i64 {
         self.0.start_time
     }
 
-    /// When it ended.
+    /// Returns the time at which the last request ended.
     #[must_use]
     pub fn stop_time(&self) -> i64 {
         self.0.stop_time
     }
 
-    /// When the place was used last.
+    /// Returns the time at which the place was used last.
     #[must_use]
     pub fn last_used(&self) -> i64 {
         self.0.last_used
     }
 
-    /// The client of the last request; empty without `ExtendedStatus`.
+    /// Returns the client of the last request; empty without `ExtendedStatus`.
     #[must_use]
     pub fn client(&self) -> &[u8] {
         until_nul(&self.0.client64)
     }
 
-    /// The beginning of its request line; empty without `ExtendedStatus`.
+    /// Returns the beginning of the last request line; empty without `ExtendedStatus`.
     #[must_use]
     pub fn request(&self) -> &[u8] {
         until_nul(&self.0.request)
     }
 
-    /// The virtual host that it went to; empty without `ExtendedStatus`.
+    /// Returns the virtual host of the last request; empty without `ExtendedStatus`.
     #[must_use]
     pub fn vhost(&self) -> &[u8] {
         until_nul(&self.0.vhost)

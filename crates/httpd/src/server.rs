@@ -15,7 +15,7 @@ pub struct Server(UnsafeCell<sys::server_rec>);
 
 // SAFETY: it is changed only while the configuration is read, by the one thread that there is then.
 unsafe impl Send for Server {}
-// SAFETY: as above.
+// SAFETY: after the configuration has been read, a server is only read.
 unsafe impl Sync for Server {}
 
 impl Server {
@@ -31,41 +31,41 @@ impl Server {
         self.0.get()
     }
 
-    /// The configured name.
+    /// Returns the configured name.
     #[must_use]
     pub fn name(&self) -> &[u8] {
         // SAFETY: strings of the configuration live as long as the server.
         unsafe { text::bytes((*self.as_ptr()).server_hostname) }.unwrap_or_default()
     }
 
-    /// The administrator's address.
+    /// Returns the administrator's address.
     #[must_use]
     pub fn admin(&self) -> Option<&[u8]> {
-        // SAFETY: as above.
+        // SAFETY: strings of the configuration live as long as the server.
         unsafe { text::bytes((*self.as_ptr()).server_admin) }
     }
 
-    /// The main server and all virtual hosts.
+    /// Returns the main server and all virtual hosts.
     pub fn all(&self) -> impl Iterator<Item = &Self> {
         // SAFETY: servers of a configuration live as long as each other.
         std::iter::successors(Some(self), |server| unsafe { (*server.as_ptr()).next.cast::<Self>().as_ref() })
     }
 
-    /// Whether it is a virtual host.
+    /// Returns whether it is a virtual host.
     #[must_use]
     pub fn is_virtual(&self) -> bool {
         // SAFETY: the server is live.
         (unsafe { (*self.as_ptr()).is_virtual }) != 0
     }
 
-    /// `Timeout`.
+    /// Returns `Timeout`.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        // SAFETY: as above.
+        // SAFETY: the server is live.
         Duration::from_micros(u64::try_from(unsafe { (*self.as_ptr()).timeout }).unwrap_or(0))
     }
 
-    /// The descriptor of the error log; nothing where it goes to syslog.
+    /// Returns the descriptor of the error log, or `None` if it goes to syslog.
     #[must_use]
     pub fn error_log(&self) -> Option<BorrowedFd<'_>> {
         // SAFETY: the log, if there is one, is open as long as the configuration.
@@ -79,21 +79,21 @@ impl Server {
         }
     }
 
-    /// What `ErrorLog` names.
+    /// Returns the argument of `ErrorLog`.
     #[must_use]
     pub fn error_log_name(&self) -> Option<&[u8]> {
-        // SAFETY: as for the name.
+        // SAFETY: strings of the configuration live as long as the server.
         unsafe { text::bytes((*self.as_ptr()).error_fname) }
     }
 
-    /// The name of the server's program.
+    /// Returns the name of the server's program.
     #[must_use]
     pub fn program(&self) -> &[u8] {
         // SAFETY: the process that a server belongs to outlives it, and so does its name.
         unsafe { text::bytes((*(*self.as_ptr()).process).short_name) }.unwrap_or_default()
     }
 
-    /// The module's settings for this server.
+    /// Returns the module's settings for this server.
     #[must_use]
     #[inline]
     pub fn settings<M: ModuleConfig>(&self) -> Option<&M::Server> {
@@ -101,10 +101,10 @@ impl Server {
         self.entry::<M>().map(|entry| unsafe { &*ServerEntry::settings(entry) })
     }
 
-    /// The module's global settings.
+    /// Returns the module's global settings.
     #[must_use]
     pub fn global<M: ModuleConfig>(&self) -> Option<&M::Global> {
-        // SAFETY: as above.
+        // SAFETY: nobody writes to settings once there is a server to ask for them.
         self.entry::<M>().map(|entry| unsafe { &*ServerEntry::global(entry) })
     }
 

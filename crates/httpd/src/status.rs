@@ -1,19 +1,19 @@
-//! What a handler of a request tells Apache.
+//! The results of the hooks of a request.
 
 use std::ffi::c_int;
 
 use httpd_sys as sys;
 
-/// How a hook dealt with a request.
+/// The result of a hook for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It was dealt with.
+    /// The hook has dealt with the request.
     Ok,
-    /// It is somebody else's.
+    /// The request belongs to another module.
     Declined,
-    /// Apache is to answer with its page for this HTTP status.
+    /// Apache is to send its page for this HTTP status.
     Http(u16),
-    /// A filter has answered already.
+    /// A filter has sent a response already.
     Answered,
 }
 

@@ -21,31 +21,33 @@ impl Table {
         unsafe { &*table.cast::<Self>() }
     }
 
-    /// The first value of `key`.
+    /// Returns the first value of `key`, or `None` if there is none.
     ///
-    /// Values are replaced by pointer, never written to: one that was handed out lives as long as the pool of
-    /// the table, even if the entry goes.
+    /// Values are replaced by pointer and never written to. So a value lives as long as the pool of
+    /// the table, even if its entry is removed.
     #[must_use]
     pub fn value(&self, key: &CStr) -> Option<&[u8]> {
         // SAFETY: the table is live; for the result see above.
         unsafe { text::bytes(sys::apr_table_get(self.0.get(), key.as_ptr())) }
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
         usize::try_from(self.array().nelts).unwrap_or(0)
     }
 
-    /// Whether there is no entry.
+    /// Returns whether the table has no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The entries in order; a key may occur several times. An entry without a value has `None`.
+    /// Iterates over the entries in order. A key may occur several times; an entry without a value
+    /// has `None`.
     ///
-    /// Entries that are added meanwhile are not seen. (Adding may move the array: it is looked up each time.)
+    /// Entries that are added meanwhile are not visited. (Adding may move the array, so it is
+    /// looked up each time.)
     #[must_use]
     pub fn iter(&self) -> Entries<'_> {
         Entries { table: self, next: 0, end: self.len() }
@@ -68,21 +70,22 @@ impl Table {
         unsafe { sys::apr_table_setn(self.0.get(), key.as_ptr(), value.as_ptr()) }
     }
 
-    /// Adds copies as an entry, whether or not there is one of that key.
+    /// Adds an entry with copies of `key` and `value`, even if there is one with that key.
     ///
     /// # Errors
     /// One of them contains a NUL byte.
     pub fn add(&self, key: &[u8], value: &[u8]) -> Result<(), InteriorNul> {
         let (key, value) = self.copies(key, value)?;
-        // SAFETY: as in `set`.
+        // SAFETY: the table is live, and keeps the pointers, which are of its own pool.
         unsafe { sys::apr_table_addn(self.0.get(), key.as_ptr(), value.as_ptr()) };
         Ok(())
     }
 
-    /// Appends all `values` to that of `key`, with commas between them; if there is none, they are the value.
+    /// Appends all `values` to that of `key`, joined with commas. If there is no entry, they become
+    /// its value.
     ///
-    /// APR makes a new string each time that it appends to a value, which only the end of the pool frees: to append
-    /// values one by one takes memory with the square of their number.
+    /// APR makes a new string each time it appends to a value, and only the end of the pool frees
+    /// the old one: appending values one by one takes memory with the square of their number.
     ///
     /// # Errors
     /// One of them contains a NUL byte.
@@ -92,7 +95,7 @@ impl Table {
         values: impl Iterator<Item = &'v [u8]> + Clone,
     ) -> Result<(), InteriorNul> {
         let (key, value) = (self.pool().c_string(key)?, self.pool().c_string_joined(values)?);
-        // SAFETY: as in `set`.
+        // SAFETY: the table is live, and keeps the pointers, which are of its own pool.
         unsafe { sys::apr_table_mergen(self.0.get(), key.as_ptr(), value.as_ptr()) };
         Ok(())
     }
@@ -118,7 +121,7 @@ impl Table {
     }
 }
 
-/// See [`Table::iter`].
+/// The iterator of [`Table::iter`].
 pub struct Entries<'t> {
     table: &'t Table,
     next: usize,

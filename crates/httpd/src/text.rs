@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 
-/// The bytes at `text`, if it is not null.
+/// Returns the bytes at `text`, or `None` if it is null.
 ///
 /// # Safety
 /// A non-null `text` is NUL-terminated, and neither changed nor freed for as long as `'a`.
@@ -12,7 +12,7 @@ pub(crate) unsafe fn bytes<'a>(text: *const c_char) -> Option<&'a [u8]> {
     unsafe { c_string(text) }.map(CStr::to_bytes)
 }
 
-/// The string at `text`, if it is not null.
+/// Returns the string at `text`, or `None` if it is null.
 ///
 /// # Safety
 /// As [`bytes`].
