@@ -24,7 +24,7 @@ pub(crate) struct Taken {
     /// The number of bytes taken.
     pub(crate) length: usize,
     /// Whether the end of the stream was among the buckets.
-    pub(crate) ended: bool,
+    pub(crate) is_ended: bool,
 }
 
 impl<'r> Brigade<'r> {
@@ -120,7 +120,7 @@ impl<'r> Brigade<'r> {
     /// Moves bytes from the first buckets to the beginning of `buffer`, and waits for buckets whose
     /// bytes have not arrived. Bytes that do not fit stay in the brigade.
     pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Result<Taken, c_int> {
-        let mut taken = Taken { length: 0, ended: false };
+        let mut taken = Taken { length: 0, is_ended: false };
         while taken.length < buffer.len() {
             // SAFETY: the brigade is live; its first bucket is looked at only if it is not the sentinel, and the
             // bytes of a bucket are valid until it is deleted.
@@ -130,7 +130,7 @@ impl<'r> Brigade<'r> {
                     break;
                 }
                 if sys::apr_bucket_is_eos(bucket) {
-                    taken.ended = true;
+                    taken.is_ended = true;
                     self.clear();
                     break;
                 }
@@ -206,11 +206,11 @@ mod tests {
             }
             brigade.push_end();
             let mut buffer = [0; 4];
-            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, ended: false }));
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, is_ended: false }));
             assert_eq!(&buffer, b"abcd");
-            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 2, ended: true }));
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 2, is_ended: true }));
             assert_eq!(&buffer[..2], b"ef");
-            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 0, ended: false }));
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 0, is_ended: false }));
         });
     }
 
@@ -222,7 +222,7 @@ mod tests {
             brigade.push_sent_file(file.as_fd(), 2..6, pool).unwrap();
             drop(file);
             let mut buffer = [0; 10];
-            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, ended: false }));
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, is_ended: false }));
             assert_eq!(&buffer[..4], b"2345");
         });
     }
@@ -261,7 +261,7 @@ mod tests {
             let sent = SentFile::new(file.try_clone().unwrap().into());
             brigade.push_read_file(&sent, 0..100_000);
             let mut buffer = [0; 50_000];
-            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 50_000, ended: false }));
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 50_000, is_ended: false }));
             assert!(!sent.is_short());
             file.set_len(60_000).unwrap();
             let mut buffer = [0; 100_000];

@@ -44,7 +44,7 @@ pub(crate) struct ServerEntry<M: ModuleConfig> {
 pub(crate) struct DirectoryEntry<M: ModuleConfig> {
     settings: UnsafeCell<M::Directory>,
     /// Whether the section contains a directive of the module.
-    used: UnsafeCell<bool>,
+    is_used: UnsafeCell<bool>,
 }
 
 // SAFETY: the owner of the pool makes and drops entries; they are shared only when nobody writes to
@@ -83,7 +83,7 @@ impl<M: ModuleConfig> DirectoryEntry<M> {
     /// `entry` is live and not shared.
     pub(crate) unsafe fn mark_used(entry: *const Self) {
         // SAFETY: by the caller.
-        unsafe { *(*entry).used.get() = true }
+        unsafe { *(*entry).is_used.get() = true }
     }
 }
 
@@ -123,7 +123,7 @@ pub(crate) unsafe extern "C" fn create_directory<M: ModuleConfig>(
     // SAFETY: Apache gives a live pool, of the configuration or (for `.htaccess`) of a request.
     let pool = unsafe { Pool::from_raw(pool) };
     create::<DirectoryEntry<M>>("the creation of directory settings", || {
-        pool.own_raw(DirectoryEntry::<M> { settings: UnsafeCell::default(), used: UnsafeCell::new(false) })
+        pool.own_raw(DirectoryEntry::<M> { settings: UnsafeCell::default(), is_used: UnsafeCell::new(false) })
     })
 }
 
@@ -137,10 +137,10 @@ pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
     let (outer, inner) = (outer.cast::<DirectoryEntry<M>>(), inner.cast::<DirectoryEntry<M>>());
     // SAFETY: both were made by `create_directory` or here, and nobody writes to them any more.
     unsafe {
-        if !*(*outer).used.get() {
+        if !*(*outer).is_used.get() {
             return inner.cast();
         }
-        if !*(*inner).used.get() {
+        if !*(*inner).is_used.get() {
             return outer.cast();
         }
     }
@@ -151,7 +151,7 @@ pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
                 M::merge_directory(&*DirectoryEntry::settings(outer), &*DirectoryEntry::settings(inner));
             (settings, Pool::from_raw(pool))
         };
-        pool.own_raw(DirectoryEntry::<M> { settings: UnsafeCell::new(settings), used: UnsafeCell::new(true) })
+        pool.own_raw(DirectoryEntry::<M> { settings: UnsafeCell::new(settings), is_used: UnsafeCell::new(true) })
     });
     if merged.is_null() { inner.cast() } else { merged }
 }

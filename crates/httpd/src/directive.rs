@@ -123,7 +123,7 @@ pub struct Settings<'a, M: ModuleConfig> {
     /// The settings of the directory section that the line stands in.
     pub directory: Option<&'a mut M::Directory>,
     /// Whether the server is a virtual host.
-    pub in_virtual_host: bool,
+    pub is_virtual_host: bool,
 }
 
 /// The kind of line that was applied.
@@ -174,7 +174,7 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
             let running = sys::ap_state_query(sys::AP_SQ_MAIN_STATE as i32) == sys::AP_SQ_MS_RUN_MPM as i32;
             let shared = (!running && !entry.is_null())
                 .then(|| (&mut *ServerEntry::global(entry), &mut *ServerEntry::settings(entry)));
-            let in_virtual_host = (*server).is_virtual != 0;
+            let is_virtual_host = (*server).is_virtual != 0;
             // While a directive is applied, it is that which is in the parameters.
             let directive = (*parms).directive.as_ref();
             let position = directive.map(|directive| {
@@ -182,7 +182,7 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
                 (file, u32::try_from(directive.line_num).unwrap_or(0))
             });
             Self {
-                settings: Settings { shared, directory, in_virtual_host },
+                settings: Settings { shared, directory, is_virtual_host },
                 arguments: text::bytes(arguments).unwrap_or_default(),
                 server: Server::from_raw(server),
                 position: position.unwrap_or_default(),

@@ -14,7 +14,7 @@ use crate::status::Status;
 pub struct Input<'r> {
     request: &'r Request,
     brigade: Brigade<'r>,
-    ended: bool,
+    is_ended: bool,
     failed: Option<Status>,
     /// The time since which [`Input::poll_read`] has received nothing.
     stalled: Option<Instant>,
@@ -29,7 +29,7 @@ impl<'r> Input<'r> {
             let connection = (*request.as_ptr()).connection;
             Brigade::new(request.pool(), (*connection).bucket_alloc)
         };
-        Self { request, brigade, ended: false, failed: None, stalled: None }
+        Self { request, brigade, is_ended: false, failed: None, stalled: None }
     }
 
     /// Returns the status to answer with if reading failed, or `None` if it did not.
@@ -47,14 +47,14 @@ impl<'r> Input<'r> {
             return Ok(0);
         }
         let mut length = self.take(buffer)?;
-        while length == 0 && !self.ended {
+        while length == 0 && !self.is_ended {
             self.fetch(buffer.len(), sys::APR_BLOCK_READ)?;
             length = self.take(buffer)?;
         }
         // Apache reads a connection in pieces of 8 KB. Asking again for data that has arrived is
         // worth it as long as there are only protocol filters: mod_deflate takes "not yet" for the
         // end.
-        while length < buffer.len() && !self.ended && self.is_plain() {
+        while length < buffer.len() && !self.is_ended && self.is_plain() {
             match self.fetch(buffer.len() - length, sys::APR_NONBLOCK_READ) {
                 Ok(true) => {}
                 // These bytes are good: the next call reports the failure.
@@ -76,7 +76,7 @@ impl<'r> Input<'r> {
     /// The body cannot be read. All later calls return the same status.
     pub fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         let mut length = self.take(buffer)?;
-        while length < buffer.len() && !self.ended && self.is_plain() {
+        while length < buffer.len() && !self.is_ended && self.is_plain() {
             if !self.fetch(buffer.len() - length, sys::APR_NONBLOCK_READ)? {
                 break;
             }
@@ -103,7 +103,7 @@ impl<'r> Input<'r> {
             return self.read(buffer).map(Poll::Ready);
         }
         let length = self.read_arrived(buffer)?;
-        if length > 0 || self.ended || buffer.is_empty() {
+        if length > 0 || self.is_ended || buffer.is_empty() {
             self.stalled = None;
             return Ok(Poll::Ready(length));
         }
@@ -136,7 +136,7 @@ impl<'r> Input<'r> {
     /// Returns whether the end of the body has been read.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        self.ended
+        self.is_ended
     }
 
     fn take(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
@@ -144,7 +144,7 @@ impl<'r> Input<'r> {
             return Err(status);
         }
         let taken = self.brigade.take(buffer).map_err(|status| self.fail(status))?;
-        self.ended |= taken.ended;
+        self.is_ended |= taken.is_ended;
         Ok(taken.length)
     }
 

@@ -14,8 +14,8 @@ pub struct Output<'r> {
     request: &'r Request,
     brigade: Brigade<'r>,
     /// Whether data has been given to the filters.
-    begun: bool,
-    ended: bool,
+    is_begun: bool,
+    is_ended: bool,
     /// Whether a filter has sent another response in place of the one that has ended.
     is_replaced: bool,
 }
@@ -42,7 +42,7 @@ impl<'r> Output<'r> {
             let connection = (*request.as_ptr()).connection;
             Brigade::new(request.pool(), (*connection).bucket_alloc)
         };
-        Self { request, brigade, begun: false, ended: false, is_replaced: false }
+        Self { request, brigade, is_begun: false, is_ended: false, is_replaced: false }
     }
 
     /// Gives `block` to the filters. Status and headers go with the first one.
@@ -114,7 +114,7 @@ impl<'r> Output<'r> {
     /// # Errors
     /// It cannot be sent.
     pub fn end(&mut self) -> Result<(), SendError> {
-        if self.ended {
+        if self.is_ended {
             self.brigade.clear();
             return Ok(());
         }
@@ -125,7 +125,7 @@ impl<'r> Output<'r> {
         if self.request.has_sent_all() {
             self.brigade.clear();
         }
-        self.ended = true;
+        self.is_ended = true;
         self.brigade.push_end();
         self.pass_on()
     }
@@ -134,7 +134,7 @@ impl<'r> Output<'r> {
     /// looks for the client's next request and, under the event MPM, hands a connection without one
     /// to another thread. Only for data that the client's connection takes without blocking.
     pub fn flush_held_back(&mut self) {
-        if !self.ended || !self.request.is_alone_on_connection() {
+        if !self.is_ended || !self.request.is_alone_on_connection() {
             return;
         }
         self.brigade.push_flush();
@@ -153,7 +153,7 @@ impl<'r> Output<'r> {
     /// next one.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
-        if self.ended { self.is_replaced } else { self.request.has_ended_response() }
+        if self.is_ended { self.is_replaced } else { self.request.has_ended_response() }
     }
 
     /// Ends the body so that the client can tell that a part is missing: without a last chunk, with
@@ -167,8 +167,8 @@ impl<'r> Output<'r> {
             return;
         }
         self.request.forbid_caching();
-        if !self.ended {
-            self.ended = true;
+        if !self.is_ended {
+            self.is_ended = true;
             self.brigade.push_error(BAD_GATEWAY, self.request.pool());
             self.brigade.push_end();
             // The response is broken off, so a failure changes nothing.
@@ -183,7 +183,7 @@ impl<'r> Output<'r> {
     /// Passes on data before the end. After the end, when threads of the application may still
     /// write, it is dropped: it would be taken for the next response.
     fn pass(&mut self) -> Result<(), SendError> {
-        if self.ended || self.is_superseded() {
+        if self.is_ended || self.is_superseded() {
             self.brigade.clear();
             return Err(SendError);
         }
@@ -191,8 +191,8 @@ impl<'r> Output<'r> {
             self.brigade.clear();
             return if self.request.connection().is_aborted() { Err(SendError) } else { Ok(()) };
         }
-        if !self.begun {
-            self.begun = true;
+        if !self.is_begun {
+            self.is_begun = true;
             // A filter that gathers a response (mod_security2) passes it on as a whole. Apache
             // would serve ranges of that, with the length of the whole where it was flushed in
             // between.
@@ -209,7 +209,7 @@ impl<'r> Output<'r> {
             unsafe { sys::ap_pass_brigade((*self.request.as_ptr()).output_filters, self.brigade.as_ptr()) };
         self.brigade.clear();
         // Filters return this after Apache has sent an error page for them.
-        self.is_replaced |= self.ended && status == sys::AP_FILTER_ERROR;
+        self.is_replaced |= self.is_ended && status == sys::AP_FILTER_ERROR;
         if status == sys::APR_SUCCESS && !self.request.connection().is_aborted() {
             Ok(())
         } else {

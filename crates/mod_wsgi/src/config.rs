@@ -29,7 +29,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
     let settings = &mut line.settings;
     let scope = match &settings.directory {
         Some(_) => Scope::Directory,
-        None if settings.in_virtual_host => Scope::VirtualHost,
+        None if settings.is_virtual_host => Scope::VirtualHost,
         None => Scope::Main,
     };
     // What stands in `.htaccess` can change nothing but its own section.
@@ -121,18 +121,18 @@ fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
 /// Where in the configuration a line stands.
 struct ConfiguredServers<'a> {
     server: &'a Server,
-    in_virtual_host: bool,
+    is_virtual_host: bool,
 }
 
 impl<'a> ConfiguredServers<'a> {
     fn of(line: &Line<'a, Wsgi>) -> Self {
-        Self { server: line.server(), in_virtual_host: line.settings.in_virtual_host }
+        Self { server: line.server(), is_virtual_host: line.settings.is_virtual_host }
     }
 }
 
 impl Servers for ConfiguredServers<'_> {
     fn host(&self) -> Option<ServerId> {
-        self.in_virtual_host.then(|| id(self.server))
+        self.is_virtual_host.then(|| id(self.server))
     }
 
     fn name(&self) -> Option<&[u8]> {
