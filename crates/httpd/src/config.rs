@@ -151,7 +151,10 @@ pub(crate) unsafe extern "C" fn merge_directory<M: ModuleConfig>(
                 M::merge_directory(&*DirectoryEntry::settings(outer), &*DirectoryEntry::settings(inner));
             (settings, Pool::from_raw(pool))
         };
-        pool.own_raw(DirectoryEntry::<M> { settings: UnsafeCell::new(settings), is_used: UnsafeCell::new(true) })
+        pool.own_raw(DirectoryEntry::<M> {
+            settings: UnsafeCell::new(settings),
+            is_used: UnsafeCell::new(true),
+        })
     });
     if merged.is_null() { inner.cast() } else { merged }
 }

@@ -1,4 +1,5 @@
-//! The checks that a request has to pass before Python sees it (directives contract, section 3), in their order.
+//! The checks that a request has to pass before it reaches Python (directives contract, section 3),
+//! in their order.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -18,15 +19,15 @@ use wsgi_core::daemon::ScriptOwner;
 
 use crate::route::Route;
 
-/// Why a request does not get to Python.
+/// The refusal of a request that must not reach Python.
 pub(crate) struct Refusal {
     /// The HTTP status.
     pub(crate) status: u16,
-    /// What the log says; nothing for what is the client's affair alone.
+    /// The message for the log, or `None` if only the client is concerned.
     pub(crate) reason: Option<(Code, String)>,
 }
 
-/// Whether the request may go on.
+/// Checks whether the request may go on.
 pub(crate) fn check(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
     if route.handler_script.is_none() {
         check_script(request, route)?;
@@ -58,7 +59,7 @@ fn check_script(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
         FileType::None => reject(
             404,
             SCRIPT_NOT_FOUND,
-            format!("the script '{}' does not exist, or can not be looked at", file()),
+            format!("the script '{}' does not exist, or cannot be looked at", file()),
         ),
         FileType::Directory => {
             reject(403, SCRIPT_IS_DIRECTORY, format!("the script '{}' is a directory", file()))
@@ -106,15 +107,15 @@ fn lossy(text: Option<&[u8]>) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(text.unwrap_or_default())
 }
 
-/// A number that the server can count to.
+/// Parses a number of bytes. Returns `None` if it is not one, or the server cannot count so far.
 fn decimal(text: &[u8]) -> Option<u64> {
     let digits =
         std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     digits.parse().ok().filter(|&length| i64::try_from(length).is_ok())
 }
 
-/// Whether the script and the directory that it is in belong to whom `script-user=` or `script-group=` names, and nobody
-/// else can write to them.
+/// Checks that the script and its directory belong to the account that `script-user=` or
+/// `script-group=` names, and that nobody else can write to them.
 pub(crate) fn check_owner(request: &Request, owner: ScriptOwner) -> Result<(), Refusal> {
     let file = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
     let codes = OwnerCodes::of(owner);
@@ -125,14 +126,14 @@ pub(crate) fn check_owner(request: &Request, owner: ScriptOwner) -> Result<(), R
     }
 }
 
-/// The codes of what can be wrong with the owner of a script.
+/// The codes of messages about the owner of a script.
 struct OwnerCodes {
     script: PathCodes,
     directory: PathCodes,
     adrift: Code,
 }
 
-/// The codes of what can be wrong with the owner of a path.
+/// The codes of messages about the owner of a path.
 struct PathCodes {
     unknown: Code,
     foreign: Code,
@@ -176,7 +177,7 @@ fn check_path_owner(path: &Path, owner: ScriptOwner, codes: &PathCodes) -> Resul
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return reject(403, codes.unknown, format!("{shown} can not be looked at: {error}")),
+        Err(error) => return reject(403, codes.unknown, format!("{shown} cannot be looked at: {error}")),
     };
     let (option, is_owned, others) = match owner {
         ScriptOwner::Group(gid) => ("script-group", metadata.gid() == gid, 0o002),

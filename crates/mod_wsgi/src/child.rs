@@ -36,8 +36,8 @@ pub(crate) fn process_id() -> u32 {
     CHILD.get().map_or(0, |child| child.process_id)
 }
 
-/// Returns a variable of the environment that the child was started with. (Applications change the environment through
-/// Python, in any thread: it cannot be read safely later.)
+/// Returns a variable of the environment that the child was started with. (Applications change the
+/// environment through Python, in any thread: it cannot be read safely later.)
 pub(crate) fn environment_variable(name: &[u8]) -> Option<&'static OsStr> {
     CHILD.get()?.environment.get(OsStr::from_bytes(name)).map(OsString::as_os_str)
 }

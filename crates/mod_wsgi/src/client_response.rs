@@ -1,4 +1,4 @@
-//! A response on its way from an application to Apache's filters.
+//! The response to a client: takes it from the application and gives it to Apache's filters.
 
 use std::time::{Duration, Instant};
 
@@ -16,31 +16,32 @@ pub(crate) struct ClientResponse<'r> {
     output: Output<'r>,
     enable_sendfile: bool,
     merges_headers: bool,
-    /// Apache has not been told yet: it takes a status that is no success for a sign that the request's body is
-    /// not wanted any more, and the application may still read.
+    /// The head, which is kept back until the body begins: Apache takes a status that is no success
+    /// for a sign that the request's body is not wanted any more, but the application may still
+    /// read.
     head: Option<ResponseStatus<'r>>,
     /// The declared length of the body.
     length: Option<u64>,
     allowance: Allowance,
     is_begun: bool,
-    /// Bytes that Apache has been given since it was last told to send all it has.
+    /// The number of bytes given to Apache since it last had to send all it has.
     held_back: usize,
-    /// When the client was last looked for, since nothing of the body goes to it.
+    /// The time of the last check whether the client is there, while none of the body goes to it.
     last_client_check: Option<Instant>,
 }
 
-/// How much that Apache may hold back is sent before it ends the request, in bytes: connections take it without
-/// blocking.
+/// The most bytes held back by Apache that are sent before it ends the request. Connections take so
+/// many without blocking.
 const SENT_BEFORE_END: usize = 16 * 1024;
 
-/// How often a client is looked for that nothing is sent to.
+/// The interval between checks for a client that nothing is sent to.
 const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What to say of a file that does not have what it had.
+/// The message about a file that has lost a part of its contents.
 const FILE_SHRUNK: &str = "the file that the application sends has become shorter meanwhile: the connection is closed, so that the \
                       client can tell. Replace files by renaming another one to their name";
 
-/// A host that does not keep to the protocol, or data that can not be sent.
+/// The error where a host violates the protocol, or data cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ResponseFailed;
 
@@ -74,12 +75,12 @@ impl<'r> ClientResponse<'r> {
         }
     }
 
-    /// Makes one header of several of the same name, as far as HTTP permits.
+    /// Has several headers of the same name merged into one, as far as HTTP permits.
     pub(crate) fn with_merged_headers(self) -> Self {
         Self { merges_headers: true, ..self }
     }
 
-    /// See [`bridge::Serve::start`].
+    /// Takes the head of the response (see [`bridge::Serve::start`]).
     pub(crate) fn start(&mut self, head: &Head<'_>) -> Result<(), ResponseFailed> {
         if self.is_superseded() {
             return Err(ResponseFailed);
@@ -118,7 +119,7 @@ impl<'r> ClientResponse<'r> {
         Ok(())
     }
 
-    /// Sets those headers that a page of Apache's own needs, too.
+    /// Sets the headers that one of Apache's own pages needs, too.
     pub(crate) fn add_challenges(&self, head: &Head<'_>) -> Result<(), ResponseFailed> {
         for (_, field) in head.fields().filter(|(class, _)| *class == Class::Challenge) {
             self.request.err_headers_out().add(field.name.or_empty(), field.value.or_empty())?;
@@ -126,7 +127,7 @@ impl<'r> ClientResponse<'r> {
         Ok(())
     }
 
-    /// See [`bridge::Serve::write`].
+    /// Sends a block of the body (see [`bridge::Serve::write`]).
     pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), ResponseFailed> {
         self.begin()?;
         let is_empty = block.is_empty();
@@ -140,14 +141,15 @@ impl<'r> ClientResponse<'r> {
             let excess = block.is_empty() && self.length.is_some();
             return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
         }
-        // With the end in the same brigade Apache would serve ranges of it (see `send_file`), and would say the length of
-        // what it got, which is less than declared where the body is not wanted.
+        // With the end in the same brigade Apache would serve ranges of it (see `send_file`), and
+        // would set the length of what it got, which is less than declared if the body is not
+        // wanted.
         if self.allowance.left() == Some(0) && !self.request.wants_range() {
             let sent = self.output.send_last(block);
             return self.unless_superseded(sent.map_err(ResponseFailed::from));
         }
-        // With the end in the same brigade Apache would compute a length, which the contract does not want (it is
-        // wrong for HEAD); and what is too short must not be ended here.
+        // With the end in the same brigade Apache would compute a length, which the contract does
+        // not want (it is wrong for HEAD); and a body that is too short must not be ended here.
         if !block.is_empty() {
             self.output.send(block, false)?;
         }
@@ -157,7 +159,7 @@ impl<'r> ClientResponse<'r> {
         Ok(())
     }
 
-    /// See [`bridge::Serve::send_file`].
+    /// Sends a part of a file (see [`bridge::Serve::send_file`]).
     pub(crate) fn send_file(&mut self, file: &FilePart<'_>) -> Result<(), ResponseFailed> {
         self.begin()?;
         let length = self.allowance.take(file.length());
@@ -165,14 +167,15 @@ impl<'r> ClientResponse<'r> {
             return Ok(());
         }
         let part = file.offset()..file.offset() + length;
-        // Apache serves ranges of what it is given as a whole. It is to do that for files, unless the application objects,
-        // and not for what applications make: they alone know whether two requests give the same.
+        // Apache serves ranges of a body that it is given as a whole. It is to do that for files,
+        // unless the application objects, but not for generated bodies: only the application knows
+        // whether two requests give the same.
         let last =
             self.request.wants_range() && self.length.is_some() && self.is_complete() && self.has_ranges();
         self.held_back = usize::MAX;
         match self.output.send_file(file.file(), part, self.enable_sendfile, last) {
             Ok(()) => Ok(()),
-            // It was all there is.
+            // The body was given as a whole.
             Err(SendFileError::NotSent) if last => self.unless_superseded(Err(ResponseFailed)),
             Err(SendFileError::NotSent) => Err(ResponseFailed),
             Err(SendFileError::FileTooShort) => {
@@ -182,8 +185,8 @@ impl<'r> ClientResponse<'r> {
         }
     }
 
-    /// Looks from time to time whether the client is gone, where what the application says does not go to it: sending would
-    /// show that otherwise, and an application may go on for ever.
+    /// Checks from time to time whether the client is gone while none of the body goes to it.
+    /// Otherwise sending would show it; without, an application might go on for ever.
     fn check_client(&mut self) -> Result<(), ResponseFailed> {
         let now = Instant::now();
         let last = *self.last_client_check.get_or_insert(now);
@@ -194,25 +197,25 @@ impl<'r> ClientResponse<'r> {
         if self.request.connection().is_hung_up() { Err(ResponseFailed) } else { Ok(()) }
     }
 
-    /// What becomes of a response that has been sent with its end: one that a filter has refused then has been answered, and
-    /// the connection is as good as before.
+    /// Returns the result of sending a body with its end. If a filter has sent another response
+    /// instead, the request is answered and the connection is as good as before.
     fn unless_superseded(&self, sent: Result<(), ResponseFailed>) -> Result<(), ResponseFailed> {
         if self.is_superseded() { Ok(()) } else { sent }
     }
 
-    /// Returns whether the application does not say that there are no ranges of its response.
+    /// Returns whether the application allows ranges of its response.
     fn has_ranges(&self) -> bool {
         let ranges = self.request.headers_out().value(c"Accept-Ranges");
         !ranges.is_some_and(|ranges| ranges.trim_ascii().eq_ignore_ascii_case(b"none"))
     }
 
-    /// Has Apache send what it holds back.
+    /// Has Apache send all that it holds back.
     pub(crate) fn flush(&mut self) -> Result<(), ResponseFailed> {
         self.held_back = 0;
         Ok(self.output.flush()?)
     }
 
-    /// Whether the head has been given to Apache.
+    /// Returns whether the head has been given to Apache.
     pub(crate) fn is_begun(&self) -> bool {
         self.is_begun
     }
@@ -222,13 +225,13 @@ impl<'r> ClientResponse<'r> {
         self.output.abort();
     }
 
-    /// Returns whether a filter has answered: see [`Output::is_superseded`].
+    /// Returns whether a filter has sent another response (see [`Output::is_superseded`]).
     pub(crate) fn is_superseded(&self) -> bool {
         self.output.is_superseded()
     }
 
-    /// The host is done: ends the response, or breaks it off. `input_failure` is why the request's body could not be
-    /// read, if that was so.
+    /// Ends the response, or breaks it off, when the host is done. `input_failure` is the status
+    /// for a request body that could not be read.
     pub(crate) fn finish(mut self, outcome: Outcome, input_failure: Option<Status>) -> Status {
         match outcome {
             _ if self.is_superseded() => {}
@@ -246,7 +249,7 @@ impl<'r> ClientResponse<'r> {
     }
 
     fn end_body(&mut self) {
-        // Failures to send have been reported to the host, or come too late to matter to anybody.
+        // Failures to send have been reported to the host, or come too late to matter.
         if self.begin().is_err() {
             self.output.abort();
         } else if self.is_complete() || self.request.awaits_sendfile() {
@@ -260,7 +263,7 @@ impl<'r> ClientResponse<'r> {
         }
     }
 
-    /// What to say of a body that is shorter than declared.
+    /// Returns the message about a body that is shorter than declared.
     fn describe_shortfall(&self) -> String {
         let length = self.length.unwrap_or(0);
         match length - self.allowance.left().unwrap_or(0).min(length) {
@@ -274,17 +277,17 @@ impl<'r> ClientResponse<'r> {
         }
     }
 
-    /// Lets Apache answer with its own page.
+    /// Lets Apache respond with its own page.
     fn respond_with_error(&self, status: u16, input_failure: Option<Status>) -> Status {
         self.request.reset_status();
         match input_failure {
-            // The application failed because the body did: what was wrong with it says more.
+            // The application failed because the body did, whose status says more.
             Some(reason) if status == 500 => reason,
             _ => Status::Http(status),
         }
     }
 
-    /// Tells Apache the status, if it has not been told: from here on the response is this one.
+    /// Gives the status to Apache, if that has not been done. From then on the response has begun.
     fn begin(&mut self) -> Result<(), ResponseFailed> {
         if self.is_begun {
             return Ok(());
@@ -303,7 +306,7 @@ impl<'r> ClientResponse<'r> {
         &block[..usize::try_from(length).unwrap_or(block.len())]
     }
 
-    /// Whether all that was declared has been sent, or need not be.
+    /// Returns whether the declared body has been sent, or need not be.
     fn is_complete(&self) -> bool {
         let status = self.head.as_ref().map_or(200, ResponseStatus::code);
         self.allowance.left().unwrap_or(0) == 0

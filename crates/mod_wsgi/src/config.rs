@@ -32,7 +32,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
         None if settings.is_virtual_host => Scope::VirtualHost,
         None => Scope::Main,
     };
-    // What stands in `.htaccess` can change nothing but its own section.
+    // A line in `.htaccess` can change nothing but its own section.
     let (mut no_global, mut no_server) = (Global::default(), ServerConfig::default());
     let (global, server) = match &mut settings.shared {
         Some((global, server)) => (&mut **global, &mut **server),
@@ -56,7 +56,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
     Ok(if directive.is_section() { Applied::Section } else { Applied::Done })
 }
 
-/// Tells the administrator what may not be as it was meant.
+/// Logs notices about a complete configuration that may not be what the administrator meant.
 pub(crate) fn review(server: &Server) {
     let Some(global) = server.global::<Wsgi>() else { return };
     for diagnostic in global.review() {
@@ -78,7 +78,7 @@ pub(crate) fn end_section(line: &mut Line<'_, Wsgi>) {
     }
 }
 
-/// What tells `server` from the others.
+/// Returns the id of `server`, by which it is told from the others.
 pub(crate) fn id(server: &Server) -> ServerId {
     ServerId(std::ptr::from_ref(server).addr())
 }
@@ -118,7 +118,7 @@ fn compile(source: &[u8]) -> Option<Arc<dyn Pattern>> {
     Regex::new(&source).map(|regex| Arc::new(Expression(regex)) as Arc<dyn Pattern>)
 }
 
-/// Where in the configuration a line stands.
+/// The servers of the configuration, seen from a line in it.
 struct ConfiguredServers<'a> {
     server: &'a Server,
     is_virtual_host: bool,
@@ -140,7 +140,8 @@ impl Servers for ConfiguredServers<'_> {
     }
 
     fn name_of(&self, host: ServerId) -> Option<&[u8]> {
-        // Apache puts each virtual host in front of those before it, and behind the main server, when it comes to it.
+        // Apache inserts each virtual host behind the main server when it reaches it, so all hosts
+        // read so far are in the list.
         self.server.all().find(|server| id(server) == host).and_then(non_empty_name)
     }
 }

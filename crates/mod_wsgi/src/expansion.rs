@@ -1,4 +1,4 @@
-//! The facts of a request that names are expanded with.
+//! The variables of a request for the expansion of names.
 
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use wsgi_core::groups;
 
 use crate::child;
 
-/// A request as the expansion of names sees it.
+/// A request as the source of variables for names.
 pub(crate) struct Expansion<'r> {
     pub(crate) request: &'r Request,
     /// See [`groups::RequestVariables::script_name`]; as the application sees it.

@@ -1,4 +1,4 @@
-//! A request on its way to Python: checked, its names expanded, described.
+//! The handler: checks a request, expands its names, describes it, and passes it to Python.
 
 use bridge::{Bytes, Tag};
 use httpd::{Request, Status};
@@ -13,7 +13,7 @@ use crate::request_facts::{FactsSource, Groups};
 use crate::route::Route;
 use crate::{Wsgi, daemon, embedded, log};
 
-/// Answers a request whose handler is one of ours.
+/// Handles a request if its handler is one of this module's.
 pub(crate) fn handle(request: &Request) -> Status {
     let Some(route) = Route::of(request) else { return Status::Declined };
     #[cfg(debug_assertions)]
@@ -74,8 +74,10 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     }
 }
 
-/// Returns the process group that the request goes to, or `None` for embedded mode; else the status to answer with (the
-/// reason is logged).
+/// Returns the process group of the request, or `None` for embedded mode.
+///
+/// # Errors
+/// The request may not go there: the status to respond with. The reason is logged.
 fn target<'r>(
     request: &'r Request,
     settings: &Effective<'_>,

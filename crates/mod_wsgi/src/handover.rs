@@ -1,9 +1,9 @@
-//! The moment between the old children and the new ones, at a graceful restart.
+//! The handover from the old children to the new ones, at a graceful restart.
 //!
-//! The old ones take no connection any more once they are told, so that clients wait. Apache starts new ones in the place of
-//! those that have ended when it looks for them, which it does at once when it has read its configuration again, and then
-//! after a second. Children that have nothing to do need some milliseconds to end, most of all those with a Python: reading
-//! the configuration is faster. So the parent waits for them here.
+//! Old children that were told to end take no more connections, so clients wait. Apache replaces
+//! those that have ended as soon as it has read its configuration again, and looks for others only
+//! after a second. Idle children need some milliseconds to end, mostly those with a Python, but
+//! reading the configuration is faster. So the parent waits for them here.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,14 +13,14 @@ use wsgi_core::config::PythonStart;
 
 use crate::Wsgi;
 
-/// How long it waits in all.
+/// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// If none ends for so long, those that are left have something to do.
+/// The time after which children are taken for busy, if none has ended.
 const QUIET: Duration = Duration::from_millis(100);
-/// How often it looks.
+/// The interval between checks.
 const CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Waits until the children that have nothing to do have ended. Apache still finds them, and knows then that they have.
+/// Waits until idle children have ended, but leaves it to Apache to reap them.
 pub(crate) fn wait_for_old_children(server: &Server, info: &ServerInfo) {
     if !info.is_starting() || !info.is_restart() || !is_busy(server) {
         return;
@@ -45,7 +45,7 @@ pub(crate) fn wait_for_old_children(server: &Server, info: &ServerInfo) {
     }
 }
 
-/// Whether there is anything of ours that requests could wait for.
+/// Returns whether the configuration has anything that makes restarts slow.
 fn is_busy(server: &Server) -> bool {
     server.global::<Wsgi>().is_some_and(|global| {
         !global.daemons.is_empty() || global.python_start() == PythonStart::AtChildStart

@@ -1,8 +1,9 @@
 //! The files that this module is installed with.
 //!
-//! The parent opens them when Apache loads the module first, and keeps them open: whatever it starts later is of the build
-//! that it is of itself, also when another one has been installed meanwhile, or the files are gone. What Apache keeps in
-//! memory over a restart is this module; only a stop and a start brings another build.
+//! The parent opens them when Apache loads the module first, and keeps them open. So all that it
+//! starts later is of its own build, even if another one was installed meanwhile or the files are
+//! gone. Apache keeps this module in memory over a restart; only a stop and a start loads another
+//! build.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -24,9 +25,9 @@ pub(crate) struct Installation {
     module: Arc<InstalledFile>,
     supervisor: Result<Arc<InstalledFile>, String>,
     hosts: Vec<Arc<InstalledFile>>,
-    /// Where the link to the default Python leads.
+    /// The target of the link to the default Python.
     python: Option<PathBuf>,
-    /// Of those that have been installed over this one, the last that the log tells of.
+    /// The files of the last other build in their place that was reported in the log.
     reported: Option<[Option<FileIdentity>; 2]>,
 }
 
@@ -37,11 +38,11 @@ pub(crate) struct InstalledFile {
     file: OwnedFd,
     identity: FileIdentity,
     digest: u64,
-    /// Of which build it is; `None` if it does not say.
+    /// The build that it belongs to; `None` if the file does not name it.
     schema: Option<Schema>,
 }
 
-/// A file in one state. As long as it is open, no other file has its number.
+/// The identity of a file and its state. As long as it is open, no other file has its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileIdentity {
     device: u64,
@@ -50,7 +51,7 @@ struct FileIdentity {
     modified: (i64, i64),
 }
 
-/// That of this process, and of the children that it forks from now on.
+/// The installation of this process, and of the children that it forks from now on.
 static INSTALLATION: Mutex<Option<Arc<Installation>>> = Mutex::new(None);
 
 /// Opens the files, unless they are open.
@@ -64,15 +65,15 @@ pub(crate) fn open() {
     }
 }
 
-/// The files that were opened.
+/// Returns the files that were opened.
 pub(crate) fn current() -> Result<Arc<Installation>, String> {
     lock(&INSTALLATION)
         .clone()
         .ok_or_else(|| format!("{PYTHON_NOT_STARTED}: it is not known where mod_wsgi.so is"))
 }
 
-/// Takes what has been added, before the configuration that has been read is put to use; lines for the log. Of another
-/// build nothing is taken.
+/// Takes files that were added, before a new configuration is used. Files of another build are not
+/// taken. Returns lines for the log.
 pub(crate) fn refresh() -> Vec<String> {
     let mut installation = lock(&INSTALLATION);
     let Some(before) = &*installation else { return Vec::new() };
@@ -83,15 +84,16 @@ pub(crate) fn refresh() -> Vec<String> {
 }
 
 impl Installation {
-    /// Opens what is beside a module, symbolic links resolved.
+    /// Opens the files beside a module, with symbolic links resolved.
     ///
     /// # Errors
-    /// It is not there.
+    /// The module is not there.
     pub(crate) fn of(module: &Path) -> io::Result<Self> {
         let directory = module.canonicalize()?.parent().unwrap_or(Path::new("/")).to_owned();
         let supervisor = InstalledFile::open(&directory.join(SUPERVISOR)).map(Arc::new);
         let mut installation = Self {
-            // By the name that Apache has loaded, links not resolved: they may lead to another build one day.
+            // By the name that Apache has loaded, without resolving links: they may lead to another
+            // build one day.
             module: Arc::new(InstalledFile::open(module)?),
             supervisor: supervisor.map_err(|error| error.to_string()),
             hosts: Vec::new(),
@@ -100,22 +102,22 @@ impl Installation {
             directory,
         };
         installation.python = installation.linked_python();
-        // What is of another build is reported when it is needed.
+        // Files of another build are reported when they are needed.
         installation.add_hosts();
         Ok(installation)
     }
 
-    /// Where the files are, or were.
+    /// Returns the directory of the files.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The interpreter that is used where none is configured.
+    /// Returns the interpreter for configurations that name none.
     pub(crate) fn python(&self) -> Option<&Path> {
         self.python.as_deref()
     }
 
-    /// The supervisor.
+    /// Returns the supervisor.
     pub(crate) fn supervisor(&self) -> Result<&InstalledFile, String> {
         let path = self.directory.join(SUPERVISOR);
         let shown = path.display();
@@ -123,30 +125,31 @@ impl Installation {
             Ok(file) if file.schema == Some(Schema::own()) => Ok(file),
             Ok(file) => Err(another_build(file)),
             Err(error) => Err(format!(
-                "the supervisor of the daemon processes, {shown}, can not be opened: {error}. It is installed beside \
+                "the supervisor of the daemon processes, {shown}, cannot be opened: {error}. It is installed beside \
                  mod_wsgi.so by `make install`"
             )),
         }
     }
 
-    /// The names of all hosts that there are.
+    /// Returns the names of all hosts.
     pub(crate) fn host_names(&self) -> impl Iterator<Item = &OsStr> {
         self.hosts.iter().map(|host| host.name())
     }
 
-    /// The hosts that understand this module.
+    /// Returns the hosts of this module's build.
     pub(crate) fn hosts(&self) -> impl Iterator<Item = &InstalledFile> {
         self.hosts.iter().map(AsRef::as_ref).filter(|host| host.schema == Some(Schema::own()))
     }
 
-    /// The host of this name.
+    /// Returns the host of this name.
     pub(crate) fn host(&self, name: &OsStr) -> Result<&InstalledFile, String> {
         let host = self.hosts.iter().find(|host| host.name() == name);
         let host = host.ok_or_else(|| format!("there is no host {}", name.display()))?;
         if host.schema == Some(Schema::own()) { Ok(host) } else { Err(another_build(host)) }
     }
 
-    /// Takes what has been added since, unless it is of another build; returns lines for the log.
+    /// Takes files that were added since, unless they are of another build. Returns lines for the
+    /// log.
     pub(crate) fn take_changes(&mut self) -> Vec<String> {
         if self.supervisor.is_err() {
             let supervisor = InstalledFile::open(&self.directory.join(SUPERVISOR)).map(Arc::new);
@@ -168,7 +171,8 @@ impl Installation {
         )]
     }
 
-    /// Whether module and supervisor are still those in the directory; else what is there.
+    /// Checks that module and supervisor are still in their places. The error names the files that
+    /// are there instead.
     fn check_in_place(&mut self) -> Result<(), [Option<FileIdentity>; 2]> {
         let Self { module, supervisor: Ok(supervisor), .. } = self else { return Ok(()) };
         let found = [&*module, &*supervisor].map(|file| FileIdentity::of(&file.path));
@@ -176,7 +180,8 @@ impl Installation {
         if is_same == [true, true] { Ok(()) } else { Err(found) }
     }
 
-    /// Takes the hosts that are new, or have been built again; lines about those that can not be taken.
+    /// Takes hosts that are new, or were built again. Returns lines about those that cannot be
+    /// taken.
     fn add_hosts(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         let entries = fs::read_dir(self.directory.join(HOSTS)).into_iter().flatten().flatten();
@@ -202,7 +207,7 @@ impl Installation {
     }
 
     fn linked_python(&self) -> Option<PathBuf> {
-        // The link is followed here: what Python is found by is its own name, not the link's.
+        // Python is found by its own name, not by that of the link.
         fs::read_link(self.directory.join(PYTHON)).ok().map(|target| self.directory.join(target))
     }
 }
@@ -227,7 +232,7 @@ fn another_build(file: &InstalledFile) -> String {
 
 impl InstalledFile {
     fn open(path: &Path) -> io::Result<Self> {
-        // Whatever else is in its place does not hold up the server.
+        // A pipe in its place must not block the server.
         let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
@@ -244,28 +249,29 @@ impl InstalledFile {
         })
     }
 
-    /// Where it was when it was opened.
+    /// Returns the path at which it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its name.
+    /// Returns its file name.
     pub(crate) fn name(&self) -> &OsStr {
         self.path.file_name().unwrap_or_default()
     }
 
-    /// A path that leads to it now: its own, as long as the file is there, which debuggers understand, too; else that of its
-    /// descriptor.
+    /// Returns a path that leads to it now: its own, which debuggers understand, too, as long as
+    /// the file is there; else that of its descriptor.
     pub(crate) fn present_path(&self) -> PathBuf {
         if FileIdentity::of(&self.path) == Some(self.identity) {
             return self.path.clone();
         }
         let path = descriptor_path(&self.file);
-        // Without /proc there is nothing better, and who loads the file compares the builds.
+        // Without /proc there is nothing better. The builds are compared after loading.
         if path.exists() { path } else { self.path.clone() }
     }
 
-    /// Whether it is still what its path leads to, in this file or in another one of the same contents, which is taken then.
+    /// Returns whether its path still leads to it, or to a file with the same contents, which is
+    /// taken then.
     fn is_in_place(this: &mut Arc<Self>) -> bool {
         if FileIdentity::of(&this.path) == Some(this.identity) {
             return true;
@@ -303,7 +309,8 @@ impl From<&fs::Metadata> for FileIdentity {
     }
 }
 
-/// The same file, opened as a mere reference to it: who inherits that can not read it but by its permissions.
+/// Returns a mere reference to the same file. A process that inherits it needs the file's
+/// permissions to read it.
 fn as_reference(file: File) -> OwnedFd {
     let path = File::options().read(true).custom_flags(libc::O_PATH).open(descriptor_path(&file));
     path.map_or_else(|_| file.into(), OwnedFd::from)

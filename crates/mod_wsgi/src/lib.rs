@@ -1,7 +1,7 @@
 //! The Apache module: configuration, routing, and the way of a request to Python and back.
 //!
-//! There is no Python in this library. Embedded mode loads a host (another library, built for one version of
-//! Python) into the Apache child; [`bridge`] is what both have in common.
+//! There is no Python in this library. Embedded mode loads a host, another library that is built
+//! for one version of Python, into the Apache child. [`bridge`] is the interface between them.
 #![deny(unsafe_code)]
 
 mod checks;
@@ -36,7 +36,7 @@ httpd::declare_module! {
     wsgi_module: Wsgi = Record::new(c"mod_wsgi.c", &config::DIRECTIVES)
 }
 
-/// What the server's banner says of us.
+/// The component for the server's banner.
 const COMPONENT: &str = concat!("mod_wsgi-rs/", env!("CARGO_PKG_VERSION"), "\0");
 
 impl ModuleConfig for Wsgi {

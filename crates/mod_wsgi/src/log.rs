@@ -33,7 +33,7 @@ pub(crate) fn takes_of_server(server: &Server, level: Level) -> bool {
     Logger::of::<Wsgi>().takes_of_server(server, level)
 }
 
-/// Logs a line of this child that belongs to no request. Does nothing in other processes.
+/// Logs a line of this child that belongs to no request. Does nothing in the parent.
 pub(crate) fn child(level: Level, line: impl AsRef<[u8]>) {
     if let Some(main) = child::server() {
         server(main, level, line);

@@ -1,8 +1,8 @@
-//! The facts of a request that any hook can have Python told, straight from Apache's structures.
+//! The facts of a request that any hook can pass to Python, taken from Apache's structures.
 //!
-//! Apache's own `ap_add_common_vars` and `ap_add_cgi_vars` put all of it into a table first, with a copy of each key
-//! and each value; leaving that out is a good part of our speed. Their rules are followed (section 3 of the
-//! Python contract).
+//! Apache's own `ap_add_common_vars` and `ap_add_cgi_vars` first put them into a table, with a copy
+//! of each key and value. Leaving that out saves much time. Their rules are followed (section 3 of
+//! the Python contract).
 
 use bridge::{Bytes, Cgi, Field, List, RequestFacts, flag};
 use httpd::{PoolVec, Request};
@@ -12,11 +12,12 @@ use wsgi_core::proxies::Overrides;
 
 use crate::child;
 
-/// A request whose facts are asked for. It knows neither routes nor the WSGI environ: a hook of any phase can make one.
+/// The source of the facts of a request. It knows neither routes nor the WSGI environ, so that a
+/// hook of any phase can make one.
 pub(crate) struct FactsSource<'r> {
     request: &'r Request,
     settings: &'r Effective<'r>,
-    /// The script that is configured for what is asked; else it is the file that the request is mapped to.
+    /// The script that is configured; `None` if it is the file that the request is mapped to.
     configured_script: Option<&'r [u8]>,
     script_name: &'r [u8],
     path_info: &'r [u8],
@@ -31,8 +32,8 @@ pub(crate) struct Groups<'a> {
 }
 
 impl<'r> FactsSource<'r> {
-    /// Prepares the facts of `request`: takes out of it the headers that nobody must see, and applies those of trusted
-    /// proxies.
+    /// Prepares the facts of `request`: removes ambiguous headers from it, and applies those of
+    /// trusted proxies.
     pub(crate) fn new(
         request: &'r Request,
         settings: &'r Effective<'r>,
@@ -51,12 +52,12 @@ impl<'r> FactsSource<'r> {
         Self { request, settings, configured_script, script_name, path_info, overrides }
     }
 
-    /// Returns the mount point that a trusted proxy has named.
+    /// Returns the mount point that a trusted proxy has named, or `None` if none has.
     pub(crate) fn mount_point(&self) -> Option<&[u8]> {
         self.overrides.script_name
     }
 
-    /// Returns the facts, which go over the bridge.
+    /// Returns the facts in the form of the bridge.
     pub(crate) fn facts<'a>(&'a self, groups: Groups<'a>) -> RequestFacts<'a> {
         let request = self.request;
         let connection = request.connection();
@@ -128,8 +129,8 @@ impl<'r> FactsSource<'r> {
         cgi
     }
 
-    /// `HEAD` becomes `GET` where a filter wants to see the body, so that it does with the headers what it would do
-    /// for `GET`.
+    /// Returns the method. `HEAD` becomes `GET` if a filter needs the body, so that it treats the
+    /// headers as it would for `GET`.
     fn method(&self) -> &'r [u8] {
         let method = self.request.method().unwrap_or_default();
         let as_get = method == b"HEAD"
@@ -213,7 +214,8 @@ impl<'r> FactsSource<'r> {
     }
 }
 
-/// `X-A` and `X_A` are the same in an environ. Only one of them can be what a proxy in front of us has checked.
+/// Removes headers such as `X_A`, which in an environ has the same name as `X-A`: a proxy in front
+/// may have checked only one of them.
 fn remove_ambiguous_headers(request: &Request) {
     let headers = request.headers_in();
     while let Some((name, _)) = headers.iter().find(|(name, _)| !headers::is_plain_name(name.to_bytes())) {
@@ -230,7 +232,7 @@ fn script_filename(request: &Request) -> Option<&[u8]> {
     filename.split(|&byte| byte == b'?').next()
 }
 
-/// The target of the request line, which internal redirects do not change.
+/// Returns the target of the request line, which internal redirects do not change.
 fn request_uri(request: &Request) -> &[u8] {
     if request.cgi_variable_rule(c"REQUEST_URI") == Some(b"current-uri") {
         return request.uri().unwrap_or_default();

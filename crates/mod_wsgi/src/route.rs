@@ -1,26 +1,26 @@
-//! Where a request goes: which script, which group, which callable.
+//! The route of a request: its settings and its script.
 
 use httpd::Request;
 use wsgi_core::config::{Effective, HandlerScript, ServerConfig};
 
 use crate::{Wsgi, translate};
 
-/// A request that is ours.
+/// The route of a request to this module.
 pub(crate) struct Route<'r> {
     /// The settings in force.
     pub(crate) settings: Effective<'r>,
     /// The handler script, if the request goes to one.
     pub(crate) handler_script: Option<&'r HandlerScript>,
-    /// Whether a script alias mapped it.
+    /// Whether a script alias mapped the request.
     pub(crate) is_aliased: bool,
 }
 
 impl<'r> Route<'r> {
-    /// The route of `request`, if its handler is one of ours.
+    /// Returns the route of `request`, or `None` if its handler is not one of this module's.
     pub(crate) fn of(request: &'r Request) -> Option<Self> {
         let handler = request.handler()?;
         let server: &ServerConfig = request.server().settings::<Wsgi>()?;
-        // Without a directive of ours in any section, there is nothing over the server's settings.
+        // Without a directive in any section, the server's settings apply.
         let directory = request.directory::<Wsgi>().unwrap_or(&server.defaults);
         let settings = Effective::new(server, directory);
         if !matches!(handler, b"wsgi-script" | b"application/x-httpd-wsgi") {

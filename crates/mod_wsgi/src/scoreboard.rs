@@ -40,7 +40,7 @@ pub(crate) fn encode(buffer: &mut Vec<u8>) {
     }
 }
 
-/// The most bytes that it becomes.
+/// Returns the largest length of the scoreboard, in bytes.
 pub(crate) fn longest() -> usize {
     let Scoreboard { server_limit, thread_limit } = Scoreboard::size();
     bridge::scoreboard::max_length(server_limit, thread_limit)

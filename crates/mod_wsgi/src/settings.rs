@@ -1,4 +1,4 @@
-//! What a host is told when it starts.
+//! The settings that a host gets when it starts.
 
 use bridge::{Bytes, Import, InterpreterOptions, List, Settings, Tag, tristate};
 use httpd::{Mpm, Server, ServerInfo};
@@ -9,7 +9,7 @@ use wsgi_core::wire::launch::ProcessOptions;
 
 use crate::Wsgi;
 
-/// The facts about the server that Python is told.
+/// The facts about the server that Python gets.
 pub(crate) struct ServerFacts {
     pub(crate) mpm: Mpm,
     version: [u32; 3],
@@ -35,16 +35,16 @@ impl ServerFacts {
     }
 }
 
-/// Where a host runs.
+/// The process that a host runs in.
 pub(crate) enum HostProcess<'a> {
-    /// In this Apache child.
+    /// This Apache child.
     Child {
-        /// What `sys.executable` is to be.
+        /// The program, which becomes `sys.executable`.
         program: &'a [u8],
         /// The value for `PYTHONHOME`.
         home: Option<&'a [u8]>,
     },
-    /// In a process of this group, which has its own Python.
+    /// A process of this group, which has its own Python.
     Daemon(&'a DaemonGroup),
 }
 

@@ -6,7 +6,7 @@ use wsgi_core::config::ServerConfig;
 
 use crate::{Wsgi, log};
 
-/// An `Alias` that matches beats a script alias, wherever they stand.
+/// The order of the hook: an `Alias` that matches beats a script alias, wherever they stand.
 pub(crate) const ORDER: Order =
     Order { after: &[c"mod_alias.c"], before: &[c"mod_userdir.c", c"mod_vhost_alias.c"] };
 
@@ -32,7 +32,7 @@ pub(crate) fn translate(request: &Request) -> Status {
     Status::Ok
 }
 
-/// The alias that mapped this request, if one did.
+/// Returns the script alias that mapped this request, or `None` if none did.
 pub(crate) fn alias<'s>(request: &Request, settings: &'s ServerConfig) -> Option<&'s ScriptAlias> {
     if settings.aliases.is_empty() || !is_mapped(request) {
         return None;
@@ -42,13 +42,14 @@ pub(crate) fn alias<'s>(request: &Request, settings: &'s ServerConfig) -> Option
     settings.aliases.get(index).map(std::convert::AsRef::as_ref)
 }
 
-/// Whether a script alias mapped this request, ours or one of a module that says the same.
+/// Returns whether a script alias mapped this request, be it of this module or of another one that
+/// sets the same note.
 pub(crate) fn is_mapped(request: &Request) -> bool {
     request.notes().value(FORCED_TYPE).is_some_and(|forced| forced.eq_ignore_ascii_case(b"wsgi-script"))
 }
 
-/// mod_alias has this note for `ScriptAlias`; other modules look at it.
+/// The note that mod_alias sets for `ScriptAlias` and other modules read.
 const FORCED_TYPE: &std::ffi::CStr = c"alias-forced-type";
-/// The index of the alias among those of the server. (Settings of a request would be lost when mod_dir or mod_rewrite
-/// replace one request by another; notes are not.)
+/// The note with the index of the alias among those of the server. (When mod_dir or mod_rewrite
+/// replace one request by another, settings of a request are lost, but notes are kept.)
 const ALIAS: &std::ffi::CStr = c"mod_wsgi.script-alias";

@@ -1,5 +1,6 @@
-//! What the other side of a request says, checked for what it means: an application in this process, or a process that
-//! belongs to somebody else. A [`ClientResponse`](crate::client_response::ClientResponse) takes nothing else.
+//! Heads and files of responses that have been checked. They come from an application in this
+//! process, or from a process of another user. A
+//! [`ClientResponse`](crate::client_response::ClientResponse) takes nothing else.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -14,10 +15,10 @@ use wsgi_core::response::{HeadError, HeadLimits, ResponseHead, is_close};
 
 use crate::log;
 
-/// Status and fields of a response that may go to a client.
+/// The status and fields of a response that may go to a client.
 pub(crate) type Head<'a> = ResponseHead<'a, Field<'a>>;
 
-/// What was said is refused; the request's log says why.
+/// The error where a head or file is invalid. The reason has been logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NotValid;
 
@@ -41,7 +42,7 @@ pub(crate) fn head<'a>(
     }
 }
 
-/// A part of a regular file, all of which is there as far as can be told now.
+/// A part of a regular file that was complete when it was checked.
 pub(crate) struct FilePart<'f> {
     file: BorrowedFd<'f>,
     part: Range<u64>,
@@ -61,7 +62,7 @@ impl<'f> FilePart<'f> {
     }
 }
 
-/// Checks a file of an application in this process that is to be sent.
+/// Checks a file that an application in this process wants to send.
 pub(crate) fn file<'f>(
     request: &Request,
     file: BorrowedFd<'f>,
@@ -71,7 +72,8 @@ pub(crate) fn file<'f>(
     check_file(file, offset, length, |_| true).map_err(|problem| log_invalid_file(request, &problem))
 }
 
-/// Checks a file that a process has sent: whoever reads it must not have to wait for a program of that process's user.
+/// Checks a file that a daemon process wants to send. Reading it must not depend on a program of
+/// that process's user.
 pub(crate) fn local_file<'f>(
     request: &Request,
     file: BorrowedFd<'f>,
@@ -106,15 +108,11 @@ fn check_file(
 }
 
 fn log_invalid_file(request: &Request, problem: &str) -> NotValid {
-    log::message(
-        request,
-        FILE_NOT_SENT,
-        format_args!("a file of the application can not be sent: {problem}"),
-    );
+    log::message(request, FILE_NOT_SENT, format_args!("a file of the application cannot be sent: {problem}"));
     NotValid
 }
 
-/// Says why a head is refused, and what to do about it.
+/// Logs why a head is invalid, and what to do about it.
 pub(crate) fn log_invalid_head(request: &Request, refused: &HeadError<'_>) {
     if refused.is_too_much() {
         let text = format_args!(
@@ -131,13 +129,13 @@ pub(crate) fn log_invalid_head(request: &Request, refused: &HeadError<'_>) {
 /// The scripts and field names that a warning was logged for.
 static WARNED: Mutex<Option<HashSet<Box<[u8]>>>> = Mutex::new(None);
 
-/// The most names that are remembered.
+/// The most scripts and names that are remembered.
 const MOST_WARNED: usize = 1_000;
 
-/// Warns of fields that do not go to the client: once per process for each script and name, since an application sends
-/// them with every response.
+/// Warns of fields that do not go to the client, once per process for each script and name, since
+/// an application sends them with every response.
 fn warn_of_dropped(request: &Request, head: &Head<'_>) {
-    // The server says that one itself.
+    // The server sends that one itself.
     for field in head.dropped().filter(|field| !is_close(*field)) {
         let name = field.name.or_empty().to_ascii_lowercase();
         let mut key = request.filename().unwrap_or_default().to_vec();

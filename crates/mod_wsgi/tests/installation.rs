@@ -1,5 +1,5 @@
-//! What becomes of files that are replaced. (The module itself cannot be linked without Apache, so this compiles its file
-//! again.)
+//! Files that are replaced while they are in use. (The module itself cannot be linked without
+//! Apache, so this compiles its file again.)
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
 #![allow(dead_code, reason = "where the module is, is not asked here")]
 
@@ -62,7 +62,7 @@ fn names(installation: &Installation) -> Vec<String> {
 }
 
 #[test]
-fn opened_files_are_kept() {
+fn what_was_opened_is_kept() {
     let place = Place::new();
     let mut installation = place.installation();
     let host = place.path(&format!("host/{HOST}"));
@@ -106,7 +106,7 @@ fn the_same_build_may_be_installed_again_and_hosts_be_added() {
 }
 
 #[test]
-fn parts_of_another_build_are_refused_by_name() {
+fn what_is_of_another_build_is_refused_by_name() {
     let place = Place::new();
     place.put("supervisor", ANOTHER, "");
     place.put(&format!("host/{OTHER_HOST}"), ANOTHER, "");

@@ -1,5 +1,5 @@
-//! Which Python is found, on made-up installations. (The module itself cannot be linked without Apache, so this
-//! compiles its file again.)
+//! The search for a Python, on made-up installations. (The module itself cannot be linked without
+//! Apache, so this compiles its file again.)
 #![allow(clippy::unwrap_used, reason = "a test may fail where it likes")]
 
 #[path = "../src/embedded/python_home.rs"]
@@ -111,7 +111,7 @@ fn a_missing_host_names_the_remedy() {
 }
 
 #[test]
-fn a_python_that_is_too_old_is_reported() {
+fn a_python_that_is_too_old_is_said_to_be() {
     let place = Place::new();
     fs::rename(place.path("base/bin/python3.12"), place.path("base/bin/python3.9")).unwrap();
     fs::remove_file(place.path("base/bin/python3")).unwrap();
@@ -121,7 +121,7 @@ fn a_python_that_is_too_old_is_reported() {
 }
 
 #[test]
-fn a_directory_that_is_no_home_is_named() {
+fn what_is_no_home_is_named() {
     let place = Place::new();
     let missing = place.path("missing");
     let error = place.find(Some(&missing)).unwrap_err();

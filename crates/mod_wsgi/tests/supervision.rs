@@ -1,4 +1,5 @@
-//! The pauses between supervisors. (The module itself cannot be linked without Apache, so this compiles its file again.)
+//! The pauses between supervisors. (The module itself cannot be linked without Apache, so this
+//! compiles its file again.)
 
 #[path = "../src/daemon/supervision.rs"]
 mod supervision;

@@ -1,4 +1,4 @@
-//! What is said about one request on one connection, from the request to its end.
+//! The conversation with a process about one request on one connection.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,39 +24,41 @@ use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
 use crate::validated::{self, NotValid};
 
-/// How much is read at a time, in bytes.
+/// The least room for a read, in bytes.
 const BLOCK: usize = 64 * 1024;
 
-/// How long to wait for the process awake.
+/// The longest time for which a thread stays awake to wait for the process.
 const AWAKE_TIME: Duration = Duration::from_micros(100);
 
-/// How much of a response in whose place a filter has answered is taken, in bytes, so that the process can end it, and go on
-/// to use the connection. A longer one is told that nobody reads it.
+/// The most bytes that are read of a response which a filter has replaced, so that the process can
+/// end it and the connection can be kept. If there are more, the process is told that the client is
+/// gone.
 const MOST_DISCARDED: u64 = 1 << 20;
 
-/// How it ended.
+/// The end of a conversation.
 pub(super) enum RequestEnd {
-    /// The request is answered, one way or another.
+    /// The request has been answered.
     Answered(Status),
-    /// The process has not read the request, which was this message.
+    /// The process has not read the request, which is in this message.
     Unread(Vec<u8>),
-    /// The process has not called the application.
+    /// The process has rejected the request, which is in this message: the application was not
+    /// called.
     Rejected(Vec<u8>, Rejection),
 }
 
-/// Why it can not go on.
+/// The reason why a conversation cannot go on.
 enum ConversationError {
-    /// The other end was closed; all that we had sent was read.
+    /// The other end was closed after it had read all that was sent.
     Closed,
-    /// The other end was closed before it had read all; or the connection failed.
+    /// The other end was closed before it had read all, or the connection failed.
     Reset(io::Error),
-    /// Nothing was said for as long as `socket-timeout`.
+    /// The process sent nothing for as long as `socket-timeout`.
     TimedOut,
-    /// What was said makes no sense.
+    /// The process violated the protocol.
     Malformed,
     /// The client is gone.
     ClientGone,
-    /// It is answered with this status, whatever the process still has to say.
+    /// The response is this status, whatever the process still sends.
     Refused(Status),
 }
 
@@ -66,17 +68,17 @@ impl From<Malformed> for ConversationError {
     }
 }
 
-/// What happens to the body of the response.
+/// The use of the body of the response.
 enum BodyHandling {
     /// It goes to the client.
     Sent,
-    /// Apache's own page of this status is sent instead (`WSGIErrorOverride`).
+    /// Apache's own page for this status is sent instead (`WSGIErrorOverride`).
     Overridden(u16),
-    /// The answer is that to another path.
+    /// The response for another path is sent instead.
     Redirected(Vec<u8>),
 }
 
-/// What a frame led to.
+/// The result of a frame.
 enum Step {
     Continue,
     Ended(Outcome),
@@ -92,31 +94,32 @@ pub(super) struct Conversation<'a, 'r> {
     response: ClientResponse<'r>,
     body: BodyHandling,
     connection: Connection,
-    /// The part of `connection.incoming` that has not been looked at.
+    /// The part of `connection.incoming` that has not been processed.
     unread: std::ops::Range<usize>,
-    /// How much of a `Data` is still to come, and its flags.
+    /// The length of the part of a `Data` that is still to come, and its flags.
     data: Option<(usize, u8)>,
-    /// Descriptors that have come before their `File`.
+    /// Descriptors that have arrived before their `File`.
     files: VecDeque<OwnedFd>,
-    /// Whether the process has said something about this request.
+    /// Whether the process has sent anything about this request.
     has_begun: bool,
-    /// Whether the request can not be sent to another process any more: some of its body, or of the response, is gone.
+    /// Whether the request can no longer go to another process, since some of its body or of the
+    /// response has passed.
     is_committed: bool,
     has_head: bool,
-    /// How much of the request's body the process waits for; 0 if it does not.
+    /// The length of the request's body that the process waits for; 0 if it does not wait.
     wanted: usize,
-    /// The client is gone, and the process has been told.
+    /// Whether the client is gone, and the process has been told.
     is_client_gone: bool,
-    /// Bytes that the client may not have yet though the application wants it to.
+    /// The number of bytes that the application wants sent and Apache may still hold back.
     unflushed: u64,
-    /// Bytes of a response in whose place a filter has answered.
+    /// The number of bytes read of a response that a filter has replaced.
     discarded: u64,
     last_received: Instant,
-    /// While the response is sent.
+    /// The timeout of the client's connection, while the response is sent.
     client_timeout: Option<ClientTimeout<'r>>,
 }
 
-/// Gives the client's connection back the timeout that it had.
+/// Restores the timeout of the client's connection when dropped.
 struct ClientTimeout<'r> {
     request: &'r Request,
     before: Duration,
@@ -160,11 +163,11 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
     }
 
-    /// Sends the request (`connection.outgoing`), and answers it.
+    /// Sends the request (`connection.outgoing`), and passes the response on.
     pub(super) fn run(mut self) -> RequestEnd {
         match send(&self.connection.socket, &self.connection.outgoing) {
             Ok(()) => {}
-            // A part of it is in the socket, and the process reads nothing.
+            // The socket has a part of it, and the process reads nothing.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return RequestEnd::Answered(self.fail(ConversationError::TimedOut));
             }
@@ -209,7 +212,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
     }
 
-    /// The next frame, or piece of `Data`, if it has come.
+    /// Processes the next frame, or piece of `Data`. Returns `None` if it has not arrived.
     fn next_step(&mut self) -> Result<Option<Step>, ConversationError> {
         if let Some((left, flags)) = self.data {
             let available = self.unread.len().min(left);
@@ -232,7 +235,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             self.data = (header.length > 0).then_some((header.length, header.flags));
             return Ok(Some(Step::Continue));
         }
-        // Before there is memory for it.
+        // Checked before there is memory for it.
         if header.kind == Kind::Head && self.has_head {
             return Err(ConversationError::Malformed);
         }
@@ -245,7 +248,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             self.make_room(HEADER + header.length);
             return Ok(None);
         };
-        // The frame stays where it is while it is worked on.
+        // The frame stays in place while it is processed.
         let range = self.unread.start + HEADER..self.unread.start + length;
         debug_assert_eq!(payload.len(), range.len());
         self.unread.start += length;
@@ -282,7 +285,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         Ok(Step::Continue)
     }
 
-    /// The application wants some of the request's body.
+    /// Handles a request for a part of the body.
     fn on_pull(&mut self, wanted: u32) -> Result<(), ConversationError> {
         if self.response.is_begun() {
             self.request.withhold_continue();
@@ -293,11 +296,11 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
             return Ok(());
         }
-        // The client may send nothing before it has seen what the application has said.
+        // The client may send nothing before it has seen the response so far.
         if self.unflushed > 0 {
             self.flush()?;
         }
-        // It waits for one answer at a time.
+        // A process waits for one part at a time.
         if self.wanted > 0 {
             return Err(ConversationError::Malformed);
         }
@@ -306,9 +309,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
         Ok(())
     }
 
-    /// Gives the process some of the body that it waits for; whether there was some, or no more will come.
+    /// Sends the process a part of the body that it waits for. Returns whether there was one, or
+    /// none will follow.
     ///
-    /// Meanwhile the process may say other things: another of its threads may answer.
+    /// Meanwhile the process may send other frames: another of its threads may write the response.
     fn send_body(&mut self) -> Result<bool, ConversationError> {
         let mut message = std::mem::take(&mut self.connection.outgoing);
         if message.len() < HEADER + self.wanted {
@@ -405,7 +409,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         self.response.send_file(&file).map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
-    /// Sends what the client should have, unless more comes in a moment.
+    /// Sends unflushed data, unless more arrives in a moment.
     fn flush_if_idle(&mut self) -> Result<(), ConversationError> {
         let delay = Duration::from_millis(self.target.group.relay.response_flush_delay);
         if !delay.is_zero() && descriptors::is_readable(&self.connection.socket, delay).unwrap_or(false) {
@@ -419,7 +423,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         self.response.flush().map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
-    /// Reads more, waiting for it.
+    /// Waits for more data, and reads it.
     fn read_more(&mut self) -> Result<(), ConversationError> {
         self.make_room(self.unread.len() + 1);
         let timeout = self.target.socket_timeout(self.request);
@@ -429,7 +433,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 Ok((length, files)) => {
                     self.unread.end += length;
                     self.files.extend(files);
-                    // Each comes with its frame. A process that sends others would fill our table of descriptors.
+                    // Each belongs to a frame. A process that sends more would fill the table of
+                    // descriptors.
                     if self.files.len() > descriptors::MAX_DESCRIPTORS {
                         return Err(ConversationError::Malformed);
                     }
@@ -454,9 +459,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
     }
 
-    /// Looks, after a while without a word, whether the client is still there.
+    /// Checks whether the client is still there, after a while without data.
     fn check_client(&mut self) -> Result<(), ConversationError> {
-        // The application may go on: it is Apache that can not, and would be killed in the end.
+        // The application may go on, but Apache cannot: its child would be killed in the end.
         if self.request.connection().is_shut_down() {
             return Err(ConversationError::ClientGone);
         }
@@ -466,13 +471,14 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if !self.has_begun && descriptors::has_unread(&self.connection.socket).unwrap_or(false) {
             return Err(ConversationError::ClientGone);
         }
-        // What has been read runs, and has its lines in the log. The process hears that nobody waits for the response.
+        // A request that has been read runs on, and its lines go to the log. The process is told
+        // that nobody waits for the response.
         let _ = descriptors::end_sending(&self.connection.socket);
         self.is_client_gone = true;
         Ok(())
     }
 
-    /// What comes next, if anything comes within a tick.
+    /// Receives data and descriptors that arrive within a tick.
     fn receive(&mut self) -> io::Result<(usize, Vec<OwnedFd>)> {
         let Connection { socket, incoming, spin, slot, .. } = &mut self.connection;
         let space = &mut incoming[self.unread.end..];
@@ -490,7 +496,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         descriptors::receive_with(&*socket, space, Wait::Allowed)
     }
 
-    /// Has room for `length` bytes from the first that is unread on.
+    /// Makes room for `length` bytes, counted from the first unread one.
     fn make_room(&mut self, length: usize) {
         let incoming = &mut self.connection.incoming;
         if self.unread.is_empty() {
@@ -504,10 +510,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
     }
 
-    /// The process is done with the request.
+    /// Ends the response when the process is done, and keeps the connection if possible.
     fn finish(mut self, result: Outcome) -> Status {
         let mut connection = self.connection;
-        // A process that has ended while it waited does not read the answer.
+        // A process that ended the request while it waited for the body does not read that.
         if self.unread.is_empty() && self.files.is_empty() && self.wanted == 0 && !self.is_client_gone {
             connection.shrink();
             self.target.client.idle.put_back(connection, self.target.thread_count());
@@ -528,7 +534,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
     }
 
-    /// It can not go on.
+    /// Logs an error, and breaks the response off or returns the status to respond with.
     fn fail(self, broken: ConversationError) -> Status {
         let (group, pid) = (self.group(), self.connection.pid);
         if self.response.is_superseded() {
@@ -536,7 +542,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         let is_begun = self.response.is_begun();
         let broken = match broken {
-            // Nobody waits for what the process may have had to say.
+            // The process ends the request because the client is gone.
             ConversationError::Closed | ConversationError::Reset(_) if self.is_client_gone => {
                 ConversationError::ClientGone
             }
@@ -547,7 +553,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 .map_or_else(|| what.to_owned(), |ended| format!("it was ended by {ended}"))
         };
         let (code, status, text) = match broken {
-            // Apache would end a response that is not broken off: what it could not send may be a filter's doing.
+            // Apache would end the response as if it were complete: perhaps only a filter has
+            // failed.
             ConversationError::ClientGone | ConversationError::Refused(_) if is_begun => {
                 self.response.abort();
                 return Status::Ok;
@@ -571,7 +578,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             ConversationError::Malformed => (RESPONSE_MALFORMED, 502, "it does not keep to the protocol".to_owned()),
         };
         let code = if is_begun { RESPONSE_BROKEN_OFF } else { code };
-        // It says its number when it takes the connection.
+        // A process sends its id when it takes the connection.
         let process = if pid == 0 { "a process".to_owned() } else { format!("the process {pid}") };
         let text = format_args!("no complete response from {process} of the group '{group}': {text}");
         log::message(self.request, code, text);
@@ -588,10 +595,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
     }
 }
 
-/// What becomes of a request whose client is gone before there was anything to send.
+/// Returns the status for a request whose client is gone before there was anything to send.
 pub(super) fn client_gone(request: &Request) -> Status {
     request.connection().close_after_response();
-    // Nobody reads it but the administrator, in the access log.
+    // Only the administrator reads it, in the access log.
     if let Ok(status) = request.prepare_status(499, Some(b"Client Closed Request")) {
         status.apply();
     }

@@ -1,4 +1,4 @@
-//! Why a process has ended: what the supervisor has found out.
+//! The end of a process, as the supervisor reports it.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,11 @@ use os::process::Exit;
 
 use super::generation::Generation;
 
-/// How long the supervisor gets to find out.
+/// The time that the supervisor gets to report it.
 const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How the process `pid` of a slot has ended, in words; nothing if it has not, as far as is known.
+/// Describes how the process `pid` of a slot ended. Returns `None` if it is not known to have
+/// ended.
 pub(super) fn describe(generation: &Generation, slot: usize, pid: u32) -> Option<String> {
     if pid == 0 {
         return None;

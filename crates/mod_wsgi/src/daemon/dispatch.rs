@@ -1,7 +1,8 @@
-//! A request's way to a daemon process and back.
+//! The way of a request to a daemon process and back.
 //!
-//! A request that its process has not read may be sent to another one: the kernel tells (see [`frame`]), and then nothing
-//! has been taken of the request's body but what went along with it.
+//! A request that its process has not read may be sent to another one. The kernel reports that (see
+//! [`frame`]); of the request's body, only the part that went along with the request has been taken
+//! then.
 
 use std::fmt::Display;
 use std::io;
@@ -21,10 +22,10 @@ use super::pool::{self, Connection, ConnectionOptions, TICK};
 use super::target::{DaemonClient, Target};
 use crate::log;
 
-/// How much of a body goes along with its request if it has arrived, in bytes.
+/// The most bytes of a body that go along with its request, if they have arrived.
 const INLINE_BODY: usize = 32 * 1024;
 
-/// Has the application answer a request.
+/// Serves a request through a daemon process.
 pub(crate) fn serve(
     target: &Target<'_>,
     request: &Request,
@@ -93,35 +94,35 @@ fn encode(buffer: &mut Vec<u8>, description: &bridge::Request<'_>, request: &Req
             return;
         }
         let mut body = [0; INLINE_BODY];
-        // A failure is met again, and told, when the application reads.
+        // A failure occurs again when the application reads, and is reported then.
         let length = input.read_arrived(&mut body).unwrap_or(0);
         writer.optional(Some(&body[..length]));
         payload[end_of_head] = u8::from(input.is_ended());
     });
 }
 
-/// Why a request that waits long was not taken.
+/// The reason where processes are busy.
 const CROWDED: &str = "too many wait already. More processes= or threads= take more requests at a time";
 
-/// As above.
+/// The reason where processes close connections.
 const CLOSED_UNREAD: &str =
     "they close connections without reading what they are asked, perhaps for lack of descriptors (ulimit -n)";
 
-/// Which process a request goes to.
+/// The search for the process that takes a request.
 struct Dispatch<'a> {
     target: &'a Target<'a>,
     request: &'a Request,
     options: ConnectionOptions,
     begin: Instant,
-    /// How long it has slept between attempts.
+    /// The time slept between attempts.
     slept: Duration,
-    /// How often a process was tried to be reached.
+    /// The number of attempts to reach a process.
     connects: u32,
-    /// How often a process has passed it on.
+    /// The number of times that a process has passed the request on.
     moves: u32,
-    /// How often a process has closed a new connection without having read it.
+    /// The number of new connections that were closed before the request was read.
     unread: u32,
-    /// A slot not to try again before the others.
+    /// The slot that is tried only after the others.
     avoided: Option<usize>,
 }
 
@@ -146,7 +147,10 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// A connection to the least busy process; else the status to answer with.
+    /// Connects to the least busy process.
+    ///
+    /// # Errors
+    /// No process takes the request: the status to respond with. The reason is logged.
     fn connect(&mut self) -> Result<Connection, Status> {
         loop {
             if self.target.client.generation.is_unsupervised() {
@@ -158,11 +162,12 @@ impl<'a> Dispatch<'a> {
             for &(_, slot) in &slots {
                 match self.connect_to(slot) {
                     Ok(connection) => return Ok(connection),
-                    // Too many connections wait for that process, or for all: the system counts descriptors that are
-                    // under way.
+                    // Too many connections wait for that process, or for all: the system limits the
+                    // descriptors in flight.
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Err(error) if error.raw_os_error() == Some(libc::ETOOMANYREFS) => {}
-                    // Its process has shut the channel down, which the supervisor has not noticed yet.
+                    // The process has shut its channel down, and the supervisor has not noticed
+                    // yet.
                     Err(error) => (unreachable, count) = (Some(error), count + 1),
                 }
             }
@@ -176,9 +181,10 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// The slots that a connection makes sense to, and what to order them by. How busy a process is becomes known with some
-    /// delay, what this child has sent it at once. Of several that seem equal, each child has its favourite: one request
-    /// after the other goes to the same process, and not all children choose the same.
+    /// Returns the slots worth connecting to, with keys to sort them by: first the load of the
+    /// process, which is known with some delay, or at once for requests of this child. Among
+    /// equals, each child prefers another slot, so that its requests go to the same process, but
+    /// not those of all children.
     fn candidates(&self) -> impl Iterator<Item = ((bool, u32, usize), usize)> {
         let DaemonClient { generation, idle } = self.target.client;
         let slots = self.target.slots.clone();
@@ -198,25 +204,26 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// The process has ended, or has passed its slot on to another one, before it read the request. The result is the
-    /// status to answer with, if it is of no use to go on.
+    /// Handles a process that has ended, or passed its slot on to another one, before it read the
+    /// request. Returns the status to respond with, or `None` to try again.
     fn on_unread(&mut self, slot: usize, was_used: bool) -> Option<Status> {
         self.target.client.idle.close_all(slot);
         if was_used {
             return None;
         }
-        // Where it is not just being replaced, it may be in no state to read anything.
+        // If it is not being replaced, it may be unable to read anything.
         self.avoided = Some(slot);
         self.unread += 1;
         if self.unread <= self.most_attempts_at_once() { None } else { self.sleep(CLOSED_UNREAD).err() }
     }
 
-    /// How often a request is passed on at once.
+    /// Returns the number of attempts that are made without a pause.
     fn most_attempts_at_once(&self) -> u32 {
         2 * self.target.group.options.process_count() + 1
     }
 
-    /// The process has not called the application. The result is the status to answer with, if it is of no use to go on.
+    /// Handles a process that has not called the application. Returns the status to respond with,
+    /// or `None` to try again.
     fn on_rejection(&mut self, slot: usize, rejection: Rejection) -> Option<Status> {
         let group = String::from_utf8_lossy(&self.target.group.name);
         match rejection {
@@ -248,7 +255,11 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// Waits before the next attempt: eighths of a second at first, then seconds. `reason` is that of the last failure.
+    /// Waits before the next attempt: eighths of a second at first, then seconds. `reason` is that
+    /// of the last failure.
+    ///
+    /// # Errors
+    /// The time is over, or the client is gone: the status to respond with.
     fn sleep(&mut self, reason: &str) -> Result<(), Status> {
         let timeout = Duration::from_millis(self.target.group.relay.connect_timeout);
         if self.begin.elapsed() >= timeout {

@@ -1,9 +1,9 @@
-//! What one reading of the configuration has of daemon processes: made in the parent before it forks its children, which
-//! inherit it.
+//! The daemon processes of one reading of the configuration. The parent makes this before it forks
+//! its children, which inherit it.
 //!
-//! For each process of a group there is a *slot*: a channel through which connections are passed to whichever process
-//! holds the slot, and a page on which that process says how busy it is. There are no socket files: who has not
-//! inherited a channel can not connect.
+//! For each process of a group there is a *slot*: a channel through which connections are passed to
+//! whichever process holds the slot, and a page on which that process publishes how busy it is.
+//! There are no socket files: a process that has not inherited a channel cannot connect.
 
 use std::ffi::CStr;
 use std::io;
@@ -20,23 +20,23 @@ use wsgi_core::wire::board::{self, State, page, slot};
 use super::supervision::Supervision;
 use crate::installation::Installation;
 
-/// The slots of all groups, and how to reach their processes.
+/// The slots of all groups, and the means to reach their processes.
 #[derive(Debug)]
 pub(crate) struct Generation {
-    /// In configuration order.
+    /// The groups, in configuration order.
     groups: Vec<GroupSlots>,
     slots: Vec<Slot>,
-    /// What the supervisor says of the slots.
+    /// The board on which the supervisor publishes the states of the slots.
     board: ReadOnlyWords,
-    /// Where children publish the scoreboard, if a group is to see it.
+    /// The snapshot in which children publish the scoreboard, if a group is to see it.
     snapshot: Option<SnapshotWriter>,
-    /// What only the parent has: nothing in its children.
+    /// The part that only the parent has; `None` in its children.
     parent: Mutex<Option<Parent>>,
     /// The process that made this.
     maker: u32,
 }
 
-/// Which slots are a group's.
+/// The slots of a group.
 #[derive(Debug)]
 struct GroupSlots {
     name: Box<[u8]>,
@@ -49,19 +49,19 @@ struct Slot {
     page: ReadOnlyWords,
 }
 
-/// What the supervisor is given, kept so that it can be started again.
+/// The data that the supervisor is given, kept so that it can be started again.
 #[derive(Debug)]
 pub(super) struct Parent {
-    /// Our end of the conversation with the supervisor.
+    /// The parent's end of the control socket.
     pub(super) control: Option<OwnedFd>,
-    /// The supervisor that runs.
+    /// The process id of the supervisor, while one runs.
     pub(super) supervisor: Option<i32>,
-    /// A `wire::launch::LaunchPlan`.
+    /// The file with the `wire::launch::LaunchPlan`.
     pub(super) message: OwnedFd,
     pub(super) board: OwnedFd,
-    /// The same, to write the word that is the parent's.
+    /// The board again, for the word that the parent writes.
     words: Words,
-    /// How the supervisors have done.
+    /// The history of the supervisors.
     pub(super) supervision: Supervision,
     /// The files that processes are started from.
     pub(super) installation: Arc<Installation>,
@@ -69,22 +69,22 @@ pub(super) struct Parent {
     pub(super) logs: Vec<OwnedFd>,
     /// For each slot, the daemon's end of the channel and its page.
     pub(super) ends: Vec<(OwnedFd, OwnedFd)>,
-    /// For those who read the snapshot.
+    /// The file of the snapshot, for its readers.
     pub(super) snapshot: Option<OwnedFd>,
 }
 
 impl Parent {
-    /// Tells the children whether there is a supervisor, or one is about to be.
+    /// Tells the children whether there is a supervisor, or one is about to be started.
     pub(super) fn publish_supervision(&self, is_supervised: bool) {
         let word = if is_supervised { 0 } else { board::UNSUPERVISED };
         self.words.store(board::supervision(self.ends.len()), word);
     }
 }
 
-/// The generation that requests are served by: in the parent the one that it starts children with.
+/// The generation that serves requests; in the parent, the one that new children get.
 static CURRENT: Mutex<Option<Arc<Generation>>> = Mutex::new(None);
 
-/// The generation of this process.
+/// Returns the generation of this process, or `None` if there are no daemon processes.
 pub(crate) fn current() -> Option<Arc<Generation>> {
     lock(&CURRENT).clone()
 }
@@ -144,32 +144,35 @@ impl Generation {
         })
     }
 
-    /// The slots of the group `name`, if there is one.
+    /// Returns the slots of the group `name`, or `None` if there is no such group.
     pub(super) fn slots_of(&self, name: &[u8]) -> Option<Range<usize>> {
         self.groups.iter().find(|group| *group.name == *name).map(|group| group.range.clone())
     }
 
-    /// How many slots there are.
+    /// Returns the number of slots.
     pub(super) fn slot_count(&self) -> usize {
         self.slots.len()
     }
 
-    /// Requests that run or wait in the process of a slot, as it says itself.
+    /// Returns the number of requests that run or wait in the process of a slot, as it reports
+    /// itself.
     pub(super) fn busy(&self, index: usize) -> u32 {
         self.slots.get(index).map_or(u32::MAX, |slot| page::sum(|word| slot.page.load(word)))
     }
 
-    /// What the supervisor says of a slot.
+    /// Returns the state of a slot, as the supervisor reports it.
     pub(super) fn state(&self, index: usize) -> State {
         State::from_word(self.board.load(index * slot::WORDS + slot::STATE))
     }
 
-    /// Whether there is no supervisor and none can be started: no process will take what waits.
+    /// Returns whether there is no supervisor and none can be started. No process will take waiting
+    /// requests then.
     pub(super) fn is_unsupervised(&self) -> bool {
         self.board.load(board::supervision(self.slots.len())) == board::UNSUPERVISED
     }
 
-    /// How the process `pid` of a slot ended, if it is one of the last that did.
+    /// Returns the wait status of the process `pid` of a slot, or `None` if it is not one of the
+    /// last that ended.
     pub(super) fn exit_status(&self, index: usize, pid: u32) -> Option<u32> {
         let start = index * slot::WORDS + slot::EXIT;
         let entries = (0..slot::EXITS).map(|entry| start + 2 * entry);
@@ -177,33 +180,37 @@ impl Generation {
         found.next().map(|at| self.board.load(at + 1))
     }
 
-    /// Where the scoreboard is published, if it is.
+    /// Returns the snapshot for the scoreboard, or `None` if it is not published.
     pub(super) fn snapshot(&self) -> Option<&SnapshotWriter> {
         self.snapshot.as_ref()
     }
 
-    /// Passes `socket` to the process of a slot; [`io::ErrorKind::WouldBlock`] where too many wait already.
+    /// Passes `socket` to the process of a slot.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if too many wait already.
     pub(super) fn pass(&self, index: usize, socket: &OwnedFd) -> io::Result<()> {
         use std::os::fd::AsFd;
         let slot = self.slots.get(index).ok_or(io::ErrorKind::NotFound)?;
         descriptors::send_with(&slot.channel, b"c", &[socket.as_fd()], Wait::Never).map(|_| ())
     }
 
-    /// In the parent: what only it has.
+    /// Locks the part that only the parent has.
     pub(super) fn parent(&self) -> MutexGuard<'_, Option<Parent>> {
         lock(&self.parent)
     }
 }
 
-/// Makes `generation` the current one of the parent, until what is returned is dropped.
+/// Makes `generation` the current one of the parent, until the guard is dropped.
 pub(super) fn install(generation: Generation) -> (Arc<Generation>, GenerationGuard) {
     let generation = Arc::new(generation);
     *lock(&CURRENT) = Some(Arc::clone(&generation));
     (Arc::clone(&generation), GenerationGuard(generation))
 }
 
-/// In a child: lets go of what is the parent's. Otherwise the supervisor would not notice the parent's death, nor the
-/// processes that the last child has gone. (With `httpd -X` the only child is the parent.)
+/// Drops the parent's part, in a child. Otherwise the supervisor would not notice the parent's
+/// death, nor would the processes notice the end of the last child. (With `httpd -X` the only child
+/// is the parent.)
 pub(crate) fn become_child() {
     if let Some(generation) = current()
         && generation.maker != std::process::id()
@@ -212,7 +219,8 @@ pub(crate) fn become_child() {
     }
 }
 
-/// Ends a generation: its processes finish what they have when the last child that knows them has gone.
+/// Ends a generation when dropped. Its processes finish their requests when the last child that
+/// knows them has gone.
 #[derive(Debug)]
 pub(super) struct GenerationGuard(Arc<Generation>);
 
@@ -225,7 +233,7 @@ impl Drop for GenerationGuard {
         if let Some(parent) = self.0.parent().take()
             && let Some(control) = parent.control
         {
-            // If the supervisor has gone, there is nobody to tell.
+            // This fails if the supervisor has gone, which is just as well.
             let _ = descriptors::send_with(&control, b"R", &[], Wait::Never);
         }
         let mut current = lock(&CURRENT);
@@ -235,7 +243,7 @@ impl Drop for GenerationGuard {
     }
 }
 
-/// Words that another process writes and this one reads.
+/// Makes words that another process writes and this one reads.
 fn shared_words(name: &CStr, count: usize) -> io::Result<(OwnedFd, ReadOnlyWords)> {
     let (file, _) = os::shared::Words::create(name, count)?;
     let words = ReadOnlyWords::map(&file, count)?;

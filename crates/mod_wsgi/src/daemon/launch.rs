@@ -1,4 +1,4 @@
-//! From the configuration to what the supervisor is told.
+//! Builds the launch plan for the supervisor from the configuration.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,7 +15,7 @@ use crate::installation::Installation;
 use crate::log;
 use crate::settings::{self, HostProcess, ServerFacts};
 
-/// The message to the supervisor, and the error logs that it names.
+/// Returns the plan for the supervisor, and the error logs that it refers to.
 ///
 /// # Errors
 /// There is no descriptor left.
@@ -25,7 +25,7 @@ pub(super) fn generation(
     global: &Global,
     launch: &LaunchContext<'_>,
 ) -> io::Result<(LaunchPlan, Vec<OwnedFd>)> {
-    // Where the main log goes to syslog, something has to be in its place.
+    // If the main log goes to syslog, standard error takes its place.
     let (main, syslog) = match server.error_log() {
         Some(log) => (log.try_clone_to_owned(), None),
         None => {
@@ -45,29 +45,29 @@ pub(super) fn generation(
     Ok((LaunchPlan { schema: OwnSchema, groups, hosts, syslog }, logs))
 }
 
-/// What all groups have in common.
+/// The data that all groups have in common.
 pub(super) struct LaunchContext<'a> {
     pub(super) facts: &'a ServerFacts,
-    /// What is installed.
+    /// The installed files.
     pub(super) installation: &'a Installation,
-    /// How large the snapshot with the scoreboard is, if there is one.
+    /// The size of the snapshot with the scoreboard; `None` if there is none.
     pub(super) snapshot: Option<usize>,
 }
 
-/// What a group is launched into.
+/// The data for the plan of one group.
 struct GroupContext<'a> {
     launch: &'a LaunchContext<'a>,
     log: u32,
     info: &'a ServerInfo,
 }
 
-/// The server that defines a group.
+/// Returns the server that defines a group.
 pub(super) fn host_of<'s>(server: &'s Server, group: &DaemonGroup) -> &'s Server {
     let defines = |host: &&Server| group.host == Some(crate::config::id(host));
     server.all().find(defines).unwrap_or(server)
 }
 
-/// The error log of a server, by its place in `logs`; the first one is the main server's.
+/// Returns the index in `logs` of a server's error log. The first one is that of the main server.
 fn log_of(host: &Server, logs: &mut Vec<OwnedFd>) -> u32 {
     if !host.is_virtual() {
         return 0;
@@ -110,8 +110,8 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
     }
 }
 
-/// The options of the group, with what directives say where it says nothing: `Timeout`, and `WSGIPythonHashSeed`, which
-/// is a variable that the group may set itself.
+/// Returns the options of the group. Directives give the defaults: `Timeout`, and
+/// `WSGIPythonHashSeed` as a variable that the group may set itself.
 fn process_options(global: &Global, group: &DaemonGroup, host: &Server) -> ProcessOptions {
     const HASH_SEED: &[u8] = b"PYTHONHASHSEED";
     let mut options = group.options.clone();
@@ -124,7 +124,7 @@ fn process_options(global: &Global, group: &DaemonGroup, host: &Server) -> Proce
     options
 }
 
-/// The executables to try, best first.
+/// Returns the executables to try, best first.
 fn programs(global: &Global, group: &DaemonGroup, installation: &Installation) -> Vec<Box<[u8]>> {
     if let Some(python) = &group.python {
         return vec![python.clone()];
@@ -139,7 +139,7 @@ fn programs(global: &Global, group: &DaemonGroup, installation: &Installation) -
     [&b"/bin/python"[..], b"/bin/python3"].map(|name| [home, name].concat().into()).into()
 }
 
-/// What the directives for Python's start become on a command line.
+/// Returns the command line options that stand for the directives for Python's start.
 fn arguments(global: &Global) -> Vec<Box<[u8]>> {
     let mut options: Vec<Box<[u8]>> = Vec::new();
     options.extend((0..global.python_optimize).map(|_| b"-O"[..].into()));

@@ -1,8 +1,8 @@
 //! Daemon mode: applications in processes of their own.
 //!
-//! The parent makes the channels and starts the supervisor ([`start`]); its children pass connections through the
-//! channels ([`pool`]) and talk about requests on them ([`dispatch`]). What processes may see of the server is published for
-//! them ([`publisher`]).
+//! The parent makes the channels and starts the supervisor ([`start`]). Its children pass
+//! connections through the channels ([`pool`]) and send requests on them ([`dispatch`]). They also
+//! publish the server's scoreboard for the processes ([`publisher`]).
 
 mod conversation;
 mod crash;

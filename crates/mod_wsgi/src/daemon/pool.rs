@@ -12,29 +12,29 @@ use os::spin::AdaptiveSpin;
 
 use super::generation::Generation;
 
-/// A connection to the process of a slot. Between requests nothing is under way on it.
+/// A connection to the process of a slot. It is idle between requests.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
-    /// The slot that it leads to.
+    /// The slot of the process.
     pub(super) slot: usize,
-    /// Whose it is, once the process has said so; until then 0.
+    /// The process id; 0 until the process has sent it.
     pub(super) pid: u32,
-    /// Whether it has been used before: the process may have closed it meanwhile.
+    /// Whether it has been used before. The process may have closed it meanwhile.
     pub(super) is_used: bool,
-    /// How to wait for the process.
+    /// The state of waiting awake for the process.
     pub(super) spin: AdaptiveSpin,
-    /// Memory for what is read.
+    /// The buffer for received data.
     pub(super) incoming: Vec<u8>,
-    /// Memory for what is sent.
+    /// The buffer for data to send.
     pub(super) outgoing: Vec<u8>,
 }
 
-/// How much memory an idle connection keeps for each direction, in bytes.
+/// The largest buffer that an idle connection keeps for each direction, in bytes.
 const LARGEST_IDLE_BUFFER: usize = 64 * 1024;
 
 impl Connection {
-    /// Gives up memory that only unusual requests need.
+    /// Frees buffers that only unusual requests need.
     pub(super) fn shrink(&mut self) {
         for buffer in [&mut self.incoming, &mut self.outgoing] {
             if buffer.capacity() > LARGEST_IDLE_BUFFER {
@@ -44,18 +44,18 @@ impl Connection {
     }
 }
 
-/// The connections that nobody uses, by slot; the one that was used last is the next.
+/// The idle connections of a child, by slot. The one that was used last is taken first.
 #[derive(Debug)]
 pub(super) struct IdleConnections(Vec<SlotConnections>);
 
 #[derive(Debug, Default)]
 struct SlotConnections {
     connections: Mutex<Vec<Connection>>,
-    /// Requests of this child that are under way there.
+    /// The number of active requests of this child.
     requests: AtomicU32,
 }
 
-/// A request is under way.
+/// Counts a request as active until it is dropped.
 #[derive(Debug)]
 pub(super) struct ActiveRequest<'a>(&'a AtomicU32);
 
@@ -70,24 +70,25 @@ impl IdleConnections {
         Self((0..generation.slot_count()).map(|_| SlotConnections::default()).collect())
     }
 
-    /// Counts a request to the process of a slot as under way.
+    /// Counts a request to the process of a slot as active, until the result is dropped.
     pub(super) fn begin_request(&self, slot: usize) -> Option<ActiveRequest<'_>> {
         let requests = &self.0.get(slot)?.requests;
         requests.fetch_add(1, Ordering::Relaxed);
         Some(ActiveRequest(requests))
     }
 
-    /// How many requests of this child are under way to the process of a slot.
+    /// Returns the number of active requests of this child to the process of a slot.
     pub(super) fn active_requests(&self, slot: usize) -> u32 {
         self.0.get(slot).map_or(0, |slot| slot.requests.load(Ordering::Relaxed))
     }
 
-    /// An idle connection to the process of a slot.
+    /// Takes an idle connection to the process of a slot. Returns `None` if there is none.
     pub(super) fn take(&self, slot: usize) -> Option<Connection> {
         self.with(slot, Vec::pop)?
     }
 
-    /// Keeps a connection for the next request, unless there are `most` already: the process can not serve more at a time.
+    /// Keeps a connection for the next request, unless there are `most` already, as many as the
+    /// process serves at a time.
     pub(super) fn put_back(&self, connection: Connection, most: usize) {
         let superfluous = self.with(connection.slot, |idle| {
             if idle.len() >= most {
@@ -99,7 +100,8 @@ impl IdleConnections {
         drop(superfluous);
     }
 
-    /// Closes the idle connections of a slot: its process has closed one, so it is about to close all.
+    /// Closes the idle connections of a slot, whose process has closed one and is about to close
+    /// all.
     pub(super) fn close_all(&self, slot: usize) {
         let forgotten = self.with(slot, std::mem::take);
         drop(forgotten);
@@ -111,21 +113,21 @@ impl IdleConnections {
     }
 }
 
-/// How long a read waits before it is asked whether the client is still there.
+/// The time that a read waits before the client is checked.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// How a connection is made.
+/// The properties of new connections.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionOptions {
-    /// How long a read waits before it is asked whether the client is still there.
+    /// The timeout of a read, after which the client is checked.
     pub(super) receive: Duration,
-    /// How long a write may take.
+    /// The timeout of a write.
     pub(super) send: Duration,
-    /// `send-buffer-size=` and `receive-buffer-size=`; nothing: the system's.
+    /// `send-buffer-size=` and `receive-buffer-size=`; `None` for the system's default.
     pub(super) buffers: (Option<usize>, Option<usize>),
 }
 
-/// A new connection to the process of a slot.
+/// Makes a connection to the process of a slot.
 pub(super) fn connect(
     generation: &Arc<Generation>,
     slot: usize,

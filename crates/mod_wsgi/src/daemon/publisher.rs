@@ -14,31 +14,33 @@ use wsgi_core::config::Global;
 use super::generation::Generation;
 use crate::{log, scoreboard};
 
-/// How often it is published.
+/// The interval between publications.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// What has been published for less is new enough. A little less than the interval: a child that has published is the
-/// next to do so, unless there are others.
+/// The age up to which a publication is fresh. It is a little less than the interval, so that a
+/// child without others publishes every time.
 const FRESH: Duration = Duration::from_millis(900);
-/// The largest that is published, in bytes: thousands of processes with dozens of threads.
+/// The largest scoreboard that is published, in bytes: thousands of processes with dozens of
+/// threads.
 const LARGEST: usize = 16 << 20;
-/// How long the end of a child waits for a publication.
+/// The time for which the end of a child waits for a publication.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 static PUBLISHER: OnceLock<PeriodicThread> = OnceLock::new();
 
-/// How large the snapshot is that this configuration needs, in bytes; nothing if it needs none.
+/// Returns the size of the snapshot that this configuration needs, in bytes, or `None` if it needs
+/// none.
 pub(super) fn capacity(global: &Global) -> Option<usize> {
     let is_wanted = global.daemons.iter().any(|group| group.server_metrics);
     is_wanted.then(|| scoreboard::longest().min(LARGEST))
 }
 
-/// In a child: publishes, from now to its end.
+/// Publishes the scoreboard from now on to the end of this child.
 pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
     if generation.snapshot().is_none() {
         return;
     }
     let (server, generation) = (child.server(), Arc::clone(generation));
-    // All the memory that it needs.
+    // Allocated once, as large as needed.
     let mut buffer = Vec::with_capacity(generation.snapshot().map_or(0, SnapshotWriter::capacity));
     let mut has_complained = false;
     let mut publish = move || {
@@ -55,7 +57,7 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
             log::server(server, Level::Warn, &text);
         }
     };
-    // The first requests should find something.
+    // The first requests should find a scoreboard.
     publish();
     let guarded = move || {
         httpd::guard("the publication of the scoreboard", &mut publish, |line| {
@@ -70,7 +72,7 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
         }
         Err(error) => {
             let text = format!(
-                "This process does not publish the scoreboard for server-metrics=On, it can not start a thread: {error}. \
+                "A thread cannot be started: {error}. This process does not publish the scoreboard for server-metrics=On. \
                  Allow the user more processes (ulimit -u)"
             );
             log::server(server, Level::Warn, &text);
@@ -78,10 +80,11 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
     }
 }
 
-/// Before the child lets go of the scoreboard.
+/// Ends the thread before the child loses the scoreboard.
 fn stop() {
     if let Some(thread) = PUBLISHER.get() {
-        // It holds no lock, so it ends at once. If it could not, the end of the process would end it.
+        // The thread holds no lock, so it ends at once. Otherwise the end of the process would end
+        // it.
         thread.end(END_TIMEOUT);
     }
 }

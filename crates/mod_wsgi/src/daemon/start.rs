@@ -1,4 +1,4 @@
-//! In the parent: the slots of a new generation, and its supervisor.
+//! The start of a new generation and of its supervisor, in the parent.
 
 use std::ffi::CString;
 use std::io;
@@ -33,8 +33,8 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     let facts = ServerFacts::new(server, info);
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.options.process_count()));
     let snapshot = publisher::capacity(global);
-    // Three for each process, and as many for the next generation. Children need them too: the system counts what is under
-    // way between processes against the sender's limit.
+    // Three for each process, and as many for the next generation. Children need them, too: the
+    // system counts descriptors in flight against the sender's limit.
     let slots: u64 = global.daemons.iter().map(|group| u64::from(group.options.process_count())).sum();
     descriptors::raise_limit(6 * slots + OTHER_DESCRIPTORS);
     let generation = launch::generation(
@@ -48,12 +48,12 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     })
     .map_err(|error| {
         format!(
-            "{CHANNELS_NOT_MADE}: the channels of the daemon processes can not be made: {error}. They take three descriptors for each \
+            "{CHANNELS_NOT_MADE}: the channels of the daemon processes cannot be made: {error}. They take three descriptors for each \
              process: are there too many open files (ulimit -n, LimitNOFILE= of the service)?"
         )
     });
     let generation = match generation {
-        // Apache would end, with everything else that it serves.
+        // An error would end Apache, with everything else that it serves.
         Err(text) if info.is_restart() => {
             let rest = "There are no daemon processes, and requests to them get status 500, until a restart of the server \
                         makes them";
@@ -69,7 +69,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     let parent = &mut *generation.parent();
     let Some(parent) = parent else { return Ok(()) };
     match start_supervisor(server, parent) {
-        // Apache would end, with everything else that it serves.
+        // An error would end Apache, with everything else that it serves.
         Err(text) if info.is_restart() => {
             on_start_failure(server, parent, &text);
             Ok(())
@@ -78,7 +78,8 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     }
 }
 
-/// To be called every now and then in the parent: starts a supervisor where that has failed before.
+/// Starts a supervisor if that has failed before and it is time for another try. Apache's parent
+/// calls this periodically.
 pub(crate) fn monitor() {
     let Some(generation) = generation::current() else { return };
     let parent = &mut *generation.parent();
@@ -107,7 +108,7 @@ fn on_start_failure(server: &Server, parent: &mut Parent, text: &str) {
 
 static AT_END: Once = Once::new();
 
-/// Descriptors that Apache is to have for other things.
+/// The number of descriptors that Apache is to have for other things.
 const OTHER_DESCRIPTORS: u64 = 512;
 
 /// Starts the supervisor of a generation.
@@ -127,7 +128,7 @@ fn start_supervisor(server: &Server, parent: &mut Parent) -> Result<(), String> 
 
 fn supervisor_error(program: &InstalledFile, error: &io::Error) -> String {
     format!(
-        "the supervisor of the daemon processes, {}, can not be started: {error}. Let root run it, and have enough processes \
+        "the supervisor of the daemon processes, {}, cannot be started: {error}. Let root run it, and have enough processes \
          (pids.max) and open files (ulimit -n)",
         program.path().display()
     )
@@ -179,7 +180,7 @@ fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Res
     }
 }
 
-/// A supervisor has ended: if it was that of the current generation, another one takes its place.
+/// Replaces a supervisor that has ended, if it was that of the current generation.
 fn on_supervisor_end(pid: i32, status: i32) {
     lock(&SUPERVISORS).retain(|known| *known != pid);
     let Some(generation) = generation::current() else { return };
@@ -210,14 +211,14 @@ fn on_supervisor_end(pid: i32, status: i32) {
 /// The supervisors that run, of all generations.
 static SUPERVISORS: Mutex<Vec<i32>> = Mutex::new(Vec::new());
 
-/// The server ends: so do all daemon processes, within as much time as Apache gives its own.
+/// Ends all daemon processes when the server ends, within as much time as Apache gives its own.
 fn stop_all() {
     let supervisors = std::mem::take(&mut *lock(&SUPERVISORS));
     let mut children: Vec<_> =
         supervisors.into_iter().filter_map(|pid| os::process::Child::open(pid).ok()).collect();
     for (signal, patience) in [(Signal::SIGTERM, STOP_TIMEOUT), (Signal::SIGQUIT, KILL_TIMEOUT)] {
-        // With `httpd -X` this is the process that serves, no longer root: the supervisors end when they see it gone. (One
-        // that has ended by itself needs no signal.)
+        // With `httpd -X` this is the serving process, no longer root: the supervisors end when
+        // they notice its end. (A supervisor that has ended by itself needs no signal.)
         children.retain(|child| {
             !matches!(child.signal(signal), Err(error) if error.kind() == io::ErrorKind::PermissionDenied)
         });
@@ -239,7 +240,7 @@ fn stop_all() {
     }
 }
 
-/// How long supervisors may let their processes finish.
+/// The time in which supervisors may let their processes finish.
 const STOP_TIMEOUT: Duration = Duration::from_millis(3_500);
-/// How long they may take to kill those that have not.
+/// The time in which they have to kill the others.
 const KILL_TIMEOUT: Duration = Duration::from_millis(1_000);

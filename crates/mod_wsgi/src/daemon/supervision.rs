@@ -1,32 +1,34 @@
-//! When a supervisor that has ended, or could not be started, is followed by another one.
+//! The pauses before a supervisor that has ended, or could not be started, is followed by another
+//! one.
 
 use std::time::{Duration, Instant};
 
-/// A supervisor that ends sooner has failed.
+/// The shortest life of a supervisor that has not failed.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
-/// So many failures in a row are followed by another try at once.
+/// The number of failures in a row that are followed by another try at once.
 const IMMEDIATE_RETRIES: u32 = 2;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How the supervisors of a generation have done.
+/// The history of the supervisors of a generation.
 #[derive(Debug, Default)]
 pub(super) struct Supervision {
-    /// When the last one was started.
+    /// The time at which the last one was started.
     since: Option<Instant>,
-    /// How many have failed in a row.
+    /// The number of failures in a row.
     failures: u32,
-    /// When to try again, if none runs.
+    /// The time of the next try, if none runs.
     retry: Option<Instant>,
 }
 
 impl Supervision {
-    /// One has been started.
+    /// Notes that one has been started.
     pub(super) fn started(&mut self, now: Instant) {
         (self.since, self.retry) = (Some(now), None);
     }
 
-    /// It has ended. Returns the pause before the next one, if there is to be one.
+    /// Notes that it has ended. Returns the pause before the next one, or `None` to start it at
+    /// once.
     pub(super) fn ended(&mut self, now: Instant) -> Option<Duration> {
         let lived = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         if lived >= SHORT_LIFE {
@@ -37,13 +39,13 @@ impl Supervision {
         (self.failures > IMMEDIATE_RETRIES).then(|| self.pause(now))
     }
 
-    /// It could not be started. Returns the pause before the next try.
+    /// Notes that it could not be started. Returns the pause before the next try.
     pub(super) fn not_started(&mut self, now: Instant) -> Duration {
         self.failures = self.failures.saturating_add(1);
         self.pause(now)
     }
 
-    /// Whether it is time for another try.
+    /// Returns whether it is time for another try.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.retry.is_some_and(|retry| retry <= now)
     }

@@ -1,4 +1,4 @@
-//! The process group that a request goes to, and how a child reaches its processes.
+//! The process group of a request, and the connection of a child to its processes.
 
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -12,7 +12,7 @@ use super::generation::Generation;
 use super::pool::IdleConnections;
 use crate::{Wsgi, config, log};
 
-/// What a child has of daemon processes.
+/// The state of a child as a client of daemon processes.
 pub(super) struct DaemonClient {
     pub(super) generation: Arc<Generation>,
     pub(super) idle: IdleConnections,
@@ -20,7 +20,7 @@ pub(super) struct DaemonClient {
 
 static CLIENT: OnceLock<Option<DaemonClient>> = OnceLock::new();
 
-/// A group that a request goes to.
+/// The process group that a request goes to.
 pub(crate) struct Target<'g> {
     pub(super) client: &'static DaemonClient,
     pub(super) group: &'g DaemonGroup,
@@ -36,7 +36,11 @@ pub(super) fn init_client(find: impl FnOnce() -> Option<Arc<Generation>>) {
     });
 }
 
-/// The group `name`, if there is one that the request may use; else the status to answer with (the reason is logged).
+/// Returns the group `name`.
+///
+/// # Errors
+/// There is no such group, or the request may not use it: the status to respond with. The reason is
+/// logged.
 pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>, Status> {
     let reject = |code, text: String| {
         log::message(request, code, text);
@@ -91,24 +95,24 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
 }
 
 impl Target<'_> {
-    /// Who must own the script.
+    /// Returns the required owner of the script, or `None` if any will do.
     pub(crate) fn script_owner(&self) -> Option<ScriptOwner> {
         self.group.script_owner
     }
 
-    /// How long a write to the client may take, if it is not as Apache has it.
+    /// Returns how long a write to the client may take, or `None` if Apache's timeout applies.
     pub(super) fn response_timeout(&self) -> Option<Duration> {
         let (relay, limits) = (&self.group.relay, &self.group.options.limits);
         let given = [relay.response_socket_timeout, limits.socket_timeout];
         given.into_iter().find(|timeout| *timeout > 0).map(Duration::from_millis)
     }
 
-    /// How many requests a process serves at a time.
+    /// Returns the number of requests that a process serves at a time.
     pub(super) fn thread_count(&self) -> usize {
         self.group.options.threads as usize
     }
 
-    /// How long the process may be silent.
+    /// Returns how long the process may send nothing.
     pub(super) fn socket_timeout(&self, request: &Request) -> Duration {
         match self.group.options.limits.socket_timeout {
             0 => request.server().timeout(),
@@ -116,11 +120,11 @@ impl Target<'_> {
         }
     }
 
-    /// Answers where no process takes requests, and none will for some time.
+    /// Logs that there are no processes and no supervisor, and returns the status to respond with.
     pub(super) fn unsupervised(&self, request: &Request) -> Status {
         let group = String::from_utf8_lossy(&self.group.name);
         let text = format_args!(
-            "the process group '{group}' has no processes: their supervisor can not be started; the error log of the \
+            "the process group '{group}' has no processes: their supervisor cannot be started; the error log of the \
              server says why"
         );
         log::message(request, NOT_TAKEN, text);

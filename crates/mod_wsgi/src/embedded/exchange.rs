@@ -1,4 +1,4 @@
-//! One request and its host: what the host can do while the request runs.
+//! The exchange of one request with its host: the functions that the host can call while it runs.
 
 #![allow(
     unsafe_code,
@@ -41,19 +41,20 @@ struct EmbeddedExchange<'r> {
     panics: bool,
 }
 
-// SAFETY: `ExchangeServer` gives it to one thread at a time, which is what Apache's filters and the memory of a request are made for.
-// The request's own thread is in `run`, where it uses them in no other way; it goes on when no other thread can any more.
+// SAFETY: `ExchangeServer` gives it to one thread at a time, as Apache's filters and the memory of
+// a request demand. The request's own thread is in `run`, where it uses them in no other way; it
+// goes on when no other thread can use them any more.
 unsafe impl Send for EmbeddedExchange<'_> {}
 
-/// Waits for more of the body, outside of Apache.
+/// The wait for more of the body, outside of Apache.
 #[derive(Default)]
 struct BodyWait {
-    /// What to wait for, and how long, as the last look has said.
+    /// The descriptor to wait for and the time, as the last read has returned them.
     pause: Mutex<(Option<c_int>, Duration)>,
     waiter: Waiter,
 }
 
-/// Has `host` answer `request`.
+/// Has `host` serve `request`.
 pub(super) fn run(
     host: &Host,
     request: &Request,
@@ -76,7 +77,7 @@ pub(super) fn run(
     IS_RUNNING.set(was_running);
     let (EmbeddedExchange { input, response, .. }, has_panicked) = shared.end();
     let outcome = match outcome {
-        // What was being sent may have been sent by half.
+        // The data that was being sent may be incomplete.
         Some(_) if has_panicked => Outcome::Aborted,
         Some(outcome) => outcome,
         None => Outcome::Failed(500),
@@ -84,7 +85,7 @@ pub(super) fn run(
     response.finish(outcome, input.failure())
 }
 
-/// Whether a host is at work further up the stack of this thread.
+/// Returns whether a host is running further up the stack of this thread.
 pub(super) fn is_running_here() -> bool {
     IS_RUNNING.get()
 }
@@ -155,7 +156,7 @@ impl From<NotValid> for Disconnected {
     }
 }
 
-/// As above, where it is worth it.
+/// The reason has been logged, if it was not the client's.
 impl From<ResponseFailed> for Disconnected {
     fn from(ResponseFailed: ResponseFailed) -> Self {
         Self

@@ -21,7 +21,7 @@ pub(super) struct Host {
     table: &'static bridge::Host,
 }
 
-/// What a host can ask of the server outside requests.
+/// The functions of the server that a host can call outside requests.
 static SERVER: Server = Server { tag: Tag::of::<Server>(), log: write_log, is_logged, scoreboard };
 
 impl Host {
@@ -31,14 +31,14 @@ impl Host {
         let library = unsafe { Library::open(&home.library, Symbols::Global) };
         library.map_err(|error| {
             format!(
-                "{PYTHON_NOT_STARTED}: the shared library of Python {} can not be loaded: {error}. Embedded mode needs it: install it \
+                "{PYTHON_NOT_STARTED}: the shared library of Python {} cannot be loaded: {error}. Embedded mode needs it: install it \
                  (Debian, Ubuntu: libpython{}), or build that Python with --enable-shared",
                 home.version, home.version
             )
         })?;
-        // SAFETY: as above.
+        // SAFETY: a host's initialisers have no conditions.
         let host = unsafe { Library::open(&file.present_path(), Symbols::Local) }.map_err(|error| {
-            format!("{PYTHON_NOT_STARTED}: the host can not be loaded: {error}. {}", rebuild(home))
+            format!("{PYTHON_NOT_STARTED}: the host cannot be loaded: {error}. {}", rebuild(home))
         })?;
         let Some(entry) = host.symbol(ENTRY) else {
             return Err(format!(
@@ -49,7 +49,8 @@ impl Host {
         };
         // SAFETY: the symbol of this name is such a function; its table is static, and begins with its tag.
         let table = unsafe { (std::mem::transmute::<*mut c_void, Entry>(entry.as_ptr()))() };
-        // SAFETY: as above, and the library stays loaded.
+        // SAFETY: such a function returns a static table that begins with its tag, and the library
+        // stays loaded.
         match unsafe { checked(table) } {
             Ok(table) => Ok(Self { table }),
             Err(other) => {
@@ -70,7 +71,8 @@ impl Host {
         Ok(())
     }
 
-    /// Has the application answer. Returns `None` if the host has not, or has said what is no outcome.
+    /// Has the host serve a request. Returns `None` if it has not, or has returned no valid
+    /// outcome.
     pub(super) fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> Option<Outcome> {
         // SAFETY: the host was started.
         unsafe { self.table.serve(request, exchange) }.and_then(Outcome::parse)
@@ -99,8 +101,9 @@ unsafe extern "C" fn scoreboard(mut sink: Sink<'_>) {
     guard("the scoreboard", || append_scoreboard(&mut sink), |line| log::child(Level::Crit, line));
 }
 
-/// Gives out the scoreboard, with `WSGIServerMetrics On`. A thread that asks at the end of the child still finds it: as long
-/// as there are others, the child leaves without letting go of it (see `embedded::stop`).
+/// Appends the scoreboard, with `WSGIServerMetrics On`. A thread that calls this at the end of the
+/// child still finds it: as long as there are other threads, the child exits without dropping the
+/// scoreboard (see `embedded::stop`).
 fn append_scoreboard(sink: &mut Sink<'_>) {
     let global = child::server().and_then(|server| server.global::<Wsgi>());
     if global.is_some_and(wsgi_core::config::Global::serves_metrics) {

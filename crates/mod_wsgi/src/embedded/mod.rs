@@ -1,7 +1,7 @@
 //! Embedded mode: Python in the Apache child.
 //!
-//! Nothing of it happens in the parent. What a child needs is put together when it starts; Python is started
-//! then, or with the first request that wants it, as the configuration says.
+//! The parent has no part in it. The facts that a child needs are collected when it starts. Python
+//! is started then, or with the first request that needs it, as the configuration says.
 
 mod exchange;
 mod host;
@@ -20,7 +20,7 @@ use crate::{Wsgi, installation, log};
 use host::Host;
 use python_home::Installed;
 
-/// What embedded mode has in a child process, from its start to its end.
+/// The state of embedded mode in a child process.
 struct ChildPython {
     server: &'static Server,
     facts: ServerFacts,
@@ -44,7 +44,7 @@ pub(crate) fn child_init(child: &Child<'_>) {
     }
 }
 
-/// Has Python answer a request.
+/// Serves a request through the Python of this process.
 pub(crate) fn serve(
     request: &Request,
     settings: &Effective<'_>,
@@ -60,7 +60,8 @@ pub(crate) fn serve(
 }
 
 impl ChildPython {
-    /// The host, started if it has not been; nothing if it can not be started, or must not.
+    /// Returns the host, and starts it if that has not been tried. Returns `None` if it could not
+    /// be started, or must not.
     fn host(&self) -> Option<&Host> {
         let start = || match python_start(self.server) {
             PythonStart::Never => None,
@@ -106,8 +107,9 @@ impl ChildPython {
 /// Ends Python when the child ends.
 fn stop() {
     if let Some(host) = CHILD_PYTHON.get().and_then(|python| python.host.get()).and_then(Option::as_ref) {
-        // The prefork MPM ends a child within the handler of a signal, on top of whatever its thread was doing. On
-        // top of a running application, which has not ended since the first one, there is nothing that Python can do.
+        // The prefork MPM ends a child within a signal handler, on top of whatever its thread was
+        // doing. On top of an application that still runs after the first signal, Python can do
+        // nothing.
         os::exit::skip_handlers_if(is_at_work);
         if !exchange::is_running_here() {
             host.stop(None, GRACE);
@@ -115,21 +117,22 @@ fn stop() {
     }
 }
 
-/// Whether threads of applications are left, or one that the signal to end has interrupted.
+/// Returns whether threads of applications are left, or a request that the signal to end has
+/// interrupted.
 fn is_at_work() -> bool {
     exchange::is_running_here() || os::exit::has_other_threads()
 }
 
-/// The signals that end a child of the prefork MPM, in their handlers. The threads of applications can not be kept from
-/// getting them: they may be inside Python then, or in the middle of anything.
+/// The signals whose handlers end a child of the prefork MPM. Threads of applications cannot be
+/// kept from receiving them, even inside Python.
 ///
-/// The handler of SIGUSR1 only notes that the child is to end with its request, so that Python can be ended after it: while
-/// an application runs, it stands in for the others, once. When Apache stops or restarts, it asks again some seconds
-/// later.
+/// The handler of SIGUSR1 only notes that the child is to end after its request, when Python can be
+/// ended. While an application runs, it replaces the other handlers once. When Apache stops or
+/// restarts, it sends another signal some seconds later.
 const ENDING_SIGNALS: [c_int; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGUSR1];
 
-/// How long requests that still run are waited for, in milliseconds. Apache kills children ten seconds after it has
-/// asked them to end.
+/// The time for which running requests are waited for, in milliseconds. Apache kills children ten
+/// seconds after it has asked them to end.
 const GRACE: u32 = 3_000;
 
 fn python_start(server: &Server) -> PythonStart {

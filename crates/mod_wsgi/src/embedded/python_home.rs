@@ -1,4 +1,4 @@
-//! Which Python: found from names of files, without running it.
+//! The Python of embedded mode: found by the names of files, without running it.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -12,9 +12,9 @@ use wsgi_core::python_home::{self, Environment, Version};
 /// The Python of this process.
 #[derive(Debug)]
 pub(crate) struct PythonHome {
-    /// What `sys.executable` will be.
+    /// The program, which becomes `sys.executable`.
     pub(crate) program: PathBuf,
-    /// The value for `PYTHONHOME`; none for virtual environments, and where Python finds itself.
+    /// The value for `PYTHONHOME`; `None` for virtual environments, and where Python finds itself.
     pub(crate) home: Option<Box<[u8]>>,
     /// Its version.
     pub(crate) version: Version,
@@ -24,10 +24,10 @@ pub(crate) struct PythonHome {
     pub(crate) host: OsString,
 }
 
-/// What is installed beside the module.
+/// The files that are installed beside the module.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Installed<'a> {
-    /// Where the module is, for messages.
+    /// The directory of the module, for messages.
     pub(crate) directory: &'a Path,
     /// The names of all hosts.
     pub(crate) hosts: &'a [&'a OsStr],
@@ -54,20 +54,20 @@ pub(crate) fn find(installed: Installed<'_>, configured: Option<&[u8]>) -> Resul
     })
 }
 
-/// What is wrong with the directory of `WSGIPythonHome`, if anything.
+/// Returns a message about the directory of `WSGIPythonHome`, or `None` if it is usable.
 pub(crate) fn home_problem(home: &[u8]) -> Option<String> {
     let home = prefix(home);
     let shown = home.display();
     match std::fs::metadata(home) {
         Err(error) => {
-            Some(format!("{PYTHON_HOME_NOT_FOUND}: WSGIPythonHome {shown} can not be looked at: {error}"))
+            Some(format!("{PYTHON_HOME_NOT_FOUND}: WSGIPythonHome {shown} cannot be looked at: {error}"))
         }
         Ok(metadata) if !metadata.is_dir() => Some(format!(
             "{PYTHON_HOME_NO_DIRECTORY}: WSGIPythonHome {shown} is not a directory: name the one that contains bin/python3"
         )),
         Ok(_) => match std::fs::metadata(home.join(".")) {
             Err(error) => Some(format!(
-                "{PYTHON_HOME_NOT_SEARCHABLE}: WSGIPythonHome {shown} can not be searched: {error}"
+                "{PYTHON_HOME_NOT_SEARCHABLE}: WSGIPythonHome {shown} cannot be searched: {error}"
             )),
             Ok(_) => None,
         },
@@ -81,7 +81,7 @@ fn prefix(home: &[u8]) -> &Path {
 /// An interpreter.
 struct Interpreter {
     program: PathBuf,
-    /// The installation that it is of.
+    /// The installation that it belongs to.
     base: PathBuf,
     version: Version,
     is_environment: bool,
@@ -93,7 +93,7 @@ fn of_home(home: &Path) -> Result<Interpreter, String> {
     for program in python_home::executables(home) {
         match resolve(&program) {
             Ok((base, version)) => {
-                // CPython wants the name that the virtual environment's own tools have.
+                // CPython expects the name that the virtual environment's own tools use.
                 let program = if environment.is_some() { home.join("bin/python") } else { program };
                 return Ok(Interpreter { program, base, version, is_environment: environment.is_some() });
             }
@@ -115,7 +115,7 @@ fn of_home(home: &Path) -> Result<Interpreter, String> {
     ))
 }
 
-/// The interpreter that the link `python` next to the module leads to.
+/// Returns the interpreter that the link `python` next to the module leads to.
 fn default(installed: Installed<'_>) -> Result<Interpreter, String> {
     let link = installed.directory.join("python");
     let remedy = "Set WSGIPythonHome, or make the link with `mod_wsgi-express install-module` or `ln -s`";
@@ -134,7 +134,7 @@ fn default(installed: Installed<'_>) -> Result<Interpreter, String> {
     Ok(Interpreter { program: program.to_owned(), base, version, is_environment: false })
 }
 
-/// The installation and version of an interpreter, symbolic links resolved.
+/// Returns the installation and version of an interpreter, with symbolic links resolved.
 fn resolve(program: &Path) -> Result<(PathBuf, Version), String> {
     let resolved = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
     let version = resolved.file_name().and_then(|name| Version::from_executable_name(name.as_bytes()));
@@ -146,7 +146,7 @@ fn resolve(program: &Path) -> Result<(PathBuf, Version), String> {
     }
 }
 
-/// The shared library: the first that exists; else the dynamic loader may know.
+/// Returns the first shared library that exists, or the plain name for the dynamic loader.
 fn library(found: &Interpreter) -> PathBuf {
     let candidates = found.version.libraries(&found.base, &multiarch());
     candidates.into_iter().find(|path| path.exists()).unwrap_or_else(|| found.version.library().into())
@@ -175,7 +175,8 @@ fn host(installed: Installed<'_>, found: &Interpreter) -> Result<OsString, Strin
 /// The oldest 3.N that a host can be built for.
 const OLDEST: u8 = 10;
 
-/// What Debian and its relatives call this platform; elsewhere no directory has such a name.
+/// Returns the name of this platform in Debian and its relatives. Elsewhere no directory has such a
+/// name.
 fn multiarch() -> String {
     let environment = if cfg!(target_arch = "arm") { "linux-gnueabihf" } else { "linux-gnu" };
     format!("{}-{environment}", std::env::consts::ARCH)
