@@ -146,7 +146,8 @@ pub fn version_diagnostics<'a>(
     let free = blocks.clone().any(|block| block.free_threading == Some(true));
     if free && !version.free_threaded {
         diagnostics.push(Diagnostic::warning(format!(
-            "{FREE_THREADING_NOT_BUILT}: WSGIFreeThreading has no effect with Python {version}: it needs a free-threaded build, such as 3.13t"
+            "{FREE_THREADING_NOT_BUILT}: WSGIFreeThreading has no effect with Python {version}, which is not a \
+             free-threaded build; those are not supported yet (3.14t will be the first): leave the directive out"
         )));
     }
     diagnostics

@@ -288,8 +288,8 @@ codes! {
         "`WSGISwitchInterval` has no effect on an interpreter that shares its GIL.",
         "Set it outside of sections with `application-group=`, or add `WSGIPerInterpreterGIL On`.";
     FREE_THREADING_NOT_BUILT = "WSGI0200", Warning,
-        "`WSGIFreeThreading` has no effect with a Python that is not built for it.",
-        "Use a free-threaded build, such as 3.13t, or leave the directive out.";
+        "`WSGIFreeThreading` has no effect with a Python that is not a free-threaded build.",
+        "Leave the directive out: free-threaded builds are not supported yet (3.14t will be the first).";
     FREE_THREADING_OF_PROCESS = "WSGI0201", Warning,
         "`WSGIFreeThreading` is ignored in a section with `application-group=`: it holds for whole processes.",
         "Move it out of the section.";
