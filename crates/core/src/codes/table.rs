@@ -5,7 +5,7 @@ use crate::level::Level;
 
 codes! {
     NO_PROCESS = "WSGI0001", Alert,
-        "No process can be started for a process group, or Python not in this one.",
+        "No process can be started for a process group, or Python cannot be started in this process.",
         "Raise the limits of processes (`ulimit -u`, `pids.max`) and of open files (`ulimit -n`) that the message asks about. \
          Where Python did not start, a message before this one says why.";
     SUPERVISOR_FAILED = "WSGI0002", Critical,
@@ -53,27 +53,27 @@ codes! {
         "Let root run the program that the message names, and allow enough processes (`pids.max`) and open files (`ulimit -n`). \
          The server tries again by itself.";
     PROCESS_NOT_RUN = "WSGI0022", Critical,
-        "A daemon process ends because a thread of its cannot be started or its sockets cannot be watched.",
+        "A daemon process ends because it cannot start a thread or watch its sockets.",
         "Raise the limits of processes and threads (`ulimit -u`, `pids.max`), of memory and of open files.";
     DAEMON_NOT_STARTED = "WSGI0028", Critical,
         "A daemon process has not become the Python of its group.",
         "Correct `python-home=`, `python=` or `WSGIPythonHome`, and let the user of the process read and run that Python. If the \
          process is killed because it takes too long, look at the file systems and the user database that it waits for.";
     DAEMON_NOT_SET_UP = "WSGI0029", Critical,
-        "Python runs in a daemon process and cannot be made ready for applications.",
+        "Python has started in a daemon process, but cannot be made ready for applications.",
         "Look in the message for the cause; most often the installation of Python is incomplete.";
     INTERPRETER_NOT_SET_UP = "WSGI0035", Critical,
-        "A Python interpreter has been created and cannot be made ready for applications.",
+        "A Python interpreter has been created, but cannot be made ready for applications.",
         "Look in the message for the exception: a module of the standard library, or a `sitecustomize`, may be broken.";
     PYTHON_NOT_STARTED = "WSGI0036", Critical,
-        "There is no Python that can be used, no host of mod_wsgi for it, or one that is of another build than the module.",
+        "There is no usable Python, or no host of mod_wsgi for it, or the host is of another build than the module.",
         "Name the installation of Python with `WSGIPythonHome`, `python-home=` or `python=`, and build and install the host for \
          it with `make host PYTHON=...`. After an upgrade, restart the server.";
     IMPORT_WITHOUT_INTERPRETER = "WSGI0040", Critical,
-        "A script to be imported at start is not, since its interpreter is not available.",
+        "A script is not imported at start, since its interpreter is not available.",
         "Look in the message for why the interpreter is not available.";
     CORE_LIMIT_NOT_SET = "WSGI0061", Warning,
-        "The limit of core dumps of a daemon process cannot be set. The process runs without.",
+        "The limit of core dumps of a daemon process cannot be set. The process runs without it.",
         "Start the server as root, with all its capabilities.";
     STACKS_NOT_LOGGED = "WSGI0067", Error,
         "The stacks of Python's threads cannot be logged.",
@@ -82,13 +82,13 @@ codes! {
         "The priority of `cpu-priority=` cannot be set. The process runs with that of the server.",
         "Start the server as root, or leave the option out.";
     CPU_LIMIT_NOT_SET = "WSGI0076", Warning,
-        "The limit of `cpu-time-limit=` cannot be set. The process runs without.",
+        "The limit of `cpu-time-limit=` cannot be set. The process runs without it.",
         "Name a limit that is not above that of the server, or start the server as root.";
     MEMORY_LIMIT_NOT_SET = "WSGI0077", Warning,
-        "The limit of `memory-limit=` cannot be set. The process runs without.",
+        "The limit of `memory-limit=` cannot be set. The process runs without it.",
         "Name a limit that is not above that of the server, or start the server as root.";
     ADDRESS_SPACE_LIMIT_NOT_SET = "WSGI0078", Warning,
-        "The limit of `virtual-memory-limit=` cannot be set. The process runs without.",
+        "The limit of `virtual-memory-limit=` cannot be set. The process runs without it.",
         "Name a limit that is not above that of the server, or start the server as root.";
     LOCALE_NOT_SET = "WSGI0079", Warning,
         "The locale of `locale=` is not installed. The process runs in that of the server.",
@@ -97,7 +97,7 @@ codes! {
         "A daemon process has been sent a request that it cannot read. It closes the connection.",
         "Make sure that `mod_wsgi.so` and the hosts of mod_wsgi are of one build, and restart the server.";
     SCRIPT_OUTSIDE_CHROOT = "WSGI0081", Error,
-        "The script of a request is outside of the directory that the process runs in (`chroot=`). The client gets status 502.",
+        "The script of a request is outside of the root directory of the process (`chroot=`). The client gets status 502.",
         "Put the script below that directory, or send the request to another process group.";
     QUEUE_TIMEOUT = "WSGI0084", Error,
         "A request has waited for longer than `queue-timeout=` for a process. The client gets status 504.",
@@ -106,8 +106,8 @@ codes! {
         "The interpreter for a request is not available. The client gets status 500.",
         "Look for the cause in the message; it is tried again with the next request.";
     NO_CALLABLE = "WSGI0089", Error,
-        "A script does not have the callable that requests are answered with. The client gets status 404, from a daemon process \
-         500.",
+        "A script does not have the callable that answers requests. The client gets status 404 in embedded mode, and 500 in daemon \
+         mode.",
         "Define `application` in the script, or name what it has with `WSGICallableObject` or `callable-object=`.";
     PATH_NOT_ADDED = "WSGI0091", Error,
         "A directory cannot be added to Python's path. The rest of that list is skipped.",
@@ -116,10 +116,10 @@ codes! {
         "Python's module `site` cannot be imported, so nothing is added to the path.",
         "Repair the installation of Python.";
     PYTHON_HOME_NOT_FOUND = "WSGI0100", Warning,
-        "The directory of `WSGIPythonHome` does not exist, or cannot be looked at.",
+        "The directory of `WSGIPythonHome` does not exist or cannot be examined.",
         "Name the directory that contains `bin/python3`, and let the user of the server enter all directories above it.";
     PYTHON_HOME_NO_DIRECTORY = "WSGI0101", Warning,
-        "`WSGIPythonHome` names something else than a directory.",
+        "`WSGIPythonHome` names something that is not a directory.",
         "Name the directory that contains `bin/python3`, not the executable.";
     PYTHON_HOME_NOT_SEARCHABLE = "WSGI0102", Warning,
         "The directory of `WSGIPythonHome` cannot be searched.",
@@ -156,17 +156,17 @@ codes! {
         "Look at the traceback behind the message.";
     NOT_TAKEN = "WSGI0116", Error,
         "No process of a group has taken a request. The client gets status 503.",
-        "Where processes fail to start, the error log says why. Otherwise give the group more processes or threads; \
-         `connect-timeout=` is how long a request waits.";
+        "If processes fail to start, the error log says why. Otherwise give the group more processes or threads, or raise \
+         `connect-timeout=`, the time that a request waits.";
     NOT_CONNECTED = "WSGI0117", Error,
         "The server cannot connect to a process group. The client gets status 503.",
         "Look in the message for the error of the system; after a restart of the server the next request may do.";
     RESPONSE_BROKEN_OFF = "WSGI0119", Error,
-        "A daemon process has begun a response and not ended it. The connection to the client is closed, so that it can tell.",
-        "Look for what ended the process, or for what the application waits for; `socket-timeout=` is how long it may.";
+        "A daemon process has begun a response and not ended it. The connection to the client is closed, so that the client notices.",
+        "Look for what ended the process, or for what the application waits for; `socket-timeout=` limits the time.";
     PASSED_ON_TOO_OFTEN = "WSGI0124", Error,
         "Processes that were being replaced have passed on a request too often. The client gets status 503.",
-        "Look for why processes are replaced all the time: scripts that change, `maximum-requests=`, `restart-interval=`.";
+        "Look for the reason why processes are replaced all the time: scripts that change, `maximum-requests=`, `restart-interval=`.";
     REQUEST_TOO_LONG = "WSGI0125", Error,
         "The headers and variables of a request are too long for a daemon process. The client gets status 502.",
         "Set fewer or shorter variables (`SetEnv`), or lower `LimitRequestFieldSize` and `LimitRequestFields`.";
@@ -174,14 +174,14 @@ codes! {
         "`Options ExecCGI` is not in force for a script that no `WSGIScriptAlias` leads to. The client gets status 403.",
         "Add `Options +ExecCGI` to the directory, or a `WSGIScriptAlias`.";
     SCRIPT_NOT_FOUND = "WSGI0135", Error,
-        "The script of a request does not exist, or cannot be looked at. The client gets status 404.",
+        "The script of a request does not exist or cannot be examined. The client gets status 404.",
         "Correct the path, or let the user of the server enter all directories above the script.";
     SCRIPT_IS_DIRECTORY = "WSGI0136", Error,
         "The script of a request is a directory. The client gets status 403.",
         "Name a file; a `WSGIScriptAlias` for a directory ends with `/` on both sides.";
     PATH_INFO_NOT_ALLOWED = "WSGI0137", Error,
-        "`AcceptPathInfo Off` is in force, and a URL goes on behind its script. The client gets status 404.",
-        "Leave `AcceptPathInfo` out, if the application is to have such URLs.";
+        "`AcceptPathInfo Off` is in force, and a URL continues after its script. The client gets status 404.",
+        "Leave `AcceptPathInfo` out if the application uses such URLs.";
     TRANSFER_ENCODING_UNKNOWN = "WSGI0138", Error,
         "The body of a request has a transfer encoding other than `chunked`. The client gets status 501.",
         "Correct the client.";
@@ -224,7 +224,7 @@ codes! {
         "A request goes to a process group of a virtual host of another name. The client gets status 500.",
         "Define the group outside of `<VirtualHost>`, or in this one.";
     GROUP_SCRIPT_UNKNOWN = "WSGI0153", Error,
-        "`script-group=` is in force, and the script cannot be looked at. The client gets status 403.",
+        "`script-group=` is in force, and the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
     GROUP_SCRIPT_FOREIGN = "WSGI0154", Error,
         "The script does not belong to the group of `script-group=`. The client gets status 403.",
@@ -236,7 +236,7 @@ codes! {
         "`script-group=` is in force, and the script is in no directory. The client gets status 403.",
         "Name the script with its directory.";
     GROUP_DIRECTORY_UNKNOWN = "WSGI0158", Error,
-        "`script-group=` is in force, and the directory of the script cannot be looked at. The client gets status 403.",
+        "`script-group=` is in force, and the directory of the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
     GROUP_DIRECTORY_FOREIGN = "WSGI0159", Error,
         "The directory of the script does not belong to the group of `script-group=`. The client gets status 403.",
@@ -245,26 +245,26 @@ codes! {
         "Everybody can write to the directory of the script, which `script-group=` forbids. The client gets status 403.",
         "Take the permission away: `chmod o-w`.";
     USER_SCRIPT_UNKNOWN = "WSGI0162", Error,
-        "`script-user=` is in force, and the script cannot be looked at. The client gets status 403.",
+        "`script-user=` is in force, and the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
     USER_SCRIPT_FOREIGN = "WSGI0163", Error,
         "The script does not belong to the user of `script-user=`. The client gets status 403.",
         "Change the owner of the script (`chown`), or the option.";
     USER_SCRIPT_WRITABLE = "WSGI0164", Error,
-        "Others than its owner can write to the script, which `script-user=` forbids. The client gets status 403.",
+        "Somebody other than its owner can write to the script, which `script-user=` forbids. The client gets status 403.",
         "Take the permission away: `chmod go-w`.";
     USER_SCRIPT_ADRIFT = "WSGI0166", Error,
         "`script-user=` is in force, and the script is in no directory. The client gets status 403.",
         "Name the script with its directory.";
     USER_DIRECTORY_UNKNOWN = "WSGI0167", Error,
-        "`script-user=` is in force, and the directory of the script cannot be looked at. The client gets status 403.",
+        "`script-user=` is in force, and the directory of the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
     USER_DIRECTORY_FOREIGN = "WSGI0168", Error,
         "The directory of the script does not belong to the user of `script-user=`. The client gets status 403.",
         "Change the owner of the directory (`chown`), or the option.";
     USER_DIRECTORY_WRITABLE = "WSGI0169", Error,
-        "Others than its owner can write to the directory of the script, which `script-user=` forbids. The client gets status \
-         403.",
+        "Somebody other than its owner can write to the directory of the script, which `script-user=` forbids. The client gets \
+         status 403.",
         "Take the permission away: `chmod go-w`.";
     EXCEPTION = "WSGI0174", Error,
         "An application, or `reload_required()` of its script, has raised an exception that nobody caught.",
@@ -300,20 +300,20 @@ codes! {
         "`WSGISwitchInterval` has no effect in a process that runs without a GIL.",
         "Leave out one of `WSGISwitchInterval` and `WSGIFreeThreading`.";
     DAEMON_FAILED = "WSGI0208", Critical,
-        "A daemon process ends because of an error that it cannot go on with.",
+        "A daemon process ends because of an error after which it cannot go on.",
         "Look in the message for the cause. If it is a panic, report it.";
     SIGNAL_NOT_PUBLISHED = "WSGI0209", Error,
         "The event `process_signal` cannot be published to those that have subscribed.",
         "Look at the traceback behind the message.";
     PYTHON_NOT_RUNNING = "WSGI0210", Error,
         "Python is not running in a process of the server. The client gets status 500.",
-        "The error log says why, where Python was to be started.";
+        "Look in the error log for the message about the start of Python, which says why.";
     SUPERVISOR_ENDED = "WSGI1001", Error,
         "The program that starts and watches the daemon processes has ended. Its processes end with it, and another one is \
          started.",
-        "Look for what ended it, such as the system for lack of memory (`dmesg`).";
+        "Look for what ended it: the system may have killed it for lack of memory (`dmesg`).";
     PROCESS_DIED = "WSGI1002", Error,
-        "A daemon process has ended that nobody had asked to: by a signal, or with an exit status other than 0.",
+        "A daemon process has ended unexpectedly: by a signal, or with an exit status other than 0.",
         "Look at what the process wrote before. A signal such as `SIGSEGV` is most often an extension module's fault; `SIGKILL` \
          comes from the system for lack of memory (`dmesg`), `SIGXCPU` from `cpu-time-limit=`.";
     TOO_LITTLE_MEMORY = "WSGI1003", Error,
@@ -324,26 +324,26 @@ codes! {
          requests get status 503 until then.",
         "Look for what ends them, such as an import that sends a signal to its own process.";
     NOT_READY_IN_TIME = "WSGI1005", Error,
-        "A daemon process was not ready within `startup-timeout=`. It is ended, and another one started.",
+        "A daemon process was not ready within `startup-timeout=`. It is ended, and another one is started.",
         "Look for an import that hangs, or raise `startup-timeout=`.";
     SUCCESSOR_FAILED = "WSGI1006", Error,
-        "A process that was to take the place of another one could not. The other one goes on.",
-        "Look in the message, and before it, for why: most often a changed script cannot be imported.";
+        "A process that was started to replace another one could not take its place. The other one goes on.",
+        "Look in this message and the ones before it for the cause: most often a changed script cannot be imported.";
     CONTROL_SOCKET_CLOSED = "WSGI1007", Error,
-        "A daemon process has closed its connection to the program that watches it. It is ended, and another one started.",
+        "A daemon process has closed its connection to the program that watches it. It is ended, and another one is started.",
         "Have the application close only the descriptors that it has opened.";
     PROCESS_KILLED = "WSGI1008", Warning,
-        "A daemon process is killed since it does not end in time.",
+        "A daemon process has not ended in time and is killed.",
         "Look for what the application waits for when it ends, or raise `shutdown-timeout=`.";
     PROCESS_STUCK = "WSGI1009", Critical,
-        "A daemon process was killed and does not end. It is not waited for.",
+        "A daemon process was killed but does not end. The supervisor no longer waits for it.",
         "Look for a file system or a device that hangs.";
     FILE_NOT_SENT = "WSGI1020", Error,
         "A file that an application returned (`wsgi.file_wrapper`) cannot be sent.",
         "Look in the message for what is wrong with it, or have the application read the file itself.";
     RESPONSE_TOO_SHORT = "WSGI1021", Error,
-        "A response is shorter than its `Content-Length` says. If it has begun, the connection is closed, so that the client can \
-         tell.",
+        "A response is shorter than its `Content-Length` says. If it has begun, the connection is closed, so that the client \
+         notices.",
         "Correct the `Content-Length` of the application. If a file has become shorter while it was sent, replace files by \
          renaming.";
 }

@@ -25,7 +25,7 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("WSGI0089", &["callable", "404", "500"]),
     ("WSGI0091", &["path", "rest", "skipped"]),
     ("WSGI0095", &["`site`"]),
-    ("WSGI0100", &["WSGIPythonHome", "looked at"]),
+    ("WSGI0100", &["WSGIPythonHome", "examined"]),
     ("WSGI0101", &["WSGIPythonHome", "directory"]),
     ("WSGI0102", &["WSGIPythonHome", "searched"]),
     ("WSGI0103", &["interpreter"]),

@@ -45,7 +45,7 @@ pub(super) const GROUP_AUTHORITATIVE: Directive = Directive {
     arguments: "On|Off",
     default: "On",
     help: c"Enable/Disable as being authoritative on groups.",
-    doc: "Without effect since Apache 2.4.",
+    doc: "It has had no effect since Apache 2.4.",
     support: Support::Planned,
     effect: Effect::Unsupported,
 };

@@ -41,8 +41,8 @@ pub(super) const SCRIPT_RELOADING: Directive = Directive {
     default: "On",
     help: c"Enable/Disable script reloading mechanism.",
     doc: "\
-With `On`, a script whose modification time has changed, or whose function `reload_required(path)` says so, is loaded again \
-before the request. Only the script itself is: modules that it imports stay as they are.",
+With `On`, a script is loaded again before the request if its modification time has changed, or if its function \
+`reload_required(path)` returns true. Modules that the script imports are not loaded again.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| target.settings().script_reloading = Some(value)),
 };
@@ -55,7 +55,7 @@ pub(super) const ERROR_OVERRIDE: Directive = Directive {
     default: "Off",
     help: c"Enable/Disable overriding of error pages.",
     doc: "\
-With `On`, Apache replaces an application's response with status 400 to 599 by its own error page. It has no effect on \
+With `On`, Apache replaces a response with status 400 to 599 by its own error page. It has no effect on \
 applications in embedded mode.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| target.settings().error_override = Some(value)),
@@ -69,8 +69,8 @@ pub(super) const CHUNKED_REQUEST: Directive = Directive {
     default: "Off",
     help: c"Enable/Disable support for chunked requests.",
     doc: "\
-With `On`, requests whose body comes in chunks, without a `Content-Length`, are accepted; with `Off` they get a 411. The \
-application must read `wsgi.input` to its end: there is no `CONTENT_LENGTH`.",
+With `On`, requests with a chunked body, which has no `Content-Length`, are accepted; with `Off` they get a 411. The application \
+has to read `wsgi.input` to its end, since there is no `CONTENT_LENGTH`.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| target.settings().chunked_request = Some(value)),
 };
@@ -111,7 +111,7 @@ pub(super) const TRUSTED_PROXY_HEADERS: Directive = Directive {
     default: "none",
     help: c"Specify a list of trusted proxy headers.",
     doc: "\
-Headers of a proxy that are to be believed. Lines in one scope add up; an inner scope that has any replaces the outer list.
+The headers of proxies that are trusted. Lines in one scope add up. If an inner scope has such lines, they replace the outer list.
 
 | Header | Sets |
 |---|---|
@@ -123,8 +123,9 @@ Headers of a proxy that are to be believed. Lines in one scope add up; an inner 
 | `X-Forwarded-Proto`, `X-Forwarded-Scheme`, `X-Scheme` | `wsgi.url_scheme` (`https` or `http`) |
 | `X-Forwarded-HTTPS`, `X-Forwarded-SSL`, `X-HTTPS` | `wsgi.url_scheme` (`On`, `true`, `1` or `Off`, `false`, `0`) |
 
-Of a row's kind (the two last are one), the last header present wins. The others of that kind are withheld from the \
-application, and so are all of them if the peer is not one of `WSGITrustedProxies`. Other names have no effect.",
+The headers of one row are of one kind; the last two rows are one kind together. If a request has several headers of a kind, the \
+last of them in this table is used, and the others are withheld from the application. If the peer is not one of \
+`WSGITrustedProxies`, all of them are withheld. Other names have no effect.",
     support: Support::Supported,
     effect: Effect::Raw(trusted_proxy_headers),
 };
@@ -137,9 +138,10 @@ pub(super) const TRUSTED_PROXIES: Directive = Directive {
     default: "none: every peer is trusted",
     help: c"Specify a list of trusted proxies.",
     doc: "\
-Addresses and networks whose `WSGITrustedProxyHeaders` are believed: `127.0.0.1`, `10.1` (the network 10.1.0.0/16), \
-`192.168.0.0/16`, `192.168.0.0/255.255.0.0`, `fd00::/8`. Lines in one scope add up; an inner scope that has any replaces the \
-outer list. A line without addresses trusts nobody. It has no effect without `WSGITrustedProxyHeaders`.",
+The addresses and networks whose `WSGITrustedProxyHeaders` are trusted: `127.0.0.1`, `10.1` (the network 10.1.0.0/16), \
+`192.168.0.0/16`, `192.168.0.0/255.255.0.0`, `fd00::/8`. Lines in one scope add up. If an inner scope has \
+such lines, they replace the outer list. A line without addresses trusts nobody. The directive has no effect without \
+`WSGITrustedProxyHeaders`.",
     support: Support::Supported,
     effect: Effect::Raw(trusted_proxies),
 };

@@ -15,10 +15,10 @@ pub(super) const INTERPRETER_OPTIONS: Directive = Directive {
     help: c"Container for options of the interpreters of some groups.",
     doc: "\
 Settings for the interpreters of one process group, of one application group, or of both. `%{GLOBAL}` is the Apache children, \
-or the main interpreter. Of several sections that match, the one with more selectors wins for each setting, then the later one; \
-`WSGIPythonPath` adds up. A value with blanks is written as `\"application-group=a b\"`.
+or the main interpreter. If several sections match, each setting is taken from the section with more selectors, or else from the \
+later one; `WSGIPythonPath` adds up. A value with blanks is written as `\"application-group=a b\"`.
 
-Other directives may stand in the section too, as if they stood outside.",
+Other directives in the section have the same effect as outside.",
     support: Support::Supported,
     effect: Effect::Raw(open),
 };

@@ -24,9 +24,8 @@ pub(super) const RESTRICT_PROCESS: Directive = Directive {
     default: "no restriction",
     help: c"Limit selection of process groups.",
     doc: "\
-The process groups that requests may go to; `%{GLOBAL}` means the Apache children. A request that would go elsewhere gets a 500. \
-Without names, nothing is permitted. A later line, and an inner scope, replaces the list. Names are compared without regard to \
-case.",
+The process groups that requests may go to; `%{GLOBAL}` means the Apache children. A request for any other group gets a 500. \
+Without names, no group is permitted. A later line or an inner scope replaces the list. The case of names does not matter.",
     support: Support::Supported,
     effect: Effect::Raw(restrict_process),
 };
@@ -42,15 +41,17 @@ pub(super) const DAEMON_PROCESS: Directive = Directive {
 Defines a group of daemon processes: Python processes of their own that run applications, apart from the Apache children. \
 `WSGIProcessGroup` and `process-group=` send requests to it.
 
-*name* is unique in the whole server. A group defined in a virtual host can be used by that host, and by others with the very \
-same `ServerName`; it logs to the `ErrorLog` of its host. A group defined at the level of the main server can be used by all.
+*name* must be unique in the whole server. A group that is defined in a virtual host can be used by that host, and by others \
+with exactly the same `ServerName`; it logs to the `ErrorLog` of its host. A group that is defined in the main server can be used \
+by all hosts.
 
 If an option is given twice, the last one holds (`environment=` and `environment-file=` add up). Users and groups are names, or \
-numbers written as `#1000`. What is said about users and groups has an effect only if Apache was started as root.
+numbers written as `#1000`. Options about users and groups have an effect only if Apache was started as root.
 
-A *time* is a number of seconds, or has a unit: `500ms`, `30s`, `5m` (or `5min`), `2h`, `7d`. A *size* is a number of bytes, or has a \
-unit: `64K`, `512M`, `2G`, `1T`, powers of 1024. A *count* may be written as `10k` or `2M`, powers of 1000. Units may be in any case, and \
-anything else behind a number is refused. *At 0* says what 0 means; where it says nothing, 0 is refused, or no number is wanted.",
+A *time* is a number of seconds, or has a unit: `500ms`, `30s`, `5m` (or `5min`), `2h`, `7d`. A *size* is a number of bytes, or has \
+a unit, which is a power of 1024: `64K`, `512M`, `2G`, `1T`. A *count* may have a unit, which is a power of 1000: `10k`, `2M`. Units \
+may be in upper or lower case; any other text after a number is refused. The column *At 0* says what 0 means. Where it has a dash, 0 \
+is refused, or the value is not a number.",
     support: Support::Supported,
     effect: Effect::Raw(daemon_process),
 };
@@ -75,8 +76,8 @@ pub(super) const SOCKET_ROTATION: Directive = Directive {
     default: "On",
     help: c"No longer needed: daemon processes have no socket files.",
     doc: "\
-No longer needed, and without effect: there are no socket files, and Apache children that finish their requests after a graceful \
-restart keep the daemon processes that they had.",
+No longer needed, and without effect: there are no socket files, and Apache children that still finish requests after a \
+graceful restart keep their daemon processes.",
     support: Support::Supported,
     effect: Effect::Flag(|_, _| {}),
 };

@@ -11,7 +11,8 @@ pub(super) const SERVER_METRICS: Directive = Directive {
     help: c"Enable/Disable access to server metrics.",
     doc: "\
 With `On`, `mod_wsgi.server_metrics()` returns the scoreboard in embedded interpreters. Daemon processes have the option \
-`server-metrics=`. With `ExtendedStatus On` it shows the clients and request lines of all virtual hosts.",
+`server-metrics=`. With `ExtendedStatus On`, the \
+scoreboard shows the clients and request lines of all virtual hosts.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| target.global.server_metrics = Some(value)),
 };
@@ -23,7 +24,7 @@ pub(super) const TELEMETRY_SERVICE: Directive = Directive {
     arguments: "unix:*path* [interval=*seconds*]",
     default: "",
     help: c"Where to report telemetry.",
-    doc: "Reports metrics of each process to a socket.",
+    doc: "The socket that metrics of each process are reported to.",
     support: Support::Planned,
     effect: Effect::Unsupported,
 };
@@ -35,7 +36,7 @@ pub(super) const SLOW_REQUESTS: Directive = Directive {
     arguments: "*seconds*",
     default: "",
     help: c"Report requests that take longer than this.",
-    doc: "Requests that the telemetry service is told about while they run.",
+    doc: "The time after which the telemetry service is told of a request that is still running.",
     support: Support::Planned,
     effect: Effect::Unsupported,
 };
@@ -47,7 +48,7 @@ pub(super) const TELEMETRY_OPTIONS: Directive = Directive {
     arguments: "[+|-]*flag* ...",
     default: "none",
     help: c"Options of telemetry.",
-    doc: "What is reported; the only flag is `CaptureUserAgent`.",
+    doc: "What telemetry reports. The only flag is `CaptureUserAgent`.",
     support: Support::Planned,
     effect: Effect::Unsupported,
 };

@@ -18,8 +18,8 @@ pub(super) const HOME: Directive = Directive {
     default: "the Python that this module was installed for",
     help: c"Python prefix/exec_prefix absolute path names.",
     doc: "\
-The Python to run: a virtual environment (it has a `pyvenv.cfg`), or the prefix of an installation, optionally as \
-`prefix:exec_prefix`. The path should be absolute.",
+The Python to run: a virtual environment (a directory with a `pyvenv.cfg`), or the prefix of an installation, which may be \
+written as `prefix:exec_prefix`. The path should be absolute.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         if target.system.file_kind(prefix(word)) == Some(FileKind::File) {
@@ -39,8 +39,8 @@ pub(super) const PATH: Directive = Directive {
     default: "",
     help: c"Python module search path.",
     doc: "\
-Directories that go to the front of `sys.path`; their `.pth` files are processed. Those of matching \
-`<WSGIInterpreterOptions>` sections go before these, the most specific section first.",
+Directories that are put in front of `sys.path`; their `.pth` files are processed. The directories of matching \
+`<WSGIInterpreterOptions>` sections come first, those of the most specific section before the others.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         if let Some(diagnostic) = missing_path(PATH.text(), word, target.system) {
@@ -73,7 +73,9 @@ pub(super) const OPTIMIZE: Directive = Directive {
     arguments: "*level*",
     default: "0",
     help: c"Set level of Python compiler optimisations.",
-    doc: "A whole number: 1 is Python's `-O` (no assertions), 2 and more `-OO` (no documentation strings either), 0 and less neither.",
+    doc: "\
+A whole number. 1 means Python's `-O` (no assertions), 2 or more means `-OO` (no documentation strings either), 0 or less means \
+neither.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         let level = Integer.read(word).map_err(|reason| OPTIMIZE.invalid(word, &reason))?;
@@ -89,7 +91,7 @@ pub(super) const WARNINGS: Directive = Directive {
     arguments: "*filter*",
     default: "",
     help: c"Set Python warning filters, one for each line.",
-    doc: "A filter as for Python's `-W`, such as `ignore::DeprecationWarning`. The directive may be repeated.",
+    doc: "A filter in the form of Python's option `-W`, such as `ignore::DeprecationWarning`. The directive may be repeated.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         target.global.python_warnings.push(word.into());
@@ -141,8 +143,8 @@ pub(super) const SWITCH_INTERVAL: Directive = Directive {
     default: "",
     help: c"Seconds after which Python threads hand over the GIL.",
     doc: "\
-A time in seconds greater than 0, such as `0.001`, or with a unit, such as `1ms`, for `sys.setswitchinterval`. In a section with `application-group=` it holds only \
-for an interpreter with a GIL of its own.",
+The value for `sys.setswitchinterval`: a time greater than 0 in seconds, such as `0.001`, or with a unit, such as `1ms`. In a \
+section with `application-group=` it has an effect only on an interpreter with a GIL of its own.",
     support: Support::Supported,
     effect: Effect::One(switch_interval),
 };
@@ -155,8 +157,8 @@ pub(super) const PER_INTERPRETER_GIL: Directive = Directive {
     default: "Off",
     help: c"Enable/Disable a GIL of its own for each sub-interpreter.",
     doc: "\
-With `On`, sub-interpreters run in parallel. It needs Python 3.12; extension modules must support it; there is no `fork` and \
-no daemon thread in such an interpreter. The main interpreter (`%{GLOBAL}`) is not affected. \
+With `On`, sub-interpreters run in parallel. This needs Python 3.12 or later and extension modules that support it. Such an \
+interpreter has neither `fork` nor daemon threads. The main interpreter (`%{GLOBAL}`) is not affected. \
 Prefer Python 3.13 for it: 3.12 shares memory of extension modules between such interpreters, and its first \
 releases (3.12.1 at least) can abort when a process ends, or when several interpreters import at a time.",
     support: Support::Supported,
@@ -173,9 +175,9 @@ pub(super) const FREE_THREADING: Directive = Directive {
     default: "Off",
     help: c"Enable/Disable the use of a free-threaded Python without GIL.",
     doc: "\
-Free-threaded builds of Python are not supported yet (3.14t will be the first), so that this has no effect. With `On`, a process \
-with such a build is to run without the GIL; with `Off`, it uses it. It is \
-decided for the whole process: a section with `application-group=` can not.",
+Free-threaded builds of Python are not supported yet (3.14t will be the first), so this directive has no effect. With `On`, a \
+process with such a build will run without the GIL; with `Off`, it will use the GIL. The setting holds for a whole process: it is \
+ignored in a section with `application-group=`.",
     support: Support::Supported,
     effect: Effect::Raw(free_threading),
 };

@@ -12,11 +12,12 @@ const PREFACE: &str = "\
 
 Names are not case-sensitive, and neither are `On` and `Off`. A word with blanks is written in double or single quotes. In \
 *option*=*value* there are no blanks around the `=`, and only the value may be quoted. Settings of a directory section \
-(`<Directory>`, `<Location>`, `<Files>`, `<If>` ...) go before those of the virtual host, and those before the main server's.
+(`<Directory>`, `<Location>`, `<Files>`, `<If>` ...) override those of the virtual host, which override those of the main server.
 
-`apachectl configtest` (`httpd -t`) names file, line and option of what is refused, and warns of what is accepted but does nothing, such as \
-a path that does not exist or a process group that nobody defines; at start, these warnings are in the error log. `apachectl graceful` \
-makes the test first. Use it, not the bare signal: Apache ends when it is to restart with a configuration that it cannot read.
+`apachectl configtest` (`httpd -t`) names the file, line and option of what is refused. It also warns of what is accepted but has no \
+effect, such as a path that does not exist or a process group that is not defined; at start, these warnings go to the error log. \
+`apachectl graceful` makes the same test first. Use it instead of the bare signal: if Apache has to restart with a configuration \
+that it cannot read, it ends.
 ";
 
 /// The manual, Markdown.

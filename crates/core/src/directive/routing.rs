@@ -20,8 +20,8 @@ pub(super) const SCRIPT_ALIAS: Directive = Directive {
     doc: "\
 Maps a URL path, and all below it, to a WSGI script file or to a directory of such files.
 
-A slash of the URL path matches a run of slashes; the match must end at a path component, so `/app` maps `/app` and `/app/x` \
-but not `/apple`. Aliases are tried in file order, those of a virtual host before those of the main server, and the first one \
+A slash of the URL path matches a run of slashes. The match must end at a path component: `/app` maps `/app` and `/app/x`, but \
+not `/apple`. Aliases are tried in file order, those of a virtual host before those of the main server, and the first one \
 that matches wins: list longer paths first. The rest of the URL is appended to *file*, which should be absolute.
 
 | Option | Meaning |
@@ -31,8 +31,8 @@ that matches wins: list longer paths first. The rest of the URL is appended to *
 | `callable-object=` | overrides `WSGICallableObject`; taken literally |
 | `pass-authorization=` | overrides `WSGIPassAuthorization` |
 
-With both groups given, and neither depending on the request, the script is loaded when the process starts; the process group \
-must then be defined above.",
+If both groups are given and neither depends on the request, the script is loaded when the process starts. The process group \
+must then be defined above this line.",
     support: Support::Supported,
     effect: Effect::Raw(|target, line| script_alias(target, line, false)),
 };
@@ -45,8 +45,8 @@ pub(super) const SCRIPT_ALIAS_MATCH: Directive = Directive {
     default: "",
     help: c"Map location pattern to target WSGI script file.",
     doc: "\
-As `WSGIScriptAlias`, with a regular expression. It is not anchored unless it says so; all up to the end of the match is \
-replaced by *file*, in which `$0` to `$9` stand for what the groups matched.",
+Like `WSGIScriptAlias`, but with a regular expression. The expression may match anywhere in the path unless it is anchored with \
+`^`. *file* replaces the path up to the end of the match; `$0` to `$9` in it stand for what the groups matched.",
     support: Support::Supported,
     effect: Effect::Raw(|target, line| script_alias(target, line, true)),
 };
@@ -60,7 +60,7 @@ pub(super) const HANDLER_SCRIPT: Directive = Directive {
     help: c"Location of WSGI handler script file.",
     doc: "\
 Makes *name* a handler that `SetHandler`, `AddHandler` and `Action` can select. Its requests go to the function \
-`handle_request(environ, start_response)` of *file*; what the URL maps to is `SCRIPT_FILENAME`, and need not exist.
+`handle_request(environ, start_response)` of *file*. `SCRIPT_FILENAME` is the file that the URL maps to; it need not exist.
 
 Options: `process-group=`, `application-group=` and `pass-authorization=`, as for `WSGIScriptAlias`.",
     support: Support::Supported,
@@ -76,8 +76,8 @@ pub(super) const IMPORT_SCRIPT: Directive = Directive {
     help: c"Location of WSGI import script.",
     doc: "\
 Loads a script when a process starts, before it serves requests. Both options are mandatory; `process-group=%{GLOBAL}` means \
-the Apache children, `application-group=%{GLOBAL}` the main interpreter. Another process group must be defined above. Scripts are \
-loaded in file order; one that fails is logged, and the process carries on.",
+the Apache children, `application-group=%{GLOBAL}` the main interpreter. Any other process group must be defined above this line. \
+Scripts are loaded in file order. If a script fails, the error is logged and the process carries on.",
     support: Support::Supported,
     effect: Effect::Raw(import_script),
 };
@@ -102,8 +102,8 @@ pub(super) const CALLABLE_OBJECT: Directive = Directive {
     default: "application",
     help: c"Name of entry point in WSGI script file.",
     doc: "\
-The name of the WSGI callable in the script. `%{ENV:NAME}` takes it from a variable of the request (notes, `SetEnv` and the \
-like) or of the server process; if there is none, it is `application`.",
+The name of the WSGI callable in the script. `%{ENV:NAME}` takes the name from a variable of the request (notes, `SetEnv` and \
+the like) or of the server process; if there is no such variable, the name is `application`.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         target.warn_if_unexpanded(&format!("{} ", CALLABLE_OBJECT.text()), word, Forms::Callable);
@@ -126,7 +126,7 @@ The Python interpreter, inside the process, that runs the application. Interpret
 |---|---|
 | `%{GLOBAL}` | the main interpreter, which every extension module supports |
 | `%{SERVER}` | one for each virtual host: its `ServerName`, and its port unless that is 80 or 443 |
-| `%{HOST}` | the same with the host that the request names |
+| `%{HOST}` | the same, with the host that the request names |
 | `%{RESOURCE}` | `%{SERVER}`, `\\|` and `SCRIPT_NAME`: one for each mount point |
 | `%{ENV:NAME}` | the value of a variable of the request or of the server process |
 | any other | the interpreter of that name |",
@@ -155,7 +155,7 @@ The processes that run the application.
 | `%{ENV:NAME}` | the value of a variable of the request or of the server process |
 | any other | the group of that name, which `WSGIDaemonProcess` defines |
 
-Whether the group exists is found out when a request arrives; it gets a 500 if not.",
+The group is looked up when a request arrives. If the group does not exist, the request gets a 500.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         process_group(target, word);

@@ -17,7 +17,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "processes",
         value: "*count*",
         default: "1",
-        doc: "How many processes. If it is given at all, even as 1, `wsgi.multiprocess` is true.",
+        doc: "The number of processes. If the option is given, even as 1, `wsgi.multiprocess` is true.",
         kind: ValueKind::Count(Count { least: 1, most: u16::MAX as u64 }, "", |group, count| {
             group.options.processes = Some(count as u32)
         }),
@@ -26,8 +26,10 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "threads",
         value: "*count*",
         default: "15",
-        doc: "How many requests each process serves at a time. With 0 it serves none, and requests for the group get a 500: it runs its \
-              `WSGIImportScript` scripts, and is started again when they end. A page that includes another one of the same group (mod_include) may need a second thread: where the outer response is long, the inner request waits for one until `socket-timeout=`, then fails.",
+        doc: "The number of requests that each process serves at a time. With 0, requests for the group get a 500; the process runs its \
+              `WSGIImportScript` scripts and is started again when they end. A page that includes another page of the same group \
+              (mod_include) may need a second thread: if the outer response is long, the inner request waits for a thread until \
+              `socket-timeout=` and then fails.",
         kind: ValueKind::Count(Count { least: 0, most: 65_533 }, "no requests", |group, count| {
             group.options.threads = count as u32
         }),
@@ -36,7 +38,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "user",
         value: "*user*",
         default: "Apache's `User`",
-        doc: "Whom the processes run as; never root.",
+        doc: "The user that the processes run as. Root is refused.",
         kind: ValueKind::Other(|group, system, value| {
             let id = user(system, value)?;
             if id == 0 {
@@ -61,31 +63,31 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "supplementary-groups",
         value: "*group*[,*group* ...]",
         default: "those of the user",
-        doc: "Their other groups. An empty value means none.",
+        doc: "The other groups of the processes. An empty value means none.",
         kind: ValueKind::Other(supplementary_groups),
     },
     DaemonOption {
         name: "umask",
         value: "*octal*",
         default: "inherited",
-        doc: "The mask for the permissions of files that they make, such as `0027`.",
+        doc: "The mask for the permissions of files that the processes create, such as `0027`.",
         kind: ValueKind::Other(umask),
     },
     DaemonOption {
         name: "home",
         value: "*directory*",
         default: "",
-        doc: "Absolute path of the working directory, also the first entry of `sys.path`. Without it, processes of a user other \
-              than Apache's work in the home directory of that user.",
+        doc: "Absolute path of the working directory, which is also the first entry of `sys.path`. Without this option, processes of a \
+              user other than Apache's start in the home directory of that user.",
         kind: ValueKind::Path(|group| &mut group.options.home),
     },
     DaemonOption {
         name: "chroot",
         value: "*directory*",
         default: "",
-        doc: "Absolute path of the directory that becomes their root. Scripts must be below it; `home=` is inside it. Names of \
-              users and groups are those of the system; the home directory and the groups of the user are what \
-              `etc/passwd` and `etc/group` inside say. Apache must be started as root.",
+        doc: "Absolute path of the directory that becomes the root directory of the processes. Scripts must be below it, and `home=` \
+              is a path inside it. Names of users and groups are looked up in the system; the home directory and the groups of \
+              the user are those of `etc/passwd` and `etc/group` inside. Apache must be started as root.",
         kind: ValueKind::Other(|group, system, value| {
             group.options.chroot = Some(absolute(value)?);
             if system.is_root() {
@@ -99,21 +101,21 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "lang",
         value: "*locale*",
         default: "inherited",
-        doc: "The variable `LANG`.",
+        doc: "The value of the variable `LANG`.",
         kind: ValueKind::Text(|group| &mut group.options.lang),
     },
     DaemonOption {
         name: "locale",
         value: "*locale*",
         default: "inherited",
-        doc: "The variable `LC_ALL`, such as `C.UTF-8`.",
+        doc: "The value of the variable `LC_ALL`, such as `C.UTF-8`.",
         kind: ValueKind::Text(|group| &mut group.options.locale),
     },
     DaemonOption {
         name: "environment",
         value: "*NAME*=*value*",
         default: "",
-        doc: "A variable that is set before Python starts. It may be repeated; a value with blanks is written as \
+        doc: "A variable that is set before Python starts. The option may be repeated. A value with blanks is written as \
               `environment=\"NAME=a value\"`.",
         kind: ValueKind::Other(|group, _, value| {
             group.options.environment.push(environment::variable(value)?);
@@ -124,9 +126,9 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "environment-file",
         value: "*file*",
         default: "",
-        doc: "Absolute path of a file with a *NAME*=*value* on each line, taken as it stands, for secrets that should not be in the \
-              configuration. Lines that begin with `#` are comments. It is read when the configuration is read, with the rights \
-              of whoever starts Apache.",
+        doc: "Absolute path of a file of variables, for secrets that should not be in the configuration. Each line is a *NAME*=*value*, \
+              whose value is taken as it stands; lines that begin with `#` are comments. The file is read together with the \
+              configuration, with the rights of whoever starts Apache.",
         kind: ValueKind::Other(|group, system, value| {
             let path = absolute(value)?;
             let content = system.read(&path).map_err(|error| environment::unreadable(&path, &error))?;
@@ -138,7 +140,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "display-name",
         value: "*name*",
         default: "",
-        doc: "What `ps` shows in place of the program's name; `%{GROUP}` is `(wsgi:`*name of the group*`)`.",
+        doc: "The name that `ps` shows in place of the program's; `%{GROUP}` stands for `(wsgi:`*name of the group*`)`.",
         kind: ValueKind::Other(|group, _, value| {
             group.options.display_name = Some(match value {
                 b"%{GROUP}" => [b"(wsgi:", &*group.name, b")"].concat().into(),
@@ -151,7 +153,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "python",
         value: "*file*",
         default: "",
-        doc: "Absolute path of the Python executable, such as that of a virtual environment. It goes before `python-home=`.",
+        doc: "Absolute path of the Python executable, such as that of a virtual environment. It overrides `python-home=`.",
         kind: ValueKind::Path(|group| &mut group.python),
     },
     DaemonOption {
@@ -165,28 +167,28 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "python-path",
         value: "*directory*[:*directory* ...]",
         default: "",
-        doc: "Directories that go to the front of `sys.path`; `WSGIPythonPath` is not for daemon processes.",
+        doc: "Directories that are put in front of `sys.path`. `WSGIPythonPath` has no effect on daemon processes.",
         kind: ValueKind::Text(|group| &mut group.options.python_path),
     },
     DaemonOption {
         name: "python-eggs",
         value: "*directory*",
         default: "",
-        doc: "The variable `PYTHON_EGG_CACHE` in `os.environ`.",
+        doc: "The value of `PYTHON_EGG_CACHE` in `os.environ`.",
         kind: ValueKind::Text(|group| &mut group.python_eggs),
     },
     DaemonOption {
         name: "switch-interval",
         value: "*time*",
         default: "",
-        doc: "For `sys.setswitchinterval`: more than 0, such as `0.001` or `1ms`.",
+        doc: "The value for `sys.setswitchinterval`, greater than 0, such as `0.001` or `1ms`.",
         kind: ValueKind::Interval(|group| &mut group.options.switch_interval),
     },
     DaemonOption {
         name: "server-metrics",
         value: "On\\|Off",
         default: "Off",
-        doc: "Whether `mod_wsgi.server_metrics()` returns Apache's scoreboard, up to a second old. With `ExtendedStatus On` \
+        doc: "With `On`, `mod_wsgi.server_metrics()` returns Apache's scoreboard, which is at most a second old. With `ExtendedStatus On` \
               it shows the clients and request lines of all virtual hosts.",
         kind: ValueKind::Flag(|group| &mut group.server_metrics),
     },
@@ -194,7 +196,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "maximum-requests",
         value: "*count*",
         default: "0",
-        doc: "A process is replaced after so many requests.",
+        doc: "A process is replaced after this many requests.",
         kind: ValueKind::Count(Count::ANY, "off", |group, count| {
             group.options.limits.maximum_requests = count
         }),
@@ -203,30 +205,31 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "restart-interval",
         value: "*time*",
         default: "0",
-        doc: "A process is replaced when it is so old.",
+        doc: "A process is replaced when it has run for this long.",
         kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.restart_interval),
     },
     DaemonOption {
         name: "inactivity-timeout",
         value: "*time*",
         default: "0",
-        doc: "A process that has served requests is replaced after this time without one, and without input or output of one. See \
-              `WSGIIgnoreActivity`.",
+        doc: "A process that has served requests is replaced after this time without a request, and without input or output of a \
+              running one. See `WSGIIgnoreActivity`.",
         kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.inactivity_timeout),
     },
     DaemonOption {
         name: "request-timeout",
         value: "*time*",
         default: "0",
-        doc: "A request that takes longer, times 1 + ln(`threads`), is interrupted (`interrupt-timeout=`) or has its process \
-              replaced. The stacks of its threads are logged.",
+        doc: "If a request takes longer than this time multiplied by 1 + ln(`threads`), it is interrupted (`interrupt-timeout=`) or its \
+              process is replaced. The stacks of the threads are logged.",
         kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.request_timeout),
     },
     DaemonOption {
         name: "interrupt-timeout",
         value: "*time*",
         default: "0",
-        doc: "If set, such a request first gets the exception `mod_wsgi.RequestTimeout`, and this time to end.",
+        doc: "If set, a request that exceeds `request-timeout=` first gets the exception `mod_wsgi.RequestTimeout`, and then has this time \
+              to end.",
         kind: ValueKind::Time(Duration::SECONDS, "no exception", |group| {
             &mut group.options.limits.interrupt_timeout
         }),
@@ -235,7 +238,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "startup-timeout",
         value: "*time*",
         default: "0",
-        doc: "A process is replaced if, this long after its first request, no script has been loaded without failing.",
+        doc: "A process is replaced if no script has been loaded successfully this long after its first request.",
         kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.startup_timeout),
     },
     DaemonOption {
@@ -249,7 +252,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "graceful-timeout",
         value: "*time*",
         default: "15s",
-        doc: "How long a process that is replaced may take to finish its requests.",
+        doc: "The time that a process has to finish its requests when it is replaced.",
         kind: ValueKind::Time(Duration::SECONDS, "not at all", |group| {
             &mut group.options.limits.graceful_timeout
         }),
@@ -258,7 +261,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "eviction-timeout",
         value: "*time*",
         default: "0",
-        doc: "The same for a process that gets the signal SIGUSR1.",
+        doc: "The same time for a process that has received the signal SIGUSR1.",
         kind: ValueKind::Time(Duration::SECONDS, "`graceful-timeout=`", |group| {
             &mut group.options.limits.eviction_timeout
         }),
@@ -267,7 +270,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "shutdown-timeout",
         value: "*time*",
         default: "5s",
-        doc: "How long a process that shuts down may take until it is ended by force.",
+        doc: "The time that a process has to shut down before it is killed.",
         kind: ValueKind::Time(Duration::SECONDS, "for ever", |group| {
             &mut group.options.limits.shutdown_timeout
         }),
@@ -276,14 +279,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "queue-timeout",
         value: "*time*",
         default: "0",
-        doc: "A request that has waited longer for a thread gets a 504, and is not run.",
+        doc: "A request that has waited longer than this for a thread gets a 504 and is not run.",
         kind: ValueKind::Time(Duration::SECONDS, "no limit", |group| &mut group.options.limits.queue_timeout),
     },
     DaemonOption {
         name: "listen-backlog",
         value: "*count*",
         default: "100",
-        doc: "How many requests may wait for a thread of a process; more get a 503.",
+        doc: "The number of requests that may wait for a thread of a process. Any more get a 503.",
         kind: ValueKind::Count(Count::ANY, "as 1", |group, count| {
             group.options.limits.listen_backlog = count.max(1)
         }),
@@ -292,14 +295,15 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "connect-timeout",
         value: "*time*",
         default: "15s",
-        doc: "How long a request may wait for a process to exist; then it gets a 503.",
+        doc: "The time that a request waits for a process to exist before it gets a 503.",
         kind: ValueKind::Time(Duration::SECONDS, "one attempt", |group| &mut group.relay.connect_timeout),
     },
     DaemonOption {
         name: "socket-timeout",
         value: "*time*",
         default: "0",
-        doc: "How long Apache and the process wait for each other's next word. A response that has not begun by then is a 504.",
+        doc: "The time that Apache and the process wait for data from each other. If the response has not begun by then, the client gets \
+              a 504.",
         kind: ValueKind::Time(Duration::SECONDS, "Apache's `Timeout`", |group| {
             &mut group.options.limits.socket_timeout
         }),
@@ -308,7 +312,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "response-socket-timeout",
         value: "*time*",
         default: "0",
-        doc: "How long a write to the client may take.",
+        doc: "The longest time that a write to the client may take.",
         kind: ValueKind::Time(
             Duration::SECONDS,
             "`socket-timeout=`; if that is 0 too, Apache's `Timeout`",
@@ -319,7 +323,8 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "response-flush-delay",
         value: "*time*",
         default: "5ms",
-        doc: "How long Apache waits for more of a response before it sends the client what there is. A number without a unit is milliseconds.",
+        doc: "The time that Apache waits for more of a response before it sends the client what has arrived. A number without a unit is \
+              in milliseconds.",
         kind: ValueKind::Time(Duration::MILLISECONDS, "it does not wait", |group| {
             &mut group.relay.response_flush_delay
         }),
@@ -328,14 +333,15 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "response-buffer-size",
         value: "*size*",
         default: "8M",
-        doc: "What there is is sent at the latest when it is this much.",
+        doc: "What has arrived of a response is sent to the client when it is this much, without further delay.",
         kind: ValueKind::Buffer(65_536, |group| &mut group.relay.response_buffer_size, 8_388_608),
     },
     DaemonOption {
         name: "header-buffer-size",
         value: "*size*",
         default: "32K",
-        doc: "How long a header of a response may be; else the client gets a 500. All of them together may be eight times as long, and 256 KB at least.",
+        doc: "The longest header that a response may have; with a longer one, the client gets a 500. All headers together may be eight \
+              times as long, and at least 256 KB.",
         kind: ValueKind::Buffer(8_192, |group| &mut group.relay.header_buffer_size, 32_768),
     },
     DaemonOption {
@@ -349,15 +355,15 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "receive-buffer-size",
         value: "*size*",
         default: "0",
-        doc: "Their receive buffer.",
+        doc: "The receive buffer of these sockets.",
         kind: ValueKind::Buffer(512, |group| &mut group.relay.receive_buffer_size, 0),
     },
     DaemonOption {
         name: "script-user",
         value: "*user*",
         default: "",
-        doc: "Only scripts of this owner are run: the file and its directory belong to the user, and only the user may write to \
-              them. Others get a 403.",
+        doc: "Only scripts of this owner are run: the file and its directory must belong to the user, and nobody else may have write \
+              permission. Requests for other scripts get a 403.",
         kind: ValueKind::Other(|group, system, value| {
             let id = user(system, value)?;
             script_owner(group, ScriptOwner::User(id))
@@ -378,7 +384,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "stack-size",
         value: "*size*",
         default: "the system's",
-        doc: "The stack of each thread. The system's is often 8M, of which only what is used takes memory; but all of it counts for \
+        doc: "The stack of each thread. The system's is often 8M. Only the used part takes memory, but the whole stack counts for \
               `memory-limit=` and `virtual-memory-limit=`.",
         kind: ValueKind::Size(Size { least: LEAST_STACK, zero: false }, "", |group| {
             &mut group.options.stack_size
@@ -388,28 +394,29 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "cpu-priority",
         value: "*number*",
         default: "0",
-        doc: "The nice value, -20 to 19; what is beyond counts as the nearest of these. Negative ones need root.",
+        doc: "The nice value, from -20 to 19. A value outside of this range counts as the nearest one in it. Negative values need root.",
         kind: ValueKind::Integer("unchanged", |group| &mut group.options.priority),
     },
     DaemonOption {
         name: "cpu-time-limit",
         value: "*time*",
         default: "0",
-        doc: "A process is replaced after so much time of the CPU.",
+        doc: "A process is replaced after it has used this much CPU time.",
         kind: ValueKind::Time(Duration::WHOLE_SECONDS, "no limit", |group| &mut group.options.cpu_time_limit),
     },
     DaemonOption {
         name: "memory-limit",
         value: "*size*",
         default: "0",
-        doc: "How much memory for data a process may have (`RLIMIT_DATA`), the stacks of its threads included (see `stack-size=`). One that is too small keeps the process from starting.",
+        doc: "The memory for data that a process may have (`RLIMIT_DATA`), including the stacks of its threads (see `stack-size=`). If \
+              the limit is too low, the process cannot start.",
         kind: ValueKind::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| &mut group.options.memory_limit),
     },
     DaemonOption {
         name: "virtual-memory-limit",
         value: "*size*",
         default: "0",
-        doc: "How much address space a process may have (`RLIMIT_AS`), which is several times what it uses.",
+        doc: "The address space that a process may have (`RLIMIT_AS`); a process needs several times the memory that it uses.",
         kind: ValueKind::Size(Size::zero_or(MIN_MEMORY), "no limit", |group| {
             &mut group.options.virtual_memory_limit
         }),
