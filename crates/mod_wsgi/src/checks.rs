@@ -37,7 +37,7 @@ pub(crate) fn check(request: &Request, route: &Route<'_>) -> Result<(), Refusal>
         return reject(
             404,
             PATH_INFO_NOT_ALLOWED,
-            format!("AcceptPathInfo Off is in force, and the URL goes on behind the script '{file}'"),
+            format!("the URL has a path after the script '{file}', and AcceptPathInfo Off is in force"),
         );
     }
     check_body(request, route)
@@ -51,7 +51,7 @@ fn check_script(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
             403,
             EXECUTION_NOT_ALLOWED,
             format!(
-                "Options ExecCGI is not in force for the script '{file}', and no WSGIScriptAlias leads to it"
+                "the script '{file}' may not run: let WSGIScriptAlias lead to it, or set Options +ExecCGI there"
             ),
         );
     }
@@ -59,7 +59,7 @@ fn check_script(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
         FileType::None => reject(
             404,
             SCRIPT_NOT_FOUND,
-            format!("the script '{}' does not exist, or cannot be looked at", file()),
+            format!("the script '{}' does not exist, or is not accessible to Apache's user", file()),
         ),
         FileType::Directory => {
             reject(403, SCRIPT_IS_DIRECTORY, format!("the script '{}' is a directory", file()))
@@ -76,14 +76,14 @@ fn check_body(request: &Request, route: &Route<'_>) -> Result<(), Refusal> {
             return reject(
                 501,
                 TRANSFER_ENCODING_UNKNOWN,
-                format!("the transfer encoding '{encoding}' is not known"),
+                format!("the transfer encoding '{encoding}' is not supported"),
             );
         }
         if !route.settings.chunked_request() {
             return reject(
                 411,
                 CHUNKED_NOT_ALLOWED,
-                "the request's body is chunked, and WSGIChunkedRequest On is not in force".to_owned(),
+                "the request's body is chunked: set WSGIChunkedRequest On to permit that".to_owned(),
             );
         }
         return Ok(());
@@ -177,14 +177,15 @@ fn check_path_owner(path: &Path, owner: ScriptOwner, codes: &PathCodes) -> Resul
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return reject(403, codes.unknown, format!("{shown} cannot be looked at: {error}")),
+        Err(error) => return reject(403, codes.unknown, format!("{shown} cannot be accessed: {error}")),
     };
     let (option, is_owned, others) = match owner {
         ScriptOwner::Group(gid) => ("script-group", metadata.gid() == gid, 0o002),
         ScriptOwner::User(uid) => ("script-user", metadata.uid() == uid, 0o022),
     };
     if !is_owned {
-        return reject(403, codes.foreign, format!("{shown} does not belong to what {option} names"));
+        let text = format!("{shown} does not belong to the account that {option} names: use chown or chgrp");
+        return reject(403, codes.foreign, text);
     }
     if metadata.mode() & others != 0 {
         let text = format!("others can write to {shown}, which {option} forbids: use chmod go-w");

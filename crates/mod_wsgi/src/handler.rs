@@ -85,14 +85,15 @@ fn target<'r>(
 ) -> Result<Option<daemon::Target<'r>>, Status> {
     if !settings.permits_process_group(process_group) {
         let group = String::from_utf8_lossy(process_group);
-        let text =
-            format_args!("WSGIRestrictProcess does not list the process group '{group}' of the request");
+        let text = format_args!(
+            "WSGIRestrictProcess does not list the process group '{group}' of the request: add it"
+        );
         log::message(request, PROCESS_GROUP_RESTRICTED, text);
         return Err(Status::Http(500));
     }
     if process_group.is_empty() {
         if request.server().global::<Wsgi>().is_some_and(|global| !global.permits_embedded()) {
-            let text = "WSGIRestrictEmbedded On is in force, and the request goes to no process group";
+            let text = "the request goes to no process group, and WSGIRestrictEmbedded On is in force: use WSGIProcessGroup";
             log::message(request, EMBEDDED_RESTRICTED, text);
             return Err(Status::Http(500));
         }

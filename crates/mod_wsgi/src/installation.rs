@@ -69,7 +69,7 @@ pub(crate) fn open() {
 pub(crate) fn current() -> Result<Arc<Installation>, String> {
     lock(&INSTALLATION)
         .clone()
-        .ok_or_else(|| format!("{PYTHON_NOT_STARTED}: it is not known where mod_wsgi.so is"))
+        .ok_or_else(|| format!("{PYTHON_NOT_STARTED}: the path of mod_wsgi.so is not known"))
 }
 
 /// Takes files that were added, before a new configuration is used. Files of another build are not

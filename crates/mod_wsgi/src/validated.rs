@@ -121,7 +121,7 @@ pub(crate) fn log_invalid_head(request: &Request, refused: &HeadError<'_>) {
         );
         log::message(request, HEAD_TOO_LONG, text);
     } else {
-        let text = format_args!("the head of the response is not one: {refused}");
+        let text = format_args!("the head of the response is invalid: {refused}");
         log::message(request, RESPONSE_MALFORMED, text);
     }
 }

@@ -573,9 +573,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
             ConversationError::TimedOut => (
                 SOCKET_TIMEOUT,
                 504,
-                "it has said nothing for as long as socket-timeout (or Timeout) allows".to_owned(),
+                "it has sent nothing for as long as socket-timeout (or Timeout) allows".to_owned(),
             ),
-            ConversationError::Malformed => (RESPONSE_MALFORMED, 502, "it does not keep to the protocol".to_owned()),
+            ConversationError::Malformed => (RESPONSE_MALFORMED, 502, "it has violated the protocol".to_owned()),
         };
         let code = if is_begun { RESPONSE_BROKEN_OFF } else { code };
         // A process sends its id when it takes the connection.

@@ -106,7 +106,7 @@ const CROWDED: &str = "too many wait already. More processes= or threads= take m
 
 /// The reason where processes close connections.
 const CLOSED_UNREAD: &str =
-    "they close connections without reading what they are asked, perhaps for lack of descriptors (ulimit -n)";
+    "they close connections without reading requests, perhaps for lack of descriptors (ulimit -n)";
 
 /// The search for the process that takes a request.
 struct Dispatch<'a> {
@@ -284,14 +284,14 @@ impl<'a> Dispatch<'a> {
     fn on_all_failing(&self) -> Status {
         let group = String::from_utf8_lossy(&self.target.group.name);
         let text = format_args!(
-            "the processes of the group '{group}' fail to start; the error log of the server says why"
+            "the processes of the group '{group}' fail to start. The error log of the server says why"
         );
         self.respond_with_error(503, NOT_TAKEN, text)
     }
 
     fn on_unreachable(&self, error: &io::Error) -> Status {
         let group = String::from_utf8_lossy(&self.target.group.name);
-        let text = format_args!("there is no connection to the process group '{group}': {error}");
+        let text = format_args!("connecting to the process group '{group}' failed: {error}");
         self.respond_with_error(503, NOT_CONNECTED, text)
     }
 

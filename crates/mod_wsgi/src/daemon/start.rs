@@ -49,7 +49,7 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
     .map_err(|error| {
         format!(
             "{CHANNELS_NOT_MADE}: the channels of the daemon processes cannot be made: {error}. They take three descriptors for each \
-             process: are there too many open files (ulimit -n, LimitNOFILE= of the service)?"
+             process: raise the limit of open files (ulimit -n, LimitNOFILE= of the service)"
         )
     });
     let generation = match generation {
@@ -128,8 +128,8 @@ fn start_supervisor(server: &Server, parent: &mut Parent) -> Result<(), String> 
 
 fn supervisor_error(program: &InstalledFile, error: &io::Error) -> String {
     format!(
-        "the supervisor of the daemon processes, {}, cannot be started: {error}. Let root run it, and have enough processes \
-         (pids.max) and open files (ulimit -n)",
+        "the supervisor of the daemon processes, {}, cannot be started: {error}. Let root run it, and raise the limits of \
+         processes (pids.max) and open files (ulimit -n)",
         program.path().display()
     )
 }

@@ -87,8 +87,8 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
         None => reject(
             GROUP_TAKES_NO_REQUESTS,
             format!(
-                "the processes of the group '{shown}' have not been started; the error log says why, where the \
-             server started"
+                "the processes of the group '{shown}' have not been started. The error log says why, among the \
+             lines from the server's start"
             ),
         ),
     }
@@ -124,7 +124,7 @@ impl Target<'_> {
     pub(super) fn unsupervised(&self, request: &Request) -> Status {
         let group = String::from_utf8_lossy(&self.group.name);
         let text = format_args!(
-            "the process group '{group}' has no processes: their supervisor cannot be started; the error log of the \
+            "the process group '{group}' has no processes: their supervisor cannot be started. The error log of the \
              server says why"
         );
         log::message(request, NOT_TAKEN, text);

@@ -52,7 +52,7 @@ pub(crate) fn serve(
 ) -> Status {
     let Some(host) = CHILD_PYTHON.get().and_then(ChildPython::host) else {
         let text =
-            "Python is not running in this process; the error log says why, where it was to be started";
+            "Python is not running in this process. The error log says why, where it should have started";
         log::message(request, PYTHON_NOT_RUNNING, text);
         return Status::Http(500);
     };

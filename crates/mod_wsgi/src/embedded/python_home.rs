@@ -60,7 +60,7 @@ pub(crate) fn home_problem(home: &[u8]) -> Option<String> {
     let shown = home.display();
     match std::fs::metadata(home) {
         Err(error) => {
-            Some(format!("{PYTHON_HOME_NOT_FOUND}: WSGIPythonHome {shown} cannot be looked at: {error}"))
+            Some(format!("{PYTHON_HOME_NOT_FOUND}: WSGIPythonHome {shown} cannot be accessed: {error}"))
         }
         Ok(metadata) if !metadata.is_dir() => Some(format!(
             "{PYTHON_HOME_NO_DIRECTORY}: WSGIPythonHome {shown} is not a directory: name the one that contains bin/python3"
