@@ -10,12 +10,13 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     let root = settings.server_root.display();
     let (error_log, access_log) = &inputs.logs;
     let (processes, threads) = (settings.processes, settings.threads);
-    let mut lines = vec![
-        ("Server URL", format!("{}/", settings.url())),
+    let mut lines = vec![("Server URL", format!("{}/", settings.url()))];
+    lines.extend(settings.https_url().map(|url| ("Server URL (HTTPS)", format!("{url}/"))));
+    lines.extend([
         ("Server Root", root.to_string()),
         ("Server Conf", format!("{root}/httpd.conf")),
         ("Error Log File", format!("{error_log} ({})", settings.log_level)),
-    ];
+    ]);
     if let Some(access_log) = access_log {
         lines.push(("Access Log File", access_log.clone()));
     }

@@ -14,6 +14,7 @@ use crate::python::Python;
 use crate::server_root::ServerRoot;
 use crate::service::Service;
 use crate::settings::Settings;
+use crate::tls::Tls;
 
 /// Files and directories that the serving account has to be able to use; one text for each that it can not.
 pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
@@ -47,6 +48,7 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     if settings.daemon.is_some() && settings.working_directory.is_dir() {
         problems.extend(searchable(&settings.working_directory, "--working-directory", account));
     }
+    problems.extend(settings.tls.iter().flat_map(Tls::problems));
     if settings.process_name.is_some() && !apache::on_path("bash") {
         problems.push("--process-name needs the shell bash: install it, or leave the option out".to_owned());
     }
@@ -117,25 +119,26 @@ pub(crate) fn installation(
         .collect()
 }
 
-/// Whether the port can be listened on; what is wrong if not.
-pub(crate) fn port(settings: &Settings) -> Option<String> {
-    let error = bind(settings).err()?;
-    let listen = settings.listen();
+/// The ports that cannot be listened on, and why.
+pub(crate) fn ports(settings: &Settings) -> Vec<String> {
+    settings.ports().filter_map(|(number, option)| port(settings, number, option)).collect()
+}
+
+fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
+    let error = bind(settings, port).err()?;
+    let listen = settings.listen(port);
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => {
             let owner = ServerRoot::running(&settings.server_root).map_or_else(
                 || "another program".to_owned(),
                 |pid| format!("process {pid}, started from the same server root,"),
             );
-            format!(
-                "port {} is in use: {owner} listens on it; stop that or choose another with --port",
-                settings.port
-            )
+            format!("port {port} is in use: {owner} listens on it; stop that or choose another with {option}")
         }
         io::ErrorKind::PermissionDenied => {
-            format!("may not listen on {listen}: ports below 1024 need root; choose another with --port")
+            format!("may not listen on {listen}: ports below 1024 need root; choose another with {option}")
         }
-        _ => format!("cannot listen on {listen}: {error}; check --host and --port"),
+        _ => format!("cannot listen on {listen}: {error}; check --host and {option}"),
     })
 }
 
@@ -199,16 +202,16 @@ fn searchable(directory: &Path, option: &str, account: &Account) -> Option<Strin
     ))
 }
 
-fn bind(settings: &Settings) -> io::Result<()> {
+fn bind(settings: &Settings, port: u16) -> io::Result<()> {
     let Some(host) = &settings.host else {
         // As Apache does without an address: both families through one socket where there is IPv6.
-        return match TcpListener::bind(("::", settings.port)) {
+        return match TcpListener::bind(("::", port)) {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-            Err(_) => TcpListener::bind(("0.0.0.0", settings.port)).map(drop),
+            Err(_) => TcpListener::bind(("0.0.0.0", port)).map(drop),
         };
     };
-    for address in (host.trim_matches(['[', ']']), settings.port).to_socket_addrs()? {
+    for address in (host.trim_matches(['[', ']']), port).to_socket_addrs()? {
         TcpListener::bind(address)?;
     }
     Ok(())
@@ -229,19 +232,19 @@ mod tests {
     fn a_taken_port_is_noticed() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let taken = listener.local_addr().unwrap().port().to_string();
-        let text =
-            port(&settings(&["--host", "127.0.0.1", "--port", &taken, "--server-root", "/no/such"])).unwrap();
+        let text = ports(&settings(&["--host", "127.0.0.1", "--port", &taken, "--server-root", "/no/such"]))
+            .remove(0);
         assert!(
             text.contains(&taken) && text.contains("another program") && text.contains("--port"),
             "{text}"
         );
         drop(listener);
-        assert_eq!(port(&settings(&["--host", "127.0.0.1", "--port", &taken])), None);
+        assert!(ports(&settings(&["--host", "127.0.0.1", "--port", &taken])).is_empty());
     }
 
     #[test]
     fn an_address_of_another_machine_is_noticed() {
-        let text = port(&settings(&["--host", "192.0.2.1", "--port", "18299"])).unwrap();
+        let text = ports(&settings(&["--host", "192.0.2.1", "--port", "18299"])).remove(0);
         assert!(text.contains("192.0.2.1:18299") && text.contains("--host"), "{text}");
     }
 

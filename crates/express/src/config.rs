@@ -9,10 +9,12 @@ use crate::apache::{Apache, Mpm};
 use crate::failure::Failure;
 use crate::groups;
 use crate::install::Installation;
+use crate::names::{self, Names};
 use crate::python::Python;
 use crate::quote::{escape_pattern, escape_substitution, render};
 use crate::settings::{Alias, Settings};
 use crate::sizing;
+use crate::tls::Tls;
 
 /// Begins a comment in the configuration that names the options which the following lines come from.
 pub(crate) const ORIGIN: &str = "#: ";
@@ -92,8 +94,11 @@ impl Inputs<'_> {
                 server_root => display(root),
                 pid_file => display(&root.join("httpd.pid")),
                 modules => self.modules()?,
-                server_name => settings.name(),
-                listen => settings.listen(),
+                server_name => settings.listener_host(),
+                listen => settings.ports().map(|(port, _)| settings.listen(port)).collect::<Vec<_>>(),
+                http2 => settings.http2 && self.mpm != Mpm::Prefork,
+                proxies => settings.proxies.configuration()?,
+                hosts => names::configuration(self)?,
                 sizing => self.sizing(),
                 maximum_requests => if embedded { settings.maximum_requests } else { 0 },
                 timeout => settings.timeout,
@@ -151,7 +156,10 @@ impl Inputs<'_> {
                 modules => display(&self.apache.modules),
                 server_root => display(root),
                 server_name => settings.name(),
+                server_aliases => settings.names.as_ref().map(|names| names.aliases.join(" ")).unwrap_or_default(),
+                listener_host => settings.listener_host(),
                 port => settings.port,
+                https_port => settings.tls.as_ref().map(|tls| tls.port.to_string()).unwrap_or_default(),
                 user => self.account.user.as_str(),
                 group => self.account.group.as_str(),
                 working_directory => display(&settings.working_directory),
@@ -195,7 +203,12 @@ impl Inputs<'_> {
         }
         let log_config = self.settings.access_log.then_some("log_config");
         let status = self.settings.server_metrics.then_some("status");
-        for name in MODULES.into_iter().chain(log_config).chain(status) {
+        let settings = self.settings;
+        let http2 = (settings.http2 && self.mpm != Mpm::Prefork).then_some("http2");
+        let ssl = (settings.tls.is_some() || settings.proxies.speaks_tls()).then_some("ssl");
+        let proxies = settings.proxies.modules().iter().copied();
+        for name in MODULES.into_iter().chain(log_config).chain(status).chain(http2).chain(ssl).chain(proxies)
+        {
             if let Some(file) = self.apache.module(name)? {
                 modules.push(context! { name, file => display(&file) });
             }
@@ -234,6 +247,12 @@ impl Inputs<'_> {
             }
         }
         defines.extend(settings.limits.defines().map(str::to_owned));
+        if settings.http2 {
+            defines.push("MOD_WSGI_WITH_HTTP2".to_owned());
+        }
+        let tls = settings.tls.iter().flat_map(Tls::defines);
+        let names = settings.names.iter().flat_map(Names::defines);
+        defines.extend(tls.chain(names).chain(settings.proxies.defines()).map(str::to_owned));
         defines
     }
 }

@@ -18,8 +18,10 @@ mod groups;
 mod install;
 mod limits;
 mod locale;
+mod names;
 mod options;
 mod parse;
+mod proxy;
 mod python;
 mod quote;
 mod run;
@@ -28,6 +30,7 @@ mod server_root;
 mod service;
 mod settings;
 mod sizing;
+mod tls;
 
 pub use cli::main;
 pub use options::reference;

@@ -14,10 +14,11 @@ pub(crate) fn render(name: &str, template: &str, values: Value) -> Result<String
         result.map_err(|reason| refuse(format!("'{}' {reason}; use another name", value.escape_debug())))
     };
     let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.add_filter("quote", move |value: String| about(&value, quote(&value)));
     environment.add_filter("quote_directory", move |value: String| about(&value, quote_directory(&value)));
     environment.add_filter("quote_rewrite", move |value: String| about(&value, quote_rewrite(&value)));
+    environment.add_filter("quote_header", move |value: String| about(&value, quote_header(&value)));
     environment.add_filter("shell", |value: String| quote_for_shell(&value));
     environment
         .render_named_str(name, template, values)
@@ -64,6 +65,14 @@ fn quote_rewrite(value: &str) -> Result<String, String> {
         Some(mark) => Ok(format!("{mark}{value}{mark}")),
         None => Err("contains both kinds of quotes, which a rewrite rule can not hold".into()),
     }
+}
+
+/// As [`quote`], for the values of mod_headers, which have formats and expressions.
+fn quote_header(value: &str) -> Result<String, String> {
+    if value.starts_with("expr=") {
+        return Err("begins with expr=, which Apache takes for an expression".into());
+    }
+    quote(&value.replace('%', "%%"))
 }
 
 fn quote_for_shell(value: &str) -> String {

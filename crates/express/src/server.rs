@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use crate::account::{Access, Account};
-use crate::apache::Apache;
+use crate::apache::{Apache, Mpm};
 use crate::banner::banner;
 use crate::checks;
 use crate::config::Inputs;
@@ -15,12 +15,15 @@ use crate::daemon;
 use crate::failure::Failure;
 use crate::install::Installation;
 use crate::locale;
+use crate::names;
 use crate::options;
 use crate::parse::Parsed;
+use crate::proxy;
 use crate::python::Candidates;
 use crate::run;
 use crate::server_root::ServerRoot;
 use crate::settings::Settings;
+use crate::tls;
 
 /// Generates the server root and, unless it is only to be set up, runs the server; its exit status.
 ///
@@ -34,6 +37,11 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
     let path = |spec| parsed.text(spec).map(Path::new);
     let apache = Apache::find(path(&options::HTTPD_EXECUTABLE), path(&options::MODULES_DIRECTORY))?;
     let mpm = apache.mpm(&settings.mpms)?;
+    if settings.http2 && mpm == Mpm::Prefork {
+        warn(
+            "--http2 is without effect: Apache's prefork model cannot do HTTP/2; choose another with --server-mpm",
+        );
+    }
     let installation = Installation::own()?;
     let python = Candidates::from_environment(path(&options::PYTHON).map(Path::to_owned)).choose(&account)?;
 
@@ -65,7 +73,7 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
             warn(&problem);
         }
     } else {
-        problems.extend(checks::port(&settings));
+        problems.extend(checks::ports(&settings));
     }
     if !problems.is_empty() {
         return Err(Failure::Machine(problems));
@@ -140,6 +148,11 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     }
     if !options.is_empty() {
         warn(&format!("without effect in embedded mode: {}", options.join(", ")));
+    }
+    for line in
+        [names::without_effect, tls::without_effect, proxy::without_effect].iter().flat_map(|of| of(parsed))
+    {
+        warn(&line);
     }
     if parsed.has(&options::SOCKET_PREFIX) {
         warn("--socket-prefix is without effect: daemon processes have no socket files");

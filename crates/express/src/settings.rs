@@ -8,10 +8,13 @@ use crate::apache::Mpm;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::limits::Limits;
+use crate::names::{self, Names};
 use crate::options;
 use crate::parse::Parsed;
+use crate::proxy::Proxies;
 use crate::service::Service;
 use crate::sizing::Sizing;
+use crate::tls::{self, Tls};
 
 /// A server as it was asked for.
 #[derive(Debug)]
@@ -19,6 +22,11 @@ pub(crate) struct Settings {
     /// The address to listen on; none for all.
     pub(crate) host: Option<String>,
     pub(crate) port: u16,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) http2: bool,
+    /// None: any name will do.
+    pub(crate) names: Option<Names>,
+    pub(crate) proxies: Proxies,
     pub(crate) server_root: PathBuf,
     /// Nobody named the server root: it is in a directory that others may write to.
     pub(crate) default_root: bool,
@@ -123,6 +131,10 @@ impl Settings {
         };
         Ok(Self {
             port,
+            tls: Tls::new(parsed, port)?,
+            http2: parsed.has(&tls::HTTP2),
+            names: Names::new(parsed)?,
+            proxies: Proxies::new(parsed)?,
             daemon,
             services: Service::all(parsed)?,
             sizing: Sizing::new(parsed)?,
@@ -165,22 +177,27 @@ impl Settings {
         })
     }
 
-    /// The host name that the server goes by.
-    pub(crate) fn name(&self) -> &str {
-        self.host.as_deref().unwrap_or("localhost")
-    }
-
     /// Where the server is found, without a trailing slash.
     pub(crate) fn url(&self) -> String {
-        let host = bracketed(self.name());
-        if self.port == 80 { format!("http://{host}") } else { format!("http://{host}:{}", self.port) }
+        names::url("http", &bracketed(self.name()), self.port)
     }
 
-    /// The argument of `Listen`.
-    pub(crate) fn listen(&self) -> String {
+    /// Where it is found over TLS.
+    pub(crate) fn https_url(&self) -> Option<String> {
+        self.tls.as_ref().map(|tls| names::url("https", &bracketed(self.name()), tls.port))
+    }
+
+    /// The ports to listen on, and the options that they come from.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (u16, &'static str)> {
+        let tls = self.tls.as_ref().map(|tls| (tls.port, tls::HTTPS_PORT.name));
+        [(self.port, options::PORT.name)].into_iter().chain(tls)
+    }
+
+    /// The argument of `Listen` for a port.
+    pub(crate) fn listen(&self, port: u16) -> String {
         match &self.host {
-            Some(host) => format!("{}:{}", bracketed(host), self.port),
-            None => self.port.to_string(),
+            Some(host) => format!("{}:{port}", bracketed(host)),
+            None => port.to_string(),
         }
     }
 
@@ -362,7 +379,7 @@ mod tests {
         let settings = settings(&[]).unwrap();
         assert_eq!((settings.port, settings.processes, settings.threads), (8000, 1, 5));
         assert_eq!(settings.url(), "http://localhost:8000");
-        assert_eq!(settings.listen(), "8000");
+        assert_eq!(settings.listen(8000), "8000");
         assert_eq!(settings.script(), settings.server_root.join("default.wsgi"));
         assert!(settings.server_root.to_string_lossy().contains("mod_wsgi-localhost:8000:"));
         assert!(settings.reloading && settings.default_root && !settings.multiprocess);
@@ -392,9 +409,9 @@ mod tests {
     #[test]
     fn addresses() {
         let six = settings(&["--host", "::1", "--port", "80"]).unwrap();
-        assert_eq!((six.listen().as_str(), six.url().as_str()), ("[::1]:80", "http://[::1]"));
+        assert_eq!((six.listen(80).as_str(), six.url().as_str()), ("[::1]:80", "http://[::1]"));
         let four = settings(&["--host", "127.0.0.1", "--port", "81"]).unwrap();
-        assert_eq!((four.listen().as_str(), four.url().as_str()), ("127.0.0.1:81", "http://127.0.0.1:81"));
+        assert_eq!((four.listen(81).as_str(), four.url().as_str()), ("127.0.0.1:81", "http://127.0.0.1:81"));
     }
 
     #[test]

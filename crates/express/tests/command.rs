@@ -111,7 +111,10 @@ fn senseless_command_lines_get_usage_and_status_2() {
         (&["start-server", "--port", "abc"], "error: option --port: invalid integer value: 'abc'\n"),
         (&["start-server", "--url-alias", "/x"], "error: --url-alias option requires 2 arguments\n"),
         (&["start-server", "--threads", "0"], "error: option --threads: 0 is not in the range 1 to 20000\n"),
-        (&["setup-server", "--http2"], "error: option --http2 is not supported by this version yet\n"),
+        (
+            &["setup-server", "--enable-gdb"],
+            "error: option --enable-gdb is not supported by this version yet\n",
+        ),
         (&["module-location", "x"], "error: Incorrect number of arguments.\n"),
     ];
     for (arguments, message) in cases {

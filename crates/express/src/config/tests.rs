@@ -10,10 +10,13 @@ fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
         .map(|&argument| argument.to_owned())
         .collect();
     let parsed = parse(&options::server(), arguments).unwrap();
-    let built_in =
-        MODULES.iter().chain(&["event", "log_config", "status"]).map(|&name| name.to_owned()).collect();
+    let built_in = MODULES
+        .iter()
+        .chain(&["event", "log_config", "status", "ssl", "http2", "proxy", "proxy_http"])
+        .map(|&name| name.to_owned())
+        .collect();
     let inputs = Inputs {
-        settings: &Settings::new(&parsed).unwrap(),
+        settings: &Settings::new(&parsed)?,
         account: &Account::choose(None, None).unwrap(),
         apache: &Apache { program: "/usr/sbin/apache2".into(), modules: "/modules".into(), built_in },
         mpm: Mpm::Event,
@@ -94,7 +97,10 @@ fn an_alias_for_a_file_grants_that_file_only() {
 #[test]
 fn includes_are_last_and_in_order() {
     let text = configuration(&["/a.wsgi", "--include-file", "/z", "--include-file", "/b"]);
-    assert!(text.ends_with("#: --include-file\nInclude \"/z\"\nInclude \"/b\"\n"), "{text}");
+    let includes = text.find("#: --include-file\nInclude \"/z\"\nInclude \"/b\"\n\n").unwrap();
+    let directives = text[includes..].lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let after: Vec<_> = directives.skip(2).collect();
+    assert!(matches!(after[..], [alias] if alias.starts_with("WSGIScriptAlias ")), "{text}");
 }
 
 #[test]
@@ -107,6 +113,66 @@ fn values_cannot_inject_directives() {
     ] {
         assert!(matches!(generate(&arguments), Err(Failure::Usage(_))), "{arguments:?}");
     }
+    let tls =
+        ["--https-port", "443", "--ssl-certificate", "/c", "--https-only", "--ssl-ca-certificate-file", "/a"];
+    for option in [
+        &["--server-name"][..],
+        &["--server-alias"],
+        &["--hsts-policy", "max-age=1"],
+        &["--ssl-certificate"],
+        &["--ssl-certificate-chain-file"],
+        &["--ssl-ca-certificate-file"],
+        &["--ssl-verify-client", "/"],
+        &["--trust-proxy", "10.0.0.1"],
+        &["--trust-proxy-header", "X-Forwarded-For"],
+        &["--proxy-mount-point", "/p", "http://x/"],
+        &["--proxy-virtual-host", "x", "http://x/"],
+    ] {
+        for injected in ["\nInclude /etc/passwd", "${HOME}\u{1}", "\"\u{7f}", "\rx"] {
+            // What is injected ends the last argument.
+            let (last, others) = option.split_last().unwrap();
+            let mut arguments = [&["/a.wsgi"], &tls[..], others].concat();
+            let value = if others.is_empty() { injected.to_owned() } else { format!("{last}{injected}") };
+            if others.is_empty() {
+                arguments.push(last);
+            }
+            arguments.push(&value);
+            assert!(matches!(generate(&arguments), Err(Failure::Usage(_))), "{arguments:?}");
+        }
+    }
+}
+
+#[test]
+fn virtual_hosts_are_complete_and_quoted() {
+    let text = configuration(&[
+        "/a.wsgi",
+        "--server-name",
+        "www.a.test",
+        "--https-port",
+        "443",
+        "--ssl-certificate",
+        "/c \"d\"",
+        "--proxy-virtual-host",
+        "*.b.test",
+        "http://x/",
+        "--proxy-mount-point",
+        "/p",
+        "unix:/s|http://x/y",
+    ]);
+    for line in [
+        r#"SSLCertificateKeyFile "/c \"d\".key""#,
+        "Listen \"443\"",
+        "ServerAlias \"*.b.test\"",
+        "ProxyPass \"/\" \"http://x/\" upgrade=websocket",
+        "ProxyPass \"/p/\" \"unix:/s|http://x/y/\" upgrade=websocket",
+        "ProxyPassReverse \"/p/\" \"http://x/y/\"",
+        r#"RewriteRule ^ "http://www.a.test:8000%1" [R=301,L,NE]"#,
+        r#"RewriteRule ^ "https://www.a.test%1" [R=301,L,NE]"#,
+    ] {
+        assert!(has(&text, line), "{line}\n{text}");
+    }
+    assert_eq!(text.matches("<VirtualHost ").count(), 7, "{text}");
+    assert_eq!(text.matches("SSLEngine On").count(), 3, "{text}");
 }
 
 #[test]

@@ -6,23 +6,6 @@ use super::Spec;
 pub(super) static LATER: &[Spec] = &[
     Spec::text("--application-type", &["TYPE"], "What the entry point is: script, module, paste or static.")
         .later(),
-    // Listening, HTTP/2 and TLS
-    Spec::flag("--http2", "Enables HTTP/2.").later(),
-    Spec::integer("--https-port", "Port to listen on for TLS.").later(),
-    Spec::integer("--ssl-port", "Former name of --https-port.").later().hidden(),
-    Spec::text("--ssl-certificate-file", &["FILE"], "The server's certificate.").later(),
-    Spec::text("--ssl-certificate-key-file", &["FILE"], "The certificate's private key.").later(),
-    Spec::text("--ssl-certificate", &["PREFIX"], "Certificate and key as PREFIX.crt and PREFIX.key.").later(),
-    Spec::text("--ssl-certificate-chain-file", &["FILE"], "Intermediate certificates.").later(),
-    Spec::text("--ssl-ca-certificate-file", &["FILE"], "Authority that signs client certificates.").later(),
-    Spec::text("--ssl-verify-client", &["URL-PATH"], "Where a client certificate is required.").later(),
-    Spec::flag("--ssl-environment", "Passes the TLS variables to the application.").later(),
-    Spec::flag("--https-only", "Redirects plain HTTP requests to HTTPS.").later(),
-    Spec::text("--hsts-policy", &["POLICY"], "Value of Strict-Transport-Security.").later(),
-    // Names and virtual hosts
-    Spec::text("--server-name", &["NAME"], "Host name that the application is served under.").later(),
-    Spec::text("--server-alias", &["PATTERN"], "Further host names.").later(),
-    Spec::flag("--allow-localhost", "Admits local clients whatever host name they use.").later(),
     // Static files, handlers, errors
     Spec::text("--directory-index", &["NAME"], "File that is served for a directory.").later(),
     Spec::flag("--directory-listing", "Lists directories.").later(),
@@ -34,20 +17,12 @@ pub(super) static LATER: &[Spec] = &[
     Spec::text("--rewrite-rules", &["FILE"], "Rewrite rules for the document root.").later(),
     Spec::flag("--enable-sendfile", "Lets the kernel send files.").later(),
     // Limits of Apache
-    Spec::integer("--proxy-timeout", "Seconds to wait for a proxied server.").later(),
     // Access control, proxying, compression, environment
     Spec::text("--host-access-script", &["FILE"], "Script that admits clients.").later(),
     Spec::text("--auth-user-script", &["FILE"], "Script that checks passwords.").later(),
     Spec::text("--auth-type", &["TYPE"], "Basic or Digest authentication.").later(),
     Spec::text("--auth-group-script", &["FILE"], "Script that names a user's groups.").later(),
     Spec::text("--auth-group", &["NAME"], "Group that a user has to be in.").later(),
-    Spec::text("--trust-proxy", &["ADDRESS"], "Front end that is trusted.").later(),
-    Spec::text("--trust-proxy-header", &["NAME"], "Header of a trusted front end to believe.").later(),
-    Spec::text("--proxy-mount-point", &["URL-PATH", "URL"], "URL path to pass to another server.").later(),
-    Spec::text("--proxy-url-alias", &["URL-PATH", "URL"], "Former name of --proxy-mount-point.")
-        .later()
-        .hidden(),
-    Spec::text("--proxy-virtual-host", &["NAME", "URL"], "Host name to pass to another server.").later(),
     Spec::flag("--compress-responses", "Compresses text responses.").later(),
     Spec::text("--setenv", &["NAME", "VALUE"], "Variable for the WSGI environ.").later(),
     Spec::text("--passenv", &["NAME"], "Process variable for the WSGI environ.").later(),

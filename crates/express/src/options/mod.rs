@@ -6,7 +6,9 @@ mod later;
 mod reference;
 mod supported;
 
-use crate::limits;
+use crate::parse::Parsed;
+use crate::{limits, names, proxy, tls};
+
 pub use reference::reference;
 pub(crate) use supported::*;
 
@@ -14,6 +16,9 @@ pub(crate) use supported::*;
 static SECTIONS: &[&Section] = &[
     &APPLICATION,
     &SERVER,
+    &names::NAMES,
+    &tls::TLS,
+    &proxy::PROXIES,
     &FILES,
     &LOGS,
     &PROCESSES_AND_THREADS,
@@ -191,6 +196,19 @@ impl Spec {
         }
         text + "."
     }
+}
+
+/// The URL paths that an option was given, longer ones before their prefixes.
+pub(crate) fn url_paths(parsed: &Parsed, spec: &Spec) -> Vec<String> {
+    let mut paths: Vec<String> = parsed.all(spec).iter().flatten().map(|path| url_path(path)).collect();
+    paths.sort_by(|one, other| other.cmp(one));
+    paths.dedup();
+    paths
+}
+
+/// The URL path with a slash at its beginning.
+pub(crate) fn url_path(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
 /// All options of `start-server` and `setup-server`.

@@ -1,0 +1,198 @@
+//! The names that the server goes by, and its virtual hosts.
+
+use minijinja::{Value, context};
+
+use crate::config::Inputs;
+use crate::failure::Failure;
+use crate::options::{Spec, section};
+use crate::parse::Parsed;
+use crate::quote::{escape_substitution, render};
+use crate::settings::Settings;
+
+section! {
+    NAMES {
+        title: "Names and virtual hosts",
+        about: "Without `--server-name`, the server answers whatever host name it is asked for. With it, requests for other names get 403, \
+                 also those of health checks that ask for the machine's address: name that with `--server-alias`, or, for checks from the same \
+                 machine, use `--allow-localhost`.",
+        example: "mod_wsgi-express start-server app.wsgi --server-name www.example.com --server-alias shop.example.com --allow-localhost",
+    }
+
+    SERVER_NAME = Spec::text("--server-name", &["NAME"],
+        "Host name that the application is served under.")
+        .default("any")
+        .note("If it begins with `www.`, the name without that redirects to it.");
+    SERVER_ALIAS = Spec::text("--server-alias", &["PATTERN"],
+        "Further host name, which may contain the wildcards * and ?.").repeated()
+        .note("Needs `--server-name`.");
+    ALLOW_LOCALHOST = Spec::flag("--allow-localhost",
+        "Admits clients on the same machine whatever host name they ask for.")
+        .note("Needs `--server-name`.");
+}
+
+/// What `--server-name` and its company say.
+#[derive(Debug)]
+pub(crate) struct Names {
+    pub(crate) name: String,
+    pub(crate) aliases: Vec<String>,
+    pub(crate) allow_localhost: bool,
+}
+
+impl Names {
+    /// Returns `None` if any name will do.
+    ///
+    /// # Errors
+    /// A name is none.
+    pub(crate) fn new(parsed: &Parsed) -> Result<Option<Self>, Failure> {
+        let aliases = parsed.all(&SERVER_ALIAS).iter().flatten();
+        let aliases = aliases.map(|alias| host_name(&SERVER_ALIAS, alias, true)).collect::<Result<_, _>>()?;
+        let Some(name) = parsed.text(&SERVER_NAME) else { return Ok(None) };
+        Ok(Some(Self {
+            name: host_name(&SERVER_NAME, name, false)?,
+            aliases,
+            allow_localhost: parsed.has(&ALLOW_LOCALHOST),
+        }))
+    }
+
+    /// The names of an included file's `<IfDefine>` that apply.
+    pub(crate) fn defines(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("MOD_WSGI_VIRTUAL_HOST", true),
+            ("MOD_WSGI_REDIRECT_WWW", self.parent().is_some()),
+            ("MOD_WSGI_SERVER_ALIAS", !self.aliases.is_empty()),
+            ("MOD_WSGI_ALLOW_LOCALHOST", self.allow_localhost),
+        ]
+        .into_iter()
+        .filter_map(|(name, applies)| applies.then_some(name))
+    }
+
+    /// The domain that redirects to the name.
+    fn parent(&self) -> Option<&str> {
+        let (first, parent) = self.name.split_once('.')?;
+        (first.eq_ignore_ascii_case("www") && !parent.is_empty()).then_some(parent)
+    }
+}
+
+/// What was given although it means nothing, and why.
+pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
+    let given = [&SERVER_ALIAS, &ALLOW_LOCALHOST].into_iter().filter(|spec| parsed.has(spec));
+    let given = given.filter(|_| !parsed.has(&SERVER_NAME));
+    given.map(|spec| format!("{} is without effect: it needs --server-name", spec.name)).collect()
+}
+
+/// The name of a host as it was given to an option, if it is one.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn host_name(spec: &Spec, name: &str, pattern: bool) -> Result<String, Failure> {
+    let valid = |c: char| c.is_alphanumeric() || "-_.:[]".contains(c) || pattern && "*?".contains(c);
+    if !name.is_empty() && name.chars().all(valid) {
+        return Ok(name.to_owned());
+    }
+    let example = if pattern { "example.com or *.example.com" } else { "www.example.com" };
+    Err(Failure::usage(format!(
+        "option {}: '{}' is no host name such as {example}",
+        spec.name,
+        name.escape_debug()
+    )))
+}
+
+/// The URL of a host without a path; the port is left out where it goes without saying.
+pub(crate) fn url(scheme: &str, host: &str, port: u16) -> String {
+    match (scheme, port) {
+        ("http", 80) | ("https", 443) => format!("{scheme}://{host}"),
+        _ => format!("{scheme}://{host}:{port}"),
+    }
+}
+
+/// The virtual hosts of the configuration.
+///
+/// # Errors
+/// A value cannot be written.
+pub(crate) fn configuration(inputs: &Inputs<'_>) -> Result<String, Failure> {
+    let settings = inputs.settings;
+    let tls = settings.tls.as_ref();
+    let ports = [Some(("http", settings.port)), tls.map(|tls| ("https", tls.port))];
+    let mut hosts = Vec::new();
+    for (scheme, port) in ports.into_iter().flatten() {
+        let host =
+            |name: Option<&str>, rest: Value| context! { port, name, tls => scheme == "https", ..rest };
+        let to_tls = tls.filter(|tls| tls.only && scheme == "http");
+        let served = |name| match to_tls {
+            Some(tls) => context! { redirect => escape_substitution(&url("https", name, tls.port)) },
+            None => context! {},
+        };
+        match &settings.names {
+            // The first host of a port is the one for all names that no other has.
+            None => {
+                // The name that was asked for; a variable of Apache's, which escape_substitution would take the meaning from.
+                let any = to_tls.map(|tls| url("https", "%{SERVER_NAME}", tls.port));
+                hosts.push(host(None, context! { redirect => any }));
+            }
+            Some(names) => {
+                let local = names.allow_localhost;
+                hosts.push(host(Some(NOBODY), context! { closed => !local, local }));
+                let aliases = names.aliases.clone();
+                hosts.push(host(Some(&names.name), context! { aliases, ..served(&names.name) }));
+                if let Some(parent) = names.parent() {
+                    let (scheme, port) = to_tls.map_or((scheme, port), |tls| ("https", tls.port));
+                    let redirect = escape_substitution(&url(scheme, &names.name, port));
+                    hosts.push(host(Some(parent), context! { redirect }));
+                }
+            }
+        }
+        if scheme == "http" {
+            hosts.extend(settings.proxies.hosts(port)?);
+        }
+    }
+    let tls = tls.map(crate::tls::Tls::context);
+    render("hosts", include_str!("../templates/hosts.conf"), context! { hosts, tls })
+}
+
+/// The name of the host for all names but the known ones: none that can be asked for (RFC 6761).
+const NOBODY: &str = "other-names.invalid";
+
+impl Settings {
+    /// The host name that the server goes by.
+    pub(crate) fn name(&self) -> &str {
+        self.names.as_ref().map_or_else(|| self.listener_host(), |names| &names.name)
+    }
+
+    /// The address that was asked for.
+    pub(crate) fn listener_host(&self) -> &str {
+        self.host.as_deref().unwrap_or("localhost")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+    use crate::parse::parse;
+
+    fn names(arguments: &[&str]) -> Result<Option<Names>, Failure> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Names::new(&parse(&options::server(), arguments).unwrap())
+    }
+
+    #[test]
+    fn names_are_names() {
+        for name in ["", "a b", "a\nb", "*.example.com", "http://a", "a\"", "a,b", "${A}"] {
+            assert!(
+                names(&["--server-name", name]).unwrap_err().to_string().contains("--server-name"),
+                "{name}"
+            );
+        }
+        let found = names(&["--server-name", "a", "--server-alias", "*.b", "--server-alias", "c"]);
+        assert_eq!(found.unwrap().unwrap().aliases, ["*.b", "c"]);
+        assert!(names(&["--server-alias", "a b"]).is_err());
+        assert!(names(&[]).unwrap().is_none());
+    }
+
+    #[test]
+    fn the_parent_of_www_redirects() {
+        let parent = |name| names(&["--server-name", name]).unwrap().unwrap().parent().map(str::to_owned);
+        assert_eq!(parent("WWW.example.com").as_deref(), Some("example.com"));
+        assert_eq!((parent("www"), parent("www."), parent("shop.example.com")), (None, None, None));
+    }
+}

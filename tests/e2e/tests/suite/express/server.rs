@@ -1,0 +1,177 @@
+//! A server that mod_wsgi-express runs.
+
+use std::fs::{self, File, Permissions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use e2e::{Connection, Interpreter, Process, Response, Target, preload, signal, wait_until};
+use nix::sys::signal::Signal;
+
+/// Prints where it runs.
+pub(super) const APPLICATION: &str = include_str!("../../../apps/express.wsgi");
+
+/// A server that mod_wsgi-express runs; it ends with this value.
+pub(super) struct Express {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) process: Child,
+    pub(super) port: u16,
+}
+
+impl Express {
+    /// Starts a server with the application `app.wsgi`, which imports `imported.py`, and more options.
+    pub(super) fn start(options: &[&str]) -> Self {
+        Self::serve(Site::new(), options)
+    }
+
+    /// Starts a server for a site, with more options.
+    pub(super) fn serve(site: Site, options: &[&str]) -> Self {
+        let port = free_port();
+        let output = File::create(site.path("output"))
+            .and_then(|file| Ok((file.try_clone()?, file)))
+            .unwrap_or_else(|error| panic!("{}: {error}", site.path("output").display()));
+        let process = command()
+            .args(["start-server", "app.wsgi", "--host", "127.0.0.1", "--log-level", "info"])
+            .args(["--port", &port.to_string()])
+            .arg("--server-root")
+            .arg(site.path("root"))
+            .arg("--python")
+            .arg(Interpreter::current().executable)
+            .args(options)
+            .current_dir(site.directory.path())
+            .stdin(Stdio::null())
+            .stdout(output.0)
+            .stderr(output.1)
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("mod_wsgi-express: {error}"));
+        let mut server = Self { directory: site.directory, process, port };
+        wait_until("the server that mod_wsgi-express starts", || {
+            if let Ok(Some(status)) = server.process.try_wait() {
+                panic!("mod_wsgi-express: {status}\n{}", server.read("output"));
+            }
+            TcpStream::connect(server.address()).ok()
+        });
+        server
+    }
+
+    pub(super) fn get(&self) -> Response {
+        self.ask("GET", "/", "", "")
+    }
+
+    /// The response to a request with these headers (each with its line end) and this body.
+    pub(super) fn ask(&self, method: &str, target: &str, headers: &str, body: &str) -> Response {
+        let mut connection = Connection::open(self.address());
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+        connection.send(format!("{head}{body}").as_bytes());
+        connection
+            .response(method)
+            .unwrap_or_else(|error| panic!("{method} {target}: {error}\n{}", self.log()))
+    }
+
+    pub(super) fn value(&self, name: &str) -> String {
+        let response = self.get();
+        assert_eq!(response.status, 200, "{}\n{}", response.text(), self.log());
+        response.value(name).unwrap_or_else(|| panic!("no {name} in {}", response.text()))
+    }
+
+    pub(super) fn wait_for(&self, name: &str, value: &str) {
+        wait_until(&format!("{name} {value}"), || (self.value(name) == value).then_some(()));
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.read("root/error_log")
+    }
+
+    /// The supervisor, if there is one, and the daemon processes.
+    pub(super) fn supervised(&self) -> Vec<Process> {
+        let children = Process(self.process.id()).children();
+        let supervisors = children.into_iter().filter(|child| child.read("comm").trim() == "supervisor");
+        supervisors.flat_map(|supervisor| [vec![supervisor], supervisor.children()].concat()).collect()
+    }
+
+    pub(super) fn stop(&mut self) {
+        if let Ok(None) = self.process.try_wait() {
+            signal(Process(self.process.id()), Signal::SIGTERM);
+            wait_until("the end of the server", || self.process.try_wait().ok().flatten());
+        }
+    }
+}
+
+impl Drop for Express {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The directory that a server is started in, with the application.
+pub(super) struct Site {
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    pub(super) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("no temporary directory: {error}"));
+        open(directory.path().into());
+        let site = Self { directory };
+        site.write("app.wsgi", APPLICATION);
+        site.write("imported.py", "value = 1\n");
+        site.write(
+            "service.py",
+            "import os, time\nprint('serves as', os.getuid(), flush=True)\ntime.sleep(1000)\n",
+        );
+        site
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn write(&self, name: &str, content: &str) {
+        write(self.path(name), content);
+    }
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> u16 {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    port.unwrap_or_else(|error| panic!("no free port: {error}")).port()
+}
+
+fn command() -> Command {
+    let module = Target::current().module();
+    // PREFIX/lib/mod_wsgi/mod_wsgi.so
+    let prefix = module.ancestors().nth(3).unwrap_or_else(|| panic!("{}", module.display()));
+    let mut command = Command::new(prefix.join("bin/mod_wsgi-express"));
+    preload(&mut command);
+    command
+}
+
+pub(super) fn write(path: PathBuf, content: &str) {
+    fs::write(&path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Lets the account in that serves.
+fn open(directory: PathBuf) {
+    let opened = fs::set_permissions(&directory, Permissions::from_mode(0o755));
+    opened.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+}
+
+pub(super) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
