@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use crate::config::RouteOptions;
 
-/// How many groups of a match a target can name: `$0` (the whole match) to `$9`.
+/// The number of groups of a match that a target can name: `$0` (the whole match) to `$9`.
 pub const GROUPS: usize = 10;
 
-/// What a pattern matched: the offsets of the whole match, then of each group that took part.
+/// Offsets of what a pattern matched: the whole match, then each group that took part.
 pub type Captures = [Option<Range<usize>>; GROUPS];
 
 /// A compiled regular expression of the server's own dialect.
 pub trait Pattern: Send + Sync + std::fmt::Debug {
-    /// The first match in `subject`. Offsets lie in `subject`.
+    /// Returns the first match in `subject`. Offsets lie in `subject`.
     fn captures(&self, subject: &[u8]) -> Option<Captures>;
 }
 
@@ -33,12 +33,12 @@ pub struct ScriptAlias {
 pub enum Location {
     /// A path, and all below it.
     Prefix(Box<[u8]>),
-    /// What matches a regular expression.
+    /// Everything that matches a regular expression.
     Match(Arc<dyn Pattern>),
 }
 
 impl ScriptAlias {
-    /// Whether the alias maps `uri` (decoded, without a query); if so, `file` holds the file it maps to.
+    /// Returns whether the alias maps `uri` (decoded, without a query); if so, `file` holds the file it maps to.
     #[must_use]
     pub fn map(&self, uri: &[u8], file: &mut Vec<u8>) -> bool {
         if uri.first() != Some(&b'/') {
@@ -73,8 +73,8 @@ impl ScriptAlias {
     }
 }
 
-/// How much of `uri` the alias `prefix` covers: a slash stands for a run of slashes, and the end must be the
-/// end of a path component.
+/// Returns the length of the part of `uri` that the alias `prefix` covers: a slash stands for a run
+/// of slashes, and the end must be the end of a path component.
 fn prefix_length(prefix: &[u8], uri: &[u8]) -> Option<usize> {
     if prefix.first() != Some(&b'/') {
         return None;
@@ -105,7 +105,8 @@ fn slashes(text: &[u8]) -> usize {
     text.iter().take_while(|&&byte| byte == b'/').count()
 }
 
-/// As httpd's `ap_pregsub`: `$0` to `$9` are groups, a backslash takes the next character literally.
+/// Appends `target` as httpd's `ap_pregsub` does: `$0` to `$9` are groups, a backslash takes the
+/// next character literally.
 fn substitute(target: &[u8], subject: &[u8], captures: &Captures, out: &mut Vec<u8>) {
     let mut bytes = target.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
@@ -205,7 +206,7 @@ mod tests {
         assert_eq!(map(&matching("/w", &[0..0, 0..0]), "/x"), None, "a match that ends where it begins");
     }
 
-    /// Slash runs collapsed on both sides, then compared component by component.
+    /// Compares component by component, with slash runs collapsed on both sides.
     fn naive(prefix: &str, uri: &str) -> bool {
         let collapse = |text: &str| {
             let mut bytes = text.as_bytes().to_vec();

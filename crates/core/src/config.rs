@@ -1,4 +1,4 @@
-//! What was configured, and what it means for one request.
+//! The configuration, and its meaning for one request.
 //!
 //! Three places hold settings. [`Global`] is one for the whole server; there is one [`ServerConfig`] for the
 //! main server and each virtual host, and one [`DirectoryConfig`] for each directory section. A setting that
@@ -49,9 +49,10 @@ pub struct Global {
     pub server_metrics: Option<bool>,
     /// Each `WSGIDaemonProcess`, in file order.
     pub daemons: Vec<DaemonGroup>,
-    /// Where scripts run.
+    /// The places where scripts run.
     pub mounts: Mounts,
-    /// Something was configured that needs Python in the Apache children whatever `WSGIRestrictEmbedded` says.
+    /// Set if something was configured that needs Python in the Apache children whatever
+    /// `WSGIRestrictEmbedded` says.
     pub embedded_demanded: bool,
     /// Notices of single lines.
     pub diagnostics: Vec<Diagnostic>,
@@ -71,10 +72,10 @@ pub struct NamedGroup {
     pub position: Position,
 }
 
-/// When an Apache child starts Python.
+/// The moment at which an Apache child starts Python.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PythonStart {
-    /// When the child starts.
+    /// As the child starts.
     AtChildStart,
     /// With the first request that needs it.
     AtFirstRequest,
@@ -95,7 +96,8 @@ impl Global {
         self.open.pop();
     }
 
-    /// Where an interpreter setting goes: the open section, or the server level.
+    /// Returns the settings that an interpreter directive applies to: those of the open section, or
+    /// of the server level.
     pub fn interpreter_target(&mut self) -> &mut Block {
         match self.open.last() {
             Some(&index) => &mut self.containers[index],
@@ -103,7 +105,7 @@ impl Global {
         }
     }
 
-    /// When an Apache child starts Python.
+    /// Returns the moment at which an Apache child starts Python.
     #[must_use]
     pub fn python_start(&self) -> PythonStart {
         if self.embedded_demanded {
@@ -117,42 +119,42 @@ impl Global {
         }
     }
 
-    /// Whether requests may run in Apache children (§3.3, row 12).
+    /// Returns whether requests may run in Apache children (§3.3, row 12).
     #[must_use]
     pub fn permits_embedded(&self) -> bool {
         self.restrict_embedded != Some(true)
     }
 
-    /// Whether script paths are case-sensitive.
+    /// Returns whether script paths are case-sensitive.
     #[must_use]
     pub fn case_sensitive(&self) -> bool {
         self.case_sensitivity.unwrap_or(cfg!(not(any(target_os = "macos", windows))))
     }
 
-    /// Whether interpreters are finalised when a process ends.
+    /// Returns whether interpreters are finalised when a process ends.
     #[must_use]
     pub fn destroys_interpreters(&self) -> bool {
         self.destroy_interpreter.unwrap_or(true)
     }
 
-    /// The scripts that a process of `process_group` (empty: an Apache child) loads when it starts.
+    /// Returns the scripts that a process of `process_group` (empty: an Apache child) loads when it starts.
     pub fn imports_of(&self, process_group: &[u8]) -> impl Iterator<Item = &ImportScript> {
         self.imports.iter().filter(move |import| *import.process_group == *process_group)
     }
 
-    /// Whether `mod_wsgi.server_metrics()` works in the Apache children.
+    /// Returns whether `mod_wsgi.server_metrics()` works in the Apache children.
     #[must_use]
     pub fn serves_metrics(&self) -> bool {
         self.server_metrics.unwrap_or(false)
     }
 
-    /// The group of daemon processes of this name.
+    /// Returns the group of daemon processes of this name.
     #[must_use]
     pub fn daemon(&self, name: &[u8]) -> Option<&DaemonGroup> {
         self.daemons.iter().find(|group| *group.name == *name)
     }
 
-    /// The server-level interpreter settings, then each section's in file order.
+    /// Returns the server-level interpreter settings, then each section's in file order.
     pub fn interpreter_blocks(&self) -> impl Iterator<Item = &Block> + Clone {
         std::iter::once(&self.interpreter).chain(&self.containers)
     }
@@ -179,7 +181,7 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// The settings of a virtual host: its own, then those of the main server.
+    /// Merges the settings of a virtual host with those of the main server; its own come first.
     #[must_use]
     pub fn merged(main: &Self, host: &Self) -> Self {
         Self {
@@ -188,7 +190,7 @@ impl ServerConfig {
         }
     }
 
-    /// The first alias that maps `uri`, with the file it maps to in `file` (whose content is replaced).
+    /// Returns the first alias that maps `uri`, with the file it maps to in `file` (whose content is replaced).
     pub fn script_alias(&self, uri: &[u8], file: &mut Vec<u8>) -> Option<&Arc<ScriptAlias>> {
         self.aliases.iter().find(|alias| alias.map(uri, file))
     }
@@ -293,7 +295,7 @@ settings! {
     trusted_proxies: Arc<TrustedProxies> => TrustedProxies;
 }
 
-/// What becomes of HEAD (`WSGIMapHEADToGET`).
+/// The treatment of HEAD (`WSGIMapHEADToGET`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapHead {
     /// The application sees GET.
@@ -304,15 +306,15 @@ pub enum MapHead {
     Auto,
 }
 
-/// Where the test hook panics (`WSGIDebugPanic`).
+/// The place where the test hook panics (`WSGIDebugPanic`).
 #[cfg(debug_assertions)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DebugPanic {
     /// In the module's request handler.
     Handler,
-    /// When Python calls back.
+    /// In a call back from Python.
     Callback,
-    /// When the second block of a response is sent, in embedded mode.
+    /// In sending the second block of a response, in embedded mode.
     Exchange,
 }
 
@@ -327,7 +329,8 @@ pub struct HandlerScript {
     pub options: RouteOptions,
 }
 
-/// Options of an alias or a handler script; unset ones are inherited from the directives of the same name.
+/// Options of an alias or a handler script. Unset ones are inherited from the directives of the
+/// same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RouteOptions {
     /// `process-group=`, unexpanded.
@@ -364,19 +367,19 @@ pub enum Callable<'a> {
 }
 
 impl<'a> Effective<'a> {
-    /// The settings of a request in `directory` (merged) of `server` (merged).
+    /// Creates the settings of a request in `directory` (merged) of `server` (merged).
     #[must_use]
     pub fn new(server: &'a ServerConfig, directory: &'a DirectoryConfig) -> Self {
         Self { route: None, directory, server: &server.defaults }
     }
 
-    /// The same for a request that came through an alias or a handler script.
+    /// Returns the same settings for a request that came through an alias or a handler script.
     #[must_use]
     pub fn via(self, route: &'a RouteOptions) -> Self {
         Self { route: Some(route), ..self }
     }
 
-    /// Whether `WSGIRestrictProcess` lets the request go to this process group (expanded; empty: the Apache
+    /// Returns whether `WSGIRestrictProcess` lets the request go to this process group (expanded; empty: the Apache
     /// children). Case does not matter here, as in the original; it does when the group is looked up.
     #[must_use]
     pub fn permits_process_group(&self, name: &[u8]) -> bool {
@@ -384,7 +387,7 @@ impl<'a> Effective<'a> {
         list.is_none_or(|names| names.iter().any(|listed| listed.eq_ignore_ascii_case(name)))
     }
 
-    /// The name of the callable.
+    /// Returns the name of the callable.
     #[must_use]
     pub fn callable(&self) -> Callable<'a> {
         match self.route.and_then(|route| route.callable_object.as_deref()) {
@@ -397,13 +400,13 @@ impl<'a> Effective<'a> {
         }
     }
 
-    /// The handler script of this name (the `r->handler` of the request).
+    /// Returns the handler script of this name (the `r->handler` of the request).
     #[must_use]
     pub fn handler_script(&self, name: &[u8]) -> Option<&'a Arc<HandlerScript>> {
         self.directory.handler(name).or_else(|| self.server.handler(name))
     }
 
-    /// Where the test hook panics.
+    /// Returns the place where the test hook panics.
     #[cfg(debug_assertions)]
     #[must_use]
     pub fn debug_panic(&self) -> Option<DebugPanic> {

@@ -18,9 +18,9 @@ pub struct DaemonGroup {
     pub group: Option<u32>,
     /// `supplementary-groups=`; else what the system says of the user.
     pub supplementary_groups: Option<Vec<u32>>,
-    /// What is said of its processes. `socket_timeout` is 0 if Apache's `Timeout` is to be taken.
+    /// The options of its processes. `socket_timeout` is 0 if Apache's `Timeout` is to be taken.
     pub options: ProcessOptions,
-    /// How Apache children talk with them.
+    /// Settings of the connections of Apache children to them.
     pub relay: Relay,
     /// `script-user=` or `script-group=`.
     pub script_owner: Option<ScriptOwner>,
@@ -28,7 +28,7 @@ pub struct DaemonGroup {
     pub python: Option<Box<[u8]>>,
     /// `python-home=`; else `WSGIPythonHome`.
     pub python_home: Option<Box<[u8]>>,
-    /// `python-eggs=`; nothing else takes its place.
+    /// `python-eggs=`, without a fallback.
     pub python_eggs: Option<Box<[u8]>>,
     /// `server-metrics=`.
     pub server_metrics: bool,
@@ -38,7 +38,8 @@ pub struct DaemonGroup {
 /// before they have loaded anything; a smaller limit is a unit forgotten.
 pub const MIN_MEMORY: u64 = 16 << 20;
 
-/// How Apache children talk with the processes of a group. Times are in milliseconds.
+/// Settings of the connections of Apache children to the processes of a group. Times are in
+/// milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relay {
     /// `connect-timeout=`; 0: one attempt.
@@ -57,7 +58,7 @@ pub struct Relay {
     pub receive_buffer_size: u64,
 }
 
-/// Who must own the script files of a group, and the directories they are in.
+/// The owner that the script files of a group must have, and the directories they are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ScriptOwner {
     /// A user id.
@@ -66,20 +67,20 @@ pub enum ScriptOwner {
     Group(u32),
 }
 
-/// Tells the virtual hosts of one reading of the configuration apart.
+/// Identifies a virtual host within one reading of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ServerId(pub usize);
 
 /// A server, and its `ServerName` as far as it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NamedServer<'a> {
-    /// Which virtual host; `None`: the main server.
+    /// The virtual host; `None`: the main server.
     pub host: Option<ServerId>,
     /// `None` or empty: it has none.
     pub name: Option<&'a [u8]>,
 }
 
-/// Why a server may not use a group.
+/// The reason why a server may not use a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inaccessible {
     /// The group belongs to a virtual host of another name.
@@ -89,7 +90,7 @@ pub enum Inaccessible {
 }
 
 impl DaemonGroup {
-    /// The group `name` with no option given, defined in `host` (`None`: the main server).
+    /// Creates the group `name` with no option given, defined in `host` (`None`: the main server).
     #[must_use]
     pub fn new(name: &[u8], host: Option<ServerId>) -> Self {
         Self {
@@ -118,7 +119,7 @@ impl DaemonGroup {
         }
     }
 
-    /// Whether `server` may use the group, which was defined in a server of the name `own_name`: one of the
+    /// Returns whether `server` may use the group, which was defined in a server of the name `own_name`: one of the
     /// main server may be used by all, one of a virtual host by itself and its namesakes (§5.1).
     ///
     /// # Errors

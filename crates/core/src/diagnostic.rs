@@ -4,19 +4,19 @@ use std::fmt::{self, Write as _};
 
 use crate::words::display;
 
-/// Something to tell the administrator.
+/// A message for the administrator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// How important it is.
+    /// The importance.
     pub severity: Severity,
     /// A sentence, with its `WSGInnnn` code where it has one.
     pub text: String,
 }
 
-/// How important a diagnostic is.
+/// The importance of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// Something will not work as written.
+    /// A line does not work as written.
     Warning,
     /// For information.
     Info,
@@ -47,13 +47,13 @@ impl Diagnostic {
         self
     }
 
-    /// A diagnostic of something that will not work as written.
+    /// Creates a diagnostic of something that will not work as written.
     #[must_use]
     pub fn warning(text: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, text: text.into() }
     }
 
-    /// A diagnostic for information.
+    /// Creates a diagnostic for information.
     #[must_use]
     pub fn info(text: impl Into<String>) -> Self {
         Self { severity: Severity::Info, text: text.into() }

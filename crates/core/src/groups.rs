@@ -6,25 +6,25 @@ use crate::config::Callable;
 use crate::nearest::nearest;
 use crate::words::display;
 
-/// What expansion needs to know of a request.
+/// Variables of a request that expansion needs.
 pub trait RequestVariables {
-    /// The configured name of the virtual host (not an alias, not the `Host` header).
+    /// Returns the configured name of the virtual host (not an alias, not the `Host` header).
     fn server_name(&self) -> &[u8];
 
-    /// The host the request names, without a port; `None` or empty if it names none.
+    /// Returns the host that the request names, without a port; `None` or empty if it names none.
     fn host(&self) -> Option<&[u8]>;
 
-    /// The server's canonical port for the request.
+    /// Returns the server's canonical port for the request.
     fn port(&self) -> u16;
 
-    /// The request's path without `PATH_INFO`, slashes collapsed, lower-cased if paths are not case-sensitive.
+    /// Returns the request's path without `PATH_INFO`, slashes collapsed, lower-cased if paths are not case-sensitive.
     fn script_name(&self) -> Cow<'_, [u8]>;
 
-    /// A variable by name: from the request's notes, else its `subprocess_env`, else the process environment.
+    /// Returns a variable by name: from the request's notes, else its `subprocess_env`, else the process environment.
     fn variable(&self, name: &[u8]) -> Option<Cow<'_, [u8]>>;
 }
 
-/// The process group that `configured` names; empty: embedded.
+/// Returns the process group that `configured` names; empty: embedded.
 ///
 /// The name lives in `configured` or in `buffer`, whose content is replaced.
 pub fn process_group<'a>(
@@ -35,7 +35,8 @@ pub fn process_group<'a>(
     expand(configured.unwrap_or_default(), &Form::REQUEST, request, buffer)
 }
 
-/// The application group that `configured` names; empty: the main interpreter. Unset, it is `%{RESOURCE}`.
+/// Returns the application group that `configured` names; empty: the main interpreter. Unset, it is
+/// `%{RESOURCE}`.
 ///
 /// The name lives in `configured` or in `buffer`, whose content is replaced.
 pub fn application_group<'a>(
@@ -46,7 +47,7 @@ pub fn application_group<'a>(
     expand(configured.unwrap_or(b"%{RESOURCE}"), &Form::REQUEST, request, buffer)
 }
 
-/// The application group that the option of an authentication, access or dispatch script names: like
+/// Returns the application group that the option of an authentication, access or dispatch script names: like
 /// [`application_group`], but unset it is the main interpreter, and fewer forms are expanded.
 pub fn script_group<'a>(
     configured: Option<&'a [u8]>,
@@ -56,7 +57,8 @@ pub fn script_group<'a>(
     expand(configured.unwrap_or_default(), &Form::SCRIPT, request, buffer)
 }
 
-/// The name of the callable. Only `%{ENV:NAME}` is expanded, once; any other `%` form is `application`.
+/// Returns the name of the callable. Only `%{ENV:NAME}` is expanded, once; any other `%` form is
+/// `application`.
 ///
 /// The name lives in `configured` or in `buffer`, whose content is replaced.
 pub fn callable<'a>(
@@ -132,7 +134,7 @@ impl Forms {
     }
 }
 
-/// Whether a configured name is the same for every request: it is not inspected, or it is `%{GLOBAL}`.
+/// Returns whether a configured name is the same for every request: it is not inspected, or it is `%{GLOBAL}`.
 #[must_use]
 pub fn is_constant(configured: &[u8]) -> bool {
     configured.first() != Some(&b'%') || Form::of(configured).is_none_or(|form| form == Form::Global)

@@ -1,6 +1,6 @@
-//! Which request headers an application sees, and under which keys (Python contract, 3.3).
+//! The request headers that an application sees, and their keys (Python contract, 3.3).
 
-/// Whether `name` consists of ASCII letters, digits and `-`. A request header with any other name is removed
+/// Returns whether `name` consists of ASCII letters, digits and `-`. A request header with any other name is removed
 /// before anything looks at it: `_` and `-` are the same in an environ, and one could pose as the other.
 #[must_use]
 #[inline]
@@ -8,7 +8,7 @@ pub fn is_plain_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
 }
 
-/// Which credentials of the client an application sees.
+/// Credentials of the client that an application sees.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// httpd's `CGIPassAuth`: all of them.
@@ -17,7 +17,7 @@ pub struct Credentials {
     pub pass_authorization: bool,
 }
 
-/// Whether the request header `name` becomes an `HTTP_*` variable.
+/// Returns whether the request header `name` becomes an `HTTP_*` variable.
 ///
 /// `Content-Type` and `Content-Length` have variables of their own; `Proxy` would be taken for the setting
 /// `HTTP_PROXY` by HTTP clients that the application runs.
@@ -43,7 +43,7 @@ pub fn environ_key(name: &[u8], key: &mut Vec<u8>) {
     key.extend(name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
 }
 
-/// Whether the request variable `name` is kept from applications: `PATH`, `HTTPS` (it has become
+/// Returns whether the request variable `name` is kept from applications: `PATH`, `HTTPS` (it has become
 /// `wsgi.url_scheme`) and what the module keeps for itself.
 #[must_use]
 #[inline]
@@ -51,7 +51,7 @@ pub fn is_hidden_variable(name: &[u8]) -> bool {
     matches!(name, b"PATH" | b"HTTPS") || name.starts_with(b"mod_wsgi.x-")
 }
 
-/// Whether the value of the variable `HTTPS` means an encrypted connection.
+/// Returns whether the value of the variable `HTTPS` means an encrypted connection.
 #[must_use]
 pub fn is_https(value: &[u8]) -> bool {
     value == b"1" || value.eq_ignore_ascii_case(b"on")

@@ -1,5 +1,5 @@
-//! Which settings an interpreter gets: `<WSGIInterpreterOptions>` sections over the server-level directives
-//! (§10.9), and the order of `sys.path`.
+//! The settings of an interpreter: `<WSGIInterpreterOptions>` sections over the server-level
+//! directives (§10.9), and the order of `sys.path`.
 
 use crate::codes::{
     FREE_THREADING_NOT_BUILT, OWN_GIL_TOO_NEW, OWN_GIL_WITHOUT_GIL, SWITCH_INTERVAL_SHARED,
@@ -45,7 +45,7 @@ impl Block {
     }
 }
 
-/// What holds for one interpreter.
+/// The settings of one interpreter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings<'a> {
     /// Values of `WSGIPythonPath`, in the order in which they are added; each goes before the earlier ones.
@@ -60,11 +60,11 @@ pub struct Settings<'a> {
     pub restrict_stdout: bool,
     /// `signal.signal` registers nothing.
     pub restrict_signal: bool,
-    /// What could not be done as configured.
+    /// Settings that could not be applied as configured.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// The settings of the interpreter at `place`, with a Python of this version. `blocks` are the server-level
+/// Returns the settings of the interpreter at `place`, with a Python of this version. `blocks` are the server-level
 /// directives, then the sections in file order.
 #[must_use]
 pub fn settings<'a>(
@@ -113,7 +113,7 @@ pub fn settings<'a>(
     settings
 }
 
-/// Whether a process runs without a GIL. Only a free-threaded build can.
+/// Returns whether a process runs without a GIL. Only a free-threaded build can.
 #[must_use]
 pub fn is_free_threaded<'a>(
     blocks: impl Iterator<Item = &'a Block>,
@@ -130,7 +130,8 @@ pub fn is_free_threaded<'a>(
     decision.1 && version.free_threaded
 }
 
-/// What is configured that a Python of this version can not do; to be said once per process.
+/// Returns diagnostics of settings that a Python of this version cannot honour; they are logged
+/// once per process.
 #[must_use]
 pub fn version_diagnostics<'a>(
     blocks: impl Iterator<Item = &'a Block> + Clone,
@@ -153,14 +154,14 @@ pub fn version_diagnostics<'a>(
     diagnostics
 }
 
-/// The directories of a `WSGIPythonPath`. Empty entries are left out: Python would take them for the current
+/// Returns the directories of a `WSGIPythonPath`. Empty entries are left out: Python would take them for the current
 /// directory.
 pub fn path_entries(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|&byte| byte == b':').filter(|entry| !entry.is_empty())
 }
 
-/// `sys.path` after directories have been added to it: the entries of `after` that were not there `before` come
-/// first, all in their order.
+/// Returns `sys.path` after directories have been added to it: the entries of `after` that were not
+/// there `before` come first, all in their order.
 #[must_use]
 pub fn hoisted<T: PartialEq>(before: &[T], after: Vec<T>) -> Vec<T> {
     let (mut path, rest): (Vec<_>, Vec<_>) = after.into_iter().partition(|entry| !before.contains(entry));

@@ -1,15 +1,15 @@
 //! The levels of messages in the error log.
 
-/// How serious a message is, with Apache's numbers.
+/// The severity of a message, with Apache's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Somebody has to act at once.
     Alert = 1,
-    /// Something essential does not work.
+    /// An essential part does not work.
     Critical = 2,
-    /// Something has failed.
+    /// A failure.
     Error = 3,
-    /// Something does not work as it is written.
+    /// A setting that does not work as it is written.
     Warning = 4,
     /// For information.
     Info = 6,

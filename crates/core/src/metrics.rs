@@ -11,12 +11,12 @@ use std::time::Duration;
 pub use thread::{Drained, Running, Thread, ThreadUsage};
 pub use times::{BUCKETS, Times};
 
-/// What the time of a request is spent on.
+/// A part of the time of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// In the server, until the request goes to a daemon or the application.
     Server,
-    /// Until a daemon takes it.
+    /// In the queue of a daemon.
     Queue,
     /// In the daemon, until the application is called.
     Daemon,
@@ -45,7 +45,7 @@ impl Phase {
         Self::OutputWrite,
     ];
 
-    /// What its keys start with.
+    /// Returns the prefix of its keys.
     #[must_use]
     pub const fn key(self) -> &'static str {
         match self {
@@ -60,18 +60,18 @@ impl Phase {
         }
     }
 
-    /// Whether it is unknown outside daemon processes.
+    /// Returns whether it is unknown outside daemon processes.
     #[must_use]
     pub const fn is_of_daemons(self) -> bool {
         matches!(self, Self::Queue | Self::Daemon)
     }
 }
 
-/// How long each phase of a request took; those that it did not have are absent.
+/// The duration of each phase of a request. Phases that it did not have are absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Phases([Option<Duration>; Phase::ALL.len()]);
 
-/// When things happened to a request, in microseconds since the epoch; 0 where that is not known.
+/// Times of events of a request, in microseconds since the epoch; 0 where that is not known.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stamps {
     /// The server read it.
@@ -87,7 +87,8 @@ pub struct Stamps {
 }
 
 impl Phases {
-    /// The phases between the stamps. Clocks of the day can be set back: nothing takes less than no time.
+    /// Computes the phases between the stamps. Clocks of the day can be set back: nothing takes
+    /// less than no time.
     #[must_use]
     pub fn between(stamps: &Stamps) -> Self {
         let span = |from: i64, to: i64| {
@@ -107,14 +108,14 @@ impl Phases {
         Self([server, queue, daemon, application, Some(request), None, None, None])
     }
 
-    /// The same with a phase set.
+    /// Returns the phases with one set.
     #[must_use]
     pub const fn with(mut self, phase: Phase, time: Duration) -> Self {
         self.0[phase as usize] = Some(time);
         self
     }
 
-    /// How long a phase took.
+    /// Returns the duration of a phase.
     #[must_use]
     pub const fn of(&self, phase: Phase) -> Option<Duration> {
         self.0[phase as usize]
@@ -128,7 +129,7 @@ impl Phases {
     }
 }
 
-/// Bytes moved, and in how many operations.
+/// Bytes moved, and the number of operations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Bytes.
@@ -147,28 +148,28 @@ impl Traffic {
 /// A request whose application has been called, and is done with it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Completed {
-    /// Where its time went.
+    /// The duration of its phases.
     pub phases: Phases,
     /// The status that the application set.
     pub status: u16,
-    /// What the application read.
+    /// Input that the application read.
     pub input: Traffic,
-    /// What the application produced.
+    /// Output that the application produced.
     pub output: Traffic,
-    /// How often it waited for Python's lock.
+    /// The number of times that it waited for Python's lock.
     pub gil_waits: u64,
 }
 
-/// Sums over requests.
+/// Totals over requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// How many had a status of 1xx, 2xx, 3xx, 4xx, 5xx.
+    /// The numbers of requests with a status of 1xx, 2xx, 3xx, 4xx, 5xx.
     pub statuses: [u64; 5],
-    /// What was read.
+    /// Input that was read.
     pub input: Traffic,
-    /// What was produced.
+    /// Output that was produced.
     pub output: Traffic,
-    /// How often Python's lock was waited for.
+    /// The number of times that Python's lock was waited for.
     pub gil_waits: u64,
     times: [Times; Phase::ALL.len()],
 }
@@ -202,14 +203,14 @@ impl Totals {
         }
     }
 
-    /// The times of a phase.
+    /// Returns the times of a phase.
     #[must_use]
     pub const fn times(&self, phase: Phase) -> &Times {
         &self.times[phase as usize]
     }
 }
 
-/// The index in [`Totals::statuses`]. No status at all is the server's fault.
+/// Returns the index in [`Totals::statuses`]. No status at all is the server's fault.
 fn class(status: u16) -> Option<usize> {
     match status {
         0 => Some(4),
@@ -218,21 +219,22 @@ fn class(status: u16) -> Option<usize> {
     }
 }
 
-/// What the threads of a process did in an interval.
+/// The work of the threads of a process in an interval.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Sample {
     /// Sums over the requests whose application was called.
     pub totals: Totals,
     /// Requests that have ended, with those whose script could not be loaded.
     pub completed: u64,
-    /// How long all threads were busy, added up.
+    /// The time that all threads were busy, added up.
     pub busy: Duration,
     /// By thread id, from 1 on.
     threads: Vec<ThreadUsage>,
 }
 
 impl Sample {
-    /// An interval in which nothing has happened, of a process that has `threads` threads to serve requests.
+    /// Creates the sample of an interval in which nothing has happened, of a process that has
+    /// `threads` threads to serve requests.
     #[must_use]
     pub fn new(threads: u32) -> Self {
         Self { threads: vec![ThreadUsage::default(); threads as usize], ..Self::default() }
@@ -250,7 +252,7 @@ impl Sample {
         }
     }
 
-    /// What each thread did; thread 1 comes first.
+    /// Returns the work of each thread; thread 1 comes first.
     #[must_use]
     pub fn threads(&self) -> &[ThreadUsage] {
         &self.threads
@@ -268,7 +270,7 @@ impl Sample {
         rate(self.completed as f64, period)
     }
 
-    /// Which part of the time that the process's threads have was used.
+    /// Returns the used part of the time that the process's threads have.
     #[must_use]
     pub fn utilization(&self, period: Duration) -> f64 {
         rate(
@@ -278,7 +280,7 @@ impl Sample {
     }
 }
 
-/// An amount per second; 0 over no time.
+/// Returns an amount per second; 0 over no time.
 #[must_use]
 pub fn rate(amount: f64, period: Duration) -> f64 {
     if period.is_zero() { 0.0 } else { amount / period.as_secs_f64() }
@@ -392,7 +394,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the times of requests and of questions are: nothing is lost or counted twice.
+        /// Checks that nothing is lost or counted twice, whatever the times of requests and of
+        /// questions are.
         #[test]
         fn intervals_add_up(steps in proptest::collection::vec((0_u64..5000, 0_u8..3, 0_u16..700), 1..60)) {
             let begin = Instant::now();

@@ -9,7 +9,7 @@ pub fn split<'a>(uri: &'a [u8], path_info: &'a [u8]) -> (Cow<'a, [u8]>, Cow<'a, 
     (collapse(&uri[..script_length(uri, path_info)]), collapse(path_info))
 }
 
-/// `path` with each run of slashes made one.
+/// Collapses each run of slashes in `path` to one.
 #[must_use]
 pub fn collapse(path: &[u8]) -> Cow<'_, [u8]> {
     if !path.windows(2).any(|pair| pair == b"//") {
@@ -20,9 +20,10 @@ pub fn collapse(path: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(path)
 }
 
-/// Where `path_info` begins in `uri`. A run of slashes equals any other: the file system may have merged those
-/// of `path_info`. If `uri` does not end in `path_info` (an alias has added something), the division is at the
-/// end of the component that differs, as in httpd's `ap_find_path_info`.
+/// Returns the beginning of `path_info` in `uri`. A run of slashes equals any other: the file
+/// system may have merged those of `path_info`. If `uri` does not end in `path_info` (an alias has
+/// added something), the division is at the end of the component that differs, as in httpd's
+/// `ap_find_path_info`.
 fn script_length(uri: &[u8], path_info: &[u8]) -> usize {
     let (mut script, mut info) = (uri.len(), path_info.len());
     while info > 0 {

@@ -20,7 +20,7 @@ impl TrustedProxies {
         valid
     }
 
-    /// Whether `address` is one of them. What is not an IP address is not: names are never looked up, as that
+    /// Returns whether `address` is one of them. What is not an IP address is not: names are never looked up, as that
     /// would let a client make the server wait for a resolver.
     #[must_use]
     pub fn trusts(&self, address: &[u8]) -> bool {
@@ -47,7 +47,7 @@ impl TrustedHeaders {
         true
     }
 
-    /// What the headers of a request change.
+    /// Returns the changes that the headers of a request make.
     ///
     /// `peer` is the address of the client as the server sees it, `lookup` gives the value of a header. Without
     /// `proxies` every peer is trusted.
@@ -88,7 +88,7 @@ macro_rules! headers {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// Its name.
+            /// Returns its name.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -120,7 +120,7 @@ headers! {
 }
 
 impl Header {
-    /// The header called `name`, in any case.
+    /// Returns the header called `name`, in any case.
     #[must_use]
     pub fn named(name: &[u8]) -> Option<Self> {
         if !matches!(name, [b'x' | b'X', b'-', ..]) {
@@ -144,7 +144,7 @@ impl Category {
     const COUNT: usize = Self::Scheme as usize + 1;
 }
 
-/// What the headers of a trusted proxy change in an environ.
+/// Changes of an environ that the headers of a trusted proxy make.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides<'a> {
     /// `REMOTE_ADDR`.
@@ -198,7 +198,7 @@ impl<'a> Overrides<'a> {
         }
     }
 
-    /// Whether the application must not see the header `name`.
+    /// Returns whether the application must not see the header `name`.
     #[must_use]
     pub fn withholds(&self, name: &[u8]) -> bool {
         self.matched != 0
@@ -378,7 +378,7 @@ mod tests {
         }
     }
 
-    /// The rule as the contract words it.
+    /// Returns the rule as the contract words it.
     fn model(items: &[String], trusted: &TrustedProxies) -> Option<(String, String)> {
         let mut first_trusted = items.len();
         while first_trusted > 0 && trusted.trusts(items[first_trusted - 1].as_bytes()) {

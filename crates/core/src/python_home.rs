@@ -1,5 +1,5 @@
-//! Which Python a home names, judged by names and file contents alone. Nothing of a home is run, as the server
-//! that reads it may be root; and nothing is read here either, the caller does that.
+//! The Python that a home names, judged by names and file contents alone. Nothing of a home is run,
+//! as the server that reads it may be root; and nothing is read here either, the caller does that.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The version in the name of an executable, such as `python3.13t`.
+    /// Returns the version in the name of an executable, such as `python3.13t`.
     #[must_use]
     pub fn from_executable_name(name: &[u8]) -> Option<Self> {
         let rest = name.strip_prefix(b"python3.")?;
@@ -25,7 +25,7 @@ impl Version {
         Some(Self { minor: number(digits)?, free_threaded })
     }
 
-    /// The version in `3.11` or `3.11.2`, as `pyvenv.cfg` has it. The text does not tell a free-threaded build.
+    /// Returns the version in `3.11` or `3.11.2`, as `pyvenv.cfg` has it. The text does not tell a free-threaded build.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let rest = text.strip_prefix(b"3.")?;
@@ -33,19 +33,19 @@ impl Version {
         Some(Self { minor: number(minor)?, free_threaded: false })
     }
 
-    /// Whether a sub-interpreter can have a GIL of its own.
+    /// Returns whether a sub-interpreter can have a GIL of its own.
     #[must_use]
     pub const fn has_own_gils(self) -> bool {
         self.minor >= 12
     }
 
-    /// The name of the shared library, such as `libpython3.11.so.1.0`.
+    /// Returns the name of the shared library, such as `libpython3.11.so.1.0`.
     #[must_use]
     pub fn library(self) -> String {
         format!("libpython{self}.so.1.0")
     }
 
-    /// The host for this version among the `names` of files: `mod_wsgi_host.cpython-311-x86_64-linux-gnu.so`,
+    /// Returns the host for this version among the `names` of files: `mod_wsgi_host.cpython-311-x86_64-linux-gnu.so`,
     /// preferably for this `multiarch` (`x86_64-linux-gnu`).
     #[must_use]
     pub fn host<'a>(self, names: impl Iterator<Item = &'a [u8]>, multiarch: &str) -> Option<&'a [u8]> {
@@ -60,7 +60,8 @@ impl Version {
             .min_by_key(|name| (platform(name) != Some(multiarch.as_bytes()), *name))
     }
 
-    /// Where the shared library may be: below the installation at `base`, then in the system's directories.
+    /// Lists the paths where the shared library may be: below the installation at `base`, then in
+    /// the system's directories.
     #[must_use]
     pub fn libraries(self, base: &Path, multiarch: &str) -> Vec<PathBuf> {
         let directories = LIBRARY_DIRECTORIES.map(|directory| {
@@ -94,26 +95,26 @@ pub const LIBRARY_DIRECTORIES: [&str; 6] =
 /// The beginning of a host's file name.
 pub const HOST: &str = "mod_wsgi_host";
 
-/// The executables of a home, the best first. One of them, with symbolic links resolved, is called
+/// Returns the executables of a home, the best first. One of them, with symbolic links resolved, is called
 /// `.../bin/python3.N`.
 #[must_use]
 pub fn executables(home: &Path) -> [PathBuf; 2] {
     [home.join("bin/python3"), home.join("bin/python")]
 }
 
-/// The installation that an executable (symbolic links resolved) belongs to.
+/// Returns the installation that an executable (symbolic links resolved) belongs to.
 #[must_use]
 pub fn base(executable: &Path) -> Option<&Path> {
     executable.parent().filter(|directory| directory.ends_with("bin"))?.parent()
 }
 
-/// The prefix of a `prefix:exec_prefix`.
+/// Returns the prefix of a `prefix:exec_prefix`.
 #[must_use]
 pub fn prefix(home: &[u8]) -> &[u8] {
     home.split(|&byte| byte == b':').next().unwrap_or(home)
 }
 
-/// What `pyvenv.cfg` says about a virtual environment.
+/// The content of a `pyvenv.cfg`, which marks a virtual environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Environment {
     /// Directory of the executable it was made with (`home`).

@@ -37,7 +37,7 @@ pub enum TimeUnit {
 pub struct Size {
     /// The least that may be given, except for 0.
     pub least: u64,
-    /// Whether 0 may be given.
+    /// True if 0 may be given.
     pub zero: bool,
 }
 
@@ -128,7 +128,7 @@ impl TimeUnit {
 }
 
 impl Size {
-    /// At least so many bytes, or 0.
+    /// Creates a size of at least so many bytes, or 0.
     #[must_use]
     pub const fn zero_or(least: u64) -> Self {
         Self { least, zero: true }

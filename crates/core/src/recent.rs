@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 
 /// The longest name that is remembered.
 const LONGEST_NAME: usize = 64;
-/// How many names a generation has.
+/// The number of names in a generation.
 const NAMES: usize = 64;
-/// How many bytes a generation has, of names and of what the user charges for values.
+/// The number of bytes in a generation, of names and of values as their user gives them.
 const BYTES: usize = 16 << 10;
 
 /// A map from names to values that forgets what was not used of late, so that its size is bounded whatever it is asked for.
@@ -56,7 +56,7 @@ impl<V, S: BuildHasher> Recent<V, S> {
         }
     }
 
-    /// Says that the value of a name takes so many bytes from now on.
+    /// Sets the size of the value of a name, in bytes.
     pub fn set_size(&mut self, name: &[u8], bytes: usize) {
         if let Some(entry) = self.young.get_mut(name) {
             let bytes = bytes + name.len();

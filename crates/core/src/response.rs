@@ -1,5 +1,5 @@
-//! What `start_response` accepts (Python contract, 4.1 rows 8 to 14, and 4.2), on the Latin-1 bytes of its
-//! arguments.
+//! The arguments that `start_response` accepts (Python contract, 4.1 rows 8 to 14, and 4.2), as the
+//! Latin-1 bytes of its arguments.
 
 mod head;
 
@@ -14,11 +14,11 @@ use crate::words::display;
 pub struct Status<'a> {
     /// Its three digits.
     pub code: u16,
-    /// What follows them and a space; `None` if nothing does.
+    /// The text after them and a space; `None` if there is none.
     pub reason: Option<&'a [u8]>,
 }
 
-/// Why an argument is refused; Python sees a `ValueError` with this text.
+/// The reason why an argument is rejected; Python sees a `ValueError` with this text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid<'a> {
     /// The status does not begin with three digits, followed by a space or nothing.
@@ -69,7 +69,7 @@ impl fmt::Display for Invalid<'_> {
 
 impl std::error::Error for Invalid<'_> {}
 
-/// The status in `line`.
+/// Returns the status in `line`.
 ///
 /// # Errors
 /// It is not a status line.
@@ -123,7 +123,7 @@ pub fn header_value(value: &[u8]) -> Result<(), Invalid<'_>> {
     if valid { Ok(()) } else { Err(Invalid::Value(value)) }
 }
 
-/// The number in the value of `Content-Length`. Blanks and a `+` may precede it, and nothing at all is 0, as the
+/// Returns the number in the value of `Content-Length`. Blanks and a `+` may precede it, and nothing at all is 0, as the
 /// original has it.
 ///
 /// # Errors
@@ -140,20 +140,20 @@ pub fn content_length(value: &[u8]) -> Result<u64, Invalid<'_>> {
     length.ok_or(Invalid::Length(value))
 }
 
-/// How much of a declared content length is left: never more than it is sent.
+/// The rest of a declared content length: never more than it is sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Allowance {
     left: Option<u64>,
 }
 
 impl Allowance {
-    /// For a response that declares `length`, or nothing.
+    /// Creates the allowance of a response that declares `length`, or nothing.
     #[must_use]
     pub const fn new(length: Option<u64>) -> Self {
         Self { left: length }
     }
 
-    /// The part of a block of `length` bytes that may be sent.
+    /// Returns the part of a block of `length` bytes that may be sent.
     #[must_use]
     #[inline]
     pub fn take(&mut self, length: u64) -> u64 {
@@ -167,14 +167,15 @@ impl Allowance {
         }
     }
 
-    /// The bytes that were declared and have not been sent; `None` if nothing was declared.
+    /// Returns the number of bytes that were declared and have not been sent; `None` if nothing was
+    /// declared.
     #[must_use]
     pub const fn left(&self) -> Option<u64> {
         self.left
     }
 }
 
-/// A content type as a CGI program's would be: the type itself in small letters, without blanks at the end.
+/// Returns a content type as a CGI program's would be: the type itself in small letters, without blanks at the end.
 #[must_use]
 pub fn content_type(value: &[u8]) -> Vec<u8> {
     let value = value.trim_ascii_end();

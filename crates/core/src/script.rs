@@ -6,7 +6,7 @@ use md5::{Digest, Md5};
 
 use crate::words::display;
 
-/// The name in `sys.modules` of the script at `path`. Without case sensitivity, paths that differ only in case
+/// Returns the name in `sys.modules` of the script at `path`. Without case sensitivity, paths that differ only in case
 /// are the same module.
 #[must_use]
 pub fn module_name(path: &[u8], case_sensitive: bool) -> String {

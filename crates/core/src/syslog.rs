@@ -2,7 +2,7 @@
 
 use crate::wire::launch::Syslog;
 
-/// What the C library writes to.
+/// The socket that the C library writes to.
 const SOCKET: &[u8] = b"/dev/log";
 /// Facilities with their numbers, as in syslog.h.
 const FACILITIES: [(&[u8], u8); 20] = [
@@ -32,7 +32,8 @@ const USER: u8 = 1;
 /// Apache's default.
 const LOCAL7: u8 = 23;
 
-/// What `ErrorLog` with this argument means in a server whose program has this name; `None` if it names no syslog.
+/// Parses the argument of `ErrorLog` in a server whose program has this name. Returns `None` if it
+/// names no syslog.
 #[must_use]
 pub fn parse(error_log: &[u8], program: &[u8]) -> Option<Syslog> {
     let mut parts = error_log.splitn(3, |byte| *byte == b':');

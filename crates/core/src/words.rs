@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-/// Reads a line word by word and option by option.
+/// A line that is read word by word and option by option.
 #[derive(Debug, Clone)]
 pub struct Words<'a> {
     rest: &'a [u8],
@@ -13,9 +13,9 @@ pub struct Words<'a> {
 /// A `key=value` option; its value has lost its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair<'a> {
-    /// What stands before the `=`; never empty.
+    /// The text before the `=`; never empty.
     pub key: &'a [u8],
-    /// What stands behind it.
+    /// The text behind it.
     pub value: Cow<'a, [u8]>,
 }
 
@@ -24,13 +24,13 @@ pub struct Pair<'a> {
 pub struct NotAnOption<'a>(pub &'a [u8]);
 
 impl<'a> Words<'a> {
-    /// The words of `line`.
+    /// Creates the words of `line`.
     #[must_use]
     pub fn new(line: &'a [u8]) -> Self {
         Self { rest: line.trim_ascii_start() }
     }
 
-    /// The next word, split as httpd's `ap_getword_conf` does: quotes group, a backslash escapes itself and
+    /// Returns the next word, split as httpd's `ap_getword_conf` does: quotes group, a backslash escapes itself and
     /// (inside quotes) the quote. `None` at the end of the line; a quoted empty word is a word.
     pub fn word(&mut self) -> Option<Cow<'a, [u8]>> {
         let &first = self.rest.first()?;
@@ -48,7 +48,8 @@ impl<'a> Words<'a> {
         Some(unescaped(raw, quote))
     }
 
-    /// The next `key=value` option; `None` at the end of the line. Only the value may be quoted.
+    /// Returns the next `key=value` option; `None` at the end of the line. Only the value may be
+    /// quoted.
     ///
     /// # Errors
     /// The token has no `=`, or nothing before it.
@@ -79,7 +80,7 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// `text` for a message: bytes that are not UTF-8 are replaced.
+/// Returns `text` for a message: bytes that are not UTF-8 are replaced.
 #[must_use]
 pub fn display(text: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(text)

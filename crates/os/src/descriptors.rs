@@ -57,7 +57,7 @@ pub fn make_send_only(socket: impl AsFd) -> io::Result<()> {
     Ok(shutdown(socket.as_fd().as_raw_fd(), Shutdown::Read)?)
 }
 
-/// A pipe, closed on exec: where it is read, [`io::ErrorKind::WouldBlock`] says that there is nothing yet.
+/// Returns a pipe, closed on exec: where it is read, [`io::ErrorKind::WouldBlock`] says that there is nothing yet.
 ///
 /// # Errors
 /// There is no descriptor left.
@@ -193,7 +193,7 @@ pub fn next_length(socket: impl AsFd, wait: Wait) -> io::Result<usize> {
 
 /// Takes over a descriptor that this process was started with, under an agreed number, and closes it on exec from now
 /// on. Whatever Rust and Python open themselves is closed on exec, which is how the difference is told: what they own
-/// can not be taken, nor anything twice.
+/// cannot be taken, nor anything twice.
 ///
 /// # Errors
 /// There is none under that number, it is one of 0, 1 and 2, or it is not inherited.
@@ -223,7 +223,7 @@ pub fn raise_limit(count: u64) -> Option<(u64, u64)> {
     (raised > soft && setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_ok()).then_some((soft, hard))
 }
 
-/// Whether all other ends of a socket or pipe are closed.
+/// Returns whether all other ends of a socket or pipe are closed.
 #[must_use]
 pub fn has_hung_up(descriptor: impl AsFd) -> bool {
     let mut poll = libc::pollfd { fd: descriptor.as_fd().as_raw_fd(), events: 0, revents: 0 };
@@ -269,7 +269,7 @@ pub fn end_sending(socket: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the other side of a local socket has not read all that was sent.
+/// Returns whether the other side of a local socket has not read all that was sent.
 ///
 /// # Errors
 /// It is not a socket.
@@ -282,7 +282,7 @@ pub fn has_unread(socket: impl AsFd) -> io::Result<bool> {
     }
 }
 
-/// Whether there is something to read, or the end, within `timeout`.
+/// Returns whether there is something to read, or the end, within `timeout`.
 ///
 /// # Errors
 /// As `poll`.
@@ -374,7 +374,7 @@ impl Control {
     }
 }
 
-/// The descriptors in a received message.
+/// Returns the descriptors in a received message.
 ///
 /// # Safety
 /// `recvmsg` has succeeded with this header and a control buffer that still exists; this is called once.

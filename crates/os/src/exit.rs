@@ -18,7 +18,7 @@ pub fn now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Whether this process has more threads than the one that asks; also if that can not be found out.
+/// Returns whether this process has more threads than the one that asks; also if that cannot be found out.
 #[must_use]
 pub fn has_other_threads() -> bool {
     // One link each, and two of the directory itself.

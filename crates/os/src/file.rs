@@ -30,7 +30,7 @@ pub fn identity(file: impl AsFd) -> io::Result<(u64, u64)> {
 /// Reads from a place in a file, and returns how many bytes; 0 at its end.
 ///
 /// # Errors
-/// It can not be read.
+/// It cannot be read.
 pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let offset = i64::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
     loop {

@@ -42,13 +42,13 @@ impl Library {
     /// Loads the library at `path`; a name without a slash is searched where the dynamic loader searches.
     ///
     /// # Errors
-    /// It can not be loaded.
+    /// It cannot be loaded.
     ///
     /// # Safety
     /// The library's initialisers run. Nothing else must depend on their not having run.
     pub unsafe fn open(path: &Path, symbols: Symbols) -> Result<Self, LoadError> {
         let name = CString::new(path.as_os_str().as_bytes())
-            .map_err(|_| LoadError(format!("{}: a path can not contain a NUL byte", path.display())))?;
+            .map_err(|_| LoadError(format!("{}: a path cannot contain a NUL byte", path.display())))?;
         let mode = libc::RTLD_NOW
             | match symbols {
                 Symbols::Local => libc::RTLD_LOCAL,
@@ -59,7 +59,7 @@ impl Library {
         NonNull::new(handle).map(|handle| Self { handle }).ok_or_else(last_error)
     }
 
-    /// The address of a symbol.
+    /// Returns the address of a symbol.
     #[must_use]
     pub fn symbol(&self, name: &CStr) -> Option<NonNull<c_void>> {
         // SAFETY: a live handle and a C string.

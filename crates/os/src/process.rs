@@ -1,4 +1,4 @@
-//! Child processes, by descriptor: an id that is used again can not be mistaken for them.
+//! Child processes, by descriptor: an id that is used again cannot be mistaken for them.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -46,7 +46,7 @@ impl Child {
         Ok(Self { pid, descriptor })
     }
 
-    /// Its process id.
+    /// Returns its process id.
     #[must_use]
     pub const fn pid(&self) -> i32 {
         self.pid
@@ -108,7 +108,7 @@ impl Child {
 /// Checks whether the kernel can wait for processes by descriptor.
 ///
 /// # Errors
-/// It can not ([`io::ErrorKind::Unsupported`]), or there is no descriptor left.
+/// It cannot ([`io::ErrorKind::Unsupported`]), or there is no descriptor left.
 pub fn check_kernel() -> io::Result<()> {
     let unsupported = || io::Error::new(io::ErrorKind::Unsupported, "Linux 5.4 or later is needed");
     let own = Child::open(std::process::id().cast_signed());
@@ -201,7 +201,7 @@ pub fn set_name(name: &CStr) -> io::Result<()> {
     Ok(nix::sys::prctl::set_name(name)?)
 }
 
-/// Whether a child process has not ended yet. One that has, and has not been waited for, can still be waited for
+/// Returns whether a child process has not ended yet. One that has, and has not been waited for, can still be waited for
 /// afterwards.
 #[must_use]
 pub fn is_running(pid: i32) -> bool {
@@ -234,7 +234,7 @@ impl Exit {
         }
     }
 
-    /// Whether it ended by itself and says that all is well.
+    /// Returns whether it ended by itself and says that all is well.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Status(0))

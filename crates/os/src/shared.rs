@@ -1,6 +1,6 @@
 //! Words of memory that several processes see.
 //!
-//! They lie in a sealed memory file: its size can not change any more, so that no process can make another one's
+//! They lie in a sealed memory file: its size cannot change any more, so that no process can make another one's
 //! access fail. That is checked when a file is mapped; who sends a descriptor does not have to be trusted.
 
 use std::ffi::{CStr, c_int};
@@ -56,7 +56,7 @@ impl Words {
         Mapping::new(file, count, libc::PROT_READ | libc::PROT_WRITE).map(Self)
     }
 
-    /// The word at `index`.
+    /// Returns the word at `index`.
     #[must_use]
     #[inline]
     pub fn get(&self, index: usize) -> Option<&AtomicU32> {
@@ -80,7 +80,7 @@ impl Words {
 }
 
 impl ReadOnlyWords {
-    /// As [`Words::map`]; this mapping can not be written to.
+    /// As [`Words::map`]; this mapping cannot be written to.
     ///
     /// # Errors
     /// As there.
@@ -153,7 +153,7 @@ impl Drop for Mapping {
     }
 }
 
-/// A memory file of so many words, all 0.
+/// Returns a memory file of so many words, all 0.
 fn new_file(name: &CStr, count: usize) -> io::Result<OwnedFd> {
     let size = libc::off_t::try_from(length(count)?).map_err(|_| too_large())?;
     // SAFETY: a C string; the descriptor is new, and nobody else's.
@@ -188,7 +188,7 @@ fn length(count: usize) -> io::Result<usize> {
 }
 
 fn too_large() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "shared memory can not have this size")
+    io::Error::new(io::ErrorKind::InvalidInput, "shared memory cannot have this size")
 }
 
 #[cfg(test)]

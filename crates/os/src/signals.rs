@@ -21,7 +21,7 @@ const COPY: c_int = 255;
 /// it must not act as the original.
 ///
 /// # Errors
-/// There is no descriptor left, a signal can not be caught, or this has been called before
+/// There is no descriptor left, a signal cannot be caught, or this has been called before
 /// ([`io::ErrorKind::AlreadyExists`]).
 pub fn watch(signals: &[Signal]) -> io::Result<OwnedFd> {
     let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
@@ -44,7 +44,7 @@ pub fn writer() -> RawFd {
 /// Puts the handlers of [`watch`] in place again, for these signals: other code may have replaced them.
 ///
 /// # Errors
-/// A signal can not be caught.
+/// A signal cannot be caught.
 pub fn catch(signals: &[Signal]) -> io::Result<()> {
     let action = SigAction::new(
         SigHandler::Handler(handle),

@@ -42,11 +42,11 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotWriter {
-    /// A new snapshot for so many bytes, and the descriptor for readers, which is closed on exec. Memory is used for what
+    /// Returns a new snapshot for so many bytes, and the descriptor for readers, which is closed on exec. Memory is used for what
     /// is published. `name` is seen in `/proc/<pid>/maps`.
     ///
     /// # Errors
-    /// The system has no memory or no descriptor left, or can not make files that only the maker writes to (Linux before
+    /// The system has no memory or no descriptor left, or cannot make files that only the maker writes to (Linux before
     /// 5.1).
     pub fn create(name: &CStr, capacity: usize) -> io::Result<(OwnedFd, Self)> {
         let (file, words) = Words::create_for_readers(name, words(capacity))?;
@@ -59,7 +59,7 @@ impl SnapshotWriter {
         self.capacity
     }
 
-    /// Whether the caller is to publish now: nobody has begun to within the last `interval`, and nobody else has been
+    /// Returns whether the caller is to publish now: nobody has begun to within the last `interval`, and nobody else has been
     /// told so.
     #[must_use]
     pub fn is_due(&self, interval: Duration) -> bool {

@@ -40,7 +40,7 @@ impl PeriodicThread {
     /// hold any lock or allocate: [`end`](Self::end) waits for it, perhaps in the handler of a signal.
     ///
     /// # Errors
-    /// The system can not start it.
+    /// The system cannot start it.
     pub fn start(
         name: &str,
         interval: Duration,
@@ -95,10 +95,10 @@ impl PeriodicThread {
         true
     }
 
-    /// Whether the system still knows it.
+    /// Returns whether the system still knows it.
     fn is_there(&self) -> bool {
         let (process, id) = (self.process.cast_signed(), self.state.id.load(Ordering::Acquire));
-        // Before it has an id it is about to begin. A failure other than that there is no such thread can not be.
+        // Before it has an id it is about to begin. A failure other than that there is no such thread cannot be.
         // SAFETY: no signal is sent, it is only asked whether that would be possible.
         id == 0 || unsafe { libc::syscall(libc::SYS_tgkill, process, id, 0) } == 0
     }

@@ -32,7 +32,7 @@ def start():
         import datetime
         time = datetime.datetime.now().strftime('%a %b %d %H:%M:%S.%f %Y')
         version = '.'.join(map(str, sys.version_info[:3]))
-        found = 'can not be loaded (%s)' % error if os.path.exists(path) else 'does not exist, or can not be read'
+        found = 'cannot be loaded (%s)' % error if os.path.exists(path) else 'does not exist, or cannot be read'
         sys.stderr.write(
             '[%s] [wsgi:crit] [pid %d] WSGI0036: the host for Python %s, %s, %s. Build and install it with '
             "'make host PYTHON=%s', or name another Python with python-home= or python=. [process group '%s']\n"

@@ -16,7 +16,7 @@ use crate::jail::{Groups, Jail};
 pub(crate) struct Identity {
     /// Its id.
     pub(crate) uid: u32,
-    /// Whom a process has to become; nothing if it is that already, or can not become anybody.
+    /// Whom a process has to become; nothing if it is that already, or cannot become anybody.
     pub(crate) account: Option<Account>,
     /// Its entry in the user database; else why there is none, as the end of a sentence about the user.
     pub(crate) entry: Result<Entry, String>,
@@ -36,7 +36,7 @@ pub(crate) struct Entry {
 /// Looks up a process group's account. Ids are those that the configuration has, wherever the rest is looked for.
 ///
 /// # Errors
-/// The jail can not be entered.
+/// The jail cannot be entered.
 pub(crate) fn look_up(account: Option<&launch::Account>, chroot: Option<&[u8]>) -> io::Result<Identity> {
     let (uid, gid) = match account {
         Some(account) => (account.uid, account.gid),

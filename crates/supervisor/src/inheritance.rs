@@ -47,7 +47,7 @@ impl Inheritance {
         };
         let (control, plan, board, descriptors) = (next()?, next()?, next()?, next()?);
         let mut plan =
-            LaunchPlan::decode(&contents(plan)?).map_err(|_| invalid("the configuration can not be read"))?;
+            LaunchPlan::decode(&contents(plan)?).map_err(|_| invalid("the configuration cannot be read"))?;
         let board = Words::map(&board, words(plan.slots()))?;
         let descriptors = contents(descriptors)?;
         let mut numbers = descriptors.chunks_exact(4).map(|bytes| {
@@ -70,7 +70,7 @@ impl Inheritance {
     }
 }
 
-/// The whole file, wherever its position is.
+/// Returns the whole file, wherever its position is.
 fn contents(file: OwnedFd) -> io::Result<Vec<u8>> {
     let mut file = File::from(file);
     file.rewind()?;

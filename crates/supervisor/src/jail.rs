@@ -49,7 +49,7 @@ impl<'a> Jail<'a> {
         Ok(Self { path, root })
     }
 
-    /// The user with this id.
+    /// Returns the user with this id.
     ///
     /// # Errors
     /// Why there is none, as the end of a sentence about the user.
@@ -58,7 +58,7 @@ impl<'a> Jail<'a> {
         match self.read("etc/passwd") {
             Ok((text, _)) => user(&text, uid)
                 .ok_or_else(|| format!("has no entry in {shown} (chroot= has users of its own)")),
-            Err(error) => Err(format!("is not known, since {shown} can not be read ({error})")),
+            Err(error) => Err(format!("is not known, since {shown} cannot be read ({error})")),
         }
     }
 
@@ -72,7 +72,7 @@ impl<'a> Jail<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return none(None),
             Err(error) => {
                 return none(Some(format!(
-                    "no groups are taken from {shown}: it can not be read ({error}). Correct it, or list groups with \
+                    "no groups are taken from {shown}: it cannot be read ({error}). Correct it, or list groups with \
                      supplementary-groups="
                 )));
             }
@@ -99,7 +99,7 @@ impl<'a> Jail<'a> {
         Ok(fstat(self.find(path)?)?)
     }
 
-    /// A file of the jail, whatever it is: found, not opened. Links in the jail lead nowhere else.
+    /// Returns a file of the jail, whatever it is: found, not opened. Links in the jail lead nowhere else.
     fn find(&self, path: &str) -> io::Result<OwnedFd> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
@@ -135,7 +135,7 @@ impl<'a> Jail<'a> {
     }
 }
 
-/// Whether nobody but root can change a file, or who this process runs as: where that is not root, there are no jails.
+/// Returns whether nobody but root can change a file, or who this process runs as: where that is not root, there are no jails.
 fn is_roots(status: &io::Result<FileStat>) -> bool {
     let others = Mode::S_IWGRP | Mode::S_IWOTH;
     status.as_ref().is_ok_and(|status| {
@@ -144,7 +144,7 @@ fn is_roots(status: &io::Result<FileStat>) -> bool {
     })
 }
 
-/// The first entry of a user in the text of a `passwd`. Lines that make no sense are none.
+/// Returns the first entry of a user in the text of a `passwd`. Lines that make no sense are none.
 fn user(text: &[u8], uid: u32) -> Option<Entry> {
     text.split(|byte| *byte == b'\n').find_map(|line| {
         let mut fields = line.split(|byte| *byte == b':');
@@ -176,7 +176,7 @@ fn groups(text: &[u8], user: &str, gid: u32) -> (Vec<u32>, bool) {
     (ids, has_root)
 }
 
-/// A name that can stand in a variable and in a log.
+/// Returns a name that can stand in a variable and in a log.
 fn name(field: &[u8]) -> Option<&str> {
     // Lines that begin so are comments, and references to other databases.
     let is_line =

@@ -58,7 +58,7 @@ pub(crate) fn about(group: &[u8], level: Level, text: impl Display) {
     write(level, format_args!("{text} [process group '{}']", group.escape_ascii()));
 }
 
-/// A line about something that happened at `time`.
+/// Returns a line about something that happened at `time`.
 pub(crate) fn line(level: Level, text: &dyn Display, time: SystemTime) -> String {
     format!("{}{text}\n", os::log_line::prefix(level.name(), time))
 }

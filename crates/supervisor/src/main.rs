@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         Ok(inheritance) => inheritance,
         Err(error) => {
             let text = format_args!(
-                "{SUPERVISOR_FAILED}: the supervisor can not start: {error}. It is started by mod_wsgi.so of the same build, \
+                "{SUPERVISOR_FAILED}: the supervisor cannot start: {error}. It is started by mod_wsgi.so of the same build, \
                  not by hand. After an update, stop and start the server"
             );
             log::write(Level::Critical, text);

@@ -149,7 +149,7 @@ impl Message {
         }
     }
 
-    /// What this program can not do on its own behalf.
+    /// What this program cannot do on its own behalf.
     fn from_failure(failure: &Failure) -> Self {
         let text = format!(
             "{NO_PROCESS}: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open \
@@ -163,7 +163,7 @@ impl Message {
     }
 }
 
-/// A text as it may stand in a line of the log: names of users and paths can contain anything.
+/// Returns a text as it may stand in a line of the log: names of users and paths can contain anything.
 fn plain(text: &[u8]) -> String {
     let mut plain = String::new();
     for character in String::from_utf8_lossy(text).chars() {

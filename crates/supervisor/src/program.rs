@@ -106,25 +106,24 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
         Step::Priority => Obstacle::new(
             PRIORITY_NOT_SET,
             format_args!(
-                "cpu-priority={} can not be set ({error}); it stays as it is",
+                "cpu-priority={} cannot be set ({error}); it stays as it is",
                 group.daemon.options.priority
             ),
         ),
         Step::Limit(index) => limit_obstacle(group, *index, error),
         Step::Chroot => no_jail(group, error),
-        Step::Group => Obstacle::new(
-            GROUP_NOT_SET,
-            format_args!("the group of {user} can not be set: {error}. {server}"),
-        ),
+        Step::Group => {
+            Obstacle::new(GROUP_NOT_SET, format_args!("the group of {user} cannot be set: {error}. {server}"))
+        }
         Step::Groups => {
             let code = if group.account.as_ref().is_some_and(|account| account.supplementary.is_some()) {
                 SUPPLEMENTARY_GROUPS_NOT_SET
             } else {
                 USER_GROUPS_NOT_SET
             };
-            Obstacle::new(code, format_args!("the group list of {user} can not be set: {error}. {server}"))
+            Obstacle::new(code, format_args!("the group list of {user} cannot be set: {error}. {server}"))
         }
-        Step::User => Obstacle::new(USER_NOT_SET, format_args!("{user} can not be set: {error}. {server}")),
+        Step::User => Obstacle::new(USER_NOT_SET, format_args!("{user} cannot be set: {error}. {server}")),
         Step::Verify => Obstacle::new(
             PRIVILEGES_LEFT,
             format_args!("privileges are not gone after the change to {user}; nothing is started"),
@@ -139,7 +138,7 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
                 (home, _) => (HOME_NOT_ENTERED, "home", show(home)),
             };
             let text = format_args!(
-                "{user} can not change to {option}, {path}: {error}. Create it, let the user in, or give another one with \
+                "{user} cannot change to {option}, {path}: {error}. Create it, let the user in, or give another one with \
                  home="
             );
             Obstacle::new(code, text)
@@ -183,10 +182,10 @@ pub(crate) fn unknown_user(group: &Group) -> String {
     )
 }
 
-/// What to say of a jail that can not be entered.
+/// What to say of a jail that cannot be entered.
 pub(crate) fn no_jail(group: &Group, error: &std::io::Error) -> Obstacle {
     let root = group.daemon.options.chroot.as_deref().unwrap_or_default().escape_ascii();
-    let text = format_args!("chroot={root} can not be entered: {error}. Create it, or correct chroot=");
+    let text = format_args!("chroot={root} cannot be entered: {error}. Create it, or correct chroot=");
     Obstacle::new(CHROOT_NOT_ENTERED, text)
 }
 
@@ -204,7 +203,7 @@ fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstac
         ),
         _ => (CORE_LIMIT_NOT_SET, "the limit of core dumps".into()),
     };
-    Obstacle::new(code, format_args!("{what} can not be set ({error}); the process goes on without"))
+    Obstacle::new(code, format_args!("{what} cannot be set ({error}); the process goes on without"))
 }
 
 /// Returns a likely reason why a process ended before it was ready, apart from what it has said itself.
@@ -251,14 +250,14 @@ fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::i
     } else if error.kind() == std::io::ErrorKind::WouldBlock {
         // What is said of a user that has too many processes, who could be made that all the same.
         format!(
-            "{user} has as many processes and threads as it may have, and can not run {} ({error}). Raise that \
+            "{user} has as many processes and threads as it may have, and cannot run {} ({error}). Raise that \
              limit (ulimit -u, LimitNPROC= of the service), or use fewer processes= and threads=",
             paths.join(" or ")
         )
     } else {
         let path = paths.get(index).map_or("", String::as_str);
         format!(
-            "{user} can not run {path}{place}: {error}. Let the user read and run it and enter all directories \
+            "{user} cannot run {path}{place}: {error}. Let the user read and run it and enter all directories \
              above it, or name another Python with python-home= or python="
         )
     };

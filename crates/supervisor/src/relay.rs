@@ -146,7 +146,7 @@ impl Relay {
         self.send(Command::Line(line));
     }
 
-    /// Whether anybody can write to a pipe, as far as that has been seen.
+    /// Returns whether anybody can write to a pipe, as far as that has been seen.
     pub(crate) fn has_writers(&self) -> bool {
         self.counts.sources.load(Ordering::Acquire) > 0
     }
@@ -160,7 +160,7 @@ impl Relay {
     }
 
     fn send(&self, command: Command) {
-        // Without a thread there is nobody to tell. The counter can not overflow before it is read.
+        // Without a thread there is nobody to tell. The counter cannot overflow before it is read.
         let _ = (self.commands.send(command), self.wake.write(1));
     }
 }

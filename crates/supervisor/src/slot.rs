@@ -36,7 +36,7 @@ const LOST_GRACE: u64 = 1_000;
 const DEFAULT_SHUTDOWN: u64 = 5_000;
 /// How many processes of a slot may be on their way out at the same time.
 const MAX_EXITING: usize = 8;
-/// The end of a successor that can not import its scripts.
+/// The end of a successor that cannot import its scripts.
 const NOT_IMPORTED: Exit = Exit::Status(exit::NOT_IMPORTED);
 
 /// Names a process within its slot.
@@ -86,7 +86,7 @@ pub(crate) enum Action {
     Abandon {
         /// The process.
         key: Key,
-        /// Whether to say so.
+        /// True if to say so.
         is_late: bool,
     },
     /// Tell a process.
@@ -203,7 +203,7 @@ impl Slot {
         }
     }
 
-    /// The process that serves.
+    /// Returns the process that serves.
     pub(crate) fn serving(&self) -> Option<i32> {
         self.current.as_ref().filter(|process| process.is_serving).map(|process| process.pid)
     }
@@ -214,12 +214,12 @@ impl Slot {
         processes.any(|process| process.key == key && !process.is_serving)
     }
 
-    /// Whether no process will be started any more.
+    /// Returns whether no process will be started any more.
     pub(crate) fn is_ending(&self) -> bool {
         self.phase == Phase::Over
     }
 
-    /// Whether there is no process, and will be none.
+    /// Returns whether there is no process, and will be none.
     pub(crate) fn is_over(&self) -> bool {
         let is_empty = self.current.is_none() && self.successor.is_none();
         is_empty && self.is_ending() && !self.is_cut && self.exiting.iter().all(|exiting| exiting.is_stuck)

@@ -83,7 +83,7 @@ struct RetiredState {
     idle_since: Option<u64>,
 }
 
-/// The words of a page.
+/// Returns the words of a page.
 fn words() -> std::ops::Range<u8> {
     0..u8::try_from(page::WORDS).unwrap_or(u8::MAX)
 }
@@ -208,7 +208,7 @@ impl SlotRunner {
                 Ok(Message::Failure(level, text)) => (level, text),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    // It is registered, so that can not fail.
+                    // It is registered, so that cannot fail.
                     let _ = context.epoll.delete(&preparation.pipe);
                     process.preparation = None;
                     let Group { account, daemon, .. } = &context.groups[self.group];
@@ -251,7 +251,7 @@ impl SlotRunner {
                         context.log(self.group, Level::Error, text);
                     }
                     if let Some(reports) = self.processes[at].reports.take() {
-                        // It is registered, so that can not fail.
+                        // It is registered, so that cannot fail.
                         let _ = context.epoll.delete(reports);
                     }
                     self.handle(Event::Lost(key), context);
@@ -281,11 +281,11 @@ impl SlotRunner {
         let exit = match self.processes[at].child.try_wait() {
             Ok(Some(exit)) => exit,
             Ok(None) => return,
-            // Nobody else waits for it, so this can not be; but it is gone.
+            // Nobody else waits for it, so this cannot be; but it is gone.
             Err(_) => Exit::Status(exit::FAILED),
         };
         let process = self.processes.swap_remove(at);
-        // It is registered, so that can not fail. The pipe may have readers elsewhere for a moment: a process that starts.
+        // It is registered, so that cannot fail. The pipe may have readers elsewhere for a moment: a process that starts.
         let _ = (
             context.epoll.delete(&process.child),
             process.reports.map(|reports| context.epoll.delete(reports)),
@@ -328,7 +328,7 @@ impl SlotRunner {
         }
     }
 
-    /// Whether the slot is retired and nobody can send any more. Processes may say so before epoll does.
+    /// Returns whether the slot is retired and nobody can send any more. Processes may say so before epoll does.
     fn is_unused(&self) -> bool {
         self.retired.is_some() && descriptors::has_hung_up(&self.channel)
     }
@@ -401,10 +401,10 @@ impl SlotRunner {
         descriptors::set_buffers(&control, Some(ORDER_BUFFER), None).map_err(exhausted)?;
         let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
         let (output, log) = descriptors::pipe().map_err(exhausted)?;
-        // It never waits for the log where it can not afford to; what it starts itself may.
+        // It never waits for the log where it cannot afford to; what it starts itself may.
         let at_once = descriptors::reopen_for_append(&log).map_err(|error| {
             program::no_process(&format!(
-                "a pipe can not be opened through /proc, if that is mounted ({error})"
+                "a pipe cannot be opened through /proc, if that is mounted ({error})"
             ))
         })?;
         if let Some(account) = &group.account {
@@ -511,14 +511,14 @@ impl SlotRunner {
 
     fn watch_channel(&mut self, wanted: Option<EpollFlags>, context: &Context) {
         if self.watched.take().is_some() {
-            // It is registered, so that can not fail.
+            // It is registered, so that cannot fail.
             let _ = context.epoll.delete(&self.channel);
         }
         if let Some(flags) = wanted {
             match context.watch(&self.channel, flags, Token::Channel(self.index)) {
                 Ok(()) => self.watched = wanted,
                 Err(error) => {
-                    let text = format_args!("{SUPERVISOR_FAILED}: a channel can not be watched: {error}");
+                    let text = format_args!("{SUPERVISOR_FAILED}: a channel cannot be watched: {error}");
                     context.log(self.group, Level::Error, text);
                 }
             }

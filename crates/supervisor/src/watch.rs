@@ -52,11 +52,11 @@ pub(crate) struct Supervisor {
     runners: Vec<SlotRunner>,
     signals: SignalFd,
     is_retired: bool,
-    /// Whether the server ends.
+    /// True if the server ends.
     is_stopping: bool,
-    /// Whether the server is the system's first process, which inherits all orphans.
+    /// True if the server is the system's first process, which inherits all orphans.
     is_in_container: bool,
-    /// Whether there may be children that have ended and have not been waited for.
+    /// True if there may be children that have ended and have not been waited for.
     has_ended_children: bool,
     next_check: u64,
 }
@@ -192,7 +192,7 @@ impl Supervisor {
             Ok((1.., _)) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Ok(_) | Err(_) => {
-                // It is registered, so that can not fail.
+                // It is registered, so that cannot fail.
                 let _ = self.context.epoll.delete(&self.context.parent);
                 if !self.is_retired {
                     let text = "the server's parent process is gone; all daemon processes are ended";
@@ -317,7 +317,7 @@ fn signal_of(signal: &siginfo) -> nix::Result<Signal> {
     Signal::try_from(i32::try_from(signal.ssi_signo).unwrap_or(0))
 }
 
-/// Whether a signal says that the server ends.
+/// Returns whether a signal says that the server ends.
 fn ends_server(signal: &siginfo) -> bool {
     matches!(signal_of(signal), Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT))
 }

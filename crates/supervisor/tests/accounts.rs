@@ -89,12 +89,12 @@ fn denied_permissions_are_explained() {
         until("Failing", || (server.state(slot) == State::Failing).then_some(()));
     }
     server.logs("[wsgi:crit]");
-    server.logs("WSGI0028: the user 'daemon' can not run");
-    server.logs("WSGI0009: the user 'daemon' can not change to home, /root/nowhere: ");
-    server.logs("WSGI0003: chroot=/nonexistent/jail can not be entered: No such file or directory");
+    server.logs("WSGI0028: the user 'daemon' cannot run");
+    server.logs("WSGI0009: the user 'daemon' cannot change to home, /root/nowhere: ");
+    server.logs("WSGI0003: chroot=/nonexistent/jail cannot be entered: No such file or directory");
     server.logs("WSGI0011: the user #");
     let passwd = directory.path().join("etc/passwd").display().to_string();
-    server.logs(&format!("is not known, since {passwd} can not be read (No such file"));
+    server.logs(&format!("is not known, since {passwd} cannot be read (No such file"));
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn an_interpreter_without_a_host_says_how_to_get_one() {
     server.logs("WSGI0036: the host for Python 3.");
     server.logs("/nonexistent/hosts/mod_wsgi_host.cpython-3");
     server.logs(
-        "does not exist, or can not be read. Build and install it with 'make host PYTHON=/usr/bin/python3'",
+        "does not exist, or cannot be read. Build and install it with 'make host PYTHON=/usr/bin/python3'",
     );
     server.logs("[process group 'hostless']");
     until("Failing", || (server.state(0) == State::Failing).then_some(()));

@@ -277,8 +277,5 @@ fn a_supervisor_names_what_it_lacks() {
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_supervisor")).arg("2").output().unwrap();
     assert!(!output.status.success());
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        said.contains("[wsgi:crit]") && said.contains("WSGI0002: the supervisor can not start"),
-        "{said}"
-    );
+    assert!(said.contains("[wsgi:crit]") && said.contains("WSGI0002: the supervisor cannot start"), "{said}");
 }

@@ -20,9 +20,9 @@ pub struct Code {
     pub id: &'static str,
     /// The level of messages with this code. Some are less serious where the server can go on.
     pub level: Level,
-    /// What has happened, Markdown: whole sentences.
+    /// The meaning, Markdown: whole sentences.
     pub meaning: &'static str,
-    /// What to do about it, Markdown: whole sentences.
+    /// The remedy, Markdown: whole sentences.
     pub remedy: &'static str,
 }
 

@@ -108,7 +108,7 @@ fn codes_agree_with_the_contract() {
     }
 }
 
-/// All sources of the product but this folder, each with what stands before its unit tests.
+/// Returns all sources of the product but this folder, each with what stands before its unit tests.
 fn sources() -> Vec<(PathBuf, String)> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut directories: Vec<_> =

@@ -1,9 +1,9 @@
-//! Whether scripts run in the Apache children, as far as the configuration tells.
+//! The places where scripts run, as far as the configuration tells.
 
 use crate::daemon::ServerId;
 use crate::groups;
 
-/// What the lines of the configuration say about where scripts run.
+/// Places where the lines of the configuration let scripts run.
 ///
 /// It decides when an Apache child starts Python. If everything goes to daemon processes, it never should; but a
 /// request may turn out to be for the child all the same, so this need not be right, and in doubt it says no: Python
@@ -27,7 +27,7 @@ struct Server {
     process_group: Option<Box<[u8]>>,
 }
 
-/// Where the processes of a configured name are.
+/// The place of the processes of a configured name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Destination {
     ApacheChildren,
@@ -36,7 +36,8 @@ enum Destination {
 }
 
 impl Mounts {
-    /// Something in `host` (`None`: the main server) leads requests to a script, with this option `process-group=`.
+    /// Records that `host` (`None`: the main server) leads requests to a script, with this option
+    /// `process-group=`.
     pub(crate) fn mount(&mut self, host: Option<ServerId>, process_group: Option<&[u8]>) {
         match process_group.map(Destination::of) {
             None => self.server(host).inherits = true,
@@ -46,12 +47,12 @@ impl Mounts {
         }
     }
 
-    /// `WSGIProcessGroup` at the level of a server.
+    /// Records `WSGIProcessGroup` at the level of a server.
     pub(crate) fn server_group(&mut self, host: Option<ServerId>, process_group: &[u8]) {
         self.server(host).process_group = Some(process_group.into());
     }
 
-    /// `WSGIProcessGroup` in a directory section.
+    /// Records `WSGIProcessGroup` in a directory section.
     pub(crate) fn section_group(&mut self, process_group: &[u8]) {
         match Destination::of(process_group) {
             Destination::ApacheChildren => self.is_named = true,
@@ -59,7 +60,7 @@ impl Mounts {
         }
     }
 
-    /// Whether the Apache children run scripts. Without groups of daemon processes (`has_daemons`), nobody else can.
+    /// Returns whether the Apache children run scripts. Without groups of daemon processes (`has_daemons`), nobody else can.
     #[must_use]
     pub fn are_in_apache_children(&self, has_daemons: bool) -> bool {
         let main = self.servers.iter().find(|server| server.host.is_none());

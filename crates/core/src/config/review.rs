@@ -1,4 +1,4 @@
-//! What the administrator should know of a configuration once it is complete.
+//! Checks of a configuration once it is complete, for the administrator.
 
 use super::{Global, NamedGroup};
 use crate::daemon::DaemonGroup;

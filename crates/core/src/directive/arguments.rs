@@ -9,7 +9,7 @@ use crate::nearest::nearest;
 use crate::words::{NotAnOption, Words, display};
 
 impl Directive {
-    /// The only word of the line, not empty.
+    /// Returns the only word of the line, not empty.
     pub(super) fn one<'a>(&self, arguments: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
         let mut words = Words::new(arguments);
         match (words.word(), words.word()) {
@@ -23,13 +23,13 @@ impl Directive {
         format!("Invalid value '{}' for {}: {reason}", display(value), self.text())
     }
 
-    /// `On` or `Off`.
+    /// Parses `On` or `Off`, the only word of the line.
     pub(super) fn flag(&self, arguments: &[u8]) -> Result<bool, String> {
         flag_value(&self.one(arguments)?).ok_or_else(|| format!("{} must be one of: Off | On", self.text()))
     }
 }
 
-/// `On` or `Off`, in any case.
+/// Parses `On` or `Off`, in any case.
 pub(super) fn flag_value(word: &[u8]) -> Option<bool> {
     if word.eq_ignore_ascii_case(b"on") {
         Some(true)
@@ -44,13 +44,13 @@ pub(super) fn flag_value(word: &[u8]) -> Option<bool> {
 pub(super) struct Options {
     /// Such as `script alias`; ends every error.
     pub(super) of: &'static str,
-    /// Whether `process-group=` is one of them.
+    /// True if `process-group=` is one of them.
     pub(super) process_group: bool,
-    /// Whether `callable-object=` is one of them.
+    /// True if `callable-object=` is one of them.
     pub(super) callable_object: bool,
-    /// Whether `pass-authorization=` is one of them.
+    /// True if `pass-authorization=` is one of them.
     pub(super) pass_authorization: bool,
-    /// Which names of groups are expanded.
+    /// The names of groups that are expanded.
     pub(super) forms: Forms,
 }
 
@@ -150,7 +150,7 @@ fn is_quoted(token: &[u8]) -> bool {
     matches!(token, [b'"' | b'\'', ..])
 }
 
-/// The next word of the line, unless it is empty.
+/// Returns the next word of the line, unless it is empty.
 pub(super) fn non_empty<'a>(words: &mut Words<'a>) -> Option<Cow<'a, [u8]>> {
     words.word().filter(|word| !word.is_empty())
 }

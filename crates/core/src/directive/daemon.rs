@@ -115,12 +115,12 @@ const DISPLAY_NAME: &str = "display-name";
 
 const MUTEXES: &[&str] = &["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"];
 
-/// The options of `WSGIDaemonProcess` for the reference, Markdown.
+/// Returns the options of `WSGIDaemonProcess` for the reference, Markdown.
 pub(super) fn options_manual() -> String {
     options::manual()
 }
 
-/// Whether processes of the group `name` may be given something to do by the line of `target`: it must be
+/// Returns whether processes of the group `name` may be given something to do by the line of `target`: it must be
 /// defined above, and usable from there (§4.1). The empty name is the Apache children.
 pub(super) fn usable(target: &Target<'_>, name: &[u8]) -> Result<(), String> {
     if name.is_empty() {

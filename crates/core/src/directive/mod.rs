@@ -88,24 +88,24 @@ pub const DIRECTIVES: &[Directive] = &[
 pub struct Directive {
     /// Its name as registered; that of a section starts with `<`.
     pub name: &'static CStr,
-    /// Where it may stand.
+    /// The places where it may stand.
     pub context: Context,
-    /// Whether it also means something inside `<WSGIInterpreterOptions>`.
+    /// True if it also means something inside `<WSGIInterpreterOptions>`.
     pub in_container: bool,
     /// Its arguments, for the reference.
     pub arguments: &'static str,
-    /// What holds without it, for the reference; empty if that is nothing at all.
+    /// The setting without it, for the reference; empty if there is none.
     pub default: &'static str,
     /// One line, shown by `httpd -L` and behind the errors about the number of arguments.
     pub help: &'static CStr,
     /// Long description, Markdown.
     pub doc: &'static str,
-    /// Whether this version knows what to do with it.
+    /// The support for it in this version.
     pub support: Support,
     effect: Effect,
 }
 
-/// Where a directive may stand; `.htaccess` only as far as `AllowOverride` allows.
+/// The places where a directive may stand; `.htaccess` only as far as `AllowOverride` allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Context {
     /// Main server only (`RSRC_CONF`, and [`Directive::apply`] refuses it in a virtual host).
@@ -120,7 +120,7 @@ pub enum Context {
     Authorization,
 }
 
-/// Whether this version supports a directive.
+/// The support for a directive in this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Support {
     /// It works.
@@ -131,7 +131,7 @@ pub enum Support {
     TestHook,
 }
 
-/// Where a line stands.
+/// The level at which a line stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// At the level of the main server.
@@ -142,9 +142,10 @@ pub enum Scope {
     Directory,
 }
 
-/// Compiles a regular expression in the server's dialect; `None` if it is not one.
+/// A compiler of regular expressions in the server's dialect. Returns `None` if the source is not
+/// one.
 pub trait Compile {
-    /// The compiled `source`.
+    /// Returns the compiled `source`.
     fn compile(&self, source: &[u8]) -> Option<Arc<dyn Pattern>>;
 }
 
@@ -156,25 +157,25 @@ impl<F: Fn(&[u8]) -> Option<Arc<dyn Pattern>>> Compile for F {
 
 /// The system that the server runs on, as far as a configuration depends on it.
 pub trait System {
-    /// Whether the configuration is read by root.
+    /// Returns whether the configuration is read by root.
     fn is_root(&self) -> bool;
 
-    /// The id of the user of this name.
+    /// Returns the id of the user of this name.
     fn user_id(&self, name: &[u8]) -> Option<u32>;
 
-    /// Whether there is a user with this id.
+    /// Returns whether there is a user with this id.
     fn has_user(&self, id: u32) -> bool;
 
-    /// The id of the group of this name.
+    /// Returns the id of the group of this name.
     fn group_id(&self, name: &[u8]) -> Option<u32>;
 
-    /// How many supplementary groups a process can have.
+    /// Returns the largest number of supplementary groups of a process.
     fn max_groups(&self) -> usize;
 
     /// Returns what is at a path, or `None` if it cannot be looked at.
     fn file_kind(&self, path: &[u8]) -> Option<FileKind>;
 
-    /// The content of a file.
+    /// Returns the content of a file.
     ///
     /// # Errors
     /// Why it could not be read, without its name.
@@ -184,7 +185,7 @@ pub trait System {
 /// The kind of a file, symbolic links followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
-    /// Nothing.
+    /// There is nothing.
     Missing,
     /// A directory.
     Directory,
@@ -194,19 +195,19 @@ pub enum FileKind {
 
 /// The servers that the configuration has defined so far.
 pub trait Servers {
-    /// The virtual host that the line stands in; `None`: the main server.
+    /// Returns the virtual host that the line stands in; `None`: the main server.
     fn host(&self) -> Option<ServerId>;
 
-    /// The `ServerName` of the server that the line stands in, if it has one by now.
+    /// Returns the `ServerName` of the server that the line stands in, if it has one by now.
     fn name(&self) -> Option<&[u8]>;
 
-    /// The `ServerName` of a virtual host that the configuration has come to, if it has one by now.
+    /// Returns the `ServerName` of a virtual host that the configuration has come to, if it has one by now.
     fn name_of(&self, host: ServerId) -> Option<&[u8]>;
 }
 
-/// What a line of the configuration applies to.
+/// The settings that a line of the configuration applies to.
 pub struct Target<'a> {
-    /// Where the line stands.
+    /// The level at which the line stands.
     pub scope: Scope,
     /// The settings of the whole server, whichever virtual host the line stands in.
     pub global: &'a mut Global,
@@ -255,10 +256,10 @@ impl Target<'_> {
     }
 }
 
-/// What a directive does with its line.
+/// The effect of a directive on the settings.
 #[derive(Debug, Clone, Copy)]
 enum Effect {
-    /// Nothing yet: it is refused.
+    /// None yet: it is rejected.
     Unsupported,
     /// Exactly one word, not empty.
     One(fn(&mut Target<'_>, &[u8]) -> Result<(), String>),
@@ -269,13 +270,13 @@ enum Effect {
 }
 
 impl Directive {
-    /// The definition of the directive `name` (any case; a section's with its `<`).
+    /// Finds the definition of the directive `name` (any case; a section's with its `<`).
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         DIRECTIVES.iter().find(|directive| directive.text().eq_ignore_ascii_case(name))
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub const fn text(&self) -> &'static str {
         match self.name.to_str() {
@@ -284,7 +285,7 @@ impl Directive {
         }
     }
 
-    /// Whether it is a section: [`Directive::apply`] opens it, and after its content has been applied
+    /// Returns whether it is a section: [`Directive::apply`] opens it, and after its content has been applied
     /// [`Global::close_container`] ends it.
     #[must_use]
     pub const fn is_section(&self) -> bool {

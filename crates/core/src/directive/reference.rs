@@ -20,7 +20,7 @@ effect, such as a path that does not exist or a process group that is not define
 that it cannot read, it ends.
 ";
 
-/// The manual, Markdown.
+/// Returns the manual, Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut out = PREFACE.to_owned();

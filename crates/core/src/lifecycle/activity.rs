@@ -1,4 +1,4 @@
-//! What requests tell the monitor, without a lock.
+//! Reports of requests to the monitor, without a lock.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
@@ -10,16 +10,16 @@ use crate::wire::launch::Limits;
 #[derive(Debug)]
 pub struct Activity {
     workers: Box<[Worker]>,
-    /// When something was last done for a request that counts.
+    /// The time at which something was last done for a request that counts.
     activity: AtomicU64,
-    /// When all interpreters last gave their locks to the watchdog.
+    /// The time at which all interpreters last gave their locks to the watchdog.
     lock: AtomicU64,
-    /// When a script was first wanted.
+    /// The time at which a script was first wanted.
     wanted: AtomicU64,
-    /// Whether a script has been loaded.
+    /// True if a script has been loaded.
     is_loaded: AtomicBool,
     finished: Finished,
-    /// Whether requests are taken no more, and the monitor wants to see every one end that was.
+    /// True if requests are taken no more, and the monitor wants to see every one end that was.
     is_closed: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ struct Finished {
     count: AtomicU64,
     /// 0: nobody counts.
     most: u64,
-    /// Whether there is one worker for one request: with it, the process is closed.
+    /// True if there is one worker for one request: with it, the process is closed.
     is_run_once: bool,
 }
 
@@ -58,8 +58,9 @@ impl Activity {
         }
     }
 
-    /// A worker is about to take a request; to be said before it takes one. Returns whether it may: a process that drains
-    /// or ends takes no more. [`end`](Self::end) or [`withdraw`](Self::withdraw) follows in any case.
+    /// Marks a worker as busy, before it takes a request. Returns whether it may take one: a
+    /// process that drains or ends takes no more. [`end`](Self::end) or
+    /// [`withdraw`](Self::withdraw) follows in any case.
     ///
     /// # Panics
     /// There is no such worker.
@@ -73,8 +74,8 @@ impl Activity {
         self.is_open()
     }
 
-    /// There was no request to take, or none that ran: it was refused, or has to wait and is begun anew. That does not
-    /// count. Returns whether to wake the monitor.
+    /// Marks a worker as idle whose request did not run, or that got none: it was rejected, or has
+    /// to wait and begins anew. That does not count. Returns whether to wake the monitor.
     ///
     /// # Panics
     /// There is no such worker.
@@ -85,7 +86,8 @@ impl Activity {
         !self.is_open()
     }
 
-    /// A worker is done with a request that ran, the answer included. Returns whether to wake the monitor.
+    /// Marks a worker as idle whose request ran, the response included. Returns whether to wake the
+    /// monitor.
     ///
     /// # Panics
     /// There is no such worker.
@@ -98,13 +100,13 @@ impl Activity {
         is_last || !self.is_open()
     }
 
-    /// Whether requests are taken.
+    /// Returns whether requests are taken.
     #[must_use]
     pub fn is_open(&self) -> bool {
         !self.is_closed.load(SeqCst)
     }
 
-    /// Something was done for a request that counts as activity: the application was called, read or wrote.
+    /// Records activity of a request that counts: the application was called, read or wrote.
     pub fn touch(&self, now: u64) {
         // Most calls are within the millisecond of another thread's: do not take the cache line for nothing.
         let now = now.max(1);
@@ -113,12 +115,13 @@ impl Activity {
         }
     }
 
-    /// The watchdog has had, and given back, the lock of every interpreter.
+    /// Records that the watchdog has had, and given back, the lock of every interpreter.
     pub fn record_free_locks(&self, now: u64) {
         self.lock.store(now.max(1), Relaxed);
     }
 
-    /// A request has come to its script. Returns whether it is the first to do so, and no script is loaded.
+    /// Records that a request has come to its script. Returns whether it is the first to do so, and
+    /// no script is loaded.
     pub fn record_script_wanted(&self, now: u64) -> bool {
         if self.is_loaded.load(Relaxed) || self.wanted.load(Relaxed) != 0 {
             return false;
@@ -126,29 +129,29 @@ impl Activity {
         self.wanted.compare_exchange(0, now.max(1), Relaxed, Relaxed).is_ok()
     }
 
-    /// A script was loaded without failing. Returns whether it is the first.
+    /// Records that a script was loaded without failing. Returns whether it is the first.
     pub fn record_script_loaded(&self) -> bool {
         !self.is_loaded.load(Relaxed) && !self.is_loaded.swap(true, Relaxed)
     }
 
-    /// When the request of a worker began; nothing while it has none.
+    /// Returns the time at which the request of a worker began; `None` while it has none.
     #[must_use]
     pub fn started(&self, worker: usize) -> Option<u64> {
         self.workers.get(worker).map(|worker| worker.started.load(SeqCst)).filter(|&started| started != 0)
     }
 
-    /// How many requests have run; counted only with `maximum-requests=`.
+    /// Returns the number of requests that have run; counted only with `maximum-requests=`.
     #[must_use]
     pub fn finished(&self) -> u64 {
         self.finished.count.load(Relaxed)
     }
 
-    /// All workers, with the beginning of their requests; 0 while they have none.
+    /// Returns the beginning of each worker's request; 0 while it has none.
     pub(super) fn all(&self) -> impl Iterator<Item = u64> {
         self.workers.iter().map(|worker| worker.started.load(SeqCst))
     }
 
-    /// From now on, workers take no more requests.
+    /// Makes workers take no more requests.
     pub(super) fn close(&self) {
         self.is_closed.store(true, SeqCst);
     }
@@ -161,7 +164,7 @@ impl Activity {
         self.lock.load(Relaxed)
     }
 
-    /// Since when a script is waited for.
+    /// Returns the time since which a script has been waited for.
     pub(super) fn waits_since(&self) -> Option<u64> {
         Some(self.wanted.load(Relaxed)).filter(|&at| at != 0 && !self.has_loaded())
     }

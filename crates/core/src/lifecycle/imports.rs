@@ -8,7 +8,8 @@ const SHORTEST: u64 = 1_000;
 /// The longest pause.
 const LONGEST: u64 = 60_000;
 
-/// How many successors that have to import a script may fail before others go ahead without it.
+/// The number of successors in a row that may fail because of a script before others go ahead
+/// without it.
 pub const MAX_FAILED_SUCCESSORS: u32 = 3;
 
 /// The scripts that could not be imported in a process. Times are those of the process, in milliseconds.
@@ -35,7 +36,7 @@ enum Attempt {
     Running,
 }
 
-/// What a request can expect whose script could not be imported.
+/// The prospect of a request whose script could not be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     /// No try before this many milliseconds have passed, or nobody knows how long the present one takes.
@@ -62,8 +63,9 @@ impl FailedImports {
         });
     }
 
-    /// A request wants such a script, whose file has this modification time now. `is_asked`: whether the supervisor has been
-    /// asked for a successor, for whatever reason, and may answer in time.
+    /// Handles a request for such a script, whose file has this modification time now. `is_asked`
+    /// says whether the supervisor has been asked for a successor, for whatever reason, and may
+    /// answer in time.
     pub fn request_retry(
         &mut self,
         (path, application_group): (&[u8], &[u8]),
@@ -101,13 +103,14 @@ impl FailedImports {
         taken.collect()
     }
 
-    /// Whether a successor is made for their sake.
+    /// Returns whether a successor is made for their sake.
     #[must_use]
     pub fn is_underway(&self) -> bool {
         self.0.iter().any(|failed| failed.attempt == Attempt::Running)
     }
 
-    /// There is no successor. Returns whether it would have been for their sake: then they have failed once more.
+    /// Records that there is no successor. Returns whether it would have been for their sake: then
+    /// they have failed once more.
     pub fn record_failed_successor(&mut self, now: u64) -> bool {
         let was_underway = self.is_underway();
         for failed in &mut self.0 {

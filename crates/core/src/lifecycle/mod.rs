@@ -48,7 +48,7 @@ pub use timers::Timers;
 
 pub use crate::wire::Reason;
 
-/// Something that happens to a process, other than the passing of time.
+/// An event in the life of a process, other than the passing of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// SIGTERM, SIGINT.
@@ -68,27 +68,28 @@ pub enum Trigger {
 pub struct RunningRequest {
     /// The worker.
     pub worker: usize,
-    /// When it began. While [`Activity::started`] says the same of the worker, it is this request.
+    /// Its beginning. While [`Activity::started`] returns the same for the worker, it is this
+    /// request.
     pub started: u64,
 }
 
-/// What is to be done.
+/// The next step of the monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing.
+    /// There is nothing to do.
     Nothing,
     /// Raise `RequestTimeout` in the worker, if it still runs this request.
     Interrupt(RunningRequest),
     /// Ask for a successor, and carry on until the supervisor answers ([`Timers::drain`], [`Timers::continue_serving`]).
     Replace {
-        /// Why.
+        /// The reason.
         reason: Reason,
         /// Log the stacks of the interpreter that this request runs in.
         dump_of: Option<RunningRequest>,
     },
     /// Shut down now; [`Timers::poll`] goes on being called, for the time that this may take.
     Stop {
-        /// Why; the first reason that there was.
+        /// The reason; the first one that there was.
         reason: Reason,
         /// Log the stacks of the interpreter that this request runs in.
         dump_of: Option<RunningRequest>,

@@ -3,16 +3,16 @@
 use super::{Activity, RunningRequest};
 use crate::wire::launch::Limits;
 
-/// Watches the requests of all workers.
+/// The requests of all workers, and the limits on their age.
 #[derive(Debug, Clone)]
 pub(super) struct Requests {
-    /// The age at which something is done; nothing is without `request-timeout=`.
+    /// The age at which a request is interrupted; `None` without `request-timeout=`.
     fire: Option<u64>,
     /// `interrupt-timeout=`.
     interrupt: u64,
-    /// The age at which nobody waits for it any more.
+    /// The age at which nobody waits for a request any more.
     stale: Option<u64>,
-    /// The last request of each worker that was interrupted, and when.
+    /// The last request of each worker that was interrupted, and the time of that.
     interrupted: Box<[Interrupted]>,
 }
 
@@ -22,10 +22,10 @@ struct Interrupted {
     at: u64,
 }
 
-/// What the oldest requests call for.
+/// The result of a check of the oldest requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
-    /// Nothing.
+    /// No request is too old.
     Nothing,
     /// This one is to be interrupted; it counts as interrupted now.
     Interrupt(RunningRequest),
@@ -45,8 +45,8 @@ impl Requests {
         }
     }
 
-    /// Looks at all requests, and returns the first that calls for something. `may_escalate`: whether a replacement
-    /// would be any good.
+    /// Checks all requests. Returns the first that is too old. `may_escalate` says whether a
+    /// replacement would be any good.
     pub(super) fn check(&mut self, now: u64, activity: &Activity, may_escalate: bool) -> Finding {
         let Some(fire) = self.fire else { return Finding::Nothing };
         for (worker, (last, started)) in self.interrupted.iter_mut().zip(activity.all()).enumerate() {
@@ -66,8 +66,8 @@ impl Requests {
         Finding::Nothing
     }
 
-    /// Before when [`Requests::check`] finds nothing. What it would find again and again without anything being done
-    /// about it is left out unless `may_escalate`.
+    /// Returns the time before which [`Requests::check`] finds nothing. What it would find again
+    /// and again without anything being done about it is left out unless `may_escalate`.
     pub(super) fn next(&self, now: u64, activity: &Activity, may_escalate: bool) -> Option<u64> {
         let fire = self.fire?;
         // One that begins right now is the earliest of those that have not begun.
@@ -88,17 +88,17 @@ impl Requests {
         times.chain([new]).min()
     }
 
-    /// Whether nobody waits any more for a request that began at this time.
+    /// Returns whether nobody waits any more for a request that began at this time.
     pub(super) fn is_stale(&self, started: u64, now: u64) -> bool {
         self.stale.is_some_and(|stale| now.saturating_sub(started) > stale)
     }
 
-    /// How many requests run that are not stale.
+    /// Returns the number of requests that run and are not stale.
     pub(super) fn live(&self, now: u64, activity: &Activity) -> usize {
         activity.all().filter(|&started| started != 0 && !self.is_stale(started, now)).count()
     }
 
-    /// When a request becomes stale next.
+    /// Returns the time at which the next request becomes stale.
     pub(super) fn next_stale(&self, now: u64, activity: &Activity) -> Option<u64> {
         let stale = self.stale?;
         let times = activity.all().filter(|&started| started != 0 && !self.is_stale(started, now));
@@ -106,8 +106,8 @@ impl Requests {
     }
 }
 
-/// `request-timeout=` for so many threads: RT × (1 + ln n), as whole milliseconds. An age in whole milliseconds exceeds
-/// the one exactly if it exceeds the other.
+/// Returns `request-timeout=` for so many threads: RT × (1 + ln n), as whole milliseconds. An age
+/// in whole milliseconds exceeds the one exactly if it exceeds the other.
 fn fires_at(request_timeout: u64, threads: u32) -> u64 {
     let factor = 1.0 + f64::from(threads.max(1)).ln();
     // One thread is exact, however large the number.

@@ -1,4 +1,4 @@
-//! When a daemon process is to be replaced, and when it ends.
+//! The replacement and the end of a daemon process.
 
 #[cfg(test)]
 mod properties;
@@ -11,13 +11,14 @@ use super::requests::{Finding, Requests};
 use super::{Activity, Decision, Reason, RunningRequest, Trigger};
 use crate::wire::launch::Limits;
 
-/// If there is no successor, whatever led to the wish for one does so again after this time.
+/// The pause before a process asks again for a successor that it did not get.
 const RETRY: u64 = 60_000;
 
 /// With `deadlock-timeout=`, polls are no further apart than this.
 const ROUND: u64 = 1_000;
 
-/// When polls are further apart than this, then the process, or the machine, did not run; the watchdog neither.
+/// The distance between polls beyond which the process, or the machine, did not run; nor did the
+/// watchdog.
 const PAUSE: u64 = 5_000;
 
 /// All timers of a process, and what it is about to do. They work independently of each other.
@@ -30,15 +31,16 @@ pub struct Timers {
     requests: Requests,
     state: State,
     polled: u64,
-    /// Since when the watchdog can be expected to have had the locks.
+    /// The time since which the watchdog can be expected to have had the locks.
     resumed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing is wrong. What cannot be done before `retry` is not tried.
+    /// The process serves. A replacement is not tried before `retry`.
     Serving { retry: u64 },
-    /// A successor is being made. When it is there, this process has `grace` for the rest; `retry` is as above.
+    /// A successor is being made. When it is there, this process has `grace` for the rest. `retry`
+    /// is that of `Serving`.
     Replacing { reason: Reason, grace: u64, retry: u64 },
     /// There is a successor, or none is wanted: the process ends when its requests have, or at `deadline`.
     Draining { reason: Reason, deadline: u64 },
@@ -49,7 +51,8 @@ enum State {
 }
 
 impl Timers {
-    /// The timers of a process that begins to serve. Without threads there are no requests and no timers.
+    /// Creates the timers of a process that begins to serve. Without threads there are no requests
+    /// and no timers.
     #[must_use]
     pub fn new(limits: &Limits, threads: u32, now: u64) -> Self {
         let limits = if threads == 0 { Limits::default() } else { *limits };
@@ -117,7 +120,7 @@ impl Timers {
         Decision::Nothing
     }
 
-    /// Something has happened.
+    /// Decides what follows from an event.
     pub fn trigger(&mut self, trigger: Trigger, now: u64) -> Decision {
         match trigger {
             Trigger::Terminate => self.stop(Reason::ShutdownSignal, None, now),
@@ -131,11 +134,12 @@ impl Timers {
         }
     }
 
-    /// The supervisor says that a successor has taken over, or (if none was asked for) that the process is no longer
-    /// wanted; or there is no supervisor any more. `grace` is for the latter two: who asked has a time of its own.
+    /// Begins to drain: a successor has taken over, or (if none was asked for) the process is no
+    /// longer wanted, or there is no supervisor any more. `grace` applies to the latter two; a
+    /// process that has asked has a time of its own.
     ///
-    /// No worker takes a request from now on ([`Activity::begin`]); those that have one are waited for. What waits in the process
-    /// without a worker is to be given back before.
+    /// No worker takes a request from now on ([`Activity::begin`]); those that have one are waited
+    /// for. The caller has to give back first what waits in the process without a worker.
     pub fn drain(&mut self, grace: u64, now: u64) -> Decision {
         let (reason, grace) = match self.state {
             State::Serving { .. } => (Reason::ShutdownSignal, grace),
@@ -152,8 +156,9 @@ impl Timers {
         self.poll(now)
     }
 
-    /// The supervisor says that there will be no successor: the process goes on. What led to the wish for one leads to
-    /// it again after a minute. Scripts have pauses of their own, and one that never loads must not put off the rest.
+    /// Goes on serving, since there will be no successor. What led to the wish for one leads to it
+    /// again after a minute. Scripts have pauses of their own, and one that never loads must not
+    /// put off the rest.
     pub fn continue_serving(&mut self, now: u64) {
         if let State::Replacing { reason, retry, .. } = self.state {
             let is_script = reason == Reason::ScriptReload;
@@ -161,14 +166,14 @@ impl Timers {
         }
     }
 
-    /// What requests are said to.
+    /// Returns the record that requests write their activity to.
     #[must_use]
     pub fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
 
-    /// Before when [`Timers::poll`] decides on nothing, unless the activity asks to wake the monitor, or something is said to
-    /// the timers; nothing: it never does.
+    /// Returns the time before which [`Timers::poll`] decides on nothing, unless the activity asks
+    /// to wake the monitor, or another method is called. Returns `None` if there is no such time.
     #[must_use]
     pub fn next(&self, now: u64) -> Option<u64> {
         let drain = match self.state {
@@ -201,19 +206,19 @@ impl Timers {
         [drain, deadlock, startup, requests, serving].into_iter().flatten().min()
     }
 
-    /// Whether nobody waits any more for the request of a worker (§14.3).
+    /// Returns whether nobody waits any more for the request of a worker (§14.3).
     #[must_use]
     pub fn is_stale(&self, worker: usize, now: u64) -> bool {
         self.activity.started(worker).is_some_and(|started| self.requests.is_stale(started, now))
     }
 
-    /// How many requests run that are not stale.
+    /// Returns the number of requests that run and are not stale.
     #[must_use]
     pub fn live(&self, now: u64) -> usize {
         self.requests.live(now, &self.activity)
     }
 
-    /// Why the process ends, or wants a successor: the first reason that there was.
+    /// Returns the reason why the process ends, or wants a successor: the first one that there was.
     #[must_use]
     pub fn reason(&self) -> Option<Reason> {
         match self.state {
@@ -225,13 +230,13 @@ impl Timers {
         }
     }
 
-    /// Whether the process finishes what was begun, and should be given nothing new.
+    /// Returns whether the process finishes what was begun, and should be given nothing new.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         matches!(self.state, State::Draining { .. })
     }
 
-    /// Whether the process shuts down.
+    /// Returns whether the process shuts down.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         matches!(self.state, State::Stopping { .. } | State::Exiting { .. })
@@ -263,7 +268,7 @@ impl Timers {
         Decision::Replace { reason, dump_of }
     }
 
-    /// Whether a timer may lead to a replacement.
+    /// Returns whether a timer may lead to a replacement.
     fn may_replace(&self, now: u64) -> bool {
         matches!(self.state, State::Serving { retry } if now >= retry)
     }

@@ -1,4 +1,4 @@
-//! What a thread that serves requests does.
+//! The work of a thread that serves requests.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub struct Running {
     completed: Option<Completed>,
 }
 
-/// What a thread did in an interval.
+/// The work of a thread in an interval.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Drained {
     /// Sums over the requests whose application was called.
@@ -34,7 +34,7 @@ pub struct Drained {
     pub usage: ThreadUsage,
 }
 
-/// What a thread did in an interval, as the tables of threads show it.
+/// The work of a thread in an interval, as the tables of threads show it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ThreadUsage {
     /// Requests that ended.
@@ -43,41 +43,41 @@ pub struct ThreadUsage {
     pub busy: Duration,
     /// CPU time of the requests that ended.
     pub cpu: Duration,
-    /// How long the request that is running has been so; 0 without one.
+    /// The age of the request that is running; 0 without one.
     pub elapsed: Duration,
     /// The longest time, from begin to end, of a request that ended.
     pub longest: Duration,
 }
 
 impl Thread {
-    /// A request comes to the thread. Returns the one that it was serving, which [`end`](Self::end) brings back: a server's
-    /// filters make requests within requests.
+    /// Begins a request. Returns the one that the thread was serving, which [`end`](Self::end)
+    /// brings back: a server's filters make requests within requests.
     #[must_use]
     pub fn begin(&mut self, now: Instant) -> Option<Running> {
         self.count_busy(now);
         self.running.replace(Running { since: now, counted: now, completed: None })
     }
 
-    /// The application is called.
+    /// Records that the application is called.
     pub const fn record_call(&mut self) {
         self.requests += 1;
     }
 
-    /// The application is done with the request.
+    /// Records that the application is done with the request.
     pub const fn record_completed(&mut self, completed: Completed) {
         if let Some(running) = &mut self.running {
             running.completed = Some(completed);
         }
     }
 
-    /// More of the response was written after that.
+    /// Records time in which more of the response was written after that.
     pub fn record_write(&mut self, time: Duration) {
         if let Some(completed) = self.running.as_mut().and_then(|running| running.completed.as_mut()) {
             completed.phases.add(Phase::OutputWrite, time);
         }
     }
 
-    /// The request has ended, after so much CPU time. The thread goes on with `outer`.
+    /// Ends the request, after so much CPU time. The thread goes on with `outer`.
     pub fn end(&mut self, now: Instant, cpu: Duration, outer: Option<Running>) {
         self.count_busy(now);
         let outer = outer.map(|outer| Running { counted: outer.counted.max(now), ..outer });
@@ -107,7 +107,7 @@ impl Thread {
         self.requests
     }
 
-    /// Time spent on requests ever, with the one that is running.
+    /// Returns the time spent on requests ever, with the one that is running.
     #[must_use]
     pub fn busy(&self, now: Instant) -> Duration {
         let tail =

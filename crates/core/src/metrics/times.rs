@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How many buckets a distribution has.
+/// The number of buckets of a distribution.
 pub const BUCKETS: usize = 65;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -48,26 +48,27 @@ impl Times {
         }
     }
 
-    /// How many times were added.
+    /// Returns the number of times that were added.
     #[must_use]
     pub const fn count(&self) -> u64 {
         self.count
     }
 
-    /// The mean in seconds; 0 if there is none.
+    /// Returns the mean in seconds; 0 if there is none.
     #[must_use]
     pub fn mean(&self) -> f64 {
         if self.count == 0 { 0.0 } else { self.total.as_secs_f64() / self.count as f64 }
     }
 
-    /// The shortest and the longest.
+    /// Returns the shortest and the longest.
     #[must_use]
     pub const fn range(&self) -> Option<(Duration, Duration)> {
         self.range
     }
 
-    /// How many times fell into each bucket: 4 equal parts of each power of two of milliseconds, from 1 ms on. What
-    /// is shorter is in the first bucket, too; what takes 65.536 s or longer is in the last.
+    /// Returns the number of times in each bucket: 4 equal parts of each power of two of
+    /// milliseconds, from 1 ms on. What is shorter is in the first bucket, too; what takes 65.536 s
+    /// or longer is in the last.
     #[must_use]
     pub const fn buckets(&self) -> &[u64; BUCKETS] {
         &self.buckets
@@ -81,7 +82,7 @@ impl Times {
     }
 }
 
-/// The bucket of a time.
+/// Returns the bucket of a time.
 fn bucket(time: Duration) -> usize {
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
     let Some(octave) = (nanoseconds / MILLISECOND).checked_ilog2() else { return 0 };
@@ -136,7 +137,7 @@ mod tests {
     }
 
     proptest! {
-        /// The contract's definition, in floating point.
+        /// Compares with the contract's definition, in floating point.
         #[test]
         fn buckets_follow_the_definition(microseconds in 0_u64..100_000_000) {
             let milliseconds = microseconds as f64 / 1000.0;

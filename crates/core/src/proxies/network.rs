@@ -39,7 +39,7 @@ impl Network {
         }
     }
 
-    /// Whether `address` is one of them.
+    /// Returns whether `address` is one of them.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::V4 { address, mask }, IpAddr::V4(other)) => other.to_bits() & mask == *address,
@@ -52,7 +52,8 @@ impl Network {
         address.to_ipv4_mapped().is_none().then_some(Self::V6 { address: address.to_bits() & mask, mask })
     }
 
-    /// The network of all addresses that begin with these octets; a dot may follow the last one.
+    /// Parses the network of all addresses that begin with these octets; a dot may follow the last
+    /// one.
     fn octets(text: &str) -> Option<Self> {
         let (mut address, mut mask, mut count) = (0, 0, 0);
         for octet in text.strip_suffix('.').unwrap_or(text).split('.') {
@@ -68,7 +69,7 @@ impl Network {
     }
 }
 
-/// The length of a prefix. 0 is none, so that nobody trusts the whole world by a slip of the pen.
+/// Returns the length of a prefix. 0 is none, so that nobody trusts the whole world by a slip of the pen.
 fn bits(text: &str, most: u32) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|bits| digits && (1..=most).contains(bits))

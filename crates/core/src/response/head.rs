@@ -8,9 +8,9 @@ use crate::words::display;
 
 /// A header field as it was given.
 pub trait HeaderField {
-    /// Its name.
+    /// Returns its name.
     fn name(&self) -> &[u8];
-    /// Its value.
+    /// Returns its value.
     fn value(&self) -> &[u8];
 }
 
@@ -20,10 +20,10 @@ pub const MAX_FIELDS: usize = 1_000;
 /// The longest head, in bytes, where fields are as short as usual: no browser takes more.
 pub const LONGEST_HEAD: u64 = 256 << 10;
 
-/// How many fields of the longest kind a head may have.
+/// The number of fields of the longest kind that a head may have.
 const LONG_FIELDS: u64 = 8;
 
-/// How long a head may be.
+/// Limits on the length of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadLimits {
     /// The longest field, in bytes: name, colon, blank and value.
@@ -33,7 +33,7 @@ pub struct HeadLimits {
 }
 
 impl HeadLimits {
-    /// The limits of a process group with this `header-buffer-size`.
+    /// Returns the limits of a process group with this `header-buffer-size`.
     #[must_use]
     pub const fn of_group(header_buffer_size: u64) -> Self {
         let long = header_buffer_size.saturating_mul(LONG_FIELDS);
@@ -41,7 +41,7 @@ impl HeadLimits {
         Self { line: header_buffer_size.saturating_sub(2), head }
     }
 
-    /// The limits of embedded mode, which has none for a single field.
+    /// Returns the limits of embedded mode, which has none for a single field.
     #[must_use]
     pub const fn embedded() -> Self {
         Self { line: LONGEST_HEAD, head: LONGEST_HEAD }
@@ -53,7 +53,7 @@ impl HeadLimits {
         self.head
     }
 
-    /// An upper bound, in bytes, of the encoding of a head within these limits: lengths and counts add to its text.
+    /// Returns an upper bound, in bytes, of the encoding of a head within these limits: lengths and counts add to its text.
     #[must_use]
     pub const fn longest_encoding(&self) -> u64 {
         self.head.saturating_add(LONGEST_REASON as u64 + 64 + 8 * MAX_FIELDS as u64)
@@ -63,7 +63,7 @@ impl HeadLimits {
 /// The longest reason phrase, in bytes.
 const LONGEST_REASON: usize = 8 << 10;
 
-/// Why a head is refused.
+/// The reason why a head is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadError<'a> {
     /// The status is not one that ends a request.
@@ -83,7 +83,7 @@ pub enum HeadError<'a> {
 }
 
 impl HeadError<'_> {
-    /// Whether a limit was exceeded, rather than a rule broken.
+    /// Returns whether a limit was exceeded, rather than a rule broken.
     #[must_use]
     pub const fn is_too_much(&self) -> bool {
         matches!(self, Self::Reason | Self::Line(..) | Self::Fields(_) | Self::Head(_))
@@ -133,7 +133,7 @@ const HOP_BY_HOP: [&[u8]; 12] = [
     b"http2-settings",
 ];
 
-/// What becomes of a field.
+/// The treatment of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// It is the content type; the last one counts.
@@ -171,7 +171,8 @@ impl Class {
     }
 }
 
-/// Status and header fields of a response that may go to a client. Only [`check`](Self::check) makes one.
+/// A head of a response that may go to a client: status and header fields. Only
+/// [`check`](Self::check) makes one.
 #[derive(Debug, Clone, Copy)]
 pub struct ResponseHead<'a, F> {
     code: u16,

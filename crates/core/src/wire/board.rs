@@ -7,11 +7,11 @@
 
 /// Words of a slot's page: each process has its own, so that what one has counted can be forgotten when it has died.
 pub mod page {
-    /// How many words there are.
+    /// The number of words.
     pub const WORDS: usize = 16;
 
-    /// How many requests run or wait in the processes of the slot. Each has a word of its own, which it can set as it
-    /// likes, but does not make up for what others count.
+    /// Returns the number of requests that run or wait in the processes of the slot. Each has a
+    /// word of its own, which it can set as it likes, but does not make up for what others count.
     pub fn sum(word: impl Fn(usize) -> u32) -> u32 {
         let words = (0..WORDS).map(|index| word(index).cast_signed().max(0).cast_unsigned());
         words.fold(0, u32::saturating_add)
@@ -24,32 +24,33 @@ pub mod slot {
     pub const PID: usize = 0;
     /// A [`State`](super::State).
     pub const STATE: usize = 1;
-    /// How many processes of the slot have ended.
+    /// The number of processes of the slot that have ended.
     pub const ENDED: usize = 2;
     /// The last processes that ended, [`EXITS`] of them in turn: process id, then status as `waitpid` gives it.
     pub const EXIT: usize = 4;
-    /// How many ends are remembered.
+    /// The number of ends that are remembered.
     pub const EXITS: usize = 6;
-    /// How many words there are.
+    /// The number of words.
     pub const WORDS: usize = EXIT + 2 * EXITS;
 }
 
-/// How many words the board of so many slots has: those of the slots, and one that only the parent writes.
+/// Returns the number of words of the board of so many slots: those of the slots, and one that only
+/// the parent writes.
 #[must_use]
 pub const fn words(slots: usize) -> usize {
     supervision(slots) + 1
 }
 
-/// The word in which the parent says whether there is a supervisor: [`UNSUPERVISED`], or 0.
+/// Returns the word in which the parent says whether there is a supervisor: [`UNSUPERVISED`], or 0.
 #[must_use]
 pub const fn supervision(slots: usize) -> usize {
     slots * slot::WORDS
 }
 
-/// There is no supervisor, and none can be started for the time being: no process will take what waits.
+/// The value while there is no supervisor, and none can be started: no process will take what waits.
 pub const UNSUPERVISED: u32 = 1;
 
-/// What the supervisor says of a slot.
+/// The state of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// A process starts; connections wait for it.
@@ -61,7 +62,7 @@ pub enum State {
 }
 
 impl State {
-    /// As a word.
+    /// Returns the state as a word.
     #[must_use]
     pub const fn word(self) -> u32 {
         match self {
@@ -71,7 +72,7 @@ impl State {
         }
     }
 
-    /// From a word.
+    /// Parses a word; an unknown one is `Starting`.
     #[must_use]
     pub const fn from_word(word: u32) -> Self {
         match word {

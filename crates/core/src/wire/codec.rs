@@ -1,6 +1,6 @@
 //! Values as bytes: integers little-endian, byte strings behind their length.
 
-/// What was read is not what the other side may send.
+/// The error of a message that the other side may not send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -15,74 +15,74 @@ impl std::error::Error for Malformed {}
 /// The length that says that there is no value.
 const ABSENT: u32 = u32::MAX;
 
-/// Appends values to a buffer.
+/// A buffer that values are appended to.
 #[derive(Debug)]
 pub struct Writer<'a> {
     buffer: &'a mut Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
-    /// Appends to `buffer`.
+    /// Creates a writer that appends to `buffer`.
     #[must_use]
     pub fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self { buffer }
     }
 
-    /// A byte.
+    /// Appends a byte.
     #[inline]
     pub fn u8(&mut self, value: u8) {
         self.buffer.push(value);
     }
 
-    /// A yes or no.
+    /// Appends a yes or no.
     #[inline]
     pub fn bool(&mut self, value: bool) {
         self.u8(u8::from(value));
     }
 
-    /// Two bytes.
+    /// Appends two bytes.
     #[inline]
     pub fn u16(&mut self, value: u16) {
         self.buffer.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Four bytes.
+    /// Appends four bytes.
     #[inline]
     pub fn u32(&mut self, value: u32) {
         self.buffer.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Eight bytes.
+    /// Appends eight bytes.
     #[inline]
     pub fn u64(&mut self, value: u64) {
         self.buffer.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Eight bytes.
+    /// Appends eight bytes.
     #[inline]
     pub fn i64(&mut self, value: i64) {
         self.buffer.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// Eight bytes.
+    /// Appends eight bytes.
     pub fn f64(&mut self, value: f64) {
         self.buffer.extend_from_slice(&value.to_le_bytes());
     }
 
-    /// A length or a number of items. (Nothing that is sent has four billion of anything.)
+    /// Appends a length or a number of items. (Nothing that is sent has four billion of anything.)
     #[inline]
     pub fn count(&mut self, count: usize) {
         self.u32(u32::try_from(count).unwrap_or(ABSENT - 1));
     }
 
-    /// A byte string.
+    /// Appends a byte string.
     #[inline]
     pub fn bytes(&mut self, value: &[u8]) {
         self.count(value.len());
         self.buffer.extend_from_slice(value);
     }
 
-    /// A byte string, or none.
+    /// Appends a byte string, or none.
     #[inline]
     pub fn optional(&mut self, value: Option<&[u8]>) {
         match value {
@@ -91,7 +91,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Items, each written by `write`.
+    /// Appends items, each written by `write`.
     pub fn list<T>(
         &mut self,
         items: impl ExactSizeIterator<Item = T>,
@@ -104,20 +104,20 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Takes values from the front of a buffer.
+/// A buffer that values are taken from, from its front.
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// The values in `buffer`.
+    /// Creates a reader of the values in `buffer`.
     #[must_use]
     pub const fn new(buffer: &'a [u8]) -> Self {
         Self { rest: buffer }
     }
 
-    /// The next `length` bytes.
+    /// Takes the next `length` bytes.
     #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(Malformed)?;
@@ -132,16 +132,16 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// See [`Writer::u8`].
+    /// Takes what [`Writer::u8`] has appended.
     ///
     /// # Errors
-    /// As of all functions here: the buffer ends, or holds something else.
+    /// All functions here fail if the buffer ends, or holds something else.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    /// See [`Writer::bool`].
+    /// Takes what [`Writer::bool`] has appended.
     #[inline]
     pub fn bool(&mut self) -> Result<bool, Malformed> {
         match self.u8()? {
@@ -151,42 +151,42 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// See [`Writer::u16`].
+    /// Takes what [`Writer::u16`] has appended.
     #[inline]
     pub fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// See [`Writer::u32`].
+    /// Takes what [`Writer::u32`] has appended.
     #[inline]
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// See [`Writer::u64`].
+    /// Takes what [`Writer::u64`] has appended.
     #[inline]
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// See [`Writer::i64`].
+    /// Takes what [`Writer::i64`] has appended.
     #[inline]
     pub fn i64(&mut self) -> Result<i64, Malformed> {
         self.array().map(i64::from_le_bytes)
     }
 
-    /// See [`Writer::f64`].
+    /// Takes what [`Writer::f64`] has appended.
     pub fn f64(&mut self) -> Result<f64, Malformed> {
         self.array().map(f64::from_le_bytes)
     }
 
-    /// See [`Writer::bytes`].
+    /// Takes what [`Writer::bytes`] has appended.
     #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         self.optional()?.ok_or(Malformed)
     }
 
-    /// See [`Writer::optional`].
+    /// Takes what [`Writer::optional`] has appended.
     #[inline]
     pub fn optional(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self.u32()? {
@@ -195,7 +195,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// See [`Writer::list`]. Every item takes at least a byte, so a count that the buffer can not hold is refused.
+    /// Takes what [`Writer::list`] has appended. Every item takes at least a byte, so a count that
+    /// the buffer cannot hold is rejected.
     pub fn list<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, Malformed>,
@@ -209,20 +210,20 @@ impl<'a> Reader<'a> {
         Ok(items)
     }
 
-    /// A number of items that are still to come, each of at least a byte.
+    /// Takes a number of items that are still to come, each of at least a byte.
     #[inline]
     pub fn count(&mut self) -> Result<usize, Malformed> {
         let count = usize::try_from(self.u32()?).map_err(|_| Malformed)?;
         if count > self.rest.len() { Err(Malformed) } else { Ok(count) }
     }
 
-    /// What has not been read.
+    /// Returns the bytes that have not been read.
     #[must_use]
     pub const fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// There is nothing more.
+    /// Checks that there is nothing more.
     pub const fn end(self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
     }

@@ -1,6 +1,6 @@
-//! Control: what the supervisor and a daemon process say to each other. Orders are datagrams on a socket that nothing can
-//! be sent to by the process; reports go through a pipe, which can not carry descriptors either: the supervisor must
-//! not have to close what a process has sent it.
+//! Control: the messages between the supervisor and a daemon process. Orders are datagrams on a
+//! socket to which the process cannot send anything. Reports go through a pipe, which cannot carry
+//! descriptors: so the supervisor never has to close what a process has sent it.
 //!
 //! | supervisor | daemon | |
 //! |---|---|---|
@@ -28,17 +28,18 @@ record! {
         pub path: Box<[u8]>,
         /// The application group; empty: the main interpreter.
         pub application_group: Box<[u8]>,
-        /// What it has served of the script: a successor without one of these would answer requests with errors.
+        /// Callables of the script that were served: a successor without one of these would answer
+        /// requests with errors.
         pub callables: Vec<Box<[u8]>>,
     }
 }
 
 messages! {
-    /// What the supervisor says.
+    /// An order of the supervisor.
     #[derive(Debug, Clone, PartialEq)]
     pub enum Order {
-        /// What to be. The list of scripts may be longer than a datagram can be, so this one travels in a file, with its
-        /// [announcement](Self::announcement).
+        /// Sets the process up. The list of scripts may be longer than a datagram can be, so this
+        /// one travels in a file, with its [announcement](Self::announcement).
         1 => Start {
             /// Comes first, so that a process of another build can say so.
             schema: OwnSchema,
@@ -57,7 +58,7 @@ messages! {
 }
 
 messages! {
-    /// What a daemon process says.
+    /// A report of a daemon process.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Report {
         /// It can serve.
@@ -66,7 +67,7 @@ messages! {
         2 => Replace {
             /// As in `shutdown_reason`. Known ones only: the supervisor logs it, as root.
             reason: Reason,
-            /// What it has loaded.
+            /// Scripts that it has loaded.
             scripts: Vec<Script>,
         },
         /// It is about to exit, for this `shutdown_reason`.
@@ -75,7 +76,7 @@ messages! {
 }
 
 impl Order {
-    /// As a datagram.
+    /// Encodes the order as a datagram.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         record::encode(self)
@@ -98,7 +99,7 @@ impl Order {
         Schema::decode(&mut reader).ok()
     }
 
-    /// From a datagram.
+    /// Parses a datagram.
     ///
     /// # Errors
     /// It is none of these, or of another schema.
@@ -117,7 +118,7 @@ const LONGEST: usize = 1 << 20;
 pub const LONGEST_START: usize = 1 << 24;
 
 impl Report {
-    /// For the pipe: its length, and what it says.
+    /// Encodes the report for the pipe: its length, and its text.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let text = record::encode(self);

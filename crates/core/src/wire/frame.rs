@@ -1,4 +1,4 @@
-//! Frames: what an Apache child and a daemon process say to each other about requests.
+//! Frames: the messages about requests between an Apache child and a daemon process.
 //!
 //! A frame is a header of eight bytes (length of the payload, kind, flags, two bytes of zero) and its payload. On each
 //! connection the daemon speaks first: [`Kind::Hello`]. Then, for each request:
@@ -36,7 +36,7 @@ pub const LONGEST_LINE: usize = 8 << 10;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $longest:expr;)*) => {
-        /// What a frame is.
+        /// The kind of a frame.
         #[repr(u8)]
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Kind { $($(#[$doc])* $name = $number,)* }
@@ -49,7 +49,7 @@ macro_rules! kinds {
                 match number { $($number => Some(Self::$name),)* _ => None }
             }
 
-            /// The longest payload, in bytes.
+            /// Returns the longest payload, in bytes.
             #[must_use]
             pub const fn longest(self) -> usize {
                 match self { $(Self::$name => $longest,)* }
@@ -61,7 +61,7 @@ macro_rules! kinds {
 kinds! {
     /// Child: a request; the payload is the bridge's.
     Request = 1, LONGEST_REQUEST;
-    /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it can not be read.
+    /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it cannot be read.
     Body = 2, LONGEST_BLOCK;
     /// Daemon: schema (eight bytes) and process id (four).
     Hello = 16, 12;
@@ -90,11 +90,11 @@ pub mod flag {
     pub const FLUSH: u8 = 1;
     /// There is no more.
     pub const LAST: u8 = 1 << 1;
-    /// There is more, but it can not be read.
+    /// There is more, but it cannot be read.
     pub const FAILED: u8 = 1 << 2;
 }
 
-/// Why a daemon has not called the application.
+/// The reason why a daemon has not called the application.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
@@ -107,7 +107,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// From the payload of a [`Kind::Reject`].
+    /// Parses the payload of a [`Kind::Reject`].
     ///
     /// # Errors
     /// There is no such reason.
@@ -124,7 +124,7 @@ impl Rejection {
 /// A frame's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
     /// A set of [`mod@flag`] values.
     pub flags: u8,
@@ -133,14 +133,14 @@ pub struct Header {
 }
 
 impl Header {
-    /// As bytes. (A payload is shorter than four gigabytes.)
+    /// Encodes the header. (A payload is shorter than four gigabytes.)
     #[must_use]
     pub const fn bytes(&self) -> [u8; HEADER] {
         let [a, b, c, d] = (self.length as u32).to_le_bytes();
         [a, b, c, d, self.kind as u8, self.flags, 0, 0]
     }
 
-    /// From the first bytes of `buffer`; nothing if there are too few.
+    /// Parses the first bytes of `buffer`. Returns `None` if there are too few.
     ///
     /// # Errors
     /// It is no header, or of a payload that is too long.
@@ -157,16 +157,17 @@ impl Header {
 /// A whole frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it is.
+    /// The kind.
     pub kind: Kind,
     /// A set of [`mod@flag`] values.
     pub flags: u8,
-    /// What is in it.
+    /// The content.
     pub payload: &'a [u8],
 }
 
 impl<'a> Frame<'a> {
-    /// The first frame in `buffer`; nothing if it is not complete. `total` bytes of it belong to the frame.
+    /// Parses the first frame in `buffer`. Returns `None` if it is not complete. `total` bytes of
+    /// it belong to the frame.
     ///
     /// # Errors
     /// It is no frame, or one that is too long.

@@ -1,4 +1,4 @@
-//! Launch: what the parent tells the supervisor, and the supervisor its daemon processes.
+//! Launch: the configuration for the supervisor, and for its daemon processes.
 
 use super::codec::Malformed;
 use super::control::Script;
@@ -15,7 +15,8 @@ record! {
         pub groups: Vec<Group>,
         /// The names of the hosts that the supervisor gets open, in the order of their descriptors.
         pub hosts: Vec<Box<[u8]>>,
-        /// What takes the place of the first log, if the server's errors go there.
+        /// The system's log, which takes the place of the first log if the server's errors go
+        /// there.
         pub syslog: Option<Syslog>,
     }
 }
@@ -28,13 +29,13 @@ record! {
         pub socket: Box<[u8]>,
         /// The number of the facility.
         pub facility: u8,
-        /// Whose messages they are: the name of a program.
+        /// The name of the program whose messages they are.
         pub tag: Box<[u8]>,
     }
 }
 
 record! {
-    /// How the processes of a group are started.
+    /// The configuration of the processes of a group.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Group {
         /// Executables to try, in this order: the first that exists is taken.
@@ -43,15 +44,15 @@ record! {
         pub arguments: Vec<Box<[u8]>>,
         /// The directory with the hosts, as it is in a jail, and for messages.
         pub hosts: Box<[u8]>,
-        /// Whom to become; nothing where the server was not started as root.
+        /// The account to become; `None` where the server was not started as root.
         pub account: Option<Account>,
         /// The user id of the Apache children: processes with another one start in their own home directory.
         pub server_uid: u32,
-        /// Whether it may dump core (`CoreDumpDirectory`).
+        /// True if it may dump core (`CoreDumpDirectory`).
         pub dumps_core: bool,
-        /// Which of the log descriptors of the generation.
+        /// The index of the group's log among the descriptors of the plan.
         pub log: u32,
-        /// What each of its processes is told.
+        /// The configuration that each of its processes gets.
         pub daemon: Daemon,
     }
 }
@@ -73,27 +74,28 @@ record! {
 }
 
 record! {
-    /// What a daemon process is told.
+    /// The configuration of a daemon process.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Daemon {
         /// The group's name.
         pub name: Box<[u8]>,
         /// The options of its group.
         pub options: ProcessOptions,
-        /// Whether the error log takes lines down to this level (Apache's numbers).
+        /// The lowest level of lines that the error log takes (Apache's numbers).
         pub log_level: u8,
-        /// What to import before it serves, besides what the configuration says.
+        /// Scripts to import before it serves, besides what the configuration says.
         pub scripts: Vec<Script>,
         /// The bridge's settings.
         pub settings: Box<[u8]>,
-        /// How many bytes fit into the snapshot of the scoreboard that the server publishes; 0: the process does not get it.
+        /// The size of the snapshot of the scoreboard that the server publishes, in bytes; 0: the
+        /// process does not get it.
         pub scoreboard: u64,
     }
 }
 
 record! {
-    /// Options of a group's processes, as the configuration gives them and as the supervisor and the processes act on
-    /// them.
+    /// Options of a group's processes. The configuration gives them, and the supervisor and the
+    /// processes act on them.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ProcessOptions {
         /// `processes=`. Applications see whether it was given at all: [`ProcessOptions::is_multiprocess`].
@@ -134,7 +136,7 @@ record! {
 }
 
 record! {
-    /// Times in milliseconds, and counts; 0 is none.
+    /// Limits: times in milliseconds, and counts; 0 is none.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Limits {
         /// `maximum-requests=`, a count.
@@ -199,7 +201,7 @@ impl ProcessOptions {
 }
 
 impl Limits {
-    /// Whether a process with so many threads is there for one request (`wsgi.run_once`).
+    /// Returns whether a process with so many threads is there for one request (`wsgi.run_once`).
     #[must_use]
     pub const fn is_run_once(&self, threads: u32) -> bool {
         threads == 1 && self.maximum_requests == 1
@@ -207,13 +209,13 @@ impl Limits {
 }
 
 impl LaunchPlan {
-    /// As a message.
+    /// Encodes the plan as a message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         record::encode(self)
     }
 
-    /// From a message.
+    /// Parses a message.
     ///
     /// # Errors
     /// It is none, or of another schema.
@@ -221,13 +223,13 @@ impl LaunchPlan {
         record::decode(message)
     }
 
-    /// Whether any process gets the server's scoreboard.
+    /// Returns whether any process gets the server's scoreboard.
     #[must_use]
     pub fn has_scoreboard(&self) -> bool {
         self.groups.iter().any(|group| group.daemon.scoreboard > 0)
     }
 
-    /// The number of all processes.
+    /// Returns the number of all processes.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.groups.iter().map(|group| group.daemon.options.process_count() as usize).sum()

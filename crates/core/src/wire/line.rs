@@ -2,15 +2,16 @@
 //! what is longer may be interrupted by others. So longer lines go in parts, each of which looks like a line; what else
 //! is in the pipe is left as it is.
 
-/// What a pipe takes whole, or not at all (`PIPE_BUF` of Linux).
+/// The number of bytes that a pipe takes whole, or not at all (`PIPE_BUF` of Linux).
 pub const WHOLE: usize = 4096;
 
-/// What a part begins with that is not the last. The text of a line has no such bytes, which its writer escapes.
+/// The beginning of a part that is not the last. The text of a line has no such bytes, since its
+/// writer escapes them.
 const PART: &[u8] = b"\0wsgi+";
-/// What the last part begins with.
+/// The beginning of the last part.
 const LAST: &[u8] = b"\0wsgi.";
 
-/// A joined line is not let grow beyond this, whatever comes.
+/// The length beyond which a joined line does not grow, whatever comes.
 const LONGEST: usize = 64 << 10;
 
 /// Splits a line, which has its end, into parts with ends of their own; appends them to `parts`.
@@ -29,7 +30,7 @@ pub fn split(line: &[u8], parts: &mut Vec<u8>) {
     }
 }
 
-/// Puts parts together again.
+/// A joiner of parts to lines.
 #[derive(Debug, Default)]
 pub struct Joiner {
     /// The line of which parts have come.
@@ -62,7 +63,7 @@ impl Joiner {
         *lines = joined;
     }
 
-    /// The line whose parts have not all come, with an end; empty if there is none.
+    /// Returns the line whose parts have not all come, with an end; empty if there is none.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.line);
         if !line.is_empty() {
@@ -72,7 +73,7 @@ impl Joiner {
     }
 }
 
-/// What is before a part, whether it is the last, and its text.
+/// Returns the text before a part, whether it is the last, and its text.
 fn part(line: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     let at = line.windows(PART.len()).position(|bytes| bytes == PART || bytes == LAST)?;
     Some((&line[..at], line[at..].starts_with(LAST), &line[at + PART.len()..]))

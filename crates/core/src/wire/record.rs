@@ -14,7 +14,7 @@ pub(super) trait Field: Sized {
     /// Takes a value from the front.
     ///
     /// # Errors
-    /// There is none. It takes at least a byte, which bounds lists ([`Reader::list`]).
+    /// The value is malformed. It takes at least a byte, which bounds lists ([`Reader::list`]).
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed>;
 }
 
@@ -203,7 +203,7 @@ mod tests {
     }
 
     messages! {
-        /// Messages of each form.
+        /// A message of each form.
         #[derive(Debug, Clone, PartialEq)]
         enum Message {
             1 => Empty,

@@ -14,7 +14,7 @@ use super::record::Field;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Schema(u64);
 
-/// What stands in the file of a program: a text that is found by its first byte, and not by chance.
+/// The text in the file of a program: it is found by its first byte, and not by chance.
 static STAMP: &str = concat!("\u{2}mod_wsgi schema ", env!("MOD_WSGI_SCHEMA"), "\n");
 
 /// The length of the number in the stamp.

@@ -343,7 +343,7 @@ fn raise_file_limit() -> Result<libc::rlimit, (Step, c_int)> {
     Ok(before)
 }
 
-/// A copy with a number from `floor` on, closed on exec.
+/// Returns a copy with a number from `floor` on, closed on exec.
 fn moved_up(source: RawFd, floor: RawFd) -> Result<RawFd, (Step, c_int)> {
     // SAFETY: numbers only.
     let copy = unsafe { libc::fcntl(source, libc::F_DUPFD_CLOEXEC, floor) };

@@ -47,9 +47,9 @@ pub struct Plan<'a> {
     pub kept: Vec<(RawFd, BorrowedFd<'a>)>,
     /// Becomes standard output and error; absent: those of this process. Standard input is always `/dev/null`.
     pub output: Option<BorrowedFd<'a>>,
-    /// Whether it leads a session and a process group of its own.
+    /// True if it leads a session and a process group of its own.
     pub is_session: bool,
-    /// Whether it is killed when the thread that starts it ends, until it wants otherwise (`PR_SET_PDEATHSIG`).
+    /// True if it is killed when the thread that starts it ends, until it wants otherwise (`PR_SET_PDEATHSIG`).
     pub is_bound: bool,
     /// Its nice value.
     pub priority: Option<i32>,
@@ -135,7 +135,7 @@ pub enum Step {
     Limit(usize),
     /// Doing all of this in time. A file system can take as long as it wants to let a process in, or run a program.
     Time,
-    /// Starting the program with this index: the first that is there but can not be started, or the last.
+    /// Starting the program with this index: the first that is there but cannot be started, or the last.
     Program(usize),
 }
 
@@ -177,7 +177,7 @@ impl Plan<'_> {
     }
 
     /// Makes the process that becomes the program, and waits for nothing. To reap it is left to the caller, who has to
-    /// [`reap`](process::reap) what it does not know, too: a process that it can not be given is killed.
+    /// [`reap`](process::reap) what it does not know, too: a process that it cannot be given is killed.
     ///
     /// Failures come through the pipe as records of [`RECORD`] bytes, see [`failure`]. The program gets the other end
     /// of the pipe under `number`, and may write to it what it wants; when it starts another program, or fails, the pipe ends.
@@ -268,14 +268,14 @@ impl Plan<'_> {
             return says("there is no program to start");
         }
         if self.account.as_ref().is_some_and(|account| account.uid == 0) {
-            return says("privileges can not be dropped to those of root");
+            return says("privileges cannot be dropped to those of root");
         }
         None
     }
 }
 
 impl Step {
-    /// Whether no program runs when this fails.
+    /// Returns whether no program runs when this fails.
     #[must_use]
     pub const fn is_fatal(self) -> bool {
         !matches!(self, Self::Priority | Self::Limit(_))
@@ -372,7 +372,7 @@ pub fn variable<'a>(environment: &'a [CString], name: &[u8]) -> Option<&'a CStr>
 pub fn set_variable(environment: &mut Vec<CString>, name: &[u8], value: &[u8]) {
     environment
         .retain(|entry| entry.as_bytes().strip_prefix(name).is_none_or(|rest| rest.first() != Some(&b'=')));
-    // What contains a NUL byte can not be in an environment; the configuration's parser refuses it.
+    // What contains a NUL byte cannot be in an environment; the configuration's parser refuses it.
     environment.extend(CString::new([name, b"=", value].concat()).ok());
 }
 

@@ -243,7 +243,7 @@ fn a_bound_process_dies_with_the_thread_that_started_it() {
     }
 }
 
-/// A program that can not be opened for less than the time that the system gives the holder of a lease, which is much.
+/// Returns a program that cannot be opened for less than the time that the system gives the holder of a lease, which is much.
 /// So it is with a file system that hangs.
 fn hanging() -> (std::fs::File, CString) {
     let path = std::env::temp_dir().join(format!("os-spawn-hanging-{}", std::process::id()));

@@ -11,7 +11,7 @@ const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
                       other:x:1000:1:second of the id:/home/other:/bin/sh\n\
                       bare:x:1001:1:no shell:/srv\n";
 
-/// A jail with these files.
+/// Returns a jail with these files.
 fn jail(passwd: Option<&str>, group: Option<&str>) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let etc = directory.path().join("etc");
@@ -119,7 +119,7 @@ fn groups_are_believed_only_where_nobody_else_can_write() {
 fn without_files_there_are_no_users_and_groups() {
     let empty = jail(None, None);
     let said = unknown(&empty, 1000);
-    assert!(said.contains("etc/passwd can not be read (") && said.contains("No such file"), "{said}");
+    assert!(said.contains("etc/passwd cannot be read (") && said.contains("No such file"), "{said}");
     let groups = Jail::open(empty.path()).unwrap().groups("some", 1000);
     assert_eq!(groups, Groups { ids: vec![1000], denied: None });
     assert!(Jail::open(&empty.path().join("no")).is_err());
@@ -140,13 +140,13 @@ fn links_lead_nowhere_else() {
         .join("etc/passwd"));
     let magic = of(Path::new("/proc/self/root/etc/passwd"));
     for jail in [&absolute, &relative, &magic] {
-        assert!(unknown(jail, 1000).contains("can not be read"), "{}", unknown(jail, 1000));
+        assert!(unknown(jail, 1000).contains("cannot be read"), "{}", unknown(jail, 1000));
         assert_eq!(Jail::open(jail.path()).unwrap().groups("some", 1000).ids, [1000]);
     }
     // The whole directory, too.
     let directory = tempfile::tempdir().unwrap();
     symlink(outside.path().join("etc"), directory.path().join("etc")).unwrap();
-    assert!(unknown(&directory, 1000).contains("can not be read"));
+    assert!(unknown(&directory, 1000).contains("cannot be read"));
     // Those that stay inside are followed, from the jail's root.
     let inside = of(Path::new("/users/passwd"));
     fs::create_dir(inside.path().join("users")).unwrap();

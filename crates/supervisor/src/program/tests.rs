@@ -158,7 +158,7 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
             Step::Program(1),
             PermissionDenied,
             Level::Critical,
-            &["WSGI0028: the user 'some' can not run /v/bin/python3 in /jail", "python="],
+            &["WSGI0028: the user 'some' cannot run /v/bin/python3 in /jail", "python="],
         ),
         (
             Step::Program(1),
@@ -179,7 +179,7 @@ fn obstacles_name_the_option_the_user_and_the_way_out() {
     assert!(
         said(&group, &entry, Step::Directory, NotFound)
             .1
-            .starts_with("WSGI0009: the user 'some' can not change to home, /srv")
+            .starts_with("WSGI0009: the user 'some' cannot change to home, /srv")
     );
     group.account = Some(launch::Account { uid: 1000, gid: 1000, supplementary: Some(vec![]) });
     assert!(said(&group, &entry, Step::Groups, NotFound).1.starts_with("WSGI0005"));

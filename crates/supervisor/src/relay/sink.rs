@@ -65,7 +65,7 @@ enum Target {
     Socket(OwnedFd),
     /// The system's log.
     System(Syslog),
-    /// Something else, or what can not be opened anew: with a look before each line whether it takes one.
+    /// Something else, or what cannot be opened anew: with a look before each line whether it takes one.
     Other(File),
 }
 
@@ -146,17 +146,17 @@ impl Sink {
         (!self.queue.is_empty()).then_some(self.retry)
     }
 
-    /// Whether the owner is to write no more for now.
+    /// Returns whether the owner is to write no more for now.
     pub(super) fn is_full_of(&self, owner: Owner) -> bool {
         self.share(owner) >= SHARE && !self.has_stalled(Instant::now())
     }
 
-    /// Whether the owner may write again: there is room, or waiting is of no use.
+    /// Returns whether the owner may write again: there is room, or waiting is of no use.
     pub(super) fn has_room_for(&self, owner: Owner) -> bool {
         self.share(owner) <= SHARE / 2 || self.has_stalled(Instant::now())
     }
 
-    /// Whether everything is written, or will not be: the log has taken nothing for `patience`.
+    /// Returns whether everything is written, or will not be: the log has taken nothing for `patience`.
     pub(super) fn is_done(&self, now: Instant, patience: Duration) -> bool {
         self.queue.is_empty()
             || self.stalled.is_some_and(|since| now.saturating_duration_since(since) >= patience)

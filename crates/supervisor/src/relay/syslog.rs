@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 
 use wsgi_core::wire::launch;
 
-/// What is taken of a line, in bytes: a message can not be of any length.
+/// What is taken of a line, in bytes: a message cannot be of any length.
 const LONGEST: usize = 8 << 10;
 /// How serious a line is that does not say so: a notice.
 const SEVERITY: u8 = 5;

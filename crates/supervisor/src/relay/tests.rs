@@ -6,7 +6,7 @@ use super::*;
 /// How long anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A relay with one log, a pipe.
+/// Returns a relay with one log, a pipe.
 fn relay() -> (Relay, PipeReader) {
     let (reader, log) = io::pipe().unwrap();
     (Relay::start(&[log.into()], 0, None, 1).unwrap(), reader)

@@ -43,7 +43,7 @@ pub(super) struct ExitingProcess {
 }
 
 impl Process {
-    /// Whether this process prepares itself. Nothing of an application has run in it, and it is told nothing.
+    /// Returns whether this process prepares itself. Nothing of an application has run in it, and it is told nothing.
     pub(super) const fn is_preparing(&self) -> bool {
         self.preparation_end.is_some()
     }

@@ -85,7 +85,7 @@ impl Starts {
     }
 }
 
-/// The pause in milliseconds after so many failures in a row: none, then 1 s, 2 s, 4 s and so on.
+/// Returns the pause in milliseconds after so many failures in a row: none, then 1 s, 2 s, 4 s and so on.
 fn pause(failures: u32) -> u64 {
     match failures.checked_sub(TOLERATED_FAILURES) {
         None => 0,

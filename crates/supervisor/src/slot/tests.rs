@@ -49,7 +49,7 @@ impl Stage {
         self.on(event)
     }
 
-    /// The next tick that the slot wants: how long until then, what it does.
+    /// Returns the next tick that the slot wants: how long until then, what it does.
     fn tick(&mut self) -> (u64, Vec<Action>) {
         let time = self.slot.next().expect("it waits for nothing") - self.now;
         if time > 0 {

@@ -3,12 +3,12 @@
 use crate::wire::launch::Variable;
 use crate::words::display;
 
-/// A variable from `NAME=value`.
+/// Returns a variable from `NAME=value`.
 pub(super) fn variable(text: &[u8]) -> Result<Variable, String> {
     split(text).ok_or_else(|| "it must be NAME=value, as in environment=\"NAME=a value\"".to_owned())
 }
 
-/// The variables of a file: one a line, verbatim behind the `=`. Blank lines and those that begin with `#` are
+/// Returns the variables of a file: one a line, verbatim behind the `=`. Blank lines and those that begin with `#` are
 /// skipped.
 ///
 /// An error names the line by its number only: what stands there may be a secret.
@@ -25,7 +25,7 @@ pub(super) fn file(content: &[u8]) -> Result<Vec<Variable>, String> {
     Ok(variables)
 }
 
-/// Why `path` could not be read.
+/// Returns the error about a file that cannot be read.
 pub(super) fn unreadable(path: &[u8], error: &str) -> String {
     format!("cannot read {}: {error}", display(path))
 }

@@ -40,7 +40,7 @@ pub(super) enum ValueKind {
     Path(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
     /// Anything that is not a number.
     Text(fn(&mut DaemonGroup) -> &mut Option<Box<[u8]>>),
-    /// Something of its own that is not a number.
+    /// A value of its own that is not a number.
     Other(fn(&mut DaemonGroup, &dyn System, &[u8]) -> Result<(), String>),
 }
 

@@ -245,7 +245,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         name: "deadlock-timeout",
         value: "*time*",
         default: "300s",
-        doc: "A process is replaced if Python's global lock can not be had for so long.",
+        doc: "A process is replaced if Python's global lock cannot be had for so long.",
         kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.deadlock_timeout),
     },
     DaemonOption {
@@ -374,7 +374,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*group*",
         default: "",
         doc: "Only scripts of this group are run: the file and its directory belong to the group, and not everybody may write to \
-              them. It can not be given together with `script-user=`.",
+              them. It cannot be given together with `script-user=`.",
         kind: ValueKind::Other(|daemon, system, value| {
             let id = group(system, value)?;
             script_owner(daemon, ScriptOwner::Group(id))
@@ -430,7 +430,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
     },
 ];
 
-/// The options for the reference, Markdown.
+/// Returns the options for the reference, Markdown.
 pub(in crate::directive) fn manual() -> String {
     let mut out = String::from("| Option | Value | Default | At 0 | Meaning |\n|---|---|---|---|---|\n");
     for option in OPTIONS {

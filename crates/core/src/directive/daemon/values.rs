@@ -3,7 +3,7 @@
 use crate::daemon::{DaemonGroup, ScriptOwner};
 use crate::directive::System;
 
-/// An absolute path.
+/// Returns an absolute path.
 pub(super) fn absolute(value: &[u8]) -> Result<Box<[u8]>, String> {
     match value {
         [b'/', ..] => Ok(value.into()),
@@ -50,17 +50,17 @@ pub(super) fn script_owner(group: &mut DaemonGroup, owner: ScriptOwner) -> Resul
     }
 }
 
-/// The id of a user by name, or written as `#1000`.
+/// Returns the id of a user by name, or written as `#1000`.
 pub(super) fn user(system: &dyn System, value: &[u8]) -> Result<u32, String> {
     id(value, |name| system.user_id(name), "user")
 }
 
-/// The id of a group by name, or written as `#1000`.
+/// Returns the id of a group by name, or written as `#1000`.
 pub(super) fn group(system: &dyn System, value: &[u8]) -> Result<u32, String> {
     id(value, |name| system.group_id(name), "group")
 }
 
-/// That there is a user with this id.
+/// Checks that there is a user with this id.
 pub(super) fn known(system: &dyn System, user: u32) -> Result<(), String> {
     if system.has_user(user) {
         Ok(())

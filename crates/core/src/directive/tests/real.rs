@@ -3,7 +3,7 @@
 use super::*;
 use crate::daemon::DaemonGroup;
 
-/// What lines an application's configuration has; those that are indented stand in a virtual host.
+/// Lines of an application's configuration; those that are indented stand in a virtual host.
 const CONFIGURATIONS: &[(&str, &[&str])] = &[
     (
         "Django, embedded",

@@ -1,4 +1,4 @@
-//! What holds whatever happens.
+//! Properties that hold for any sequence of events.
 
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ enum Event {
 }
 
 impl Event {
-    /// The same with one of so many workers.
+    /// Returns the same event for one of so many workers.
     fn among(self, workers: usize) -> Self {
         match self {
             Self::Begins(worker) => Self::Begins(worker % workers),
@@ -68,7 +68,7 @@ prop_compose! {
     }
 }
 
-/// Follows the decisions, and knows which ones may come.
+/// A model that follows the decisions, and knows which ones may come.
 #[derive(Debug, Default)]
 struct Follower {
     reason: Option<Reason>,

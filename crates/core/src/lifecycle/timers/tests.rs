@@ -5,7 +5,7 @@ use super::*;
 const SECOND: u64 = 1_000;
 const START: u64 = 10 * SECOND;
 
-/// Nothing is limited but what a test says, and a drain may take 15 s, a shutdown 5.
+/// Creates timers with these limits; a drain may take 15 s, a shutdown 5.
 fn timers(limits: Limits) -> Timers {
     Timers::new(&limits, 1, START)
 }

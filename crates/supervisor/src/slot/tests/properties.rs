@@ -148,7 +148,7 @@ proptest! {
         prop_assert!(running.keys.is_subset(&running.killed), "somebody was not killed");
         stage.now += DEFAULT_SHUTDOWN;
         stage.on(Event::Tick);
-        prop_assert!(stage.slot.is_over() && stage.slot.next().is_none(), "it waits for what can not be killed");
+        prop_assert!(stage.slot.is_over() && stage.slot.next().is_none(), "it waits for what cannot be killed");
     }
 
     #[test]
