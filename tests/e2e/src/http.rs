@@ -250,6 +250,17 @@ impl Connection {
         }
     }
 
+    /// Reads one response as [`response`](Self::response). Returns `None` if the connection ends before any byte of it.
+    ///
+    /// # Errors
+    /// As for `response`, but for that.
+    pub fn response_if_any(&mut self, method: &str) -> io::Result<Option<Response>> {
+        if self.unread.is_empty() && !self.more()? {
+            return Ok(None);
+        }
+        self.response(method).map(Some)
+    }
+
     /// Reads one response, of a known length, whose body is too large to be kept: its head with the last `kept` bytes,
     /// and the length of what came.
     ///

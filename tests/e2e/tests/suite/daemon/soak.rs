@@ -1,10 +1,12 @@
 //! The slow tests of daemon mode: `make test-soak`.
 
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use e2e::Needs::{Daemon, Ours, Time};
-use e2e::{Server, Setup, Test, on_each_mpm};
+use e2e::{Connection, Response, Server, Setup, Test, on_each_mpm};
 
 use super::reload::{LOSES, restarts_and_touches, serving_for_load};
 use super::{serving, serving_process};
@@ -55,8 +57,12 @@ fn a_hundred_thousand_requests_leave_nothing_behind(setup: Setup) {
 }
 
 /// So many requests by four clients, three with a body of each four.
+///
+/// With event, Apache closes connections that are kept alive when all its threads are busy, also one on which a request is
+/// under way: that is sent again, as browsers do. It is rare, or responses are lost.
 fn send_requests(server: &Server, count: usize) {
     const CLIENTS: usize = 4;
+    let repeated = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..CLIENTS {
             scope.spawn(|| {
@@ -64,17 +70,35 @@ fn send_requests(server: &Server, count: usize) {
                 let post = |length| server.request("POST", "/read").body(vec![b'b'; length]).keep_alive();
                 let round = [get, post(10), post(3_000), post(40_000)];
                 let mut connection = server.connect();
+                let mut is_kept = false;
                 for number in 0..count / CLIENTS {
                     // Apache closes a connection after a hundred requests.
                     if number % 100 == 0 {
-                        connection = server.connect();
+                        (connection, is_kept) = (server.connect(), false);
                     }
-                    connection.send(&round[number % round.len()]);
-                    let response = connection.response("GET");
+                    let request = &round[number % round.len()];
+                    let mut response = exchange(&mut connection, request);
+                    if is_kept && matches!(response, Ok(None)) {
+                        repeated.fetch_add(1, Ordering::Relaxed);
+                        connection = server.connect();
+                        response = exchange(&mut connection, request);
+                    }
                     let response = response.unwrap_or_else(|error| panic!("request {number}: {error}"));
-                    assert_eq!(response.status, 200, "{}", response.text());
+                    let response = response.unwrap_or_else(|| panic!("request {number}: no answer"));
+                    let _ = response.expect(200);
+                    is_kept = true;
                 }
             });
         }
     });
+    let repeated = repeated.into_inner();
+    e2e::report(format_args!("{repeated} of {count} requests were sent again"));
+    assert!(repeated * 500 < count, "{repeated} of {count} requests had no answer");
+}
+
+/// Sends a request. Returns its response, or `None` if the connection ends before any byte of it.
+fn exchange(connection: &mut Connection, request: &[u8]) -> io::Result<Option<Response>> {
+    // A server that closes the connection may not have read all of it: the answer tells.
+    let _ = connection.try_send(request);
+    connection.response_if_any("GET")
 }
