@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::Needs::{Embedded, OnlyMpms, Ours};
+use e2e::Needs::{OnlyMpms, Ours};
 use e2e::{Interpreter, LogMark, Mode, Mpm, Needs, Setup, Target, Test, on_each_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -12,7 +12,6 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_request_within_a_request_leaves_the_outer_one_as_it_was),
     on_each_mpm!(
         a_page_for_a_failure_leaves_the_request_that_failed_as_it_was,
-        Embedded("requests of daemon processes do not nest"),
         Ours("care for nested requests"),
         PREFORK_AND_EVENT
     ),
@@ -248,14 +247,24 @@ fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was(setup: Setup) {
             for (inner, _) in groups {
                 setup = setup.conf(&format!(
                     "WSGIScriptAlias /{outer}-{inner} @ROOT@/apps/failing.wsgi application-group={group}\n\
-                     <Location /{outer}-{inner}>\nErrorDocument 500 /{inner}-main/page\n</Location>"
+                     <Location /{outer}-{inner}>\nWSGIErrorOverride On\nErrorDocument 403 /{inner}-main/page\n\
+                     ErrorDocument 404 /{inner}-main/page\nErrorDocument 500 /{inner}-main/page\n</Location>"
                 ));
             }
         }
         if setup.mpm() == Mpm::Prefork {
             setup = setup.conf("MaxRequestWorkers 1");
         }
-        let ways = ["raises", "writes", "yields", "returns"];
+        for (inner, _) in groups {
+            setup = setup.conf(&format!(
+                "<Location /denied-{inner}>\nRequire all denied\nErrorDocument 403 /{inner}-main/page\n</Location>\n\
+                 <Location /missing-{inner}>\nErrorDocument 404 /{inner}-main/page\n</Location>"
+            ));
+        }
+        // Pages instead of what an application answers are daemon mode's. Headers that are refused while the application
+        // still writes are looked at in embedded mode, where it goes on beside the page.
+        let of_mode: &[&str] = setup.mode().pick(&["writes", "yields"], &["403", "404"]);
+        let ways = ["raises", "returns"].iter().chain(of_mode);
         setup.run(|server, cases| {
             let counts = || {
                 let text = server.get("/main-main/counts").expect(200);
@@ -263,8 +272,19 @@ fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was(setup: Setup) {
             };
             // The request that starts recording is not recorded.
             counts();
+            for (target, status) in
+                [("denied-main", 403), ("denied-sub", 403), ("missing-main", 404), ("missing-sub", 404)]
+            {
+                cases.check(target, || {
+                    let mark = server.mark();
+                    let response = server.get(&format!("/{target}"));
+                    assert_eq!(response.text(), format!("the page for {status}"), "{response:?}");
+                    server.wait_log(mark, "printed by /page");
+                });
+            }
             for pair in ["main-main", "main-sub", "sub-main", "sub-sub"] {
-                for how in ways {
+                for how in ways.clone() {
+                    let status = if how.parse::<u16>().is_ok() { how } else { "500" };
                     cases.check(&format!("{pair} {how}"), || {
                         let before = wait_until("nothing else runs", || {
                             let counts = counts();
@@ -273,7 +293,7 @@ fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was(setup: Setup) {
                         for _ in 0..5 {
                             let mark = server.mark();
                             let response = server.get(&format!("/{pair}/outer?{how}"));
-                            assert_eq!(response.text(), "the page for 500", "{response:?}");
+                            assert_eq!(response.text(), format!("the page for {status}"), "{response:?}");
                             for text in [
                                 "printed by /outer",
                                 "written by /outer",
