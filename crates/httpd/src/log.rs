@@ -62,16 +62,9 @@ impl Logger {
         }
     }
 
-    /// Returns whether the log of this request takes lines of `level`.
-    #[must_use]
-    pub fn takes(self, request: &Request, level: Level) -> bool {
-        // SAFETY: the request is live.
-        (unsafe { sys::ap_get_request_module_loglevel(request.as_ptr(), self.module) }) >= level as c_int
-    }
-
     /// Returns whether the log of this server takes lines of `level`.
     #[must_use]
-    pub fn takes_of_server(self, server: &Server, level: Level) -> bool {
+    pub fn is_enabled_for_server(self, server: &Server, level: Level) -> bool {
         // SAFETY: the server is live.
         (unsafe { sys::ap_get_server_module_loglevel(server.as_ptr(), self.module) }) >= level as c_int
     }

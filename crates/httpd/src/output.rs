@@ -69,8 +69,8 @@ impl<'r> Output<'r> {
         self.end()
     }
 
-    /// Gives a part of a regular file to the filters, by the kernel's sendfile if `send_file` and
-    /// the filters permit it. With `last`, the body ends with it.
+    /// Gives a part of a regular file to the filters, by the kernel's sendfile if `uses_sendfile` and
+    /// the filters permit it. With `is_last`, the body ends with it.
     ///
     /// # Errors
     /// It cannot be sent; or it turns out to be shorter than declared, and the response is broken
@@ -79,20 +79,21 @@ impl<'r> Output<'r> {
         &mut self,
         file: BorrowedFd<'_>,
         part: Range<u64>,
-        send_file: bool,
-        last: bool,
+        uses_sendfile: bool,
+        is_last: bool,
     ) -> Result<(), SendFileError> {
         let (Ok(start), Ok(end)) = (i64::try_from(part.start), i64::try_from(part.end)) else {
             return Err(SendFileError::FileTooShort);
         };
-        if send_file && self.request.may_send_files() {
+        if uses_sendfile && self.request.may_send_files() {
             let pushed = self.brigade.push_sent_file(file, start..end, self.request.pool());
             pushed.map_err(|_| SendFileError::NotSent)?;
-            return if last { self.end() } else { self.pass() }.map_err(|SendError| SendFileError::NotSent);
+            return if is_last { self.end() } else { self.pass() }
+                .map_err(|SendError| SendFileError::NotSent);
         }
         let file = SentFile::new(file.try_clone_to_owned().map_err(|_| SendFileError::NotSent)?);
         self.brigade.push_read_file(&file, start..end);
-        let sent = if last { self.end() } else { self.pass() };
+        let sent = if is_last { self.end() } else { self.pass() };
         if file.is_short() {
             self.abort();
             return Err(SendFileError::FileTooShort);

@@ -14,7 +14,7 @@ pub(crate) struct Expansion<'r> {
     /// See [`groups::RequestVariables::script_name`]; as the application sees it.
     pub(crate) script_name: &'r [u8],
     /// Whether script paths are case-sensitive.
-    pub(crate) case_sensitive: bool,
+    pub(crate) is_case_sensitive: bool,
 }
 
 impl groups::RequestVariables for Expansion<'_> {
@@ -31,7 +31,7 @@ impl groups::RequestVariables for Expansion<'_> {
     }
 
     fn script_name(&self) -> Cow<'_, [u8]> {
-        if self.case_sensitive {
+        if self.is_case_sensitive {
             Cow::Borrowed(self.script_name)
         } else {
             Cow::Owned(self.script_name.to_ascii_lowercase())

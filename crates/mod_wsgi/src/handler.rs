@@ -41,7 +41,7 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     let expansion = Expansion {
         request,
         script_name: &script_name,
-        case_sensitive: global.is_none_or(Global::case_sensitive),
+        is_case_sensitive: global.is_none_or(Global::case_sensitive),
     };
     let (mut process_buffer, mut application_buffer, mut callable_buffer) =
         (Vec::new(), Vec::new(), Vec::new());

@@ -29,8 +29,8 @@ pub(crate) fn server(server: &Server, level: Level, line: impl AsRef<[u8]>) {
 }
 
 /// Returns whether the log of a server takes lines of `level`.
-pub(crate) fn takes_of_server(server: &Server, level: Level) -> bool {
-    Logger::of::<Wsgi>().takes_of_server(server, level)
+pub(crate) fn is_enabled_for_server(server: &Server, level: Level) -> bool {
+    Logger::of::<Wsgi>().is_enabled_for_server(server, level)
 }
 
 /// Logs a line of this child that belongs to no request. Does nothing in the parent.
@@ -41,8 +41,8 @@ pub(crate) fn child(level: Level, line: impl AsRef<[u8]>) {
 }
 
 /// Returns whether the log takes lines of `level` from this child.
-pub(crate) fn takes_of_child(level: Level) -> bool {
-    child::server().is_some_and(|main| takes_of_server(main, level))
+pub(crate) fn is_enabled_for_child(level: Level) -> bool {
+    child::server().is_some_and(|main| is_enabled_for_server(main, level))
 }
 
 const fn level_of(code: Code) -> Level {

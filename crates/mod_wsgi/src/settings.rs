@@ -15,7 +15,7 @@ pub(crate) struct ServerFacts {
     version: [u32; 3],
     description: Box<[u8]>,
     built: Box<[u8]>,
-    single_process: bool,
+    is_single_process: bool,
     /// `WSGIScriptReloading` of the main server.
     script_reloading: bool,
 }
@@ -29,7 +29,7 @@ impl ServerFacts {
             version: info.version(),
             description: info.description().into(),
             built: info.built().into(),
-            single_process: info.is_single_process(),
+            is_single_process: info.is_single_process(),
             script_reloading: script_reloading.unwrap_or(true),
         }
     }
@@ -102,7 +102,7 @@ pub(crate) fn with<T>(
         multiprocess: process_options
             .map_or(mpm.is_forked && mpm.processes != 1, ProcessOptions::is_multiprocess),
         run_once: process_options.is_some_and(ProcessOptions::is_run_once),
-        single_process: facts.single_process && group.is_none(),
+        single_process: facts.is_single_process && group.is_none(),
     })
 }
 

@@ -152,6 +152,6 @@ fn arguments(global: &Global) -> Vec<Box<[u8]>> {
 
 fn log_level(host: &Server) -> u8 {
     let levels = [Level::Warn, Level::Notice, Level::Info, Level::Debug, Level::Trace1];
-    let taken = levels.into_iter().take_while(|level| log::takes_of_server(host, *level));
+    let taken = levels.into_iter().take_while(|level| log::is_enabled_for_server(host, *level));
     taken.last().unwrap_or(Level::Error) as u8
 }

@@ -94,7 +94,7 @@ unsafe extern "C" fn write_log(level: c_int, line: Bytes<'_>) {
 }
 
 unsafe extern "C" fn is_logged(level: c_int) -> bool {
-    guard("the log", || log::takes_of_child(Level::from_number(level)), |_| true)
+    guard("the log", || log::is_enabled_for_child(Level::from_number(level)), |_| true)
 }
 
 unsafe extern "C" fn scoreboard(mut sink: Sink<'_>) {
