@@ -29,7 +29,7 @@ fn app_of_version(text: &str) -> String {
     APP.replace(
         "def run(",
         &format!(
-            "def app_of_version(environ, start_response):\n    return answer(start_response, '{text}')\n\n\ndef run("
+            "def version(environ, start_response):\n    return answer(start_response, '{text}')\n\n\ndef run("
         ),
     )
 }
