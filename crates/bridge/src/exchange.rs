@@ -54,7 +54,7 @@ pub struct Exchange<'a> {
 // SAFETY: the functions of the table may be called on any thread, one at a time.
 unsafe impl Send for Exchange<'_> {}
 
-/// The client is gone or can not be reached.
+/// The client is gone or cannot be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Disconnected;
 
@@ -62,7 +62,7 @@ impl Exchange<'_> {
     /// See [`Serve::poll_read`](crate::Serve::poll_read).
     ///
     /// # Errors
-    /// The body can not be read.
+    /// The body cannot be read.
     pub fn poll_read(&self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
         // SAFETY: `new` made the context for these functions; the buffer is valid for its length.
         let count = unsafe { (self.api.poll_read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
@@ -95,7 +95,7 @@ impl Exchange<'_> {
     /// See [`Serve::start`](crate::Serve::start).
     ///
     /// # Errors
-    /// The server can not take the head.
+    /// The server cannot take the head.
     pub fn start(&self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected> {
         // SAFETY: `new` made the context for these functions.
         checked(unsafe { (self.api.start)(self.context, status, reason, List::new(headers)) })

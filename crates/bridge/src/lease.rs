@@ -70,7 +70,7 @@ impl Lease {
     /// Reads some of the body, waiting until there is some, unless the request is over. Others can use the exchange meanwhile.
     ///
     /// # Errors
-    /// The body can not be read.
+    /// The body cannot be read.
     pub fn read(&self, buffer: &mut [u8]) -> Option<Result<usize, Disconnected>> {
         let mut reader = None;
         loop {

@@ -182,7 +182,7 @@ pub mod flag {
 pub mod outcome {
     /// The response was given whole; the server ends it (if [`write::LAST`](crate::write::LAST) has not).
     pub const COMPLETE: u32 = 0;
-    /// The response was begun and can not be completed: the client must be able to tell.
+    /// The response was begun and cannot be completed: the client must be able to tell.
     pub const ABORTED: u32 = 1;
 }
 

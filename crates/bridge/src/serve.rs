@@ -16,7 +16,7 @@ use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 /// What a host can do with a request while it runs. The functions are called by one thread at a time, mostly by the one that
 /// runs the request. None but `start`, `is_gone` and `log` is called while the thread is attached to Python: they can block.
 ///
-/// A failure means that the client is gone or can not be reached; the reason has been logged where it is worth it.
+/// A failure means that the client is gone or cannot be reached; the reason has been logged where it is worth it.
 pub trait Serve {
     /// Reads some of the request's body, without waiting for it unless filters of the body keep it from knowing that there is
     /// nothing yet. 0 is the end of the body. Reading 0 bytes only says that the application wants the body, so that a waiting

@@ -20,7 +20,7 @@ pub(crate) struct Adapter {
     request_id: Option<Shared>,
     /// What `start_response` was given last. Another call may replace it while it is used.
     head: SharedCell<Head>,
-    /// The application can not change the head any more.
+    /// The application cannot change the head any more.
     is_committed: AtomicBool,
     /// The server has the head.
     is_head_sent: AtomicBool,

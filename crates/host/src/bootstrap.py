@@ -311,7 +311,7 @@ def describe(exception):
 
 
 def _interpreter_hint(exception):
-    """What to do where an extension module can not be used in a sub-interpreter."""
+    """What to do where an extension module cannot be used in a sub-interpreter."""
     if not application_group:
         return None
     seen = set()

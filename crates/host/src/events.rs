@@ -81,7 +81,7 @@ pub(crate) fn request_exception(
             py,
             state,
             raised,
-            format_args!("{EVENT_NOT_PUBLISHED}: The event 'request_exception' can not be published"),
+            format_args!("{EVENT_NOT_PUBLISHED}: The event 'request_exception' cannot be published"),
         );
     }
 }
@@ -135,7 +135,7 @@ pub(crate) fn request_finished(
             py,
             state,
             raised,
-            format_args!("{EVENT_NOT_PUBLISHED}: The event 'request_finished' can not be published"),
+            format_args!("{EVENT_NOT_PUBLISHED}: The event 'request_finished' cannot be published"),
         );
     }
 }

@@ -145,7 +145,7 @@ impl Interpreters {
                         state,
                         raised,
                         format_args!(
-                            "{STOPPING_NOT_PUBLISHED}: The event 'process_stopping' can not be published"
+                            "{STOPPING_NOT_PUBLISHED}: The event 'process_stopping' cannot be published"
                         ),
                     );
                 }
@@ -237,7 +237,7 @@ fn wind_down(py: Python<'_>, state: &State, patience: Patience, ends_here: bool)
         state.helpers.wind_down.get(py).call([&limit, &settled, &py.bool(ends_here)])?.is_true()
     };
     call().unwrap_or_else(|raised| {
-        report::outside(py, state, raised, "The threads of the application can not be waited for");
+        report::outside(py, state, raised, "The threads of the application cannot be waited for");
         false
     })
 }
@@ -245,7 +245,7 @@ fn wind_down(py: Python<'_>, state: &State, patience: Patience, ends_here: bool)
 /// Logs which threads keep an interpreter from being ended.
 fn log_threads(py: Python<'_>, state: &State) {
     let lines = state.helpers.threads_left.get(py).call([]).unwrap_or_else(|raised| {
-        report::outside(py, state, raised, "The threads of the application can not be listed");
+        report::outside(py, state, raised, "The threads of the application cannot be listed");
         py.none()
     });
     let (count, wording) = (lines.item_count(), &state.wording);

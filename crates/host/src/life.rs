@@ -21,7 +21,7 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
     let free_threading = process.settings.free_threading;
     log(Level::Info, "Initializing Python.");
     interpreters().start(process, &configuration(settings, free_threading)).map_err(|text| {
-        format!("{PYTHON_NOT_STARTED}: Python can not be initialised: {text}. {}", start_hint(settings))
+        format!("{PYTHON_NOT_STARTED}: Python cannot be initialised: {text}. {}", start_hint(settings))
     })?;
     thread_id(process);
     for import in settings.imports.as_slice() {

@@ -21,7 +21,7 @@ impl<T: Send> Locked<T> {
         Self(Mutex::new(value))
     }
 
-    /// Runs `work` with the value. What is `Send` holds neither a token nor an object, so `work` can not run Python; nor can
+    /// Runs `work` with the value. What is `Send` holds neither a token nor an object, so `work` cannot run Python; nor can
     /// what is dropped here.
     #[inline]
     pub(crate) fn with<R: Send>(&self, work: impl FnOnce(&mut T) -> R + Send) -> R {

@@ -70,7 +70,7 @@ pub(crate) fn plain(py: Python<'_>, exception: &Object) -> Vec<String> {
     let text = exception.to_str().map(|text| text.to_text().unwrap_or_default());
     let text = text.unwrap_or_else(|raised| {
         drop(raised.take(py));
-        "its text can not be had".to_owned()
+        "its text cannot be had".to_owned()
     });
     vec![format!("{}: {text}", exception.type_name())]
 }

@@ -38,7 +38,7 @@ pub(crate) trait Runner: Sync {
     /// Notes that its request enters an interpreter.
     fn enter(&self, interpreter: &'static Interpreter);
 
-    /// Notes that its request leaves the interpreter: from now on it can not be interrupted.
+    /// Notes that its request leaves the interpreter: from now on it cannot be interrupted.
     fn leave(&self, py: Python<'_>);
 }
 

@@ -19,7 +19,7 @@ use wsgi_core::codes::{
 
 /// Why there is no script to run.
 pub(crate) enum NotLoaded {
-    /// It can not be loaded, which has been logged.
+    /// It cannot be loaded, which has been logged.
     Failed,
     /// As above, and nothing of it has run: its import failed before, and is not tried again in this process.
     NotTried,
@@ -89,7 +89,7 @@ pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading:
                     py,
                     state,
                     raised,
-                    format_args!("{IMPORT_RAISED}: A script can not be imported"),
+                    format_args!("{IMPORT_RAISED}: A script cannot be imported"),
                 );
                 false
             }
@@ -112,7 +112,7 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
                 return false;
             }
             Err(raised) => {
-                report::outside(py, state, raised, format_args!("{IMPORT_RAISED}: A script can not be looked into"));
+                report::outside(py, state, raised, format_args!("{IMPORT_RAISED}: A script cannot be looked into"));
                 return false;
             }
         }
@@ -284,7 +284,7 @@ impl Script<'_> {
             Ok(source) => source,
             Err(reason) => {
                 let code = self.requester.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED);
-                let text = format!("{code}: The script file '{text}' can not be read: {reason}");
+                let text = format!("{code}: The script file '{text}' cannot be read: {reason}");
                 self.requester.log(Level::Error, &text);
                 return Ok(Err(NotLoaded::Failed));
             }
@@ -331,7 +331,7 @@ impl Script<'_> {
             (true, _) => {
                 (requester.code(SCRIPT_EXITED, IMPORT_EXITED), "raised SystemExit when it was executed")
             }
-            (_, false) => (requester.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED), "can not be compiled"),
+            (_, false) => (requester.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED), "cannot be compiled"),
             (_, true) => {
                 (requester.code(SCRIPT_RAISED, IMPORT_RAISED), "raised an exception when it was executed")
             }

@@ -23,7 +23,7 @@ use crate::{Exception, Object, Py, Python, Raised, Result};
 /// }
 /// ```
 ///
-/// What is not `Sync` can not be one:
+/// What is not `Sync` cannot be one:
 /// ```compile_fail
 /// struct Counter(std::cell::RefCell<u32>);
 ///

@@ -82,7 +82,7 @@ impl Config {
             for warning in &warnings {
                 let wide = ffi::Py_DecodeLocale(warning.as_ptr(), std::ptr::null_mut());
                 if wide.is_null() {
-                    return Err(format!("the warning filter {warning:?} can not be decoded"));
+                    return Err(format!("the warning filter {warning:?} cannot be decoded"));
                 }
                 let appended = ffi::PyWideStringList_Append(&raw mut config.warnoptions, wide);
                 ffi::PyMem_RawFree(wide.cast());

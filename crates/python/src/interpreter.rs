@@ -352,7 +352,7 @@ unsafe fn create(_py: Python<'_>, own_gil: bool) -> Result<*mut ffi::PyThreadSta
             return Ok(state);
         }
         if status.err_msg.is_null() {
-            return Err("the interpreter can not be created".to_owned());
+            return Err("the interpreter cannot be created".to_owned());
         }
         Err(std::ffi::CStr::from_ptr(status.err_msg).to_string_lossy().into_owned())
     }
@@ -365,7 +365,7 @@ unsafe fn create(_py: Python<'_>, own_gil: bool) -> Result<*mut ffi::PyThreadSta
 #[cfg(not(Py_3_12))]
 unsafe fn create(py: Python<'_>, _own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
     if is_memory_traced(py) {
-        return Err("memory is traced (tracemalloc), with which Python before 3.12 can not create interpreters. Stop \
+        return Err("memory is traced (tracemalloc), with which Python before 3.12 cannot create interpreters. Stop \
                     tracemalloc (also PYTHONTRACEMALLOC), run the application in the main interpreter \
                     (WSGIApplicationGroup %{GLOBAL}), or use Python 3.12 or later"
             .to_owned());
@@ -379,7 +379,7 @@ unsafe fn create(py: Python<'_>, _own_gil: bool) -> Result<*mut ffi::PyThreadSta
         let state = ffi::Py_NewInterpreter();
         if state.is_null() {
             crate::gilstate::bind(old);
-            return Err("the interpreter can not be created".to_owned());
+            return Err("the interpreter cannot be created".to_owned());
         }
         Ok(state)
     }

@@ -95,7 +95,7 @@ impl Object {
         unsafe { Self::owned(ffi::PyUnicode_AsLatin1String(self.as_ptr())) }
     }
 
-    /// The text of a `str`, what can not be encoded replaced; nothing for other types.
+    /// The text of a `str`, what cannot be encoded replaced; nothing for other types.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
         if !self.is_str() {

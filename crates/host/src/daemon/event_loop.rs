@@ -110,7 +110,7 @@ pub(super) fn run(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers)
     };
     log::never_wait();
     if let Err(error) = event_loop.register() {
-        fail(daemon, &format!("descriptors can not be watched: {error}"));
+        fail(daemon, &format!("descriptors cannot be watched: {error}"));
     }
     loop {
         event_loop.step();

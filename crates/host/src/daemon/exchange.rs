@@ -24,7 +24,7 @@ pub(super) use body::BodyWait;
 const LONGEST_COPY: usize = 16 << 10;
 /// What has been written without need for haste is sent when it is as long as this.
 const LONGEST_WAIT: usize = 64 << 10;
-/// Lines for the log that can not be sent yet go elsewhere when there is as much as this.
+/// Lines for the log that cannot be sent yet go elsewhere when there is as much as this.
 const LONGEST_BACKLOG: usize = 1 << 20;
 
 /// What is told of a request's progress.
@@ -45,7 +45,7 @@ pub(crate) struct FrameExchange<'a> {
     pending: usize,
     /// There is no more than `inline` and `pending`.
     is_complete: bool,
-    /// The rest of the body can not be read.
+    /// The rest of the body cannot be read.
     has_failed: bool,
     /// The client has been told to go on.
     is_wanted: bool,
@@ -55,7 +55,7 @@ pub(crate) struct FrameExchange<'a> {
     out: Vec<u8>,
     /// How much of `out` is the rest of what has been sent partly.
     partial: usize,
-    /// The connection can not be used any more.
+    /// The connection cannot be used any more.
     is_broken: bool,
     has_ended: bool,
 }
@@ -159,7 +159,7 @@ impl<'a> FrameExchange<'a> {
                 ended => {
                     let cause =
                         ended.map_or_else(|error| error.to_string(), |_| "it has become shorter".to_owned());
-                    let text = format!("a file can not be read to its end: {cause}");
+                    let text = format!("a file cannot be read to its end: {cause}");
                     self.log(Level::Error as c_int, text.as_bytes());
                     return Err(self.mark_broken());
                 }
@@ -168,13 +168,13 @@ impl<'a> FrameExchange<'a> {
         Ok(())
     }
 
-    /// Fails if the response can not go on: where it has ended, more of it would be taken for the next one. Another thread
+    /// Fails if the response cannot go on: where it has ended, more of it would be taken for the next one. Another thread
     /// than the one that has ended it may still write.
     fn check_open(&self) -> Result<(), Disconnected> {
         if self.has_ended || self.is_lost() { Err(Disconnected) } else { Ok(()) }
     }
 
-    /// Whether the connection can not be used, perhaps because this is a forked copy of the process that it belongs to.
+    /// Whether the connection cannot be used, perhaps because this is a forked copy of the process that it belongs to.
     fn is_lost(&self) -> bool {
         self.is_broken || descriptors::is_copy()
     }
@@ -279,7 +279,7 @@ impl Serve for FrameExchange<'_> {
         let header = Header { kind: Kind::Log, flags: 0, length: line.len() + 1 }.bytes();
         let mut sent = 0;
         if self.partial == 0 {
-            // Must not block: what can not be sent now goes with the next write.
+            // Must not block: what cannot be sent now goes with the next write.
             let parts = [IoSlice::new(&header), IoSlice::new(&level_byte), IoSlice::new(line)];
             let how = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
             sent = match sendmsg::<()>(self.stream.as_raw_fd(), &parts, &[], how, None) {

@@ -67,7 +67,7 @@ fn interrupt(daemon: &'static Daemon, running: RunningRequest) {
 
 /// Logs what the threads do of the interpreter that a request runs in.
 pub(super) fn dump_all(daemon: &'static Daemon, running: RunningRequest) {
-    // Without a lock the stacks of running threads can not be read.
+    // Without a lock the stacks of running threads cannot be read.
     if python::FREE_THREADED {
         return;
     }
@@ -104,7 +104,7 @@ fn publish(interpreter: &'static Interpreter, signal: Signal) {
                 py,
                 state,
                 raised,
-                format_args!("{SIGNAL_NOT_PUBLISHED}: The event 'process_signal' can not be published"),
+                format_args!("{SIGNAL_NOT_PUBLISHED}: The event 'process_signal' cannot be published"),
             );
         }
     });
@@ -122,7 +122,7 @@ fn dump(py: Python<'_>, state: &State, thread: Option<u64>) {
             py,
             state,
             raised,
-            format_args!("{STACKS_NOT_LOGGED}: The stacks of the threads can not be logged"),
+            format_args!("{STACKS_NOT_LOGGED}: The stacks of the threads cannot be logged"),
         );
     }
 }

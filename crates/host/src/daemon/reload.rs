@@ -1,4 +1,4 @@
-//! Scripts that change while the process has them loaded, and scripts that it can not load.
+//! Scripts that change while the process has them loaded, and scripts that it cannot load.
 //!
 //! A request that finds its script changed is held back until it is known what comes of the successor that has been
 //! asked for: if there is one, the request goes there; if not, it runs here, with what is loaded. Then later requests do, too,
@@ -152,7 +152,7 @@ impl Reload {
             return (ChangedScript::Hold, false);
         }
         if state.asked.is_none() && state.failed.is_underway() {
-            // A successor is made for a script that can not be imported here, and takes long. This change has its turn
+            // A successor is made for a script that cannot be imported here, and takes long. This change has its turn
             // after that.
             return (ChangedScript::Keep(None), false);
         }

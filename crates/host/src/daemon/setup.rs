@@ -56,7 +56,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
         Err(text) => {
             log::line(
                 Level::Critical,
-                &format!("{DAEMON_NOT_STARTED}: A daemon process can not be started: {text}"),
+                &format!("{DAEMON_NOT_STARTED}: A daemon process cannot be started: {text}"),
             );
             return Err(py.raise(Exception::RuntimeError, &text));
         }
@@ -67,7 +67,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
     let process = prepared.process;
     life::adopt(process, py, |started| {
         if let Err(text) = started {
-            log::line(Level::Critical, &format!("{DAEMON_NOT_SET_UP}: Python can not be set up: {text}"));
+            log::line(Level::Critical, &format!("{DAEMON_NOT_SET_UP}: Python cannot be set up: {text}"));
             os::exit::now(exit::FAILED.into());
         }
         if prepared.launch.options.is_service() { prepared.run_script() } else { prepared.run() }
@@ -104,11 +104,11 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warning, &format!("display-name has no effect: {error}"));
     }
-    let page = Words::map(&page, page::WORDS).map_err(because("its shared page can not be used"))?;
+    let page = Words::map(&page, page::WORDS).map_err(because("its shared page cannot be used"))?;
     let timers = Timers::new(&launch.options.limits, launch.options.threads, 1);
     let daemon = create(&launch, (page, word), scoreboard, &timers)
         .map_err(|error| format!("no descriptors are left: {error}"))?;
-    let signals = os::signals::watch(&SIGNALS).map_err(because("signals can not be caught"))?;
+    let signals = os::signals::watch(&SIGNALS).map_err(because("signals cannot be caught"))?;
     descriptors::register(&signals);
     descriptors::register(&os::signals::writer());
     let (process, imports) = set_up_process(daemon, &launch)?;
@@ -321,7 +321,7 @@ fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
         log::line(
             Level::Warning,
             &format!(
-                "{LOCALE_NOT_SET}: The locale '{name}' of the process group '{group}' can not be set: it is not installed. Install it \
+                "{LOCALE_NOT_SET}: The locale '{name}' of the process group '{group}' cannot be set: it is not installed. Install it \
                  (`locale -a` lists those that are), or write locale=C.UTF-8, which nearly every system has"
             ),
         );

@@ -30,10 +30,10 @@ impl StartOrder {
         keep_over_exec(control, false).map_err(because("its control socket is not one"))?;
         descriptors::register(control);
         let length =
-            next_length(control, Wait::Allowed).map_err(because("its supervisor can not be heard"))?;
+            next_length(control, Wait::Allowed).map_err(because("its supervisor cannot be heard"))?;
         let mut announcement = vec![0; length];
         let (_, received) = receive_with(control, &mut announcement, Wait::Allowed)
-            .map_err(because("its supervisor can not be heard"))?;
+            .map_err(because("its supervisor cannot be heard"))?;
         if length == 0 {
             return Ok(None);
         }
@@ -48,7 +48,7 @@ impl StartOrder {
         let mut received = received.into_iter();
         let message = received.next().ok_or_else(|| "its supervisor has sent no start".to_owned())?;
         let message = os::message::read(message, LONGEST_START as u64)
-            .map_err(because("what its supervisor has sent can not be read"))?;
+            .map_err(because("what its supervisor has sent cannot be read"))?;
         let Ok(Order::Start { word, daemon: launch, .. }) = Order::decode(&message) else {
             return Err("its supervisor does not say what it is to be".to_owned());
         };
@@ -61,7 +61,7 @@ impl StartOrder {
             (Ok(0), _) => None,
             (Ok(capacity), Some(file)) => Some(
                 SnapshotReader::map(&file, capacity)
-                    .map_err(because("the server's scoreboard can not be read"))?,
+                    .map_err(because("the server's scoreboard cannot be read"))?,
             ),
             (_, _) => return Err("its supervisor has sent no scoreboard".to_owned()),
         };

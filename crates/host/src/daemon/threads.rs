@@ -19,7 +19,7 @@ pub(super) fn spawn(
     };
     builder.spawn(work).map_err(|error| {
         format!(
-            "A thread can not be started: {error}. Allow the user more processes (ulimit -u), or use fewer threads; with \
+            "A thread cannot be started: {error}. Allow the user more processes (ulimit -u), or use fewer threads; with \
              memory-limit= or virtual-memory-limit=, their stacks (stack-size=) may be too large for it."
         )
     })

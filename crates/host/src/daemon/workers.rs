@@ -365,13 +365,13 @@ fn run(
 
 fn log_unreadable(daemon: &Daemon) {
     let text = format!(
-        "{REQUEST_NOT_READ}: Process group '{}': a request can not be read, its connection is closed.",
+        "{REQUEST_NOT_READ}: Process group '{}': a request cannot be read, its connection is closed.",
         daemon.name
     );
     log::line(Level::Error, &text);
 }
 
-/// Logs why a request can not run: its script lies outside of the directory that the process is in.
+/// Logs why a request cannot run: its script lies outside of the directory that the process is in.
 fn log_outside_of_jail(daemon: &Daemon, request: &Request<'_>, exchange: &Exchange<'_>) {
     let (script, root) = (request.facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
     let root = String::from_utf8_lossy(root);

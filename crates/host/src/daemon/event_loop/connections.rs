@@ -73,7 +73,7 @@ impl EventLoop {
             log::line(
                 Level::Error,
                 &format!(
-                    "{CONNECTION_NOT_TAKEN}: Process group '{}': a connection can not be taken: {error}. If the application leaves files \
+                    "{CONNECTION_NOT_TAKEN}: Process group '{}': a connection cannot be taken: {error}. If the application leaves files \
                      or sockets open, close them; or allow the process more descriptors (ulimit -n).",
                     self.daemon.name
                 ),
