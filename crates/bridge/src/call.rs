@@ -41,26 +41,27 @@ impl<'a> WsgiReply<'a> {
         Self { tag: Tag::of::<WsgiReply<'_>>(), exchange, outcome: 500 }
     }
 
-    /// Returns the way for the response.
+    /// Returns the exchange for the response.
     #[must_use]
     pub const fn exchange(&self) -> Exchange<'a> {
         self.exchange
     }
 }
 
-/// A call, as a host takes it.
+/// A call as the host gets it.
 #[derive(Debug)]
 pub enum Call<'a> {
     /// See [`Kind::Wsgi`].
     Wsgi(&'a Request<'a>, &'a mut WsgiReply<'a>),
 }
 
-/// The result of a call that was taken; whatever comes of it is in the reply.
+/// The result of a call that was taken; its outcome is in the reply.
 const TAKEN: c_int = 0;
 /// The result of a call of a kind that the host does not know, or with a record of another build.
 const NOT_TAKEN: c_int = -1;
 
-/// Has `take` take a call that came through [`Host::call`], and returns its result.
+/// Gives a call that came through [`Host::call`] to `take`, and returns the result of that
+/// function.
 ///
 /// # Safety
 /// The arguments are those of the call.

@@ -3,7 +3,7 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 
-/// A borrowed byte string, or nothing at all (which is not the same as an empty one).
+/// A borrowed byte string, or no value (which differs from an empty one).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Bytes<'a> {
@@ -14,26 +14,26 @@ pub struct Bytes<'a> {
 
 // SAFETY: a `Bytes` is a shared borrow of plain bytes, as `&[u8]` is.
 unsafe impl Send for Bytes<'_> {}
-// SAFETY: as above.
+// SAFETY: a `Bytes` is a shared borrow of plain bytes, as `&[u8]` is.
 unsafe impl Sync for Bytes<'_> {}
 
 impl<'a> Bytes<'a> {
     /// No value.
     pub const ABSENT: Self = Self { pointer: std::ptr::null(), length: 0, borrow: PhantomData };
 
-    /// The bytes of `value`.
+    /// Returns the bytes of `value`.
     #[must_use]
     pub const fn new(value: &'a [u8]) -> Self {
         Self { pointer: value.as_ptr(), length: value.len(), borrow: PhantomData }
     }
 
-    /// The bytes of `value`, or [`Bytes::ABSENT`].
+    /// Returns the bytes of `value`, or [`Bytes::ABSENT`].
     #[must_use]
     pub fn optional(value: Option<&'a [u8]>) -> Self {
         value.map_or(Self::ABSENT, Self::new)
     }
 
-    /// The bytes, if there is a value.
+    /// Returns the bytes, or `None` if there is no value.
     #[must_use]
     #[inline]
     pub fn get(self) -> Option<&'a [u8]> {
@@ -45,14 +45,14 @@ impl<'a> Bytes<'a> {
         Some(unsafe { std::slice::from_raw_parts(self.pointer, self.length) })
     }
 
-    /// The bytes; an absent value reads as empty.
+    /// Returns the bytes; empty if there is no value.
     #[must_use]
     #[inline]
     pub fn or_empty(self) -> &'a [u8] {
         self.get().unwrap_or_default()
     }
 
-    /// The text, with anything that is not UTF-8 replaced; an absent value reads as empty.
+    /// Returns the text, with anything that is not UTF-8 replaced; empty if there is no value.
     #[must_use]
     pub fn to_text(self) -> String {
         String::from_utf8_lossy(self.or_empty()).into_owned()
@@ -97,17 +97,17 @@ impl<T: std::fmt::Debug> std::fmt::Debug for List<'_, T> {
 
 // SAFETY: a `List` is a shared borrow, as `&[T]` is.
 unsafe impl<T: Sync> Send for List<'_, T> {}
-// SAFETY: as above.
+// SAFETY: a `List` is a shared borrow, as `&[T]` is.
 unsafe impl<T: Sync> Sync for List<'_, T> {}
 
 impl<'a, T> List<'a, T> {
-    /// The elements of `items`.
+    /// Returns the elements of `items`.
     #[must_use]
     pub const fn new(items: &'a [T]) -> Self {
         Self { pointer: items.as_ptr(), length: items.len(), borrow: PhantomData }
     }
 
-    /// The elements.
+    /// Returns the elements.
     #[must_use]
     #[inline]
     pub fn as_slice(&self) -> &'a [T] {
@@ -116,7 +116,7 @@ impl<'a, T> List<'a, T> {
     }
 }
 
-/// Where the other side puts bytes that this side has asked for.
+/// A buffer that the other side fills with bytes that this side has asked for.
 #[repr(C)]
 pub struct Sink<'a> {
     buffer: *mut c_void,
@@ -125,13 +125,13 @@ pub struct Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    /// Puts them at the end of `buffer`.
+    /// Returns a sink that appends to `buffer`.
     #[must_use]
     pub fn new(buffer: &'a mut Vec<u8>) -> Self {
         Self { buffer: (&raw mut *buffer).cast(), append, borrow: PhantomData }
     }
 
-    /// Takes some.
+    /// Appends bytes.
     pub fn put(&mut self, bytes: &[u8]) {
         // SAFETY: made by `new` only, on this or the other side of the bridge, so the function is that side's own, and
         // the buffer one of its vectors, borrowed for `'a`.
@@ -139,7 +139,7 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// Each side has this function, for its own vectors.
+/// Appends to a vector of the side that this function belongs to.
 unsafe extern "C" fn append(buffer: *mut c_void, bytes: Bytes<'_>) {
     // SAFETY: called by `put` only.
     let buffer = unsafe { &mut *buffer.cast::<Vec<u8>>() };
@@ -166,10 +166,10 @@ impl wsgi_core::response::HeaderField for Field<'_> {
     }
 }
 
-/// A yes or no that may not have been said.
+/// A setting that is on, off or unset.
 pub type Tristate = i8;
 
-/// A [`Tristate`] from what was configured: -1 unset, 0 off, 1 on.
+/// Returns a [`Tristate`] from what was configured: -1 unset, 0 off, 1 on.
 #[must_use]
 pub const fn tristate(value: Option<bool>) -> Tristate {
     match value {
@@ -179,7 +179,7 @@ pub const fn tristate(value: Option<bool>) -> Tristate {
     }
 }
 
-/// What was configured, from a [`Tristate`].
+/// Returns the configured value of a [`Tristate`]; `None` if unset.
 #[must_use]
 pub const fn from_tristate(value: Tristate) -> Option<bool> {
     match value {

@@ -1,4 +1,4 @@
-//! What can be done with a request while it runs.
+//! The operations on a request while it runs.
 
 use std::ffi::{c_int, c_void};
 use std::task::Poll;
@@ -15,7 +15,7 @@ pub mod write {
     pub const LAST: u32 = 1 << 1;
 }
 
-/// The result of `poll_read` where there is nothing yet.
+/// The result of `poll_read` if there is nothing yet.
 pub(crate) const PENDING: isize = -2;
 
 /// The functions of an exchange, as C calls them: [`Serve`](crate::Serve) and [`Wait`](crate::Wait), whose trampoline alone makes
@@ -43,7 +43,7 @@ pub(crate) struct ExchangeApi {
 
 tagged!(ExchangeApi);
 
-/// A running request, as the host sees it: what the server's [`Serve`](crate::Serve) does.
+/// A running request as the host sees it, backed by the server's [`Serve`](crate::Serve).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Exchange<'a> {

@@ -1,4 +1,4 @@
-//! An exchange that outlives its request in the hands of the application, and then gives nothing.
+//! An exchange that may outlive its request in the hands of the application, and is empty then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,23 +11,26 @@ use crate::{Disconnected, Exchange};
 
 /// An [`Exchange`] lent to objects of the application, which may outlive the request and reach other threads.
 ///
-/// It gives the exchange out to one thread at a time, and to nobody once the request is over. A thread that waits for the
-/// body does not keep it meanwhile: neither the answer nor what another thread writes waits for it.
+/// One thread at a time can use the exchange, and none once the request is over. A thread that
+/// waits for the body does not hold it meanwhile, so neither the response nor writes of other
+/// threads wait.
 #[derive(Debug)]
 pub struct Lease {
     exchange: Mutex<Option<Exchange<'static>>>,
-    /// The same, held by such a thread as long as it reads; only for waiting.
+    /// A copy for waiting only, locked by a thread while it reads the body.
     reader: Mutex<Option<Exchange<'static>>>,
     is_over: AtomicBool,
 }
 
-/// How long a thread waits for the body before it looks again: others than the client may have ended the wait.
+/// The time after which a thread that waits for the body checks again: something other than the
+/// client may have ended the wait.
 const TICK: Duration = Duration::from_millis(250);
 
 impl Lease {
     /// Lends `exchange` for as long as `work` runs.
     pub fn lend<R>(exchange: Exchange<'_>, work: impl FnOnce(&Arc<Self>) -> R) -> R {
-        /// Ends the lease, also when `work` panics; waits for a thread that still uses the exchange.
+        /// A guard that ends the lease, also when `work` panics. It waits for a thread that still
+        /// uses the exchange.
         struct End<'a>(&'a Lease);
         impl Drop for End<'_> {
             fn drop(&mut self) {
@@ -62,7 +65,8 @@ impl Lease {
         self.lock().as_ref().map(work)
     }
 
-    /// As [`with`](Self::with), but gives up while another thread uses the exchange.
+    /// Runs `work` like [`with`](Self::with), but returns `None` while another thread uses the
+    /// exchange.
     pub fn try_with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
         self.exchange.try_lock().ok()?.as_ref().map(work)
     }
@@ -84,7 +88,7 @@ impl Lease {
         }
     }
 
-    /// Whether the request is over.
+    /// Returns whether the request is over.
     #[must_use]
     #[inline]
     pub fn is_over(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What is said once in a process, by each side to the other.
+//! The records that both sides exchange once in a process.
 
 use std::ffi::c_int;
 
@@ -7,8 +7,8 @@ use wsgi_core::lifecycle::Reason;
 use crate::tag::tagged;
 use crate::{Bytes, Level, List, Sink, Tag, Tristate};
 
-/// What a host can ask of the server outside requests, from any thread, at any time between
-/// [`Host::start`] and the end of the process.
+/// The functions of the server that a host can call outside requests, from any thread, at any time
+/// between [`Host::start`] and the end of the process.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Server {
@@ -16,10 +16,10 @@ pub struct Server {
     pub tag: Tag,
     /// Logs a line without a request's context.
     pub log: unsafe extern "C" fn(level: c_int, line: Bytes<'_>),
-    /// Whether the error log records lines of this level.
+    /// Returns whether the error log records lines of this level.
     pub is_logged: unsafe extern "C" fn(level: c_int) -> bool,
-    /// Gives out the server's scoreboard (see [`scoreboard`](crate::scoreboard)), at once; nothing if the process is not
-    /// to see it, or there is none.
+    /// Writes the server's scoreboard (see [`scoreboard`](crate::scoreboard)) to `sink` before it
+    /// returns. Writes nothing if the process must not see it, or there is none.
     pub scoreboard: unsafe extern "C" fn(sink: Sink<'_>),
 }
 
@@ -30,18 +30,19 @@ impl Server {
         unsafe { (self.log)(level as c_int, Bytes::new(line)) }
     }
 
-    /// Whether the error log records lines of this level.
+    /// Returns whether the error log records lines of this level.
     #[must_use]
     pub fn is_logged(&self, level: Level) -> bool {
-        // SAFETY: as above.
+        // SAFETY: the function has no precondition but the validity of its arguments.
         unsafe { (self.is_logged)(level as c_int) }
     }
 
-    /// The server's scoreboard, encoded; nothing if the process is not to see it, or there is none.
+    /// Returns the server's scoreboard, encoded. Returns `None` if the process must not see it, or
+    /// there is none.
     #[must_use]
     pub fn scoreboard(&self) -> Option<Vec<u8>> {
         let mut message = Vec::new();
-        // SAFETY: as above.
+        // SAFETY: the function has no precondition but the validity of its arguments.
         unsafe { (self.scoreboard)(Sink::new(&mut message)) };
         (!message.is_empty()).then_some(message)
     }
@@ -77,11 +78,11 @@ pub struct InterpreterOptions<'a> {
 pub struct Import<'a> {
     /// Path of the Python source file.
     pub script: Bytes<'a>,
-    /// Where to load it; empty is the main interpreter.
+    /// The interpreter to load it into; empty is the main one.
     pub application_group: Bytes<'a>,
 }
 
-/// What a host needs to know once, when the process starts.
+/// The settings that a host gets once, when the process starts.
 #[repr(C)]
 pub struct Settings<'a> {
     /// [`Tag::of`] this.
@@ -105,7 +106,7 @@ pub struct Settings<'a> {
     pub server_version: [u32; 3],
     /// Apache's banner with all components.
     pub server_description: Bytes<'a>,
-    /// When Apache was built.
+    /// The time when Apache was built.
     pub server_built: Bytes<'a>,
     /// Name of the MPM.
     pub mpm_name: Bytes<'a>,
@@ -147,8 +148,8 @@ pub struct Host {
     /// Initialises Python and loads the imports. Called once, from the thread that is to be Python's main
     /// thread. Failures are logged through `server`; after a negative result `call` must not be called.
     pub start: unsafe extern "C" fn(settings: *const Settings<'_>, server: *const Server) -> c_int,
-    /// Asks for something of a [`Kind`](crate::Kind), on any thread: the records are those of the kind. The other side takes it
-    /// with [`receive`](crate::receive), which says what it returns.
+    /// Makes a call of a [`Kind`](crate::Kind), on any thread, with the records of that kind. The
+    /// host takes it with [`receive`](crate::receive), which defines the result.
     pub call: unsafe extern "C" fn(kind: u32, request: *const Tag, reply: *mut Tag) -> c_int,
     /// Tells the application (`process_stopping`), then ends the interpreters if that was asked for. No
     /// `call` may start after it; those that still run are waited for, at most `grace` milliseconds, and if

@@ -1,4 +1,4 @@
-//! What is known of a request before the application runs, and how it can end.
+//! The records of a request before the application runs, and its possible outcomes.
 
 use std::ffi::c_void;
 
@@ -16,7 +16,7 @@ macro_rules! cgi_variables {
             /// All variables, in slot order.
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The key in the environ.
+            /// Returns the key in the environ.
             #[must_use]
             pub const fn key(self) -> &'static str {
                 match self { $(Self::$variant => $key,)* }
@@ -58,7 +58,7 @@ cgi_variables! {
     QueryString = "QUERY_STRING",
     /// The raw target of the request line.
     RequestUri = "REQUEST_URI",
-    /// Where the application is mounted; percent-decoded, slashes collapsed.
+    /// The mount point of the application; percent-decoded, slashes collapsed.
     ScriptName = "SCRIPT_NAME",
     /// The rest of the URL's path.
     PathInfo = "PATH_INFO",
@@ -68,7 +68,7 @@ cgi_variables! {
     ContentLength = "CONTENT_LENGTH",
     /// The authenticated user.
     RemoteUser = "REMOTE_USER",
-    /// How that user was authenticated.
+    /// The method by which that user was authenticated.
     AuthType = "AUTH_TYPE",
 }
 
@@ -99,17 +99,17 @@ pub struct RequestFacts<'a> {
     pub connection_id: Bytes<'a>,
     /// Modification time of [`RequestFacts::script`], if the server knows it already; else 0.
     pub script_mtime: i64,
-    /// When the server read the request.
+    /// The time when the server read the request.
     pub request_start: i64,
-    /// When the request was put into a daemon's queue; 0 in embedded mode.
+    /// The time when the request was put into a daemon's queue; 0 in embedded mode.
     pub queue_start: i64,
-    /// When a daemon took it from there; 0 in embedded mode.
+    /// The time when a daemon took it from there; 0 in embedded mode.
     pub daemon_start: i64,
     /// `queue_start` in milliseconds of a clock that nobody sets, and that all processes see; it begins again after seven weeks.
     pub queue_ticks: u32,
-    /// How often a daemon process was tried to be reached for it; 0 in embedded mode.
+    /// The number of attempts to reach a daemon process for it; 0 in embedded mode.
     pub daemon_connects: u32,
-    /// How often one has passed it on because it is being replaced.
+    /// The number of daemon processes that have passed it on because they are being replaced.
     pub daemon_restarts: u32,
     /// Process id of the Apache child that accepted the request.
     pub server_pid: u32,
@@ -125,7 +125,7 @@ pub struct RequestFacts<'a> {
 pub struct Request<'a> {
     /// [`Tag::of`] this.
     pub tag: Tag,
-    /// What is known of it anyway.
+    /// The facts that every kind of call has.
     pub facts: RequestFacts<'a>,
     /// Name of the callable in the script.
     pub callable_object: Bytes<'a>,
@@ -147,14 +147,14 @@ tagged!(Request<'_>);
 unsafe impl Sync for RequestFacts<'_> {}
 
 impl<'a> RequestFacts<'a> {
-    /// The value of a CGI variable.
+    /// Returns the value of a CGI variable.
     #[must_use]
     #[inline]
     pub fn variable(&self, cgi: Cgi) -> Bytes<'a> {
         self.cgi[cgi as usize]
     }
 
-    /// Whether `bit` of [`flag`] is set.
+    /// Returns whether `bit` of [`flag`] is set.
     #[must_use]
     #[inline]
     pub const fn has_flag(&self, bit: u32) -> bool {
@@ -176,7 +176,7 @@ pub mod flag {
     pub const DEBUG_PANIC: u32 = 1 << 31;
 }
 
-/// How a request ended: [`WsgiReply::outcome`](crate::WsgiReply::outcome).
+/// The values of [`WsgiReply::outcome`](crate::WsgiReply::outcome).
 ///
 /// A value from 400 on is an HTTP status: nothing was sent, and the server answers with its own page.
 pub mod outcome {
@@ -186,7 +186,7 @@ pub mod outcome {
     pub const ABORTED: u32 = 1;
 }
 
-/// An outcome of a request that is one: see [`mod@outcome`].
+/// A checked outcome of a request: see [`mod@outcome`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// See [`outcome::COMPLETE`].
@@ -198,7 +198,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns `None` if `value` is no outcome.
+    /// Parses an outcome. Returns `None` if `value` is none.
     #[must_use]
     pub fn parse(value: u32) -> Option<Self> {
         match (value, u16::try_from(value)) {

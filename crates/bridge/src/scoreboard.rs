@@ -1,32 +1,32 @@
-//! What Apache's scoreboard says, as bytes: from a process that has it to one that is to show it.
+//! Apache's scoreboard as bytes, from a process that has it to one that shows it.
 //!
 //! It is written straight into a buffer ([`Encoder`]), which need not grow: see [`max_length`].
 
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
-/// What it says of the server.
+/// The part of the scoreboard about the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Summary {
     /// Places for processes.
     pub server_limit: u32,
     /// Places for threads in each of them.
     pub thread_limit: u32,
-    /// How often the server has been restarted.
+    /// The number of times that the server has been restarted.
     pub generation: u32,
-    /// When it was started or restarted.
+    /// The time when it was started or restarted.
     pub restart_time: i64,
-    /// When this was read.
+    /// The time when this was read.
     pub current_time: i64,
 }
 
 /// A place for a process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Process<'a> {
-    /// 0 where there is none.
+    /// The process id; 0 if there is no process.
     pub pid: u32,
-    /// Which generation it is of.
+    /// The server's generation that it belongs to.
     pub generation: u32,
-    /// It finishes what it has begun.
+    /// It only finishes the requests that it has.
     pub is_quiescing: bool,
     /// Its threads, one for each place.
     pub workers: Vec<Worker<'a>>,
@@ -39,17 +39,17 @@ pub struct Worker<'a> {
     pub thread_num: u32,
     /// Of the process that used it last.
     pub generation: u32,
-    /// What it does: a letter, as in Apache's status page.
+    /// Its state: a letter, as in Apache's status page.
     pub status: u8,
     /// Requests that it has served.
     pub access_count: u64,
-    /// What it has sent, in bytes.
+    /// The number of bytes that it has sent.
     pub bytes_served: u64,
-    /// When its last request began; 0: none has.
+    /// The time when its last request began; 0: none has.
     pub start_time: i64,
-    /// When it ended.
+    /// The time when it ended.
     pub stop_time: i64,
-    /// When it last did something.
+    /// The time when it last did something.
     pub last_used: i64,
     /// The client of the last request.
     pub client: &'a [u8],
@@ -77,22 +77,22 @@ impl Default for Worker<'_> {
     }
 }
 
-/// The longest of each text that is encoded, in bytes; what is longer is cut.
+/// The longest text that is encoded, in bytes; longer ones are cut.
 const MAX_TEXT: usize = 64;
 
 const SUMMARY: usize = 32;
 const PROCESS: usize = 13;
 const WORKER: usize = 1 + 9 + 5 * 8 + 3 * (4 + MAX_TEXT);
 
-/// The most bytes that the scoreboard of a server can become.
+/// Returns the largest number of bytes that the scoreboard of a server takes.
 #[must_use]
 pub const fn max_length(server_limit: u32, thread_limit: u32) -> usize {
     let process = (thread_limit as usize).saturating_mul(WORKER).saturating_add(PROCESS);
     (server_limit as usize).saturating_mul(process).saturating_add(SUMMARY)
 }
 
-/// Writes a scoreboard: for each process [`process`](Self::process), then for each of its threads
-/// [`worker`](Self::worker).
+/// An encoder of a scoreboard. Call [`process`](Self::process) for each process, followed by
+/// [`worker`](Self::worker) for each of its threads.
 #[derive(Debug)]
 pub struct Encoder<'a> {
     writer: Writer<'a>,
@@ -100,7 +100,7 @@ pub struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    /// Appends to `buffer`.
+    /// Returns an encoder that appends to `buffer`.
     pub fn new(buffer: &'a mut Vec<u8>, summary: &Summary) -> Self {
         let mut writer = Writer::new(buffer);
         for number in [summary.server_limit, summary.thread_limit, summary.generation] {
@@ -112,7 +112,7 @@ impl<'a> Encoder<'a> {
         Self { writer, thread_limit: summary.thread_limit }
     }
 
-    /// The next of `server_limit` processes.
+    /// Writes the next of `server_limit` processes.
     pub fn process(&mut self, pid: u32, generation: u32, is_quiescing: bool) {
         self.writer.u32(pid);
         self.writer.u32(generation);
@@ -120,7 +120,7 @@ impl<'a> Encoder<'a> {
         self.writer.u32(self.thread_limit);
     }
 
-    /// The next of the `thread_limit` threads of the process.
+    /// Writes the next of the `thread_limit` threads of the process.
     pub fn worker(&mut self, worker: &Worker<'_>) {
         // Most places are empty on most servers.
         let is_used = *worker != Worker::default();
@@ -145,7 +145,7 @@ impl<'a> Encoder<'a> {
 /// Reads what [`Encoder`] has written.
 ///
 /// # Errors
-/// It is none.
+/// The message is no scoreboard.
 pub fn decode(message: &[u8]) -> Result<(Summary, Vec<Process<'_>>), Malformed> {
     let mut reader = Reader::new(message);
     let summary = Summary {
@@ -210,7 +210,7 @@ mod tests {
         }
     }
 
-    /// Two processes of three threads each, of which this many are busy.
+    /// Encodes two processes of three threads each, of which `used` are busy.
     fn encoded(used: usize, text: &[u8]) -> Vec<u8> {
         let mut message = Vec::new();
         let mut encoder = Encoder::new(&mut message, &SUMMARY);

@@ -13,8 +13,9 @@ use std::time::Duration;
 use crate::exchange::{ExchangeApi, PENDING};
 use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 
-/// What a host can do with a request while it runs. The functions are called by one thread at a time, mostly by the one that
-/// runs the request. None but `start`, `is_gone` and `log` is called while the thread is attached to Python: they can block.
+/// The operations that a host can call on a request while it runs. One thread at a time calls them,
+/// mostly the one that runs the request. None but `start`, `is_gone` and `log` is called while the
+/// thread is attached to Python: they can block.
 ///
 /// A failure means that the client is gone or cannot be reached; the reason has been logged where it is worth it.
 pub trait Serve {
@@ -38,7 +39,7 @@ pub trait Serve {
     fn report_panic(&mut self, during: &str, panic: &(dyn Any + Send));
 }
 
-/// Waits for the body beside a [`Serve`] that other threads use meanwhile.
+/// The part of an exchange that waits for the body while other threads use the [`Serve`].
 pub trait Wait {
     /// Waits until `poll_read` may have something, at most for `timeout`. Called by one thread at a time.
     fn wait(&self, timeout: Duration);
@@ -48,7 +49,8 @@ pub trait Wait {
 
 /// A [`Serve`] that is used by one thread at a time, and its [`Wait`], by others meanwhile.
 ///
-/// A host sees to that. So a flag is enough here, which costs less than a mutex: a second user at the same time fails.
+/// The host ensures that. So a flag suffices here, which costs less than a mutex: a second user at
+/// the same time fails.
 #[derive(Debug)]
 pub struct ExchangeServer<S, W> {
     server: UnsafeCell<S>,
@@ -61,7 +63,7 @@ pub struct ExchangeServer<S, W> {
 unsafe impl<S: Send, W: Sync> Sync for ExchangeServer<S, W> {}
 
 impl<S, W> ExchangeServer<S, W> {
-    /// Has `server` used by one thread at a time.
+    /// Returns a server of exchanges that share `server`.
     #[must_use]
     pub const fn new(server: S, waiter: W) -> Self {
         Self {
@@ -72,8 +74,8 @@ impl<S, W> ExchangeServer<S, W> {
         }
     }
 
-    /// Returns the [`Serve`], which nobody uses any more, and whether a function has panicked, so that something may have been
-    /// done by half: the response is broken off then.
+    /// Returns the [`Serve`] after its last use, and whether a function has panicked. After a panic
+    /// something may be half done, so the response is broken off.
     #[must_use]
     pub fn end(self) -> (S, bool) {
         (self.server.into_inner(), self.has_panicked.into_inner())
@@ -82,7 +84,7 @@ impl<S, W> ExchangeServer<S, W> {
     /// Runs `work` with the [`Serve`]. Returns `failed` while somebody else uses it.
     #[inline]
     fn with<R>(&self, failed: R, work: impl FnOnce(&mut S) -> R) -> R {
-        /// Ends the use, also when `work` panics.
+        /// A guard that ends the use, also when `work` panics.
         struct InUse<'a>(&'a AtomicBool);
         impl Drop for InUse<'_> {
             #[inline]
@@ -100,7 +102,7 @@ impl<S, W> ExchangeServer<S, W> {
 }
 
 impl<'a> Exchange<'a> {
-    /// Lets a host do with a request what `server` offers.
+    /// Returns the exchange that `server` serves.
     #[must_use]
     pub fn new<S: Serve + Send, W: Wait + Sync>(server: &'a ExchangeServer<S, W>) -> Self {
         Self { api: &Table::<S, W>::API, context: (&raw const *server).cast_mut().cast() }
@@ -151,7 +153,7 @@ impl<S: Serve, W: Wait> Table<S, W> {
     /// Runs `work` with the [`Serve`], guarded; `during` says what it does.
     ///
     /// # Safety
-    /// As above.
+    /// `context` comes from [`Exchange::new`], and the exchange is not over.
     #[inline]
     unsafe fn serve<R: Copy>(
         context: *mut c_void,
@@ -255,7 +257,7 @@ mod tests {
     use super::*;
     use crate::Level;
 
-    /// Panics wherever it is asked for anything, but reports it.
+    /// A [`Serve`] whose functions panic.
     struct Panics {
         reports: Vec<String>,
         can_report: bool,

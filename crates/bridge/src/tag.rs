@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::ABI;
 
-/// The build that a table or record is of, and its length in bytes: the first field of each, read before anything else of it.
+/// The build of a table or record, and its length in bytes. It is the first field, and is read
+/// before any other.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -48,7 +49,7 @@ macro_rules! tagged {
 }
 pub(crate) use tagged;
 
-/// A table or record is of another build than this program, or there is none.
+/// The error of a table or record that is missing, or of another build than this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherBuild {
     found: Option<Tag>,
@@ -68,7 +69,7 @@ impl fmt::Display for OtherBuild {
     }
 }
 
-/// Reads what the other side has given, if it is of this build.
+/// Returns a record of the other side if it is of this build.
 ///
 /// # Safety
 /// `pointer` is null, or leads to a tag with as much memory as it says, to be read for as long as `'a`.
@@ -84,7 +85,7 @@ pub unsafe fn checked<'a, T: Tagged>(pointer: *const T) -> Result<&'a T, OtherBu
     Ok(unsafe { &*pointer })
 }
 
-/// As [`checked`], for what the other side has lent to be changed.
+/// Checks a record like [`checked`], and returns it for changes.
 ///
 /// # Safety
 /// As there, and nobody else reads or changes it.

@@ -1,6 +1,6 @@
 //! Requests and settings as bytes, for a host in a process of its own.
 //!
-//! What is decoded borrows from the message, and its lists from vectors that the caller keeps ([`Fields`], [`Lists`]).
+//! Decoded records borrow from the message, and its lists from vectors that the caller keeps ([`Fields`], [`Lists`]).
 
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
@@ -23,7 +23,7 @@ pub struct Lists<'a> {
     imports: Vec<Import<'a>>,
 }
 
-/// Where the counts of an encoded request are: behind its kind.
+/// The position of the counts in an encoded request: behind its kind.
 const COUNTS: std::ops::Range<usize> = 4..12;
 
 impl RequestFacts<'_> {
@@ -113,7 +113,8 @@ impl Request<'_> {
         }
     }
 
-    /// Puts other counts into an encoded request, which `message` begins with: it is sent again.
+    /// Sets the counts in the encoded request at the beginning of `message`, before it is sent
+    /// again.
     pub fn set_counts(message: &mut [u8], daemon_connects: u32, daemon_restarts: u32) {
         let counts = [daemon_connects.to_le_bytes(), daemon_restarts.to_le_bytes()];
         if let Some(place) = message.get_mut(COUNTS) {
@@ -126,7 +127,7 @@ impl<'a> Request<'a> {
     /// Takes a request from `reader`.
     ///
     /// # Errors
-    /// It is none, or a call of another kind.
+    /// The message is no request, or a call of another kind.
     pub fn decode(reader: &mut Reader<'a>, fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
         let Some(Kind::Wsgi) = Kind::from_number(reader.u32()?) else { return Err(Malformed) };
         let facts = RequestFacts::decode(reader, fields)?;
@@ -155,7 +156,7 @@ fn read_fields<'a>(reader: &mut Reader<'a>, fields: &mut Vec<Field<'a>>) -> Resu
     Ok(())
 }
 
-/// Status and headers of a response, as a daemon process sends them.
+/// The status and headers of a response, as a daemon process sends them.
 pub struct Head<'a> {
     /// Three digits.
     pub status: u16,
@@ -179,10 +180,10 @@ impl Head<'_> {
 }
 
 impl<'a> Head<'a> {
-    /// The head in `message`.
+    /// Decodes the head in `message`.
     ///
     /// # Errors
-    /// There is none in it.
+    /// The message is no head.
     pub fn decode(message: &'a [u8], fields: &'a mut Fields<'a>) -> Result<Self, Malformed> {
         let mut reader = Reader::new(message);
         let (status, reason) = (reader.u16()?, Bytes::optional(reader.optional()?));
@@ -231,10 +232,10 @@ impl Settings<'_> {
 }
 
 impl<'a> Settings<'a> {
-    /// The settings in `message`.
+    /// Decodes the settings in `message`.
     ///
     /// # Errors
-    /// There are none in it, or of another version of the bridge.
+    /// The message has no settings, or those of another version of the bridge.
     pub fn decode(message: &'a [u8], lists: &'a mut Lists<'a>) -> Result<Self, Malformed> {
         let mut reader = Reader::new(message);
         let reader = &mut reader;

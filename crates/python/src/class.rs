@@ -23,7 +23,7 @@ use crate::{Exception, Object, Py, Python, Raised, Result};
 /// }
 /// ```
 ///
-/// What is not `Sync` cannot be one:
+/// A type that is not `Sync` cannot be a class:
 /// ```compile_fail
 /// struct Counter(std::cell::RefCell<u32>);
 ///
@@ -32,7 +32,7 @@ use crate::{Exception, Object, Py, Python, Raised, Result};
 ///     fn define(_: &mut python::Definition<Self>) {}
 /// }
 /// ```
-/// nor can what has an object that nobody has to have a token for:
+/// nor can a type with an object that is reached without a token:
 /// ```compile_fail
 /// struct Holder(python::Object);
 ///
@@ -54,7 +54,7 @@ pub trait Class: Sized + Sync + 'static {
 pub struct Arguments<'a>(&'a [Object]);
 
 impl<'a> Arguments<'a> {
-    /// All of them.
+    /// Returns all arguments.
     #[must_use]
     pub const fn all(&self) -> &'a [Object] {
         self.0
@@ -83,7 +83,7 @@ pub struct Definition<T> {
 }
 
 impl<T: Class> Definition<T> {
-    /// A method with positional arguments.
+    /// Adds a method with positional arguments.
     pub fn method<F>(&mut self, name: &'static CStr, function: F) -> &mut Self
     where
         F: Fn(Python<'_>, &T, &Arguments<'_>) -> Result<Object> + Copy + 'static,
@@ -92,7 +92,7 @@ impl<T: Class> Definition<T> {
         self.add_method(name, call::<T, F>)
     }
 
-    /// A method with positional arguments that also gets the object whose method it is.
+    /// Adds a method with positional arguments that also gets the object whose method it is.
     pub fn method_of_object<F>(&mut self, name: &'static CStr, function: F) -> &mut Self
     where
         F: Fn(Python<'_>, &T, &Object, &Arguments<'_>) -> Result<Object> + Copy + 'static,
@@ -111,7 +111,7 @@ impl<T: Class> Definition<T> {
         self
     }
 
-    /// A read-only attribute.
+    /// Adds a read-only attribute.
     pub fn attribute<F>(&mut self, name: &'static CStr, function: F) -> &mut Self
     where
         F: Fn(Python<'_>, &T) -> Result<Object> + Copy + 'static,
@@ -154,7 +154,7 @@ pub struct Type<T> {
 
 // SAFETY: the method table is read only, and its C strings are static.
 unsafe impl<T> Send for Type<T> {}
-// SAFETY: as above.
+// SAFETY: the method table is read only, and its C strings are static.
 unsafe impl<T> Sync for Type<T> {}
 
 impl<T> std::fmt::Debug for Type<T> {
@@ -199,7 +199,7 @@ impl<T: Class> Type<T> {
         Ok(Self { object: Py::new(object), methods, class: PhantomData })
     }
 
-    /// A new object with `value` in it.
+    /// Returns a new object with `value` in it.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -215,7 +215,7 @@ impl<T: Class> Type<T> {
         }
     }
 
-    /// The value in an object of this type.
+    /// Returns the value in an object, or `None` if it is of another type.
     #[must_use]
     #[inline]
     pub fn value<'a>(&self, py: Python<'_>, object: &'a Object) -> Option<&'a T> {
@@ -226,13 +226,13 @@ impl<T: Class> Type<T> {
         }
     }
 
-    /// The method at `index` (in the order of definition), bound to `object`.
+    /// Returns the method at `index` (in the order of definition), bound to `object`.
     ///
     /// # Errors
     /// `MemoryError`.
     ///
     /// # Panics
-    /// Where the class has no such method, or `object` is of another type.
+    /// If the class has no such method, or `object` is of another type.
     #[inline]
     pub fn bound(&self, py: Python<'_>, object: &Object, index: usize) -> Result<Object> {
         assert!(self.value(py, object).is_some(), "object of another type");
@@ -259,18 +259,18 @@ const fn slot(slot: c_int, function: *mut c_void) -> ffi::PyType_Slot {
     ffi::PyType_Slot { slot, pfunc: function }
 }
 
-/// The entries and their terminator, for as long as the process lives: a few hundred bytes per interpreter.
+/// Appends the terminator, and leaks the entries: a few hundred bytes per interpreter.
 fn terminated<D>(mut entries: Vec<D>, end: D) -> &'static [D] {
     entries.push(end);
     Vec::leak(entries)
 }
 
-/// Checks, when the program is compiled, that `function` can be instance_of up again by [`instance_of`].
+/// Checks at compile time that `function` has no captures, as [`instance_of`] demands.
 pub(crate) fn assert_no_captures<F: Copy>(_function: F) {
     const { assert!(size_of::<F>() == 0, "functions and closures without captures only") };
 }
 
-/// The function of type `F`, of which there is only one.
+/// Returns the function of type `F`, of which there is only one.
 pub(crate) fn instance_of<F: Copy>() -> &'static F {
     // SAFETY: `F` has no size, and a value of it exists: `assert_no_captures` was given one before any pointer to
     // the trampolines below was made.
@@ -289,7 +289,7 @@ pub(crate) fn guarded<R>(py: Python<'_>, work: impl FnOnce() -> Result<R>) -> Re
     })
 }
 
-/// The value of `object`, and a token.
+/// Returns a token, and the value of `object`.
 ///
 /// # Safety
 /// Called by Python, with an instance of `T`'s type.
@@ -298,7 +298,7 @@ unsafe fn entered<'a, T: Class>(object: *mut ffi::PyObject) -> (Python<'a>, &'a 
     unsafe { (Python::assume_attached(), &(*object.cast::<Instance<T>>()).value) }
 }
 
-/// A C result: null when it raised.
+/// Converts a result for C: null if it is an exception.
 fn returned(result: Result<Object>) -> *mut ffi::PyObject {
     match result {
         Ok(object) => object.into_ptr(),

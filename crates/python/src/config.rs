@@ -1,11 +1,11 @@
-//! How Python is started.
+//! The configuration of Python.
 
 use std::ffi::{CStr, CString};
 
 use pyo3_ffi as ffi;
 
-/// What is decided before Python starts. Everything else follows CPython's defaults for a Python program,
-/// `PYTHON*` environment variables among them.
+/// The settings that are fixed before Python starts. All others have CPython's defaults for a
+/// Python program, `PYTHON*` environment variables among them.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Path of the executable to be, from which CPython finds its library or virtual environment.
@@ -42,7 +42,7 @@ impl Config {
     }
 
     /// # Safety
-    /// `config` is initialised.
+    /// Returns `config` is initialised.
     unsafe fn fill(&self, config: &mut ffi::PyConfig) -> Result<(), String> {
         config.parse_argv = 0;
         // The process is a server's: its signals and C streams are not Python's to change.
@@ -97,7 +97,7 @@ fn text(bytes: &[u8]) -> Result<CString, String> {
     CString::new(bytes).map_err(|_| format!("{:?} contains a NUL byte", String::from_utf8_lossy(bytes)))
 }
 
-/// CPython's own message as the error.
+/// Converts a status; the error is CPython's own message.
 fn checked(status: ffi::PyStatus) -> Result<(), String> {
     // SAFETY: the functions only read the structure; the message is a static C string or null.
     unsafe {

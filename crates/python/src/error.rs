@@ -6,10 +6,10 @@ use pyo3_ffi as ffi;
 
 use crate::{Object, Python};
 
-/// The result of what can raise.
+/// The result of an operation that can raise.
 pub type Result<T> = std::result::Result<T, Raised>;
 
-/// The thread's error indicator is set.
+/// The error of a thread whose error indicator is set.
 ///
 /// Whoever gets one passes it on, [takes](Raised::take) the exception, or [clears](Raised::clear) it.
 #[must_use = "the error indicator stays set"]
@@ -62,7 +62,7 @@ exceptions! {
 }
 
 impl Raised {
-    /// For results of C functions that say that they raised.
+    /// Returns the error of a C function that has set the error indicator.
     #[inline]
     pub(crate) const fn new() -> Self {
         Self(())
@@ -103,14 +103,14 @@ impl Raised {
         unsafe { ffi::PyErr_Clear() };
     }
 
-    /// Whether the exception is an instance of `class`.
+    /// Returns whether the exception is an instance of `class`.
     #[must_use]
     pub fn matches(&self, class: Exception) -> bool {
         // SAFETY: the thread is attached.
         unsafe { ffi::PyErr_ExceptionMatches(class.class()) != 0 }
     }
 
-    /// Whether the exception is an instance of `class`.
+    /// Returns whether the exception is an instance of `class`.
     #[must_use]
     pub fn is_instance(&self, class: &Object) -> bool {
         // SAFETY: the thread is attached, the class valid.
@@ -148,7 +148,7 @@ impl Python<'_> {
         Raised::new()
     }
 
-    /// Takes an exception that is being raised, if there is one, out of the error indicator.
+    /// Takes the exception out of the error indicator. Returns `None` if there is none.
     #[must_use]
     pub fn pending_exception(self) -> Option<Object> {
         // SAFETY: the thread is attached.
@@ -166,14 +166,14 @@ impl Python<'_> {
         if status < 0 { Err(Raised::new()) } else { Ok(()) }
     }
 
-    /// The exception class as an object.
+    /// Returns the exception class as an object.
     #[must_use]
     pub fn exception_class(self, class: Exception) -> Object {
         // SAFETY: the thread is attached; exception classes are valid objects.
         unsafe { Object::from_borrowed(class.class()) }
     }
 
-    /// An instance of `class` that is not raised.
+    /// Returns an instance of `class` that is not raised.
     fn exception(self, class: Exception, message: &str) -> Object {
         let made = self.str(message).and_then(|text| self.exception_class(class).call([&text]));
         match made {

@@ -1,4 +1,4 @@
-//! An extension module: how a running Python finds its way in here.
+//! An extension module, through which a running Python calls into this library.
 
 use std::ffi::{CStr, c_void};
 
@@ -28,7 +28,7 @@ where
         ffi::PyMethodDef::zeroed(),
     ]));
     let end = ffi::PyModuleDef_Slot { slot: 0, value: std::ptr::null_mut() };
-    // Whether there is a lock was decided when Python was started: a module must not decide otherwise.
+    // The start of Python has decided whether there is a lock: a module must not decide otherwise.
     #[cfg(Py_GIL_DISABLED)]
     let slots = vec![
         ffi::PyModuleDef_Slot { slot: ffi::Py_mod_gil as std::ffi::c_int, value: ffi::Py_MOD_GIL_NOT_USED },

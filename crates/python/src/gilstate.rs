@@ -1,4 +1,5 @@
-//! Makes the `PyGILState` functions follow the interpreter that a thread is attached to, on Python 3.10 and 3.11.
+//! The `PyGILState` functions of Python 3.10 and 3.11, made to follow the interpreter that a thread
+//! is attached to.
 //!
 //! Extension modules take the lock with `PyGILState_Ensure`, which uses the thread state that a thread-specific
 //! key of CPython's holds. Before 3.12 that is the first one ever made for the thread: in any other interpreter
@@ -18,7 +19,7 @@ static KEY: AtomicI64 = AtomicI64::new(-1);
 const MOST_KEYS: libc::pthread_key_t = 4096;
 
 thread_local! {
-    /// What this thread has put into the key.
+    /// The value that this thread has put into the key.
     static BOUND: Cell<*mut ffi::PyThreadState> = const { Cell::new(std::ptr::null_mut()) };
 }
 
@@ -59,7 +60,8 @@ pub(crate) fn bind(state: *mut ffi::PyThreadState) {
     }
 }
 
-/// To be called when the state that is bound has been deleted, which clears the key: another state may get its address.
+/// Forgets the bound state after its deletion, which clears the key: another state may get its
+/// address.
 pub(crate) fn unbind() {
     BOUND.set(std::ptr::null_mut());
 }

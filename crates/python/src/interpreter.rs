@@ -1,4 +1,4 @@
-//! Interpreters, and how threads get into them.
+//! Interpreters, and the attachment of threads to them.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +9,9 @@ use pyo3_ffi as ffi;
 use crate::threads::{self, ThreadEntry, entry_of};
 use crate::{Config, Python};
 
-/// What is kept for each interpreter.
+/// The data that is kept for each interpreter.
 pub trait State: Send + Sync + 'static {
-    /// What is kept for each thread in that interpreter.
+    /// The data that is kept for each thread in that interpreter.
     type Thread: Default + 'static;
 }
 
@@ -25,22 +25,22 @@ pub struct Interpreter<S> {
     /// The first thread state of a sub-interpreter. No thread uses it, so that there is always one: where the last one goes
     /// and the next one comes, CPython (3.11, 3.12) may give out the memory of the first one before it is done with it.
     spare: *mut ffi::PyThreadState,
-    /// Whether it stays as it is after [`end`](Self::end), see [`is_finalizable`].
+    /// It stays as it is after [`end`](Self::end): see [`is_finalizable`].
     is_kept: bool,
 }
 
-/// How long an interpreter that could not be set up is waited for, if threads were started in it.
+/// The longest wait for threads that were started in an interpreter whose set-up failed.
 const SETTLED: Duration = Duration::from_millis(100);
 
-/// Whether there has been an interpreter that stays.
+/// Set once there has been an interpreter that stays.
 static HAS_KEPT: AtomicBool = AtomicBool::new(false);
 
-/// How often it is looked whether others have left an interpreter.
+/// The interval of checks whether other threads have left an interpreter.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 // SAFETY: the raw pointer is only handed to CPython functions that may be called on any thread.
 unsafe impl<S: Send + Sync> Send for Interpreter<S> {}
-// SAFETY: as above.
+// SAFETY: the raw pointer is only handed to CPython functions that may be called on any thread.
 unsafe impl<S: Send + Sync> Sync for Interpreter<S> {}
 
 impl<S> std::fmt::Debug for Interpreter<S> {
@@ -49,7 +49,7 @@ impl<S> std::fmt::Debug for Interpreter<S> {
     }
 }
 
-/// How [`Interpreter::end`] ended.
+/// The result of [`Interpreter::end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The interpreter is gone.
@@ -88,7 +88,7 @@ pub fn adopt<S: State, R: Send>(
     set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
     work: impl FnOnce(Result<&'static Interpreter<S>, String>) -> R + Send,
 ) -> R {
-    /// Attaches again, also when `work` panics.
+    /// A guard that attaches again, also when `work` panics.
     struct Again(*mut ffi::PyThreadState);
     impl Drop for Again {
         fn drop(&mut self) {
@@ -165,7 +165,7 @@ impl<S: State> Interpreter<S> {
         &'static self,
         work: impl FnOnce(Python<'_>, &'static S, &S::Thread) -> R + Send,
     ) -> R {
-        /// Detaches, also when `work` panics.
+        /// A guard that detaches, also when `work` panics.
         struct Detach;
         impl Drop for Detach {
             #[inline]
@@ -186,7 +186,7 @@ impl<S: State> Interpreter<S> {
         work(py, self.state(), thread)
     }
 
-    /// What is kept for this interpreter.
+    /// Returns the data that is kept for this interpreter.
     ///
     /// # Panics
     /// While it is being set up; nobody has a reference to it then.
@@ -276,8 +276,8 @@ pub fn leave_alone(patience: Duration) -> bool {
     threads::close(patience)
 }
 
-/// Waits, at most until `deadline`, until the interpreter that this thread is attached to has no states but these; returns
-/// whether that is so.
+/// Waits, at most until `deadline`, until the interpreter that this thread is attached to has no
+/// other states than these. Returns whether it has none.
 ///
 /// # Safety
 /// The thread is attached with the first of them.
@@ -358,17 +358,19 @@ unsafe fn create(_py: Python<'_>, own_gil: bool) -> Result<*mut ffi::PyThreadSta
     }
 }
 
-/// As above; before 3.12 there is one lock for all.
+/// Creates a sub-interpreter and attaches the thread to it; before 3.12 all share one lock.
 ///
 /// While memory is traced, CPython's own allocations in there look for the state of this thread in the key of the
 /// `PyGILState` functions, find the one of the main interpreter, and wait for the lock that the thread has.
 #[cfg(not(Py_3_12))]
 unsafe fn create(py: Python<'_>, _own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
     if is_memory_traced(py) {
-        return Err("memory is traced (tracemalloc), with which Python before 3.12 cannot create interpreters. Stop \
+        return Err(
+            "memory is traced (tracemalloc), with which Python before 3.12 cannot create interpreters. Stop \
                     tracemalloc (also PYTHONTRACEMALLOC), run the application in the main interpreter \
                     (WSGIApplicationGroup %{GLOBAL}), or use Python 3.12 or later"
-            .to_owned());
+                .to_owned(),
+        );
     }
     // SAFETY: by the caller's promise.
     unsafe {
@@ -389,14 +391,14 @@ unsafe fn create(py: Python<'_>, _own_gil: bool) -> Result<*mut ffi::PyThreadSta
 #[cfg(not(Py_3_12))]
 fn is_memory_traced(py: Python<'_>) -> bool {
     let ask = || py.import(c"_tracemalloc")?.attr(&py.name("is_tracing")?)?.call([])?.is_true();
-    // Where there is no such module, nothing is traced.
+    // Without such a module nothing is traced.
     ask().unwrap_or_else(|raised: crate::Raised| {
         raised.clear();
         false
     })
 }
 
-/// The state that this thread is attached with, or null.
+/// Returns the state that this thread is attached with; null if there is none.
 fn attached() -> *mut ffi::PyThreadState {
     // SAFETY: may be called on any thread. (Before 3.12 it answers for the process, which is the same here: its
     // caller asks right after it detached or failed to, and compares with a state of its own thread.)
@@ -411,7 +413,7 @@ fn attached() -> *mut ffi::PyThreadState {
 #[cfg(not(Py_3_13))]
 mod current {
     unsafe extern "C" {
-        /// Public since Python 3.5, renamed in 3.13.
+        /// Returns the current state, or null. Public since Python 3.5, renamed in 3.13.
         pub(super) fn _PyThreadState_UncheckedGet() -> *mut pyo3_ffi::PyThreadState;
     }
 }
@@ -447,7 +449,7 @@ unsafe fn take_lock_over(state: *mut ffi::PyThreadState) {
     unsafe { ffi::PyThreadState_Swap(state) };
 }
 
-/// Whether `state` still belongs to an interpreter.
+/// Returns whether `state` still belongs to an interpreter.
 ///
 /// # Safety
 /// The thread holds the lock, so that the lists do not change.

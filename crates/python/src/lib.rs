@@ -38,10 +38,10 @@ pub use shared::{Shared, SharedCell};
 pub use threads::end_thread;
 pub use token::{Python, thread_id};
 
-/// Whether this Python was built without the global interpreter lock.
+/// True for a Python that was built without the global interpreter lock.
 pub const FREE_THREADED: bool = cfg!(Py_GIL_DISABLED);
 
-/// Whether interpreters may have a lock of their own (Python 3.12).
+/// True if interpreters may have a lock of their own (Python 3.12).
 pub const OWN_GIL: bool = cfg!(Py_3_12);
 
 /// Major and minor version of the Python this was built for.

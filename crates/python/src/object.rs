@@ -78,13 +78,13 @@ impl Object {
         unsafe { std::slice::from_raw_parts(pointers.cast::<Self>(), count) }
     }
 
-    /// The pointer, still owned by `self`.
+    /// Returns the pointer, still owned by `self`.
     #[inline]
     pub(crate) fn as_ptr(&self) -> *mut ffi::PyObject {
         self.pointer.as_ptr()
     }
 
-    /// The pointer, now owned by the caller.
+    /// Returns the pointer, now owned by the caller.
     #[inline]
     pub(crate) fn into_ptr(self) -> *mut ffi::PyObject {
         ManuallyDrop::new(self).as_ptr()
@@ -96,14 +96,14 @@ impl Object {
         self.as_ptr().addr()
     }
 
-    /// Whether both are the same object.
+    /// Returns whether both are the same object.
     #[must_use]
     #[inline]
     pub fn is(&self, other: &Self) -> bool {
         self.pointer == other.pointer
     }
 
-    /// Whether it is `None`.
+    /// Returns whether it is `None`.
     #[must_use]
     #[inline]
     pub fn is_none(&self) -> bool {
@@ -111,7 +111,7 @@ impl Object {
         self.as_ptr() == unsafe { ffi::Py_None() }
     }
 
-    /// How many references there are to it.
+    /// Returns how many references there are to it.
     #[must_use]
     #[inline]
     pub fn reference_count(&self) -> isize {
@@ -119,8 +119,7 @@ impl Object {
         unsafe { ffi::Py_REFCNT(self.as_ptr()) }
     }
 
-    /// Whether it is an instance of exactly `bytes`, `list`, `tuple` ... is asked with these; `is_*` accept
-    /// subclasses.
+    /// Returns whether it is exactly a `list`; `is_list` and its like accept subclasses.
     #[must_use]
     #[inline]
     pub fn is_exact_list(&self) -> bool {
@@ -128,7 +127,7 @@ impl Object {
         unsafe { ffi::PyList_CheckExact(self.as_ptr()) != 0 }
     }
 
-    /// Whether it is exactly a `tuple`.
+    /// Returns whether it is exactly a `tuple`.
     #[must_use]
     #[inline]
     pub fn is_exact_tuple(&self) -> bool {
@@ -136,7 +135,7 @@ impl Object {
         unsafe { ffi::PyTuple_CheckExact(self.as_ptr()) != 0 }
     }
 
-    /// Whether it is a `list` or an instance of a subclass.
+    /// Returns whether it is a `list` or an instance of a subclass.
     #[must_use]
     #[inline]
     pub fn is_list(&self) -> bool {
@@ -144,7 +143,7 @@ impl Object {
         unsafe { ffi::PyList_Check(self.as_ptr()) != 0 }
     }
 
-    /// Whether it is a `tuple` or an instance of a subclass.
+    /// Returns whether it is a `tuple` or an instance of a subclass.
     #[must_use]
     #[inline]
     pub fn is_tuple(&self) -> bool {
@@ -152,7 +151,7 @@ impl Object {
         unsafe { ffi::PyTuple_Check(self.as_ptr()) != 0 }
     }
 
-    /// Whether it is a `str` or an instance of a subclass.
+    /// Returns whether it is a `str` or an instance of a subclass.
     #[must_use]
     #[inline]
     pub fn is_str(&self) -> bool {
@@ -160,7 +159,7 @@ impl Object {
         unsafe { ffi::PyUnicode_Check(self.as_ptr()) != 0 }
     }
 
-    /// Whether it is a `bytes` or an instance of a subclass.
+    /// Returns whether it is a `bytes` or an instance of a subclass.
     #[must_use]
     #[inline]
     pub fn is_bytes(&self) -> bool {
@@ -168,39 +167,39 @@ impl Object {
         unsafe { ffi::PyBytes_Check(self.as_ptr()) != 0 }
     }
 
-    /// Whether it is an `int` (not counting `bool`) or an instance of a subclass.
+    /// Returns whether it is an `int` (not counting `bool`) or an instance of a subclass.
     #[must_use]
     pub fn is_int(&self) -> bool {
         // SAFETY: valid by construction.
         unsafe { ffi::PyLong_Check(self.as_ptr()) != 0 && ffi::PyBool_Check(self.as_ptr()) == 0 }
     }
 
-    /// Whether it can be called.
+    /// Returns whether it can be called.
     #[must_use]
     pub fn is_callable(&self) -> bool {
         // SAFETY: valid by construction.
         unsafe { ffi::PyCallable_Check(self.as_ptr()) != 0 }
     }
 
-    /// `isinstance(self, class)`.
+    /// Returns `isinstance(self, class)`.
     ///
     /// # Errors
-    /// What the check raised.
+    /// The exception that the check raised.
     pub fn is_instance(&self, class: &Self) -> Result<bool> {
         // SAFETY: both are valid.
         status(unsafe { ffi::PyObject_IsInstance(self.as_ptr(), class.as_ptr()) })
     }
 
-    /// Truth.
+    /// Returns its truth value.
     ///
     /// # Errors
-    /// What `__bool__` raised.
+    /// The exception that `__bool__` raised.
     pub fn is_true(&self) -> Result<bool> {
         // SAFETY: valid by construction.
         status(unsafe { ffi::PyObject_IsTrue(self.as_ptr()) })
     }
 
-    /// The name of its type.
+    /// Returns the name of its type.
     #[must_use]
     pub fn type_name(&self) -> String {
         // SAFETY: every object has a type, and that a name.
@@ -209,29 +208,29 @@ impl Object {
         name.rsplit('.').next().unwrap_or(&name).to_owned()
     }
 
-    /// `str(self)`.
+    /// Returns `str(self)`.
     ///
     /// # Errors
-    /// What `__str__` raised.
+    /// The exception that `__str__` raised.
     pub fn to_str(&self) -> Result<Self> {
         // SAFETY: valid; the result is new.
         unsafe { Self::owned(ffi::PyObject_Str(self.as_ptr())) }
     }
 
-    /// `getattr(self, name)`.
+    /// Returns `getattr(self, name)`.
     ///
     /// # Errors
-    /// `AttributeError`, or what the look-up raised.
+    /// `AttributeError`, or the exception that the look-up raised.
     #[inline]
     pub fn attr(&self, name: &Self) -> Result<Self> {
         // SAFETY: both are valid; the result is new.
         unsafe { Self::owned(ffi::PyObject_GetAttr(self.as_ptr(), name.as_ptr())) }
     }
 
-    /// The attribute, or nothing where the look-up raises `AttributeError`.
+    /// Returns the attribute, or `None` if the look-up raises `AttributeError`.
     ///
     /// # Errors
-    /// What else the look-up raised.
+    /// Any other exception of the look-up.
     pub fn attr_if_any(&self, name: &Self) -> Result<Option<Self>> {
         match self.attr(name) {
             Ok(value) => Ok(Some(value)),
@@ -243,10 +242,10 @@ impl Object {
         }
     }
 
-    /// `setattr(self, name, value)`.
+    /// Sets an attribute: `setattr(self, name, value)`.
     ///
     /// # Errors
-    /// What the assignment raised.
+    /// The exception that the assignment raised.
     pub fn set_attr(&self, name: &Self, value: &Self) -> Result<()> {
         // SAFETY: all are valid.
         status(unsafe { ffi::PyObject_SetAttr(self.as_ptr(), name.as_ptr(), value.as_ptr()) }).map(drop)
@@ -255,7 +254,7 @@ impl Object {
     /// Calls it with positional arguments.
     ///
     /// # Errors
-    /// What the call raised.
+    /// The exception that the call raised.
     #[inline]
     pub fn call<const N: usize>(&self, arguments: [&Self; N]) -> Result<Self> {
         // One more slot in front, so that a bound method finds room for its `self` without copying.
@@ -275,19 +274,19 @@ impl Object {
         }
     }
 
-    /// `iter(self)`.
+    /// Returns `iter(self)`.
     ///
     /// # Errors
-    /// `TypeError`, or what `__iter__` raised.
+    /// `TypeError`, or the exception that `__iter__` raised.
     pub fn iter(&self) -> Result<Self> {
         // SAFETY: valid; the result is new.
         unsafe { Self::owned(ffi::PyObject_GetIter(self.as_ptr())) }
     }
 
-    /// The next item of an iterator.
+    /// Returns the next item of an iterator, or `None` at its end.
     ///
     /// # Errors
-    /// What the iterator raised.
+    /// The exception that the iterator raised.
     #[inline]
     pub fn next(&self) -> Result<Option<Self>> {
         // SAFETY: valid; `iter` gives objects with a `tp_iternext`.
@@ -301,30 +300,30 @@ impl Object {
         }
     }
 
-    /// `len(self)`.
+    /// Returns `len(self)`.
     ///
     /// # Errors
-    /// `TypeError`, or what `__len__` raised.
+    /// `TypeError`, or the exception that `__len__` raised.
     pub fn length(&self) -> Result<usize> {
         // SAFETY: valid by construction.
         usize::try_from(unsafe { ffi::PyObject_Size(self.as_ptr()) }).map_err(|_| Raised::new())
     }
 }
 
-/// The result of a C function that returns -1 when it raised.
+/// Converts the result of a C function that returns -1 when it has raised.
 #[inline]
 pub(crate) fn status(value: std::ffi::c_int) -> Result<bool> {
     if value < 0 { Err(Raised::new()) } else { Ok(value != 0) }
 }
 
-/// An owned reference that may be kept anywhere, also while its thread is not attached, and that is given out
-/// against a token. The token must be of the interpreter that the object belongs to. Dropping it gives
-/// nothing back: it is for what lives as long as its interpreter.
+/// An owned reference that may be kept anywhere, also on threads that are not attached. Its object
+/// is reached with a token of the interpreter that it belongs to. Dropping it releases nothing: it
+/// is for objects that live as long as their interpreter.
 pub struct Py(NonNull<ffi::PyObject>);
 
 // SAFETY: the pointer is used with a token only.
 unsafe impl Send for Py {}
-// SAFETY: as above.
+// SAFETY: the pointer is used with a token only.
 unsafe impl Sync for Py {}
 
 impl Py {
@@ -335,13 +334,13 @@ impl Py {
         Self(unsafe { NonNull::new_unchecked(object.into_ptr()) })
     }
 
-    /// The owned reference, which is given back when that is dropped.
+    /// Returns the owned reference, which is released when it is dropped.
     #[must_use]
     pub fn into_object(self, _py: Python<'_>) -> Object {
         Object { pointer: self.0, attached: PhantomData }
     }
 
-    /// The object.
+    /// Returns the object.
     #[must_use]
     #[inline]
     pub fn get<'py>(&'py self, _py: Python<'py>) -> &'py Object {

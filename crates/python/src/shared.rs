@@ -1,4 +1,4 @@
-//! Objects in what several threads reach at once: the values of a [`Class`](crate::Class).
+//! Objects inside values that several threads use at once: those of a [`Class`](crate::Class).
 //!
 //! Both types here are `Sync`, for they give nothing without a token, and not `Send`: dropping them gives references
 //! back, which only attached threads may do, and those do not let them go across [`detach`](Python::detach).
@@ -24,7 +24,7 @@ impl Shared {
         Self(object)
     }
 
-    /// The object.
+    /// Returns the object.
     #[must_use]
     #[inline]
     pub const fn get<'py>(&'py self, _py: Python<'py>) -> &'py Object {
@@ -38,7 +38,8 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// A place for a value that may have [`Shared`] objects in it, and that one thread may replace while others use it.
+/// A cell for a value that may contain [`Shared`] objects, and that one thread may replace while
+/// others use it.
 pub struct SharedCell<T>(Mutex<Option<Arc<T>>>);
 
 // SAFETY: a value goes in and comes out with a token only, so that attached threads alone have a part in it, use it at the
@@ -52,14 +53,14 @@ impl<T> Default for SharedCell<T> {
 }
 
 impl<T: Sync> SharedCell<T> {
-    /// The value that was last put there.
+    /// Returns the value that was put there last, or `None` if there was none.
     #[must_use]
     #[inline]
     pub fn get(&self, _py: Python<'_>) -> Option<Arc<T>> {
         lock(&self.0).clone()
     }
 
-    /// Puts a value there. The old one is dropped when nobody uses it any more.
+    /// Replaces the value. The old one is dropped after its last use.
     #[inline]
     pub fn put(&self, _py: Python<'_>, value: T) {
         let new = Some(Arc::new(value));

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use os::lock::lock;
 use pyo3_ffi as ffi;
 
-/// What a thread has for an interpreter.
+/// A thread's data for an interpreter.
 #[derive(Clone, Copy)]
 pub(crate) struct ThreadEntry {
     interpreter: *mut ffi::PyInterpreterState,
@@ -36,17 +36,17 @@ thread_local! {
 /// the same at the end of a process, too, in `exit`, where Python may be gone.
 static KEY: OnceLock<Option<(libc::pthread_key_t, u32)>> = OnceLock::new();
 
-/// Whether threads may still end their states.
+/// The gate that threads pass to end their states.
 static GATE: Mutex<Gate> = Mutex::new(Gate { is_closed: false, inside: 0 });
 static LEFT: Condvar = Condvar::new();
 
 struct Gate {
     is_closed: bool,
-    /// How many threads are ending theirs.
+    /// The number of threads that are ending theirs.
     inside: u32,
 }
 
-/// This thread's entry for an interpreter.
+/// Returns this thread's entry for an interpreter, if it has one.
 #[inline]
 pub(crate) fn entry_of(interpreter: *mut ffi::PyInterpreterState) -> Option<ThreadEntry> {
     ENTRIES.with(|entries| {
@@ -100,7 +100,7 @@ pub(crate) unsafe fn remove(interpreter: *mut ffi::PyInterpreterState) {
     }
 }
 
-/// The states of this thread, in the order of their creation.
+/// Returns the states of this thread, in the order of their creation.
 #[cfg(not(Py_3_12))]
 pub(crate) fn states() -> Vec<*mut ffi::PyThreadState> {
     // SAFETY: only this thread has access, and no reference outlives this statement.
@@ -131,7 +131,7 @@ pub fn end_thread() {
     }
 }
 
-/// The destructor of the key.
+/// Ends the states of the thread; the destructor of the key.
 extern "C" fn thread_ends(_: *mut c_void) {
     // A copy of the process has no other threads, which may hold any lock.
     let is_original = KEY.get().is_some_and(|key| key.is_some_and(|(_, id)| id == std::process::id()));
@@ -140,8 +140,8 @@ extern "C" fn thread_ends(_: *mut c_void) {
     }
 }
 
-/// Has threads leave Python alone when they end, from now on: it is about to be finalised, or the process to be left.
-/// Returns whether none is ending its states after `patience`.
+/// Makes threads leave Python alone when they end, because it is about to be finalised or the
+/// process to exit. Returns whether none is ending its states after `patience`.
 pub(crate) fn close(patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     let mut gate = lock(&GATE);

@@ -1,4 +1,4 @@
-//! The proof of attachment, and what can be made with it.
+//! The proof of attachment, and the objects that can be made with it.
 
 use std::ffi::{CStr, c_char, c_long};
 use std::marker::PhantomData;
@@ -25,10 +25,11 @@ impl Python<'_> {
         Self(PhantomData)
     }
 
-    /// Runs `work` while other threads may run Python. What is not `Send`, objects above all, stays outside.
+    /// Runs `work` while other threads may run Python. Values that are not `Send`, objects above
+    /// all, stay outside.
     #[inline]
     pub fn detach<R: Send>(self, work: impl FnOnce() -> R + Send) -> R {
-        /// Attaches again, also when `work` panics.
+        /// A guard that attaches again, also when `work` panics.
         struct Again(*mut ffi::PyThreadState);
         impl Drop for Again {
             #[inline]
@@ -45,7 +46,7 @@ impl Python<'_> {
         work()
     }
 
-    /// `None`.
+    /// Returns `None`.
     #[must_use]
     #[inline]
     pub fn none(self) -> Object {
@@ -53,14 +54,14 @@ impl Python<'_> {
         unsafe { Object::from_borrowed(ffi::Py_None()) }
     }
 
-    /// `True` or `False`.
+    /// Returns `True` or `False`.
     #[must_use]
     pub fn bool(self, value: bool) -> Object {
-        // SAFETY: as above.
+        // SAFETY: the thread is attached; both are valid objects.
         unsafe { Object::from_borrowed(if value { ffi::Py_True() } else { ffi::Py_False() }) }
     }
 
-    /// An `int`.
+    /// Returns an `int`.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -69,26 +70,26 @@ impl Python<'_> {
         unsafe { Object::owned(ffi::PyLong_FromLongLong(value)) }
     }
 
-    /// A `float`.
+    /// Returns a `float`.
     ///
     /// # Errors
     /// `MemoryError`.
     #[inline]
     pub fn float(self, value: f64) -> Result<Object> {
-        // SAFETY: as above.
+        // SAFETY: the thread is attached; the result is new.
         unsafe { Object::owned(ffi::PyFloat_FromDouble(value)) }
     }
 
-    /// A `str` from UTF-8.
+    /// Returns a `str` from UTF-8.
     ///
     /// # Errors
     /// `MemoryError`.
     pub fn str(self, text: &str) -> Result<Object> {
-        // SAFETY: as above; a Rust string is valid UTF-8 of that length.
+        // SAFETY: the thread is attached; a Rust string is valid UTF-8 of that length.
         unsafe { Object::owned(ffi::PyUnicode_FromStringAndSize(text.as_ptr().cast(), size(text.len()))) }
     }
 
-    /// An interned `str`, for names.
+    /// Returns an interned `str`, for names.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -101,7 +102,7 @@ impl Python<'_> {
         }
     }
 
-    /// A `str` with one character for each byte.
+    /// Returns a `str` with one character for each byte.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -117,12 +118,13 @@ impl Python<'_> {
         }
     }
 
-    /// A `str` from the name of a file (`os.fsdecode`), Latin-1 where the file system's codec fails.
+    /// Returns a `str` from the name of a file (`os.fsdecode`), Latin-1 where the file system's
+    /// codec fails.
     ///
     /// # Errors
     /// `MemoryError`.
     pub fn path(self, bytes: &[u8]) -> Result<Object> {
-        // SAFETY: as above.
+        // SAFETY: the thread is attached; the result is new.
         let decoded = unsafe {
             Object::owned(ffi::PyUnicode_DecodeFSDefaultAndSize(bytes.as_ptr().cast(), size(bytes.len())))
         };
@@ -132,40 +134,40 @@ impl Python<'_> {
         })
     }
 
-    /// A `bytes` object.
+    /// Returns a `bytes` object.
     ///
     /// # Errors
     /// `MemoryError`.
     pub fn bytes(self, bytes: &[u8]) -> Result<Object> {
-        // SAFETY: as above.
+        // SAFETY: the thread is attached; the result is new.
         unsafe { Object::owned(ffi::PyBytes_FromStringAndSize(bytes.as_ptr().cast(), size(bytes.len()))) }
     }
 
-    /// An empty `dict`.
+    /// Returns an empty `dict`.
     ///
     /// # Errors
     /// `MemoryError`.
     #[inline]
     pub fn dict(self) -> Result<Object> {
-        // SAFETY: as above.
+        // SAFETY: the thread is attached; the result is new.
         unsafe { Object::owned(ffi::PyDict_New()) }
     }
 
-    /// An empty `list`.
+    /// Returns an empty `list`.
     ///
     /// # Errors
     /// `MemoryError`.
     pub fn list(self) -> Result<Object> {
-        // SAFETY: as above.
+        // SAFETY: the thread is attached; the result is new.
         unsafe { Object::owned(ffi::PyList_New(0)) }
     }
 
-    /// A `tuple`.
+    /// Returns a `tuple`.
     ///
     /// # Errors
     /// `MemoryError`.
     pub fn tuple<const N: usize>(self, items: [&Object; N]) -> Result<Object> {
-        // SAFETY: as above; the tuple is filled before anybody sees it, each item a reference of its own.
+        // SAFETY: the thread is attached; the tuple is filled before anybody sees it, each item a reference of its own.
         unsafe {
             let tuple = Object::owned(ffi::PyTuple_New(size(N)))?;
             for (index, item) in items.into_iter().enumerate() {
@@ -175,7 +177,7 @@ impl Python<'_> {
         }
     }
 
-    /// An unnamed `PyCapsule`.
+    /// Returns an unnamed `PyCapsule`.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -184,16 +186,16 @@ impl Python<'_> {
         unsafe { Object::owned(ffi::PyCapsule_New(pointer.as_ptr(), std::ptr::null(), None)) }
     }
 
-    /// `importlib.import_module(name)`.
+    /// Returns `importlib.import_module(name)`.
     ///
     /// # Errors
-    /// What the import raised.
+    /// The exception that the import raised.
     pub fn import(self, name: &CStr) -> Result<Object> {
         // SAFETY: the thread is attached, the name NUL-terminated.
         unsafe { Object::owned(ffi::PyImport_ImportModule(name.as_ptr())) }
     }
 
-    /// `sys.modules`.
+    /// Returns `sys.modules`.
     #[must_use]
     #[inline]
     pub fn modules(self) -> Object {
@@ -201,7 +203,7 @@ impl Python<'_> {
         unsafe { Object::from_borrowed(ffi::PyImport_GetModuleDict()) }
     }
 
-    /// `sys.<name> = value`.
+    /// Sets `sys.<name>`.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -211,7 +213,7 @@ impl Python<'_> {
         if status < 0 { Err(Raised::new()) } else { Ok(()) }
     }
 
-    /// A new module of that name, not in `sys.modules`.
+    /// Returns a new module of that name, not in `sys.modules`.
     ///
     /// # Errors
     /// `MemoryError`.
@@ -240,7 +242,7 @@ impl Python<'_> {
     /// Runs compiled code as the module `name`, in `sys.modules` from the start and no more if it raises.
     ///
     /// # Errors
-    /// What the code raised.
+    /// The exception that the code raised.
     pub fn exec_module(self, name: &Object, code: &Object, filename: &Object) -> Result<Object> {
         // SAFETY: the thread is attached; the function checks its arguments' types.
         unsafe {
@@ -256,9 +258,9 @@ impl Python<'_> {
     /// Runs compiled code with `globals` as its namespace.
     ///
     /// # Errors
-    /// What the code raised.
+    /// The exception that the code raised.
     pub fn eval(self, code: &Object, globals: &Object) -> Result<Object> {
-        // SAFETY: as above; the dict gets `__builtins__`, which code needs.
+        // SAFETY: the thread is attached; the dict gets `__builtins__`, which code needs.
         unsafe {
             let builtins = ffi::PyEval_GetBuiltins();
             if ffi::PyDict_SetItemString(globals.as_ptr(), c"__builtins__".as_ptr(), builtins) < 0 {
@@ -268,8 +270,8 @@ impl Python<'_> {
         }
     }
 
-    /// A `bytes` object of at most `length` bytes, which `fill` writes while the thread is detached; `fill`
-    /// returns how many.
+    /// Returns a `bytes` object of at most `length` bytes, which `fill` writes while the thread is
+    /// detached. `fill` returns their number.
     ///
     /// # Errors
     /// `MemoryError`, or the error of `fill` (inside `Ok`).
@@ -304,21 +306,23 @@ impl Python<'_> {
         }
     }
 
-    /// A `str` that tells about the interpreter: its version line.
+    /// Returns the version line of the interpreter.
     #[must_use]
     pub fn version_text(self) -> String {
         // SAFETY: a static, NUL-terminated text.
         unsafe { CStr::from_ptr(ffi::Py_GetVersion()) }.to_string_lossy().into_owned()
     }
 
-    /// Raises `exception` (a class) in another thread, at its next bytecode. Whether there is such a thread.
+    /// Raises `exception` (a class) in another thread, at its next bytecode. Returns whether there
+    /// is such a thread.
     #[must_use]
     pub fn raise_in_thread(self, thread: u64, exception: &Object) -> bool {
         // SAFETY: the thread is attached, the class valid.
         unsafe { ffi::PyThreadState_SetAsyncExc(thread as c_long, exception.as_ptr()) == 1 }
     }
 
-    /// Forgets the exception that [`raise_in_thread`](Self::raise_in_thread) has in store for this thread.
+    /// Takes back the exception that [`raise_in_thread`](Self::raise_in_thread) has scheduled for
+    /// this thread.
     pub fn clear_raised_in_thread(self) {
         // SAFETY: the thread is attached; null takes a pending exception back.
         unsafe { ffi::PyThreadState_SetAsyncExc(thread_id() as c_long, std::ptr::null_mut()) };
@@ -345,7 +349,7 @@ impl Python<'_> {
     }
 }
 
-/// What `threading.get_ident()` returns on the calling thread.
+/// Returns the id of the calling thread, as `threading.get_ident()` does.
 #[must_use]
 pub fn thread_id() -> u64 {
     // SAFETY: it has no precondition. CPython uses the same number.
@@ -362,7 +366,8 @@ mod resize {
     use pyo3_ffi as ffi;
 
     unsafe extern "C" {
-        /// Documented C API that pyo3-ffi does not export. Frees the object where it fails.
+        /// Resizes a `bytes` object; frees it if that fails. Documented C API that pyo3-ffi does
+        /// not export.
         pub(super) fn _PyBytes_Resize(bytes: *mut *mut ffi::PyObject, size: ffi::Py_ssize_t) -> i32;
     }
 }

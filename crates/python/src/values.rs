@@ -1,4 +1,4 @@
-//! What is in objects of the built-in types.
+//! The contents of objects of the built-in types.
 
 use pyo3_ffi as ffi;
 
@@ -6,7 +6,8 @@ use crate::object::status;
 use crate::{Object, Python, Raised, Result};
 
 impl Object {
-    /// The item at `index` of a `list` or `tuple`; nothing where there is none, or it is neither.
+    /// Returns the item at `index` of a `list` or `tuple`. Returns `None` if there is none, or it
+    /// is neither.
     #[must_use]
     #[inline]
     pub fn item(&self, index: usize) -> Option<Self> {
@@ -32,7 +33,7 @@ impl Object {
         }
     }
 
-    /// How many items a `list` or `tuple` has; 0 for anything else.
+    /// Returns how many items a `list` or `tuple` has; 0 for anything else.
     #[must_use]
     #[inline]
     pub fn item_count(&self) -> usize {
@@ -49,7 +50,8 @@ impl Object {
         usize::try_from(count).unwrap_or(0)
     }
 
-    /// The contents of a `bytes` object. They do not change and live as long as the object.
+    /// Returns the contents of a `bytes` object, or `None` for other types. They do not change and
+    /// live as long as the object.
     #[must_use]
     #[inline]
     pub fn as_bytes(&self) -> Option<&[u8]> {
@@ -63,8 +65,8 @@ impl Object {
         }
     }
 
-    /// The characters of a `str` whose code points are all below 256, one byte each (its Latin-1 encoding).
-    /// Nothing for other strings and other types.
+    /// Returns the characters of a `str` whose code points are all below 256, one byte each (its
+    /// Latin-1 encoding). Returns `None` for other strings and other types.
     #[must_use]
     #[inline]
     pub fn as_latin1(&self) -> Option<&[u8]> {
@@ -86,7 +88,7 @@ impl Object {
         }
     }
 
-    /// The Latin-1 encoding of a `str`, as `bytes`.
+    /// Returns the Latin-1 encoding of a `str`, as `bytes`.
     ///
     /// # Errors
     /// `UnicodeEncodeError`, or `TypeError` where it is no `str`.
@@ -95,7 +97,8 @@ impl Object {
         unsafe { Self::owned(ffi::PyUnicode_AsLatin1String(self.as_ptr())) }
     }
 
-    /// The text of a `str`, what cannot be encoded replaced; nothing for other types.
+    /// Returns the text of a `str`, or `None` for other types. Characters that cannot be encoded
+    /// are replaced.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
         if !self.is_str() {
@@ -118,7 +121,7 @@ impl Object {
         }
     }
 
-    /// The value as an `i64`, through `__index__`.
+    /// Returns the value as an `i64`, through `__index__`.
     ///
     /// # Errors
     /// `TypeError` where it has none, `OverflowError` where it is too large.
@@ -131,10 +134,10 @@ impl Object {
         }
     }
 
-    /// `self[key]` of a `dict`, or nothing.
+    /// Returns `self[key]` of a `dict`, or `None` if there is no such key.
     ///
     /// # Errors
-    /// What hashing or comparing the key raised, or `SystemError` where it is no `dict`.
+    /// The exception of hashing or comparing the key, or `SystemError` where it is no `dict`.
     #[inline]
     pub fn dict_get(&self, key: &Self) -> Result<Option<Self>> {
         // SAFETY: both are valid; the item is borrowed from the dict and made our own at once.
@@ -162,20 +165,20 @@ impl Object {
         }
     }
 
-    /// `self[key] = value` of a `dict`.
+    /// Sets `self[key]` of a `dict`.
     ///
     /// # Errors
-    /// What hashing or comparing the key raised, `MemoryError`, or `SystemError` where it is no `dict`.
+    /// The exception of hashing or comparing the key, `MemoryError`, or `SystemError` where it is no `dict`.
     #[inline]
     pub fn dict_set(&self, key: &Self, value: &Self) -> Result<()> {
         // SAFETY: all are valid.
         status(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) }).map(drop)
     }
 
-    /// Removes `key` from a `dict`; whether it was there.
+    /// Removes `key` from a `dict`. Returns whether it was there.
     ///
     /// # Errors
-    /// What hashing or comparing the key raised.
+    /// The exception of hashing or comparing the key.
     pub fn dict_remove(&self, key: &Self) -> Result<bool> {
         // SAFETY: both are valid.
         if unsafe { ffi::PyDict_DelItem(self.as_ptr(), key.as_ptr()) } == 0 {
@@ -189,7 +192,7 @@ impl Object {
         Err(raised)
     }
 
-    /// A copy of a `dict`.
+    /// Returns a copy of a `dict`.
     ///
     /// # Errors
     /// `MemoryError`, or `SystemError` where it is no `dict`.
@@ -199,7 +202,7 @@ impl Object {
         unsafe { Self::owned(ffi::PyDict_Copy(self.as_ptr())) }
     }
 
-    /// `self.append(item)` of a `list`.
+    /// Appends an item to a `list`.
     ///
     /// # Errors
     /// `MemoryError`, or `SystemError` where it is no `list`.
@@ -208,7 +211,7 @@ impl Object {
         status(unsafe { ffi::PyList_Append(self.as_ptr(), item.as_ptr()) }).map(drop)
     }
 
-    /// The `__dict__` of a module.
+    /// Returns the `__dict__` of a module.
     ///
     /// # Errors
     /// `SystemError` where it is no module.
