@@ -1,4 +1,4 @@
-//! `start_response`, `write`, and the way of a response to the server.
+//! `start_response`, `write`, and the sending of a response to the server.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ pub(crate) struct Adapter {
     lease: Arc<Lease>,
     meter: Option<Arc<Meter>>,
     request_id: Option<Shared>,
-    /// What `start_response` was given last. Another call may replace it while it is used.
+    /// The head that `start_response` was last called with. Another call may replace it while it is
+    /// used.
     head: SharedCell<Head>,
     /// The application cannot change the head any more.
     is_committed: AtomicBool,
@@ -31,11 +32,11 @@ pub(crate) struct Adapter {
     panics: bool,
 }
 
-/// Why a block was not sent.
+/// The reason why a block was not sent.
 pub(crate) enum SendError {
     /// The client is gone.
     Disconnected,
-    /// A Python exception says why.
+    /// A Python exception was raised.
     Raised(Raised),
 }
 
@@ -66,13 +67,15 @@ impl Adapter {
         }
     }
 
-    /// Whether the server has got the head, so that the client may have seen a part of the response.
+    /// Returns whether the server has the head, so that the client may have seen a part of the
+    /// response.
     pub(crate) fn has_begun(&self) -> bool {
         self.is_head_sent.load(Relaxed)
     }
 
-    /// Ends a response that failed; whether the client may have seen a part of it. If not, the server's own page
-    /// takes its place, with the application's demand for authentication if that was committed.
+    /// Ends a response that has failed. Returns whether the client may have seen a part of it. If
+    /// not, the server's own page takes its place, with the application's demand for authentication
+    /// if that was committed.
     pub(crate) fn fail(&self, py: Python<'_>, status: u16) -> bool {
         if self.has_begun() {
             return true;
@@ -90,17 +93,17 @@ impl Adapter {
         self.client_gone.load(Relaxed) == exception.id()
     }
 
-    /// Returns whether the client is known to be gone; without waiting, so that the answer may be "no" for lack of time.
+    /// Returns whether the client is known to be gone. Does not wait, so it may miss that.
     pub(crate) fn is_client_gone(&self) -> bool {
         self.lease.try_with(|exchange| exchange.is_gone()).unwrap_or(false)
     }
 
-    /// The status that the application set; 500 if it has not.
+    /// Returns the status that the application set; 500 if it has not.
     pub(crate) fn status(&self, py: Python<'_>) -> u16 {
         self.head.get(py).map_or(500, |head| head.status())
     }
 
-    /// Gives the head to the server, if it does not have it.
+    /// Sends the head to the server, unless it has it.
     pub(crate) fn begin(&self, py: Python<'_>) -> std::result::Result<(), SendError> {
         self.is_committed.store(true, Relaxed);
         if self.has_begun() {
@@ -175,7 +178,7 @@ impl Adapter {
         sent.map_err(|Disconnected| SendError::Disconnected)
     }
 
-    /// Notes that a block of the application's was taken.
+    /// Counts a block of the application.
     pub(crate) fn count(&self, bytes: usize) {
         if let Some(meter) = &self.meter {
             meter.output.add(bytes as u64);

@@ -1,8 +1,8 @@
-//! The request that a thread is serving, for what has no other way to know it: the standard streams, log
+//! The request that a thread is serving, for code that is not passed it: the standard streams, log
 //! handlers, `mod_wsgi.request_data()`.
 //!
-//! A thread may serve one request while it serves another: the server's filters make such while a response is sent. The
-//! inner one takes the place of the outer one for its time.
+//! A thread may serve one request inside another: the server's filters make such requests while a
+//! response is sent. The inner one replaces the outer one until it ends.
 
 #![expect(
     clippy::disallowed_types,
@@ -19,20 +19,21 @@ use crate::stream::Stream;
 /// A request.
 #[derive(Default)]
 struct Current {
-    /// Its `wsgi.errors`, while the application runs; what a script prints when it is loaded is not a request's.
+    /// Its `wsgi.errors`, while the application runs; output of a script that is being loaded
+    /// belongs to no request.
     stream: Option<Arc<Stream>>,
     /// Its `mod_wsgi.request_data()`.
     data: Option<Py>,
 }
 
 thread_local! {
-    /// Not there any more where values of an ending thread print something.
+    /// Gone already when values of an ending thread print something.
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// Makes `work` a request of this thread's. `work` is told whether it runs within another one.
+/// Runs `work` as a request of this thread. `work` is told whether it runs within another one.
 pub(crate) fn with_request<R>(py: Python<'_>, work: impl FnOnce(bool) -> R) -> R {
-    /// Brings the outer request back, also when `work` panics.
+    /// A guard that restores the outer request, also when `work` panics.
     struct Restore<'py>(Python<'py>, Option<Current>);
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
@@ -52,7 +53,7 @@ pub(crate) fn set_data(data: &Object) {
     change(|current| current.data = Some(Py::new(data.clone())));
 }
 
-/// From now on, until the end of the request, this thread's standard streams are the request's.
+/// Directs this thread's standard streams to the request, until its end.
 pub(crate) fn direct_streams(stream: &Arc<Stream>) {
     change(|current| current.stream = Some(Arc::clone(stream)));
 }
@@ -61,12 +62,12 @@ fn change(change: impl FnOnce(&mut Current)) {
     CURRENT.with_borrow_mut(|current| current.as_mut().map(change));
 }
 
-/// The stream of this thread's request.
+/// Returns the stream of this thread's request, if it serves one.
 pub(crate) fn stream() -> Option<Arc<Stream>> {
     CURRENT.try_with(|current| current.borrow().as_ref()?.stream.clone()).ok()?
 }
 
-/// The data dict of this thread's request.
+/// Returns the data dict of this thread's request, if it serves one.
 pub(crate) fn data(py: Python<'_>) -> Option<Object> {
     let data = |current: &Current| current.data.as_ref().map(|data| data.get(py).clone());
     CURRENT.try_with(|current| current.borrow().as_ref().and_then(data)).ok()?

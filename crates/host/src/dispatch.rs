@@ -1,4 +1,4 @@
-//! The way of a request to the interpreter that serves it.
+//! The dispatch of requests to interpreters.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +37,7 @@ pub(crate) fn handle(
 }
 
 fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'static dyn Runner>) -> Outcome {
-    /// Counts a request, also when it panics.
+    /// A guard that counts a request, also when it panics.
     struct Active<'a>(&'a Requests);
     impl Drop for Active<'_> {
         fn drop(&mut self) {

@@ -16,7 +16,7 @@ use crate::{daemon, dispatch, life, process};
 
 static HOST: Host = Host { tag: Tag::of::<Host>(), start, call, stop };
 
-/// Gives out the host's functions: [`bridge::ENTRY`].
+/// Returns the host's functions: [`bridge::ENTRY`].
 #[unsafe(no_mangle)]
 #[expect(unreachable_pub, reason = "exported by its C name")]
 pub extern "C" fn mod_wsgi_host() -> *const Host {
@@ -29,7 +29,7 @@ unsafe extern "C" fn start(settings: *const Settings<'_>, server: *const Server)
     // SAFETY: the caller gives valid pointers; nothing is read before the tags have been.
     let (settings, server) = match unsafe { (checked(settings), checked(server)) } {
         (Ok(settings), Ok(server)) => (settings, *server),
-        // The caller has refused this host, or should have.
+        // The caller has rejected this host, or should have.
         _ => return -1,
     };
     match catch_unwind(|| life::start(settings, server)) {
@@ -67,7 +67,7 @@ unsafe extern "C" fn stop(reason: c_int, grace: u32) {
     }
 }
 
-/// What Python calls to import the host as an extension module, in a daemon process.
+/// Creates the host as an extension module; called by Python's import in a daemon process.
 ///
 /// # Safety
 /// Called by Python's import.

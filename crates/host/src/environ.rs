@@ -1,8 +1,8 @@
 //! The WSGI environ of a request.
 //!
-//! Most of it is as it was for the last request of the thread. So each thread keeps a template with the last
-//! values of the keys that every environ has; a request changes what differs, copies the template, and adds what
-//! not every environ has.
+//! Most of it equals that of the thread's last request. So each thread keeps a template with the
+//! last values of the keys that every environ has. A request updates it, copies it, and adds the
+//! other keys.
 
 pub(crate) mod cache;
 
@@ -16,7 +16,7 @@ use crate::state::State;
 use crate::time::seconds;
 use cache::{CachedEnviron, Header, LONGEST_CACHED, OWN_TEXTS};
 
-/// Whether a variable is in every environ.
+/// Returns whether a variable is in every environ.
 pub(crate) const fn is_always_present(variable: Cgi) -> bool {
     !matches!(
         variable,
@@ -69,7 +69,7 @@ fn build_with(
     Ok(environ)
 }
 
-/// A thread's template, before its first request.
+/// Returns a thread's template, before its first request.
 fn template(py: Python<'_>, state: &State) -> Result<Object> {
     let names = &state.names;
     let template = state.environ.get(py).dict_copy()?;
@@ -82,8 +82,8 @@ fn template(py: Python<'_>, state: &State) -> Result<Object> {
     Ok(template)
 }
 
-/// Changes in the template what differs from the last request. Values that are too long to be remembered are
-/// returned with their keys.
+/// Updates the template for this request. Returns the values that are too long to be cached, with
+/// their keys.
 fn update(
     py: Python<'_>,
     state: &State,
@@ -145,7 +145,8 @@ fn update(
     Ok(long)
 }
 
-/// Adds what the configuration and other modules have set. What is in the template is not theirs to set.
+/// Adds the variables of the configuration and of other modules, which cannot replace keys of the
+/// template.
 fn add_variables(
     py: Python<'_>,
     cache: &mut CachedEnviron,
@@ -230,7 +231,7 @@ fn add_optional(py: Python<'_>, state: &State, request: &Request<'_>, environ: &
         }
     }
     let names = &state.names;
-    // What lies outside of the directory that the process runs in has no name there.
+    // Files outside of the process's jail have no name there.
     if facts.variable(Cgi::DocumentRoot).get().is_none() {
         environ.dict_remove(names.cgi[Cgi::DocumentRoot as usize].get(py))?;
     }
@@ -247,7 +248,7 @@ fn add_optional(py: Python<'_>, state: &State, request: &Request<'_>, environ: &
     Ok(())
 }
 
-/// The decimal digits of `number`.
+/// Returns the decimal digits of `number`.
 fn decimal(mut number: u32, digits: &mut [u8; 10]) -> &[u8] {
     let mut start = digits.len();
     loop {

@@ -9,8 +9,8 @@ use crate::log::Log;
 use crate::state::{ErrorsStream, State, ThreadState};
 use crate::stream::Stream;
 
-/// `wsgi.errors` for a request: a text stream of its own, or the one of the thread's last request, if the application
-/// has not kept it, nor done anything to it.
+/// Returns `wsgi.errors` for a request: the stream of the thread's last request if the application
+/// has neither kept nor changed it, or else a new one.
 pub(crate) fn for_request(
     py: Python<'_>,
     state: &State,
@@ -43,7 +43,8 @@ impl ErrorsStream {
         Ok(Self { wrapper, buffer, stream })
     }
 
-    /// Whether the application has kept neither the stream nor its buffer, and both are as they were made.
+    /// Returns whether the application has kept neither the stream nor its buffer, and has changed
+    /// neither.
     fn is_as_new(&self, py: Python<'_>, state: &State) -> Result<bool> {
         let is_unshared = self.wrapper.reference_count() == 1 && self.buffer.reference_count() == 2;
         let log = state.types.log.value(py, &self.buffer);

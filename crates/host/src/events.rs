@@ -1,4 +1,4 @@
-//! The events of a request, for those who have called `mod_wsgi.subscribe_events`.
+//! The events of a request, for subscribers (`mod_wsgi.subscribe_events`).
 
 use bridge::{Request, RequestFacts};
 use os::usage::Cpu;
@@ -12,13 +12,13 @@ use crate::state::State;
 use crate::time::seconds;
 use wsgi_core::codes::EVENT_NOT_PUBLISHED;
 
-/// Whether anybody has subscribed in this interpreter.
+/// Returns whether anybody has subscribed in this interpreter.
 #[inline]
 pub(crate) fn has_subscribers(py: Python<'_>, state: &State) -> bool {
     state.helpers.event_callbacks.get(py).item_count() > 0
 }
 
-/// `request_started`; returns the application object that is to be called.
+/// Publishes `request_started`. Returns the application object to call.
 pub(crate) fn request_started(
     py: Python<'_>,
     state: &State,
@@ -40,7 +40,7 @@ pub(crate) fn request_started(
     Ok(chosen.unwrap_or_else(|| application.clone()))
 }
 
-/// `response_started`, on each acceptable call of `start_response`.
+/// Publishes `response_started`, on each acceptable call of `start_response`.
 pub(crate) fn response_started(
     py: Python<'_>,
     state: &State,
@@ -59,7 +59,7 @@ pub(crate) fn response_started(
     event.publish(state, "response_started").map(drop)
 }
 
-/// `request_exception`.
+/// Publishes `request_exception`.
 pub(crate) fn request_exception(
     py: Python<'_>,
     state: &State,
@@ -86,7 +86,7 @@ pub(crate) fn request_exception(
     }
 }
 
-/// What is known at the end of a request.
+/// The facts at the end of a request.
 pub(crate) struct Finished<'a> {
     pub(crate) status: u16,
     pub(crate) application_start: f64,
@@ -96,7 +96,7 @@ pub(crate) struct Finished<'a> {
     pub(crate) cpu: Option<Cpu>,
 }
 
-/// `request_finished`.
+/// Publishes `request_finished`.
 pub(crate) fn request_finished(
     py: Python<'_>,
     state: &State,
@@ -158,7 +158,7 @@ impl<'py> Event<'py> {
         Ok(event)
     }
 
-    /// What `request_started` and `request_finished` have in common.
+    /// Sets the items that `request_started` and `request_finished` have in common.
     fn common(&self, state: &State, facts: &RequestFacts<'_>) -> Result<()> {
         let py = self.py;
         self.integer("thread_id", process::thread_id(state.process).into())?;

@@ -11,7 +11,7 @@ use python::{Arguments, Class, Definition, Exception, Object, Python, Raised, Re
 use crate::locked::{Exclusive, ExclusiveGuard};
 use crate::meter::{self, Meter};
 
-/// How much is asked of the server at a time where the application does not say.
+/// The size of reads for which the application gives none.
 const BLOCK: usize = 64 * 1024;
 
 /// The largest buffer that is allocated before data for it has arrived.
@@ -24,11 +24,11 @@ pub(crate) struct Input {
     meter: Option<Arc<Meter>>,
 }
 
-/// What has been read ahead, and how things stand.
+/// The state of the body, and the data that has been read ahead.
 #[derive(Default)]
 struct Body {
     buffer: Vec<u8>,
-    /// Where the part of `buffer` begins that has not been given out.
+    /// The begin of the part of `buffer` that has not been returned.
     start: usize,
     ended: bool,
     failed: bool,
@@ -40,7 +40,7 @@ impl Input {
         Self { lease: Arc::clone(lease), body: Exclusive::new(Body::default()), meter }
     }
 
-    /// The body, for one call; checks that the request still runs and nothing has gone wrong.
+    /// Returns the body for one call, if the request still runs and no read has failed.
     fn body(&self, py: Python<'_>) -> Result<ExclusiveGuard<'_, Body>> {
         self.check_lease(py)?;
         let Some(body) = self.body.take() else {
@@ -63,7 +63,7 @@ impl Input {
         let mut body = self.body(py)?;
         if size == Some(0) {
             if !std::mem::replace(&mut body.touched, true) {
-                // A client that waits to be told may send now.
+                // A client that waits for 100 Continue may send now.
                 let lease = &*self.lease;
                 py.detach(|| lease.with(|exchange| exchange.poll_read(&mut [])));
             }
@@ -80,7 +80,7 @@ impl Input {
         body.give_out(py, count)
     }
 
-    /// Reads into the object that is returned, without a buffer between.
+    /// Reads straight into the returned object.
     fn read_directly(&self, py: Python<'_>, body: &mut Body, size: usize) -> Result<Object> {
         body.touched = true;
         let (lease, meter, ended) = (&*self.lease, self.meter.as_deref(), &mut body.ended);
@@ -110,7 +110,7 @@ impl Input {
         outcome.map_err(|Disconnected| self.failed(py, body))
     }
 
-    /// Reads ahead until `enough`, or the end.
+    /// Reads ahead until there is `enough`, or the end.
     fn fill(&self, py: Python<'_>, body: &mut Body, enough: impl Fn(&Body) -> bool) -> Result<()> {
         body.touched = true;
         while !body.ended && !enough(body) {
@@ -128,9 +128,9 @@ impl Input {
         Ok(())
     }
 
-    /// Raises what a failure to read is to the application.
+    /// Raises the exception for a failed read.
     fn failed(&self, py: Python<'_>, body: &mut Body) -> Raised {
-        // Another thread was still reading when the answer was complete.
+        // Another thread was still reading when the response was complete.
         self.check_lease(py).err().unwrap_or_else(|| body.fail(py))
     }
 
@@ -141,7 +141,7 @@ impl Input {
         }
         let mut body = self.body(py)?;
         let most = size.unwrap_or(usize::MAX);
-        // Where to look for the end of the line: what has been looked at before need not be again.
+        // The search for the end of the line goes on where it has stopped.
         let seen = Cell::new(0);
         let end = Cell::new(None);
         self.fill(py, &mut body, |body| {
@@ -160,7 +160,7 @@ impl Input {
     }
 }
 
-/// Reads what the server has, while the thread is detached.
+/// Reads from the server, while the thread is detached.
 fn read(lease: &Lease, meter: Option<&Meter>, space: &mut [u8]) -> std::result::Result<usize, Disconnected> {
     let count = lease.read(space).unwrap_or(Err(Disconnected))?;
     if let Some(meter) = meter {
@@ -243,7 +243,7 @@ impl Class for Input {
     }
 }
 
-/// The optional size argument; negative is none.
+/// Returns the optional size argument, or `None` if it is missing or negative.
 fn size(py: Python<'_>, function: &str, arguments: &Arguments<'_>) -> Result<Option<usize>> {
     match arguments.expect(py, function, 0, 1)? {
         [size] => Ok(usize::try_from(size.to_i64()?).ok()),

@@ -28,7 +28,7 @@ const VERSION: [u32; 3] = [6, 1, 1];
 
 const BOOTSTRAP: &str = concat!(include_str!("bootstrap.py"), "\0");
 
-/// Application group → interpreter.
+/// The interpreters of the process, by application group.
 #[derive(Default)]
 pub(crate) struct Interpreters {
     main: OnceLock<&'static Interpreter>,
@@ -39,7 +39,7 @@ pub(crate) struct Interpreters {
     creating: Mutex<HashMap<Vec<u8>, (Instant, String)>>,
 }
 
-/// How long it is not tried again to create an interpreter that could not be.
+/// The pause before another attempt to create an interpreter after a failure.
 const FAILED: Duration = Duration::from_secs(5);
 
 impl Interpreters {
@@ -50,7 +50,8 @@ impl Interpreters {
         Ok(())
     }
 
-    /// As [`start`](Self::start), in a Python that runs already; `work` is done then, while the thread is not attached.
+    /// Starts like [`start`](Self::start), in a Python that runs already. Then runs `work`, while
+    /// the thread is not attached.
     pub(crate) fn adopt<R: Send>(
         &self,
         process: &'static Process,
@@ -68,17 +69,18 @@ impl Interpreters {
         )
     }
 
-    /// All there are, the main one first.
+    /// Returns all interpreters, the main one first.
     pub(crate) fn all(&self) -> Vec<&'static Interpreter> {
         self.main.get().copied().into_iter().chain(self.subs()).collect()
     }
 
-    /// Whether the main interpreter is there.
+    /// Returns whether the main interpreter has been started.
     pub(crate) fn is_started(&self) -> bool {
         self.main.get().is_some()
     }
 
-    /// The interpreter of a group, created if need be; called while the thread is not attached.
+    /// Returns the interpreter of a group, created if need be; called while the thread is not
+    /// attached.
     pub(crate) fn get(
         &self,
         process: &'static Process,
@@ -199,28 +201,28 @@ impl Interpreters {
     }
 }
 
-/// How long the end of interpreters waits for threads of the application.
+/// The limit of the wait for threads of the application when interpreters end.
 #[derive(Clone, Copy)]
 pub(crate) struct Patience(Option<Instant>);
 
-/// How long is waited, at the most, for what ends a moment later: threads that exit functions have ended.
+/// The longest wait for threads that exit functions have told to end.
 const SETTLED: Duration = Duration::from_millis(500);
 
 /// The most threads that are named.
 const MOST_NAMED: usize = 20;
 
 impl Patience {
-    /// They are waited for until then, all together.
+    /// Returns the limit `deadline` for all threads together.
     pub(crate) const fn until(deadline: Instant) -> Self {
         Self(Some(deadline))
     }
 
-    /// They are waited for as long as they run: they are what the process is for.
+    /// Returns no limit: the threads are the purpose of the process.
     pub(crate) const fn without_limit() -> Self {
         Self(None)
     }
 
-    /// The seconds that are left; negative: no limit.
+    /// Returns the seconds that are left; negative if there is no limit.
     fn seconds(self) -> f64 {
         self.0.map_or(-1.0, |deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64())
     }
@@ -230,7 +232,7 @@ fn settled() -> Instant {
     Instant::now() + SETTLED
 }
 
-/// Has an interpreter come to rest; returns whether no threads are left but daemons.
+/// Ends the threads of an interpreter. Returns whether only daemon threads are left.
 fn wind_down(py: Python<'_>, state: &State, patience: Patience, ends_here: bool) -> bool {
     let call = || {
         let (limit, settled) = (py.float(patience.seconds())?, py.float(SETTLED.as_secs_f64())?);
@@ -242,7 +244,7 @@ fn wind_down(py: Python<'_>, state: &State, patience: Patience, ends_here: bool)
     })
 }
 
-/// Logs which threads keep an interpreter from being ended.
+/// Logs the threads that keep an interpreter from being ended.
 fn log_threads(py: Python<'_>, state: &State) {
     let lines = state.helpers.threads_left.get(py).call([]).unwrap_or_else(|raised| {
         report::outside(py, state, raised, "The threads of the application cannot be listed");
@@ -265,7 +267,7 @@ fn log_threads(py: Python<'_>, state: &State) {
     }
 }
 
-/// What is configured for the interpreter of a group.
+/// Returns the settings of the interpreter of a group.
 fn settings_of<'a>(settings: &'a ProcessSettings, group: &'a [u8]) -> Wanted<'a> {
     let place = InterpreterName { process_group: &settings.process_group, application_group: group };
     wsgi_core::interpreter::settings(settings.blocks.iter(), &place, VERSION_OF_PYTHON)
@@ -340,7 +342,7 @@ fn lookup(py: Python<'_>, namespace: &python::Object, name: &str) -> python::Res
     namespace.dict_get(&py.name(name)?)?.ok_or_else(|| py.raise(python::Exception::SystemError, name))
 }
 
-/// The argument of `set_up` in bootstrap.py.
+/// Returns the argument of `set_up` in bootstrap.py.
 fn options(
     py: Python<'_>,
     settings: &ProcessSettings,
@@ -373,7 +375,7 @@ fn options(
     Ok(dict)
 }
 
-/// What every environ of an interpreter has in common.
+/// Returns the dict that every environ of an interpreter begins with.
 fn template(
     py: Python<'_>,
     settings: &ProcessSettings,

@@ -35,7 +35,8 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
     Ok(())
 }
 
-/// As [`start`], in a Python that runs already and has called into here: `work` is done in between, detached.
+/// Starts like [`start`], in a Python that runs already and has called into here. `work` runs until
+/// the end, detached.
 pub(crate) fn adopt<R: Send>(
     process: &'static Process,
     py: Python<'_>,
@@ -45,7 +46,7 @@ pub(crate) fn adopt<R: Send>(
     interpreters().adopt(process, py, work)
 }
 
-/// Sets up what is known before there is Python.
+/// Sets up the process before Python starts.
 pub(crate) fn prepare(
     settings: &Settings<'_>,
     server: Server,
@@ -61,7 +62,8 @@ pub(crate) fn prepare(
     Ok(process)
 }
 
-/// Imports a script that a predecessor had loaded. Returns whether it is fit to take its place, or else has been logged.
+/// Imports a script that the predecessor had loaded. Returns whether it can replace the
+/// predecessor's; logs why if not.
 pub(crate) fn import_again(process: &'static Process, script: &Script, reloading: bool) -> bool {
     let (path, group) = (&script.path, &script.application_group);
     import_script(process, path, group, reloading)
@@ -71,7 +73,7 @@ pub(crate) fn import_again(process: &'static Process, script: &Script, reloading
         })
 }
 
-/// Imports a script. Returns whether that worked, or else has been logged.
+/// Imports a script. Returns whether that worked; logs why if not.
 pub(crate) fn import_script(process: &'static Process, script: &[u8], group: &[u8], reloading: bool) -> bool {
     match interpreters().get(process, group) {
         Ok(interpreter) => scripts::preload(interpreter, script, reloading),
@@ -110,8 +112,9 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
     }
 }
 
-/// How long the end of Python may take in a process of the server's. When the server stops, it kills processes after some
-/// ten seconds; after a graceful restart it waits without limit, and a process that stays takes the place of another.
+/// The longest time for the end of Python in a child of the server. A server that stops kills its
+/// children after some ten seconds; after a graceful restart it waits without limit, and a child
+/// that stays takes the place of another.
 const LONGEST_END: Duration = Duration::from_secs(20);
 
 /// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the interpreters.
@@ -144,7 +147,7 @@ fn configuration(settings: &Settings<'_>, free_threading: bool) -> python::Confi
     }
 }
 
-/// Returns where Python was looked for, and what to check.
+/// Returns the place where Python was looked for, and advice.
 fn start_hint(settings: &Settings<'_>) -> String {
     if let Some(home) = settings.home.get() {
         let home = String::from_utf8_lossy(home);

@@ -4,20 +4,20 @@ use std::sync::TryLockError;
 
 use python::Python;
 
-/// What is known of the loading of a script.
+/// The state of the loading of a script.
 #[derive(Debug, Default)]
 pub(crate) struct Loading {
-    /// Why its import has failed, if it is not to be tried again in this interpreter.
+    /// The reason why its import has failed, if this interpreter must not try it again.
     pub(crate) failed: Option<String>,
 }
 
-/// Held while a script runs, which is what the lock is there for. Who waits for it is detached.
+/// A lock that is held while a script is loaded. Threads wait for it detached.
 #[derive(Debug, Default)]
 #[expect(clippy::disallowed_types, reason = "nobody waits for it while attached")]
 pub(crate) struct LoadLock(std::sync::Mutex<Loading>);
 
 impl LoadLock {
-    /// Waits until nobody else loads the script, and keeps others from it.
+    /// Acquires the lock, once no other thread loads the script.
     pub(crate) fn acquire(&self, py: Python<'_>) -> std::sync::MutexGuard<'_, Loading> {
         loop {
             match self.0.try_lock() {

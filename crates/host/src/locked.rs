@@ -1,9 +1,9 @@
 //! Values behind locks that are never held while Python can run.
 //!
-//! Python runs where nobody expects it: making an object may start the garbage collector, that calls `__del__`, and that
-//! prints, or uses whatever else is here. A thread that does so under a lock waits for itself, with the interpreter's lock in its
-//! hands. So standard locks and `RefCell`s are not used in this crate (the lint `disallowed_types`), but where a
-//! reason is given.
+//! Python can run unexpectedly: making an object may start the garbage collector, which calls
+//! `__del__`, which may print, or use anything else in here. A thread that does so under a lock
+//! waits for itself, and holds the interpreter's lock meanwhile. So standard locks and `RefCell`s
+//! are not used in this crate (the lint `disallowed_types`), except where a reason is given.
 
 #![expect(clippy::disallowed_types, reason = "the guard does not leave this module")]
 
@@ -21,8 +21,8 @@ impl<T: Send> Locked<T> {
         Self(Mutex::new(value))
     }
 
-    /// Runs `work` with the value. What is `Send` holds neither a token nor an object, so `work` cannot run Python; nor can
-    /// what is dropped here.
+    /// Runs `work` with the value. `Send` values hold neither a token nor an object, so neither
+    /// `work` nor a drop here can run Python.
     #[inline]
     pub(crate) fn with<R: Send>(&self, work: impl FnOnce(&mut T) -> R + Send) -> R {
         // A panic leaves nothing half done.
@@ -30,14 +30,14 @@ impl<T: Send> Locked<T> {
     }
 }
 
-/// A value that is used by one at a time, who takes it out for that.
+/// A value that one user at a time can take out.
 #[derive(Debug)]
 pub(crate) struct Exclusive<T>(Locked<Option<T>>);
 
-/// A [`Exclusive`] value that is taken out. It is back when this is dropped.
+/// A guard of an [`Exclusive`] value that is taken out. Dropping it puts the value back.
 pub(crate) struct ExclusiveGuard<'a, T: Send> {
     place: &'a Exclusive<T>,
-    /// There until this is dropped.
+    /// `None` only while this is dropped.
     value: Option<T>,
 }
 
@@ -46,7 +46,7 @@ impl<T: Send> Exclusive<T> {
         Self(Locked::new(Some(value)))
     }
 
-    /// Takes the value out. Returns `None` while somebody else has it.
+    /// Takes the value out. Returns `None` while another user has it.
     pub(crate) fn take(&self) -> Option<ExclusiveGuard<'_, T>> {
         let value = self.0.with(Option::take)?;
         Some(ExclusiveGuard { place: self, value: Some(value) })

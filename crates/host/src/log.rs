@@ -15,28 +15,28 @@ pub(crate) struct Log {
     stream: Arc<Stream>,
     /// Writes go to the request that the writing thread serves, if it serves one.
     follows_thread: bool,
-    /// Something was written or flushed: whatever changes a text stream flushes it.
+    /// Data was written or flushed: any change of a text stream flushes it.
     is_touched: AtomicBool,
 }
 
 impl Log {
-    /// For `sys.stdout` and `sys.stderr`.
+    /// Returns the buffer of `sys.stdout` or `sys.stderr`.
     pub(crate) fn standard(name: String) -> Self {
         Self { name, stream: Arc::default(), follows_thread: true, is_touched: AtomicBool::new(false) }
     }
 
-    /// For a stream of its own.
+    /// Returns a buffer above its own stream.
     pub(crate) fn new(name: &str, stream: &Arc<Stream>) -> Self {
         let (name, stream) = (name.to_owned(), Arc::clone(stream));
         Self { name, stream, follows_thread: false, is_touched: AtomicBool::new(false) }
     }
 
-    /// Returns whether something was written or flushed.
+    /// Returns whether data was written or flushed.
     pub(crate) fn is_touched(&self) -> bool {
         self.is_touched.load(Ordering::Relaxed)
     }
 
-    /// Where to write, which is going to happen.
+    /// Returns the stream for a write or flush, which it notes.
     fn stream(&self) -> Arc<Stream> {
         self.is_touched.store(true, Ordering::Relaxed);
         let current = if self.follows_thread { context::stream() } else { None };

@@ -1,11 +1,12 @@
-//! How long a request spends where; measured while somebody subscribes to events or metrics are recorded.
+//! The time that a request spends in its parts, measured while there are subscribers to events or
+//! metrics are recorded.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use python::Python;
 
-/// Counts of one request. Times are in nanoseconds.
+/// The counts of one request. Times are in nanoseconds.
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     pub(crate) input: Traffic,
@@ -35,7 +36,7 @@ impl Traffic {
         duration(&self.time)
     }
 
-    /// Adds the time that something took.
+    /// Adds the time between `begin` and `end`.
     pub(crate) fn took(&self, begin: Instant, end: Instant) {
         add_time(&self.time, end.duration_since(begin));
     }

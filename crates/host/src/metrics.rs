@@ -1,7 +1,7 @@
-//! `mod_wsgi.request_metrics()` and `process_metrics()`: what is recorded for them, by all interpreters alike; and
-//! `server_metrics()`, which only shows what the server records ([`server`]).
+//! The records behind `mod_wsgi.request_metrics()` and `process_metrics()`, shared by all
+//! interpreters; and `server_metrics()`, which shows the server's own records ([`server`]).
 //!
-//! Each thread has a record with a lock of its own, which is contended only while somebody asks.
+//! Each thread has a record with its own lock, which is contended only during these calls.
 
 mod record;
 mod report;

@@ -1,13 +1,15 @@
-//! The modes of a process, which differ in what becomes of a script that changes, or cannot be imported.
+//! The modes of a process, which differ in the treatment of scripts that change, or cannot be
+//! imported.
 
 use python::Python;
 
 /// A mode: embedded, or that of a daemon process.
 ///
-/// In a daemon process no script is loaded twice: a successor of the process does that. So the process remembers what it
-/// has to have.
+/// A daemon process loads no script twice: its successor does that. So the process remembers the
+/// scripts that a successor must have.
 pub(crate) trait Mode: Sync {
-    /// Returns whether successors of the process load what has changed, or could not be imported.
+    /// Returns whether successors of the process load scripts that have changed, or could not be
+    /// imported.
     fn has_successors(&self) -> bool;
 
     /// Notes that a script has been loaded.
@@ -19,7 +21,7 @@ pub(crate) trait Mode: Sync {
     /// Returns what to do with a request whose script has changed.
     fn script_changed(&self, py: Python<'_>, path: &[u8]) -> ChangedScript;
 
-    /// Notes that the import of a script has failed; `mtime` is what the file had.
+    /// Notes that the import of a script has failed; `mtime` is the file's.
     fn import_failed(&self, py: Python<'_>, path: &[u8], application_group: &[u8], mtime: Option<i64>);
 
     /// Returns what to do with a request whose script could not be imported.
@@ -30,9 +32,9 @@ pub(crate) trait Mode: Sync {
 pub(crate) enum ChangedScript {
     /// Load it again.
     Reload,
-    /// Run what is loaded; say this in the log.
+    /// Run the loaded version; log this.
     Keep(Option<String>),
-    /// Hold the request back, until it is known what comes of a successor.
+    /// Hold the request back, until a successor is ready or has failed.
     Hold,
 }
 
@@ -40,7 +42,7 @@ pub(crate) enum ChangedScript {
 pub(crate) enum FailedScript {
     /// Hold it back: a new process tries.
     Hold,
-    /// Refuse it. A new process tries on request after so many milliseconds, or has begun to.
+    /// Reject it. A new process tries on request after so many milliseconds, or has begun to.
     Reject(Option<u64>),
 }
 

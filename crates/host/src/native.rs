@@ -1,4 +1,4 @@
-//! What bootstrap.py uses of the host.
+//! The part of the host that bootstrap.py uses.
 
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ impl Class for Native {
     }
 }
 
-/// Apache's level of that number.
+/// Returns Apache's level of that number.
 const fn level(number: i64) -> Level {
     match number {
         i64::MIN..=2 => Level::Critical,

@@ -1,6 +1,6 @@
-//! The ends of requests.
+//! The outcomes of requests.
 
-/// The end of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The response was given whole.
@@ -16,8 +16,8 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Returns its number for the server. Only a process that has successors holds back and refuses, and that one knows what to
-    /// do with it.
+    /// Returns its number for the server. Only a daemon process has the outcomes without a number
+    /// of their own, and handles them before.
     pub(crate) const fn number(self) -> u32 {
         match self {
             Self::Complete => bridge::outcome::COMPLETE,

@@ -19,14 +19,14 @@ pub(crate) struct Process {
     /// The time when Python was started.
     pub(crate) started: (Instant, SystemTime),
     pub(crate) requests: Requests,
-    /// Requests are refused.
+    /// Requests are rejected from now on.
     is_stopping: AtomicBool,
     /// The id of the next thread that serves a request.
     next_thread: AtomicU32,
 }
 
-/// The requests inside [`handle`](crate::dispatch::handle), in the low bits, and how many have left it, in the high bits: so that one operation
-/// both ends a request and counts it.
+/// The number of requests inside [`handle`](crate::dispatch::handle) in the low bits, and of those
+/// that have left it in the high bits. So one operation both ends a request and counts it.
 #[derive(Default)]
 pub(crate) struct Requests(AtomicU64);
 
@@ -85,7 +85,7 @@ pub(crate) fn set_up(
     PROCESS.get().ok_or_else(|| "the process is not set up".to_owned())
 }
 
-/// Logs a line without a request's context; before the process is set up there is nowhere to log to.
+/// Logs a line without a request's context. Does nothing before the process is set up.
 pub(crate) fn log(level: Level, line: &str) {
     if let Some(process) = process() {
         process.server.log(level, line.as_bytes());
@@ -93,12 +93,12 @@ pub(crate) fn log(level: Level, line: &str) {
 }
 
 impl Process {
-    /// Returns whether requests are refused.
+    /// Returns whether requests are rejected.
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::SeqCst)
     }
 
-    /// Refuses requests from now on. Returns whether they were refused before.
+    /// Rejects requests from now on. Returns whether they were rejected before.
     pub(crate) fn set_stopping(&self) -> bool {
         self.is_stopping.swap(true, Ordering::SeqCst)
     }

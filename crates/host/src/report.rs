@@ -1,4 +1,4 @@
-//! How exceptions that nobody caught are reported.
+//! The reports of exceptions that were not caught.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -11,7 +11,7 @@ use wsgi_core::script::InterpreterName;
 use crate::process;
 use crate::state::State;
 
-/// Which interpreter, in words.
+/// Returns the words for an interpreter.
 pub(crate) fn wording(process_group: &[u8], application_group: &[u8]) -> String {
     InterpreterName { process_group, application_group }.to_string()
 }
@@ -46,7 +46,7 @@ pub(crate) fn outside(py: Python<'_>, state: &State, raised: Raised, headline: i
     }
 }
 
-/// Whether it is an instance of `SystemExit`.
+/// Returns whether the exception is an instance of `SystemExit`.
 pub(crate) fn is_system_exit(py: Python<'_>, exception: &Object) -> bool {
     exception.is_instance(&py.exception_class(Exception::SystemExit)).unwrap_or_else(|raised| {
         raised.clear();
@@ -54,7 +54,7 @@ pub(crate) fn is_system_exit(py: Python<'_>, exception: &Object) -> bool {
     })
 }
 
-/// The lines of a traceback, with its causes; only the exception itself where that fails.
+/// Returns the lines of a traceback with its causes, or only the exception if that fails.
 pub(crate) fn describe(py: Python<'_>, state: &State, exception: &Object) -> Vec<String> {
     let described = state.helpers.describe.get(py).call([exception]).map(|lines| {
         (0..lines.item_count()).filter_map(|index| lines.item(index)?.to_text()).collect::<Vec<_>>()
@@ -65,7 +65,7 @@ pub(crate) fn describe(py: Python<'_>, state: &State, exception: &Object) -> Vec
     })
 }
 
-/// The exception in one line, made without Python's `traceback`.
+/// Returns the exception in one line, made without Python's `traceback`.
 pub(crate) fn plain(py: Python<'_>, exception: &Object) -> Vec<String> {
     let text = exception.to_str().map(|text| text.to_text().unwrap_or_default());
     let text = text.unwrap_or_else(|raised| {

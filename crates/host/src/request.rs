@@ -26,7 +26,7 @@ thread_local! {
     static COPY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// How a request ended inside Python.
+/// The end of a request inside Python.
 enum CallResult {
     Ended(Outcome),
     /// Complete with this last block.
@@ -67,7 +67,7 @@ pub(crate) fn run(
     }) {
         CallResult::Ended(outcome) => outcome,
         CallResult::LastBlock(block) => {
-            // Most responses end here, with Python free for other threads. Whether the client is still there
+            // Most responses end here, with Python free for other threads. A client that has gone
             // makes no difference any more.
             let begin = recording.map(|_| Instant::now());
             let _ = lease.with(|exchange| exchange.write(&block, write::LAST));
@@ -80,7 +80,7 @@ pub(crate) fn run(
     }
 }
 
-/// What a request's steps have in common.
+/// The common data of the steps of a request.
 struct RequestCall<'a> {
     py: Python<'a>,
     interpreter: &'static Interpreter,
@@ -144,13 +144,13 @@ impl RequestCall<'_> {
         result
     }
 
-    /// The request's id.
+    /// Returns the request's id, if it has one.
     fn id(&self) -> Result<Option<Object>> {
         self.request.facts.request_id.get().map(|id| self.py.latin1(id)).transpose()
     }
 
-    /// Makes the request's data dict, known under its id. Gives out that of a request with the same id, which this one is
-    /// a part of.
+    /// Registers the request's data dict under its id. Returns the dict of the outer request with
+    /// the same id, if there is one.
     fn register(&self, id: Option<&Object>, is_nested: bool) -> Result<Option<Object>> {
         let data = self.py.dict()?;
         let mut outer = None;
@@ -176,14 +176,14 @@ impl RequestCall<'_> {
         }
     }
 
-    /// The application in the script's module.
+    /// Returns the application in the script's module, if there is one.
     fn callable(&self, module: &Object) -> Result<Option<Object>> {
         let wanted = self.request.callable_object.or_empty();
         let name = self.thread.callable.get(wanted, || scripts::callable_name(self.py, wanted))?;
         module.module_dict()?.dict_get(&name)
     }
 
-    /// Notes the callable, for successors of the process: they have to have it, too.
+    /// Notes the callable for successors of the process, which must have it, too.
     fn note_callable(&self, application: &Object) {
         if !self.state.process.has_successors {
             return;
@@ -271,7 +271,8 @@ impl RequestCall<'_> {
         CallResult::Ended(if has_begun { Outcome::Aborted } else { Outcome::Status(status) })
     }
 
-    /// Calls the application, and sends what it returns. There is one caller, which has much to pass.
+    /// Calls the application, and sends its response. Inlined, since its only caller has much to
+    /// pass.
     #[inline(always)]
     fn respond(
         &self,
@@ -310,7 +311,8 @@ impl RequestCall<'_> {
         sent.map(|()| CallResult::Ended(Outcome::Complete))
     }
 
-    /// Sends the blocks of a list or tuple: all there is, so nothing has to be flushed before the end.
+    /// Sends the blocks of a list or tuple, which are complete, so there is no flush before the
+    /// end.
     fn send_items(&self, adapter: &Adapter, items: &Object) -> std::result::Result<CallResult, SendError> {
         let mut index = 0;
         while let Some(item) = items.item(index) {
@@ -334,7 +336,7 @@ impl RequestCall<'_> {
         Ok(CallResult::Ended(Outcome::Complete))
     }
 
-    /// Sends what an iterable yields, each block at once; a file by its descriptor.
+    /// Sends the items of an iterable, each at once; a file by its descriptor.
     fn send_iterable(&self, adapter: &Adapter, iterable: &Object) -> std::result::Result<(), SendError> {
         if !adapter.has_begun() && self.send_file(adapter, iterable)? {
             return Ok(());
@@ -374,7 +376,7 @@ impl RequestCall<'_> {
         sent.map(|()| true)
     }
 
-    /// The bytes of what an application yields.
+    /// Returns the bytes of an item that an application yields.
     fn block<'o>(&self, item: &'o Object) -> Result<&'o [u8]> {
         item.as_bytes().ok_or_else(|| {
             let text = format!("sequence of bytes values expected, value of type {} found", item.type_name());
@@ -408,12 +410,13 @@ impl RequestCall<'_> {
         }
     }
 
-    /// Whether an exception is that of an interrupted request.
+    /// Returns whether an exception is that of an interrupted request.
     fn is_interrupted(&self, raised: &Raised) -> bool {
         raised.is_instance(self.state.helpers.request_timeout.get(self.py))
     }
 
-    /// The whole response to a request that a daemon process has interrupted: the server adds nothing.
+    /// Sends the whole response to a request that a daemon process has interrupted: the server adds
+    /// nothing.
     fn answer_interrupted(&self) -> CallResult {
         let started = self.lease.with(|exchange| exchange.start(504, Bytes::new(b"Gateway Timeout"), &[]));
         CallResult::Ended(if started == Some(Ok(())) { Outcome::Complete } else { Outcome::Status(504) })
@@ -424,8 +427,8 @@ impl RequestCall<'_> {
         self.failed_unless(raised, |_| false)
     }
 
-    /// As [`failed`](Self::failed), but an exception that only says that the client is gone is no failure of the
-    /// application's: it has just not caught it.
+    /// Logs an exception like [`failed`](Self::failed), except one that `write` has raised because
+    /// the client is gone: that is no failure of the application.
     fn failed_unless(&self, raised: Raised, says_client_gone: impl FnOnce(&Object) -> bool) -> u16 {
         if self.is_interrupted(&raised) {
             raised.clear();
@@ -456,10 +459,11 @@ impl RequestCall<'_> {
     }
 }
 
-/// How often an application that has nothing to say has the client looked for.
+/// The interval of checks for the client while an application yields empty blocks.
 const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Returns whether to look for the client: some time after the first block without content, or the last look.
+/// Returns whether a check for the client is due: some time after the first empty block, or the
+/// last check.
 fn is_due(last: &mut Option<Instant>) -> bool {
     let now = Instant::now();
     let is_due = last.is_some_and(|last| now.saturating_duration_since(last) >= CLIENT_CHECK_INTERVAL);

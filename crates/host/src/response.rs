@@ -5,10 +5,10 @@ use python::{Exception, Object, Python, Result, Shared};
 use wsgi_core::response::{self, Invalid};
 use wsgi_core::wire::frame;
 
-/// The longest headers, in bytes: a process can send no more to the server, which has lower limits.
+/// The longest headers, in bytes: frames hold no more, and the server has lower limits.
 const LONGEST: usize = frame::LONGEST_HEAD / 2;
 
-/// What a header takes besides its text, in bytes.
+/// The size of a header besides its text, in bytes.
 const FIELD_OVERHEAD: usize = 8;
 
 /// A checked status and checked headers. The strings are the application's own, which cannot change.
@@ -61,12 +61,12 @@ impl Head {
         }
     }
 
-    /// The declared length of the body.
+    /// Returns the declared length of the body, if there is one.
     pub(crate) const fn content_length(&self) -> Option<u64> {
         self.content_length
     }
 
-    /// The same with a `Content-Length`.
+    /// Returns this head with a `Content-Length`.
     pub(crate) fn with_content_length(&self, py: Python<'_>, length: u64) -> Result<Self> {
         let again = |object: &Shared| Shared::new(object.get(py).clone());
         let mut headers: Vec<_> =
@@ -77,13 +77,13 @@ impl Head {
         Ok(Self { status, status_text, headers, content_length: Some(length) })
     }
 
-    /// The status code.
+    /// Returns the status code.
     pub(crate) const fn status(&self) -> u16 {
         self.status
     }
 
-    /// Gives the server what of this head belongs to a response with another status, its own: the demand for
-    /// authentication.
+    /// Sends the headers that belong to the server's own response with another status: the demand
+    /// for authentication.
     pub(crate) fn start_failed(
         &self,
         py: Python<'_>,
@@ -95,7 +95,7 @@ impl Head {
         if fields.is_empty() { Ok(()) } else { exchange.start(status, Bytes::ABSENT, &fields) }
     }
 
-    /// Gives the head to the server.
+    /// Sends the head to the server.
     pub(crate) fn start(
         &self,
         py: Python<'_>,
@@ -113,7 +113,7 @@ impl Head {
     }
 }
 
-/// One checked header.
+/// Checks a header, and returns its name and value.
 fn header(py: Python<'_>, item: &Object) -> Result<(Object, Object)> {
     if !item.is_tuple() {
         let got = item.type_name();
@@ -134,7 +134,7 @@ fn header(py: Python<'_>, item: &Object) -> Result<(Object, Object)> {
     Ok((name, value))
 }
 
-/// The Latin-1 text of a `str`.
+/// Returns the Latin-1 text of a `str`.
 fn latin1<'a>(py: Python<'_>, object: &'a Object, what: &str) -> Result<&'a [u8]> {
     if let Some(text) = object.as_latin1() {
         return Ok(text);

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-/// The contents of a regular file. Anything else could block or never end.
+/// Returns the contents of a regular file. Anything else could block or never end.
 pub(crate) fn read(path: &[u8]) -> Result<Vec<u8>, String> {
     let path = Path::new(OsStr::from_bytes(path));
     let status = std::fs::metadata(path).map_err(|error| explain(&error))?;
@@ -27,7 +27,7 @@ fn explain(error: &std::io::Error) -> String {
     }
 }
 
-/// When the file was last modified, in microseconds since the epoch.
+/// Returns the modification time of the file in microseconds since the epoch, if it can be read.
 pub(crate) fn modified(path: &[u8]) -> Option<i64> {
     let time = std::fs::metadata(Path::new(OsStr::from_bytes(path))).ok()?.modified().ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()

@@ -17,20 +17,20 @@ use wsgi_core::codes::{
     SCRIPT_NOT_COMPILED, SCRIPT_RAISED,
 };
 
-/// Why there is no script to run.
+/// The reason why there is no script to run.
 pub(crate) enum NotLoaded {
     /// It cannot be loaded, which has been logged.
     Failed,
-    /// As above, and nothing of it has run: its import failed before, and is not tried again in this process.
+    /// Its import failed before, and is not tried again in this process, which has been logged.
     NotTried,
-    /// It is not known yet whether a successor of the process can load it, or load it again.
+    /// A successor of the process has to load it, or load it again.
     Held,
 }
 
 /// The module of a script, or why there is none.
 type Loaded = std::result::Result<Object, NotLoaded>;
 
-/// The most that is kept of the text of an exception, in characters.
+/// The longest text of an exception that is kept, in characters.
 const LONGEST_CAUSE: usize = 300;
 
 /// Returns the module of a request's script: loaded if it is not, loaded again if it has changed.
@@ -51,7 +51,7 @@ pub(crate) fn module(
         Script { py, state, path, check: check(facts.script_mtime), requester: Requester::Request(lease) };
     let found =
         module_name(py, state, thread, path).and_then(|name| script.find(&name).map(|found| (name, found)));
-    // What the server knew of the file is old when another thread has loaded it meanwhile.
+    // The server's knowledge of the file is old if another thread has loaded it meanwhile.
     let load = |name: &Object| Script { check: check(0), ..script }.load(name);
     match found {
         Ok((_, Found::Current(module))) => Ok(module),
@@ -74,7 +74,7 @@ pub(crate) fn module(
     }
 }
 
-/// Loads a script when the process starts. Returns whether that worked, or else has been logged.
+/// Loads a script when the process starts. Returns whether that worked; logs why if not.
 pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading: bool) -> bool {
     interpreter.attach(|py, state, thread| {
         let check = reloading.then_some(Check { mtime: 0, resource: path });
@@ -97,7 +97,7 @@ pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading:
     })
 }
 
-/// Returns whether a script that has been imported has all these callables; the first that it lacks is logged.
+/// Returns whether an imported script has all these callables. Logs the first that it lacks.
 pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], callables: &[Box<[u8]>]) -> bool {
     interpreter.attach(|py, state, thread| {
         match first_missing(py, state, thread, path, callables) {
@@ -124,7 +124,7 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
     })
 }
 
-/// Returns the first of these callables that the module of an imported script lacks.
+/// Returns the first of these callables that the module of an imported script lacks, if any.
 fn first_missing(
     py: Python<'_>,
     state: &State,
@@ -145,29 +145,29 @@ fn first_missing(
     Ok(None)
 }
 
-/// The name in a module of a callable that is configured, in UTF-8 as Python's sources. It is not interned: it may come from
-/// a request (`%{ENV:...}`), and Python never gives up what is.
+/// Returns the name in a module of a callable that is configured, in UTF-8 as Python's sources. It
+/// is not interned: it may come from a request (`%{ENV:...}`), and Python never gives up what is.
 pub(crate) fn callable_name(py: Python<'_>, configured: &[u8]) -> Result<Object> {
     py.str(&String::from_utf8_lossy(configured))
 }
 
-/// The name of a script's module; a thread that stays with one script computes it once.
+/// Returns the name of a script's module; a thread that stays with one script computes it once.
 fn module_name(py: Python<'_>, state: &State, thread: &ThreadState, path: &[u8]) -> Result<Object> {
     thread
         .script
         .get(path, || py.name(&wsgi_core::script::module_name(path, state.process.settings.case_sensitive)))
 }
 
-/// How to find out whether a script has changed.
+/// The data for a check whether a script has changed.
 #[derive(Clone, Copy)]
 struct Check<'a> {
     /// Its modification time in microseconds, as far as the server knows it; else 0.
     mtime: i64,
-    /// What its `reload_required` is asked about.
+    /// The argument of its `reload_required`.
     resource: &'a [u8],
 }
 
-/// The one who wants a script, and hears of failures.
+/// The one who needs a script, and gets its messages.
 #[derive(Clone, Copy)]
 enum Requester<'a> {
     Request(&'a Lease),
@@ -175,7 +175,7 @@ enum Requester<'a> {
 }
 
 impl Requester<'_> {
-    /// The code of a message: requests and imports have their own.
+    /// Returns the code of a message: requests and imports have their own.
     const fn code(self, request: Code, import: Code) -> Code {
         match self {
             Self::Request(_) => request,
@@ -221,7 +221,8 @@ impl Script<'_> {
             return Ok(Found::Missing);
         };
         let Some(check) = self.check else { return Ok(Found::Current(module)) };
-        // What the server knows saves a look at the file, but is not believed against it: it may be a moment old.
+        // The server's knowledge saves a look at the file, but a difference is checked: it may be a
+        // moment old.
         let loaded = loaded.to_i64().ok();
         if loaded != Some(check.mtime) && loaded != modified(self.path) {
             return Ok(Found::Changed(module));
@@ -232,7 +233,7 @@ impl Script<'_> {
         Ok(Found::Current(module))
     }
 
-    /// Asks the script itself. An exception is logged, and means no.
+    /// Returns the answer of the script itself. An exception is logged, and means no.
     fn reload_required(&self, dict: &Object, resource: &[u8]) -> Result<bool> {
         let (py, state) = (self.py, self.state);
         let Some(function) = dict.dict_get(state.names.reload_required.get(py))? else { return Ok(false) };
@@ -248,7 +249,7 @@ impl Script<'_> {
         }))
     }
 
-    /// Runs it, while other threads that want it wait.
+    /// Loads it, while other threads that need it wait.
     fn load(&self, name: &Object) -> Loaded {
         let key = name.as_latin1().unwrap_or_default().to_owned();
         let lock = self.state.loading.with(|loading| Arc::clone(loading.entry(key).or_default()));
@@ -260,7 +261,8 @@ impl Script<'_> {
         })
     }
 
-    /// Runs it, under the lock. `Err` is for what should not fail; failures of the script are told to the requester.
+    /// Loads it, under the lock. `Err` is for unexpected exceptions; failures of the script are
+    /// logged.
     fn try_load(&self, name: &Object, loading: &mut Loading) -> Result<Loaded> {
         let (py, state) = (self.py, self.state);
         // Another thread may have loaded it while this one waited.
@@ -314,7 +316,7 @@ impl Script<'_> {
         self.py.exec_module(name, &code, filename).map_err(Failure::Execute)
     }
 
-    /// Logs why it could not be loaded, and remembers it where that is not to be tried again.
+    /// Logs why it could not be loaded, and keeps the cause if that must not be tried again.
     fn failed(&self, failure: Failure, mtime: Option<i64>, loading: &mut Loading) {
         let (py, state, requester) = (self.py, self.state, self.requester);
         let (has_run, raised) = match failure {
@@ -388,7 +390,7 @@ enum Failure {
     Execute(Raised),
 }
 
-/// The code object of a source text, which may declare its encoding.
+/// Returns the code object of a source text, which may declare its encoding.
 fn compile(py: Python<'_>, source: &[u8], filename: &Object) -> Result<Object> {
     let Ok(source) = CString::new(source) else {
         return Err(py.raise(Exception::ValueError, "source code contains NUL bytes"));

@@ -1,4 +1,4 @@
-//! What was configured for the process, kept for its life.
+//! The configuration of the process.
 
 use bridge::Settings;
 use wsgi_core::interpreter::Block;
@@ -34,7 +34,7 @@ pub(crate) struct ProcessSettings {
     pub(crate) is_service: bool,
 }
 
-/// Where the process comes from.
+/// The origin of the process.
 pub(crate) enum Origin<'a> {
     /// The server, which has loaded the host.
     Server,
@@ -52,12 +52,12 @@ pub(crate) enum Origin<'a> {
 }
 
 impl ProcessSettings {
-    /// Returns what is needed later of the settings of a process that comes from there.
+    /// Returns the settings of a process of this origin.
     pub(crate) fn new(settings: &Settings<'_>, origin: &Origin<'_>) -> Self {
         let mut blocks: Vec<_> = settings.interpreters.as_slice().iter().map(block).collect();
         let (mut daemon_home, mut service) = (None, false);
         if let Origin::Daemon { python_path, home, switch_interval, is_service } = *origin {
-            // What is configured for a group takes the place of what is configured for the server.
+            // The configuration of a group replaces that of the server.
             if let Some(base) = blocks.first_mut() {
                 base.python_path = python_path.map(Box::from);
                 if switch_interval.is_some() {
@@ -98,7 +98,7 @@ impl ProcessSettings {
     }
 }
 
-/// One block of interpreter options, owned.
+/// Returns a block of interpreter options as an owned one.
 fn block(options: &bridge::InterpreterOptions<'_>) -> Block {
     let owned = |bytes: bridge::Bytes<'_>| bytes.get().map(Box::from);
     Block {

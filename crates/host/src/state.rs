@@ -1,4 +1,4 @@
-//! What is kept for each interpreter, and for each thread in it.
+//! The state of each interpreter, and of each thread in it.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -17,10 +17,10 @@ use crate::log::Log;
 use crate::process::Process;
 use crate::stream::Stream;
 
-/// An interpreter, with what is kept for it.
+/// An interpreter with its state.
 pub(crate) type Interpreter = python::Interpreter<State>;
 
-/// What is kept for an interpreter. Objects belong to it.
+/// The state of an interpreter. Its objects belong to that interpreter.
 pub(crate) struct State {
     pub(crate) process: &'static Process,
     /// Such as "sub-interpreter 'x' in embedded mode".
@@ -32,7 +32,7 @@ pub(crate) struct State {
     pub(crate) helpers: Helpers,
     /// The parts of every environ that are the same for all requests.
     pub(crate) environ: Py,
-    /// Held by name while a script is loaded. There is one for each script file that has been asked for.
+    /// The locks for the loading of scripts, by module name.
     pub(crate) loading: Locked<HashMap<Vec<u8>, Arc<LoadLock>>>,
 }
 
@@ -40,7 +40,7 @@ impl python::State for State {
     type Thread = ThreadState;
 }
 
-/// What is kept for a thread in an interpreter: things that are likely to be needed again by its next request.
+/// The state of a thread in an interpreter: values that its next request is likely to need again.
 #[derive(Default)]
 pub(crate) struct ThreadState {
     pub(crate) environ: EnvironCache,
@@ -54,12 +54,12 @@ pub(crate) struct ThreadState {
     pub(crate) errors: Cell<Option<ErrorsStream>>,
 }
 
-/// An object that was made for a text.
+/// The object that was last made for a text.
 #[derive(Default)]
 pub(crate) struct LastObject(Cell<Option<(Vec<u8>, Object)>>);
 
 impl LastObject {
-    /// The object for `text`: the last one, or what `make` makes.
+    /// Returns the object for `text`: the last one, or a new one from `make`.
     pub(crate) fn get(&self, text: &[u8], make: impl FnOnce() -> Result<Object>) -> Result<Object> {
         let (text, object) = match self.0.take() {
             Some((known, object)) if known == text => (known, object),
@@ -70,7 +70,7 @@ impl LastObject {
     }
 }
 
-/// A `wsgi.errors` object, to be used again if the application has not kept or changed it.
+/// A `wsgi.errors` object, reused if the application has neither kept nor changed it.
 pub(crate) struct ErrorsStream {
     pub(crate) wrapper: Object,
     /// Its `buffer`, a [`Log`].
@@ -99,7 +99,7 @@ macro_rules! objects {
 }
 
 objects! {
-    /// What bootstrap.py defines, and the classes that requests use.
+    /// The definitions of bootstrap.py, and the classes that requests use.
     Helpers {
         describe,
         publish,

@@ -1,4 +1,4 @@
-//! Times of day, as applications are given them.
+//! Times of day, in the units of applications.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,7 +1,7 @@
-//! Connections to Apache children, and who has which.
+//! Connections to Apache children, and their claims.
 //!
-//! A connection is idle (the shared epoll says when it becomes readable), or somebody has claimed it: a worker for a
-//! request, or the event thread to refuse one. Who has claimed it gives it back or closes it.
+//! A connection is idle (the shared epoll reports when it becomes readable), or claimed: by a
+//! worker for a request, or by the event thread to reject one. The claimant releases or closes it.
 
 #![expect(clippy::disallowed_types, reason = "connections are found and freed under it, without Python")]
 
@@ -28,12 +28,13 @@ pub(crate) struct Connection {
     stream: UnixStream,
     token: u64,
     state: AtomicU8,
-    /// When the event thread first saw that a request waits, in milliseconds of the process; 0: none does.
+    /// The time when the event thread first saw that a request waits, in milliseconds of the
+    /// process; 0: none does.
     pub(crate) waiting_since: AtomicU64,
 }
 
 impl Connection {
-    /// Its name in the epoll.
+    /// Returns its name in the epoll.
     pub(crate) const fn token(&self) -> u64 {
         self.token
     }
@@ -42,17 +43,17 @@ impl Connection {
         &self.stream
     }
 
-    /// Takes it, if nobody has it.
+    /// Claims it. Returns whether it was idle.
     pub(crate) fn claim(&self) -> bool {
         self.state.compare_exchange(IDLE, CLAIMED, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether nobody has it.
+    /// Returns whether it is not claimed.
     pub(crate) fn is_idle(&self) -> bool {
         self.state.load(Ordering::SeqCst) == IDLE
     }
 
-    /// Gives it back.
+    /// Releases it.
     pub(crate) fn release(&self) {
         self.waiting_since.store(0, Ordering::Relaxed);
         self.state.store(IDLE, Ordering::SeqCst);
@@ -71,7 +72,7 @@ impl Drop for Connection {
     }
 }
 
-/// All connections. Finding one takes a lock of its own only.
+/// A table of all connections. Finding one takes only that connection's lock.
 #[derive(Debug)]
 pub(crate) struct Table {
     parts: Box<[OnceLock<Box<[Entry]>>]>,
@@ -83,7 +84,7 @@ type Entry = Mutex<Option<Arc<Connection>>>;
 #[derive(Debug, Default)]
 struct Free {
     indices: Vec<u32>,
-    /// How many have ever been used.
+    /// The number of indices that have ever been used.
     used: u32,
     /// The next serial number: an index that is used again has another token.
     serial: u32,
@@ -96,7 +97,7 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Adds a connection, idle; nothing if there is no room.
+    /// Adds an idle connection. Returns `None` if there is no room.
     pub(crate) fn insert(&self, stream: UnixStream) -> Option<Arc<Connection>> {
         let (index, serial) = {
             let mut free = lock(&self.free);
@@ -123,13 +124,13 @@ impl Table {
         Some(connection)
     }
 
-    /// The connection of that token.
+    /// Returns the connection with this token, if it exists.
     pub(crate) fn find(&self, token: u64) -> Option<Arc<Connection>> {
         let entry = lock(self.entry(token as u32)?);
         entry.as_ref().filter(|connection| connection.token == token).cloned()
     }
 
-    /// Forgets a connection that the caller has claimed; it is closed when nobody uses it any more.
+    /// Removes a connection that the caller has claimed; it is closed after its last use.
     pub(crate) fn remove(&self, connection: &Connection) {
         let index = connection.token as u32;
         if let Some(entry) = self.entry(index)
@@ -139,13 +140,13 @@ impl Table {
         }
     }
 
-    /// Whether there is no connection.
+    /// Returns whether there is no connection.
     pub(crate) fn is_empty(&self) -> bool {
         let free = lock(&self.free);
         free.indices.len() == free.used as usize
     }
 
-    /// All connections.
+    /// Returns all connections.
     pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
         let used = lock(&self.free).used;
         (0..used).filter_map(|index| lock(self.entry(index)?).clone()).collect()

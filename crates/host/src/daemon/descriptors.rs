@@ -4,23 +4,24 @@
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Descriptors beyond this number are not remembered; no system hands them out before all lower ones are taken.
+/// Descriptors beyond this number are not registered; no system hands them out before all lower
+/// ones are taken.
 const MOST: usize = 1 << 18;
 
 /// A bit for each. (A forked child must be able to read it, whatever the other threads were doing.)
 static REGISTERED: [AtomicU64; MOST / 64] = [const { AtomicU64::new(0) }; MOST / 64];
 
-/// This is a forked copy of the process.
+/// Set in a forked copy of the process.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-/// Remembers a descriptor.
+/// Registers a descriptor.
 pub(crate) fn register(descriptor: &impl AsRawFd) {
     if let Some((word, bit)) = position(descriptor.as_raw_fd()) {
         REGISTERED[word].fetch_or(bit, Ordering::Relaxed);
     }
 }
 
-/// Forgets a descriptor; called before it is closed.
+/// Unregisters a descriptor before it is closed.
 pub(crate) fn unregister(descriptor: &impl AsRawFd) {
     if let Some((word, bit)) = position(descriptor.as_raw_fd()) {
         REGISTERED[word].fetch_and(!bit, Ordering::Relaxed);
@@ -43,7 +44,8 @@ pub(crate) fn forked() {
     }
 }
 
-/// Whether this is a forked copy of the process. It must not touch the descriptors that it has closed.
+/// Returns whether this is a forked copy of the process. It must not touch the descriptors that it
+/// has closed.
 #[inline]
 pub(crate) fn is_copy() -> bool {
     FORKED.load(Ordering::Relaxed)

@@ -1,5 +1,5 @@
-//! The event thread: connections, the supervisor, signals, timers, requests that wait. It never needs Python, so that
-//! it answers also when all of Python is stuck.
+//! The event thread: connections, the supervisor, signals, timers, requests that wait. It never
+//! needs Python, so it works even when all of Python is stuck.
 
 mod connections;
 mod ending;
@@ -25,7 +25,7 @@ use super::monitor::Task;
 use super::state::{Daemon, Phase};
 use super::{descriptors, log};
 
-/// The pause between two looks at requests that wait because all workers are busy.
+/// The interval of checks of requests that wait because all workers are busy.
 const QUEUE_CHECK_INTERVAL: Duration = Duration::from_millis(30);
 
 /// The longest wait for an event, so that its length can be said in milliseconds.
@@ -38,7 +38,7 @@ const SIGNALS: u64 = 2;
 const WAKE: u64 = 3;
 const READY: u64 = 4;
 
-/// The end of the process, as its main thread is told.
+/// The order to the main thread to end the process.
 #[derive(Debug)]
 pub(super) struct Shutdown {
     /// The reason.
@@ -47,7 +47,7 @@ pub(super) struct Shutdown {
     pub(super) dump_of: Option<RunningRequest>,
 }
 
-/// The event thread's ends of its ways from and to others.
+/// The event thread's endpoints of its connections with others.
 pub(super) struct Endpoints {
     /// The supervisor's orders; `None` when it is gone.
     pub(super) control: Option<OwnedFd>,
@@ -56,9 +56,9 @@ pub(super) struct Endpoints {
     /// The source of connections; `None` when no more are taken.
     pub(super) channel: Option<OwnedFd>,
     pub(super) signals: OwnedFd,
-    /// The way to the main thread, which waits for the end.
+    /// The sender to the main thread, which waits for the end.
     pub(super) end: Sender<Shutdown>,
-    /// The ways to the threads that deliver signals and interrupt requests.
+    /// The senders to the threads that deliver signals and interrupt requests.
     pub(super) signal_sender: Option<SyncSender<Signal>>,
     pub(super) task_sender: Option<Sender<Task>>,
 }
@@ -75,7 +75,7 @@ pub(super) struct EventLoop {
     is_service: bool,
     /// Python's side has been started.
     is_ready: bool,
-    /// The time of the next look at waiting requests.
+    /// The time of the next check of waiting requests.
     next_queue_check: Option<Instant>,
     /// The time of the last complaint that connections cannot be taken.
     complained: Option<Instant>,
@@ -117,7 +117,7 @@ pub(super) fn run(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers)
     }
 }
 
-/// Ends the process, which would be deaf without this thread.
+/// Ends the process, which cannot go on without this thread.
 fn fail(daemon: &Daemon, text: &str) -> ! {
     log::line(
         Level::Critical,
@@ -154,7 +154,7 @@ impl EventLoop {
         self.on_time();
     }
 
-    /// Returns how long there is nothing to do unless an event comes.
+    /// Returns the time until something is due.
     fn timeout(&self) -> EpollTimeout {
         let now = Instant::now();
         let held = self.daemon.reload.deadline();
@@ -168,9 +168,9 @@ impl EventLoop {
         })
     }
 
-    /// Returns the time until the timers want to be asked.
+    /// Returns the time until the timers' next decision.
     fn next_decision(&self) -> Option<Duration> {
-        // What is imported at the start is not under the eyes of the timers.
+        // The timers do not watch the imports at the start.
         let now = self.daemon.now();
         let next = if self.is_ready || self.timers.is_stopping() { self.timers.next(now) } else { None };
         next.map(|time| Duration::from_millis(time.saturating_sub(now).max(1)))

@@ -22,54 +22,55 @@ pub(super) use body::BodyWait;
 
 /// Blocks up to this length are copied behind the head, longer ones are sent from where they are.
 const LONGEST_COPY: usize = 16 << 10;
-/// What has been written without need for haste is sent when it is as long as this.
+/// The length at which output without a flush is sent.
 const LONGEST_WAIT: usize = 64 << 10;
-/// Lines for the log that cannot be sent yet go elsewhere when there is as much as this.
+/// The length of unsent output beyond which lines for the log go to the server's log.
 const LONGEST_BACKLOG: usize = 1 << 20;
 
-/// What is told of a request's progress.
+/// An observer of a request's progress.
 pub(crate) trait Observe: Send + Sync {
-    /// A part of a body was moved.
+    /// Notes that a part of a body was moved.
     fn on_transfer(&self);
-    /// The response is about to be complete.
+    /// Notes that the end of the response is about to be sent.
     fn on_end(&self);
 }
 
-/// One request's side of a connection.
+/// The exchange of one request over a connection.
 pub(crate) struct FrameExchange<'a> {
     stream: &'a UnixStream,
     observer: &'a dyn Observe,
-    /// What came of the body with the request, and has not been read.
+    /// The unread part of the body that came with the request.
     inline: &'a [u8],
     /// Bytes of a `Body` frame that are still in the socket.
     pending: usize,
-    /// There is no more than `inline` and `pending`.
+    /// The rest of the body is in `inline` and `pending`.
     is_complete: bool,
     /// The rest of the body cannot be read.
     has_failed: bool,
-    /// The client has been told to go on.
+    /// The body has been asked for, so a waiting client continues.
     is_wanted: bool,
-    /// How much was asked for with the last `Pull`; 0 if that has been answered.
+    /// The size that the last `Pull` asked for; 0 if it has been answered.
     requested: usize,
     /// Frames to be sent.
     out: Vec<u8>,
-    /// How much of `out` is the rest of what has been sent partly.
+    /// The length of the rest in `out` of a frame that has been sent partly.
     partial: usize,
     /// The connection cannot be used any more.
     is_broken: bool,
     has_ended: bool,
 }
 
-/// What remains of a [`FrameExchange`].
+/// The reusable parts of a finished [`FrameExchange`].
 pub(crate) struct Remainder {
     /// Memory for the next one.
     pub(crate) out: Vec<u8>,
-    /// Whether the connection can be used again.
+    /// The connection can be used again.
     pub(crate) is_usable: bool,
 }
 
 impl<'a> FrameExchange<'a> {
-    /// `body` is the beginning of the request's body, all of it if `is_whole`; `out` memory that can be used.
+    /// Returns an exchange whose body begins with `body`, which is all if `is_whole`. `out` is
+    /// memory to reuse.
     pub(crate) fn new(
         stream: &'a UnixStream,
         observer: &'a dyn Observe,
@@ -107,7 +108,7 @@ impl<'a> FrameExchange<'a> {
         Remainder { out: self.out, is_usable }
     }
 
-    /// Leaves the request as if it had never been begun.
+    /// Leaves the request as if it had not begun.
     pub(crate) fn abandon(mut self) -> Remainder {
         self.out.truncate(self.partial);
         let is_usable = self.flush().is_ok() && !self.is_broken;
@@ -120,12 +121,12 @@ impl<'a> FrameExchange<'a> {
         self.has_ended = true;
     }
 
-    /// Sends what waits.
+    /// Sends the pending output.
     fn flush(&mut self) -> Result<(), Disconnected> {
         self.send(&[])
     }
 
-    /// Sends what waits, and then `parts`.
+    /// Sends the pending output, then `parts`.
     fn send(&mut self, parts: &[&[u8]]) -> Result<(), Disconnected> {
         if self.is_lost() {
             return Err(Disconnected);
@@ -143,8 +144,8 @@ impl<'a> FrameExchange<'a> {
         sent
     }
 
-    /// Reads a file here and sends what is in it, where whoever reads may have to wait for somebody else: that is not to be a
-    /// thread of Apache.
+    /// Reads a file here and sends its contents. For files whose reader may have to wait: a thread
+    /// of Apache must not.
     fn stream_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
         let mut block = vec![0; LONGEST_WAIT];
         let (mut offset, mut left) = (offset, length);
@@ -168,13 +169,14 @@ impl<'a> FrameExchange<'a> {
         Ok(())
     }
 
-    /// Fails if the response cannot go on: where it has ended, more of it would be taken for the next one. Another thread
-    /// than the one that has ended it may still write.
+    /// Fails if the response has ended: another thread may still write, and its data would be taken
+    /// for the next response.
     fn check_open(&self) -> Result<(), Disconnected> {
         if self.has_ended || self.is_lost() { Err(Disconnected) } else { Ok(()) }
     }
 
-    /// Whether the connection cannot be used, perhaps because this is a forked copy of the process that it belongs to.
+    /// Returns whether the connection cannot be used: it is broken, or this is a forked copy of the
+    /// process.
     fn is_lost(&self) -> bool {
         self.is_broken || descriptors::is_copy()
     }
@@ -190,9 +192,9 @@ impl Serve for FrameExchange<'_> {
         self.read(buffer).map(|come| come.map_or(Poll::Pending, Poll::Ready))
     }
 
-    /// The child has ended its sending direction, or has closed the connection.
+    /// Returns whether the child has shut down its sending direction, or closed the connection.
     fn is_gone(&mut self) -> bool {
-        // With a body on its way, what comes next says nothing.
+        // While a body is on its way, incoming data says nothing.
         self.is_lost() || (self.pending == 0 && self.requested == 0 && is_closed(self.stream))
     }
 
@@ -304,7 +306,7 @@ impl Serve for FrameExchange<'_> {
         }
     }
 
-    /// The hook of the process has reported it.
+    /// Does nothing: the panic hook of the process has reported it.
     fn report_panic(&mut self, _: &str, _: &(dyn Any + Send)) {}
 }
 /// Sends all of `slices`.

@@ -9,14 +9,14 @@ use nix::sys::socket::{MsgFlags, recv, sendmsg};
 use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, Rejection, append};
 use wsgi_core::wire::{Schema, Writer};
 
-/// What arrived on a connection.
+/// The result of a look at a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arrived {
     /// A request.
     Request,
-    /// Nothing yet.
+    /// No data yet.
     Nothing,
-    /// The end of the connection, or what no child sends.
+    /// The end of the connection, or data that no child sends.
     End,
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> Arrived {
     }
     let mut have = 0;
     loop {
-        // The first call only looks: somebody else may have been faster.
+        // The first call does not wait: another worker may have been faster.
         let how = if have == 0 { MsgFlags::MSG_DONTWAIT } else { MsgFlags::empty() };
         match recv(stream.as_raw_fd(), &mut buffer[have..], how) {
             Ok(0) => return Arrived::End,
@@ -56,13 +56,13 @@ pub(crate) fn receive(stream: &UnixStream, buffer: &mut Vec<u8>) -> Arrived {
     }
 }
 
-/// Whether the child has closed its side.
+/// Returns whether the child has closed its side.
 pub(crate) fn is_closed(stream: &UnixStream) -> bool {
     let how = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_PEEK;
     !matches!(recv(stream.as_raw_fd(), &mut [0], how), Err(Errno::EAGAIN | Errno::EINTR))
 }
 
-/// Throws a `Request` frame away that has arrived; whether all of it had.
+/// Discards a `Request` frame that has arrived. Returns whether all of it had.
 pub(crate) fn discard(stream: &UnixStream) -> bool {
     let mut scratch = [0; 16 << 10];
     let mut rest = None;
@@ -87,12 +87,13 @@ pub(crate) fn discard(stream: &UnixStream) -> bool {
     }
 }
 
-/// The payload of the `Request` frame at the beginning of `buffer`.
+/// Returns the payload of the `Request` frame at the beginning of `buffer`.
 pub(crate) fn payload(buffer: &[u8]) -> &[u8] {
     Frame::parse(buffer).ok().flatten().map_or(&[], |(frame, _)| frame.payload)
 }
 
-/// Answers a request that has not reached the application, as far as that is possible without waiting.
+/// Rejects a request that has not reached the application. Does not wait; returns whether the frame
+/// was sent.
 pub(crate) fn reject(stream: &UnixStream, why: Rejection) -> bool {
     let mut frame = [0; HEADER + 1];
     frame[..HEADER].copy_from_slice(&Header { kind: Kind::Reject, flags: 0, length: 1 }.bytes());
@@ -100,7 +101,7 @@ pub(crate) fn reject(stream: &UnixStream, why: Rejection) -> bool {
     send_now(stream, &frame)
 }
 
-/// Says who this is.
+/// Sends the identity of this process. Returns whether that worked.
 pub(crate) fn send_hello(stream: &UnixStream) -> bool {
     let mut frame = Vec::with_capacity(HEADER + 12);
     append(&mut frame, Kind::Hello, 0, |payload| {

@@ -13,10 +13,10 @@ pub(super) use output::{never_wait, open};
 /// The longest text of a line, in bytes.
 const LONGEST: usize = 8 << 10;
 
-/// Lines of a higher number are not written.
+/// The level that is written; lines of a higher number are not.
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
-/// Sets what is written.
+/// Sets the highest level that is written.
 pub(crate) fn set_level(level: u8) {
     LEVEL.store(level, Ordering::Relaxed);
 }

@@ -1,4 +1,4 @@
-//! What differs in a daemon process from embedded mode: see [`super::reload`].
+//! The [`Mode`] of daemon processes: see [`super::reload`].
 
 use python::Python;
 

@@ -15,18 +15,19 @@ use crate::interpreters::Interpreters;
 use crate::report;
 use crate::state::{Interpreter, State};
 
-/// How often the watchdog looks.
+/// The interval of the watchdog.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is to be done with a request that runs for too long.
+/// A task for a request that runs for too long.
 pub(super) enum Task {
     /// Raise `RequestTimeout` in it.
     Interrupt(RunningRequest),
-    /// Log what the threads of its interpreter do.
+    /// Log the stacks of the threads in its interpreter.
     Dump(RunningRequest),
 }
 
-/// Enters every interpreter from time to time: where somebody keeps its lock for good, this thread is stuck too.
+/// Enters every interpreter from time to time: if a thread never releases its lock, this one is
+/// stuck, too.
 pub(super) fn watch(daemon: &'static Daemon, interpreters: &'static Interpreters) {
     let watchdog = &daemon.watchdog;
     loop {
@@ -43,7 +44,7 @@ pub(super) fn watch(daemon: &'static Daemon, interpreters: &'static Interpreters
     }
 }
 
-/// Does what the event thread wants to be done, one thing after the other, until the sender is gone.
+/// Performs the event thread's tasks, one after the other, until the sender is gone.
 pub(super) fn perform(daemon: &'static Daemon, tasks: &Receiver<Task>) {
     while let Ok(task) = tasks.recv() {
         match task {
@@ -65,7 +66,7 @@ fn interrupt(daemon: &'static Daemon, running: RunningRequest) {
     }
 }
 
-/// Logs what the threads do of the interpreter that a request runs in.
+/// Logs the stacks of the threads in the interpreter that a request runs in.
 pub(super) fn dump_all(daemon: &'static Daemon, running: RunningRequest) {
     // Without a lock the stacks of running threads cannot be read.
     if python::FREE_THREADED {

@@ -25,12 +25,12 @@ use wsgi_core::wire::control::Script;
 use super::connection::Connection;
 use crate::mode::{ChangedScript, FailedScript};
 
-/// How long a request waits for a successor.
+/// The longest wait of a request for a successor.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
-/// How often it is said that a process serves what it has loaded.
+/// The interval of warnings that a process serves the old version of a script.
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(10);
 
-/// What is known of changed scripts.
+/// The scripts of the process, and their changes.
 #[derive(Default)]
 pub(super) struct Reload {
     scripts: Mutex<Vec<Script>>,
@@ -39,7 +39,7 @@ pub(super) struct Reload {
 
 #[derive(Default)]
 struct State {
-    /// When a successor was asked for, if there is no answer yet.
+    /// The time when a successor was asked for, until there is an answer.
     asked: Option<Instant>,
     /// The changed scripts for which one was asked for.
     paths: Vec<Box<[u8]>>,
@@ -47,11 +47,11 @@ struct State {
     held: Vec<HeldRequest>,
     /// Requests that may run.
     released: VecDeque<HeldRequest>,
-    /// Changes that have not led to a successor: requests for them run.
+    /// Changes without a successor: requests for these scripts run.
     rejected: Vec<RejectedChange>,
-    /// How many successors there were none of that no script was the reason for.
+    /// The number of failed successors for reasons other than a script.
     failures: u32,
-    /// What could not be imported.
+    /// The scripts that could not be imported.
     failed: FailedImports,
 }
 
@@ -65,17 +65,17 @@ pub(super) struct HeldRequest {
 struct RejectedChange {
     path: Box<[u8]>,
     mtime: Option<i64>,
-    /// What is wrong with it, where the supervisor has said so.
+    /// The fault of the script, if the supervisor has named it.
     reason: Option<String>,
     warned: Option<Instant>,
-    /// How many successors could not load it.
+    /// The number of successors that could not load it.
     failures: u32,
-    /// From when on a request may ask for another one; `None` while one is asked for.
+    /// The time from which a request may ask for another one; `None` while one is asked for.
     again: Option<u64>,
 }
 
 impl State {
-    /// Wants a successor for a changed script. Returns whether it has to be asked for.
+    /// Notes that a changed script needs a successor. Returns whether it has to be asked for.
     fn ask_for(&mut self, path: &[u8]) -> bool {
         if !self.paths.iter().any(|known| **known == *path) {
             self.paths.push(path.into());
@@ -122,8 +122,9 @@ impl RejectedChange {
 pub(super) type Decided<T> = (T, bool);
 
 impl Reload {
-    /// Decides about a request whose script has changed; `mtime` is what the file has now. Whether the process is serving is asked
-    /// under the lock: what is held back while it begins to end is found by [`Self::take_all`].
+    /// Decides about a request whose script has changed; `mtime` is the file's present one.
+    /// `is_serving` is called under the lock, so that [`Self::take_all`] finds requests that are
+    /// held back while the process begins to end.
     pub(super) fn decide_changed(
         &self,
         path: &[u8],
@@ -137,7 +138,8 @@ impl Reload {
         if let Some(change) = state.rejected.iter_mut().find(|change| *change.path == *path) {
             if change.mtime == mtime {
                 let warning = change.warning();
-                // What it lacked may be there now: the rest of a deploy, or a database. Nobody waits for that.
+                // Whatever it lacked may be there now: the rest of a deploy, or a database. No
+                // request waits for that.
                 let asks = may_ask && change.again.is_some_and(|time| time <= now);
                 if asks {
                     change.again = None;
@@ -164,8 +166,8 @@ impl Reload {
         lock(&self.state).failed.add(path, application_group, mtime, now);
     }
 
-    /// Decides about a request for a script whose import has failed in this process, and which can be held back if it `may_wait`;
-    /// `mtime` is what the file has now.
+    /// Decides about a request for a script whose import has failed in this process. The request
+    /// can be held back if it `may_wait`; `mtime` is the file's present one.
     pub(super) fn decide_failed(
         &self,
         script: (&[u8], &[u8]),
@@ -217,8 +219,9 @@ impl Reload {
         work(&mut scripts[at]);
     }
 
-    /// Returns what a successor has to import that is asked for because of `reason`: what has been loaded, and served; and,
-    /// if that is all that it is for, what could not be imported here. Also what it does without, after too many failures.
+    /// Returns the scripts that a successor for this reason has to import: those that have been
+    /// loaded, and those that failed here if they are its only purpose. Returns also those that it
+    /// does without, after too many failures.
     pub(super) fn scripts(&self, reason: Reason) -> (Vec<Script>, Vec<Script>) {
         let scripts = lock(&self.scripts).clone();
         let mut state = lock(&self.state);
@@ -231,7 +234,7 @@ impl Reload {
         (scripts, left_out)
     }
 
-    /// Holds a request back; gives it back where the answer has come meanwhile.
+    /// Holds a request back. Returns it if the answer has come meanwhile.
     pub(super) fn hold(&self, held: HeldRequest) -> Option<HeldRequest> {
         let mut state = lock(&self.state);
         if state.asked.is_none() {
@@ -241,13 +244,14 @@ impl Reload {
         None
     }
 
-    /// Returns when held requests run anyway: those that are held, and those that are about to be.
+    /// Returns the deadline after which held requests run anyway, also those that are about to be
+    /// held.
     pub(super) fn deadline(&self) -> Option<Instant> {
         lock(&self.state).asked.map(|asked| asked + LONGEST_HOLD)
     }
 
-    /// A successor takes over, or the process ends: gives out the requests that no worker has, whether they are held back or
-    /// may run.
+    /// Takes out the requests that no worker has, whether they are held back or may run: a
+    /// successor takes over, or the process ends.
     pub(super) fn take_all(&self) -> Vec<HeldRequest> {
         let mut state = lock(&self.state);
         state.asked = None;
@@ -256,8 +260,8 @@ impl Reload {
         held.into_iter().chain(std::mem::take(&mut state.released)).collect()
     }
 
-    /// There is no successor, for this reason, or it takes too long: requests for the changed scripts run. Whether
-    /// some were held back.
+    /// Notes that there is no successor, for this reason, or that it takes too long: requests for
+    /// the changed scripts run. Returns whether some were held back.
     pub(super) fn no_successor(
         &self,
         reason: Option<&str>,
@@ -273,7 +277,7 @@ impl Reload {
         };
         let paths = std::mem::take(&mut state.paths);
         let is_unrelated = paths.is_empty() && !is_other;
-        // What has changed while a successor was made for another script's sake is not to blame.
+        // Scripts that changed while a successor was started for another script are not to blame.
         for path in paths.into_iter().filter(|_| !is_other) {
             let mtime = mtime(&path);
             let known = state.rejected.iter_mut().find(|change| change.path == path);
@@ -287,7 +291,7 @@ impl Reload {
             if is_unrelated {
                 state.failures = state.failures.saturating_add(1);
             }
-            // Each that the successor had to import may be the reason.
+            // Each script that the successor had to import may be the reason.
             for change in
                 state.rejected.iter_mut().filter(|change| change.again.is_none() || !change.is_given_up())
             {
@@ -304,7 +308,7 @@ impl Reload {
         is_any
     }
 
-    /// The next request that may run, and whether there are more.
+    /// Takes the next request that may run. Returns also whether there are more.
     pub(super) fn take_released(&self) -> (Option<HeldRequest>, bool) {
         let mut state = lock(&self.state);
         let held = state.released.pop_front();

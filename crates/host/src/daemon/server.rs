@@ -1,11 +1,11 @@
-//! What a daemon process has of the server, which is another process.
+//! The server's functions in a daemon process.
 
 use bridge::{Server, Sink, Tag};
 
 use super::log;
 use super::state::daemon;
 
-/// The server as the rest of the host knows it.
+/// Returns the server's functions for the rest of the host.
 pub(super) const fn server() -> Server {
     Server { tag: Tag::of::<Server>(), log: log::write, is_logged: log::is_logged, scoreboard }
 }

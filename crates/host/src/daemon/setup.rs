@@ -47,7 +47,8 @@ const SMALL_STACK: usize = 512 << 10;
 const SIGNALS: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGXCPU, Signal::SIGHUP, Signal::SIGUSR2];
 
-/// Serves requests, as the supervisor at the other end of `control` says, until the process is to end.
+/// Serves requests on the orders of the supervisor at the other end of `control`, until the process
+/// has to end.
 pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
     let prepared = py.detach(|| prepare(control));
     let prepared = match prepared {
@@ -75,7 +76,7 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
     Ok(())
 }
 
-/// What is there when Python's side begins.
+/// The state of the process when Python's side begins.
 struct Prepared {
     daemon: &'static Daemon,
     process: &'static Process,
@@ -86,7 +87,7 @@ struct Prepared {
     imports: Imports,
 }
 
-/// What is to be imported before the first request.
+/// The scripts to import before the first request.
 struct Imports {
     /// Paths and application groups.
     scripts: Vec<(Vec<u8>, Vec<u8>)>,
@@ -94,8 +95,8 @@ struct Imports {
     reloading: bool,
 }
 
-/// Waits for the order to start, sets up what is there before Python, and starts the event thread. Returns `None` if the
-/// supervisor has gone before it gave the order.
+/// Waits for the order to start, sets up the state that needs no Python, and starts the event
+/// thread. Returns `None` if the supervisor has gone before it gave the order.
 fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let Some(order) = StartOrder::receive(&control)? else { return Ok(None) };
     let StartOrder { launch, word, channel, page, reports, lines, scoreboard } = order;
@@ -134,7 +135,7 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     Ok(Some(Prepared { daemon, process, imports, end, signals: signal_receiver, tasks, launch: *launch }))
 }
 
-/// Sets up the process, as its settings say, and returns it with what is to be imported.
+/// Sets up the process from its settings. Returns it with the scripts to import.
 fn set_up_process(
     daemon: &'static Daemon,
     launch: &launch::Daemon,
@@ -244,7 +245,7 @@ impl Prepared {
         stop::stop(daemon, process, threads, &end);
     }
 
-    /// Imports the scripts. Returns whether those could be that the predecessor had.
+    /// Imports the scripts. Returns whether those of the predecessor could be imported.
     fn import(&self) -> bool {
         let (daemon, process) = (self.daemon, self.process);
         for (script, group) in &self.imports.scripts {
@@ -261,7 +262,7 @@ impl Prepared {
         })
     }
 
-    /// Runs the script of a service, which is all there is.
+    /// Runs the script of a service, the only task of the process.
     fn run_script(self) {
         let (daemon, process) = (self.daemon, self.process);
         daemon.notify(Message::Ready);
@@ -298,8 +299,8 @@ fn start_threads(
     Ok(())
 }
 
-/// Returns the stack of a thread, where nothing is configured: what threads of other programs get, since applications may
-/// need it.
+/// Returns the default stack size of a thread: the one of other programs' threads, since
+/// applications may need it.
 fn default_stack() -> usize {
     const LEAST: u64 = 256 << 10;
     const USUAL: u64 = 8 << 20;
@@ -308,7 +309,7 @@ fn default_stack() -> usize {
     usize::try_from(size).unwrap_or(8 << 20)
 }
 
-/// `setlocale(LC_ALL)`: Python itself only does that for the character set.
+/// Calls `setlocale(LC_ALL)`: Python itself does that only for the character set.
 fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
     let set = || {
         let locale = py.import(c"locale")?;
@@ -328,7 +329,7 @@ fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
     }
 }
 
-/// What `ps` shows: `display-name=`, else the interpreter and the group (and not the program that loads the host).
+/// Returns the title that `ps` shows: `display-name=`, else the interpreter and the group.
 fn title(launch: &launch::Daemon) -> Vec<u8> {
     if let Some(title) = &launch.options.display_name {
         return title.to_vec();

@@ -1,4 +1,4 @@
-//! The supervisor's order to start, which says what a process is to be.
+//! The supervisor's order to start, with the configuration of the process.
 
 use std::os::fd::OwnedFd;
 
@@ -72,13 +72,13 @@ impl StartOrder {
     }
 }
 
-/// Returns a function that puts what has failed before an error.
+/// Returns a function that prefixes an error with `what` has failed.
 pub(super) fn because(what: &str) -> impl FnOnce(std::io::Error) -> String {
     let what = what.to_owned();
     move |error| format!("{what}: {error}")
 }
 
-/// Returns what to say where the server is of another build than this host.
+/// Returns the error text for a server of another build than this host.
 fn another_build(server: Schema) -> String {
     let host = os::library::file_of(another_build as *const ());
     let host = host.map_or_else(|| "the host".to_owned(), |file| format!("the host {}", file.display()));

@@ -31,13 +31,13 @@ pub(super) const RELEASED: u64 = 2;
 pub(super) struct Daemon {
     pub(super) name: String,
     pub(super) limits: Limits,
-    /// It is there for one request: one thread, `maximum-requests=1`.
+    /// It serves one request: one thread, `maximum-requests=1`.
     pub(super) is_run_once: bool,
     pub(super) chroot: Option<Box<[u8]>>,
     pub(super) page: Words,
     /// The word of the page where this process counts.
     pub(super) busy: usize,
-    /// Where the server publishes its scoreboard, if the process is to see it.
+    /// The server's published scoreboard, if the process may see it.
     pub(super) scoreboard: Option<SnapshotReader>,
     /// Idle connections, by token; workers wait here.
     pub(super) ready: Epoll,
@@ -47,13 +47,13 @@ pub(super) struct Daemon {
     pub(super) phase: AtomicU8,
     /// Requests that workers have.
     pub(super) running: AtomicU32,
-    /// How to wait for requests that follow one another.
+    /// The spin for requests that follow one another.
     pub(super) spin: Mutex<AdaptiveSpin>,
-    /// What the timers know of requests.
+    /// The activity that the timers watch.
     pub(super) activity: Arc<Activity>,
     pub(super) reload: Reload,
     pub(super) watchdog: Watchdog,
-    /// What the event thread is told, and how it is woken for that.
+    /// Messages for the event thread, and the event that wakes it for them.
     pub(super) inbox: Mutex<Vec<Message>>,
     pub(super) wake: EventFd,
     /// See [`RELEASED`] and [`END`].
@@ -68,7 +68,7 @@ pub(super) enum Message {
     Ready,
     /// A script has changed.
     ScriptChanged,
-    /// The timers have something to decide.
+    /// The timers have a decision to make.
     TimersDue,
     /// The worker of a process for one request is done with a connection.
     WorkerFree,
@@ -84,7 +84,7 @@ pub(super) enum Phase {
     Serving,
     /// It takes none, but finishes those that it has.
     Draining,
-    /// As above; their time is short.
+    /// It takes none, and those that it has must end soon.
     Ending,
 }
 
@@ -95,7 +95,7 @@ pub(super) fn set_up(daemon: Daemon) -> &'static Daemon {
     DAEMON.get_or_init(|| daemon)
 }
 
-/// This process, if it is a daemon.
+/// Returns this process, if it is a daemon.
 #[inline]
 pub(super) fn daemon() -> Option<&'static Daemon> {
     DAEMON.get()
@@ -108,14 +108,14 @@ impl Daemon {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// Tells the event thread.
+    /// Sends a message to the event thread.
     pub(super) fn notify(&self, message: Message) {
         lock(&self.inbox).push(message);
         // It cannot overflow, and if it did, the event thread would be awake.
         let _ = self.wake.write(1);
     }
 
-    /// Returns what the process does.
+    /// Returns the phase of the process.
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Serving,
@@ -130,7 +130,8 @@ impl Daemon {
         self.count(1);
     }
 
-    /// Counts it off; the children may have been told before (`is_uncounted`).
+    /// Uncounts a request; the number that the children see may have been changed before
+    /// (`is_uncounted`).
     pub(super) fn end_request(&self, is_uncounted: bool) {
         if !is_uncounted {
             self.count(-1);

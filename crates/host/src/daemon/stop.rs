@@ -21,9 +21,9 @@ pub(super) struct Threads {
     pub(super) others: Vec<JoinHandle<()>>,
 }
 
-/// Ends what runs in the process, in this order: subscribers are told, requests finish, threads end, interpreters end.
-/// Returns when only the main interpreter is left, which Python ends itself. The event thread sees to it that all
-/// this does not take longer than it may.
+/// Ends what runs in the process, in this order: subscribers are told, requests finish, threads
+/// end, interpreters end. Returns when only the main interpreter is left, which Python ends itself.
+/// The event thread enforces the time limit.
 pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &Shutdown) {
     let patience = patience(daemon.limits.shutdown_timeout);
     interpreters().publish_stopping(Some(end.reason));
@@ -42,8 +42,9 @@ pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: 
     finish(daemon, process, patience);
 }
 
-/// How long threads of the application are waited for. `atexit` functions need time, too, before the process is ended by
-/// force; and where Apache stops, it kills the supervisor after three seconds.
+/// Returns the limit for the end of the application's threads. `atexit` functions need time, too,
+/// before the process is ended by force; and an Apache that stops kills the supervisor after three
+/// seconds.
 fn patience(shutdown_timeout: u64) -> Patience {
     match shutdown_timeout {
         0 => Patience::without_limit(),
@@ -69,7 +70,7 @@ pub(super) fn finish(daemon: &'static Daemon, process: &'static Process, patienc
     log::line(Level::Info, &format!("Process group '{}': terminating Python, exiting.", daemon.name));
 }
 
-/// Whether the application has left threads: besides this one there is the event thread.
+/// Returns whether the application has left threads, besides this one and the event thread.
 fn are_threads_left() -> bool {
     std::fs::read_dir("/proc/self/task").map_or(true, |tasks| tasks.count() > 2)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use os::lock::lock;
 
-/// How the watchdog is told to end: see [`super::monitor::watch`].
+/// The signal for the watchdog to end: see [`super::monitor::watch`].
 #[derive(Default)]
 pub(super) struct Watchdog {
     is_over: Mutex<bool>,

@@ -1,4 +1,4 @@
-//! A worker, as others see it: its request, and how that can be interrupted.
+//! The shared state of a worker: its request, and the means to interrupt it.
 
 #![expect(
     clippy::disallowed_types,
@@ -15,15 +15,15 @@ use python::Python;
 use crate::request::Runner;
 use crate::state::Interpreter;
 
-/// A worker, as others see it.
+/// The shared state of a worker.
 pub(super) struct Worker {
     pub(super) index: usize,
     interrupt: Mutex<Interrupt>,
     /// Its request does not count as activity (`WSGIIgnoreActivity`).
     pub(super) is_ignored: AtomicBool,
-    /// Its request can be held back; it has not been yet.
+    /// Its request can be held back, and has not been yet.
     pub(super) may_wait: AtomicBool,
-    /// Its request is not among those any more that the children see.
+    /// Its request no longer counts among those that the children see.
     pub(super) is_uncounted: AtomicBool,
 }
 
@@ -40,7 +40,7 @@ thread_local! {
     static WORKER: Cell<Option<&'static Worker>> = const { Cell::new(None) };
 }
 
-/// Makes this thread that worker.
+/// Makes this thread the worker.
 pub(super) fn set_current(worker: &'static Worker) {
     WORKER.set(Some(worker));
 }
@@ -67,7 +67,7 @@ impl Worker {
         self.may_wait.load(Ordering::Relaxed)
     }
 
-    /// The interpreter that its request runs in.
+    /// Returns the interpreter that its request runs in, if there is one.
     pub(super) fn interpreter(&self) -> Option<&'static Interpreter> {
         lock(&self.interrupt).target.map(|(interpreter, _)| interpreter)
     }
@@ -88,7 +88,7 @@ impl Worker {
         let thread = thread_of(&lock(&self.interrupt));
         let Some(thread) = thread else { return false };
         describe(thread);
-        // Describing it has let other threads run.
+        // Other threads may have run meanwhile.
         let mut interrupt = lock(&self.interrupt);
         if thread_of(&interrupt).is_none() {
             return false;

@@ -27,11 +27,11 @@ use crate::outcome::Outcome;
 /// Buffers of more than this are not kept between requests.
 const LARGEST_KEPT: usize = 64 << 10;
 
-/// When to look at a connection.
+/// The events of a connection that workers wait for.
 pub(super) const READABLE: EpollFlags =
     EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLONESHOT);
 
-/// What the exchange of a worker's request tells of it.
+/// The observer of a worker's request.
 struct Observer {
     daemon: &'static Daemon,
     worker: &'static Worker,
@@ -53,19 +53,19 @@ impl Observe for Observer {
     }
 }
 
-/// Counts off the request of a worker.
+/// Uncounts the request of a worker.
 fn count_off(daemon: &Daemon, worker: &Worker) {
     daemon.end_request(worker.is_uncounted.swap(false, Ordering::Relaxed));
 }
 
-/// Buffers that a worker keeps between requests.
+/// The buffers that a worker keeps between requests.
 #[derive(Default)]
 struct Buffers {
     message: Vec<u8>,
     out: Vec<u8>,
 }
 
-/// The life of a worker.
+/// Runs a worker until the process ends.
 pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
     worker::set_current(worker);
     let mut buffers = Buffers::default();
@@ -107,15 +107,16 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
     }
 }
 
-/// A worker's attempt to take a request, as the timers see it: a drain waits for it to be over. It counts towards
-/// `maximum-requests` only if a request ran, which [`Attempt::ran`] alone says.
+/// A worker's attempt to take a request, which the timers see: a drain waits for its end. It counts
+/// towards `maximum-requests` only if a request ran, which [`Attempt::ran`] alone says.
 struct Attempt {
     daemon: &'static Daemon,
     worker: &'static Worker,
 }
 
 impl Attempt {
-    /// Nothing if the process takes no more requests; whatever waits is given up by the event thread then.
+    /// Begins an attempt. Returns `None` if the process takes no more requests; the event thread
+    /// then rejects those that wait.
     fn begin(daemon: &'static Daemon, worker: &'static Worker) -> Option<Self> {
         let attempt = Self { daemon, worker };
         daemon.activity.begin(worker.index, daemon.now()).then_some(attempt)
@@ -146,7 +147,7 @@ fn serve_connection(
     is_gone: bool,
 ) {
     let (daemon, worker) = (attempt.daemon, attempt.worker);
-    // Who has asked and gone does not want an answer any more.
+    // A client that has gone needs no response.
     if is_gone {
         return daemon.connections.remove(connection);
     }
@@ -178,11 +179,12 @@ fn serve_connection(
     }
 }
 
-/// How long to wait awake for a request: the time that the child and a client nearby need to send the next one.
+/// The longest spin for a request: the time that the child and a client nearby need to send the
+/// next one.
 const AWAKE: Duration = Duration::from_micros(200);
 
-/// Waits awake for the next request on a connection, if that is all that the process has to do: else each would have to
-/// wake a worker.
+/// Spins for the next request on a connection, if the process has nothing else to do: otherwise
+/// each request would have to wake a worker.
 fn poll_for_next(daemon: &Daemon, buffers: &mut Buffers, connection: &Connection) -> Arrived {
     if daemon.running.load(Ordering::SeqCst) > 0 || daemon.phase() != Phase::Serving {
         return Arrived::Nothing;
@@ -206,7 +208,7 @@ fn poll_for_next(daemon: &Daemon, buffers: &mut Buffers, connection: &Connection
 /// Runs a request that was held back.
 fn run_released(daemon: &'static Daemon, worker: &'static Worker, buffers: &mut Buffers) {
     let Some(attempt) = Attempt::begin(daemon, worker) else { return };
-    // The epoll reports it to one worker; who finds more than one request passes that on.
+    // The epoll reports it to one worker, which passes further requests on.
     let _ = daemon.released.read();
     let (held, is_more) = daemon.reload.take_released();
     if is_more {
@@ -216,7 +218,7 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, buffers: &mut 
     if let Some(HeldRequest { connection, message }) = held {
         buffers.message = message;
         if is_closed(connection.stream()) {
-            // Who has asked has gone meanwhile.
+            // The client has gone meanwhile.
             daemon.connections.remove(&connection);
         } else {
             match serve(attempt, buffers, &connection, false) {
@@ -233,17 +235,17 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, buffers: &mut 
     }
 }
 
-/// How the epoll reports requests that may run after all.
+/// Returns the event that reports held requests that may run.
 pub(super) fn released() -> EpollEvent {
     EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, RELEASED)
 }
 
-/// What a request has left of its connection, which is still claimed.
+/// The state of a claimed connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AfterRequest {
     Usable,
     Unusable,
-    /// Nothing: it waits with its request.
+    /// Its request is held back, and keeps it.
     Held,
 }
 
@@ -292,11 +294,11 @@ fn serve(
 
 /// The end of an attempt with a request.
 enum Completion {
-    /// It ran; whether the connection can be used again.
+    /// It ran. True if the connection can be used again.
     Ran(bool),
-    /// It could not run, and has its answer; as above.
+    /// It could not run, and has its response. True if the connection can be used again.
     NotRun(bool),
-    /// It did not run, and the child is to hear why.
+    /// It did not run, and the child is told why.
     Rejected(Rejection),
     /// Its script has changed.
     Held,
@@ -346,7 +348,7 @@ fn run(
         log_outside_of_jail(daemon, &request, &exchange);
         Outcome::Status(502)
     };
-    // What was being sent may have been sent by half.
+    // Output may have been sent by half.
     let (answer, has_panicked) = answer.end();
     let outcome = if has_panicked { Outcome::Aborted } else { outcome };
     if descriptors::is_copy() {
@@ -371,7 +373,7 @@ fn log_unreadable(daemon: &Daemon) {
     log::line(Level::Error, &text);
 }
 
-/// Logs why a request cannot run: its script lies outside of the directory that the process is in.
+/// Logs that the script of a request lies outside of the process's jail.
 fn log_outside_of_jail(daemon: &Daemon, request: &Request<'_>, exchange: &Exchange<'_>) {
     let (script, root) = (request.facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
     let root = String::from_utf8_lossy(root);
@@ -396,12 +398,13 @@ pub(super) fn return_connection(daemon: &Daemon, connection: &Connection, is_usa
     daemon.connections.remove(connection);
 }
 
-/// Whether a request has waited for too long. Both times are of the same clock, which is not that of the wall.
+/// Returns whether a request has waited for too long. Both times are from the same monotonic clock.
 fn is_late(request: &Request<'_>, timeout: u64) -> bool {
     timeout > 0 && u64::from(os::clock::ticks().wrapping_sub(request.facts.queue_ticks)) > timeout
 }
 
-/// Makes the paths of a request those of the jail that the process is in; whether that is possible.
+/// Translates the paths of a request into those of the process's jail. Returns whether that is
+/// possible.
 fn translate(daemon: &'static Daemon, request: &mut Request<'_>) -> bool {
     if daemon.chroot.is_none() {
         return true;

@@ -1,4 +1,4 @@
-//! What a thread remembers of environs.
+//! A thread's cache of environs.
 
 use std::cell::Cell;
 
@@ -7,17 +7,17 @@ use python::Object;
 use rustc_hash::FxBuildHasher;
 use wsgi_core::recent::Recent;
 
-/// The longest value that a thread keeps for the case that the next request has the same.
+/// The longest value that is cached.
 pub(super) const LONGEST_CACHED: usize = 1024;
 
-/// What a thread remembers of the environs that it has built in an interpreter.
+/// The cache of a thread for the environs that it builds in an interpreter.
 #[derive(Default)]
 pub(crate) struct EnvironCache(Cell<Option<Box<CachedEnviron>>>);
 
-/// What is remembered.
+/// The contents of the cache.
 #[derive(Default)]
 pub(super) struct CachedEnviron {
-    /// What is copied for each request.
+    /// The dict that is copied for each request.
     pub(super) template: Option<Object>,
     /// The value of each CGI variable that is in the template.
     pub(super) cgi: [Option<Object>; Cgi::ALL.len()],
@@ -28,7 +28,7 @@ pub(super) struct CachedEnviron {
     pub(super) https: bool,
     /// By header name as the client wrote it.
     pub(super) headers: Recent<Header, FxBuildHasher>,
-    /// The keys of other variables by name; none for names that are not theirs to set.
+    /// The keys of other variables by name; `None` for names that they must not set.
     pub(super) variables: Recent<Option<Object>, FxBuildHasher>,
 }
 
@@ -38,12 +38,12 @@ pub(super) struct Header {
     pub(super) last: Option<Object>,
 }
 
-/// How many texts [`CachedEnviron::own`] has.
+/// The number of texts in [`CachedEnviron::own`].
 pub(super) const OWN_TEXTS: usize = 8;
 
 impl EnvironCache {
-    /// Runs `work` with what is remembered, taken out meanwhile. Who asks within `work` finds nothing, and what they remember
-    /// is forgotten again.
+    /// Runs `work` with the contents, taken out meanwhile. A nested request finds an empty cache,
+    /// whose contents are dropped.
     pub(super) fn with<R>(&self, work: impl FnOnce(&mut CachedEnviron) -> R) -> R {
         let mut cache = self.0.take().unwrap_or_default();
         let result = work(&mut cache);

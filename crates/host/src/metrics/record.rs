@@ -13,27 +13,27 @@ use crate::locked::Locked;
 use crate::meter::Meter;
 use crate::process::{self, Process};
 
-/// Whether there is anything to record.
+/// Set once metrics are recorded.
 static RECORDING: AtomicBool = AtomicBool::new(false);
 
-/// What is known since recording was started.
+/// The records since recording was started.
 pub(super) static RECORDED: Locked<Option<Recorded>> = Locked::new(None);
 
-/// What is shared by the threads that record.
+/// The state that recording threads share.
 pub(super) struct Recorded {
     /// Those that have had a request.
     pub(super) threads: Vec<Arc<Record>>,
-    /// When the interval began.
+    /// The time when the interval began.
     pub(super) since: (Instant, SystemTime),
     /// The CPU time of the process at that time.
     pub(super) cpu: Cpu,
-    /// What threads that are gone did in the interval.
+    /// The sample of ended threads in the interval.
     pub(super) sample: Sample,
     /// The busy time of threads that are gone.
     pub(super) busy: Duration,
 }
 
-/// What is recorded for a thread.
+/// The record of a thread.
 pub(super) struct Record {
     pub(super) id: u32,
     pub(super) thread: Locked<Thread>,
@@ -76,7 +76,7 @@ pub(crate) struct Recording {
     outer: Option<Running>,
 }
 
-/// Begins a request, if there is anything to record.
+/// Begins to record a request. Returns `None` if metrics are not recorded.
 #[inline]
 pub(crate) fn begin(now: Instant) -> Option<Recording> {
     RECORDING.load(Ordering::Relaxed).then(|| Recording::new(now))
@@ -90,12 +90,12 @@ impl Recording {
         Self { record, cpu: usage::thread_time(), outer }
     }
 
-    /// The application is about to be called.
+    /// Notes that the application is about to be called.
     pub(crate) fn called(&self) {
         self.record.thread.with(Thread::record_call);
     }
 
-    /// The application is done with the request. Times are in seconds since the epoch.
+    /// Notes that the application has finished the request. Times are in seconds since the epoch.
     pub(crate) fn completed(
         &self,
         facts: &RequestFacts<'_>,
@@ -124,7 +124,7 @@ impl Recording {
         self.record.thread.with(|thread| thread.record_completed(completed));
     }
 
-    /// A block was written since then, when Python was done with the request.
+    /// Notes the time of a write after Python has finished the request.
     pub(crate) fn wrote(&self, since: Instant) {
         self.record.thread.with(|thread| thread.record_write(since.elapsed()));
     }
@@ -138,7 +138,7 @@ impl Drop for Recording {
     }
 }
 
-/// The record of this thread.
+/// Returns the record of this thread.
 fn record() -> Arc<Record> {
     let record = RECORD.take().unwrap_or_else(enlist);
     RECORD.set(Some(Arc::clone(&record)));
@@ -159,7 +159,7 @@ fn enlist() -> Arc<Record> {
 }
 
 impl Recorded {
-    /// Keeps what threads did that are gone, and forgets them.
+    /// Adds up the records of ended threads, and drops them.
     pub(super) fn retire(&mut self, now: Instant) {
         let (sample, busy) = (&mut self.sample, &mut self.busy);
         self.threads.retain(|record| {
@@ -173,8 +173,8 @@ impl Recorded {
         });
     }
 
-    /// How many threads have had requests. Ids are given out in order; the thread that started Python has one even
-    /// if it serves none.
+    /// Returns how many threads have had requests. Ids are given out in order; the thread that
+    /// started Python has one even if it serves none.
     pub(super) fn threads_started(&self, process: &Process) -> u32 {
         let first = u32::from(self.threads.iter().any(|record| record.id == 0));
         process::thread_ids(process).saturating_sub(1) + first

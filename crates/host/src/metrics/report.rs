@@ -10,7 +10,8 @@ use super::record::RECORDED;
 use crate::process;
 use crate::time::since_epoch;
 
-/// `request_metrics()`: what happened since the last call; `None` if nothing is recorded.
+/// Returns `request_metrics()`: the metrics since the last call, or Python's `None` if they are not
+/// recorded.
 pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
     let Some(process) = process::process() else { return Ok(py.none()) };
     let used = usage::process();
@@ -52,7 +53,8 @@ pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
     Ok(report.items)
 }
 
-/// `process_metrics()`: what happened so far; `None` if nothing is recorded.
+/// Returns `process_metrics()`: the metrics since the start, or Python's `None` if they are not
+/// recorded.
 pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
     let Some(process) = process::process() else { return Ok(py.none()) };
     let now = Instant::now();
@@ -94,7 +96,7 @@ pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
     Ok(report.items)
 }
 
-/// A dict in the making.
+/// A dict that is being filled.
 pub(super) struct Report<'py> {
     py: Python<'py>,
     pub(super) items: Object,

@@ -7,10 +7,11 @@ use python::{Object, Python, Result};
 use super::report::Report;
 use crate::time::seconds;
 
-/// What the server's processes and threads are doing; `None` if that is not to be seen here.
+/// Returns the state of the server's processes and threads, or Python's `None` if this process must
+/// not see it.
 pub(crate) fn of_server(py: Python<'_>, server: &Server) -> Result<Object> {
     let message = py.detach(|| server.scoreboard());
-    // What makes no sense is as good as nothing: it is the server's, and made for this host.
+    // A malformed one counts as none: it is the server's, and made for this host.
     let Some((summary, processes)) = message.as_deref().and_then(|message| scoreboard::decode(message).ok())
     else {
         return Ok(py.none());

@@ -17,7 +17,7 @@ use wsgi_core::codes::CONNECTION_NOT_TAKEN;
 
 /// The pause after a connection could not be taken.
 const PAUSE: Duration = Duration::from_millis(100);
-/// The pause between two lines in the log that say so.
+/// The interval of log lines about that.
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
 
 impl EventLoop {
@@ -36,7 +36,7 @@ impl EventLoop {
                 Ok((_, sockets)) => sockets.into_iter().for_each(|socket| self.add(socket)),
             }
             if self.daemon.is_run_once && !self.daemon.connections.is_empty() {
-                // Others wait in the channel, for the next process.
+                // Other connections wait in the channel, for the next process.
                 if let Some(channel) = &self.endpoints.channel {
                     let _ = self.watch.delete(channel);
                 }
@@ -52,8 +52,8 @@ impl EventLoop {
         let stream = UnixStream::from(socket);
         let timeout = daemon.limits.socket_timeout;
         let timeout = (timeout > 0).then(|| Duration::from_millis(timeout));
-        // What the process reads it has asked for: the child answers when the client does, or the client's time is
-        // over. To be impatient here would spoil that answer.
+        // The process reads only data that it has asked for: the child replies when the client
+        // does, or the client's time is over. A time-out here would spoil that reply.
         if os::descriptors::set_timeouts(&stream, None, timeout).is_err() || !send_hello(&stream) {
             return;
         }

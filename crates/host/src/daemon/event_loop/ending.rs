@@ -1,4 +1,4 @@
-//! The end of the process, or of its turn: what the timers decide.
+//! The end of the process, and its replacement: the decisions of the timers.
 
 use std::os::unix::process::parent_id;
 use std::sync::atomic::Ordering;
@@ -22,13 +22,14 @@ use crate::daemon::{descriptors, log};
 const ORPHANED: Duration = Duration::from_millis(200);
 
 impl EventLoop {
-    /// Takes no more requests; the process ends when those are done that it has, or `grace` milliseconds are over.
+    /// Stops taking requests; the process ends when it has finished those that it has, or after
+    /// `grace` milliseconds.
     pub(super) fn drain(&mut self, grace: u64) {
         if self.is_service {
             if self.is_orphan() {
                 return;
             }
-            // The script decides what the signal means to it.
+            // The meaning of the signal is up to the script.
             let _ = nix::sys::signal::kill(nix::unistd::getpid(), Signal::SIGTERM);
             return;
         }
@@ -52,13 +53,13 @@ impl EventLoop {
         false
     }
 
-    /// Tells the timers, and does what they decide.
+    /// Passes a trigger to the timers, and carries out their decision.
     pub(super) fn trigger(&mut self, trigger: Trigger) {
         let decision = self.timers.trigger(trigger, self.daemon.now());
         self.carry_out(decision);
     }
 
-    /// Does what the timers decide.
+    /// Carries out the decisions of the timers.
     pub(super) fn ask_timers(&mut self) {
         while self.is_ready || self.timers.is_stopping() {
             let decision = self.timers.poll(self.daemon.now());

@@ -1,4 +1,4 @@
-//! Requests that wait: held back, or because all workers are busy.
+//! Requests that wait: those that are held back, and those that find all workers busy.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::daemon::workers::return_connection;
 use crate::script_file::modified;
 
 impl EventLoop {
-    /// Notices that a request has come, which a worker takes; if none does, it is still there in a moment.
+    /// Schedules a check of a request that has come: if no worker takes it, it is still there then.
     pub(super) fn on_request(&mut self) {
         self.next_queue_check = Some(Instant::now() + QUEUE_CHECK_INTERVAL);
     }
@@ -30,7 +30,8 @@ impl EventLoop {
         }
     }
 
-    /// Answers requests that have waited for too long, or are too many; forgets those whose clients have gone.
+    /// Rejects requests that have waited for too long, or are too many; closes connections whose
+    /// children have gone.
     pub(super) fn check_queue(&mut self) {
         let daemon = self.daemon;
         self.next_queue_check = None;
@@ -47,8 +48,8 @@ impl EventLoop {
     }
 }
 
-/// Returns the connections with requests that no worker has taken, and since when they wait, the oldest first. Closes those whose
-/// children have gone.
+/// Returns the connections with requests that no worker has taken, and the begin of their wait, the
+/// oldest first. Closes those whose children have gone.
 fn waiting(daemon: &Daemon) -> Vec<(u64, Arc<Connection>)> {
     let mut idle = daemon.connections.all();
     idle.retain(|connection| connection.is_idle());

@@ -1,4 +1,4 @@
-//! The body of a request: what came with it, and what is pulled.
+//! The body of a request: the part that comes with it, and the rest, which is pulled.
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
 use std::os::fd::AsRawFd;
@@ -14,22 +14,22 @@ use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, flag};
 use super::{FrameExchange, LONGEST_COPY, send_all};
 
 impl FrameExchange<'_> {
-    /// Asks for more of the body, or, where that has been done, reads the beginning of the answer into `buffer`. Returns
-    /// `None` if that has not come.
+    /// Asks for more of the body; once that is done, reads the beginning of the reply into
+    /// `buffer`. Returns `None` if that has not arrived.
     fn pull(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
         if self.requested == 0 {
-            // Who reads much is going to read more.
+            // A large read is likely to be followed by more.
             let wanted = if buffer.len() < LONGEST_COPY { LONGEST_COPY } else { LONGEST_BLOCK };
             self.is_wanted = true;
             self.send_pull(wanted as u32)?;
             self.requested = wanted;
-            // It takes longer than to look.
+            // The reply takes longer than a check.
             return Ok(None);
         }
         let mut header = [0; HEADER];
         let mut have = 0;
         while have < HEADER {
-            // What has begun is soon whole.
+            // The rest of a header arrives soon.
             let waits = have > 0;
             match self.receive(&mut [IoSliceMut::new(&mut header[have..]), IoSliceMut::new(buffer)], waits) {
                 Err(Errno::EAGAIN) => return Ok(None),
@@ -54,7 +54,7 @@ impl FrameExchange<'_> {
         }
     }
 
-    /// Reads what there is on the connection. Unless `waits`, fails with `EAGAIN` if that is nothing.
+    /// Receives from the connection. Unless `waits`, fails with `EAGAIN` if there is nothing.
     fn receive(&self, parts: &mut [IoSliceMut<'_>], waits: bool) -> nix::Result<usize> {
         let how = if waits { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT };
         loop {
@@ -67,7 +67,7 @@ impl FrameExchange<'_> {
 
     /// Reads some of the body. Returns `None` if there is nothing yet.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
-        // After the end, nobody answers.
+        // After the end there are no replies.
         if self.is_lost() || self.has_ended {
             return Err(Disconnected);
         }
@@ -110,7 +110,7 @@ impl FrameExchange<'_> {
         }
     }
 
-    /// Sends a `Pull`, ahead of a head that waits: the response has not begun.
+    /// Sends a `Pull`, ahead of pending output.
     fn send_pull(&mut self, wanted: u32) -> Result<(), Disconnected> {
         let mut frame = [0; HEADER + 4];
         frame[..HEADER].copy_from_slice(&Header { kind: Kind::Pull, flags: 0, length: 4 }.bytes());
@@ -124,7 +124,7 @@ impl FrameExchange<'_> {
         send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.is_broken = true)
     }
 
-    /// Reads what has been promised of the body, so that the next frame comes next.
+    /// Discards the rest of a `Body` frame, so that the next frame follows.
     pub(super) fn discard_body(&mut self) -> Result<(), Disconnected> {
         let mut scratch = [0; 4096];
         while self.pending > 0 {
@@ -147,7 +147,7 @@ fn retry(mut call: impl FnMut() -> std::io::Result<usize>) -> std::io::Result<us
     }
 }
 
-/// Waits for more of the body, beside a [`FrameExchange`] that others use meanwhile.
+/// A [`Wait`] for more of the body, beside a [`FrameExchange`] that other threads use.
 pub(crate) struct BodyWait<'a> {
     stream: &'a UnixStream,
     waiter: Waiter,

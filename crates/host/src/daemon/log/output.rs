@@ -18,9 +18,9 @@ use os::file::identity;
 use os::lock::lock;
 use wsgi_core::wire::line;
 
-/// How long a thread waits for room. The relay reads on after a shorter time, whatever the log does.
+/// The longest wait of a thread for room. The relay reads on sooner, whatever the log does.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How many bytes may wait for the thread that is writing.
+/// The most bytes that may wait for the thread that is writing.
 const WAITING: usize = 64 << 10;
 
 static OUTPUT: OnceLock<Output> = OnceLock::new();
@@ -40,16 +40,16 @@ struct Output {
     writing: Mutex<Vec<u8>>,
     /// Lines of threads that did not wait for that one. Held for a moment only.
     waiting: Mutex<Vec<u8>>,
-    /// Waiting was of no use the last time.
+    /// The last wait was in vain.
     is_stalled: AtomicBool,
-    /// Lines that were dropped and not told of.
+    /// The number of lines that were dropped and not reported.
     dropped: AtomicU64,
 }
 
-/// Makes this the log; until then it is standard error.
+/// Opens the log on `pipe`; before, lines go to standard error.
 ///
 /// # Errors
-/// It is nothing that can be looked at.
+/// The pipe's identity cannot be read.
 pub(in crate::daemon) fn open(pipe: OwnedFd) -> io::Result<()> {
     let output = Output {
         file: identity(&pipe)?,
@@ -65,12 +65,12 @@ pub(in crate::daemon) fn open(pipe: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// From now on this thread waits for nothing when it logs.
+/// Makes this thread log without waiting.
 pub(in crate::daemon) fn never_wait() {
     NEVER_WAITS.set(true);
 }
 
-/// Writes a line, whole. Where it fails there is nobody to tell.
+/// Writes a whole line. Failures cannot be reported.
 pub(super) fn write(line: &[u8]) {
     match OUTPUT.get() {
         Some(output) if output.is_usable() => output.write(line, NEVER_WAITS.get()),
@@ -103,7 +103,7 @@ impl Output {
         }
     }
 
-    /// Leaves a line to the thread that is writing.
+    /// Queues a line for the thread that is writing.
     fn queue(&self, line: &[u8]) {
         let mut waiting = lock(&self.waiting);
         if waiting.len() + line.len() > WAITING {
@@ -113,7 +113,7 @@ impl Output {
         }
     }
 
-    /// Writes a line after what there is, or drops it.
+    /// Writes a line after the pending ones, or drops it.
     fn write_line(&self, rest: &mut Vec<u8>, line: &[u8], patience: Duration) {
         let patience = if self.is_stalled.load(Ordering::Relaxed) { Duration::ZERO } else { patience };
         let deadline = Instant::now() + patience;
@@ -128,7 +128,7 @@ impl Output {
         }
     }
 
-    /// Says how many lines are missing, if any are.
+    /// Writes how many lines were dropped, if any were.
     fn report_dropped(&self, rest: &mut Vec<u8>, deadline: Instant) -> bool {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped == 0 {
@@ -202,7 +202,7 @@ impl Output {
     }
 }
 
-/// On standard error, without any lock.
+/// Writes to standard error, without any lock.
 fn write_plainly(mut line: &[u8]) {
     let stderr = io::stderr();
     if NEVER_WAITS.get() {

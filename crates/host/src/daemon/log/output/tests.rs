@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 
-/// An output, and where its lines come out.
+/// Returns an output, and where its lines come out.
 fn output() -> (Arc<Output>, PipeReader) {
     let (reader, writer) = io::pipe().unwrap();
     let pipe = os::descriptors::reopen_for_append(&writer).unwrap();
@@ -20,7 +20,7 @@ fn output() -> (Arc<Output>, PipeReader) {
     (Arc::new(output), reader)
 }
 
-/// Everything that comes until the output is closed, as the relay puts it together.
+/// Returns all lines until the output is closed, as the relay puts them together.
 fn rest(mut reader: PipeReader) -> String {
     let mut all = Vec::new();
     reader.read_to_end(&mut all).unwrap();
@@ -29,7 +29,7 @@ fn rest(mut reader: PipeReader) -> String {
     String::from_utf8(all).unwrap()
 }
 
-/// The number in the lines that say how many are missing.
+/// Returns the number in the lines that say how many are missing.
 fn told(all: &str) -> u64 {
     let lines = all.lines().filter_map(|line| line.split_once(" lines of this process were dropped"));
     lines.map(|(head, _)| head.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
