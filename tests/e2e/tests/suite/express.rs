@@ -2,6 +2,7 @@
 
 mod hosts;
 mod limits;
+mod proxies;
 mod server;
 
 use e2e::Needs::{Daemon, Ours};
@@ -9,7 +10,7 @@ use e2e::{Process, Test, test, wait_until};
 
 use server::{APPLICATION, Express, is_root, write};
 
-pub(crate) const TABLES: &[&[Test]] = &[TESTS, hosts::TESTS, limits::TESTS];
+pub(crate) const TABLES: &[&[Test]] = &[TESTS, hosts::TESTS, limits::TESTS, proxies::TESTS];
 
 const TESTS: &[Test] = &[
     test!(the_application_runs_in_daemon_processes, Daemon, Ours("such checks and messages")),

@@ -18,7 +18,7 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// Prints its environ.
-const ENVIRON: &str = r#"
+pub(super) const ENVIRON: &str = r#"
 def application(environ, start_response):
     body = "".join(f"{name}\t{value}\n" for name, value in environ.items()).encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
@@ -27,27 +27,27 @@ def application(environ, start_response):
 
 /// What curl has got.
 #[derive(Debug)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
     version: String,
     /// Head and body.
-    text: String,
+    pub(super) text: String,
 }
 
 impl Answer {
-    fn value(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         let lines = self.text.lines().filter_map(|line| line.split_once('\t'));
         lines.filter(|(key, _)| *key == name).map(|(_, value)| value).next()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.text.lines().filter_map(|line| line.split_once(": "));
         lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
     }
 }
 
 /// Asks the server on `port` of this machine for `url`, whose host may have any name. The status of a connection that fails is 0.
-fn fetch(url: &str, port: u16, more: &[&str]) -> Answer {
+pub(super) fn fetch(url: &str, port: u16, more: &[&str]) -> Answer {
     let direct = format!("::127.0.0.1:{port}");
     let base =
         ["--insecure", "--include", "--connect-to", &direct, "--write-out", "\n%{http_code} %{http_version}"];
@@ -59,7 +59,7 @@ fn fetch(url: &str, port: u16, more: &[&str]) -> Answer {
 }
 
 /// Makes `server.crt` and `server.key`, an authority's `ca.crt`, and `client.crt` and `client.key` that it has signed.
-fn certificates(site: &Site) {
+pub(super) fn certificates(site: &Site) {
     let recipe = "
         new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'
         openssl req -x509 $new -keyout server.key -out server.crt -days 2 -subj /CN=www.example.test
@@ -158,6 +158,9 @@ fn names_redirects_and_certificates_below_a_path() {
     );
     assert_eq!(answer.value("SSL_PROTOCOL"), None, "{answer:?}");
     assert_eq!(fetch("https://other.test/", https, &[]).status, 403);
+    super::write(server.path("root/htdocs/file.txt"), "a file");
+    let answer = fetch("https://www.example.test/file.txt", https, &[]);
+    assert!(answer.text.ends_with("a file"), "{answer:?}");
     let answer = fetch("https://example.test/x?y", https, &[]);
     assert_eq!(
         (answer.status, answer.header("Location")),

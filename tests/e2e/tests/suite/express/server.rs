@@ -168,8 +168,13 @@ pub(super) fn write(path: PathBuf, content: &str) {
 
 /// Lets the account in that serves.
 fn open(directory: PathBuf) {
-    let opened = fs::set_permissions(&directory, Permissions::from_mode(0o755));
-    opened.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    allow(directory, 0o755);
+}
+
+/// Sets the permissions of a file.
+pub(super) fn allow(file: PathBuf, mode: u32) {
+    let allowed = fs::set_permissions(&file, Permissions::from_mode(mode));
+    allowed.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }
 
 pub(super) fn is_root() -> bool {
