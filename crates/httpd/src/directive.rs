@@ -160,7 +160,7 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
     unsafe fn new(parms: *mut sys::cmd_parms, directory: *mut c_void, arguments: *const c_char) -> Self {
         // SAFETY: Apache gives live parameters, the entry that `create_directory` made, and a C string. While
         // requests run, Apache applies only `.htaccess` files, to entries made for it; otherwise one thread
-        // applies the configuration, and entries are nobody else's.
+        // applies the configuration, and nobody else has the entries.
         unsafe {
             let server = (*parms).server;
             let in_directory = !(*parms).path.is_null();
@@ -175,7 +175,7 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
             let shared = (!running && !entry.is_null())
                 .then(|| (&mut *ServerEntry::global(entry), &mut *ServerEntry::settings(entry)));
             let is_virtual_host = (*server).is_virtual != 0;
-            // While a directive is applied, it is that which is in the parameters.
+            // The parameters point to the directive that is being applied.
             let directive = (*parms).directive.as_ref();
             let position = directive.map(|directive| {
                 let file = text::bytes(directive.filename).unwrap_or_default();

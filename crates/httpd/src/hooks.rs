@@ -130,7 +130,7 @@ unsafe extern "C" fn post_config<M: Module>(
     let Some(hook) = M::POST_CONFIG else { return sys::DECLINED };
     // SAFETY: Apache gives the main server and the configuration's pool.
     let (server, info) = unsafe { (Server::from_raw(server), ServerInfo::new(pool)) };
-    // SAFETY: a plain question.
+    // SAFETY: the call takes and returns numbers only.
     let state = unsafe { sys::ap_state_query(sys::AP_SQ_MAIN_STATE as c_int) };
     if state == sys::AP_SQ_MS_CREATE_PRE_CONFIG as c_int {
         return sys::OK as c_int;

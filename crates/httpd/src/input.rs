@@ -174,7 +174,7 @@ impl<'r> Input<'r> {
     fn fail(&mut self, status: c_int) -> Status {
         // The rest of the body would be taken for the next request.
         self.request.connection().close_after_response();
-        // SAFETY: a plain question.
+        // SAFETY: the call takes and returns numbers only.
         let status = match unsafe { sys::ap_map_http_request_error(status, BAD_REQUEST) } {
             sys::AP_FILTER_ERROR => Status::Answered,
             status => u16::try_from(status).map_or(Status::Http(BAD_REQUEST as u16), Status::Http),

@@ -4,8 +4,8 @@
 //! Every entry from C goes through one trampoline per hook, which turns a panic into a failed request (or an
 //! error in the configuration) and a line in the log.
 //!
-//! Wrappers of Apache's structures are shared references over `UnsafeCell`: Apache and other modules change
-//! them whenever they are called. Their lifetimes end with the hook that was given them.
+//! Wrappers of Apache's structures are shared references over `UnsafeCell`, since Apache and other
+//! modules change them whenever they are called. Their lifetimes end with the hook that got them.
 
 mod brigade;
 mod cgi;
@@ -56,7 +56,8 @@ pub use status::Status;
 pub use table::{Entries, Table};
 
 const _: () = {
-    // What the wrappers assume of the ABI: Apache 2.4's module record, and one command function per word.
+    // The wrappers assume this of the ABI: Apache 2.4's module record, and one command function per
+    // word.
     assert!(httpd_sys::MODULE_MAGIC_NUMBER_MAJOR == 20120211, "these bindings are for Apache 2.4");
     assert!(httpd_sys::MODULE_MAGIC_COOKIE == 0x4150_3234, "the module cookie is AP24");
     assert!(size_of::<httpd_sys::cmd_func>() == size_of::<usize>());

@@ -84,7 +84,7 @@ impl ServerInfo {
     /// Returns whether this is the only process (`httpd -X`).
     #[must_use]
     pub fn is_single_process(&self) -> bool {
-        // SAFETY: plain questions.
+        // SAFETY: static C strings, which are only compared.
         unsafe {
             sys::ap_exists_config_define(c"ONE_PROCESS".as_ptr()) != 0
                 || sys::ap_exists_config_define(c"DEBUG".as_ptr()) != 0

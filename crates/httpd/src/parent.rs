@@ -38,7 +38,7 @@ impl ServerInfo {
     /// signal another one.
     #[must_use]
     pub fn is_starting(&self) -> bool {
-        // SAFETY: a plain question.
+        // SAFETY: the call takes and returns numbers only.
         (unsafe { sys::ap_state_query(sys::AP_SQ_RUN_MODE as c_int) }) == sys::AP_SQ_RM_NORMAL as c_int
     }
 }
@@ -48,7 +48,7 @@ impl ServerInfo {
     /// configuration would end it.
     #[must_use]
     pub fn is_restart(&self) -> bool {
-        // SAFETY: a plain question: how often the configuration has been read in earnest.
+        // SAFETY: numbers only; the answer counts the readings of the configuration in earnest.
         (unsafe { sys::ap_state_query(sys::AP_SQ_CONFIG_GEN as c_int) }) > 1
     }
 }
@@ -56,7 +56,8 @@ impl ServerInfo {
 /// Returns the main server, or `None` if the configuration has not been read.
 #[must_use]
 pub fn main_server() -> Option<&'static Server> {
-    // SAFETY: Apache sets it once it has read its configuration, and never to one that is gone.
+    // SAFETY: Apache sets it once it has read its configuration, and never to one that has been
+    // freed.
     unsafe { sys::ap_server_conf.cast::<Server>().as_ref() }
 }
 

@@ -52,7 +52,7 @@ impl Scoreboard {
     /// has destroyed its own pool and those of the server.
     #[must_use]
     pub fn find() -> Option<Self> {
-        // SAFETY: a plain question.
+        // SAFETY: the call takes and returns numbers only.
         (unsafe { sys::ap_exists_scoreboard_image() } != 0).then(Self::size)
     }
 
@@ -113,7 +113,7 @@ impl Scoreboard {
     }
 
     fn global(&self) -> *const sys::global_score {
-        // SAFETY: a plain question, where there is a scoreboard.
+        // SAFETY: numbers only; the second call is made only if there is a scoreboard.
         unsafe {
             if sys::ap_exists_scoreboard_image() == 0 { ptr::null() } else { sys::ap_get_scoreboard_global() }
         }

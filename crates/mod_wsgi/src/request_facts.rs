@@ -225,7 +225,7 @@ fn remove_ambiguous_headers(request: &Request) {
 
 fn script_filename(request: &Request) -> Option<&[u8]> {
     let filename = request.filename()?;
-    // mod_proxy_fcgi and mod_rewrite may leave a query behind the name, and this note.
+    // mod_proxy_fcgi and mod_rewrite may leave a query after the name, and then set this note.
     if request.notes().value(c"proxy-noquery").is_none() {
         return Some(filename);
     }

@@ -482,7 +482,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
     fn receive(&mut self) -> io::Result<(usize, Vec<OwnedFd>)> {
         let Connection { socket, incoming, spin, slot, .. } = &mut self.connection;
         let space = &mut incoming[self.unread.end..];
-        // A process that has more to do than this may need the processor.
+        // A process with other requests may need the processor.
         if self.target.client.generation.busy(*slot) <= 1 {
             let found =
                 spin.poll(AWAKE_TIME, || match descriptors::receive_with(&*socket, space, Wait::Never) {

@@ -110,7 +110,7 @@ impl Generation {
         let (mut slots, mut ends) = (Vec::with_capacity(next), Vec::with_capacity(next));
         for _ in 0..next {
             let (channel, far) = descriptors::pair(Kind::Sequence)?;
-            // The parent closes it in the end.
+            // The parent closes the channel in the end: nothing sent to it may delay that.
             descriptors::make_send_only(&channel)?;
             let (file, page) = shared_words(c"mod_wsgi page", page::WORDS)?;
             slots.push(Slot { channel, page });
