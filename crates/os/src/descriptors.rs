@@ -16,7 +16,7 @@ use nix::sys::time::{TimeVal, TimeValLike};
 /// The most descriptors that go with one message.
 pub const MAX_DESCRIPTORS: usize = 6;
 
-/// What arrives as it was sent.
+/// The kind of a socket pair: what arrives as it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Bytes in order (`SOCK_STREAM`).
@@ -25,16 +25,16 @@ pub enum Kind {
     Sequence,
 }
 
-/// Whether a call may wait.
+/// The permission of a call to wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// As long as the socket's own mode and timeout say.
     Allowed,
-    /// Never: [`io::ErrorKind::WouldBlock`] instead.
+    /// It never waits: [`io::ErrorKind::WouldBlock`] instead.
     Never,
 }
 
-/// Two connected sockets without a name, closed on exec.
+/// Creates two connected sockets without a name, closed on exec.
 ///
 /// # Errors
 /// There is no descriptor left.
@@ -103,7 +103,7 @@ pub fn write_to_pipe(pipe: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// How many bytes wait in a pipe, and about how many fit.
+/// Returns the number of bytes that wait in a pipe, and about how many fit.
 ///
 /// # Errors
 /// It is not a pipe.
@@ -179,7 +179,8 @@ pub fn receive_with(socket: impl AsFd, buffer: &mut [u8], wait: Wait) -> io::Res
     Ok((count, descriptors))
 }
 
-/// The length of the message that comes next, of a [`Kind::Sequence`]; waits for one. 0 at the end.
+/// Returns the length of the message that comes next, of a [`Kind::Sequence`]; waits for one. 0 at
+/// the end.
 ///
 /// # Errors
 /// As `recv`.
@@ -236,11 +237,11 @@ pub fn has_hung_up(descriptor: impl AsFd) -> bool {
 pub fn is_shut_down(socket: impl AsFd) -> bool {
     let events = libc::POLLRDHUP;
     let mut poll = libc::pollfd { fd: socket.as_fd().as_raw_fd(), events, revents: 0 };
-    // SAFETY: as above.
+    // SAFETY: one structure, which outlives the call.
     unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & (libc::POLLRDHUP | libc::POLLHUP) != 0 }
 }
 
-/// Says whether a descriptor survives `exec`.
+/// Sets whether a descriptor survives `exec`.
 ///
 /// # Errors
 /// As `fcntl`.
@@ -250,7 +251,8 @@ pub fn keep_over_exec(descriptor: impl AsFd, is_kept: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// How long receiving and sending may wait before they fail with [`io::ErrorKind::WouldBlock`]; `None` is for ever.
+/// Sets how long receiving and sending may wait before they fail with
+/// [`io::ErrorKind::WouldBlock`]; `None` is for ever.
 ///
 /// # Errors
 /// It is not a socket.
@@ -316,7 +318,8 @@ pub fn readable_of(descriptor: impl AsFd, other: Option<RawFd>, timeout: Duratio
     }
 }
 
-/// The sizes of a socket's buffers in bytes, which the system may bound; `None` leaves one as it is.
+/// Sets the sizes of a socket's buffers in bytes, which the system may bound; `None` leaves one as
+/// it is.
 ///
 /// # Errors
 /// It is not a socket.
@@ -411,7 +414,8 @@ fn retry(mut call: impl FnMut() -> isize) -> io::Result<usize> {
     }
 }
 
-/// For the kernel 0 is for ever, so a time shorter than a microsecond is one.
+/// Converts a duration for the kernel. 0 is for ever there, so a time shorter than a microsecond
+/// becomes one.
 fn time(duration: Option<Duration>) -> TimeVal {
     let micros = duration.map_or(0, |duration| duration.as_micros().max(1));
     TimeVal::microseconds(i64::try_from(micros).unwrap_or(0))

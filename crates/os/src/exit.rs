@@ -35,7 +35,8 @@ unsafe extern "C" fn end(status: c_int, at_once: *mut c_void) {
 }
 
 unsafe extern "C" {
-    /// As `atexit`, with the status. The last handler to be registered is the first to be called.
+    /// Registers a handler as `atexit` does, with the status. The last handler to be registered is
+    /// the first to be called.
     fn on_exit(handler: unsafe extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
 }
 

@@ -41,8 +41,8 @@ pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<us
     }
 }
 
-/// Facts of an open file, as the kernel knows them: nobody else is asked, such as a file system's server, which may take for
-/// ever. What that would say is what it said last.
+/// The status of an open file, as the kernel knows it. Nobody else is asked, such as a file
+/// system's server, which may take for ever: what that would say is what it said last.
 #[derive(Debug, Clone, Copy)]
 pub struct FileStatus {
     regular_length: Option<u64>,

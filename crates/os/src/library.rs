@@ -14,10 +14,10 @@ pub struct Library {
 
 // SAFETY: a handle is a name for something that does not change.
 unsafe impl Send for Library {}
-// SAFETY: as above; `dlsym` may be called from any thread.
+// SAFETY: a handle is a name for something that does not change; `dlsym` may be called from any thread.
 unsafe impl Sync for Library {}
 
-/// Who can use the symbols of a library.
+/// The visibility of a library's symbols.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Symbols {
     /// Only who asks for them by [`Library::symbol`].
@@ -26,7 +26,7 @@ pub enum Symbols {
     Global,
 }
 
-/// Why a library could not be loaded, in the words of the dynamic loader.
+/// The error of a library that could not be loaded, in the words of the dynamic loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadError(String);
 
@@ -67,7 +67,8 @@ impl Library {
     }
 }
 
-/// The file that the code or data at `address` was loaded from; `None` if it was not loaded from one.
+/// Returns the file that the code or data at `address` was loaded from; `None` if it was not loaded
+/// from one.
 #[must_use]
 pub fn file_of(address: *const ()) -> Option<PathBuf> {
     let mut info = libc::Dl_info {

@@ -79,7 +79,7 @@ extern "C" fn handle(signal: c_int) {
     }
 }
 
-/// The handler that a signal had; 0 is none.
+/// Returns the handler that a signal had; 0 is none.
 fn original(signal: c_int) -> usize {
     let original = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal));
     original.map_or(0, |original| original.load(Ordering::Acquire))

@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// A file in memory that holds `bytes`, to be read from its beginning; closed on exec. It cannot be changed any more.
+/// Creates a file in memory that holds `bytes`, to be read from its beginning; closed on exec. It
+/// cannot be changed any more.
 ///
 /// # Errors
 /// The system has no memory or no descriptor left.

@@ -12,7 +12,8 @@ const LOCAL: [&str; 22] = [
     "nilfs2", "ntfs3", "overlay", "ramfs", "reiserfs", "squashfs", "tmpfs", "udf", "vfat", "xfs", "zfs",
 ];
 
-/// How long what was read of the mounts is believed. An id is given to another mount when its own has gone.
+/// The time for which a reading of the mounts is trusted. An id is given to another mount when its
+/// own has gone.
 const BELIEVED: Duration = Duration::from_secs(10);
 
 /// The same for a mount that is not among them: it may be new.

@@ -20,7 +20,7 @@ pub struct Child {
     descriptor: OwnedFd,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// With a status.
@@ -30,7 +30,7 @@ pub enum Exit {
 }
 
 impl Child {
-    /// A child process that has not been waited for.
+    /// Opens a child process that has not been waited for.
     ///
     /// # Errors
     /// There is no such process, or no descriptor left.
@@ -64,7 +64,7 @@ impl Child {
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// How it ended, if it has; the system then forgets it.
+    /// Returns its end; `None` if it still runs. The system then forgets the process.
     ///
     /// # Errors
     /// Somebody else has waited for it.
@@ -216,7 +216,7 @@ impl AsFd for Child {
 }
 
 impl Exit {
-    /// From a status as `waitpid` gives it.
+    /// Parses a status as `waitpid` gives it.
     #[must_use]
     pub const fn from_status(status: u32) -> Self {
         match status & 0x7f {
@@ -225,7 +225,7 @@ impl Exit {
         }
     }
 
-    /// As `waitpid` gives it.
+    /// Returns the status as `waitpid` gives it.
     #[must_use]
     pub const fn status(self) -> u32 {
         match self {
@@ -234,7 +234,7 @@ impl Exit {
         }
     }
 
-    /// Returns whether it ended by itself and says that all is well.
+    /// Returns whether it ended by itself with status 0.
     #[must_use]
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Status(0))

@@ -12,17 +12,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The seals that keep the size as it is.
 const SIZE: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
 
-/// Words that this process may read and write.
+/// Shared words that this process may read and write.
 #[derive(Debug)]
 pub struct Words(Mapping);
 
-/// Words that this process can only read.
+/// Shared words that this process can only read.
 #[derive(Debug)]
 pub struct ReadOnlyWords(Mapping);
 
 impl Words {
-    /// A new sealed file of `count` words, all 0, and its words. The descriptor is closed on exec; `name` is seen in
-    /// `/proc/<pid>/maps`.
+    /// Creates a sealed file of `count` words, all 0, and its words. The descriptor is closed on
+    /// exec; `name` is seen in `/proc/<pid>/maps`.
     ///
     /// # Errors
     /// The system has no memory or no descriptor left.
@@ -33,8 +33,8 @@ impl Words {
         Ok((file, words))
     }
 
-    /// As [`create`](Self::create), of a file that can only be read by those who get the descriptor. What is returned,
-    /// and its copies in forked processes, can be written to.
+    /// Creates, like [`create`](Self::create), a file that can only be read by those who get the
+    /// descriptor. What is returned, and its copies in forked processes, can be written to.
     ///
     /// # Errors
     /// As there; and the system is Linux before 5.1.
@@ -47,8 +47,8 @@ impl Words {
         Ok((file, words))
     }
 
-    /// The first `count` words of a file made by [`create`](Self::create), perhaps by another process. The descriptor
-    /// is not needed any longer.
+    /// Maps the first `count` words of a file made by [`create`](Self::create), perhaps by another
+    /// process. The descriptor is not needed any longer.
     ///
     /// # Errors
     /// The file is shorter, or can still be resized; or the system refuses.
@@ -71,7 +71,7 @@ impl Words {
         }
     }
 
-    /// The word at `index`; 0 where there is none.
+    /// Returns the word at `index`; 0 where there is none.
     #[must_use]
     #[inline]
     pub fn load(&self, index: usize) -> u32 {
@@ -80,7 +80,7 @@ impl Words {
 }
 
 impl ReadOnlyWords {
-    /// As [`Words::map`]; this mapping cannot be written to.
+    /// Maps words like [`Words::map`]; this mapping cannot be written to.
     ///
     /// # Errors
     /// As there.
@@ -88,7 +88,7 @@ impl ReadOnlyWords {
         Mapping::new(file, count, libc::PROT_READ).map(Self)
     }
 
-    /// The word at `index`; 0 where there is none.
+    /// Returns the word at `index`; 0 where there is none.
     #[must_use]
     #[inline]
     pub fn load(&self, index: usize) -> u32 {
@@ -105,7 +105,7 @@ struct Mapping {
 
 // SAFETY: the memory is only reached as atomics, and belongs to the process, not to a thread.
 unsafe impl Send for Mapping {}
-// SAFETY: as above.
+// SAFETY: the memory is only reached as atomics.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
@@ -179,7 +179,7 @@ fn seal(file: &OwnedFd, seals: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// In bytes, never 0.
+/// Returns the length in bytes, never 0.
 fn length(count: usize) -> io::Result<usize> {
     match count.checked_mul(size_of::<AtomicU32>()) {
         Some(length) if length > 0 => Ok(length),

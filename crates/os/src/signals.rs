@@ -16,9 +16,9 @@ static OWNER: AtomicI32 = AtomicI32::new(0);
 /// The status with which a forked copy of the process ends when it gets one of the signals.
 const COPY: c_int = 255;
 
-/// From now on each of these signals puts its number as a byte into the pipe whose end is returned; it does not block,
-/// and bursts beyond its capacity are dropped. A process forked from this one ends with status 255 when it gets one:
-/// it must not act as the original.
+/// Makes each of these signals put its number as a byte into the pipe whose end is returned. The
+/// pipe does not block, and bursts beyond its capacity are dropped. A process forked from this one
+/// ends with status 255 when it gets one: it must not act as the original.
 ///
 /// # Errors
 /// There is no descriptor left, a signal cannot be caught, or this has been called before
@@ -34,8 +34,8 @@ pub fn watch(signals: &[Signal]) -> io::Result<OwnedFd> {
     Ok(reader)
 }
 
-/// The end of the pipe that the handlers write to; -1 before there is one. A forked copy of the process may close it:
-/// there, they do not.
+/// Returns the end of the pipe that the handlers write to; -1 before there is one. A forked copy of
+/// the process may close it: there, they do not.
 #[must_use]
 pub fn writer() -> RawFd {
     PIPE.load(Ordering::Acquire)

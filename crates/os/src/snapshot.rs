@@ -1,4 +1,4 @@
-//! A snapshot: bytes that processes publish, one every so often, and others read at any time.
+//! Snapshots: bytes that processes publish, one every so often, and others read at any time.
 //!
 //! Publishers inherit the mapping from the process that made it; readers get the descriptor, with which nobody can write
 //! any more. There are two places for bytes, and the number of publications says which of them was written last: a
@@ -15,26 +15,27 @@ use std::time::Duration;
 use crate::clock;
 use crate::shared::{ReadOnlyWords, Words};
 
-/// How many publications there have been; 0: none yet.
+/// The index of the number of publications; 0: none yet.
 const NUMBER: usize = 0;
-/// When the last publisher began, in milliseconds of the system's clock.
+/// The index of the time at which the last publisher began, in milliseconds of the system's clock.
 const BEGUN: usize = 1;
-/// Where the first place begins.
+/// The index at which the first place begins.
 const PLACES: usize = 2;
-/// At the beginning of a place: how many bytes follow, and their check sum.
+/// The number of words at the beginning of a place: the number of bytes that follow, and their
+/// check sum.
 const HEAD: usize = 2;
 
-/// How often a reader tries again that finds it has been overtaken.
+/// The number of tries of a reader that is overtaken.
 const TRIES: u32 = 8;
 
-/// What publishers have.
+/// The side of publishers.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     words: Words,
     capacity: usize,
 }
 
-/// What readers have.
+/// The side of readers.
 #[derive(Debug)]
 pub struct SnapshotReader {
     words: ReadOnlyWords,
@@ -42,8 +43,8 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotWriter {
-    /// Returns a new snapshot for so many bytes, and the descriptor for readers, which is closed on exec. Memory is used for what
-    /// is published. `name` is seen in `/proc/<pid>/maps`.
+    /// Creates a snapshot of at most so many bytes, and the descriptor for readers, which is closed
+    /// on exec. Memory is used for what is published. `name` is seen in `/proc/<pid>/maps`.
     ///
     /// # Errors
     /// The system has no memory or no descriptor left, or cannot make files that only the maker writes to (Linux before
@@ -53,7 +54,7 @@ impl SnapshotWriter {
         Ok((file, Self { words, capacity }))
     }
 
-    /// How many bytes it can hold.
+    /// Returns the number of bytes that it can hold.
     #[must_use]
     pub const fn capacity(&self) -> usize {
         self.capacity
@@ -74,7 +75,7 @@ impl SnapshotWriter {
         begun.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Publishes `bytes`; false if they are too many. Allocates nothing and waits for nobody.
+    /// Publishes `bytes`. Returns whether they fit. Allocates nothing and waits for nobody.
     pub fn publish(&self, bytes: &[u8]) -> bool {
         let (Some(number), true) = (self.words.get(NUMBER), bytes.len() <= self.capacity) else {
             return false;
@@ -96,15 +97,17 @@ impl SnapshotWriter {
 }
 
 impl SnapshotReader {
-    /// The snapshot behind a descriptor, which has this capacity. The descriptor is not needed any longer.
+    /// Maps the snapshot behind a descriptor, which has this capacity. The descriptor is not needed
+    /// any longer.
     ///
     /// # Errors
-    /// It is none, or smaller.
+    /// It is no snapshot, or a smaller one.
     pub fn map(file: impl AsFd, capacity: usize) -> io::Result<Self> {
         Ok(Self { words: ReadOnlyWords::map(file, words(capacity))?, capacity })
     }
 
-    /// What was published last; nothing if nothing has been, or what stands there makes no sense.
+    /// Returns what was published last; `None` if nothing has been, or what stands there makes no
+    /// sense.
     #[must_use]
     pub fn read(&self) -> Option<Vec<u8>> {
         (0..TRIES).find_map(|_| {
@@ -125,17 +128,17 @@ impl SnapshotReader {
     }
 }
 
-/// In words, for both places.
+/// Returns the number of words for both places.
 const fn words(capacity: usize) -> usize {
     PLACES + 2 * (HEAD + capacity.div_ceil(4))
 }
 
-/// Where publication `number` is.
+/// Returns the index of the place of publication `number`.
 const fn place(number: u32, capacity: usize) -> usize {
     PLACES + (number % 2) as usize * (HEAD + capacity.div_ceil(4))
 }
 
-/// FNV-1a: what is half of one message and half of another has another sum.
+/// Computes FNV-1a: what is half of one message and half of another has another sum.
 fn sum(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

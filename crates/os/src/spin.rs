@@ -1,50 +1,52 @@
-//! Whether to wait for something awake, looking again and again, or asleep.
+//! Adaptive spinning: waiting awake, polling again and again, or asleep.
 //!
-//! To wake a thread on an idle processor costs both sides of a conversation 10 to 30 microseconds, in a virtual machine
-//! even more: as much as a small request. Who stays awake saves that, if what it waits for comes soon; otherwise it has
-//! wasted the time. So what decides is how it went before: who was disappointed waits asleep for a while, each
-//! time longer.
+//! To wake a thread on an idle processor costs both sides of a conversation 10 to 30 microseconds,
+//! in a virtual machine even more: as much as a small request. A thread that stays awake saves
+//! that, if what it waits for comes soon; otherwise it has wasted the time. So the past decides: a
+//! thread that has stayed awake in vain waits asleep for a while, each time longer.
 
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What has come of staying awake.
+/// The history of a thread's waits, which decides whether the next one is spent awake.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AdaptiveSpin {
-    /// For how many waits not to try it.
+    /// The number of waits to spend asleep.
     asleep: u32,
-    /// How often it was in vain, not counting what is forgiven.
+    /// The number of waits awake that were in vain, not counting those that are forgiven.
     in_vain: u32,
-    /// How often in a row it was not.
+    /// The number of waits awake in a row that were not in vain.
     successes: u32,
 }
 
 /// Failures beyond this many change nothing any more: one wait of 512 is a try.
-const MOST: u32 = 9;
+const MAX_FAILURES: u32 = 9;
 /// So many successes in a row make one failure forgotten.
-const FORGIVEN: u32 = 8;
-/// Who has had no processor for so many times the limit has been in the way of others.
+const SUCCESSES_TO_FORGIVE: u32 = 8;
+/// A wait that takes so many times its limit had no processor: it was in the way of others.
 const CROWDED: u32 = 4;
 
 impl AdaptiveSpin {
-    /// Looks again and again until something is found, or `limit` is over. Nothing if it is, if looking makes no sense
-    /// any more (a ready nothing), or if it is not worth a try: then the caller sleeps.
+    /// Polls until something is found, or `limit` is over. Returns `None` if it is, if polling
+    /// makes no sense any more (a ready `None`), or if it is not worth a try: then the caller
+    /// sleeps.
     ///
-    /// Between looks, threads get the processor that have something to do: what is waited for may be done by
-    /// one of them. Where they keep it for long, sleeping is better: who is woken comes before others.
-    pub fn poll<T>(&mut self, limit: Duration, mut look: impl FnMut() -> Poll<Option<T>>) -> Option<T> {
+    /// Between polls, threads get the processor that have something to do: what is waited for may
+    /// be done by one of them. Where they keep it for long, sleeping is better: who is woken comes
+    /// before others.
+    pub fn poll<T>(&mut self, limit: Duration, mut poll: impl FnMut() -> Poll<Option<T>>) -> Option<T> {
         if !self.stays_awake() {
             return None;
         }
         let begin = Instant::now();
         loop {
-            let looked = look();
-            if let Poll::Ready(None) = looked {
+            let polled = poll();
+            if let Poll::Ready(None) = polled {
                 return None;
             }
             let time = begin.elapsed();
-            let found = if let Poll::Ready(found) = looked { found } else { None };
+            let found = if let Poll::Ready(found) = polled { found } else { None };
             if time > limit {
                 self.failed(time > CROWDED * limit);
                 return found;
@@ -65,14 +67,14 @@ impl AdaptiveSpin {
 
     fn succeeded(&mut self) {
         self.successes += 1;
-        if self.successes >= FORGIVEN {
+        if self.successes >= SUCCESSES_TO_FORGIVE {
             (self.in_vain, self.successes) = (self.in_vain.saturating_sub(1), 0);
         }
     }
 
     fn failed(&mut self, is_crowded: bool) {
         self.successes = 0;
-        self.in_vain = if is_crowded { MOST } else { (self.in_vain + 1).min(MOST) };
+        self.in_vain = if is_crowded { MAX_FAILURES } else { (self.in_vain + 1).min(MAX_FAILURES) };
         self.asleep = (1 << self.in_vain) - 1;
     }
 }
@@ -81,9 +83,9 @@ impl AdaptiveSpin {
 mod tests {
     use super::*;
 
-    const RAREST: u32 = 1 << MOST;
+    const RAREST: u32 = 1 << MAX_FAILURES;
 
-    /// How many of `waits` are spent awake, if `comes` says which come soon.
+    /// Returns how many of `waits` are spent awake, if `comes` says which come soon.
     fn tries(spin: &mut AdaptiveSpin, waits: u32, comes: impl Fn(u32) -> bool) -> u32 {
         let mut count = 0;
         for wait in 0..waits {

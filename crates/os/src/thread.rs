@@ -16,7 +16,7 @@ const WORKING: u8 = 1;
 /// It is to end.
 const ENDING: u8 = 2;
 
-/// What it needs, and more.
+/// The size of its stack, which is more than it needs.
 const STACK: usize = 256 << 10;
 
 /// A thread that repeats something.
@@ -77,8 +77,8 @@ impl PeriodicThread {
         Ok(Self { thread: started?.thread().clone(), state, process: std::process::id() })
     }
 
-    /// Ends it, and returns when it has, at most after `patience`; whether it has. `work` is not called again in any
-    /// case. Does nothing in a forked copy of the process.
+    /// Ends the thread, and waits for that until `patience` is over. Returns whether it has ended.
+    /// `work` is not called again in any case. Does nothing in a forked copy of the process.
     pub fn end(&self, patience: Duration) -> bool {
         if self.process != std::process::id() {
             return true;

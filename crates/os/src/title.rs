@@ -4,7 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::ptr;
 
-/// Puts `title` where the program's arguments are, cut to their total length; nothing of them stays visible.
+/// Overwrites the program's arguments with `title`, cut to their total length; nothing of them
+/// stays visible.
 ///
 /// # Errors
 /// There is no `/proc`, for example in a jail (`chroot`) without one.
@@ -25,7 +26,7 @@ pub fn set(title: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the arguments are, of proc(5) `stat`: its fields 48 and 49. Never empty.
+/// Finds the arguments in proc(5) `stat`: its fields 48 and 49. The range is never empty.
 fn arguments(stat: &[u8]) -> Option<Range<usize>> {
     // The second field is the name of the program in parentheses, which may hold anything.
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;

@@ -1,4 +1,4 @@
-//! What threads and processes have used: CPU time and memory.
+//! CPU time and memory that threads and processes have used.
 
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -13,13 +13,13 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Both together.
+    /// Returns both together.
     #[must_use]
     pub fn total(self) -> Duration {
         self.user.saturating_add(self.system)
     }
 
-    /// What was used after `earlier`.
+    /// Returns the time that was used after `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Cpu {
     }
 }
 
-/// What this process has used.
+/// The resources that this process has used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Process {
     /// By all its threads, also those that have ended.
@@ -40,8 +40,9 @@ pub struct Process {
     pub peak_resident: u64,
 }
 
-/// The CPU time of the calling thread, of both kinds together; `None` where the system does not tell. Exact, where
-/// [`thread_cpu`] may lag behind until the thread is next interrupted, which short work may never be.
+/// Returns the CPU time of the calling thread, of both kinds together; `None` where the system does
+/// not tell. Exact, where [`thread_cpu`] may lag behind until the thread is next interrupted, which
+/// short work may never be.
 #[must_use]
 pub fn thread_time() -> Option<Duration> {
     let mut time = MaybeUninit::<libc::timespec>::uninit();
@@ -55,13 +56,13 @@ pub fn thread_time() -> Option<Duration> {
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
-/// The CPU time of the calling thread; `None` where the system does not tell.
+/// Returns the CPU time of the calling thread; `None` where the system does not tell.
 #[must_use]
 pub fn thread_cpu() -> Option<Cpu> {
     usage(libc::RUSAGE_THREAD).map(|usage| cpu(&usage))
 }
 
-/// What this process has used; 0 for what the system does not tell.
+/// Returns the resources that this process has used; 0 for what the system does not tell.
 #[must_use]
 pub fn process() -> Process {
     let resident = resident().unwrap_or(0);
@@ -88,7 +89,7 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0)).saturating_add(Duration::from_micros(micros.unwrap_or(0)))
 }
 
-/// Resident memory, from the second number of proc(5) `statm`, which is in pages.
+/// Returns the resident memory, from the second number of proc(5) `statm`, which is in pages.
 fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// Lets one thread wait, and another one end that.
+/// A wait of one thread that another one can end.
 #[derive(Debug, Default)]
 pub struct Waiter {
     is_over: AtomicBool,
@@ -15,7 +15,7 @@ pub struct Waiter {
     event: OnceLock<Option<EventFd>>,
 }
 
-/// How long a wait lasts that nothing but time can end.
+/// The duration of a wait that nothing but time can end.
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(20);
 
 impl Waiter {

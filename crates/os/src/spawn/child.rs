@@ -10,10 +10,10 @@ use super::{Account, Failure, Plan, Resource, Step};
 /// The length of a record of a failure: a mark, step, detail, `errno`.
 pub const RECORD: usize = 16;
 
-/// Where a record begins, which no length of anything is.
+/// The mark at the beginning of a record, which is the length of nothing.
 const MARK: u32 = u32::MAX;
 
-/// Where failures are reported to.
+/// The receiver of failures.
 pub(super) enum Report<'a> {
     /// Between fork and exec.
     Pipe(RawFd),
@@ -21,7 +21,7 @@ pub(super) enum Report<'a> {
     Caller(&'a mut dyn FnMut(Failure)),
 }
 
-/// What the child process works with; all of its memory is there before the fork.
+/// The data of the child process; all of its memory is there before the fork.
 pub(super) struct Job<'a> {
     plan: &'a Plan<'a>,
     /// `argv`, whose first entry is set for each program.
@@ -52,7 +52,7 @@ impl<'a> Job<'a> {
         Self { plan, arguments, environment, moves, executable, report, parent }
     }
 
-    /// Never returns.
+    /// Carries out the job; never returns.
     fn run(&mut self) -> ! {
         let Err((step, errno)) = self.steps();
         self.report_failure(step, errno);
@@ -66,7 +66,7 @@ impl<'a> Job<'a> {
         Failure { step, error: io::Error::from_raw_os_error(errno) }
     }
 
-    /// In the order of the contract.
+    /// Takes the steps, in the order of the contract.
     fn steps(&mut self) -> Result<std::convert::Infallible, (Step, c_int)> {
         let plan = self.plan;
         if plan.is_session {
@@ -108,7 +108,7 @@ impl<'a> Job<'a> {
         Err(self.execute())
     }
 
-    /// Dies with its parent from now on.
+    /// Binds the process to its parent: it dies with that from now on.
     fn bind(&self) -> Result<(), (Step, c_int)> {
         // SAFETY: numbers only.
         check(Step::Bind, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
@@ -204,7 +204,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Forks; the id of the new process, which carries out the job and never returns here.
+/// Forks. Returns the id of the new process, which carries out the job and never returns here.
 pub(super) fn fork(job: &mut Job<'_>) -> io::Result<i32> {
     // No handler of this process may run in the new one.
     // SAFETY: signal sets are plain memory, filled before they are read.
@@ -258,7 +258,7 @@ fn become_account(account: &Account) -> Result<(), (Step, c_int)> {
     }
 }
 
-/// Everything from 3 on goes at exec; until then the pipe is needed.
+/// Marks everything from 3 on to be closed at exec; until then the pipe is needed.
 fn close_all_on_exec() -> Result<(), (Step, c_int)> {
     // SAFETY: numbers only.
     if unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, libc::CLOSE_RANGE_CLOEXEC) } == 0 {
@@ -268,7 +268,8 @@ fn close_all_on_exec() -> Result<(), (Step, c_int)> {
     close_listed_on_exec().or_else(|_| close_possible_on_exec())
 }
 
-/// As the process's own directory lists them: there may be a billion possible ones.
+/// Marks the descriptors that the process's own directory lists: there may be a billion possible
+/// ones.
 fn close_listed_on_exec() -> Result<(), (Step, c_int)> {
     // SAFETY: a C string.
     let directory = unsafe {
@@ -319,7 +320,7 @@ impl Iterator for Numbers<'_> {
     }
 }
 
-/// Where `/proc` is not mounted either.
+/// Marks all possible descriptors, where `/proc` is not mounted either.
 fn close_possible_on_exec() -> Result<(), (Step, c_int)> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a structure of this function's own.

@@ -24,13 +24,13 @@ use crate::process::{self, Child};
 
 pub use child::{RECORD, failure};
 
-/// How long a process may take to become the program.
+/// The time that a process may take to become the program.
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Processes that took longer, and have not ended yet.
 static LATE: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
-/// What to start, and how. The default starts nothing; give at least `programs`.
+/// A plan for the start of a program. The default starts nothing; give at least `programs`.
 #[derive(Debug, Clone, Default)]
 pub struct Plan<'a> {
     /// Paths of executables, tried in turn; each is its own `argv[0]`.
@@ -55,7 +55,7 @@ pub struct Plan<'a> {
     pub priority: Option<i32>,
     /// Its root directory. `programs` and `directory` are inside.
     pub chroot: Option<CString>,
-    /// Whom to become.
+    /// The account to become.
     pub account: Option<Account>,
     /// Its working directory.
     pub directory: Option<CString>,
@@ -79,15 +79,15 @@ pub struct Account {
 /// A resource limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
-    /// Which.
+    /// The resource.
     pub resource: Resource,
-    /// What the process is held to.
+    /// The value that the process is held to.
     pub soft: u64,
-    /// How far it may raise that.
+    /// The value up to which it may raise that.
     pub hard: u64,
 }
 
-/// What is limited.
+/// A resource that can be limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// CPU time in seconds.
@@ -139,12 +139,12 @@ pub enum Step {
     Program(usize),
 }
 
-/// What went wrong.
+/// The failure of a step.
 #[derive(Debug)]
 pub struct Failure {
-    /// Where.
+    /// The step.
     pub step: Step,
-    /// Why.
+    /// The cause.
     pub error: io::Error,
 }
 
@@ -153,7 +153,7 @@ pub struct Failure {
 pub struct Started {
     /// The process.
     pub child: Child,
-    /// What went wrong without preventing the start.
+    /// Failures that did not prevent the start.
     pub warnings: Vec<Failure>,
 }
 
@@ -162,7 +162,8 @@ pub struct Started {
 pub struct Launched {
     /// The process.
     pub child: Child,
-    /// What it says: [`io::ErrorKind::WouldBlock`] while it says nothing, the end when the program runs, or the process is gone.
+    /// The pipe of its failures: [`io::ErrorKind::WouldBlock`] while there is none, the end when
+    /// the program runs, or the process is gone.
     pub pipe: OwnedFd,
 }
 
@@ -256,7 +257,7 @@ impl Plan<'_> {
         }
     }
 
-    /// What no process should be made for.
+    /// Returns the error of a plan for which no process should be made.
     fn problem(&self) -> Option<io::Error> {
         let says = |text| Some(io::Error::new(io::ErrorKind::InvalidInput, text));
         let mut numbers: Vec<_> = self.kept.iter().map(|(number, _)| *number).collect();
@@ -344,7 +345,7 @@ fn forget_late() {
     lock(&LATE).retain(|child| matches!(child.try_wait(), Ok(None)));
 }
 
-/// This process's environment, for [`Plan::environment`].
+/// Returns this process's environment, for [`Plan::environment`].
 #[must_use]
 pub fn own_environment() -> Vec<CString> {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -358,7 +359,7 @@ pub fn own_environment() -> Vec<CString> {
     std::env::vars_os().filter_map(entry).collect()
 }
 
-/// The value of a variable in such an environment; of the last entry, if there are several.
+/// Returns the value of a variable in such an environment; of the last entry, if there are several.
 #[must_use]
 pub fn variable<'a>(environment: &'a [CString], name: &[u8]) -> Option<&'a CStr> {
     let value = |entry: &'a CString| {
