@@ -1,6 +1,7 @@
 //! A bound on how often something happens: a token bucket without a clock.
 
-/// Fills by one unit a millisecond, up to its capacity; what is bounded takes its price out.
+/// A token bucket. It fills by one unit a millisecond, up to its capacity; what is bounded takes
+/// its price out.
 ///
 /// So within any `t` milliseconds, things of price `p` happen no more than `(capacity + t) / p` times.
 #[derive(Debug, Clone)]
@@ -11,7 +12,7 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// A full bucket.
+    /// Creates a full bucket.
     pub(crate) const fn full(capacity: u64) -> Self {
         Self { capacity, level: capacity, filled: 0 }
     }

@@ -1,4 +1,4 @@
-//! What is known of the user that a process runs as: in the system, or in its jail.
+//! The user that a process runs as, looked up in the system or in its jail.
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,15 +16,17 @@ use crate::jail::{Groups, Jail};
 pub(crate) struct Identity {
     /// Its id.
     pub(crate) uid: u32,
-    /// Whom a process has to become; nothing if it is that already, or cannot become anybody.
+    /// The account that a process has to become; `None` if it has that already, or cannot become
+    /// anybody.
     pub(crate) account: Option<Account>,
-    /// Its entry in the user database; else why there is none, as the end of a sentence about the user.
+    /// Its entry in the user database; else the reason why there is none, as the end of a sentence
+    /// about the user.
     pub(crate) entry: Result<Entry, String>,
-    /// What was not taken from a jail, for the log.
+    /// Groups that were not taken from a jail, as a text for the log.
     pub(crate) denied: Option<String>,
 }
 
-/// What the user database says.
+/// An entry of the user database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// The user's name.
@@ -70,7 +72,7 @@ fn system_user(uid: u32) -> Result<Entry, String> {
     Ok(Entry { name: user.name, home: user.home })
 }
 
-/// As `initgroups`.
+/// Returns the groups that `initgroups` would set.
 fn system_groups(entry: &Entry, gid: u32) -> Vec<u32> {
     accounts::groups_of(&entry.name, gid).unwrap_or_else(|| vec![gid])
 }

@@ -1,4 +1,4 @@
-//! What the parent hands over.
+//! The inheritance from the parent process.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -18,7 +18,7 @@ pub(crate) struct Inheritance {
     pub(crate) control: OwnedFd,
     /// The process groups.
     pub(crate) plan: LaunchPlan,
-    /// What the Apache children read, see [`wsgi_core::wire::board`].
+    /// The board that the Apache children read, see [`wsgi_core::wire::board`].
     pub(crate) board: Words,
     /// The hosts that processes are to load, with their names.
     pub(crate) hosts: Vec<(Box<[u8]>, OwnedFd)>,

@@ -21,7 +21,7 @@ use crate::identity::Entry;
 
 /// More than the user database of any jail.
 const LONGEST: u64 = 1 << 20;
-/// How often a path is resolved again because something was renamed meanwhile.
+/// The number of tries to resolve a path, if something is renamed meanwhile.
 const TRIES: u32 = 8;
 
 /// A jail's root directory.
@@ -36,11 +36,13 @@ pub(crate) struct Jail<'a> {
 pub(crate) struct Groups {
     /// The primary one first.
     pub(crate) ids: Vec<u32>,
-    /// What it has been listed in, and is not given; with the reason and the way out.
+    /// Groups that the user is listed in and does not get; with the reason and the way out.
     pub(crate) denied: Option<String>,
 }
 
 impl<'a> Jail<'a> {
+    /// Opens the root directory of a jail.
+    ///
     /// # Errors
     /// There is no such directory.
     pub(crate) fn open(path: &'a Path) -> io::Result<Self> {
@@ -62,7 +64,8 @@ impl<'a> Jail<'a> {
         }
     }
 
-    /// As `initgroups`: the primary group, and those that the user is listed in.
+    /// Returns the groups that `initgroups` would set: the primary one, and those that the user is
+    /// listed in.
     pub(crate) fn groups(&self, name: &str, gid: u32) -> Groups {
         let shown = self.path.join("etc/group").display().to_string();
         let none = |denied| Groups { ids: vec![gid], denied };
@@ -114,7 +117,7 @@ impl<'a> Jail<'a> {
         Ok(openat2(&self.root, path, how)?)
     }
 
-    /// What a file of the jail contains, and whose it is.
+    /// Returns the content and the status of a file of the jail.
     fn read(&self, path: &str) -> io::Result<(Vec<u8>, FileStat)> {
         let file = self.find(path)?;
         let status = fstat(&file)?;
@@ -160,8 +163,8 @@ fn user(text: &[u8], uid: u32) -> Option<Entry> {
     })
 }
 
-/// The ids of a user's groups in the text of a `group`, without that of root's unless it is the primary one; whether it
-/// was left out.
+/// Parses the ids of a user's groups in the text of a `group`, without that of root's unless it is
+/// the primary one. Returns also whether that was left out.
 fn groups(text: &[u8], user: &str, gid: u32) -> (Vec<u32>, bool) {
     let (mut ids, mut known, mut has_root) = (vec![gid], HashSet::from([gid]), false);
     for line in text.split(|byte| *byte == b'\n') {
@@ -184,7 +187,7 @@ fn name(field: &[u8]) -> Option<&str> {
     std::str::from_utf8(field).ok().filter(|name| is_line && !name.chars().any(char::is_control))
 }
 
-/// An id; the highest number means none to the kernel.
+/// Parses an id; the highest number means none to the kernel.
 fn number(field: &[u8]) -> Option<u32> {
     let is_plain = !field.is_empty() && field.iter().all(u8::is_ascii_digit);
     let number = std::str::from_utf8(field).ok().filter(|_| is_plain)?.parse().ok();

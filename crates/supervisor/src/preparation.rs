@@ -28,14 +28,15 @@ pub(crate) const ROLE: &str = "prepare";
 /// The longest text of a message; no message is much longer.
 const LONGEST: usize = 8 << 10;
 
-/// What a process that prepares itself says.
+/// A message of a process that prepares itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// A line for the log.
     Log(Level, String),
-    /// Why the process is killed, should the supervisor not hear any more of it.
+    /// The reason to log if the process is killed, should the supervisor not receive any more of
+    /// it.
     Obstacle(String),
-    /// Why there will be no Python. The process ends.
+    /// The reason why there will be no Python. The process ends.
     Failure(Level, String),
 }
 
@@ -109,7 +110,8 @@ impl Preparation {
 }
 
 impl Message {
-    /// For the pipe: the length of what follows, a byte for the kind, one for the level, the text.
+    /// Encodes the message for the pipe: the length of what follows, a byte for the kind, one for
+    /// the level, the text.
     fn encode(&self) -> Vec<u8> {
         let (kind, level, text) = match self {
             Self::Log(level, text) => (1, *level, text),
@@ -149,7 +151,7 @@ impl Message {
         }
     }
 
-    /// What this program cannot do on its own behalf.
+    /// Creates the message about a failure of this program's own start.
     fn from_failure(failure: &Failure) -> Self {
         let text = format!(
             "{NO_PROCESS}: no process can be started: {failure}. Are there too many processes (ulimit -u, pids.max) or open \

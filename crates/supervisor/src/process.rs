@@ -12,9 +12,10 @@ use crate::preparation::Preparation;
 use crate::relay;
 use crate::slot::Key;
 
-/// How much a process may say: a thousand reports, or pieces of one, at a stretch; in the long run ten a second.
+/// The budget for reports of a process: a thousand of them, or pieces of one, at a stretch; in the
+/// long run ten a second.
 const REPORT_BUDGET: u64 = 100_000;
-/// What each takes of that.
+/// The price of a report, or of a piece of one.
 const REPORT_PRICE: u64 = 100;
 
 /// A process.
@@ -26,15 +27,16 @@ pub(crate) struct Process {
     pub(crate) word: u8,
     /// For orders. It is only sent to.
     pub(crate) control: OwnedFd,
-    /// Until it is Python.
+    /// Its preparation, until it is Python.
     pub(crate) preparation: Option<Preparation>,
-    /// What it reports comes out here, and its end when it has closed the other side. Nothing once it is not listened to.
+    /// The pipe of its reports, and of its end when it has closed the other side. `None` once
+    /// nobody reads it.
     pub(crate) reports: Option<File>,
-    /// What has come of a report so far.
+    /// The part of a report that has come so far.
     received: Vec<u8>,
     /// Bounds what it can make the supervisor do by talking.
     budget: Bucket,
-    /// What it writes to the log.
+    /// The output that it writes to the log.
     pub(crate) output: relay::Id,
 }
 

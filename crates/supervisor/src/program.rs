@@ -1,4 +1,4 @@
-//! How a process of a group is started, and what to say when that fails.
+//! The start of a group's Python, and the messages about its failures.
 
 use std::ffi::CString;
 use std::fmt;
@@ -22,12 +22,12 @@ use crate::slot::SUCCESSOR_TIMEOUT;
 pub(crate) const CONTROL: RawFd = 3;
 /// The number of the first host there.
 pub(crate) const FIRST_HOST: RawFd = 4;
-/// What the interpreter runs: it loads the host, which does the rest.
+/// The program for the interpreter: it loads the host, which does the rest.
 const BOOTSTRAP: &str = include_str!("bootstrap.py");
 /// The variables that name the user. They are changed where they exist.
 const NAMES: [&[u8]; 3] = [b"USER", b"USERNAME", b"LOGNAME"];
 
-/// What all groups have in common.
+/// The context of a launch, which all groups have in common.
 #[derive(Debug)]
 pub(crate) struct LaunchContext {
     /// The hosts, and their names.
@@ -38,12 +38,12 @@ pub(crate) struct LaunchContext {
     pub(crate) no_core: Option<Limit>,
 }
 
-/// Why a process could not be started.
+/// The reason why a process could not be started.
 #[derive(Debug)]
 pub(crate) struct Obstacle {
-    /// How serious it is.
+    /// The severity.
     pub(crate) level: Level,
-    /// What it is, and the way out.
+    /// The cause, and the way out.
     pub(crate) text: String,
 }
 
@@ -53,7 +53,7 @@ impl Obstacle {
     }
 }
 
-/// How to start a process of `group`.
+/// Plans the start of a process of `group`.
 ///
 /// # Errors
 /// It has no directory to start in.
@@ -96,7 +96,7 @@ pub(crate) fn plan<'a>(
     })
 }
 
-/// What to say of a failure on the way to the program.
+/// Returns the message about a failure on the way to the program.
 pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) -> Obstacle {
     let Failure { step, error } = failure;
     let show = |text: &Option<Box<[u8]>>| text.as_deref().unwrap_or_default().escape_ascii().to_string();
@@ -162,7 +162,7 @@ pub(crate) fn obstacle(group: &Group, identity: &Identity, failure: &Failure) ->
     }
 }
 
-/// What to say where not even a process can be had.
+/// Returns the message about a lack of processes.
 pub(crate) fn no_process(why: &dyn fmt::Display) -> Obstacle {
     let text = format_args!(
         "no process can be started: {why}. Are there too many processes (ulimit -u, pids.max) or open files (ulimit -n)?"
@@ -170,7 +170,7 @@ pub(crate) fn no_process(why: &dyn fmt::Display) -> Obstacle {
     Obstacle::new(NO_PROCESS, text)
 }
 
-/// What to say where the user is not looked up in time.
+/// Returns the message about a user that is not looked up in time.
 pub(crate) fn unknown_user(group: &Group) -> String {
     let uid = group.account.as_ref().map_or_else(os::accounts::own_user, |account| account.uid);
     let place = match &group.daemon.options.chroot {
@@ -182,7 +182,7 @@ pub(crate) fn unknown_user(group: &Group) -> String {
     )
 }
 
-/// What to say of a jail that cannot be entered.
+/// Returns the message about a jail that cannot be entered.
 pub(crate) fn no_jail(group: &Group, error: &std::io::Error) -> Obstacle {
     let root = group.daemon.options.chroot.as_deref().unwrap_or_default().escape_ascii();
     let text = format_args!("chroot={root} cannot be entered: {error}. Create it, or correct chroot=");
@@ -268,7 +268,8 @@ fn paths(group: &Group) -> Vec<String> {
     group.programs.iter().map(|path| path.escape_ascii().to_string()).collect()
 }
 
-/// Where it starts: `home=`; else its user's own directory, unless that is the user of the server.
+/// Returns the directory to start in: `home=`; else its user's own directory, unless that is the
+/// user of the server.
 fn directory(group: &Group, identity: &Identity) -> Result<Option<CString>, Obstacle> {
     if let Some(home) = &group.daemon.options.home {
         return Ok(text(home));
@@ -285,7 +286,8 @@ fn directory(group: &Group, identity: &Identity) -> Result<Option<CString>, Obst
     }
 }
 
-/// In this order, later ones win: the server's, the user's, `lang=` and `locale=`, `environment=`.
+/// Builds the environment. In this order, later variables win: the server's, the user's, `lang=`
+/// and `locale=`, `environment=`.
 fn environment(group: &Group, identity: &Identity, own: &[CString]) -> Vec<CString> {
     let mut environment = own.to_vec();
     let mut set = |name: &[u8], value: &[u8]| os::spawn::set_variable(&mut environment, name, value);
@@ -318,7 +320,7 @@ fn limits(group: &Group, context: &LaunchContext) -> Vec<Limit> {
     limits
 }
 
-/// Those that the configuration names.
+/// Returns the limits that the configuration names.
 fn limits_of(group: &Group) -> Vec<Limit> {
     let mut limits = Vec::new();
     if group.daemon.options.cpu_time_limit > 0 {
@@ -347,7 +349,8 @@ fn limits_of(group: &Group) -> Vec<Limit> {
     limits
 }
 
-/// No path, argument or value of the configuration contains a NUL byte; one that did could not be meant.
+/// Converts a path, argument or value of the configuration, none of which contains a NUL byte: one
+/// that did could not be meant.
 fn text(bytes: &[u8]) -> Option<CString> {
     CString::new(bytes).ok()
 }

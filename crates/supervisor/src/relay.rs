@@ -26,18 +26,19 @@ use sink::{Owner, Sink};
 use source::{Input, Source};
 use wsgi_core::wire::launch;
 
-/// How much the supervisor has handed over may wait, in bytes, if the relay is held up.
+/// The number of bytes that the supervisor has handed over and that may wait, if the relay is held
+/// up.
 const BACKLOG: usize = 256 << 10;
-/// How many pipes of processes that have ended are read on, and for each slot: something that they have started holds the
-/// other end.
+/// The number of pipes of ended processes that are read on: at least, and for each slot. Something
+/// that the processes have started holds the other end.
 const ORPHANS: (usize, usize) = (64, 4);
-/// How long the relay waits at its end for a log that takes nothing.
+/// The time that the relay waits at its end for a log that takes nothing.
 const FINISH_PATIENCE: Duration = Duration::from_millis(500);
-/// Whose the supervisor's own lines are, for [`Sink`].
+/// The owner of the supervisor's own lines, for [`Sink`].
 const OWN: Owner = 0;
-/// What epoll gives back when a command has been sent.
+/// The epoll data of the event that a command has been sent.
 const WAKE: u64 = 0;
-/// How many events are taken at once.
+/// The number of events that are taken at once.
 const EVENTS: usize = 64;
 
 /// The pipe of a process.
@@ -75,14 +76,15 @@ struct Counts {
     sources: AtomicUsize,
 }
 
-/// How many pipes of processes that have ended a supervisor of so many slots reads on.
+/// Returns the number of pipes of ended processes that a supervisor of so many slots reads on.
 pub(crate) const fn max_orphans(slots: usize) -> usize {
     ORPHANS.0 + ORPHANS.1 * slots
 }
 
 impl Relay {
-    /// Starts it for these logs, and processes in so many slots. The supervisor's own lines go to `own`, a place in `logs`. The system's log takes the place
-    /// of the first one, if it is given.
+    /// Starts the relay for these logs, and processes in so many slots. The supervisor's own lines
+    /// go to `own`, an index in `logs`. The system's log takes the place of the first one, if it is
+    /// given.
     ///
     /// # Errors
     /// The system has no descriptor or thread left.
@@ -123,14 +125,15 @@ impl Relay {
         Ok(Self { commands, wake, counts, last_id: AtomicU64::new(WAKE) })
     }
 
-    /// Carries what comes through a pipe to the log with this index.
+    /// Makes the relay carry what comes through a pipe to the log with this index.
     pub(crate) fn watch(&self, reader: OwnedFd, log: usize) -> Id {
         let id = Id(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
         self.send(Command::Watch(id, reader, log));
         id
     }
 
-    /// Says that the process has ended. What it has left is written before lines that are handed over later.
+    /// Tells the relay that a process has ended. What it has left is written before lines that are
+    /// handed over later.
     pub(crate) fn collect(&self, id: Id) {
         self.send(Command::Collect(id));
     }
@@ -151,7 +154,8 @@ impl Relay {
         self.counts.sources.load(Ordering::Acquire) > 0
     }
 
-    /// Has everything written, as far as the logs take it, and ends the relay. Waits for that a moment at most.
+    /// Makes the relay write everything, as far as the logs take it, and ends it. Waits for that a
+    /// moment at most.
     pub(crate) fn finish(&self) {
         let (sender, finished) = mpsc::channel();
         self.send(Command::Finish(sender));
@@ -165,7 +169,7 @@ impl Relay {
     }
 }
 
-/// What the thread works with.
+/// The state of the relay's thread.
 struct RelayThread {
     epoll: Epoll,
     wake: Arc<EventFd>,
@@ -276,7 +280,7 @@ impl RelayThread {
         }
     }
 
-    /// One block at a time: a process that writes without pause leaves the others their turn.
+    /// Reads one block: a process that writes without pause leaves the others their turn.
     fn on_readable(&mut self, id: u64) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let sink = &mut self.sinks[source.log];

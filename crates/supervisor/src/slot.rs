@@ -26,23 +26,24 @@ use process::{ExitingProcess, Process, WantedSuccessor};
 use rules::EXIT_MARGIN;
 use starts::{Ending, Starts};
 
-/// How long a successor may take until it is ready.
+/// The time that a successor may take until it is ready.
 pub(crate) const SUCCESSOR_TIMEOUT: u64 = 60_000;
-/// How long a process may take until Python runs in it: the user database and file systems can take as long as they want.
+/// The time that a process may take until Python runs in it: the user database and file systems can
+/// take as long as they want.
 const PREPARATION_TIMEOUT: u64 = 10_000;
-/// How long a process whose control socket is closed may take to end.
+/// The time that a process whose control socket is closed may take to end.
 const LOST_GRACE: u64 = 1_000;
-/// When the server ends, a shutdown without limit ends after this.
+/// The time that a shutdown without limit may take when the server ends.
 const DEFAULT_SHUTDOWN: u64 = 5_000;
-/// How many processes of a slot may be on their way out at the same time.
+/// The number of processes of a slot that may be on their way out at the same time.
 const MAX_EXITING: usize = 8;
 /// The end of a successor that cannot import its scripts.
 const NOT_IMPORTED: Exit = Exit::Status(exit::NOT_IMPORTED);
 
-/// Names a process within its slot.
+/// The number of a process within its slot.
 pub(crate) type Key = u32;
 
-/// What happens to a slot.
+/// An event of a slot.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// The supervisor has started.
@@ -53,11 +54,11 @@ pub(crate) enum Event {
     Started(Key),
     /// It could not be started, or has failed to become Python: it does not count as a process any more.
     NotSpawned(Key),
-    /// See [`Report`](wsgi_core::wire::control::Report).
+    /// It can serve.
     Ready(Key),
-    /// As above.
+    /// It wants a successor that has imported these scripts.
     Replace(Key, Reason, Vec<Script>),
-    /// As above.
+    /// It is about to end by itself.
     Stopping(Key, Reason),
     /// Its control socket is closed, or does not take what is sent.
     Lost(Key),
@@ -77,7 +78,7 @@ pub(crate) enum Event {
     Tick,
 }
 
-/// What is to be done.
+/// An action that an event leads to.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
     /// Start a process, which imports these scripts. [`Event::Spawned`] or [`Event::NotSpawned`] answers.
@@ -106,11 +107,12 @@ pub(crate) struct Slot {
     phase: Phase,
     current: Option<Process>,
     successor: Option<Process>,
-    /// How long the current process may finish what it has begun, once its successor is ready.
+    /// The time that the current process may take to finish what it has begun, once its successor
+    /// is ready.
     grace: u64,
     exiting: Vec<ExitingProcess>,
     starts: Starts,
-    /// When to start a process again, while there is none.
+    /// The time at which a process is started again, while there is none.
     respawn: Option<u64>,
     /// There will be no process any more, and the supervisor stays to say so.
     is_cut: bool,
@@ -128,7 +130,7 @@ enum Phase {
 }
 
 impl Slot {
-    /// A slot without a process.
+    /// Creates a slot without a process.
     pub(crate) fn new(rules: Rules) -> Self {
         Self {
             rules,
@@ -178,7 +180,7 @@ impl Slot {
         }
     }
 
-    /// When it wants a tick, at the latest.
+    /// Returns the time at which it wants a tick, at the latest.
     pub(crate) fn next(&self) -> Option<u64> {
         let processes = self.current.iter().chain(&self.successor);
         let times = processes.flat_map(|process| {
@@ -193,7 +195,7 @@ impl Slot {
         times.chain([self.respawn]).flatten().min()
     }
 
-    /// What the board says.
+    /// Returns the state for the board.
     pub(crate) fn state(&self) -> State {
         match &self.current {
             Some(process) if process.is_serving => State::Serving,
@@ -251,7 +253,8 @@ impl Slot {
         self.current = Some(process);
     }
 
-    /// After the current process is gone: the successor takes its place, or another one is started in `delay`.
+    /// Fills the slot after the current process is gone: the successor takes its place, or another
+    /// one is started in `delay`.
     fn refill(&mut self, delay: u64, now: u64, actions: &mut Vec<Action>) {
         if self.phase == Phase::Over {
             return;
@@ -313,7 +316,8 @@ impl Slot {
         self.expect_exit(&old, self.rules.end(now, grace), now, actions);
     }
 
-    /// It is on its way out. One that does not go is not let pile up, whatever time it has.
+    /// Records that a process is on its way out. If too many are, the oldest is killed, whatever
+    /// time it has.
     fn expect_exit(&mut self, process: &Process, end: Option<u64>, now: u64, actions: &mut Vec<Action>) {
         let Process { key, pid, .. } = *process;
         self.exiting.push(ExitingProcess { key, pid, end, is_killed: false, is_stuck: false });
@@ -370,7 +374,7 @@ impl Slot {
         self.successor = Some(process);
     }
 
-    /// There is no successor after all.
+    /// Tells the current process that there is no successor after all.
     fn continue_without_successor(&self, reason: &str, actions: &mut Vec<Action>) {
         if let Some(process) = &self.current {
             actions.push(Action::Order(process.key, Order::NoSuccessor(reason.as_bytes().into())));
@@ -474,7 +478,8 @@ impl Slot {
         }
     }
 
-    /// The children have the other end of the channel from when they were forked, so that there can be no other one.
+    /// Gives the channel up. The children have its other end from when they were forked, so that
+    /// there can be no other one.
     fn cut(&mut self, now: u64, actions: &mut Vec<Action>) {
         if self.phase == Phase::Over {
             return;
@@ -506,7 +511,7 @@ impl Slot {
         actions.extend(self.exiting.iter_mut().map(|exiting| exiting.kill(now)));
     }
 
-    /// No process is started from now on; those that are left to be ended.
+    /// Takes out the processes that are left to be ended; none is started from now on.
     fn take_processes(&mut self, actions: &mut Vec<Action>) -> impl Iterator<Item = Process> + use<> {
         self.phase = Phase::Over;
         self.respawn = None;

@@ -27,14 +27,15 @@ use crate::relay::Relay;
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::watch::Token;
 
-/// How long a page has to say that nothing runs, in milliseconds, until a retired slot is taken for unused.
+/// The time in milliseconds that a page has to say that nothing runs, until a retired slot is taken
+/// for unused.
 const UNUSED_AFTER: u64 = 30_000;
-/// Room for orders, in bytes.
+/// The size of the buffer for orders, in bytes.
 const ORDER_BUFFER: usize = 1 << 18;
-/// What is done at a stretch for one slot.
+/// The number of messages that are read at a stretch for one slot.
 const BATCH: usize = 64;
 
-/// What all runners share.
+/// The context that all slot runners share.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) epoll: Epoll,
@@ -48,7 +49,7 @@ pub(crate) struct Context {
     pub(crate) scoreboard: Option<OwnedFd>,
     /// The supervisor's own environment.
     pub(crate) environment: Vec<CString>,
-    /// How many descriptors processes may have, before the supervisor raised that for itself.
+    /// The limit on descriptors of processes: the one before the supervisor raised its own.
     pub(crate) files: Option<Limit>,
     pub(crate) begin: Instant,
 }
@@ -64,19 +65,20 @@ pub(crate) struct SlotRunner {
     processes: Vec<Process>,
     abandoned: Vec<AbandonedProcess>,
     inherited: Option<InheritedWords>,
-    /// What is watched of the channel.
+    /// The flags that the channel is watched for.
     watched: Option<EpollFlags>,
     retired: Option<RetiredState>,
 }
 
-/// Words of processes that a supervisor before this one has started: they finish what they have begun.
+/// The words of processes that a supervisor before this one has started: they finish what they have
+/// begun.
 #[derive(Debug)]
 struct InheritedWords {
     words: Vec<u8>,
     end: u64,
 }
 
-/// What is watched after retirement.
+/// The state that is watched after retirement.
 #[derive(Debug)]
 struct RetiredState {
     page: Option<ReadOnlyWords>,
@@ -108,7 +110,7 @@ impl Context {
 }
 
 impl SlotRunner {
-    /// The slot with this index, of this group, without a process yet.
+    /// Creates the runner of the slot with this index, of this group, without a process yet.
     pub(crate) fn new(
         index: usize,
         group: usize,
@@ -136,18 +138,18 @@ impl SlotRunner {
         }
     }
 
-    /// When it wants a tick, at the latest.
+    /// Returns the time at which it wants a tick, at the latest.
     pub(crate) fn next(&self) -> Option<u64> {
         let end = self.inherited.as_ref().map(|inherited| inherited.end);
         self.slot.next().into_iter().chain(end).min()
     }
 
-    /// See [`Slot::is_over`].
+    /// Returns whether the slot is over, see [`Slot::is_over`].
     pub(crate) fn is_over(&self) -> bool {
         self.slot.is_over()
     }
 
-    /// Something has happened.
+    /// Handles an event: shows the new state on the board, and carries out the actions that follow.
     pub(crate) fn handle(&mut self, event: Event, context: &Context) {
         if let Some(inherited) = self.inherited.take_if(|inherited| inherited.end <= context.now()) {
             inherited.words.into_iter().for_each(|word| self.clear_word(word));
@@ -165,7 +167,7 @@ impl SlotRunner {
         }
     }
 
-    /// The channel is readable, or nobody can send any more.
+    /// Handles a channel that is readable, or to which nobody can send any more.
     pub(crate) fn on_channel(&mut self, flags: EpollFlags, context: &Context) {
         if flags.contains(EpollFlags::EPOLLIN) {
             // Whoever sent them sees them closed, and knows that nothing was read.
@@ -190,7 +192,7 @@ impl SlotRunner {
         all.find(|(_, child)| child.pid() == pid).map(|(key, _)| key)
     }
 
-    /// A process that prepares itself has said something, or is Python now.
+    /// Handles messages of a process that prepares itself, or that has become Python.
     pub(crate) fn on_preparation(&mut self, key: Key, context: &Context) {
         for _ in 0..BATCH {
             let Some(process) = self.processes.iter_mut().find(|process| process.key == key) else { return };
@@ -230,7 +232,7 @@ impl SlotRunner {
         }
     }
 
-    /// A process has said something, or closed its end.
+    /// Handles reports of a process, or the end of its pipe.
     pub(crate) fn on_report(&mut self, key: Key, context: &Context) {
         for _ in 0..BATCH {
             let Some(at) = self.processes.iter().position(|process| process.key == key) else { return };
@@ -262,7 +264,7 @@ impl SlotRunner {
         }
     }
 
-    /// A process has ended.
+    /// Handles the end of a process.
     pub(crate) fn on_exit(&mut self, key: Key, context: &Context) {
         // What it said before it ended comes first.
         self.on_preparation(key, context);
@@ -309,15 +311,15 @@ impl SlotRunner {
         }
     }
 
-    /// The generation retires.
+    /// Retires the slot with its generation.
     pub(crate) fn retire(&mut self, context: &Context) {
         let page = ReadOnlyWords::map(&self.page, page::WORDS).ok();
         self.retired = Some(RetiredState { page, idle_since: None });
         self.handle(Event::Retire, context);
     }
 
-    /// To be called every second after retirement: helpers of the server may hold copies of the channel for good, so
-    /// that its end is not the only sign.
+    /// Checks whether a retired slot is unused, every second: helpers of the server may hold copies
+    /// of the channel for good, so that its end is not the only sign.
     pub(crate) fn check_retired(&mut self, context: &Context) {
         let (now, Some(retired)) = (context.now(), &mut self.retired) else { return };
         if retired.page.as_ref().is_some_and(|page| page::sum(|word| page.load(word)) != 0) {
@@ -475,14 +477,14 @@ impl SlotRunner {
         context.log(self.group, Level::Critical, text);
     }
 
-    /// What a process that died has counted does not run any more.
+    /// Clears the word of a process that has died: what it has counted does not run any more.
     fn clear_word(&self, word: u8) {
         if let Ok(words) = Words::map(&self.page, page::WORDS) {
             words.store(word.into(), 0);
         }
     }
 
-    /// Puts the end of a process on the board.
+    /// Writes the end of a process to the board.
     fn record_exit(&self, pid: i32, exit: Exit, context: &Context) {
         let base = self.index * board::WORDS;
         let ended = context.board.load(base + board::ENDED);
@@ -492,7 +494,7 @@ impl SlotRunner {
         context.board.store(base + board::ENDED, ended.wrapping_add(1));
     }
 
-    /// Puts what the slot is on the board, and watches the channel accordingly.
+    /// Writes the state of the slot to the board, and watches the channel accordingly.
     fn publish(&mut self, context: &Context) {
         let base = self.index * board::WORDS;
         let (state, pid) = (self.slot.state(), self.slot.serving().unwrap_or(0));

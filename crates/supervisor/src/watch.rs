@@ -1,4 +1,4 @@
-//! Waits for events, and says to whom they happen.
+//! The loop that waits for events, and hands them to the slots that they are about.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,16 +19,17 @@ use crate::slot::{Event, Key};
 use crate::slot_runner::{Context, SlotRunner};
 use wsgi_core::codes::SUPERVISOR_FAILED;
 
-/// What the parent says before it closes the control socket.
+/// The message of the parent before it closes the control socket.
 const RETIRE: u8 = b'R';
-/// How many events are taken at once.
+/// The number of events that are taken at once.
 const EVENTS: usize = 64;
-/// How often retired slots are looked at, in milliseconds.
+/// The time between checks of retired slots, in milliseconds.
 const CHECK_INTERVAL: u64 = 1_000;
-/// How often a supervisor that has nothing more to do looks whether it is still needed, at first and at last.
+/// The time between checks of a supervisor that has nothing more to do whether it is still needed,
+/// at first and at last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
-/// What an event is about, with the index of a slot.
+/// The subject of an event, with the index of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
     /// The parent's control socket.
@@ -37,9 +38,9 @@ pub(crate) enum Token {
     Signal,
     /// A channel.
     Channel(usize),
-    /// What a process that prepares itself says.
+    /// The messages of a process that prepares itself.
     Preparation(usize, Key),
-    /// What a process reports.
+    /// The reports of a process.
     Control(usize, Key),
     /// The end of a process.
     Exit(usize, Key),
@@ -62,7 +63,7 @@ pub(crate) struct Supervisor {
 }
 
 impl Supervisor {
-    /// With no process yet.
+    /// Creates a supervisor with no process yet.
     ///
     /// # Errors
     /// The system has no descriptors left.
@@ -118,7 +119,7 @@ impl Supervisor {
         })
     }
 
-    /// Until there is nothing more to supervise.
+    /// Runs until there is nothing more to supervise.
     ///
     /// # Errors
     /// The system does not tell of events any more.
@@ -215,8 +216,8 @@ impl Supervisor {
         }
     }
 
-    /// Children have ended: of slots, or what processes have left behind. Those may be as many as an application likes, so
-    /// the others get their turn.
+    /// Waits for children that have ended: of slots, or left behind by processes. Those may be as
+    /// many as an application likes, so the others get their turn.
     fn reap(&mut self) {
         let key_of = |runners: &[SlotRunner], pid| {
             runners.iter().enumerate().find_map(|(at, runner)| runner.key_of(pid).map(|key| (at, key)))
@@ -274,7 +275,7 @@ impl Supervisor {
 }
 
 impl Token {
-    /// As what epoll gives back: the kind in 8 bits, the slot in 24, the process in 32.
+    /// Packs the token for epoll: the kind in 8 bits, the slot in 24, the process in 32.
     pub(crate) fn word(self) -> u64 {
         let (kind, runner, key) = match self {
             Self::Parent => (0, 0, 0),
@@ -322,9 +323,9 @@ fn ends_server(signal: &siginfo) -> bool {
     matches!(signal_of(signal), Ok(Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT))
 }
 
-/// Those that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from anybody), that of ended children, and
-/// those that it must not die of: Apache sends them to whole process groups, or the system sends them to who writes to a
-/// file that may not grow any more.
+/// Watches the signals that end the supervisor (`SIGQUIT` at once; a second `SIGTERM` may come from
+/// anybody), that of ended children, and those that it must not die of: Apache sends them to whole
+/// process groups, or the system sends them to who writes to a file that may not grow any more.
 fn watched_signals() -> io::Result<SignalFd> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGCHLD] {
@@ -337,7 +338,7 @@ fn watched_signals() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
-/// Makes room for so many slots; what processes have to get instead, if something was changed.
+/// Makes room for so many slots. Returns the former limit, for processes, if that was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
     // Of each slot the channel and the page, and five descriptors of each of two processes, a few while one starts.
     let (soft, hard) = descriptors::raise_limit((12 * slots + 64 + relay::max_orphans(slots)) as u64)?;

@@ -32,7 +32,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Why a user is not known.
+/// Returns the reason why a user is not known.
 fn unknown(jail: &tempfile::TempDir, uid: u32) -> String {
     Jail::open(jail.path()).unwrap().user(uid).unwrap_err()
 }

@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) {
     supervisor.send(&Message::Failure(level, text));
 }
 
-/// What a process of a group is made of: its configuration, its control socket, the hosts.
+/// The parts of a process of a group: its configuration, its control socket, the hosts.
 type Parts = (Group, OwnedFd, Vec<(Box<[u8]>, OwnedFd)>);
 
 fn configuration(file: OwnedFd) -> io::Result<Parts> {
@@ -78,7 +78,7 @@ fn prepare(
     program::obstacle(group, &identity, &failure)
 }
 
-/// Who is told.
+/// The pipe to the supervisor.
 struct SupervisorPipe(File);
 
 impl SupervisorPipe {

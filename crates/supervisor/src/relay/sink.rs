@@ -15,14 +15,15 @@ use wsgi_core::wire::line::WHOLE;
 use super::syslog::Syslog;
 use crate::log::{self, Level};
 
-/// Who has written something.
+/// An owner of lines.
 pub(super) type Owner = u64;
 
-/// How much of one owner may wait, in bytes. Each has its own, so that a flood leaves the others theirs.
+/// The number of bytes of one owner that may wait. Each has its own share, so that a flood leaves
+/// the others theirs.
 const SHARE: usize = 256 << 10;
-/// A log that has taken nothing for so long is not waited for: what does not fit is dropped.
+/// The time after which a log that takes nothing is not waited for: what does not fit is dropped.
 const STALL: Duration = Duration::from_secs(1);
-/// After how long it is tried again, in milliseconds, at first and at most.
+/// The time until the next try, in milliseconds, at first and at most.
 const RETRY: (u16, u16) = (1, 64);
 
 /// An error log. None of its functions waits for it, if the system lets it be opened anew.
@@ -30,9 +31,9 @@ const RETRY: (u16, u16) = (1, 64);
 pub(super) struct Sink {
     target: Target,
     queue: VecDeque<Block>,
-    /// How much of each owner is in the queue.
+    /// The number of bytes of each owner in the queue.
     shares: HashMap<Owner, usize>,
-    /// Since when it has taken nothing, while something waits.
+    /// The time since which it has taken nothing, while something waits.
     stalled: Option<Instant>,
     /// Milliseconds until the next try.
     retry: u16,
@@ -42,18 +43,19 @@ pub(super) struct Sink {
     has_partial_line: bool,
 }
 
-/// Lines of one owner.
+/// A block of lines of one owner.
 #[derive(Debug)]
 struct Block {
     owner: Owner,
     lines: Vec<u8>,
-    /// How much of them is written.
+    /// The number of bytes of them that are written.
     written: usize,
-    /// How many others it says are missing, if it does.
+    /// The number of dropped lines that the block itself announces.
     announced: u64,
 }
 
-/// How a log is written to. Apache's own descriptor shares its flags with all of Apache, so they stay as they are.
+/// A way to write to a log. Apache's own descriptor shares its flags with all of Apache, so they
+/// stay as they are.
 #[derive(Debug)]
 enum Target {
     /// A file: takes any amount, at once as far as anybody can tell.
@@ -65,17 +67,18 @@ enum Target {
     Socket(OwnedFd),
     /// The system's log.
     System(Syslog),
-    /// Something else, or what cannot be opened anew: with a look before each line whether it takes one.
+    /// Another file, or one that cannot be opened anew: before each line it is polled whether it
+    /// takes one.
     Other(File),
 }
 
 impl Sink {
-    /// The log that `descriptor` leads to.
+    /// Opens the log that `descriptor` leads to.
     pub(super) fn new(descriptor: &OwnedFd) -> io::Result<Self> {
         Target::new(descriptor.as_fd()).map(Self::to)
     }
 
-    /// The system's log.
+    /// Creates a sink for the system's log.
     pub(super) fn system(settings: launch::Syslog) -> Self {
         Self::to(Target::System(Syslog::new(settings)))
     }
@@ -135,13 +138,14 @@ impl Sink {
         self.stalled = None;
     }
 
-    /// Counts from now how long it has taken nothing.
+    /// Restarts the measure of how long it has taken nothing.
     pub(super) fn reset_stall(&mut self) {
         self.stalled = self.stalled.map(|_| Instant::now());
         self.retry = RETRY.0;
     }
 
-    /// When [`flush`](Self::flush) is to be called again, in milliseconds; `None` if nothing waits.
+    /// Returns the time until [`flush`](Self::flush) is to be called again, in milliseconds; `None`
+    /// if nothing waits.
     pub(super) fn retry(&self) -> Option<u16> {
         (!self.queue.is_empty()).then_some(self.retry)
     }
@@ -277,7 +281,7 @@ impl Target {
     }
 }
 
-/// As many of the lines as are written whole, or the first one if that is too long.
+/// Returns as many of the lines as are written whole, or the first one if that is too long.
 fn whole(lines: &[u8]) -> &[u8] {
     if lines.len() <= WHOLE {
         return lines;

@@ -5,9 +5,10 @@ use std::os::fd::OwnedFd;
 
 use wsgi_core::wire::line::Joiner;
 
-/// How much is read at once.
+/// The number of bytes that are read at once.
 pub(super) const BLOCK: usize = 64 << 10;
-/// How many blocks a pipe can hold: a process without privileges can make it this large (`pipe-max-size`).
+/// The number of blocks that a pipe can hold: a process without privileges can make it this large
+/// (`pipe-max-size`).
 pub(super) const MAX_BLOCKS: usize = 16;
 /// A line is cut that is longer than this.
 const LONGEST: usize = 64 << 10;
@@ -26,14 +27,14 @@ pub(super) struct Source {
     parts: Joiner,
 }
 
-/// What has come.
+/// The result of reading once.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Input {
     /// Lines with their ends.
     Lines(Vec<u8>),
     /// Less than a line.
     Nothing,
-    /// Nothing yet.
+    /// There is no input yet.
     Pending,
     /// Nobody can write any more.
     End,
@@ -60,14 +61,14 @@ impl Source {
         }
     }
 
-    /// What was not finished, with ends; empty if there is nothing.
+    /// Takes the unfinished lines, with ends; empty if there are none.
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut rest = self.parts.rest();
         rest.append(&mut self.take_partial());
         rest
     }
 
-    /// The line without its end, with one; empty if there is none.
+    /// Takes the line without its end, and adds one; empty if there is none.
     fn take_partial(&mut self) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.partial);
         if !line.is_empty() {

@@ -7,9 +7,9 @@ use std::os::unix::net::UnixDatagram;
 
 use wsgi_core::wire::launch;
 
-/// What is taken of a line, in bytes: a message cannot be of any length.
+/// The number of bytes of a line that are sent: a message cannot be of any length.
 const LONGEST: usize = 8 << 10;
-/// How serious a line is that does not say so: a notice.
+/// The severity of a line that does not name one: a notice.
 const SEVERITY: u8 = 5;
 /// Those of lines that do, as Apache and we write them.
 const SEVERITIES: [(&[u8], u8); 8] = [
@@ -71,7 +71,7 @@ impl Syslog {
     }
 }
 
-/// What a line says of itself behind its time: `] [wsgi:error] `.
+/// Finds the severity that a line names behind its time: `] [wsgi:error] `.
 fn severity(line: &[u8]) -> u8 {
     let said = || {
         let rest = line.strip_prefix(b"[")?;

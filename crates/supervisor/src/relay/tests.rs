@@ -3,7 +3,7 @@ use std::io::{PipeReader, Read, Write};
 
 use super::*;
 
-/// How long anything may take on a machine that has other things to do.
+/// The time that anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Returns a relay with one log, a pipe.
@@ -12,7 +12,7 @@ fn relay() -> (Relay, PipeReader) {
     (Relay::start(&[log.into()], 0, None, 1).unwrap(), reader)
 }
 
-/// Something whose lines it carries.
+/// Creates a pipe whose lines the relay carries.
 fn writer(relay: &Relay) -> (Id, File) {
     let (reader, writer) = os::descriptors::pipe().unwrap();
     (relay.watch(reader, 0), writer.into())
@@ -26,7 +26,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Everything that comes until nobody writes any more.
+/// Reads everything until nobody writes any more.
 fn rest(mut log: PipeReader) -> String {
     let mut all = String::new();
     log.read_to_string(&mut all).unwrap();

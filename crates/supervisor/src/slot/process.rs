@@ -1,4 +1,4 @@
-//! What a slot knows of its processes.
+//! The processes of a slot.
 
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::Script;
@@ -12,11 +12,11 @@ pub(super) struct Process {
     pub(super) pid: i32,
     pub(super) since: u64,
     pub(super) is_serving: bool,
-    /// When its time to become Python is over; nothing once it has.
+    /// The end of its time to become Python; `None` once it has.
     pub(super) preparation_end: Option<u64>,
-    /// When its time to become ready is over.
+    /// The end of its time to become ready.
     pub(super) startup_end: Option<u64>,
-    /// When its time to end is over, after it was lost.
+    /// The end of its time to end, after it was lost.
     pub(super) lost: Option<u64>,
     /// The successor that it has asked for, until that is started.
     pub(super) wanted: Option<WantedSuccessor>,
@@ -35,7 +35,7 @@ pub(super) struct WantedSuccessor {
 pub(super) struct ExitingProcess {
     pub(super) key: Key,
     pub(super) pid: i32,
-    /// When its time to end is over.
+    /// The end of its time to end.
     pub(super) end: Option<u64>,
     pub(super) is_killed: bool,
     /// It has been killed, and does not end: the system holds it. Nobody waits for it.

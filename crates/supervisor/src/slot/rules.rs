@@ -3,10 +3,10 @@
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::launch::ProcessOptions;
 
-/// What a process gets beyond the times that it keeps by itself.
+/// The time that a process gets beyond the limits that it keeps by itself.
 pub(super) const EXIT_MARGIN: u64 = 1_000;
 
-/// What the slot's group says about its processes, in milliseconds; 0 is no limit.
+/// The limits of the slot's group for its processes, in milliseconds; 0 is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Rules {
     pub(super) graceful: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Those of a group.
+    /// Creates the rules of a group.
     pub(crate) fn from_options(options: &ProcessOptions) -> Self {
         let limits = &options.limits;
         Self {
@@ -32,17 +32,19 @@ impl Rules {
         }
     }
 
-    /// How long a process may finish what it has begun when it is replaced for this reason.
+    /// Returns the time that a process may take to finish what it has begun when it is replaced for
+    /// this reason.
     pub(super) fn grace(self, reason: Reason) -> u64 {
         if reason == Reason::EvictionSignal && self.eviction > 0 { self.eviction } else { self.graceful }
     }
 
-    /// When a process has to be gone whose supervisor has gone; an hour where there is no limit.
+    /// Returns the time at which a process has to be gone whose supervisor has gone; in an hour
+    /// where there is no limit.
     pub(crate) fn end_without_supervisor(self, now: u64) -> u64 {
         self.end(now, self.graceful).unwrap_or(now + 3_600_000)
     }
 
-    /// When a process that shuts down after `grace` has to be gone.
+    /// Returns the time at which a process that shuts down after `grace` has to be gone.
     pub(super) fn end(self, now: u64, grace: u64) -> Option<u64> {
         (self.shutdown > 0).then(|| now + grace + self.shutdown + EXIT_MARGIN)
     }

@@ -1,15 +1,16 @@
-//! When a process of a slot may be started: one bucket for all starts, whatever they are for, and longer and longer
-//! pauses while they fail.
+//! Bounds on the starts of processes of a slot: one bucket for all starts, whatever they are for,
+//! and longer and longer pauses while they fail.
 
 use crate::bucket::Bucket;
 
-/// What a start takes out of the bucket: in the long run there is one a second at most.
+/// The price of a start: in the long run there is one a second at most.
 const START_PRICE: u64 = 1_000;
-/// What the start after a process takes that was there for one request, and has served it: there is one for each.
+/// The price of the start after a process that was there for one request, and has served it: there
+/// is one for each.
 const RUN_ONCE_PRICE: u64 = 50;
-/// How many starts there may be at once.
+/// The number of starts that there may be at once.
 const BURST: u64 = 8;
-/// How many processes in a row have to fail before there is a pause.
+/// The number of processes in a row that have to fail before there is a pause.
 pub(super) const TOLERATED_FAILURES: u32 = 3;
 /// A process that ends sooner may have failed, in milliseconds.
 pub(super) const SHORT_LIFE: u64 = 5_000;
@@ -21,13 +22,13 @@ const LONGEST_PAUSE: u64 = 20_000;
 pub(super) struct Starts {
     bucket: Bucket,
     is_service: bool,
-    /// What the next start takes.
+    /// The price of the next start.
     price: u64,
-    /// How many processes in a row did not live long.
+    /// The number of processes in a row that did not live long.
     failures: u32,
 }
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     /// It could not be started, died, or had to be ended.
@@ -39,14 +40,14 @@ pub(super) enum Ending {
 }
 
 impl Starts {
-    /// Of a slot that has had none.
+    /// Creates the record of a slot that has had no starts.
     pub(super) const fn new(is_service: bool) -> Self {
         // A service is started again every second at most.
         let capacity = if is_service { START_PRICE } else { BURST * START_PRICE };
         Self { bucket: Bucket::full(capacity), is_service, price: START_PRICE, failures: 0 }
     }
 
-    /// A process is started.
+    /// Records that a process is started.
     pub(super) fn take(&mut self, now: u64) {
         self.bucket.take(self.price, now);
         self.price = START_PRICE;
@@ -85,7 +86,8 @@ impl Starts {
     }
 }
 
-/// Returns the pause in milliseconds after so many failures in a row: none, then 1 s, 2 s, 4 s and so on.
+/// Returns the pause in milliseconds after so many failures in a row: none, then 1 s, 2 s, 4 s and
+/// so on.
 fn pause(failures: u32) -> u64 {
     match failures.checked_sub(TOLERATED_FAILURES) {
         None => 0,

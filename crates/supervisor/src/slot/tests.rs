@@ -17,7 +17,7 @@ impl Stage {
         Self { slot: Slot::new(Rules::from_options(&options)), now: 1_000_000, log: Vec::new() }
     }
 
-    /// With the default times; a process serves, with key 1 and process id 101.
+    /// Creates a stage with the default times; a process serves, with key 1 and process id 101.
     fn serving() -> Self {
         let limits = Limits { graceful_timeout: 15_000, shutdown_timeout: 5_000, ..Limits::default() };
         let mut stage = Self::new(15, limits);

@@ -1,4 +1,4 @@
-//! What holds whatever happens.
+//! Properties that hold for any sequence of events.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Something that happens to a process that runs: by number, which of those that run.
+/// An event of one of the processes that run, chosen by number.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
     Ready(usize),
