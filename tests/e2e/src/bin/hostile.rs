@@ -87,6 +87,11 @@ fn query(payload: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(request.facts.variable(Cgi::QueryString).or_empty()).into_owned())
 }
 
+/// Returns the number that a case's value is, or else 0.
+fn number<N: std::str::FromStr + Default>(value: &str) -> N {
+    value.parse().unwrap_or_default()
+}
+
 struct Wire {
     stream: UnixStream,
 }
@@ -98,14 +103,32 @@ const LENGTH: &[u8] = b"Content-Length";
 const DEVICE: &str = "/dev/zero";
 
 impl Wire {
+    /// Answers a request as the case says. An unknown case is its own body.
     fn answer(&mut self, case: &str, value: &str) -> io::Result<Then> {
-        let number = value.parse::<u32>().unwrap_or(0);
-        let status = u16::try_from(number).unwrap_or(0);
+        let groups = [
+            Self::answer_with_fields,
+            Self::answer_with_heads,
+            Self::answer_with_bodies,
+            Self::answer_with_frames,
+            Self::answer_with_halves,
+            Self::answer_with_pulls,
+            Self::answer_with_floods_and_files,
+        ];
+        for group in groups {
+            if let Some(then) = group(self, case, value)? {
+                return Ok(then);
+            }
+        }
+        self.complete(case.as_bytes())?;
+        Ok(Then::Keep)
+    }
+
+    /// Answers with a status and fields that no application may send. Returns `None` if the case is another one.
+    fn answer_with_fields(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
         match case {
             "fine" => self.complete(b"fine")?,
-            // Heads.
             "status" => {
-                self.head(status, None, &[(LENGTH, b"4")])?;
+                self.head(number(value), None, &[(LENGTH, b"4")])?;
                 self.data(b"body")?;
                 self.end(0)?;
             }
@@ -142,16 +165,6 @@ impl Wire {
                 self.head(200, None, &[(b"X-Name", value)])?;
                 self.end(0)?;
             }
-            "length" => {
-                self.head(200, None, &[(LENGTH, value.as_bytes())])?;
-                self.data(b"body")?;
-                self.end(0)?;
-            }
-            "lengths" => {
-                self.head(200, None, &[(LENGTH, b"4"), (LENGTH, b"40")])?;
-                self.data(b"body")?;
-                self.end(0)?;
-            }
             "hop" => {
                 let fields: &[(&[u8], &[u8])] = &[
                     (LENGTH, b"4"),
@@ -163,6 +176,24 @@ impl Wire {
                 ];
                 self.head(200, None, fields)?;
                 self.data(b"fine")?;
+                self.end(0)?;
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(Then::Keep))
+    }
+
+    /// Answers with too much of a head, or with one that makes no sense. Returns `None` if the case is another one.
+    fn answer_with_heads(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
+        match case {
+            "length" => {
+                self.head(200, None, &[(LENGTH, value.as_bytes())])?;
+                self.data(b"body")?;
+                self.end(0)?;
+            }
+            "lengths" => {
+                self.head(200, None, &[(LENGTH, b"4"), (LENGTH, b"40")])?;
+                self.data(b"body")?;
                 self.end(0)?;
             }
             "many" => {
@@ -205,14 +236,20 @@ impl Wire {
                 self.frame(Kind::Head, 0, payload)?;
                 self.end(0)?;
             }
-            // Results.
-            "result" => self.end(number)?,
+            _ => return Ok(None),
+        }
+        Ok(Some(Then::Keep))
+    }
+
+    /// Answers with a result or a body that does not fit its head. Returns `None` if the case is another one.
+    fn answer_with_bodies(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
+        match case {
+            "result" => self.end(number(value))?,
             "late-result" => {
                 self.head(200, None, &[])?;
                 self.data(b"begun")?;
-                self.end(number)?;
+                self.end(number(value))?;
             }
-            // Bodies.
             "longer" => {
                 self.head(200, None, &[(LENGTH, b"4")])?;
                 self.data(b"fineHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")?;
@@ -230,10 +267,10 @@ impl Wire {
             "no-end" => {
                 self.head(200, None, &[])?;
                 self.data(b"begun")?;
-                return Ok(Then::Close);
+                return Ok(Some(Then::Close));
             }
             "bodiless" => {
-                self.head(status, None, &[])?;
+                self.head(number(value), None, &[])?;
                 self.data(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")?;
                 self.end(0)?;
             }
@@ -257,45 +294,32 @@ impl Wire {
                 }
                 self.raw(&both)?;
             }
-            // Frames.
+            _ => return Ok(None),
+        }
+        Ok(Some(Then::Keep))
+    }
+
+    /// Answers with frames that make no sense. Returns `None` if the case is another one.
+    fn answer_with_frames(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
+        match case {
             "kind" => {
-                self.raw(&[0, 0, 0, 0, u8::try_from(number).unwrap_or(0), 0, 0, 0])?;
+                self.raw(&[0, 0, 0, 0, number(value), 0, 0, 0])?;
                 self.complete(b"evil")?;
             }
             "late-kind" => {
                 self.head(200, None, &[])?;
                 self.data(b"begun")?;
-                self.raw(&[0, 0, 0, 0, u8::try_from(number).unwrap_or(0), 0, 0, 0])?;
+                self.raw(&[0, 0, 0, 0, number(value), 0, 0, 0])?;
                 self.end(0)?;
             }
             "reserved" => self.raw(&[0, 0, 0, 0, Kind::End as u8, 0, 1, 1])?,
-            "longest" => self.raw(&[255, 255, 255, 255, u8::try_from(number).unwrap_or(0), 0, 0, 0])?,
+            "longest" => self.raw(&[255, 255, 255, 255, number(value), 0, 0, 0])?,
             "flags" => {
                 self.head(200, None, &[(LENGTH, b"4")])?;
                 self.frame(Kind::Data, 255, b"fine")?;
                 self.frame(Kind::End, 255, &[0; 4])?;
             }
-            "half-header" => {
-                self.raw(&[0, 0, 0])?;
-                return Ok(Then::Close);
-            }
-            "half-frame" => {
-                self.raw(&Header { kind: Kind::Head, flags: 0, length: 1000 }.bytes())?;
-                return Ok(Then::Close);
-            }
-            "half-silence" => {
-                self.raw(&Header { kind: Kind::Head, flags: 0, length: 1000 }.bytes())?;
-                return Ok(Then::Hang);
-            }
-            "data-silence" => {
-                self.head(200, None, &[])?;
-                self.raw(&Header { kind: Kind::Data, flags: flag::FLUSH, length: LONGEST_BLOCK }.bytes())?;
-                self.raw(b"begun")?;
-                return Ok(Then::Hang);
-            }
-            "silence" => return Ok(Then::Hang),
-            "close" => return Ok(Then::Close),
-            "reject" => self.frame(Kind::Reject, 0, &[u8::try_from(number).unwrap_or(0)])?,
+            "reject" => self.frame(Kind::Reject, 0, &[number(value)])?,
             "late-reject" => {
                 self.head(200, None, &[])?;
                 self.data(b"begun")?;
@@ -309,6 +333,50 @@ impl Wire {
                 self.frame(Kind::Hello, 0, &[1; 12])?;
                 self.complete(b"evil")?;
             }
+            "log" => {
+                self.frame(
+                    Kind::Log,
+                    0,
+                    b"\x00text\r\n[Thu Jan 01 00:00:00 1970] [core:crit] forged\x1b[2J\0end",
+                )?;
+                self.complete(b"fine")?;
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(Then::Keep))
+    }
+
+    /// Answers with a part, and ends or falls silent. Returns `None` if the case is another one.
+    fn answer_with_halves(&mut self, case: &str, _: &str) -> io::Result<Option<Then>> {
+        let then = match case {
+            "half-header" => {
+                self.raw(&[0, 0, 0])?;
+                Then::Close
+            }
+            "half-frame" => {
+                self.raw(&Header { kind: Kind::Head, flags: 0, length: 1000 }.bytes())?;
+                Then::Close
+            }
+            "half-silence" => {
+                self.raw(&Header { kind: Kind::Head, flags: 0, length: 1000 }.bytes())?;
+                Then::Hang
+            }
+            "data-silence" => {
+                self.head(200, None, &[])?;
+                self.raw(&Header { kind: Kind::Data, flags: flag::FLUSH, length: LONGEST_BLOCK }.bytes())?;
+                self.raw(b"begun")?;
+                Then::Hang
+            }
+            "silence" => Then::Hang,
+            "close" => Then::Close,
+            _ => return Ok(None),
+        };
+        Ok(Some(then))
+    }
+
+    /// Asks for the body of the request in ways that make no sense. Returns `None` if the case is another one.
+    fn answer_with_pulls(&mut self, case: &str, _: &str) -> io::Result<Option<Then>> {
+        match case {
             "pull-much" => {
                 self.frame(Kind::Pull, 0, &[255; 4])?;
                 let body = self.read();
@@ -320,17 +388,24 @@ impl Wire {
                 for _ in 0..100 {
                     self.frame(Kind::Pull, 0, &[255; 4])?;
                 }
-                return Ok(Then::Hang);
+                return Ok(Some(Then::Hang));
             }
             "pull-and-stop" => {
                 self.frame(Kind::Pull, 0, &[255; 4])?;
-                return Ok(Then::Hang);
+                return Ok(Some(Then::Hang));
             }
             "pull-after-end" => {
                 self.complete(b"fine")?;
                 self.frame(Kind::Pull, 0, &[0, 1, 0, 0])?;
             }
-            // Floods.
+            _ => return Ok(None),
+        }
+        Ok(Some(Then::Keep))
+    }
+
+    /// Sends too much, or files and descriptors that were not asked for. Returns `None` if the case is another one.
+    fn answer_with_floods_and_files(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
+        match case {
             "flood" => {
                 let mut frames = Vec::new();
                 let (kind, payload, count): (_, &[u8], _) = match value {
@@ -346,16 +421,7 @@ impl Wire {
                 self.raw(&frames)?;
                 self.end(0)?;
             }
-            "log" => {
-                self.frame(
-                    Kind::Log,
-                    0,
-                    b"\x00text\r\n[Thu Jan 01 00:00:00 1970] [core:crit] forged\x1b[2J\0end",
-                )?;
-                self.complete(b"fine")?;
-            }
-            // Files.
-            "file" => return self.send_file(value),
+            "file" => return self.send_file(value).map(Some),
             "no-file" => {
                 self.head(200, None, &[])?;
                 self.frame(Kind::File, 0, &[0; 16])?;
@@ -380,9 +446,9 @@ impl Wire {
                 self.descriptors(b"fine", &[&File::open(DEVICE)?], Kind::Data)?;
                 self.end(0)?;
             }
-            other => self.complete(other.as_bytes())?,
+            _ => return Ok(None),
         }
-        Ok(Then::Keep)
+        Ok(Some(Then::Keep))
     }
 
     fn send_file(&mut self, what: &str) -> io::Result<Then> {

@@ -1,7 +1,7 @@
 //! Response bodies: iteration, write, close, Content-Length.
 
 use e2e::Needs::OneProcess;
-use e2e::{Ending, Mpm, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Cases, Ending, Mpm, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(every_kind_of_iterable_is_sent),
@@ -116,63 +116,71 @@ fn a_declared_length_is_kept(setup: Setup) {
                 assert_eq!(connection.response("GET").map(|again| again.text()).ok(), Some("one".into()));
             });
         }
-        cases.check("one that is said twice", || {
-            let response = server.get("/lengths?4,4");
-            assert_eq!(response.expect(200), "four");
-            assert_eq!(response.all("Content-Length"), ["4"]);
-        });
-        for query in ["99,4", "4,99"] {
-            cases.deviates(query, "the last of several lengths counts", || {
-                let response = server.get(&format!("/lengths?{query}"));
-                assert_eq!(response.expect(200), "start_response raised ValueError");
-            });
-        }
-        cases.deviates("a bad one before a good one", "the last of several lengths counts", || {
-            assert_eq!(server.get("/lengths?bad,4").expect(200), "start_response raised ValueError");
-        });
-        for query in ["abc/1", "-1/1", "5x/5", "1.5/1"] {
-            cases.check(query, || {
-                let mark = server.mark();
-                let response = server.get(&format!("/length?{query}"));
-                assert_eq!(response.status, 500);
-                assert!(response.text().contains("Internal Server Error"), "{}", response.text());
-                server.wait_log(mark, "ValueError");
-            });
-        }
-        cases.deviates("a bad length is an error of start_response", "it is one of write", || {
-            assert_eq!(server.get("/lengths?bad").expect(200), "start_response raised ValueError");
-        });
-        cases.deviates("no body at all", "the client gets an empty response, and waits", || {
-            let mark = server.mark();
-            assert_eq!(server.get("/length?5/").status, 502);
-            let log = server.wait_log(mark, "Content-Length of 5 and has sent no body");
-            assert!(log.contains("[wsgi:error]"), "{log}");
-        });
-        cases.check("HEAD keeps it", || {
-            let response = server.request("HEAD", "/length?5/5").send();
+        check_several_and_bad_lengths(server, cases);
+        check_lengths_without_their_body(server, cases);
+    });
+}
+
+fn check_lengths_without_their_body(server: &Server, cases: &mut Cases<'_>) {
+    cases.check("HEAD keeps it", || {
+        let response = server.request("HEAD", "/length?5/5").send();
+        assert_eq!((response.status, response.header("Content-Length")), (200, Some("5")));
+    });
+    cases.ours_only("HEAD keeps it, whatever there is of the body", "a length of what is there", || {
+        for query in ["5/3", "5/", "5/9"] {
+            let response = server.request("HEAD", &format!("/length?{query}")).send();
             assert_eq!((response.status, response.header("Content-Length")), (200, Some("5")));
+        }
+    });
+    cases.deviates(
+        "too few bytes close the connection",
+        "W11: a body shorter than its Content-Length leaves the connection open",
+        || {
+            let (mark, mut connection) = (server.mark(), server.connect());
+            // Pipelined: the next response must not be taken for the rest of the body.
+            let mut requests = server.request("GET", "/length?50/3").keep_alive();
+            requests.extend(server.request("GET", "/one").keep_alive());
+            connection.send(&requests);
+            let Ok(response) = connection.response("GET") else { panic!("no response") };
+            assert_eq!(response.ending, Ending::Truncated);
+            assert_eq!(response.text(), "xxx");
+            server.wait_log(mark, "has sent 3 of the 50 bytes");
+        },
+    );
+}
+
+fn check_several_and_bad_lengths(server: &Server, cases: &mut Cases<'_>) {
+    cases.check("one that is said twice", || {
+        let response = server.get("/lengths?4,4");
+        assert_eq!(response.expect(200), "four");
+        assert_eq!(response.all("Content-Length"), ["4"]);
+    });
+    for query in ["99,4", "4,99"] {
+        cases.deviates(query, "the last of several lengths counts", || {
+            let response = server.get(&format!("/lengths?{query}"));
+            assert_eq!(response.expect(200), "start_response raised ValueError");
         });
-        cases.ours_only("HEAD keeps it, whatever there is of the body", "a length of what is there", || {
-            for query in ["5/3", "5/", "5/9"] {
-                let response = server.request("HEAD", &format!("/length?{query}")).send();
-                assert_eq!((response.status, response.header("Content-Length")), (200, Some("5")));
-            }
+    }
+    cases.deviates("a bad one before a good one", "the last of several lengths counts", || {
+        assert_eq!(server.get("/lengths?bad,4").expect(200), "start_response raised ValueError");
+    });
+    for query in ["abc/1", "-1/1", "5x/5", "1.5/1"] {
+        cases.check(query, || {
+            let mark = server.mark();
+            let response = server.get(&format!("/length?{query}"));
+            assert_eq!(response.status, 500);
+            assert!(response.text().contains("Internal Server Error"), "{}", response.text());
+            server.wait_log(mark, "ValueError");
         });
-        cases.deviates(
-            "too few bytes close the connection",
-            "W11: a body shorter than its Content-Length leaves the connection open",
-            || {
-                let (mark, mut connection) = (server.mark(), server.connect());
-                // Pipelined: the next response must not be taken for the rest of the body.
-                let mut requests = server.request("GET", "/length?50/3").keep_alive();
-                requests.extend(server.request("GET", "/one").keep_alive());
-                connection.send(&requests);
-                let Ok(response) = connection.response("GET") else { panic!("no response") };
-                assert_eq!(response.ending, Ending::Truncated);
-                assert_eq!(response.text(), "xxx");
-                server.wait_log(mark, "has sent 3 of the 50 bytes");
-            },
-        );
+    }
+    cases.deviates("a bad length is an error of start_response", "it is one of write", || {
+        assert_eq!(server.get("/lengths?bad").expect(200), "start_response raised ValueError");
+    });
+    cases.deviates("no body at all", "the client gets an empty response, and waits", || {
+        let mark = server.mark();
+        assert_eq!(server.get("/length?5/").status, 502);
+        let log = server.wait_log(mark, "Content-Length of 5 and has sent no body");
+        assert!(log.contains("[wsgi:error]"), "{log}");
     });
 }
 
@@ -214,31 +222,35 @@ fn close_is_called_once(setup: Setup) {
             let log = server.wait_log(mark, "close cannot be looked up");
             assert!(log.contains("WSGI0194"), "{log}");
         });
-        cases.check("when the client goes away", || {
-            let mark = server.mark();
+        check_close_after_a_disconnect(server, cases, &closed);
+    });
+}
+
+fn check_close_after_a_disconnect(server: &Server, cases: &mut Cases<'_>, closed: &dyn Fn(&str, usize)) {
+    cases.check("when the client goes away", || {
+        let mark = server.mark();
+        let mut connection = server.connect();
+        connection.send(&server.request("GET", "/endless").keep_alive());
+        assert!(connection.at_least(1 << 20).is_ok());
+        drop(connection);
+        closed("endless", 1);
+        assert!(!server.log_since(mark).contains("Traceback"), "a disconnect is no failure");
+    });
+    cases.ours_only("when a client goes away that gets none of it", "it never ends", || {
+        for (method, name, times) in [("HEAD", "endless", 2), ("GET", "endless_excess", 1)] {
             let mut connection = server.connect();
-            connection.send(&server.request("GET", "/endless").keep_alive());
-            assert!(connection.at_least(1 << 20).is_ok());
-            drop(connection);
-            closed("endless", 1);
-            assert!(!server.log_since(mark).contains("Traceback"), "a disconnect is no failure");
-        });
-        cases.ours_only("when a client goes away that gets none of it", "it never ends", || {
-            for (method, name, times) in [("HEAD", "endless", 2), ("GET", "endless_excess", 1)] {
-                let mut connection = server.connect();
-                connection.send(&server.request(method, &format!("/{name}")).keep_alive());
-                closed(&format!("{name} begins"), times);
-                connection.reset();
-                closed(name, times);
-            }
-        });
-        cases.check("write raises OSError when the client goes away", || {
-            let mut connection = server.connect();
-            connection.send(&server.request("GET", "/endless_write").keep_alive());
-            assert!(connection.at_least(1 << 20).is_ok());
-            drop(connection);
-            closed("endless_write OSError", 1);
-        });
+            connection.send(&server.request(method, &format!("/{name}")).keep_alive());
+            closed(&format!("{name} begins"), times);
+            connection.reset();
+            closed(name, times);
+        }
+    });
+    cases.check("write raises OSError when the client goes away", || {
+        let mut connection = server.connect();
+        connection.send(&server.request("GET", "/endless_write").keep_alive());
+        assert!(connection.at_least(1 << 20).is_ok());
+        drop(connection);
+        closed("endless_write OSError", 1);
     });
 }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use e2e::Needs::{OnlyMpms, Ours};
-use e2e::{Interpreter, LogMark, Mode, Mpm, Needs, Setup, Target, Test, on_each_mpm, wait_until};
+use e2e::{Interpreter, LogMark, Mode, Mpm, Needs, Server, Setup, Target, Test, on_each_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(threads_that_do_not_end_do_not_keep_a_process, Ours(LIMITS), PREFORK_AND_EVENT),
@@ -240,38 +240,14 @@ const FAILING: &str = "import mod_wsgi\n\
     \x20       check(environ, me)\n";
 
 fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was(setup: Setup) {
+    // Pages instead of what an application answers are daemon mode's. Headers that are refused while the application
+    // still writes are looked at in embedded mode, where it goes on beside the page.
+    let of_mode: &[&str] = setup.mode().pick(&["writes", "yields"], &["403", "404"]);
+    let ways = ["raises", "returns"].iter().chain(of_mode);
     on_each_python(&setup, |setup| {
-        let mut setup = setup.file("apps/failing.wsgi", FAILING);
-        let groups = [("main", "%{GLOBAL}"), ("sub", "sub")];
-        for (outer, group) in groups {
-            for (inner, _) in groups {
-                setup = setup.conf(&format!(
-                    "WSGIScriptAlias /{outer}-{inner} @ROOT@/apps/failing.wsgi application-group={group}\n\
-                     <Location /{outer}-{inner}>\nWSGIErrorOverride On\nErrorDocument 403 /{inner}-main/page\n\
-                     ErrorDocument 404 /{inner}-main/page\nErrorDocument 500 /{inner}-main/page\n</Location>"
-                ));
-            }
-        }
-        if setup.mpm() == Mpm::Prefork {
-            setup = setup.conf("MaxRequestWorkers 1");
-        }
-        for (inner, _) in groups {
-            setup = setup.conf(&format!(
-                "<Location /denied-{inner}>\nRequire all denied\nErrorDocument 403 /{inner}-main/page\n</Location>\n\
-                 <Location /missing-{inner}>\nErrorDocument 404 /{inner}-main/page\n</Location>"
-            ));
-        }
-        // Pages instead of what an application answers are daemon mode's. Headers that are refused while the application
-        // still writes are looked at in embedded mode, where it goes on beside the page.
-        let of_mode: &[&str] = setup.mode().pick(&["writes", "yields"], &["403", "404"]);
-        let ways = ["raises", "returns"].iter().chain(of_mode);
-        setup.run(|server, cases| {
-            let counts = || {
-                let text = server.get("/main-main/counts").expect(200);
-                text.split(' ').map(|count| count.parse().expect("a number")).collect::<Vec<u64>>()
-            };
+        with_failing_applications(setup).run(|server, cases| {
             // The request that starts recording is not recorded.
-            counts();
+            counts(server);
             for (target, status) in
                 [("denied-main", 403), ("denied-sub", 403), ("missing-main", 404), ("missing-sub", 404)]
             {
@@ -284,40 +260,68 @@ fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was(setup: Setup) {
             }
             for pair in ["main-main", "main-sub", "sub-main", "sub-sub"] {
                 for how in ways.clone() {
-                    let status = if how.parse::<u16>().is_ok() { how } else { "500" };
-                    cases.check(&format!("{pair} {how}"), || {
-                        let before = wait_until("nothing else runs", || {
-                            let counts = counts();
-                            (counts[0] == 1).then_some(counts[1])
-                        });
-                        for _ in 0..5 {
-                            let mark = server.mark();
-                            let response = server.get(&format!("/{pair}/outer?{how}"));
-                            assert_eq!(response.text(), format!("the page for {status}"), "{response:?}");
-                            for text in [
-                                "printed by /outer",
-                                "written by /outer",
-                                "printed by /page",
-                                "written by /page",
-                            ] {
-                                server.wait_log(mark, text);
-                            }
-                            let log = server.log_since(mark);
-                            assert!(!log.contains("AssertionError"), "{log}");
-                        }
-                        let (mut asked, mut recorded) = (0, 0);
-                        wait_until("the counts are right", || {
-                            let after = counts();
-                            asked += 1;
-                            recorded += after[3];
-                            let is_idle = (after[0], after[2]) == (1, 1);
-                            let ended = 10 + asked;
-                            let are_all = [after[1] - before, recorded] == [ended; 2];
-                            (is_idle && are_all).then_some(())
-                        });
-                    });
+                    cases.check(&format!("{pair} {how}"), || check_failures(server, pair, how));
                 }
             }
         });
+    });
+}
+
+/// One application for each group of the request that fails and each group of the page, and failures of Apache itself.
+fn with_failing_applications(setup: Setup) -> Setup {
+    let mut setup = setup.file("apps/failing.wsgi", FAILING);
+    let groups = [("main", "%{GLOBAL}"), ("sub", "sub")];
+    for (outer, group) in groups {
+        for (inner, _) in groups {
+            setup = setup.conf(&format!(
+                "WSGIScriptAlias /{outer}-{inner} @ROOT@/apps/failing.wsgi application-group={group}\n\
+                 <Location /{outer}-{inner}>\nWSGIErrorOverride On\nErrorDocument 403 /{inner}-main/page\n\
+                 ErrorDocument 404 /{inner}-main/page\nErrorDocument 500 /{inner}-main/page\n</Location>"
+            ));
+        }
+    }
+    for (inner, _) in groups {
+        setup = setup.conf(&format!(
+            "<Location /denied-{inner}>\nRequire all denied\nErrorDocument 403 /{inner}-main/page\n</Location>\n\
+             <Location /missing-{inner}>\nErrorDocument 404 /{inner}-main/page\n</Location>"
+        ));
+    }
+    if setup.mpm() == Mpm::Prefork { setup.conf("MaxRequestWorkers 1") } else { setup }
+}
+
+/// Returns the numbers of requests that are active, have ended and are known to Python, and that of those recorded since the last
+/// look.
+fn counts(server: &Server) -> [u64; 4] {
+    let text = server.get("/main-main/counts").expect(200);
+    let counts: Vec<u64> = text.split(' ').filter_map(|count| count.parse().ok()).collect();
+    counts.try_into().unwrap_or_else(|_| panic!("no counts: {text}"))
+}
+
+/// Checks that requests which fail in one way get the page, and that each is logged and counted as itself.
+fn check_failures(server: &Server, pair: &str, how: &str) {
+    let before = wait_until("nothing else runs", || {
+        let counts = counts(server);
+        (counts[0] == 1).then_some(counts[1])
+    });
+    let status = if how.parse::<u16>().is_ok() { how } else { "500" };
+    for _ in 0..5 {
+        let mark = server.mark();
+        let response = server.get(&format!("/{pair}/outer?{how}"));
+        assert_eq!(response.text(), format!("the page for {status}"), "{response:?}");
+        for text in ["printed by /outer", "written by /outer", "printed by /page", "written by /page"] {
+            server.wait_log(mark, text);
+        }
+        let log = server.log_since(mark);
+        assert!(!log.contains("AssertionError"), "{log}");
+    }
+    let (mut asked, mut recorded) = (0, 0);
+    wait_until("the counts are right", || {
+        let after = counts(server);
+        asked += 1;
+        recorded += after[3];
+        let is_idle = (after[0], after[2]) == (1, 1);
+        let ended = 10 + asked;
+        let are_all = [after[1] - before, recorded] == [ended; 2];
+        (is_idle && are_all).then_some(())
     });
 }

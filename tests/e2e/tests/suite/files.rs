@@ -1,7 +1,7 @@
 //! wsgi.file_wrapper.
 
 use e2e::Needs::OneProcess;
-use e2e::{Ending, Mode, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Cases, Ending, Mode, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(files_are_sent_whole),
@@ -26,27 +26,7 @@ fn serving(setup: Setup) -> Setup {
 fn files_are_sent_whole(setup: Setup) {
     serving(setup).run(|server, cases| {
         let data = data();
-        for (target, expected) in [
-            ("/whole", &data[..]),
-            ("/sendfile/whole", &data[..]),
-            ("/from_middle", &data[1000..]),
-            ("/sendfile/from_middle", &data[1000..]),
-            ("/part", &data[10..110]),
-            ("/sendfile/part", &data[10..110]),
-            ("/subclass", &data[..]),
-            ("/at_end", &[][..]),
-        ] {
-            cases.check(target, || {
-                let mut connection = server.connect();
-                connection.send(&server.request("GET", target).keep_alive());
-                let Ok(response) = connection.response("GET") else { panic!("no response") };
-                assert_eq!((response.status, response.ending), (200, Ending::Framed));
-                assert_eq!(response.header("Content-Length"), Some(expected.len().to_string().as_str()));
-                assert!(response.body == expected, "{} bytes differ", response.body.len());
-                connection.send(&server.request("GET", "/memory").keep_alive());
-                assert!(connection.response("GET").is_ok_and(|again| again.status == 200));
-            });
-        }
+        check_files_with_a_length(server, cases, &data);
         for (target, expected) in [
             ("/memory", b"memory".repeat(5000)),
             ("/unclosable", b"no close".to_vec()),
@@ -65,43 +45,7 @@ fn files_are_sent_whole(setup: Setup) {
             let response = server.request("HEAD", "/whole").send();
             assert_eq!(response.header("Content-Length"), Some(data.len().to_string().as_str()));
         });
-        cases.deviates_in(
-            Mode::Daemon,
-            "Range",
-            "a range of a file from a daemon process is not served",
-            || {
-                let response = server.request("GET", "/whole").header("Range", "bytes=5-9").send();
-                assert_eq!(response.status, 206);
-                assert!(response.body == data[5..10], "{} bytes differ", response.body.len());
-            },
-        );
-        for (name, target, range, status) in [
-            ("no ranges", "/no_ranges", "bytes=5-9", 200),
-            ("beyond the end", "/whole", "bytes=1000000-", 416),
-        ] {
-            cases.ours_only(name, "ranges of files depend on the mode", || {
-                let mut connection = server.connect();
-                connection.send(&server.request("GET", target).header("Range", range).keep_alive());
-                let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
-                assert_eq!((response.status, response.ending), (status, Ending::Framed));
-                assert!(status != 200 || response.body == data);
-                connection.send(&server.request("GET", "/memory").keep_alive());
-                assert!(connection.response("GET").is_ok_and(|again| again.status == 200));
-            });
-        }
-        cases.ours_only("ranges", "ranges of files depend on the mode", || {
-            let response =
-                server.request("GET", "/sendfile/whole").header("Range", "bytes=70000-299999").send();
-            assert_eq!((response.status, response.ending), (206, Ending::Framed));
-            assert!(response.body == data[70_000..300_000], "{} bytes differ", response.body.len());
-            let response =
-                server.request("GET", "/whole").header("Range", "bytes=0-1,100000-200000,-7").send();
-            assert_eq!((response.status, response.ending), (206, Ending::Framed));
-            let parts = [&data[..2], &data[100_000..=200_000], &data[data.len() - 7..]];
-            for part in parts {
-                assert!(response.body.windows(part.len()).any(|window| window == part));
-            }
-        });
+        check_ranges_of_files(server, cases, &data);
         cases.check("not started", || assert_eq!(server.get("/not_started").status, 500));
         cases.deviates(
             "a length beyond the end of the file",
@@ -119,6 +63,62 @@ fn files_are_sent_whole(setup: Setup) {
                 assert!(response.body == data);
             }
         });
+    });
+}
+
+fn check_files_with_a_length(server: &Server, cases: &mut Cases<'_>, data: &[u8]) {
+    for (target, expected) in [
+        ("/whole", data),
+        ("/sendfile/whole", data),
+        ("/from_middle", &data[1000..]),
+        ("/sendfile/from_middle", &data[1000..]),
+        ("/part", &data[10..110]),
+        ("/sendfile/part", &data[10..110]),
+        ("/subclass", data),
+        ("/at_end", &[][..]),
+    ] {
+        cases.check(target, || {
+            let mut connection = server.connect();
+            connection.send(&server.request("GET", target).keep_alive());
+            let Ok(response) = connection.response("GET") else { panic!("no response") };
+            assert_eq!((response.status, response.ending), (200, Ending::Framed));
+            assert_eq!(response.header("Content-Length"), Some(expected.len().to_string().as_str()));
+            assert!(response.body == expected, "{} bytes differ", response.body.len());
+            connection.send(&server.request("GET", "/memory").keep_alive());
+            assert!(connection.response("GET").is_ok_and(|again| again.status == 200));
+        });
+    }
+}
+
+fn check_ranges_of_files(server: &Server, cases: &mut Cases<'_>, data: &[u8]) {
+    cases.deviates_in(Mode::Daemon, "Range", "a range of a file from a daemon process is not served", || {
+        let response = server.request("GET", "/whole").header("Range", "bytes=5-9").send();
+        assert_eq!(response.status, 206);
+        assert!(response.body == data[5..10], "{} bytes differ", response.body.len());
+    });
+    for (name, target, range, status) in
+        [("no ranges", "/no_ranges", "bytes=5-9", 200), ("beyond the end", "/whole", "bytes=1000000-", 416)]
+    {
+        cases.ours_only(name, "ranges of files depend on the mode", || {
+            let mut connection = server.connect();
+            connection.send(&server.request("GET", target).header("Range", range).keep_alive());
+            let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!((response.status, response.ending), (status, Ending::Framed));
+            assert!(status != 200 || response.body == data);
+            connection.send(&server.request("GET", "/memory").keep_alive());
+            assert!(connection.response("GET").is_ok_and(|again| again.status == 200));
+        });
+    }
+    cases.ours_only("ranges", "ranges of files depend on the mode", || {
+        let response = server.request("GET", "/sendfile/whole").header("Range", "bytes=70000-299999").send();
+        assert_eq!((response.status, response.ending), (206, Ending::Framed));
+        assert!(response.body == data[70_000..300_000], "{} bytes differ", response.body.len());
+        let response = server.request("GET", "/whole").header("Range", "bytes=0-1,100000-200000,-7").send();
+        assert_eq!((response.status, response.ending), (206, Ending::Framed));
+        let parts = [&data[..2], &data[100_000..=200_000], &data[data.len() - 7..]];
+        for part in parts {
+            assert!(response.body.windows(part.len()).any(|window| window == part));
+        }
     });
 }
 

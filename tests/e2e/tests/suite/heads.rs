@@ -1,6 +1,6 @@
 //! What an application may say in the head of a response, and what its server makes of it.
 
-use e2e::{Ending, LogMark, Mode, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized};
+use e2e::{Cases, Ending, LogMark, Mode, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(fields_take_memory_once),
@@ -155,29 +155,33 @@ fn connection_headers_are_left_to_the_server(setup: Setup) {
                 _ => cases.deviates(field, reason, check),
             }
         }
-        cases.check("Connection: close", || {
-            let mark = server.mark();
-            let mut connection = server.connect();
-            connection.send(&server.request("GET", "/?field=Connection:close").keep_alive());
-            let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(response.expect(200), "hello");
-            assert_eq!(response.header("Connection"), Some("close"));
-            assert!(connection.at_least(1).is_err(), "nothing follows");
-            assert!(!server.log_since(mark).contains("wsgi:warn"));
-        });
-        cases.check("warnings do not flood the log", || {
-            let mark = server.mark();
-            for _ in 0..20 {
-                assert_eq!(server.get("/?field=Trailers:X").expect(200), "hello");
-            }
-            let warnings = server.log_since(mark).matches("header 'trailers'").count();
-            assert!(warnings <= server.children().len(), "{warnings}");
-        });
-        cases.check("others are passed on", || {
-            let response = server.get("/?field=Proxy-Status:x&field=Warning:y&field=Server-Timing:z");
-            for (name, value) in [("Proxy-Status", "x"), ("Warning", "y"), ("Server-Timing", "z")] {
-                assert_eq!(response.header(name), Some(value));
-            }
-        });
+        check_the_end_of_the_connection_and_warnings(server, cases);
+    });
+}
+
+fn check_the_end_of_the_connection_and_warnings(server: &Server, cases: &mut Cases<'_>) {
+    cases.check("Connection: close", || {
+        let mark = server.mark();
+        let mut connection = server.connect();
+        connection.send(&server.request("GET", "/?field=Connection:close").keep_alive());
+        let response = connection.response("GET").unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(response.expect(200), "hello");
+        assert_eq!(response.header("Connection"), Some("close"));
+        assert!(connection.at_least(1).is_err(), "nothing follows");
+        assert!(!server.log_since(mark).contains("wsgi:warn"));
+    });
+    cases.check("warnings do not flood the log", || {
+        let mark = server.mark();
+        for _ in 0..20 {
+            assert_eq!(server.get("/?field=Trailers:X").expect(200), "hello");
+        }
+        let warnings = server.log_since(mark).matches("header 'trailers'").count();
+        assert!(warnings <= server.children().len(), "{warnings}");
+    });
+    cases.check("others are passed on", || {
+        let response = server.get("/?field=Proxy-Status:x&field=Warning:y&field=Server-Timing:z");
+        for (name, value) in [("Proxy-Status", "x"), ("Warning", "y"), ("Server-Timing", "z")] {
+            assert_eq!(response.header(name), Some(value));
+        }
     });
 }

@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use e2e::Needs::{Embedded, Ours, Threads};
-use e2e::{Mode, Response, Server, Setup, Test, curl, on_each_mpm, wait_until};
+use e2e::{Cases, Mode, Response, Server, Setup, Test, curl, on_each_mpm, wait_until};
 
 use crate::ECHO;
 
@@ -63,27 +63,7 @@ fn applications_are_served_over_tls_and_http_2(setup: Setup) {
     };
     serving_tls(setup).run(|server, cases| {
         for &(version, protocol) in versions {
-            cases.check(&format!("{protocol} environ"), || {
-                let text = text(&fetch(server, &[version, "-H", "X-Some: thing"], "/echo/path?q"));
-                for line in [
-                    format!("SERVER_PROTOCOL\t'{protocol}'"),
-                    "wsgi.url_scheme\t'https'".to_owned(),
-                    "REQUEST_SCHEME\t'https'".to_owned(),
-                    format!("SERVER_PORT\t'{}'", server.tls_port()),
-                    format!("mod_wsgi.listener_port\t'{}'", server.tls_port()),
-                    format!("HTTP_HOST\t'localhost:{}'", server.tls_port()),
-                    "HTTP_X_SOME\t'thing'".to_owned(),
-                    "PATH_INFO\t'/path'".to_owned(),
-                ] {
-                    assert!(has_line(&text, &line), "{line} is not in {text}");
-                }
-                assert!(!text.contains("\nHTTPS\t") && !text.contains("SSL_CIPHER"), "{text}");
-            });
-            cases.check(&format!("{protocol} SSL variables"), || {
-                let text = text(&fetch(server, &[version], "/echo/ssl"));
-                assert!(text.contains("SSL_PROTOCOL\t'TLSv1."), "{text}");
-                assert!(has_line(&text, "wsgi.url_scheme\t'https'") && !text.contains("\nHTTPS\t"), "{text}");
-            });
+            check_environ_over_tls(server, cases, version, protocol);
             for (target, body) in [
                 ("/body/many", "abc"),
                 ("/body/written", "w1 w2 returned"),
@@ -115,24 +95,7 @@ fn applications_are_served_over_tls_and_http_2(setup: Setup) {
                 );
                 assert_eq!(text(&output), "500");
             });
-            for target in ["/failures/iteration_late", "/failures/iteration_late_length"] {
-                let cut_short = || {
-                    let output = fetch(server, &[version], target);
-                    let code = output.status.code().unwrap_or_default();
-                    assert!(CUT_SHORT.contains(&code), "curl takes it for complete ({code})");
-                };
-                let name = format!("{protocol} {target}");
-                if name == "HTTP/2.0 /failures/iteration_late" {
-                    let reason = "over HTTP/2 a body that was cut short looks complete";
-                    cases.deviates(&name, reason, cut_short);
-                } else if target == "/failures/iteration_late" {
-                    let reason =
-                        "W10: a chunked response from a daemon process that was cut short looks complete";
-                    cases.deviates_in(Mode::Daemon, &name, reason, cut_short);
-                } else {
-                    cases.check(&name, cut_short);
-                }
-            }
+            check_responses_that_break_off(server, cases, version, protocol);
         }
         if server.mpm().threaded() {
             cases.check("without TLS", || {
@@ -145,6 +108,50 @@ fn applications_are_served_over_tls_and_http_2(setup: Setup) {
                 );
             });
         }
+    });
+}
+
+fn check_responses_that_break_off(server: &Server, cases: &mut Cases<'_>, version: &str, protocol: &str) {
+    for target in ["/failures/iteration_late", "/failures/iteration_late_length"] {
+        let cut_short = || {
+            let output = fetch(server, &[version], target);
+            let code = output.status.code().unwrap_or_default();
+            assert!(CUT_SHORT.contains(&code), "curl takes it for complete ({code})");
+        };
+        let name = format!("{protocol} {target}");
+        if name == "HTTP/2.0 /failures/iteration_late" {
+            let reason = "over HTTP/2 a body that was cut short looks complete";
+            cases.deviates(&name, reason, cut_short);
+        } else if target == "/failures/iteration_late" {
+            let reason = "W10: a chunked response from a daemon process that was cut short looks complete";
+            cases.deviates_in(Mode::Daemon, &name, reason, cut_short);
+        } else {
+            cases.check(&name, cut_short);
+        }
+    }
+}
+
+fn check_environ_over_tls(server: &Server, cases: &mut Cases<'_>, version: &str, protocol: &str) {
+    cases.check(&format!("{protocol} environ"), || {
+        let text = text(&fetch(server, &[version, "-H", "X-Some: thing"], "/echo/path?q"));
+        for line in [
+            format!("SERVER_PROTOCOL\t'{protocol}'"),
+            "wsgi.url_scheme\t'https'".to_owned(),
+            "REQUEST_SCHEME\t'https'".to_owned(),
+            format!("SERVER_PORT\t'{}'", server.tls_port()),
+            format!("mod_wsgi.listener_port\t'{}'", server.tls_port()),
+            format!("HTTP_HOST\t'localhost:{}'", server.tls_port()),
+            "HTTP_X_SOME\t'thing'".to_owned(),
+            "PATH_INFO\t'/path'".to_owned(),
+        ] {
+            assert!(has_line(&text, &line), "{line} is not in {text}");
+        }
+        assert!(!text.contains("\nHTTPS\t") && !text.contains("SSL_CIPHER"), "{text}");
+    });
+    cases.check(&format!("{protocol} SSL variables"), || {
+        let text = text(&fetch(server, &[version], "/echo/ssl"));
+        assert!(text.contains("SSL_PROTOCOL\t'TLSv1."), "{text}");
+        assert!(has_line(&text, "wsgi.url_scheme\t'https'") && !text.contains("\nHTTPS\t"), "{text}");
     });
 }
 

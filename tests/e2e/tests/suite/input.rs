@@ -1,7 +1,7 @@
 //! wsgi.input.
 
 use e2e::Needs::OneProcess;
-use e2e::{Ending, Mode, Server, Setup, Test, on_each_mpm, on_one_mpm};
+use e2e::{Cases, Ending, Mode, Server, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(the_input_has_every_method),
@@ -99,34 +99,37 @@ fn bodies_arrive_whole(setup: Setup) {
                 });
             }
         }
-        cases.check("nothing is read past the body", || {
-            let mut connection = server.connect();
-            let mut requests = server.request("POST", "/echo").body("first").keep_alive();
-            requests.extend(server.request("POST", "/echo").body("second").keep_alive());
-            requests.extend(server.request("GET", "/echo").keep_alive());
-            connection.send(&requests);
-            for expected in ["first", "second", ""] {
-                assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some(expected));
-            }
-        });
-        cases.check("a body that comes slowly", || {
-            let mut connection = server.connect();
-            let request = server.request("POST", "/echo").header("Content-Length", "6").keep_alive();
-            connection.send(&request);
-            for byte in b"slowly" {
-                connection.send(&[*byte]);
-            }
-            assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some("slowly"));
-        });
-        cases.check("an unread body is not taken for a request", || {
-            let mut connection = server.connect();
-            let mut requests =
-                server.request("POST", "/ignore").body("GET /evil HTTP/1.1\r\n\r\n").keep_alive();
-            requests.extend(server.request("GET", "/echo").keep_alive());
-            connection.send(&requests);
-            assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some("ignored"));
-            assert_eq!(connection.response("GET").map(|one| one.status).ok(), Some(200));
-        });
+        check_bodies_of_one_connection(server, cases);
+    });
+}
+
+fn check_bodies_of_one_connection(server: &Server, cases: &mut Cases<'_>) {
+    cases.check("nothing is read past the body", || {
+        let mut connection = server.connect();
+        let mut requests = server.request("POST", "/echo").body("first").keep_alive();
+        requests.extend(server.request("POST", "/echo").body("second").keep_alive());
+        requests.extend(server.request("GET", "/echo").keep_alive());
+        connection.send(&requests);
+        for expected in ["first", "second", ""] {
+            assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some(expected));
+        }
+    });
+    cases.check("a body that comes slowly", || {
+        let mut connection = server.connect();
+        let request = server.request("POST", "/echo").header("Content-Length", "6").keep_alive();
+        connection.send(&request);
+        for byte in b"slowly" {
+            connection.send(&[*byte]);
+        }
+        assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some("slowly"));
+    });
+    cases.check("an unread body is not taken for a request", || {
+        let mut connection = server.connect();
+        let mut requests = server.request("POST", "/ignore").body("GET /evil HTTP/1.1\r\n\r\n").keep_alive();
+        requests.extend(server.request("GET", "/echo").keep_alive());
+        connection.send(&requests);
+        assert_eq!(connection.response("POST").map(|one| one.text()).ok().as_deref(), Some("ignored"));
+        assert_eq!(connection.response("GET").map(|one| one.status).ok(), Some(200));
     });
 }
 
@@ -174,23 +177,27 @@ fn bad_bodies_are_refused(setup: Setup) {
                     assert_eq!(connection.response("POST").map(|one| one.status).ok(), Some(status));
                 });
             }
-            cases.check("other codings", || {
-                let request = server.request("POST", "/echo").header("Transfer-Encoding", "gzip");
-                let status = request.send().status;
-                assert!(matches!(status, 400 | 501), "{status}");
-            });
-            cases.check("chunks over the limit", || {
-                let mut connection = server.connect();
-                let request = server.request("POST", "/propagate").header("Transfer-Encoding", "chunked");
-                connection.send(&request.keep_alive());
-                connection.send(format!("c8\r\n{}\r\n0\r\n\r\n", "x".repeat(200)).as_bytes());
-                assert_eq!(connection.response("POST").map(|one| one.status).ok(), Some(413));
-            });
-            cases.check("exactly the limit", || {
-                let response = server.request("POST", "/digest?all").body("x".repeat(100)).send();
-                assert_eq!(response.value("count").as_deref(), Some("100"));
-            });
+            check_codings_and_limits(server, cases);
         });
+}
+
+fn check_codings_and_limits(server: &Server, cases: &mut Cases<'_>) {
+    cases.check("other codings", || {
+        let request = server.request("POST", "/echo").header("Transfer-Encoding", "gzip");
+        let status = request.send().status;
+        assert!(matches!(status, 400 | 501), "{status}");
+    });
+    cases.check("chunks over the limit", || {
+        let mut connection = server.connect();
+        let request = server.request("POST", "/propagate").header("Transfer-Encoding", "chunked");
+        connection.send(&request.keep_alive());
+        connection.send(format!("c8\r\n{}\r\n0\r\n\r\n", "x".repeat(200)).as_bytes());
+        assert_eq!(connection.response("POST").map(|one| one.status).ok(), Some(413));
+    });
+    cases.check("exactly the limit", || {
+        let response = server.request("POST", "/digest?all").body("x".repeat(100)).send();
+        assert_eq!(response.value("count").as_deref(), Some("100"));
+    });
 }
 
 const EAGER: &str = "in daemon mode 100 Continue is sent to every client that waits for it";

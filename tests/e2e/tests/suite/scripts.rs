@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use e2e::Needs::OneProcess;
-use e2e::{Mode, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
+use e2e::{Cases, Mode, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 use crate::md5;
 
@@ -96,22 +96,24 @@ fn changed_scripts_are_loaded_again(setup: Setup) {
                 server.write("apps/app.wsgi", script_that_answers("mended"));
                 wait_until_served(server, "/", "mended");
             });
-            cases.check("not if reloading is off", || {
-                assert_eq!(server.get("/still").expect(200), "first");
-                server.write("apps/still.wsgi", script_that_answers("second"));
-                // A process that has it keeps it; prefork may start another one.
-                if server.mpm().threaded() {
-                    assert_eq!(server.get("/still").expect(200), "first");
-                }
-            });
-            cases.check("a graceful restart loads it", || {
-                server.graceful();
-                // An old child may still accept a last connection.
-                wait_until("the new version", || {
-                    (server.get("/still").expect(200) == "second").then_some(())
-                });
-            });
+            check_a_script_without_reloading(server, cases);
         });
+}
+
+fn check_a_script_without_reloading(server: &Server, cases: &mut Cases<'_>) {
+    cases.check("not if reloading is off", || {
+        assert_eq!(server.get("/still").expect(200), "first");
+        server.write("apps/still.wsgi", script_that_answers("second"));
+        // A process that has it keeps it; prefork may start another one.
+        if server.mpm().threaded() {
+            assert_eq!(server.get("/still").expect(200), "first");
+        }
+    });
+    cases.check("a graceful restart loads it", || {
+        server.graceful();
+        // An old child may still accept a last connection.
+        wait_until("the new version", || (server.get("/still").expect(200) == "second").then_some(()));
+    });
 }
 
 /// A changed script is what the next request gets. Of a daemon process that needs long for its successor, it is one of the

@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::Needs::{Daemon, Embedded, OneProcess, Ours};
-use e2e::{LogMark, Mode, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
+use e2e::{Cases, LogMark, Mode, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 pub(crate) const TESTS: &[Test] = &[
@@ -189,24 +189,7 @@ fn nothing_is_published_unless_enabled(setup: Setup) {
         cases.check("None", || assert_eq!(server.get("/not/").value("metrics").as_deref(), Some("None")));
         let daemons = server.daemons();
         assert_eq!(daemons.len(), 2, "{daemons:?}");
-        for daemon in daemons {
-            let has_asked = daemon.command_line() == "(wsgi:asked)";
-            let maps = daemon.read("maps");
-            if maps.is_empty() {
-                e2e::skipped("the system shows the memory of such a process to root only");
-                continue;
-            }
-            cases.check("what is mapped", || {
-                let lines: Vec<_> = maps.lines().filter(|line| line.contains("scoreboard")).collect();
-                assert_eq!(!lines.is_empty(), has_asked, "{daemon:?}: {lines:?}");
-                assert!(lines.iter().all(|line| line.contains(" r--s ")), "{lines:?}");
-            });
-            cases.check("no descriptor", || {
-                let held = daemon.descriptors();
-                let shown = held.iter().any(|(_, path)| path.display().to_string().contains("scoreboard"));
-                assert!(!shown && !held.is_empty(), "{daemon:?}: {held:?}");
-            });
-        }
+        check_mappings(daemons, cases);
         cases.check("a thread of each child", || {
             for child in server.children() {
                 assert!(
@@ -231,6 +214,27 @@ fn nothing_is_published_unless_enabled(setup: Setup) {
             }
         });
     });
+}
+
+fn check_mappings(daemons: Vec<Process>, cases: &mut Cases<'_>) {
+    for daemon in daemons {
+        let has_asked = daemon.command_line() == "(wsgi:asked)";
+        let maps = daemon.read("maps");
+        if maps.is_empty() {
+            e2e::skipped("the system shows the memory of such a process to root only");
+            continue;
+        }
+        cases.check("what is mapped", || {
+            let lines: Vec<_> = maps.lines().filter(|line| line.contains("scoreboard")).collect();
+            assert_eq!(!lines.is_empty(), has_asked, "{daemon:?}: {lines:?}");
+            assert!(lines.iter().all(|line| line.contains(" r--s ")), "{lines:?}");
+        });
+        cases.check("no descriptor", || {
+            let held = daemon.descriptors();
+            let shown = held.iter().any(|(_, path)| path.display().to_string().contains("scoreboard"));
+            assert!(!shown && !held.is_empty(), "{daemon:?}: {held:?}");
+        });
+    }
 }
 
 fn children_end_as_usual_while_they_publish(setup: Setup) {

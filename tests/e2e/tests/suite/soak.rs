@@ -151,6 +151,23 @@ fn check_restarts(name: &str, mut soaked: Server) {
         "{name}: {} requests; parent, supervisor {first:?} -> {last:?}",
         served.load(Ordering::Relaxed)
     ));
+    check_nothing_is_left(name, server, &seen, first, last);
+    assert!(soaked.stop().success());
+    let log = soaked.log_since(LogMark::default());
+    assert!(
+        !log.contains("exit signal") && !log.contains("wsgi:error") && !log.contains("wsgi:crit"),
+        "{name}: {log}"
+    );
+}
+
+/// Checks what the parent and the supervisor hold, which are measured in this order, and which processes there still are.
+fn check_nothing_is_left(
+    name: &str,
+    server: &Server,
+    seen: &[Process],
+    first: (Held, Held),
+    last: (Held, Held),
+) {
     let daemons = server.daemons();
     if server.mode() == Mode::Daemon {
         assert_eq!(daemons.len(), 2, "{name}");
@@ -161,7 +178,7 @@ fn check_restarts(name: &str, mut soaked: Server) {
             "{name}: supervisor"
         );
         assert!(last.kilobytes <= first.kilobytes + 128, "{name}: supervisor {first:?} {last:?}");
-        let left = wait_for_the_end(&seen, &daemons, &server.supervisors());
+        let left = wait_for_the_end(seen, &daemons, &server.supervisors());
         assert!(left.is_empty(), "{name}: of {} processes there are left {left:?}", seen.len());
     }
     let (first, last) = (first.0, last.0);
@@ -175,12 +192,6 @@ fn check_restarts(name: &str, mut soaked: Server) {
         assert!(maps.contains("mod_wsgi.so"), "{name}: {maps}");
         assert!(!maps.contains("libpython") && !maps.contains("mod_wsgi_host"), "{name}: {maps}");
     }
-    assert!(soaked.stop().success());
-    let log = soaked.log_since(LogMark::default());
-    assert!(
-        !log.contains("exit signal") && !log.contains("wsgi:error") && !log.contains("wsgi:crit"),
-        "{name}: {log}"
-    );
 }
 
 /// What the supervisor holds when those of earlier generations have ended, and it has all of its processes.
@@ -247,28 +258,7 @@ fn check_everything(mut soaked: Server) {
     let server = &soaked;
     let count = AtomicUsize::new(0);
     let load = |time: Duration| {
-        let end = Instant::now() + time;
-        thread::scope(|scope| {
-            for client in 0..CLIENTS {
-                let count = &count;
-                scope.spawn(move || {
-                    for round in 0.. {
-                        let url = ["/main", "/one", "/two"][(client + round) % 3];
-                        for &step in STEPS {
-                            if Instant::now() > end {
-                                return;
-                            }
-                            step(server, url);
-                            count.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
-            while Instant::now() + Duration::from_secs(5) < end {
-                thread::sleep(Duration::from_secs(5));
-                e2e::report(format_args!("  {:?}", Held::by(&serving_processes(server))));
-            }
-        });
+        put_under_load(server, time, &count);
         // What clients have left is noticed at the next write.
         thread::sleep(Duration::from_secs(2));
     };
@@ -296,21 +286,51 @@ fn check_everything(mut soaked: Server) {
         processes.len()
     ));
     assert_eq!(processes, serving_processes(server), "the processes have changed");
-    // Connections between children and daemon processes are kept, by each thread that has needed one. So is what it has
-    // needed to pass large bodies on, by Apache's child: it takes minutes until all threads have had one.
-    let (connections, kilobytes) = server.mode().pick(
-        (0, 1024 * processes.len() as u64),
-        (CLIENTS * server.children().len(), 256 * first.threads as u64),
-    );
-    assert!(daemon_last.kilobytes <= daemon_first.kilobytes + 2048, "{daemon_first:?} {daemon_last:?}");
-    assert!(last.descriptors <= first.descriptors + 2 * connections, "{first:?} {last:?}");
-    assert!(last.threads <= first.threads, "{first:?} {last:?}");
-    assert!(last.kilobytes <= first.kilobytes + kilobytes, "{first:?} {last:?}");
+    check_growth(server, processes.len(), [first, last], [daemon_first, daemon_last]);
     assert!(soaked.stop().success());
     let log = soaked.log_since(LogMark::default());
     let strange: Vec<_> =
         log.lines().filter(|line| !EXPECTED.iter().any(|text| line.contains(text))).collect();
     assert!(strange.is_empty(), "unexpected in the log: {:#?}", &strange[..strange.len().min(40)]);
+}
+
+/// Checks that what processes hold has not grown by more than their connections explain.
+fn check_growth(server: &Server, processes: usize, all: [Held; 2], of_daemons: [Held; 2]) {
+    let ([first, last], [daemon_first, daemon_last]) = (all, of_daemons);
+    // Connections between children and daemon processes are kept, by each thread that has needed one. So is what it has
+    // needed to pass large bodies on, by Apache's child: it takes minutes until all threads have had one.
+    let (connections, kilobytes) = server
+        .mode()
+        .pick((0, 1024 * processes as u64), (CLIENTS * server.children().len(), 256 * first.threads as u64));
+    assert!(daemon_last.kilobytes <= daemon_first.kilobytes + 2048, "{daemon_first:?} {daemon_last:?}");
+    assert!(last.descriptors <= first.descriptors + 2 * connections, "{first:?} {last:?}");
+    assert!(last.threads <= first.threads, "{first:?} {last:?}");
+    assert!(last.kilobytes <= first.kilobytes + kilobytes, "{first:?} {last:?}");
+}
+
+/// Has all clients take their steps for that time.
+fn put_under_load(server: &Server, time: Duration, count: &AtomicUsize) {
+    let end = Instant::now() + time;
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            scope.spawn(move || {
+                for round in 0.. {
+                    let url = ["/main", "/one", "/two"][(client + round) % 3];
+                    for &step in STEPS {
+                        if Instant::now() > end {
+                            return;
+                        }
+                        step(server, url);
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        while Instant::now() + Duration::from_secs(5) < end {
+            thread::sleep(Duration::from_secs(5));
+            e2e::report(format_args!("  {:?}", Held::by(&serving_processes(server))));
+        }
+    });
 }
 
 /// One of these is in each line of the log.

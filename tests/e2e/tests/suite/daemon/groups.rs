@@ -21,34 +21,38 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(groups_can_have_virtual_environments, Daemon),
 ];
 
+/// URL, line, and the group that it leads to.
+const CHOSEN: &[(&str, &str, &str)] = &[
+    ("/option", "", "one"),
+    ("/directive", "WSGIProcessGroup two", "two"),
+    ("/loses", "WSGIProcessGroup two", "one"),
+    ("/env", "SetEnv NAME two\nWSGIProcessGroup %{ENV:NAME}", "two"),
+    ("/global", "WSGIProcessGroup %{GLOBAL}", ""),
+    ("/again", "SetEnv NAME %{GLOBAL}\nWSGIProcessGroup %{ENV:NAME}", ""),
+    ("/server", "WSGIProcessGroup %{SERVER}", "localhost:@PORT@"),
+    ("/host", "WSGIProcessGroup %{HOST}", "localhost:@PORT@"),
+    ("/resource", "WSGIProcessGroup %{RESOURCE}", "localhost:@PORT@|/resource"),
+    ("/listed", "WSGIProcessGroup two\nWSGIRestrictProcess one TWO", "two"),
+    ("/embedded", "WSGIProcessGroup %{GLOBAL}\nWSGIRestrictProcess %{GLOBAL} one", ""),
+];
+
+/// URL, line, and the code of the message.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("/unknown", "WSGIProcessGroup nobody", "WSGI015"),
+    ("/unset", "WSGIProcessGroup %{ENV:UNKNOWN}", "WSGI015"),
+    ("/case", "WSGIProcessGroup ONE", "WSGI015"),
+    ("/unlisted", "WSGIProcessGroup two\nWSGIRestrictProcess one", "WSGI0149"),
+    ("/nothing", "WSGIProcessGroup one\nWSGIRestrictProcess", "WSGI0149"),
+    ("/no-embedded", "WSGIProcessGroup %{GLOBAL}\nWSGIRestrictProcess one", "WSGI0149"),
+];
+
 fn groups_are_chosen_for_each_request(setup: Setup) {
-    let table = [
-        ("/option", "", "one"),
-        ("/directive", "WSGIProcessGroup two", "two"),
-        ("/loses", "WSGIProcessGroup two", "one"),
-        ("/env", "SetEnv NAME two\nWSGIProcessGroup %{ENV:NAME}", "two"),
-        ("/global", "WSGIProcessGroup %{GLOBAL}", ""),
-        ("/again", "SetEnv NAME %{GLOBAL}\nWSGIProcessGroup %{ENV:NAME}", ""),
-        ("/server", "WSGIProcessGroup %{SERVER}", "localhost:@PORT@"),
-        ("/host", "WSGIProcessGroup %{HOST}", "localhost:@PORT@"),
-        ("/resource", "WSGIProcessGroup %{RESOURCE}", "localhost:@PORT@|/resource"),
-        ("/listed", "WSGIProcessGroup two\nWSGIRestrictProcess one TWO", "two"),
-        ("/embedded", "WSGIProcessGroup %{GLOBAL}\nWSGIRestrictProcess %{GLOBAL} one", ""),
-    ];
-    let refused = [
-        ("/unknown", "WSGIProcessGroup nobody", "WSGI015"),
-        ("/unset", "WSGIProcessGroup %{ENV:UNKNOWN}", "WSGI015"),
-        ("/case", "WSGIProcessGroup ONE", "WSGI015"),
-        ("/unlisted", "WSGIProcessGroup two\nWSGIRestrictProcess one", "WSGI0149"),
-        ("/nothing", "WSGIProcessGroup one\nWSGIRestrictProcess", "WSGI0149"),
-        ("/no-embedded", "WSGIProcessGroup %{GLOBAL}\nWSGIRestrictProcess one", "WSGI0149"),
-    ];
     let mut setup = setup.own_groups().file("apps/app.wsgi", APP).conf(
         "WSGIDaemonProcess one threads=2 display-name=%{GROUP}\nWSGIDaemonProcess two processes=1 threads=1 display-name=%{GROUP}\n\
          WSGIDaemonProcess localhost:@PORT@ display-name=%{GROUP}\nWSGIDaemonProcess \"localhost:@PORT@|/resource\" display-name=%{GROUP}\n\
          WSGIApplicationGroup %{GLOBAL}\n",
     );
-    let lines = table.iter().map(|row| (row.0, row.1)).chain(refused.iter().map(|row| (row.0, row.1)));
+    let lines = CHOSEN.iter().chain(REFUSED).map(|row| (row.0, row.1));
     for (url, line) in lines {
         let option = if matches!(url, "/option" | "/loses") { "process-group=one" } else { "" };
         setup = setup.conf(&format!(
@@ -56,7 +60,7 @@ fn groups_are_chosen_for_each_request(setup: Setup) {
         ));
     }
     setup.run(|server, cases| {
-        for (url, _, group) in table {
+        for &(url, _, group) in CHOSEN {
             cases.check(url, || {
                 let group = group.replace("@PORT@", &server.port().to_string());
                 let response = server.get(&format!("{url}/state"));
@@ -66,7 +70,7 @@ fn groups_are_chosen_for_each_request(setup: Setup) {
                 assert_eq!(server.children().contains(&pid), group.is_empty(), "{pid}");
             });
         }
-        for (url, _, code) in refused {
+        for &(url, _, code) in REFUSED {
             cases.check(url, || {
                 let mark = server.mark();
                 assert_eq!(server.get(&format!("{url}/state")).status, 500);

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use e2e::Needs::{Daemon, Ours};
 use e2e::{Connection, Ending, Process, Server, Setup, StuckMount, Test, on_one_mpm, sanitized, wait_until};
@@ -193,14 +193,7 @@ const MOST_GROWTH: u64 = 64 << 10;
 const MOST_DESCRIPTORS: usize = 32;
 
 fn a_lying_process_does_not_harm_the_server(setup: Setup) {
-    let directory = tempfile::Builder::new().prefix("e2e-").tempdir_in("/tmp");
-    let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
-    let program = directory.path().join("hostile");
-    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755));
-    fs::copy(env!("CARGO_BIN_EXE_hostile"), &program)
-        .and_then(|_| open(&program))
-        .and_then(|()| open(directory.path()))
-        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    let (_directory, program) = program_that_others_may_run();
     setup
         .group(&format!("python={} connect-timeout=1 socket-timeout=1", program.display()))
         .app("/", "app.wsgi", "")
@@ -253,6 +246,19 @@ fn a_lying_process_does_not_harm_the_server(setup: Setup) {
                 assert!(!log.contains('\x1b') && !log.contains('\0'));
             });
         });
+}
+
+/// A copy of the program that every user can run, and its directory.
+fn program_that_others_may_run() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::Builder::new().prefix("e2e-").tempdir_in("/tmp");
+    let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
+    let program = directory.path().join("hostile");
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755));
+    fs::copy(env!("CARGO_BIN_EXE_hostile"), &program)
+        .and_then(|_| open(&program))
+        .and_then(|()| open(directory.path()))
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+    (directory, program)
 }
 
 /// Sends a request for the case with another one behind it, and looks at what comes.

@@ -1,6 +1,8 @@
 //! Applications that do harm: to their own process, and as far as they can to others. Whatever they do, the log says what has become
 //! of their process, their group serves again, others are served throughout, and Apache is unharmed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -280,44 +282,10 @@ fn run_deeds(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
         let deeds = deeds(server);
         let before = look_at_apache(server);
         let is_over = AtomicBool::new(false);
-        let (served, failed) = (AtomicU32::new(0), std::sync::Mutex::new(Vec::new()));
+        let (served, failed) = (AtomicU32::new(0), Mutex::new(Vec::new()));
         let failures = thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    for (target, expected) in [("/good/run?x", "ran"), ("/static.txt", "static")] {
-                        let response = server.get(target);
-                        if response.status != 200 || response.text() != expected {
-                            failed
-                                .lock()
-                                .map(|mut failed| failed.push(format!("{target}: {}", response.status)))
-                                .unwrap_or_default();
-                        }
-                        served.fetch_add(1, Ordering::Relaxed);
-                    }
-                    thread::sleep(Duration::from_millis(5));
-                }
-            });
-            let workers: Vec<_> = (0..GROUPS)
-                .map(|number| {
-                    let deeds = &deeds;
-                    scope.spawn(move || {
-                        let group = format!("bad{number}");
-                        let mine = deeds.iter().skip(number).step_by(GROUPS);
-                        let commit = |deed: &Deed| {
-                            let attempt = || commit_deed(server, &group, deed);
-                            let failed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt));
-                            failed
-                                .err()
-                                .map(|panic| format!("{group}/{}: {}", deed.path, panic_text(&*panic)))
-                        };
-                        mine.filter_map(commit).collect::<Vec<_>>()
-                    })
-                })
-                .collect();
-            let failures: Vec<_> = workers
-                .into_iter()
-                .flat_map(|worker| worker.join().unwrap_or_else(|panic| vec![panic_text(&*panic)]))
-                .collect();
+            scope.spawn(|| serve_others(server, &is_over, &served, &failed));
+            let failures = run_in_all_groups(server, &deeds);
             is_over.store(true, Ordering::Relaxed);
             failures
         });
@@ -334,6 +302,44 @@ fn run_deeds(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
     });
     server.stop();
     wait_until("nothing is left", || marked_processes(&server).is_empty().then_some(()));
+}
+
+/// Sends requests to a group that does no harm, and for a file, until it is over; counts them, and keeps what has failed.
+fn serve_others(server: &Server, is_over: &AtomicBool, served: &AtomicU32, failed: &Mutex<Vec<String>>) {
+    while !is_over.load(Ordering::Relaxed) {
+        for (target, expected) in [("/good/run?x", "ran"), ("/static.txt", "static")] {
+            let response = server.get(target);
+            if response.status != 200 || response.text() != expected {
+                failed
+                    .lock()
+                    .map(|mut failed| failed.push(format!("{target}: {}", response.status)))
+                    .unwrap_or_default();
+            }
+            served.fetch_add(1, Ordering::Relaxed);
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Has each hostile group commit its share of the deeds; returns what has failed.
+fn run_in_all_groups(server: &Server, deeds: &[Deed]) -> Vec<String> {
+    let run_share = |number: usize| {
+        let group = format!("bad{number}");
+        let share = deeds.iter().skip(number).step_by(GROUPS);
+        let failure = |deed: &Deed| {
+            let committed = catch_unwind(AssertUnwindSafe(|| commit_deed(server, &group, deed)));
+            let panic = committed.err()?;
+            Some(format!("{group}/{}: {}", deed.path, panic_text(&*panic)))
+        };
+        share.filter_map(failure).collect::<Vec<_>>()
+    };
+    thread::scope(|scope| {
+        let run_share = &run_share;
+        let workers: Vec<_> = (0..GROUPS).map(|number| scope.spawn(move || run_share(number))).collect();
+        let failures =
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| vec![panic_text(&*panic)]));
+        failures.flatten().collect()
+    })
 }
 
 /// The processes of hostile groups, and what these have left.

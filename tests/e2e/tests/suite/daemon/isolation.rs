@@ -3,7 +3,7 @@
 use std::fs;
 
 use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
-use e2e::{Process, Server, Setup, Test, on_each_mpm, on_one_mpm, skipped, wait_until};
+use e2e::{Cases, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, skipped, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{APP, serving, serving_process, wait_ended, wait_for_successor};
@@ -70,57 +70,7 @@ fn a_process_holds_no_foreign_descriptors(setup: Setup) {
         let apache = listening_sockets(Process(server.pid()));
         cases.check("the server listens", || assert!(apache.len() >= 2, "{apache:?}"));
         for one in both {
-            let held = one.descriptors();
-            if held.is_empty() && !nix::unistd::geteuid().is_root() {
-                skipped("the system shows the descriptors of such a process to root only");
-                continue;
-            }
-            cases.check("it has some", || assert!(held.len() > 3, "{held:?}"));
-            let shown: Vec<_> =
-                held.iter().map(|(number, path)| format!("{number} {}", path.display())).collect();
-            cases.check("no listening socket", || {
-                for socket in &apache {
-                    assert!(
-                        !shown.iter().any(|line| line.ends_with(socket.as_str())),
-                        "{socket} in {shown:?}"
-                    );
-                }
-                assert!(listening_sockets(one).is_empty(), "{:?}", listening_sockets(one));
-            });
-            cases.check("no key, no configuration", || {
-                for word in ["key.pem", "certificate.pem", "httpd.conf", "httpd.pid"] {
-                    assert!(!shown.iter().any(|line| line.contains(word)), "{word} in {shown:?}");
-                }
-            });
-            cases.check("one page of shared memory, and no board", || {
-                let pages = shown.iter().filter(|line| line.contains("mod_wsgi page")).count();
-                assert!(pages <= 1, "{shown:?}");
-                assert!(!shown.iter().any(|line| line.contains("board")), "{shown:?}");
-            });
-            cases.check("files to write to", || {
-                for (number, path) in &held {
-                    let is_file =
-                        path.starts_with("/") && !path.starts_with("/dev") && !path.starts_with("/memfd:");
-                    let info = one.read(&format!("fdinfo/{number}"));
-                    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-                    let flags = flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(3);
-                    if is_file && flags & 3 != 0 {
-                        assert!(
-                            path.ends_with("logs/error.log"),
-                            "{} is writable: {shown:?}",
-                            path.display()
-                        );
-                    }
-                }
-            });
-            cases.check("all is closed on exec, but for the standard streams", || {
-                for (number, path) in &held {
-                    let info = one.read(&format!("fdinfo/{number}"));
-                    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-                    let flags = flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0);
-                    assert!(*number <= 2 || flags & 0o2_000_000 != 0, "{number} {} {info}", path.display());
-                }
-            });
+            check_descriptors(one, &apache, cases);
         }
         if both.iter().any(|one| one.descriptors().is_empty()) {
             return;
@@ -138,33 +88,86 @@ fn a_process_holds_no_foreign_descriptors(setup: Setup) {
                 "the search does not find what is there: {pages:?}"
             );
         });
-        cases.check("nothing of Apache is in it", || {
-            for one in both {
-                let maps = one.read("maps");
-                assert!(maps.contains("mod_wsgi_host"), "{maps}");
-                for word in ["mod_wsgi.so", "apache2", "mod_ssl", "libapr"] {
-                    assert!(!maps.contains(word), "{word} in {maps}");
-                }
-            }
-        });
-        cases.check("nothing in common but the log", || {
-            let (one, two) = (sockets(both[0]), sockets(both[1]));
-            let common: Vec<_> = one.iter().filter(|socket| two.contains(socket)).collect();
-            assert!(!one.is_empty() && common.is_empty(), "{common:?}");
-        });
-        cases.check("no end of a channel but its own", || {
-            // The parent keeps the processes' ends, its children have the others.
-            let parent = sockets(Process(server.pid()));
-            let children: Vec<_> =
-                server.children().into_iter().flat_map(|child| sockets(Process(child))).collect();
-            assert!(children.len() > apache.len(), "{children:?}");
-            for one in both {
-                let of_parent = sockets(one).into_iter().filter(|socket| parent.contains(socket));
-                assert_eq!(of_parent.count(), 1, "{:?} {parent:?}", sockets(one));
-                assert!(!sockets(one).iter().any(|socket| children.contains(socket)), "{children:?}");
-            }
-        });
+        check_that_nothing_is_shared(server, both, cases);
     });
+}
+
+fn check_that_nothing_is_shared(server: &Server, both: [Process; 2], cases: &mut Cases<'_>) {
+    cases.check("nothing of Apache is in it", || {
+        for one in both {
+            let maps = one.read("maps");
+            assert!(maps.contains("mod_wsgi_host"), "{maps}");
+            for word in ["mod_wsgi.so", "apache2", "mod_ssl", "libapr"] {
+                assert!(!maps.contains(word), "{word} in {maps}");
+            }
+        }
+    });
+    cases.check("nothing in common but the log", || {
+        let (one, two) = (sockets(both[0]), sockets(both[1]));
+        let common: Vec<_> = one.iter().filter(|socket| two.contains(socket)).collect();
+        assert!(!one.is_empty() && common.is_empty(), "{common:?}");
+    });
+    cases.check("no end of a channel but its own", || {
+        // The parent keeps the processes' ends, its children have the others.
+        let parent = sockets(Process(server.pid()));
+        let children: Vec<_> =
+            server.children().into_iter().flat_map(|child| sockets(Process(child))).collect();
+        assert!(children.len() > listening_sockets(Process(server.pid())).len(), "{children:?}");
+        for one in both {
+            let of_parent = sockets(one).into_iter().filter(|socket| parent.contains(socket));
+            assert_eq!(of_parent.count(), 1, "{:?} {parent:?}", sockets(one));
+            assert!(!sockets(one).iter().any(|socket| children.contains(socket)), "{children:?}");
+        }
+    });
+}
+
+fn check_descriptors(one: Process, apache: &[String], cases: &mut Cases<'_>) {
+    let held = one.descriptors();
+    if held.is_empty() && !nix::unistd::geteuid().is_root() {
+        skipped("the system shows the descriptors of such a process to root only");
+        return;
+    }
+    cases.check("it has some", || assert!(held.len() > 3, "{held:?}"));
+    let shown: Vec<_> = held.iter().map(|(number, path)| format!("{number} {}", path.display())).collect();
+    cases.check("no listening socket", || {
+        for socket in apache {
+            assert!(!shown.iter().any(|line| line.ends_with(socket.as_str())), "{socket} in {shown:?}");
+        }
+        assert!(listening_sockets(one).is_empty(), "{:?}", listening_sockets(one));
+    });
+    cases.check("no key, no configuration", || {
+        for word in ["key.pem", "certificate.pem", "httpd.conf", "httpd.pid"] {
+            assert!(!shown.iter().any(|line| line.contains(word)), "{word} in {shown:?}");
+        }
+    });
+    cases.check("one page of shared memory, and no board", || {
+        let pages = shown.iter().filter(|line| line.contains("mod_wsgi page")).count();
+        assert!(pages <= 1, "{shown:?}");
+        assert!(!shown.iter().any(|line| line.contains("board")), "{shown:?}");
+    });
+    cases.check("files to write to", || {
+        for (number, path) in &held {
+            let is_file = path.starts_with("/") && !path.starts_with("/dev") && !path.starts_with("/memfd:");
+            let flags = flags_of(one, *number);
+            if is_file && flags & 3 != 0 {
+                assert!(path.ends_with("logs/error.log"), "{} is writable: {shown:?}", path.display());
+            }
+        }
+    });
+    cases.check("all is closed on exec, but for the standard streams", || {
+        for (number, path) in &held {
+            let flags = flags_of(one, *number);
+            assert!(*number <= 2 || flags & 0o2_000_000 != 0, "{number} {} {flags:o}", path.display());
+        }
+    });
+}
+
+/// The flags with which a process has opened a descriptor.
+fn flags_of(process: Process, number: u32) -> i32 {
+    let info = process.read(&format!("fdinfo/{number}"));
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|text| i32::from_str_radix(text.trim(), 8).ok());
+    flags.unwrap_or_else(|| panic!("{process:?} {number}: {info}"))
 }
 
 /// The sockets of a process, by number.
