@@ -35,8 +35,8 @@ pub(crate) fn head<'a>(
             warn_of_dropped(request, &head);
             Ok(head)
         }
-        Err(refused) => {
-            log_invalid_head(request, &refused);
+        Err(error) => {
+            log_invalid_head(request, &error);
             Err(NotValid)
         }
     }
@@ -113,15 +113,15 @@ fn log_invalid_file(request: &Request, problem: &str) -> NotValid {
 }
 
 /// Logs why a head is invalid, and what to do about it.
-pub(crate) fn log_invalid_head(request: &Request, refused: &HeadError<'_>) {
-    if refused.is_too_much() {
+pub(crate) fn log_invalid_head(request: &Request, error: &HeadError<'_>) {
+    if error.is_too_much() {
         let text = format_args!(
-            "the head of the response is too long: {refused}. Have the application send less; header-buffer-size of a \
+            "the head of the response is too long: {error}. Have the application send less; header-buffer-size of a \
              process group permits more"
         );
         log::message(request, HEAD_TOO_LONG, text);
     } else {
-        let text = format_args!("the head of the response is invalid: {refused}");
+        let text = format_args!("the head of the response is invalid: {error}");
         log::message(request, RESPONSE_MALFORMED, text);
     }
 }

@@ -59,7 +59,7 @@ enum ConversationError {
     /// The client is gone.
     ClientGone,
     /// The response is this status, whatever the process still sends.
-    Refused(Status),
+    ErrorStatus(Status),
 }
 
 impl From<Malformed> for ConversationError {
@@ -186,7 +186,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Err(ConversationError::Reset(_)) if !self.has_begun && !self.is_client_gone => {
                 RequestEnd::Unread(self.connection.outgoing)
             }
-            Err(broken) => RequestEnd::Answered(self.fail(broken)),
+            Err(error) => RequestEnd::Answered(self.fail(error)),
         }
     }
 
@@ -242,7 +242,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let limits = self.head_limits();
         if header.kind == Kind::Head && header.length as u64 > limits.longest_encoding() {
             validated::log_invalid_head(self.request, &HeadError::Head(limits.longest()));
-            return Err(ConversationError::Refused(Status::Http(500)));
+            return Err(ConversationError::ErrorStatus(Status::Http(500)));
         }
         let Some((Frame { kind, payload, .. }, length)) = Frame::parse(unread)? else {
             self.make_room(HEADER + header.length);
@@ -349,7 +349,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let head = Head::decode(payload, &mut fields)?;
         let limits = self.head_limits();
         let head = validated::head(self.request, head.status, head.reason, head.headers.as_slice(), &limits)
-            .map_err(|NotValid| ConversationError::Refused(Status::Http(500)))?;
+            .map_err(|NotValid| ConversationError::ErrorStatus(Status::Http(500)))?;
         if let (200, Some(location @ [b'/', ..])) = (head.code(), head.last(b"location")) {
             self.body = BodyHandling::Redirected(location.to_vec());
             return Ok(());
@@ -405,7 +405,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             return Ok(());
         }
         let file = validated::local_file(self.request, file.as_fd(), offset, length)
-            .map_err(|NotValid| ConversationError::Refused(Status::Http(500)))?;
+            .map_err(|NotValid| ConversationError::ErrorStatus(Status::Http(500)))?;
         self.response.send_file(&file).map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
@@ -445,7 +445,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     self.check_client()?;
                     // No process has taken the connection, and none will.
                     if self.connection.pid == 0 && self.target.client.generation.is_unsupervised() {
-                        return Err(ConversationError::Refused(self.target.unsupervised(self.request)));
+                        return Err(ConversationError::ErrorStatus(self.target.unsupervised(self.request)));
                     }
                     if self.last_received.elapsed() >= timeout {
                         return Err(ConversationError::TimedOut);
@@ -535,13 +535,13 @@ impl<'a, 'r> Conversation<'a, 'r> {
     }
 
     /// Logs an error, and breaks the response off or returns the status to respond with.
-    fn fail(self, broken: ConversationError) -> Status {
+    fn fail(self, error: ConversationError) -> Status {
         let (group, pid) = (self.group(), self.connection.pid);
         if self.response.is_superseded() {
             return Status::Ok;
         }
         let is_begun = self.response.is_begun();
-        let broken = match broken {
+        let error = match error {
             // The process ends the request because the client is gone.
             ConversationError::Closed | ConversationError::Reset(_) if self.is_client_gone => {
                 ConversationError::ClientGone
@@ -552,15 +552,15 @@ impl<'a, 'r> Conversation<'a, 'r> {
             crash::describe(&self.target.client.generation, self.connection.slot, pid)
                 .map_or_else(|| what.to_owned(), |ended| format!("it was ended by {ended}"))
         };
-        let (code, status, text) = match broken {
+        let (code, status, text) = match error {
             // Apache would end the response as if it were complete: perhaps only a filter has
             // failed.
-            ConversationError::ClientGone | ConversationError::Refused(_) if is_begun => {
+            ConversationError::ClientGone | ConversationError::ErrorStatus(_) if is_begun => {
                 self.response.abort();
                 return Status::Ok;
             }
             ConversationError::ClientGone => return client_gone(self.request),
-            ConversationError::Refused(status) => return status,
+            ConversationError::ErrorStatus(status) => return status,
             ConversationError::Closed => (CONNECTION_CLOSED, 502, how("it has closed the connection")),
             ConversationError::Reset(error) => (CONNECTION_RESET, 502, how(&error.to_string())),
             ConversationError::TimedOut if pid == 0 => (

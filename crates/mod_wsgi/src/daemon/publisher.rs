@@ -42,13 +42,13 @@ pub(super) fn start(child: &Child<'_>, generation: &Arc<Generation>) {
     let (server, generation) = (child.server(), Arc::clone(generation));
     // Allocated once, as large as needed.
     let mut buffer = Vec::with_capacity(generation.snapshot().map_or(0, SnapshotWriter::capacity));
-    let mut has_complained = false;
+    let mut has_warned = false;
     let mut publish = move || {
         let Some(snapshot) = generation.snapshot().filter(|snapshot| snapshot.is_due(FRESH)) else { return };
         buffer.clear();
         scoreboard::encode(&mut buffer);
-        if !snapshot.publish(&buffer) && !has_complained {
-            has_complained = true;
+        if !snapshot.publish(&buffer) && !has_warned {
+            has_warned = true;
             let text = format!(
                 "The scoreboard is too large for server-metrics=On ({} bytes, at most {}): lower ServerLimit or ThreadLimit",
                 buffer.len(),
