@@ -79,7 +79,7 @@ pub enum PythonStart {
     AtChildStart,
     /// With the first request that needs it.
     AtFirstRequest,
-    /// Not at all: such requests are refused.
+    /// Not at all: such requests get an error.
     Never,
 }
 

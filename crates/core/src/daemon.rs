@@ -21,7 +21,7 @@ pub struct DaemonGroup {
     /// The options of its processes. `socket_timeout` is 0 if Apache's `Timeout` is to be taken.
     pub options: ProcessOptions,
     /// Settings of the connections of Apache children to them.
-    pub relay: Relay,
+    pub transport: TransportOptions,
     /// `script-user=` or `script-group=`.
     pub script_owner: Option<ScriptOwner>,
     /// `python=`: the executable, absolute.
@@ -41,7 +41,7 @@ pub const MIN_MEMORY: u64 = 16 << 20;
 /// Settings of the connections of Apache children to the processes of a group. Times are in
 /// milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Relay {
+pub struct TransportOptions {
     /// `connect-timeout=`; 0: one attempt.
     pub connect_timeout: u64,
     /// `response-socket-timeout=`; 0: `socket-timeout=` if that was given, else the client's is left alone.
@@ -110,7 +110,7 @@ impl DaemonGroup {
                 },
                 ..ProcessOptions::default()
             },
-            relay: Relay::default(),
+            transport: TransportOptions::default(),
             script_owner: None,
             python: None,
             python_home: None,
@@ -139,7 +139,7 @@ impl DaemonGroup {
     }
 }
 
-impl Default for Relay {
+impl Default for TransportOptions {
     fn default() -> Self {
         Self {
             connect_timeout: 15_000,
@@ -171,7 +171,7 @@ mod tests {
             ..Limits::default()
         };
         assert_eq!(options.limits, expected);
-        assert_eq!((group.relay.connect_timeout, group.relay.response_flush_delay), (15_000, 5));
+        assert_eq!((group.transport.connect_timeout, group.transport.response_flush_delay), (15_000, 5));
     }
 
     #[test]

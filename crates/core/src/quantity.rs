@@ -1,7 +1,7 @@
 //! Numbers as an administrator writes them, with the units that make sense for what they count.
 //!
-//! There is no other way from a word to a number in this crate: what is no number, or has a tail that is no unit, is
-//! refused. Errors complete the sentence "Invalid *option* '*value*': ...".
+//! There is no other way from a word to a number in this crate. A word that is no number, or has a
+//! tail that is no unit, is rejected. Errors complete the sentence "Invalid *option* '*value*': ...".
 
 use std::fmt;
 

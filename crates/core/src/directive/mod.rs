@@ -108,7 +108,7 @@ pub struct Directive {
 /// The places where a directive may stand; `.htaccess` only as far as `AllowOverride` allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Context {
-    /// Main server only (`RSRC_CONF`, and [`Directive::apply`] refuses it in a virtual host).
+    /// Main server only (`RSRC_CONF`, and [`Directive::apply`] rejects it in a virtual host).
     Global,
     /// Main server, virtual host (`RSRC_CONF`).
     Server,
@@ -125,7 +125,7 @@ pub enum Context {
 pub enum Support {
     /// It works.
     Supported,
-    /// It is known, and refused.
+    /// It is known, and rejected.
     Planned,
     /// It exists in debug builds only, for tests.
     TestHook,

@@ -13,7 +13,7 @@ pub(super) enum Network {
 
 impl Network {
     /// Reads `address`, `address/bits`, `address/mask` (IPv4), or the first octets of an IPv4 network. Upper-case
-    /// digits and IPv4 addresses in IPv6 form are refused, as the original does.
+    /// digits and IPv4 addresses in IPv6 form are rejected, as the original does.
     pub(super) fn parse(item: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(item).ok()?;
         let plain = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.' | b':' | b'/');

@@ -369,7 +369,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
     }
 
     fn head_limits(&self) -> HeadLimits {
-        HeadLimits::of_group(self.target.group.relay.header_buffer_size)
+        HeadLimits::of_group(self.target.group.transport.header_buffer_size)
     }
 
     fn on_data(&mut self, block: &[u8], flags: u8) -> Result<(), ConversationError> {
@@ -386,7 +386,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         self.response.write(block, 0).map_err(|ResponseFailed| ConversationError::ClientGone)?;
         if flags & frame::flag::FLUSH != 0 {
             self.unflushed += block.len() as u64;
-            if self.unflushed >= self.target.group.relay.response_buffer_size {
+            if self.unflushed >= self.target.group.transport.response_buffer_size {
                 self.flush()?;
             }
         }
@@ -411,7 +411,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     /// Sends unflushed data, unless more arrives in a moment.
     fn flush_if_idle(&mut self) -> Result<(), ConversationError> {
-        let delay = Duration::from_millis(self.target.group.relay.response_flush_delay);
+        let delay = Duration::from_millis(self.target.group.transport.response_flush_delay);
         if !delay.is_zero() && descriptors::is_readable(&self.connection.socket, delay).unwrap_or(false) {
             return Ok(());
         }

@@ -132,7 +132,7 @@ impl<'a> Dispatch<'a> {
         let options = ConnectionOptions {
             receive: TICK,
             send: target.socket_timeout(request),
-            buffers: (size(group.relay.send_buffer_size), size(group.relay.receive_buffer_size)),
+            buffers: (size(group.transport.send_buffer_size), size(group.transport.receive_buffer_size)),
         };
         Self {
             target,
@@ -261,7 +261,7 @@ impl<'a> Dispatch<'a> {
     /// # Errors
     /// The time is over, or the client is gone: the status to respond with.
     fn sleep(&mut self, reason: &str) -> Result<(), Status> {
-        let timeout = Duration::from_millis(self.target.group.relay.connect_timeout);
+        let timeout = Duration::from_millis(self.target.group.transport.connect_timeout);
         if self.begin.elapsed() >= timeout {
             let group = String::from_utf8_lossy(&self.target.group.name);
             let text = format_args!(

@@ -102,8 +102,8 @@ impl Target<'_> {
 
     /// Returns how long a write to the client may take, or `None` if Apache's timeout applies.
     pub(super) fn response_timeout(&self) -> Option<Duration> {
-        let (relay, limits) = (&self.group.relay, &self.group.options.limits);
-        let given = [relay.response_socket_timeout, limits.socket_timeout];
+        let (transport, limits) = (&self.group.transport, &self.group.options.limits);
+        let given = [transport.response_socket_timeout, limits.socket_timeout];
         given.into_iter().find(|timeout| *timeout > 0).map(Duration::from_millis)
     }
 

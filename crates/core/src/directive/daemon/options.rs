@@ -296,7 +296,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*time*",
         default: "15s",
         doc: "The time that a request waits for a process to exist before it gets a 503.",
-        kind: ValueKind::Time(Duration::SECONDS, "one attempt", |group| &mut group.relay.connect_timeout),
+        kind: ValueKind::Time(Duration::SECONDS, "one attempt", |group| &mut group.transport.connect_timeout),
     },
     DaemonOption {
         name: "socket-timeout",
@@ -316,7 +316,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         kind: ValueKind::Time(
             Duration::SECONDS,
             "`socket-timeout=`; if that is 0 too, Apache's `Timeout`",
-            |group| &mut group.relay.response_socket_timeout,
+            |group| &mut group.transport.response_socket_timeout,
         ),
     },
     DaemonOption {
@@ -326,7 +326,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         doc: "The time that Apache waits for more of a response before it sends the client what has arrived. A number without a unit is \
               in milliseconds.",
         kind: ValueKind::Time(Duration::MILLISECONDS, "it does not wait", |group| {
-            &mut group.relay.response_flush_delay
+            &mut group.transport.response_flush_delay
         }),
     },
     DaemonOption {
@@ -334,7 +334,7 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*size*",
         default: "8M",
         doc: "What has arrived of a response is sent to the client when it is this much, without further delay.",
-        kind: ValueKind::Buffer(65_536, |group| &mut group.relay.response_buffer_size, 8_388_608),
+        kind: ValueKind::Buffer(65_536, |group| &mut group.transport.response_buffer_size, 8_388_608),
     },
     DaemonOption {
         name: "header-buffer-size",
@@ -342,21 +342,21 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         default: "32K",
         doc: "The longest header that a response may have; with a longer one, the client gets a 500. All headers together may be eight \
               times as long, and at least 256 KB.",
-        kind: ValueKind::Buffer(8_192, |group| &mut group.relay.header_buffer_size, 32_768),
+        kind: ValueKind::Buffer(8_192, |group| &mut group.transport.header_buffer_size, 32_768),
     },
     DaemonOption {
         name: "send-buffer-size",
         value: "*size*",
         default: "0",
         doc: "The send buffer of the sockets between Apache and the processes.",
-        kind: ValueKind::Buffer(512, |group| &mut group.relay.send_buffer_size, 0),
+        kind: ValueKind::Buffer(512, |group| &mut group.transport.send_buffer_size, 0),
     },
     DaemonOption {
         name: "receive-buffer-size",
         value: "*size*",
         default: "0",
         doc: "The receive buffer of these sockets.",
-        kind: ValueKind::Buffer(512, |group| &mut group.relay.receive_buffer_size, 0),
+        kind: ValueKind::Buffer(512, |group| &mut group.transport.receive_buffer_size, 0),
     },
     DaemonOption {
         name: "script-user",

@@ -73,8 +73,8 @@ fn times_are_kept_in_milliseconds() {
         ("shutdown-timeout", |group| group.options.limits.shutdown_timeout),
         ("queue-timeout", |group| group.options.limits.queue_timeout),
         ("socket-timeout", |group| group.options.limits.socket_timeout),
-        ("connect-timeout", |group| group.relay.connect_timeout),
-        ("response-socket-timeout", |group| group.relay.response_socket_timeout),
+        ("connect-timeout", |group| group.transport.connect_timeout),
+        ("response-socket-timeout", |group| group.transport.response_socket_timeout),
     ] {
         assert_eq!(of(&group(&format!("{name}=7s"))), 7_000, "{name}");
         assert_eq!(of(&group(&format!("{name}=0"))), 0, "{name}");
@@ -87,8 +87,8 @@ fn times_are_kept_in_milliseconds() {
             );
         }
     }
-    assert_eq!(group("response-flush-delay=7").relay.response_flush_delay, 7);
-    assert_eq!(group("response-flush-delay=2s").relay.response_flush_delay, 2_000);
+    assert_eq!(group("response-flush-delay=7").transport.response_flush_delay, 7);
+    assert_eq!(group("response-flush-delay=2s").transport.response_flush_delay, 2_000);
     assert!(refusal("response-flush-delay=-1").contains("0 or more"));
     assert_eq!(group("cpu-time-limit=5m").options.cpu_time_limit, 300);
     assert!(refusal("cpu-time-limit=1500ms").contains("whole seconds"));
@@ -145,9 +145,9 @@ fn numbers_have_their_ranges() {
         (group.options.memory_limit, group.options.virtual_memory_limit),
         (5_000_000_000, 6_000_000_000)
     );
-    let relay = group.relay;
-    assert_eq!((relay.send_buffer_size, relay.receive_buffer_size), (512, 600));
-    assert_eq!((relay.header_buffer_size, relay.response_buffer_size), (8_192, 65_536));
+    let transport = group.transport;
+    assert_eq!((transport.send_buffer_size, transport.receive_buffer_size), (512, 600));
+    assert_eq!((transport.header_buffer_size, transport.response_buffer_size), (8_192, 65_536));
 }
 
 #[test]

@@ -178,7 +178,7 @@ fn the_defaults_of_mod_wsgi_express_are_read_as_meant() {
     server.line(lines[0]);
     let group = &server.global.daemons[0];
     let plain = DaemonGroup::new(b"localhost:8000", None);
-    assert_eq!(group.relay, plain.relay, "a buffer size of 0 is the default");
+    assert_eq!(group.transport, plain.transport, "a buffer size of 0 is the default");
     assert_eq!((group.options.limits.queue_timeout, group.options.limits.startup_timeout), (45_000, 15_000));
     assert_eq!((group.options.limits.restart_interval, group.options.limits.maximum_requests), (0, 0));
 }
