@@ -1,15 +1,15 @@
-//! The one call that a server makes of a started host: of some kind, with a request and a reply. A WSGI request is one kind.
+//! The call of a started host: its kind, request and reply. A WSGI request is one kind.
 
 use std::ffi::c_int;
 
 use crate::tag::{checked, checked_mut, tagged};
 use crate::{Exchange, Host, OtherBuild, Request, Tag};
 
-/// The kinds of calls, by their numbers. Each has a record for what is asked and one for the reply.
+/// The kinds of calls, by their numbers. Each has a record of the request and one of the reply.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Has an application answer: [`Request`], [`WsgiReply`].
+    /// Makes an application respond: [`Request`], [`WsgiReply`].
     Wsgi = 1,
 }
 
@@ -35,7 +35,7 @@ pub struct WsgiReply<'a> {
 tagged!(WsgiReply<'_>);
 
 impl<'a> WsgiReply<'a> {
-    /// Returns a reply whose response goes to `exchange`: the status 500, until it is said to be something else.
+    /// Returns a reply whose response goes to `exchange`. Its outcome is 500 until it is set.
     #[must_use]
     pub const fn new(exchange: Exchange<'a>) -> Self {
         Self { tag: Tag::of::<WsgiReply<'_>>(), exchange, outcome: 500 }
@@ -96,8 +96,8 @@ unsafe fn read<'a>(kind: u32, request: *const Tag, reply: *mut Tag) -> Result<Op
 }
 
 impl Host {
-    /// Has the application answer `request` through `exchange`, and returns the outcome: see [`mod@crate::outcome`]. The host has
-    /// not taken the call if it is `None`.
+    /// Makes the application respond to `request` through `exchange`. Returns the outcome (see
+    /// [`mod@crate::outcome`]), or `None` if the host has not taken the call.
     ///
     /// # Safety
     /// The host has been started.

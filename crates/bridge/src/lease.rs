@@ -36,7 +36,7 @@ impl Lease {
             fn drop(&mut self) {
                 let exchange = self.0.lock().take();
                 self.0.is_over.store(true, Ordering::Release);
-                // A thread that reads finds that the request is over when it looks again.
+                // A thread that reads finds the request over at its next check.
                 let mut reader = match self.0.reader.try_lock() {
                     Ok(reader) => reader,
                     Err(_) => {

@@ -1,14 +1,16 @@
 //! The C ABI between `mod_wsgi.so` (Apache, no Python) and the host (Python, no Apache).
 //!
-//! Both sides are built from this crate, but not always together: the host is built once per Python ABI and
-//! may be older or newer than the module that loads it. So everything here is `repr(C)`, the first field of
-//! every table and record is its [`Tag`], and a side that reads another one than its own refuses to go on.
+//! Both sides are built from this crate, but not always together: the host is built once per Python
+//! ABI and may be older or newer than the module that loads it. So everything here is `repr(C)`,
+//! the first field of every table and record is its [`Tag`], and each side rejects a tag other than
+//! its own.
 //!
-//! The module finds the symbol [`ENTRY`] in the host, calls it, and gets a [`Host`]. All that is asked of a started host goes
-//! through [`Host::call`]: a [`Kind`], a record of what is asked, one for the reply. For a WSGI request these are a [`Request`]
-//! (what is known before the application runs) and a [`WsgiReply`], with an [`Exchange`] (what can be done while it runs: read
-//! the body, answer, log). The exchange is what the server's side implements as [`Serve`]; one trampoline makes C functions
-//! of that, each with its guard. [`RequestFacts`] are the part of a request that does not depend on who is asked about it.
+//! The module finds the symbol [`ENTRY`] in the host, calls it, and gets a [`Host`]. Every call of
+//! a started host goes through [`Host::call`], with a [`Kind`], a record of the request and one of
+//! the reply. For a WSGI request these are a [`Request`] (the facts before the application runs)
+//! and a [`WsgiReply`] with an [`Exchange`] (the operations while it runs: read the body, respond,
+//! log). The server's side implements the exchange as [`Serve`]; one trampoline makes guarded C
+//! functions of that. [`RequestFacts`] are the part of a request that all kinds of calls have.
 //!
 //! Borrowed data ([`Bytes`], [`List`]) is valid for the duration of the call that it is an argument of, unless
 //! said otherwise. Times are microseconds since the Unix epoch, as in APR; 0 means "not known".
@@ -37,8 +39,8 @@ pub use tag::{OtherBuild, Tag, Tagged, checked};
 pub use wire::{Fields, Head, Lists};
 pub use wsgi_core::level::Level;
 
-/// The version of this interface, computed from the sources of this crate and of the wire format: another one with every
-/// change.
+/// The version of this interface, computed from the sources of this crate and of the wire format,
+/// so that every change gives another one.
 pub const ABI: u32 = wsgi_core::wire::schema::ABI;
 
 /// The symbol that a host exports, of type [`Entry`].

@@ -72,7 +72,7 @@ cgi_variables! {
     AuthType = "AUTH_TYPE",
 }
 
-/// The part of a request that does not depend on who is asked about it: every kind of call that is about a request has it.
+/// The part of a request that every kind of call about a request has.
 #[repr(C)]
 #[derive(Debug)]
 pub struct RequestFacts<'a> {
@@ -105,7 +105,7 @@ pub struct RequestFacts<'a> {
     pub queue_start: i64,
     /// The time when a daemon took it from there; 0 in embedded mode.
     pub daemon_start: i64,
-    /// `queue_start` in milliseconds of a clock that nobody sets, and that all processes see; it begins again after seven weeks.
+    /// `queue_start` in milliseconds of the monotonic clock; wraps around after seven weeks.
     pub queue_ticks: u32,
     /// The number of attempts to reach a daemon process for it; 0 in embedded mode.
     pub daemon_connects: u32,
@@ -119,7 +119,7 @@ pub struct RequestFacts<'a> {
     pub request_rec: *mut c_void,
 }
 
-/// A request for a WSGI application: its facts, and what else is in the environ.
+/// A request for a WSGI application: its facts, and further items of the environ.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Request<'a> {
@@ -170,7 +170,7 @@ pub mod flag {
     pub const SCRIPT_RELOADING: u32 = 1 << 1;
     /// A callable that is missing from the script is the server's failure (500), not a missing page (404).
     pub const CALLABLE_REQUIRED: u32 = 1 << 2;
-    /// The request is no reason to think that the process is in use (`WSGIIgnoreActivity`).
+    /// The request does not count as activity of the process (`WSGIIgnoreActivity`).
     pub const IGNORE_ACTIVITY: u32 = 1 << 3;
     /// Test hook: panic when Python calls back while the request runs.
     pub const DEBUG_PANIC: u32 = 1 << 31;

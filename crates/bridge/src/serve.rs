@@ -17,7 +17,8 @@ use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 /// mostly the one that runs the request. None but `start`, `is_gone` and `log` is called while the
 /// thread is attached to Python: they can block.
 ///
-/// A failure means that the client is gone or cannot be reached; the reason has been logged where it is worth it.
+/// A failure means that the client is gone or cannot be reached; a reason of interest has been
+/// logged.
 pub trait Serve {
     /// Reads some of the request's body, without waiting for it unless filters of the body keep it from knowing that there is
     /// nothing yet. 0 is the end of the body. Reading 0 bytes only says that the application wants the body, so that a waiting
@@ -140,7 +141,7 @@ impl<S: Serve, W: Wait> Table<S, W> {
         let shared = unsafe { &*context.cast_const().cast::<ExchangeServer<S, W>>() };
         catch_unwind(AssertUnwindSafe(|| work(shared))).unwrap_or_else(|panic| {
             shared.has_panicked.store(true, Ordering::Release);
-            // Reporting may fail as well, and so may dropping what was thrown.
+            // Reporting may panic as well, and so may dropping the payload.
             let reported = catch_unwind(AssertUnwindSafe(|| {
                 report(shared, &*panic);
                 drop(panic);

@@ -17,7 +17,7 @@ impl Tag {
     /// Returns the tag of a `T` of this build.
     #[must_use]
     pub const fn of<T: Tagged>() -> Self {
-        // All are far smaller.
+        // All records are far smaller than `u32::MAX`.
         Self { abi: ABI, size: size_of::<T>() as u32 }
     }
 
@@ -88,7 +88,7 @@ pub unsafe fn checked<'a, T: Tagged>(pointer: *const T) -> Result<&'a T, OtherBu
 /// Checks a record like [`checked`], and returns it for changes.
 ///
 /// # Safety
-/// As there, and nobody else reads or changes it.
+/// As for [`checked`], and nobody else reads or changes it.
 #[inline]
 pub(crate) unsafe fn checked_mut<'a, T: Tagged>(pointer: *mut T) -> Result<&'a mut T, OtherBuild> {
     // SAFETY: by the caller's promise; the shared reference ends here.

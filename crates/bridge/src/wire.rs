@@ -28,7 +28,7 @@ const COUNTS: std::ops::Range<usize> = 4..12;
 
 impl RequestFacts<'_> {
     fn encode(&self, writer: &mut Writer<'_>) {
-        // In front, where `set_counts` finds them.
+        // The counts come first, where `set_counts` finds them.
         writer.u32(self.daemon_connects);
         writer.u32(self.daemon_restarts);
         for value in self.cgi {

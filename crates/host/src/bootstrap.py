@@ -1,8 +1,8 @@
 """Sets up one interpreter: the modules `mod_wsgi` and `apache`, the standard streams, signals, the import path.
 
-Compiled into the host and run once in each interpreter, with its globals as those of the module `mod_wsgi`
-would be; `native` is what the host offers (see native.rs). What is rare or slow anyway is written here; what
-every request needs is not.
+Compiled into the host and run once in each interpreter, with globals like those of the module `mod_wsgi`;
+`native` is the host's part (see native.rs). Rare or slow operations are written here, those of every request
+are not.
 """
 
 import os
@@ -165,7 +165,7 @@ def publish_signal(name, number):
 
 
 def dump_stacks(ident):
-    """Logs what all threads of this interpreter do, or one of them."""
+    """Logs the stacks of all threads of this interpreter, or of one."""
     for thread, frame in sys._current_frames().items():
         if ident is None or thread == ident:
             place = f"thread {thread} executing"
@@ -192,7 +192,7 @@ def wind_down(limit, settled, ends_here):
 
 
 def _flush():
-    """What finalisation does: text without an end of line is still in the streams. Not every interpreter is finalised."""
+    """Flushes the standard streams, as finalisation does: text without an end of line may be left in them."""
     for stream in sys.stdout, sys.stderr:
         try:
             stream.flush()
@@ -201,7 +201,7 @@ def _flush():
 
 
 def _join_threads(limit):
-    """What `threading._shutdown` does, but for its limit: that one waits for ever, holding up the whole process."""
+    """Does the work of `threading._shutdown` with a limit: that function waits for ever, and holds up the process."""
     threading = sys.modules.get("threading")
     if threading is None:
         return True
@@ -260,7 +260,7 @@ def _nothing():
 
 
 def _end_main_thread(main):
-    """Lets those go on who wait for the end of the main thread, as `threading._shutdown` does before it waits for them."""
+    """Releases threads that wait for the end of the main thread, as `threading._shutdown` does before it joins them."""
     try:
         if hasattr(main, "_tstate_lock"):
             if main._tstate_lock is not None:
@@ -270,23 +270,23 @@ def _end_main_thread(main):
             handle = main._os_thread_handle if hasattr(main, "_os_thread_handle") else main._handle
             handle._set_done()
     except Exception:
-        # It had ended, or Python has changed: they do without.
+        # It had ended, or Python has changed: the threads are not released.
         pass
 
 
 def threads_left():
-    """A line for each thread of the application that `threading` knows: who it is, and where."""
+    """Returns a line for each thread of the application that `threading` knows: its name and position."""
     threading = sys.modules.get("threading")
     if threading is None:
         return []
     lines = []
     frames = sys._current_frames()
     for thread in threading.enumerate():
-        # Those of the server run nothing.
+        # Threads of the server run nothing.
         frame = frames.get(thread.ident)
         if frame is None or thread.ident == threading.get_ident():
             continue
-        # Where it waits says more than that it waits.
+        # The caller of `threading` says more than the wait itself.
         inner = frame
         while inner is not None and inner.f_code.co_filename == threading.__file__:
             inner = inner.f_back
@@ -301,7 +301,7 @@ def threads_left():
 
 
 def describe(exception):
-    """The lines of an exception's report."""
+    """Returns the lines of an exception's report."""
     import traceback
 
     text = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
@@ -311,7 +311,7 @@ def describe(exception):
 
 
 def _interpreter_hint(exception):
-    """What to do where an extension module cannot be used in a sub-interpreter."""
+    """Returns advice for an extension module that cannot be used in a sub-interpreter, or None."""
     if not application_group:
         return None
     seen = set()
@@ -347,7 +347,7 @@ _SUBINTERPRETER_WORDS = (
 
 
 def file_region(wrapper):
-    """Descriptor, position and size, if what is wrapped is a regular file; else None."""
+    """Returns descriptor, position and size of a wrapped regular file, or None."""
     import stat
 
     try:
@@ -410,7 +410,7 @@ def _make_log_handler():
 
 
 def __getattr__(name):
-    # `logging` is not imported before somebody wants it.
+    # `logging` is imported on first use.
     if name == "LogHandler":
         module = sys.modules["mod_wsgi"]
         module.LogHandler = _make_log_handler()
@@ -419,7 +419,7 @@ def __getattr__(name):
 
 
 def _extend_path(path):
-    """`site.addsitedir` for each entry; what is new in `sys.path` then moves to the front."""
+    """Calls `site.addsitedir` for each entry, and moves new entries of `sys.path` to the front."""
     try:
         import site
     except ImportError as exception:
@@ -443,7 +443,7 @@ def _extend_path(path):
 
 
 def _module_path():
-    """The directories of an installed package `mod_wsgi`, so that its submodules can be imported."""
+    """Returns the directories of an installed package `mod_wsgi`, so that its submodules can be imported."""
     try:
         from importlib.machinery import PathFinder
 
@@ -459,7 +459,7 @@ def _module_path():
 
 
 def _descriptor_for(file):
-    """What `faulthandler` can write to. Log streams have no descriptor, but standard error leads to the log as well."""
+    """Returns a file for `faulthandler`. Log streams have no descriptor, but standard error leads to the log as well."""
     import io
 
     try:
@@ -467,13 +467,13 @@ def _descriptor_for(file):
     except io.UnsupportedOperation:
         return 2
     except Exception:
-        # The function itself says what is wrong with it.
+        # The function itself reports what is wrong with it.
         pass
     return file
 
 
 def _with_descriptor(function, place):
-    """A function of `faulthandler` whose argument at `place` is the file."""
+    """Wraps a function of `faulthandler` whose argument at `place` is the file."""
 
     def wrapper(*arguments, **keywords):
         if len(arguments) > place:

@@ -95,7 +95,7 @@ fn update(
     let facts = &request.facts;
     let names = &state.names;
     let mut set = |last: &mut Option<Object>, key: &Object, value: &[u8], is_path: bool| {
-        // Of paths, only ASCII ones can be compared with what the file system's encoding has made of them.
+        // Only ASCII paths can be compared with their decoded form in the file system's encoding.
         let is_last = last.as_ref().is_some_and(|last| last.as_latin1() == Some(value));
         if is_last && (!is_path || value.is_ascii()) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The interpreters of the process, by application group, and how each is set up.
+//! The interpreters of the process, by application group, and their set-up.
 
 #![expect(
     clippy::disallowed_types,
@@ -35,7 +35,8 @@ pub(crate) struct Interpreters {
     /// In order of creation, without the main one.
     subs: RwLock<Vec<&'static Interpreter>>,
     by_group: RwLock<HashMap<Vec<u8>, &'static Interpreter>>,
-    /// Held while an interpreter is created. Groups whose interpreter could not be, when and why.
+    /// Locked while an interpreter is created: the groups for which that has failed, with time and
+    /// cause.
     creating: Mutex<HashMap<Vec<u8>, (Instant, String)>>,
 }
 
@@ -178,8 +179,9 @@ impl Interpreters {
         is_complete
     }
 
-    /// Has the threads of the main interpreter end. Returns whether Python can be finalised: not when it is not
-    /// `complete`, that is, other interpreters are in use, nor when CPython would crash. Then `atexit` functions have run.
+    /// Ends the threads of the main interpreter. Returns whether Python can be finalised: not when
+    /// it is not `complete`, that is, other interpreters are in use, nor when CPython would crash.
+    /// Then `atexit` functions have run.
     pub(crate) fn wind_down_main(&self, patience: Patience, complete: bool) -> bool {
         let Some(main) = self.main.get() else { return complete };
         let complete = complete && python::is_finalizable();

@@ -1,7 +1,7 @@
-//! The host: all of mod_wsgi that lives in a Python process. It knows no Apache; what it needs of the server
-//! comes over the [`bridge`].
+//! The host: all of mod_wsgi that lives in a Python process. It knows no Apache; the [`bridge`]
+//! connects it with the server.
 //!
-//! A request takes this way: `entry` (the C function) → `dispatch` (which interpreter?) → `request` →
+//! The path of a request: `entry` (the C function) → `dispatch` (which interpreter?) → `request` →
 //! `scripts` (loaded? changed?) → `environ` → `adapter` (the application's calls, the response).
 
 #![deny(unsafe_code)]

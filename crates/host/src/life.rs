@@ -67,7 +67,7 @@ pub(crate) fn prepare(
 pub(crate) fn import_again(process: &'static Process, script: &Script, reloading: bool) -> bool {
     let (path, group) = (&script.path, &script.application_group);
     import_script(process, path, group, reloading)
-        // It has just been used, so it is there.
+        // The interpreter has just been used, so it exists.
         && interpreters().get(process, group).is_ok_and(|interpreter| {
             scripts::has_callables(interpreter, path, &script.callables)
         })

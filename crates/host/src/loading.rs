@@ -23,7 +23,7 @@ impl LoadLock {
             match self.0.try_lock() {
                 Ok(held) => return held,
                 Err(TryLockError::Poisoned(held)) => return held.into_inner(),
-                // Those that load it may need Python.
+                // The thread that loads it may need Python.
                 Err(TryLockError::WouldBlock) => py.detach(|| drop(self.0.lock())),
             }
         }

@@ -1,4 +1,4 @@
-//! The facts of the process that all of the host knows, and its log.
+//! The facts of the process that all of the host uses, and its log.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

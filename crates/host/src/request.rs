@@ -216,7 +216,7 @@ impl RequestCall<'_> {
             Arc::new(meter)
         });
         let application_start = time::now();
-        // Where a thread has no CPU time at all, its clock does not work.
+        // A thread without any CPU time has a clock that does not work.
         let cpu = is_subscribed.then(usage::thread_cpu).flatten().filter(|cpu| *cpu != Cpu::default());
         let adapter = Adapter::new(
             self.interpreter,
@@ -387,7 +387,7 @@ impl RequestCall<'_> {
     /// Calls the result's `close`, if it has one. Failures are reported, and change nothing.
     fn close(&self, result: &Object) {
         let py = self.py;
-        // What went wrong before must not be taken for what goes wrong here.
+        // An earlier exception must not be taken for one of this call.
         let pending = py.pending_exception();
         match result.attr_if_any(self.state.names.close.get(py)) {
             Ok(None) => {}
@@ -422,7 +422,7 @@ impl RequestCall<'_> {
         CallResult::Ended(if started == Some(Ok(())) { Outcome::Complete } else { Outcome::Status(504) })
     }
 
-    /// Reports an exception; the status for the case that nothing was sent.
+    /// Reports an exception. Returns the status for the case that nothing was sent.
     fn failed(&self, raised: Raised) -> u16 {
         self.failed_unless(raised, |_| false)
     }

@@ -116,7 +116,7 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
                 return false;
             }
         }
-        // The next successor has to have them, too, whether they are asked for until then or not.
+        // The next successor must have them, too, even if no request needs them until then.
         for callable in callables {
             state.process.mode.callable_found(path, &state.group, callable);
         }
@@ -146,7 +146,8 @@ fn first_missing(
 }
 
 /// Returns the name in a module of a callable that is configured, in UTF-8 as Python's sources. It
-/// is not interned: it may come from a request (`%{ENV:...}`), and Python never gives up what is.
+/// is not interned: it may come from a request (`%{ENV:...}`), and Python never frees interned
+/// strings.
 pub(crate) fn callable_name(py: Python<'_>, configured: &[u8]) -> Result<Object> {
     py.str(&String::from_utf8_lossy(configured))
 }
@@ -280,7 +281,7 @@ impl Script<'_> {
         self.requester
             .log(Level::Info, &format!("{verb} Python script file '{text}' in the {}.", state.wording));
 
-        // Before it is read: a change in between is then seen by the next request.
+        // This precedes the reading, so that the next request sees a change in between.
         let mtime = modified(self.path);
         let source = match py.detach(|| read(self.path)) {
             Ok(source) => source,
@@ -384,7 +385,7 @@ impl Script<'_> {
     }
 }
 
-/// Why the source of a script did not become a module.
+/// The failure to make a module of the source of a script.
 enum Failure {
     Compile(Raised),
     Execute(Raised),

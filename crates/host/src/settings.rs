@@ -8,7 +8,7 @@ use wsgi_core::python_home::Version;
 pub(crate) const VERSION_OF_PYTHON: Version =
     Version { minor: python::VERSION.1 as u8, free_threaded: python::FREE_THREADED };
 
-/// The parts of [`Settings`] that are needed later, owned.
+/// The parts of [`Settings`] that are needed later, as owned values.
 pub(crate) struct ProcessSettings {
     pub(crate) process_group: Vec<u8>,
     pub(crate) python_eggs: Option<Vec<u8>>,

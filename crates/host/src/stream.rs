@@ -1,4 +1,4 @@
-//! Text on its way to a log: it gathers until a line is complete.
+//! Text on its way to a log, gathered until a line is complete.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use python::{Exception, Python, Result};
 use crate::locked::Locked;
 use crate::process;
 
-/// The most that gathers without the end of a line: what is written a character at a time, for as long as the process lives,
-/// becomes lines of this length.
+/// The longest text that is gathered without the end of a line. Longer text becomes lines of this
+/// length.
 const LONGEST_PARTIAL: usize = 64 << 10;
 
 /// A stream whose bytes gather until a line is complete.
@@ -50,7 +50,7 @@ impl Stream {
         });
     }
 
-    /// Ends a request's use: what is written from now on is an error.
+    /// Ends a request's use: further writes fail.
     pub(crate) fn expire(&self, py: Python<'_>) {
         self.flush(py);
         self.0.with(|inner| {
@@ -98,7 +98,7 @@ impl Stream {
 enum Written {
     /// No line is complete.
     Nothing,
-    /// These lines are to go there; the last one is without its end.
+    /// Lines for a target; the last one lacks its end.
     Lines(Vec<u8>, Target),
     /// The request is over.
     Expired,

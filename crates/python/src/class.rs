@@ -331,7 +331,7 @@ where
     T: Class,
     F: Fn(Python<'_>, &T, &Object, &Arguments<'_>) -> Result<Object> + Copy + 'static,
 {
-    // SAFETY: as for `call`; the object is borrowed like an argument.
+    // SAFETY: called by Python as a METH_FASTCALL method of `T`'s type; object and arguments are borrowed.
     let ((py, value), this, arguments) = unsafe {
         (
             entered::<T>(object),

@@ -189,7 +189,7 @@ impl<S: State> Interpreter<S> {
     /// Returns the data that is kept for this interpreter.
     ///
     /// # Panics
-    /// While it is being set up; nobody has a reference to it then.
+    /// While it is being set up; there are no references to it then.
     pub fn state(&self) -> &S {
         self.state.get().expect("an interpreter is handed out after its set-up")
     }

@@ -123,7 +123,7 @@ impl Object {
     #[must_use]
     #[inline]
     pub fn is_exact_list(&self) -> bool {
-        // SAFETY: valid by construction; so below.
+        // SAFETY: valid by construction.
         unsafe { ffi::PyList_CheckExact(self.as_ptr()) != 0 }
     }
 

@@ -43,7 +43,7 @@ const READY: u64 = 4;
 pub(super) struct Shutdown {
     /// The reason.
     pub(super) reason: Reason,
-    /// The request that is the reason: what its interpreter does is to be logged.
+    /// The request that is the reason: the stacks of its interpreter are to be logged.
     pub(super) dump_of: Option<RunningRequest>,
 }
 
@@ -81,9 +81,9 @@ pub(super) struct EventLoop {
     complained: Option<Instant>,
     /// The end of a pause in which no connections are taken.
     accept_again: Option<Instant>,
-    /// The process is for one request, and has the connection that is to bring it.
+    /// The process serves one request, and has the connection for it.
     has_enough: bool,
-    /// Requests that wait, as far as the children have been told.
+    /// The number of waiting requests that the children see.
     waiting: i32,
 }
 
@@ -127,7 +127,7 @@ fn fail(daemon: &Daemon, text: &str) -> ! {
 }
 
 impl EventLoop {
-    /// Registers what is to be watched from the beginning.
+    /// Registers the descriptors that are watched from the beginning.
     fn register(&self) -> nix::Result<()> {
         let flags = EpollFlags::EPOLLIN;
         if let Some(control) = &self.endpoints.control {
@@ -138,7 +138,7 @@ impl EventLoop {
         self.watch.add(&self.daemon.ready.0, EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, READY))
     }
 
-    /// Waits for events and handles them, then what is due.
+    /// Waits for events and handles them, then does what is due.
     fn step(&mut self) {
         let mut events = [EpollEvent::empty(); 16];
         let count = self.watch.wait(&mut events, self.timeout()).unwrap_or(0);
@@ -162,7 +162,7 @@ impl EventLoop {
         let next = next.into_iter().flatten().map(|time| time.saturating_duration_since(now));
         let next = next.chain(self.next_decision()).min();
         next.map_or(EpollTimeout::NONE, |time| {
-            // Rounded up, so that it is over then.
+            // Rounded up, so that the time is over when the wait ends.
             let time = (time + Duration::from_micros(999)).min(LONGEST_WAIT);
             EpollTimeout::try_from(time).unwrap_or(EpollTimeout::ZERO)
         })

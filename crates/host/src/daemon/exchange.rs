@@ -103,7 +103,7 @@ impl<'a> FrameExchange<'a> {
             self.end(outcome);
             self.flush()
         };
-        // What is asked for may come, or not, where the answer did not wait for it.
+        // A reply to a `Pull` may still come if the response did not wait for it.
         let is_usable = sent.is_ok() && !self.is_broken && self.requested == 0 && self.discard_body().is_ok();
         Remainder { out: self.out, is_usable }
     }
@@ -156,7 +156,7 @@ impl<'a> FrameExchange<'a> {
                     self.write(&block[..count], 0)?;
                     (offset, left) = (offset + count as u64, left - count as u64);
                 }
-                // What is missing closes the connection.
+                // A missing rest closes the connection.
                 ended => {
                     let cause =
                         ended.map_or_else(|error| error.to_string(), |_| "it has become shorter".to_owned());

@@ -37,7 +37,7 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     let mut line = prefix(level);
     let text = text.or_empty();
     for &byte in &text[..text.len().min(LONGEST)] {
-        // As in Apache's own log: nothing that could pass for another line.
+        // As in Apache's own log, no byte may look like another line.
         match byte {
             b'\t' | 0x20..=0x7e | 0x80.. => line.push(byte),
             b'\n' => line.extend_from_slice(b"\\n"),
@@ -48,7 +48,7 @@ pub(super) extern "C" fn write(level: c_int, text: Bytes<'_>) {
     output::write(&line);
 }
 
-/// Returns the beginning of a line of this level that is written now.
+/// Returns the beginning of a line of this level, with the present time.
 fn prefix(level: c_int) -> Vec<u8> {
     let level = u8::try_from(level).ok().and_then(Level::from_number).unwrap_or(Level::Error);
     os::log_line::prefix(level.name(), SystemTime::now()).into_bytes()

@@ -1,16 +1,17 @@
 //! Scripts that change while the process has them loaded, and scripts that it cannot load.
 //!
-//! A request that finds its script changed is held back until it is known what comes of the successor that has been
-//! asked for: if there is one, the request goes there; if not, it runs here, with what is loaded. Then later requests do, too,
-//! while further successors are asked for every now and then.
+//! A request whose script has changed is held back, and a successor is asked for. If there is one,
+//! the request goes there; if not, it runs here, with the loaded version. Later requests run then,
+//! too, while further successors are asked for now and then.
 //!
-//! The same is done for a script whose import has failed, as often as [`FailedImports`] lets: in this process it would fail
-//! because of what the first failure has left behind.
+//! The same is done for a script whose import has failed, as often as [`FailedImports`] permits: a
+//! second import in this process could fail because of leftovers of the first.
 //!
-//! A successor imports all that this process has loaded, so that none takes over which serves less. But a script that never
-//! loads must not keep the process from being replaced for ever, because of another script that has changed, or of
-//! `maximum-requests`: after some attempts, successors for other reasons go ahead without it. Its requests then have the first
-//! import's error there, and the further attempts of [`FailedImports`].
+//! A successor imports all scripts that this process has loaded, so that it serves no less. But a
+//! script that never loads must not keep the process from being replaced for other reasons, such as
+//! another changed script or `maximum-requests`: after some attempts, successors for other reasons
+//! go ahead without it. Its requests then have the first import's error there, and the further
+//! attempts of [`FailedImports`].
 
 #![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
 

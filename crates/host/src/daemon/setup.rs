@@ -43,7 +43,7 @@ use crate::settings::Origin;
 /// Enough for a thread that runs no Python.
 const SMALL_STACK: usize = 512 << 10;
 
-/// The signals that mean something to a daemon process.
+/// The signals that a daemon process handles.
 const SIGNALS: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGXCPU, Signal::SIGHUP, Signal::SIGUSR2];
 
@@ -127,8 +127,8 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
         task_sender: Some(task_sender),
     };
     start_event_thread(daemon, endpoints, timers)?;
-    // From now on the event thread sees the end of the supervisor, which until now would have killed the process. A
-    // service may become another program, without that thread.
+    // From now on the event thread notices the end of the supervisor, which until now would have
+    // killed the process. A service may become another program, without that thread.
     let signal = launch.options.is_service().then_some(Signal::SIGTERM);
     os::process::end_with_parent(signal)
         .map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
@@ -222,7 +222,7 @@ impl Prepared {
             os::exit::now(exit::NOT_IMPORTED.into());
         }
         if descriptors::is_copy() {
-            // A script has forked, and its copy has come back from it.
+            // A script has forked, and the copy has returned from it.
             return;
         }
         let mut threads = Threads::default();
@@ -268,7 +268,7 @@ impl Prepared {
         daemon.notify(Message::Ready);
         self.import();
         if !descriptors::is_copy() {
-            // What its threads do may be what the script is for.
+            // The threads of the script may do its work.
             stop::finish(daemon, process, Patience::without_limit());
         }
     }

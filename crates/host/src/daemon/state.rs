@@ -111,7 +111,7 @@ impl Daemon {
     /// Sends a message to the event thread.
     pub(super) fn notify(&self, message: Message) {
         lock(&self.inbox).push(message);
-        // It cannot overflow, and if it did, the event thread would be awake.
+        // Only an overflow can fail, and then the event thread is awake.
         let _ = self.wake.write(1);
     }
 
@@ -141,7 +141,7 @@ impl Daemon {
 
     /// Changes the number of requests that the children see.
     pub(super) fn count(&self, change: i32) {
-        // A copy has not counted what it would take back.
+        // A forked copy has not counted the requests that it would uncount.
         if let Some(busy) = self.page.get(self.busy)
             && !descriptors::is_copy()
         {

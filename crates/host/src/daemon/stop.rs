@@ -21,9 +21,9 @@ pub(super) struct Threads {
     pub(super) others: Vec<JoinHandle<()>>,
 }
 
-/// Ends what runs in the process, in this order: subscribers are told, requests finish, threads
-/// end, interpreters end. Returns when only the main interpreter is left, which Python ends itself.
-/// The event thread enforces the time limit.
+/// Ends the process's activities in this order: subscribers are told, requests finish, threads end,
+/// interpreters end. Returns when only the main interpreter is left, which Python ends itself. The
+/// event thread enforces the time limit.
 pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: Threads, end: &Shutdown) {
     let patience = patience(daemon.limits.shutdown_timeout);
     interpreters().publish_stopping(Some(end.reason));

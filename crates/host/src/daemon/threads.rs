@@ -14,7 +14,7 @@ pub(super) fn spawn(
     }
     let work = move || {
         work();
-        // Here, while what libraries keep for the thread is still there.
+        // Here, while the thread-locals of libraries still exist.
         python::end_thread();
     };
     builder.spawn(work).map_err(|error| {

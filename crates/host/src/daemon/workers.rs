@@ -92,7 +92,8 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
             RELEASED => run_released(daemon, worker, &mut buffers),
             token => {
                 let is_gone = event.events().intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP);
-                // The attempt first, then the claim: a drain in between has to see that somebody may have a request.
+                // The attempt precedes the claim: a drain in between has to see that there may be a
+                // request.
                 if let Some(attempt) = Attempt::begin(daemon, worker)
                     && let Some(connection) = daemon.connections.find(token)
                     && connection.claim()
@@ -108,7 +109,7 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
 }
 
 /// A worker's attempt to take a request, which the timers see: a drain waits for its end. It counts
-/// towards `maximum-requests` only if a request ran, which [`Attempt::ran`] alone says.
+/// towards `maximum-requests` only if a request ran, which only [`Attempt::ran`] reports.
 struct Attempt {
     daemon: &'static Daemon,
     worker: &'static Worker,
@@ -139,7 +140,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Serves what has arrived on a connection that the worker has claimed.
+/// Serves the requests that arrive on a connection that the worker has claimed.
 fn serve_connection(
     mut attempt: Attempt,
     buffers: &mut Buffers,
@@ -163,7 +164,8 @@ fn serve_connection(
         count_off(daemon, worker);
         buffers.trim();
         if descriptors::is_copy() {
-            // A copy of the process that an application has forked, in a request, and not ended.
+            // This is a copy of the process that an application has forked in a request, and not
+            // ended.
             os::exit::now(exit::FAILED.into());
         }
         match after {
@@ -226,7 +228,7 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, buffers: &mut 
                 after => return_connection(daemon, &connection, after == AfterRequest::Usable),
             }
         }
-        // It has been counted since it was first taken.
+        // The request has been counted since it was first taken.
         count_off(daemon, worker);
         buffers.trim();
         if descriptors::is_copy() {
@@ -276,7 +278,7 @@ fn serve(
             Completion::NotRun(is_usable) => return AfterRequest::from_usable(is_usable),
             Completion::Rejected(why) => return AfterRequest::rejected(connection, why),
             Completion::Held => {
-                // The event thread knows what comes of it; until then it counts as running.
+                // The event thread decides about it; until then it counts as running.
                 daemon.begin_request();
                 let message = std::mem::take(&mut buffers.message);
                 let held = HeldRequest { connection: Arc::clone(connection), message };
@@ -389,8 +391,8 @@ pub(super) fn return_connection(daemon: &Daemon, connection: &Connection, is_usa
         connection.release();
         let mut event = EpollEvent::new(READABLE, connection.token());
         let is_armed = daemon.ready.modify(connection, &mut event).is_ok();
-        // The event thread closes what is idle when the process is to take no more requests: it may have looked before
-        // this one was. If it was not, it has it, or another worker.
+        // The event thread closes idle connections when the process stops taking requests. It may
+        // have looked before this one was idle; if not, it or another worker has claimed it.
         if (is_armed && daemon.phase() == Phase::Serving) || !connection.claim() {
             return;
         }

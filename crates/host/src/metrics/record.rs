@@ -43,7 +43,8 @@ thread_local! {
     static RECORD: Cell<Option<Arc<Record>>> = const { Cell::new(None) };
 }
 
-/// Starts recording, if that has not been done. To a thread that serves a request it is the first.
+/// Starts recording, unless that has been done. A thread that serves a request counts it as its
+/// first.
 pub(crate) fn start(is_serving: bool) {
     let Some(process) = process::process() else { return };
     let is_first = RECORDED.with(|recorded| {

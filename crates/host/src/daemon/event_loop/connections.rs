@@ -23,7 +23,7 @@ const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(10);
 impl EventLoop {
     /// Takes the connections that children have sent.
     pub(super) fn on_connection(&mut self) {
-        // Not all at once, so that others get their share.
+        // A limited number, so that other events get their share.
         for _ in 0..64 {
             let Some(channel) = &self.endpoints.channel else { return };
             match receive_with(channel, &mut [0; 1], Wait::Never) {
@@ -65,8 +65,8 @@ impl EventLoop {
         }
     }
 
-    /// Takes no connections for a while: one could not be taken, most likely because there are too many descriptors. The child
-    /// makes another one.
+    /// Takes no connections for a while after a failure, most likely for lack of descriptors. The
+    /// child makes another one.
     fn pause(&mut self, error: &str) {
         if self.complained.is_none_or(|last| last.elapsed() > BETWEEN_COMPLAINTS) {
             self.complained = Some(Instant::now());
@@ -92,7 +92,7 @@ impl EventLoop {
         }
     }
 
-    /// Takes the next connection, in a process for one request, when the last one has brought none.
+    /// Takes the next connection in a process for one request, if the last one brought none.
     pub(super) fn take_another(&mut self) {
         let daemon = self.daemon;
         if self.has_enough && daemon.activity.is_open() && daemon.connections.is_empty() {

@@ -40,8 +40,9 @@ impl EventLoop {
         self.carry_out(decision);
     }
 
-    /// Returns whether the supervisor has ended: then the kernel has sent the signal (see `setup`), and a second one would break into
-    /// what the script does about the first. Its sockets close a moment before.
+    /// Returns whether the supervisor has ended: then the kernel has sent the signal (see `setup`),
+    /// and a second one would disturb the script's handling of the first. Its sockets close a
+    /// moment before.
     fn is_orphan(&self) -> bool {
         let begin = Instant::now();
         while begin.elapsed() < ORPHANED {
@@ -113,7 +114,7 @@ impl EventLoop {
             self.report(&Report::Stopping(end.reason));
         }
         self.stop_serving(Phase::Ending);
-        // Their threads end.
+        // This ends the threads.
         self.endpoints.signal_sender = None;
         self.endpoints.task_sender = None;
         let _ = self.endpoints.end.send(end);
@@ -133,7 +134,7 @@ impl EventLoop {
         if let Some(channel) = self.endpoints.channel.take() {
             descriptors::unregister(&channel);
         }
-        // A request that waits unread is seen by the child as one that has not been read.
+        // The child sees that a waiting request has not been read.
         for connection in daemon.connections.all() {
             if connection.claim() {
                 daemon.connections.remove(&connection);

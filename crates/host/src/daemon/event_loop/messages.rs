@@ -8,7 +8,7 @@ use super::EventLoop;
 use crate::daemon::state::Message;
 
 impl EventLoop {
-    /// Does what other threads have sent messages about.
+    /// Handles the messages of other threads.
     pub(super) fn on_wake(&mut self) {
         let daemon = self.daemon;
         let _ = daemon.wake.read();
@@ -21,7 +21,7 @@ impl EventLoop {
                     self.report(&Report::Ready);
                 }
                 Message::ScriptChanged => self.trigger(Trigger::ScriptReload),
-                // That is done in every step.
+                // Every step asks the timers.
                 Message::TimersDue => {}
                 Message::WorkerFree => self.take_another(),
                 Message::WorkersFailed => self.trigger(Trigger::Terminate),

@@ -1,5 +1,5 @@
-//! The pipe to the relay. Its descriptor here is another one than standard error: what an application sets there, or starts
-//! with it, does not concern it, and it never waits by itself.
+//! The pipe to the relay. It has its own descriptor besides standard error, so changes of that by
+//! an application do not affect it, and its writes never block.
 
 #![expect(clippy::disallowed_types, reason = "pipes are written to under it, without Python")]
 
@@ -38,7 +38,7 @@ struct Output {
     process: u32,
     /// Held by the thread that writes: the rest of a line of which a part is written.
     writing: Mutex<Vec<u8>>,
-    /// Lines of threads that did not wait for that one. Held for a moment only.
+    /// Lines of threads that did not wait for the writing one. Locked for a moment only.
     waiting: Mutex<Vec<u8>>,
     /// The last wait was in vain.
     is_stalled: AtomicBool,
@@ -60,7 +60,7 @@ pub(in crate::daemon) fn open(pipe: OwnedFd) -> io::Result<()> {
         is_stalled: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
     };
-    // There is one for each process.
+    // Each process has one.
     let _ = OUTPUT.set(output);
     Ok(())
 }
@@ -93,7 +93,7 @@ impl Output {
             let mut rest = lock(&self.writing);
             self.write_line(&mut rest, line, PATIENCE);
         }
-        // Who has left a line may have come too late for the thread that was writing.
+        // A thread may have queued a line too late for the thread that was writing.
         while !lock(&self.waiting).is_empty() {
             let Some(mut rest) = self.try_lock() else { return };
             let lines = std::mem::take(&mut *lock(&self.waiting));
@@ -143,8 +143,8 @@ impl Output {
         is_told
     }
 
-    /// Writes a line, or as much of it as there is room for; what is missing then is written before any other. Whether it
-    /// has begun.
+    /// Writes a line, or as much of it as there is room for; the rest is written before any other
+    /// line. Returns whether it has begun.
     fn begin(&self, rest: &mut Vec<u8>, line: &[u8], deadline: Instant) -> bool {
         debug_assert!(rest.is_empty(), "lines are written one after the other");
         let mut parts = Vec::new();
@@ -161,7 +161,7 @@ impl Output {
         count > 0
     }
 
-    /// Writes the rest of a line. Whether it is all written.
+    /// Writes the rest of a line. Returns whether it is all written.
     fn finish(&self, rest: &mut Vec<u8>, deadline: Instant) -> bool {
         if !rest.is_empty() {
             let count = self.write_until(rest, deadline);
@@ -186,7 +186,7 @@ impl Output {
                         break;
                     }
                 }
-                // The supervisor is gone, and this process is about to go: as if it were written.
+                // The supervisor is gone, and this process is about to end: counts as written.
                 Err(_) => return bytes.len(),
             }
         }

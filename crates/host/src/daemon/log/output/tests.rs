@@ -64,7 +64,7 @@ fn lines_of_threads_are_whole_and_in_order() {
         next[at] = number + 1;
         lines[at] += 1;
     }
-    // Only who does not wait loses any, and all of them are counted.
+    // Only threads that do not wait lose lines, and all of these are counted.
     assert_eq!((lines[0], lines[1], lines[2] + told(&all)), (1_000, 1_000, 1_000));
 }
 
@@ -96,7 +96,7 @@ fn waiting_has_an_end_and_is_not_repeated() {
     for _ in 0..100 {
         output.write(line.as_bytes(), false);
     }
-    // Far from a hundred times the patience.
+    // Far less than a hundred times the patience.
     assert!((PATIENCE..10 * PATIENCE).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     drop(output);
     assert!(rest(reader).lines().filter(|text| text.len() == 9_999).count() >= 3);
@@ -106,7 +106,7 @@ fn waiting_has_an_end_and_is_not_repeated() {
 fn a_descriptor_with_a_reused_number_is_not_written_to() {
     let (output, _reader) = output();
     assert!(output.is_usable());
-    // As an application that closes all descriptors, and opens files of its own.
+    // Like an application that closes all descriptors, and opens its own files.
     let file = File::open("/dev/null").unwrap();
     let output = Output { pipe: file.into(), ..Arc::into_inner(output).unwrap() };
     assert!(!output.is_usable());
