@@ -126,7 +126,7 @@ impl Interpreters {
                 );
             })
             .inspect_err(|_| {
-                let text = format!("it could not be created less than {} s ago, see there", FAILED.as_secs());
+                let text = format!("its creation has failed less than {} s ago: see there", FAILED.as_secs());
                 failed.insert(group.to_owned(), (Instant::now(), text));
             })?;
         self.subs.write().unwrap_or_else(PoisonError::into_inner).push(created);

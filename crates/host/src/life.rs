@@ -99,7 +99,7 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
     let limit = os::thread::PeriodicThread::start("wsgi-end", LONGEST_END, || {
         let seconds = LONGEST_END.as_secs();
         let text = format!(
-            "Python has not ended within {seconds} s: the process leaves without that. Callbacks given to \
+            "Python has not ended within {seconds} s: the process exits without that. Callbacks given to \
              mod_wsgi.subscribe_shutdown() and atexit functions have to return."
         );
         log(Level::Warning, &text);

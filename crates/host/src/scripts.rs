@@ -112,7 +112,7 @@ pub(crate) fn has_callables(interpreter: &'static Interpreter, path: &[u8], call
                 return false;
             }
             Err(raised) => {
-                report::outside(py, state, raised, format_args!("{IMPORT_RAISED}: A script cannot be looked into"));
+                report::outside(py, state, raised, format_args!("{IMPORT_RAISED}: The callables of a script cannot be looked up"));
                 return false;
             }
         }

@@ -100,7 +100,7 @@ struct Imports {
 fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let Some(order) = StartOrder::receive(&control)? else { return Ok(None) };
     let StartOrder { launch, word, channel, page, reports, lines, scoreboard } = order;
-    log::open(lines).map_err(because("its pipe to the log is none"))?;
+    log::open(lines).map_err(because("its pipe to the log cannot be used"))?;
     log::set_level(launch.log_level);
     if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warning, &format!("display-name has no effect: {error}"));

@@ -27,13 +27,13 @@ pub(super) struct StartOrder {
 impl StartOrder {
     /// Waits for the order. Returns `None` if the supervisor has gone before it gave one.
     pub(super) fn receive(control: &OwnedFd) -> Result<Option<Self>, String> {
-        keep_over_exec(control, false).map_err(because("its control socket is not one"))?;
+        keep_over_exec(control, false).map_err(because("its control socket cannot be used"))?;
         descriptors::register(control);
         let length =
-            next_length(control, Wait::Allowed).map_err(because("its supervisor cannot be heard"))?;
+            next_length(control, Wait::Allowed).map_err(because("its start order cannot be received"))?;
         let mut announcement = vec![0; length];
         let (_, received) = receive_with(control, &mut announcement, Wait::Allowed)
-            .map_err(because("its supervisor cannot be heard"))?;
+            .map_err(because("its start order cannot be received"))?;
         if length == 0 {
             return Ok(None);
         }
@@ -46,16 +46,16 @@ impl StartOrder {
     /// Reads the message that was received, and takes the other descriptors.
     fn read(received: Vec<OwnedFd>) -> Result<Self, String> {
         let mut received = received.into_iter();
-        let message = received.next().ok_or_else(|| "its supervisor has sent no start".to_owned())?;
+        let message = received.next().ok_or_else(|| "its start order has no message".to_owned())?;
         let message = os::message::read(message, LONGEST_START as u64)
-            .map_err(because("what its supervisor has sent cannot be read"))?;
+            .map_err(because("its start order cannot be read"))?;
         let Ok(Order::Start { word, daemon: launch, .. }) = Order::decode(&message) else {
-            return Err("its supervisor does not say what it is to be".to_owned());
+            return Err("its start order is malformed".to_owned());
         };
         let (Some(channel), Some(page), Some(reports), Some(lines)) =
             (received.next(), received.next(), received.next(), received.next())
         else {
-            return Err("its supervisor has sent no channel".to_owned());
+            return Err("its start order lacks descriptors".to_owned());
         };
         let scoreboard = match (usize::try_from(launch.scoreboard), received.next()) {
             (Ok(0), _) => None,
@@ -63,7 +63,7 @@ impl StartOrder {
                 SnapshotReader::map(&file, capacity)
                     .map_err(because("the server's scoreboard cannot be read"))?,
             ),
-            (_, _) => return Err("its supervisor has sent no scoreboard".to_owned()),
+            (_, _) => return Err("its start order lacks the scoreboard".to_owned()),
         };
         for descriptor in [&channel, &reports, &lines] {
             descriptors::register(descriptor);
