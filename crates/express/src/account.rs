@@ -10,12 +10,12 @@ use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgrou
 
 use crate::failure::Failure;
 
-/// Who runs Apache's children.
+/// The account that runs Apache's children.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
-    /// As Apache's `User` directive takes it: a name or `#id`.
+    /// The user in the form of Apache's `User` directive: a name or `#id`.
     pub(crate) user: String,
-    /// As Apache's `Group` directive takes it.
+    /// The group in the form of Apache's `Group` directive.
     pub(crate) group: String,
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
@@ -24,7 +24,7 @@ pub(crate) struct Account {
     pub(crate) by_default: bool,
 }
 
-/// What one wants to do with a file.
+/// A kind of access to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
@@ -32,7 +32,7 @@ pub(crate) enum Access {
 }
 
 impl Account {
-    /// Who serves when the invoking user starts the server.
+    /// Chooses the account that serves if the invoking user starts the server.
     ///
     /// # Errors
     /// The account does not exist, or is root.
@@ -50,7 +50,7 @@ impl Account {
         command
     }
 
-    /// Whether the account can do that with `path`, and if not, what stands in the way.
+    /// Checks that the account has this access to `path`. The error says what prevents it.
     pub(crate) fn can(&self, access: Access, path: &Path) -> Result<(), String> {
         let Err(reason) = self.permitted(access, path) else { return Ok(()) };
         // Access control lists may grant what the mode bits do not: the kernel has the last word.

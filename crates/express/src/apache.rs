@@ -38,7 +38,7 @@ impl Mpm {
     }
 }
 
-/// Where Apache may be when the path does not say; the layouts of Debian, Red Hat, SUSE, Alpine and Apache itself.
+/// The places of Apache's programs if they are not on the path: the layouts of Debian, Red Hat, SUSE, Alpine and Apache itself.
 const PROGRAMS: [&str; 2] = ["apache2", "httpd"];
 const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/usr/local/apache2/bin", "/usr/local/sbin"];
 const MODULE_DIRECTORIES: [&str; 7] = [
@@ -125,7 +125,7 @@ pub(crate) fn modules_directory() -> Result<PathBuf, Failure> {
     find_modules(&find_program(from_variable.as_deref())?, None)
 }
 
-/// Whether a program is on the path.
+/// Returns whether a program is on the path.
 pub(crate) fn on_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|directory| directory.join(name).is_file())

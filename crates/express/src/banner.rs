@@ -1,4 +1,4 @@
-//! What is said before the server runs.
+//! The text that is printed before the server runs.
 
 use std::fmt::Write;
 

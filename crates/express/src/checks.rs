@@ -1,4 +1,4 @@
-//! What can be known to fail before Apache is started.
+//! Checks for what would fail, before Apache is started.
 
 use std::fs;
 use std::io;
@@ -55,7 +55,7 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     problems
 }
 
-/// What keeps services from running as their accounts.
+/// Returns what prevents services from running as their accounts.
 pub(crate) fn services(
     services: &[Service],
     serving: &Account,

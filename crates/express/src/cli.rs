@@ -16,7 +16,7 @@ use crate::server::{account, complain, say, serve, warn};
 /// One of the things that the program can do.
 struct Command {
     name: &'static str,
-    /// What follows the name in the usage line.
+    /// The text after the name in the usage line.
     usage: &'static str,
     help: &'static str,
     options: fn() -> Vec<&'static Spec>,

@@ -1,4 +1,4 @@
-//! What is asked of the daemon processes that run the application.
+//! The settings of the daemon processes that run the application.
 
 use wsgi_core::daemon::MIN_MEMORY;
 
@@ -11,9 +11,9 @@ use crate::settings::{LARGEST, number};
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(crate) name: String,
-    /// What `ps` shows.
+    /// The name that `ps` shows.
     pub(crate) display_name: String,
-    /// As `WSGIDaemonProcess` takes it.
+    /// The mask in the form of `umask=` of `WSGIDaemonProcess`.
     pub(crate) umask: Option<String>,
     /// Options of `WSGIDaemonProcess` that are numbers.
     pub(crate) numbers: Vec<(&'static str, i64)>,

@@ -53,7 +53,7 @@ impl Options {
         self.0.push((name, value.to_string()));
     }
 
-    /// What an application and its services share.
+    /// Adds the options that an application and its services share.
     fn add_common(&mut self, inputs: &Inputs<'_>) {
         let settings = inputs.settings;
         self.add("home", display(&settings.working_directory));

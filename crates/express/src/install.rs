@@ -1,4 +1,4 @@
-//! Where the module and its hosts are, and how they get into somebody else's Apache.
+//! The places of the module and its hosts, and their installation into somebody else's Apache.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ pub(crate) struct Installation {
 
 const MODULE: &str = "mod_wsgi.so";
 const SUPERVISOR: &str = "supervisor";
-/// What to do when a part is missing.
+/// The remedy if a part is missing.
 pub(crate) const REINSTALL: &str = "install again with `make install PREFIX=...`";
 
 impl Installation {

@@ -63,7 +63,7 @@ pub(crate) struct Limits {
     map_head_to_get: &'static str,
 }
 
-/// How long a part of a request may take, in seconds, and how many bytes extend that.
+/// The time that a part of a request may take, in seconds, and the bytes that extend it.
 #[derive(Debug)]
 struct ReadTimeout {
     base: i64,
@@ -93,7 +93,7 @@ impl Limits {
         })
     }
 
-    /// What the template needs.
+    /// Returns the values for the template.
     pub(crate) fn context(&self) -> Value {
         context! {
             header => self.header.to_string(),
@@ -130,7 +130,7 @@ impl ReadTimeout {
     }
 }
 
-/// As `RequestReadTimeout` takes it, behind `header=` or `body=`.
+/// Writes the value of `header=` or `body=` of `RequestReadTimeout`.
 impl std::fmt::Display for ReadTimeout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.base)?;

@@ -30,7 +30,7 @@ section! {
         .note("Needs `--server-name`.");
 }
 
-/// What `--server-name` and its company say.
+/// The values of `--server-name` and the options that go with it.
 #[derive(Debug)]
 pub(crate) struct Names {
     pub(crate) name: String,
@@ -73,7 +73,7 @@ impl Names {
     }
 }
 
-/// What was given although it means nothing, and why.
+/// Returns the options that were given but have no effect, and why.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     let given = [&SERVER_ALIAS, &ALLOW_LOCALHOST].into_iter().filter(|spec| parsed.has(spec));
     let given = given.filter(|_| !parsed.has(&SERVER_NAME));

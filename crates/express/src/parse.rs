@@ -10,7 +10,7 @@ use wsgi_core::quantity::{Count, Duration, Size};
 use crate::failure::Failure;
 use crate::options::{Kind, Spec};
 
-/// What was said on a command line.
+/// The options and arguments of a command line.
 #[derive(Debug, Default)]
 pub(crate) struct Parsed {
     values: BTreeMap<&'static str, Vec<Vec<String>>>,
@@ -23,7 +23,7 @@ pub(crate) struct Parsed {
 }
 
 impl Parsed {
-    /// Whether the option was given.
+    /// Returns whether the option was given.
     pub(crate) fn has(&self, spec: &Spec) -> bool {
         self.values.contains_key(spec.name)
     }
@@ -52,7 +52,7 @@ impl Parsed {
 /// Reads `arguments` by the definitions in `specs`.
 ///
 /// # Errors
-/// What cannot be understood, or is not supported by this version, one line each.
+/// The mistakes of a command line, and options that are not supported by this version, one line each.
 pub(crate) fn parse(specs: &[&'static Spec], arguments: Vec<String>) -> Result<Parsed, Failure> {
     let mut parsed = Parsed::default();
     let mut problems = Vec::new();

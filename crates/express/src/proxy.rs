@@ -63,7 +63,7 @@ struct Mount {
 #[derive(Clone, Debug)]
 struct Target {
     url: String,
-    /// Whether Apache shares its connections, and their settings, with an earlier one of the same virtual host.
+    /// True if Apache shares its connections, and their settings, with an earlier one of the same virtual host.
     shared: bool,
 }
 
@@ -117,7 +117,7 @@ impl Proxies {
         if self.passes_on() { &["proxy", "proxy_http"] } else { &[] }
     }
 
-    /// Whether other servers are spoken to over TLS.
+    /// Returns whether connections to other servers use TLS.
     pub(crate) fn speaks_tls(&self) -> bool {
         self.targets().any(|target| target.reverse().starts_with("https://"))
     }
@@ -133,7 +133,7 @@ impl Proxies {
         .filter_map(|(name, applies)| applies.then_some(name))
     }
 
-    /// What is written for the whole server.
+    /// Returns the configuration for the whole server.
     ///
     /// # Errors
     /// A value cannot be written.
@@ -194,7 +194,7 @@ impl Target {
     }
 }
 
-/// What was given although it means nothing, and why.
+/// Returns the options that were given but have no effect, and why.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     let passes_on =
         [&PROXY_MOUNT_POINT, &PROXY_URL_ALIAS, &PROXY_VIRTUAL_HOST].iter().any(|spec| parsed.has(spec));

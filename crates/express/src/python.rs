@@ -13,7 +13,7 @@ use crate::failure::Failure;
 pub(crate) struct Python {
     /// The path it was found by.
     pub(crate) executable: PathBuf,
-    /// What it calls itself; another than the path it was found by if that is a script that starts it.
+    /// The path that it reports of itself. It differs from the path where it was found if that is a script that starts it.
     pub(crate) program: PathBuf,
     /// `sys.prefix`: the root of the installation, or of the virtual environment.
     pub(crate) prefix: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) struct Python {
     pub(crate) ext_suffix: String,
     /// Such as `libpython3.11.so.1.0`.
     pub(crate) library: String,
-    /// Whether that library can be found.
+    /// True if that library can be found.
     pub(crate) shared: bool,
     /// Why this one was taken.
     pub(crate) origin: String,
@@ -51,7 +51,7 @@ for item in (os.path.normpath(sys.prefix), '%d.%d.%d' % sys.version_info[:3], va
     print(item)
 ";
 
-/// Where to look for an interpreter.
+/// The places to look for an interpreter.
 #[derive(Debug, Default)]
 pub(crate) struct Candidates {
     /// `--python`.
@@ -65,7 +65,7 @@ pub(crate) struct Candidates {
 }
 
 impl Candidates {
-    /// As the process's environment has it.
+    /// Reads the places from the environment of the process.
     pub(crate) fn from_environment(option: Option<PathBuf>) -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
@@ -136,8 +136,8 @@ impl Candidates {
 }
 
 impl Python {
-    /// What keeps the interpreter from running applications, and the remedy. Only the ones in Apache's own processes
-    /// need its shared library.
+    /// Returns what prevents the interpreter from running applications, and the remedy. Only applications in Apache's
+    /// own processes need its shared library.
     pub(crate) fn obstacle(&self, hosts: &Path, embedded: bool) -> Option<String> {
         let Self { version, library, .. } = self;
         let executable = self.executable.display();
@@ -167,7 +167,7 @@ impl Python {
         None
     }
 
-    /// Whether the machine has a locale.
+    /// Returns whether the machine has a locale.
     pub(crate) fn has_locale(&self, name: &str, account: &Account) -> bool {
         const CHECK: &str = "import locale, sys; locale.setlocale(locale.LC_ALL, sys.argv[1])";
         let status = account
@@ -184,7 +184,7 @@ impl Python {
         probe(account, &self.program, String::new()).err()
     }
 
-    /// Whether it can run without its lock.
+    /// Returns whether the interpreter can run without the GIL.
     pub(crate) fn is_free_threaded(&self) -> bool {
         self.library.ends_with("t.so.1.0")
     }

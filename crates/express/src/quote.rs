@@ -50,7 +50,7 @@ pub(crate) fn escape_substitution(text: &str) -> String {
     escape(text, |c| r"\$%".contains(c))
 }
 
-/// As [`quote`], for the sections whose argument is a wildcard pattern.
+/// Quotes like [`quote`], for sections whose argument is a wildcard pattern.
 fn quote_directory(value: &str) -> Result<String, String> {
     if value.contains(['*', '?', '[', ']']) {
         return Err("contains one of * ? [ ], which Apache takes for wildcards".into());
@@ -58,7 +58,7 @@ fn quote_directory(value: &str) -> Result<String, String> {
     quote(value)
 }
 
-/// As [`quote`], for mod_rewrite, which splits its lines itself and leaves backslashes alone.
+/// Quotes like [`quote`], for mod_rewrite, which splits its lines itself and leaves backslashes alone.
 fn quote_rewrite(value: &str) -> Result<String, String> {
     quote(value)?;
     match ['"', '\''].into_iter().find(|&mark| !value.contains(mark)) {
@@ -67,7 +67,7 @@ fn quote_rewrite(value: &str) -> Result<String, String> {
     }
 }
 
-/// As [`quote`], for the values of mod_headers, which have formats and expressions.
+/// Quotes like [`quote`], for values of mod_headers, which have formats and expressions.
 fn quote_header(value: &str) -> Result<String, String> {
     if value.starts_with("expr=") {
         return Err("begins with expr=, which Apache takes for an expression".into());

@@ -51,7 +51,7 @@ fn attend(child: &mut Child, signals: &mut Signals) -> io::Result<u8> {
     }
 }
 
-/// As a shell would say it.
+/// Returns the exit status as a shell would report it.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     u8::try_from(code).unwrap_or(u8::MAX)

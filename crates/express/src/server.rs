@@ -125,7 +125,7 @@ pub(crate) fn account(parsed: &Parsed) -> Result<Account, Failure> {
     )
 }
 
-/// Those of the services that have one of their own. As another user than root, there is only one.
+/// Returns the accounts of the services that have one of their own. Unless the user is root, there is only one account.
 fn service_accounts(settings: &Settings) -> Result<Vec<(String, Account)>, Failure> {
     if !geteuid().is_root() {
         return Ok(Vec::new());

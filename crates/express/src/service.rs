@@ -47,7 +47,7 @@ impl Service {
     }
 }
 
-/// What an option says about services that another has named.
+/// Adds a detail to a service that another option has declared.
 fn detail(
     parsed: &Parsed,
     spec: &Spec,

@@ -1,4 +1,4 @@
-//! What a command line means: defaults, absolute paths, ranges.
+//! The meaning of a command line: defaults, absolute paths, ranges.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub(crate) struct Settings {
     /// The daemon processes that run the application; none: Apache's own do.
     pub(crate) daemon: Option<Daemon>,
     pub(crate) services: Vec<Service>,
-    /// How much of Apache there is in front of daemon processes.
+    /// The number of Apache's processes and threads in front of daemon processes.
     pub(crate) sizing: Sizing,
     /// Requests after which a process is replaced; 0: never.
     pub(crate) maximum_requests: i64,
@@ -46,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// The script; none for the placeholder.
     pub(crate) entry_point: Option<PathBuf>,
-    /// Where it is mounted: begins with a slash, and ends with none unless it is the root.
+    /// The URL path where it is mounted: begins with a slash, and does not end with one unless it is the root.
     pub(crate) mount_point: String,
     pub(crate) callable_object: String,
     pub(crate) application_group: String,
@@ -70,15 +70,15 @@ pub(crate) struct Settings {
     /// In seconds.
     pub(crate) switch_interval: Option<f64>,
     pub(crate) free_threading: bool,
-    /// Whether interpreters are left alone at the end.
+    /// True if interpreters are not finalised at the end.
     pub(crate) orphan_interpreter: bool,
     /// None for that of the environment.
     pub(crate) locale: Option<String>,
-    /// What `ps` shows for Apache.
+    /// The name that `ps` shows for Apache.
     pub(crate) process_name: Option<String>,
-    /// Whether a change of the script is noticed.
+    /// True if a change of the script has it reloaded.
     pub(crate) reloading: bool,
-    /// Whether changes of imported modules are, too.
+    /// True if changes of imported modules have the process replaced.
     pub(crate) reload_on_changes: bool,
     /// URL paths whose requests are no activity.
     pub(crate) ignored_activity: Vec<String>,
@@ -177,12 +177,12 @@ impl Settings {
         })
     }
 
-    /// Where the server is found, without a trailing slash.
+    /// Returns the URL of the server, without a trailing slash.
     pub(crate) fn url(&self) -> String {
         names::url("http", &bracketed(self.name()), self.port)
     }
 
-    /// Where it is found over TLS.
+    /// Returns the URL of the server over TLS.
     pub(crate) fn https_url(&self) -> Option<String> {
         self.tls.as_ref().map(|tls| names::url("https", &bracketed(self.name()), tls.port))
     }
@@ -206,12 +206,12 @@ impl Settings {
         self.document_root.clone().unwrap_or_else(|| self.server_root.join("htdocs"))
     }
 
-    /// Whether the application is loaded before the first request: its interpreter does not depend on one.
+    /// Returns whether the application is loaded before the first request: then its interpreter does not depend on one.
     pub(crate) fn is_preloaded(&self) -> bool {
         is_fixed(&self.application_group)
     }
 
-    /// How many requests the application handles at a time.
+    /// Returns the number of requests that the application handles at a time.
     pub(crate) fn capacity(&self) -> u32 {
         self.processes * self.threads
     }
@@ -221,7 +221,7 @@ impl Settings {
         self.log_directory.as_ref().unwrap_or(&self.server_root)
     }
 
-    /// Where Python eggs are unpacked.
+    /// Returns the directory where Python eggs are unpacked.
     pub(crate) fn python_eggs(&self) -> PathBuf {
         self.python_eggs.clone().unwrap_or_else(|| self.server_root.join("python-eggs"))
     }

@@ -1,4 +1,4 @@
-//! How many processes and threads Apache itself has.
+//! The number of processes and threads of Apache itself.
 
 use crate::apache::Mpm;
 use crate::failure::Failure;
@@ -6,7 +6,7 @@ use crate::options::{self, Spec};
 use crate::parse::Parsed;
 use crate::settings::{MAXIMUM, number};
 
-/// What was asked for.
+/// The numbers that were asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Sizing {
     max_clients: Option<u32>,
@@ -77,7 +77,7 @@ impl Sizing {
     }
 }
 
-/// What the application asks for is what Apache has: it runs in Apache's processes.
+/// Returns the sizes for embedded mode, where Apache's processes run the application.
 pub(crate) fn embedded(mpm: Mpm, processes: u32, threads: u32) -> Vec<(&'static str, u32)> {
     let capacity = processes * threads;
     match mpm {

@@ -51,17 +51,17 @@ section! {
         .note("Needs `--https-only`.");
 }
 
-/// How the server speaks TLS.
+/// The settings of TLS.
 #[derive(Debug)]
 pub(crate) struct Tls {
     pub(crate) port: u16,
     certificate: PathBuf,
     key: PathBuf,
     chain: Option<PathBuf>,
-    /// Who may use which URLs; `None` for everybody.
+    /// The clients that may use certain URLs; `None` if everybody may.
     clients: Option<Clients>,
     environment: bool,
-    /// Whether plain HTTP only redirects.
+    /// True if plain HTTP only redirects.
     pub(crate) only: bool,
     hsts_policy: Option<String>,
 }
@@ -112,7 +112,7 @@ impl Tls {
         }))
     }
 
-    /// What keeps Apache from using the files, which it reads as the user that starts it.
+    /// Returns what prevents Apache from using the files, which it reads as the user that starts it.
     pub(crate) fn problems(&self) -> Vec<String> {
         let authorities = self.clients.as_ref().map(|clients| &clients.authorities);
         [
@@ -144,7 +144,7 @@ impl Tls {
         .filter_map(|(name, applies)| applies.then_some(name))
     }
 
-    /// What the templates need.
+    /// Returns the values for the templates.
     pub(crate) fn context(&self) -> Value {
         let clients = self.clients.as_ref();
         context! {
@@ -165,7 +165,7 @@ impl Tls {
     }
 }
 
-/// What was given although it means nothing, and why.
+/// Returns the options that were given but have no effect, and why.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     let https = parsed.has(&HTTPS_PORT) || parsed.has(&SSL_PORT);
     let mut lines = Vec::new();

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 
 const USAGE: &str = "Usage: mod_wsgi-express ";
 
-/// What an Apache has to do: list its modules, check a configuration, serve.
+/// A substitute for Apache: it lists its modules, checks a configuration, and serves.
 const HTTPD: &str = r#"#!/bin/sh
 case "$*" in
     -l) printf 'Compiled in modules:\n'

@@ -35,7 +35,7 @@ static SECTIONS: &[&Section] = &[
 pub(crate) struct Section {
     /// Its heading in the manual.
     pub(crate) title: &'static str,
-    /// What is to be said about all of them; Markdown, may be empty.
+    /// A text about all of them, in Markdown; may be empty.
     pub(crate) about: &'static str,
     /// A command line that makes use of some of them.
     pub(crate) example: &'static str,
@@ -64,25 +64,25 @@ pub(crate) use section;
 pub(crate) struct Spec {
     /// With its dashes.
     pub(crate) name: &'static str,
-    /// What its arguments are called in the help; as many as it takes.
+    /// The names of its arguments in the help, one for each.
     pub(crate) arguments: &'static [&'static str],
-    /// What its argument has to be.
+    /// The kind of its argument.
     pub(crate) kind: Kind,
     /// Left out of the help.
     pub(crate) hidden: bool,
-    /// Whether this version does what it asks for.
+    /// True if this version supports it.
     pub(crate) supported: bool,
     /// One sentence.
     pub(crate) help: &'static str,
-    /// What applies if the option is not given; empty if that goes without saying.
+    /// The default for the manual; empty if it is obvious.
     pub(crate) default: &'static str,
-    /// Whether each occurrence adds to the ones before; otherwise the last one wins.
+    /// True if each occurrence adds to the ones before; otherwise the last one wins.
     pub(crate) repeated: bool,
-    /// What else the manual says; Markdown, may be empty.
+    /// A further text for the manual, in Markdown; may be empty.
     pub(crate) note: &'static str,
 }
 
-/// What an option's arguments have to be.
+/// The kind of an option's arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// It takes none.

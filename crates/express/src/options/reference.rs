@@ -74,7 +74,7 @@ fn explanation(spec: &Spec, section: &Section) -> String {
     text
 }
 
-/// As it may stand in a table.
+/// Escapes a text for a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
