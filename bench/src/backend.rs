@@ -15,7 +15,7 @@ pub(crate) enum Backend {
     Gunicorn,
 }
 
-/// Where it listens, below the directory of its Apache.
+/// The path of its socket, below the directory of its Apache.
 const SOCKET: &str = "run/backend.socket";
 
 impl Backend {

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::workload::{Answer, Workload};
 
-/// How long a server may be silent.
+/// The longest time that a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is kept of a body, for comparison; the rest is counted.
+/// The length of a body that is kept for comparison; the rest is counted.
 const KEPT: usize = 4096;
 
 /// A connection that is kept between requests.
@@ -189,7 +189,7 @@ mod tests {
         repeat: Repeat::Timed(&[1]),
     };
 
-    /// What the client makes of a server that sends these bytes and closes the connection.
+    /// Returns the client's result for a server that sends these bytes and closes the connection.
     fn exchange(response: &'static str) -> Result<Received, String> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

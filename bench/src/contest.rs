@@ -32,7 +32,7 @@ pub(crate) struct Contest {
     pub(crate) connections: u32,
     pub(crate) ours: Vec<Sample>,
     pub(crate) original: Vec<Sample>,
-    /// Those that say something about the workload.
+    /// The yardsticks that apply to the workload.
     pub(crate) yardsticks: Vec<(Yardstick, Vec<Sample>)>,
 }
 
@@ -66,7 +66,7 @@ impl Arena {
         Ok(Self { mpm, place, ours: start(Side::Ours)?, original: start(Side::Original)?, yardsticks })
     }
 
-    /// What the servers call themselves.
+    /// Returns the names that the servers give themselves.
     pub(crate) fn banners(&self) -> Result<[String; 2], Error> {
         Ok([self.ours.get(&STATIC_FILE)?.server, self.original.get(&STATIC_FILE)?.server])
     }

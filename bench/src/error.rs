@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// What went wrong. There is no going on: a figure that is missing or made of errors would be misread.
+/// An error that ends the benchmark: a figure that is missing or made of errors would be misread.
 #[derive(Debug)]
 pub(crate) enum Error {
     /// A server does not start, or has gone.

@@ -1,4 +1,4 @@
-//! What the figures have to reach.
+//! The goals that the figures have to reach.
 
 use e2e::Mpm;
 
@@ -78,7 +78,7 @@ fn faster(whom: &str, run: &Run, yardstick: Yardstick) -> Option<Goal> {
     Some(Goal { text, reached: mean > 1.0 })
 }
 
-/// What daemon mode is to do several times as fast as the original.
+/// The workloads that daemon mode has to do faster than the original, and how many times.
 const MULTIPLES: &[(&str, f64)] = &[("cpu", 1.25), ("stream", 2.0), ("file", 2.0), ("upload", 2.0)];
 
 fn multiples(run: &Run) -> Vec<Goal> {
@@ -99,7 +99,7 @@ enum Better {
     Less,
 }
 
-/// How far a median may be from 1 that is nevertheless even, if single rounds are on either side of 1.
+/// The distance of a median from 1 that still counts as even, if single rounds are on either side of 1.
 pub(crate) const EVEN: f64 = 0.1;
 
 /// A goal that every contest has to reach.

@@ -18,7 +18,7 @@ use crate::options::Comparison;
 use crate::place::Place;
 use crate::workload::Workload;
 
-/// Which implementation.
+/// An implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Ours,

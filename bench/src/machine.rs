@@ -1,4 +1,4 @@
-//! Where the figures come from: they mean little elsewhere.
+//! The machine that the figures come from: they mean little elsewhere.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(crate) struct Machine {
     pub(crate) date: String,
     /// Commit of ours.
     pub(crate) commit: String,
-    /// What the servers call themselves, ours first.
+    /// The names that the servers give themselves, ours first.
     pub(crate) banners: [String; 2],
 }
 

@@ -1,4 +1,4 @@
-//! What the servers hold in memory.
+//! The memory of the servers.
 
 use std::thread;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::workload::WORKLOADS;
 /// Connections that are open at the same time, so that with prefork every child gets the same requests.
 const CONNECTIONS: usize = 16;
 
-/// What each connection asks for, and how often.
+/// The applications that each connection asks for, and how often.
 const REQUESTS: &[(&str, usize)] = &[("hello", 500), ("json", 100), ("form", 100), ("large", 10)];
 
 /// Pairs of fresh servers. How a heap grows is partly chance: it depends on which thread takes which request.
@@ -34,7 +34,7 @@ pub(crate) struct Memory {
     pub(crate) original: Footprint,
 }
 
-/// Which processes.
+/// A choice of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Apache's children.

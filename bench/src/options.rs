@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Serve(Service),
 }
 
-/// What to compare, and how long.
+/// The servers and workloads to compare, and how long.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Comparison {
     /// Prefix at which ours is installed
@@ -57,10 +57,10 @@ pub(crate) struct Comparison {
     /// Compare the original with itself: how far from 1 the ratios are by chance
     #[arg(long)]
     pub(crate) noise: bool,
-    /// Instead, look at how ours scales: many groups, many idle connections
+    /// Instead, measure how ours scales: many groups, many idle connections
     #[arg(long, conflicts_with_all = ["rounds", "seconds", "only", "mpm", "mode", "noise"])]
     pub(crate) scale: bool,
-    /// Instead, look at what restarts under load cost requests
+    /// Instead, measure requests during restarts under load
     #[arg(long, conflicts_with_all = ["scale", "seconds", "only", "mode", "noise"])]
     pub(crate) restarts: bool,
     /// Rewrite the results in bench/RESULTS.md
@@ -77,7 +77,7 @@ impl Comparison {
         if self.quick { 1 } else { self.seconds }
     }
 
-    /// Where something is measured that is wanted.
+    /// Returns the places where a wanted workload is measured.
     pub(crate) fn places(&self) -> impl Iterator<Item = Place> {
         let wanted =
             |place: &Place| self.only.is_empty() || self.only.iter().any(|name| place.measures(name));
@@ -88,7 +88,7 @@ impl Comparison {
         places.copied().filter(wanted)
     }
 
-    /// Whether a workload (or `memory`) is wanted.
+    /// Returns whether a workload (or `memory`) is wanted.
     pub(crate) fn includes(&self, workload: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == workload)
     }
@@ -100,7 +100,7 @@ pub(crate) struct Service {
     /// MPM of the server
     #[arg(long, value_parser = parse_mpm)]
     pub(crate) mpm: Mpm,
-    /// Where the applications run: main, own, daemon-PROCESSES, groups-COUNT, uwsgi or gunicorn
+    /// Place of the applications: main, own, daemon-PROCESSES, groups-COUNT, uwsgi or gunicorn
     #[arg(long, default_value = "main")]
     pub(crate) place: Place,
     /// Virtual environment with uwsgi and gunicorn
@@ -111,7 +111,7 @@ pub(crate) struct Service {
     pub(crate) children: Option<u32>,
 }
 
-/// Where Python runs.
+/// The processes that run Python.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
     /// In the Apache children

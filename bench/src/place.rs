@@ -1,4 +1,4 @@
-//! Where the applications run.
+//! The places where applications run.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::backend::Backend;
 use crate::yardstick::Yardstick;
 
-/// Where the applications of a server run. Its text is the value of `--place`.
+/// A place where the applications of a server run. Its text is the value of `--place`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// In the main interpreter of the Apache children (`WSGIApplicationGroup %{GLOBAL}`).
@@ -15,7 +15,7 @@ pub(crate) enum Place {
     Own,
     /// In the main interpreters of the daemon processes of one group.
     Daemon { processes: u32 },
-    /// As often as there are groups, each in the one daemon process of its group.
+    /// Once per group, in the one daemon process of the group.
     Groups { count: u32 },
     /// In a server that Apache passes requests on to.
     Behind(Backend),
@@ -24,17 +24,17 @@ pub(crate) enum Place {
 /// The threads of a daemon process: mod_wsgi's default, and what the others get, too.
 pub(crate) const DAEMON_THREADS: u32 = 15;
 
-/// What a mode is measured with; the first place is the one that is compared with yardsticks.
+/// The places that a mode is measured in; the first one is compared with yardsticks.
 pub(crate) const EMBEDDED: &[Place] = &[Place::Main, Place::Own];
 pub(crate) const DAEMON: &[Place] = &[Place::Daemon { processes: 1 }, Place::Daemon { processes: 2 }];
 
 impl Place {
-    /// Whether the server has the benchmark's applications, and the file that one of them sends.
+    /// Returns whether the server has the benchmark's applications, and the file that one of them sends.
     pub(crate) const fn has_applications(self) -> bool {
         matches!(self, Self::Main | Self::Own | Self::Daemon { .. })
     }
 
-    /// Whether a workload (or `memory`) is measured there.
+    /// Returns whether a workload (or `memory`) is measured there.
     pub(crate) fn measures(self, name: &str) -> bool {
         match self {
             // What a sub-interpreter costs shows in the smallest answer.
@@ -45,7 +45,7 @@ impl Place {
         }
     }
 
-    /// What the figures are compared with, besides the original's.
+    /// Returns the yardsticks for the figures, besides the original.
     pub(crate) const fn yardsticks(self) -> &'static [Yardstick] {
         match self {
             Self::Main => &[Yardstick::StaticFile],

@@ -1,4 +1,4 @@
-//! What the kernel says about processes.
+//! The kernel's data about processes.
 
 use std::fs;
 use std::io;

@@ -27,7 +27,7 @@ pub(crate) struct Run {
     pub(crate) contests: Vec<Contest>,
 }
 
-/// What came of a run.
+/// Returns the section about a run.
 pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
     let mut text = format!("### {}, {}\n\n", run.mpm.name(), run.place.title());
     if !run.contests.is_empty() {
@@ -52,7 +52,7 @@ pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
     text
 }
 
-/// How ours scales.
+/// Returns the section about scaling.
 pub(crate) fn scaling(scaling: &Scaling) -> String {
     let mut text = String::new();
     let header =
@@ -75,7 +75,7 @@ pub(crate) fn scaling(scaling: &Scaling) -> String {
     text
 }
 
-/// What restarts cost.
+/// Returns the section about restarts.
 pub(crate) fn restarts(all: &[Restarts]) -> String {
     let mut text = String::new();
     for restarts in all {
@@ -103,7 +103,7 @@ pub(crate) fn restarts(all: &[Restarts]) -> String {
     text
 }
 
-/// What it was measured on, and how.
+/// Returns the conditions of the measurement.
 pub(crate) fn conditions(machine: &Machine, comparison: &Comparison) -> String {
     let Machine { cores, processor, kernel, python, rustc, wrk, date, commit, banners: [ours, original] } =
         machine;

@@ -1,4 +1,4 @@
-//! What restarts under load cost requests: those of the server (`graceful`), and those that a touched script leads to.
+//! Requests during restarts under load: restarts of the server (`graceful`), and those that a touched script causes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
@@ -26,10 +26,10 @@ const PAUSE: Duration = Duration::from_millis(2);
 const INTERVAL: Duration = Duration::from_millis(1_100);
 const EVENTS: usize = 10;
 const QUICK_EVENTS: usize = 4;
-/// How much longer than usual a request may take because of a touch, in seconds.
+/// The additional time that a request may take because of a touch, in seconds.
 const TOUCH: f64 = 0.150;
 
-/// What happens to a server under load.
+/// A disturbance of a server under load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disturbance {
     /// The script's file is touched.
@@ -40,7 +40,7 @@ pub(crate) enum Disturbance {
     Both,
 }
 
-/// What was measured in one place.
+/// The measurements of one place.
 #[derive(Debug)]
 pub(crate) struct Restarts {
     pub(crate) mpm: Mpm,
@@ -63,7 +63,7 @@ pub(crate) struct Trial {
 pub(crate) struct Requests {
     /// The seconds that each took.
     pub(crate) seconds: Vec<f64>,
-    /// How many had no answer, or another one.
+    /// The number of requests without an answer, or with a wrong one.
     pub(crate) lost: usize,
 }
 

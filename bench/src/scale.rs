@@ -1,4 +1,4 @@
-//! How ours scales: many groups, many idle connections.
+//! The scaling of ours: many groups, many idle connections.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const QUICK_GROUPS: [u32; 2] = [5, 20];
 /// Connections that are kept, after one request each.
 const IDLE: usize = 200;
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug)]
 pub(crate) struct Scaling {
     pub(crate) crowds: [Crowd; 2],
@@ -43,7 +43,7 @@ pub(crate) struct Crowd {
     pub(crate) supervisor_alone: f64,
 }
 
-/// How much more a group may take when there are ten times as many.
+/// The factor by which a group may take more when there are ten times as many groups.
 const LINEAR: f64 = 1.25;
 
 /// KB.

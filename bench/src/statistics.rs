@@ -1,4 +1,4 @@
-//! What becomes of many figures.
+//! Summaries of many figures.
 
 /// The middle value; of an even number, the mean of the two in the middle. NaN if there are none.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {

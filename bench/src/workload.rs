@@ -1,4 +1,4 @@
-//! What is asked of the servers. The applications are in `bench/apps`.
+//! The requests to the servers. The applications are in `bench/apps`.
 
 /// A request, how it is repeated, and the answer without which its figures would be worthless.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) enum Answer {
     Length(u64),
 }
 
-/// How requests are repeated.
+/// The way in which requests are repeated.
 #[derive(Debug)]
 pub(crate) enum Repeat {
     /// By wrk for the length of a round, over each of these numbers of connections.

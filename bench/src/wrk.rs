@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::error::Error;
 use crate::workload::Workload;
 
-/// What wrk counted. Times are in seconds.
+/// The counts of wrk. Times are in seconds.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) requests: u64,

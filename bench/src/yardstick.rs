@@ -1,4 +1,4 @@
-//! What the figures are compared with, besides the original's in the same place.
+//! The yardsticks that figures are compared with, besides the original in the same place.
 
 use e2e::Mpm;
 
@@ -31,7 +31,7 @@ impl Yardstick {
         }
     }
 
-    /// Whether it says something about a workload.
+    /// Returns whether the yardstick applies to a workload.
     pub(crate) fn measures(self, workload: &Workload) -> bool {
         match self {
             Self::Behind(_) => Backend::APPLICATIONS.contains(&workload.name),
@@ -39,7 +39,7 @@ impl Yardstick {
         }
     }
 
-    /// Whether it can take part.
+    /// Returns whether the yardstick can take part.
     pub(crate) fn is_there(self, comparison: &Comparison) -> bool {
         match self {
             Self::Behind(backend) => backend.version(&comparison.others).is_some(),
