@@ -61,7 +61,7 @@ docs: ## Generate docs/directives.md, docs/errors.md, docs/express.md and the AP
 	mv docs/errors.md.new docs/errors.md
 	cargo run --locked --quiet -p mod_wsgi-express --example reference > docs/express.md.new
 	mv docs/express.md.new docs/express.md
-	python=$$(scripts/find-python) && PYO3_PYTHON=$$python cargo doc --locked --workspace --no-deps
+	python=$$(scripts/find-python) && PYO3_PYTHON=$$python cargo doc --locked --workspace --no-deps --document-private-items
 
 clean: ## Remove everything that was built
 	cargo clean

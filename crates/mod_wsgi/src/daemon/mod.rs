@@ -1,6 +1,6 @@
 //! Daemon mode: applications in processes of their own.
 //!
-//! The parent makes the channels and starts the supervisor ([`start`]). Its children pass
+//! The parent makes the channels and starts the supervisor ([`mod@start`]). Its children pass
 //! connections through the channels ([`pool`]) and send requests on them ([`dispatch`]). They also
 //! publish the server's scoreboard for the processes ([`publisher`]).
 
