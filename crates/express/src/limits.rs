@@ -10,7 +10,8 @@ use crate::settings::{LARGEST, number};
 section! {
     LIMITS {
         title: "Limits of connections and requests",
-        about: "What clients may send, and how long they may take. 0 means no limit, unless another meaning is given.",
+        about: "The amount of data that clients may send, and the time that they may take. 0 means no limit, unless \
+                another meaning is given.",
         example: "mod_wsgi-express start-server app.wsgi --limit-request-body 100M --body-timeout 60 --chunked-request",
     }
 
@@ -18,7 +19,7 @@ section! {
         "Seconds for the headers of a request to arrive.")
         .default("15");
     HEADER_MAX_TIMEOUT = Spec::seconds("--header-max-timeout",
-        "Seconds to which that is extended while they keep arriving.")
+        "Seconds to which that time is extended while they keep arriving.")
         .default("30");
     HEADER_MIN_RATE = Spec::bytes("--header-min-rate",
         "Bytes of headers that extend it by one second.")
@@ -27,7 +28,7 @@ section! {
         "Seconds for the body of a request to arrive.")
         .default("15");
     BODY_MAX_TIMEOUT = Spec::seconds("--body-max-timeout",
-        "Seconds to which that is extended while it keeps arriving.")
+        "Seconds to which that time is extended while it keeps arriving.")
         .default("no limit");
     BODY_MIN_RATE = Spec::bytes("--body-min-rate",
         "Bytes of the body that extend it by one second.")
@@ -43,9 +44,9 @@ section! {
         "Connections that may wait to be accepted.")
         .default("500");
     CHUNKED_REQUEST = Spec::flag("--chunked-request",
-        "Accepts bodies whose length is not known at their beginning; otherwise they get 411.");
+        "Accepts bodies whose length is not known at the beginning; otherwise such requests get 411.");
     MAP_HEAD_TO_GET = Spec::text("--map-head-to-get", &["MODE"],
-        "Whether HEAD requests reach the application as GET: On, Off, or Auto if a filter needs the content.")
+        "Has HEAD requests reach the application as GET: On, Off, or Auto (if a filter needs the content).")
         .default("Auto");
 }
 

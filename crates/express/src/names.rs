@@ -12,7 +12,8 @@ use crate::settings::Settings;
 section! {
     NAMES {
         title: "Names and virtual hosts",
-        about: "Without `--server-name`, the server answers whatever host name it is asked for. With it, requests for other names get 403, \
+        about: "Without `--server-name`, the server answers requests for any host name. With it, requests for other \
+                names get 403, \
                  also those of health checks that ask for the machine's address: name that with `--server-alias`, or, for checks from the same \
                  machine, use `--allow-localhost`.",
         example: "mod_wsgi-express start-server app.wsgi --server-name www.example.com --server-alias shop.example.com --allow-localhost",
@@ -26,7 +27,7 @@ section! {
         "Further host name, which may contain the wildcards * and ?.").repeated()
         .note("Needs `--server-name`.");
     ALLOW_LOCALHOST = Spec::flag("--allow-localhost",
-        "Admits clients on the same machine whatever host name they ask for.")
+        "Accepts requests from the same machine for any host name.")
         .note("Needs `--server-name`.");
 }
 

@@ -14,8 +14,9 @@ use crate::settings::number;
 section! {
     PROXIES {
         title: "Proxies",
-        about: "What servers in front of this one say of the client (`--trust-proxy-header`) reaches the application as if the client had \
-                 connected directly: `REMOTE_ADDR`, `HTTP_HOST`, `wsgi.url_scheme`, `SCRIPT_NAME` ... Other servers can be reached through this one, \
+        about: "The application sees what servers in front of this one say about the client (`--trust-proxy-header`) \
+                as if the client had connected directly: `REMOTE_ADDR`, `HTTP_HOST`, `wsgi.url_scheme`, `SCRIPT_NAME` \
+                ... Other servers can be reached through this one, \
                  below a URL path or under a host name, with WebSockets; they are sent `X-Forwarded-For`, `-Host`, `-Server`, `-Port`, over TLS \
                  `X-Forwarded-Scheme: https`, and below a path `X-Forwarded-Prefix`.",
         example: "mod_wsgi-express start-server app.wsgi --trust-proxy 10.0.0.0/8 --trust-proxy-header X-Forwarded-For \
@@ -23,10 +24,10 @@ section! {
     }
 
     TRUST_PROXY = Spec::text("--trust-proxy", &["ADDRESS"],
-        "Address or network of servers whose headers are believed.")
+        "Address or network of servers whose headers are trusted.")
         .default("any").repeated();
     TRUST_PROXY_HEADER = Spec::text("--trust-proxy-header", &["NAME"],
-        "Header that is believed, such as X-Forwarded-For.")
+        "Header that is trusted, such as X-Forwarded-For.")
         .default("none").repeated();
     PROXY_MOUNT_POINT = Spec::text("--proxy-mount-point", &["URL-PATH", "URL"],
         "Passes requests below a URL path on to another server.").repeated()

@@ -47,7 +47,8 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
 
     if settings.free_threading && !python.is_free_threaded() {
         return Err(Failure::usage(format!(
-            "--free-threading needs a Python that was built without the GIL (PEP 703, --disable-gil), and {} was not",
+            "{} was not built without the GIL (PEP 703), which --free-threading needs; such builds are not supported yet \
+             (3.14t will be the first): leave the option out",
             python.executable.display()
         )));
     }

@@ -13,7 +13,8 @@ use crate::settings::{absolute, number};
 section! {
     TLS {
         title: "TLS and HTTP/2",
-        about: "With `--https-port`, certificate and key, the application is served over TLS, too. Protocols and ciphers are Apache's defaults; \
+        about: "With `--https-port`, certificate and key, the application is served over TLS, too. Protocols and \
+                ciphers are Apache's defaults; \
                  other ones are set in an `--include-file`. `--ssl-ca-certificate-file` asks all clients for a certificate, or those of the URLs of \
                  `--ssl-verify-client`; these URLs are then refused over plain HTTP.",
         example: "mod_wsgi-express start-server app.wsgi --port 80 --https-port 443 --ssl-certificate /etc/ssl/shop --https-only --http2",
@@ -37,7 +38,7 @@ section! {
     SSL_CA_CERTIFICATE_FILE = Spec::text("--ssl-ca-certificate-file", &["FILE"],
         "Certificates of the authorities that sign client certificates, PEM.");
     SSL_VERIFY_CLIENT = Spec::text("--ssl-verify-client", &["URL-PATH"],
-        "Where a client certificate is required.")
+        "URL for which a client certificate is required.")
         .default("everywhere").repeated()
         .note("Needs `--ssl-ca-certificate-file`. Below a path, clients are asked for the certificate after the handshake, \
                which browsers do not support over TLS 1.3.");

@@ -11,16 +11,14 @@ const PREFACE: &str = "\
      cargo run -q -p mod_wsgi-express --example reference > docs/express.md -->
 
 `mod_wsgi-express start-server SCRIPT [OPTIONS]` generates the configuration of an Apache of its own below `--server-root`, and runs it in the \
-foreground. `setup-server` only generates it; the `apachectl` in the server root starts it then. Both take all options of this page. \
-`mod_wsgi-express COMMAND --help` names the commands' options, `module-config`, `module-location` and `install-module` are for \
-a server that somebody else configures.
+foreground. `setup-server` only generates it; start the server with the `apachectl` in the server root. Both take all options of this page. \
+`mod_wsgi-express COMMAND --help` lists the options of a command. `module-config`, `module-location` and `install-module` are for a server that somebody else configures.
 
-- `--option VALUE` and `--option=VALUE` mean the same, and an unambiguous beginning of an option's name is enough. Of an option that is \
-given twice, the last one counts, unless it is marked as *repeatable*.
+- `--option VALUE` and `--option=VALUE` mean the same, and an unambiguous beginning of an option's name is enough. If an option is given twice, the last one counts, unless it is marked as *repeatable*.
 - `$NAME` and `${NAME}` are replaced from the environment.
-- A *TIME* is a whole number of seconds (of milliseconds where that is said), or has a unit: `90s`, `5m`, `2h`. A *SIZE* is a number of bytes, \
+- A *TIME* is a whole number of seconds (of milliseconds where stated), or has a unit: `90s`, `5m`, `2h`. A *SIZE* is a number of bytes, \
 or has a unit: `64K`, `512M`, `2G` (powers of 1024). A *NUMBER* may also be written `0x1f`, `0b11` or, with a leading zero, octal.
-- Values are checked before Apache is started. Exit status 2 says that the command line is wrong, 1 that something on the machine is.
+- Values are checked before Apache is started. Exit status 2 means that the command line is wrong, 1 that something on the machine is.
 ";
 
 /// The manual, Markdown.

@@ -5,7 +5,8 @@ use super::{Spec, section};
 section! {
     APPLICATION {
         title: "The application",
-        about: "One WSGI script, at a URL path. Its directory need not be on Python's path; `--working-directory` is, and so is each `--python-path`.",
+        about: "One WSGI script at a URL path. Its directory need not be on Python's path, which contains \
+                `--working-directory` and each `--python-path`.",
         example: "mod_wsgi-express start-server app.wsgi --working-directory src --mount-point /shop",
     }
 
@@ -22,7 +23,7 @@ section! {
         "Python interpreter that runs the application.")
         .default("%{GLOBAL}, the main one");
     WORKING_DIRECTORY = Spec::text("--working-directory", &["DIRECTORY"],
-        "Where the application works, and first on Python's import path.")
+        "Working directory of the application, first on Python's import path.")
         .default("the current directory");
     PYTHON_PATH = Spec::text("--python-path", &["DIRECTORY"],
         "Directory to add to Python's import path.").repeated();
@@ -42,7 +43,7 @@ section! {
         "Port to listen on.")
         .default("8000");
     SERVER_ROOT = Spec::text("--server-root", &["DIRECTORY"],
-        "Where the generated files go.")
+        "Directory for the generated files.")
         .default("a directory below $TMPDIR or /tmp");
     SETUP_ONLY = Spec::flag("--setup-only",
         "Generates the server root without starting the server.");
@@ -58,7 +59,7 @@ section! {
     LANG = Spec::text("--lang", &["NAME"],
         "Former name of --locale.").hidden();
     PROCESS_NAME = Spec::text("--process-name", &["NAME"],
-        "What ps shows for Apache's processes.")
+        "Name that ps shows for Apache's processes.")
         .default("the program's path");
     INCLUDE_FILE = Spec::text("--include-file", &["FILE"],
         "Apache configuration to include at the end of the generated one.").repeated();
@@ -92,7 +93,7 @@ section! {
         "Apache's log level, such as info or \"warn wsgi:debug\".")
         .default("warn");
     LOG_DIRECTORY = Spec::text("--log-directory", &["DIRECTORY"],
-        "Where log files go.")
+        "Directory for log files.")
         .default("the server root");
     ACCESS_LOG = Spec::flag("--access-log",
         "Logs each request.");
@@ -119,7 +120,7 @@ section! {
         "Name of the group of daemon processes.")
         .default("HOST:PORT");
     UMASK = Spec::text("--umask", &["OCTAL"],
-        "Mask for the permissions of files that the daemon processes make, such as 0027.");
+        "Mask for the permissions of files that the daemon processes create, such as 0027.");
     MAXIMUM_REQUESTS = Spec::count("--maximum-requests",
         "Requests after which a process is replaced.")
         .default("never");
@@ -135,16 +136,16 @@ section! {
         "Seconds for the application to load, from the first request on.")
         .default("15");
     SHUTDOWN_TIMEOUT = Spec::seconds("--shutdown-timeout",
-        "Seconds for a daemon process to shut down before it is ended by force.")
+        "Seconds for a daemon process to shut down before it is killed.")
         .default("5");
     GRACEFUL_TIMEOUT = Spec::seconds("--graceful-timeout",
-        "Seconds for the requests of a daemon process that is replaced to end.")
+        "Seconds for a daemon process to finish its requests when it is replaced.")
         .default("15");
     EVICTION_TIMEOUT = Spec::seconds("--eviction-timeout",
-        "The same for a daemon process that gets the signal USR1.")
+        "The same for a daemon process that has received the signal USR1.")
         .default("--graceful-timeout");
     DEADLOCK_TIMEOUT = Spec::seconds("--deadlock-timeout",
-        "Seconds for which Python's lock may be held.")
+        "Seconds for which Python's lock (GIL) may be held.")
         .default("60");
     CPU_TIME_LIMIT = Spec::seconds("--cpu-time-limit",
         "Seconds of CPU time after which a daemon process is replaced.")
@@ -160,15 +161,15 @@ section! {
 section! {
     REQUESTS {
         title: "Requests",
-        about: "How long a request may take, and where it may wait.",
+        about: "The time that a request may take, and how long it may wait.",
         example: "mod_wsgi-express start-server app.wsgi --request-timeout 30 --interrupt-timeout 5",
     }
 
     REQUEST_TIMEOUT = Spec::seconds("--request-timeout",
-        "Seconds that a request may take, times 1 + ln(threads).")
+        "Seconds that a request may take, multiplied by 1 + ln(threads).")
         .default("60");
     INTERRUPT_TIMEOUT = Spec::seconds("--interrupt-timeout",
-        "Seconds that such a request has left after the exception mod_wsgi.RequestTimeout.")
+        "Seconds that a request has after the exception mod_wsgi.RequestTimeout for --request-timeout.")
         .default("no exception");
     QUEUE_TIMEOUT = Spec::seconds("--queue-timeout",
         "Seconds that a request may wait for a thread.")
@@ -192,7 +193,7 @@ section! {
         "Bytes of a response that Apache may hold back.")
         .default("8388608");
     RESPONSE_FLUSH_DELAY = Spec::milliseconds("--response-flush-delay",
-        "Milliseconds for which it does.")
+        "Milliseconds for which Apache may hold back a response.")
         .default("5");
     SEND_BUFFER_SIZE = Spec::bytes("--send-buffer-size",
         "Send buffer between Apache and the daemon processes.")
@@ -207,7 +208,7 @@ section! {
 section! {
     RELOADING {
         title: "Reloading",
-        about: "A script that has changed is loaded by a new process, in daemon mode.",
+        about: "In daemon mode, a new process loads a script that has changed.",
         example: "mod_wsgi-express start-server app.wsgi --reload-on-changes",
     }
 
@@ -228,14 +229,14 @@ section! {
         "The Python interpreter.")
         .default("$PYTHON, the active virtual environment's, or the first python3 on PATH that the serving account can execute");
     PYTHON_EGGS = Spec::text("--python-eggs", &["DIRECTORY"],
-        "Where Python eggs are unpacked.")
+        "Directory where Python eggs are unpacked.")
         .default("python-eggs in the server root");
     PYTHON_WARNINGS = Spec::text("--python-warnings", &["FILTER"],
         "Python warning filter, such as error::DeprecationWarning.").repeated();
     SWITCH_INTERVAL = Spec::float("--switch-interval",
         "Seconds after which Python lets another thread run, such as 0.001.");
     FREE_THREADING = Spec::flag("--free-threading",
-        "Runs a free-threaded Python without its lock.");
+        "Runs a free-threaded Python without the GIL; no such Python is supported yet.");
     ORPHAN_INTERPRETER = Spec::flag("--orphan-interpreter",
         "Does not destroy interpreters at the end of a process.");
 }
@@ -243,7 +244,8 @@ section! {
 section! {
     FRONT {
         title: "Apache's own processes",
-        about: "They take the clients' connections and pass requests on to the daemon processes; in embedded mode their number follows from `--processes` and `--threads`.",
+        about: "Apache's processes accept the clients' connections and pass requests on to the daemon processes. In \
+                embedded mode, `--processes` and `--threads` determine their number.",
         example: "mod_wsgi-express start-server app.wsgi --max-clients 200 --server-mpm event",
     }
 
@@ -253,18 +255,18 @@ section! {
         "Clients that Apache serves at a time.")
         .default("10, and half as many again as the application (at least 10)");
     INITIAL_WORKERS = Spec::float("--initial-workers",
-        "Fraction of these that is there from the start.")
+        "Fraction of these that Apache starts with.")
         .default("0.05 (prefork) or 0.2");
     MINIMUM_SPARE_WORKERS = Spec::float("--minimum-spare-workers",
-        "Fraction that is kept idle at least.")
+        "Fraction that is at least kept idle.")
         .default("--initial-workers");
     MAXIMUM_SPARE_WORKERS = Spec::float("--maximum-spare-workers",
-        "Fraction that is kept idle at most.")
+        "Fraction that is at most kept idle.")
         .default("0.1 (prefork) or 0.6");
     HTTPD_EXECUTABLE = Spec::text("--httpd-executable", &["FILE"],
         "The Apache server to run; the variable HTTPD wins over it.");
     MODULES_DIRECTORY = Spec::text("--modules-directory", &["DIRECTORY"],
-        "Where Apache's modules are (for install-module: where to install to).");
+        "Directory of Apache's modules (for install-module: directory to install to).");
 }
 
 section! {
