@@ -205,7 +205,7 @@ def application(environ, start_response):
 
     let process = plan(None).start();
     assert_eq!(process.report(), None);
-    process.wait_for("sent no scoreboard");
+    process.wait_for("lacks the scoreboard");
 }
 
 #[test]
