@@ -9,6 +9,7 @@ use std::process::{Command, exit};
 const FUNCTIONS: &[&str] = &[
     // http_config.h, ap_mpm.h, mpm_common.h, http_main.h
     "ap_hook_child_init",
+    "ap_hook_child_status",
     "ap_hook_handler",
     "ap_hook_monitor",
     "ap_hook_post_config",

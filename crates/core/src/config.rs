@@ -39,6 +39,8 @@ pub struct Global {
     pub case_sensitivity: Option<bool>,
     /// `WSGIRestrictEmbedded`.
     pub restrict_embedded: Option<bool>,
+    /// `WSGIGracefulTermination`.
+    pub graceful_termination: GracefulTermination,
     /// The server-level interpreter settings; its selectors are unset.
     pub interpreter: Block,
     /// Each `<WSGIInterpreterOptions>`, in file order.
@@ -70,6 +72,18 @@ pub struct NamedGroup {
     pub name: Box<[u8]>,
     /// The line that names it.
     pub position: Position,
+}
+
+/// Whether a SIGTERM to Apache's parent is a graceful stop (`WSGIGracefulTermination`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum GracefulTermination {
+    /// It stops the server at once.
+    #[default]
+    Off,
+    /// It is.
+    On,
+    /// It is if the parent is the main process of a container.
+    Init,
 }
 
 /// The moment at which an Apache child starts Python.

@@ -102,6 +102,7 @@ impl Inputs<'_> {
                 sizing => self.sizing(),
                 maximum_requests => if embedded { settings.maximum_requests } else { 0 },
                 timeout => settings.timeout,
+                graceful_timeout => settings.graceful_timeout,
                 limits => settings.limits.context(),
                 mime_types => mime_types(),
                 log_level => settings.log_level.as_str(),

@@ -52,7 +52,7 @@ impl Daemon {
 
 /// The options that were given although they mean nothing without daemon processes.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<&'static str> {
-    const ELSEWHERE: [&str; 2] = ["maximum-requests", "socket-timeout"];
+    const ELSEWHERE: [&str; 3] = ["maximum-requests", "graceful-timeout", "socket-timeout"];
     let numbers = NUMBERS.iter().filter(|number| !ELSEWHERE.contains(&number.name)).map(|number| number.spec);
     numbers.chain(DAEMON_ONLY).filter(|spec| parsed.has(spec)).map(|spec| spec.name).collect()
 }

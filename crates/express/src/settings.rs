@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) sizing: Sizing,
     /// Requests after which a process is replaced; 0: never.
     pub(crate) maximum_requests: i64,
+    /// Seconds for running requests when the server is to end; not 0, which is no limit to Apache.
+    pub(crate) graceful_timeout: i64,
     /// Apache's `Timeout` in seconds.
     pub(crate) timeout: i64,
     pub(crate) limits: Limits,
@@ -139,6 +141,8 @@ impl Settings {
             services: Service::all(parsed)?,
             sizing: Sizing::new(parsed)?,
             maximum_requests: number(parsed, &options::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?,
+            graceful_timeout: number(parsed, &options::GRACEFUL_TIMEOUT, 15, 0..=LARGEST)?
+                .clamp(1, i64::from(i32::MAX)),
             timeout: number(parsed, &options::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
             limits: Limits::new(parsed)?,
             host,

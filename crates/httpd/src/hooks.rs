@@ -50,6 +50,7 @@ unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
             hooks.add(M::POST_CONFIG, sys::ap_hook_post_config, Some(post_config::<M>));
             hooks.add(M::TEST_CONFIG, sys::ap_hook_test_config, Some(test_config::<M>));
             hooks.add(M::MONITOR, sys::ap_hook_monitor, Some(monitor::<M>));
+            hooks.add(M::CHILD_STARTED, sys::ap_hook_child_status, Some(child_status::<M>));
             hooks.add(M::CHILD_INIT, sys::ap_hook_child_init, Some(child_init::<M>));
             hooks.add(M::TRANSLATE_NAME, sys::ap_hook_translate_name, Some(translate_name::<M>));
             hooks.add(M::HANDLER, sys::ap_hook_handler, Some(handler::<M>));
@@ -167,6 +168,23 @@ unsafe extern "C" fn monitor<M: Module>(_: *mut sys::apr_pool_t, server: *mut sy
     guard("the watch over the server", || (hook.function)(server), failed);
     // The hooks of other modules are to run, too.
     sys::DECLINED
+}
+
+unsafe extern "C" fn child_status<M: Module>(
+    server: *mut sys::server_rec,
+    _: sys::pid_t,
+    _: sys::ap_generation_t,
+    _: c_int,
+    state: sys::mpm_child_status,
+) {
+    let Some(hook) = M::CHILD_STARTED else { return };
+    if state != sys::MPM_CHILD_STARTED {
+        return;
+    }
+    // SAFETY: Apache gives the main server.
+    let server = unsafe { Server::from_raw(server) };
+    let failed = |line: &str| Logger::of::<M>().server(server, Level::Crit, line);
+    guard("the note of a child's start", || (hook.function)(server), failed);
 }
 
 unsafe extern "C" fn child_init<M: Module>(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) {

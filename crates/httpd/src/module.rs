@@ -35,6 +35,9 @@ pub trait Module: ModuleDirectives {
     /// Does periodic work in the parent process, about every ten seconds while the server runs.
     const MONITOR: Option<Hook<fn(&Server)>> = None;
 
+    /// Is told, in the parent process, that it has started a child.
+    const CHILD_STARTED: Option<Hook<fn(&Server)>> = None;
+
     /// Prepares a child process, in its first thread, before it serves requests.
     const CHILD_INIT: Option<Hook<fn(&Child<'_>)>> = None;
 }

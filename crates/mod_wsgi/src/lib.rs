@@ -19,6 +19,7 @@ mod request_facts;
 mod route;
 mod scoreboard;
 mod settings;
+mod termination;
 mod translate;
 mod validated;
 
@@ -75,6 +76,7 @@ impl Module for Wsgi {
     const POST_CONFIG: Option<Hook<PostConfigHook>> = Some(Hook::new(post_config));
     const TEST_CONFIG: Option<Hook<fn(&Server)>> = Some(Hook::new(config::review));
     const MONITOR: Option<Hook<fn(&Server)>> = Some(Hook::new(|_| daemon::monitor()));
+    const CHILD_STARTED: Option<Hook<fn(&Server)>> = Some(Hook::new(termination::child_started));
     const CHILD_INIT: Option<Hook<fn(&Child<'_>)>> = Some(Hook::new(child_init));
 }
 

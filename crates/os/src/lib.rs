@@ -22,6 +22,7 @@ pub mod signals;
 pub mod snapshot;
 pub mod spawn;
 pub mod spin;
+pub mod termination;
 pub mod thread;
 pub mod title;
 pub mod usage;

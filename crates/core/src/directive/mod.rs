@@ -40,6 +40,7 @@ pub const DIRECTIVES: &[Directive] = &[
     routing::PROCESS_GROUP,
     daemon::RESTRICT_PROCESS,
     routing::RESTRICT_EMBEDDED,
+    routing::GRACEFUL_TERMINATION,
     daemon::DAEMON_PROCESS,
     daemon::SOCKET_PREFIX,
     daemon::SOCKET_ROTATION,

@@ -6,7 +6,7 @@ use super::arguments::{Options, non_empty};
 use super::daemon::usable;
 use super::{Context, Directive, Effect, Scope, Support, Target};
 use crate::alias::{Location, ScriptAlias};
-use crate::config::{HandlerScript, ImportScript, RouteOptions};
+use crate::config::{GracefulTermination, HandlerScript, ImportScript, RouteOptions};
 use crate::groups::Forms;
 use crate::words::{Words, display};
 
@@ -177,6 +177,32 @@ With `On`, the Apache children run no WSGI applications (such requests get a 500
     effect: Effect::Flag(|target, value| {
         target.global.restrict_embedded = Some(value);
         target.global.embedded_demanded |= !value;
+    }),
+};
+
+pub(super) const GRACEFUL_TERMINATION: Directive = Directive {
+    name: c"WSGIGracefulTermination",
+    context: Context::Global,
+    in_container: false,
+    arguments: "On|Off|Init",
+    default: "Off",
+    help: c"Enable/Disable a graceful stop on SIGTERM.",
+    doc: "\
+With `On`, the first `SIGTERM` that Apache's parent process gets is a graceful stop, as its `SIGWINCH` is: no new connections are \
+taken, running requests may end, for as long as Apache's `GracefulShutdownTimeout` says. The second one stops the server at once. \
+With `Init`, that is so where Apache is process 1, as in a container, which is stopped by this signal, or where it was started \
+by a process 1 that is not the machine's, such as `tini`.
+
+`apachectl stop` sends the same signal.",
+    support: Support::Supported,
+    effect: Effect::One(|target, word| {
+        target.global.graceful_termination = match word.to_ascii_lowercase().as_slice() {
+            b"on" => GracefulTermination::On,
+            b"off" => GracefulTermination::Off,
+            b"init" => GracefulTermination::Init,
+            _ => return Err(format!("{} must be one of: On | Off | Init", GRACEFUL_TERMINATION.text())),
+        };
+        Ok(())
     }),
 };
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::alias::{Captures, Location};
-use crate::config::{Callable, Effective, MapHead, PythonStart};
+use crate::config::{Callable, Effective, GracefulTermination, MapHead, PythonStart};
 use fixtures::{DefinedServers, Machine};
 
 /// A server while its configuration is read.
@@ -97,7 +97,8 @@ impl Server {
 fn all_directives_of_the_contract_exist() {
     let names: Vec<_> =
         DIRECTIVES.iter().filter(|d| d.support != Support::TestHook).map(Directive::text).collect();
-    assert_eq!(names.len(), 49);
+    // And one of our own.
+    assert_eq!(names.len(), 49 + 1);
     let mut unique: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     unique.sort();
     unique.dedup();
@@ -106,6 +107,20 @@ fn all_directives_of_the_contract_exist() {
     for removed in ["WSGILazyInitialization", "WSGIUserAuthoritative", "WSGIPy3kWarningFlag"] {
         assert!(Directive::find(removed).is_none(), "{removed}");
     }
+}
+
+#[test]
+fn termination_is_graceful_where_that_is_asked_for() {
+    for (word, expected) in [
+        ("On", GracefulTermination::On),
+        ("OFF", GracefulTermination::Off),
+        ("init", GracefulTermination::Init),
+    ] {
+        let mut server = Server::default();
+        server.line(&format!("WSGIGracefulTermination {word}"));
+        assert_eq!(server.global.graceful_termination, expected);
+    }
+    assert!(Server::default().error("WSGIGracefulTermination 1").contains("On | Off | Init"));
 }
 
 #[test]

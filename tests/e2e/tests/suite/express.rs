@@ -1,5 +1,6 @@
 //! Servers that mod_wsgi-express sets up and runs.
 
+mod container;
 mod hosts;
 mod limits;
 mod proxies;
@@ -10,7 +11,7 @@ use e2e::{Process, Test, test, wait_until};
 
 use server::{APPLICATION, Express, is_root, write};
 
-pub(crate) const TABLES: &[&[Test]] = &[TESTS, hosts::TESTS, limits::TESTS, proxies::TESTS];
+pub(crate) const TABLES: &[&[Test]] = &[TESTS, container::TESTS, hosts::TESTS, limits::TESTS, proxies::TESTS];
 
 const TESTS: &[Test] = &[
     test!(the_application_runs_in_daemon_processes, Daemon, Ours("such checks and messages")),

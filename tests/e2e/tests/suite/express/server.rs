@@ -28,11 +28,16 @@ impl Express {
 
     /// Starts a server for a site, with more options.
     pub(super) fn serve(site: Site, options: &[&str]) -> Self {
+        Self::serve_within(&[], site, options)
+    }
+
+    /// Starts a server as the command that another one executes.
+    pub(super) fn serve_within(wrapper: &[&str], site: Site, options: &[&str]) -> Self {
         let port = free_port();
         let output = File::create(site.path("output"))
             .and_then(|file| Ok((file.try_clone()?, file)))
             .unwrap_or_else(|error| panic!("{}: {error}", site.path("output").display()));
-        let process = command()
+        let process = command(wrapper)
             .args(["start-server", "app.wsgi", "--host", "127.0.0.1", "--log-level", "info"])
             .args(["--port", &port.to_string()])
             .arg("--server-root")
@@ -153,11 +158,19 @@ pub(super) fn free_port() -> u16 {
     port.unwrap_or_else(|error| panic!("no free port: {error}")).port()
 }
 
-fn command() -> Command {
+fn command(wrapper: &[&str]) -> Command {
     let module = Target::current().module();
     // PREFIX/lib/mod_wsgi/mod_wsgi.so
     let prefix = module.ancestors().nth(3).unwrap_or_else(|| panic!("{}", module.display()));
-    let mut command = Command::new(prefix.join("bin/mod_wsgi-express"));
+    let program = prefix.join("bin/mod_wsgi-express");
+    let mut command = match wrapper {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
     preload(&mut command);
     command
 }
