@@ -1,10 +1,10 @@
-# The commands that are worth remembering. What needs branches is in scripts/.
+# The commands that are worth remembering. Longer ones are in scripts/.
 
 APP ?=
 PORT ?= 8000
 PREFIX ?=
 export APP PORT PREFIX PYTHON ARGS
-# Where rustup puts it, for a shell that has not been told.
+# The place where rustup puts cargo, for a shell that does not know it.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help

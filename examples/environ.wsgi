@@ -1,4 +1,4 @@
-"""Shows what the application gets to know: the process, the interpreter, the WSGI environ."""
+"""Shows the process, the interpreter and the WSGI environ of the application."""
 
 import os
 import sys

@@ -1,7 +1,7 @@
 """The part of mod_wsgi that is written in Python.
 
-Where applications run, the module `mod_wsgi` is made by the server, with the functions and values of its interface; it
-finds the submodules here.
+In processes that run applications, the server creates the module `mod_wsgi` with the functions and values of its
+interface. That module finds the submodules here.
 """
 
 from pkgutil import extend_path

@@ -1,1 +1,1 @@
-"""What applications that mod_wsgi-express serves may use."""
+"""Modules for applications that mod_wsgi-express serves."""

@@ -1,7 +1,7 @@
-"""Replaces a daemon process when a file changes that it was made from.
+"""Replaces a daemon process when a file of its modules changes.
 
-The process asks for its replacement as `kill -USR1` would: the new one takes over when it is ready, and as long as it
-cannot start (a syntax error, say) the old one goes on. So it keeps watching.
+The process asks for its replacement as `kill -USR1` would. The new one takes over when it is ready. As long as that
+cannot start (because of a syntax error, say), the old one goes on and keeps watching.
 """
 
 import os
@@ -20,7 +20,7 @@ _tracked = set()
 _imported = {}
 _interval = None
 _stopping = False
-# That the interval is another, or the process ends.
+# Set when the interval has changed, or the process ends.
 _news = threading.Event()
 
 
@@ -31,10 +31,10 @@ def track_changes(path):
 
 
 def start_reloader(interval=1.0):
-    """Looks every `interval` seconds at the files of all modules and at those of `track_changes()`.
+    """Checks the files of all modules and those of `track_changes()` every `interval` seconds.
 
-    If it is called again, the smallest interval counts. It does nothing outside daemon processes, which alone can be
-    replaced.
+    If it is called again, the smallest interval counts. Outside of daemon processes it does nothing, since only those can
+    be replaced.
     """
     global _interval
     if not getattr(mod_wsgi, "process_group", ""):
@@ -57,7 +57,7 @@ def _stop(*_, **__):
 
 
 def _notice_imports():
-    """A file may change between its import and the next look at it: the state to compare with is that at the import."""
+    """Records the states of files when they are imported, since a file may change between its import and the next check."""
     original = SourceFileLoader.path_stats
 
     def path_stats(self, path):
@@ -77,7 +77,7 @@ def _watch():
         changed = _changes(known)
         if not changed:
             continue
-        # A file that is being written is taken when it is whole.
+        # Wait until a file that is being written is complete.
         while not _stopping:
             time.sleep(0.1)
             if not _changes(known):
@@ -89,7 +89,7 @@ def _watch():
 
 
 def _changes(known):
-    """The files that are not as `known` has them, which is brought up to date. New files have not changed."""
+    """Returns the files that have changed since `known`, and updates `known`. New files do not count as changed."""
     changed = []
     for path in _files() | known.keys():
         state = _state(path)
@@ -103,7 +103,7 @@ def _files():
     with _lock:
         files = set(_tracked)
     for module in list(sys.modules.values()):
-        # Not getattr: what stands in for a module may import one when it is asked.
+        # Not getattr: an object that stands in for a module may import one when it is asked for an attribute.
         path = getattr(module, "__dict__", {}).get("__file__")
         if isinstance(path, str):
             files.add(_source(path))
@@ -111,7 +111,7 @@ def _files():
 
 
 def _source(path):
-    """The source of a compiled file that lies beside it."""
+    """Returns the source beside a compiled file, or the path itself."""
     if path.endswith(".pyc") and os.path.exists(path[:-1]):
         return path[:-1]
     return path
