@@ -109,7 +109,7 @@ impl Account {
         })
     }
 
-    /// Apache can not change its identity unless started by root: names are written, and have no effect.
+    /// Apache cannot change its identity unless started by root: names are written, and have no effect.
     fn invoking(user: Option<&str>, group: Option<&str>) -> Self {
         let (uid, gid) = (geteuid(), getegid());
         let name = || User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name);

@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::tls::Tls;
 
-/// Files and directories that the serving account has to be able to use; one text for each that it can not.
+/// Files and directories that the serving account has to be able to use; one text for each that it cannot.
 pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some(script) = &settings.entry_point {

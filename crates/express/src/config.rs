@@ -59,7 +59,7 @@ impl Inputs<'_> {
     /// The text of `httpd.conf`.
     ///
     /// # Errors
-    /// A value can not be written into it, or a module is missing.
+    /// A value cannot be written into it, or a module is missing.
     pub(crate) fn configuration(&self) -> Result<String, Failure> {
         let settings = self.settings;
         let root = &settings.server_root;
@@ -145,7 +145,7 @@ impl Inputs<'_> {
     /// The text of `apachectl`.
     ///
     /// # Errors
-    /// A value can not be written into it.
+    /// A value cannot be written into it.
     pub(crate) fn control_script(&self) -> Result<String, Failure> {
         let settings = self.settings;
         let root = &settings.server_root;

@@ -29,7 +29,7 @@ impl Daemon {
         };
         if name.is_empty() || name.contains("%{") {
             return Err(Failure::usage(format!(
-                "option --process-group: '{name}' can not be the name of a group; choose a plain word"
+                "option --process-group: '{name}' cannot be the name of a group; choose a plain word"
             )));
         }
         Ok(Self {

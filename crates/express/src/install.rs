@@ -77,7 +77,7 @@ impl Installation {
     /// the modules directory a link of the usual name.
     ///
     /// # Errors
-    /// The directory does not exist or can not be written to.
+    /// The directory does not exist or cannot be written to.
     pub(crate) fn copy_to(&self, modules: &Path) -> Result<PathBuf, Failure> {
         if !modules.is_dir() {
             return Err(Failure::machine(format!(
@@ -118,7 +118,7 @@ impl Installation {
 /// The directives that load a module, for `module-config` and `install-module`.
 ///
 /// # Errors
-/// A path can not be written into an Apache configuration.
+/// A path cannot be written into an Apache configuration.
 pub(crate) fn load_directives(module: &Path, python: &Python) -> Result<String, Failure> {
     let quote = |path: &Path| {
         quote(&path.to_string_lossy()).map_err(|reason| {

@@ -179,7 +179,7 @@ impl Python {
         status.is_ok_and(|status| status.success())
     }
 
-    /// Why another account than the one it was chosen for can not execute it.
+    /// Returns why an account other than the one it was chosen for cannot execute it.
     pub(crate) fn closed_to(&self, account: &Account) -> Option<String> {
         probe(account, &self.program, String::new()).err()
     }

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 /// Fills in a template, whose filters are the ways to quote.
 ///
 /// # Errors
-/// A value can not be written.
+/// A value cannot be written.
 pub(crate) fn render(name: &str, template: &str, values: Value) -> Result<String, Failure> {
     let refuse = |text: String| minijinja::Error::new(ErrorKind::InvalidOperation, text);
     let about = move |value: &str, result: Result<String, String>| {
@@ -32,7 +32,7 @@ pub(crate) fn render(name: &str, template: &str, values: Value) -> Result<String
 /// No notation does, and why.
 pub(crate) fn quote(value: &str) -> Result<String, String> {
     if value.chars().any(char::is_control) {
-        return Err("contains a control character, which an Apache configuration can not hold".into());
+        return Err("contains a control character, which an Apache configuration cannot hold".into());
     }
     if value.contains("${") {
         return Err("contains ${, which Apache would take for a variable".into());
@@ -63,7 +63,7 @@ fn quote_rewrite(value: &str) -> Result<String, String> {
     quote(value)?;
     match ['"', '\''].into_iter().find(|&mark| !value.contains(mark)) {
         Some(mark) => Ok(format!("{mark}{value}{mark}")),
-        None => Err("contains both kinds of quotes, which a rewrite rule can not hold".into()),
+        None => Err("contains both kinds of quotes, which a rewrite rule cannot hold".into()),
     }
 }
 

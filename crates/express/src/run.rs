@@ -18,7 +18,7 @@ use crate::failure::Failure;
 /// On a terminal it stays, because the terminal's signals are not all meant for Apache: a resized window would stop it.
 ///
 /// # Errors
-/// The control script can not be started.
+/// The control script cannot be started.
 pub(crate) fn foreground(control: &Path) -> Result<u8, Failure> {
     let mut command = Command::new(control);
     command.args(["start", "-DFOREGROUND"]);

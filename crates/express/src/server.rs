@@ -28,7 +28,7 @@ use crate::tls;
 /// Generates the server root and, unless it is only to be set up, runs the server; its exit status.
 ///
 /// # Errors
-/// The server can not work as asked for.
+/// The server cannot work as asked for.
 pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Result<u8, Failure> {
     let mut settings = Settings::new(parsed)?;
     let account = account(parsed)?;
@@ -160,7 +160,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     }
 }
 
-/// The current directory is a guess; where the account can not work in it, the script's is another.
+/// The current directory is a guess; where the account cannot work in it, the script's is another.
 fn leave_closed_directory(settings: &mut Settings, account: &Account) {
     if settings.daemon.is_none() || !settings.default_directory {
         return;
@@ -208,7 +208,7 @@ fn logs(settings: &Settings) -> (String, Option<String>) {
     (file("error_log"), settings.access_log.then(|| file("access_log")))
 }
 
-/// A log that goes where this process's own output goes. A socket (as under some supervisors) can not be opened by its
+/// A log that goes where this process's own output goes. A socket (as under some supervisors) cannot be opened by its
 /// name, but written to by a program that inherits it.
 fn device(name: &str, redirection: &str) -> String {
     match OpenOptions::new().append(true).open(name) {

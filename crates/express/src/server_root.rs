@@ -22,7 +22,7 @@ impl ServerRoot {
     /// Makes the directory, or takes one that is already there if nobody else can have meddled with it.
     ///
     /// # Errors
-    /// It can not be made, or it is not safe to use.
+    /// It cannot be made, or it is not safe to use.
     pub(crate) fn create(path: &Path, predictable: bool, account: &Account) -> Result<Self, Failure> {
         // The serving account needs to get through to what is served from here, but not to list it.
         let mode = if account.uid == geteuid() { 0o700 } else { 0o711 };
@@ -39,7 +39,7 @@ impl ServerRoot {
     /// Writes a file, replacing an older one. With no moment at which it has more permissions than `mode`.
     ///
     /// # Errors
-    /// It can not be written.
+    /// It cannot be written.
     pub(crate) fn write(&self, name: &str, mode: u32, content: &str) -> Result<PathBuf, Failure> {
         let path = self.path.join(name);
         let fresh = self.path.join(format!(".{name}.new"));
@@ -56,7 +56,7 @@ impl ServerRoot {
     /// Makes an empty file unless it is there; what a user wrote into it survives.
     ///
     /// # Errors
-    /// It can not be made.
+    /// It cannot be made.
     pub(crate) fn touch(&self, name: &str) -> Result<PathBuf, Failure> {
         let path = self.path.join(name);
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
@@ -70,7 +70,7 @@ impl ServerRoot {
     /// Makes a directory that the serving account may write to.
     ///
     /// # Errors
-    /// It can not be made.
+    /// It cannot be made.
     pub(crate) fn make_directory_for(&self, name: &str, account: &Account) -> Result<(), Failure> {
         self.make_directory(name)?;
         if !geteuid().is_root() {
