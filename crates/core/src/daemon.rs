@@ -4,8 +4,9 @@ use crate::wire::launch::{Limits, ProcessOptions};
 
 /// A group of daemon processes.
 ///
-/// What its processes act on is in [`ProcessOptions`], which travels to them; the rest is for the parent, which starts
-/// them, and for Apache children. Times are in milliseconds. What is `None` was not given, and something else decides.
+/// Its processes act on the [`ProcessOptions`], which travel to them. The rest is for the parent,
+/// which starts them, and for Apache children. Times are in milliseconds. What is `None` was not
+/// given, and something else decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DaemonGroup {
     /// Its name, unique in the whole server.

@@ -84,7 +84,8 @@ pub fn callable<'a>(
 /// The forms that are expanded in a place where a name is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forms {
-    /// Those of a request: `%{GLOBAL}`, `%{SERVER}`, `%{HOST}`, `%{RESOURCE}` and `%{ENV:NAME}`.
+    /// The forms of a request: `%{GLOBAL}`, `%{SERVER}`, `%{HOST}`, `%{RESOURCE}` and
+    /// `%{ENV:NAME}`.
     Request,
     /// `%{GLOBAL}` alone.
     Global,

@@ -11,7 +11,7 @@ const MONTHS: [&str; 12] =
 /// Writes the time in the local time zone, such as `Sun Nov 22 19:04:23.123456 2026`.
 ///
 /// # Errors
-/// Those of `text`.
+/// The error of writing to `text`.
 pub(crate) fn write_timestamp(text: &mut impl Write, time: SystemTime) -> fmt::Result {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let local = local(libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX));
@@ -39,7 +39,8 @@ pub fn microseconds() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Milliseconds of a clock that nobody sets. All processes see the same; after seven weeks it begins again.
+/// Returns the milliseconds of a clock that nobody sets. All processes see the same; after seven
+/// weeks it begins again.
 #[must_use]
 pub fn ticks() -> u32 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

@@ -197,7 +197,7 @@ pub fn next_length(socket: impl AsFd, wait: Wait) -> io::Result<usize> {
 /// cannot be taken, nor anything twice.
 ///
 /// # Errors
-/// There is none under that number, it is one of 0, 1 and 2, or it is not inherited.
+/// No descriptor has that number, it is one of 0, 1 and 2, or it is not inherited.
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the command takes no argument, and any number will do.
     let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };

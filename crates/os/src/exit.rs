@@ -4,8 +4,9 @@ use std::ffi::{c_int, c_void};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// Has `exit` end the process at once if `at_once` says so: without the handlers that were registered before, by
-/// libraries above all. They take their data apart, and crash threads that are inside the library.
+/// Makes `exit` end the process at once if `at_once` returns true: without the handlers that were
+/// registered before, by libraries above all. They take their data apart, and crash threads that
+/// are inside the library.
 pub fn skip_handlers_if(at_once: fn() -> bool) {
     // SAFETY: the handler is a function of this signature, and its argument what it expects. Without memory it is not
     // registered, and all is as if it had not been asked for.

@@ -10,18 +10,18 @@ const SIGNALS: usize = 128;
 /// The handlers that the signals had, by number; 0 is none.
 static HANDLERS: [AtomicUsize; SIGNALS] = [const { AtomicUsize::new(0) }; SIGNALS];
 
-/// The signal whose handler takes the place of others' while [`IS_BUSY`] says so; 0 is none.
+/// The signal whose handler takes the place of others' while [`IS_BUSY`] returns true; 0 is none.
 static GRACEFUL: AtomicI32 = AtomicI32::new(0);
 /// A `fn() -> bool`.
 static IS_BUSY: AtomicUsize = AtomicUsize::new(0);
 /// It has done so once.
 static HAS_SUBSTITUTED: AtomicBool = AtomicBool::new(false);
 
-/// Has the handlers that these signals have now run on the main thread only, whichever thread the system chooses. A
-/// signal that has no handler stays as it is.
+/// Makes the handlers that these signals have now run on the main thread only, whichever thread the
+/// system chooses. A signal that has no handler stays as it is.
 ///
-/// Handlers that end the process count on having interrupted the thread that does the work. Nothing good comes of one
-/// that runs in the middle of another, which may hold any lock.
+/// Handlers that end the process count on having interrupted the thread that does the work. A
+/// handler that runs in the middle of another thread, which may hold any lock, can do harm.
 ///
 /// The first of the signals that comes while the main thread `is_busy` is handled as if it were `graceful`, one of them: a
 /// request to end when the work is done. The next one is itself. `is_busy` is called in a signal's handler.

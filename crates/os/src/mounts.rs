@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::lock::lock;
 
-/// File systems whose data the kernel has on a disk or in memory of its own: to read from one waits for nobody else.
+/// File systems whose data the kernel has on a disk or in memory of its own: reading from one does
+/// not wait for another system.
 const LOCAL: [&str; 22] = [
     "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "iso9660", "jfs", "msdos",
     "nilfs2", "ntfs3", "overlay", "ramfs", "reiserfs", "squashfs", "tmpfs", "udf", "vfat", "xfs", "zfs",

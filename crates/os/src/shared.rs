@@ -37,7 +37,7 @@ impl Words {
     /// descriptor. What is returned, and its copies in forked processes, can be written to.
     ///
     /// # Errors
-    /// As there; and the system is Linux before 5.1.
+    /// The system has no memory or no descriptor left, or is Linux before 5.1.
     pub fn create_for_readers(name: &CStr, count: usize) -> io::Result<(OwnedFd, Self)> {
         let file = new_file(name, count)?;
         seal(&file, SIZE)?;
@@ -83,7 +83,7 @@ impl ReadOnlyWords {
     /// Maps words like [`Words::map`]; this mapping cannot be written to.
     ///
     /// # Errors
-    /// As there.
+    /// The file is shorter, or can still be resized; or the system refuses.
     pub fn map(file: impl AsFd, count: usize) -> io::Result<Self> {
         Mapping::new(file, count, libc::PROT_READ).map(Self)
     }

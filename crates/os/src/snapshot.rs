@@ -60,12 +60,12 @@ impl SnapshotWriter {
         self.capacity
     }
 
-    /// Returns whether the caller is to publish now: nobody has begun to within the last `interval`, and nobody else has been
-    /// told so.
+    /// Returns whether the caller is to publish now: no publisher has begun within the last
+    /// `interval`, and no other has got this answer.
     #[must_use]
     pub fn is_due(&self, interval: Duration) -> bool {
         let Some(begun) = self.words.get(BEGUN) else { return false };
-        // 0 says that nobody ever has.
+        // 0 means that nobody has published yet.
         let now = clock::ticks().max(1);
         let last = begun.load(Ordering::Relaxed);
         let interval = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);

@@ -24,7 +24,7 @@ impl Waiter {
     pub fn wait(&self, descriptor: Option<RawFd>, timeout: Duration) {
         let make = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok();
         let event = self.event.get_or_init(make).as_ref();
-        // Who ends this afterwards finds the event.
+        // Whatever ends the wait from here on finds the event.
         if self.is_over.load(Ordering::SeqCst) {
             return;
         }

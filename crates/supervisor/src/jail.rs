@@ -54,7 +54,7 @@ impl<'a> Jail<'a> {
     /// Returns the user with this id.
     ///
     /// # Errors
-    /// Why there is none, as the end of a sentence about the user.
+    /// The reason why there is none, as the end of a sentence about the user.
     pub(crate) fn user(&self, uid: u32) -> Result<Entry, String> {
         let shown = self.path.join("etc/passwd").display().to_string();
         match self.read("etc/passwd") {
@@ -84,7 +84,7 @@ impl<'a> Jail<'a> {
         if ids.len() == 1 && !has_root {
             return none(None);
         }
-        // Who can change one of these can list any user in any group.
+        // Whoever can change one of these can list any user in any group.
         if ![self.status("."), self.status("etc"), self.status("etc/passwd"), Ok(status)].iter().all(is_roots)
         {
             return none(Some(format!(
@@ -125,7 +125,8 @@ impl<'a> Jail<'a> {
         if SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        // By its descriptor: it is the same file. Whoever has leased it must not make this process wait.
+        // The descriptor leads to the same file. A holder of a lease on it must not make this
+        // process wait.
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let same = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
         let opened = File::options().read(true).custom_flags(flags.bits()).open(same)?;
@@ -138,7 +139,8 @@ impl<'a> Jail<'a> {
     }
 }
 
-/// Returns whether nobody but root can change a file, or who this process runs as: where that is not root, there are no jails.
+/// Returns whether only root, or the user of this process, can change a file. (A process that is
+/// not root has no jails.)
 fn is_roots(status: &io::Result<FileStat>) -> bool {
     let others = Mode::S_IWGRP | Mode::S_IWOTH;
     status.as_ref().is_ok_and(|status| {

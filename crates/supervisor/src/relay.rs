@@ -178,7 +178,7 @@ struct RelayThread {
     sinks: Vec<Sink>,
     own: usize,
     sources: HashMap<u64, Source>,
-    /// Those of processes that have ended, the oldest first.
+    /// Sources of processes that have ended, the oldest first.
     orphans: Vec<u64>,
     max_orphans: usize,
     buffer: Box<[u8]>,
@@ -186,7 +186,7 @@ struct RelayThread {
 
 impl RelayThread {
     fn run(mut self) {
-        // Whoever waits for the end learns of it, in whatever way that comes.
+        // A caller that waits for the end learns of it, however that comes.
         let mut finished: Option<Sender<()>> = None;
         let mut events = [EpollEvent::empty(); EVENTS];
         loop {
@@ -245,7 +245,7 @@ impl RelayThread {
 
     fn on_watch(&mut self, Id(id): Id, reader: OwnedFd, log: usize) {
         let is_watched = self.epoll.add(&reader, EpollEvent::new(EpollFlags::EPOLLIN, id));
-        // Else there is no memory, and the process writes to nobody.
+        // Otherwise there is no memory, and nobody reads what the process writes.
         if is_watched.is_ok() {
             self.sources.insert(id, Source::new(reader, log));
             self.count();
@@ -257,7 +257,7 @@ impl RelayThread {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let sink = &mut self.sinks[source.log];
         let mut is_over = false;
-        // As much as a pipe can hold. Who writes on is not waited for.
+        // At most as much as a pipe can hold: a process that writes on is not waited for.
         for _ in 0..source::MAX_BLOCKS {
             match source.read(&mut self.buffer) {
                 Input::Lines(lines) => sink.push_last(id, lines),

@@ -246,7 +246,7 @@ impl Slot {
     /// Starts a process that imports what the configuration says, and no more.
     fn start(&mut self, now: u64, actions: &mut Vec<Action>) {
         self.respawn = None;
-        // An import may take long; nobody who did not ask for a limit gets one.
+        // An import may take long: there is no limit unless one was asked for.
         let limit = if self.rules.startup > 0 { self.rules.startup.max(SUCCESSOR_TIMEOUT) } else { 0 };
         let process = self.new_process(now, limit);
         actions.push(Action::Spawn(process.key, Vec::new()));
@@ -351,7 +351,7 @@ impl Slot {
         if self.successor.is_some() {
             return;
         }
-        // It may ask again and again. It serves meanwhile, and the state says so.
+        // It may ask again and again. It serves meanwhile, and the state stays so.
         let wait = self.starts.wait(now);
         if wait > 0 && self.phase == Phase::Running {
             process.wanted = Some(WantedSuccessor { at: now + wait, reason, scripts });
@@ -428,7 +428,8 @@ impl Slot {
     fn exited(&mut self, key: Key, exit: Exit, now: u64, actions: &mut Vec<Action>) {
         if let Some(at) = self.exiting.iter().position(|exiting| exiting.key == key) {
             let pid = self.exiting.remove(at).pid;
-            // One that is told to end while its Python starts does not know yet what the signal means.
+            // A process that is told to end while its Python starts does not know yet what the
+            // signal means.
             let is_asked =
                 matches!(exit, Exit::Signal(number, false) if i32::from(number) == Signal::SIGTERM as i32);
             let is_crash = matches!(exit, Exit::Signal(..)) && !is_asked;

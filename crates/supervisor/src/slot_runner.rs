@@ -170,7 +170,7 @@ impl SlotRunner {
     /// Handles a channel that is readable, or to which nobody can send any more.
     pub(crate) fn on_channel(&mut self, flags: EpollFlags, context: &Context) {
         if flags.contains(EpollFlags::EPOLLIN) {
-            // Whoever sent them sees them closed, and knows that nothing was read.
+            // Their senders see them closed, and know that nothing was read.
             for _ in 0..BATCH {
                 match descriptors::receive_with(&self.channel, &mut [0; 16], Wait::Never) {
                     Ok((1.., _)) => {}
@@ -437,7 +437,7 @@ impl SlotRunner {
         }
     }
 
-    /// Returns a word of the page that nobody has who lives.
+    /// Returns a word of the page that no living process has.
     fn free_word(&self) -> Option<u8> {
         let is_free = |word: &u8| {
             self.processes.iter().all(|process| process.word != *word)

@@ -15,7 +15,7 @@ pub struct Mounts {
     is_named: bool,
     /// A line names a group that depends on the request.
     is_variable: bool,
-    /// A directory section names another group, and nobody knows which requests it gets.
+    /// Set if a directory section names another group, since nobody knows which requests it gets.
     is_uncertain: bool,
 }
 

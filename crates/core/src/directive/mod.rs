@@ -179,7 +179,7 @@ pub trait System {
     /// Returns the content of a file.
     ///
     /// # Errors
-    /// Why it could not be read, without its name.
+    /// The reason why it could not be read, without its name.
     fn read(&self, path: &[u8]) -> Result<Vec<u8>, String>;
 }
 

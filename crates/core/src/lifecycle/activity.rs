@@ -34,7 +34,7 @@ struct Worker {
 #[repr(align(64))]
 struct Finished {
     count: AtomicU64,
-    /// 0: nobody counts.
+    /// The number after which the process is replaced; 0: requests are not counted.
     most: u64,
     /// True if there is one worker for one request: with it, the process is closed.
     is_run_once: bool,
@@ -173,7 +173,7 @@ impl Activity {
         self.is_loaded.load(Relaxed)
     }
 
-    /// Counts a request; whether there have been as many as there may be.
+    /// Counts a request. Returns whether it was the last that the process may serve.
     fn finish(&self) -> bool {
         let Finished { count, most, is_run_once } = &self.finished;
         let is_last = *most != 0 && count.fetch_add(1, Relaxed).saturating_add(1) >= *most;

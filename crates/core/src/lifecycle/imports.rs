@@ -39,7 +39,8 @@ enum Attempt {
 /// The prospect of a request whose script could not be imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// No try before this many milliseconds have passed, or nobody knows how long the present one takes.
+    /// There is no try before this many milliseconds have passed; `None` if nobody knows how long
+    /// the present one takes.
     Later(Option<u64>),
     /// A successor is to be asked for now.
     Now,

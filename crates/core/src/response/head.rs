@@ -146,7 +146,7 @@ pub enum Class {
     Cookie,
     /// The last of its name counts.
     Single,
-    /// Those of one name may be joined with commas.
+    /// Fields of one name may be joined with commas.
     List,
     /// It is about one connection, and dropped.
     HopByHop,

@@ -1,9 +1,13 @@
-//! The shared words: what children read without asking anybody.
+//! The shared words, which children read without asking anybody.
 //!
-//! Each slot has a page ([`page`]), in which each of its processes has a word that it alone writes, as long as it lives: the
-//! supervisor assigns it, and clears it when it has waited for the process. All slots have a place on the board that the
-//! supervisor alone writes, and on which the parent says whether there is a supervisor ([`supervision`]). To Apache children both are hints: whatever stands there, nothing worse happens than that
-//! a request goes to a process that is busier than another.
+//! Each slot has a page ([`page`]). Each of its processes has a word there that it alone writes, as
+//! long as it lives: the supervisor assigns it, and clears it when it has waited for the process.
+//!
+//! All slots have a place on the board, which the supervisor alone writes, but for the word in which
+//! the parent says whether there is a supervisor ([`supervision`]).
+//!
+//! To Apache children both are hints. Whatever stands there, nothing worse happens than that a
+//! request goes to a process that is busier than another.
 
 /// Words of a slot's page: each process has its own, so that what one has counted can be forgotten when it has died.
 pub mod page {

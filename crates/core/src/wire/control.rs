@@ -12,7 +12,7 @@
 //! | `Drain` | | a successor has the channel: finish what was begun, and exit |
 //! | | `Stopping` | it is about to exit by itself |
 //!
-//! When the supervisor's end is closed, the daemon finishes what it has begun and exits.
+//! The daemon finishes what it has begun and exits when the supervisor's end is closed.
 
 use super::board::page;
 use super::codec::{Malformed, Reader, Writer};
@@ -102,7 +102,7 @@ impl Order {
     /// Parses a datagram.
     ///
     /// # Errors
-    /// It is none of these, or of another schema.
+    /// It is not an order, or one of another schema.
     pub fn decode(datagram: &[u8]) -> Result<Self, Malformed> {
         match record::decode(datagram)? {
             Self::Start { word, .. } if usize::from(word) >= page::WORDS => Err(Malformed),
@@ -130,7 +130,7 @@ impl Report {
     /// Takes the report at the beginning of what has come through the pipe, if all of it has.
     ///
     /// # Errors
-    /// There is none, or one that is longer than any.
+    /// It is not a report, or one that is too long.
     pub fn take(buffer: &mut Vec<u8>) -> Result<Option<Self>, Malformed> {
         let Some((length, rest)) = buffer.split_first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;

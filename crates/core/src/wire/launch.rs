@@ -218,7 +218,7 @@ impl LaunchPlan {
     /// Parses a message.
     ///
     /// # Errors
-    /// It is none, or of another schema.
+    /// It is not a launch plan, or one of another schema.
     pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
         record::decode(message)
     }

@@ -1,9 +1,10 @@
 //! The wire format between Apache children, the supervisor and daemon processes.
 //!
-//! Requests travel as frames over a stream, see [`frame`]; what is inside a frame, and the messages of [`control`] and
-//! [`launch`], are values one after the other, see [`codec`]; these messages are declared once, as records. All sides come from one build, which [`Schema`] makes
-//! sure of: it is said at the beginning of every conversation. Still nothing that is read is trusted: lengths are
-//! bounded before anything is allocated, and what does not fit is an error, never a panic.
+//! Requests travel as frames over a stream, see [`frame`]. The content of a frame, and the messages of
+//! [`control`] and [`launch`], are values one after the other, see [`codec`]; these messages are
+//! declared once, as records. All sides come from one build: every conversation begins with the
+//! [`Schema`], which is checked. Still no input is trusted: lengths are bounded before anything is
+//! allocated, and input that does not fit is an error, never a panic.
 
 pub mod board;
 pub mod codec;

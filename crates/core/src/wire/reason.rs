@@ -28,7 +28,7 @@ pub enum Reason {
     CpuTimeLimit,
     /// A script has changed.
     ScriptReload,
-    /// The process can no longer be told anything.
+    /// The process can no longer receive signals or orders.
     SignalPipeError,
 }
 

@@ -61,7 +61,7 @@ impl Schema {
     /// Reads what [`encode`](Self::encode) has written.
     ///
     /// # Errors
-    /// There is none.
+    /// The message ends before that.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.u64().map(Self)
     }

@@ -204,8 +204,8 @@ impl Plan<'_> {
     /// Becomes the program; returns if that fails. By then this process may have lost its privileges, its root
     /// directory and its descriptors, and can only say so and end. [`Plan::is_bound`] binds it to the parent that it has.
     ///
-    /// What goes wrong without preventing the start is said to `warn`, whose descriptors must not have numbers of
-    /// [`Plan::kept`].
+    /// Failures that do not prevent the start are reported to `warn`, whose descriptors must not
+    /// have numbers of [`Plan::kept`].
     pub fn exec(&self, warn: &mut dyn FnMut(Failure)) -> Failure {
         if let Some(error) = self.problem() {
             return Failure { step: Step::Prepare, error };
@@ -341,7 +341,7 @@ fn read_all(reader: &mut io::PipeReader, records: &mut Vec<u8>, end: Instant) ->
 
 /// Has the system forget those of the late processes that have ended.
 fn forget_late() {
-    // Who has been waited for by somebody else is gone as well.
+    // A process that somebody else has waited for is gone as well.
     lock(&LATE).retain(|child| matches!(child.try_wait(), Ok(None)));
 }
 

@@ -11,7 +11,7 @@ use wsgi_core::wire::launch;
 const LONGEST: usize = 8 << 10;
 /// The severity of a line that does not name one: a notice.
 const SEVERITY: u8 = 5;
-/// Those of lines that do, as Apache and we write them.
+/// The names of severities in lines, as Apache and we write them.
 const SEVERITIES: [(&[u8], u8); 8] = [
     (b"emerg", 0),
     (b"alert", 1),

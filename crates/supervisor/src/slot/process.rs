@@ -43,7 +43,8 @@ pub(super) struct ExitingProcess {
 }
 
 impl Process {
-    /// Returns whether this process prepares itself. Nothing of an application has run in it, and it is told nothing.
+    /// Returns whether this process prepares itself. No code of an application has run in it, and
+    /// it gets no orders.
     pub(super) const fn is_preparing(&self) -> bool {
         self.preparation_end.is_some()
     }
