@@ -13,6 +13,10 @@ use support::{FILES, Server, group, text, until};
 
 const GROUPS: usize = 500;
 
+/// The most memory of its own that the supervisor may have. It had 1288 kB with release settings and 1336 kB without (Debian 12,
+/// Rust 1.95), little more than 2 kB for each group; a buffer of a page for each would go beyond the bound.
+const MOST_KILOBYTES: u64 = 2_048;
+
 #[test]
 fn hundreds_of_groups_are_started_and_ended() {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
@@ -40,7 +44,7 @@ fn hundreds_of_groups_are_started_and_ended() {
         .lines()
         .find_map(|line| line.strip_prefix("Anonymous:")?.trim().strip_suffix(" kB")?.parse().ok())
         .unwrap();
-    assert!(own < 2_048, "{memory}");
+    assert!(own < MOST_KILOBYTES, "{memory}");
     let files = |limits: &str| {
         let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap()

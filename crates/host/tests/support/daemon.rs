@@ -15,9 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bridge::{
-    Bytes, Cgi, Field, Fields, Head, InterpreterOptions, List, Request, RequestFacts, Settings, Tag, flag,
-};
+use bridge::{Bytes, Cgi, Field, Fields, Head, List, Request, RequestFacts, Settings, Tag, flag};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use os::descriptors::{Kind as Socket, Wait, is_readable, keep_over_exec, pair, send_with};
@@ -28,6 +26,8 @@ use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, append, flag as frame_flag};
 use wsgi_core::wire::launch::{Daemon, Limits, ProcessOptions};
 use wsgi_core::wire::{Reader, Schema, Writer};
+
+use super::{NO_OPTIONS, settings};
 
 /// What the supervisor has Python run.
 const BOOTSTRAP: &str = "
@@ -131,17 +131,18 @@ impl Plan {
         drop(other);
         drop(starting);
 
-        let options = [InterpreterOptions {
-            process_group: Bytes::ABSENT,
-            application_group: Bytes::ABSENT,
-            python_path: Bytes::ABSENT,
-            switch_interval: 0.0,
-            per_interpreter_gil: -1,
-            free_threading: -1,
-            restrict_stdin: -1,
-            restrict_stdout: -1,
-            restrict_signal: -1,
-        }];
+        let start = os::message::file(c"start", &self.start_order()).unwrap();
+        let lines = os::descriptors::reopen_for_append(&output).unwrap();
+        let mut parts = vec![start.as_fd(), theirs.as_fd(), file.as_fd(), writer.as_fd(), lines.as_fd()];
+        parts.extend(self.scoreboard.as_ref().map(AsFd::as_fd));
+        send_with(&control, &Order::announcement(), &parts, Wait::Allowed).unwrap();
+        let reports = RefCell::new((reports.into(), Vec::new()));
+        Process { child, control: Some(control), reports, channel: Some(channel), page, log }
+    }
+
+    /// Returns the order to start that the supervisor would send.
+    fn start_order(&self) -> Vec<u8> {
+        let options = [NO_OPTIONS];
         let imports: Vec<_> = self
             .imports
             .iter()
@@ -151,51 +152,27 @@ impl Plan {
             })
             .collect();
         let settings = Settings {
-            tag: Tag::of::<Settings<'_>>(),
-            program: Bytes::ABSENT,
-            home: Bytes::ABSENT,
             process_group: "group".into(),
-            python_eggs: Bytes::ABSENT,
-            warnings: List::new(&[]),
-            interpreters: List::new(&options),
-            imports: List::new(&imports),
-            server_version: [2, 4, 99],
-            server_description: "Test".into(),
-            server_built: "today".into(),
-            mpm_name: "test".into(),
-            processes: 1,
             threads: self.threads,
-            mpm_processes: 1,
-            mpm_threads: 4,
-            optimize: 0,
-            hash_seed: -1,
-            dont_write_bytecode: true,
             destroy_interpreters: self.destroy,
-            case_sensitive: true,
-            script_reloading: true,
-            multithread: true,
             multiprocess: true,
-            run_once: false,
-            single_process: false,
+            ..settings(&options, &imports)
         };
         let mut message = Vec::new();
         settings.encode(&mut message);
         let daemon = Daemon {
             name: b"group"[..].into(),
-            options: ProcessOptions { threads: self.threads, limits: self.limits, ..self.daemon.options },
+            options: ProcessOptions {
+                threads: self.threads,
+                limits: self.limits,
+                ..self.daemon.options.clone()
+            },
             log_level: 7,
-            scripts: self.scripts,
+            scripts: self.scripts.clone(),
             settings: message.into(),
-            ..self.daemon
+            ..self.daemon.clone()
         };
-        let start = Order::Start { schema: OwnSchema, word: 5, daemon: Box::new(daemon) }.encode();
-        let start = os::message::file(c"start", &start).unwrap();
-        let lines = os::descriptors::reopen_for_append(&output).unwrap();
-        let mut parts = vec![start.as_fd(), theirs.as_fd(), file.as_fd(), writer.as_fd(), lines.as_fd()];
-        parts.extend(self.scoreboard.as_ref().map(AsFd::as_fd));
-        send_with(&control, &Order::announcement(), &parts, Wait::Allowed).unwrap();
-        let reports = RefCell::new((reports.into(), Vec::new()));
-        Process { child, control: Some(control), reports, channel: Some(channel), page, log }
+        Order::Start { schema: OwnSchema, word: 5, daemon: Box::new(daemon) }.encode()
     }
 }
 

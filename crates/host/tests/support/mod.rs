@@ -152,51 +152,69 @@ pub(crate) fn script(name: &str, source: &str) -> PathBuf {
 
 fn start() -> &'static Host {
     let python = std::env::var("PYO3_PYTHON").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
+    let host = load(&python);
+    let own_gil =
+        InterpreterOptions { application_group: "own".into(), per_interpreter_gil: 1, ..NO_OPTIONS };
+    let broken = script("broken/keep", "").with_file_name("");
+    let broken = InterpreterOptions {
+        application_group: "broken".into(),
+        python_path: broken.as_os_str().as_encoded_bytes().into(),
+        ..NO_OPTIONS
+    };
+    let interpreters = [NO_OPTIONS, own_gil, broken];
+    let settings = Settings { program: python.as_str().into(), ..settings(&interpreters, &[]) };
+    let server = Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard };
+    // SAFETY: both are valid during the call.
+    let status = unsafe { (host.start)(&settings, &server) };
+    assert_eq!(status, 0, "{:?}", LOG.lock());
+    host
+}
+
+/// Loads the libpython of an interpreter, and the host.
+fn load(python: &str) -> &'static Host {
     let query =
         "import sysconfig as s; print(s.get_config_var('LIBDIR') + '/' + s.get_config_var('INSTSONAME'))";
-    let output = Command::new(&python).args(["-c", query]).output().expect("the interpreter of PYO3_PYTHON");
+    let output = Command::new(python).args(["-c", query]).output().expect("the interpreter of PYO3_PYTHON");
     let library = String::from_utf8(output.stdout).expect("a path");
     let test = std::env::current_exe().expect("the path of the test");
     let host = test.with_file_name("libmod_wsgi_host.so");
-
     // SAFETY: libpython and the host are made to be loaded so; the symbol has the type that the bridge says.
-    let host = unsafe {
+    unsafe {
         open(library.trim(), libc::RTLD_GLOBAL);
         let handle = open(&host.to_string_lossy(), libc::RTLD_LOCAL);
         let symbol = libc::dlsym(handle, ENTRY.as_ptr());
         assert!(!symbol.is_null(), "the host has no entry");
         checked(std::mem::transmute::<*mut c_void, Entry>(symbol)()).expect("a host of this build")
-    };
+    }
+}
 
-    let options = [InterpreterOptions {
-        process_group: Bytes::ABSENT,
-        application_group: Bytes::ABSENT,
-        python_path: Bytes::ABSENT,
-        switch_interval: 0.0,
-        per_interpreter_gil: -1,
-        free_threading: -1,
-        restrict_stdin: -1,
-        restrict_stdout: -1,
-        restrict_signal: -1,
-    }];
-    let own_gil =
-        [InterpreterOptions { application_group: "own".into(), per_interpreter_gil: 1, ..options[0] }];
-    let broken = script("broken/keep", "").with_file_name("");
-    let broken = [InterpreterOptions {
-        application_group: "broken".into(),
-        python_path: broken.as_os_str().as_encoded_bytes().into(),
-        ..options[0]
-    }];
-    let interpreters = [options, own_gil, broken].concat();
-    let settings = Settings {
+/// The options of an interpreter for which nothing is configured.
+pub(crate) const NO_OPTIONS: InterpreterOptions<'static> = InterpreterOptions {
+    process_group: Bytes::ABSENT,
+    application_group: Bytes::ABSENT,
+    python_path: Bytes::ABSENT,
+    switch_interval: 0.0,
+    per_interpreter_gil: -1,
+    free_threading: -1,
+    restrict_stdin: -1,
+    restrict_stdout: -1,
+    restrict_signal: -1,
+};
+
+/// The settings of embedded mode, of a server for which nothing else is configured.
+pub(crate) fn settings<'a>(
+    interpreters: &'a [InterpreterOptions<'a>],
+    imports: &'a [bridge::Import<'a>],
+) -> Settings<'a> {
+    Settings {
         tag: Tag::of::<Settings<'_>>(),
-        program: python.as_str().into(),
+        program: Bytes::ABSENT,
         home: Bytes::ABSENT,
         process_group: "".into(),
         python_eggs: Bytes::ABSENT,
         warnings: List::new(&[]),
-        interpreters: List::new(&interpreters),
-        imports: List::new(&[]),
+        interpreters: List::new(interpreters),
+        imports: List::new(imports),
         server_version: [2, 4, 99],
         server_description: "Test".into(),
         server_built: "today".into(),
@@ -215,12 +233,7 @@ fn start() -> &'static Host {
         multiprocess: false,
         run_once: false,
         single_process: false,
-    };
-    let server = Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard };
-    // SAFETY: both are valid during the call.
-    let status = unsafe { (host.start)(&settings, &server) };
-    assert_eq!(status, 0, "{:?}", LOG.lock());
-    host
+    }
 }
 
 /// # Safety
