@@ -77,7 +77,7 @@ impl Input {
         }
         self.fill(py, &mut body, |body| size.is_some_and(|size| body.available().len() >= size))?;
         let count = size.unwrap_or(usize::MAX).min(body.available().len());
-        body.give_out(py, count)
+        body.take(py, count)
     }
 
     /// Reads straight into the returned object.
@@ -156,7 +156,7 @@ impl Input {
             .get()
             .or_else(|| body.available().iter().position(|byte| *byte == b'\n').map(|offset| offset + 1));
         let count = found.unwrap_or(usize::MAX).min(most).min(body.available().len());
-        body.give_out(py, count)
+        body.take(py, count)
     }
 }
 
@@ -174,7 +174,7 @@ impl Body {
         &self.buffer[self.start..]
     }
 
-    fn give_out(&mut self, py: Python<'_>, count: usize) -> Result<Object> {
+    fn take(&mut self, py: Python<'_>, count: usize) -> Result<Object> {
         let bytes = py.bytes(&self.available()[..count])?;
         self.start += count;
         if self.start == self.buffer.len() {

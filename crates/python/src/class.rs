@@ -232,7 +232,7 @@ impl<T: Class> Type<T> {
     /// `MemoryError`.
     ///
     /// # Panics
-    /// If the class has no such method, or `object` is of another type.
+    /// The class has no such method, or `object` is of another type.
     #[inline]
     pub fn bound(&self, py: Python<'_>, object: &Object, index: usize) -> Result<Object> {
         assert!(self.value(py, object).is_some(), "object of another type");
