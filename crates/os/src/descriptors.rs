@@ -299,7 +299,7 @@ pub fn is_readable(descriptor: impl AsFd, timeout: Duration) -> io::Result<bool>
 }
 
 /// Returns from which of two descriptors there is something to read, or its end, within `timeout`. The second one may be any
-/// number: it is only looked at.
+/// number: it is only looked at. A signal makes it wait anew.
 ///
 /// # Errors
 /// As `poll`.
@@ -307,15 +307,18 @@ pub fn readable_of(descriptor: impl AsFd, other: Option<RawFd>, timeout: Duratio
     let of = |number| libc::pollfd { fd: number, events: libc::POLLIN, revents: 0 };
     // A negative one is passed over.
     let mut polled = [of(descriptor.as_fd().as_raw_fd()), of(other.unwrap_or(-1))];
+    poll(&mut polled, timeout)?;
+    Ok(polled.map(|polled| polled.revents != 0))
+}
+
+fn poll(polled: &mut [libc::pollfd], timeout: Duration) -> io::Result<usize> {
     let time = libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     };
+    let count = polled.len() as libc::nfds_t;
     // SAFETY: structures that outlive the call, as many as it is told.
-    match unsafe { libc::ppoll(polled.as_mut_ptr(), 2, &raw const time, std::ptr::null()) } {
-        ready if ready >= 0 => Ok(polled.map(|polled| polled.revents != 0)),
-        _ => Err(io::Error::last_os_error()),
-    }
+    retry(|| unsafe { libc::ppoll(polled.as_mut_ptr(), count, &raw const time, std::ptr::null()) } as isize)
 }
 
 /// Sets the sizes of a socket's buffers in bytes, which the system may bound; `None` leaves one as

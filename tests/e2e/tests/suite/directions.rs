@@ -11,6 +11,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(an_answer_does_not_wait_for_a_thread_that_reads),
     on_each_mpm!(a_body_arrives_whole_while_another_thread_answers),
     on_each_mpm!(a_write_does_not_wait_for_a_thread_that_reads),
+    on_each_mpm!(a_body_arrives_whole_while_apache_restarts),
     on_one_mpm!(a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads),
     on_each_mpm!(the_directions_are_independent_over_tls_and_http_2),
 ];
@@ -113,6 +114,31 @@ fn a_write_does_not_wait_for_a_thread_that_reads(setup: Setup) {
                 see(&mut connection, if name == "Content-Length" { "read 100000" } else { "read 10" });
             });
         }
+    });
+}
+
+fn a_body_arrives_whole_while_apache_restarts(setup: Setup) {
+    serving(setup).run(|server, cases| {
+        cases.ours_only("graceful", REASON, || {
+            let mut connection = server.connect();
+            let mark = server.mark();
+            let request = server.request("POST", "/reader_ends?all").header("Content-Length", "10");
+            connection.send(&request.keep_alive());
+            connection.send(b"half ");
+            server.wait_log(mark, "reader begins all");
+            let mut seen = String::new();
+            while !seen.contains("begun ") {
+                let more = connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
+                seen += &String::from_utf8_lossy(&more);
+            }
+            // A signal reaches the thread that waits for the body.
+            server.graceful();
+            connection.send(b"other");
+            while !seen.contains("read 10") {
+                let more = connection.at_least(1).unwrap_or_else(|error| panic!("{error}: {seen}"));
+                seen += &String::from_utf8_lossy(&more);
+            }
+        });
     });
 }
 
