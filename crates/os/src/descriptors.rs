@@ -311,6 +311,19 @@ pub fn readable_of(descriptor: impl AsFd, other: Option<RawFd>, timeout: Duratio
     Ok(polled.map(|polled| polled.revents != 0))
 }
 
+/// Returns whether there is something to read from a socket, or its end, and whether more can be sent, as soon as either is
+/// so, at the latest after `timeout`. A signal makes it wait anew.
+///
+/// # Errors
+/// As `poll`.
+pub fn readiness(socket: impl AsFd, timeout: Duration) -> io::Result<[bool; 2]> {
+    let events = libc::POLLIN | libc::POLLOUT;
+    let mut polled = [libc::pollfd { fd: socket.as_fd().as_raw_fd(), events, revents: 0 }];
+    poll(&mut polled, timeout)?;
+    let [libc::pollfd { revents, .. }] = polled;
+    Ok([revents & !libc::POLLOUT != 0, revents & libc::POLLOUT != 0])
+}
+
 fn poll(polled: &mut [libc::pollfd], timeout: Duration) -> io::Result<usize> {
     let time = libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),

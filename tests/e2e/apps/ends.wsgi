@@ -1,5 +1,6 @@
 """Responses that are waited for, cut short, or nobody's any more."""
 
+import hashlib
 import os
 import threading
 import time
@@ -180,6 +181,24 @@ def writes_meanwhile(environ, start_response):
     result = len(environ["wsgi.input"].read())
     thread.join(30)
     return [f"read {result}".encode()]
+
+
+def writes_much_meanwhile(environ, start_response):
+    """Another thread writes long blocks while the request's own reads a long body."""
+    write = start_response("200 OK", [PLAIN])
+    count = int(environ["CONTENT_LENGTH"])
+
+    def copy():
+        for _ in range(0, count, 1_000_000):
+            write(b"." * 1_000_000)
+
+    thread = threading.Thread(target=copy, daemon=True)
+    thread.start()
+    digest = hashlib.md5(usedforsecurity=False)
+    for block in iter(lambda: environ["wsgi.input"].read(1_000_000), b""):
+        digest.update(block)
+    thread.join(30)
+    return [digest.hexdigest().encode()]
 
 
 # Files that mod_xsendfile sends instead.

@@ -1,7 +1,10 @@
 //! The conversation with a process about one request on one connection.
 
+mod body;
+
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -14,7 +17,7 @@ use wsgi_core::codes::{
 };
 use wsgi_core::config::Effective;
 use wsgi_core::response::{HeadError, HeadLimits};
-use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, LONGEST_BLOCK, Rejection};
+use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, Rejection};
 use wsgi_core::wire::{Malformed, Reader, Schema};
 
 use super::crash;
@@ -95,7 +98,7 @@ pub(super) struct Conversation<'a, 'r> {
     body: BodyHandling,
     connection: Connection,
     /// The part of `connection.incoming` that has not been processed.
-    unread: std::ops::Range<usize>,
+    unread: Range<usize>,
     /// The length of the part of a `Data` that is still to come, and its flags.
     data: Option<(usize, u8)>,
     /// Descriptors that have arrived before their `File`.
@@ -108,6 +111,8 @@ pub(super) struct Conversation<'a, 'r> {
     has_head: bool,
     /// The length of the request's body that the process waits for; 0 if it does not wait.
     wanted: usize,
+    /// The part of `connection.outgoing` that is still to be sent: the rest of a `Body`.
+    unsent: Range<usize>,
     /// Whether the client is gone, and the process has been told.
     is_client_gone: bool,
     /// The number of bytes that the application wants sent and Apache may still hold back.
@@ -155,6 +160,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             is_committed: false,
             has_head: false,
             wanted: 0,
+            unsent: 0..0,
             is_client_gone: false,
             unflushed: 0,
             discarded: 0,
@@ -200,7 +206,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             if self.unflushed > 0 {
                 self.flush_if_idle()?;
             }
-            while self.wanted > 0 && !self.send_body()? {
+            while self.wanted > 0 && !self.take_body()? {
                 let (client, pause) = self.input.pause();
                 match descriptors::readable_of(&self.connection.socket, client, pause.min(TICK)) {
                     Ok([true, _]) | Err(_) => break,
@@ -208,6 +214,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     Ok([false, false]) => self.check_client()?,
                 }
             }
+            self.send_body()?;
             self.read_more()?;
         }
     }
@@ -283,61 +290,6 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
         }
         Ok(Step::Continue)
-    }
-
-    /// Handles a request for a part of the body.
-    fn on_pull(&mut self, wanted: u32) -> Result<(), ConversationError> {
-        if self.response.is_begun() {
-            self.request.withhold_continue();
-        }
-        if wanted == 0 {
-            if self.request.expects_continue() {
-                self.request.send_continue();
-            }
-            return Ok(());
-        }
-        // The client may send nothing before it has seen the response so far.
-        if self.unflushed > 0 {
-            self.flush()?;
-        }
-        // A process waits for one part at a time.
-        if self.wanted > 0 {
-            return Err(ConversationError::Malformed);
-        }
-        self.is_committed = true;
-        self.wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
-        Ok(())
-    }
-
-    /// Sends the process a part of the body that it waits for. Returns whether there was one, or
-    /// none will follow.
-    ///
-    /// Meanwhile the process may send other frames: another of its threads may write the response.
-    fn send_body(&mut self) -> Result<bool, ConversationError> {
-        let mut message = std::mem::take(&mut self.connection.outgoing);
-        if message.len() < HEADER + self.wanted {
-            message.resize(HEADER + self.wanted, 0);
-        }
-        if self.response.is_begun() {
-            self.request.withhold_continue();
-        }
-        let read = self.input.poll_read(&mut message[HEADER..HEADER + self.wanted]);
-        let (length, flags) = match read {
-            Ok(Poll::Pending) => {
-                self.connection.outgoing = message;
-                return Ok(false);
-            }
-            Ok(Poll::Ready(length)) if length == 0 || self.input.is_ended() => (length, frame::flag::LAST),
-            Ok(Poll::Ready(length)) => (length, 0),
-            Err(_) => (0, frame::flag::FAILED),
-        };
-        self.wanted = 0;
-        message[..HEADER].copy_from_slice(&Header { kind: Kind::Body, flags, length }.bytes());
-        let sent = send(&self.connection.socket, &message[..HEADER + length]);
-        self.connection.outgoing = message;
-        self.last_received = Instant::now();
-        sent.map_err(ConversationError::Reset)?;
-        Ok(true)
     }
 
     fn on_head(&mut self, payload: &[u8]) -> Result<(), ConversationError> {
@@ -426,7 +378,6 @@ impl<'a, 'r> Conversation<'a, 'r> {
     /// Waits for more data, and reads it.
     fn read_more(&mut self) -> Result<(), ConversationError> {
         self.make_room(self.unread.len() + 1);
-        let timeout = self.target.socket_timeout(self.request);
         loop {
             match self.receive() {
                 Ok((0, _)) => return Err(ConversationError::Closed),
@@ -442,13 +393,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.check_client()?;
+                    self.check_patience()?;
                     // No process has taken the connection, and none will.
                     if self.connection.pid == 0 && self.target.client.generation.is_unsupervised() {
                         return Err(ConversationError::ErrorStatus(self.target.unsupervised(self.request)));
-                    }
-                    if self.last_received.elapsed() >= timeout {
-                        return Err(ConversationError::TimedOut);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -457,6 +405,16 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 Err(error) => return Err(ConversationError::Reset(error)),
             }
         }
+    }
+
+    /// Checks whether the client is still there, and whether the process has done something for as
+    /// long as it may take.
+    fn check_patience(&mut self) -> Result<(), ConversationError> {
+        self.check_client()?;
+        if self.last_received.elapsed() >= self.target.socket_timeout(self.request) {
+            return Err(ConversationError::TimedOut);
+        }
+        Ok(())
     }
 
     /// Checks whether the client is still there, after a while without data.
@@ -514,7 +472,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
     fn finish(mut self, result: Outcome) -> Status {
         let mut connection = self.connection;
         // A process that ended the request while it waited for the body does not read that.
-        if self.unread.is_empty() && self.files.is_empty() && self.wanted == 0 && !self.is_client_gone {
+        let has_body = self.wanted == 0 && self.unsent.is_empty();
+        if self.unread.is_empty() && self.files.is_empty() && has_body && !self.is_client_gone {
             connection.shrink();
             self.target.client.idle.put_back(connection, self.target.thread_count());
         }

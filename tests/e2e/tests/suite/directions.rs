@@ -1,6 +1,7 @@
 //! The two directions of a request do not wait for each other: a thread that reads a body which does not come, and an
 //! answer.
 
+use std::io::Write;
 use std::time::Duration;
 
 use e2e::{Connection, Server, Setup, Test, curl, on_each_mpm, on_one_mpm};
@@ -11,6 +12,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(an_answer_does_not_wait_for_a_thread_that_reads),
     on_each_mpm!(a_body_arrives_whole_while_another_thread_answers),
     on_each_mpm!(a_write_does_not_wait_for_a_thread_that_reads),
+    on_each_mpm!(both_directions_carry_much_at_once),
     on_each_mpm!(a_body_arrives_whole_while_apache_restarts),
     on_one_mpm!(a_client_that_sends_nothing_is_given_up_by_a_thread_that_reads),
     on_each_mpm!(the_directions_are_independent_over_tls_and_http_2),
@@ -114,6 +116,28 @@ fn a_write_does_not_wait_for_a_thread_that_reads(setup: Setup) {
                 see(&mut connection, if name == "Content-Length" { "read 100000" } else { "read 10" });
             });
         }
+    });
+}
+
+fn both_directions_carry_much_at_once(setup: Setup) {
+    const LENGTH: usize = 20_000_000;
+    /// The MD5 digest of so many `x`.
+    const DIGEST: &str = "d52626322ee0b934ba699935cac991b2";
+    serving(setup).run(|server, cases| {
+        cases.ours_only("a long body and a long response", REASON, || {
+            let mut connection = server.connect();
+            let request = server.request("POST", "/writes_much_meanwhile");
+            connection.send(&request.header("Content-Length", LENGTH.to_string()).keep_alive());
+            let mut sender = connection.sender();
+            std::thread::scope(|scope| {
+                let sends = scope.spawn(move || sender.write_all(&vec![b'x'; LENGTH]));
+                let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                let text = response.expect(200);
+                assert_eq!(text.len(), LENGTH + DIGEST.len());
+                assert!(text.ends_with(DIGEST), "{}", &text[LENGTH..]);
+                assert!(sends.join().is_ok_and(|sent| sent.is_ok()));
+            });
+        });
     });
 }
 

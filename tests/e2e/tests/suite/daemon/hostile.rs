@@ -182,7 +182,7 @@ const SILENCES: &[(&str, Gets, &str)] = &[
     ("data-silence", Broken, "WSGI0119"),
     ("silence", Page(504), "WSGI0145"),
     ("pulls", Page(502), "WSGI0148"),
-    ("pull-and-stop", Page(502), "WSGI0147"),
+    ("pull-and-stop", Page(504), "WSGI0145"),
     ("file/shrunk", Any, ""),
 ];
 

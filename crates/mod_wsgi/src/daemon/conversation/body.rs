@@ -1,0 +1,97 @@
+//! The body of the request, in the parts that the process asks for.
+
+use std::io;
+use std::task::Poll;
+use std::time::Instant;
+
+use os::descriptors::{self, Wait};
+use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, flag};
+
+use super::{Conversation, ConversationError, TICK};
+
+impl Conversation<'_, '_> {
+    /// Handles a request for a part of the body.
+    pub(super) fn on_pull(&mut self, wanted: u32) -> Result<(), ConversationError> {
+        if self.response.is_begun() {
+            self.request.withhold_continue();
+        }
+        if wanted == 0 {
+            if self.request.expects_continue() {
+                self.request.send_continue();
+            }
+            return Ok(());
+        }
+        // The client may send nothing before it has seen the response so far.
+        if self.unflushed > 0 {
+            self.flush()?;
+        }
+        // A process waits for one part at a time.
+        if self.wanted > 0 || !self.unsent.is_empty() {
+            return Err(ConversationError::Malformed);
+        }
+        self.is_committed = true;
+        self.wanted = usize::try_from(wanted).unwrap_or(LONGEST_BLOCK).min(LONGEST_BLOCK);
+        Ok(())
+    }
+
+    /// Takes a part of the body that the process waits for from the client, to be sent. Returns
+    /// whether there was one, or none will follow.
+    ///
+    /// Meanwhile the process may send other frames: another of its threads may write the response.
+    pub(super) fn take_body(&mut self) -> Result<bool, ConversationError> {
+        let message = &mut self.connection.outgoing;
+        if message.len() < HEADER + self.wanted {
+            message.resize(HEADER + self.wanted, 0);
+        }
+        if self.response.is_begun() {
+            self.request.withhold_continue();
+        }
+        let (length, flags) = match self.input.poll_read(&mut message[HEADER..HEADER + self.wanted]) {
+            Ok(Poll::Pending) => return Ok(false),
+            Ok(Poll::Ready(length)) if length == 0 || self.input.is_ended() => (length, flag::LAST),
+            Ok(Poll::Ready(length)) => (length, 0),
+            Err(_) => (0, flag::FAILED),
+        };
+        message[..HEADER].copy_from_slice(&Header { kind: Kind::Body, flags, length }.bytes());
+        self.wanted = 0;
+        self.unsent = 0..HEADER + length;
+        Ok(true)
+    }
+
+    /// Sends what is left of a part of the body. Returns when that is done, or when the process has
+    /// sent something: a thread of it that writes may keep the one that reads waiting, so each side
+    /// must take what the other sends.
+    pub(super) fn send_body(&mut self) -> Result<(), ConversationError> {
+        while !self.unsent.is_empty() {
+            let Conversation { connection, unsent, .. } = self;
+            let sent = descriptors::send_with(
+                &connection.socket,
+                &connection.outgoing[unsent.clone()],
+                &[],
+                Wait::Never,
+            );
+            match sent {
+                Ok(count) => {
+                    self.unsent.start += count;
+                    self.last_received = Instant::now();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    match descriptors::readiness(&self.connection.socket, TICK) {
+                        Ok([true, _]) | Err(_) => return Ok(()),
+                        Ok([false, true]) => {}
+                        Ok([false, false]) => self.check_patience()?,
+                    }
+                }
+                // What the process has sent before it closed the connection is still to be read,
+                // and may end the response.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+                {
+                    self.unsent = 0..0;
+                }
+                Err(error) => return Err(ConversationError::Reset(error)),
+            }
+        }
+        Ok(())
+    }
+}
