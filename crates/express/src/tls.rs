@@ -1,6 +1,7 @@
 //! TLS, client certificates and HTTP/2.
 
 use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use minijinja::{Value, context};
@@ -117,16 +118,19 @@ impl Tls {
     pub(crate) fn problems(&self) -> Vec<String> {
         let authorities = self.clients.as_ref().map(|clients| &clients.authorities);
         [
-            (Some(&self.certificate), "--ssl-certificate-file or --ssl-certificate"),
-            (Some(&self.key), "--ssl-certificate-key-file or --ssl-certificate"),
-            (self.chain.as_ref(), SSL_CERTIFICATE_CHAIN_FILE.name),
-            (authorities, SSL_CA_CERTIFICATE_FILE.name),
+            (Some(&self.certificate), "certificate", "--ssl-certificate-file or --ssl-certificate"),
+            (Some(&self.key), "private key", "--ssl-certificate-key-file or --ssl-certificate"),
+            (self.chain.as_ref(), "certificate", SSL_CERTIFICATE_CHAIN_FILE.name),
+            (authorities, "certificate", SSL_CA_CERTIFICATE_FILE.name),
         ]
         .into_iter()
-        .filter_map(|(file, option)| {
+        .filter_map(|(file, kind, option)| {
             let file = file?;
-            let error = readable(file).err()?;
-            Some(format!("cannot read {}: {error}; check {option}", file.display()))
+            match holds(file, &format!("{}-----", kind.to_uppercase())) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("{} holds no {kind} (PEM); check {option}", file.display())),
+                Err(error) => Some(format!("cannot read {}: {error}; check {option}", file.display())),
+            }
         })
         .collect()
     }
@@ -243,12 +247,16 @@ fn hsts_policy(text: &str) -> Result<String, Failure> {
     )))
 }
 
-fn readable(file: &Path) -> std::io::Result<()> {
-    if file.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
-    }
-    File::open(file).map(drop)
+/// Returns whether a line of the file begins a PEM block whose label ends like this.
+fn holds(file: &Path, label: &str) -> io::Result<bool> {
+    let mut text = Vec::new();
+    File::open(file)?.take(LARGEST_FILE).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(label)))
 }
+
+/// More bytes than all authorities of a browser take.
+const LARGEST_FILE: u64 = 4 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -294,6 +302,25 @@ mod tests {
         let problems = found.problems();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[1].contains("/c.key") && problems[1].contains("--ssl-certificate-key-file"));
+    }
+
+    #[test]
+    fn files_hold_what_they_are_named_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let prefix = directory.path().join("c");
+        let (certificate, key) = (prefix.with_extension("crt"), prefix.with_extension("key"));
+        let pem = |label: &str| format!("text\n-----BEGIN {label}-----\nAAAA\n-----END {label}-----\n");
+        std::fs::write(&certificate, pem("CERTIFICATE")).unwrap();
+        std::fs::write(&key, pem("EC PRIVATE KEY")).unwrap();
+        let tls =
+            tls(&["--https-port", "443", "--ssl-certificate", &prefix.to_string_lossy()]).unwrap().unwrap();
+        assert_eq!(tls.problems(), Vec::<String>::new());
+        std::fs::write(&key, pem("CERTIFICATE")).unwrap();
+        let problems = tls.problems();
+        assert!(
+            matches!(&problems[..], [text] if text.contains("c.key holds no private key")),
+            "{problems:?}"
+        );
     }
 
     #[test]

@@ -185,6 +185,38 @@ fn the_control_script_is_one_command_per_line() {
     assert!(script.contains("-D MOD_WSGI_MPM_ENABLE_EVENT_MODULE"), "{script}");
 }
 
+#[test]
+fn names_and_ports_reach_the_control_script_and_included_files() {
+    let tls = ["--https-port", "443", "--ssl-certificate", "/c", "--https-only", "--http2"];
+    let names = ["--server-name", "www.a.test", "--server-alias", "*.a.test", "--server-alias", "b.test"];
+    let proxies = ["--trust-proxy-header", "X-Forwarded-For", "--proxy-mount-point", "/p", "http://x/"];
+    let (_, script) = generate(&[&["/a.wsgi"], &tls[..], &names, &proxies].concat()).unwrap();
+    for line in [
+        "export MOD_WSGI_SERVER_NAME='www.a.test'",
+        "export MOD_WSGI_SERVER_ALIASES='*.a.test b.test'",
+        "export MOD_WSGI_LISTENER_HOST='localhost'",
+        "export MOD_WSGI_HTTPS_PORT=443",
+    ] {
+        assert!(has(&script, line), "{line}\n{script}");
+    }
+    for name in [
+        "WITH_HTTP2",
+        "WITH_HTTPS",
+        "HTTPS_ONLY",
+        "VIRTUAL_HOST",
+        "REDIRECT_WWW",
+        "SERVER_ALIAS",
+        "WITH_PROXY",
+        "WITH_PROXY_HEADERS",
+    ] {
+        assert!(script.contains(&format!(" -D MOD_WSGI_{name} ")), "{name}\n{script}");
+    }
+    for name in ["VERIFY_CLIENT", "HSTS_POLICY", "ALLOW_LOCALHOST", "SSL_ENVIRONMENT", "WITH_TRUSTED_PROXIES"]
+    {
+        assert!(!script.contains(&format!(" -D MOD_WSGI_{name} ")), "{name}\n{script}");
+    }
+}
+
 /// The lines of a group, without their continuations.
 fn group<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
     let first = format!("WSGIDaemonProcess \"{name}\" \\");
