@@ -339,7 +339,7 @@ pub struct HandlerScript {
     pub name: Box<[u8]>,
     /// Path of the Python source file.
     pub script: Box<[u8]>,
-    /// Its `callable_object` is always `handle_request`.
+    /// Its `callable_object` is always given, at least as `handle_request`.
     pub options: RouteOptions,
 }
 
@@ -355,6 +355,8 @@ pub struct RouteOptions {
     pub callable_object: Option<Box<[u8]>>,
     /// `pass-authorization=`.
     pub pass_authorization: Option<bool>,
+    /// `url-path=` of a handler script, without a slash at its end; empty for the root.
+    pub url_path: Option<Box<[u8]>>,
 }
 
 impl DirectoryConfig {

@@ -9,6 +9,22 @@ pub fn split<'a>(uri: &'a [u8], path_info: &'a [u8]) -> (Cow<'a, [u8]>, Cow<'a, 
     (collapse(&uri[..script_length(uri, path_info)]), collapse(path_info))
 }
 
+/// Returns the script name and the path info of an application at `url_path`, which does not end in a slash. A URL that
+/// is not below it is all path info.
+#[must_use]
+pub fn below<'a>(uri: &'a [u8], url_path: &[u8]) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
+    let uri = collapse(uri);
+    let rest = uri.strip_prefix(url_path).filter(|rest| matches!(rest, [] | [b'/', ..]));
+    let at = rest.map_or(0, |rest| uri.len() - rest.len());
+    match uri {
+        Cow::Borrowed(uri) => (uri[..at].into(), uri[at..].into()),
+        Cow::Owned(mut script_name) => {
+            let path_info = script_name.split_off(at);
+            (script_name.into(), path_info.into())
+        }
+    }
+}
+
 /// Collapses each run of slashes in `path` to one.
 #[must_use]
 pub fn collapse(path: &[u8]) -> Cow<'_, [u8]> {
@@ -53,6 +69,25 @@ mod tests {
     fn parts(uri: &str, path_info: &str) -> (String, String) {
         let (script, info) = split(uri.as_bytes(), path_info.as_bytes());
         (String::from_utf8_lossy(&script).into_owned(), String::from_utf8_lossy(&info).into_owned())
+    }
+
+    #[test]
+    fn applications_at_a_url_path() {
+        for (uri, url_path, script_name, path_info) in [
+            ("/", "", "", "/"),
+            ("/a//b", "", "", "/a/b"),
+            ("/shop", "/shop", "/shop", ""),
+            ("/shop/", "/shop", "/shop", "/"),
+            ("//shop//x/", "/shop", "/shop", "/x/"),
+            ("/shopping", "/shop", "", "/shopping"),
+        ] {
+            let (name, info) = below(uri.as_bytes(), url_path.as_bytes());
+            assert_eq!(
+                (&*name, &*info),
+                (script_name.as_bytes(), path_info.as_bytes()),
+                "{uri} below {url_path}"
+            );
+        }
     }
 
     #[test]

@@ -37,7 +37,11 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     let settings = &route.settings;
     let global = request.server().global::<Wsgi>();
     let uri = request.uri().unwrap_or_default();
-    let (script_name, path_info) = path_info::split(uri, request.path_info().unwrap_or_default());
+    let url_path = route.handler_script.and_then(|handler| handler.options.url_path.as_deref());
+    let (script_name, path_info) = match url_path {
+        Some(url_path) => path_info::below(uri, url_path),
+        None => path_info::split(uri, request.path_info().unwrap_or_default()),
+    };
     let expansion = Expansion {
         request,
         script_name: &script_name,
@@ -52,10 +56,7 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     };
     let application_group =
         groups::application_group(settings.application_group(), &expansion, &mut application_buffer);
-    let callable_object: &[u8] = match route.handler_script {
-        Some(_) => b"handle_request",
-        None => groups::callable(settings.callable(), &expansion, &mut callable_buffer),
-    };
+    let callable_object = groups::callable(settings.callable(), &expansion, &mut callable_buffer);
     let handler_script = route.handler_script.map(|handler| &*handler.script);
     let source = FactsSource::new(request, settings, handler_script, &script_name, &path_info);
     let description = bridge::Request {

@@ -50,6 +50,8 @@ pub(super) struct Options {
     pub(super) callable_object: bool,
     /// True if `pass-authorization=` is one of them.
     pub(super) pass_authorization: bool,
+    /// True if `url-path=` is one of them.
+    pub(super) url_path: bool,
     /// The names of groups that are expanded.
     pub(super) forms: Forms,
 }
@@ -85,6 +87,16 @@ impl Options {
                     })?;
                     options.pass_authorization = Some(value);
                 }
+                b"url-path" if self.url_path => {
+                    if !pair.value.starts_with(b"/") {
+                        return Err(format!(
+                            "Invalid value for url-path of {}: it begins with no slash",
+                            self.of
+                        ));
+                    }
+                    let end = pair.value.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
+                    options.url_path = Some(pair.value[..end].into());
+                }
                 key => return Err(self.unknown_option(key)),
             }
         }
@@ -106,6 +118,7 @@ impl Options {
             ("application-group", true),
             ("callable-object", self.callable_object),
             ("pass-authorization", self.pass_authorization),
+            ("url-path", self.url_path),
         ]
         .into_iter()
         .filter_map(|(name, is_known)| is_known.then_some(name))

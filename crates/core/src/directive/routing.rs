@@ -62,7 +62,13 @@ pub(super) const HANDLER_SCRIPT: Directive = Directive {
 Makes *name* a handler that `SetHandler`, `AddHandler` and `Action` can select. Its requests go to the function \
 `handle_request(environ, start_response)` of *file*. `SCRIPT_FILENAME` is the file that the URL maps to; it need not exist.
 
-Options: `process-group=`, `application-group=` and `pass-authorization=`, as for `WSGIScriptAlias`.",
+Options: `process-group=`, `application-group=` and `pass-authorization=`, as for `WSGIScriptAlias`; and those that make an \
+application of the handler, for the URLs that no file answers to:
+
+| Option | Meaning |
+|---|---|
+| `callable-object=` | the function to call instead of `handle_request`; taken literally |
+| `url-path=` | `SCRIPT_NAME` is this path, and `PATH_INFO` the rest of the URL, as of an application that is mounted there |",
     support: Support::Supported,
     effect: Effect::Raw(handler_script),
 };
@@ -211,14 +217,16 @@ const ALIAS_OPTIONS: Options = Options {
     process_group: true,
     callable_object: true,
     pass_authorization: true,
+    url_path: false,
     forms: Forms::Request,
 };
 
 const HANDLER_OPTIONS: Options = Options {
     of: "handler script",
     process_group: true,
-    callable_object: false,
+    callable_object: true,
     pass_authorization: true,
+    url_path: true,
     forms: Forms::Request,
 };
 
@@ -227,6 +235,7 @@ const IMPORT_OPTIONS: Options = Options {
     process_group: true,
     callable_object: false,
     pass_authorization: false,
+    url_path: false,
     forms: Forms::Global,
 };
 
@@ -284,7 +293,7 @@ fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let script = non_empty(&mut words).ok_or("Location of handler script not supplied")?;
     let mut options = HANDLER_OPTIONS.parse(&mut words, target)?;
     target.record_named_group(options.process_group.as_deref().unwrap_or_default());
-    options.callable_object = Some(b"handle_request"[..].into());
+    options.callable_object.get_or_insert_with(|| b"handle_request"[..].into());
     target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
     let handler = HandlerScript { name: name.into(), script: script.into(), options };
     let handlers = &mut target.settings().handlers;

@@ -310,10 +310,18 @@ fn handler_scripts() {
     assert_eq!(settings.application_group(), Some(&b"%{HOST}"[..]));
     assert!(settings.pass_authorization());
     assert_eq!(server.main.defaults.handlers.len(), 1);
+    server.line("WSGIHandlerScript name /h callable-object=app url-path=/shop/");
+    let settings = Effective::new(&server.main, &server.directory);
+    let options = &settings.handler_script(b"name").unwrap().options;
+    assert_eq!(
+        (options.callable_object.as_deref(), options.url_path.as_deref()),
+        (Some(&b"app"[..]), Some(&b"/shop"[..]))
+    );
     for (line, gist) in [
         ("WSGIHandlerScript", "Name for handler script"),
         ("WSGIHandlerScript name", "Location of handler script"),
-        ("WSGIHandlerScript name /h callable-object=x", "Invalid option"),
+        ("WSGIHandlerScript name /h url-path=app", "url-path of handler script"),
+        ("WSGIHandlerScript name /h callable-object=", "callable object"),
         ("WSGIHandlerScript name /h process-group=", "process group"),
         ("WSGIHandlerScript name /h pass-authorization=x", "pass-authorization"),
     ] {
