@@ -19,8 +19,8 @@ use crate::tls::Tls;
 /// Files and directories that the serving account has to be able to use; one text for each that it cannot.
 pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     let mut problems = Vec::new();
-    if let Some(script) = &settings.entry_point {
-        problems.extend(file(script, "the WSGI script", "name an existing script", account));
+    if let Some((path, what)) = settings.application.file() {
+        problems.extend(file(path, what, "name an existing one", account));
     }
     if let Some(directory) = &settings.document_root {
         problems.extend(searchable(directory, "--document-root", account));
@@ -48,6 +48,11 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     if settings.daemon.is_some() && settings.working_directory.is_dir() {
         problems.extend(searchable(&settings.working_directory, "--working-directory", account));
     }
+    for (_, script) in &settings.files.handlers {
+        problems.extend(file(script, "the script of --add-handler,", "name an existing one", account));
+    }
+    problems.extend(settings.files.problems());
+    problems.extend(settings.environment.problems());
     problems.extend(settings.tls.iter().flat_map(Tls::problems));
     if settings.process_name.is_some() && !apache::on_path("bash") {
         problems.push("--process-name needs the shell bash: install it, or leave the option out".to_owned());
@@ -129,7 +134,7 @@ fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
     let listen = settings.listen(port);
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let owner = ServerRoot::running(&settings.server_root).map_or_else(
+            let owner = ServerRoot::running(&settings.environment.pid_file).map_or_else(
                 || "another program".to_owned(),
                 |pid| format!("process {pid}, started from the same server root,"),
             );

@@ -6,7 +6,9 @@ use minijinja::{Value, context};
 
 use crate::account::Account;
 use crate::apache::{Apache, Mpm};
+use crate::application::Application;
 use crate::failure::Failure;
+use crate::files;
 use crate::groups;
 use crate::install::Installation;
 use crate::names::{self, Names};
@@ -66,19 +68,7 @@ impl Inputs<'_> {
         let documents = settings.document_root();
         let script = settings.script();
         let mount = &settings.mount_point;
-        let directory = script.parent().unwrap_or(Path::new("/"));
-        let name = script.file_name().unwrap_or_default();
-        let below_documents = format!("{}%{{REQUEST_URI}}", escape_substitution(&display(&documents)));
-        let existing = [
-            ("^/", "-f", ""),
-            // mod_dir adds the slash.
-            ("[^/]$", "-d", ""),
-            ("/$", "-f", "index.html"),
-        ];
-        let existing: Vec<Value> = existing
-            .iter()
-            .map(|&(pattern, kind, tail)| context! { pattern, kind, test => format!("{below_documents}{tail}") })
-            .collect();
+        let rules = settings.files.rewrite_rules.clone().unwrap_or_else(|| root.join("rewrite.conf"));
         let embedded = settings.daemon.is_none();
         let python_path = self.python_path();
         if let Some(path) = python_path.iter().find(|path| path.contains(':')) {
@@ -92,19 +82,22 @@ impl Inputs<'_> {
             include_str!("../templates/httpd.conf"),
             context! {
                 server_root => display(root),
-                pid_file => display(&root.join("httpd.pid")),
                 modules => self.modules()?,
                 server_name => settings.listener_host(),
                 listen => settings.ports().map(|(port, _)| settings.listen(port)).collect::<Vec<_>>(),
                 http2 => settings.http2 && self.mpm != Mpm::Prefork,
                 proxies => settings.proxies.configuration()?,
+                rewriting => settings.proxies.rewrites(),
                 hosts => names::configuration(self)?,
                 sizing => self.sizing(),
                 maximum_requests => if embedded { settings.maximum_requests } else { 0 },
                 timeout => settings.timeout,
                 graceful_timeout => settings.graceful_timeout,
                 limits => settings.limits.context(),
-                mime_types => mime_types(),
+                environment => settings.environment.context(),
+                files => settings.files.context(&self.installation.docs()),
+                resources => display(&root.join(files::RESOURCES)),
+                rewrite_rules => display(&rules),
                 log_level => settings.log_level.as_str(),
                 error_log => self.logs.0.as_str(),
                 access_log => self.logs.1.as_deref(),
@@ -129,14 +122,13 @@ impl Inputs<'_> {
                 reloading => settings.reloading,
                 document_root => display(&documents),
                 aliases => settings.aliases.iter().map(alias).collect::<Vec<_>>(),
-                existing => existing,
-                rewrite_target => below_documents,
                 mount_point => mount,
                 mount_redirect => (mount != "/").then(|| format!("^{}$", escape_pattern(mount))),
+                mount_pattern => (mount != "/").then(|| format!("^{}/", escape_pattern(mount))),
                 mount_target => format!("{}/", escape_substitution(mount)),
-                script => display(&script),
-                script_directory => display(directory),
-                script_name => name.to_string_lossy(),
+                script => script.as_deref().map(display),
+                script_callable => settings.application.callable_object(&settings.callable_object),
+                preloaded => settings.is_preloaded(),
                 include_files => settings.include_files.iter().map(|path| display(path)).collect::<Vec<_>>(),
             },
         )
@@ -153,6 +145,9 @@ impl Inputs<'_> {
             "apachectl",
             include_str!("../templates/apachectl"),
             context! {
+                shell => display(&settings.environment.shell),
+                python => display(&self.python.executable),
+                status_url => settings.files.status.then(|| format!("{}/server-status", settings.url())),
                 command_line => self.command_line.replace(char::is_control, " "),
                 modules => display(&self.apache.modules),
                 server_root => display(root),
@@ -203,13 +198,15 @@ impl Inputs<'_> {
             }
         }
         let log_config = self.settings.access_log.then_some("log_config");
-        let status = self.settings.server_metrics.then_some("status");
+        let status = (self.settings.server_metrics || self.settings.files.status).then_some("status");
         let settings = self.settings;
         let http2 = (settings.http2 && self.mpm != Mpm::Prefork).then_some("http2");
         let ssl = (settings.tls.is_some() || settings.proxies.speaks_tls()).then_some("ssl");
         let proxies = settings.proxies.modules().iter().copied();
-        for name in MODULES.into_iter().chain(log_config).chain(status).chain(http2).chain(ssl).chain(proxies)
-        {
+        let files = settings.files.modules(self.apache);
+        let optional =
+            log_config.into_iter().chain(status).chain(http2).chain(ssl).chain(proxies).chain(files);
+        for name in MODULES.into_iter().chain(optional) {
             if let Some(file) = self.apache.module(name)? {
                 modules.push(context! { name, file => display(&file) });
             }
@@ -247,7 +244,11 @@ impl Inputs<'_> {
                 defines.push(name.to_owned());
             }
         }
-        defines.extend(settings.limits.defines().map(str::to_owned));
+        if settings.application == Application::Static {
+            defines.push("MOD_WSGI_STATIC_ONLY".to_owned());
+        }
+        let files = settings.files.defines(self.apache);
+        defines.extend(files.chain(settings.limits.defines()).map(str::to_owned));
         if settings.http2 {
             defines.push("MOD_WSGI_WITH_HTTP2".to_owned());
         }
@@ -267,27 +268,12 @@ fn alias(alias: &Alias) -> Value {
     let Alias { url, target } = alias;
     let is_file = target.is_file();
     let directory = if is_file { target.parent().unwrap_or(target) } else { target };
-    let pattern = format!("^{}{}", escape_pattern(url), if url.ends_with('/') { "" } else { "(/|$)" });
     context! {
         url,
         target => display(target),
         directory => display(directory),
         file => is_file.then(|| target.file_name().unwrap_or_default().to_string_lossy()),
-        pattern,
     }
-}
-
-/// Python's own list of where tables of media types are.
-fn mime_types() -> &'static str {
-    const KNOWN: [&str; 6] = [
-        "/etc/mime.types",
-        "/etc/httpd/mime.types",
-        "/etc/httpd/conf/mime.types",
-        "/etc/apache/mime.types",
-        "/etc/apache2/mime.types",
-        "/usr/local/etc/httpd/conf/mime.types",
-    ];
-    KNOWN.into_iter().find(|file| Path::new(file).is_file()).unwrap_or("/dev/null")
 }
 
 #[cfg(test)]

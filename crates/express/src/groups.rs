@@ -2,6 +2,7 @@
 
 use minijinja::{Value, context};
 
+use crate::application::Application;
 use crate::config::{Inputs, display};
 use crate::service::Service;
 
@@ -12,6 +13,9 @@ struct Options(Vec<(&'static str, String)>);
 pub(crate) fn application(inputs: &Inputs<'_>) -> Option<Value> {
     let settings = inputs.settings;
     let daemon = settings.daemon.as_ref()?;
+    if settings.application == Application::Static && settings.files.handlers.is_empty() {
+        return None;
+    }
     let mut options = Options(Vec::new());
     if settings.multiprocess {
         // Not written otherwise: that it is given is seen by applications as wsgi.multiprocess.

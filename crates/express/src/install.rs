@@ -66,6 +66,11 @@ impl Installation {
         self.packages().join("mod_wsgi/express/reload_on_changes.py")
     }
 
+    /// The directory of the documentation.
+    pub(crate) fn docs(&self) -> PathBuf {
+        self.directory.join("docs")
+    }
+
     /// The directory with one host per Python ABI.
     pub(crate) fn hosts(&self) -> PathBuf {
         self.directory.join("host")

@@ -8,12 +8,15 @@
 
 mod account;
 mod apache;
+mod application;
 mod banner;
 mod checks;
 mod cli;
 mod config;
 mod daemon;
+mod environment;
 mod failure;
+mod files;
 mod groups;
 mod install;
 mod limits;

@@ -147,7 +147,11 @@ pub(crate) fn configuration(inputs: &Inputs<'_>) -> Result<String, Failure> {
         }
     }
     let tls = tls.map(crate::tls::Tls::context);
-    render("hosts", include_str!("../templates/hosts.conf"), context! { hosts, tls })
+    render(
+        "hosts",
+        include_str!("../templates/hosts.conf"),
+        context! { hosts, tls, rewriting => settings.proxies.rewrites() },
+    )
 }
 
 /// The name of the host for all names but the known ones: none that can be asked for (RFC 6761).

@@ -123,6 +123,11 @@ impl Proxies {
         self.targets().any(|target| target.reverse().starts_with("https://"))
     }
 
+    /// Returns whether rules of mod_rewrite are a part of them.
+    pub(crate) fn rewrites(&self) -> bool {
+        !self.mounts.is_empty()
+    }
+
     /// The names of an included file's `<IfDefine>` that apply.
     pub(crate) fn defines(&self) -> impl Iterator<Item = &'static str> {
         [

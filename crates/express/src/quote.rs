@@ -19,6 +19,7 @@ pub(crate) fn render(name: &str, template: &str, values: Value) -> Result<String
     environment.add_filter("quote_directory", move |value: String| about(&value, quote_directory(&value)));
     environment.add_filter("quote_rewrite", move |value: String| about(&value, quote_rewrite(&value)));
     environment.add_filter("quote_header", move |value: String| about(&value, quote_header(&value)));
+    environment.add_filter("python", |value: String| quote_for_python(&value));
     environment.add_filter("shell", |value: String| quote_for_shell(&value));
     environment
         .render_named_str(name, template, values)
@@ -75,7 +76,20 @@ fn quote_header(value: &str) -> Result<String, String> {
     quote(&value.replace('%', "%%"))
 }
 
-fn quote_for_shell(value: &str) -> String {
+fn quote_for_python(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted += &format!("\\x{:02x}", u32::from(c)),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// A word of a shell script that reads as `value`.
+pub(crate) fn quote_for_shell(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 

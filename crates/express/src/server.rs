@@ -8,11 +8,13 @@ use nix::unistd::geteuid;
 
 use crate::account::{Access, Account};
 use crate::apache::{Apache, Mpm};
+use crate::application;
 use crate::banner::banner;
 use crate::checks;
-use crate::config::Inputs;
+use crate::config::{Inputs, display};
 use crate::daemon;
 use crate::failure::Failure;
+use crate::files;
 use crate::install::Installation;
 use crate::locale;
 use crate::names;
@@ -20,6 +22,7 @@ use crate::options;
 use crate::parse::Parsed;
 use crate::proxy;
 use crate::python::Candidates;
+use crate::quote::quote_for_shell;
 use crate::run;
 use crate::server_root::ServerRoot;
 use crate::settings::Settings;
@@ -59,6 +62,10 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
         |name| python.has_locale(name, &account),
     )?;
 
+    if let Some(directory) = &settings.document_root {
+        // Failing to make it is a problem of those below.
+        let _ = std::fs::create_dir(directory);
+    }
     let mut problems = checks::files(&settings, &account);
     problems.extend(checks::services(&settings.services, &account, &service_accounts, &python));
     match python.obstacle(&installation.hosts(), settings.daemon.is_none()) {
@@ -95,7 +102,21 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
         locale,
     };
     let (configuration, control) = (inputs.configuration()?, inputs.control_script()?);
-    root.touch("envvars")?;
+    match &settings.environment.script {
+        Some(script) => {
+            root.write("envvars", 0o600, &format!(". {}\n", quote_for_shell(&display(script))))?
+        }
+        None => root.touch("envvars")?,
+    };
+    if settings.files.rewrite_rules.is_none() {
+        root.touch("rewrite.conf")?;
+    }
+    root.write(
+        application::HANDLER,
+        0o644,
+        &settings.application.handler_script(&settings.callable_object)?,
+    )?;
+    root.write(files::RESOURCES, 0o644, &settings.files.resource_script()?)?;
     if settings.python_eggs.is_none() {
         root.make_directory_for("python-eggs", &account)?;
     }
@@ -155,6 +176,9 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     {
         warn(&line);
     }
+    if let Some(line) = files::without_effect(parsed) {
+        warn(&line);
+    }
     if parsed.has(&options::SOCKET_PREFIX) {
         warn("--socket-prefix is without effect: daemon processes have no socket files");
     }
@@ -166,7 +190,7 @@ fn leave_closed_directory(settings: &mut Settings, account: &Account) {
         return;
     }
     let Err(reason) = account.can(Access::Search, &settings.working_directory) else { return };
-    let script = settings.entry_point.as_ref().and_then(|script| script.parent());
+    let script = settings.application.file().and_then(|(script, _)| script.parent());
     let directory = script
         .filter(|directory| account.can(Access::Search, directory).is_ok())
         .unwrap_or(Path::new("/"))

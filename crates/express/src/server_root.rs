@@ -84,7 +84,7 @@ impl ServerRoot {
 
     /// The process that the pid file of an earlier run names, if it still runs.
     pub(crate) fn running(path: &Path) -> Option<i32> {
-        let pid = fs::read_to_string(path.join("httpd.pid")).ok()?.trim().parse().ok()?;
+        let pid = fs::read_to_string(path).ok()?.trim().parse().ok()?;
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).ok().map(|()| pid)
     }
 
@@ -200,10 +200,13 @@ mod tests {
     #[test]
     fn a_stale_pid_file_names_no_process() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(ServerRoot::running(directory.path()), None);
+        assert_eq!(ServerRoot::running(&directory.path().join("httpd.pid")), None);
         fs::write(directory.path().join("httpd.pid"), "999999999\n").unwrap();
-        assert_eq!(ServerRoot::running(directory.path()), None);
+        assert_eq!(ServerRoot::running(&directory.path().join("httpd.pid")), None);
         fs::write(directory.path().join("httpd.pid"), format!("{}\n", std::process::id())).unwrap();
-        assert_eq!(ServerRoot::running(directory.path()), i32::try_from(std::process::id()).ok());
+        assert_eq!(
+            ServerRoot::running(&directory.path().join("httpd.pid")),
+            i32::try_from(std::process::id()).ok()
+        );
     }
 }

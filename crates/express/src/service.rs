@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::failure::Failure;
-use crate::options::{self, Spec};
+use crate::options::{self, Spec, pairs};
 use crate::parse::Parsed;
 use crate::settings::absolute;
 
@@ -64,10 +64,6 @@ fn detail(
         set(service, value.clone());
     }
     Ok(())
-}
-
-fn pairs<'p>(parsed: &'p Parsed, spec: &Spec) -> impl Iterator<Item = (&'p String, &'p String)> {
-    parsed.all(spec).iter().filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
 }
 
 #[cfg(test)]

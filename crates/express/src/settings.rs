@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use crate::apache::Mpm;
+use crate::application::Application;
 use crate::daemon::Daemon;
+use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::files::Files;
 use crate::limits::Limits;
 use crate::names::{self, Names};
 use crate::options;
@@ -46,8 +49,9 @@ pub(crate) struct Settings {
     /// Apache's `Timeout` in seconds.
     pub(crate) timeout: i64,
     pub(crate) limits: Limits,
-    /// The script; none for the placeholder.
-    pub(crate) entry_point: Option<PathBuf>,
+    pub(crate) application: Application,
+    pub(crate) files: Files,
+    pub(crate) environment: Environment,
     /// The URL path where it is mounted: begins with a slash, and does not end with one unless it is the root.
     pub(crate) mount_point: String,
     pub(crate) callable_object: String,
@@ -108,11 +112,8 @@ impl Settings {
             Some(directory) => (absolute(directory)?, false),
             None => (default_root(host.as_deref().unwrap_or("localhost"), port), true),
         };
-        let entry_point =
-            match parsed.text(&options::ENTRY_POINT).or(parsed.positional.first().map(String::as_str)) {
-                Some(file) => Some(absolute(file)?),
-                None => None,
-            };
+        let (application, served_directory) = Application::new(parsed)?;
+        let has_application = application != Application::Placeholder;
         let log_directory = parsed.text(&options::LOG_DIRECTORY).map(absolute).transpose()?;
         let is_embedded = parsed.has(&options::EMBEDDED_MODE);
         let default_group = format!("{}:{port}", host.as_deref().unwrap_or("localhost"));
@@ -146,6 +147,7 @@ impl Settings {
             timeout: number(parsed, &options::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
             limits: Limits::new(parsed)?,
             host,
+            environment: Environment::new(parsed, &server_root)?,
             server_root,
             default_root,
             processes: count(&options::PROCESSES, 1)?,
@@ -154,9 +156,14 @@ impl Settings {
             mount_point: mount_point(parsed.text(&options::MOUNT_POINT).unwrap_or("/")),
             callable_object: parsed.text(&options::CALLABLE_OBJECT).unwrap_or("application").to_owned(),
             application_group: application_group.to_owned(),
-            document_root: parsed.text(&options::DOCUMENT_ROOT).map(absolute).transpose()?,
-            aliases: aliases(parsed, entry_point.is_some())?,
-            entry_point,
+            document_root: parsed
+                .text(&options::DOCUMENT_ROOT)
+                .map(absolute)
+                .transpose()?
+                .or(served_directory),
+            aliases: aliases(parsed, has_application)?,
+            files: Files::new(parsed, has_application)?,
+            application,
             include_files: all_absolute(parsed, &options::INCLUDE_FILE)?,
             log_to_terminal: parsed.has(&options::LOG_TO_TERMINAL) && log_directory.is_none(),
             log_level: log_level(parsed.text(&options::LOG_LEVEL).unwrap_or("warn"))?,
@@ -230,9 +237,9 @@ impl Settings {
         self.python_eggs.clone().unwrap_or_else(|| self.server_root.join("python-eggs"))
     }
 
-    /// The script to run.
-    pub(crate) fn script(&self) -> PathBuf {
-        self.entry_point.clone().unwrap_or_else(|| self.server_root.join("default.wsgi"))
+    /// The script to run; `None` for static files.
+    pub(crate) fn script(&self) -> Option<PathBuf> {
+        self.application.script(&self.server_root)
     }
 }
 
@@ -278,7 +285,8 @@ fn all_absolute(parsed: &Parsed, spec: &options::Spec) -> Result<Vec<PathBuf>, F
     parsed.all(spec).iter().flatten().map(|path| absolute(path)).collect()
 }
 
-fn texts(parsed: &Parsed, spec: &options::Spec) -> Vec<String> {
+/// The arguments of each occurrence of an option that takes one.
+pub(crate) fn texts(parsed: &Parsed, spec: &options::Spec) -> Vec<String> {
     parsed.all(spec).iter().flatten().cloned().collect()
 }
 
@@ -384,7 +392,7 @@ mod tests {
         assert_eq!((settings.port, settings.processes, settings.threads), (8000, 1, 5));
         assert_eq!(settings.url(), "http://localhost:8000");
         assert_eq!(settings.listen(8000), "8000");
-        assert_eq!(settings.script(), settings.server_root.join("default.wsgi"));
+        assert_eq!(settings.script(), Some(settings.server_root.join("default.wsgi")));
         assert!(settings.server_root.to_string_lossy().contains("mod_wsgi-localhost:8000:"));
         assert!(settings.reloading && settings.default_root && !settings.multiprocess);
         assert_eq!(settings.daemon.unwrap().name, "localhost:8000");
@@ -407,7 +415,7 @@ mod tests {
     #[test]
     fn the_entry_point_option_wins() {
         let settings = settings(&["/a.wsgi", "--entry-point", "/b.wsgi"]).unwrap();
-        assert_eq!(settings.script(), Path::new("/b.wsgi"));
+        assert_eq!(settings.script().as_deref(), Some(Path::new("/b.wsgi")));
     }
 
     #[test]

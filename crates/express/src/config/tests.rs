@@ -55,9 +55,11 @@ fn the_application_is_mounted_and_granted() {
         "ServerName \"127.0.0.1\"",
         "LoadModule wsgi_module \"/usr/lib/mod_wsgi/mod_wsgi.so\"",
         "WSGIPythonHome \"/opt\"",
-        "WSGIScriptAlias \"/\" \"/srv/app/main.wsgi\" process-group=\"127.0.0.1:81\" application-group=\"%{GLOBAL}\"",
-        "<Directory \"/srv/app\">",
-        "<Files \"main.wsgi\">",
+        "WSGIHandlerScript wsgi-handler \"/srv/app/main.wsgi\" process-group=\"127.0.0.1:81\" application-group=\"%{GLOBAL}\" \
+         callable-object=\"application\" url-path=\"/\"",
+        "WSGIImportScript \"/srv/app/main.wsgi\" process-group=\"127.0.0.1:81\" application-group=\"%{GLOBAL}\"",
+        "Include \"/r/rewrite.conf\"",
+        "RewriteRule ^ - [H=wsgi-handler]",
         "DocumentRoot \"/r/htdocs\"",
         "ErrorLog \"/r/error_log\"",
         "CustomLog \"/dev/stdout\" common",
@@ -66,26 +68,29 @@ fn the_application_is_mounted_and_granted() {
     ] {
         assert!(has(&text, line), "{line}\n{text}");
     }
-    assert!(!text.contains("R=301") && !text.contains("Include"), "{text}");
+    assert!(!text.contains("R=301"), "{text}");
 }
 
 #[test]
 fn a_mount_point_redirects_to_its_slash() {
     let text = configuration(&["/a.wsgi", "--mount-point", "/a.b"]);
-    assert!(has(&text, r#"RewriteRule "^/a\.b$" "/a.b/" [R=301,L]"#), "{text}");
-    assert!(text.contains("WSGIScriptAlias \"/a.b\" \"/a.wsgi\""), "{text}");
+    assert!(has(&text, r#"RewriteCond %{REQUEST_URI} "^/a\.b$""#), "{text}");
+    assert!(has(&text, r#"RewriteRule ^ "/a.b/" [R=301,L]"#), "{text}");
+    assert!(has(&text, r#"RewriteCond %{REQUEST_URI} "^/a\.b/""#), "{text}");
+    assert!(text.contains(" url-path=\"/a.b\"\n"), "{text}");
 }
 
 #[test]
-fn files_go_before_the_application_and_aliases_before_files() {
-    let text = configuration(&["/a.wsgi", "--document-root", "/srv/100%", "--url-alias", "/s", "/srv/s"]);
-    let position =
-        |line: &str| text.lines().position(|each| each == line).unwrap_or_else(|| panic!("{line}\n{text}"));
-    let alias = position(r#"RewriteRule "^/s(/|$)" - [L]"#);
-    let file = position(r#"RewriteCond "/srv/100\%%{REQUEST_URI}" -f"#);
-    assert!(alias < file, "{text}");
-    assert!(has(&text, "Alias \"/s\" \"/srv/s\""));
-    assert!(has(&text, "<Directory \"/srv/s\">"));
+fn files_alone_need_no_processes() {
+    let (text, script) = generate(&["--application-type", "static", "/srv"]).unwrap();
+    assert!(has(&text, "DocumentRoot \"/srv\""), "{text}");
+    for absent in ["WSGIDaemonProcess", "WSGIHandlerScript", "WSGIImportScript", "wsgi-handler"] {
+        assert!(!text.contains(absent), "{absent} in {text}");
+    }
+    assert!(script.contains("-D MOD_WSGI_STATIC_ONLY"), "{script}");
+    // But those of --add-handler do.
+    let text = configuration(&["--application-type", "static", "/srv", "--add-handler", "md", "/h"]);
+    assert!(text.contains("WSGIDaemonProcess") && text.contains("WSGIHandlerScript wsgi-resource"), "{text}");
 }
 
 #[test]
@@ -97,10 +102,7 @@ fn an_alias_for_a_file_grants_that_file_only() {
 #[test]
 fn includes_are_last_and_in_order() {
     let text = configuration(&["/a.wsgi", "--include-file", "/z", "--include-file", "/b"]);
-    let includes = text.find("#: --include-file\nInclude \"/z\"\nInclude \"/b\"\n\n").unwrap();
-    let directives = text[includes..].lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let after: Vec<_> = directives.skip(2).collect();
-    assert!(matches!(after[..], [alias] if alias.starts_with("WSGIScriptAlias ")), "{text}");
+    assert!(text.ends_with("#: --include-file\nInclude \"/z\"\nInclude \"/b\"\n"), "{text}");
 }
 
 #[test]
@@ -110,6 +112,11 @@ fn values_cannot_inject_directives() {
         ["/a\n.wsgi", "--port", "1"],
         ["/a.wsgi", "--document-root", "/srv/*"],
         ["/a.wsgi", "--python-path", "/a:/b"],
+        ["/a.wsgi", "--directory-index", "x\nInclude /etc/passwd"],
+        ["/a.wsgi", "--rewrite-rules", "/srv/*.conf"],
+        ["/a.wsgi", "--passenv", "A\nB"],
+        ["/a.wsgi", "--mime-types", "/a\nb"],
+        ["/a.wsgi", "--pid-file", "/a${B}"],
     ] {
         assert!(matches!(generate(&arguments), Err(Failure::Usage(_))), "{arguments:?}");
     }
@@ -173,6 +180,22 @@ fn virtual_hosts_are_complete_and_quoted() {
     }
     assert_eq!(text.matches("<VirtualHost ").count(), 7, "{text}");
     assert_eq!(text.matches("SSLEngine On").count(), 3, "{text}");
+}
+
+#[test]
+fn pairs_of_values_cannot_inject_directives() {
+    let text = configuration(&["/a.wsgi", "--setenv", "A", "\" \\\" $x", "--error-document", "404", "/\"a"]);
+    assert!(has(&text, r#"SetEnv "A" "\" \\\" $x""#), "{text}");
+    assert!(has(&text, r#"ErrorDocument 404 "/\"a""#), "{text}");
+    for arguments in [
+        ["--setenv", "A", "x\nInclude /etc/passwd"],
+        ["--setenv", "A\nB", "x"],
+        ["--setenv", "A", "${B}"],
+        ["--error-document", "404", "/x\ny"],
+        ["--add-handler", "a\"\u{7}b", "/h"],
+    ] {
+        assert!(matches!(generate(&arguments), Err(Failure::Usage(_))), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -306,7 +329,7 @@ fn embedded_mode_has_no_daemon_processes() {
         generate(&["/a.wsgi", "--embedded-mode", "--working-directory", "/srv", "--maximum-requests", "9"])
             .unwrap();
     for line in [
-        "WSGIScriptAlias \"/\" \"/a.wsgi\" process-group=%{GLOBAL} application-group=\"%{GLOBAL}\"",
+        "WSGIImportScript \"/a.wsgi\" process-group=%{GLOBAL} application-group=\"%{GLOBAL}\"",
         "WSGIPythonPath \"/srv:/usr/lib/mod_wsgi/python-packages\"",
         "WSGIScriptReloading Off",
         "MaxConnectionsPerChild 9",

@@ -4,31 +4,12 @@ use super::Spec;
 
 /// See [`super::server`].
 pub(super) static LATER: &[Spec] = &[
-    Spec::text("--application-type", &["TYPE"], "What the entry point is: script, module, paste or static.")
-        .later(),
-    // Static files, handlers, errors
-    Spec::text("--directory-index", &["NAME"], "File that is served for a directory.").later(),
-    Spec::flag("--directory-listing", "Lists directories.").later(),
-    Spec::text("--allow-override", &["TYPE"], "What .htaccess files may override.").later(),
-    Spec::text("--error-document", &["STATUS", "URL"], "Page to send for a status.").later(),
-    Spec::text("--add-handler", &["EXTENSION", "SCRIPT"], "WSGI script for files with an extension.").later(),
-    Spec::flag("--with-cgi", "Runs .cgi files in the document root.").later(),
-    Spec::flag("--with-php5", "Runs .php files with PHP 5.").later().hidden(),
-    Spec::text("--rewrite-rules", &["FILE"], "Rewrite rules for the document root.").later(),
-    Spec::flag("--enable-sendfile", "Lets the kernel send files.").later(),
-    // Limits of Apache
-    // Access control, proxying, compression, environment
+    // Access control
     Spec::text("--host-access-script", &["FILE"], "Script that admits clients.").later(),
     Spec::text("--auth-user-script", &["FILE"], "Script that checks passwords.").later(),
     Spec::text("--auth-type", &["TYPE"], "Basic or Digest authentication.").later(),
     Spec::text("--auth-group-script", &["FILE"], "Script that names a user's groups.").later(),
     Spec::text("--auth-group", &["NAME"], "Group that a user has to be in.").later(),
-    Spec::flag("--compress-responses", "Compresses text responses.").later(),
-    Spec::text("--setenv", &["NAME", "VALUE"], "Variable for the WSGI environ.").later(),
-    Spec::text("--passenv", &["NAME"], "Process variable for the WSGI environ.").later(),
-    Spec::text("--envvars-script", &["FILE"], "Shell script that sets environment variables.").later(),
-    Spec::flag("--server-status", "Serves /server-status to local clients.").later(),
-    Spec::flag("--enable-docs", "Serves the documentation.").later(),
     // Logging
     Spec::text("--access-log-format", &["FORMAT"], "Format of the access log.").later(),
     Spec::text("--error-log-format", &["FORMAT"], "Format of the error log.").later(),
@@ -59,8 +40,4 @@ pub(super) static LATER: &[Spec] = &[
     Spec::text("--telemetry-options", &["OPTIONS"], "Further telemetry options.").later(),
     Spec::flag("--enable-telemetry", "Runs the telemetry collector.").later(),
     Spec::integer("--telemetry-ui-port", "Port of the telemetry collector's page.").later(),
-    // Programs and paths
-    Spec::text("--mime-types", &["FILE"], "Table of media types.").later(),
-    Spec::text("--shell-executable", &["FILE"], "Shell of the control script.").later(),
-    Spec::text("--pid-file", &["FILE"], "File with the process id of Apache's parent.").later(),
 ];

@@ -7,8 +7,9 @@ mod reference;
 mod supported;
 
 use crate::parse::Parsed;
-use crate::{limits, names, proxy, tls};
+use crate::{environment, limits, names, proxy, tls};
 
+pub(crate) use crate::files::{DOCUMENT_ROOT, ERROR_OVERRIDE, FILES, URL_ALIAS};
 pub use reference::reference;
 pub(crate) use supported::*;
 
@@ -28,6 +29,7 @@ static SECTIONS: &[&Section] = &[
     &INTERPRETERS,
     &FRONT,
     &SERVICES,
+    &environment::ENVIRONMENT,
 ];
 
 /// Options that belong together.
@@ -209,6 +211,11 @@ pub(crate) fn url_paths(parsed: &Parsed, spec: &Spec) -> Vec<String> {
 /// The URL path with a slash at its beginning.
 pub(crate) fn url_path(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+/// The arguments of each occurrence of an option that takes two.
+pub(crate) fn pairs<'p>(parsed: &'p Parsed, spec: &Spec) -> impl Iterator<Item = (&'p String, &'p String)> {
+    parsed.all(spec).iter().filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
 }
 
 /// All options of `start-server` and `setup-server`.

@@ -5,15 +5,20 @@ use super::{Spec, section};
 section! {
     APPLICATION {
         title: "The application",
-        about: "One WSGI script at a URL path. Its directory need not be on Python's path, which contains \
+        about: "One application at a URL path. The directory of a script need not be on Python's path, which contains \
                 `--working-directory` and each `--python-path`.",
         example: "mod_wsgi-express start-server app.wsgi --working-directory src --mount-point /shop",
     }
 
-    ENTRY_POINT = Spec::text("--entry-point", &["FILE"],
-        "The WSGI script file; wins over the positional argument.");
+    APPLICATION_TYPE = Spec::text("--application-type", &["TYPE"],
+        "What the entry point is: script, module, paste or static.")
+        .default("script")
+        .note("`script`: a WSGI script file. `module`: the dotted name of a module. `paste`: a configuration for PasteDeploy. `static`: \
+               a directory of files (the current one if none is named), without an application.");
+    ENTRY_POINT = Spec::text("--entry-point", &["ENTRY-POINT"],
+        "What to serve; wins over the positional argument.");
     CALLABLE_OBJECT = Spec::text("--callable-object", &["NAME"],
-        "Name of the WSGI callable in the script.")
+        "Name of the WSGI callable in the script or module.")
         .default("application");
     MOUNT_POINT = Spec::text("--mount-point", &["URL-PATH"],
         "URL path of the application.")
@@ -63,21 +68,6 @@ section! {
         .default("the program's path");
     INCLUDE_FILE = Spec::text("--include-file", &["FILE"],
         "Apache configuration to include at the end of the generated one.").repeated();
-}
-
-section! {
-    FILES {
-        title: "Static files and errors",
-        about: "Files are served in preference to the application.",
-        example: "mod_wsgi-express start-server app.wsgi --document-root public --url-alias /static build/static",
-    }
-
-    DOCUMENT_ROOT = Spec::text("--document-root", &["DIRECTORY"],
-        "Directory of static files, served in preference to the application.");
-    URL_ALIAS = Spec::text("--url-alias", &["URL-PATH", "FILE-OR-DIRECTORY"],
-        "Serves static files below a URL path.").repeated();
-    ERROR_OVERRIDE = Spec::flag("--error-override",
-        "Replaces the application's error pages by Apache's.");
 }
 
 section! {

@@ -1,6 +1,9 @@
 //! Servers that mod_wsgi-express sets up and runs.
 
+mod application;
 mod container;
+mod environment;
+mod files;
 mod hosts;
 mod limits;
 mod proxies;
@@ -11,7 +14,16 @@ use e2e::{Process, Test, test, wait_until};
 
 use server::{APPLICATION, Express, is_root, write};
 
-pub(crate) const TABLES: &[&[Test]] = &[TESTS, container::TESTS, hosts::TESTS, limits::TESTS, proxies::TESTS];
+pub(crate) const TABLES: &[&[Test]] = &[
+    TESTS,
+    application::TESTS,
+    container::TESTS,
+    environment::TESTS,
+    files::TESTS,
+    hosts::TESTS,
+    limits::TESTS,
+    proxies::TESTS,
+];
 
 const TESTS: &[Test] = &[
     test!(the_application_runs_in_daemon_processes, Daemon, Ours("such checks and messages")),

@@ -1,5 +1,6 @@
 //! A server that mod_wsgi-express runs.
 
+use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -42,8 +43,7 @@ impl Express {
             .args(["--port", &port.to_string()])
             .arg("--server-root")
             .arg(site.path("root"))
-            .arg("--python")
-            .arg(Interpreter::current().executable)
+            .args(own_options())
             .args(options)
             .current_dir(site.directory.path())
             .stdin(Stdio::null())
@@ -124,6 +124,15 @@ impl Drop for Express {
     }
 }
 
+/// What differs between ours and the original, which does not choose an account.
+fn own_options() -> Vec<OsString> {
+    if !Target::current().is_reference() {
+        return vec!["--python".into(), Interpreter::current().executable.into()];
+    }
+    let account = ["--user", "www-data", "--group", "www-data"].map(OsString::from);
+    if is_root() { account.into() } else { Vec::new() }
+}
+
 /// The directory that a server is started in, with the application.
 pub(super) struct Site {
     directory: tempfile::TempDir,
@@ -160,9 +169,10 @@ pub(super) fn free_port() -> u16 {
 
 fn command(wrapper: &[&str]) -> Command {
     let module = Target::current().module();
-    // PREFIX/lib/mod_wsgi/mod_wsgi.so
-    let prefix = module.ancestors().nth(3).unwrap_or_else(|| panic!("{}", module.display()));
-    let program = prefix.join("bin/mod_wsgi-express");
+    // Ours is PREFIX/lib/mod_wsgi/mod_wsgi.so, the original in the packages of a virtual environment.
+    let programs = module.ancestors().map(|directory| directory.join("bin/mod_wsgi-express"));
+    let program = programs.into_iter().find(|program| program.is_file());
+    let program = program.unwrap_or_else(|| panic!("{}", module.display()));
     let mut command = match wrapper {
         [] => Command::new(program),
         [first, rest @ ..] => {

@@ -1,0 +1,155 @@
+//! The application: what the entry point is, and the script that loads it.
+
+use std::path::{Path, PathBuf};
+
+use minijinja::context;
+
+use crate::config::display;
+use crate::failure::Failure;
+use crate::options;
+use crate::parse::Parsed;
+use crate::quote::render;
+use crate::settings::absolute;
+
+/// What is served.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Application {
+    /// Nothing was named: a page that says so.
+    Placeholder,
+    /// A WSGI script file.
+    Script(PathBuf),
+    /// A Python module, by its dotted name.
+    Module(String),
+    /// A configuration of PasteDeploy.
+    Paste(PathBuf),
+    /// No application: files.
+    Static,
+}
+
+impl Application {
+    /// Returns the application, and for static files the directory that was named.
+    ///
+    /// # Errors
+    /// There is no such type, or its entry point cannot be used.
+    pub(crate) fn new(parsed: &Parsed) -> Result<(Self, Option<PathBuf>), Failure> {
+        const TYPES: [&str; 4] = ["script", "module", "paste", "static"];
+        let kind = parsed.text(&options::APPLICATION_TYPE).unwrap_or("script");
+        if !TYPES.contains(&kind) {
+            let valid = TYPES.join(", ");
+            return Err(Failure::usage(format!("option --application-type: '{kind}' is not one of {valid}")));
+        }
+        let entry = parsed.text(&options::ENTRY_POINT).or(parsed.positional.first().map(String::as_str));
+        if kind == "static" {
+            return Ok((Self::Static, Some(absolute(entry.unwrap_or("."))?)));
+        }
+        let Some(entry) = entry else { return Ok((Self::Placeholder, None)) };
+        let application = match kind {
+            "module" => Self::Module(module_name(entry)?),
+            "paste" => Self::Paste(absolute(entry)?),
+            _ => Self::Script(absolute(entry)?),
+        };
+        Ok((application, None))
+    }
+
+    /// The file that was named, and what it is.
+    pub(crate) fn file(&self) -> Option<(&Path, &'static str)> {
+        match self {
+            Self::Script(file) => Some((file, "the WSGI script")),
+            Self::Paste(file) => Some((file, "the configuration of PasteDeploy")),
+            Self::Placeholder | Self::Module(_) | Self::Static => None,
+        }
+    }
+
+    /// The script that has the application; `None` for static files.
+    pub(crate) fn script(&self, server_root: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Script(file) => Some(file.clone()),
+            Self::Placeholder => Some(server_root.join("default.wsgi")),
+            Self::Module(_) | Self::Paste(_) => Some(server_root.join(HANDLER)),
+            Self::Static => None,
+        }
+    }
+
+    /// The name of the callable in that script.
+    pub(crate) fn callable_object<'a>(&self, asked: &'a str) -> &'a str {
+        match self {
+            Self::Script(_) => asked,
+            _ => "application",
+        }
+    }
+
+    /// The text of `handler.wsgi`.
+    ///
+    /// # Errors
+    /// A name cannot be written into it.
+    pub(crate) fn handler_script(&self, callable_object: &str) -> Result<String, Failure> {
+        let (module, paste) = match self {
+            Self::Module(name) => (Some(name), None),
+            Self::Paste(file) => (None, Some(display(file))),
+            _ => (None, None),
+        };
+        render(
+            HANDLER,
+            include_str!("../templates/handler.wsgi"),
+            context! { module, paste, callable_object },
+        )
+    }
+}
+
+/// The script that loads what is no script.
+pub(crate) const HANDLER: &str = "handler.wsgi";
+
+fn module_name(entry: &str) -> Result<String, Failure> {
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with(|c: char| c.is_ascii_digit())
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+    };
+    if entry.split('.').all(is_name) {
+        return Ok(entry.to_owned());
+    }
+    Err(Failure::usage(format!(
+        "--application-type module needs the dotted name of a module, such as shop.wsgi, and '{entry}' is none"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    fn application(arguments: &[&str]) -> Result<(Application, Option<PathBuf>), Failure> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Application::new(&parse(&options::server(), arguments).unwrap())
+    }
+
+    #[test]
+    fn entry_points_of_each_type() {
+        let of = |kind, entry| application(&["--application-type", kind, entry]).unwrap();
+        assert_eq!(of("script", "/a"), (Application::Script("/a".into()), None));
+        assert_eq!(of("module", "a.b"), (Application::Module("a.b".into()), None));
+        assert_eq!(of("paste", "/a.ini"), (Application::Paste("/a.ini".into()), None));
+        assert_eq!(of("static", "/d"), (Application::Static, Some("/d".into())));
+        assert_eq!(application(&["--application-type", "paste"]).unwrap().0, Application::Placeholder);
+        assert_eq!(application(&["/a", "--entry-point", "/b"]).unwrap().0, Application::Script("/b".into()));
+    }
+
+    #[test]
+    fn unknown_types_and_names_that_are_none_are_refused() {
+        let refusal =
+            |kind, entry| application(&["--application-type", kind, entry]).unwrap_err().to_string();
+        let text = refusal("asgi", "/a");
+        assert!(text.contains("'asgi' is not one of script, module, paste, static"), "{text}");
+        for name in ["a/b.py", "a..b", "a:b", "1a", "a\nb"] {
+            assert!(refusal("module", name).contains("dotted name"), "{name}");
+        }
+    }
+
+    #[test]
+    fn handler_scripts_hold_their_names_as_text() {
+        let paste = Application::Paste("/it's \"a\"\\b.ini".into()).handler_script("x").unwrap();
+        assert!(paste.contains(r#"paste("/it's \"a\"\\b.ini")"#), "{paste}");
+        let module = Application::Module("a.b".into()).handler_script("x\"\n").unwrap();
+        assert!(module.contains(r#"module("a.b", "x\"\x0a")"#), "{module}");
+    }
+}

@@ -1,0 +1,99 @@
+"""Loads what mod_wsgi-express was told to serve, for the scripts that it generates."""
+
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import types
+
+
+def module(name, callable_object):
+    """Returns the WSGI callable of a module, and the function that says whether it has to be loaded again."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(f"{error.name}."):
+            raise
+        spec = None
+    if spec is None:
+        raise ImportError(
+            f"there is no module {name}, which mod_wsgi-express was told to serve (--application-type module); "
+            "name the directory that it is in with --working-directory or --python-path"
+        )
+    path = spec.origin if spec.has_location else None
+    changed = _changes(path)
+    loaded = importlib.import_module(name)
+    try:
+        return getattr(loaded, callable_object), changed
+    except AttributeError:
+        raise ImportError(
+            f"the module {name} ({path}) has no {callable_object}; name its WSGI callable with --callable-object"
+        ) from None
+
+
+def paste(path):
+    """Returns the application of a PasteDeploy configuration, and the function that says whether it has changed."""
+    try:
+        from paste.deploy import loadapp
+    except ModuleNotFoundError as error:
+        if error.name not in ("paste", "paste.deploy"):
+            raise
+        raise ImportError("--application-type paste needs the package PasteDeploy: pip install PasteDeploy") from error
+    changed = _changes(path)
+    return loadapp(f"config:{path}"), changed
+
+
+def resources(scripts):
+    """Returns the handler of files with these extensions, and the function that says whether a script has changed."""
+    changes = [_changes(path) for path in scripts.values()]
+    loaded = {extension: _resource(extension, path) for extension, path in scripts.items()}
+
+    def of(resource):
+        # As Apache does, which looks at all extensions of a name, and takes the last that it knows.
+        extensions = reversed(os.path.basename(resource).split(".")[1:])
+        return next(loaded[f".{name.lower()}"] for name in extensions if f".{name.lower()}" in loaded)
+
+    def handle_request(environ, start_response):
+        script = of(environ["SCRIPT_FILENAME"])
+        handler = getattr(script, "handle_request", None) or script.application
+        return handler(environ, start_response)
+
+    def reload_required(resource):
+        resource = os.fsdecode(resource)
+        if any(changed(resource) for changed in changes):
+            return True
+        own = getattr(of(resource), "reload_required", None)
+        return bool(own and own(resource))
+
+    return handle_request, reload_required
+
+
+def _resource(extension, path):
+    name = f"__wsgi_resource{re.sub(r'[^a-zA-Z0-9_]', '_', extension)}__"
+    script = types.ModuleType(name)
+    script.__file__ = path
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec")
+    sys.modules[name] = script
+    exec(code, script.__dict__)
+    if not (hasattr(script, "handle_request") or hasattr(script, "application")):
+        raise ImportError(f"{path} of --add-handler {extension} has neither handle_request nor application")
+    return script
+
+
+def _changes(path):
+    before = _modified(path)
+
+    def reload_required(resource):
+        now = _modified(path)
+        return now is not None and now != before
+
+    return reload_required
+
+
+def _modified(path):
+    try:
+        return os.stat(path).st_mtime_ns
+    except (OSError, TypeError):
+        return None

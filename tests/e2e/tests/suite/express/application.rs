@@ -1,0 +1,113 @@
+//! The types of applications.
+
+use std::path::Path;
+
+use e2e::Needs::{Daemon, Ours};
+use e2e::{Interpreter, Test, test, wait_until};
+
+use super::server::{Express, Site};
+
+pub(super) const TESTS: &[Test] = &[
+    test!(modules_are_imported_and_replaced_when_they_change, Daemon, Ours("such messages")),
+    test!(paste_configurations_are_loaded, Daemon, Ours("such messages")),
+    test!(directories_are_served_without_processes, Daemon, Ours("no processes for files")),
+    test!(the_mount_point_is_the_script_name_in_embedded_mode, Daemon, Ours("such messages")),
+    test!(what_keeps_an_application_from_loading_is_said, Daemon, Ours("such messages")),
+];
+
+/// Names itself.
+const MODULE: &str = r#"
+import os
+
+def main(environ, start_response):
+    body = f"name\t{__name__}\nscript_name\t{environ['SCRIPT_NAME']}\npid\t{os.getpid()}\nvalue\t1\n".encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
+
+def factory(settings, value):
+    return main
+"#;
+
+fn site() -> Site {
+    let site = Site::new();
+    site.write("shop.py", MODULE);
+    site
+}
+
+fn modules_are_imported_and_replaced_when_they_change() {
+    let site = site();
+    let server = Express::serve(
+        site,
+        &["--application-type", "module", "--entry-point", "shop", "--callable-object", "main"],
+    );
+    assert_eq!(server.value("name"), "shop");
+    let first = server.value("pid");
+    super::server::write(server.path("shop.py"), &MODULE.replace("value\\t1", "value\\t22"));
+    server.wait_for("value", "22");
+    assert_ne!(server.value("pid"), first);
+}
+
+fn paste_configurations_are_loaded() {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements-paste.txt");
+    let python = Interpreter::current().environment(&requirements).join("bin/python");
+    let site = site();
+    site.write("shop.ini", "[app:main]\npaste.app_factory = shop:factory\nvalue = 1\n");
+    let server = Express::serve(
+        site,
+        &[
+            "--application-type",
+            "paste",
+            "--entry-point",
+            "shop.ini",
+            "--mount-point",
+            "/shop",
+            "--python",
+            &python.to_string_lossy(),
+        ],
+    );
+    let response = server.ask("GET", "/shop/x", "", "");
+    assert_eq!(response.status, 200, "{}", server.log());
+    assert_eq!(response.value("script_name").as_deref(), Some("/shop"));
+    assert_eq!(server.ask("GET", "/", "", "").status, 404);
+}
+
+fn directories_are_served_without_processes() {
+    let server = Express::serve(site(), &["--application-type", "static", "--entry-point", "."]);
+    let module = server.ask("GET", "/shop.py", "", "");
+    assert_eq!((module.status, module.text().as_str()), (200, MODULE));
+    assert_eq!(server.ask("GET", "/missing", "", "").status, 404);
+    assert_eq!(server.supervised(), []);
+}
+
+fn the_mount_point_is_the_script_name_in_embedded_mode() {
+    let server = Express::serve(
+        site(),
+        &[
+            "--application-type",
+            "module",
+            "--entry-point",
+            "shop",
+            "--callable-object",
+            "main",
+            "--embedded-mode",
+            "--mount-point",
+            "/shop/",
+        ],
+    );
+    let response = server.ask("GET", "/shop/x", "", "");
+    assert_eq!(response.value("script_name").as_deref(), Some("/shop"), "{}", server.log());
+    assert_eq!(server.ask("GET", "/shop", "", "").status, 301);
+}
+
+fn what_keeps_an_application_from_loading_is_said() {
+    for (arguments, said) in [
+        (["module", "sohp"], "there is no module sohp"),
+        (["module", "shop"], "has no application; name its WSGI callable with --callable-object"),
+        (["paste", "shop.py"], "needs the package PasteDeploy"),
+    ] {
+        let [kind, entry] = arguments;
+        let server = Express::serve(site(), &["--application-type", kind, "--entry-point", entry]);
+        assert_eq!(server.get().status, 500, "{entry}");
+        wait_until(said, || server.log().contains(said).then_some(()));
+    }
+}
