@@ -74,7 +74,7 @@ pub struct NamedGroup {
     pub position: Position,
 }
 
-/// Whether a SIGTERM to Apache's parent is a graceful stop (`WSGIGracefulTermination`).
+/// True if a SIGTERM to Apache's parent is a graceful stop (`WSGIGracefulTermination`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum GracefulTermination {
     /// It stops the server at once.

@@ -6,7 +6,7 @@ use libc::c_int;
 
 /// The handler that SIGTERM had; 0 is none.
 static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
-/// Whether a SIGTERM has been translated.
+/// True once a SIGTERM has been translated.
 static HAS_TRANSLATED: AtomicBool = AtomicBool::new(false);
 
 /// The signal that asks gently: Apache's for a graceful stop.
