@@ -18,6 +18,16 @@ impl Server {
         children.into_iter().filter(|child| !self.is_other(*child)).map(|child| child.0).collect()
     }
 
+    /// Asserts that none of `children` has ended. There may be more: prefork starts spare ones.
+    ///
+    /// # Panics
+    /// One has ended.
+    #[track_caller]
+    pub fn assert_live(&self, children: &[u32]) {
+        let live = self.children();
+        assert!(children.iter().all(|child| live.contains(child)), "{children:?}, of which live {live:?}");
+    }
+
     /// Our supervisors of daemon processes: one, and during restarts also that of the generation before. The
     /// original has none.
     #[must_use]
