@@ -79,7 +79,7 @@ fn counts_of_a_killed_process_and_supervisor_are_cleared(setup: Setup) {
         cases.ours_only("after supervisor and process", "there is no supervisor", || {
             let process = serving_process(server);
             let running = [start_held_request(server, "one"), start_held_request(server, "two")];
-            assert_eq!(request_counts(server), [2]);
+            wait_until("two that count", || (request_counts(server) == [2]).then_some(()));
             signal(server.supervisors()[0], Signal::SIGKILL);
             signal(process, Signal::SIGKILL);
             assert!(running.into_iter().all(|request| finish(request).status == 502));
@@ -116,7 +116,7 @@ fn no_request_is_counted_when_none_runs(setup: Setup) {
         let idle = |what: &str| wait_until(what, || request_counts(server).is_empty().then_some(()));
         cases.check("it is, while requests run", || {
             let running = start_held_request(server, "one");
-            assert_eq!(request_counts(server), [1]);
+            wait_until("one that counts", || (request_counts(server) == [1]).then_some(()));
             open_gate(server, "one");
             assert_eq!(finish(running).status, 200);
             idle("after a request");
