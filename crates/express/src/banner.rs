@@ -12,6 +12,9 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     let (processes, threads) = (settings.processes, settings.threads);
     let mut lines = vec![("Server URL", format!("{}/", settings.url()))];
     lines.extend(settings.https_url().map(|url| ("Server URL (HTTPS)", format!("{url}/"))));
+    if settings.files.status {
+        lines.push(("Server Status", format!("{}/server-status", settings.url())));
+    }
     lines.extend([
         ("Server Root", root.to_string()),
         ("Server Conf", format!("{root}/httpd.conf")),
@@ -21,6 +24,9 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
         lines.push(("Access Log File", access_log.clone()));
     }
     if setup {
+        let rules = settings.files.rewrite_rules.clone();
+        let rules = rules.unwrap_or_else(|| settings.server_root.join("rewrite.conf"));
+        lines.push(("Rewrite Rules", rules.display().to_string()));
         lines.push(("Environ Variables", format!("{root}/envvars")));
         lines.push(("Control Script", format!("{root}/apachectl")));
     }

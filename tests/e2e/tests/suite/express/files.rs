@@ -196,6 +196,8 @@ fn responses_are_compressed_and_statuses_shown() {
     }
     let status = server.ask("GET", "/server-status?auto", "", "");
     assert!(status.status == 200 && status.text().contains("BusyWorkers"), "{}", status.text());
+    let line = format!("Server Status      : http://127.0.0.1:{}/server-status\n", server.port);
+    assert!(server.read("output").contains(&line), "{}", server.read("output"));
     let docs = server.ask("GET", "/__wsgi__/docs/", "", "");
     assert!(docs.status == 200 && docs.text().contains("--enable-docs"), "{} {}", docs.status, docs.text());
 
