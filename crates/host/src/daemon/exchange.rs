@@ -13,7 +13,7 @@ use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, outcome, writ
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use os::file::FileStatus;
-use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, append, flag};
+use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, append, flag};
 
 use super::incoming::is_closed;
 use super::{descriptors, server};
@@ -129,6 +129,7 @@ impl<'a> FrameExchange<'a> {
     /// Sends the pending output, then `parts`.
     fn send(&mut self, parts: &[&[u8]]) -> Result<(), Disconnected> {
         if self.is_lost() {
+            self.log_unsent(0);
             return Err(Disconnected);
         }
         let out = std::mem::take(&mut self.out);
@@ -138,10 +139,35 @@ impl<'a> FrameExchange<'a> {
         }
         let sent = send_all(self.stream, &mut slices);
         self.out = out;
+        if let Err(Unsent { sent }) = sent {
+            self.is_broken = true;
+            self.log_unsent(sent);
+        }
         self.out.clear();
         self.partial = 0;
-        self.is_broken |= sent.is_err();
-        sent
+        Ok(sent?)
+    }
+
+    /// Logs the lines that wait to be sent and cannot be, without the request that they belong to. `sent` is the length
+    /// of the part of `out` that has been sent.
+    fn log_unsent(&mut self, sent: usize) {
+        let out = std::mem::take(&mut self.out);
+        let mut start = std::mem::take(&mut self.partial);
+        // A copy of the process has a copy of the lines.
+        while !descriptors::is_copy()
+            && let Some(rest) = out.get(start..)
+            && let Ok(Some((frame, length))) = Frame::parse(rest)
+        {
+            start += length;
+            if frame.kind == Kind::Log
+                && start > sent
+                && let [level, line @ ..] = frame.payload
+            {
+                log_elsewhere(c_int::from(*level), line);
+            }
+        }
+        self.out = out;
+        self.out.clear();
     }
 
     /// Reads a file here and sends its contents. For files whose reader may have to wait: a thread
@@ -262,8 +288,8 @@ impl Serve for FrameExchange<'_> {
         };
         match sent {
             Ok(count) if count == message.len() => Ok(()),
-            Ok(count) => send_all(self.stream, &mut [IoSlice::new(&message[count..])])
-                .inspect_err(|_| self.is_broken = true),
+            Ok(count) => Ok(send_all(self.stream, &mut [IoSlice::new(&message[count..])])
+                .inspect_err(|_| self.is_broken = true)?),
             Err(_) => Err(self.mark_broken()),
         }
     }
@@ -271,10 +297,7 @@ impl Serve for FrameExchange<'_> {
     fn log(&mut self, level: c_int, line: &[u8]) {
         let line = &line[..line.len().min(LONGEST_LINE)];
         let level_byte = [u8::try_from(level).unwrap_or(Level::Error as u8)];
-        let elsewhere = || {
-            let level = if level <= Level::Error as c_int { Level::Error } else { Level::Info };
-            server::server().log(level, line);
-        };
+        let elsewhere = || log_elsewhere(level, line);
         if self.has_ended || self.is_lost() || self.out.len() > LONGEST_BACKLOG {
             return elsewhere();
         }
@@ -309,14 +332,37 @@ impl Serve for FrameExchange<'_> {
     /// Does nothing: the panic hook of the process has reported it.
     fn report_panic(&mut self, _: &str, _: &(dyn Any + Send)) {}
 }
+
+/// Logs a line of a request whose connection takes none.
+fn log_elsewhere(level: c_int, line: &[u8]) {
+    let level = if level <= Level::Error as c_int { Level::Error } else { Level::Info };
+    server::server().log(level, line);
+}
+
+/// The error where a connection fails before all has been sent.
+struct Unsent {
+    /// The number of bytes that have been sent.
+    sent: usize,
+}
+
+impl From<Unsent> for Disconnected {
+    fn from(_: Unsent) -> Self {
+        Self
+    }
+}
+
 /// Sends all of `slices`.
-fn send_all(stream: &UnixStream, mut slices: &mut [IoSlice<'_>]) -> Result<(), Disconnected> {
+fn send_all(stream: &UnixStream, mut slices: &mut [IoSlice<'_>]) -> Result<(), Unsent> {
+    let mut sent = 0;
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match sendmsg::<()>(stream.as_raw_fd(), slices, &[], MsgFlags::MSG_NOSIGNAL, None) {
-            Ok(count) => IoSlice::advance_slices(&mut slices, count),
+            Ok(count) => {
+                sent += count;
+                IoSlice::advance_slices(&mut slices, count);
+            }
             Err(Errno::EINTR) => {}
-            Err(_) => return Err(Disconnected),
+            Err(_) => return Err(Unsent { sent }),
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bridge::{Fields, Head, Outcome};
-use httpd::{Input, Level, Request, Status};
+use httpd::{Input, Request, Status};
 use os::descriptors::{self, Wait};
 use wsgi_core::codes::{
     CONNECTION_CLOSED, CONNECTION_RESET, RESPONSE_BROKEN_OFF, RESPONSE_MALFORMED, SOCKET_TIMEOUT,
@@ -21,6 +21,7 @@ use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, Rejection};
 use wsgi_core::wire::{Malformed, Reader, Schema};
 
 use super::crash;
+use super::last_lines::{log_last_lines, log_line};
 use super::pool::{Connection, TICK, send};
 use super::target::Target;
 use crate::client_response::{ClientResponse, ResponseFailed};
@@ -278,10 +279,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Kind::Pull => self.on_pull(reader.u32()?)?,
             Kind::Head => self.on_head(payload)?,
             Kind::File => self.on_file(reader.u64()?, reader.u64()?)?,
-            Kind::Log => {
-                let level = Level::from_number(i32::from(reader.u8()?));
-                log::request(self.request, level, reader.rest());
-            }
+            Kind::Log => log_line(self.request, payload)?,
             Kind::End => {
                 return Outcome::parse(reader.u32()?).map(Step::Ended).ok_or(ConversationError::Malformed);
             }
@@ -495,6 +493,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     /// Logs an error, and breaks the response off or returns the status to respond with.
     fn fail(self, error: ConversationError) -> Status {
+        if !matches!(error, ConversationError::Malformed) {
+            let skipped = self.data.map_or(0, |(left, _)| left);
+            log_last_lines(self.request, &self.connection, self.unread.clone(), skipped);
+        }
         let (group, pid) = (self.group(), self.connection.pid);
         if self.response.is_superseded() {
             return Status::Ok;

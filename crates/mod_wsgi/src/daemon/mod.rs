@@ -8,6 +8,7 @@ mod conversation;
 mod crash;
 mod dispatch;
 mod generation;
+mod last_lines;
 mod launch;
 mod pool;
 mod publisher;

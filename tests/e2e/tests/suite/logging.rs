@@ -1,11 +1,12 @@
 //! Log streams, the logging handler, and what is restricted.
 
 use e2e::Needs::{NoSanitizer, OneProcess, Ours};
-use e2e::{Setup, Test, on_each_mpm, on_one_mpm};
+use e2e::{Setup, Test, on_each_mpm, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(streams_are_text_streams),
     on_each_mpm!(output_becomes_log_records),
+    on_each_mpm!(lines_are_logged_after_the_client_has_left, Ours("lines of requests that are given up")),
     on_one_mpm!(the_handler_keeps_levels),
     on_one_mpm!(errors_expire_with_the_request, OneProcess),
     on_one_mpm!(streams_and_signals_can_be_restricted),
@@ -109,6 +110,46 @@ fn output_becomes_log_records(setup: Setup) {
             let log = server.wait_log(mark, "from a thread");
             let line = log.lines().find(|line| line.contains("from a thread")).unwrap_or_default();
             assert!(!line.contains("127.0.0.1:"), "{line}");
+        });
+    });
+}
+
+/// Prints a line after each block, until nobody takes any more.
+const PRINTS_BETWEEN_BLOCKS: &str = "def application(environ, start_response):
+    start_response('200 OK', [])
+    return blocks()
+def blocks():
+    count = 0
+    try:
+        while True:
+            yield b'x' * 8000
+            print(f'line {count} of the application')
+            count += 1
+    finally:
+        print(f'last line, after {count}, of the application')
+";
+
+fn lines_are_logged_after_the_client_has_left(setup: Setup) {
+    setup.app("/", "app.wsgi", PRINTS_BETWEEN_BLOCKS).run(|server, cases| {
+        cases.check("every line", || {
+            let mark = server.mark();
+            let lines = || server.log_since(mark).matches(" of the application").count();
+            let mut connection = server.connect();
+            connection.send(&server.request("GET", "/").keep_alive());
+            let mut before = 0;
+            wait_until("what lies between is full", || {
+                let now = lines();
+                (now > 0 && std::mem::replace(&mut before, now) == now).then_some(())
+            });
+            connection.reset();
+            let log = server.wait_log(mark, "last line, after");
+            let count = log.split("last line, after ").nth(1).and_then(|rest| rest.split(',').next());
+            let count: usize = count.and_then(|count| count.parse().ok()).expect("a number");
+            wait_until("there are as many lines", || (lines() > count).then_some(()));
+            let log = server.log_since(mark);
+            for number in 0..count {
+                assert_eq!(log.matches(&format!("] line {number} of")).count(), 1, "{number}");
+            }
         });
     });
 }

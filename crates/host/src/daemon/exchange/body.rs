@@ -121,7 +121,7 @@ impl FrameExchange<'_> {
         if self.is_lost() {
             return Err(Disconnected);
         }
-        send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.is_broken = true)
+        Ok(send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.is_broken = true)?)
     }
 
     /// Discards the rest of a `Body` frame, so that the next frame follows.
