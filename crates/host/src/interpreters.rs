@@ -5,16 +5,20 @@
     reason = "nobody waits attached for the creation of an interpreter; other locks are for lists"
 )]
 
+mod failures;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use bridge::Level;
-use python::{Ended, Py, Python, Type};
+use python::{Ended, NotCreated, Py, Python, Type};
 use wsgi_core::codes::{INTERPRETER_NOT_SET_UP, NO_INTERPRETER, STOPPING_NOT_PUBLISHED};
 use wsgi_core::interpreter::Settings as Wanted;
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::script::InterpreterName;
+
+use failures::Failures;
 
 use crate::locked::Locked;
 use crate::native::Native;
@@ -35,13 +39,9 @@ pub(crate) struct Interpreters {
     /// In order of creation, without the main one.
     subs: RwLock<Vec<&'static Interpreter>>,
     by_group: RwLock<HashMap<Vec<u8>, &'static Interpreter>>,
-    /// Locked while an interpreter is created: the groups for which that has failed, with time and
-    /// cause.
-    creating: Mutex<HashMap<Vec<u8>, (Instant, String)>>,
+    /// Locked while an interpreter is created.
+    creating: Mutex<Failures>,
 }
-
-/// The pause before another attempt to create an interpreter after a failure.
-const FAILED: Duration = Duration::from_secs(5);
 
 impl Interpreters {
     /// Starts Python and sets the main interpreter up.
@@ -102,9 +102,8 @@ impl Interpreters {
         if let Some(known) = self.known(group) {
             return Ok(known);
         }
-        failed.retain(|_, (when, _)| when.elapsed() < FAILED);
-        if let Some((_, text)) = failed.get(group) {
-            return Err(text.clone());
+        if let Some(pause) = failed.pause(group) {
+            return Err(format!("its creation has failed less than {} s ago: see there", pause.as_secs()));
         }
         let wanted = settings_of(&process.settings, group);
         for diagnostic in &wanted.diagnostics {
@@ -118,16 +117,23 @@ impl Interpreters {
         );
         let created = main
             .attach(|py, _, _| Interpreter::create(py, own_gil, |py| set_up(py, process, group)))
-            .inspect_err(|text| {
+            .map_err(|NotCreated { message, is_left_behind }| {
+                let pause = failed.add(group, is_left_behind).as_secs();
+                let left = if is_left_behind {
+                    format!(
+                        ". Threads that it has started keep the interpreter in memory, so the next attempt is made after \
+                         {pause} s at the earliest. What is imported at the start (.pth files, sitecustomize) should not \
+                         start threads"
+                    )
+                } else {
+                    String::new()
+                };
                 let group = String::from_utf8_lossy(group);
-                process::log(
-                    Level::Error,
-                    &format!("{NO_INTERPRETER}: No interpreter for the application group '{group}': {text}"),
+                let text = format!(
+                    "{NO_INTERPRETER}: No interpreter for the application group '{group}': {message}{left}"
                 );
-            })
-            .inspect_err(|_| {
-                let text = format!("its creation has failed less than {} s ago: see there", FAILED.as_secs());
-                failed.insert(group.to_owned(), (Instant::now(), text));
+                process::log(Level::Error, &text);
+                message
             })?;
         self.subs.write().unwrap_or_else(PoisonError::into_inner).push(created);
         self.by_group.write().unwrap_or_else(PoisonError::into_inner).insert(group.to_owned(), created);

@@ -60,6 +60,16 @@ pub enum Ended {
     Kept,
 }
 
+/// The error where an interpreter cannot be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCreated {
+    /// CPython's message, or that of the set-up.
+    pub message: String,
+    /// Threads that the set-up has started run in the interpreter: it was left as it is. Python is not
+    /// [`is_finalizable`].
+    pub is_left_behind: bool,
+}
+
 /// Starts Python in this process. `set_up` runs in the main interpreter and makes what is kept for it.
 ///
 /// # Errors
@@ -116,8 +126,8 @@ pub fn adopt<S: State, R: Send>(
 
 impl<S: State> Interpreter<S> {
     /// Creates a sub-interpreter, from a thread that is attached to the main one. `set_up` runs in the new
-    /// interpreter and makes what is kept for it; if it fails, the interpreter ends. With `own_gil` (Python 3.12) it gets
-    /// a lock of its own.
+    /// interpreter and makes what is kept for it; if it fails, the interpreter ends, unless threads run in it. With
+    /// `own_gil` (Python 3.12) it gets a lock of its own.
     ///
     /// # Errors
     /// CPython's message, or what `set_up` says.
@@ -125,23 +135,30 @@ impl<S: State> Interpreter<S> {
         py: Python<'_>,
         own_gil: bool,
         set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
-    ) -> Result<&'static Self, String> {
+    ) -> Result<&'static Self, NotCreated> {
         // SAFETY: the token proves that this thread is attached. Creating an interpreter switches the thread
         // to it; the thread leaves or ends it, and restoring the old state attaches to the old interpreter.
         unsafe {
             let old = ffi::PyThreadState_Get();
             let is_kept = own_gil && keeps_own_gils();
-            let outcome = create(py, own_gil).and_then(|new| {
+            let not_created = |message| NotCreated { message, is_left_behind: false };
+            let outcome = create(py, own_gil).map_err(not_created).and_then(|new| {
                 if is_kept {
                     HAS_KEPT.store(true, Ordering::Relaxed);
                 }
-                let outcome = settle(new, set_up, Kind::Sub { is_kept });
-                if outcome.is_err() && wait_alone([new, new], Instant::now() + SETTLED) {
+                let mut outcome = settle(new, set_up, Kind::Sub { is_kept }).map_err(not_created);
+                let Err(error) = &mut outcome else {
+                    ffi::PyEval_SaveThread();
+                    return outcome;
+                };
+                if wait_alone([new, new], Instant::now() + SETTLED) {
                     ffi::Py_EndInterpreter(new);
                     // Before 3.12 the lock stays with the thread, which has no state any more.
                     #[cfg(not(Py_3_12))]
                     take_lock_over(old);
                 } else {
+                    error.is_left_behind = true;
+                    HAS_KEPT.store(true, Ordering::Relaxed);
                     ffi::PyEval_SaveThread();
                 }
                 outcome
@@ -237,7 +254,8 @@ impl<S: State> Interpreter<S> {
 
 /// Returns whether Python can be finalised: not once there has been an interpreter with its own GIL in a CPython before
 /// 3.12.4. The names of the keyword arguments of a function of an extension module are kept there for all interpreters, in
-/// memory of the first one to call it: when that has ended, further calls and the finalisation crash (gh-119213).
+/// memory of the first one to call it: when that has ended, further calls and the finalisation crash (gh-119213). Nor once
+/// one was left behind (see [`NotCreated`]), since CPython aborts when it is finalised with sub-interpreters.
 #[must_use]
 pub fn is_finalizable() -> bool {
     !HAS_KEPT.load(Ordering::Relaxed)

@@ -32,7 +32,9 @@ mod values;
 pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;
 pub use error::{Exception, Raised, Result};
-pub use interpreter::{Ended, Interpreter, State, adopt, finalize, is_finalizable, leave_alone, start};
+pub use interpreter::{
+    Ended, Interpreter, NotCreated, State, adopt, finalize, is_finalizable, leave_alone, start,
+};
 pub use object::{Object, Py};
 pub use shared::{Shared, SharedCell};
 pub use threads::end_thread;
