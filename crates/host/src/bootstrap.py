@@ -601,3 +601,25 @@ event_callbacks = []
 shutdown_callbacks = []
 signal_callbacks = []
 active_requests = {}
+# Ids and data of active requests that are not in active_requests, since a later one has the same id.
+covered_requests = []
+
+
+def cover_request(id, data):
+    earlier = active_requests.get(id)
+    if earlier is not None:
+        covered_requests.append((id, earlier))
+    active_requests[id] = data
+
+
+def uncover_request(id, data):
+    if active_requests.get(id) is not data:
+        # The later one still runs.
+        covered_requests[:] = [covered for covered in covered_requests if covered[1] is not data]
+        return
+    for covered in reversed(covered_requests):
+        if covered[0] == id:
+            active_requests[id] = covered[1]
+            covered_requests[:] = [other for other in covered_requests if other is not covered]
+            return
+    active_requests.pop(id, None)

@@ -31,8 +31,8 @@ thread_local! {
     static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
 }
 
-/// Runs `work` as a request of this thread. `work` is told whether it runs within another one.
-pub(crate) fn with_request<R>(py: Python<'_>, work: impl FnOnce(bool) -> R) -> R {
+/// Runs `work` as a request of this thread, perhaps within another one.
+pub(crate) fn with_request<R>(py: Python<'_>, work: impl FnOnce() -> R) -> R {
     /// A guard that restores the outer request, also when `work` panics.
     struct Restore<'py>(Python<'py>, Option<Current>);
     impl Drop for Restore<'_> {
@@ -43,9 +43,8 @@ pub(crate) fn with_request<R>(py: Python<'_>, work: impl FnOnce(bool) -> R) -> R
         }
     }
     let outer = CURRENT.replace(Some(Current::default()));
-    let is_nested = outer.is_some();
     let _restore = Restore(py, outer);
-    work(is_nested)
+    work()
 }
 
 /// Sets the data dict of this thread's request, once.

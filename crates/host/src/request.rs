@@ -104,19 +104,19 @@ struct PreparedCall<'a> {
 
 impl RequestCall<'_> {
     fn serve(&self, begin: Instant) -> CallResult {
-        context::with_request(self.py, |is_nested| self.serve_in_context(begin, is_nested))
+        context::with_request(self.py, || self.serve_in_context(begin))
     }
 
-    fn serve_in_context(&self, begin: Instant, is_nested: bool) -> CallResult {
+    fn serve_in_context(&self, begin: Instant) -> CallResult {
         let (py, state, request) = (self.py, self.state, self.request);
         let script = request.facts.script.or_empty();
         let prepare = || {
             let errors = errors::for_request(py, state, self.thread, self.lease, script)?;
             let id = self.id()?;
-            let outer = self.register(id.as_ref(), is_nested)?;
-            Ok((errors, outer, id))
+            let data = self.register(id.as_ref())?;
+            Ok((errors, data, id))
         };
-        let (errors, outer, id) = match prepare() {
+        let (errors, data, id) = match prepare() {
             Ok(prepared) => prepared,
             Err(raised) => return CallResult::Ended(Outcome::Status(self.failed(raised))),
         };
@@ -139,7 +139,7 @@ impl RequestCall<'_> {
         };
         let result = serve();
         errors.stream.expire(py);
-        self.unregister(id.as_ref(), outer);
+        self.unregister(id.as_ref(), &data);
         self.thread.errors.replace(Some(errors));
         result
     }
@@ -149,28 +149,27 @@ impl RequestCall<'_> {
         self.request.facts.request_id.get().map(|id| self.py.latin1(id)).transpose()
     }
 
-    /// Registers the request's data dict under its id. Returns the dict of the outer request with
-    /// the same id, if there is one.
-    fn register(&self, id: Option<&Object>, is_nested: bool) -> Result<Option<Object>> {
+    /// Makes the request's data dict, known under its id. Another request may run with the same id: one that this is a part
+    /// of, or one that has failed and whose page this is, which another thread may still run.
+    fn register(&self, id: Option<&Object>) -> Result<Object> {
         let data = self.py.dict()?;
-        let mut outer = None;
         if let Some(id) = id {
-            let requests = self.state.helpers.active_requests.get(self.py);
-            if is_nested {
-                outer = requests.dict_get(id)?;
+            let helpers = &self.state.helpers;
+            if !helpers.active_requests.get(self.py).dict_set_default(id, &data)?.is(&data) {
+                helpers.cover_request.get(self.py).call([id, &data])?;
             }
-            requests.dict_set(id, &data)?;
         }
         context::set_data(&data);
-        Ok(outer)
+        Ok(data)
     }
 
-    fn unregister(&self, id: Option<&Object>, outer: Option<Object>) {
+    fn unregister(&self, id: Option<&Object>, data: &Object) {
         if let Some(id) = id {
-            let requests = self.state.helpers.active_requests.get(self.py);
-            let done = match outer {
-                Some(outer) => requests.dict_set(id, &outer),
-                None => requests.dict_remove(id).map(drop),
+            let helpers = &self.state.helpers;
+            let done = if helpers.covered_requests.get(self.py).item_count() == 0 {
+                helpers.active_requests.get(self.py).dict_remove(id).map(drop)
+            } else {
+                helpers.uncover_request.get(self.py).call([id, data]).map(drop)
             };
             done.unwrap_or_else(Raised::clear);
         }

@@ -175,6 +175,19 @@ impl Object {
         status(unsafe { ffi::PyDict_SetItem(self.as_ptr(), key.as_ptr(), value.as_ptr()) }).map(drop)
     }
 
+    /// Returns the value of `key` in a `dict`, which becomes `value` if there is none.
+    ///
+    /// # Errors
+    /// The exception of hashing or comparing the key, or `MemoryError`.
+    pub fn dict_set_default(&self, key: &Self, value: &Self) -> Result<Self> {
+        let mut found = std::ptr::null_mut();
+        // SAFETY: all are valid; `found` becomes an owned reference, or null on failure.
+        unsafe {
+            ffi::compat::PyDict_SetDefaultRef(self.as_ptr(), key.as_ptr(), value.as_ptr(), &raw mut found);
+            Self::owned(found)
+        }
+    }
+
     /// Removes `key` from a `dict`. Returns whether it was there.
     ///
     /// # Errors
