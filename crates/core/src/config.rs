@@ -328,7 +328,8 @@ pub enum DebugPanic {
     Handler,
     /// In a call back from Python.
     Callback,
-    /// In sending the second block of a response, in embedded mode.
+    /// In sending the second block of a response; in a daemon process, in reading the body of a request and in sending
+    /// any block.
     Exchange,
 }
 

@@ -199,8 +199,10 @@ impl<'r> FactsSource<'r> {
             flags |= flag::SCRIPT_RELOADING;
         }
         #[cfg(debug_assertions)]
-        if self.settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Callback) {
-            flags |= flag::DEBUG_PANIC;
+        match self.settings.debug_panic() {
+            Some(wsgi_core::config::DebugPanic::Callback) => flags |= flag::DEBUG_PANIC,
+            Some(wsgi_core::config::DebugPanic::Exchange) => flags |= flag::DEBUG_PANIC_EXCHANGE,
+            _ => {}
         }
         flags
     }

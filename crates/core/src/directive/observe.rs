@@ -73,7 +73,7 @@ pub(super) const DEBUG_PANIC: Directive = Directive {
     arguments: "handler|config|callback|exchange",
     default: "",
     help: c"Where to panic, for tests.",
-    doc: "Panics in the request handler, while the configuration is read, when Python calls back, or while a response is sent.",
+    doc: "Panics in the request handler, while the configuration is read, when Python calls back, or while a body is read or sent.",
     support: Support::TestHook,
     effect: Effect::One(debug_panic),
 };

@@ -58,6 +58,9 @@ pub(crate) struct FrameExchange<'a> {
     /// The connection cannot be used any more.
     is_broken: bool,
     has_ended: bool,
+    /// Test hook: panic when the body is read, or a block sent.
+    #[cfg(debug_assertions)]
+    panics: bool,
 }
 
 /// The reusable parts of a finished [`FrameExchange`].
@@ -92,7 +95,16 @@ impl<'a> FrameExchange<'a> {
             partial: 0,
             is_broken: false,
             has_ended: false,
+            #[cfg(debug_assertions)]
+            panics: false,
         }
+    }
+
+    /// Test hook: has it panic when the body is read, or a block sent.
+    #[cfg(debug_assertions)]
+    pub(crate) const fn with_panics(mut self, panics: bool) -> Self {
+        self.panics = panics;
+        self
     }
 
     /// Ends the request.
@@ -215,6 +227,8 @@ impl<'a> FrameExchange<'a> {
 
 impl Serve for FrameExchange<'_> {
     fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
+        #[cfg(debug_assertions)]
+        assert!(!self.panics, "WSGIDebugPanic exchange, read");
         self.read(buffer).map(|come| come.map_or(Poll::Pending, Poll::Ready))
     }
 
@@ -232,6 +246,8 @@ impl Serve for FrameExchange<'_> {
     }
 
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
+        #[cfg(debug_assertions)]
+        assert!(!self.panics, "WSGIDebugPanic exchange, write");
         self.check_open()?;
         self.observer.on_transfer();
         let is_last = how & write::LAST != 0;

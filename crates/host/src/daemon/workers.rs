@@ -341,6 +341,8 @@ fn run(
     }
 
     let answer = FrameExchange::new(connection.stream(), &observer, body, is_whole, out);
+    #[cfg(debug_assertions)]
+    let answer = answer.with_panics(request.facts.has_flag(flag::DEBUG_PANIC_EXCHANGE));
     let answer = ExchangeServer::new(answer, BodyWait::new(connection.stream()));
     let exchange = Exchange::new(&answer);
     let can_run = translate(daemon, &mut request);

@@ -1,6 +1,6 @@
 //! A panic in our own code is contained: the request gets a 500, the log says where, the process lives.
 
-use e2e::Needs::{Embedded, Ours};
+use e2e::Needs::{Daemon, Embedded, Ours};
 use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
 
 use crate::ECHO;
@@ -10,8 +10,9 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(
         a_panic_breaks_the_response_off,
         Ours("test hook for panics"),
-        Embedded("a daemon process has no such hook")
+        Embedded("a panic on the daemon process's side is another test")
     ),
+    on_each_mpm!(a_panic_in_the_exchange_is_contained, Ours("test hook for panics"), Daemon),
     on_one_mpm!(a_panic_in_the_configuration_is_reported, Ours("test hook for panics")),
 ];
 
@@ -66,6 +67,38 @@ fn a_panic_breaks_the_response_off(setup: Setup) {
             assert_eq!(server.get("/fine").expect(200), "onetwothree");
             assert!(!server.log_since(mark).contains("exit signal"));
         });
+    });
+}
+
+const READS: &str = r"
+import os
+def application(environ, start_response):
+    write = start_response('200 OK', [('Content-Type', 'text/plain')])
+    body = environ['wsgi.input'].read() if environ['REQUEST_METHOD'] == 'POST' else b''
+    write(b'one ')
+    return [body + str(os.getpid()).encode()]
+";
+
+fn a_panic_in_the_exchange_is_contained(setup: Setup) {
+    let hook = "<Location /exchange>\nWSGIDebugPanic exchange\n</Location>";
+    setup.app("/", "app.wsgi", READS).conf(hook).run(|server, cases| {
+        let healthy = || server.request("POST", "/fine").body("two ").send().expect(200);
+        let before = healthy();
+        assert!(before.starts_with("one two "), "{before}");
+        for (method, what) in [("GET", "write"), ("POST", "read")] {
+            cases.check(what, || {
+                let mark = server.mark();
+                for _ in 0..3 {
+                    let request = server.request(method, "/exchange");
+                    let request = if method == "POST" { request.body("two ") } else { request };
+                    assert_eq!(request.send().status, 500);
+                    // It is served by the same process.
+                    assert_eq!(healthy(), before);
+                }
+                let log = server.wait_log(mark, &format!("WSGIDebugPanic exchange, {what}"));
+                assert!(log.contains(".rs:") && !log.contains("exit signal"), "{log}");
+            });
+        }
     });
 }
 
