@@ -242,6 +242,27 @@ fn bodies_are_pulled() {
 }
 
 #[test]
+fn the_end_of_a_request_does_not_wait_for_the_rest_of_its_body() {
+    let source = "
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [b'read ' + environ['wsgi.input'].read(10)]
+";
+    let path = script("daemon_rest.py", source);
+    let process = Plan { threads: 1, ..Plan::default() }.serve();
+    let (mut slow, mut other) = (process.connect(), process.connect());
+    other.ask(&Ask::new(&path));
+    slow.send(&Ask { is_whole: false, ..Ask::new(&path) });
+    assert_eq!(slow.frame().unwrap().0, Kind::Pull);
+    let mut frame = Header { kind: Kind::Body, flags: flag::LAST, length: 10_000 }.bytes().to_vec();
+    frame.extend_from_slice(&[b'x'; 1000]);
+    slow.stream.write_all(&frame).unwrap();
+    assert_eq!(slow.answer(b"").text(), "read xxxxxxxxxx");
+    // The only thread is free.
+    assert_eq!(other.ask(&Ask::new(&path)).text(), "read ");
+}
+
+#[test]
 fn an_unreadable_body_is_an_error_in_the_application() {
     let path = script("daemon_unreadable.py", APPLICATION);
     let process = Plan::default().serve();

@@ -474,6 +474,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
         if self.unread.is_empty() && self.files.is_empty() && has_body && !self.is_client_gone {
             connection.shrink();
             self.target.client.idle.put_back(connection, self.target.thread_count());
+        } else {
+            // The process does not wait for the client, who may take the rest slowly.
+            drop(connection);
         }
         match self.body {
             _ if self.response.is_superseded() => Status::Ok,

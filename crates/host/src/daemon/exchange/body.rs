@@ -1,6 +1,6 @@
 //! The body of a request: the part that comes with it, and the rest, which is pulled.
 
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -124,26 +124,18 @@ impl FrameExchange<'_> {
         Ok(send_all(self.stream, &mut [IoSlice::new(&frame)]).inspect_err(|_| self.is_broken = true)?)
     }
 
-    /// Discards the rest of a `Body` frame, so that the next frame follows.
+    /// Discards the rest of a `Body` frame, so that the next frame follows. Fails if it has not
+    /// arrived: it may take as long as the client takes for the response.
     pub(super) fn discard_body(&mut self) -> Result<(), Disconnected> {
         let mut scratch = [0; 4096];
         while self.pending > 0 {
             let most = self.pending.min(scratch.len());
-            match retry(|| (&mut &*self.stream).read(&mut scratch[..most])) {
+            match self.receive(&mut [IoSliceMut::new(&mut scratch[..most])], false) {
                 Ok(0) | Err(_) => return Err(self.mark_broken()),
                 Ok(count) => self.pending -= count,
             }
         }
         Ok(())
-    }
-}
-
-fn retry(mut call: impl FnMut() -> std::io::Result<usize>) -> std::io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
     }
 }
 

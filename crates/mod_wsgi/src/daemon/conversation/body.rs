@@ -87,7 +87,7 @@ impl Conversation<'_, '_> {
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
                 {
-                    self.unsent = 0..0;
+                    return Ok(());
                 }
                 Err(error) => return Err(ConversationError::Reset(error)),
             }
