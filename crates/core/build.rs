@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where that is, seen from this crate.
+/// The directories of these sources, relative to this crate.
 const SOURCES: [&str; 2] = ["src/wire", "../bridge/src"];
 
 fn main() {

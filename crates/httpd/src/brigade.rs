@@ -23,7 +23,7 @@ pub(crate) struct Brigade<'r> {
 pub(crate) struct Taken {
     /// The number of bytes taken.
     pub(crate) length: usize,
-    /// Whether the end of the stream was among the buckets.
+    /// Set if the end of the stream was among the buckets.
     pub(crate) is_ended: bool,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct ServerEntry<M: ModuleConfig> {
 /// The module's entry in Apache's vector of a directory section.
 pub(crate) struct DirectoryEntry<M: ModuleConfig> {
     settings: UnsafeCell<M::Directory>,
-    /// Whether the section contains a directive of the module.
+    /// Set if the section contains a directive of the module.
     is_used: UnsafeCell<bool>,
 }
 

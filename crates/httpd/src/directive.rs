@@ -122,7 +122,7 @@ pub struct Settings<'a, M: ModuleConfig> {
     pub shared: Option<(&'a mut M::Global, &'a mut M::Server)>,
     /// The settings of the directory section that the line stands in.
     pub directory: Option<&'a mut M::Directory>,
-    /// Whether the server is a virtual host.
+    /// Set if the server is a virtual host.
     pub is_virtual_host: bool,
 }
 

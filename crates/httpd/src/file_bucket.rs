@@ -20,7 +20,7 @@ const BLOCK: usize = 32 << 10;
 #[derive(Debug)]
 pub(crate) struct SentFile {
     file: OwnedFd,
-    /// Whether it ended, or could not be read, before the end of the part to send.
+    /// Set once it has ended, or could not be read, before the end of the part to send.
     is_short: AtomicBool,
 }
 

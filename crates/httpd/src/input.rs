@@ -95,7 +95,7 @@ impl<'r> Input<'r> {
     /// # Errors
     /// As [`Input::read_arrived`]; also if nothing arrived for as long as a client may take.
     pub fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Status> {
-        // Where Apache waits, it does this itself.
+        // Apache does this itself when it waits for data.
         if self.request.expects_continue() {
             self.request.send_continue();
         }

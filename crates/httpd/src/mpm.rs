@@ -12,9 +12,9 @@ use crate::text;
 pub struct Mpm {
     /// Its name, such as `event`.
     pub name: String,
-    /// Whether a child has several threads that serve requests.
+    /// Set if a child has several threads that serve requests.
     pub is_threaded: bool,
-    /// Whether it has child processes.
+    /// Set if it has child processes.
     pub is_forked: bool,
     /// The most children; at least 1.
     pub processes: u32,

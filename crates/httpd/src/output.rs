@@ -13,10 +13,10 @@ use crate::request::Request;
 pub struct Output<'r> {
     request: &'r Request,
     brigade: Brigade<'r>,
-    /// Whether data has been given to the filters.
+    /// Set once data has been given to the filters.
     is_begun: bool,
     is_ended: bool,
-    /// Whether a filter has sent another response in place of the one that has ended.
+    /// Set once a filter has sent another response in place of the one that has ended.
     is_replaced: bool,
 }
 

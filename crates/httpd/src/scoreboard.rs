@@ -25,7 +25,7 @@ pub struct ProcessScore {
     pub pid: u32,
     /// The generation of the process.
     pub generation: u32,
-    /// Whether the process takes no more connections and finishes its requests.
+    /// Set if the process takes no more connections and finishes its requests.
     pub is_quiescing: bool,
 }
 

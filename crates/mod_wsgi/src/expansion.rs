@@ -13,7 +13,7 @@ pub(crate) struct Expansion<'r> {
     pub(crate) request: &'r Request,
     /// See [`groups::RequestVariables::script_name`]; as the application sees it.
     pub(crate) script_name: &'r [u8],
-    /// Whether script paths are case-sensitive.
+    /// Set if script paths are case-sensitive.
     pub(crate) is_case_sensitive: bool,
 }
 

@@ -11,7 +11,7 @@ pub(crate) struct Route<'r> {
     pub(crate) settings: Effective<'r>,
     /// The handler script, if the request goes to one.
     pub(crate) handler_script: Option<&'r HandlerScript>,
-    /// Whether a script alias mapped the request.
+    /// Set if a script alias mapped the request.
     pub(crate) is_aliased: bool,
 }
 

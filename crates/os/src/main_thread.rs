@@ -26,7 +26,7 @@ static HAS_SUBSTITUTED: AtomicBool = AtomicBool::new(false);
 /// The first of the signals that comes while the main thread `is_busy` is handled as if it were `graceful`, one of them: a
 /// request to end when the work is done. The next one is itself. `is_busy` is called in a signal's handler.
 pub fn forward_signals(signals: &[c_int], graceful: c_int, is_busy: fn() -> bool) {
-    // What it looks at on this thread is there from now on: a handler could not allocate it.
+    // The call allocates what `is_busy` looks at on this thread: a handler could not.
     let _ = is_busy();
     IS_BUSY.store(is_busy as *const () as usize, Ordering::Release);
     GRACEFUL.store(graceful, Ordering::Release);
@@ -53,8 +53,8 @@ pub fn forward_signals(signals: &[c_int], graceful: c_int, is_busy: fn() -> bool
 
 extern "C" fn handle(signal: c_int) {
     // SAFETY: system calls without conditions; `errno`, which the interrupted code may be about to read, is put back.
-    // What is stored is a handler of this signature: it was installed as one. The other function is what `forward_signals` has
-    // stored; none is 0.
+    // The stored handler has this signature: it was installed as one. The other function is the one
+    // that `forward_signals` has stored; neither is 0.
     unsafe {
         let process = libc::getpid();
         if libc::gettid() != process {

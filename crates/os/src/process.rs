@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_kernel_is_checked() {
-        // Where it is older, all other tests fail as well.
+        // On an older kernel, all other tests fail as well.
         check_kernel().unwrap();
     }
 

@@ -90,7 +90,7 @@ impl SnapshotWriter {
             word[..chunk.len()].copy_from_slice(chunk);
             self.words.store(at, u32::from_le_bytes(word));
         }
-        // Where somebody has been faster, theirs counts.
+        // If another writer was faster, its number counts.
         let _ = number.compare_exchange(last, next, Ordering::AcqRel, Ordering::Relaxed);
         true
     }

@@ -132,7 +132,7 @@ mod tests {
         }
         assert!(!SigSet::thread_get_mask().unwrap().contains(nix::sys::signal::SIGTERM));
         assert!(repeated.end(PATIENCE) && !repeated.is_there());
-        // What it has sent is there, and nothing more comes.
+        // Everything that it has sent has arrived, and nothing more comes.
         assert!(calls.iter().all(|blocked| blocked));
         assert!(repeated.end(PATIENCE), "the second time");
     }

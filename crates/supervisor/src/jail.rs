@@ -71,7 +71,7 @@ impl<'a> Jail<'a> {
         let none = |denied| Groups { ids: vec![gid], denied };
         let (text, status) = match self.read("etc/group") {
             Ok(read) => read,
-            // Nothing is listed anywhere.
+            // There is no list of groups.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return none(None),
             Err(error) => {
                 return none(Some(format!(

@@ -85,7 +85,7 @@ pub(crate) fn plan<'a>(
         // As this process has them.
         output: None,
         is_session: false,
-        // Until it watches its control socket, which an import that hangs keeps it from.
+        // Needed until it watches its control socket: an import that hangs keeps it from that.
         is_bound: true,
         priority: (group.daemon.options.priority != 0).then_some(group.daemon.options.priority),
         chroot: group.daemon.options.chroot.as_deref().and_then(text),
@@ -248,7 +248,7 @@ fn program_obstacle(group: &Group, user: &User<'_>, index: usize, error: &std::i
             paths.join(" or ")
         )
     } else if error.kind() == std::io::ErrorKind::WouldBlock {
-        // What is said of a user that has too many processes, who could be made that all the same.
+        // The error for a user that has too many processes; the change of the user succeeds.
         format!(
             "{user} has as many processes and threads as it may have, and cannot run {} ({error}). Raise that \
              limit (ulimit -u, LimitNPROC= of the service), or use fewer processes= and threads=",

@@ -159,7 +159,7 @@ impl Relay {
     pub(crate) fn finish(&self) {
         let (sender, finished) = mpsc::channel();
         self.send(Command::Finish(sender));
-        // If it hangs in a file system it ends with the process.
+        // A thread that hangs in a file system ends with the process.
         let _ = finished.recv_timeout(4 * FINISH_PATIENCE);
     }
 
@@ -219,7 +219,7 @@ impl RelayThread {
 
     /// Carries out what the main thread has asked for.
     fn on_wake(&mut self) -> Option<Sender<()>> {
-        // What is sent from now on wakes again.
+        // A command that is sent from now on wakes this thread again.
         let _ = self.wake.read();
         let mut finished = None;
         while let Ok(command) = self.commands.try_recv() {

@@ -266,7 +266,7 @@ impl SlotRunner {
 
     /// Handles the end of a process.
     pub(crate) fn on_exit(&mut self, key: Key, context: &Context) {
-        // What it said before it ended comes first.
+        // The reports from before its end come first.
         self.on_preparation(key, context);
         self.on_report(key, context);
         if let Some(at) = self.abandoned.iter().position(|abandoned| abandoned.key == key) {
@@ -368,7 +368,7 @@ impl SlotRunner {
 
     fn signal(&self, key: Key, signal: Signal) -> Option<Event> {
         if let Some(process) = self.processes.iter().find(|process| process.key == key) {
-            // If it fails the process has ended, which comes as an event of its own.
+            // This fails if the process has ended, which comes as an event of its own.
             let _ = process.child.signal(signal);
         }
         None
@@ -452,7 +452,7 @@ impl SlotRunner {
     fn abandon(&mut self, key: Key, context: &Context) -> Event {
         if let Some(at) = self.processes.iter().position(|process| process.key == key) {
             let Process { child, word, output, preparation, reports, .. } = self.processes.swap_remove(at);
-            // If it fails the process has ended, which comes as an event of its own.
+            // This fails if the process has ended, which comes as an event of its own.
             let _ = child.signal(Signal::SIGKILL);
             for pipe in preparation.map(|preparation| preparation.pipe).into_iter().chain(reports) {
                 // Fails where there was no memory to watch it.

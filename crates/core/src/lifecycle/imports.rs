@@ -78,7 +78,7 @@ impl FailedImports {
             return Retry::Later(None);
         };
         match failed.attempt {
-            // Who touches the file has mended it, or what it needs.
+            // A file that was modified counts as mended, and so does what it needs.
             Attempt::From(_) if failed.modified != modified => {
                 (failed.modified, failed.failures) = (modified, 0);
                 failed.attempt = Attempt::From(now);

@@ -197,7 +197,7 @@ impl Timers {
         let serving = match self.state {
             State::Serving { retry } => {
                 let wanted = self.interval().map(|at| at.max(retry));
-                // Until then, requests, the count and the interval lead to nothing.
+                // Before `retry`, requests, the count and the interval lead to nothing.
                 let retry = (!may_replace).then_some(retry);
                 [wanted, retry, self.next_inactivity(now)].into_iter().flatten().min()
             }

@@ -104,9 +104,9 @@ pub(super) struct Conversation<'a, 'r> {
     data: Option<(usize, u8)>,
     /// Descriptors that have arrived before their `File`.
     files: VecDeque<OwnedFd>,
-    /// Whether the process has sent anything about this request.
+    /// Set once the process has sent anything about this request.
     has_begun: bool,
-    /// Whether the request can no longer go to another process, since some of its body or of the
+    /// Set once the request can no longer go to another process, since some of its body or of the
     /// response has passed.
     is_committed: bool,
     has_head: bool,
@@ -114,7 +114,7 @@ pub(super) struct Conversation<'a, 'r> {
     wanted: usize,
     /// The part of `connection.outgoing` that is still to be sent: the rest of a `Body`.
     unsent: Range<usize>,
-    /// Whether the client is gone, and the process has been told.
+    /// Set once the client is gone and the process has been told.
     is_client_gone: bool,
     /// The number of bytes that the application wants sent and Apache may still hold back.
     unflushed: u64,

@@ -211,7 +211,7 @@ impl<'a> Dispatch<'a> {
         if was_used {
             return None;
         }
-        // If it is not being replaced, it may be unable to read anything.
+        // A process that is not being replaced may be unable to read anything.
         self.avoided = Some(slot);
         self.unread += 1;
         if self.unread <= self.most_attempts_at_once() { None } else { self.sleep(CLOSED_UNREAD).err() }

@@ -20,7 +20,7 @@ pub(super) struct Connection {
     pub(super) slot: usize,
     /// The process id; 0 until the process has sent it.
     pub(super) pid: u32,
-    /// Whether it has been used before. The process may have closed it meanwhile.
+    /// Set if it has been used before. The process may have closed it meanwhile.
     pub(super) is_used: bool,
     /// The state of waiting awake for the process.
     pub(super) spin: AdaptiveSpin,

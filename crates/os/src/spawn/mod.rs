@@ -237,7 +237,7 @@ impl Plan<'_> {
         let fatal = match has_read {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 let _ = child.signal(nix::sys::signal::Signal::SIGKILL);
-                // What hangs in a file system may do so for ever, whatever it is sent.
+                // A process that hangs in a file system may do so for ever, whatever the signal.
                 lock(&LATE).push(child);
                 return Err(Failure { step: Step::Time, error });
             }
@@ -373,7 +373,7 @@ pub fn variable<'a>(environment: &'a [CString], name: &[u8]) -> Option<&'a CStr>
 pub fn set_variable(environment: &mut Vec<CString>, name: &[u8], value: &[u8]) {
     environment
         .retain(|entry| entry.as_bytes().strip_prefix(name).is_none_or(|rest| rest.first() != Some(&b'=')));
-    // What contains a NUL byte cannot be in an environment; the configuration's parser refuses it.
+    // A text with a NUL byte cannot be in an environment; the configuration's parser refuses it.
     environment.extend(CString::new([name, b"=", value].concat()).ok());
 }
 

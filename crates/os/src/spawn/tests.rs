@@ -257,7 +257,7 @@ fn hanging() -> (std::fs::File, CString) {
     // By default the holder is told with a signal that would end it.
     const F_SETSIG: libc::c_int = 10;
     assert!(set(F_SETSIG, libc::SIGURG), "{}", io::Error::last_os_error());
-    // What another test has forked meanwhile may have the file open for writing until its exec.
+    // A process that another test has forked may have the file open for writing until its exec.
     let deadline = Instant::now() + Duration::from_secs(5);
     while !set(libc::F_SETLEASE, libc::F_WRLCK) {
         assert!(Instant::now() < deadline, "{}", io::Error::last_os_error());

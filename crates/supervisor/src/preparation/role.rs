@@ -83,7 +83,7 @@ struct SupervisorPipe(File);
 
 impl SupervisorPipe {
     fn send(&mut self, message: &Message) {
-        // If it has ended, so does this process.
+        // If the supervisor has ended, this process ends as well.
         let _ = self.0.write_all(&message.encode());
     }
 }

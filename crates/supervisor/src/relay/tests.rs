@@ -81,7 +81,7 @@ fn a_flood_leaves_others_their_share_and_is_counted() {
     relay.line(b"of the supervisor\n".to_vec());
     drop(noisy);
     let reading = std::thread::spawn(move || rest(log));
-    // When it moves again.
+    // The relay goes on, since somebody reads.
     relay.finish();
     let all = reading.join().unwrap();
     let kept = numbers(&all, 'a');

@@ -215,7 +215,7 @@ fn a_process_that_keeps_asking_is_replaced_every_second_at_most() {
     stage.tick();
     stage.on(Event::Exited(key + 1, NOT_IMPORTED));
     assert_eq!(stage.on(asked(key)), []);
-    // What was wished goes with the process.
+    // The wish for a successor ends with the process.
     assert_eq!(stage.after(1_000, Event::Exited(key, Exit::Status(0))), [Action::Spawn(key + 2, vec![])]);
     assert_eq!(stage.slot.next(), None);
 }

@@ -82,8 +82,8 @@ impl Conversation<'_, '_> {
                         Ok([false, false]) => self.check_patience()?,
                     }
                 }
-                // What the process has sent before it closed the connection is still to be read,
-                // and may end the response.
+                // The data that the process sent before it closed the connection is still to be
+                // read, and may end the response.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
                 {
