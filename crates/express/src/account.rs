@@ -20,7 +20,7 @@ pub(crate) struct Account {
     pub(crate) uid: Uid,
     pub(crate) gid: Gid,
     groups: Vec<Gid>,
-    /// Chosen by us, since nobody said.
+    /// True if nobody named a user.
     pub(crate) by_default: bool,
 }
 
@@ -109,7 +109,8 @@ impl Account {
         })
     }
 
-    /// Apache cannot change its identity unless started by root: names are written, and have no effect.
+    /// Returns the account of the invoking user: Apache cannot change its identity unless started
+    /// by root. Names are written, and have no effect.
     fn invoking(user: Option<&str>, group: Option<&str>) -> Self {
         let (uid, gid) = (geteuid(), getegid());
         let name = || User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name);

@@ -215,7 +215,8 @@ fn find_modules(program: &Path, named: Option<&Path>) -> Result<PathBuf, Failure
         })
 }
 
-/// Asked last: it is a Perl program, and often not installed where Apache only runs.
+/// Asks `apxs` for Apache's modules directory. It is asked last: a Perl program, and often not
+/// installed where Apache only runs.
 fn ask_apxs() -> Option<PathBuf> {
     let program = std::env::var_os("APXS").unwrap_or_else(|| "apxs".into());
     let output = Command::new(program).args(["-q", "LIBEXECDIR"]).stdin(Stdio::null()).output().ok()?;

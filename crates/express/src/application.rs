@@ -11,10 +11,10 @@ use crate::parse::Parsed;
 use crate::quote::render;
 use crate::settings::absolute;
 
-/// What is served.
+/// The content that is served.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Application {
-    /// Nothing was named: a page that says so.
+    /// A page that says that nothing was named.
     Placeholder,
     /// A WSGI script file.
     Script(PathBuf),

@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::settings::Settings;
 use crate::tls::Tls;
 
-/// Files and directories that the serving account has to be able to use; one text for each that it cannot.
+/// Returns a text for each file or directory that the serving account needs and cannot use.
 pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some((path, what)) = settings.application.file() {
@@ -124,7 +124,7 @@ pub(crate) fn installation(
         .collect()
 }
 
-/// The ports that cannot be listened on, and why.
+/// Returns the ports that cannot be listened on, and why.
 pub(crate) fn ports(settings: &Settings) -> Vec<String> {
     settings.ports().filter_map(|(number, option)| port(settings, number, option)).collect()
 }
@@ -147,7 +147,8 @@ fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
     })
 }
 
-/// Lets Apache check the generated configuration; what it objects to, and the options it comes from.
+/// Lets Apache check the generated configuration; returns its objections and the options behind
+/// them.
 pub(crate) fn configuration(control: &Path, configuration: &Path) -> Vec<String> {
     let output = Command::new(control).arg("configtest").stdin(Stdio::null()).output();
     let output = match output {
@@ -160,7 +161,7 @@ pub(crate) fn configuration(control: &Path, configuration: &Path) -> Vec<String>
     vec![explain(&messages, &text, configuration)]
 }
 
-/// One line from Apache's several, with the option behind the line that it names.
+/// Returns Apache's messages as one, with the option behind the line that they name.
 fn explain(messages: &str, configuration: &str, path: &Path) -> String {
     let said: Vec<&str> = messages.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let place = format!(" of {}:", path.display());

@@ -182,7 +182,8 @@ fn install_module(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// These commands print no banner, so what may keep the result from working is said aside.
+/// Returns the Python to use. These commands print no banner, so a warning says what may prevent it
+/// from running applications.
 fn usable_python(parsed: &Parsed, installation: &Installation) -> Result<Python, Failure> {
     let option = parsed.text(&options::PYTHON).map(PathBuf::from);
     let python = Candidates::from_environment(option).choose(&account(parsed)?)?;

@@ -36,7 +36,7 @@ section! {
         .default("httpd.pid in the server root");
 }
 
-/// What is around the server.
+/// The variables for the application, and the programs and paths of the server.
 #[derive(Debug)]
 pub(crate) struct Environment {
     set: Vec<(String, String)>,
@@ -84,7 +84,7 @@ impl Environment {
         })
     }
 
-    /// What the template needs.
+    /// Returns the values for the templates.
     pub(crate) fn context(&self) -> Value {
         context! {
             set => self.set.iter().map(|(name, value)| context! { name, value }).collect::<Vec<_>>(),
@@ -94,7 +94,7 @@ impl Environment {
         }
     }
 
-    /// What keeps the server from using the files, which it reads as the user that starts it.
+    /// Returns what prevents the server, as the user that starts it, from using the files.
     pub(crate) fn problems(&self) -> Vec<String> {
         let files = [(self.script.as_ref(), &ENVVARS_SCRIPT), (Some(&self.mime_types), &MIME_TYPES)];
         let unreadable = files.into_iter().filter_map(|(file, spec)| {

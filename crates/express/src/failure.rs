@@ -1,9 +1,9 @@
-//! Why a command could not do what it was asked to.
+//! The reasons why a command fails.
 
 use std::fmt;
 use std::path::Path;
 
-/// The reason, and with it the exit status.
+/// The reason why a command fails, which determines its exit status.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// The command line makes no sense: usage and text, status 2.
@@ -21,7 +21,8 @@ impl Failure {
         Self::Machine(vec![text.into()])
     }
 
-    /// An operation on a file failed; `doing` is such as "create", `remedy` what the user can do about it.
+    /// Returns the failure of an operation on a file. `doing` names the operation (such as
+    /// "create"), `remedy` what the user can do about it.
     pub(crate) fn file(doing: &str, path: &Path, error: &std::io::Error, remedy: &str) -> Self {
         Self::machine(format!("cannot {doing} {}: {error}; {remedy}", path.display()))
     }

@@ -1,4 +1,4 @@
-//! What Apache serves itself: files, directories, scripts for files, pages for errors.
+//! The content that Apache serves itself: files, directories, scripts for files, pages for errors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,7 +60,7 @@ section! {
         "Serves this documentation at /__wsgi__/docs/; without an application it always is.");
 }
 
-/// What Apache serves itself.
+/// The settings of the content that Apache serves itself.
 #[derive(Debug)]
 pub(crate) struct Files {
     directory_index: Option<String>,
@@ -105,7 +105,7 @@ impl Files {
         })
     }
 
-    /// What the template needs; `docs` is where the documentation is installed.
+    /// Returns the values for the templates; `docs` is the directory of the documentation.
     pub(crate) fn context(&self, docs: &Path) -> Value {
         context! {
             directory_index => self.directory_index.as_deref(),
@@ -147,7 +147,7 @@ impl Files {
         .filter_map(|(name, applies)| applies.then_some(name))
     }
 
-    /// What keeps Apache, as the user that starts it, from using the files.
+    /// Returns what prevents Apache, as the user that starts it, from using the files.
     pub(crate) fn problems(&self) -> Option<String> {
         let rules = self.rewrite_rules.as_ref()?;
         let error = fs::File::open(rules).err()?;
@@ -169,7 +169,7 @@ impl Files {
     }
 }
 
-/// What was given although it means nothing, and why.
+/// Returns the option that was given but has no effect, and why.
 pub(crate) fn without_effect(parsed: &Parsed) -> Option<String> {
     parsed.has(&WITH_PHP5).then(|| {
         "--with-php5 is without effect: no Apache of today has PHP 5; load a newer one with --include-file".to_owned()

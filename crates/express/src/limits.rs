@@ -135,7 +135,7 @@ impl ReadTimeout {
 impl std::fmt::Display for ReadTimeout {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.base)?;
-        // Nothing extends it without a rate, and Apache refuses a range then.
+        // Without a rate, nothing extends the timeout, and Apache refuses a range.
         if self.base == 0 || self.rate == 0 {
             return Ok(());
         }

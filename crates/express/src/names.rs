@@ -81,10 +81,10 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     given.map(|spec| format!("{} is without effect: it needs --server-name", spec.name)).collect()
 }
 
-/// The name of a host as it was given to an option, if it is one.
+/// Returns a name that was given to an option, if it is the name of a host.
 ///
 /// # Errors
-/// It is none.
+/// It is not.
 pub(crate) fn host_name(spec: &Spec, name: &str, pattern: bool) -> Result<String, Failure> {
     let valid = |c: char| c.is_alphanumeric() || "-_.:[]".contains(c) || pattern && "*?".contains(c);
     if !name.is_empty() && name.chars().all(valid) {
@@ -98,7 +98,7 @@ pub(crate) fn host_name(spec: &Spec, name: &str, pattern: bool) -> Result<String
     )))
 }
 
-/// The URL of a host without a path; the port is left out where it goes without saying.
+/// Returns the URL of a host without a path, and without the scheme's default port.
 pub(crate) fn url(scheme: &str, host: &str, port: u16) -> String {
     match (scheme, port) {
         ("http", 80) | ("https", 443) => format!("{scheme}://{host}"),

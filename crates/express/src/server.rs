@@ -63,7 +63,7 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
     )?;
 
     if let Some(directory) = &settings.document_root {
-        // Failing to make it is a problem of those below.
+        // If this fails, the checks below report it.
         let _ = std::fs::create_dir(directory);
     }
     let mut problems = checks::files(&settings, &account);
@@ -76,7 +76,7 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
         }
     }
     if setup_only {
-        // What is missing now may be there when the server is started, such as a volume of a container.
+        // A missing file may be there when the server starts, such as in a volume of a container.
         for problem in problems.drain(..) {
             warn(&problem);
         }
@@ -134,7 +134,7 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
     if setup_only { Ok(0) } else { run::foreground(&control) }
 }
 
-/// Whom the control script will have serve: variables win over options there.
+/// Returns the account that the control script uses. Variables take precedence over options there.
 pub(crate) fn account(parsed: &Parsed) -> Result<Account, Failure> {
     let variable = |names: [&str; 2]| {
         names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
@@ -184,7 +184,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     }
 }
 
-/// The current directory is a guess; where the account cannot work in it, the script's is another.
+/// Chooses another working directory if nobody named one and the account cannot use it.
 fn leave_closed_directory(settings: &mut Settings, account: &Account) {
     if settings.daemon.is_none() || !settings.default_directory {
         return;
@@ -202,7 +202,7 @@ fn leave_closed_directory(settings: &mut Settings, account: &Account) {
     settings.working_directory = directory;
 }
 
-/// Prints to standard output, whole, before anything else happens.
+/// Prints all of a text to standard output, before anything else happens.
 ///
 /// # Errors
 /// Nobody can read it.
@@ -232,8 +232,8 @@ fn logs(settings: &Settings) -> (String, Option<String>) {
     (file("error_log"), settings.access_log.then(|| file("access_log")))
 }
 
-/// A log that goes where this process's own output goes. A socket (as under some supervisors) cannot be opened by its
-/// name, but written to by a program that inherits it.
+/// Returns the target of a log that goes to this process's own output. A socket (as under some
+/// supervisors) cannot be opened by its name, but a program that inherits it can write to it.
 fn device(name: &str, redirection: &str) -> String {
     match OpenOptions::new().append(true).open(name) {
         Ok(_) => name.to_owned(),

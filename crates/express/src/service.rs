@@ -7,7 +7,7 @@ use crate::options::{self, Spec, pairs};
 use crate::parse::Parsed;
 use crate::settings::absolute;
 
-/// One of them.
+/// A script with daemon processes of its own.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: String,
@@ -19,10 +19,10 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// All that were asked for.
+    /// Returns all services that were asked for.
     ///
     /// # Errors
-    /// Something is said of a service that does not exist, or two have the same name.
+    /// An option names a service that does not exist, or two services have the same name.
     pub(crate) fn all(parsed: &Parsed) -> Result<Vec<Self>, Failure> {
         let mut services: Vec<Self> = Vec::new();
         for (name, file) in pairs(parsed, &options::SERVICE_SCRIPT) {

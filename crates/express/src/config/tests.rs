@@ -136,7 +136,7 @@ fn values_cannot_inject_directives() {
         &["--proxy-virtual-host", "x", "http://x/"],
     ] {
         for injected in ["\nInclude /etc/passwd", "${HOME}\u{1}", "\"\u{7f}", "\rx"] {
-            // What is injected ends the last argument.
+            // The injected text ends the last argument.
             let (last, others) = option.split_last().unwrap();
             let mut arguments = [&["/a.wsgi"], &tls[..], others].concat();
             let value = if others.is_empty() { injected.to_owned() } else { format!("{last}{injected}") };

@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_contract_s_152_spellings_are_known() {
-        // What these ask for is our own addition.
+        // These options are our own additions.
         let ours = [PYTHON.name, UMASK.name, MEMORY_LIMIT.name, VIRTUAL_MEMORY_LIMIT.name];
         assert_eq!(server().iter().filter(|spec| !ours.contains(&spec.name)).count(), 152);
     }
