@@ -75,7 +75,7 @@ fn ask(process: &Process, name: &str, path_info: &str) -> String {
     process.connect().ask(&Ask { path_info, ..Ask::new(&path) }).text()
 }
 
-/// What the process has opened, beyond what the test has itself.
+/// Returns the sockets, pipes and the like that the process has open and the test has not.
 fn opened(process: &Process) -> Vec<String> {
     let links = |pid: &str| -> Vec<String> {
         let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("a process");

@@ -75,7 +75,7 @@ fn named(name: &str) -> Reason {
     reasons.find(|reason| reason.name() == name).expect("a reason")
 }
 
-/// Where a text is in the log.
+/// Returns the position of a text in the log.
 fn position(process: &Process, text: &str) -> usize {
     let log = process.log();
     log.find(text).unwrap_or_else(|| panic!("no {text:?} in {log}"))

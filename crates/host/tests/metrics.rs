@@ -52,7 +52,7 @@ def application(environ, start_response):
     return [text.encode()]
 ";
 
-/// What `mod_wsgi.<accessor>()` returns to a request of the group; `None` if it returns that.
+/// Returns what `mod_wsgi.<accessor>()` returns to a request of the group.
 fn ask(script: &Path, group: &str, accessor: &str) -> Option<HashMap<String, String>> {
     let path = format!("/get/{accessor}");
     let response = Call { group, path_info: &path, ..Call::new(script) }.run();
@@ -109,7 +109,7 @@ fn the_life_of_a_process_is_recorded() {
     metrics_of_the_server_are_shown(&path);
 }
 
-/// Whether anything is recorded has nothing to do with it.
+/// Checks the metrics of the server, which do not depend on whether anything is recorded.
 fn metrics_of_the_server_are_shown(path: &Path) {
     let publish = |message: &[u8]| *SCOREBOARD.lock().expect("no panic") = message.to_vec();
     let summary = Summary {
@@ -216,7 +216,7 @@ fn intervals_are_drained(path: &Path) {
     assert_eq!((number(&second, "request_count"), number(&second, "status_2xx")), (1.0, 1.0));
 }
 
-/// What a thread does has a line of its own, also while it is doing it.
+/// Checks that the work of a thread is counted in a slot of its own, also while it goes on.
 fn threads_have_slots(path: &Path) {
     let before = number(&ask(path, "", "process_metrics").expect("metrics"), "request_count");
     std::thread::scope(|scope| {

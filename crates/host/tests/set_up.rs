@@ -15,7 +15,7 @@ def application(environ, start_response):
     return [b'ok']
 ";
 
-/// How much of the process is in memory, in kilobytes.
+/// Returns the size of the part of the process that is in memory, in kilobytes.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").expect("a system with /proc");
     pages.split(' ').nth(1).and_then(|pages| pages.parse().ok()).map_or(0, |pages: usize| pages * 4)

@@ -13,7 +13,7 @@ use support::{Server, group, install, is_root, text, until};
 use wsgi_core::wire::board::{State, slot};
 use wsgi_core::wire::launch::Account;
 
-/// What the supervisor has used of a processor.
+/// Returns the processor time that the supervisor has used.
 fn processor_time(server: &Server) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.pid())).unwrap();
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();

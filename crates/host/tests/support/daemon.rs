@@ -29,7 +29,7 @@ use wsgi_core::wire::{Reader, Schema, Writer};
 
 use super::{NO_OPTIONS, settings};
 
-/// What the supervisor has Python run.
+/// The program that the supervisor has Python run.
 const BOOTSTRAP: &str = "
 import sys, importlib.machinery, importlib.util
 path, control = sys.argv[1:]
@@ -43,19 +43,19 @@ module.serve(int(control))
 /// Held while a process is started.
 static STARTING: Mutex<()> = Mutex::new(());
 
-/// How long anything may take.
+/// The longest time that anything may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How a process is started.
+/// The settings to start a process with.
 pub(crate) struct Plan {
     pub(crate) threads: u32,
     pub(crate) limits: Limits,
     /// Imported by configuration.
     pub(crate) imports: Vec<(PathBuf, &'static str)>,
-    /// What a predecessor had loaded.
+    /// The scripts that a predecessor had loaded.
     pub(crate) scripts: Vec<Script>,
     pub(crate) daemon: Daemon,
-    /// What comes along with its page.
+    /// The descriptor of the server's scoreboard, if it is passed on.
     pub(crate) scoreboard: Option<OwnedFd>,
     pub(crate) destroy: bool,
 }
@@ -86,7 +86,7 @@ impl Default for Plan {
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) control: Option<OwnedFd>,
-    /// Where reports come from, and what has come of the next.
+    /// The pipe that reports come from, and the bytes of the next report so far.
     reports: RefCell<(File, Vec<u8>)>,
     pub(crate) channel: Option<OwnedFd>,
     pub(crate) page: Words,
@@ -222,7 +222,7 @@ impl Process {
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
-    /// Whether nobody takes connections from the channel any more.
+    /// Returns whether nobody takes connections from the channel any more.
     pub(crate) fn is_channel_closed(&self) -> bool {
         os::descriptors::has_hung_up(self.channel.as_ref().unwrap())
     }
@@ -291,7 +291,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) flags: u32,
 }
 
-/// What came of it.
+/// The answer to a request.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -382,7 +382,7 @@ impl Connection {
         self.stream.write_all(&ask.frame()).unwrap();
     }
 
-    /// How many bytes, as the kernel counts them, the process has not read of what was sent.
+    /// Returns the number of sent bytes that the process has not read, as the kernel counts them.
     pub(crate) fn unread(&self) -> i32 {
         let mut count = 0;
         // SAFETY: it writes a number to where the pointer says.

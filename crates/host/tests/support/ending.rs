@@ -50,7 +50,7 @@ pub(crate) fn log_of_life(groups: &[&str]) -> Vec<String> {
     LOG.lock().expect("no panic while it is locked").clone()
 }
 
-/// Where a line with that end is in the log.
+/// Returns the position in the log of the first line with that end.
 pub(crate) fn position(log: &[String], end: &str) -> usize {
     log.iter().position(|line| line.ends_with(end)).unwrap_or_else(|| panic!("no {end}: {log:#?}"))
 }
@@ -63,7 +63,7 @@ pub(crate) fn assert_ended(log: &[String], group: &str) {
     assert!(!log.iter().any(|line| line.contains("Exception ignored")), "{log:#?}");
 }
 
-/// How long the end of a process may take here.
+/// The longest time that the end of a process may take here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Stops the host, which may take `grace` milliseconds for requests, and then for threads; returns what was logged.

@@ -26,7 +26,7 @@ use bridge::{
 /// The host of this process, started.
 pub(crate) static HOST: LazyLock<&'static Host> = LazyLock::new(start);
 
-/// What was logged without a request's context.
+/// The lines that were logged without a request's context.
 pub(crate) static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The server's scoreboard, encoded; empty: there is none.
@@ -44,7 +44,7 @@ pub(crate) struct Call<'a> {
     pub(crate) flags: u32,
 }
 
-/// What came of it.
+/// The response to a request.
 #[derive(Default, Debug)]
 pub(crate) struct Response {
     pub(crate) outcome: u32,

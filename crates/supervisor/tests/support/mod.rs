@@ -24,10 +24,10 @@ use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::{State, page, slot, words};
 use wsgi_core::wire::launch::{Daemon, Group, LaunchPlan, Limits, ProcessOptions, Syslog};
 
-/// How long anything may take on a machine that has other things to do.
+/// The longest time that anything may take on a machine that has other things to do.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many descriptors the supervisor may have at first: as many as servers usually do.
+/// The number of descriptors that the supervisor may have at first: as servers usually have.
 pub(crate) const FILES: u64 = 1_024;
 
 /// A supervisor and what its parent keeps.
@@ -60,7 +60,7 @@ pub(crate) fn text(text: &str) -> Box<[u8]> {
     text.as_bytes().into()
 }
 
-/// Whether a test that needs root can run; says so if it cannot.
+/// Returns whether a test that needs root can run, and says so if it cannot.
 pub(crate) fn is_root() -> bool {
     let is_root = nix::unistd::geteuid().is_root();
     if !is_root {
@@ -81,7 +81,7 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Whether there is such a process, dead ones that nobody has waited for not counted.
+/// Returns whether a process lives. A dead one that nobody has waited for does not.
 pub(crate) fn is_alive(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X'])))
@@ -189,8 +189,8 @@ impl Server {
         Self { child, control: Some(control), clients, board: words, directory, is_over: false }
     }
 
-    /// What the process in the slot answers to a command; waits for a process to be there. `None` when the connection
-    /// is closed without an answer.
+    /// Returns what the process in the slot answers to a command, once there is a process. Returns
+    /// `None` if the connection is closed without an answer.
     pub(crate) fn try_ask(&self, slot: usize, command: &str) -> Option<String> {
         let (mut own, theirs) = UnixStream::pair().unwrap();
         descriptors::send_with(&self.clients[slot], b"c", &[theirs.as_fd()], Wait::Allowed).unwrap();
@@ -268,7 +268,7 @@ impl Server {
         self.clients.clear();
     }
 
-    /// How the supervisor ends, which has to happen soon.
+    /// Waits for the end of the supervisor, which has to come soon, and returns how it ended.
     pub(crate) fn end(&mut self) -> Exit {
         let exit = until("the end of the supervisor", || self.child.try_wait().unwrap());
         self.is_over = true;
