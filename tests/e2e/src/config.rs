@@ -15,9 +15,9 @@ pub struct Setup {
     pub(crate) tls: bool,
     /// As with `httpd -X`.
     pub(crate) single: bool,
-    /// Whether Apache is the first process of a namespace of its own.
+    /// Set if Apache is the first process of a namespace of its own.
     pub(crate) is_first_process: bool,
-    /// Whether the module is a copy of the server's own, with all that belongs to it.
+    /// Set if the server has its own copy of the module, with all that belongs to it.
     pub(crate) own_module: bool,
     modules: Vec<String>,
     configuration: String,
@@ -152,7 +152,7 @@ impl Setup {
         self.mpm
     }
 
-    /// Where applications run.
+    /// Returns where applications run.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
@@ -175,7 +175,7 @@ impl Setup {
         self.start().cases(checks);
     }
 
-    /// What `httpd -t` says.
+    /// Returns the output of `httpd -t`.
     #[must_use]
     pub fn test_configuration(&self) -> Output {
         Server::test_configuration(self)
@@ -225,7 +225,7 @@ impl Setup {
         text + &self.configuration
     }
 
-    /// What `@GROUP@` stands for.
+    /// Returns the name that `@GROUP@` stands for.
     pub(crate) fn group_name(&self) -> &'static str {
         self.mode.pick("%{GLOBAL}", "e2e")
     }

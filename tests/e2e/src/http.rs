@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::PATIENCE;
 
-/// How the body of a response ended.
+/// The way in which the body of a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// As its head announced: all of Content-Length, or the last chunk, or no body at all.
@@ -27,7 +27,7 @@ pub struct Response {
     pub headers: Vec<(String, String)>,
     /// The body, with the transfer coding removed.
     pub body: Vec<u8>,
-    /// How the body ended.
+    /// The way in which the body ended.
     pub ending: Ending,
     /// Statuses of the interim responses (1xx) that came before.
     pub interim: Vec<u16>,

@@ -49,7 +49,7 @@ impl Server {
         self.supervisors().into_iter().flat_map(Process::children).collect()
     }
 
-    /// Whether a process that the parent has started is none of Apache's own children.
+    /// Returns whether a process that the parent has started is none of Apache's own children.
     fn is_other(&self, process: Process) -> bool {
         if self.target().is_reference() {
             // It looks like Apache, but for its name (`display-name=`).
@@ -74,7 +74,7 @@ impl Process {
         words.iter().filter_map(|word| word.trim().parse().ok().map(Self)).collect()
     }
 
-    /// Whether it runs: one that nobody has waited for yet does not.
+    /// Returns whether it lives. A dead one that nobody has waited for does not.
     #[must_use]
     pub fn is_alive(self) -> bool {
         self.state().is_some_and(|state| state != 'Z' && state != 'X')
@@ -94,7 +94,7 @@ impl Process {
         line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// What its open descriptors lead to.
+    /// Returns its open descriptors, each with the file that it leads to.
     #[must_use]
     pub fn descriptors(self) -> Vec<(u32, PathBuf)> {
         let entries = fs::read_dir(self.path("fd")).into_iter().flatten().flatten();
@@ -122,7 +122,7 @@ impl Process {
         self.after_name().chars().next()
     }
 
-    /// When it was started, in ticks since the system was; what makes an id unique.
+    /// Returns the time of its start in ticks since that of the system, which makes an id unique.
     fn start(self) -> Option<u64> {
         self.after_name().split(' ').nth(19)?.parse().ok()
     }
@@ -171,7 +171,7 @@ impl Known {
 /// The states, of a Linux task, of one that does nothing.
 const ASLEEP: [&str; 3] = ["S", "I", "Z"];
 
-/// Whether a thread of a process is at work. One that has just gone, or may not be looked at, is not.
+/// Returns whether a thread of a process is at work, as far as its threads can be looked at.
 pub(crate) fn is_busy(process: u32) -> bool {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let states = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());

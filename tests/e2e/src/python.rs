@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::Target;
 
-/// How the names of copies begin.
+/// The beginning of the names of copies.
 const COPY: &str = "python-";
 
 /// A Python interpreter.
@@ -20,7 +20,7 @@ pub struct Interpreter {
     pub executable: PathBuf,
     /// Major and minor version.
     pub version: (u32, u32),
-    /// What `sys.prefix` says.
+    /// The value of `sys.prefix`.
     pub prefix: PathBuf,
     /// Suffix of its extension modules, which names its ABI.
     pub extension_suffix: String,
@@ -79,8 +79,8 @@ impl Interpreter {
         })
     }
 
-    /// Where the dynamic linker has to look for the library of an executable that is a copy of [`Self::home`]: what is
-    /// written in it leads to the original.
+    /// Returns the directory where the dynamic linker has to look for the library if `home` is a
+    /// copy (see [`Self::home`]): the path in its executable leads to the original.
     pub(crate) fn library_path(home: &Path) -> Option<PathBuf> {
         let executable = home.join("bin/python3").canonicalize().ok()?;
         let base = executable.parent()?.parent()?;
@@ -155,7 +155,7 @@ pub fn cache_directory() -> PathBuf {
     directory
 }
 
-/// Whether every user may search `path` and the directories above it.
+/// Returns whether every user may search `path` and the directories above it.
 pub(crate) fn open_to_all(path: &Path) -> bool {
     let Ok(path) = path.canonicalize() else { return false };
     path.ancestors().all(|part| {

@@ -137,7 +137,7 @@ macro_rules! test {
     ($run:ident $($needs:tt)*) => { $crate::entry!(Once, $run $($needs)*) };
 }
 
-/// What the macros for entries share.
+/// The common part of the macros for entries.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! entry {

@@ -36,13 +36,13 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LogMark(usize);
 
-/// What Apache logs when it has started or restarted.
+/// The text that Apache logs when it has started or restarted.
 const STARTED: &str = "resuming normal operations";
 
 /// In every report of the address sanitizer.
 const SANITIZER: &str = "AddressSanitizer";
 
-/// What Apache and our supervisor log of a process that has crashed.
+/// The texts that Apache and our supervisor log about a process that has crashed.
 const CRASHES: [&str; 8] = [
     "exit signal Segmentation fault",
     "exit signal Aborted",
@@ -54,10 +54,11 @@ const CRASHES: [&str; 8] = [
     "(SIGILL)",
 ];
 
-/// What starts Apache as the first process of a namespace.
+/// The command that starts Apache as the first process of a namespace.
 const NAMESPACE: [&str; 5] = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
-/// How long Apache's children may go on working before they are told to stop: an application may never rest.
+/// The longest time that Apache's children may go on working before they are told to stop: an
+/// application may never rest.
 const MOST_BUSY: Duration = Duration::from_secs(1);
 
 impl Server {
@@ -93,7 +94,7 @@ impl Server {
         test(staged.directory.path())
     }
 
-    /// What `httpd -t` says of the configuration as it is now.
+    /// Returns the output of `httpd -t` for the configuration as it is now.
     #[must_use]
     pub fn test(&self) -> Output {
         test(self.root())
@@ -135,7 +136,7 @@ impl Server {
         self.crashes_are_expected.store(true, Ordering::Relaxed);
     }
 
-    /// What a client would get.
+    /// Sends a GET request and returns the response.
     #[must_use]
     #[track_caller]
     pub fn get(&self, target: &str) -> Response {
@@ -225,19 +226,19 @@ impl Server {
         first.map_or(own, |first| first.0)
     }
 
-    /// Where the server listens.
+    /// Returns the address for plain connections.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.port()).into()
     }
 
-    /// Where it listens for plain connections.
+    /// Returns the port for plain connections.
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.ports[0]
     }
 
-    /// Where it listens for TLS connections.
+    /// Returns the port for TLS connections.
     #[must_use]
     pub const fn tls_port(&self) -> u16 {
         self.ports[1]
@@ -261,7 +262,8 @@ impl Server {
         self.mpm
     }
 
-    /// How log lines of a request name the client. The daemon processes of the original write them themselves.
+    /// Returns the text before the port of the client in log lines of a request. The daemon
+    /// processes of the original write these lines themselves.
     #[must_use]
     pub fn logged_client(&self) -> &'static str {
         if self.target.is_reference() && self.mode == Mode::Daemon {
@@ -271,13 +273,13 @@ impl Server {
         }
     }
 
-    /// Where applications run.
+    /// Returns where applications run.
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// What is under test.
+    /// Returns the implementation under test.
     #[must_use]
     pub const fn target(&self) -> &Target {
         &self.target
@@ -323,7 +325,7 @@ impl Server {
         fs::read(self.path("logs/error.log")).unwrap_or_default()
     }
 
-    /// What no test expects of ours: the first crash or sanitizer report, with what follows.
+    /// Returns the first unexpected crash or sanitizer report, with the lines that follow.
     fn crash(&self) -> Option<String> {
         let log = format!("{}{}", self.stderr(), self.log_since(LogMark::default()));
         let is_expected = self.target.is_reference() || self.crashes_are_expected.load(Ordering::Relaxed);

@@ -48,7 +48,7 @@ impl Target {
         }
     }
 
-    /// Whether this is the original.
+    /// Returns whether this is the original.
     #[must_use]
     pub const fn is_reference(&self) -> bool {
         matches!(self, Self::Reference { .. })
@@ -88,7 +88,7 @@ impl Mpm {
         }
     }
 
-    /// Whether several requests share a process.
+    /// Returns whether several requests share a process.
     #[must_use]
     pub const fn threaded(self) -> bool {
         !matches!(self, Self::Prefork)
@@ -108,7 +108,7 @@ impl Mpm {
     }
 }
 
-/// Where Python runs.
+/// The place where Python runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// In the Apache children.
@@ -131,7 +131,7 @@ impl Mode {
         }
     }
 
-    /// What the contract says of each mode, where it says different things.
+    /// Returns the value for this mode, where the contract differs between the modes.
     #[must_use]
     pub fn pick<T>(self, embedded: T, daemon: T) -> T {
         match self {

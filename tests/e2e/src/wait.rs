@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a test waits for something that should happen soon, on a machine that may be busy.
+/// The longest time that a test waits for what should happen soon; the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Polls `condition` until it gives a value, at most [`PATIENCE`].

@@ -20,13 +20,13 @@ use wsgi_core::wire::{Reader, Schema, Writer};
 /// The number of the control socket, as the supervisor hands it over.
 const CONTROL: i32 = 3;
 
-/// What becomes of the connection.
+/// The fate of the connection.
 enum Then {
     /// It serves the next request.
     Keep,
     /// It is closed.
     Close,
-    /// Nothing, for longer than anybody waits.
+    /// It stays open and silent for longer than anybody waits.
     Hang,
 }
 
@@ -546,7 +546,7 @@ impl Wire {
         self.raw(&frame)
     }
 
-    /// Where the other side has closed the connection, the next read says so.
+    /// Sends bytes as they are.
     fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }

@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(the_directions_are_independent_over_tls_and_http_2),
 ];
 
-/// How the application answers while its thread reads, and what.
+/// The ways in which the application answers while its thread reads, and its answers.
 const ANSWERS: &[(&str, &str)] =
     &[("list", "answer"), ("length", "answer"), ("write", "answer"), ("blocks", "answer"), ("nothing", "")];
 
@@ -209,7 +209,7 @@ fn the_directions_are_independent_over_tls_and_http_2(setup: Setup) {
     });
 }
 
-/// What curl gets for a body that a shell command writes, and that it does not wait for.
+/// Returns what curl gets for a body that a shell command writes, without waiting for that command.
 #[track_caller]
 fn slow_upload(server: &Server, version: &str, target: &str, body: &str) -> String {
     let url = format!("https://localhost:{}{target}", server.tls_port());

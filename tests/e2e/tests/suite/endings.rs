@@ -24,7 +24,7 @@ const PREFORK_AND_EVENT: Needs = OnlyMpms(&[Mpm::Prefork, Mpm::Event]);
 
 const APP: &str = include_str!("../../apps/threads.wsgi");
 
-/// What is logged of a process that had to be ended by force, or has crashed.
+/// The texts that are logged about a process that had to be ended by force, or has crashed.
 const WRONG: [&str; 5] = [
     "exit signal",
     "did not end in time",

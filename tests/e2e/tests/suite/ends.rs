@@ -28,7 +28,7 @@ pub(crate) fn serving(setup: Setup) -> Setup {
         .conf("LogFormat \"%>s %U%q\" ends\nCustomLog @ROOT@/logs/access.log ends")
 }
 
-/// What the access log says of a target, once it says so.
+/// Waits until the access log has a target, and returns its status.
 #[track_caller]
 pub(crate) fn wait_for_logged_status(server: &Server, target: &str) -> u16 {
     wait_until(&format!("{target} in the access log"), || {

@@ -10,7 +10,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 const APP: &str = include_str!("../../apps/failures.wsgi");
 
-/// What fails before anything is sent, and what the log says of it.
+/// Requests that fail before anything is sent, and what the log says of them.
 const BEFORE_THE_HEAD: &[(&str, &str, &str)] = &[
     ("/call", "WSGI0174", "KeyError"),
     ("/chained", "WSGI0174", "the outer one"),

@@ -160,10 +160,10 @@ fn a_file_sent_by_mod_xsendfile_is_the_response(setup: Setup) {
         });
 }
 
-/// How responses break off: by an exception or a length that is not reached, in both modes.
+/// The ways to break off a response in both modes: an exception, or too short a body.
 const BREAKS: &[&str] = &["at-once/raise", "later/raise", "much/raise", "at-once/length", "later/length"];
 
-/// And by the end of a daemon process.
+/// The ways to break it off in daemon mode only: the end of the process.
 const CRASHES: &[&str] = &["later/kill"];
 
 fn ways_to_break_off(server: &Server) -> impl Iterator<Item = &'static str> {

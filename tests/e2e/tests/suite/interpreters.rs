@@ -256,7 +256,7 @@ fn an_interpreter_can_have_its_own_gil(setup: Setup) {
         });
 }
 
-/// What differs in `/one`, which has its own GIL, from `/main` and `/two`.
+/// Checks the differences of `/one`, which has its own GIL, from `/main` and `/two`.
 pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
     for (url, daemon) in [("/one", "RuntimeError"), ("/main", "None"), ("/two", "None")] {
         cases.check(url, || {

@@ -18,7 +18,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 const APP: &str = include_str!("../../apps/large.wsgi");
 
-/// What the application makes at a time, in bytes.
+/// The number of bytes that the application makes at a time.
 const BLOCK: u64 = 65_536;
 /// A file that has holes, but for its end; in bytes.
 const FILE: u64 = 5_000_000_000;

@@ -46,7 +46,7 @@ fn wait_for_scoreboard(server: &Server) -> e2e::Response {
     })
 }
 
-/// When what is shown was read.
+/// Returns the time at which the shown scoreboard was read.
 fn scoreboard_time(server: &Server) -> f64 {
     wait_for_scoreboard(server).value("current_time").and_then(|time| time.parse().ok()).unwrap_or_default()
 }

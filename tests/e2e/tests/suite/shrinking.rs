@@ -17,7 +17,7 @@ const APP: &str = include_str!("../../apps/shrinking.wsgi");
 /// More than all buffers between the file and a client that does not read.
 const LENGTH: usize = 48 << 20;
 
-/// What does not get shorter when it is compressed.
+/// Returns bytes that do not get shorter when they are compressed.
 fn noise() -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let next = |_| {

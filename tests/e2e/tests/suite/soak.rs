@@ -55,7 +55,7 @@ fn a_minute_of_mixed_load_leaves_nothing_behind(setup: Setup) {
     }
 }
 
-/// What measures times wants the machine to itself.
+/// The lock on the machine, which tests that measure times want to themselves.
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// Keeps tests that measure times from running, until it is dropped.
@@ -76,7 +76,7 @@ fn pythons() -> Vec<Interpreter> {
     [current].into_iter().chain(newest).collect()
 }
 
-/// What a leak would make grow.
+/// The resources that a leak would make grow.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Held {
     pub(crate) descriptors: usize,
@@ -85,7 +85,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// By all of these processes together.
+    /// Returns what all of these processes hold together.
     pub(crate) fn by(processes: &[u32]) -> Self {
         processes.iter().fold(Self::default(), |sum, pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
@@ -194,7 +194,7 @@ fn check_nothing_is_left(
     }
 }
 
-/// What the supervisor holds when those of earlier generations have ended, and it has all of its processes.
+/// Returns what the supervisor holds, once it is the only one and has all of its processes.
 fn only_supervisor(server: &Server) -> Held {
     if server.supervisors().is_empty() {
         return Held::default();

@@ -14,7 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
 
 const APP: &str = include_str!("../../apps/start_response.wsgi");
 
-/// What `start_response` makes of its arguments.
+/// Arguments of `start_response`, and what it makes of them.
 const ARGUMENTS: &[(&str, &str)] = &[
     ("no-arguments", "TypeError"),
     ("one-argument", "TypeError"),

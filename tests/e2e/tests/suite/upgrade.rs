@@ -32,10 +32,10 @@ def application(environ, start_response):
     return [body]
 "#;
 
-/// What is in the file of each program and library of a build, followed by a number of the build.
+/// The mark in the file of each program and library of a build; the number of the build follows it.
 const STAMP: &[u8] = b"\x02mod_wsgi schema ";
 
-/// What the log says once.
+/// The remedy that the log names once.
 const REPLACED: &str = "stop and start the server";
 
 /// A server with an installation of its own, below its directory.

@@ -17,7 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(no_request_is_counted_when_none_runs, Daemon, Ours("count of running requests")),
 ];
 
-/// What a process logs when it has served as many requests as it may.
+/// The text that a process logs when it has served as many requests as it may.
 const ENOUGH: &str = "a successor is asked for (maximum_requests)";
 
 fn only_requests_that_ran_count_towards_maximum_requests(setup: Setup) {
@@ -53,7 +53,7 @@ fn only_requests_that_ran_count_towards_maximum_requests(setup: Setup) {
     });
 }
 
-/// What the processes of all slots have counted: a word of each that is not 0.
+/// Returns what the processes of all slots have counted: the words of their pages that are not 0.
 fn request_counts(server: &Server) -> Vec<u32> {
     let mut counted = Vec::new();
     for supervisor in server.supervisors() {
@@ -89,7 +89,7 @@ fn counts_of_a_killed_process_and_supervisor_are_cleared(setup: Setup) {
     });
 }
 
-/// How many requests each process serves of so many that come at the same time, and take a moment.
+/// Has clients send `each` requests that take a moment; returns how many each process served.
 fn count_requests_by_process(server: &Server, clients: usize, each: usize) -> BTreeMap<String, usize> {
     let served = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {

@@ -30,7 +30,8 @@ pub(crate) const TESTS: &[Test] = &[
     ),
 ];
 
-/// How a process ends before there is an answer, and what the log says of it. Few: each makes the next pause longer.
+/// Requests that end a process before there is an answer, and what the log says of the end. Few:
+/// each makes the next pause longer.
 const BEFORE_THE_HEAD: &[(&str, &str)] = &[
     ("/kill?9", "SIGKILL"),
     ("/segfault", "SIGSEGV"),
@@ -39,7 +40,7 @@ const BEFORE_THE_HEAD: &[(&str, &str)] = &[
     ("/exits?0", "exit status 0"),
 ];
 
-/// What a sanitizer takes for a mistake of ours.
+/// The signals that a sanitizer takes for a mistake of ours.
 const REPORTED: [&str; 2] = ["SIGSEGV", "SIGABRT"];
 
 /// A signal that ends a process.

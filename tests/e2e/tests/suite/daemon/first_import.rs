@@ -34,7 +34,7 @@ def application(environ, start_response):
     return [str(os.getpid()).encode()]
 "#;
 
-/// What the first import logs, and only that.
+/// The text that only the first import logs.
 const CAUSE: &str = "ConnectionError: the database is down";
 
 fn serving_shop(setup: Setup, options: &str) -> Setup {

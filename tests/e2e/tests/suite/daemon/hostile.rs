@@ -11,7 +11,7 @@ use e2e::{Connection, Ending, Process, Server, Setup, StuckMount, Test, on_one_m
 pub(crate) const TESTS: &[Test] =
     &[on_one_mpm!(a_lying_process_does_not_harm_the_server, Daemon, Ours("promise to survive this"))];
 
-/// What a client gets.
+/// The response that a client gets.
 #[derive(Clone, Copy, Debug)]
 enum Gets {
     /// A page of Apache's.
@@ -306,7 +306,7 @@ fn try_case(server: &Server, (case, gets, logged): &(&str, Gets, &str)) -> Resul
     Ok(())
 }
 
-/// What comes next on the client's connection is the next response, or nothing.
+/// Checks that the client's connection brings the next response, or nothing.
 fn check_next_response(connection: &mut Connection, ending: Ending) -> Result<(), String> {
     match connection.response("GET") {
         Err(_) => Ok(()),

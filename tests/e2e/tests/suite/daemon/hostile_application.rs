@@ -49,13 +49,13 @@ pub(crate) const TESTS: &[Test] = &[
 
 const HOSTILE: &str = include_str!("../../../apps/hostile.wsgi");
 
-/// How many groups share the deeds: each process that ends too soon makes the next pause of its group longer.
+/// The number of groups that share the deeds: each early end makes the next pause longer.
 const GROUPS: usize = 12;
 
 /// In the environment of hostile processes, and of what they leave: whose they are.
 const MARK: &str = "E2E_HOSTILE";
 
-/// What becomes of the process.
+/// The fate of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Then {
     /// It serves on.
@@ -68,19 +68,19 @@ enum Then {
 
 use Then::{Any, Ends, Serves};
 
-/// What an application does.
+/// An act of an application.
 struct Deed {
     /// Its URL, below that of the group.
     path: String,
     then: Then,
-    /// What the log says of it; empty: nothing in particular.
+    /// The text that the log has about it; empty: none in particular.
     logged: &'static str,
 }
 
 /// Moments of a request at which an application runs.
 const MOMENTS: &[&str] =
     &["before", "after_start", "after_write", "iterating", "closing", "in_thread", "in_destructor"];
-/// When the script is imported.
+/// The moment at which the script is imported.
 const IMPORT: &str = "import";
 /// Moments at the end of a process.
 const AT_THE_END: &[&str] = &["in_exit_function", "in_stopping"];
@@ -255,11 +255,11 @@ fn commit_deed(server: &Server, group: &str, deed: &Deed) {
     }
 }
 
-/// What the supervisor says of a process that ends, or that it ends.
+/// The texts that the supervisor logs about a process that ends, or that it ends.
 const ENDED: &[&str] =
     &["has died", "has ended", "ends (", "closed its control socket", "is killed", "gets a successor"];
 
-/// Who must not change.
+/// The processes that must not change.
 #[derive(Debug, PartialEq, Eq)]
 struct Apache {
     children: Vec<u32>,

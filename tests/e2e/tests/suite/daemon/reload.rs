@@ -221,7 +221,7 @@ pub(super) fn serving_for_load(setup: Setup) -> Setup {
     serving(setup, "threads=8").children(2 * CLIENTS).threads(4)
 }
 
-/// How many clients there are.
+/// The number of clients.
 ///
 /// Apache looks at its children once a second. In a restart those end at once that have no request, and new ones take
 /// their places; if all had one, nobody would listen until Apache looks again. So there are more children than clients.

@@ -22,7 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ),
 ];
 
-/// How long a request of 50 ms may take while the server is restarted and its script changes.
+/// The longest time that a request of 50 ms may take during restarts and changes of the script.
 const LONGEST: Duration = Duration::from_millis(500);
 
 fn restarts_and_touches_delay_no_request_by_half_a_second(setup: Setup) {

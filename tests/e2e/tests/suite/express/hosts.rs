@@ -25,7 +25,7 @@ def application(environ, start_response):
     return [body]
 "#;
 
-/// What curl has got.
+/// The response that curl has got.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,

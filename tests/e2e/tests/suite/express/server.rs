@@ -124,7 +124,7 @@ impl Drop for Express {
     }
 }
 
-/// What differs between ours and the original, which does not choose an account.
+/// Returns the options that differ between ours and the original, which does not choose an account.
 fn own_options() -> Vec<OsString> {
     if !Target::current().is_reference() {
         return vec!["--python".into(), Interpreter::current().executable.into()];
