@@ -69,7 +69,7 @@ const REFUSED: &[(&str, &str)] = &[
     // Other scripts.
     ("WSGIHandlerScript", "ame"),
     ("WSGIHandlerScript name", "andler"),
-    ("WSGIHandlerScript name /x.py callable-object=x", "option"),
+    ("WSGIHandlerScript name /x.py nonsense=x", "option"),
     ("WSGIHandlerScript name /x.py process-group=", "group"),
     ("WSGIImportScript", "mport"),
     ("WSGIImportScript /x.py", "group"),
