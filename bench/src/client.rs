@@ -1,4 +1,5 @@
-//! A client for what wrk cannot do: a given number of requests, large bodies, every byte accounted for.
+//! A client for what wrk cannot do: a given number of requests, large bodies, every byte accounted
+//! for.
 
 use std::io::{self, BufRead as _, BufReader, Error, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

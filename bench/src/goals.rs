@@ -99,7 +99,8 @@ enum Better {
     Less,
 }
 
-/// The distance of a median from 1 that still counts as even, if single rounds are on either side of 1.
+/// The distance of a median from 1 that still counts as even, if single rounds are on either side
+/// of 1.
 pub(crate) const EVEN: f64 = 0.1;
 
 /// A goal that every contest has to reach.
@@ -221,7 +222,8 @@ mod tests {
         let yardsticks =
             [(Yardstick::OursEmbedded, 400.0), (Yardstick::OriginalEmbedded, 290.0), (uwsgi, 310.0)];
         let hello = daemon(vec![with(1, 300.0, &yardsticks), with(4, 310.0, &[(uwsgi, 300.0)])]);
-        // Against the original's daemon mode, ours embedded, the original's embedded, uWSGI; then the two of all.
+        // Against the original's daemon mode, ours embedded, the original's embedded, uWSGI; then
+        // the two of all.
         assert_eq!(verdicts(&hello), [true, true, true, false, true, true]);
 
         let cpu = WORKLOADS.iter().find(|workload| workload.name == "cpu").unwrap();

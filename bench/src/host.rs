@@ -1,7 +1,7 @@
 //! A server in a process of its own.
 //!
-//! The harness serves what its environment names, one implementation per process, so each of the two servers gets a
-//! process (`bench serve`). It ends with our end of the pipe, however we end.
+//! The harness serves what its environment names, one implementation per process, so each of the
+//! two servers gets a process (`bench serve`). It ends with our end of the pipe, however we end.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

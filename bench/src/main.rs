@@ -1,9 +1,9 @@
 //! Ours and the original mod_wsgi, side by side: requests per second, transfers, latency, memory.
 //!
-//! Both servers run at the same time, on the same Apache with the same configuration but for the module, and rounds
-//! alternate between them, so that whatever else the machine does happens to both. [`serve`] is a server, [`host`]
-//! starts two of them, [`contest`] makes the rounds, [`report`] says what came of them. What the figures mean is in
-//! `bench/RESULTS.md`.
+//! Both servers run at the same time, on the same Apache with the same configuration but for the
+//! module, and rounds alternate between them, so that whatever else the machine does happens to
+//! both. [`serve`] is a server, [`host`] starts two of them, [`contest`] makes the rounds,
+//! [`report`] says what came of them. What the figures mean is in `bench/RESULTS.md`.
 
 #![forbid(unsafe_code)]
 

@@ -14,13 +14,15 @@ use crate::processes;
 use crate::statistics::median;
 use crate::workload::WORKLOADS;
 
-/// Connections that are open at the same time, so that with prefork every child gets the same requests.
+/// Connections that are open at the same time, so that with prefork every child gets the same
+/// requests.
 const CONNECTIONS: usize = 16;
 
 /// The applications that each connection asks for, and how often.
 const REQUESTS: &[(&str, usize)] = &[("hello", 500), ("json", 100), ("form", 100), ("large", 10)];
 
-/// Pairs of fresh servers. How a heap grows is partly chance: it depends on which thread takes which request.
+/// Pairs of fresh servers. How a heap grows is partly chance: it depends on which thread takes
+/// which request.
 const PAIRS: usize = 3;
 
 /// Daemon processes of the one group, where it is about daemon mode.
@@ -51,7 +53,8 @@ pub(crate) struct Footprint {
     pub(crate) largest: f64,
 }
 
-/// Starts pairs of servers, gives them the same requests, and looks at their processes. All figures are medians.
+/// Starts pairs of servers, gives them the same requests, and looks at their processes. All figures
+/// are medians.
 pub(crate) fn compare(comparison: &Comparison, mpm: Mpm, place: Place) -> Result<Memory, Error> {
     let (place, scope) = match place {
         Place::Daemon { .. } => (Place::Daemon { processes: DAEMON_PROCESSES }, Scope::Server),

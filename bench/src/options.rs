@@ -33,7 +33,8 @@ pub(crate) struct Comparison {
     /// Apache module of the original, as `scripts/reference` prints it
     #[arg(long, value_name = "FILE", default_value = "build/reference/mod_wsgi.so")]
     pub(crate) original: PathBuf,
-    /// Virtual environment with the servers that Apache passes requests on to, as `bench/others` makes it
+    /// Virtual environment with the servers that Apache passes requests on to, as `bench/others`
+    /// makes it
     #[arg(long, value_name = "DIR", default_value = "build/others")]
     pub(crate) others: PathBuf,
     /// Only these MPMs

@@ -29,7 +29,8 @@ pub(crate) const EMBEDDED: &[Place] = &[Place::Main, Place::Own];
 pub(crate) const DAEMON: &[Place] = &[Place::Daemon { processes: 1 }, Place::Daemon { processes: 2 }];
 
 impl Place {
-    /// Returns whether the server has the benchmark's applications, and the file that one of them sends.
+    /// Returns whether the server has the benchmark's applications, and the file that one of them
+    /// sends.
     pub(crate) const fn has_applications(self) -> bool {
         matches!(self, Self::Main | Self::Own | Self::Daemon { .. })
     }

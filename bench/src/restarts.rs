@@ -1,4 +1,5 @@
-//! Requests during restarts under load: restarts of the server (`graceful`), and those that a touched script causes.
+//! Requests during restarts under load: restarts of the server (`graceful`), and those that a
+//! touched script causes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};

@@ -11,11 +11,12 @@ use crate::options::Service;
 use crate::place::{DAEMON_THREADS, Place};
 use crate::workload::FILE_SIZE;
 
-/// With prefork, one for each connection of the widest measurement. They are all there from the beginning, so that
-/// no round has to pay for their start.
+/// With prefork, one for each connection of the widest measurement. They are all there from the
+/// beginning, so that no round has to pay for their start.
 const PREFORK_CHILDREN: u32 = 16;
 
-/// With threads, one process: which of several takes a connection is chance, and so would be the figures.
+/// With threads, one process: which of several takes a connection is chance, and so would be the
+/// figures.
 const THREADED_CHILDREN: u32 = 1;
 const THREADS: u32 = 25;
 
@@ -39,7 +40,8 @@ const APPLICATIONS: &[(&str, &str)] = &[
 /// For the servers behind Apache, which know no aliases.
 const DISPATCHER: &str = include_str!("../apps/others.py");
 
-/// The directory section is Debian's: without it, Apache looks for .htaccess files on every request.
+/// The directory section is Debian's: without it, Apache looks for .htaccess files on every
+/// request.
 const CONFIGURATION: &str = "\
 LogLevel warn
 Timeout 60

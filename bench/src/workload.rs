@@ -24,8 +24,8 @@ pub(crate) enum Answer {
 pub(crate) enum Repeat {
     /// By wrk for the length of a round, over each of these numbers of connections.
     Timed(&'static [u32]),
-    /// This many times over one connection: the time is the whole round's. (A round of wrk would end in the
-    /// middle of a large transfer.)
+    /// This many times over one connection: the time is the whole round's. (A round of wrk would
+    /// end in the middle of a large transfer.)
     Counted { requests: u32, bytes: u64 },
 }
 

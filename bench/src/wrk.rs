@@ -19,8 +19,8 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Why the figures are worthless, if they are. Every response has to be as long as the one that was looked at:
-    /// wrk itself calls a redirect, or an answer that is cut short, a success.
+    /// Why the figures are worthless, if they are. Every response has to be as long as the one that
+    /// was looked at: wrk itself calls a redirect, or an answer that is cut short, a success.
     pub(crate) fn fault(&self, connections: u32, response_length: u64) -> Option<String> {
         if !self.errors.is_empty() {
             let list: Vec<_> =

@@ -1,5 +1,6 @@
-//! Gives the schema its identity: a number that is computed from the sources of everything that two of our programs have
-//! in common, the wire format and the bridge. A number that is raised by hand is forgotten at times.
+//! Gives the schema its identity: a number that is computed from the sources of everything that two
+//! of our programs have in common, the wire format and the bridge. A number that is raised by hand
+//! is forgotten at times.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,8 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The hash function FNV-1a: the same with every compiler, which the standard library does not promise of its own.
+/// The hash function FNV-1a: the same with every compiler, which the standard library does not
+/// promise of its own.
 struct Fnv(u64);
 
 impl Fnv {

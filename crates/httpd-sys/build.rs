@@ -4,8 +4,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
-/// Everything that is used, and nothing else: an addition to this list is an addition to what has to be
-/// understood about Apache.
+/// Everything that is used, and nothing else: an addition to this list is an addition to what has
+/// to be understood about Apache.
 const FUNCTIONS: &[&str] = &[
     // http_config.h, ap_mpm.h, mpm_common.h, http_main.h
     "ap_hook_child_init",

@@ -1,4 +1,5 @@
-//! The unit tests run without a server: they link APR itself, and have stand-ins for Apache's own functions.
+//! The unit tests run without a server: they link APR itself, and have stand-ins for Apache's own
+//! functions.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

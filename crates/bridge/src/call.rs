@@ -67,7 +67,8 @@ const NOT_TAKEN: c_int = -1;
 /// The arguments are those of the call.
 #[inline]
 pub unsafe fn receive(kind: u32, request: *const Tag, reply: *mut Tag, take: impl FnOnce(Call<'_>)) -> c_int {
-    // SAFETY: by the caller's promise, the other side has made such records for this kind, valid during the call.
+    // SAFETY: by the caller's promise, the other side has made such records for this kind, valid
+    // during the call.
     match unsafe { read(kind, request, reply) } {
         Ok(Some(call)) => {
             take(call);

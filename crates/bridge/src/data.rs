@@ -40,8 +40,8 @@ impl<'a> Bytes<'a> {
         if self.pointer.is_null() {
             return None;
         }
-        // SAFETY: a non-null pointer comes from `new` only, on this or the other side of the bridge, and so
-        // points at `length` bytes that are borrowed for `'a`.
+        // SAFETY: a non-null pointer comes from `new` only, on this or the other side of the
+        // bridge, and so points at `length` bytes that are borrowed for `'a`.
         Some(unsafe { std::slice::from_raw_parts(self.pointer, self.length) })
     }
 
@@ -111,7 +111,8 @@ impl<'a, T> List<'a, T> {
     #[must_use]
     #[inline]
     pub fn as_slice(&self) -> &'a [T] {
-        // SAFETY: made by `new` only, so the pointer (never null) and the length are a slice's, borrowed for `'a`.
+        // SAFETY: made by `new` only, so the pointer (never null) and the length are a slice's,
+        // borrowed for `'a`.
         unsafe { std::slice::from_raw_parts(self.pointer, self.length) }
     }
 }
@@ -133,8 +134,8 @@ impl<'a> Sink<'a> {
 
     /// Appends bytes.
     pub fn put(&mut self, bytes: &[u8]) {
-        // SAFETY: made by `new` only, on this or the other side of the bridge, so the function is that side's own, and
-        // the buffer one of its vectors, borrowed for `'a`.
+        // SAFETY: made by `new` only, on this or the other side of the bridge, so the function is
+        // that side's own, and the buffer one of its vectors, borrowed for `'a`.
         unsafe { (self.append)(self.buffer, Bytes::new(bytes)) }
     }
 }

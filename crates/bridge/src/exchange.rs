@@ -18,8 +18,9 @@ pub mod write {
 /// The result of `poll_read` if there is nothing yet.
 pub(crate) const PENDING: isize = -2;
 
-/// The functions of an exchange, as C calls them: [`Serve`](crate::Serve) and [`Wait`](crate::Wait), whose trampoline alone makes
-/// such tables. All get the exchange's `context`. Where there is nothing to return, a failure is a negative number.
+/// The functions of an exchange, as C calls them: [`Serve`](crate::Serve) and
+/// [`Wait`](crate::Wait), whose trampoline alone makes such tables. All get the exchange's
+/// `context`. Where there is nothing to return, a failure is a negative number.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct ExchangeApi {
@@ -82,7 +83,8 @@ impl Exchange<'_> {
 
     /// See [`Wait::wait`](crate::Wait::wait).
     pub(crate) fn wait(&self, timeout: Duration) {
-        // SAFETY: `new` made the context for these functions; `Lease` lets one thread wait at a time.
+        // SAFETY: `new` made the context for these functions; `Lease` lets one thread wait at a
+        // time.
         unsafe { (self.api.wait)(self.context, u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)) }
     }
 

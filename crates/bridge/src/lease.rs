@@ -9,7 +9,8 @@ use os::lock::lock;
 
 use crate::{Disconnected, Exchange};
 
-/// An [`Exchange`] lent to objects of the application, which may outlive the request and reach other threads.
+/// An [`Exchange`] lent to objects of the application, which may outlive the request and reach
+/// other threads.
 ///
 /// One thread at a time can use the exchange, and none once the request is over. A thread that
 /// waits for the body does not hold it meanwhile, so neither the response nor writes of other
@@ -47,8 +48,8 @@ impl Lease {
                 *reader = None;
             }
         }
-        // SAFETY: both copies are taken back before this function returns, and until then are only given out for the
-        // duration of `with` and `read`, under their locks.
+        // SAFETY: both copies are taken back before this function returns, and until then are only
+        // given out for the duration of `with` and `read`, under their locks.
         let exchange = unsafe { std::mem::transmute::<Exchange<'_>, Exchange<'static>>(exchange) };
         let lease = Arc::new(Self {
             exchange: Mutex::new(Some(exchange)),
@@ -59,7 +60,8 @@ impl Lease {
         work(&lease)
     }
 
-    /// Runs `work` with the exchange, unless the request is over. Waits while another thread uses it.
+    /// Runs `work` with the exchange, unless the request is over. Waits while another thread uses
+    /// it.
     #[inline]
     pub fn with<R>(&self, work: impl FnOnce(&Exchange<'_>) -> R) -> Option<R> {
         self.lock().as_ref().map(work)
@@ -71,7 +73,8 @@ impl Lease {
         self.exchange.try_lock().ok()?.as_ref().map(work)
     }
 
-    /// Reads some of the body, waiting until there is some, unless the request is over. Others can use the exchange meanwhile.
+    /// Reads some of the body, waiting until there is some, unless the request is over. Others can
+    /// use the exchange meanwhile.
     ///
     /// # Errors
     /// The body cannot be read.

@@ -12,8 +12,9 @@
 //! log). The server's side implements the exchange as [`Serve`]; one trampoline makes guarded C
 //! functions of that. [`RequestFacts`] are the part of a request that all kinds of calls have.
 //!
-//! Borrowed data ([`Bytes`], [`List`]) is valid for the duration of the call that it is an argument of, unless
-//! said otherwise. Times are microseconds since the Unix epoch, as in APR; 0 means "not known".
+//! Borrowed data ([`Bytes`], [`List`]) is valid for the duration of the call that it is an argument
+//! of, unless said otherwise. Times are microseconds since the Unix epoch, as in APR; 0 means "not
+//! known".
 
 mod call;
 mod data;

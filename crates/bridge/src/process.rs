@@ -87,8 +87,8 @@ pub struct Import<'a> {
 pub struct Settings<'a> {
     /// [`Tag::of`] this.
     pub tag: Tag,
-    /// Path of the Python executable to be (`sys.executable`), from which CPython finds its library or virtual
-    /// environment; absent: CPython's own default.
+    /// Path of the Python executable to be (`sys.executable`), from which CPython finds its library
+    /// or virtual environment; absent: CPython's own default.
     pub program: Bytes<'a>,
     /// `PYTHONHOME`, `prefix[:exec_prefix]`; absent for virtual environments.
     pub home: Bytes<'a>,
@@ -145,15 +145,17 @@ pub struct Settings<'a> {
 pub struct Host {
     /// [`Tag::of`] this.
     pub tag: Tag,
-    /// Initialises Python and loads the imports. Called once, from the thread that is to be Python's main
-    /// thread. Failures are logged through `server`; after a negative result `call` must not be called.
+    /// Initialises Python and loads the imports. Called once, from the thread that is to be
+    /// Python's main thread. Failures are logged through `server`; after a negative result `call`
+    /// must not be called.
     pub start: unsafe extern "C" fn(settings: *const Settings<'_>, server: *const Server) -> c_int,
     /// Makes a call of a [`Kind`](crate::Kind), on any thread, with the records of that kind. The
     /// host takes it with [`receive`](crate::receive), which defines the result.
     pub call: unsafe extern "C" fn(kind: u32, request: *const Tag, reply: *mut Tag) -> c_int,
-    /// Tells the application (`process_stopping`), then ends the interpreters if that was asked for. No
-    /// `call` may start after it; those that still run are waited for, at most `grace` milliseconds, and if
-    /// they do not end in time the interpreters are left alone. The reason is one of [`reason_number`].
+    /// Tells the application (`process_stopping`), then ends the interpreters if that was asked
+    /// for. No `call` may start after it; those that still run are waited for, at most `grace`
+    /// milliseconds, and if they do not end in time the interpreters are left alone. The reason is
+    /// one of [`reason_number`].
     pub stop: unsafe extern "C" fn(reason: c_int, grace: u32),
 }
 

@@ -7,7 +7,8 @@ use crate::{Bytes, Field, List, Tag};
 
 macro_rules! cgi_variables {
     ($($(#[$doc:meta])* $variant:ident = $key:literal,)*) => {
-        /// The CGI variables that the server computes, each with a slot of its own in [`RequestFacts::cgi`].
+        /// The CGI variables that the server computes, each with a slot of its own in
+        /// [`RequestFacts::cgi`].
         #[repr(usize)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Cgi { $($(#[$doc])* $variant,)* }
@@ -76,12 +77,15 @@ cgi_variables! {
 #[repr(C)]
 #[derive(Debug)]
 pub struct RequestFacts<'a> {
-    /// CGI variables by [`Cgi`] slot; an absent one gets no key. They win over [`RequestFacts::variables`].
+    /// CGI variables by [`Cgi`] slot; an absent one gets no key. They win over
+    /// [`RequestFacts::variables`].
     pub cgi: [Bytes<'a>; Cgi::ALL.len()],
-    /// Request headers that become `HTTP_*` keys, names as the client wrote them (ASCII letters, digits and `-`
-    /// only). Those that an application must not see have been left out. They win over [`RequestFacts::variables`].
+    /// Request headers that become `HTTP_*` keys, names as the client wrote them (ASCII letters,
+    /// digits and `-` only). Those that an application must not see have been left out. They win
+    /// over [`RequestFacts::variables`].
     pub headers: List<'a, Field<'a>>,
-    /// Other environ variables (`SetEnv`, `SSL_*`, `REDIRECT_*` ...), names verbatim. An absent value is `None`.
+    /// Other environ variables (`SetEnv`, `SSL_*`, `REDIRECT_*` ...), names verbatim. An absent
+    /// value is `None`.
     pub variables: List<'a, Field<'a>>,
     /// Name of the process group; empty in embedded mode.
     pub process_group: Bytes<'a>,
@@ -168,7 +172,8 @@ pub mod flag {
     pub const HTTPS: u32 = 1;
     /// Compare the script's modification time, and ask its `reload_required`.
     pub const SCRIPT_RELOADING: u32 = 1 << 1;
-    /// A callable that is missing from the script is the server's failure (500), not a missing page (404).
+    /// A callable that is missing from the script is the server's failure (500), not a missing page
+    /// (404).
     pub const CALLABLE_REQUIRED: u32 = 1 << 2;
     /// The request does not count as activity of the process (`WSGIIgnoreActivity`).
     pub const IGNORE_ACTIVITY: u32 = 1 << 3;
@@ -180,9 +185,11 @@ pub mod flag {
 
 /// The values of [`WsgiReply::outcome`](crate::WsgiReply::outcome).
 ///
-/// A value from 400 on is an HTTP status: nothing was sent, and the server answers with its own page.
+/// A value from 400 on is an HTTP status: nothing was sent, and the server answers with its own
+/// page.
 pub mod outcome {
-    /// The response was given whole; the server ends it (if [`write::LAST`](crate::write::LAST) has not).
+    /// The response was given whole; the server ends it (if [`write::LAST`](crate::write::LAST) has
+    /// not).
     pub const COMPLETE: u32 = 0;
     /// The response was begun and cannot be completed: the client must be able to tell.
     pub const ABORTED: u32 = 1;

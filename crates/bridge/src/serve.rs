@@ -1,4 +1,5 @@
-//! The server's side of an exchange: one table of functions for embedded mode and for daemon processes.
+//! The server's side of an exchange: one table of functions for embedded mode and for daemon
+//! processes.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -20,19 +21,20 @@ use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
 /// A failure means that the client is gone or cannot be reached; a reason of interest has been
 /// logged.
 pub trait Serve {
-    /// Reads some of the request's body, without waiting for it unless filters of the body keep it from knowing that there is
-    /// nothing yet. 0 is the end of the body. Reading 0 bytes only says that the application wants the body, so that a waiting
-    /// client is told to continue.
+    /// Reads some of the request's body, without waiting for it unless filters of the body keep it
+    /// from knowing that there is nothing yet. 0 is the end of the body. Reading 0 bytes only says
+    /// that the application wants the body, so that a waiting client is told to continue.
     fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected>;
     /// Returns whether the client is known to be gone, without waiting.
     fn is_gone(&mut self) -> bool;
-    /// Sets status (three digits), reason (absent: the standard one) and headers; sent with the first `write`, or at the end.
-    /// Called once, before any `write`. The headers have been checked.
+    /// Sets status (three digits), reason (absent: the standard one) and headers; sent with the
+    /// first `write`, or at the end. Called once, before any `write`. The headers have been
+    /// checked.
     fn start(&mut self, status: u16, reason: Bytes<'_>, headers: &[Field<'_>]) -> Result<(), Disconnected>;
     /// Sends a block of the response's body; `how` is a set of [`mod@crate::write`] bits.
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected>;
-    /// Sends `length` bytes of a regular file from `offset`, and returns when they are read: the descriptor is
-    /// duplicated if it is kept, and its file position may have changed.
+    /// Sends `length` bytes of a regular file from `offset`, and returns when they are read: the
+    /// descriptor is duplicated if it is kept, and its file position may have changed.
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected>;
     /// Logs a line with the request's context; `level` is Apache's (3 error ... 7 debug).
     fn log(&mut self, level: c_int, line: &[u8]);
@@ -42,7 +44,8 @@ pub trait Serve {
 
 /// The part of an exchange that waits for the body while other threads use the [`Serve`].
 pub trait Wait {
-    /// Waits until `poll_read` may have something, at most for `timeout`. Called by one thread at a time.
+    /// Waits until `poll_read` may have something, at most for `timeout`. Called by one thread at a
+    /// time.
     fn wait(&self, timeout: Duration);
     /// Ends `wait`, now and from now on: the request is over.
     fn interrupt(&self);
@@ -97,7 +100,8 @@ impl<S, W> ExchangeServer<S, W> {
             return failed;
         }
         let _in_use = InUse(&self.is_in_use);
-        // SAFETY: the flag was not set, so nobody else has a reference; it stays set as long as this one is used.
+        // SAFETY: the flag was not set, so nobody else has a reference; it stays set as long as
+        // this one is used.
         work(unsafe { &mut *self.server.get() })
     }
 }
@@ -110,7 +114,8 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// The table of functions of a [`ExchangeServer`]: the only ones there are, so none is without a guard.
+/// The table of functions of a [`ExchangeServer`]: the only ones there are, so none is without a
+/// guard.
 struct Table<S, W>(PhantomData<(S, W)>);
 
 impl<S: Serve, W: Wait> Table<S, W> {
@@ -129,7 +134,8 @@ impl<S: Serve, W: Wait> Table<S, W> {
     /// Runs `work`, which must not unwind into C: a panic becomes `failed`, after `report`.
     ///
     /// # Safety
-    /// As of all functions here: `context` comes from [`Exchange::new`], and the exchange is not over.
+    /// As of all functions here: `context` comes from [`Exchange::new`], and the exchange is not
+    /// over.
     #[inline]
     unsafe fn guarded<R>(
         context: *mut c_void,

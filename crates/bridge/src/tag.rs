@@ -72,7 +72,8 @@ impl fmt::Display for OtherBuild {
 /// Returns a record of the other side if it is of this build.
 ///
 /// # Safety
-/// `pointer` is null, or leads to a tag with as much memory as it says, to be read for as long as `'a`.
+/// `pointer` is null, or leads to a tag with as much memory as it says, to be read for as long as
+/// `'a`.
 #[inline]
 pub unsafe fn checked<'a, T: Tagged>(pointer: *const T) -> Result<&'a T, OtherBuild> {
     // SAFETY: by the caller's promise there is a tag, which `Tagged` has at the beginning.

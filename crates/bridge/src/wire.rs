@@ -1,6 +1,7 @@
 //! Requests and settings as bytes, for a host in a process of its own.
 //!
-//! Decoded records borrow from the message, and its lists from vectors that the caller keeps ([`Fields`], [`Lists`]).
+//! Decoded records borrow from the message, and its lists from vectors that the caller keeps
+//! ([`Fields`], [`Lists`]).
 
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
@@ -96,7 +97,8 @@ impl<'a> RequestFacts<'a> {
 }
 
 impl Request<'_> {
-    /// Appends the request to `buffer`, as a call of its [`Kind`], without `request_rec`, which means nothing elsewhere.
+    /// Appends the request to `buffer`, as a call of its [`Kind`], without `request_rec`, which
+    /// means nothing elsewhere.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         let mut writer = Writer::new(buffer);
         writer.u32(Kind::Wsgi as u32);

@@ -38,7 +38,8 @@ pub enum Location {
 }
 
 impl ScriptAlias {
-    /// Returns whether the alias maps `uri` (decoded, without a query); if so, `file` holds the file it maps to.
+    /// Returns whether the alias maps `uri` (decoded, without a query); if so, `file` holds the
+    /// file it maps to.
     #[must_use]
     pub fn map(&self, uri: &[u8], file: &mut Vec<u8>) -> bool {
         if uri.first() != Some(&b'/') {

@@ -1,9 +1,10 @@
 //! The configuration, and its meaning for one request.
 //!
-//! Three places hold settings. [`Global`] is one for the whole server; there is one [`ServerConfig`] for the
-//! main server and each virtual host, and one [`DirectoryConfig`] for each directory section. A setting that
-//! may stand in a directory section is looked up in the directory, then the virtual host, then the main
-//! server; [`Effective`] does that without allocating.
+//! Three places hold settings. [`Global`] is one for the whole server; there is one
+//! [`ServerConfig`] for the main server and each virtual host, and one [`DirectoryConfig`] for each
+//! directory section. A setting that may stand in a directory section is looked up in the
+//! directory, then the virtual host, then the main server; [`Effective`] does that without
+//! allocating.
 
 mod mounts;
 mod review;
@@ -98,8 +99,8 @@ pub enum PythonStart {
 }
 
 impl Global {
-    /// Begins a `<WSGIInterpreterOptions>` section: until [`Global::close_container`], directives that may
-    /// stand in it apply to `block`. A nested section stands alone.
+    /// Begins a `<WSGIInterpreterOptions>` section: until [`Global::close_container`], directives
+    /// that may stand in it apply to `block`. A nested section stands alone.
     pub fn open_container(&mut self, block: Block) {
         self.open.push(self.containers.len());
         self.containers.push(block);
@@ -151,7 +152,8 @@ impl Global {
         self.destroy_interpreter.unwrap_or(true)
     }
 
-    /// Returns the scripts that a process of `process_group` (empty: an Apache child) loads when it starts.
+    /// Returns the scripts that a process of `process_group` (empty: an Apache child) loads when it
+    /// starts.
     pub fn imports_of(&self, process_group: &[u8]) -> impl Iterator<Item = &ImportScript> {
         self.imports.iter().filter(move |import| *import.process_group == *process_group)
     }
@@ -204,16 +206,18 @@ impl ServerConfig {
         }
     }
 
-    /// Returns the first alias that maps `uri`, with the file it maps to in `file` (whose content is replaced).
+    /// Returns the first alias that maps `uri`, with the file it maps to in `file` (whose content
+    /// is replaced).
     pub fn script_alias(&self, uri: &[u8], file: &mut Vec<u8>) -> Option<&Arc<ScriptAlias>> {
         self.aliases.iter().find(|alias| alias.map(uri, file))
     }
 }
 
-/// Declares the settings of a directory section: for each one the field, how it is inherited, and how [`Effective`] gives it.
+/// Declares the settings of a directory section: for each one the field, how it is inherited, and
+/// how [`Effective`] gives it.
 ///
-/// `= default` gives a value and `=> type` a reference, each of which may be preceded by an option of the route (`route`);
-/// a setting with neither has an accessor of its own below.
+/// `= default` gives a value and `=> type` a reference, each of which may be preceded by an option
+/// of the route (`route`); a setting with neither has an accessor of its own below.
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident: $type:ty $(= $default:expr)? $(=> $target:ty)? $(, $route:ident)?;)*) => {
         /// Settings of a directory section; unset ones are inherited.
@@ -285,7 +289,8 @@ settings! {
     application_group: Box<[u8]> => [u8], route;
     /// `WSGICallableObject`, unexpanded; see [`Effective::callable`].
     callable_object: Box<[u8]>;
-    /// `WSGIRestrictProcess`; the empty name is the Apache children. See [`Effective::permits_process_group`].
+    /// `WSGIRestrictProcess`; the empty name is the Apache children. See
+    /// [`Effective::permits_process_group`].
     restrict_process: Arc<[Box<[u8]>]>;
     /// `WSGIPassApacheRequest`.
     pass_apache_request: bool = false;
@@ -328,8 +333,8 @@ pub enum DebugPanic {
     Handler,
     /// In a call back from Python.
     Callback,
-    /// In sending the second block of a response; in a daemon process, in reading the body of a request and in sending
-    /// any block.
+    /// In sending the second block of a response; in a daemon process, in reading the body of a
+    /// request and in sending any block.
     Exchange,
 }
 
@@ -396,8 +401,9 @@ impl<'a> Effective<'a> {
         Self { route: Some(route), ..self }
     }
 
-    /// Returns whether `WSGIRestrictProcess` lets the request go to this process group (expanded; empty: the Apache
-    /// children). Case does not matter here, as in the original; it does when the group is looked up.
+    /// Returns whether `WSGIRestrictProcess` lets the request go to this process group (expanded;
+    /// empty: the Apache children). Case does not matter here, as in the original; it does when the
+    /// group is looked up.
     #[must_use]
     pub fn permits_process_group(&self, name: &[u8]) -> bool {
         let list = self.directory.restrict_process.as_ref().or(self.server.restrict_process.as_ref());

@@ -35,8 +35,9 @@ pub struct DaemonGroup {
     pub server_metrics: bool,
 }
 
-/// The least memory, in bytes, that a group may be limited to. Python 3.10 to 3.13 need between 8 and 12 MiB of address space
-/// before they have loaded anything; a smaller limit is a unit forgotten.
+/// The least memory, in bytes, that a group may be limited to. Python 3.10 to 3.13 need between 8
+/// and 12 MiB of address space before they have loaded anything; a smaller limit is a unit
+/// forgotten.
 pub const MIN_MEMORY: u64 = 16 << 20;
 
 /// Settings of the connections of Apache children to the processes of a group. Times are in
@@ -45,7 +46,8 @@ pub const MIN_MEMORY: u64 = 16 << 20;
 pub struct TransportOptions {
     /// `connect-timeout=`; 0: one attempt.
     pub connect_timeout: u64,
-    /// `response-socket-timeout=`; 0: `socket-timeout=` if that was given, else the client's is left alone.
+    /// `response-socket-timeout=`; 0: `socket-timeout=` if that was given, else the client's is
+    /// left alone.
     pub response_socket_timeout: u64,
     /// `response-flush-delay=`; 0: flush at once.
     pub response_flush_delay: u64,
@@ -120,8 +122,9 @@ impl DaemonGroup {
         }
     }
 
-    /// Returns whether `server` may use the group, which was defined in a server of the name `own_name`: one of the
-    /// main server may be used by all, one of a virtual host by itself and its namesakes (§5.1).
+    /// Returns whether `server` may use the group, which was defined in a server of the name
+    /// `own_name`: one of the main server may be used by all, one of a virtual host by itself and
+    /// its namesakes (§5.1).
     ///
     /// # Errors
     /// It may not.

@@ -17,10 +17,12 @@ pub trait RequestVariables {
     /// Returns the server's canonical port for the request.
     fn port(&self) -> u16;
 
-    /// Returns the request's path without `PATH_INFO`, slashes collapsed, lower-cased if paths are not case-sensitive.
+    /// Returns the request's path without `PATH_INFO`, slashes collapsed, lower-cased if paths are
+    /// not case-sensitive.
     fn script_name(&self) -> Cow<'_, [u8]>;
 
-    /// Returns a variable by name: from the request's notes, else its `subprocess_env`, else the process environment.
+    /// Returns a variable by name: from the request's notes, else its `subprocess_env`, else the
+    /// process environment.
     fn variable(&self, name: &[u8]) -> Option<Cow<'_, [u8]>>;
 }
 
@@ -47,8 +49,9 @@ pub fn application_group<'a>(
     expand(configured.unwrap_or(b"%{RESOURCE}"), &Form::REQUEST, request, buffer)
 }
 
-/// Returns the application group that the option of an authentication, access or dispatch script names: like
-/// [`application_group`], but unset it is the main interpreter, and fewer forms are expanded.
+/// Returns the application group that the option of an authentication, access or dispatch script
+/// names: like [`application_group`], but unset it is the main interpreter, and fewer forms are
+/// expanded.
 pub fn script_group<'a>(
     configured: Option<&'a [u8]>,
     request: &impl RequestVariables,
@@ -105,8 +108,8 @@ impl Forms {
         }
     }
 
-    /// Returns what is wrong with a name that seems to have a form in it and is not expanded, to complete a sentence that
-    /// begins with the name. Returns `None` if nothing is wrong.
+    /// Returns what is wrong with a name that seems to have a form in it and is not expanded, to
+    /// complete a sentence that begins with the name. Returns `None` if nothing is wrong.
     #[must_use]
     pub fn check(self, name: &[u8]) -> Option<String> {
         let has_variable = matches!(self, Self::Request | Self::Callable);
@@ -135,7 +138,8 @@ impl Forms {
     }
 }
 
-/// Returns whether a configured name is the same for every request: it is not inspected, or it is `%{GLOBAL}`.
+/// Returns whether a configured name is the same for every request: it is not inspected, or it is
+/// `%{GLOBAL}`.
 #[must_use]
 pub fn is_constant(configured: &[u8]) -> bool {
     configured.first() != Some(&b'%') || Form::of(configured).is_none_or(|form| form == Form::Global)

@@ -1,7 +1,8 @@
 //! The request headers that an application sees, and their keys (Python contract, 3.3).
 
-/// Returns whether `name` consists of ASCII letters, digits and `-`. A request header with any other name is removed
-/// before anything looks at it: `_` and `-` are the same in an environ, and one could pose as the other.
+/// Returns whether `name` consists of ASCII letters, digits and `-`. A request header with any
+/// other name is removed before anything looks at it: `_` and `-` are the same in an environ, and
+/// one could pose as the other.
 #[must_use]
 #[inline]
 pub fn is_plain_name(name: &[u8]) -> bool {
@@ -19,8 +20,8 @@ pub struct Credentials {
 
 /// Returns whether the request header `name` becomes an `HTTP_*` variable.
 ///
-/// `Content-Type` and `Content-Length` have variables of their own; `Proxy` would be taken for the setting
-/// `HTTP_PROXY` by HTTP clients that the application runs.
+/// `Content-Type` and `Content-Length` have variables of their own; `Proxy` would be taken for the
+/// setting `HTTP_PROXY` by HTTP clients that the application runs.
 #[must_use]
 #[inline]
 pub fn is_visible(name: &[u8], credentials: Credentials) -> bool {
@@ -43,8 +44,8 @@ pub fn environ_key(name: &[u8], key: &mut Vec<u8>) {
     key.extend(name.iter().map(|&byte| if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }));
 }
 
-/// Returns whether the request variable `name` is kept from applications: `PATH`, `HTTPS` (it has become
-/// `wsgi.url_scheme`) and what the module keeps for itself.
+/// Returns whether the request variable `name` is kept from applications: `PATH`, `HTTPS` (it has
+/// become `wsgi.url_scheme`) and what the module keeps for itself.
 #[must_use]
 #[inline]
 pub fn is_hidden_variable(name: &[u8]) -> bool {

@@ -48,7 +48,8 @@ impl Block {
 /// The settings of one interpreter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings<'a> {
-    /// Values of `WSGIPythonPath`, in the order in which they are added; each goes before the earlier ones.
+    /// Values of `WSGIPythonPath`, in the order in which they are added; each goes before the
+    /// earlier ones.
     pub python_path: Vec<&'a [u8]>,
     /// For `sys.setswitchinterval`, in seconds.
     pub switch_interval: Option<f64>,
@@ -64,8 +65,8 @@ pub struct Settings<'a> {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Returns the settings of the interpreter at `place`, with a Python of this version. `blocks` are the server-level
-/// directives, then the sections in file order.
+/// Returns the settings of the interpreter at `place`, with a Python of this version. `blocks` are
+/// the server-level directives, then the sections in file order.
 #[must_use]
 pub fn settings<'a>(
     blocks: impl Iterator<Item = &'a Block> + Clone,
@@ -154,8 +155,8 @@ pub fn version_diagnostics<'a>(
     diagnostics
 }
 
-/// Returns the directories of a `WSGIPythonPath`. Empty entries are left out: Python would take them for the current
-/// directory.
+/// Returns the directories of a `WSGIPythonPath`. Empty entries are left out: Python would take
+/// them for the current directory.
 pub fn path_entries(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|&byte| byte == b':').filter(|entry| !entry.is_empty())
 }

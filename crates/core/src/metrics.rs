@@ -1,7 +1,7 @@
 //! The arithmetic of `mod_wsgi.request_metrics()` and `process_metrics()`.
 //!
-//! Each thread has a [`Thread`], which only it writes to; who asks drains them all into a [`Sample`]. Clocks are
-//! read by the caller.
+//! Each thread has a [`Thread`], which only it writes to; who asks drains them all into a
+//! [`Sample`]. Clocks are read by the caller.
 
 mod thread;
 mod times;
@@ -240,8 +240,8 @@ impl Sample {
         Self { threads: vec![ThreadUsage::default(); threads as usize], ..Self::default() }
     }
 
-    /// Adds what a thread did. Thread 0, and threads beyond those that the process is configured to have, count but
-    /// have no entry.
+    /// Adds what a thread did. Thread 0, and threads beyond those that the process is configured to
+    /// have, count but have no entry.
     pub fn add(&mut self, thread: u32, drained: &Drained) {
         self.totals.merge(&drained.totals);
         self.completed += drained.usage.completed;

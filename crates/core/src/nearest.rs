@@ -2,7 +2,8 @@
 
 use crate::words::display;
 
-/// Returns the one of `known` that is most like `word`, in whatever case, or `None` if none is much like it.
+/// Returns the one of `known` that is most like `word`, in whatever case, or `None` if none is much
+/// like it.
 pub fn nearest<'a>(word: &[u8], known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = display(word).to_ascii_lowercase();
     let distances =

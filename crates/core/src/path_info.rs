@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-/// Divides the decoded path `uri` at its end `path_info` (what the server found behind an existing file) into
-/// `SCRIPT_NAME` and `PATH_INFO`. Runs of slashes become one in both.
+/// Divides the decoded path `uri` at its end `path_info` (what the server found behind an existing
+/// file) into `SCRIPT_NAME` and `PATH_INFO`. Runs of slashes become one in both.
 #[must_use]
 pub fn split<'a>(uri: &'a [u8], path_info: &'a [u8]) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
     (collapse(&uri[..script_length(uri, path_info)]), collapse(path_info))
 }
 
-/// Returns the script name and the path info of an application at `url_path`, which does not end in a slash. A URL that
-/// is not below it is all path info.
+/// Returns the script name and the path info of an application at `url_path`, which does not end in
+/// a slash. A URL that is not below it is all path info.
 #[must_use]
 pub fn below<'a>(uri: &'a [u8], url_path: &[u8]) -> (Cow<'a, [u8]>, Cow<'a, [u8]>) {
     let uri = collapse(uri);

@@ -20,8 +20,8 @@ impl TrustedProxies {
         valid
     }
 
-    /// Returns whether `address` is one of them. What is not an IP address is not: names are never looked up, as that
-    /// would let a client make the server wait for a resolver.
+    /// Returns whether `address` is one of them. What is not an IP address is not: names are never
+    /// looked up, as that would let a client make the server wait for a resolver.
     #[must_use]
     pub fn trusts(&self, address: &[u8]) -> bool {
         let address = std::str::from_utf8(address).ok().and_then(|text| text.parse().ok());
@@ -36,8 +36,8 @@ pub struct TrustedHeaders {
 }
 
 impl TrustedHeaders {
-    /// Adds a header; `false` if `name` is no name of a header that can reach an application. A name without a
-    /// meaning here is accepted, and has no effect.
+    /// Adds a header; `false` if `name` is no name of a header that can reach an application. A
+    /// name without a meaning here is accepted, and has no effect.
     #[must_use]
     pub fn add(&mut self, name: &[u8]) -> bool {
         if !crate::headers::is_plain_name(name) {
@@ -49,8 +49,8 @@ impl TrustedHeaders {
 
     /// Returns the changes that the headers of a request make.
     ///
-    /// `peer` is the address of the client as the server sees it, `lookup` gives the value of a header. Without
-    /// `proxies` every peer is trusted.
+    /// `peer` is the address of the client as the server sees it, `lookup` gives the value of a
+    /// header. Without `proxies` every peer is trusted.
     pub fn overrides<'a>(
         &self,
         proxies: Option<&TrustedProxies>,
@@ -180,8 +180,8 @@ impl<'a> Overrides<'a> {
         }
     }
 
-    /// Proxies add themselves at the end of the list: what the last trusted one saw is believed, and what was
-    /// in the list before is not.
+    /// Proxies add themselves at the end of the list: what the last trusted one saw is believed,
+    /// and what was in the list before is not.
     fn forwarded_for(&mut self, value: &'a [u8], proxies: Option<&TrustedProxies>) {
         let mut items =
             value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|item| !item.is_empty());

@@ -25,7 +25,8 @@ impl Version {
         Some(Self { minor: number(digits)?, free_threaded })
     }
 
-    /// Returns the version in `3.11` or `3.11.2`, as `pyvenv.cfg` has it. The text does not tell a free-threaded build.
+    /// Returns the version in `3.11` or `3.11.2`, as `pyvenv.cfg` has it. The text does not tell a
+    /// free-threaded build.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let rest = text.strip_prefix(b"3.")?;
@@ -45,8 +46,9 @@ impl Version {
         format!("libpython{self}.so.1.0")
     }
 
-    /// Returns the host for this version among the `names` of files: `mod_wsgi_host.cpython-311-x86_64-linux-gnu.so`,
-    /// preferably for this `multiarch` (`x86_64-linux-gnu`).
+    /// Returns the host for this version among the `names` of files:
+    /// `mod_wsgi_host.cpython-311-x86_64-linux-gnu.so`, preferably for this `multiarch`
+    /// (`x86_64-linux-gnu`).
     #[must_use]
     pub fn host<'a>(self, names: impl Iterator<Item = &'a [u8]>, multiarch: &str) -> Option<&'a [u8]> {
         let suffix = if self.free_threaded { "t" } else { "" };
@@ -87,16 +89,16 @@ impl fmt::Display for Version {
     }
 }
 
-/// The directories where the shared library of a Python may be, the best first: `{base}` is its installation, `{arch}` what
-/// the platform is called (`x86_64-linux-gnu`).
+/// The directories where the shared library of a Python may be, the best first: `{base}` is its
+/// installation, `{arch}` what the platform is called (`x86_64-linux-gnu`).
 pub const LIBRARY_DIRECTORIES: [&str; 6] =
     ["{base}/lib", "{base}/lib64", "{base}/lib/{arch}", "/usr/lib/{arch}", "/usr/lib64", "/usr/lib"];
 
 /// The beginning of a host's file name.
 pub const HOST: &str = "mod_wsgi_host";
 
-/// Returns the executables of a home, the best first. One of them, with symbolic links resolved, is called
-/// `.../bin/python3.N`.
+/// Returns the executables of a home, the best first. One of them, with symbolic links resolved, is
+/// called `.../bin/python3.N`.
 #[must_use]
 pub fn executables(home: &Path) -> [PathBuf; 2] {
     [home.join("bin/python3"), home.join("bin/python")]
@@ -126,8 +128,8 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads the content of a `pyvenv.cfg`. As in CPython, a line without `=` means nothing, and of equal keys
-    /// the first counts.
+    /// Reads the content of a `pyvenv.cfg`. As in CPython, a line without `=` means nothing, and of
+    /// equal keys the first counts.
     #[must_use]
     pub fn parse(content: &[u8]) -> Self {
         let mut environment = Self::default();

@@ -1,7 +1,8 @@
 //! Numbers as an administrator writes them, with the units that make sense for what they count.
 //!
 //! There is no other way from a word to a number in this crate. A word that is no number, or has a
-//! tail that is no unit, is rejected. Errors complete the sentence "Invalid *option* '*value*': ...".
+//! tail that is no unit, is rejected. Errors complete the sentence "Invalid *option* '*value*':
+//! ...".
 
 use std::fmt;
 
@@ -45,7 +46,8 @@ pub struct Size {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Integer;
 
-/// A length of time that may be shorter than a millisecond: `0.005` (seconds), `5ms`, `500us`. More than nothing.
+/// A length of time that may be shorter than a millisecond: `0.005` (seconds), `5ms`, `500us`. More
+/// than nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval;
 
@@ -218,8 +220,8 @@ impl fmt::Display for Interval {
     }
 }
 
-/// Returns a number with one of `units` (any case) or none, in the smallest of them. Blanks around it and a `+` are allowed,
-/// and decimals as far as the result is whole.
+/// Returns a number with one of `units` (any case) or none, in the smallest of them. Blanks around
+/// it and a `+` are allowed, and decimals as far as the result is whole.
 fn scaled(text: &[u8], units: &[(&str, u64)], bare: u64) -> Option<u64> {
     let text = text.trim_ascii();
     let text = text.strip_prefix(b"+").unwrap_or(text);

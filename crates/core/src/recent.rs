@@ -10,11 +10,13 @@ const NAMES: usize = 64;
 /// The number of bytes in a generation, of names and of values as their user gives them.
 const BYTES: usize = 16 << 10;
 
-/// A map from names to values that forgets what was not used of late, so that its size is bounded whatever it is asked for.
+/// A map from names to values that forgets what was not used of late, so that its size is bounded
+/// whatever it is asked for.
 ///
-/// There are two generations. A name that is used belongs to the young one; when that is full it becomes the old one,
-/// and what was in that is forgotten. So what every request has stays, and what only one has is gone soon. A list
-/// in the order of use would have to be changed by each request.
+/// There are two generations. A name that is used belongs to the young one; when that is full it
+/// becomes the old one, and what was in that is forgotten. So what every request has stays, and
+/// what only one has is gone soon. A list in the order of use would have to be changed by each
+/// request.
 #[derive(Debug)]
 pub struct Recent<V, S = RandomState> {
     young: HashMap<Box<[u8]>, Entry<V>, S>,

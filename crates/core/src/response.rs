@@ -98,8 +98,8 @@ pub fn reason(phrase: &[u8]) -> Result<(), Invalid<'_>> {
     if phrase.iter().any(u8::is_ascii_control) { Err(Invalid::Reason(phrase)) } else { Ok(()) }
 }
 
-/// Returns whether a status may be that of a response to a request: 1xx are interim ones, which the server sends, and
-/// beyond 599 HTTP has none.
+/// Returns whether a status may be that of a response to a request: 1xx are interim ones, which the
+/// server sends, and beyond 599 HTTP has none.
 #[must_use]
 pub const fn is_final(code: u16) -> bool {
     matches!(code, 200..=599)
@@ -123,8 +123,8 @@ pub fn header_value(value: &[u8]) -> Result<(), Invalid<'_>> {
     if valid { Ok(()) } else { Err(Invalid::Value(value)) }
 }
 
-/// Returns the number in the value of `Content-Length`. Blanks and a `+` may precede it, and nothing at all is 0, as the
-/// original has it.
+/// Returns the number in the value of `Content-Length`. Blanks and a `+` may precede it, and
+/// nothing at all is 0, as the original has it.
 ///
 /// # Errors
 /// It is not a number of bytes.
@@ -175,7 +175,8 @@ impl Allowance {
     }
 }
 
-/// Returns a content type as a CGI program's would be: the type itself in small letters, without blanks at the end.
+/// Returns a content type as a CGI program's would be: the type itself in small letters, without
+/// blanks at the end.
 #[must_use]
 pub fn content_type(value: &[u8]) -> Vec<u8> {
     let value = value.trim_ascii_end();

@@ -6,8 +6,8 @@ use md5::{Digest, Md5};
 
 use crate::words::display;
 
-/// Returns the name in `sys.modules` of the script at `path`. Without case sensitivity, paths that differ only in case
-/// are the same module.
+/// Returns the name in `sys.modules` of the script at `path`. Without case sensitivity, paths that
+/// differ only in case are the same module.
 #[must_use]
 pub fn module_name(path: &[u8], case_sensitive: bool) -> String {
     let digest = if case_sensitive { Md5::digest(path) } else { Md5::digest(path.to_ascii_lowercase()) };

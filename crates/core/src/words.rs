@@ -30,8 +30,9 @@ impl<'a> Words<'a> {
         Self { rest: line.trim_ascii_start() }
     }
 
-    /// Returns the next word, split as httpd's `ap_getword_conf` does: quotes group, a backslash escapes itself and
-    /// (inside quotes) the quote. `None` at the end of the line; a quoted empty word is a word.
+    /// Returns the next word, split as httpd's `ap_getword_conf` does: quotes group, a backslash
+    /// escapes itself and (inside quotes) the quote. `None` at the end of the line; a quoted empty
+    /// word is a word.
     pub fn word(&mut self) -> Option<Cow<'a, [u8]>> {
         let &first = self.rest.first()?;
         let quote = matches!(first, b'"' | b'\'').then_some(first);

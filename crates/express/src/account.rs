@@ -133,7 +133,8 @@ impl Account {
         self.allows(access, &real)
     }
 
-    /// The path without symbolic links; the directories that hold those links have to be searchable, too.
+    /// The path without symbolic links; the directories that hold those links have to be
+    /// searchable, too.
     fn resolve(&self, absolute: &Path) -> Result<PathBuf, String> {
         for parent in absolute.ancestors().skip(1).collect::<Vec<_>>().into_iter().rev() {
             self.allows(Access::Search, parent)?;

@@ -38,7 +38,8 @@ impl Mpm {
     }
 }
 
-/// The places of Apache's programs if they are not on the path: the layouts of Debian, Red Hat, SUSE, Alpine and Apache itself.
+/// The places of Apache's programs if they are not on the path: the layouts of Debian, Red Hat,
+/// SUSE, Alpine and Apache itself.
 const PROGRAMS: [&str; 2] = ["apache2", "httpd"];
 const PROGRAM_DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/usr/local/apache2/bin", "/usr/local/sbin"];
 const MODULE_DIRECTORIES: [&str; 7] = [
@@ -52,7 +53,8 @@ const MODULE_DIRECTORIES: [&str; 7] = [
 ];
 
 impl Apache {
-    /// The Apache that `program` names (else the machine's), with the modules in `modules` (else its own).
+    /// The Apache that `program` names (else the machine's), with the modules in `modules` (else
+    /// its own).
     ///
     /// # Errors
     /// There is none, or it has no modules.

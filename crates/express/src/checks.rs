@@ -88,8 +88,8 @@ pub(crate) fn services(
     problems
 }
 
-/// Files of the installation that the serving account has to be able to read, and the program that starts daemon
-/// processes.
+/// Files of the installation that the serving account has to be able to read, and the program that
+/// starts daemon processes.
 pub(crate) fn installation(
     settings: &Settings,
     installation: &Installation,

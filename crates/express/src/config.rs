@@ -18,7 +18,8 @@ use crate::settings::{Alias, Settings};
 use crate::sizing;
 use crate::tls::Tls;
 
-/// Begins a comment in the configuration that names the options which the following lines come from.
+/// Begins a comment in the configuration that names the options which the following lines come
+/// from.
 pub(crate) const ORIGIN: &str = "#: ";
 
 /// Loaded if they are not built into Apache.

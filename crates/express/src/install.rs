@@ -78,8 +78,8 @@ impl Installation {
 
     /// Copies module and hosts into an Apache modules directory, and says what to load.
     ///
-    /// The module looks for its hosts next to itself, links resolved; so the files get a directory of their own, and
-    /// the modules directory a link of the usual name.
+    /// The module looks for its hosts next to itself, links resolved; so the files get a directory
+    /// of their own, and the modules directory a link of the usual name.
     ///
     /// # Errors
     /// The directory does not exist or cannot be written to.

@@ -1,8 +1,9 @@
-//! `mod_wsgi-express`: serves a WSGI application through an Apache of its own, and installs the module into
-//! somebody else's.
+//! `mod_wsgi-express`: serves a WSGI application through an Apache of its own, and installs the
+//! module into somebody else's.
 //!
-//! The way of a command: [`parse`] (what was said) by the definitions in [`options`], [`settings`] (what it means),
-//! [`checks`] (whether it can work), [`server_root`] and [`config`] (the files), [`run`].
+//! The way of a command: [`parse`] (what was said) by the definitions in [`options`], [`settings`]
+//! (what it means), [`checks`] (whether it can work), [`server_root`] and [`config`] (the files),
+//! [`run`].
 
 #![forbid(unsafe_code)]
 

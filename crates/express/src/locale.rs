@@ -2,8 +2,8 @@
 
 use crate::failure::Failure;
 
-/// The locale to set: the one that was asked for, else that of the environment, else C.UTF-8. `exists` says whether
-/// the machine has it.
+/// The locale to set: the one that was asked for, else that of the environment, else C.UTF-8.
+/// `exists` says whether the machine has it.
 ///
 /// # Errors
 /// The machine does not have the one that was asked for.

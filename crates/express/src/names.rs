@@ -126,7 +126,8 @@ pub(crate) fn configuration(inputs: &Inputs<'_>) -> Result<String, Failure> {
         match &settings.names {
             // The first host of a port is the one for all names that no other has.
             None => {
-                // The name that was asked for; a variable of Apache's, which escape_substitution would take the meaning from.
+                // The name that was asked for; a variable of Apache's, which escape_substitution
+                // would take the meaning from.
                 let any = to_tls.map(|tls| url("https", "%{SERVER_NAME}", tls.port));
                 hosts.push(host(None, context! { redirect => any }));
             }

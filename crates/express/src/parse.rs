@@ -1,6 +1,6 @@
-//! Reads a command line as the contract's users are used to: unambiguous prefixes, options that take two
-//! arguments, integers in four notations, and the error texts of Python's optparse. None of the command line
-//! libraries does these.
+//! Reads a command line as the contract's users are used to: unambiguous prefixes, options that
+//! take two arguments, integers in four notations, and the error texts of Python's optparse. None
+//! of the command line libraries does these.
 
 use std::collections::BTreeMap;
 
@@ -52,7 +52,8 @@ impl Parsed {
 /// Reads `arguments` by the definitions in `specs`.
 ///
 /// # Errors
-/// The mistakes of a command line, and options that are not supported by this version, one line each.
+/// The mistakes of a command line, and options that are not supported by this version, one line
+/// each.
 pub(crate) fn parse(specs: &[&'static Spec], arguments: Vec<String>) -> Result<Parsed, Failure> {
     let mut parsed = Parsed::default();
     let mut problems = Vec::new();

@@ -1,4 +1,5 @@
-//! Servers in front of this one that are trusted, and servers behind it that requests are passed on to.
+//! Servers in front of this one that are trusted, and servers behind it that requests are passed on
+//! to.
 
 use minijinja::{Value, context};
 use wsgi_core::nearest::nearest;
@@ -64,7 +65,8 @@ struct Mount {
 #[derive(Clone, Debug)]
 struct Target {
     url: String,
-    /// True if Apache shares its connections, and their settings, with an earlier one of the same virtual host.
+    /// True if Apache shares its connections, and their settings, with an earlier one of the same
+    /// virtual host.
     shared: bool,
 }
 
@@ -251,7 +253,8 @@ fn trusted_headers(parsed: &Parsed) -> Result<Vec<String>, Failure> {
     headers.collect()
 }
 
-/// The URL of a server to pass requests on to. Its scheme may be one that an included file loads the module for.
+/// The URL of a server to pass requests on to. Its scheme may be one that an included file loads
+/// the module for.
 fn target_url(spec: &Spec, text: &str) -> Result<String, Failure> {
     let url = match text.strip_prefix("unix:") {
         Some(socket) => socket.split_once('|').filter(|(path, _)| path.starts_with('/')).map(|(_, url)| url),

@@ -1,4 +1,5 @@
-//! The Python interpreter that an application runs in: which one, and what has to be known about it.
+//! The Python interpreter that an application runs in: which one, and what has to be known about
+//! it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +14,8 @@ use crate::failure::Failure;
 pub(crate) struct Python {
     /// The path it was found by.
     pub(crate) executable: PathBuf,
-    /// The path that it reports of itself. It differs from the path where it was found if that is a script that starts it.
+    /// The path that it reports of itself. It differs from the path where it was found if that is a
+    /// script that starts it.
     pub(crate) program: PathBuf,
     /// `sys.prefix`: the root of the installation, or of the virtual environment.
     pub(crate) prefix: PathBuf,
@@ -136,8 +138,8 @@ impl Candidates {
 }
 
 impl Python {
-    /// Returns what prevents the interpreter from running applications, and the remedy. Only applications in Apache's
-    /// own processes need its shared library.
+    /// Returns what prevents the interpreter from running applications, and the remedy. Only
+    /// applications in Apache's own processes need its shared library.
     pub(crate) fn obstacle(&self, hosts: &Path, embedded: bool) -> Option<String> {
         let Self { version, library, .. } = self;
         let executable = self.executable.display();
@@ -237,8 +239,8 @@ mod tests {
         let file = directory.join("python3");
         let answer =
             format!("/opt/python\n{version}\n.cpython-X.so\nlibpython3.11.so.1.0\n{shared}\n/opt/bin/python");
-        // Written by another process: a descriptor that is open for writing could be inherited by a program that
-        // another test starts, and then the kernel refuses to execute the file.
+        // Written by another process: a descriptor that is open for writing could be inherited by a
+        // program that another test starts, and then the kernel refuses to execute the file.
         let script = format!("#!/bin/sh\ncat <<END\n{answer}\nEND\n");
         let write = ["-c", "printf %s \"$1\" >\"$0\""];
         let status = std::process::Command::new("/bin/sh").args(write).arg(&file).arg(script).status();

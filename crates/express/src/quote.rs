@@ -59,7 +59,8 @@ fn quote_directory(value: &str) -> Result<String, String> {
     quote(value)
 }
 
-/// Quotes like [`quote`], for mod_rewrite, which splits its lines itself and leaves backslashes alone.
+/// Quotes like [`quote`], for mod_rewrite, which splits its lines itself and leaves backslashes
+/// alone.
 fn quote_rewrite(value: &str) -> Result<String, String> {
     quote(value)?;
     match ['"', '\''].into_iter().find(|&mark| !value.contains(mark)) {

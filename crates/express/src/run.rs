@@ -14,8 +14,9 @@ use crate::failure::Failure;
 
 /// Runs the server that `control` controls until it ends; its exit status.
 ///
-/// Without a terminal this process *becomes* Apache, so that a supervisor or a container has the right process id.
-/// On a terminal it stays, because the terminal's signals are not all meant for Apache: a resized window would stop it.
+/// Without a terminal this process *becomes* Apache, so that a supervisor or a container has the
+/// right process id. On a terminal it stays, because the terminal's signals are not all meant for
+/// Apache: a resized window would stop it.
 ///
 /// # Errors
 /// The control script cannot be started.
@@ -28,7 +29,8 @@ pub(crate) fn foreground(control: &Path) -> Result<u8, Failure> {
     if !io::stdout().is_terminal() {
         return Err(refuse(command.exec()));
     }
-    // Before the child exists, so that no signal is lost in between; an exec resets handlers, not the ones it ignores.
+    // Before the child exists, so that no signal is lost in between; an exec resets handlers, not
+    // the ones it ignores.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGWINCH, SIGCHLD]).map_err(refuse)?;
     let mut child = command.process_group(0).spawn().map_err(refuse)?;
     attend(&mut child, &mut signals).map_err(refuse)

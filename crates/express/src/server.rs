@@ -147,7 +147,8 @@ pub(crate) fn account(parsed: &Parsed) -> Result<Account, Failure> {
     )
 }
 
-/// Returns the accounts of the services that have one of their own. Unless the user is root, there is only one account.
+/// Returns the accounts of the services that have one of their own. Unless the user is root, there
+/// is only one account.
 fn service_accounts(settings: &Settings) -> Result<Vec<(String, Account)>, Failure> {
     if !geteuid().is_root() {
         return Ok(Vec::new());
@@ -218,7 +219,8 @@ pub(crate) fn warn(text: &str) {
     complain(&format!("mod_wsgi-express: warning: {text}"));
 }
 
-/// Prints to standard error; that nobody reads it is no reason to fail (or, as `eprintln` does, to panic).
+/// Prints to standard error; that nobody reads it is no reason to fail (or, as `eprintln` does, to
+/// panic).
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -19,7 +19,8 @@ pub(crate) struct ServerRoot {
 const REMEDY: &str = "choose another directory with --server-root";
 
 impl ServerRoot {
-    /// Makes the directory, or takes one that is already there if nobody else can have meddled with it.
+    /// Makes the directory, or takes one that is already there if nobody else can have meddled with
+    /// it.
     ///
     /// # Errors
     /// It cannot be made, or it is not safe to use.
@@ -36,7 +37,8 @@ impl ServerRoot {
         Ok(root)
     }
 
-    /// Writes a file, replacing an older one. With no moment at which it has more permissions than `mode`.
+    /// Writes a file, replacing an older one. With no moment at which it has more permissions than
+    /// `mode`.
     ///
     /// # Errors
     /// It cannot be written.

@@ -52,7 +52,8 @@ pub(crate) struct Settings {
     pub(crate) application: Application,
     pub(crate) files: Files,
     pub(crate) environment: Environment,
-    /// The URL path where it is mounted: begins with a slash, and does not end with one unless it is the root.
+    /// The URL path where it is mounted: begins with a slash, and does not end with one unless it
+    /// is the root.
     pub(crate) mount_point: String,
     pub(crate) callable_object: String,
     pub(crate) application_group: String,
@@ -217,7 +218,8 @@ impl Settings {
         self.document_root.clone().unwrap_or_else(|| self.server_root.join("htdocs"))
     }
 
-    /// Returns whether the application is loaded before the first request: then its interpreter does not depend on one.
+    /// Returns whether the application is loaded before the first request: then its interpreter
+    /// does not depend on one.
     pub(crate) fn is_preloaded(&self) -> bool {
         is_fixed(&self.application_group)
     }

@@ -52,7 +52,8 @@ impl Sizing {
         vec![
             ("ThreadLimit", threads),
             ("ThreadsPerChild", threads),
-            // Twice as many places as processes: a graceful restart needs some for the new before the old are gone.
+            // Twice as many places as processes: a graceful restart needs some for the new before
+            // the old are gone.
             ("ServerLimit", 2 * servers),
             ("StartServers", part(initial, servers).max(1)),
             ("MaxRequestWorkers", servers * threads),

@@ -114,7 +114,8 @@ impl Tls {
         }))
     }
 
-    /// Returns what prevents Apache from using the files, which it reads as the user that starts it.
+    /// Returns what prevents Apache from using the files, which it reads as the user that starts
+    /// it.
     pub(crate) fn problems(&self) -> Vec<String> {
         let authorities = self.clients.as_ref().map(|clients| &clients.authorities);
         [
@@ -157,7 +158,8 @@ impl Tls {
             key => self.key.to_string_lossy(),
             chain => self.chain.as_ref().map(|chain| chain.to_string_lossy()),
             authorities => clients.map(|clients| clients.authorities.to_string_lossy()),
-            // A handshake that fails is plainer than a second one, which neither browsers nor HTTP/2 have.
+            // A handshake that fails is plainer than a second one, which neither browsers nor
+            // HTTP/2 have.
             all_clients => clients.is_some_and(|clients| clients.urls == ["/"]),
             verified => clients.map(|clients| clients.urls.clone()).unwrap_or_default(),
             environment => self.environment,

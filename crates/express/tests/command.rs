@@ -1,4 +1,5 @@
-//! The command as a user meets it: output, exit status, the processes it leaves. Apache is played by a shell script.
+//! The command as a user meets it: output, exit status, the processes it leaves. Apache is played
+//! by a shell script.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
@@ -50,8 +51,8 @@ impl Prefix {
         self.directory.path().join(name)
     }
 
-    /// Made by another process: a descriptor that is open for writing could be inherited by a program that another
-    /// test starts, and then the kernel refuses to execute the file.
+    /// Made by another process: a descriptor that is open for writing could be inherited by a
+    /// program that another test starts, and then the kernel refuses to execute the file.
     fn executable(&self, name: &str, recipe: &str, argument: &str) {
         let made = Command::new("/bin/sh").args(["-c", recipe]).arg(self.path(name)).arg(argument).status();
         assert!(made.unwrap().success());

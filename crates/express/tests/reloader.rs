@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Plays the server: makes `mod_wsgi` a module of its own, and counts the signals that ask for a replacement.
+/// Plays the server: makes `mod_wsgi` a module of its own, and counts the signals that ask for a
+/// replacement.
 const SERVER: &str = r#"
 import signal, sys, time, types
 server = types.ModuleType("mod_wsgi")

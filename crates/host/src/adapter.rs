@@ -25,8 +25,8 @@ pub(crate) struct Adapter {
     is_committed: AtomicBool,
     /// The server has the head.
     is_head_sent: AtomicBool,
-    /// The exception that `write` has last raised because the client is gone. Only its number (or 0): the object would keep
-    /// this one, and this one it.
+    /// The exception that `write` has last raised because the client is gone. Only its number (or
+    /// 0): the object would keep this one, and this one it.
     client_gone: AtomicUsize,
     /// Test hook: `start_response` panics.
     panics: bool,
@@ -141,8 +141,8 @@ impl Adapter {
         sent.map_err(|Disconnected| SendError::Disconnected)
     }
 
-    /// Sends a part of a file whose length has not been declared otherwise: a declared length bounds it, and
-    /// it becomes the declared length if there is none.
+    /// Sends a part of a file whose length has not been declared otherwise: a declared length
+    /// bounds it, and it becomes the declared length if there is none.
     pub(crate) fn send_file(
         &self,
         py: Python<'_>,

@@ -21,8 +21,8 @@ pub(crate) fn interpreters() -> &'static Interpreters {
     &INTERPRETERS
 }
 
-/// Has an interpreter serve a request: see [`bridge::Kind::Wsgi`]. The runner is told when the request enters and leaves it.
-/// A panic is a failure of this request only.
+/// Has an interpreter serve a request: see [`bridge::Kind::Wsgi`]. The runner is told when the
+/// request enters and leaves it. A panic is a failure of this request only.
 pub(crate) fn handle(
     request: &Request<'_>,
     exchange: Exchange<'_>,
@@ -71,7 +71,8 @@ fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'st
     }
 }
 
-/// Returns the interpreter of an application group. A thread that stays with one group takes no lock.
+/// Returns the interpreter of an application group. A thread that stays with one group takes no
+/// lock.
 fn interpreter(process: &'static Process, group: &[u8]) -> Result<&'static Interpreter, String> {
     thread_local! {
         static LAST: Cell<Option<(Vec<u8>, &'static Interpreter)>> = const { Cell::new(None) };

@@ -74,7 +74,8 @@ unsafe extern "C" fn stop(reason: c_int, grace: u32) {
 #[unsafe(no_mangle)]
 #[expect(unreachable_pub, reason = "exported by its C name")]
 pub unsafe extern "C" fn PyInit_mod_wsgi_host() -> *mut c_void {
-    // SAFETY: by the caller's promise. The supervisor has given the descriptor to this process, for this very call.
+    // SAFETY: by the caller's promise. The supervisor has given the descriptor to this process, for
+    // this very call.
     unsafe {
         python::extension::define(c"mod_wsgi_host", c"serve", |py, argument| {
             let number = RawFd::try_from(argument.to_i64()?).unwrap_or(-1);

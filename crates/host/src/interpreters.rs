@@ -260,7 +260,8 @@ fn log_threads(py: Python<'_>, state: &State) {
     });
     let (count, wording) = (lines.item_count(), &state.wording);
     let (level, threads) = match count {
-        // Threads of the server that have not ended, or some that Python's `threading` does not know.
+        // Threads of the server that have not ended, or some that Python's `threading` does not
+        // know.
         0 => (Level::Info, "Threads still have a part".to_owned()),
         1 => (Level::Warning, "A thread of the application still runs".to_owned()),
         _ => (Level::Warning, format!("{count} threads of the application still run")),
@@ -395,7 +396,8 @@ fn template(
 ) -> python::Result<python::Object> {
     let environ = py.dict()?;
     let set = |key: &str, value: &python::Object| environ.dict_set(&py.name(key)?, value);
-    // The keys that every request has come first, so that copies have room for them and keep this order.
+    // The keys that every request has come first, so that copies have room for them and keep this
+    // order.
     for variable in bridge::Cgi::ALL.iter().filter(|variable| crate::environ::is_always_present(**variable)) {
         set(variable.key(), &py.none())?;
     }

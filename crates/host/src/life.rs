@@ -117,7 +117,8 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
 /// that stays takes the place of another.
 const LONGEST_END: Duration = Duration::from_secs(20);
 
-/// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the interpreters.
+/// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the
+/// interpreters.
 fn end(process: &'static Process, reason: Option<Reason>, grace: Duration) {
     interpreters().publish_stopping(reason);
     let deadline = Instant::now() + grace;

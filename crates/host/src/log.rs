@@ -1,4 +1,5 @@
-//! The buffers below `sys.stdout`, `sys.stderr` and `wsgi.errors`: their complete lines become records of the error log.
+//! The buffers below `sys.stdout`, `sys.stderr` and `wsgi.errors`: their complete lines become
+//! records of the error log.
 
 use std::ffi::CStr;
 use std::sync::Arc;

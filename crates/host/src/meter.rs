@@ -64,7 +64,8 @@ impl Meter {
     }
 }
 
-/// Runs `work` detached; with a meter, its time is added to `traffic`, and the wait to be attached again to the meter.
+/// Runs `work` detached; with a meter, its time is added to `traffic`, and the wait to be attached
+/// again to the meter.
 pub(crate) fn detached<R: Send>(
     py: Python<'_>,
     meter: Option<&Meter>,

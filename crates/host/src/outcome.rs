@@ -9,9 +9,11 @@ pub(crate) enum Outcome {
     Aborted,
     /// The server answers with its own page of this status.
     Status(u16),
-    /// The request has not begun, and waits for a successor of the process, which has been asked for.
+    /// The request has not begun, and waits for a successor of the process, which has been asked
+    /// for.
     Held,
-    /// The application has not run: its script could not be imported in this process, and a successor tries later.
+    /// The application has not run: its script could not be imported in this process, and a
+    /// successor tries later.
     NotRun,
 }
 

@@ -149,8 +149,9 @@ impl RequestCall<'_> {
         self.request.facts.request_id.get().map(|id| self.py.latin1(id)).transpose()
     }
 
-    /// Makes the request's data dict, known under its id. Another request may run with the same id: one that this is a part
-    /// of, or one that has failed and whose page this is, which another thread may still run.
+    /// Makes the request's data dict, known under its id. Another request may run with the same id:
+    /// one that this is a part of, or one that has failed and whose page this is, which another
+    /// thread may still run.
     fn register(&self, id: Option<&Object>) -> Result<Object> {
         let data = self.py.dict()?;
         if let Some(id) = id {

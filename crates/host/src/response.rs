@@ -11,7 +11,8 @@ const LONGEST: usize = frame::LONGEST_HEAD / 2;
 /// The size of a header besides its text, in bytes.
 const FIELD_OVERHEAD: usize = 8;
 
-/// A checked status and checked headers. The strings are the application's own, which cannot change.
+/// A checked status and checked headers. The strings are the application's own, which cannot
+/// change.
 pub(crate) struct Head {
     status: u16,
     status_text: Shared,

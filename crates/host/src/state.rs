@@ -46,7 +46,8 @@ pub(crate) struct ThreadState {
     pub(crate) environ: EnvironCache,
     /// The path of the last script, and its module's name.
     pub(crate) script: LastObject,
-    /// The last callable as it is configured, and its name in a module. (The environ has it in another encoding.)
+    /// The last callable as it is configured, and its name in a module. (The environ has it in
+    /// another encoding.)
     pub(crate) callable: LastObject,
     /// The callables that its requests have found, in a daemon process.
     pub(crate) callables: Callables,

@@ -136,7 +136,8 @@ impl Target {
         let logged = match self {
             Self::Request(lease, prefix) => {
                 let text = [prefix, line].concat();
-                // While another thread is blocked in the exchange, the line goes to the server's log instead.
+                // While another thread is blocked in the exchange, the line goes to the server's
+                // log instead.
                 lease.try_with(|exchange| exchange.log(level, &text))
             }
             Self::Server | Self::Expired => None,

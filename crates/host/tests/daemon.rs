@@ -1,4 +1,5 @@
-//! Requests to the host as a daemon process: a real Python, its supervisor and its clients played by the tests.
+//! Requests to the host as a daemon process: a real Python, its supervisor and its clients played
+//! by the tests.
 
 mod support;
 

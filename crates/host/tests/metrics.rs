@@ -1,4 +1,5 @@
-//! `mod_wsgi.request_metrics()` and its companions. A file of its own, because recording cannot be stopped.
+//! `mod_wsgi.request_metrics()` and its companions. A file of its own, because recording cannot be
+//! stopped.
 
 mod support;
 
@@ -11,7 +12,8 @@ use bridge::outcome;
 use bridge::scoreboard::{Encoder, Summary, Worker};
 use support::{Call, SCOREBOARD, script};
 
-/// Does what the path says; `/get` answers with `key: repr` of the dict that the query of the path names.
+/// Does what the path says; `/get` answers with `key: repr` of the dict that the query of the path
+/// names.
 const APPLICATION: &str = "
 import mod_wsgi, threading, time
 
@@ -334,7 +336,8 @@ fn nothing_is_lost_while_somebody_asks(path: &Path) {
     });
     add("");
     let (all, half) = ((THREADS * REQUESTS) as f64, (THREADS * REQUESTS / 2) as f64);
-    // Each question is answered before its own request has ended: the first is that of before, the last is missing.
+    // Each question is answered before its own request has ended: the first is that of before, the
+    // last is missing.
     let asked = f64::from(asked);
     assert_eq!(sums, [all + asked, half + asked, half]);
 }

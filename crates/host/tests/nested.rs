@@ -1,4 +1,5 @@
-//! Requests that begin while another one of the same thread is sending: the server's filters make such (mod_include).
+//! Requests that begin while another one of the same thread is sending: the server's filters make
+//! such (mod_include).
 
 #![allow(clippy::disallowed_types, reason = "no Python runs under them")]
 

@@ -1,5 +1,6 @@
-//! Interpreters that are wanted, and ended, while memory is traced: everything that allocates memory then looks for the state of its
-//! thread. Before Python 3.12, the creation of an interpreter would wait for itself.
+//! Interpreters that are wanted, and ended, while memory is traced: everything that allocates
+//! memory then looks for the state of its thread. Before Python 3.12, the creation of an
+//! interpreter would wait for itself.
 
 mod support;
 

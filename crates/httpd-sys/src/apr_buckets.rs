@@ -11,7 +11,8 @@ use crate::{ap_bucket_type_error, apr_bucket_type_eos};
 /// part of a bucket.
 ///
 /// # Safety
-/// `brigade` is live. The result is for comparison and linking, never for reading anything but its link.
+/// `brigade` is live. The result is for comparison and linking, never for reading anything but its
+/// link.
 #[must_use]
 pub unsafe fn apr_brigade_sentinel(brigade: *mut apr_bucket_brigade) -> *mut apr_bucket {
     // SAFETY: the list lies within the brigade; the arithmetic does not look at what it points to.
@@ -35,7 +36,8 @@ pub unsafe fn apr_brigade_first(brigade: *mut apr_bucket_brigade) -> *mut apr_bu
 /// # Safety
 /// `brigade` is live; `bucket` is live and in no brigade.
 pub unsafe fn apr_brigade_insert_tail(brigade: *mut apr_bucket_brigade, bucket: *mut apr_bucket) {
-    // SAFETY: the last bucket of a brigade is live, or it is the sentinel, whose link is the brigade's own.
+    // SAFETY: the last bucket of a brigade is live, or it is the sentinel, whose link is the
+    // brigade's own.
     unsafe {
         let sentinel = apr_brigade_sentinel(brigade);
         let last = (*brigade).list.prev;
@@ -56,7 +58,8 @@ pub unsafe fn apr_brigade_insert_tail(brigade: *mut apr_bucket_brigade, bucket: 
 /// `bucket` is live and in a brigade; `new` is live and in none.
 pub unsafe fn apr_bucket_insert_after(bucket: *mut apr_bucket, new: *mut apr_bucket) {
     const { assert!(std::mem::offset_of!(apr_bucket, link) == 0, "the sentinel is where its link is") };
-    // SAFETY: neighbours of a bucket in a ring are live, or the sentinel, which is nothing but a link.
+    // SAFETY: neighbours of a bucket in a ring are live, or the sentinel, which is nothing but a
+    // link.
     unsafe {
         let next = (*bucket).link.next;
         (*new).link.next = next;
@@ -71,7 +74,8 @@ pub unsafe fn apr_bucket_insert_after(bucket: *mut apr_bucket, new: *mut apr_buc
 /// # Safety
 /// `bucket` is live and in `brigade`.
 pub unsafe fn apr_bucket_delete(brigade: *mut apr_bucket_brigade, bucket: *mut apr_bucket) {
-    // SAFETY: neighbours of a bucket in a ring are live, or the sentinel, whose link is the brigade's head.
+    // SAFETY: neighbours of a bucket in a ring are live, or the sentinel, whose link is the
+    // brigade's head.
     unsafe {
         let sentinel = apr_brigade_sentinel(brigade);
         let (next, previous) = ((*bucket).link.next, (*bucket).link.prev);

@@ -1,4 +1,5 @@
-//! `http_config.h`: the inline forms of access to configuration vectors, and the head of a module record.
+//! `http_config.h`: the inline forms of access to configuration vectors, and the head of a module
+//! record.
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -12,7 +13,8 @@ pub type RawArguments =
 /// Returns a record with the beginning that `STANDARD20_MODULE_STUFF` makes; the rest is null.
 #[must_use]
 pub const fn standard20_module_stuff(name: &'static CStr) -> module {
-    // SAFETY: a module record is integers, pointers and optional functions, all of which may be zero.
+    // SAFETY: a module record is integers, pointers and optional functions, all of which may be
+    // zero.
     let mut record: module = unsafe { std::mem::zeroed() };
     record.version = MODULE_MAGIC_NUMBER_MAJOR as c_int;
     record.minor_version = MODULE_MAGIC_NUMBER_MINOR as c_int;
@@ -25,8 +27,8 @@ pub const fn standard20_module_stuff(name: &'static CStr) -> module {
 /// Returns a module's entry in a vector (`ap_get_module_config`).
 ///
 /// # Safety
-/// `vector` is a live configuration vector, and `index` is of a module that was added to the server before
-/// the vector was made.
+/// `vector` is a live configuration vector, and `index` is of a module that was added to the server
+/// before the vector was made.
 #[must_use]
 pub unsafe fn ap_get_module_config(vector: *const ap_conf_vector_t, index: c_int) -> *mut c_void {
     // SAFETY: a vector is an array of pointers with an entry for each module.

@@ -1,7 +1,8 @@
 //! Raw bindings to the Apache HTTP Server 2.4 and the Apache Portable Runtime.
 //!
-//! Generated from the headers that `apxs` names, by an explicit list of symbols (`build.rs`). C macros are
-//! written again, one file per header. Nothing is linked: Apache resolves the symbols when it loads the module.
+//! Generated from the headers that `apxs` names, by an explicit list of symbols (`build.rs`). C
+//! macros are written again, one file per header. Nothing is linked: Apache resolves the symbols
+//! when it loads the module.
 
 #[allow(
     non_camel_case_types,

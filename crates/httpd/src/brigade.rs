@@ -48,8 +48,8 @@ impl<'r> Brigade<'r> {
     /// Appends `bytes` without copying them.
     ///
     /// # Safety
-    /// Before `bytes` end, the bucket is destroyed or set aside (which copies them): filters that keep buckets
-    /// do that, and `clear` destroys the rest.
+    /// Before `bytes` end, the bucket is destroyed or set aside (which copies them): filters that
+    /// keep buckets do that, and `clear` destroys the rest.
     pub(crate) unsafe fn push_borrowed(&mut self, bytes: &[u8]) {
         // SAFETY: by the caller.
         self.push(unsafe {
@@ -98,8 +98,9 @@ impl<'r> Brigade<'r> {
         let mut descriptor = file.as_raw_fd();
         let mut borrowed = ptr::null_mut();
         let mut owned = ptr::null_mut();
-        // SAFETY: `apr_os_file_put` makes a view of the open descriptor, without a cleanup; `apr_file_dup` makes a
-        // file of its own, which the pool closes (or whoever sets the bucket aside).
+        // SAFETY: `apr_os_file_put` makes a view of the open descriptor, without a cleanup;
+        // `apr_file_dup` makes a file of its own, which the pool closes (or whoever sets the bucket
+        // aside).
         unsafe {
             checked(sys::apr_os_file_put(
                 &raw mut borrowed,
@@ -122,8 +123,8 @@ impl<'r> Brigade<'r> {
     pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Result<Taken, c_int> {
         let mut taken = Taken { length: 0, is_ended: false };
         while taken.length < buffer.len() {
-            // SAFETY: the brigade is live; its first bucket is looked at only if it is not the sentinel, and the
-            // bytes of a bucket are valid until it is deleted.
+            // SAFETY: the brigade is live; its first bucket is looked at only if it is not the
+            // sentinel, and the bytes of a bucket are valid until it is deleted.
             unsafe {
                 let bucket = sys::apr_brigade_first(self.brigade);
                 if bucket == sys::apr_brigade_sentinel(self.brigade) {

@@ -74,7 +74,8 @@ impl Request {
         if rules.is_null() {
             return None;
         }
-        // SAFETY: the table of rules maps C strings to C strings, and lives as long as the configuration.
+        // SAFETY: the table of rules maps C strings to C strings, and lives as long as the
+        // configuration.
         unsafe {
             let rule = sys::apr_hash_get(rules, variable.as_ptr().cast(), variable.count_bytes() as isize);
             text::bytes(rule.cast())

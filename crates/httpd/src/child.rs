@@ -20,7 +20,8 @@ impl<'c> Child<'c> {
     /// # Safety
     /// The arguments are those of the hook `child_init`.
     pub(crate) unsafe fn new(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) -> Self {
-        // SAFETY: by the caller. A child never reads its configuration again: it lives as long as the process.
+        // SAFETY: by the caller. A child never reads its configuration again: it lives as long as
+        // the process.
         unsafe {
             Self { pool: Pool::from_raw(pool), server: Server::from_raw(server), info: ServerInfo::new(pool) }
         }

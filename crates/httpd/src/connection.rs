@@ -71,7 +71,8 @@ impl Connection {
     /// Returns whether the connection uses TLS.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        // mod_ssl's optional function, if the module is loaded. Modules do not come and go while requests run.
+        // mod_ssl's optional function, if the module is loaded. Modules do not come and go while
+        // requests run.
         static IS_TLS: OnceLock<Option<unsafe extern "C" fn(*mut sys::conn_rec) -> c_int>> = OnceLock::new();
         let is_tls = IS_TLS.get_or_init(|| {
             // SAFETY: the type is that of mod_ssl.h's declaration.

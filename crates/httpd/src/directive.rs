@@ -1,6 +1,7 @@
 //! Directives: the table that Apache reads, and the one function behind all of its entries.
 //!
-//! All are registered as raw arguments: the module gets the rest of the line, and all errors are its own.
+//! All are registered as raw arguments: the module gets the rest of the line, and all errors are
+//! its own.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::marker::PhantomData;
@@ -68,8 +69,8 @@ impl<M: ModuleDirectives, const N: usize> Directives<M, N> {
     /// indexes.
     #[must_use]
     pub const fn new(specs: [DirectiveSpec; N]) -> Self {
-        // SAFETY: a command is pointers, integers and an optional function, all of which may be zero. Such a one
-        // ends the table.
+        // SAFETY: a command is pointers, integers and an optional function, all of which may be
+        // zero. Such a one ends the table.
         let end: sys::command_rec = unsafe { zeroed() };
         let mut commands = [end; N];
         let mut index = 0;
@@ -117,8 +118,8 @@ pub struct Line<'a, M: ModuleConfig> {
 
 /// The settings that a line may change.
 pub struct Settings<'a, M: ModuleConfig> {
-    /// The global settings and those of the server that the line stands in; none in `.htaccess`, which is read
-    /// while they are in use.
+    /// The global settings and those of the server that the line stands in; none in `.htaccess`,
+    /// which is read while they are in use.
     pub shared: Option<(&'a mut M::Global, &'a mut M::Server)>,
     /// The settings of the directory section that the line stands in.
     pub directory: Option<&'a mut M::Directory>,
@@ -158,9 +159,9 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
     /// The arguments are those of a directive's function. No other reference to the settings
     /// exists.
     unsafe fn new(parms: *mut sys::cmd_parms, directory: *mut c_void, arguments: *const c_char) -> Self {
-        // SAFETY: Apache gives live parameters, the entry that `create_directory` made, and a C string. While
-        // requests run, Apache applies only `.htaccess` files, to entries made for it; otherwise one thread
-        // applies the configuration, and nobody else has the entries.
+        // SAFETY: Apache gives live parameters, the entry that `create_directory` made, and a C
+        // string. While requests run, Apache applies only `.htaccess` files, to entries made for
+        // it; otherwise one thread applies the configuration, and nobody else has the entries.
         unsafe {
             let server = (*parms).server;
             let in_directory = !(*parms).path.is_null();
@@ -204,8 +205,9 @@ unsafe extern "C" fn apply<M: ModuleDirectives>(
         pool.c_string(text.as_bytes()).map_or(c"Internal error in a directive".as_ptr(), CStr::as_ptr)
     };
     let body = || {
-        // SAFETY: the command is an entry of `Directives`, so its data is an index. The line ends before
-        // anything else gets at the settings: the content of a section is applied by this function, too.
+        // SAFETY: the command is an entry of `Directives`, so its data is an index. The line ends
+        // before anything else gets at the settings: the content of a section is applied by this
+        // function, too.
         unsafe {
             let index = (*(*parms).cmd).cmd_data.addr();
             let directive = (*parms).directive;

@@ -87,8 +87,9 @@ pub(crate) unsafe fn create(
 ) -> *mut sys::apr_bucket {
     let shared = Shared { count: sys::apr_bucket_refcount { refcount: 0 }, file: Arc::clone(file) };
     let length = usize::try_from(part.end - part.start).unwrap_or(0);
-    // SAFETY: the allocator gives room for a bucket, which is then initialised as APR's own are: not in a brigade, freed
-    // by the allocator that it came from. `shared` begins with the counter that APR expects, and `destroy` drops it.
+    // SAFETY: the allocator gives room for a bucket, which is then initialised as APR's own are:
+    // not in a brigade, freed by the allocator that it came from. `shared` begins with the counter
+    // that APR expects, and `destroy` drops it.
     unsafe {
         let bucket: *mut sys::apr_bucket =
             sys::apr_bucket_alloc(size_of::<sys::apr_bucket>(), allocator).cast();
@@ -121,8 +122,8 @@ unsafe extern "C" fn read(
     length: *mut sys::apr_size_t,
     _: sys::apr_read_type_e,
 ) -> c_int {
-    // SAFETY: the bucket is ours, so its data is a `Shared`; APR's functions do with it what their names say. The memory
-    // becomes the bucket's, or is freed.
+    // SAFETY: the bucket is ours, so its data is a `Shared`; APR's functions do with it what their
+    // names say. The memory becomes the bucket's, or is freed.
     unsafe {
         let (data, list) = ((*bucket).data, (*bucket).list);
         let file = &(*data.cast::<Shared>()).file;

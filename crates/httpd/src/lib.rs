@@ -1,8 +1,10 @@
-//! Apache modules in safe Rust: the module record, hooks, directives, requests, pools, brigades, the log.
+//! Apache modules in safe Rust: the module record, hooks, directives, requests, pools, brigades,
+//! the log.
 //!
-//! A module implements [`ModuleConfig`], [`ModuleDirectives`] and [`Module`], and declares its record with [`declare_module!`](crate::declare_module).
-//! Every entry from C goes through one trampoline per hook, which turns a panic into a failed request (or an
-//! error in the configuration) and a line in the log.
+//! A module implements [`ModuleConfig`], [`ModuleDirectives`] and [`Module`], and declares its
+//! record with [`declare_module!`](crate::declare_module). Every entry from C goes through one
+//! trampoline per hook, which turns a panic into a failed request (or an error in the
+//! configuration) and a line in the log.
 //!
 //! Wrappers of Apache's structures are shared references over `UnsafeCell`, since Apache and other
 //! modules change them whenever they are called. Their lifetimes end with the hook that got them.

@@ -69,8 +69,8 @@ impl<'r> Output<'r> {
         self.end()
     }
 
-    /// Gives a part of a regular file to the filters, by the kernel's sendfile if `uses_sendfile` and
-    /// the filters permit it. With `is_last`, the body ends with it.
+    /// Gives a part of a regular file to the filters, by the kernel's sendfile if `uses_sendfile`
+    /// and the filters permit it. With `is_last`, the body ends with it.
     ///
     /// # Errors
     /// It cannot be sent; or it turns out to be shorter than declared, and the response is broken

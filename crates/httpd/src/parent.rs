@@ -107,9 +107,9 @@ impl Drop for AtEnd {
 impl OtherChild {
     /// Has Apache watch the process, also over a restart of the server.
     pub fn watch(self, server: &Server) {
-        // SAFETY: the pool of the process is live to its end, and the one that is made below it until `changed` destroys
-        // it; the process structure is copied from zeroes, which is what APR itself begins with, and lives in that pool,
-        // as `Watched` does.
+        // SAFETY: the pool of the process is live to its end, and the one that is made below it
+        // until `changed` destroys it; the process structure is copied from zeroes, which is what
+        // APR itself begins with, and lives in that pool, as `Watched` does.
         unsafe {
             // A pool for each: the server may be restarted any number of times.
             let (mut own, parent) = (ptr::null_mut(), (*(*server.as_ptr()).process).pool);
@@ -137,8 +137,8 @@ unsafe extern "C" fn changed(reason: c_int, data: *mut c_void, status: c_int) {
     // SAFETY: registered by `watch` only.
     let Watched { child, pool } = unsafe { *data.cast::<Watched>() };
     if reason == sys::APR_OC_REASON_DEATH as c_int || reason == sys::APR_OC_REASON_LOST as c_int {
-        // SAFETY: registered with this data. APR has let go of the process and must not look at it again; nor does it look
-        // at its own record, which is in the pool, after this call.
+        // SAFETY: registered with this data. APR has let go of the process and must not look at it
+        // again; nor does it look at its own record, which is in the pool, after this call.
         unsafe {
             sys::apr_proc_other_child_unregister(data);
             if !pool.is_null() {

@@ -100,7 +100,8 @@ impl Pool {
     pub fn vec<T: Copy>(&self, capacity: usize) -> PoolVec<'_, T> {
         const { assert!(align_of::<T>() <= 8, "APR aligns to 8 bytes") };
         let Some(size) = capacity.checked_mul(size_of::<T>()) else { panic!("capacity overflow") };
-        // SAFETY: the pool is live. `apr_palloc` aborts the process if there is no memory (Apache sets pools so).
+        // SAFETY: the pool is live. `apr_palloc` aborts the process if there is no memory (Apache
+        // sets pools so).
         let memory = unsafe { sys::apr_palloc(self.as_ptr(), size.max(1)) }.cast::<T>();
         assert!(!memory.is_null(), "out of memory");
         PoolVec { memory, length: 0, capacity, pool: PhantomData }
@@ -109,7 +110,8 @@ impl Pool {
     /// Gives `value` to the pool, which drops it when it is cleared, on whichever thread that
     /// happens.
     pub fn own<T: Send + 'static>(&self, value: T) -> &T {
-        // SAFETY: the value is dropped by the pool's cleanup, after which no reference from this pool lives.
+        // SAFETY: the value is dropped by the pool's cleanup, after which no reference from this
+        // pool lives.
         unsafe { &*self.own_raw(value) }
     }
 
@@ -133,7 +135,8 @@ impl Pool {
         }
     }
 
-    /// Has `function` called with `data` when the pool is about to be cleared, before its sub-pools are.
+    /// Has `function` called with `data` when the pool is about to be cleared, before its sub-pools
+    /// are.
     pub(crate) fn before_cleanup(
         &self,
         data: *mut c_void,

@@ -43,7 +43,8 @@ impl<M> Record<M> {
 macro_rules! declare_module {
     ($(#[$attribute:meta])* $symbol:ident : $module:ty = $record:expr) => {
         $(#[$attribute])*
-        // SAFETY: the symbol is a module record, which is what Apache takes a symbol of this name for.
+        // SAFETY: the symbol is a module record, which is what Apache takes a symbol of this name
+        // for.
         #[unsafe(no_mangle)]
         #[allow(non_upper_case_globals, reason = "the name is Apache's custom")]
         pub static $symbol: $crate::Record<$module> = $record;

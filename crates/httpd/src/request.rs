@@ -481,7 +481,8 @@ impl Request {
     /// The path contains a NUL byte.
     pub fn redirect_internally(&self, path: &[u8]) -> Result<(), InteriorNul> {
         let path = self.pool().c_string(path)?;
-        // SAFETY: the request is live, and so is its pool; Apache runs the new request before it returns.
+        // SAFETY: the request is live, and so is its pool; Apache runs the new request before it
+        // returns.
         unsafe {
             let request = self.as_ptr();
             (*request).method = c"GET".as_ptr();

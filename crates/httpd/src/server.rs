@@ -9,7 +9,8 @@ use httpd_sys as sys;
 use crate::config::{ModuleConfig, ServerEntry};
 use crate::text;
 
-/// A server: the main one or a virtual host. It does not change once the configuration has been read.
+/// A server: the main one or a virtual host. It does not change once the configuration has been
+/// read.
 #[repr(transparent)]
 pub struct Server(UnsafeCell<sys::server_rec>);
 

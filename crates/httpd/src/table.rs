@@ -134,7 +134,8 @@ impl<'t> Iterator for Entries<'t> {
     fn next(&mut self) -> Option<Self::Item> {
         let array = self.table.array();
         while self.next < self.end.min(self.table.len()) {
-            // SAFETY: the array has at least so many entries; strings live as long as the table's pool.
+            // SAFETY: the array has at least so many entries; strings live as long as the table's
+            // pool.
             let (key, value) = unsafe {
                 let entry = array.elts.cast::<sys::apr_table_entry_t>().add(self.next);
                 (text::c_string((*entry).key), text::bytes((*entry).val))

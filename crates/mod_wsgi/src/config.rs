@@ -1,4 +1,5 @@
-//! Directives: from the definitions of `wsgi_core` to Apache's table, and from a line to the settings.
+//! Directives: from the definitions of `wsgi_core` to Apache's table, and from a line to the
+//! settings.
 
 use std::ffi::OsStr;
 use std::io;

@@ -39,19 +39,22 @@ pub fn user(id: u32) -> Option<Entry> {
     Some(Entry { name: user.name, home: user.dir })
 }
 
-/// Looks up the id of a user. Returns `None` if there is none of this name, or the database cannot be read.
+/// Looks up the id of a user. Returns `None` if there is none of this name, or the database cannot
+/// be read.
 #[must_use]
 pub fn user_id(name: &str) -> Option<u32> {
     Some(User::from_name(name).ok().flatten()?.uid.as_raw())
 }
 
-/// Looks up the id of a group. Returns `None` if there is none of this name, or the database cannot be read.
+/// Looks up the id of a group. Returns `None` if there is none of this name, or the database cannot
+/// be read.
 #[must_use]
 pub fn group_id(name: &str) -> Option<u32> {
     Some(Group::from_name(name).ok().flatten()?.gid.as_raw())
 }
 
-/// Lists the groups of a user whose primary group is `group`, as `initgroups` does. Returns `None` if they cannot be found.
+/// Lists the groups of a user whose primary group is `group`, as `initgroups` does. Returns `None`
+/// if they cannot be found.
 #[must_use]
 pub fn groups_of(user: &str, group: u32) -> Option<Vec<u32>> {
     let name = CString::new(user).ok()?;

@@ -1,4 +1,5 @@
-//! The time of day, as the server's error log has it; and a clock that all processes have in common.
+//! The time of day, as the server's error log has it; and a clock that all processes have in
+//! common.
 
 use std::fmt::{self, Write};
 use std::mem::MaybeUninit;

@@ -46,10 +46,12 @@ pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::Unix, kind, None, SockFlag::SOCK_CLOEXEC)?)
 }
 
-/// Makes a socket one that is only sent to: what its other side sends fails there with [`io::ErrorKind::BrokenPipe`].
+/// Makes a socket one that is only sent to: what its other side sends fails there with
+/// [`io::ErrorKind::BrokenPipe`].
 ///
-/// Whoever holds a socket also closes what has been sent to it with descriptors in it, and to close somebody else's
-/// descriptor may take as long as its sender likes (`SO_LINGER`). Nothing can be sent to this one.
+/// Whoever holds a socket also closes what has been sent to it with descriptors in it, and to close
+/// somebody else's descriptor may take as long as its sender likes (`SO_LINGER`). Nothing can be
+/// sent to this one.
 ///
 /// # Errors
 /// It is not a socket.
@@ -57,7 +59,8 @@ pub fn make_send_only(socket: impl AsFd) -> io::Result<()> {
     Ok(shutdown(socket.as_fd().as_raw_fd(), Shutdown::Read)?)
 }
 
-/// Returns a pipe, closed on exec: where it is read, [`io::ErrorKind::WouldBlock`] says that there is nothing yet.
+/// Returns a pipe, closed on exec: where it is read, [`io::ErrorKind::WouldBlock`] says that there
+/// is nothing yet.
 ///
 /// # Errors
 /// There is no descriptor left.
@@ -67,8 +70,9 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// Opens anew what `descriptor` writes to, appending and without ever waiting, however `descriptor` itself is set: flags
-/// belong to what was opened, which several processes may share. Closed on exec.
+/// Opens anew what `descriptor` writes to, appending and without ever waiting, however `descriptor`
+/// itself is set: flags belong to what was opened, which several processes may share. Closed on
+/// exec.
 ///
 /// # Errors
 /// It is a socket, this process may not write to it, or `/proc` is not there.
@@ -78,13 +82,14 @@ pub fn reopen_for_append(descriptor: impl AsFd) -> io::Result<OwnedFd> {
     Ok(open(path.as_str(), flags, Mode::empty())?)
 }
 
-/// Writes some of these bytes to a pipe. If nobody has its other end this fails with [`io::ErrorKind::BrokenPipe`], without the
-/// signal that ends a process which does not expect it.
+/// Writes some of these bytes to a pipe. If nobody has its other end this fails with
+/// [`io::ErrorKind::BrokenPipe`], without the signal that ends a process which does not expect it.
 ///
 /// # Errors
 /// As `write`.
 pub fn write_to_pipe(pipe: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
-    // SAFETY: signal sets are plain memory, filled before they are read; the bytes outlive the call.
+    // SAFETY: signal sets are plain memory, filled before they are read; the bytes outlive the
+    // call.
     unsafe {
         let (mut signal, mut before) = (mem::zeroed(), mem::zeroed());
         libc::sigemptyset(&raw mut signal);
@@ -117,8 +122,9 @@ pub fn pipe_use(pipe: impl AsFd) -> io::Result<(usize, usize)> {
     }
 }
 
-/// Sends bytes and copies of at most [`MAX_DESCRIPTORS`] descriptors; how many bytes were sent (all, where messages are).
-/// A socket whose other side is gone gives [`io::ErrorKind::BrokenPipe`] and no signal.
+/// Sends bytes and copies of at most [`MAX_DESCRIPTORS`] descriptors; how many bytes were sent
+/// (all, where messages are). A socket whose other side is gone gives [`io::ErrorKind::BrokenPipe`]
+/// and no signal.
 ///
 /// # Errors
 /// As `sendmsg`; there are more descriptors, or descriptors without a byte to travel with.
@@ -142,17 +148,19 @@ pub fn send_with(
     }
     let flags = libc::MSG_NOSIGNAL | wait.flag();
     retry(|| {
-        // SAFETY: the header describes `bytes`, which are only read, and `control`, both of which outlive the call.
+        // SAFETY: the header describes `bytes`, which are only read, and `control`, both of which
+        // outlive the call.
         unsafe { libc::sendmsg(socket.as_fd().as_raw_fd(), &raw const message, flags) }
     })
 }
 
-/// Receives bytes, 0 at the end, and the descriptors that came with them, closed on exec. Does not allocate when
-/// none came.
+/// Receives bytes, 0 at the end, and the descriptors that came with them, closed on exec. Does not
+/// allocate when none came.
 ///
 /// # Errors
-/// As `recvmsg`; and [`io::ErrorKind::InvalidData`] when a message or its descriptors did not fit (what came is
-/// closed): the buffer is too small, more than [`MAX_DESCRIPTORS`] descriptors were sent, or this process can open no more.
+/// As `recvmsg`; and [`io::ErrorKind::InvalidData`] when a message or its descriptors did not fit
+/// (what came is closed): the buffer is too small, more than [`MAX_DESCRIPTORS`] descriptors were
+/// sent, or this process can open no more.
 pub fn receive_with(socket: impl AsFd, buffer: &mut [u8], wait: Wait) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     let mut control = Control::new();
@@ -165,7 +173,8 @@ pub fn receive_with(socket: impl AsFd, buffer: &mut [u8], wait: Wait) -> io::Res
         // The kernel changes these, also for a call that it then interrupts.
         message.msg_control = control.0.as_mut_ptr().cast();
         message.msg_controllen = size_of::<Control>() as _;
-        // SAFETY: the header describes `buffer` and `control`, which are this function's own for the call.
+        // SAFETY: the header describes `buffer` and `control`, which are this function's own for
+        // the call.
         unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, flags) }
     })?;
     // SAFETY: recvmsg succeeded with this header, and `control` is still there.
@@ -192,9 +201,9 @@ pub fn next_length(socket: impl AsFd, wait: Wait) -> io::Result<usize> {
     })
 }
 
-/// Takes over a descriptor that this process was started with, under an agreed number, and closes it on exec from now
-/// on. Whatever Rust and Python open themselves is closed on exec, which is how the difference is told: what they own
-/// cannot be taken, nor anything twice.
+/// Takes over a descriptor that this process was started with, under an agreed number, and closes
+/// it on exec from now on. Whatever Rust and Python open themselves is closed on exec, which is how
+/// the difference is told: what they own cannot be taken, nor anything twice.
 ///
 /// # Errors
 /// No descriptor has that number, it is one of 0, 1 and 2, or it is not inherited.
@@ -216,8 +225,8 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(descriptor)
 }
 
-/// Allows this process to open so many descriptors, as far as its hard limit permits. The former limits, soft and hard,
-/// if that changes anything.
+/// Allows this process to open so many descriptors, as far as its hard limit permits. The former
+/// limits, soft and hard, if that changes anything.
 pub fn raise_limit(count: u64) -> Option<(u64, u64)> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
     let raised = count.min(hard);
@@ -232,7 +241,8 @@ pub fn has_hung_up(descriptor: impl AsFd) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) > 0 && poll.revents & libc::POLLHUP != 0 }
 }
 
-/// Returns whether nothing more can be received through a socket: the other end is closed, or either has been shut down.
+/// Returns whether nothing more can be received through a socket: the other end is closed, or
+/// either has been shut down.
 #[must_use]
 pub fn is_shut_down(socket: impl AsFd) -> bool {
     let events = libc::POLLRDHUP;
@@ -298,8 +308,8 @@ pub fn is_readable(descriptor: impl AsFd, timeout: Duration) -> io::Result<bool>
     }
 }
 
-/// Returns from which of two descriptors there is something to read, or its end, within `timeout`. The second one may be any
-/// number: it is only looked at. A signal makes it wait anew.
+/// Returns from which of two descriptors there is something to read, or its end, within `timeout`.
+/// The second one may be any number: it is only looked at. A signal makes it wait anew.
 ///
 /// # Errors
 /// As `poll`.
@@ -311,8 +321,8 @@ pub fn readable_of(descriptor: impl AsFd, other: Option<RawFd>, timeout: Duratio
     Ok(polled.map(|polled| polled.revents != 0))
 }
 
-/// Returns whether there is something to read from a socket, or its end, and whether more can be sent, as soon as either is
-/// so, at the latest after `timeout`. A signal makes it wait anew.
+/// Returns whether there is something to read from a socket, or its end, and whether more can be
+/// sent, as soon as either is so, at the latest after `timeout`. A signal makes it wait anew.
 ///
 /// # Errors
 /// As `poll`.
@@ -358,7 +368,8 @@ impl Wait {
     }
 }
 
-/// Room for the control message with [`MAX_DESCRIPTORS`] descriptors. (`u64` for the alignment of `cmsghdr`.)
+/// Room for the control message with [`MAX_DESCRIPTORS`] descriptors. (`u64` for the alignment of
+/// `cmsghdr`.)
 struct Control([MaybeUninit<u64>; 5]);
 
 const _: () = {
@@ -373,12 +384,14 @@ impl Control {
         Self([MaybeUninit::zeroed(); 5])
     }
 
-    /// Puts one control message with these descriptors, at most [`MAX_DESCRIPTORS`], here and into the header.
+    /// Puts one control message with these descriptors, at most [`MAX_DESCRIPTORS`], here and into
+    /// the header.
     fn put(&mut self, message: &mut libc::msghdr, descriptors: &[BorrowedFd<'_>]) {
         let length = size_of_val(descriptors) as u32;
         message.msg_control = self.0.as_mut_ptr().cast();
-        // SAFETY: there is room for a message of that length (see the assertion above), `CMSG_FIRSTHDR` gives its
-        // aligned beginning. A `BorrowedFd` is the number itself, by its documentation.
+        // SAFETY: there is room for a message of that length (see the assertion above),
+        // `CMSG_FIRSTHDR` gives its aligned beginning. A `BorrowedFd` is the number itself, by its
+        // documentation.
         unsafe {
             message.msg_controllen = libc::CMSG_SPACE(length) as _;
             let header = libc::CMSG_FIRSTHDR(message);
@@ -396,11 +409,12 @@ impl Control {
 /// Returns the descriptors in a received message.
 ///
 /// # Safety
-/// `recvmsg` has succeeded with this header and a control buffer that still exists; this is called once.
+/// `recvmsg` has succeeded with this header and a control buffer that still exists; this is called
+/// once.
 unsafe fn taken(message: &libc::msghdr) -> Vec<OwnedFd> {
     let mut descriptors = Vec::new();
-    // SAFETY: the kernel has written well-formed control messages and their total length; each number in an
-    // `SCM_RIGHTS` message is a new descriptor of this process, and nobody else's.
+    // SAFETY: the kernel has written well-formed control messages and their total length; each
+    // number in an `SCM_RIGHTS` message is a new descriptor of this process, and nobody else's.
     unsafe {
         let mut header = libc::CMSG_FIRSTHDR(message);
         while !header.is_null() {
@@ -516,7 +530,8 @@ mod tests {
         assert_eq!(next_length(&other, Wait::Never).unwrap(), 100);
         let error = receive_with(&other, &mut [0; 16], Wait::Never).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
-        // If a received copy of `one` were still open, this would wait for ever and not see the end.
+        // If a received copy of `one` were still open, this would wait for ever and not see the
+        // end.
         drop(one);
         assert_eq!(receive_with(&other, &mut [0; 16], Wait::Never).unwrap().0, 0);
     }

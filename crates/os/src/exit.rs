@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 /// registered before, by libraries above all. They take their data apart, and crash threads that
 /// are inside the library.
 pub fn skip_handlers_if(at_once: fn() -> bool) {
-    // SAFETY: the handler is a function of this signature, and its argument what it expects. Without memory it is not
-    // registered, and all is as if it had not been asked for.
+    // SAFETY: the handler is a function of this signature, and its argument what it expects.
+    // Without memory it is not registered, and all is as if it had not been asked for.
     unsafe { on_exit(end, at_once as *const () as *mut c_void) };
 }
 
@@ -19,7 +19,8 @@ pub fn now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Returns whether this process has more threads than the one that asks; also if that cannot be found out.
+/// Returns whether this process has more threads than the one that asks; also if that cannot be
+/// found out.
 #[must_use]
 pub fn has_other_threads() -> bool {
     // One link each, and two of the directory itself.

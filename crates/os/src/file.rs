@@ -18,7 +18,8 @@ pub fn is_readable(file: impl AsFd) -> io::Result<bool> {
     Ok(flags & OFlag::O_ACCMODE != OFlag::O_WRONLY && !flags.contains(OFlag::O_PATH))
 }
 
-/// Returns the device and the number of a file, which no other file has as long as this one is open.
+/// Returns the device and the number of a file, which no other file has as long as this one is
+/// open.
 ///
 /// # Errors
 /// The kernel does not say.
@@ -61,7 +62,8 @@ impl FileStatus {
         let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
         let of_regular = libc::STATX_TYPE | libc::STATX_SIZE;
         let wanted = of_regular | libc::STATX_MNT_ID;
-        // SAFETY: an empty path is that of the descriptor, which is open; the kernel fills the structure.
+        // SAFETY: an empty path is that of the descriptor, which is open; the kernel fills the
+        // structure.
         let result = unsafe { libc::statx(descriptor, c"".as_ptr(), flags, wanted, facts.as_mut_ptr()) };
         if result != 0 {
             return Err(io::Error::last_os_error());
@@ -84,10 +86,10 @@ impl FileStatus {
         self.regular_length
     }
 
-    /// Returns `false` if the file is on the file system of a network, or of a program (FUSE): who reads it may wait for
-    /// that. Of a mount that this process does not see, perhaps because another one has made it for itself, only a file
-    /// system on a block device counts as local: to mount that takes root. Where nothing is known (without `/proc`), the
-    /// file counts as local.
+    /// Returns `false` if the file is on the file system of a network, or of a program (FUSE): who
+    /// reads it may wait for that. Of a mount that this process does not see, perhaps because
+    /// another one has made it for itself, only a file system on a block device counts as local: to
+    /// mount that takes root. Where nothing is known (without `/proc`), the file counts as local.
     #[must_use]
     pub fn is_local(&self) -> bool {
         self.mount.and_then(mounts::is_local).unwrap_or(self.mount.is_none() || self.has_block_device)

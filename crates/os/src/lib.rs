@@ -1,9 +1,10 @@
-//! The system calls that the standard library does not have, behind functions as safe as they can be.
+//! The system calls that the standard library does not have, behind functions as safe as they can
+//! be.
 //!
-//! A call belongs here if it needs `unsafe`, if it changes something of the whole process, or if it comes with a rule of
-//! ours. Other safe functions of nix (epoll, eventfd, poll, signalfd, openat2, reading limits and ids) are called where
-//! they are needed: a wrapper would add a second name and no safety, and an event type of our own would only repeat
-//! nix's.
+//! A call belongs here if it needs `unsafe`, if it changes something of the whole process, or if it
+//! comes with a rule of ours. Other safe functions of nix (epoll, eventfd, poll, signalfd, openat2,
+//! reading limits and ids) are called where they are needed: a wrapper would add a second name and
+//! no safety, and an event type of our own would only repeat nix's.
 
 pub mod accounts;
 pub mod clock;

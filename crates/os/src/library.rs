@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 
-/// A loaded library. It is never unloaded: it may have started threads, and others may have its functions.
+/// A loaded library. It is never unloaded: it may have started threads, and others may have its
+/// functions.
 #[derive(Debug, Clone, Copy)]
 pub struct Library {
     handle: NonNull<c_void>,
@@ -14,7 +15,8 @@ pub struct Library {
 
 // SAFETY: a handle is a name for something that does not change.
 unsafe impl Send for Library {}
-// SAFETY: a handle is a name for something that does not change; `dlsym` may be called from any thread.
+// SAFETY: a handle is a name for something that does not change; `dlsym` may be called from any
+// thread.
 unsafe impl Sync for Library {}
 
 /// The visibility of a library's symbols.
@@ -39,7 +41,8 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl Library {
-    /// Loads the library at `path`; a name without a slash is searched where the dynamic loader searches.
+    /// Loads the library at `path`; a name without a slash is searched where the dynamic loader
+    /// searches.
     ///
     /// # Errors
     /// It cannot be loaded.
@@ -77,7 +80,8 @@ pub fn file_of(address: *const ()) -> Option<PathBuf> {
         dli_sname: std::ptr::null(),
         dli_saddr: std::ptr::null_mut(),
     };
-    // SAFETY: any address may be asked for; the name is valid while the library is loaded, and copied at once.
+    // SAFETY: any address may be asked for; the name is valid while the library is loaded, and
+    // copied at once.
     unsafe {
         if libc::dladdr(address.cast(), &raw mut info) == 0 || info.dli_fname.is_null() {
             return None;

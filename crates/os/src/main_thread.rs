@@ -23,8 +23,9 @@ static HAS_SUBSTITUTED: AtomicBool = AtomicBool::new(false);
 /// Handlers that end the process count on having interrupted the thread that does the work. A
 /// handler that runs in the middle of another thread, which may hold any lock, can do harm.
 ///
-/// The first of the signals that comes while the main thread `is_busy` is handled as if it were `graceful`, one of them: a
-/// request to end when the work is done. The next one is itself. `is_busy` is called in a signal's handler.
+/// The first of the signals that comes while the main thread `is_busy` is handled as if it were
+/// `graceful`, one of them: a request to end when the work is done. The next one is itself.
+/// `is_busy` is called in a signal's handler.
 pub fn forward_signals(signals: &[c_int], graceful: c_int, is_busy: fn() -> bool) {
     // The call allocates what `is_busy` looks at on this thread: a handler could not.
     let _ = is_busy();
@@ -34,8 +35,8 @@ pub fn forward_signals(signals: &[c_int], graceful: c_int, is_busy: fn() -> bool
         let Some(original) = usize::try_from(signal).ok().and_then(|signal| HANDLERS.get(signal)) else {
             continue;
         };
-        // SAFETY: an action of zeros is one to be overwritten; both are valid for the calls. The new handler does what
-        // signal-safety(7) allows, and then what the old one does.
+        // SAFETY: an action of zeros is one to be overwritten; both are valid for the calls. The
+        // new handler does what signal-safety(7) allows, and then what the old one does.
         unsafe {
             let mut action: libc::sigaction = std::mem::zeroed();
             if libc::sigaction(signal, std::ptr::null(), &raw mut action) != 0
@@ -52,9 +53,9 @@ pub fn forward_signals(signals: &[c_int], graceful: c_int, is_busy: fn() -> bool
 }
 
 extern "C" fn handle(signal: c_int) {
-    // SAFETY: system calls without conditions; `errno`, which the interrupted code may be about to read, is put back.
-    // The stored handler has this signature: it was installed as one. The other function is the one
-    // that `forward_signals` has stored; neither is 0.
+    // SAFETY: system calls without conditions; `errno`, which the interrupted code may be about to
+    // read, is put back. The stored handler has this signature: it was installed as one. The other
+    // function is the one that `forward_signals` has stored; neither is 0.
     unsafe {
         let process = libc::getpid();
         if libc::gettid() != process {

@@ -29,8 +29,8 @@ struct Mounts {
     list: Vec<(u64, bool)>,
 }
 
-/// Returns whether a mount has a local file system; `None` if this process does not see it, or `Some(true)` if it can see
-/// none, for lack of `/proc`.
+/// Returns whether a mount has a local file system; `None` if this process does not see it, or
+/// `Some(true)` if it can see none, for lack of `/proc`.
 pub(crate) fn is_local(mount: u64) -> Option<bool> {
     let mut known = lock(&MOUNTS);
     if let Some(mounts) = &*known {
@@ -51,8 +51,8 @@ impl Mounts {
     }
 }
 
-/// Returns the id of the mount that a file was opened by as `/proc` says it, for kernels that `statx` does not (before Linux
-/// 5.8).
+/// Returns the id of the mount that a file was opened by as `/proc` says it, for kernels that
+/// `statx` does not (before Linux 5.8).
 pub(crate) fn id_in_proc(descriptor: RawFd) -> Option<u64> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
     text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()

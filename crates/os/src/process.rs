@@ -88,7 +88,8 @@ impl Child {
 
     fn wait_with(&self, flags: c_int) -> io::Result<Option<Exit>> {
         let id = self.descriptor.as_raw_fd() as libc::id_t;
-        // SAFETY: waitid writes one whole structure, of which all zeroes is a value: that of a process that still runs.
+        // SAFETY: waitid writes one whole structure, of which all zeroes is a value: that of a
+        // process that still runs.
         let (result, info) = unsafe {
             let mut info: libc::siginfo_t = std::mem::zeroed();
             (libc::waitid(libc::P_PIDFD, id, &raw mut info, libc::WEXITED | flags), info)
@@ -114,15 +115,16 @@ pub fn check_kernel() -> io::Result<()> {
     let own = Child::open(std::process::id().cast_signed());
     let own =
         own.map_err(|error| if error.raw_os_error() == Some(libc::ENOSYS) { unsupported() } else { error })?;
-    // A process is no child of its own, which the kernel says only if it knows this way to name one.
+    // A process is no child of its own, which the kernel says only if it knows this way to name
+    // one.
     match own.try_wait() {
         Err(error) if error.raw_os_error() != Some(libc::ECHILD) => Err(unsupported()),
         _ => Ok(()),
     }
 }
 
-/// Takes charge of a process that was just forked. If that fails, the process is ended, since nobody else knows of it; and
-/// it is forgotten, if that may wait.
+/// Takes charge of a process that was just forked. If that fails, the process is ended, since
+/// nobody else knows of it; and it is forgotten, if that may wait.
 pub(crate) fn adopt_or_kill(
     pid: i32,
     open: impl FnOnce(i32) -> io::Result<Child>,
@@ -173,7 +175,8 @@ pub fn reap(is_known: impl FnOnce(i32) -> bool) -> io::Result<Option<Ended>> {
     Ok(Some(Ended::Forgotten))
 }
 
-/// Has the processes that descendants of this one leave behind become children of this one, instead of the system's first.
+/// Has the processes that descendants of this one leave behind become children of this one, instead
+/// of the system's first.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -201,8 +204,8 @@ pub fn set_name(name: &CStr) -> io::Result<()> {
     Ok(nix::sys::prctl::set_name(name)?)
 }
 
-/// Returns whether a child process has not ended yet. One that has, and has not been waited for, can still be waited for
-/// afterwards.
+/// Returns whether a child process has not ended yet. One that has, and has not been waited for,
+/// can still be waited for afterwards.
 #[must_use]
 pub fn is_running(pid: i32) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;

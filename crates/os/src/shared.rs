@@ -1,7 +1,8 @@
 //! Words of memory that several processes see.
 //!
-//! They lie in a sealed memory file: its size cannot change any more, so that no process can make another one's
-//! access fail. That is checked when a file is mapped; who sends a descriptor does not have to be trusted.
+//! They lie in a sealed memory file: its size cannot change any more, so that no process can make
+//! another one's access fail. That is checked when a file is mapped; who sends a descriptor does
+//! not have to be trusted.
 
 use std::ffi::{CStr, c_int};
 use std::io;
@@ -42,7 +43,8 @@ impl Words {
         let file = new_file(name, count)?;
         seal(&file, SIZE)?;
         let words = Self::map(&file, count)?;
-        // Without it, whoever has mapped the file for reading could make the mapping a writable one.
+        // Without it, whoever has mapped the file for reading could make the mapping a writable
+        // one.
         seal(&file, libc::F_SEAL_FUTURE_WRITE | libc::F_SEAL_SEAL)?;
         Ok((file, words))
     }
@@ -123,7 +125,8 @@ impl Mapping {
                 "a shared memory file is shorter than agreed, or can still be cut",
             ));
         }
-        // SAFETY: a new mapping at an address of the kernel's choice, of a file that has and keeps this length.
+        // SAFETY: a new mapping at an address of the kernel's choice, of a file that has and keeps
+        // this length.
         let address =
             unsafe { libc::mmap(ptr::null_mut(), length, protection, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         if address == libc::MAP_FAILED {
@@ -135,8 +138,8 @@ impl Mapping {
 
     #[inline]
     fn get(&self, index: usize) -> Option<&AtomicU32> {
-        // SAFETY: within the mapping, which is aligned to pages and lives as long as `self`. Other processes change
-        // the words, which is what atomics are for.
+        // SAFETY: within the mapping, which is aligned to pages and lives as long as `self`. Other
+        // processes change the words, which is what atomics are for.
         (index < self.count).then(|| unsafe { self.words.add(index).as_ref() })
     }
 

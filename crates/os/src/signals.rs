@@ -1,5 +1,5 @@
-//! Signals as bytes of a pipe, in a process that other code shares: an interpreter that has handlers of its own and
-//! applications that fork.
+//! Signals as bytes of a pipe, in a process that other code shares: an interpreter that has
+//! handlers of its own and applications that fork.
 
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use libc::c_int;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-/// The writing end of the pipe; -1 before there is one. It stays open for good: a handler may be about to use it.
+/// The writing end of the pipe; -1 before there is one. It stays open for good: a handler may be
+/// about to use it.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 /// The process that the signals are for.
 static OWNER: AtomicI32 = AtomicI32::new(0);
@@ -41,7 +42,8 @@ pub fn writer() -> RawFd {
     PIPE.load(Ordering::Acquire)
 }
 
-/// Puts the handlers of [`watch`] in place again, for these signals: other code may have replaced them.
+/// Puts the handlers of [`watch`] in place again, for these signals: other code may have replaced
+/// them.
 ///
 /// # Errors
 /// A signal cannot be caught.
@@ -59,8 +61,8 @@ pub fn catch(signals: &[Signal]) -> io::Result<()> {
 }
 
 extern "C" fn handle(signal: c_int) {
-    // SAFETY: write, getpid and _exit are async-signal-safe; `errno`, which the interrupted code may be about to read,
-    // is put back.
+    // SAFETY: write, getpid and _exit are async-signal-safe; `errno`, which the interrupted code
+    // may be about to read, is put back.
     unsafe {
         if own_id() != OWNER.load(Ordering::Relaxed) {
             libc::_exit(COPY);

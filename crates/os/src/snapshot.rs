@@ -1,10 +1,11 @@
 //! Snapshots: bytes that processes publish, one every so often, and others read at any time.
 //!
-//! Publishers inherit the mapping from the process that made it; readers get the descriptor, with which nobody can write
-//! any more. There are two places for bytes, and the number of publications says which of them was written last: a
-//! publisher writes the other one, and only then counts. So a publisher that dies half-way has done nothing, and a
-//! reader that is slow finds that the number has moved on. One case is left, a publisher that is stopped for so long that
-//! another one takes its turn, and then writes on: the check sum tells, and the next publication is whole again.
+//! Publishers inherit the mapping from the process that made it; readers get the descriptor, with
+//! which nobody can write any more. There are two places for bytes, and the number of publications
+//! says which of them was written last: a publisher writes the other one, and only then counts. So
+//! a publisher that dies half-way has done nothing, and a reader that is slow finds that the number
+//! has moved on. One case is left, a publisher that is stopped for so long that another one takes
+//! its turn, and then writes on: the check sum tells, and the next publication is whole again.
 
 use std::ffi::CStr;
 use std::io;
@@ -47,8 +48,8 @@ impl SnapshotWriter {
     /// on exec. Memory is used for what is published. `name` is seen in `/proc/<pid>/maps`.
     ///
     /// # Errors
-    /// The system has no memory or no descriptor left, or cannot make files that only the maker writes to (Linux before
-    /// 5.1).
+    /// The system has no memory or no descriptor left, or cannot make files that only the maker
+    /// writes to (Linux before 5.1).
     pub fn create(name: &CStr, capacity: usize) -> io::Result<(OwnedFd, Self)> {
         let (file, words) = Words::create_for_readers(name, words(capacity))?;
         Ok((file, Self { words, capacity }))

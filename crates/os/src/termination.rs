@@ -12,14 +12,15 @@ static HAS_TRANSLATED: AtomicBool = AtomicBool::new(false);
 /// The signal that asks gently: Apache's for a graceful stop.
 const GENTLE: c_int = libc::SIGWINCH;
 
-/// Has the first SIGTERM that this process gets taken for SIGWINCH; the next one is itself. Without handlers for both
-/// signals, and after the first one, nothing changes. May be called again when the process has set its handlers anew.
+/// Has the first SIGTERM that this process gets taken for SIGWINCH; the next one is itself. Without
+/// handlers for both signals, and after the first one, nothing changes. May be called again when
+/// the process has set its handlers anew.
 pub fn terminate_gently_first() {
     if HAS_TRANSLATED.load(Ordering::Acquire) {
         return;
     }
-    // SAFETY: an action of zeros is one to be overwritten; all are valid for the calls. The new handler does what
-    // signal-safety(7) allows.
+    // SAFETY: an action of zeros is one to be overwritten; all are valid for the calls. The new
+    // handler does what signal-safety(7) allows.
     unsafe {
         let mut gentle: libc::sigaction = std::mem::zeroed();
         let mut action: libc::sigaction = std::mem::zeroed();
@@ -38,8 +39,9 @@ pub fn terminate_gently_first() {
 }
 
 extern "C" fn translate(_: c_int) {
-    // SAFETY: system calls without conditions, on memory of this function; `errno`, which the interrupted code may be about to
-    // read, is put back. What is stored is the handler that was installed before this one.
+    // SAFETY: system calls without conditions, on memory of this function; `errno`, which the
+    // interrupted code may be about to read, is put back. What is stored is the handler that was
+    // installed before this one.
     unsafe {
         let errno = *libc::__errno_location();
         let mut action: libc::sigaction = std::mem::zeroed();

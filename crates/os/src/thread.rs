@@ -1,5 +1,5 @@
-//! A thread of ours in a process that is not ours: it does something every so often, and is out of the way of
-//! everything else that happens in the process.
+//! A thread of ours in a process that is not ours: it does something every so often, and is out of
+//! the way of everything else that happens in the process.
 
 use std::io;
 use std::sync::Arc;
@@ -36,8 +36,9 @@ struct State {
 }
 
 impl PeriodicThread {
-    /// Calls `work` every `interval`, beginning in one `interval`, on a thread that gets no signals. `work` should not
-    /// hold any lock or allocate: [`end`](Self::end) waits for it, perhaps in the handler of a signal.
+    /// Calls `work` every `interval`, beginning in one `interval`, on a thread that gets no
+    /// signals. `work` should not hold any lock or allocate: [`end`](Self::end) waits for it,
+    /// perhaps in the handler of a signal.
     ///
     /// # Errors
     /// The system cannot start it.
@@ -98,8 +99,9 @@ impl PeriodicThread {
     /// Returns whether the system still knows it.
     fn is_there(&self) -> bool {
         let (process, id) = (self.process.cast_signed(), self.state.id.load(Ordering::Acquire));
-        // Before it has an id it is about to begin. A failure other than that there is no such thread cannot be.
-        // SAFETY: no signal is sent, it is only asked whether that would be possible.
+        // Before it has an id it is about to begin. A failure other than that there is no such
+        // thread cannot be. SAFETY: no signal is sent, it is only asked whether that would be
+        // possible.
         id == 0 || unsafe { libc::syscall(libc::SYS_tgkill, process, id, 0) } == 0
     }
 }

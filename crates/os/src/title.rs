@@ -16,9 +16,9 @@ pub fn set(title: &[u8]) -> io::Result<()> {
     // One byte stays for the end of the string.
     let length = title.len().min(room - 1);
     let area = ptr::with_exposed_provenance_mut::<u8>(start);
-    // SAFETY: the kernel says that the arguments of this process, which are on its stack and writable, fill this range,
-    // `length` is less than it. Whoever keeps pointers to the arguments finds strings there still, since the last
-    // byte stays 0.
+    // SAFETY: the kernel says that the arguments of this process, which are on its stack and
+    // writable, fill this range, `length` is less than it. Whoever keeps pointers to the arguments
+    // finds strings there still, since the last byte stays 0.
     unsafe {
         ptr::write_bytes(area, 0, room);
         ptr::copy_nonoverlapping(title.as_ptr(), area, length);

@@ -19,8 +19,9 @@ pub struct Waiter {
 const UNINTERRUPTIBLE: Duration = Duration::from_millis(20);
 
 impl Waiter {
-    /// Waits until there is something to read from `descriptor`, or until [`end`](Self::end) is called, but no longer than
-    /// `timeout`. `None` and a descriptor that was closed are waited for in vain.
+    /// Waits until there is something to read from `descriptor`, or until [`end`](Self::end) is
+    /// called, but no longer than `timeout`. `None` and a descriptor that was closed are waited for
+    /// in vain.
     pub fn wait(&self, descriptor: Option<RawFd>, timeout: Duration) {
         let make = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok();
         let event = self.event.get_or_init(make).as_ref();
@@ -38,7 +39,8 @@ impl Waiter {
             tv_sec: libc::time_t::try_from(seconds).unwrap_or(libc::time_t::MAX),
             tv_nsec: nanoseconds.into(),
         };
-        // SAFETY: structures that outlive the call, as many as it is told. Whatever the numbers stand for is only looked at.
+        // SAFETY: structures that outlive the call, as many as it is told. Whatever the numbers
+        // stand for is only looked at.
         unsafe { libc::ppoll(descriptors.as_mut_ptr(), 2, &raw const time, std::ptr::null()) };
     }
 

@@ -8,11 +8,13 @@ use pyo3_ffi as ffi;
 
 use crate::{Exception, Object, Py, Python, Raised, Result};
 
-/// A Rust type whose values can be Python objects. They are made with [`Type::instance`], not from Python.
+/// A Rust type whose values can be Python objects. They are made with [`Type::instance`], not from
+/// Python.
 ///
-/// A value is reached through a shared reference, by whichever thread is attached, by several at once where a method
-/// detaches; so it is `Sync`, and does not count on the interpreter's lock. Objects in it are [`Shared`](crate::Shared)
-/// or in a [`SharedCell`](crate::SharedCell). The thread that gives back the last reference, attached as well, drops it.
+/// A value is reached through a shared reference, by whichever thread is attached, by several at
+/// once where a method detaches; so it is `Sync`, and does not count on the interpreter's lock.
+/// Objects in it are [`Shared`](crate::Shared) or in a [`SharedCell`](crate::SharedCell). The
+/// thread that gives back the last reference, attached as well, drops it.
 ///
 /// ```no_run
 /// struct Counter(std::sync::Mutex<u32>);
@@ -194,7 +196,8 @@ impl<T: Class> Type<T> {
             flags: (ffi::Py_TPFLAGS_DEFAULT | ffi::Py_TPFLAGS_DISALLOW_INSTANTIATION) as _,
             slots: slots.as_mut_ptr(),
         };
-        // SAFETY: the thread is attached. CPython copies the slots; the tables they point at are static.
+        // SAFETY: the thread is attached. CPython copies the slots; the tables they point at are
+        // static.
         let object = unsafe { Object::owned(ffi::PyType_FromSpec(&raw mut spec)) }?;
         Ok(Self { object: Py::new(object), methods, class: PhantomData })
     }
@@ -206,8 +209,8 @@ impl<T: Class> Type<T> {
     #[inline]
     pub fn instance(&self, py: Python<'_>, value: T) -> Result<Object> {
         let class = self.object.get(py).as_ptr().cast::<ffi::PyTypeObject>();
-        // SAFETY: the class is a type whose instances have the layout of `Instance<T>`; the value is written
-        // before anybody can see the object. The type has the generic allocator.
+        // SAFETY: the class is a type whose instances have the layout of `Instance<T>`; the value
+        // is written before anybody can see the object. The type has the generic allocator.
         unsafe {
             let object = Object::owned(ffi::PyType_GenericAlloc(class, 0))?;
             (&raw mut (*object.as_ptr().cast::<Instance<T>>()).value).write(value);
@@ -272,8 +275,8 @@ pub(crate) fn assert_no_captures<F: Copy>(_function: F) {
 
 /// Returns the function of type `F`, of which there is only one.
 pub(crate) fn instance_of<F: Copy>() -> &'static F {
-    // SAFETY: `F` has no size, and a value of it exists: `assert_no_captures` was given one before any pointer to
-    // the trampolines below was made.
+    // SAFETY: `F` has no size, and a value of it exists: `assert_no_captures` was given one before
+    // any pointer to the trampolines below was made.
     unsafe { std::ptr::NonNull::<F>::dangling().as_ref() }
 }
 
@@ -294,7 +297,8 @@ pub(crate) fn guarded<R>(py: Python<'_>, work: impl FnOnce() -> Result<R>) -> Re
 /// # Safety
 /// Called by Python, with an instance of `T`'s type.
 unsafe fn entered<'a, T: Class>(object: *mut ffi::PyObject) -> (Python<'a>, &'a T) {
-    // SAFETY: Python calls methods on attached threads, keeps `self` alive meanwhile, and has checked its type.
+    // SAFETY: Python calls methods on attached threads, keeps `self` alive meanwhile, and has
+    // checked its type.
     unsafe { (Python::assume_attached(), &(*object.cast::<Instance<T>>()).value) }
 }
 
@@ -331,7 +335,8 @@ where
     T: Class,
     F: Fn(Python<'_>, &T, &Object, &Arguments<'_>) -> Result<Object> + Copy + 'static,
 {
-    // SAFETY: called by Python as a METH_FASTCALL method of `T`'s type; object and arguments are borrowed.
+    // SAFETY: called by Python as a METH_FASTCALL method of `T`'s type; object and arguments are
+    // borrowed.
     let ((py, value), this, arguments) = unsafe {
         (
             entered::<T>(object),
@@ -366,8 +371,8 @@ where
 }
 
 unsafe extern "C" fn dealloc<T: Class>(object: *mut ffi::PyObject) {
-    // SAFETY: Python calls this once, when the last reference is gone; the value was written by `instance`,
-    // and instances of heap types own a reference to their type.
+    // SAFETY: Python calls this once, when the last reference is gone; the value was written by
+    // `instance`, and instances of heap types own a reference to their type.
     unsafe {
         let class = ffi::Py_TYPE(object);
         // A panic of a value's Drop must not reach Python.

@@ -29,7 +29,8 @@ pub struct Config {
 impl Config {
     /// Initialises Python; the thread is attached to the main interpreter afterwards.
     pub(crate) fn initialize(&self) -> Result<(), String> {
-        // SAFETY: the structure is initialised by the first call and cleared by the last; strings are copied.
+        // SAFETY: the structure is initialised by the first call and cleared by the last; strings
+        // are copied.
         unsafe {
             let mut config = std::mem::zeroed::<ffi::PyConfig>();
             ffi::PyConfig_InitPythonConfig(&raw mut config);

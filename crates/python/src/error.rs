@@ -11,7 +11,8 @@ pub type Result<T> = std::result::Result<T, Raised>;
 
 /// The error of a thread whose error indicator is set.
 ///
-/// Whoever gets one passes it on, [takes](Raised::take) the exception, or [clears](Raised::clear) it.
+/// Whoever gets one passes it on, [takes](Raised::take) the exception, or [clears](Raised::clear)
+/// it.
 #[must_use = "the error indicator stays set"]
 #[derive(Debug)]
 pub struct Raised(());
@@ -24,8 +25,8 @@ macro_rules! exceptions {
 
         impl Exception {
             pub(crate) fn class(self) -> *mut ffi::PyObject {
-                // SAFETY: static exception types exist once Python is initialised, which a thread that can
-                // hold an error has seen.
+                // SAFETY: static exception types exist once Python is initialised, which a thread
+                // that can hold an error has seen.
                 unsafe { match self { $(Self::$name => ffi::$symbol,)* } }
             }
         }
@@ -72,10 +73,12 @@ impl Raised {
     #[must_use]
     pub fn take(self, py: Python<'_>) -> Object {
         #[cfg(Py_3_12)]
-        // SAFETY: the token proves that the thread is attached; the result is new, or null if nothing was set.
+        // SAFETY: the token proves that the thread is attached; the result is new, or null if
+        // nothing was set.
         let taken = unsafe { Object::owned(ffi::PyErr_GetRaisedException()) };
         #[cfg(not(Py_3_12))]
-        // SAFETY: as above; the triple is normalised before its value is used, and its references are ours.
+        // SAFETY: as above; the triple is normalised before its value is used, and its references
+        // are ours.
         let taken = unsafe {
             let (mut class, mut value, mut traceback) =
                 (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
@@ -137,8 +140,8 @@ impl Python<'_> {
 
     /// Raises what `sys.exc_info()` gave: class, instance, traceback.
     pub fn raise_info(self, class: &Object, value: &Object, traceback: &Object) -> Raised {
-        // SAFETY: the thread is attached, the objects valid; the traceback is set on exceptions only, and a
-        // wrong type of it is an error that the next call replaces.
+        // SAFETY: the thread is attached, the objects valid; the traceback is set on exceptions
+        // only, and a wrong type of it is an error that the next call replaces.
         unsafe {
             if ffi::PyExceptionInstance_Check(value.as_ptr()) != 0 && !traceback.is_none() {
                 ffi::PyException_SetTraceback(value.as_ptr(), traceback.as_ptr());

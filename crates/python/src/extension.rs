@@ -7,7 +7,8 @@ use pyo3_ffi as ffi;
 use crate::class::{assert_no_captures, guarded, instance_of};
 use crate::{Object, Python, Raised, Result};
 
-/// Makes the definition of a module with one function, which takes one argument: the result of a `PyInit_` function.
+/// Makes the definition of a module with one function, which takes one argument: the result of a
+/// `PyInit_` function.
 ///
 /// # Safety
 /// Called by Python's import of the module, once.

@@ -1,11 +1,12 @@
 //! The `PyGILState` functions of Python 3.10 and 3.11, made to follow the interpreter that a thread
 //! is attached to.
 //!
-//! Extension modules take the lock with `PyGILState_Ensure`, which uses the thread state that a thread-specific
-//! key of CPython's holds. Before 3.12 that is the first one ever made for the thread: in any other interpreter
-//! that the thread enters later, an extension's callback takes the wrong one and waits for itself for ever.
-//! From 3.12 on CPython moves the key's value along with every attachment; this does the same for older ones.
-//! The key is not public, but it is a plain pthread key, and the only one with that value.
+//! Extension modules take the lock with `PyGILState_Ensure`, which uses the thread state that a
+//! thread-specific key of CPython's holds. Before 3.12 that is the first one ever made for the
+//! thread: in any other interpreter that the thread enters later, an extension's callback takes the
+//! wrong one and waits for itself for ever. From 3.12 on CPython moves the key's value along with
+//! every attachment; this does the same for older ones. The key is not public, but it is a plain
+//! pthread key, and the only one with that value.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,8 +26,8 @@ thread_local! {
 
 /// Finds the key. The thread is attached, and `PyGILState_GetThisThreadState` gives its state.
 pub(crate) fn discover() {
-    // SAFETY: reading keys that were not created is defined to fail (a null result) on glibc and musl; the
-    // value that is set is the one that was there.
+    // SAFETY: reading keys that were not created is defined to fail (a null result) on glibc and
+    // musl; the value that is set is the one that was there.
     unsafe {
         let state = ffi::PyGILState_GetThisThreadState();
         if state.is_null() {

@@ -17,13 +17,15 @@ pub trait State: Send + Sync + 'static {
 
 /// An interpreter. It lives until the process ends, or [`Interpreter::end`].
 ///
-/// Whatever a thread did before, [`attach`](Self::attach) takes it into this very interpreter: threads have a
-/// thread state for each interpreter they enter, made on first use and kept for the life of the thread.
+/// Whatever a thread did before, [`attach`](Self::attach) takes it into this very interpreter:
+/// threads have a thread state for each interpreter they enter, made on first use and kept for the
+/// life of the thread.
 pub struct Interpreter<S> {
     raw: *mut ffi::PyInterpreterState,
     state: OnceLock<S>,
-    /// The first thread state of a sub-interpreter. No thread uses it, so that there is always one: where the last one goes
-    /// and the next one comes, CPython (3.11, 3.12) may give out the memory of the first one before it is done with it.
+    /// The first thread state of a sub-interpreter. No thread uses it, so that there is always one:
+    /// where the last one goes and the next one comes, CPython (3.11, 3.12) may give out the memory
+    /// of the first one before it is done with it.
     spare: *mut ffi::PyThreadState,
     /// It stays as it is after [`end`](Self::end): see [`is_finalizable`].
     is_kept: bool,
@@ -65,12 +67,13 @@ pub enum Ended {
 pub struct NotCreated {
     /// CPython's message, or that of the set-up.
     pub message: String,
-    /// Threads that the set-up has started run in the interpreter: it was left as it is. Python is not
-    /// [`is_finalizable`].
+    /// Threads that the set-up has started run in the interpreter: it was left as it is. Python is
+    /// not [`is_finalizable`].
     pub is_left_behind: bool,
 }
 
-/// Starts Python in this process. `set_up` runs in the main interpreter and makes what is kept for it.
+/// Starts Python in this process. `set_up` runs in the main interpreter and makes what is kept for
+/// it.
 ///
 /// # Errors
 /// CPython's message, or what `set_up` says.
@@ -89,10 +92,11 @@ pub fn start<S: State>(
     }
 }
 
-/// Uses the Python that runs in this process, which has called into here on the main thread. `set_up` runs in the main
-/// interpreter and makes what is kept for it; then `work` runs while the thread is not attached. When it returns, no
-/// other thread is inside [`Interpreter::attach`] and none will be, and the interpreters that were created meanwhile
-/// have been ended: Python goes on, and finalises itself at its end.
+/// Uses the Python that runs in this process, which has called into here on the main thread.
+/// `set_up` runs in the main interpreter and makes what is kept for it; then `work` runs while the
+/// thread is not attached. When it returns, no other thread is inside [`Interpreter::attach`] and
+/// none will be, and the interpreters that were created meanwhile have been ended: Python goes on,
+/// and finalises itself at its end.
 pub fn adopt<S: State, R: Send>(
     _py: Python<'_>,
     set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
@@ -110,7 +114,8 @@ pub fn adopt<S: State, R: Send>(
     }
     #[cfg(not(Py_3_12))]
     crate::gilstate::discover();
-    // SAFETY: the token proves that this thread is attached; nobody has a reference to the new value.
+    // SAFETY: the token proves that this thread is attached; nobody has a reference to the new
+    // value.
     let (again, interpreter) = unsafe {
         let state = ffi::PyThreadState_Get();
         let interpreter = settle(state, set_up, Kind::Main);
@@ -125,9 +130,9 @@ pub fn adopt<S: State, R: Send>(
 }
 
 impl<S: State> Interpreter<S> {
-    /// Creates a sub-interpreter, from a thread that is attached to the main one. `set_up` runs in the new
-    /// interpreter and makes what is kept for it; if it fails, the interpreter ends, unless threads run in it. With
-    /// `own_gil` (Python 3.12) it gets a lock of its own.
+    /// Creates a sub-interpreter, from a thread that is attached to the main one. `set_up` runs in
+    /// the new interpreter and makes what is kept for it; if it fails, the interpreter ends, unless
+    /// threads run in it. With `own_gil` (Python 3.12) it gets a lock of its own.
     ///
     /// # Errors
     /// CPython's message, or what `set_up` says.
@@ -136,8 +141,9 @@ impl<S: State> Interpreter<S> {
         own_gil: bool,
         set_up: impl FnOnce(Python<'_>) -> Result<S, String>,
     ) -> Result<&'static Self, NotCreated> {
-        // SAFETY: the token proves that this thread is attached. Creating an interpreter switches the thread
-        // to it; the thread leaves or ends it, and restoring the old state attaches to the old interpreter.
+        // SAFETY: the token proves that this thread is attached. Creating an interpreter switches
+        // the thread to it; the thread leaves or ends it, and restoring the old state attaches to
+        // the old interpreter.
         unsafe {
             let old = ffi::PyThreadState_Get();
             let is_kept = own_gil && keeps_own_gils();
@@ -172,8 +178,8 @@ impl<S: State> Interpreter<S> {
         }
     }
 
-    /// Runs `work` in this interpreter, with what is kept for it and for this thread in it. What is not
-    /// `Send`, objects above all, stays inside.
+    /// Runs `work` in this interpreter, with what is kept for it and for this thread in it. What is
+    /// not `Send`, objects above all, stays inside.
     ///
     /// # Panics
     /// Without memory for a thread state.
@@ -197,8 +203,8 @@ impl<S: State> Interpreter<S> {
         // SAFETY: the state is this thread's own for this interpreter.
         unsafe { ffi::PyEval_RestoreThread(entry.state) };
         let _detach = Detach;
-        // SAFETY: `data` is what `enter` or `settle` allocated for this interpreter, so of this type, and is
-        // never freed; it is `!Sync` data that only this thread reaches.
+        // SAFETY: `data` is what `enter` or `settle` allocated for this interpreter, so of this
+        // type, and is never freed; it is `!Sync` data that only this thread reaches.
         let (py, thread) = unsafe { (Python::assume_attached(), &*entry.data.cast::<S::Thread>()) };
         work(py, self.state(), thread)
     }
@@ -220,9 +226,10 @@ impl<S: State> Interpreter<S> {
         threads::add::<S::Thread>(self.raw, state, false)
     }
 
-    /// Ends a sub-interpreter, once `wind_down` has had its threads end and `atexit` functions run. Other threads that
-    /// have states in it are waited for until `deadline`. Called while this thread is not attached, when no other
-    /// thread is inside [`attach`](Self::attach) and none will be.
+    /// Ends a sub-interpreter, once `wind_down` has had its threads end and `atexit` functions run.
+    /// Other threads that have states in it are waited for until `deadline`. Called while this
+    /// thread is not attached, when no other thread is inside [`attach`](Self::attach) and none
+    /// will be.
     pub fn end(&'static self, wind_down: impl FnOnce(Python<'_>, &S) + Send, deadline: Instant) -> Ended {
         self.attach(|py, state, _| wind_down(py, state));
         if self.is_kept {
@@ -231,20 +238,22 @@ impl<S: State> Interpreter<S> {
         let Some(entry) = entry_of(self.raw) else { return Ended::InUse };
         #[cfg(not(Py_3_12))]
         crate::gilstate::bind(entry.state);
-        // SAFETY: attaches with this thread's state. CPython aborts the process when an interpreter with
-        // further thread states is ended: then it is not.
+        // SAFETY: attaches with this thread's state. CPython aborts the process when an interpreter
+        // with further thread states is ended: then it is not.
         unsafe {
             ffi::PyEval_RestoreThread(entry.state);
             if !wait_alone([entry.state, self.spare], deadline) {
                 ffi::PyEval_SaveThread();
                 return Ended::InUse;
             }
-            // It is the one that no thread's `PyGILState` key holds, so that any thread may do this.
+            // It is the one that no thread's `PyGILState` key holds, so that any thread may do
+            // this.
             ffi::PyThreadState_Clear(self.spare);
             ffi::PyThreadState_Delete(self.spare);
             threads::remove(self.raw);
             ffi::Py_EndInterpreter(entry.state);
-            // Before 3.12 the lock stays with the thread, which has no state any more to give it back with.
+            // Before 3.12 the lock stays with the thread, which has no state any more to give it
+            // back with.
             #[cfg(not(Py_3_12))]
             give_back_lock();
             Ended::Gone
@@ -252,10 +261,11 @@ impl<S: State> Interpreter<S> {
     }
 }
 
-/// Returns whether Python can be finalised: not once there has been an interpreter with its own GIL in a CPython before
-/// 3.12.4. The names of the keyword arguments of a function of an extension module are kept there for all interpreters, in
-/// memory of the first one to call it: when that has ended, further calls and the finalisation crash (gh-119213). Nor once
-/// one was left behind (see [`NotCreated`]), since CPython aborts when it is finalised with sub-interpreters.
+/// Returns whether Python can be finalised: not once there has been an interpreter with its own GIL
+/// in a CPython before 3.12.4. The names of the keyword arguments of a function of an extension
+/// module are kept there for all interpreters, in memory of the first one to call it: when that has
+/// ended, further calls and the finalisation crash (gh-119213). Nor once one was left behind (see
+/// [`NotCreated`]), since CPython aborts when it is finalised with sub-interpreters.
 #[must_use]
 pub fn is_finalizable() -> bool {
     !HAS_KEPT.load(Ordering::Relaxed)
@@ -264,7 +274,8 @@ pub fn is_finalizable() -> bool {
 /// Returns whether interpreters with their own GIL have to stay.
 fn keeps_own_gils() -> bool {
     #[cfg(all(Py_3_12, not(Py_3_13)))]
-    // SAFETY: a constant of the library that is loaded, which may be another one of 3.12 than this was built with.
+    // SAFETY: a constant of the library that is loaded, which may be another one of 3.12 than this
+    // was built with.
     return unsafe { ffi::Py_Version } < 0x030c_0400;
     #[cfg(not(all(Py_3_12, not(Py_3_13))))]
     return false;
@@ -288,8 +299,8 @@ pub fn finalize<S: State>(main: &'static Interpreter<S>, patience: Duration) -> 
     true
 }
 
-/// Has threads leave Python alone when they end, from now on: the process is about to. Returns whether none is inside
-/// Python for its end after `patience`.
+/// Has threads leave Python alone when they end, from now on: the process is about to. Returns
+/// whether none is inside Python for its end after `patience`.
 pub fn leave_alone(patience: Duration) -> bool {
     threads::close(patience)
 }
@@ -301,8 +312,8 @@ pub fn leave_alone(patience: Duration) -> bool {
 /// The thread is attached with the first of them.
 unsafe fn wait_alone(states: [*mut ffi::PyThreadState; 2], deadline: Instant) -> bool {
     let own = states[0];
-    // SAFETY: the thread is attached, so that threads of Python's do not come and go; a state that another library makes
-    // meanwhile is put in front of the others.
+    // SAFETY: the thread is attached, so that threads of Python's do not come and go; a state that
+    // another library makes meanwhile is put in front of the others.
     let is_alone = || unsafe {
         let mut state = ffi::PyInterpreterState_ThreadHead(ffi::PyThreadState_GetInterpreter(own));
         while states.contains(&state) {
@@ -378,8 +389,9 @@ unsafe fn create(_py: Python<'_>, own_gil: bool) -> Result<*mut ffi::PyThreadSta
 
 /// Creates a sub-interpreter and attaches the thread to it; before 3.12 all share one lock.
 ///
-/// While memory is traced, CPython's own allocations in there look for the state of this thread in the key of the
-/// `PyGILState` functions, find the one of the main interpreter, and wait for the lock that the thread has.
+/// While memory is traced, CPython's own allocations in there look for the state of this thread in
+/// the key of the `PyGILState` functions, find the one of the main interpreter, and wait for the
+/// lock that the thread has.
 #[cfg(not(Py_3_12))]
 unsafe fn create(py: Python<'_>, _own_gil: bool) -> Result<*mut ffi::PyThreadState, String> {
     if is_memory_traced(py) {
@@ -393,8 +405,8 @@ unsafe fn create(py: Python<'_>, _own_gil: bool) -> Result<*mut ffi::PyThreadSta
     // SAFETY: by the caller's promise.
     unsafe {
         let old = ffi::PyThreadState_Get();
-        // CPython puts the new state where there is none, so that code of the new interpreter that takes the lock by these
-        // functions, or starts tracing, finds that.
+        // CPython puts the new state where there is none, so that code of the new interpreter that
+        // takes the lock by these functions, or starts tracing, finds that.
         crate::gilstate::bind(std::ptr::null_mut());
         let state = ffi::Py_NewInterpreter();
         if state.is_null() {
@@ -418,8 +430,9 @@ fn is_memory_traced(py: Python<'_>) -> bool {
 
 /// Returns the state that this thread is attached with; null if there is none.
 fn attached() -> *mut ffi::PyThreadState {
-    // SAFETY: may be called on any thread. (Before 3.12 it answers for the process, which is the same here: its
-    // caller asks right after it detached or failed to, and compares with a state of its own thread.)
+    // SAFETY: may be called on any thread. (Before 3.12 it answers for the process, which is the
+    // same here: its caller asks right after it detached or failed to, and compares with a state of
+    // its own thread.)
     unsafe {
         #[cfg(Py_3_13)]
         return ffi::PyThreadState_GetUnchecked();

@@ -1,12 +1,12 @@
 //! Safe CPython, as far as a host of applications needs it.
 //!
-//! - [`Interpreter::attach`] is the only way in: it hands out a [`Python`] token for as long as the thread holds
-//!   the interpreter. What makes objects asks for the token.
-//! - An [`Object`] is an owned reference. It is not `Send`, and neither `attach` nor [`Python::detach`] let
-//!   values that are not `Send` cross their boundary, so an `Object` at hand proves that the thread is attached
-//!   to the interpreter that the object belongs to.
-//! - A [`Py`] may be kept anywhere, and gives its object out against a token. So does a [`Shared`], which several threads
-//!   reach, and which gives its reference back.
+//! - [`Interpreter::attach`] is the only way in: it hands out a [`Python`] token for as long as the
+//!   thread holds the interpreter. What makes objects asks for the token.
+//! - An [`Object`] is an owned reference. It is not `Send`, and neither `attach` nor
+//!   [`Python::detach`] let values that are not `Send` cross their boundary, so an `Object` at hand
+//!   proves that the thread is attached to the interpreter that the object belongs to.
+//! - A [`Py`] may be kept anywhere, and gives its object out against a token. So does a [`Shared`],
+//!   which several threads reach, and which gives its reference back.
 //! - [`Raised`] is the `Err` of everything that can raise: the thread's error indicator is set.
 //!
 //! This crate knows no Apache and no WSGI.

@@ -43,7 +43,8 @@ impl Object {
     /// Takes ownership of the reference that a C function returned, null meaning that it raised.
     ///
     /// # Safety
-    /// The thread is attached, and `pointer` is a new reference, or null with the error indicator set.
+    /// The thread is attached, and `pointer` is a new reference, or null with the error indicator
+    /// set.
     #[inline]
     pub(crate) unsafe fn owned(pointer: *mut ffi::PyObject) -> Result<Self> {
         match NonNull::new(pointer) {
@@ -344,7 +345,8 @@ impl Py {
     #[must_use]
     #[inline]
     pub fn get<'py>(&'py self, _py: Python<'py>) -> &'py Object {
-        // SAFETY: `Object` is a transparent non-null pointer, and the token proves that the thread is attached.
+        // SAFETY: `Object` is a transparent non-null pointer, and the token proves that the thread
+        // is attached.
         unsafe { &*std::ptr::from_ref(&self.0).cast::<Object>() }
     }
 }

@@ -1,7 +1,8 @@
 //! Objects inside values that several threads use at once: those of a [`Class`](crate::Class).
 //!
-//! Both types here are `Sync`, for they give nothing without a token, and not `Send`: dropping them gives references
-//! back, which only attached threads may do, and those do not let them go across [`detach`](Python::detach).
+//! Both types here are `Sync`, for they give nothing without a token, and not `Send`: dropping them
+//! gives references back, which only attached threads may do, and those do not let them go across
+//! [`detach`](Python::detach).
 
 use std::sync::{Arc, Mutex};
 
@@ -9,11 +10,13 @@ use os::lock::lock;
 
 use crate::{Object, Python};
 
-/// An owned reference that several threads may reach, each against a token of the object's interpreter.
+/// An owned reference that several threads may reach, each against a token of the object's
+/// interpreter.
 #[repr(transparent)]
 pub struct Shared(Object);
 
-// SAFETY: the object is reached with a token only; it is not cloned, nor dropped, through a shared reference.
+// SAFETY: the object is reached with a token only; it is not cloned, nor dropped, through a shared
+// reference.
 unsafe impl Sync for Shared {}
 
 impl Shared {
@@ -42,8 +45,8 @@ impl std::fmt::Debug for Shared {
 /// others use it.
 pub struct SharedCell<T>(Mutex<Option<Arc<T>>>);
 
-// SAFETY: a value goes in and comes out with a token only, so that attached threads alone have a part in it, use it at the
-// same time, which its being `Sync` permits, and drop it.
+// SAFETY: a value goes in and comes out with a token only, so that attached threads alone have a
+// part in it, use it at the same time, which its being `Sync` permits, and drop it.
 unsafe impl<T: Sync> Sync for SharedCell<T> {}
 
 impl<T> Default for SharedCell<T> {

@@ -1,8 +1,10 @@
-//! Thread states: one for each interpreter that a thread enters, made on first use, ended with the thread.
+//! Thread states: one for each interpreter that a thread enters, made on first use, ended with the
+//! thread.
 //!
-//! A state is cleared and deleted by the thread that it is for, while that is attached with it. No other thread may do
-//! that: CPython (3.12, 3.13) then takes the state of the deleting thread out of the key that the `PyGILState`
-//! functions look into, and that thread waits for itself, or goes on with two states.
+//! A state is cleared and deleted by the thread that it is for, while that is attached with it. No
+//! other thread may do that: CPython (3.12, 3.13) then takes the state of the deleting thread out
+//! of the key that the `PyGILState` functions look into, and that thread waits for itself, or goes
+//! on with two states.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -32,8 +34,9 @@ thread_local! {
     static ENTRIES: UnsafeCell<ManuallyDrop<Vec<ThreadEntry>>> = const { UnsafeCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
-/// The key whose destructor ends the states of a thread, and the process that it is in. A destructor of Rust's would do
-/// the same at the end of a process, too, in `exit`, where Python may be gone.
+/// The key whose destructor ends the states of a thread, and the process that it is in. A
+/// destructor of Rust's would do the same at the end of a process, too, in `exit`, where Python may
+/// be gone.
 static KEY: OnceLock<Option<(libc::pthread_key_t, u32)>> = OnceLock::new();
 
 /// The gate that threads pass to end their states.
@@ -73,7 +76,8 @@ pub(crate) fn add<T: Default + 'static>(
     });
     let key = KEY.get_or_init(|| {
         let mut key = 0;
-        // SAFETY: the place is valid, and the destructor a function of this library, which stays loaded.
+        // SAFETY: the place is valid, and the destructor a function of this library, which stays
+        // loaded.
         let is_made = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0;
         is_made.then(|| (key, std::process::id()))
     });
@@ -84,7 +88,8 @@ pub(crate) fn add<T: Default + 'static>(
     entry
 }
 
-/// Forgets this thread's entry for an interpreter that is about to end. The value that was kept with it is dropped.
+/// Forgets this thread's entry for an interpreter that is about to end. The value that was kept
+/// with it is dropped.
 ///
 /// # Safety
 /// The thread is attached to that interpreter.
@@ -116,8 +121,9 @@ pub fn end_thread() {
             entries.iter().rposition(|entry| !entry.is_pythons).map(|index| entries.remove(index))
         });
         let (Some(entry), Some(_pass)) = (taken, Pass::acquire()) else { return };
-        // SAFETY: the state is this thread's own, and its interpreter exists: one that has states of other threads is not
-        // ended, and Python is not finalised while there is a pass. The value is in no entry any more.
+        // SAFETY: the state is this thread's own, and its interpreter exists: one that has states
+        // of other threads is not ended, and Python is not finalised while there is a pass. The
+        // value is in no entry any more.
         unsafe {
             #[cfg(not(Py_3_12))]
             crate::gilstate::bind(entry.state);

@@ -34,7 +34,8 @@ impl Python<'_> {
         impl Drop for Again {
             #[inline]
             fn drop(&mut self) {
-                // `work` may have entered other interpreters: the server's filters make requests of their own.
+                // `work` may have entered other interpreters: the server's filters make requests of
+                // their own.
                 #[cfg(not(Py_3_12))]
                 crate::gilstate::bind(self.0);
                 // SAFETY: the state that this thread gave up below.
@@ -167,7 +168,8 @@ impl Python<'_> {
     /// # Errors
     /// `MemoryError`.
     pub fn tuple<const N: usize>(self, items: [&Object; N]) -> Result<Object> {
-        // SAFETY: the thread is attached; the tuple is filled before anybody sees it, each item a reference of its own.
+        // SAFETY: the thread is attached; the tuple is filled before anybody sees it, each item a
+        // reference of its own.
         unsafe {
             let tuple = Object::owned(ffi::PyTuple_New(size(N)))?;
             for (index, item) in items.into_iter().enumerate() {
@@ -182,7 +184,8 @@ impl Python<'_> {
     /// # Errors
     /// `MemoryError`.
     pub fn capsule(self, pointer: std::ptr::NonNull<std::ffi::c_void>) -> Result<Object> {
-        // SAFETY: the thread is attached; a capsule without destructor does nothing with its pointer.
+        // SAFETY: the thread is attached; a capsule without destructor does nothing with its
+        // pointer.
         unsafe { Object::owned(ffi::PyCapsule_New(pointer.as_ptr(), std::ptr::null(), None)) }
     }
 
@@ -199,7 +202,8 @@ impl Python<'_> {
     #[must_use]
     #[inline]
     pub fn modules(self) -> Object {
-        // SAFETY: the thread is attached; the dict is borrowed, and exists as long as the interpreter.
+        // SAFETY: the thread is attached; the dict is borrowed, and exists as long as the
+        // interpreter.
         unsafe { Object::from_borrowed(ffi::PyImport_GetModuleDict()) }
     }
 
@@ -227,7 +231,8 @@ impl Python<'_> {
     /// # Errors
     /// `SyntaxError` above all; `ValueError` for a NUL in the source.
     pub fn compile(self, source: &CStr, filename: &Object) -> Result<Object> {
-        // SAFETY: the thread is attached, the source NUL-terminated, the name a str (checked by CPython).
+        // SAFETY: the thread is attached, the source NUL-terminated, the name a str (checked by
+        // CPython).
         unsafe {
             Object::owned(ffi::Py_CompileStringObject(
                 source.as_ptr(),
@@ -239,7 +244,8 @@ impl Python<'_> {
         }
     }
 
-    /// Runs compiled code as the module `name`, in `sys.modules` from the start and no more if it raises.
+    /// Runs compiled code as the module `name`, in `sys.modules` from the start and no more if it
+    /// raises.
     ///
     /// # Errors
     /// The exception that the code raised.
@@ -280,8 +286,9 @@ impl Python<'_> {
         length: usize,
         fill: impl FnOnce(&mut [u8]) -> std::result::Result<usize, E> + Send,
     ) -> Result<std::result::Result<Object, E>> {
-        // SAFETY: the thread is attached; the object is new and unshared, so its buffer may be written to,
-        // also while detached. CPython leaves it uninitialised, so it is cleared before it becomes a slice.
+        // SAFETY: the thread is attached; the object is new and unshared, so its buffer may be
+        // written to, also while detached. CPython leaves it uninitialised, so it is cleared before
+        // it becomes a slice.
         unsafe {
             let mut pointer = ffi::PyBytes_FromStringAndSize(std::ptr::null(), size(length));
             if pointer.is_null() {

@@ -73,8 +73,8 @@ impl Object {
         if !self.is_str() {
             return None;
         }
-        // SAFETY: it is a str; legacy strings are made ready before their kind is read, and a string of kind 1
-        // holds one byte per character for as long as it lives.
+        // SAFETY: it is a str; legacy strings are made ready before their kind is read, and a
+        // string of kind 1 holds one byte per character for as long as it lives.
         unsafe {
             if ffi::PyUnicode_READY(self.as_ptr()) != 0 {
                 ffi::PyErr_Clear();
@@ -168,7 +168,8 @@ impl Object {
     /// Sets `self[key]` of a `dict`.
     ///
     /// # Errors
-    /// The exception of hashing or comparing the key, `MemoryError`, or `SystemError` where it is no `dict`.
+    /// The exception of hashing or comparing the key, `MemoryError`, or `SystemError` where it is
+    /// no `dict`.
     #[inline]
     pub fn dict_set(&self, key: &Self, value: &Self) -> Result<()> {
         // SAFETY: all are valid.

@@ -3,7 +3,8 @@
 /// A token bucket. It fills by one unit a millisecond, up to its capacity; what is bounded takes
 /// its price out.
 ///
-/// So within any `t` milliseconds, things of price `p` happen no more than `(capacity + t) / p` times.
+/// So within any `t` milliseconds, things of price `p` happen no more than `(capacity + t) / p`
+/// times.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
     capacity: u64,

@@ -35,7 +35,8 @@ pub(crate) struct Entry {
     pub(crate) home: PathBuf,
 }
 
-/// Looks up a process group's account. Ids are those that the configuration has, wherever the rest is looked for.
+/// Looks up a process group's account. Ids are those that the configuration has, wherever the rest
+/// is looked for.
 ///
 /// # Errors
 /// The jail cannot be entered.

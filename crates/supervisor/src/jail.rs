@@ -1,8 +1,9 @@
-//! The users of a jail (`chroot=`): what its own `/etc/passwd` and `/etc/group` say, as for programs inside.
+//! The users of a jail (`chroot=`): what its own `/etc/passwd` and `/etc/group` say, as for
+//! programs inside.
 //!
-//! The jail may belong to somebody who means no good, and this process is root: nothing outside is opened by way of the
-//! jail, nothing is opened that is not a regular file, no more is read than a bounded amount, and groups are believed
-//! only from files that nobody but root can have made.
+//! The jail may belong to somebody who means no good, and this process is root: nothing outside is
+//! opened by way of the jail, nothing is opened that is not a regular file, no more is read than a
+//! bounded amount, and groups are believed only from files that nobody but root can have made.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -102,7 +103,8 @@ impl<'a> Jail<'a> {
         Ok(fstat(self.find(path)?)?)
     }
 
-    /// Returns a file of the jail, whatever it is: found, not opened. Links in the jail lead nowhere else.
+    /// Returns a file of the jail, whatever it is: found, not opened. Links in the jail lead
+    /// nowhere else.
     fn find(&self, path: &str) -> io::Result<OwnedFd> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)

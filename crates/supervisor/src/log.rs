@@ -1,4 +1,5 @@
-//! The supervisor's own lines in the error log, in Apache's format. They go by the [relay](crate::relay), once there is one.
+//! The supervisor's own lines in the error log, in Apache's format. They go by the
+//! [relay](crate::relay), once there is one.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -13,9 +14,9 @@ use crate::relay::Relay;
 
 static RELAY: OnceLock<Relay> = OnceLock::new();
 
-/// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's go where its standard
-/// error, which is the server's, leads; to the system's log, which takes the place of the first one, if the server's errors
-/// go there.
+/// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's
+/// go where its standard error, which is the server's, leads; to the system's log, which takes the
+/// place of the first one, if the server's errors go there.
 ///
 /// # Errors
 /// See [`Relay::start`].

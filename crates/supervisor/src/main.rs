@@ -1,10 +1,12 @@
-//! The supervisor: starts the daemon processes of one generation of the configuration, watches and replaces them.
+//! The supervisor: starts the daemon processes of one generation of the configuration, watches and
+//! replaces them.
 //!
-//! Apache's parent process starts it as `supervisor <schema> <control> <generation> <board> <descriptors>`, all but the
-//! first numbers of descriptors, see [`inheritance`]. It is one thread that waits for events ([`watch`]); what follows from an event
-//! is decided in [`slot`], without side effects, and carried out in [`slot_runner`]. That thread makes no call that can block: what
-//! may take long is done in a process of its own, which runs this program as `supervisor prepare`, see [`preparation`]; and
-//! another thread carries lines to the logs ([`relay`]).
+//! Apache's parent process starts it as `supervisor <schema> <control> <generation> <board>
+//! <descriptors>`, all but the first numbers of descriptors, see [`inheritance`]. It is one thread
+//! that waits for events ([`watch`]); what follows from an event is decided in [`slot`], without
+//! side effects, and carried out in [`slot_runner`]. That thread makes no call that can block: what
+//! may take long is done in a process of its own, which runs this program as `supervisor prepare`,
+//! see [`preparation`]; and another thread carries lines to the logs ([`relay`]).
 
 #![forbid(unsafe_code)]
 
@@ -27,7 +29,8 @@ use log::Level;
 use wsgi_core::codes::SUPERVISOR_FAILED;
 
 fn main() -> ExitCode {
-    // One that is started by descriptor would be called by its number. (What fails here is only seen in `ps`.)
+    // One that is started by descriptor would be called by its number. (What fails here is only
+    // seen in `ps`.)
     let _ = os::process::set_name(c"supervisor");
     if std::env::args_os().nth(1).is_some_and(|argument| argument == preparation::ROLE) {
         preparation::role::run(std::env::args_os().skip(2));

@@ -1,9 +1,11 @@
-//! Preparation: how a process becomes the Python of its group, without the supervisor waiting for it.
+//! Preparation: how a process becomes the Python of its group, without the supervisor waiting for
+//! it.
 //!
-//! To look up a user or to start a program can take as long as somebody else likes: a directory service, a file system, a
-//! jail's owner. So the new process does that, in a role of its own of this program ([`role`]): still root, with one
-//! thread, with nothing but its group's configuration. It has the process id that Python will have. What goes wrong it
-//! says through a pipe, which ends when Python starts; when it takes too long, it is killed.
+//! To look up a user or to start a program can take as long as somebody else likes: a directory
+//! service, a file system, a jail's owner. So the new process does that, in a role of its own of
+//! this program ([`role`]): still root, with one thread, with nothing but its group's
+//! configuration. It has the process id that Python will have. What goes wrong it says through a
+//! pipe, which ends when Python starts; when it takes too long, it is killed.
 
 pub(crate) mod role;
 
@@ -21,8 +23,8 @@ use crate::log::Level;
 use crate::program::CONTROL;
 use crate::slot_runner::Context;
 
-/// The argument that asks for the role. The numbers of two descriptors follow: that of the pipe, and of the group's
-/// configuration. The others have the numbers that they have in Python.
+/// The argument that asks for the role. The numbers of two descriptors follow: that of the pipe,
+/// and of the group's configuration. The others have the numbers that they have in Python.
 pub(crate) const ROLE: &str = "prepare";
 
 /// The longest text of a message; no message is much longer.
@@ -49,7 +51,8 @@ pub(crate) struct Preparation {
     pub(crate) obstacle: Option<String>,
 }
 
-/// Starts a process for `group` that prepares itself. It gets `control`, and `output` as standard output and error.
+/// Starts a process for `group` that prepares itself. It gets `control`, and `output` as standard
+/// output and error.
 ///
 /// # Errors
 /// There is no process.
@@ -91,8 +94,9 @@ impl Preparation {
         Self { pipe, received: Vec::new(), obstacle: None }
     }
 
-    /// Returns the next message; [`io::ErrorKind::WouldBlock`] if there is none yet, [`io::ErrorKind::UnexpectedEof`] once
-    /// there will be none, and [`io::ErrorKind::InvalidData`] for what is none.
+    /// Returns the next message; [`io::ErrorKind::WouldBlock`] if there is none yet,
+    /// [`io::ErrorKind::UnexpectedEof`] once there will be none, and [`io::ErrorKind::InvalidData`]
+    /// for what is none.
     pub(crate) fn next_message(&mut self) -> io::Result<Message> {
         let mut block = [0; 4096];
         loop {
@@ -123,8 +127,8 @@ impl Message {
         [&length.to_le_bytes()[..], &[kind, level as u8], text].concat()
     }
 
-    /// Takes the message at the beginning of what has come, if all of it has. A record of what failed between fork and
-    /// exec is one, too.
+    /// Takes the message at the beginning of what has come, if all of it has. A record of what
+    /// failed between fork and exec is one, too.
     fn take(received: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let malformed = || io::Error::new(io::ErrorKind::InvalidData, "not a message");
         if let Some(failure) = received.get(..spawn::RECORD).and_then(spawn::failure) {
@@ -165,7 +169,8 @@ impl Message {
     }
 }
 
-/// Returns a text as it may stand in a line of the log: names of users and paths can contain anything.
+/// Returns a text as it may stand in a line of the log: names of users and paths can contain
+/// anything.
 fn plain(text: &[u8]) -> String {
     let mut plain = String::new();
     for character in String::from_utf8_lossy(text).chars() {

@@ -72,7 +72,8 @@ impl Process {
         }
     }
 
-    /// Returns the next report; [`io::ErrorKind::UnexpectedEof`] at the end, [`io::ErrorKind::WouldBlock`] while there is none.
+    /// Returns the next report; [`io::ErrorKind::UnexpectedEof`] at the end,
+    /// [`io::ErrorKind::WouldBlock`] while there is none.
     pub(crate) fn next_report(&mut self, now: u64) -> io::Result<Report> {
         let mut block = [0; 16_384];
         loop {

@@ -206,7 +206,8 @@ fn limit_obstacle(group: &Group, index: usize, error: &std::io::Error) -> Obstac
     Obstacle::new(code, format_args!("{what} cannot be set ({error}); the process goes on without"))
 }
 
-/// Returns a likely reason why a process ended before it was ready, apart from what it has said itself.
+/// Returns a likely reason why a process ended before it was ready, apart from what it has said
+/// itself.
 pub(crate) fn shortage(group: &Group) -> Option<String> {
     let limits = [
         ("memory-limit", group.daemon.options.memory_limit),
@@ -324,8 +325,9 @@ fn limits(group: &Group, context: &LaunchContext) -> Vec<Limit> {
 fn limits_of(group: &Group) -> Vec<Limit> {
     let mut limits = Vec::new();
     if group.daemon.options.cpu_time_limit > 0 {
-        // A process that has used up its time goes on until its successor is ready, and then has time to finish and to
-        // shut down. Meanwhile it may use as many processors as it has threads.
+        // A process that has used up its time goes on until its successor is ready, and then has
+        // time to finish and to shut down. Meanwhile it may use as many processors as it has
+        // threads.
         let Limits { startup_timeout, graceful_timeout, shutdown_timeout, .. } = group.daemon.options.limits;
         let times = SUCCESSOR_TIMEOUT
             .max(startup_timeout)

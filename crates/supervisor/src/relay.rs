@@ -1,9 +1,11 @@
-//! The relay: a thread that carries lines from daemon processes, and from the supervisor itself, to the error logs.
+//! The relay: a thread that carries lines from daemon processes, and from the supervisor itself, to
+//! the error logs.
 //!
-//! Each process writes to a pipe of its own, so that none can do anything to a log but add lines. The supervisor's main
-//! thread only hands lines over: a log that does not take them, be it a program that does not read, a disk that is full or
-//! a file system that hangs, holds up the relay at most. It is a thread and not a process, since nobody would have to
-//! watch or restart it, and since what comes first is known: the last words of a process, then the line about its end.
+//! Each process writes to a pipe of its own, so that none can do anything to a log but add lines.
+//! The supervisor's main thread only hands lines over: a log that does not take them, be it a
+//! program that does not read, a disk that is full or a file system that hangs, holds up the relay
+//! at most. It is a thread and not a process, since nobody would have to watch or restart it, and
+//! since what comes first is known: the last words of a process, then the line about its end.
 
 mod sink;
 mod source;
@@ -45,7 +47,8 @@ const EVENTS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Id(u64);
 
-/// The relay, as the main thread sees it. None of its functions waits, but for [`finish`](Self::finish).
+/// The relay, as the main thread sees it. None of its functions waits, but for
+/// [`finish`](Self::finish).
 #[derive(Debug)]
 pub(crate) struct Relay {
     commands: Sender<Command>,
@@ -117,7 +120,8 @@ impl Relay {
         };
         let run = move || {
             if catch_unwind(AssertUnwindSafe(|| work.run())).is_err() {
-                // Without it all processes would write in vain. The server starts another supervisor.
+                // Without it all processes would write in vain. The server starts another
+                // supervisor.
                 std::process::abort();
             }
         };
@@ -252,7 +256,8 @@ impl RelayThread {
         }
     }
 
-    /// Takes what a process that has ended has left in its pipe, and the line that it has not finished.
+    /// Takes what a process that has ended has left in its pipe, and the line that it has not
+    /// finished.
     fn on_collect(&mut self, id: u64) {
         let Some(source) = self.sources.get_mut(&id) else { return };
         let sink = &mut self.sinks[source.log];
@@ -288,7 +293,8 @@ impl RelayThread {
             Input::Lines(lines) => {
                 sink.push(id, lines, Instant::now());
                 if sink.is_full_of(id) {
-                    // The process waits, as with a slow disk, but not for a log that has stopped taking anything.
+                    // The process waits, as with a slow disk, but not for a log that has stopped
+                    // taking anything.
                     let _ = self.epoll.delete(&source.reader);
                     source.is_paused = true;
                 }

@@ -1,7 +1,8 @@
 //! The life of a slot, as decisions: events in, actions out. No clock, no process.
 //!
-//! A slot holds the process that serves, or starts in order to; a successor while one is made ready; and those that
-//! are on their way out. Times are milliseconds of a clock that never goes back.
+//! A slot holds the process that serves, or starts in order to; a successor while one is made
+//! ready; and those that are on their way out. Times are milliseconds of a clock that never goes
+//! back.
 
 use os::process::{Exit, Signal};
 use std::fmt;
@@ -52,7 +53,8 @@ pub(crate) enum Event {
     Spawned(Key, i32),
     /// It has become Python.
     Started(Key),
-    /// It could not be started, or has failed to become Python: it does not count as a process any more.
+    /// It could not be started, or has failed to become Python: it does not count as a process any
+    /// more.
     NotSpawned(Key),
     /// It can serve.
     Ready(Key),
@@ -66,7 +68,8 @@ pub(crate) enum Event {
     Exited(Key, Exit),
     /// Nobody can send connections any more, or will.
     Unused,
-    /// The channel takes none any more, though the generation lives: the process that had it has shut it down.
+    /// The channel takes none any more, though the generation lives: the process that had it has
+    /// shut it down.
     Cut,
     /// The configuration was read again, or the server ends: [`Unused`](Self::Unused) is to come.
     Retire,
@@ -81,9 +84,11 @@ pub(crate) enum Event {
 /// An action that an event leads to.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
-    /// Start a process, which imports these scripts. [`Event::Spawned`] or [`Event::NotSpawned`] answers.
+    /// Start a process, which imports these scripts. [`Event::Spawned`] or [`Event::NotSpawned`]
+    /// answers.
     Spawn(Key, Vec<Script>),
-    /// End a process that prepares itself, and forget it; late is one whose time is over. [`Event::NotSpawned`] answers.
+    /// End a process that prepares itself, and forget it; late is one whose time is over.
+    /// [`Event::NotSpawned`] answers.
     Abandon {
         /// The process.
         key: Key,
@@ -409,7 +414,8 @@ impl Slot {
         self.refill(delay, now, actions);
     }
 
-    /// Returns how long to wait until another process is started in place of this one, which was ended or has died.
+    /// Returns how long to wait until another process is started in place of this one, which was
+    /// ended or has died.
     fn delay_after(&mut self, process: &Process, now: u64) -> u64 {
         self.starts.delay_after(Ending::Failed, process.is_serving, now - process.since, now)
     }

@@ -287,7 +287,8 @@ impl SlotRunner {
             Err(_) => Exit::Status(exit::FAILED),
         };
         let process = self.processes.swap_remove(at);
-        // It is registered, so that cannot fail. The pipe may have readers elsewhere for a moment: a process that starts.
+        // It is registered, so that cannot fail. The pipe may have readers elsewhere for a moment:
+        // a process that starts.
         let _ = (
             context.epoll.delete(&process.child),
             process.reports.map(|reports| context.epoll.delete(reports)),
@@ -330,13 +331,14 @@ impl SlotRunner {
         }
     }
 
-    /// Returns whether the slot is retired and nobody can send any more. Processes may say so before epoll does.
+    /// Returns whether the slot is retired and nobody can send any more. Processes may say so
+    /// before epoll does.
     fn is_unused(&self) -> bool {
         self.retired.is_some() && descriptors::has_hung_up(&self.channel)
     }
 
-    /// Returns whether a process has shut down the channel. The parent has its end as long as the generation lives: what it
-    /// has to say comes first.
+    /// Returns whether a process has shut down the channel. The parent has its end as long as the
+    /// generation lives: what it has to say comes first.
     fn is_cut(&self, context: &Context) -> bool {
         self.retired.is_none()
             && descriptors::is_shut_down(&self.channel)
@@ -444,7 +446,8 @@ impl SlotRunner {
                 && self.abandoned.iter().all(|abandoned| abandoned.word != *word)
         };
         let inherited = self.inherited.as_ref().map_or(&[][..], |inherited| &inherited.words);
-        // Processes can write what they like to all words, and must not keep others from being started.
+        // Processes can write what they like to all words, and must not keep others from being
+        // started.
         words().filter(|word| !inherited.contains(word)).find(is_free).or_else(|| words().find(is_free))
     }
 

@@ -70,14 +70,16 @@ impl Supervisor {
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
         let Inheritance { control, plan, board, hosts, logs, slots, scoreboard } = inheritance;
         os::process::check_kernel()?;
-        // Else what processes leave behind becomes the server's where that is the system's first process, as in a
-        // container; and the server stops when a child exits that it does not know with the status 15.
+        // Else what processes leave behind becomes the server's where that is the system's first
+        // process, as in a container; and the server stops when a child exits that it does not know
+        // with the status 15.
         os::process::become_reaper()?;
         let (environment, files) = (os::spawn::own_environment(), raise_limit(slots.len()));
         let signals = watched_signals()?;
         // Begins with these signals blocked.
         let relay = log::start_relay(logs, plan.syslog, slots.len())?;
-        // Helpers that the server has forked may hold copies of the parent's end of the control socket.
+        // Helpers that the server has forked may hold copies of the parent's end of the control
+        // socket.
         os::process::end_with_parent(Some(Signal::SIGTERM))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(&control, EpollEvent::new(EpollFlags::EPOLLIN, Token::Parent.word()))?;
@@ -143,8 +145,9 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Stays as long as anybody writes to the log through it, so that what applications have started does not end of that
-    /// (`SIGPIPE`); and where the server would inherit that, as long as there are children.
+    /// Stays as long as anybody writes to the log through it, so that what applications have
+    /// started does not end of that (`SIGPIPE`); and where the server would inherit that, as long
+    /// as there are children.
     fn wait_for_writers(self) {
         let Self { signals, context, runners, is_in_container, .. } = self;
         let relay = context.relay;
@@ -340,7 +343,8 @@ fn watched_signals() -> io::Result<SignalFd> {
 
 /// Makes room for so many slots. Returns the former limit, for processes, if that was changed.
 fn raise_limit(slots: usize) -> Option<Limit> {
-    // Of each slot the channel and the page, and five descriptors of each of two processes, a few while one starts.
+    // Of each slot the channel and the page, and five descriptors of each of two processes, a few
+    // while one starts.
     let (soft, hard) = descriptors::raise_limit((12 * slots + 64 + relay::max_orphans(slots)) as u64)?;
     Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }

@@ -120,7 +120,8 @@ fn limits_are_set_before_the_interpreter_runs() {
     };
     let cpu = limit("Max cpu time");
     let (soft, hard) = cpu.split_once(' ').unwrap();
-    // What a successor may take, and graceful-timeout and shutdown-timeout, on each of the processors for five threads.
+    // What a successor may take, and graceful-timeout and shutdown-timeout, on each of the
+    // processors for five threads.
     assert!(soft == "50" && hard.parse::<u64>().unwrap() >= 50 + 60 + 5 + 2, "{cpu}");
     assert_eq!(limit("Max address space"), "4294967296 4294967296");
 }

@@ -75,7 +75,8 @@ fn library(directory: &Path, name: &str) -> PathBuf {
     library
 }
 
-/// That the process of this slot is replaced while the log does not say yet that a start has taken too long.
+/// That the process of this slot is replaced while the log does not say yet that a start has taken
+/// too long.
 fn replaced_meanwhile(server: &Server, slot: usize) {
     let old = server.pid(slot);
     assert_eq!(server.try_ask(slot, "die 9"), None);
@@ -142,7 +143,8 @@ fn each_process_counts_for_itself() {
     let server = Server::start(vec![group("one", &[("LINGER", "2")])]);
     let (old, word) = (server.pid(0), server.ask(0, "word"));
     server.ask(0, "busy 3");
-    // Those that follow it while it lives have other words, and what ends takes with it what it has counted, no more.
+    // Those that follow it while it lives have other words, and what ends takes with it what it has
+    // counted, no more.
     let mut words = vec![word];
     for _ in 0..2 {
         let before = server.pid(0);
@@ -211,7 +213,8 @@ fn descriptors_are_closed_where_the_kernel_has_no_call_for_it() {
     let server = Server::start_with(groups, &[("LD_PRELOAD", library.to_str().unwrap())]);
     for slot in [0, 1] {
         let links = server.ask(slot, "descriptors");
-        // As with the call: standard input, two for lines and one of its own, reports, control, channel, page, connection.
+        // As with the call: standard input, two for lines and one of its own, reports, control,
+        // channel, page, connection.
         let links: Vec<_> = links.split('\t').filter(|link| !link.contains("/proc/")).collect();
         assert_eq!(links.len(), 9, "{links:?}");
     }

@@ -38,7 +38,8 @@ fn a_process_holds_only_what_it_was_given() {
         let links = server.ask(slot, "descriptors");
         let links: Vec<_> = links.split('\t').filter(|link| !link.contains("/proc/")).collect();
         let count = |part: &str| links.iter().filter(|link| link.contains(part)).count();
-        // Control, channel, and the connection that carries the command; reports, and lines on three descriptors.
+        // Control, channel, and the connection that carries the command; reports, and lines on
+        // three descriptors.
         assert_eq!(
             (count("socket:"), count("memfd:page"), count("error.log"), count("/dev/null"), count("pipe:")),
             (3, 1, 0, 1, 4)

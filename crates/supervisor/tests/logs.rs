@@ -68,7 +68,8 @@ fn all_lines_reach_syslog_where_that_is_the_log() {
     expect(&format!("<139>{head}["), "SIGKILL");
 }
 
-/// A supervisor that is not needed any more but by something that writes to the log when the file is there.
+/// A supervisor that is not needed any more but by something that writes to the log when the file
+/// is there.
 fn left_with_a_writer(file: &Path) -> Server {
     let mut server = Server::start(vec![group("one", &[])]);
     let pid = server.pid(0);

@@ -13,8 +13,9 @@ use support::{FILES, Server, group, text, until};
 
 const GROUPS: usize = 500;
 
-/// The most memory of its own that the supervisor may have. It had 1288 kB with release settings and 1336 kB without (Debian 12,
-/// Rust 1.95), little more than 2 kB for each group; a buffer of a page for each would go beyond the bound.
+/// The most memory of its own that the supervisor may have. It had 1288 kB with release settings
+/// and 1336 kB without (Debian 12, Rust 1.95), little more than 2 kB for each group; a buffer of a
+/// page for each would go beyond the bound.
 const MOST_KILOBYTES: u64 = 2_048;
 
 #[test]
@@ -24,7 +25,8 @@ fn hundreds_of_groups_are_started_and_ended() {
         eprintln!("skipped: no more than {hard} descriptors may be open");
         return;
     }
-    // The parent has to have them open all; the supervisor starts with the usual limit and raises it.
+    // The parent has to have them open all; the supervisor starts with the usual limit and raises
+    // it.
     setrlimit(Resource::RLIMIT_NOFILE, 1_800.max(soft), hard).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("idle");

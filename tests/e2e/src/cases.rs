@@ -38,8 +38,8 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// An expectation that the original does not meet, for `reason`. It fails on the original if it is met after
-    /// all: then the mark is wrong.
+    /// An expectation that the original does not meet, for `reason`. It fails on the original if it
+    /// is met after all: then the mark is wrong.
     pub fn deviates(&mut self, name: &str, reason: &str, assertions: impl FnOnce()) {
         register(name, reason);
         if !self.server.target().is_reference() {
@@ -62,8 +62,8 @@ impl<'a> Cases<'a> {
         }
     }
 
-    /// An expectation that the original does not meet, for `reason`, and that is not tried on it, because it
-    /// would harm the rest of the test or does so only sometimes.
+    /// An expectation that the original does not meet, for `reason`, and that is not tried on it,
+    /// because it would harm the rest of the test or does so only sometimes.
     pub fn ours_only(&mut self, name: &str, reason: &str, assertions: impl FnOnce()) {
         register(name, reason);
         if self.server.target().is_reference() {
@@ -74,7 +74,8 @@ impl<'a> Cases<'a> {
     }
 }
 
-/// Says that a part of a test does not apply here. A whole test names its [`Needs`](crate::Needs) instead.
+/// Says that a part of a test does not apply here. A whole test names its [`Needs`](crate::Needs)
+/// instead.
 pub fn skipped(why: &str) {
     report(format_args!("skipped: {why}"));
 }

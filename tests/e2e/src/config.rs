@@ -5,8 +5,9 @@ use std::process::Output;
 
 use crate::{Cases, Interpreter, Mode, Mpm, Server};
 
-/// A server to be started. In file contents and configuration, `@ROOT@`, `@PORT@` and `@TLS_PORT@` are replaced
-/// by the server's directory and ports, and `@GROUP@` by the process group that applications are in.
+/// A server to be started. In file contents and configuration, `@ROOT@`, `@PORT@` and `@TLS_PORT@`
+/// are replaced by the server's directory and ports, and `@GROUP@` by the process group that
+/// applications are in.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub(crate) mpm: Mpm,
@@ -81,7 +82,8 @@ impl Setup {
         self
     }
 
-    /// Also listens with TLS, on `@TLS_PORT@`; HTTP/2 is offered on both ports (with prefork, it is not).
+    /// Also listens with TLS, on `@TLS_PORT@`; HTTP/2 is offered on both ports (with prefork, it is
+    /// not).
     #[must_use]
     pub fn tls(mut self) -> Self {
         self.tls = true;
@@ -95,7 +97,8 @@ impl Setup {
         self
     }
 
-    /// Runs Apache as the first process of a namespace of process ids, as in a container: it inherits all orphans.
+    /// Runs Apache as the first process of a namespace of process ids, as in a container: it
+    /// inherits all orphans.
     #[must_use]
     pub const fn first_process(mut self) -> Self {
         self.is_first_process = true;
@@ -130,8 +133,8 @@ impl Setup {
         self
     }
 
-    /// In daemon mode, adds options to the process group that serves all applications, `e2e`. It is the only
-    /// group, and has one process unless they say otherwise.
+    /// In daemon mode, adds options to the process group that serves all applications, `e2e`. It is
+    /// the only group, and has one process unless they say otherwise.
     #[must_use]
     pub fn group(mut self, options: &str) -> Self {
         let all = self.group.get_or_insert_default();

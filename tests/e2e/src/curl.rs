@@ -1,4 +1,5 @@
-//! curl, for what a hand-written client should not vouch for: HTTP/2, TLS, cookies, multipart forms.
+//! curl, for what a hand-written client should not vouch for: HTTP/2, TLS, cookies, multipart
+//! forms.
 
 use std::process::{Command, Output};
 

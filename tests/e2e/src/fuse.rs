@@ -10,7 +10,8 @@ use std::thread;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
-/// A mount with one file, which everybody may open, and whoever reads it waits until the mount is dropped.
+/// A mount with one file, which everybody may open, and whoever reads it waits until the mount is
+/// dropped.
 #[derive(Debug)]
 pub struct StuckMount(TempDir);
 

@@ -220,7 +220,8 @@ impl Connection {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
-    /// Closes the connection with a reset instead of an end: what a client that is gone for good looks like.
+    /// Closes the connection with a reset instead of an end: what a client that is gone for good
+    /// looks like.
     ///
     /// # Panics
     /// The socket does not take the option.
@@ -250,7 +251,8 @@ impl Connection {
         }
     }
 
-    /// Reads one response as [`response`](Self::response). Returns `None` if the connection ends before any byte of it.
+    /// Reads one response as [`response`](Self::response). Returns `None` if the connection ends
+    /// before any byte of it.
     ///
     /// # Errors
     /// As for `response`, but for that.
@@ -261,8 +263,8 @@ impl Connection {
         self.response(method).map(Some)
     }
 
-    /// Reads one response, of a known length, whose body is too large to be kept: its head with the last `kept` bytes,
-    /// and the length of what came.
+    /// Reads one response, of a known length, whose body is too large to be kept: its head with the
+    /// last `kept` bytes, and the length of what came.
     ///
     /// # Errors
     /// As for [`response`](Self::response), or there is no Content-Length.
@@ -391,7 +393,8 @@ impl Connection {
         let mut block = [0; 65536];
         let come = loop {
             match self.stream.read(&mut block) {
-                // By a signal that was not for us: a process that is stopped for a moment sees this, too.
+                // By a signal that was not for us: a process that is stopped for a moment sees
+                // this, too.
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => break other,
             }

@@ -1,9 +1,11 @@
-//! Harness of the end-to-end tests: a real Apache with our module, or with the original one, and real clients.
+//! Harness of the end-to-end tests: a real Apache with our module, or with the original one, and
+//! real clients.
 //!
-//! Tests stand in a table that says what they need, and whether they run on each MPM: [`on_each_mpm!`]. Every expectation
-//! comes from the contract. A test completes the [`Setup`] of its server, runs it, and makes its checks through [`Cases`],
-//! which also knows where the original is allowed to differ.
-//! Where the contract says something else of daemon mode than of embedded mode, [`Mode::pick`] says so.
+//! Tests stand in a table that says what they need, and whether they run on each MPM:
+//! [`on_each_mpm!`]. Every expectation comes from the contract. A test completes the [`Setup`] of
+//! its server, runs it, and makes its checks through [`Cases`], which also knows where the original
+//! is allowed to differ. Where the contract says something else of daemon mode than of embedded
+//! mode, [`Mode::pick`] says so.
 //!
 //! | Variable | Meaning | Default |
 //! |---|---|---|

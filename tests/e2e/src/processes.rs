@@ -28,8 +28,8 @@ impl Server {
         assert!(children.iter().all(|child| live.contains(child)), "{children:?}, of which live {live:?}");
     }
 
-    /// Our supervisors of daemon processes: one, and during restarts also that of the generation before. The
-    /// original has none.
+    /// Our supervisors of daemon processes: one, and during restarts also that of the generation
+    /// before. The original has none.
     #[must_use]
     pub fn supervisors(&self) -> Vec<Process> {
         if self.target().is_reference() {
@@ -86,7 +86,8 @@ impl Process {
         self.read("cmdline").replace('\0', " ").trim_end().to_owned()
     }
 
-    /// A line of its status, such as that of `Uid`, without the name; fields are separated by tabs or blanks.
+    /// A line of its status, such as that of `Uid`, without the name; fields are separated by tabs
+    /// or blanks.
     #[must_use]
     pub fn status(self, name: &str) -> String {
         let text = self.read("status");

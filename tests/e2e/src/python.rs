@@ -39,7 +39,8 @@ impl Interpreter {
         })
     }
 
-    /// Returns one with a host whose ctypes works in interpreters with a GIL of their own, if there is one.
+    /// Returns one with a host whose ctypes works in interpreters with a GIL of their own, if there
+    /// is one.
     #[must_use]
     pub fn with_own_gil() -> Option<Self> {
         let has_it = |python: &Self| python.version >= (3, 13) && !python.extension_suffix.contains("t-");
@@ -87,7 +88,8 @@ impl Interpreter {
         base.file_name()?.to_str()?.starts_with(COPY).then(|| base.join("lib"))
     }
 
-    /// A virtual environment of this interpreter with the packages of a requirements file, made once and kept.
+    /// A virtual environment of this interpreter with the packages of a requirements file, made
+    /// once and kept.
     ///
     /// # Panics
     /// It cannot be made; installing packages needs the network or a package mirror.
@@ -130,8 +132,8 @@ impl Interpreter {
     }
 }
 
-/// A directory for what is made once and kept between runs, readable by every user: `build/e2e` of the
-/// checkout, or one below `/tmp` if the checkout is private.
+/// A directory for what is made once and kept between runs, readable by every user: `build/e2e` of
+/// the checkout, or one below `/tmp` if the checkout is private.
 ///
 /// # Panics
 /// It cannot be made, or somebody else made it.
@@ -164,8 +166,8 @@ pub(crate) fn open_to_all(path: &Path) -> bool {
     })
 }
 
-/// Makes a directory in the cache, unless it is there. Made under another name first, so that one which is
-/// there is complete, and so that two tests may try at the same time.
+/// Makes a directory in the cache, unless it is there. Made under another name first, so that one
+/// which is there is complete, and so that two tests may try at the same time.
 fn made_once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let cache = cache_directory();
     let directory = cache.join(name);

@@ -10,8 +10,8 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::target::is_sanitized;
 use crate::{Interpreter, Mode, Mpm, Setup, Target};
 
-/// A test of the suite. Made by [`on_each_mpm!`](crate::on_each_mpm), [`on_one_mpm!`](crate::on_one_mpm) and
-/// [`test!`](crate::test).
+/// A test of the suite. Made by [`on_each_mpm!`](crate::on_each_mpm),
+/// [`on_one_mpm!`](crate::on_one_mpm) and [`test!`](crate::test).
 pub struct Test {
     /// Its function, with the path of its module.
     pub name: &'static str,
@@ -21,8 +21,8 @@ pub struct Test {
     pub needs: &'static [Needs],
 }
 
-/// The function of a test, which panics if the test fails, and what it is run with. `E2E_MPM` restricts the MPMs, and so do
-/// the test's [`Needs`].
+/// The function of a test, which panics if the test fails, and what it is run with. `E2E_MPM`
+/// restricts the MPMs, and so do the test's [`Needs`].
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
     /// A server of each MPM. Each is a test of its own in reports, named after the MPM.
@@ -33,7 +33,8 @@ pub enum Run {
     Once(fn()),
 }
 
-/// Something without which a test does not apply: it is ignored then, and the report names the reason.
+/// Something without which a test does not apply: it is ignored then, and the report names the
+/// reason.
 #[derive(Clone, Copy, Debug)]
 pub enum Needs {
     /// Daemon mode.
@@ -119,13 +120,15 @@ fn can_unshare() -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-/// An entry of a table of tests, for a function that takes the [`Setup`] of each MPM: `on_each_mpm!(function, Needs, ...)`.
+/// An entry of a table of tests, for a function that takes the [`Setup`] of each MPM:
+/// `on_each_mpm!(function, Needs, ...)`.
 #[macro_export]
 macro_rules! on_each_mpm {
     ($run:ident $($needs:tt)*) => { $crate::entry!(EachMpm, $run $($needs)*) };
 }
 
-/// An entry of a table of tests, for a function that takes the [`Setup`] of one MPM: `on_one_mpm!(function, Needs, ...)`.
+/// An entry of a table of tests, for a function that takes the [`Setup`] of one MPM:
+/// `on_one_mpm!(function, Needs, ...)`.
 #[macro_export]
 macro_rules! on_one_mpm {
     ($run:ident $($needs:tt)*) => { $crate::entry!(OneMpm, $run $($needs)*) };
@@ -150,7 +153,8 @@ macro_rules! entry {
     };
 }
 
-/// Runs the tests of these tables that the command line asks for. It takes the arguments of Rust's own test programs.
+/// Runs the tests of these tables that the command line asks for. It takes the arguments of Rust's
+/// own test programs.
 #[must_use]
 pub fn run_tests(tables: impl IntoIterator<Item = &'static &'static [Test]>) -> ExitCode {
     let (filters, arguments) = split_filters(std::env::args());
@@ -242,8 +246,8 @@ pub fn report(line: impl Display) {
     }
 }
 
-/// Has panics of tests reported with their output, without backtraces: `--nocapture` has them. Those of other threads are
-/// written at once.
+/// Has panics of tests reported with their output, without backtraces: `--nocapture` has them.
+/// Those of other threads are written at once.
 fn capture_panics() {
     let default = take_hook();
     set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {

@@ -17,8 +17,8 @@ use crate::report;
 use crate::stage::{Staged, command, write};
 use crate::{Cases, Connection, Mode, Mpm, Process, Request, Response, Setup, Target, wait_until};
 
-/// An Apache of our own, in a directory of its own. Dropping it stops it, and panics if one of its processes has
-/// crashed or a sanitizer has complained; the directory is kept if the test panics.
+/// An Apache of our own, in a directory of its own. Dropping it stops it, and panics if one of its
+/// processes has crashed or a sanitizer has complained; the directory is kept if the test panics.
 #[derive(Debug)]
 pub struct Server {
     target: Target,
@@ -167,7 +167,8 @@ impl Server {
         self.reload(Signal::SIGHUP);
     }
 
-    /// Replaces a file below the server's directory, as a whole; its modification time is a new one.
+    /// Replaces a file below the server's directory, as a whole; its modification time is a new
+    /// one.
     ///
     /// # Panics
     /// It cannot be written.
@@ -296,9 +297,10 @@ impl Server {
         })
     }
 
-    /// To be called before Apache is told to drop everything. The event MPM then closes the sockets of its worker
-    /// threads, also of one that is just giving back the memory that its socket is in, and crashes (2.4.71: the main
-    /// thread in `apr_os_sock_get`; without any module of ours, too). A client has its answer before that.
+    /// To be called before Apache is told to drop everything. The event MPM then closes the sockets
+    /// of its worker threads, also of one that is just giving back the memory that its socket is
+    /// in, and crashes (2.4.71: the main thread in `apr_os_sock_get`; without any module of ours,
+    /// too). A client has its answer before that.
     fn let_connections_end(&self) {
         let deadline = Instant::now() + MOST_BUSY;
         let mut quiet = 0;

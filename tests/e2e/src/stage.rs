@@ -75,7 +75,8 @@ impl Apache {
 
 /// Apache with the configuration of a directory.
 pub(crate) fn command(root: &Path, launcher: &[&str]) -> Command {
-    // A test that is killed takes its server with it. What launches that may block the milder signal.
+    // A test that is killed takes its server with it. What launches that may block the milder
+    // signal.
     let mut command = Command::new("setpriv");
     let signal = if launcher.is_empty() { "TERM" } else { "KILL" };
     command.args(["--pdeathsig", signal, "--"]).args(launcher).arg(&Apache::find().program).arg("-f");

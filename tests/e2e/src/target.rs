@@ -141,7 +141,8 @@ impl Mode {
     }
 }
 
-/// Has a program that is or starts Apache load the library that `E2E_PRELOAD` names. What it starts does so, too.
+/// Has a program that is or starts Apache load the library that `E2E_PRELOAD` names. What it starts
+/// does so, too.
 pub fn preload(command: &mut Command) {
     if let Some(library) = env::var_os(PRELOAD) {
         command.env("LD_PRELOAD", library);
@@ -153,7 +154,8 @@ pub(crate) fn is_sanitized() -> bool {
     env::var_os(PRELOAD).is_some()
 }
 
-/// Skips a part of a test that a sanitizer does not allow for, for `reason`, where ours is built for one; says so.
+/// Skips a part of a test that a sanitizer does not allow for, for `reason`, where ours is built
+/// for one; says so.
 #[must_use]
 pub fn sanitized(reason: &str) -> bool {
     let skips = is_sanitized();

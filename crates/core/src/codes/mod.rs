@@ -1,7 +1,8 @@
-//! The codes of messages in the error log, `WSGInnnn`: one definition each, with its level, meaning and remedy.
+//! The codes of messages in the error log, `WSGInnnn`: one definition each, with its level, meaning
+//! and remedy.
 //!
-//! A message starts with its code, as in `format!("{NO_SUCH_GROUP}: ...")`. Numbers up to 0999 are those of the
-//! original module and mean what they mean there; from 1001 on they are our own.
+//! A message starts with its code, as in `format!("{NO_SUCH_GROUP}: ...")`. Numbers up to 0999 are
+//! those of the original module and mean what they mean there; from 1001 on they are our own.
 
 mod reference;
 mod table;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use super::table::NAMES;
 use super::*;
 
-/// Codes whose meaning the configuration and Python contracts of mod_wsgi 6.1.1 give, and words of it.
+/// Codes whose meaning the configuration and Python contracts of mod_wsgi 6.1.1 give, and words of
+/// it.
 const CONTRACT: &[(&str, &[&str])] = &[
     ("WSGI0009", &["home="]),
     ("WSGI0010", &["home directory of its user"]),

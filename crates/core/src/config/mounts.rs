@@ -5,9 +5,9 @@ use crate::groups;
 
 /// Places where the lines of the configuration let scripts run.
 ///
-/// It decides when an Apache child starts Python. If everything goes to daemon processes, it never should; but a
-/// request may turn out to be for the child all the same, so this need not be right, and in doubt it says no: Python
-/// then starts with the first such request.
+/// It decides when an Apache child starts Python. If everything goes to daemon processes, it never
+/// should; but a request may turn out to be for the child all the same, so this need not be right,
+/// and in doubt it says no: Python then starts with the first such request.
 #[derive(Debug, Default)]
 pub struct Mounts {
     servers: Vec<Server>,
@@ -60,7 +60,8 @@ impl Mounts {
         }
     }
 
-    /// Returns whether the Apache children run scripts. Without groups of daemon processes (`has_daemons`), nobody else can.
+    /// Returns whether the Apache children run scripts. Without groups of daemon processes
+    /// (`has_daemons`), nobody else can.
     #[must_use]
     pub fn are_in_apache_children(&self, has_daemons: bool) -> bool {
         let main = self.servers.iter().find(|server| server.host.is_none());

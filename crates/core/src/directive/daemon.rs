@@ -120,8 +120,9 @@ pub(super) fn options_manual() -> String {
     options::manual()
 }
 
-/// Returns whether processes of the group `name` may be given something to do by the line of `target`: it must be
-/// defined above, and usable from there (§4.1). The empty name is the Apache children.
+/// Returns whether processes of the group `name` may be given something to do by the line of
+/// `target`: it must be defined above, and usable from there (§4.1). The empty name is the Apache
+/// children.
 pub(super) fn usable(target: &Target<'_>, name: &[u8]) -> Result<(), String> {
     if name.is_empty() {
         return Ok(());
@@ -203,7 +204,8 @@ fn invalid(option: &str, value: &[u8], group: &[u8], reason: &str) -> String {
     format!("Invalid {option} '{value}' for WSGI daemon process '{group}': {reason}")
 }
 
-/// Refuses paths that nothing can be done with, and tells of those that do nothing. Those of a jail are not known yet.
+/// Refuses paths that nothing can be done with, and tells of those that do nothing. Those of a jail
+/// are not known yet.
 fn check_files(target: &mut Target<'_>, group: &DaemonGroup) -> Result<(), String> {
     if group.options.chroot.is_some() {
         return Ok(());

@@ -1,8 +1,8 @@
 //! The directives: one definition each, with its name, context, help, documentation and effect.
 //!
-//! The server registers all of them as raw: it hands over the rest of the line, and [`Directive::apply`] does
-//! the rest, error texts included. What the server checks itself is where a directive may stand, as far as its
-//! override bits say that ([`Context`]).
+//! The server registers all of them as raw: it hands over the rest of the line, and
+//! [`Directive::apply`] does the rest, error texts included. What the server checks itself is where
+//! a directive may stand, as far as its override bits say that ([`Context`]).
 
 mod access;
 mod arguments;
@@ -202,7 +202,8 @@ pub trait Servers {
     /// Returns the `ServerName` of the server that the line stands in, if it has one by now.
     fn name(&self) -> Option<&[u8]>;
 
-    /// Returns the `ServerName` of a virtual host that the configuration has come to, if it has one by now.
+    /// Returns the `ServerName` of a virtual host that the configuration has come to, if it has one
+    /// by now.
     fn name_of(&self, host: ServerId) -> Option<&[u8]>;
 }
 
@@ -212,8 +213,8 @@ pub struct Target<'a> {
     pub scope: Scope,
     /// The settings of the whole server, whichever virtual host the line stands in.
     pub global: &'a mut Global,
-    /// The settings of the main server or virtual host. Lines at this level that a directory section may
-    /// override go into its [`ServerConfig::defaults`].
+    /// The settings of the main server or virtual host. Lines at this level that a directory
+    /// section may override go into its [`ServerConfig::defaults`].
     pub server: &'a mut ServerConfig,
     /// The settings of the directory section; unused at server level.
     pub directory: Option<&'a mut DirectoryConfig>,
@@ -240,7 +241,8 @@ impl Target<'_> {
         self.global.diagnostics.push(diagnostic.at(self.position));
     }
 
-    /// Tells the administrator if a name looks like a form and is not expanded; `what` is written before it.
+    /// Tells the administrator if a name looks like a form and is not expanded; `what` is written
+    /// before it.
     fn warn_if_unexpanded(&mut self, what: &str, name: &[u8], forms: Forms) {
         if let Some(complaint) = forms.check(name) {
             self.report(Diagnostic::warning(format!("{what}{} {complaint}", display(name))));
@@ -286,15 +288,15 @@ impl Directive {
         }
     }
 
-    /// Returns whether it is a section: [`Directive::apply`] opens it, and after its content has been applied
-    /// [`Global::close_container`] ends it.
+    /// Returns whether it is a section: [`Directive::apply`] opens it, and after its content has
+    /// been applied [`Global::close_container`] ends it.
     #[must_use]
     pub const fn is_section(&self) -> bool {
         matches!(self.name.to_bytes(), [b'<', ..])
     }
 
-    /// Applies the line `arguments` (all behind the name, undivided). What it has to say that is no error is left in
-    /// [`Global::diagnostics`].
+    /// Applies the line `arguments` (all behind the name, undivided). What it has to say that is no
+    /// error is left in [`Global::diagnostics`].
     ///
     /// # Errors
     /// A text for the administrator; the server adds file and line.

@@ -66,10 +66,11 @@ impl Activity {
     /// There is no such worker.
     #[must_use]
     pub fn begin(&self, worker: usize, now: u64) -> bool {
-        // Of two stores that are each followed by a look at what the other one has stored, all of them SeqCst, at least
-        // one is seen. The counterparts are those of the monitor, which closes and then looks for requests
-        // (`Timers::drain`): a request is either counted there, or not taken here. Were the worker to say so only once
-        // it has a request, a drain in between would end a process that seems to have none.
+        // Of two stores that are each followed by a look at what the other one has stored, all of
+        // them SeqCst, at least one is seen. The counterparts are those of the monitor, which
+        // closes and then looks for requests (`Timers::drain`): a request is either counted there,
+        // or not taken here. Were the worker to say so only once it has a request, a drain in
+        // between would end a process that seems to have none.
         self.workers[worker].started.store(now.max(1), SeqCst);
         self.is_open()
     }
@@ -93,8 +94,8 @@ impl Activity {
     /// There is no such worker.
     #[must_use]
     pub fn end(&self, worker: usize) -> bool {
-        // The order of this store and the look at `is_closed`, and of their counterparts in the monitor, must be
-        // the same for both: else the last request of a drain could end unseen.
+        // The order of this store and the look at `is_closed`, and of their counterparts in the
+        // monitor, must be the same for both: else the last request of a drain could end unseen.
         self.workers[worker].started.store(0, SeqCst);
         let is_last = self.finish();
         is_last || !self.is_open()
@@ -108,7 +109,8 @@ impl Activity {
 
     /// Records activity of a request that counts: the application was called, read or wrote.
     pub fn touch(&self, now: u64) {
-        // Most calls are within the millisecond of another thread's: do not take the cache line for nothing.
+        // Most calls are within the millisecond of another thread's: do not take the cache line for
+        // nothing.
         let now = now.max(1);
         if self.activity.load(Relaxed) != now {
             self.activity.store(now, Relaxed);

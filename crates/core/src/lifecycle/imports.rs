@@ -1,5 +1,5 @@
-//! Scripts whose import has failed: what a failed import leaves behind in its interpreter makes the next one fail for
-//! reasons of its own, so a new process makes it. These are spaced out.
+//! Scripts whose import has failed: what a failed import leaves behind in its interpreter makes the
+//! next one fail for reasons of its own, so a new process makes it. These are spaced out.
 
 use crate::wire::control::Script;
 
@@ -12,7 +12,8 @@ const LONGEST: u64 = 60_000;
 /// without it.
 pub const MAX_FAILED_SUCCESSORS: u32 = 3;
 
-/// The scripts that could not be imported in a process. Times are those of the process, in milliseconds.
+/// The scripts that could not be imported in a process. Times are those of the process, in
+/// milliseconds.
 #[derive(Debug, Clone, Default)]
 pub struct FailedImports(Vec<Failed>);
 
@@ -94,7 +95,8 @@ impl FailedImports {
         Retry::Now
     }
 
-    /// Takes those that the successor which is about to be asked for has to import for requests' sake.
+    /// Takes those that the successor which is about to be asked for has to import for requests'
+    /// sake.
     pub fn take_wanted(&mut self) -> Vec<Script> {
         let wanted = self.0.iter_mut().filter(|failed| failed.attempt == Attempt::Wanted);
         let taken = wanted.map(|failed| {

@@ -1,10 +1,12 @@
-//! The life of a daemon process: when a request is too old, when the process is to be replaced, and when it ends
-//! (daemon contract §14 and §15). No clock, no thread, no I/O; times are milliseconds of one monotonic clock.
+//! The life of a daemon process: when a request is too old, when the process is to be replaced, and
+//! when it ends (daemon contract §14 and §15). No clock, no thread, no I/O; times are milliseconds
+//! of one monotonic clock.
 //!
 //! # How it is driven
 //!
-//! [`Timers`] belongs behind one lock, which no request ever takes. What requests do is said to the [`Activity`], by
-//! atomic stores and from any thread; a worker only has to wake the monitor when the activity asks for it:
+//! [`Timers`] belongs behind one lock, which no request ever takes. What requests do is said to the
+//! [`Activity`], by atomic stores and from any thread; a worker only has to wake the monitor when
+//! the activity asks for it:
 //!
 //! ```
 //! # use wsgi_core::lifecycle::{Decision, Timers};
@@ -33,9 +35,10 @@
 //! # assert_eq!(wait_until, None);
 //! ```
 //!
-//! Signals, changed scripts and the orders of the supervisor are said to the timers ([`Timers::trigger`],
-//! [`Timers::drain`], [`Timers::continue_serving`]). Whoever does that carries out the decision that it returns, and wakes the
-//! monitor, because the time to wait for may have become another.
+//! Signals, changed scripts and the orders of the supervisor are said to the timers
+//! ([`Timers::trigger`], [`Timers::drain`], [`Timers::continue_serving`]). Whoever does that
+//! carries out the decision that it returns, and wakes the monitor, because the time to wait for
+//! may have become another.
 
 mod activity;
 mod imports;
@@ -80,7 +83,8 @@ pub enum Decision {
     Nothing,
     /// Raise `RequestTimeout` in the worker, if it still runs this request.
     Interrupt(RunningRequest),
-    /// Ask for a successor, and carry on until the supervisor answers ([`Timers::drain`], [`Timers::continue_serving`]).
+    /// Ask for a successor, and carry on until the supervisor answers ([`Timers::drain`],
+    /// [`Timers::continue_serving`]).
     Replace {
         /// The reason.
         reason: Reason,

@@ -42,7 +42,8 @@ enum State {
     /// A successor is being made. When it is there, this process has `grace` for the rest. `retry`
     /// is that of `Serving`.
     Replacing { reason: Reason, grace: u64, retry: u64 },
-    /// There is a successor, or none is wanted: the process ends when its requests have, or at `deadline`.
+    /// There is a successor, or none is wanted: the process ends when its requests have, or at
+    /// `deadline`.
     Draining { reason: Reason, deadline: u64 },
     /// The process shuts down, and is ended by force at `exit`.
     Stopping { reason: Reason, exit: Option<u64> },
@@ -68,7 +69,8 @@ impl Timers {
         }
     }
 
-    /// Decides what is to be done. To be called again, until the decision is `Nothing`, `Stop` or `Exit`.
+    /// Decides what is to be done. To be called again, until the decision is `Nothing`, `Stop` or
+    /// `Exit`.
     pub fn poll(&mut self, now: u64) -> Decision {
         if now.saturating_sub(self.polled) > PAUSE {
             self.resumed = now;
@@ -297,7 +299,8 @@ impl Timers {
 
     fn next_inactivity(&self, now: u64) -> Option<u64> {
         let timeout = self.limits.inactivity_timeout;
-        // Either there may be activity right now, or it is looked at again whether the last request has ended.
+        // Either there may be activity right now, or it is looked at again whether the last request
+        // has ended.
         let again = after(now, timeout.min(ROUND));
         match self.inactivity() {
             None => after(now, timeout),

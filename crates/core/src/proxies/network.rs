@@ -12,8 +12,9 @@ pub(super) enum Network {
 }
 
 impl Network {
-    /// Reads `address`, `address/bits`, `address/mask` (IPv4), or the first octets of an IPv4 network. Upper-case
-    /// digits and IPv4 addresses in IPv6 form are rejected, as the original does.
+    /// Reads `address`, `address/bits`, `address/mask` (IPv4), or the first octets of an IPv4
+    /// network. Upper-case digits and IPv4 addresses in IPv6 form are rejected, as the original
+    /// does.
     pub(super) fn parse(item: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(item).ok()?;
         let plain = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.' | b':' | b'/');
@@ -69,7 +70,8 @@ impl Network {
     }
 }
 
-/// Returns the length of a prefix. 0 is none, so that nobody trusts the whole world by a slip of the pen.
+/// Returns the length of a prefix. 0 is none, so that nobody trusts the whole world by a slip of
+/// the pen.
 fn bits(text: &str, most: u32) -> Option<u32> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|bits| digits && (1..=most).contains(bits))

@@ -1,5 +1,5 @@
-//! The head of a response, checked: whatever an application or a daemon process says, only a [`ResponseHead`] reaches
-//! Apache.
+//! The head of a response, checked: whatever an application or a daemon process says, only a
+//! [`ResponseHead`] reaches Apache.
 
 use std::fmt;
 
@@ -53,7 +53,8 @@ impl HeadLimits {
         self.head
     }
 
-    /// Returns an upper bound, in bytes, of the encoding of a head within these limits: lengths and counts add to its text.
+    /// Returns an upper bound, in bytes, of the encoding of a head within these limits: lengths and
+    /// counts add to its text.
     #[must_use]
     pub const fn longest_encoding(&self) -> u64 {
         self.head.saturating_add(LONGEST_REASON as u64 + 64 + 8 * MAX_FIELDS as u64)
@@ -116,8 +117,8 @@ impl<'a> From<Invalid<'a>> for HeadError<'a> {
     }
 }
 
-/// The fields that are about one connection, and which the server itself says what it needs of. An application must not
-/// give them (PEP 3333): a response is framed by the server.
+/// The fields that are about one connection, and which the server itself says what it needs of. An
+/// application must not give them (PEP 3333): a response is framed by the server.
 const HOP_BY_HOP: [&[u8]; 12] = [
     b"connection",
     b"keep-alive",

@@ -3,13 +3,14 @@
 //! Each slot has a page ([`page`]). Each of its processes has a word there that it alone writes, as
 //! long as it lives: the supervisor assigns it, and clears it when it has waited for the process.
 //!
-//! All slots have a place on the board, which the supervisor alone writes, but for the word in which
-//! the parent says whether there is a supervisor ([`supervision`]).
+//! All slots have a place on the board, which the supervisor alone writes, but for the word in
+//! which the parent says whether there is a supervisor ([`supervision`]).
 //!
 //! To Apache children both are hints. Whatever stands there, nothing worse happens than that a
 //! request goes to a process that is busier than another.
 
-/// Words of a slot's page: each process has its own, so that what one has counted can be forgotten when it has died.
+/// Words of a slot's page: each process has its own, so that what one has counted can be forgotten
+/// when it has died.
 pub mod page {
     /// The number of words.
     pub const WORDS: usize = 16;
@@ -30,7 +31,8 @@ pub mod slot {
     pub const STATE: usize = 1;
     /// The number of processes of the slot that have ended.
     pub const ENDED: usize = 2;
-    /// The last processes that ended, [`EXITS`] of them in turn: process id, then status as `waitpid` gives it.
+    /// The last processes that ended, [`EXITS`] of them in turn: process id, then status as
+    /// `waitpid` gives it.
     pub const EXIT: usize = 4;
     /// The number of ends that are remembered.
     pub const EXITS: usize = 6;
@@ -51,7 +53,8 @@ pub const fn supervision(slots: usize) -> usize {
     slots * slot::WORDS
 }
 
-/// The value while there is no supervisor, and none can be started: no process will take what waits.
+/// The value while there is no supervisor, and none can be started: no process will take what
+/// waits.
 pub const UNSUPERVISED: u32 = 1;
 
 /// The state of a slot.

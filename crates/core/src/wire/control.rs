@@ -92,7 +92,8 @@ impl Order {
         buffer
     }
 
-    /// Returns the schema of a `Start`, or of its announcement, which may be that of another build; `None` if it is no `Start`.
+    /// Returns the schema of a `Start`, or of its announcement, which may be that of another build;
+    /// `None` if it is no `Start`.
     #[must_use]
     pub fn schema_of_start(datagram: &[u8]) -> Option<Schema> {
         let mut reader = Reader::new(datagram.strip_prefix(&[1])?);

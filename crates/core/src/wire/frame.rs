@@ -1,7 +1,8 @@
 //! Frames: the messages about requests between an Apache child and a daemon process.
 //!
-//! A frame is a header of eight bytes (length of the payload, kind, flags, two bytes of zero) and its payload. On each
-//! connection the daemon speaks first: [`Kind::Hello`]. Then, for each request:
+//! A frame is a header of eight bytes (length of the payload, kind, flags, two bytes of zero) and
+//! its payload. On each connection the daemon speaks first: [`Kind::Hello`]. Then, for each
+//! request:
 //!
 //! | child | daemon | |
 //! |---|---|---|
@@ -14,8 +15,9 @@
 //! | | `Data`, `File` | the body |
 //! | | `End` | how it ended; a connection that is closed before that broke the request off |
 //!
-//! A connection is used by one request at a time. What has not been read when the daemon closes a connection is a
-//! request that it has not seen: the kernel then reports a reset to the child, which may send it elsewhere.
+//! A connection is used by one request at a time. What has not been read when the daemon closes a
+//! connection is a request that it has not seen: the kernel then reports a reset to the child,
+//! which may send it elsewhere.
 
 use super::codec::Malformed;
 
@@ -61,20 +63,22 @@ macro_rules! kinds {
 kinds! {
     /// Child: a request; the payload is the bridge's.
     Request = 1, LONGEST_REQUEST;
-    /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it cannot be read.
+    /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it
+    /// cannot be read.
     Body = 2, LONGEST_BLOCK;
     /// Daemon: schema (eight bytes) and process id (four).
     Hello = 16, 12;
-    /// Daemon: wants at most so many bytes of the body (four bytes), answered by one [`Kind::Body`] with at least one byte
-    /// unless it is the last, before it may want more. Meanwhile it may say other things, and end the response: then that
-    /// stays without an answer. 0: only tell a waiting client to continue; that has no answer.
+    /// Daemon: wants at most so many bytes of the body (four bytes), answered by one [`Kind::Body`]
+    /// with at least one byte unless it is the last, before it may want more. Meanwhile it may say
+    /// other things, and end the response: then that stays without an answer. 0: only tell a
+    /// waiting client to continue; that has no answer.
     Pull = 17, 4;
     /// Daemon: status, reason, headers, as the bridge's `Head`.
     Head = 18, LONGEST_HEAD;
     /// Daemon: a piece of the response's body. [`flag::FLUSH`]: send it now.
     Data = 19, LONGEST_BLOCK;
-    /// Daemon: offset and length (eight bytes each) in the regular file whose descriptor comes with the first byte of
-    /// the frame.
+    /// Daemon: offset and length (eight bytes each) in the regular file whose descriptor comes with
+    /// the first byte of the frame.
     File = 20, 16;
     /// Daemon: level (one byte) and text of a line for the log.
     Log = 21, LONGEST_LINE + 1;

@@ -11,7 +11,8 @@ record! {
     pub struct LaunchPlan {
         /// Comes first: all else is of this build, too.
         pub schema: OwnSchema,
-        /// In configuration order. The slots of a group's processes follow those of the group before.
+        /// In configuration order. The slots of a group's processes follow those of the group
+        /// before.
         pub groups: Vec<Group>,
         /// The names of the hosts that the supervisor gets open, in the order of their descriptors.
         pub hosts: Vec<Box<[u8]>>,
@@ -46,7 +47,8 @@ record! {
         pub hosts: Box<[u8]>,
         /// The account to become; `None` where the server was not started as root.
         pub account: Option<Account>,
-        /// The user id of the Apache children: processes with another one start in their own home directory.
+        /// The user id of the Apache children: processes with another one start in their own home
+        /// directory.
         pub server_uid: u32,
         /// True if it may dump core (`CoreDumpDirectory`).
         pub dumps_core: bool,
@@ -98,7 +100,8 @@ record! {
     /// processes act on them.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ProcessOptions {
-        /// `processes=`. Applications see whether it was given at all: [`ProcessOptions::is_multiprocess`].
+        /// `processes=`. Applications see whether it was given at all:
+        /// [`ProcessOptions::is_multiprocess`].
         pub processes: Option<u32>,
         /// `threads=`; 0: its scripts are all there is.
         pub threads: u32,

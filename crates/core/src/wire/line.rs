@@ -1,6 +1,6 @@
-//! Lines on their way to the log. A daemon process and what it starts write to one pipe, which takes only so much at once:
-//! what is longer may be interrupted by others. So longer lines go in parts, each of which looks like a line; what else
-//! is in the pipe is left as it is.
+//! Lines on their way to the log. A daemon process and what it starts write to one pipe, which
+//! takes only so much at once: what is longer may be interrupted by others. So longer lines go in
+//! parts, each of which looks like a line; what else is in the pipe is left as it is.
 
 /// The number of bytes that a pipe takes whole, or not at all (`PIPE_BUF` of Linux).
 pub const WHOLE: usize = 4096;

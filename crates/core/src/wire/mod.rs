@@ -1,7 +1,7 @@
 //! The wire format between Apache children, the supervisor and daemon processes.
 //!
-//! Requests travel as frames over a stream, see [`frame`]. The content of a frame, and the messages of
-//! [`control`] and [`launch`], are values one after the other, see [`codec`]; these messages are
+//! Requests travel as frames over a stream, see [`frame`]. The content of a frame, and the messages
+//! of [`control`] and [`launch`], are values one after the other, see [`codec`]; these messages are
 //! declared once, as records. All sides come from one build: every conversation begins with the
 //! [`Schema`], which is checked. Still no input is trusted: lengths are bounded before anything is
 //! allocated, and input that does not fit is an error, never a panic.

@@ -1,8 +1,9 @@
 //! Records: structures and messages whose layout on the wire is their declaration.
 //!
-//! [`record!`] and [`messages!`] take an ordinary declaration and make both directions from it, so the two cannot differ
-//! in a field or in the order. (serde with a compact format would do so as well; it would bring its data model and
-//! procedural macros into programs that run as root, for a dozen types.)
+//! [`record!`] and [`messages!`] take an ordinary declaration and make both directions from it, so
+//! the two cannot differ in a field or in the order. (serde with a compact format would do so as
+//! well; it would bring its data model and procedural macros into programs that run as root, for a
+//! dozen types.)
 
 use super::codec::{Malformed, Reader, Writer};
 

@@ -1,6 +1,8 @@
-//! The identity of the schema: of the wire format and of the bridge, by a number that the build computes from their sources.
+//! The identity of the schema: of the wire format and of the bridge, by a number that the build
+//! computes from their sources.
 //!
-//! It stands in every program and library that speaks them, so that it can be read from a file before the file is run.
+//! It stands in every program and library that speaks them, so that it can be read from a file
+//! before the file is run.
 
 use std::fmt;
 use std::hint::black_box;
@@ -30,12 +32,13 @@ impl Schema {
     /// Returns this program's own, as its file says it.
     #[must_use]
     pub fn own() -> Self {
-        // Without the black box the compiler would put the number wherever it is used, and might leave out the stamp.
+        // Without the black box the compiler would put the number wherever it is used, and might
+        // leave out the stamp.
         Self::after_marker(black_box(STAMP).as_bytes()).unwrap_or(Self(0))
     }
 
-    /// Returns that of the program or library whose file is this; `None` if it is none of ours, or of a time before files
-    /// said so.
+    /// Returns that of the program or library whose file is this; `None` if it is none of ours, or
+    /// of a time before files said so.
     #[must_use]
     pub fn find_in(mut contents: &[u8]) -> Option<Self> {
         let marker = black_box(STAMP).as_bytes()[0];

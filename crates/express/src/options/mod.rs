@@ -1,4 +1,5 @@
-//! The definitions of all options: one each, from which parser, help, manual and refusals are derived.
+//! The definitions of all options: one each, from which parser, help, manual and refusals are
+//! derived.
 //!
 //! The options of a concern stand in its module, in a [`section`]; the others in `supported`.
 

@@ -1,5 +1,5 @@
-//! The descriptors that belong to the process as a daemon. A copy of it that an application forks must not have them:
-//! as long as any copy holds them, the death of this process goes unnoticed.
+//! The descriptors that belong to the process as a daemon. A copy of it that an application forks
+//! must not have them: as long as any copy holds them, the death of this process goes unnoticed.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,7 +28,8 @@ pub(crate) fn unregister(descriptor: &impl AsRawFd) {
     }
 }
 
-/// Makes this forked copy of the process one that serves nothing. Called by the child, on its only thread.
+/// Makes this forked copy of the process one that serves nothing. Called by the child, on its only
+/// thread.
 pub(crate) fn forked() {
     FORKED.store(true, Ordering::Relaxed);
     for (index, word) in REGISTERED.iter().enumerate() {

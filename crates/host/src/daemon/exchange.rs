@@ -160,8 +160,8 @@ impl<'a> FrameExchange<'a> {
         Ok(sent?)
     }
 
-    /// Logs the lines that wait to be sent and cannot be, without the request that they belong to. `sent` is the length
-    /// of the part of `out` that has been sent.
+    /// Logs the lines that wait to be sent and cannot be, without the request that they belong to.
+    /// `sent` is the length of the part of `out` that has been sent.
     fn log_unsent(&mut self, sent: usize) {
         let out = std::mem::take(&mut self.out);
         let mut start = std::mem::take(&mut self.partial);

@@ -1,4 +1,5 @@
-//! The log of a daemon process outside requests: lines as Apache writes them, which go to the supervisor's relay.
+//! The log of a daemon process outside requests: lines as Apache writes them, which go to the
+//! supervisor's relay.
 
 mod output;
 

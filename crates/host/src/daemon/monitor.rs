@@ -1,5 +1,5 @@
-//! Threads that enter Python for the event thread, which never does: the watchdog, interrupts, signals for the
-//! application.
+//! Threads that enter Python for the event thread, which never does: the watchdog, interrupts,
+//! signals for the application.
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;

@@ -155,8 +155,8 @@ impl Reload {
             return (ChangedScript::Hold, false);
         }
         if state.asked.is_none() && state.failed.is_underway() {
-            // A successor is made for a script that cannot be imported here, and takes long. This change has its turn
-            // after that.
+            // A successor is made for a script that cannot be imported here, and takes long. This
+            // change has its turn after that.
             return (ChangedScript::Keep(None), false);
         }
         (ChangedScript::Hold, state.ask_for(path))

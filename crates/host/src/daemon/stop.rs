@@ -62,7 +62,8 @@ pub(super) fn finish(daemon: &'static Daemon, process: &'static Process, patienc
         os::exit::now(0);
     }
     let is_complete = interpreters().end_subs(patience);
-    // Python aborts when it is finalised with an interpreter left, and waits for threads without limit.
+    // Python aborts when it is finalised with an interpreter left, and waits for threads without
+    // limit.
     if !interpreters().wind_down_main(patience, is_complete) {
         log::line(Level::Info, &format!("Process group '{}': exiting.", daemon.name));
         os::exit::now(0);

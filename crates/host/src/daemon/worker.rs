@@ -72,8 +72,9 @@ impl Worker {
         lock(&self.interrupt).target.map(|(interpreter, _)| interpreter)
     }
 
-    /// Raises `RequestTimeout` in its request, if that still runs in this interpreter (which the caller is attached to)
-    /// and `is_same`. `describe` is called with the id of the thread, before.
+    /// Raises `RequestTimeout` in its request, if that still runs in this interpreter (which the
+    /// caller is attached to) and `is_same`. `describe` is called with the id of the thread,
+    /// before.
     pub(super) fn interrupt(
         &self,
         py: Python<'_>,

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The pause after a failure that has left an interpreter behind, which takes memory until the process ends. Each further one
-/// doubles it.
+/// The pause after a failure that has left an interpreter behind, which takes memory until the
+/// process ends. Each further one doubles it.
 const PAUSE_LEFT: Duration = Duration::from_secs(60);
 /// The most times that it is doubled.
 const MOST_DOUBLED: u32 = 5;

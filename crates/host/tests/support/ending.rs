@@ -55,7 +55,8 @@ pub(crate) fn position(log: &[String], end: &str) -> usize {
     log.iter().position(|line| line.ends_with(end)).unwrap_or_else(|| panic!("no {end}: {log:#?}"))
 }
 
-/// Checks that an interpreter's application was told, then its threads joined, its `atexit` functions called.
+/// Checks that an interpreter's application was told, then its threads joined, its `atexit`
+/// functions called.
 pub(crate) fn assert_ended(log: &[String], group: &str) {
     let told = position(log, &format!("{group} process_stopping shutdown_signal"));
     assert!(told < position(log, &format!("{group} joined")), "{log:#?}");
@@ -66,7 +67,8 @@ pub(crate) fn assert_ended(log: &[String], group: &str) {
 /// The longest time that the end of a process may take here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Stops the host, which may take `grace` milliseconds for requests, and then for threads; returns what was logged.
+/// Stops the host, which may take `grace` milliseconds for requests, and then for threads; returns
+/// what was logged.
 pub(crate) fn stop(grace: u32) -> Vec<String> {
     let (sender, stopped) = mpsc::channel();
     let host = *HOST;

@@ -1,7 +1,7 @@
 //! Loads the host into this process as the Apache module does, and plays the server for it.
 //!
-//! Python can be started only once in a process, so all tests of a file share one host. The interpreter is
-//! `PYO3_PYTHON`, the one that the host was built for.
+//! Python can be started only once in a process, so all tests of a file share one host. The
+//! interpreter is `PYO3_PYTHON`, the one that the host was built for.
 
 #![allow(clippy::disallowed_types, reason = "no Python runs in tests")]
 #![allow(dead_code, reason = "each test file uses its own part")]
@@ -178,7 +178,8 @@ fn load(python: &str) -> &'static Host {
     let library = String::from_utf8(output.stdout).expect("a path");
     let test = std::env::current_exe().expect("the path of the test");
     let host = test.with_file_name("libmod_wsgi_host.so");
-    // SAFETY: libpython and the host are made to be loaded so; the symbol has the type that the bridge says.
+    // SAFETY: libpython and the host are made to be loaded so; the symbol has the type that the
+    // bridge says.
     unsafe {
         open(library.trim(), libc::RTLD_GLOBAL);
         let handle = open(&host.to_string_lossy(), libc::RTLD_LOCAL);

@@ -90,8 +90,8 @@ pub(crate) fn current() -> Option<Arc<Generation>> {
 }
 
 impl Generation {
-    /// Makes the slots of the groups, given by their names and numbers of processes, and a snapshot for so many bytes if
-    /// one is needed.
+    /// Makes the slots of the groups, given by their names and numbers of processes, and a snapshot
+    /// for so many bytes if one is needed.
     pub(super) fn new(
         groups: impl Iterator<Item = (Box<[u8]>, u32)>,
         message: &[u8],

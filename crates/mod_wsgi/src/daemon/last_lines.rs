@@ -21,11 +21,11 @@ pub(super) fn log_line(request: &Request, payload: &[u8]) -> Result<(), Malforme
     Ok(())
 }
 
-/// Takes nothing more from the process, and logs the lines that it has sent. It is told that with its next write, and
-/// logs further lines elsewhere: none is lost between the two.
+/// Takes nothing more from the process, and logs the lines that it has sent. It is told that with
+/// its next write, and logs further lines elsewhere: none is lost between the two.
 ///
-/// `unread` is the part of `connection.incoming` that has not been processed, and begins with the last `skipped` bytes
-/// of a frame.
+/// `unread` is the part of `connection.incoming` that has not been processed, and begins with the
+/// last `skipped` bytes of a frame.
 pub(super) fn log_last_lines(
     request: &Request,
     connection: &Connection,
@@ -49,8 +49,8 @@ pub(super) fn log_last_lines(
     }
 }
 
-/// Logs the lines in `bytes`, which begin with the last `skipped` bytes of a frame. Returns the number of bytes that
-/// have been processed.
+/// Logs the lines in `bytes`, which begin with the last `skipped` bytes of a frame. Returns the
+/// number of bytes that have been processed.
 fn log_lines(request: &Request, bytes: &[u8], skipped: &mut usize) -> Result<usize, Malformed> {
     let mut start = 0;
     loop {

@@ -1,7 +1,9 @@
-//! The scoreboard for daemon processes, which have none: Apache's children publish it as a snapshot, once a second.
+//! The scoreboard for daemon processes, which have none: Apache's children publish it as a
+//! snapshot, once a second.
 //!
-//! There is one only if a process group has asked for it (`server-metrics=On`). A thread in each child then looks
-//! once a second whether somebody else has published; whoever is first does it for all.
+//! There is one only if a process group has asked for it (`server-metrics=On`). A thread in each
+//! child then looks once a second whether somebody else has published; whoever is first does it for
+//! all.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

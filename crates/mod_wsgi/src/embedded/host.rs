@@ -47,7 +47,8 @@ impl Host {
                 rebuild(home)
             ));
         };
-        // SAFETY: the symbol of this name is such a function; its table is static, and begins with its tag.
+        // SAFETY: the symbol of this name is such a function; its table is static, and begins with
+        // its tag.
         let table = unsafe { (std::mem::transmute::<*mut c_void, Entry>(entry.as_ptr()))() };
         // SAFETY: such a function returns a static table that begins with its tag, and the library
         // stays loaded.

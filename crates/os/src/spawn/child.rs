@@ -1,4 +1,5 @@
-//! Between fork and exec: only calls that signal-safety(7) allows, no allocation, no lock, no panic.
+//! Between fork and exec: only calls that signal-safety(7) allows, no allocation, no lock, no
+//! panic.
 
 use std::ffi::{CString, c_char, c_int};
 use std::io;
@@ -120,7 +121,8 @@ impl<'a> Job<'a> {
 
     fn pass_descriptors(&mut self) -> Result<(), (Step, c_int)> {
         close_all_on_exec()?;
-        // A number that is to be taken may be that of a source, or of the pipe: those are moved out of the way first.
+        // A number that is to be taken may be that of a source, or of the pipe: those are moved out
+        // of the way first.
         let taken = self.moves.iter().filter(|(source, number)| source != number);
         let floor = taken.map(|(_, number)| *number).max().unwrap_or(0).max(2) + 1;
         // For a moment there are two of each.
@@ -307,7 +309,8 @@ impl Iterator for Numbers<'_> {
     type Item = RawFd;
 
     fn next(&mut self) -> Option<RawFd> {
-        // A record: inode and offset, its length in two bytes, a byte for the type, the name up to a NUL byte.
+        // A record: inode and offset, its length in two bytes, a byte for the type, the name up to
+        // a NUL byte.
         const LENGTH: usize = 16;
         const NAME: usize = 19;
         let length = self.0.get(LENGTH..)?.first_chunk::<2>()?;
@@ -352,8 +355,8 @@ fn moved_up(source: RawFd, floor: RawFd) -> Result<RawFd, (Step, c_int)> {
 }
 
 fn reset_signals() -> Result<(), (Step, c_int)> {
-    // SAFETY: signal sets and actions are plain memory; all zeroes is the default action. It fails for the signals
-    // that have no other action or belong to the C library.
+    // SAFETY: signal sets and actions are plain memory; all zeroes is the default action. It fails
+    // for the signals that have no other action or belong to the C library.
     unsafe {
         let default: libc::sigaction = std::mem::zeroed();
         for signal in 1..=libc::SIGRTMAX() {

@@ -1,10 +1,12 @@
 //! Starting programs, as another user if need be.
 //!
-//! Everything is prepared before the fork; what happens between fork and exec is in `child`. What fails there comes
-//! back through a pipe, by step, so that a message can name the option and the user that are to blame.
+//! Everything is prepared before the fork; what happens between fork and exec is in `child`. What
+//! fails there comes back through a pipe, by step, so that a message can name the option and the
+//! user that are to blame.
 //!
-//! [`Plan::spawn`] waits until the program runs. Who must not wait uses [`Plan::launch`]; and a program that is made ready by
-//! another one, which looks up what may take long, ends with [`Plan::exec`].
+//! [`Plan::spawn`] waits until the program runs. Who must not wait uses [`Plan::launch`]; and a
+//! program that is made ready by another one, which looks up what may take long, ends with
+//! [`Plan::exec`].
 
 mod child;
 
@@ -35,21 +37,23 @@ static LATE: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 pub struct Plan<'a> {
     /// Paths of executables, tried in turn; each is its own `argv[0]`.
     pub programs: Vec<CString>,
-    /// The executable itself, where it is open already (`O_PATH` is enough): it is what runs, whatever has become of its
-    /// path. No script. `programs` then only has its `argv[0]`.
+    /// The executable itself, where it is open already (`O_PATH` is enough): it is what runs,
+    /// whatever has become of its path. No script. `programs` then only has its `argv[0]`.
     pub executable: Option<BorrowedFd<'a>>,
     /// The arguments behind `argv[0]`.
     pub arguments: Vec<CString>,
     /// The whole environment, as `NAME=value`.
     pub environment: Vec<CString>,
-    /// Descriptors that the program gets besides 0, 1 and 2: the number there, and which one here. All others that
-    /// this process has are closed.
+    /// Descriptors that the program gets besides 0, 1 and 2: the number there, and which one here.
+    /// All others that this process has are closed.
     pub kept: Vec<(RawFd, BorrowedFd<'a>)>,
-    /// Becomes standard output and error; absent: those of this process. Standard input is always `/dev/null`.
+    /// Becomes standard output and error; absent: those of this process. Standard input is always
+    /// `/dev/null`.
     pub output: Option<BorrowedFd<'a>>,
     /// True if it leads a session and a process group of its own.
     pub is_session: bool,
-    /// True if it is killed when the thread that starts it ends, until it wants otherwise (`PR_SET_PDEATHSIG`).
+    /// True if it is killed when the thread that starts it ends, until it wants otherwise
+    /// (`PR_SET_PDEATHSIG`).
     pub is_bound: bool,
     /// Its nice value.
     pub priority: Option<i32>,
@@ -133,9 +137,11 @@ pub enum Step {
     Signals,
     /// The limit with this index. Does not prevent the start.
     Limit(usize),
-    /// Doing all of this in time. A file system can take as long as it wants to let a process in, or run a program.
+    /// Doing all of this in time. A file system can take as long as it wants to let a process in,
+    /// or run a program.
     Time,
-    /// Starting the program with this index: the first that is there but cannot be started, or the last.
+    /// Starting the program with this index: the first that is there but cannot be started, or the
+    /// last.
     Program(usize),
 }
 
@@ -168,8 +174,8 @@ pub struct Launched {
 }
 
 impl Plan<'_> {
-    /// Starts the program; returns when it runs, or when that has failed (then no process is left, or it has been sent
-    /// SIGKILL).
+    /// Starts the program; returns when it runs, or when that has failed (then no process is left,
+    /// or it has been sent SIGKILL).
     ///
     /// # Errors
     /// See [`Step`].
@@ -177,11 +183,13 @@ impl Plan<'_> {
         self.spawn_within(LONGEST)
     }
 
-    /// Makes the process that becomes the program, and waits for nothing. To reap it is left to the caller, who has to
-    /// [`reap`](process::reap) what it does not know, too: a process that it cannot be given is killed.
+    /// Makes the process that becomes the program, and waits for nothing. To reap it is left to the
+    /// caller, who has to [`reap`](process::reap) what it does not know, too: a process that it
+    /// cannot be given is killed.
     ///
-    /// Failures come through the pipe as records of [`RECORD`] bytes, see [`failure`]. The program gets the other end
-    /// of the pipe under `number`, and may write to it what it wants; when it starts another program, or fails, the pipe ends.
+    /// Failures come through the pipe as records of [`RECORD`] bytes, see [`failure`]. The program
+    /// gets the other end of the pipe under `number`, and may write to it what it wants; when it
+    /// starts another program, or fails, the pipe ends.
     ///
     /// # Errors
     /// [`Step::Prepare`] or [`Step::Fork`]: there is no process.
@@ -201,8 +209,9 @@ impl Plan<'_> {
         Ok(Launched { child, pipe })
     }
 
-    /// Becomes the program; returns if that fails. By then this process may have lost its privileges, its root
-    /// directory and its descriptors, and can only say so and end. [`Plan::is_bound`] binds it to the parent that it has.
+    /// Becomes the program; returns if that fails. By then this process may have lost its
+    /// privileges, its root directory and its descriptors, and can only say so and end.
+    /// [`Plan::is_bound`] binds it to the parent that it has.
     ///
     /// Failures that do not prevent the start are reported to `warn`, whose descriptors must not
     /// have numbers of [`Plan::kept`].
@@ -318,8 +327,8 @@ impl std::error::Error for Failure {
     }
 }
 
-/// Reads until the end, which comes when the program runs or the process is gone; [`io::ErrorKind::TimedOut`] if that is
-/// not in time.
+/// Reads until the end, which comes when the program runs or the process is gone;
+/// [`io::ErrorKind::TimedOut`] if that is not in time.
 fn read_all(reader: &mut io::PipeReader, records: &mut Vec<u8>, end: Instant) -> io::Result<()> {
     loop {
         // Rounded up, so that it is over then.

@@ -243,8 +243,8 @@ fn a_bound_process_dies_with_the_thread_that_started_it() {
     }
 }
 
-/// Returns a program that cannot be opened for less than the time that the system gives the holder of a lease, which is much.
-/// So it is with a file system that hangs.
+/// Returns a program that cannot be opened for less than the time that the system gives the holder
+/// of a lease, which is much. So it is with a file system that hangs.
 fn hanging() -> (std::fs::File, CString) {
     let path = std::env::temp_dir().join(format!("os-spawn-hanging-{}", std::process::id()));
     std::fs::write(&path, "#!/bin/sh\n").unwrap();
@@ -334,7 +334,8 @@ fn a_failed_start_leaves_no_process() {
     for _ in 0..20 {
         plan.spawn().unwrap_err();
     }
-    // Those of this program that have not become another one. Other tests may be about to wait for theirs.
+    // Those of this program that have not become another one. Other tests may be about to wait for
+    // theirs.
     let own = std::process::id().to_string();
     let left = || {
         let output = Command::new("ps").args(["--ppid", &own, "-o", "stat=,comm="]).output().unwrap();

@@ -60,8 +60,8 @@ struct Block {
 enum Target {
     /// A file: takes any amount, at once as far as anybody can tell.
     File(File),
-    /// A pipe of which others need a part, so that they are not blocked because of what processes write: Apache itself
-    /// waits for its log.
+    /// A pipe of which others need a part, so that they are not blocked because of what processes
+    /// write: Apache itself waits for its log.
     Pipe(File),
     /// A socket.
     Socket(OwnedFd),
@@ -95,7 +95,8 @@ impl Sink {
         }
     }
 
-    /// Adds lines, or drops and counts them: where the log has stalled and their owner's share is used up.
+    /// Adds lines, or drops and counts them: where the log has stalled and their owner's share is
+    /// used up.
     pub(super) fn push(&mut self, owner: Owner, lines: Vec<u8>, now: Instant) {
         let is_over = self.share(owner) >= SHARE && (self.has_stalled(now) || self.share(owner) >= 2 * SHARE);
         self.add(owner, lines, is_over);
@@ -131,7 +132,8 @@ impl Sink {
                     self.retry = (2 * self.retry).min(RETRY.1);
                     return;
                 }
-                // The disk is full, or nobody has the other end of the pipe. There may be room for the next.
+                // The disk is full, or nobody has the other end of the pipe. There may be room for
+                // the next.
                 Err(_) => self.drop_front(),
             }
         }
@@ -160,7 +162,8 @@ impl Sink {
         self.share(owner) <= SHARE / 2 || self.has_stalled(Instant::now())
     }
 
-    /// Returns whether everything is written, or will not be: the log has taken nothing for `patience`.
+    /// Returns whether everything is written, or will not be: the log has taken nothing for
+    /// `patience`.
     pub(super) fn is_done(&self, now: Instant, patience: Duration) -> bool {
         self.queue.is_empty()
             || self.stalled.is_some_and(|since| now.saturating_duration_since(since) >= patience)
@@ -262,7 +265,8 @@ impl Target {
             Self::Pipe(pipe) => {
                 let lines = whole(lines);
                 let (used, size) = descriptors::pipe_use(&*pipe)?;
-                // A line takes a page of its own, if it is not much shorter; so a quarter is half of the pages.
+                // A line takes a page of its own, if it is not much shorter; so a quarter is half
+                // of the pages.
                 if used > 0 && used + lines.len() > size / 4 {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }

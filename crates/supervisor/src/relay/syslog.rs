@@ -36,7 +36,8 @@ impl Syslog {
         Self { settings, socket: None }
     }
 
-    /// Writes the first of these lines. Returns its length; [`io::ErrorKind::WouldBlock`] if it is not taken now.
+    /// Writes the first of these lines. Returns its length; [`io::ErrorKind::WouldBlock`] if it is
+    /// not taken now.
     pub(super) fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         let length = lines.iter().position(|byte| *byte == b'\n').map_or(lines.len(), |end| end + 1);
         let line = lines[..length].trim_ascii_end();

@@ -58,8 +58,8 @@ impl Starts {
         self.bucket.wait(START_PRICE, now)
     }
 
-    /// Returns how long the start has to wait that follows the end of a process, which has lived for `lived` milliseconds,
-    /// and has served or not.
+    /// Returns how long the start has to wait that follows the end of a process, which has lived
+    /// for `lived` milliseconds, and has served or not.
     pub(super) fn delay_after(&mut self, ending: Ending, has_served: bool, lived: u64, now: u64) -> u64 {
         self.price = if has_served && ending == Ending::RunOnce { RUN_ONCE_PRICE } else { START_PRICE };
         let wait = self.bucket.wait(self.price, now);

@@ -358,7 +358,8 @@ fn a_process_that_does_not_become_python_in_time_is_abandoned() {
     stage.on(Event::Started(2));
     assert_eq!(stage.slot.next(), None);
     stage.on(Event::Ready(2));
-    // With a successor it is the same, and one that is ready has been Python, whatever is heard first.
+    // With a successor it is the same, and one that is ready has been Python, whatever is heard
+    // first.
     stage.on(Event::Replace(2, Reason::ScriptReload, vec![]));
     stage.on(Event::Spawned(3, 103));
     assert_eq!(stage.tick(), (PREPARATION_TIMEOUT, vec![Action::Abandon { key: 3, is_late: true }]));

@@ -1,5 +1,5 @@
-//! A daemon process that keeps to nothing: it poses as the Python executable of a process group, speaks the wire, and
-//! answers each request in the way that the query of its URL names.
+//! A daemon process that keeps to nothing: it poses as the Python executable of a process group,
+//! speaks the wire, and answers each request in the way that the query of its URL names.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -123,7 +123,8 @@ impl Wire {
         Ok(Then::Keep)
     }
 
-    /// Answers with a status and fields that no application may send. Returns `None` if the case is another one.
+    /// Answers with a status and fields that no application may send. Returns `None` if the case is
+    /// another one.
     fn answer_with_fields(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
         match case {
             "fine" => self.complete(b"fine")?,
@@ -183,7 +184,8 @@ impl Wire {
         Ok(Some(Then::Keep))
     }
 
-    /// Answers with too much of a head, or with one that makes no sense. Returns `None` if the case is another one.
+    /// Answers with too much of a head, or with one that makes no sense. Returns `None` if the case
+    /// is another one.
     fn answer_with_heads(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
         match case {
             "length" => {
@@ -241,7 +243,8 @@ impl Wire {
         Ok(Some(Then::Keep))
     }
 
-    /// Answers with a result or a body that does not fit its head. Returns `None` if the case is another one.
+    /// Answers with a result or a body that does not fit its head. Returns `None` if the case is
+    /// another one.
     fn answer_with_bodies(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
         match case {
             "result" => self.end(number(value))?,
@@ -374,7 +377,8 @@ impl Wire {
         Ok(Some(then))
     }
 
-    /// Asks for the body of the request in ways that make no sense. Returns `None` if the case is another one.
+    /// Asks for the body of the request in ways that make no sense. Returns `None` if the case is
+    /// another one.
     fn answer_with_pulls(&mut self, case: &str, _: &str) -> io::Result<Option<Then>> {
         match case {
             "pull-much" => {
@@ -403,7 +407,8 @@ impl Wire {
         Ok(Some(Then::Keep))
     }
 
-    /// Sends too much, or files and descriptors that were not asked for. Returns `None` if the case is another one.
+    /// Sends too much, or files and descriptors that were not asked for. Returns `None` if the case
+    /// is another one.
     fn answer_with_floods_and_files(&mut self, case: &str, value: &str) -> io::Result<Option<Then>> {
         match case {
             "flood" => {

@@ -1,5 +1,5 @@
-//! The two directions of a request do not wait for each other: a thread that reads a body which does not come, and an
-//! answer.
+//! The two directions of a request do not wait for each other: a thread that reads a body which
+//! does not come, and an answer.
 
 use std::io::Write;
 use std::time::Duration;
@@ -192,8 +192,9 @@ fn the_directions_are_independent_over_tls_and_http_2(setup: Setup) {
                 let url = format!("https://localhost:{}/reader_stays?list", server.tls_port());
                 let slowly = ["--limit-rate", "1000", "--max-time", "10", "--no-buffer"];
                 let arguments = ["--insecure", version, "--data-binary", &data, &url];
-                // How it ends is of no interest: the rest of the body is not wanted. Over HTTP/2 curl may hear of that
-                // before it has read the answer, which it then forgets, also if the answer is a static file.
+                // How it ends is of no interest: the rest of the body is not wanted. Over HTTP/2
+                // curl may hear of that before it has read the answer, which it then forgets, also
+                // if the answer is a static file.
                 let is_answered = (0..10).any(|_| {
                     let output = curl(slowly.into_iter().chain(arguments));
                     output.stdout == b"answer"

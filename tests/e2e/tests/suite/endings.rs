@@ -110,7 +110,8 @@ fn processes_end_while_memory_is_traced(setup: Setup) {
     });
 }
 
-/// Uses extension modules whose functions take keywords, which CPython remembers for all interpreters.
+/// Uses extension modules whose functions take keywords, which CPython remembers for all
+/// interpreters.
 const KEYWORDS: &str = "import atexit, bisect, mod_wsgi, os, zlib\n\
     group = mod_wsgi.application_group\n\
     atexit.register(lambda: print(f\"exit function of '{group}'\", end=''))\n\
@@ -291,7 +292,8 @@ fn a_page_for_a_failure_leaves_the_request_that_failed_as_it_was(setup: Setup) {
     });
 }
 
-/// One application for each group of the request that fails and each group of the page, and failures of Apache itself.
+/// One application for each group of the request that fails and each group of the page, and
+/// failures of Apache itself.
 fn with_failing_applications(setup: Setup) -> Setup {
     let mut setup = setup.file("apps/failing.wsgi", FAILING);
     let groups = [("main", "%{GLOBAL}"), ("sub", "sub")];
@@ -313,15 +315,16 @@ fn with_failing_applications(setup: Setup) -> Setup {
     if setup.mpm() == Mpm::Prefork { setup.conf("MaxRequestWorkers 1") } else { setup }
 }
 
-/// Returns the numbers of requests that are active, have ended and are known to Python, and that of those recorded since the last
-/// look.
+/// Returns the numbers of requests that are active, have ended and are known to Python, and that of
+/// those recorded since the last look.
 fn counts(server: &Server) -> [u64; 4] {
     let text = server.get("/main-main/counts").expect(200);
     let counts: Vec<u64> = text.split(' ').filter_map(|count| count.parse().ok()).collect();
     counts.try_into().unwrap_or_else(|_| panic!("no counts: {text}"))
 }
 
-/// Checks that requests which fail in one way get the page, and that each is logged and counted as itself.
+/// Checks that requests which fail in one way get the page, and that each is logged and counted as
+/// itself.
 fn check_failures(server: &Server, pair: &str, how: &str) {
     let before = wait_until("nothing else runs", || {
         let counts = counts(server);

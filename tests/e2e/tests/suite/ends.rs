@@ -1,4 +1,5 @@
-//! Ends of responses: what the client sees, what the access log says, and what comes next on the connection.
+//! Ends of responses: what the client sees, what the access log says, and what comes next on the
+//! connection.
 
 use std::process::Command;
 use std::thread;
@@ -59,7 +60,8 @@ fn a_half_closed_connection_gets_its_answer(setup: Setup) {
             let mut second = start_request(server, "/fine?half");
             second.finish_sending();
             if server.mode() == Mode::Daemon {
-                // By the time that one who has really gone is noticed, the others have been looked at, too.
+                // By the time that one who has really gone is noticed, the others have been looked
+                // at, too.
                 let third = start_request(server, "/fine?reset");
                 thread::sleep(std::time::Duration::from_millis(300));
                 third.reset();

@@ -1,4 +1,5 @@
-//! Responses on their way through filters, which end them themselves, keep them back, or store them.
+//! Responses on their way through filters, which end them themselves, keep them back, or store
+//! them.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;

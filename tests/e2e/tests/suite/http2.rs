@@ -194,7 +194,8 @@ const KEEPING: &str = "import os, threading, time, weakref\n\
     \x20   start_response('200 OK', [('Content-Type', 'text/plain')])\n\
     \x20   return ['\\n'.join(lines).encode()]\n";
 
-/// The most workers that mod_http2 has at a time, and the most it keeps while there is nothing to do.
+/// The most workers that mod_http2 has at a time, and the most it keeps while there is nothing to
+/// do.
 const WORKERS: (u64, u64) = (12, 2);
 
 fn state_of_a_thread_ends_with_it(setup: Setup) {

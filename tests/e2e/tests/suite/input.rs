@@ -53,7 +53,8 @@ fn the_input_has_every_method(setup: Setup) {
 
 fn bodies_arrive_whole(setup: Setup) {
     setup.app("/", "app.wsgi", APP).conf("WSGIChunkedRequest On").run(|server, cases| {
-        // Lines of every length from 1 to 700, some of them across the blocks in which data arrives.
+        // Lines of every length from 1 to 700, some of them across the blocks in which data
+        // arrives.
         let body: Vec<u8> =
             (1..=700).flat_map(|length| [vec![b'x'; length - 1], vec![b'\n']].concat()).collect();
         let length = body.len().to_string();

@@ -276,7 +276,8 @@ pub(crate) fn own_gil_cases(server: &Server, cases: &mut e2e::Cases<'_>) {
 }
 
 fn a_module_that_refuses_sub_interpreters_is_explained(setup: Setup) {
-    // The words are CPython's; a real module that refuses needs 3.12 and is tested with every version.
+    // The words are CPython's; a real module that refuses needs 3.12 and is tested with every
+    // version.
     let app = "raise ImportError('module _example does not support loading in subinterpreters')\n";
     setup.app("/", "app.wsgi", app).run(|server, cases| {
         cases.deviates("the remedy", "the log names no remedy", || {

@@ -154,7 +154,8 @@ impl<'a> Memory<'a> {
         cases.check("memory", || {
             e2e::report(format_args!("{:?} -> {after:?} kB", self.before));
             for (process, peak) in &after {
-                // One that was started meanwhile has nothing to begin with but what others began with.
+                // One that was started meanwhile has nothing to begin with but what others began
+                // with.
                 let known = self.before.iter().find(|(known, _)| known == process);
                 let most = self.before.iter().map(|(_, peak)| *peak).max();
                 let before = known.map(|(_, peak)| *peak).or(most).unwrap_or_default();

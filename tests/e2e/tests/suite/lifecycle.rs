@@ -38,8 +38,9 @@ fn serving(setup: Setup) -> Setup {
 }
 
 fn restarts_replace_the_children(setup: Setup) {
-    // With room for one child only, the worker MPM may start no other before the one that has a request to finish
-    // has ended: it looks for a thread that is dead, and those of a child on its way out may all be "graceful".
+    // With room for one child only, the worker MPM may start no other before the one that has a
+    // request to finish has ended: it looks for a thread that is dead, and those of a child on its
+    // way out may all be "graceful".
     serving(setup).children(2).run(|server, cases| {
         cases.check("graceful", || {
             let before = server.children();

@@ -1,4 +1,5 @@
-//! Mistakes in the configuration: each is refused, or told, with what was written and what to write instead.
+//! Mistakes in the configuration: each is refused, or told, with what was written and what to write
+//! instead.
 
 use e2e::Needs::{Daemon, NoSanitizer, Ours};
 use e2e::{LogMark, Setup, Test, on_one_mpm, wait_until};
@@ -135,7 +136,8 @@ fn a_restart_into_a_mistake_leaves_no_process(setup: Setup) {
     });
 }
 
-/// Apache ends when it is told to restart with a configuration that it cannot read, which is why its tools test it first.
+/// Apache ends when it is told to restart with a configuration that it cannot read, which is why
+/// its tools test it first.
 fn a_running_server_survives_the_test_of_a_mistake(setup: Setup) {
     let setup = with_mistake(&setup, "").app("/", "app.wsgi", APP);
     setup.run(|server, cases| {

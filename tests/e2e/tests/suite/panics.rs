@@ -1,4 +1,5 @@
-//! A panic in our own code is contained: the request gets a 500, the log says where, the process lives.
+//! A panic in our own code is contained: the request gets a 500, the log says where, the process
+//! lives.
 
 use e2e::Needs::{Daemon, Embedded, Ours};
 use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};

@@ -9,7 +9,8 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_name_that_is_no_header_name_is_ignored),
 ];
 
-/// A scope with its own settings, headers that are sent, and what the environ has then (`-` for nothing).
+/// A scope with its own settings, headers that are sent, and what the environ has then (`-` for
+/// nothing).
 type Row = (&'static str, &'static [(&'static str, &'static str)], &'static [(&'static str, &'static str)]);
 
 /// The peer is 127.0.0.1, which `/trusted` and `/chain` trust and `/distrusted` does not.

@@ -61,7 +61,8 @@ fn changed_scripts_are_loaded_again(setup: Setup) {
             });
             cases.check("a change is seen", || {
                 let mark = server.mark();
-                // Directly after the other script's turn, which uses the same interpreter machinery.
+                // Directly after the other script's turn, which uses the same interpreter
+                // machinery.
                 server.write("apps/app.wsgi", script_that_answers("second"));
                 for _ in 0..10 {
                     wait_until_served(server, "/", "second");
@@ -116,8 +117,8 @@ fn check_a_script_without_reloading(server: &Server, cases: &mut Cases<'_>) {
     });
 }
 
-/// A changed script is what the next request gets. Of a daemon process that needs long for its successor, it is one of the
-/// next.
+/// A changed script is what the next request gets. Of a daemon process that needs long for its
+/// successor, it is one of the next.
 #[track_caller]
 fn wait_until_served(server: &Server, target: &str, expected: &str) {
     if server.mode() == Mode::Daemon {

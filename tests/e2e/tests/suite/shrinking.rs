@@ -1,5 +1,5 @@
-//! Files that become shorter while they are sent. A mapped one would end the child with SIGBUS, and with it everybody's
-//! connections; one that is read only looks complete where nobody counts.
+//! Files that become shorter while they are sent. A mapped one would end the child with SIGBUS, and
+//! with it everybody's connections; one that is read only looks complete where nobody counts.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -49,7 +49,8 @@ fn shrink_file(server: &Server, length: u64) {
     file.and_then(|file| file.set_len(length)).unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// A pipelined pair of requests; the second response must not be taken for a part of the first, nor follow it.
+/// A pipelined pair of requests; the second response must not be taken for a part of the first, nor
+/// follow it.
 fn start_download(server: &Server, target: &str, headers: &[(&str, &str)]) -> (Connection, Vec<u8>) {
     let mut connection = server.connect();
     let request = headers
@@ -90,7 +91,8 @@ fn a_file_that_shrinks_breaks_the_response_off(setup: Setup) {
     });
 }
 
-/// The arguments of a client, which writes what it gets to its standard output, and its status if that breaks off.
+/// The arguments of a client, which writes what it gets to its standard output, and its status if
+/// that breaks off.
 type Client<'a> = (&'a str, &'a [&'a str], &'a [i32]);
 
 fn a_file_that_shrinks_breaks_the_response_off_over_tls_and_http_2(setup: Setup) {

@@ -1,4 +1,5 @@
-//! The slow tests, of what shows only after a while: what grows, and what breaks once in a thousand times.
+//! The slow tests, of what shows only after a while: what grows, and what breaks once in a thousand
+//! times.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
@@ -25,7 +26,8 @@ pub(crate) const TESTS: &[Test] = &[
 const BODY: &str = include_str!("../../apps/body.wsgi");
 const APP: &str = include_str!("../../apps/soak.wsgi");
 
-/// A quarter of the load, or more, comes before the first measurement: it settles what is allocated once.
+/// A quarter of the load, or more, comes before the first measurement: it settles what is allocated
+/// once.
 const LOAD: Duration = Duration::from_secs(60);
 
 /// Clients that put the mixed load on a server.
@@ -33,7 +35,8 @@ const CLIENTS: usize = 5;
 
 fn many_graceful_restarts_under_load_lose_no_request(setup: Setup) {
     let _others = beside_others();
-    // Side by side: most of the time Apache waits for its next look at its children, which is once a second.
+    // Side by side: most of the time Apache waits for its next look at its children, which is once
+    // a second.
     thread::scope(|scope| {
         for python in pythons() {
             let setup =
@@ -89,7 +92,8 @@ impl Held {
     pub(crate) fn by(processes: &[u32]) -> Self {
         processes.iter().fold(Self::default(), |sum, pid| {
             let status = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-            // Of the process's own. What of it counts as private changes with what forked children still share.
+            // Of the process's own. What of it counts as private changes with what forked children
+            // still share.
             let line = status.lines().find_map(|line| line.strip_prefix("Anonymous:"));
             let kilobytes: Option<u64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
             let entries = |of| fs::read_dir(format!("/proc/{pid}/{of}")).map_or(0, Iterator::count);
@@ -110,7 +114,8 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-/// Graceful restarts, 200 or, where each takes longer, 100, lose no request, and leave nothing behind in the parent.
+/// Graceful restarts, 200 or, where each takes longer, 100, lose no request, and leave nothing
+/// behind in the parent.
 fn check_restarts(name: &str, mut soaked: Server) {
     let server = &soaked;
     let parent = [server.pid()];
@@ -120,7 +125,8 @@ fn check_restarts(name: &str, mut soaked: Server) {
     let (first, last) = thread::scope(|scope| {
         let load = scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                // Each on a connection of its own: an idle one may be closed by a restart at any time.
+                // Each on a connection of its own: an idle one may be closed by a restart at any
+                // time.
                 assert_eq!(server.get("/one").expect(200), "one");
                 served.fetch_add(1, Ordering::Relaxed);
             }
@@ -160,7 +166,8 @@ fn check_restarts(name: &str, mut soaked: Server) {
     );
 }
 
-/// Checks what the parent and the supervisor hold, which are measured in this order, and which processes there still are.
+/// Checks what the parent and the supervisor hold, which are measured in this order, and which
+/// processes there still are.
 fn check_nothing_is_left(
     name: &str,
     server: &Server,
@@ -186,7 +193,8 @@ fn check_nothing_is_left(
     // Less than a kilobyte a restart; Python alone would take hundreds.
     assert!(last.kilobytes <= first.kilobytes + 128, "{name}: {first:?} {last:?}");
     assert_eq!((first.threads, last.threads), (1, 1), "{name}");
-    // Each load of a libpython takes a thread key for ever. Where none has been, none has been taken.
+    // Each load of a libpython takes a thread key for ever. Where none has been, none has been
+    // taken.
     if !server.target().is_reference() {
         let maps = fs::read_to_string(format!("/proc/{}/maps", server.pid())).unwrap_or_default();
         assert!(maps.contains("mod_wsgi.so"), "{name}: {maps}");
@@ -229,8 +237,8 @@ fn with_mixed_load(setup: Setup, own_gil: bool) -> Setup {
     let children = if setup.mpm().threaded() { 2 } else { 6 };
     let setup = setup
         .children(children)
-        // More than the clients can keep busy: Apache would close idle connections, which a client could not tell
-        // from a lost response.
+        // More than the clients can keep busy: Apache would close idle connections, which a client
+        // could not tell from a lost response.
         .threads(16)
         .file("apps/app.wsgi", APP)
         .file("data.bin", vec![0xff; 1 << 20])
@@ -253,7 +261,8 @@ fn serving_processes(server: &Server) -> Vec<u32> {
     server.children().into_iter().chain(server.daemons().into_iter().map(|daemon| daemon.0)).collect()
 }
 
-/// A minute of everything is answered rightly, and leaves nothing behind in the processes that serve.
+/// A minute of everything is answered rightly, and leaves nothing behind in the processes that
+/// serve.
 fn check_everything(mut soaked: Server) {
     let server = &soaked;
     let count = AtomicUsize::new(0);
@@ -297,8 +306,9 @@ fn check_everything(mut soaked: Server) {
 /// Checks that what processes hold has not grown by more than their connections explain.
 fn check_growth(server: &Server, processes: usize, all: [Held; 2], of_daemons: [Held; 2]) {
     let ([first, last], [daemon_first, daemon_last]) = (all, of_daemons);
-    // Connections between children and daemon processes are kept, by each thread that has needed one. So is what it has
-    // needed to pass large bodies on, by Apache's child: it takes minutes until all threads have had one.
+    // Connections between children and daemon processes are kept, by each thread that has needed
+    // one. So is what it has needed to pass large bodies on, by Apache's child: it takes minutes
+    // until all threads have had one.
     let (connections, kilobytes) = server
         .mode()
         .pick((0, 1024 * processes as u64), (CLIENTS * server.children().len(), 256 * first.threads as u64));

@@ -1,5 +1,5 @@
-//! Another build is installed over the one that runs. Until the server is stopped and started, the one that runs goes on, also
-//! in what it starts anew; the log says so.
+//! Another build is installed over the one that runs. Until the server is stopped and started, the
+//! one that runs goes on, also in what it starts anew; the log says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,8 +8,8 @@ pub(super) fn variable(text: &[u8]) -> Result<Variable, String> {
     split(text).ok_or_else(|| "it must be NAME=value, as in environment=\"NAME=a value\"".to_owned())
 }
 
-/// Returns the variables of a file: one a line, verbatim behind the `=`. Blank lines and those that begin with `#` are
-/// skipped.
+/// Returns the variables of a file: one a line, verbatim behind the `=`. Blank lines and those that
+/// begin with `#` are skipped.
 ///
 /// An error names the line by its number only: what stands there may be a secret.
 pub(super) fn file(content: &[u8]) -> Result<Vec<Variable>, String> {

@@ -19,8 +19,8 @@ pub(in crate::directive) struct DaemonOption {
     pub(super) kind: ValueKind,
 }
 
-/// The kind of an option's value, and where it goes. Those that are numbers say what 0 means, for the reference; empty where it is
-/// refused.
+/// The kind of an option's value, and where it goes. Those that are numbers say what 0 means, for
+/// the reference; empty where it is refused.
 pub(super) enum ValueKind {
     /// A number of things.
     Count(Count, &'static str, fn(&mut DaemonGroup, u64)),

@@ -1,4 +1,5 @@
-//! The options of `WSGIDaemonProcess`: one definition each, with its documentation and effect (§5.2 to §5.6).
+//! The options of `WSGIDaemonProcess`: one definition each, with its documentation and effect (§5.2
+//! to §5.6).
 
 use std::fmt::Write as _;
 

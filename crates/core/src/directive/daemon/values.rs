@@ -1,4 +1,5 @@
-//! The values that options of `WSGIDaemonProcess` take. Errors complete the sentence "Invalid *option*: ...".
+//! The values that options of `WSGIDaemonProcess` take. Errors complete the sentence "Invalid
+//! *option*: ...".
 
 use crate::daemon::{DaemonGroup, ScriptOwner};
 use crate::directive::System;

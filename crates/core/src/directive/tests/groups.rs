@@ -1,4 +1,5 @@
-//! Tests of process groups: who may name them, what they load, and when the Apache children start Python.
+//! Tests of process groups: who may name them, what they load, and when the Apache children start
+//! Python.
 
 use super::*;
 

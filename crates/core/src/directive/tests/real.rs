@@ -1,4 +1,5 @@
-//! The kinds of lines that configurations of well-known applications have: all of them are accepted as they are.
+//! The kinds of lines that configurations of well-known applications have: all of them are accepted
+//! as they are.
 
 use super::*;
 use crate::daemon::DaemonGroup;

@@ -159,7 +159,8 @@ proptest! {
                 }
             }
             follower.follow(decision, &limits, now)?;
-            // The monitor: until there is nothing more to do. Each request is interrupted at most once.
+            // The monitor: until there is nothing more to do. Each request is interrupted at most
+            // once.
             let mut polls = 0;
             loop {
                 let drains = timers.is_draining();

@@ -32,7 +32,8 @@ thread_local! {
 
 struct Output {
     pipe: OwnedFd,
-    /// Device and number of the pipe: an application may close descriptors that are not its own, and open others.
+    /// Device and number of the pipe: an application may close descriptors that are not its own,
+    /// and open others.
     file: (u64, u64),
     /// Forked copies have none of the threads that may hold the locks.
     process: u32,
@@ -170,8 +171,8 @@ impl Output {
         rest.is_empty()
     }
 
-    /// Writes as many lines, or parts of one, as there is room for until the deadline: each at once, since others write to
-    /// the same pipe.
+    /// Writes as many lines, or parts of one, as there is room for until the deadline: each at
+    /// once, since others write to the same pipe.
     fn write_until(&self, bytes: &[u8], deadline: Instant) -> usize {
         let mut written = 0;
         while let Some(next) = bytes[written..].split_inclusive(|byte| *byte == b'\n').next() {

@@ -1,4 +1,5 @@
-//! Applications that end their process: the client learns of it, the log says why, the group goes on.
+//! Applications that end their process: the client learns of it, the log says why, the group goes
+//! on.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,8 @@ fn fatal_signal() -> u32 {
     if sanitized("it would report SIGSEGV") { 9 } else { 11 }
 }
 
-/// Waits until the group serves again: a process that has crashed several times is started after a pause.
+/// Waits until the group serves again: a process that has crashed several times is started after a
+/// pause.
 fn wait_until_recovered(server: &Server) {
     wait_until("the group serves again", || {
         let response = server.get("/run");

@@ -1,4 +1,5 @@
-//! Processes that are killed: the others notice, nothing is left, and the service resumes where Apache still runs.
+//! Processes that are killed: the others notice, nothing is left, and the service resumes where
+//! Apache still runs.
 
 use std::time::{Duration, Instant};
 
@@ -178,7 +179,8 @@ fn a_hard_restart_starts_anew(setup: Setup) {
             server.wait_log(mark, "holds hard");
             server.restart();
             assert_ne!(serving_process(server), old);
-            // Apache has closed the connection, so that the client has no answer, and nothing keeps its child.
+            // Apache has closed the connection, so that the client has no answer, and nothing keeps
+            // its child.
             assert!(request.join().is_err());
             let log = server.log_since(mark);
             assert!(!log.contains("still did not exit"), "{log}");

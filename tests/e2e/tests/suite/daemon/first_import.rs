@@ -17,7 +17,8 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(django_recovers_when_its_database_is_back, Daemon),
 ];
 
-/// Can be imported while there is a database, and only once in an interpreter, as Django's applications.
+/// Can be imported while there is a database, and only once in an interpreter, as Django's
+/// applications.
 const SHOP: &str = r#"
 import os
 import mod_wsgi

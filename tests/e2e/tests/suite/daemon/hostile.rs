@@ -1,5 +1,6 @@
-//! A daemon process that keeps to nothing. Whatever it says: the Apache child goes on, takes a bounded amount of memory,
-//! and what follows on the client's connection is the next response, or nothing.
+//! A daemon process that keeps to nothing. Whatever it says: the Apache child goes on, takes a
+//! bounded amount of memory, and what follows on the client's connection is the next response, or
+//! nothing.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,6 @@
-//! Applications that do harm: to their own process, and as far as they can to others. Whatever they do, the log says what has become
-//! of their process, their group serves again, others are served throughout, and Apache is unharmed.
+//! Applications that do harm: to their own process, and as far as they can to others. Whatever they
+//! do, the log says what has become of their process, their group serves again, others are served
+//! throughout, and Apache is unharmed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -147,7 +148,8 @@ const DEEDS: &[(&str, Then, &str)] = &[
     ("flood/descriptor", Any, ""),
 ];
 
-/// The hostile groups, which are another user's where that is possible, and one that is like any other.
+/// The hostile groups, which are another user's where that is possible, and one that is like any
+/// other.
 fn with_groups(setup: Setup) -> Setup {
     let user = if nix::unistd::geteuid().is_root() { "user=backup" } else { "" };
     // Those of prefork neither come nor go if there are enough from the start.
@@ -304,7 +306,8 @@ fn run_deeds(setup: Setup, deeds: &(dyn Fn(&Server) -> Vec<Deed> + Sync)) {
     wait_until("nothing is left", || marked_processes(&server).is_empty().then_some(()));
 }
 
-/// Sends requests to a group that does no harm, and for a file, until it is over; counts them, and keeps what has failed.
+/// Sends requests to a group that does no harm, and for a file, until it is over; counts them, and
+/// keeps what has failed.
 fn serve_others(server: &Server, is_over: &AtomicBool, served: &AtomicU32, failed: &Mutex<Vec<String>>) {
     while !is_over.load(Ordering::Relaxed) {
         for (target, expected) in [("/good/run?x", "ran"), ("/static.txt", "static")] {

@@ -1,4 +1,5 @@
-//! Daemon processes: who they are, what they serve, how they come and go. Run with `E2E_MODE=daemon`.
+//! Daemon processes: who they are, what they serve, how they come and go. Run with
+//! `E2E_MODE=daemon`.
 
 mod accounting;
 mod crashes;
@@ -51,7 +52,8 @@ pub(crate) const TABLES: &[&[Test]] = &[
 /// Shows and does what a daemon process may.
 const APP: &str = include_str!("../../../apps/daemon.wsgi");
 
-/// [`APP`] at `/`, in a group with these options. What is to be served by others has to be said before.
+/// [`APP`] at `/`, in a group with these options. What is to be served by others has to be said
+/// before.
 fn serving(setup: Setup, options: &str) -> Setup {
     setup
         .group(options)

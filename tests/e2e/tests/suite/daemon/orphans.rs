@@ -1,5 +1,5 @@
-//! What applications leave behind, where Apache is the system's first process, as in a container: it would inherit that, and
-//! take a status for one of its own children's.
+//! What applications leave behind, where Apache is the system's first process, as in a container:
+//! it would inherit that, and take a status for one of its own children's.
 
 use e2e::Needs::{Daemon, Ours, PidNamespace};
 use e2e::{Process, Setup, Test, on_each_mpm, wait_until};

@@ -122,7 +122,8 @@ fn a_client_that_does_not_read_is_given_up(setup: Setup) {
             let mut idle = server.connect();
             idle.send(&server.request("GET", "/endless").keep_alive());
             assert!(idle.at_least(1000).is_ok());
-            // Nothing more is read. Timeout, which is 20 s, would be too long for a client that waits.
+            // Nothing more is read. Timeout, which is 20 s, would be too long for a client that
+            // waits.
             let since = Instant::now();
             assert_eq!(server.get("/run").expect(200), "ran");
             assert!(since.elapsed() < Duration::from_secs(15), "{:?}", since.elapsed());

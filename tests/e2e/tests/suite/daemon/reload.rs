@@ -34,7 +34,8 @@ fn app_of_version(text: &str) -> String {
     )
 }
 
-/// Waits until the script's new version answers: it may need longer to load than a request waits for it.
+/// Waits until the script's new version answers: it may need longer to load than a request waits
+/// for it.
 #[track_caller]
 fn wait_for_version(server: &Server, version: &str) {
     e2e::wait_until(version, || (server.get("/version").text() == version).then_some(()));
@@ -223,12 +224,13 @@ pub(super) fn serving_for_load(setup: Setup) -> Setup {
 
 /// The number of clients.
 ///
-/// Apache looks at its children once a second. In a restart those end at once that have no request, and new ones take
-/// their places; if all had one, nobody would listen until Apache looks again. So there are more children than clients.
+/// Apache looks at its children once a second. In a restart those end at once that have no request,
+/// and new ones take their places; if all had one, nobody would listen until Apache looks again. So
+/// there are more children than clients.
 const CLIENTS: u32 = 4;
 
-/// Restarts a server gracefully and changes its script in turns, while some clients send requests that take 50 ms; how
-/// long the slowest of these took.
+/// Restarts a server gracefully and changes its script in turns, while some clients send requests
+/// that take 50 ms; how long the slowest of these took.
 pub(super) fn restarts_and_touches(server: &Server, rounds: u32) -> Duration {
     let (stop, count, slowest) = (AtomicBool::new(false), AtomicU32::new(0), Mutex::new(Duration::ZERO));
     thread::scope(|scope| {

@@ -23,7 +23,8 @@ fn a_large_answer_does_not_wait_for_an_unread_upload(setup: Setup) {
             let mut connection = server.connect();
             let request = server.request("POST", "/answers_much").header("Content-Length", "20000000");
             connection.send(&request.keep_alive());
-            // Apache takes the upload off the line when the answer is there, or closes the connection.
+            // Apache takes the upload off the line when the answer is there, or closes the
+            // connection.
             let upload = send_in_background(connection.sender(), 20_000_000);
             let begin = Instant::now();
             let response = connection.response("POST").unwrap_or_else(|error| panic!("no answer: {error}"));

@@ -37,7 +37,8 @@ fn restarts_and_touches_delay_no_request_by_half_a_second(setup: Setup) {
 
 fn a_hundred_thousand_requests_leave_nothing_behind(setup: Setup) {
     let _others = beside_others();
-    // Each thread of Apache's may keep a connection to the process: few threads, so that all have one soon.
+    // Each thread of Apache's may keep a connection to the process: few threads, so that all have
+    // one soon.
     let children = if setup.mpm().threaded() { 1 } else { 6 };
     serving(setup, "threads=8").children(children).threads(6).run(|server, cases| {
         let process = serving_process(server);
@@ -58,8 +59,9 @@ fn a_hundred_thousand_requests_leave_nothing_behind(setup: Setup) {
 
 /// So many requests by four clients, three with a body of each four.
 ///
-/// With event, Apache closes connections that are kept alive when all its threads are busy, also one on which a request is
-/// under way: that is sent again, as browsers do. It is rare, or responses are lost.
+/// With event, Apache closes connections that are kept alive when all its threads are busy, also
+/// one on which a request is under way: that is sent again, as browsers do. It is rare, or
+/// responses are lost.
 fn send_requests(server: &Server, count: usize) {
     const CLIENTS: usize = 4;
     let repeated = AtomicUsize::new(0);

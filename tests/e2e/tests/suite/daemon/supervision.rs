@@ -132,7 +132,8 @@ fn requests_wait_while_another_supervisor_starts(setup: Setup) {
     });
 }
 
-/// Shuts its process's channel down: the socket for datagrams in order that is not the control socket.
+/// Shuts its process's channel down: the socket for datagrams in order that is not the control
+/// socket.
 const SHUTS_CHANNEL: &str = "
 import os, socket
 

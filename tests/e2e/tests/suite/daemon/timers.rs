@@ -1,4 +1,5 @@
-//! Times and limits of daemon processes, each alone (`deadlock-timeout=0` shows that none needs another one).
+//! Times and limits of daemon processes, each alone (`deadlock-timeout=0` shows that none needs
+//! another one).
 
 use std::thread;
 use std::time::Duration;

@@ -46,7 +46,8 @@ impl Answer {
     }
 }
 
-/// Asks the server on `port` of this machine for `url`, whose host may have any name. The status of a connection that fails is 0.
+/// Asks the server on `port` of this machine for `url`, whose host may have any name. The status of
+/// a connection that fails is 0.
 pub(super) fn fetch(url: &str, port: u16, more: &[&str]) -> Answer {
     let direct = format!("::127.0.0.1:{port}");
     let base =
@@ -58,7 +59,8 @@ pub(super) fn fetch(url: &str, port: u16, more: &[&str]) -> Answer {
     Answer { status: status.parse().unwrap_or_default(), version: version.to_owned(), text: text.to_owned() }
 }
 
-/// Makes `server.crt` and `server.key`, an authority's `ca.crt`, and `client.crt` and `client.key` that it has signed.
+/// Makes `server.crt` and `server.key`, an authority's `ca.crt`, and `client.crt` and `client.key`
+/// that it has signed.
 pub(super) fn certificates(site: &Site) {
     let recipe = "
         new='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes'

@@ -130,7 +130,8 @@ fn requests_and_websockets_reach_other_servers() {
     }
 }
 
-/// Answers one request with the lines of its head, or becomes a WebSocket that sends back each short text.
+/// Answers one request with the lines of its head, or becomes a WebSocket that sends back each
+/// short text.
 fn serve(mut stream: impl Read + Write) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -22,7 +22,8 @@ pub(super) struct Express {
 }
 
 impl Express {
-    /// Starts a server with the application `app.wsgi`, which imports `imported.py`, and more options.
+    /// Starts a server with the application `app.wsgi`, which imports `imported.py`, and more
+    /// options.
     pub(super) fn start(options: &[&str]) -> Self {
         Self::serve(Site::new(), options)
     }
@@ -169,7 +170,8 @@ pub(super) fn free_port() -> u16 {
 
 fn command(wrapper: &[&str]) -> Command {
     let module = Target::current().module();
-    // Ours is PREFIX/lib/mod_wsgi/mod_wsgi.so, the original in the packages of a virtual environment.
+    // Ours is PREFIX/lib/mod_wsgi/mod_wsgi.so, the original in the packages of a virtual
+    // environment.
     let programs = module.ancestors().map(|directory| directory.join("bin/mod_wsgi-express"));
     let program = programs.into_iter().find(|program| program.is_file());
     let program = program.unwrap_or_else(|| panic!("{}", module.display()));
