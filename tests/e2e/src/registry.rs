@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook, take_hook};
 use std::process::{Command, ExitCode, Stdio};
+use std::thread::available_parallelism;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -158,7 +159,11 @@ macro_rules! entry {
 #[must_use]
 pub fn run_tests(tables: impl IntoIterator<Item = &'static &'static [Test]>) -> ExitCode {
     let (filters, arguments) = split_filters(std::env::args());
-    let arguments = Arguments::from_iter(arguments);
+    let mut arguments = Arguments::from_iter(arguments);
+    // Most tests wait most of the time. The slow ones measure, and share the machine with few.
+    if arguments.test_threads.is_none() && !arguments.ignored {
+        arguments.test_threads = available_parallelism().ok().map(|processors| 2 * processors.get());
+    }
     let is_wanted = |trial: &Trial| {
         let is_named = |filter: &String| {
             if arguments.exact { trial.name() == filter } else { trial.name().contains(filter.as_str()) }
