@@ -1,7 +1,7 @@
 //! The rules of the module, without Apache and without Python: the grammar and meaning of the
 //! configuration, routing, and what goes into an environ and out of an application.
 //!
-//! Nothing here does I/O or holds a lock; what a rule needs to know of a request is an argument or
+//! No code here does I/O or holds a lock; what a rule needs to know of a request is an argument or
 //! a trait. Section numbers (§) in comments are those of the mod_wsgi 6.1.1 configuration contract.
 #![forbid(unsafe_code)]
 

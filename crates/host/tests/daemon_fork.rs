@@ -1,4 +1,4 @@
-//! What applications start from a daemon process: nothing of the process goes with it.
+//! Programs that applications start from a daemon process: they get nothing of the process.
 
 mod support;
 

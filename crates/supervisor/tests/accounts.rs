@@ -1,4 +1,4 @@
-//! What processes are and where they start: users, directories, limits, the interpreter.
+//! The identity and the start of processes: users, directories, limits, the interpreter.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 

@@ -1,4 +1,4 @@
-//! What daemon processes and the supervisor write to the error log, whatever becomes of either.
+//! The lines of daemon processes and of the supervisor in the error log, also when either ends.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! What a test's server is to be: files, modules, configuration.
+//! The description of a test's server: files, modules, configuration.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;

@@ -1,4 +1,4 @@
-//! What is under test: which module, which MPM, which mode.
+//! The target of the tests: which module, which MPM, which mode.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What is recorded of requests, by thread.
+//! The record of requests, by thread.
 
 use std::cell::Cell;
 use std::sync::Arc;

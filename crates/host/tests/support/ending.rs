@@ -1,4 +1,4 @@
-//! What is the same in the tests of the end of a process.
+//! The common parts of the tests of the end of a process.
 
 use std::sync::mpsc;
 use std::time::Duration;

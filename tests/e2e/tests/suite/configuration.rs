@@ -1,4 +1,4 @@
-//! What `httpd -t` accepts and refuses.
+//! Configurations that `httpd -t` accepts and refuses.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

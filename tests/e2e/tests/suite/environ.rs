@@ -1,4 +1,4 @@
-//! What the application sees of a request.
+//! The request as the application sees it.
 
 use std::thread;
 

@@ -1,4 +1,4 @@
-//! What an application may say in the head of a response, and what its server makes of it.
+//! Heads of responses: what an application may say in them, and what the server makes of it.
 
 use e2e::{Cases, Ending, LogMark, Mode, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, sanitized};
 

@@ -1,4 +1,4 @@
-//! What is counted: requests that ran, requests that run, and how they spread over processes.
+//! Counts: requests that ran, requests that run, and how they spread over processes.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What a daemon process does not hold, and what it cannot do to others.
+//! Isolation: things that a daemon process does not hold, and cannot do to others.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What daemon processes write to the error log, and what they cannot do to it.
+//! Lines of daemon processes in the error log, and the harm that they cannot do to it.
 
 use std::os::unix::fs::MetadataExt;
 

@@ -1,4 +1,4 @@
-//! What applications leave behind, where Apache is the system's first process, as in a container:
+//! Processes that applications leave behind, where Apache is the system's first process, as in a container:
 //! it would inherit that, and take a status for one of its own children's.
 
 use e2e::Needs::{Daemon, Ours, PidNamespace};

@@ -1,4 +1,4 @@
-//! What goes between Apache's children and daemon processes.
+//! The traffic between Apache's children and daemon processes.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What becomes of a response on its way, where daemon mode differs.
+//! Responses on their way, where daemon mode differs.
 
 use e2e::Needs::Daemon;
 use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};

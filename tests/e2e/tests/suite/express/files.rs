@@ -1,4 +1,4 @@
-//! What Apache serves itself, and what goes to the application.
+//! Requests that Apache serves itself, and those that go to the application.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
