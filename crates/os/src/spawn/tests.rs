@@ -105,13 +105,20 @@ fn only_kept_descriptors_are_open_in_the_child() {
     let (own, not_passed) = crate::descriptors::pair(crate::descriptors::Kind::Stream).unwrap();
     crate::descriptors::keep_over_exec(&not_passed, true).unwrap();
     let own_number = own.as_raw_fd();
-    let mut plan = shell("ls -l /proc/$$/fd | sed -n 's/.* \\([0-9]*\\) -> /\\1 /p' | grep -v pipe:");
+    // No pipeline: the shell holds its pipes for a moment, and the listing would see them.
+    let mut plan = shell("ls -l /proc/$$/fd; exit 0");
     // Crosswise: each takes the number of the other; one stays where it is.
     plan.kept =
         vec![(one.as_raw_fd(), other.as_fd()), (other.as_raw_fd(), file.as_fd()), (own_number, own.as_fd())];
     let (_, output) = run(&plan);
-    let mut lines: Vec<_> = output.lines().map(|line| line.split_once(' ').unwrap()).collect();
+    let entry = |line: &'_ str| -> Option<(String, String)> {
+        let (entry, target) = line.split_once(" -> ")?;
+        Some((entry.rsplit(' ').next()?.to_owned(), target.to_owned()))
+    };
+    let mut lines: Vec<_> = output.lines().filter_map(entry).collect();
+    lines.retain(|(_, target)| !target.starts_with("pipe:"));
     lines.sort_unstable();
+    let lines: Vec<_> = lines.iter().map(|(number, target)| (number.as_str(), target.as_str())).collect();
     let link = |fd: &OwnedFd| {
         std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).unwrap().display().to_string()
     };
