@@ -16,6 +16,7 @@ use crate::daemon::DaemonGroup;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::interpreter::Block;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
+use crate::telemetry;
 
 pub use mounts::Mounts;
 
@@ -50,6 +51,8 @@ pub struct Global {
     pub imports: Vec<ImportScript>,
     /// `WSGIServerMetrics`.
     pub server_metrics: Option<bool>,
+    /// `WSGITelemetryService`, `WSGISlowRequests`, `WSGITelemetryOptions`.
+    pub telemetry: telemetry::Settings,
     /// Each `WSGIDaemonProcess`, in file order.
     pub daemons: Vec<DaemonGroup>,
     /// The places where scripts run.

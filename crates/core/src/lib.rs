@@ -26,5 +26,6 @@ pub mod recent;
 pub mod response;
 pub mod script;
 pub mod syslog;
+pub mod telemetry;
 pub mod wire;
 pub mod words;

@@ -13,7 +13,19 @@ impl Global {
         let lines = self.diagnostics.iter().cloned();
         let named = self.named_groups.iter().filter_map(|named| self.review_name(named));
         let defined = self.daemons.iter().filter_map(|group| self.review_group(group));
-        lines.chain(named).chain(defined).collect()
+        lines.chain(named).chain(defined).chain(self.review_telemetry()).collect()
+    }
+
+    /// Returns why slow requests are not reported.
+    fn review_telemetry(&self) -> Option<Diagnostic> {
+        let is_useless = self.telemetry.slow_requests.is_some() && self.telemetry.service.is_none();
+        is_useless.then(|| {
+            Diagnostic::warning(
+                "WSGISlowRequests has no effect: slow requests are reported to the collector that WSGITelemetryService \
+                 names, and there is none"
+                    .to_owned(),
+            )
+        })
     }
 
     /// Returns what is wrong with the place that requests are sent to.

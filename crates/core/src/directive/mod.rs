@@ -13,6 +13,7 @@ mod observe;
 mod python;
 mod reference;
 mod routing;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -76,9 +77,9 @@ pub const DIRECTIVES: &[Directive] = &[
     python::RESTRICT_SIGNAL,
     python::CASE_SENSITIVITY,
     observe::SERVER_METRICS,
-    observe::TELEMETRY_SERVICE,
-    observe::SLOW_REQUESTS,
-    observe::TELEMETRY_OPTIONS,
+    telemetry::SERVICE,
+    telemetry::SLOW_REQUESTS,
+    telemetry::OPTIONS,
     observe::VERBOSE_DEBUGGING,
     #[cfg(debug_assertions)]
     observe::DEBUG_PANIC,

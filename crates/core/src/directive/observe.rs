@@ -1,4 +1,4 @@
-//! Directives about metrics and diagnostics.
+//! Directives about server metrics and diagnostics.
 
 use super::{Context, Diagnostic, Directive, Effect, Support, Target};
 
@@ -15,42 +15,6 @@ With `On`, `mod_wsgi.server_metrics()` returns the scoreboard in embedded interp
 scoreboard shows the clients and request lines of all virtual hosts.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| target.global.server_metrics = Some(value)),
-};
-
-pub(super) const TELEMETRY_SERVICE: Directive = Directive {
-    name: c"WSGITelemetryService",
-    context: Context::Global,
-    in_container: false,
-    arguments: "unix:*path* [interval=*seconds*]",
-    default: "",
-    help: c"Where to report telemetry.",
-    doc: "The socket that metrics of each process are reported to.",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
-};
-
-pub(super) const SLOW_REQUESTS: Directive = Directive {
-    name: c"WSGISlowRequests",
-    context: Context::Global,
-    in_container: false,
-    arguments: "*seconds*",
-    default: "",
-    help: c"Report requests that take longer than this.",
-    doc: "The time after which the telemetry service is told of a request that is still running.",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
-};
-
-pub(super) const TELEMETRY_OPTIONS: Directive = Directive {
-    name: c"WSGITelemetryOptions",
-    context: Context::Global,
-    in_container: false,
-    arguments: "[+|-]*flag* ...",
-    default: "none",
-    help: c"Options of telemetry.",
-    doc: "What telemetry reports. The only flag is `CaptureUserAgent`.",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
 };
 
 pub(super) const VERBOSE_DEBUGGING: Directive = Directive {

@@ -4,6 +4,7 @@ mod daemon;
 mod fixtures;
 mod groups;
 mod real;
+mod telemetry;
 
 use std::sync::Arc;
 
