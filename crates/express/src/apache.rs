@@ -133,32 +133,35 @@ pub(crate) fn on_path(name: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
-fn find_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
+/// Returns a tool of Apache's: the one that is named, else one on the path or where Apache's program
+/// may be.
+pub(crate) fn find_tool(named: Option<&Path>, name: &str) -> Option<PathBuf> {
+    find_file(named.unwrap_or(Path::new(name)))
+}
+
+/// Returns the file that is meant by a path, or by the name of a program.
+fn find_file(name: &Path) -> Option<PathBuf> {
+    if name.components().count() != 1 {
+        return std::path::absolute(name).ok().filter(|file| file.is_file());
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path =
-        std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect::<Vec<_>>();
-    let search = |name: &Path| {
-        on_path
-            .iter()
-            .map(PathBuf::as_path)
-            .chain(PROGRAM_DIRECTORIES.map(Path::new))
-            .map(|directory| directory.join(name))
-            .find(|file| file.is_file())
-    };
+    std::env::split_paths(&path)
+        .filter(|directory| directory.is_absolute())
+        .chain(PROGRAM_DIRECTORIES.map(PathBuf::from))
+        .map(|directory| directory.join(name))
+        .find(|file| file.is_file())
+}
+
+fn find_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(named) = named {
-        let found = if named.components().count() == 1 {
-            search(named)
-        } else {
-            std::path::absolute(named).ok().filter(|file| file.is_file())
-        };
-        return found.ok_or_else(|| {
+        return find_file(named).ok_or_else(|| {
             Failure::machine(format!(
                 "there is no Apache server {}; check --httpd-executable and the variable HTTPD",
                 named.display()
             ))
         });
     }
-    PROGRAMS.iter().find_map(|name| search(Path::new(name))).ok_or_else(|| {
+    PROGRAMS.iter().find_map(|name| find_file(Path::new(name))).ok_or_else(|| {
         Failure::machine(
             "Apache was not found; install it (Debian: apt-get install apache2), or name it with --httpd-executable",
         )

@@ -8,21 +8,14 @@ use crate::config::Inputs;
 pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     let settings = inputs.settings;
     let root = settings.server_root.display();
-    let (error_log, access_log) = &inputs.logs;
     let (processes, threads) = (settings.processes, settings.threads);
     let mut lines = vec![("Server URL", format!("{}/", settings.url()))];
     lines.extend(settings.https_url().map(|url| ("Server URL (HTTPS)", format!("{url}/"))));
     if settings.files.status {
         lines.push(("Server Status", format!("{}/server-status", settings.url())));
     }
-    lines.extend([
-        ("Server Root", root.to_string()),
-        ("Server Conf", format!("{root}/httpd.conf")),
-        ("Error Log File", format!("{error_log} ({})", settings.log_level)),
-    ]);
-    if let Some(access_log) = access_log {
-        lines.push(("Access Log File", access_log.clone()));
-    }
+    lines.extend([("Server Root", root.to_string()), ("Server Conf", format!("{root}/httpd.conf"))]);
+    lines.extend(settings.logs.banner(&inputs.logs));
     if setup {
         let rules = settings.files.rewrite_rules.clone();
         let rules = rules.unwrap_or_else(|| settings.server_root.join("rewrite.conf"));

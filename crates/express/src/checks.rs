@@ -37,17 +37,16 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
             problems.push(format!("cannot read {}: {error}; check --include-file", include.display()));
         }
     }
-    for (directory, option) in [(Some(&settings.working_directory), "--working-directory")]
-        .into_iter()
-        .chain([(settings.log_directory.as_ref(), "--log-directory")])
-    {
-        if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-            problems.push(format!("{} is not a directory; create it or check {option}", directory.display()));
-        }
+    let directory = &settings.working_directory;
+    if !directory.is_dir() {
+        problems.push(format!(
+            "{} is not a directory; create it or check --working-directory",
+            directory.display()
+        ));
+    } else if settings.daemon.is_some() {
+        problems.extend(searchable(directory, "--working-directory", account));
     }
-    if settings.daemon.is_some() && settings.working_directory.is_dir() {
-        problems.extend(searchable(&settings.working_directory, "--working-directory", account));
-    }
+    problems.extend(settings.logs.problems());
     for (_, script) in &settings.files.handlers {
         problems.extend(file(script, "the script of --add-handler,", "name an existing one", account));
     }

@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::groups;
 use crate::install::Installation;
+use crate::logs::Targets;
 use crate::names::{self, Names};
 use crate::python::Python;
 use crate::quote::{escape_pattern, escape_substitution, render};
@@ -52,8 +53,7 @@ pub(crate) struct Inputs<'a> {
     pub(crate) service_accounts: Vec<(String, Account)>,
     /// The locale to set.
     pub(crate) locale: String,
-    /// The `ErrorLog` and, if there is one, the access log.
-    pub(crate) logs: (String, Option<String>),
+    pub(crate) logs: Targets,
     /// The command line, to be found again in the control script.
     pub(crate) command_line: &'a str,
 }
@@ -99,9 +99,7 @@ impl Inputs<'_> {
                 files => settings.files.context(&self.installation.docs()),
                 resources => display(&root.join(files::RESOURCES)),
                 rewrite_rules => display(&rules),
-                log_level => settings.log_level.as_str(),
-                error_log => self.logs.0.as_str(),
-                access_log => self.logs.1.as_deref(),
+                logs => settings.logs.context(&self.logs),
                 wsgi_module => display(&self.installation.module()),
                 python_home => display(&self.python.prefix),
                 embedded,
@@ -163,6 +161,7 @@ impl Inputs<'_> {
                 locale => self.locale.as_str(),
                 reload_on_changes => settings.reload_on_changes,
                 process_name => settings.process_name.as_deref(),
+                startup_log => settings.logs.startup(&self.logs).map(display),
                 envvars => display(&root.join("envvars")),
                 program => display(&self.apache.program),
                 configuration => display(&root.join("httpd.conf")),
@@ -198,15 +197,21 @@ impl Inputs<'_> {
                 modules.push(context! { name, file => display(&file) });
             }
         }
-        let log_config = self.settings.access_log.then_some("log_config");
         let status = (self.settings.server_metrics || self.settings.files.status).then_some("status");
         let settings = self.settings;
         let http2 = (settings.http2 && self.mpm != Mpm::Prefork).then_some("http2");
         let ssl = (settings.tls.is_some() || settings.proxies.speaks_tls()).then_some("ssl");
         let proxies = settings.proxies.modules().iter().copied();
         let files = settings.files.modules(self.apache);
-        let optional =
-            log_config.into_iter().chain(status).chain(http2).chain(ssl).chain(proxies).chain(files);
+        let optional = settings
+            .logs
+            .modules()
+            .into_iter()
+            .chain(status)
+            .chain(http2)
+            .chain(ssl)
+            .chain(proxies)
+            .chain(files);
         for name in MODULES.into_iter().chain(optional) {
             if let Some(file) = self.apache.module(name)? {
                 modules.push(context! { name, file => display(&file) });
@@ -236,7 +241,6 @@ impl Inputs<'_> {
             ("MOD_WSGI_FREE_THREADING", settings.free_threading),
             ("MOD_WSGI_ERROR_OVERRIDE", settings.error_override),
             ("MOD_WSGI_WITH_PYTHON_PATH", embedded || !settings.python_path.is_empty()),
-            ("MOD_WSGI_ACCESS_LOG", settings.access_log),
             ("MOD_WSGI_MULTIPROCESS", settings.multiprocess),
             ("MOD_WSGI_WITH_LISTENER_HOST", settings.host.is_some()),
             ("MOD_WSGI_DISABLE_RELOADING", !settings.reloading),
@@ -249,7 +253,8 @@ impl Inputs<'_> {
             defines.push("MOD_WSGI_STATIC_ONLY".to_owned());
         }
         let files = settings.files.defines(self.apache);
-        defines.extend(files.chain(settings.limits.defines()).map(str::to_owned));
+        defines
+            .extend(files.chain(settings.limits.defines()).chain(settings.logs.defines()).map(str::to_owned));
         if settings.http2 {
             defines.push("MOD_WSGI_WITH_HTTP2".to_owned());
         }

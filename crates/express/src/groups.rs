@@ -47,7 +47,7 @@ pub(crate) fn service(service: &Service, inputs: &Inputs<'_>) -> Value {
     options.add_common(inputs);
     context! {
         script => display(&service.script),
-        log => service.log_file.as_ref().map(|file| display(&inputs.settings.logs().join(file))),
+        log => service.log_file.as_ref().map(|file| inputs.settings.logs.further(file, &inputs.logs)),
         ..options.group(&name)
     }
 }

@@ -22,6 +22,7 @@ mod groups;
 mod install;
 mod limits;
 mod locale;
+mod logs;
 mod names;
 mod options;
 mod parse;

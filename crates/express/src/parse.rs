@@ -262,7 +262,7 @@ mod tests {
             read(&["--port=81", "app.wsgi", "--log-to", "--url-alias", "/s", "/srv", "--", "--port"])
                 .unwrap();
         assert_eq!(parsed.integer(&options::PORT), Some(81));
-        assert!(parsed.has(&options::LOG_TO_TERMINAL));
+        assert!(parsed.has(&crate::logs::LOG_TO_TERMINAL));
         assert_eq!(parsed.all(&options::URL_ALIAS), [["/s", "/srv"]]);
         assert_eq!(parsed.positional, ["app.wsgi", "--port"]);
     }

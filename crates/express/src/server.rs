@@ -1,6 +1,5 @@
 //! `start-server` and `setup-server`.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -17,6 +16,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::install::Installation;
 use crate::locale;
+use crate::logs;
 use crate::names;
 use crate::options;
 use crate::parse::Parsed;
@@ -66,6 +66,7 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
         // If this fails, the checks below report it.
         let _ = std::fs::create_dir(directory);
     }
+    settings.logs.make_directory();
     let mut problems = checks::files(&settings, &account);
     problems.extend(checks::services(&settings.services, &account, &service_accounts, &python));
     match python.obstacle(&installation.hosts(), settings.daemon.is_none()) {
@@ -88,7 +89,6 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
     }
 
     let root = ServerRoot::create(&settings.server_root, settings.default_root, &account)?;
-    let logs = logs(&settings);
     let inputs = Inputs {
         settings: &settings,
         account: &account,
@@ -96,7 +96,7 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
         mpm,
         python: &python,
         installation: &installation,
-        logs,
+        logs: settings.logs.targets()?,
         command_line,
         service_accounts,
         locale,
@@ -172,8 +172,9 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     if !options.is_empty() {
         warn(&format!("without effect in embedded mode: {}", options.join(", ")));
     }
-    for line in
-        [names::without_effect, tls::without_effect, proxy::without_effect].iter().flat_map(|of| of(parsed))
+    for line in [logs::without_effect, names::without_effect, tls::without_effect, proxy::without_effect]
+        .iter()
+        .flat_map(|of| of(parsed))
     {
         warn(&line);
     }
@@ -223,22 +224,4 @@ pub(crate) fn warn(text: &str) {
 /// panic).
 pub(crate) fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
-}
-
-fn logs(settings: &Settings) -> (String, Option<String>) {
-    if settings.log_to_terminal {
-        let access = settings.access_log.then(|| device("/dev/stdout", ""));
-        return (device("/dev/stderr", " >&2"), access);
-    }
-    let file = |name| settings.logs().join(name).to_string_lossy().into_owned();
-    (file("error_log"), settings.access_log.then(|| file("access_log")))
-}
-
-/// Returns the target of a log that goes to this process's own output. A socket (as under some
-/// supervisors) cannot be opened by its name, but a program that inherits it can write to it.
-fn device(name: &str, redirection: &str) -> String {
-    match OpenOptions::new().append(true).open(name) {
-        Ok(_) => name.to_owned(),
-        Err(_) => format!("|$exec cat{redirection}"),
-    }
 }

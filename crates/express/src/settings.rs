@@ -11,6 +11,7 @@ use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::files::Files;
 use crate::limits::Limits;
+use crate::logs::Logs;
 use crate::names::{self, Names};
 use crate::options;
 use crate::parse::Parsed;
@@ -62,11 +63,7 @@ pub(crate) struct Settings {
     /// URL path and target, longer paths before their prefixes.
     pub(crate) aliases: Vec<Alias>,
     pub(crate) include_files: Vec<PathBuf>,
-    pub(crate) log_to_terminal: bool,
-    pub(crate) log_level: String,
-    /// None for the server root.
-    pub(crate) log_directory: Option<PathBuf>,
-    pub(crate) access_log: bool,
+    pub(crate) logs: Logs,
     pub(crate) working_directory: PathBuf,
     /// Nobody named the working directory: another would do.
     pub(crate) default_directory: bool,
@@ -115,7 +112,6 @@ impl Settings {
         };
         let (application, served_directory) = Application::new(parsed)?;
         let has_application = application != Application::Placeholder;
-        let log_directory = parsed.text(&options::LOG_DIRECTORY).map(absolute).transpose()?;
         let is_embedded = parsed.has(&options::EMBEDDED_MODE);
         let default_group = format!("{}:{port}", host.as_deref().unwrap_or("localhost"));
         let daemon = if is_embedded { None } else { Some(Daemon::new(parsed, &default_group)?) };
@@ -149,6 +145,7 @@ impl Settings {
             limits: Limits::new(parsed)?,
             host,
             environment: Environment::new(parsed, &server_root)?,
+            logs: Logs::new(parsed, &server_root)?,
             server_root,
             default_root,
             processes: count(&options::PROCESSES, 1)?,
@@ -166,10 +163,6 @@ impl Settings {
             files: Files::new(parsed, has_application)?,
             application,
             include_files: all_absolute(parsed, &options::INCLUDE_FILE)?,
-            log_to_terminal: parsed.has(&options::LOG_TO_TERMINAL) && log_directory.is_none(),
-            log_level: log_level(parsed.text(&options::LOG_LEVEL).unwrap_or("warn"))?,
-            log_directory,
-            access_log: parsed.has(&options::ACCESS_LOG),
             working_directory: absolute(parsed.text(&options::WORKING_DIRECTORY).unwrap_or("."))?,
             default_directory: !parsed.has(&options::WORKING_DIRECTORY),
             python_path: all_absolute(parsed, &options::PYTHON_PATH)?,
@@ -227,11 +220,6 @@ impl Settings {
     /// Returns the number of requests that the application handles at a time.
     pub(crate) fn capacity(&self) -> u32 {
         self.processes * self.threads
-    }
-
-    /// The directory of the log files.
-    pub(crate) fn logs(&self) -> &Path {
-        self.log_directory.as_ref().unwrap_or(&self.server_root)
     }
 
     /// Returns the directory where Python eggs are unpacked.
@@ -342,28 +330,6 @@ fn aliases(parsed: &Parsed, has_entry_point: bool) -> Result<Vec<Alias>, Failure
     Ok(aliases)
 }
 
-fn log_level(text: &str) -> Result<String, Failure> {
-    const LEVELS: [&str; 9] =
-        ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1 to trace8"];
-    let known = |level: &str| {
-        let level = level.to_ascii_lowercase();
-        LEVELS[..8].contains(&level.as_str())
-            || level.strip_prefix("trace").is_some_and(|digit| matches!(digit.as_bytes(), [b'1'..=b'8']))
-    };
-    let is_name =
-        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c));
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    let valid = !words.is_empty()
-        && words.iter().all(|word| match word.split_once(':') {
-            Some((module, level)) => is_name(module) && known(level),
-            None => known(word),
-        });
-    if valid {
-        return Ok(words.join(" "));
-    }
-    Err(Failure::usage(format!("option --log-level: '{text}' is not one of {}", LEVELS.join(", "))))
-}
-
 fn mpms(parsed: &Parsed) -> Result<Vec<Mpm>, Failure> {
     parsed
         .all(&options::SERVER_MPM)
@@ -436,10 +402,6 @@ mod tests {
             ["--port", "-1"],
             ["--threads", "0"],
             ["--processes", "-3"],
-            ["--log-level", "loud"],
-            ["--log-level", ""],
-            ["--log-level", "${A}:info"],
-            ["--log-level", "trace9"],
             ["--server-mpm", "itk"],
             ["--switch-interval", "0"],
             ["--switch-interval", "inf"],
@@ -448,7 +410,6 @@ mod tests {
             let failure = settings(&arguments).unwrap_err();
             assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");
         }
-        assert_eq!(settings(&["--log-level", "warn\nwsgi:trace8"]).unwrap().log_level, "warn wsgi:trace8");
     }
 
     #[test]
@@ -471,11 +432,5 @@ mod tests {
         let failure = settings(&["--url-alias", "/static", "app.wsgi"]).unwrap_err();
         assert!(failure.to_string().contains("/static is missing"), "{failure}");
         assert!(settings(&["--url-alias", "/raw", "app.wsgi", "main.wsgi"]).is_ok());
-    }
-
-    #[test]
-    fn a_log_directory_switches_the_terminal_off() {
-        assert!(settings(&["--log-to-terminal"]).unwrap().log_to_terminal);
-        assert!(!settings(&["--log-to-terminal", "--log-directory", "/tmp"]).unwrap().log_to_terminal);
     }
 }

@@ -15,8 +15,9 @@ fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
         .chain(&["event", "log_config", "status", "ssl", "http2", "proxy", "proxy_http"])
         .map(|&name| name.to_owned())
         .collect();
+    let settings = Settings::new(&parsed)?;
     let inputs = Inputs {
-        settings: &Settings::new(&parsed)?,
+        settings: &settings,
         account: &Account::choose(None, None).unwrap(),
         apache: &Apache { program: "/usr/sbin/apache2".into(), modules: "/modules".into(), built_in },
         mpm: Mpm::Event,
@@ -33,7 +34,7 @@ fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
         installation: &Installation { directory: "/usr/lib/mod_wsgi".into() },
         service_accounts: vec![("mail".to_owned(), Account::choose(None, None).unwrap())],
         locale: "C.UTF-8".into(),
-        logs: ("/r/error_log".into(), Some("/dev/stdout".into())),
+        logs: settings.logs.targets()?,
         command_line: "mod_wsgi-express start-server\nrm",
     };
     Ok((inputs.configuration()?, inputs.control_script()?))
@@ -62,7 +63,6 @@ fn the_application_is_mounted_and_granted() {
         "RewriteRule ^ - [H=wsgi-handler]",
         "DocumentRoot \"/r/htdocs\"",
         "ErrorLog \"/r/error_log\"",
-        "CustomLog \"/dev/stdout\" common",
         "LogLevel warn",
         "WSGIScriptReloading On",
     ] {
@@ -117,6 +117,9 @@ fn values_cannot_inject_directives() {
         ["/a.wsgi", "--passenv", "A\nB"],
         ["/a.wsgi", "--mime-types", "/a\nb"],
         ["/a.wsgi", "--pid-file", "/a${B}"],
+        ["/a.wsgi", "--error-log-format", "%M\nInclude /etc/passwd"],
+        ["/a.wsgi", "--error-log-name", "x\ny"],
+        ["/a.wsgi", "--log-directory", "/a\u{7}"],
     ] {
         assert!(matches!(generate(&arguments), Err(Failure::Usage(_))), "{arguments:?}");
     }
@@ -134,6 +137,8 @@ fn values_cannot_inject_directives() {
         &["--trust-proxy-header", "X-Forwarded-For"],
         &["--proxy-mount-point", "/p", "http://x/"],
         &["--proxy-virtual-host", "x", "http://x/"],
+        &["--access-log", "--access-log-format", "%h"],
+        &["--access-log", "--access-log-name", "x"],
     ] {
         for injected in ["\nInclude /etc/passwd", "${HOME}\u{1}", "\"\u{7f}", "\rx"] {
             // The injected text ends the last argument.

@@ -10,17 +10,6 @@ pub(super) static LATER: &[Spec] = &[
     Spec::text("--auth-type", &["TYPE"], "Basic or Digest authentication.").later(),
     Spec::text("--auth-group-script", &["FILE"], "Script that names a user's groups.").later(),
     Spec::text("--auth-group", &["NAME"], "Group that a user has to be in.").later(),
-    // Logging
-    Spec::text("--access-log-format", &["FORMAT"], "Format of the access log.").later(),
-    Spec::text("--error-log-format", &["FORMAT"], "Format of the error log.").later(),
-    Spec::text("--error-log-name", &["NAME"], "File name of the error log.").later(),
-    Spec::text("--access-log-name", &["NAME"], "File name of the access log.").later(),
-    Spec::text("--startup-log-name", &["NAME"], "File name of the startup log.").later(),
-    Spec::flag("--startup-log", "Logs Apache's start to a file of its own.").later(),
-    Spec::flag("--rotate-logs", "Rotates the logs.").later(),
-    Spec::integer("--max-log-size", "Megabytes at which logs are rotated.").later(),
-    Spec::text("--rotatelogs-executable", &["FILE"], "The rotatelogs program.").later(),
-    Spec::flag("--verbose-debugging", "Logs more of the module's working.").later().hidden(),
     // Debug modes
     Spec::flag("--debug-mode", "Runs Apache in one process with one thread.").later(),
     Spec::flag("--enable-debugger", "Starts pdb on exceptions.").later(),

@@ -8,7 +8,7 @@ mod reference;
 mod supported;
 
 use crate::parse::Parsed;
-use crate::{environment, limits, names, proxy, tls};
+use crate::{environment, limits, logs, names, proxy, tls};
 
 pub(crate) use crate::files::{DOCUMENT_ROOT, ERROR_OVERRIDE, FILES, URL_ALIAS};
 pub use reference::reference;
@@ -22,7 +22,7 @@ static SECTIONS: &[&Section] = &[
     &tls::TLS,
     &proxy::PROXIES,
     &FILES,
-    &LOGS,
+    &logs::LOGS,
     &PROCESSES_AND_THREADS,
     &REQUESTS,
     &limits::LIMITS,
@@ -242,7 +242,8 @@ mod tests {
     #[test]
     fn the_contract_s_152_spellings_are_known() {
         // These options are our own additions.
-        let ours = [PYTHON.name, UMASK.name, MEMORY_LIMIT.name, VIRTUAL_MEMORY_LIMIT.name];
+        let ours =
+            [PYTHON.name, logs::MAX_LOG_FILES.name, UMASK.name, MEMORY_LIMIT.name, VIRTUAL_MEMORY_LIMIT.name];
         assert_eq!(server().iter().filter(|spec| !ours.contains(&spec.name)).count(), 152);
     }
 

@@ -71,27 +71,6 @@ section! {
 }
 
 section! {
-    LOGS {
-        title: "Logs",
-        about: "",
-        example: "mod_wsgi-express start-server app.wsgi --log-to-terminal --access-log --log-level \"warn wsgi:info\"",
-    }
-
-    LOG_TO_TERMINAL = Spec::flag("--log-to-terminal",
-        "Writes the logs to standard error and standard output instead of files.");
-    LOG_LEVEL = Spec::text("--log-level", &["LEVEL"],
-        "Apache's log level, such as info or \"warn wsgi:debug\".")
-        .default("warn");
-    LOG_DIRECTORY = Spec::text("--log-directory", &["DIRECTORY"],
-        "Directory for log files.")
-        .default("the server root");
-    ACCESS_LOG = Spec::flag("--access-log",
-        "Logs each request.");
-    SERVER_METRICS = Spec::flag("--server-metrics",
-        "Lets the application see Apache's scoreboard, with the requests of all clients: mod_wsgi.server_metrics().");
-}
-
-section! {
     PROCESSES_AND_THREADS {
         title: "Processes and threads",
         about: "The application runs in daemon processes of its own, or with `--embedded-mode` in Apache's.",
@@ -255,6 +234,8 @@ section! {
     MAXIMUM_SPARE_WORKERS = Spec::float("--maximum-spare-workers",
         "Fraction that is at most kept idle.")
         .default("0.1 (prefork) or 0.6");
+    SERVER_METRICS = Spec::flag("--server-metrics",
+        "Lets the application see Apache's scoreboard, with the requests of all clients: mod_wsgi.server_metrics().");
     HTTPD_EXECUTABLE = Spec::text("--httpd-executable", &["FILE"],
         "The Apache server to run; the variable HTTPD wins over it.");
     MODULES_DIRECTORY = Spec::text("--modules-directory", &["DIRECTORY"],

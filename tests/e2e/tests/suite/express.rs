@@ -6,6 +6,7 @@ mod environment;
 mod files;
 mod hosts;
 mod limits;
+mod logs;
 mod proxies;
 mod server;
 
@@ -22,6 +23,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     files::TESTS,
     hosts::TESTS,
     limits::TESTS,
+    logs::TESTS,
     proxies::TESTS,
 ];
 

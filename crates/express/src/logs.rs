@@ -1,0 +1,420 @@
+//! Logs: where they go, their formats, and their rotation.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use minijinja::{Value, context};
+
+use crate::apache;
+use crate::config::display;
+use crate::failure::Failure;
+use crate::options::{Spec, section};
+use crate::parse::Parsed;
+use crate::quote::quote_for_shell;
+use crate::settings::{absolute, number};
+
+section! {
+    LOGS {
+        title: "Logs",
+        about: "There is an error log, and, if asked for, a log of requests (the access log) and one of what Apache says while it starts, \
+                before its error log is open.",
+        example: "mod_wsgi-express start-server app.wsgi --log-to-terminal --access-log --log-level \"warn wsgi:info\"",
+    }
+
+    LOG_TO_TERMINAL = Spec::flag("--log-to-terminal",
+        "Writes the logs to standard error and standard output instead of files.");
+    LOG_LEVEL = Spec::text("--log-level", &["LEVEL"],
+        "Apache's log level, such as info or \"warn wsgi:debug\".")
+        .default("warn")
+        .note("`--verbose-debugging` is accepted, and without effect: `wsgi:debug` takes its place.");
+    LOG_DIRECTORY = Spec::text("--log-directory", &["DIRECTORY"],
+        "Directory for log files, which is created if it is missing.")
+        .default("the server root");
+    ERROR_LOG_NAME = Spec::text("--error-log-name", &["NAME"],
+        "File name of the error log.")
+        .default("error_log");
+    ERROR_LOG_FORMAT = Spec::text("--error-log-format", &["FORMAT"],
+        "Format of the error log, as ErrorLogFormat takes it, such as \"[%t] [%l] %M\".")
+        .default("the one of Apache");
+    ACCESS_LOG = Spec::flag("--access-log",
+        "Logs each request.");
+    ACCESS_LOG_NAME = Spec::text("--access-log-name", &["NAME"],
+        "File name of the access log.")
+        .default("access_log");
+    ACCESS_LOG_FORMAT = Spec::text("--access-log-format", &["FORMAT"],
+        "Format of the access log: common, combined, or a format as LogFormat takes it, such as \"%h %>s %D %U\".")
+        .default("common");
+    STARTUP_LOG = Spec::flag("--startup-log",
+        "Logs what Apache says while it starts to a file of its own.");
+    STARTUP_LOG_NAME = Spec::text("--startup-log-name", &["NAME"],
+        "File name of that log.")
+        .default("startup_log");
+    ROTATE_LOGS = Spec::flag("--rotate-logs",
+        "Begins a new file when an error log or access log has grown to --max-log-size.")
+        .note("The time (UTC) when a file was begun is added to its name: `error_log.2024-02-29-23_59_59`.");
+    MAX_LOG_SIZE = Spec::integer("--max-log-size",
+        "Megabytes that a file may have with --rotate-logs.")
+        .default("5");
+    MAX_LOG_FILES = Spec::integer("--max-log-files",
+        "Number of files that --rotate-logs keeps of each log.")
+        .default("no limit")
+        .note("The files are then called `error_log`, `error_log.1` and so on, and the oldest one is overwritten.");
+    ROTATELOGS_EXECUTABLE = Spec::text("--rotatelogs-executable", &["FILE"],
+        "Apache's program rotatelogs.")
+        .default("the one on PATH");
+    VERBOSE_DEBUGGING = Spec::flag("--verbose-debugging",
+        "Accepted, and without effect: use --log-level \"warn wsgi:debug\".").hidden();
+}
+
+/// The logs of a server.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    directory: PathBuf,
+    /// The directory is not that of the server root, but was named.
+    named: bool,
+    to_terminal: bool,
+    pub(crate) level: String,
+    error: PathBuf,
+    error_format: Option<String>,
+    /// None unless there is one.
+    access: Option<PathBuf>,
+    access_format: String,
+    /// None unless there is one.
+    startup: Option<PathBuf>,
+    rotation: Option<Rotation>,
+}
+
+/// The size of log files, and their number.
+#[derive(Debug)]
+struct Rotation {
+    /// None for the one on the path.
+    program: Option<PathBuf>,
+    megabytes: i64,
+    /// 0 for no limit.
+    files: i64,
+}
+
+/// Where the logs of a server go.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    error: Target,
+    access: Option<Target>,
+    /// None for standard error.
+    startup: Option<PathBuf>,
+    rotator: Option<Rotator>,
+}
+
+/// Where a log goes.
+#[derive(Debug)]
+struct Target {
+    /// The argument of the directive.
+    argument: String,
+    file: PathBuf,
+}
+
+/// The command that writes a log to files of limited size.
+#[derive(Debug)]
+struct Rotator {
+    program: PathBuf,
+    megabytes: i64,
+    files: i64,
+}
+
+impl Logs {
+    /// # Errors
+    /// A value is not valid.
+    pub(crate) fn new(parsed: &Parsed, server_root: &Path) -> Result<Self, Failure> {
+        let named = parsed.text(&LOG_DIRECTORY).map(absolute).transpose()?;
+        let to_terminal = parsed.has(&LOG_TO_TERMINAL) && named.is_none();
+        let directory = named.clone().unwrap_or_else(|| server_root.to_owned());
+        let file = |spec| Ok::<_, Failure>(directory.join(text(parsed, spec)?));
+        let (error, access, startup) =
+            (file(&ERROR_LOG_NAME)?, file(&ACCESS_LOG_NAME)?, file(&STARTUP_LOG_NAME)?);
+        let rotation = Rotation {
+            program: parsed.text(&ROTATELOGS_EXECUTABLE).map(PathBuf::from),
+            // What is more overflows in rotatelogs.
+            megabytes: number(parsed, &MAX_LOG_SIZE, 5, 1..=2047)?,
+            files: number(parsed, &MAX_LOG_FILES, 0, 1..=10_000)?,
+        };
+        Ok(Self {
+            directory,
+            named: named.is_some(),
+            to_terminal,
+            level: log_level(text(parsed, &LOG_LEVEL)?)?,
+            error,
+            error_format: parsed
+                .has(&ERROR_LOG_FORMAT)
+                .then(|| text(parsed, &ERROR_LOG_FORMAT).map(str::to_owned))
+                .transpose()?,
+            access: parsed.has(&ACCESS_LOG).then_some(access),
+            access_format: text(parsed, &ACCESS_LOG_FORMAT)?.to_owned(),
+            startup: parsed.has(&STARTUP_LOG).then_some(startup),
+            rotation: (parsed.has(&ROTATE_LOGS) && !to_terminal).then_some(rotation),
+        })
+    }
+
+    /// Makes the directory, if it is missing; if that fails, [`Self::problems`] reports it.
+    pub(crate) fn make_directory(&self) {
+        if self.named {
+            let _ = fs::create_dir(&self.directory);
+        }
+    }
+
+    /// Returns a text for each directory that logs cannot be written to.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let logs = [
+            (!self.to_terminal, Some(&self.error), &ERROR_LOG_NAME),
+            (!self.to_terminal, self.access.as_ref(), &ACCESS_LOG_NAME),
+            (!self.to_terminal, self.startup.as_ref(), &STARTUP_LOG_NAME),
+        ];
+        let mut problems = Vec::new();
+        if self.named && !self.directory.is_dir() {
+            return vec![missing(&self.directory, &LOG_DIRECTORY)];
+        }
+        for (written, file, spec) in logs {
+            // The server root is made later.
+            let parent = file.and_then(|file| file.parent()).filter(|&parent| parent != self.directory);
+            problems.extend(
+                parent.filter(|parent| written && !parent.is_dir()).map(|parent| missing(parent, spec)),
+            );
+        }
+        problems
+    }
+
+    /// Returns where the logs go.
+    ///
+    /// # Errors
+    /// There is no program to rotate them.
+    pub(crate) fn targets(&self) -> Result<Targets, Failure> {
+        if self.to_terminal {
+            return Ok(Targets {
+                error: Target::device("/dev/stderr", " >&2"),
+                access: self.access.is_some().then(|| Target::device("/dev/stdout", "")),
+                startup: None,
+                rotator: None,
+            });
+        }
+        let rotator = self.rotation.as_ref().map(Rotator::find).transpose()?;
+        let target = |file: &PathBuf| Target::file(file, rotator.as_ref());
+        Ok(Targets {
+            error: target(&self.error),
+            access: self.access.as_ref().map(target),
+            startup: self.startup.clone(),
+            rotator,
+        })
+    }
+
+    /// Returns the values for the template.
+    pub(crate) fn context(&self, targets: &Targets) -> Value {
+        context! {
+            level => self.level.as_str(),
+            error => targets.error.argument.as_str(),
+            error_format => self.error_format.as_deref(),
+            access => targets.access.as_ref().map(|target| target.argument.as_str()),
+            access_format => self.access_format.as_str(),
+        }
+    }
+
+    /// Returns the argument of `ErrorLog` for a file with a log of its own.
+    pub(crate) fn further(&self, name: &str, targets: &Targets) -> String {
+        Target::file(&self.directory.join(name), targets.rotator.as_ref()).argument
+    }
+
+    /// Returns the file for what Apache says while it starts; `None` for standard error.
+    pub(crate) fn startup<'t>(&self, targets: &'t Targets) -> Option<&'t Path> {
+        targets.startup.as_deref()
+    }
+
+    /// Returns the lines of the banner.
+    pub(crate) fn banner(&self, targets: &Targets) -> Vec<(&'static str, String)> {
+        let mut lines =
+            vec![("Error Log File", format!("{} ({})", targets.error.file.display(), self.level))];
+        if let Some(access) = &targets.access {
+            lines.push(("Access Log File", access.file.display().to_string()));
+        }
+        if self.startup.is_some() {
+            let file = targets.startup.as_deref().unwrap_or(Path::new("/dev/stderr"));
+            lines.push(("Startup Log File", file.display().to_string()));
+        }
+        lines
+    }
+
+    /// The modules of Apache's that this takes.
+    pub(crate) fn modules(&self) -> Option<&'static str> {
+        self.access.is_some().then_some("log_config")
+    }
+
+    /// The names of an included file's `<IfDefine>` that apply.
+    pub(crate) fn defines(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("MOD_WSGI_ERROR_LOG_FORMAT", self.error_format.is_some()),
+            ("MOD_WSGI_ACCESS_LOG", self.access.is_some()),
+            ("MOD_WSGI_ROTATE_LOGS", self.rotation.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, applies)| applies.then_some(name))
+    }
+}
+
+impl Target {
+    fn file(file: &Path, rotator: Option<&Rotator>) -> Self {
+        let argument = rotator.map_or_else(|| display(file), |rotator| rotator.command(file));
+        Self { argument, file: file.to_owned() }
+    }
+
+    /// The target of a log that goes to this process's own output. A socket (as under some
+    /// supervisors) cannot be opened by its name, but a program that inherits it can write to it.
+    fn device(name: &str, redirection: &str) -> Self {
+        let argument = match OpenOptions::new().append(true).open(name) {
+            Ok(_) => name.to_owned(),
+            Err(_) => format!("|$exec cat{redirection}"),
+        };
+        Self { argument, file: name.into() }
+    }
+}
+
+impl Rotator {
+    fn find(rotation: &Rotation) -> Result<Self, Failure> {
+        let program = apache::find_tool(rotation.program.as_deref(), "rotatelogs").ok_or_else(|| {
+            let named = rotation.program.as_deref().unwrap_or(Path::new("rotatelogs"));
+            Failure::machine(format!(
+                "--rotate-logs needs Apache's program {}, which was not found; install it (Debian: apt-get install \
+                 apache2-utils), or name it with {}",
+                named.display(),
+                ROTATELOGS_EXECUTABLE.name
+            ))
+        })?;
+        Ok(Self { program, megabytes: rotation.megabytes, files: rotation.files })
+    }
+
+    /// Returns the argument of `ErrorLog` or `CustomLog`. A shell has a notation for each name, other
+    /// than Apache's own way to split a command.
+    fn command(&self, file: &Path) -> String {
+        let program = quote_for_shell(&display(&self.program));
+        // In a name with a time, the program takes each percent sign for a part of that.
+        let (count, file) = match self.files {
+            0 => (String::new(), format!("{}.%Y-%m-%d-%H_%M_%S", display(file).replace('%', "%%"))),
+            files => (format!(" -n {files}"), display(file)),
+        };
+        format!("|$exec {program}{count} {} {}M", quote_for_shell(&file), self.megabytes)
+    }
+}
+
+/// Returns a text for each option that was given but has no effect.
+pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
+    let mut lines: Vec<String> = [
+        (&ACCESS_LOG_FORMAT, &ACCESS_LOG),
+        (&ACCESS_LOG_NAME, &ACCESS_LOG),
+        (&STARTUP_LOG_NAME, &STARTUP_LOG),
+        (&MAX_LOG_SIZE, &ROTATE_LOGS),
+        (&MAX_LOG_FILES, &ROTATE_LOGS),
+        (&ROTATELOGS_EXECUTABLE, &ROTATE_LOGS),
+    ]
+    .into_iter()
+    .filter(|(spec, needed)| parsed.has(spec) && !parsed.has(needed))
+    .map(|(spec, needed)| format!("{} is without effect: it needs {}", spec.name, needed.name))
+    .collect();
+    if parsed.has(&LOG_TO_TERMINAL) {
+        if parsed.has(&LOG_DIRECTORY) {
+            lines.push("--log-to-terminal is without effect: --log-directory wins over it".to_owned());
+        } else if parsed.has(&ROTATE_LOGS) {
+            lines.push("--rotate-logs is without effect: --log-to-terminal writes no files".to_owned());
+        }
+    }
+    if parsed.has(&VERBOSE_DEBUGGING) {
+        lines.push("--verbose-debugging is without effect: use --log-level \"warn wsgi:debug\"".to_owned());
+    }
+    lines
+}
+
+/// The text that an option was given, else its default.
+fn text<'p>(parsed: &'p Parsed, spec: &'static Spec) -> Result<&'p str, Failure> {
+    match parsed.text(spec) {
+        Some(text) if text.trim().is_empty() => {
+            Err(Failure::usage(format!("option {}: its argument is empty", spec.name)))
+        }
+        text => Ok(text.unwrap_or(spec.default)),
+    }
+}
+
+fn missing(directory: &Path, spec: &Spec) -> String {
+    format!("{} is not a directory; create it or check {}", directory.display(), spec.name)
+}
+
+fn log_level(text: &str) -> Result<String, Failure> {
+    const LEVELS: [&str; 9] =
+        ["emerg", "alert", "crit", "error", "warn", "notice", "info", "debug", "trace1 to trace8"];
+    let known = |level: &str| {
+        let level = level.to_ascii_lowercase();
+        LEVELS[..8].contains(&level.as_str())
+            || level.strip_prefix("trace").is_some_and(|digit| matches!(digit.as_bytes(), [b'1'..=b'8']))
+    };
+    let is_name =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.".contains(c));
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let valid = !words.is_empty()
+        && words.iter().all(|word| match word.split_once(':') {
+            Some((module, level)) => is_name(module) && known(level),
+            None => known(word),
+        });
+    if valid {
+        return Ok(words.join(" "));
+    }
+    Err(Failure::usage(format!("option --log-level: '{text}' is not one of {}", LEVELS.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options;
+    use crate::parse::parse;
+
+    fn logs(arguments: &[&str]) -> Result<Logs, Failure> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Logs::new(&parse(&options::server(), arguments).unwrap(), Path::new("/r"))
+    }
+
+    #[test]
+    fn a_log_directory_switches_the_terminal_off() {
+        assert!(logs(&["--log-to-terminal"]).unwrap().to_terminal);
+        let files = logs(&["--log-to-terminal", "--log-directory", "/tmp"]).unwrap();
+        assert_eq!(files.targets().unwrap().error.argument, "/tmp/error_log");
+    }
+
+    #[test]
+    fn the_program_that_rotates_is_named_in_a_shell_s_words() {
+        let rotator = Rotator { program: "/opt/it's".into(), megabytes: 7, files: 0 };
+        let timed = "|$exec '/opt/it'\\''s' '/100%%/a b.%Y-%m-%d-%H_%M_%S' 7M";
+        assert_eq!(rotator.command(Path::new("/100%/a b")), timed);
+        let counted = Rotator { files: 3, ..rotator }.command(Path::new("/100%/a"));
+        assert_eq!(counted, "|$exec '/opt/it'\\''s' -n 3 '/100%/a' 7M");
+        let text = logs(&["--rotate-logs", "--rotatelogs-executable", "/no/rotatelogs"]).unwrap().targets();
+        let text = text.unwrap_err().to_string();
+        assert!(text.contains("/no/rotatelogs") && text.contains("--rotatelogs-executable"), "{text}");
+    }
+
+    #[test]
+    fn values_are_checked() {
+        for arguments in [
+            ["--log-level", "loud"],
+            ["--log-level", ""],
+            ["--log-level", "${A}:info"],
+            ["--log-level", "trace9"],
+            ["--error-log-name", ""],
+            ["--error-log-format", " "],
+            ["--access-log-format", ""],
+            ["--max-log-size", "0"],
+            ["--max-log-size", "4096"],
+            ["--max-log-files", "-1"],
+        ] {
+            let failure = logs(&arguments).unwrap_err();
+            assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");
+        }
+        assert_eq!(logs(&["--log-level", "warn\nwsgi:trace8"]).unwrap().level, "warn wsgi:trace8");
+        let problems = logs(&["--log-directory", "/no/logs"]).unwrap().problems();
+        assert!(problems.len() == 1 && problems[0].contains("--log-directory"), "{problems:?}");
+        let problems = logs(&["--error-log-name", "/no/logs/x"]).unwrap().problems();
+        assert!(problems.len() == 1 && problems[0].contains("--error-log-name"), "{problems:?}");
+        assert_eq!(logs(&[]).unwrap().problems(), [""; 0]);
+    }
+}

@@ -1,0 +1,204 @@
+//! Logs: where they go, their formats, and their rotation.
+
+use std::fs;
+
+use e2e::Needs::{Daemon, Ours};
+use e2e::{Test, test, wait_until};
+
+use super::server::{Express, Site, allow};
+
+pub(super) const TESTS: &[Test] = &[
+    test!(lines_have_the_formats_and_files_the_names_that_were_given, Daemon),
+    test!(logs_are_rotated_by_size, Daemon),
+    test!(only_so_many_files_are_kept, Daemon, Ours("limit for rotated files")),
+    test!(logs_go_to_the_terminal_whole, Daemon),
+    test!(options_of_logs_without_effect_are_named, Daemon, Ours("such checks and messages")),
+];
+
+const APPLICATION: &str = r#"
+def application(environ, start_response):
+    print("an error of", environ["PATH_INFO"], file=environ["wsgi.errors"])
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+    return [b"ok"]
+"#;
+
+/// A second alias that can never match: Apache says so before it opens its logs.
+const INCLUDED: &str = "Alias /hidden /nowhere\nAlias /hidden/deeper /nowhere\n";
+
+fn site() -> Site {
+    let site = Site::new();
+    site.write("app.wsgi", APPLICATION);
+    site.write("included.conf", INCLUDED);
+    site
+}
+
+fn lines_have_the_formats_and_files_the_names_that_were_given() {
+    let server = Express::serve(
+        site(),
+        &[
+            "--log-directory",
+            "logs",
+            "--access-log",
+            "--access-log-name",
+            "hits",
+            "--access-log-format",
+            r#"%m "%U" \t %{X-Shop}i 'q'"#,
+            "--error-log-name",
+            "faults",
+            "--error-log-format",
+            r#"E|"%l"|%M"#,
+            "--startup-log",
+            "--startup-log-name",
+            "begin",
+            "--include-file",
+            "included.conf",
+        ],
+    );
+    let response = server.ask("GET", "/shelf", "X-Shop: a \"b\"\r\n", "");
+    assert_eq!(response.status, 200, "{}", server.read("logs/faults"));
+    wait_until("the line of the access log", || {
+        let line = "GET \"/shelf\" \t a \\\"b\\\" 'q'\n";
+        server.read("logs/hits").lines().any(|each| each == line.trim_end()).then_some(())
+    });
+    wait_until("the line of the error log", || {
+        let log = server.read("logs/faults");
+        log.lines()
+            .any(|line| line.starts_with("E|\"error\"|") && line.contains("an error of /shelf"))
+            .then_some(())
+    });
+    let begin = server.read("logs/begin");
+    assert!(begin.contains("AH00671") && begin.contains("included.conf"), "{begin}");
+    let banner = server.read("output");
+    for (label, name) in [("Access Log File    ", "hits"), ("Startup Log File   ", "begin")] {
+        let directory = server.path("logs").canonicalize().unwrap_or_default();
+        let line = format!("{label}: {}\n", directory.join(name).display());
+        assert!(banner.contains(&line), "{line}{banner}");
+    }
+}
+
+/// The names of the log files, in order.
+fn names(server: &Express) -> Vec<String> {
+    let files = fs::read_dir(server.path("logs")).unwrap_or_else(|error| panic!("logs: {error}"));
+    let mut names: Vec<_> =
+        files.flatten().map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Returns a header that makes a line of the access log long.
+fn long() -> String {
+    format!("X-Long: {}\r\n", "x".repeat(7000))
+}
+
+const LONG_LINES: [&str; 7] = [
+    "--log-directory",
+    "logs",
+    "--access-log",
+    "--access-log-format",
+    "%m %{X-Long}i",
+    "--rotate-logs",
+    "--max-log-size",
+];
+
+fn logs_are_rotated_by_size() {
+    let site = site();
+    site.write("service.py", "import time\nprint('it serves', flush=True)\ntime.sleep(1000)\n");
+    let service = ["--service-script", "mail", "service.py", "--service-log-file", "mail", "mail.log"];
+    let server = Express::serve(site, &[&LONG_LINES[..], &["1"], &service].concat());
+    let header = long();
+    let mut rotated = Vec::new();
+    wait_until("a second access log", || {
+        for _ in 0..20 {
+            assert_eq!(server.ask("GET", "/", &header, "").status, 200);
+        }
+        rotated = names(&server).into_iter().filter(|name| name.starts_with("access_log.")).collect();
+        (rotated.len() > 1).then_some(())
+    });
+    // Digits in the place of the time.
+    let pattern: String = rotated[0].chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(pattern, "access_log.0000-00-00-00_00_00");
+    let first = server.read(&format!("logs/{}", rotated[0]));
+    assert!(
+        first.len() >= 1 << 20 && first.lines().all(|line| line.starts_with("GET xxx")),
+        "{}",
+        first.len()
+    );
+    let with_text = |start: &str, text: &str| {
+        let mut files = names(&server).into_iter().filter(|name| name.starts_with(start));
+        files.any(|name| server.read(&format!("logs/{name}")).contains(text)).then_some(())
+    };
+    wait_until("the error log", || with_text("error_log.", "an error of /"));
+    wait_until("the log of the service", || with_text("mail.log.", "it serves"));
+}
+
+fn only_so_many_files_are_kept() {
+    let server = Express::serve(site(), &[&LONG_LINES[..], &["1", "--max-log-files", "2"]].concat());
+    let header = long();
+    let mut first = String::new();
+    // Two megabytes fill both files; the third begins the first one again.
+    wait_until("the first access log to be begun again", || {
+        for _ in 0..20 {
+            assert_eq!(server.ask("GET", "/", &header, "").status, 200);
+        }
+        let before = std::mem::replace(&mut first, server.read("logs/access_log"));
+        (first.len() < before.len()).then_some(())
+    });
+    assert_eq!(names(&server), ["access_log", "access_log.1", "error_log"]);
+}
+
+fn logs_go_to_the_terminal_whole() {
+    let options = [
+        "--log-to-terminal",
+        "--access-log",
+        "--access-log-format",
+        "combined",
+        "--rotate-logs",
+        "--startup-log",
+        "--include-file",
+        "included.conf",
+    ];
+    let server = Express::serve(site(), &options);
+    // The original appends to the file that its standard output and error are here.
+    allow(server.path("output"), 0o666);
+    let response = server.ask("GET", "/shelf?x", "Referer: http://r/\r\nUser-Agent: shopper\r\n", "");
+    assert_eq!(response.status, 200);
+    wait_until("the lines", || {
+        let output = server.read("output");
+        let access = output.lines().any(|line| {
+            line.starts_with("127.0.0.1 - - [")
+                && line.ends_with("] \"GET /shelf?x HTTP/1.1\" 200 2 \"http://r/\" \"shopper\"")
+        });
+        (access && output.contains("an error of /shelf") && output.contains("AH00671")).then_some(())
+    });
+    let banner = server.read("output");
+    for line in [
+        "Error Log File     : /dev/stderr (info)\n",
+        "Access Log File    : /dev/stdout\n",
+        "Startup Log File   : /dev/stderr\n",
+    ] {
+        assert!(banner.contains(line), "{line}{banner}");
+    }
+    let files = fs::read_dir(server.path("root")).unwrap_or_else(|error| panic!("root: {error}"));
+    let logs = files.flatten().filter(|file| file.file_name().to_string_lossy().contains("_log"));
+    assert_eq!(logs.count(), 0);
+}
+
+fn options_of_logs_without_effect_are_named() {
+    let server = Express::serve(
+        site(),
+        &[
+            "--access-log-format",
+            "%m",
+            "--startup-log-name",
+            "x",
+            "--max-log-size",
+            "3",
+            "--verbose-debugging",
+        ],
+    );
+    let output = server.read("output");
+    for option in ["--access-log-format", "--startup-log-name", "--max-log-size", "--verbose-debugging"] {
+        let warned = output.lines().any(|line| line.contains(option) && line.contains("without effect"));
+        assert!(warned, "{option}\n{output}");
+    }
+}
