@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use bridge::{Disconnected, Lease, write};
-use python::{Class, Definition, Exception, Object, Python, Raised, Result, Shared, SharedCell};
+use python::{Arguments, Class, Definition, Exception, Object, Python, Raised, Result, Shared, SharedCell};
 
 use crate::events;
 use crate::meter::{self, Meter};
@@ -185,36 +185,44 @@ impl Adapter {
         }
     }
 
-    fn start_response(&self, py: Python<'_>, arguments: &[Object]) -> Result<()> {
+    /// Texts of exceptions here and in [`Head::new`] are those that test suites of applications look
+    /// for: the original's.
+    fn start_response(&self, py: Python<'_>, arguments: &Arguments<'_>) -> Result<()> {
         assert!(!self.panics, "WSGIDebugPanic callback");
         if self.lease.is_over() {
             return Err(py.raise(Exception::RuntimeError, "request object has expired: its request is over"));
         }
-        let (status, headers, exc_info) = match arguments {
-            [status, headers] => (status, headers, None),
-            [status, headers, exc_info] => (status, headers, Some(exc_info).filter(|info| !info.is_none())),
-            _ => {
-                let text = format!("start_response() takes 2 or 3 arguments, {} given", arguments.len());
-                return Err(py.raise(Exception::TypeError, &text));
-            }
-        };
+        let arguments = arguments.expect(py, "start_response", 2, 3)?;
+        let (status, headers) = (&arguments[0], &arguments[1]);
+        let exc_info = arguments.get(2).filter(|info| !info.is_none());
         if !headers.is_list() {
-            let text = format!("response headers must be a list, not {}", headers.type_name());
+            // As CPython says it for arguments.
+            let got = if headers.is_none() { "None".to_owned() } else { headers.type_name() };
+            let text = format!("start_response() argument 2 must be list, not {got}");
             return Err(py.raise(Exception::TypeError, &text));
         }
         if let Some(exc_info) = exc_info
             && !exc_info.is_tuple()
         {
-            return Err(py.raise(Exception::RuntimeError, "exception info must be a tuple"));
+            return Err(py.raise(
+                Exception::RuntimeError,
+                "start_response() argument 'exc_info' must be a 3-tuple or None",
+            ));
         }
         if self.is_committed.load(Relaxed) {
             return Err(match exc_info {
-                None => py.raise(Exception::RuntimeError, "headers have already been sent"),
+                None => py.raise(
+                    Exception::RuntimeError,
+                    "start_response() called more than once without exc_info",
+                ),
                 Some(info) => match (info.item(0), info.item(1), info.item(2), info.item_count()) {
                     (Some(class), Some(value), Some(traceback), 3) => {
                         py.raise_info(&class, &value, &traceback)
                     }
-                    _ => py.raise(Exception::TypeError, "exception info must be a tuple of three"),
+                    _ => py.raise(
+                        Exception::TypeError,
+                        "start_response() argument 'exc_info' must be a 3-tuple",
+                    ),
                 },
             });
         }
@@ -276,7 +284,7 @@ impl Class for Adapter {
     fn define(definition: &mut Definition<Self>) {
         definition
             .method_of_object(c"start_response", |py, adapter, object, arguments| {
-                adapter.start_response(py, arguments.all())?;
+                adapter.start_response(py, arguments)?;
                 adapter.interpreter.state().types.adapter.bound(py, object, WRITE)
             })
             .method(c"write", |py, adapter, arguments| {

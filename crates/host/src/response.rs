@@ -23,7 +23,7 @@ pub(crate) struct Head {
 impl Head {
     /// Checks the arguments of `start_response`; `headers` is a list.
     pub(crate) fn new(py: Python<'_>, status: &Object, headers: &Object) -> Result<Self> {
-        let line = latin1(py, status, "status")?;
+        let line = latin1(py, status)?;
         let code = response::status(line).map_err(|invalid| raise_invalid(py, &invalid))?.code;
         let mut head = Self {
             status: code,
@@ -117,39 +117,30 @@ impl Head {
 /// Checks a header, and returns its name and value.
 fn header(py: Python<'_>, item: &Object) -> Result<(Object, Object)> {
     if !item.is_tuple() {
-        let got = item.type_name();
-        return Err(
-            py.raise(Exception::TypeError, &format!("list of tuple values expected for headers, not {got}"))
-        );
+        let text = format!("each header must be a 2-tuple, not {}", item.type_name());
+        return Err(py.raise(Exception::TypeError, &text));
     }
     let (Some(name), Some(value), 2) = (item.item(0), item.item(1), item.item_count()) else {
-        let got = item.item_count();
-        return Err(
-            py.raise(Exception::ValueError, &format!("tuple of length 2 expected for header, not {got}"))
-        );
+        let text = format!("each header must be a 2-tuple, got length {}", item.item_count());
+        return Err(py.raise(Exception::ValueError, &text));
     };
-    response::header_name(latin1(py, &name, "header name")?)
-        .map_err(|invalid| raise_invalid(py, &invalid))?;
-    response::header_value(latin1(py, &value, "header value")?)
-        .map_err(|invalid| raise_invalid(py, &invalid))?;
+    response::header_name(latin1(py, &name)?).map_err(|invalid| raise_invalid(py, &invalid))?;
+    response::header_value(latin1(py, &value)?).map_err(|invalid| raise_invalid(py, &invalid))?;
     Ok((name, value))
 }
 
 /// Returns the Latin-1 text of a `str`.
-fn latin1<'a>(py: Python<'_>, object: &'a Object, what: &str) -> Result<&'a [u8]> {
+fn latin1<'a>(py: Python<'_>, object: &'a Object) -> Result<&'a [u8]> {
     if let Some(text) = object.as_latin1() {
         return Ok(text);
     }
     if !object.is_str() {
-        let got = object.type_name();
-        return Err(py.raise(
-            Exception::TypeError,
-            &format!("expected str object for {what}, value of type {got} found"),
-        ));
+        let text = format!("must be str, not {}", object.type_name());
+        return Err(py.raise(Exception::TypeError, &text));
     }
     // Let Python say which character it is.
     match object.encode_latin1() {
-        Ok(_) => Err(py.raise(Exception::ValueError, &format!("{what} is not a Latin-1 string"))),
+        Ok(_) => Err(py.raise(Exception::ValueError, "not a Latin-1 string")),
         Err(raised) => Err(raised),
     }
 }

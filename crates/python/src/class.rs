@@ -56,23 +56,25 @@ pub trait Class: Sized + Sync + 'static {
 pub struct Arguments<'a>(&'a [Object]);
 
 impl<'a> Arguments<'a> {
-    /// Returns all arguments.
-    #[must_use]
-    pub const fn all(&self) -> &'a [Object] {
-        self.0
-    }
-
     /// Checks that there are at least `least` and at most `most`, and returns them.
     ///
     /// # Errors
-    /// `TypeError`.
+    /// `TypeError`, in the words of CPython's own functions.
     pub fn expect(&self, py: Python<'_>, function: &str, least: usize, most: usize) -> Result<&'a [Object]> {
         if (least..=most).contains(&self.0.len()) {
             return Ok(self.0);
         }
-        let wanted = if least == most { least.to_string() } else { format!("{least} to {most}") };
         let given = self.0.len();
-        Err(py.raise(Exception::TypeError, &format!("{function}() takes {wanted} arguments, {given} given")))
+        let (limit, count) = match (least == most, given < least) {
+            (true, _) if most == 0 => ("no", 0),
+            (true, _) => ("exactly", most),
+            (false, true) => ("at least", least),
+            (false, false) => ("at most", most),
+        };
+        let number = if most == 0 { String::new() } else { format!(" {count}") };
+        let plural = if count == 1 { "" } else { "s" };
+        let text = format!("{function}() takes {limit}{number} argument{plural} ({given} given)");
+        Err(py.raise(Exception::TypeError, &text))
     }
 }
 

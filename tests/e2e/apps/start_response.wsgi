@@ -82,6 +82,7 @@ CASES = {
     "value-newline": lambda s: s("200 OK", [("A", "b\n")]),
     "value-return": lambda s: s("200 OK", [("A", "b\rc")]),
     "value-injection": lambda s: s("200 OK", [("A", "b\r\nEvil: 1")]),
+    "value-quotes": lambda s: s("200 OK", [("A", "it's\n")]),
     "value-nul": lambda s: s("200 OK", [("A", "b\0c")]),
     "value-wide": lambda s: s("200 OK", [("A", "\u2603")]),
     "value-tab": lambda s: s("200 OK", [("A", "b\tc")]),
@@ -108,6 +109,21 @@ def table(environ, start_response):
     lines = [f"{name}\t{ending(lambda: case(start_response))}" for name, case in CASES.items()]
     start_response("200 OK", list(PLAIN))
     return ["\n".join(lines).encode()]
+
+
+def texts(environ, start_response):
+    """Says for each case what was raised, with its text."""
+    lines = [f"{name}\t{text(lambda: case(start_response))}" for name, case in CASES.items()]
+    start_response("200 OK", list(PLAIN))
+    return ["\n".join(lines).encode()]
+
+
+def text(action):
+    try:
+        action()
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    return "accepted"
 
 
 def result(environ, start_response):
@@ -161,7 +177,7 @@ def snapshot(environ, start_response):
     return [b"snapshot"]
 
 
-def late(environ, start_response):
+def late(environ, start_response, ending=ending):
     """Headers are sent by write(b""), and then start_response refuses."""
     write = start_response("200 OK", list(PLAIN))
     write(b"")
@@ -175,6 +191,10 @@ def late(environ, start_response):
     lines.append(f"not-a-tuple\t{ending(lambda: start_response('500 Oops', [], [1]))}")
     write(("\n".join(lines)).encode())
     return []
+
+
+def late_texts(environ, start_response):
+    return late(environ, start_response, text)
 
 
 kept = {}

@@ -5,6 +5,7 @@ use e2e::{Mode, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(every_argument_is_checked),
+    on_one_mpm!(exceptions_have_the_texts_that_others_look_for),
     on_one_mpm!(write_takes_bytes_only),
     on_each_mpm!(the_last_call_before_the_body_wins),
     on_one_mpm!(start_response_is_dead_after_the_request, OneProcess),
@@ -68,6 +69,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("value-newline", "ValueError"),
     ("value-return", "ValueError"),
     ("value-injection", "ValueError"),
+    ("value-quotes", "ValueError"),
     ("value-wide", "UnicodeEncodeError"),
     ("value-tab", "accepted"),
     ("value-empty", "accepted"),
@@ -103,6 +105,63 @@ fn every_argument_is_checked(setup: Setup) {
             cases.deviates(name, "a NUL in a status or header cuts it off silently", || {
                 assert_eq!(response.value(name).as_deref(), Some("ValueError"));
             });
+        }
+    });
+}
+
+/// Arguments of `start_response`, and the whole exception.
+const TEXTS: &[(&str, &str)] = &[
+    ("status-short", "ValueError: status code must be a 3 digit integer: b'20'"),
+    ("status-empty", "ValueError: status code must be a 3 digit integer: b''"),
+    ("status-long", "ValueError: status code must be a 3 digit integer: b'2000 OK'"),
+    ("status-letters", "ValueError: status code must be a 3 digit integer: b'abc OK'"),
+    ("status-joined", "ValueError: no space following status code: b'200OK'"),
+    ("status-tab-separated", r"ValueError: no space following status code: b'200\tOK'"),
+    ("status-newline", r"ValueError: control character in status reason phrase: b'200 OK\n'"),
+    ("status-delete", r"ValueError: control character in status reason phrase: b'200 O\x7fK'"),
+    ("status-bytes", "TypeError: must be str, not bytes"),
+    ("status-int", "TypeError: must be str, not int"),
+    ("status-none", "TypeError: must be str, not NoneType"),
+    (
+        "status-wide",
+        r"UnicodeEncodeError: 'latin-1' codec can't encode character '\u2603' in position 4: ordinal not in range(256)",
+    ),
+    ("name-empty", "ValueError: header name is empty"),
+    ("name-space", "ValueError: space character in header name: b'A B'"),
+    ("name-newline", r"ValueError: control character in header name: b'A\n'"),
+    ("name-injection", r"ValueError: space character in header name: b'A: b\r\nEvil'"),
+    ("name-bytes", "TypeError: must be str, not bytes"),
+    (
+        "name-wide",
+        r"UnicodeEncodeError: 'latin-1' codec can't encode character '\u2603' in position 0: ordinal not in range(256)",
+    ),
+    ("value-newline", r"ValueError: carriage return/line feed character in header value: b'b\n'"),
+    ("value-return", r"ValueError: carriage return/line feed character in header value: b'b\rc'"),
+    ("value-quotes", r#"ValueError: carriage return/line feed character in header value: b"it's\n""#),
+    ("value-int", "TypeError: must be str, not int"),
+    ("item-list", "TypeError: each header must be a 2-tuple, not list"),
+    ("item-none", "TypeError: each header must be a 2-tuple, not NoneType"),
+    ("item-one", "ValueError: each header must be a 2-tuple, got length 1"),
+    ("item-three", "ValueError: each header must be a 2-tuple, got length 3"),
+    ("headers-tuple", "TypeError: start_response() argument 2 must be list, not tuple"),
+    ("headers-none", "TypeError: start_response() argument 2 must be list, not None"),
+    ("exc-info-list", "RuntimeError: start_response() argument 'exc_info' must be a 3-tuple or None"),
+    ("one-argument", "TypeError: start_response() takes at least 2 arguments (1 given)"),
+    ("four-arguments", "TypeError: start_response() takes at most 3 arguments (4 given)"),
+];
+
+fn exceptions_have_the_texts_that_others_look_for(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let response = server.get("/texts");
+        for &(name, text) in TEXTS {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(text)));
+        }
+        let response = server.get("/late_texts");
+        for (name, text) in [
+            ("again", "RuntimeError: start_response() called more than once without exc_info"),
+            ("not-a-tuple", "RuntimeError: start_response() argument 'exc_info' must be a 3-tuple or None"),
+        ] {
+            cases.check(name, || assert_eq!(response.value(name).as_deref(), Some(text)));
         }
     });
 }
