@@ -213,13 +213,14 @@ codes! {
     PROCESS_GROUP_RESTRICTED = "WSGI0149", Error,
         "`WSGIRestrictProcess` does not list the process group of a request. The client gets status 500.",
         "Add the group to the list, or send the request to another one.";
-    NO_SUCH_GROUP = "WSGI0150", Error,
-        "A request goes to a process group that is not defined. The client gets status 500.",
-        "Define the group with `WSGIDaemonProcess`, or correct its name.";
-    GROUP_TAKES_NO_REQUESTS = "WSGI0151", Error,
-        "A request goes to a process group that has no processes for requests. The client gets status 500.",
-        "Send the request to another group, or give this one threads. Where its processes have not been started, the error log \
-         says why.";
+    NO_GROUPS = "WSGI0150", Error,
+        "A request goes to a process group, and no process group is defined at all. The client gets status 500.",
+        "Define the group with `WSGIDaemonProcess`.";
+    NO_SUCH_GROUP = "WSGI0151", Error,
+        "A request goes to a process group that is not defined, though others are, or that has no processes for requests. The \
+         client gets status 500.",
+        "Define the group with `WSGIDaemonProcess`, correct its name, or give it threads. Where its processes have not been \
+         started, the error log says why.";
     GROUP_OF_OTHER_HOST = "WSGI0152", Error,
         "A request goes to a process group of a virtual host of another name. The client gets status 500.",
         "Define the group outside of `<VirtualHost>`, or in this one.";

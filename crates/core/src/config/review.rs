@@ -1,6 +1,7 @@
 //! Checks of a configuration once it is complete, for the administrator.
 
 use super::{Global, NamedGroup};
+use crate::codes::{NO_GROUPS, NO_SUCH_GROUP};
 use crate::daemon::DaemonGroup;
 use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
@@ -33,18 +34,19 @@ impl Global {
         let shown = display(&named.name);
         let text = match self.daemon(&named.name) {
             Some(group) if group.options.is_service() => format!(
-                "The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a 500. \
+                "{NO_SUCH_GROUP}: The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a 500. \
                  Send them to another group, or give it threads"
             ),
             Some(_) => return None,
             None => {
+                let code = if self.daemons.is_empty() { NO_GROUPS } else { NO_SUCH_GROUP };
                 let names: Vec<_> = self.daemons.iter().map(|group| display(&group.name)).collect();
                 let remedy = match nearest(&named.name, names.iter().map(AsRef::as_ref)) {
                     Some(meant) => format!("did you mean '{meant}'?"),
                     None => "define it with WSGIDaemonProcess".to_owned(),
                 };
                 format!(
-                    "There is no process group '{shown}', and requests that are sent to it get a 500: {remedy}"
+                    "{code}: There is no process group '{shown}', and requests that are sent to it get a 500: {remedy}"
                 )
             }
         };

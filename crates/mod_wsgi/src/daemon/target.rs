@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use httpd::{Request, Status};
-use wsgi_core::codes::{GROUP_OF_OTHER_HOST, GROUP_TAKES_NO_REQUESTS, NO_SUCH_GROUP, NOT_TAKEN};
+use wsgi_core::codes::{GROUP_OF_OTHER_HOST, NO_GROUPS, NO_SUCH_GROUP, NOT_TAKEN};
 use wsgi_core::daemon::{DaemonGroup, NamedServer, ScriptOwner};
 
 use super::generation::Generation;
@@ -48,9 +48,10 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
     };
     let shown = String::from_utf8_lossy(name);
     let groups = request.server().global::<Wsgi>().map(|global| &global.daemons);
-    let Some(group) = groups.and_then(|groups| groups.iter().find(|group| *group.name == *name)) else {
+    let groups = groups.map(Vec::as_slice).unwrap_or_default();
+    let Some(group) = groups.iter().find(|group| *group.name == *name) else {
         return reject(
-            NO_SUCH_GROUP,
+            if groups.is_empty() { NO_GROUPS } else { NO_SUCH_GROUP },
             format!(
                 "the request goes to the process group '{shown}', and there is no such group: define it with \
              WSGIDaemonProcess"
@@ -74,7 +75,7 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
     }
     if group.options.is_service() {
         return reject(
-            GROUP_TAKES_NO_REQUESTS,
+            NO_SUCH_GROUP,
             format!(
                 "the process group '{shown}' has threads=0: it runs service scripts and takes no requests. Send the \
              request to another group, or give this one threads"
@@ -85,7 +86,7 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
     match client.and_then(|client| Some((client, client.generation.slots_of(name)?))) {
         Some((client, slots)) => Ok(Target { client, group, slots }),
         None => reject(
-            GROUP_TAKES_NO_REQUESTS,
+            NO_SUCH_GROUP,
             format!(
                 "the processes of the group '{shown}' have not been started. The error log says why, among the \
              lines from the server's start"

@@ -133,9 +133,9 @@ fn groups_without_requests_are_reported() {
     }
     let texts: Vec<_> = server.global.review().into_iter().map(|diagnostic| diagnostic.text).collect();
     for (text, gist) in texts.iter().zip([
-        "no process group 'shpo', and requests that are sent to it get a 500: did you mean 'shop'? (line 7 of /conf)",
-        "'tasks' has threads=0",
-        "no process group 'nobody', and requests that are sent to it get a 500: define it",
+        "WSGI0151: There is no process group 'shpo', and requests that are sent to it get a 500: did you mean 'shop'? (line 7 of /conf)",
+        "WSGI0151: The process group 'tasks' has threads=0",
+        "WSGI0151: There is no process group 'nobody', and requests that are sent to it get a 500: define it",
         "No line sends requests to the process group 'idle'",
         "'lazy' has threads=0 and nothing to run",
     ]) {
@@ -144,6 +144,11 @@ fn groups_without_requests_are_reported() {
     assert_eq!(texts.len(), 5, "{texts:?}");
     server.line("WSGIProcessGroup %{ENV:GROUP}");
     assert_eq!(server.global.review().len(), 4, "any group may be used");
+
+    let mut server = Server::default();
+    server.line("WSGIProcessGroup shop");
+    let texts: Vec<_> = server.global.review().into_iter().map(|diagnostic| diagnostic.text).collect();
+    assert!(texts[0].starts_with("WSGI0150: There is no process group 'shop', "), "{texts:?}");
 }
 
 #[test]

@@ -38,9 +38,9 @@ const CHOSEN: &[(&str, &str, &str)] = &[
 
 /// URL, line, and the code of the message.
 const REFUSED: &[(&str, &str, &str)] = &[
-    ("/unknown", "WSGIProcessGroup nobody", "WSGI015"),
-    ("/unset", "WSGIProcessGroup %{ENV:UNKNOWN}", "WSGI015"),
-    ("/case", "WSGIProcessGroup ONE", "WSGI015"),
+    ("/unknown", "WSGIProcessGroup nobody", "WSGI0151"),
+    ("/unset", "WSGIProcessGroup %{ENV:UNKNOWN}", "WSGI0151"),
+    ("/case", "WSGIProcessGroup ONE", "WSGI0151"),
     ("/unlisted", "WSGIProcessGroup two\nWSGIRestrictProcess one", "WSGI0149"),
     ("/nothing", "WSGIProcessGroup one\nWSGIRestrictProcess", "WSGI0149"),
     ("/no-embedded", "WSGIProcessGroup %{GLOBAL}\nWSGIRestrictProcess one", "WSGI0149"),
