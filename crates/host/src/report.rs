@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use bridge::{Lease, Level};
 use python::{Exception, Object, Python, Raised};
-use wsgi_core::codes::{EXCEPTION, SYSTEM_EXIT};
+use wsgi_core::codes::{Code, EXCEPTION, SYSTEM_EXIT};
 use wsgi_core::script::InterpreterName;
 
 use crate::process;
@@ -18,23 +18,45 @@ pub(crate) fn wording(process_group: &[u8], application_group: &[u8]) -> String 
 
 /// Logs an exception that escaped while a request was served, with that request's context.
 pub(crate) fn in_request(py: Python<'_>, state: &State, lease: &Lease, script: &[u8], exception: &Object) {
+    let (code, headline) = headline(py, state, script, exception);
+    in_request_as(py, state, lease, script, exception, code, &headline);
+}
+
+/// Logs an exception of a request behind a headline of its own.
+pub(crate) fn in_request_as(
+    py: Python<'_>,
+    state: &State,
+    lease: &Lease,
+    script: &[u8],
+    exception: &Object,
+    code: Code,
+    headline: &str,
+) {
     let script = String::from_utf8_lossy(script);
-    let (code, what) = if is_system_exit(py, exception) {
-        (SYSTEM_EXIT, "SystemExit ignored".to_owned())
-    } else {
-        (EXCEPTION, format!("Exception {}", exception.type_name()))
-    };
-    let mut lines =
-        vec![format!("{code}: {what} while the script '{script}' was processed by the {}.", state.wording)];
-    lines.extend(describe(py, state, exception));
+    let mut lines = vec![format!("{code}: [script {script}] {headline}")];
+    lines.extend(describe(py, state, exception).iter().map(|line| format!("[script {script}] {line}")));
     py.detach(|| {
         for line in &lines {
-            let text = format!("[script {script}] {line}");
-            if lease.with(|exchange| exchange.log(Level::Error, text.as_bytes())).is_none() {
+            if lease.with(|exchange| exchange.log(Level::Error, line.as_bytes())).is_none() {
                 process::log(Level::Error, line);
             }
         }
     });
+}
+
+/// Returns the code and the first line of a report. Log monitors look for these words, which are
+/// those of the original.
+pub(crate) fn headline(py: Python<'_>, state: &State, script: &[u8], exception: &Object) -> (Code, String) {
+    let script = String::from_utf8_lossy(script);
+    let wording = &state.wording;
+    if is_system_exit(py, exception) {
+        let text = format!(
+            "SystemExit exception raised by WSGI script '{script}' for {wording}: the process goes on."
+        );
+        return (SYSTEM_EXIT, text);
+    }
+    let class = exception.type_name();
+    (EXCEPTION, format!("{class} exception raised processing WSGI script '{script}' for {wording}."))
 }
 
 /// Logs an exception that escaped outside of requests.

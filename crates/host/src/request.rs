@@ -263,7 +263,8 @@ impl RequestCall<'_> {
     /// Ends a request whose application has raised an exception.
     fn fail(&self, adapter: &Adapter, raised: Raised) -> CallResult {
         let is_interrupted = self.is_interrupted(&raised);
-        let status = self.failed_unless(raised, |exception| adapter.says_client_gone(exception));
+        let status =
+            self.failed_unless(raised, adapter.has_begun(), |exception| adapter.says_client_gone(exception));
         if is_interrupted && self.can_be_interrupted && !adapter.has_begun() {
             return self.answer_interrupted();
         }
@@ -392,17 +393,18 @@ impl RequestCall<'_> {
         match result.attr_if_any(self.state.names.close.get(py)) {
             Ok(None) => {}
             Ok(Some(close)) => {
-                if let Err(raised) = close.call([]) {
-                    self.failed(raised);
+                match close.call([]) {
+                    // An interrupt that comes as late as this has nothing to end.
+                    Err(raised) if self.is_interrupted(&raised) => raised.clear(),
+                    Err(raised) => drop(self.failed(raised)),
+                    Ok(_) => {}
                 }
             }
             Err(raised) => {
-                report::outside(
-                    py,
-                    self.state,
-                    raised,
-                    format_args!("{CLOSE_NOT_FOUND}: Looking up close() of the response raised"),
-                );
+                let exception = raised.take(py);
+                let script = self.request.facts.script.or_empty();
+                let text = "Looking up close() of the response raised an exception: it is not called.";
+                report::in_request_as(py, self.state, self.lease, script, &exception, CLOSE_NOT_FOUND, text);
             }
         }
         if let Some(exception) = pending {
@@ -424,16 +426,24 @@ impl RequestCall<'_> {
 
     /// Reports an exception. Returns the status for the case that nothing was sent.
     fn failed(&self, raised: Raised) -> u16 {
-        self.failed_unless(raised, |_| false)
+        self.failed_unless(raised, false, |_| false)
     }
 
     /// Logs an exception like [`failed`](Self::failed), except one that `write` has raised because
     /// the client is gone: that is no failure of the application.
-    fn failed_unless(&self, raised: Raised, says_client_gone: impl FnOnce(&Object) -> bool) -> u16 {
+    fn failed_unless(
+        &self,
+        raised: Raised,
+        has_begun: bool,
+        says_client_gone: impl FnOnce(&Object) -> bool,
+    ) -> u16 {
         if self.is_interrupted(&raised) {
             raised.clear();
-            let text = b"The request was interrupted: it ran longer than the request timeout allows.";
-            self.lease.with(|exchange| exchange.log(Level::Info, text));
+            let end = if has_begun { "the response breaks off" } else { "thread recovered" };
+            let script = self.request.facts.script.to_text();
+            // Log monitors look for these words, which are those of the original.
+            let text = format!("[script {script}] Request interrupted by RequestTimeout; {end}.");
+            self.lease.with(|exchange| exchange.log(Level::Info, text.as_bytes()));
             return 504;
         }
         let exception = raised.take(self.py);

@@ -278,8 +278,7 @@ impl Script<'_> {
         let text = String::from_utf8_lossy(self.path);
         let again = py.modules().dict_remove(name)?;
         let verb = if again { "Reloading" } else { "Loading" };
-        self.requester
-            .log(Level::Info, &format!("{verb} Python script file '{text}' in the {}.", state.wording));
+        self.requester.log(Level::Info, &format!("{verb} WSGI script '{text}' into {}.", state.wording));
 
         // This precedes the reading, so that the next request sees a change in between.
         let mtime = modified(self.path);
@@ -349,6 +348,10 @@ impl Script<'_> {
         match requester {
             Requester::Request(lease) => report::in_request(py, state, lease, self.path, &exception),
             Requester::Server => {
+                if !is_exit {
+                    let (code, headline) = report::headline(py, state, self.path, &exception);
+                    process::log(Level::Error, &format!("{code}: {headline}"));
+                }
                 for line in report::describe(py, state, &exception) {
                     process::log(Level::Error, &line);
                 }

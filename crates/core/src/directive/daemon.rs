@@ -167,7 +167,8 @@ fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     let name = non_empty(&mut words).ok_or("Name of WSGI daemon process not supplied")?;
     if target.global.daemon(&name).is_some() {
         return Err(format!(
-            "Name of WSGI daemon process '{}' is taken: each is defined once in the whole server",
+            "Name duplicates previous WSGI daemon definition. Each process group is defined once in the whole server: give this \
+             '{}' another name, or remove the line",
             display(&name)
         ));
     }

@@ -4,11 +4,13 @@
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use bridge::Level;
 use nix::sys::signal::Signal;
 use python::Python;
 use wsgi_core::codes::{SIGNAL_NOT_PUBLISHED, STACKS_NOT_LOGGED};
 use wsgi_core::lifecycle::RunningRequest;
 
+use super::log;
 use super::state::{Daemon, Phase};
 use super::worker::Worker;
 use crate::interpreters::Interpreters;
@@ -62,7 +64,12 @@ fn interrupt(daemon: &'static Daemon, running: RunningRequest) {
         worker.interrupt(py, interpreter, is_same, |thread| dump(py, state, Some(thread)))
     });
     if is_raised {
-        daemon.info("RequestTimeout was raised in a request that runs for too long");
+        // Log monitors look for these words, which are those of the original.
+        let text = format!(
+            "Injected RequestTimeout into thread {} of daemon process '{}', whose request runs for too long.",
+            running.worker, daemon.name
+        );
+        log::line(Level::Info, &text);
     }
 }
 

@@ -108,7 +108,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("<WSGIInterpreterOptions application-group=a\nWSGIRestrictStdin On\n</WSGIInterpreterOptions>", ">"),
     // Daemon processes.
     ("WSGIDaemonProcess", "name"),
-    ("WSGIDaemonProcess one\nWSGIDaemonProcess one", "name"),
+    ("WSGIDaemonProcess one\nWSGIDaemonProcess one", "Name duplicates previous WSGI daemon definition."),
     ("WSGIDaemonProcess one stray", "option"),
     ("WSGIDaemonProcess one unknown=1", "option"),
     ("WSGIDaemonProcess one processes=0", "process"),

@@ -21,6 +21,7 @@ mod large;
 mod lifecycle;
 mod logging;
 mod malformed;
+mod messages;
 mod mistakes;
 mod panics;
 mod proxies;
@@ -57,6 +58,7 @@ const TABLES: &[&[Test]] = &[
     lifecycle::TESTS,
     logging::TESTS,
     malformed::TESTS,
+    messages::TESTS,
     mistakes::TESTS,
     panics::TESTS,
     proxies::TESTS,

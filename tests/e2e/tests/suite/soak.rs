@@ -280,7 +280,7 @@ fn check_everything(mut soaked: Server) {
     for _ in 0..10 {
         load(LOAD / 4);
         let log = server.log_since(LogMark::default());
-        if log.matches("Loading Python script file").count() >= 3 * with_python {
+        if log.matches("Loading WSGI script").count() >= 3 * with_python {
             break;
         }
     }

@@ -29,7 +29,7 @@ fn groups_have_a_name_of_their_own() {
     for (line, gist) in [
         ("WSGIDaemonProcess", "not supplied"),
         ("WSGIDaemonProcess \"\"", "not supplied"),
-        ("WSGIDaemonProcess one", "'one' is taken"),
+        ("WSGIDaemonProcess one", "Name duplicates previous WSGI daemon definition. "),
         ("WSGIDaemonProcess new stray", "Invalid option 'stray'"),
         ("WSGIDaemonProcess new =1", "Invalid option '=1'"),
         ("WSGIDaemonProcess new Threads=1", "Invalid option 'Threads'"),
