@@ -9,9 +9,10 @@ use crate::apache;
 use crate::failure::Failure;
 use crate::install::{Installation, load_directives};
 use crate::options::{self, Kind, Spec};
+use crate::package;
 use crate::parse::{Parsed, expand, parse};
 use crate::python::{Candidates, Python};
-use crate::server::{account, complain, say, serve, warn};
+use crate::server::{Purpose, account, complain, run, say, serve, warn};
 
 /// One of the things that the program can do.
 struct Command {
@@ -21,17 +22,38 @@ struct Command {
     help: &'static str,
     options: fn() -> Vec<&'static Spec>,
     takes_arguments: bool,
+    /// For the Python package, which passes arguments on as they are; not shown to users.
+    internal: bool,
     run: fn(&Parsed, &str) -> Result<u8, Failure>,
 }
 
-static COMMANDS: [Command; 5] = [
+static COMMANDS: [Command; 9] = [
     Command {
         name: "install-module",
         usage: "[options]",
         help: "Copies the module into an Apache modules directory and prints the directives that load it.",
         options: options::install_module,
         takes_arguments: false,
+        internal: false,
         run: install_module,
+    },
+    Command {
+        name: "install-package",
+        usage: "[options]",
+        help: "Makes the Python package mod_wsgi known to a Python, for `manage.py runmodwsgi`.",
+        options: options::module_config,
+        takes_arguments: false,
+        internal: false,
+        run: install_package,
+    },
+    Command {
+        name: "list-options",
+        usage: "",
+        help: "Lists the options of start-server.",
+        options: Vec::new,
+        takes_arguments: false,
+        internal: true,
+        run: |_, _| say(&package::option_list()).map(|()| 0),
     },
     Command {
         name: "module-config",
@@ -39,6 +61,7 @@ static COMMANDS: [Command; 5] = [
         help: "Prints the directives that load the module into another Apache.",
         options: options::module_config,
         takes_arguments: false,
+        internal: false,
         run: module_config,
     },
     Command {
@@ -47,7 +70,29 @@ static COMMANDS: [Command; 5] = [
         help: "Prints the path of the module.",
         options: Vec::new,
         takes_arguments: false,
+        internal: false,
         run: |_, _| say(&format!("{}\n", Installation::own()?.module().display())).map(|()| 0),
+    },
+    Command {
+        name: "prepare-server",
+        usage: "script [options]",
+        help: "Does what start-server does before it runs Apache.",
+        options: package::prepare_server,
+        takes_arguments: true,
+        internal: true,
+        run: |parsed, line| {
+            let line = parsed.text(&package::COMMAND_LINE).unwrap_or(line);
+            serve(parsed, purpose(parsed, Purpose::Prepare), line)
+        },
+    },
+    Command {
+        name: "run-server",
+        usage: "script [options]",
+        help: "Runs Apache after prepare-server with the same options.",
+        options: options::server,
+        takes_arguments: true,
+        internal: true,
+        run: |parsed, _| run(parsed),
     },
     Command {
         name: "setup-server",
@@ -55,7 +100,8 @@ static COMMANDS: [Command; 5] = [
         help: "Generates the configuration of a server without starting it.",
         options: options::server,
         takes_arguments: true,
-        run: |parsed, line| serve(parsed, true, line),
+        internal: false,
+        run: |parsed, line| serve(parsed, Purpose::SetUp, line),
     },
     Command {
         name: "start-server",
@@ -63,7 +109,8 @@ static COMMANDS: [Command; 5] = [
         help: "Serves a WSGI script with an Apache of its own, in the foreground.",
         options: options::server,
         takes_arguments: true,
-        run: |parsed, line| serve(parsed, parsed.has(&options::SETUP_ONLY), line),
+        internal: false,
+        run: |parsed, line| serve(parsed, purpose(parsed, Purpose::Start), line),
     },
 ];
 
@@ -92,7 +139,7 @@ fn dispatch(program: &str, command: &Command, arguments: Vec<OsString>) -> Resul
             let argument = argument.into_string().map_err(|argument| {
                 Failure::usage(format!("'{}' is not UTF-8; rename the file", argument.to_string_lossy()))
             })?;
-            Ok(expand(&argument, |name| std::env::var(name).ok()))
+            Ok(if command.internal { argument } else { expand(&argument, |name| std::env::var(name).ok()) })
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     let line = format!("{program} {} {}", command.name, arguments.join(" "));
@@ -104,11 +151,11 @@ fn dispatch(program: &str, command: &Command, arguments: Vec<OsString>) -> Resul
     if !command.takes_arguments && !parsed.positional.is_empty() {
         return Err(Failure::usage("Incorrect number of arguments."));
     }
-    if parsed.positional.len() > 1 {
-        warn(&format!("ignored after the script: {}", parsed.positional[1..].join(" ")));
-    }
-    parsed.warnings.iter().for_each(|warning| warn(warning));
     (command.run)(&parsed, &line)
+}
+
+fn purpose(parsed: &Parsed, otherwise: Purpose) -> Purpose {
+    if parsed.has(&options::SETUP_ONLY) { Purpose::SetUp } else { otherwise }
 }
 
 fn fail(program: &str, usage: Option<&str>, failure: &Failure) -> ExitCode {
@@ -122,7 +169,8 @@ fn fail(program: &str, usage: Option<&str>, failure: &Failure) -> ExitCode {
 }
 
 fn usage(program: &str) -> String {
-    COMMANDS.iter().fold(format!("Usage: {program} command [options]\n\nCommands:"), |mut text, command| {
+    let shown = COMMANDS.iter().filter(|command| !command.internal);
+    shown.fold(format!("Usage: {program} command [options]\n\nCommands:"), |mut text, command| {
         // Writing to a string does not fail.
         let _ = write!(text, "\n    {}", command.name);
         text
@@ -182,6 +230,13 @@ fn install_module(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     Ok(0)
 }
 
+fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
+    let installation = Installation::own()?;
+    let python = usable_python(parsed, &installation)?;
+    say(&package::install(&installation, &python, &account(parsed)?)?)?;
+    Ok(0)
+}
+
 /// Returns the Python to use. These commands print no banner, so a warning says what may prevent it
 /// from running applications.
 fn usable_python(parsed: &Parsed, installation: &Installation) -> Result<Python, Failure> {
@@ -211,9 +266,9 @@ mod tests {
     #[test]
     fn usage_lists_the_commands() {
         let usage = usage("x");
-        assert!(
-            COMMANDS.iter().all(|command| usage.lines().any(|line| line.trim() == command.name)),
-            "{usage}"
-        );
+        for command in &COMMANDS {
+            let shown = usage.lines().any(|line| line.trim() == command.name);
+            assert_eq!(shown, !command.internal, "{usage}");
+        }
     }
 }

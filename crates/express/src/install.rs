@@ -46,6 +46,12 @@ impl Installation {
         Ok(Self { directory })
     }
 
+    /// This program, by the path where it is installed.
+    pub(crate) fn program(&self) -> PathBuf {
+        // See `own`: the directory is PREFIX/lib/mod_wsgi.
+        self.directory.ancestors().nth(2).unwrap_or(&self.directory).join("bin/mod_wsgi-express")
+    }
+
     /// The shared object that Apache loads.
     pub(crate) fn module(&self) -> PathBuf {
         self.directory.join(MODULE)
@@ -144,7 +150,11 @@ fn replace(source: &Path, target: &Path, mode: u32) -> io::Result<()> {
     fs::rename(&fresh, target)
 }
 
-fn relink(source: &Path, link: &Path) -> io::Result<()> {
+/// Makes a symbolic link, or replaces it.
+///
+/// # Errors
+/// Its directory cannot be written to.
+pub(crate) fn relink(source: &Path, link: &Path) -> io::Result<()> {
     let mut fresh = link.as_os_str().to_owned();
     fresh.push(".new");
     match fs::remove_file(&fresh) {

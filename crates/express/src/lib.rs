@@ -25,6 +25,7 @@ mod locale;
 mod logs;
 mod names;
 mod options;
+mod package;
 mod parse;
 mod proxy;
 mod python;

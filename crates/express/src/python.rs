@@ -60,6 +60,8 @@ pub(crate) struct Candidates {
     pub(crate) option: Option<PathBuf>,
     /// `$PYTHON`.
     pub(crate) variable: Option<PathBuf>,
+    /// The virtual environment whose `bin` this program was called in.
+    pub(crate) beside: Option<PathBuf>,
     /// `$VIRTUAL_ENV`.
     pub(crate) environment: Option<PathBuf>,
     /// The directories of `$PATH`.
@@ -73,6 +75,7 @@ impl Candidates {
         Self {
             option,
             variable: variable("PYTHON").map(PathBuf::from),
+            beside: std::env::args_os().next().and_then(|program| environment_of(Path::new(&program))),
             environment: variable("VIRTUAL_ENV").map(PathBuf::from),
             path: variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
         }
@@ -88,6 +91,10 @@ impl Candidates {
             .as_ref()
             .map(|python| (self.located(python), "--python".to_owned()))
             .or_else(|| self.variable.as_ref().map(|python| (self.located(python), "$PYTHON".to_owned())))
+            .or_else(|| {
+                let environment = self.beside.as_ref()?;
+                Some((environment.join("bin/python"), "the virtual environment of this command".to_owned()))
+            })
             .or_else(|| {
                 let environment = self.environment.as_ref()?;
                 Some((environment.join("bin/python"), "the active virtual environment".to_owned()))
@@ -137,6 +144,14 @@ impl Candidates {
     }
 }
 
+/// Returns the virtual environment that a program was called in, if it was called by a path.
+fn environment_of(program: &Path) -> Option<PathBuf> {
+    let directory = std::path::absolute(program).ok()?.parent()?.to_owned();
+    let environment = directory.parent()?;
+    let called = program.components().count() > 1 && environment.join("pyvenv.cfg").exists();
+    called.then(|| environment.to_owned())
+}
+
 impl Python {
     /// Returns what prevents the interpreter from running applications, and the remedy. Only
     /// applications in Apache's own processes need its shared library.
@@ -167,6 +182,24 @@ impl Python {
             ));
         }
         None
+    }
+
+    /// Returns the directories for packages and for programs.
+    ///
+    /// # Errors
+    /// It does not say them.
+    pub(crate) fn directories(&self, account: &Account) -> Result<[PathBuf; 2], Failure> {
+        const PRINT: &str = "import sysconfig; print(sysconfig.get_path('purelib'), sysconfig.get_path('scripts'), sep='\\n')";
+        let output = account.command(&self.program).args(["-I", "-c", PRINT]).output();
+        let output = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let text = output.unwrap_or_default();
+        match text.lines().collect::<Vec<_>>()[..] {
+            [packages, scripts] => Ok([packages.into(), scripts.into()]),
+            _ => Err(Failure::machine(format!(
+                "{} does not say where its packages are (sysconfig.get_path); name another with --python",
+                self.program.display()
+            ))),
+        }
     }
 
     /// Returns whether the machine has a locale.
@@ -279,6 +312,16 @@ mod tests {
         let python = Candidates { path, ..Candidates::default() }.choose(&account()).unwrap();
         assert_eq!(python.version, "3.12.2");
         assert!(python.origin.contains("skipped"), "{}", python.origin);
+    }
+
+    #[test]
+    fn a_program_in_a_virtual_environment_uses_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("bin/mod_wsgi-express");
+        assert_eq!(environment_of(&program), None);
+        fs::write(directory.path().join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(environment_of(&program).as_deref(), Some(directory.path()));
+        assert_eq!(environment_of(Path::new("mod_wsgi-express")), None);
     }
 
     #[test]

@@ -28,11 +28,27 @@ use crate::server_root::ServerRoot;
 use crate::settings::Settings;
 use crate::tls;
 
-/// Generates the server root and, unless it is only to be set up, runs the server; its exit status.
+/// The use that a server root is generated for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Somebody starts the server later.
+    SetUp,
+    /// The server is started by [`run()`] next.
+    Prepare,
+    /// The server is started at once.
+    Start,
+}
+
+/// Generates the server root and, if that is the purpose, runs the server; its exit status.
 ///
 /// # Errors
 /// The server cannot work as asked for.
-pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Result<u8, Failure> {
+pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Result<u8, Failure> {
+    if parsed.positional.len() > 1 {
+        warn(&format!("ignored after the script: {}", parsed.positional[1..].join(" ")));
+    }
+    parsed.warnings.iter().for_each(|warning| warn(warning));
+    let setup_only = purpose == Purpose::SetUp;
     let mut settings = Settings::new(parsed)?;
     let account = account(parsed)?;
     say_what_has_no_effect(parsed, &settings);
@@ -131,7 +147,15 @@ pub(crate) fn serve(parsed: &Parsed, setup_only: bool, command_line: &str) -> Re
         return Err(Failure::Machine(complaints));
     }
     say(&banner(&inputs, setup_only))?;
-    if setup_only { Ok(0) } else { run::foreground(&control) }
+    if purpose == Purpose::Start { run::foreground(&control) } else { Ok(0) }
+}
+
+/// Runs the server whose root has been generated for these options; its exit status.
+///
+/// # Errors
+/// It cannot be started.
+pub(crate) fn run(parsed: &Parsed) -> Result<u8, Failure> {
+    run::foreground(&Settings::new(parsed)?.server_root.join("apachectl"))
 }
 
 /// Returns the account that the control script uses. Variables take precedence over options there.

@@ -8,6 +8,18 @@ import sys
 import types
 
 
+def script(path, callable_object):
+    """Returns the WSGI callable of a script file, and the function that says whether it has changed."""
+    changed = _changes(path)
+    loaded = _execute("__wsgi__", path)
+    try:
+        return getattr(loaded, callable_object), changed
+    except AttributeError:
+        raise ImportError(
+            f"the script {path} has no {callable_object}; name its WSGI callable with --callable-object"
+        ) from None
+
+
 def module(name, callable_object):
     """Returns the WSGI callable of a module, and the function that says whether it has to be loaded again."""
     try:
@@ -46,39 +58,50 @@ def paste(path):
 
 def resources(scripts):
     """Returns the handler of files with these extensions, and the function that says whether a script has changed."""
-    changes = [_changes(path) for path in scripts.values()]
-    loaded = {extension: _resource(extension, path) for extension, path in scripts.items()}
+    handler = Resources(scripts)
+    return handler.handle_request, handler.reload_required
 
-    def of(resource):
+
+class Resources:
+    """Scripts that handle files, by the extensions of those."""
+
+    def __init__(self, scripts):
+        self._changes = [_changes(path) for path in scripts.values()]
+        self._loaded = {extension: _resource(extension, path) for extension, path in scripts.items()}
+
+    def extension(self, resource):
+        """Returns the extension that decides who handles a file."""
         # As Apache does, which looks at all extensions of a name, and takes the last that it knows.
         extensions = reversed(os.path.basename(resource).split(".")[1:])
-        return next(loaded[f".{name.lower()}"] for name in extensions if f".{name.lower()}" in loaded)
+        return next(f".{name.lower()}" for name in extensions if f".{name.lower()}" in self._loaded)
 
-    def handle_request(environ, start_response):
-        script = of(environ["SCRIPT_FILENAME"])
+    def handle_request(self, environ, start_response):
+        script = self._loaded[self.extension(environ["SCRIPT_FILENAME"])]
         handler = getattr(script, "handle_request", None) or script.application
         return handler(environ, start_response)
 
-    def reload_required(resource):
+    def reload_required(self, resource):
         resource = os.fsdecode(resource)
-        if any(changed(resource) for changed in changes):
+        if any(changed(resource) for changed in self._changes):
             return True
-        own = getattr(of(resource), "reload_required", None)
+        own = getattr(self._loaded[self.extension(resource)], "reload_required", None)
         return bool(own and own(resource))
-
-    return handle_request, reload_required
 
 
 def _resource(extension, path):
-    name = f"__wsgi_resource{re.sub(r'[^a-zA-Z0-9_]', '_', extension)}__"
+    script = _execute(f"__wsgi_resource{re.sub(r'[^a-zA-Z0-9_]', '_', extension)}__", path)
+    if not (hasattr(script, "handle_request") or hasattr(script, "application")):
+        raise ImportError(f"{path} of --add-handler {extension} has neither handle_request nor application")
+    return script
+
+
+def _execute(name, path):
     script = types.ModuleType(name)
     script.__file__ = path
     with open(path, "rb") as file:
         code = compile(file.read(), path, "exec")
     sys.modules[name] = script
     exec(code, script.__dict__)
-    if not (hasattr(script, "handle_request") or hasattr(script, "application")):
-        raise ImportError(f"{path} of --add-handler {extension} has neither handle_request nor application")
     return script
 
 

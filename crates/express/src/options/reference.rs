@@ -13,12 +13,23 @@ const PREFACE: &str = "\
 `mod_wsgi-express start-server SCRIPT [OPTIONS]` generates the configuration of an Apache of its own below `--server-root`, and runs it in the \
 foreground. `setup-server` only generates it; start the server with the `apachectl` in the server root. Both take all options of this page. \
 `mod_wsgi-express COMMAND --help` lists the options of a command. `module-config`, `module-location` and `install-module` are for a server that somebody else configures.
+`install-package` makes the Python package `mod_wsgi` known to a Python (and, in a virtual environment, this program to its `bin`).
 
 - `--option VALUE` and `--option=VALUE` mean the same, and an unambiguous beginning of an option's name is enough. If an option is given twice, the last one counts, unless it is marked as *repeatable*.
 - `$NAME` and `${NAME}` are replaced from the environment.
 - A *TIME* is a whole number of seconds (of milliseconds where stated), or has a unit: `90s`, `5m`, `2h`. A *SIZE* is a number of bytes, \
 or has a unit: `64K`, `512M`, `2G` (powers of 1024). A *NUMBER* may also be written `0x1f`, `0b11` or, with a leading zero, octal.
 - Values are checked before Apache is started. Exit status 2 means that the command line is wrong, 1 that something on the machine is.
+
+## Django
+
+    mod_wsgi-express install-package --python venv/bin/python
+    venv/bin/python manage.py collectstatic
+    venv/bin/python manage.py runmodwsgi --reload-on-changes
+
+With `mod_wsgi.express` in `INSTALLED_APPS`, `manage.py runmodwsgi` takes all options of this page (and `--setup-only`), and serves `WSGI_APPLICATION` with the \
+Python that runs it. `BASE_DIR` is the working directory unless `--working-directory` is given. `STATIC_ROOT` is served at `STATIC_URL`, unless WhiteNoise \
+does that. `mod_wsgi.server` is the former name of the package, and works with a warning.
 ";
 
 /// The manual, Markdown.

@@ -1,0 +1,1 @@
+"""Applications that show whether, and how, a server works."""
