@@ -2,6 +2,7 @@
 
 mod application;
 mod container;
+mod django;
 mod environment;
 mod files;
 mod hosts;
@@ -19,6 +20,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     TESTS,
     application::TESTS,
     container::TESTS,
+    django::TESTS,
     environment::TESTS,
     files::TESTS,
     hosts::TESTS,

@@ -35,16 +35,22 @@ impl Express {
 
     /// Starts a server as the command that another one executes.
     pub(super) fn serve_within(wrapper: &[&str], site: Site, options: &[&str]) -> Self {
+        let mut command = command(wrapper);
+        command.args(["start-server", "app.wsgi"]).args(own_options());
+        Self::run(site, command, options)
+    }
+
+    /// Starts a server by a command that takes the options of start-server.
+    pub(super) fn run(site: Site, mut command: Command, options: &[&str]) -> Self {
         let port = free_port();
         let output = File::create(site.path("output"))
             .and_then(|file| Ok((file.try_clone()?, file)))
             .unwrap_or_else(|error| panic!("{}: {error}", site.path("output").display()));
-        let process = command(wrapper)
-            .args(["start-server", "app.wsgi", "--host", "127.0.0.1", "--log-level", "info"])
+        let process = command
+            .args(["--host", "127.0.0.1", "--log-level", "info"])
             .args(["--port", &port.to_string()])
             .arg("--server-root")
             .arg(site.path("root"))
-            .args(own_options())
             .args(options)
             .current_dir(site.directory.path())
             .stdin(Stdio::null())
@@ -130,6 +136,11 @@ fn own_options() -> Vec<OsString> {
     if !Target::current().is_reference() {
         return vec!["--python".into(), Interpreter::current().executable.into()];
     }
+    account()
+}
+
+/// Returns the options for the account that serves.
+pub(super) fn account() -> Vec<OsString> {
     let account = ["--user", "www-data", "--group", "www-data"].map(OsString::from);
     if is_root() { account.into() } else { Vec::new() }
 }
