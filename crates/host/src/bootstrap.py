@@ -443,19 +443,24 @@ def _extend_path(path):
 
 
 def _module_path():
-    """Returns the directories of an installed package `mod_wsgi`, so that its submodules can be imported."""
+    """Returns the directories of installed packages `mod_wsgi`, so that their submodules can be imported.
+
+    There may be several: the package `mod_wsgi-telemetry` adds `mod_wsgi.telemetry` from a directory of its own.
+    """
     try:
         from importlib.machinery import PathFinder
 
-        spec = PathFinder.find_spec("mod_wsgi")
+        path = []
+        for entry in sys.path:
+            spec = PathFinder.find_spec("mod_wsgi", [entry])
+            if spec is not None and spec.submodule_search_locations is not None:
+                path += [place for place in spec.submodule_search_locations if place not in path]
     except Exception as exception:
         native.log(ERROR, "WSGI0188: Looking for an installed package 'mod_wsgi' failed.")
         for line in describe(exception):
             native.log(ERROR, line)
         return None
-    if spec is None or spec.submodule_search_locations is None:
-        return None
-    return list(spec.submodule_search_locations)
+    return path or None
 
 
 def _descriptor_for(file):
