@@ -100,7 +100,9 @@ pub(crate) fn installation(
         files.push(installation.reloader());
     }
     let supervisor = installation.supervisor();
-    let daemons = settings.daemon.is_some() || !settings.services.is_empty();
+    let services =
+        !settings.services.is_empty() || settings.telemetry.service(&settings.server_root).is_some();
+    let daemons = settings.daemon.is_some() || services;
     let executable = || supervisor.metadata().is_ok_and(|data| data.is_file() && data.mode() & 0o111 != 0);
     let incomplete = (daemons && !executable()).then(|| {
         format!(
@@ -125,7 +127,8 @@ pub(crate) fn installation(
 
 /// Returns the ports that cannot be listened on, and why.
 pub(crate) fn ports(settings: &Settings) -> Vec<String> {
-    settings.ports().filter_map(|(number, option)| port(settings, number, option)).collect()
+    let ports = settings.ports().filter_map(|(number, option)| port(settings, number, option));
+    ports.chain(settings.telemetry.problem()).collect()
 }
 
 fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {

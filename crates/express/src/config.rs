@@ -115,7 +115,8 @@ impl Inputs<'_> {
                 group => groups::application(self),
                 process_group => settings.daemon.as_ref().map(|daemon| daemon.name.as_str()),
                 reloader => settings.reload_on_changes.then(|| display(&self.installation.reloader())),
-                services => settings.services.iter().map(|each| groups::service(each, self)).collect::<Vec<_>>(),
+                services => self.services(),
+                telemetry => settings.telemetry.context(),
                 callable_object => settings.callable_object.as_str(),
                 application_group => settings.application_group.as_str(),
                 reloading => settings.reloading,
@@ -178,6 +179,12 @@ impl Inputs<'_> {
         let packages = self.installation.packages();
         let paths = first.into_iter().chain(&settings.python_path).chain([&packages]);
         paths.map(|path| display(path)).collect()
+    }
+
+    fn services(&self) -> Vec<Value> {
+        let collector = self.settings.telemetry.service(&self.settings.server_root);
+        let services = self.settings.services.iter().chain(&collector);
+        services.map(|service| groups::service(service, self)).collect()
     }
 
     fn sizing(&self) -> Vec<Value> {
@@ -253,8 +260,13 @@ impl Inputs<'_> {
             defines.push("MOD_WSGI_STATIC_ONLY".to_owned());
         }
         let files = settings.files.defines(self.apache);
-        defines
-            .extend(files.chain(settings.limits.defines()).chain(settings.logs.defines()).map(str::to_owned));
+        defines.extend(
+            files
+                .chain(settings.limits.defines())
+                .chain(settings.logs.defines())
+                .chain(settings.telemetry.defines())
+                .map(str::to_owned),
+        );
         if settings.http2 {
             defines.push("MOD_WSGI_WITH_HTTP2".to_owned());
         }

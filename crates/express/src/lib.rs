@@ -36,6 +36,7 @@ mod server_root;
 mod service;
 mod settings;
 mod sizing;
+mod telemetry;
 mod tls;
 
 pub use cli::main;

@@ -26,6 +26,7 @@ use crate::quote::quote_for_shell;
 use crate::run;
 use crate::server_root::ServerRoot;
 use crate::settings::Settings;
+use crate::telemetry;
 use crate::tls;
 
 /// The use that a server root is generated for.
@@ -71,6 +72,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
             python.executable.display()
         )));
     }
+    settings.telemetry.check(&python, &settings.python_path, &account)?;
     let service_accounts = service_accounts(&settings)?;
     let locale = locale::choose(
         settings.locale.as_deref(),
@@ -132,6 +134,10 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         0o644,
         &settings.application.handler_script(&settings.callable_object)?,
     )?;
+    if let Some(collector) = settings.telemetry.files()? {
+        root.make_directory_for(collector.directory, &account)?;
+        root.write(collector.script, 0o644, &collector.text)?;
+    }
     root.write(files::RESOURCES, 0o644, &settings.files.resource_script()?)?;
     if settings.python_eggs.is_none() {
         root.make_directory_for("python-eggs", &account)?;
@@ -196,10 +202,14 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     if !options.is_empty() {
         warn(&format!("without effect in embedded mode: {}", options.join(", ")));
     }
-    for line in [logs::without_effect, names::without_effect, tls::without_effect, proxy::without_effect]
-        .iter()
-        .flat_map(|of| of(parsed))
-    {
+    let concerns = [
+        logs::without_effect,
+        telemetry::without_effect,
+        names::without_effect,
+        tls::without_effect,
+        proxy::without_effect,
+    ];
+    for line in concerns.iter().flat_map(|of| of(parsed)) {
         warn(&line);
     }
     if let Some(line) = files::without_effect(parsed) {

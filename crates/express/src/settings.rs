@@ -18,6 +18,7 @@ use crate::parse::Parsed;
 use crate::proxy::Proxies;
 use crate::service::Service;
 use crate::sizing::Sizing;
+use crate::telemetry::Telemetry;
 use crate::tls::{self, Tls};
 
 /// A server as it was asked for.
@@ -43,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) services: Vec<Service>,
     /// The number of Apache's processes and threads in front of daemon processes.
     pub(crate) sizing: Sizing,
+    pub(crate) telemetry: Telemetry,
     /// Requests after which a process is replaced; 0: never.
     pub(crate) maximum_requests: i64,
     /// Seconds for running requests when the server is to end; not 0, which is no limit to Apache.
@@ -129,6 +131,7 @@ impl Settings {
             // In range by what is asked of `number`.
             number(parsed, spec, default, 1..=MAXIMUM).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
         };
+        let services = Service::all(parsed)?;
         Ok(Self {
             port,
             tls: Tls::new(parsed, port)?,
@@ -136,7 +139,8 @@ impl Settings {
             names: Names::new(parsed)?,
             proxies: Proxies::new(parsed)?,
             daemon,
-            services: Service::all(parsed)?,
+            telemetry: Telemetry::new(parsed, &server_root, &services)?,
+            services,
             sizing: Sizing::new(parsed)?,
             maximum_requests: number(parsed, &options::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?,
             graceful_timeout: number(parsed, &options::GRACEFUL_TIMEOUT, 15, 0..=LARGEST)?

@@ -120,6 +120,7 @@ fn values_cannot_inject_directives() {
         ["/a.wsgi", "--error-log-format", "%M\nInclude /etc/passwd"],
         ["/a.wsgi", "--error-log-name", "x\ny"],
         ["/a.wsgi", "--log-directory", "/a\u{7}"],
+        ["/a.wsgi", "--telemetry-service", "unix:/a\nb"],
     ] {
         assert!(matches!(generate(&arguments), Err(Failure::Usage(_))), "{arguments:?}");
     }

@@ -22,11 +22,4 @@ pub(super) static LATER: &[Spec] = &[
     Spec::text("--recorder-directory", &["DIRECTORY"], "Where recordings go.").later(),
     Spec::flag("--enable-gdb", "Runs Apache under gdb.").later(),
     Spec::text("--gdb-executable", &["FILE"], "The gdb program.").later(),
-    // Telemetry
-    Spec::text("--telemetry-service", &["TARGET"], "Where telemetry is sent.").later(),
-    Spec::float("--telemetry-interval", "Seconds between telemetry samples.").later(),
-    Spec::float("--slow-requests", "Seconds after which a request is slow.").later(),
-    Spec::text("--telemetry-options", &["OPTIONS"], "Further telemetry options.").later(),
-    Spec::flag("--enable-telemetry", "Runs the telemetry collector.").later(),
-    Spec::integer("--telemetry-ui-port", "Port of the telemetry collector's page.").later(),
 ];

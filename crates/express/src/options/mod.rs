@@ -8,7 +8,7 @@ mod reference;
 mod supported;
 
 use crate::parse::Parsed;
-use crate::{environment, limits, logs, names, proxy, tls};
+use crate::{environment, limits, logs, names, proxy, telemetry, tls};
 
 pub(crate) use crate::files::{DOCUMENT_ROOT, ERROR_OVERRIDE, FILES, URL_ALIAS};
 pub use reference::reference;
@@ -23,6 +23,7 @@ static SECTIONS: &[&Section] = &[
     &proxy::PROXIES,
     &FILES,
     &logs::LOGS,
+    &telemetry::TELEMETRY,
     &PROCESSES_AND_THREADS,
     &REQUESTS,
     &limits::LIMITS,

@@ -10,6 +10,7 @@ mod limits;
 mod logs;
 mod proxies;
 mod server;
+mod telemetry;
 
 use e2e::Needs::{Daemon, Ours};
 use e2e::{Process, Test, test, wait_until};
@@ -27,6 +28,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     limits::TESTS,
     logs::TESTS,
     proxies::TESTS,
+    telemetry::TESTS,
 ];
 
 const TESTS: &[Test] = &[

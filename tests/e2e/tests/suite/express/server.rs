@@ -173,6 +173,23 @@ impl Site {
     }
 }
 
+/// Returns what mod_wsgi-express says when it refuses these options.
+pub(super) fn refusal(site: &Site, options: &[&str]) -> String {
+    let output = command(&[])
+        .args(["start-server", "app.wsgi", "--host", "127.0.0.1", "--port", &free_port().to_string()])
+        .arg("--server-root")
+        .arg(site.path("root"))
+        .args(own_options())
+        .args(options)
+        .current_dir(site.directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("mod_wsgi-express: {error}"));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "it started, and has ended\n{text}");
+    text
+}
+
 /// A port that nobody listens on.
 pub(super) fn free_port() -> u16 {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
