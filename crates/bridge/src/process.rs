@@ -118,6 +118,16 @@ pub struct Settings<'a> {
     pub mpm_processes: u32,
     /// See [`Settings::mpm_processes`].
     pub mpm_threads: u32,
+    /// Process id of the server's parent.
+    pub server_parent: u32,
+    /// `WSGITelemetryService`: path of the collector's socket; absent: nothing is reported.
+    pub telemetry_socket: Bytes<'a>,
+    /// Its `interval=`, in seconds.
+    pub telemetry_interval: f64,
+    /// `WSGISlowRequests` in seconds; 0: none is slow.
+    pub slow_requests: f64,
+    /// `WSGITelemetryOptions CaptureUserAgent`.
+    pub telemetry_user_agent: bool,
     /// `WSGIPythonOptimize`.
     pub optimize: u32,
     /// `WSGIPythonHashSeed`; negative: random.

@@ -214,9 +214,15 @@ impl Settings<'_> {
         for text in [self.server_description, self.server_built, self.mpm_name] {
             writer.optional(text.get());
         }
-        for number in [self.processes, self.threads, self.mpm_processes, self.mpm_threads, self.optimize] {
+        for number in [self.processes, self.threads, self.mpm_processes, self.mpm_threads, self.server_parent]
+        {
             writer.u32(number);
         }
+        writer.optional(self.telemetry_socket.get());
+        writer.f64(self.telemetry_interval);
+        writer.f64(self.slow_requests);
+        writer.bool(self.telemetry_user_agent);
+        writer.u32(self.optimize);
         writer.i64(self.hash_seed);
         for flag in [
             self.dont_write_bytecode,
@@ -269,6 +275,11 @@ impl<'a> Settings<'a> {
             threads: reader.u32()?,
             mpm_processes: reader.u32()?,
             mpm_threads: reader.u32()?,
+            server_parent: reader.u32()?,
+            telemetry_socket: text(reader)?,
+            telemetry_interval: reader.f64()?,
+            slow_requests: reader.f64()?,
+            telemetry_user_agent: reader.bool()?,
             optimize: reader.u32()?,
             hash_seed: reader.i64()?,
             dont_write_bytecode: reader.bool()?,

@@ -26,9 +26,10 @@ use crate::process::{self, Process};
 use crate::report;
 use crate::settings::{ProcessSettings, VERSION_OF_PYTHON};
 use crate::state::{Helpers, Interpreter, Names, State, Types};
+use crate::telemetry;
 
 /// The version of the contract that this is compatible with: `mod_wsgi.version`.
-const VERSION: [u32; 3] = [6, 1, 1];
+pub(crate) const VERSION: [u32; 3] = [6, 1, 1];
 
 const BOOTSTRAP: &str = concat!(include_str!("bootstrap.py"), "\0");
 
@@ -336,6 +337,9 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         encoding: Py::new(py.str("utf-8")?),
         replace: Py::new(py.str("replace")?),
     };
+    if settings.telemetry.is_some() && group.is_empty() {
+        telemetry::python::note(py)?;
+    }
     let names = Names::create(py)?;
     let environ = Py::new(template(py, settings, group, &helpers)?);
     Ok(State {

@@ -35,4 +35,5 @@ mod scripts;
 mod settings;
 mod state;
 mod stream;
+mod telemetry;
 mod time;

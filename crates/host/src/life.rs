@@ -14,6 +14,7 @@ use crate::mode::{Embedded, Mode};
 use crate::process::{self, Process, log, thread_id};
 use crate::scripts;
 use crate::settings::{Origin, ProcessSettings, VERSION_OF_PYTHON};
+use crate::telemetry;
 
 /// See [`bridge::Host::start`].
 pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), String> {
@@ -32,6 +33,7 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
             settings.script_reloading,
         );
     }
+    telemetry::start(process);
     Ok(())
 }
 
@@ -103,6 +105,7 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
              mod_wsgi.subscribe_shutdown() and atexit functions have to return."
         );
         log(Level::Warning, &text);
+        telemetry::stop(false);
         os::exit::now(0);
     });
     end(process, reason, Duration::from_millis(grace.into()));
@@ -120,15 +123,18 @@ const LONGEST_END: Duration = Duration::from_secs(20);
 /// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the
 /// interpreters.
 fn end(process: &'static Process, reason: Option<Reason>, grace: Duration) {
+    telemetry::stopping(reason);
     interpreters().publish_stopping(reason);
     let deadline = Instant::now() + grace;
     while process.requests.active() > 0 {
         if Instant::now() >= deadline {
             log(Level::Warning, "Requests are still running: the Python interpreters are not finalised.");
+            telemetry::stop(false);
             return;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    telemetry::stop(true);
     if process.settings.destroy_interpreters {
         interpreters().end(Patience::until(Instant::now() + grace));
     }

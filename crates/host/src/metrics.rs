@@ -7,6 +7,6 @@ mod record;
 mod report;
 mod server;
 
-pub(crate) use record::{Recording, begin, start};
+pub(crate) use record::{Recording, begin, record, start, take};
 pub(crate) use report::{of_process, of_requests};
 pub(crate) use server::of_server;

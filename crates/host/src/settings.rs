@@ -32,6 +32,20 @@ pub(crate) struct ProcessSettings {
     pub(crate) home: Option<Vec<u8>>,
     /// A script is all that runs in the process.
     pub(crate) is_service: bool,
+    /// Process id of the server's parent.
+    pub(crate) server_parent: u32,
+    /// Set if the process reports to a collector.
+    pub(crate) telemetry: Option<Telemetry>,
+}
+
+/// The settings of telemetry.
+pub(crate) struct Telemetry {
+    /// The path of the collector's socket.
+    pub(crate) socket: Vec<u8>,
+    /// The time between samples, in seconds.
+    pub(crate) interval: f64,
+    /// The time in seconds from which a request is slow; `None`: none is.
+    pub(crate) slow_requests: Option<f64>,
 }
 
 /// The origin of the process.
@@ -94,6 +108,12 @@ impl ProcessSettings {
             free_threading,
             home: daemon_home,
             is_service: service,
+            server_parent: settings.server_parent,
+            telemetry: settings.telemetry_socket.get().map(|socket| Telemetry {
+                socket: socket.to_vec(),
+                interval: settings.telemetry_interval,
+                slow_requests: (settings.slow_requests > 0.0).then_some(settings.slow_requests),
+            }),
         }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) fn with<T>(
     process: &HostProcess<'_>,
     body: impl FnOnce(&Settings<'_>) -> T,
 ) -> T {
-    let mpm = &facts.mpm;
+    let (mpm, telemetry) = (&facts.mpm, &global.telemetry);
     let (program, home, group) = match process {
         HostProcess::Child { program, home } => (Some(*program), *home, None),
         HostProcess::Daemon(group) => (None, None, Some(*group)),
@@ -91,6 +91,16 @@ pub(crate) fn with<T>(
         threads: process_options.map_or(mpm.threads, |options| options.threads),
         mpm_processes: mpm.processes_in_use,
         mpm_threads: mpm.threads,
+        server_parent: match process {
+            HostProcess::Child { .. } if facts.is_single_process => std::process::id(),
+            HostProcess::Child { .. } => std::os::unix::process::parent_id(),
+            // It is the parent that makes the plan for daemon processes.
+            HostProcess::Daemon(_) => std::process::id(),
+        },
+        telemetry_socket: Bytes::optional(telemetry.service.as_ref().map(|service| &*service.socket)),
+        telemetry_interval: telemetry.service.as_ref().map_or(0.0, |service| service.interval),
+        slow_requests: telemetry.slow_requests.unwrap_or(0.0),
+        telemetry_user_agent: telemetry.options.user_agent,
         optimize: global.python_optimize,
         hash_seed: global.python_hash_seed.map_or(-1, i64::from),
         dont_write_bytecode: global.dont_write_bytecode == Some(true),

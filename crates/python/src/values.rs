@@ -134,6 +134,18 @@ impl Object {
         }
     }
 
+    /// Returns the value of a `float`, or of what can be converted to one.
+    ///
+    /// # Errors
+    /// The exception of the conversion.
+    pub fn to_f64(&self) -> Result<f64> {
+        // SAFETY: valid.
+        unsafe {
+            let value = ffi::PyFloat_AsDouble(self.as_ptr());
+            if value == -1.0 && !ffi::PyErr_Occurred().is_null() { Err(Raised::new()) } else { Ok(value) }
+        }
+    }
+
     /// Returns `self[key]` of a `dict`, or `None` if there is no such key.
     ///
     /// # Errors

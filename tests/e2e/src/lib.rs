@@ -29,6 +29,7 @@ mod registry;
 mod server;
 mod stage;
 mod target;
+mod telemetry;
 mod wait;
 
 pub use cases::{Cases, skipped};
@@ -41,4 +42,5 @@ pub use python::{Interpreter, cache_directory};
 pub use registry::{Needs, Run, Test, report, run_tests};
 pub use server::{LogMark, Server};
 pub use target::{Mode, Mpm, Target, preload, sanitized};
+pub use telemetry::{Collector, Report};
 pub use wait::{PATIENCE, wait_until};

@@ -170,6 +170,13 @@ codes! {
     REQUEST_TOO_LONG = "WSGI0125", Error,
         "The headers and variables of a request are too long for a daemon process. The client gets status 502.",
         "Set fewer or shorter variables (`SetEnv`), or lower `LimitRequestFieldSize` and `LimitRequestFields`.";
+    TELEMETRY_NOT_OPENED = "WSGI0132", Warning,
+        "A process cannot report to the target of telemetry (`WSGITelemetryService`), most often because the path of the socket is too \
+         long.",
+        "Name a socket with a shorter path, or allow the process more open files (`ulimit -n`).";
+    TELEMETRY_NOT_STARTED = "WSGI0133", Warning,
+        "A process reports no telemetry, since its thread for that cannot be started.",
+        "Raise the limits of processes and threads (`ulimit -u`, `pids.max`), and of memory.";
     EXECUTION_NOT_ALLOWED = "WSGI0134", Error,
         "`Options ExecCGI` is not in force for a script that no `WSGIScriptAlias` leads to. The client gets status 403.",
         "Add `Options +ExecCGI` to the directory, or a `WSGIScriptAlias`.";
@@ -347,4 +354,7 @@ codes! {
          notices.",
         "Correct the `Content-Length` of the application. If a file has become shorter while it was sent, replace files by \
          renaming.";
+    TELEMETRY_LOST = "WSGI1050", Warning,
+        "A process cannot send to the collector of telemetry (`WSGITelemetryService`). It goes on without, and says so once.",
+        "Start the collector, let the users of the processes write to its socket, or have it read faster, as the message says.";
 }

@@ -40,6 +40,8 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("WSGI0114", &["event"]),
     ("WSGI0116", &["No process", "503"]),
     ("WSGI0117", &["connect", "503"]),
+    ("WSGI0132", &["target"]),
+    ("WSGI0133", &["thread"]),
     ("WSGI0134", &["ExecCGI", "403"]),
     ("WSGI0135", &["does not exist", "404"]),
     ("WSGI0136", &["directory", "403"]),

@@ -39,6 +39,7 @@ use crate::interpreters::Patience;
 use crate::life;
 use crate::process::Process;
 use crate::settings::Origin;
+use crate::telemetry;
 
 /// Enough for a thread that runs no Python.
 const SMALL_STACK: usize = 512 << 10;
@@ -231,7 +232,7 @@ impl Prepared {
             .ok()
             .filter(|size| *size > 0)
             .unwrap_or_else(default_stack);
-        let started = start_threads(daemon, stack, (signals, tasks), &mut threads);
+        let started = start_threads((daemon, process), stack, (signals, tasks), &mut threads);
         if let Err(text) = started {
             log::line(
                 Level::Critical,
@@ -276,12 +277,13 @@ impl Prepared {
 
 /// Starts all threads that enter Python.
 fn start_threads(
-    daemon: &'static Daemon,
+    (daemon, process): (&'static Daemon, &'static Process),
     stack: usize,
     (signals, tasks): (Receiver<Signal>, Receiver<Task>),
     threads: &mut Threads,
 ) -> Result<(), String> {
     let interpreters = interpreters();
+    telemetry::start(process);
     for (index, worker) in daemon.workers.iter().enumerate() {
         let work = move || workers::work(daemon, worker);
         threads.workers.push(spawn(&format!("wsgi-{index}"), stack, work)?);

@@ -10,6 +10,7 @@ use super::{log, monitor};
 use crate::dispatch::interpreters;
 use crate::interpreters::Patience;
 use crate::process::Process;
+use crate::telemetry;
 use bridge::Level;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
@@ -33,6 +34,7 @@ pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: 
     while daemon.running.load(Ordering::SeqCst) > 0 {
         std::thread::sleep(Duration::from_millis(2));
     }
+    telemetry::stop(true);
     let _ = daemon.end.write(1);
     let _ = daemon.ready.add(&daemon.end, EpollEvent::new(EpollFlags::EPOLLIN, END));
     daemon.watchdog.end();

@@ -43,10 +43,17 @@ thread_local! {
     static RECORD: Cell<Option<Arc<Record>>> = const { Cell::new(None) };
 }
 
-/// Starts recording, unless that has been done. A thread that serves a request counts it as its
-/// first.
+/// Starts recording for an application, unless that has been done. A thread that serves a request
+/// counts it as its first.
 pub(crate) fn start(is_serving: bool) {
-    let Some(process) = process::process() else { return };
+    if record() && is_serving {
+        own_record().thread.with(Thread::record_call);
+    }
+}
+
+/// Starts recording. Returns whether it had not been started.
+pub(crate) fn record() -> bool {
+    let Some(process) = process::process() else { return false };
     let is_first = RECORDED.with(|recorded| {
         let is_first = recorded.is_none();
         recorded.get_or_insert_with(|| Recorded {
@@ -58,14 +65,48 @@ pub(crate) fn start(is_serving: bool) {
         });
         is_first
     });
-    if !is_first {
-        return;
-    }
-    if is_serving {
-        record().thread.with(Thread::record_call);
-    }
     // Threads may notice it late; what they record is under locks.
     RECORDING.store(true, Ordering::Relaxed);
+    is_first
+}
+
+/// The requests and resources of an interval.
+pub(crate) struct Taken {
+    /// Its begin and end.
+    pub(crate) since: (Instant, SystemTime),
+    pub(crate) until: (Instant, SystemTime),
+    pub(crate) sample: Sample,
+    /// CPU time that the process has used in it.
+    pub(crate) cpu: Cpu,
+    /// The resources that the process has used at its end.
+    pub(crate) used: usage::Process,
+    /// The number of threads that have had requests.
+    pub(crate) threads_started: u32,
+}
+
+impl Taken {
+    pub(crate) fn period(&self) -> Duration {
+        self.until.0.saturating_duration_since(self.since.0)
+    }
+}
+
+/// Takes what was recorded since the last time. Returns `None` if nothing is recorded.
+pub(crate) fn take(process: &Process) -> Option<Taken> {
+    let used = usage::process();
+    let now = (Instant::now(), SystemTime::now());
+    let empty = Sample::new(process.settings.threads);
+    RECORDED.with(|recorded| {
+        let recorded = recorded.as_mut()?;
+        recorded.retire(now.0);
+        let mut sample = std::mem::replace(&mut recorded.sample, empty);
+        for record in &recorded.threads {
+            sample.add(record.id, &record.thread.with(|thread| thread.drain(now.0)));
+        }
+        let since = std::mem::replace(&mut recorded.since, now);
+        let cpu = used.cpu.since(std::mem::replace(&mut recorded.cpu, used.cpu));
+        let threads_started = recorded.threads_started(process);
+        Some(Taken { since, until: now, sample, cpu, used, threads_started })
+    })
 }
 
 /// A request that is being recorded. It ends when this is dropped, also by a panic.
@@ -86,7 +127,7 @@ pub(crate) fn begin(now: Instant) -> Option<Recording> {
 impl Recording {
     #[cold]
     fn new(now: Instant) -> Self {
-        let record = record();
+        let record = own_record();
         let outer = record.thread.with(|thread| thread.begin(now));
         Self { record, cpu: usage::thread_time(), outer }
     }
@@ -140,7 +181,7 @@ impl Drop for Recording {
 }
 
 /// Returns the record of this thread.
-fn record() -> Arc<Record> {
+fn own_record() -> Arc<Record> {
     let record = RECORD.take().unwrap_or_else(enlist);
     RECORD.set(Some(Arc::clone(&record)));
     record

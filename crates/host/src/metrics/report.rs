@@ -4,37 +4,25 @@ use std::time::{Duration, Instant, SystemTime};
 
 use os::usage;
 use python::{Object, Python, Result};
-use wsgi_core::metrics::{Phase, Sample, ThreadUsage, Totals, rate};
+use wsgi_core::metrics::{Phase, ThreadUsage, Totals, rate};
 
-use super::record::RECORDED;
+use super::record::{self, RECORDED};
 use crate::process;
 use crate::time::since_epoch;
 
 /// Returns `request_metrics()`: the metrics since the last call, or Python's `None` if they are not
-/// recorded.
+/// recorded, or are reported to a collector.
 pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
-    let Some(process) = process::process() else { return Ok(py.none()) };
-    let used = usage::process();
-    let now = (Instant::now(), SystemTime::now());
-    let maximum = process.settings.threads;
-    let taken = RECORDED.with(|recorded| {
-        let recorded = recorded.as_mut()?;
-        recorded.retire(now.0);
-        let mut sample = std::mem::replace(&mut recorded.sample, Sample::new(maximum));
-        for record in &recorded.threads {
-            sample.add(record.id, &record.thread.with(|thread| thread.drain(now.0)));
-        }
-        let since = std::mem::replace(&mut recorded.since, now);
-        let cpu = used.cpu.since(std::mem::replace(&mut recorded.cpu, used.cpu));
-        Some((sample, since, cpu, recorded.threads_started(process)))
-    });
-    let Some((sample, since, cpu, started)) = taken else { return Ok(py.none()) };
-
-    let period = now.0.saturating_duration_since(since.0);
+    let Some(process) = process::process().filter(|process| process.settings.telemetry.is_none()) else {
+        return Ok(py.none());
+    };
+    let Some(taken) = record::take(process) else { return Ok(py.none()) };
+    let (maximum, sample, cpu) = (process.settings.threads, &taken.sample, taken.cpu);
+    let period = taken.period();
     let report = Report::new(py)?;
     report.integer("pid", std::process::id().into())?;
-    report.float("start_time", since_epoch(since.1))?;
-    report.float("stop_time", since_epoch(now.1))?;
+    report.float("start_time", since_epoch(taken.since.1))?;
+    report.float("stop_time", since_epoch(taken.until.1))?;
     report.float("sample_period", period.as_secs_f64())?;
     report.integer("request_count", sample.completed)?;
     report.float("request_throughput", sample.throughput(period))?;
@@ -44,9 +32,9 @@ pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
         report.float(&format!("{name}_utilization"), rate)?;
         report.float(&format!("{name}_time"), rate)?;
     }
-    report.memory(&used)?;
+    report.memory(&taken.used)?;
     report.integer("request_threads_maximum", maximum.into())?;
-    report.integer("request_threads_started", started.into())?;
+    report.integer("request_threads_started", taken.threads_started.into())?;
     report.integer("request_threads_active", sample.active() as u64)?;
     report.totals(&sample.totals, !process.settings.process_group.is_empty())?;
     report.slots(sample.threads())?;
@@ -54,9 +42,11 @@ pub(crate) fn of_requests(py: Python<'_>) -> Result<Object> {
 }
 
 /// Returns `process_metrics()`: the metrics since the start, or Python's `None` if they are not
-/// recorded.
+/// recorded, or are reported to a collector.
 pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
-    let Some(process) = process::process() else { return Ok(py.none()) };
+    let Some(process) = process::process().filter(|process| process.settings.telemetry.is_none()) else {
+        return Ok(py.none());
+    };
     let now = Instant::now();
     let seen = RECORDED.with(|recorded| {
         let recorded = recorded.as_mut()?;

@@ -31,6 +31,7 @@ mod server_metrics;
 mod shrinking;
 mod soak;
 mod start_response;
+mod telemetry;
 mod upgrade;
 mod versions;
 
@@ -68,6 +69,7 @@ const TABLES: &[&[Test]] = &[
     shrinking::TESTS,
     soak::TESTS,
     start_response::TESTS,
+    telemetry::TESTS,
     upgrade::TESTS,
     versions::TESTS,
 ];

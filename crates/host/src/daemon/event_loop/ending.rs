@@ -17,6 +17,7 @@ use crate::daemon::monitor::Task;
 use crate::daemon::state::Phase;
 use crate::daemon::workers::return_connection;
 use crate::daemon::{descriptors, log};
+use crate::telemetry;
 
 /// The longest time between the end of a supervisor's sockets and its own.
 const ORPHANED: Duration = Duration::from_millis(200);
@@ -37,6 +38,7 @@ impl EventLoop {
             self.stop_serving(Phase::Draining);
         }
         let decision = self.timers.drain(grace, self.daemon.now());
+        telemetry::stopping(self.timers.reason());
         self.carry_out(decision);
     }
 
@@ -79,6 +81,7 @@ impl EventLoop {
             Decision::Stop { reason, dump_of } => self.end(Shutdown { reason, dump_of }),
             Decision::Exit => {
                 self.daemon.info("the shutdown timeout is over, the process is ended");
+                telemetry::stop(false);
                 os::exit::now(exit::FAILED.into());
             }
         }
@@ -110,6 +113,7 @@ impl EventLoop {
     /// Has the main thread end the process.
     fn end(&mut self, end: Shutdown) {
         self.daemon.info(&format!("shutdown requested ({})", end.reason.name()));
+        telemetry::stopping(Some(end.reason));
         if self.is_serving() {
             self.report(&Report::Stopping(end.reason));
         }

@@ -1,4 +1,13 @@
-//! The configuration of telemetry.
+//! Telemetry: its configuration, and the datagrams that processes send to a collector.
+
+mod datagram;
+pub mod field;
+mod report;
+
+pub use datagram::{Datagram, Kind, LONGEST};
+pub use report::{
+    GcEvent, GcSnapshot, Identity, Lifecycle, ProcessSample, SlowRequest, SlowState, SlowText, SlowTexts,
+};
 
 /// The shortest interval of samples, in seconds.
 pub const SHORTEST_INTERVAL: f64 = 0.5;

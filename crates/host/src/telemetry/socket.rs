@@ -1,0 +1,103 @@
+//! The way to the collector.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bridge::Level;
+use nix::sys::socket::{setsockopt, sockopt};
+use wsgi_core::codes::TELEMETRY_LOST;
+
+use crate::daemon::descriptors;
+use crate::process::log;
+
+/// The room for datagrams that the collector has not read. (The number of them is up to the system:
+/// `net.unix.max_dgram_qlen`.)
+const ROOM: usize = 64 << 10;
+
+/// The pause before another attempt, while the collector has as many datagrams as it may have.
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// A socket that sends to the collector, whichever process that is at the time.
+pub(super) struct Socket {
+    socket: UnixDatagram,
+    collector: SocketAddr,
+    has_complained: AtomicBool,
+}
+
+impl Socket {
+    /// Creates the socket. The collector need not be there yet.
+    pub(super) fn new(path: &[u8]) -> Result<Self, String> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let collector = SocketAddr::from_pathname(path).map_err(|error| {
+            format!(
+                "No telemetry is reported: '{}' of WSGITelemetryService cannot be the path of a socket: {error}. Choose a \
+                 shorter one",
+                path.display()
+            )
+        })?;
+        let open = || {
+            let socket = UnixDatagram::unbound()?;
+            socket.set_nonblocking(true)?;
+            io::Result::Ok(socket)
+        };
+        let socket = open().map_err(|error| {
+            format!(
+                "No telemetry is reported, no socket can be made: {error}. Allow more open files (ulimit -n)"
+            )
+        })?;
+        // It is a wish: with less room, less fits.
+        let _ = setsockopt(&socket, sockopt::SndBuf, &ROOM);
+        descriptors::register(&socket);
+        Ok(Self { socket, collector, has_complained: AtomicBool::new(false) })
+    }
+
+    /// Sends a datagram. If the collector has too many unread ones, tries again until `deadline`.
+    /// Says once in the log that it could not be sent.
+    pub(super) fn send(&self, datagram: &[u8], deadline: Option<Instant>) {
+        loop {
+            match self.socket.send_to_addr(datagram, &self.collector) {
+                Ok(_) => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if error.kind() == ErrorKind::WouldBlock
+                        && deadline.is_some_and(|deadline| Instant::now() < deadline) =>
+                {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(error) => return self.complain(&error),
+            }
+        }
+    }
+
+    #[cold]
+    fn complain(&self, error: &io::Error) {
+        if self.has_complained.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let path = self.collector.as_pathname().unwrap_or(Path::new("")).display();
+        let text = match error.kind() {
+            ErrorKind::WouldBlock => format!(
+                "the collector at '{path}' does not read fast enough. Look whether it hangs, or raise interval= of \
+                 WSGITelemetryService or the system's net.unix.max_dgram_qlen"
+            ),
+            ErrorKind::PermissionDenied => format!(
+                "this process must not write to the socket '{path}'. Give its user or group permission, also to enter the \
+                 directories above (--socket-mode and --socket-group of mod_wsgi-telemetry)"
+            ),
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                format!(
+                    "nobody reads from the socket '{path}'. Start the collector, or correct WSGITelemetryService"
+                )
+            }
+            _ => format!("sending to the socket '{path}' failed: {error}"),
+        };
+        log(
+            Level::Warning,
+            &format!("{TELEMETRY_LOST}: Telemetry gets lost: {text}. This is not logged again"),
+        );
+    }
+}

@@ -1,0 +1,29 @@
+import gc
+import os
+import sys
+import time
+
+
+def application(environ, start_response):
+    path, query = environ["PATH_INFO"], environ["QUERY_STRING"]
+    body = environ["wsgi.input"].read()
+    status = "200 OK"
+    if path == "/sleep":
+        time.sleep(float(query))
+    elif path == "/until":
+        while not os.path.exists(query):
+            time.sleep(0.02)
+    elif path == "/gc":
+        gc.collect()
+    elif path == "/status":
+        status = query + " X"
+    elif path == "/metrics":
+        import mod_wsgi
+
+        mod_wsgi.start_recording_metrics()
+        body = repr((mod_wsgi.request_metrics(), mod_wsgi.process_metrics())).encode()
+    elif path == "/pid":
+        body = str(os.getpid()).encode()
+    output = body or b"hello"
+    start_response(status, [("Content-Type", "text/plain"), ("Content-Length", str(len(output)))])
+    return [output]
