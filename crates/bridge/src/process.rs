@@ -102,6 +102,8 @@ pub struct Settings<'a> {
     pub interpreters: List<'a, InterpreterOptions<'a>>,
     /// Loaded in order before the first request.
     pub imports: List<'a, Import<'a>>,
+    /// The directory of the Python packages that belong to the module.
+    pub packages: Bytes<'a>,
     /// Apache's full version, such as `2.4.71`.
     pub server_version: [u32; 3],
     /// Apache's banner with all components.

@@ -199,7 +199,7 @@ impl Settings<'_> {
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         let mut writer = Writer::new(buffer);
         writer.u32(ABI);
-        for text in [self.program, self.home, self.process_group, self.python_eggs] {
+        for text in [self.program, self.home, self.process_group, self.python_eggs, self.packages] {
             writer.optional(text.get());
         }
         writer.list(self.warnings.as_slice().iter(), |writer, warning| writer.bytes(warning.or_empty()));
@@ -251,8 +251,8 @@ impl<'a> Settings<'a> {
             return Err(Malformed);
         }
         let text = |reader: &mut Reader<'a>| reader.optional().map(Bytes::optional);
-        let (program, home, process_group, python_eggs) =
-            (text(reader)?, text(reader)?, text(reader)?, text(reader)?);
+        let (program, home, process_group, python_eggs, packages) =
+            (text(reader)?, text(reader)?, text(reader)?, text(reader)?, text(reader)?);
         lists.warnings = reader.list(|reader| reader.bytes().map(Bytes::new))?;
         lists.interpreters = reader.list(InterpreterOptions::decode)?;
         lists.imports = reader.list(|reader| {
@@ -267,6 +267,7 @@ impl<'a> Settings<'a> {
             warnings: List::new(&lists.warnings),
             interpreters: List::new(&lists.interpreters),
             imports: List::new(&lists.imports),
+            packages,
             server_version: [reader.u32()?, reader.u32()?, reader.u32()?],
             server_description: text(reader)?,
             server_built: text(reader)?,

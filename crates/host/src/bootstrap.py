@@ -415,6 +415,9 @@ def __getattr__(name):
         module = sys.modules["mod_wsgi"]
         module.LogHandler = _make_log_handler()
         return module.LogHandler
+    # As `sys.path` may change, it is computed when a submodule is imported.
+    if name == "__path__":
+        return _module_path()
     raise AttributeError(f"module 'mod_wsgi' has no attribute '{name}'")
 
 
@@ -442,25 +445,33 @@ def _extend_path(path):
     sys.path[:] = fresh + [entry for entry in sys.path if entry in known]
 
 
-def _module_path():
-    """Returns the directories of installed packages `mod_wsgi`, so that their submodules can be imported.
+# The directory of our own packages; the `sys.path` for which `_module_paths` are right.
+_own_packages = None
+_paths_searched = None
+_module_paths = []
 
-    There may be several: the package `mod_wsgi-telemetry` adds `mod_wsgi.telemetry` from a directory of its own.
-    """
-    try:
+
+def _module_path():
+    """Returns the directories of all packages `mod_wsgi`, where its submodules are: ours first, then those on `sys.path`."""
+    global _paths_searched
+    paths = tuple(sys.path)
+    if paths != _paths_searched:
         from importlib.machinery import PathFinder
 
-        path = []
-        for entry in sys.path:
-            spec = PathFinder.find_spec("mod_wsgi", [entry])
-            if spec is not None and spec.submodule_search_locations is not None:
-                path += [place for place in spec.submodule_search_locations if place not in path]
-    except Exception as exception:
-        native.log(ERROR, "WSGI0188: Looking for an installed package 'mod_wsgi' failed.")
-        for line in describe(exception):
-            native.log(ERROR, line)
-        return None
-    return path or None
+        found = []
+        for entry in (_own_packages, *paths):
+            try:
+                spec = None if entry is None else PathFinder.find_spec("mod_wsgi", [entry])
+            except Exception as exception:
+                native.log(ERROR, f"WSGI0188: Looking for a package 'mod_wsgi' in '{entry}' failed.")
+                for line in describe(exception):
+                    native.log(ERROR, line)
+                continue
+            locations = (spec and spec.submodule_search_locations) or ()
+            found.extend(location for location in locations if location not in found)
+        _module_paths[:] = found
+        _paths_searched = paths
+    return _module_paths
 
 
 def _descriptor_for(file):
@@ -527,6 +538,8 @@ def set_up(module, options):
     """Makes this interpreter what applications expect; the order of steps is part of the contract."""
     import io
 
+    global _own_packages
+    _own_packages = options["packages"]
     if not application_group:
         import threading  # noqa: F401  (so that it knows the main thread)
     if options["switch_interval"] > 0:
@@ -596,9 +609,6 @@ def set_up(module, options):
     module.request_metrics = native.request_metrics
     module.process_metrics = native.process_metrics
     module.server_metrics = native.server_metrics
-    path = _module_path()
-    if path is not None:
-        module.__path__ = path
     _set_up_apache(options)
 
 

@@ -375,6 +375,7 @@ fn options(
     set("restrict_stdout", py.bool(wanted.restrict_stdout))?;
     set("restrict_signal", py.bool(wanted.restrict_signal))?;
     set("single_process", py.bool(settings.single_process))?;
+    set("packages", settings.packages.as_ref().map_or_else(|| Ok(py.none()), |path| py.path(path))?)?;
     set("python_eggs", settings.python_eggs.as_ref().map_or_else(|| Ok(py.none()), |eggs| py.path(eggs))?)?;
     set("python_paths", paths)?;
     set("home", settings.home.as_ref().map_or_else(|| Ok(py.none()), |home| py.path(home))?)?;

@@ -13,6 +13,8 @@ pub(crate) struct ProcessSettings {
     pub(crate) process_group: Vec<u8>,
     pub(crate) python_eggs: Option<Vec<u8>>,
     pub(crate) blocks: Vec<Block>,
+    /// The directory of the Python packages that belong to the module.
+    pub(crate) packages: Option<Vec<u8>>,
     pub(crate) server_version: [u32; 3],
     pub(crate) server_description: String,
     pub(crate) server_built: String,
@@ -91,6 +93,7 @@ impl ProcessSettings {
             process_group,
             python_eggs: settings.python_eggs.get().map(<[u8]>::to_vec),
             blocks,
+            packages: settings.packages.get().map(<[u8]>::to_vec),
             server_version: settings.server_version,
             server_description: settings.server_description.to_text(),
             server_built: settings.server_built.to_text(),

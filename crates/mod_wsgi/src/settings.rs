@@ -1,5 +1,7 @@
 //! The settings that a host gets when it starts.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use bridge::{Bytes, Import, InterpreterOptions, List, Settings, Tag, tristate};
 use httpd::{Mpm, Server, ServerInfo};
 use wsgi_core::config::Global;
@@ -8,6 +10,7 @@ use wsgi_core::interpreter::Block;
 use wsgi_core::wire::launch::ProcessOptions;
 
 use crate::Wsgi;
+use crate::installation::Installation;
 
 /// The facts about the server that Python gets.
 pub(crate) struct ServerFacts {
@@ -52,6 +55,7 @@ pub(crate) enum HostProcess<'a> {
 pub(crate) fn with<T>(
     global: &Global,
     facts: &ServerFacts,
+    installation: &Installation,
     process: &HostProcess<'_>,
     body: impl FnOnce(&Settings<'_>) -> T,
 ) -> T {
@@ -71,6 +75,7 @@ pub(crate) fn with<T>(
             application_group: Bytes::new(&import.application_group),
         })
         .collect();
+    let packages = installation.directory().join("python-packages");
     body(&Settings {
         tag: Tag::of::<Settings<'_>>(),
         program: Bytes::optional(program),
@@ -83,6 +88,7 @@ pub(crate) fn with<T>(
         warnings: List::new(&warnings),
         interpreters: List::new(&interpreters),
         imports: List::new(&imports),
+        packages: Bytes::new(packages.as_os_str().as_bytes()),
         server_version: facts.version,
         server_description: Bytes::new(&facts.description),
         server_built: Bytes::new(&facts.built),

@@ -216,6 +216,7 @@ pub(crate) fn settings<'a>(
         warnings: List::new(&[]),
         interpreters: List::new(interpreters),
         imports: List::new(imports),
+        packages: Bytes::ABSENT,
         server_version: [2, 4, 99],
         server_description: "Test".into(),
         server_built: "today".into(),

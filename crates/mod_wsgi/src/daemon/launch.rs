@@ -81,7 +81,8 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
     let Identity { uid, gid } = context.info.identity();
     let is_root = os::accounts::is_root();
     let mut encoded = Vec::new();
-    settings::with(global, context.launch.facts, &HostProcess::Daemon(group), |settings| {
+    let LaunchContext { facts, installation, .. } = *context.launch;
+    settings::with(global, facts, installation, &HostProcess::Daemon(group), |settings| {
         settings.encode(&mut encoded)
     });
     Group {

@@ -99,7 +99,7 @@ impl ChildPython {
         }
         let process =
             HostProcess::Child { program: home.program.as_os_str().as_bytes(), home: home.home.as_deref() };
-        settings::with(global, &self.facts, &process, |settings| host.start(settings))?;
+        settings::with(global, &self.facts, &installation, &process, |settings| host.start(settings))?;
         Ok(host)
     }
 }

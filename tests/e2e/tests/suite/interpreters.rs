@@ -1,6 +1,7 @@
 //! Interpreters: which one a request runs in, how they are set up, and how they end.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use e2e::Needs::{Embedded, Python, Threads};
 use e2e::{Interpreter, LogMark, Mode, Response, Server, Setup, Test, on_each_mpm, on_one_mpm};
@@ -21,10 +22,26 @@ pub(crate) const TESTS: &[Test] = &[
         an_interpreter_can_have_its_own_gil,
         Python((3, 12), "an interpreter with a GIL of its own")
     ),
+    on_one_mpm!(packages_share_the_name_of_the_module),
     on_one_mpm!(a_module_that_refuses_sub_interpreters_is_explained),
     on_each_mpm!(an_unusable_home_is_reported),
     on_one_mpm!(embedded_mode_can_be_forbidden, Embedded("that it can be forbidden")),
 ];
+
+/// Imports the module that the query names.
+const IMPORTING: &str = r#"
+import importlib, os, site, sys
+import mod_wsgi
+
+site.addsitedir(os.path.join(os.path.dirname(__file__), "late"))
+
+
+def application(environ, start_response):
+    module = importlib.import_module(environ["QUERY_STRING"])
+    assert sys.modules["mod_wsgi"] is mod_wsgi and mod_wsgi.version
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [module.__name__.encode()]
+"#;
 
 const APP: &str = include_str!("../../apps/interpreter.wsgi");
 
@@ -331,4 +348,27 @@ fn embedded_mode_can_be_forbidden(setup: Setup) {
             }
         });
     });
+}
+
+fn packages_share_the_name_of_the_module(setup: Setup) {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements-telemetry.txt");
+    let environment = Interpreter::current().environment(&requirements);
+    let extended = "from pkgutil import extend_path\n__path__ = extend_path(__path__, __name__)\n";
+    setup
+        .python_home(Some(&environment))
+        .app("/", "app.wsgi", IMPORTING)
+        .file("apps/late/mod_wsgi/__init__.py", extended)
+        .file("apps/late/mod_wsgi/late.py", "")
+        .run(|server, cases| {
+            let import = |module: &str| {
+                assert_eq!(server.get(&format!("/?{module}")).expect(200), module);
+            };
+            cases.check("a package of the environment", || import("mod_wsgi.telemetry.wire"));
+            if server.target().is_reference() {
+                return;
+            }
+            cases.check("what belongs to the module", || import("mod_wsgi.express.reloader"));
+            cases.check("an application of Django", || import("mod_wsgi.server"));
+            cases.check("what the application has made known", || import("mod_wsgi.late"));
+        });
 }
