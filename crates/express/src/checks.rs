@@ -25,13 +25,6 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     if let Some(directory) = &settings.document_root {
         problems.extend(searchable(directory, "--document-root", account));
     }
-    for alias in &settings.aliases {
-        if alias.target.is_file() {
-            problems.extend(file(&alias.target, "--url-alias", "name an existing file", account));
-        } else {
-            problems.extend(searchable(&alias.target, "--url-alias", account));
-        }
-    }
     for include in &settings.include_files {
         if let Err(error) = fs::File::open(include) {
             problems.push(format!("cannot read {}: {error}; check --include-file", include.display()));
@@ -55,6 +48,20 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     problems.extend(settings.tls.iter().flat_map(Tls::problems));
     if settings.process_name.is_some() && !apache::on_path("bash") {
         problems.push("--process-name needs the shell bash: install it, or leave the option out".to_owned());
+    }
+    problems
+}
+
+/// Returns a text for each target of an alias that the serving account cannot use. The server runs
+/// without them: they may come later, as uploads do.
+pub(crate) fn aliases(settings: &Settings, account: &Account) -> Vec<String> {
+    let mut problems = Vec::new();
+    for alias in &settings.aliases {
+        if alias.target.is_file() {
+            problems.extend(file(&alias.target, "--url-alias", "name an existing file", account));
+        } else {
+            problems.extend(searchable(&alias.target, "--url-alias", account));
+        }
     }
     problems
 }
@@ -273,7 +280,8 @@ mod tests {
             "--log-directory",
             "/no/logs",
         ];
-        let problems = files(&settings(&arguments), &account);
+        let settings_of_all = settings(&arguments);
+        let problems = [files(&settings_of_all, &account), aliases(&settings_of_all, &account)].concat();
         for part in [
             "/no/app.wsgi",
             "--include-file",

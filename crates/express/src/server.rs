@@ -74,17 +74,19 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     }
     settings.telemetry.check(&python, &settings.python_path, &account)?;
     let service_accounts = service_accounts(&settings)?;
-    let locale = locale::choose(
+    let (locale, replaced) = locale::choose(
         settings.locale.as_deref(),
         |name| std::env::var(name).ok(),
         |name| python.has_locale(name, &account),
-    )?;
+    );
+    replaced.iter().for_each(|warning| warn(warning));
 
     if let Some(directory) = &settings.document_root {
         // If this fails, the checks below report it.
         let _ = std::fs::create_dir(directory);
     }
     settings.logs.make_directory();
+    checks::aliases(&settings, &account).iter().for_each(|problem| warn(problem));
     let mut problems = checks::files(&settings, &account);
     problems.extend(checks::services(&settings.services, &account, &service_accounts, &python));
     match python.obstacle(&installation.hosts(), settings.daemon.is_none()) {

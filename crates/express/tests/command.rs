@@ -202,6 +202,21 @@ fn without_a_terminal_the_command_becomes_apache() {
 }
 
 #[test]
+fn what_may_come_later_is_no_obstacle() {
+    let prefix = Prefix::new();
+    let more = ["--locale", "xx_XX", "--url-alias", "/media", "/no/media"];
+    let output = prefix.server("start-server", &more).output().unwrap();
+    let errors = errors(&output);
+    assert!(text(&output).contains("Server URL"), "{errors}");
+    for part in ["`locale -a` with --locale", "/no/media does not exist"] {
+        assert!(
+            errors.lines().any(|line| line.contains("warning: ") && line.contains(part)),
+            "{part} in {errors}"
+        );
+    }
+}
+
+#[test]
 fn obstacles_are_named_before_the_server_starts() {
     let prefix = Prefix::new();
     let refused = |more: &[&str], part: &str| {
@@ -217,7 +232,7 @@ fn obstacles_are_named_before_the_server_starts() {
     refused(&["--modules-directory", "/no/modules"], "check --modules-directory");
     refused(&["--server-root", "/no/such/root"], "--server-root");
 
-    refused(&["--locale", "xx_XX"], "choose one of `locale -a` with --locale");
+    refused(&["--document-root", "/no/such/root"], "create it or check --document-root");
     refused(&["--service-script", "mail", "missing.py"], "check --service-script");
     refused(&["--reload-on-changes"], "reload_on_changes.py");
     fs::rename(prefix.path("lib/mod_wsgi/supervisor"), prefix.path("supervisor")).unwrap();
