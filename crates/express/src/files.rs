@@ -46,8 +46,9 @@ section! {
     WITH_PHP5 = Spec::flag("--with-php5",
         "Accepted, and without effect: no Apache of today has PHP 5.");
     ERROR_DOCUMENT = Spec::text("--error-document", &["STATUS", "URL"],
-        "Page to send for a status that Apache answers with.").repeated()
-        .note("With `--error-override` also for those of the application.");
+        "Page to send for a status that Apache answers with, or a text.").repeated()
+        .note("With `--error-override` also for those of the application. A URL path begins with a slash, and a URL with `http://` or `https://`; \
+               anything else is the text of the page.");
     ERROR_OVERRIDE = Spec::flag("--error-override",
         "Replaces the application's error pages by Apache's.");
     ENABLE_SENDFILE = Spec::flag("--enable-sendfile",
@@ -221,9 +222,9 @@ fn error_document(status: &str, page: &str) -> Result<(String, String), Failure>
             "option --error-document: '{status}' is not the status of an error, 400 to 599"
         )));
     }
-    if !["/", "http://", "https://"].iter().any(|start| page.starts_with(start)) {
+    if page.is_empty() {
         return Err(Failure::usage(format!(
-            "option --error-document: '{page}' is neither a URL path, such as /errors/404.html, nor a URL"
+            "option --error-document: there is nothing to send for {status}"
         )));
     }
     if page.contains("%{") {
@@ -261,7 +262,7 @@ mod tests {
             &["--add-handler", ".", "/h"],
             &["--add-handler", "a b", "/h"],
             &["--error-document", "200", "/x"],
-            &["--error-document", "404", "gone"],
+            &["--error-document", "404", ""],
             &["--error-document", "404", "/%{file:/etc/passwd}"],
             &["--allow-override", "Everything"],
             &["--allow-override", "Options=a\nInclude"],

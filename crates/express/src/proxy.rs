@@ -10,7 +10,7 @@ use crate::names::host_name;
 use crate::options::{Spec, section, url_path};
 use crate::parse::Parsed;
 use crate::quote::{escape_pattern, escape_substitution, render};
-use crate::settings::number;
+use crate::settings::{number, texts};
 
 section! {
     PROXIES {
@@ -216,6 +216,7 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     if parsed.has(&TRUST_PROXY) && !parsed.has(&TRUST_PROXY_HEADER) {
         lines.push("--trust-proxy is without effect: it needs --trust-proxy-header".to_owned());
     }
+    lines.extend(unknown_headers(parsed));
     lines
 }
 
@@ -237,20 +238,31 @@ fn trusted(parsed: &Parsed) -> Result<Vec<String>, Failure> {
 }
 
 fn trusted_headers(parsed: &Parsed) -> Result<Vec<String>, Failure> {
+    let (known, unknown): (Vec<_>, Vec<_>) = texts(parsed, &TRUST_PROXY_HEADER)
+        .into_iter()
+        .partition(|name| Header::named(name.as_bytes()).is_some());
+    let is_name = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    match unknown.iter().find(|name| !is_name(name)) {
+        None => Ok(known),
+        Some(name) => Err(Failure::usage(format!(
+            "option --trust-proxy-header: '{}' is not the name of a header",
+            name.escape_debug()
+        ))),
+    }
+}
+
+/// Returns a text for each name that no header has which could be trusted.
+fn unknown_headers(parsed: &Parsed) -> impl Iterator<Item = String> {
     let known = || Header::ALL.iter().map(|header| header.name());
-    let headers = parsed.all(&TRUST_PROXY_HEADER).iter().flatten().map(|name| {
-        if Header::named(name.as_bytes()).is_some() {
-            return Ok(name.clone());
-        }
+    let unknown = texts(parsed, &TRUST_PROXY_HEADER).into_iter();
+    unknown.filter(|name| Header::named(name.as_bytes()).is_none()).map(move |name| {
         let meant = nearest(name.as_bytes(), known()).map(|meant| format!("; did you mean {meant}?"));
-        Err(Failure::usage(format!(
-            "option --trust-proxy-header: '{}' is not one of {}{}",
-            name.escape_debug(),
+        format!(
+            "--trust-proxy-header {name} is without effect: it is not one of {}{}",
             known().collect::<Vec<_>>().join(", "),
             meant.unwrap_or_default()
-        )))
-    });
-    headers.collect()
+        )
+    })
 }
 
 /// The URL of a server to pass requests on to. Its scheme may be one that an included file loads
@@ -296,7 +308,7 @@ mod tests {
         for arguments in [
             &["--trust-proxy", "localhost"][..],
             &["--trust-proxy", "10.0.0.0/33"],
-            &["--trust-proxy-header", "X-Forwarded-Fro"],
+            &["--trust-proxy-header", "X-Forwarded For"],
             &["--proxy-mount-point", "/a", "127.0.0.1:9000"],
             &["--proxy-mount-point", "/a", "unix:/socket"],
             &["--proxy-mount-point", "/a", "http:///x"],
@@ -307,8 +319,9 @@ mod tests {
         ] {
             assert!(proxies(arguments).unwrap_err().to_string().contains(arguments[0]), "{arguments:?}");
         }
-        let text = proxies(&["--trust-proxy-header", "X-Forwarded-Fro"]).unwrap_err().to_string();
-        assert!(text.ends_with("did you mean X-Forwarded-For?"), "{text}");
+        let arguments = ["--trust-proxy-header", "X-Forwarded-Fro"].map(str::to_owned).to_vec();
+        let lines = without_effect(&parse(&options::server(), arguments).unwrap());
+        assert!(lines.len() == 1 && lines[0].ends_with("did you mean X-Forwarded-For?"), "{lines:?}");
         let twice = ["--proxy-mount-point", "/a", "http://x/", "--proxy-url-alias", "/a/", "http://y/"];
         assert!(proxies(&twice).unwrap_err().to_string().contains("/a/ is given twice"));
     }

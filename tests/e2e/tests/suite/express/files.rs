@@ -158,6 +158,9 @@ fn directories_scripts_and_rewriting_of_the_document_root() {
             "--error-document",
             "404",
             "/missing.html",
+            "--error-document",
+            "411",
+            "How \"long\"?",
             "--add-handler",
             "md",
             "resource.py",
@@ -179,6 +182,8 @@ fn directories_scripts_and_rewriting_of_the_document_root() {
     assert_eq!(server.ask("GET", "/file.txt", "", "").header("X-Override"), Some("yes"));
     let missing = server.ask("GET", "/file.txt/more", "", "");
     assert_eq!((missing.status, missing.text().as_str()), (404, "the error page"));
+    let chunked = server.ask("POST", "/application", "Transfer-Encoding: chunked\r\n", "0\r\n\r\n");
+    assert_eq!((chunked.status, chunked.text().as_str()), (411, "How \"long\"?"));
     assert!(server.read("output").contains("--with-php5 is without effect"), "{}", server.read("output"));
 }
 
