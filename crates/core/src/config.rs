@@ -6,6 +6,7 @@
 //! directory, then the virtual host, then the main server; [`Effective`] does that without
 //! allocating.
 
+mod hook_script;
 mod mounts;
 mod review;
 
@@ -18,6 +19,7 @@ use crate::interpreter::Block;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
 use crate::telemetry;
 
+pub use hook_script::HookScript;
 pub use mounts::Mounts;
 
 /// Settings that exist once per server.
@@ -315,6 +317,16 @@ settings! {
     trusted_headers: Arc<TrustedHeaders> => TrustedHeaders;
     /// `WSGITrustedProxies`; `None`: everybody is trusted.
     trusted_proxies: Arc<TrustedProxies> => TrustedProxies;
+    /// `WSGIDispatchScript`.
+    dispatch_script: Arc<HookScript> => HookScript;
+    /// `WSGIAccessScript`.
+    access_script: Arc<HookScript> => HookScript;
+    /// `WSGIAuthUserScript`.
+    auth_user_script: Arc<HookScript> => HookScript;
+    /// `WSGIAuthGroupScript`.
+    auth_group_script: Arc<HookScript> => HookScript;
+    /// `WSGIGroupAuthoritative`; without effect since Apache 2.4.
+    group_authoritative: bool = true;
 }
 
 /// The treatment of HEAD (`WSGIMapHEADToGET`).

@@ -90,6 +90,8 @@ pub enum Forms {
     /// The forms of a request: `%{GLOBAL}`, `%{SERVER}`, `%{HOST}`, `%{RESOURCE}` and
     /// `%{ENV:NAME}`.
     Request,
+    /// The forms of a script of one of the server's hooks: `%{GLOBAL}`, `%{SERVER}` and `%{HOST}`.
+    Script,
     /// `%{GLOBAL}` alone.
     Global,
     /// `%{ENV:NAME}` alone, of a callable.
@@ -102,6 +104,7 @@ impl Forms {
     const fn names(self) -> &'static [&'static str] {
         match self {
             Self::Request => &["%{GLOBAL}", "%{SERVER}", "%{HOST}", "%{RESOURCE}", "%{ENV:NAME}"],
+            Self::Script => &["%{GLOBAL}", "%{SERVER}", "%{HOST}"],
             Self::Global => &["%{GLOBAL}"],
             Self::Callable => &["%{ENV:NAME}"],
             Self::Title => &["%{GROUP}"],

@@ -72,6 +72,60 @@ codes! {
     IMPORT_WITHOUT_INTERPRETER = "WSGI0040", Critical,
         "A script is not imported at start, since its interpreter is not available.",
         "Look in the message for why the interpreter is not available.";
+    NO_USER_SCRIPT = "WSGI0041", Error,
+        "A password is to be checked by a script, and none is configured: the request gets status 500.",
+        "Name one with `WSGIAuthUserScript` where `AuthBasicProvider wsgi` stands, or where it is inherited.";
+    NO_INTERPRETER_FOR_PASSWORD = "WSGI0042", Error,
+        "The interpreter that is to check a password is not available: the request gets status 500.",
+        "Look for the reason in the message, and in those of the start of Python.";
+    NO_CHECK_PASSWORD = "WSGI0043", Error,
+        "The script of `WSGIAuthUserScript` has no function `check_password`: the request gets status 500.",
+        "Define `check_password(environ, user, password)` in it.";
+    NO_HASH_SCRIPT = "WSGI0044", Error,
+        "The hash of a user is to be found by a script, and none is configured: the request gets status 500.",
+        "Name one with `WSGIAuthUserScript` where `AuthDigestProvider wsgi` stands, or where it is inherited.";
+    NO_INTERPRETER_FOR_HASH = "WSGI0045", Error,
+        "The interpreter that is to find the hash of a user is not available: the request gets status 500.",
+        "Look for the reason in the message, and in those of the start of Python.";
+    NO_REALM_HASH = "WSGI0046", Error,
+        "The script of `WSGIAuthUserScript` has no function `get_realm_hash`: the request gets status 500.",
+        "Define `get_realm_hash(environ, user, realm)` in it.";
+    NO_INTERPRETER_FOR_GROUPS = "WSGI0048", Error,
+        "The interpreter that is to find the groups of a user is not available: the request is denied.",
+        "Look for the reason in the message, and in those of the start of Python.";
+    GROUP_NOT_LATIN1 = "WSGI0049", Error,
+        "A group that `groups_for_user` returned has characters outside of Latin-1: the request is denied.",
+        "Return such names as bytes, encoded as in `Require wsgi-group`.";
+    GROUP_NOT_TEXT = "WSGI0050", Error,
+        "A group that `groups_for_user` returned is neither text nor bytes: the request is denied.",
+        "Return `str` or `bytes`.";
+    GROUPS_NOT_ITERABLE = "WSGI0051", Error,
+        "The result of `groups_for_user` cannot be iterated: the request is denied.",
+        "Return a list of groups.";
+    NO_GROUPS_FUNCTION = "WSGI0052", Error,
+        "The script of `WSGIAuthGroupScript` has no function `groups_for_user`: the request is denied.",
+        "Define `groups_for_user(environ, user)` in it.";
+    NO_INTERPRETER_FOR_ACCESS = "WSGI0054", Error,
+        "The interpreter that is to decide about access is not available: the request gets status 403.",
+        "Look for the reason in the message, and in those of the start of Python.";
+    ACCESS_UNCLEAR = "WSGI0055", Error,
+        "The result of `allow_access` is none of `True`, `False` and `None`: the request gets status 403.",
+        "Return one of these three.";
+    NO_ALLOW_ACCESS = "WSGI0056", Error,
+        "The script of `WSGIAccessScript` has no function `allow_access`: the request gets status 403.",
+        "Define `allow_access(environ, host)` in it.";
+    ACCESS_DENIED = "WSGI0057", Error,
+        "The script of `WSGIAccessScript` has denied access: the request gets status 403.",
+        "This is what the script is for. If it should not have, correct it.";
+    NO_GROUP_SCRIPT = "WSGI0058", Error,
+        "The groups of a user are to be found by a script, and none is configured: the request is denied.",
+        "Name one with `WSGIAuthGroupScript` where `Require wsgi-group` stands, or where it is inherited.";
+    USER_HAS_NO_GROUPS = "WSGI0059", Error,
+        "The user has no groups, and `Require wsgi-group` demands one: the request is denied.",
+        "Let `groups_for_user` return the user's groups.";
+    USER_NOT_IN_GROUP = "WSGI0060", Error,
+        "The user is in none of the groups that `Require wsgi-group` names: the request is denied.",
+        "Let `groups_for_user` return one of them, or correct the line.";
     CORE_LIMIT_NOT_SET = "WSGI0061", Warning,
         "The limit of core dumps of a daemon process cannot be set. The process runs without it.",
         "Start the server as root, with all its capabilities.";
@@ -102,6 +156,9 @@ codes! {
     QUEUE_TIMEOUT = "WSGI0084", Error,
         "A request has waited for longer than `queue-timeout=` for a process. The client gets status 504.",
         "Give the group more processes or threads, make the application faster, or raise `queue-timeout=`.";
+    NO_INTERPRETER_FOR_DISPATCH = "WSGI0086", Error,
+        "The interpreter of the dispatch script is not available: the request gets status 500.",
+        "Look for the reason in the message, and in those of the start of Python.";
     NO_INTERPRETER_FOR_REQUEST = "WSGI0087", Error,
         "The interpreter for a request is not available. The client gets status 500.",
         "Look for the cause in the message; it is tried again with the next request.";
@@ -280,6 +337,18 @@ codes! {
     SYSTEM_EXIT = "WSGI0175", Error,
         "An application has raised `SystemExit`. The process goes on.",
         "Do not call `sys.exit()` in an application.";
+    USER_EMPTY = "WSGI0176", Error,
+        "The result of `check_password` is an empty text, which cannot be a user: the request gets status 500.",
+        "Return the name of the user, or `True`.";
+    PASSWORD_UNCLEAR = "WSGI0177", Error,
+        "The result of `check_password` is none of `True`, `False`, `None` and a text: the request gets status 500.",
+        "Return one of these.";
+    HASH_EMPTY = "WSGI0178", Error,
+        "The result of `get_realm_hash` is empty: the request gets status 500.",
+        "Return the hash, or `None` if the user is unknown.";
+    HASH_UNCLEAR = "WSGI0179", Error,
+        "The result of `get_realm_hash` is neither text in Latin-1, nor bytes, nor `None`: the request gets status 500.",
+        "Return the MD5 of `user:realm:password`, hexadecimal.";
     MODULE_NOT_IMPORTED = "WSGI0188", Error,
         "The module `mod_wsgi` or `apache` that applications import cannot be completed.",
         "Look at the traceback behind the message: an installed package of that name may be broken.";
@@ -354,6 +423,15 @@ codes! {
          notices.",
         "Correct the `Content-Length` of the application. If a file has become shorter while it was sent, replace files by \
          renaming.";
+    HOOK_TIMEOUT = "WSGI1030", Error,
+        "A script that controls access, or chooses where a request goes, has not answered in time. The request is refused. The script \
+         cannot be interrupted and goes on by itself.",
+        "Look for what it waits for, such as a database, and give that a time limit of its own. `timeout=` of the directive gives the \
+         script more time.";
+    HOOK_OVERDUE = "WSGI1031", Error,
+        "A script that controls access, or chooses where a request goes, is not asked, because too many calls of it have not \
+         returned. The request is refused.",
+        "See WSGI1030. The script is asked again as soon as one of these calls has returned.";
     TELEMETRY_LOST = "WSGI1050", Warning,
         "A process cannot send to the collector of telemetry (`WSGITelemetryService`). It goes on without, and says so once.",
         "Start the collector, let the users of the processes write to its socket, or have it read faster, as the message says.";

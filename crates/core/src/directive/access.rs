@@ -1,41 +1,94 @@
 //! Directives about authentication, authorisation and access control by scripts.
 
-use super::{Context, Directive, Effect, Support};
+use super::{Context, Directive, Effect, Support, hook_script};
 
 pub(super) const ACCESS_SCRIPT: Directive = Directive {
     name: c"WSGIAccessScript",
     context: Context::Authorization,
     in_container: false,
-    arguments: "*file* [application-group=*name*]",
+    arguments: "*file* [*option*=*value* ...]",
     default: "",
     help: c"Location of WSGI host access script file.",
-    doc: "A script whose `allow_access(environ, host)` decides whether a request is served.",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
+    doc: "\
+A script whose function `allow_access(environ, host)` decides whether a request is served, before users are authenticated. `host` \
+is the client's name if `HostnameLookups` finds it, else the address.
+
+| Result | Effect |
+|---|---|
+| `True` | the request is allowed |
+| `None` | others decide |
+| `False` | 403 |
+| anything else, or an exception | 403, and a line in the error log |
+
+The options are those of [`WSGIAuthUserScript`](#wsgiauthuserscript).",
+    support: Support::Supported,
+    effect: Effect::Raw(|target, line| {
+        let script = hook_script::parse(target, line, "access script")?;
+        target.settings().access_script = Some(script);
+        Ok(())
+    }),
 };
 
 pub(super) const AUTH_USER_SCRIPT: Directive = Directive {
     name: c"WSGIAuthUserScript",
     context: Context::Authorization,
     in_container: false,
-    arguments: "*file* [application-group=*name*]",
+    arguments: "*file* [*option*=*value* ...]",
     default: "",
     help: c"Location of WSGI user auth script file.",
-    doc: "A script whose `check_password` or `get_realm_hash` authenticates users (`AuthBasicProvider wsgi`, `AuthDigestProvider wsgi`).",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
+    doc: USER_DOC,
+    support: Support::Supported,
+    effect: Effect::Raw(|target, line| {
+        let script = hook_script::parse(target, line, "user auth script")?;
+        target.settings().auth_user_script = Some(script);
+        Ok(())
+    }),
 };
+
+const USER_DOC: &str = "\
+A script that authenticates users, for the provider `wsgi` of Apache's modules. Its functions run in the Apache children, whatever \
+runs the application. They get an environ of their own, which has the headers of the request but not its credentials. With \
+`AuthBasicProvider wsgi` or `AuthFormProvider wsgi`, `check_password(environ, user, password)` is called:
+
+| Result | Effect |
+|---|---|
+| `True` | the password is right |
+| `False` | it is wrong: 401 |
+| `None` | the user is unknown: the next provider is asked |
+| a text that is not empty | the password is right, and `REMOTE_USER` is this text |
+| anything else, or an exception | 500, and a line in the error log |
+
+With `AuthDigestProvider wsgi`, `get_realm_hash(environ, user, realm)` returns the MD5 of `user:realm:password` as hexadecimal text \
+or bytes, or `None` if the user is unknown.
+
+| Option | Meaning |
+|---|---|
+| `application-group=` | the interpreter that runs the script: the main one by default. `%{GLOBAL}`, `%{SERVER}` and `%{HOST}` are \
+expanded, as for `WSGIApplicationGroup` |
+| `timeout=` | the longest time for an answer, the loading of the script included: 60 seconds by default. After that the request is \
+refused, and the script is left to itself |
+
+Options may stand before the file, too. A script that has changed is loaded again (`WSGIScriptReloading`).";
 
 pub(super) const AUTH_GROUP_SCRIPT: Directive = Directive {
     name: c"WSGIAuthGroupScript",
     context: Context::Authorization,
     in_container: false,
-    arguments: "*file* [application-group=*name*]",
+    arguments: "*file* [*option*=*value* ...]",
     default: "",
     help: c"Location of WSGI group auth script file.",
-    doc: "A script whose `groups_for_user` names the groups of a user (`Require wsgi-group`).",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
+    doc: "\
+A script whose function `groups_for_user(environ, user)` returns the groups of a user, for `Require wsgi-group` *name* ...: any of \
+these names suffices, in any case of letters. The groups are text or bytes; without any, or after an exception, the request is \
+denied.
+
+The options are those of [`WSGIAuthUserScript`](#wsgiauthuserscript).",
+    support: Support::Supported,
+    effect: Effect::Raw(|target, line| {
+        let script = hook_script::parse(target, line, "group auth script")?;
+        target.settings().auth_group_script = Some(script);
+        Ok(())
+    }),
 };
 
 pub(super) const GROUP_AUTHORITATIVE: Directive = Directive {
@@ -46,6 +99,6 @@ pub(super) const GROUP_AUTHORITATIVE: Directive = Directive {
     default: "On",
     help: c"Enable/Disable as being authoritative on groups.",
     doc: "It has had no effect since Apache 2.4.",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
+    support: Support::Supported,
+    effect: Effect::Flag(|target, value| target.settings().group_authoritative = Some(value)),
 };

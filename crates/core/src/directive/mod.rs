@@ -9,6 +9,7 @@ mod arguments;
 mod behaviour;
 mod container;
 mod daemon;
+mod hook_script;
 mod observe;
 mod python;
 mod reference;
@@ -127,8 +128,6 @@ pub enum Context {
 pub enum Support {
     /// It works.
     Supported,
-    /// It is known, and rejected.
-    Planned,
     /// It exists in debug builds only, for tests.
     TestHook,
 }
@@ -263,8 +262,6 @@ impl Target<'_> {
 /// The effect of a directive on the settings.
 #[derive(Debug, Clone, Copy)]
 enum Effect {
-    /// None yet: it is rejected.
-    Unsupported,
     /// Exactly one word, not empty.
     One(fn(&mut Target<'_>, &[u8]) -> Result<(), String>),
     /// `On` or `Off`.
@@ -307,7 +304,6 @@ impl Directive {
             return Err(format!("{}{close} cannot occur within <VirtualHost> section", self.text()));
         }
         match self.effect {
-            Effect::Unsupported => Err(format!("{} is not supported by this version yet", self.text())),
             Effect::One(effect) => effect(target, &self.one(arguments)?),
             Effect::Flag(effect) => {
                 effect(target, self.flag(arguments)?);

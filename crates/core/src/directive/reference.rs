@@ -29,11 +29,10 @@ pub fn reference() -> String {
         let name = title(directive);
         let anchor: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
         let default = code(directive.default);
-        let mark = if directive.support == Support::Planned { " (not yet)" } else { "" };
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "| [`{name}`](#{}){mark} | {} | {default} |",
+            "| [`{name}`](#{}) | {} | {default} |",
             anchor.to_ascii_lowercase(),
             directive.context.title()
         );
@@ -59,11 +58,6 @@ fn section(directive: &Directive, out: &mut String) {
     }
     let container = if directive.in_container { ", `<WSGIInterpreterOptions>`" } else { "" };
     lines.push(format!("**Context:** {}{container}\n", directive.context.title()));
-    if directive.support == Support::Planned {
-        lines.push(
-            "**Not supported by this version yet:** a configuration that uses it is refused.\n".to_owned(),
-        );
-    }
     lines.push(format!("{}\n", directive.doc));
     if directive.name == super::daemon::DAEMON_PROCESS.name {
         lines.push(super::daemon::options_manual());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arguments::{Options, non_empty};
 use super::daemon::usable;
-use super::{Context, Directive, Effect, Scope, Support, Target};
+use super::{Context, Directive, Effect, Scope, Support, Target, hook_script};
 use crate::alias::{Location, ScriptAlias};
 use crate::config::{GracefulTermination, HandlerScript, ImportScript, RouteOptions};
 use crate::groups::Forms;
@@ -92,12 +92,28 @@ pub(super) const DISPATCH_SCRIPT: Directive = Directive {
     name: c"WSGIDispatchScript",
     context: Context::Directory,
     in_container: false,
-    arguments: "*file* [application-group=*name*]",
+    arguments: "*file* [*option*=*value* ...]",
     default: "",
     help: c"Location of WSGI dispatch script.",
-    doc: "Names a script whose functions choose the process group, application group and callable of each request.",
-    support: Support::Planned,
-    effect: Effect::Unsupported,
+    doc: "\
+Names a script whose functions choose where a request goes: `process_group(environ)`, `application_group(environ)` and \
+`callable_object(environ)`, each of which may be missing. The script runs in the Apache children.
+
+| Result | Effect |
+|---|---|
+| `None` | what is configured holds |
+| text or bytes | this name holds, expanded like a configured one |
+| anything else, or an exception | 500, and a line in the error log |
+
+If the script cannot be loaded, what is configured holds. In `%{ENV:NAME}`, variables that come from the client (`HTTP_...`) are \
+found, too. The options are those of [`WSGIAuthUserScript`](#wsgiauthuserscript).",
+    support: Support::Supported,
+    effect: Effect::Raw(|target, line| {
+        let script = hook_script::parse(target, line, "dispatch script")?;
+        target.global.names_group_by_request = true;
+        target.settings().dispatch_script = Some(script);
+        Ok(())
+    }),
 };
 
 pub(super) const CALLABLE_OBJECT: Directive = Directive {

@@ -3,6 +3,7 @@
 mod daemon;
 mod fixtures;
 mod groups;
+mod hook_scripts;
 mod real;
 mod telemetry;
 
@@ -122,16 +123,6 @@ fn termination_is_graceful_where_that_is_asked_for() {
         assert_eq!(server.global.graceful_termination, expected);
     }
     assert!(Server::default().error("WSGIGracefulTermination 1").contains("On | Off | Init"));
-}
-
-#[test]
-fn planned_directives_are_refused() {
-    let mut server = Server::default();
-    for directive in DIRECTIVES.iter().filter(|directive| directive.support == Support::Planned) {
-        let expected = format!("{} is not supported by this version yet", directive.text());
-        assert_eq!(server.error(&format!("{} On", directive.text())), expected);
-    }
-    assert!(server.error("WSGIDispatchScript x").contains("not supported"));
 }
 
 #[test]

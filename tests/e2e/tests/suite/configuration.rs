@@ -2,13 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use e2e::Needs::Ours;
 use e2e::{Setup, Test, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(invalid_lines_are_refused),
     on_one_mpm!(valid_lines_are_accepted),
-    on_one_mpm!(unsupported_directives_are_refused, Ours("unsupported directives")),
     on_one_mpm!(htaccess_files_are_restricted),
 ];
 
@@ -210,15 +208,6 @@ const ACCEPTED: &[&str] = &[
     "<If \"true\">\nWSGIScriptReloading Off\n</If>",
 ];
 
-/// Directives of later versions of ours.
-const NOT_YET: &[&str] = &[
-    "WSGIDispatchScript /x.py",
-    "<Location />\nWSGIAccessScript /x.py\n</Location>",
-    "<Location />\nWSGIAuthUserScript /x.py\n</Location>",
-    "<Location />\nWSGIAuthGroupScript /x.py\n</Location>",
-    "<Location />\nWSGIGroupAuthoritative On\n</Location>",
-];
-
 fn invalid_lines_are_refused(setup: Setup) {
     check_each_line(&setup, REFUSED.iter().copied(), |line, accepted, text, expected| {
         assert!(!accepted, "{line:?} is accepted");
@@ -229,12 +218,6 @@ fn invalid_lines_are_refused(setup: Setup) {
 fn valid_lines_are_accepted(setup: Setup) {
     check_each_line(&setup, ACCEPTED.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
         assert!(accepted, "{line:?} is refused: {text}");
-    });
-}
-
-fn unsupported_directives_are_refused(setup: Setup) {
-    check_each_line(&setup, NOT_YET.iter().map(|&line| (line, ())), |line, accepted, text, ()| {
-        assert!(!accepted && text.contains("is not supported by this version yet"), "{line:?}: {text}");
     });
 }
 
