@@ -3,7 +3,7 @@
 use std::ffi::c_int;
 
 use crate::tag::{checked, checked_mut, tagged};
-use crate::{Exchange, Host, OtherBuild, Request, Tag};
+use crate::{Answer, Exchange, Host, OtherBuild, Question, QuestionReply, Request, Sink, Tag};
 
 /// The kinds of calls, by their numbers. Each has a record of the request and one of the reply.
 #[repr(u32)]
@@ -11,12 +11,15 @@ use crate::{Exchange, Host, OtherBuild, Request, Tag};
 pub enum Kind {
     /// Makes an application respond: [`Request`], [`WsgiReply`].
     Wsgi = 1,
+    /// Asks a script of one of the server's hooks: [`Question`], [`QuestionReply`].
+    Question = 2,
 }
 
 impl Kind {
     pub(crate) const fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::Wsgi),
+            2 => Some(Self::Question),
             _ => None,
         }
     }
@@ -53,6 +56,8 @@ impl<'a> WsgiReply<'a> {
 pub enum Call<'a> {
     /// See [`Kind::Wsgi`].
     Wsgi(&'a Request<'a>, &'a mut WsgiReply<'a>),
+    /// See [`Kind::Question`].
+    Question(&'a Question<'a>, &'a mut QuestionReply<'a>),
 }
 
 /// The result of a call that was taken; its outcome is in the reply.
@@ -93,6 +98,13 @@ unsafe fn read<'a>(kind: u32, request: *const Tag, reply: *mut Tag) -> Result<Op
             checked(&raw const *reply.exchange.api)?;
             Ok(Some(Call::Wsgi(request, reply)))
         },
+        // SAFETY: by the caller's promise.
+        Kind::Question => unsafe {
+            let (question, reply) =
+                (checked(request.cast::<Question<'_>>())?, checked_mut(reply.cast::<QuestionReply<'_>>())?);
+            checked(&raw const *reply.exchange().api)?;
+            Ok(Some(Call::Question(question, reply)))
+        },
     }
 }
 
@@ -109,5 +121,21 @@ impl Host {
         let taken =
             unsafe { (self.call)(Kind::Wsgi as u32, (&raw const *request).cast(), (&raw mut reply).cast()) };
         (taken == TAKEN).then_some(reply.outcome)
+    }
+
+    /// Asks a script. It logs, and looks up variables of TLS, through `exchange`. Returns
+    /// [`Answer::Failed`] if the host has not taken the call, or has given no valid answer.
+    ///
+    /// # Safety
+    /// The host has been started.
+    #[must_use]
+    pub unsafe fn ask(&self, question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
+        let mut answer = Vec::new();
+        let mut reply = QuestionReply::new(exchange, Sink::new(&mut answer));
+        // SAFETY: the host was started, and the records are those of the kind.
+        let taken = unsafe {
+            (self.call)(Kind::Question as u32, (&raw const *question).cast(), (&raw mut reply).cast())
+        };
+        if taken == TAKEN { Answer::decode(&answer).unwrap_or_default() } else { Answer::Failed }
     }
 }

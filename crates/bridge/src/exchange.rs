@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::tag::tagged;
-use crate::{Bytes, Field, Level, List, Tag};
+use crate::{Bytes, Field, Level, List, Sink, Tag};
 
 /// Bits of the last argument of [`Serve::write`](crate::Serve::write).
 pub mod write {
@@ -40,6 +40,8 @@ pub(crate) struct ExchangeApi {
     pub(crate) send_file:
         unsafe extern "C" fn(context: *mut c_void, descriptor: c_int, offset: u64, length: u64) -> c_int,
     pub(crate) log: unsafe extern "C" fn(context: *mut c_void, level: c_int, line: Bytes<'_>),
+    pub(crate) tls_variable:
+        unsafe extern "C" fn(context: *mut c_void, name: Bytes<'_>, value: Sink<'_>) -> c_int,
 }
 
 tagged!(ExchangeApi);
@@ -125,6 +127,15 @@ impl Exchange<'_> {
     pub fn log(&self, level: Level, line: &[u8]) {
         // SAFETY: `new` made the context for these functions.
         unsafe { (self.api.log)(self.context, level as c_int, Bytes::new(line)) }
+    }
+
+    /// See [`Serve::tls_variable`](crate::Serve::tls_variable).
+    #[must_use]
+    pub fn tls_variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let mut value = Vec::new();
+        // SAFETY: `new` made the context for these functions.
+        let found = unsafe { (self.api.tls_variable)(self.context, Bytes::new(name), Sink::new(&mut value)) };
+        (found > 0).then_some(value)
     }
 }
 

@@ -9,7 +9,7 @@
 //! a started host goes through [`Host::call`], with a [`Kind`], a record of the request and one of
 //! the reply. For a WSGI request these are a [`Request`] (the facts before the application runs)
 //! and a [`WsgiReply`] with an [`Exchange`] (the operations while it runs: read the body, respond,
-//! log). The server's side implements the exchange as [`Serve`]; one trampoline makes guarded C
+//! log). For a [`Question`] to a script of one of the server's hooks, the reply is an [`Answer`]. The server's side implements the exchange as [`Serve`]; one trampoline makes guarded C
 //! functions of that. [`RequestFacts`] are the part of a request that all kinds of calls have.
 //!
 //! Borrowed data ([`Bytes`], [`List`]) is valid for the duration of the call that it is an argument
@@ -21,6 +21,7 @@ mod data;
 mod exchange;
 mod lease;
 mod process;
+mod question;
 mod request;
 pub mod scoreboard;
 mod serve;
@@ -34,6 +35,7 @@ pub use data::{Bytes, Field, List, Sink, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, write};
 pub use lease::Lease;
 pub use process::{Host, Import, InterpreterOptions, Server, Settings, reason_from_number, reason_number};
+pub use question::{Answer, ChosenRoute, Question, QuestionReply, QuestionRoute, Topic};
 pub use request::{Cgi, Outcome, Request, RequestFacts, flag, outcome};
 pub use serve::{ExchangeServer, Serve, Wait};
 pub use tag::{OtherBuild, Tag, Tagged, checked};

@@ -177,6 +177,8 @@ pub mod flag {
     pub const CALLABLE_REQUIRED: u32 = 1 << 2;
     /// The request does not count as activity of the process (`WSGIIgnoreActivity`).
     pub const IGNORE_ACTIVITY: u32 = 1 << 3;
+    /// The connection uses TLS (`mod_ssl.is_https()`).
+    pub const TLS: u32 = 1 << 4;
     /// Test hook: panic when a daemon process reads the request's body, or sends a block.
     pub const DEBUG_PANIC_EXCHANGE: u32 = 1 << 30;
     /// Test hook: panic when Python calls back while the request runs.

@@ -12,7 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::exchange::{ExchangeApi, PENDING};
-use crate::{Bytes, Disconnected, Exchange, Field, List, Tag};
+use crate::{Bytes, Disconnected, Exchange, Field, List, Sink, Tag};
 
 /// The operations that a host can call on a request while it runs. One thread at a time calls them,
 /// mostly the one that runs the request. None but `start`, `is_gone` and `log` is called while the
@@ -38,6 +38,11 @@ pub trait Serve {
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected>;
     /// Logs a line with the request's context; `level` is Apache's (3 error ... 7 debug).
     fn log(&mut self, level: c_int, line: &[u8]);
+    /// Returns a variable of mod_ssl by its name, if there is one; an empty one counts as none.
+    /// Only a [`Question`](crate::Question) needs it.
+    fn tls_variable(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
     /// Reports a panic of one of the functions above; `during` says what it was doing.
     fn report_panic(&mut self, during: &str, panic: &(dyn Any + Send));
 }
@@ -129,6 +134,7 @@ impl<S: Serve, W: Wait> Table<S, W> {
         write: Self::write,
         send_file: Self::send_file,
         log: Self::log,
+        tls_variable: Self::tls_variable,
     };
 
     /// Runs `work`, which must not unwind into C: a panic becomes `failed`, after `report`.
@@ -246,6 +252,18 @@ impl<S: Serve, W: Wait> Table<S, W> {
     unsafe extern "C" fn log(context: *mut c_void, level: c_int, line: Bytes<'_>) {
         // SAFETY: by the caller's promise.
         unsafe { Self::serve(context, "the log", (), |server| server.log(level, line.or_empty())) }
+    }
+
+    unsafe extern "C" fn tls_variable(context: *mut c_void, name: Bytes<'_>, mut value: Sink<'_>) -> c_int {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            Self::serve(context, "looking for a variable of TLS", -1, |server| {
+                server.tls_variable(name.or_empty()).map_or(0, |found| {
+                    value.put(&found);
+                    1
+                })
+            })
+        }
     }
 }
 

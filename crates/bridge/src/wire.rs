@@ -3,6 +3,8 @@
 //! Decoded records borrow from the message, and its lists from vectors that the caller keeps
 //! ([`Fields`], [`Lists`]).
 
+mod question;
+
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
 use crate::{
