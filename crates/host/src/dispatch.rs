@@ -8,7 +8,7 @@ use bridge::{Exchange, Lease, Level, Request};
 
 use crate::interpreters::Interpreters;
 use crate::outcome::Outcome;
-use crate::process::{Process, Requests, process};
+use crate::process::{Process, process};
 use crate::report;
 use crate::request::{self, Runner};
 use crate::state::Interpreter;
@@ -37,13 +37,6 @@ pub(crate) fn handle(
 }
 
 fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'static dyn Runner>) -> Outcome {
-    /// A guard that counts a request, also when it panics.
-    struct Active<'a>(&'a Requests);
-    impl Drop for Active<'_> {
-        fn drop(&mut self) {
-            self.0.leave();
-        }
-    }
     let Some(process) = process() else {
         exchange.log(
             Level::Error,
@@ -51,8 +44,7 @@ fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'st
         );
         return Outcome::Status(500);
     };
-    process.requests.enter();
-    let _active = Active(&process.requests);
+    let _running = process.requests.begin();
     if process.is_stopping() {
         return Outcome::Status(503);
     }
@@ -73,7 +65,7 @@ fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'st
 
 /// Returns the interpreter of an application group. A thread that stays with one group takes no
 /// lock.
-fn interpreter(process: &'static Process, group: &[u8]) -> Result<&'static Interpreter, String> {
+pub(crate) fn interpreter(process: &'static Process, group: &[u8]) -> Result<&'static Interpreter, String> {
     thread_local! {
         static LAST: Cell<Option<(Vec<u8>, &'static Interpreter)>> = const { Cell::new(None) };
     }

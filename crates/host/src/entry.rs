@@ -4,15 +4,16 @@
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge::{
-    Call, Host, Level, Request, Server, Settings, Tag, WsgiReply, checked, reason_from_number, receive,
+    Call, Host, Level, Question, QuestionReply, Request, Server, Settings, Tag, WsgiReply, checked,
+    reason_from_number, receive,
 };
 
 use crate::report::panic_text;
-use crate::{daemon, dispatch, life, process};
+use crate::{daemon, dispatch, life, process, questions};
 
 static HOST: Host = Host { tag: Tag::of::<Host>(), start, call, stop };
 
@@ -53,12 +54,29 @@ unsafe extern "C" fn call(kind: u32, request: *const Tag, reply: *mut Tag) -> c_
     unsafe {
         receive(kind, request, reply, |call| match call {
             Call::Wsgi(request, reply) => reply.outcome = serve(request, reply),
+            Call::Question(question, reply) => ask(question, reply),
         })
     }
 }
 
 fn serve(request: &Request<'_>, reply: &WsgiReply<'_>) -> u32 {
     dispatch::handle(request, reply.exchange(), None).number()
+}
+
+fn ask(question: &Question<'_>, reply: &mut QuestionReply<'_>) {
+    let exchange = reply.exchange();
+    let asked = catch_unwind(AssertUnwindSafe(|| {
+        let mut message = Vec::new();
+        questions::ask(question, exchange).encode(&mut message);
+        message
+    }));
+    match asked {
+        Ok(message) => reply.answer.put(&message),
+        // Without an answer the request is refused.
+        Err(panic) => {
+            process::log(Level::Error, &format!("panic while a script was asked: {}", panic_text(&*panic)));
+        }
+    }
 }
 
 unsafe extern "C" fn stop(reason: c_int, grace: u32) {

@@ -27,6 +27,7 @@ mod mode;
 mod native;
 mod outcome;
 mod process;
+mod questions;
 mod report;
 mod request;
 mod response;

@@ -12,6 +12,7 @@ use crate::dispatch::interpreters;
 use crate::interpreters::Patience;
 use crate::mode::{Embedded, Mode};
 use crate::process::{self, Process, log, thread_id};
+use crate::questions;
 use crate::scripts;
 use crate::settings::{Origin, ProcessSettings, VERSION_OF_PYTHON};
 use crate::telemetry;
@@ -125,8 +126,9 @@ const LONGEST_END: Duration = Duration::from_secs(20);
 fn end(process: &'static Process, reason: Option<Reason>, grace: Duration) {
     telemetry::stopping(reason);
     interpreters().publish_stopping(reason);
+    questions::close();
     let deadline = Instant::now() + grace;
-    while process.requests.active() > 0 {
+    while process.requests.active() + process.questions.active() > 0 {
         if Instant::now() >= deadline {
             log(Level::Warning, "Requests are still running: the Python interpreters are not finalised.");
             telemetry::stop(false);

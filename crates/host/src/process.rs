@@ -19,6 +19,8 @@ pub(crate) struct Process {
     /// The time when Python was started.
     pub(crate) started: (Instant, SystemTime),
     pub(crate) requests: Requests,
+    /// The questions inside [`questions::answer`](crate::questions::answer).
+    pub(crate) questions: Requests,
     /// Requests are rejected from now on.
     is_stopping: AtomicBool,
     /// The id of the next thread that serves a request.
@@ -46,13 +48,28 @@ impl Requests {
     }
 
     /// Counts a request that enters.
-    pub(crate) fn enter(&self) {
+    fn enter(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Counts one for as long as the guard lives, also through a panic.
+    pub(crate) fn begin(&self) -> Running<'_> {
+        self.enter();
+        Running(self)
+    }
+
     /// Counts a request that leaves.
-    pub(crate) fn leave(&self) {
+    fn leave(&self) {
         self.0.fetch_add(Self::LEFT - 1, Ordering::Release);
+    }
+}
+
+/// A guard that counts a request.
+pub(crate) struct Running<'a>(&'a Requests);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 
@@ -76,6 +93,7 @@ pub(crate) fn set_up(
         has_successors: mode.has_successors(),
         started: (Instant::now(), SystemTime::now()),
         requests: Requests::default(),
+        questions: Requests::default(),
         is_stopping: AtomicBool::new(false),
         next_thread: AtomicU32::new(0),
     };

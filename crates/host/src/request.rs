@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge::{Bytes, Lease, Level, Request, flag, write};
+use bridge::{Bytes, Cgi, Lease, Level, Request, flag, write};
 use os::usage::{self, Cpu};
 use python::{Exception, Object, Python, Raised, Result};
 
@@ -121,7 +121,7 @@ impl RequestCall<'_> {
             Err(raised) => return CallResult::Ended(Outcome::Status(self.failed(raised))),
         };
         let serve = || {
-            let module = match scripts::module(py, state, self.thread, &request.facts, self.lease) {
+            let module = match self.module() {
                 Ok(module) => module,
                 Err(NotLoaded::Failed) => return CallResult::Ended(Outcome::Status(500)),
                 Err(NotLoaded::Held) => return CallResult::Ended(Outcome::Held),
@@ -142,6 +142,13 @@ impl RequestCall<'_> {
         self.unregister(id.as_ref(), &data);
         self.thread.errors.replace(Some(errors));
         result
+    }
+
+    /// Returns the module of the script.
+    fn module(&self) -> std::result::Result<Object, NotLoaded> {
+        let facts = &self.request.facts;
+        let resource = facts.variable(Cgi::ScriptFilename).or_empty();
+        scripts::module(self.py, self.state, self.thread, facts, self.lease, Some(resource))
     }
 
     /// Returns the request's id, if it has one.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::sync::Arc;
 
-use bridge::{Cgi, Lease, Level, RequestFacts, flag};
+use bridge::{Lease, Level, RequestFacts, flag};
 use python::{Exception, Object, Python, Raised, Result};
 
 use crate::loading::Loading;
@@ -34,19 +34,17 @@ type Loaded = std::result::Result<Object, NotLoaded>;
 const LONGEST_CAUSE: usize = 300;
 
 /// Returns the module of a request's script: loaded if it is not, loaded again if it has changed.
+/// `resource` is the argument of its `reload_required`, which is asked if there is one.
 pub(crate) fn module(
     py: Python<'_>,
     state: &State,
     thread: &ThreadState,
     facts: &RequestFacts<'_>,
     lease: &Lease,
+    resource: Option<&[u8]>,
 ) -> Loaded {
     let path = facts.script.or_empty();
-    let check = |mtime| {
-        facts
-            .has_flag(flag::SCRIPT_RELOADING)
-            .then(|| Check { mtime, resource: facts.variable(Cgi::ScriptFilename).or_empty() })
-    };
+    let check = |mtime| facts.has_flag(flag::SCRIPT_RELOADING).then_some(Check { mtime, resource });
     let script =
         Script { py, state, path, check: check(facts.script_mtime), requester: Requester::Request(lease) };
     let found =
@@ -77,7 +75,7 @@ pub(crate) fn module(
 /// Loads a script when the process starts. Returns whether that worked; logs why if not.
 pub(crate) fn preload(interpreter: &'static Interpreter, path: &[u8], reloading: bool) -> bool {
     interpreter.attach(|py, state, thread| {
-        let check = reloading.then_some(Check { mtime: 0, resource: path });
+        let check = reloading.then_some(Check { mtime: 0, resource: Some(path) });
         let script = Script { py, state, path, check, requester: Requester::Server };
         let found = module_name(py, state, thread, path)
             .and_then(|name| script.find(&name).map(|found| (name, found)));
@@ -164,8 +162,8 @@ fn module_name(py: Python<'_>, state: &State, thread: &ThreadState, path: &[u8])
 struct Check<'a> {
     /// Its modification time in microseconds, as far as the server knows it; else 0.
     mtime: i64,
-    /// The argument of its `reload_required`.
-    resource: &'a [u8],
+    /// The argument of its `reload_required`, if that is asked.
+    resource: Option<&'a [u8]>,
 }
 
 /// The one who needs a script, and gets its messages.
@@ -228,7 +226,9 @@ impl Script<'_> {
         if loaded != Some(check.mtime) && loaded != modified(self.path) {
             return Ok(Found::Changed(module));
         }
-        if self.reload_required(&dict, check.resource)? {
+        if let Some(resource) = check.resource
+            && self.reload_required(&dict, resource)?
+        {
             return Ok(Found::Changed(module));
         }
         Ok(Found::Current(module))

@@ -15,6 +15,7 @@ use crate::loading::LoadLock;
 use crate::locked::Locked;
 use crate::log::Log;
 use crate::process::Process;
+use crate::questions::TlsLookup;
 use crate::stream::Stream;
 
 /// An interpreter with its state.
@@ -84,11 +85,17 @@ pub(crate) struct Types {
     pub(crate) adapter: Type<Adapter>,
     pub(crate) input: Type<Input>,
     pub(crate) log: Arc<Type<Log>>,
+    pub(crate) tls_lookup: Type<TlsLookup>,
 }
 
 impl Types {
     pub(crate) fn create(py: Python<'_>) -> Result<Self> {
-        Ok(Self { adapter: Type::create(py)?, input: Type::create(py)?, log: Arc::new(Type::create(py)?) })
+        Ok(Self {
+            adapter: Type::create(py)?,
+            input: Type::create(py)?,
+            log: Arc::new(Type::create(py)?),
+            tls_lookup: Type::create(py)?,
+        })
     }
 }
 

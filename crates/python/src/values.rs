@@ -97,6 +97,15 @@ impl Object {
         unsafe { Self::owned(ffi::PyUnicode_AsLatin1String(self.as_ptr())) }
     }
 
+    /// Returns the UTF-8 encoding of a `str`, as `bytes`.
+    ///
+    /// # Errors
+    /// `UnicodeEncodeError`, or `TypeError` where it is no `str`.
+    pub fn encode_utf8(&self) -> Result<Self> {
+        // SAFETY: valid; the type is checked by CPython, the result is new.
+        unsafe { Self::owned(ffi::PyUnicode_AsUTF8String(self.as_ptr())) }
+    }
+
     /// Returns the text of a `str`, or `None` for other types. Characters that cannot be encoded
     /// are replaced.
     #[must_use]

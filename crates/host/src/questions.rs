@@ -1,0 +1,166 @@
+//! Questions to scripts of the server's hooks: about access, users, groups, and where a request is
+//! to go. See [`bridge::Question`].
+//!
+//! [`ask`] is for a server's thread, which must not wait for a script without limit; [`answer`]
+//! asks the script.
+
+mod callers;
+mod environ;
+mod results;
+mod tls;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bridge::{Answer, Lease, Level, Question, Topic};
+use python::{Object, Python, Result};
+use wsgi_core::codes::{
+    Code, NO_ALLOW_ACCESS, NO_CHECK_PASSWORD, NO_GROUPS_FUNCTION, NO_INTERPRETER_FOR_ACCESS,
+    NO_INTERPRETER_FOR_DISPATCH, NO_INTERPRETER_FOR_GROUPS, NO_INTERPRETER_FOR_HASH,
+    NO_INTERPRETER_FOR_PASSWORD, NO_REALM_HASH, PYTHON_NOT_RUNNING,
+};
+
+use crate::process::process;
+use crate::state::{State, ThreadState};
+use crate::{context, dispatch, errors, report, scripts};
+
+pub(crate) use callers::{ask, close};
+pub(crate) use tls::TlsLookup;
+
+/// Asks the script on this thread. A panic is a failure of this question only.
+pub(crate) fn answer(question: &Question<'_>, lease: &Arc<Lease>) -> Answer {
+    let answered = catch_unwind(AssertUnwindSafe(|| try_answer(question, lease)));
+    answered.unwrap_or_else(|panic| {
+        log(lease, &format!("panic while a script was asked: {}", report::panic_text(&*panic)));
+        Answer::Failed
+    })
+}
+
+fn try_answer(question: &Question<'_>, lease: &Arc<Lease>) -> Answer {
+    let Some(topic) = Topic::from_number(question.topic) else { return Answer::Failed };
+    let Some(process) = process() else {
+        log(lease, &format!("{PYTHON_NOT_RUNNING}: Python has not been initialised in this process."));
+        return Answer::Failed;
+    };
+    let _running = process.questions.begin();
+    if process.is_stopping() {
+        log(lease, "The process is about to end: the script is not asked.");
+        return Answer::Failed;
+    }
+    let group = question.facts.application_group.or_empty();
+    match dispatch::interpreter(process, group) {
+        Ok(interpreter) => interpreter.attach(|py, state, thread| {
+            let call = QuestionCall { py, state, thread, topic, question, lease };
+            context::with_request(py, || call.run())
+        }),
+        Err(text) => {
+            let (code, group) = (no_interpreter(topic), String::from_utf8_lossy(group));
+            log(lease, &format!("{code}: The interpreter '{group}' is not available: {text}"));
+            Answer::Failed
+        }
+    }
+}
+
+fn log(lease: &Lease, line: &str) {
+    lease.with(|exchange| exchange.log(Level::Error, line.as_bytes()));
+}
+
+const fn no_interpreter(topic: Topic) -> Code {
+    match topic {
+        Topic::Access => NO_INTERPRETER_FOR_ACCESS,
+        Topic::Password => NO_INTERPRETER_FOR_PASSWORD,
+        Topic::RealmHash => NO_INTERPRETER_FOR_HASH,
+        Topic::Groups => NO_INTERPRETER_FOR_GROUPS,
+        Topic::Route => NO_INTERPRETER_FOR_DISPATCH,
+    }
+}
+
+/// The common data of the steps of a question.
+struct QuestionCall<'a> {
+    py: Python<'a>,
+    state: &'static State,
+    thread: &'a ThreadState,
+    topic: Topic,
+    question: &'a Question<'a>,
+    lease: &'a Arc<Lease>,
+}
+
+impl QuestionCall<'_> {
+    fn run(&self) -> Answer {
+        let (py, script) = (self.py, self.script());
+        let errors = match errors::for_request(py, self.state, self.thread, self.lease, script) {
+            Ok(errors) => errors,
+            Err(raised) => return self.raised(raised),
+        };
+        let answer = self.ask(&errors.wrapper);
+        errors.stream.expire(py);
+        self.thread.errors.replace(Some(errors));
+        answer
+    }
+
+    fn ask(&self, errors: &Object) -> Answer {
+        let facts = &self.question.facts;
+        let Ok(module) = scripts::module(self.py, self.state, self.thread, facts, self.lease, None) else {
+            return Answer::NotLoaded;
+        };
+        let asked = module.module_dict().and_then(|module| match self.topic {
+            Topic::Access => self.function(&module, "allow_access", NO_ALLOW_ACCESS, errors, Self::access),
+            Topic::Password => {
+                self.function(&module, "check_password", NO_CHECK_PASSWORD, errors, Self::password)
+            }
+            Topic::RealmHash => {
+                self.function(&module, "get_realm_hash", NO_REALM_HASH, errors, Self::realm_hash)
+            }
+            Topic::Groups => {
+                self.function(&module, "groups_for_user", NO_GROUPS_FUNCTION, errors, Self::groups)
+            }
+            Topic::Route => self.route(&module, &self.environ(errors)?),
+        });
+        asked.unwrap_or_else(|raised| self.raised(raised))
+    }
+
+    /// Calls the function of the topic, and reads its result with `read`.
+    fn function(
+        &self,
+        module: &Object,
+        name: &str,
+        missing: Code,
+        errors: &Object,
+        read: impl FnOnce(&Self, &Object) -> Result<Answer>,
+    ) -> Result<Answer> {
+        let Some(function) = module.dict_get(&self.py.name(name)?)? else {
+            let script = String::from_utf8_lossy(self.script());
+            self.refuse(
+                missing,
+                format_args!("The script '{script}' has no function '{name}'. Define it there"),
+            );
+            return Ok(Answer::Failed);
+        };
+        let environ = self.environ(errors)?;
+        let [first, second] = self.question.arguments;
+        let argument = |bytes: bridge::Bytes<'_>| bytes.get().map(|text| self.py.latin1(text)).transpose();
+        let result = match (argument(first)?, argument(second)?) {
+            (Some(first), Some(second)) => function.call([&environ, &first, &second]),
+            (Some(first), None) => function.call([&environ, &first]),
+            _ => function.call([&environ]),
+        };
+        read(self, &result?)
+    }
+
+    /// Logs why there is no answer.
+    fn refuse(&self, code: Code, text: impl std::fmt::Display) {
+        let line = format!("{code}: {text}");
+        self.py.detach(|| log(self.lease, &line));
+    }
+
+    /// Logs an exception.
+    fn raised(&self, raised: python::Raised) -> Answer {
+        let exception = raised.take(self.py);
+        report::in_request(self.py, self.state, self.lease, self.script(), &exception);
+        Answer::Failed
+    }
+
+    fn script(&self) -> &[u8] {
+        self.question.facts.script.or_empty()
+    }
+}
