@@ -1,12 +1,13 @@
 //! Client connections.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use httpd_sys as sys;
 
+use crate::request::Request;
 use crate::text;
 
 /// The connection that a request came on.
@@ -76,7 +77,7 @@ impl Connection {
         static IS_TLS: OnceLock<Option<unsafe extern "C" fn(*mut sys::conn_rec) -> c_int>> = OnceLock::new();
         let is_tls = IS_TLS.get_or_init(|| {
             // SAFETY: the type is that of mod_ssl.h's declaration.
-            unsafe { retrieve(c"ssl_is_https".as_ptr()) }
+            unsafe { retrieve(c"ssl_is_https") }
         });
         // SAFETY: the connection is live.
         is_tls.is_some_and(|is_tls| unsafe { is_tls(self.as_ptr()) } != 0)
@@ -222,15 +223,50 @@ fn events(descriptor: c_int) -> libc::c_short {
     if unsafe { libc::poll(&raw mut poll, 1, 0) } > 0 { poll.revents } else { 0 }
 }
 
+/// Returns an optional function of another module, if that is loaded.
+///
 /// # Safety
 /// The optional function of this name has the signature `F`.
-unsafe fn retrieve(name: *const c_char) -> Option<unsafe extern "C" fn(*mut sys::conn_rec) -> c_int> {
+unsafe fn retrieve<F: Copy>(name: &CStr) -> Option<F> {
+    const { assert!(size_of::<F>() == size_of::<unsafe extern "C" fn()>()) };
     // SAFETY: a C string; for the type see the caller's promise.
     unsafe {
-        sys::apr_dynamic_fn_retrieve(name).map(|function| {
-            std::mem::transmute::<unsafe extern "C" fn(), unsafe extern "C" fn(*mut sys::conn_rec) -> c_int>(
-                function,
-            )
-        })
+        sys::apr_dynamic_fn_retrieve(name.as_ptr())
+            .map(|function| std::mem::transmute_copy::<unsafe extern "C" fn(), F>(&function))
+    }
+}
+
+/// `ssl_var_lookup` of mod_ssl.
+type VariableLookup = unsafe extern "C" fn(
+    *mut sys::apr_pool_t,
+    *mut sys::server_rec,
+    *mut sys::conn_rec,
+    *mut sys::request_rec,
+    *mut c_char,
+) -> *mut c_char;
+
+impl Request {
+    /// Returns a variable of mod_ssl, such as `SSL_CLIENT_S_DN`; `None` if it is empty, or the
+    /// module is not loaded.
+    #[must_use]
+    pub fn tls_variable(&self, name: &[u8]) -> Option<&[u8]> {
+        static LOOKUP: OnceLock<Option<VariableLookup>> = OnceLock::new();
+        // SAFETY: the type is that of mod_ssl.h's declaration.
+        let lookup = (*LOOKUP.get_or_init(|| unsafe { retrieve(c"ssl_var_lookup") }))?;
+        let name = self.pool().c_string(name).ok()?;
+        let request = self.as_ptr();
+        // SAFETY: the request is live, and so are its pool, server and connection. The function
+        // does not write to the name; the value is in the pool, or lives longer.
+        let value = unsafe {
+            let value = lookup(
+                (*request).pool,
+                (*request).server,
+                (*request).connection,
+                request,
+                name.as_ptr().cast_mut(),
+            );
+            text::bytes(value)
+        };
+        value.filter(|value| !value.is_empty())
     }
 }

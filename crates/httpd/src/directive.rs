@@ -3,7 +3,7 @@
 //! All are registered as raw arguments: the module gets the rest of the line, and all errors are
 //! its own.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::marker::PhantomData;
 use std::mem::zeroed;
 use std::ptr;
@@ -164,7 +164,8 @@ impl<'a, M: ModuleConfig> Line<'a, M> {
         // it; otherwise one thread applies the configuration, and nobody else has the entries.
         unsafe {
             let server = (*parms).server;
-            let in_directory = !(*parms).path.is_null();
+            // A section of a provider (`<AuthnProviderAlias>`) has settings of its own, and no path.
+            let in_directory = !(*parms).path.is_null() || (*parms).override_ & sys::RSRC_CONF as c_int == 0;
             let entry = directory.cast::<DirectoryEntry<M>>();
             let directory = (in_directory && !entry.is_null()).then(|| {
                 DirectoryEntry::mark_used(entry);

@@ -5,6 +5,7 @@ use std::ptr;
 
 use httpd_sys as sys;
 
+use crate::access;
 use crate::child::Child;
 use crate::config;
 use crate::directive::Directives;
@@ -44,6 +45,7 @@ unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
         if let Some(loaded) = M::LOADED {
             loaded();
         }
+        access::register::<M>(pool);
         let hooks = Registration { pool };
         // SAFETY: each function is static, and of the kind that the hook is registered for.
         unsafe {
@@ -53,6 +55,7 @@ unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
             hooks.add(M::CHILD_STARTED, sys::ap_hook_child_status, Some(child_status::<M>));
             hooks.add(M::CHILD_INIT, sys::ap_hook_child_init, Some(child_init::<M>));
             hooks.add(M::TRANSLATE_NAME, sys::ap_hook_translate_name, Some(translate_name::<M>));
+            hooks.add(M::ACCESS_CHECKER, sys::ap_hook_access_checker, Some(access_checker::<M>));
             hooks.add(M::HANDLER, sys::ap_hook_handler, Some(handler::<M>));
         }
     });
@@ -98,6 +101,11 @@ const MIDDLE: c_int = sys::APR_HOOK_MIDDLE as c_int;
 unsafe extern "C" fn translate_name<M: Module>(request: *mut sys::request_rec) -> c_int {
     // SAFETY: Apache gives a live request.
     unsafe { run::<M>("the name translation", request, M::TRANSLATE_NAME) }
+}
+
+unsafe extern "C" fn access_checker<M: Module>(request: *mut sys::request_rec) -> c_int {
+    // SAFETY: Apache gives a live request.
+    unsafe { run::<M>("the check of access", request, M::ACCESS_CHECKER) }
 }
 
 unsafe extern "C" fn handler<M: Module>(request: *mut sys::request_rec) -> c_int {

@@ -9,6 +9,7 @@
 //! Wrappers of Apache's structures are shared references over `UnsafeCell`, since Apache and other
 //! modules change them whenever they are called. Their lifetimes end with the hook that got them.
 
+mod access;
 mod brigade;
 mod cgi;
 mod child;
@@ -37,6 +38,7 @@ mod table;
 mod testing;
 mod text;
 
+pub use access::{Authentication, AuthnProvider, Authorization, AuthzProvider, RealmHash};
 pub use child::Child;
 pub use config::ModuleConfig;
 pub use connection::Connection;

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use crate::access::{AuthnProvider, AuthzProvider};
 use crate::child::Child;
 use crate::directive::ModuleDirectives;
 use crate::mpm::ServerInfo;
@@ -19,6 +20,16 @@ pub trait Module: ModuleDirectives {
 
     /// Maps a request to a file.
     const TRANSLATE_NAME: Option<Hook<RequestHook>> = None;
+
+    /// Decides whether the client may have what it requests, before users are authenticated.
+    /// Apache calls it for all parts of a request that have a URL of their own.
+    const ACCESS_CHECKER: Option<Hook<RequestHook>> = None;
+
+    /// Authenticates users.
+    const AUTHN_PROVIDER: Option<AuthnProvider> = None;
+
+    /// Decides what authenticated users may have.
+    const AUTHZ_PROVIDER: Option<AuthzProvider> = None;
 
     /// Answers a request.
     const HANDLER: Option<Hook<RequestHook>> = None;
