@@ -1,12 +1,13 @@
 //! The handler: checks a request, expands its names, describes it, and passes it to Python.
 
-use bridge::{Bytes, Tag};
+use bridge::{Bytes, ChosenRoute, QuestionRoute, Tag};
 use httpd::{Request, Status};
 use wsgi_core::codes::{EMBEDDED_RESTRICTED, PROCESS_GROUP_RESTRICTED};
 use wsgi_core::config::{Effective, Global};
 use wsgi_core::groups;
 use wsgi_core::path_info;
 
+use crate::access::dispatch;
 use crate::checks::{self, Refusal};
 use crate::expansion::Expansion;
 use crate::request_facts::{FactsSource, Groups};
@@ -47,18 +48,30 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         script_name: &script_name,
         is_case_sensitive: global.is_none_or(Global::case_sensitive),
     };
+    let handler_script = route.handler_script.map(|handler| &*handler.script);
+    let source = FactsSource::new(request, settings, handler_script, &script_name, &path_info);
+    let chosen = match chosen(settings, &expansion, &source, handler_script, &path_info) {
+        Ok(chosen) => chosen,
+        Err(status) => return status,
+    };
     let (mut process_buffer, mut application_buffer, mut callable_buffer) =
         (Vec::new(), Vec::new(), Vec::new());
-    let process_group = groups::process_group(settings.process_group(), &expansion, &mut process_buffer);
+    let process_group = match &chosen.process_group {
+        Some(name) => name,
+        None => groups::process_group(settings.process_group(), &expansion, &mut process_buffer),
+    };
     let target = match target(request, settings, process_group) {
         Ok(target) => target,
         Err(status) => return status,
     };
-    let application_group =
-        groups::application_group(settings.application_group(), &expansion, &mut application_buffer);
-    let callable_object = groups::callable(settings.callable(), &expansion, &mut callable_buffer);
-    let handler_script = route.handler_script.map(|handler| &*handler.script);
-    let source = FactsSource::new(request, settings, handler_script, &script_name, &path_info);
+    let application_group = match &chosen.application_group {
+        Some(name) => name,
+        None => groups::application_group(settings.application_group(), &expansion, &mut application_buffer),
+    };
+    let callable_object = match &chosen.callable_object {
+        Some(name) => name,
+        None => groups::callable(settings.callable(), &expansion, &mut callable_buffer),
+    };
     let description = bridge::Request {
         tag: Tag::of::<bridge::Request<'_>>(),
         facts: source.facts(Groups { process_group, application_group }),
@@ -73,6 +86,28 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         Some(target) => daemon::serve(&target, request, settings, description),
         None => embedded::serve(request, settings, &description),
     }
+}
+
+/// Returns the names that a dispatch script has chosen for the request; none without a script.
+///
+/// # Errors
+/// The status to respond with. The reason is logged.
+fn chosen(
+    settings: &Effective<'_>,
+    expansion: &Expansion<'_>,
+    source: &FactsSource<'_>,
+    handler_script: Option<&[u8]>,
+    path_info: &[u8],
+) -> Result<ChosenRoute, Status> {
+    let Some(script) = settings.dispatch_script() else { return Ok(ChosenRoute::default()) };
+    let route = QuestionRoute {
+        request_handler: Bytes::optional(expansion.request.handler()),
+        handler_script: Bytes::new(handler_script.unwrap_or_default()),
+        script_name: Bytes::new(expansion.script_name),
+        path_info: Bytes::new(path_info),
+        mount_point: Bytes::optional(source.mount_point()),
+    };
+    dispatch::choose(expansion, script, source, route)
 }
 
 /// Returns the process group of the request, or `None` for embedded mode.

@@ -4,6 +4,7 @@
 //! for one version of Python, into the Apache child. [`bridge`] is the interface between them.
 #![deny(unsafe_code)]
 
+mod access;
 mod checks;
 mod child;
 mod client_response;
@@ -24,8 +25,8 @@ mod translate;
 mod validated;
 
 use httpd::{
-    Applied, Child, Hook, Level, Line, Module, ModuleConfig, ModuleDirectives, PostConfigHook, Record,
-    RequestHook, Server, ServerInfo,
+    Applied, AuthnProvider, AuthzProvider, Child, Hook, Level, Line, Module, ModuleConfig, ModuleDirectives,
+    PostConfigHook, Record, RequestHook, Server, ServerInfo,
 };
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
 
@@ -72,6 +73,10 @@ impl Module for Wsgi {
     const LOADED: Option<fn()> = Some(installation::open);
     const TRANSLATE_NAME: Option<Hook<RequestHook>> =
         Some(Hook::ordered(translate::translate, translate::ORDER));
+    const ACCESS_CHECKER: Option<Hook<RequestHook>> =
+        Some(Hook::ordered(access::client::check, access::client::ORDER));
+    const AUTHN_PROVIDER: Option<AuthnProvider> = Some(access::user::PROVIDER);
+    const AUTHZ_PROVIDER: Option<AuthzProvider> = Some(access::groups::PROVIDER);
     const HANDLER: Option<Hook<RequestHook>> = Some(Hook::new(handler::handle));
     const POST_CONFIG: Option<Hook<PostConfigHook>> = Some(Hook::new(post_config));
     const TEST_CONFIG: Option<Hook<fn(&Server)>> = Some(Hook::new(config::review));

@@ -22,6 +22,16 @@ pub(crate) struct FactsSource<'r> {
     script_name: &'r [u8],
     path_info: &'r [u8],
     overrides: Overrides<'r>,
+    audience: Audience,
+}
+
+/// The recipient of the facts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Audience {
+    /// An application, or a script that chooses one.
+    Application,
+    /// A script that controls access. It sees the client as the server does, and no credentials.
+    Guard,
 }
 
 /// The groups that a request belongs to.
@@ -49,7 +59,27 @@ impl<'r> FactsSource<'r> {
                 request.headers_in().value(name)
             })
         });
-        Self { request, settings, configured_script, script_name, path_info, overrides }
+        let audience = Audience::Application;
+        Self { request, settings, configured_script, script_name, path_info, overrides, audience }
+    }
+
+    /// Prepares the facts of `request` for a script that controls access to it.
+    pub(crate) fn for_guard(
+        request: &'r Request,
+        settings: &'r Effective<'r>,
+        script: &'r [u8],
+        script_name: &'r [u8],
+        path_info: &'r [u8],
+    ) -> Self {
+        Self {
+            request,
+            settings,
+            configured_script: Some(script),
+            script_name,
+            path_info,
+            overrides: Overrides::default(),
+            audience: Audience::Guard,
+        }
     }
 
     /// Returns the mount point that a trusted proxy has named, or `None` if none has.
@@ -145,9 +175,12 @@ impl<'r> FactsSource<'r> {
     fn headers(&self) -> &[Field<'_>] {
         let request = self.request;
         let overrides = &self.overrides;
-        let credentials = Credentials {
-            cgi_pass_auth: request.cgi_pass_auth(),
-            pass_authorization: self.settings.pass_authorization(),
+        let credentials = match self.audience {
+            Audience::Application => Credentials {
+                cgi_pass_auth: request.cgi_pass_auth(),
+                pass_authorization: self.settings.pass_authorization(),
+            },
+            Audience::Guard => Credentials::default(),
         };
         let mut fields = request.pool().vec(request.headers_in().len() + 1);
         let mut has_host = false;
@@ -173,6 +206,27 @@ impl<'r> FactsSource<'r> {
     }
 
     fn variables(&self) -> &[Field<'_>] {
+        match self.audience {
+            Audience::Application => self.all_variables(),
+            Audience::Guard => self.guard_variables(),
+        }
+    }
+
+    /// Returns the variables about the server and the client that only scripts which control access
+    /// have.
+    fn guard_variables(&self) -> &[Field<'_>] {
+        let request = self.request;
+        let mut fields = request.pool().vec(2);
+        let signature = request.server_signature();
+        for (name, value) in [("SERVER_SIGNATURE", Some(signature)), ("REMOTE_HOST", request.client_host())] {
+            if let Some(value) = value {
+                fields.push(Field { name: Bytes::from(name), value: Bytes::new(value) });
+            }
+        }
+        fields.into_slice()
+    }
+
+    fn all_variables(&self) -> &[Field<'_>] {
         let request = self.request;
         let table = request.subprocess_env();
         let mut fields = request.pool().vec(table.len() + REDIRECT_VARIABLES);

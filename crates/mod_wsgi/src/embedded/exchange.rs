@@ -72,9 +72,7 @@ pub(super) fn run(
         panics: settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Exchange),
     };
     let shared = ExchangeServer::new(exchange, &wait);
-    let was_running = IS_RUNNING.replace(true);
-    let outcome = host.serve(description, bridge::Exchange::new(&shared));
-    IS_RUNNING.set(was_running);
+    let outcome = as_running(|| host.serve(description, bridge::Exchange::new(&shared)));
     let (EmbeddedExchange { input, response, .. }, has_panicked) = shared.end();
     let outcome = match outcome {
         // The data that was being sent may be incomplete.
@@ -83,6 +81,14 @@ pub(super) fn run(
         None => Outcome::Failed(500),
     };
     response.finish(outcome, input.failure())
+}
+
+/// Calls a host, with a note that it is running on this thread.
+pub(super) fn as_running<R>(call: impl FnOnce() -> R) -> R {
+    let was_running = IS_RUNNING.replace(true);
+    let result = call();
+    IS_RUNNING.set(was_running);
+    result
 }
 
 /// Returns whether a host is running further up the stack of this thread.

@@ -5,7 +5,8 @@
 use std::ffi::{c_int, c_void};
 
 use bridge::{
-    Bytes, ENTRY, Entry, Exchange, Outcome, Request, Server, Settings, Sink, Tag, checked, reason_number,
+    Answer, Bytes, ENTRY, Entry, Exchange, Outcome, Question, Request, Server, Settings, Sink, Tag, checked,
+    reason_number,
 };
 use httpd::{Level, guard};
 use os::library::{Library, Symbols};
@@ -77,6 +78,12 @@ impl Host {
     pub(super) fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> Option<Outcome> {
         // SAFETY: the host was started.
         unsafe { self.table.serve(request, exchange) }.and_then(Outcome::parse)
+    }
+
+    /// Has the host ask a script.
+    pub(super) fn ask(&self, question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
+        // SAFETY: the host was started.
+        unsafe { self.table.ask(question, exchange) }
     }
 
     /// Ends Python.

@@ -6,11 +6,13 @@
 mod exchange;
 mod host;
 mod python_home;
+mod question;
 
 use std::ffi::c_int;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
+use bridge::{Answer, Question};
 use httpd::{Child, Level, Request, Server, Status};
 use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_RUNNING, PYTHON_NOT_STARTED};
 use wsgi_core::config::{Effective, PythonStart};
@@ -50,13 +52,32 @@ pub(crate) fn serve(
     settings: &Effective<'_>,
     description: &bridge::Request<'_>,
 ) -> Status {
-    let Some(host) = CHILD_PYTHON.get().and_then(ChildPython::host) else {
-        let text =
-            "Python is not running in this process. The error log says why, where it should have started";
+    match host(request) {
+        Some(host) => exchange::run(host, request, settings, description),
+        None => Status::Http(500),
+    }
+}
+
+/// Asks a script through the Python of this process.
+pub(crate) fn ask(request: &Request, question: &Question<'_>) -> Answer {
+    host(request).map_or(Answer::Failed, |host| question::ask(host, request, question))
+}
+
+/// Returns the host of this process; logs why if there is none.
+fn host(request: &Request) -> Option<&'static Host> {
+    let host = CHILD_PYTHON.get().and_then(ChildPython::host);
+    if host.is_none() {
+        let is_never_started = python_start(request.server()) == PythonStart::Never;
+        let text = if is_never_started {
+            "Python is not running in this process: WSGIRestrictEmbedded On is in force, and nothing in the server's \
+             configuration needs Python here. A script that only .htaccess names does not start it: name it in a \
+             <Directory> section"
+        } else {
+            "Python is not running in this process. The error log says why, where it should have started"
+        };
         log::message(request, PYTHON_NOT_RUNNING, text);
-        return Status::Http(500);
-    };
-    exchange::run(host, request, settings, description)
+    }
+    host
 }
 
 impl ChildPython {
