@@ -2,8 +2,8 @@
 //! directives (§10.9), and the order of `sys.path`.
 
 use crate::codes::{
-    FREE_THREADING_NOT_BUILT, OWN_GIL_TOO_NEW, OWN_GIL_WITHOUT_GIL, SWITCH_INTERVAL_SHARED,
-    SWITCH_INTERVAL_WITHOUT_GIL,
+    FREE_THREADING_NOT_BUILT, OWN_GIL_TOO_NEW, OWN_GIL_WITHOUT_GIL, SWITCH_INTERVAL_OF_GROUP_WITHOUT_GIL,
+    SWITCH_INTERVAL_OF_SERVER_WITHOUT_GIL, SWITCH_INTERVAL_SHARED, SWITCH_INTERVAL_WITHOUT_GIL,
 };
 use crate::diagnostic::Diagnostic;
 use crate::python_home::Version;
@@ -20,6 +20,8 @@ pub struct Block {
     pub python_path: Option<Box<[u8]>>,
     /// `WSGISwitchInterval`, in seconds.
     pub switch_interval: Option<f64>,
+    /// `switch-interval=` of a process group, which goes before `WSGISwitchInterval` of the server.
+    pub group_switch_interval: Option<f64>,
     /// `WSGIPerInterpreterGIL`.
     pub per_interpreter_gil: Option<bool>,
     /// `WSGIFreeThreading`.
@@ -95,12 +97,18 @@ pub fn settings<'a>(
              (WSGIFreeThreading)"
         )));
     }
-    let interval = matching.iter().rev().find_map(|block| block.switch_interval.map(|value| (*block, value)));
+    let interval_of = |block: &Block| block.group_switch_interval.or(block.switch_interval);
+    let interval = matching.iter().rev().find_map(|block| interval_of(block).map(|value| (*block, value)));
     if let Some((block, seconds)) = interval {
         if free {
+            let is_of_server = block.specificity() == 0 && place.process_group.is_empty();
+            let (code, option) = match block.group_switch_interval {
+                Some(_) => (SWITCH_INTERVAL_OF_GROUP_WITHOUT_GIL, "switch-interval="),
+                None if is_of_server => (SWITCH_INTERVAL_OF_SERVER_WITHOUT_GIL, "WSGISwitchInterval "),
+                None => (SWITCH_INTERVAL_WITHOUT_GIL, "WSGISwitchInterval "),
+            };
             settings.diagnostics.push(Diagnostic::warning(format!(
-                "{SWITCH_INTERVAL_WITHOUT_GIL}: WSGISwitchInterval {seconds} has no effect on the {place}: the process runs without a GIL \
-                 (WSGIFreeThreading)"
+                "{code}: {option}{seconds} has no effect on the {place}: the process runs without a GIL (WSGIFreeThreading)"
             )));
         } else if block.application_group.is_some() && !is_main && !settings.own_gil {
             settings.diagnostics.push(Diagnostic::warning(format!(
@@ -298,11 +306,23 @@ mod tests {
         };
         let with = |version| settings([&top].into_iter(), &place("", "x"), version);
         let free = with(FREE);
-        assert_eq!(codes(&free.diagnostics), ["WSGI0202", "WSGI0205"]);
+        assert_eq!(codes(&free.diagnostics), ["WSGI0202", "WSGI0203"]);
         assert!(!free.own_gil && free.switch_interval.is_none());
         let usual = with(NEW);
         assert!(usual.own_gil && usual.diagnostics.is_empty(), "{usual:?}");
         assert_eq!(usual.switch_interval, Some(0.1));
+
+        let section = Block { free_threading: Some(true), ..top.clone() };
+        let section = Block { process_group: Some(b"g".as_slice().into()), ..section };
+        let of_group = Block { group_switch_interval: Some(0.2), ..top.clone() };
+        for (blocks, code) in
+            [(vec![&top, &section], "WSGI0205"), (vec![&top], "WSGI0205"), (vec![&of_group], "WSGI0204")]
+        {
+            let of = |version| settings(blocks.iter().copied(), &place("g", ""), version);
+            assert_eq!(codes(&of(FREE).diagnostics), [code]);
+        }
+        let of_group = settings([&of_group].into_iter(), &place("g", ""), NEW);
+        assert_eq!(of_group.switch_interval, Some(0.2));
     }
 
     #[test]

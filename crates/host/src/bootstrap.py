@@ -421,6 +421,18 @@ def __getattr__(name):
     raise AttributeError(f"module 'mod_wsgi' has no attribute '{name}'")
 
 
+def _has_sys_path():
+    """Returns whether `sys.path` is what it has to be; says so if not."""
+    if isinstance(getattr(sys, "path", None), list):
+        return True
+    native.log(
+        ERROR,
+        "WSGI0096: sys.path is no list any more, so the Python path cannot be put together. "
+        "Look for what replaces it: sitecustomize, or a .pth file.",
+    )
+    return False
+
+
 def _extend_path(path):
     """Calls `site.addsitedir` for each entry, and moves new entries of `sys.path` to the front."""
     try:
@@ -428,18 +440,30 @@ def _extend_path(path):
     except ImportError as exception:
         native.log(ERROR, f"WSGI0095: Unable to import the 'site' module: {exception}.")
         return
+    addsitedir = getattr(site, "addsitedir", None)
+    if not callable(addsitedir):
+        native.log(
+            ERROR,
+            f"WSGI0094: The 'site' module has no function 'addsitedir', so '{path}' is not added to the Python path. "
+            "Look for what takes it away: sitecustomize, or a .pth file.",
+        )
+        return
+    if not _has_sys_path():
+        return
     before = list(sys.path)
     for entry in path.split(os.pathsep):
         if not entry:
             continue
         native.log(INFO, f"Adding '{entry}' to the Python path.")
         try:
-            site.addsitedir(entry)
+            addsitedir(entry)
         except Exception as exception:
             native.log(ERROR, f"WSGI0091: Adding '{entry}' to the Python path failed; the rest is skipped.")
             for line in describe(exception):
                 native.log(ERROR, line)
             break
+    if not _has_sys_path():
+        return
     known = set(before)
     fresh = [entry for entry in sys.path if entry not in known]
     sys.path[:] = fresh + [entry for entry in sys.path if entry in known]

@@ -10,11 +10,11 @@ use crate::loading::Loading;
 use crate::mode::{ChangedScript, FailedScript};
 use crate::process;
 use crate::report;
-use crate::script_file::{modified, read};
+use crate::script_file::{Source, modified, read};
 use crate::state::{Interpreter, State, ThreadState};
 use wsgi_core::codes::{
-    Code, EXCEPTION, IMPORT_EXITED, IMPORT_NOT_COMPILED, IMPORT_RAISED, NO_CALLABLE, SCRIPT_EXITED,
-    SCRIPT_NOT_COMPILED, SCRIPT_RAISED,
+    Code, EXCEPTION, IMPORT_EXITED, IMPORT_NOT_CLOSED, IMPORT_NOT_COMPILED, IMPORT_RAISED, NO_CALLABLE,
+    SCRIPT_EXITED, SCRIPT_NOT_CLOSED, SCRIPT_NOT_COMPILED, SCRIPT_RAISED,
 };
 
 /// The reason why there is no script to run.
@@ -283,7 +283,14 @@ impl Script<'_> {
         // This precedes the reading, so that the next request sees a change in between.
         let mtime = modified(self.path);
         let source = match py.detach(|| read(self.path)) {
-            Ok(source) => source,
+            Ok(Source { text: source, close_error }) => {
+                if let Some(error) = close_error {
+                    let code = self.requester.code(SCRIPT_NOT_CLOSED, IMPORT_NOT_CLOSED);
+                    let text = format!("{code}: The script file '{text}' was closed with an error: {error}");
+                    self.requester.log(Level::Warning, &text);
+                }
+                source
+            }
             Err(reason) => {
                 let code = self.requester.code(SCRIPT_NOT_COMPILED, IMPORT_NOT_COMPILED);
                 let text = format!("{code}: The script file '{text}' cannot be read: {reason}");

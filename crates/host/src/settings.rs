@@ -76,9 +76,7 @@ impl ProcessSettings {
             // The configuration of a group replaces that of the server.
             if let Some(base) = blocks.first_mut() {
                 base.python_path = python_path.map(Box::from);
-                if switch_interval.is_some() {
-                    base.switch_interval = switch_interval;
-                }
+                base.group_switch_interval = switch_interval;
                 if is_service {
                     base.restrict_signal = Some(false);
                 }
@@ -129,6 +127,7 @@ fn block(options: &bridge::InterpreterOptions<'_>) -> Block {
         application_group: owned(options.application_group),
         python_path: owned(options.python_path),
         switch_interval: (options.switch_interval > 0.0).then_some(options.switch_interval),
+        group_switch_interval: None,
         per_interpreter_gil: bridge::from_tristate(options.per_interpreter_gil),
         free_threading: bridge::from_tristate(options.free_threading),
         restrict_stdin: bridge::from_tristate(options.restrict_stdin),

@@ -3,7 +3,7 @@
 mod support;
 
 use bridge::{flag, outcome, write};
-use support::{Call, Response, script};
+use support::{Call, LOG, Response, script};
 
 const HELLO: &str = "
 def application(environ, start_response):
@@ -317,4 +317,19 @@ fn scripts_are_loaded_again_when_they_change_and_only_then() {
     assert_eq!(broken.outcome, 500);
     assert!(broken.has_logged("WSGI0105") && broken.has_logged("SyntaxError"), "{broken:?}");
     assert_eq!(Call { callable: "none", ..Call::new(&script("hello3.py", HELLO)) }.run().outcome, 404);
+}
+
+/// Files of a directory of the path can do anything, and the interpreter is usable all the same.
+#[test]
+fn a_path_that_cannot_be_put_together_is_told_of() {
+    let path = script("path.py", HELLO);
+    script("path/one.pth", "import site; site.addsitedir = None\n");
+    script("path/two.pth", "import sys; sys.path = tuple(sys.path)\n");
+    let response = Call { group: "path", ..Call::new(&path) }.run();
+    assert_eq!((response.outcome, response.text().as_str()), (outcome::COMPLETE, "hello"), "{response:?}");
+    let log = LOG.lock().expect("no panic while it is locked").join("\n");
+    for (code, directory) in [("WSGI0096: ", ""), ("WSGI0094: ", "path-two")] {
+        let line = log.lines().find(|line| line.contains(code)).unwrap_or_default();
+        assert!(line.contains(code) && line.contains(directory), "{log}");
+    }
 }

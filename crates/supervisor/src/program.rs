@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use os::spawn::{Failure, Limit, Plan, Resource, Step};
 use wsgi_core::codes::{
     ADDRESS_SPACE_LIMIT_NOT_SET, CHROOT_NOT_ENTERED, CORE_LIMIT_NOT_SET, CPU_LIMIT_NOT_SET, Code,
-    DAEMON_NOT_STARTED, GROUP_NOT_SET, HOME_NOT_ENTERED, MEMORY_LIMIT_NOT_SET, NO_PROCESS, PRIORITY_NOT_SET,
-    PRIVILEGES_LEFT, SUPPLEMENTARY_GROUPS_NOT_SET, USER_GROUPS_NOT_SET, USER_HOME_NOT_ENTERED, USER_NOT_SET,
-    USER_UNKNOWN,
+    DAEMON_NOT_CONFIGURED, DAEMON_NOT_STARTED, GROUP_NOT_SET, HOME_NOT_ENTERED, MEMORY_LIMIT_NOT_SET,
+    NO_PROCESS, PRIORITY_NOT_SET, PRIVILEGES_LEFT, SUPPLEMENTARY_GROUPS_NOT_SET, USER_GROUPS_NOT_SET,
+    USER_HOME_NOT_ENTERED, USER_NOT_SET, USER_UNKNOWN,
 };
 use wsgi_core::wire::launch::{Group, Limits};
 
@@ -43,13 +43,16 @@ pub(crate) struct LaunchContext {
 pub(crate) struct Obstacle {
     /// The severity.
     pub(crate) level: Level,
+    /// The process could not become what its group asks for: a directory, a user, a group.
+    pub(crate) is_of_identity: bool,
     /// The cause, and the way out.
     pub(crate) text: String,
 }
 
 impl Obstacle {
     fn new(code: Code, text: impl fmt::Display) -> Self {
-        Self { level: code.level, text: format!("{code}: {text}") }
+        let is_of_identity = (CHROOT_NOT_ENTERED.id..=USER_UNKNOWN.id).contains(&code.id);
+        Self { level: code.level, is_of_identity, text: format!("{code}: {text}") }
     }
 }
 
@@ -168,6 +171,14 @@ pub(crate) fn no_process(why: &dyn fmt::Display) -> Obstacle {
         "no process can be started: {why}. Are there too many processes (ulimit -u, pids.max) or open files (ulimit -n)?"
     );
     Obstacle::new(NO_PROCESS, text)
+}
+
+/// Returns the message that follows the one about a process that is not what its group asks for.
+pub(crate) fn not_configured() -> Obstacle {
+    let text = format_args!(
+        "the process cannot be set up as its group says, and is not used; the next one is started after a pause"
+    );
+    Obstacle::new(DAEMON_NOT_CONFIGURED, text)
 }
 
 /// Returns the message about a user that is not looked up in time.

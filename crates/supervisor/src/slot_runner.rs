@@ -379,7 +379,7 @@ impl SlotRunner {
     fn spawn(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Event {
         match self.try_spawn(key, scripts, context) {
             Ok(pid) => Event::Spawned(key, pid),
-            Err(Obstacle { level, text }) => {
+            Err(Obstacle { level, text, .. }) => {
                 context.log(self.group, level, text);
                 Event::NotSpawned(key)
             }

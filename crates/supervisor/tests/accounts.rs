@@ -91,6 +91,7 @@ fn denied_permissions_are_explained() {
     server.logs("[wsgi:crit]");
     server.logs("WSGI0028: the user 'daemon' cannot run");
     server.logs("WSGI0009: the user 'daemon' cannot change to home, /root/nowhere: ");
+    server.logs("WSGI0025: the process cannot be set up as its group says");
     server.logs("WSGI0003: chroot=/nonexistent/jail cannot be entered: No such file or directory");
     server.logs("WSGI0011: the user #");
     let passwd = directory.path().join("etc/passwd").display().to_string();

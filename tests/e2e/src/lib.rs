@@ -35,7 +35,7 @@ mod wait;
 pub use cases::{Cases, skipped};
 pub use config::Setup;
 pub use curl::curl;
-pub use fuse::StuckMount;
+pub use fuse::FuseMount;
 pub use http::{Connection, Ending, Request, Response};
 pub use processes::{Process, signal};
 pub use python::{Interpreter, cache_directory};

@@ -2,7 +2,9 @@
 //! and remedy.
 //!
 //! A message starts with its code, as in `format!("{NO_SUCH_GROUP}: ...")`. Numbers up to 0999 are
-//! those of the original module and mean what they mean there; from 1001 on they are our own.
+//! those of the original module and mean what they mean there; from 1001 on they are our own. Lines
+//! of the configuration that are refused have no code, since Apache puts its own before them
+//! (AH00526), with file and line.
 
 mod reference;
 mod table;

@@ -55,6 +55,9 @@ codes! {
     PROCESS_NOT_RUN = "WSGI0022", Critical,
         "A daemon process ends because it cannot start a thread or watch its sockets.",
         "Raise the limits of processes and threads (`ulimit -u`, `pids.max`), of memory and of open files.";
+    DAEMON_NOT_CONFIGURED = "WSGI0025", Alert,
+        "A daemon process could not take on its directory, user or groups, and is not used. Another one is started after a pause.",
+        "Look at the message before this one: it names what the process could not do, and the option.";
     DAEMON_NOT_STARTED = "WSGI0028", Critical,
         "A daemon process has not become the Python of its group.",
         "Correct `python-home=`, `python=` or `WSGIPythonHome`, and let the user of the process read and run that Python. If the \
@@ -169,9 +172,15 @@ codes! {
     PATH_NOT_ADDED = "WSGI0091", Error,
         "A directory cannot be added to Python's path. The rest of that list is skipped.",
         "Correct the directory of `WSGIPythonPath` or `python-path=`, or the `.pth` file in it that the traceback names.";
+    ADDSITEDIR_MISSING = "WSGI0094", Error,
+        "Python's module `site` has no function `addsitedir`, so nothing is added to the path.",
+        "Look for what takes it away: a `sitecustomize`, or a `.pth` file of another directory.";
     SITE_NOT_IMPORTED = "WSGI0095", Error,
         "Python's module `site` cannot be imported, so nothing is added to the path.",
         "Repair the installation of Python.";
+    SYS_PATH_MISSING = "WSGI0096", Error,
+        "Python's `sys.path` is no list any more, so the entries that were to be added to it are not moved to its front.",
+        "Look for what replaces it: a `sitecustomize`, or a `.pth` file of a directory in the path.";
     PYTHON_HOME_NOT_FOUND = "WSGI0100", Warning,
         "The directory of `WSGIPythonHome` does not exist or cannot be examined.",
         "Name the directory that contains `bin/python3`, and let the user of the server enter all directories above it.";
@@ -227,6 +236,11 @@ codes! {
     REQUEST_TOO_LONG = "WSGI0125", Error,
         "The headers and variables of a request are too long for a daemon process. The client gets status 502.",
         "Set fewer or shorter variables (`SetEnv`), or lower `LimitRequestFieldSize` and `LimitRequestFields`.";
+    BODY_NOT_READ = "WSGI0126", Error,
+        "The body of a request, which a daemon process wants to read, cannot be had: the client has left or sends nothing, or it is \
+         malformed or too long. The application gets an `OSError`.",
+        "Look in the message for the status. Where clients are slow, raise `Timeout` or the limits of `RequestReadTimeout`; where \
+         bodies are large, `LimitRequestBody`.";
     TELEMETRY_NOT_OPENED = "WSGI0132", Warning,
         "A process cannot report to the target of telemetry (`WSGITelemetryService`), most often because the path of the socket is too \
          long.",
@@ -358,6 +372,12 @@ codes! {
     CLOSE_NOT_FOUND = "WSGI0194", Error,
         "Looking up `close()` of a response has raised an exception other than `AttributeError`. It is not called.",
         "Look at the traceback behind the message.";
+    SCRIPT_NOT_CLOSED = "WSGI0195", Warning,
+        "The file system has reported an error when the script of a request was closed. What was read of it is used.",
+        "Look in the message for the error of the system; most often a file system of the network has one.";
+    IMPORT_NOT_CLOSED = "WSGI0196", Warning,
+        "The file system has reported an error when a script that is imported at start was closed. What was read of it is used.",
+        "Look in the message for the error of the system; most often a file system of the network has one.";
     OWN_GIL_TOO_NEW = "WSGI0198", Warning,
         "`WSGIPerInterpreterGIL` has no effect before Python 3.12.",
         "Use a newer Python, or leave the directive out.";
@@ -373,6 +393,12 @@ codes! {
     OWN_GIL_WITHOUT_GIL = "WSGI0202", Warning,
         "`WSGIPerInterpreterGIL` has no effect in a process that runs without a GIL.",
         "Leave out one of `WSGIPerInterpreterGIL` and `WSGIFreeThreading`.";
+    SWITCH_INTERVAL_OF_SERVER_WITHOUT_GIL = "WSGI0203", Warning,
+        "`WSGISwitchInterval` of the server has no effect in its own processes, which run without a GIL.",
+        "Leave out one of `WSGISwitchInterval` and `WSGIFreeThreading`.";
+    SWITCH_INTERVAL_OF_GROUP_WITHOUT_GIL = "WSGI0204", Warning,
+        "`switch-interval=` has no effect in a process that runs without a GIL.",
+        "Leave out one of `switch-interval=` and `WSGIFreeThreading`.";
     SWITCH_INTERVAL_WITHOUT_GIL = "WSGI0205", Warning,
         "`WSGISwitchInterval` has no effect in a process that runs without a GIL.",
         "Leave out one of `WSGISwitchInterval` and `WSGIFreeThreading`.";

@@ -155,13 +155,15 @@ fn start() -> &'static Host {
     let host = load(&python);
     let own_gil =
         InterpreterOptions { application_group: "own".into(), per_interpreter_gil: 1, ..NO_OPTIONS };
-    let broken = script("broken/keep", "").with_file_name("");
-    let broken = InterpreterOptions {
-        application_group: "broken".into(),
-        python_path: broken.as_os_str().as_encoded_bytes().into(),
+    let directories =
+        ["broken", "path", "path-two"].map(|name| script(&format!("{name}/keep"), "").with_file_name(""));
+    let with_path = |group: &'static str, directory: usize| InterpreterOptions {
+        application_group: group.into(),
+        python_path: directories[directory].as_os_str().as_encoded_bytes().into(),
         ..NO_OPTIONS
     };
-    let interpreters = [NO_OPTIONS, own_gil, broken];
+    let interpreters =
+        [NO_OPTIONS, own_gil, with_path("broken", 0), with_path("path", 1), with_path("path", 2)];
     let settings = Settings { program: python.as_str().into(), ..settings(&interpreters, &[]) };
     let server = Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard };
     // SAFETY: both are valid during the call.

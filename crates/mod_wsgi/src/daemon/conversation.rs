@@ -112,6 +112,8 @@ pub(super) struct Conversation<'a, 'r> {
     has_head: bool,
     /// The length of the request's body that the process waits for; 0 if it does not wait.
     wanted: usize,
+    /// Set once it is logged that the request's body cannot be read.
+    is_body_failure_logged: bool,
     /// The part of `connection.outgoing` that is still to be sent: the rest of a `Body`.
     unsent: Range<usize>,
     /// Set once the client is gone and the process has been told.
@@ -161,6 +163,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             is_committed: false,
             has_head: false,
             wanted: 0,
+            is_body_failure_logged: false,
             unsent: 0..0,
             is_client_gone: false,
             unflushed: 0,

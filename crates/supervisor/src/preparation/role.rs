@@ -23,10 +23,14 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) {
     let mut next = || inherited(numbers.next().flatten().unwrap_or(-1));
     let (Ok(pipe), file) = (next(), next()) else { return };
     let mut supervisor = SupervisorPipe(pipe.into());
-    let Obstacle { level, text } = match file.and_then(configuration) {
+    let Obstacle { mut level, mut text, is_of_identity } = match file.and_then(configuration) {
         Ok((group, control, hosts)) => prepare(&group, &control, hosts, &mut supervisor),
         Err(error) => program::no_process(&format!("its configuration is not there ({error})")),
     };
+    if is_of_identity {
+        supervisor.send(&Message::Log(level, text));
+        Obstacle { level, text, .. } = program::not_configured();
+    }
     supervisor.send(&Message::Failure(level, text));
 }
 
@@ -72,7 +76,7 @@ fn prepare(
     let late = Failure { step: Step::Time, error: io::ErrorKind::TimedOut.into() };
     supervisor.send(&Message::Obstacle(program::obstacle(group, &identity, &late).text));
     let failure = plan.exec(&mut |failure| {
-        let Obstacle { level, text } = program::obstacle(group, &identity, &failure);
+        let Obstacle { level, text, .. } = program::obstacle(group, &identity, &failure);
         supervisor.send(&Message::Log(level, text));
     });
     program::obstacle(group, &identity, &failure)

@@ -30,7 +30,7 @@ fn context(environment: &[&str]) -> LaunchContext {
 }
 
 fn said(group: &Group, identity: &Identity, step: Step, kind: io::ErrorKind) -> (Level, String) {
-    let Obstacle { level, text } = obstacle(group, identity, &Failure { step, error: kind.into() });
+    let Obstacle { level, text, .. } = obstacle(group, identity, &Failure { step, error: kind.into() });
     (level, text)
 }
 

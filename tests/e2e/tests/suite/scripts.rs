@@ -3,8 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use e2e::Needs::OneProcess;
-use e2e::{Cases, Mode, Server, Setup, Test, on_each_mpm, on_one_mpm, wait_until};
+use e2e::Needs::{OneProcess, Root};
+use e2e::{
+    Cases, FuseMount, LogMark, Mode, Server, Setup, Test, on_each_mpm, on_one_mpm, skipped, wait_until,
+};
 
 use crate::md5;
 
@@ -15,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(scripts_that_cannot_be_loaded_are_reported),
     on_each_mpm!(scripts_are_imported_at_start),
     on_each_mpm!(names_may_have_any_letters),
+    on_one_mpm!(a_file_that_is_closed_with_an_error_is_used, Root("mount a file system")),
 ];
 
 /// A script that answers with `text`.
@@ -323,5 +326,29 @@ fn names_may_have_any_letters(setup: Setup) {
                 assert!(log.contains(text) || log.contains(&escaped), "no {text} in {log}");
             }
         });
+    });
+}
+
+/// File systems of the network report some errors only then.
+fn a_file_that_is_closed_with_an_error_is_used(setup: Setup) {
+    let Some(mount) = FuseMount::failing_on_close(&script_that_answers("late")) else {
+        return skipped("there is no FUSE here");
+    };
+    let file = mount.file();
+    let group = setup.mode().pick("%{GLOBAL}", "e2e");
+    let lines = format!(
+        "WSGIScriptAlias /late {0}\nWSGIApplicationGroup %{{GLOBAL}}\n\
+         WSGIImportScript {0} process-group={group} application-group=imported",
+        file.display()
+    );
+    setup.conf(&lines).run(|server, cases| {
+        for (name, code) in [("at start", "WSGI0196: "), ("of a request", "WSGI0195: ")] {
+            cases.check(name, || {
+                assert_eq!(server.get("/late").expect(200), "late");
+                let log = server.wait_log(LogMark::default(), code);
+                let line = log.lines().find(|line| line.contains(code)).unwrap_or_default();
+                assert!(line.contains("[wsgi:warn]"), "{line}");
+            });
+        }
     });
 }

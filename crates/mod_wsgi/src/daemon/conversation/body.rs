@@ -4,10 +4,13 @@ use std::io;
 use std::task::Poll;
 use std::time::Instant;
 
+use httpd::Status;
 use os::descriptors::{self, Wait};
+use wsgi_core::codes::BODY_NOT_READ;
 use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, flag};
 
 use super::{Conversation, ConversationError, TICK};
+use crate::log;
 
 impl Conversation<'_, '_> {
     /// Handles a request for a part of the body.
@@ -46,7 +49,8 @@ impl Conversation<'_, '_> {
         if self.response.is_begun() {
             self.request.withhold_continue();
         }
-        let (length, flags) = match self.input.poll_read(&mut message[HEADER..HEADER + self.wanted]) {
+        let read = self.input.poll_read(&mut message[HEADER..HEADER + self.wanted]);
+        let (length, flags) = match read {
             Ok(Poll::Pending) => return Ok(false),
             Ok(Poll::Ready(length)) if length == 0 || self.input.is_ended() => (length, flag::LAST),
             Ok(Poll::Ready(length)) => (length, 0),
@@ -55,7 +59,36 @@ impl Conversation<'_, '_> {
         message[..HEADER].copy_from_slice(&Header { kind: Kind::Body, flags, length }.bytes());
         self.wanted = 0;
         self.unsent = 0..HEADER + length;
+        if let Err(status) = read {
+            self.log_unread_body(status);
+        }
         Ok(true)
+    }
+
+    /// Logs, once, that the body cannot be read.
+    fn log_unread_body(&mut self, status: Status) {
+        if std::mem::replace(&mut self.is_body_failure_logged, true) {
+            return;
+        }
+        let why = match status {
+            Status::Http(408) => {
+                "the client has sent nothing for as long as Timeout or RequestReadTimeout allow"
+            }
+            Status::Http(413) => "it is longer than LimitRequestBody allows",
+            Status::Answered => "a filter has refused it and has answered the client",
+            _ => "the client has gone, or it is malformed",
+        };
+        let answer = match status {
+            Status::Http(code) => format!(" (status {code})"),
+            _ => String::new(),
+        };
+        log::message(
+            self.request,
+            BODY_NOT_READ,
+            format_args!(
+                "the body of the request cannot be read: {why}{answer}. The application gets an OSError"
+            ),
+        );
     }
 
     /// Sends what is left of a part of the body. Returns when that is done, or when the process has

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Connection, Ending, Process, Server, Setup, StuckMount, Test, on_one_mpm, sanitized, wait_until};
+use e2e::{Connection, Ending, FuseMount, Process, Server, Setup, Test, on_one_mpm, sanitized, wait_until};
 
 pub(crate) const TESTS: &[Test] =
     &[on_one_mpm!(a_lying_process_does_not_harm_the_server, Daemon, Ours("promise to survive this"))];
@@ -218,7 +218,7 @@ fn a_lying_process_does_not_harm_the_server(setup: Setup) {
                     cases.check(case.0, || ended.unwrap_or_else(|text| panic!("{text}")));
                 }
             });
-            if let Some(mount) = StuckMount::new() {
+            if let Some(mount) = FuseMount::stuck() {
                 let case = format!("file/{}", mount.file().display());
                 cases.check("a file that its file system does not give", || {
                     let case = (&*case, Page(500), "(FUSE)");

@@ -149,7 +149,9 @@ fn a_home_that_cannot_be_entered_is_explained(setup: Setup) {
         cases.check("the log", || {
             let log = server.wait_log(LogMark::default(), "/nonexistent/home");
             let line = log.lines().find(|line| line.contains("/nonexistent/home")).unwrap_or_default();
-            assert!(line.contains("home") && line.contains("e2e") && line.contains("WSGI00"), "{line}");
+            assert!(line.contains("home") && line.contains("WSGI0009"), "{line}");
+            let log = server.wait_log(LogMark::default(), "WSGI0025: ");
+            assert!(log.lines().any(|line| line.contains("e2e") && line.contains("WSGI00")), "{log}");
         });
     });
 }
