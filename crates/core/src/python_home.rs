@@ -1,7 +1,9 @@
 //! The Python that a home names, judged by names and file contents alone. Nothing of a home is run,
 //! as the server that reads it may be root; and nothing is read here either, the caller does that.
 
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// A version of Python 3, as far as files are named after it.
@@ -97,11 +99,30 @@ pub const LIBRARY_DIRECTORIES: [&str; 6] =
 /// The beginning of a host's file name.
 pub const HOST: &str = "mod_wsgi_host";
 
-/// Returns the executables of a home, the best first. One of them, with symbolic links resolved, is
-/// called `.../bin/python3.N`.
+/// Returns whether a home names an executable, as in `/usr/bin/python3.12`, rather than the
+/// directory above `bin`. The name decides: a jail may be needed to look at the file.
 #[must_use]
-pub fn executables(home: &Path) -> [PathBuf; 2] {
-    [home.join("bin/python3"), home.join("bin/python")]
+pub fn is_executable(home: &Path) -> bool {
+    let name = home.file_name().map(OsStr::as_bytes).unwrap_or_default();
+    base(home).is_some() && name.starts_with(b"python")
+}
+
+/// Returns the executables of a home, the best first: the one that it names, or those of its `bin`,
+/// where a virtual environment has its own tools use `python`, while that may be a Python 2 in an
+/// installation. One of them, with symbolic links resolved, is called `.../bin/python3.N`.
+#[must_use]
+pub fn executables(home: &Path, is_environment: bool) -> Vec<PathBuf> {
+    if is_executable(home) {
+        return vec![home.to_owned()];
+    }
+    let names = if is_environment { ["bin/python", "bin/python3"] } else { ["bin/python3", "bin/python"] };
+    names.map(|name| home.join(name)).into()
+}
+
+/// Returns the directory that has the `pyvenv.cfg` if a home is a virtual environment.
+#[must_use]
+pub fn environment(home: &Path) -> &Path {
+    if is_executable(home) { base(home).unwrap_or(home) } else { home }
 }
 
 /// Returns the installation that an executable (symbolic links resolved) belongs to.
@@ -229,8 +250,23 @@ mod tests {
     fn installations_are_above_their_executables() {
         assert_eq!(base(Path::new("/usr/bin/python3.11")), Some(Path::new("/usr")));
         assert_eq!(base(Path::new("/opt/python3.11")), None);
-        assert_eq!(executables(Path::new("/v"))[0], Path::new("/v/bin/python3"));
+        assert_eq!(executables(Path::new("/v"), false)[0], Path::new("/v/bin/python3"));
+        assert_eq!(executables(Path::new("/v"), true)[0], Path::new("/v/bin/python"));
         assert_eq!((prefix(b"/a:/b"), prefix(b"/a")), (&b"/a"[..], &b"/a"[..]));
+    }
+
+    #[test]
+    fn homes_may_be_executables() {
+        for name in ["/usr/bin/python3.12", "/v/bin/python", "/v/bin/python3.13t"] {
+            let home = Path::new(name);
+            assert!(is_executable(home), "{name}");
+            assert_eq!(executables(home, true), [home]);
+        }
+        for name in ["/usr", "/opt/python3.12", "/v/bin", "/v/bin/activate", "/x.zip", "python3", ""] {
+            assert!(!is_executable(Path::new(name)), "{name}");
+        }
+        assert_eq!(environment(Path::new("/v/bin/python3")), Path::new("/v"));
+        assert_eq!(environment(Path::new("/v")), Path::new("/v"));
     }
 
     #[test]

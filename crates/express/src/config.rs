@@ -101,7 +101,7 @@ impl Inputs<'_> {
                 rewrite_rules => display(&rules),
                 logs => settings.logs.context(&self.logs),
                 wsgi_module => display(&self.installation.module()),
-                python_home => display(&self.python.prefix),
+                python_home => display(self.python.home()),
                 embedded,
                 python_path => embedded.then(|| python_path.join(":")),
                 python_eggs => embedded.then(|| display(&settings.python_eggs())),

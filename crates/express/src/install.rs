@@ -136,7 +136,7 @@ pub(crate) fn load_directives(module: &Path, python: &Python) -> Result<String, 
             Failure::machine(format!("{} {reason}; install to another directory", path.display()))
         })
     };
-    Ok(format!("LoadModule wsgi_module {}\nWSGIPythonHome {}", quote(module)?, quote(&python.prefix)?))
+    Ok(format!("LoadModule wsgi_module {}\nWSGIPythonHome {}", quote(module)?, quote(python.home())?))
 }
 
 /// By way of a new file: a running Apache has the old one mapped. The umask takes from `mode`.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use wsgi_core::python_home::LIBRARY_DIRECTORIES;
+use wsgi_core::python_home::{self, LIBRARY_DIRECTORIES};
 
 use crate::account::Account;
 use crate::failure::Failure;
@@ -184,6 +184,17 @@ impl Python {
         None
     }
 
+    /// Returns the value for `WSGIPythonHome`: the prefix, or the executable if that has several
+    /// Pythons and this is not the one that it stands for.
+    pub(crate) fn home(&self) -> &Path {
+        if self.prefix.join("pyvenv.cfg").exists() || !python_home::is_executable(&self.program) {
+            return &self.prefix;
+        }
+        let stands_for = python_home::executables(&self.prefix, false).into_iter();
+        let stands_for = stands_for.filter_map(|program| program.canonicalize().ok()).next();
+        if stands_for == self.program.canonicalize().ok() { &self.prefix } else { &self.program }
+    }
+
     /// Returns the directories for packages and for programs.
     ///
     /// # Errors
@@ -312,6 +323,33 @@ mod tests {
         let python = Candidates { path, ..Candidates::default() }.choose(&account()).unwrap();
         assert_eq!(python.version, "3.12.2");
         assert!(python.origin.contains("skipped"), "{}", python.origin);
+    }
+
+    #[test]
+    fn one_of_several_in_a_prefix_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let bin = directory.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        let python = |name: &str| Python {
+            executable: bin.join(name),
+            program: bin.join(name),
+            prefix: directory.path().to_owned(),
+            version: String::new(),
+            ext_suffix: String::new(),
+            library: String::new(),
+            shared: true,
+            origin: String::new(),
+        };
+        fs::write(bin.join("python3.12"), "").unwrap();
+        fs::write(bin.join("python3.13"), "").unwrap();
+        // Neither is what the prefix stands for.
+        assert_eq!(python("python3.12").home(), bin.join("python3.12"));
+        std::os::unix::fs::symlink("python3.12", bin.join("python3")).unwrap();
+        assert_eq!(python("python3.12").home(), directory.path());
+        assert_eq!(python("python3").home(), directory.path());
+        assert_eq!(python("python3.13").home(), bin.join("python3.13"));
+        fs::write(directory.path().join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(python("python3.13").home(), directory.path());
     }
 
     #[test]

@@ -65,6 +65,31 @@ fn a_home_has_interpreter_library_and_host() {
 }
 
 #[test]
+fn an_executable_may_be_named() {
+    let place = Place::new();
+    fs::write(place.path("base/bin/python3.13"), "").unwrap();
+    fs::write(place.path("module/host/mod_wsgi_host.cpython-313.so"), "").unwrap();
+    let named = place.path("base/bin/python3.13");
+    let found = place.find(Some(&named)).unwrap();
+    assert_eq!((found.program, found.home), (named.clone(), None));
+    assert_eq!(
+        (found.version.to_string(), found.host),
+        ("3.13".into(), "mod_wsgi_host.cpython-313.so".into())
+    );
+    assert_eq!(home_problem(named.as_os_str().as_encoded_bytes()), None);
+    // The prefix still stands for the other one.
+    assert_eq!(place.find(Some(&place.path("base"))).unwrap().version.to_string(), "3.12");
+
+    let named = place.path("venv/bin/python3");
+    let found = place.find(Some(&named)).unwrap();
+    assert_eq!((found.program, found.home), (named, None));
+    assert_eq!(found.library, place.path("base/lib/libpython3.12.so.1.0"));
+    let missing = place.path("venv/bin/python3.9");
+    let error = place.find(Some(&missing)).unwrap_err();
+    assert!(error.contains(&format!("{}", missing.display())), "{error}");
+}
+
+#[test]
 fn a_virtual_environment_is_its_program() {
     let place = Place::new();
     let found = place.find(Some(&place.path("venv"))).unwrap();

@@ -83,7 +83,8 @@ impl Interpreter {
     /// Returns the directory where the dynamic linker has to look for the library if `home` is a
     /// copy (see [`Self::home`]): the path in its executable leads to the original.
     pub(crate) fn library_path(home: &Path) -> Option<PathBuf> {
-        let executable = home.join("bin/python3").canonicalize().ok()?;
+        let executable = if home.is_file() { home.to_owned() } else { home.join("bin/python3") };
+        let executable = executable.canonicalize().ok()?;
         let base = executable.parent()?.parent()?;
         base.file_name()?.to_str()?.starts_with(COPY).then(|| base.join("lib"))
     }
@@ -106,6 +107,28 @@ impl Interpreter {
             run(Command::new(pip)
                 .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
                 .arg(requirements));
+        })
+    }
+
+    /// Makes a prefix with several interpreters, of which `bin/python3` is the first, and keeps it.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn common_prefix(interpreters: &[Self]) -> PathBuf {
+        let homes: Vec<PathBuf> = interpreters.iter().map(Self::home).collect();
+        let name = format!("{COPY}several-{:016x}", fingerprint(&format!("{homes:?}")));
+        let script = "mkdir -p \"$0/bin\" \"$0/lib\"\n\
+                      cp \"$1/bin/python$2\" \"$0/bin/\"\nln -s \"$1/lib/python$2\" \"$0/lib/\"\n\
+                      for library in \"$1/lib/\"*/\"libpython$2.so.1.0\" \"$1/lib/libpython$2.so.1.0\"; do\n\
+                      if [ -e \"$library\" ]; then ln -sf \"$library\" \"$0/lib/\"; fi\ndone\n\
+                      [ -e \"$0/bin/python3\" ] || ln -s \"python$2\" \"$0/bin/python3\"";
+        made_once(&name, |directory| {
+            for (interpreter, home) in interpreters.iter().zip(&homes) {
+                let version = format!("{}.{}", interpreter.version.0, interpreter.version.1);
+                let mut shell = Command::new("/bin/sh");
+                run(shell.args(["-e", "-c", script]).arg(directory).arg(home).arg(version));
+            }
         })
     }
 

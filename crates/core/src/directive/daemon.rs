@@ -5,6 +5,9 @@ mod option;
 mod options;
 mod values;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::arguments::{known_options, non_empty, wanted_option};
@@ -13,7 +16,7 @@ use super::{Context, Diagnostic, Directive, Effect, FileKind, Support, Target};
 use crate::daemon::{DaemonGroup, Inaccessible, NamedServer};
 use crate::groups::Forms;
 use crate::nearest::nearest;
-use crate::python_home::prefix;
+use crate::python_home::{is_executable, prefix};
 use crate::words::{NotAnOption, Pair, Words, display};
 
 pub(super) const RESTRICT_PROCESS: Directive = Directive {
@@ -213,6 +216,7 @@ fn check_files(target: &mut Target<'_>, group: &DaemonGroup) -> Result<(), Strin
     }
     let system = target.system;
     if let Some(home) = group.python_home.as_deref().filter(|_| group.python.is_none())
+        && !is_executable(Path::new(OsStr::from_bytes(home)))
         && system.file_kind(prefix(home)) == Some(FileKind::File)
     {
         let reason = not_a_home(prefix(home));

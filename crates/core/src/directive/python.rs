@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::{Context, Diagnostic, Directive, Effect, FileKind, Support, System, Target};
 use crate::codes::FREE_THREADING_OF_PROCESS;
-use crate::python_home::{base, prefix};
+use crate::python_home::{base, is_executable, prefix};
 use crate::quantity::{Integer, Interval};
 use crate::words::{Words, display};
 
@@ -14,15 +14,16 @@ pub(super) const HOME: Directive = Directive {
     name: c"WSGIPythonHome",
     context: Context::Global,
     in_container: false,
-    arguments: "*directory*",
+    arguments: "*directory*|*file*",
     default: "the Python that this module was installed for",
     help: c"Python prefix/exec_prefix absolute path names.",
     doc: "\
 The Python to run: a virtual environment (a directory with a `pyvenv.cfg`), or the prefix of an installation, which may be \
-written as `prefix:exec_prefix`. The path should be absolute.",
+written as `prefix:exec_prefix`. If that has several Pythons, as `/usr` may, name the executable instead, such as `/usr/bin/python3.12`. \
+The path should be absolute.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
-        if target.system.file_kind(prefix(word)) == Some(FileKind::File) {
+        if !is_executable(path(word)) && target.system.file_kind(prefix(word)) == Some(FileKind::File) {
             let reason = not_a_home(word);
             target.report(Diagnostic::warning(format!("{} {}: {reason}", HOME.text(), display(word))));
         }
@@ -245,13 +246,18 @@ pub(super) fn missing_path(what: &str, path: &[u8], system: &dyn System) -> Opti
     })
 }
 
+/// Returns a word as a path.
+fn path(word: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(word))
+}
+
 /// Returns why a file is no Python home, and what to write instead.
 pub(super) fn not_a_home(file: &[u8]) -> String {
-    let above = base(Path::new(OsStr::from_bytes(file))).map_or_else(
+    let above = base(path(file)).map_or_else(
         || "the directory that contains bin/python3".to_owned(),
         |directory| format!("the directory above bin, {}", directory.display()),
     );
-    format!("it is a file, and a directory is wanted: {above}")
+    format!("it is a file, and no Python (bin/python3); a directory is wanted: {above}")
 }
 
 fn hash_seed(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {

@@ -433,9 +433,9 @@ fn paths_without_effect_are_reported() {
     server
         .warned("WSGIPythonPath /usr:/none:/x.zip:rel:/nor", "WSGIPythonPath: '/none', '/nor' do not exist");
     server.line("WSGIPythonPath /usr:/x.zip:rel:/hidden");
-    server.warned("WSGIPythonHome /usr/bin/python3", "a directory is wanted: the directory above bin, /usr");
+    server.warned("WSGIPythonHome /usr/bin/idle", "a directory is wanted: the directory above bin, /usr");
     server.warned("WSGIPythonHome /x.zip", "a directory is wanted: the directory that contains bin/python3");
-    for home in ["/usr", "/none", "/hidden", "/usr:/elsewhere"] {
+    for home in ["/usr", "/usr/bin/python3", "/none", "/hidden", "/usr:/elsewhere"] {
         server.line(&format!("WSGIPythonHome {home}"));
     }
 }

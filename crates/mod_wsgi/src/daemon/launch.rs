@@ -1,13 +1,15 @@
 //! Builds the launch plan for the supervisor from the configuration.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::path::Path;
 
 use httpd::{Identity, Level, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
+use wsgi_core::python_home;
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Account, Daemon, Group, LaunchPlan, ProcessOptions};
 
@@ -136,8 +138,12 @@ fn programs(global: &Global, group: &DaemonGroup, installation: &Installation) -
             installation.python().map_or_else(|| installation.directory().join("python"), Path::to_owned);
         return vec![python.as_os_str().as_bytes().into()];
     };
-    let home = wsgi_core::python_home::prefix(home);
-    [&b"/bin/python"[..], b"/bin/python3"].map(|name| [home, name].concat().into()).into()
+    let home = Path::new(OsStr::from_bytes(python_home::prefix(home)));
+    // A jail may be on a file system that hangs; what is in there is seen by its processes only.
+    let is_environment =
+        group.options.chroot.is_none() && python_home::environment(home).join("pyvenv.cfg").exists();
+    let programs = python_home::executables(home, is_environment).into_iter();
+    programs.map(|program| program.into_os_string().into_vec().into()).collect()
 }
 
 /// Returns the command line options that stand for the directives for Python's start.

@@ -40,7 +40,8 @@ pub(crate) fn find(installed: Installed<'_>, configured: Option<&[u8]>) -> Resul
     let (found, home) = match configured {
         Some(home) => {
             let found = of_home(prefix(home))?;
-            let home = if found.is_environment { None } else { Some(home.into()) };
+            let finds_itself = found.is_environment || python_home::is_executable(prefix(home));
+            let home = if finds_itself { None } else { Some(home.into()) };
             (found, home)
         }
         None => (default(installed)?, None),
@@ -62,6 +63,7 @@ pub(crate) fn home_problem(home: &[u8]) -> Option<String> {
         Err(error) => {
             Some(format!("{PYTHON_HOME_NOT_FOUND}: WSGIPythonHome {shown} cannot be accessed: {error}"))
         }
+        Ok(metadata) if metadata.is_file() && python_home::is_executable(home) => None,
         Ok(metadata) if !metadata.is_dir() => Some(format!(
             "{PYTHON_HOME_NO_DIRECTORY}: WSGIPythonHome {shown} is not a directory: name the one that contains bin/python3"
         )),
@@ -88,19 +90,21 @@ struct Interpreter {
 }
 
 fn of_home(home: &Path) -> Result<Interpreter, String> {
-    let environment = std::fs::read(home.join("pyvenv.cfg")).ok().map(|text| Environment::parse(&text));
+    let file = python_home::environment(home).join("pyvenv.cfg");
+    let environment = std::fs::read(file).ok().map(|text| Environment::parse(&text));
+    let programs = python_home::executables(home, environment.is_some());
     let mut reasons = Vec::new();
-    for program in python_home::executables(home) {
-        match resolve(&program) {
+    for program in &programs {
+        match resolve(program) {
             Ok((base, version)) => {
                 // CPython expects the name that the virtual environment's own tools use.
-                let program = if environment.is_some() { home.join("bin/python") } else { program };
+                let program = programs.first().filter(|_| environment.is_some()).unwrap_or(program).clone();
                 return Ok(Interpreter { program, base, version, is_environment: environment.is_some() });
             }
             Err(reason) => reasons.push(reason),
         }
     }
-    if let Some(environment) = environment
+    if let Some(environment) = environment.filter(|_| !python_home::is_executable(home))
         && let (Some(version), Some(directory)) = (environment.version, &environment.home)
         && let Some(base) = python_home::base(&Path::new(OsStr::from_bytes(directory)).join("python3"))
     {
@@ -109,7 +113,7 @@ fn of_home(home: &Path) -> Result<Interpreter, String> {
     }
     Err(format!(
         "{PYTHON_NOT_STARTED}: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
-         sys.prefix is there), and let the user that Apache runs as read it",
+         sys.prefix is there) or a file in its bin, and let the user that Apache runs as read it",
         home.display(),
         reasons.join("; ")
     ))

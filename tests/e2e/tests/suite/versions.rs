@@ -3,15 +3,18 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use e2e::Needs::{OnlyMpms, Ours};
-use e2e::{Interpreter, LogMark, Mpm, Setup, Test, on_each_mpm, skipped};
+use e2e::{Interpreter, LogMark, Mpm, Setup, Test, on_each_mpm, on_one_mpm, skipped};
 
 use crate::interpreters::own_gil_cases;
 
-pub(crate) const TESTS: &[Test] = &[on_each_mpm!(
-    every_python_serves,
-    Ours("hosts for several versions"),
-    OnlyMpms(&[Mpm::Prefork, Mpm::Event])
-)];
+pub(crate) const TESTS: &[Test] = &[
+    on_each_mpm!(
+        every_python_serves,
+        Ours("hosts for several versions"),
+        OnlyMpms(&[Mpm::Prefork, Mpm::Event])
+    ),
+    on_one_mpm!(one_of_several_pythons_in_a_prefix_serves, Ours("hosts for several versions")),
+];
 
 const STATE: &str = include_str!("../../apps/interpreter.wsgi");
 const BODY: &str = include_str!("../../apps/body.wsgi");
@@ -108,5 +111,23 @@ fn check_python(python: &Interpreter, setup: Setup) {
     let log = server.log_since(LogMark::default());
     for text in ["exit signal", "Exception ignored", "Fatal Python error"] {
         assert!(!log.contains(text), "{text} in {log}");
+    }
+}
+
+fn one_of_several_pythons_in_a_prefix_serves(setup: Setup) {
+    let found = Interpreter::with_hosts();
+    let Some(several) = found.get(..2) else {
+        skipped("there is a host for only one Python");
+        return;
+    };
+    let prefix = Interpreter::common_prefix(several);
+    let versions = several.iter().map(|python| format!("{}.{}", python.version.0, python.version.1));
+    let versions: Vec<String> = versions.collect();
+    let named = |index: usize| prefix.join(format!("bin/python{}", versions[index]));
+    for (home, expected) in [(prefix.clone(), 0), (named(0), 0), (named(1), 1)] {
+        let server = setup.clone().python_home(Some(&home)).app("/", "state.wsgi", STATE).start();
+        let response = server.get("/state");
+        assert_eq!(response.value("version").as_ref(), Some(&versions[expected]), "{}", home.display());
+        assert_eq!(response.value("prefix").as_deref(), prefix.to_str(), "{}", home.display());
     }
 }

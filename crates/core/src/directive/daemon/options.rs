@@ -159,9 +159,9 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
     },
     DaemonOption {
         name: "python-home",
-        value: "*directory*",
+        value: "*directory*|*file*",
         default: "`WSGIPythonHome`",
-        doc: "The virtual environment, or the prefix of the Python installation. Groups may have different versions of Python.",
+        doc: "The virtual environment, the prefix of the Python installation, or an executable. Groups may have different versions of Python.",
         kind: ValueKind::Text(|group| &mut group.python_home),
     },
     DaemonOption {

@@ -270,8 +270,8 @@ fn paths_are_absolute() {
 fn paths_that_cannot_work_are_refused() {
     for (options, gist) in [
         (
-            "python-home=/usr/bin/python3",
-            "it is a file, and a directory is wanted: the directory above bin, /usr; or write python=/usr/bin/python3",
+            "python-home=/usr/bin/idle",
+            "a directory is wanted: the directory above bin, /usr; or write python=/usr/bin/idle",
         ),
         ("python=/venv", "write python-home=/venv"),
     ] {
@@ -282,6 +282,7 @@ fn paths_that_cannot_work_are_refused() {
         "python-home=/none",
         "python=/none",
         "python-home=/venv",
+        "python-home=/usr/bin/python3",
         "python=/usr/bin/python3",
         "python=/usr/bin/python3 python-home=/x.zip",
         "python-home=/usr/bin/python3 chroot=/jail",

@@ -37,7 +37,7 @@ impl System for Machine {
         match path {
             b"/hidden" => None,
             b"/usr" | b"/venv" => Some(FileKind::Directory),
-            b"/usr/bin/python3" | b"/x.zip" => Some(FileKind::File),
+            b"/usr/bin/python3" | b"/usr/bin/idle" | b"/x.zip" => Some(FileKind::File),
             _ => Some(FileKind::Missing),
         }
     }
