@@ -136,8 +136,10 @@ const TYPES: &[&str] = &[
 
 const VARIABLES: &[&str] = &[
     "ap_bucket_type_error",
+    "ap_conftree",
     "ap_coredumpdir_configured",
     "ap_server_conf",
+    "ap_top_module",
     "ap_unixd_config",
     "apr_bucket_type_eos",
     "core_module",

@@ -1,6 +1,6 @@
 //! The records of a request before the application runs, and its possible outcomes.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 
 use crate::tag::tagged;
 use crate::{Bytes, Field, List, Tag};
@@ -21,6 +21,19 @@ macro_rules! cgi_variables {
             #[must_use]
             pub const fn key(self) -> &'static str {
                 match self { $(Self::$variant => $key,)* }
+            }
+
+            /// Returns the key for tables of C strings.
+            #[must_use]
+            pub const fn c_key(self) -> &'static CStr {
+                match self {
+                    $(Self::$variant => const {
+                        match CStr::from_bytes_with_nul(concat!($key, "\0").as_bytes()) {
+                            Ok(key) => key,
+                            Err(_) => panic!("a key contains a NUL byte"),
+                        }
+                    },)*
+                }
             }
         }
     };
@@ -238,6 +251,14 @@ mod tests {
     fn cgi_slots_are_in_order() {
         for (slot, variable) in Cgi::ALL.iter().enumerate() {
             assert_eq!(*variable as usize, slot);
+        }
+    }
+
+    #[test]
+    fn readers_of_cgi_variables_are_recognized() {
+        for variable in Cgi::ALL {
+            assert_eq!(variable.c_key().to_bytes(), variable.key().as_bytes());
+            assert!(wsgi_core::environment_readers::may_be_published(variable.key().as_bytes()));
         }
     }
 }

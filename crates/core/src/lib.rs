@@ -11,6 +11,7 @@ pub mod config;
 pub mod daemon;
 pub mod diagnostic;
 pub mod directive;
+pub mod environment_readers;
 pub mod groups;
 pub mod headers;
 pub mod interpreter;

@@ -14,9 +14,11 @@ mod brigade;
 mod cgi;
 mod child;
 mod config;
+mod configuration;
 mod connection;
 mod directive;
 mod file_bucket;
+mod filters;
 mod guard;
 mod hooks;
 mod input;
@@ -57,7 +59,7 @@ pub use request::{FileType, Request, ResponseStatus};
 pub use scoreboard::{ProcessScore, Scoreboard, WorkerScore};
 pub use server::Server;
 pub use status::Status;
-pub use table::{Entries, Table};
+pub use table::{Entries, Key, Table};
 
 const _: () = {
     // The wrappers assume this of the ABI: Apache 2.4's module record, and one command function per

@@ -233,8 +233,14 @@ impl Request {
     #[must_use]
     pub fn has_body(&self) -> bool {
         let headers = self.headers_in();
-        headers.value(c"Transfer-Encoding").is_some()
+        self.is_chunked()
             || headers.value(c"Content-Length").is_some_and(|length| length.iter().any(|byte| *byte != b'0'))
+    }
+
+    /// Returns whether the body comes in chunks (or in another coding).
+    #[must_use]
+    pub fn is_chunked(&self) -> bool {
+        self.headers_in().value(c"Transfer-Encoding").is_some()
     }
 
     /// Returns whether the client wants a part of the response.

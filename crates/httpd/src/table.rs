@@ -1,7 +1,7 @@
 //! Tables: headers, notes, variables.
 
 use std::cell::UnsafeCell;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 
 use httpd_sys as sys;
 
@@ -64,6 +64,53 @@ impl Table {
         Ok(())
     }
 
+    /// Makes copies of the values the only ones of their keys, which differ from each other. Takes
+    /// one allocation, and compares keys only with those that were there before.
+    ///
+    /// # Errors
+    /// A key or a value contains a NUL byte. Then nothing is changed.
+    pub fn set_all(&self, entries: &[(Key<'_>, &[u8])]) -> Result<(), InteriorNul> {
+        let lengths =
+            entries.iter().map(|(key, value)| key.copied().map_or(0, |key| key.len() + 1) + value.len() + 1);
+        let mut strings = self.pool().vec(lengths.sum());
+        let is_present = |name: &CStr| entries.iter().any(|(key, _)| key.is(name.to_bytes()));
+        let set = if self.iter().any(|(name, _)| is_present(name)) {
+            sys::apr_table_setn
+        } else {
+            sys::apr_table_addn
+        };
+        let mut count = 0;
+        for text in entries.iter().flat_map(|(key, value)| key.copied().into_iter().chain([*value])) {
+            strings.extend_from_slice(text);
+            strings.push(0);
+            count += 1;
+        }
+        let strings = strings.into_slice();
+        // Checked at once, which is faster than string by string.
+        if strings.iter().filter(|&&byte| byte == 0).count() != count {
+            return Err(InteriorNul);
+        }
+        let mut next = strings.as_ptr().cast::<c_char>();
+        for (key, value) in entries {
+            // SAFETY: the table is live, and keeps the pointers: to static keys and to the strings
+            // above, which are of its own pool and stand there in the order of the entries, each
+            // with a NUL byte at its end.
+            unsafe {
+                let key = match key {
+                    Key::Static(key) => key.as_ptr(),
+                    Key::Copied(key) => {
+                        let copy = next;
+                        next = next.add(key.len() + 1);
+                        copy
+                    }
+                };
+                set(self.0.get(), key, next);
+                next = next.add(value.len() + 1);
+            }
+        }
+        Ok(())
+    }
+
     /// Makes `value` the only value of `key`.
     pub fn set_static(&self, key: &'static CStr, value: &'static CStr) {
         // SAFETY: the table is live; what it keeps lives longer.
@@ -121,6 +168,32 @@ impl Table {
     }
 }
 
+/// A key for [`Table::set_all`].
+#[derive(Debug, Clone, Copy)]
+pub enum Key<'k> {
+    /// A key that the table can keep.
+    Static(&'static CStr),
+    /// A key that the table gets a copy of.
+    Copied(&'k [u8]),
+}
+
+impl<'k> Key<'k> {
+    fn copied(self) -> Option<&'k [u8]> {
+        match self {
+            Self::Static(_) => None,
+            Self::Copied(key) => Some(key),
+        }
+    }
+
+    fn is(self, name: &[u8]) -> bool {
+        let key = match self {
+            Self::Static(key) => key.to_bytes(),
+            Self::Copied(key) => key,
+        };
+        key.eq_ignore_ascii_case(name)
+    }
+}
+
 /// The iterator of [`Table::iter`].
 pub struct Entries<'t> {
     table: &'t Table,
@@ -151,7 +224,33 @@ impl<'t> Iterator for Entries<'t> {
 
 #[cfg(test)]
 mod tests {
+    use super::Key;
     use crate::testing::with_table;
+
+    #[test]
+    fn setting_all_replaces_what_was_there() {
+        with_table(|table| {
+            let entries =
+                [(Key::Static(c"A"), &b"1"[..]), (Key::Copied(b"B"), b""), (Key::Static(c"C"), b"3")];
+            let is_set = || {
+                let entries: Vec<_> = table.iter().map(|(key, value)| (key.to_bytes(), value)).collect();
+                assert_eq!(entries, [(&b"A"[..], Some(&b"1"[..])), (b"B", Some(b"")), (b"C", Some(b"3"))]);
+            };
+            table.set_all(&entries).unwrap();
+            is_set();
+            table.set_all(&entries).unwrap();
+            is_set();
+            table.set_all(&[(Key::Copied(b"b"), b"x"), (Key::Copied(b"D"), b"4")]).unwrap();
+            assert_eq!(
+                (table.value(c"B"), table.value(c"D"), table.len()),
+                (Some(&b"x"[..]), Some(&b"4"[..]), 4)
+            );
+            assert!(table.set_all(&[(Key::Static(c"E"), b"5"), (Key::Static(c"F"), b"\0")]).is_err());
+            assert!(table.set_all(&[(Key::Copied(b"E\0"), b"5")]).is_err());
+            assert_eq!(table.len(), 4);
+            table.set_all(&[]).unwrap();
+        });
+    }
 
     #[test]
     fn entries_keep_order_and_duplicates() {

@@ -6,12 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 
 use httpd::{Child, Server};
+use wsgi_core::environment_readers::{Readers, Survey};
 
 /// The facts that a child keeps about itself.
 struct ChildFacts {
     server: &'static Server,
     environment: HashMap<OsString, OsString>,
     process_id: u32,
+    environment_readers: Readers,
 }
 
 // Set in a child only: the parent's statics survive its reading of the configuration again.
@@ -23,7 +25,15 @@ pub(crate) fn init(child: &Child<'_>) {
         server: child.server(),
         environment: std::env::vars_os().collect(),
         process_id: std::process::id(),
+        environment_readers: readers(child),
     });
+}
+
+fn readers(child: &Child<'_>) -> Readers {
+    let mut survey = Survey::default();
+    child.modules().for_each(|module| survey.module(module));
+    child.visit_directives(|name, arguments| survey.directive(name, arguments));
+    survey.readers()
 }
 
 /// Returns the main server, or `None` if this process is not a child.
@@ -34,6 +44,11 @@ pub(crate) fn server() -> Option<&'static Server> {
 /// Returns the id of this process, or 0 if it is not a child.
 pub(crate) fn process_id() -> u32 {
     CHILD.get().map_or(0, |child| child.process_id)
+}
+
+/// Returns what may read the environments of requests.
+pub(crate) fn environment_readers() -> Readers {
+    CHILD.get().map_or(Readers::UNKNOWN, |child| child.environment_readers)
 }
 
 /// Returns a variable of the environment that the child was started with. (Applications change the

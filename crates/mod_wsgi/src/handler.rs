@@ -10,6 +10,7 @@ use wsgi_core::path_info;
 use crate::access::dispatch;
 use crate::checks::{self, Refusal};
 use crate::expansion::Expansion;
+use crate::request_environment::{Names, RequestEnvironment};
 use crate::request_facts::{FactsSource, Groups};
 use crate::route::Route;
 use crate::{Wsgi, daemon, embedded, log};
@@ -72,9 +73,10 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         Some(name) => name,
         None => groups::callable(settings.callable(), &expansion, &mut callable_buffer),
     };
+    let groups = Groups { process_group, application_group };
     let description = bridge::Request {
         tag: Tag::of::<bridge::Request<'_>>(),
-        facts: source.facts(Groups { process_group, application_group }),
+        facts: source.facts(groups),
         callable_object: Bytes::new(callable_object),
         request_handler: Bytes::optional(request.handler()),
         handler_script: Bytes::new(handler_script.unwrap_or_default()),
@@ -82,10 +84,23 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         path_info: Bytes::new(&path_info),
         mount_point: Bytes::optional(source.mount_point()),
     };
-    match target {
-        Some(target) => daemon::serve(&target, request, settings, description),
+    // (Not before the description, in which variables of others stand apart.)
+    let names = Names {
+        groups,
+        callable_object,
+        handler_script: handler_script.unwrap_or_default(),
+        script_name: &script_name,
+        path_info: &path_info,
+    };
+    let environment = RequestEnvironment::new(request, &source, names, &description.facts);
+    let status = match target {
+        Some(target) => daemon::serve(&target, request, settings, &environment, description),
         None => embedded::serve(request, settings, &description),
+    };
+    if matches!(status, Status::Http(_)) {
+        environment.publish();
     }
+    status
 }
 
 /// Returns the names that a dispatch script has chosen for the request; none without a script.

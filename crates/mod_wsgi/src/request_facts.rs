@@ -4,8 +4,10 @@
 //! of each key and value. Leaving that out saves much time. Their rules are followed (section 3 of
 //! the Python contract).
 
+use std::ffi::CStr;
+
 use bridge::{Bytes, Cgi, Field, List, RequestFacts, flag};
-use httpd::{PoolVec, Request};
+use httpd::Request;
 use wsgi_core::config::{Effective, MapHead};
 use wsgi_core::headers::{self, Credentials};
 use wsgi_core::proxies::Overrides;
@@ -120,7 +122,8 @@ impl<'r> FactsSource<'r> {
         }
     }
 
-    fn cgi_variables<'a>(&'a self) -> [Bytes<'a>; Cgi::ALL.len()] {
+    /// Returns the CGI variables, each in its slot.
+    pub(crate) fn cgi_variables<'a>(&'a self) -> [Bytes<'a>; Cgi::ALL.len()] {
         let request = self.request;
         let connection = request.connection();
         let overrides = &self.overrides;
@@ -172,7 +175,8 @@ impl<'r> FactsSource<'r> {
         if as_get { b"GET" } else { method }
     }
 
-    fn headers(&self) -> &[Field<'_>] {
+    /// Returns the headers that become variables, under the client's names.
+    pub(crate) fn headers(&self) -> &[Field<'_>] {
         let request = self.request;
         let overrides = &self.overrides;
         let credentials = match self.audience {
@@ -236,9 +240,9 @@ impl<'r> FactsSource<'r> {
                 fields.push(Field { name: Bytes::new(name), value: Bytes::optional(value) });
             }
         }
-        if let Some(previous) = request.previous() {
-            redirect_variables(request, previous, &mut fields);
-        }
+        redirect_variables(request, |name, value| {
+            fields.push(Field { name: Bytes::new(name.to_bytes()), value: Bytes::new(value) });
+        });
         fields.into_slice()
     }
 
@@ -246,8 +250,7 @@ impl<'r> FactsSource<'r> {
         let request = self.request;
         let overrides = &self.overrides;
         let said = || request.subprocess_env().value(c"HTTPS").is_some_and(headers::is_https);
-        let https = overrides.https.unwrap_or_else(said)
-            || (!overrides.scheme_decided && request.connection().is_tls());
+        let https = overrides.https.unwrap_or_else(said) || self.is_tls();
         let mut flags = if https { flag::HTTPS } else { 0 };
         if self.settings.script_reloading() {
             flags |= flag::SCRIPT_RELOADING;
@@ -259,6 +262,17 @@ impl<'r> FactsSource<'r> {
             _ => {}
         }
         flags
+    }
+
+    /// Returns whether the client's connection is encrypted, if no trusted proxy has said anything
+    /// about it.
+    fn is_tls(&self) -> bool {
+        !self.overrides.scheme_decided && self.request.connection().is_tls()
+    }
+
+    /// Returns the scheme that Apache's variable `HTTPS` has to say, or `None` if it may stay.
+    pub(crate) fn decided_https(&self) -> Option<bool> {
+        if self.is_tls() { Some(true) } else { self.overrides.https }
     }
 
     fn number(&self, number: u16) -> Bytes<'r> {
@@ -301,18 +315,20 @@ fn request_uri(request: &Request) -> &[u8] {
 
 const REDIRECT_VARIABLES: usize = 3;
 
-fn redirect_variables<'r>(request: &'r Request, previous: &'r Request, fields: &mut PoolVec<'r, Field<'r>>) {
-    let mut set = |name: &'static str, value: Option<&'r [u8]>| {
+/// Passes the variables about the request that this one was redirected from to `set`.
+pub(crate) fn redirect_variables<'r>(request: &'r Request, mut set: impl FnMut(&'static CStr, &'r [u8])) {
+    let Some(previous) = request.previous() else { return };
+    let mut set = |name, value: Option<&'r [u8]>| {
         if let Some(value) = value {
-            fields.push(Field { name: Bytes::from(name), value: Bytes::new(value) });
+            set(name, value);
         }
     };
     if request.user().is_none() {
         let user =
             std::iter::successors(Some(previous), |request| request.previous()).find_map(Request::user);
-        set("REDIRECT_REMOTE_USER", user);
+        set(c"REDIRECT_REMOTE_USER", user);
     }
     let url = if request.qualifies_redirect_url() { previous.full_url() } else { previous.uri() };
-    set("REDIRECT_URL", url);
-    set("REDIRECT_QUERY_STRING", previous.query());
+    set(c"REDIRECT_URL", url);
+    set(c"REDIRECT_QUERY_STRING", previous.query());
 }

@@ -26,6 +26,7 @@ use super::pool::{Connection, TICK, send};
 use super::target::Target;
 use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
+use crate::request_environment::RequestEnvironment;
 use crate::validated::{self, NotValid};
 
 /// The least room for a read, in bytes.
@@ -94,6 +95,7 @@ pub(super) struct Conversation<'a, 'r> {
     target: &'a Target<'a>,
     request: &'r Request,
     settings: &'a Effective<'a>,
+    environment: &'a RequestEnvironment<'a>,
     input: &'a mut Input<'r>,
     response: ClientResponse<'r>,
     body: BodyHandling,
@@ -144,6 +146,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         target: &'a Target<'a>,
         request: &'r Request,
         settings: &'a Effective<'a>,
+        environment: &'a RequestEnvironment<'a>,
         input: &'a mut Input<'r>,
         connection: Connection,
     ) -> Self {
@@ -152,6 +155,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             target,
             request,
             settings,
+            environment,
             input,
             response,
             body: BodyHandling::Sent,
@@ -486,6 +490,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             BodyHandling::Sent => self.response.finish(result, self.input.failure()),
             BodyHandling::Overridden(status) if result == Outcome::Complete => Status::Http(status),
             BodyHandling::Redirected(path) if result == Outcome::Complete => {
+                self.environment.publish();
                 // A path with a NUL byte has not passed the check of the headers.
                 let redirected = self.request.redirect_internally(&path);
                 redirected.map_or(Status::Http(500), |()| Status::Ok)

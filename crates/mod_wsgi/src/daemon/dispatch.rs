@@ -21,6 +21,7 @@ use super::conversation::{Conversation, RequestEnd};
 use super::pool::{self, Connection, ConnectionOptions, TICK};
 use super::target::{DaemonClient, Target};
 use crate::log;
+use crate::request_environment::RequestEnvironment;
 
 /// The most bytes of a body that go along with its request, if they have arrived.
 const INLINE_BODY: usize = 32 * 1024;
@@ -30,6 +31,7 @@ pub(crate) fn serve(
     target: &Target<'_>,
     request: &Request,
     settings: &Effective<'_>,
+    environment: &RequestEnvironment<'_>,
     mut description: bridge::Request<'_>,
 ) -> Status {
     description.facts.queue_start = os::clock::microseconds();
@@ -63,7 +65,7 @@ pub(crate) fn serve(
         }
         bridge::Request::set_counts(&mut message[frame::HEADER..], dispatch.connects, dispatch.moves);
         connection.outgoing = std::mem::take(&mut message);
-        match Conversation::new(target, request, settings, &mut input, connection).run() {
+        match Conversation::new(target, request, settings, environment, &mut input, connection).run() {
             RequestEnd::Answered(status) => return status,
             RequestEnd::Unread(outgoing) => {
                 message = outgoing;

@@ -33,6 +33,7 @@ mod soak;
 mod start_response;
 mod telemetry;
 mod upgrade;
+mod variables;
 mod versions;
 
 use std::process::ExitCode;
@@ -71,6 +72,7 @@ const TABLES: &[&[Test]] = &[
     start_response::TESTS,
     telemetry::TESTS,
     upgrade::TESTS,
+    variables::TESTS,
     versions::TESTS,
 ];
 
