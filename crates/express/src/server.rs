@@ -25,6 +25,7 @@ use crate::python::Candidates;
 use crate::quote::quote_for_shell;
 use crate::run;
 use crate::server_root::ServerRoot;
+use crate::service;
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::tls;
@@ -210,6 +211,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
         names::without_effect,
         tls::without_effect,
         proxy::without_effect,
+        service::without_effect,
     ];
     for line in concerns.iter().flat_map(|of| of(parsed)) {
         warn(&line);

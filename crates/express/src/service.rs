@@ -22,7 +22,7 @@ impl Service {
     /// Returns all services that were asked for.
     ///
     /// # Errors
-    /// An option names a service that does not exist, or two services have the same name.
+    /// A service has no name, or two have the same.
     pub(crate) fn all(parsed: &Parsed) -> Result<Vec<Self>, Failure> {
         let mut services: Vec<Self> = Vec::new();
         for (name, file) in pairs(parsed, &options::SERVICE_SCRIPT) {
@@ -40,30 +40,36 @@ impl Service {
             });
         }
         let all = &mut services;
-        detail(parsed, &options::SERVICE_USER, all, |service, user| service.user = Some(user))?;
-        detail(parsed, &options::SERVICE_GROUP, all, |service, group| service.group = Some(group))?;
-        detail(parsed, &options::SERVICE_LOG_FILE, all, |service, file| service.log_file = Some(file))?;
+        detail(parsed, &options::SERVICE_USER, all, |service, user| service.user = Some(user));
+        detail(parsed, &options::SERVICE_GROUP, all, |service, group| service.group = Some(group));
+        detail(parsed, &options::SERVICE_LOG_FILE, all, |service, file| service.log_file = Some(file));
         Ok(services)
     }
 }
 
 /// Adds a detail to a service that another option has declared.
-fn detail(
-    parsed: &Parsed,
-    spec: &Spec,
-    services: &mut [Service],
-    set: impl Fn(&mut Service, String),
-) -> Result<(), Failure> {
+fn detail(parsed: &Parsed, spec: &Spec, services: &mut [Service], set: impl Fn(&mut Service, String)) {
     for (name, value) in pairs(parsed, spec) {
-        let Some(service) = services.iter_mut().find(|service| service.name == *name) else {
-            return Err(Failure::usage(format!(
-                "option {}: there is no service '{name}'; add --service-script {name} FILE",
-                spec.name
-            )));
-        };
-        set(service, value.clone());
+        if let Some(service) = services.iter_mut().find(|service| service.name == *name) {
+            set(service, value.clone());
+        }
     }
-    Ok(())
+}
+
+/// Returns a text for each option about a service that no other option has declared.
+pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
+    let is_declared = |name: &str| pairs(parsed, &options::SERVICE_SCRIPT).any(|(declared, _)| *declared == *name);
+    let details = [&options::SERVICE_USER, &options::SERVICE_GROUP, &options::SERVICE_LOG_FILE];
+    let details = details.into_iter().flat_map(|spec| pairs(parsed, spec).map(move |(name, _)| (spec, name)));
+    details
+        .filter(|(_, name)| !is_declared(name))
+        .map(|(spec, name)| {
+            format!(
+                "{} is without effect for the service '{name}': there is none; add --service-script {name} FILE",
+                spec.name
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -99,9 +105,10 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_doubled_names_are_refused() {
-        let text = services(&["--service-user", "x", "nobody"]).unwrap_err().to_string();
-        assert!(text.contains("--service-script x"), "{text}");
+    fn doubled_names_are_refused_and_unknown_ones_said() {
+        let arguments = ["--service-user", "x", "nobody"].map(str::to_owned).to_vec();
+        let lines = without_effect(&parse(&options::server(), arguments).unwrap());
+        assert!(lines.len() == 1 && lines[0].contains("--service-script x"), "{lines:?}");
         let twice = ["--service-script", "a", "/a", "--service-script", "a", "/b"];
         assert!(services(&twice).unwrap_err().to_string().contains("'a'"));
     }
