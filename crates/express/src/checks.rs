@@ -43,6 +43,9 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     for (_, script) in &settings.files.handlers {
         problems.extend(file(script, "the script of --add-handler,", "name an existing one", account));
     }
+    for (script, option) in settings.access.scripts() {
+        problems.extend(file(script, &format!("the script of {option},"), "name an existing one", account));
+    }
     problems.extend(settings.files.problems());
     problems.extend(settings.environment.problems());
     problems.extend(settings.tls.iter().flat_map(Tls::problems));

@@ -71,6 +71,7 @@ impl Inputs<'_> {
         let mount = &settings.mount_point;
         let rules = settings.files.rewrite_rules.clone().unwrap_or_else(|| root.join("rewrite.conf"));
         let embedded = settings.daemon.is_none();
+        let in_children = embedded || settings.access.is_scripted();
         let python_path = self.python_path();
         if let Some(path) = python_path.iter().find(|path| path.contains(':')) {
             return Err(Failure::usage(format!(
@@ -103,8 +104,9 @@ impl Inputs<'_> {
                 wsgi_module => display(&self.installation.module()),
                 python_home => display(self.python.home()),
                 embedded,
-                python_path => embedded.then(|| python_path.join(":")),
-                python_eggs => embedded.then(|| display(&settings.python_eggs())),
+                python_path => in_children.then(|| python_path.join(":")),
+                python_eggs => in_children.then(|| display(&settings.python_eggs())),
+                in_children,
                 python_warnings => settings.python_warnings.clone(),
                 switch_interval => settings.switch_interval,
                 free_threading => settings.free_threading,
@@ -117,6 +119,7 @@ impl Inputs<'_> {
                 reloader => settings.reload_on_changes.then(|| display(&self.installation.reloader())),
                 services => self.services(),
                 telemetry => settings.telemetry.context(),
+                access => settings.access.context(&format!("{}:{}", settings.listener_host(), settings.port)),
                 callable_object => settings.callable_object.as_str(),
                 application_group => settings.application_group.as_str(),
                 reloading => settings.reloading,
@@ -208,7 +211,7 @@ impl Inputs<'_> {
         let settings = self.settings;
         let http2 = (settings.http2 && self.mpm != Mpm::Prefork).then_some("http2");
         let ssl = (settings.tls.is_some() || settings.proxies.speaks_tls()).then_some("ssl");
-        let proxies = settings.proxies.modules().iter().copied();
+        let proxies = settings.proxies.modules().iter().chain(settings.access.modules()).copied();
         let files = settings.files.modules(self.apache);
         let optional = settings
             .logs
@@ -265,6 +268,7 @@ impl Inputs<'_> {
                 .chain(settings.limits.defines())
                 .chain(settings.logs.defines())
                 .chain(settings.telemetry.defines())
+                .chain(settings.access.defines())
                 .map(str::to_owned),
         );
         if settings.http2 {

@@ -10,6 +10,7 @@
 mod account;
 mod apache;
 mod application;
+mod auth;
 mod banner;
 mod checks;
 mod cli;

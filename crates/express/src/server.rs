@@ -8,6 +8,7 @@ use nix::unistd::geteuid;
 use crate::account::{Access, Account};
 use crate::apache::{Apache, Mpm};
 use crate::application;
+use crate::auth;
 use crate::banner::banner;
 use crate::checks;
 use crate::config::{Inputs, display};
@@ -90,7 +91,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     checks::aliases(&settings, &account).iter().for_each(|problem| warn(problem));
     let mut problems = checks::files(&settings, &account);
     problems.extend(checks::services(&settings.services, &account, &service_accounts, &python));
-    match python.obstacle(&installation.hosts(), settings.daemon.is_none()) {
+    match python.obstacle(&installation.hosts(), settings.daemon.is_none() || settings.access.is_scripted()) {
         Some(obstacle) => problems.push(obstacle),
         None => {
             let host = installation.hosts().join(python.host_name());
@@ -206,6 +207,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
         warn(&format!("without effect in embedded mode: {}", options.join(", ")));
     }
     let concerns = [
+        auth::without_effect,
         logs::without_effect,
         telemetry::without_effect,
         names::without_effect,

@@ -58,7 +58,8 @@ fn detail(parsed: &Parsed, spec: &Spec, services: &mut [Service], set: impl Fn(&
 
 /// Returns a text for each option about a service that no other option has declared.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
-    let is_declared = |name: &str| pairs(parsed, &options::SERVICE_SCRIPT).any(|(declared, _)| *declared == *name);
+    let is_declared =
+        |name: &str| pairs(parsed, &options::SERVICE_SCRIPT).any(|(declared, _)| *declared == *name);
     let details = [&options::SERVICE_USER, &options::SERVICE_GROUP, &options::SERVICE_LOG_FILE];
     let details = details.into_iter().flat_map(|spec| pairs(parsed, spec).map(move |(name, _)| (spec, name)));
     details

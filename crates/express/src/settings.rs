@@ -6,6 +6,7 @@ use nix::unistd::geteuid;
 
 use crate::apache::Mpm;
 use crate::application::Application;
+use crate::auth::Access;
 use crate::daemon::Daemon;
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -53,6 +54,7 @@ pub(crate) struct Settings {
     pub(crate) timeout: i64,
     pub(crate) limits: Limits,
     pub(crate) application: Application,
+    pub(crate) access: Access,
     pub(crate) files: Files,
     pub(crate) environment: Environment,
     /// The URL path where it is mounted: begins with a slash, and does not end with one unless it
@@ -149,6 +151,7 @@ impl Settings {
             limits: Limits::new(parsed)?,
             host,
             environment: Environment::new(parsed, &server_root)?,
+            access: Access::new(parsed)?,
             logs: Logs::new(parsed, &server_root)?,
             server_root,
             default_root,

@@ -12,7 +12,18 @@ fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
     let parsed = parse(&options::server(), arguments).unwrap();
     let built_in = MODULES
         .iter()
-        .chain(&["event", "log_config", "status", "ssl", "http2", "proxy", "proxy_http"])
+        .chain(&[
+            "event",
+            "log_config",
+            "status",
+            "ssl",
+            "http2",
+            "proxy",
+            "proxy_http",
+            "auth_basic",
+            "auth_digest",
+            "authz_user",
+        ])
         .map(|&name| name.to_owned())
         .collect();
     let settings = Settings::new(&parsed)?;
@@ -140,6 +151,9 @@ fn values_cannot_inject_directives() {
         &["--proxy-virtual-host", "x", "http://x/"],
         &["--access-log", "--access-log-format", "%h"],
         &["--access-log", "--access-log-name", "x"],
+        &["--auth-user-script", "/u"],
+        &["--auth-user-script", "/u", "--auth-group-script", "/g", "--auth-group", "x"],
+        &["--host-access-script", "/h"],
     ] {
         for injected in ["\nInclude /etc/passwd", "${HOME}\u{1}", "\"\u{7f}", "\rx"] {
             // The injected text ends the last argument.

@@ -4,12 +4,6 @@ use super::Spec;
 
 /// See [`super::server`].
 pub(super) static LATER: &[Spec] = &[
-    // Access control
-    Spec::text("--host-access-script", &["FILE"], "Script that admits clients.").later(),
-    Spec::text("--auth-user-script", &["FILE"], "Script that checks passwords.").later(),
-    Spec::text("--auth-type", &["TYPE"], "Basic or Digest authentication.").later(),
-    Spec::text("--auth-group-script", &["FILE"], "Script that names a user's groups.").later(),
-    Spec::text("--auth-group", &["NAME"], "Group that a user has to be in.").later(),
     // Debug modes
     Spec::flag("--debug-mode", "Runs Apache in one process with one thread.").later(),
     Spec::flag("--enable-debugger", "Starts pdb on exceptions.").later(),

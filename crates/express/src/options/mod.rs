@@ -8,7 +8,7 @@ mod reference;
 mod supported;
 
 use crate::parse::Parsed;
-use crate::{environment, limits, logs, names, proxy, telemetry, tls};
+use crate::{auth, environment, limits, logs, names, proxy, telemetry, tls};
 
 pub(crate) use crate::files::{DOCUMENT_ROOT, ERROR_OVERRIDE, FILES, URL_ALIAS};
 pub use reference::reference;
@@ -22,6 +22,7 @@ static SECTIONS: &[&Section] = &[
     &tls::TLS,
     &proxy::PROXIES,
     &FILES,
+    &auth::ACCESS,
     &logs::LOGS,
     &telemetry::TELEMETRY,
     &PROCESSES_AND_THREADS,

@@ -1,5 +1,6 @@
 //! Servers that mod_wsgi-express sets up and runs.
 
+mod access;
 mod application;
 mod container;
 mod django;
@@ -19,6 +20,7 @@ use server::{APPLICATION, Express, is_root, write};
 
 pub(crate) const TABLES: &[&[Test]] = &[
     TESTS,
+    access::TESTS,
     application::TESTS,
     container::TESTS,
     django::TESTS,
