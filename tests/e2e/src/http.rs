@@ -110,6 +110,13 @@ impl Request {
         self
     }
 
+    /// Adds the credentials of a user, for Basic authentication.
+    #[must_use]
+    pub fn user(self, name: impl AsRef<[u8]>, password: &str) -> Self {
+        let credentials = [name.as_ref(), b":", password.as_bytes()].concat();
+        self.header("Authorization", format!("Basic {}", base64(&credentials)))
+    }
+
     /// Replaces the Host header.
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
@@ -429,6 +436,20 @@ fn latin1(bytes: &[u8]) -> String {
     bytes.iter().copied().map(char::from).collect()
 }
 
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |bytes: &[u8]| {
+        let bits =
+            bytes.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - bytes.len()));
+        let digit = |place: usize| {
+            let is_padding = place > bytes.len();
+            if is_padding { '=' } else { char::from(DIGITS[bits >> (18 - 6 * place) & 63]) }
+        };
+        [0, 1, 2, 3].map(digit)
+    };
+    bytes.chunks(3).flat_map(group).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -491,5 +512,12 @@ mod tests {
     fn no_head_is_an_error() {
         assert!(answered(b"").is_err());
         assert!(answered(b"nonsense\r\n\r\n").is_err());
+    }
+
+    #[test]
+    fn encodes_credentials() {
+        let encoded = ["", "a", "ab", "abc", "user:secret"].map(|text| base64(text.as_bytes()));
+        assert_eq!(encoded, ["", "YQ==", "YWI=", "YWJj", "dXNlcjpzZWNyZXQ="]);
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
     }
 }

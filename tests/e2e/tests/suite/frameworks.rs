@@ -13,7 +13,8 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(numpy_works_in_the_main_interpreter),
 ];
 
-fn environment() -> PathBuf {
+/// A virtual environment with the frameworks.
+pub(crate) fn environment() -> PathBuf {
     Interpreter::current().environment(&Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements.txt"))
 }
 

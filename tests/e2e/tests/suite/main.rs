@@ -1,5 +1,6 @@
 //! The end-to-end tests, by topic. One binary, so that the topics share the machine's cores.
 
+mod access;
 mod body;
 mod configuration;
 mod daemon;
@@ -77,7 +78,7 @@ const TABLES: &[&[Test]] = &[
 ];
 
 fn main() -> ExitCode {
-    run_tests(TABLES.iter().chain(daemon::TABLES).chain(express::TABLES))
+    run_tests(TABLES.iter().chain(access::TABLES).chain(daemon::TABLES).chain(express::TABLES))
 }
 
 /// Prints its environ.
