@@ -1,14 +1,14 @@
 //! The arithmetic of `mod_wsgi.request_metrics()` and `process_metrics()`.
 //!
-//! Each thread has a [`Thread`], which only it writes to; who asks drains them all into a
-//! [`Sample`]. Clocks are read by the caller.
+//! Each thread has a [`Clock`], and adds the requests that it has ended to a [`Drained`]; who asks
+//! drains them all into a [`Sample`]. The time is read by the caller.
 
 mod thread;
 mod times;
 
 use std::time::Duration;
 
-pub use thread::{Drained, Running, Thread, ThreadUsage};
+pub use thread::{Begun, Clock, Drained, Seen, ThreadUsage};
 pub use times::{BUCKETS, Times};
 
 /// A part of the time of a request.
@@ -288,10 +288,6 @@ pub fn rate(amount: f64, period: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
-    use proptest::prelude::*;
-
     use super::*;
 
     const fn micros(microseconds: u64) -> Duration {
@@ -369,14 +365,12 @@ mod tests {
 
     #[test]
     fn threads_without_a_slot_count() {
-        let begin = Instant::now();
         let mut sample = Sample::new(2);
         for id in [0, 1, 3] {
-            let mut thread = Thread::default();
-            assert!(thread.begin(begin).is_none());
-            thread.record_completed(request(200));
-            thread.end(begin + micros(1000), Duration::ZERO, None);
-            sample.add(id, &thread.drain(begin + micros(2000)));
+            let mut drained = Drained::default();
+            drained.record(micros(1000), Duration::ZERO, Some(&request(200)));
+            drained.usage.busy = micros(1000);
+            sample.add(id, &drained);
         }
         assert_eq!((sample.completed, sample.totals.statuses[1]), (3, 3));
         assert_eq!(sample.threads().iter().map(|usage| usage.completed).collect::<Vec<_>>(), [1, 0]);
@@ -391,43 +385,5 @@ mod tests {
         let sample = Sample { completed: 1, busy: micros(1), ..Sample::new(4) };
         assert_eq!((sample.throughput(Duration::ZERO), sample.utilization(Duration::ZERO)), (0.0, 0.0));
         assert_eq!(Sample::new(0).utilization(micros(1)), 0.0);
-    }
-
-    proptest! {
-        /// Checks that nothing is lost or counted twice, whatever the times of requests and of
-        /// questions are.
-        #[test]
-        fn intervals_add_up(steps in proptest::collection::vec((0_u64..5000, 0_u8..3, 0_u16..700), 1..60)) {
-            let begin = Instant::now();
-            let (mut now, mut started) = (begin, None::<Instant>);
-            let (mut thread, mut samples) = (Thread::default(), Vec::new());
-            let (mut busy, mut ended) = (Duration::ZERO, 0);
-            for (wait, step, status) in steps {
-                now += micros(wait);
-                match (step, started) {
-                    (0, None) => {
-                        assert!(thread.begin(now).is_none());
-                        started = Some(now);
-                    }
-                    (1, Some(since)) => {
-                        thread.record_completed(request(status));
-                        thread.end(now, Duration::ZERO, None);
-                        (busy, ended, started) = (busy + (now - since), ended + 1, None);
-                    }
-                    _ => {
-                        let mut sample = Sample::new(1);
-                        sample.add(1, &thread.drain(now));
-                        samples.push(sample);
-                    }
-                }
-            }
-            let mut last = Sample::new(1);
-            last.add(1, &thread.drain(now));
-            samples.push(last);
-            let tail = started.map_or(Duration::ZERO, |since| now - since);
-            prop_assert_eq!(samples.iter().map(|sample| sample.completed).sum::<u64>(), ended);
-            prop_assert_eq!(samples.iter().map(|sample| sample.busy).sum::<Duration>(), busy + tail);
-            prop_assert_eq!(thread.busy(now), busy + tail);
-        }
     }
 }

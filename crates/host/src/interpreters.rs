@@ -26,7 +26,7 @@ use crate::process::{self, Process};
 use crate::report;
 use crate::settings::{ProcessSettings, VERSION_OF_PYTHON};
 use crate::state::{Helpers, Interpreter, Names, State, Types};
-use crate::telemetry;
+use crate::telemetry::{Collector, GcWatch};
 
 /// The version of the contract that this is compatible with: `mod_wsgi.version`.
 pub(crate) const VERSION: [u32; 3] = [6, 1, 1];
@@ -299,7 +299,14 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
 
     let namespace = py.dict()?;
     let set = |name: &str, value: &python::Object| namespace.dict_set(&py.name(name)?, value);
-    let native = natives.instance(py, Native::new(process.server, Arc::clone(&types.log), wanted.own_gil))?;
+    let collector = settings.telemetry.as_ref().map(|_| Collector::new(group));
+    let native = Native::new(
+        process.server,
+        Arc::clone(&types.log),
+        wanted.own_gil,
+        collector.as_ref().map(Arc::clone),
+    );
+    let native = natives.instance(py, native)?;
     set("__name__", &py.str("mod_wsgi")?)?;
     set("native", &native)?;
     set("process_group", &py.latin1(&settings.process_group)?)?;
@@ -337,9 +344,11 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         encoding: Py::new(py.str("utf-8")?),
         replace: Py::new(py.str("replace")?),
     };
-    if settings.telemetry.is_some() && group.is_empty() {
-        telemetry::python::note(py)?;
-    }
+    let gc = collector.map(|collector| {
+        let callback = native.attr(&py.name("on_collection")?)?;
+        GcWatch::start(py, &collector, &callback)
+    });
+    let gc = gc.transpose()?;
     let names = Names::create(py)?;
     let environ = Py::new(template(py, settings, group, &helpers)?);
     Ok(State {
@@ -351,6 +360,7 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         helpers,
         environ,
         loading: Locked::default(),
+        gc,
     })
 }
 

@@ -8,7 +8,7 @@
 #![expect(clippy::disallowed_types, reason = "the guard does not leave this module")]
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Mutex;
+use std::sync::{Mutex, TryLockError};
 
 use os::lock::lock;
 
@@ -27,6 +27,32 @@ impl<T: Send> Locked<T> {
     pub(crate) fn with<R: Send>(&self, work: impl FnOnce(&mut T) -> R + Send) -> R {
         // A panic leaves nothing half done.
         work(&mut lock(&self.0))
+    }
+}
+
+/// A value in two halves, to which one thread at a time adds without waiting, while another takes
+/// out what has gathered. The latter holds one half at a time, so that there is always another one.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered<T>([Mutex<T>; 2]);
+
+impl<T: Send> Gathered<T> {
+    /// Runs `work` with a half that nobody else holds. Returns `None` if there is none, which is
+    /// the case only in a forked copy of the process, or if two threads add.
+    #[inline]
+    pub(crate) fn add<R: Send>(&self, work: impl FnOnce(&mut T) -> R + Send) -> Option<R> {
+        let mut half = self.0.iter().find_map(|half| match half.try_lock() {
+            Ok(half) => Some(half),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        })?;
+        Some(work(&mut half))
+    }
+
+    /// Runs `work` with each half. Only one thread may do so at a time.
+    pub(crate) fn each(&self, mut work: impl FnMut(&mut T) + Send) {
+        for half in &self.0 {
+            work(&mut lock(half));
+        }
     }
 }
 
@@ -77,6 +103,19 @@ impl<T: Send> Drop for ExclusiveGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_added_while_a_half_is_taken_out_gathers_in_the_other() {
+        let gathered = Gathered::<Vec<u32>>::default();
+        assert_eq!(gathered.add(|half| half.push(1)), Some(()));
+        let mut taken = Vec::new();
+        gathered.each(|half| {
+            assert_eq!(gathered.add(|other| other.push(2)), Some(()), "it waits");
+            taken.append(half);
+        });
+        gathered.each(|half| taken.append(half));
+        assert_eq!(taken, [1, 2, 2]);
+    }
 
     #[test]
     fn a_lent_value_is_had_by_one_at_a_time() {

@@ -8,6 +8,7 @@ use python::{Class, Definition, Exception, Python, Result, Type};
 
 use crate::daemon::descriptors;
 use crate::log::Log;
+use crate::telemetry::Collector;
 use crate::{context, metrics};
 
 /// The object `native` of bootstrap.py.
@@ -15,11 +16,18 @@ pub(crate) struct Native {
     server: Server,
     streams: Arc<Type<Log>>,
     own_gil: bool,
+    /// Set if collections are reported.
+    collector: Option<Arc<Collector>>,
 }
 
 impl Native {
-    pub(crate) const fn new(server: Server, streams: Arc<Type<Log>>, own_gil: bool) -> Self {
-        Self { server, streams, own_gil }
+    pub(crate) const fn new(
+        server: Server,
+        streams: Arc<Type<Log>>,
+        own_gil: bool,
+        collector: Option<Arc<Collector>>,
+    ) -> Self {
+        Self { server, streams, own_gil, collector }
     }
 }
 
@@ -91,6 +99,19 @@ impl Class for Native {
             .method(c"server_metrics", |py, native, arguments| {
                 arguments.expect(py, "server_metrics", 0, 0)?;
                 metrics::of_server(py, &native.server)
+            })
+            // on_collection(phase, info): a callback of the garbage collector.
+            .method(c"on_collection", |py, native, arguments| {
+                let [phase, info] = arguments.expect(py, "on_collection", 2, 2)? else {
+                    return Ok(py.none());
+                };
+                if let Some(collector) = &native.collector {
+                    match phase.to_text().as_deref() {
+                        Some("start") => collector.begin(),
+                        _ => collector.end(py, info)?,
+                    }
+                }
+                Ok(py.none())
             })
             .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)));
     }

@@ -50,7 +50,7 @@ pub(crate) fn run(
     runner: Option<&'static dyn Runner>,
 ) -> Outcome {
     let begin = Instant::now();
-    let recording = metrics::begin(begin);
+    let recording = metrics::begin(begin, request);
     let recording = recording.as_ref();
     match interpreter.attach(|py, state, thread| {
         if let Some(runner) = runner {
@@ -88,7 +88,7 @@ struct RequestCall<'a> {
     thread: &'a ThreadState,
     request: &'a Request<'a>,
     lease: &'a Arc<Lease>,
-    recording: Option<&'a Recording>,
+    recording: Option<&'a Recording<'a>>,
     can_be_interrupted: bool,
 }
 
@@ -250,12 +250,10 @@ impl RequestCall<'_> {
             let application_finish = time::now();
             let status = adapter.status(py);
             if let Some(recording) = self.recording {
-                recording.completed(
-                    &self.request.facts,
-                    (application_start, application_finish),
-                    status,
-                    &meter,
-                );
+                recording.completed((application_start, application_finish), status, &meter);
+                if let Some(gc) = &state.gc {
+                    gc.note_if_due(py);
+                }
             }
             if is_subscribed {
                 let cpu = cpu.zip(usage::thread_cpu()).map(|(begin, end)| end.since(begin));
@@ -307,7 +305,7 @@ impl RequestCall<'_> {
         };
         let start_response = state.types.adapter.bound(py, object, START_RESPONSE)?;
         if let Some(recording) = self.recording {
-            recording.called();
+            recording.called(application_start);
         }
         let result = application.call([&environ, &start_response])?;
 

@@ -1,5 +1,7 @@
 //! The configuration of the process.
 
+use std::time::Duration;
+
 use bridge::Settings;
 use wsgi_core::interpreter::Block;
 use wsgi_core::python_home::Version;
@@ -48,6 +50,18 @@ pub(crate) struct Telemetry {
     pub(crate) interval: f64,
     /// The time in seconds from which a request is slow; `None`: none is.
     pub(crate) slow_requests: Option<f64>,
+    /// Slow requests are reported with their `User-Agent`.
+    pub(crate) user_agent: bool,
+}
+
+impl Telemetry {
+    /// Returns the number of slow requests of a thread that are kept for the next sample: more than
+    /// it can have, even if a few samples are late.
+    pub(crate) fn kept_slow_requests(&self, threshold: Duration) -> usize {
+        const MOST: f64 = 4096.0;
+        let in_interval = (self.interval / threshold.as_secs_f64()).ceil() * 5.0;
+        in_interval.clamp(32.0, MOST) as usize
+    }
 }
 
 /// The origin of the process.
@@ -114,6 +128,7 @@ impl ProcessSettings {
                 socket: socket.to_vec(),
                 interval: settings.telemetry_interval,
                 slow_requests: (settings.slow_requests > 0.0).then_some(settings.slow_requests),
+                user_agent: settings.telemetry_user_agent,
             }),
         }
     }

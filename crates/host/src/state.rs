@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::process::Process;
 use crate::questions::TlsLookup;
 use crate::stream::Stream;
+use crate::telemetry::GcWatch;
 
 /// An interpreter with its state.
 pub(crate) type Interpreter = python::Interpreter<State>;
@@ -35,6 +36,8 @@ pub(crate) struct State {
     pub(crate) environ: Py,
     /// The locks for the loading of scripts, by module name.
     pub(crate) loading: Locked<HashMap<Vec<u8>, Arc<LoadLock>>>,
+    /// Set if telemetry is reported.
+    pub(crate) gc: Option<GcWatch>,
 }
 
 impl python::State for State {

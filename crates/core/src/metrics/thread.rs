@@ -1,31 +1,151 @@
 //! The work of a thread that serves requests.
 
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use super::{Completed, Phase, Totals};
+use super::{Completed, Totals};
 
-/// The record of a thread: since it was last drained, and for its life.
-#[derive(Debug, Default)]
-pub struct Thread {
-    running: Option<Running>,
-    interval: Drained,
+/// The clock of a thread: since when it has been serving a request, and for how long it has served
+/// some. Only the thread writes to it, and never waits; readers try again if it does.
+#[derive(Debug)]
+pub struct Clock {
+    origin: Instant,
+    /// Odd while the thread changes the other values.
+    version: AtomicU32,
+    /// The begin of the request that is running; 0 without one. All times are in nanoseconds since
+    /// a moment before the origin.
+    since: AtomicU64,
+    /// The begin of the outermost one: a server's filters make requests within requests.
+    busy_since: AtomicU64,
+    /// The time spent on requests before that one.
+    busy: AtomicU64,
     /// Requests whose application has been called, ever.
-    requests: u64,
-    /// Time spent on requests ever, up to where it has been counted.
-    busy: Duration,
+    requests: AtomicU64,
 }
 
-/// A request that the thread is serving.
-#[derive(Debug, Clone, Copy)]
-pub struct Running {
-    since: Instant,
-    /// Busy time up to here has been counted.
-    counted: Instant,
-    /// Set once the application is done with it.
-    completed: Option<Completed>,
+/// The begin of a request, and of the one that it is within, if there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    since: u64,
+    outer: u64,
 }
 
-/// The work of a thread in an interval.
+/// The state of a thread, as seen by another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The age of the request that is running; 0 without one.
+    pub elapsed: Duration,
+    /// The age of the outermost one, and what tells it from others; `None` if none is running.
+    pub running: Option<(Duration, u64)>,
+    /// The time spent on requests ever, with the one that is running.
+    pub busy: Duration,
+}
+
+impl Clock {
+    /// Creates the clock of a thread that has begun after `origin`.
+    #[must_use]
+    pub const fn new(origin: Instant) -> Self {
+        Self {
+            origin,
+            version: AtomicU32::new(0),
+            since: AtomicU64::new(0),
+            busy_since: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+        }
+    }
+
+    /// Begins a request.
+    pub fn begin(&self, now: Instant) -> Begun {
+        let begun = Begun { since: self.time(now), outer: self.since.load(Ordering::Relaxed) };
+        self.change(|| {
+            self.since.store(begun.since, Ordering::Relaxed);
+            if begun.is_outermost() {
+                self.busy_since.store(begun.since, Ordering::Relaxed);
+            }
+        });
+        begun
+    }
+
+    /// Records that the application is called.
+    pub fn record_call(&self) {
+        self.requests.store(self.requests() + 1, Ordering::Relaxed);
+    }
+
+    /// Ends a request. The thread goes on with the one that it is within. Returns the time that it
+    /// took.
+    pub fn end(&self, begun: Begun, now: Instant) -> Duration {
+        let time = self.time(now).saturating_sub(begun.since);
+        self.change(|| {
+            self.since.store(begun.outer, Ordering::Relaxed);
+            if begun.is_outermost() {
+                self.busy_since.store(0, Ordering::Relaxed);
+                self.busy.store(self.busy.load(Ordering::Relaxed).saturating_add(time), Ordering::Relaxed);
+            }
+        });
+        Duration::from_nanos(time)
+    }
+
+    /// Returns the state of the thread.
+    #[must_use]
+    pub fn read(&self, now: Instant) -> Seen {
+        let now = self.time(now);
+        loop {
+            let version = self.version.load(Ordering::Acquire);
+            let (since, busy_since) =
+                (self.since.load(Ordering::Relaxed), self.busy_since.load(Ordering::Relaxed));
+            let busy = self.busy.load(Ordering::Relaxed);
+            fence(Ordering::Acquire);
+            if version % 2 == 0 && self.version.load(Ordering::Relaxed) == version {
+                // The reader's clock may have been read before the thread's.
+                let age = |begin: u64| now.saturating_sub(begin);
+                let running = (busy_since != 0).then(|| age(busy_since));
+                return Seen {
+                    elapsed: Duration::from_nanos(if since == 0 { 0 } else { age(since) }),
+                    running: running.map(|age| (Duration::from_nanos(age), busy_since)),
+                    busy: Duration::from_nanos(busy.saturating_add(running.unwrap_or(0))),
+                };
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Returns the requests whose application has been called, with the one that is running.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    fn change(&self, change: impl FnOnce()) {
+        let version = self.version.load(Ordering::Relaxed);
+        self.version.store(version.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        change();
+        self.version.store(version.wrapping_add(2), Ordering::Release);
+    }
+
+    /// Never 0.
+    fn time(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.origin).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX - 1) + 1
+    }
+}
+
+impl Begun {
+    /// Returns whether it is within no other request.
+    #[must_use]
+    pub const fn is_outermost(self) -> bool {
+        self.outer == 0
+    }
+
+    /// Returns what [`Seen::running`] tells it from others by.
+    #[must_use]
+    pub const fn mark(self) -> u64 {
+        self.since
+    }
+}
+
+/// The requests that a thread has ended in an interval.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Drained {
     /// Sums over the requests whose application was called.
@@ -49,80 +169,16 @@ pub struct ThreadUsage {
     pub longest: Duration,
 }
 
-impl Thread {
-    /// Begins a request. Returns the one that the thread was serving, which [`end`](Self::end)
-    /// brings back: a server's filters make requests within requests.
-    #[must_use]
-    pub fn begin(&mut self, now: Instant) -> Option<Running> {
-        self.count_busy(now);
-        self.running.replace(Running { since: now, counted: now, completed: None })
-    }
-
-    /// Records that the application is called.
-    pub const fn record_call(&mut self) {
-        self.requests += 1;
-    }
-
-    /// Records that the application is done with the request.
-    pub const fn record_completed(&mut self, completed: Completed) {
-        if let Some(running) = &mut self.running {
-            running.completed = Some(completed);
-        }
-    }
-
-    /// Records time in which more of the response was written after that.
-    pub fn record_write(&mut self, time: Duration) {
-        if let Some(completed) = self.running.as_mut().and_then(|running| running.completed.as_mut()) {
-            completed.phases.add(Phase::OutputWrite, time);
-        }
-    }
-
-    /// Ends the request, after so much CPU time. The thread goes on with `outer`.
-    pub fn end(&mut self, now: Instant, cpu: Duration, outer: Option<Running>) {
-        self.count_busy(now);
-        let outer = outer.map(|outer| Running { counted: outer.counted.max(now), ..outer });
-        let Some(running) = std::mem::replace(&mut self.running, outer) else { return };
-        let Drained { totals, usage } = &mut self.interval;
+impl Drained {
+    /// Adds a request that has ended, with the time and the CPU time that it took. `completed` is
+    /// absent if no application was called.
+    pub fn record(&mut self, time: Duration, cpu: Duration, completed: Option<&Completed>) {
+        let usage = &mut self.usage;
         usage.completed += 1;
         usage.cpu = usage.cpu.saturating_add(cpu);
-        usage.longest = usage.longest.max(now.saturating_duration_since(running.since));
-        if let Some(completed) = &running.completed {
-            totals.record(completed);
-        }
-    }
-
-    /// Gives out what was done since the last time.
-    pub fn drain(&mut self, now: Instant) -> Drained {
-        self.count_busy(now);
-        let mut drained = std::mem::take(&mut self.interval);
-        if let Some(running) = self.running {
-            drained.usage.elapsed = now.saturating_duration_since(running.since);
-        }
-        drained
-    }
-
-    /// Requests whose application has been called, with the one that is running.
-    #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.requests
-    }
-
-    /// Returns the time spent on requests ever, with the one that is running.
-    #[must_use]
-    pub fn busy(&self, now: Instant) -> Duration {
-        let tail =
-            self.running.map_or(Duration::ZERO, |running| now.saturating_duration_since(running.counted));
-        self.busy.saturating_add(tail)
-    }
-
-    /// Counts the time of the request that is running, up to now.
-    fn count_busy(&mut self, now: Instant) {
-        if let Some(running) = &mut self.running {
-            // The reader's clock may have been read before the thread's.
-            let more = now.saturating_duration_since(running.counted);
-            running.counted = running.counted.max(now);
-            self.busy = self.busy.saturating_add(more);
-            self.interval.usage.busy = self.interval.usage.busy.saturating_add(more);
+        usage.longest = usage.longest.max(time);
+        if let Some(completed) = completed {
+            self.totals.record(completed);
         }
     }
 }
@@ -140,7 +196,8 @@ impl ThreadUsage {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Phases;
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
     const fn millis(milliseconds: u64) -> Duration {
@@ -148,81 +205,78 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_is_running_is_busy_time_of_each_interval_it_spans() {
+    fn a_request_that_is_running_is_seen() {
         let begin = Instant::now();
-        let mut thread = Thread::default();
-        assert!(thread.begin(begin).is_none());
-        thread.record_call();
-
-        let first = thread.drain(begin + millis(300)).usage;
-        assert_eq!((first.busy, first.elapsed), (millis(300), millis(300)));
-        assert_eq!((first.completed, first.longest, first.cpu), (0, Duration::ZERO, Duration::ZERO));
-        assert_eq!((thread.requests(), thread.busy(begin + millis(400))), (1, millis(400)));
-
-        thread.record_completed(Completed::default());
-        thread.end(begin + millis(1000), millis(20), None);
-        let second = thread.drain(begin + millis(2000)).usage;
-        let expected = ThreadUsage {
-            completed: 1,
-            busy: millis(700),
-            cpu: millis(20),
-            elapsed: Duration::ZERO,
-            longest: millis(1000),
-        };
-        assert_eq!(second, expected);
-        assert_eq!(thread.busy(begin + millis(3000)), millis(1000));
-        assert_eq!(thread.drain(begin + millis(3000)), Drained::default());
+        let clock = Clock::new(begin);
+        assert_eq!(clock.read(begin), Seen::default());
+        let begun = clock.begin(begin);
+        clock.record_call();
+        let seen = clock.read(begin + millis(300));
+        assert_eq!((seen.elapsed, seen.busy), (millis(300), millis(300)));
+        assert_eq!(seen.running, Some((millis(300), begun.mark())));
+        assert_eq!(clock.end(begun, begin + millis(1000)), millis(1000));
+        let seen = clock.read(begin + millis(2000));
+        assert_eq!((seen.elapsed, seen.running, seen.busy), (Duration::ZERO, None, millis(1000)));
+        assert_eq!(clock.requests(), 1);
     }
 
     #[test]
-    fn an_unloadable_script_is_a_request_without_an_application() {
+    fn clocks_read_out_of_order_give_no_negative_times() {
         let begin = Instant::now();
-        let mut thread = Thread::default();
-        assert!(thread.begin(begin).is_none());
-        thread.end(begin + millis(5), millis(4), None);
-        let drained = thread.drain(begin + millis(5));
-        assert_eq!((drained.usage.completed, drained.usage.busy), (1, millis(5)));
-        assert_eq!(drained.totals, Totals::default());
-        assert_eq!(thread.requests(), 0);
-    }
-
-    #[test]
-    fn the_last_write_is_time_of_the_same_request() {
-        let begin = Instant::now();
-        let mut thread = Thread::default();
-        for last in [0, 4] {
-            assert!(thread.begin(begin).is_none());
-            let phases = Phases::default().with(Phase::OutputWrite, millis(1));
-            thread.record_completed(Completed { phases, ..Completed::default() });
-            thread.record_write(millis(last));
-            thread.end(begin + millis(10), Duration::ZERO, None);
-        }
-        let totals = thread.drain(begin + millis(10)).totals;
-        assert_eq!(totals.times(Phase::OutputWrite).range(), Some((millis(1), millis(5))));
-        assert_eq!(totals.times(Phase::GilWait).range(), None);
-    }
-
-    #[test]
-    fn clocks_read_out_of_order_count_nothing_twice() {
-        let begin = Instant::now();
-        let mut thread = Thread::default();
-        assert!(thread.begin(begin + millis(10)).is_none());
-        assert_eq!(thread.drain(begin).usage.busy, Duration::ZERO);
-        assert_eq!(thread.drain(begin + millis(30)).usage.busy, millis(20));
-        thread.end(begin + millis(25), Duration::ZERO, None);
-        assert_eq!(thread.drain(begin + millis(40)).usage.busy, Duration::ZERO);
-        assert_eq!(thread.busy(begin + millis(40)), millis(20));
+        let clock = Clock::new(begin);
+        let begun = clock.begin(begin + millis(10));
+        assert_eq!(clock.read(begin).busy, Duration::ZERO);
+        assert_eq!(clock.read(begin + millis(30)).busy, millis(20));
+        assert_eq!(clock.end(begun, begin + millis(5)), Duration::ZERO);
+        assert_eq!(clock.read(begin + millis(40)).busy, Duration::ZERO);
     }
 
     #[test]
     fn a_request_within_a_request_leaves_the_outer_one() {
-        let (begin, mut thread) = (Instant::now(), Thread::default());
-        assert!(thread.begin(begin).is_none());
-        let outer = thread.begin(begin + millis(10));
-        thread.end(begin + millis(30), Duration::ZERO, outer);
-        assert_eq!(thread.busy(begin + millis(40)), millis(40));
-        thread.end(begin + millis(50), Duration::ZERO, None);
-        let usage = thread.drain(begin + millis(60)).usage;
-        assert_eq!((usage.completed, usage.busy, usage.longest), (2, millis(50), millis(50)));
+        let begin = Instant::now();
+        let clock = Clock::new(begin);
+        let outer = clock.begin(begin);
+        let inner = clock.begin(begin + millis(10));
+        assert!(outer.is_outermost() && !inner.is_outermost());
+        let seen = clock.read(begin + millis(20));
+        assert_eq!((seen.elapsed, seen.running), (millis(10), Some((millis(20), outer.mark()))));
+        assert_eq!(clock.end(inner, begin + millis(30)), millis(20));
+        assert_eq!(clock.read(begin + millis(40)).elapsed, millis(40));
+        assert_eq!(clock.end(outer, begin + millis(50)), millis(50));
+        assert_eq!(clock.read(begin + millis(60)).busy, millis(50));
+    }
+
+    #[test]
+    fn an_unloadable_script_is_a_request_without_an_application() {
+        let mut drained = Drained::default();
+        drained.record(millis(5), millis(4), None);
+        drained.record(millis(3), millis(2), Some(&Completed { status: 200, ..Completed::default() }));
+        let usage = &drained.usage;
+        assert_eq!((usage.completed, usage.longest, usage.cpu), (2, millis(5), millis(6)));
+        assert_eq!(drained.totals.statuses, [0, 1, 0, 0, 0]);
+    }
+
+    #[test]
+    fn readers_see_no_change_by_half() {
+        let begin = Instant::now();
+        let (clock, is_over) = (Clock::new(begin), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Each request takes all of the time since the one before.
+                let mut now = begin;
+                while !is_over.load(Ordering::Relaxed) {
+                    let begun = clock.begin(now);
+                    now += millis(1);
+                    clock.end(begun, now);
+                }
+            });
+            let late = Duration::from_secs(1 << 30);
+            for _ in 0..20_000 {
+                // One that is both running and ended would be counted twice.
+                let seen = clock.read(begin + late);
+                assert!(seen.busy == late || seen.running.is_none(), "{seen:?}");
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
     }
 }

@@ -50,13 +50,12 @@ pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
     let now = Instant::now();
     let seen = RECORDED.with(|recorded| {
         let recorded = recorded.as_mut()?;
-        recorded.retire(now);
+        recorded.drain(now);
         let mut busy = recorded.busy;
         let mut threads = Vec::with_capacity(recorded.threads.len());
-        for record in &recorded.threads {
-            let (time, requests) = record.thread.with(|thread| (thread.busy(now), thread.requests()));
-            busy = busy.saturating_add(time);
-            threads.push((record.id, requests));
+        for (record, _) in &recorded.threads {
+            busy = busy.saturating_add(record.clock.read(now).busy);
+            threads.push((record.id, record.clock.requests()));
         }
         Some((recorded.threads_started(process), busy, threads))
     });

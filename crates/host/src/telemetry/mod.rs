@@ -4,6 +4,7 @@
 //! noted down by threads that are in it anyway. It waits for nobody, and nobody waits for it. What
 //! the socket does not take is lost, and the collector sees that from the numbers of the samples.
 
+mod gc;
 pub(crate) mod python;
 mod reporter;
 mod socket;
@@ -15,6 +16,7 @@ use wsgi_core::codes::{TELEMETRY_NOT_OPENED, TELEMETRY_NOT_STARTED};
 use wsgi_core::lifecycle::Reason;
 
 use crate::process::{Process, log};
+pub(crate) use gc::{Collector, GcWatch};
 use reporter::Reporter;
 
 static REPORTER: OnceLock<Reporter> = OnceLock::new();

@@ -8,17 +8,21 @@ use std::time::{Duration, Instant};
 use bridge::Level;
 use os::thread::PeriodicThread;
 use wsgi_core::lifecycle::Reason;
-use wsgi_core::telemetry::{Datagram, Identity, Kind, Lifecycle, ProcessSample};
+use wsgi_core::telemetry::{Datagram, Identity, Kind, Lifecycle, ProcessSample, SlowState};
 
+use super::gc;
 use super::socket::Socket;
 use crate::locked::Exclusive;
-use crate::metrics;
+use crate::metrics::{self, Ended};
 use crate::process::{Process, log};
 use crate::settings::Telemetry;
 use crate::time::now;
 
 /// The time that a collector has to make room for the datagrams of one sample.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The most slow requests that are reported while they run.
+const MOST_ACTIVE: usize = 16;
 
 /// The longest wait for the thread when the process ends.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
@@ -75,7 +79,6 @@ impl Reporter {
 
     /// Starts to record and to report.
     pub(super) fn start(&'static self) -> std::io::Result<()> {
-        metrics::record();
         let interval = Duration::from_secs_f64(self.settings.interval);
         let tick = || {
             let ticked = catch_unwind(AssertUnwindSafe(|| self.report(Some(Instant::now() + PATIENCE))));
@@ -85,6 +88,7 @@ impl Reporter {
         };
         let thread = PeriodicThread::start("wsgi-telemetry", interval, tick)?;
         let _ = self.thread.set(thread);
+        metrics::record();
         let mut datagram = Datagram::default();
         self.send(&mut datagram, Kind::Started, None, |datagram| {
             self.identity.write(datagram);
@@ -145,6 +149,36 @@ impl Reporter {
             self.identity.write(datagram);
             sample.write(datagram, !self.process.settings.process_group.is_empty());
         });
+        self.report_slow_requests(&mut datagram, &taken.slow, deadline);
+        self.report_collections(&mut datagram, deadline);
+    }
+
+    fn report_slow_requests(&self, datagram: &mut Datagram, ended: &[Ended], deadline: Option<Instant>) {
+        for Ended { request, state, duration } in ended {
+            self.send(datagram, Kind::SlowRequest, deadline, |datagram| {
+                request.write(datagram, *state, *duration);
+            });
+        }
+        let Some(threshold) = self.settings.slow_requests.map(Duration::from_secs_f64) else { return };
+        for (active, age) in metrics::slow_requests(threshold, MOST_ACTIVE) {
+            self.send(datagram, Kind::SlowRequest, deadline, |datagram| {
+                active.request.write(datagram, SlowState::Active, age);
+            });
+        }
+    }
+
+    fn report_collections(&self, datagram: &mut Datagram, deadline: Option<Instant>) {
+        let reports = gc::reports();
+        for report in &reports {
+            // With one interpreter there is nothing to tell apart.
+            let name = if reports.len() > 1 { &report.interpreter[..] } else { b"" };
+            self.send(datagram, Kind::GcSnapshot, deadline, |datagram| {
+                report.snapshot.write(datagram, name, report.dropped);
+            });
+            for event in &report.events {
+                self.send(datagram, Kind::GcEvent, deadline, |datagram| event.write(datagram, name));
+            }
+        }
     }
 
     fn send_event(&self, kind: Kind, event: Lifecycle) {
