@@ -15,6 +15,9 @@ def application(environ, start_response):
             time.sleep(0.02)
     elif path == "/gc":
         gc.collect()
+    elif path == "/disable":
+        gc.disable()
+        gc.set_threshold(1234)
     elif path == "/status":
         status = query + " X"
     elif path == "/metrics":

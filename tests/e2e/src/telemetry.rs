@@ -15,7 +15,9 @@ use crate::wait_until;
 
 /// A collector, which reads datagrams on a thread of its own.
 pub struct Collector {
-    directory: tempfile::TempDir,
+    path: PathBuf,
+    /// Removed with the collector.
+    directory: Option<tempfile::TempDir>,
     received: Arc<Mutex<Vec<Report>>>,
     is_over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -52,11 +54,22 @@ impl Collector {
         let directory = tempfile::Builder::new().prefix("e2e-t-").tempdir_in("/tmp");
         let directory = directory.unwrap_or_else(|error| panic!("no temporary directory in /tmp: {error}"));
         open(directory.path());
-        let path = directory.path().join("socket");
+        let mut collector = Self::bind_at(&directory.path().join("socket"));
+        collector.directory = Some(directory);
+        collector
+    }
+
+    /// Binds a socket at a path, in place of what is there.
+    ///
+    /// # Panics
+    /// It cannot be made.
+    #[must_use]
+    pub fn bind_at(path: &Path) -> Self {
+        let _ = fs::remove_file(path);
         let (received, is_over) = (Arc::<Mutex<Vec<Report>>>::default(), Arc::new(AtomicBool::new(false)));
-        let socket = UnixDatagram::bind(&path)
+        let socket = UnixDatagram::bind(path)
             .and_then(|socket| {
-                fs::set_permissions(&path, Permissions::from_mode(0o666))?;
+                fs::set_permissions(path, Permissions::from_mode(0o666))?;
                 socket.set_read_timeout(Some(Duration::from_millis(50)))?;
                 Ok(socket)
             })
@@ -71,19 +84,13 @@ impl Collector {
                 }
             }
         });
-        Self { directory, received, is_over, thread: Some(thread) }
+        Self { path: path.to_owned(), directory: None, received, is_over, thread: Some(thread) }
     }
 
     /// Returns the path of the socket.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.directory.path().join("socket")
-    }
-
-    /// Returns the directory of the socket, which every user may enter.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Returns all that has come so far.
@@ -122,7 +129,11 @@ impl Drop for Collector {
 
 impl Report {
     /// Parses a datagram, which has to be a valid one to the last byte.
-    fn parse(datagram: &[u8]) -> Self {
+    ///
+    /// # Panics
+    /// It is not.
+    #[must_use]
+    pub fn parse(datagram: &[u8]) -> Self {
         let mut rest = datagram;
         assert_eq!(&take::<4>(&mut rest), b"WSGI", "no telemetry: {datagram:?}");
         let [version, kind, flags @ ..] = take::<4>(&mut rest);

@@ -96,7 +96,7 @@ impl Clock {
                 (self.since.load(Ordering::Relaxed), self.busy_since.load(Ordering::Relaxed));
             let busy = self.busy.load(Ordering::Relaxed);
             fence(Ordering::Acquire);
-            if version % 2 == 0 && self.version.load(Ordering::Relaxed) == version {
+            if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
                 // The reader's clock may have been read before the thread's.
                 let age = |begin: u64| now.saturating_sub(begin);
                 let running = (busy_since != 0).then(|| age(busy_since));

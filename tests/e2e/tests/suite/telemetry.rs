@@ -1,17 +1,47 @@
 //! Telemetry: what processes report to a collector, and that nothing waits for it.
 
-use e2e::Needs::Threads;
-use e2e::{Collector, Mode, Report, Setup, Test, on_one_mpm};
+use std::collections::HashSet;
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-pub(crate) const TESTS: &[Test] = &[on_one_mpm!(a_process_reports_its_life, Threads)];
+use e2e::Needs::{Daemon, Ours, Root, Threads};
+use e2e::{
+    Collector, Connection, Interpreter, Mode, Process, Report, Server, Setup, Test, on_one_mpm, signal,
+    wait_until,
+};
+use nix::sys::signal::Signal;
+
+pub(crate) const TESTS: &[Test] = &[
+    on_one_mpm!(a_process_reports_its_life, Threads),
+    on_one_mpm!(slow_requests_are_reported_while_they_run_and_after, Threads),
+    on_one_mpm!(collections_are_reported_by_interpreter, Threads),
+    on_one_mpm!(a_collector_may_come_late_and_go, Ours("log line about a collector that is not there")),
+    on_one_mpm!(a_collector_that_does_not_read_is_not_waited_for, Ours("log line about lost telemetry")),
+    on_one_mpm!(a_replaced_process_tells_why, Daemon),
+    on_one_mpm!(a_process_that_is_ended_by_force_says_so, Daemon),
+    on_one_mpm!(
+        groups_of_other_users_need_permission,
+        Daemon,
+        Root("become other users"),
+        Ours("log line about it")
+    ),
+    on_one_mpm!(the_published_collector_shows_everything, Threads),
+];
 
 const APP: &str = include_str!("../../apps/telemetry.wsgi");
 
 /// Kinds of reports.
 const SAMPLE: u8 = 2;
+const SLOW: u8 = 4;
 const STARTED: u8 = 5;
 const STOPPING: u8 = 6;
 const STOPPED: u8 = 7;
+const GC_SNAPSHOT: u8 = 8;
+const GC_EVENT: u8 = 9;
 
 fn reporting(setup: Setup, collector: &Collector) -> Setup {
     setup
@@ -89,4 +119,372 @@ fn a_process_reports_its_life(setup: Setup) {
     assert!(stopped.number(131) > 0.0 && sent < collector.all().len());
     let samples = collector.select(|report| report.kind == SAMPLE && report.pid == started.pid);
     assert!(samples.last().is_some_and(|sample| sample.stamp >= stopping.stamp), "no last sample");
+}
+
+/// Begins a request that ends when the file that it names exists.
+fn start_held(server: &Server, path: &str, gate: &Path, agent: &str) -> Connection {
+    let mut connection = server.connect();
+    let request = format!(
+        "GET {path}?{} HTTP/1.1\r\nHost: name.example:99\r\nUser-Agent: {agent}\r\nConnection: close\r\n\r\n",
+        gate.display()
+    );
+    connection.send(request.as_bytes());
+    connection
+}
+
+fn slow_requests_are_reported_while_they_run_and_after(setup: Setup) {
+    let collector = Collector::bind();
+    let setup = reporting(setup.conf("WSGIScriptAlias /app @ROOT@/apps/app.wsgi"), &collector);
+    let setup = setup.conf("WSGISlowRequests 0.3\nWSGITelemetryOptions CaptureUserAgent");
+    setup.run(|server, cases| {
+        let pid: u32 = server.get("/pid").text().parse().expect("a process id");
+        let of_state = |report: &Report, state: f64| report.kind == SLOW && report.number(200) == state;
+        let (gate, agent) = (server.path("gate"), "x".repeat(600));
+        let mut held = start_held(server, "/app/until", &gate, &agent);
+        let active = collector.wait("a request that runs", |report| of_state(report, 0.0));
+        cases.check("while it runs", || {
+            let texts = [204, 210, 211, 212, 214, 215, 216].map(|id| active.text(id));
+            let [id, rest @ ..] = &texts;
+            assert_eq!(*rest, ["GET", "http", "name.example", "/until", "HTTP/1.1", "127.0.0.1"]);
+            assert!(!id.is_empty() && active.pid == pid, "{active:?}");
+            assert_eq!((active.text(217), active.number(240)), (format!("{}...", "x".repeat(508)), 0.0));
+            assert_eq!((active.number(260), active.number(261), active.number(232)), (1.0, 0.0, 0.0));
+            assert!(active.number(202) >= 0.3 && active.number(223) > 0.2, "{active:?}");
+            assert!(active.number(203) >= 1.0 && server.children().contains(&(active.number(205) as u32)));
+        });
+        cases.check("and in the next sample", || {
+            let longer = |report: &Report| of_state(report, 0.0) && report.number(202) > active.number(202);
+            let again = collector.wait("it again", longer);
+            assert_eq!((again.text(204), again.number(201)), (active.text(204), active.number(201)));
+        });
+        server.write("gate", "");
+        assert_eq!(held.response("GET").map(|response| response.status).ok(), Some(200));
+        let done = collector.wait("its end", |report| of_state(report, 1.0));
+        cases.check("after its end", || {
+            assert_eq!((done.text(204), done.number(201)), (active.text(204), active.number(201)));
+            assert_eq!((done.number(240), done.number(232), done.number(233)), (200.0, 5.0, 1.0), "{done:?}");
+            assert!(
+                done.number(202) > active.number(202) && done.number(223) <= done.number(202),
+                "{done:?}"
+            );
+            let has_queue = server.mode() == Mode::Daemon;
+            assert_eq!((done.number(221) > 0.0, done.number(222) > 0.0), (has_queue, has_queue), "{done:?}");
+            assert_eq!(done.text(213), "/app");
+        });
+        cases.check("others are not reported, and no query", || {
+            assert_eq!(server.get("/app/fast").text(), "hello");
+            let sampled = done.stamp + 1.0;
+            collector.wait("the next samples", |report| report.kind == SAMPLE && report.stamp > sampled);
+            let slow = collector.select(|report| report.kind == SLOW);
+            assert!(slow.iter().all(|report| report.text(214) == "/until"), "{slow:?}");
+            assert!(slow.iter().all(|report| !format!("{report:?}").contains("gate")), "{slow:?}");
+            assert!(
+                slow.iter().all(|report| report.number(200) == 1.0 || report.stamp <= done.stamp),
+                "{slow:?}"
+            );
+        });
+    });
+}
+
+fn collections_are_reported_by_interpreter(setup: Setup) {
+    let collector = Collector::bind();
+    let other = "WSGIScriptAlias /other @ROOT@/apps/app.wsgi application-group=other";
+    reporting(setup.conf(other), &collector).run(|server, cases| {
+        for (path, name) in [("/gc", ""), ("/other/gc", "other")] {
+            cases.check(path, || {
+                assert_eq!(server.get(path).text(), "hello");
+                let event = collector.wait("a full collection", |report| {
+                    report.kind == GC_EVENT && report.text(8) == name && report.number(322) == 2.0
+                });
+                assert!(event.number(321) > 0.0 && event.number(320) <= event.stamp, "{event:?}");
+                let counted = |report: &Report| {
+                    report.kind == GC_SNAPSHOT && report.text(8) == name && report.number(308) >= 1.0
+                };
+                let snapshot = collector.wait("the count of it", counted);
+                assert!(snapshot.number(303) > 0.0 && snapshot.number(306) >= 0.0, "{snapshot:?}");
+                assert_eq!((snapshot.number(315), snapshot.number(317)), (1.0, 0.0), "{snapshot:?}");
+            });
+        }
+        cases.check("what the application sets", || {
+            assert_eq!(server.get("/disable").text(), "hello");
+            let disabled = |report: &Report| {
+                report.kind == GC_SNAPSHOT && report.number(315) == 0.0 && report.number(303) == 1234.0
+            };
+            let snapshot = collector.wait("the new settings", disabled);
+            assert_eq!(snapshot.text(8), "");
+        });
+    });
+}
+
+/// Returns the processes that have said that telemetry gets lost, each time that they have.
+fn complaints(server: &Server, log: &str) -> Vec<String> {
+    let lines = log.lines().filter(|line| line.contains("WSGI1050"));
+    let pid = |line: &str| {
+        let rest = line.split("[pid ").nth(1).unwrap_or_else(|| panic!("no process in {line}"));
+        rest.split([':', ']']).next().unwrap_or_default().to_owned()
+    };
+    let found: Vec<_> = lines.map(pid).collect();
+    assert!(!found.is_empty(), "no complaint: {}", server.log_tail());
+    found
+}
+
+fn a_collector_may_come_late_and_go(setup: Setup) {
+    let setup = setup.app("/", "app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
+    setup.conf("WSGITelemetryService unix:@ROOT@/socket interval=0.5").run(|server, cases| {
+        let mark = server.mark();
+        cases.check("without a collector", || {
+            assert_eq!(server.get("/").text(), "hello");
+            server.wait_log(mark, "WSGI1050");
+        });
+        let path = server.path("socket");
+        for what in ["a collector that comes", "another one"] {
+            cases.check(what, || {
+                let collector = Collector::bind_at(&path);
+                let pid: u32 = server.get("/pid").text().parse().expect("a process id");
+                collector.wait("a sample", |report| report.kind == SAMPLE && report.pid == pid);
+            });
+        }
+        cases.check("it is said once", || {
+            let collector = Collector::bind_at(&path);
+            collector.wait("a sample", |report| report.kind == SAMPLE);
+            let log = server.log_since(mark);
+            let found = complaints(server, &log);
+            assert_eq!(found.len(), found.iter().collect::<HashSet<_>>().len(), "{log}");
+            assert!(log.contains("nobody reads from the socket"), "{log}");
+        });
+    });
+}
+
+fn a_collector_that_does_not_read_is_not_waited_for(setup: Setup) {
+    let setup = setup.app("/", "app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}");
+    let mut server = setup.conf("WSGITelemetryService unix:@ROOT@/socket interval=0.5").start();
+    let mark = server.mark();
+    let path = server.path("socket");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).expect("permissions");
+    socket.set_nonblocking(true).expect("no waiting");
+    server.cases(|server, cases| {
+        let pid: u32 = server.get("/pid").text().parse().expect("a process id");
+        server.wait_log(mark, "does not read fast enough");
+        cases.check("requests are served", || assert_eq!(server.get("/").text(), "hello"));
+        cases.check("what is lost can be counted", || {
+            let mut buffer = [0; 8192];
+            let mut last = 0;
+            let lost = wait_until("a sample behind the lost ones", || {
+                let length = socket.recv(&mut buffer).ok()?;
+                let report = Report::parse(&buffer[..length]);
+                if report.kind != SAMPLE || report.pid != pid {
+                    return None;
+                }
+                let gap = report.sequence - last - 1;
+                last = report.sequence;
+                (gap > 0).then_some(gap)
+            });
+            assert!(lost < 1000, "{lost}");
+        });
+    });
+    // It is full again, or will be.
+    assert!(server.stop().success());
+}
+
+fn a_replaced_process_tells_why(setup: Setup) {
+    let collector = Collector::bind();
+    reporting(setup.group("maximum-requests=2"), &collector).run(|server, cases| {
+        let pid: u32 = server.get("/pid").text().parse().expect("a process id");
+        assert_eq!(server.get("/").text(), "hello");
+        cases.check("the end of the old one", || {
+            let of = |kind: u8| move |report: &Report| report.kind == kind && report.pid == pid;
+            let (stopping, stopped) =
+                (collector.wait("stopping", of(STOPPING)), collector.wait("stopped", of(STOPPED)));
+            for event in [&stopping, &stopped] {
+                assert_eq!(
+                    (event.text(130), event.text(6)),
+                    ("maximum_requests".to_owned(), "e2e".to_owned())
+                );
+            }
+            assert_eq!((stopped.number(132), stopped.number(135)), (2.0, 1.0), "{stopped:?}");
+            assert!(stopping.stamp <= stopped.stamp);
+        });
+        cases.check("the start of the new one", || {
+            let is_new =
+                |report: &Report| report.kind == STARTED && report.text(6) == "e2e" && report.pid != pid;
+            collector.wait("another process", is_new);
+        });
+    });
+}
+
+fn a_process_that_is_ended_by_force_says_so(setup: Setup) {
+    let collector = Collector::bind();
+    reporting(setup.group("shutdown-timeout=1"), &collector).run(|server, cases| {
+        let pid: u32 = server.get("/pid").text().parse().expect("a process id");
+        let gate = server.path("never");
+        let held = start_held(server, "/until", &gate, "-");
+        let is_busy = |report: &Report| {
+            report.kind == SAMPLE
+                && report.pid == pid
+                && report.number(52) > 0.0
+                && report.numbers(113).iter().any(|elapsed| *elapsed > 0.0)
+        };
+        collector.wait("the running request", is_busy);
+        signal(Process(pid), Signal::SIGTERM);
+        cases.check("the decision", || {
+            let stopping = collector.wait("stopping", |report| report.kind == STOPPING && report.pid == pid);
+            assert_eq!((stopping.text(130), stopping.number(133)), ("shutdown_signal".to_owned(), 1.0));
+        });
+        cases.check("the end", || {
+            let stopped = collector.wait("stopped", |report| report.kind == STOPPED && report.pid == pid);
+            assert_eq!((stopped.number(134), stopped.number(135)), (1.0, 0.0), "{stopped:?}");
+        });
+        drop(held);
+    });
+}
+
+/// Two groups, each of a user of its own and with an application below its name.
+fn two_groups(setup: Setup) -> Setup {
+    let user = if nix::unistd::geteuid().is_root() { "user=backup group=backup home=/" } else { "" };
+    setup.own_groups().file("apps/app.wsgi", APP).conf(&format!(
+        "WSGIDaemonProcess one threads=3\nWSGIDaemonProcess two threads=3 {user}\n\
+         WSGIScriptAlias /one @ROOT@/apps/app.wsgi process-group=one application-group=%{{GLOBAL}}\n\
+         WSGIScriptAlias /two @ROOT@/apps/app.wsgi process-group=two application-group=%{{GLOBAL}}"
+    ))
+}
+
+fn groups_of_other_users_need_permission(setup: Setup) {
+    let collector = Collector::bind();
+    let service = format!("WSGITelemetryService unix:{} interval=0.5", collector.path().display());
+    two_groups(setup).conf(&service).run(|server, cases| {
+        cases.check("both report", || {
+            for group in ["one", "two"] {
+                collector.wait(group, |report| report.kind == SAMPLE && report.text(6) == group);
+            }
+        });
+        cases.check("only those that may", || {
+            let mark = server.mark();
+            nix::unistd::chown(collector.path(), None, Some(nix::unistd::Gid::from_raw(33)))
+                .expect("a group");
+            fs::set_permissions(collector.path(), Permissions::from_mode(0o660)).expect("permissions");
+            let log = server.wait_log(mark, "WSGI1050");
+            assert!(log.contains("must not write to the socket") && log.contains("--socket-group"), "{log}");
+            let last = collector.all().len();
+            wait_until("one more of the other group", || {
+                collector.all()[last..].iter().any(|report| report.text(6) == "one").then_some(())
+            });
+        });
+    });
+}
+
+/// The collector of the package `mod_wsgi-telemetry`.
+struct Published {
+    process: Child,
+    python: std::path::PathBuf,
+    port: u16,
+    directory: tempfile::TempDir,
+}
+
+impl Published {
+    fn start() -> Self {
+        let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements-telemetry.txt");
+        let python = Interpreter::current().environment(&requirements).join("bin/python");
+        let directory = tempfile::Builder::new().prefix("e2e-t-").tempdir_in("/tmp").expect("a directory");
+        fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("permissions");
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+        let port = port.expect("a free port").port();
+        let listen = format!("unix:{}", directory.path().join("socket").display());
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(&python)
+            .args(["-m", "mod_wsgi.telemetry.cli", "serve", "--listen", &listen, "--socket-mode", "0666"])
+            .args(["--http-port", &port.to_string(), "--log-level", "WARNING"])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("the collector");
+        let collector = Self { process, python, port, directory };
+        wait_until("the collector", || {
+            let mode = fs::metadata(collector.socket()).ok()?.permissions().mode();
+            (mode & 0o777 == 0o666 && collector.state().is_some()).then_some(())
+        });
+        collector
+    }
+
+    fn socket(&self) -> std::path::PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    /// Returns what it shows: see `telemetry_state.py`.
+    fn state(&self) -> Option<String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("apps/telemetry_state.py");
+        let output = Command::new(&self.python).arg(script).arg(self.port.to_string()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Waits until it shows all of these lines. Returns what it shows then.
+    fn wait(&self, lines: &[String]) -> String {
+        let mut shown = String::new();
+        let mut missing = Vec::new();
+        let has_all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            wait_until("the state of the collector", || {
+                shown = self.state()?;
+                missing = lines.iter().filter(|line| !shown.lines().any(|shown| shown == **line)).collect();
+                missing.is_empty().then_some(())
+            });
+        }));
+        assert!(has_all.is_ok(), "not shown: {missing:#?}\n{shown}");
+        shown
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        signal(Process(self.process.id()), Signal::SIGTERM);
+        let _ = self.process.wait();
+    }
+}
+
+fn the_published_collector_shows_everything(setup: Setup) {
+    let collector = Published::start();
+    let mode = setup.mode();
+    let settings = format!(
+        "WSGITelemetryService unix:{} interval=0.5\nWSGISlowRequests 0.3\nWSGITelemetryOptions +CaptureUserAgent",
+        collector.socket().display()
+    );
+    let (setup, groups) = match mode {
+        Mode::Embedded => (
+            setup.app("/one", "app.wsgi", APP).conf("WSGIApplicationGroup %{GLOBAL}"),
+            &[("one", "embedded")][..],
+        ),
+        Mode::Daemon => (two_groups(setup), &[("one", "one"), ("two", "two")][..]),
+    };
+    let mut server = setup.conf(&settings).start();
+    let parent = server.pid();
+    for (path, _) in groups {
+        for _ in 0..5 {
+            assert_eq!(server.get(&format!("/{path}/")).text(), "hello");
+        }
+        assert_eq!(server.get(&format!("/{path}/gc")).text(), "hello");
+        let slow = server.request("GET", &format!("/{path}/sleep?0.9")).header("User-Agent", *path);
+        assert_eq!(slow.send().status, 200);
+    }
+    let mut lines = vec!["decode_errors 0".to_owned(), format!("parent {parent}")];
+    for (path, group) in groups {
+        let phases = mode.pick("application", "application daemon");
+        let queue = mode.pick("", "queue ");
+        lines.push(format!("requests {group} 7"));
+        lines.push(format!("phases {group} {phases} gil_wait input_read output_write {queue}request server"));
+        lines.push(format!("collected {group} True"));
+        lines.push(format!("slow 1 /sleep {path}"));
+        lines.push(format!("event {group} process_started "));
+    }
+    collector.wait(&lines);
+    assert!(server.stop().success());
+    let reason = mode.pick("", "shutdown_signal");
+    let ends = groups.iter().flat_map(|(_, group)| {
+        ["stopping", "stopped"].map(|kind| format!("event {group} process_{kind} {reason}"))
+    });
+    lines.extend(ends);
+    let shown = collector.wait(&lines);
+    server.cases(|_, cases| {
+        let reason =
+            "T1: one count for all kinds of datagrams, of which the collector follows the samples only";
+        cases.deviates("no losses are counted", reason, || assert!(shown.contains("\ndrops 0\n"), "{shown}"));
+    });
 }
