@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
 
 use crate::failure::Failure;
+use crate::options;
+use crate::parse::Parsed;
 
 /// The account that runs Apache's children.
 #[derive(Clone, Debug)]
@@ -29,6 +31,20 @@ pub(crate) struct Account {
 pub(crate) enum Access {
     Read,
     Search,
+}
+
+/// Returns a line about options for accounts that somebody other than root gave in vain.
+pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
+    if geteuid().is_root() {
+        return Vec::new();
+    }
+    let own = Account::invoking(None, None);
+    let given = [(&options::USER, &own.user), (&options::GROUP, &own.group)];
+    let others = given.into_iter().filter(|(spec, own)| parsed.text(spec).is_some_and(|name| name != *own));
+    let line = |spec: &options::Spec| {
+        format!("{} is without effect: only root can serve as others, and this is {}", spec.name, own.user)
+    };
+    others.map(|(spec, _)| line(spec)).collect()
 }
 
 impl Account {
@@ -111,7 +127,7 @@ impl Account {
 
     /// Returns the account of the invoking user: Apache cannot change its identity unless started
     /// by root. Names are written, and have no effect.
-    fn invoking(user: Option<&str>, group: Option<&str>) -> Self {
+    pub(crate) fn invoking(user: Option<&str>, group: Option<&str>) -> Self {
         let (uid, gid) = (geteuid(), getegid());
         let name = || User::from_uid(uid).ok().flatten().map_or_else(|| format!("#{uid}"), |user| user.name);
         Self {

@@ -60,6 +60,23 @@ impl Application {
         }
     }
 
+    /// Returns what to do if its file does not exist. A name that could be that of a module most
+    /// likely is one, as other servers take it.
+    pub(crate) fn remedy(&self) -> String {
+        const NAME: &str = "name an existing one";
+        let Self::Script(path) = self else { return NAME.to_owned() };
+        let here = std::env::current_dir().is_ok_and(|directory| path.parent() == Some(&*directory));
+        let name = path.file_name().and_then(|name| name.to_str()).filter(|_| here).unwrap_or_default();
+        let (module, callable) = name.split_once(':').unwrap_or((name, ""));
+        match (module_name(module), callable) {
+            (Err(_), _) => NAME.to_owned(),
+            (Ok(_), "") => format!("{NAME}, or add --application-type module if it is a module"),
+            (Ok(_), callable) => format!(
+                "{NAME}; a module is named by `--application-type module {module} --callable-object {callable}`"
+            ),
+        }
+    }
+
     /// The script that has the application; `None` for static files.
     pub(crate) fn script(&self, server_root: &Path) -> Option<PathBuf> {
         match self {

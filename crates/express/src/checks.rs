@@ -20,7 +20,7 @@ use crate::tls::Tls;
 pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     let mut problems = Vec::new();
     if let Some((path, what)) = settings.application.file() {
-        problems.extend(file(path, what, "name an existing one", account));
+        problems.extend(file(path, what, &settings.application.remedy(), account));
     }
     if let Some(directory) = &settings.document_root {
         problems.extend(searchable(directory, "--document-root", account));

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::account::Account;
 use crate::apache;
 use crate::failure::Failure;
 use crate::install::{Installation, load_directives};
@@ -169,12 +170,13 @@ fn fail(program: &str, usage: Option<&str>, failure: &Failure) -> ExitCode {
 }
 
 fn usage(program: &str) -> String {
+    let more = format!("\n\n`{program} COMMAND --help` lists the options of a command.");
     let shown = COMMANDS.iter().filter(|command| !command.internal);
     shown.fold(format!("Usage: {program} command [options]\n\nCommands:"), |mut text, command| {
         // Writing to a string does not fail.
         let _ = write!(text, "\n    {}", command.name);
         text
-    })
+    }) + &more
 }
 
 impl Command {
@@ -232,8 +234,11 @@ fn install_module(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
 
 fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     let installation = Installation::own()?;
-    let python = usable_python(parsed, &installation)?;
-    say(&package::install(&installation, &python, &account(parsed)?)?)?;
+    // Whoever may write to that Python can run it; the account that serves has no part in this.
+    let account = Account::invoking(None, None);
+    let option = parsed.text(&options::PYTHON).map(PathBuf::from);
+    let python = Candidates::from_environment(option).choose(&account)?;
+    say(&package::install(&installation, &python, &account)?)?;
     Ok(0)
 }
 

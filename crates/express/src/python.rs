@@ -255,9 +255,9 @@ fn probe(account: &Account, executable: &Path, origin: String) -> Result<Python,
         (lines.next(), lines.next(), lines.next(), lines.next(), lines.next(), lines.next())
     else {
         let errors = String::from_utf8_lossy(&output.stderr);
-        let reason =
-            errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it does not answer like Python");
-        return Err(reason.to_owned());
+        let said = errors.lines().rfind(|line| !line.trim().is_empty());
+        let said = said.map(|line| format!(": {}", line.trim())).unwrap_or_default();
+        return Err(format!("it does not answer like Python{said}"));
     };
     Ok(Python {
         executable: executable.to_owned(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
-use crate::account::{Access, Account};
+use crate::account::{self, Access, Account};
 use crate::apache::{Apache, Mpm};
 use crate::application;
 use crate::auth;
@@ -208,6 +208,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     }
     let concerns = [
         auth::without_effect,
+        account::without_effect,
         logs::without_effect,
         telemetry::without_effect,
         names::without_effect,

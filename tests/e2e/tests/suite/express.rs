@@ -3,6 +3,7 @@
 mod access;
 mod application;
 mod container;
+mod control;
 mod django;
 mod environment;
 mod files;
@@ -23,6 +24,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     access::TESTS,
     application::TESTS,
     container::TESTS,
+    control::TESTS,
     django::TESTS,
     environment::TESTS,
     files::TESTS,

@@ -132,7 +132,7 @@ impl Drop for Express {
 }
 
 /// Returns the options that differ between ours and the original, which does not choose an account.
-fn own_options() -> Vec<OsString> {
+pub(super) fn own_options() -> Vec<OsString> {
     if !Target::current().is_reference() {
         return vec!["--python".into(), Interpreter::current().executable.into()];
     }
@@ -196,7 +196,7 @@ pub(super) fn free_port() -> u16 {
     port.unwrap_or_else(|error| panic!("no free port: {error}")).port()
 }
 
-fn command(wrapper: &[&str]) -> Command {
+pub(super) fn command(wrapper: &[&str]) -> Command {
     let module = Target::current().module();
     // Ours is PREFIX/lib/mod_wsgi/mod_wsgi.so, the original in the packages of a virtual
     // environment.
