@@ -110,6 +110,24 @@ def _exit(signum, frame):
     sys.exit()
 
 
+def _interrupt_on_signal():
+    """Handles the signal that follows a request to end the server, where that is a single process and Python is at work."""
+    import cmd
+    import signal
+
+    prompt = cmd.Cmd.cmdloop.__code__
+
+    def interrupt(signum, frame):
+        # A debugger would go on after KeyboardInterrupt.
+        raise EOFError if frame is not None and frame.f_code is prompt else KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGUSR2, interrupt)
+    except ValueError:
+        # Python has been started by a thread, for which no signal is meant.
+        pass
+
+
 def _one_callback(name, arguments, keywords):
     if keywords or len(arguments) != 1:
         raise TypeError(f"{name}() takes exactly one positional argument")
@@ -588,6 +606,8 @@ def set_up(module, options):
             sys.stdout = stream("<stdout>")
         if options["restrict_stdin"]:
             sys.stdin = Restricted("sys.stdin", "WSGIRestrictStdin")
+    elif not application_group:
+        _interrupt_on_signal()
     sys.argv = ["mod_wsgi"]
     _set_up_faulthandler()
 

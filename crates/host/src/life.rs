@@ -99,8 +99,9 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
     if process.set_stopping() || !interpreters().is_started() {
         return;
     }
-    let limit = os::thread::PeriodicThread::start("wsgi-end", LONGEST_END, || {
-        let seconds = LONGEST_END.as_secs();
+    let longest = if process.settings.single_process { LONGEST_SINGLE_END } else { LONGEST_END };
+    let limit = os::thread::PeriodicThread::start("wsgi-end", longest, move || {
+        let seconds = longest.as_secs();
         let text = format!(
             "Python has not ended within {seconds} s: the process exits without that. Callbacks given to \
              mod_wsgi.subscribe_shutdown() and atexit functions have to return."
@@ -120,6 +121,10 @@ pub(crate) fn stop(reason: Option<Reason>, grace: u32) {
 /// children after some ten seconds; after a graceful restart it waits without limit, and a child
 /// that stays takes the place of another.
 const LONGEST_END: Duration = Duration::from_secs(20);
+
+/// The same where the server is a single process, in which someone debugs: reports of large
+/// applications take their time, and nothing waits for the end.
+const LONGEST_SINGLE_END: Duration = Duration::from_secs(600);
 
 /// Tells applications, lets requests end and then threads, each for `grace` at most, and ends the
 /// interpreters.

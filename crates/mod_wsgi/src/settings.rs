@@ -18,7 +18,7 @@ pub(crate) struct ServerFacts {
     version: [u32; 3],
     description: Box<[u8]>,
     built: Box<[u8]>,
-    is_single_process: bool,
+    pub(crate) is_single_process: bool,
     /// `WSGIScriptReloading` of the main server.
     script_reloading: bool,
 }

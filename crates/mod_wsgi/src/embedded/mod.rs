@@ -11,6 +11,7 @@ mod question;
 use std::ffi::c_int;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bridge::{Answer, Question};
 use httpd::{Child, Level, Request, Server, Status};
@@ -41,8 +42,19 @@ pub(crate) fn child_init(child: &Child<'_>) {
         host: OnceLock::new(),
     });
     child.at_exit(stop);
+    if python.facts.is_single_process {
+        os::main_thread::ignore_sizes_of_terminal();
+    }
     if python_start(python.server) == PythonStart::AtChildStart {
-        python.host();
+        if python.facts.is_single_process && !python.facts.mpm.is_threaded {
+            // Apache blocks signals meanwhile, since their handlers could end a child that is not
+            // ready. Here they only note that it is to end.
+            IS_STARTING.store(true, Ordering::Release);
+            os::main_thread::with_unblocked(&[&ENDING_SIGNALS[..], &[INTERRUPT]].concat(), || python.host());
+            IS_STARTING.store(false, Ordering::Release);
+        } else {
+            python.host();
+        }
     }
 }
 
@@ -115,7 +127,9 @@ impl ChildPython {
             Level::Info,
             format!("Starting Python {} ({}) in this process", home.version, home.program.display()),
         );
-        if !self.facts.mpm.is_threaded {
+        if self.facts.is_single_process && !self.facts.mpm.is_threaded {
+            os::main_thread::interrupt_with(&ENDING_SIGNALS, INTERRUPT, is_at_work_here);
+        } else if !self.facts.mpm.is_threaded {
             os::main_thread::forward_signals(&ENDING_SIGNALS, libc::SIGUSR1, exchange::is_running_here);
         }
         let process =
@@ -144,13 +158,28 @@ fn is_at_work() -> bool {
     exchange::is_running_here() || os::exit::has_other_threads()
 }
 
+/// Returns whether Python runs on the main thread: a request, or the scripts that are imported at
+/// the start.
+fn is_at_work_here() -> bool {
+    exchange::is_running_here() || IS_STARTING.load(Ordering::Acquire)
+}
+
+/// True while Python starts with its process.
+static IS_STARTING: AtomicBool = AtomicBool::new(false);
+
 /// The signals whose handlers end a child of the prefork MPM. Threads of applications cannot be
 /// kept from receiving them, even inside Python.
 ///
 /// The handler of SIGUSR1 only notes that the child is to end after its request, when Python can be
 /// ended. While an application runs, it replaces the other handlers once. When Apache stops or
 /// restarts, it sends another signal some seconds later.
+///
+/// Where Apache is a single process, all of them only note that it is to end. Whoever debugs an
+/// application there means it, too: [`INTERRUPT`] follows.
 const ENDING_SIGNALS: [c_int; 4] = [libc::SIGTERM, libc::SIGHUP, libc::SIGINT, libc::SIGUSR1];
+
+/// The signal that interrupts Python; see `bootstrap.py` of the host.
+const INTERRUPT: c_int = libc::SIGUSR2;
 
 /// The time for which running requests are waited for, in milliseconds. Apache kills children ten
 /// seconds after it has asked them to end.
