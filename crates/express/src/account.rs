@@ -31,6 +31,7 @@ pub(crate) struct Account {
 pub(crate) enum Access {
     Read,
     Search,
+    Write,
 }
 
 /// Returns a line about options for accounts that somebody other than root gave in vain.
@@ -73,6 +74,7 @@ impl Account {
         let test = match access {
             Access::Read => "-r",
             Access::Search => "-x",
+            Access::Write => "-w",
         };
         let granted = self
             .command(Path::new("/usr/bin/test"))
@@ -163,6 +165,7 @@ impl Account {
         let bit = match access {
             Access::Read => 4,
             Access::Search => 1,
+            Access::Write => 2,
         };
         let gid = Gid::from_raw(metadata.gid());
         let bits = if metadata.uid() == self.uid.as_raw() {
@@ -178,6 +181,7 @@ impl Account {
         let verb = match access {
             Access::Read => "read",
             Access::Search => "enter",
+            Access::Write => "write to",
         };
         Err(format!(
             "{} may not {verb} {} (mode {:04o})",

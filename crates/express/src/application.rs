@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use minijinja::context;
+use minijinja::{Value, context};
 
 use crate::config::display;
 use crate::failure::Failure;
@@ -77,44 +77,58 @@ impl Application {
         }
     }
 
-    /// The script that has the application; `None` for static files.
-    pub(crate) fn script(&self, server_root: &Path) -> Option<PathBuf> {
+    /// The script that has the application; `None` for static files. Something may be put around the
+    /// application; then this is never the user's own.
+    pub(crate) fn script(&self, server_root: &Path, is_wrapped: bool) -> Option<PathBuf> {
         match self {
+            Self::Script(_) | Self::Placeholder if is_wrapped => Some(server_root.join(HANDLER)),
             Self::Script(file) => Some(file.clone()),
-            Self::Placeholder => Some(server_root.join("default.wsgi")),
+            Self::Placeholder => Some(server_root.join(DEFAULT)),
             Self::Module(_) | Self::Paste(_) => Some(server_root.join(HANDLER)),
             Self::Static => None,
         }
     }
 
     /// The name of the callable in that script.
-    pub(crate) fn callable_object<'a>(&self, asked: &'a str) -> &'a str {
+    pub(crate) fn callable_object<'a>(&self, asked: &'a str, is_wrapped: bool) -> &'a str {
         match self {
-            Self::Script(_) => asked,
+            Self::Script(_) if !is_wrapped => asked,
             _ => "application",
         }
     }
 
-    /// The text of `handler.wsgi`.
+    /// The text of `handler.wsgi`; `around` is what is put around the application.
     ///
     /// # Errors
     /// A name cannot be written into it.
-    pub(crate) fn handler_script(&self, callable_object: &str) -> Result<String, Failure> {
-        let (module, paste) = match self {
-            Self::Module(name) => (Some(name), None),
-            Self::Paste(file) => (None, Some(display(file))),
-            _ => (None, None),
+    pub(crate) fn handler_script(
+        &self,
+        callable_object: &str,
+        server_root: &Path,
+        around: Option<&Value>,
+    ) -> Result<String, Failure> {
+        let (loader, entry, callable_object) = match self {
+            Self::Module(name) => ("module", name.clone(), Some(callable_object)),
+            Self::Paste(file) => ("paste", display(file), None),
+            Self::Script(file) if around.is_some() => ("script", display(file), Some(callable_object)),
+            Self::Placeholder if around.is_some() => {
+                ("script", display(&server_root.join(DEFAULT)), Some("application"))
+            }
+            _ => ("", String::new(), None),
         };
         render(
             HANDLER,
             include_str!("../templates/handler.wsgi"),
-            context! { module, paste, callable_object },
+            context! { loader, entry, callable_object, around },
         )
     }
 }
 
 /// The script that loads what is no script.
 pub(crate) const HANDLER: &str = "handler.wsgi";
+
+/// The script of the placeholder.
+pub(crate) const DEFAULT: &str = "default.wsgi";
 
 fn module_name(entry: &str) -> Result<String, Failure> {
     let is_name = |part: &str| {
@@ -164,9 +178,28 @@ mod tests {
 
     #[test]
     fn handler_scripts_hold_their_names_as_text() {
-        let paste = Application::Paste("/it's \"a\"\\b.ini".into()).handler_script("x").unwrap();
+        let text = |application: &Application, around: Option<&Value>| {
+            application.handler_script("x\"\n", Path::new("/r"), around).unwrap()
+        };
+        let paste = text(&Application::Paste("/it's \"a\"\\b.ini".into()), None);
         assert!(paste.contains(r#"paste("/it's \"a\"\\b.ini")"#), "{paste}");
-        let module = Application::Module("a.b".into()).handler_script("x\"\n").unwrap();
+        let module = text(&Application::Module("a.b".into()), None);
         assert!(module.contains(r#"module("a.b", "x\"\x0a")"#), "{module}");
+        let around = context! {
+            debugger => false, at_startup => false, coverage => "/c\"\n", profiler => "/p\"\n", recorder => "/r\"\n",
+        };
+        let script = text(&Application::Script("/a\"\n.wsgi".into()), Some(&around));
+        for part in [
+            r#"script("/a\"\x0a.wsgi", "x\"\x0a")"#,
+            r#"coverage="/c\"\x0a""#,
+            r#"profiler="/p\"\x0a""#,
+            r#"recorder="/r\"\x0a""#,
+        ] {
+            assert!(script.contains(part), "{part} in {script}");
+        }
+        assert!(
+            text(&Application::Placeholder, Some(&around))
+                .contains(r#"script("/r/default.wsgi", "application")"#)
+        );
     }
 }

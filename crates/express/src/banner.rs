@@ -17,6 +17,8 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     lines.extend(settings.telemetry.banner());
     lines.extend([("Server Root", root.to_string()), ("Server Conf", format!("{root}/httpd.conf"))]);
     lines.extend(settings.logs.banner(&inputs.logs));
+    let [output, debug_mode] = settings.debugging.banner();
+    lines.extend(output);
     if setup {
         let rules = settings.files.rewrite_rules.clone();
         let rules = rules.unwrap_or_else(|| settings.server_root.join("rewrite.conf"));
@@ -27,8 +29,14 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     let account = inputs.account;
     let chosen = if account.by_default { " (started as root without --user)" } else { "" };
     let python = inputs.python;
+    let mode = match &settings.daemon {
+        Some(_) => "daemon",
+        None if settings.debugging.is_on => "debug",
+        None => "embedded",
+    };
+    lines.push(("Operating Mode", mode.to_owned()));
+    lines.extend(debug_mode);
     lines.extend([
-        ("Operating Mode", if settings.daemon.is_some() { "daemon" } else { "embedded" }.to_owned()),
         ("Python", format!("{} {} ({})", python.executable.display(), python.version, python.origin)),
         ("Serving Account", format!("{}:{}{chosen}", account.user, account.group)),
         (

@@ -7,6 +7,7 @@ use minijinja::{Value, context};
 use crate::account::Account;
 use crate::apache::{Apache, Mpm};
 use crate::application::Application;
+use crate::debugging;
 use crate::failure::Failure;
 use crate::files;
 use crate::groups;
@@ -107,6 +108,7 @@ impl Inputs<'_> {
                 python_path => in_children.then(|| python_path.join(":")),
                 python_eggs => in_children.then(|| display(&settings.python_eggs())),
                 in_children,
+                debug => settings.debugging.is_on,
                 python_warnings => settings.python_warnings.clone(),
                 switch_interval => settings.switch_interval,
                 free_threading => settings.free_threading,
@@ -130,7 +132,7 @@ impl Inputs<'_> {
                 mount_pattern => (mount != "/").then(|| format!("^{}/", escape_pattern(mount))),
                 mount_target => format!("{}/", escape_substitution(mount)),
                 script => script.as_deref().map(display),
-                script_callable => settings.application.callable_object(&settings.callable_object),
+                script_callable => settings.application.callable_object(&settings.callable_object, settings.debugging.wraps()),
                 preloaded => settings.is_preloaded(),
                 include_files => settings.include_files.iter().map(|path| display(path)).collect::<Vec<_>>(),
             },
@@ -164,6 +166,9 @@ impl Inputs<'_> {
                 working_directory => display(&settings.working_directory),
                 locale => self.locale.as_str(),
                 reload_on_changes => settings.reload_on_changes,
+                debug_variables => settings.debugging.variables(),
+                gdb => settings.debugging.gdb().map(|program| display(&program)),
+                gdb_commands => display(&root.join(debugging::GDB_COMMANDS)),
                 process_name => settings.process_name.as_deref(),
                 startup_log => settings.logs.startup(&self.logs).map(display),
                 envvars => display(&root.join("envvars")),
@@ -269,6 +274,7 @@ impl Inputs<'_> {
                 .chain(settings.logs.defines())
                 .chain(settings.telemetry.defines())
                 .chain(settings.access.defines())
+                .chain(settings.debugging.defines())
                 .map(str::to_owned),
         );
         if settings.http2 {

@@ -16,6 +16,7 @@ mod checks;
 mod cli;
 mod config;
 mod daemon;
+mod debugging;
 mod environment;
 mod failure;
 mod files;

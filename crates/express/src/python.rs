@@ -225,6 +225,26 @@ impl Python {
         status.is_ok_and(|status| status.success())
     }
 
+    /// Checks that a module can be imported with these directories first on the path. The error says
+    /// what prevents it.
+    pub(crate) fn imports(&self, module: &str, path: &[PathBuf], account: &Account) -> Result<(), String> {
+        const CHECK: &str =
+            "import importlib, sys; sys.path[:0] = sys.argv[2:]; importlib.import_module(sys.argv[1])";
+        let output = account
+            .command(&self.program)
+            .args(["-c", CHECK, module])
+            .args(path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .output()
+            .map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        Err(text.lines().last().unwrap_or_default().trim().to_owned())
+    }
+
     /// Returns why an account other than the one it was chosen for cannot execute it.
     pub(crate) fn closed_to(&self, account: &Account) -> Option<String> {
         probe(account, &self.program, String::new()).err()

@@ -15,18 +15,18 @@ use crate::failure::Failure;
 /// Runs the server that `control` controls until it ends; its exit status.
 ///
 /// Without a terminal this process *becomes* Apache, so that a supervisor or a container has the
-/// right process id. On a terminal it stays, because the terminal's signals are not all meant for
+/// right process id; so it does to have Apache `attached` to the terminal. Otherwise, on a terminal it stays, because the terminal's signals are not all meant for
 /// Apache: a resized window would stop it.
 ///
 /// # Errors
 /// The control script cannot be started.
-pub(crate) fn foreground(control: &Path) -> Result<u8, Failure> {
+pub(crate) fn foreground(control: &Path, attached: bool) -> Result<u8, Failure> {
     let mut command = Command::new(control);
     command.args(["start", "-DFOREGROUND"]);
     let refuse = |error: io::Error| {
         Failure::file("start", control, &error, "choose another directory with --server-root")
     };
-    if !io::stdout().is_terminal() {
+    if attached || !io::stdout().is_terminal() {
         return Err(refuse(command.exec()));
     }
     // Before the child exists, so that no signal is lost in between; an exec resets handlers, not

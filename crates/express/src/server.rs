@@ -13,6 +13,7 @@ use crate::banner::banner;
 use crate::checks;
 use crate::config::{Inputs, display};
 use crate::daemon;
+use crate::debugging;
 use crate::failure::Failure;
 use crate::files;
 use crate::install::Installation;
@@ -58,7 +59,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     leave_closed_directory(&mut settings, &account);
     let path = |spec| parsed.text(spec).map(Path::new);
     let apache = Apache::find(path(&options::HTTPD_EXECUTABLE), path(&options::MODULES_DIRECTORY))?;
-    let mpm = apache.mpm(&settings.mpms)?;
+    let mpm = settings.debugging.mpm(&apache, &settings.mpms)?;
     if settings.http2 && mpm == Mpm::Prefork {
         warn(
             "--http2 is without effect: Apache's prefork model cannot do HTTP/2; choose another with --server-mpm",
@@ -89,8 +90,11 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     }
     settings.logs.make_directory();
     checks::aliases(&settings, &account).iter().for_each(|problem| warn(problem));
+    // If this fails, the checks below report it.
+    let _ = settings.debugging.make_directories(true, &account);
     let mut problems = checks::files(&settings, &account);
     problems.extend(checks::services(&settings.services, &account, &service_accounts, &python));
+    problems.extend(settings.debugging.problems(&python, &settings.python_path, &account));
     match python.obstacle(&installation.hosts(), settings.daemon.is_none() || settings.access.is_scripted()) {
         Some(obstacle) => problems.push(obstacle),
         None => {
@@ -136,7 +140,11 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     root.write(
         application::HANDLER,
         0o644,
-        &settings.application.handler_script(&settings.callable_object)?,
+        &settings.application.handler_script(
+            &settings.callable_object,
+            &settings.server_root,
+            settings.debugging.context().as_ref(),
+        )?,
     )?;
     if let Some(collector) = settings.telemetry.files()? {
         root.make_directory_for(collector.directory, &account)?;
@@ -146,7 +154,11 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     if settings.python_eggs.is_none() {
         root.make_directory_for("python-eggs", &account)?;
     }
-    root.write("default.wsgi", 0o644, include_str!("../templates/default.wsgi"))?;
+    root.write(application::DEFAULT, 0o644, include_str!("../templates/default.wsgi"))?;
+    settings.debugging.make_directories(false, &account)?;
+    if settings.debugging.gdb().is_some() {
+        root.write(debugging::GDB_COMMANDS, 0o644, include_str!("../templates/gdb.cmds"))?;
+    }
     let configuration = root.write("httpd.conf", 0o600, &configuration)?;
     let control = root.write("apachectl", 0o755, &control)?;
 
@@ -157,7 +169,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         return Err(Failure::Machine(complaints));
     }
     say(&banner(&inputs, setup_only))?;
-    if purpose == Purpose::Start { run::foreground(&control) } else { Ok(0) }
+    if purpose == Purpose::Start { run::foreground(&control, settings.debugging.is_on) } else { Ok(0) }
 }
 
 /// Runs the server whose root has been generated for these options; its exit status.
@@ -165,7 +177,8 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
 /// # Errors
 /// It cannot be started.
 pub(crate) fn run(parsed: &Parsed) -> Result<u8, Failure> {
-    run::foreground(&Settings::new(parsed)?.server_root.join("apachectl"))
+    let settings = Settings::new(parsed)?;
+    run::foreground(&settings.server_root.join("apachectl"), settings.debugging.is_on)
 }
 
 /// Returns the account that the control script uses. Variables take precedence over options there.
@@ -202,15 +215,22 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
         let front = [&options::MAX_CLIENTS, &options::INITIAL_WORKERS, &options::MINIMUM_SPARE_WORKERS];
         let front = front.into_iter().chain([&options::MAXIMUM_SPARE_WORKERS]);
         options.extend(front.filter(|spec| parsed.has(spec)).map(|spec| spec.name));
+        if settings.debugging.is_on {
+            options.extend(
+                debugging::ELSEWHERE.into_iter().filter(|spec| parsed.has(spec)).map(|spec| spec.name),
+            );
+        }
     }
     if !options.is_empty() {
-        warn(&format!("without effect in embedded mode: {}", options.join(", ")));
+        let mode = if settings.debugging.is_on { "debug" } else { "embedded" };
+        warn(&format!("without effect in {mode} mode: {}", options.join(", ")));
     }
     let concerns = [
         auth::without_effect,
         account::without_effect,
         logs::without_effect,
         telemetry::without_effect,
+        debugging::without_effect,
         names::without_effect,
         tls::without_effect,
         proxy::without_effect,

@@ -8,6 +8,7 @@ use crate::apache::Mpm;
 use crate::application::Application;
 use crate::auth::Access;
 use crate::daemon::Daemon;
+use crate::debugging::Debugging;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::files::Files;
@@ -46,6 +47,7 @@ pub(crate) struct Settings {
     /// The number of Apache's processes and threads in front of daemon processes.
     pub(crate) sizing: Sizing,
     pub(crate) telemetry: Telemetry,
+    pub(crate) debugging: Debugging,
     /// Requests after which a process is replaced; 0: never.
     pub(crate) maximum_requests: i64,
     /// Seconds for running requests when the server is to end; not 0, which is no limit to Apache.
@@ -116,7 +118,8 @@ impl Settings {
         };
         let (application, served_directory) = Application::new(parsed)?;
         let has_application = application != Application::Placeholder;
-        let is_embedded = parsed.has(&options::EMBEDDED_MODE);
+        let debugging = Debugging::new(parsed, &server_root)?;
+        let is_embedded = parsed.has(&options::EMBEDDED_MODE) || debugging.is_on;
         let default_group = format!("{}:{port}", host.as_deref().unwrap_or("localhost"));
         let daemon = if is_embedded { None } else { Some(Daemon::new(parsed, &default_group)?) };
         let application_group = parsed.text(&options::APPLICATION_GROUP).unwrap_or("%{GLOBAL}");
@@ -134,6 +137,11 @@ impl Settings {
             number(parsed, spec, default, 1..=MAXIMUM).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
         };
         let services = Service::all(parsed)?;
+        let (mut processes, mut threads) = (count(&options::PROCESSES, 1)?, count(&options::THREADS, 5)?);
+        let mut maximum_requests = number(parsed, &options::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?;
+        if debugging.is_on {
+            (processes, threads, maximum_requests) = (1, 1, 0);
+        }
         Ok(Self {
             port,
             tls: Tls::new(parsed, port)?,
@@ -144,7 +152,7 @@ impl Settings {
             telemetry: Telemetry::new(parsed, &server_root, &services)?,
             services,
             sizing: Sizing::new(parsed)?,
-            maximum_requests: number(parsed, &options::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?,
+            maximum_requests,
             graceful_timeout: number(parsed, &options::GRACEFUL_TIMEOUT, 15, 0..=LARGEST)?
                 .clamp(1, i64::from(i32::MAX)),
             timeout: number(parsed, &options::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
@@ -155,9 +163,9 @@ impl Settings {
             logs: Logs::new(parsed, &server_root)?,
             server_root,
             default_root,
-            processes: count(&options::PROCESSES, 1)?,
+            processes,
             multiprocess: parsed.has(&options::PROCESSES),
-            threads: count(&options::THREADS, 5)?,
+            threads,
             mount_point: mount_point(parsed.text(&options::MOUNT_POINT).unwrap_or("/")),
             callable_object: parsed.text(&options::CALLABLE_OBJECT).unwrap_or("application").to_owned(),
             application_group: application_group.to_owned(),
@@ -177,7 +185,8 @@ impl Settings {
             python_warnings: texts(parsed, &options::PYTHON_WARNINGS),
             switch_interval: switch_interval(parsed)?,
             free_threading: parsed.has(&options::FREE_THREADING),
-            orphan_interpreter: parsed.has(&options::ORPHAN_INTERPRETER),
+            orphan_interpreter: parsed.has(&options::ORPHAN_INTERPRETER) && !debugging.is_on,
+            debugging,
             locale: parsed.text(&options::LOCALE).or(parsed.text(&options::LANG)).map(str::to_owned),
             process_name: parsed.text(&options::PROCESS_NAME).map(str::to_owned),
             reloading: !is_embedded && !parsed.has(&options::DISABLE_RELOADING),
@@ -236,7 +245,7 @@ impl Settings {
 
     /// The script to run; `None` for static files.
     pub(crate) fn script(&self) -> Option<PathBuf> {
-        self.application.script(&self.server_root)
+        self.application.script(&self.server_root, self.debugging.wraps())
     }
 }
 

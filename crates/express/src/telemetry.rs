@@ -2,7 +2,6 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use minijinja::{Value, context};
 
@@ -120,25 +119,10 @@ impl Telemetry {
     /// # Errors
     /// It is not.
     pub(crate) fn check(&self, python: &Python, path: &[PathBuf], account: &Account) -> Result<(), Failure> {
-        const CHECK: &str = "import sys; sys.path[:0] = sys.argv[1:]; import mod_wsgi.telemetry.server";
         if self.page.is_none() {
             return Ok(());
         }
-        let command = account
-            .command(&python.program)
-            .args(["-c", CHECK])
-            .args(path)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .output();
-        let reason = match command {
-            Ok(output) if output.status.success() => return Ok(()),
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stderr).into_owned();
-                text.lines().last().unwrap_or_default().trim().to_owned()
-            }
-            Err(error) => error.to_string(),
-        };
+        let Err(reason) = python.imports("mod_wsgi.telemetry.server", path, account) else { return Ok(()) };
         let python = python.executable.display();
         Err(Failure::usage(format!(
             "--enable-telemetry needs the package mod_wsgi-telemetry in {python}, and {} cannot import it ({reason}); \

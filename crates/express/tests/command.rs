@@ -113,8 +113,8 @@ fn senseless_command_lines_get_usage_and_status_2() {
         (&["start-server", "--url-alias", "/x"], "error: --url-alias option requires 2 arguments\n"),
         (&["start-server", "--threads", "0"], "error: option --threads: 0 is not in the range 1 to 20000\n"),
         (
-            &["setup-server", "--enable-gdb"],
-            "error: option --enable-gdb is not supported by this version yet\n",
+            &["setup-server", "--debugger-startup"],
+            "error: option --debugger-startup: there is no debugger to start; add --enable-debugger\n",
         ),
         (&["module-location", "x"], "error: Incorrect number of arguments.\n"),
     ];

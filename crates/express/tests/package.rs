@@ -136,6 +136,53 @@ assert handler.reload_required("/d/f.x")
 }
 
 #[test]
+fn former_scripts_wrap_applications() {
+    Installation::new().run(
+        r#"
+import io, os, sys
+from mod_wsgi.express.runtime import ApplicationHandler, PostMortemDebugger, RequestRecorder
+
+open("app.wsgi", "w").write('''
+def application(environ, start_response):
+    start_response("200 OK", [("X", "y")])(b"one ")
+    yield environ["wsgi.input"].read()
+    raise KeyError("later")
+''')
+written = []
+def start_response(status, headers):
+    return written.append
+
+os.mkdir("records")
+handler = ApplicationHandler("app.wsgi", enable_debugger=True, enable_recorder=True, recorder_directory="records")
+assert isinstance(handler.application, RequestRecorder)
+sys.stdin = io.StringIO("p environ['PATH_INFO']\nc\n")
+sys.stdout = output = io.StringIO()
+response = handler({"wsgi.input": io.BytesIO(b"two"), "PATH_INFO": "/p"}, start_response)
+assert written == [] and next(response) == b"two" and written == [b"one "], written
+try:
+    next(response)
+except KeyError:
+    pass
+response.close()
+assert "KeyError" in output.getvalue() and "'/p'" in output.getvalue(), output.getvalue()
+files = {name.rpartition(".")[2]: open(f"records/{name}").read() for name in os.listdir("records")}
+assert len(files) == 7 and files["icontent"] == "two" and files["ocontent"] == "one two", files
+assert "KeyError" in files["orexcept"] and not files["oaexcept"] and "('X', 'y')" in files["oheaders"], files
+
+def application(environ, start_response):
+    raise ValueError
+sys.stdin = io.StringIO("")
+try:
+    PostMortemDebugger(application, False)({}, None)
+except ValueError as error:
+    assert error.__traceback__.tb_frame.f_code.co_name == "<module>"
+else:
+    raise AssertionError
+"#,
+    );
+}
+
+#[test]
 fn the_former_package_has_the_former_names() {
     Installation::new().run(
         r#"

@@ -2,7 +2,10 @@
 
 import os
 
-from mod_wsgi.express import loading
+from mod_wsgi.express import debugging, loading
+
+# Others import these from here.
+from mod_wsgi.express.debugging import PostMortemDebugger, RequestRecorder  # noqa: F401
 
 
 class ApplicationHandler:
@@ -29,6 +32,8 @@ class ApplicationHandler:
             self.application, self._changed = loading.script(entry_point, callable_object)
         else:
             raise ValueError(f"application_type: '{application_type}' is not one of script, module, paste")
+        recorder = recorder_directory if enable_recorder else None
+        self.application = debugging.wrap(self.application, enable_debugger, debugger_startup, recorder)
         self.mount_point = mount_point.rstrip("/")
 
     def reload_required(self, resource):

@@ -8,7 +8,7 @@ mod reference;
 mod supported;
 
 use crate::parse::Parsed;
-use crate::{auth, environment, limits, logs, names, proxy, telemetry, tls};
+use crate::{auth, debugging, environment, limits, logs, names, proxy, telemetry, tls};
 
 pub(crate) use crate::files::{DOCUMENT_ROOT, ERROR_OVERRIDE, FILES, URL_ALIAS};
 pub use reference::reference;
@@ -29,6 +29,7 @@ static SECTIONS: &[&Section] = &[
     &REQUESTS,
     &limits::LIMITS,
     &RELOADING,
+    &debugging::DEBUGGING,
     &INTERPRETERS,
     &FRONT,
     &SERVICES,

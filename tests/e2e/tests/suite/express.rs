@@ -4,6 +4,7 @@ mod access;
 mod application;
 mod container;
 mod control;
+mod debugging;
 mod django;
 mod environment;
 mod files;
@@ -13,6 +14,7 @@ mod logs;
 mod proxies;
 mod server;
 mod telemetry;
+mod terminal;
 
 use e2e::Needs::{Daemon, Ours};
 use e2e::{Process, Test, test, wait_until};
@@ -25,6 +27,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     application::TESTS,
     container::TESTS,
     control::TESTS,
+    debugging::TESTS,
     django::TESTS,
     environment::TESTS,
     files::TESTS,

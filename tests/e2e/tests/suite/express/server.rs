@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use e2e::{Connection, Interpreter, Process, Response, Target, preload, signal, wait_until};
 use nix::sys::signal::Signal;
 
+use super::terminal::Terminal;
+
 /// Prints where it runs.
 pub(super) const APPLICATION: &str = include_str!("../../../apps/express.wsgi");
 
@@ -42,10 +44,27 @@ impl Express {
 
     /// Starts a server by a command that takes the options of start-server.
     pub(super) fn run(site: Site, mut command: Command, options: &[&str]) -> Self {
-        let port = free_port();
         let output = File::create(site.path("output"))
             .and_then(|file| Ok((file.try_clone()?, file)))
             .unwrap_or_else(|error| panic!("{}: {error}", site.path("output").display()));
+        command.stdin(Stdio::null()).stdout(output.0).stderr(output.1).process_group(0);
+        Self::wait_for_start(site, command, options)
+    }
+
+    /// Starts a server on a terminal.
+    pub(super) fn on_terminal(site: Site, options: &[&str]) -> Session {
+        let pair = nix::pty::openpty(None, None).unwrap_or_else(|error| panic!("no terminal: {error}"));
+        let end = || pair.slave.try_clone().map_or_else(|error| panic!("{error}"), Stdio::from);
+        // The session that this is the terminal of has to be a new one.
+        let mut command = command(&["setsid", "--ctty"]);
+        command.args(["start-server", "app.wsgi"]).args(own_options()).env("TERM", "dumb");
+        command.stdin(end()).stdout(end()).stderr(end());
+        let terminal = Terminal::new(pair.master);
+        Session { server: Self::wait_for_start(site, command, options), terminal }
+    }
+
+    fn wait_for_start(site: Site, mut command: Command, options: &[&str]) -> Self {
+        let port = free_port();
         let process = command
             .args(["--host", "127.0.0.1", "--log-level", "info"])
             .args(["--port", &port.to_string()])
@@ -53,10 +72,6 @@ impl Express {
             .arg(site.path("root"))
             .args(options)
             .current_dir(site.directory.path())
-            .stdin(Stdio::null())
-            .stdout(output.0)
-            .stderr(output.1)
-            .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("mod_wsgi-express: {error}"));
         let mut server = Self { directory: site.directory, process, port };
@@ -128,6 +143,22 @@ impl Express {
 impl Drop for Express {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// A server on a terminal.
+pub(super) struct Session {
+    pub(super) terminal: Terminal,
+    pub(super) server: Express,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // It may be at a prompt, where some do not hear of milder signals.
+            let _ = self.server.process.kill();
+            let _ = self.server.process.wait();
+        }
     }
 }
 
