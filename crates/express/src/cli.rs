@@ -192,20 +192,13 @@ impl Command {
             let _ = writeln!(text, "  {heading}\n        {help}");
         };
         line("-h, --help", "Shows this help.");
-        for spec in options.iter().filter(|spec| spec.supported && !spec.hidden) {
+        for spec in options.iter().filter(|spec| !spec.hidden) {
             line(&format!("{} {}", spec.name, spec.arguments.join(" ")), &spec.full_help());
         }
         if options.iter().any(|spec| matches!(spec.kind, Kind::Seconds | Kind::Bytes)) {
             text.push_str(
                 "\nA TIME may have a unit, as in 90s, 5m or 2h; a SIZE, too: 64K, 512M, 2G (powers of 1024).\n",
             );
-        }
-        let later: Vec<&&Spec> = options.iter().filter(|spec| !spec.supported && !spec.hidden).collect();
-        if !later.is_empty() {
-            text.push_str("\nNot supported by this version yet:\n");
-            for spec in later {
-                let _ = writeln!(text, "  {} {}\n        {}", spec.name, spec.arguments.join(" "), spec.help);
-            }
         }
         text
     }

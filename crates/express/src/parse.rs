@@ -52,8 +52,7 @@ impl Parsed {
 /// Reads `arguments` by the definitions in `specs`.
 ///
 /// # Errors
-/// The mistakes of a command line, and options that are not supported by this version, one line
-/// each.
+/// The mistakes of a command line, one line each.
 pub(crate) fn parse(specs: &[&'static Spec], arguments: Vec<String>) -> Result<Parsed, Failure> {
     let mut parsed = Parsed::default();
     let mut problems = Vec::new();
@@ -178,10 +177,7 @@ fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(
             }
         }
     }
-    if spec.supported {
-        return Ok(());
-    }
-    Err(format!("option {name} is not supported by this version yet"))
+    Ok(())
 }
 
 fn missing(spec: &Spec) -> String {

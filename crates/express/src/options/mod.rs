@@ -3,7 +3,6 @@
 //!
 //! The options of a concern stand in its module, in a [`section`]; the others in `supported`.
 
-mod later;
 mod reference;
 mod supported;
 
@@ -76,8 +75,6 @@ pub(crate) struct Spec {
     pub(crate) kind: Kind,
     /// Left out of the help.
     pub(crate) hidden: bool,
-    /// True if this version supports it.
-    pub(crate) supported: bool,
     /// One sentence.
     pub(crate) help: &'static str,
     /// The default for the manual; empty if it is obvious.
@@ -116,17 +113,7 @@ impl Spec {
         kind: Kind,
         help: &'static str,
     ) -> Self {
-        Self {
-            name,
-            arguments,
-            kind,
-            hidden: false,
-            supported: true,
-            help,
-            default: "",
-            repeated: false,
-            note: "",
-        }
+        Self { name, arguments, kind, hidden: false, help, default: "", repeated: false, note: "" }
     }
 
     pub(crate) const fn flag(name: &'static str, help: &'static str) -> Self {
@@ -163,11 +150,6 @@ impl Spec {
 
     pub(crate) const fn float(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["NUMBER"], Kind::Float, help)
-    }
-
-    const fn later(mut self) -> Self {
-        self.supported = false;
-        self
     }
 
     pub(crate) const fn hidden(mut self) -> Self {
@@ -224,7 +206,7 @@ pub(crate) fn pairs<'p>(parsed: &'p Parsed, spec: &Spec) -> impl Iterator<Item =
 
 /// All options of `start-server` and `setup-server`.
 pub(crate) fn server() -> Vec<&'static Spec> {
-    SECTIONS.iter().flat_map(|section| section.options).copied().chain(later::LATER).collect()
+    SECTIONS.iter().flat_map(|section| section.options).copied().collect()
 }
 
 /// The options of `module-config`.
