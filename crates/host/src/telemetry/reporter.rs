@@ -202,7 +202,11 @@ impl Reporter {
         let number = counter.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
         datagram.begin(kind, self.id, number, now());
         fill(datagram);
-        self.socket.send(datagram.bytes(), deadline);
+        if self.is_stopping.load(Ordering::Relaxed) {
+            self.socket.send_last(datagram.bytes(), deadline);
+        } else {
+            self.socket.send(datagram.bytes(), deadline);
+        }
     }
 
     /// Returns whether this is no forked copy of the process.

@@ -58,9 +58,21 @@ impl Socket {
     /// Sends a datagram. If the collector has too many unread ones, tries again until `deadline`.
     /// Says once in the log that it could not be sent.
     pub(super) fn send(&self, datagram: &[u8], deadline: Option<Instant>) {
+        if let Err(error) = self.try_send(datagram, deadline) {
+            self.complain(&error);
+        }
+    }
+
+    /// Sends a datagram like [`send`](Self::send), without a line in the log: a collector that ends
+    /// with the server may do so first.
+    pub(super) fn send_last(&self, datagram: &[u8], deadline: Option<Instant>) {
+        let _ = self.try_send(datagram, deadline);
+    }
+
+    fn try_send(&self, datagram: &[u8], deadline: Option<Instant>) -> io::Result<()> {
         loop {
             match self.socket.send_to_addr(datagram, &self.collector) {
-                Ok(_) => return,
+                Ok(_) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error)
                     if error.kind() == ErrorKind::WouldBlock
@@ -68,7 +80,7 @@ impl Socket {
                 {
                     std::thread::sleep(PAUSE);
                 }
-                Err(error) => return self.complain(&error),
+                Err(error) => return Err(error),
             }
         }
     }
