@@ -19,6 +19,8 @@ pub struct Activity {
     /// True if a script has been loaded.
     is_loaded: AtomicBool,
     finished: Finished,
+    /// True while the monitor may look for time limits of single requests.
+    has_limits: AtomicBool,
     /// True if requests are taken no more, and the monitor wants to see every one end that was.
     is_closed: AtomicBool,
 }
@@ -28,6 +30,8 @@ pub struct Activity {
 #[repr(align(64))]
 struct Worker {
     started: AtomicU64,
+    /// The time at which its request has to have ended; 0: it has no limit of its own.
+    due: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -54,6 +58,7 @@ impl Activity {
             wanted: AtomicU64::new(0),
             is_loaded: AtomicBool::new(false),
             finished,
+            has_limits: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
         }
     }
@@ -99,6 +104,26 @@ impl Activity {
         self.workers[worker].started.store(0, SeqCst);
         let is_last = self.finish();
         is_last || !self.is_open()
+    }
+
+    /// Gives the request of a worker a time at which it has to have ended. Returns whether to wake
+    /// the monitor. [`unlimit`](Self::unlimit) follows in any case.
+    ///
+    /// # Panics
+    /// There is no such worker.
+    #[must_use]
+    pub fn limit(&self, worker: usize, due: u64) -> bool {
+        // As in `begin`: the counterpart is `next_due`.
+        self.workers[worker].due.store(due.max(1), SeqCst);
+        !self.has_limits.swap(true, SeqCst)
+    }
+
+    /// Takes the limit of a worker's request back.
+    ///
+    /// # Panics
+    /// There is no such worker.
+    pub fn unlimit(&self, worker: usize) {
+        self.workers[worker].due.store(0, Relaxed);
     }
 
     /// Returns whether requests are taken.
@@ -151,6 +176,32 @@ impl Activity {
     /// Returns the beginning of each worker's request; 0 while it has none.
     pub(super) fn all(&self) -> impl Iterator<Item = u64> {
         self.workers.iter().map(|worker| worker.started.load(SeqCst))
+    }
+
+    /// Returns the time at which the request of each worker is due; `None` for those that have no
+    /// limit of their own.
+    pub(super) fn dues(&self) -> impl Iterator<Item = Option<u64>> {
+        let due = |worker: &Worker| Some(worker.due.load(SeqCst)).filter(|due| *due != 0);
+        self.workers.iter().map(due)
+    }
+
+    /// Returns whether there may be requests with limits of their own.
+    pub(super) fn has_limits(&self) -> bool {
+        self.has_limits.load(SeqCst)
+    }
+
+    /// Returns whether there has been a request with a limit of its own since this last returned
+    /// `false`; if not, the next one wakes the monitor.
+    pub(super) fn watches_limits(&self) -> bool {
+        if !self.has_limits.load(Relaxed) {
+            return false;
+        }
+        self.has_limits.store(false, SeqCst);
+        let has_limits = self.dues().any(|due| due.is_some());
+        if has_limits {
+            self.has_limits.store(true, SeqCst);
+        }
+        has_limits
     }
 
     /// Makes workers take no more requests.

@@ -16,6 +16,22 @@ pub(super) struct Requests {
     interrupted: Box<[Interrupted]>,
 }
 
+/// The least time between the interrupt of a request that has exceeded its own limit and the
+/// replacement of the process.
+const PATIENCE: u64 = 5_000;
+
+/// The longest pause between looks for requests with limits of their own, while there are some: one
+/// with a shorter limit may begin meanwhile.
+const ROUND: u64 = 1_000;
+
+/// The end of the time of a request.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: u64,
+    /// The time between its interrupt and the replacement; 0: it is not interrupted.
+    interrupt: u64,
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Interrupted {
     started: u64,
@@ -48,17 +64,22 @@ impl Requests {
     /// Checks all requests. Returns the first that is too old. `may_escalate` says whether a
     /// replacement would be any good.
     pub(super) fn check(&mut self, now: u64, activity: &Activity, may_escalate: bool) -> Finding {
-        let Some(fire) = self.fire else { return Finding::Nothing };
-        for (worker, (last, started)) in self.interrupted.iter_mut().zip(activity.all()).enumerate() {
-            if started == 0 || now.saturating_sub(started) <= fire {
+        if self.fire.is_none() && !activity.has_limits() {
+            return Finding::Nothing;
+        }
+        let all = activity.all().zip(activity.dues());
+        for (worker, (started, due)) in all.enumerate() {
+            let Some(Deadline { at, interrupt }) = self.deadline(started, due) else { continue };
+            if now <= at {
                 continue;
             }
             let running = RunningRequest { worker, started };
-            if self.interrupt != 0 && last.started != started {
+            let last = &mut self.interrupted[worker];
+            if interrupt != 0 && last.started != started {
                 *last = Interrupted { started, at: now };
                 return Finding::Interrupt(running);
             }
-            let is_over = self.interrupt == 0 || now.saturating_sub(last.at) > self.interrupt;
+            let is_over = interrupt == 0 || now.saturating_sub(last.at) > interrupt;
             if is_over && may_escalate {
                 return Finding::Escalate(running);
             }
@@ -69,13 +90,17 @@ impl Requests {
     /// Returns the time before which [`Requests::check`] finds nothing. What it would find again
     /// and again without anything being done about it is left out unless `may_escalate`.
     pub(super) fn next(&self, now: u64, activity: &Activity, may_escalate: bool) -> Option<u64> {
-        let fire = self.fire?;
+        let round = activity.watches_limits().then(|| now.saturating_add(ROUND));
         // One that begins right now is the earliest of those that have not begun.
-        let new = now.saturating_add(fire).saturating_add(1);
-        let running = self.interrupted.iter().zip(activity.all()).filter(|(_, started)| *started != 0);
-        let times = running.filter_map(|(last, started)| {
-            let fires = started.saturating_add(fire).saturating_add(1);
-            match self.interrupt {
+        let new = self.fire.map(|fire| now.saturating_add(fire).saturating_add(1));
+        if new.is_none() && round.is_none() {
+            return None;
+        }
+        let running = self.interrupted.iter().zip(activity.all().zip(activity.dues()));
+        let times = running.filter_map(|(last, (started, due))| {
+            let Deadline { at, interrupt } = self.deadline(started, due)?;
+            let fires = at.saturating_add(1);
+            match interrupt {
                 0 if may_escalate || fires > now => Some(fires),
                 0 => None,
                 _ if last.started != started => Some(fires),
@@ -85,7 +110,19 @@ impl Requests {
                 }
             }
         });
-        times.chain([new]).min()
+        times.chain(new).chain(round).min()
+    }
+
+    /// Returns the deadline of a worker's request that is due then; `None` if it has none, or there
+    /// is no request (`started` is 0).
+    fn deadline(&self, started: u64, due: Option<u64>) -> Option<Deadline> {
+        if started == 0 {
+            return None;
+        }
+        let fire = self.fire.map(|fire| started.saturating_add(fire));
+        let general = fire.map(|at| Deadline { at, interrupt: self.interrupt });
+        let own = due.map(|at| Deadline { at, interrupt: self.interrupt.max(PATIENCE) });
+        [own, general].into_iter().flatten().min_by_key(|deadline| deadline.at)
     }
 
     /// Returns whether nobody waits any more for a request that began at this time.
@@ -167,6 +204,45 @@ mod tests {
         assert_eq!(requests.check(now + 500, &activity, true), Finding::Nothing);
         assert_eq!(requests.check(now + 501, &activity, false), Finding::Nothing);
         assert_eq!(requests.check(now + 501, &activity, true), Finding::Escalate(of(0)));
+    }
+
+    #[test]
+    fn a_limit_of_its_own_needs_no_other() {
+        let (mut requests, activity) = requests(0, 0, 2);
+        assert!(activity.begin(0, 100) && activity.begin(1, 100));
+        assert_eq!(requests.next(100, &activity, true), None);
+        assert!(activity.limit(1, 600), "the monitor is woken");
+        assert!(!activity.limit(1, 600), "once");
+        assert_eq!(requests.check(600, &activity, true), Finding::Nothing);
+        assert_eq!(requests.next(100, &activity, true), Some(601));
+        let running = RunningRequest { worker: 1, started: 100 };
+        assert_eq!(requests.check(601, &activity, true), Finding::Interrupt(running));
+        let over = 601 + PATIENCE;
+        assert_eq!(requests.next(5_000, &activity, true), Some(over + 1));
+        assert_eq!(requests.check(over, &activity, true), Finding::Nothing);
+        assert_eq!(requests.check(over + 1, &activity, false), Finding::Nothing);
+        assert_eq!(requests.check(over + 1, &activity, true), Finding::Escalate(running));
+        activity.unlimit(1);
+        assert_eq!(requests.check(over + 2, &activity, true), Finding::Nothing);
+        assert_eq!(requests.next(over + 2, &activity, true), None);
+        assert!(activity.limit(0, over + 80_000), "nobody watches any more");
+        // While somebody does, a shorter limit is found soon.
+        assert!(!activity.limit(0, over + 90_000));
+        assert_eq!(requests.next(over + 10, &activity, true), Some(over + 10 + ROUND));
+    }
+
+    #[test]
+    fn the_earlier_of_two_limits_holds() {
+        let (mut requests, activity) = requests(1_000, 0, 1);
+        assert!(activity.begin(0, 100) && activity.limit(0, 9_000));
+        let running = RunningRequest { worker: 0, started: 100 };
+        assert_eq!(
+            requests.check(1_101, &activity, true),
+            Finding::Escalate(running),
+            "without an interrupt"
+        );
+        assert!(!activity.limit(0, 500));
+        assert_eq!(requests.check(501, &activity, true), Finding::Interrupt(running));
     }
 
     #[test]

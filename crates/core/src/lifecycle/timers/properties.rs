@@ -11,6 +11,7 @@ enum Event {
     Passes(u64),
     Begins(usize),
     FindsNothing(usize),
+    HasLimit(usize, u64),
     Ends(usize),
     Activity,
     LocksFree,
@@ -27,6 +28,7 @@ impl Event {
         match self {
             Self::Begins(worker) => Self::Begins(worker % workers),
             Self::FindsNothing(worker) => Self::FindsNothing(worker % workers),
+            Self::HasLimit(worker, time) => Self::HasLimit(worker % workers, time),
             Self::Ends(worker) => Self::Ends(worker % workers),
             other => other,
         }
@@ -41,6 +43,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => prop_oneof![0..50_u64, 0..5_000_u64, 0..100_000_u64].prop_map(Event::Passes),
         6 => (0..THREADS as usize).prop_map(Event::Begins),
         2 => (0..THREADS as usize).prop_map(Event::FindsNothing),
+        3 => (0..THREADS as usize, 0..30_000_u64).prop_map(|(worker, time)| Event::HasLimit(worker, time)),
         6 => (0..THREADS as usize).prop_map(Event::Ends),
         2 => Just(Event::Activity),
         2 => Just(Event::LocksFree),
@@ -73,6 +76,8 @@ prop_compose! {
 struct Follower {
     reason: Option<Reason>,
     waits_for_successor: bool,
+    /// There was a request with a limit of its own.
+    has_limits: bool,
     stopped: Option<u64>,
     exited: bool,
 }
@@ -81,7 +86,9 @@ impl Follower {
     fn follow(&mut self, decision: Decision, limits: &Limits, now: u64) -> Result<(), TestCaseError> {
         match decision {
             Decision::Nothing => {}
-            Decision::Interrupt(_) => prop_assert!(self.stopped.is_none() && limits.interrupt_timeout != 0),
+            Decision::Interrupt(_) => {
+                prop_assert!(self.stopped.is_none() && (limits.interrupt_timeout != 0 || self.has_limits));
+            }
             Decision::Replace { reason, .. } => {
                 prop_assert!(self.stopped.is_none() && self.reason.is_none(), "only one at a time");
                 self.reason = Some(reason);
@@ -133,8 +140,13 @@ proptest! {
                     prop_assert!(wakes || !timers.is_draining());
                     prop_assert_eq!((activity.finished(), activity.started(worker)), (finished, None));
                 }
-                Event::Ends(worker) if activity.started(worker).is_none() => {}
+                Event::HasLimit(worker, _) | Event::Ends(worker) if activity.started(worker).is_none() => {}
+                Event::HasLimit(worker, time) => {
+                    let _ = activity.limit(worker, now + time);
+                    follower.has_limits = true;
+                }
                 Event::Ends(worker) => {
+                    activity.unlimit(worker);
                     let wakes = activity.end(worker);
                     prop_assert!(wakes || !timers.is_draining());
                 }
