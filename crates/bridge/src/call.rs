@@ -2,6 +2,8 @@
 
 use std::ffi::c_int;
 
+use wsgi_core::wire::Reader;
+
 use crate::tag::{checked, checked_mut, tagged};
 use crate::{Answer, Exchange, Host, OtherBuild, Question, QuestionReply, Request, Sink, Tag};
 
@@ -16,6 +18,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Returns the kind of an encoded call.
+    #[must_use]
+    pub fn of_message(message: &[u8]) -> Option<Self> {
+        Self::from_number(Reader::new(message).u32().ok()?)
+    }
+
     pub(crate) const fn from_number(number: u32) -> Option<Self> {
         match number {
             1 => Some(Self::Wsgi),

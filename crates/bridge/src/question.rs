@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use wsgi_core::wire::frame::LONGEST_ANSWER;
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
 use crate::tag::tagged;
@@ -160,7 +161,7 @@ pub struct ChosenRoute {
 
 impl Answer {
     /// The most bytes of an encoded answer.
-    pub const LONGEST: usize = 1 << 20;
+    pub const LONGEST: usize = LONGEST_ANSWER;
 
     /// Appends the answer to `buffer`.
     pub fn encode(&self, buffer: &mut Vec<u8>) {

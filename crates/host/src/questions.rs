@@ -21,42 +21,74 @@ use wsgi_core::codes::{
 };
 
 use crate::process::process;
+use crate::request::Runner;
+use crate::scripts::NotLoaded;
 use crate::state::{State, ThreadState};
 use crate::{context, dispatch, errors, report, scripts};
 
 pub(crate) use callers::{ask, close};
 pub(crate) use tls::TlsLookup;
 
-/// Asks the script on this thread. A panic is a failure of this question only.
-pub(crate) fn answer(question: &Question<'_>, lease: &Arc<Lease>) -> Answer {
-    let answered = catch_unwind(AssertUnwindSafe(|| try_answer(question, lease)));
-    answered.unwrap_or_else(|panic| {
-        log(lease, &format!("panic while a script was asked: {}", report::panic_text(&*panic)));
-        Answer::Failed
-    })
+/// Asks the script on this thread. The runner is told when the question enters the interpreter and
+/// leaves it. Returns `None` if the question has to wait for a successor of the process, which
+/// loads the script. A panic is a failure of this question only.
+pub(crate) fn answer(
+    question: &Question<'_>,
+    lease: &Arc<Lease>,
+    runner: Option<&'static dyn Runner>,
+) -> Option<Answer> {
+    let answered = catch_unwind(AssertUnwindSafe(|| try_answer(question, lease, runner)));
+    match answered {
+        Ok(Asked::Answered(answer)) => Some(answer),
+        Ok(Asked::Held) => None,
+        Err(panic) => {
+            log(lease, &format!("panic while a script was asked: {}", report::panic_text(&*panic)));
+            Some(Answer::Failed)
+        }
+    }
 }
 
-fn try_answer(question: &Question<'_>, lease: &Arc<Lease>) -> Answer {
-    let Some(topic) = Topic::from_number(question.topic) else { return Answer::Failed };
+/// The end of a question inside Python.
+enum Asked {
+    Answered(Answer),
+    Held,
+}
+
+impl From<Answer> for Asked {
+    fn from(answer: Answer) -> Self {
+        Self::Answered(answer)
+    }
+}
+
+fn try_answer(question: &Question<'_>, lease: &Arc<Lease>, runner: Option<&'static dyn Runner>) -> Asked {
+    let failed = || Asked::Answered(Answer::Failed);
+    let Some(topic) = Topic::from_number(question.topic) else { return failed() };
     let Some(process) = process() else {
         log(lease, &format!("{PYTHON_NOT_RUNNING}: Python has not been initialised in this process."));
-        return Answer::Failed;
+        return failed();
     };
     let _running = process.questions.begin();
     if process.is_stopping() {
         log(lease, "The process is about to end: the script is not asked.");
-        return Answer::Failed;
+        return failed();
     }
     let group = question.facts.application_group.or_empty();
     match dispatch::interpreter(process, group) {
         Ok(interpreter) => interpreter.attach(|py, state, thread| {
             let call = QuestionCall { py, state, thread, topic, question, lease };
-            context::with_request(py, || call.run())
+            if let Some(runner) = runner {
+                runner.enter(interpreter);
+            }
+            let asked = context::with_request(py, || call.run());
+            if let Some(runner) = runner {
+                runner.leave(py);
+            }
+            asked
         }),
         Err(text) => {
             let (code, group) = (no_interpreter(topic), String::from_utf8_lossy(group));
             log(lease, &format!("{code}: The interpreter '{group}' is not available: {text}"));
-            Answer::Failed
+            failed()
         }
     }
 }
@@ -86,22 +118,24 @@ struct QuestionCall<'a> {
 }
 
 impl QuestionCall<'_> {
-    fn run(&self) -> Answer {
+    fn run(&self) -> Asked {
         let (py, script) = (self.py, self.script());
         let errors = match errors::for_request(py, self.state, self.thread, self.lease, script) {
             Ok(errors) => errors,
-            Err(raised) => return self.raised(raised),
+            Err(raised) => return self.raised(raised).into(),
         };
-        let answer = self.ask(&errors.wrapper);
+        let asked = self.ask(&errors.wrapper);
         errors.stream.expire(py);
         self.thread.errors.replace(Some(errors));
-        answer
+        asked
     }
 
-    fn ask(&self, errors: &Object) -> Answer {
+    fn ask(&self, errors: &Object) -> Asked {
         let facts = &self.question.facts;
-        let Ok(module) = scripts::module(self.py, self.state, self.thread, facts, self.lease, None) else {
-            return Answer::NotLoaded;
+        let module = match scripts::module(self.py, self.state, self.thread, facts, self.lease, None) {
+            Ok(module) => module,
+            Err(NotLoaded::Held) => return Asked::Held,
+            Err(NotLoaded::Failed | NotLoaded::NotTried) => return Answer::NotLoaded.into(),
         };
         let asked = module.module_dict().and_then(|module| match self.topic {
             Topic::Access => self.function(&module, "allow_access", NO_ALLOW_ACCESS, errors, Self::access),
@@ -116,7 +150,7 @@ impl QuestionCall<'_> {
             }
             Topic::Route => self.route(&module, &self.environ(errors)?),
         });
-        asked.unwrap_or_else(|raised| self.raised(raised))
+        asked.unwrap_or_else(|raised| self.raised(raised)).into()
     }
 
     /// Calls the function of the topic, and reads its result with `read`.
@@ -155,6 +189,15 @@ impl QuestionCall<'_> {
 
     /// Logs an exception.
     fn raised(&self, raised: python::Raised) -> Answer {
+        if raised.is_instance(self.state.helpers.request_timeout.get(self.py)) {
+            raised.clear();
+            let script = String::from_utf8_lossy(self.script());
+            let line = format!(
+                "The script '{script}' was interrupted: it was asked for longer than the time limit allows."
+            );
+            self.py.detach(|| log(self.lease, &line));
+            return Answer::Failed;
+        }
         let exception = raised.take(self.py);
         report::in_request(self.py, self.state, self.lease, self.script(), &exception);
         Answer::Failed

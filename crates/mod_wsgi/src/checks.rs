@@ -114,10 +114,10 @@ fn decimal(text: &[u8]) -> Option<u64> {
     digits.parse().ok().filter(|&length| i64::try_from(length).is_ok())
 }
 
-/// Checks that the script and its directory belong to the account that `script-user=` or
+/// Checks that a script and its directory belong to the account that `script-user=` or
 /// `script-group=` names, and that nobody else can write to them.
-pub(crate) fn check_owner(request: &Request, owner: ScriptOwner) -> Result<(), Refusal> {
-    let file = Path::new(OsStr::from_bytes(request.filename().unwrap_or_default()));
+pub(crate) fn check_owner(script: &[u8], owner: ScriptOwner) -> Result<(), Refusal> {
+    let file = Path::new(OsStr::from_bytes(script));
     let codes = OwnerCodes::of(owner);
     check_path_owner(file, owner, &codes.script)?;
     match file.parent() {

@@ -33,6 +33,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
         None if settings.is_virtual_host => Scope::VirtualHost,
         None => Scope::Main,
     };
+    let is_htaccess = settings.shared.is_none();
     // A line in `.htaccess` can change nothing but its own section.
     let (mut no_global, mut no_server) = (Global::default(), ServerConfig::default());
     let (global, server) = match &mut settings.shared {
@@ -45,6 +46,7 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
         global,
         server,
         directory,
+        is_htaccess,
         compile: &compile,
         system: &ThisSystem,
         servers: &servers,

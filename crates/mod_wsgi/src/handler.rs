@@ -152,7 +152,8 @@ fn target<'r>(
     }
     let target = daemon::target(request, process_group)?;
     if let Some(owner) = target.script_owner() {
-        checks::check_owner(request, owner).map_err(|refusal| respond_with_error(request, &refusal))?;
+        let script = request.filename().unwrap_or_default();
+        checks::check_owner(script, owner).map_err(|refusal| respond_with_error(request, &refusal))?;
     }
     Ok(Some(target))
 }

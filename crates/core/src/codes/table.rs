@@ -458,6 +458,10 @@ codes! {
         "A script that controls access, or chooses where a request goes, is not asked, because too many calls of it have not \
          returned. The request is refused.",
         "See WSGI1030. The script is asked again as soon as one of these calls has returned.";
+    HOOK_UNANSWERED = "WSGI1032", Error,
+        "A daemon process that has a script to ask (`process-group=`) has ended, or does not keep to the protocol. The request is \
+         refused.",
+        "Look for what ended the process: the message says so where it is known, and so do the lines of the process.";
     TELEMETRY_LOST = "WSGI1050", Warning,
         "A process cannot send to the collector of telemetry (`WSGITelemetryService`). It goes on without, and says so once.",
         "Start the collector, let the users of the processes write to its socket, or have it read faster, as the message says.";

@@ -11,7 +11,7 @@ pub struct HookScript {
     /// `application-group=`, unexpanded (see [`script_group`](crate::groups::script_group)); empty:
     /// the main interpreter.
     pub application_group: Box<[u8]>,
-    /// `process-group=`; empty: the Apache children.
+    /// `process-group=`, unexpanded, as `application_group`; empty: the Apache children.
     pub process_group: Box<[u8]>,
     /// The time for an answer, the loading of the script included (`timeout=`).
     pub time_limit: Duration,

@@ -47,7 +47,7 @@ pub(super) const AUTH_USER_SCRIPT: Directive = Directive {
 
 const USER_DOC: &str = "\
 A script that authenticates users, for the provider `wsgi` of Apache's modules. Its functions run in the Apache children, whatever \
-runs the application. They get an environ of their own, which has the headers of the request but not its credentials. With \
+runs the application, unless `process-group=` says otherwise. They get an environ of their own, which has the headers of the request but not its credentials. With \
 `AuthBasicProvider wsgi` or `AuthFormProvider wsgi`, `check_password(environ, user, password)` is called:
 
 | Result | Effect |
@@ -65,8 +65,13 @@ or bytes, or `None` if the user is unknown.
 |---|---|
 | `application-group=` | the interpreter that runs the script: the main one by default. `%{GLOBAL}`, `%{SERVER}` and `%{HOST}` are \
 expanded, as for `WSGIApplicationGroup` |
+| `process-group=` | the process group (`WSGIDaemonProcess`) that runs the script, as its user and with its Python: Apache's children \
+need no Python then, and `WSGIRestrictEmbedded On` can be set. `%{SERVER}` and `%{HOST}` are expanded. Limits of the group hold, and so \
+do `WSGIRestrictProcess`, `script-user=` and `script-group=`. If no process answers, the request is refused. A changed script is loaded \
+by a new process, as an application is; until that works, the former version is asked. Not allowed in `.htaccess` |
 | `timeout=` | the longest time for an answer, the loading of the script included: 60 seconds by default. After that the request is \
-refused, and the script is left to itself |
+refused, and the script is left to itself. In a process group it is interrupted with `RequestTimeout`, and if that is of no use, the \
+process is replaced |
 
 Options may stand before the file, too. A script that has changed is loaded again (`WSGIScriptReloading`).";
 

@@ -44,7 +44,11 @@ pub(super) fn parse(
         }
     }
     script.script = file.ok_or_else(|| missing(of))?.into();
-    target.global.embedded_demanded |= script.process_group.is_empty();
+    if script.process_group.is_empty() {
+        target.global.embedded_demanded = true;
+    } else {
+        target.record_named_group(&script.process_group);
+    }
     Ok(Arc::new(script))
 }
 
@@ -71,10 +75,13 @@ fn set(
             script.application_group = name("application group", &pair.value, of)?;
         }
         b"process-group" => {
+            target.warn_if_unexpanded("process-group=", &pair.value, Forms::Script);
             script.process_group = name("process group", &pair.value, of)?;
-            if !script.process_group.is_empty() {
+            // Like WSGIProcessGroup, which is not allowed there.
+            if target.is_htaccess && !script.process_group.is_empty() {
                 return Err(format!(
-                    "process-group={} of {of} is not possible: the script runs in the Apache children. Leave process-group= out",
+                    "process-group={} of {of} is not allowed in .htaccess: who writes that file could run scripts as the user of \
+                     any process group. Set it in the server's configuration",
                     display(&pair.value)
                 ));
             }

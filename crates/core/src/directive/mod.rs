@@ -218,6 +218,8 @@ pub struct Target<'a> {
     pub server: &'a mut ServerConfig,
     /// The settings of the directory section; unused at server level.
     pub directory: Option<&'a mut DirectoryConfig>,
+    /// The line stands in `.htaccess`, which somebody else than the administrator may write.
+    pub is_htaccess: bool,
     /// For `WSGIScriptAliasMatch`.
     pub compile: &'a dyn Compile,
     /// For users, groups and files that `WSGIDaemonProcess` names.

@@ -97,7 +97,7 @@ pub(super) const DISPATCH_SCRIPT: Directive = Directive {
     help: c"Location of WSGI dispatch script.",
     doc: "\
 Names a script whose functions choose where a request goes: `process_group(environ)`, `application_group(environ)` and \
-`callable_object(environ)`, each of which may be missing. The script runs in the Apache children.
+`callable_object(environ)`, each of which may be missing. The script runs in the Apache children, unless it has `process-group=`.
 
 | Result | Effect |
 |---|---|

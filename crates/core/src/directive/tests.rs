@@ -25,6 +25,7 @@ struct Server {
     directory: DirectoryConfig,
     names: Vec<(Option<ServerId>, &'static str)>,
     is_unprivileged: bool,
+    is_htaccess: bool,
 }
 
 #[derive(Debug)]
@@ -65,6 +66,7 @@ impl Server {
             global: &mut self.global,
             server,
             directory,
+            is_htaccess: self.is_htaccess,
             compile: &compile,
             system: &system,
             servers: &servers,
@@ -538,6 +540,7 @@ proptest! {
                     global: &mut server.global,
                     server: &mut server.main,
                     directory: None,
+                    is_htaccess: false,
                     compile: &compile,
                     system: &Machine { is_root: true },
                     servers: &DefinedServers { host: None, names: Vec::new() },

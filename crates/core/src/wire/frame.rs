@@ -15,6 +15,16 @@
 //! | | `Data`, `File` | the body |
 //! | | `End` | how it ended; a connection that is closed before that broke the request off |
 //!
+//! A `Request` may also be a question to a script of one of the server's hooks. Then these follow:
+//!
+//! | child | daemon | |
+//! |---|---|---|
+//! | | `Reject` | instead of all that follows: the script has not been asked |
+//! | | `Log` | a line for the server's log |
+//! | | `Lookup` | the script wants a variable of TLS |
+//! | `Value` | | the answer to that |
+//! | | `Answer` | the end |
+//!
 //! A connection is used by one request at a time. What has not been read when the daemon closes a
 //! connection is a request that it has not seen: the kernel then reports a reset to the child,
 //! which may send it elsewhere.
@@ -32,6 +42,15 @@ pub const LONGEST_HEAD: usize = 16 << 20;
 
 /// The longest payload of a `Data` or `Body`, in bytes; what is longer is sent in several.
 pub const LONGEST_BLOCK: usize = 1 << 20;
+
+/// The longest payload of an `Answer`, in bytes.
+pub const LONGEST_ANSWER: usize = 1 << 20;
+
+/// The longest payload of a `Lookup`, in bytes.
+pub const LONGEST_NAME: usize = 1 << 10;
+
+/// The longest payload of a `Value`, in bytes: a chain of certificates is long.
+pub const LONGEST_VALUE: usize = 1 << 20;
 
 /// The longest line in a `Log`, in bytes; what is longer is cut.
 pub const LONGEST_LINE: usize = 8 << 10;
@@ -61,11 +80,13 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// Child: a request; the payload is the bridge's.
+    /// Child: a request, or a question; the payload is the bridge's, and begins with its kind.
     Request = 1, LONGEST_REQUEST;
     /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it
     /// cannot be read.
     Body = 2, LONGEST_BLOCK;
+    /// Child: the variable that a [`Kind::Lookup`] has named; nothing if there is none.
+    Value = 3, LONGEST_VALUE;
     /// Daemon: schema (eight bytes) and process id (four).
     Hello = 16, 12;
     /// Daemon: wants at most so many bytes of the body (four bytes), answered by one [`Kind::Body`]
@@ -86,6 +107,11 @@ kinds! {
     End = 22, 4;
     /// Daemon: why the application has not been called (one byte, see [`Rejection`]).
     Reject = 23, 1;
+    /// Daemon: the name of a variable of TLS, answered by one [`Kind::Value`] before anything else is
+    /// sent.
+    Lookup = 24, LONGEST_NAME;
+    /// Daemon: the answer to a question, as the bridge's `Answer`; the end of it.
+    Answer = 25, LONGEST_ANSWER;
 }
 
 /// Flags of a frame's header.

@@ -1,6 +1,7 @@
 //! The exchange of a request in frames: what [`bridge::Serve`] is over a connection.
 
 mod body;
+mod question;
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -343,6 +344,10 @@ impl Serve for FrameExchange<'_> {
         } else {
             self.out.extend_from_slice(&frame);
         }
+    }
+
+    fn tls_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        self.look_up(name).unwrap_or_default()
     }
 
     /// Does nothing: the panic hook of the process has reported it.

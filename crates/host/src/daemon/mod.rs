@@ -15,6 +15,7 @@ mod incoming;
 mod log;
 mod mode;
 mod monitor;
+mod question;
 mod reload;
 mod server;
 mod setup;

@@ -292,10 +292,9 @@ fn start_threads(
         let watch = move || monitor::watch(daemon, interpreters);
         threads.others.push(spawn("wsgi-watchdog", SMALL_STACK, watch)?);
     }
-    if daemon.limits.request_timeout > 0 {
-        let perform = move || monitor::perform(daemon, &tasks);
-        threads.others.push(spawn("wsgi-monitor", stack, perform)?);
-    }
+    // Questions to scripts have limits of their own, if requests have none.
+    let perform = move || monitor::perform(daemon, &tasks);
+    threads.others.push(spawn("wsgi-monitor", stack, perform)?);
     let deliver = move || monitor::deliver(daemon, interpreters, &signals);
     threads.others.push(spawn("wsgi-signals", stack, deliver)?);
     Ok(())

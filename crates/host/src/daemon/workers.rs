@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use bridge::{Bytes, Cgi, Exchange, ExchangeServer, Fields, Level, Request, flag};
+use bridge::{Bytes, Cgi, Exchange, ExchangeServer, Fields, Kind, Level, Request, RequestFacts, flag};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
@@ -20,7 +20,7 @@ use super::incoming::{Arrived, is_closed, payload, receive, reject};
 use super::reload::HeldRequest;
 use super::state::{Daemon, END, Message, Phase, RELEASED};
 use super::worker::{self, Worker};
-use super::{descriptors, log};
+use super::{descriptors, log, question};
 use crate::dispatch;
 use crate::outcome::Outcome;
 
@@ -32,9 +32,9 @@ pub(super) const READABLE: EpollFlags =
     EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP).union(EpollFlags::EPOLLONESHOT);
 
 /// The observer of a worker's request.
-struct Observer {
-    daemon: &'static Daemon,
-    worker: &'static Worker,
+pub(super) struct Observer {
+    pub(super) daemon: &'static Daemon,
+    pub(super) worker: &'static Worker,
 }
 
 impl Observe for Observer {
@@ -60,9 +60,9 @@ fn count_off(daemon: &Daemon, worker: &Worker) {
 
 /// The buffers that a worker keeps between requests.
 #[derive(Default)]
-struct Buffers {
-    message: Vec<u8>,
-    out: Vec<u8>,
+pub(super) struct Buffers {
+    pub(super) message: Vec<u8>,
+    pub(super) out: Vec<u8>,
 }
 
 /// Runs a worker until the process ends.
@@ -163,11 +163,7 @@ fn serve_connection(
         let after = serve(attempt, buffers, connection, true);
         count_off(daemon, worker);
         buffers.trim();
-        if descriptors::is_copy() {
-            // This is a copy of the process that an application has forked in a request, and not
-            // ended.
-            os::exit::now(exit::FAILED.into());
-        }
+        end_if_copy();
         match after {
             AfterRequest::Held => return,
             AfterRequest::Unusable => return daemon.connections.remove(connection),
@@ -231,9 +227,14 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, buffers: &mut 
         // The request has been counted since it was first taken.
         count_off(daemon, worker);
         buffers.trim();
-        if descriptors::is_copy() {
-            os::exit::now(exit::FAILED.into());
-        }
+        end_if_copy();
+    }
+}
+
+/// Ends a copy of the process that an application has forked in a request, and not ended.
+pub(super) fn end_if_copy() {
+    if descriptors::is_copy() {
+        os::exit::now(exit::FAILED.into());
     }
 }
 
@@ -270,7 +271,12 @@ fn serve(
 ) -> AfterRequest {
     let (daemon, worker) = (attempt.daemon, attempt.worker);
     loop {
-        match run(daemon, worker, buffers, connection, may_reload) {
+        let observer = Observer { daemon, worker };
+        let completion = match Kind::of_message(payload(&buffers.message)) {
+            Some(Kind::Question) => question::run(&observer, buffers, connection, may_reload),
+            Some(Kind::Wsgi) | None => run(&observer, buffers, connection, may_reload),
+        };
+        match completion {
             Completion::Ran(is_usable) => {
                 attempt.ran();
                 return AfterRequest::from_usable(is_usable);
@@ -295,7 +301,7 @@ fn serve(
 }
 
 /// The end of an attempt with a request.
-enum Completion {
+pub(super) enum Completion {
     /// It ran. True if the connection can be used again.
     Ran(bool),
     /// It could not run, and has its response. True if the connection can be used again.
@@ -307,13 +313,8 @@ enum Completion {
 }
 
 /// Runs the request in `memory`.
-fn run(
-    daemon: &'static Daemon,
-    worker: &'static Worker,
-    buffers: &mut Buffers,
-    connection: &Connection,
-    may_reload: bool,
-) -> Completion {
+fn run(observer: &Observer, buffers: &mut Buffers, connection: &Connection, may_reload: bool) -> Completion {
+    let Observer { daemon, worker } = *observer;
     let out = std::mem::take(&mut buffers.out);
     let mut fields = Fields::default();
     let mut reader = Reader::new(payload(&buffers.message));
@@ -324,23 +325,11 @@ fn run(
         log_unreadable(daemon);
         return Completion::NotRun(false);
     };
-    request.facts.daemon_start = os::clock::microseconds();
-    if is_late(&request, daemon.limits.queue_timeout) {
+    if let Some(rejection) = prepare(observer, &mut request.facts, may_reload) {
         buffers.out = out;
-        return Completion::Rejected(Rejection::Late);
+        return Completion::Rejected(rejection);
     }
-    if !may_reload {
-        request.facts.flags &= !flag::SCRIPT_RELOADING;
-    }
-    worker.is_ignored.store(request.facts.has_flag(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
-    worker.may_wait.store(may_reload, Ordering::Relaxed);
-    let observer = Observer { daemon, worker };
-    observer.on_transfer();
-    if daemon.limits.startup_timeout > 0 && daemon.activity.record_script_wanted(daemon.now()) {
-        daemon.info("the first request asks for its script, the startup timeout is on");
-    }
-
-    let answer = FrameExchange::new(connection.stream(), &observer, body, is_whole, out);
+    let answer = FrameExchange::new(connection.stream(), observer, body, is_whole, out);
     #[cfg(debug_assertions)]
     let answer = answer.with_panics(request.facts.has_flag(flag::DEBUG_PANIC_EXCHANGE));
     let answer = ExchangeServer::new(answer, BodyWait::new(connection.stream()));
@@ -349,15 +338,13 @@ fn run(
     let outcome = if can_run {
         dispatch::handle(&request, exchange, Some(worker))
     } else {
-        log_outside_of_jail(daemon, &request, &exchange);
+        log_outside_of_jail(daemon, &request.facts, &exchange);
         Outcome::Status(502)
     };
     // Output may have been sent by half.
     let (answer, has_panicked) = answer.end();
     let outcome = if has_panicked { Outcome::Aborted } else { outcome };
-    if descriptors::is_copy() {
-        os::exit::now(exit::FAILED.into());
-    }
+    end_if_copy();
     let is_held = outcome == Outcome::Held;
     let has_run = can_run && outcome != Outcome::NotRun;
     let rest = if is_held { answer.abandon() } else { answer.finish(outcome.number()) };
@@ -369,7 +356,31 @@ fn run(
     }
 }
 
-fn log_unreadable(daemon: &Daemon) {
+/// Notes that a request is about to run, or returns why it must not. Unless `may_reload`, its script
+/// is taken as it has been loaded.
+pub(super) fn prepare(
+    observer: &Observer,
+    facts: &mut RequestFacts<'_>,
+    may_reload: bool,
+) -> Option<Rejection> {
+    let Observer { daemon, worker } = *observer;
+    facts.daemon_start = os::clock::microseconds();
+    if is_late(facts, daemon.limits.queue_timeout) {
+        return Some(Rejection::Late);
+    }
+    if !may_reload {
+        facts.flags &= !flag::SCRIPT_RELOADING;
+    }
+    worker.is_ignored.store(facts.has_flag(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
+    worker.may_wait.store(may_reload, Ordering::Relaxed);
+    observer.on_transfer();
+    if daemon.limits.startup_timeout > 0 && daemon.activity.record_script_wanted(daemon.now()) {
+        daemon.info("the first request asks for its script, the startup timeout is on");
+    }
+    None
+}
+
+pub(super) fn log_unreadable(daemon: &Daemon) {
     let text = format!(
         "{REQUEST_NOT_READ}: Process group '{}': a request cannot be read, its connection is closed.",
         daemon.name
@@ -378,8 +389,8 @@ fn log_unreadable(daemon: &Daemon) {
 }
 
 /// Logs that the script of a request lies outside of the process's jail.
-fn log_outside_of_jail(daemon: &Daemon, request: &Request<'_>, exchange: &Exchange<'_>) {
-    let (script, root) = (request.facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
+pub(super) fn log_outside_of_jail(daemon: &Daemon, facts: &RequestFacts<'_>, exchange: &Exchange<'_>) {
+    let (script, root) = (facts.script.to_text(), daemon.chroot.as_deref().unwrap_or_default());
     let root = String::from_utf8_lossy(root);
     let text = format!(
         "{SCRIPT_OUTSIDE_CHROOT}: The script '{script}' is outside of the directory '{root}' that the process runs in (chroot)."
@@ -403,8 +414,8 @@ pub(super) fn return_connection(daemon: &Daemon, connection: &Connection, is_usa
 }
 
 /// Returns whether a request has waited for too long. Both times are from the same monotonic clock.
-fn is_late(request: &Request<'_>, timeout: u64) -> bool {
-    timeout > 0 && u64::from(os::clock::ticks().wrapping_sub(request.facts.queue_ticks)) > timeout
+fn is_late(facts: &RequestFacts<'_>, timeout: u64) -> bool {
+    timeout > 0 && u64::from(os::clock::ticks().wrapping_sub(facts.queue_ticks)) > timeout
 }
 
 /// Translates the paths of a request into those of the process's jail. Returns whether that is
@@ -413,18 +424,31 @@ fn translate(daemon: &'static Daemon, request: &mut Request<'_>) -> bool {
     if daemon.chroot.is_none() {
         return true;
     }
+    translate_facts(daemon, &mut request.facts)
+        && translate_script(daemon, &mut request.handler_script)
+        && request.facts.cgi[Cgi::ScriptFilename as usize].get().is_some()
+}
+
+/// Translates the paths of a request's facts, leaving out those that lie outside of the jail.
+/// Returns whether the script does not.
+pub(super) fn translate_facts(daemon: &'static Daemon, facts: &mut RequestFacts<'_>) -> bool {
     for cgi in [Cgi::DocumentRoot, Cgi::ScriptFilename] {
-        let path = &mut request.facts.cgi[cgi as usize];
+        let path = &mut facts.cgi[cgi as usize];
         *path = Bytes::optional(path.get().and_then(|path| daemon.in_jail(path)));
     }
-    for path in [&mut request.facts.script, &mut request.handler_script] {
-        match path.get().filter(|path| !path.is_empty()).map(|path| daemon.in_jail(path)) {
-            None => {}
-            Some(None) => return false,
-            Some(inside) => *path = Bytes::optional(inside),
+    translate_script(daemon, &mut facts.script)
+}
+
+/// Translates the path of a script, if there is one. Returns whether that is possible.
+fn translate_script(daemon: &'static Daemon, path: &mut Bytes<'_>) -> bool {
+    match path.get().filter(|path| !path.is_empty()).map(|path| daemon.in_jail(path)) {
+        None => true,
+        Some(None) => false,
+        Some(inside) => {
+            *path = Bytes::optional(inside);
+            true
         }
     }
-    request.facts.cgi[Cgi::ScriptFilename as usize].get().is_some()
 }
 
 impl Buffers {

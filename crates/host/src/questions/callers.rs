@@ -234,7 +234,7 @@ impl Job {
         match Question::decode(&mut Reader::new(&self.message), &mut fields) {
             Ok(mut question) => {
                 question.facts.request_rec = std::ptr::with_exposed_provenance_mut(self.request_rec);
-                super::answer(&question, &self.lease)
+                super::answer(&question, &self.lease, None).unwrap_or_default()
             }
             // It was encoded here.
             Err(_) => Answer::Failed,

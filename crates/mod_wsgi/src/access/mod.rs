@@ -8,15 +8,15 @@ pub(crate) mod dispatch;
 pub(crate) mod groups;
 pub(crate) mod user;
 
-use bridge::{Answer, Bytes, Question, QuestionRoute, RequestFacts, Tag, Topic, flag};
+use bridge::{Answer, Bytes, Cgi, Question, QuestionRoute, RequestFacts, Tag, Topic, flag};
 use httpd::Request;
-use wsgi_core::codes::{HOOK_OVERDUE, HOOK_TIMEOUT};
-use wsgi_core::config::{DirectoryConfig, Effective, Global, HookScript};
+use wsgi_core::codes::{HOOK_OVERDUE, HOOK_TIMEOUT, PROCESS_GROUP_RESTRICTED};
+use wsgi_core::config::{DirectoryConfig, Effective, Global, HookScript, ServerConfig};
 use wsgi_core::{groups as names, path_info};
 
 use crate::expansion::Expansion;
 use crate::request_facts::{FactsSource, Groups};
-use crate::{Wsgi, embedded, log};
+use crate::{Wsgi, checks, daemon, embedded, log};
 
 /// Returns the script of a directive where the request is, if it is set there.
 fn script<'r>(
@@ -52,10 +52,15 @@ fn application_group<'b>(
     script_name: &[u8],
     buffer: &'b mut Vec<u8>,
 ) -> &'b [u8] {
+    expand(request, &script.application_group, script_name, buffer)
+}
+
+/// Expands the name of a script's group.
+fn expand<'b>(request: &Request, name: &'b [u8], script_name: &[u8], buffer: &'b mut Vec<u8>) -> &'b [u8] {
     let global = request.server().global::<Wsgi>();
     let is_case_sensitive = global.is_none_or(Global::case_sensitive);
     let expansion = Expansion { request, script_name, is_case_sensitive };
-    names::script_group(Some(&script.application_group), &expansion, buffer)
+    names::script_group(Some(name), &expansion, buffer)
 }
 
 /// Asks a script, and logs if it does not answer in time.
@@ -75,7 +80,16 @@ fn ask(
         arguments,
         route,
     };
-    let answer = embedded::ask(request, &question);
+    let mut buffer = Vec::new();
+    let answer = match expand(
+        request,
+        &script.process_group,
+        question.facts.variable(Cgi::ScriptName).or_empty(),
+        &mut buffer,
+    ) {
+        b"" => embedded::ask(request, &question),
+        process_group => ask_process(request, script, process_group, question),
+    };
     let (file, seconds) = (String::from_utf8_lossy(&script.script), script.time_limit.as_secs_f64());
     match answer {
         Answer::TimedOut => {
@@ -96,6 +110,39 @@ fn ask(
         _ => {}
     }
     answer
+}
+
+/// Asks a script through a process of a group.
+fn ask_process<'a>(
+    request: &Request,
+    script: &HookScript,
+    process_group: &'a [u8],
+    mut question: Question<'a>,
+) -> Answer {
+    let shown = String::from_utf8_lossy(process_group);
+    let permits = |server: &ServerConfig| {
+        let directory = request.directory::<Wsgi>().unwrap_or(&server.defaults);
+        Effective::new(server, directory).permits_process_group(process_group)
+    };
+    if !request.server().settings::<Wsgi>().is_some_and(permits) {
+        let text = format_args!(
+            "WSGIRestrictProcess does not list the process group '{shown}' of the script '{}': add it",
+            String::from_utf8_lossy(&script.script)
+        );
+        log::message(request, PROCESS_GROUP_RESTRICTED, text);
+        return Answer::Failed;
+    }
+    let Ok(target) = daemon::target(request, process_group) else { return Answer::Failed };
+    if let Some(owner) = target.script_owner()
+        && let Err(refusal) = checks::check_owner(&script.script, owner)
+    {
+        if let Some((code, reason)) = refusal.reason {
+            log::message(request, code, reason);
+        }
+        return Answer::Failed;
+    }
+    question.facts.process_group = Bytes::new(process_group);
+    daemon::ask(&target, request, question)
 }
 
 const fn directive(topic: Topic) -> &'static str {

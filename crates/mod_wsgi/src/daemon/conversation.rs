@@ -6,12 +6,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bridge::{Fields, Head, Outcome};
 use httpd::{Input, Request, Status};
-use os::descriptors::{self, Wait};
+use os::descriptors;
 use wsgi_core::codes::{
     CONNECTION_CLOSED, CONNECTION_RESET, RESPONSE_BROKEN_OFF, RESPONSE_MALFORMED, SOCKET_TIMEOUT,
 };
@@ -28,12 +27,6 @@ use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
 use crate::request_environment::RequestEnvironment;
 use crate::validated::{self, NotValid};
-
-/// The least room for a read, in bytes.
-const BLOCK: usize = 64 * 1024;
-
-/// The longest time for which a thread stays awake to wait for the process.
-const AWAKE_TIME: Duration = Duration::from_micros(100);
 
 /// The most bytes that are read of a response which a filter has replaced, so that the process can
 /// end it and the connection can be kept. If there are more, the process is told that the client is
@@ -290,7 +283,14 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Kind::End => {
                 return Outcome::parse(reader.u32()?).map(Step::Ended).ok_or(ConversationError::Malformed);
             }
-            Kind::Hello | Kind::Reject | Kind::Data | Kind::Request | Kind::Body => {
+            Kind::Hello
+            | Kind::Reject
+            | Kind::Data
+            | Kind::Request
+            | Kind::Body
+            | Kind::Lookup
+            | Kind::Value
+            | Kind::Answer => {
                 return Err(ConversationError::Malformed);
             }
         }
@@ -443,34 +443,14 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     /// Receives data and descriptors that arrive within a tick.
     fn receive(&mut self) -> io::Result<(usize, Vec<OwnedFd>)> {
-        let Connection { socket, incoming, spin, slot, .. } = &mut self.connection;
-        let space = &mut incoming[self.unread.end..];
         // A process with other requests may need the processor.
-        if self.target.client.generation.busy(*slot) <= 1 {
-            let found =
-                spin.poll(AWAKE_TIME, || match descriptors::receive_with(&*socket, space, Wait::Never) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-                    received => Poll::Ready(Some(received)),
-                });
-            if let Some(received) = found {
-                return received;
-            }
-        }
-        descriptors::receive_with(&*socket, space, Wait::Allowed)
+        let may_spin = self.target.client.generation.busy(self.connection.slot) <= 1;
+        self.connection.receive(self.unread.end, may_spin)
     }
 
     /// Makes room for `length` bytes, counted from the first unread one.
     fn make_room(&mut self, length: usize) {
-        let incoming = &mut self.connection.incoming;
-        if self.unread.is_empty() {
-            self.unread = 0..0;
-        } else if self.unread.start + length > incoming.len() {
-            incoming.copy_within(self.unread.clone(), 0);
-            self.unread = 0..self.unread.len();
-        }
-        if self.unread.start + length > incoming.len() {
-            incoming.resize((self.unread.start + length).max(BLOCK), 0);
-        }
+        self.unread = self.connection.make_room(self.unread.clone(), length);
     }
 
     /// Ends the response when the process is done, and keeps the connection if possible.

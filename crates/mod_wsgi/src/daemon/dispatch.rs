@@ -63,7 +63,7 @@ pub(crate) fn serve(
                 return Status::Http(502);
             }
         }
-        bridge::Request::set_counts(&mut message[frame::HEADER..], dispatch.connects, dispatch.moves);
+        dispatch.set_counts(&mut message);
         connection.outgoing = std::mem::take(&mut message);
         match Conversation::new(target, request, settings, environment, &mut input, connection).run() {
             RequestEnd::Answered(status) => return status,
@@ -111,11 +111,12 @@ const CLOSED_UNREAD: &str =
     "they close connections without reading requests, perhaps for lack of descriptors (ulimit -n)";
 
 /// The search for the process that takes a request.
-struct Dispatch<'a> {
+pub(super) struct Dispatch<'a> {
     target: &'a Target<'a>,
     request: &'a Request,
     options: ConnectionOptions,
-    begin: Instant,
+    /// The time at which the search ends.
+    deadline: Instant,
     /// The time slept between attempts.
     slept: Duration,
     /// The number of attempts to reach a process.
@@ -130,6 +131,13 @@ struct Dispatch<'a> {
 
 impl<'a> Dispatch<'a> {
     fn new(target: &'a Target<'a>, request: &'a Request) -> Self {
+        let timeout = Duration::from_millis(target.group.transport.connect_timeout);
+        Self::until(target, request, Instant::now() + timeout)
+    }
+
+    /// Returns a search that ends at `deadline`, or earlier if `connect-timeout` says so.
+    pub(super) fn until(target: &'a Target<'a>, request: &'a Request, deadline: Instant) -> Self {
+        let timeout = Duration::from_millis(target.group.transport.connect_timeout);
         let (group, size) = (target.group, |size: u64| usize::try_from(size).ok().filter(|size| *size > 0));
         let options = ConnectionOptions {
             receive: TICK,
@@ -140,7 +148,7 @@ impl<'a> Dispatch<'a> {
             target,
             request,
             options,
-            begin: Instant::now(),
+            deadline: deadline.min(Instant::now() + timeout),
             slept: Duration::ZERO,
             connects: 0,
             moves: 0,
@@ -149,11 +157,16 @@ impl<'a> Dispatch<'a> {
         }
     }
 
+    /// Sets the counts in the message of a request, or of a question.
+    pub(super) fn set_counts(&self, message: &mut [u8]) {
+        bridge::Request::set_counts(&mut message[frame::HEADER..], self.connects, self.moves);
+    }
+
     /// Connects to the least busy process.
     ///
     /// # Errors
     /// No process takes the request: the status to respond with. The reason is logged.
-    fn connect(&mut self) -> Result<Connection, Status> {
+    pub(super) fn connect(&mut self) -> Result<Connection, Status> {
         loop {
             if self.target.client.generation.is_unsupervised() {
                 return Err(self.target.unsupervised(self.request));
@@ -208,7 +221,7 @@ impl<'a> Dispatch<'a> {
 
     /// Handles a process that has ended, or passed its slot on to another one, before it read the
     /// request. Returns the status to respond with, or `None` to try again.
-    fn on_unread(&mut self, slot: usize, was_used: bool) -> Option<Status> {
+    pub(super) fn on_unread(&mut self, slot: usize, was_used: bool) -> Option<Status> {
         self.target.client.idle.close_all(slot);
         if was_used {
             return None;
@@ -226,7 +239,7 @@ impl<'a> Dispatch<'a> {
 
     /// Handles a process that has not called the application. Returns the status to respond with,
     /// or `None` to try again.
-    fn on_rejection(&mut self, slot: usize, rejection: Rejection) -> Option<Status> {
+    pub(super) fn on_rejection(&mut self, slot: usize, rejection: Rejection) -> Option<Status> {
         let group = String::from_utf8_lossy(&self.target.group.name);
         match rejection {
             Rejection::Moved => {
@@ -263,8 +276,7 @@ impl<'a> Dispatch<'a> {
     /// # Errors
     /// The time is over, or the client is gone: the status to respond with.
     fn sleep(&mut self, reason: &str) -> Result<(), Status> {
-        let timeout = Duration::from_millis(self.target.group.transport.connect_timeout);
-        if self.begin.elapsed() >= timeout {
+        if Instant::now() >= self.deadline {
             let group = String::from_utf8_lossy(&self.target.group.name);
             let text = format_args!(
                 "no process of the group '{group}' has taken the request within connect-timeout: {reason}"
@@ -272,7 +284,7 @@ impl<'a> Dispatch<'a> {
             return Err(self.respond_with_error(503, NOT_TAKEN, text));
         }
         let long = if self.slept < Duration::from_secs(2) { 125 } else { 1000 };
-        let end = Instant::now() + Duration::from_millis(long);
+        let end = (Instant::now() + Duration::from_millis(long)).min(self.deadline);
         while Instant::now() < end {
             std::thread::sleep(TICK.min(end.saturating_duration_since(Instant::now())));
             if self.request.connection().is_hung_up() {

@@ -12,6 +12,7 @@ mod last_lines;
 mod launch;
 mod pool;
 mod publisher;
+mod question;
 mod start;
 mod supervision;
 mod target;
@@ -19,6 +20,7 @@ mod target;
 use httpd::Child;
 
 pub(crate) use dispatch::serve;
+pub(crate) use question::ask;
 pub(crate) use start::{monitor, start};
 pub(crate) use target::{Target, target};
 

@@ -1,9 +1,11 @@
 //! The connections of a child to daemon processes.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use os::descriptors::{self, Kind, Wait};
@@ -30,10 +32,51 @@ pub(super) struct Connection {
     pub(super) outgoing: Vec<u8>,
 }
 
+/// The least room for a read, in bytes.
+const BLOCK: usize = 64 * 1024;
+
+/// The longest time for which a thread stays awake to wait for the process.
+const AWAKE_TIME: Duration = Duration::from_micros(100);
+
 /// The largest buffer that an idle connection keeps for each direction, in bytes.
 const LARGEST_IDLE_BUFFER: usize = 64 * 1024;
 
 impl Connection {
+    /// Receives data, behind the first `start` bytes of the buffer, and descriptors. Fails with
+    /// [`io::ErrorKind::WouldBlock`] if nothing arrives within a tick. The thread stays awake at
+    /// first if `may_spin`.
+    pub(super) fn receive(&mut self, start: usize, may_spin: bool) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let Self { socket, incoming, spin, .. } = self;
+        let space = &mut incoming[start..];
+        if may_spin {
+            let found =
+                spin.poll(AWAKE_TIME, || match descriptors::receive_with(&*socket, space, Wait::Never) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                    received => Poll::Ready(Some(received)),
+                });
+            if let Some(received) = found {
+                return received;
+            }
+        }
+        descriptors::receive_with(&*socket, space, Wait::Allowed)
+    }
+
+    /// Makes room in the buffer for `length` bytes from the first unread one on. Returns the new
+    /// place of the unread ones.
+    pub(super) fn make_room(&mut self, mut unread: Range<usize>, length: usize) -> Range<usize> {
+        let incoming = &mut self.incoming;
+        if unread.is_empty() {
+            unread = 0..0;
+        } else if unread.start + length > incoming.len() {
+            incoming.copy_within(unread.clone(), 0);
+            unread = 0..unread.len();
+        }
+        if unread.start + length > incoming.len() {
+            incoming.resize((unread.start + length).max(BLOCK), 0);
+        }
+        unread
+    }
+
     /// Frees buffers that only unusual requests need.
     pub(super) fn shrink(&mut self) {
         for buffer in [&mut self.incoming, &mut self.outgoing] {

@@ -1,7 +1,9 @@
 """Authentication: the user's name says what is returned. The application shows the outcome."""
 
 import hashlib
+import os
 import sys
+import time
 
 RESULTS = {
     "none": None,
@@ -35,6 +37,25 @@ def check_password(environ, user, password):
         for name, value in sorted(environ.items()):
             print(f"shown {name} {value!a}", file=log)
         return True
+    if user == "place":
+        return f"{environ['mod_wsgi.process_group']} uid {os.getuid()} Python {sys.version_info[1]}"
+    if user == "pid":
+        return str(os.getpid())
+    if user == "spins":
+        while True:
+            time.sleep(0.01)
+    if user == "sleeps":
+        time.sleep(3600)
+    if user == "crashes":
+        os.kill(os.getpid(), 11)
+        # Another thread may have the signal.
+        time.sleep(60)
+    if user == "leaves":
+        os._exit(7)
+    if user == "forks":
+        if os.fork() == 0:
+            return True
+        os.wait()
     if user == "group":
         return f"group <{environ['mod_wsgi.application_group']}>"
     if user in RESULTS:

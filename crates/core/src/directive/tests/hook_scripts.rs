@@ -55,7 +55,6 @@ fn mistakes_are_refused() {
             ("application-group=a", "not supplied"),
             ("/x application-group=", "application group"),
             ("/x process-group=", "process group"),
-            ("/x process-group=daemon", "Leave process-group= out"),
             ("/x callable-object=a", "Invalid option 'callable-object'"),
             ("/x stray", "Invalid option 'stray'"),
             ("/x =a", "Invalid option '=a'"),
@@ -69,6 +68,25 @@ fn mistakes_are_refused() {
             let error = server.diagnostic(Scope::Directory, &format!("{directive} {line}")).expect_err(line);
             assert!(error.contains(gist), "{directive} {line}: {error}");
         }
+    }
+}
+
+#[test]
+fn a_script_may_run_in_a_process_group() {
+    for directive in DIRECTIVES {
+        let mut server = Server::default();
+        server.line_in(Scope::Directory, &format!("{directive} /x process-group=guard timeout=3"));
+        assert_eq!(*script(&server, directive).process_group, *b"guard");
+        assert!(!server.global.embedded_demanded, "the children need no Python");
+        let found = server.global.review();
+        assert!(found.iter().any(|found| found.text.contains("no process group 'guard'")), "{found:?}");
+        let mut server = Server { is_htaccess: true, ..Server::default() };
+        let in_htaccess = |server: &mut Server, options| {
+            server.diagnostic(Scope::Directory, &format!("{directive} /x {options}"))
+        };
+        let refused = in_htaccess(&mut server, "process-group=guard").expect_err(directive);
+        assert!(refused.contains("not allowed in .htaccess"), "{refused}");
+        assert_eq!(in_htaccess(&mut server, "process-group=%{GLOBAL}"), Ok(None));
     }
 }
 

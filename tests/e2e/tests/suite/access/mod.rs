@@ -7,6 +7,7 @@ mod digest;
 mod dispatch;
 mod environ;
 mod groups;
+mod in_processes;
 mod passwords;
 mod providers;
 mod scripts;
@@ -20,6 +21,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     dispatch::TESTS,
     environ::TESTS,
     groups::TESTS,
+    in_processes::TESTS,
     passwords::TESTS,
     providers::TESTS,
     scripts::TESTS,
