@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use bridge::{Bytes, Cgi, Field, Fields, Head, List, Request};
+use bridge::{Answer, Bytes, Cgi, Field, Fields, Head, Kind as Call, List, Question, Request};
 use nix::fcntl::OFlag;
 use os::descriptors::{self, Wait, inherited, next_length, receive_with, send_with};
 use wsgi_core::wire::control::{Order, Report};
@@ -72,7 +72,11 @@ fn converse(stream: UnixStream) -> io::Result<()> {
     while let Ok((Kind::Request, payload)) = wire.read() {
         let query = query(&payload).unwrap_or_default();
         let (case, value) = query.split_once('/').unwrap_or((&query, ""));
-        match wire.answer(case, value)? {
+        let then = match Call::of_message(&payload) {
+            Some(Call::Question) => wire.answer_question(case, number(value)),
+            _ => wire.answer(case, value),
+        };
+        match then? {
             Then::Keep => {}
             Then::Close => return Ok(()),
             Then::Hang => thread::sleep(Duration::from_secs(60)),
@@ -82,9 +86,12 @@ fn converse(stream: UnixStream) -> io::Result<()> {
 }
 
 fn query(payload: &[u8]) -> Option<String> {
-    let mut fields = Fields::default();
-    let request = Request::decode(&mut Reader::new(payload), &mut fields).ok()?;
-    Some(String::from_utf8_lossy(request.facts.variable(Cgi::QueryString).or_empty()).into_owned())
+    let (mut fields, mut reader) = (Fields::default(), Reader::new(payload));
+    let facts = match Call::of_message(payload)? {
+        Call::Wsgi => Request::decode(&mut reader, &mut fields).ok()?.facts,
+        Call::Question => Question::decode(&mut reader, &mut fields).ok()?.facts,
+    };
+    Some(String::from_utf8_lossy(facts.variable(Cgi::QueryString).or_empty()).into_owned())
 }
 
 /// Returns the number that a case's value is, or else 0.
@@ -498,6 +505,52 @@ impl Wire {
             file.set_len(1000)?;
         }
         self.end(0)?;
+        Ok(Then::Keep)
+    }
+
+    /// Answers a question as the case says: with `True`, unless the case is known.
+    fn answer_question(&mut self, case: &str, number: u8) -> io::Result<Then> {
+        let mut answer = Vec::new();
+        match case {
+            "text" => Answer::Text(b"somebody\0else".to_vec()).encode(&mut answer),
+            "groups" => Answer::Groups(vec![b"staff".to_vec()]).encode(&mut answer),
+            "number" => answer.push(number),
+            "count" => answer.extend_from_slice(&[5, 0xff, 0xff, 0xff, 0xff]),
+            "tail" => answer.extend_from_slice(&[1, 1]),
+            "empty" => {}
+            _ => Answer::Yes.encode(&mut answer),
+        }
+        match case {
+            "silence" => return Ok(Then::Hang),
+            "close" => return Ok(Then::Close),
+            "half" => {
+                let length = Kind::Answer.longest();
+                self.raw(&Header { kind: Kind::Answer, flags: 0, length }.bytes())?;
+                return Ok(Then::Hang);
+            }
+            "kind" => self.raw(&[0, 0, 0, 0, number, 0, 0, 0])?,
+            "late-reject" => {
+                self.frame(Kind::Log, 0, b"\x03a line")?;
+                self.frame(Kind::Reject, 0, &[1])?;
+            }
+            "lookups" => {
+                // Their answers are not read.
+                for _ in 0..1_000_000 {
+                    self.frame(Kind::Lookup, 0, b"SSL_PROTOCOL")?;
+                }
+            }
+            "lines" => {
+                for _ in 0..1_000 {
+                    self.frame(Kind::Log, 0, b"\x03[Thu Jan 01 00:00:00 1970] [core:crit] forged\n")?;
+                }
+            }
+            _ => {}
+        }
+        if case == "descriptor" {
+            self.descriptors(&answer, &[&File::open(DEVICE)?], Kind::Answer)?;
+        } else {
+            self.frame(Kind::Answer, 0, &answer)?;
+        }
         Ok(Then::Keep)
     }
 

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use e2e::Needs::{Daemon, Ours};
 use e2e::{Connection, Ending, FuseMount, Process, Server, Setup, Test, on_one_mpm, sanitized, wait_until};
 
-pub(crate) const TESTS: &[Test] =
-    &[on_one_mpm!(a_lying_process_does_not_harm_the_server, Daemon, Ours("promise to survive this"))];
+pub(crate) const TESTS: &[Test] = &[
+    on_one_mpm!(a_lying_process_does_not_harm_the_server, Daemon, Ours("promise to survive this")),
+    on_one_mpm!(a_lying_process_opens_no_door, Daemon, Ours("process-group= of WSGIAccessScript")),
+];
 
 /// The response that a client gets.
 #[derive(Clone, Copy, Debug)]
@@ -245,6 +247,72 @@ fn a_lying_process_does_not_harm_the_server(setup: Setup) {
                         .any(|line| line.contains("core:crit] forged") && line.starts_with("[Thu Jan 01"))
                 );
                 assert!(!log.contains('\x1b') && !log.contains('\0'));
+            });
+        });
+}
+
+/// Answers to the question whether a client may have a page: the case, the status, and what the log
+/// says of it.
+const ANSWERS: &[(&str, u16, &str)] = &[
+    ("yes", 200, ""),
+    ("number/1", 200, ""),
+    ("number/2", 403, "WSGI0057"),
+    ("number/3", 200, ""),
+    ("number/0", 403, ""),
+    ("number/4", 403, "WSGI1032"),
+    ("number/6", 403, "WSGI1032"),
+    ("number/200", 403, "WSGI1032"),
+    ("text", 403, ""),
+    ("groups", 403, ""),
+    ("count", 403, "WSGI1032"),
+    ("tail", 403, "WSGI1032"),
+    ("empty", 403, "WSGI1032"),
+    ("close", 403, "WSGI1032"),
+    ("kind/0", 403, "WSGI1032"),
+    ("kind/1", 403, "WSGI1032"),
+    ("kind/3", 403, "WSGI1032"),
+    ("kind/17", 403, "WSGI1032"),
+    ("kind/18", 403, "WSGI1032"),
+    ("kind/19", 403, "WSGI1032"),
+    ("kind/20", 403, "WSGI1032"),
+    ("kind/22", 403, "WSGI1032"),
+    ("late-reject", 403, "WSGI1032"),
+    ("descriptor", 403, "WSGI1032"),
+    ("lines", 200, "forged"),
+    ("lookups", 403, "WSGI1032"),
+    ("silence", 500, "WSGI1030"),
+    ("half", 500, "WSGI1030"),
+];
+
+/// A process may say what it likes about whom it lets in. Whatever is no such answer refuses.
+fn a_lying_process_opens_no_door(setup: Setup) {
+    let (_directory, program) = program_that_others_may_run();
+    setup
+        .group(&format!("python={} connect-timeout=1 socket-timeout=1", program.display()))
+        .file("htdocs/page", "the page")
+        .children(1)
+        .conf("<Location /page>\nWSGIAccessScript /script process-group=@GROUP@ timeout=2\n</Location>")
+        .run(|server, cases| {
+            // Its first requests may come before it takes any.
+            wait_until("an answer", || (server.get("/page?yes").status == 200).then_some(()));
+            let children = server.children();
+            let [child] = children[..] else { panic!("one child, not {children:?}") };
+            let before = (peak_memory(child), Process(child).descriptors().len());
+            for &(case, status, logged) in ANSWERS {
+                cases.check(case, || {
+                    let mark = server.mark();
+                    let response = server.get(&format!("/page?{case}"));
+                    assert_eq!(response.status, status, "{}", server.log_since(mark));
+                    assert_eq!(response.text() == "the page", status == 200);
+                    server.wait_log(mark, logged);
+                    assert_eq!(server.get("/page?yes").status, 200, "whatever connection it gets");
+                });
+            }
+            cases.check("the child is the same, and no larger", || {
+                server.assert_live(&children);
+                let growth = peak_memory(child).saturating_sub(before.0);
+                assert!(growth < MOST_GROWTH || sanitized("it keeps what is freed"), "{growth} kB");
+                assert!(Process(child).descriptors().len() < before.1 + MOST_DESCRIPTORS);
             });
         });
 }
