@@ -87,28 +87,12 @@ impl<'a> Call<'a> {
         };
         let (headers, variables) = (fields(self.headers), fields(self.variables));
         let script = self.script.as_os_str().as_encoded_bytes();
-        let cgi = cgi(script, self.path_info);
         let facts = RequestFacts {
-            cgi,
             headers: List::new(&headers),
             variables: List::new(&variables),
-            process_group: "".into(),
             application_group: self.group.into(),
-            script: script.into(),
-            listener_host: "".into(),
-            listener_port: "80".into(),
-            request_id: "id".into(),
-            connection_id: Bytes::ABSENT,
-            script_mtime: 0,
-            request_start: 1_500_000,
-            queue_start: 0,
-            queue_ticks: 0,
-            daemon_start: 0,
-            daemon_connects: 0,
-            daemon_restarts: 0,
-            server_pid: std::process::id(),
             flags: self.flags,
-            request_rec: std::ptr::null_mut(),
+            ..facts(script, self.path_info)
         };
         let request = Request {
             tag: Tag::of::<Request<'_>>(),
@@ -127,6 +111,32 @@ impl<'a> Call<'a> {
         assert!(!has_panicked, "{response:?}");
         response.outcome = outcome.expect("a host of this build");
         response
+    }
+}
+
+/// Returns the facts of a request for a script, without headers.
+pub(crate) fn facts<'a>(script: &'a [u8], path_info: &'a str) -> RequestFacts<'a> {
+    RequestFacts {
+        cgi: cgi(script, path_info),
+        headers: List::new(&[]),
+        variables: List::new(&[]),
+        process_group: "".into(),
+        application_group: "".into(),
+        script: script.into(),
+        listener_host: "".into(),
+        listener_port: "80".into(),
+        request_id: "id".into(),
+        connection_id: Bytes::ABSENT,
+        script_mtime: 0,
+        request_start: 1_500_000,
+        queue_start: 0,
+        queue_ticks: 0,
+        daemon_start: 0,
+        daemon_connects: 0,
+        daemon_restarts: 0,
+        server_pid: std::process::id(),
+        flags: flag::SCRIPT_RELOADING,
+        request_rec: std::ptr::null_mut(),
     }
 }
 
@@ -323,7 +333,7 @@ impl Serve for Response {
     }
 }
 
-struct NoWait;
+pub(crate) struct NoWait;
 
 impl Wait for NoWait {
     fn wait(&self, _: Duration) {}
