@@ -13,12 +13,15 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::Poll;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bridge::{Answer, Exchange, Lease, Level, Question};
 use os::lock::lock;
+use os::spin::AdaptiveSpin;
 use wsgi_core::wire::Reader;
 
 use crate::process;
@@ -31,6 +34,12 @@ const MOST_OVERDUE: usize = 64;
 /// The size of a caller's stack, which is used as far as the script needs it.
 const STACK: usize = 8 << 20;
 
+/// The longest wait for an answer that is spent awake. Most scripts look something up.
+const LONGEST_SPIN: Duration = Duration::from_micros(100);
+
+/// The length of most questions, in bytes.
+const LIKELY_LENGTH: usize = 2048;
+
 /// The longest wait for callers to end.
 const LONGEST_END: Duration = Duration::from_millis(200);
 
@@ -38,42 +47,58 @@ const LONGEST_END: Duration = Duration::from_millis(200);
 struct Job {
     /// The encoded question.
     message: Vec<u8>,
+    script: Vec<u8>,
     /// The address of Apache's structure, which is passed on to the script, not followed.
     request_rec: usize,
     lease: Arc<Lease>,
+    /// The thread that waits for the answer.
+    asker: Thread,
+    begin: Instant,
 }
 
 /// The place where a thread and its caller meet.
 #[derive(Default)]
 struct Desk {
-    state: Mutex<State>,
-    changed: Condvar,
+    /// One of [`phase`], which says whose turn it is.
+    phase: AtomicU8,
+    /// Used by the one whose turn it is, so that nobody waits for it.
+    content: Mutex<Content>,
 }
 
-/// The state of a caller.
+/// The phases of a [`Desk`].
+mod phase {
+    /// The caller waits for a question.
+    pub(super) const IDLE: u8 = 0;
+    /// There is a question.
+    pub(super) const ASKED: u8 = 1;
+    /// The caller asks the script.
+    pub(super) const WORKING: u8 = 2;
+    /// There is an answer.
+    pub(super) const ANSWERED: u8 = 3;
+    /// Nobody waits for the answer any more.
+    pub(super) const GIVEN_UP: u8 = 4;
+    /// The caller is to end.
+    pub(super) const ENDING: u8 = 5;
+}
+
 #[derive(Default)]
-enum State {
-    #[default]
-    Idle,
-    Asked(Job),
-    Working,
-    Answered(Answer),
-    /// Nobody waits for the answer of this script any more, asked then.
-    GivenUp(Vec<u8>, Instant),
-    Ending,
+struct Content {
+    job: Option<Job>,
+    answer: Answer,
 }
 
 /// The caller of a thread; it ends with that thread.
-struct Caller(Arc<Desk>);
+struct Caller {
+    desk: Arc<Desk>,
+    thread: Thread,
+    spin: AdaptiveSpin,
+}
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        if !matches!(*state, State::GivenUp(..)) {
-            *state = State::Ending;
+        if self.desk.step(phase::IDLE, phase::ENDING) {
+            self.thread.unpark();
         }
-        drop(state);
-        self.0.changed.notify_all();
     }
 }
 
@@ -81,8 +106,8 @@ thread_local! {
     static CALLER: Cell<Option<Caller>> = const { Cell::new(None) };
 }
 
-/// The callers that may be idle.
-static DESKS: Mutex<Vec<Weak<Desk>>> = Mutex::new(Vec::new());
+/// The callers that may be idle, with their threads.
+static DESKS: Mutex<Vec<(Weak<Desk>, Thread)>> = Mutex::new(Vec::new());
 /// The number of threads of callers.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 /// The process is about to end.
@@ -95,19 +120,25 @@ pub(crate) fn ask(question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
         return Answer::Overdue;
     }
     Lease::lend(exchange, |lease| {
-        let mut message = Vec::with_capacity(2048);
+        let mut message = Vec::with_capacity(LIKELY_LENGTH);
         question.encode(&mut message);
-        let request_rec = question.facts.request_rec.expose_provenance();
-        let job = Job { message, request_rec, lease: Arc::clone(lease) };
+        let job = Job {
+            message,
+            script: script.to_owned(),
+            request_rec: question.facts.request_rec.expose_provenance(),
+            lease: Arc::clone(lease),
+            asker: thread::current(),
+            begin: Instant::now(),
+        };
         let limit = Duration::from_millis(question.time_limit.into());
-        let caller = match CALLER.take().map_or_else(Caller::start, Ok) {
+        let mut caller = match CALLER.take().map_or_else(Caller::start, Ok) {
             Ok(caller) => caller,
             Err(text) => {
                 lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
                 return Answer::Failed;
             }
         };
-        match caller.ask(job, script, limit) {
+        match caller.ask(job, limit) {
             Some(answer) => {
                 CALLER.set(Some(caller));
                 answer
@@ -120,16 +151,14 @@ pub(crate) fn ask(question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
 /// Ends the callers that have nothing to do, and the others when they have answered.
 pub(crate) fn close() {
     IS_CLOSED.store(true, Ordering::SeqCst);
-    for desk in lock(&DESKS).drain(..).filter_map(|desk| desk.upgrade()) {
-        let mut state = lock(&desk.state);
-        if matches!(*state, State::Idle) {
-            *state = State::Ending;
-            desk.changed.notify_all();
+    for (desk, thread) in lock(&DESKS).drain(..) {
+        if desk.upgrade().is_some_and(|desk| desk.step(phase::IDLE, phase::ENDING)) {
+            thread.unpark();
         }
     }
     let deadline = Instant::now() + LONGEST_END;
     while THREADS.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -137,94 +166,94 @@ impl Caller {
     fn start() -> Result<Self, String> {
         let desk = Arc::new(Desk::default());
         let shared = Arc::clone(&desk);
-        THREADS.fetch_add(1, Ordering::AcqRel);
-        let started =
-            std::thread::Builder::new().name("wsgi-caller".to_owned()).stack_size(STACK).spawn(move || {
-                shared.work();
-                // Here, while the thread-locals of libraries still exist.
-                python::end_thread();
-                THREADS.fetch_sub(1, Ordering::AcqRel);
-            });
-        if let Err(error) = started {
+        let work = move || {
+            shared.work();
+            // Here, while the thread-locals of libraries still exist.
+            python::end_thread();
             THREADS.fetch_sub(1, Ordering::AcqRel);
-            return Err(format!(
+        };
+        THREADS.fetch_add(1, Ordering::AcqRel);
+        let started = thread::Builder::new().name("wsgi-caller".to_owned()).stack_size(STACK).spawn(work);
+        let thread = started.map(|handle| handle.thread().clone()).map_err(|error| {
+            THREADS.fetch_sub(1, Ordering::AcqRel);
+            format!(
                 "A thread for a script cannot be started: {error}. Allow the server more processes (ulimit -u)."
-            ));
-        }
+            )
+        })?;
         let mut desks = lock(&DESKS);
-        desks.retain(|desk| desk.strong_count() > 0);
-        desks.push(Arc::downgrade(&desk));
-        Ok(Self(desk))
+        desks.retain(|(desk, _)| desk.strong_count() > 0);
+        desks.push((Arc::downgrade(&desk), thread.clone()));
+        Ok(Self { desk, thread, spin: AdaptiveSpin::default() })
     }
 
     /// Has the question asked. Returns `None` after the limit: the caller is given up.
-    fn ask(&self, job: Job, script: &[u8], limit: Duration) -> Option<Answer> {
-        let (desk, begin) = (&self.0, Instant::now());
-        let mut state = lock(&desk.state);
-        if matches!(*state, State::Ending) {
+    fn ask(&mut self, job: Job, limit: Duration) -> Option<Answer> {
+        let (desk, begin) = (&*self.desk, job.begin);
+        // The other names it if it gives the caller up.
+        let script = job.script.clone();
+        lock(&desk.content).job = Some(job);
+        if IS_CLOSED.load(Ordering::SeqCst) || !desk.step(phase::IDLE, phase::ASKED) {
             return Some(Answer::Failed);
         }
-        *state = State::Asked(job);
-        desk.changed.notify_all();
-        loop {
-            if matches!(*state, State::Answered(_)) {
-                let State::Answered(answer) = std::mem::take(&mut *state) else { return None };
-                return Some(answer);
-            }
+        self.thread.unpark();
+        let answered = || desk.phase.load(Ordering::Acquire) == phase::ANSWERED;
+        let poll = || if answered() { Poll::Ready(Some(())) } else { Poll::Pending };
+        let mut is_answered = self.spin.poll(LONGEST_SPIN.min(limit), poll).is_some();
+        while !is_answered {
             let rest = limit.saturating_sub(begin.elapsed());
             if rest.is_zero() {
-                overdue::add(script);
-                *state = State::GivenUp(script.to_owned(), begin);
-                return None;
+                overdue::add(&script);
+                if desk.step(phase::ASKED, phase::GIVEN_UP) || desk.step(phase::WORKING, phase::GIVEN_UP) {
+                    return None;
+                }
+                // It has answered just now, or it has begun between the two steps.
+                overdue::remove(&script);
+            } else {
+                thread::park_timeout(rest);
             }
-            state = desk.changed.wait_timeout(state, rest).unwrap_or_else(PoisonError::into_inner).0;
+            is_answered = answered();
         }
+        let answer = std::mem::take(&mut lock(&desk.content).answer);
+        desk.phase.store(phase::IDLE, Ordering::Release);
+        Some(answer)
     }
 }
 
 impl Desk {
     /// Answers questions until the end of the caller.
     fn work(&self) {
-        while let Some(job) = self.next() {
+        while self.wait() {
+            let Some(job) = lock(&self.content).job.take() else { return };
+            if !self.step(phase::ASKED, phase::WORKING) {
+                return job.returned_too_late();
+            }
             let answer = job.answer();
-            let mut state = lock(&self.state);
-            if let State::GivenUp(script, begin) = &*state {
-                overdue::remove(script);
-                let (script, seconds) = (String::from_utf8_lossy(script), begin.elapsed().as_secs());
-                let line = format!(
-                    "The script '{script}' has returned from a call after {seconds} s, too late for its request."
-                );
-                process::log(Level::Warning, &line);
-                return;
+            lock(&self.content).answer = answer;
+            if !self.step(phase::WORKING, phase::ANSWERED) {
+                return job.returned_too_late();
             }
-            if matches!(*state, State::Ending) {
-                return;
-            }
-            *state = State::Answered(answer);
-            self.changed.notify_all();
+            job.asker.unpark();
         }
     }
 
-    /// Returns the next question, or `None` at the end of the caller.
-    fn next(&self) -> Option<Job> {
-        let mut state = lock(&self.state);
+    /// Waits for a question. Returns `false` at the end of the caller.
+    fn wait(&self) -> bool {
         loop {
-            match &*state {
-                State::Asked(_) => {
-                    let State::Asked(job) = std::mem::replace(&mut *state, State::Working) else {
-                        return None;
-                    };
-                    return Some(job);
+            match self.phase.load(Ordering::Acquire) {
+                phase::ASKED | phase::GIVEN_UP => return true,
+                phase::ENDING => return false,
+                phase::IDLE if IS_CLOSED.load(Ordering::SeqCst) => {
+                    if self.step(phase::IDLE, phase::ENDING) {
+                        return false;
+                    }
                 }
-                State::Ending | State::GivenUp(..) => return None,
-                State::Idle if IS_CLOSED.load(Ordering::SeqCst) => {
-                    *state = State::Ending;
-                    return None;
-                }
-                State::Idle | State::Working | State::Answered(_) => {}
+                _ => thread::park(),
             }
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn step(&self, from: u8, to: u8) -> bool {
+        self.phase.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }
 
@@ -239,6 +268,16 @@ impl Job {
             // It was encoded here.
             Err(_) => Answer::Failed,
         }
+    }
+
+    /// Notes that the script has returned after its caller was given up.
+    fn returned_too_late(&self) {
+        overdue::remove(&self.script);
+        let (script, seconds) = (String::from_utf8_lossy(&self.script), self.begin.elapsed().as_secs());
+        let line = format!(
+            "The script '{script}' has returned from a call after {seconds} s, too late for its request."
+        );
+        process::log(Level::Warning, &line);
     }
 }
 

@@ -14,6 +14,7 @@ mod failures;
 mod files;
 mod filters;
 mod frameworks;
+mod hanging_scripts;
 mod heads;
 mod http2;
 mod input;
@@ -53,6 +54,7 @@ const TABLES: &[&[Test]] = &[
     files::TESTS,
     filters::TESTS,
     frameworks::TESTS,
+    hanging_scripts::TESTS,
     heads::TESTS,
     http2::TESTS,
     input::TESTS,
