@@ -140,7 +140,11 @@ fn the_oldest_supported_django_under_the_former_name() {
     let directory = if Target::current().is_reference() { "BASE_DIR" } else { "BASE_DIR / 'shop'" };
     let setting = format!("BASE_DIR = str({directory})");
     let project = Project::new("requirements-django-4.2.txt", "mod_wsgi.server", &setting);
-    let server = project.serve(&["--settings", "shop.production", "--embedded-mode", "--mount-point", "/at"]);
+    let mut options = vec!["--settings", "shop.production", "--embedded-mode", "--mount-point", "/at"];
+    options.extend(["--trust-proxy", "127.0.0.1", "--trust-proxy-header", "X-Script-Name"]);
+    // This needs mod_rewrite, which sets variables that Django takes for the place of the project.
+    options.extend(["--proxy-mount-point", "/other", "http://127.0.0.1:9/"]);
+    let server = project.serve(&options);
     let response = server.ask("GET", "/at/where/", "", "");
     let value =
         |name| response.value(name).unwrap_or_else(|| panic!("{}\n{}", response.text(), server.log()));
@@ -148,6 +152,8 @@ fn the_oldest_supported_django_under_the_former_name() {
     assert_eq!(value("settings"), "shop.production");
     assert_eq!(value("debug"), "False");
     assert_eq!(value("script_name"), "/at");
+    let behind_proxy = server.ask("GET", "/at/where/", "X-Script-Name: /front/at\r\n", "");
+    assert_eq!(behind_proxy.value("script_name").as_deref(), Some("/front/at"), "{}", behind_proxy.text());
     let missing = server.ask("GET", "/at/missing/", "", "");
     assert!(missing.status == 404 && !missing.text().contains("DEBUG"), "{}", missing.text());
 }
