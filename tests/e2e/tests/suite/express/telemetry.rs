@@ -1,8 +1,12 @@
 //! Telemetry: what reaches a collector, and the collector that runs beside the application.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::Duration;
 
 use e2e::Needs::{Daemon, Ours};
 use e2e::{Connection, Interpreter, Test, test, wait_until};
@@ -10,6 +14,7 @@ use e2e::{Connection, Interpreter, Test, test, wait_until};
 use super::server::{Express, Site, free_port, refusal};
 
 pub(super) const TESTS: &[Test] = &[
+    test!(a_collector_that_is_named_gets_reports, Daemon),
     test!(
         packages_beside_ours_share_its_name,
         Daemon,
@@ -22,6 +27,56 @@ pub(super) const TESTS: &[Test] = &[
     ),
     test!(mistakes_of_telemetry_are_named, Daemon, Ours("such checks and messages")),
 ];
+
+/// Returns a field of a datagram as it is sent: its number, its type, and its value.
+fn number(field: u16, value: f64) -> Vec<u8> {
+    [&field.to_le_bytes()[..], &[2], &value.to_le_bytes()].concat()
+}
+
+fn has(datagram: &[u8], part: &[u8]) -> bool {
+    datagram.windows(part.len()).any(|window| window == part)
+}
+
+fn a_collector_that_is_named_gets_reports() {
+    let site = Site::new();
+    let socket = site.path("collector.sock");
+    let collector = UnixDatagram::bind(&socket).unwrap_or_else(|error| panic!("collector.sock: {error}"));
+    fs::set_permissions(&socket, Permissions::from_mode(0o777))
+        .and_then(|()| collector.set_read_timeout(Some(Duration::from_millis(100))))
+        .unwrap_or_else(|error| panic!("collector.sock: {error}"));
+    site.write(
+        "app.wsgi",
+        "import time\n\ndef application(environ, start_response):\n    time.sleep(1.2)\n    start_response('200 OK', [])\n    return []\n",
+    );
+    let target = format!("unix:{}", socket.display());
+    let options = [
+        "--telemetry-service",
+        &target,
+        "--telemetry-interval",
+        "0.5",
+        "--slow-requests",
+        "0.25",
+        "--telemetry-options",
+        "+CaptureUserAgent",
+    ];
+    let server = Express::serve(site, &options);
+    assert_eq!(server.ask("GET", "/slow", "User-Agent: shopper\r\n", "").status, 200);
+    let (mut sample, mut slow) = (false, false);
+    wait_until("a sample and a slow request", || {
+        let mut datagram = [0; 8192];
+        match collector.recv(&mut datagram) {
+            Ok(length) => {
+                let datagram = &datagram[..length];
+                assert_eq!(datagram[..4], *b"WSGI");
+                let interval_and_threshold = [number(11, 0.5), number(12, 0.25)];
+                sample |= datagram[5] == 2 && interval_and_threshold.iter().all(|part| has(datagram, part));
+                slow |= datagram[5] == 4 && has(datagram, b"/slow") && has(datagram, b"shopper");
+            }
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}"),
+        }
+        (sample && slow).then_some(())
+    });
+}
 
 fn packages_beside_ours_share_its_name() {
     let site = Site::new();
@@ -64,7 +119,11 @@ fn the_collector_and_its_page_run_beside_the_application() {
     wait_until("the page of the collector", || TcpStream::connect(page).ok());
     let html = get("/");
     assert!(html.status == 200 && html.text().contains("<html"), "{}", html.text());
-    assert!(get("/api/state").text().contains("total_received"));
+    let group = format!("\"127.0.0.1:{}\"", server.port);
+    wait_until("the process group in the state", || {
+        server.get();
+        get("/api/state").text().contains(&group).then_some(())
+    });
     let line = format!("Telemetry UI       : http://127.0.0.1:{port}/\n");
     assert!(server.read("output").contains(&line), "{}", server.read("output"));
 }
