@@ -113,6 +113,12 @@ impl Apache {
             })
     }
 
+    /// Returns the processing models among `allowed` (all, if that is empty) that are installed.
+    pub(crate) fn candidates(&self, allowed: &[Mpm]) -> impl Iterator<Item = Mpm> {
+        let is_allowed = |mpm: &Mpm| allowed.is_empty() || allowed.contains(mpm);
+        Mpm::ALL.into_iter().filter(is_allowed).filter(|&mpm| self.mpm(&[mpm]).is_ok())
+    }
+
     pub(crate) fn has_built_in(&self, name: &str) -> bool {
         self.built_in.iter().any(|known| known == name)
     }

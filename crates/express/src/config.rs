@@ -241,12 +241,7 @@ impl Inputs<'_> {
         let mpm = |verb: &str, mpm: Mpm| format!("MOD_WSGI_MPM_{verb}_{}_MODULE", mpm.name().to_uppercase());
         let embedded = settings.daemon.is_none();
         let mut defines = vec![mpm("ENABLE", self.mpm)];
-        defines.extend(
-            Mpm::ALL
-                .into_iter()
-                .filter(|&each| self.apache.mpm(&[each]).is_ok())
-                .map(|each| mpm("EXISTS", each)),
-        );
+        defines.extend(self.apache.candidates(&settings.mpms).map(|each| mpm("EXISTS", each)));
         for (name, applies) in [
             ("EMBEDDED_MODE", embedded),
             ("ORPHAN_INTERPRETER", settings.orphan_interpreter),
@@ -254,6 +249,7 @@ impl Inputs<'_> {
             ("MOD_WSGI_SERVER_METRICS", settings.server_metrics),
             ("MOD_WSGI_SWITCH_INTERVAL", settings.switch_interval.is_some()),
             ("MOD_WSGI_FREE_THREADING", settings.free_threading),
+            ("MOD_WSGI_WITH_SOCKET_PREFIX", settings.socket_prefix),
             ("MOD_WSGI_ERROR_OVERRIDE", settings.error_override),
             ("MOD_WSGI_WITH_PYTHON_PATH", embedded || !settings.python_path.is_empty()),
             ("MOD_WSGI_MULTIPROCESS", settings.multiprocess),

@@ -77,6 +77,8 @@ pub(crate) struct Files {
     sendfile: bool,
     compress: bool,
     pub(crate) status: bool,
+    /// `--with-php5` was given, which included files may ask for.
+    php: bool,
     docs: bool,
 }
 
@@ -102,6 +104,7 @@ impl Files {
             sendfile: parsed.has(&ENABLE_SENDFILE),
             compress: parsed.has(&COMPRESS_RESPONSES),
             status: parsed.has(&SERVER_STATUS),
+            php: parsed.has(&WITH_PHP5),
             docs: parsed.has(&ENABLE_DOCS) || !has_application,
         })
     }
@@ -143,6 +146,7 @@ impl Files {
             ("MOD_WSGI_ENABLE_SENDFILE", self.sendfile),
             ("MOD_WSGI_COMPRESS_RESPONSES", self.compress),
             ("MOD_WSGI_SERVER_STATUS", self.status),
+            ("MOD_WSGI_WITH_PHP5", self.php),
         ]
         .into_iter()
         .filter_map(|(name, applies)| applies.then_some(name))

@@ -94,6 +94,8 @@ pub(crate) struct Settings {
     pub(crate) ignored_activity: Vec<String>,
     pub(crate) error_override: bool,
     pub(crate) server_metrics: bool,
+    /// `--socket-prefix` was given, which included files may ask for.
+    pub(crate) socket_prefix: bool,
     /// The processing models to choose from; empty for all.
     pub(crate) mpms: Vec<Mpm>,
 }
@@ -194,6 +196,7 @@ impl Settings {
             ignored_activity: texts(parsed, &options::IGNORE_ACTIVITY),
             error_override: parsed.has(&options::ERROR_OVERRIDE),
             server_metrics: parsed.has(&options::SERVER_METRICS),
+            socket_prefix: parsed.has(&options::SOCKET_PREFIX),
             mpms: mpms(parsed)?,
         })
     }

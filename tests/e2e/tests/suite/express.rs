@@ -11,6 +11,7 @@ mod files;
 mod hosts;
 mod limits;
 mod logs;
+mod names;
 mod proxies;
 mod server;
 mod telemetry;
@@ -34,6 +35,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     hosts::TESTS,
     limits::TESTS,
     logs::TESTS,
+    names::TESTS,
     proxies::TESTS,
     telemetry::TESTS,
 ];
