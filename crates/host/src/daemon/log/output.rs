@@ -37,6 +37,8 @@ struct Output {
     file: (u64, u64),
     /// Forked copies have none of the threads that may hold the locks.
     process: u32,
+    /// The longest wait of a thread for room.
+    patience: Duration,
     /// Held by the thread that writes: the rest of a line of which a part is written.
     writing: Mutex<Vec<u8>>,
     /// Lines of threads that did not wait for the writing one. Locked for a moment only.
@@ -56,6 +58,7 @@ pub(in crate::daemon) fn open(pipe: OwnedFd) -> io::Result<()> {
         file: identity(&pipe)?,
         pipe,
         process: std::process::id(),
+        patience: PATIENCE,
         writing: Mutex::default(),
         waiting: Mutex::default(),
         is_stalled: AtomicBool::new(false),
@@ -85,22 +88,27 @@ impl Output {
     }
 
     fn write(&self, line: &[u8], never_waits: bool) {
-        if never_waits {
-            match self.try_lock() {
-                Some(mut rest) => self.write_line(&mut rest, line, Duration::ZERO),
-                None => self.queue(line),
+        let writing = if never_waits { self.try_lock() } else { Some(lock(&self.writing)) };
+        match writing {
+            Some(mut rest) => {
+                // Earlier lines of this thread may be among them.
+                self.write_waiting(&mut rest);
+                self.write_line(&mut rest, line, if never_waits { Duration::ZERO } else { self.patience });
             }
-        } else {
-            let mut rest = lock(&self.writing);
-            self.write_line(&mut rest, line, PATIENCE);
+            None => self.queue(line),
         }
         // A thread may have queued a line too late for the thread that was writing.
         while !lock(&self.waiting).is_empty() {
             let Some(mut rest) = self.try_lock() else { return };
-            let lines = std::mem::take(&mut *lock(&self.waiting));
-            for line in lines.split_inclusive(|byte| *byte == b'\n') {
-                self.write_line(&mut rest, line, Duration::ZERO);
-            }
+            self.write_waiting(&mut rest);
+        }
+    }
+
+    /// Writes the queued lines, without waiting for room.
+    fn write_waiting(&self, rest: &mut Vec<u8>) {
+        let lines = std::mem::take(&mut *lock(&self.waiting));
+        for line in lines.split_inclusive(|byte| *byte == b'\n') {
+            self.write_line(rest, line, Duration::ZERO);
         }
     }
 
