@@ -6,13 +6,12 @@ mod support;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
 
 use bridge::scoreboard::{Encoder, Summary};
 use os::descriptors::{Wait, receive_with, send_with};
 use os::snapshot::SnapshotWriter;
 use support::daemon::{Ask, Plan, micros};
-use support::script;
+use support::{open_gate, script};
 use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, Rejection, flag};
 use wsgi_core::wire::launch::{Daemon, Limits, ProcessOptions};
 
@@ -24,8 +23,9 @@ calls = []
 def application(environ, start_response):
     what = environ['PATH_INFO'].split('/')[1:]
     calls.append(what)
-    if what[0] == 'sleep':
-        time.sleep(float(what[1]))
+    if what[0] == 'gate':
+        while not os.path.exists(__file__ + '.' + what[1]):
+            time.sleep(0.005)
     if what[0] == 'crash':
         import ctypes
         ctypes.string_at(0)
@@ -329,40 +329,42 @@ fn a_request_whose_client_has_gone_never_runs() {
     let mut busy = process.connect();
     let mut gone = process.connect();
     busy.ask(&Ask::new(&path));
-    busy.send(&Ask { path_info: "/sleep/2", ..Ask::new(&path) });
+    busy.send(&Ask { path_info: "/gate/gone", ..Ask::new(&path) });
     process.wait_until("one runs", || process.busy() == 1);
     gone.send(&Ask { path_info: "/ghost", ..Ask::new(&path) });
     process.wait_until("one runs and one waits", || process.busy() == 2);
     drop(gone);
     process.wait_until("the one that waited is forgotten", || process.busy() == 1);
+    open_gate(&path, "gone");
     assert_eq!(busy.answer(b"").text(), "hello");
     let seen = busy.ask(&Ask { path_info: "/seen", ..Ask::new(&path) }).text();
-    assert_eq!(seen, "['', 'sleep/2']");
+    assert_eq!(seen, "['', 'gate/gone']");
     assert_eq!(process.busy(), 0);
 }
 
 #[test]
 fn queued_requests_are_answered_while_every_worker_is_stuck() {
     let path = script("daemon_stuck.py", APPLICATION);
-    let limits = Limits { listen_backlog: 2, queue_timeout: 400, ..Plan::default().limits };
+    let limits = Limits { listen_backlog: 2, queue_timeout: 1_500, ..Plan::default().limits };
     let process = Plan { threads: 1, limits, ..Plan::default() }.serve();
     let mut connections: Vec<_> = (0..4).map(|_| process.connect()).collect();
     connections[0].ask(&Ask::new(&path));
-    connections[0].send(&Ask { path_info: "/sleep/3", ..Ask::new(&path) });
+    connections[0].send(&Ask { path_info: "/gate/stuck", ..Ask::new(&path) });
     process.wait_until("it runs", || process.busy() == 1);
-    let begin = Instant::now();
-    for connection in &mut connections[1..] {
+    for (waiting, connection) in connections[1..].iter_mut().enumerate() {
         connection.send(&Ask { path_info: "/ghost", ..Ask::new(&path) });
-        std::thread::sleep(Duration::from_millis(80));
+        if waiting < 2 {
+            process.wait_until("it waits", || process.busy() == 2 + waiting as u32);
+        }
     }
     let answers: Vec<_> =
         connections[1..].iter_mut().map(|connection| connection.answer(b"").rejection).collect();
     let late = Some(Rejection::Late as u8);
     assert_eq!(answers, [late, late, Some(Rejection::Busy as u8)]);
-    assert!(begin.elapsed() < Duration::from_millis(2000), "{:?}", begin.elapsed());
+    open_gate(&path, "stuck");
     assert_eq!(connections[0].answer(b"").text(), "hello");
     // A worker that picks it up finds that it is too late as well.
-    let queue_ticks = os::clock::ticks().wrapping_sub(500);
+    let queue_ticks = os::clock::ticks().wrapping_sub(2_000);
     let answer = connections[1].ask(&Ask { queue_ticks, ..Ask::new(&path) });
     assert_eq!(answer.rejection, late);
     // Whatever the clock of the wall says, which somebody may have set.
@@ -370,7 +372,7 @@ fn queued_requests_are_answered_while_every_worker_is_stuck() {
     let answer = connections[1].ask(&Ask { request_start, ..Ask::new(&path) });
     assert_eq!(answer.rejection, None);
     let seen = connections[1].ask(&Ask { path_info: "/seen", ..Ask::new(&path) }).text();
-    assert_eq!(seen, "['', 'sleep/3', '']", "and the connection is usable");
+    assert_eq!(seen, "['', 'gate/stuck', '']", "and the connection is usable");
 }
 
 #[test]
@@ -432,7 +434,8 @@ fn a_process_without_descriptors_says_so_and_recovers() {
             while True:
                 files.append(open('/dev/null'))
         except OSError:
-            time.sleep(2)
+            while not os.path.exists(__file__ + '.exhausted'):
+                time.sleep(0.005)
     if what[0] == 'fail':",
     );
     let path = script("daemon_exhausted.py", &source);
@@ -448,6 +451,7 @@ fn a_process_without_descriptors_says_so_and_recovers() {
     send_with(channel, b"c", &[theirs.as_fd()], Wait::Allowed).unwrap();
     drop(theirs);
     process.wait_for("WSGI0016");
+    open_gate(&path, "exhausted");
     let count = std::io::Read::read(&mut &ours, &mut [0; 1]).unwrap();
     assert_eq!(count, 0, "the child can try again");
     assert_eq!(busy.answer(b"").text(), "hello");

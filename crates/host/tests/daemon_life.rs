@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use support::daemon::{Ask, Plan, Process};
-use support::script;
+use support::{open_gate, script};
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::frame::{Kind, Rejection};
@@ -32,6 +32,9 @@ def application(environ, start_response):
     what = environ['PATH_INFO'].split('/')[1:]
     if what[0] == 'sleep':
         time.sleep(float(what[1]))
+    if what[0] == 'gate':
+        while not os.path.exists(__file__ + '.' + what[1]):
+            time.sleep(0.005)
     if what[0] == 'spin':
         spin(float(what[1]))
     if what[0] == 'swallow':
@@ -87,7 +90,7 @@ fn an_order_to_drain_lets_requests_finish_and_sends_others_away() {
     let mut process = Plan { threads: 1, ..Plan::default() }.serve();
     let (mut busy, mut idle, mut waiting) = (process.connect(), process.connect(), process.connect());
     busy.ask(&Ask { group: "sub", ..Ask::new(&path) });
-    busy.send(&Ask { path_info: "/sleep/1", ..Ask::new(&path) });
+    busy.send(&Ask { path_info: "/gate/drain", ..Ask::new(&path) });
     process.wait_until("it runs", || process.busy() == 1);
     waiting.send(&Ask::new(&path));
     process.wait_until("one waits", || process.busy() == 2);
@@ -95,6 +98,7 @@ fn an_order_to_drain_lets_requests_finish_and_sends_others_away() {
     assert!(!idle.frame().unwrap_err(), "an end, no reset");
     let answer = waiting.answer(b"");
     assert!(answer.is_reset && answer.outcome.is_none(), "the child knows that it was not read: {answer:?}");
+    open_gate(&path, "drain");
     assert_eq!(busy.answer(b"").text(), "VERSION");
     assert!(busy.frame().is_err());
     assert_eq!(process.ended().code(), Some(0));
@@ -158,7 +162,7 @@ fn a_drain_is_over_at_its_end_and_then_the_shutdown() {
     process.order(&Order::Drain(300));
     assert_eq!(process.ended().code(), Some(255));
     let took = begin.elapsed();
-    assert!((Duration::from_millis(550)..Duration::from_millis(2500)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(550)..Duration::from_secs(20)).contains(&took), "{took:?}");
     assert_eq!(busy.answer(b"").outcome, None);
 }
 
@@ -168,10 +172,11 @@ fn sigterm_ends_the_process_when_its_requests_are_done() {
     let mut process = Plan::default().serve();
     let mut busy = process.connect();
     busy.ask(&Ask::new(&path));
-    busy.send(&Ask { path_info: "/sleep/1", ..Ask::new(&path) });
+    busy.send(&Ask { path_info: "/gate/sigterm", ..Ask::new(&path) });
     process.wait_until("it runs", || process.busy() == 1);
     process.signal(libc::SIGTERM);
     assert_eq!(process.report(), stopping("shutdown_signal"));
+    open_gate(&path, "sigterm");
     assert_eq!(busy.answer(b"").text(), "VERSION");
     assert_eq!(process.ended().code(), Some(0));
     assert!(process.log().contains("main atexit"), "{}", process.log());
@@ -286,7 +291,7 @@ fn without_a_successor_loaded_scripts_serve_until_the_next_change() {
     // Nobody answers: requests run after a while.
     let begin = Instant::now();
     assert_eq!(connection.answer(b"").text(), "VERSION");
-    assert!((Duration::from_millis(1500)..Duration::from_secs(4)).contains(&begin.elapsed()));
+    assert!(begin.elapsed() >= Duration::from_millis(1500), "{:?}", begin.elapsed());
     assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "and later ones at once");
     assert_eq!(process.busy(), 0);
 }
@@ -460,10 +465,10 @@ fn processes_are_recycled_by_count_and_idleness() {
     let limits = Limits { inactivity_timeout: 500, ..limits() };
     let mut process = Plan { limits, ..Plan::default() }.serve();
     std::thread::sleep(Duration::from_millis(800));
-    process.connect().ask(&Ask::new(&path));
     let begin = Instant::now();
+    process.connect().ask(&Ask::new(&path));
     assert_eq!(process.report(), stopping("inactivity_timeout"));
-    assert!(begin.elapsed() > Duration::from_millis(350));
+    assert!(begin.elapsed() >= Duration::from_millis(490), "{:?}", begin.elapsed());
     assert_eq!(process.ended().code(), Some(0));
 }
 

@@ -29,15 +29,19 @@ fn a_process_that_ends_itself_is_started_a_bounded_number_of_times() {
     until("Failing", || (server.state(0) == State::Failing).then_some(()));
     server.logs("processes of this slot end as soon as they are started");
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(4) {
+    let ended = loop {
         // Requests do not wait, but when a process happens to be there.
         let _ = server.try_ask(0, "pid");
         std::thread::sleep(Duration::from_millis(20));
-    }
-    let ended = u64::from(server.word(0, slot::ENDED));
+        let ended = u64::from(server.word(0, slot::ENDED));
+        if ended >= 4 && begin.elapsed() >= Duration::from_secs(4) {
+            break ended;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{ended} ended: {}", server.log());
+    };
     // Eight at once, then one a second.
     let most = 8 + 1 + start.elapsed().as_secs();
-    assert!((4..=most).contains(&ended), "{ended} of {most}: {}", server.log());
+    assert!(ended <= most, "{ended} of {most}: {}", server.log());
     assert_eq!(server.pid(1), other);
 }
 

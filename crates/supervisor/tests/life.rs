@@ -98,10 +98,8 @@ fn a_crash_is_reported_and_repaired() {
     let server = Server::start(vec![group("one", &[]), group("other", &[])]);
     let (pid, other) = (server.pid(0), server.pid(1));
     server.ask(0, "busy 3");
-    let begin = Instant::now();
     assert_eq!(server.try_ask(0, "die 11"), None);
     assert_ne!(server.pid(0), pid, "connections wait for the next process");
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     assert!(matches!(server.exit_of(0, pid), Exit::Signal(11, _)));
     server.logs(&format!(
         "[wsgi:error] [pid {}] WSGI1002: process {pid} has died: signal 11 (SIGSEGV)",
@@ -129,15 +127,18 @@ fn a_process_that_is_told_to_end_is_replaced_first() {
 fn repeated_failures_are_spaced_out_and_nobody_waits() {
     let server = Server::start(vec![group("one", &[("BEHAVIOUR", "fail")]), group("other", &[])]);
     until("Failing", || (server.state(0) == State::Failing).then_some(()));
-    let begin = Instant::now();
-    for _ in 0..3 {
-        assert_eq!(server.try_ask(0, "pid"), None);
-    }
-    assert!(begin.elapsed() < Duration::from_millis(900), "they waited: {:?}", begin.elapsed());
-    let starts = server.word(0, slot::ENDED);
-    assert!((3..=4).contains(&starts), "{starts}");
-    server.logs("has died before it was ready: exit status 9; another one is started in 1 s");
+    // Whoever waited would wait for a process, which ends before it answers.
+    until("answers between two starts", || {
+        let before = server.word(0, slot::ENDED);
+        for _ in 0..3 {
+            assert_eq!(server.try_ask(0, "pid"), None);
+        }
+        (server.word(0, slot::ENDED) == before).then_some(())
+    });
     server.logs("has died before it was ready: exit status 9; another one is started in 2 s");
+    let log = server.log();
+    let (before, _) = log.split_once("another one is started in 1 s").expect("a pause of a second");
+    assert_eq!(before.matches("has died before it was ready: exit status 9").count(), 3, "{log}");
     assert!(server.ask(1, "pid") != "0");
 }
 
@@ -204,7 +205,7 @@ fn without_its_parent_everything_ends() {
     let begin = Instant::now();
     server.abandon();
     until("the end of the first", || (!is_alive(pids[0])).then_some(()));
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(is_alive(pids[1]), "each ends on its own");
     assert_eq!(server.end(), Exit::Status(0));
     // shutdown-timeout and a second.
     assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());

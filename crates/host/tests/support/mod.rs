@@ -150,14 +150,26 @@ impl Response {
     }
 }
 
-/// A script for this process, among Cargo's own temporary files.
-pub(crate) fn script(name: &str, source: &str) -> PathBuf {
+/// The directory of this process, among Cargo's own temporary files.
+static DIRECTORY: LazyLock<PathBuf> = LazyLock::new(|| {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
-    let path = directory.join(name);
+    // Another process may have had this number.
+    let _ = std::fs::remove_dir_all(&directory);
+    directory
+});
+
+/// A script for this process.
+pub(crate) fn script(name: &str, source: &str) -> PathBuf {
+    let path = DIRECTORY.join(name);
     let place = path.parent().expect("a directory");
     std::fs::create_dir_all(place).expect("a directory for the script");
     std::fs::write(&path, source).expect("a script");
     path
+}
+
+/// Lets the request go on that waits until `<script>.<gate>` exists.
+pub(crate) fn open_gate(script: &Path, gate: &str) {
+    std::fs::write(format!("{}.{gate}", script.display()), "").expect("a gate");
 }
 
 fn start() -> &'static Host {
