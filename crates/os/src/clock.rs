@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn ticks_are_milliseconds() {
-        let (before, begin) = (ticks(), std::time::Instant::now());
+        // In this order, and that below, the test may be interrupted anywhere.
+        let (begin, before) = (std::time::Instant::now(), ticks());
         std::thread::sleep(Duration::from_millis(20));
         let (passed, elapsed) = (ticks().wrapping_sub(before), begin.elapsed());
         assert!((20..=elapsed.as_millis() as u32 + 1).contains(&passed), "{passed} ms, {elapsed:?}");

@@ -76,7 +76,8 @@ fn nothing_is_left_of_processes_that_were_replaced() {
         until("the end of one of them", || (server.word(0, slot::ENDED) == round).then_some(()));
         assert_eq!(server.pid(0) == pid, round % 2 == 1);
     }
-    until("the descriptors of now", || (open() == before).then_some(()));
+    // At first, it may have had one that tells how the start goes on.
+    until("the descriptors of now", || (open() <= before).then_some(()));
 }
 
 #[test]

@@ -91,10 +91,10 @@ pub(crate) fn is_alive(pid: i32) -> bool {
 fn stand_in() -> Box<[u8]> {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     let path = PATH.get_or_init(|| {
+        // Each test program has its own, since they run side by side.
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (path, new) = (directory.join("stand-in"), directory.join(std::process::id().to_string()));
-        install(&new);
-        fs::rename(&new, &path).unwrap();
+        let path = directory.join(format!("stand-in-{}", std::process::id()));
+        install(&path);
         path
     });
     text(path.to_str().unwrap())
