@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install serve test test-reference test-soak test-asan fuzz bench fmt lint docs clean
+.PHONY: help build host install serve test test-reference test-soak test-browser test-asan fuzz bench fmt lint docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,10 @@ test-reference: ## The end-to-end tests against the original module
 
 test-soak: ## The slow end-to-end tests, in both modes: hundreds of restarts under load, gigabytes
 	@scripts/test-e2e --ignored
+
+test-browser: ## The tests of pages in a browser (installs one)
+	@scripts/install-dependencies browser
+	@E2E_MODE=daemon scripts/test-e2e its_page_shows_everything
 
 test-asan: ## The end-to-end tests with the address sanitizer, in both modes
 	@scripts/test-asan

@@ -39,7 +39,7 @@ pub use fuse::FuseMount;
 pub use http::{Connection, Ending, Request, Response};
 pub use processes::{Process, signal};
 pub use python::{Interpreter, cache_directory};
-pub use registry::{Needs, Run, Test, report, run_tests};
+pub use registry::{Needs, Run, Test, browser, report, run_tests};
 pub use server::{LogMark, Server};
 pub use target::{Mode, Mpm, Target, preload, sanitized};
 pub use telemetry::{Collector, Report};

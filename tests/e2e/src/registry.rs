@@ -62,6 +62,8 @@ pub enum Needs {
     SecondPython,
     /// The right to make a namespace of process ids.
     PidNamespace,
+    /// A browser without a window, from Debian's package `chromium-headless-shell`.
+    Browser,
     /// Much time: run with `--ignored` only (`make test-soak`).
     Time,
 }
@@ -109,10 +111,22 @@ impl Needs {
                 (Interpreter::with_hosts().len() > 1, "there is a host for one Python only".to_owned())
             }
             Self::PidNamespace => (can_unshare(), "namespaces of process ids cannot be made here".to_owned()),
+            Self::Browser => {
+                (browser().is_some(), "there is no browser: make test-browser installs one".to_owned())
+            }
             Self::Time => (true, String::new()),
         };
         (!is_met).then_some(reason)
     }
+}
+
+/// Returns the program of a browser that needs no window.
+#[must_use]
+pub fn browser() -> Option<&'static str> {
+    const PROGRAM: &str = "chromium-headless-shell";
+    let mut command = Command::new(PROGRAM);
+    command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success()).then_some(PROGRAM)
 }
 
 fn can_unshare() -> bool {

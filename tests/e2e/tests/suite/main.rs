@@ -74,6 +74,7 @@ const TABLES: &[&[Test]] = &[
     soak::TESTS,
     start_response::TESTS,
     telemetry::TESTS,
+    telemetry::published::TESTS,
     upgrade::TESTS,
     variables::TESTS,
     versions::TESTS,
