@@ -66,7 +66,8 @@ or bytes, or `None` if the user is unknown.
 | `application-group=` | the interpreter that runs the script: the main one by default. `%{GLOBAL}`, `%{SERVER}` and `%{HOST}` are \
 expanded, as for `WSGIApplicationGroup` |
 | `process-group=` | the process group (`WSGIDaemonProcess`) that runs the script, as its user and with its Python: Apache's children \
-need no Python then, and `WSGIRestrictEmbedded On` can be set. `%{SERVER}` and `%{HOST}` are expanded. Limits of the group hold, and so \
+need no Python then, and `WSGIRestrictEmbedded On` can be set. Let no application run in that group: it would share \
+the threads, and could change who is let in. `%{SERVER}` and `%{HOST}` are expanded. Limits of the group hold, and so \
 do `WSGIRestrictProcess`, `script-user=` and `script-group=`. If no process answers, the request is refused. A changed script is loaded \
 by a new process, as an application is; until that works, the former version is asked. Not allowed in `.htaccess` |
 | `timeout=` | the longest time for an answer, the loading of the script included: 60 seconds by default. After that the request is \

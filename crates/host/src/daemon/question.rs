@@ -3,9 +3,10 @@
 use bridge::{Answer, Exchange, ExchangeServer, Fields, Lease, Question};
 use wsgi_core::wire::Reader;
 
+use super::connection::Connection;
 use super::exchange::{BodyWait, FrameExchange};
 use super::incoming::payload;
-use super::state::Daemon;
+use super::state::{Daemon, Message};
 use super::workers::{self, Buffers, Completion, Observer};
 use crate::questions;
 
@@ -13,7 +14,7 @@ use crate::questions;
 pub(super) fn run(
     observer: &Observer,
     buffers: &mut Buffers,
-    stream: &super::connection::Connection,
+    connection: &Connection,
     may_reload: bool,
 ) -> Completion {
     let Observer { daemon, worker } = *observer;
@@ -29,8 +30,8 @@ pub(super) fn run(
         buffers.out = out;
         return Completion::Rejected(rejection);
     }
-    let exchange = FrameExchange::new(stream.stream(), observer, &[], true, out);
-    let server = ExchangeServer::new(exchange, BodyWait::new(stream.stream()));
+    let exchange = FrameExchange::new(connection.stream(), observer, &[], true, out);
+    let server = ExchangeServer::new(exchange, BodyWait::new(connection.stream()));
     let exchange = Exchange::new(&server);
     let can_ask = workers::translate_facts(daemon, &mut question.facts);
     let answer = if can_ask {
@@ -62,7 +63,7 @@ impl Limit {
     fn new(daemon: &'static Daemon, worker: usize, milliseconds: u32) -> Self {
         let due = daemon.now().saturating_add(milliseconds.into());
         if daemon.activity.limit(worker, due) {
-            daemon.notify(super::state::Message::TimersDue);
+            daemon.notify(Message::TimersDue);
         }
         Self { daemon, worker }
     }
