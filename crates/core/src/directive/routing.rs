@@ -215,6 +215,9 @@ taken, running requests may end, for as long as Apache's `GracefulShutdownTimeou
 With `Init`, that is so where Apache is process 1, as in a container, which is stopped by this signal, or where it was started \
 by a process 1 that is not the machine's, such as `tini`.
 
+Without `GracefulShutdownTimeout`, a request that hangs keeps the server until the second signal. With it, Apache still waits up to ten \
+seconds for children that do not end (worker and event), and a process group has its `shutdown-timeout`.
+
 `apachectl stop` sends the same signal.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {

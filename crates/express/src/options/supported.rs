@@ -111,7 +111,8 @@ section! {
         "Seconds for a daemon process to finish its requests when it is replaced.")
         .default("15")
         .note("It is also the limit for all requests when the server ends gracefully, as it does in a container at the first `SIGTERM`. \
-               Give the container ten seconds more, as with `docker stop --timeout 25`.");
+               Ending a request that hangs takes up to ten seconds more, and `--shutdown-timeout`. So give the container the sum, as with \
+               `docker stop --timeout 31`.");
     EVICTION_TIMEOUT = Spec::seconds("--eviction-timeout",
         "The same for a daemon process that has received the signal USR1.")
         .default("--graceful-timeout");
