@@ -1,41 +1,43 @@
 //! The threads that ask scripts for the threads of a server.
 //!
 //! A script may hang, in C as well (a database, `time.sleep`), where nothing can interrupt it. The
-//! server's thread must not hang with it. So each has a *caller*, a thread of ours that asks in its
-//! place, and waits for that as long as the question's time limit says. Then it gives the caller
-//! up, which ends when the script returns, and has another one for the next question. What a
-//! question needs has been copied, and the rest (the lease) is empty by then.
+//! server's thread must not hang with it. So *callers*, threads of ours, ask in its place, and it
+//! waits as long as the question's time limit says. Then it gives the call up: the caller goes on
+//! to other questions when the script returns. What a question needs has been copied, and the rest
+//! (the lease) is empty by then.
 //!
-//! A caller belongs to one thread, so that questions of different threads share no lock, and so
-//! that what Python keeps for a thread is found again.
+//! Questions wait in a queue. A caller that is done takes the next one at once, without sleep and
+//! in general without competition for the interpreter's lock: another one is woken, or started,
+//! only if the last question was taken a moment ago. That is when scripts wait for something.
 
 #![expect(clippy::disallowed_types, reason = "nobody waits attached, and no object is dropped, under a lock")]
 
-use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-use std::task::Poll;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bridge::{Answer, Exchange, Lease, Level, Question};
 use os::lock::lock;
-use os::spin::AdaptiveSpin;
 use wsgi_core::wire::Reader;
 
 use crate::process;
 
-/// The most callers that have been given up and have not returned, of one script.
+/// The most calls of one script that have been given up and have not returned.
 const MOST_OVERDUE_OF_SCRIPT: usize = 8;
 /// The most of all scripts.
 const MOST_OVERDUE: usize = 64;
 
+/// The time after which another caller takes a question that waits in the queue. Most scripts look
+/// something up, and take less.
+const MOMENT: Duration = Duration::from_micros(200);
+
+/// The most callers that wait for questions.
+const MOST_IDLE: usize = 16;
+
 /// The size of a caller's stack, which is used as far as the script needs it.
 const STACK: usize = 8 << 20;
-
-/// The longest wait for an answer that is spent awake. Most scripts look something up.
-const LONGEST_SPIN: Duration = Duration::from_micros(100);
 
 /// The length of most questions, in bytes.
 const LIKELY_LENGTH: usize = 2048;
@@ -43,7 +45,7 @@ const LIKELY_LENGTH: usize = 2048;
 /// The longest wait for callers to end.
 const LONGEST_END: Duration = Duration::from_millis(200);
 
-/// A question for a caller.
+/// A question on its way.
 struct Job {
     /// The encoded question.
     message: Vec<u8>,
@@ -54,64 +56,47 @@ struct Job {
     /// The thread that waits for the answer.
     asker: Thread,
     begin: Instant,
-}
-
-/// The place where a thread and its caller meet.
-#[derive(Default)]
-struct Desk {
-    /// One of [`phase`], which says whose turn it is.
+    /// One of [`phase`].
     phase: AtomicU8,
-    /// Used by the one whose turn it is, so that nobody waits for it.
-    content: Mutex<Content>,
+    answer: Mutex<Answer>,
 }
 
-/// The phases of a [`Desk`].
+/// The phases of a [`Job`].
 mod phase {
-    /// The caller waits for a question.
-    pub(super) const IDLE: u8 = 0;
-    /// There is a question.
-    pub(super) const ASKED: u8 = 1;
-    /// The caller asks the script.
-    pub(super) const WORKING: u8 = 2;
+    /// It is in the queue.
+    pub(super) const QUEUED: u8 = 0;
+    /// A caller asks the script.
+    pub(super) const WORKING: u8 = 1;
     /// There is an answer.
-    pub(super) const ANSWERED: u8 = 3;
+    pub(super) const ANSWERED: u8 = 2;
     /// Nobody waits for the answer any more.
-    pub(super) const GIVEN_UP: u8 = 4;
-    /// The caller is to end.
-    pub(super) const ENDING: u8 = 5;
+    pub(super) const GIVEN_UP: u8 = 3;
 }
 
+/// The questions that wait, and the callers.
 #[derive(Default)]
-struct Content {
-    job: Option<Job>,
-    answer: Answer,
+struct Calls {
+    queue: VecDeque<Arc<Job>>,
+    /// The callers that wait for a question.
+    idle: Vec<Arc<Caller>>,
+    /// The number of the others.
+    busy: usize,
+    /// The time when the last question was taken from the queue.
+    taken: Option<Instant>,
+    /// The process is about to end.
+    is_closed: bool,
 }
 
-/// The caller of a thread; it ends with that thread.
-struct Caller {
-    desk: Arc<Desk>,
-    thread: Thread,
-    spin: AdaptiveSpin,
-}
+static CALLS: Mutex<Option<Calls>> = Mutex::new(None);
 
-impl Drop for Caller {
-    fn drop(&mut self) {
-        if self.desk.step(phase::IDLE, phase::ENDING) {
-            self.thread.unpark();
-        }
-    }
-}
-
-thread_local! {
-    static CALLER: Cell<Option<Caller>> = const { Cell::new(None) };
-}
-
-/// The callers that may be idle, with their threads.
-static DESKS: Mutex<Vec<(Weak<Desk>, Thread)>> = Mutex::new(Vec::new());
 /// The number of threads of callers.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
-/// The process is about to end.
-static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// A caller that waits for a question.
+struct Caller {
+    thread: Thread,
+    is_woken: AtomicBool,
+}
 
 /// Asks a script, for a thread of the server that waits for the time limit at most.
 pub(crate) fn ask(question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
@@ -122,142 +107,119 @@ pub(crate) fn ask(question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
     Lease::lend(exchange, |lease| {
         let mut message = Vec::with_capacity(LIKELY_LENGTH);
         question.encode(&mut message);
-        let job = Job {
+        let job = Arc::new(Job {
             message,
             script: script.to_owned(),
             request_rec: question.facts.request_rec.expose_provenance(),
             lease: Arc::clone(lease),
             asker: thread::current(),
             begin: Instant::now(),
-        };
+            phase: AtomicU8::new(phase::QUEUED),
+            answer: Mutex::default(),
+        });
         let limit = Duration::from_millis(question.time_limit.into());
-        let mut caller = match CALLER.take().map_or_else(Caller::start, Ok) {
-            Ok(caller) => caller,
-            Err(text) => {
-                lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
-                return Answer::Failed;
-            }
-        };
-        match caller.ask(job, limit) {
-            Some(answer) => {
-                CALLER.set(Some(caller));
-                answer
-            }
-            None => Answer::TimedOut,
-        }
+        job.ask(limit).unwrap_or_else(|text| {
+            lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
+            Answer::Failed
+        })
     })
 }
 
 /// Ends the callers that have nothing to do, and the others when they have answered.
 pub(crate) fn close() {
-    IS_CLOSED.store(true, Ordering::SeqCst);
-    for (desk, thread) in lock(&DESKS).drain(..) {
-        if desk.upgrade().is_some_and(|desk| desk.step(phase::IDLE, phase::ENDING)) {
-            thread.unpark();
-        }
-    }
+    let idle = with_calls(|calls| {
+        calls.is_closed = true;
+        calls.busy += calls.idle.len();
+        std::mem::take(&mut calls.idle)
+    });
+    idle.iter().for_each(|caller| caller.wake());
     let deadline = Instant::now() + LONGEST_END;
     while THREADS.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-impl Caller {
-    fn start() -> Result<Self, String> {
-        let desk = Arc::new(Desk::default());
-        let shared = Arc::clone(&desk);
-        let work = move || {
-            shared.work();
-            // Here, while the thread-locals of libraries still exist.
-            python::end_thread();
-            THREADS.fetch_sub(1, Ordering::AcqRel);
-        };
-        THREADS.fetch_add(1, Ordering::AcqRel);
-        let started = thread::Builder::new().name("wsgi-caller".to_owned()).stack_size(STACK).spawn(work);
-        let thread = started.map(|handle| handle.thread().clone()).map_err(|error| {
-            THREADS.fetch_sub(1, Ordering::AcqRel);
-            format!(
-                "A thread for a script cannot be started: {error}. Allow the server more processes (ulimit -u)."
-            )
-        })?;
-        let mut desks = lock(&DESKS);
-        desks.retain(|(desk, _)| desk.strong_count() > 0);
-        desks.push((Arc::downgrade(&desk), thread.clone()));
-        Ok(Self { desk, thread, spin: AdaptiveSpin::default() })
-    }
-
-    /// Has the question asked. Returns `None` after the limit: the caller is given up.
-    fn ask(&mut self, job: Job, limit: Duration) -> Option<Answer> {
-        let (desk, begin) = (&*self.desk, job.begin);
-        // The other names it if it gives the caller up.
-        let script = job.script.clone();
-        lock(&desk.content).job = Some(job);
-        if IS_CLOSED.load(Ordering::SeqCst) || !desk.step(phase::IDLE, phase::ASKED) {
-            return Some(Answer::Failed);
-        }
-        self.thread.unpark();
-        let answered = || desk.phase.load(Ordering::Acquire) == phase::ANSWERED;
-        let poll = || if answered() { Poll::Ready(Some(())) } else { Poll::Pending };
-        let mut is_answered = self.spin.poll(LONGEST_SPIN.min(limit), poll).is_some();
-        while !is_answered {
-            let rest = limit.saturating_sub(begin.elapsed());
-            if rest.is_zero() {
-                overdue::add(&script);
-                if desk.step(phase::ASKED, phase::GIVEN_UP) || desk.step(phase::WORKING, phase::GIVEN_UP) {
-                    return None;
-                }
-                // It has answered just now, or it has begun between the two steps.
-                overdue::remove(&script);
-            } else {
-                thread::park_timeout(rest);
-            }
-            is_answered = answered();
-        }
-        let answer = std::mem::take(&mut lock(&desk.content).answer);
-        desk.phase.store(phase::IDLE, Ordering::Release);
-        Some(answer)
-    }
-}
-
-impl Desk {
-    /// Answers questions until the end of the caller.
-    fn work(&self) {
-        while self.wait() {
-            let Some(job) = lock(&self.content).job.take() else { return };
-            if !self.step(phase::ASKED, phase::WORKING) {
-                return job.returned_too_late();
-            }
-            let answer = job.answer();
-            lock(&self.content).answer = answer;
-            if !self.step(phase::WORKING, phase::ANSWERED) {
-                return job.returned_too_late();
-            }
-            job.asker.unpark();
-        }
-    }
-
-    /// Waits for a question. Returns `false` at the end of the caller.
-    fn wait(&self) -> bool {
-        loop {
-            match self.phase.load(Ordering::Acquire) {
-                phase::ASKED | phase::GIVEN_UP => return true,
-                phase::ENDING => return false,
-                phase::IDLE if IS_CLOSED.load(Ordering::SeqCst) => {
-                    if self.step(phase::IDLE, phase::ENDING) {
-                        return false;
-                    }
-                }
-                _ => thread::park(),
-            }
-        }
-    }
-
-    fn step(&self, from: u8, to: u8) -> bool {
-        self.phase.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
+fn with_calls<R>(work: impl FnOnce(&mut Calls) -> R) -> R {
+    work(lock(&CALLS).get_or_insert_default())
 }
 
 impl Job {
+    /// Has the question asked, and waits for the answer.
+    ///
+    /// # Errors
+    /// It cannot be: the reason.
+    fn ask(self: &Arc<Self>, limit: Duration) -> Result<Answer, String> {
+        let helper = with_calls(|calls| {
+            if calls.is_closed {
+                return Err("The process is about to end: the script is not asked.".to_owned());
+            }
+            calls.queue.push_back(Arc::clone(self));
+            Ok(calls.helper())
+        })?;
+        let mut woken = helper.wake();
+        loop {
+            if let Err(text) = woken
+                && self.step(phase::QUEUED, phase::GIVEN_UP)
+            {
+                return Err(text);
+            }
+            woken = match self.phase.load(Ordering::Acquire) {
+                phase::ANSWERED => return Ok(std::mem::take(&mut lock(&self.answer))),
+                phase::GIVEN_UP => return Ok(Answer::TimedOut),
+                phase::QUEUED => self.wait_in_queue(limit),
+                _ => {
+                    self.wait_for_script(limit);
+                    Ok(())
+                }
+            };
+        }
+    }
+
+    /// Waits for a moment. If nobody has taken the question by then, another caller does.
+    fn wait_in_queue(&self, limit: Duration) -> Result<(), String> {
+        let rest = limit.saturating_sub(self.begin.elapsed());
+        if rest.is_zero() {
+            self.step(phase::QUEUED, phase::GIVEN_UP);
+            return Ok(());
+        }
+        thread::park_timeout(rest.min(MOMENT));
+        if self.phase.load(Ordering::Acquire) == phase::QUEUED && self.begin.elapsed() >= MOMENT {
+            return with_calls(Calls::helper).wake();
+        }
+        Ok(())
+    }
+
+    fn wait_for_script(&self, limit: Duration) {
+        let rest = limit.saturating_sub(self.begin.elapsed());
+        if !rest.is_zero() {
+            return thread::park_timeout(rest);
+        }
+        overdue::add(&self.script);
+        if !self.step(phase::WORKING, phase::GIVEN_UP) {
+            // It has answered just now.
+            overdue::remove(&self.script);
+        }
+    }
+
+    /// Asks the script, unless the question has been given up. Called by a caller.
+    fn run(&self) {
+        if !self.step(phase::QUEUED, phase::WORKING) {
+            return;
+        }
+        let answer = self.answer();
+        *lock(&self.answer) = answer;
+        if self.step(phase::WORKING, phase::ANSWERED) {
+            self.asker.unpark();
+            return;
+        }
+        overdue::remove(&self.script);
+        let (script, seconds) = (String::from_utf8_lossy(&self.script), self.begin.elapsed().as_secs());
+        let line = format!(
+            "The script '{script}' has returned from a call after {seconds} s, too late for its request."
+        );
+        process::log(Level::Warning, &line);
+    }
+
     fn answer(&self) -> Answer {
         let mut fields = bridge::Fields::default();
         match Question::decode(&mut Reader::new(&self.message), &mut fields) {
@@ -270,14 +232,115 @@ impl Job {
         }
     }
 
-    /// Notes that the script has returned after its caller was given up.
-    fn returned_too_late(&self) {
-        overdue::remove(&self.script);
-        let (script, seconds) = (String::from_utf8_lossy(&self.script), self.begin.elapsed().as_secs());
-        let line = format!(
-            "The script '{script}' has returned from a call after {seconds} s, too late for its request."
-        );
-        process::log(Level::Warning, &line);
+    fn step(&self, from: u8, to: u8) -> bool {
+        self.phase.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The caller that is to take what waits in the queue.
+enum Helper {
+    /// One that is at work will do so in a moment.
+    None,
+    Idle(Arc<Caller>),
+    New,
+}
+
+impl Helper {
+    fn wake(self) -> Result<(), String> {
+        match self {
+            Self::None => {}
+            Self::Idle(caller) => caller.wake(),
+            Self::New => start()?,
+        }
+        Ok(())
+    }
+}
+
+impl Calls {
+    /// Returns the caller to wake for what waits in the queue.
+    fn helper(&mut self) -> Helper {
+        let is_taken = self.busy > 0 && self.taken.is_some_and(|taken| taken.elapsed() < MOMENT);
+        if is_taken || self.queue.is_empty() {
+            return Helper::None;
+        }
+        self.taken = Some(Instant::now());
+        self.busy += 1;
+        self.idle.pop().map_or(Helper::New, Helper::Idle)
+    }
+
+    /// Returns the next question for a caller that is at work.
+    fn next(&mut self) -> Option<Arc<Job>> {
+        let job = self.queue.pop_front();
+        if job.is_some() {
+            self.taken = Some(Instant::now());
+        }
+        job
+    }
+
+    /// Notes that a caller has nothing to do.
+    fn rest(&mut self, caller: &Arc<Caller>) -> Rest {
+        if !self.queue.is_empty() {
+            return Rest::None;
+        }
+        self.busy -= 1;
+        if self.is_closed || self.idle.len() >= MOST_IDLE {
+            return Rest::ForEver;
+        }
+        self.idle.push(Arc::clone(caller));
+        Rest::UntilWoken
+    }
+}
+
+/// The time for which a caller that finds no question rests.
+enum Rest {
+    /// One has come meanwhile.
+    None,
+    UntilWoken,
+    ForEver,
+}
+
+impl Caller {
+    fn wake(&self) {
+        self.is_woken.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+}
+
+/// Starts a caller, which counts as busy already.
+fn start() -> Result<(), String> {
+    THREADS.fetch_add(1, Ordering::AcqRel);
+    let work = || {
+        work();
+        // Here, while the thread-locals of libraries still exist.
+        python::end_thread();
+        THREADS.fetch_sub(1, Ordering::AcqRel);
+    };
+    let started = thread::Builder::new().name("wsgi-caller".to_owned()).stack_size(STACK).spawn(work);
+    started.map(drop).map_err(|error| {
+        THREADS.fetch_sub(1, Ordering::AcqRel);
+        with_calls(|calls| calls.busy -= 1);
+        format!(
+            "A thread for a script cannot be started: {error}. Allow the server more processes (ulimit -u)."
+        )
+    })
+}
+
+/// Answers questions until there is no need for this caller any more.
+fn work() {
+    let caller = Arc::new(Caller { thread: thread::current(), is_woken: AtomicBool::new(false) });
+    loop {
+        while let Some(job) = with_calls(Calls::next) {
+            job.run();
+        }
+        match with_calls(|calls| calls.rest(&caller)) {
+            Rest::None => {}
+            Rest::UntilWoken => {
+                while !caller.is_woken.swap(false, Ordering::AcqRel) {
+                    thread::park();
+                }
+            }
+            Rest::ForEver => return,
+        }
     }
 }
 
