@@ -34,7 +34,9 @@ pub use call::{Call, Kind, WsgiReply, receive};
 pub use data::{Bytes, Field, List, Sink, Tristate, from_tristate, tristate};
 pub use exchange::{Disconnected, Exchange, write};
 pub use lease::Lease;
-pub use process::{Host, Import, InterpreterOptions, Server, Settings, reason_from_number, reason_number};
+pub use process::{
+    Host, Import, InterpreterOptions, NamedScript, Server, Settings, reason_from_number, reason_number,
+};
 pub use question::{Answer, ChosenRoute, Question, QuestionReply, QuestionRoute, Topic};
 pub use request::{Cgi, Outcome, Request, RequestFacts, flag, outcome};
 pub use serve::{ExchangeServer, Serve, Wait};

@@ -82,6 +82,16 @@ pub struct Import<'a> {
     pub application_group: Bytes<'a>,
 }
 
+/// A script whose module has a name of its own (`module-name=`).
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct NamedScript<'a> {
+    /// Path of the Python source file.
+    pub script: Bytes<'a>,
+    /// The name in `sys.modules`, ASCII.
+    pub module: Bytes<'a>,
+}
+
 /// The settings that a host gets once, when the process starts.
 #[repr(C)]
 pub struct Settings<'a> {
@@ -102,6 +112,8 @@ pub struct Settings<'a> {
     pub interpreters: List<'a, InterpreterOptions<'a>>,
     /// Loaded in order before the first request.
     pub imports: List<'a, Import<'a>>,
+    /// The last one of a script counts.
+    pub named_scripts: List<'a, NamedScript<'a>>,
     /// The directory of the Python packages that belong to the module.
     pub packages: Bytes<'a>,
     /// Apache's full version, such as `2.4.71`.

@@ -8,7 +8,8 @@ mod question;
 use wsgi_core::wire::{Malformed, Reader, Writer};
 
 use crate::{
-    ABI, Bytes, Cgi, Field, Import, InterpreterOptions, Kind, List, Request, RequestFacts, Settings, Tag,
+    ABI, Bytes, Cgi, Field, Import, InterpreterOptions, Kind, List, NamedScript, Request, RequestFacts,
+    Settings, Tag,
 };
 
 /// The lists of a decoded [`Request`].
@@ -24,6 +25,7 @@ pub struct Lists<'a> {
     warnings: Vec<Bytes<'a>>,
     interpreters: Vec<InterpreterOptions<'a>>,
     imports: Vec<Import<'a>>,
+    named_scripts: Vec<NamedScript<'a>>,
 }
 
 /// The position of the counts in an encoded request: behind its kind.
@@ -210,6 +212,10 @@ impl Settings<'_> {
             writer.bytes(import.script.or_empty());
             writer.bytes(import.application_group.or_empty());
         });
+        writer.list(self.named_scripts.as_slice().iter(), |writer, named| {
+            writer.bytes(named.script.or_empty());
+            writer.bytes(named.module.or_empty());
+        });
         for number in self.server_version {
             writer.u32(number);
         }
@@ -260,6 +266,9 @@ impl<'a> Settings<'a> {
         lists.imports = reader.list(|reader| {
             Ok(Import { script: Bytes::new(reader.bytes()?), application_group: Bytes::new(reader.bytes()?) })
         })?;
+        lists.named_scripts = reader.list(|reader| {
+            Ok(NamedScript { script: Bytes::new(reader.bytes()?), module: Bytes::new(reader.bytes()?) })
+        })?;
         let settings = Self {
             tag: Tag::of::<Settings<'_>>(),
             program,
@@ -269,6 +278,7 @@ impl<'a> Settings<'a> {
             warnings: List::new(&lists.warnings),
             interpreters: List::new(&lists.interpreters),
             imports: List::new(&lists.imports),
+            named_scripts: List::new(&lists.named_scripts),
             packages,
             server_version: [reader.u32()?, reader.u32()?, reader.u32()?],
             server_description: text(reader)?,

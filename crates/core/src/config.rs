@@ -51,6 +51,8 @@ pub struct Global {
     pub containers: Vec<Block>,
     /// Scripts to load when a process starts, in file order.
     pub imports: Vec<ImportScript>,
+    /// Scripts whose modules have a name of their own (`module-name=`).
+    pub named_scripts: Vec<NamedScript>,
     /// `WSGIServerMetrics`.
     pub server_metrics: Option<bool>,
     /// `WSGITelemetryService`, `WSGISlowRequests`, `WSGITelemetryOptions`.
@@ -364,6 +366,15 @@ pub struct HandlerScript {
     pub options: RouteOptions,
 }
 
+/// A script whose module has a name of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedScript {
+    /// Path of the Python source file.
+    pub script: Box<[u8]>,
+    /// The name in `sys.modules`.
+    pub module: Box<[u8]>,
+}
+
 /// Options of an alias or a handler script. Unset ones are inherited from the directives of the
 /// same name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -378,6 +389,8 @@ pub struct RouteOptions {
     pub pass_authorization: Option<bool>,
     /// `url-path=` of a handler script, without a slash at its end; empty for the root.
     pub url_path: Option<Box<[u8]>>,
+    /// `module-name=` of a handler script.
+    pub module_name: Option<Box<[u8]>>,
 }
 
 impl DirectoryConfig {

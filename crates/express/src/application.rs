@@ -60,6 +60,12 @@ impl Application {
         }
     }
 
+    /// Returns the name of the module of a script of the user's, by which the script can tell who
+    /// runs it. If something is put around the application, `handler.wsgi` names the module.
+    pub(crate) fn module_name(&self, is_wrapped: bool) -> Option<&'static str> {
+        matches!(self, Self::Script(_) if !is_wrapped).then_some("__wsgi__")
+    }
+
     /// Returns what to do if its file does not exist. A name that could be that of a module most
     /// likely is one, as other servers take it.
     pub(crate) fn remedy(&self) -> String {

@@ -133,6 +133,7 @@ impl Inputs<'_> {
                 mount_target => format!("{}/", escape_substitution(mount)),
                 script => script.as_deref().map(display),
                 script_callable => settings.application.callable_object(&settings.callable_object, settings.debugging.wraps()),
+                module_name => settings.application.module_name(settings.debugging.wraps()),
                 preloaded => settings.is_preloaded(),
                 include_files => settings.include_files.iter().map(|path| display(path)).collect::<Vec<_>>(),
             },

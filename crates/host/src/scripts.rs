@@ -152,9 +152,12 @@ pub(crate) fn callable_name(py: Python<'_>, configured: &[u8]) -> Result<Object>
 
 /// Returns the name of a script's module; a thread that stays with one script computes it once.
 fn module_name(py: Python<'_>, state: &State, thread: &ThreadState, path: &[u8]) -> Result<Object> {
-    thread
-        .script
-        .get(path, || py.name(&wsgi_core::script::module_name(path, state.process.settings.case_sensitive)))
+    let settings = &state.process.settings;
+    let named = || settings.named_scripts.iter().rfind(|(script, _)| script == path);
+    thread.script.get(path, || match named() {
+        Some((_, module)) => py.name(module),
+        None => py.name(&wsgi_core::script::module_name(path, settings.case_sensitive)),
+    })
 }
 
 /// The data for a check whether a script has changed.

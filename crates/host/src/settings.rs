@@ -15,6 +15,8 @@ pub(crate) struct ProcessSettings {
     pub(crate) process_group: Vec<u8>,
     pub(crate) python_eggs: Option<Vec<u8>>,
     pub(crate) blocks: Vec<Block>,
+    /// Scripts whose modules have a name of their own, and those names.
+    pub(crate) named_scripts: Vec<(Vec<u8>, String)>,
     /// The directory of the Python packages that belong to the module.
     pub(crate) packages: Option<Vec<u8>>,
     pub(crate) server_version: [u32; 3],
@@ -105,6 +107,7 @@ impl ProcessSettings {
             process_group,
             python_eggs: settings.python_eggs.get().map(<[u8]>::to_vec),
             blocks,
+            named_scripts: settings.named_scripts.as_slice().iter().map(named).collect(),
             packages: settings.packages.get().map(<[u8]>::to_vec),
             server_version: settings.server_version,
             server_description: settings.server_description.to_text(),
@@ -132,6 +135,10 @@ impl ProcessSettings {
             }),
         }
     }
+}
+
+fn named(named: &bridge::NamedScript<'_>) -> (Vec<u8>, String) {
+    (named.script.or_empty().to_vec(), named.module.to_text())
 }
 
 /// Returns a block of interpreter options as an owned one.

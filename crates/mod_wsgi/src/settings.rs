@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use bridge::{Bytes, Import, InterpreterOptions, List, Settings, Tag, tristate};
+use bridge::{Bytes, Import, InterpreterOptions, List, NamedScript, Settings, Tag, tristate};
 use httpd::{Mpm, Server, ServerInfo};
 use wsgi_core::config::Global;
 use wsgi_core::daemon::DaemonGroup;
@@ -75,6 +75,10 @@ pub(crate) fn with<T>(
             application_group: Bytes::new(&import.application_group),
         })
         .collect();
+    let named = global.named_scripts.iter();
+    let named: Vec<NamedScript<'_>> = named
+        .map(|named| NamedScript { script: Bytes::new(&named.script), module: Bytes::new(&named.module) })
+        .collect();
     let packages = installation.directory().join("python-packages");
     body(&Settings {
         tag: Tag::of::<Settings<'_>>(),
@@ -88,6 +92,7 @@ pub(crate) fn with<T>(
         warnings: List::new(&warnings),
         interpreters: List::new(&interpreters),
         imports: List::new(&imports),
+        named_scripts: List::new(&named),
         packages: Bytes::new(packages.as_os_str().as_bytes()),
         server_version: facts.version,
         server_description: Bytes::new(&facts.description),

@@ -50,7 +50,7 @@ pub(super) struct Options {
     pub(super) callable_object: bool,
     /// True if `pass-authorization=` is one of them.
     pub(super) pass_authorization: bool,
-    /// True if `url-path=` is one of them.
+    /// True if `url-path=` and `module-name=` are among them.
     pub(super) url_path: bool,
     /// The names of groups that are expanded.
     pub(super) forms: Forms,
@@ -97,6 +97,18 @@ impl Options {
                     let end = pair.value.iter().rposition(|&byte| byte != b'/').map_or(0, |last| last + 1);
                     options.url_path = Some(pair.value[..end].into());
                 }
+                b"module-name" if self.url_path => {
+                    // Others could be those of modules that the application imports.
+                    let is_part = |&byte: &u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                    if !pair.value.starts_with(b"_") || !pair.value.iter().all(is_part) {
+                        return Err(format!(
+                            "Invalid value for module-name of {}: it must begin with an underscore, and have letters, digits \
+                             and underscores only",
+                            self.of
+                        ));
+                    }
+                    options.module_name = Some(pair.value.as_ref().into());
+                }
                 key => return Err(self.unknown_option(key)),
             }
         }
@@ -119,6 +131,7 @@ impl Options {
             ("callable-object", self.callable_object),
             ("pass-authorization", self.pass_authorization),
             ("url-path", self.url_path),
+            ("module-name", self.url_path),
         ]
         .into_iter()
         .filter_map(|(name, is_known)| is_known.then_some(name))

@@ -6,7 +6,7 @@ use super::arguments::{Options, non_empty};
 use super::daemon::usable;
 use super::{Context, Directive, Effect, Scope, Support, Target, hook_script};
 use crate::alias::{Location, ScriptAlias};
-use crate::config::{GracefulTermination, HandlerScript, ImportScript, RouteOptions};
+use crate::config::{GracefulTermination, HandlerScript, ImportScript, NamedScript, RouteOptions};
 use crate::groups::Forms;
 use crate::words::{Words, display};
 
@@ -68,7 +68,8 @@ application of the handler, for the URLs that no file answers to:
 | Option | Meaning |
 |---|---|
 | `callable-object=` | the function to call instead of `handle_request`; taken literally |
-| `url-path=` | `SCRIPT_NAME` is this path, and `PATH_INFO` the rest of the URL, as of an application that is mounted there |",
+| `url-path=` | `SCRIPT_NAME` is this path, and `PATH_INFO` the rest of the URL, as of an application that is mounted there |
+| `module-name=` | the name of the script's module in `sys.modules`, instead of one that is computed from its path; not in `.htaccess` |",
     support: Support::Supported,
     effect: Effect::Raw(handler_script),
 };
@@ -314,6 +315,10 @@ fn handler_script(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     target.record_named_group(options.process_group.as_deref().unwrap_or_default());
     options.callable_object.get_or_insert_with(|| b"handle_request"[..].into());
     target.global.mounts.mount(target.servers.host(), options.process_group.as_deref());
+    if let Some(module) = &options.module_name {
+        let named = NamedScript { script: script.as_ref().into(), module: module.clone() };
+        target.global.named_scripts.push(named);
+    }
     let handler = HandlerScript { name: name.into(), script: script.into(), options };
     let handlers = &mut target.settings().handlers;
     handlers.retain(|other| other.name != handler.name);

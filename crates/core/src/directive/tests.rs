@@ -304,7 +304,9 @@ fn handler_scripts() {
     assert_eq!(settings.application_group(), Some(&b"%{HOST}"[..]));
     assert!(settings.pass_authorization());
     assert_eq!(server.main.defaults.handlers.len(), 1);
-    server.line("WSGIHandlerScript name /h callable-object=app url-path=/shop/");
+    server.line("WSGIHandlerScript name /h callable-object=app url-path=/shop/ module-name=__shop__");
+    let named = &server.global.named_scripts[0];
+    assert_eq!((&*named.script, &*named.module), (&b"/h"[..], &b"__shop__"[..]));
     let settings = Effective::new(&server.main, &server.directory);
     let options = &settings.handler_script(b"name").unwrap().options;
     assert_eq!(
@@ -315,6 +317,8 @@ fn handler_scripts() {
         ("WSGIHandlerScript", "Name for handler script"),
         ("WSGIHandlerScript name", "Location of handler script"),
         ("WSGIHandlerScript name /h url-path=app", "url-path of handler script"),
+        ("WSGIHandlerScript name /h module-name=os", "begin with an underscore"),
+        ("WSGIHandlerScript name /h module-name=_a.b", "begin with an underscore"),
         ("WSGIHandlerScript name /h callable-object=", "callable object"),
         ("WSGIHandlerScript name /h process-group=", "process group"),
         ("WSGIHandlerScript name /h pass-authorization=x", "pass-authorization"),

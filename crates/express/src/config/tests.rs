@@ -68,7 +68,7 @@ fn the_application_is_mounted_and_granted() {
         "LoadModule wsgi_module \"/usr/lib/mod_wsgi/mod_wsgi.so\"",
         "WSGIPythonHome \"/opt\"",
         "WSGIHandlerScript wsgi-handler \"/srv/app/main.wsgi\" process-group=\"127.0.0.1:81\" application-group=\"%{GLOBAL}\" \
-         callable-object=\"application\" url-path=\"/\"",
+         callable-object=\"application\" url-path=\"/\" module-name=__wsgi__",
         "WSGIImportScript \"/srv/app/main.wsgi\" process-group=\"127.0.0.1:81\" application-group=\"%{GLOBAL}\"",
         "Include \"/r/rewrite.conf\"",
         "RewriteRule ^ - [H=wsgi-handler]",
@@ -88,7 +88,7 @@ fn a_mount_point_redirects_to_its_slash() {
     assert!(has(&text, r#"RewriteCond %{REQUEST_URI} "^/a\.b$""#), "{text}");
     assert!(has(&text, r#"RewriteRule ^ "/a.b/" [R=301,L]"#), "{text}");
     assert!(has(&text, r#"RewriteCond %{REQUEST_URI} "^/a\.b/""#), "{text}");
-    assert!(text.contains(" url-path=\"/a.b\"\n"), "{text}");
+    assert!(text.contains(" url-path=\"/a.b\" module-name=__wsgi__\n"), "{text}");
 }
 
 #[test]

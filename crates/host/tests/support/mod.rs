@@ -240,6 +240,7 @@ pub(crate) fn settings<'a>(
         warnings: List::new(&[]),
         interpreters: List::new(interpreters),
         imports: List::new(imports),
+        named_scripts: List::new(&[]),
         packages: Bytes::ABSENT,
         server_version: [2, 4, 99],
         server_description: "Test".into(),

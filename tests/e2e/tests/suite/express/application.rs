@@ -9,6 +9,7 @@ use super::server::{Express, Site};
 
 pub(super) const TESTS: &[Test] = &[
     test!(modules_are_imported_and_replaced_when_they_change, Daemon, Ours("such messages")),
+    test!(scripts_are_modules_by_their_usual_name, Daemon),
     test!(paste_configurations_are_loaded, Daemon, Ours("such messages")),
     test!(directories_are_served_without_processes, Daemon, Ours("no processes for files")),
     test!(the_mount_point_is_the_script_name_in_embedded_mode, Daemon, Ours("such messages")),
@@ -45,6 +46,36 @@ fn modules_are_imported_and_replaced_when_they_change() {
     super::server::write(server.path("shop.py"), &MODULE.replace("value\\t1", "value\\t22"));
     server.wait_for("value", "22");
     assert_ne!(server.value("pid"), first);
+}
+
+fn scripts_are_modules_by_their_usual_name() {
+    const SCRIPT: &str = r#"
+import pickle, sys
+
+class Thing:
+    pass
+
+def application(environ, start_response):
+    module = sys.modules[__name__]
+    same = type(pickle.loads(pickle.dumps(Thing()))) is Thing
+    value = "changed" if hasattr(module, "changed") else "first"
+    body = f"name\t{__name__}\nfile\t{__file__}\nsame\t{same}\nvalue\t{value}\n".encode()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [body]
+"#;
+    for mode in [&[][..], &["--embedded-mode"]] {
+        let site = Site::new();
+        site.write("app.wsgi", SCRIPT);
+        let server = Express::serve(site, mode);
+        assert_eq!(server.value("name"), "__wsgi__");
+        assert_eq!(server.value("file"), server.path("app.wsgi").to_string_lossy());
+        assert_eq!(server.value("same"), "True");
+        if mode.is_empty() {
+            super::server::write(server.path("app.wsgi"), &format!("{SCRIPT}\nchanged = 1\n"));
+            server.wait_for("value", "changed");
+            assert_eq!(server.value("name"), "__wsgi__");
+        }
+    }
 }
 
 fn paste_configurations_are_loaded() {
