@@ -123,12 +123,23 @@ assert ask("/app", **{"mod_wsgi.script_name": "/app", "mod_wsgi.path_info": "/b"
                       "SCRIPT_NAME": "/outer", "PATH_INFO": "/b"})[:2] == ["/outer", "/b"]
 assert sys.modules["__wsgi__"].__file__ == "app.wsgi"
 
+import io, os
+os.mkdir("records")
+open("answer.wsgi", "w").write("""
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"answer"]
+""")
+handler = ApplicationHandler("answer.wsgi", enable_recorder=True, recorder_directory="records")
+environ = {"SCRIPT_NAME": "", "PATH_INFO": "/", "wsgi.input": io.BytesIO(b"body")}
+assert b"".join(handler(environ, lambda *head: None)) == b"answer"
+assert any(name.endswith(".icontent") for name in os.listdir("records")), os.listdir("records")
+
 handler = ResourceHandler({".x": "app.wsgi"})
 assert handler.resource_extension("/d/f.x") == ".x"
 assert not handler.reload_required("/d/f.x")
 environ = {"SCRIPT_FILENAME": "/d/f.x", "SCRIPT_NAME": "/f.x", "PATH_INFO": ""}
 assert handler(environ, None)[2] == "__wsgi_resource_x__"
-import os
 os.utime("app.wsgi", (0, 0))
 assert handler.reload_required("/d/f.x")
 "#,
@@ -195,6 +206,8 @@ from mod_wsgi.express import cli, options, runtime, server
 assert mod_wsgi.server.start is cli.start
 assert mod_wsgi.server.ApplicationHandler is runtime.ApplicationHandler
 assert mod_wsgi.server.ResourceHandler is runtime.ResourceHandler
+assert mod_wsgi.server.PostMortemDebugger is runtime.PostMortemDebugger
+assert mod_wsgi.server.RequestRecorder is runtime.RequestRecorder
 assert mod_wsgi.server.option_list is options.option_list
 assert mod_wsgi.server.setup_server is server.setup_server
 assert mod_wsgi.server.ConfigurationError is server.ConfigurationError

@@ -14,6 +14,8 @@ _MODULES = {
     "main": "cli",
     "ApplicationHandler": "runtime",
     "ResourceHandler": "runtime",
+    "PostMortemDebugger": "runtime",
+    "RequestRecorder": "runtime",
     "option_list": "options",
     "setup_server": "server",
     "ConfigurationError": "server",
