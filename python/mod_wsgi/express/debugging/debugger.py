@@ -1,11 +1,23 @@
 """The debugger pdb on the terminal that the server was started from."""
 
 import bdb
+import os
 import pdb
 import sys
 import traceback
 
 from mod_wsgi.express.debugging.response import Response
+
+
+class _Debugger(pdb.Pdb):
+    def __init__(self):
+        # Signals are the server's.
+        super().__init__(nosigint=True)
+
+    def lookupmodule(self, filename):
+        # From 3.13 on, pdb takes only files for modules whose names end in .py; scripts have other names.
+        path = os.path.abspath(filename)
+        return self.canonic(path) if os.path.isfile(path) else super().lookupmodule(filename)
 
 
 class PostMortemDebugger:
@@ -34,11 +46,10 @@ class PostMortemDebugger:
         """Stops here, with everything loaded, so that breakpoints can be set."""
         application = self._application
         _say("The application is loaded. Set breakpoints with `b file:line`; `c` starts to serve.")
-        # Signals are the server's.
-        self._debugger = pdb.Pdb(nosigint=True)
+        self._debugger = _Debugger()
         try:
             self._debugger.set_trace()
-            # It stops at the next line, where the application has a name.
+            # Before 3.13, it stops at the next line.
             del application
         except (bdb.BdbQuit, SystemExit):
             # Leaving the debugger does not end the server.
@@ -56,7 +67,7 @@ def _look_into(error):
     error.__traceback__ = _of_application(whole)
     try:
         _say("".join(traceback.format_exception(error)).rstrip())
-        debugger = pdb.Pdb(nosigint=True)
+        debugger = _Debugger()
         debugger.reset()
         # From 3.13 on, pdb can go to what an exception was raised from.
         debugger.interaction(None, error if sys.version_info >= (3, 13) else error.__traceback__)

@@ -5,8 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use e2e::wait_until;
+use e2e::PATIENCE;
 
 /// A terminal: what is shown, and keys to press.
 pub(super) struct Terminal {
@@ -42,9 +43,16 @@ impl Terminal {
     /// Waits until a text is shown, after all that was waited for before.
     pub(super) fn expect(&mut self, text: &str) {
         let begin = self.seen;
-        self.seen = wait_until(&format!("{text} on the terminal: {}", self.shown()), || {
-            Some(begin + self.shown()[begin..].find(text)? + text.len())
-        });
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let shown = self.shown();
+            if let Some(place) = shown[begin..].find(text) {
+                self.seen = begin + place + text.len();
+                return;
+            }
+            assert!(Instant::now() < deadline, "{text} is not on the terminal: {shown}");
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Presses the keys of a command for the debugger, at its prompt, and waits for its answer.
