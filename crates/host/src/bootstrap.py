@@ -118,8 +118,12 @@ def _interrupt_on_signal():
     prompt = cmd.Cmd.cmdloop.__code__
 
     def interrupt(signum, frame):
-        # A debugger would go on after KeyboardInterrupt.
-        raise EOFError if frame is not None and frame.f_code is prompt else KeyboardInterrupt
+        if frame is None or frame.f_code is not prompt:
+            raise KeyboardInterrupt
+        # A debugger would go on after that one, and from Python 3.14 on, ask back at the end of the input.
+        import bdb
+
+        raise bdb.BdbQuit if isinstance(frame.f_locals.get("self"), bdb.Bdb) else EOFError
 
     try:
         signal.signal(signal.SIGUSR2, interrupt)

@@ -136,6 +136,7 @@ fn signals_leave_prompts_and_interrupt_applications() {
         assert_eq!(status(running), 500, "{target}: {}", terminal.shown());
         wait_ended(server);
         assert_eq!(profiles(server), 1, "{target}");
+        assert!(terminal.echoes(), "{target}");
     }
     // Neither a terminal nor an application that has been loaded: as in a container.
     let site = site();

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::PATIENCE;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 
 /// A terminal: what is shown, and keys to press.
 pub(super) struct Terminal {
@@ -60,6 +61,11 @@ impl Terminal {
         self.expect("(Pdb) ");
         self.press(&format!("{command}\n"));
         self.expect(answer);
+    }
+
+    /// Returns whether keys are shown, as a shell expects it.
+    pub(super) fn echoes(&self) -> bool {
+        tcgetattr(&self.keys).is_ok_and(|settings| settings.local_flags.contains(LocalFlags::ECHO))
     }
 
     /// All that was shown.
