@@ -51,19 +51,16 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
     };
     let handler_script = route.handler_script.map(|handler| &*handler.script);
     let source = FactsSource::new(request, settings, handler_script, &script_name, &path_info);
-    let chosen = match chosen(settings, &expansion, &source, handler_script, &path_info) {
-        Ok(chosen) => chosen,
-        Err(status) => return status,
+    // Documents for refusals see the variables, too.
+    let (chosen, refusal) = match chosen(settings, &expansion, &source, handler_script, &path_info) {
+        Ok(chosen) => (chosen, None),
+        Err(status) => (ChosenRoute::default(), Some(status)),
     };
     let (mut process_buffer, mut application_buffer, mut callable_buffer) =
         (Vec::new(), Vec::new(), Vec::new());
     let process_group = match &chosen.process_group {
         Some(name) => name,
         None => groups::process_group(settings.process_group(), &expansion, &mut process_buffer),
-    };
-    let target = match target(request, settings, process_group) {
-        Ok(target) => target,
-        Err(status) => return status,
     };
     let application_group = match &chosen.application_group {
         Some(name) => name,
@@ -93,9 +90,10 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         path_info: &path_info,
     };
     let environment = RequestEnvironment::new(request, &source, names, &description.facts);
-    let status = match target {
-        Some(target) => daemon::serve(&target, request, settings, &environment, description),
-        None => embedded::serve(request, settings, &description),
+    let status = match refusal.map_or_else(|| target(request, settings, process_group), Err) {
+        Ok(Some(target)) => daemon::serve(&target, request, settings, &environment, description),
+        Ok(None) => embedded::serve(request, settings, &description),
+        Err(status) => status,
     };
     if matches!(status, Status::Http(_)) {
         environment.publish();

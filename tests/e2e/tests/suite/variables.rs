@@ -188,6 +188,7 @@ fn redirects_and_error_documents_see_cgi_variables(setup: Setup) {
         .conf(
             "ErrorDocument 400 /app/document\nErrorDocument 404 /app/document\nErrorDocument 416 /app/document\n\
              ErrorDocument 500 /app/document\nWSGIChunkedRequest On\n\
+             <Location /app/refused>\nWSGIRestrictProcess another\n</Location>\n\
              <Location /app/status/404>\nWSGIErrorOverride On\n</Location>",
         )
         .run(|server, cases| {
@@ -210,6 +211,9 @@ fn redirects_and_error_documents_see_cgi_variables(setup: Setup) {
                 assert_eq!(response.value("PATH_INFO").as_deref(), Some("'/document'"));
                 let hidden = response.text().lines().find(|line| line.contains(".x-")).map(str::to_owned);
                 assert!(server.target().is_reference() || hidden.is_none(), "{hidden:?}");
+            });
+            cases.check("a group that is not permitted", || {
+                check(&server.get("/app/refused"), 500, "/refused");
             });
             cases.check("a status of the application", || {
                 let response = server.get("/app/status/404");
