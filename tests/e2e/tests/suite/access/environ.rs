@@ -116,8 +116,30 @@ fn fetch(server: &Server, target: &str) -> Output {
     curl(["--insecure", &url])
 }
 
+/// With HTTP/2, where each request has a connection of its own, below that of TLS.
+pub(super) fn with_http_2(setup: Setup) -> Setup {
+    if !setup.mpm().threaded() {
+        return setup;
+    }
+    setup.modules(&["http2"]).conf("Protocols h2 http/1.1")
+}
+
+/// Fetches what [`ACCESS`](super::ACCESS) guards, and checks what it says about TLS.
+pub(super) fn check_http_2(server: &Server, target: &str) {
+    if !server.mpm().threaded() {
+        return;
+    }
+    let url = format!("https://127.0.0.1:{}{target}", server.tls_port());
+    let mark = server.mark();
+    let output = curl(["--insecure", "--http2", "--write-out", " over %{http_version}", &url]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "the page over 2");
+    server.wait_log(mark, "is_https 1");
+    server.wait_log(mark, "lookup 'SSL_PROTOCOL' 'TLSv1.");
+}
+
 fn a_script_asks_about_tls(setup: Setup) {
-    with_scripts(setup).tls().conf(&section("/closed", SCRIPT)).run(|server, cases| {
+    with_http_2(with_scripts(setup).tls()).conf(&section("/closed", SCRIPT)).run(|server, cases| {
+        cases.check("over HTTP/2", || check_http_2(server, "/closed/page?ssl"));
         let mark = server.mark();
         cases.check("over TLS", || assert_eq!(fetch(server, "/closed/page?ssl").stdout, b"the page"));
         for line in [

@@ -10,6 +10,7 @@ use e2e::{
 };
 use nix::sys::signal::Signal;
 
+use super::environ::{check_http_2, with_http_2};
 use super::{BASIC, check_logged, expect_logged, section, with_scripts};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -23,6 +24,12 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_process_group_has_its_own_python, Daemon, OURS, SecondPython),
     on_one_mpm!(a_script_in_a_process_asks_about_tls, Daemon, OURS),
     on_one_mpm!(a_script_that_hangs_is_given_up, Daemon, OURS),
+    on_each_mpm!(
+        a_thread_waits_for_a_script_no_longer_than_it_is_wanted,
+        Daemon,
+        OURS,
+        OnlyMpms(&[Mpm::Prefork, Mpm::Event])
+    ),
     on_one_mpm!(a_process_that_ends_refuses_its_question, Daemon, OURS),
     on_one_mpm!(no_question_is_lost_while_processes_are_replaced, Daemon, OURS),
     on_one_mpm!(a_group_that_cannot_answer_lets_nobody_in, Daemon, OURS),
@@ -200,35 +207,38 @@ fn a_process_group_has_its_own_python(setup: Setup) {
 }
 
 fn a_script_in_a_process_asks_about_tls(setup: Setup) {
-    with_guard(setup, "threads=1").tls().conf(&section("/access", SCRIPTS)).run(|server, cases| {
-        let fetch = |target: &str| {
-            let url = format!("https://127.0.0.1:{}{target}", server.tls_port());
-            curl(["--insecure", &url]).stdout
-        };
-        let mark = server.mark();
-        cases.check("over TLS", || assert_eq!(fetch("/access/page?ssl"), b"the page"));
-        for line in [
-            "is_https 1",
-            "lookup 'SSL_PROTOCOL' 'TLSv1.",
-            "lookup b'HTTPS' 'on'",
-            "lookup 'SERVER_NAME' '",
-            "lookup of 1 (1,) TypeError",
-        ] {
-            cases.check(line, || drop(server.wait_log(mark, line)));
-        }
-        cases.check("without TLS", || {
+    with_http_2(with_guard(setup, "threads=1").tls()).conf(&section("/access", SCRIPTS)).run(
+        |server, cases| {
+            cases.check("over HTTP/2", || check_http_2(server, "/access/page?ssl"));
+            let fetch = |target: &str| {
+                let url = format!("https://127.0.0.1:{}{target}", server.tls_port());
+                curl(["--insecure", &url]).stdout
+            };
             let mark = server.mark();
-            assert_eq!(server.get("/access/page?ssl").status, 200);
-            server.wait_log(mark, "is_https 0");
-        });
-        cases.check("when the request is over", || {
-            let mark = server.mark();
-            assert_eq!(fetch("/access/page?keep"), b"the page");
-            assert_eq!(fetch("/access/page?kept"), b"the page");
-            server.wait_log(mark, "kept mod_ssl.is_https RuntimeError");
-            server.wait_log(mark, "kept mod_ssl.var_lookup RuntimeError");
-        });
-    });
+            cases.check("over TLS", || assert_eq!(fetch("/access/page?ssl"), b"the page"));
+            for line in [
+                "is_https 1",
+                "lookup 'SSL_PROTOCOL' 'TLSv1.",
+                "lookup b'HTTPS' 'on'",
+                "lookup 'SERVER_NAME' '",
+                "lookup of 1 (1,) TypeError",
+            ] {
+                cases.check(line, || drop(server.wait_log(mark, line)));
+            }
+            cases.check("without TLS", || {
+                let mark = server.mark();
+                assert_eq!(server.get("/access/page?ssl").status, 200);
+                server.wait_log(mark, "is_https 0");
+            });
+            cases.check("when the request is over", || {
+                let mark = server.mark();
+                assert_eq!(fetch("/access/page?keep"), b"the page");
+                assert_eq!(fetch("/access/page?kept"), b"the page");
+                server.wait_log(mark, "kept mod_ssl.is_https RuntimeError");
+                server.wait_log(mark, "kept mod_ssl.var_lookup RuntimeError");
+            });
+        },
+    );
 }
 
 fn a_script_that_hangs_is_given_up(setup: Setup) {
@@ -258,6 +268,42 @@ fn a_script_that_hangs_is_given_up(setup: Setup) {
                 server.wait_log(mark, "successor");
             });
         });
+}
+
+fn a_thread_waits_for_a_script_no_longer_than_it_is_wanted(setup: Setup) {
+    let mut server = with_guard(setup.children(1).threads(1), "threads=4 shutdown-timeout=1")
+        .conf(&user_section("/user", "process-group=guard timeout=1h"))
+        .start();
+    let start_hanging = |server: &Server| {
+        let mark = server.mark();
+        let mut connection = server.connect();
+        connection.send(&server.request("GET", "/user").user("sleeps", "x").keep_alive());
+        server.wait_log(mark, "check_password 'sleeps'");
+        connection
+    };
+    server.cases(|server, cases| {
+        cases.check("a client that has gone", || {
+            start_hanging(server).reset();
+            // With one thread, or one child, this has to wait for its end.
+            assert_eq!(user(server, "/user", "true").status, 200);
+        });
+        cases.check("the end of a child at a graceful restart", || {
+            let children = server.children();
+            let connection = start_hanging(server);
+            server.graceful();
+            connection.reset();
+            wait_until("new children", || {
+                let live = server.children();
+                (!live.is_empty() && live.iter().all(|child| !children.contains(child))).then_some(())
+            });
+            assert_eq!(user(server, "/user", "true").status, 200);
+        });
+    });
+    let mark = server.mark();
+    let _hanging = start_hanging(&server);
+    assert!(server.stop().success());
+    let log = server.log_since(mark);
+    assert!(!log.contains("SIGKILL"), "{log}");
 }
 
 fn a_process_that_ends_refuses_its_question(setup: Setup) {

@@ -243,7 +243,14 @@ fn scripts_of_others_are_not_run(setup: Setup) {
 fn a_process_can_be_jailed(setup: Setup) {
     let jail = Jail::new();
     let root = jail.0.path().display().to_string();
+    let access = "def allow_access(environ, host):\n    return __file__ == '/srv/access.wsgi' and 'DOCUMENT_ROOT' not in environ\n";
+    std::fs::write(jail.0.path().join("srv/access.wsgi"), access).unwrap_or_else(|error| panic!("{error}"));
     setup
+        .file("htdocs/page", "the page")
+        .conf(&format!(
+            "<Location /page>\nWSGIAccessScript {root}/srv/access.wsgi process-group=jail\n</Location>\n\
+             <Location /page/outside>\nWSGIAccessScript @ROOT@/outside.wsgi process-group=jail\n</Location>"
+        ))
         .own_groups()
         .python_home(None)
         .file("outside.wsgi", APP)
@@ -277,6 +284,12 @@ fn a_process_can_be_jailed(setup: Setup) {
             cases.check("a script outside", || {
                 let mark = server.mark();
                 assert_eq!(server.get("/outside/run").status, 502);
+                server.wait_log(mark, "WSGI0081");
+            });
+            cases.check("a script of access control", || {
+                assert_eq!(server.get("/page").expect(200), "the page");
+                let mark = server.mark();
+                assert_eq!(server.get("/page/outside").status, 403);
                 server.wait_log(mark, "WSGI0081");
             });
             cases.check("a host of another build inside", || {
