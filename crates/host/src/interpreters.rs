@@ -299,7 +299,8 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
 
     let namespace = py.dict()?;
     let set = |name: &str, value: &python::Object| namespace.dict_set(&py.name(name)?, value);
-    let collector = settings.telemetry.as_ref().map(|_| Collector::new(group));
+    let reports = settings.telemetry.is_some() && !settings.is_service;
+    let collector = reports.then(|| Collector::new(group));
     let native = Native::new(
         process.server,
         Arc::clone(&types.log),

@@ -23,6 +23,9 @@ pub struct Clock {
     requests: AtomicU64,
 }
 
+/// The most attempts to read a clock while its thread changes it, which takes a moment.
+const MOST_ATTEMPTS: u32 = 1 << 16;
+
 /// The begin of a request, and of the one that it is within, if there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
@@ -90,13 +93,17 @@ impl Clock {
     #[must_use]
     pub fn read(&self, now: Instant) -> Seen {
         let now = self.time(now);
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             let version = self.version.load(Ordering::Acquire);
             let (since, busy_since) =
                 (self.since.load(Ordering::Relaxed), self.busy_since.load(Ordering::Relaxed));
             let busy = self.busy.load(Ordering::Relaxed);
             fence(Ordering::Acquire);
-            if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
+            let is_whole = version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version;
+            // In a forked copy of the process, the thread does not go on.
+            if is_whole || attempts == MOST_ATTEMPTS {
                 // The reader's clock may have been read before the thread's.
                 let age = |begin: u64| now.saturating_sub(begin);
                 let running = (busy_since != 0).then(|| age(busy_since));
