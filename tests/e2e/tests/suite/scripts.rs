@@ -242,7 +242,16 @@ fn scripts_are_imported_at_start(setup: Setup) {
         )
         .run(|server, cases| {
             let start = e2e::LogMark::default();
-            for text in ["loaded imported", "loaded preloaded", "WSGI0110", "WSGI0108", "WSGI0106", "broken import"] {
+            for text in [
+                "loaded imported",
+                "loaded preloaded",
+                "WSGI0110",
+                "WSGI0174: ",
+                "KeyError exception raised processing WSGI script '",
+                "broken import",
+                "WSGI0108",
+                "WSGI0106",
+            ] {
                 cases.check(text, || drop(server.wait_log(start, text)));
             }
             cases.check("a request uses what was imported", || {
