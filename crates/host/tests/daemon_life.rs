@@ -113,7 +113,7 @@ fn an_order_to_drain_lets_requests_finish_and_sends_others_away() {
 #[test]
 fn a_drain_waits_for_a_request_that_is_being_taken() {
     let path = script("life_taken.py", APPLICATION);
-    let limits = Limits { shutdown_timeout: 200, ..limits() };
+    let limits = Limits { shutdown_timeout: 2_000, ..limits() };
     let mut process = Plan { limits, ..Plan::default() }.serve();
     let mut connection = process.connect();
     // A worker that has a part of a request can do nothing but wait for the rest.
@@ -124,7 +124,7 @@ fn a_drain_waits_for_a_request_that_is_being_taken() {
     process.order(&Order::Drain(10_000));
     process.wait_until("it drains", || process.is_channel_closed());
     // Longer than the shutdown may take.
-    std::thread::sleep(Duration::from_millis(600));
+    std::thread::sleep(Duration::from_millis(2_500));
     connection.stream.write_all(rest).unwrap();
     assert_eq!(connection.answer(b"").text(), "VERSION");
     assert_eq!(process.ended().code(), Some(0));
@@ -424,8 +424,10 @@ fn a_successor_has_to_load_the_served_scripts() {
 #[test]
 fn requests_are_interrupted() {
     let path = script("life_interrupt.py", APPLICATION);
-    let limits = Limits { request_timeout: 300, interrupt_timeout: 400, ..limits() };
-    let process = Plan { threads: 1, limits, ..Plan::default() }.serve();
+    let limits = Limits { request_timeout: 600, interrupt_timeout: 400, ..limits() };
+    // The time of an import counts, too.
+    let imports = vec![(path.clone(), ""), (path.clone(), "sub")];
+    let process = Plan { threads: 1, limits, imports, ..Plan::default() }.serve();
     let mut connection = process.connect();
     for group in ["", "sub"] {
         connection.ask(&Ask { group, ..Ask::new(&path) });
