@@ -118,6 +118,10 @@ impl Installation {
             let host = host?;
             replace(&host.path(), &hosts.join(host.file_name()), 0o644)?;
         }
+        // Applications import these, such as `mod_wsgi.server` in Django's INSTALLED_APPS.
+        if self.packages().is_dir() {
+            replace_all(&self.packages(), &target.join("python-packages"))?;
+        }
         let default = self.directory.join("python");
         if let Ok(interpreter) = fs::read_link(&default) {
             relink(&interpreter, &target.join("python"))?;
@@ -150,6 +154,21 @@ fn replace(source: &Path, target: &Path, mode: u32) -> io::Result<()> {
     fs::rename(&fresh, target)
 }
 
+/// Replaces the Python sources below a directory.
+fn replace_all(source: &Path, target: &Path) -> io::Result<()> {
+    fs::create_dir_all(target)?;
+    for entry in fs::read_dir(source)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name() else { continue };
+        if path.is_dir() && name != "__pycache__" {
+            replace_all(&path, &target.join(name))?;
+        } else if path.extension().is_some_and(|extension| extension == "py") {
+            replace(&path, &target.join(name), 0o644)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a symbolic link, or replaces it.
 ///
 /// # Errors
@@ -176,6 +195,8 @@ mod tests {
         fs::create_dir_all(directory.join("host")).unwrap();
         fs::write(directory.join(MODULE), "module").unwrap();
         fs::write(directory.join(SUPERVISOR), "supervisor").unwrap();
+        fs::create_dir_all(directory.join("python-packages/mod_wsgi/server/__pycache__")).unwrap();
+        fs::write(directory.join("python-packages/mod_wsgi/server/__init__.py"), "package").unwrap();
         fs::write(directory.join("host/mod_wsgi_host.cpython-X.so"), "host").unwrap();
         symlink("/usr/bin/python3", directory.join("python")).unwrap();
         (prefix, Installation { directory })
@@ -195,6 +216,9 @@ mod tests {
                 fs::read_to_string(next_to_it.join("host/mod_wsgi_host.cpython-X.so")).unwrap(),
                 "host"
             );
+            let package = next_to_it.join("python-packages/mod_wsgi/server");
+            assert_eq!(fs::read_to_string(package.join("__init__.py")).unwrap(), "package");
+            assert!(!package.join("__pycache__").exists());
             let supervisor = next_to_it.join(SUPERVISOR).metadata().unwrap();
             assert_eq!(supervisor.permissions().mode() & 0o700, 0o700);
             assert_eq!(fs::read_link(next_to_it.join("python")).unwrap(), Path::new("/usr/bin/python3"));
