@@ -9,8 +9,9 @@ use std::process::{Command, Stdio};
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
 
 use crate::failure::Failure;
-use crate::options;
+use crate::general;
 use crate::parse::Parsed;
+use crate::spec::Spec;
 
 /// The account that runs Apache's children.
 #[derive(Clone, Debug)]
@@ -40,9 +41,9 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
         return Vec::new();
     }
     let own = Account::invoking(None, None);
-    let given = [(&options::USER, &own.user), (&options::GROUP, &own.group)];
+    let given = [(&general::USER, &own.user), (&general::GROUP, &own.group)];
     let others = given.into_iter().filter(|(spec, own)| parsed.text(spec).is_some_and(|name| name != *own));
-    let line = |spec: &options::Spec| {
+    let line = |spec: &Spec| {
         format!("{} is without effect: only root can serve as others, and this is {}", spec.name, own.user)
     };
     others.map(|(spec, _)| line(spec)).collect()

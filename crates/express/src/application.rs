@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use minijinja::{Value, context};
 
-use crate::config::display;
 use crate::failure::Failure;
-use crate::options;
+use crate::general;
 use crate::parse::Parsed;
+use crate::quote::display;
 use crate::quote::render;
-use crate::settings::absolute;
+use crate::values::absolute;
 
 /// The content that is served.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,12 +33,12 @@ impl Application {
     /// There is no such type, or its entry point cannot be used.
     pub(crate) fn new(parsed: &Parsed) -> Result<(Self, Option<PathBuf>), Failure> {
         const TYPES: [&str; 4] = ["script", "module", "paste", "static"];
-        let kind = parsed.text(&options::APPLICATION_TYPE).unwrap_or("script");
+        let kind = parsed.text(&general::APPLICATION_TYPE).unwrap_or("script");
         if !TYPES.contains(&kind) {
             let valid = TYPES.join(", ");
             return Err(Failure::usage(format!("option --application-type: '{kind}' is not one of {valid}")));
         }
-        let entry = parsed.text(&options::ENTRY_POINT).or(parsed.positional.first().map(String::as_str));
+        let entry = parsed.text(&general::ENTRY_POINT).or(parsed.positional.first().map(String::as_str));
         if kind == "static" {
             return Ok((Self::Static, Some(absolute(entry.unwrap_or("."))?)));
         }
@@ -153,6 +153,7 @@ fn module_name(entry: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     fn application(arguments: &[&str]) -> Result<(Application, Option<PathBuf>), Failure> {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use minijinja::{Value, context};
 
-use crate::config::display;
 use crate::failure::Failure;
-use crate::options::{Spec, section};
 use crate::parse::Parsed;
-use crate::settings::absolute;
+use crate::quote::display;
+use crate::spec::{Spec, section};
+use crate::values::absolute;
 
 section! {
     ACCESS {

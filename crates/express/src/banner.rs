@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::config::Inputs;
+use crate::inputs::Inputs;
 
 /// The banner; `setup` adds what is of use to someone who will start the server by hand.
 pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {

@@ -8,12 +8,14 @@ use std::process::ExitCode;
 use crate::account::Account;
 use crate::apache;
 use crate::failure::Failure;
+use crate::general;
 use crate::install::{Installation, load_directives};
-use crate::options::{self, Kind, Spec};
+use crate::options;
 use crate::package;
 use crate::parse::{Parsed, expand, parse};
 use crate::python::{Candidates, Python};
 use crate::server::{Purpose, account, complain, run, say, serve, warn};
+use crate::spec::{Kind, Spec};
 
 /// One of the things that the program can do.
 struct Command {
@@ -156,7 +158,7 @@ fn dispatch(program: &str, command: &Command, arguments: Vec<OsString>) -> Resul
 }
 
 fn purpose(parsed: &Parsed, otherwise: Purpose) -> Purpose {
-    if parsed.has(&options::SETUP_ONLY) { Purpose::SetUp } else { otherwise }
+    if parsed.has(&general::SETUP_ONLY) { Purpose::SetUp } else { otherwise }
 }
 
 fn fail(program: &str, usage: Option<&str>, failure: &Failure) -> ExitCode {
@@ -214,7 +216,7 @@ fn module_config(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
 fn install_module(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     let installation = Installation::own()?;
     let python = usable_python(parsed, &installation)?;
-    let directory = match parsed.text(&options::MODULES_DIRECTORY) {
+    let directory = match parsed.text(&general::MODULES_DIRECTORY) {
         Some(directory) => std::path::absolute(directory).map_err(|error| {
             Failure::file("find", Path::new(directory), &error, "check --modules-directory")
         })?,
@@ -229,7 +231,7 @@ fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     let installation = Installation::own()?;
     // Whoever may write to that Python can run it; the account that serves has no part in this.
     let account = Account::invoking(None, None);
-    let option = parsed.text(&options::PYTHON).map(PathBuf::from);
+    let option = parsed.text(&general::PYTHON).map(PathBuf::from);
     let python = Candidates::from_environment(option).choose(&account)?;
     say(&package::install(&installation, &python, &account)?)?;
     Ok(0)
@@ -238,7 +240,7 @@ fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
 /// Returns the Python to use. These commands print no banner, so a warning says what may prevent it
 /// from running applications.
 fn usable_python(parsed: &Parsed, installation: &Installation) -> Result<Python, Failure> {
-    let option = parsed.text(&options::PYTHON).map(PathBuf::from);
+    let option = parsed.text(&general::PYTHON).map(PathBuf::from);
     let python = Candidates::from_environment(option).choose(&account(parsed)?)?;
     if let Some(obstacle) = python.obstacle(&installation.hosts(), true) {
         warn(&obstacle);

@@ -1,22 +1,19 @@
 //! The generated files: Apache's configuration and the control script.
 
-use std::path::Path;
-
 use minijinja::{Value, context};
 
-use crate::account::Account;
-use crate::apache::{Apache, Mpm};
+use crate::apache::Mpm;
 use crate::application::Application;
 use crate::debugging;
 use crate::failure::Failure;
 use crate::files;
 use crate::groups;
-use crate::install::Installation;
-use crate::logs::Targets;
-use crate::names::{self, Names};
-use crate::python::Python;
+use crate::hosts;
+use crate::inputs::Inputs;
+use crate::names::Names;
+use crate::quote::display;
 use crate::quote::{escape_pattern, escape_substitution, render};
-use crate::settings::{Alias, Settings};
+use crate::settings::Alias;
 use crate::sizing;
 use crate::tls::Tls;
 
@@ -40,24 +37,6 @@ const MODULES: [&str; 13] = [
     "filter",
     "reqtimeout",
 ];
-
-/// All that the files are made from.
-#[derive(Debug)]
-pub(crate) struct Inputs<'a> {
-    pub(crate) settings: &'a Settings,
-    pub(crate) account: &'a Account,
-    pub(crate) apache: &'a Apache,
-    pub(crate) mpm: Mpm,
-    pub(crate) python: &'a Python,
-    pub(crate) installation: &'a Installation,
-    /// The accounts of services that have their own, by the names of those.
-    pub(crate) service_accounts: Vec<(String, Account)>,
-    /// The locale to set.
-    pub(crate) locale: String,
-    pub(crate) logs: Targets,
-    /// The command line, to be found again in the control script.
-    pub(crate) command_line: &'a str,
-}
 
 impl Inputs<'_> {
     /// The text of `httpd.conf`.
@@ -91,7 +70,7 @@ impl Inputs<'_> {
                 http2 => settings.http2 && self.mpm != Mpm::Prefork,
                 proxies => settings.proxies.configuration()?,
                 rewriting => settings.proxies.rewrites(),
-                hosts => names::configuration(self)?,
+                hosts => hosts::configuration(self)?,
                 sizing => self.sizing(),
                 maximum_requests => if embedded { settings.maximum_requests } else { 0 },
                 timeout => settings.timeout,
@@ -178,16 +157,6 @@ impl Inputs<'_> {
                 defines => self.defines(),
             },
         )
-    }
-
-    /// The directories of `sys.path` that are ours to add.
-    pub(crate) fn python_path(&self) -> Vec<String> {
-        let settings = self.settings;
-        // A daemon process has its working directory there anyway.
-        let first = settings.daemon.is_none().then_some(&settings.working_directory);
-        let packages = self.installation.packages();
-        let paths = first.into_iter().chain(&settings.python_path).chain([&packages]);
-        paths.map(|path| display(path)).collect()
     }
 
     fn services(&self) -> Vec<Value> {
@@ -282,11 +251,6 @@ impl Inputs<'_> {
         defines.extend(tls.chain(names).chain(settings.proxies.defines()).map(str::to_owned));
         defines
     }
-}
-
-/// The path as it is written into the files.
-pub(crate) fn display(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 fn alias(alias: &Alias) -> Value {

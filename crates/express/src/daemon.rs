@@ -3,9 +3,11 @@
 use wsgi_core::daemon::MIN_MEMORY;
 
 use crate::failure::Failure;
-use crate::options::{self, Spec};
+use crate::files;
+use crate::general;
 use crate::parse::Parsed;
-use crate::settings::{LARGEST, number};
+use crate::spec::Spec;
+use crate::values::{LARGEST, number};
 
 /// The group of these processes.
 #[derive(Debug)]
@@ -23,7 +25,7 @@ impl Daemon {
     /// # Errors
     /// A value is out of range.
     pub(crate) fn new(parsed: &Parsed, default_name: &str) -> Result<Self, Failure> {
-        let (name, display_name) = match parsed.text(&options::PROCESS_GROUP) {
+        let (name, display_name) = match parsed.text(&general::PROCESS_GROUP) {
             Some(name) => (name, format!("(wsgi:{name})")),
             None => (default_name, format!("(wsgi:{default_name}:{})", nix::unistd::geteuid())),
         };
@@ -35,7 +37,7 @@ impl Daemon {
         Ok(Self {
             name: name.to_owned(),
             display_name,
-            umask: parsed.text(&options::UMASK).map(umask).transpose()?,
+            umask: parsed.text(&general::UMASK).map(umask).transpose()?,
             numbers: NUMBERS
                 .iter()
                 .map(|number| number.read(parsed))
@@ -69,37 +71,37 @@ struct Number {
 }
 
 static NUMBERS: [Number; 23] = [
-    count(&options::STARTUP_TIMEOUT, "startup-timeout", 15),
-    count(&options::SHUTDOWN_TIMEOUT, "shutdown-timeout", 5),
-    count(&options::GRACEFUL_TIMEOUT, "graceful-timeout", 15),
-    count(&options::EVICTION_TIMEOUT, "eviction-timeout", 0),
-    count(&options::RESTART_INTERVAL, "restart-interval", 0),
-    count(&options::MAXIMUM_REQUESTS, "maximum-requests", 0),
-    count(&options::INACTIVITY_TIMEOUT, "inactivity-timeout", 0),
-    count(&options::DEADLOCK_TIMEOUT, "deadlock-timeout", 60),
-    count(&options::REQUEST_TIMEOUT, "request-timeout", 60),
-    count(&options::INTERRUPT_TIMEOUT, "interrupt-timeout", 0),
-    count(&options::QUEUE_TIMEOUT, "queue-timeout", 45),
-    count(&options::CONNECT_TIMEOUT, "connect-timeout", 15),
-    count(&options::SOCKET_TIMEOUT, "socket-timeout", 60),
-    count(&options::RESPONSE_SOCKET_TIMEOUT, "response-socket-timeout", 0),
-    count(&options::RESPONSE_FLUSH_DELAY, "response-flush-delay", 5),
-    count(&options::DAEMON_BACKLOG, "listen-backlog", 100),
-    count(&options::CPU_TIME_LIMIT, "cpu-time-limit", 0),
-    size(&options::MEMORY_LIMIT, "memory-limit", MIN_MEMORY as i64),
-    size(&options::VIRTUAL_MEMORY_LIMIT, "virtual-memory-limit", MIN_MEMORY as i64),
-    size(&options::HEADER_BUFFER_SIZE, "header-buffer-size", 8192),
-    size(&options::RESPONSE_BUFFER_SIZE, "response-buffer-size", 65_536),
-    size(&options::SEND_BUFFER_SIZE, "send-buffer-size", 512),
-    size(&options::RECEIVE_BUFFER_SIZE, "receive-buffer-size", 512),
+    count(&general::STARTUP_TIMEOUT, "startup-timeout", 15),
+    count(&general::SHUTDOWN_TIMEOUT, "shutdown-timeout", 5),
+    count(&general::GRACEFUL_TIMEOUT, "graceful-timeout", 15),
+    count(&general::EVICTION_TIMEOUT, "eviction-timeout", 0),
+    count(&general::RESTART_INTERVAL, "restart-interval", 0),
+    count(&general::MAXIMUM_REQUESTS, "maximum-requests", 0),
+    count(&general::INACTIVITY_TIMEOUT, "inactivity-timeout", 0),
+    count(&general::DEADLOCK_TIMEOUT, "deadlock-timeout", 60),
+    count(&general::REQUEST_TIMEOUT, "request-timeout", 60),
+    count(&general::INTERRUPT_TIMEOUT, "interrupt-timeout", 0),
+    count(&general::QUEUE_TIMEOUT, "queue-timeout", 45),
+    count(&general::CONNECT_TIMEOUT, "connect-timeout", 15),
+    count(&general::SOCKET_TIMEOUT, "socket-timeout", 60),
+    count(&general::RESPONSE_SOCKET_TIMEOUT, "response-socket-timeout", 0),
+    count(&general::RESPONSE_FLUSH_DELAY, "response-flush-delay", 5),
+    count(&general::DAEMON_BACKLOG, "listen-backlog", 100),
+    count(&general::CPU_TIME_LIMIT, "cpu-time-limit", 0),
+    size(&general::MEMORY_LIMIT, "memory-limit", MIN_MEMORY as i64),
+    size(&general::VIRTUAL_MEMORY_LIMIT, "virtual-memory-limit", MIN_MEMORY as i64),
+    size(&general::HEADER_BUFFER_SIZE, "header-buffer-size", 8192),
+    size(&general::RESPONSE_BUFFER_SIZE, "response-buffer-size", 65_536),
+    size(&general::SEND_BUFFER_SIZE, "send-buffer-size", 512),
+    size(&general::RECEIVE_BUFFER_SIZE, "receive-buffer-size", 512),
 ];
 
 static DAEMON_ONLY: [&Spec; 5] = [
-    &options::PROCESS_GROUP,
-    &options::UMASK,
-    &options::ERROR_OVERRIDE,
-    &options::IGNORE_ACTIVITY,
-    &options::RELOAD_ON_CHANGES,
+    &general::PROCESS_GROUP,
+    &general::UMASK,
+    &files::ERROR_OVERRIDE,
+    &general::IGNORE_ACTIVITY,
+    &general::RELOAD_ON_CHANGES,
 ];
 
 const fn count(spec: &'static Spec, name: &'static str, default: i64) -> Number {
@@ -133,6 +135,7 @@ fn umask(text: &str) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     fn read(arguments: &[&str]) -> Parsed {

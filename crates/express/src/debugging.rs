@@ -11,13 +11,14 @@ use nix::unistd::geteuid;
 
 use crate::account::{Access, Account};
 use crate::apache::{self, Apache, Mpm};
-use crate::config::display;
 use crate::failure::Failure;
+use crate::general;
 use crate::limits;
-use crate::options::{self, Spec, section};
 use crate::parse::Parsed;
 use crate::python::Python;
-use crate::settings::absolute;
+use crate::quote::display;
+use crate::spec::{Spec, section};
+use crate::values::absolute;
 
 section! {
     DEBUGGING {
@@ -297,7 +298,7 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     .filter(|(spec, needed)| parsed.has(spec) && !parsed.has(needed))
     .map(|(spec, needed)| format!("{} is without effect: it needs {}", spec.name, needed.name))
     .collect();
-    if parsed.has(&ENABLE_GDB) && parsed.has(&options::PROCESS_NAME) {
+    if parsed.has(&ENABLE_GDB) && parsed.has(&general::PROCESS_NAME) {
         lines.push("--process-name is without effect under gdb".to_owned());
     }
     lines
@@ -305,16 +306,17 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
 
 /// The options that mean nothing in debug mode, beside those of daemon mode.
 pub(crate) static ELSEWHERE: [&Spec; 5] = [
-    &options::PROCESSES,
-    &options::THREADS,
-    &options::MAXIMUM_REQUESTS,
-    &options::ORPHAN_INTERPRETER,
+    &general::PROCESSES,
+    &general::THREADS,
+    &general::MAXIMUM_REQUESTS,
+    &general::ORPHAN_INTERPRETER,
     &limits::KEEP_ALIVE_TIMEOUT,
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
     use std::os::unix::fs::{MetadataExt, symlink};
 

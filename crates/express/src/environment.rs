@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 
 use crate::failure::Failure;
-use crate::options::{self, Spec, section};
 use crate::parse::Parsed;
-use crate::settings::{absolute, texts};
+use crate::spec::{Spec, section};
+use crate::values::{self, absolute, texts};
 
 section! {
     ENVIRONMENT {
@@ -62,7 +62,7 @@ impl Environment {
             )));
         }
         let set: Vec<_> =
-            options::pairs(parsed, &SETENV).map(|(name, value)| (name.clone(), value.clone())).collect();
+            values::pairs(parsed, &SETENV).map(|(name, value)| (name.clone(), value.clone())).collect();
         let pass = texts(parsed, &PASSENV);
         let names =
             set.iter().map(|(name, _)| (&SETENV, name)).chain(pass.iter().map(|name| (&PASSENV, name)));
@@ -128,6 +128,7 @@ fn mime_types() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     fn environment(arguments: &[&str]) -> Result<Environment, Failure> {

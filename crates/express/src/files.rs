@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 
 use crate::apache::Apache;
-use crate::config::display;
 use crate::failure::Failure;
-use crate::options::{self, Spec, section};
 use crate::parse::Parsed;
+use crate::quote::display;
 use crate::quote::render;
-use crate::settings::{absolute, texts};
+use crate::spec::{Spec, section};
+use crate::values::{self, absolute, texts};
 
 section! {
     FILES {
@@ -94,11 +94,11 @@ impl Files {
             listing: parsed.has(&DIRECTORY_LISTING),
             allow_override: allow_override(texts(parsed, &ALLOW_OVERRIDE))?,
             rewrite_rules: parsed.text(&REWRITE_RULES).map(absolute).transpose()?,
-            handlers: options::pairs(parsed, &ADD_HANDLER)
+            handlers: values::pairs(parsed, &ADD_HANDLER)
                 .map(|(extension, script)| Ok((self::extension(extension)?, absolute(script)?)))
                 .collect::<Result<_, Failure>>()?,
             cgi: parsed.has(&WITH_CGI),
-            error_documents: options::pairs(parsed, &ERROR_DOCUMENT)
+            error_documents: values::pairs(parsed, &ERROR_DOCUMENT)
                 .map(|(status, page)| error_document(status, page))
                 .collect::<Result<_, _>>()?,
             sendfile: parsed.has(&ENABLE_SENDFILE),
@@ -242,6 +242,7 @@ fn error_document(status: &str, page: &str) -> Result<(String, String), Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     fn files(arguments: &[&str]) -> Result<Files, Failure> {

@@ -3,7 +3,8 @@
 use minijinja::{Value, context};
 
 use crate::application::Application;
-use crate::config::{Inputs, display};
+use crate::inputs::Inputs;
+use crate::quote::display;
 use crate::service::Service;
 
 /// Options of a group, in the order in which they are written.

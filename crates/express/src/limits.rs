@@ -3,9 +3,9 @@
 use minijinja::{Value, context};
 
 use crate::failure::Failure;
-use crate::options::{Spec, section};
 use crate::parse::Parsed;
-use crate::settings::{LARGEST, number};
+use crate::spec::{Spec, section};
+use crate::values::{LARGEST, number};
 
 section! {
     LIMITS {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 
 use crate::apache;
-use crate::config::display;
 use crate::failure::Failure;
-use crate::options::{Spec, section};
 use crate::parse::Parsed;
+use crate::quote::display;
 use crate::quote::quote_for_shell;
-use crate::settings::{absolute, number};
+use crate::spec::{Spec, section};
+use crate::values::{absolute, number};
 
 section! {
     LOGS {

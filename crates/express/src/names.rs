@@ -1,13 +1,8 @@
-//! The names that the server goes by, and its virtual hosts.
+//! The names that the server goes by.
 
-use minijinja::{Value, context};
-
-use crate::config::Inputs;
 use crate::failure::Failure;
-use crate::options::{Spec, section};
 use crate::parse::Parsed;
-use crate::quote::{escape_substitution, render};
-use crate::settings::Settings;
+use crate::spec::{Spec, section};
 
 section! {
     NAMES {
@@ -68,7 +63,7 @@ impl Names {
     }
 
     /// The domain that redirects to the name.
-    fn parent(&self) -> Option<&str> {
+    pub(crate) fn parent(&self) -> Option<&str> {
         let (first, parent) = self.name.split_once('.')?;
         (first.eq_ignore_ascii_case("www") && !parent.is_empty()).then_some(parent)
     }
@@ -103,70 +98,6 @@ pub(crate) fn url(scheme: &str, host: &str, port: u16) -> String {
     match (scheme, port) {
         ("http", 80) | ("https", 443) => format!("{scheme}://{host}"),
         _ => format!("{scheme}://{host}:{port}"),
-    }
-}
-
-/// The virtual hosts of the configuration.
-///
-/// # Errors
-/// A value cannot be written.
-pub(crate) fn configuration(inputs: &Inputs<'_>) -> Result<String, Failure> {
-    let settings = inputs.settings;
-    let tls = settings.tls.as_ref();
-    let ports = [Some(("http", settings.port)), tls.map(|tls| ("https", tls.port))];
-    let mut hosts = Vec::new();
-    for (scheme, port) in ports.into_iter().flatten() {
-        let host =
-            |name: Option<&str>, rest: Value| context! { port, name, tls => scheme == "https", ..rest };
-        let to_tls = tls.filter(|tls| tls.only && scheme == "http");
-        let served = |name| match to_tls {
-            Some(tls) => context! { redirect => escape_substitution(&url("https", name, tls.port)) },
-            None => context! {},
-        };
-        match &settings.names {
-            // The first host of a port is the one for all names that no other has.
-            None => {
-                // The name that was asked for; a variable of Apache's, which escape_substitution
-                // would take the meaning from.
-                let any = to_tls.map(|tls| url("https", "%{SERVER_NAME}", tls.port));
-                hosts.push(host(None, context! { redirect => any }));
-            }
-            Some(names) => {
-                let local = names.allow_localhost;
-                hosts.push(host(Some(NOBODY), context! { closed => !local, local }));
-                let aliases = names.aliases.clone();
-                hosts.push(host(Some(&names.name), context! { aliases, ..served(&names.name) }));
-                if let Some(parent) = names.parent() {
-                    let (scheme, port) = to_tls.map_or((scheme, port), |tls| ("https", tls.port));
-                    let redirect = escape_substitution(&url(scheme, &names.name, port));
-                    hosts.push(host(Some(parent), context! { redirect }));
-                }
-            }
-        }
-        if scheme == "http" {
-            hosts.extend(settings.proxies.hosts(port)?);
-        }
-    }
-    let tls = tls.map(crate::tls::Tls::context);
-    render(
-        "hosts",
-        include_str!("../templates/hosts.conf"),
-        context! { hosts, tls, rewriting => settings.proxies.rewrites() },
-    )
-}
-
-/// The name of the host for all names but the known ones: none that can be asked for (RFC 6761).
-const NOBODY: &str = "other-names.invalid";
-
-impl Settings {
-    /// The host name that the server goes by.
-    pub(crate) fn name(&self) -> &str {
-        self.names.as_ref().map_or_else(|| self.listener_host(), |names| &names.name)
-    }
-
-    /// The address that was asked for.
-    pub(crate) fn listener_host(&self) -> &str {
-        self.host.as_deref().unwrap_or("localhost")
     }
 }
 

@@ -7,9 +7,10 @@ use std::path::Path;
 use crate::account::Account;
 use crate::failure::Failure;
 use crate::install::{Installation, relink};
-use crate::options::{self, Kind, Spec};
+use crate::options;
 use crate::python::Python;
 use crate::server::warn;
+use crate::spec::{Kind, Spec};
 
 /// The command line that the control script shows.
 pub(crate) static COMMAND_LINE: Spec =

@@ -8,7 +8,7 @@ use wsgi_core::nearest::nearest;
 use wsgi_core::quantity::{Count, Duration, Size};
 
 use crate::failure::Failure;
-use crate::options::{Kind, Spec};
+use crate::spec::{Kind, Spec};
 
 /// The options and arguments of a command line.
 #[derive(Debug, Default)]
@@ -239,7 +239,7 @@ fn is_octal(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options;
+    use crate::{files, general, options};
 
     fn read(arguments: &[&str]) -> Result<Parsed, Failure> {
         parse(&options::server(), arguments.iter().map(|&argument| argument.to_owned()).collect())
@@ -257,17 +257,17 @@ mod tests {
         let parsed =
             read(&["--port=81", "app.wsgi", "--log-to", "--url-alias", "/s", "/srv", "--", "--port"])
                 .unwrap();
-        assert_eq!(parsed.integer(&options::PORT), Some(81));
+        assert_eq!(parsed.integer(&general::PORT), Some(81));
         assert!(parsed.has(&crate::logs::LOG_TO_TERMINAL));
-        assert_eq!(parsed.all(&options::URL_ALIAS), [["/s", "/srv"]]);
+        assert_eq!(parsed.all(&files::URL_ALIAS), [["/s", "/srv"]]);
         assert_eq!(parsed.positional, ["app.wsgi", "--port"]);
     }
 
     #[test]
     fn last_value_wins_and_pairs_accept_an_attached_first() {
         let parsed = read(&["--port", "1", "--port", "2", "--url-alias=/a", "b"]).unwrap();
-        assert_eq!(parsed.integer(&options::PORT), Some(2));
-        assert_eq!(parsed.all(&options::URL_ALIAS), [["/a", "b"]]);
+        assert_eq!(parsed.integer(&general::PORT), Some(2));
+        assert_eq!(parsed.all(&files::URL_ALIAS), [["/a", "b"]]);
     }
 
     #[test]

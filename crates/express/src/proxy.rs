@@ -7,10 +7,10 @@ use wsgi_core::proxies::{Header, TrustedProxies};
 
 use crate::failure::Failure;
 use crate::names::host_name;
-use crate::options::{Spec, section, url_path};
 use crate::parse::Parsed;
 use crate::quote::{escape_pattern, escape_substitution, render};
-use crate::settings::{number, texts};
+use crate::spec::{Spec, section};
+use crate::values::{number, texts, url_path};
 
 section! {
     PROXIES {
@@ -166,7 +166,7 @@ impl Proxies {
         })
     }
 
-    /// The virtual hosts on a port, for [`crate::names::configuration`].
+    /// The virtual hosts on a port, for [`crate::hosts::configuration`].
     ///
     /// # Errors
     /// A value cannot be written.

@@ -1,5 +1,7 @@
 //! Writing values into the generated files so that they read back as they are.
 
+use std::path::Path;
+
 use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
 use crate::failure::Failure;
@@ -25,6 +27,11 @@ pub(crate) fn render(name: &str, template: &str, values: Value) -> Result<String
         .render_named_str(name, template, values)
         .map(|text| text + "\n")
         .map_err(|error| Failure::usage(error.detail().map_or_else(|| error.to_string(), str::to_owned)))
+}
+
+/// The path as it is written into the files.
+pub(crate) fn display(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// A word of an Apache configuration that reads back as `value`.

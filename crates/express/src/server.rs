@@ -11,19 +11,20 @@ use crate::application;
 use crate::auth;
 use crate::banner::banner;
 use crate::checks;
-use crate::config::{Inputs, display};
 use crate::daemon;
 use crate::debugging;
 use crate::failure::Failure;
 use crate::files;
+use crate::general;
+use crate::inputs::Inputs;
 use crate::install::Installation;
 use crate::locale;
 use crate::logs;
 use crate::names;
-use crate::options;
 use crate::parse::Parsed;
 use crate::proxy;
 use crate::python::Candidates;
+use crate::quote::display;
 use crate::quote::quote_for_shell;
 use crate::run;
 use crate::server_root::ServerRoot;
@@ -58,7 +59,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     say_what_has_no_effect(parsed, &settings);
     leave_closed_directory(&mut settings, &account);
     let path = |spec| parsed.text(spec).map(Path::new);
-    let apache = Apache::find(path(&options::HTTPD_EXECUTABLE), path(&options::MODULES_DIRECTORY))?;
+    let apache = Apache::find(path(&general::HTTPD_EXECUTABLE), path(&general::MODULES_DIRECTORY))?;
     let mpm = settings.debugging.mpm(&apache, &settings.mpms)?;
     if settings.http2 && mpm == Mpm::Prefork {
         warn(
@@ -66,7 +67,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         );
     }
     let installation = Installation::own()?;
-    let python = Candidates::from_environment(path(&options::PYTHON).map(Path::to_owned)).choose(&account)?;
+    let python = Candidates::from_environment(path(&general::PYTHON).map(Path::to_owned)).choose(&account)?;
 
     if settings.free_threading && !python.is_free_threaded() {
         return Err(Failure::usage(format!(
@@ -189,8 +190,8 @@ pub(crate) fn account(parsed: &Parsed) -> Result<Account, Failure> {
     let user = variable(["MOD_WSGI_USER", "WSGI_RUN_USER"]);
     let group = variable(["MOD_WSGI_GROUP", "WSGI_RUN_GROUP"]);
     Account::choose(
-        user.as_deref().or(parsed.text(&options::USER)),
-        group.as_deref().or(parsed.text(&options::GROUP)),
+        user.as_deref().or(parsed.text(&general::USER)),
+        group.as_deref().or(parsed.text(&general::GROUP)),
     )
 }
 
@@ -212,8 +213,8 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     let mut options = Vec::new();
     if settings.daemon.is_none() {
         options = daemon::without_effect(parsed);
-        let front = [&options::MAX_CLIENTS, &options::INITIAL_WORKERS, &options::MINIMUM_SPARE_WORKERS];
-        let front = front.into_iter().chain([&options::MAXIMUM_SPARE_WORKERS]);
+        let front = [&general::MAX_CLIENTS, &general::INITIAL_WORKERS, &general::MINIMUM_SPARE_WORKERS];
+        let front = front.into_iter().chain([&general::MAXIMUM_SPARE_WORKERS]);
         options.extend(front.filter(|spec| parsed.has(spec)).map(|spec| spec.name));
         if settings.debugging.is_on {
             options.extend(
@@ -242,7 +243,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
     if let Some(line) = files::without_effect(parsed) {
         warn(&line);
     }
-    if parsed.has(&options::SOCKET_PREFIX) {
+    if parsed.has(&general::SOCKET_PREFIX) {
         warn("--socket-prefix is without effect: daemon processes have no socket files");
     }
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use crate::failure::Failure;
-use crate::options::{self, Spec, pairs};
+use crate::general;
 use crate::parse::Parsed;
-use crate::settings::absolute;
+use crate::spec::Spec;
+use crate::values::{absolute, pairs};
 
 /// A script with daemon processes of its own.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ impl Service {
     /// A service has no name, or two have the same.
     pub(crate) fn all(parsed: &Parsed) -> Result<Vec<Self>, Failure> {
         let mut services: Vec<Self> = Vec::new();
-        for (name, file) in pairs(parsed, &options::SERVICE_SCRIPT) {
+        for (name, file) in pairs(parsed, &general::SERVICE_SCRIPT) {
             if name.is_empty() || services.iter().any(|service| service.name == *name) {
                 return Err(Failure::usage(format!(
                     "option --service-script: the name '{name}' is empty or used twice; choose another"
@@ -40,9 +41,9 @@ impl Service {
             });
         }
         let all = &mut services;
-        detail(parsed, &options::SERVICE_USER, all, |service, user| service.user = Some(user));
-        detail(parsed, &options::SERVICE_GROUP, all, |service, group| service.group = Some(group));
-        detail(parsed, &options::SERVICE_LOG_FILE, all, |service, file| service.log_file = Some(file));
+        detail(parsed, &general::SERVICE_USER, all, |service, user| service.user = Some(user));
+        detail(parsed, &general::SERVICE_GROUP, all, |service, group| service.group = Some(group));
+        detail(parsed, &general::SERVICE_LOG_FILE, all, |service, file| service.log_file = Some(file));
         Ok(services)
     }
 }
@@ -59,8 +60,8 @@ fn detail(parsed: &Parsed, spec: &Spec, services: &mut [Service], set: impl Fn(&
 /// Returns a text for each option about a service that no other option has declared.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     let is_declared =
-        |name: &str| pairs(parsed, &options::SERVICE_SCRIPT).any(|(declared, _)| *declared == *name);
-    let details = [&options::SERVICE_USER, &options::SERVICE_GROUP, &options::SERVICE_LOG_FILE];
+        |name: &str| pairs(parsed, &general::SERVICE_SCRIPT).any(|(declared, _)| *declared == *name);
+    let details = [&general::SERVICE_USER, &general::SERVICE_GROUP, &general::SERVICE_LOG_FILE];
     let details = details.into_iter().flat_map(|spec| pairs(parsed, spec).map(move |(name, _)| (spec, name)));
     details
         .filter(|(_, name)| !is_declared(name))
@@ -76,6 +77,7 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     fn services(arguments: &[&str]) -> Result<Vec<Service>, Failure> {

@@ -11,17 +11,19 @@ use crate::daemon::Daemon;
 use crate::debugging::Debugging;
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::files;
 use crate::files::Files;
+use crate::general;
 use crate::limits::Limits;
 use crate::logs::Logs;
 use crate::names::{self, Names};
-use crate::options;
 use crate::parse::Parsed;
 use crate::proxy::Proxies;
 use crate::service::Service;
 use crate::sizing::Sizing;
 use crate::telemetry::Telemetry;
 use crate::tls::{self, Tls};
+use crate::values::{LARGEST, MAXIMUM, absolute, all_absolute, number, texts};
 
 /// A server as it was asked for.
 #[derive(Debug)]
@@ -111,23 +113,23 @@ impl Settings {
     /// # Errors
     /// A value is out of range.
     pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
-        let host = parsed.text(&options::HOST).map(str::to_owned);
-        let port = number(parsed, &options::PORT, 8000, 1..=i64::from(u16::MAX))?;
+        let host = parsed.text(&general::HOST).map(str::to_owned);
+        let port = number(parsed, &general::PORT, 8000, 1..=i64::from(u16::MAX))?;
         let port = u16::try_from(port).unwrap_or(u16::MAX);
-        let (server_root, default_root) = match parsed.text(&options::SERVER_ROOT) {
+        let (server_root, default_root) = match parsed.text(&general::SERVER_ROOT) {
             Some(directory) => (absolute(directory)?, false),
             None => (default_root(host.as_deref().unwrap_or("localhost"), port), true),
         };
         let (application, served_directory) = Application::new(parsed)?;
         let has_application = application != Application::Placeholder;
         let debugging = Debugging::new(parsed, &server_root)?;
-        let is_embedded = parsed.has(&options::EMBEDDED_MODE) || debugging.is_on;
+        let is_embedded = parsed.has(&general::EMBEDDED_MODE) || debugging.is_on;
         let default_group = format!("{}:{port}", host.as_deref().unwrap_or("localhost"));
         let daemon = if is_embedded { None } else { Some(Daemon::new(parsed, &default_group)?) };
-        let application_group = parsed.text(&options::APPLICATION_GROUP).unwrap_or("%{GLOBAL}");
+        let application_group = parsed.text(&general::APPLICATION_GROUP).unwrap_or("%{GLOBAL}");
         let reload_on_changes = !is_embedded
-            && parsed.has(&options::RELOAD_ON_CHANGES)
-            && !parsed.has(&options::DISABLE_RELOADING);
+            && parsed.has(&general::RELOAD_ON_CHANGES)
+            && !parsed.has(&general::DISABLE_RELOADING);
         if reload_on_changes && !is_fixed(application_group) {
             return Err(Failure::usage(format!(
                 "--reload-on-changes watches the modules of one interpreter, and '{application_group}' may be several; \
@@ -139,8 +141,8 @@ impl Settings {
             number(parsed, spec, default, 1..=MAXIMUM).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
         };
         let services = Service::all(parsed)?;
-        let (mut processes, mut threads) = (count(&options::PROCESSES, 1)?, count(&options::THREADS, 5)?);
-        let mut maximum_requests = number(parsed, &options::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?;
+        let (mut processes, mut threads) = (count(&general::PROCESSES, 1)?, count(&general::THREADS, 5)?);
+        let mut maximum_requests = number(parsed, &general::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?;
         if debugging.is_on {
             (processes, threads, maximum_requests) = (1, 1, 0);
         }
@@ -155,9 +157,9 @@ impl Settings {
             services,
             sizing: Sizing::new(parsed)?,
             maximum_requests,
-            graceful_timeout: number(parsed, &options::GRACEFUL_TIMEOUT, 15, 0..=LARGEST)?
+            graceful_timeout: number(parsed, &general::GRACEFUL_TIMEOUT, 15, 0..=LARGEST)?
                 .clamp(1, i64::from(i32::MAX)),
-            timeout: number(parsed, &options::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
+            timeout: number(parsed, &general::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
             limits: Limits::new(parsed)?,
             host,
             environment: Environment::new(parsed, &server_root)?,
@@ -166,39 +168,45 @@ impl Settings {
             server_root,
             default_root,
             processes,
-            multiprocess: parsed.has(&options::PROCESSES),
+            multiprocess: parsed.has(&general::PROCESSES),
             threads,
-            mount_point: mount_point(parsed.text(&options::MOUNT_POINT).unwrap_or("/")),
-            callable_object: parsed.text(&options::CALLABLE_OBJECT).unwrap_or("application").to_owned(),
+            mount_point: mount_point(parsed.text(&general::MOUNT_POINT).unwrap_or("/")),
+            callable_object: parsed.text(&general::CALLABLE_OBJECT).unwrap_or("application").to_owned(),
             application_group: application_group.to_owned(),
-            document_root: parsed
-                .text(&options::DOCUMENT_ROOT)
-                .map(absolute)
-                .transpose()?
-                .or(served_directory),
+            document_root: parsed.text(&files::DOCUMENT_ROOT).map(absolute).transpose()?.or(served_directory),
             aliases: aliases(parsed, has_application)?,
             files: Files::new(parsed, has_application)?,
             application,
-            include_files: all_absolute(parsed, &options::INCLUDE_FILE)?,
-            working_directory: absolute(parsed.text(&options::WORKING_DIRECTORY).unwrap_or("."))?,
-            default_directory: !parsed.has(&options::WORKING_DIRECTORY),
-            python_path: all_absolute(parsed, &options::PYTHON_PATH)?,
-            python_eggs: parsed.text(&options::PYTHON_EGGS).map(absolute).transpose()?,
-            python_warnings: texts(parsed, &options::PYTHON_WARNINGS),
+            include_files: all_absolute(parsed, &general::INCLUDE_FILE)?,
+            working_directory: absolute(parsed.text(&general::WORKING_DIRECTORY).unwrap_or("."))?,
+            default_directory: !parsed.has(&general::WORKING_DIRECTORY),
+            python_path: all_absolute(parsed, &general::PYTHON_PATH)?,
+            python_eggs: parsed.text(&general::PYTHON_EGGS).map(absolute).transpose()?,
+            python_warnings: texts(parsed, &general::PYTHON_WARNINGS),
             switch_interval: switch_interval(parsed)?,
-            free_threading: parsed.has(&options::FREE_THREADING),
-            orphan_interpreter: parsed.has(&options::ORPHAN_INTERPRETER) && !debugging.is_on,
+            free_threading: parsed.has(&general::FREE_THREADING),
+            orphan_interpreter: parsed.has(&general::ORPHAN_INTERPRETER) && !debugging.is_on,
             debugging,
-            locale: parsed.text(&options::LOCALE).or(parsed.text(&options::LANG)).map(str::to_owned),
-            process_name: parsed.text(&options::PROCESS_NAME).map(str::to_owned),
-            reloading: !is_embedded && !parsed.has(&options::DISABLE_RELOADING),
+            locale: parsed.text(&general::LOCALE).or(parsed.text(&general::LANG)).map(str::to_owned),
+            process_name: parsed.text(&general::PROCESS_NAME).map(str::to_owned),
+            reloading: !is_embedded && !parsed.has(&general::DISABLE_RELOADING),
             reload_on_changes,
-            ignored_activity: texts(parsed, &options::IGNORE_ACTIVITY),
-            error_override: parsed.has(&options::ERROR_OVERRIDE),
-            server_metrics: parsed.has(&options::SERVER_METRICS),
-            socket_prefix: parsed.has(&options::SOCKET_PREFIX),
+            ignored_activity: texts(parsed, &general::IGNORE_ACTIVITY),
+            error_override: parsed.has(&files::ERROR_OVERRIDE),
+            server_metrics: parsed.has(&general::SERVER_METRICS),
+            socket_prefix: parsed.has(&general::SOCKET_PREFIX),
             mpms: mpms(parsed)?,
         })
+    }
+
+    /// The host name that the server goes by.
+    pub(crate) fn name(&self) -> &str {
+        self.names.as_ref().map_or_else(|| self.listener_host(), |names| &names.name)
+    }
+
+    /// The address that was asked for.
+    pub(crate) fn listener_host(&self) -> &str {
+        self.host.as_deref().unwrap_or("localhost")
     }
 
     /// Returns the URL of the server, without a trailing slash.
@@ -214,7 +222,7 @@ impl Settings {
     /// The ports to listen on, and the options that they come from.
     pub(crate) fn ports(&self) -> impl Iterator<Item = (u16, &'static str)> {
         let tls = self.tls.as_ref().map(|tls| (tls.port, tls::HTTPS_PORT.name));
-        [(self.port, options::PORT.name)].into_iter().chain(tls)
+        [(self.port, general::PORT.name)].into_iter().chain(tls)
     }
 
     /// The argument of `Listen` for a port.
@@ -252,55 +260,8 @@ impl Settings {
     }
 }
 
-/// More processes or threads than any machine runs; keeps products of two of them in range.
-pub(crate) const MAXIMUM: i64 = 20_000;
-
-/// More seconds or bytes than anybody needs; keeps them in range when they are multiplied.
-pub(crate) const LARGEST: i64 = 1_000_000_000_000;
-
-/// The number that an option was given.
-///
-/// # Errors
-/// It is out of range.
-pub(crate) fn number(
-    parsed: &Parsed,
-    spec: &options::Spec,
-    default: i64,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<i64, Failure> {
-    let Some(value) = parsed.integer(spec) else { return Ok(default) };
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    Err(Failure::usage(format!(
-        "option {}: {value} is not in the range {} to {}",
-        spec.name,
-        range.start(),
-        range.end()
-    )))
-}
-
-/// The path as seen from the current directory.
-///
-/// # Errors
-/// It is empty, or there is no current directory.
-pub(crate) fn absolute(path: &str) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| {
-        Failure::machine(format!("cannot make the path '{path}' absolute: {error}; name another"))
-    })
-}
-
-fn all_absolute(parsed: &Parsed, spec: &options::Spec) -> Result<Vec<PathBuf>, Failure> {
-    parsed.all(spec).iter().flatten().map(|path| absolute(path)).collect()
-}
-
-/// The arguments of each occurrence of an option that takes one.
-pub(crate) fn texts(parsed: &Parsed, spec: &options::Spec) -> Vec<String> {
-    parsed.all(spec).iter().flatten().cloned().collect()
-}
-
 fn switch_interval(parsed: &Parsed) -> Result<Option<f64>, Failure> {
-    match parsed.float(&options::SWITCH_INTERVAL) {
+    match parsed.float(&general::SWITCH_INTERVAL) {
         Some(value) if !(value.is_finite() && value > 0.0) => {
             Err(Failure::usage(format!("option --switch-interval: {value} is not greater than 0")))
         }
@@ -331,7 +292,7 @@ fn bracketed(host: &str) -> String {
 
 fn aliases(parsed: &Parsed, has_entry_point: bool) -> Result<Vec<Alias>, Failure> {
     let mut aliases = Vec::new();
-    for pair in parsed.all(&options::URL_ALIAS) {
+    for pair in parsed.all(&files::URL_ALIAS) {
         let [url, target] = pair.as_slice() else { continue };
         if target.starts_with("--") || (!has_entry_point && target.ends_with(".wsgi")) {
             return Err(Failure::usage(format!(
@@ -351,7 +312,7 @@ fn aliases(parsed: &Parsed, has_entry_point: bool) -> Result<Vec<Alias>, Failure
 
 fn mpms(parsed: &Parsed) -> Result<Vec<Mpm>, Failure> {
     parsed
-        .all(&options::SERVER_MPM)
+        .all(&general::SERVER_MPM)
         .iter()
         .flatten()
         .map(|name| {
@@ -366,6 +327,7 @@ fn mpms(parsed: &Parsed) -> Result<Vec<Mpm>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     fn settings(arguments: &[&str]) -> Result<Settings, Failure> {

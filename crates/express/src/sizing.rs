@@ -2,9 +2,10 @@
 
 use crate::apache::Mpm;
 use crate::failure::Failure;
-use crate::options::{self, Spec};
+use crate::general;
 use crate::parse::Parsed;
-use crate::settings::{MAXIMUM, number};
+use crate::spec::Spec;
+use crate::values::{MAXIMUM, number};
 
 /// The numbers that were asked for.
 #[derive(Debug, Default)]
@@ -19,15 +20,15 @@ impl Sizing {
     /// # Errors
     /// A value is out of range.
     pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
-        let max_clients = match parsed.has(&options::MAX_CLIENTS) {
-            true => u32::try_from(number(parsed, &options::MAX_CLIENTS, 1, 1..=MAXIMUM)?).ok(),
+        let max_clients = match parsed.has(&general::MAX_CLIENTS) {
+            true => u32::try_from(number(parsed, &general::MAX_CLIENTS, 1, 1..=MAXIMUM)?).ok(),
             false => None,
         };
         Ok(Self {
             max_clients,
-            initial: fraction(parsed, &options::INITIAL_WORKERS)?,
-            minimum_spare: fraction(parsed, &options::MINIMUM_SPARE_WORKERS)?,
-            maximum_spare: fraction(parsed, &options::MAXIMUM_SPARE_WORKERS)?,
+            initial: fraction(parsed, &general::INITIAL_WORKERS)?,
+            minimum_spare: fraction(parsed, &general::MINIMUM_SPARE_WORKERS)?,
+            maximum_spare: fraction(parsed, &general::MAXIMUM_SPARE_WORKERS)?,
         })
     }
 
@@ -130,6 +131,7 @@ fn fraction(parsed: &Parsed, spec: &Spec) -> Result<Option<f64>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     fn sizing(arguments: &[&str]) -> Result<Sizing, Failure> {

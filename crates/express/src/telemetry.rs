@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 
 use crate::account::Account;
-use crate::config::display;
 use crate::failure::Failure;
-use crate::options::{Spec, section};
 use crate::parse::Parsed;
 use crate::python::Python;
+use crate::quote::display;
 use crate::quote::render;
 use crate::service::Service;
-use crate::settings::{number, texts};
+use crate::spec::{Spec, section};
+use crate::values::{number, texts};
 
 section! {
     TELEMETRY {

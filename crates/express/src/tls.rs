@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 
 use crate::failure::Failure;
-use crate::options::{self, Spec, section};
 use crate::parse::Parsed;
-use crate::settings::{absolute, number};
+use crate::spec::{Spec, section};
+use crate::values::{self, absolute, number};
 
 section! {
     TLS {
@@ -198,7 +198,7 @@ static NEED_PORT: [&Spec; 7] = [
 
 impl Clients {
     fn new(parsed: &Parsed) -> Result<Option<Self>, Failure> {
-        let urls = options::url_paths(parsed, &SSL_VERIFY_CLIENT);
+        let urls = values::url_paths(parsed, &SSL_VERIFY_CLIENT);
         let Some(authorities) = parsed.text(&SSL_CA_CERTIFICATE_FILE) else {
             if urls.is_empty() {
                 return Ok(None);
@@ -263,6 +263,7 @@ const LARGEST_FILE: u64 = 4 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options;
     use crate::parse::parse;
 
     const PAIR: [&str; 2] = ["--ssl-certificate", "/c"];

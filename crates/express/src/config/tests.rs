@@ -1,6 +1,11 @@
 use super::*;
+use crate::account::Account;
+use crate::apache::Apache;
+use crate::install::Installation;
 use crate::options;
 use crate::parse::parse;
+use crate::python::Python;
+use crate::settings::Settings;
 
 /// The configuration for a command line, and the control script.
 fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Kind, SECTIONS, Section, Spec};
+use super::SECTIONS;
+use crate::spec::{Kind, Section, Spec};
 
 const PREFACE: &str = "\
 # mod_wsgi-express

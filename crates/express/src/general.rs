@@ -1,6 +1,6 @@
 //! The options that belong to no module of their own.
 
-use super::{Spec, section};
+use crate::spec::{Spec, section};
 
 section! {
     APPLICATION {

@@ -1,0 +1,72 @@
+//! The values of options: numbers in their ranges, paths, texts.
+
+use std::path::PathBuf;
+
+use crate::failure::Failure;
+use crate::parse::Parsed;
+use crate::spec::Spec;
+
+/// More processes or threads than any machine runs; keeps products of two of them in range.
+pub(crate) const MAXIMUM: i64 = 20_000;
+
+/// More seconds or bytes than anybody needs; keeps them in range when they are multiplied.
+pub(crate) const LARGEST: i64 = 1_000_000_000_000;
+
+/// The number that an option was given.
+///
+/// # Errors
+/// It is out of range.
+pub(crate) fn number(
+    parsed: &Parsed,
+    spec: &Spec,
+    default: i64,
+    range: std::ops::RangeInclusive<i64>,
+) -> Result<i64, Failure> {
+    let Some(value) = parsed.integer(spec) else { return Ok(default) };
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Failure::usage(format!(
+        "option {}: {value} is not in the range {} to {}",
+        spec.name,
+        range.start(),
+        range.end()
+    )))
+}
+
+/// The path as seen from the current directory.
+///
+/// # Errors
+/// It is empty, or there is no current directory.
+pub(crate) fn absolute(path: &str) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(|error| {
+        Failure::machine(format!("cannot make the path '{path}' absolute: {error}; name another"))
+    })
+}
+
+pub(crate) fn all_absolute(parsed: &Parsed, spec: &Spec) -> Result<Vec<PathBuf>, Failure> {
+    parsed.all(spec).iter().flatten().map(|path| absolute(path)).collect()
+}
+
+/// The arguments of each occurrence of an option that takes one.
+pub(crate) fn texts(parsed: &Parsed, spec: &Spec) -> Vec<String> {
+    parsed.all(spec).iter().flatten().cloned().collect()
+}
+
+/// The URL paths that an option was given, longer ones before their prefixes.
+pub(crate) fn url_paths(parsed: &Parsed, spec: &Spec) -> Vec<String> {
+    let mut paths: Vec<String> = parsed.all(spec).iter().flatten().map(|path| url_path(path)).collect();
+    paths.sort_by(|one, other| other.cmp(one));
+    paths.dedup();
+    paths
+}
+
+/// The URL path with a slash at its beginning.
+pub(crate) fn url_path(path: &str) -> String {
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+/// The arguments of each occurrence of an option that takes two.
+pub(crate) fn pairs<'p>(parsed: &'p Parsed, spec: &Spec) -> impl Iterator<Item = (&'p String, &'p String)> {
+    parsed.all(spec).iter().filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
+}
