@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader, Error, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::workload::{Answer, Workload};
+use crate::workload::{Answer, CLOSED, Workload};
 
 /// The longest time that a server may be silent.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,7 +64,10 @@ impl Client {
         let address = self.address;
         let stream = self.stream.get_mut();
         let Some(length) = post else {
-            return stream.write_all(format!("GET {url} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes());
+            // As wrk.lua does it.
+            let credentials = if url == CLOSED { "Authorization: Basic YW5uOnNlY3JldA==\r\n" } else { "" };
+            let head = format!("GET {url} HTTP/1.1\r\nHost: {address}\r\n{credentials}\r\n");
+            return stream.write_all(head.as_bytes());
         };
         let head = format!(
             "POST {url} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n\

@@ -41,6 +41,8 @@ impl Place {
             // What a sub-interpreter costs shows in the smallest answer.
             Self::Own => name == "hello",
             // The whole server is looked at once, with more processes than these.
+            // Scripts that check passwords run in the Apache children.
+            Self::Daemon { .. } if name == "password" => false,
             Self::Daemon { processes } => processes == 1 || name != "memory",
             Self::Main | Self::Groups { .. } | Self::Behind(_) => true,
         }

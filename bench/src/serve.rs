@@ -58,6 +58,18 @@ SetEnv BENCH_FILE \"@ROOT@/large-file\"
 </Location>
 ";
 
+/// `hello` behind a password, which a script checks.
+const PASSWORD: &str = "\
+WSGIScriptAlias /closed @ROOT@/apps/hello.wsgi
+<Location /closed>
+    AuthType Basic
+    AuthName closed
+    AuthBasicProvider wsgi
+    WSGIAuthUserScript @ROOT@/apps/password.py
+    Require valid-user
+</Location>
+";
+
 /// Serves until standard input ends.
 pub(crate) fn serve(service: &Service) -> Result<(), Error> {
     let server = setup(service).start();
@@ -91,7 +103,11 @@ fn applications(mut setup: Setup, place: Place) -> Setup {
         }
     }
     match place {
-        Place::Main => setup.conf("WSGIApplicationGroup %{GLOBAL}"),
+        Place::Main => setup
+            .modules(&["authn_core", "auth_basic", "authz_user"])
+            .file("apps/password.py", include_str!("../apps/password.py"))
+            .conf("WSGIApplicationGroup %{GLOBAL}")
+            .conf(PASSWORD),
         Place::Own => setup,
         Place::Daemon { processes } => setup.conf(&format!(
             "WSGIDaemonProcess bench processes={processes} threads={DAEMON_THREADS}\nWSGIProcessGroup bench\n\

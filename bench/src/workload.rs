@@ -44,9 +44,19 @@ pub(crate) const HELLO: Workload = Workload {
     repeat: Repeat::Timed(&[1, 4, 16]),
 };
 
+/// The URL of [`HELLO`] behind a password.
+pub(crate) const CLOSED: &str = "/closed";
+
 /// All workloads, in the order of the tables.
 pub(crate) const WORKLOADS: &[Workload] = &[
     HELLO,
+    Workload {
+        name: "password",
+        url: CLOSED,
+        post: None,
+        answer: Answer::Text("Hello World!\n"),
+        repeat: Repeat::Timed(&[1, 4, 16]),
+    },
     Workload {
         name: "json",
         url: "/json",
