@@ -41,7 +41,7 @@ pub(crate) fn serve(
         description.facts.flags |= flag::IGNORE_ACTIVITY;
     }
     let mut input = Input::new(request);
-    let mut dispatch = Dispatch::new(target, request);
+    let mut dispatch = Dispatch::new(target, request, None);
     let mut message = Vec::new();
     loop {
         let mut connection = match dispatch.connect() {
@@ -115,8 +115,8 @@ pub(super) struct Dispatch<'a> {
     target: &'a Target<'a>,
     request: &'a Request,
     options: ConnectionOptions,
-    /// The time at which the search ends.
-    deadline: Instant,
+    /// The time at which the search ends, and the option that says so.
+    deadline: (Instant, &'static str),
     /// The time slept between attempts.
     slept: Duration,
     /// The number of attempts to reach a process.
@@ -130,14 +130,12 @@ pub(super) struct Dispatch<'a> {
 }
 
 impl<'a> Dispatch<'a> {
-    fn new(target: &'a Target<'a>, request: &'a Request) -> Self {
+    /// Returns a search that ends as `connect-timeout` says, or earlier at the deadline of a question.
+    pub(super) fn new(target: &'a Target<'a>, request: &'a Request, deadline: Option<Instant>) -> Self {
         let timeout = Duration::from_millis(target.group.transport.connect_timeout);
-        Self::until(target, request, Instant::now() + timeout)
-    }
-
-    /// Returns a search that ends at `deadline`, or earlier if `connect-timeout` says so.
-    pub(super) fn until(target: &'a Target<'a>, request: &'a Request, deadline: Instant) -> Self {
-        let timeout = Duration::from_millis(target.group.transport.connect_timeout);
+        let connect = (Instant::now() + timeout, "connect-timeout");
+        let own = deadline.map(|deadline| (deadline, "its timeout"));
+        let deadline = own.filter(|own| own.0 < connect.0).unwrap_or(connect);
         let (group, size) = (target.group, |size: u64| usize::try_from(size).ok().filter(|size| *size > 0));
         let options = ConnectionOptions {
             receive: TICK,
@@ -148,7 +146,7 @@ impl<'a> Dispatch<'a> {
             target,
             request,
             options,
-            deadline: deadline.min(Instant::now() + timeout),
+            deadline,
             slept: Duration::ZERO,
             connects: 0,
             moves: 0,
@@ -276,15 +274,16 @@ impl<'a> Dispatch<'a> {
     /// # Errors
     /// The time is over, or the client is gone: the status to respond with.
     fn sleep(&mut self, reason: &str) -> Result<(), Status> {
-        if Instant::now() >= self.deadline {
+        let (deadline, option) = self.deadline;
+        if Instant::now() >= deadline {
             let group = String::from_utf8_lossy(&self.target.group.name);
             let text = format_args!(
-                "no process of the group '{group}' has taken the request within connect-timeout: {reason}"
+                "no process of the group '{group}' has taken the request within {option}: {reason}"
             );
             return Err(self.respond_with_error(503, NOT_TAKEN, text));
         }
         let long = if self.slept < Duration::from_secs(2) { 125 } else { 1000 };
-        let end = (Instant::now() + Duration::from_millis(long)).min(self.deadline);
+        let end = (Instant::now() + Duration::from_millis(long)).min(deadline);
         while Instant::now() < end {
             std::thread::sleep(TICK.min(end.saturating_duration_since(Instant::now())));
             if self.request.connection().is_hung_up() {
