@@ -1,5 +1,6 @@
 //! The Apache server that is to be run: its program and its modules.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -145,17 +146,21 @@ pub(crate) fn find_tool(named: Option<&Path>, name: &str) -> Option<PathBuf> {
     find_file(named.unwrap_or(Path::new(name)))
 }
 
-/// Returns the file that is meant by a path, or by the name of a program.
+/// Returns the executable that is meant by a path, or by the name of a program.
 fn find_file(name: &Path) -> Option<PathBuf> {
     if name.components().count() != 1 {
-        return std::path::absolute(name).ok().filter(|file| file.is_file());
+        return std::path::absolute(name).ok().filter(|file| is_executable(file));
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .filter(|directory| directory.is_absolute())
         .chain(PROGRAM_DIRECTORIES.map(PathBuf::from))
         .map(|directory| directory.join(name))
-        .find(|file| file.is_file())
+        .find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    file.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
 }
 
 fn find_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
@@ -277,6 +282,8 @@ mod tests {
 
     #[test]
     fn a_named_server_has_to_exist() {
+        // One that cannot be executed is none.
+        assert!(find_program(Some(Path::new("/etc/passwd"))).is_err());
         let text = find_program(Some(Path::new("/no/such/httpd"))).unwrap_err().to_string();
         assert!(text.contains("/no/such/httpd") && text.contains("--httpd-executable"), "{text}");
         let text = find_modules(Path::new("/usr/sbin/apache2"), Some(Path::new("/no/modules")))

@@ -4,9 +4,11 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use minijinja::{Value, context};
+use nix::unistd::{AccessFlags, access};
 
 use crate::apache;
 use crate::failure::Failure;
+use crate::general::INCLUDE_FILE;
 use crate::parse::Parsed;
 use crate::quote::display;
 use crate::quote::quote_for_shell;
@@ -147,7 +149,7 @@ impl Logs {
                 .then(|| text(parsed, &ERROR_LOG_FORMAT).map(str::to_owned))
                 .transpose()?,
             access: parsed.has(&ACCESS_LOG).then_some(access),
-            access_format: text(parsed, &ACCESS_LOG_FORMAT)?.to_owned(),
+            access_format: access_format(parsed)?.to_owned(),
             startup: parsed.has(&STARTUP_LOG).then_some(startup),
             rotation: (parsed.has(&ROTATE_LOGS) && !to_terminal).then_some(rotation),
         })
@@ -172,13 +174,36 @@ impl Logs {
             return vec![missing(&self.directory, &LOG_DIRECTORY)];
         }
         for (written, file, spec) in logs {
-            // The server root is made later.
-            let parent = file.and_then(|file| file.parent()).filter(|&parent| parent != self.directory);
-            problems.extend(
-                parent.filter(|parent| written && !parent.is_dir()).map(|parent| missing(parent, spec)),
-            );
+            let Some(file) = file.filter(|_| written) else { continue };
+            problems.extend(self.obstacle(file, spec));
         }
+        // Several logs may be in one place.
+        problems.dedup();
         problems
+    }
+
+    /// Returns what prevents this user, who starts Apache, from writing a log.
+    fn obstacle(&self, file: &Path, spec: &'static Spec) -> Option<String> {
+        let parent = file.parent().unwrap_or(file);
+        // The server root is made later.
+        if parent == self.directory && !self.named {
+            return None;
+        }
+        let spec = if parent == self.directory { &LOG_DIRECTORY } else { spec };
+        if !parent.is_dir() {
+            return Some(missing(parent, spec));
+        }
+        if file.is_dir() {
+            return Some(format!(
+                "the log {} is a directory; name a file with {}",
+                file.display(),
+                spec.name
+            ));
+        }
+        // With rotation, other files are written beside this one.
+        let written = if file.exists() && self.rotation.is_none() { file } else { parent };
+        let error = access(written, AccessFlags::W_OK).err()?;
+        Some(format!("cannot write to {}: {}; check {}", written.display(), error.desc(), spec.name))
     }
 
     /// Returns where the logs go.
@@ -337,6 +362,20 @@ fn text<'p>(parsed: &'p Parsed, spec: &'static Spec) -> Result<&'p str, Failure>
     }
 }
 
+/// The name of a format, or the format itself. One without an item is most likely a name that is
+/// misspelt, unless a file that is included defines it.
+fn access_format(parsed: &Parsed) -> Result<&str, Failure> {
+    const NAMES: [&str; 2] = ["common", "combined"];
+    let format = text(parsed, &ACCESS_LOG_FORMAT)?;
+    if NAMES.contains(&format) || format.contains('%') || parsed.has(&INCLUDE_FILE) {
+        return Ok(format);
+    }
+    Err(Failure::usage(format!(
+        "option {}: '{format}' is neither common, combined, nor a format, such as '%h %t \"%r\" %>s'",
+        ACCESS_LOG_FORMAT.name
+    )))
+}
+
 fn missing(directory: &Path, spec: &Spec) -> String {
     format!("{} is not a directory; create it or check {}", directory.display(), spec.name)
 }
@@ -403,6 +442,7 @@ mod tests {
             ["--error-log-name", ""],
             ["--error-log-format", " "],
             ["--access-log-format", ""],
+            ["--access-log-format", "combine"],
             ["--max-log-size", "0"],
             ["--max-log-size", "4096"],
             ["--max-log-files", "-1"],
@@ -416,5 +456,24 @@ mod tests {
         let problems = logs(&["--error-log-name", "/no/logs/x"]).unwrap().problems();
         assert!(problems.len() == 1 && problems[0].contains("--error-log-name"), "{problems:?}");
         assert_eq!(logs(&[]).unwrap().problems(), [""; 0]);
+        let own = logs(&["--access-log-format", "own", "--include-file", "/f"]).unwrap();
+        assert_eq!(own.access_format, "own");
+    }
+
+    #[test]
+    fn logs_that_cannot_be_written_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_string_lossy().into_owned();
+        let problems = |options: &[&str]| logs(options).unwrap().problems();
+        let named = ["--log-directory", &path, "--access-log"];
+        assert_eq!(problems(&named), [""; 0]);
+        fs::create_dir(directory.path().join("error_log")).unwrap();
+        assert!(problems(&named)[0].contains("is a directory; name a file with"), "{:?}", problems(&named));
+        // To root, nothing is closed, but a file system that takes no files at all.
+        for options in [&["--log-directory", "/proc"][..], &["--log-directory", "/proc", "--rotate-logs"]] {
+            let problems = problems(options);
+            let is_root = nix::unistd::geteuid().is_root();
+            assert!(is_root || problems[0].contains("cannot write to /proc"), "{problems:?}");
+        }
     }
 }
