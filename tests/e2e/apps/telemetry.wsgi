@@ -25,6 +25,13 @@ def application(environ, start_response):
 
         mod_wsgi.start_recording_metrics()
         body = repr((mod_wsgi.request_metrics(), mod_wsgi.process_metrics())).encode()
+    elif path == "/fork":
+        child = os.fork()
+        if child == 0:
+            gc.collect()
+            time.sleep(float(query))
+            os._exit(0)
+        body = str(child).encode()
     elif path == "/pid":
         body = str(os.getpid()).encode()
     output = body or b"hello"

@@ -367,3 +367,60 @@ impl GcEvent {
         datagram.integer(field::GC_EVENT_UNCOLLECTABLE, self.uncollectable);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Kind;
+    use super::*;
+
+    #[test]
+    fn long_texts_end_in_dots_between_characters() {
+        for (text, expected) in [
+            ("GET".to_owned(), "GET".to_owned()),
+            (String::new(), String::new()),
+            ("x".repeat(15), "x".repeat(15)),
+            ("x".repeat(16), format!("{}...", "x".repeat(12))),
+            (format!("{}\u{20ac}xx", "x".repeat(11)), format!("{}...", "x".repeat(11))),
+        ] {
+            let mut texts = SlowTexts::default();
+            texts.add(SlowText::Scheme, b"gone");
+            texts.clear();
+            texts.add(SlowText::Method, text.as_bytes());
+            let mut fields = Vec::new();
+            append_text(&mut fields, field::SLOW_METHOD, &[expected.as_bytes()]);
+            assert_eq!(texts.0, fields, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_largest_sample_fits() {
+        let mut requests = Sample::new(1000);
+        requests.totals.record(&crate::metrics::Completed {
+            phases: Phase::ALL
+                .into_iter()
+                .fold(Phases::default(), |phases, phase| phases.with(phase, Duration::MAX)),
+            ..crate::metrics::Completed::default()
+        });
+        let identity =
+            Identity { hostname: vec![b'h'; 255], process_group: vec![b'g'; 255], ..Identity::default() };
+        let sample = ProcessSample {
+            period: Duration::from_secs(1),
+            interval: 1.0,
+            slow_requests: None,
+            switch_interval: 0.005,
+            cpu: (Duration::ZERO, Duration::ZERO),
+            memory: (1, 1),
+            threads: 1000,
+            threads_started: 1000,
+            requests: &requests,
+        };
+        let mut datagram = Datagram::default();
+        datagram.begin(Kind::Sample, 1, 1, 0.0);
+        identity.write(&mut datagram);
+        sample.write(&mut datagram, true);
+        // The last field, of 128 threads.
+        let last = [&114_u16.to_le_bytes()[..], &[6], &128_u16.to_le_bytes()].concat();
+        let end = datagram.bytes().len() - 128 * 8;
+        assert_eq!(datagram.bytes()[end - last.len()..end], last);
+    }
+}

@@ -102,6 +102,15 @@ fn a_process_reports_its_life(setup: Setup) {
                 }
             }
         });
+        cases.check("a copy of the process reports nothing", || {
+            let copy: u32 = server.get("/fork?1.2").text().parse().expect("a process id");
+            wait_until("the end of the copy", || {
+                let state = fs::read_to_string(format!("/proc/{copy}/stat")).unwrap_or_default();
+                (state.is_empty() || state.contains(") Z ")).then_some(())
+            });
+            let of_copy = collector.select(|report| report.pid == copy);
+            assert!(of_copy.is_empty(), "{of_copy:?}");
+        });
         cases.check("the application gets no metrics meanwhile", || {
             assert_eq!(server.get("/metrics").text(), "(None, None)");
         });
