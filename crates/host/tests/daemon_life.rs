@@ -293,7 +293,7 @@ fn without_a_successor_loaded_scripts_serve_until_the_next_change() {
     assert_eq!(connection.answer(b"").text(), "VERSION");
     assert!(begin.elapsed() >= Duration::from_millis(1500), "{:?}", begin.elapsed());
     assert_eq!(connection.ask(&Ask::new(&path)).text(), "VERSION", "and later ones at once");
-    assert_eq!(process.busy(), 0);
+    process.wait_until("nothing runs any more", || process.busy() == 0);
 }
 
 #[test]
@@ -498,7 +498,7 @@ fn a_process_for_one_request_serves_one() {
     position(&process, "process_stopping maximum_requests");
     // It waits in the channel, where nobody takes it in this test.
     assert!(next.frame().is_err(), "no hello");
-    assert_eq!(process.busy(), 0);
+    process.wait_until("nothing runs any more", || process.busy() == 0);
 }
 
 #[test]
