@@ -13,9 +13,9 @@
 //! |---|---|---|
 //! | mod_env, mod_setenvif, mod_rewrite, mod_ssl, access control, `<If>`, `RequestHeader` | before the handler | nothing: there are no variables yet |
 //! | handlers (mod_cgi, mod_proxy ...) | their own requests | nothing |
-//! | mod_log_config, `ErrorLogFormat` | a log line | `%{NAME}e`, `env=`, `expr=` |
+//! | mod_log_config, `ErrorLogFormat` | a log line | `%{NAME}e`, `%{ENV:NAME}x` (mod_ssl), `env=`, `expr=` |
 //! | mod_log_debug | any phase | `LogMessage` |
-//! | mod_headers | the head of the response | `Header` with `%{NAME}e`, `env=`, `expr=`, or `.htaccess` |
+//! | mod_headers | the head of the response | `Header` with `%{NAME}e`, `%{ENV:NAME}s` (mod_ssl), `env=`, `expr=`, or `.htaccess` |
 //! | mod_lua | any phase | a directive `Lua...`, or `.htaccess` |
 //! | mod_include, mod_ext_filter, mod_proxy_html and other filters | the response | a filter of the request that is not in [`is_harmless_filter`] |
 //! | mod_ext_filter with `ftype=`, mod_filter with `expr=` | the response | `ExtFilterDefine`, `FilterProvider` |
@@ -261,12 +261,19 @@ pub fn may_be_published(name: &[u8]) -> bool {
 }
 
 /// Returns whether the arguments of a directive can make Apache read one of the variables: by
-/// `%{NAME}e`, `env=NAME`, or an expression.
+/// `%{NAME}e`, `%{ENV:NAME}x`, `%{ENV:NAME}s`, `env=NAME`, or an expression.
 fn reads_variable(arguments: &[u8]) -> bool {
     let in_format = || {
         arguments.split(|&byte| byte == b'{').skip(1).any(|rest| {
             let Some(end) = rest.iter().position(|&byte| byte == b'}') else { return false };
-            rest.get(end + 1) == Some(&b'e') && may_be_published(&rest[..end])
+            // Modifiers may stand before the braces or after them.
+            let form = rest[end + 1..].iter().find(|byte| !b"<>!,+-0123456789".contains(byte));
+            match form {
+                Some(b'e') => may_be_published(&rest[..end]),
+                // The forms of mod_ssl, in logs and in headers.
+                Some(b'x' | b's') => strip_beginning(&rest[..end], b"ENV:").is_some_and(may_be_published),
+                _ => false,
+            }
         })
     };
     let in_condition = || {
@@ -347,6 +354,10 @@ mod tests {
         for (name, arguments, readers) in [
             ("CustomLog", r#"logs/x "%U %{SCRIPT_NAME}e""#, any),
             ("logformat", r#""%!200,304{http_host}e" x"#, any),
+            ("CustomLog", "logs/x %{SCRIPT_NAME}>e", any),
+            ("CustomLog", "logs/x %{SCRIPT_NAME}!200,304<e", any),
+            ("ErrorLogFormat", "%{SCRIPT_NAME}-+e %M", any),
+            ("CustomLog", "logs/x %{ENV:SCRIPT_NAME}x", any),
             ("CustomLog", "logs/x common env=HTTP_X", any),
             ("CustomLog", "logs/x common ENV=!mod_wsgi.process_group", any),
             ("CustomLog", r#"logs/x common "expr=%{ENV:PATH_INFO} == '/'""#, any),
@@ -356,6 +367,7 @@ mod tests {
             ("ExtFilterDefine", "x cmd=/bin/cat", any),
             ("LuaHookLog", "/x.lua f", any),
             ("Header", r#"set X "%{HTTP_ORIGIN}e" env=OK"#, headers),
+            ("Header", "set X %{ENV:SCRIPT_NAME}s", headers),
             ("Header", "always set X y env=!REMOTE_USER", headers),
             ("Header", r#"set X "expr=%{reqenv:SCRIPT_NAME}""#, headers),
             ("Header", r#"set X y "expr=reqenv('HTTP_X') == 'a'""#, headers),
