@@ -39,6 +39,12 @@ impl Application {
             return Err(Failure::usage(format!("option --application-type: '{kind}' is not one of {valid}")));
         }
         let entry = parsed.text(&general::ENTRY_POINT).or(parsed.positional.first().map(String::as_str));
+        if entry.is_some_and(|entry| entry.trim().is_empty()) {
+            return Err(Failure::usage(
+                "the name of what to serve is empty, as that of a variable that is not set: name the script, \
+                 or leave the empty argument out",
+            ));
+        }
         if kind == "static" {
             return Ok((Self::Static, Some(absolute(entry.unwrap_or("."))?)));
         }
@@ -178,7 +184,10 @@ mod tests {
             |kind, entry| application(&["--application-type", kind, entry]).unwrap_err().to_string();
         let text = refusal("asgi", "/a");
         assert!(text.contains("'asgi' is not one of script, module, paste, static"), "{text}");
-        for name in ["a/b.py", "a..b", "a:b", "1a", "a\nb"] {
+        for kind in ["script", "module", "paste", "static"] {
+            assert!(refusal(kind, "").contains("is empty"), "{kind}");
+        }
+        for name in ["a/b.py", "a..b", "a:", "a:b(1)", "a:b()()", "a:b:c", "1a", "a\nb"] {
             assert!(refusal("module", name).contains("dotted name"), "{name}");
         }
     }

@@ -7,7 +7,7 @@ use crate::files;
 use crate::general;
 use crate::parse::Parsed;
 use crate::spec::Spec;
-use crate::values::{LARGEST, number};
+use crate::values::number;
 
 /// The group of these processes.
 #[derive(Debug)]
@@ -114,7 +114,7 @@ const fn size(spec: &'static Spec, name: &'static str, least: i64) -> Number {
 
 impl Number {
     fn read(&self, parsed: &Parsed) -> Result<Option<(&'static str, i64)>, Failure> {
-        let value = number(parsed, self.spec, self.default, 0..=LARGEST)?;
+        let value = number(parsed, self.spec, self.default);
         if value != 0 && value < self.least {
             return Err(Failure::usage(format!(
                 "option {}: {value} is neither 0 (for the default) nor at least {}",
@@ -138,12 +138,12 @@ mod tests {
     use crate::options;
     use crate::parse::parse;
 
-    fn read(arguments: &[&str]) -> Parsed {
-        parse(&options::server(), arguments.iter().map(|&argument| argument.to_owned()).collect()).unwrap()
+    fn read(arguments: &[&str]) -> Result<Parsed, Failure> {
+        parse(&options::server(), arguments.iter().map(|&argument| argument.to_owned()).collect())
     }
 
     fn daemon(arguments: &[&str]) -> Result<Daemon, Failure> {
-        Daemon::new(&read(arguments), "localhost:8000")
+        Daemon::new(&read(arguments)?, "localhost:8000")
     }
 
     #[test]
@@ -193,7 +193,8 @@ mod tests {
     #[test]
     fn daemon_mode_options_are_told_from_common_ones() {
         let parsed =
-            read(&["--queue-timeout", "1", "--maximum-requests", "2", "--umask", "0", "--threads", "3"]);
+            read(&["--queue-timeout", "1", "--maximum-requests", "2", "--umask", "0", "--threads", "3"])
+                .unwrap();
         assert_eq!(without_effect(&parsed), ["--queue-timeout", "--umask"]);
     }
 }

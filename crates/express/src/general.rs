@@ -1,6 +1,6 @@
 //! The options that belong to no module of their own.
 
-use crate::spec::{Spec, section};
+use crate::spec::{LAST_PORT, MAXIMUM, MOST_OF_APACHE, Spec, section};
 
 section! {
     APPLICATION {
@@ -48,6 +48,7 @@ section! {
         "Port to listen on.")
         .default("8000");
     SERVER_ROOT = Spec::text("--server-root", &["DIRECTORY"],
+        .within(1, LAST_PORT)
         "Directory for the generated files.")
         .default("a directory below $TMPDIR or /tmp");
     SETUP_ONLY = Spec::flag("--setup-only",
@@ -81,9 +82,11 @@ section! {
         "Number of processes that run the application.")
         .default("1");
     THREADS = Spec::integer("--threads",
+        .within(1, MAXIMUM)
         "Number of threads in each of these processes.")
         .default("5");
     EMBEDDED_MODE = Spec::flag("--embedded-mode",
+        .within(1, MAXIMUM)
         "Runs the application in Apache's own processes instead of daemon processes, and never reloads it.");
     PROCESS_GROUP = Spec::text("--process-group", &["NAME"],
         "Name of the group of daemon processes.")
@@ -94,6 +97,7 @@ section! {
         "Requests after which a process is replaced.")
         .default("never");
     RESTART_INTERVAL = Spec::seconds("--restart-interval",
+        .within(0, MOST_OF_APACHE)
         "Seconds after which a daemon process is replaced.")
         .default("never");
     INACTIVITY_TIMEOUT = Spec::seconds("--inactivity-timeout",
@@ -153,6 +157,7 @@ section! {
         "Seconds to wait for a client, and for a daemon process.")
         .default("60");
     RESPONSE_SOCKET_TIMEOUT = Spec::seconds("--response-socket-timeout",
+        .within(1, MOST_OF_APACHE)
         "Seconds that a write to a client may take.")
         .default("--socket-timeout");
     DAEMON_BACKLOG = Spec::integer("--daemon-backlog",
@@ -227,6 +232,7 @@ section! {
         "Clients that Apache serves at a time.")
         .default("10, and half as many again as the application (at least 10)");
     INITIAL_WORKERS = Spec::float("--initial-workers",
+        .within(1, MAXIMUM)
         "Fraction of these that Apache starts with.")
         .default("0.05 (prefork) or 0.2");
     MINIMUM_SPARE_WORKERS = Spec::float("--minimum-spare-workers",

@@ -4,8 +4,8 @@ use minijinja::{Value, context};
 
 use crate::failure::Failure;
 use crate::parse::Parsed;
-use crate::spec::{Spec, section};
-use crate::values::{LARGEST, number};
+use crate::spec::{MOST_OF_APACHE, Spec, section};
+use crate::values::number;
 
 section! {
     LIMITS {
@@ -17,24 +17,31 @@ section! {
 
     HEADER_TIMEOUT = Spec::seconds("--header-timeout",
         "Seconds for the headers of a request to arrive.")
+        .within(0, MOST_OF_APACHE)
         .default("15");
     HEADER_MAX_TIMEOUT = Spec::seconds("--header-max-timeout",
         "Seconds to which that time is extended while they keep arriving.")
+        .within(0, MOST_OF_APACHE)
         .default("30");
     HEADER_MIN_RATE = Spec::bytes("--header-min-rate",
         "Bytes of headers that extend it by one second.")
+        .within(0, MOST_OF_APACHE)
         .default("500");
     BODY_TIMEOUT = Spec::seconds("--body-timeout",
         "Seconds for the body of a request to arrive.")
+        .within(0, MOST_OF_APACHE)
         .default("15");
     BODY_MAX_TIMEOUT = Spec::seconds("--body-max-timeout",
         "Seconds to which that time is extended while it keeps arriving.")
+        .within(0, MOST_OF_APACHE)
         .default("no limit");
     BODY_MIN_RATE = Spec::bytes("--body-min-rate",
         "Bytes of the body that extend it by one second.")
+        .within(0, MOST_OF_APACHE)
         .default("500");
     KEEP_ALIVE_TIMEOUT = Spec::seconds("--keep-alive-timeout",
         "Seconds for which an idle connection is kept for the client's next request.")
+        .within(0, MOST_OF_APACHE)
         .default("2")
         .note("0 closes connections after each request.");
     LIMIT_REQUEST_BODY = Spec::bytes("--limit-request-body",
@@ -42,6 +49,7 @@ section! {
         .default("10485760");
     SERVER_BACKLOG = Spec::integer("--server-backlog",
         "Connections that may wait to be accepted.")
+        .within(1, MOST_OF_APACHE)
         .default("500");
     CHUNKED_REQUEST = Spec::flag("--chunked-request",
         "Accepts bodies whose length is not known at the beginning; otherwise such requests get 411.");
@@ -76,7 +84,7 @@ impl Limits {
     /// # Errors
     /// A value is out of range.
     pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
-        let seconds = |spec, default| number(parsed, spec, default, 0..=i64::from(i32::MAX));
+        let seconds = |spec, default| number(parsed, spec, default);
         Ok(Self {
             header: ReadTimeout::new(
                 parsed,
@@ -86,9 +94,9 @@ impl Limits {
                 parsed,
                 [(&BODY_TIMEOUT, 15), (&BODY_MAX_TIMEOUT, 0), (&BODY_MIN_RATE, 500)],
             )?,
-            keep_alive: seconds(&KEEP_ALIVE_TIMEOUT, 2)?,
-            request_body: number(parsed, &LIMIT_REQUEST_BODY, 10_485_760, 0..=LARGEST)?,
-            backlog: number(parsed, &SERVER_BACKLOG, 500, 1..=i64::from(i32::MAX))?,
+            keep_alive: seconds(&KEEP_ALIVE_TIMEOUT, 2),
+            request_body: number(parsed, &LIMIT_REQUEST_BODY, 10_485_760),
+            backlog: number(parsed, &SERVER_BACKLOG, 500),
             chunked_request: parsed.has(&CHUNKED_REQUEST),
             map_head_to_get: map_head_to_get(parsed.text(&MAP_HEAD_TO_GET).unwrap_or("Auto"))?,
         })
@@ -117,9 +125,9 @@ impl Limits {
 
 impl ReadTimeout {
     fn new(parsed: &Parsed, specs: [(&Spec, i64); 3]) -> Result<Self, Failure> {
-        let read = |(spec, default)| number(parsed, spec, default, 0..=i64::from(i32::MAX));
+        let read = |(spec, default)| number(parsed, spec, default);
         let [base, most, rate] = specs;
-        let (own, limit) = (read(base)?, read(most)?);
+        let (own, limit) = (read(base), read(most));
         // Only if it was given: a longer timeout alone does not contradict the default.
         if own > limit && limit > 0 && parsed.has(most.0) {
             return Err(Failure::usage(format!(
@@ -127,7 +135,7 @@ impl ReadTimeout {
                 most.0.name, base.0.name
             )));
         }
-        Ok(Self { base: own, most: if limit > 0 { limit.max(own) } else { 0 }, rate: read(rate)? })
+        Ok(Self { base: own, most: if limit > 0 { limit.max(own) } else { 0 }, rate: read(rate) })
     }
 }
 
@@ -161,7 +169,7 @@ mod tests {
 
     fn limits(arguments: &[&str]) -> Result<Limits, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Limits::new(&parse(&options::server(), arguments).unwrap())
+        parse(&options::server(), arguments).and_then(|parsed| Limits::new(&parsed))
     }
 
     #[test]

@@ -57,9 +57,11 @@ section! {
     MAX_LOG_SIZE = Spec::integer("--max-log-size",
         "Megabytes that a file may have with --rotate-logs.")
         .default("5");
+        .within(1, 2047)
     MAX_LOG_FILES = Spec::integer("--max-log-files",
         "Number of files that --rotate-logs keeps of each log.")
         .default("no limit")
+        .within(1, 10_000)
         .note("The files are then called `error_log`, `error_log.1` and so on, and the oldest one is overwritten.");
     ROTATELOGS_EXECUTABLE = Spec::text("--rotatelogs-executable", &["FILE"],
         "Apache's program rotatelogs.")
@@ -135,8 +137,8 @@ impl Logs {
         let rotation = Rotation {
             program: parsed.text(&ROTATELOGS_EXECUTABLE).map(PathBuf::from),
             // What is more overflows in rotatelogs.
-            megabytes: number(parsed, &MAX_LOG_SIZE, 5, 1..=2047)?,
-            files: number(parsed, &MAX_LOG_FILES, 0, 1..=10_000)?,
+            megabytes: number(parsed, &MAX_LOG_SIZE, 5),
+            files: number(parsed, &MAX_LOG_FILES, 0),
         };
         Ok(Self {
             directory,
@@ -410,7 +412,7 @@ mod tests {
 
     fn logs(arguments: &[&str]) -> Result<Logs, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Logs::new(&parse(&options::server(), arguments).unwrap(), Path::new("/r"))
+        Logs::new(&parse(&options::server(), arguments)?, Path::new("/r"))
     }
 
     #[test]

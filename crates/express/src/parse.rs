@@ -107,6 +107,7 @@ pub(crate) fn parse(specs: &[&'static Spec], arguments: Vec<String>) -> Result<P
         }
         parsed.values.entry(spec.name).or_default().push(values);
     }
+    problems.extend(specs.iter().filter_map(|spec| out_of_range(spec, &parsed)));
     if problems.is_empty() { Ok(parsed) } else { Err(Failure::usage(problems.join("\n"))) }
 }
 
@@ -178,6 +179,16 @@ fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Returns a text if the number that counts is out of range.
+fn out_of_range(spec: &Spec, parsed: &Parsed) -> Option<String> {
+    let (least, most) = spec.range;
+    if matches!(spec.kind, Kind::Flag | Kind::Text | Kind::Float) {
+        return None;
+    }
+    let value = parsed.integer(spec).filter(|value| !(least..=most).contains(value))?;
+    Some(format!("option {}: {value} is not in the range {least} to {most}", spec.name))
 }
 
 fn missing(spec: &Spec) -> String {

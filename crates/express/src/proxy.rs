@@ -9,8 +9,8 @@ use crate::failure::Failure;
 use crate::names::host_name;
 use crate::parse::Parsed;
 use crate::quote::{escape_pattern, escape_substitution, render};
-use crate::spec::{Spec, section};
-use crate::values::{number, texts, url_path};
+use crate::spec::{MOST_OF_APACHE, Spec, section};
+use crate::values::{texts, url_path};
 
 section! {
     PROXIES {
@@ -39,6 +39,7 @@ section! {
         "Passes requests for a host name on to another server, over plain HTTP.").repeated();
     PROXY_TIMEOUT = Spec::seconds("--proxy-timeout",
         "Seconds to wait for these servers.")
+        .within(1, MOST_OF_APACHE)
         .default("--socket-timeout");
 }
 
@@ -105,13 +106,12 @@ impl Proxies {
             let url = target_url(&PROXY_VIRTUAL_HOST, target)?;
             Ok((host_name(&PROXY_VIRTUAL_HOST, name, true)?, Target { url, shared: false }))
         });
-        let timeout = number(parsed, &PROXY_TIMEOUT, 0, 1..=i64::from(i32::MAX));
         Ok(Self {
             trusted: trusted(parsed)?,
             trusted_headers: trusted_headers(parsed)?,
             mounts,
             hosts: hosts.collect::<Result<_, _>>()?,
-            timeout: if parsed.has(&PROXY_TIMEOUT) { Some(timeout?) } else { None },
+            timeout: parsed.integer(&PROXY_TIMEOUT),
         })
     }
 
@@ -300,7 +300,7 @@ mod tests {
 
     fn proxies(arguments: &[&str]) -> Result<Proxies, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Proxies::new(&parse(&options::server(), arguments).unwrap())
+        parse(&options::server(), arguments).and_then(|parsed| Proxies::new(&parsed))
     }
 
     #[test]

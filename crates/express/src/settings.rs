@@ -21,9 +21,10 @@ use crate::parse::Parsed;
 use crate::proxy::Proxies;
 use crate::service::Service;
 use crate::sizing::Sizing;
+use crate::spec::MOST_OF_APACHE;
 use crate::telemetry::Telemetry;
 use crate::tls::{self, Tls};
-use crate::values::{LARGEST, MAXIMUM, absolute, all_absolute, number, texts};
+use crate::values::{absolute, all_absolute, number, port, texts};
 
 /// A server as it was asked for.
 #[derive(Debug)]
@@ -111,82 +112,116 @@ pub(crate) struct Alias {
 
 impl Settings {
     /// # Errors
-    /// A value is out of range.
+    /// Values are not valid: all of them, one line each.
     pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
+        let mut refusals = Refusals::default();
+        Self::read(parsed, &mut refusals).ok_or_else(|| refusals.into_failure())
+    }
+
+    /// Reads every concern before the first refusal counts, so that all are named.
+    fn read(parsed: &Parsed, refusals: &mut Refusals) -> Option<Self> {
         let host = parsed.text(&general::HOST).map(str::to_owned);
-        let port = number(parsed, &general::PORT, 8000, 1..=i64::from(u16::MAX))?;
-        let port = u16::try_from(port).unwrap_or(u16::MAX);
-        let (server_root, default_root) = match parsed.text(&general::SERVER_ROOT) {
-            Some(directory) => (absolute(directory)?, false),
-            None => (default_root(host.as_deref().unwrap_or("localhost"), port), true),
+        let port = port(parsed, &general::PORT, 8000);
+        let name = host.as_deref().unwrap_or("localhost");
+        let server_root = match parsed.text(&general::SERVER_ROOT) {
+            Some(directory) => refusals.value(absolute(directory)),
+            None => Some(default_root(name, port)),
         };
-        let (application, served_directory) = Application::new(parsed)?;
-        let has_application = application != Application::Placeholder;
-        let debugging = Debugging::new(parsed, &server_root)?;
-        let is_embedded = parsed.has(&general::EMBEDDED_MODE) || debugging.is_on;
-        let default_group = format!("{}:{port}", host.as_deref().unwrap_or("localhost"));
-        let daemon = if is_embedded { None } else { Some(Daemon::new(parsed, &default_group)?) };
+        // The concerns that derive paths from it.
+        let base = server_root.clone().unwrap_or_default();
+        let application = refusals.value(Application::new(parsed));
+        let has_application =
+            application.as_ref().is_none_or(|(application, _)| *application != Application::Placeholder);
+        let debugging = refusals.value(Debugging::new(parsed, &base));
+        let is_debugging = debugging.as_ref().is_some_and(|debugging| debugging.is_on);
+        let is_embedded = parsed.has(&general::EMBEDDED_MODE) || is_debugging;
+        let daemon = if is_embedded {
+            Some(None)
+        } else {
+            refusals.value(Daemon::new(parsed, &format!("{name}:{port}")).map(Some))
+        };
         let application_group = parsed.text(&general::APPLICATION_GROUP).unwrap_or("%{GLOBAL}");
         let reload_on_changes = !is_embedded
             && parsed.has(&general::RELOAD_ON_CHANGES)
             && !parsed.has(&general::DISABLE_RELOADING);
         if reload_on_changes && !is_fixed(application_group) {
-            return Err(Failure::usage(format!(
+            refusals.0.push(Failure::usage(format!(
                 "--reload-on-changes watches the modules of one interpreter, and '{application_group}' may be several; \
                  choose %{{GLOBAL}} or a plain name with --application-group"
             )));
         }
-        let count = |spec, default| {
-            // In range by what is asked of `number`.
-            number(parsed, spec, default, 1..=MAXIMUM).map(|count| u32::try_from(count).unwrap_or(u32::MAX))
-        };
-        let services = Service::all(parsed)?;
-        let (mut processes, mut threads) = (count(&general::PROCESSES, 1)?, count(&general::THREADS, 5)?);
-        let mut maximum_requests = number(parsed, &general::MAXIMUM_REQUESTS, 0, 0..=i64::from(i32::MAX))?;
-        if debugging.is_on {
+        let count = |spec, default| u32::try_from(number(parsed, spec, default)).unwrap_or(u32::MAX);
+        let (mut processes, mut threads) = (count(&general::PROCESSES, 1), count(&general::THREADS, 5));
+        let mut maximum_requests = number(parsed, &general::MAXIMUM_REQUESTS, 0);
+        if is_debugging {
             (processes, threads, maximum_requests) = (1, 1, 0);
         }
-        Ok(Self {
-            port,
-            tls: Tls::new(parsed, port)?,
-            http2: parsed.has(&tls::HTTP2),
-            names: Names::new(parsed)?,
-            proxies: Proxies::new(parsed)?,
-            daemon,
-            telemetry: Telemetry::new(parsed, &server_root, &services)?,
-            services,
-            sizing: Sizing::new(parsed)?,
-            maximum_requests,
-            graceful_timeout: number(parsed, &general::GRACEFUL_TIMEOUT, 15, 0..=LARGEST)?
-                .clamp(1, i64::from(i32::MAX)),
-            timeout: number(parsed, &general::SOCKET_TIMEOUT, 60, 1..=i64::from(i32::MAX))?,
-            limits: Limits::new(parsed)?,
+        let services = refusals.value(Service::all(parsed));
+        let telemetry =
+            refusals.value(Telemetry::new(parsed, &base, services.as_deref().unwrap_or_default()));
+        let tls = refusals.value(Tls::new(parsed, port));
+        let names = refusals.value(Names::new(parsed));
+        let proxies = refusals.value(Proxies::new(parsed));
+        let sizing = refusals.value(Sizing::new(parsed));
+        let limits = refusals.value(Limits::new(parsed));
+        let environment = refusals.value(Environment::new(parsed, &base));
+        let access = refusals.value(Access::new(parsed));
+        let logs = refusals.value(Logs::new(parsed, &base));
+        let aliases = refusals.value(aliases(parsed, has_application));
+        let files = refusals.value(Files::new(parsed, has_application));
+        let document_root = refusals.value(parsed.text(&files::DOCUMENT_ROOT).map(absolute).transpose());
+        let include_files = refusals.value(all_absolute(parsed, &general::INCLUDE_FILE));
+        let working_directory =
+            refusals.value(absolute(parsed.text(&general::WORKING_DIRECTORY).unwrap_or(".")));
+        let python_path = refusals.value(all_absolute(parsed, &general::PYTHON_PATH));
+        let python_eggs = refusals.value(parsed.text(&general::PYTHON_EGGS).map(absolute).transpose());
+        let switch_interval = refusals.value(switch_interval(parsed));
+        let mpms = refusals.value(mpms(parsed));
+        if !refusals.0.is_empty() {
+            return None;
+        }
+
+        let (application, served_directory) = application?;
+        Some(Self {
             host,
-            environment: Environment::new(parsed, &server_root)?,
-            access: Access::new(parsed)?,
-            logs: Logs::new(parsed, &server_root)?,
-            server_root,
-            default_root,
+            port,
+            tls: tls?,
+            http2: parsed.has(&tls::HTTP2),
+            names: names?,
+            proxies: proxies?,
+            server_root: server_root?,
+            default_root: !parsed.has(&general::SERVER_ROOT),
             processes,
             multiprocess: parsed.has(&general::PROCESSES),
             threads,
+            daemon: daemon?,
+            services: services?,
+            sizing: sizing?,
+            telemetry: telemetry?,
+            debugging: debugging?,
+            maximum_requests,
+            graceful_timeout: number(parsed, &general::GRACEFUL_TIMEOUT, 15).clamp(1, MOST_OF_APACHE),
+            timeout: number(parsed, &general::SOCKET_TIMEOUT, 60),
+            limits: limits?,
+            application,
+            access: access?,
+            files: files?,
+            environment: environment?,
             mount_point: mount_point(parsed.text(&general::MOUNT_POINT).unwrap_or("/")),
             callable_object: parsed.text(&general::CALLABLE_OBJECT).unwrap_or("application").to_owned(),
             application_group: application_group.to_owned(),
-            document_root: parsed.text(&files::DOCUMENT_ROOT).map(absolute).transpose()?.or(served_directory),
-            aliases: aliases(parsed, has_application)?,
-            files: Files::new(parsed, has_application)?,
-            application,
-            include_files: all_absolute(parsed, &general::INCLUDE_FILE)?,
-            working_directory: absolute(parsed.text(&general::WORKING_DIRECTORY).unwrap_or("."))?,
+            document_root: document_root?.or(served_directory),
+            aliases: aliases?,
+            include_files: include_files?,
+            logs: logs?,
+            working_directory: working_directory?,
             default_directory: !parsed.has(&general::WORKING_DIRECTORY),
-            python_path: all_absolute(parsed, &general::PYTHON_PATH)?,
-            python_eggs: parsed.text(&general::PYTHON_EGGS).map(absolute).transpose()?,
+            python_path: python_path?,
+            python_eggs: python_eggs?,
             python_warnings: texts(parsed, &general::PYTHON_WARNINGS),
-            switch_interval: switch_interval(parsed)?,
+            switch_interval: switch_interval?,
             free_threading: parsed.has(&general::FREE_THREADING),
-            orphan_interpreter: parsed.has(&general::ORPHAN_INTERPRETER) && !debugging.is_on,
-            debugging,
+            orphan_interpreter: parsed.has(&general::ORPHAN_INTERPRETER) && !is_debugging,
             locale: parsed.text(&general::LOCALE).or(parsed.text(&general::LANG)).map(str::to_owned),
             process_name: parsed.text(&general::PROCESS_NAME).map(str::to_owned),
             reloading: !is_embedded && !parsed.has(&general::DISABLE_RELOADING),
@@ -195,7 +230,7 @@ impl Settings {
             error_override: parsed.has(&files::ERROR_OVERRIDE),
             server_metrics: parsed.has(&general::SERVER_METRICS),
             socket_prefix: parsed.has(&general::SOCKET_PREFIX),
-            mpms: mpms(parsed)?,
+            mpms: mpms?,
         })
     }
 
@@ -257,6 +292,28 @@ impl Settings {
     /// The script to run; `None` for static files.
     pub(crate) fn script(&self) -> Option<PathBuf> {
         self.application.script(&self.server_root, self.debugging.wraps())
+    }
+}
+
+/// What the concerns of a server refuse.
+#[derive(Debug, Default)]
+struct Refusals(Vec<Failure>);
+
+impl Refusals {
+    /// Returns the value, or takes note of the refusal.
+    fn value<T>(&mut self, result: Result<T, Failure>) -> Option<T> {
+        result.map_err(|failure| self.0.push(failure)).ok()
+    }
+
+    /// Returns all refusals as one; mistakes of the command line hide failures of the machine.
+    fn into_failure(self) -> Failure {
+        let text = |failure: &Failure| matches!(failure, Failure::Usage(_)).then(|| failure.to_string());
+        let usage: Vec<String> = self.0.iter().filter_map(text).collect();
+        if usage.is_empty() {
+            Failure::Machine(self.0.iter().map(Failure::to_string).collect())
+        } else {
+            Failure::usage(usage.join("\n"))
+        }
     }
 }
 
@@ -332,7 +389,7 @@ mod tests {
 
     fn settings(arguments: &[&str]) -> Result<Settings, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Settings::new(&parse(&options::server(), arguments).unwrap())
+        parse(&options::server(), arguments).and_then(|parsed| Settings::new(&parsed))
     }
 
     #[test]
@@ -391,6 +448,22 @@ mod tests {
             let failure = settings(&arguments).unwrap_err();
             assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");
         }
+    }
+
+    #[test]
+    fn all_that_is_not_valid_is_named_at_once() {
+        let refusal =
+            settings(&["--threads", "0", "--processes", "-1", "--port=70000"]).unwrap_err().to_string();
+        for option in ["--threads: 0 is not", "--processes: -1 is not", "--port: 70000 is not"] {
+            assert!(refusal.contains(option), "{option} in {refusal}");
+        }
+        let arguments =
+            ["--server-mpm", "itk", "--application-type", "asgi", "--initial-workers", "2", "--url-alias"];
+        let refusal = settings(&[&arguments[..], &["/s", "--http2"]].concat()).unwrap_err().to_string();
+        for option in ["--server-mpm", "--application-type", "--initial-workers", "--url-alias"] {
+            assert!(refusal.contains(option), "{option} in {refusal}");
+        }
+        assert_eq!(settings(&["--threads", "0", "--threads", "2"]).unwrap().threads, 2);
     }
 
     #[test]

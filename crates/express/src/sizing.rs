@@ -5,7 +5,6 @@ use crate::failure::Failure;
 use crate::general;
 use crate::parse::Parsed;
 use crate::spec::Spec;
-use crate::values::{MAXIMUM, number};
 
 /// The numbers that were asked for.
 #[derive(Debug, Default)]
@@ -20,12 +19,10 @@ impl Sizing {
     /// # Errors
     /// A value is out of range.
     pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
-        let max_clients = match parsed.has(&general::MAX_CLIENTS) {
-            true => u32::try_from(number(parsed, &general::MAX_CLIENTS, 1, 1..=MAXIMUM)?).ok(),
-            false => None,
-        };
         Ok(Self {
-            max_clients,
+            max_clients: parsed
+                .integer(&general::MAX_CLIENTS)
+                .and_then(|clients| u32::try_from(clients).ok()),
             initial: fraction(parsed, &general::INITIAL_WORKERS)?,
             minimum_spare: fraction(parsed, &general::MINIMUM_SPARE_WORKERS)?,
             maximum_spare: fraction(parsed, &general::MAXIMUM_SPARE_WORKERS)?,
@@ -136,7 +133,7 @@ mod tests {
 
     fn sizing(arguments: &[&str]) -> Result<Sizing, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Sizing::new(&parse(&options::server(), arguments).unwrap())
+        parse(&options::server(), arguments).and_then(|parsed| Sizing::new(&parsed))
     }
 
     fn value(directives: &[(&'static str, u32)], name: &str) -> u32 {

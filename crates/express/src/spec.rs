@@ -1,5 +1,17 @@
 //! The definition of an option, from which parser, help, manual and refusals are derived.
 
+/// More seconds or bytes than anybody needs; keeps them in range when they are multiplied.
+pub(crate) const LARGEST: i64 = 1_000_000_000_000;
+
+/// More processes or threads than any machine runs; keeps products of two of them in range.
+pub(crate) const MAXIMUM: i64 = 20_000;
+
+/// The greatest number of a port.
+pub(crate) const LAST_PORT: i64 = 65_535;
+
+/// The greatest number that Apache holds.
+pub(crate) const MOST_OF_APACHE: i64 = i32::MAX as i64;
+
 /// Options that belong together.
 #[derive(Debug)]
 pub(crate) struct Section {
@@ -40,6 +52,8 @@ pub(crate) struct Spec {
     pub(crate) kind: Kind,
     /// Left out of the help.
     pub(crate) hidden: bool,
+    /// The least and the greatest number that it takes.
+    pub(crate) range: (i64, i64),
     /// One sentence.
     pub(crate) help: &'static str,
     /// The default for the manual; empty if it is obvious.
@@ -78,7 +92,17 @@ impl Spec {
         kind: Kind,
         help: &'static str,
     ) -> Self {
-        Self { name, arguments, kind, hidden: false, help, default: "", repeated: false, note: "" }
+        Self {
+            name,
+            arguments,
+            kind,
+            hidden: false,
+            range: (0, LARGEST),
+            help,
+            default: "",
+            repeated: false,
+            note: "",
+        }
     }
 
     pub(crate) const fn flag(name: &'static str, help: &'static str) -> Self {
@@ -119,6 +143,11 @@ impl Spec {
 
     pub(crate) const fn hidden(mut self) -> Self {
         self.hidden = true;
+        self
+    }
+
+    pub(crate) const fn within(mut self, least: i64, most: i64) -> Self {
+        self.range = (least, most);
         self
     }
 

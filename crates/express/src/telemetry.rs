@@ -12,8 +12,8 @@ use crate::python::Python;
 use crate::quote::display;
 use crate::quote::render;
 use crate::service::Service;
-use crate::spec::{Spec, section};
-use crate::values::{number, texts};
+use crate::spec::{LAST_PORT, Spec, section};
+use crate::values::{port, texts};
 
 section! {
     TELEMETRY {
@@ -28,6 +28,7 @@ section! {
         "Runs the collector of the Python package mod_wsgi-telemetry, which serves a page for browsers on this machine.");
     TELEMETRY_UI_PORT = Spec::integer("--telemetry-ui-port",
         "Port of that page, on 127.0.0.1.")
+        .within(1, LAST_PORT)
         .default("8888");
     TELEMETRY_SERVICE = Spec::text("--telemetry-service", &["unix:PATH"],
         "Socket of a collector to report to.");
@@ -72,7 +73,7 @@ impl Telemetry {
     /// A value is not valid, or options exclude each other.
     pub(crate) fn new(parsed: &Parsed, server_root: &Path, services: &[Service]) -> Result<Self, Failure> {
         let enabled = parsed.has(&ENABLE_TELEMETRY);
-        let port = number(parsed, &TELEMETRY_UI_PORT, 8888, 1..=i64::from(u16::MAX))?;
+        let port = port(parsed, &TELEMETRY_UI_PORT, 8888);
         let socket = match parsed.text(&TELEMETRY_SERVICE) {
             Some(_) if enabled => {
                 return Err(Failure::usage(
@@ -110,7 +111,7 @@ impl Telemetry {
                 .iter()
                 .map(|text| flags(text))
                 .collect::<Result<_, _>>()?,
-            page: enabled.then_some(u16::try_from(port).unwrap_or(u16::MAX)),
+            page: enabled.then_some(port),
         })
     }
 
@@ -258,7 +259,7 @@ mod tests {
 
     fn telemetry(arguments: &[&str]) -> Result<Telemetry, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let parsed = parse(&options::server(), arguments).unwrap();
+        let parsed = parse(&options::server(), arguments)?;
         Telemetry::new(&parsed, Path::new("/r"), &Service::all(&parsed)?)
     }
 

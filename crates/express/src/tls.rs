@@ -8,8 +8,8 @@ use minijinja::{Value, context};
 
 use crate::failure::Failure;
 use crate::parse::Parsed;
-use crate::spec::{Spec, section};
-use crate::values::{self, absolute, number};
+use crate::spec::{LAST_PORT, Spec, section};
+use crate::values::{self, absolute, port};
 
 section! {
     TLS {
@@ -25,9 +25,11 @@ section! {
         "Offers HTTP/2, over TLS and in plain text.")
         .note("Apache's prefork model cannot.");
     HTTPS_PORT = Spec::integer("--https-port",
-        "Port to listen on for TLS.");
+        "Port to listen on for TLS.")
+        .within(1, LAST_PORT);
     SSL_PORT = Spec::integer("--ssl-port",
-        "Former name of --https-port.").hidden();
+        "Former name of --https-port.")
+        .within(1, LAST_PORT).hidden();
     SSL_CERTIFICATE_FILE = Spec::text("--ssl-certificate-file", &["FILE"],
         "The server's certificate, PEM; intermediate ones may follow it.");
     SSL_CERTIFICATE_KEY_FILE = Spec::text("--ssl-certificate-key-file", &["FILE"],
@@ -92,8 +94,7 @@ impl Tls {
                 None => Ok(None),
             };
         }
-        let port = number(parsed, option, 0, 1..=i64::from(u16::MAX))?;
-        let port = u16::try_from(port).unwrap_or(u16::MAX);
+        let port = port(parsed, option, 0);
         if port == plain_port {
             return Err(Failure::usage(format!(
                 "option {}: {port} is the port for plain HTTP already; choose another, or another --port",
@@ -270,7 +271,7 @@ mod tests {
 
     fn tls(arguments: &[&str]) -> Result<Option<Tls>, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Tls::new(&parse(&options::server(), arguments).unwrap(), 8000)
+        Tls::new(&parse(&options::server(), arguments)?, 8000)
     }
 
     fn refusal(arguments: &[&str]) -> String {

@@ -6,32 +6,14 @@ use crate::failure::Failure;
 use crate::parse::Parsed;
 use crate::spec::Spec;
 
-/// More processes or threads than any machine runs; keeps products of two of them in range.
-pub(crate) const MAXIMUM: i64 = 20_000;
+/// Returns the number that an option was given, which is in its range.
+pub(crate) fn number(parsed: &Parsed, spec: &Spec, default: i64) -> i64 {
+    parsed.integer(spec).unwrap_or(default)
+}
 
-/// More seconds or bytes than anybody needs; keeps them in range when they are multiplied.
-pub(crate) const LARGEST: i64 = 1_000_000_000_000;
-
-/// The number that an option was given.
-///
-/// # Errors
-/// It is out of range.
-pub(crate) fn number(
-    parsed: &Parsed,
-    spec: &Spec,
-    default: i64,
-    range: std::ops::RangeInclusive<i64>,
-) -> Result<i64, Failure> {
-    let Some(value) = parsed.integer(spec) else { return Ok(default) };
-    if range.contains(&value) {
-        return Ok(value);
-    }
-    Err(Failure::usage(format!(
-        "option {}: {value} is not in the range {} to {}",
-        spec.name,
-        range.start(),
-        range.end()
-    )))
+/// Returns the port that an option was given.
+pub(crate) fn port(parsed: &Parsed, spec: &Spec, default: u16) -> u16 {
+    parsed.integer(spec).and_then(|port| u16::try_from(port).ok()).unwrap_or(default)
 }
 
 /// The path as seen from the current directory.
