@@ -202,6 +202,15 @@ impl Logs {
                 spec.name
             ));
         }
+        let counted = self.rotation.as_ref().is_some_and(|rotation| rotation.files > 0);
+        if counted && file.file_name().is_some_and(|name| name.to_string_lossy().contains('%')) {
+            return Some(format!(
+                "the log {} has a percent sign in its name, which rotatelogs takes for a part of a time: rename it, or \
+                 leave {} out",
+                file.display(),
+                MAX_LOG_FILES.name
+            ));
+        }
         // With rotation, other files are written beside this one.
         let written = if file.exists() && self.rotation.is_none() { file } else { parent };
         let error = access(written, AccessFlags::W_OK).err()?;
@@ -318,12 +327,18 @@ impl Rotator {
     /// than Apache's own way to split a command.
     fn command(&self, file: &Path) -> String {
         let program = quote_for_shell(&display(&self.program));
-        // In a name with a time, the program takes each percent sign for a part of that.
-        let (count, file) = match self.files {
-            0 => (String::new(), format!("{}.%Y-%m-%d-%H_%M_%S", display(file).replace('%', "%%"))),
-            files => (format!(" -n {files}"), display(file)),
+        // The program takes each percent sign for a part of a time, and then does not count.
+        let (start, file) = match (self.files, file.parent(), file.file_name()) {
+            (files @ 1.., Some(directory), Some(name)) => (
+                format!("cd {} && exec {program} -n {files}", quote_for_shell(&display(directory))),
+                format!("./{}", name.display()),
+            ),
+            _ => {
+                (format!("exec {program}"), format!("{}.%Y-%m-%d-%H_%M_%S", display(file).replace('%', "%%")))
+            }
         };
-        format!("|$exec {program}{count} {} {}M", quote_for_shell(&file), self.megabytes)
+        let command = format!("{start} {} {}M", quote_for_shell(&file), self.megabytes);
+        format!("|$\"{}\"", command.replace('\\', r"\\").replace('"', "\\\""))
     }
 }
 
@@ -425,10 +440,10 @@ mod tests {
     #[test]
     fn the_program_that_rotates_is_named_in_a_shell_s_words() {
         let rotator = Rotator { program: "/opt/it's".into(), megabytes: 7, files: 0 };
-        let timed = "|$exec '/opt/it'\\''s' '/100%%/a b.%Y-%m-%d-%H_%M_%S' 7M";
+        let timed = "|$\"exec '/opt/it'\\\\''s' '/100%%/a b.%Y-%m-%d-%H_%M_%S' 7M\"";
         assert_eq!(rotator.command(Path::new("/100%/a b")), timed);
         let counted = Rotator { files: 3, ..rotator }.command(Path::new("/100%/a"));
-        assert_eq!(counted, "|$exec '/opt/it'\\''s' -n 3 '/100%/a' 7M");
+        assert_eq!(counted, "|$\"cd '/100%' && exec '/opt/it'\\\\''s' -n 3 './a' 7M\"");
         let text = logs(&["--rotate-logs", "--rotatelogs-executable", "/no/rotatelogs"]).unwrap().targets();
         let text = text.unwrap_err().to_string();
         assert!(text.contains("/no/rotatelogs") && text.contains("--rotatelogs-executable"), "{text}");

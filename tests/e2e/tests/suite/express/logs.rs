@@ -132,7 +132,13 @@ fn logs_are_rotated_by_size() {
 }
 
 fn only_so_many_files_are_kept() {
-    let server = Express::serve(site(), &[&LONG_LINES[..], &["1", "--max-log-files", "2"]].concat());
+    // By a name that has to get through Apache and a shell.
+    let (site, hostile) = (site(), r#"l o"g''s\ $X %d "#);
+    std::fs::create_dir(site.path("logs"))
+        .and_then(|()| std::os::unix::fs::symlink("logs", site.path(hostile)))
+        .unwrap_or_else(|error| panic!("{hostile}: {error}"));
+    let more = ["1", "--max-log-files", "2", "--log-directory", hostile];
+    let server = Express::serve(site, &[&LONG_LINES[..], &more].concat());
     let header = long();
     let mut first = String::new();
     // Two megabytes fill both files; the third begins the first one again.
