@@ -161,7 +161,8 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         root.write(debugging::GDB_COMMANDS, 0o644, include_str!("../templates/gdb.cmds"))?;
     }
     let configuration = root.write("httpd.conf", 0o600, &configuration)?;
-    let control = root.write("apachectl", 0o755, &control)?;
+    // The command line may hold passwords.
+    let control = root.write("apachectl", 0o700, &control)?;
 
     let complaints = checks::configuration(&control, &configuration);
     if setup_only {

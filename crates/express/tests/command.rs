@@ -182,7 +182,7 @@ fn setting_up_writes_the_server_root_and_the_banner() {
         assert!(banner.contains(part), "{part} in {banner}");
     }
     let mode = |name: &str| prefix.path("root").join(name).metadata().unwrap().mode() & 0o777;
-    assert_eq!((mode("httpd.conf"), mode("apachectl"), mode("default.wsgi")), (0o600, 0o755, 0o644));
+    assert_eq!((mode("httpd.conf"), mode("apachectl"), mode("default.wsgi")), (0o600, 0o700, 0o644));
     assert!(prefix.path("root/python-eggs").is_dir());
     assert!(!text(&prefix.server("start-server", &["--setup-only"]).output().unwrap()).contains("serving"));
 }
