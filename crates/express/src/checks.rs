@@ -47,7 +47,7 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
         problems.extend(file(script, &format!("the script of {option},"), "name an existing one", account));
     }
     problems.extend(settings.files.problems());
-    problems.extend(settings.environment.problems());
+    problems.extend(settings.environment.problems(&settings.server_root));
     problems.extend(settings.tls.iter().flat_map(Tls::problems));
     if settings.process_name.is_some() && !apache::on_path("bash") {
         problems.push("--process-name needs the shell bash: install it, or leave the option out".to_owned());

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use minijinja::{Value, context};
+use nix::unistd::{AccessFlags, access};
 
 use crate::failure::Failure;
 use crate::parse::Parsed;
@@ -95,7 +96,7 @@ impl Environment {
     }
 
     /// Returns what prevents the server, as the user that starts it, from using the files.
-    pub(crate) fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self, server_root: &Path) -> Vec<String> {
         let files = [(self.script.as_ref(), &ENVVARS_SCRIPT), (Some(&self.mime_types), &MIME_TYPES)];
         let unreadable = files.into_iter().filter_map(|(file, spec)| {
             let file = file?;
@@ -108,7 +109,13 @@ impl Environment {
             .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0);
         let shell = (!executable)
             .then(|| format!("{} is not a program; check {}", self.shell.display(), SHELL_EXECUTABLE.name));
-        unreadable.chain(shell).collect()
+        // The server root is made later.
+        let directory = self.pid_file.parent().filter(|directory| *directory != server_root);
+        let pid_file = directory.and_then(|directory| access(directory, AccessFlags::W_OK).err());
+        let pid_file = pid_file.map(|error| {
+            format!("cannot write {}: {}; check {}", self.pid_file.display(), error.desc(), PID_FILE.name)
+        });
+        unreadable.chain(shell).chain(pid_file).collect()
     }
 }
 
@@ -149,7 +156,7 @@ mod tests {
         }
         let options =
             ["--envvars-script", "/no/env", "--mime-types", "/no/types", "--shell-executable", "/etc/passwd"];
-        let problems = environment(&options).unwrap().problems();
+        let problems = environment(&options).unwrap().problems(Path::new("/r"));
         for option in ["--envvars-script", "--mime-types", "--shell-executable"] {
             assert!(problems.iter().any(|problem| problem.contains(option)), "{option} in {problems:?}");
         }

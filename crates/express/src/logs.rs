@@ -1,10 +1,11 @@
 //! Logs: where they go, their formats, and their rotation.
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use minijinja::{Value, context};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use crate::apache;
 use crate::failure::Failure;
@@ -56,12 +57,12 @@ section! {
         .note("The time (UTC) when a file was begun is added to its name: `error_log.2024-02-29-23_59_59`.");
     MAX_LOG_SIZE = Spec::integer("--max-log-size",
         "Megabytes that a file may have with --rotate-logs.")
-        .default("5");
         .within(1, 2047)
+        .default("5");
     MAX_LOG_FILES = Spec::integer("--max-log-files",
         "Number of files that --rotate-logs keeps of each log.")
-        .default("no limit")
         .within(1, 10_000)
+        .default("no limit")
         .note("The files are then called `error_log`, `error_log.1` and so on, and the oldest one is overwritten.");
     ROTATELOGS_EXECUTABLE = Spec::text("--rotatelogs-executable", &["FILE"],
         "Apache's program rotatelogs.")
@@ -160,7 +161,8 @@ impl Logs {
     /// Makes the directory, if it is missing; if that fails, [`Self::problems`] reports it.
     pub(crate) fn make_directory(&self) {
         if self.named {
-            let _ = fs::create_dir(&self.directory);
+            // Whoever may write there can have root, who writes the logs, write elsewhere.
+            let _ = fs::DirBuilder::new().mode(0o755).create(&self.directory);
         }
     }
 
@@ -182,6 +184,20 @@ impl Logs {
         // Several logs may be in one place.
         problems.dedup();
         problems
+    }
+
+    /// Returns a warning if somebody other than root may write to the directory where root writes logs.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        let metadata = self.directory.metadata().ok().filter(|_| self.named && !self.to_terminal)?;
+        let is_open = metadata.uid() != 0 || metadata.mode() & 0o022 != 0;
+        (geteuid().is_root() && is_open).then(|| {
+            format!(
+                "others than root may write to {}, where root writes the logs: by a link there, they can have root write \
+                 anywhere; make it root's own (mode 755), or choose another with {}",
+                self.directory.display(),
+                LOG_DIRECTORY.name
+            )
+        })
     }
 
     /// Returns what prevents this user, who starts Apache, from writing a log.
@@ -324,7 +340,7 @@ impl Rotator {
     }
 
     /// Returns the argument of `ErrorLog` or `CustomLog`. A shell has a notation for each name, other
-    /// than Apache's own way to split a command.
+    /// than Apache's own way to split a command, which the command is kept from as one quoted word.
     fn command(&self, file: &Path) -> String {
         let program = quote_for_shell(&display(&self.program));
         // The program takes each percent sign for a part of a time, and then does not count.
@@ -435,6 +451,15 @@ mod tests {
         assert!(logs(&["--log-to-terminal"]).unwrap().to_terminal);
         let files = logs(&["--log-to-terminal", "--log-directory", "/tmp"]).unwrap();
         assert_eq!(files.targets().unwrap().error.argument, "/tmp/error_log");
+    }
+
+    #[test]
+    fn a_directory_where_others_can_lay_links_is_told_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let with = || logs(&["--log-directory", &directory.path().to_string_lossy()]).unwrap().exposure();
+        assert_eq!(with(), None);
+        fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        assert_eq!(with().is_some_and(|text| text.contains("--log-directory")), geteuid().is_root());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `start-server` and `setup-server`.
 
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use nix::unistd::geteuid;
@@ -87,9 +88,10 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
 
     if let Some(directory) = &settings.document_root {
         // If this fails, the checks below report it.
-        let _ = std::fs::create_dir(directory);
+        let _ = std::fs::DirBuilder::new().mode(0o755).create(directory);
     }
     settings.logs.make_directory();
+    settings.logs.exposure().iter().for_each(|warning| warn(warning));
     checks::aliases(&settings, &account).iter().for_each(|problem| warn(problem));
     // If this fails, the checks below report it.
     let _ = settings.debugging.make_directories(true, &account);

@@ -166,6 +166,27 @@ fn installing_prints_what_to_load() {
 }
 
 #[test]
+fn directories_are_closed_whatever_the_umask_is() {
+    let prefix = Prefix::new();
+    let server = prefix.server("setup-server", &["--log-directory", "logs", "--document-root", "documents"]);
+    let mut open = Command::new("/bin/sh");
+    open.args(["-c", r#"umask 0; exec "$0" "$@""#]).arg(server.get_program()).args(server.get_args());
+    let variables = server.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let output = open.envs(variables).current_dir(prefix.path("")).output().unwrap();
+    for name in ["logs", "documents", "root", "root/htdocs"] {
+        let mode = prefix.path(name).metadata().unwrap_or_else(|_| panic!("{name}: {output:?}")).mode();
+        assert_eq!(mode & 0o022, 0, "{name}: {mode:o}");
+    }
+}
+
+#[test]
+fn a_pid_file_that_cannot_be_written_is_refused() {
+    let prefix = Prefix::new();
+    let output = prefix.server("start-server", &["--pid-file", "missing/pid"]).output().unwrap();
+    assert!(output.status.code() == Some(1) && errors(&output).contains("check --pid-file"), "{output:?}");
+}
+
+#[test]
 fn setting_up_writes_the_server_root_and_the_banner() {
     let prefix = Prefix::new();
     let output = prefix.server("setup-server", &["--threads", "7"]).output().unwrap();
