@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use crate::account::{Access, Account};
 use crate::apache;
+use crate::application::Application;
 use crate::install::{Installation, REINSTALL};
 use crate::python::Python;
 use crate::server_root::ServerRoot;
@@ -53,6 +54,33 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
         problems.push("--process-name needs the shell bash: install it, or leave the option out".to_owned());
     }
     problems
+}
+
+/// Returns a text for each script that is no Python, by the options that name it.
+pub(crate) fn syntax(settings: &Settings, python: &Python, account: &Account) -> Vec<String> {
+    let mut scripts = Vec::new();
+    if let Application::Script(script) = &settings.application {
+        scripts.push((script.as_path(), "the WSGI script".to_owned()));
+    }
+    let named = |option: &str| format!("the script of {option},");
+    scripts
+        .extend(settings.files.handlers.iter().map(|(_, script)| (script.as_path(), named("--add-handler"))));
+    scripts.extend(settings.access.scripts().map(|(script, option)| (script.as_path(), named(option))));
+    if scripts.is_empty() {
+        return Vec::new();
+    }
+    let files: Vec<&Path> = scripts.iter().map(|(script, _)| *script).collect();
+    let errors = python.syntax_errors(&files, account).into_iter();
+    let described = errors.filter_map(|(number, reason)| Some((scripts.get(number)?, reason)));
+    described
+        .map(|((script, what), reason)| {
+            format!(
+                "{what} {} is not valid for Python {}: {reason}; correct it, or name another Python with --python",
+                script.display(),
+                python.version
+            )
+        })
+        .collect()
 }
 
 /// Returns a text for each target of an alias that the serving account cannot use. The server runs

@@ -245,6 +245,36 @@ impl Python {
         Err(text.lines().last().unwrap_or_default().trim().to_owned())
     }
 
+    /// Returns what prevents each of these files from being compiled, with its number in the list.
+    pub(crate) fn syntax_errors(&self, files: &[&Path], account: &Account) -> Vec<(usize, String)> {
+        // Files that cannot be read are somebody else's concern.
+        const CHECK: &str = r"
+import sys
+for number, path in enumerate(sys.argv[1:]):
+    try:
+        with open(path, 'rb') as file:
+            compile(file.read(), path, 'exec')
+    except SyntaxError as error:
+        print(number, 'line %s: %s' % (error.lineno, error.msg), sep='\t')
+    except (ValueError, RecursionError, MemoryError) as error:
+        print(number, error, sep='\t')
+    except OSError:
+        pass
+";
+        let output = account
+            .command(&self.program)
+            .args(["-I", "-S", "-Wignore", "-Xutf8", "-c", CHECK])
+            .args(files)
+            .stderr(Stdio::null())
+            .output();
+        let text =
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        text.lines()
+            .filter_map(|line| line.split_once('\t'))
+            .filter_map(|(number, reason)| Some((number.parse().ok()?, reason.to_owned())))
+            .collect()
+    }
+
     /// Returns why an account other than the one it was chosen for cannot execute it.
     pub(crate) fn closed_to(&self, account: &Account) -> Option<String> {
         probe(account, &self.program, String::new()).err()

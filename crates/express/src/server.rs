@@ -103,6 +103,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         None => {
             let host = installation.hosts().join(python.host_name());
             problems.extend(checks::installation(&settings, &installation, &host, &account));
+            problems.extend(checks::syntax(&settings, &python, &account));
         }
     }
     if setup_only {
