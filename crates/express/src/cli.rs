@@ -222,7 +222,7 @@ fn install_module(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
         })?,
         None => apache::modules_directory()?,
     };
-    let module = installation.copy_to(&directory)?;
+    let module = installation.copy_to(&directory, &python)?;
     say(&format!("{}\n", load_directives(&module, &python)?))?;
     Ok(0)
 }

@@ -85,11 +85,12 @@ impl Installation {
     /// Copies module and hosts into an Apache modules directory, and says what to load.
     ///
     /// The module looks for its hosts next to itself, links resolved; so the files get a directory
-    /// of their own, and the modules directory a link of the usual name.
+    /// of their own, and the modules directory a link of the usual name. Another link has the name
+    /// that the original gives to its module for this Python: configurations load it by that.
     ///
     /// # Errors
     /// The directory does not exist or cannot be written to.
-    pub(crate) fn copy_to(&self, modules: &Path) -> Result<PathBuf, Failure> {
+    pub(crate) fn copy_to(&self, modules: &Path, python: &Python) -> Result<PathBuf, Failure> {
         if !modules.is_dir() {
             return Err(Failure::machine(format!(
                 "{} is not a directory; name Apache's modules directory with --modules-directory",
@@ -98,7 +99,8 @@ impl Installation {
         }
         let target = modules.join("mod_wsgi");
         let link = modules.join(MODULE);
-        self.copy_files(&target, &link).map_err(|error| {
+        let former = modules.join(python.module_name());
+        self.copy_files(&target, &[&link, &former]).map_err(|error| {
             Failure::file(
                 "install into",
                 modules,
@@ -109,7 +111,7 @@ impl Installation {
         Ok(link)
     }
 
-    fn copy_files(&self, target: &Path, link: &Path) -> io::Result<()> {
+    fn copy_files(&self, target: &Path, links: &[&Path]) -> io::Result<()> {
         let hosts = target.join("host");
         fs::create_dir_all(&hosts)?;
         replace(&self.module(), &target.join(MODULE), 0o644)?;
@@ -126,7 +128,7 @@ impl Installation {
         if let Ok(interpreter) = fs::read_link(&default) {
             relink(&interpreter, &target.join("python"))?;
         }
-        relink(Path::new("mod_wsgi/mod_wsgi.so"), link)
+        links.iter().try_for_each(|link| relink(Path::new("mod_wsgi/mod_wsgi.so"), link))
     }
 }
 
@@ -202,14 +204,23 @@ mod tests {
         (prefix, Installation { directory })
     }
 
+    fn python() -> Python {
+        let option = Some("/usr/bin/python3".into());
+        let account = crate::account::Account::choose(None, None).unwrap();
+        crate::python::Candidates { option, ..Default::default() }.choose(&account).unwrap()
+    }
+
     #[test]
     fn installing_copies_everything_that_the_module_needs() {
         let (_prefix, installation) = installation();
         let modules = tempfile::tempdir().unwrap();
         for _ in 0..2 {
-            let link = installation.copy_to(modules.path()).unwrap();
+            let link = installation.copy_to(modules.path(), &python()).unwrap();
             assert_eq!(link, modules.path().join(MODULE));
             let real = link.canonicalize().unwrap();
+            let name = python().module_name();
+            assert!(name.starts_with("mod_wsgi-py3") && name.ends_with(".so"), "{name}");
+            assert_eq!(modules.path().join(name).canonicalize().unwrap(), real);
             assert_eq!(fs::read_to_string(&real).unwrap(), "module");
             let next_to_it = real.parent().unwrap();
             assert_eq!(
@@ -230,14 +241,14 @@ mod tests {
         let (_prefix, installation) = installation();
         let modules = tempfile::tempdir().unwrap();
         fs::write(modules.path().join(MODULE), "old").unwrap();
-        let link = installation.copy_to(modules.path()).unwrap();
+        let link = installation.copy_to(modules.path(), &python()).unwrap();
         assert_eq!(fs::read_to_string(link).unwrap(), "module");
     }
 
     #[test]
     fn a_missing_directory_is_named() {
         let (_prefix, installation) = installation();
-        let text = installation.copy_to(Path::new("/no/such/directory")).unwrap_err().to_string();
+        let text = installation.copy_to(Path::new("/no/such/directory"), &python()).unwrap_err().to_string();
         assert!(text.contains("/no/such/directory") && text.contains("--modules-directory"), "{text}");
     }
 }

@@ -285,6 +285,12 @@ for number, path in enumerate(sys.argv[1:]):
         self.library.ends_with("t.so.1.0")
     }
 
+    /// The file name of the original's module for it.
+    pub(crate) fn module_name(&self) -> String {
+        let short: String = self.version.split('.').take(2).collect();
+        format!("mod_wsgi-py{short}{}", self.ext_suffix)
+    }
+
     /// The file name of its host.
     pub(crate) fn host_name(&self) -> String {
         format!("mod_wsgi_host{}", self.ext_suffix)
