@@ -18,8 +18,8 @@ pub(crate) enum Application {
     Placeholder,
     /// A WSGI script file.
     Script(PathBuf),
-    /// A Python module, by its dotted name.
-    Module(String),
+    /// A Python module, by its dotted name, and the callable that was named with it.
+    Module(String, Option<String>),
     /// A configuration of PasteDeploy.
     Paste(PathBuf),
     /// No application: files.
@@ -50,7 +50,7 @@ impl Application {
         }
         let Some(entry) = entry else { return Ok((Self::Placeholder, None)) };
         let application = match kind {
-            "module" => Self::Module(module_name(entry)?),
+            "module" => module(entry)?,
             "paste" => Self::Paste(absolute(entry)?),
             _ => Self::Script(absolute(entry)?),
         };
@@ -62,7 +62,7 @@ impl Application {
         match self {
             Self::Script(file) => Some((file, "the WSGI script")),
             Self::Paste(file) => Some((file, "the configuration of PasteDeploy")),
-            Self::Placeholder | Self::Module(_) | Self::Static => None,
+            Self::Placeholder | Self::Module(..) | Self::Static => None,
         }
     }
 
@@ -79,13 +79,10 @@ impl Application {
         let Self::Script(path) = self else { return NAME.to_owned() };
         let here = std::env::current_dir().is_ok_and(|directory| path.parent() == Some(&*directory));
         let name = path.file_name().and_then(|name| name.to_str()).filter(|_| here).unwrap_or_default();
-        let (module, callable) = name.split_once(':').unwrap_or((name, ""));
-        match (module_name(module), callable) {
-            (Err(_), _) => NAME.to_owned(),
-            (Ok(_), "") => format!("{NAME}, or add --application-type module if it is a module"),
-            (Ok(_), callable) => format!(
-                "{NAME}; a module is named by `--application-type module {module} --callable-object {callable}`"
-            ),
+        if module(name).is_ok() {
+            format!("{NAME}, or add --application-type module if it is a module")
+        } else {
+            NAME.to_owned()
         }
     }
 
@@ -96,7 +93,7 @@ impl Application {
             Self::Script(_) | Self::Placeholder if is_wrapped => Some(server_root.join(HANDLER)),
             Self::Script(file) => Some(file.clone()),
             Self::Placeholder => Some(server_root.join(DEFAULT)),
-            Self::Module(_) | Self::Paste(_) => Some(server_root.join(HANDLER)),
+            Self::Module(..) | Self::Paste(_) => Some(server_root.join(HANDLER)),
             Self::Static => None,
         }
     }
@@ -120,7 +117,9 @@ impl Application {
         around: Option<&Value>,
     ) -> Result<String, Failure> {
         let (loader, entry, callable_object) = match self {
-            Self::Module(name) => ("module", name.clone(), Some(callable_object)),
+            Self::Module(name, own) => {
+                ("module", name.clone(), Some(own.as_deref().unwrap_or(callable_object)))
+            }
             Self::Paste(file) => ("paste", display(file), None),
             Self::Script(file) if around.is_some() => ("script", display(file), Some(callable_object)),
             Self::Placeholder if around.is_some() => {
@@ -142,17 +141,26 @@ pub(crate) const HANDLER: &str = "handler.wsgi";
 /// The script of the placeholder.
 pub(crate) const DEFAULT: &str = "default.wsgi";
 
-fn module_name(entry: &str) -> Result<String, Failure> {
+/// Returns the module that is named by `shop.wsgi`, `shop.wsgi:app` or `shop.wsgi:create_app()`.
+fn module(entry: &str) -> Result<Application, Failure> {
     let is_name = |part: &str| {
         !part.is_empty()
             && !part.starts_with(|c: char| c.is_ascii_digit())
             && part.chars().all(|c| c.is_alphanumeric() || c == '_')
     };
-    if entry.split('.').all(is_name) {
-        return Ok(entry.to_owned());
+    let is_dotted = |name: &str| name.split('.').all(is_name);
+    let (name, callable) = match entry.split_once(':') {
+        Some((name, callable)) => (name, Some(callable)),
+        None => (entry, None),
+    };
+    if is_dotted(name)
+        && callable.is_none_or(|callable| is_dotted(callable.strip_suffix("()").unwrap_or(callable)))
+    {
+        return Ok(Application::Module(name.to_owned(), callable.map(str::to_owned)));
     }
     Err(Failure::usage(format!(
-        "--application-type module needs the dotted name of a module, such as shop.wsgi, and '{entry}' is none"
+        "--application-type module needs the dotted name of a module, such as shop.wsgi, shop.wsgi:app or \
+         shop.wsgi:create_app(), and '{entry}' is none"
     )))
 }
 
@@ -171,7 +179,8 @@ mod tests {
     fn entry_points_of_each_type() {
         let of = |kind, entry| application(&["--application-type", kind, entry]).unwrap();
         assert_eq!(of("script", "/a"), (Application::Script("/a".into()), None));
-        assert_eq!(of("module", "a.b"), (Application::Module("a.b".into()), None));
+        assert_eq!(of("module", "a.b"), (Application::Module("a.b".into(), None), None));
+        assert_eq!(of("module", "a:b.c()").0, Application::Module("a".into(), Some("b.c()".into())));
         assert_eq!(of("paste", "/a.ini"), (Application::Paste("/a.ini".into()), None));
         assert_eq!(of("static", "/d"), (Application::Static, Some("/d".into())));
         assert_eq!(application(&["--application-type", "paste"]).unwrap().0, Application::Placeholder);
@@ -199,7 +208,9 @@ mod tests {
         };
         let paste = text(&Application::Paste("/it's \"a\"\\b.ini".into()), None);
         assert!(paste.contains(r#"paste("/it's \"a\"\\b.ini")"#), "{paste}");
-        let module = text(&Application::Module("a.b".into()), None);
+        let module = text(&Application::Module("a.b".into(), Some("c()".into())), None);
+        assert!(module.contains(r#"module("a.b", "c()")"#), "{module}");
+        let module = text(&Application::Module("a.b".into(), None), None);
         assert!(module.contains(r#"module("a.b", "x\"\x0a")"#), "{module}");
         let around = context! {
             debugger => false, at_startup => false, coverage => "/c\"\n", profiler => "/p\"\n", recorder => "/r\"\n",

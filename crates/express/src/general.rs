@@ -16,7 +16,9 @@ section! {
         .note("`script`: a WSGI script file. `module`: the dotted name of a module. `paste`: a configuration for PasteDeploy. `static`: \
                a directory of files (the current one if none is named), without an application.");
     ENTRY_POINT = Spec::text("--entry-point", &["ENTRY-POINT"],
-        "What to serve; wins over the positional argument.");
+        "What to serve; wins over the positional argument.")
+        .note("A module may be named with its callable: `shop.wsgi:app`, or with a function that returns it, \
+               `shop.wsgi:create_app()`.");
     CALLABLE_OBJECT = Spec::text("--callable-object", &["NAME"],
         "Name of the WSGI callable in the script or module.")
         .default("application");
@@ -46,9 +48,9 @@ section! {
         .default("all addresses");
     PORT = Spec::integer("--port",
         "Port to listen on.")
+        .within(1, LAST_PORT)
         .default("8000");
     SERVER_ROOT = Spec::text("--server-root", &["DIRECTORY"],
-        .within(1, LAST_PORT)
         "Directory for the generated files.")
         .default("a directory below $TMPDIR or /tmp");
     SETUP_ONLY = Spec::flag("--setup-only",
@@ -80,13 +82,13 @@ section! {
 
     PROCESSES = Spec::integer("--processes",
         "Number of processes that run the application.")
+        .within(1, MAXIMUM)
         .default("1");
     THREADS = Spec::integer("--threads",
-        .within(1, MAXIMUM)
         "Number of threads in each of these processes.")
+        .within(1, MAXIMUM)
         .default("5");
     EMBEDDED_MODE = Spec::flag("--embedded-mode",
-        .within(1, MAXIMUM)
         "Runs the application in Apache's own processes instead of daemon processes, and never reloads it.");
     PROCESS_GROUP = Spec::text("--process-group", &["NAME"],
         "Name of the group of daemon processes.")
@@ -95,9 +97,9 @@ section! {
         "Mask for the permissions of files that the daemon processes create, such as 0027.");
     MAXIMUM_REQUESTS = Spec::count("--maximum-requests",
         "Requests after which a process is replaced.")
+        .within(0, MOST_OF_APACHE)
         .default("never");
     RESTART_INTERVAL = Spec::seconds("--restart-interval",
-        .within(0, MOST_OF_APACHE)
         "Seconds after which a daemon process is replaced.")
         .default("never");
     INACTIVITY_TIMEOUT = Spec::seconds("--inactivity-timeout",
@@ -155,9 +157,9 @@ section! {
         .default("15");
     SOCKET_TIMEOUT = Spec::seconds("--socket-timeout",
         "Seconds to wait for a client, and for a daemon process.")
+        .within(1, MOST_OF_APACHE)
         .default("60");
     RESPONSE_SOCKET_TIMEOUT = Spec::seconds("--response-socket-timeout",
-        .within(1, MOST_OF_APACHE)
         "Seconds that a write to a client may take.")
         .default("--socket-timeout");
     DAEMON_BACKLOG = Spec::integer("--daemon-backlog",
@@ -230,9 +232,9 @@ section! {
         "Apache's processing model (event, worker or prefork) to choose from.").repeated();
     MAX_CLIENTS = Spec::integer("--max-clients",
         "Clients that Apache serves at a time.")
+        .within(1, MAXIMUM)
         .default("10, and half as many again as the application (at least 10)");
     INITIAL_WORKERS = Spec::float("--initial-workers",
-        .within(1, MAXIMUM)
         "Fraction of these that Apache starts with.")
         .default("0.05 (prefork) or 0.2");
     MINIMUM_SPARE_WORKERS = Spec::float("--minimum-spare-workers",

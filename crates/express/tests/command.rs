@@ -249,10 +249,7 @@ fn obstacles_are_named_before_the_server_starts() {
     };
     refused(&["--entry-point", "missing.wsgi"], "missing.wsgi does not exist");
     refused(&["--entry-point", "shop.wsgi"], "or add --application-type module if it is a module");
-    refused(
-        &["--entry-point", "shop.wsgi:app"],
-        "`--application-type module shop.wsgi --callable-object app`",
-    );
+    refused(&["--entry-point", "shop.wsgi:app"], "add --application-type module");
     refused(&["--include-file", "missing.conf"], "check --include-file");
     refused(&["--python", "/no/python"], "name one that this account can execute with --python");
     refused(&["--modules-directory", "/no/modules"], "check --modules-directory");

@@ -35,13 +35,20 @@ def module(name, callable_object):
         )
     path = spec.origin if spec.has_location else None
     changed = _changes(path)
-    loaded = importlib.import_module(name)
-    try:
-        return getattr(loaded, callable_object), changed
-    except AttributeError:
-        raise ImportError(
-            f"the module {name} ({path}) has no {callable_object}; name its WSGI callable with --callable-object"
-        ) from None
+    return _callable(importlib.import_module(name), callable_object, path), changed
+
+
+def _callable(loaded, name, path):
+    """Returns the WSGI callable of a module: `app`, `shop.app`, or what a factory returns, `create_app()`."""
+    found = loaded
+    for part in name.removesuffix("()").split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise ImportError(
+                f"the module {loaded.__name__} ({path}) has no {name}; name its WSGI callable with --callable-object"
+            ) from None
+    return found() if name.endswith("()") else found
 
 
 def paste(path):
