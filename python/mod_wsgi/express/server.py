@@ -25,5 +25,8 @@ def arguments(command, args, options):
     options = dict(options)
     if not (options.get("python") or os.environ.get("PYTHON")):
         options["python"] = sys.executable or None
+    unpacked = program.unpacked()
+    if unpacked:
+        options["python_paths"] = [*(options.get("python_paths") or []), *unpacked]
     options["setup_only"] = options.get("setup_only") or command == "setup-server"
     return [*command_line(options), "--", *map(str, args)]

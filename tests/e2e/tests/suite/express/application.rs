@@ -1,11 +1,12 @@
 //! The types of applications.
 
 use std::path::Path;
+use std::process::Command;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Interpreter, Test, test, wait_until};
+use e2e::{Interpreter, Target, Test, preload, test, wait_until};
 
-use super::server::{Express, Site};
+use super::server::{Express, Site, account, command, refusal, write};
 
 pub(super) const TESTS: &[Test] = &[
     test!(modules_are_imported_and_replaced_when_they_change, Daemon, Ours("such messages")),
@@ -13,6 +14,8 @@ pub(super) const TESTS: &[Test] = &[
     test!(paste_configurations_are_loaded, Daemon, Ours("such messages")),
     test!(directories_are_served_without_processes, Daemon, Ours("no processes for files")),
     test!(the_mount_point_is_the_script_name_in_embedded_mode, Daemon, Ours("such messages")),
+    test!(scripts_with_mistakes_are_refused, Daemon, Ours("such checks")),
+    test!(archives_of_shiv_find_their_packages, Daemon),
     test!(what_keeps_an_application_from_loading_is_said, Daemon, Ours("such messages")),
 ];
 
@@ -24,6 +27,9 @@ def main(environ, start_response):
     body = f"name\t{__name__}\nscript_name\t{environ['SCRIPT_NAME']}\npid\t{os.getpid()}\nvalue\t1\n".encode()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]
+
+def create():
+    return main
 
 def factory(settings, value):
     return main
@@ -43,7 +49,7 @@ fn modules_are_imported_and_replaced_when_they_change() {
     );
     assert_eq!(server.value("name"), "shop");
     let first = server.value("pid");
-    super::server::write(server.path("shop.py"), &MODULE.replace("value\\t1", "value\\t22"));
+    write(server.path("shop.py"), &MODULE.replace("value\\t1", "value\\t22"));
     server.wait_for("value", "22");
     assert_ne!(server.value("pid"), first);
 }
@@ -71,7 +77,7 @@ def application(environ, start_response):
         assert_eq!(server.value("file"), server.path("app.wsgi").to_string_lossy());
         assert_eq!(server.value("same"), "True");
         if mode.is_empty() {
-            super::server::write(server.path("app.wsgi"), &format!("{SCRIPT}\nchanged = 1\n"));
+            write(server.path("app.wsgi"), &format!("{SCRIPT}\nchanged = 1\n"));
             server.wait_for("value", "changed");
             assert_eq!(server.value("name"), "__wsgi__");
         }
@@ -117,9 +123,7 @@ fn the_mount_point_is_the_script_name_in_embedded_mode() {
             "--application-type",
             "module",
             "--entry-point",
-            "shop",
-            "--callable-object",
-            "main",
+            "shop:create()",
             "--embedded-mode",
             "--mount-point",
             "/shop/",
@@ -128,6 +132,56 @@ fn the_mount_point_is_the_script_name_in_embedded_mode() {
     let response = server.ask("GET", "/shop/x", "", "");
     assert_eq!(response.value("script_name").as_deref(), Some("/shop"), "{}", server.log());
     assert_eq!(server.ask("GET", "/shop", "", "").status, 301);
+}
+
+fn scripts_with_mistakes_are_refused() {
+    let site = Site::new();
+    site.write("handler.py", "def application(:\n");
+    site.write("app.wsgi", "import os\n\napplication = = 1\n");
+    let said = refusal(&site, &["--add-handler", ".cgi", "handler.py"]);
+    for part in
+        ["app.wsgi is not valid for Python 3", ": line 3: invalid syntax", "the script of --add-handler"]
+    {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+}
+
+/// A module in the archive, and what serves it, are only found where the archive was unpacked.
+fn archives_of_shiv_find_their_packages() {
+    let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements-shiv.txt");
+    let environment = Interpreter::current().environment(&requirements);
+    let site = Site::new();
+    let own = Target::current().module();
+    let places = ["python-packages", "site-packages"];
+    let packages = own.ancestors().find_map(|directory| {
+        places
+            .map(|place| directory.join(place).join("mod_wsgi"))
+            .into_iter()
+            .find(|package| package.exists())
+    });
+    let packed = site.path("packed");
+    std::fs::create_dir(&packed).unwrap_or_else(|error| panic!("{}: {error}", packed.display()));
+    write(packed.join("shop.py"), MODULE);
+    let copied = Command::new("cp").arg("-rL").arg(packages.unwrap_or_default()).arg(&packed).status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    let archive = site.path("shop.pyz");
+    let made = Command::new(environment.join("bin/python"))
+        .args(["-m", "shiv.cli", "--entry-point", "mod_wsgi.express.cli:main", "--site-packages"])
+        .args([&packed, Path::new("--output-file"), &archive])
+        .current_dir(site.path(""))
+        .output();
+    assert!(made.as_ref().is_ok_and(|made| made.status.success()), "{made:?}");
+
+    let program = command(&[]).get_program().to_owned();
+    let directory = Path::new(&program).parent().unwrap_or(Path::new("/")).to_owned();
+    let mut served = Command::new(environment.join("bin/python"));
+    served.arg(&archive).args(["start-server", "shop", "--application-type", "module"]).args(account());
+    served.args(["--callable-object", "main"]).env("SHIV_ROOT", site.path("unpacked"));
+    let path = std::env::var("PATH").unwrap_or_default();
+    served.env("PATH", format!("{}:{path}", directory.display()));
+    preload(&mut served);
+    let server = Express::run(site, served, &[]);
+    assert_eq!(server.value("name"), "shop");
 }
 
 fn what_keeps_an_application_from_loading_is_said() {
