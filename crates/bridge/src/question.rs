@@ -138,6 +138,8 @@ pub enum Answer {
     Text(Vec<u8>),
     /// The groups of a user.
     Groups(Vec<Vec<u8>>),
+    /// The groups of a user up to an exception: there may be more.
+    SomeGroups(Vec<Vec<u8>>),
     /// The place where a request goes.
     Route(ChosenRoute),
     /// The script could not be loaded, which has been logged.
@@ -177,10 +179,13 @@ impl Answer {
             Self::NotLoaded => 7,
             Self::TimedOut => 8,
             Self::Overdue => 9,
+            Self::SomeGroups(_) => 10,
         });
         match self {
             Self::Text(text) => writer.bytes(text),
-            Self::Groups(groups) => writer.list(groups.iter(), |writer, group| writer.bytes(group)),
+            Self::Groups(groups) | Self::SomeGroups(groups) => {
+                writer.list(groups.iter(), |writer, group| writer.bytes(group))
+            }
             Self::Route(route) => {
                 for name in [&route.process_group, &route.application_group, &route.callable_object] {
                     writer.optional(name.as_deref());
@@ -196,20 +201,17 @@ impl Answer {
     /// The message is no answer.
     pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(message);
+        let groups = |reader: &mut Reader<'_>| {
+            let count = reader.count()?;
+            (0..count).map(|_| reader.bytes().map(<[u8]>::to_vec)).collect::<Result<_, _>>()
+        };
         let answer = match reader.u8()? {
             0 => Self::Failed,
             1 => Self::Yes,
             2 => Self::No,
             3 => Self::Unknown,
             4 => Self::Text(reader.bytes()?.to_vec()),
-            5 => {
-                let count = reader.count()?;
-                let mut groups = Vec::new();
-                for _ in 0..count {
-                    groups.push(reader.bytes()?.to_vec());
-                }
-                Self::Groups(groups)
-            }
+            5 => Self::Groups(groups(&mut reader)?),
             6 => {
                 let mut name = || reader.optional().map(|name| name.map(<[u8]>::to_vec));
                 Self::Route(ChosenRoute {
@@ -221,6 +223,7 @@ impl Answer {
             7 => Self::NotLoaded,
             8 => Self::TimedOut,
             9 => Self::Overdue,
+            10 => Self::SomeGroups(groups(&mut reader)?),
             _ => return Err(Malformed),
         };
         reader.end().map(|()| answer)
@@ -246,6 +249,7 @@ mod tests {
             Answer::Groups(vec![]),
             Answer::Groups(vec![b"a".to_vec(), Vec::new()]),
             Answer::Route(route),
+            Answer::SomeGroups(vec![b"a".to_vec()]),
             Answer::NotLoaded,
             Answer::TimedOut,
             Answer::Overdue,
@@ -264,7 +268,7 @@ mod tests {
             message.push(0);
             assert_eq!(Answer::decode(&message), Err(Malformed), "{answer:?}");
         }
-        assert_eq!(Answer::decode(&[10]), Err(Malformed));
+        assert_eq!(Answer::decode(&[11]), Err(Malformed));
     }
 
     #[test]

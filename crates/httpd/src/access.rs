@@ -66,6 +66,9 @@ pub enum Authorization {
     Denied,
     /// It is denied until there is an authenticated user.
     NeedsUser,
+    /// It could not be decided, which has been logged. The request is denied; where a denial would
+    /// let it in (`Require not`, `<RequireNone>`), it fails.
+    Failed,
 }
 
 /// Registers the providers that a module has, until Apache reads its configuration again.
@@ -112,7 +115,7 @@ impl<M: Module> Providers<M> {
 
     const AUTHZ: sys::authz_provider = sys::authz_provider {
         check_authorization: Some(Self::check_authorization),
-        parse_require_line: None,
+        parse_require_line: Some(parse_require_line),
     };
 
     unsafe extern "C" fn check_password(
@@ -173,18 +176,64 @@ impl<M: Module> Providers<M> {
     unsafe extern "C" fn check_authorization(
         request: *mut sys::request_rec,
         line: *const c_char,
-        _: *const c_void,
+        parsed: *const c_void,
     ) -> sys::authz_status {
-        let Some(provider) = M::AUTHZ_PROVIDER else { return sys::AUTHZ_DENIED };
+        let failed = if parsed.is_null() { sys::AUTHZ_GENERAL_ERROR } else { sys::AUTHZ_DENIED };
+        let Some(provider) = M::AUTHZ_PROVIDER else { return failed };
         // SAFETY: Apache gives a live request, and a C string that lives as long.
         let (request, line) = unsafe { (Request::from_raw(request), text::bytes(line)) };
         let check = || (provider.check)(request, line.unwrap_or_default());
-        match guard("the check of a user", check, |line| log::<M, _>(request, line, Authorization::Denied)) {
+        match guard("the check of a user", check, |line| log::<M, _>(request, line, Authorization::Failed)) {
             Authorization::Granted => sys::AUTHZ_GRANTED,
             Authorization::Denied => sys::AUTHZ_DENIED,
             Authorization::NeedsUser => sys::AUTHZ_DENIED_NO_USER,
+            Authorization::Failed => failed,
         }
     }
+}
+
+/// Stands for the parsed line of a requirement that is certain not to be negated. All others,
+/// those of `<AuthzProviderAlias>` among them, may be.
+static NOT_NEGATED: u8 = 0;
+
+/// Notes whether a requirement may be negated.
+unsafe extern "C" fn parse_require_line(
+    parms: *mut sys::cmd_parms,
+    _: *const c_char,
+    parsed: *mut *const c_void,
+) -> *const c_char {
+    // SAFETY: Apache gives live parameters, whose directive is a node of a live tree.
+    let is_negated = unsafe { may_be_negated((*parms).directive) };
+    // SAFETY: Apache gives a place for it.
+    unsafe { *parsed = if is_negated { ptr::null() } else { (&raw const NOT_NEGATED).cast() } };
+    ptr::null()
+}
+
+/// Returns whether the requirement of a directive may be negated.
+///
+/// # Safety
+/// The directive is null or a node of a live tree.
+unsafe fn may_be_negated(mut directive: *const sys::ap_directive_t) -> bool {
+    // SAFETY: by the caller; Apache's directives have a name, and arguments or null.
+    let texts = |directive: *const sys::ap_directive_t| unsafe {
+        let Some(directive) = directive.as_ref() else { return (&b""[..], &b""[..]) };
+        let text = |pointer| text::bytes(pointer).unwrap_or_default();
+        (text(directive.directive), text(directive.args))
+    };
+    let (name, arguments) = texts(directive);
+    let is_not = |word: &[u8]| word.eq_ignore_ascii_case(b"not");
+    let mut words = arguments.split(|byte| matches!(byte, b'"' | b'\'') || byte.is_ascii_whitespace());
+    if !name.eq_ignore_ascii_case(b"Require") || words.find(|word| !word.is_empty()).is_none_or(is_not) {
+        return true;
+    }
+    // SAFETY: by the caller; a node's parents live as long.
+    while let Some(parent) = unsafe { directive.as_ref() }.map(|directive| directive.parent) {
+        if texts(parent).0.eq_ignore_ascii_case(b"<RequireNone") {
+            return true;
+        }
+        directive = parent;
+    }
+    false
 }
 
 /// Logs the line of a panic, and returns what stands for it.

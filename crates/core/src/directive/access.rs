@@ -86,7 +86,8 @@ pub(super) const AUTH_GROUP_SCRIPT: Directive = Directive {
     doc: "\
 A script whose function `groups_for_user(environ, user)` returns the groups of a user, for `Require wsgi-group` *name* ...: any of \
 these names suffices, in any case of letters. The groups are text or bytes; without any, or after an exception, the request is \
-denied.
+denied. If the groups cannot be determined where a group is excluded (`Require not wsgi-group`, `<RequireNone>`), the request gets \
+500, since a denial would let it in there; so it does with a provider of `<AuthzProviderAlias>`.
 
 The options are those of [`WSGIAuthUserScript`](#wsgiauthuserscript).",
     support: Support::Supported,

@@ -105,7 +105,7 @@ impl QuestionCall<'_> {
                 // What has come so far counts.
                 Err(raised) => {
                     let _ = self.raised(raised);
-                    break;
+                    return Ok(Answer::SomeGroups(groups));
                 }
             };
             let group = match self.name(&item) {

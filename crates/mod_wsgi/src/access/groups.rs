@@ -17,14 +17,20 @@ fn check(request: &Request, line: &[u8]) -> Authorization {
     let Some(script) = script(request, |directory| directory.auth_group_script.as_deref()) else {
         let text = "'Require wsgi-group' has no script: name one with WSGIAuthGroupScript";
         log::message(request, NO_GROUP_SCRIPT, text);
-        return Authorization::Denied;
+        return Authorization::Failed;
     };
     let answer = ask_guard(request, script, Topic::Groups, [Bytes::new(user), Bytes::ABSENT]);
-    let Answer::Groups(groups) = answer else { return Authorization::Denied };
+    let (groups, are_all) = match answer {
+        Answer::Groups(groups) => (groups, true),
+        Answer::SomeGroups(groups) => (groups, false),
+        _ => return Authorization::Failed,
+    };
+    // Others may follow of which nobody knows.
+    let denied = if are_all { Authorization::Denied } else { Authorization::Failed };
     let shown = String::from_utf8_lossy(user);
     if groups.is_empty() {
         log::message(request, USER_HAS_NO_GROUPS, format_args!("the user '{shown}' has no groups"));
-        return Authorization::Denied;
+        return denied;
     }
     if Words::new(line).any(|word| groups.iter().any(|group| group.eq_ignore_ascii_case(&word))) {
         return Authorization::Granted;
@@ -35,5 +41,5 @@ fn check(request: &Request, line: &[u8]) -> Authorization {
         USER_NOT_IN_GROUP,
         format_args!("the user '{shown}' is in no group of 'Require wsgi-group {line}'"),
     );
-    Authorization::Denied
+    denied
 }

@@ -8,6 +8,11 @@ def failing():
     raise RuntimeError("the groups end early")
 
 
+def early():
+    yield "others"
+    raise RuntimeError("the groups end early")
+
+
 RESULTS = {
     "list": ["others", "staff"],
     "tuple": ("staff",),
@@ -41,6 +46,8 @@ def groups_for_user(environ, user):
         return (name for name in ["others", "staff"])
     if user == "failing":
         return failing()
+    if user == "ends-early":
+        return early()
     if user == "show":
         for name, value in sorted(environ.items()):
             print(f"shown {name} {value!a}", file=log)

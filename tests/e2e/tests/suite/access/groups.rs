@@ -7,6 +7,7 @@ use super::{IN_CHILDREN, check_logged, section, with_scripts};
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(groups_for_user_decides, IN_CHILDREN),
     on_one_mpm!(groups_are_one_requirement_among_others, IN_CHILDREN),
+    on_one_mpm!(unknown_groups_exclude_everybody, IN_CHILDREN),
 ];
 
 /// Any user, and the groups of the script.
@@ -155,5 +156,59 @@ fn groups_are_one_requirement_among_others(setup: Setup) {
                     assert_eq!(response.status, status);
                 });
             }
+        });
+}
+
+const LETS_IN: &str = "the original lets in whose groups cannot be determined if a group is excluded";
+
+/// Where a group is kept out, those whose groups cannot be determined are kept out as well.
+fn unknown_groups_exclude_everybody(setup: Setup) {
+    let script = "WSGIAuthGroupScript @ROOT@/apps/groups.wsgi\n";
+    let all = |lines: &str| format!("<RequireAll>\nRequire valid-user\n{lines}\n</RequireAll>");
+    let none = "<RequireNone>\nRequire user nobody\nRequire wsgi-group staff\n</RequireNone>";
+    with_anybody(setup)
+        .conf(&group_section("/not", &all("Require NOT wsgi-group staff")))
+        .conf(&group_section("/none", &all(none)))
+        .conf(&group_section(
+            "/nested",
+            &all("<RequireNone>\n<RequireAny>\nRequire wsgi-group staff\n</RequireAny>\n</RequireNone>"),
+        ))
+        .conf(&group_section(
+            "/no-function",
+            &format!("{}\nWSGIAuthGroupScript @ROOT@/apps/user.wsgi", all(none)),
+        ))
+        .conf(&section(
+            "/no-script",
+            &format!("AuthType Basic\nAuthName closed\nAuthBasicProvider anybody\n{}", all(none)),
+        ))
+        .conf(&format!(
+            "<AuthzProviderAlias wsgi-group crew staff>\n{script}</AuthzProviderAlias>\n{}",
+            section(
+                "/alias",
+                &format!(
+                    "AuthType Basic\nAuthName closed\nAuthBasicProvider anybody\n{}",
+                    all("Require not crew")
+                )
+            )
+        ))
+        .run(|server, cases| {
+            let check = |target: &str, user: &str, status: u16| {
+                let response = server.request("GET", &format!("{target}/page")).user(user, "").send();
+                assert_eq!(response.status, status, "{target} {user}");
+            };
+            for target in ["/not", "/none", "/nested", "/alias"] {
+                cases.check(target, || {
+                    check(target, "list", 401);
+                    check(target, "other", 200);
+                    check(target, "no-groups", 200);
+                });
+                cases.deviates(&format!("{target}, unknown groups"), LETS_IN, || {
+                    for user in ["raises", "exits", "none", "number-first", "beyond-first", "ends-early"] {
+                        check(target, user, 500);
+                    }
+                });
+            }
+            cases.deviates("no function", LETS_IN, || check("/no-function", "other", 500));
+            cases.deviates("no script", LETS_IN, || check("/no-script", "other", 500));
         });
 }
