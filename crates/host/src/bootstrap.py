@@ -636,9 +636,8 @@ def set_up(module, options):
         _extend_path(path)
     if options["home"] is not None:
         sys.path.insert(0, options["home"])
-    if process_group:
-        # A copy of the process must not hold what belongs to the original.
-        os.register_at_fork(after_in_child=native.forked)
+    # A copy of the process must not hold what belongs to the original, nor answer in its place.
+    os.register_at_fork(after_in_child=native.forked)
 
     module.version = options["version"]
     module.process_group = process_group

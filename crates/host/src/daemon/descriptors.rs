@@ -1,8 +1,12 @@
 //! The descriptors that belong to the process as a daemon. A copy of it that an application forks
 //! must not have them: as long as any copy holds them, the death of this process goes unnoticed.
+//!
+//! In a child of Apache no descriptors are registered, but copies are noticed as well.
 
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use wsgi_core::wire::exit;
 
 /// Descriptors beyond this number are not registered; no system hands them out before all lower
 /// ones are taken.
@@ -50,6 +54,13 @@ pub(crate) fn forked() {
 #[inline]
 pub(crate) fn is_copy() -> bool {
     FORKED.load(Ordering::Relaxed)
+}
+
+/// Ends a copy of the process that a script has forked, and not ended.
+pub(crate) fn end_if_copy() {
+    if is_copy() {
+        os::exit::now(exit::FAILED.into());
+    }
 }
 
 fn position(descriptor: RawFd) -> Option<(usize, u64)> {

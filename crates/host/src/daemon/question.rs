@@ -4,6 +4,7 @@ use bridge::{Answer, Exchange, ExchangeServer, Fields, Lease, Question};
 use wsgi_core::wire::Reader;
 
 use super::connection::Connection;
+use super::descriptors;
 use super::exchange::{BodyWait, FrameExchange};
 use super::incoming::payload;
 use super::state::{Daemon, Message};
@@ -42,7 +43,7 @@ pub(super) fn run(
         Some(Answer::Failed)
     };
     let (frames, has_panicked) = server.end();
-    workers::end_if_copy();
+    descriptors::end_if_copy();
     let Some(answer) = answer else {
         let rest = frames.abandon();
         buffers.out = rest.out;

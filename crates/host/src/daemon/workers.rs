@@ -11,16 +11,16 @@ use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
 use wsgi_core::codes::{REQUEST_NOT_READ, SCRIPT_OUTSIDE_CHROOT, WAIT_FAILED};
 use wsgi_core::wire::Reader;
-use wsgi_core::wire::exit;
 use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
+use super::descriptors::end_if_copy;
 use super::exchange::{BodyWait, FrameExchange, Observe};
 use super::incoming::{Arrived, is_closed, payload, receive, reject};
 use super::reload::HeldRequest;
 use super::state::{Daemon, END, Message, Phase, RELEASED};
 use super::worker::{self, Worker};
-use super::{descriptors, log, question};
+use super::{log, question};
 use crate::dispatch;
 use crate::outcome::Outcome;
 
@@ -228,13 +228,6 @@ fn run_released(daemon: &'static Daemon, worker: &'static Worker, buffers: &mut 
         count_off(daemon, worker);
         buffers.trim();
         end_if_copy();
-    }
-}
-
-/// Ends a copy of the process that an application has forked in a request, and not ended.
-pub(super) fn end_if_copy() {
-    if descriptors::is_copy() {
-        os::exit::now(exit::FAILED.into());
     }
 }
 

@@ -22,6 +22,7 @@ use bridge::{Answer, Exchange, Lease, Level, Question};
 use os::lock::lock;
 use wsgi_core::wire::Reader;
 
+use crate::daemon::descriptors;
 use crate::process;
 
 /// The most calls of one script that have been given up and have not returned.
@@ -207,6 +208,7 @@ impl Job {
             return;
         }
         let answer = self.answer();
+        descriptors::end_if_copy();
         *lock(&self.answer) = answer;
         if self.step(phase::WORKING, phase::ANSWERED) {
             self.asker.unpark();

@@ -49,6 +49,12 @@ fn check_password_decides(setup: Setup) {
         ] {
             cases.check(&format!("{user} is called"), || assert_eq!(shown_user(server, user), shown));
         }
+        // The copy returns True, and must neither answer nor stay.
+        let reason = "a copy that a script has forked answers the request";
+        cases.ours_only("forks", reason, || {
+            assert_eq!(server.request("GET", "/user").user("forks", "wrong").send().status, 401);
+            assert_eq!(server.request("GET", "/user").user("forks", "secret").send().status, 200);
+        });
         cases.check("any bytes", || {
             let mark = server.mark();
             let request = server.request("GET", "/user").user(b"J\xf6rg\xff\x01", "p\u{e4}:ss");
