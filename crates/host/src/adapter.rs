@@ -161,6 +161,9 @@ impl Adapter {
             }
         };
         self.begin(py)?;
+        if let Some(meter) = &self.meter {
+            meter.output.add_bytes(available);
+        }
         if length == 0 {
             return Ok(());
         }

@@ -44,6 +44,11 @@ impl Traffic {
     /// Adds an operation and the bytes that it moved.
     pub(crate) fn add(&self, bytes: u64) {
         self.count.fetch_add(1, Ordering::Relaxed);
+        self.add_bytes(bytes);
+    }
+
+    /// Adds bytes that no operation of the application moved.
+    pub(crate) fn add_bytes(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -32,6 +32,10 @@ def application(environ, start_response):
             time.sleep(float(query))
             os._exit(0)
         body = str(child).encode()
+    elif path == "/file":
+        file = open(__file__, "rb")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return environ["wsgi.file_wrapper"](file)
     elif path == "/pid":
         body = str(os.getpid()).encode()
     output = body or b"hello"

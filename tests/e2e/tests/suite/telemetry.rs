@@ -73,17 +73,22 @@ fn a_process_reports_its_life(setup: Setup) {
             assert!(started.number(13) > 0.0 && !started.has(130), "{started:?}");
         });
         cases.check("requests", || {
-            let pid: u32 = server.get("/pid").text().parse().expect("a process id");
+            let pid = server.get("/pid").text().to_owned();
+            let sent = pid.len() + "hello".len() + "12345".len() + APP.len();
+            let pid: u32 = pid.parse().expect("a process id");
             assert_eq!(server.get("/status?404").status, 404);
             assert_eq!(server.request("POST", "/").body("12345").send().text(), "12345");
+            assert_eq!(server.get("/file").text(), APP);
             let samples = || collector.select(|report| report.kind == SAMPLE && report.pid == pid);
-            e2e::wait_until("three requests", || (sum(&samples(), 20) >= 3.0).then_some(()));
+            e2e::wait_until("four requests", || (sum(&samples(), 20) >= 4.0).then_some(()));
             let (all, samples) = (samples(), samples());
-            assert_eq!((sum(&samples, 121), sum(&samples, 123)), (2.0, 1.0), "statuses");
+            assert_eq!((sum(&samples, 121), sum(&samples, 123)), (3.0, 1.0), "statuses");
             assert_eq!(sum(&samples, 100), 5.0, "bytes of input");
+            // Sending a file is no write of the application.
+            assert_eq!((sum(&samples, 102), sum(&samples, 103)), (sent as f64, 3.0), "output");
             assert_eq!(
                 samples.iter().map(|sample| sample.numbers(110).iter().sum::<f64>()).sum::<f64>(),
-                3.0
+                4.0
             );
             for sample in &all {
                 assert_eq!((sample.text(6), sample.number(11)), (group.to_owned(), 0.5));
