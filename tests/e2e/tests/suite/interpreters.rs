@@ -67,7 +67,7 @@ fn each_request_runs_in_the_interpreter_it_names(setup: Setup) {
             }
         };
         if server.mpm().threaded() {
-            cases.deviates(
+            cases.ours_only(
                 "sub-interpreter first",
                 "a worker thread that entered a sub-interpreter first runs requests of the main one there",
                 rounds,
