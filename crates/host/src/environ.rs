@@ -188,7 +188,8 @@ fn is_in(template: &Object, key: &Object) -> bool {
         .is_some()
 }
 
-fn add_headers(
+/// Adds the request headers.
+pub(crate) fn add_headers(
     py: Python<'_>,
     cache: &mut CachedEnviron,
     facts: &RequestFacts<'_>,

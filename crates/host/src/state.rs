@@ -48,6 +48,8 @@ impl python::State for State {
 #[derive(Default)]
 pub(crate) struct ThreadState {
     pub(crate) environ: EnvironCache,
+    /// For the environs of questions, which have no template.
+    pub(crate) question_environ: EnvironCache,
     /// The path of the last script, and its module's name.
     pub(crate) script: LastObject,
     /// The last callable as it is configured, and its name in a module. (The environ has it in
@@ -176,6 +178,12 @@ names! {
     daemon_start = "mod_wsgi.daemon_start",
     application_start = "mod_wsgi.application_start",
     request_rec = "apache.request_rec",
+    apache_version = "apache.version",
+    version = "mod_wsgi.version",
+    process_group = "mod_wsgi.process_group",
+    application_group = "mod_wsgi.application_group",
+    is_https = "mod_ssl.is_https",
+    var_lookup = "mod_ssl.var_lookup",
     http = "http",
     https = "https",
 }

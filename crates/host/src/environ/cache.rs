@@ -8,7 +8,7 @@ use rustc_hash::FxBuildHasher;
 use wsgi_core::recent::Recent;
 
 /// The longest value that is cached.
-pub(super) const LONGEST_CACHED: usize = 1024;
+pub(crate) const LONGEST_CACHED: usize = 1024;
 
 /// The cache of a thread for the environs that it builds in an interpreter.
 #[derive(Default)]
@@ -16,11 +16,11 @@ pub(crate) struct EnvironCache(Cell<Option<Box<CachedEnviron>>>);
 
 /// The contents of the cache.
 #[derive(Default)]
-pub(super) struct CachedEnviron {
+pub(crate) struct CachedEnviron {
     /// The dict that is copied for each request.
     pub(super) template: Option<Object>,
     /// The value of each CGI variable that is in the template.
-    pub(super) cgi: [Option<Object>; Cgi::ALL.len()],
+    pub(crate) cgi: [Option<Object>; Cgi::ALL.len()],
     /// The same for the texts of mod_wsgi's own.
     pub(super) own: [Option<Object>; OWN_TEXTS],
     /// The same for the times of daemon mode: `queue_start`, `daemon_start`.
@@ -44,7 +44,7 @@ pub(super) const OWN_TEXTS: usize = 8;
 impl EnvironCache {
     /// Runs `work` with the contents, taken out meanwhile. A nested request finds an empty cache,
     /// whose contents are dropped.
-    pub(super) fn with<R>(&self, work: impl FnOnce(&mut CachedEnviron) -> R) -> R {
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut CachedEnviron) -> R) -> R {
         let mut cache = self.0.take().unwrap_or_default();
         let result = work(&mut cache);
         self.0.set(Some(cache));

@@ -8,11 +8,8 @@ use python::{Object, Result};
 
 use super::QuestionCall;
 use super::tls::{IS_HTTPS, TlsLookup, VAR_LOOKUP};
-
-/// The items of every environ of the interpreter that questions have, too; a dispatch script only
-/// the first two.
-const OF_INTERPRETER: [&str; 4] =
-    ["mod_wsgi.process_group", "mod_wsgi.application_group", "apache.version", "mod_wsgi.version"];
+use crate::environ;
+use crate::environ::cache::{CachedEnviron, LONGEST_CACHED};
 
 /// Returns whether questions about access and users know a variable.
 const fn is_about_client(variable: Cgi) -> bool {
@@ -30,6 +27,10 @@ const fn is_about_client(variable: Cgi) -> bool {
 impl QuestionCall<'_> {
     /// Builds the environ.
     pub(super) fn environ(&self, errors: &Object) -> Result<Object> {
+        self.thread.question_environ.with(|cache| self.environ_with(cache, errors))
+    }
+
+    fn environ_with(&self, cache: &mut CachedEnviron, errors: &Object) -> Result<Object> {
         let (py, state, facts) = (self.py, self.state, &self.question.facts);
         let environ = py.dict()?;
         for variable in facts.variables.as_slice() {
@@ -37,22 +38,22 @@ impl QuestionCall<'_> {
             let value = variable.value.get().map_or_else(|| Ok(py.none()), |value| py.latin1(value))?;
             environ.dict_set(&key, &value)?;
         }
-        let mut key = Vec::new();
-        for header in facts.headers.as_slice() {
-            wsgi_core::headers::environ_key(header.name.or_empty(), &mut key);
-            environ.dict_set(&py.latin1(&key)?, &py.latin1(header.value.or_empty())?)?;
-        }
+        environ::add_headers(py, cache, facts, &environ)?;
         let is_route = self.topic == Topic::Route;
         for &variable in Cgi::ALL.iter().filter(|variable| is_route || is_about_client(**variable)) {
             let Some(value) = facts.variable(variable).get() else { continue };
-            let is_path = matches!(variable, Cgi::DocumentRoot | Cgi::ScriptFilename);
-            let value = if is_path { py.path(value)? } else { py.latin1(value)? };
+            let last = &mut cache.cgi[variable as usize];
+            let value = self.cgi_value(variable, value, last)?;
             environ.dict_set(state.names.cgi[variable as usize].get(py), &value)?;
         }
-        for name in &OF_INTERPRETER[..if is_route { 2 } else { 4 }] {
-            let name = py.name(name)?;
-            if let Some(value) = state.environ.get(py).dict_get(&name)? {
-                environ.dict_set(&name, &value)?;
+        // The items of every environ of the interpreter; a dispatch script has only the first two.
+        let names = &state.names;
+        let of_interpreter =
+            [&names.process_group, &names.application_group, &names.apache_version, &names.version];
+        for name in &of_interpreter[..if is_route { 2 } else { 4 }] {
+            let name = name.get(py);
+            if let Some(value) = state.environ.get(py).dict_get(name)? {
+                environ.dict_set(name, &value)?;
             }
         }
         environ.dict_set(state.names.errors.get(py), errors)?;
@@ -65,6 +66,19 @@ impl QuestionCall<'_> {
             self.add_tls(&environ)?
         }
         Ok(environ)
+    }
+
+    /// Returns the value of a variable: `last`, that of the last question, if it is the same.
+    fn cgi_value(&self, variable: Cgi, value: &[u8], last: &mut Option<Object>) -> Result<Object> {
+        let is_path = matches!(variable, Cgi::DocumentRoot | Cgi::ScriptFilename);
+        // Only ASCII paths can be compared with their decoded form in the file system's encoding.
+        let is_last = |last: &&Object| last.as_latin1() == Some(value) && (!is_path || value.is_ascii());
+        if let Some(last) = last.as_ref().filter(is_last) {
+            return Ok(last.clone());
+        }
+        let made = if is_path { self.py.path(value)? } else { self.py.latin1(value)? };
+        *last = (value.len() <= LONGEST_CACHED).then(|| made.clone());
+        Ok(made)
     }
 
     /// Adds what a dispatch script knows beyond that.
@@ -95,8 +109,9 @@ impl QuestionCall<'_> {
         let (py, lookups) = (self.py, &self.state.types.tls_lookup);
         let lookup = TlsLookup::new(self.lease, self.question.facts.has_flag(flag::TLS));
         let lookup = lookups.instance(py, lookup)?;
-        for (key, method) in [("mod_ssl.is_https", IS_HTTPS), ("mod_ssl.var_lookup", VAR_LOOKUP)] {
-            environ.dict_set(&py.name(key)?, &lookups.bound(py, &lookup, method)?)?;
+        let names = &self.state.names;
+        for (key, method) in [(&names.is_https, IS_HTTPS), (&names.var_lookup, VAR_LOOKUP)] {
+            environ.dict_set(key.get(py), &lookups.bound(py, &lookup, method)?)?;
         }
         Ok(())
     }
