@@ -9,17 +9,23 @@
 //! Questions wait in a queue. A caller that is done takes the next one at once, without sleep and
 //! in general without competition for the interpreter's lock: another one is woken, or started,
 //! only if the last question was taken a moment ago. That is when scripts wait for something.
+//!
+//! Both sides wait awake for a short time before they sleep, as long as that pays: see
+//! [`os::spin`].
 
 #![expect(clippy::disallowed_types, reason = "nobody waits attached, and no object is dropped, under a lock")]
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use bridge::{Answer, Exchange, Lease, Level, Question};
 use os::lock::lock;
+use os::spin::AdaptiveSpin;
 use wsgi_core::wire::Reader;
 
 use crate::daemon::descriptors;
@@ -33,6 +39,10 @@ const MOST_OVERDUE: usize = 64;
 /// The time after which another caller takes a question that waits in the queue. Most scripts look
 /// something up, and take less.
 const MOMENT: Duration = Duration::from_micros(200);
+
+/// The longest wait awake: of an asker for its answer, and of a caller for the next question. To
+/// wake the other thread takes as long as a short script.
+const AWAKE: Duration = Duration::from_micros(50);
 
 /// The most callers that wait for questions.
 const MOST_IDLE: usize = 16;
@@ -89,6 +99,9 @@ struct Calls {
 }
 
 static CALLS: Mutex<Option<Calls>> = Mutex::new(None);
+
+/// The length of the queue, for callers that wait awake; changed under the lock only.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// The number of threads of callers.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -155,9 +168,13 @@ impl Job {
                 return Err("The process is about to end: the script is not asked.".to_owned());
             }
             calls.queue.push_back(Arc::clone(self));
+            WAITING.store(calls.queue.len(), Ordering::Release);
             Ok(calls.helper())
         })?;
         let mut woken = helper.wake();
+        if woken.is_ok() {
+            self.wait_awake();
+        }
         loop {
             if let Err(text) = woken
                 && self.step(phase::QUEUED, phase::GIVEN_UP)
@@ -174,6 +191,19 @@ impl Job {
                 }
             };
         }
+    }
+
+    /// Waits awake for an answer that comes at once, if such waits have been worthwhile lately.
+    fn wait_awake(&self) {
+        thread_local! {
+            static SPIN: Cell<AdaptiveSpin> = Cell::default();
+        }
+        let mut spin = SPIN.get();
+        spin.poll(AWAKE, || match self.phase.load(Ordering::Acquire) {
+            phase::QUEUED | phase::WORKING => Poll::Pending,
+            _ => Poll::Ready(Some(())),
+        });
+        SPIN.set(spin);
     }
 
     /// Waits for a moment. If nobody has taken the question by then, another caller does.
@@ -274,6 +304,7 @@ impl Calls {
     fn next(&mut self) -> Option<Arc<Job>> {
         let job = self.queue.pop_front();
         if job.is_some() {
+            WAITING.store(self.queue.len(), Ordering::Release);
             self.taken = Some(Instant::now());
         }
         job
@@ -330,9 +361,17 @@ fn start() -> Result<(), String> {
 /// Answers questions until there is no need for this caller any more.
 fn work() {
     let caller = Arc::new(Caller { thread: thread::current(), is_woken: AtomicBool::new(false) });
+    let mut spin = AdaptiveSpin::default();
     loop {
         while let Some(job) = with_calls(Calls::next) {
             job.run();
+        }
+        let next = spin.poll(AWAKE, || match WAITING.load(Ordering::Acquire) {
+            0 => Poll::Pending,
+            _ => Poll::Ready(Some(())),
+        });
+        if next.is_some() {
+            continue;
         }
         match with_calls(|calls| calls.rest(&caller)) {
             Rest::None => {}
