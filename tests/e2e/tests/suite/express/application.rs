@@ -15,7 +15,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(directories_are_served_without_processes, Daemon, Ours("no processes for files")),
     test!(the_mount_point_is_the_script_name_in_embedded_mode, Daemon, Ours("such messages")),
     test!(scripts_with_mistakes_are_refused, Daemon, Ours("such checks")),
-    test!(archives_of_shiv_find_their_packages, Daemon),
+    test!(archives_of_shiv_find_their_packages, Daemon, Ours("package in such archives")),
     test!(what_keeps_an_application_from_loading_is_said, Daemon, Ours("such messages")),
 ];
 
