@@ -1,6 +1,6 @@
 //! The types of applications.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e::Needs::{Daemon, Ours};
@@ -15,6 +15,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(directories_are_served_without_processes, Daemon, Ours("no processes for files")),
     test!(the_mount_point_is_the_script_name_in_embedded_mode, Daemon, Ours("such messages")),
     test!(scripts_with_mistakes_are_refused, Daemon, Ours("such checks")),
+    test!(the_package_has_the_module_by_its_usual_name, Daemon),
     test!(archives_of_shiv_find_their_packages, Daemon, Ours("package in such archives")),
     test!(what_keeps_an_application_from_loading_is_said, Daemon, Ours("such messages")),
 ];
@@ -146,23 +147,36 @@ fn scripts_with_mistakes_are_refused() {
     }
 }
 
+/// The Python package that belongs to the module.
+fn package() -> PathBuf {
+    let own = Target::current().module();
+    let places = ["python-packages/mod_wsgi", "site-packages/mod_wsgi"];
+    let packages = own.ancestors().flat_map(|directory| places.map(|place| directory.join(place)));
+    packages.into_iter().find(|package| package.exists()).unwrap_or_else(|| panic!("{}", own.display()))
+}
+
+/// Software looks for it there, as by `mod_wsgi/server/mod_wsgi-py*.so`.
+fn the_package_has_the_module_by_its_usual_name() {
+    let directory = package().join("server");
+    let files =
+        std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    let mut files = files.flatten().filter(|file| {
+        let name = file.file_name().to_string_lossy().into_owned();
+        name.starts_with("mod_wsgi-py3") && name.ends_with(".so")
+    });
+    let found = files.next().unwrap_or_else(|| panic!("none in {}", directory.display())).path();
+    assert_eq!(found.canonicalize().ok(), Target::current().module().canonicalize().ok());
+}
+
 /// A module in the archive, and what serves it, are only found where the archive was unpacked.
 fn archives_of_shiv_find_their_packages() {
     let requirements = Path::new(env!("CARGO_MANIFEST_DIR")).join("requirements-shiv.txt");
     let environment = Interpreter::current().environment(&requirements);
     let site = Site::new();
-    let own = Target::current().module();
-    let places = ["python-packages", "site-packages"];
-    let packages = own.ancestors().find_map(|directory| {
-        places
-            .map(|place| directory.join(place).join("mod_wsgi"))
-            .into_iter()
-            .find(|package| package.exists())
-    });
     let packed = site.path("packed");
     std::fs::create_dir(&packed).unwrap_or_else(|error| panic!("{}: {error}", packed.display()));
     write(packed.join("shop.py"), MODULE);
-    let copied = Command::new("cp").arg("-rL").arg(packages.unwrap_or_default()).arg(&packed).status();
+    let copied = Command::new("cp").arg("-rL").arg(package()).arg(&packed).status();
     assert!(copied.is_ok_and(|status| status.success()));
     let archive = site.path("shop.pyz");
     let made = Command::new(environment.join("bin/python"))
