@@ -24,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// A socket that sends to the collector, whichever process that is at the time.
 pub(super) struct Socket {
     socket: UnixDatagram,
+    /// Tells the socket from whatever else may get its descriptor.
+    identity: (u64, u64),
     collector: SocketAddr,
     has_complained: AtomicBool,
 }
@@ -42,9 +44,10 @@ impl Socket {
         let open = || {
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
-            io::Result::Ok(socket)
+            let identity = os::file::identity(&socket)?;
+            io::Result::Ok((socket, identity))
         };
-        let socket = open().map_err(|error| {
+        let (socket, identity) = open().map_err(|error| {
             format!(
                 "No telemetry is reported, no socket can be made: {error}. Allow more open files (ulimit -n)"
             )
@@ -52,7 +55,7 @@ impl Socket {
         // It is a wish: with less room, less fits.
         let _ = setsockopt(&socket, sockopt::SndBuf, &ROOM);
         descriptors::register(&socket);
-        Ok(Self { socket, collector, has_complained: AtomicBool::new(false) })
+        Ok(Self { socket, identity, collector, has_complained: AtomicBool::new(false) })
     }
 
     /// Sends a datagram. If the collector has too many unread ones, tries again until `deadline`.
@@ -70,6 +73,7 @@ impl Socket {
     }
 
     fn try_send(&self, datagram: &[u8], deadline: Option<Instant>) -> io::Result<()> {
+        self.check()?;
         loop {
             match self.socket.send_to_addr(datagram, &self.collector) {
                 Ok(_) => return Ok(()),
@@ -83,6 +87,17 @@ impl Socket {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Fails if an application has closed the descriptor, which then may be a connection to a
+    /// client: that would take a datagram for a part of its response.
+    fn check(&self) -> io::Result<()> {
+        if os::file::identity(&self.socket).is_ok_and(|identity| identity == self.identity) {
+            return Ok(());
+        }
+        // A forked copy of the process must not close what the application has there now.
+        descriptors::unregister(&self.socket);
+        Err(io::Error::other("an application has closed its descriptor, as os.closerange() does"))
     }
 
     #[cold]
@@ -111,5 +126,37 @@ impl Socket {
             Level::Warning,
             &format!("{TELEMETRY_LOST}: Telemetry gets lost: {text}. This is not logged again"),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn what_has_got_the_descriptor_gets_no_datagram() {
+        let path = std::env::temp_dir().join(format!("wsgi-telemetry-{}", std::process::id()));
+        let collector = UnixDatagram::bind(&path).unwrap();
+        let socket = Socket::new(path.as_os_str().as_bytes()).unwrap();
+        socket.try_send(b"first", None).unwrap();
+        assert_eq!(collector.recv(&mut [0; 9]).unwrap(), 5);
+
+        // TCP does not mind the address of a datagram.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        let mut descriptor = OwnedFd::from(socket.socket);
+        nix::unistd::dup2(&server, &mut descriptor).unwrap();
+        let socket = Socket { socket: descriptor.into(), ..socket };
+        assert!(socket.try_send(b"second", None).is_err());
+        drop((socket, server));
+        let mut received = Vec::new();
+        client.read_to_end(&mut received).unwrap();
+        assert_eq!(received, b"");
+        std::fs::remove_file(path).unwrap();
     }
 }
