@@ -22,6 +22,9 @@ use super::pool::{Connection, send};
 use super::target::Target;
 use crate::log;
 
+/// The precision of a process's timers.
+const PRECISION: Duration = Duration::from_millis(10);
+
 /// Asks a script through a process of the group, for the question's time at most.
 pub(crate) fn ask(target: &Target<'_>, request: &Request, mut question: Question<'_>) -> Answer {
     let deadline = Instant::now() + Duration::from_millis(question.time_limit.into());
@@ -52,6 +55,10 @@ pub(crate) fn ask(target: &Target<'_>, request: &Request, mut question: Question
         let conversation =
             QuestionConversation { target, request, connection, unread: 0..0, has_begun: false, deadline };
         let refused = match conversation.run() {
+            // The process has interrupted the script at the same time.
+            QuestionEnd::Answered(Answer::Failed) if Instant::now() + PRECISION >= deadline => {
+                return Answer::TimedOut;
+            }
             QuestionEnd::Answered(answer) => return answer,
             QuestionEnd::Unread(outgoing) => {
                 message = outgoing;
