@@ -19,7 +19,7 @@ use crate::settings::Telemetry;
 use crate::time::now;
 
 /// The time that a collector has to make room for the datagrams of one sample.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The most slow requests that are reported while they run.
 const MOST_ACTIVE: usize = 16;
