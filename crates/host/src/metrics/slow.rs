@@ -126,7 +126,7 @@ fn describe(texts: &mut SlowTexts, request: &Request<'_>, settings: &Telemetry) 
     texts.add(SlowText::LogId, facts.request_id.or_empty());
     texts.add(SlowText::Method, cgi(Cgi::RequestMethod));
     texts.add(SlowText::Scheme, scheme);
-    texts.add(SlowText::Hostname, hostname(facts));
+    texts.add(SlowText::Hostname, hostname(header(facts, b"Host")));
     texts.add(SlowText::ScriptName, request.script_name.or_empty());
     texts.add(SlowText::PathInfo, request.path_info.or_empty());
     texts.add(SlowText::Protocol, cgi(Cgi::ServerProtocol));
@@ -136,14 +136,13 @@ fn describe(texts: &mut SlowTexts, request: &Request<'_>, settings: &Telemetry) 
     }
 }
 
-/// Returns the host that the client has asked for, without a port.
-fn hostname<'a>(facts: &RequestFacts<'a>) -> &'a [u8] {
-    let host = header(facts, b"Host");
-    let end = match host.iter().rposition(|byte| *byte == b':') {
-        // An IPv6 address is in brackets.
-        Some(colon) if !host[colon..].contains(&b']') => colon,
-        _ => host.len(),
-    };
+/// Returns the name or address of a `Host`, without brackets and port.
+fn hostname(host: &[u8]) -> &[u8] {
+    if let Some(address) = host.strip_prefix(b"[") {
+        let end = address.iter().position(|byte| *byte == b']').unwrap_or(address.len());
+        return &address[..end];
+    }
+    let end = host.iter().rposition(|byte| *byte == b':').unwrap_or(host.len());
     &host[..end]
 }
 
@@ -151,4 +150,17 @@ fn header<'a>(facts: &RequestFacts<'a>, name: &[u8]) -> &'a [u8] {
     let mut headers = facts.headers.as_slice().iter();
     let found = headers.find(|field| field.name.or_empty().eq_ignore_ascii_case(name));
     found.map(|field| field.value.or_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hostname;
+
+    #[test]
+    fn hosts_lose_brackets_and_ports() {
+        let cases = [("a.test", "a.test"), ("a.test:80", "a.test"), ("[::1]", "::1"), ("[::1]:80", "::1")];
+        for (host, expected) in cases.into_iter().chain([("", ""), ("[", ""), (":80", "")]) {
+            assert_eq!(hostname(host.as_bytes()), expected.as_bytes(), "{host}");
+        }
+    }
 }

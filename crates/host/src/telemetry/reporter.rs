@@ -115,6 +115,8 @@ impl Reporter {
         if self.is_stopped.swap(true, Ordering::Relaxed) || !self.is_original() {
             return;
         }
+        // Some ends come without a notice: a child that Apache ends while nothing is served.
+        self.stopping(None);
         if let Some(thread) = self.thread.get().filter(|_| is_graceful) {
             thread.end(END_TIMEOUT);
         }
