@@ -67,7 +67,8 @@ async def show(browser, url, directory):
             target = (await response.json())["webSocketDebuggerUrl"]
         async with session.ws_connect(target, max_msg_size=0) as socket:
             page = Page(socket)
-            await page.wait("document.body.innerText.includes('connected')")
+            # Before it has loaded, there is no body.
+            await page.wait("document.body?.innerText.includes('connected')")
             for tab in TABS:
                 find = f"[...document.querySelectorAll('.tab')].find(tab => tab.textContent.trim() == {tab!r})"
                 await page.run(f"{find}.click()")
