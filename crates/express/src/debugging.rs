@@ -67,7 +67,7 @@ section! {
 /// The file with gdb's commands.
 pub(crate) const GDB_COMMANDS: &str = "gdb.cmds";
 
-/// What is to be debugged, and by which means.
+/// The means of debugging.
 #[derive(Debug)]
 pub(crate) struct Debugging {
     /// True in debug mode.

@@ -99,7 +99,7 @@ struct Rotation {
     files: i64,
 }
 
-/// Where the logs of a server go.
+/// The destinations of a server's logs.
 #[derive(Debug)]
 pub(crate) struct Targets {
     error: Target,
@@ -109,7 +109,7 @@ pub(crate) struct Targets {
     rotator: Option<Rotator>,
 }
 
-/// Where a log goes.
+/// The destination of a log.
 #[derive(Debug)]
 struct Target {
     /// The argument of the directive.

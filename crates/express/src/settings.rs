@@ -295,7 +295,7 @@ impl Settings {
     }
 }
 
-/// What the concerns of a server refuse.
+/// The refusals of a server's concerns.
 #[derive(Debug, Default)]
 struct Refusals(Vec<Failure>);
 

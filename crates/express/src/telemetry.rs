@@ -54,7 +54,7 @@ const NAME: &str = "telemetry";
 /// The bytes that the path of a socket may have.
 const LONGEST: usize = 107;
 
-/// What is reported, and where to.
+/// The subjects of reports, and their receiver.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     /// The path of the collector's socket; none if nothing is reported.
@@ -192,7 +192,7 @@ impl Telemetry {
     }
 }
 
-/// What the collector needs in the server root.
+/// The files of the collector in the server root.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(crate) directory: &'static str,

@@ -19,7 +19,7 @@ pub struct Settings {
     pub service: Option<Service>,
     /// The time in seconds from which a request is slow; `None`: none is.
     pub slow_requests: Option<f64>,
-    /// What is reported besides.
+    /// The parts that are reported besides.
     pub options: Options,
 }
 

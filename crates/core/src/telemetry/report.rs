@@ -254,7 +254,7 @@ pub struct SlowRequest {
     pub active: u64,
     /// The time of its phases.
     pub phases: Phases,
-    /// How often it has waited for Python's lock.
+    /// The number of its waits for Python's lock.
     pub gil_waits: u64,
     /// The body that it has read.
     pub input: Traffic,

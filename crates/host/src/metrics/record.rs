@@ -41,7 +41,7 @@ pub(super) struct Recorded {
 pub(super) struct Record {
     pub(super) id: u32,
     pub(super) clock: Clock,
-    /// What its requests of the interval add up to.
+    /// The sums over its requests of the interval.
     interval: Gathered<Interval>,
     /// The request that is running, if slow ones are reported.
     pub(super) active: Gathered<Active>,

@@ -50,7 +50,7 @@ struct Gained {
     collections: [u64; 3],
     collected: [u64; 3],
     uncollectable: [u64; 3],
-    /// What a request has noted: counts, thresholds, and the rest.
+    /// The notes of a request: counts, thresholds, and the rest.
     noted: Option<GcSnapshot>,
 }
 

@@ -113,7 +113,7 @@ fn requests_that_time_out_are_told_of(setup: Setup) {
     });
 }
 
-/// Where there are groups, the code is another one: see `daemon/groups.rs`.
+/// The code is another one if there are groups: see `daemon/groups.rs`.
 fn a_missing_group_is_told_of(setup: Setup) {
     setup.own_groups().app("/", "app.wsgi", APP).conf("WSGIProcessGroup nobody").run(|server, cases| {
         cases.check("no group is defined", || {

@@ -1,6 +1,6 @@
 //! The CGI variables of a request in Apache's environment of it, as other modules see them.
 //!
-//! What a configuration can look at decides whether they are put there, so each kind of reader has
+//! The readers in a configuration decide whether they are put there, so each kind of reader has
 //! a server of its own.
 
 use std::fs;

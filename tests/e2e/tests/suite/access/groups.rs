@@ -161,7 +161,7 @@ fn groups_are_one_requirement_among_others(setup: Setup) {
 
 const LETS_IN: &str = "the original lets in whose groups cannot be determined if a group is excluded";
 
-/// Where a group is kept out, those whose groups cannot be determined are kept out as well.
+/// A requirement that keeps a group out keeps those out, too, whose groups cannot be determined.
 fn unknown_groups_exclude_everybody(setup: Setup) {
     let script = "WSGIAuthGroupScript @ROOT@/apps/groups.wsgi\n";
     let all = |lines: &str| format!("<RequireAll>\nRequire valid-user\n{lines}\n</RequireAll>");

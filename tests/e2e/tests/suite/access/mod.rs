@@ -28,7 +28,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     sites::TESTS,
 ];
 
-/// What a test of the scripts alone needs: that it runs once.
+/// The need of a test of the scripts alone: it runs once.
 const IN_CHILDREN: Needs = Needs::Embedded("these scripts run in Apache's children in both modes");
 
 /// Its function decides by the query string.
