@@ -37,6 +37,12 @@ impl Topic {
     pub fn from_number(number: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|topic| *topic as u32 == number)
     }
+
+    /// Returns whether the answer lets somebody in, or not.
+    #[must_use]
+    pub const fn decides_access(self) -> bool {
+        !matches!(self, Self::Route)
+    }
 }
 
 /// A question to a script. The facts name the script and its application group.

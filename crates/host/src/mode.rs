@@ -32,10 +32,19 @@ pub(crate) trait Mode: Sync {
 pub(crate) enum ChangedScript {
     /// Load it again.
     Reload,
-    /// Run the loaded version; log this.
-    Keep(Option<String>),
+    /// Run the loaded version, if it may run.
+    Keep(LoadedVersion),
     /// Hold the request back, until a successor is ready or has failed.
     Hold,
+}
+
+/// The version of a changed script that the process has loaded.
+#[derive(Default)]
+pub(crate) struct LoadedVersion {
+    /// A line to log if it runs.
+    pub(crate) warning: Option<String>,
+    /// The reason why no process could load the version that has replaced it, if one has tried.
+    pub(crate) failure: Option<String>,
 }
 
 /// A decision about a request whose script could not be imported.

@@ -22,7 +22,7 @@ use wsgi_core::codes::{
 
 use crate::process::process;
 use crate::request::Runner;
-use crate::scripts::NotLoaded;
+use crate::scripts::{NotLoaded, WithoutChange};
 use crate::state::{State, ThreadState};
 use crate::{context, dispatch, errors, report, scripts};
 
@@ -132,7 +132,15 @@ impl QuestionCall<'_> {
 
     fn ask(&self, errors: &Object) -> Asked {
         let facts = &self.question.facts;
-        let module = match scripts::module(self.py, self.state, self.thread, facts, self.lease, None) {
+        let module = match scripts::module(
+            self.py,
+            self.state,
+            self.thread,
+            facts,
+            self.lease,
+            None,
+            self.without_change(),
+        ) {
             Ok(module) => module,
             Err(NotLoaded::Held) => return Asked::Held,
             Err(NotLoaded::Failed | NotLoaded::NotTried) => return Answer::NotLoaded.into(),
@@ -179,6 +187,11 @@ impl QuestionCall<'_> {
             _ => function.call([&environ]),
         };
         read(self, &result?)
+    }
+
+    /// The change of a script may be that somebody is no longer to be let in.
+    const fn without_change(&self) -> WithoutChange {
+        if self.topic.decides_access() { WithoutChange::Refuse } else { WithoutChange::Serve }
     }
 
     /// Logs why there is no answer.

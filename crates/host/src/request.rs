@@ -13,7 +13,7 @@ use crate::input::Input;
 use crate::meter::Meter;
 use crate::metrics::{self, Recording};
 use crate::outcome::Outcome;
-use crate::scripts::NotLoaded;
+use crate::scripts::{NotLoaded, WithoutChange};
 use crate::state::{Interpreter, State, ThreadState};
 use crate::{context, environ, errors, events, report, scripts, time};
 use wsgi_core::codes::{CLOSE_NOT_FOUND, NO_CALLABLE};
@@ -148,7 +148,15 @@ impl RequestCall<'_> {
     fn module(&self) -> std::result::Result<Object, NotLoaded> {
         let facts = &self.request.facts;
         let resource = facts.variable(Cgi::ScriptFilename).or_empty();
-        scripts::module(self.py, self.state, self.thread, facts, self.lease, Some(resource))
+        scripts::module(
+            self.py,
+            self.state,
+            self.thread,
+            facts,
+            self.lease,
+            Some(resource),
+            WithoutChange::Serve,
+        )
     }
 
     /// Returns the request's id, if it has one.

@@ -7,14 +7,14 @@ use bridge::{Lease, Level, RequestFacts, flag};
 use python::{Exception, Object, Python, Raised, Result};
 
 use crate::loading::Loading;
-use crate::mode::{ChangedScript, FailedScript};
+use crate::mode::{ChangedScript, FailedScript, LoadedVersion};
 use crate::process;
 use crate::report;
 use crate::script_file::{Source, modified, read};
 use crate::state::{Interpreter, State, ThreadState};
 use wsgi_core::codes::{
     Code, EXCEPTION, IMPORT_EXITED, IMPORT_NOT_CLOSED, IMPORT_NOT_COMPILED, IMPORT_RAISED, NO_CALLABLE,
-    SCRIPT_EXITED, SCRIPT_NOT_CLOSED, SCRIPT_NOT_COMPILED, SCRIPT_RAISED,
+    SCRIPT_CHANGE_NOT_LOADED, SCRIPT_EXITED, SCRIPT_NOT_CLOSED, SCRIPT_NOT_COMPILED, SCRIPT_RAISED,
 };
 
 /// The reason why there is no script to run.
@@ -30,11 +30,21 @@ pub(crate) enum NotLoaded {
 /// The module of a script, or why there is none.
 type Loaded = std::result::Result<Object, NotLoaded>;
 
+/// The treatment of requests for a script that has changed if no process can load the change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WithoutChange {
+    /// The version from before the change serves them.
+    Serve,
+    /// They are refused: the version from before must not decide.
+    Refuse,
+}
+
 /// The longest text of an exception that is kept, in characters.
 const LONGEST_CAUSE: usize = 300;
 
 /// Returns the module of a request's script: loaded if it is not, loaded again if it has changed.
 /// `resource` is the argument of its `reload_required`, which is asked if there is one.
+/// `without_change` matters in daemon processes only.
 pub(crate) fn module(
     py: Python<'_>,
     state: &State,
@@ -42,6 +52,7 @@ pub(crate) fn module(
     facts: &RequestFacts<'_>,
     lease: &Lease,
     resource: Option<&[u8]>,
+    without_change: WithoutChange,
 ) -> Loaded {
     let path = facts.script.or_empty();
     let check = |mtime| facts.has_flag(flag::SCRIPT_RELOADING).then_some(Check { mtime, resource });
@@ -56,9 +67,21 @@ pub(crate) fn module(
         Ok((name, Found::Changed(module))) => match state.process.mode.script_changed(py, path) {
             ChangedScript::Reload => load(&name),
             ChangedScript::Hold => Err(NotLoaded::Held),
-            ChangedScript::Keep(warning) => {
-                if let Some(warning) = warning {
-                    lease.with(|exchange| exchange.log(Level::Warning, warning.as_bytes()));
+            ChangedScript::Keep(LoadedVersion { failure: Some(failure), .. })
+                if without_change == WithoutChange::Refuse =>
+            {
+                let text = format!(
+                    "{SCRIPT_CHANGE_NOT_LOADED}: The script '{}' has changed, and no process could load the change ({failure}): \
+                     requests are refused until one has. A new process tries again every now and then, and after a further \
+                     change of the file.",
+                    String::from_utf8_lossy(path)
+                );
+                script.requester.log(Level::Error, &text);
+                Err(NotLoaded::Failed)
+            }
+            ChangedScript::Keep(loaded) => {
+                if let Some(warning) = loaded.warning {
+                    script.requester.log(Level::Warning, &warning);
                 }
                 Ok(module)
             }

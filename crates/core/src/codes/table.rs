@@ -462,6 +462,10 @@ codes! {
         "A daemon process that has a script to ask (`process-group=`) has ended, or does not keep to the protocol. The request is \
          refused.",
         "Look for what ended the process: the message says so where it is known, and so do the lines of the process.";
+    SCRIPT_CHANGE_NOT_LOADED = "WSGI1033", Error,
+        "A script of access control has changed, and no process of its group (`process-group=`) could load the change. Requests are \
+         refused, since the former version might let in whom the change keeps out.",
+        "Correct the script: the message says why it could not be loaded, or an earlier one of a process that tried.";
     TELEMETRY_LOST = "WSGI1050", Warning,
         "A process cannot send to the collector of telemetry (`WSGITelemetryService`). It goes on without, and says so once.",
         "Start the collector, let the users of the processes write to its socket, or have it read faster, as the message says.";

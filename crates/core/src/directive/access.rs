@@ -69,7 +69,7 @@ expanded, as for `WSGIApplicationGroup` |
 need no Python then, and `WSGIRestrictEmbedded On` can be set. Let no application run in that group: it would share \
 the threads, and could change who is let in. `%{SERVER}` and `%{HOST}` are expanded. Limits of the group hold, and so \
 do `WSGIRestrictProcess`, `script-user=` and `script-group=`. If no process answers, the request is refused. A changed script is loaded \
-by a new process, as an application is; until that works, the former version is asked. Not allowed in `.htaccess` |
+by a new process, as an application is; until then, the former version is asked. If it cannot be loaded, requests are refused. Not allowed in `.htaccess` |
 | `timeout=` | the longest time for an answer, the loading of the script included: 60 seconds by default. After that the request is \
 refused, and the script is left to itself. In a process group it is interrupted with `RequestTimeout`, and if that is of no use, the \
 process is replaced |

@@ -1,6 +1,6 @@
 //! Questions to scripts of the server's hooks, in a worker: see [`crate::questions`].
 
-use bridge::{Answer, Exchange, ExchangeServer, Fields, Lease, Question};
+use bridge::{Answer, Exchange, ExchangeServer, Fields, Lease, Question, Topic, flag};
 use wsgi_core::wire::Reader;
 
 use super::connection::Connection;
@@ -27,6 +27,11 @@ pub(super) fn run(
         workers::log_unreadable(daemon);
         return Completion::NotRun(false);
     };
+    let decides_access = Topic::from_number(question.topic).is_some_and(Topic::decides_access);
+    // A script that decides about access is not taken as it has been loaded, once it has changed.
+    if !may_reload && !decides_access {
+        question.facts.flags &= !flag::SCRIPT_RELOADING;
+    }
     if let Some(rejection) = workers::prepare(observer, &mut question.facts, may_reload) {
         buffers.out = out;
         return Completion::Rejected(rejection);

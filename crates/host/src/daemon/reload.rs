@@ -4,6 +4,10 @@
 //! the request goes there; if not, it runs here, with the loaded version. Later requests run then,
 //! too, while further successors are asked for now and then.
 //!
+//! Scripts of access control are the exception: once a successor has failed, what was loaded before
+//! must not decide who is let in, since the change may be a revocation. Their requests are refused
+//! until a successor has loaded the change.
+//!
 //! The same is done for a script whose import has failed, as often as [`FailedImports`] permits: a
 //! second import in this process could fail because of leftovers of the first.
 //!
@@ -24,7 +28,7 @@ use wsgi_core::lifecycle::{FailedImports, MAX_FAILED_SUCCESSORS, Reason, Retry, 
 use wsgi_core::wire::control::Script;
 
 use super::connection::Connection;
-use crate::mode::{ChangedScript, FailedScript};
+use crate::mode::{ChangedScript, FailedScript, LoadedVersion};
 
 /// The longest wait of a request for a successor.
 pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(2);
@@ -62,7 +66,7 @@ pub(super) struct HeldRequest {
     pub(super) message: Vec<u8>,
 }
 
-/// A change that is not served.
+/// A change that no process serves.
 struct RejectedChange {
     path: Box<[u8]>,
     mtime: Option<i64>,
@@ -138,7 +142,7 @@ impl Reload {
         let may_ask = is_serving && state.asked.is_none() && !state.failed.is_underway();
         if let Some(change) = state.rejected.iter_mut().find(|change| *change.path == *path) {
             if change.mtime == mtime {
-                let warning = change.warning();
+                let loaded = LoadedVersion { warning: change.warning(), failure: change.reason.clone() };
                 // Whatever it lacked may be there now: the rest of a deploy, or a database. No
                 // request waits for that.
                 let asks = may_ask && change.again.is_some_and(|time| time <= now);
@@ -146,7 +150,7 @@ impl Reload {
                     change.again = None;
                     state.ask_for(path);
                 }
-                return (ChangedScript::Keep(warning), asks);
+                return (ChangedScript::Keep(loaded), asks);
             }
             // The file has changed once more.
             state.rejected.retain(|change| *change.path != *path);
@@ -157,7 +161,7 @@ impl Reload {
         if state.asked.is_none() && state.failed.is_underway() {
             // A successor is made for a script that cannot be imported here, and takes long. This
             // change has its turn after that.
-            return (ChangedScript::Keep(None), false);
+            return (ChangedScript::Keep(LoadedVersion::default()), false);
         }
         (ChangedScript::Hold, state.ask_for(path))
     }

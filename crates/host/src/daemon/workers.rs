@@ -318,6 +318,10 @@ fn run(observer: &Observer, buffers: &mut Buffers, connection: &Connection, may_
         log_unreadable(daemon);
         return Completion::NotRun(false);
     };
+    if !may_reload {
+        // The script is taken as it has been loaded.
+        request.facts.flags &= !flag::SCRIPT_RELOADING;
+    }
     if let Some(rejection) = prepare(observer, &mut request.facts, may_reload) {
         buffers.out = out;
         return Completion::Rejected(rejection);
@@ -349,23 +353,20 @@ fn run(observer: &Observer, buffers: &mut Buffers, connection: &Connection, may_
     }
 }
 
-/// Notes that a request is about to run, or returns why it must not. Unless `may_reload`, its script
-/// is taken as it has been loaded.
+/// Notes that a request is about to run, or returns why it must not. It `may_wait` for another
+/// process that loads its script.
 pub(super) fn prepare(
     observer: &Observer,
     facts: &mut RequestFacts<'_>,
-    may_reload: bool,
+    may_wait: bool,
 ) -> Option<Rejection> {
     let Observer { daemon, worker } = *observer;
     facts.daemon_start = os::clock::microseconds();
     if is_late(facts, daemon.limits.queue_timeout) {
         return Some(Rejection::Late);
     }
-    if !may_reload {
-        facts.flags &= !flag::SCRIPT_RELOADING;
-    }
     worker.is_ignored.store(facts.has_flag(flag::IGNORE_ACTIVITY), Ordering::Relaxed);
-    worker.may_wait.store(may_reload, Ordering::Relaxed);
+    worker.may_wait.store(may_wait, Ordering::Relaxed);
     observer.on_transfer();
     if daemon.limits.startup_timeout > 0 && daemon.activity.record_script_wanted(daemon.now()) {
         daemon.info("the first request asks for its script, the startup timeout is on");

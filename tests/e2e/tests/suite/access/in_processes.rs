@@ -165,8 +165,8 @@ fn scripts_run_in_a_process_group(setup: Setup) {
         });
 }
 
-/// As for applications: a successor of the process has the new version, and a version that cannot be
-/// loaded leaves the one before.
+/// A successor of the process has the new version. While none can load it, nobody is let in: it may
+/// be there to keep somebody out.
 fn check_changes(server: &Server, cases: &mut Cases<'_>) {
     let script =
         |users: &str| format!("def check_password(environ, user, password):\n    return user in {users}\n");
@@ -178,8 +178,15 @@ fn check_changes(server: &Server, cases: &mut Cases<'_>) {
     cases.check("a script that has become invalid", || {
         let mark = server.mark();
         server.write("apps/user.wsgi", "def check_password(:\n");
-        assert_eq!([ask("new"), ask("true")], [200, 401]);
+        assert_eq!([ask("new"), ask("true")], [500, 500]);
         server.wait_log(mark, "SyntaxError");
+        server.wait_log(mark, "WSGI1033");
+        let other = server.get("/access/page?true").status;
+        assert_eq!(other, 200, "another script of the group is as it was");
+    });
+    cases.check("a script that is valid again", || {
+        server.write("apps/user.wsgi", script("['newest']"));
+        assert_eq!([ask("newest"), ask("new")], [200, 401]);
     });
 }
 
