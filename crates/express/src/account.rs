@@ -68,6 +68,12 @@ impl Account {
         command
     }
 
+    /// The user and all groups, to become them.
+    pub(crate) fn identity(&self) -> os::spawn::Account {
+        let groups = self.groups.iter().map(|group| group.as_raw()).collect();
+        os::spawn::Account { uid: self.uid.as_raw(), gid: self.gid.as_raw(), groups }
+    }
+
     /// Checks that the account has this access to `path`. The error says what prevents it.
     pub(crate) fn can(&self, access: Access, path: &Path) -> Result<(), String> {
         let Err(reason) = self.permitted(access, path) else { return Ok(()) };

@@ -116,22 +116,53 @@ impl Application {
         server_root: &Path,
         around: Option<&Value>,
     ) -> Result<String, Failure> {
-        let (loader, entry, callable_object) = match self {
-            Self::Module(name, own) => {
-                ("module", name.clone(), Some(own.as_deref().unwrap_or(callable_object)))
-            }
-            Self::Paste(file) => ("paste", display(file), None),
-            Self::Script(file) if around.is_some() => ("script", display(file), Some(callable_object)),
+        let loader = match self {
+            Self::Script(_) if around.is_none() => None,
             Self::Placeholder if around.is_some() => {
-                ("script", display(&server_root.join(DEFAULT)), Some("application"))
+                Some(Loader::script(&server_root.join(DEFAULT), "application"))
             }
-            _ => ("", String::new(), None),
+            _ => self.loader(callable_object),
         };
+        let Loader { function, entry, callable_object } = loader.unwrap_or_default();
         render(
             HANDLER,
             include_str!("../templates/handler.wsgi"),
-            context! { loader, entry, callable_object, around },
+            context! { loader => function, entry, callable_object, around },
         )
+    }
+
+    /// Returns what loads it; `None` if nothing was named that could be loaded.
+    pub(crate) fn loader(&self, callable_object: &str) -> Option<Loader> {
+        match self {
+            Self::Script(file) => Some(Loader::script(file, callable_object)),
+            Self::Module(name, own) => Some(Loader {
+                function: "module",
+                entry: name.clone(),
+                callable_object: Some(own.as_deref().unwrap_or(callable_object).to_owned()),
+            }),
+            Self::Paste(file) => {
+                Some(Loader { function: "paste", entry: display(file), callable_object: None })
+            }
+            Self::Placeholder | Self::Static => None,
+        }
+    }
+}
+
+/// A call of the Python module that loads applications.
+#[derive(Debug, Default)]
+pub(crate) struct Loader {
+    /// The name of the function.
+    pub(crate) function: &'static str,
+    /// The file or module.
+    pub(crate) entry: String,
+    /// The name in it, where one is needed.
+    pub(crate) callable_object: Option<String>,
+}
+
+impl Loader {
+    fn script(file: &Path, callable_object: &str) -> Self {
+        let callable_object = Some(callable_object.to_owned());
+        Self { function: "script", entry: display(file), callable_object }
     }
 }
 

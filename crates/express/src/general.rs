@@ -22,6 +22,11 @@ section! {
     CALLABLE_OBJECT = Spec::text("--callable-object", &["NAME"],
         "Name of the WSGI callable in the script or module.")
         .default("application");
+    STRICT = Spec::flag("--strict",
+        "Loads the application before the server starts, and fails with status 1 if it cannot be loaded.")
+        .note("Without it, the server starts, requests get status 500, and loading is tried again. With it, a process of Python's own loads the \
+               application once more than otherwise, as the account that serves, with its directories and variables, within `--startup-timeout`. \
+               In that process `mod_wsgi` has its names, but there are no requests. For `start-server` and `manage.py runmodwsgi`.");
     MOUNT_POINT = Spec::text("--mount-point", &["URL-PATH"],
         "URL path of the application.")
         .default("/")

@@ -44,6 +44,7 @@ mod sizing;
 mod spec;
 mod telemetry;
 mod tls;
+mod trial;
 mod values;
 
 pub use cli::main;

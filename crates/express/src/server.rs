@@ -33,6 +33,7 @@ use crate::service;
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::tls;
+use crate::trial;
 
 /// The use that a server root is generated for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,9 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     let mut settings = Settings::new(parsed)?;
     let account = account(parsed)?;
     say_what_has_no_effect(parsed, &settings);
+    if setup_only && parsed.has(&general::STRICT) {
+        warn("--strict is without effect: the server is not started now");
+    }
     leave_closed_directory(&mut settings, &account);
     let path = |spec| parsed.text(spec).map(Path::new);
     let apache = Apache::find(path(&general::HTTPD_EXECUTABLE), path(&general::MODULES_DIRECTORY))?;
@@ -172,6 +176,9 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         complaints.iter().for_each(|complaint| warn(complaint));
     } else if !complaints.is_empty() {
         return Err(Failure::Machine(complaints));
+    }
+    if parsed.has(&general::STRICT) && !setup_only {
+        trial::load(&inputs, &control)?;
     }
     say(&banner(&inputs, setup_only))?;
     if purpose == Purpose::Start { run::foreground(&control, settings.debugging.is_on) } else { Ok(0) }

@@ -6,7 +6,7 @@ use std::process::Command;
 use e2e::Needs::{Daemon, Ours};
 use e2e::{Interpreter, Target, Test, preload, test, wait_until};
 
-use super::server::{Express, Site, account, command, refusal, write};
+use super::server::{Express, Site, account, allow, command, refusal, refused, write};
 
 pub(super) const TESTS: &[Test] = &[
     test!(modules_are_imported_and_replaced_when_they_change, Daemon, Ours("such messages")),
@@ -18,6 +18,8 @@ pub(super) const TESTS: &[Test] = &[
     test!(the_package_has_the_module_by_its_usual_name, Daemon),
     test!(archives_of_shiv_find_their_packages, Daemon, Ours("package in such archives")),
     test!(what_keeps_an_application_from_loading_is_said, Daemon, Ours("such messages")),
+    test!(a_strict_start_fails_if_the_application_cannot_be_loaded, Daemon, Ours("--strict")),
+    test!(a_strict_start_loads_the_application_as_the_server_does, Daemon, Ours("--strict")),
 ];
 
 /// Names itself.
@@ -209,4 +211,62 @@ fn what_keeps_an_application_from_loading_is_said() {
         assert_eq!(server.get().status, 500, "{entry}");
         wait_until(said, || server.log().contains(said).then_some(()));
     }
+}
+
+/// A thread that goes on is no reason to wait.
+const THREAD: &str =
+    "import threading, time\nthreading.Thread(target=time.sleep, args=(1000,)).start()\nimport missing\n";
+
+fn a_strict_start_fails_if_the_application_cannot_be_loaded() {
+    for (script, options, said) in [
+        (THREAD, &[][..], "No module named 'missing'"),
+        ("import missing\n", &["--embedded-mode"], "No module named 'missing'"),
+        ("app = 1\n", &[], "has no application; name its WSGI callable with --callable-object"),
+        ("application = 1\n", &[], "cannot be called"),
+        ("import os\nos._exit(0)\n", &[], "Python ended meanwhile: "),
+        ("import sys\nsys.exit(0)\n", &[], "SystemExit"),
+        ("import time\ntime.sleep(1000)\n", &["--startup-timeout", "1"], "longer than 1 s"),
+        (MODULE, &["--application-type", "module", "--entry-point", "sohp"], "there is no module sohp"),
+        (MODULE, &["--application-type", "module", "--entry-point", "shop:other"], "has no other"),
+    ] {
+        let site = site();
+        site.write("app.wsgi", script);
+        let output = refused(&site, &[&["--strict"], options].concat());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains(said) && text.contains("without --strict"), "{said} in {text}");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(printed, "", "there is no banner of a server that does not start");
+    }
+}
+
+/// Needs what it gets in the server, and adds a line about it to a file.
+const PARTICULAR: &str = r#"
+import logging, os
+import apache, imported, mod_wsgi, shop
+
+mod_wsgi.subscribe_events(lambda name, **event: None)
+logging.getLogger("shop").addHandler(mod_wsgi.LogHandler())
+with open("loads", "a") as file:
+    print(os.getuid(), os.getcwd(), os.environ["SHOP"], os.environ["MOD_WSGI_EXPRESS"],
+          repr(mod_wsgi.process_group), __name__, __file__, os.environ["LC_ALL"], file=file)
+
+application = shop.main
+"#;
+
+fn a_strict_start_loads_the_application_as_the_server_does() {
+    let site = Site::new();
+    site.write("app.wsgi", PARTICULAR);
+    site.write("envvars", "export SHOP=open\n");
+    site.write("loads", "");
+    allow(site.path("loads"), 0o666);
+    let added = site.path("added");
+    std::fs::create_dir(&added).unwrap_or_else(|error| panic!("{}: {error}", added.display()));
+    write(added.join("shop.py"), MODULE);
+    let options = ["--strict", "--envvars-script", "envvars", "--python-path", "added"];
+    let server = Express::serve(site, &options);
+    assert_eq!(server.value("name"), "shop");
+    let loads = server.read("loads");
+    let lines: Vec<&str> = loads.lines().collect();
+    assert!(matches!(lines[..], [tried, served] if tried == served), "{loads}");
 }

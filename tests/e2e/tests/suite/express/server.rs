@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use e2e::{Connection, Interpreter, Process, Response, Target, preload, signal, wait_until};
 use nix::sys::signal::Signal;
@@ -206,6 +206,11 @@ impl Site {
 
 /// Returns what mod_wsgi-express says when it refuses these options.
 pub(super) fn refusal(site: &Site, options: &[&str]) -> String {
+    String::from_utf8_lossy(&refused(site, options).stderr).into_owned()
+}
+
+/// Returns the output and the status of mod_wsgi-express, which refuses these options.
+pub(super) fn refused(site: &Site, options: &[&str]) -> Output {
     let output = command(&[])
         .args(["start-server", "app.wsgi", "--host", "127.0.0.1", "--port", &free_port().to_string()])
         .arg("--server-root")
@@ -216,9 +221,9 @@ pub(super) fn refusal(site: &Site, options: &[&str]) -> String {
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("mod_wsgi-express: {error}"));
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "it started, and has ended\n{text}");
-    text
+    output
 }
 
 /// A port that nobody listens on.
