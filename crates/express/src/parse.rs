@@ -158,9 +158,18 @@ fn find(specs: &[&'static Spec], name: &str) -> Result<Option<&'static Spec>, St
     }
 }
 
+/// The names of arguments that are paths.
+const PATHS: [&str; 5] = ["FILE", "DIRECTORY", "FILE-OR-DIRECTORY", "SCRIPT", "PREFIX"];
+
 fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(), String> {
     let name = spec.name;
-    for value in values {
+    for (argument, value) in spec.arguments.iter().zip(values) {
+        if PATHS.contains(argument) && value.trim().is_empty() {
+            return Err(format!(
+                "option {name}: the name of the {} is empty, as that of a variable that is not set",
+                argument.to_lowercase().replace('-', " ")
+            ));
+        }
         match spec.kind {
             Kind::Flag | Kind::Text => {}
             Kind::Integer | Kind::Count | Kind::Seconds | Kind::Milliseconds | Kind::Bytes => {
@@ -279,6 +288,23 @@ mod tests {
         let parsed = read(&["--port", "1", "--port", "2", "--url-alias=/a", "b"]).unwrap();
         assert_eq!(parsed.integer(&general::PORT), Some(2));
         assert_eq!(parsed.all(&files::URL_ALIAS), [["/a", "b"]]);
+    }
+
+    #[test]
+    fn empty_paths_are_refused_with_their_options() {
+        let mut count = 0;
+        for spec in options::server() {
+            let Some(at) = spec.arguments.iter().position(|argument| PATHS.contains(argument)) else {
+                continue;
+            };
+            let mut arguments = vec![spec.name];
+            arguments.extend(["x"].iter().cycle().take(at));
+            arguments.push(" ");
+            let text = refusal(&arguments);
+            assert!(text.contains(spec.name) && text.contains("is empty"), "{text}");
+            count += 1;
+        }
+        assert!(count > 25, "{count}");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(crate) fn port(parsed: &Parsed, spec: &Spec, default: u16) -> u16 {
 /// The path as seen from the current directory.
 ///
 /// # Errors
-/// It is empty, or there is no current directory.
+/// There is no current directory.
 pub(crate) fn absolute(path: &str) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| {
         Failure::machine(format!("cannot make the path '{path}' absolute: {error}; name another"))
