@@ -36,10 +36,12 @@ class Command(BaseCommand):
             program.run(arguments("start-server", [module], options))
 
     def _application(self):
-        module, _, callable_object = (settings.WSGI_APPLICATION or "").rpartition(".")
-        if not module:
+        setting = settings.WSGI_APPLICATION
+        module, _, callable_object = setting.rpartition(".") if isinstance(setting, str) else ("", "", "")
+        if not module or not callable_object:
             raise CommandError(
-                "the setting WSGI_APPLICATION does not name the application: set it to 'PROJECT.wsgi.application', say"
+                f"the setting WSGI_APPLICATION, {setting!r}, does not name the application: "
+                "set it to 'PROJECT.wsgi.application', say"
             )
         return module, callable_object
 

@@ -181,4 +181,25 @@ fn projects_are_only_set_up_if_that_is_asked_for() {
     let (status, output, errors) = project.set_up(&["--ssl-certificate", "x"]);
     assert_eq!((status, output.as_str()), (Some(1), "Successfully ran command.\n"));
     assert!(errors.contains("CommandError: ") && errors.contains("--https-port"), "{errors}");
+
+    if Target::current().is_reference() {
+        return;
+    }
+    let settings = project.site.path("shop/settings.py");
+    let before = std::fs::read_to_string(&settings).unwrap_or_default();
+    for value in ["5", "None", "'application'", "'shop.wsgi.'"] {
+        write(settings.clone(), &format!("{before}\nWSGI_APPLICATION = {value}\n"));
+        let (status, _, errors) = project.set_up(&["--setup-only"]);
+        let said = format!("CommandError: the setting WSGI_APPLICATION, {value}, does not name");
+        assert!(status == Some(1) && errors.contains(&said), "{errors}");
+    }
+    // The trial takes the directories of the project.
+    write(settings, &before);
+    write(project.site.path("shop/wsgi.py"), "import shop.missing\n");
+    let (status, output, errors) = project.set_up(&["--strict"]);
+    assert_eq!(status, Some(1), "{output}{errors}");
+    assert!(
+        errors.contains("No module named 'shop.missing'") && errors.contains("shop.wsgi cannot"),
+        "{errors}"
+    );
 }
