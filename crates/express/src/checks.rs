@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use crate::account::{Access, Account};
 use crate::apache;
 use crate::application::Application;
+use crate::general;
 use crate::install::{Installation, REINSTALL};
 use crate::python::Python;
 use crate::server_root::ServerRoot;
@@ -40,7 +41,9 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     } else if settings.daemon.is_some() {
         problems.extend(searchable(directory, "--working-directory", account));
     }
-    problems.extend(settings.logs.problems());
+    problems.extend(
+        settings.logs.problems(settings.services.iter().filter_map(|service| service.log_file.as_deref())),
+    );
     for (_, script) in &settings.files.handlers {
         problems.extend(file(script, "the script of --add-handler,", "name an existing one", account));
     }
@@ -95,6 +98,29 @@ pub(crate) fn aliases(settings: &Settings, account: &Account) -> Vec<String> {
         }
     }
     problems
+}
+
+/// Returns a text for each directory that something does not work without, and that may come later.
+pub(crate) fn directories(settings: &Settings, account: &Account) -> Vec<String> {
+    settings.telemetry.unreachable(account).into_iter().chain(eggs(settings, account)).collect()
+}
+
+/// Returns what prevents eggs from being unpacked: Python makes the directory, if it can.
+fn eggs(settings: &Settings, account: &Account) -> Option<String> {
+    let eggs = settings.python_eggs.as_deref()?;
+    let existing = eggs.ancestors().find(|directory| directory.exists())?;
+    let reason = if existing.is_dir() {
+        account.can(Access::Write, existing).err()?
+    } else {
+        format!("{} is not a directory", existing.display())
+    };
+    Some(format!(
+        "{} cannot unpack eggs into {}: {reason}; make the directory, with this account as its owner, or choose \
+         another with {}",
+        account.user,
+        eggs.display(),
+        general::PYTHON_EGGS.name
+    ))
 }
 
 /// Returns what prevents services from running as their accounts.
@@ -327,6 +353,15 @@ mod tests {
         let problems = files(&settings(&["/etc"]), &account);
         assert!(problems[0].contains("/etc is not a file"), "{problems:?}");
         assert!(files(&settings(&["/etc/passwd", "--working-directory", "/"]), &account).is_empty());
+    }
+
+    #[test]
+    fn directories_that_may_come_later_are_told_of() {
+        let account = Account::choose(None, None).unwrap();
+        let told = |eggs: &str| directories(&settings(&["--python-eggs", eggs]), &account);
+        assert!(told("/etc/passwd/eggs")[0].contains("/etc/passwd is not a directory"));
+        assert!(told("/proc/eggs")[0].contains("--python-eggs"), "{:?}", told("/proc/eggs"));
+        assert_eq!(told("/tmp/no/eggs"), [""; 0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, access, geteuid};
 
 use crate::apache;
 use crate::failure::Failure;
-use crate::general::INCLUDE_FILE;
+use crate::general::{INCLUDE_FILE, SERVICE_LOG_FILE};
 use crate::parse::Parsed;
 use crate::quote::display;
 use crate::quote::quote_for_shell;
@@ -166,8 +166,8 @@ impl Logs {
         }
     }
 
-    /// Returns a text for each directory that logs cannot be written to.
-    pub(crate) fn problems(&self) -> Vec<String> {
+    /// Returns a text for each log that cannot be written, `further` ones included.
+    pub(crate) fn problems<'f>(&self, further: impl Iterator<Item = &'f str>) -> Vec<String> {
         let logs = [
             (!self.to_terminal, Some(&self.error), &ERROR_LOG_NAME),
             (!self.to_terminal, self.access.as_ref(), &ACCESS_LOG_NAME),
@@ -180,6 +180,9 @@ impl Logs {
         for (written, file, spec) in logs {
             let Some(file) = file.filter(|_| written) else { continue };
             problems.extend(self.obstacle(file, spec));
+        }
+        for name in further {
+            problems.extend(self.obstacle(&self.directory.join(name), &SERVICE_LOG_FILE));
         }
         // Several logs may be in one place.
         problems.dedup();
@@ -437,6 +440,8 @@ fn log_level(text: &str) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::iter::empty;
+
     use super::*;
     use crate::options;
     use crate::parse::parse;
@@ -493,20 +498,35 @@ mod tests {
             assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");
         }
         assert_eq!(logs(&["--log-level", "warn\nwsgi:trace8"]).unwrap().level, "warn wsgi:trace8");
-        let problems = logs(&["--log-directory", "/no/logs"]).unwrap().problems();
+        let problems = logs(&["--log-directory", "/no/logs"]).unwrap().problems(empty());
         assert!(problems.len() == 1 && problems[0].contains("--log-directory"), "{problems:?}");
-        let problems = logs(&["--error-log-name", "/no/logs/x"]).unwrap().problems();
+        let problems = logs(&["--error-log-name", "/no/logs/x"]).unwrap().problems(empty());
         assert!(problems.len() == 1 && problems[0].contains("--error-log-name"), "{problems:?}");
-        assert_eq!(logs(&[]).unwrap().problems(), [""; 0]);
+        assert_eq!(logs(&[]).unwrap().problems(empty()), [""; 0]);
         let own = logs(&["--access-log-format", "own", "--include-file", "/f"]).unwrap();
         assert_eq!(own.access_format, "own");
+    }
+
+    #[test]
+    fn logs_of_services_are_checked_as_others_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().to_string_lossy().into_owned();
+        let options = ["--log-directory", &path, "--rotate-logs", "--max-log-files", "2"];
+        let logs = logs(&options).unwrap();
+        assert_eq!(logs.problems(["mail.log"].into_iter()), [""; 0]);
+        for (name, said) in
+            [("mail%d", "--max-log-files"), ("/no/logs/mail", "--service-log-file"), (".", "is a directory")]
+        {
+            let problems = logs.problems([name].into_iter());
+            assert!(problems.len() == 1 && problems[0].contains(said), "{problems:?}");
+        }
     }
 
     #[test]
     fn logs_that_cannot_be_written_are_named() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_string_lossy().into_owned();
-        let problems = |options: &[&str]| logs(options).unwrap().problems();
+        let problems = |options: &[&str]| logs(options).unwrap().problems(empty());
         let named = ["--log-directory", &path, "--access-log"];
         assert_eq!(problems(&named), [""; 0]);
         fs::create_dir(directory.path().join("error_log")).unwrap();

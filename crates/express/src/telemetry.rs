@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use minijinja::{Value, context};
 
-use crate::account::Account;
+use crate::account::{Access, Account};
 use crate::failure::Failure;
 use crate::parse::Parsed;
 use crate::python::Python;
@@ -130,6 +130,22 @@ impl Telemetry {
              install it with: {python} -m pip install mod_wsgi-telemetry",
             account.user
         )))
+    }
+
+    /// Returns what prevents `account` from reaching the directory of a collector's socket that runs
+    /// already, or will.
+    pub(crate) fn unreachable(&self, account: &Account) -> Option<String> {
+        let socket = self.socket.as_deref().filter(|_| self.page.is_none())?;
+        let directory = Path::new(socket).parent().filter(|directory| directory.is_absolute())?;
+        let reason = if directory.is_dir() {
+            account.can(Access::Search, directory).err()?
+        } else {
+            format!("{} is not a directory", directory.display())
+        };
+        Some(format!(
+            "{} names a socket that {} cannot reach: {reason}; nothing is reported until it can",
+            TELEMETRY_SERVICE.name, account.user
+        ))
     }
 
     /// Returns what prevents the page from being served.
@@ -286,6 +302,21 @@ mod tests {
             };
             assert!(text.contains(said), "{arguments:?}: {text}");
         }
+    }
+
+    #[test]
+    fn sockets_out_of_reach_are_told_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let account = Account::choose(None, None).unwrap();
+        let unreachable = |path: &str| {
+            let socket = format!("unix:{path}/socket");
+            telemetry(&["--telemetry-service", &socket]).unwrap().unreachable(&account)
+        };
+        let text = unreachable("/no/collector").unwrap();
+        assert!(text.contains("--telemetry-service") && text.contains("/no/collector is not"), "{text}");
+        let path = directory.path().to_string_lossy().into_owned();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(unreachable(&path), None);
     }
 
     #[test]
