@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use minijinja::{Value, context};
 
 use crate::failure::Failure;
+use crate::general;
 use crate::parse::Parsed;
 use crate::quote::display;
-use crate::spec::{Spec, section};
+use crate::spec::{MAXIMUM, Spec, section};
 use crate::values::absolute;
 
 section! {
     ACCESS {
         title: "Access control",
         about: "Scripts that admit clients and check passwords, for the whole server. They run in Apache's own processes, which then need the shared \
-                library of Python. [`WSGIAccessScript`](directives.md#wsgiaccessscript), [`WSGIAuthUserScript`](directives.md#wsgiauthuserscript) and \
+                library of Python, or with `--access-processes` in processes of their own. [`WSGIAccessScript`](directives.md#wsgiaccessscript), [`WSGIAuthUserScript`](directives.md#wsgiauthuserscript) and \
                 [`WSGIAuthGroupScript`](directives.md#wsgiauthgroupscript) describe their functions.",
         example: "mod_wsgi-express start-server app.wsgi --auth-user-script auth.py --auth-group-script auth.py --auth-group staff",
     }
@@ -32,13 +33,24 @@ section! {
     AUTH_GROUP = Spec::text("--auth-group", &["NAME"],
         "Group that users have to be in, with --auth-group-script.")
         .default("wsgi");
+    ACCESS_PROCESSES = Spec::integer("--access-processes",
+        "Number of daemon processes that run these scripts, each with --threads threads.")
+        .within(1, MAXIMUM)
+        .default("none, Apache's own processes run them")
+        .note("Apache's own processes then need no Python, and a script cannot do them harm; each question costs a way to another process. \
+               Scripts see `access` as `mod_wsgi.process_group`. While a changed script cannot be loaded, requests are refused.");
 }
+
+/// The name of the group of these processes.
+pub(crate) const GROUP: &str = "access";
 
 /// The scripts that decide who may use the server.
 #[derive(Debug)]
 pub(crate) struct Access {
     hosts: Option<PathBuf>,
     users: Option<Users>,
+    /// The number of their daemon processes; none: they run in Apache's own processes.
+    processes: Option<i64>,
 }
 
 /// The users that are admitted.
@@ -74,9 +86,11 @@ impl Kind {
 }
 
 impl Access {
+    /// Without daemon processes, as `in_debug_mode`, the scripts run in Apache's own.
+    ///
     /// # Errors
     /// A value is not valid, or there are groups without users.
-    pub(crate) fn new(parsed: &Parsed) -> Result<Self, Failure> {
+    pub(crate) fn new(parsed: &Parsed, in_debug_mode: bool) -> Result<Self, Failure> {
         let path = |spec| parsed.text(spec).map(absolute).transpose();
         let kind = kind(parsed.text(&AUTH_TYPE).unwrap_or(AUTH_TYPE.default))?;
         let wanted = parsed.text(&AUTH_GROUP).unwrap_or(AUTH_GROUP.default);
@@ -97,7 +111,16 @@ impl Access {
             }
             None => None,
         };
-        Ok(Self { hosts: path(&HOST_ACCESS_SCRIPT)?, users })
+        let hosts = path(&HOST_ACCESS_SCRIPT)?;
+        let is_scripted = hosts.is_some() || users.is_some();
+        let processes = parsed.integer(&ACCESS_PROCESSES).filter(|_| is_scripted && !in_debug_mode);
+        if processes.is_some() && parsed.text(&general::PROCESS_GROUP) == Some(GROUP) {
+            return Err(Failure::usage(format!(
+                "option --process-group: with {}, '{GROUP}' is the name of the group of those processes; choose another",
+                ACCESS_PROCESSES.name
+            )));
+        }
+        Ok(Self { hosts, users, processes })
     }
 
     /// The scripts, and the options that they come from.
@@ -114,8 +137,13 @@ impl Access {
     }
 
     /// Returns whether Python runs in Apache's own processes.
-    pub(crate) fn is_scripted(&self) -> bool {
-        self.scripts().next().is_some()
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.processes.is_none() && self.scripts().next().is_some()
+    }
+
+    /// Returns the number of daemon processes that run the scripts, if such do.
+    pub(crate) fn processes(&self) -> Option<i64> {
+        self.processes
     }
 
     /// Returns the values for the template; `realm` is what browsers show.
@@ -130,7 +158,7 @@ impl Access {
                 group => groups.map(|groups| groups.wanted.as_str()),
             }
         });
-        context! { hosts => self.hosts.as_deref().map(display), users }
+        context! { hosts => self.hosts.as_deref().map(display), users, process_group => self.processes.map(|_| GROUP) }
     }
 
     /// The modules of Apache's that this takes.
@@ -153,11 +181,18 @@ impl Access {
 
 /// Returns a text for each option that was given but has no effect.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
-    [(&AUTH_TYPE, &AUTH_USER_SCRIPT), (&AUTH_GROUP, &AUTH_GROUP_SCRIPT)]
+    let mut lines: Vec<String> = [(&AUTH_TYPE, &AUTH_USER_SCRIPT), (&AUTH_GROUP, &AUTH_GROUP_SCRIPT)]
         .into_iter()
         .filter(|(spec, needed)| parsed.has(spec) && !parsed.has(needed))
         .map(|(spec, needed)| format!("{} is without effect: it needs {}", spec.name, needed.name))
-        .collect()
+        .collect();
+    if parsed.has(&ACCESS_PROCESSES) && !parsed.has(&HOST_ACCESS_SCRIPT) && !parsed.has(&AUTH_USER_SCRIPT) {
+        lines.push(format!(
+            "{} is without effect: it needs {} or {}",
+            ACCESS_PROCESSES.name, HOST_ACCESS_SCRIPT.name, AUTH_USER_SCRIPT.name
+        ));
+    }
+    lines
 }
 
 fn kind(text: &str) -> Result<Kind, Failure> {
@@ -178,7 +213,7 @@ mod tests {
     fn values_and_combinations_are_checked() {
         let access = |arguments: &[&str]| {
             let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-            Access::new(&parse(&options::server(), arguments).unwrap())
+            Access::new(&parse(&options::server(), arguments).unwrap(), false)
         };
         for arguments in [["--auth-type", "Kerberos"], ["--auth-group-script", "/g.py"], ["--auth-group", ""]]
         {
@@ -186,7 +221,11 @@ mod tests {
             assert!(matches!(&failure, Failure::Usage(text) if text.contains(arguments[0])), "{failure}");
         }
         let digest = access(&["--auth-user-script", "/u.py", "--auth-type", "digest"]).unwrap();
-        assert!(digest.is_scripted() && matches!(digest.users.unwrap().kind, Kind::Digest));
-        assert!(!access(&[]).unwrap().is_scripted());
+        assert!(digest.is_embedded() && matches!(digest.users.unwrap().kind, Kind::Digest));
+        assert!(!access(&[]).unwrap().is_embedded());
+        let apart = ["--host-access-script", "/h.py", "--access-processes", "2"];
+        assert!(access(&apart).is_ok_and(|access| access.processes() == Some(2) && !access.is_embedded()));
+        let failure = access(&[&apart[..], &["--process-group", "access"]].concat()).unwrap_err();
+        assert!(failure.to_string().contains("--process-group"), "{failure}");
     }
 }

@@ -166,7 +166,7 @@ pub(crate) fn installation(
     let supervisor = installation.supervisor();
     let services =
         !settings.services.is_empty() || settings.telemetry.service(&settings.server_root).is_some();
-    let daemons = settings.daemon.is_some() || services;
+    let daemons = settings.daemon.is_some() || services || settings.access.processes().is_some();
     let executable = || supervisor.metadata().is_ok_and(|data| data.is_file() && data.mode() & 0o111 != 0);
     let incomplete = (daemons && !executable()).then(|| {
         format!(

@@ -51,7 +51,7 @@ impl Inputs<'_> {
         let mount = &settings.mount_point;
         let rules = settings.files.rewrite_rules.clone().unwrap_or_else(|| root.join("rewrite.conf"));
         let embedded = settings.daemon.is_none();
-        let in_children = embedded || settings.access.is_scripted();
+        let in_children = embedded || settings.access.is_embedded();
         let python_path = self.python_path();
         if let Some(path) = python_path.iter().find(|path| path.contains(':')) {
             return Err(Failure::usage(format!(
@@ -99,6 +99,7 @@ impl Inputs<'_> {
                 process_group => settings.daemon.as_ref().map(|daemon| daemon.name.as_str()),
                 reloader => settings.reload_on_changes.then(|| display(&self.installation.reloader())),
                 services => self.services(),
+                access_group => groups::access(self),
                 telemetry => settings.telemetry.context(),
                 access => settings.access.context(&format!("{}:{}", settings.listener_host(), settings.port)),
                 callable_object => settings.callable_object.as_str(),

@@ -11,6 +11,7 @@ use nix::unistd::geteuid;
 
 use crate::account::{Access, Account};
 use crate::apache::{self, Apache, Mpm};
+use crate::auth;
 use crate::failure::Failure;
 use crate::general;
 use crate::limits;
@@ -305,12 +306,13 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
 }
 
 /// The options that mean nothing in debug mode, beside those of daemon mode.
-pub(crate) static ELSEWHERE: [&Spec; 5] = [
+pub(crate) static ELSEWHERE: [&Spec; 6] = [
     &general::PROCESSES,
     &general::THREADS,
     &general::MAXIMUM_REQUESTS,
     &general::ORPHAN_INTERPRETER,
     &limits::KEEP_ALIVE_TIMEOUT,
+    &auth::ACCESS_PROCESSES,
 ];
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use minijinja::{Value, context};
 
 use crate::application::Application;
+use crate::auth;
 use crate::inputs::Inputs;
 use crate::quote::display;
 use crate::service::Service;
@@ -32,6 +33,16 @@ pub(crate) fn application(inputs: &Inputs<'_>) -> Option<Value> {
         options.add(name, value);
     }
     Some(options.group(&daemon.name))
+}
+
+/// The group of the scripts that decide who may use the server, if it has processes for them.
+pub(crate) fn access(inputs: &Inputs<'_>) -> Option<Value> {
+    let mut options = Options(Vec::new());
+    options.add("processes", inputs.settings.access.processes()?);
+    options.add("threads", inputs.settings.threads);
+    options.add("display-name", format!("(wsgi:{})", auth::GROUP));
+    options.add_common(inputs);
+    Some(options.group(auth::GROUP))
 }
 
 /// The group of a service.

@@ -103,7 +103,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     let mut problems = checks::files(&settings, &account);
     problems.extend(checks::services(&settings.services, &account, &service_accounts, &python));
     problems.extend(settings.debugging.problems(&python, &settings.python_path, &account));
-    match python.obstacle(&installation.hosts(), settings.daemon.is_none() || settings.access.is_scripted()) {
+    match python.obstacle(&installation.hosts(), settings.daemon.is_none() || settings.access.is_embedded()) {
         Some(obstacle) => problems.push(obstacle),
         None => {
             let host = installation.hosts().join(python.host_name());

@@ -165,7 +165,7 @@ impl Settings {
         let sizing = refusals.value(Sizing::new(parsed));
         let limits = refusals.value(Limits::new(parsed));
         let environment = refusals.value(Environment::new(parsed, &base));
-        let access = refusals.value(Access::new(parsed));
+        let access = refusals.value(Access::new(parsed, is_debugging));
         let logs = refusals.value(Logs::new(parsed, &base));
         let aliases = refusals.value(aliases(parsed, has_application));
         let files = refusals.value(Files::new(parsed, has_application));

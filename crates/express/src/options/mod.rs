@@ -62,6 +62,8 @@ mod tests {
             general::UMASK.name,
             general::MEMORY_LIMIT.name,
             general::VIRTUAL_MEMORY_LIMIT.name,
+            general::STRICT.name,
+            auth::ACCESS_PROCESSES.name,
         ];
         assert_eq!(server().iter().filter(|spec| !ours.contains(&spec.name)).count(), 152);
     }

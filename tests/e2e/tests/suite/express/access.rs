@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Test, test};
+use e2e::{Process, Test, test};
 
 use super::server::{Express, Site, refusal};
 
@@ -11,6 +11,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(users_need_their_password_and_their_group, Daemon),
     test!(digests_are_checked, Daemon),
     test!(clients_need_to_be_admitted, Daemon),
+    test!(scripts_can_have_processes_of_their_own, Daemon, Ours("--access-processes")),
     test!(groups_without_users_are_refused, Daemon, Ours("such checks and messages")),
 ];
 
@@ -110,6 +111,46 @@ fn clients_need_to_be_admitted() {
     for (headers, expected) in [("", 200), ("X-Block: yes\r\n", 403)] {
         let response = server.ask("GET", "/", headers, "");
         assert_eq!(response.status, expected, "{headers}: {}\n{}", response.text(), server.log());
+    }
+}
+
+fn scripts_can_have_processes_of_their_own() {
+    let site = site();
+    let apart = format!("import imported\n{SCRIPT}").replace(
+        "mod_wsgi.process_group == \"\"",
+        "(mod_wsgi.process_group, imported.value) == (\"access\", 1)",
+    );
+    site.write("auth.py", &apart);
+    let options = [
+        "--access-processes",
+        "2",
+        "--host-access-script",
+        "auth.py",
+        "--auth-user-script",
+        "auth.py",
+        "--auth-group-script",
+        "auth.py",
+        "--auth-group",
+        "the staff",
+    ];
+    let server = Express::serve(site, &options);
+    for (arguments, expected) in [
+        (&[][..], "401"),
+        (&["--user", "staff-ann:staff-ann"], "200"),
+        (&["--user", "staff-ann:staff-ann", "--header", "X-Block: yes"], "403"),
+        (&["--user", "staff-ann:wrong"], "401"),
+        (&["--user", "bob:bob"], "401"),
+    ] {
+        let (status, body) = curl(&server, arguments, "/");
+        assert_eq!(status, expected, "{arguments:?}: {body}\n{}", server.log());
+    }
+    let (_, body) = curl(&server, &["--user", "staff-ann:staff-ann"], "/");
+    assert_eq!(body, format!("user\tstaff-ann\ngroup\t127.0.0.1:{}\n", server.port));
+    let supervised = server.supervised();
+    let named = |name: &str| supervised.iter().filter(|process| process.command_line() == name).count();
+    assert_eq!(named("(wsgi:access)"), 2, "{supervised:?}");
+    for child in Process(server.process.id()).children() {
+        assert!(supervised.contains(&child) || !child.read("maps").contains("libpython"), "{child:?}");
     }
 }
 
