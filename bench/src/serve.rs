@@ -110,8 +110,8 @@ fn applications(mut setup: Setup, place: Place) -> Setup {
             .conf(PASSWORD),
         Place::Own => setup,
         Place::Daemon { processes } => setup.conf(&format!(
-            "WSGIDaemonProcess bench processes={processes} threads={DAEMON_THREADS}\nWSGIProcessGroup bench\n\
-             WSGIApplicationGroup %{{GLOBAL}}\nWSGIRestrictEmbedded On\nWSGISocketPrefix @ROOT@/run/wsgi"
+            "WSGIDaemonProcess bench processes={processes} threads={DAEMON_THREADS} display-name=%{{GROUP}}\n\
+             WSGIProcessGroup bench\nWSGIApplicationGroup %{{GLOBAL}}\nWSGIRestrictEmbedded On\nWSGISocketPrefix @ROOT@/run/wsgi"
         )),
         Place::Groups { count } => (0..count).fold(setup.conf("WSGIRestrictEmbedded On"), |setup, number| {
             setup.conf(&format!(
