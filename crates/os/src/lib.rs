@@ -23,6 +23,7 @@ pub mod signals;
 pub mod snapshot;
 pub mod spawn;
 pub mod spin;
+pub mod spool;
 pub mod termination;
 pub mod thread;
 pub mod title;
