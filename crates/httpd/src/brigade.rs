@@ -119,10 +119,11 @@ impl<'r> Brigade<'r> {
     }
 
     /// Moves bytes from the first buckets to the beginning of `buffer`, and waits for buckets whose
-    /// bytes have not arrived. Bytes that do not fit stay in the brigade.
+    /// bytes have not arrived. Bytes that do not fit stay in the brigade. The end of the stream is
+    /// taken with the bytes before it.
     pub(crate) fn take(&mut self, buffer: &mut [u8]) -> Result<Taken, c_int> {
         let mut taken = Taken { length: 0, is_ended: false };
-        while taken.length < buffer.len() {
+        loop {
             // SAFETY: the brigade is live; its first bucket is looked at only if it is not the
             // sentinel, and the bytes of a bucket are valid until it is deleted.
             unsafe {
@@ -133,6 +134,9 @@ impl<'r> Brigade<'r> {
                 if sys::apr_bucket_is_eos(bucket) {
                     taken.is_ended = true;
                     self.clear();
+                    break;
+                }
+                if taken.length == buffer.len() {
                     break;
                 }
                 let is_metadata = (*(*bucket).type_).is_metadata == sys::APR_BUCKET_METADATA;
@@ -212,6 +216,10 @@ mod tests {
             assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 2, is_ended: true }));
             assert_eq!(&buffer[..2], b"ef");
             assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 0, is_ended: false }));
+            // SAFETY: static bytes.
+            unsafe { brigade.push_borrowed(b"ghij") };
+            brigade.push_end();
+            assert_eq!(brigade.take(&mut buffer), Ok(Taken { length: 4, is_ended: true }));
         });
     }
 
