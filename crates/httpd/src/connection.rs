@@ -3,7 +3,7 @@
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use httpd_sys as sys;
 
@@ -127,6 +127,27 @@ impl Connection {
     #[must_use]
     pub fn descriptor(&self) -> Option<c_int> {
         self.socket().and_then(descriptor)
+    }
+
+    /// Returns whether there is something to read from the client's socket, and whether it takes
+    /// more, as soon as either is so, at the latest after `timeout`. A socket that is broken,
+    /// closed or not this connection's own counts as one that takes more: sending shows what is
+    /// wrong with it.
+    #[must_use]
+    pub fn readiness(&self, timeout: Duration) -> [bool; 2] {
+        let Some(descriptor) = self.descriptor() else { return [false, true] };
+        let mut poll = libc::pollfd { fd: descriptor, events: libc::POLLIN | libc::POLLOUT, revents: 0 };
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+            // SAFETY: the call writes to the one structure that it is given.
+            match unsafe { libc::poll(&raw mut poll, 1, c_int::try_from(left).unwrap_or(c_int::MAX)) } {
+                0 => return [false, false],
+                1.. => return [poll.revents & libc::POLLIN != 0, poll.revents & !libc::POLLIN != 0],
+                // A signal.
+                _ => {}
+            }
+        }
     }
 
     /// Returns how long a read or write on the connection may take, or `None` for a stream of

@@ -129,7 +129,8 @@ impl<'r> Input<'r> {
 
     /// Returns how long the client may take for the next part of the body. (mod_reqtimeout applies
     /// its own limit on each read.)
-    fn timeout(&self) -> Duration {
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
         self.request.connection().timeout().unwrap_or_else(|| self.request.server().timeout())
     }
 
@@ -182,7 +183,9 @@ impl<'r> Input<'r> {
         *self.failed.insert(status)
     }
 
-    fn is_plain(&self) -> bool {
+    /// Returns whether there are no content filters, which cannot be asked for what has arrived.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
         // SAFETY: the request is live.
         unsafe { (*self.request.as_ptr()).input_filters == (*self.request.as_ptr()).proto_input_filters }
     }

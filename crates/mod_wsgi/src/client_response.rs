@@ -1,5 +1,6 @@
 //! The response to a client: takes it from the application and gives it to Apache's filters.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bridge::{Outcome, write};
@@ -8,6 +9,7 @@ use wsgi_core::codes::RESPONSE_TOO_SHORT;
 use wsgi_core::response::{self, Allowance, Class};
 
 use crate::log;
+use crate::request_body::RequestBody;
 use crate::validated::{FilePart, Head};
 
 /// The response to a request.
@@ -33,6 +35,10 @@ pub(crate) struct ClientResponse<'r> {
 /// The most bytes held back by Apache that are sent before it ends the request. Connections take so
 /// many without blocking.
 const SENT_BEFORE_END: usize = 16 * 1024;
+
+/// The size of the pieces that are sent while the client still sends: Apache keeps this much rather
+/// than wait for the client.
+const PIECE: usize = 16 * 1024;
 
 /// The interval between checks for a client that nothing is sent to.
 const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -127,8 +133,14 @@ impl<'r> ClientResponse<'r> {
         Ok(())
     }
 
-    /// Sends a block of the body (see [`bridge::Serve::write`]).
-    pub(crate) fn write(&mut self, block: &[u8], how: u32) -> Result<(), ResponseFailed> {
+    /// Sends a block of the response's body (see [`bridge::Serve::write`]). `body` is that of the
+    /// request.
+    pub(crate) fn write(
+        &mut self,
+        block: &[u8],
+        how: u32,
+        body: &mut RequestBody<'_>,
+    ) -> Result<(), ResponseFailed> {
         self.begin()?;
         let is_empty = block.is_empty();
         let block = self.take_allowed(block);
@@ -136,6 +148,8 @@ impl<'r> ClientResponse<'r> {
             self.check_client()?;
         }
         let flush = how & write::FLUSH != 0;
+        let may_wait = flush || self.held_back.saturating_add(block.len()) > PIECE;
+        let block = if may_wait { self.send_in_pieces(block, body)? } else { block };
         self.held_back = if flush { 0 } else { self.held_back.saturating_add(block.len()) };
         if how & write::LAST == 0 {
             let excess = block.is_empty() && self.length.is_some();
@@ -159,21 +173,63 @@ impl<'r> ClientResponse<'r> {
         Ok(())
     }
 
-    /// Sends a part of a file (see [`bridge::Serve::send_file`]).
-    pub(crate) fn send_file(&mut self, file: &FilePart<'_>) -> Result<(), ResponseFailed> {
+    /// Sends a block while the client still sends the body of the request: in pieces, each when the
+    /// client's connection takes it. Then Apache, which can read nothing while it sends, does not
+    /// wait there. Returns the last piece, which is still to be sent.
+    fn send_in_pieces<'b>(
+        &mut self,
+        block: &'b [u8],
+        body: &mut RequestBody<'_>,
+    ) -> Result<&'b [u8], ResponseFailed> {
+        let mut rest = block;
+        while body.is_awaited() {
+            body.make_way();
+            let Some((piece, next)) = rest.split_at_checked(PIECE).filter(|(_, next)| !next.is_empty())
+            else {
+                break;
+            };
+            self.output.send(piece, false)?;
+            rest = next;
+        }
+        Ok(rest)
+    }
+
+    /// Sends a part of a file (see [`bridge::Serve::send_file`]). `body` is that of the request.
+    pub(crate) fn send_file(
+        &mut self,
+        file: &FilePart<'_>,
+        body: &mut RequestBody<'_>,
+    ) -> Result<(), ResponseFailed> {
         self.begin()?;
         let length = self.allowance.take(file.length());
         if length == 0 {
             return Ok(());
         }
-        let part = file.offset()..file.offset() + length;
+        let mut part = file.offset()..file.offset() + length;
         // Apache serves ranges of a body that it is given as a whole. It is to do that for files,
         // unless the application objects, but not for generated bodies: only the application knows
         // whether two requests give the same.
         let last =
             self.request.wants_range() && self.length.is_some() && self.is_complete() && self.has_ranges();
         self.held_back = usize::MAX;
-        match self.output.send_file(file.file(), part, self.enable_sendfile, last) {
+        // As in `send_in_pieces`. (Sendfile would keep a descriptor for each.)
+        while !last && part.end - part.start > PIECE as u64 && body.is_awaited() {
+            body.make_way();
+            let piece = part.start..part.start + PIECE as u64;
+            part.start = piece.end;
+            self.send_file_part(file, piece, false, false)?;
+        }
+        self.send_file_part(file, part, self.enable_sendfile, last)
+    }
+
+    fn send_file_part(
+        &mut self,
+        file: &FilePart<'_>,
+        part: Range<u64>,
+        uses_sendfile: bool,
+        last: bool,
+    ) -> Result<(), ResponseFailed> {
+        match self.output.send_file(file.file(), part, uses_sendfile, last) {
             Ok(()) => Ok(()),
             // The body was given as a whole.
             Err(SendFileError::NotSent) if last => self.unless_superseded(Err(ResponseFailed)),
@@ -209,8 +265,9 @@ impl<'r> ClientResponse<'r> {
         !ranges.is_some_and(|ranges| ranges.trim_ascii().eq_ignore_ascii_case(b"none"))
     }
 
-    /// Has Apache send all that it holds back.
-    pub(crate) fn flush(&mut self) -> Result<(), ResponseFailed> {
+    /// Has Apache send all that it holds back. `body` is that of the request.
+    pub(crate) fn flush(&mut self, body: &mut RequestBody<'_>) -> Result<(), ResponseFailed> {
+        body.make_way();
         self.held_back = 0;
         Ok(self.output.flush()?)
     }
@@ -230,12 +287,21 @@ impl<'r> ClientResponse<'r> {
         self.output.is_superseded()
     }
 
-    /// Ends the response, or breaks it off, when the host is done. `input_failure` is the status
-    /// for a request body that could not be read.
-    pub(crate) fn finish(mut self, outcome: Outcome, input_failure: Option<Status>) -> Status {
+    /// Ends the response, or breaks it off, when the host is done with it and with `body`, that of
+    /// the request.
+    pub(crate) fn finish(mut self, outcome: Outcome, body: &mut RequestBody<'_>) -> Status {
+        let input_failure = body.failure();
+        body.disclaim();
+        // Apache would read the rest of a body, however long, of a client that does not read.
+        if self.request.connection().is_aborted() {
+            self.request.connection().close_after_response();
+        }
         match outcome {
             _ if self.is_superseded() => {}
             Outcome::Complete if self.is_begun || self.head.is_some() => {
+                if self.is_begun && self.held_back > PIECE {
+                    body.make_way();
+                }
                 self.end_body();
                 if self.held_back <= SENT_BEFORE_END {
                     self.output.flush_held_back();

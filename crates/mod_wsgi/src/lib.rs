@@ -16,6 +16,7 @@ mod handler;
 mod handover;
 mod installation;
 mod log;
+mod request_body;
 mod request_environment;
 mod request_facts;
 mod route;

@@ -449,6 +449,11 @@ codes! {
          notices.",
         "Correct the `Content-Length` of the application. If a file has become shorter while it was sent, replace files by \
          renaming.";
+    BODY_NOT_KEPT = "WSGI1022", Error,
+        "The body of a request cannot be kept in a file, or not be read from it: the disk is full, or the directory is missing or not \
+         writable.",
+        "The message names the directory, which is that of the variable `TMPDIR` of Apache's environment, or `/var/tmp`. Make room or \
+         let Apache's user write there, or name another directory.";
     HOOK_TIMEOUT = "WSGI1030", Error,
         "A script that controls access, or chooses where a request goes, has not answered in time. The request is refused. The script \
          cannot be interrupted and goes on by itself.",

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use bridge::{Fields, Head, Outcome};
-use httpd::{Input, Request, Status};
+use httpd::{Request, Status};
 use os::descriptors;
 use wsgi_core::codes::{
     CONNECTION_CLOSED, CONNECTION_RESET, RESPONSE_BROKEN_OFF, RESPONSE_MALFORMED, SOCKET_TIMEOUT,
@@ -25,6 +25,7 @@ use super::pool::{Connection, TICK, send};
 use super::target::Target;
 use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
+use crate::request_body::RequestBody;
 use crate::request_environment::RequestEnvironment;
 use crate::validated::{self, NotValid};
 
@@ -89,7 +90,7 @@ pub(super) struct Conversation<'a, 'r> {
     request: &'r Request,
     settings: &'a Effective<'a>,
     environment: &'a RequestEnvironment<'a>,
-    input: &'a mut Input<'r>,
+    input: &'a mut RequestBody<'r>,
     response: ClientResponse<'r>,
     body: BodyHandling,
     connection: Connection,
@@ -140,7 +141,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         request: &'r Request,
         settings: &'a Effective<'a>,
         environment: &'a RequestEnvironment<'a>,
-        input: &'a mut Input<'r>,
+        input: &'a mut RequestBody<'r>,
         connection: Connection,
     ) -> Self {
         let response = ClientResponse::new(request, settings.enable_sendfile()).with_merged_headers();
@@ -340,7 +341,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             self.discarded += block.len() as u64;
             return if self.discarded > MOST_DISCARDED { Err(ConversationError::ClientGone) } else { Ok(()) };
         }
-        self.response.write(block, 0).map_err(|ResponseFailed| ConversationError::ClientGone)?;
+        self.response.write(block, 0, self.input).map_err(|ResponseFailed| ConversationError::ClientGone)?;
         if flags & frame::flag::FLUSH != 0 {
             self.unflushed += block.len() as u64;
             if self.unflushed >= self.target.group.transport.response_buffer_size {
@@ -363,7 +364,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         let file = validated::local_file(self.request, file.as_fd(), offset, length)
             .map_err(|NotValid| ConversationError::ErrorStatus(Status::Http(500)))?;
-        self.response.send_file(&file).map_err(|ResponseFailed| ConversationError::ClientGone)
+        self.response.send_file(&file, self.input).map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
     /// Sends unflushed data, unless more arrives in a moment.
@@ -377,7 +378,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     fn flush(&mut self) -> Result<(), ConversationError> {
         self.unflushed = 0;
-        self.response.flush().map_err(|ResponseFailed| ConversationError::ClientGone)
+        self.response.flush(self.input).map_err(|ResponseFailed| ConversationError::ClientGone)
     }
 
     /// Waits for more data, and reads it.
@@ -467,7 +468,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         }
         match self.body {
             _ if self.response.is_superseded() => Status::Ok,
-            BodyHandling::Sent => self.response.finish(result, self.input.failure()),
+            BodyHandling::Sent => self.response.finish(result, self.input),
             BodyHandling::Overridden(status) if result == Outcome::Complete => Status::Http(status),
             BodyHandling::Redirected(path) if result == Outcome::Complete => {
                 self.environment.publish();
@@ -477,7 +478,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
             BodyHandling::Overridden(_) | BodyHandling::Redirected(_) => {
                 self.response = ClientResponse::new(self.request, false);
-                self.response.finish(Outcome::Aborted, self.input.failure())
+                self.response.finish(Outcome::Aborted, self.input)
             }
         }
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bridge::flag;
-use httpd::{Input, Level, Request, Status};
+use httpd::{Level, Request, Status};
 use wsgi_core::codes::{
     Code, NOT_CONNECTED, NOT_TAKEN, PASSED_ON_TOO_OFTEN, QUEUE_TIMEOUT, REQUEST_TOO_LONG,
 };
@@ -21,6 +21,7 @@ use super::conversation::{Conversation, RequestEnd};
 use super::pool::{self, Connection, ConnectionOptions, TICK};
 use super::target::{DaemonClient, Target};
 use crate::log;
+use crate::request_body::RequestBody;
 use crate::request_environment::RequestEnvironment;
 
 /// The most bytes of a body that go along with its request, if they have arrived.
@@ -40,7 +41,7 @@ pub(crate) fn serve(
     if settings.ignore_activity() {
         description.facts.flags |= flag::IGNORE_ACTIVITY;
     }
-    let mut input = Input::new(request);
+    let mut input = RequestBody::new(request);
     let mut dispatch = Dispatch::new(target, request, None);
     let mut message = Vec::new();
     loop {
@@ -84,7 +85,12 @@ pub(crate) fn serve(
 }
 
 /// Appends the request as a frame, with the beginning of its body if that has arrived.
-fn encode(buffer: &mut Vec<u8>, description: &bridge::Request<'_>, request: &Request, input: &mut Input<'_>) {
+fn encode(
+    buffer: &mut Vec<u8>,
+    description: &bridge::Request<'_>,
+    request: &Request,
+    input: &mut RequestBody<'_>,
+) {
     frame::append(buffer, Kind::Request, 0, |payload| {
         description.encode(payload);
         let has_body = request.has_body();

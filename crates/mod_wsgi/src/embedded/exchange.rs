@@ -14,7 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bridge::{Bytes, Disconnected, ExchangeServer, Field, Outcome, Serve, Wait};
-use httpd::{Input, Level, Request, Status, describe_panic};
+use httpd::{Level, Request, Status, describe_panic};
 use os::lock::lock;
 use os::waiter::Waiter;
 use wsgi_core::config::Effective;
@@ -23,6 +23,7 @@ use wsgi_core::response::HeadLimits;
 use super::host::Host;
 use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
+use crate::request_body::RequestBody;
 use crate::validated::{self, NotValid};
 
 thread_local! {
@@ -33,7 +34,7 @@ thread_local! {
 /// The server's side of a running request.
 struct EmbeddedExchange<'r> {
     request: &'r Request,
-    input: Input<'r>,
+    body: RequestBody<'r>,
     response: ClientResponse<'r>,
     wait: &'r BodyWait,
     /// Test hook: panic while the response is sent.
@@ -65,7 +66,7 @@ pub(super) fn run(
     let response = ClientResponse::new(request, settings.enable_sendfile());
     let exchange = EmbeddedExchange {
         request,
-        input: Input::new(request),
+        body: RequestBody::new(request),
         response,
         wait: &wait,
         #[cfg(debug_assertions)]
@@ -73,14 +74,14 @@ pub(super) fn run(
     };
     let shared = ExchangeServer::new(exchange, &wait);
     let outcome = as_running(|| host.serve(description, bridge::Exchange::new(&shared)));
-    let (EmbeddedExchange { input, response, .. }, has_panicked) = shared.end();
+    let (EmbeddedExchange { mut body, response, .. }, has_panicked) = shared.end();
     let outcome = match outcome {
         // The data that was being sent may be incomplete.
         Some(_) if has_panicked => Outcome::Aborted,
         Some(outcome) => outcome,
         None => Outcome::Failed(500),
     };
-    response.finish(outcome, input.failure())
+    response.finish(outcome, &mut body)
 }
 
 /// Calls a host, with a note that it is running on this thread.
@@ -102,9 +103,9 @@ impl Serve for EmbeddedExchange<'_> {
         if self.response.is_begun() {
             self.request.withhold_continue();
         }
-        let read = self.input.poll_read(buffer).map_err(|_| Disconnected)?;
+        let read = self.body.poll_read(buffer).map_err(|_| Disconnected)?;
         if read.is_pending() {
-            *self.wait.lock() = self.input.pause();
+            *self.wait.lock() = self.body.pause();
         }
         Ok(read)
     }
@@ -121,12 +122,15 @@ impl Serve for EmbeddedExchange<'_> {
     fn write(&mut self, block: &[u8], how: u32) -> Result<(), Disconnected> {
         #[cfg(debug_assertions)]
         assert!(!self.panics || !self.response.is_begun(), "WSGIDebugPanic exchange");
-        Ok(self.response.write(block, how)?)
+        if how & bridge::write::LAST != 0 {
+            self.body.disclaim();
+        }
+        Ok(self.response.write(block, how, &mut self.body)?)
     }
 
     fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<(), Disconnected> {
         let file = validated::file(self.request, file, offset, length)?;
-        Ok(self.response.send_file(&file)?)
+        Ok(self.response.send_file(&file, &mut self.body)?)
     }
 
     fn log(&mut self, level: c_int, line: &[u8]) {

@@ -14,6 +14,7 @@ mod failures;
 mod files;
 mod filters;
 mod frameworks;
+mod half_duplex;
 mod hanging_scripts;
 mod heads;
 mod http2;
@@ -54,6 +55,7 @@ const TABLES: &[&[Test]] = &[
     files::TESTS,
     filters::TESTS,
     frameworks::TESTS,
+    half_duplex::TESTS,
     hanging_scripts::TESTS,
     heads::TESTS,
     http2::TESTS,

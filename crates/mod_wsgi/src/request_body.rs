@@ -1,0 +1,243 @@
+//! The body of a request, and the part of it that is kept here: read from the client before the
+//! application wants it.
+//!
+//! That happens while a response cannot go on: a client that reads nothing before it has sent
+//! everything would wait for the server, which would wait for the client ([`RequestBody::make_way`]).
+
+use std::ffi::c_int;
+use std::path::Path;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use httpd::{Input, Request, Status};
+use os::spool::Spool;
+use wsgi_core::codes::BODY_NOT_KEPT;
+
+use crate::{child, log};
+
+/// The most bytes that are kept in memory.
+const MOST_IN_MEMORY: usize = 64 << 10;
+
+/// The most bytes that are read ahead of the application while a response cannot go on.
+const MOST_AHEAD: u64 = 32 << 20;
+
+/// The size of reads from the client.
+const BLOCK: usize = 64 << 10;
+
+/// The pause after data from the client that contained nothing of the body.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The body of a request.
+pub(crate) struct RequestBody<'r> {
+    request: &'r Request,
+    input: Input<'r>,
+    kept: Option<Box<Kept>>,
+    /// The answer of `Request::has_body`, once it is known.
+    is_announced: Option<bool>,
+    /// Set once the application wants no more of it, so that nothing is kept.
+    is_unwanted: bool,
+    /// Set once some of it is lost to the application.
+    is_lost: bool,
+    failure: Option<Status>,
+    /// Set once the client's connection has taken nothing for as long as it may.
+    is_stuck: bool,
+}
+
+/// The part of a body that has been read ahead.
+struct Kept {
+    spool: Spool,
+    /// The place in the spool of the next read.
+    position: u64,
+    /// The end of what was read, for which the spool had no room.
+    rest: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl<'r> RequestBody<'r> {
+    /// Makes the body of `request`.
+    pub(crate) fn new(request: &'r Request) -> Self {
+        let input = Input::new(request);
+        Self {
+            request,
+            input,
+            kept: None,
+            is_announced: None,
+            is_unwanted: false,
+            is_lost: false,
+            failure: None,
+            is_stuck: false,
+        }
+    }
+
+    /// Returns the status to answer with if reading failed, or `None` if it did not.
+    pub(crate) fn failure(&self) -> Option<Status> {
+        self.failure.or_else(|| self.input.failure())
+    }
+
+    /// Reads bytes that have arrived already to the beginning of `buffer`.
+    ///
+    /// # Errors
+    /// As [`Input::read_arrived`].
+    pub(crate) fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
+        match self.read_kept(buffer)? {
+            Some(length) => Ok(length),
+            None => self.input.read_arrived(buffer),
+        }
+    }
+
+    /// Reads bytes to the beginning of `buffer`, see [`Input::poll_read`].
+    ///
+    /// # Errors
+    /// As [`Input::poll_read`]; also if what was kept is lost.
+    pub(crate) fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Status> {
+        match self.read_kept(buffer)? {
+            Some(length) => Ok(Poll::Ready(length)),
+            None => self.input.poll_read(buffer),
+        }
+    }
+
+    /// Returns what to wait for after [`RequestBody::poll_read`] was pending, see [`Input::pause`].
+    pub(crate) fn pause(&self) -> (Option<c_int>, Duration) {
+        self.input.pause()
+    }
+
+    /// Returns whether the end of the body has been read.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.input.is_ended() && self.kept.as_ref().is_none_or(|kept| kept.is_used_up())
+    }
+
+    /// Has the rest of the body dropped where it would be kept: the application reads no more.
+    pub(crate) fn disclaim(&mut self) {
+        self.is_unwanted = true;
+    }
+
+    /// Returns whether more of the body is to come from the client, in a way that can be looked at
+    /// without waiting.
+    #[inline]
+    pub(crate) fn is_awaited(&mut self) -> bool {
+        let request = self.request;
+        !self.input.is_ended()
+            && !self.is_stuck
+            && *self.is_announced.get_or_insert_with(|| request.has_body())
+            && self.input.failure().is_none()
+            && self.input.is_plain()
+            && request.connection().descriptor().is_some()
+    }
+
+    /// Waits until the client's connection takes more of the response, if more of the body is to
+    /// come, at most for as long as a write may take. What the client sends meanwhile is kept for
+    /// the application, up to a limit: it may send all of it before it reads.
+    ///
+    /// The response is to have begun.
+    pub(crate) fn make_way(&mut self) {
+        if !self.is_awaited() {
+            return;
+        }
+        let connection = self.request.connection();
+        let deadline = Instant::now() + self.input.timeout();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let [is_readable, is_writable] = connection.readiness(left);
+            if is_writable {
+                return;
+            }
+            if left.is_zero() || !is_readable || !self.read_ahead() {
+                // Apache waits once more, with all that is left.
+                self.is_stuck = true;
+                return;
+            }
+        }
+    }
+
+    /// Reads more of the body from the client. Returns whether that may be repeated.
+    fn read_ahead(&mut self) -> bool {
+        // It would be taken for a part of the response.
+        self.request.withhold_continue();
+        let kept = self.kept.get_or_insert_with(|| Box::new(Kept::new()));
+        if !self.is_unwanted && !kept.has_room() {
+            return false;
+        }
+        kept.block.resize(BLOCK, 0);
+        match self.input.read_arrived(&mut kept.block) {
+            Ok(0) if self.input.is_ended() => false,
+            // Data of the connection's own, such as a part of a record of TLS.
+            Ok(0) => {
+                std::thread::sleep(PAUSE);
+                true
+            }
+            Ok(_) if self.is_unwanted => {
+                self.is_lost = true;
+                true
+            }
+            Ok(length) => {
+                kept.push(length);
+                true
+            }
+            // The application gets the error where it reads so far.
+            Err(_) => false,
+        }
+    }
+
+    /// Reads from what is kept. Returns `None` if the client is to be asked.
+    fn read_kept(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Status> {
+        let Some(kept) = &mut self.kept else { return Ok(None) };
+        if self.is_lost {
+            return Err(Status::Http(500));
+        }
+        match kept.read(buffer) {
+            Ok(0) if kept.is_used_up() => {
+                self.kept = None;
+                Ok(None)
+            }
+            Ok(length) => Ok(Some(length)),
+            Err(error) => {
+                let text = format_args!("what was kept of the body of the request cannot be read: {error}");
+                log::message(self.request, BODY_NOT_KEPT, text);
+                self.is_lost = true;
+                Err(*self.failure.insert(Status::Http(500)))
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn new() -> Self {
+        let spool = Spool::new(directory(), MOST_IN_MEMORY);
+        Self { spool, position: 0, rest: Vec::new(), block: Vec::new() }
+    }
+
+    fn has_room(&self) -> bool {
+        self.rest.is_empty() && self.spool.length() < MOST_AHEAD
+    }
+
+    /// Appends the beginning of `block`.
+    fn push(&mut self, length: usize) {
+        // Nothing more is read then, and the response waits for the client.
+        if self.spool.append(&self.block[..length]).is_err() {
+            self.rest.extend_from_slice(&self.block[..length]);
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut length = self.spool.read_at(buffer, self.position)?;
+        self.position += length as u64;
+        if length == 0 {
+            length = buffer.len().min(self.rest.len());
+            buffer[..length].copy_from_slice(&self.rest[..length]);
+            self.rest.drain(..length);
+        }
+        Ok(length)
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.position == self.spool.length() && self.rest.is_empty()
+    }
+}
+
+/// Returns the directory for files of bodies.
+fn directory() -> &'static Path {
+    child::environment_variable(b"TMPDIR")
+        .map(Path::new)
+        .filter(|directory| directory.is_absolute())
+        .unwrap_or(Path::new("/var/tmp"))
+}
