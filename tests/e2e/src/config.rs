@@ -210,12 +210,9 @@ impl Setup {
         if self.mode == Mode::Daemon {
             text += "WSGISocketPrefix run/wsgi\n";
             if let Some(options) = &self.group {
-                let library = self.python_home.as_deref().and_then(Interpreter::library_path);
-                let library = library.map(|path| format!("environment=LD_LIBRARY_PATH={}", path.display()));
                 text += &format!(
-                    "WSGIDaemonProcess e2e threads={} {options} {}\nWSGIProcessGroup e2e\n",
-                    self.threads,
-                    library.unwrap_or_default()
+                    "WSGIDaemonProcess e2e threads={} {options}\nWSGIProcessGroup e2e\n",
+                    self.threads
                 );
             }
         }
@@ -225,7 +222,11 @@ impl Setup {
                      SSLCertificateFile \"@ROOT@/tls/certificate.pem\"\n\
                      SSLCertificateKeyFile \"@ROOT@/tls/key.pem\"\n</VirtualHost>\n";
         }
-        text + &self.configuration
+        text += &self.configuration;
+        match self.python_home.as_deref().and_then(Interpreter::library_path) {
+            Some(library) => with_library(&text, &library),
+            None => text,
+        }
     }
 
     /// Returns the name that `@GROUP@` stands for.
@@ -250,4 +251,19 @@ impl Setup {
             children + 2,
         )
     }
+}
+
+/// Has the dynamic linker look for the library of Python in this directory, in all process groups
+/// that name no directory of their own.
+fn with_library(configuration: &str, directory: &Path) -> String {
+    let mut text = String::new();
+    for line in configuration.lines() {
+        text += line;
+        let is_group = line.trim_start().starts_with("WSGIDaemonProcess ") && !line.ends_with('\\');
+        if is_group && !line.contains("LD_LIBRARY_PATH=") {
+            text += &format!(" environment=LD_LIBRARY_PATH={}", directory.display());
+        }
+        text.push('\n');
+    }
+    text
 }

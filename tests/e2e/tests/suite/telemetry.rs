@@ -23,6 +23,11 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_replaced_process_tells_why, Daemon),
     on_one_mpm!(a_process_that_is_ended_by_force_says_so, Daemon),
     on_one_mpm!(
+        an_end_is_reported_before_applications_are_told,
+        Daemon,
+        Ours("report before applications are told")
+    ),
+    on_one_mpm!(
         groups_of_other_users_need_permission,
         Daemon,
         Root("become other users"),
@@ -42,8 +47,12 @@ const GC_SNAPSHOT: u8 = 8;
 const GC_EVENT: u8 = 9;
 
 fn reporting(setup: Setup, collector: &Collector) -> Setup {
+    reporting_on(APP, setup, collector)
+}
+
+fn reporting_on(application: &str, setup: Setup, collector: &Collector) -> Setup {
     setup
-        .app("/", "app.wsgi", APP)
+        .app("/", "app.wsgi", application)
         .conf("WSGIApplicationGroup %{GLOBAL}")
         .conf(&format!("WSGITelemetryService unix:{} interval=0.5", collector.path().display()))
 }
@@ -360,6 +369,43 @@ fn two_groups(setup: Setup) -> Setup {
          WSGIScriptAlias /one @ROOT@/apps/app.wsgi process-group=one application-group=%{{GLOBAL}}\n\
          WSGIScriptAlias /two @ROOT@/apps/app.wsgi process-group=two application-group=%{{GLOBAL}}"
     ))
+}
+
+/// Keeps its process from ending until there is a file.
+const KEEPS: &str = "
+import mod_wsgi, os, time
+
+def wait(name, **event):
+    if name == 'process_stopping':
+        print('the application is told', flush=True)
+        while not os.path.exists('@ROOT@/reported'):
+            time.sleep(0.02)
+
+mod_wsgi.subscribe_events(wait)
+
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+";
+
+/// Who looks at the page of the collector sees why a process is busy with its end.
+fn an_end_is_reported_before_applications_are_told(setup: Setup) {
+    let collector = Collector::bind();
+    reporting_on(KEEPS, setup.group("shutdown-timeout=60"), &collector).run(|server, cases| {
+        let pid: u32 = server.get("/").text().parse().expect("a process id");
+        let of = |kind: u8| move |report: &Report| report.kind == kind && report.pid == pid;
+        let mark = server.mark();
+        signal(Process(pid), Signal::SIGTERM);
+        cases.check("the decision", || {
+            server.wait_log(mark, "the application is told");
+            assert_eq!(collector.wait("stopping", of(STOPPING)).text(130), "shutdown_signal");
+            assert!(collector.select(of(STOPPED)).is_empty(), "it has not ended");
+        });
+        cases.check("the end", || {
+            server.write("reported", "");
+            assert_eq!(collector.wait("stopped", of(STOPPED)).number(135), 1.0);
+        });
+    });
 }
 
 fn groups_of_other_users_need_permission(setup: Setup) {

@@ -13,6 +13,8 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(headers_see_cgi_variables),
     on_one_mpm!(headers_in_htaccess_see_cgi_variables),
     on_one_mpm!(filters_see_cgi_variables),
+    on_one_mpm!(programs_that_filter_see_cgi_variables),
+    on_one_mpm!(modules_that_are_not_known_see_cgi_variables),
     on_one_mpm!(scripts_in_apache_see_cgi_variables),
     on_one_mpm!(redirects_and_error_documents_see_cgi_variables),
 ];
@@ -164,6 +166,38 @@ fn filters_see_cgi_variables(setup: Setup) {
                 let response = server.request("GET", "/app/page").header("X-Asked", "yes").send();
                 let expected = "SCRIPT_NAME=/app;HTTP_X_ASKED=yes;mod_wsgi.path_info=/page;HTTPS=(none);";
                 assert_eq!(response.expect(200), expected);
+            });
+        });
+}
+
+fn programs_that_filter_see_cgi_variables(setup: Setup) {
+    with_application(setup)
+        .modules(&["ext_filter"])
+        .file("show.sh", "cat >/dev/null\necho \"$HTTP_X_ASKED $mod_wsgi_path_info\"\n")
+        .conf(
+            "ExtFilterDefine show cmd=\"/bin/sh @ROOT@/show.sh\"\n\
+             <Location /app>\nSetOutputFilter show\n</Location>",
+        )
+        .run(|server, cases| {
+            cases.check("a page of mod_ext_filter", || {
+                let response = server.request("GET", "/app/page").header("X-Asked", "yes").send();
+                assert_eq!(response.expect(200), "yes /page\n");
+            });
+        });
+}
+
+/// By its name, nobody can say what such a module reads, and when: here the head of a response.
+fn modules_that_are_not_known_see_cgi_variables(setup: Setup) {
+    with_application(setup)
+        .modules(&["unique_id", "security2"])
+        .conf(
+            "SecRuleEngine On\nSecDataDir @ROOT@/run\n\
+             SecRule ENV:mod_wsgi.path_info \"@streq /denied\" \"id:1,phase:3,deny,status:403\"",
+        )
+        .run(|server, cases| {
+            cases.check("mod_security2", || {
+                assert_eq!(server.get("/app/denied").status, 403);
+                assert_eq!(server.get("/app/x").status, 200);
             });
         });
 }

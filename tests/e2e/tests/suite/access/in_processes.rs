@@ -249,11 +249,19 @@ fn a_script_in_a_process_asks_about_tls(setup: Setup) {
     );
 }
 
+/// Hangs if the query string says so.
+const CHOOSES: &str = "import time\n\n\ndef process_group(environ):\n    while environ['QUERY_STRING'] == 'hang':\n        \
+                       time.sleep(0.01)\n    return None\n";
+
 fn a_script_that_hangs_is_given_up(setup: Setup) {
     with_guard(setup, "threads=1 graceful-timeout=1")
         .conf("WSGIDaemonProcess other threads=1 graceful-timeout=1")
         .conf(&user_section("/user", "process-group=guard timeout=1"))
-        .conf("WSGIScriptAlias /other @ROOT@/apps/user.wsgi")
+        .conf("WSGIScriptAlias /other @ROOT@/apps/user.wsgi\nWSGIScriptAlias /chosen @ROOT@/apps/user.wsgi")
+        .conf(
+            "<Location /chosen>\nWSGIDispatchScript @ROOT@/apps/choose.wsgi process-group=guard timeout=1\n</Location>",
+        )
+        .file("apps/choose.wsgi", CHOOSES)
         .conf(&user_section("/other", "process-group=other timeout=1"))
         .run(|server, cases| {
             cases.check("one that can be interrupted", || {
@@ -274,6 +282,10 @@ fn a_script_that_hangs_is_given_up(setup: Setup) {
                 });
                 assert_ne!(other, pid);
                 server.wait_log(mark, "successor");
+            });
+            cases.check("one that chooses the group of a request", || {
+                expect_logged(server, 500, "WSGI1030", || server.get("/chosen?hang"));
+                wait_until("an answer", || (server.get("/chosen").status == 200).then_some(()));
             });
         });
 }
