@@ -1,6 +1,7 @@
 //! The records that both sides exchange once in a process.
 
 use std::ffi::c_int;
+use std::sync::atomic::AtomicU32;
 
 use wsgi_core::lifecycle::Reason;
 
@@ -116,6 +117,9 @@ pub struct Settings<'a> {
     pub named_scripts: List<'a, NamedScript<'a>>,
     /// The directory of the Python packages that belong to the module.
     pub packages: Bytes<'a>,
+    /// The words of the permits to ask scripts on the server's own threads, which its processes
+    /// share (`wsgi_core::permits`); without any, all scripts are asked on other threads.
+    pub permits: List<'static, AtomicU32>,
     /// Apache's full version, such as `2.4.71`.
     pub server_version: [u32; 3],
     /// Apache's banner with all components.

@@ -280,6 +280,8 @@ impl<'a> Settings<'a> {
             imports: List::new(&lists.imports),
             named_scripts: List::new(&lists.named_scripts),
             packages,
+            // They are the server's own.
+            permits: List::new(&[]),
             server_version: [reader.u32()?, reader.u32()?, reader.u32()?],
             server_description: text(reader)?,
             server_built: text(reader)?,

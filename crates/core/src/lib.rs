@@ -20,6 +20,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod nearest;
 pub mod path_info;
+pub mod permits;
 pub mod proxies;
 pub mod python_home;
 pub mod quantity;

@@ -1,18 +1,20 @@
 //! Questions to scripts of the server's hooks: about access, users, groups, and where a request is
 //! to go. See [`bridge::Question`].
 //!
-//! [`ask`] is for a server's thread, which must not wait for a script without limit; [`answer`]
-//! asks the script.
+//! [`ask`] is for a server's thread; [`answer`] asks the script.
 
 mod callers;
 mod environ;
+mod inline;
+mod overdue;
 mod results;
+mod threads;
 mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use bridge::{Answer, Lease, Level, Question, Topic};
+use bridge::{Answer, Exchange, Lease, Level, Question, Topic};
 use python::{Object, Python, Result};
 use wsgi_core::codes::{
     Code, NO_ALLOW_ACCESS, NO_CHECK_PASSWORD, NO_GROUPS_FUNCTION, NO_INTERPRETER_FOR_ACCESS,
@@ -26,8 +28,26 @@ use crate::scripts::{NotLoaded, WithoutChange};
 use crate::state::{State, ThreadState};
 use crate::{context, dispatch, errors, report, scripts};
 
-pub(crate) use callers::{ask, close};
 pub(crate) use tls::TlsLookup;
+
+/// Asks a script for a thread of the server: on that thread, if there is a permit for it, or else
+/// on another one, for which it waits within the time limit.
+pub(crate) fn ask(question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
+    if overdue::are_too_many(question.facts.script.or_empty()) {
+        return Answer::Overdue;
+    }
+    Lease::lend(exchange, |lease| {
+        let asked = process().and_then(|process| inline::try_ask(process, question, lease));
+        asked.unwrap_or_else(|| callers::ask(question, lease))
+    })
+}
+
+/// Ends the threads that have nothing to do, and the others when they have answered.
+pub(crate) fn close() {
+    callers::close();
+    inline::close();
+    threads::wait_for_end();
+}
 
 /// Asks the script on this thread. The runner is told when the question enters the interpreter and
 /// leaves it. Returns `None` if the question has to wait for a successor of the process, which

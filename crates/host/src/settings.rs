@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bridge::Settings;
 use wsgi_core::interpreter::Block;
+use wsgi_core::permits::Permits;
 use wsgi_core::python_home::Version;
 
 /// The Python that this host was built for.
@@ -19,6 +20,8 @@ pub(crate) struct ProcessSettings {
     pub(crate) named_scripts: Vec<(Vec<u8>, String)>,
     /// The directory of the Python packages that belong to the module.
     pub(crate) packages: Option<Vec<u8>>,
+    /// The permits to ask scripts on the server's own threads.
+    pub(crate) permits: Permits<'static>,
     pub(crate) server_version: [u32; 3],
     pub(crate) server_description: String,
     pub(crate) server_built: String,
@@ -109,6 +112,7 @@ impl ProcessSettings {
             blocks,
             named_scripts: settings.named_scripts.as_slice().iter().map(named).collect(),
             packages: settings.packages.get().map(<[u8]>::to_vec),
+            permits: Permits::new(settings.permits.as_slice()),
             server_version: settings.server_version,
             server_description: settings.server_description.to_text(),
             server_built: settings.server_built.to_text(),

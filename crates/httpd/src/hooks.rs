@@ -12,7 +12,7 @@ use crate::directive::Directives;
 use crate::guard::{guard, quiet_guard};
 use crate::log::{Level, Logger};
 use crate::main_log;
-use crate::module::{Hook, Module, RequestHook};
+use crate::module::{ChildStatus, Hook, Module, RequestHook};
 use crate::mpm::ServerInfo;
 use crate::pool::Pool;
 use crate::record::Record;
@@ -52,7 +52,7 @@ unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
             hooks.add(M::POST_CONFIG, sys::ap_hook_post_config, Some(post_config::<M>));
             hooks.add(M::TEST_CONFIG, sys::ap_hook_test_config, Some(test_config::<M>));
             hooks.add(M::MONITOR, sys::ap_hook_monitor, Some(monitor::<M>));
-            hooks.add(M::CHILD_STARTED, sys::ap_hook_child_status, Some(child_status::<M>));
+            hooks.add(M::CHILD_STATUS, sys::ap_hook_child_status, Some(child_status::<M>));
             hooks.add(M::CHILD_INIT, sys::ap_hook_child_init, Some(child_init::<M>));
             hooks.add(M::TRANSLATE_NAME, sys::ap_hook_translate_name, Some(translate_name::<M>));
             hooks.add(M::ACCESS_CHECKER, sys::ap_hook_access_checker, Some(access_checker::<M>));
@@ -180,19 +180,22 @@ unsafe extern "C" fn monitor<M: Module>(_: *mut sys::apr_pool_t, server: *mut sy
 
 unsafe extern "C" fn child_status<M: Module>(
     server: *mut sys::server_rec,
-    _: sys::pid_t,
+    pid: sys::pid_t,
     _: sys::ap_generation_t,
     _: c_int,
     state: sys::mpm_child_status,
 ) {
-    let Some(hook) = M::CHILD_STARTED else { return };
-    if state != sys::MPM_CHILD_STARTED {
-        return;
-    }
+    let Some(hook) = M::CHILD_STATUS else { return };
+    let status = match state {
+        sys::MPM_CHILD_STARTED => ChildStatus::Started,
+        sys::MPM_CHILD_EXITED => ChildStatus::Ended(pid.cast_unsigned()),
+        // One that still runs has lost its place in the scoreboard.
+        _ => return,
+    };
     // SAFETY: Apache gives the main server.
     let server = unsafe { Server::from_raw(server) };
     let failed = |line: &str| Logger::of::<M>().server(server, Level::Crit, line);
-    guard("the note of a child's start", || (hook.function)(server), failed);
+    guard("the note of a child's status", || (hook.function)(server, status), failed);
 }
 
 unsafe extern "C" fn child_init<M: Module>(pool: *mut sys::apr_pool_t, server: *mut sys::server_rec) {

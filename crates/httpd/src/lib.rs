@@ -48,7 +48,7 @@ pub use directive::{Allowed, Applied, DirectiveSpec, Directives, Line, ModuleDir
 pub use guard::{describe_panic, guard};
 pub use input::Input;
 pub use log::{Level, Logger};
-pub use module::{Hook, Module, Order, PostConfigHook, RequestHook};
+pub use module::{ChildStatus, ChildStatusHook, Hook, Module, Order, PostConfigHook, RequestHook};
 pub use mpm::{Mpm, ServerInfo};
 pub use output::{Output, SendError, SendFileError};
 pub use parent::{Identity, OtherChild, is_stopping, main_server};

@@ -46,15 +46,28 @@ pub trait Module: ModuleDirectives {
     /// Does periodic work in the parent process, about every ten seconds while the server runs.
     const MONITOR: Option<Hook<fn(&Server)>> = None;
 
-    /// Is told, in the parent process, that it has started a child.
-    const CHILD_STARTED: Option<Hook<fn(&Server)>> = None;
+    /// Is told, in the parent process, of children that it has started, and of those that have
+    /// ended.
+    const CHILD_STATUS: Option<Hook<ChildStatusHook>> = None;
 
     /// Prepares a child process, in its first thread, before it serves requests.
     const CHILD_INIT: Option<Hook<fn(&Child<'_>)>> = None;
 }
 
+/// The news about a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildStatus {
+    /// It has been started.
+    Started,
+    /// The process with this id has ended.
+    Ended(u32),
+}
+
 /// A function that Apache calls in a phase of a request.
 pub type RequestHook = fn(&Request) -> Status;
+
+/// A function that Apache calls with the news about a child.
+pub type ChildStatusHook = fn(&Server, ChildStatus);
 
 /// A function that Apache calls with the complete configuration.
 pub type PostConfigHook = fn(&Server, &ServerInfo) -> Result<(), String>;

@@ -16,6 +16,7 @@ mod handler;
 mod handover;
 mod installation;
 mod log;
+mod permits;
 mod request_body;
 mod request_environment;
 mod request_facts;
@@ -27,8 +28,8 @@ mod translate;
 mod validated;
 
 use httpd::{
-    Applied, AuthnProvider, AuthzProvider, Child, Hook, Level, Line, Module, ModuleConfig, ModuleDirectives,
-    PostConfigHook, Record, RequestHook, Server, ServerInfo,
+    Applied, AuthnProvider, AuthzProvider, Child, ChildStatus, ChildStatusHook, Hook, Level, Line, Module,
+    ModuleConfig, ModuleDirectives, PostConfigHook, Record, RequestHook, Server, ServerInfo,
 };
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
 
@@ -83,7 +84,7 @@ impl Module for Wsgi {
     const POST_CONFIG: Option<Hook<PostConfigHook>> = Some(Hook::new(post_config));
     const TEST_CONFIG: Option<Hook<fn(&Server)>> = Some(Hook::new(config::review));
     const MONITOR: Option<Hook<fn(&Server)>> = Some(Hook::new(|_| daemon::monitor()));
-    const CHILD_STARTED: Option<Hook<fn(&Server)>> = Some(Hook::new(termination::child_started));
+    const CHILD_STATUS: Option<Hook<ChildStatusHook>> = Some(Hook::new(child_status));
     const CHILD_INIT: Option<Hook<fn(&Child<'_>)>> = Some(Hook::new(child_init));
 }
 
@@ -94,10 +95,18 @@ fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
         log::server(server, Level::Warn, line);
     }
     config::review(server);
+    permits::prepare(server, info);
     daemon::start(server, info)?;
     // Meanwhile the new processes start.
     handover::wait_for_old_children(server, info);
     Ok(())
+}
+
+fn child_status(server: &Server, status: ChildStatus) {
+    match status {
+        ChildStatus::Started => termination::child_started(server),
+        ChildStatus::Ended(process) => permits::child_ended(process),
+    }
 }
 
 fn child_init(child: &Child<'_>) {

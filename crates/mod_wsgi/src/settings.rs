@@ -9,8 +9,8 @@ use wsgi_core::daemon::DaemonGroup;
 use wsgi_core::interpreter::Block;
 use wsgi_core::wire::launch::ProcessOptions;
 
-use crate::Wsgi;
 use crate::installation::Installation;
+use crate::{Wsgi, permits};
 
 /// The facts about the server that Python gets.
 pub(crate) struct ServerFacts {
@@ -94,6 +94,10 @@ pub(crate) fn with<T>(
         imports: List::new(&imports),
         named_scripts: List::new(&named),
         packages: Bytes::new(packages.as_os_str().as_bytes()),
+        permits: List::new(match process {
+            HostProcess::Child { .. } => permits::words(),
+            HostProcess::Daemon(_) => &[],
+        }),
         server_version: facts.version,
         server_description: Bytes::new(&facts.description),
         server_built: Bytes::new(&facts.built),

@@ -79,6 +79,14 @@ impl Words {
     pub fn load(&self, index: usize) -> u32 {
         self.0.load(index)
     }
+
+    /// Returns all words.
+    #[must_use]
+    pub const fn as_slice(&self) -> &[AtomicU32] {
+        // SAFETY: the mapping has so many words, is aligned to pages and lives as long as `self`.
+        // Other processes change the words, which is what atomics are for.
+        unsafe { std::slice::from_raw_parts(self.0.words.as_ptr(), self.0.count) }
+    }
 }
 
 impl ReadOnlyWords {

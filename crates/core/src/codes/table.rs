@@ -455,8 +455,8 @@ codes! {
         "The message names the directory, which is that of the variable `TMPDIR` of Apache's environment, or `/var/tmp`. Make room or \
          let Apache's user write there, or name another directory.";
     HOOK_TIMEOUT = "WSGI1030", Error,
-        "A script that controls access, or chooses where a request goes, has not answered in time. The request is refused. The script \
-         cannot be interrupted and goes on by itself.",
+        "A script that controls access, or chooses where a request goes, has not answered in time. The request is refused. Where the \
+         script does not run Python code, it cannot be interrupted and goes on by itself.",
         "Look for what it waits for, such as a database, and give that a time limit of its own. `timeout=` of the directive gives the \
          script more time.";
     HOOK_OVERDUE = "WSGI1031", Error,

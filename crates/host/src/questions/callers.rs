@@ -16,25 +16,21 @@
 #![expect(clippy::disallowed_types, reason = "nobody waits attached, and no object is dropped, under a lock")]
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use bridge::{Answer, Exchange, Lease, Level, Question};
+use bridge::{Answer, Lease, Level, Question};
 use os::lock::lock;
 use os::spin::AdaptiveSpin;
 use wsgi_core::wire::Reader;
 
+use super::{overdue, threads};
 use crate::daemon::descriptors;
 use crate::process;
-
-/// The most calls of one script that have been given up and have not returned.
-const MOST_OVERDUE_OF_SCRIPT: usize = 8;
-/// The most of all scripts.
-const MOST_OVERDUE: usize = 64;
 
 /// The time after which another caller takes a question that waits in the queue. Most scripts look
 /// something up, and take less.
@@ -47,14 +43,8 @@ const AWAKE: Duration = Duration::from_micros(50);
 /// The most callers that wait for questions.
 const MOST_IDLE: usize = 16;
 
-/// The size of a caller's stack, which is used as far as the script needs it.
-const STACK: usize = 8 << 20;
-
 /// The length of most questions, in bytes.
 const LIKELY_LENGTH: usize = 2048;
-
-/// The longest wait for callers to end.
-const LONGEST_END: Duration = Duration::from_millis(200);
 
 /// A question on its way.
 struct Job {
@@ -103,54 +93,41 @@ static CALLS: Mutex<Option<Calls>> = Mutex::new(None);
 /// The length of the queue, for callers that wait awake; changed under the lock only.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// The number of threads of callers.
-static THREADS: AtomicUsize = AtomicUsize::new(0);
-
 /// A caller that waits for a question.
 struct Caller {
     thread: Thread,
     is_woken: AtomicBool,
 }
 
-/// Asks a script, for a thread of the server that waits for the time limit at most.
-pub(crate) fn ask(question: &Question<'_>, exchange: Exchange<'_>) -> Answer {
-    let script = question.facts.script.or_empty();
-    if overdue::are_too_many(script) {
-        return Answer::Overdue;
-    }
-    Lease::lend(exchange, |lease| {
-        let mut message = Vec::with_capacity(LIKELY_LENGTH);
-        question.encode(&mut message);
-        let job = Arc::new(Job {
-            message,
-            script: script.to_owned(),
-            request_rec: question.facts.request_rec.expose_provenance(),
-            lease: Arc::clone(lease),
-            asker: thread::current(),
-            begin: Instant::now(),
-            phase: AtomicU8::new(phase::QUEUED),
-            answer: Mutex::default(),
-        });
-        let limit = Duration::from_millis(question.time_limit.into());
-        job.ask(limit).unwrap_or_else(|text| {
-            lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
-            Answer::Failed
-        })
+/// Has a caller ask a script, for a thread of the server that waits for the time limit at most.
+pub(super) fn ask(question: &Question<'_>, lease: &Arc<Lease>) -> Answer {
+    let mut message = Vec::with_capacity(LIKELY_LENGTH);
+    question.encode(&mut message);
+    let job = Arc::new(Job {
+        message,
+        script: question.facts.script.or_empty().to_owned(),
+        request_rec: question.facts.request_rec.expose_provenance(),
+        lease: Arc::clone(lease),
+        asker: thread::current(),
+        begin: Instant::now(),
+        phase: AtomicU8::new(phase::QUEUED),
+        answer: Mutex::default(),
+    });
+    let limit = Duration::from_millis(question.time_limit.into());
+    job.ask(limit).unwrap_or_else(|text| {
+        lease.with(|exchange| exchange.log(Level::Error, text.as_bytes()));
+        Answer::Failed
     })
 }
 
 /// Ends the callers that have nothing to do, and the others when they have answered.
-pub(crate) fn close() {
+pub(super) fn close() {
     let idle = with_calls(|calls| {
         calls.is_closed = true;
         calls.busy += calls.idle.len();
         std::mem::take(&mut calls.idle)
     });
     idle.iter().for_each(|caller| caller.wake());
-    let deadline = Instant::now() + LONGEST_END;
-    while THREADS.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 fn with_calls<R>(work: impl FnOnce(&mut Calls) -> R) -> R {
@@ -226,6 +203,7 @@ impl Job {
             return thread::park_timeout(rest);
         }
         overdue::add(&self.script);
+        super::inline::suspend();
         if !self.step(phase::WORKING, phase::GIVEN_UP) {
             // It has answered just now.
             overdue::remove(&self.script);
@@ -341,21 +319,8 @@ impl Caller {
 
 /// Starts a caller, which counts as busy already.
 fn start() -> Result<(), String> {
-    THREADS.fetch_add(1, Ordering::AcqRel);
-    let work = || {
-        work();
-        // Here, while the thread-locals of libraries still exist.
-        python::end_thread();
-        THREADS.fetch_sub(1, Ordering::AcqRel);
-    };
-    let started = thread::Builder::new().name("wsgi-caller".to_owned()).stack_size(STACK).spawn(work);
-    started.map(drop).map_err(|error| {
-        THREADS.fetch_sub(1, Ordering::AcqRel);
-        with_calls(|calls| calls.busy -= 1);
-        format!(
-            "A thread for a script cannot be started: {error}. Allow the server more processes (ulimit -u)."
-        )
-    })
+    let started = threads::start("wsgi-caller", work);
+    started.map(drop).inspect_err(|_| with_calls(|calls| calls.busy -= 1))
 }
 
 /// Answers questions until there is no need for this caller any more.
@@ -382,40 +347,5 @@ fn work() {
             }
             Rest::ForEver => return,
         }
-    }
-}
-
-/// The calls that have been given up and have not returned.
-mod overdue {
-    use super::{AtomicUsize, HashMap, MOST_OVERDUE, MOST_OVERDUE_OF_SCRIPT, Mutex, Ordering, lock};
-
-    /// The number of all; no lock is needed as long as there are none.
-    static COUNT: AtomicUsize = AtomicUsize::new(0);
-    static BY_SCRIPT: Mutex<Option<HashMap<Vec<u8>, usize>>> = Mutex::new(None);
-
-    pub(super) fn are_too_many(script: &[u8]) -> bool {
-        let count = COUNT.load(Ordering::Acquire);
-        if count == 0 {
-            return false;
-        }
-        let of_script = lock(&BY_SCRIPT).as_ref().and_then(|scripts| scripts.get(script)).copied();
-        count >= MOST_OVERDUE || of_script.unwrap_or(0) >= MOST_OVERDUE_OF_SCRIPT
-    }
-
-    pub(super) fn add(script: &[u8]) {
-        *lock(&BY_SCRIPT).get_or_insert_default().entry(script.to_owned()).or_default() += 1;
-        COUNT.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(super) fn remove(script: &[u8]) {
-        if let Some(scripts) = &mut *lock(&BY_SCRIPT)
-            && let Some(count) = scripts.get_mut(script)
-        {
-            *count -= 1;
-            if *count == 0 {
-                scripts.remove(script);
-            }
-        }
-        COUNT.fetch_sub(1, Ordering::AcqRel);
     }
 }

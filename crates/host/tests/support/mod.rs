@@ -14,7 +14,8 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{LazyLock, Mutex};
+use std::sync::atomic::AtomicU32;
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub(crate) static LOG: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// The server's scoreboard, encoded; empty: there is none.
 pub(crate) static SCOREBOARD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// The words of the server's permits, if it has any; set before the host is started.
+pub(crate) static PERMITS: OnceLock<&'static [AtomicU32]> = OnceLock::new();
 
 /// A request to be made of the host.
 pub(crate) struct Call<'a> {
@@ -242,6 +246,7 @@ pub(crate) fn settings<'a>(
         imports: List::new(imports),
         named_scripts: List::new(&[]),
         packages: Bytes::ABSENT,
+        permits: List::new(PERMITS.get().copied().unwrap_or_default()),
         server_version: [2, 4, 99],
         server_description: "Test".into(),
         server_built: "today".into(),
