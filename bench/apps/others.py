@@ -12,8 +12,21 @@ def load(name):
     return module.application
 
 
-APPLICATIONS = {"/hello": load("hello"), "/json": load("json")}
+APPLICATIONS = {}
+for name in "hello", "json", "flask", "django":
+    try:
+        APPLICATIONS["/" + name] = load(name)
+    except ImportError:
+        pass  # The framework is not installed, and not measured.
 
 
 def application(environ, start_response):
-    return APPLICATIONS[environ["PATH_INFO"]](environ, start_response)
+    return APPLICATIONS[environ["PATH_INFO"].rstrip("/")](environ, start_response)
+
+
+try:
+    from a2wsgi import WSGIMiddleware
+except ImportError:
+    pass
+else:
+    asgi = WSGIMiddleware(application, workers=int(os.environ.get("BENCH_THREADS", "15")))
