@@ -2,32 +2,41 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
 use crate::error::Error;
-use crate::place::DAEMON_THREADS;
+use crate::sizes::DAEMON_THREADS;
 
 /// A server that Apache passes requests on to. `bench/others` installs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     Uwsgi,
     Gunicorn,
+    Granian,
+    Uvicorn,
 }
 
 /// The path of its socket, below the directory of its Apache.
 const SOCKET: &str = "run/backend.socket";
 
 impl Backend {
-    pub(crate) const ALL: [Self; 2] = [Self::Uwsgi, Self::Gunicorn];
+    pub(crate) const ALL: [Self; 4] = [Self::Uwsgi, Self::Gunicorn, Self::Granian, Self::Uvicorn];
 
-    /// The applications that it has: enough to see what the way to it costs.
-    pub(crate) const APPLICATIONS: [&str; 2] = ["hello", "json"];
+    /// The applications that are asked for: enough to see what the way to it costs, and what of
+    /// that is left beside a framework.
+    pub(crate) const APPLICATIONS: [&str; 4] = ["hello", "json", "flask", "django"];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Uwsgi => "uWSGI",
             Self::Gunicorn => "gunicorn",
+            Self::Granian => "granian",
+            Self::Uvicorn => "uvicorn",
         }
     }
 
@@ -35,6 +44,8 @@ impl Backend {
         match self {
             Self::Uwsgi => "uwsgi",
             Self::Gunicorn => "gunicorn",
+            Self::Granian => "granian",
+            Self::Uvicorn => "uvicorn",
         }
     }
 
@@ -42,7 +53,9 @@ impl Backend {
     pub(crate) fn version(self, others: &Path) -> Option<String> {
         let output = Command::new(others.join("bin").join(self.program())).arg("--version").output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = text.split_whitespace().last()?.trim_end_matches(')');
+        // "granian 1.2", "gunicorn (version 1.2)", "Running uvicorn 1.2 with CPython 3.4 on Linux".
+        let mut words = text.split_whitespace().map(|word| word.trim_matches(['(', ')']));
+        let version = words.find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
         output.status.success().then(|| version.to_owned())
     }
 
@@ -50,7 +63,7 @@ impl Backend {
     pub(crate) const fn module(self) -> &'static str {
         match self {
             Self::Uwsgi => "proxy_uwsgi",
-            Self::Gunicorn => "proxy_http",
+            Self::Gunicorn | Self::Granian | Self::Uvicorn => "proxy_http",
         }
     }
 
@@ -58,7 +71,7 @@ impl Backend {
     pub(crate) fn configuration(self) -> String {
         match self {
             Self::Uwsgi => format!("ProxyPass / unix:@ROOT@/{SOCKET}|uwsgi://localhost/"),
-            Self::Gunicorn => format!("ProxyPass / unix:@ROOT@/{SOCKET}|http://localhost/ enablereuse=on"),
+            _ => format!("ProxyPass / unix:@ROOT@/{SOCKET}|http://localhost/ enablereuse=on"),
         }
     }
 
@@ -85,8 +98,21 @@ impl Backend {
                 .args(["--umask", "0", "--no-control-socket", "--bind"])
                 .arg(format!("unix:{}", socket.display()))
                 .arg("others:application"),
+            Self::Granian => command
+                .args(["--interface", "wsgi", "--workers", "1", "--no-ws", "--blocking-threads"])
+                .arg(DAEMON_THREADS.to_string())
+                .args(["--uds-permissions", "666", "--uds"])
+                .arg(&socket)
+                .arg("others:application"),
+            // Its adapter, a2wsgi, has as many threads.
+            Self::Uvicorn => command
+                .env("BENCH_THREADS", DAEMON_THREADS.to_string())
+                .args(["--workers", "1", "--no-access-log", "--log-level", "warning", "--uds"])
+                .arg(&socket)
+                .arg("others:asgi"),
         };
-        let command = command.current_dir(root.join("apps")).stdin(Stdio::null()).stdout(file).stderr(errors);
+        command.current_dir(root.join("apps")).process_group(0);
+        let command = command.stdin(Stdio::null()).stdout(file).stderr(errors);
         let mut running = Running(command.spawn().map_err(|error| failed(error.to_string()))?);
         let ended = e2e::wait_until(&format!("{} listens", self.name()), || {
             let status = running.0.try_wait().ok().flatten();
@@ -108,8 +134,10 @@ pub(crate) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Either has one process that serves: gunicorn's looks whether its parent is there.
-        let _ = self.0.kill();
+        // Some have the process that serves as a child.
+        if let Ok(pid) = i32::try_from(self.0.id()) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
         let _ = self.0.wait();
     }
 }

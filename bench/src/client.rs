@@ -1,4 +1,4 @@
-//! A client for what wrk cannot do: a given number of requests, large bodies, every byte accounted
+//! The client of the counted rounds: a given number of requests, large bodies, every byte accounted
 //! for.
 
 use std::io::{self, BufRead as _, BufReader, Error, Read as _, Write as _};
@@ -61,21 +61,10 @@ impl Client {
     }
 
     fn send(&mut self, url: &str, post: Option<u64>) -> io::Result<()> {
-        let address = self.address;
         let stream = self.stream.get_mut();
-        let Some(length) = post else {
-            // As wrk.lua does it.
-            let credentials = if url == CLOSED { "Authorization: Basic YW5uOnNlY3JldA==\r\n" } else { "" };
-            let head = format!("GET {url} HTTP/1.1\r\nHost: {address}\r\n{credentials}\r\n");
-            return stream.write_all(head.as_bytes());
-        };
-        let head = format!(
-            "POST {url} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
-             Content-Length: {length}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes())?;
+        stream.write_all(head(self.address, url, post).as_bytes())?;
         let block = [b'x'; 64 << 10];
-        let mut left = length;
+        let mut left = post.unwrap_or(0);
         while left > 0 {
             let part = block.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             stream.write_all(&block[..part])?;
@@ -161,6 +150,25 @@ impl Client {
     }
 }
 
+/// Returns a whole request, for one whose body is small.
+pub(crate) fn request(address: SocketAddr, workload: &Workload) -> Vec<u8> {
+    let mut request = head(address, workload.url, workload.post).into_bytes();
+    request.extend(std::iter::repeat_n(b'x', workload.post.unwrap_or(0) as usize));
+    request
+}
+
+fn head(address: SocketAddr, url: &str, post: Option<u64>) -> String {
+    // Of the script that checks passwords (apps/password.py).
+    let credentials = if url == CLOSED { "Authorization: Basic YW5uOnNlY3JldA==\r\n" } else { "" };
+    match post {
+        None => format!("GET {url} HTTP/1.1\r\nHost: {address}\r\n{credentials}\r\n"),
+        Some(length) => format!(
+            "POST {url} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {length}\r\n\r\n"
+        ),
+    }
+}
+
 /// In what a response is not the one that was asked for.
 fn difference(received: &Received, answer: &Answer) -> Option<String> {
     if received.status != 200 {
@@ -191,6 +199,7 @@ mod tests {
         post: None,
         answer: Answer::Text("hello"),
         repeat: Repeat::Timed(&[1]),
+        package: None,
     };
 
     /// Returns the client's result for a server that sends these bytes and closes the connection.

@@ -11,8 +11,6 @@ pub(crate) enum Error {
     Server { name: String, reason: String },
     /// A response is not the one that was to be measured.
     Response { server: String, url: String, reason: String, log: String },
-    /// A program that is needed is missing or fails.
-    Program { name: &'static str, reason: String },
     /// A file cannot be read or written.
     File { path: PathBuf, source: io::Error },
 }
@@ -24,7 +22,6 @@ impl fmt::Display for Error {
             Self::Response { server, url, reason, log } => {
                 write!(f, "{url} of {server}: {reason}: nothing was measured; end of its error log:\n{log}")
             }
-            Self::Program { name, reason } => write!(f, "{name}: {reason}"),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
         }
     }

@@ -6,7 +6,7 @@ use crate::backend::Backend;
 use crate::contest::{Contest, Ratio};
 use crate::memory::Scope;
 use crate::place::Place;
-use crate::report::Run;
+use crate::run::Run;
 use crate::statistics::geometric_mean;
 use crate::yardstick::Yardstick;
 
@@ -23,12 +23,15 @@ pub(crate) fn goals(run: &Run) -> Vec<Goal> {
     goals.extend(hello(run));
     goals.extend(static_file(run));
     goals.extend(embedded(run));
+    goals.extend(floor(run));
+    goals.extend(fairness(run));
     goals.extend(faster("the original's embedded mode", run, Yardstick::OriginalEmbedded));
     goals.extend(faster("uWSGI behind the same Apache", run, Yardstick::Behind(Backend::Uwsgi)));
     goals.extend(multiples(run));
     if !run.contests.is_empty() {
         goals.push(no_worse("nothing slower than the original", run, Contest::rate, Better::More));
         goals.push(no_worse("p99 no worse than the original's", run, Contest::p99, Better::Less));
+        goals.push(no_worse("p99.9 no worse than the original's", run, Contest::p999, Better::Less));
     }
     goals.extend(memory(run));
     goals
@@ -51,10 +54,48 @@ fn hello(run: &Run) -> Option<Goal> {
 }
 
 fn static_file(run: &Run) -> Option<Goal> {
-    let contest = hello_contests(run).find(|contest| contest.connections == 4 && run.mpm == Mpm::Prefork)?;
-    let ratio = contest.against(Yardstick::StaticFile)?;
-    let text = format!("hello at 4 connections against the static file: {ratio:.2} (goal: 1)");
-    Some(Goal { text, reached: ratio >= 1.0 })
+    let (connections, wanted): (&[u32], _) = match (run.place, run.mpm) {
+        (Place::Main, Mpm::Prefork) => (&[4], 1.0),
+        (Place::Daemon { .. }, _) => (&[4, 16], 0.85),
+        _ => return None,
+    };
+    let contests = hello_contests(run).filter(|contest| connections.contains(&contest.connections));
+    let ratio = |contest: &Contest| Some((contest.connections, contest.against(Yardstick::StaticFile)?));
+    let ratios: Vec<_> = contests.filter_map(ratio).collect();
+    each(&ratios, "hello against the static file", wanted, |ratio| ratio >= wanted)
+}
+
+/// The processor time that daemon mode may take, as a multiple of the bare design's.
+const OVER_FLOOR: f64 = 1.6;
+
+fn floor(run: &Run) -> Option<Goal> {
+    let ratio =
+        |contest: &Contest| Some((contest.connections, contest.processor_against(Yardstick::FloorDaemon)?));
+    let ratios: Vec<_> = hello_contests(run).filter_map(ratio).collect();
+    let what = "processor time of hello against the C handler and process";
+    each(&ratios, what, OVER_FLOOR, |ratio| ratio <= OVER_FLOOR)
+}
+
+/// The responses of the connection that gets fewest within a second, of those of the median one.
+const FAIR: f64 = 0.5;
+
+fn fairness(run: &Run) -> Option<Goal> {
+    let share = |contest: &Contest| Some((contest.connections, contest.least_share()?));
+    let shares: Vec<_> = hello_contests(run).filter_map(share).collect();
+    each(&shares, "hello, least connection of the median one in the worst second", FAIR, |share| {
+        share >= FAIR
+    })
+}
+
+/// A goal that each number of connections has to reach.
+fn each(figures: &[(u32, f64)], what: &str, wanted: f64, reached: impl Fn(f64) -> bool) -> Option<Goal> {
+    if figures.is_empty() {
+        return None;
+    }
+    let list: Vec<_> =
+        figures.iter().map(|(connections, figure)| format!("{figure:.2} at {connections}")).collect();
+    let text = format!("{what}: {} (goal: {wanted})", list.join(", "));
+    Some(Goal { text, reached: figures.iter().all(|&(_, figure)| reached(figure)) })
 }
 
 fn embedded(run: &Run) -> Option<Goal> {
@@ -160,7 +201,7 @@ mod tests {
     use crate::workload::WORKLOADS;
 
     fn samples(rates: &[f64]) -> Vec<Sample> {
-        rates.iter().map(|&rate| Sample { rate, p99: 1.0 / rate }).collect()
+        rates.iter().copied().map(Sample::even).collect()
     }
 
     fn hello(connections: u32, ours: &[f64], original: &[f64]) -> Contest {
@@ -185,30 +226,30 @@ mod tests {
     fn each_mpm_has_its_goal() {
         // Ratios 2 and 3: the geometric mean is 2.45.
         let contests = || vec![hello(1, &[200.0], &[100.0]), hello(4, &[300.0], &[100.0])];
-        assert_eq!(verdicts(&run(Mpm::Prefork, contests())), [true, true, true, true]);
-        assert_eq!(verdicts(&run(Mpm::Event, contests())), [false, true, true]);
+        assert_eq!(verdicts(&run(Mpm::Prefork, contests())), [true; 5]);
+        assert_eq!(verdicts(&run(Mpm::Event, contests())), [false, true, true, true]);
         let mut own = run(Mpm::Prefork, contests());
         own.place = Place::Own;
         own.contests.iter_mut().for_each(|contest| contest.yardsticks.clear());
-        assert_eq!(verdicts(&own), [true, true]);
+        assert_eq!(verdicts(&own), [true; 3]);
     }
 
     #[test]
     fn static_file_is_the_yardstick_at_four_connections() {
         let slow = run(Mpm::Prefork, vec![hello(4, &[140.0], &[10.0])]);
-        assert_eq!(verdicts(&slow), [true, false, true, true]);
+        assert_eq!(verdicts(&slow), [true, false, true, true, true]);
     }
 
     #[test]
     fn worse_in_every_round_is_worse_and_in_some_is_even() {
         let worse = goals(&run(Mpm::Worker, vec![hello(1, &[90.0, 95.0, 99.0], &[100.0; 3])]));
-        assert_eq!(worse.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [false, false]);
+        assert_eq!(worse.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [false; 3]);
         assert!(worse[0].text.ends_with("worse: hello at 1 (0.95)"), "{}", worse[0].text);
         let even = goals(&run(Mpm::Worker, vec![hello(1, &[90.0, 95.0, 101.0], &[100.0; 3])]));
-        assert_eq!(even.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [true, true]);
+        assert_eq!(even.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [true; 3]);
         assert!(even[0].text.contains("even"), "{}", even[0].text);
         let far = goals(&run(Mpm::Worker, vec![hello(1, &[70.0, 80.0, 101.0], &[100.0; 3])]));
-        assert_eq!(far.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [false, false]);
+        assert_eq!(far.iter().map(|goal| goal.reached).collect::<Vec<_>>(), [false; 3]);
     }
 
     #[test]
@@ -223,13 +264,43 @@ mod tests {
             [(Yardstick::OursEmbedded, 400.0), (Yardstick::OriginalEmbedded, 290.0), (uwsgi, 310.0)];
         let hello = daemon(vec![with(1, 300.0, &yardsticks), with(4, 310.0, &[(uwsgi, 300.0)])]);
         // Against the original's daemon mode, ours embedded, the original's embedded, uWSGI; then
-        // the two of all.
-        assert_eq!(verdicts(&hello), [true, true, true, false, true, true]);
+        // the three of all.
+        assert_eq!(verdicts(&hello), [true, true, true, false, true, true, true]);
 
         let cpu = WORKLOADS.iter().find(|workload| workload.name == "cpu").unwrap();
         let cpu = |ours| daemon(vec![Contest { workload: cpu, ..with(4, ours, &[]) }]);
-        assert_eq!(verdicts(&cpu(124.0)), [false, true, true]);
-        assert_eq!(verdicts(&cpu(125.0)), [true, true, true]);
+        assert_eq!(verdicts(&cpu(124.0)), [false, true, true, true]);
+        assert_eq!(verdicts(&cpu(125.0)), [true; 4]);
+    }
+
+    #[test]
+    fn bare_design_and_static_file_are_the_yardsticks_of_daemon_mode() {
+        let text = |yardstick, rates: [f64; 2]| {
+            let contest = |connections, rate| Contest {
+                yardsticks: vec![(yardstick, samples(&[rate]))],
+                ..hello(connections, &[100.0], &[10.0])
+            };
+            let contests = vec![contest(4, rates[0]), contest(16, rates[1])];
+            let run = Run { place: Place::Daemon { processes: 1 }, ..run(Mpm::Event, contests) };
+            goals(&run).into_iter().map(|goal| (goal.text, goal.reached)).nth(1).unwrap()
+        };
+        let (words, reached) = text(Yardstick::FloorDaemon, [150.0, 160.0]);
+        assert!(words.ends_with("1.50 at 4, 1.60 at 16 (goal: 1.6)") && reached, "{words}");
+        assert!(!text(Yardstick::FloorDaemon, [150.0, 170.0]).1);
+        assert!(text(Yardstick::StaticFile, [110.0, 115.0]).1);
+        assert!(!text(Yardstick::StaticFile, [110.0, 120.0]).1);
+    }
+
+    #[test]
+    fn no_connection_may_get_less_than_half_in_any_round() {
+        let reached = |shares: [f64; 2]| {
+            let ours = shares.map(|share| Sample { least_share: Some(share), ..Sample::even(100.0) });
+            let contest = Contest { ours: ours.to_vec(), ..hello(16, &[], &[100.0]) };
+            let run = Run { place: Place::Own, ..run(Mpm::Event, vec![contest]) };
+            goals(&run)[0].reached
+        };
+        assert!(reached([0.9, 0.5]));
+        assert!(!reached([0.9, 0.4]));
     }
 
     #[test]

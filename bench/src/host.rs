@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use e2e::Mpm;
 
@@ -16,6 +17,8 @@ use crate::client::{Client, Received};
 use crate::error::Error;
 use crate::options::Comparison;
 use crate::place::Place;
+use crate::processes;
+use crate::sizes::{PREFORK_CHILDREN, WIDEST};
 use crate::workload::Workload;
 
 /// An implementation.
@@ -46,6 +49,26 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn start(side: Side, comparison: &Comparison, mpm: Mpm, place: Place) -> Result<Self, Error> {
+        Self::start_with(side, comparison, mpm, place, PREFORK_CHILDREN)
+    }
+
+    /// As [`start`](Self::start), for the most connections that are measured.
+    pub(crate) fn start_wide(
+        side: Side,
+        comparison: &Comparison,
+        mpm: Mpm,
+        place: Place,
+    ) -> Result<Self, Error> {
+        Self::start_with(side, comparison, mpm, place, WIDEST)
+    }
+
+    fn start_with(
+        side: Side,
+        comparison: &Comparison,
+        mpm: Mpm,
+        place: Place,
+        prefork_children: u32,
+    ) -> Result<Self, Error> {
         let name = match place {
             Place::Behind(backend) => backend.name().to_owned(),
             _ => format!("{} ({})", side.name(), place.title()),
@@ -54,7 +77,10 @@ impl Host {
         let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
         let mut command = Command::new(program);
         command.args(["serve", "--mpm", mpm.name(), "--place", &place.to_string(), "--others"]);
-        command.arg(&comparison.others);
+        command.arg(&comparison.others).arg("--floor").arg(&comparison.floor);
+        if mpm == Mpm::Prefork {
+            command.args(["--children", &prefork_children.to_string()]);
+        }
         if side == Side::Original || comparison.noise {
             command.env("E2E_TARGET", "reference").env("E2E_REFERENCE", &comparison.original);
         } else {
@@ -111,6 +137,11 @@ impl Host {
         let touched = fs::File::options().write(true).open(&path);
         let touched = touched.and_then(|file| file.set_modified(std::time::SystemTime::now()));
         touched.map_err(|source| Error::File { path, source })
+    }
+
+    /// The processor time of all processes, also of a server behind Apache.
+    pub(crate) fn processor_time(&self) -> Duration {
+        processes::processor_time(self.process.id())
     }
 
     /// Process id of the Apache parent.

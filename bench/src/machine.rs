@@ -14,7 +14,6 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) python: String,
     pub(crate) rustc: String,
-    pub(crate) wrk: String,
     pub(crate) date: String,
     /// Commit of ours.
     pub(crate) commit: String,
@@ -33,7 +32,6 @@ impl Machine {
             kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
             python: format!("{} ({})", said(&python, &["--version"]), python.display()),
             rustc: said("rustc".as_ref(), &["--version"]),
-            wrk: said("wrk".as_ref(), &["--version"]).split(" [").next().unwrap_or_default().to_owned(),
             date: said("date".as_ref(), &["--utc", "+%Y-%m-%d %H:%M UTC"]),
             commit: said("git".as_ref(), &["describe", "--always", "--dirty"]),
             banners,
@@ -41,7 +39,7 @@ impl Machine {
     }
 }
 
-/// The first line that a program prints. (wrk prints its version on standard output, and fails.)
+/// The first line that a program prints.
 fn said(program: &Path, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

@@ -13,20 +13,23 @@ mod contest;
 mod error;
 mod goals;
 mod host;
+mod load;
 mod machine;
 mod memory;
 mod options;
+mod packages;
 mod place;
 mod processes;
 mod report;
 mod restarts;
 mod results;
+mod run;
 mod scale;
 mod serve;
+mod sizes;
 mod statistics;
 mod table;
 mod workload;
-mod wrk;
 mod yardstick;
 
 use std::process::ExitCode;
@@ -37,8 +40,8 @@ use crate::contest::Arena;
 use crate::error::Error;
 use crate::machine::Machine;
 use crate::options::{Command, Comparison, Options};
-use crate::report::Run;
 use crate::results::Part;
+use crate::run::Run;
 
 fn main() -> ExitCode {
     let options = Options::parse();

@@ -24,6 +24,9 @@ pub(crate) enum Command {
     Serve(Service),
 }
 
+/// Where `bench/run` has the handlers in C built.
+const FLOOR: &str = "build/floor/mod_floor.so";
+
 /// The servers and workloads to compare, and how long.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Comparison {
@@ -33,10 +36,13 @@ pub(crate) struct Comparison {
     /// Apache module of the original, as `scripts/reference` prints it
     #[arg(long, value_name = "FILE", default_value = "build/reference/mod_wsgi.so")]
     pub(crate) original: PathBuf,
-    /// Virtual environment with the servers that Apache passes requests on to, as `bench/others`
-    /// makes it
+    /// Virtual environment with the servers that Apache passes requests on to, and the frameworks,
+    /// as `bench/others` makes it
     #[arg(long, value_name = "DIR", default_value = "build/others")]
     pub(crate) others: PathBuf,
+    /// Module with the handlers in C, as `bench/floor/build` makes it
+    #[arg(long, value_name = "FILE", default_value = FLOOR)]
+    pub(crate) floor: PathBuf,
     /// Only these MPMs
     #[arg(long, value_delimiter = ',', value_parser = parse_mpm, default_value = "prefork,event")]
     pub(crate) mpm: Vec<Mpm>,
@@ -46,10 +52,16 @@ pub(crate) struct Comparison {
     /// Only these workloads, or `memory`
     #[arg(long, value_name = "WORKLOAD", value_delimiter = ',', value_parser = workload_names())]
     pub(crate) only: Vec<String>,
+    /// Only these numbers of connections
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    connections: Vec<u32>,
+    /// Without the other servers behind Apache
+    #[arg(long)]
+    pub(crate) no_others: bool,
     /// Rounds of each measurement
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Length of a round of wrk
+    /// Length of a timed round
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
     /// Few and short rounds, for trying out
@@ -65,13 +77,13 @@ pub(crate) struct Comparison {
     #[arg(long, conflicts_with_all = ["scale", "seconds", "only", "mode", "noise"])]
     pub(crate) restarts: bool,
     /// Rewrite the results in bench/RESULTS.md
-    #[arg(long, conflicts_with_all = ["quick", "only", "mpm", "mode", "noise"])]
+    #[arg(long, conflicts_with_all = ["quick", "only", "mpm", "mode", "noise", "connections", "no_others"])]
     pub(crate) write_results: bool,
 }
 
 impl Comparison {
     pub(crate) const fn rounds(&self) -> u32 {
-        if self.quick { 3 } else { self.rounds }
+        if self.quick { 2 } else { self.rounds }
     }
 
     pub(crate) const fn seconds(&self) -> u32 {
@@ -89,6 +101,11 @@ impl Comparison {
         places.copied().filter(wanted)
     }
 
+    /// Returns whether a timed workload is wanted over so many connections.
+    pub(crate) fn includes_connections(&self, connections: u32) -> bool {
+        self.connections.is_empty() || self.connections.contains(&connections)
+    }
+
     /// Returns whether a workload (or `memory`) is wanted.
     pub(crate) fn includes(&self, workload: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|name| name == workload)
@@ -101,12 +118,15 @@ pub(crate) struct Service {
     /// MPM of the server
     #[arg(long, value_parser = parse_mpm)]
     pub(crate) mpm: Mpm,
-    /// Place of the applications: main, own, daemon-PROCESSES, groups-COUNT, uwsgi or gunicorn
+    /// Place of the applications: main, own, daemon-PROCESSES, groups-COUNT, uwsgi, gunicorn, granian or uvicorn
     #[arg(long, default_value = "main")]
     pub(crate) place: Place,
-    /// Virtual environment with uwsgi and gunicorn
+    /// Virtual environment with the other servers and the frameworks
     #[arg(long, default_value = "build/others")]
     pub(crate) others: PathBuf,
+    /// Module with the handlers in C
+    #[arg(long, default_value = FLOOR)]
+    pub(crate) floor: PathBuf,
     /// Number of Apache children, if not the benchmark's own
     #[arg(long)]
     pub(crate) children: Option<u32>,

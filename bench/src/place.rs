@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::backend::Backend;
-use crate::yardstick::Yardstick;
+use crate::sizes::DAEMON_THREADS;
 
 /// A place where the applications of a server run. Its text is the value of `--place`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +20,6 @@ pub(crate) enum Place {
     /// In a server that Apache passes requests on to.
     Behind(Backend),
 }
-
-/// The threads of a daemon process: mod_wsgi's default, and what the others get, too.
-pub(crate) const DAEMON_THREADS: u32 = 15;
 
 /// The places that a mode is measured in; the first one is compared with yardsticks.
 pub(crate) const EMBEDDED: &[Place] = &[Place::Main, Place::Own];
@@ -45,20 +42,6 @@ impl Place {
             Self::Daemon { .. } if name == "password" => false,
             Self::Daemon { processes } => processes == 1 || name != "memory",
             Self::Main | Self::Groups { .. } | Self::Behind(_) => true,
-        }
-    }
-
-    /// Returns the yardsticks for the figures, besides the original.
-    pub(crate) const fn yardsticks(self) -> &'static [Yardstick] {
-        match self {
-            Self::Main => &[Yardstick::StaticFile],
-            Self::Daemon { processes: 1 } => &[
-                Yardstick::OursEmbedded,
-                Yardstick::OriginalEmbedded,
-                Yardstick::Behind(Backend::Uwsgi),
-                Yardstick::Behind(Backend::Gunicorn),
-            ],
-            _ => &[],
         }
     }
 
@@ -102,7 +85,8 @@ impl FromStr for Place {
         .or_else(|| number("groups-").map(|count| Self::Groups { count }))
         .or_else(|| backend().map(Self::Behind))
         .ok_or_else(|| {
-            "the places are main, own, daemon-PROCESSES, groups-COUNT, uwsgi and gunicorn".to_owned()
+            "the places are main, own, daemon-PROCESSES, groups-COUNT, and the programs of other servers"
+                .to_owned()
         })
     }
 }
@@ -113,10 +97,10 @@ mod tests {
 
     #[test]
     fn every_place_is_read_as_it_is_written() {
-        let more =
-            [Place::Groups { count: 500 }, Place::Behind(Backend::Uwsgi), Place::Behind(Backend::Gunicorn)];
-        for place in EMBEDDED.iter().chain(DAEMON).chain(&more) {
-            assert_eq!(place.to_string().parse(), Ok(*place));
+        let backends = Backend::ALL.map(Place::Behind);
+        let more = [Place::Groups { count: 500 }].into_iter().chain(backends);
+        for place in EMBEDDED.iter().chain(DAEMON).copied().chain(more) {
+            assert_eq!(place.to_string().parse(), Ok(place));
         }
         for text in ["", "daemon", "daemon-", "daemon-0", "groups-x", "Main"] {
             assert!(text.parse::<Place>().is_err(), "{text}");

@@ -2,36 +2,27 @@
 
 use std::fmt::Write as _;
 
-use e2e::Mpm;
-
 use crate::backend::Backend;
-use crate::contest::{Contest, Sample};
+use crate::contest::{Contest, Sample, least_share};
 use crate::goals::{Goal, goals};
 use crate::machine::Machine;
 use crate::memory::{Footprint, Memory, Scope};
 use crate::options::Comparison;
-use crate::place::Place;
+use crate::packages;
 use crate::restarts::Restarts;
+use crate::run::Run;
 use crate::scale::Scaling;
 use crate::statistics::median;
 use crate::table::Table;
-use crate::workload::Repeat;
+use crate::workload::{Repeat, WORKLOADS};
 use crate::yardstick::Yardstick;
-
-/// All that was measured with one MPM and the applications in one place.
-#[derive(Debug)]
-pub(crate) struct Run {
-    pub(crate) mpm: Mpm,
-    pub(crate) place: Place,
-    pub(crate) memory: Option<Memory>,
-    pub(crate) contests: Vec<Contest>,
-}
 
 /// Returns the section about a run.
 pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
     let mut text = format!("### {}, {}\n\n", run.mpm.name(), run.place.title());
     if !run.contests.is_empty() {
         push(&mut text, speed(run));
+        push(&mut text, latencies(run));
     }
     if let Some(Memory { scope, ours, original }) = run.memory {
         let what = match scope {
@@ -105,14 +96,14 @@ pub(crate) fn restarts(all: &[Restarts]) -> String {
 
 /// Returns the conditions of the measurement.
 pub(crate) fn conditions(machine: &Machine, comparison: &Comparison) -> String {
-    let Machine { cores, processor, kernel, python, rustc, wrk, date, commit, banners: [ours, original] } =
+    let Machine { cores, processor, kernel, python, rustc, date, commit, banners: [ours, original] } =
         machine;
     let original_is = if comparison.noise { "the original, too" } else { "ours" };
     format!(
         "- {date}, {cores} cores, {processor}, Linux {kernel}\n\
          - {original_is}: {ours} ({commit}, {rustc})\n\
          - original: {original}\n\
-         - {python}; {wrk}; {}\n\
+         - {python}; {}\n\
          - {} rounds, of {} s each where they are timed\n",
         backends(comparison),
         comparison.rounds(),
@@ -122,33 +113,26 @@ pub(crate) fn conditions(machine: &Machine, comparison: &Comparison) -> String {
 
 fn backends(comparison: &Comparison) -> String {
     let others = &comparison.others;
-    let version = |backend: Backend| match backend.version(others) {
-        Some(version) => format!("{} {version}", backend.name()),
-        None => format!("{} is left out: `bench/others {}` installs it", backend.name(), others.display()),
+    let text = |name: &str, version: Option<String>| match version {
+        Some(version) => format!("{name} {version}"),
+        None => format!("{name} is left out: `bench/others {}` installs it", others.display()),
     };
-    Backend::ALL.map(version).join("; ")
+    let backends = Backend::ALL.map(|backend| text(backend.name(), backend.version(others)));
+    let packages = WORKLOADS.iter().filter_map(|workload| workload.package);
+    let packages = packages.map(|package| text(package, packages::version(others, package)));
+    backends.into_iter().chain(packages).collect::<Vec<_>>().join("; ")
 }
 
+/// Rates, with the processor time of a request beside each.
 fn speed(run: &Run) -> Table {
-    let mut header = vec![
-        "workload",
-        "connections",
-        "unit",
-        "ours",
-        "original",
-        "ratio",
-        "in rounds",
-        "p99 ours",
-        "p99 original",
-    ];
+    let mut header = vec!["workload", "connections", "unit", "ours", "original", "ratio", "in rounds"];
     let was_measured =
         |yardstick: &&Yardstick| run.contests.iter().any(|contest| contest.samples(**yardstick).is_some());
-    let yardsticks: Vec<_> = run.place.yardsticks().iter().filter(was_measured).collect();
+    let yardsticks: Vec<_> = Yardstick::of(run.place).iter().filter(was_measured).collect();
     header.extend(yardsticks.iter().map(|yardstick| yardstick.name()));
     let mut table = Table::new(&header);
     for contest in &run.contests {
         let ratio = contest.rate();
-        let p99 = |samples: &[Sample]| duration(median(samples.iter().map(|sample| sample.p99)));
         let mut cells = vec![
             contest.workload.name.to_owned(),
             contest.connections.to_string(),
@@ -157,14 +141,43 @@ fn speed(run: &Run) -> Table {
             rate(contest, &contest.original),
             format!("{:.2}", ratio.value),
             format!("{:.2}–{:.2}", ratio.low, ratio.high),
-            p99(&contest.ours),
-            p99(&contest.original),
         ];
         let yardstick = |&&yardstick: &&Yardstick| contest.samples(yardstick);
         cells.extend(yardsticks.iter().map(yardstick).map(|samples| match samples {
             Some(samples) => rate(contest, samples),
             None => String::new(),
         }));
+        table.row(cells);
+    }
+    table
+}
+
+/// Latencies of ours and the original, and what the connections get.
+fn latencies(run: &Run) -> Table {
+    let mut table = Table::new(&[
+        "workload",
+        "connections",
+        "p50 ours",
+        "original",
+        "p99 ours",
+        "original",
+        "p99.9 ours",
+        "original",
+        "least share ours",
+        "original",
+    ]);
+    for contest in &run.contests {
+        let mut cells = vec![contest.workload.name.to_owned(), contest.connections.to_string()];
+        for figure in
+            [|sample: &Sample| sample.p50, |sample: &Sample| sample.p99, |sample: &Sample| sample.p999]
+        {
+            for samples in [&contest.ours, &contest.original] {
+                cells.push(duration(median(samples.iter().map(figure))));
+            }
+        }
+        for samples in [&contest.ours, &contest.original] {
+            cells.push(least_share(samples).map(|share| format!("{share:.2}")).unwrap_or_default());
+        }
         table.row(cells);
     }
     table
@@ -184,17 +197,19 @@ fn push(text: &mut String, part: impl std::fmt::Display) {
 
 const fn unit(contest: &Contest) -> &'static str {
     match contest.workload.repeat {
-        Repeat::Timed(_) => "req/s",
+        Repeat::Timed(_) | Repeat::Mixed(_) => "req/s",
         Repeat::Counted { .. } => "MB/s",
     }
 }
 
+/// The median rate, with the processor time of a request in brackets.
 fn rate(contest: &Contest, samples: &[Sample]) -> String {
     let rate = median(samples.iter().map(|sample| sample.rate));
-    match contest.workload.repeat {
-        Repeat::Timed(_) => thousands(rate),
+    let rate = match contest.workload.repeat {
+        Repeat::Timed(_) | Repeat::Mixed(_) => thousands(rate),
         Repeat::Counted { bytes, .. } => thousands(rate * bytes as f64 / f64::from(1 << 20)),
-    }
+    };
+    format!("{rate} ({})", duration(median(samples.iter().map(|sample| sample.processor))))
 }
 
 fn megabytes(kilobytes: f64) -> String {

@@ -8,17 +8,10 @@ use e2e::{Mpm, Setup};
 use crate::backend::Backend;
 use crate::error::Error;
 use crate::options::Service;
-use crate::place::{DAEMON_THREADS, Place};
+use crate::packages;
+use crate::place::Place;
+use crate::sizes::{DAEMON_THREADS, PREFORK_CHILDREN, THREADED_CHILDREN, THREADS};
 use crate::workload::FILE_SIZE;
-
-/// With prefork, one for each connection of the widest measurement. They are all there from the
-/// beginning, so that no round has to pay for their start.
-const PREFORK_CHILDREN: u32 = 16;
-
-/// With threads, one process: which of several takes a connection is chance, and so would be the
-/// figures.
-const THREADED_CHILDREN: u32 = 1;
-const THREADS: u32 = 25;
 
 macro_rules! application {
     ($name:literal) => {
@@ -29,6 +22,9 @@ macro_rules! application {
 const APPLICATIONS: &[(&str, &str)] = &[
     application!("hello"),
     application!("json"),
+    application!("flask"),
+    application!("django"),
+    application!("sleep"),
     application!("large"),
     application!("form"),
     application!("cpu"),
@@ -89,10 +85,25 @@ pub(crate) fn serve(service: &Service) -> Result<(), Error> {
 
 fn setup(service: &Service) -> Setup {
     let mut setup = Setup::new(service.mpm).file("htdocs/hello.txt", "Hello World!\n");
+    // In every mode in the same way, and for the others, which have them already, too.
+    let path = packages::directory(&service.others);
+    let path = path.map(|path| format!("__import__(\"site\").addsitedir({path:?})\n")).unwrap_or_default();
     for (name, script) in APPLICATIONS {
-        setup = setup.file(&format!("apps/{name}.wsgi"), script);
+        setup = setup.file(&format!("apps/{name}.wsgi"), format!("{path}{script}").as_str());
     }
+    setup = floor(setup, service);
     sizes(applications(setup, service.place), service).conf(CONFIGURATION)
+}
+
+/// The handlers in C (`bench/floor`), where they are built.
+fn floor(setup: Setup, service: &Service) -> Setup {
+    let Ok(module) = service.floor.canonicalize() else { return setup };
+    let module = module.display();
+    setup.conf(&format!(
+        "LoadModule floor_module {module}\nFloorSocket @ROOT@/run/floor\n\
+         <Location /floor>\nSetHandler floor\n</Location>\n\
+         <Location /floor-daemon>\nSetHandler floor-daemon\n</Location>"
+    ))
 }
 
 /// The applications where they are to run.

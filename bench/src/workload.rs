@@ -1,5 +1,7 @@
 //! The requests to the servers. The applications are in `bench/apps`.
 
+use crate::sizes::WIDEST;
+
 /// A request, how it is repeated, and the answer without which its figures would be worthless.
 #[derive(Debug)]
 pub(crate) struct Workload {
@@ -10,6 +12,8 @@ pub(crate) struct Workload {
     pub(crate) post: Option<u64>,
     pub(crate) answer: Answer,
     pub(crate) repeat: Repeat,
+    /// The Python package that the application needs, as `bench/others` installs it.
+    pub(crate) package: Option<&'static str>,
 }
 
 /// The body of the response.
@@ -22,9 +26,12 @@ pub(crate) enum Answer {
 /// The way in which requests are repeated.
 #[derive(Debug)]
 pub(crate) enum Repeat {
-    /// By wrk for the length of a round, over each of these numbers of connections.
+    /// As often as the server answers within the length of a round, over each of these numbers of
+    /// connections.
     Timed(&'static [u32]),
-    /// This many times over one connection: the time is the whole round's. (A round of wrk would
+    /// The same, with [`SLEEP`] for every tenth request.
+    Mixed(&'static [u32]),
+    /// This many times over one connection: the time is the whole round's. (A timed round would
     /// end in the middle of a large transfer.)
     Counted { requests: u32, bytes: u64 },
 }
@@ -35,13 +42,17 @@ const MB: u64 = 1 << 20;
 /// Size of the file that `file` sends; the server makes it.
 pub(crate) const FILE_SIZE: u64 = 100 * MB;
 
+/// The numbers of connections over which the smallest answer is asked for.
+const HELLO_CONNECTIONS: &[u32] = &[1, 4, 16, WIDEST];
+
 /// The smallest one.
 pub(crate) const HELLO: Workload = Workload {
     name: "hello",
     url: "/hello",
     post: None,
     answer: Answer::Text("Hello World!\n"),
-    repeat: Repeat::Timed(&[1, 4, 16]),
+    repeat: Repeat::Timed(HELLO_CONNECTIONS),
+    package: None,
 };
 
 /// The URL of [`HELLO`] behind a password.
@@ -56,6 +67,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: None,
         answer: Answer::Text("Hello World!\n"),
         repeat: Repeat::Timed(&[1, 4, 16]),
+        package: None,
     },
     Workload {
         name: "json",
@@ -63,6 +75,31 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: None,
         answer: Answer::Length(356),
         repeat: Repeat::Timed(&[4]),
+        package: None,
+    },
+    Workload {
+        name: "flask",
+        url: "/flask/",
+        post: None,
+        answer: Answer::Text("Hello World!\n"),
+        repeat: Repeat::Timed(&[4]),
+        package: Some("flask"),
+    },
+    Workload {
+        name: "django",
+        url: "/django/",
+        post: None,
+        answer: Answer::Text("Hello World!\n"),
+        repeat: Repeat::Timed(&[4]),
+        package: Some("django"),
+    },
+    Workload {
+        name: "mix",
+        url: "/hello",
+        post: None,
+        answer: Answer::Text("Hello World!\n"),
+        repeat: Repeat::Mixed(&[16]),
+        package: None,
     },
     Workload {
         name: "large",
@@ -70,6 +107,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: None,
         answer: Answer::Length(MB),
         repeat: Repeat::Timed(&[4]),
+        package: None,
     },
     Workload {
         name: "form",
@@ -77,6 +115,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: Some(4 * KB),
         answer: Answer::Text("4096\n"),
         repeat: Repeat::Timed(&[4]),
+        package: None,
     },
     Workload {
         name: "cpu",
@@ -84,6 +123,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: None,
         answer: Answer::Text("19999\n"),
         repeat: Repeat::Timed(&[4]),
+        package: None,
     },
     Workload {
         name: "stream",
@@ -91,6 +131,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: None,
         answer: Answer::Length(100 * MB),
         repeat: Repeat::Counted { requests: 8, bytes: 100 * MB },
+        package: None,
     },
     Workload {
         name: "file",
@@ -98,6 +139,7 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: None,
         answer: Answer::Length(FILE_SIZE),
         repeat: Repeat::Counted { requests: 20, bytes: FILE_SIZE },
+        package: None,
     },
     Workload {
         name: "upload",
@@ -105,8 +147,17 @@ pub(crate) const WORKLOADS: &[Workload] = &[
         post: Some(50 * MB),
         answer: Answer::Text("52428800\n"),
         repeat: Repeat::Counted { requests: 8, bytes: 50 * MB },
+        package: None,
     },
 ];
+
+/// The part of `mix` that waits.
+pub(crate) const SLEEP: Workload = Workload { name: "sleep", url: "/sleep", ..HELLO };
+
+/// The yardsticks of `bench/floor`: a handler in C, and one that asks another process.
+pub(crate) const FLOOR: Workload = Workload { name: "C handler", url: "/floor", ..HELLO };
+pub(crate) const FLOOR_DAEMON: Workload =
+    Workload { name: "C handler and process", url: "/floor-daemon", ..HELLO };
 
 /// The yardstick: the answer of `hello` as a file that Apache itself serves.
 pub(crate) const STATIC_FILE: Workload = Workload {
@@ -114,5 +165,6 @@ pub(crate) const STATIC_FILE: Workload = Workload {
     url: "/hello.txt",
     post: None,
     answer: Answer::Text("Hello World!\n"),
-    repeat: Repeat::Timed(&[1, 4, 16]),
+    repeat: Repeat::Timed(HELLO_CONNECTIONS),
+    package: None,
 };
