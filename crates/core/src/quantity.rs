@@ -15,6 +15,13 @@ pub struct Count {
     pub most: u64,
 }
 
+/// A number of things, or the range that it may be in: `3`, `0-10`. The least of a range may be 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountOrRange {
+    /// The most that may be given.
+    pub most: u64,
+}
+
 /// A length of time: `30`, `500ms`, `30s`, `5m` or `5min`, `2h`, `7d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duration {
@@ -75,6 +82,32 @@ impl fmt::Display for Count {
             }
             Self { least, most } => write!(f, "a number, {least} to {most}"),
         }
+    }
+}
+
+impl CountOrRange {
+    /// Reads `text`, as the least if it is a range, and the most.
+    ///
+    /// # Errors
+    /// It is no such number, or not in the range.
+    pub fn read(self, text: &[u8]) -> Result<(Option<u64>, u64), String> {
+        let one = Count { least: 1, most: self.most };
+        let Some(dash) = text.iter().position(|byte| *byte == b'-').filter(|dash| *dash > 0) else {
+            return one.read(text).map(|count| (None, count)).map_err(|_| format!("it must be {self}"));
+        };
+        let least = Count { least: 0, ..one }.read(&text[..dash]);
+        match (least, one.read(&text[dash + 1..])) {
+            (Ok(least), Ok(most)) if least <= most => Ok((Some(least), most)),
+            (Ok(_), Ok(_)) => Err("the least comes first, then the most, such as 1-5".to_owned()),
+            _ => Err(format!("it must be {self}")),
+        }
+    }
+}
+
+/// Shows as `a number, 1 to 65535, or a range, such as 0-5`.
+impl fmt::Display for CountOrRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a number, 1 to {}, or a range, such as 0-5", self.most)
     }
 }
 
@@ -271,6 +304,25 @@ mod tests {
     use super::*;
 
     const MINUTES: u64 = 60_000;
+
+    #[test]
+    fn counts_can_be_ranges() {
+        let count = CountOrRange { most: 100 };
+        for (text, read) in [
+            ("1", (None, 1)),
+            (" 100 ", (None, 100)),
+            ("0-1", (Some(0), 1)),
+            ("3-3", (Some(3), 3)),
+            ("1 - 100", (Some(1), 100)),
+        ] {
+            assert_eq!(count.read(text.as_bytes()), Ok(read), "{text}");
+        }
+        for text in ["", "0", "-1", "-", "1-", "-1-2", "1--2", "0-0", "1-101", "1-2-3", "a-b", "1..2"] {
+            let expected = "it must be a number, 1 to 100, or a range, such as 0-5";
+            assert_eq!(count.read(text.as_bytes()), Err(expected.to_owned()), "{text}");
+        }
+        assert!(count.read(b"3-2").is_err_and(|text| text.contains("the least comes first")));
+    }
 
     #[test]
     fn times_have_units() {
