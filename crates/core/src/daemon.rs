@@ -105,6 +105,8 @@ impl DaemonGroup {
             options: ProcessOptions {
                 threads: 15,
                 limits: Limits {
+                    scale_up_wait: 100,
+                    scale_down_idle: 60_000,
                     listen_backlog: 100,
                     deadlock_timeout: 300_000,
                     graceful_timeout: 15_000,
@@ -168,6 +170,8 @@ mod tests {
         assert_eq!((options.process_count(), options.threads), (1, 15));
         assert!(!options.is_multiprocess() && options.is_multithread() && !options.is_run_once());
         let expected = Limits {
+            scale_up_wait: 100,
+            scale_down_idle: 60_000,
             listen_backlog: 100,
             deadlock_timeout: 300_000,
             graceful_timeout: 15_000,

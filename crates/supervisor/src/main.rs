@@ -15,6 +15,8 @@ mod identity;
 mod inheritance;
 mod jail;
 mod log;
+mod pool;
+mod pool_runner;
 mod preparation;
 mod process;
 mod program;

@@ -1,7 +1,9 @@
 //! The life of a slot, as decisions: events in, actions out. No clock, no process.
 //!
 //! A slot holds the process that serves, or starts in order to; a successor while one is made
-//! ready; and those that are on their way out. Times are milliseconds of a clock that never goes
+//! ready; and those that are on their way out. An elastic slot, of a group whose number of processes
+//! follows the load, is dormant while no process is wanted: it has none until it is woken, and again
+//! when its process has nothing more to do. Times are milliseconds of a clock that never goes
 //! back.
 
 use os::process::{Exit, Signal};
@@ -49,6 +51,8 @@ pub(crate) type Key = u32;
 pub(crate) enum Event {
     /// The supervisor has started.
     Begin,
+    /// A process is wanted, should there be none.
+    Wake,
     /// The process that was asked for is there, and prepares itself.
     Spawned(Key, i32),
     /// It has become Python.
@@ -119,6 +123,8 @@ pub(crate) struct Slot {
     starts: Starts,
     /// The time at which a process is started again, while there is none.
     respawn: Option<u64>,
+    /// There is no process because none is wanted.
+    is_dormant: bool,
     /// There will be no process any more, and the supervisor stays to say so.
     is_cut: bool,
     last_key: Key,
@@ -146,6 +152,7 @@ impl Slot {
             exiting: Vec::new(),
             starts: Starts::new(rules.is_service),
             respawn: None,
+            is_dormant: rules.is_elastic,
             is_cut: false,
             last_key: 0,
         }
@@ -155,7 +162,9 @@ impl Slot {
     pub(crate) fn handle(&mut self, event: Event, now: u64, actions: &mut Vec<Action>) {
         self.is_cut &= !matches!(event, Event::Unused | Event::Retire | Event::Stop | Event::Kill);
         match event {
+            Event::Begin if self.rules.is_elastic => {}
             Event::Begin => self.start(now, actions),
+            Event::Wake => self.wake(now, actions),
             Event::Spawned(key, pid) => {
                 if let Some(process) = self.starting(key) {
                     process.pid = pid;
@@ -204,7 +213,8 @@ impl Slot {
     pub(crate) fn state(&self) -> State {
         match &self.current {
             Some(process) if process.is_serving => State::Serving,
-            _ if self.is_cut => State::Failing,
+            _ if self.is_cut => State::Cut,
+            _ if self.is_dormant && self.phase != Phase::Over => State::Dormant,
             _ if self.starts.is_failing() => State::Failing,
             _ => State::Starting,
         }
@@ -256,6 +266,32 @@ impl Slot {
         let process = self.new_process(now, limit);
         actions.push(Action::Spawn(process.key, Vec::new()));
         self.current = Some(process);
+    }
+
+    /// Starts a process in a dormant slot, as soon as starts are permitted.
+    fn wake(&mut self, now: u64, actions: &mut Vec<Action>) {
+        if self.phase == Phase::Over || !std::mem::take(&mut self.is_dormant) {
+            return;
+        }
+        match self.starts.wait(now) {
+            0 => self.start(now, actions),
+            wait => self.respawn = Some(now + wait),
+        }
+    }
+
+    /// Ends the current process of an elastic slot, which has nothing to do. Requests that come
+    /// nonetheless are finished, or wake the slot again.
+    fn rest(&mut self, now: u64, actions: &mut Vec<Action>) {
+        let Some(old) = self.current.take() else { return };
+        let text = format!("process {} has nothing more to do, and is ended", old.pid);
+        actions.push(Action::Log(Level::Info, text));
+        self.drain(old, self.rules.graceful, now, actions);
+        self.fall_asleep();
+    }
+
+    fn fall_asleep(&mut self) {
+        self.starts.forgive();
+        self.is_dormant = true;
     }
 
     /// Fills the slot after the current process is gone: the successor takes its place, or another
@@ -356,6 +392,9 @@ impl Slot {
         if self.successor.is_some() {
             return;
         }
+        if self.rules.is_elastic && reason == Reason::InactivityTimeout {
+            return self.rest(now, actions);
+        }
         // It may ask again and again. It serves meanwhile, and the state stays so.
         let wait = self.starts.wait(now);
         if wait > 0 && self.phase == Phase::Running {
@@ -399,6 +438,10 @@ impl Slot {
         let (pid, name, lived) = (old.pid, reason.name(), now - old.since);
         actions.push(Action::Log(Level::Info, format!("process {pid} shuts down ({name})")));
         self.expect_exit(&old, self.rules.end(now, 0), now, actions);
+        let is_idle = reason == Reason::InactivityTimeout && old.is_serving;
+        if self.rules.is_elastic && is_idle && self.successor.is_none() {
+            return self.fall_asleep();
+        }
         let is_run_once = self.rules.is_run_once && reason == Reason::MaximumRequests;
         let ending = if is_run_once { Ending::RunOnce } else { Ending::Announced };
         let delay = self.starts.delay_after(ending, old.is_serving, lived, now);
@@ -466,6 +509,9 @@ impl Slot {
             (Phase::Over, ..) => String::new(),
             (_, Some(successor), _) => format!("; process {} takes its place", successor.pid),
             (_, None, 0) => "; another one is started".into(),
+            (_, None, delay) if self.rules.is_elastic => {
+                format!("; the first request after {} s starts another one", delay.div_ceil(1000))
+            }
             (_, None, delay) => format!("; another one is started in {} s", delay.div_ceil(1000)),
         };
         let pid = process.pid;
@@ -598,7 +644,10 @@ impl Slot {
         if let Some(wanted) = wanted.and_then(|wanted| wanted.take_if(|wanted| wanted.at <= now)) {
             self.start_successor(wanted.reason, wanted.scripts, now, actions);
         }
-        if is_due(self.respawn) {
+        if is_due(self.respawn) && self.rules.is_elastic {
+            // A pause is over. Whoever still wants a process wakes the slot at once.
+            (self.respawn, self.is_dormant) = (None, true);
+        } else if is_due(self.respawn) {
             self.start(now, actions);
         }
     }

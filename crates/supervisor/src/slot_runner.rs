@@ -13,11 +13,10 @@ use os::process::{Exit, Signal};
 use os::shared::{ReadOnlyWords, Words};
 use os::spawn::{Launched, Limit};
 use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED, TOO_LITTLE_MEMORY};
-use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::board::{State, page, slot as board};
 use wsgi_core::wire::control::{LONGEST_START, Order, Report, Script};
-use wsgi_core::wire::exit;
 use wsgi_core::wire::launch::Group;
+use wsgi_core::wire::{OwnSchema, channel, exit};
 
 use crate::log::{self, Level};
 use crate::preparation::{self, Message, Preparation};
@@ -60,6 +59,8 @@ pub(crate) struct SlotRunner {
     index: usize,
     group: usize,
     slot: Slot,
+    /// Its process ends when it has nothing to do.
+    is_elastic: bool,
     channel: OwnedFd,
     page: OwnedFd,
     processes: Vec<Process>,
@@ -68,6 +69,19 @@ pub(crate) struct SlotRunner {
     /// The flags that the channel is watched for.
     watched: Option<EpollFlags>,
     retired: Option<RetiredState>,
+}
+
+/// A sign that comes through the channel of a dormant slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Knock {
+    /// A connection, which stays in the channel.
+    Connection,
+    /// The processes of the group that serve are busy.
+    Busy,
+    /// Nobody can send any more.
+    Unused,
+    /// A process has shut the channel down.
+    Cut,
 }
 
 /// The words of processes that a supervisor before this one has started: they finish what they have
@@ -110,15 +124,16 @@ impl Context {
 }
 
 impl SlotRunner {
-    /// Creates the runner of the slot with this index, of this group, without a process yet.
+    /// Creates the runner of the slot with this index, which is one of this group with a number
+    /// there, without a process yet.
     pub(crate) fn new(
         index: usize,
-        group: usize,
+        (group, number): (usize, u32),
         context: &Context,
         channel: OwnedFd,
         page: OwnedFd,
     ) -> Self {
-        let rules = Rules::from_options(&context.groups[group].daemon.options);
+        let rules = Rules::from_options(&context.groups[group].daemon.options, number);
         let inherited = ReadOnlyWords::map(&page, page::WORDS).ok().and_then(|page| {
             let words: Vec<_> = words().filter(|word| page.load((*word).into()) != 0).collect();
             let end = rules.end_without_supervisor(context.now());
@@ -128,6 +143,7 @@ impl SlotRunner {
             index,
             group,
             slot: Slot::new(rules),
+            is_elastic: rules.is_elastic(),
             inherited,
             channel,
             page,
@@ -167,17 +183,63 @@ impl SlotRunner {
         }
     }
 
+    /// Returns the state of the slot.
+    pub(crate) fn state(&self) -> State {
+        self.slot.state()
+    }
+
+    /// Returns the number of requests that run or wait in the processes of the slot.
+    pub(crate) fn requests(&self) -> u32 {
+        // For lack of memory it is not known: then nothing is started either.
+        ReadOnlyWords::map(&self.page, page::WORDS).map_or(0, |page| page::sum(|word| page.load(word)))
+    }
+
+    /// Wakes the slot because the others of its group are busy.
+    pub(crate) fn grow(&mut self, context: &Context) {
+        let text = "requests wait, another process is started";
+        context.log(self.group, Level::Info, text);
+        self.handle(Event::Wake, context);
+    }
+
+    /// Tells the process to share what waits there: so many serve now.
+    pub(crate) fn share(&mut self, processes: u32, context: &Context) {
+        let key = self.slot.serving().and_then(|pid| self.key_of(pid));
+        let order = key.map(|key| Action::Order(key, Order::Share(processes)));
+        if let Some(event) = order.and_then(|order| self.carry_out(order, context)) {
+            self.handle(event, context);
+        }
+    }
+
+    /// Takes the next sign from the channel of a dormant slot, if there is one.
+    pub(crate) fn next_knock(&self, context: &Context) -> Option<Knock> {
+        match descriptors::next_length(&self.channel, Wait::Never) {
+            Ok(0) if self.is_cut(context) => Some(Knock::Cut),
+            Ok(0) => Some(Knock::Unused),
+            Ok(length) if length == channel::CONNECTION.len() => Some(Knock::Connection),
+            Ok(_) => {
+                // What it says is in its length.
+                let _ = descriptors::receive_with(&self.channel, &mut [0; 16], Wait::Never);
+                Some(Knock::Busy)
+            }
+            Err(_) => None,
+        }
+    }
+
+    /// Closes the connections that wait in the channel. Their senders see that nothing was read.
+    pub(crate) fn close_waiting(&self) {
+        for _ in 0..BATCH {
+            match descriptors::receive_with(&self.channel, &mut [0; 16], Wait::Never) {
+                Ok((1.., _)) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Ok(_) | Err(_) => break,
+            }
+        }
+    }
+
     /// Handles a channel that is readable, or to which nobody can send any more.
     pub(crate) fn on_channel(&mut self, flags: EpollFlags, context: &Context) {
         if flags.contains(EpollFlags::EPOLLIN) {
-            // Their senders see them closed, and know that nothing was read.
-            for _ in 0..BATCH {
-                match descriptors::receive_with(&self.channel, &mut [0; 16], Wait::Never) {
-                    Ok((1.., _)) => {}
-                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-                    Ok(_) | Err(_) => break,
-                }
-            }
+            self.close_waiting();
         }
         if flags.intersects(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR) {
             self.handle(Event::Unused, context);
@@ -395,6 +457,9 @@ impl SlotRunner {
         })?;
         let mut daemon = group.daemon.clone();
         daemon.scripts.extend(scripts);
+        if !self.is_elastic {
+            daemon.options.limits.scale_down_idle = 0;
+        }
         let start = Order::Start { schema: OwnSchema, word, daemon: Box::new(daemon) }.encode();
         if start.len() > LONGEST_START {
             return Err(program::no_process(&"it would have to be told more than it can (of scripts)"));
@@ -505,7 +570,7 @@ impl SlotRunner {
         context.board.store(base + board::STATE, state.word());
         let wanted = match state {
             _ if self.slot.is_ending() => None,
-            State::Failing => Some(EpollFlags::EPOLLIN),
+            State::Failing | State::Cut | State::Dormant => Some(EpollFlags::EPOLLIN),
             _ if self.retired.is_some() => Some(EpollFlags::empty()),
             _ => None,
         };

@@ -14,10 +14,12 @@ use os::spawn::Limit;
 
 use crate::inheritance::Inheritance;
 use crate::log::{self, Level};
+use crate::pool_runner::PoolRunner;
 use crate::relay;
 use crate::slot::{Event, Key};
 use crate::slot_runner::{Context, SlotRunner};
 use wsgi_core::codes::SUPERVISOR_FAILED;
+use wsgi_core::wire::board::State;
 
 /// The message of the parent before it closes the control socket.
 const RETIRE: u8 = b'R';
@@ -51,6 +53,8 @@ pub(crate) enum Token {
 pub(crate) struct Supervisor {
     context: Context,
     runners: Vec<SlotRunner>,
+    /// Of the groups whose number of processes follows the load.
+    pools: Vec<PoolRunner>,
     signals: SignalFd,
     is_retired: bool,
     /// True if the server ends.
@@ -98,20 +102,20 @@ impl Supervisor {
             files,
             begin,
         };
-        let of_group = context
-            .groups
-            .iter()
-            .enumerate()
-            .flat_map(|(at, group)| (0..group.daemon.options.process_count()).map(move |_| at));
+        let of_group = context.groups.iter().enumerate().flat_map(|(at, group)| {
+            (0..group.daemon.options.process_count()).map(move |number| (at, number))
+        });
         let runners = of_group
             .zip(slots)
             .enumerate()
             .map(|(index, (group, (channel, page)))| SlotRunner::new(index, group, &context, channel, page))
             .collect();
         let is_in_container = parent_id() == 1;
+        let pools = PoolRunner::of_groups(&context);
         Ok(Self {
             context,
             runners,
+            pools,
             signals,
             is_retired: false,
             is_stopping: false,
@@ -176,11 +180,29 @@ impl Supervisor {
         match token {
             Some(Token::Parent) => self.on_parent(),
             Some(Token::Signal) => self.on_signal(),
+            Some(Token::Channel(runner)) if self.runners[runner].state() == State::Dormant => {
+                self.on_knock(runner, flags);
+            }
             Some(Token::Channel(runner)) => self.runners[runner].on_channel(flags, context),
             Some(Token::Preparation(runner, key)) => self.runners[runner].on_preparation(key, context),
-            Some(Token::Control(runner, key)) => self.runners[runner].on_report(key, context),
+            Some(Token::Control(runner, key)) => self.on_report(runner, key),
             Some(Token::Exit(runner, key)) => self.runners[runner].on_exit(key, context),
             None => {}
+        }
+    }
+
+    fn on_knock(&mut self, runner: usize, flags: EpollFlags) {
+        if let Some(pool) = self.pools.iter_mut().find(|pool| pool.has(runner)) {
+            pool.on_knock(runner, flags, &mut self.runners, &self.context);
+        }
+    }
+
+    fn on_report(&mut self, runner: usize, key: Key) {
+        let before = self.runners[runner].state();
+        self.runners[runner].on_report(key, &self.context);
+        let has_begun = before != State::Serving && self.runners[runner].state() == State::Serving;
+        if has_begun && let Some(pool) = self.pools.iter_mut().find(|pool| pool.has(runner)) {
+            pool.on_new_process(runner, &mut self.runners, &self.context);
         }
     }
 
@@ -255,6 +277,9 @@ impl Supervisor {
                 runner.handle(Event::Tick, &self.context);
             }
         }
+        for pool in &mut self.pools {
+            pool.look(&mut self.runners, &self.context);
+        }
         if self.is_retired && self.next_check <= now {
             self.next_check = now + CHECK_INTERVAL;
             for runner in &mut self.runners {
@@ -268,7 +293,9 @@ impl Supervisor {
             return EpollTimeout::ZERO;
         }
         let check = self.is_retired.then_some(self.next_check);
-        let Some(time) = self.runners.iter().filter_map(SlotRunner::next).chain(check).min() else {
+        let looks = self.pools.iter().filter_map(PoolRunner::next);
+        let Some(time) = self.runners.iter().filter_map(SlotRunner::next).chain(check).chain(looks).min()
+        else {
             return EpollTimeout::NONE;
         };
         // Waking up early is no harm.

@@ -193,6 +193,12 @@ fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
             target.warn_if_unexpanded("display-name=", &value, Forms::Title);
         }
     }
+    if group.options.is_service() && group.options.is_elastic() {
+        let value = format!("{}-{}", group.options.least_process_count(), group.options.process_count());
+        let reason =
+            "with threads=0 no request comes that a process could be started for: give a number of processes";
+        return Err(invalid("processes", value.as_bytes(), &name, reason));
+    }
     check_files(target, &group)?;
     warn_about_name(target, &name);
     target.global.daemons.push(group);

@@ -31,6 +31,8 @@ pub struct Timers {
     requests: Requests,
     state: State,
     polled: u64,
+    /// The time since which it could have been given requests.
+    ready: u64,
     /// The time since which the watchdog can be expected to have had the locks.
     resumed: u64,
 }
@@ -65,8 +67,14 @@ impl Timers {
             requests: Requests::new(&limits, threads),
             state: State::Serving { retry: 0 },
             polled: now,
+            ready: now,
             resumed: now,
         }
+    }
+
+    /// Notes that the process is ready for requests: its imports are over.
+    pub fn begin_serving(&mut self, now: u64) {
+        self.ready = now;
     }
 
     /// Decides what is to be done. To be called again, until the decision is `Nothing`, `Stop` or
@@ -113,6 +121,11 @@ impl Timers {
             }
             if self.interval().is_some_and(|at| now >= at) {
                 return self.replace(Reason::RestartInterval, None, now);
+            }
+            // Whoever decides on a successor knows that none is wanted. Requests that come meanwhile
+            // are served.
+            if self.idle().is_some_and(|at| now >= at) && self.live(now) == 0 {
+                return self.replace(Reason::InactivityTimeout, None, now);
             }
         }
         let is_serving = matches!(self.state, State::Serving { .. });
@@ -201,7 +214,8 @@ impl Timers {
                 let wanted = self.interval().map(|at| at.max(retry));
                 // Before `retry`, requests, the count and the interval lead to nothing.
                 let retry = (!may_replace).then_some(retry);
-                [wanted, retry, self.next_inactivity(now)].into_iter().flatten().min()
+                let idle = self.next_idle(now).map(|at| at.max(retry.unwrap_or(0)));
+                [wanted, retry, self.next_inactivity(now), idle].into_iter().flatten().min()
             }
             _ => None,
         };
@@ -295,6 +309,19 @@ impl Timers {
 
     fn inactivity(&self) -> Option<u64> {
         self.activity.last_activity().and_then(|at| after(at, self.limits.inactivity_timeout))
+    }
+
+    /// Returns the time at which a process beyond the least number of its group has had nothing to do
+    /// for too long.
+    fn idle(&self) -> Option<u64> {
+        let since = self.activity.last_activity().unwrap_or(0).max(self.ready);
+        after(since, self.limits.scale_down_idle)
+    }
+
+    fn next_idle(&self, now: u64) -> Option<u64> {
+        let again = now.saturating_add(self.limits.scale_down_idle.min(ROUND));
+        // It is looked at again whether the last request has ended.
+        self.idle().map(|at| if at > now { at } else { again })
     }
 
     fn next_inactivity(&self, now: u64) -> Option<u64> {

@@ -31,6 +31,9 @@ pub mod slot {
     pub const STATE: usize = 1;
     /// The number of processes of the slot that have ended.
     pub const ENDED: usize = 2;
+    /// In the first slot of a group whose number of processes follows the load: 1 while the
+    /// supervisor watches the load, so that nobody has to tell it ([`channel`](crate::wire::channel)).
+    pub const IS_WATCHED: usize = 3;
     /// The last processes that ended, [`EXITS`] of them in turn: process id, then status as
     /// `waitpid` gives it.
     pub const EXIT: usize = 4;
@@ -66,6 +69,10 @@ pub enum State {
     Serving,
     /// Processes fail to start; the supervisor tries again at longer and longer intervals.
     Failing,
+    /// No process is wanted at present. A connection in the channel makes the supervisor start one.
+    Dormant,
+    /// The channel takes nothing any more: there will be no process.
+    Cut,
 }
 
 impl State {
@@ -76,6 +83,8 @@ impl State {
             Self::Starting => 0,
             Self::Serving => 1,
             Self::Failing => 2,
+            Self::Dormant => 3,
+            Self::Cut => 4,
         }
     }
 
@@ -85,6 +94,8 @@ impl State {
         match word {
             1 => Self::Serving,
             2 => Self::Failing,
+            3 => Self::Dormant,
+            4 => Self::Cut,
             _ => Self::Starting,
         }
     }
@@ -92,7 +103,15 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::page;
+    use super::{State, page};
+
+    #[test]
+    fn states_come_back() {
+        for state in [State::Starting, State::Serving, State::Failing, State::Dormant, State::Cut] {
+            assert_eq!(State::from_word(state.word()), state);
+        }
+        assert_eq!(State::from_word(77), State::Starting);
+    }
 
     #[test]
     fn counts_of_all_are_added_up() {

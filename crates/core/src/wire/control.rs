@@ -9,6 +9,7 @@
 //! | `Serve` | | it may take connections from the channel |
 //! | | `Replace` | it wants a successor, and carries on until there is one |
 //! | `NoSuccessor` | | there will be none: it goes on for good |
+//! | `Share` | | another process of the group serves: give it some of the requests that wait |
 //! | `Drain` | | a successor has the channel: finish what was begun, and exit |
 //! | | `Stopping` | it is about to exit by itself |
 //!
@@ -54,6 +55,9 @@ messages! {
         3 => NoSuccessor(reason: Box<[u8]>),
         /// Take no more connections; finish, within so many milliseconds, and exit.
         4 => Drain(grace: u32),
+        /// So many processes of the group serve now, one more than before: close one in so many of
+        /// the connections whose requests wait for a thread, so that they go elsewhere.
+        5 => Share(processes: u32),
     }
 }
 
@@ -161,6 +165,7 @@ mod tests {
             Order::Serve,
             Order::NoSuccessor(b"it does not import"[..].into()),
             Order::Drain(15_000),
+            Order::Share(2),
         ] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));
         }

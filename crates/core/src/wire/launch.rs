@@ -100,9 +100,11 @@ record! {
     /// processes act on them.
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct ProcessOptions {
-        /// `processes=`. Applications see whether it was given at all:
+        /// `processes=`, the most if it is a range. Applications see whether it was given at all:
         /// [`ProcessOptions::is_multiprocess`].
         pub processes: Option<u32>,
+        /// The least of `processes=` if it is a range: the number of processes follows the load.
+        pub least_processes: Option<u32>,
         /// `threads=`; 0: its scripts are all there is.
         pub threads: u32,
         /// `umask=`; else it is inherited.
@@ -150,6 +152,10 @@ record! {
         pub startup_timeout: u64,
         /// `deadlock-timeout=`.
         pub deadlock_timeout: u64,
+        /// `scale-up-wait=`.
+        pub scale_up_wait: u64,
+        /// `scale-down-idle=`; in a process that is started, 0 if it stays whatever the load is.
+        pub scale_down_idle: u64,
         /// `inactivity-timeout=`.
         pub inactivity_timeout: u64,
         /// `request-timeout=`.
@@ -172,16 +178,28 @@ record! {
 }
 
 impl ProcessOptions {
-    /// Returns the number of processes.
+    /// Returns the number of processes; the most, if it follows the load.
     #[must_use]
     pub fn process_count(&self) -> u32 {
         self.processes.unwrap_or(1)
     }
 
-    /// Returns `wsgi.multiprocess`.
+    /// Returns the number of processes that run whatever the load is.
     #[must_use]
-    pub const fn is_multiprocess(&self) -> bool {
-        self.processes.is_some()
+    pub fn least_process_count(&self) -> u32 {
+        self.least_processes.unwrap_or(u32::MAX).min(self.process_count())
+    }
+
+    /// Returns whether the number of processes follows the load.
+    #[must_use]
+    pub fn is_elastic(&self) -> bool {
+        self.least_process_count() < self.process_count()
+    }
+
+    /// Returns `wsgi.multiprocess`: of a range, whether there may be more than one at a time.
+    #[must_use]
+    pub fn is_multiprocess(&self) -> bool {
+        if self.least_processes.is_some() { self.process_count() > 1 } else { self.processes.is_some() }
     }
 
     /// Returns `wsgi.multithread`.
@@ -253,6 +271,7 @@ mod tests {
     fn generations_come_back() {
         let options = ProcessOptions {
             processes: Some(2),
+            least_processes: Some(0),
             threads: 15,
             umask: Some(0o27),
             home: Some(text("/home")),

@@ -7,6 +7,7 @@
 //! allocated, and input that does not fit is an error, never a panic.
 
 pub mod board;
+pub mod channel;
 pub mod codec;
 pub mod control;
 pub mod exit;

@@ -18,6 +18,7 @@ use wsgi_core::wire::board::State;
 use wsgi_core::wire::frame::{self, Kind, Rejection};
 
 use super::conversation::{Conversation, RequestEnd};
+use super::elastic;
 use super::pool::{self, Connection, ConnectionOptions, TICK};
 use super::target::{DaemonClient, Target};
 use crate::log;
@@ -175,10 +176,9 @@ impl<'a> Dispatch<'a> {
             if self.target.client.generation.is_unsupervised() {
                 return Err(self.target.unsupervised(self.request));
             }
-            let mut slots: Vec<_> = self.candidates().collect();
-            slots.sort_by_key(|&(key, _)| key);
+            let slots = self.candidates();
             let (mut unreachable, mut count) = (None, 0);
-            for &(_, slot) in &slots {
+            for &slot in &slots {
                 match self.connect_to(slot) {
                     Ok(connection) => return Ok(connection),
                     // Too many connections wait for that process, or for all: the system limits the
@@ -200,18 +200,44 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// Returns the slots worth connecting to, with keys to sort them by: first the load of the
-    /// process, which is known with some delay, or at once for requests of this child. Among
-    /// equals, each child prefers another slot, so that its requests go to the same process, but
-    /// not those of all children.
-    fn candidates(&self) -> impl Iterator<Item = ((bool, u32, usize), usize)> {
-        let DaemonClient { generation, idle } = self.target.client;
+    /// Returns the slots worth connecting to, best first.
+    fn candidates(&self) -> Vec<usize> {
+        let generation = &self.target.client.generation;
+        if self.target.group.options.is_elastic() {
+            return self.elastic_candidates();
+        }
         let slots = self.target.slots.clone();
         let (count, preference) = (slots.len().max(1), std::process::id() as usize);
-        slots.filter(|&slot| generation.state(slot) != State::Failing).map(move |slot| {
-            let turn = slot.wrapping_add(preference) % count;
-            ((self.avoided == Some(slot), generation.busy(slot).max(idle.active_requests(slot)), turn), slot)
-        })
+        let is_worth_it = |slot: &usize| !matches!(generation.state(*slot), State::Failing | State::Cut);
+        let mut slots: Vec<_> = slots.filter(is_worth_it).collect();
+        // Among equals, each child prefers another slot, so that its requests go to the same
+        // process, but not those of all children.
+        slots.sort_by_cached_key(|&slot| {
+            (self.avoided == Some(slot), self.load(slot), slot.wrapping_add(preference) % count)
+        });
+        slots
+    }
+
+    /// Returns the slots worth connecting to in a group whose number of processes follows the load.
+    fn elastic_candidates(&self) -> Vec<usize> {
+        let generation = &self.target.client.generation;
+        let slots = self.target.slots.clone().map(|slot| {
+            let state = generation.state(slot);
+            let load = if state == State::Serving { self.load(slot) } else { 0 };
+            elastic::Slot { slot, state, load, is_avoided: self.avoided == Some(slot) }
+        });
+        let choice = elastic::choose(slots.collect(), self.target.group.options.threads);
+        if let Some(dormant) = choice.sign {
+            generation.report_busy(self.target.slots.start, dormant);
+        }
+        choice.slots
+    }
+
+    /// Returns the number of requests that the process of a slot has, which is known with some
+    /// delay, or at once for requests of this child.
+    fn load(&self, slot: usize) -> u32 {
+        let DaemonClient { generation, idle } = self.target.client;
+        generation.busy(slot).max(idle.active_requests(slot))
     }
 
     fn connect_to(&mut self, slot: usize) -> io::Result<Connection> {

@@ -16,6 +16,7 @@ use os::lock::lock;
 use os::shared::{ReadOnlyWords, Words};
 use os::snapshot::SnapshotWriter;
 use wsgi_core::wire::board::{self, State, page, slot};
+use wsgi_core::wire::channel;
 
 use super::supervision::Supervision;
 use crate::installation::Installation;
@@ -192,7 +193,18 @@ impl Generation {
     pub(super) fn pass(&self, index: usize, socket: &OwnedFd) -> io::Result<()> {
         use std::os::fd::AsFd;
         let slot = self.slots.get(index).ok_or(io::ErrorKind::NotFound)?;
-        descriptors::send_with(&slot.channel, b"c", &[socket.as_fd()], Wait::Never).map(|_| ())
+        let message = channel::CONNECTION;
+        descriptors::send_with(&slot.channel, message, &[socket.as_fd()], Wait::Never).map(|_| ())
+    }
+
+    /// Tells the supervisor that all processes of a group are busy, through the channel of a
+    /// dormant slot, unless it knows. `first` is the first slot of the group.
+    pub(super) fn report_busy(&self, first: usize, dormant: usize) {
+        let is_watched = self.board.load(first * slot::WORDS + slot::IS_WATCHED) != 0;
+        if let Some(slot) = self.slots.get(dormant).filter(|_| !is_watched) {
+            // The next request says so again.
+            let _ = descriptors::send_with(&slot.channel, channel::BUSY, &[], Wait::Never);
+        }
     }
 
     /// Locks the part that only the parent has.

@@ -7,6 +7,7 @@
 mod conversation;
 mod crash;
 mod dispatch;
+mod elastic;
 mod generation;
 mod last_lines;
 mod launch;

@@ -16,11 +16,13 @@ pub(crate) struct Rules {
     pub(super) is_service: bool,
     /// Each process is there for one request.
     pub(super) is_run_once: bool,
+    /// There is a process only while there is something to do for it.
+    pub(super) is_elastic: bool,
 }
 
 impl Rules {
-    /// Creates the rules of a group.
-    pub(crate) fn from_options(options: &ProcessOptions) -> Self {
+    /// Creates the rules of a slot, the `number`th of its group, from 0.
+    pub(crate) fn from_options(options: &ProcessOptions, number: u32) -> Self {
         let limits = &options.limits;
         Self {
             graceful: limits.graceful_timeout,
@@ -29,7 +31,13 @@ impl Rules {
             startup: limits.startup_timeout,
             is_service: options.is_service(),
             is_run_once: options.is_run_once(),
+            is_elastic: number >= options.least_process_count(),
         }
+    }
+
+    /// Returns whether the slot is one of those beyond the least number of processes of its group.
+    pub(crate) const fn is_elastic(self) -> bool {
+        self.is_elastic
     }
 
     /// Returns the time that a process may take to finish what it has begun when it is replaced for

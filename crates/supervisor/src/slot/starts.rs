@@ -80,6 +80,11 @@ impl Starts {
         pause(self.failures).max(wait)
     }
 
+    /// Records that a process is not needed any more, and has served until then.
+    pub(super) const fn forgive(&mut self) {
+        self.failures = 0;
+    }
+
     /// Returns whether processes fail again and again.
     pub(super) const fn is_failing(&self) -> bool {
         self.failures >= TOLERATED_FAILURES && !self.is_service

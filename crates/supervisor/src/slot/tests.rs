@@ -1,3 +1,4 @@
+mod elastic;
 mod properties;
 
 use wsgi_core::wire::launch::{Limits, ProcessOptions};
@@ -13,8 +14,27 @@ struct Stage {
 
 impl Stage {
     fn new(threads: u32, limits: Limits) -> Self {
-        let options = ProcessOptions { threads, limits, ..ProcessOptions::default() };
-        Self { slot: Slot::new(Rules::from_options(&options)), now: 1_000_000, log: Vec::new() }
+        Self::of(&ProcessOptions { threads, limits, ..ProcessOptions::default() })
+    }
+
+    /// Creates a stage with the only slot of a group that needs no process.
+    fn elastic() -> Self {
+        let limits = Limits { graceful_timeout: 15_000, shutdown_timeout: 5_000, ..Limits::default() };
+        let least_processes = Some(0);
+        Self::of(&ProcessOptions { threads: 15, limits, least_processes, ..ProcessOptions::default() })
+    }
+
+    fn of(options: &ProcessOptions) -> Self {
+        Self { slot: Slot::new(Rules::from_options(options, 0)), now: 1_000_000, log: Vec::new() }
+    }
+
+    /// Wakes the slot, whose next process has this key, and then serves.
+    fn awake(&mut self, key: Key) {
+        assert_eq!(self.on(Event::Wake), [Action::Spawn(key, vec![])]);
+        self.on(Event::Spawned(key, 100 + key as i32));
+        self.on(Event::Started(key));
+        assert_eq!(self.on(Event::Ready(key)), [Action::Order(key, Order::Serve)]);
+        assert_eq!(self.slot.state(), State::Serving);
     }
 
     /// Creates a stage with the default times; a process serves, with key 1 and process id 101.

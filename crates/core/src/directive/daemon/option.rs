@@ -4,7 +4,7 @@ use super::values::absolute;
 use crate::daemon::DaemonGroup;
 use crate::directive::System;
 use crate::directive::arguments::flag_value;
-use crate::quantity::{Count, Duration, Integer, Interval, Size};
+use crate::quantity::{Count, CountOrRange, Duration, Integer, Interval, Size};
 
 /// An option.
 pub(in crate::directive) struct DaemonOption {
@@ -24,6 +24,8 @@ pub(in crate::directive) struct DaemonOption {
 pub(super) enum ValueKind {
     /// A number of things.
     Count(Count, &'static str, fn(&mut DaemonGroup, u64)),
+    /// A number of things, or a range: the least, and the most.
+    CountOrRange(CountOrRange, fn(&mut DaemonGroup, Option<u64>, u64)),
     /// A time, kept in its steps.
     Time(Duration, &'static str, fn(&mut DaemonGroup) -> &mut u64),
     /// A number of bytes.
@@ -75,6 +77,10 @@ impl DaemonOption {
     ) -> Result<(), String> {
         match self.kind {
             ValueKind::Count(count, _, set) => set(group, count.read(value)?),
+            ValueKind::CountOrRange(count, set) => {
+                let (least, most) = count.read(value)?;
+                set(group, least, most);
+            }
             ValueKind::Time(time, _, field) => *field(group) = time.read(value)?,
             ValueKind::Size(size, _, field) => *field(group) = size.read(value)?,
             ValueKind::Buffer(least, field, default) => {
@@ -103,6 +109,7 @@ impl ValueKind {
             Self::Count(Count { least, most }, ..) if *most <= u64::from(u16::MAX) => {
                 format!(", {least} to {most}")
             }
+            Self::CountOrRange(CountOrRange { most }, _) => format!(", 1 to {most}"),
             Self::Size(Size { least, .. }, ..) | Self::Buffer(least, ..) => {
                 if least % (1 << 20) == 0 {
                     format!(", {}M or more", least >> 20)
@@ -125,7 +132,12 @@ impl ValueKind {
             | Self::Integer(zero, _) => zero,
             Self::Buffer(_, _, 0) => "the system's",
             Self::Buffer(..) => "the default",
-            Self::Interval(_) | Self::Flag(_) | Self::Path(_) | Self::Text(_) | Self::Other(_) => "",
+            Self::CountOrRange(..)
+            | Self::Interval(_)
+            | Self::Flag(_)
+            | Self::Path(_)
+            | Self::Text(_)
+            | Self::Other(_) => "",
         }
     }
 }

@@ -7,7 +7,7 @@ use super::environment;
 use super::option::{DaemonOption, ValueKind};
 use super::values::{absolute, group, known, script_owner, supplementary_groups, umask, user};
 use crate::daemon::{MIN_MEMORY, ScriptOwner};
-use crate::quantity::{Count, Duration, Size};
+use crate::quantity::{Count, CountOrRange, Duration, Size};
 
 /// The least stack, which is that of Python's `threading.stack_size`.
 const LEAST_STACK: u64 = 32 << 10;
@@ -16,11 +16,17 @@ const LEAST_STACK: u64 = 32 << 10;
 pub(super) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "processes",
-        value: "*count*",
+        value: "*count*\\|*least*-*most*",
         default: "1",
-        doc: "The number of processes. If the option is given, even as 1, `wsgi.multiprocess` is true.",
-        kind: ValueKind::Count(Count { least: 1, most: u16::MAX as u64 }, "", |group, count| {
-            group.options.processes = Some(count as u32)
+        doc: "The number of processes. If the option is given, even as 1, `wsgi.multiprocess` is true. With a range, such as `1-5`, the \
+              number follows the load (`scale-up-wait=`, `scale-down-idle=`), and a request goes to the first process that has a \
+              thread for it, so that the last ones have nothing to do when there is little. The least may be 0: the first request \
+              starts a process and waits for it, within `socket-timeout=` and `queue-timeout=`. Until then nothing is imported \
+              either, whatever `WSGIImportScript` says. With a range, `wsgi.multiprocess` is true if the most is more than 1. See \
+              [mass hosting](mass-hosting.md).",
+        kind: ValueKind::CountOrRange(CountOrRange { most: u16::MAX as u64 }, |group, least, most| {
+            group.options.least_processes = least.map(|least| least as u32);
+            group.options.processes = Some(most as u32);
         }),
     },
     DaemonOption {
@@ -33,6 +39,26 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
               `socket-timeout=` and then fails.",
         kind: ValueKind::Count(Count { least: 0, most: 65_533 }, "no requests", |group, count| {
             group.options.threads = count as u32
+        }),
+    },
+    DaemonOption {
+        name: "scale-up-wait",
+        value: "*time*",
+        default: "100ms",
+        doc: "With a range of `processes=`, another process is started when requests have waited for a thread for this long, and no \
+              process had one free. As many may start at the same time as serve already. A number without a unit is in milliseconds.",
+        kind: ValueKind::Time(Duration::MILLISECONDS, "at once", |group| {
+            &mut group.options.limits.scale_up_wait
+        }),
+    },
+    DaemonOption {
+        name: "scale-down-idle",
+        value: "*time*",
+        default: "60s",
+        doc: "With a range of `processes=`, a process beyond the least ends when it has had no request for this long. `inactivity-timeout=` \
+              ends it, too, and no other one is started in its place.",
+        kind: ValueKind::Time(Duration::SECONDS, "it stays", |group| {
+            &mut group.options.limits.scale_down_idle
         }),
     },
     DaemonOption {

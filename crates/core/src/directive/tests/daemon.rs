@@ -60,6 +60,32 @@ fn flags_follow_from_what_was_written() {
 }
 
 #[test]
+fn the_number_of_processes_may_be_a_range() {
+    for (line, least, most, is_elastic, is_multiprocess) in [
+        ("", 1, 1, false, false),
+        ("processes=3", 3, 3, false, true),
+        ("processes=0-3", 0, 3, true, true),
+        ("processes=0-1", 0, 1, true, false),
+        ("processes=1-1", 1, 1, false, false),
+        ("processes=2-5 processes=4", 4, 4, false, true),
+    ] {
+        let options = group(line).options;
+        assert_eq!((options.least_process_count(), options.process_count()), (least, most), "{line}");
+        assert_eq!(
+            (options.is_elastic(), options.is_multiprocess()),
+            (is_elastic, is_multiprocess),
+            "{line}"
+        );
+    }
+    assert!(refusal("processes=5-2").contains("Invalid processes '5-2'"));
+    assert_eq!(group("scale-up-wait=50").options.limits.scale_up_wait, 50);
+    assert_eq!(group("scale-down-idle=5").options.limits.scale_down_idle, 5_000);
+    let text = refusal("processes=0-2 threads=0");
+    assert!(text.contains("Invalid processes '0-2'") && text.contains("threads=0"), "{text}");
+    assert!(group("processes=2-2 threads=0").options.is_service());
+}
+
+#[test]
 fn times_are_kept_in_milliseconds() {
     for (name, of) in [
         ("startup-timeout", (|group| group.options.limits.startup_timeout) as fn(&DaemonGroup) -> u64),
@@ -169,7 +195,8 @@ fn numbers_have_no_tail_but_a_unit() {
         }
     }
     for option in all_options() {
-        let is_said_to_be = ["*count*", "*time*", "*size*", "*number*"].contains(&option.value());
+        let is_said_to_be =
+            ["*count*", "*count*\\|*least*-*most*", "*time*", "*size*", "*number*"].contains(&option.value());
         assert_eq!(option.is_number(), is_said_to_be, "{}", option.name);
     }
 }

@@ -61,12 +61,12 @@ fn limit() -> impl Strategy<Value = u64> {
 }
 
 prop_compose! {
-    fn limits()(times in prop::array::uniform8(limit()), shutdown_timeout in limit(), maximum_requests in 0..6_u64) -> Limits {
+    fn limits()(times in prop::array::uniform9(limit()), shutdown_timeout in limit(), maximum_requests in 0..6_u64) -> Limits {
         let [startup_timeout, deadlock_timeout, inactivity_timeout, request_timeout, interrupt_timeout, graceful_timeout,
-            eviction_timeout, restart_interval] = times;
+            eviction_timeout, restart_interval, scale_down_idle] = times;
         Limits {
             maximum_requests, startup_timeout, deadlock_timeout, inactivity_timeout, request_timeout, interrupt_timeout,
-            graceful_timeout, eviction_timeout, restart_interval, shutdown_timeout, ..Limits::default()
+            graceful_timeout, eviction_timeout, restart_interval, shutdown_timeout, scale_down_idle, ..Limits::default()
         }
     }
 }

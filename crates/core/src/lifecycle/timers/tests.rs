@@ -138,6 +138,26 @@ fn inactivity_begins_with_the_first_activity() {
 }
 
 #[test]
+fn a_process_beyond_the_least_number_ends_when_it_is_idle() {
+    let mut timers = timers(Limits { scale_down_idle: 10 * SECOND, ..limits() });
+    // Its imports took longer than that.
+    let ready = START + 30 * SECOND;
+    timers.begin_serving(ready);
+    assert_eq!((timers.poll(ready), timers.next(ready)), (Decision::Nothing, Some(ready + 10 * SECOND)));
+    let active = ready + 9 * SECOND;
+    serve(&timers, active, active);
+    // One that runs without any sign of life is no reason to end.
+    assert!(timers.activity().begin(0, active));
+    let late = active + 10 * SECOND;
+    assert_eq!((timers.poll(late), timers.next(late)), (Decision::Nothing, Some(late + SECOND)));
+    let _ = timers.activity().end(0);
+    assert_eq!(timers.poll(late + SECOND), replace(Reason::InactivityTimeout));
+    assert_eq!(timers.drain(15 * SECOND, late + SECOND), stop(Reason::InactivityTimeout));
+    let unused = Timers::new(&Limits { scale_down_idle: 10 * SECOND, ..limits() }, 1, START);
+    assert_eq!(unused.clone().poll(START + 10 * SECOND), replace(Reason::InactivityTimeout), "nobody came");
+}
+
+#[test]
 fn a_request_that_runs_is_activity_unless_stale() {
     let inactivity = Limits { inactivity_timeout: 10 * SECOND, ..limits() };
     let mut plain = timers(inactivity);

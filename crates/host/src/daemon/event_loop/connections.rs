@@ -14,6 +14,7 @@ use crate::daemon::incoming::send_hello;
 use crate::daemon::log;
 use crate::daemon::workers::READABLE;
 use wsgi_core::codes::CONNECTION_NOT_TAKEN;
+use wsgi_core::wire::channel;
 
 /// The pause after a connection could not be taken.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,8 +26,8 @@ impl EventLoop {
     pub(super) fn on_connection(&mut self) {
         // A limited number, so that other events get their share.
         for _ in 0..64 {
-            let Some(channel) = &self.endpoints.channel else { return };
-            match receive_with(channel, &mut [0; 1], Wait::Never) {
+            let Some(endpoint) = &self.endpoints.channel else { return };
+            match receive_with(endpoint, &mut [0; channel::LONGEST], Wait::Never) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => return self.pause(&error.to_string()),
                 Ok((0, _)) => {

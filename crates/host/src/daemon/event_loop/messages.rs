@@ -17,6 +17,7 @@ impl EventLoop {
             match message {
                 Message::Ready => {
                     self.is_ready = true;
+                    self.timers.begin_serving(daemon.now());
                     daemon.activity.record_free_locks(daemon.now());
                     self.report(&Report::Ready);
                 }

@@ -30,6 +30,21 @@ impl EventLoop {
         }
     }
 
+    /// Gives back one in so many of the requests that wait: another process of the group can take
+    /// them. Those that came last go, since they would wait longest.
+    pub(super) fn share_queue(&mut self, processes: u32) {
+        let daemon = self.daemon;
+        let waiting = waiting(daemon);
+        let count = waiting.len().div_ceil(processes.max(1) as usize);
+        for (_, connection) in waiting.into_iter().rev().take(count) {
+            // The child sees that its request has not been read.
+            if connection.claim() {
+                daemon.connections.remove(&connection);
+            }
+        }
+        self.check_queue();
+    }
+
     /// Rejects requests that have waited for too long, or are too many; closes connections whose
     /// children have gone.
     pub(super) fn check_queue(&mut self) {

@@ -28,6 +28,7 @@ impl EventLoop {
                 Ok(Order::Serve) => self.listen(),
                 Ok(Order::NoSuccessor(reason)) => self.on_keep(&String::from_utf8_lossy(&reason)),
                 Ok(Order::Drain(grace)) => self.drain(grace.into()),
+                Ok(Order::Share(processes)) => self.share_queue(processes),
                 Ok(Order::Start { .. }) | Err(_) => {}
             },
         }

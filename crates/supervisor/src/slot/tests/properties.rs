@@ -14,6 +14,8 @@ enum Happening {
     Stopping(usize),
     Lost(usize),
     Exited(usize, u8),
+    Idle(usize),
+    Wake,
     Retire,
     Unused,
     Wait(u64),
@@ -26,6 +28,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..4_usize).prop_map(Happening::Stopping),
         1 => (0..4_usize).prop_map(Happening::Lost),
         3 => (0..4_usize, 0..4_u8).prop_map(|(which, status)| Happening::Exited(which, status)),
+        2 => (0..4_usize).prop_map(Happening::Idle),
+        2 => Just(Happening::Wake),
         1 => Just(Happening::Retire),
         1 => Just(Happening::Unused),
         2 => (0..70_000_u64).prop_map(Happening::Wait),
@@ -85,9 +89,11 @@ proptest! {
     #[test]
     fn no_process_is_forgotten_and_the_slot_is_always_filled(
         happenings in proptest::collection::vec(happening(), 0..60),
+        is_elastic: bool,
     ) {
         let limits = Limits { graceful_timeout: 15_000, shutdown_timeout: 5_000, ..Limits::default() };
-        let (mut stage, mut running) = (Stage::new(15, limits), Running::default());
+        let stage = if is_elastic { Stage::elastic() } else { Stage::new(15, limits) };
+        let (mut stage, mut running) = (stage, Running::default());
         let actions = stage.on(Event::Begin);
         running.carry_out(&mut stage, actions);
         for happening in happenings {
@@ -96,6 +102,10 @@ proptest! {
                 Happening::Replace(which) => {
                     running.nth(which).map(|key| Event::Replace(key, Reason::ShutdownSignal, vec![script()]))
                 }
+                Happening::Idle(which) => {
+                    running.nth(which).map(|key| Event::Replace(key, Reason::InactivityTimeout, vec![]))
+                }
+                Happening::Wake => Some(Event::Wake),
                 Happening::Stopping(which) => running.nth(which).map(|key| Event::Stopping(key, Reason::ShutdownSignal)),
                 Happening::Lost(which) => running.nth(which).map(Event::Lost),
                 Happening::Exited(which, status) => running.nth(which).map(|key| {
@@ -125,9 +135,10 @@ proptest! {
             prop_assert!(slot.current.is_some() || slot.successor.is_none(), "a successor of nobody");
             prop_assert_eq!(slot.serving().is_some(), slot.state() == State::Serving);
             prop_assert!(
-                slot.is_ending() || slot.current.is_some() || slot.respawn.is_some(),
+                slot.is_ending() || slot.current.is_some() || slot.respawn.is_some() || slot.is_dormant,
                 "nobody is there, and nobody comes"
             );
+            prop_assert_eq!(slot.is_dormant && (slot.current.is_some() || !is_elastic), false);
             let stuck: BTreeSet<Key> =
                 slot.exiting.iter().filter(|exiting| exiting.is_stuck).map(|exiting| exiting.key).collect();
             prop_assert!(stuck.is_subset(&running.killed));

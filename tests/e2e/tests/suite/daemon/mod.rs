@@ -12,6 +12,7 @@ mod identity;
 mod isolation;
 mod logs;
 mod orphans;
+mod pools;
 mod queue;
 mod reload;
 mod requests;
@@ -38,6 +39,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     isolation::TESTS,
     logs::TESTS,
     orphans::TESTS,
+    pools::TESTS,
     queue::TESTS,
     reload::TESTS,
     requests::TESTS,
