@@ -44,7 +44,10 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
             format!(
                 "{} ({} * {})",
                 settings.capacity(),
-                count(processes, "process", "processes"),
+                match settings.least_processes {
+                    Some(least) => format!("{least} to {}", count(processes, "process", "processes")),
+                    None => count(processes, "process", "processes"),
+                },
                 count(threads, "thread", "threads")
             ),
         ),

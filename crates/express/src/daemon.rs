@@ -70,7 +70,9 @@ struct Number {
     optional: bool,
 }
 
-static NUMBERS: [Number; 23] = [
+static NUMBERS: [Number; 25] = [
+    count(&general::SCALE_UP_WAIT, "scale-up-wait", 100),
+    count(&general::SCALE_DOWN_IDLE, "scale-down-idle", 60),
     count(&general::STARTUP_TIMEOUT, "startup-timeout", 15),
     count(&general::SHUTDOWN_TIMEOUT, "shutdown-timeout", 5),
     count(&general::GRACEFUL_TIMEOUT, "graceful-timeout", 15),

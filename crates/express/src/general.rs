@@ -85,14 +85,21 @@ section! {
         example: "mod_wsgi-express start-server app.wsgi --processes 3 --threads 10 --maximum-requests 10k",
     }
 
-    PROCESSES = Spec::integer("--processes",
+    PROCESSES = Spec::range("--processes",
         "Number of processes that run the application.")
         .within(1, MAXIMUM)
-        .default("1");
+        .default("1")
+        .note("With a range, such as `0-5`, it follows the load.");
     THREADS = Spec::integer("--threads",
         "Number of threads in each of these processes.")
         .within(1, MAXIMUM)
         .default("5");
+    SCALE_UP_WAIT = Spec::milliseconds("--scale-up-wait",
+        "With a range of processes, another one is started when requests have waited for this long.")
+        .default("100");
+    SCALE_DOWN_IDLE = Spec::seconds("--scale-down-idle",
+        "With a range of processes, one beyond the least ends when it has had no request for this long.")
+        .default("60");
     EMBEDDED_MODE = Spec::flag("--embedded-mode",
         "Runs the application in Apache's own processes instead of daemon processes, and never reloads it.");
     PROCESS_GROUP = Spec::text("--process-group", &["NAME"],

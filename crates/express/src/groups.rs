@@ -21,7 +21,7 @@ pub(crate) fn application(inputs: &Inputs<'_>) -> Option<Value> {
     let mut options = Options(Vec::new());
     if settings.multiprocess {
         // Not written otherwise: that it is given is seen by applications as wsgi.multiprocess.
-        options.add("processes", settings.processes);
+        options.add("processes", settings.process_range());
     }
     options.add("threads", settings.threads);
     options.add("display-name", &daemon.display_name);
@@ -29,8 +29,11 @@ pub(crate) fn application(inputs: &Inputs<'_>) -> Option<Value> {
     if let Some(umask) = &daemon.umask {
         options.add("umask", umask);
     }
+    let is_of_range = |name: &str| name.starts_with("scale-");
     for (name, value) in &daemon.numbers {
-        options.add(name, value);
+        if settings.least_processes.is_some() || !is_of_range(name) {
+            options.add(name, value);
+        }
     }
     Some(options.group(&daemon.name))
 }

@@ -31,8 +31,10 @@ pub(crate) fn option_list() -> String {
             Kind::Flag => "flag",
             Kind::Float => "float",
             Kind::Integer => "int",
-            // These may have units.
-            Kind::Text | Kind::Count | Kind::Seconds | Kind::Milliseconds | Kind::Bytes => "string",
+            // These may have units, or be a range.
+            Kind::Text | Kind::Range | Kind::Count | Kind::Seconds | Kind::Milliseconds | Kind::Bytes => {
+                "string"
+            }
         };
         let marks = [("repeated", spec.repeated), ("hidden", spec.hidden)];
         let marks: Vec<&str> = marks.iter().filter(|(_, has)| *has).map(|(mark, _)| *mark).collect();

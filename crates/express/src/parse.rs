@@ -38,6 +38,12 @@ impl Parsed {
         self.text(spec).and_then(|text| number(spec.kind, text).ok())
     }
 
+    /// The least of the range given to an option, `None` if that is one number; the last one if it
+    /// was repeated.
+    pub(crate) fn least(&self, spec: &Spec) -> Option<i64> {
+        self.text(spec).and_then(range).map(|(least, _)| least)
+    }
+
     /// The decimal number given to an option; the last one if it was repeated.
     pub(crate) fn float(&self, spec: &Spec) -> Option<f64> {
         self.text(spec).and_then(|text| text.trim().parse().ok())
@@ -172,7 +178,7 @@ fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(
         }
         match spec.kind {
             Kind::Flag | Kind::Text => {}
-            Kind::Integer | Kind::Count | Kind::Seconds | Kind::Milliseconds | Kind::Bytes => {
+            Kind::Integer | Kind::Range | Kind::Count | Kind::Seconds | Kind::Milliseconds | Kind::Bytes => {
                 let number = number(spec.kind, value)
                     .map_err(|reason| format!("option {name}: {reason}: '{value}'"))?;
                 if is_octal(value) {
@@ -214,6 +220,10 @@ fn number(kind: Kind, text: &str) -> Result<i64, String> {
         return Ok(number);
     }
     let (number, expected) = match kind {
+        Kind::Range => {
+            let most = range(text).map(|(_, most)| most.cast_unsigned());
+            (most.ok_or_else(String::new), "an integer, or the least and the most, as in 0-5")
+        }
         Kind::Count => (Count::ANY.read(text.as_bytes()), "1000, 10k or 2M"),
         Kind::Seconds => {
             (Duration::WHOLE_SECONDS.read(text.as_bytes()), "whole seconds, as in 90, 90s, 5m or 2h")
@@ -228,6 +238,13 @@ fn number(kind: Kind, text: &str) -> Result<i64, String> {
     };
     let number = number.ok().and_then(|number| i64::try_from(number).ok());
     number.ok_or_else(|| format!("invalid value (it must be {expected})"))
+}
+
+/// The least and the most that `text` writes, with a dash in between.
+fn range(text: &str) -> Option<(i64, i64)> {
+    let (least, most) = text.trim().split_once('-')?;
+    let (least, most) = (integer(least)?, integer(most)?);
+    (0 <= least && least <= most).then_some((least, most))
 }
 
 /// The number that `text` writes: decimal, `0x`, `0b`, or octal with a leading zero.

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     /// Nobody named the server root: it is in a directory that others may write to.
     pub(crate) default_root: bool,
     pub(crate) processes: u32,
+    /// The least of `--processes` if it is a range.
+    pub(crate) least_processes: Option<u32>,
     /// `--processes` was given.
     pub(crate) multiprocess: bool,
     pub(crate) threads: u32,
@@ -153,8 +155,14 @@ impl Settings {
         let count = |spec, default| u32::try_from(number(parsed, spec, default)).unwrap_or(u32::MAX);
         let (mut processes, mut threads) = (count(&general::PROCESSES, 1), count(&general::THREADS, 5));
         let mut maximum_requests = number(parsed, &general::MAXIMUM_REQUESTS, 0);
+        let least = parsed.least(&general::PROCESSES).filter(|_| !is_debugging);
+        let least_processes = least.and_then(|least| u32::try_from(least).ok());
         if is_debugging {
             (processes, threads, maximum_requests) = (1, 1, 0);
+        } else if is_embedded && least_processes.is_some() {
+            refusals.0.push(Failure::usage(
+                "option --processes: a range needs daemon processes; give one number, or leave out --embedded-mode",
+            ));
         }
         let services = refusals.value(Service::all(parsed));
         let telemetry =
@@ -192,6 +200,7 @@ impl Settings {
             server_root: server_root?,
             default_root: !parsed.has(&general::SERVER_ROOT),
             processes,
+            least_processes,
             multiprocess: parsed.has(&general::PROCESSES),
             threads,
             daemon: daemon?,
@@ -277,6 +286,12 @@ impl Settings {
     /// does not depend on one.
     pub(crate) fn is_preloaded(&self) -> bool {
         is_fixed(&self.application_group)
+    }
+
+    /// Returns the number of processes as it was given.
+    pub(crate) fn process_range(&self) -> String {
+        let least = self.least_processes.map(|least| format!("{least}-")).unwrap_or_default();
+        format!("{least}{}", self.processes)
     }
 
     /// Returns the number of requests that the application handles at a time.
@@ -440,6 +455,10 @@ mod tests {
             ["--port", "-1"],
             ["--threads", "0"],
             ["--processes", "-3"],
+            ["--processes", "3-2"],
+            ["--processes", "0-0"],
+            ["--processes", "1-30000"],
+            ["--processes", "1-2-3"],
             ["--server-mpm", "itk"],
             ["--switch-interval", "0"],
             ["--switch-interval", "inf"],

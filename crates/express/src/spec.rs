@@ -73,6 +73,8 @@ pub(crate) enum Kind {
     Text,
     /// A whole number, also written `0x1f`, `0b11` or (octal) `017`.
     Integer,
+    /// A whole number, or the least and the most of a range: `0-5`.
+    Range,
     /// A whole number, or with a unit: `10k`, `2M`.
     Count,
     /// Whole seconds, or with a unit: `90s`, `5m`, `2h`.
@@ -119,6 +121,10 @@ impl Spec {
 
     pub(crate) const fn integer(name: &'static str, help: &'static str) -> Self {
         Self::new(name, &["NUMBER"], Kind::Integer, help)
+    }
+
+    pub(crate) const fn range(name: &'static str, help: &'static str) -> Self {
+        Self::new(name, &["NUMBER|MIN-MAX"], Kind::Range, help)
     }
 
     pub(crate) const fn count(name: &'static str, help: &'static str) -> Self {

@@ -303,6 +303,18 @@ fn daemon_processes_run_the_application() {
 }
 
 #[test]
+fn the_number_of_processes_may_be_a_range() {
+    let text =
+        configuration(&["/a.wsgi", "--process-group", "x", "--processes", "0-3", "--scale-up-wait", "50"]);
+    let options = group(&text, "x");
+    for option in ["processes=\"0-3\"", "scale-up-wait=\"50\"", "scale-down-idle=\"60\""] {
+        assert!(options.contains(&option), "{option} in {options:?}");
+    }
+    let text = configuration(&["/a.wsgi", "--process-group", "x", "--processes", "3"]);
+    assert!(!text.contains("scale-"), "{text}");
+}
+
+#[test]
 fn options_reach_the_group() {
     let text = configuration(&[
         "/a.wsgi",

@@ -58,6 +58,8 @@ mod tests {
         // These options are our own additions.
         let ours = [
             general::PYTHON.name,
+            general::SCALE_UP_WAIT.name,
+            general::SCALE_DOWN_IDLE.name,
             logs::MAX_LOG_FILES.name,
             general::UMASK.name,
             general::MEMORY_LIMIT.name,
