@@ -53,6 +53,8 @@ pub(crate) struct Sample {
     pub(crate) processor: f64,
     /// See [`load::Outcome::least_share`].
     pub(crate) least_share: Option<f64>,
+    /// See [`load::Outcome::closed`].
+    pub(crate) closed: usize,
 }
 
 /// A ratio ours/original: of the medians, and its extremes in single rounds.
@@ -244,6 +246,7 @@ impl Lane<'_> {
             p999: outcome.percentile(0.999),
             processor: processor / outcome.responses as f64,
             least_share: outcome.least_share,
+            closed: outcome.closed,
         })
     }
 
@@ -268,6 +271,7 @@ impl Lane<'_> {
             p999: slowest,
             processor: processor / f64::from(requests),
             least_share: None,
+            closed: 0,
         })
     }
 }
@@ -277,7 +281,7 @@ impl Sample {
     /// A round in which every response took the same time.
     pub(crate) fn even(rate: f64) -> Self {
         let time = 1.0 / rate;
-        Self { rate, p50: time, p99: time, p999: time, processor: time, least_share: None }
+        Self { rate, p50: time, p99: time, p999: time, processor: time, least_share: None, closed: 0 }
     }
 }
 

@@ -62,7 +62,18 @@ fn static_file(run: &Run) -> Option<Goal> {
     let contests = hello_contests(run).filter(|contest| connections.contains(&contest.connections));
     let ratio = |contest: &Contest| Some((contest.connections, contest.against(Yardstick::StaticFile)?));
     let ratios: Vec<_> = contests.filter_map(ratio).collect();
-    each(&ratios, "hello against the static file", wanted, |ratio| ratio >= wanted)
+    let mut goal = each(&ratios, "hello against the static file", wanted, |ratio| ratio >= wanted)?;
+    let contests = hello_contests(run).filter(|contest| connections.contains(&contest.connections));
+    let bare: Vec<_> = contests.filter_map(bare_against_static_file).collect();
+    if !bare.is_empty() {
+        goal.text += &format!("; the C handler and process: {}", bare.join(", "));
+    }
+    Some(goal)
+}
+
+fn bare_against_static_file(contest: &Contest) -> Option<String> {
+    let ratio = contest.against(Yardstick::StaticFile)? / contest.against(Yardstick::FloorDaemon)?;
+    Some(format!("{ratio:.2} at {}", contest.connections))
 }
 
 /// The processor time that daemon mode may take, as a multiple of the bare design's.

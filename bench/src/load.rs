@@ -54,6 +54,9 @@ pub(crate) struct Outcome {
     /// Per whole second, the responses of the connection with the fewest, as a part of those of the
     /// connection in the middle; the least of all seconds. `None` if there were too few connections.
     pub(crate) least_share: Option<f64>,
+    /// The number of times that the server closed a connection that it had answered over. Apache
+    /// does that with kept connections when all of its threads are busy.
+    pub(crate) closed: usize,
 }
 
 impl Outcome {
@@ -87,6 +90,7 @@ pub(crate) fn round(
     let mut events = vec![EpollEvent::empty(); all.len()];
     let mut latencies = Vec::new();
     let mut responses = 0;
+    let mut closed = 0;
     let mut windows = Vec::new();
     let start = Instant::now();
     let mut window_end = start + WINDOW;
@@ -100,8 +104,17 @@ pub(crate) fn round(
         let ready = epoll.wait(&mut events, EpollTimeout::from(left))?;
         for event in &events[..ready] {
             let Some(connection) = all.get_mut(event.data() as usize) else { continue };
-            if !connection.receive(mix, &mut buffer)? {
-                continue;
+            match connection.receive(mix, &mut buffer)? {
+                Progress::Partial => continue,
+                // The time goes on: that of the request that has to be sent again.
+                Progress::Closed => {
+                    closed += 1;
+                    connection.reopen(address)?;
+                    epoll.add(&connection.stream, EpollEvent::new(EpollFlags::EPOLLIN, event.data()))?;
+                    connection.write(mix)?;
+                    continue;
+                }
+                Progress::Complete => {}
             }
             responses += 1;
             connection.in_window += 1;
@@ -122,7 +135,7 @@ pub(crate) fn round(
         return Err(Error::other("no response within the whole round"));
     }
     let seconds = start.elapsed().as_secs_f64();
-    Ok(Outcome { responses, seconds, latencies, least_share: least_share(&windows) })
+    Ok(Outcome { responses, seconds, latencies, least_share: least_share(&windows), closed })
 }
 
 fn least_share(windows: &[Vec<u32>]) -> Option<f64> {
@@ -145,15 +158,29 @@ struct Connection {
     received: usize,
     /// Responses within the current window.
     in_window: u32,
+    /// Whether the server has answered over this connection.
+    is_answered: bool,
+}
+
+/// What has come of a response.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Partial,
+    Complete,
+    /// Nothing: the server has closed the connection since the response before.
+    Closed,
 }
 
 impl Connection {
     fn open(address: SocketAddr, number: u32) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let sent = Instant::now();
-        Ok(Self { stream, turn: number, is_main: true, sent, received: 0, in_window: 0 })
+        let (stream, sent) = (connect(address)?, Instant::now());
+        Ok(Self { stream, turn: number, is_main: true, sent, received: 0, in_window: 0, is_answered: false })
+    }
+
+    fn reopen(&mut self, address: SocketAddr) -> io::Result<()> {
+        self.stream = connect(address)?;
+        self.is_answered = false;
+        Ok(())
     }
 
     fn send(&mut self, mix: &Mix) -> io::Result<()> {
@@ -161,14 +188,27 @@ impl Connection {
         self.is_main = mix.tenth.is_none() || !self.turn.is_multiple_of(10);
         self.received = 0;
         self.sent = Instant::now();
-        self.stream.write_all(&self.exchange(mix).request)
+        self.write(mix)
     }
 
-    /// Returns whether the response is complete.
-    fn receive(&mut self, mix: &Mix, buffer: &mut [u8]) -> io::Result<bool> {
-        let count = self.stream.read(buffer)?;
+    fn write(&mut self, mix: &Mix) -> io::Result<()> {
+        match self.stream.write_all(&self.exchange(mix).request) {
+            // The end is what will be read.
+            Err(error) if is_close(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn receive(&mut self, mix: &Mix, buffer: &mut [u8]) -> io::Result<Progress> {
+        let count = match self.stream.read(buffer) {
+            Err(error) if is_close(&error) => 0,
+            result => result?,
+        };
         if count == 0 {
-            return Err(Error::other("the server closed the connection"));
+            return match self.is_answered && self.received == 0 {
+                true => Ok(Progress::Closed),
+                false => Err(Error::other("the server closed the connection")),
+            };
         }
         if self.received == 0 && !buffer[..count].starts_with(STATUS_LINE) {
             let line = buffer[..count].split(|&byte| byte == b'\r').next().unwrap_or_default();
@@ -180,7 +220,11 @@ impl Connection {
             let received = self.received;
             return Err(Error::other(format!("a response of {received} bytes, where all have {wanted}")));
         }
-        Ok(self.received == wanted)
+        if self.received < wanted {
+            return Ok(Progress::Partial);
+        }
+        self.is_answered = true;
+        Ok(Progress::Complete)
     }
 
     fn exchange<'a>(&self, mix: &'a Mix) -> &'a Exchange {
@@ -189,6 +233,17 @@ impl Connection {
             _ => &mix.main,
         }
     }
+}
+
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
+
+fn is_close(error: &Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
@@ -211,7 +266,8 @@ mod tests {
                 thread::spawn(move || {
                     let mut buffer = [0; 256];
                     while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                        if stream.write_all(answer(number, &buffer[..count]).as_bytes()).is_err() {
+                        let answer = answer(number, &buffer[..count]);
+                        if answer.is_empty() || stream.write_all(answer.as_bytes()).is_err() {
                             break;
                         }
                     }
@@ -256,6 +312,23 @@ mod tests {
         let mix = Mix { tenth: None, ..mix() };
         let outcome = round(address, &mix, FEWEST as u32, Duration::from_millis(1100)).unwrap();
         assert!(outcome.least_share.unwrap() < 0.5, "{outcome:?}");
+    }
+
+    #[test]
+    fn connection_that_is_closed_between_requests_is_opened_again() {
+        let address = serve(2, |_, request| if request == b"main" { MAIN } else { "" });
+        let outcome = round(address, &mix(), 1, Duration::from_millis(300)).unwrap_err().to_string();
+        assert_eq!(outcome, "the server closed the connection", "a fresh one");
+        let once = serve(2, |number, _| {
+            thread::sleep(Duration::from_millis(1));
+            static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+            let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if number == 0 && count > 10 { "" } else { MAIN }
+        });
+        let mix = Mix { tenth: None, ..mix() };
+        let outcome = round(once, &mix, 1, Duration::from_millis(300)).unwrap();
+        assert_eq!(outcome.closed, 1);
+        assert!(outcome.responses > 11, "{outcome:?}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
     if !run.contests.is_empty() {
         push(&mut text, speed(run));
         push(&mut text, latencies(run));
+        push_closed(&mut text, run);
     }
     if let Some(Memory { scope, ours, original }) = run.memory {
         let what = match scope {
@@ -181,6 +182,23 @@ fn latencies(run: &Run) -> Table {
         table.row(cells);
     }
     table
+}
+
+/// Says how often connections were closed between requests, where that happened.
+fn push_closed(text: &mut String, run: &Run) {
+    let sum = |samples: &[Sample]| samples.iter().map(|sample| sample.closed).sum::<usize>();
+    for contest in &run.contests {
+        let (ours, original) = (sum(&contest.ours), sum(&contest.original));
+        if ours + original > 0 {
+            let name = format_args!("{} at {}", contest.workload.name, contest.connections);
+            push(
+                text,
+                format_args!(
+                    "Apache closed kept connections between requests ({name}): {ours} times with ours, {original} with the original.\n"
+                ),
+            );
+        }
+    }
 }
 
 fn push_goals(text: &mut String, goals: &[Goal]) {

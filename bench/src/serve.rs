@@ -11,7 +11,7 @@ use crate::options::Service;
 use crate::packages;
 use crate::place::Place;
 use crate::sizes::{DAEMON_THREADS, PREFORK_CHILDREN, THREADED_CHILDREN, THREADS};
-use crate::workload::FILE_SIZE;
+use crate::workload::{FILE_SIZE, WORKLOADS};
 
 macro_rules! application {
     ($name:literal) => {
@@ -85,10 +85,13 @@ pub(crate) fn serve(service: &Service) -> Result<(), Error> {
 
 fn setup(service: &Service) -> Setup {
     let mut setup = Setup::new(service.mpm).file("htdocs/hello.txt", "Hello World!\n");
-    // In every mode in the same way, and for the others, which have them already, too.
     let path = packages::directory(&service.others);
+    // The same in every mode. (The other servers have the packages already.)
     let path = path.map(|path| format!("__import__(\"site\").addsitedir({path:?})\n")).unwrap_or_default();
     for (name, script) in APPLICATIONS {
+        let uses_packages =
+            WORKLOADS.iter().any(|workload| workload.name == *name && workload.package.is_some());
+        let path = if uses_packages { path.as_str() } else { "" };
         setup = setup.file(&format!("apps/{name}.wsgi"), format!("{path}{script}").as_str());
     }
     setup = floor(setup, service);
