@@ -10,6 +10,7 @@ use crate::apache;
 use crate::failure::Failure;
 use crate::general;
 use crate::install::{Installation, load_directives};
+use crate::json_logs;
 use crate::options;
 use crate::package;
 use crate::parse::{Parsed, expand, parse};
@@ -30,7 +31,7 @@ struct Command {
     run: fn(&Parsed, &str) -> Result<u8, Failure>,
 }
 
-static COMMANDS: [Command; 9] = [
+static COMMANDS: [Command; 10] = [
     Command {
         name: "install-module",
         usage: "[options]",
@@ -48,6 +49,15 @@ static COMMANDS: [Command; 9] = [
         takes_arguments: false,
         internal: false,
         run: install_package,
+    },
+    Command {
+        name: json_logs::COMMAND,
+        usage: "log",
+        help: "Converts a log that Apache writes to a pipe to lines of JSON.",
+        options: Vec::new,
+        takes_arguments: true,
+        internal: true,
+        run: json_logs::run,
     },
     Command {
         name: "list-options",

@@ -25,6 +25,7 @@ mod groups;
 mod hosts;
 mod inputs;
 mod install;
+mod json_logs;
 mod limits;
 mod locale;
 mod logs;

@@ -1,20 +1,25 @@
 //! Logs: where they go, their formats, and their rotation.
 
-use std::fs::{self, OpenOptions};
+mod targets;
+
+use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use minijinja::{Value, context};
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use crate::apache;
 use crate::failure::Failure;
 use crate::general::{INCLUDE_FILE, SERVICE_LOG_FILE};
+use crate::json_logs::{self, Log};
 use crate::parse::Parsed;
 use crate::quote::display;
 use crate::quote::quote_for_shell;
 use crate::spec::{Spec, section};
 use crate::values::{absolute, number};
+
+pub(crate) use targets::Targets;
+use targets::{Rotator, Target};
 
 section! {
     LOGS {
@@ -38,15 +43,20 @@ section! {
         .default("error_log");
     ERROR_LOG_FORMAT = Spec::text("--error-log-format", &["FORMAT"],
         "Format of the error log, as ErrorLogFormat takes it, such as \"[%t] [%l] %M\".")
-        .default("the one of Apache");
+        .default("the one of Apache")
+        .note("`json`: each line is an object with `time`, `module`, `level`, `pid`, `tid`, `client`, `id` and `message`; what is not known \
+               is left out. A program that mod_wsgi-express brings along converts the log, which Apache writes to a pipe.");
     ACCESS_LOG = Spec::flag("--access-log",
         "Logs each request.");
     ACCESS_LOG_NAME = Spec::text("--access-log-name", &["NAME"],
         "File name of the access log.")
         .default("access_log");
     ACCESS_LOG_FORMAT = Spec::text("--access-log-format", &["FORMAT"],
-        "Format of the access log: common, combined, or a format as LogFormat takes it, such as \"%h %>s %D %U\".")
-        .default("common");
+        "Format of the access log: common, combined, json, or a format as LogFormat takes it, such as \"%h %>s %D %U\".")
+        .default("common")
+        .note("`json`: each line is an object with `time`, `client`, `user`, `method`, `host`, `path`, `query`, `protocol`, `status`, `bytes`, \
+               `microseconds`, `referer`, `user_agent` and `id`, by which lines of the error log are found; what is not known is left out. \
+               A format `json` that an `--include-file` defines wins over it.");
     STARTUP_LOG = Spec::flag("--startup-log",
         "Logs what Apache says while it starts to a file of its own.");
     STARTUP_LOG_NAME = Spec::text("--startup-log-name", &["NAME"],
@@ -81,6 +91,8 @@ pub(crate) struct Logs {
     pub(crate) level: String,
     error: PathBuf,
     error_format: Option<String>,
+    /// The logs that are converted to JSON.
+    json: Vec<Log>,
     /// None unless there is one.
     access: Option<PathBuf>,
     access_format: String,
@@ -96,32 +108,6 @@ struct Rotation {
     program: Option<PathBuf>,
     megabytes: i64,
     /// 0 for no limit.
-    files: i64,
-}
-
-/// The destinations of a server's logs.
-#[derive(Debug)]
-pub(crate) struct Targets {
-    error: Target,
-    access: Option<Target>,
-    /// None for standard error.
-    startup: Option<PathBuf>,
-    rotator: Option<Rotator>,
-}
-
-/// The destination of a log.
-#[derive(Debug)]
-struct Target {
-    /// The argument of the directive.
-    argument: String,
-    file: PathBuf,
-}
-
-/// The command that writes a log to files of limited size.
-#[derive(Debug)]
-struct Rotator {
-    program: PathBuf,
-    megabytes: i64,
     files: i64,
 }
 
@@ -141,18 +127,32 @@ impl Logs {
             megabytes: number(parsed, &MAX_LOG_SIZE, 5),
             files: number(parsed, &MAX_LOG_FILES, 0),
         };
+        let (mut access_format, mut error_format) = (
+            access_format(parsed)?.to_owned(),
+            parsed
+                .has(&ERROR_LOG_FORMAT)
+                .then(|| text(parsed, &ERROR_LOG_FORMAT).map(str::to_owned))
+                .transpose()?,
+        );
+        let mut json = Vec::new();
+        if access_format == json_logs::NAME && !includes_format(parsed, json_logs::NAME) {
+            access_format = Log::Access.format();
+            json.push(Log::Access);
+        }
+        if let Some(format) = error_format.as_mut().filter(|format| *format == json_logs::NAME) {
+            *format = Log::Error.format();
+            json.push(Log::Error);
+        }
         Ok(Self {
             directory,
             named: named.is_some(),
             to_terminal,
             level: log_level(text(parsed, &LOG_LEVEL)?)?,
             error,
-            error_format: parsed
-                .has(&ERROR_LOG_FORMAT)
-                .then(|| text(parsed, &ERROR_LOG_FORMAT).map(str::to_owned))
-                .transpose()?,
+            error_format,
+            json,
             access: parsed.has(&ACCESS_LOG).then_some(access),
-            access_format: access_format(parsed)?.to_owned(),
+            access_format,
             startup: parsed.has(&STARTUP_LOG).then_some(startup),
             rotation: (parsed.has(&ROTATE_LOGS) && !to_terminal).then_some(rotation),
         })
@@ -236,26 +236,36 @@ impl Logs {
         Some(format!("cannot write to {}: {}; check {}", written.display(), error.desc(), spec.name))
     }
 
-    /// Returns where the logs go.
+    /// Returns where the logs go. `program` is this one, which converts them.
     ///
     /// # Errors
     /// There is no program to rotate them.
-    pub(crate) fn targets(&self) -> Result<Targets, Failure> {
+    pub(crate) fn targets(&self, program: &Path) -> Result<Targets, Failure> {
+        let converter = |log: Log| {
+            let program = quote_for_shell(&display(program));
+            self.json.contains(&log).then(|| format!("{program} {} {}", json_logs::COMMAND, log.name()))
+        };
+        let (error_converter, access_converter) = (converter(Log::Error), converter(Log::Access));
         if self.to_terminal {
+            let access = || Target::device("/dev/stdout", "", access_converter.as_deref());
             return Ok(Targets {
-                error: Target::device("/dev/stderr", " >&2"),
-                access: self.access.is_some().then(|| Target::device("/dev/stdout", "")),
+                error: Target::device("/dev/stderr", " >&2", error_converter.as_deref()),
+                access: self.access.is_some().then(access),
                 startup: None,
                 rotator: None,
+                error_converter,
             });
         }
         let rotator = self.rotation.as_ref().map(Rotator::find).transpose()?;
-        let target = |file: &PathBuf| Target::file(file, rotator.as_ref());
+        let target = |file: &PathBuf, converter: &Option<String>| {
+            Target::file(file, rotator.as_ref(), converter.as_deref())
+        };
         Ok(Targets {
-            error: target(&self.error),
-            access: self.access.as_ref().map(target),
+            error: target(&self.error, &error_converter),
+            access: self.access.as_ref().map(|file| target(file, &access_converter)),
             startup: self.startup.clone(),
             rotator,
+            error_converter,
         })
     }
 
@@ -272,7 +282,8 @@ impl Logs {
 
     /// Returns the argument of `ErrorLog` for a file with a log of its own.
     pub(crate) fn further(&self, name: &str, targets: &Targets) -> String {
-        Target::file(&self.directory.join(name), targets.rotator.as_ref()).argument
+        let converter = targets.error_converter.as_deref();
+        Target::file(&self.directory.join(name), targets.rotator.as_ref(), converter).argument
     }
 
     /// Returns the file for what Apache says while it starts; `None` for standard error.
@@ -308,56 +319,6 @@ impl Logs {
         ]
         .into_iter()
         .filter_map(|(name, applies)| applies.then_some(name))
-    }
-}
-
-impl Target {
-    fn file(file: &Path, rotator: Option<&Rotator>) -> Self {
-        let argument = rotator.map_or_else(|| display(file), |rotator| rotator.command(file));
-        Self { argument, file: file.to_owned() }
-    }
-
-    /// The target of a log that goes to this process's own output. A socket (as under some
-    /// supervisors) cannot be opened by its name, but a program that inherits it can write to it.
-    fn device(name: &str, redirection: &str) -> Self {
-        let argument = match OpenOptions::new().append(true).open(name) {
-            Ok(_) => name.to_owned(),
-            Err(_) => format!("|$exec cat{redirection}"),
-        };
-        Self { argument, file: name.into() }
-    }
-}
-
-impl Rotator {
-    fn find(rotation: &Rotation) -> Result<Self, Failure> {
-        let program = apache::find_tool(rotation.program.as_deref(), "rotatelogs").ok_or_else(|| {
-            let named = rotation.program.as_deref().unwrap_or(Path::new("rotatelogs"));
-            Failure::machine(format!(
-                "--rotate-logs needs Apache's program {}, which was not found; install it (Debian: apt-get install \
-                 apache2-utils), or name it with {}",
-                named.display(),
-                ROTATELOGS_EXECUTABLE.name
-            ))
-        })?;
-        Ok(Self { program, megabytes: rotation.megabytes, files: rotation.files })
-    }
-
-    /// Returns the argument of `ErrorLog` or `CustomLog`. A shell has a notation for each name, other
-    /// than Apache's own way to split a command, which the command is kept from as one quoted word.
-    fn command(&self, file: &Path) -> String {
-        let program = quote_for_shell(&display(&self.program));
-        // The program takes each percent sign for a part of a time, and then does not count.
-        let (start, file) = match (self.files, file.parent(), file.file_name()) {
-            (files @ 1.., Some(directory), Some(name)) => (
-                format!("cd {} && exec {program} -n {files}", quote_for_shell(&display(directory))),
-                format!("./{}", name.display()),
-            ),
-            _ => {
-                (format!("exec {program}"), format!("{}.%Y-%m-%d-%H_%M_%S", display(file).replace('%', "%%")))
-            }
-        };
-        let command = format!("{start} {} {}M", quote_for_shell(&file), self.megabytes);
-        format!("|$\"{}\"", command.replace('\\', r"\\").replace('"', "\\\""))
     }
 }
 
@@ -401,15 +362,26 @@ fn text<'p>(parsed: &'p Parsed, spec: &'static Spec) -> Result<&'p str, Failure>
 /// The name of a format, or the format itself. One without an item is most likely a name that is
 /// misspelt, unless a file that is included defines it.
 fn access_format(parsed: &Parsed) -> Result<&str, Failure> {
-    const NAMES: [&str; 2] = ["common", "combined"];
+    const NAMES: [&str; 3] = ["common", "combined", json_logs::NAME];
     let format = text(parsed, &ACCESS_LOG_FORMAT)?;
     if NAMES.contains(&format) || format.contains('%') || parsed.has(&INCLUDE_FILE) {
         return Ok(format);
     }
     Err(Failure::usage(format!(
-        "option {}: '{format}' is neither common, combined, nor a format, such as '%h %t \"%r\" %>s'",
+        "option {}: '{format}' is neither common, combined, json, nor a format, such as '%h %t \"%r\" %>s'",
         ACCESS_LOG_FORMAT.name
     )))
+}
+
+/// Returns whether a file that is included defines a format of this name.
+fn includes_format(parsed: &Parsed, name: &str) -> bool {
+    let defines = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case("LogFormat"))
+            && words.next_back().is_some_and(|word| word.trim_matches('"') == name)
+    };
+    let files = parsed.all(&INCLUDE_FILE).iter().flatten();
+    files.filter_map(|file| fs::read_to_string(file).ok()).any(|text| text.lines().any(defines))
 }
 
 fn missing(directory: &Path, spec: &Spec) -> String {
@@ -442,6 +414,7 @@ fn log_level(text: &str) -> Result<String, Failure> {
 mod tests {
     use std::iter::empty;
 
+    use super::targets::piped;
     use super::*;
     use crate::options;
     use crate::parse::parse;
@@ -455,7 +428,7 @@ mod tests {
     fn a_log_directory_switches_the_terminal_off() {
         assert!(logs(&["--log-to-terminal"]).unwrap().to_terminal);
         let files = logs(&["--log-to-terminal", "--log-directory", "/tmp"]).unwrap();
-        assert_eq!(files.targets().unwrap().error.argument, "/tmp/error_log");
+        assert_eq!(files.targets(Path::new("/p")).unwrap().error.argument, "/tmp/error_log");
     }
 
     #[test]
@@ -471,10 +444,13 @@ mod tests {
     fn the_program_that_rotates_is_named_in_a_shell_s_words() {
         let rotator = Rotator { program: "/opt/it's".into(), megabytes: 7, files: 0 };
         let timed = "|$\"exec '/opt/it'\\\\''s' '/100%%/a b.%Y-%m-%d-%H_%M_%S' 7M\"";
-        assert_eq!(rotator.command(Path::new("/100%/a b")), timed);
+        assert_eq!(piped(&rotator.command(Path::new("/100%/a b"))), timed);
         let counted = Rotator { files: 3, ..rotator }.command(Path::new("/100%/a"));
+        let counted = piped(&counted);
         assert_eq!(counted, "|$\"cd '/100%' && exec '/opt/it'\\\\''s' -n 3 './a' 7M\"");
-        let text = logs(&["--rotate-logs", "--rotatelogs-executable", "/no/rotatelogs"]).unwrap().targets();
+        let text = logs(&["--rotate-logs", "--rotatelogs-executable", "/no/rotatelogs"])
+            .unwrap()
+            .targets(Path::new("/p"));
         let text = text.unwrap_err().to_string();
         assert!(text.contains("/no/rotatelogs") && text.contains("--rotatelogs-executable"), "{text}");
     }

@@ -131,7 +131,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         mpm,
         python: &python,
         installation: &installation,
-        logs: settings.logs.targets()?,
+        logs: settings.logs.targets(&installation.program())?,
         command_line,
         service_accounts,
         locale,

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 use crate::account::Account;
 use crate::apache::Apache;
@@ -50,7 +52,7 @@ fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
         installation: &Installation { directory: "/usr/lib/mod_wsgi".into() },
         service_accounts: vec![("mail".to_owned(), Account::choose(None, None).unwrap())],
         locale: "C.UTF-8".into(),
-        logs: settings.logs.targets()?,
+        logs: settings.logs.targets(Path::new("/p/bin/mod_wsgi-express"))?,
         command_line: "mod_wsgi-express start-server\nrm",
     };
     Ok((inputs.configuration()?, inputs.control_script()?))

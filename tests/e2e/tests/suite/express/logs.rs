@@ -1,9 +1,10 @@
 //! Logs: where they go, their formats, and their rotation.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Test, test, wait_until};
+use e2e::{Interpreter, Test, test, wait_until};
 
 use super::server::{Express, Site, allow};
 
@@ -12,6 +13,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(logs_are_rotated_by_size, Daemon),
     test!(only_so_many_files_are_kept, Daemon, Ours("limit for rotated files")),
     test!(logs_go_to_the_terminal_whole, Daemon),
+    test!(logs_can_be_lines_of_json, Daemon, Ours("logs as JSON")),
     test!(options_of_logs_without_effect_are_named, Daemon, Ours("such checks and messages")),
 ];
 
@@ -187,6 +189,88 @@ fn logs_go_to_the_terminal_whole() {
     let files = fs::read_dir(server.path("root")).unwrap_or_else(|error| panic!("root: {error}"));
     let logs = files.flatten().filter(|file| file.file_name().to_string_lossy().contains("_log"));
     assert_eq!(logs.count(), 0);
+}
+
+/// Prints what a program that reads such a log finds in the object of a line.
+const READER: &str = "
+import json, sys
+for line in sys.stdin:
+    if line.startswith('{'):
+        found = json.loads(line)
+        print('|'.join(f'{key}={found.get(key)!r}' for key in sys.argv[1:]))
+";
+
+/// The values of these keys in each object of a log; all of its lines are JSON if it `is_whole`.
+fn values(log: &str, keys: &[&str], is_whole: bool) -> Vec<String> {
+    assert!(!is_whole || log.lines().all(|line| line.starts_with('{')), "{log}");
+    let mut reader = Command::new(Interpreter::current().executable);
+    let mut reader = reader
+        .args(["-c", READER])
+        .args(keys)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("python: {error}"));
+    // Half a line may be there.
+    let end = log.rfind('\n').map_or(0, |end| end + 1);
+    let mut input = reader.stdin.take().expect("a pipe");
+    std::io::Write::write_all(&mut input, &log.as_bytes()[..end]).unwrap_or_else(|error| panic!("{error}"));
+    drop(input);
+    let output = reader.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
+    assert!(output.status.success(), "{log}");
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+fn logs_can_be_lines_of_json() {
+    let formats = ["--access-log", "--access-log-format", "json", "--error-log-format", "json"];
+    let service = ["--service-script", "mail", "service.py", "--service-log-file", "mail", "mail.log"];
+    for place in [
+        &["--log-directory", "logs d'or"][..],
+        &["--log-directory", "logs d'or", "--rotate-logs", "--max-log-files", "2"],
+        &["--log-to-terminal"],
+    ] {
+        let site = site();
+        site.write("service.py", "import time\nprint('it serves', flush=True)\ntime.sleep(1000)\n");
+        let mut server = Express::serve(site, &[&formats[..], &service, place].concat());
+        let agent = "User-Agent: \"shop\" \\ \u{e9}\r\nX: y\r\n";
+        assert_eq!(server.ask("GET", "/shelf%22%C3%A9?x=%22", agent, "").status, 200);
+        let is_whole = place.len() > 1;
+        let script = server.path("app.wsgi").display().to_string();
+        let log = |server: &Express, name: &str| {
+            if !is_whole {
+                return server.read(if name == "mail.log" { "root/mail.log" } else { "output" });
+            }
+            let files =
+                fs::read_dir(server.path("logs d'or")).unwrap_or_else(|error| panic!("logs: {error}"));
+            let file = files.flatten().find(|file| file.file_name().to_string_lossy().starts_with(name));
+            file.map(|file| fs::read_to_string(file.path()).unwrap_or_default()).unwrap_or_default()
+        };
+        let expect = |name: &str, keys: &[&str], expected: &str| {
+            wait_until(&format!("{expected} in {name} with {place:?}"), || {
+                values(&log(&server, name), keys, is_whole).iter().any(|line| line == expected).then_some(())
+            });
+        };
+        expect(
+            "access_log",
+            &["client", "method", "path", "query", "protocol", "status", "bytes", "user_agent", "referer"],
+            "client='127.0.0.1'|method='GET'|path='/shelf\"\u{e9}'|query='?x=%22'|protocol='HTTP/1.1'|status=200|bytes=2|\
+             user_agent='\"shop\" \\\\ \u{e9}'|referer=None",
+        );
+        expect(
+            "error_log",
+            &["module", "level", "message"],
+            &format!(
+                "module='wsgi'|level='error'|message='[script {script}] an error of /shelf\"\u{c3}\u{a9}'"
+            ),
+        );
+        expect("error_log", &["module", "level"], "module='mpm_event'|level='notice'");
+        expect("mail.log", &["level", "message"], "level='error'|message='it serves'");
+        server.stop();
+        let end = |line: &String| line.contains("caught SIGTERM");
+        wait_until("the last line", || {
+            values(&log(&server, "error_log"), &["message"], is_whole).iter().any(end).then_some(())
+        });
+    }
 }
 
 fn options_of_logs_without_effect_are_named() {
