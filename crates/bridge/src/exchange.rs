@@ -27,6 +27,7 @@ pub(crate) struct ExchangeApi {
     pub(crate) tag: Tag,
     pub(crate) poll_read:
         unsafe extern "C" fn(context: *mut c_void, buffer: *mut u8, capacity: usize) -> isize,
+    pub(crate) seek: unsafe extern "C" fn(context: *mut c_void, position: u64) -> i64,
     pub(crate) wait: unsafe extern "C" fn(context: *mut c_void, milliseconds: u32),
     pub(crate) interrupt: unsafe extern "C" fn(context: *mut c_void),
     pub(crate) is_gone: unsafe extern "C" fn(context: *mut c_void) -> c_int,
@@ -74,6 +75,13 @@ impl Exchange<'_> {
             Err(_) if count == PENDING => Ok(Poll::Pending),
             Err(_) => Err(Disconnected),
         }
+    }
+
+    /// See [`Serve::seek`](crate::Serve::seek).
+    #[must_use]
+    pub fn seek(&self, position: u64) -> Option<u64> {
+        // SAFETY: `new` made the context for these functions.
+        u64::try_from(unsafe { (self.api.seek)(self.context, position) }).ok()
     }
 
     /// See [`Serve::is_gone`](crate::Serve::is_gone).

@@ -192,6 +192,8 @@ pub mod flag {
     pub const IGNORE_ACTIVITY: u32 = 1 << 3;
     /// The connection uses TLS (`mod_ssl.is_https()`).
     pub const TLS: u32 = 1 << 4;
+    /// All of the body has been read: [`Serve::seek`](crate::Serve::seek) works.
+    pub const SEEKABLE_BODY: u32 = 1 << 5;
     /// Test hook: panic when a daemon process reads the request's body, or sends a block.
     pub const DEBUG_PANIC_EXCHANGE: u32 = 1 << 30;
     /// Test hook: panic when Python calls back while the request runs.

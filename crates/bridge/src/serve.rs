@@ -25,6 +25,11 @@ pub trait Serve {
     /// from knowing that there is nothing yet. 0 is the end of the body. Reading 0 bytes only says
     /// that the application wants the body, so that a waiting client is told to continue.
     fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Disconnected>;
+    /// Has the next `poll_read` read from a place in the body, at most its end. Returns the length
+    /// of the body, or `None` if it is not there as a whole.
+    fn seek(&mut self, _position: u64) -> Option<u64> {
+        None
+    }
     /// Returns whether the client is known to be gone, without waiting.
     fn is_gone(&mut self) -> bool;
     /// Sets status (three digits), reason (absent: the standard one) and headers; sent with the
@@ -127,6 +132,7 @@ impl<S: Serve, W: Wait> Table<S, W> {
     const API: ExchangeApi = ExchangeApi {
         tag: Tag::of::<ExchangeApi>(),
         poll_read: Self::poll_read,
+        seek: Self::seek,
         wait: Self::wait,
         interrupt: Self::interrupt,
         is_gone: Self::is_gone,
@@ -193,6 +199,15 @@ impl<S: Serve, W: Wait> Table<S, W> {
                 Ok(Poll::Ready(length)) => isize::try_from(length).unwrap_or(isize::MAX),
                 Ok(Poll::Pending) => PENDING,
                 Err(Disconnected) => -1,
+            })
+        }
+    }
+
+    unsafe extern "C" fn seek(context: *mut c_void, position: u64) -> i64 {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            Self::serve(context, READING, -1, |server| {
+                server.seek(position).map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX))
             })
         }
     }
@@ -292,6 +307,9 @@ mod tests {
         fn poll_read(&mut self, _: &mut [u8]) -> Result<Poll<usize>, Disconnected> {
             panic!("planted")
         }
+        fn seek(&mut self, _: u64) -> Option<u64> {
+            panic!("planted")
+        }
         fn is_gone(&mut self) -> bool {
             panic!("planted")
         }
@@ -339,8 +357,9 @@ mod tests {
 
     #[test]
     fn panics_are_reported_and_do_not_leave_the_table() {
-        let uses: [(&str, Use); 6] = [
+        let uses: [(&str, Use); 7] = [
             (READING, |exchange| assert_eq!(exchange.poll_read(&mut [0]), Err(Disconnected))),
+            (READING, |exchange| assert_eq!(exchange.seek(0), None)),
             ("looking for a client", |exchange| assert!(exchange.is_gone())),
             (SENDING, |exchange| assert_eq!(exchange.start(200, Bytes::ABSENT, &[]), Err(Disconnected))),
             (SENDING, |exchange| assert_eq!(exchange.write(b"block", 0), Err(Disconnected))),

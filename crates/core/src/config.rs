@@ -309,6 +309,8 @@ settings! {
     error_override: bool = false;
     /// `WSGIChunkedRequest`.
     chunked_request: bool = false;
+    /// `WSGISpoolRequestBody`; 0: not at all. See [`Effective::spool_request_body`].
+    spool_request_body: u64;
     /// `WSGIMapHEADToGET`.
     map_head_to_get: MapHead = MapHead::Auto;
     /// `WSGIIgnoreActivity`.
@@ -436,6 +438,13 @@ impl<'a> Effective<'a> {
     pub fn permits_process_group(&self, name: &[u8]) -> bool {
         let list = self.directory.restrict_process.as_ref().or(self.server.restrict_process.as_ref());
         list.is_none_or(|names| names.iter().any(|listed| listed.eq_ignore_ascii_case(name)))
+    }
+
+    /// Returns the length up to which bodies are read before the application is called, or `None`
+    /// if the process group decides.
+    #[must_use]
+    pub fn spool_request_body(&self) -> Option<u64> {
+        self.directory.spool_request_body.or(self.server.spool_request_body)
     }
 
     /// Returns the name of the callable.

@@ -55,6 +55,8 @@ pub struct TransportOptions {
     pub header_buffer_size: u64,
     /// `response-buffer-size=` in bytes.
     pub response_buffer_size: u64,
+    /// `spool-body=` in bytes; 0: bodies are not read before the application is called.
+    pub spool_body: u64,
     /// `send-buffer-size=` in bytes; 0: the system's.
     pub send_buffer_size: u64,
     /// `receive-buffer-size=` in bytes; 0: the system's.
@@ -155,6 +157,7 @@ impl Default for TransportOptions {
             response_buffer_size: 8_388_608,
             send_buffer_size: 0,
             receive_buffer_size: 0,
+            spool_body: 0,
         }
     }
 }

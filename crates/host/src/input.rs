@@ -24,12 +24,34 @@ pub(crate) struct Input {
     meter: Option<Arc<Meter>>,
 }
 
+/// `mod_wsgi.SeekableInput`: that of a body which the server has as a whole.
+pub(crate) struct SeekableInput(pub(crate) Input);
+
+/// An object that reads the body.
+trait Reads {
+    fn input(&self) -> &Input;
+}
+
+impl Reads for Input {
+    fn input(&self) -> &Input {
+        self
+    }
+}
+
+impl Reads for SeekableInput {
+    fn input(&self) -> &Input {
+        &self.0
+    }
+}
+
 /// The state of the body, and the data that has been read ahead.
 #[derive(Default)]
 struct Body {
     buffer: Vec<u8>,
     /// The begin of the part of `buffer` that has not been returned.
     start: usize,
+    /// The place in the body after `buffer`.
+    fetched: u64,
     ended: bool,
     failed: bool,
     touched: bool,
@@ -83,7 +105,8 @@ impl Input {
     /// Reads straight into the returned object.
     fn read_directly(&self, py: Python<'_>, body: &mut Body, size: usize) -> Result<Object> {
         body.touched = true;
-        let (lease, meter, ended) = (&*self.lease, self.meter.as_deref(), &mut body.ended);
+        let (lease, meter) = (&*self.lease, self.meter.as_deref());
+        let Body { ended, fetched, .. } = body;
         let mut end = None;
         let outcome = py.bytes_with(size, |buffer| {
             let begin = meter.map(|_| Instant::now());
@@ -102,6 +125,7 @@ impl Input {
                 meter.input.took(begin, end);
                 end
             });
+            *fetched += count as u64;
             Ok::<_, Disconnected>(count)
         })?;
         if let Some((meter, end)) = meter.zip(end) {
@@ -119,6 +143,7 @@ impl Input {
             let (lease, meter, space) = (&*self.lease, self.meter.as_deref(), &mut body.buffer[old..]);
             let outcome = meter::detached(py, meter, |meter| &meter.input, || read(lease, meter, space));
             body.buffer.truncate(old + outcome.unwrap_or(0));
+            body.fetched += outcome.unwrap_or(0) as u64;
             match outcome {
                 Ok(0) => body.ended = true,
                 Ok(_) => {}
@@ -126,6 +151,38 @@ impl Input {
             }
         }
         Ok(())
+    }
+
+    /// Moves to a place in the body, as `io.BytesIO.seek` does; returns it.
+    fn seek(&self, py: Python<'_>, offset: i64, whence: i64) -> Result<Object> {
+        let mut body = self.body(py)?;
+        let base = match whence {
+            0 if offset < 0 => {
+                return Err(py.raise(Exception::ValueError, &format!("negative seek value {offset}")));
+            }
+            0 => 0,
+            1 => body.position(),
+            2 => self.place(py, 0)?,
+            _ => {
+                let text = format!("invalid whence ({whence}, should be 0, 1 or 2)");
+                return Err(py.raise(Exception::ValueError, &text));
+            }
+        };
+        let position = base.saturating_add_signed(offset);
+        self.place(py, position)?;
+        *body = Body { fetched: position, touched: true, ..Body::default() };
+        py.int(i64::try_from(position).unwrap_or(i64::MAX))
+    }
+
+    /// Has the server read from a place in the body; returns the length of that.
+    fn place(&self, py: Python<'_>, position: u64) -> Result<u64> {
+        let length = py.detach(|| self.lease.with(|exchange| exchange.seek(position)));
+        length.flatten().ok_or_else(|| {
+            let raised = self.check_lease(py).err();
+            raised.unwrap_or_else(|| {
+                py.raise(Exception::OSError, "the body of the request cannot be read again")
+            })
+        })
     }
 
     /// Raises the exception for a failed read.
@@ -174,6 +231,11 @@ impl Body {
         &self.buffer[self.start..]
     }
 
+    /// Returns the place in the body of the next read.
+    fn position(&self) -> u64 {
+        self.fetched - self.available().len() as u64
+    }
+
     fn take(&mut self, py: Python<'_>, count: usize) -> Result<Object> {
         let bytes = py.bytes(&self.available()[..count])?;
         self.start += count;
@@ -205,42 +267,70 @@ impl Class for Input {
     const NAME: &'static CStr = c"mod_wsgi.Input";
 
     fn define(definition: &mut Definition<Self>) {
+        define_reading(definition);
+    }
+}
+
+impl Class for SeekableInput {
+    const NAME: &'static CStr = c"mod_wsgi.SeekableInput";
+
+    fn define(definition: &mut Definition<Self>) {
+        define_reading(definition);
         definition
-            .method(c"read", |py, input, arguments| {
-                let size = size(py, "read", arguments)?;
-                input.read(py, size)
+            .method(c"seek", |py, input, arguments| match arguments.expect(py, "seek", 1, 2)? {
+                [offset, whence] => input.0.seek(py, offset.to_i64()?, whence.to_i64()?),
+                [offset] => input.0.seek(py, offset.to_i64()?, 0),
+                _ => Err(py.raise(Exception::TypeError, "seek() takes an offset")),
             })
-            .method(c"readline", |py, input, arguments| {
-                let size = size(py, "readline", arguments)?;
-                input.line(py, size)
+            .method(c"tell", |py, input, arguments| {
+                arguments.expect(py, "tell", 0, 0)?;
+                py.int(i64::try_from(input.0.body(py)?.position()).unwrap_or(i64::MAX))
             })
-            .method(c"readlines", |py, input, arguments| {
-                let hint = size(py, "readlines", arguments)?.filter(|hint| *hint > 0);
-                let lines = py.list()?;
-                let mut total = 0;
-                loop {
-                    let line = input.line(py, None)?;
-                    let length = line.as_bytes().map_or(0, <[u8]>::len);
-                    if length == 0 {
-                        return Ok(lines);
-                    }
-                    lines.list_append(&line)?;
-                    total += length;
-                    if hint.is_some_and(|hint| total >= hint) {
-                        return Ok(lines);
-                    }
-                }
-            })
-            .method(c"close", |py, input, arguments| {
-                arguments.expect(py, "close", 0, 0)?;
-                input.check_lease(py)?;
-                Ok(py.none())
-            })
-            .iterator(|py, input| {
-                let line = input.line(py, None)?;
-                Ok(line.as_bytes().is_some_and(|line| !line.is_empty()).then_some(line))
+            .method(c"seekable", |py, input, arguments| {
+                arguments.expect(py, "seekable", 0, 0)?;
+                input.0.check_lease(py)?;
+                Ok(py.bool(true))
             });
     }
+}
+
+/// Adds the methods that read.
+fn define_reading<T: Class + Reads>(definition: &mut Definition<T>) {
+    definition
+        .method(c"read", |py, reads, arguments| {
+            let size = size(py, "read", arguments)?;
+            reads.input().read(py, size)
+        })
+        .method(c"readline", |py, reads, arguments| {
+            let size = size(py, "readline", arguments)?;
+            reads.input().line(py, size)
+        })
+        .method(c"readlines", |py, reads, arguments| {
+            let hint = size(py, "readlines", arguments)?.filter(|hint| *hint > 0);
+            let lines = py.list()?;
+            let mut total = 0;
+            loop {
+                let line = reads.input().line(py, None)?;
+                let length = line.as_bytes().map_or(0, <[u8]>::len);
+                if length == 0 {
+                    return Ok(lines);
+                }
+                lines.list_append(&line)?;
+                total += length;
+                if hint.is_some_and(|hint| total >= hint) {
+                    return Ok(lines);
+                }
+            }
+        })
+        .method(c"close", |py, reads, arguments| {
+            arguments.expect(py, "close", 0, 0)?;
+            reads.input().check_lease(py)?;
+            Ok(py.none())
+        })
+        .iterator(|py, reads| {
+            let line = reads.input().line(py, None)?;
+            Ok(line.as_bytes().is_some_and(|line| !line.is_empty()).then_some(line))
+        });
 }
 
 /// Returns the optional size argument, or `None` if it is missing or negative.

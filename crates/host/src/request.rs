@@ -9,7 +9,7 @@ use os::usage::{self, Cpu};
 use python::{Exception, Object, Python, Raised, Result};
 
 use crate::adapter::{Adapter, START_RESPONSE, SendError};
-use crate::input::Input;
+use crate::input::{Input, SeekableInput};
 use crate::meter::Meter;
 use crate::metrics::{self, Recording};
 use crate::outcome::Outcome;
@@ -297,7 +297,12 @@ impl RequestCall<'_> {
     ) -> std::result::Result<CallResult, SendError> {
         let (py, state) = (self.py, self.state);
         let PreparedCall { errors, id, meter, is_subscribed, application_start } = *prepared;
-        let input = state.types.input.instance(py, Input::new(self.lease, meter.cloned()))?;
+        let input = Input::new(self.lease, meter.cloned());
+        let input = if self.request.facts.has_flag(flag::SEEKABLE_BODY) {
+            state.types.seekable_input.instance(py, SeekableInput(input))?
+        } else {
+            state.types.input.instance(py, input)?
+        };
         let environ = environ::build(
             py,
             state,

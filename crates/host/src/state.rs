@@ -10,7 +10,7 @@ use python::{Object, Py, Python, Result, Type};
 use crate::adapter::Adapter;
 use crate::callables::Callables;
 use crate::environ::cache::EnvironCache;
-use crate::input::Input;
+use crate::input::{Input, SeekableInput};
 use crate::loading::LoadLock;
 use crate::locked::Locked;
 use crate::log::Log;
@@ -89,6 +89,7 @@ pub(crate) struct ErrorsStream {
 pub(crate) struct Types {
     pub(crate) adapter: Type<Adapter>,
     pub(crate) input: Type<Input>,
+    pub(crate) seekable_input: Type<SeekableInput>,
     pub(crate) log: Arc<Type<Log>>,
     pub(crate) tls_lookup: Type<TlsLookup>,
 }
@@ -98,6 +99,7 @@ impl Types {
         Ok(Self {
             adapter: Type::create(py)?,
             input: Type::create(py)?,
+            seekable_input: Type::create(py)?,
             log: Arc::new(Type::create(py)?),
             tls_lookup: Type::create(py)?,
         })

@@ -42,7 +42,7 @@ impl<'r> Input<'r> {
     ///
     /// # Errors
     /// The body cannot be read. All later calls return the same status.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         if buffer.is_empty() {
             return Ok(0);
         }

@@ -203,6 +203,14 @@ impl Request {
         }
     }
 
+    /// Returns whether the request is the document for the error of another one, whose body may have
+    /// been read by half.
+    #[must_use]
+    pub fn is_error_document(&self) -> bool {
+        // SAFETY: a request that was redirected lives as long as the one it became.
+        self.previous().is_some_and(|previous| unsafe { (*previous.as_ptr()).status >= 400 })
+    }
+
     /// Returns the module's settings for the directory sections of the request, or `None` if there
     /// are none.
     #[must_use]

@@ -1,6 +1,6 @@
 //! The handler: checks a request, expands its names, describes it, and passes it to Python.
 
-use bridge::{Bytes, ChosenRoute, QuestionRoute, Tag};
+use bridge::{Bytes, Cgi, ChosenRoute, QuestionRoute, Tag, flag};
 use httpd::{Request, Status};
 use wsgi_core::codes::{EMBEDDED_RESTRICTED, PROCESS_GROUP_RESTRICTED};
 use wsgi_core::config::{Effective, Global};
@@ -10,6 +10,7 @@ use wsgi_core::path_info;
 use crate::access::dispatch;
 use crate::checks::{self, Refusal};
 use crate::expansion::Expansion;
+use crate::request_body::RequestBody;
 use crate::request_environment::{Names, RequestEnvironment};
 use crate::request_facts::{FactsSource, Groups};
 use crate::route::Route;
@@ -71,7 +72,14 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         None => groups::callable(settings.callable(), &expansion, &mut callable_buffer),
     };
     let groups = Groups { process_group, application_group };
-    let description = bridge::Request {
+    let target = refusal.map_or_else(|| target(request, settings, process_group), Err);
+    let mut body = RequestBody::new(request);
+    // Before the description: the filters of a body may change the headers.
+    let target = target.and_then(|target| {
+        let of_group = target.as_ref().map_or(0, daemon::Target::spool_body);
+        body.spool(settings.spool_request_body().unwrap_or(of_group)).map(|()| target)
+    });
+    let mut description = bridge::Request {
         tag: Tag::of::<bridge::Request<'_>>(),
         facts: source.facts(groups),
         callable_object: Bytes::new(callable_object),
@@ -81,6 +89,13 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         path_info: Bytes::new(&path_info),
         mount_point: Bytes::optional(source.mount_point()),
     };
+    if let Some(whole) = body.whole() {
+        description.facts.flags |= flag::SEEKABLE_BODY;
+        if request.has_body() || whole.length() > 0 {
+            let length = request.pool().decimal(whole.length());
+            description.facts.cgi[Cgi::ContentLength as usize] = Bytes::new(length);
+        }
+    }
     // (Not before the description, in which variables of others stand apart.)
     let names = Names {
         groups,
@@ -90,9 +105,9 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         path_info: &path_info,
     };
     let environment = RequestEnvironment::new(request, &source, names, &description.facts);
-    let status = match refusal.map_or_else(|| target(request, settings, process_group), Err) {
-        Ok(Some(target)) => daemon::serve(&target, request, settings, &environment, description),
-        Ok(None) => embedded::serve(request, settings, &description),
+    let status = match target {
+        Ok(Some(target)) => daemon::serve(&target, request, settings, &environment, description, body),
+        Ok(None) => embedded::serve(request, settings, &description, body),
         Err(status) => status,
     };
     if matches!(status, Status::Http(_)) {

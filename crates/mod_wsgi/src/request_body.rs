@@ -1,17 +1,20 @@
 //! The body of a request, and the part of it that is kept here: read from the client before the
 //! application wants it.
 //!
-//! That happens while a response cannot go on: a client that reads nothing before it has sent
-//! everything would wait for the server, which would wait for the client ([`RequestBody::make_way`]).
+//! That happens if the body is to be read before the application is called (`WSGISpoolRequestBody`),
+//! and while a response cannot go on: a client that reads nothing before it has sent everything
+//! would wait for the server, which would wait for the client ([`RequestBody::make_way`]).
 
 use std::ffi::c_int;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use httpd::{Input, Request, Status};
 use os::spool::Spool;
-use wsgi_core::codes::BODY_NOT_KEPT;
+use wsgi_core::codes::{BODY_NOT_KEPT, BODY_NOT_READ};
 
 use crate::{child, log};
 
@@ -50,7 +53,18 @@ struct Kept {
     position: u64,
     /// The end of what was read, for which the spool had no room.
     rest: Vec<u8>,
+    /// It is all of the body, and stays.
+    is_whole: bool,
     block: Vec<u8>,
+}
+
+/// The whole of a body.
+#[derive(Clone, Copy)]
+pub(crate) enum Whole<'a> {
+    /// It is in memory.
+    Memory(&'a [u8]),
+    /// It is in a file, for reading only, of this length.
+    File(BorrowedFd<'a>, u64),
 }
 
 impl<'r> RequestBody<'r> {
@@ -72,6 +86,63 @@ impl<'r> RequestBody<'r> {
     /// Returns the status to answer with if reading failed, or `None` if it did not.
     pub(crate) fn failure(&self) -> Option<Status> {
         self.failure.or_else(|| self.input.failure())
+    }
+
+    /// Reads the whole body, if it is not longer than `limit`, and waits for the client meanwhile. Of
+    /// a body that turns out to be longer, the beginning is kept.
+    ///
+    /// # Errors
+    /// It cannot be read or kept: the status to respond with. The reason is logged.
+    pub(crate) fn spool(&mut self, limit: u64) -> Result<(), Status> {
+        let request = self.request;
+        // (The rest of the body belongs to the request that has failed.)
+        if limit == 0 || request.is_error_document() || self.declared_length() > limit {
+            return Ok(());
+        }
+        let mut kept = Box::new(Kept::new());
+        while *self.is_announced.get_or_insert_with(|| request.has_body()) && !self.input.is_ended() {
+            if kept.spool.length() > limit {
+                self.kept = Some(kept);
+                return Ok(());
+            }
+            kept.block.resize(BLOCK, 0);
+            let length = self.input.read(&mut kept.block).inspect_err(|status| {
+                log_unread(request, *status, "The application is not called");
+            })?;
+            let kept_so_far = kept.spool.append(&kept.block[..length]);
+            kept_so_far.map_err(|error| not_kept(request, &error))?;
+        }
+        kept.block = Vec::new();
+        kept.is_whole = kept.spool.length() <= limit;
+        self.kept = Some(kept);
+        Ok(())
+    }
+
+    /// Returns the length that the client has declared; 0 if it has declared none.
+    fn declared_length(&self) -> u64 {
+        if self.request.is_chunked() {
+            return 0;
+        }
+        let length = self.request.headers_in().value(c"Content-Length");
+        length.and_then(|length| std::str::from_utf8(length).ok()?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Returns the whole of the body, if it has been read and kept.
+    pub(crate) fn whole(&self) -> Option<Whole<'_>> {
+        let kept = self.kept.as_ref().filter(|kept| kept.is_whole)?;
+        match (kept.spool.memory(), kept.spool.reader()) {
+            (Some(memory), _) => Some(Whole::Memory(memory)),
+            (None, file) => file.map(|file| Whole::File(file, kept.spool.length())),
+        }
+    }
+
+    /// Has the next read begin at a place in the body, at most its end. Returns the length of the
+    /// body, or `None` if it is not there as a whole.
+    pub(crate) fn seek(&mut self, position: u64) -> Option<u64> {
+        let kept = self.kept.as_mut().filter(|kept| kept.is_whole)?;
+        let length = kept.spool.length();
+        kept.position = position.min(length);
+        Some(length)
     }
 
     /// Reads bytes that have arrived already to the beginning of `buffer`.
@@ -185,7 +256,7 @@ impl<'r> RequestBody<'r> {
             return Err(Status::Http(500));
         }
         match kept.read(buffer) {
-            Ok(0) if kept.is_used_up() => {
+            Ok(0) if kept.is_used_up() && !kept.is_whole => {
                 self.kept = None;
                 Ok(None)
             }
@@ -203,7 +274,7 @@ impl<'r> RequestBody<'r> {
 impl Kept {
     fn new() -> Self {
         let spool = Spool::new(directory(), MOST_IN_MEMORY);
-        Self { spool, position: 0, rest: Vec::new(), block: Vec::new() }
+        Self { spool, position: 0, rest: Vec::new(), is_whole: false, block: Vec::new() }
     }
 
     fn has_room(&self) -> bool {
@@ -218,7 +289,7 @@ impl Kept {
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut length = self.spool.read_at(buffer, self.position)?;
         self.position += length as u64;
         if length == 0 {
@@ -232,6 +303,46 @@ impl Kept {
     fn is_used_up(&self) -> bool {
         self.position == self.spool.length() && self.rest.is_empty()
     }
+}
+
+impl Whole<'_> {
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(_, length) => *length,
+        }
+    }
+}
+
+/// Logs that the body cannot be read, and the result of that.
+pub(crate) fn log_unread(request: &Request, status: Status, result: &str) {
+    let why = match status {
+        Status::Http(408) => "the client has sent nothing for as long as Timeout or RequestReadTimeout allow",
+        Status::Http(413) => "it is longer than LimitRequestBody allows",
+        Status::Answered => "a filter has refused it and has answered the client",
+        _ => "the client has gone, or it is malformed",
+    };
+    let answer = match status {
+        Status::Http(code) => format!(" (status {code})"),
+        _ => String::new(),
+    };
+    let text = format_args!("the body of the request cannot be read: {why}{answer}. {result}");
+    log::message(request, BODY_NOT_READ, text);
+}
+
+/// Logs that the body cannot be kept, and returns the status to respond with.
+fn not_kept(request: &Request, error: &io::Error) -> Status {
+    let directory = directory().display();
+    let is_full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG));
+    let remedy = if is_full { "make room there" } else { "let Apache's user write there" };
+    let text = format_args!(
+        "the body of the request cannot be kept in a file in {directory}: {error}. The application is not called: \
+         {remedy}, or name another directory in the variable TMPDIR of Apache's environment"
+    );
+    log::message(request, BODY_NOT_KEPT, text);
+    // Apache would read the rest of the body.
+    request.connection().close_after_response();
+    Status::Http(if is_full { 507 } else { 500 })
 }
 
 /// Returns the directory for files of bodies.

@@ -82,6 +82,10 @@ pub(crate) fn command(root: &Path, launcher: &[&str]) -> Command {
     command.args(["--pdeathsig", signal, "--"]).args(launcher).arg(&Apache::find().program).arg("-f");
     command.arg(root.join("httpd.conf"));
     command.env("LC_ALL", "C.UTF-8").env_remove("PYTHONHOME").env_remove("PYTHONPATH");
+    // A test that has such a directory wants the server's files there.
+    if root.join("temporary").exists() {
+        command.env("TMPDIR", root.join("temporary"));
+    }
     preload(&mut command);
     command
 }

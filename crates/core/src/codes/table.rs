@@ -237,8 +237,8 @@ codes! {
         "The headers and variables of a request are too long for a daemon process. The client gets status 502.",
         "Set fewer or shorter variables (`SetEnv`), or lower `LimitRequestFieldSize` and `LimitRequestFields`.";
     BODY_NOT_READ = "WSGI0126", Error,
-        "The body of a request, which a daemon process wants to read, cannot be had: the client has left or sends nothing, or it is \
-         malformed or too long. The application gets an `OSError`.",
+        "The body of a request, which a daemon process wants to read, or which is to be read before the application is called, cannot be had: the client has left or sends nothing, or it is \
+         malformed or too long. The application gets an `OSError`, or is not called.",
         "Look in the message for the status. Where clients are slow, raise `Timeout` or the limits of `RequestReadTimeout`; where \
          bodies are large, `LimitRequestBody`.";
     TELEMETRY_NOT_OPENED = "WSGI0132", Warning,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Context, Diagnostic, Directive, Effect, Support, Target};
 use crate::config::MapHead;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
+use crate::quantity::Size;
 use crate::words::{Words, display};
 
 pub(super) const PASS_APACHE_REQUEST: Directive = Directive {
@@ -73,6 +74,30 @@ With `On`, requests with a chunked body, which has no `Content-Length`, are acce
 has to read `wsgi.input` to its end, since there is no `CONTENT_LENGTH`.",
     support: Support::Supported,
     effect: Effect::Flag(|target, value| target.settings().chunked_request = Some(value)),
+};
+
+pub(super) const SPOOL_REQUEST_BODY: Directive = Directive {
+    name: c"WSGISpoolRequestBody",
+    context: Context::Anywhere,
+    in_container: false,
+    arguments: "*size*|Off",
+    default: "`spool-body=` of the process group; `Off` in embedded mode",
+    help: c"Set the length up to which bodies of requests are read before the application is called.",
+    doc: "\
+The length up to which Apache reads the body of a request before it calls the application, such as `10M`. So a client that sends \
+slowly takes up no thread of Python and no connection to a daemon process, and `wsgi.input` can also `seek` and `tell`. `CONTENT_LENGTH` \
+is the length of what was read, also for a chunked body (which `WSGIChunkedRequest` permits) or a compressed one. If the body cannot be read, \
+the application is not called.
+
+- 64 KB are kept in memory, and more in a file without a name, in the directory of the variable `TMPDIR` of Apache's environment, or else in \
+`/var/tmp`. If the disk is full, the client gets a 507, and a 500 if the directory is missing or Apache's user cannot write there.
+- A body whose `Content-Length` is greater than the size is passed on as it comes, as with `Off` or 0. Of a body that turns out to be longer, \
+the beginning has been read, and `wsgi.input` cannot `seek`.
+- A client that waits for `100 Continue` gets it before the application is called. `LimitRequestBody` and `RequestReadTimeout` are in force.
+- A thread of Apache waits for the client, with the event MPM, too. Set `MaxRequestWorkers` to the number of slow clients that you expect, and \
+limit them by `RequestReadTimeout` (mod_reqtimeout).",
+    support: Support::Supported,
+    effect: Effect::One(spool_request_body),
 };
 
 pub(super) const MAP_HEAD_TO_GET: Directive = Directive {
@@ -145,6 +170,19 @@ such lines, they replace the outer list. A line without addresses trusts nobody.
     support: Support::Supported,
     effect: Effect::Raw(trusted_proxies),
 };
+
+fn spool_request_body(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    let size = if word.eq_ignore_ascii_case(b"off") {
+        0
+    } else {
+        let size = Size::zero_or(1).read(word);
+        size.map_err(|error| {
+            format!("Invalid {} '{}': {error}, or Off", SPOOL_REQUEST_BODY.text(), display(word))
+        })?
+    };
+    target.settings().spool_request_body = Some(size);
+    Ok(())
+}
 
 fn map_head_to_get(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
     let value = match word.to_ascii_lowercase().as_slice() {

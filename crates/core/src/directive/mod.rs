@@ -52,6 +52,7 @@ pub const DIRECTIVES: &[Directive] = &[
     behaviour::SCRIPT_RELOADING,
     behaviour::ERROR_OVERRIDE,
     behaviour::CHUNKED_REQUEST,
+    behaviour::SPOOL_REQUEST_BODY,
     behaviour::MAP_HEAD_TO_GET,
     daemon::IGNORE_ACTIVITY,
     behaviour::ENABLE_SENDFILE,

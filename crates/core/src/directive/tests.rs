@@ -101,8 +101,8 @@ impl Server {
 fn all_directives_of_the_contract_exist() {
     let names: Vec<_> =
         DIRECTIVES.iter().filter(|d| d.support != Support::TestHook).map(Directive::text).collect();
-    // And one of our own.
-    assert_eq!(names.len(), 49 + 1);
+    // And two of our own.
+    assert_eq!(names.len(), 49 + 2);
     let mut unique: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     unique.sort();
     unique.dedup();
@@ -201,6 +201,21 @@ fn defaults_are_the_contracts() {
     assert!(settings.trusted_headers().is_none() && settings.trusted_proxies().is_none());
     assert!(server.global.permits_embedded() && server.global.destroys_interpreters());
     assert_eq!(server.global.python_start(), PythonStart::AtFirstRequest);
+}
+
+#[test]
+fn bodies_are_spooled_as_the_innermost_line_says() {
+    let mut server = Server::default();
+    assert_eq!(Effective::new(&server.main, &server.directory).spool_request_body(), None);
+    for (line, size) in [("10M", 10 << 20), ("1", 1), ("0", 0), ("off", 0)] {
+        server.line_in(Scope::Directory, &format!("WSGISpoolRequestBody {line}"));
+        let settings = Effective::new(&server.main, &server.directory);
+        assert_eq!(settings.spool_request_body(), Some(size), "{line}");
+    }
+    for line in ["On", "-1", "10X", ""] {
+        let error = server.error(&format!("WSGISpoolRequestBody {line}"));
+        assert!(error.contains("WSGISpoolRequestBody"), "{line}: {error}");
+    }
 }
 
 #[test]

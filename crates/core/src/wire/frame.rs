@@ -9,7 +9,7 @@
 //! | `Request` | | all that is known, and the beginning of the body if that has arrived |
 //! | | `Reject` | instead of all that follows: the application has not been called |
 //! | | `Pull` | the application wants more of the body, at most so much |
-//! | `Body` | | the answer to that |
+//! | `Body`, `BodyFile` | | the answer to that |
 //! | | `Log` | a line for the server's log |
 //! | | `Head` | status and headers |
 //! | | `Data`, `File` | the body |
@@ -85,6 +85,10 @@ kinds! {
     /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it
     /// cannot be read.
     Body = 2, LONGEST_BLOCK;
+    /// Child: the length of the request's body (eight bytes), and with the first byte of the frame
+    /// the descriptor of a regular file, open for reading only, that contains all of it. The answer
+    /// to the one [`Kind::Pull`] of a request that has announced it.
+    BodyFile = 4, 8;
     /// Child: the variable that a [`Kind::Lookup`] has named; nothing if there is none.
     Value = 3, LONGEST_VALUE;
     /// Daemon: schema (eight bytes) and process id (four).

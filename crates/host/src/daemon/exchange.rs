@@ -6,7 +6,7 @@ mod question;
 use std::any::Any;
 use std::ffi::c_int;
 use std::io::IoSlice;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::task::Poll;
 
@@ -19,7 +19,7 @@ use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST
 use super::incoming::is_closed;
 use super::{descriptors, server};
 
-pub(super) use body::BodyWait;
+pub(super) use body::{ArrivedBody, BodyWait};
 
 /// Blocks up to this length are copied behind the head, longer ones are sent from where they are.
 const LONGEST_COPY: usize = 16 << 10;
@@ -40,8 +40,14 @@ pub(crate) trait Observe: Send + Sync {
 pub(crate) struct FrameExchange<'a> {
     stream: &'a UnixStream,
     observer: &'a dyn Observe,
-    /// The unread part of the body that came with the request.
+    /// The part of the body that came with the request.
+    arrived: ArrivedBody<'a>,
+    /// The unread part of that.
     inline: &'a [u8],
+    /// The place of the next read in the file that has all of the body.
+    position: u64,
+    /// That file, once it has been asked for.
+    file: Option<OwnedFd>,
     /// Bytes of a `Body` frame that are still in the socket.
     pending: usize,
     /// The rest of the body is in `inline` and `pending`.
@@ -73,22 +79,23 @@ pub(crate) struct Remainder {
 }
 
 impl<'a> FrameExchange<'a> {
-    /// Returns an exchange whose body begins with `body`, which is all if `is_whole`. `out` is
-    /// memory to reuse.
+    /// Returns an exchange whose body has come so far. `out` is memory to reuse.
     pub(crate) fn new(
         stream: &'a UnixStream,
         observer: &'a dyn Observe,
-        body: &'a [u8],
-        is_whole: bool,
+        arrived: ArrivedBody<'a>,
         mut out: Vec<u8>,
     ) -> Self {
         out.clear();
         Self {
             stream,
             observer,
-            inline: body,
+            inline: arrived.bytes,
             pending: 0,
-            is_complete: is_whole,
+            is_complete: arrived.is_whole,
+            arrived,
+            position: 0,
+            file: None,
             has_failed: false,
             is_wanted: false,
             requested: 0,
@@ -231,6 +238,18 @@ impl Serve for FrameExchange<'_> {
         #[cfg(debug_assertions)]
         assert!(!self.panics, "WSGIDebugPanic exchange, read");
         self.read(buffer).map(|come| come.map_or(Poll::Pending, Poll::Ready))
+    }
+
+    fn seek(&mut self, position: u64) -> Option<u64> {
+        if let Some(length) = self.arrived.file_length {
+            self.position = position.min(length);
+            return Some(length);
+        }
+        let all = self.arrived.bytes;
+        self.arrived.is_whole.then(|| {
+            self.inline = &all[usize::try_from(position).unwrap_or(usize::MAX).min(all.len())..];
+            all.len() as u64
+        })
     }
 
     /// Returns whether the child has shut down its sending direction, or closed the connection.

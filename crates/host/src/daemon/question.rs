@@ -5,7 +5,7 @@ use wsgi_core::wire::Reader;
 
 use super::connection::Connection;
 use super::descriptors;
-use super::exchange::{BodyWait, FrameExchange};
+use super::exchange::{ArrivedBody, BodyWait, FrameExchange};
 use super::incoming::payload;
 use super::state::{Daemon, Message};
 use super::workers::{self, Buffers, Completion, Observer};
@@ -36,7 +36,7 @@ pub(super) fn run(
         buffers.out = out;
         return Completion::Rejected(rejection);
     }
-    let exchange = FrameExchange::new(connection.stream(), observer, &[], true, out);
+    let exchange = FrameExchange::new(connection.stream(), observer, ArrivedBody::NONE, out);
     let server = ExchangeServer::new(exchange, BodyWait::new(connection.stream()));
     let exchange = Exchange::new(&server);
     let can_ask = workers::translate_facts(daemon, &mut question.facts);

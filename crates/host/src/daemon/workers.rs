@@ -15,7 +15,7 @@ use wsgi_core::wire::frame::Rejection;
 
 use super::connection::Connection;
 use super::descriptors::end_if_copy;
-use super::exchange::{BodyWait, FrameExchange, Observe};
+use super::exchange::{ArrivedBody, BodyWait, FrameExchange, Observe};
 use super::incoming::{Arrived, is_closed, payload, receive, reject};
 use super::reload::HeldRequest;
 use super::state::{Daemon, END, Message, Phase, RELEASED};
@@ -312,9 +312,9 @@ fn run(observer: &Observer, buffers: &mut Buffers, connection: &Connection, may_
     let mut fields = Fields::default();
     let mut reader = Reader::new(payload(&buffers.message));
     let decoded = Request::decode(&mut reader, &mut fields)
-        .and_then(|request| Ok((request, reader.bool()?, reader.optional()?.unwrap_or_default())))
+        .and_then(|request| Ok((request, ArrivedBody::decode(&mut reader)?)))
         .and_then(|decoded| reader.end().map(|()| decoded));
-    let Ok((mut request, is_whole, body)) = decoded else {
+    let Ok((mut request, body)) = decoded else {
         log_unreadable(daemon);
         return Completion::NotRun(false);
     };
@@ -326,7 +326,7 @@ fn run(observer: &Observer, buffers: &mut Buffers, connection: &Connection, may_
         buffers.out = out;
         return Completion::Rejected(rejection);
     }
-    let answer = FrameExchange::new(connection.stream(), observer, body, is_whole, out);
+    let answer = FrameExchange::new(connection.stream(), observer, body, out);
     #[cfg(debug_assertions)]
     let answer = answer.with_panics(request.facts.has_flag(flag::DEBUG_PANIC_EXCHANGE));
     let answer = ExchangeServer::new(answer, BodyWait::new(connection.stream()));

@@ -366,6 +366,7 @@ impl<'a> Ask<'a> {
             let mut writer = Writer::new(payload);
             writer.bool(self.is_whole);
             writer.optional((!self.inline.is_empty()).then_some(self.inline));
+            writer.u64(0);
         });
         frame
     }

@@ -112,6 +112,10 @@ pub(super) struct Conversation<'a, 'r> {
     is_body_failure_logged: bool,
     /// The part of `connection.outgoing` that is still to be sent: the rest of a `Body`.
     unsent: Range<usize>,
+    /// Set once the file of the request's body is about to be sent.
+    has_file: bool,
+    /// Set while its descriptor is still to go with the next byte.
+    sends_file: bool,
     /// Set once the client is gone and the process has been told.
     is_client_gone: bool,
     /// The number of bytes that the application wants sent and Apache may still hold back.
@@ -163,6 +167,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
             wanted: 0,
             is_body_failure_logged: false,
             unsent: 0..0,
+            has_file: false,
+            sends_file: false,
             is_client_gone: false,
             unflushed: 0,
             discarded: 0,
@@ -289,6 +295,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             | Kind::Data
             | Kind::Request
             | Kind::Body
+            | Kind::BodyFile
             | Kind::Lookup
             | Kind::Value
             | Kind::Answer => {

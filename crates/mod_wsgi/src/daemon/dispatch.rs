@@ -22,19 +22,20 @@ use super::elastic;
 use super::pool::{self, Connection, ConnectionOptions, TICK};
 use super::target::{DaemonClient, Target};
 use crate::log;
-use crate::request_body::RequestBody;
+use crate::request_body::{RequestBody, Whole};
 use crate::request_environment::RequestEnvironment;
 
 /// The most bytes of a body that go along with its request, if they have arrived.
 const INLINE_BODY: usize = 32 * 1024;
 
 /// Serves a request through a daemon process.
-pub(crate) fn serve(
+pub(crate) fn serve<'r>(
     target: &Target<'_>,
-    request: &Request,
+    request: &'r Request,
     settings: &Effective<'_>,
     environment: &RequestEnvironment<'_>,
     mut description: bridge::Request<'_>,
+    mut input: RequestBody<'r>,
 ) -> Status {
     description.facts.queue_start = os::clock::microseconds();
     description.facts.queue_ticks = os::clock::ticks();
@@ -42,7 +43,6 @@ pub(crate) fn serve(
     if settings.ignore_activity() {
         description.facts.flags |= flag::IGNORE_ACTIVITY;
     }
-    let mut input = RequestBody::new(request);
     let mut dispatch = Dispatch::new(target, request, None);
     let mut message = Vec::new();
     loop {
@@ -96,17 +96,31 @@ fn encode(
         description.encode(payload);
         let has_body = request.has_body();
         let end_of_head = payload.len();
-        payload.push(u8::from(!has_body));
+        payload.push(0);
         let mut writer = wsgi_core::wire::Writer::new(payload);
-        if !has_body || request.expects_continue() {
-            writer.optional(None);
-            return;
+        // The length of the file of a whole body, which is sent when the process wants it.
+        let mut file_length = 0;
+        let mut is_whole = !has_body;
+        match input.whole() {
+            Some(Whole::Memory(body)) => {
+                writer.optional(Some(body));
+                is_whole = true;
+            }
+            Some(Whole::File(_, length)) => {
+                writer.optional(None);
+                file_length = length;
+            }
+            None if !has_body || request.expects_continue() => writer.optional(None),
+            None => {
+                let mut body = [0; INLINE_BODY];
+                // A failure occurs again when the application reads, and is reported then.
+                let length = input.read_arrived(&mut body).unwrap_or(0);
+                writer.optional(Some(&body[..length]));
+                is_whole = input.is_ended();
+            }
         }
-        let mut body = [0; INLINE_BODY];
-        // A failure occurs again when the application reads, and is reported then.
-        let length = input.read_arrived(&mut body).unwrap_or(0);
-        writer.optional(Some(&body[..length]));
-        payload[end_of_head] = u8::from(input.is_ended());
+        writer.u64(file_length);
+        payload[end_of_head] = u8::from(is_whole);
     });
 }
 

@@ -96,6 +96,11 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
 }
 
 impl Target<'_> {
+    /// Returns the length up to which bodies are read before a process gets the request.
+    pub(crate) fn spool_body(&self) -> u64 {
+        self.group.transport.spool_body
+    }
+
     /// Returns the required owner of the script, or `None` if any will do.
     pub(crate) fn script_owner(&self) -> Option<ScriptOwner> {
         self.group.script_owner

@@ -61,12 +61,13 @@ pub(super) fn run(
     request: &Request,
     settings: &Effective<'_>,
     description: &bridge::Request<'_>,
+    body: RequestBody<'_>,
 ) -> Status {
     let wait = BodyWait::default();
     let response = ClientResponse::new(request, settings.enable_sendfile());
     let exchange = EmbeddedExchange {
         request,
-        body: RequestBody::new(request),
+        body,
         response,
         wait: &wait,
         #[cfg(debug_assertions)]
@@ -108,6 +109,10 @@ impl Serve for EmbeddedExchange<'_> {
             *self.wait.lock() = self.body.pause();
         }
         Ok(read)
+    }
+
+    fn seek(&mut self, position: u64) -> Option<u64> {
+        self.body.seek(position)
     }
 
     fn is_gone(&mut self) -> bool {

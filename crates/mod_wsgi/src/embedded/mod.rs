@@ -18,6 +18,7 @@ use httpd::{Child, Level, Request, Server, Status};
 use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_RUNNING, PYTHON_NOT_STARTED};
 use wsgi_core::config::{Effective, PythonStart};
 
+use crate::request_body::RequestBody;
 use crate::settings::{self, HostProcess, ServerFacts};
 use crate::{Wsgi, installation, log};
 use host::Host;
@@ -63,9 +64,10 @@ pub(crate) fn serve(
     request: &Request,
     settings: &Effective<'_>,
     description: &bridge::Request<'_>,
+    body: RequestBody<'_>,
 ) -> Status {
     match host(request) {
-        Some(host) => exchange::run(host, request, settings, description),
+        Some(host) => exchange::run(host, request, settings, description, body),
         None => Status::Http(500),
     }
 }

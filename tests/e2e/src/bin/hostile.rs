@@ -395,6 +395,16 @@ impl Wire {
                     body.is_ok_and(|(kind, body)| kind == Kind::Body && body.len() <= LONGEST_BLOCK);
                 self.complete(if is_whole { b"fine" } else { b"evil" })?;
             }
+            "pull-file" | "pull-file-twice" => {
+                self.frame(Kind::Pull, 0, &[1, 0, 0, 0])?;
+                let is_file = self.read().is_ok_and(|(kind, length)| {
+                    kind == Kind::BodyFile && length == 200_000_u64.to_le_bytes()
+                });
+                if case == "pull-file-twice" {
+                    self.frame(Kind::Pull, 0, &[1, 0, 0, 0])?;
+                }
+                self.complete(if is_file { b"fine" } else { b"evil" })?;
+            }
             "pulls" => {
                 for _ in 0..100 {
                     self.frame(Kind::Pull, 0, &[255; 4])?;

@@ -20,7 +20,12 @@ pub(crate) fn environment() -> PathBuf {
 
 /// In the main interpreter, which is what extension modules want.
 fn serving(setup: Setup, url: &str, name: &str, app: &str) -> Setup {
-    setup.python_home(Some(&environment())).app(url, name, app).conf("WSGIApplicationGroup %{GLOBAL}")
+    let spooled = "<If \"%{QUERY_STRING} == 'spooled'\">\nWSGISpoolRequestBody 10M\n</If>";
+    setup
+        .python_home(Some(&environment()))
+        .app(url, name, app)
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .conf(&format!("<IfDirective WSGISpoolRequestBody>\n{spooled}\n</IfDirective>"))
 }
 
 /// A browser of sorts: curl with a cookie jar.
@@ -62,7 +67,9 @@ fn flask_is_served(setup: Setup) {
             cases.check("an upload and a download", || {
                 server.write("upload", "0123456789".repeat(100_000));
                 let file = format!("file=@{}", server.path("upload").display());
-                assert_eq!(browser.open("/flask/upload", &["--form", &file]), "9876543210".repeat(100_000));
+                for target in ["/flask/upload", "/flask/upload?spooled"] {
+                    assert_eq!(browser.open(target, &["--form", &file]), "9876543210".repeat(100_000));
+                }
             });
             cases.check("a stream", || {
                 let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
@@ -123,12 +130,14 @@ fn django_is_served(setup: Setup) {
             let content = "0123456789abcdef".repeat(200_000);
             server.write("upload", &content);
             let file = format!("file=@{}", server.path("upload").display());
-            let page = browser.open("/django/upload", &["--form", &token, "--form", &file]);
-            let name = page.strip_prefix("name=").unwrap_or_else(|| panic!("{page}"));
-            let response = server.get(&format!("/django/download/{name}"));
-            assert_eq!(response.status, 200);
-            assert_eq!(response.header("Content-Length"), Some("3200000"));
-            assert!(response.body == content.as_bytes(), "the file differs");
+            for target in ["/django/upload", "/django/upload?spooled"] {
+                let page = browser.open(target, &["--form", &token, "--form", &file]);
+                let name = page.strip_prefix("name=").unwrap_or_else(|| panic!("{page}"));
+                let response = server.get(&format!("/django/download/{name}"));
+                assert_eq!(response.status, 200);
+                assert_eq!(response.header("Content-Length"), Some("3200000"));
+                assert!(response.body == content.as_bytes(), "the file differs");
+            }
         });
     });
 }

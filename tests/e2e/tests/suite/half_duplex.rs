@@ -67,7 +67,7 @@ fn an_echo_reaches_a_client_that_only_sends(setup: Setup) {
 fn a_client_that_sends_for_ever_is_given_up(setup: Setup) {
     serving(setup).conf("Timeout 1\nLimitRequestBody 0").run(|server, cases| {
         for answer in ["length", "blocks"] {
-            cases.check(answer, || {
+            cases.ours_only(answer, "it reads the rest of the body for ever", || {
                 let mut connection = server.connect();
                 let request = server.request("POST", &format!("/answer_{answer}"));
                 connection.send(&request.header("Content-Length", "1000000000000").keep_alive());

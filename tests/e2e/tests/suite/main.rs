@@ -33,6 +33,7 @@ mod scripts;
 mod server_metrics;
 mod shrinking;
 mod soak;
+mod spooling;
 mod start_response;
 mod telemetry;
 mod upgrade;
@@ -74,6 +75,7 @@ const TABLES: &[&[Test]] = &[
     server_metrics::TESTS,
     shrinking::TESTS,
     soak::TESTS,
+    spooling::TESTS,
     start_response::TESTS,
     telemetry::TESTS,
     telemetry::published::TESTS,

@@ -372,6 +372,14 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         kind: ValueKind::Buffer(8_192, |group| &mut group.transport.header_buffer_size, 32_768),
     },
     DaemonOption {
+        name: "spool-body",
+        value: "*size*",
+        default: "0",
+        doc: "Bodies of requests up to this length are read before a process gets the request: see `WSGISpoolRequestBody`, which overrides \
+              the option.",
+        kind: ValueKind::Size(Size::zero_or(1), "off", |group| &mut group.transport.spool_body),
+    },
+    DaemonOption {
         name: "send-buffer-size",
         value: "*size*",
         default: "0",

@@ -1,6 +1,6 @@
 //! The body of a request: the part that comes with it, and the rest, which is pulled.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -8,10 +8,35 @@ use std::time::Duration;
 use bridge::{Disconnected, Wait};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recvmsg};
+use os::descriptors::{self, receive_with};
 use os::waiter::Waiter;
 use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, flag};
+use wsgi_core::wire::{Malformed, Reader};
 
 use super::{FrameExchange, LONGEST_COPY, send_all};
+
+/// The part of a body that comes with its request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ArrivedBody<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// These bytes are all.
+    pub(crate) is_whole: bool,
+    /// The length of the body, if the server has a file of all of it.
+    pub(crate) file_length: Option<u64>,
+}
+
+impl<'a> ArrivedBody<'a> {
+    /// The body of a request that has none.
+    pub(crate) const NONE: Self = Self { bytes: &[], is_whole: true, file_length: None };
+
+    /// Reads it from the end of a request.
+    pub(crate) fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let is_whole = reader.bool()?;
+        let bytes = reader.optional()?.unwrap_or_default();
+        let file_length = Some(reader.u64()?).filter(|length| *length > 0);
+        Ok(Self { bytes, is_whole, file_length })
+    }
+}
 
 impl FrameExchange<'_> {
     /// Asks for more of the body; once that is done, reads the beginning of the reply into
@@ -72,13 +97,17 @@ impl FrameExchange<'_> {
             return Err(Disconnected);
         }
         if buffer.is_empty() {
-            if self.inline.is_empty() && self.pending == 0 && !self.is_complete && !self.is_wanted {
+            let is_here = self.arrived.file_length.is_some() || self.is_complete;
+            if self.inline.is_empty() && self.pending == 0 && !is_here && !self.is_wanted {
                 self.is_wanted = true;
                 self.send_pull(0)?;
             }
             return Ok(Some(0));
         }
         self.observer.on_transfer();
+        if let Some(length) = self.arrived.file_length {
+            return self.read_file(length, buffer);
+        }
         if !self.inline.is_empty() {
             let (taken, rest) = self.inline.split_at(buffer.len().min(self.inline.len()));
             buffer[..taken.len()].copy_from_slice(taken);
@@ -107,6 +136,58 @@ impl FrameExchange<'_> {
                 Some(0) => {}
                 come => return Ok(come),
             }
+        }
+    }
+
+    /// Reads from the file that has all of the body. Returns `None` if it has not arrived.
+    fn read_file(&mut self, length: u64, buffer: &mut [u8]) -> Result<Option<usize>, Disconnected> {
+        if self.has_failed {
+            return Err(Disconnected);
+        }
+        let most = usize::try_from(length - self.position).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(Some(0));
+        }
+        if self.file.is_none() && !self.receive_file()? {
+            return Ok(None);
+        }
+        let file = self.file.as_ref().ok_or(Disconnected)?;
+        match os::file::read_at(file, &mut buffer[..most], self.position) {
+            Ok(count @ 1..) => {
+                self.position += count as u64;
+                Ok(Some(count))
+            }
+            // It has become shorter, or the disk fails.
+            Ok(0) | Err(_) => {
+                self.has_failed = true;
+                Err(Disconnected)
+            }
+        }
+    }
+
+    /// Asks for the file; once that is done, receives it. Returns whether it has arrived.
+    fn receive_file(&mut self) -> Result<bool, Disconnected> {
+        if self.requested == 0 {
+            self.is_wanted = true;
+            self.send_pull(1)?;
+            self.requested = 1;
+            return Ok(false);
+        }
+        // So short a frame arrives as a whole.
+        let mut frame = [0; HEADER + 8];
+        let (count, files) = match receive_with(self.stream, &mut frame, descriptors::Wait::Never) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(_) => return Err(self.mark_broken()),
+            Ok(received) => received,
+        };
+        let header = Header::parse(&frame[..count]);
+        self.requested = 0;
+        self.file = files.into_iter().next();
+        match header {
+            Ok(Some(Header { kind: Kind::BodyFile, .. })) if count == frame.len() && self.file.is_some() => {
+                Ok(true)
+            }
+            _ => Err(self.mark_broken()),
         }
     }
 

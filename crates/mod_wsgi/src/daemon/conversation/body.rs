@@ -6,11 +6,10 @@ use std::time::Instant;
 
 use httpd::Status;
 use os::descriptors::{self, Wait};
-use wsgi_core::codes::BODY_NOT_READ;
-use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, flag};
+use wsgi_core::wire::frame::{self, HEADER, Header, Kind, LONGEST_BLOCK, flag};
 
 use super::{Conversation, ConversationError, TICK};
-use crate::log;
+use crate::request_body::{Whole, log_unread};
 
 impl Conversation<'_, '_> {
     /// Handles a request for a part of the body.
@@ -28,8 +27,9 @@ impl Conversation<'_, '_> {
         if self.unflushed > 0 {
             self.flush()?;
         }
-        // A process waits for one part at a time.
-        if self.wanted > 0 || !self.unsent.is_empty() {
+        // A process waits for one part at a time. It gets a file once: only so many descriptors may be
+        // on their way in the whole system.
+        if self.wanted > 0 || !self.unsent.is_empty() || self.has_file {
             return Err(ConversationError::Malformed);
         }
         self.is_committed = true;
@@ -43,6 +43,15 @@ impl Conversation<'_, '_> {
     /// Meanwhile the process may send other frames: another of its threads may write the response.
     pub(super) fn take_body(&mut self) -> Result<bool, ConversationError> {
         let message = &mut self.connection.outgoing;
+        if let Some(Whole::File(_, length)) = self.input.whole() {
+            frame::append(message, Kind::BodyFile, 0, |payload| {
+                payload.extend_from_slice(&length.to_le_bytes())
+            });
+            self.wanted = 0;
+            self.unsent = message.len() - HEADER - 8..message.len();
+            (self.has_file, self.sends_file) = (true, true);
+            return Ok(true);
+        }
         if message.len() < HEADER + self.wanted {
             message.resize(HEADER + self.wanted, 0);
         }
@@ -70,25 +79,7 @@ impl Conversation<'_, '_> {
         if std::mem::replace(&mut self.is_body_failure_logged, true) {
             return;
         }
-        let why = match status {
-            Status::Http(408) => {
-                "the client has sent nothing for as long as Timeout or RequestReadTimeout allow"
-            }
-            Status::Http(413) => "it is longer than LimitRequestBody allows",
-            Status::Answered => "a filter has refused it and has answered the client",
-            _ => "the client has gone, or it is malformed",
-        };
-        let answer = match status {
-            Status::Http(code) => format!(" (status {code})"),
-            _ => String::new(),
-        };
-        log::message(
-            self.request,
-            BODY_NOT_READ,
-            format_args!(
-                "the body of the request cannot be read: {why}{answer}. The application gets an OSError"
-            ),
-        );
+        log_unread(self.request, status, "The application gets an OSError");
     }
 
     /// Sends what is left of a part of the body. Returns when that is done, or when the process has
@@ -96,16 +87,22 @@ impl Conversation<'_, '_> {
     /// must take what the other sends.
     pub(super) fn send_body(&mut self) -> Result<(), ConversationError> {
         while !self.unsent.is_empty() {
-            let Conversation { connection, unsent, .. } = self;
+            let Conversation { connection, unsent, input, sends_file, .. } = self;
+            let file = match input.whole() {
+                Some(Whole::File(file, _)) if *sends_file => Some(file),
+                _ => None,
+            };
             let sent = descriptors::send_with(
                 &connection.socket,
                 &connection.outgoing[unsent.clone()],
-                &[],
+                file.as_slice(),
                 Wait::Never,
             );
             match sent {
                 Ok(count) => {
                     self.unsent.start += count;
+                    // It goes with the first byte.
+                    self.sends_file = false;
                     self.last_received = Instant::now();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -151,6 +151,8 @@ const CASES: &[(&str, Gets, &str)] = &[
     ("wrong-hello", Page(502), "WSGI0148"),
     ("pull-much", Body("fine"), ""),
     ("pull-after-end", Body("fine"), ""),
+    ("pull-file", Body("fine"), ""),
+    ("pull-file-twice", Page(502), "WSGI0148"),
     // Floods.
     ("flood/pull", Whole, ""),
     ("flood/log", Whole, ""),
@@ -203,6 +205,7 @@ fn a_lying_process_does_not_harm_the_server(setup: Setup) {
         .children(1)
         .threads(8)
         .conf("WSGIApplicationGroup %{GLOBAL}\nLogLevel wsgi:info")
+        .conf("<If \"%{QUERY_STRING} =~ /^pull-file/\">\nWSGISpoolRequestBody 1M\n</If>")
         .run(|server, cases| {
             // Its first requests may come before it takes any.
             wait_until("an answer", || (server.get("/?fine").status == 200).then_some(()));
@@ -336,6 +339,8 @@ fn try_case(server: &Server, (case, gets, logged): &(&str, Gets, &str)) -> Resul
     let mut connection = server.connect();
     let target = format!("/?{case}");
     let (method, body) = match *case {
+        // (See the configuration.)
+        "pull-file" | "pull-file-twice" => ("POST", "spooled!".repeat(25_000)),
         "pulls" | "pull-and-stop" => ("POST", "body".repeat(1 << 20)),
         _ if case.starts_with("pull") => ("POST", "body".to_owned()),
         _ => ("GET", String::new()),
