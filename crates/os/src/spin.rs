@@ -5,6 +5,7 @@
 //! that, if what it waits for comes soon; otherwise it has wasted the time. So the past decides: a
 //! thread that has stayed awake in vain waits asleep for a while, each time longer.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,6 +80,34 @@ impl AdaptiveSpin {
     }
 }
 
+/// A count of requests, in a row, of which each had the server to itself.
+///
+/// Two threads that stay awake for each other, on a machine with few processors, keep them from all
+/// others. As long as requests come one at a time, there are no others.
+#[derive(Debug, Default)]
+pub struct Solitude(AtomicU32);
+
+/// Requests that arrive at random leave such gaps between them hardly ever.
+const REQUESTS_TO_TRUST: u32 = 32;
+
+impl Solitude {
+    /// Counts a request that had the server to itself, or begins anew after one that had not.
+    pub fn record(&self, was_alone: bool) {
+        let count = self.0.load(Ordering::Relaxed);
+        // Most of the time nothing changes, and the cache line stays shared.
+        if !was_alone && count != 0 {
+            self.0.store(0, Ordering::Relaxed);
+        } else if was_alone && count < REQUESTS_TO_TRUST {
+            self.0.store(count + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether requests have come one at a time for a while.
+    pub fn lasts(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= REQUESTS_TO_TRUST
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +162,20 @@ mod tests {
         assert!(tries(&mut spin, 10_000, |_| true) > 10_000 - 2 * RAREST);
         tries(&mut spin, 1, |_| false);
         assert!(tries(&mut spin, 100, |_| true) > 90, "what was in vain before is forgotten");
+    }
+
+    #[test]
+    fn solitude_takes_a_while_and_ends_at_once() {
+        let solitude = Solitude::default();
+        (1..REQUESTS_TO_TRUST).for_each(|_| solitude.record(true));
+        assert!(!solitude.lasts());
+        solitude.record(true);
+        assert!(solitude.lasts());
+        (0..1000).for_each(|_| solitude.record(true));
+        solitude.record(false);
+        assert!(!solitude.lasts());
+        (1..REQUESTS_TO_TRUST).for_each(|_| solitude.record(true));
+        assert!(!solitude.lasts());
     }
 
     #[test]

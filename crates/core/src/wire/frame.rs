@@ -81,6 +81,7 @@ macro_rules! kinds {
 
 kinds! {
     /// Child: a request, or a question; the payload is the bridge's, and begins with its kind.
+    /// [`flag::ALONE`]: nobody else waits.
     Request = 1, LONGEST_REQUEST;
     /// Child: a piece of the request's body. [`flag::LAST`]: there is no more. [`flag::FAILED`]: it
     /// cannot be read.
@@ -126,6 +127,8 @@ pub mod flag {
     pub const LAST: u8 = 1 << 1;
     /// There is more, but it cannot be read.
     pub const FAILED: u8 = 1 << 2;
+    /// As far as the child sees, no other request is on its way to a process.
+    pub const ALONE: u8 = 1 << 3;
 }
 
 /// The reason why a daemon has not called the application.
@@ -212,6 +215,13 @@ impl<'a> Frame<'a> {
     }
 }
 
+/// Sets the flags of the frame at the beginning of `buffer`.
+pub fn set_flags(buffer: &mut [u8], flags: u8) {
+    if let Some(byte) = buffer.get_mut(5) {
+        *byte = flags;
+    }
+}
+
 /// Appends a frame to `buffer`; `payload` writes what is in it.
 pub fn append(buffer: &mut Vec<u8>, kind: Kind, flags: u8, payload: impl FnOnce(&mut Vec<u8>)) {
     let start = buffer.len();
@@ -237,6 +247,8 @@ mod tests {
         let (second, rest) = Frame::parse(&buffer[length..]).unwrap().unwrap();
         assert_eq!(second, Frame { kind: Kind::Data, flags: flag::FLUSH, payload: b"data" });
         assert_eq!(length + rest, buffer.len());
+        set_flags(&mut buffer, flag::ALONE);
+        assert_eq!(Frame::parse(&buffer).unwrap().unwrap().0.flags, flag::ALONE);
         for cut in 0..length {
             assert_eq!(Frame::parse(&buffer[..cut]), Ok(None), "cut at {cut}");
         }

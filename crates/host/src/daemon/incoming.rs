@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, sendmsg};
-use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, Rejection, append};
+use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, Rejection, append, flag};
 use wsgi_core::wire::{Schema, Writer};
 
 /// The result of a look at a connection.
@@ -90,6 +90,13 @@ pub(crate) fn discard(stream: &UnixStream) -> bool {
 /// Returns the payload of the `Request` frame at the beginning of `buffer`.
 pub(crate) fn payload(buffer: &[u8]) -> &[u8] {
     Frame::parse(buffer).ok().flatten().map_or(&[], |(frame, _)| frame.payload)
+}
+
+/// Returns whether the request at the beginning of `buffer` had the server to itself when its child
+/// sent it.
+pub(crate) fn is_alone(buffer: &[u8]) -> bool {
+    let header = Header::parse(buffer).ok().flatten();
+    header.is_some_and(|header| header.flags & flag::ALONE != 0)
 }
 
 /// Rejects a request that has not reached the application. Does not wait; returns whether the frame

@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::Signal;
 use os::shared::Words;
 use os::snapshot::SnapshotReader;
+use os::spin::Solitude;
 use python::{Exception, Python};
 use wsgi_core::codes::{DAEMON_NOT_SET_UP, DAEMON_NOT_STARTED, LOCALE_NOT_SET, PROCESS_NOT_RUN};
 use wsgi_core::lifecycle::{Reason, Timers};
@@ -201,6 +202,7 @@ fn create(
         workers: (0..launch.options.threads as usize).map(Worker::new).collect(),
         phase: AtomicU8::new(Phase::Serving as u8),
         running: AtomicU32::new(0),
+        solitude: Solitude::default(),
         spin: Mutex::default(),
         activity: Arc::clone(timers.activity()),
         reload: Reload::default(),

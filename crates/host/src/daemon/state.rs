@@ -12,7 +12,7 @@ use nix::sys::eventfd::EventFd;
 use os::lock::lock;
 use os::shared::Words;
 use os::snapshot::SnapshotReader;
-use os::spin::AdaptiveSpin;
+use os::spin::{AdaptiveSpin, Solitude};
 use wsgi_core::lifecycle::Activity;
 use wsgi_core::wire::launch::Limits;
 
@@ -47,6 +47,8 @@ pub(super) struct Daemon {
     pub(super) phase: AtomicU8,
     /// Requests that workers have.
     pub(super) running: AtomicU32,
+    /// The requests that had the server to themselves.
+    pub(super) solitude: Solitude,
     /// The spin for requests that follow one another.
     pub(super) spin: Mutex<AdaptiveSpin>,
     /// The activity that the timers watch.
@@ -124,10 +126,11 @@ impl Daemon {
         }
     }
 
-    /// Counts a request that a worker has taken.
-    pub(super) fn begin_request(&self) {
-        self.running.fetch_add(1, Ordering::SeqCst);
+    /// Counts a request that a worker has taken. Returns whether it is the only one.
+    pub(super) fn begin_request(&self) -> bool {
+        let before = self.running.fetch_add(1, Ordering::SeqCst);
         self.count(1);
+        before == 0
     }
 
     /// Uncounts a request; the number that the children see may have been changed before

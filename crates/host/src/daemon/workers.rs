@@ -16,7 +16,7 @@ use wsgi_core::wire::frame::Rejection;
 use super::connection::Connection;
 use super::descriptors::end_if_copy;
 use super::exchange::{ArrivedBody, BodyWait, FrameExchange, Observe};
-use super::incoming::{Arrived, is_closed, payload, receive, reject};
+use super::incoming::{Arrived, is_alone, is_closed, payload, receive, reject};
 use super::reload::HeldRequest;
 use super::state::{Daemon, END, Message, Phase, RELEASED};
 use super::worker::{self, Worker};
@@ -159,7 +159,8 @@ fn serve_connection(
             Arrived::End => return daemon.connections.remove(connection),
             Arrived::Request => {}
         }
-        daemon.begin_request();
+        let is_only = daemon.begin_request();
+        daemon.solitude.record(is_only && is_alone(&buffers.message));
         let after = serve(attempt, buffers, connection, true);
         count_off(daemon, worker);
         buffers.trim();
@@ -179,26 +180,29 @@ fn serve_connection(
 
 /// The longest spin for a request: the time that the child and a client nearby need to send the
 /// next one.
-const AWAKE: Duration = Duration::from_micros(200);
+const AWAKE: Duration = Duration::from_micros(70);
 
-/// Spins for the next request on a connection, if the process has nothing else to do: otherwise
-/// each request would have to wake a worker.
+/// Spins for the next request on a connection, if requests come one at a time: otherwise each would
+/// have to wake a worker.
 fn poll_for_next(daemon: &Daemon, buffers: &mut Buffers, connection: &Connection) -> Arrived {
-    if daemon.running.load(Ordering::SeqCst) > 0 || daemon.phase() != Phase::Serving {
+    if !daemon.solitude.lasts() || daemon.phase() != Phase::Serving {
         return Arrived::Nothing;
     }
     // One worker at a time.
     let Ok(mut spin) = daemon.spin.try_lock() else { return Arrived::Nothing };
-    // Requests on other connections are for other workers, if there are any.
-    let is_alone = daemon.workers.len() == 1;
-    let found = spin.poll(AWAKE, || match receive(connection.stream(), &mut buffers.message) {
-        Arrived::Nothing if daemon.running.load(Ordering::SeqCst) > 0 => Poll::Ready(None),
-        Arrived::Nothing if daemon.phase() != Phase::Serving => Poll::Ready(None),
-        Arrived::Nothing if is_alone && is_readable(&daemon.ready.0, Duration::ZERO).unwrap_or(true) => {
-            Poll::Ready(None)
+    let found = spin.poll(AWAKE, || {
+        // A request on another connection comes first: this one might go on for ever.
+        let is_over = daemon.running.load(Ordering::SeqCst) > 0
+            || daemon.phase() != Phase::Serving
+            || is_readable(&daemon.ready.0, Duration::ZERO).unwrap_or(true);
+        if is_over {
+            daemon.solitude.record(false);
+            return Poll::Ready(None);
         }
-        Arrived::Nothing => Poll::Pending,
-        arrived => Poll::Ready(Some(arrived)),
+        match receive(connection.stream(), &mut buffers.message) {
+            Arrived::Nothing => Poll::Pending,
+            arrived => Poll::Ready(Some(arrived)),
+        }
     });
     found.unwrap_or(Arrived::Nothing)
 }

@@ -21,8 +21,8 @@ use wsgi_core::wire::{Malformed, Reader, Schema};
 
 use super::crash;
 use super::last_lines::{log_last_lines, log_line};
-use super::pool::{Connection, TICK, send};
-use super::target::Target;
+use super::pool::{ActiveRequest, Connection, TICK, send};
+use super::target::{DaemonClient, Target};
 use crate::client_response::{ClientResponse, ResponseFailed};
 use crate::log;
 use crate::request_body::RequestBody;
@@ -94,6 +94,8 @@ pub(super) struct Conversation<'a, 'r> {
     response: ClientResponse<'r>,
     body: BodyHandling,
     connection: Connection,
+    /// Counts the request as active until the process has answered.
+    active: Option<ActiveRequest<'a>>,
     /// The part of `connection.incoming` that has not been processed.
     unread: Range<usize>,
     /// The length of the part of a `Data` that is still to come, and its flags.
@@ -147,6 +149,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         environment: &'a RequestEnvironment<'a>,
         input: &'a mut RequestBody<'r>,
         connection: Connection,
+        active: Option<ActiveRequest<'a>>,
     ) -> Self {
         let response = ClientResponse::new(request, settings.enable_sendfile()).with_merged_headers();
         Self {
@@ -158,6 +161,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             response,
             body: BodyHandling::Sent,
             connection,
+            active,
             unread: 0..0,
             data: None,
             files: VecDeque::new(),
@@ -451,9 +455,11 @@ impl<'a, 'r> Conversation<'a, 'r> {
 
     /// Receives data and descriptors that arrive within a tick.
     fn receive(&mut self) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let DaemonClient { generation, solitude, .. } = self.target.client;
+        let slot = self.connection.slot;
         // A process with other requests may need the processor.
-        let may_spin = self.target.client.generation.busy(self.connection.slot) <= 1;
-        self.connection.receive(self.unread.end, may_spin)
+        let may_spin = self.connection.is_alone && solitude.lasts();
+        self.connection.receive(self.unread.end, may_spin, || generation.busy(slot) <= 1)
     }
 
     /// Makes room for `length` bytes, counted from the first unread one.
@@ -464,6 +470,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
     /// Ends the response when the process is done, and keeps the connection if possible.
     fn finish(mut self, result: Outcome) -> Status {
         let mut connection = self.connection;
+        // Before the client can send its next request, which another thread may serve.
+        drop(self.active);
         // A process that ended the request while it waited for the body does not read that.
         let has_body = self.wanted == 0 && self.unsent.is_empty();
         if self.unread.is_empty() && self.files.is_empty() && has_body && !self.is_client_gone {

@@ -51,7 +51,7 @@ pub(crate) fn serve<'r>(
             Err(status) => return status,
         };
         let (slot, was_used) = (connection.slot, connection.is_used);
-        let _active = target.client.idle.begin_request(slot);
+        let active = target.client.idle.begin_request(slot);
         if message.is_empty() {
             message = std::mem::take(&mut connection.outgoing);
             message.clear();
@@ -65,9 +65,11 @@ pub(crate) fn serve<'r>(
                 return Status::Http(502);
             }
         }
-        dispatch.set_counts(&mut message);
+        dispatch.prepare(&mut message, &connection);
         connection.outgoing = std::mem::take(&mut message);
-        match Conversation::new(target, request, settings, environment, &mut input, connection).run() {
+        let conversation =
+            Conversation::new(target, request, settings, environment, &mut input, connection, active);
+        match conversation.run() {
             RequestEnd::Answered(status) => return status,
             RequestEnd::Unread(outgoing) => {
                 message = outgoing;
@@ -176,8 +178,10 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// Sets the counts in the message of a request, or of a question.
-    pub(super) fn set_counts(&self, message: &mut [u8]) {
+    /// Sets the parts of the message of a request, or of a question, that are of one attempt: the
+    /// counts, and whether it is alone.
+    pub(super) fn prepare(&self, message: &mut [u8], connection: &Connection) {
+        frame::set_flags(message, if connection.is_alone { frame::flag::ALONE } else { 0 });
         bridge::Request::set_counts(&mut message[frame::HEADER..], self.connects, self.moves);
     }
 
@@ -221,7 +225,7 @@ impl<'a> Dispatch<'a> {
             return self.elastic_candidates();
         }
         let slots = self.target.slots.clone();
-        let (count, preference) = (slots.len().max(1), std::process::id() as usize);
+        let (count, preference) = (slots.len().max(1), self.target.client.preference);
         let is_worth_it = |slot: &usize| !matches!(generation.state(*slot), State::Failing | State::Cut);
         let mut slots: Vec<_> = slots.filter(is_worth_it).collect();
         // Among equals, each child prefers another slot, so that its requests go to the same
@@ -250,17 +254,20 @@ impl<'a> Dispatch<'a> {
     /// Returns the number of requests that the process of a slot has, which is known with some
     /// delay, or at once for requests of this child.
     fn load(&self, slot: usize) -> u32 {
-        let DaemonClient { generation, idle } = self.target.client;
+        let DaemonClient { generation, idle, .. } = self.target.client;
         generation.busy(slot).max(idle.active_requests(slot))
     }
 
     fn connect_to(&mut self, slot: usize) -> io::Result<Connection> {
         self.connects += 1;
         let client = self.target.client;
-        match client.idle.take(slot) {
-            Some(connection) => Ok(connection),
-            None => pool::connect(&client.generation, slot, self.options),
-        }
+        let is_alone = client.is_alone();
+        client.solitude.record(is_alone);
+        let connection = match client.idle.take(slot) {
+            Some(connection) => connection,
+            None => pool::connect(&client.generation, slot, self.options)?,
+        };
+        Ok(Connection { is_alone, ..connection })
     }
 
     /// Handles a process that has ended, or passed its slot on to another one, before it read the

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     pub(super) pid: u32,
     /// Set if it has been used before. The process may have closed it meanwhile.
     pub(super) is_used: bool,
+    /// Set if the request had the server to itself when it was sent.
+    pub(super) is_alone: bool,
     /// The state of waiting awake for the process.
     pub(super) spin: AdaptiveSpin,
     /// The buffer for received data.
@@ -44,14 +46,25 @@ const LARGEST_IDLE_BUFFER: usize = 64 * 1024;
 impl Connection {
     /// Receives data, behind the first `start` bytes of the buffer, and descriptors. Fails with
     /// [`io::ErrorKind::WouldBlock`] if nothing arrives within a tick. The thread stays awake at
-    /// first if `may_spin`.
-    pub(super) fn receive(&mut self, start: usize, may_spin: bool) -> io::Result<(usize, Vec<OwnedFd>)> {
+    /// first if `may_spin`, as long as `is_quiet` says so.
+    pub(super) fn receive(
+        &mut self,
+        start: usize,
+        may_spin: bool,
+        is_quiet: impl Fn() -> bool,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
         let Self { socket, incoming, spin, .. } = self;
         let space = &mut incoming[start..];
         if may_spin {
             let found =
                 spin.poll(AWAKE_TIME, || match descriptors::receive_with(&*socket, space, Wait::Never) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if is_quiet() {
+                            Poll::Pending
+                        } else {
+                            Poll::Ready(None)
+                        }
+                    }
                     received => Poll::Ready(Some(received)),
                 });
             if let Some(received) = found {
@@ -185,7 +198,16 @@ pub(super) fn connect(
     }
     generation.pass(slot, &far)?;
     let (incoming, outgoing) = (Vec::new(), Vec::new());
-    Ok(Connection { socket, slot, pid: 0, is_used: false, spin: AdaptiveSpin::default(), incoming, outgoing })
+    Ok(Connection {
+        socket,
+        slot,
+        pid: 0,
+        is_used: false,
+        is_alone: false,
+        spin: AdaptiveSpin::default(),
+        incoming,
+        outgoing,
+    })
 }
 
 /// Sends all of `bytes`.

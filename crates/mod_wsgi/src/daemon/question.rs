@@ -50,7 +50,7 @@ pub(crate) fn ask(target: &Target<'_>, request: &Request, mut question: Question
                 return Answer::Failed;
             }
         }
-        dispatch.set_counts(&mut message);
+        dispatch.prepare(&mut message, &connection);
         connection.outgoing = std::mem::take(&mut message);
         let conversation =
             QuestionConversation { target, request, connection, unread: 0..0, has_begun: false, deadline };
@@ -226,7 +226,10 @@ impl QuestionConversation<'_> {
                 return Err(QuestionError::TimedOut);
             }
             let generation = &self.target.client.generation;
-            match self.connection.receive(self.unread.end, generation.busy(self.connection.slot) <= 1) {
+            let slot = self.connection.slot;
+            let may_spin = self.connection.is_alone && self.target.client.solitude.lasts();
+            let received = self.connection.receive(self.unread.end, may_spin, || generation.busy(slot) <= 1);
+            match received {
                 Ok((0, _)) => return Err(QuestionError::Closed),
                 // No answer comes with descriptors; they are closed.
                 Ok((length, files)) => {

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use httpd::{Request, Status};
+use os::spin::Solitude;
 use wsgi_core::codes::{GROUP_OF_OTHER_HOST, NO_GROUPS, NO_SUCH_GROUP, NOT_TAKEN};
 use wsgi_core::daemon::{DaemonGroup, NamedServer, ScriptOwner};
 
@@ -16,6 +17,24 @@ use crate::{Wsgi, config, log};
 pub(super) struct DaemonClient {
     pub(super) generation: Arc<Generation>,
     pub(super) idle: IdleConnections,
+    /// The requests of this child that found all processes idle.
+    pub(super) solitude: Solitude,
+    /// A number by which children prefer different processes: the child's process id.
+    pub(super) preference: usize,
+}
+
+/// In a server with more processes than this, a request is never taken to be the only one: to look
+/// at the pages of all would take too long.
+const MOST_WATCHED: usize = 32;
+
+impl DaemonClient {
+    /// Returns whether no other request is on its way to any process, as far as this child sees:
+    /// those that no process has read yet are known only to the child that has sent them.
+    pub(super) fn is_alone(&self) -> bool {
+        let count = self.generation.slot_count();
+        count <= MOST_WATCHED
+            && (0..count).all(|slot| self.idle.active_requests(slot) == 0 && self.generation.busy(slot) == 0)
+    }
 }
 
 static CLIENT: OnceLock<Option<DaemonClient>> = OnceLock::new();
@@ -32,7 +51,8 @@ pub(super) fn init_client(find: impl FnOnce() -> Option<Arc<Generation>>) {
     CLIENT.get_or_init(|| {
         let generation = find()?;
         let idle = IdleConnections::new(&generation);
-        Some(DaemonClient { generation, idle })
+        let preference = std::process::id() as usize;
+        Some(DaemonClient { generation, idle, solitude: Solitude::default(), preference })
     });
 }
 
