@@ -6,6 +6,7 @@ mod support;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use bridge::scoreboard::{Encoder, Summary};
 use os::descriptors::{Wait, receive_with, send_with};
@@ -373,6 +374,31 @@ fn queued_requests_are_answered_while_every_worker_is_stuck() {
     assert_eq!(answer.rejection, None);
     let seen = connections[1].ask(&Ask { path_info: "/seen", ..Ask::new(&path) }).text();
     assert_eq!(seen, "['', 'gate/stuck', '']", "and the connection is usable");
+}
+
+#[test]
+fn a_worker_that_blocks_does_not_keep_others_from_requests() {
+    let path = script("daemon_blocks.py", APPLICATION);
+    let process = Plan { threads: 3, ..Plan::default() }.serve();
+    let mut connections: Vec<_> = (0..4).map(|_| process.connect()).collect();
+    for gate in ["first", "second"] {
+        // Meanwhile one of the workers begins to take all requests, as none of these blocks.
+        let end = Instant::now() + Duration::from_millis(1_200);
+        while Instant::now() < end {
+            connections.iter_mut().for_each(|connection| connection.send(&Ask::new(&path)));
+            for connection in &mut connections {
+                assert_eq!(connection.answer(b"").text(), "hello");
+            }
+        }
+        let blocks = format!("/gate/{gate}");
+        connections[0].send(&Ask { path_info: &blocks, ..Ask::new(&path) });
+        process.wait_until("it runs", || process.busy() == 1);
+        for connection in &mut connections[1..] {
+            assert_eq!(connection.ask(&Ask::new(&path)).text(), "hello");
+        }
+        open_gate(&path, gate);
+        assert_eq!(connections[0].answer(b"").text(), "hello");
+    }
 }
 
 #[test]

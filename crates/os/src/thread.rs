@@ -1,4 +1,4 @@
-//! A thread of ours in a process that is not ours: it does something every so often, and is out of
+//! The state of threads; and a thread of ours in a process that is not ours: it does something every so often, and is out of
 //! the way of everything else that happens in the process.
 
 use std::io;
@@ -8,6 +8,22 @@ use std::thread::{self, Builder, Thread};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+
+/// Returns the system's id of this thread.
+#[must_use]
+pub fn id() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
+/// Returns whether the thread `id` of this process runs, or waits for nothing but a processor. One
+/// whose state cannot be read (a jail without `/proc`) does not.
+#[must_use]
+pub fn is_runnable(id: i32) -> bool {
+    let status = std::fs::read(format!("/proc/self/task/{id}/stat")).unwrap_or_default();
+    // The name before may contain anything.
+    let state = status.rsplit(|byte| *byte == b')').next().unwrap_or_default();
+    state.starts_with(b" R")
+}
 
 /// It waits for its next turn.
 const RESTING: u8 = 0;
@@ -50,7 +66,7 @@ impl PeriodicThread {
         let state = Arc::new(State { phase: AtomicU8::new(RESTING), id: AtomicI32::new(0) });
         let shared = Arc::clone(&state);
         let run = move || {
-            shared.id.store(nix::unistd::gettid().as_raw(), Ordering::Release);
+            shared.id.store(id(), Ordering::Release);
             let mut turn = Instant::now() + interval;
             loop {
                 let rest = turn.saturating_duration_since(Instant::now());
@@ -159,6 +175,24 @@ mod tests {
         drop(go);
         assert!(repeated.end(PATIENCE));
         assert!(begun.try_recv().is_err(), "it has worked again");
+    }
+
+    #[test]
+    fn a_thread_that_waits_is_not_runnable() {
+        assert!(is_runnable(id()));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let thread = thread::Builder::new().name("R) R".to_owned()).spawn(move || {
+            sender.send(id()).unwrap();
+            stopped.recv()
+        });
+        let other = receiver.recv().unwrap();
+        while is_runnable(other) {
+            thread::yield_now();
+        }
+        drop(stop);
+        assert!(thread.unwrap().join().unwrap().is_err());
+        assert!(!is_runnable(other), "it has ended");
     }
 
     #[test]

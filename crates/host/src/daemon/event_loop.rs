@@ -21,12 +21,16 @@ use wsgi_core::codes::DAEMON_FAILED;
 use wsgi_core::lifecycle::{Reason, RunningRequest, Timers};
 use wsgi_core::wire::exit;
 
+use super::crew::Trials;
 use super::monitor::Task;
 use super::state::{Daemon, Phase};
 use super::{descriptors, log};
 
 /// The interval of checks of requests that wait because all workers are busy.
 const QUEUE_CHECK_INTERVAL: Duration = Duration::from_millis(30);
+
+/// The interval of checks whether a worker that takes all requests is in the way of one.
+const LEADER_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The longest wait for an event, so that its length can be said in milliseconds.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -77,6 +81,10 @@ pub(super) struct EventLoop {
     is_ready: bool,
     /// The time of the next check of waiting requests.
     next_queue_check: Option<Instant>,
+    /// The time of the next check of the worker that takes all requests.
+    next_leader_check: Option<Instant>,
+    /// The times at which one worker is tried.
+    trials: Trials,
     /// The time of the last complaint that connections cannot be taken.
     complained: Option<Instant>,
     /// The end of a pause in which no connections are taken.
@@ -103,6 +111,8 @@ pub(super) fn run(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers)
         is_service: daemon.workers.is_empty(),
         is_ready: false,
         next_queue_check: None,
+        next_leader_check: None,
+        trials: Trials::new(daemon.now()),
         complained: None,
         accept_again: None,
         has_enough: false,
@@ -158,7 +168,7 @@ impl EventLoop {
     fn timeout(&self) -> EpollTimeout {
         let now = Instant::now();
         let held = self.daemon.reload.deadline();
-        let next = [self.next_queue_check, self.accept_again, held];
+        let next = [self.next_queue_check, self.next_leader_check, self.accept_again, held];
         let next = next.into_iter().flatten().map(|time| time.saturating_duration_since(now));
         let next = next.chain(self.next_decision()).min();
         next.map_or(EpollTimeout::NONE, |time| {
@@ -186,6 +196,9 @@ impl EventLoop {
         }
         if is_due(self.daemon.reload.deadline()) {
             self.release_held(None);
+        }
+        if is_due(self.next_leader_check) {
+            self.check_leader();
         }
         if is_due(self.next_queue_check) {
             self.check_queue();

@@ -8,6 +8,7 @@
 //! | watchdog, interrupts, signals | see [`monitor`] | yes |
 
 mod connection;
+mod crew;
 pub(crate) mod descriptors;
 mod event_loop;
 mod exchange;

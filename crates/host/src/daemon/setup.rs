@@ -25,6 +25,7 @@ use wsgi_core::wire::exit;
 use wsgi_core::wire::launch;
 
 use super::connection::Table;
+use super::crew::Crew;
 use super::event_loop::{self, Endpoints, Shutdown};
 use super::monitor::{self, Task};
 use super::reload::Reload;
@@ -200,6 +201,7 @@ fn create(
         ready,
         connections: Table::default(),
         workers: (0..launch.options.threads as usize).map(Worker::new).collect(),
+        crew: Crew::default(),
         phase: AtomicU8::new(Phase::Serving as u8),
         running: AtomicU32::new(0),
         solitude: Solitude::default(),

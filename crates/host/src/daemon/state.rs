@@ -17,6 +17,7 @@ use wsgi_core::lifecycle::Activity;
 use wsgi_core::wire::launch::Limits;
 
 use super::connection::Table;
+use super::crew::Crew;
 use super::reload::Reload;
 use super::watchdog::Watchdog;
 use super::worker::Worker;
@@ -43,6 +44,8 @@ pub(super) struct Daemon {
     pub(super) ready: Epoll,
     pub(super) connections: Table,
     pub(super) workers: Box<[Worker]>,
+    /// The workers that may wait.
+    pub(super) crew: Crew,
     /// A [`Phase`].
     pub(super) phase: AtomicU8,
     /// Requests that workers have.

@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use os::lock::lock;
 use python::Python;
@@ -18,6 +18,8 @@ use crate::state::Interpreter;
 /// The shared state of a worker.
 pub(super) struct Worker {
     pub(super) index: usize,
+    /// The system's id of its thread, 0 before that runs.
+    thread: AtomicI32,
     interrupt: Mutex<Interrupt>,
     /// Its request does not count as activity (`WSGIIgnoreActivity`).
     pub(super) is_ignored: AtomicBool,
@@ -43,6 +45,7 @@ thread_local! {
 /// Makes this thread the worker.
 pub(super) fn set_current(worker: &'static Worker) {
     WORKER.set(Some(worker));
+    worker.thread.store(os::thread::id(), Ordering::Relaxed);
 }
 
 /// Returns the worker that this thread is.
@@ -55,11 +58,17 @@ impl Worker {
     pub(super) fn new(index: usize) -> Self {
         Self {
             index,
+            thread: AtomicI32::new(0),
             interrupt: Mutex::default(),
             is_ignored: AtomicBool::new(false),
             may_wait: AtomicBool::new(false),
             is_uncounted: AtomicBool::new(false),
         }
+    }
+
+    /// Returns whether its thread computes, or would if it had a processor.
+    pub(super) fn is_runnable(&self) -> bool {
+        os::thread::is_runnable(self.thread.load(Ordering::Relaxed))
     }
 
     /// Returns whether its request can be held back.

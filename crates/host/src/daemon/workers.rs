@@ -71,6 +71,7 @@ pub(super) fn work(daemon: &'static Daemon, worker: &'static Worker) {
     let mut buffers = Buffers::default();
     let mut events = [EpollEvent::empty()];
     loop {
+        daemon.crew.join(worker.index);
         match daemon.ready.wait(&mut events, EpollTimeout::NONE) {
             Ok(1) => {}
             Ok(_) | Err(Errno::EINTR) => continue,

@@ -3,14 +3,16 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
+use os::descriptors::is_readable;
 use wsgi_core::wire::frame::Rejection;
 
-use super::{EventLoop, QUEUE_CHECK_INTERVAL, READY};
+use super::{EventLoop, LEADER_CHECK_INTERVAL, QUEUE_CHECK_INTERVAL, READY};
 use crate::daemon::connection::Connection;
+use crate::daemon::crew::is_in_the_way;
 use crate::daemon::incoming::{discard, reject};
 use crate::daemon::state::Daemon;
 use crate::daemon::workers::return_connection;
@@ -19,7 +21,47 @@ use crate::script_file::modified;
 impl EventLoop {
     /// Schedules a check of a request that has come: if no worker takes it, it is still there then.
     pub(super) fn on_request(&mut self) {
-        self.next_queue_check = Some(Instant::now() + QUEUE_CHECK_INTERVAL);
+        let now = Instant::now();
+        self.next_queue_check = Some(now + QUEUE_CHECK_INTERVAL);
+        self.next_leader_check = self.daemon.crew.is_led().then(|| now + LEADER_CHECK_INTERVAL);
+    }
+
+    /// Has all workers take requests if the only one that does is in the way of another request.
+    pub(super) fn check_leader(&mut self) {
+        let daemon = self.daemon;
+        self.next_leader_check = None;
+        if !daemon.crew.is_led() {
+            return;
+        }
+        if !is_readable(&daemon.ready.0, Duration::ZERO).unwrap_or(false) {
+            // Of those that the children see, none waits any more.
+            return if self.waiting > 0 { self.check_queue() } else { self.watch_requests() };
+        }
+        let now = daemon.now();
+        if let Some(leader) = daemon.crew.leader()
+            && let Some(since) = daemon.activity.started(leader)
+            && is_in_the_way(since, now, || daemon.workers[leader].is_runnable())
+        {
+            self.trials.fail(now);
+            return daemon.crew.disperse();
+        }
+        self.next_leader_check = Some(Instant::now() + LEADER_CHECK_INTERVAL);
+    }
+
+    /// Has the next request noticed.
+    fn watch_requests(&mut self) {
+        (self.next_queue_check, self.next_leader_check) = (None, None);
+        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, READY);
+        let _ = self.watch.modify(&self.daemon.ready.0, &mut event);
+    }
+
+    /// Has one worker take all requests, if that is to be tried.
+    fn try_leader(&mut self) {
+        let daemon = self.daemon;
+        if daemon.workers.len() > 1 && !daemon.crew.is_led() && self.trials.begin(daemon.now()) {
+            daemon.crew.lead();
+            self.next_leader_check = Some(Instant::now() + LEADER_CHECK_INTERVAL);
+        }
     }
 
     /// Lets requests run that were held back.
@@ -56,9 +98,9 @@ impl EventLoop {
         if count > 0 {
             self.next_queue_check = Some(Instant::now() + QUEUE_CHECK_INTERVAL);
         } else {
-            let mut event = EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, READY);
-            let _ = self.watch.modify(&daemon.ready.0, &mut event);
+            self.watch_requests();
         }
+        self.try_leader();
         self.take_another();
     }
 }
