@@ -57,11 +57,18 @@ pub struct TransportOptions {
     pub response_buffer_size: u64,
     /// `spool-body=` in bytes; 0: bodies are not read before the application is called.
     pub spool_body: u64,
-    /// `send-buffer-size=` in bytes; 0: the system's.
+    /// `send-buffer-size=` in bytes: the room for what a child sends.
     pub send_buffer_size: u64,
-    /// `receive-buffer-size=` in bytes; 0: the system's.
+    /// `receive-buffer-size=` in bytes: the room for what a process sends.
     pub receive_buffer_size: u64,
 }
+
+/// The default size, in bytes, of the buffers of connections to processes.
+///
+/// It is the usual limit of the system for its users, and its default, too. But Linux doubles what
+/// it is asked for, so twice as much fits: several blocks of 64 KB, which one side can send before
+/// it has to wait for the other. Only data that is on its way takes memory.
+pub const SOCKET_BUFFER_SIZE: u64 = 208 << 10;
 
 /// The owner that the script files of a group must have, and the directories they are in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,8 +162,8 @@ impl Default for TransportOptions {
             response_flush_delay: 5,
             header_buffer_size: 32_768,
             response_buffer_size: 8_388_608,
-            send_buffer_size: 0,
-            receive_buffer_size: 0,
+            send_buffer_size: SOCKET_BUFFER_SIZE,
+            receive_buffer_size: SOCKET_BUFFER_SIZE,
             spool_body: 0,
         }
     }
@@ -182,7 +189,9 @@ mod tests {
             ..Limits::default()
         };
         assert_eq!(options.limits, expected);
-        assert_eq!((group.transport.connect_timeout, group.transport.response_flush_delay), (15_000, 5));
+        let transport = &group.transport;
+        assert_eq!((transport.connect_timeout, transport.response_flush_delay), (15_000, 5));
+        assert_eq!((transport.send_buffer_size, transport.receive_buffer_size), (212_992, 212_992));
     }
 
     #[test]

@@ -188,10 +188,10 @@ section! {
         .default("5");
     SEND_BUFFER_SIZE = Spec::bytes("--send-buffer-size",
         "Send buffer between Apache and the daemon processes.")
-        .default("the system's");
+        .default("212992");
     RECEIVE_BUFFER_SIZE = Spec::bytes("--receive-buffer-size",
         "Receive buffer between Apache and the daemon processes.")
-        .default("the system's");
+        .default("212992");
     SOCKET_PREFIX = Spec::text("--socket-prefix", &["DIRECTORY"],
         "No longer needed, and without effect: daemon processes have no socket files.");
 }

@@ -159,11 +159,11 @@ impl<'a> Dispatch<'a> {
         let connect = (Instant::now() + timeout, "connect-timeout");
         let own = deadline.map(|deadline| (deadline, "its timeout"));
         let deadline = own.filter(|own| own.0 < connect.0).unwrap_or(connect);
-        let (group, size) = (target.group, |size: u64| usize::try_from(size).ok().filter(|size| *size > 0));
+        let (transport, size) = (&target.group.transport, |size: u64| usize::try_from(size).ok());
         let options = ConnectionOptions {
             receive: TICK,
             send: target.socket_timeout(request),
-            buffers: (size(group.transport.send_buffer_size), size(group.transport.receive_buffer_size)),
+            buffers: (size(transport.send_buffer_size), size(transport.receive_buffer_size)),
         };
         Self {
             target,

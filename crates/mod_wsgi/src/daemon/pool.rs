@@ -179,7 +179,7 @@ pub(super) struct ConnectionOptions {
     pub(super) receive: Duration,
     /// The timeout of a write.
     pub(super) send: Duration,
-    /// `send-buffer-size=` and `receive-buffer-size=`; `None` for the system's default.
+    /// `send-buffer-size=` and `receive-buffer-size=`.
     pub(super) buffers: (Option<usize>, Option<usize>),
 }
 
@@ -191,11 +191,10 @@ pub(super) fn connect(
 ) -> io::Result<Connection> {
     let (socket, far) = descriptors::pair(Kind::Stream)?;
     descriptors::set_timeouts(&socket, Some(options.receive), Some(options.send))?;
+    // On local sockets, what has been sent counts in the sender's buffer until it is received.
     let (send, receive) = options.buffers;
-    if send.is_some() || receive.is_some() {
-        descriptors::set_buffers(&socket, send, receive)?;
-        descriptors::set_buffers(&far, receive, send)?;
-    }
+    descriptors::set_buffers(&socket, send, None)?;
+    descriptors::set_buffers(&far, receive, None)?;
     generation.pass(slot, &far)?;
     let (incoming, outgoing) = (Vec::new(), Vec::new());
     Ok(Connection {

@@ -130,7 +130,6 @@ impl ValueKind {
             | Self::Time(_, zero, _)
             | Self::Size(_, zero, _)
             | Self::Integer(zero, _) => zero,
-            Self::Buffer(_, _, 0) => "the system's",
             Self::Buffer(..) => "the default",
             Self::CountOrRange(..)
             | Self::Interval(_)

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::environment;
 use super::option::{DaemonOption, ValueKind};
 use super::values::{absolute, group, known, script_owner, supplementary_groups, umask, user};
-use crate::daemon::{MIN_MEMORY, ScriptOwner};
+use crate::daemon::{MIN_MEMORY, SOCKET_BUFFER_SIZE, ScriptOwner};
 use crate::quantity::{Count, CountOrRange, Duration, Size};
 
 /// The least stack, which is that of Python's `threading.stack_size`.
@@ -382,16 +382,16 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
     DaemonOption {
         name: "send-buffer-size",
         value: "*size*",
-        default: "0",
-        doc: "The send buffer of the sockets between Apache and the processes.",
-        kind: ValueKind::Buffer(512, |group| &mut group.transport.send_buffer_size, 0),
+        default: "208K",
+        doc: "The room for what Apache sends to a process ahead of it, on each connection (Linux doubles it).",
+        kind: ValueKind::Buffer(512, |group| &mut group.transport.send_buffer_size, SOCKET_BUFFER_SIZE),
     },
     DaemonOption {
         name: "receive-buffer-size",
         value: "*size*",
-        default: "0",
-        doc: "The receive buffer of these sockets.",
-        kind: ValueKind::Buffer(512, |group| &mut group.transport.receive_buffer_size, 0),
+        default: "208K",
+        doc: "The room for what a process sends to Apache ahead of it, on each connection (Linux doubles it).",
+        kind: ValueKind::Buffer(512, |group| &mut group.transport.receive_buffer_size, SOCKET_BUFFER_SIZE),
     },
     DaemonOption {
         name: "script-user",
