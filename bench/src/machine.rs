@@ -17,12 +17,10 @@ pub(crate) struct Machine {
     pub(crate) date: String,
     /// Commit of ours.
     pub(crate) commit: String,
-    /// The names that the servers give themselves, ours first.
-    pub(crate) banners: [String; 2],
 }
 
 impl Machine {
-    pub(crate) fn inspect(banners: [String; 2]) -> Self {
+    pub(crate) fn inspect() -> Self {
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = processors.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let python = Interpreter::current().executable;
@@ -34,7 +32,6 @@ impl Machine {
             rustc: said("rustc".as_ref(), &["--version"]),
             date: said("date".as_ref(), &["--utc", "+%Y-%m-%d %H:%M UTC"]),
             commit: said("git".as_ref(), &["describe", "--always", "--dirty"]),
-            banners,
         }
     }
 }

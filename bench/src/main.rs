@@ -48,7 +48,8 @@ fn main() -> ExitCode {
     let done = match &options.command {
         Some(Command::Serve(service)) => serve::serve(service),
         None if options.comparison.scale => scale(&options.comparison),
-        None if options.comparison.restarts => restarts(&options.comparison),
+        None if options.comparison.restarts => restarts(&options.comparison, options.comparison.rounds()),
+        None if options.comparison.write_results => complete(&options.comparison),
         None => compare(&options.comparison),
     };
     match done {
@@ -58,6 +59,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Measures all that the results consist of.
+fn complete(comparison: &Comparison) -> Result<(), Error> {
+    compare(comparison)?;
+    scale(comparison)?;
+    // One round has ten disturbances of each kind, and takes five minutes.
+    restarts(comparison, 1)
 }
 
 fn compare(comparison: &Comparison) -> Result<(), Error> {
@@ -79,7 +88,7 @@ fn compare(comparison: &Comparison) -> Result<(), Error> {
             sections.push(section);
         }
     }
-    let conditions = report::conditions(&Machine::inspect(banners), comparison);
+    let conditions = report::conditions(&Machine::inspect(), &banners, comparison);
     println!("{conditions}");
     if comparison.write_results {
         sections.insert(0, conditions);
@@ -88,8 +97,10 @@ fn compare(comparison: &Comparison) -> Result<(), Error> {
     Ok(())
 }
 
-fn restarts(comparison: &Comparison) -> Result<(), Error> {
-    let text = report::restarts(&restarts::measure(comparison)?);
+fn restarts(comparison: &Comparison, rounds: u32) -> Result<(), Error> {
+    let text = report::restarts(&restarts::measure(comparison, rounds)?);
+    let conditions = report::brief_conditions(&Machine::inspect());
+    let text = format!("{conditions}- rounds: {rounds}\n\n{text}");
     println!("{text}");
     if comparison.write_results {
         results::write(Part::Restarts, &text)?;
@@ -99,6 +110,7 @@ fn restarts(comparison: &Comparison) -> Result<(), Error> {
 
 fn scale(comparison: &Comparison) -> Result<(), Error> {
     let text = report::scaling(&scale::measure(comparison)?);
+    let text = format!("{}\n{text}", report::brief_conditions(&Machine::inspect()));
     println!("{text}");
     if comparison.write_results {
         results::write(Part::Scaling, &text)?;

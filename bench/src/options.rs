@@ -76,7 +76,8 @@ pub(crate) struct Comparison {
     /// Instead, measure requests during restarts under load
     #[arg(long, conflicts_with_all = ["scale", "seconds", "only", "mode", "noise"])]
     pub(crate) restarts: bool,
-    /// Rewrite the results in bench/RESULTS.md
+    /// Rewrite the results in bench/RESULTS.md: all of them (measuring scaling and restarts as well), or
+    /// with `--scale` or `--restarts` that section
     #[arg(long, conflicts_with_all = ["quick", "only", "mpm", "mode", "noise", "connections", "no_others"])]
     pub(crate) write_results: bool,
 }

@@ -95,10 +95,17 @@ pub(crate) fn restarts(all: &[Restarts]) -> String {
     text
 }
 
-/// Returns the conditions of the measurement.
-pub(crate) fn conditions(machine: &Machine, comparison: &Comparison) -> String {
-    let Machine { cores, processor, kernel, python, rustc, date, commit, banners: [ours, original] } =
-        machine;
+/// Returns the conditions of a measurement of scaling or restarts.
+pub(crate) fn brief_conditions(machine: &Machine) -> String {
+    let Machine { cores, processor, kernel, python, rustc, date, commit } = machine;
+    format!("- {date}, {cores} cores, {processor}, Linux {kernel}; {commit}, {rustc}; {python}\n")
+}
+
+/// Returns the conditions of the comparison, with the names that the servers give themselves, ours
+/// first.
+pub(crate) fn conditions(machine: &Machine, banners: &[String; 2], comparison: &Comparison) -> String {
+    let Machine { cores, processor, kernel, python, rustc, date, commit } = machine;
+    let [ours, original] = banners;
     let original_is = if comparison.noise { "the original, too" } else { "ours" };
     format!(
         "- {date}, {cores} cores, {processor}, Linux {kernel}\n\

@@ -68,7 +68,7 @@ pub(crate) struct Requests {
     pub(crate) lost: usize,
 }
 
-pub(crate) fn measure(comparison: &Comparison) -> Result<Vec<Restarts>, Error> {
+pub(crate) fn measure(comparison: &Comparison, rounds: u32) -> Result<Vec<Restarts>, Error> {
     let mut all = Vec::new();
     for &mpm in &comparison.mpm {
         for place in PLACES {
@@ -86,7 +86,7 @@ pub(crate) fn measure(comparison: &Comparison) -> Result<Vec<Restarts>, Error> {
                     static_file: Requests::default(),
                 };
                 let mut both = [trial(Side::Ours), trial(Side::Original)];
-                for _ in 0..comparison.rounds() {
+                for _ in 0..rounds {
                     for ((_, host), trial) in hosts.iter().zip(&mut both) {
                         host.get(&HELLO)?;
                         trial.round(host, comparison)?;
