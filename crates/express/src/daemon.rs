@@ -55,7 +55,9 @@ impl Daemon {
 /// The options that were given although they mean nothing without daemon processes.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<&'static str> {
     const ELSEWHERE: [&str; 3] = ["maximum-requests", "graceful-timeout", "socket-timeout"];
-    let numbers = NUMBERS.iter().filter(|number| !ELSEWHERE.contains(&number.name)).map(|number| number.spec);
+    let is_elsewhere =
+        |name| ELSEWHERE.contains(&name) || (name == "startup-timeout" && parsed.has(&general::STRICT));
+    let numbers = NUMBERS.iter().filter(|number| !is_elsewhere(number.name)).map(|number| number.spec);
     numbers.chain(DAEMON_ONLY).filter(|spec| parsed.has(spec)).map(|spec| spec.name).collect()
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) maximum_requests: i64,
     /// Seconds for running requests when the server is to end; not 0, which is no limit to Apache.
     pub(crate) graceful_timeout: i64,
+    /// Seconds for the application to load; 0 for no limit.
+    pub(crate) startup_timeout: i64,
     /// Apache's `Timeout` in seconds.
     pub(crate) timeout: i64,
     pub(crate) limits: Limits,
@@ -210,6 +212,7 @@ impl Settings {
             debugging: debugging?,
             maximum_requests,
             graceful_timeout: number(parsed, &general::GRACEFUL_TIMEOUT, 15).clamp(1, MOST_OF_APACHE),
+            startup_timeout: number(parsed, &general::STARTUP_TIMEOUT, 15),
             timeout: number(parsed, &general::SOCKET_TIMEOUT, 60),
             limits: limits?,
             application,

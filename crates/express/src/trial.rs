@@ -64,7 +64,7 @@ pub(crate) fn load(inputs: &Inputs<'_>, control: &Path) -> Result<(), Failure> {
     let started = plan
         .spawn()
         .map_err(|failure| cannot(format!("{} of {}: {}", failure.step, python.display(), failure.error)))?;
-    let seconds = settings.daemon.as_ref().map_or(0, |daemon| daemon.number("startup-timeout"));
+    let seconds = settings.startup_timeout;
     let limit = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
     let reason = match wait(&started.child, limit).map_err(|error| cannot(error.to_string()))? {
         Some(Exit::Status(LOADED)) => return Ok(()),

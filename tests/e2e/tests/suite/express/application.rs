@@ -226,6 +226,11 @@ fn a_strict_start_fails_if_the_application_cannot_be_loaded() {
         ("import os\nos._exit(0)\n", &[], "Python ended meanwhile: "),
         ("import sys\nsys.exit(0)\n", &[], "SystemExit"),
         ("import time\ntime.sleep(1000)\n", &["--startup-timeout", "1"], "longer than 1 s"),
+        (
+            "import time\ntime.sleep(1000)\n",
+            &["--startup-timeout", "1", "--embedded-mode"],
+            "longer than 1 s",
+        ),
         (MODULE, &["--application-type", "module", "--entry-point", "sohp"], "there is no module sohp"),
         (MODULE, &["--application-type", "module", "--entry-point", "shop:other"], "has no other"),
     ] {
