@@ -6,7 +6,7 @@
 //! others are parked.
 //!
 //! That holds as long as requests do nothing but compute. If the leader blocks (a database, a slow
-//! client) while a request waits, all workers wait for requests again, and for some time. Then
+//! client) while a request waits, for long or often, all workers wait for requests again, and for some time. Then
 //! another attempt is made; the more have failed, the later. So an application that blocks now and
 //! then has the leader to itself hardly ever, and a request behind one that blocks is a rarity.
 
@@ -133,11 +133,28 @@ const BLOCKED: u64 = 2;
 /// The same for one that computes. Others would then have the interpreter for some of the time.
 const COMPUTES: u64 = 20;
 
-/// Returns whether a leader keeps requests from being served that others could serve.
-/// `is_runnable` says whether it computes, or would if it had a processor; it is asked last.
-pub(super) fn is_in_the_way(since: u64, now: u64, is_runnable: impl FnOnce() -> bool) -> bool {
-    let time = now.saturating_sub(since);
-    time > COMPUTES || (time > BLOCKED && !is_runnable())
+/// The share of its time for which a leader is blocked while requests wait, as looks at it now and
+/// then find it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Looks {
+    blocked_share: f32,
+}
+
+/// The weight of a look.
+const WEIGHT: f32 = 1.0 / 16.0;
+/// A leader that is blocked for more of its time than this is not to lead. Short queries of a database are
+/// as many as long ones are: while the leader waits for one, another worker could serve a request.
+const BLOCKED_SHARE: f32 = 1.0 / 8.0;
+
+impl Looks {
+    /// Notes a look, and returns whether the leader keeps requests from being served that others could serve. Its
+    /// request has begun at `since`; it is runnable if it computes, or would if it had a processor.
+    pub(super) fn find_in_the_way(&mut self, since: u64, now: u64, is_runnable: bool) -> bool {
+        let look = if is_runnable { 0.0 } else { 1.0 };
+        self.blocked_share += WEIGHT * (look - self.blocked_share);
+        let time = now.saturating_sub(since);
+        time > COMPUTES || (time > BLOCKED && !is_runnable) || self.blocked_share > BLOCKED_SHARE
+    }
 }
 
 #[cfg(test)]
@@ -200,10 +217,23 @@ mod tests {
 
     #[test]
     fn a_leader_without_a_processor_is_not_in_the_way() {
-        assert!(!is_in_the_way(100, 102, || false));
-        assert!(is_in_the_way(100, 103, || false));
-        assert!(!is_in_the_way(100, 119, || true));
-        assert!(is_in_the_way(100, 121, || true));
-        assert!(!is_in_the_way(100, 99, || panic!("it has just begun")));
+        let is_in_the_way =
+            |time: u64, is_runnable| Looks::default().find_in_the_way(100, 100 + time, is_runnable);
+        assert!(!is_in_the_way(2, false));
+        assert!(is_in_the_way(3, false));
+        assert!(!is_in_the_way(19, true));
+        assert!(is_in_the_way(21, true));
+    }
+
+    #[test]
+    fn a_leader_that_blocks_often_is_in_the_way() {
+        let looks = |blocked_of_100: usize| {
+            let mut looks = Looks::default();
+            (0..10_000).position(|look| looks.find_in_the_way(100, 100, look * 37 % 100 >= blocked_of_100))
+        };
+        assert_eq!(looks(0), None);
+        assert_eq!(looks(5), None);
+        assert!(looks(25).is_some_and(|count| count < 50));
+        assert_eq!(looks(100), Some(2));
     }
 }

@@ -21,7 +21,7 @@ use wsgi_core::codes::DAEMON_FAILED;
 use wsgi_core::lifecycle::{Reason, RunningRequest, Timers};
 use wsgi_core::wire::exit;
 
-use super::crew::Trials;
+use super::crew::{Looks, Trials};
 use super::monitor::Task;
 use super::state::{Daemon, Phase};
 use super::{descriptors, log};
@@ -85,6 +85,8 @@ pub(super) struct EventLoop {
     next_leader_check: Option<Instant>,
     /// The times at which one worker is tried.
     trials: Trials,
+    /// Of the worker that takes all requests.
+    looks: Looks,
     /// The time of the last complaint that connections cannot be taken.
     complained: Option<Instant>,
     /// The end of a pause in which no connections are taken.
@@ -113,6 +115,7 @@ pub(super) fn run(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers)
         next_queue_check: None,
         next_leader_check: None,
         trials: Trials::new(daemon.now()),
+        looks: Looks::default(),
         complained: None,
         accept_again: None,
         has_enough: false,

@@ -12,7 +12,7 @@ use wsgi_core::wire::frame::Rejection;
 
 use super::{EventLoop, LEADER_CHECK_INTERVAL, QUEUE_CHECK_INTERVAL, READY};
 use crate::daemon::connection::Connection;
-use crate::daemon::crew::is_in_the_way;
+use crate::daemon::crew::Looks;
 use crate::daemon::incoming::{discard, reject};
 use crate::daemon::state::Daemon;
 use crate::daemon::workers::return_connection;
@@ -40,7 +40,7 @@ impl EventLoop {
         let now = daemon.now();
         if let Some(leader) = daemon.crew.leader()
             && let Some(since) = daemon.activity.started(leader)
-            && is_in_the_way(since, now, || daemon.workers[leader].is_runnable())
+            && self.looks.find_in_the_way(since, now, daemon.workers[leader].is_runnable())
         {
             self.trials.fail(now);
             return daemon.crew.disperse();
@@ -59,6 +59,7 @@ impl EventLoop {
     fn try_leader(&mut self) {
         let daemon = self.daemon;
         if daemon.workers.len() > 1 && !daemon.crew.is_led() && self.trials.begin(daemon.now()) {
+            self.looks = Looks::default();
             daemon.crew.lead();
             self.next_leader_check = Some(Instant::now() + LEADER_CHECK_INTERVAL);
         }
