@@ -17,6 +17,8 @@ pub(crate) enum Place {
     Daemon { processes: u32 },
     /// Once per group, in the one daemon process of the group.
     Groups { count: u32 },
+    /// Once per group, in a process that is started when a request comes.
+    Dormant { count: u32 },
     /// In a server that Apache passes requests on to.
     Behind(Backend),
 }
@@ -41,7 +43,7 @@ impl Place {
             // Scripts that check passwords run in the Apache children.
             Self::Daemon { .. } if name == "password" => false,
             Self::Daemon { processes } => processes == 1 || name != "memory",
-            Self::Main | Self::Groups { .. } | Self::Behind(_) => true,
+            Self::Main | Self::Groups { .. } | Self::Dormant { .. } | Self::Behind(_) => true,
         }
     }
 
@@ -52,6 +54,7 @@ impl Place {
             Self::Own => "embedded, sub-interpreter".to_owned(),
             Self::Daemon { processes } => format!("daemon, processes={processes} threads={DAEMON_THREADS}"),
             Self::Groups { count } => format!("{count} groups"),
+            Self::Dormant { count } => format!("{count} groups, processes=0-2"),
             Self::Behind(backend) => backend.name().to_owned(),
         }
     }
@@ -64,6 +67,7 @@ impl fmt::Display for Place {
             Self::Own => f.write_str("own"),
             Self::Daemon { processes } => write!(f, "daemon-{processes}"),
             Self::Groups { count } => write!(f, "groups-{count}"),
+            Self::Dormant { count } => write!(f, "dormant-{count}"),
             Self::Behind(backend) => f.write_str(backend.program()),
         }
     }
@@ -83,9 +87,10 @@ impl FromStr for Place {
         }
         .or_else(|| number("daemon-").map(|processes| Self::Daemon { processes }))
         .or_else(|| number("groups-").map(|count| Self::Groups { count }))
+        .or_else(|| number("dormant-").map(|count| Self::Dormant { count }))
         .or_else(|| backend().map(Self::Behind))
         .ok_or_else(|| {
-            "the places are main, own, daemon-PROCESSES, groups-COUNT, and the programs of other servers"
+            "the places are main, own, daemon-PROCESSES, groups-COUNT, dormant-COUNT, and the programs of other servers"
                 .to_owned()
         })
     }
@@ -98,7 +103,7 @@ mod tests {
     #[test]
     fn every_place_is_read_as_it_is_written() {
         let backends = Backend::ALL.map(Place::Behind);
-        let more = [Place::Groups { count: 500 }].into_iter().chain(backends);
+        let more = [Place::Groups { count: 500 }, Place::Dormant { count: 500 }].into_iter().chain(backends);
         for place in EMBEDDED.iter().chain(DAEMON).copied().chain(more) {
             assert_eq!(place.to_string().parse(), Ok(place));
         }

@@ -47,13 +47,22 @@ pub(crate) fn section(run: &Run, comparison: &Comparison) -> String {
 /// Returns the section about scaling.
 pub(crate) fn scaling(scaling: &Scaling) -> String {
     let mut text = String::new();
-    let header =
-        ["groups", "start", "start of one", "sum of PSS", "PSS of one", "RSS of the supervisor", "its PSS"];
+    let header = [
+        "groups",
+        "used",
+        "start",
+        "start of one",
+        "sum of PSS",
+        "PSS of one",
+        "RSS of the supervisor",
+        "its PSS",
+    ];
     let mut table = Table::new(&header);
-    for crowd in &scaling.crowds {
-        let groups = f64::from(crowd.groups);
+    for crowd in scaling.crowds.iter().chain(&scaling.used) {
+        let groups = f64::from(crowd.used);
         table.row([
             crowd.groups.to_string(),
+            crowd.used.to_string(),
             duration(crowd.start),
             duration(crowd.start / groups),
             megabytes(crowd.sum),

@@ -1,4 +1,4 @@
-//! The scaling of ours: many groups, many idle connections.
+//! The scaling of ours: many groups, many of which few are used, many idle connections.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +18,10 @@ use crate::workload::{Answer, HELLO};
 const GROUPS: [u32; 2] = [50, 500];
 const QUICK_GROUPS: [u32; 2] = [5, 20];
 
+/// Groups that are used, and those that there are.
+const USED: [u32; 2] = [20, 500];
+const QUICK_USED: [u32; 2] = [3, 20];
+
 /// Connections that are kept, after one request each.
 const IDLE: usize = 200;
 
@@ -25,6 +29,9 @@ const IDLE: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Scaling {
     pub(crate) crowds: [Crowd; 2],
+    /// Groups of one process that are all used, and as many that are used among many that start
+    /// processes when they are.
+    pub(crate) used: [Crowd; 2],
     /// Threads of a daemon process: before there were idle connections, and with them.
     pub(crate) threads: [f64; 2],
 }
@@ -33,7 +40,9 @@ pub(crate) struct Scaling {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Crowd {
     pub(crate) groups: u32,
-    /// Seconds from the start of Apache until every group has answered.
+    /// The number of groups that get requests.
+    pub(crate) used: u32,
+    /// Seconds from the start of Apache until each of these has answered.
     pub(crate) start: f64,
     /// Proportional set size of all processes.
     pub(crate) sum: f64,
@@ -51,8 +60,11 @@ const SUPERVISOR: f64 = 2048.0;
 
 pub(crate) fn measure(comparison: &Comparison) -> Result<Scaling, Error> {
     let [few, many] = if comparison.quick { QUICK_GROUPS } else { GROUPS };
+    let [used, all] = if comparison.quick { QUICK_USED } else { USED };
+    let crowded = |count| crowd(comparison, Place::Groups { count }, count, count);
     Ok(Scaling {
-        crowds: [crowd(comparison, few)?, crowd(comparison, many)?],
+        crowds: [crowded(few)?, crowded(many)?],
+        used: [crowded(used)?, crowd(comparison, Place::Dormant { count: all }, all, used)?],
         threads: idle_connections(comparison)?,
     })
 }
@@ -69,10 +81,22 @@ impl Scaling {
             );
             Goal { text, reached: ratio <= LINEAR }
         };
+        let [alone, among] = self.used;
+        let proportionate = |what: &str, figure: fn(&Crowd) -> f64| {
+            let ratio = figure(&among) / figure(&alone);
+            let text = format!(
+                "{what} in proportion to use: {} groups of which {} are used take {ratio:.2} of what these take alone (goal: at \
+                 most {LINEAR})",
+                among.groups, among.used
+            );
+            Goal { text, reached: ratio <= LINEAR }
+        };
         let [before, with] = self.threads;
         vec![
             linear("start", |crowd| crowd.start),
             linear("memory", |crowd| crowd.sum),
+            proportionate("start", |crowd| crowd.start),
+            proportionate("memory", |crowd| crowd.sum),
             Goal {
                 text: format!(
                     "the supervisor of {} groups takes {:.0} KB (goal: less than {SUPERVISOR:.0})",
@@ -90,12 +114,12 @@ impl Scaling {
     }
 }
 
-fn crowd(comparison: &Comparison, groups: u32) -> Result<Crowd, Error> {
-    eprintln!("{groups} groups");
+fn crowd(comparison: &Comparison, place: Place, groups: u32, used: u32) -> Result<Crowd, Error> {
+    eprintln!("{}", place.title());
     let start = Instant::now();
-    let host = Host::start(Side::Ours, comparison, Mpm::Event, Place::Groups { count: groups })?;
+    let host = Host::start(Side::Ours, comparison, Mpm::Event, place)?;
     let mut client = connect(&host, HELLO.url)?;
-    for group in 0..groups {
+    for group in 0..used {
         let url = format!("/group-{group}");
         get(&host, &mut client, &url, &HELLO.answer)?;
     }
@@ -108,7 +132,7 @@ fn crowd(comparison: &Comparison, groups: u32) -> Result<Crowd, Error> {
     let process = supervisor(&host)?;
     let supervisor = processes::resident_set_size(process)?;
     let supervisor_alone = processes::proportional_set_size(process)?;
-    Ok(Crowd { groups, start, sum, supervisor, supervisor_alone })
+    Ok(Crowd { groups, used, start, sum, supervisor, supervisor_alone })
 }
 
 fn idle_connections(comparison: &Comparison) -> Result<[f64; 2], Error> {
@@ -161,13 +185,21 @@ mod tests {
 
     #[test]
     fn linear_is_at_most_a_quarter_more_for_each() {
-        let crowd =
-            |groups, start, sum| Crowd { groups, start, sum, supervisor: 2000.0, supervisor_alone: 900.0 };
+        let crowd = |(groups, used), start, sum| Crowd {
+            groups,
+            used,
+            start,
+            sum,
+            supervisor: 2000.0,
+            supervisor_alone: 900.0,
+        };
         let verdicts = |start, sum, threads| {
-            let scaling = Scaling { crowds: [crowd(50, 1.0, 100.0), crowd(500, start, sum)], threads };
+            let crowds = [crowd((50, 50), 1.0, 100.0), crowd((500, 500), start, sum)];
+            let used = [crowd((20, 20), 1.0, 100.0), crowd((500, 20), start / 10.0, sum / 10.0)];
+            let scaling = Scaling { crowds, used, threads };
             scaling.goals().into_iter().map(|goal| goal.reached).collect::<Vec<_>>()
         };
-        assert_eq!(verdicts(12.0, 1200.0, [18.0, 18.0]), [true, true, true, true]);
-        assert_eq!(verdicts(13.0, 1300.0, [18.0, 19.0]), [false, false, true, false]);
+        assert_eq!(verdicts(12.0, 1200.0, [18.0, 18.0]), [true; 6]);
+        assert_eq!(verdicts(13.0, 1300.0, [18.0, 19.0]), [false, false, false, false, true, false]);
     }
 }

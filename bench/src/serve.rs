@@ -127,15 +127,20 @@ fn applications(mut setup: Setup, place: Place) -> Setup {
             "WSGIDaemonProcess bench processes={processes} threads={DAEMON_THREADS} display-name=%{{GROUP}}\n\
              WSGIProcessGroup bench\nWSGIApplicationGroup %{{GLOBAL}}\nWSGIRestrictEmbedded On\nWSGISocketPrefix @ROOT@/run/wsgi"
         )),
-        Place::Groups { count } => (0..count).fold(setup.conf("WSGIRestrictEmbedded On"), |setup, number| {
-            setup.conf(&format!(
-                "WSGIDaemonProcess group-{number} threads={DAEMON_THREADS}\n\
-                 WSGIScriptAlias /group-{number} @ROOT@/apps/hello.wsgi \
-                 process-group=group-{number} application-group=%{{GLOBAL}}"
-            ))
-        }),
+        Place::Groups { count } => groups(setup, count, ""),
+        Place::Dormant { count } => groups(setup, count, "processes=0-2"),
         Place::Behind(backend) => behind(setup, backend),
     }
+}
+
+fn groups(setup: Setup, count: u32, options: &str) -> Setup {
+    (0..count).fold(setup.conf("WSGIRestrictEmbedded On"), |setup, number| {
+        setup.conf(&format!(
+            "WSGIDaemonProcess group-{number} threads={DAEMON_THREADS} {options}\n\
+             WSGIScriptAlias /group-{number} @ROOT@/apps/hello.wsgi \
+             process-group=group-{number} application-group=%{{GLOBAL}}"
+        ))
+    })
 }
 
 fn behind(setup: Setup, backend: Backend) -> Setup {
