@@ -7,9 +7,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use e2e::Needs::{OnlyMpms, Ours, Time};
+use e2e::Needs::{Daemon, OnlyMpms, Ours, Time};
 use e2e::{
-    Ending, Interpreter, LogMark, Mode, Mpm, PATIENCE, Process, Server, Setup, Test, on_each_mpm, wait_until,
+    Ending, Interpreter, LogMark, Mode, Mpm, PATIENCE, Process, Server, Setup, Test, on_each_mpm, on_one_mpm,
+    wait_until,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -19,6 +20,12 @@ pub(crate) const TESTS: &[Test] = &[
         a_minute_of_mixed_load_leaves_nothing_behind,
         Ours("promise to survive this"),
         OnlyMpms(&[Mpm::Prefork, Mpm::Event]),
+        Time
+    ),
+    on_one_mpm!(
+        pools_grow_and_shrink_a_thousand_times_without_losing_a_request,
+        Daemon,
+        Ours("processes that come and go with the load"),
         Time
     ),
 ];
@@ -56,6 +63,78 @@ fn a_minute_of_mixed_load_leaves_nothing_behind(setup: Setup) {
         let setup = setup.clone().python_home(Some(&python.home()));
         check_everything(with_mixed_load(setup, own_gil).start());
     }
+}
+
+/// Groups that grow and shrink beside each other.
+const POOLS: usize = 4;
+/// The number of times that each of them does.
+const BREATHS: u32 = 250;
+/// The most processes of each.
+const MOST: usize = 3;
+
+fn pools_grow_and_shrink_a_thousand_times_without_losing_a_request(setup: Setup) {
+    const NAP: &str = "import time\n\ndef application(environ, start_response):\n    time.sleep(0.03)\n    \
+                       start_response('200 OK', [('Content-Type', 'text/plain')])\n    return [b'slept']\n";
+    let _others = beside_others();
+    let mut setup = setup.own_groups().threads(25).file("apps/nap.wsgi", NAP);
+    for pool in 0..POOLS {
+        setup = setup.conf(&format!(
+            "WSGIDaemonProcess pool{pool} display-name=pool{pool} processes=0-{MOST} threads=1 scale-up-wait=0 \
+             scale-down-idle=100ms\n\
+             WSGIScriptAlias /{pool} @ROOT@/apps/nap.wsgi process-group=pool{pool} application-group=%{{GLOBAL}}"
+        ));
+    }
+    let mut soaked = setup.start();
+    let server = &soaked;
+    let (parent, served) = ([server.pid()], AtomicU32::new(0));
+    let breathe = |times| {
+        thread::scope(|scope| {
+            for pool in 0..POOLS {
+                let served = &served;
+                scope.spawn(move || (0..times).for_each(|_| grow_and_shrink(server, pool, served)));
+            }
+        });
+        wait_until("no process", || server.daemons().is_empty().then_some(()));
+        // What clients have left is noticed at the next write.
+        let supervisors: Vec<_> = server.supervisors().iter().map(|supervisor| supervisor.0).collect();
+        assert_eq!(supervisors.len(), 1);
+        (Held::by(&parent), Held::by(&supervisors))
+    };
+    // The first ones settle what is allocated once.
+    let first = breathe(BREATHS / 10);
+    let last = breathe(BREATHS - BREATHS / 10);
+    let served = served.into_inner();
+    e2e::report(format_args!("{served} requests; parent, supervisor {first:?} -> {last:?}"));
+    for (first, last) in [(first.0, last.0), (first.1, last.1)] {
+        assert_eq!((first.descriptors, first.threads), (last.descriptors, last.threads));
+        assert!(last.kilobytes <= first.kilobytes + 128, "{first:?} {last:?}");
+    }
+    assert!(soaked.stop().success());
+    let log = soaked.log_since(LogMark::default());
+    let strange =
+        |line: &&str| line.contains("wsgi:error") || line.contains("wsgi:crit") || line.contains("died");
+    let strange: Vec<_> = log.lines().filter(strange).take(20).collect();
+    assert!(strange.is_empty(), "unexpected in the log: {strange:#?}");
+}
+
+/// Sends requests until all processes of a pool run, then none until none does.
+fn grow_and_shrink(server: &Server, pool: usize, served: &AtomicU32) {
+    let title = format!("pool{pool}");
+    let count = || server.daemons().iter().filter(|daemon| daemon.command_line().starts_with(&title)).count();
+    let is_full = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 * MOST {
+            scope.spawn(|| {
+                while !is_full.load(Ordering::Relaxed) {
+                    assert_eq!(server.get(&format!("/{pool}")).expect(200), "slept");
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let _stop = SetOnDrop(&is_full);
+        wait_until("all processes", || (count() >= MOST).then_some(()));
+    });
+    wait_until("no process", || (count() == 0).then_some(()));
 }
 
 /// The lock on the machine, which tests that measure times want to themselves.
