@@ -1,8 +1,9 @@
 //! The choice of a process in a group whose number of processes follows the load.
 //!
-//! Requests fill the processes in the order of their slots: one goes to the first process that has a
-//! thread for it. So the first ones keep their caches warm, and the last ones have nothing to do when
-//! there is little, and end.
+//! Requests fill the processes in the order of their slots, each up to half of its threads; beyond
+//! that, one goes to the least busy process. So the first ones keep their caches warm, and the last
+//! ones have nothing to do when there is little, and end. Filled up to the last thread, one process
+//! would compute on one processor (with Python's lock) while another one is idle.
 
 use wsgi_core::wire::board::State;
 
@@ -39,9 +40,8 @@ pub(super) fn choose(mut slots: Vec<Slot>, threads: u32) -> Choice {
         return Choice { slots: dormant.filter(|_| !is_failing).into_iter().collect(), sign: None };
     };
     slots.retain(|slot| slot.state == wanted);
-    // Without a free thread, the least busy one.
-    let excess = |slot: &Slot| slot.load.saturating_add(1).saturating_sub(threads);
-    slots.sort_by_key(|slot| (slot.is_avoided, excess(slot), slot.slot));
+    let beyond_half = |slot: &Slot| slot.load.saturating_add(1).saturating_sub(threads.div_ceil(2));
+    slots.sort_by_key(|slot| (slot.is_avoided, beyond_half(slot), slot.slot));
     let are_busy = wanted == State::Serving && slots.iter().all(|slot| slot.load >= threads);
     Choice { slots: slots.iter().map(|slot| slot.slot).collect(), sign: dormant.filter(|_| are_busy) }
 }
@@ -61,8 +61,10 @@ mod tests {
     #[test]
     fn processes_are_filled_in_the_order_of_their_slots() {
         assert_eq!(chosen([(Serving, 0), (Serving, 0), (Dormant, 0)]), (vec![0, 1], None));
-        assert_eq!(chosen([(Serving, 4), (Serving, 0), (Dormant, 0)]), (vec![0, 1], None));
-        assert_eq!(chosen([(Serving, 5), (Serving, 0), (Dormant, 0)]), (vec![1, 0], None));
+        assert_eq!(chosen([(Serving, 2), (Serving, 0), (Dormant, 0)]), (vec![0, 1], None));
+        assert_eq!(chosen([(Serving, 3), (Serving, 0), (Dormant, 0)]), (vec![1, 0], None));
+        assert_eq!(chosen([(Serving, 3), (Serving, 3), (Dormant, 0)]), (vec![0, 1], None));
+        assert_eq!(chosen([(Serving, 4), (Serving, 3), (Dormant, 0)]), (vec![1, 0], None));
         assert_eq!(chosen([(Serving, 9), (Serving, 5), (Serving, 7)]), (vec![1, 2, 0], None));
     }
 

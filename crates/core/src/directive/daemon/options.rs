@@ -19,8 +19,8 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         value: "*count*\\|*least*-*most*",
         default: "1",
         doc: "The number of processes. If the option is given, even as 1, `wsgi.multiprocess` is true. With a range, such as `1-5`, the \
-              number follows the load (`scale-up-wait=`, `scale-down-idle=`), and a request goes to the first process that has a \
-              thread for it, so that the last ones have nothing to do when there is little. The least may be 0: the first request \
+              number follows the load (`scale-up-wait=`, `scale-down-idle=`), and requests fill the first process up to half \
+              of its threads before they go to the next one, so that the last ones have nothing to do when there is little. The least may be 0: the first request \
               starts a process and waits for it, within `socket-timeout=` and `queue-timeout=`. Until then nothing is imported \
               either, whatever `WSGIImportScript` says. With a range, `wsgi.multiprocess` is true if the most is more than 1. See \
               [mass hosting](mass-hosting.md).",
