@@ -101,7 +101,8 @@ kinds! {
     Pull = 17, 4;
     /// Daemon: status, reason, headers, as the bridge's `Head`.
     Head = 18, LONGEST_HEAD;
-    /// Daemon: a piece of the response's body. [`flag::FLUSH`]: send it now.
+    /// Daemon: a piece of the response's body. [`flag::FLUSH`]: send it now. [`flag::LAST`]: the
+    /// application has returned, and wants no more of the request's body.
     Data = 19, LONGEST_BLOCK;
     /// Daemon: offset and length (eight bytes each) in the regular file whose descriptor comes with
     /// the first byte of the frame.

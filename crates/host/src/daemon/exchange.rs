@@ -285,8 +285,9 @@ impl Serve for FrameExchange<'_> {
         let mut pieces = block.chunks(LONGEST_BLOCK).peekable();
         while let Some(piece) = pieces.next() {
             let is_end = pieces.peek().is_none();
-            let header =
-                Header { kind: Kind::Data, flags: if is_end { flags } else { 0 }, length: piece.len() };
+            // The application reads no more, which the server may need to know before the end.
+            let flags = if is_last { flag::LAST } else { 0 } | if is_end { flags } else { 0 };
+            let header = Header { kind: Kind::Data, flags, length: piece.len() };
             let mut end = [0; HEADER + 4];
             end[..HEADER].copy_from_slice(&Header { kind: Kind::End, flags: 0, length: 4 }.bytes());
             let end: &[u8] = if is_end && is_last {

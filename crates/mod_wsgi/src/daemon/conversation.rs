@@ -352,6 +352,10 @@ impl<'a, 'r> Conversation<'a, 'r> {
             self.discarded += block.len() as u64;
             return if self.discarded > MOST_DISCARDED { Err(ConversationError::ClientGone) } else { Ok(()) };
         }
+        // (Another thread of it may still wait for a part.)
+        if flags & frame::flag::LAST != 0 && self.wanted == 0 && self.unsent.is_empty() {
+            self.input.disclaim();
+        }
         self.response.write(block, 0, self.input).map_err(|ResponseFailed| ConversationError::ClientGone)?;
         if flags & frame::flag::FLUSH != 0 {
             self.unflushed += block.len() as u64;

@@ -6,6 +6,7 @@ use e2e::{Connection, Interpreter, PATIENCE, Response, Server, Setup, Test, on_e
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_long_answer_to_an_unread_body_reaches_a_client_that_only_sends),
+    on_one_mpm!(a_body_that_nobody_will_read_may_be_longer_than_what_is_kept),
     on_each_mpm!(a_body_that_was_read_ahead_is_not_lost),
     on_one_mpm!(an_echo_reaches_a_client_that_only_sends),
     on_one_mpm!(a_client_that_sends_for_ever_is_given_up),
@@ -38,6 +39,22 @@ fn a_long_answer_to_an_unread_body_reaches_a_client_that_only_sends(setup: Setup
                     }
                 });
             }
+        }
+    });
+}
+
+fn a_body_that_nobody_will_read_may_be_longer_than_what_is_kept(setup: Setup) {
+    const LONGER: usize = 60_000_000;
+    serving(setup).run(|server, cases| {
+        for answer in ["list", "length"] {
+            cases.ours_only(answer, REASON, || {
+                let mut client = server.connect();
+                let request = server.request("POST", &format!("/answer_{answer}"));
+                client.send(&request.header("Content-Length", LONGER.to_string()).keep_alive());
+                client.send(&vec![b'x'; LONGER]);
+                let response = client.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(response.expect(200).len(), ANSWER);
+            });
         }
     });
 }

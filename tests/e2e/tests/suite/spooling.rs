@@ -15,6 +15,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(the_input_moves_as_a_file_does, NEW),
     on_one_mpm!(a_directory_decides_before_the_group, NEW),
     on_each_mpm!(slow_clients_take_up_no_thread_of_python, NEW, OneProcess, Threads),
+    on_one_mpm!(a_request_that_is_passed_on_keeps_its_body, NEW),
     on_one_mpm!(a_body_that_cannot_be_read_does_not_reach_the_application, NEW),
     on_one_mpm!(a_body_that_cannot_be_kept_is_refused, NEW, Root("mount a small file system")),
     on_one_mpm!(bodies_come_over_http_2_and_through_filters, NEW, Threads),
@@ -226,6 +227,24 @@ fn slow_clients_take_up_no_thread_of_python(setup: Setup) {
             let response = client.response("POST").unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(response.expect(200), "4");
         });
+    });
+}
+
+fn a_request_that_is_passed_on_keeps_its_body(setup: Setup) {
+    spooling(setup).run(|server, cases| {
+        let _ = server.get("/called");
+        for length in [50_000, 200_000] {
+            cases.check(&length.to_string(), || {
+                let mark = server.mark();
+                server.write("apps/app.wsgi", format!("{APP}\n# {length}\n"));
+                let response = server.request("POST", "/facts").body(body(length)).send();
+                assert_eq!(response.value("length"), Some(length.to_string()));
+                assert_eq!(response.value("same").as_deref(), Some("True"));
+                if server.mode() == Mode::Daemon {
+                    server.wait_log(mark, "is being replaced: attempt 2");
+                }
+            });
+        }
     });
 }
 
