@@ -48,31 +48,46 @@ impl python::State for State {
 #[derive(Default)]
 pub(crate) struct ThreadState {
     pub(crate) environ: EnvironCache,
-    /// For the environs of questions, which have no template.
-    pub(crate) question_environ: EnvironCache,
-    /// The path of the last script, and its module's name.
-    pub(crate) script: LastObject,
-    /// The last callable as it is configured, and its name in a module. (The environ has it in
-    /// another encoding.)
-    pub(crate) callable: LastObject,
+    /// For the environs of questions about clients and users.
+    pub(crate) guard_environ: EnvironCache,
+    /// For those of questions about routes, which have no template.
+    pub(crate) route_environ: EnvironCache,
+    /// The paths of the last scripts, and their modules' names.
+    pub(crate) script: LastObjects,
+    /// The last callables as they are configured, and their names in a module. (The environ has
+    /// them in another encoding.)
+    pub(crate) callable: LastObjects,
     /// The callables that its requests have found, in a daemon process.
     pub(crate) callables: Callables,
     /// `wsgi.errors` of the last request.
     pub(crate) errors: Cell<Option<ErrorsStream>>,
 }
 
-/// The object that was last made for a text.
+/// The objects that were last made for two texts: a thread may ask a script about each request of
+/// an application.
 #[derive(Default)]
-pub(crate) struct LastObject(Cell<Option<(Vec<u8>, Object)>>);
+pub(crate) struct LastObjects(Cell<[Option<Known>; 2]>);
 
-impl LastObject {
-    /// Returns the object for `text`: the last one, or a new one from `make`.
+/// A text, and its object.
+type Known = (Vec<u8>, Object);
+
+impl LastObjects {
+    /// Returns the object for `text`: one that is known, or a new one from `make`.
     pub(crate) fn get(&self, text: &[u8], make: impl FnOnce() -> Result<Object>) -> Result<Object> {
-        let (text, object) = match self.0.take() {
-            Some((known, object)) if known == text => (known, object),
-            _ => (text.to_owned(), make()?),
+        let [first, second] = self.0.take();
+        let is_text = |known: &Option<Known>| known.as_ref().is_some_and(|(known, _)| known == text);
+        let (found, other) = if is_text(&first) {
+            (first, second)
+        } else if is_text(&second) {
+            (second, first)
+        } else {
+            (None, first)
         };
-        self.0.set(Some((text, object.clone())));
+        let (text, object) = match found {
+            Some(found) => found,
+            None => (text.to_owned(), make()?),
+        };
+        self.0.set([Some((text, object.clone())), other]);
         Ok(object)
     }
 }

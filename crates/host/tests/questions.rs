@@ -5,18 +5,28 @@ mod support;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bridge::{Answer, Bytes, Exchange, ExchangeServer, Question, QuestionRoute, Tag, Topic};
+use bridge::{
+    Answer, Bytes, Cgi, Exchange, ExchangeServer, Question, QuestionRoute, RequestFacts, Tag, Topic,
+};
 use support::{HOST, NoWait, Response, facts, script};
 
 /// More than any answer of these tests takes, unless the script hangs.
 const PATIENCE: u32 = 20_000;
 
 fn ask(script: &Path, topic: Topic, arguments: &[&str], time_limit: u32) -> (Answer, Response) {
-    let path = script.as_os_str().as_encoded_bytes();
+    ask_about(facts(script.as_os_str().as_encoded_bytes(), "/"), topic, arguments, time_limit)
+}
+
+fn ask_about(
+    facts: RequestFacts<'_>,
+    topic: Topic,
+    arguments: &[&str],
+    time_limit: u32,
+) -> (Answer, Response) {
     let argument = |index: usize| Bytes::optional(arguments.get(index).map(|text| text.as_bytes()));
     let question = Question {
         tag: Tag::of::<Question<'_>>(),
-        facts: facts(path, "/"),
+        facts,
         topic: topic as u32,
         time_limit,
         arguments: [argument(0), argument(1)],
@@ -66,6 +76,64 @@ def process_group(environ):
     assert_eq!((route.process_group.as_deref(), route.callable_object), (Some(&b"blue"[..]), None));
     let (answer, response) = ask(&script, Topic::Access, &["host"], PATIENCE);
     assert!(answer == Answer::Failed && response.has_logged("WSGI0056"), "{response:?}");
+}
+
+#[test]
+fn an_environ_has_the_values_of_its_request() {
+    let script = script(
+        "environs.py",
+        "
+import re
+def described(environ):
+    query = environ.get('QUERY_STRING')
+    kept = query and re.sub('(.)\\\\1+', r'\\1+', query)
+    rest = [key for key in ('REMOTE_USER', 'AUTH_TYPE', 'CONTENT_TYPE', 'CONTEXT_PREFIX') if key in environ]
+    return ' '.join([str(kept), *rest, environ['REQUEST_METHOD'], str('mod_wsgi.version' in environ)])
+def check_password(environ, user, password):
+    text = described(environ)
+    # It is this request's alone.
+    environ['QUERY_STRING'] = environ['REMOTE_USER'] = 'changed'
+    return text
+def process_group(environ):
+    return described(environ)
+",
+    );
+    let long = "x".repeat(2000);
+    let all = |topic, query: Option<&str>| {
+        let path = script.as_os_str().as_encoded_bytes();
+        let mut facts = facts(path, "/");
+        facts.cgi[Cgi::QueryString as usize] = Bytes::optional(query.map(str::as_bytes));
+        for (variable, value) in
+            [(Cgi::RemoteUser, "ann"), (Cgi::AuthType, "Basic"), (Cgi::ContentType, "text/plain")]
+        {
+            facts.cgi[variable as usize] = value.into();
+        }
+        match ask_about(facts, topic, &["ann", "secret"], PATIENCE) {
+            (Answer::Text(text), _) => String::from_utf8(text).expect("text"),
+            (Answer::Route(route), _) => {
+                String::from_utf8(route.process_group.unwrap_or_default()).expect("text")
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let guard = |query, shown: &str| {
+        assert_eq!(all(Topic::Password, query), format!("{shown} CONTENT_TYPE GET True"));
+    };
+    let route = |query, shown: &str| {
+        let known = "REMOTE_USER AUTH_TYPE CONTENT_TYPE CONTEXT_PREFIX";
+        assert_eq!(all(Topic::Route, query), format!("{shown} {known} GET False"));
+    };
+    // A value may be kept for the next question, be too long for that, or be none.
+    let values = [(Some("a"), "a"), (Some("b"), "b"), (Some(&*long), "x+"), (None, "None"), (Some("c"), "c")];
+    for (first, shown_first) in values {
+        for (second, shown_second) in values {
+            guard(first, shown_first);
+            route(second, shown_second);
+            guard(second, shown_second);
+            guard(first, shown_first);
+            route(first, shown_first);
+        }
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(crate) struct EnvironCache(Cell<Option<Box<CachedEnviron>>>);
 #[derive(Default)]
 pub(crate) struct CachedEnviron {
     /// The dict that is copied for each request.
-    pub(super) template: Option<Object>,
+    pub(crate) template: Option<Object>,
     /// The value of each CGI variable that is in the template.
     pub(crate) cgi: [Option<Object>; Cgi::ALL.len()],
     /// The same for the texts of mod_wsgi's own.
