@@ -188,6 +188,69 @@ pub fn receive_with(socket: impl AsFd, buffer: &mut [u8], wait: Wait) -> io::Res
     Ok((count, descriptors))
 }
 
+/// The sender of a message, as the kernel says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    /// Its process id.
+    pub pid: i32,
+    /// Its user id.
+    pub uid: u32,
+}
+
+/// Has the kernel say who has sent a message through this socket, see [`receive_sender`].
+///
+/// # Errors
+/// It is not a socket.
+pub fn name_senders(socket: impl AsFd) -> io::Result<()> {
+    Ok(setsockopt(&socket, sockopt::PassCred, &true)?)
+}
+
+/// Receives a message of a [`Kind::Sequence`] without waiting, whatever it says. Returns its
+/// sender, of which the kernel vouches for the ids (unless that is root); `None` at the end.
+/// Descriptors that come along are closed by the kernel.
+///
+/// # Errors
+/// As `recvmsg`; and [`io::ErrorKind::InvalidData`] if there is no word about the sender, see
+/// [`name_senders`].
+pub fn receive_sender(socket: impl AsFd) -> io::Result<Option<Sender>> {
+    let mut byte = 0_u8;
+    let mut part = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // Room for the credentials, which come first, and nothing else.
+    let mut control = [0_u64; 4];
+    // SAFETY: it only computes.
+    let room = unsafe { libc::CMSG_SPACE(size_of::<libc::ucred>() as u32) } as usize;
+    debug_assert!(room <= size_of_val(&control));
+    // SAFETY: all zeroes is an empty header.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    let count = retry(|| {
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = room as _;
+        // SAFETY: the header describes `byte` and `control`, which outlive the call.
+        unsafe { libc::recvmsg(socket.as_fd().as_raw_fd(), &raw mut message, flags) }
+    })?;
+    if count == 0 {
+        return Ok(None);
+    }
+    // SAFETY: recvmsg succeeded with this header, and `control` is still there; a header of that
+    // type has a whole `ucred` behind it, if it is as long as that.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        let length = libc::CMSG_LEN(size_of::<libc::ucred>() as u32) as usize;
+        if header.is_null()
+            || (*header).cmsg_level != libc::SOL_SOCKET
+            || (*header).cmsg_type != libc::SCM_CREDENTIALS
+            || ((*header).cmsg_len as usize) < length
+        {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the sender of a message is not known"));
+        }
+        let ids = libc::CMSG_DATA(header).cast::<libc::ucred>().read_unaligned();
+        Ok(Some(Sender { pid: ids.pid, uid: ids.uid }))
+    }
+}
+
 /// Returns the length of the message that comes next, of a [`Kind::Sequence`]; waits for one. 0 at
 /// the end.
 ///

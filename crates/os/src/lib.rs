@@ -11,6 +11,7 @@ pub mod clock;
 pub mod descriptors;
 pub mod exit;
 pub mod file;
+pub mod fork;
 pub mod library;
 pub mod lock;
 pub mod log_line;

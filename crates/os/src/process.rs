@@ -46,6 +46,16 @@ impl Child {
         Ok(Self { pid, descriptor })
     }
 
+    /// Opens a child process that this process has not forked itself, but inherits.
+    ///
+    /// # Errors
+    /// There is no such process, it is no child, or there is no descriptor left.
+    pub fn adopt(pid: i32) -> io::Result<Self> {
+        let child = Self::open(pid)?;
+        // One that is no child cannot be waited for.
+        child.wait_with(libc::WNOHANG | libc::WNOWAIT).map(|_| child)
+    }
+
     /// Returns its process id.
     #[must_use]
     pub const fn pid(&self) -> i32 {
@@ -282,6 +292,17 @@ mod tests {
         assert_eq!(child.try_wait().unwrap(), None);
         child.signal(Signal::SIGKILL).unwrap();
         assert_eq!(child.wait().unwrap(), Exit::Signal(9, false));
+    }
+
+    #[test]
+    fn only_a_child_can_be_adopted() {
+        let child = shell("exit 3");
+        while is_running(child.pid()) {
+            std::thread::yield_now();
+        }
+        let adopted = Child::adopt(child.pid()).unwrap();
+        assert_eq!(adopted.wait().unwrap(), Exit::Status(3), "it was not waited for before");
+        assert!(Child::adopt(child.pid()).is_err() && Child::adopt(1).is_err());
     }
 
     #[test]

@@ -48,6 +48,13 @@ pub(crate) fn discover() {
     }
 }
 
+/// Finds the key again in a forked copy of the process: CPython has replaced it there.
+pub(crate) fn rediscover() {
+    KEY.store(-1, Ordering::Release);
+    BOUND.set(std::ptr::null_mut());
+    discover();
+}
+
 /// Makes `state` the one that the `PyGILState` functions use on this thread.
 #[inline]
 pub(crate) fn bind(state: *mut ffi::PyThreadState) {

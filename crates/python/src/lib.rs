@@ -20,6 +20,7 @@ mod class;
 mod config;
 mod error;
 pub mod extension;
+mod fork;
 #[cfg(not(Py_3_12))]
 mod gilstate;
 mod interpreter;
@@ -32,6 +33,7 @@ mod values;
 pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;
 pub use error::{Exception, Raised, Result};
+pub use fork::fork;
 pub use interpreter::{
     Ended, Interpreter, NotCreated, State, adopt, finalize, is_finalizable, leave_alone, start,
 };

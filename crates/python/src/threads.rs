@@ -10,6 +10,7 @@ use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,10 +35,12 @@ thread_local! {
     static ENTRIES: UnsafeCell<ManuallyDrop<Vec<ThreadEntry>>> = const { UnsafeCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
-/// The key whose destructor ends the states of a thread, and the process that it is in. A
-/// destructor of Rust's would do the same at the end of a process, too, in `exit`, where Python may
-/// be gone.
-static KEY: OnceLock<Option<(libc::pthread_key_t, u32)>> = OnceLock::new();
+/// The key whose destructor ends the states of a thread. A destructor of Rust's would do the same
+/// at the end of a process, too, in `exit`, where Python may be gone.
+static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+
+/// The process whose threads end their states; 0 before there is one.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 /// The gate that threads pass to end their states.
 static GATE: Mutex<Gate> = Mutex::new(Gate { is_closed: false, inside: 0 });
@@ -79,9 +82,12 @@ pub(crate) fn add<T: Default + 'static>(
         // SAFETY: the place is valid, and the destructor a function of this library, which stays
         // loaded.
         let is_made = unsafe { libc::pthread_key_create(&raw mut key, Some(thread_ends)) } == 0;
-        is_made.then(|| (key, std::process::id()))
+        is_made.then(|| {
+            become_original();
+            key
+        })
     });
-    if let Some((key, _)) = *key {
+    if let Some(key) = *key {
         // SAFETY: the key was made above; any value but null has the destructor called.
         unsafe { libc::pthread_setspecific(key, std::ptr::dangling::<c_void>()) };
     }
@@ -140,10 +146,14 @@ pub fn end_thread() {
 /// Ends the states of the thread; the destructor of the key.
 extern "C" fn thread_ends(_: *mut c_void) {
     // A copy of the process has no other threads, which may hold any lock.
-    let is_original = KEY.get().is_some_and(|key| key.is_some_and(|(_, id)| id == std::process::id()));
-    if is_original {
+    if PROCESS.load(Ordering::Relaxed) == std::process::id() {
         let _ = catch_unwind(AssertUnwindSafe(end_thread));
     }
+}
+
+/// Makes this process, if it is a copy of another one, one whose threads end their states.
+pub(crate) fn become_original() {
+    PROCESS.store(std::process::id(), Ordering::Relaxed);
 }
 
 /// Makes threads leave Python alone when they end, because it is about to be finalised or the
