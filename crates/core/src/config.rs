@@ -12,7 +12,7 @@ mod review;
 
 use std::sync::Arc;
 
-use crate::alias::ScriptAlias;
+use crate::alias::{Location, ScriptAlias};
 use crate::daemon::DaemonGroup;
 use crate::diagnostic::{Diagnostic, Position};
 use crate::interpreter::Block;
@@ -211,6 +211,20 @@ impl ServerConfig {
             aliases: host.aliases.iter().chain(&main.aliases).cloned().collect(),
             defaults: DirectoryConfig::merged(&main.defaults, &host.defaults),
         }
+    }
+
+    /// Returns the scripts that run in the main interpreter of the processes of `group`, as far as
+    /// aliases and the settings of the server say so: those of a directory section are not known
+    /// before there are requests.
+    pub fn main_scripts_of<'a>(&'a self, group: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let nowhere = DirectoryConfig::default();
+        self.aliases.iter().filter_map(move |alias| {
+            let settings =
+                Effective { route: Some(&alias.options), directory: &nowhere, server: &self.defaults };
+            let is_fixed = matches!(alias.location, Location::Prefix(_)) || !alias.target.contains(&b'$');
+            let is_main = matches!(settings.application_group(), Some(b"" | b"%{GLOBAL}"));
+            (is_fixed && is_main && settings.process_group() == Some(group)).then_some(&*alias.target)
+        })
     }
 
     /// Returns the first alias that maps `uri`, with the file it maps to in `file` (whose content

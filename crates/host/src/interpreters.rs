@@ -76,6 +76,11 @@ impl Interpreters {
         self.main.get().copied().into_iter().chain(self.subs()).collect()
     }
 
+    /// Returns the main interpreter; `None` before it has been started.
+    pub(crate) fn main(&self) -> Option<&'static Interpreter> {
+        self.main.get().copied()
+    }
+
     /// Returns whether the main interpreter has been started.
     pub(crate) fn is_started(&self) -> bool {
         self.main.get().is_some()

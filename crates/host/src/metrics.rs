@@ -8,7 +8,7 @@ mod report;
 mod server;
 mod slow;
 
-pub(crate) use record::{Recording, begin, record, slow_requests, start, take};
+pub(crate) use record::{Recording, begin, begin_process, record, slow_requests, start, take};
 pub(crate) use report::{of_process, of_requests};
 pub(crate) use server::of_server;
 pub(crate) use slow::Ended;

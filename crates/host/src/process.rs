@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use bridge::{Level, Server};
 
+use crate::locked::Locked;
 use crate::mode::Mode;
 use crate::settings::ProcessSettings;
 
@@ -16,8 +17,7 @@ pub(crate) struct Process {
     pub(crate) mode: &'static dyn Mode,
     /// See [`Mode::has_successors`].
     pub(crate) has_successors: bool,
-    /// The time when Python was started.
-    pub(crate) started: (Instant, SystemTime),
+    started: Locked<(Instant, SystemTime)>,
     pub(crate) requests: Requests,
     /// The questions inside [`questions::answer`](crate::questions::answer).
     pub(crate) questions: Requests,
@@ -91,7 +91,7 @@ pub(crate) fn set_up(
         settings,
         mode,
         has_successors: mode.has_successors(),
-        started: (Instant::now(), SystemTime::now()),
+        started: Locked::new((Instant::now(), SystemTime::now())),
         requests: Requests::default(),
         questions: Requests::default(),
         is_stopping: AtomicBool::new(false),
@@ -111,6 +111,17 @@ pub(crate) fn log(level: Level, line: &str) {
 }
 
 impl Process {
+    /// Returns the time when Python was started; in a process that was forked from a template, the
+    /// time of that.
+    pub(crate) fn started(&self) -> (Instant, SystemTime) {
+        self.started.with(|started| *started)
+    }
+
+    /// Notes that this process has just been forked.
+    pub(crate) fn begin(&self) {
+        self.started.with(|started| *started = (Instant::now(), SystemTime::now()));
+    }
+
     /// Returns whether requests are rejected.
     pub(crate) fn is_stopping(&self) -> bool {
         self.is_stopping.load(Ordering::SeqCst)

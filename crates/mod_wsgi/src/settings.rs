@@ -47,8 +47,9 @@ pub(crate) enum HostProcess<'a> {
         /// The value for `PYTHONHOME`.
         home: Option<&'a [u8]>,
     },
-    /// A process of this group, which has its own Python.
-    Daemon(&'a DaemonGroup),
+    /// A process of this group, which has its own Python, and imports these scripts in its main
+    /// interpreter, too.
+    Daemon(&'a DaemonGroup, &'a [&'a [u8]]),
 }
 
 /// Calls `body` with the settings of a process.
@@ -60,9 +61,9 @@ pub(crate) fn with<T>(
     body: impl FnOnce(&Settings<'_>) -> T,
 ) -> T {
     let (mpm, telemetry) = (&facts.mpm, &global.telemetry);
-    let (program, home, group) = match process {
-        HostProcess::Child { program, home } => (Some(*program), *home, None),
-        HostProcess::Daemon(group) => (None, None, Some(*group)),
+    let (program, home, group, more) = match process {
+        HostProcess::Child { program, home } => (Some(*program), *home, None, &[][..]),
+        HostProcess::Daemon(group, more) => (None, None, Some(*group), *more),
     };
     let process_options = group.map(|group| &group.options);
     let name = group.map_or(&b""[..], |group| &group.name);
@@ -74,6 +75,10 @@ pub(crate) fn with<T>(
             script: Bytes::new(&import.script),
             application_group: Bytes::new(&import.application_group),
         })
+        .chain(
+            more.iter()
+                .map(|script| Import { script: Bytes::new(script), application_group: Bytes::new(b"") }),
+        )
         .collect();
     let named = global.named_scripts.iter();
     let named: Vec<NamedScript<'_>> = named
@@ -96,7 +101,7 @@ pub(crate) fn with<T>(
         packages: Bytes::new(packages.as_os_str().as_bytes()),
         permits: List::new(match process {
             HostProcess::Child { .. } => permits::words(),
-            HostProcess::Daemon(_) => &[],
+            HostProcess::Daemon(..) => &[],
         }),
         server_version: facts.version,
         server_description: Bytes::new(&facts.description),
@@ -110,7 +115,7 @@ pub(crate) fn with<T>(
             HostProcess::Child { .. } if facts.is_single_process => std::process::id(),
             HostProcess::Child { .. } => std::os::unix::process::parent_id(),
             // It is the parent that makes the plan for daemon processes.
-            HostProcess::Daemon(_) => std::process::id(),
+            HostProcess::Daemon(..) => std::process::id(),
         },
         telemetry_socket: Bytes::optional(telemetry.service.as_ref().map(|service| &*service.socket)),
         telemetry_interval: telemetry.service.as_ref().map_or(0.0, |service| service.interval),

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod bucket;
+mod ends;
 mod identity;
 mod inheritance;
 mod jail;
@@ -23,6 +24,8 @@ mod program;
 mod relay;
 mod slot;
 mod slot_runner;
+mod template;
+mod template_runner;
 mod watch;
 
 use std::process::ExitCode;

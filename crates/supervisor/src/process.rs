@@ -11,7 +11,10 @@ use crate::bucket::Bucket;
 use crate::preparation::Preparation;
 use crate::relay;
 use crate::slot::Key;
+use crate::template::Number;
 
+/// The number of messages that are read at a stretch.
+pub(crate) const BATCH: usize = 64;
 /// The budget for reports of a process: a thousand of them, or pieces of one, at a stretch; in the
 /// long run ten a second.
 const REPORT_BUDGET: u64 = 100_000;
@@ -38,6 +41,21 @@ pub(crate) struct Process {
     budget: Bucket,
     /// The output that it writes to the log.
     pub(crate) output: relay::Id,
+    /// The template that it was forked from; if it has started by itself, the last one before it.
+    pub(crate) template: Number,
+}
+
+/// A process that is being forked from a template, and has not made itself known.
+#[derive(Debug)]
+pub(crate) struct UnbornProcess {
+    pub(crate) key: Key,
+    pub(crate) template: Number,
+    pub(crate) word: u8,
+    pub(crate) control: OwnedFd,
+    pub(crate) reports: File,
+    pub(crate) output: relay::Id,
+    /// The socket by which it makes itself known; the end, if it is not forked.
+    pub(crate) birth: OwnedFd,
 }
 
 /// A process that was killed before it was Python, and may take its time to end.
@@ -55,7 +73,7 @@ impl Process {
         child: Child,
         word: u8,
         control: OwnedFd,
-        preparation: Preparation,
+        preparation: Option<Preparation>,
         reports: File,
         output: relay::Id,
     ) -> Self {
@@ -64,12 +82,19 @@ impl Process {
             child,
             word,
             control,
-            preparation: Some(preparation),
+            preparation,
             reports: Some(reports),
             received: Vec::new(),
             budget: Bucket::full(REPORT_BUDGET),
             output,
+            template: 0,
         }
+    }
+
+    /// Sets the template that it was forked from, or the last one before it.
+    pub(crate) const fn with_template(mut self, template: Number) -> Self {
+        self.template = template;
+        self
     }
 
     /// Returns the next report; [`io::ErrorKind::UnexpectedEof`] at the end,

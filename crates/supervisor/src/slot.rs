@@ -21,7 +21,7 @@ use crate::log::Level;
 
 mod process;
 mod rules;
-mod starts;
+pub(crate) mod starts;
 
 pub(crate) use rules::Rules;
 
@@ -33,7 +33,7 @@ use starts::{Ending, Starts};
 pub(crate) const SUCCESSOR_TIMEOUT: u64 = 60_000;
 /// The time that a process may take until Python runs in it: the user database and file systems can
 /// take as long as they want.
-const PREPARATION_TIMEOUT: u64 = 10_000;
+pub(crate) const PREPARATION_TIMEOUT: u64 = 10_000;
 /// The time that a process whose control socket is closed may take to end.
 const LOST_GRACE: u64 = 1_000;
 /// The time that a shutdown without limit may take when the server ends.
@@ -53,6 +53,10 @@ pub(crate) enum Event {
     Begin,
     /// A process is wanted, should there be none.
     Wake,
+    /// The process that was asked for is to be forked from its group's template, once there is
+    /// one, which has a limit of its own for that. [`Spawned`](Self::Spawned) or
+    /// [`NotSpawned`](Self::NotSpawned) follows.
+    Waiting(Key),
     /// The process that was asked for is there, and prepares itself.
     Spawned(Key, i32),
     /// It has become Python.
@@ -165,9 +169,15 @@ impl Slot {
             Event::Begin if self.rules.is_elastic => {}
             Event::Begin => self.start(now, actions),
             Event::Wake => self.wake(now, actions),
+            Event::Waiting(key) => {
+                if let Some(process) = self.starting(key) {
+                    process.wait_for_template();
+                }
+            }
             Event::Spawned(key, pid) => {
                 if let Some(process) = self.starting(key) {
                     process.pid = pid;
+                    process.end_wait(now);
                     process.preparation_end = Some(now + PREPARATION_TIMEOUT);
                 }
             }
@@ -231,6 +241,11 @@ impl Slot {
         processes.any(|process| process.key == key && !process.is_serving)
     }
 
+    /// Returns the reason for which the process is to replace another one; `None` if it does not.
+    pub(crate) fn reason_of(&self, key: Key) -> Option<Reason> {
+        self.successor.as_ref().filter(|process| process.key == key)?.reason
+    }
+
     /// Returns whether no process will be started any more.
     pub(crate) fn is_ending(&self) -> bool {
         self.phase == Phase::Over
@@ -253,6 +268,8 @@ impl Slot {
             is_serving: false,
             preparation_end: None,
             startup_end,
+            reason: None,
+            awaited: None,
             lost: None,
             wanted: None,
         }
@@ -410,7 +427,8 @@ impl Slot {
             self.continue_without_successor("the server has read its configuration again, or ends", actions);
             return;
         }
-        let process = self.new_process(now, SUCCESSOR_TIMEOUT.max(self.rules.startup));
+        let mut process = self.new_process(now, SUCCESSOR_TIMEOUT.max(self.rules.startup));
+        process.reason = Some(reason);
         self.grace = self.rules.grace(reason);
         let (pid, reason) = (self.current_pid(), reason.name());
         actions.push(Action::Log(Level::Info, format!("process {pid} gets a successor ({reason})")));

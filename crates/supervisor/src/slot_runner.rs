@@ -1,38 +1,36 @@
 //! A slot with its processes: carries out what [`Slot`] decides.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::fchown;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use os::descriptors::{self, Kind, Wait};
-use os::process::{Exit, Signal};
+use os::process::{Child, Exit, Signal};
 use os::shared::{ReadOnlyWords, Words};
 use os::spawn::{Launched, Limit};
 use wsgi_core::codes::{DAEMON_NOT_STARTED, SUPERVISOR_FAILED, TOO_LITTLE_MEMORY};
 use wsgi_core::wire::board::{State, page, slot as board};
-use wsgi_core::wire::control::{LONGEST_START, Order, Report, Script};
+use wsgi_core::wire::control::{Order, Report, Script};
 use wsgi_core::wire::launch::Group;
-use wsgi_core::wire::{OwnSchema, channel, exit};
+use wsgi_core::wire::{channel, exit};
 
+use crate::ends::{Ends, Given};
 use crate::log::{self, Level};
 use crate::preparation::{self, Message, Preparation};
-use crate::process::{AbandonedProcess, Process};
+use crate::process::{AbandonedProcess, BATCH, Process, UnbornProcess};
 use crate::program::{self, Obstacle};
 use crate::relay::Relay;
 use crate::slot::{Action, Event, Key, Rules, Slot};
+use crate::template::{self, Number, Request};
 use crate::watch::Token;
 
 /// The time in milliseconds that a page has to say that nothing runs, until a retired slot is taken
 /// for unused.
 const UNUSED_AFTER: u64 = 30_000;
-/// The size of the buffer for orders, in bytes.
-const ORDER_BUFFER: usize = 1 << 18;
-/// The number of messages that are read at a stretch for one slot.
-const BATCH: usize = 64;
 
 /// The context that all slot runners share.
 #[derive(Debug)]
@@ -51,6 +49,8 @@ pub(crate) struct Context {
     /// The limit on descriptors of processes: the one before the supervisor raised its own.
     pub(crate) files: Option<Limit>,
     pub(crate) begin: Instant,
+    /// What slots have for templates, until it is handed to them.
+    pub(crate) notes: RefCell<Vec<(usize, template::Event)>>,
 }
 
 /// A slot and its processes.
@@ -65,6 +65,10 @@ pub(crate) struct SlotRunner {
     page: OwnedFd,
     processes: Vec<Process>,
     abandoned: Vec<AbandonedProcess>,
+    /// Processes that are wanted from a template, with the scripts that they have to import.
+    waiting: Vec<(Key, Vec<Script>)>,
+    /// Processes that a template is to fork.
+    unborn: Vec<UnbornProcess>,
     inherited: Option<InheritedWords>,
     /// The flags that the channel is watched for.
     watched: Option<EpollFlags>,
@@ -110,12 +114,12 @@ impl Context {
         u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn watch(&self, descriptor: impl AsFd, flags: EpollFlags, token: Token) -> io::Result<()> {
+    pub(crate) fn watch(&self, descriptor: impl AsFd, flags: EpollFlags, token: Token) -> io::Result<()> {
         Ok(self.epoll.add(descriptor, EpollEvent::new(flags, token.word()))?)
     }
 
     /// Writes to the log, if it takes lines of this level.
-    fn log(&self, group: usize, level: Level, text: impl std::fmt::Display) {
+    pub(crate) fn log(&self, group: usize, level: Level, text: impl std::fmt::Display) {
         let daemon = &self.groups[group].daemon;
         if level as u8 <= daemon.log_level {
             log::about(&daemon.name, level, text);
@@ -149,9 +153,22 @@ impl SlotRunner {
             page,
             processes: Vec::new(),
             abandoned: Vec::new(),
+            waiting: Vec::new(),
+            unborn: Vec::new(),
             watched: None,
             retired: None,
         }
+    }
+
+    /// Returns the index of the group.
+    pub(crate) const fn group(&self) -> usize {
+        self.group
+    }
+
+    /// Returns the process ids of the slot's processes that have not been waited for.
+    pub(crate) fn pids(&self) -> Vec<i32> {
+        let processes = self.processes.iter().map(|process| &process.child);
+        processes.chain(self.abandoned.iter().map(|abandoned| &abandoned.child)).map(Child::pid).collect()
     }
 
     /// Returns the time at which it wants a tick, at the latest.
@@ -275,13 +292,7 @@ impl SlotRunner {
                     // It is registered, so that cannot fail.
                     let _ = context.epoll.delete(&preparation.pipe);
                     process.preparation = None;
-                    let Group { account, daemon, .. } = &context.groups[self.group];
-                    let uid = account.as_ref().map_or_else(os::accounts::own_user, |account| account.uid);
-                    let text = format_args!(
-                        "process {pid} is started, as uid {uid} with {} threads",
-                        daemon.options.threads
-                    );
-                    context.log(self.group, Level::Info, text);
+                    self.log_started(pid, "started", context);
                     return self.handle(Event::Started(key), context);
                 }
                 Err(error) => {
@@ -409,10 +420,13 @@ impl SlotRunner {
 
     fn carry_out(&mut self, action: Action, context: &Context) -> Option<Event> {
         match action {
-            Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, context)),
+            Action::Spawn(key, scripts) if context.groups[self.group].daemon.options.is_forked() => {
+                Some(self.want(key, scripts, context))
+            }
+            Action::Spawn(key, scripts) => Some(self.spawn(key, scripts, 0, context)),
             Action::Abandon { key, is_late } => {
                 if is_late {
-                    self.log_late_preparation(key, context);
+                    self.log_late_start(key, context);
                 }
                 Some(self.abandon(key, context))
             }
@@ -438,8 +452,8 @@ impl SlotRunner {
         None
     }
 
-    fn spawn(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Event {
-        match self.try_spawn(key, scripts, context) {
+    fn spawn(&mut self, key: Key, scripts: Vec<Script>, template: Number, context: &Context) -> Event {
+        match self.try_spawn(key, scripts, template, context) {
             Ok(pid) => Event::Spawned(key, pid),
             Err(Obstacle { level, text, .. }) => {
                 context.log(self.group, level, text);
@@ -449,9 +463,34 @@ impl SlotRunner {
     }
 
     /// Starts a process, and waits for nothing: it looks for its user and for Python by itself.
-    fn try_spawn(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Result<i32, Obstacle> {
+    fn try_spawn(
+        &mut self,
+        key: Key,
+        scripts: Vec<Script>,
+        template: Number,
+        context: &Context,
+    ) -> Result<i32, Obstacle> {
         let group = &context.groups[self.group];
         let exhausted = |error: io::Error| program::no_process(&error);
+        let (word, ends) = self.ends(scripts, context)?;
+        let Launched { child, pipe } =
+            preparation::launch(group, context, ends.theirs.as_fd(), ends.log.as_fd()).map_err(exhausted)?;
+        let Ends { control, reports, output, .. } = ends;
+        let output = context.relay.watch(output, group.log as usize);
+        let (pid, preparation) = (child.pid(), Preparation::new(pipe.into()));
+        let watched =
+            context.watch(&preparation.pipe, EpollFlags::EPOLLIN, Token::Preparation(self.index, key));
+        let process = Process::new(key, child, word, control, Some(preparation), reports, output);
+        watched.and(self.add(process.with_template(template), context)).map(|()| pid).map_err(|error| {
+            // For lack of memory. That it has ended is learnt from the signal.
+            let _ = self.abandon(key, context);
+            exhausted(error)
+        })
+    }
+
+    /// Makes the ends of a process that imports these scripts, and finds a word for it.
+    fn ends(&self, scripts: Vec<Script>, context: &Context) -> Result<(u8, Ends), Obstacle> {
+        let group = &context.groups[self.group];
         let word = self.free_word().ok_or_else(|| {
             program::no_process(&format!("{} were killed and have not ended yet", self.abandoned.len()))
         })?;
@@ -460,47 +499,145 @@ impl SlotRunner {
         if !self.is_elastic {
             daemon.options.limits.scale_down_idle = 0;
         }
-        let start = Order::Start { schema: OwnSchema, word, daemon: Box::new(daemon) }.encode();
-        if start.len() > LONGEST_START {
-            return Err(program::no_process(&"it would have to be told more than it can (of scripts)"));
-        }
-        let start = os::message::file(c"mod_wsgi start", &start).map_err(exhausted)?;
-        let (control, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
-        descriptors::make_send_only(&control).map_err(exhausted)?;
-        descriptors::set_buffers(&control, Some(ORDER_BUFFER), None).map_err(exhausted)?;
-        let (reports, writer) = descriptors::pipe().map_err(exhausted)?;
-        let (output, log) = descriptors::pipe().map_err(exhausted)?;
-        // It never waits for the log where it cannot afford to; what it starts itself may.
-        let at_once = descriptors::reopen_for_append(&log).map_err(|error| {
-            program::no_process(&format!(
-                "a pipe cannot be opened through /proc, if that is mounted ({error})"
-            ))
-        })?;
-        if let Some(account) = &group.account {
-            // So that it can open its own standard error by name. It is not necessary.
-            let _ = fchown(&log, Some(account.uid), Some(account.gid));
-        }
         let scoreboard = context.scoreboard.as_ref().filter(|_| group.daemon.scoreboard > 0);
-        let own = [start.as_fd(), self.channel.as_fd(), self.page.as_fd(), writer.as_fd(), at_once.as_fd()];
-        let parts: Vec<_> = own.into_iter().chain(scoreboard.map(AsFd::as_fd)).collect();
-        descriptors::send_with(&control, &Order::announcement(), &parts, Wait::Never).map_err(exhausted)?;
-        let Launched { child, pipe } =
-            preparation::launch(group, context, theirs.as_fd(), log.as_fd()).map_err(exhausted)?;
-        let output = context.relay.watch(output, group.log as usize);
-        let (pid, preparation) = (child.pid(), Preparation::new(pipe.into()));
+        let given =
+            Given { before: &[self.channel.as_fd(), self.page.as_fd()], after: scoreboard.map(AsFd::as_fd) };
+        Ok((word, Ends::new(group, daemon, word, &given)?))
+    }
+
+    /// Adds a process, and watches it.
+    fn add(&mut self, process: Process, context: &Context) -> io::Result<()> {
+        let key = process.key;
         let watched = [
-            context.watch(&preparation.pipe, EpollFlags::EPOLLIN, Token::Preparation(self.index, key)),
-            context.watch(&reports, EpollFlags::EPOLLIN, Token::Control(self.index, key)),
-            context.watch(&child, EpollFlags::EPOLLIN, Token::Exit(self.index, key)),
+            process.reports.as_ref().map_or(Ok(()), |reports| {
+                context.watch(reports, EpollFlags::EPOLLIN, Token::Control(self.index, key))
+            }),
+            context.watch(&process.child, EpollFlags::EPOLLIN, Token::Exit(self.index, key)),
         ];
-        self.processes.push(Process::new(key, child, word, control, preparation, reports.into(), output));
-        match watched.into_iter().collect::<io::Result<()>>() {
-            Ok(()) => Ok(pid),
-            Err(error) => {
-                // For lack of memory. That it has ended is learnt from the signal.
-                let _ = self.abandon(key, context);
-                Err(exhausted(error))
+        self.processes.push(process);
+        watched.into_iter().collect()
+    }
+
+    /// Asks the group's template for a process.
+    fn want(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Event {
+        let newer_than =
+            self.slot.reason_of(key).filter(|reason| template::needs_import(*reason)).map(|_| {
+                let serving = self.slot.serving();
+                let serving = self.processes.iter().find(|process| Some(process.child.pid()) == serving);
+                serving.map_or(0, |process| process.template)
+            });
+        let request = Request { slot: self.index, key, newer_than, scripts: scripts.clone() };
+        context.notes.borrow_mut().push((self.group, template::Event::Wanted(request)));
+        self.waiting.push((key, scripts));
+        Event::Waiting(key)
+    }
+
+    /// Starts a process by itself that was wanted from a template; so many of those have been there
+    /// before it.
+    pub(crate) fn start_alone(&mut self, key: Key, template: Number, context: &Context) {
+        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == key) {
+            let (_, scripts) = self.waiting.swap_remove(at);
+            let event = self.spawn(key, scripts, template, context);
+            self.handle(event, context);
+        }
+    }
+
+    /// Has `template` fork a process that was wanted; if that cannot be, it starts by itself.
+    pub(crate) fn fork(&mut self, key: Key, template: &Process, context: &Context) {
+        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == key) else { return };
+        let scripts = self.waiting[at].1.clone();
+        match self.order_fork(key, scripts, template, context) {
+            Ok(()) => {
+                self.waiting.retain(|(waiting, _)| *waiting != key);
+                // From now on its time counts.
+                self.handle(Event::Spawned(key, template.child.pid()), context);
             }
+            Err(_) => self.start_alone(key, template.key, context),
+        }
+    }
+
+    fn order_fork(
+        &mut self,
+        key: Key,
+        scripts: Vec<Script>,
+        template: &Process,
+        context: &Context,
+    ) -> Result<(), Obstacle> {
+        let exhausted = |error: io::Error| program::no_process(&error);
+        let (word, ends) = self.ends(scripts, context)?;
+        let (birth, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
+        descriptors::name_senders(&birth).map_err(exhausted)?;
+        context.watch(&birth, EpollFlags::EPOLLIN, Token::Birth(self.index, key)).map_err(exhausted)?;
+        let parts = [ends.theirs.as_fd(), ends.log.as_fd(), theirs.as_fd()];
+        descriptors::send_with(&template.control, &Order::Fork.encode(), &parts, Wait::Never)
+            .map_err(exhausted)?;
+        let Ends { control, reports, output, .. } = ends;
+        let output = context.relay.watch(output, context.groups[self.group].log as usize);
+        let template = template.key;
+        self.unborn.push(UnbornProcess { key, template, word, control, reports, output, birth });
+        Ok(())
+    }
+
+    /// Handles the first message of a process that a template has forked, or the end of the socket
+    /// where it does not. The kernel says who has sent it. An application of the group may have done
+    /// so in place of the process; so what is taken is a process of the group's user, which is this
+    /// process's child and that of no other slot (`is_known`).
+    pub(crate) fn on_birth(&mut self, key: Key, is_known: impl Fn(i32) -> bool, context: &Context) {
+        let Some(at) = self.unborn.iter().position(|unborn| unborn.key == key) else { return };
+        let sender = match descriptors::receive_sender(&self.unborn[at].birth) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            sender => sender,
+        };
+        let account = context.groups[self.group].account.as_ref();
+        let uid = account.map_or_else(os::accounts::own_user, |account| account.uid);
+        let child = match sender {
+            Ok(Some(sender)) if sender.uid == uid && !is_known(sender.pid) => Child::adopt(sender.pid),
+            Ok(Some(_)) => Err(io::ErrorKind::PermissionDenied.into()),
+            Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => Err(error),
+        };
+        let UnbornProcess { template, word, control, reports, output, birth, .. } =
+            self.unborn.swap_remove(at);
+        // It is registered, so that cannot fail.
+        let _ = context.epoll.delete(birth);
+        let child = match child {
+            Ok(child) => child,
+            Err(error) => {
+                context.relay.collect(output);
+                if error.kind() != io::ErrorKind::UnexpectedEof {
+                    let text = format_args!(
+                        "{DAEMON_NOT_STARTED}: what template {template} has forked is no process of the group: {error}"
+                    );
+                    context.log(self.group, DAEMON_NOT_STARTED.level, text);
+                }
+                // The template has said why, if it could.
+                return self.handle(Event::NotSpawned(key), context);
+            }
+        };
+        let pid = child.pid();
+        let process = Process::new(key, child, word, control, None, reports, output);
+        if self.add(process.with_template(template), context).is_err() {
+            // For lack of memory. That it has ended is learnt from the signal.
+            let event = self.abandon(key, context);
+            return self.handle(event, context);
+        }
+        self.handle(Event::Spawned(key, pid), context);
+        self.log_started(pid, &format!("forked from template {template}"), context);
+        self.handle(Event::Started(key), context);
+    }
+
+    /// Returns the processes that are to be born.
+    pub(crate) fn unborn(&self) -> Vec<Key> {
+        self.unborn.iter().map(|unborn| unborn.key).collect()
+    }
+
+    /// Handles a template, with this process id, that could not import the scripts of a process that
+    /// was wanted from it.
+    pub(crate) fn not_imported(&mut self, key: Key, pid: i32, context: &Context) {
+        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == key) {
+            self.waiting.swap_remove(at);
+            self.handle(Event::Spawned(key, pid), context);
+            self.handle(Event::Exited(key, Exit::Status(exit::NOT_IMPORTED)), context);
         }
     }
 
@@ -508,6 +645,7 @@ impl SlotRunner {
     fn free_word(&self) -> Option<u8> {
         let is_free = |word: &u8| {
             self.processes.iter().all(|process| process.word != *word)
+                && self.unborn.iter().all(|unborn| unborn.word != *word)
                 && self.abandoned.iter().all(|abandoned| abandoned.word != *word)
         };
         let inherited = self.inherited.as_ref().map_or(&[][..], |inherited| &inherited.words);
@@ -516,8 +654,25 @@ impl SlotRunner {
         words().filter(|word| !inherited.contains(word)).find(is_free).or_else(|| words().find(is_free))
     }
 
-    /// Kills a process that prepares itself, and forgets it but for its end.
+    fn log_started(&self, pid: i32, how: &str, context: &Context) {
+        let Group { account, daemon, .. } = &context.groups[self.group];
+        let uid = account.as_ref().map_or_else(os::accounts::own_user, |account| account.uid);
+        let text =
+            format_args!("process {pid} is {how}, as uid {uid} with {} threads", daemon.options.threads);
+        context.log(self.group, Level::Info, text);
+    }
+
+    /// Kills a process that prepares itself, and forgets it but for its end; one that is not there
+    /// yet is not wanted any more.
     fn abandon(&mut self, key: Key, context: &Context) -> Event {
+        self.waiting.retain(|(waiting, _)| *waiting != key);
+        if let Some(at) = self.unborn.iter().position(|unborn| unborn.key == key) {
+            // It ends when it finds its sockets closed.
+            let UnbornProcess { output, birth, .. } = self.unborn.swap_remove(at);
+            context.relay.collect(output);
+            // It is registered, so that cannot fail.
+            let _ = context.epoll.delete(birth);
+        }
         if let Some(at) = self.processes.iter().position(|process| process.key == key) {
             let Process { child, word, output, preparation, reports, .. } = self.processes.swap_remove(at);
             // This fails if the process has ended, which comes as an event of its own.
@@ -531,8 +686,11 @@ impl SlotRunner {
         Event::NotSpawned(key)
     }
 
-    /// Says why a process that prepares itself is killed.
-    fn log_late_preparation(&self, key: Key, context: &Context) {
+    /// Says why a process that prepares itself is killed, or one that is not forked given up.
+    fn log_late_start(&self, key: Key, context: &Context) {
+        if let Some(unborn) = self.unborn.iter().find(|unborn| unborn.key == key) {
+            return context.notes.borrow_mut().push((self.group, template::Event::Hung(unborn.template)));
+        }
         let process = self.processes.iter().find(|process| process.key == key);
         let obstacle = process.and_then(|process| process.preparation.as_ref()?.obstacle.as_deref());
         if let Some(text) = obstacle {

@@ -1,5 +1,6 @@
 //! The loop that waits for events, and hands them to the slots that they are about.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
@@ -18,6 +19,8 @@ use crate::pool_runner::PoolRunner;
 use crate::relay;
 use crate::slot::{Event, Key};
 use crate::slot_runner::{Context, SlotRunner};
+use crate::template::{self, Number, Request};
+use crate::template_runner::{Answer, TemplateRunner};
 use wsgi_core::codes::SUPERVISOR_FAILED;
 use wsgi_core::wire::board::State;
 
@@ -46,6 +49,14 @@ pub(crate) enum Token {
     Control(usize, Key),
     /// The end of a process.
     Exit(usize, Key),
+    /// The first message of a process that a template forks.
+    Birth(usize, Key),
+    /// The messages of a template of a group that prepares itself.
+    TemplatePreparation(usize, Number),
+    /// The reports of a template.
+    TemplateReport(usize, Number),
+    /// The end of a template.
+    TemplateExit(usize, Number),
 }
 
 /// The supervisor.
@@ -55,6 +66,8 @@ pub(crate) struct Supervisor {
     runners: Vec<SlotRunner>,
     /// Of the groups whose number of processes follows the load.
     pools: Vec<PoolRunner>,
+    /// Those of the groups that have templates.
+    templates: Vec<TemplateRunner>,
     signals: SignalFd,
     is_retired: bool,
     /// True if the server ends.
@@ -78,7 +91,8 @@ impl Supervisor {
         // process, as in a container; and the server stops when a child exits that it does not know
         // with the status 15.
         os::process::become_reaper()?;
-        let (environment, files) = (os::spawn::own_environment(), raise_limit(slots.len()));
+        let (environment, files) =
+            (os::spawn::own_environment(), raise_limit(slots.len(), plan.groups.len()));
         let signals = watched_signals()?;
         // Begins with these signals blocked.
         let relay = log::start_relay(logs, plan.syslog, slots.len())?;
@@ -101,6 +115,7 @@ impl Supervisor {
             environment,
             files,
             begin,
+            notes: RefCell::default(),
         };
         let of_group = context.groups.iter().enumerate().flat_map(|(at, group)| {
             (0..group.daemon.options.process_count()).map(move |number| (at, number))
@@ -110,12 +125,16 @@ impl Supervisor {
             .enumerate()
             .map(|(index, (group, (channel, page)))| SlotRunner::new(index, group, &context, channel, page))
             .collect();
+        let has_template = |group: &usize| context.groups[*group].daemon.options.is_forked();
+        let templates = (0..context.groups.len()).filter(has_template);
+        let templates = templates.map(|group| TemplateRunner::new(group, &context)).collect();
         let is_in_container = parent_id() == 1;
         let pools = PoolRunner::of_groups(&context);
         Ok(Self {
             context,
             runners,
             pools,
+            templates,
             signals,
             is_retired: false,
             is_stopping: false,
@@ -132,7 +151,8 @@ impl Supervisor {
     pub(crate) fn run(mut self) -> io::Result<()> {
         self.handle_all(|| Event::Begin);
         let mut events = [EpollEvent::empty(); EVENTS];
-        while !self.runners.iter().all(SlotRunner::is_over) {
+        self.serve_templates(Vec::new());
+        while !self.is_over() {
             let count = match self.context.epoll.wait(&mut events, self.timeout()) {
                 Ok(count) => count,
                 Err(nix::errno::Errno::EINTR) => 0,
@@ -153,9 +173,9 @@ impl Supervisor {
     /// started does not end of that (`SIGPIPE`); and where the server would inherit that, as long
     /// as there are children.
     fn wait_for_writers(self) {
-        let Self { signals, context, runners, is_in_container, .. } = self;
+        let Self { signals, context, runners, templates, is_in_container, .. } = self;
         let relay = context.relay;
-        drop((context, runners));
+        drop((context, runners, templates));
         let mut pause = PAUSES.0;
         loop {
             let is_needed = has_children() && is_in_container || relay.has_writers();
@@ -187,6 +207,22 @@ impl Supervisor {
             Some(Token::Preparation(runner, key)) => self.runners[runner].on_preparation(key, context),
             Some(Token::Control(runner, key)) => self.on_report(runner, key),
             Some(Token::Exit(runner, key)) => self.runners[runner].on_exit(key, context),
+            Some(Token::Birth(runner, key)) => self.on_birth(runner, key),
+            Some(Token::TemplatePreparation(group, number)) => {
+                self.with_template(group, |template, context, answers| {
+                    template.on_preparation(number, context, answers);
+                });
+            }
+            Some(Token::TemplateReport(group, number)) => {
+                self.with_template(group, |template, context, answers| {
+                    template.on_report(number, context, answers);
+                });
+            }
+            Some(Token::TemplateExit(group, number)) => {
+                self.with_template(group, |template, context, answers| {
+                    template.on_exit(number, context, answers);
+                });
+            }
             None => {}
         }
     }
@@ -214,6 +250,7 @@ impl Supervisor {
                 for runner in &mut self.runners {
                     runner.retire(&self.context);
                 }
+                self.handle_templates(|| template::Event::Retire);
             }
             Ok((1.., _)) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -223,7 +260,7 @@ impl Supervisor {
                 if !self.is_retired {
                     let text = "the server's parent process is gone; all daemon processes are ended";
                     log::write(Level::Error, format_args!("{SUPERVISOR_FAILED}: {text}"));
-                    self.handle_all(|| Event::Stop);
+                    self.end_all(|| Event::Stop, || template::Event::Retire);
                 }
             }
         }
@@ -233,8 +270,10 @@ impl Supervisor {
         while let Ok(Some(signal)) = self.signals.read_signal() {
             self.is_stopping |= ends_server(&signal);
             match signal_of(&signal) {
-                Ok(Signal::SIGTERM | Signal::SIGINT) => self.handle_all(|| Event::Stop),
-                Ok(Signal::SIGQUIT) => self.handle_all(|| Event::Kill),
+                Ok(Signal::SIGTERM | Signal::SIGINT) => {
+                    self.end_all(|| Event::Stop, || template::Event::Retire)
+                }
+                Ok(Signal::SIGQUIT) => self.end_all(|| Event::Kill, || template::Event::Kill),
                 Ok(Signal::SIGCHLD) => self.has_ended_children = true,
                 _ => {}
             }
@@ -244,21 +283,125 @@ impl Supervisor {
     /// Waits for children that have ended: of slots, or left behind by processes. Those may be as
     /// many as an application likes, so the others get their turn.
     fn reap(&mut self) {
-        let key_of = |runners: &[SlotRunner], pid| {
-            runners.iter().enumerate().find_map(|(at, runner)| runner.key_of(pid).map(|key| (at, key)))
-        };
         for _ in 0..EVENTS {
             // An error says that there is no child.
-            let Ok(Some(ended)) = os::process::reap(|pid| key_of(&self.runners, pid).is_some()) else {
+            let Ok(Some(ended)) = os::process::reap(|pid| self.is_known(pid)) else {
                 self.has_ended_children = false;
                 return;
             };
-            if let Ended::Known(pid) = ended
-                && let Some((runner, key)) = key_of(&self.runners, pid)
-            {
-                self.runners[runner].on_exit(key, &self.context);
+            match ended {
+                Ended::Known(pid) => match self.owner_of(pid) {
+                    Some(Owner::Slot(runner, key)) => self.runners[runner].on_exit(key, &self.context),
+                    Some(Owner::Template(group, number)) => {
+                        self.with_template(group, |template, context, answers| {
+                            template.on_exit(number, context, answers);
+                        });
+                    }
+                    None => {}
+                },
+                Ended::Forgotten => {}
             }
         }
+    }
+
+    /// Returns whether a child that has ended is waited for elsewhere. One that was forked from a
+    /// template has made itself known before its end.
+    fn is_known(&mut self, pid: i32) -> bool {
+        if self.owner_of(pid).is_some() {
+            return true;
+        }
+        for runner in 0..self.runners.len() {
+            for key in self.runners[runner].unborn() {
+                self.on_birth(runner, key);
+            }
+        }
+        self.owner_of(pid).is_some()
+    }
+
+    fn owner_of(&self, pid: i32) -> Option<Owner> {
+        owner_of(&self.runners, &self.templates, pid)
+    }
+
+    fn on_birth(&mut self, runner: usize, key: Key) {
+        let (before, rest) = self.runners.split_at_mut(runner);
+        let Some((runner, after)) = rest.split_first_mut() else { return };
+        let own: Vec<_> = runner.pids();
+        let is_known = |pid| {
+            own.contains(&pid)
+                || owner_of(before, &self.templates, pid).is_some()
+                || owner_of(after, &[], pid).is_some()
+        };
+        runner.on_birth(key, is_known, &self.context);
+    }
+
+    /// Has the templates of a group do something, and the slots what follows.
+    fn with_template(
+        &mut self,
+        group: usize,
+        work: impl FnOnce(&mut TemplateRunner, &Context, &mut Vec<Answer>),
+    ) {
+        let mut answers = Vec::new();
+        if let Some(template) = self.templates.iter_mut().find(|template| template.group() == group) {
+            work(template, &self.context, &mut answers);
+        }
+        self.serve_templates(answers);
+    }
+
+    fn handle_templates(&mut self, event: impl Fn() -> template::Event) {
+        let mut answers = Vec::new();
+        for template in &mut self.templates {
+            template.handle(event(), &self.context, &mut answers);
+        }
+        self.serve_templates(answers);
+    }
+
+    /// Hands answers of templates to slots, and what slots have for templates to those.
+    fn serve_templates(&mut self, mut answers: Vec<Answer>) {
+        loop {
+            for answer in std::mem::take(&mut answers) {
+                self.answer(answer);
+            }
+            let notes = self.context.notes.take();
+            if notes.is_empty() {
+                return;
+            }
+            for (group, event) in notes {
+                if let Some(template) = self.templates.iter_mut().find(|template| template.group() == group) {
+                    template.handle(event, &self.context, &mut answers);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        let context = &self.context;
+        match answer {
+            Answer::Fork(number, Request { slot, key, .. }) => {
+                let group = self.runners[slot].group();
+                let template = self.templates.iter().find(|template| template.group() == group);
+                match template.and_then(|template| template.process(number)) {
+                    Some(template) => self.runners[slot].fork(key, template, context),
+                    None => self.runners[slot].start_alone(key, number, context),
+                }
+            }
+            Answer::StartAlone(number, Request { slot, key, .. }) => {
+                self.runners[slot].start_alone(key, number, context);
+            }
+            Answer::NotImported(pid, Request { slot, key, .. }) => {
+                self.runners[slot].not_imported(key, pid, context);
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.runners.iter().all(SlotRunner::is_over) && self.templates.iter().all(TemplateRunner::is_over)
+    }
+
+    /// Has all slots end their processes.
+    fn end_all(&mut self, event: impl Fn() -> Event, of_templates: impl Fn() -> template::Event) {
+        // So that none is started in vain.
+        self.handle_all(event);
+        self.handle_templates(of_templates);
     }
 
     fn handle_all(&mut self, event: impl Fn() -> Event) {
@@ -280,12 +423,19 @@ impl Supervisor {
         for pool in &mut self.pools {
             pool.look(&mut self.runners, &self.context);
         }
+        let mut answers = Vec::new();
+        for template in &mut self.templates {
+            if template.next().is_some_and(|time| time <= now) {
+                template.handle(template::Event::Tick, &self.context, &mut answers);
+            }
+        }
         if self.is_retired && self.next_check <= now {
             self.next_check = now + CHECK_INTERVAL;
             for runner in &mut self.runners {
                 runner.check_retired(&self.context);
             }
         }
+        self.serve_templates(answers);
     }
 
     fn timeout(&self) -> EpollTimeout {
@@ -294,8 +444,9 @@ impl Supervisor {
         }
         let check = self.is_retired.then_some(self.next_check);
         let looks = self.pools.iter().filter_map(PoolRunner::next);
-        let Some(time) = self.runners.iter().filter_map(SlotRunner::next).chain(check).chain(looks).min()
-        else {
+        let templates = self.templates.iter().filter_map(TemplateRunner::next);
+        let slots = self.runners.iter().filter_map(SlotRunner::next);
+        let Some(time) = slots.chain(templates).chain(looks).chain(check).min() else {
             return EpollTimeout::NONE;
         };
         // Waking up early is no harm.
@@ -314,6 +465,10 @@ impl Token {
             Self::Control(runner, key) => (3, runner, key),
             Self::Exit(runner, key) => (4, runner, key),
             Self::Preparation(runner, key) => (5, runner, key),
+            Self::Birth(runner, key) => (6, runner, key),
+            Self::TemplatePreparation(group, number) => (7, group, number),
+            Self::TemplateReport(group, number) => (8, group, number),
+            Self::TemplateExit(group, number) => (9, group, number),
         };
         kind << 56 | (runner as u64 & 0xff_ffff) << 32 | u64::from(key)
     }
@@ -327,9 +482,30 @@ impl Token {
             3 => Some(Self::Control(runner, key)),
             4 => Some(Self::Exit(runner, key)),
             5 => Some(Self::Preparation(runner, key)),
+            6 => Some(Self::Birth(runner, key)),
+            7 => Some(Self::TemplatePreparation(runner, key)),
+            8 => Some(Self::TemplateReport(runner, key)),
+            9 => Some(Self::TemplateExit(runner, key)),
             _ => None,
         }
     }
+}
+
+/// The owner of a process.
+enum Owner {
+    /// The slot with this index.
+    Slot(usize, Key),
+    /// The group with this index.
+    Template(usize, Number),
+}
+
+fn owner_of(runners: &[SlotRunner], templates: &[TemplateRunner], pid: i32) -> Option<Owner> {
+    let slots = runners.iter().enumerate();
+    let slots = slots.filter_map(|(at, runner)| runner.key_of(pid).map(|key| Owner::Slot(at, key)));
+    let templates = templates.iter().filter_map(|template| {
+        template.number_of(pid).map(|number| Owner::Template(template.group(), number))
+    });
+    slots.chain(templates).next()
 }
 
 /// Waits for all children that have ended. Returns whether there are others.
@@ -368,11 +544,12 @@ fn watched_signals() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?)
 }
 
-/// Makes room for so many slots. Returns the former limit, for processes, if that was changed.
-fn raise_limit(slots: usize) -> Option<Limit> {
+/// Makes room for so many slots and groups. Returns the former limit, for processes, if that was changed.
+fn raise_limit(slots: usize, groups: usize) -> Option<Limit> {
     // Of each slot the channel and the page, and five descriptors of each of two processes, a few
-    // while one starts.
-    let (soft, hard) = descriptors::raise_limit((12 * slots + 64 + relay::max_orphans(slots)) as u64)?;
+    // while one starts; of each group two templates.
+    let count = 12 * slots + 10 * groups + 64 + relay::max_orphans(slots);
+    let (soft, hard) = descriptors::raise_limit(count as u64)?;
     Some(Limit { resource: os::spawn::Resource::Files, soft, hard })
 }
 
@@ -389,6 +566,10 @@ mod tests {
             Token::Control(0xff_fffe, u32::MAX),
             Token::Exit(0, 1),
             Token::Preparation(7, 8),
+            Token::Birth(7, 8),
+            Token::TemplatePreparation(7, 8),
+            Token::TemplateReport(0xff_fffe, 8),
+            Token::TemplateExit(7, u32::MAX),
         ] {
             assert_eq!(Token::from_word(token.word()), Some(token));
         }

@@ -12,6 +12,7 @@
 //! | `Share` | | another process of the group serves: give it some of the requests that wait |
 //! | `Drain` | | a successor has the channel: finish what was begun, and exit |
 //! | | `Stopping` | it is about to exit by itself |
+//! | `Fork` | | to a group's template: fork a process, which gets the descriptors that come along |
 //!
 //! The daemon finishes what it has begun and exits when the supervisor's end is closed.
 
@@ -58,6 +59,10 @@ messages! {
         /// So many processes of the group serve now, one more than before: close one in so many of
         /// the connections whose requests wait for a thread, so that they go elsewhere.
         5 => Share(processes: u32),
+        /// Fork a process of the group. With it come the control socket of that process, its pipe
+        /// for standard output and error, and the socket by which it makes itself known. (Its
+        /// `Start` waits in the control socket.)
+        6 => Fork,
     }
 }
 
@@ -166,6 +171,7 @@ mod tests {
             Order::NoSuccessor(b"it does not import"[..].into()),
             Order::Drain(15_000),
             Order::Share(2),
+            Order::Fork,
         ] {
             assert_eq!(Order::decode(&order.encode()), Ok(order));
         }

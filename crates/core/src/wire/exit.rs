@@ -3,5 +3,8 @@
 /// A script could not be imported, which the error log describes.
 pub const NOT_IMPORTED: u8 = 3;
 
+/// No processes can be forked from this template, for a reason that the error log describes.
+pub const NOT_FORKABLE: u8 = 4;
+
 /// The process could not go on, which the error log describes.
 pub const FAILED: u8 = 255;

@@ -87,6 +87,9 @@ record! {
         pub log_level: u8,
         /// Scripts to import before it serves, besides what the configuration says.
         pub scripts: Vec<Script>,
+        /// True for the template of a group with `preload=fork`: it serves nothing, and the group's
+        /// processes are forked from it.
+        pub is_template: bool,
         /// The bridge's settings.
         pub settings: Box<[u8]>,
         /// The size of the snapshot of the scoreboard that the server publishes, in bytes; 0: the
@@ -123,6 +126,8 @@ record! {
         pub display_name: Option<Box<[u8]>>,
         /// `python-path=`.
         pub python_path: Option<Box<[u8]>>,
+        /// `preload=fork`: the processes are forked from one that has imported the scripts.
+        pub preload_fork: bool,
         /// `switch-interval=` in seconds.
         pub switch_interval: Option<f64>,
         /// `stack-size=` in bytes; 0: the system's.
@@ -214,6 +219,13 @@ impl ProcessOptions {
         self.limits.is_run_once(self.threads)
     }
 
+    /// Returns whether its processes are forked from a template. Those without requests are not:
+    /// their scripts do their work where they are imported.
+    #[must_use]
+    pub const fn is_forked(&self) -> bool {
+        self.preload_fork && !self.is_service()
+    }
+
     /// Returns whether its processes serve no requests: their scripts are their purpose.
     #[must_use]
     pub const fn is_service(&self) -> bool {
@@ -281,6 +293,7 @@ mod tests {
             environment: vec![(text("A"), text("b"))],
             display_name: Some(text("(wsgi:one)")),
             python_path: Some(text("/a:/b")),
+            preload_fork: true,
             switch_interval: Some(0.05),
             stack_size: 1 << 20,
             priority: -5,

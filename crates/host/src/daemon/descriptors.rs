@@ -32,10 +32,26 @@ pub(crate) fn unregister(descriptor: &impl AsRawFd) {
     }
 }
 
-/// Makes this forked copy of the process one that serves nothing. Called by the child, on its only
-/// thread.
+/// Set in a forked copy that becomes a process of the group, until its fork is over.
+static BEGINS: AtomicBool = AtomicBool::new(false);
+
+/// Makes this forked copy of the process one that serves nothing, unless it [begins](begin_process)
+/// a process. Called by the child, on its only thread.
 pub(crate) fn forked() {
-    FORKED.store(true, Ordering::Relaxed);
+    if !BEGINS.swap(false, Ordering::Relaxed) {
+        FORKED.store(true, Ordering::Relaxed);
+        close_registered();
+    }
+}
+
+/// Makes this forked copy of a template a process of its group, without the descriptors of the
+/// template. Called by the child before [`forked`].
+pub(super) fn begin_process() {
+    BEGINS.store(true, Ordering::Relaxed);
+    close_registered();
+}
+
+fn close_registered() {
     for (index, word) in REGISTERED.iter().enumerate() {
         let mut bits = word.swap(0, Ordering::Relaxed);
         while bits != 0 {

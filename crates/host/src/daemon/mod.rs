@@ -23,6 +23,7 @@ mod setup;
 mod start_order;
 mod state;
 mod stop;
+mod template;
 mod threads;
 mod watchdog;
 mod worker;

@@ -127,6 +127,25 @@ impl RejectedChange {
 pub(super) type Decided<T> = (T, bool);
 
 impl Reload {
+    /// Creates the record of a process that was forked from another one, and has what that has
+    /// loaded.
+    pub(super) fn forked_from(template: &Self) -> Self {
+        Self { scripts: Mutex::new(lock(&template.scripts).clone()), state: Mutex::default() }
+    }
+
+    /// Returns whether the process has loaded a script. It is not loaded again here, whatever has
+    /// become of its file.
+    pub(super) fn has_script(&self, path: &[u8], application_group: &[u8]) -> bool {
+        let is_same =
+            |script: &Script| *script.path == *path && *script.application_group == *application_group;
+        lock(&self.scripts).iter().any(is_same)
+    }
+
+    /// Returns whether any script has been loaded.
+    pub(super) fn has_scripts(&self) -> bool {
+        !lock(&self.scripts).is_empty()
+    }
+
     /// Decides about a request whose script has changed; `mtime` is the file's present one.
     /// `is_serving` is called under the lock, so that [`Self::take_all`] finds requests that are
     /// held back while the process begins to end.

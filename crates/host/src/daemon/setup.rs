@@ -29,9 +29,10 @@ use super::crew::Crew;
 use super::event_loop::{self, Endpoints, Shutdown};
 use super::monitor::{self, Task};
 use super::reload::Reload;
-use super::start_order::{StartOrder, because};
+use super::start_order::{Start, StartOrder, because};
 use super::state::{Daemon, Message, Phase, set_up};
 use super::stop::{self, Threads};
+use super::template::{Forked, Template, TemplateMode};
 use super::threads::spawn;
 use super::watchdog::Watchdog;
 use super::worker::Worker;
@@ -39,7 +40,8 @@ use super::{descriptors, log, server, workers};
 use crate::dispatch::interpreters;
 use crate::interpreters::Patience;
 use crate::life;
-use crate::process::Process;
+use crate::mode::Mode;
+use crate::process::{self, Process};
 use crate::settings::Origin;
 use crate::telemetry;
 
@@ -53,9 +55,9 @@ const SIGNALS: [Signal; 6] =
 /// Serves requests on the orders of the supervisor at the other end of `control`, until the process
 /// has to end.
 pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
-    let prepared = py.detach(|| prepare(control));
-    let prepared = match prepared {
-        Ok(Some(prepared)) => prepared,
+    let begun = py.detach(|| begin(control));
+    let begun = match begun {
+        Ok(Some(begun)) => begun,
         Ok(None) => return Ok(()),
         Err(text) => {
             log::line(
@@ -65,18 +67,61 @@ pub(crate) fn serve(py: Python<'_>, control: OwnedFd) -> python::Result<()> {
             return Err(py.raise(Exception::RuntimeError, &text));
         }
     };
-    if let Some(locale) = &prepared.launch.options.locale {
-        set_locale(py, locale, &prepared.launch.name);
+    let (process, launch) = match &begun {
+        Begun::Process(prepared) => (prepared.process, &prepared.launch),
+        Begun::Template(template) => (template.process, &*template.launch),
+    };
+    if let Some(locale) = &launch.options.locale {
+        set_locale(py, locale, &launch.name);
     }
-    let process = prepared.process;
     life::adopt(process, py, |started| {
         if let Err(text) = started {
             log::line(Level::Critical, &format!("{DAEMON_NOT_SET_UP}: Python cannot be set up: {text}"));
             os::exit::now(exit::FAILED.into());
         }
-        if prepared.launch.options.is_service() { prepared.run_script() } else { prepared.run() }
+        match begun {
+            Begun::Process(prepared) if prepared.launch.options.is_service() => prepared.run_script(),
+            Begun::Process(prepared) => prepared.run(),
+            Begun::Template(template) => run_forked(template.serve()),
+        }
     });
     Ok(())
+}
+
+/// The process, according to its order.
+enum Begun {
+    Process(Box<Prepared>),
+    Template(Template),
+}
+
+/// Waits for the order to start, and prepares for it what needs no Python. Returns `None` if the
+/// supervisor has gone before it gave the order.
+fn begin(control: OwnedFd) -> Result<Option<Begun>, String> {
+    Ok(match Start::receive(&control)? {
+        None => None,
+        Some(Start::Process(order)) => Some(Begun::Process(prepare(control, order, None)?.into())),
+        Some(Start::Template(order)) => Some(Begun::Template(Template::prepare(control, order)?)),
+    })
+}
+
+/// Runs a process that was forked from a template.
+fn run_forked(forked: Forked) {
+    let Forked { control, template } = forked;
+    let prepared = Start::receive(&control).and_then(|order| match order {
+        Some(Start::Process(order)) => prepare(control, order, Some(template)).map(Some),
+        Some(Start::Template(_)) => Err("it was told to be a template".to_owned()),
+        None => Ok(None),
+    });
+    match prepared {
+        Ok(Some(prepared)) => prepared.run(),
+        Ok(None) => os::exit::now(0),
+        Err(text) => {
+            let text =
+                format!("{DAEMON_NOT_STARTED}: A daemon process cannot be started from its template: {text}");
+            log::line(Level::Critical, &text);
+            os::exit::now(exit::FAILED.into());
+        }
+    }
 }
 
 /// The state of the process when Python's side begins.
@@ -91,17 +136,20 @@ struct Prepared {
 }
 
 /// The scripts to import before the first request.
-struct Imports {
+pub(super) struct Imports {
     /// Paths and application groups.
-    scripts: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) scripts: Vec<(Vec<u8>, Vec<u8>)>,
     /// Scripts that have changed are imported again.
-    reloading: bool,
+    pub(super) reloading: bool,
 }
 
-/// Waits for the order to start, sets up the state that needs no Python, and starts the event
-/// thread. Returns `None` if the supervisor has gone before it gave the order.
-fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
-    let Some(order) = StartOrder::receive(&control)? else { return Ok(None) };
+/// Sets up the state that needs no Python, and starts the event thread. In a process that was forked
+/// from a template, Python's side is there.
+fn prepare(
+    control: OwnedFd,
+    order: StartOrder,
+    template: Option<&'static TemplateMode>,
+) -> Result<Prepared, String> {
     let StartOrder { launch, word, channel, page, reports, lines, scoreboard } = order;
     log::open(lines).map_err(because("its pipe to the log cannot be used"))?;
     log::set_level(launch.log_level);
@@ -110,12 +158,25 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     }
     let page = Words::map(&page, page::WORDS).map_err(because("its shared page cannot be used"))?;
     let timers = Timers::new(&launch.options.limits, launch.options.threads, 1);
-    let daemon = create(&launch, (page, word), scoreboard, &timers)
+    let reload = template.map_or_else(Reload::default, TemplateMode::scripts);
+    if reload.has_scripts() {
+        let _ = timers.activity().record_script_loaded();
+    }
+    let daemon = create(&launch, (page, word), scoreboard, reload, &timers)
         .map_err(|error| format!("no descriptors are left: {error}"))?;
     let signals = os::signals::watch(&SIGNALS).map_err(because("signals cannot be caught"))?;
     descriptors::register(&signals);
     descriptors::register(&os::signals::writer());
-    let (process, imports) = set_up_process(daemon, &launch)?;
+    log::line(
+        Level::Info,
+        &format!(
+            "Process group '{}': a process starts, with {} threads.",
+            daemon.name, launch.options.threads
+        ),
+    );
+    let known = template.and_then(|_| process::process());
+    known.inspect(|process| process.begin());
+    let (process, imports) = set_up_process(known, daemon, &launch)?;
 
     let (end_sender, end) = mpsc::channel();
     let (signal_sender, signal_receiver) = mpsc::sync_channel(64);
@@ -135,32 +196,30 @@ fn prepare(control: OwnedFd) -> Result<Option<Prepared>, String> {
     let signal = launch.options.is_service().then_some(Signal::SIGTERM);
     os::process::end_with_parent(signal)
         .map_err(|error| format!("it stays bound to its supervisor: {error}"))?;
-    Ok(Some(Prepared { daemon, process, imports, end, signals: signal_receiver, tasks, launch: *launch }))
+    Ok(Prepared { daemon, process, imports, end, signals: signal_receiver, tasks, launch: *launch })
 }
 
-/// Sets up the process from its settings. Returns it with the scripts to import.
-fn set_up_process(
-    daemon: &'static Daemon,
+/// Sets up the process from its settings, unless it is `known` already. Returns it with the scripts
+/// to import.
+pub(super) fn set_up_process(
+    known: Option<&'static Process>,
+    mode: &'static dyn Mode,
     launch: &launch::Daemon,
 ) -> Result<(&'static Process, Imports), String> {
     let mut lists = Lists::default();
     let settings = Settings::decode(&launch.settings, &mut lists).map_err(|_| {
         "its settings are of another version: run 'make host' and 'make install' again".to_owned()
     })?;
-    log::line(
-        Level::Info,
-        &format!(
-            "Process group '{}': a process starts, with {} threads.",
-            daemon.name, launch.options.threads
-        ),
-    );
     let origin = Origin::Daemon {
         python_path: launch.options.python_path.as_deref(),
         home: launch.options.home.as_deref(),
         switch_interval: launch.options.switch_interval,
         is_service: launch.options.is_service(),
     };
-    let process = life::prepare(&settings, server::server(), daemon, &origin)?;
+    let process = match known {
+        Some(process) => process,
+        None => life::prepare(&settings, server::server(), mode, &origin)?,
+    };
     let imports = settings.imports.as_slice().iter();
     let scripts = imports
         .map(|import| (import.script.or_empty().to_vec(), import.application_group.or_empty().to_vec()));
@@ -181,6 +240,7 @@ fn create(
     launch: &launch::Daemon,
     (page, word): (Words, u8),
     scoreboard: Option<SnapshotReader>,
+    reload: Reload,
     timers: &Timers,
 ) -> nix::Result<&'static Daemon> {
     let event = || {
@@ -207,7 +267,7 @@ fn create(
         solitude: Solitude::default(),
         spin: Mutex::default(),
         activity: Arc::clone(timers.activity()),
-        reload: Reload::default(),
+        reload,
         watchdog: Watchdog::default(),
         inbox: Mutex::default(),
         wake: event()?,
@@ -258,13 +318,19 @@ impl Prepared {
                 return true;
             }
             let script = daemon.in_jail(script).unwrap_or(script);
-            life::import_script(process, script, group, self.imports.reloading);
+            life::import_script(process, script, group, self.reloads(script, group));
         }
         self.launch.scripts.iter().all(|script| {
             daemon.phase() != Phase::Serving
                 || descriptors::is_copy()
-                || life::import_again(process, script, self.imports.reloading)
+                || life::import_again(process, script, self.reloads(&script.path, &script.application_group))
         })
+    }
+
+    /// Returns whether a script is imported again if it has changed: not if the process has it, from
+    /// its template. Then a request notices the change, and a successor loads it.
+    fn reloads(&self, path: &[u8], application_group: &[u8]) -> bool {
+        self.imports.reloading && !self.daemon.reload.has_script(path, application_group)
     }
 
     /// Runs the script of a service, the only task of the process.
@@ -335,7 +401,7 @@ fn set_locale(py: Python<'_>, name: &[u8], group: &[u8]) {
 }
 
 /// Returns the title that `ps` shows: `display-name=`, else the interpreter and the group.
-fn title(launch: &launch::Daemon) -> Vec<u8> {
+pub(super) fn title(launch: &launch::Daemon) -> Vec<u8> {
     if let Some(title) = &launch.options.display_name {
         return title.to_vec();
     }

@@ -10,7 +10,21 @@ use wsgi_core::wire::launch;
 
 use super::descriptors;
 
-/// The order, with the descriptors that come with it.
+/// The order to become a process of a group, or the template that those are forked from.
+pub(super) enum Start {
+    Process(StartOrder),
+    Template(TemplateOrder),
+}
+
+/// The order for a template.
+pub(super) struct TemplateOrder {
+    pub(super) launch: Box<launch::Daemon>,
+    pub(super) reports: OwnedFd,
+    /// The pipe to the log.
+    pub(super) lines: OwnedFd,
+}
+
+/// The order for a process, with the descriptors that come with it.
 pub(super) struct StartOrder {
     pub(super) launch: Box<launch::Daemon>,
     /// The word of the page where the process counts.
@@ -24,7 +38,7 @@ pub(super) struct StartOrder {
     pub(super) scoreboard: Option<SnapshotReader>,
 }
 
-impl StartOrder {
+impl Start {
     /// Waits for the order. Returns `None` if the supervisor has gone before it gave one.
     pub(super) fn receive(control: &OwnedFd) -> Result<Option<Self>, String> {
         keep_over_exec(control, false).map_err(because("its control socket cannot be used"))?;
@@ -52,6 +66,14 @@ impl StartOrder {
         let Ok(Order::Start { word, daemon: launch, .. }) = Order::decode(&message) else {
             return Err("its start order is malformed".to_owned());
         };
+        if launch.is_template {
+            let (Some(reports), Some(lines)) = (received.next(), received.next()) else {
+                return Err("its start order lacks descriptors".to_owned());
+            };
+            descriptors::register(&reports);
+            descriptors::register(&lines);
+            return Ok(Self::Template(TemplateOrder { launch, reports, lines }));
+        }
         let (Some(channel), Some(page), Some(reports), Some(lines)) =
             (received.next(), received.next(), received.next(), received.next())
         else {
@@ -68,7 +90,7 @@ impl StartOrder {
         for descriptor in [&channel, &reports, &lines] {
             descriptors::register(descriptor);
         }
-        Ok(Self { launch, word, channel, page, reports, lines, scoreboard })
+        Ok(Self::Process(StartOrder { launch, word, channel, page, reports, lines, scoreboard }))
     }
 }
 

@@ -162,8 +162,13 @@ impl Daemon {
 
     /// Returns a path as this process sees it; `None` if it lies outside of its jail.
     pub(super) fn in_jail<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
-        let Some(root) = &self.chroot else { return Some(path) };
-        let root = root.strip_suffix(b"/").unwrap_or(root);
-        path.strip_prefix(root).filter(|rest| rest.starts_with(b"/"))
+        in_jail(self.chroot.as_deref(), path)
     }
+}
+
+/// Returns a path as a process with this root directory sees it; `None` if it lies outside.
+pub(super) fn in_jail<'a>(root: Option<&[u8]>, path: &'a [u8]) -> Option<&'a [u8]> {
+    let Some(root) = root else { return Some(path) };
+    let root = root.strip_suffix(b"/").unwrap_or(root);
+    path.strip_prefix(root).filter(|rest| rest.starts_with(b"/"))
 }

@@ -87,6 +87,16 @@ pub(crate) fn record() -> bool {
     is_first
 }
 
+/// Begins anew in a process that was forked from another one, whose times these were.
+pub(crate) fn begin_process() {
+    RECORDED.with(|recorded| {
+        if let Some(recorded) = recorded {
+            recorded.since = (Instant::now(), SystemTime::now());
+            recorded.cpu = usage::process().cpu;
+        }
+    });
+}
+
 /// The requests and resources of an interval.
 pub(crate) struct Taken {
     /// Its begin and end.
@@ -270,7 +280,7 @@ fn enlist() -> Arc<Record> {
     let process = process::process();
     let record = Arc::new(Record {
         id: process.map_or(0, process::thread_id),
-        clock: Clock::new(process.map_or_else(Instant::now, |process| process.started.0)),
+        clock: Clock::new(process.map_or_else(Instant::now, |process| process.started().0)),
         interval: Gathered::default(),
         active: Gathered::default(),
         application_start: AtomicI64::new(0),

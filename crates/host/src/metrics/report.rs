@@ -71,9 +71,9 @@ pub(crate) fn of_process(py: Python<'_>) -> Result<Object> {
     report.float("cpu_user_time", used.cpu.user.as_secs_f64())?;
     report.float("cpu_system_time", used.cpu.system.as_secs_f64())?;
     report.float("cpu_time", used.cpu.total().as_secs_f64())?;
-    report.float("restart_time", since_epoch(process.started.1))?;
+    report.float("restart_time", since_epoch(process.started().1))?;
     report.float("current_time", since_epoch(SystemTime::now()))?;
-    report.integer("running_time", now.saturating_duration_since(process.started.0).as_secs())?;
+    report.integer("running_time", now.saturating_duration_since(process.started().0).as_secs())?;
     report.integer("request_threads", started.into())?;
     report.integer("active_requests", process.requests.active())?;
     report.list("threads", &threads, |(id, requests)| {

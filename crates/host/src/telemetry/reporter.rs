@@ -123,7 +123,7 @@ impl Reporter {
         self.report(is_graceful.then(|| Instant::now() + PATIENCE));
         let requests = &self.process.requests;
         let event = Lifecycle::Stopped {
-            uptime: self.process.started.0.elapsed(),
+            uptime: self.process.started().0.elapsed(),
             requests: requests.ended(),
             active: requests.active(),
             is_graceful,

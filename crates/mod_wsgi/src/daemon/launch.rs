@@ -13,6 +13,7 @@ use wsgi_core::python_home;
 use wsgi_core::wire::OwnSchema;
 use wsgi_core::wire::launch::{Account, Daemon, Group, LaunchPlan, ProcessOptions};
 
+use crate::Wsgi;
 use crate::installation::Installation;
 use crate::log;
 use crate::settings::{self, HostProcess, ServerFacts};
@@ -40,7 +41,8 @@ pub(super) fn generation(
     let groups = groups.map(|group| {
         let host = host_of(server, group);
         let log = log_of(host, &mut logs);
-        group_plan(global, group, host, &GroupContext { launch, log, info })
+        let mounted = if group.options.is_forked() { mounted(server, global, group) } else { Vec::new() };
+        group_plan(global, group, host, &GroupContext { launch, log, info, mounted: &mounted })
     });
     let groups = groups.collect();
     let hosts = launch.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
@@ -61,6 +63,29 @@ struct GroupContext<'a> {
     launch: &'a LaunchContext<'a>,
     log: u32,
     info: &'a ServerInfo,
+    /// Scripts that it imports at its start, besides those that the configuration has imported.
+    mounted: &'a [&'a [u8]],
+}
+
+/// Returns the scripts that a template of a group imports, because they are mounted there, though
+/// no line has them imported.
+fn mounted<'s>(server: &'s Server, global: &Global, group: &'s DaemonGroup) -> Vec<&'s [u8]> {
+    let is_imported = |script: &[u8]| {
+        let mut imports = global.imports_of(&group.name);
+        imports.any(|import| *import.script == *script && import.application_group.is_empty())
+    };
+    // Below a directory, requests say which script it is. (What is in a jail is seen by its
+    // processes only.)
+    let is_directory =
+        |script: &[u8]| group.options.chroot.is_none() && Path::new(OsStr::from_bytes(script)).is_dir();
+    let settings = server.all().filter_map(Server::settings::<Wsgi>);
+    let mut found = Vec::new();
+    for script in settings.flat_map(|settings| settings.main_scripts_of(&group.name)) {
+        if !found.contains(&script) && !is_imported(script) && !is_directory(script) {
+            found.push(script);
+        }
+    }
+    found
 }
 
 /// Returns the server that defines a group.
@@ -84,7 +109,7 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
     let is_root = os::accounts::is_root();
     let mut encoded = Vec::new();
     let LaunchContext { facts, installation, .. } = *context.launch;
-    settings::with(global, facts, installation, &HostProcess::Daemon(group), |settings| {
+    settings::with(global, facts, installation, &HostProcess::Daemon(group, context.mounted), |settings| {
         settings.encode(&mut encoded)
     });
     Group {
@@ -104,6 +129,7 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
             options: process_options(global, group, host),
             log_level: log_level(host),
             scripts: Vec::new(),
+            is_template: false,
             settings: encoded.into(),
             scoreboard: match context.launch.snapshot {
                 Some(capacity) if group.server_metrics => capacity as u64,

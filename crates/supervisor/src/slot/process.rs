@@ -16,6 +16,10 @@ pub(super) struct Process {
     pub(super) preparation_end: Option<u64>,
     /// The end of its time to become ready.
     pub(super) startup_end: Option<u64>,
+    /// The reason for which it is to replace another one, if it is.
+    pub(super) reason: Option<Reason>,
+    /// The time that it has to become ready, if any, while it waits for its group's template.
+    pub(super) awaited: Option<Option<u64>>,
     /// The end of its time to end, after it was lost.
     pub(super) lost: Option<u64>,
     /// The successor that it has asked for, until that is started.
@@ -43,6 +47,23 @@ pub(super) struct ExitingProcess {
 }
 
 impl Process {
+    /// Stops its clocks: the template has its own.
+    pub(super) const fn wait_for_template(&mut self) {
+        self.awaited = Some(match self.startup_end.take() {
+            Some(end) => Some(end - self.since),
+            None => None,
+        });
+        self.preparation_end = Some(u64::MAX);
+    }
+
+    /// Starts its clocks again, if they were stopped.
+    pub(super) fn end_wait(&mut self, now: u64) {
+        if let Some(startup) = self.awaited.take() {
+            self.since = now;
+            self.startup_end = startup.map(|startup| now + startup);
+        }
+    }
+
     /// Returns whether this process prepares itself. No code of an application has run in it, and
     /// it gets no orders.
     pub(super) const fn is_preparing(&self) -> bool {

@@ -19,7 +19,7 @@ const LONGEST_PAUSE: u64 = 20_000;
 
 /// The starts of a slot.
 #[derive(Debug)]
-pub(super) struct Starts {
+pub(crate) struct Starts {
     bucket: Bucket,
     is_service: bool,
     /// The price of the next start.
@@ -30,7 +30,7 @@ pub(super) struct Starts {
 
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     /// It could not be started, died, or had to be ended.
     Failed,
     /// It has said that it ends.
@@ -41,26 +41,26 @@ pub(super) enum Ending {
 
 impl Starts {
     /// Creates the record of a slot that has had no starts.
-    pub(super) const fn new(is_service: bool) -> Self {
+    pub(crate) const fn new(is_service: bool) -> Self {
         // A service is started again every second at most.
         let capacity = if is_service { START_PRICE } else { BURST * START_PRICE };
         Self { bucket: Bucket::full(capacity), is_service, price: START_PRICE, failures: 0 }
     }
 
     /// Records that a process is started.
-    pub(super) fn take(&mut self, now: u64) {
+    pub(crate) fn take(&mut self, now: u64) {
         self.bucket.take(self.price, now);
         self.price = START_PRICE;
     }
 
     /// Returns how long a start has to wait that no end of a process leads to.
-    pub(super) fn wait(&mut self, now: u64) -> u64 {
+    pub(crate) fn wait(&mut self, now: u64) -> u64 {
         self.bucket.wait(START_PRICE, now)
     }
 
     /// Returns how long the start has to wait that follows the end of a process, which has lived
     /// for `lived` milliseconds, and has served or not.
-    pub(super) fn delay_after(&mut self, ending: Ending, has_served: bool, lived: u64, now: u64) -> u64 {
+    pub(crate) fn delay_after(&mut self, ending: Ending, has_served: bool, lived: u64, now: u64) -> u64 {
         self.price = if has_served && ending == Ending::RunOnce { RUN_ONCE_PRICE } else { START_PRICE };
         let wait = self.bucket.wait(self.price, now);
         if self.is_service {
@@ -86,7 +86,7 @@ impl Starts {
     }
 
     /// Returns whether processes fail again and again.
-    pub(super) const fn is_failing(&self) -> bool {
+    pub(crate) const fn is_failing(&self) -> bool {
         self.failures >= TOLERATED_FAILURES && !self.is_service
     }
 }

@@ -84,6 +84,30 @@ impl Stage {
     }
 }
 
+#[test]
+fn a_process_that_waits_for_its_template_has_its_time_afterwards() {
+    let limits = Limits { startup_timeout: 90_000, ..Limits::default() };
+    let mut stage = Stage::new(15, limits);
+    assert_eq!(stage.on(Event::Begin), [Action::Spawn(1, vec![])]);
+    stage.on(Event::Waiting(1));
+    assert_eq!(stage.slot.next(), Some(u64::MAX), "the template has a limit of its own");
+    assert_eq!(stage.after(200_000, Event::Tick), []);
+    stage.on(Event::Spawned(1, 100));
+    assert_eq!(stage.slot.next(), Some(stage.now + PREPARATION_TIMEOUT));
+    stage.on(Event::Spawned(1, 101));
+    stage.on(Event::Started(1));
+    let (time, actions) = stage.tick();
+    assert_eq!((time, &actions[0]), (90_000, &Action::Terminate(1)));
+
+    // One that nobody has forked yet does not keep the slot.
+    let mut stage = Stage::serving();
+    stage.on(Event::Replace(1, Reason::ScriptReload, vec![script()]));
+    assert_eq!((stage.slot.reason_of(2), stage.slot.reason_of(1)), (Some(Reason::ScriptReload), None));
+    stage.on(Event::Waiting(2));
+    let actions = stage.on(Event::Stop);
+    assert_eq!(actions, [Action::Abandon { key: 2, is_late: false }, Action::Terminate(1)]);
+}
+
 fn script() -> Script {
     let callables = vec![text("application")];
     Script { path: text("/w/app.wsgi"), application_group: text("app"), callables }

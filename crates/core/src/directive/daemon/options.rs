@@ -205,6 +205,21 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         kind: ValueKind::Text(|group| &mut group.python_eggs),
     },
     DaemonOption {
+        name: "preload",
+        value: "none\\|fork",
+        default: "none",
+        doc: "With `fork`, the processes are forked from one that has imported the scripts, the *template*, and share its memory: see \
+              [Processes that share memory](preload.md).",
+        kind: ValueKind::Other(|group, _, value| {
+            group.options.preload_fork = match value {
+                b"fork" => true,
+                b"none" => false,
+                _ => return Err("it must be one of: none | fork".to_owned()),
+            };
+            Ok(())
+        }),
+    },
+    DaemonOption {
         name: "switch-interval",
         value: "*time*",
         default: "",

@@ -340,6 +340,9 @@ fn texts_are_taken_as_they_are() {
     assert!(
         refusal("server-metrics=").contains("Off | On") && refusal("server-metrics=1").contains("Off | On")
     );
+    assert!(group("preload=fork").options.is_forked() && !group("preload=none").options.is_forked());
+    assert!(!group("preload=fork threads=0").options.is_forked(), "its scripts do their work at once");
+    assert!(refusal("preload=on").contains("none | fork") && refusal("preload=").contains("none | fork"));
     assert_eq!(group("switch-interval=0.5").options.switch_interval, Some(0.5));
     assert_eq!(group("switch-interval=5ms").options.switch_interval, Some(0.005));
     for value in ["", "0", "-1", "x", "1m"] {

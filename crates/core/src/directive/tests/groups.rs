@@ -25,6 +25,30 @@ fn groups_that_are_fixed_preload() {
 }
 
 #[test]
+fn scripts_of_a_main_interpreter_are_known_as_far_as_they_are_fixed() {
+    let mut server = Server::default();
+    server.line("WSGIDaemonProcess one preload=fork");
+    server.line("WSGIDaemonProcess two");
+    server.line("WSGIScriptAlias /a /a process-group=one application-group=%{GLOBAL}");
+    server.line("WSGIScriptAlias /b /b");
+    server.line("WSGIScriptAlias /c /c process-group=two");
+    server.line("WSGIScriptAlias /d /d application-group=other");
+    server.line("WSGIScriptAliasMatch /e(.*) /e$1");
+    server.line("WSGIScriptAliasMatch /f(.*) /f");
+    let scripts = |server: &Server| -> Vec<String> {
+        let found = server.main.main_scripts_of(b"one");
+        found.map(|script| String::from_utf8_lossy(script).into_owned()).collect()
+    };
+    assert_eq!(scripts(&server), ["/a"], "others are in embedded mode");
+    server.line("WSGIProcessGroup one");
+    assert_eq!(scripts(&server), ["/a"], "others have interpreters of their own");
+    server.line("WSGIApplicationGroup %{GLOBAL}");
+    assert_eq!(scripts(&server), ["/a", "/b", "/f"]);
+    server.line("WSGIProcessGroup %{ENV:GROUP}");
+    assert_eq!(scripts(&server), ["/a"]);
+}
+
+#[test]
 fn imports_name_both_groups() {
     let mut server = Server::default();
     server.line_in(

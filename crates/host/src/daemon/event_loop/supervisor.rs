@@ -29,7 +29,7 @@ impl EventLoop {
                 Ok(Order::NoSuccessor(reason)) => self.on_keep(&String::from_utf8_lossy(&reason)),
                 Ok(Order::Drain(grace)) => self.drain(grace.into()),
                 Ok(Order::Share(processes)) => self.share_queue(processes),
-                Ok(Order::Start { .. }) | Err(_) => {}
+                Ok(Order::Start { .. } | Order::Fork) | Err(_) => {}
             },
         }
     }

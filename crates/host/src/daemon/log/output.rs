@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The most bytes that may wait for the thread that is writing.
 const WAITING: usize = 64 << 10;
 
-static OUTPUT: OnceLock<Output> = OnceLock::new();
+/// That of the process; in one that was forked from a template, that of the template comes first.
+static OUTPUTS: [OnceLock<Output>; 2] = [OnceLock::new(), OnceLock::new()];
 
 thread_local! {
     /// This thread drops lines that there is no room for.
@@ -64,8 +65,8 @@ pub(in crate::daemon) fn open(pipe: OwnedFd) -> io::Result<()> {
         is_stalled: AtomicBool::new(false),
         dropped: AtomicU64::new(0),
     };
-    // Each process has one.
-    let _ = OUTPUT.set(output);
+    let place = usize::from(OUTPUTS[0].get().is_some());
+    let _ = OUTPUTS[place].set(output);
     Ok(())
 }
 
@@ -76,7 +77,7 @@ pub(in crate::daemon) fn never_wait() {
 
 /// Writes a whole line. Failures cannot be reported.
 pub(super) fn write(line: &[u8]) {
-    match OUTPUT.get() {
+    match OUTPUTS[1].get().or_else(|| OUTPUTS[0].get()) {
         Some(output) if output.is_usable() => output.write(line, NEVER_WAITS.get()),
         _ => write_plainly(line),
     }

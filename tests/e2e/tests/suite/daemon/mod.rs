@@ -13,6 +13,7 @@ mod isolation;
 mod logs;
 mod orphans;
 mod pools;
+mod preload;
 mod queue;
 mod reload;
 mod requests;
@@ -40,6 +41,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     logs::TESTS,
     orphans::TESTS,
     pools::TESTS,
+    preload::TESTS,
     queue::TESTS,
     reload::TESTS,
     requests::TESTS,

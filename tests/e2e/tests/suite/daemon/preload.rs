@@ -1,0 +1,357 @@
+//! `preload=fork`: processes that are forked from one that has imported the scripts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use e2e::Needs::Daemon;
+use e2e::{LogMark, Process, Server, Setup, Test, on_one_mpm, signal, wait_until};
+
+use nix::sys::signal::Signal;
+
+use super::{finish, open_gate, serving_process, start_held_request, wait_ended};
+
+pub(crate) const TESTS: &[Test] = &[
+    on_one_mpm!(processes_are_forked_from_one_that_has_imported, Daemon),
+    on_one_mpm!(a_script_that_starts_threads_is_not_forked, Daemon),
+    on_one_mpm!(a_script_that_cannot_be_imported_is_not_forked, Daemon),
+    on_one_mpm!(scripts_of_other_interpreters_are_not_forked, Daemon),
+    on_one_mpm!(a_changed_script_brings_a_new_template, Daemon),
+    on_one_mpm!(a_template_that_dies_is_replaced, Daemon),
+    on_one_mpm!(restarts_of_the_server_bring_new_templates, Daemon),
+    on_one_mpm!(templates_run_as_the_users_of_their_groups, Daemon),
+    on_one_mpm!(replacements_under_load_fail_no_request, Daemon),
+];
+
+const APP: &str = include_str!("../../../apps/preload.wsgi");
+
+/// The reason why the original does none of this.
+const REASON: &str = "it has no such option";
+
+/// [`APP`], with something in front, at `/`, imported before there are requests, in a group with
+/// `preload=fork` and these options.
+fn preloading(setup: Setup, options: &str, before: &str) -> Setup {
+    let mount = "WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=%{GLOBAL}";
+    with_gates(setup)
+        .group(&format!("preload=fork {options}"))
+        .file("apps/app.wsgi", format!("{before}\n{APP}"))
+        .conf(mount)
+}
+
+fn with_gates(setup: Setup) -> Setup {
+    setup.file("htdocs/gates/keep", "").conf("SetEnv test.gates @ROOT@/htdocs/gates")
+}
+
+fn is_template(process: Process) -> bool {
+    process.command_line().ends_with(" template")
+}
+
+/// The templates of a server.
+fn templates(server: &Server) -> Vec<Process> {
+    server.daemons().into_iter().filter(|process| is_template(*process)).collect()
+}
+
+/// The processes that serve.
+fn processes(server: &Server) -> BTreeSet<Process> {
+    server.daemons().into_iter().filter(|process| !is_template(*process)).collect()
+}
+
+/// The processes that were forked since then, each with the number of its template.
+fn forked(server: &Server, mark: LogMark) -> BTreeMap<Process, u32> {
+    let log = server.log_since(mark);
+    let found = log.lines().filter_map(|line| {
+        let (_, rest) = line.split_once("] process ")?;
+        let (pid, rest) = rest.split_once(" is forked from template ")?;
+        let (template, _) = rest.split_once(',')?;
+        Some((Process(pid.parse().ok()?), template.parse().ok()?))
+    });
+    found.collect()
+}
+
+/// Waits until there is one template, and so many processes that were forked from it.
+#[track_caller]
+fn wait_forked(server: &Server, mark: LogMark, count: usize) -> (Process, BTreeSet<Process>) {
+    wait_until("a template and its processes", || {
+        let (templates, processes) = (templates(server), processes(server));
+        let forked = forked(server, mark);
+        let is_forked = processes.iter().all(|process| forked.contains_key(process));
+        (templates.len() == 1 && processes.len() == count && is_forked).then(|| (templates[0], processes))
+    })
+}
+
+/// How often a script was imported since then.
+fn imports(server: &Server, mark: LogMark) -> usize {
+    server.log_since(mark).matches("imported by ").count()
+}
+
+/// Reaches so many processes, of one thread each, with a request. Returns the answers.
+#[track_caller]
+fn reach_all(server: &Server, gate: &str, count: usize) -> Vec<String> {
+    let held: Vec<_> = (0..count).map(|_| start_held_request(server, gate)).collect();
+    open_gate(server, gate);
+    held.into_iter().map(|request| finish(request).expect(200)).collect()
+}
+
+/// What is said in a line of the text that begins with this word.
+fn value<'a>(text: &'a str, word: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {word} in {text}"))
+}
+
+fn processes_are_forked_from_one_that_has_imported(setup: Setup) {
+    preloading(setup, "processes=3 threads=1", "").run(|server, cases| {
+        cases.ours_only("the script is imported once, by the template", REASON, || {
+            let start = LogMark::default();
+            let (template, processes) = wait_forked(server, start, 3);
+            let answers = reach_all(server, "all", 3);
+            let numbers = |word| answers.iter().map(|answer| value(answer, word)).collect::<BTreeSet<_>>();
+            let pids = numbers("pid").into_iter().filter_map(|pid| pid.parse().ok().map(Process));
+            assert_eq!(pids.collect::<BTreeSet<_>>(), processes, "each serves");
+            assert_eq!(numbers("template"), BTreeSet::from([&*template.0.to_string()]));
+            assert_eq!((imports(server, start), numbers("random").len(), numbers("uuid").len()), (1, 3, 3));
+            for answer in &answers {
+                let pid = value(answer, "pid");
+                let supervisor = server.supervisors()[0].0.to_string();
+                assert_eq!(value(answer, "parent"), supervisor);
+                assert_eq!((value(answer, "session"), value(answer, "frozen")), ("True", "True"));
+                // The functions for forks ran, once.
+                let events = value(answer, "events");
+                let here = [format!("before {}", template.0), format!("child {pid}")];
+                assert!(here.iter().all(|event| events.matches(event).count() >= 1), "{events}");
+                assert_eq!(events.matches("child").count(), 1, "{events}");
+            }
+        });
+        cases.ours_only("a process has nothing of the template's", REASON, || {
+            let template = templates(server)[0];
+            let process = serving_process(server);
+            let sockets = |process: Process| {
+                let all = process.descriptors().into_iter();
+                all.map(|(_, target)| target.display().to_string())
+                    .filter(|target| target.starts_with("socket:") || target.starts_with("pipe:"))
+                    .collect::<BTreeSet<_>>()
+            };
+            let shared: Vec<_> = sockets(template).intersection(&sockets(process)).cloned().collect();
+            assert_eq!(shared, [""; 0], "{:?} {:?}", template.descriptors(), process.descriptors());
+            let threads = template.status("Threads");
+            assert_eq!(threads, "1");
+        });
+        cases.ours_only("a copy that the application forks is one", REASON, || {
+            let mark = server.mark();
+            assert_eq!(server.get("/forked").expect(200), "7");
+            server.wait_log(mark, "from the copy");
+        });
+    });
+}
+
+fn a_script_that_starts_threads_is_not_forked(setup: Setup) {
+    let before = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), name='ticker', daemon=True).start()";
+    preloading(setup, "processes=2 threads=1", before).run(|server, cases| {
+        cases.ours_only("it works, and the log says why, once", REASON, || {
+            let _ = server.get("/pid").expect(200);
+            wait_until("two processes, and no template", || {
+                let is_imported = imports(server, LogMark::default()) == 3;
+                (processes(server).len() == 2 && templates(server).is_empty() && is_imported).then_some(())
+            });
+            let log = server.wait_log(LogMark::default(), "preload=fork has no effect");
+            assert_eq!(log.matches("preload=fork has no effect").count(), 1, "{log}");
+            assert!(log.contains("'ticker' (daemon)"), "{log}");
+            assert_eq!(forked(server, LogMark::default()).len(), 0);
+        });
+        cases.ours_only("a change without threads is forked", REASON, || {
+            let mark = server.mark();
+            server.write("apps/app.wsgi", APP);
+            reach_all(server, "without", 2);
+            wait_forked(server, mark, 2);
+            assert_eq!(imports(server, mark), 1, "{}", server.log_since(mark));
+        });
+    });
+}
+
+fn a_script_that_cannot_be_imported_is_not_forked(setup: Setup) {
+    let before = "import os\nif not os.path.exists('@ROOT@/htdocs/database'):\n    raise ConnectionError('the database is down')";
+    preloading(setup, "processes=2", before).run(|server, cases| {
+        cases.ours_only("requests fail with the cause, as without the option", REASON, || {
+            let log = server.wait_log(LogMark::default(), "preload=fork has no effect");
+            assert!(log.contains("ConnectionError"), "{log}");
+            assert_eq!(server.get("/pid").status, 500);
+        });
+        cases.ours_only("and then processes are forked", REASON, || {
+            let mark = server.mark();
+            server.write("htdocs/database", "");
+            wait_until("forked processes", || {
+                let _ = server.get("/pid");
+                (!forked(server, mark).is_empty()).then_some(())
+            });
+            wait_until("an answer", || (server.get("/pid").status == 200).then_some(()));
+        });
+    });
+}
+
+fn scripts_of_other_interpreters_are_not_forked(setup: Setup) {
+    let setup = with_gates(setup).group("preload=fork").file("apps/app.wsgi", APP);
+    let mount = "WSGIScriptAlias / @ROOT@/apps/app.wsgi process-group=@GROUP@ application-group=other";
+    setup.conf(mount).run(|server, cases| {
+        cases.ours_only("the log says what can be", REASON, || {
+            let _ = server.get("/pid").expect(200);
+            let log = server.wait_log(LogMark::default(), "preload=fork has no effect");
+            assert!(log.contains("%{GLOBAL}") && log.contains("WSGIImportScript"), "{log}");
+        });
+    });
+}
+
+/// [`APP`] in another version.
+fn app_of_version(text: &str) -> String {
+    APP.replace("\"one\"", &format!("\"{text}\""))
+}
+
+fn a_changed_script_brings_a_new_template(setup: Setup) {
+    preloading(setup, "processes=3 threads=1", "").run(|server, cases| {
+        let (template, old) = wait_forked(server, LogMark::default(), 3);
+        cases.ours_only("which imports it once for all processes", REASON, || {
+            let mark = server.mark();
+            server.write("apps/app.wsgi", app_of_version("two"));
+            reach_all(server, "two", 3);
+            let (new, processes) = wait_forked(server, mark, 3);
+            assert!(new != template && processes.is_disjoint(&old));
+            assert_eq!((server.get("/version").text(), imports(server, mark)), ("two".to_owned(), 1));
+            wait_ended(template);
+        });
+        let (template, old) = wait_forked(server, LogMark::default(), 3);
+        cases.ours_only("a broken one changes nothing", REASON, || {
+            let mark = server.mark();
+            server.write("apps/app.wsgi", "import no_such_module\n");
+            for _ in 0..10 {
+                assert_eq!(server.get("/version").expect(200), "two");
+            }
+            let log = server.wait_log(mark, "its successor could not import its scripts");
+            assert!(log.contains("no_such_module"), "{log}");
+            assert_eq!((templates(server), processes(server)), (vec![template], old.clone()));
+        });
+        cases.ours_only("a process that dies meanwhile comes back as it was", REASON, || {
+            let mark = server.mark();
+            let victim = serving_process(server);
+            signal(victim, Signal::SIGKILL);
+            wait_until("another one", || {
+                assert_eq!(server.get("/version").expect(200), "two");
+                (!forked(server, mark).is_empty()).then_some(())
+            });
+        });
+        cases.ours_only("a mended one is served", REASON, || {
+            server.write("apps/app.wsgi", app_of_version("three"));
+            wait_until("three", || (server.get("/version").expect(200) == "three").then_some(()));
+        });
+        cases.ours_only("a process that is told to restart has new code, too", REASON, || {
+            let (mark, old) = (server.mark(), serving_process(server));
+            signal(old, Signal::SIGUSR1);
+            wait_ended(old);
+            assert_eq!(imports(server, mark), 1);
+        });
+    });
+}
+
+fn a_template_that_dies_is_replaced(setup: Setup) {
+    preloading(setup, "processes=2", "").run(|server, cases| {
+        let (template, old) = wait_forked(server, LogMark::default(), 2);
+        cases.ours_only("processes are not disturbed", REASON, || {
+            let mark = server.mark();
+            signal(template, Signal::SIGKILL);
+            wait_until("another template", || {
+                let _ = server.get("/pid").expect(200);
+                templates(server).into_iter().find(|new| *new != template)
+            });
+            server.wait_log(mark, "template 1 has ended");
+            assert_eq!(processes(server), old);
+        });
+        cases.ours_only("and new ones are forked from the new template", REASON, || {
+            let mark = server.mark();
+            wait_until("its import", || (imports(server, LogMark::default()) == 2).then_some(()));
+            signal(serving_process(server), Signal::SIGKILL);
+            wait_until("a process of the new template", || {
+                forked(server, mark).values().any(|number| *number == 2).then_some(())
+            });
+            let _ = server.get("/pid").expect(200);
+        });
+    });
+}
+
+fn restarts_of_the_server_bring_new_templates(setup: Setup) {
+    // Where it runs is said in lines of their own.
+    let setup = with_gates(setup).group("preload=fork processes=2").conf("WSGIApplicationGroup %{GLOBAL}");
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let (template, old) = wait_forked(server, LogMark::default(), 2);
+        cases.ours_only("graceful", REASON, || {
+            let mark = server.mark();
+            let held = start_held_request(server, "graceful");
+            server.graceful();
+            wait_ended(template);
+            wait_until("processes of the new generation", || (forked(server, mark).len() == 2).then_some(()));
+            assert_ne!(serving_process(server), old.first().copied().unwrap_or(template));
+            open_gate(server, "graceful");
+            assert!(old.contains(&Process(value(&finish(held).expect(200), "pid").parse().unwrap_or(0))));
+            old.iter().copied().for_each(wait_ended);
+        });
+        cases.ours_only("restart", REASON, || {
+            let (mark, template) = (server.mark(), templates(server)[0]);
+            server.restart();
+            wait_ended(template);
+            wait_forked(server, mark, 2);
+            let _ = server.get("/pid").expect(200);
+        });
+    });
+}
+
+fn templates_run_as_the_users_of_their_groups(setup: Setup) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let group = |name: &str, user: &str| {
+        format!(
+            "WSGIDaemonProcess {name} preload=fork processes=2 user={user} group=nogroup home=/ display-name=%{{GROUP}}\n\
+             WSGIScriptAlias /{name} @ROOT@/apps/app.wsgi process-group={name} application-group=%{{GLOBAL}}"
+        )
+    };
+    let setup = with_gates(setup).own_groups().file("apps/app.wsgi", APP);
+    setup.conf(&group("one", "games")).conf(&group("two", "mail")).run(|server, cases| {
+        cases.ours_only("each with its own", REASON, || {
+            let uids = wait_until("two templates and four processes", || {
+                let (templates, processes) = (templates(server), processes(server));
+                let uid = |process: &Process| process.status("Uid");
+                let uids: Vec<_> = templates.iter().map(uid).collect();
+                let all = processes.iter().map(uid).collect::<BTreeSet<_>>();
+                let is_complete = forked(server, LogMark::default()).len() == 4 && processes.len() == 4;
+                (templates.len() == 2 && is_complete && all.len() == 2).then_some((uids, all))
+            });
+            assert_eq!(uids.0.into_iter().collect::<BTreeSet<_>>(), uids.1);
+            let of =
+                |group: &str| value(&server.get(&format!("/{group}/facts")).expect(200), "uid").to_owned();
+            assert_ne!(of("one"), of("two"));
+        });
+    });
+}
+
+fn replacements_under_load_fail_no_request(setup: Setup) {
+    preloading(setup, "processes=3 maximum-requests=20", "").run(|server, cases| {
+        cases.ours_only("each process serves a few", REASON, || {
+            let (is_over, answered) = (AtomicBool::new(false), AtomicU32::new(0));
+            thread::scope(|scope| {
+                let load: Vec<_> = (0..4)
+                    .map(|_| {
+                        scope.spawn(|| {
+                            while !is_over.load(Ordering::Relaxed) {
+                                let _ = server.get("/pid").expect(200);
+                                answered.fetch_add(1, Ordering::Relaxed);
+                            }
+                        })
+                    })
+                    .collect();
+                wait_until("many processes", || {
+                    let is_stuck = load.iter().any(thread::ScopedJoinHandle::is_finished);
+                    (is_stuck || forked(server, LogMark::default()).len() >= 20).then_some(())
+                });
+                is_over.store(true, Ordering::Relaxed);
+            });
+            assert!(answered.load(Ordering::Relaxed) >= 17 * 20);
+            assert_eq!(imports(server, LogMark::default()), 1);
+        });
+    });
+}
