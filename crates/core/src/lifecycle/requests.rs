@@ -105,7 +105,8 @@ impl Requests {
                 0 => None,
                 _ if last.started != started => Some(fires),
                 interrupt => {
-                    let over = last.at.saturating_add(interrupt).saturating_add(1);
+                    // It may have got another limit since.
+                    let over = last.at.saturating_add(interrupt).saturating_add(1).max(fires);
                     (may_escalate || over > now).then_some(over)
                 }
             }
@@ -204,6 +205,19 @@ mod tests {
         assert_eq!(requests.check(now + 500, &activity, true), Finding::Nothing);
         assert_eq!(requests.check(now + 501, &activity, false), Finding::Nothing);
         assert_eq!(requests.check(now + 501, &activity, true), Finding::Escalate(of(0)));
+    }
+
+    #[test]
+    fn a_later_limit_of_an_interrupted_request_is_waited_for() {
+        let (mut requests, activity) = requests(0, 0, 1);
+        assert!(activity.begin(0, 100));
+        let _ = activity.limit(0, 600);
+        let running = RunningRequest { worker: 0, started: 100 };
+        assert_eq!(requests.check(601, &activity, true), Finding::Interrupt(running));
+        let _ = activity.limit(0, 20_000);
+        assert_eq!(requests.check(20_000, &activity, true), Finding::Nothing);
+        assert_eq!(requests.next(20_000, &activity, true), Some(20_001), "and no busy loop until then");
+        assert_eq!(requests.check(20_001, &activity, true), Finding::Escalate(running));
     }
 
     #[test]
