@@ -19,6 +19,7 @@ pub mod main_thread;
 pub mod message;
 mod mounts;
 pub mod process;
+pub mod random;
 pub mod shared;
 pub mod signals;
 pub mod snapshot;

@@ -89,6 +89,26 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(seconds.unwrap_or(0)).saturating_add(Duration::from_micros(micros.unwrap_or(0)))
 }
 
+/// Returns the memory that is this process's own, in bytes, whether it is resident or swapped out: that
+/// which its end gives back. Mapped files and shared memory do not count; but pages that it shares
+/// with the process that it was forked from do (only a walk through all its pages could tell, which
+/// holds up the other threads). `None` where the system does not tell.
+#[must_use]
+pub fn own_memory() -> Option<u64> {
+    parse_own_memory(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// Parses proc(5) `status`. Systems that do not distinguish kinds of memory have only `VmRSS`.
+fn parse_own_memory(status: &str) -> Option<u64> {
+    let field = |name: &str| {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = value.split_ascii_whitespace().next()?.parse().ok()?;
+        kib.checked_mul(1024)
+    };
+    let resident = field("RssAnon:").or_else(|| field("VmRSS:"))?;
+    Some(resident.saturating_add(field("VmSwap:").unwrap_or(0)))
+}
+
 /// Returns the resident memory, from the second number of proc(5) `statm`, which is in pages.
 fn resident() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
@@ -141,12 +161,21 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_grows_with_touched_pages() {
-        let before = process();
+    fn own_memory_is_anonymous_whether_resident_or_not() {
+        let status = "Name:\tpython3\nVmRSS:\t    9000 kB\nRssAnon:\t    5000 kB\nRssFile:\t    4000 kB\nVmSwap:\t     300 kB\n";
+        assert_eq!(parse_own_memory(status), Some(5_300 * 1024));
+        assert_eq!(parse_own_memory("VmSize:\t 10 kB\nVmRSS:\t 9 kB\n"), Some(9 * 1024));
+        assert_eq!([parse_own_memory(""), parse_own_memory("RssAnon:\tmuch\n")], [None, None]);
+    }
+
+    #[test]
+    fn memory_grows_with_touched_pages() {
+        let (before, own) = (process(), own_memory().unwrap());
         let block = black_box(vec![1_u8; 64 << 20]);
         let after = process();
         assert!(after.resident >= before.resident + (48 << 20), "{before:?} {after:?}");
         assert!(after.peak_resident >= after.resident);
+        assert!(own_memory().unwrap() >= own + (48 << 20), "{own}");
         drop(block);
         assert!(process().peak_resident >= before.resident + (48 << 20));
     }
