@@ -14,6 +14,7 @@ import mod_wsgi
 PLAIN = [("Content-Type", "text/plain")]
 local = threading.local()
 runs = []
+kept = []
 signals = []
 
 mod_wsgi.subscribe_shutdown(lambda name, **event: print(f"stopping: {event['shutdown_reason']}"))
@@ -226,6 +227,12 @@ def memory(environ, start_response):
     blocks.clear()
     gc.collect()
     return answer(start_response, result, str(count))
+
+
+def keep(environ, start_response):
+    """Keeps so many megabytes."""
+    kept.append(b"x" * (int(environ["QUERY_STRING"]) << 20))
+    return answer(start_response, str(os.getpid()))
 
 
 def hog(environ, start_response):

@@ -441,6 +441,14 @@ codes! {
     PROCESS_STUCK = "WSGI1009", Critical,
         "A daemon process was killed but does not end. The supervisor no longer waits for it.",
         "Look for a file system or a device that hangs.";
+    MEMORY_RECYCLE_TOO_SMALL = "WSGI1010", Warning,
+        "A process uses more memory than `memory-recycle=` soon after it began to serve. It is not replaced at once, since its \
+         successor would do the same.",
+        "Raise `memory-recycle=` well above what a process needs that has served for a while: the message has both sizes. Or look for what \
+         makes the application grow so fast.";
+    MEMORY_NOT_KNOWN = "WSGI1011", Warning,
+        "A process cannot find out how much memory it uses. `memory-recycle=` has no effect.",
+        "Mount `proc` in the jail (`chroot=`), or remove `memory-recycle=`.";
     FILE_NOT_SENT = "WSGI1020", Error,
         "A file that an application returned (`wsgi.file_wrapper`) cannot be sent.",
         "Look in the message for what is wrong with it, or have the application read the file itself.";

@@ -42,11 +42,14 @@
 
 mod activity;
 mod imports;
+mod jitter;
+mod memory;
 mod requests;
 mod timers;
 
 pub use activity::Activity;
 pub use imports::{FailedImports, MAX_FAILED_SUCCESSORS, Retry, retry_pause};
+pub use memory::EarlyExcess;
 pub use timers::Timers;
 
 pub use crate::wire::Reason;

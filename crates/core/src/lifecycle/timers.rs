@@ -7,6 +7,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use super::memory::{EarlyExcess, Memory};
 use super::requests::{Finding, Requests};
 use super::{Activity, Decision, Reason, RunningRequest, Trigger};
 use crate::wire::launch::Limits;
@@ -29,6 +30,7 @@ pub struct Timers {
     born: u64,
     activity: Arc<Activity>,
     requests: Requests,
+    memory: Memory,
     state: State,
     polled: u64,
     /// The time since which it could have been given requests.
@@ -65,6 +67,7 @@ impl Timers {
             born: now,
             activity: Arc::new(Activity::new(threads, &limits, now)),
             requests: Requests::new(&limits, threads),
+            memory: Memory::new(limits.memory_recycle, now),
             state: State::Serving { retry: 0 },
             polled: now,
             ready: now,
@@ -75,6 +78,14 @@ impl Timers {
     /// Notes that the process is ready for requests: its imports are over.
     pub fn begin_serving(&mut self, now: u64) {
         self.ready = now;
+        self.memory.begin_serving(now.saturating_sub(self.born), now);
+    }
+
+    /// Notes the memory that the process uses, in bytes. Returns that it is too much, if it is too
+    /// soon to do something about it; once. Before the next wait, [`Timers::poll`] is to be called.
+    pub fn record_memory(&mut self, used: u64, now: u64) -> Option<EarlyExcess> {
+        self.memory.record(used);
+        if self.may_replace(now) { self.memory.early_excess(now) } else { None }
     }
 
     /// Decides what is to be done. To be called again, until the decision is `Nothing`, `Stop` or
@@ -121,6 +132,9 @@ impl Timers {
             }
             if self.interval().is_some_and(|at| now >= at) {
                 return self.replace(Reason::RestartInterval, None, now);
+            }
+            if self.memory.due().is_some_and(|at| now >= at) {
+                return self.replace(Reason::MemoryRecycle, None, now);
             }
             // Whoever decides on a successor knows that none is wanted. Requests that come meanwhile
             // are served.
@@ -211,8 +225,9 @@ impl Timers {
         let requests = self.requests.next(now, &self.activity, may_replace);
         let serving = match self.state {
             State::Serving { retry } => {
-                let wanted = self.interval().map(|at| at.max(retry));
-                // Before `retry`, requests, the count and the interval lead to nothing.
+                let wanted = [self.interval(), self.memory.due()].into_iter().flatten().min();
+                let wanted = wanted.map(|at| at.max(retry));
+                // Before `retry`, requests, the count, the interval and memory lead to nothing.
                 let retry = (!may_replace).then_some(retry);
                 let idle = self.next_idle(now).map(|at| at.max(retry.unwrap_or(0)));
                 [wanted, retry, self.next_inactivity(now), idle].into_iter().flatten().min()

@@ -140,13 +140,13 @@ record! {
         pub memory_limit: u64,
         /// `virtual-memory-limit=` in bytes; 0: none.
         pub virtual_memory_limit: u64,
-        /// Times and counts.
+        /// Times, counts and sizes.
         pub limits: Limits,
     }
 }
 
 record! {
-    /// Limits: times in milliseconds, and counts; 0 is none.
+    /// Limits: times in milliseconds, counts, and sizes in bytes; 0 is none.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct Limits {
         /// `maximum-requests=`, a count.
@@ -173,6 +173,10 @@ record! {
         pub eviction_timeout: u64,
         /// `restart-interval=`.
         pub restart_interval: u64,
+        /// `restart-jitter=`, in percent.
+        pub restart_jitter: u64,
+        /// `memory-recycle=`, a size.
+        pub memory_recycle: u64,
         /// `shutdown-timeout=`.
         pub shutdown_timeout: u64,
         /// `queue-timeout=`.

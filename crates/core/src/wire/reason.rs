@@ -30,6 +30,8 @@ pub enum Reason {
     ScriptReload,
     /// The process can no longer receive signals or orders.
     SignalPipeError,
+    /// `memory-recycle=`.
+    MemoryRecycle,
 }
 
 impl Reason {
@@ -47,6 +49,7 @@ impl Reason {
         Self::CpuTimeLimit,
         Self::ScriptReload,
         Self::SignalPipeError,
+        Self::MemoryRecycle,
     ];
 
     /// Returns its name, which applications (`shutdown_reason`) and the log see.
@@ -65,6 +68,7 @@ impl Reason {
             Self::CpuTimeLimit => "cpu_time_limit",
             Self::ScriptReload => "script_reload",
             Self::SignalPipeError => "signal_pipe_error",
+            Self::MemoryRecycle => "memory_recycle",
         }
     }
 
@@ -102,6 +106,6 @@ mod tests {
             let of_name = Reason::ALL.iter().filter(|other| other.name() == reason.name());
             assert_eq!(of_name.count(), 1, "{reason:?}");
         }
-        assert_eq!(Reason::from_number(12), None);
+        assert_eq!(Reason::from_number(13), None);
     }
 }

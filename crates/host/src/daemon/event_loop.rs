@@ -3,6 +3,7 @@
 
 mod connections;
 mod ending;
+mod memory;
 mod messages;
 mod queue;
 mod signals;
@@ -21,6 +22,7 @@ use wsgi_core::codes::DAEMON_FAILED;
 use wsgi_core::lifecycle::{Reason, RunningRequest, Timers};
 use wsgi_core::wire::exit;
 
+use self::memory::MemoryChecks;
 use super::crew::{Looks, Trials};
 use super::monitor::Task;
 use super::state::{Daemon, Phase};
@@ -87,6 +89,7 @@ pub(super) struct EventLoop {
     trials: Trials,
     /// Of the worker that takes all requests.
     looks: Looks,
+    memory_checks: MemoryChecks,
     /// The time of the last complaint that connections cannot be taken.
     complained: Option<Instant>,
     /// The end of a pause in which no connections are taken.
@@ -116,6 +119,7 @@ pub(super) fn run(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers)
         next_leader_check: None,
         trials: Trials::new(daemon.now()),
         looks: Looks::default(),
+        memory_checks: MemoryChecks::default(),
         complained: None,
         accept_again: None,
         has_enough: false,
@@ -171,7 +175,8 @@ impl EventLoop {
     fn timeout(&self) -> EpollTimeout {
         let now = Instant::now();
         let held = self.daemon.reload.deadline();
-        let next = [self.next_queue_check, self.next_leader_check, self.accept_again, held];
+        let memory = self.memory_checks.next;
+        let next = [self.next_queue_check, self.next_leader_check, self.accept_again, memory, held];
         let next = next.into_iter().flatten().map(|time| time.saturating_duration_since(now));
         let next = next.chain(self.next_decision()).min();
         next.map_or(EpollTimeout::NONE, |time| {
@@ -205,6 +210,9 @@ impl EventLoop {
         }
         if is_due(self.next_queue_check) {
             self.check_queue();
+        }
+        if is_due(self.memory_checks.next) {
+            self.check_memory();
         }
         self.ask_timers();
     }

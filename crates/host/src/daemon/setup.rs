@@ -150,13 +150,15 @@ fn prepare(
     order: StartOrder,
     template: Option<&'static TemplateMode>,
 ) -> Result<Prepared, String> {
-    let StartOrder { launch, word, channel, page, reports, lines, scoreboard } = order;
+    let StartOrder { mut launch, word, channel, page, reports, lines, scoreboard } = order;
     log::open(lines).map_err(because("its pipe to the log cannot be used"))?;
     log::set_level(launch.log_level);
     if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warning, &format!("display-name has no effect: {error}"));
     }
     let page = Words::map(&page, page::WORDS).map_err(because("its shared page cannot be used"))?;
+    let limits = &mut launch.options.limits;
+    *limits = limits.jittered(launch.options.threads, os::random::number());
     let timers = Timers::new(&launch.options.limits, launch.options.threads, 1);
     let reload = template.map_or_else(Reload::default, TemplateMode::scripts);
     if reload.has_scripts() {
@@ -174,6 +176,7 @@ fn prepare(
             daemon.name, launch.options.threads
         ),
     );
+    log_jitter(daemon);
     let known = template.and_then(|_| process::process());
     known.inspect(|process| process.begin());
     let (process, imports) = set_up_process(known, daemon, &launch)?;
@@ -224,6 +227,22 @@ pub(super) fn set_up_process(
     let scripts = imports
         .map(|import| (import.script.or_empty().to_vec(), import.application_group.or_empty().to_vec()));
     Ok((process, Imports { scripts: scripts.collect(), reloading: settings.script_reloading }))
+}
+
+/// Logs when the process is to be replaced, if that is up to chance.
+fn log_jitter(daemon: &Daemon) {
+    let limits = &daemon.limits;
+    if limits.restart_jitter == 0 || daemon.workers.is_empty() {
+        return;
+    }
+    if limits.maximum_requests > 0 {
+        let count = limits.maximum_requests;
+        daemon.info(&format!("with restart-jitter=, this process is replaced after {count} requests"));
+    }
+    if limits.restart_interval > 0 {
+        let seconds = limits.restart_interval.div_ceil(1_000);
+        daemon.info(&format!("with restart-jitter=, this process is replaced after {seconds} seconds"));
+    }
 }
 
 fn start_event_thread(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers) -> Result<(), String> {

@@ -251,6 +251,33 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         kind: ValueKind::Time(Duration::SECONDS, "off", |group| &mut group.options.limits.restart_interval),
     },
     DaemonOption {
+        name: "restart-jitter",
+        value: "*number*",
+        default: "0",
+        doc: "The percentage by which `maximum-requests=` and `restart-interval=` may be exceeded. Each process draws its own share at \
+              random when it starts, so that the processes of a group are not all replaced at once: with `maximum-requests=1000 \
+              restart-jitter=20`, each is replaced after 1000 to 1200 requests. With 0, processes are replaced after exactly as much \
+              as is configured. A process that is there for one request (`threads=1 maximum-requests=1`) serves one in any case.",
+        kind: ValueKind::Count(Count { least: 0, most: 100 }, "exact", |group, percent| {
+            group.options.limits.restart_jitter = percent
+        }),
+    },
+    DaemonOption {
+        name: "memory-recycle",
+        value: "*size*",
+        default: "0",
+        doc: "A process is replaced when it uses more memory than this; its requests finish, and other processes are not affected. It is \
+              looked at every two seconds. What counts is memory that a replacement can give back: `RssAnon` and `VmSwap` in \
+              `/proc/PID/status`, without mapped files and shared memory, so less than what `ps` shows as `RSS`. With \
+              `preload=fork`, what a process shares with the one that it was forked from counts. A process that uses more \
+              soon after it began to serve is replaced only when it has served for ten seconds, and for 20 times as long as it took to \
+              start, since its successor would do the same; a warning says so with both sizes. Unlike `memory-limit=`, this \
+              option refuses nothing to the application.",
+        kind: ValueKind::Size(Size::zero_or(MIN_MEMORY), "off", |group| {
+            &mut group.options.limits.memory_recycle
+        }),
+    },
+    DaemonOption {
         name: "inactivity-timeout",
         value: "*time*",
         default: "0",

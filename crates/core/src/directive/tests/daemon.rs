@@ -134,6 +134,9 @@ fn numbers_have_their_ranges() {
         "stack-size=0",
         "stack-size=1",
         "memory-limit=512",
+        "memory-recycle=15M",
+        "restart-jitter=101",
+        "restart-jitter=20%",
         "virtual-memory-limit=15M",
         "stack-size=-5",
         "stack-size=",
@@ -157,8 +160,10 @@ fn numbers_have_their_ranges() {
     let group = group(
         "threads=65533 stack-size=32K maximum-requests=5 listen-backlog=0 cpu-priority=-7 cpu-time-limit=3 \
          memory-limit=5000000000 virtual-memory-limit=6000000000 send-buffer-size=512 receive-buffer-size=600 \
-         header-buffer-size=8192 response-buffer-size=65536",
+         header-buffer-size=8192 response-buffer-size=65536 memory-recycle=16M restart-jitter=100",
     );
+    let limits = group.options.limits;
+    assert_eq!((limits.memory_recycle, limits.restart_jitter), (16 << 20, 100));
     assert_eq!(
         (group.options.threads, group.options.stack_size, group.options.limits.maximum_requests),
         (65_533, 32_768, 5)

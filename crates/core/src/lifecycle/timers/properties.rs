@@ -15,6 +15,7 @@ enum Event {
     Ends(usize),
     Activity,
     LocksFree,
+    Memory(u64),
     ScriptWanted,
     ScriptLoaded,
     Trigger(Trigger),
@@ -47,6 +48,7 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0..THREADS as usize).prop_map(Event::Ends),
         2 => Just(Event::Activity),
         2 => Just(Event::LocksFree),
+        2 => (0..4_u64).prop_map(Event::Memory),
         1 => Just(Event::ScriptWanted),
         1 => Just(Event::ScriptLoaded),
         1 => triggers.prop_map(Event::Trigger),
@@ -61,11 +63,11 @@ fn limit() -> impl Strategy<Value = u64> {
 }
 
 prop_compose! {
-    fn limits()(times in prop::array::uniform9(limit()), shutdown_timeout in limit(), maximum_requests in 0..6_u64) -> Limits {
+    fn limits()(times in prop::array::uniform9(limit()), shutdown_timeout in limit(), maximum_requests in 0..6_u64, memory_recycle in 0..3_u64) -> Limits {
         let [startup_timeout, deadlock_timeout, inactivity_timeout, request_timeout, interrupt_timeout, graceful_timeout,
             eviction_timeout, restart_interval, scale_down_idle] = times;
         Limits {
-            maximum_requests, startup_timeout, deadlock_timeout, inactivity_timeout, request_timeout, interrupt_timeout,
+            maximum_requests, memory_recycle, startup_timeout, deadlock_timeout, inactivity_timeout, request_timeout, interrupt_timeout,
             graceful_timeout, eviction_timeout, restart_interval, shutdown_timeout, scale_down_idle, ..Limits::default()
         }
     }
@@ -152,6 +154,7 @@ proptest! {
                 }
                 Event::Activity => activity.touch(now),
                 Event::LocksFree => activity.record_free_locks(now),
+                Event::Memory(used) => drop(timers.record_memory(used, now)),
                 Event::ScriptWanted => drop(activity.record_script_wanted(now)),
                 Event::ScriptLoaded => drop(activity.record_script_loaded()),
                 Event::Trigger(trigger) => decision = timers.trigger(trigger, now),

@@ -418,8 +418,45 @@ fn a_shutdown_has_its_time() {
 }
 
 #[test]
+fn a_process_that_uses_too_much_memory_is_replaced() {
+    let mut timers = timers(Limits { memory_recycle: 100, ..limits() });
+    timers.begin_serving(START + 100);
+    let now = START + 60 * SECOND;
+    assert_eq!((timers.record_memory(100, now), timers.next(now)), (None, None));
+    assert_eq!(timers.poll(now), Decision::Nothing, "it may use as much");
+    assert_eq!(timers.record_memory(101, now), None);
+    assert_eq!(timers.poll(now), replace(Reason::MemoryRecycle));
+    timers.continue_serving(now);
+    assert_eq!((timers.poll(now), timers.next(now)), (Decision::Nothing, Some(now + RETRY)));
+    assert_eq!(timers.record_memory(200, now + 1), None, "its age is not the reason");
+    let mut freed = timers.clone();
+    freed.record_memory(99, now + 2);
+    assert_eq!(freed.poll(now + RETRY), Decision::Nothing);
+    assert_eq!(timers.poll(now + RETRY), replace(Reason::MemoryRecycle));
+    assert_eq!(timers.drain(0, now + RETRY), stop(Reason::MemoryRecycle));
+    assert_eq!(timers.record_memory(300, now + RETRY), None);
+}
+
+#[test]
+fn a_size_that_is_too_small_does_not_replace_processes_all_the_time() {
+    for (start, service) in [(100, 10 * SECOND), (3 * SECOND, 60 * SECOND)] {
+        let mut timers = timers(Limits { memory_recycle: 100, ..limits() });
+        let ready = START + start;
+        timers.begin_serving(ready);
+        let early = EarlyExcess { used: 150, most: 100, served: 5, service };
+        assert_eq!(timers.record_memory(150, ready + 5), Some(early));
+        assert_eq!(timers.poll(ready + 5), Decision::Nothing);
+        assert_eq!(timers.next(ready + 5), Some(ready + service));
+        assert_eq!(timers.record_memory(160, ready + 2 * SECOND), None, "it is said once");
+        assert_eq!(timers.poll(ready + service - 1), Decision::Nothing);
+        assert_eq!(timers.poll(ready + service), replace(Reason::MemoryRecycle));
+    }
+}
+
+#[test]
 fn a_service_has_no_timers() {
-    let limits = Limits { restart_interval: 1, deadlock_timeout: 1, ..limits() };
+    let limits = Limits { restart_interval: 1, deadlock_timeout: 1, memory_recycle: 1, ..limits() };
     let mut service = Timers::new(&limits, 0, START);
+    assert_eq!(service.record_memory(2, START), None);
     assert_eq!((service.next(START), service.poll(u64::MAX)), (None, Decision::Nothing));
 }

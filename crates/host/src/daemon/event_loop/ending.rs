@@ -89,6 +89,9 @@ impl EventLoop {
 
     fn ask_for_successor(&mut self, reason: Reason, dump_of: Option<RunningRequest>) {
         let daemon = self.daemon;
+        if reason == Reason::MemoryRecycle {
+            self.log_memory();
+        }
         daemon.info(&format!("a successor is asked for ({})", reason.name()));
         if let Some(running) = dump_of {
             self.hand_over(Task::Dump(running));
@@ -115,6 +118,9 @@ impl EventLoop {
         self.daemon.info(&format!("shutdown requested ({})", end.reason.name()));
         telemetry::stopping(Some(end.reason));
         if self.is_serving() {
+            if end.reason == Reason::MemoryRecycle {
+                self.log_memory();
+            }
             self.report(&Report::Stopping(end.reason));
         }
         self.stop_serving(Phase::Ending);
@@ -152,5 +158,6 @@ impl EventLoop {
         daemon.count(-self.waiting);
         self.waiting = 0;
         self.next_queue_check = None;
+        self.memory_checks.next = None;
     }
 }

@@ -19,6 +19,7 @@ impl EventLoop {
                     self.is_ready = true;
                     self.timers.begin_serving(daemon.now());
                     daemon.activity.record_free_locks(daemon.now());
+                    self.watch_memory();
                     self.report(&Report::Ready);
                 }
                 Message::ScriptChanged => self.trigger(Trigger::ScriptReload),

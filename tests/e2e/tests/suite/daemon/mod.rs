@@ -15,6 +15,7 @@ mod orphans;
 mod pools;
 mod preload;
 mod queue;
+mod recycling;
 mod reload;
 mod requests;
 mod responses;
@@ -43,6 +44,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     pools::TESTS,
     preload::TESTS,
     queue::TESTS,
+    recycling::TESTS,
     reload::TESTS,
     requests::TESTS,
     responses::TESTS,
