@@ -72,7 +72,7 @@ struct Number {
     optional: bool,
 }
 
-static NUMBERS: [Number; 25] = [
+static NUMBERS: [Number; 27] = [
     count(&general::SCALE_UP_WAIT, "scale-up-wait", 100),
     count(&general::SCALE_DOWN_IDLE, "scale-down-idle", 60),
     count(&general::STARTUP_TIMEOUT, "startup-timeout", 15),
@@ -81,6 +81,7 @@ static NUMBERS: [Number; 25] = [
     count(&general::EVICTION_TIMEOUT, "eviction-timeout", 0),
     count(&general::RESTART_INTERVAL, "restart-interval", 0),
     count(&general::MAXIMUM_REQUESTS, "maximum-requests", 0),
+    count(&general::RESTART_JITTER, "restart-jitter", 0),
     count(&general::INACTIVITY_TIMEOUT, "inactivity-timeout", 0),
     count(&general::DEADLOCK_TIMEOUT, "deadlock-timeout", 60),
     count(&general::REQUEST_TIMEOUT, "request-timeout", 60),
@@ -92,6 +93,7 @@ static NUMBERS: [Number; 25] = [
     count(&general::RESPONSE_FLUSH_DELAY, "response-flush-delay", 5),
     count(&general::DAEMON_BACKLOG, "listen-backlog", 100),
     count(&general::CPU_TIME_LIMIT, "cpu-time-limit", 0),
+    size(&general::MEMORY_RECYCLE, "memory-recycle", MIN_MEMORY as i64),
     size(&general::MEMORY_LIMIT, "memory-limit", MIN_MEMORY as i64),
     size(&general::VIRTUAL_MEMORY_LIMIT, "virtual-memory-limit", MIN_MEMORY as i64),
     size(&general::HEADER_BUFFER_SIZE, "header-buffer-size", 8192),
@@ -153,8 +155,9 @@ mod tests {
     #[test]
     fn every_number_has_its_option() {
         for number in &NUMBERS {
-            let daemon = daemon(&[number.spec.name, "70000000"]).unwrap();
-            assert_eq!(daemon.number(number.name), 70_000_000, "{}", number.name);
+            let value = number.spec.range.1.min(70_000_000);
+            let daemon = daemon(&[number.spec.name, &value.to_string()]).unwrap();
+            assert_eq!(daemon.number(number.name), value, "{}", number.name);
         }
     }
 
@@ -182,6 +185,8 @@ mod tests {
             ["--header-buffer-size", "8000"],
             ["--send-buffer-size", "1"],
             ["--memory-limit", "9999999999999"],
+            ["--memory-recycle", "1M"],
+            ["--restart-jitter", "101"],
             ["--umask", "8"],
             ["--umask", "1000"],
             ["--umask", ""],

@@ -114,6 +114,14 @@ section! {
     RESTART_INTERVAL = Spec::seconds("--restart-interval",
         "Seconds after which a daemon process is replaced.")
         .default("never");
+    RESTART_JITTER = Spec::integer("--restart-jitter",
+        "Percentage by which --maximum-requests and --restart-interval may be exceeded, at random, so that daemon processes are not all \
+         replaced at once.")
+        .within(0, 100)
+        .default("0");
+    MEMORY_RECYCLE = Spec::bytes("--memory-recycle",
+        "Bytes of memory after which a daemon process is replaced.")
+        .default("never");
     INACTIVITY_TIMEOUT = Spec::seconds("--inactivity-timeout",
         "Seconds without a request after which a daemon process is replaced.")
         .default("never");

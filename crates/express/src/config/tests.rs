@@ -300,7 +300,14 @@ fn daemon_processes_run_the_application() {
     ] {
         assert!(options.contains(&option), "{option} in {options:?}");
     }
-    let absent = ["processes=", "umask=", "switch-interval=", "memory-limit=", "header-buffer-size="];
+    let absent = [
+        "processes=",
+        "umask=",
+        "switch-interval=",
+        "memory-limit=",
+        "memory-recycle=",
+        "header-buffer-size=",
+    ];
     assert!(options.iter().all(|option| absent.iter().all(|name| !option.starts_with(name))), "{options:?}");
 }
 
@@ -333,6 +340,10 @@ fn options_reach_the_group() {
         "7",
         "--memory-limit",
         "100000000",
+        "--memory-recycle",
+        "80M",
+        "--restart-jitter",
+        "20",
         "--ignore-activity",
         "/ping",
         "--error-override",
@@ -348,6 +359,8 @@ fn options_reach_the_group() {
         "server-metrics=\"On\"",
         "queue-timeout=\"7\"",
         "memory-limit=\"100000000\"",
+        "memory-recycle=\"83886080\"",
+        "restart-jitter=\"20\"",
     ] {
         assert!(options.contains(&option), "{option} in {options:?}");
     }

@@ -61,6 +61,8 @@ mod tests {
             general::SCALE_UP_WAIT.name,
             general::SCALE_DOWN_IDLE.name,
             logs::MAX_LOG_FILES.name,
+            general::RESTART_JITTER.name,
+            general::MEMORY_RECYCLE.name,
             general::UMASK.name,
             general::MEMORY_LIMIT.name,
             general::VIRTUAL_MEMORY_LIMIT.name,
