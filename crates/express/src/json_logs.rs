@@ -1,9 +1,12 @@
 //! Logs as lines of JSON. Apache writes a log to a pipe, with tabs between the fields, and this program
 //! converts it: Apache has no notation that escapes text as JSON does.
 
-use std::io::{self, BufRead, Write};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 
-use signal_hook::consts::SIGTERM;
+use nix::fcntl::{FcntlArg, fcntl};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::failure::Failure;
@@ -14,6 +17,16 @@ pub(crate) const NAME: &str = "json";
 
 /// The command that converts a log.
 pub(crate) const COMMAND: &str = "json-log";
+
+/// The longest line; a longer one is converted in pieces. Apache writes none that is as long.
+const LONGEST: u64 = 1 << 20;
+
+/// The room of the pipe that Apache writes to, in bytes: what the system allows everybody. If it is
+/// full, lines of different threads that are longer than 4096 bytes are mixed.
+const ROOM: i32 = 1 << 20;
+
+/// What is read at once, in bytes.
+const CHUNK: usize = 1 << 18;
 
 /// A log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +105,7 @@ impl Log {
         let fields = self.fields();
         let values: Vec<&[u8]> = line.splitn(fields.len(), |byte| *byte == b'\t').collect();
         let mut json = Object::default();
-        if values.len() == fields.len() {
+        if values.len() == fields.len() && values.first().is_some_and(|time| is_time(time)) {
             for (field, value) in fields.iter().zip(values) {
                 match (self, field.name) {
                     (Self::Access, "time") => json.text(field.name, &with_colon(value)),
@@ -100,10 +113,14 @@ impl Log {
                 }
             }
         } else {
-            // Daemon processes, and Apache before it has a format, write the usual one.
+            // Daemon processes, and Apache before it has a format, write the usual one. What has none
+            // at all is an application's own, which nobody has escaped.
             let plain = Plain::parse(line);
             plain.fields.iter().for_each(|(field, value)| json.field(field, value));
-            json.text("message", plain.message);
+            match plain.fields.is_empty() {
+                true => json.verbatim("message", plain.message),
+                false => json.text("message", plain.message),
+            }
         }
         json.0 + "}\n"
     }
@@ -118,26 +135,72 @@ pub(crate) fn run(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     let name = parsed.positional.first().map_or("", String::as_str);
     let log = [Log::Access, Log::Error].into_iter().find(|log| log.name() == name);
     let log = log.ok_or_else(|| Failure::usage(format!("'{name}' is not the name of a log")))?;
-    // Apache sends it at a restart, while old processes still write to the pipe, which then ends.
     let refuse = |error: io::Error| Failure::machine(format!("cannot convert a log: {error}"));
-    flag::register(SIGTERM, Default::default()).map_err(refuse)?;
-    convert(log, io::stdin().lock(), io::stdout().lock()).map_err(refuse)?;
+    // Apache sends them at a restart, while old processes still write to the pipe, which then ends.
+    for signal in [SIGTERM, SIGHUP, SIGINT] {
+        flag::register(signal, Default::default()).map_err(refuse)?;
+    }
+    // Without a buffer: a line is one write, beside those of the program that follows at a restart.
+    let output = io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(refuse)?;
+    let input = io::stdin();
+    // It may be no pipe.
+    let _ = fcntl(&input, FcntlArg::F_SETPIPE_SZ(ROOM));
+    let input = BufReader::with_capacity(CHUNK, input.lock());
+    convert(log, input, Output { file: output, rest: Vec::new() }).map_err(refuse)?;
     Ok(0)
 }
 
-fn convert(log: Log, mut input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+fn convert(log: Log, mut input: impl BufRead, mut output: Output<impl Write>) -> io::Result<()> {
     let mut line = Vec::new();
     loop {
-        line.clear();
-        match input.read_until(b'\n', &mut line) {
-            Ok(0) => return Ok(()),
+        // After an interruption, the beginning of a line is there.
+        let room = LONGEST.saturating_sub(line.len() as u64);
+        match input.by_ref().take(room).read_until(b'\n', &mut line) {
+            Ok(0) if line.is_empty() => return Ok(()),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         }
         let content = line.strip_suffix(b"\n").unwrap_or(&line);
-        // A full file system must not stop the server, which would wait for this program.
-        let _ = output.write_all(log.json(content).as_bytes()).and_then(|()| output.flush());
+        match output.write(log.json(content).into_bytes()) {
+            // Apache starts this program and the one that it writes to again.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(error),
+            // A full file system must not stop the server, which would wait for this program.
+            _ => line.clear(),
+        }
+    }
+}
+
+/// The log that is written.
+struct Output<W> {
+    file: W,
+    /// The rest of the line whose beginning has been written.
+    rest: Vec<u8>,
+}
+
+impl<W: Write> Output<W> {
+    /// Writes a line, after what is missing of the last one. What cannot be begun is left out.
+    fn write(&mut self, line: Vec<u8>) -> io::Result<()> {
+        self.write_rest()?;
+        let length = line.len();
+        self.rest = line;
+        let written = self.write_rest();
+        if self.rest.len() == length {
+            self.rest.clear();
+        }
+        written
+    }
+
+    fn write_rest(&mut self) -> io::Result<()> {
+        while !self.rest.is_empty() {
+            match self.file.write(&self.rest) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => drop(self.rest.drain(..count)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -148,7 +211,10 @@ struct Object(String);
 impl Object {
     fn field(&mut self, field: &Field, value: &[u8]) {
         let is_missing = matches!(value, b"-" | b"");
-        let is_decimal = field.is_number && value.len() < 19 && value.iter().all(u8::is_ascii_digit);
+        let is_decimal = field.is_number
+            && value.len() < 19
+            && value.iter().all(u8::is_ascii_digit)
+            && (value == b"0" || !value.starts_with(b"0"));
         match std::str::from_utf8(value) {
             _ if is_missing && field.name != "message" => {}
             Ok(digits) if is_decimal => {
@@ -159,10 +225,15 @@ impl Object {
         }
     }
 
+    /// Adds a text that Apache has escaped.
     fn text(&mut self, name: &str, value: &[u8]) {
+        self.verbatim(name, &unescaped(value));
+    }
+
+    fn verbatim(&mut self, name: &str, value: &[u8]) {
         self.name(name);
         self.0.push('"');
-        for c in String::from_utf8_lossy(&unescaped(value)).chars() {
+        for c in String::from_utf8_lossy(value).chars() {
             match c {
                 '"' | '\\' => self.0.extend(['\\', c]),
                 '\n' => self.0.push_str("\\n"),
@@ -207,11 +278,11 @@ impl<'l> Plain<'l> {
         if !has("time") {
             return Some(vec![("time", sortable(text)?.into_bytes())]);
         }
-        if let Some(ids) = text.strip_prefix("pid ") {
+        if let Some(ids) = text.strip_prefix("pid ").filter(|_| !has("pid")) {
             let (pid, tid) = ids.split_once(":tid ").unwrap_or((ids, "-"));
             return Some(vec![("pid", pid.into()), ("tid", tid.into())]);
         }
-        if let Some(client) = text.strip_prefix("client ") {
+        if let Some(client) = text.strip_prefix("client ").filter(|_| !has("client")) {
             return Some(vec![("client", client.into())]);
         }
         let (module, level) = text.split_once(':').filter(|_| !has("level"))?;
@@ -235,6 +306,18 @@ fn sortable(time: &str) -> Option<String> {
     };
     let at = MONTHS.find(month).filter(|at| at % 3 == 0 && month.len() == 3)?;
     Some(format!("{year}-{:02}-{day:0>2} {clock}", at / 3 + 1))
+}
+
+/// Returns whether a text begins as the times of the formats do: `2026-11-26 21:28:17` or
+/// `2026-11-26T21:28:17`.
+fn is_time(text: &[u8]) -> bool {
+    const SHAPE: &[u8] = b"0000-00-00 00:00:00";
+    let fits = |(byte, shape): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        b' ' => matches!(byte, b' ' | b'T'),
+        shape => byte == shape,
+    };
+    text.len() >= SHAPE.len() && text.iter().zip(SHAPE).all(fits)
 }
 
 /// Returns a time with its zone as RFC 3339 has it: `+01:00`.
@@ -312,9 +395,75 @@ mod tests {
     }
 
     #[test]
+    fn what_an_application_writes_is_no_field() {
+        for (line, expected) in [
+            ("a\tb\tc\td\te\tf\tg\th", "{\"message\":\"a\\tb\\tc\\td\\te\\tf\\tg\\th\"}\n"),
+            ("C:\\new\\x41", "{\"message\":\"C:\\\\new\\\\x41\"}\n"),
+            (
+                "[Thu Nov 26 21:28:17.650875 2026] [pid 007] [client a] [pid 1] [client b]",
+                "{\"time\":\"2026-11-26 21:28:17.650875\",\"pid\":\"007\",\"client\":\"a\",\"message\":\"[pid 1] [client b]\"}\n",
+            ),
+        ] {
+            assert_eq!(Log::Error.json(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    /// A file system with room for some bytes.
+    struct Full<'f>(&'f mut Vec<u8>, usize);
+
+    impl Write for Full<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let count = bytes.len().min(self.1);
+            self.0.extend_from_slice(&bytes[..count]);
+            self.1 -= count;
+            if count == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(count) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_are_whole_after_a_file_system_was_full() {
+        let mut log = Vec::new();
+        let mut output = Output { file: Full(&mut log, 6), rest: Vec::new() };
+        for (room, line) in [(0, "one\n"), (0, "two\n"), (0, "three\n"), (1, "four\n"), (9, "five\n")] {
+            output.file.1 += room;
+            let _ = output.write(line.into());
+        }
+        assert_eq!(String::from_utf8_lossy(&log), "one\ntwo\nfive\n");
+    }
+
+    #[test]
+    fn a_log_without_a_reader_ends_the_program() {
+        struct Closed;
+        impl Write for Closed {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(ErrorKind::BrokenPipe.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let closed = Output { file: Closed, rest: Vec::new() };
+        assert!(convert(Log::Error, &b"one\n"[..], closed).is_err());
+    }
+
+    #[test]
+    fn long_lines_are_converted_in_pieces() {
+        let mut log = Vec::new();
+        let input = vec![b'x'; LONGEST as usize + 1];
+        assert!(convert(Log::Error, &input[..], Output { file: &mut log, rest: Vec::new() }).is_ok());
+        assert!(log.ends_with(b"x\"}\n{\"message\":\"x\"}\n"));
+    }
+
+    #[test]
     fn each_line_is_converted_even_if_its_end_is_missing() {
         let mut output = Vec::new();
-        assert!(convert(Log::Error, &b"one\ntwo\\x"[..], &mut output).is_ok());
+        let input = &b"one\ntwo\\x"[..];
+        assert!(convert(Log::Error, input, Output { file: &mut output, rest: Vec::new() }).is_ok());
         let output = String::from_utf8_lossy(&output).into_owned();
         assert_eq!(output, "{\"message\":\"one\"}\n{\"message\":\"two\\\\x\"}\n");
     }

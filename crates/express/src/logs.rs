@@ -56,7 +56,8 @@ section! {
         .default("common")
         .note("`json`: each line is an object with `time`, `client`, `user`, `method`, `host`, `path`, `query`, `protocol`, `status`, `bytes`, \
                `microseconds`, `referer`, `user_agent` and `id`, by which lines of the error log are found; what is not known is left out. \
-               A format `json` that an `--include-file` defines wins over it.");
+               A format `json` that an `--include-file` defines wins over it. As with every program that Apache writes a log to, lines of more \
+               than 4096 bytes may be mixed where more than a megabyte of them waits for the program.");
     STARTUP_LOG = Spec::flag("--startup-log",
         "Logs what Apache says while it starts to a file of its own.");
     STARTUP_LOG_NAME = Spec::text("--startup-log-name", &["NAME"],
