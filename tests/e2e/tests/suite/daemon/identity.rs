@@ -255,7 +255,7 @@ fn a_process_can_be_jailed(setup: Setup) {
         .python_home(None)
         .file("outside.wsgi", APP)
         .conf(&format!(
-            "WSGIDaemonProcess jail chroot={root} python=/usr/bin/python3 home=/srv display-name=%{{GROUP}}\n\
+            "WSGIDaemonProcess jail chroot={root} python=/usr/bin/python3 home=/srv display-name=%{{GROUP}} memory-recycle=1G\n\
              WSGIProcessGroup jail\nWSGIApplicationGroup %{{GLOBAL}}\n\
              WSGIScriptAlias /inside {root}/srv/app.wsgi\nWSGIScriptAlias /outside @ROOT@/outside.wsgi\n\
              <Directory {root}>\nRequire all granted\n</Directory>",
@@ -280,6 +280,10 @@ fn a_process_can_be_jailed(setup: Setup) {
                 let process = process_at(server, "/inside");
                 let root = std::fs::read_link(process.path("root"));
                 assert_eq!(root.ok().as_deref(), Some(jail.0.path()));
+            });
+            cases.check("without proc, its memory is not known", || {
+                let log = server.wait_log(LogMark::default(), "WSGI1011");
+                assert!(log.contains("mount proc in the jail"), "{log}");
             });
             cases.check("a script outside", || {
                 let mark = server.mark();

@@ -15,6 +15,7 @@ const RECYCLING: e2e::Needs = Ours("processes that are replaced for their memory
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_process_that_keeps_memory_is_replaced, Daemon, RECYCLING),
     on_one_mpm!(processes_of_a_group_are_not_replaced_at_once, Daemon, RECYCLING),
+    on_one_mpm!(processes_of_a_template_are_not_replaced_at_once, Daemon, RECYCLING),
     on_one_mpm!(a_process_with_jitter_serves_the_number_that_it_drew, Daemon, RECYCLING, OneProcess),
 ];
 
@@ -96,8 +97,16 @@ fn drawn(server: &Server, mark: LogMark) -> Vec<u64> {
 }
 
 fn processes_of_a_group_are_not_replaced_at_once(setup: Setup) {
+    draw_numbers_of_their_own(setup, "");
+}
+
+fn processes_of_a_template_are_not_replaced_at_once(setup: Setup) {
+    draw_numbers_of_their_own(setup, "preload=fork");
+}
+
+fn draw_numbers_of_their_own(setup: Setup, preload: &str) {
     let options = "processes=6 threads=1 maximum-requests=1M restart-jitter=50 restart-interval=1000";
-    serving(setup, options).run(|server, cases| {
+    serving(setup, &format!("{options} {preload}")).run(|server, cases| {
         cases.check("each has drawn its own number of requests, and its own time", || {
             let numbers = wait_until("six processes", || {
                 Some(drawn(server, LogMark::default())).filter(|numbers| numbers.len() == 6)
@@ -106,6 +115,8 @@ fn processes_of_a_group_are_not_replaced_at_once(setup: Setup) {
             // By chance: once in ten to the eighteenth.
             let (least, most) = (numbers.iter().min().copied(), numbers.iter().max().copied());
             assert!(most.unwrap_or(0) - least.unwrap_or(0) > 100, "{numbers:?}");
+            let is_forked = server.log_since(LogMark::default()).contains("is forked from template");
+            assert_eq!(is_forked, !preload.is_empty());
             server.wait_log(LogMark::default(), " seconds");
         });
     });
