@@ -24,6 +24,17 @@ pub const fn count(processors: usize) -> usize {
 
 const LEAST: usize = 2;
 
+/// Returns how many of them the processes of a server may use that serves so many requests at a
+/// time: whatever hangs, most of its threads are free.
+#[must_use]
+pub const fn usable(count: usize, requests: usize) -> usize {
+    let share = requests / SHARE;
+    if share < count { share } else { count }
+}
+
+/// The share of a server's threads that may hang: one of so many.
+const SHARE: usize = 3;
+
 /// Returns the number of words for so many permits.
 #[must_use]
 pub const fn words(count: usize) -> usize {
@@ -119,7 +130,9 @@ mod tests {
     #[test]
     fn there_are_as_many_as_processors() {
         assert_eq!([0, 1, 2, 7].map(count), [2, 2, 2, 7]);
+        assert_eq!([0, 2, 3, 7, 24, 99].map(|requests| usable(4, requests)), [0, 0, 1, 2, 4, 4]);
         assert_eq!(Permits::new(&memory(7)).count(), 7);
+        assert_eq!(Permits::new(&memory(0)).take(7, 0), None);
         assert_eq!(Permits::new(&[]).count(), 0);
     }
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::thread;
 
-use httpd::{Level, Server, ServerInfo};
+use httpd::{Level, Mpm, Server, ServerInfo};
 use os::shared::Words;
 use wsgi_core::permits::{self, Permits};
 
@@ -32,12 +32,19 @@ pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
     }
 }
 
-/// Returns the words of the permits; none if there are no permits.
-pub(crate) fn words() -> &'static [AtomicU32] {
+/// Returns the words of the permits that a child may use; none if there are no permits.
+pub(crate) fn words(mpm: &Mpm) -> &'static [AtomicU32] {
+    let words = all_words();
+    let requests = mpm.processes as usize * mpm.threads as usize;
+    let usable = permits::usable(Permits::new(words).count(), requests);
+    words.get(..permits::words(usable)).unwrap_or_default()
+}
+
+fn all_words() -> &'static [AtomicU32] {
     WORDS.get().map_or(&[], Words::as_slice)
 }
 
 /// Takes the permits of a child back that has ended.
 pub(crate) fn child_ended(process: u32) {
-    Permits::new(words()).take_back(process);
+    Permits::new(all_words()).take_back(process);
 }

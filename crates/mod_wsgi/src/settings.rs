@@ -100,7 +100,7 @@ pub(crate) fn with<T>(
         named_scripts: List::new(&named),
         packages: Bytes::new(packages.as_os_str().as_bytes()),
         permits: List::new(match process {
-            HostProcess::Child { .. } => permits::words(),
+            HostProcess::Child { .. } => permits::words(mpm),
             HostProcess::Daemon(..) => &[],
         }),
         server_version: facts.version,

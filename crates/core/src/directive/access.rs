@@ -71,7 +71,7 @@ the threads, and could change who is let in. `%{SERVER}` and `%{HOST}` are expan
 do `WSGIRestrictProcess`, `script-user=` and `script-group=`. If no process answers, the request is refused. A changed script is loaded \
 by a new process, as an application is; until then, the former version is asked. If it cannot be loaded, requests are refused. Not allowed in `.htaccess` |
 | `timeout=` | the longest time for an answer, the loading of the script included: 60 seconds by default. After that the request is \
-refused. Some calls run on Apache's own threads, at most as many at a time as there are processors (at least two) in the whole server. \
+refused. Some calls run on Apache's own threads, at most as many at a time as there are processors (at least two, but no more than a third of the threads) in the whole server. \
 There, Python code is interrupted with `RequestTimeout`; what hangs in a library (a database) keeps the thread and its request until it returns, so \
 give it a time limit of its own. Other calls are left to themselves. In a process group the script is interrupted with `RequestTimeout`, and if that is of no use, the \
 process is replaced |

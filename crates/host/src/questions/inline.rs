@@ -75,7 +75,11 @@ static INLINE: OnceLock<Inline> = OnceLock::new();
 /// Asks the script on this thread. Returns `None` if that must not be done now.
 pub(super) fn try_ask(process: &Process, question: &Question<'_>, lease: &Arc<Lease>) -> Option<Answer> {
     let inline = INLINE.get_or_init(|| Inline::new(process.settings.permits));
-    if inline.permits.are_suspended(os::clock::ticks) || overdue::any() || !inline.has_watch() {
+    if inline.permits.count() == 0
+        || inline.permits.are_suspended(os::clock::ticks)
+        || overdue::any()
+        || !inline.has_watch()
+    {
         return None;
     }
     let permit = Permit::take(inline)?;

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_script_that_hangs_is_given_up, Ours("limits of scripts"), ONCE),
     on_one_mpm!(calls_that_hang_are_not_piled_up, Ours("limits of scripts"), ONCE, OneProcess),
     on_each_mpm!(few_threads_hang_in_c, Ours("limits of scripts"), ONCE),
+    on_each_mpm!(a_small_server_keeps_its_threads, Ours("limits of scripts"), ONCE),
     on_each_mpm!(the_permits_of_a_child_come_back_when_it_ends, Ours("limits of scripts"), ONCE),
 ];
 
@@ -145,10 +146,14 @@ const CALLER: &str = "'wsgi-caller'";
 const MORE: usize = 3;
 
 fn with_locked_script(setup: Setup, timeout: &str) -> Setup {
-    let children = if setup.mpm() == Mpm::Prefork { permits() + MORE + 1 } else { 1 };
+    // So many that there are all permits.
+    let requests = (3 * permits()).max(permits() + MORE + 1);
+    let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+    let (children, threads) = if setup.mpm() == Mpm::Prefork { (requests, 1) } else { (1, requests) };
     setup
         .modules(&["authn_core", "authz_user", "auth_basic"])
-        .children(u32::try_from(children).unwrap_or(u32::MAX))
+        .children(children)
+        .threads(threads)
         .file("apps/locked.py", LOCKED)
         .file("apps/locked.py.lock", "")
         .app("/", "echo.wsgi", ECHO)
@@ -212,6 +217,27 @@ fn few_threads_hang_in_c(setup: Setup) {
                 assert_eq!(answers.recv_timeout(PATIENCE), Ok(Some(500)));
             }
         });
+    });
+}
+
+/// As many threads hang as there would be permits: all that the server has.
+fn a_small_server_keeps_its_threads(setup: Setup) {
+    let threads = permits();
+    let count = u32::try_from(threads).unwrap_or(u32::MAX);
+    let setup = with_locked_script(setup, "300ms").children(1).threads(count);
+    let setup = match setup.mpm() {
+        Mpm::Prefork => setup.conf(&format!("MaxRequestWorkers {threads}\n")),
+        _ => setup,
+    };
+    setup.run(|server, _| {
+        // The script is loaded.
+        assert_eq!(server.request("GET", "/user").user("ann", "secret").send().status, 200);
+        let _held = lock(server);
+        let answers = ask_in_vain(server, threads);
+        for _ in 0..threads {
+            assert_eq!(answers.recv_timeout(PATIENCE), Ok(Some(500)));
+        }
+        assert_eq!(server.get("/").status, 200);
     });
 }
 
