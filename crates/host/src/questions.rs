@@ -23,7 +23,7 @@ use wsgi_core::codes::{
 };
 
 use crate::process::process;
-use crate::request::Runner;
+use crate::request::{Entered, Runner};
 use crate::scripts::{NotLoaded, WithoutChange};
 use crate::state::{State, ThreadState};
 use crate::{context, dispatch, errors, report, scripts};
@@ -96,14 +96,8 @@ fn try_answer(question: &Question<'_>, lease: &Arc<Lease>, runner: Option<&'stat
     match dispatch::interpreter(process, group) {
         Ok(interpreter) => interpreter.attach(|py, state, thread| {
             let call = QuestionCall { py, state, thread, topic, question, lease };
-            if let Some(runner) = runner {
-                runner.enter(interpreter);
-            }
-            let asked = context::with_request(py, || call.run());
-            if let Some(runner) = runner {
-                runner.leave(py);
-            }
-            asked
+            let _entered = Entered::new(py, runner, interpreter);
+            context::with_request(py, || call.run())
         }),
         Err(text) => {
             let (code, group) = (no_interpreter(topic), String::from_utf8_lossy(group));

@@ -42,6 +42,33 @@ pub(crate) trait Runner: Sync {
     fn leave(&self, py: Python<'_>);
 }
 
+/// A request that is in an interpreter, until this is dropped, also while a panic unwinds.
+pub(crate) struct Entered<'py> {
+    py: Python<'py>,
+    runner: Option<&'static dyn Runner>,
+}
+
+impl<'py> Entered<'py> {
+    pub(crate) fn new(
+        py: Python<'py>,
+        runner: Option<&'static dyn Runner>,
+        interpreter: &'static Interpreter,
+    ) -> Self {
+        if let Some(runner) = runner {
+            runner.enter(interpreter);
+        }
+        Self { py, runner }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if let Some(runner) = self.runner {
+            runner.leave(self.py);
+        }
+    }
+}
+
 /// Runs the application for a request; called while the thread is not attached.
 pub(crate) fn run(
     interpreter: &'static Interpreter,
@@ -53,17 +80,11 @@ pub(crate) fn run(
     let recording = metrics::begin(begin, request);
     let recording = recording.as_ref();
     match interpreter.attach(|py, state, thread| {
-        if let Some(runner) = runner {
-            runner.enter(interpreter);
-        }
+        let _entered = Entered::new(py, runner, interpreter);
         let can_be_interrupted = runner.is_some();
         let call =
             RequestCall { py, interpreter, state, thread, request, lease, recording, can_be_interrupted };
-        let result = call.serve(begin);
-        if let Some(runner) = runner {
-            runner.leave(py);
-        }
-        result
+        call.serve(begin)
     }) {
         CallResult::Ended(outcome) => outcome,
         CallResult::LastBlock(block) => {
