@@ -254,10 +254,12 @@ impl AfterRequest {
     fn from_usable(is_usable: bool) -> Self {
         if is_usable { Self::Usable } else { Self::Unusable }
     }
+}
 
-    fn rejected(connection: &Connection, why: Rejection) -> Self {
-        Self::from_usable(reject(connection.stream(), why))
-    }
+/// Tells the child that its request does not run. It chooses another process at once.
+fn reject_request(observer: &Observer, connection: &Connection, why: Rejection) -> AfterRequest {
+    observer.on_end();
+    AfterRequest::from_usable(reject(connection.stream(), why))
 }
 
 /// Serves the request in `memory`.
@@ -280,7 +282,7 @@ fn serve(
                 return AfterRequest::from_usable(is_usable);
             }
             Completion::NotRun(is_usable) => return AfterRequest::from_usable(is_usable),
-            Completion::Rejected(why) => return AfterRequest::rejected(connection, why),
+            Completion::Rejected(why) => return reject_request(&observer, connection, why),
             Completion::Held => {
                 // The event thread decides about it; until then it counts as running.
                 daemon.begin_request();
@@ -289,7 +291,7 @@ fn serve(
                 let Some(back) = daemon.reload.hold(held) else { return AfterRequest::Held };
                 daemon.end_request(false);
                 if daemon.phase() != Phase::Serving {
-                    return AfterRequest::rejected(connection, Rejection::Moved);
+                    return reject_request(&observer, connection, Rejection::Moved);
                 }
                 buffers.message = back.message;
                 may_reload = false;

@@ -144,6 +144,9 @@ impl EventLoop {
         if let Some(channel) = self.endpoints.channel.take() {
             descriptors::unregister(&channel);
         }
+        // Children choose another process as soon as they know, by what they see counted.
+        daemon.count(-self.waiting);
+        self.waiting = 0;
         // The child sees that a waiting request has not been read.
         for connection in daemon.connections.all() {
             if connection.claim() {
@@ -151,12 +154,11 @@ impl EventLoop {
             }
         }
         for held in daemon.reload.take_all() {
+            daemon.count(-1);
             let is_usable = reject(held.connection.stream(), Rejection::Moved);
             return_connection(daemon, &held.connection, is_usable);
-            daemon.end_request(false);
+            daemon.end_request(true);
         }
-        daemon.count(-self.waiting);
-        self.waiting = 0;
         self.next_queue_check = None;
         self.memory_checks.next = None;
     }
