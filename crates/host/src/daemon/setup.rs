@@ -2,11 +2,12 @@
 
 #![expect(clippy::disallowed_types, reason = "only makes locks of others")]
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Instant;
 
 use bridge::{Level, Lists, Settings};
@@ -424,6 +425,9 @@ pub(super) fn title(launch: &launch::Daemon) -> Vec<u8> {
     if let Some(title) = &launch.options.display_name {
         return title.to_vec();
     }
-    let program = std::env::args_os().next().unwrap_or_default();
+    // The title takes the place of the arguments, and a process that is forked from a template has
+    // the template's.
+    static PROGRAM: LazyLock<OsString> = LazyLock::new(|| std::env::args_os().next().unwrap_or_default());
+    let program = &*PROGRAM;
     [program.as_encoded_bytes(), b" (wsgi:", &launch.name, b")"].concat()
 }
