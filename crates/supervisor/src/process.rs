@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 
 use os::process::Child;
-use wsgi_core::wire::control::Report;
+use wsgi_core::wire::control::{Report, Script};
 
 use crate::bucket::Bucket;
 use crate::preparation::Preparation;
@@ -50,6 +50,8 @@ pub(crate) struct Process {
 pub(crate) struct UnbornProcess {
     pub(crate) key: Key,
     pub(crate) template: Number,
+    /// The scripts that it has to import, also if it starts by itself after all.
+    pub(crate) scripts: Vec<Script>,
     pub(crate) word: u8,
     pub(crate) control: OwnedFd,
     pub(crate) reports: File,

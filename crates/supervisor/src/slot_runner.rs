@@ -520,6 +520,13 @@ impl SlotRunner {
 
     /// Asks the group's template for a process.
     fn want(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Event {
+        let request = self.request(key, scripts);
+        context.notes.borrow_mut().push((self.group, template::Event::Wanted(request)));
+        Event::Waiting(key)
+    }
+
+    /// Returns the request for a process, which waits for its answer from now on.
+    fn request(&mut self, key: Key, scripts: Vec<Script>) -> Request {
         let newer_than =
             self.slot.reason_of(key).filter(|reason| template::needs_import(*reason)).map(|_| {
                 let serving = self.slot.serving();
@@ -527,9 +534,8 @@ impl SlotRunner {
                 serving.map_or(0, |process| process.template)
             });
         let request = Request { slot: self.index, key, newer_than, scripts: scripts.clone() };
-        context.notes.borrow_mut().push((self.group, template::Event::Wanted(request)));
         self.waiting.push((key, scripts));
-        Event::Waiting(key)
+        request
     }
 
     /// Starts a process by itself that was wanted from a template; so many of those have been there
@@ -564,7 +570,7 @@ impl SlotRunner {
         context: &Context,
     ) -> Result<(), Obstacle> {
         let exhausted = |error: io::Error| program::no_process(&error);
-        let (word, ends) = self.ends(scripts, context)?;
+        let (word, ends) = self.ends(scripts.clone(), context)?;
         let (birth, theirs) = descriptors::pair(Kind::Sequence).map_err(exhausted)?;
         descriptors::name_senders(&birth).map_err(exhausted)?;
         context.watch(&birth, EpollFlags::EPOLLIN, Token::Birth(self.index, key)).map_err(exhausted)?;
@@ -574,7 +580,7 @@ impl SlotRunner {
         let Ends { control, reports, output, .. } = ends;
         let output = context.relay.watch(output, context.groups[self.group].log as usize);
         let template = template.key;
-        self.unborn.push(UnbornProcess { key, template, word, control, reports, output, birth });
+        self.unborn.push(UnbornProcess { key, template, scripts, word, control, reports, output, birth });
         Ok(())
     }
 
@@ -596,7 +602,7 @@ impl SlotRunner {
             Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
             Err(error) => Err(error),
         };
-        let UnbornProcess { template, word, control, reports, output, birth, .. } =
+        let UnbornProcess { template, scripts, word, control, reports, output, birth, .. } =
             self.unborn.swap_remove(at);
         // It is registered, so that cannot fail.
         let _ = context.epoll.delete(birth);
@@ -610,8 +616,10 @@ impl SlotRunner {
                     );
                     context.log(self.group, DAEMON_NOT_STARTED.level, text);
                 }
-                // The template has said why, if it could.
-                return self.handle(Event::NotSpawned(key), context);
+                // The template has said why, if it could. It is not what the group needs to work.
+                let request = self.request(key, scripts);
+                context.notes.borrow_mut().push((self.group, template::Event::NotForked(template, request)));
+                return self.handle(Event::Waiting(key), context);
             }
         };
         let pid = child.pid();

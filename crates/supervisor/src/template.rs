@@ -49,6 +49,8 @@ pub(crate) enum Event {
     Ended(Number, Option<Exit>),
     /// It does not fork, though it was told to.
     Hung(Number),
+    /// It could not fork the process that a slot wants, and waits for further orders, or has ended.
+    NotForked(Number, Request),
     /// The configuration was read again: the group's processes are not replaced any more.
     Retire,
     /// Everything has to end now.
@@ -162,6 +164,13 @@ impl Template {
                     self.kill(number, now, actions);
                 }
             }
+            // Another try would fail, too: because of threads or a limit. It may be able to later.
+            Event::NotForked(number, request)
+                if self.ready.as_ref().is_some_and(|ready| ready.number == number) =>
+            {
+                actions.push(Action::StartAlone(request));
+            }
+            Event::NotForked(_, request) => self.wanted(request, now, actions),
             Event::Retire => self.retire(now, actions),
             Event::Kill => {
                 self.retire(now, actions);

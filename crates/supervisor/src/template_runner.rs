@@ -73,6 +73,10 @@ impl TemplateRunner {
 
     /// Handles an event, and adds the answers for slots.
     pub(crate) fn handle(&mut self, event: Event, context: &Context, answers: &mut Vec<Answer>) {
+        if let Event::NotForked(number, _) = event {
+            // Perhaps because it has ended.
+            self.on_exit(number, context, answers);
+        }
         let mut actions = Vec::new();
         self.template.handle(event, context.now(), &mut actions);
         for action in actions {

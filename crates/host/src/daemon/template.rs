@@ -6,7 +6,7 @@
 //! Python does: see [`super::setup`].
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -105,13 +105,7 @@ impl Template {
                     return Forked { control: parts.control, template: &MODE };
                 }
                 Some(Ok(Side::Original)) => {}
-                Some(Err(error)) => self.log(
-                    Level::Error,
-                    &format!(
-                        "no process can be forked from the template: {error}. Are there too many processes (ulimit -u, \
-                         pids.max), or too little memory?"
-                    ),
-                ),
+                Some(Err(error)) => self.log_failure(&error),
                 None => os::exit::now(exit::FAILED.into()),
             }
         }
@@ -158,6 +152,25 @@ impl Template {
                 self.threads()
             ));
         }
+    }
+
+    /// Says why a process could not be forked.
+    fn log_failure(&self, error: &io::Error) {
+        let cause = if os::exit::has_other_threads() {
+            format!(
+                "its scripts have started threads since they were imported, most likely in a function for \
+                 os.register_at_fork(after_in_parent=...), and a fork would not have them ({})",
+                self.threads()
+            )
+        } else {
+            format!("{error}. Are there too many processes (ulimit -u, pids.max), or too little memory?")
+        };
+        self.log(
+            Level::Error,
+            &format!(
+                "no process can be forked from the template, so it imports the scripts for itself: {cause}"
+            ),
+        );
     }
 
     /// Returns the threads that the process has, as far as they can be named.

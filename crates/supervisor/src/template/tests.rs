@@ -170,6 +170,19 @@ fn a_template_that_does_not_fork_is_killed_and_replaced() {
 }
 
 #[test]
+fn a_process_that_cannot_be_forked_starts_by_itself() {
+    let mut stage = Stage::ready();
+    assert_eq!(stage.on(Event::NotForked(1, start(0))), [Action::StartAlone(start(0))]);
+    assert_eq!(stage.want(start(1)), [Action::Fork(1, start(1))], "it may be able to fork another one");
+    // If it could not because it has ended, there will be another one.
+    assert_eq!(stage.on(Event::Ended(1, KILLED)), [Action::Launch(2, vec![])]);
+    assert_eq!(stage.on(Event::NotForked(1, start(1))), []);
+    assert_eq!(stage.on(Event::Ready(2)), [Action::Fork(2, start(1))]);
+    // A change has been imported by then.
+    assert_eq!(stage.on(Event::NotForked(2, change(0, 1))), [Action::StartAlone(change(0, 1))]);
+}
+
+#[test]
 fn templates_end_with_their_generation() {
     let mut stage = Stage::ready();
     stage.want(change(0, 1));

@@ -14,6 +14,7 @@ use super::{finish, open_gate, serving_process, start_held_request, wait_ended};
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(processes_are_forked_from_one_that_has_imported, Daemon),
     on_one_mpm!(a_script_that_starts_threads_is_not_forked, Daemon),
+    on_one_mpm!(a_template_that_cannot_fork_any_more_stops_nobody, Daemon),
     on_one_mpm!(a_script_that_cannot_be_imported_is_not_forked, Daemon),
     on_one_mpm!(scripts_of_other_interpreters_are_not_forked, Daemon),
     on_one_mpm!(a_changed_script_brings_a_new_template, Daemon),
@@ -167,6 +168,28 @@ fn a_script_that_starts_threads_is_not_forked(setup: Setup) {
     });
 }
 
+fn a_template_that_cannot_fork_any_more_stops_nobody(setup: Setup) {
+    let before = "import os, threading, time\nos.register_at_fork(after_in_parent=lambda: threading.Thread(\
+                  target=time.sleep, args=(600,), name='exporter', daemon=True).start())";
+    preloading(setup, "processes=2 threads=1", before).run(|server, cases| {
+        cases.ours_only("what it does not fork starts by itself, and the log says why", REASON, || {
+            let answers = reach_all(server, "both", 2);
+            let pids: BTreeSet<_> = answers.iter().map(|answer| value(answer, "pid")).collect();
+            assert_eq!((pids.len(), forked(server, LogMark::default()).len()), (2, 1));
+            let log = server.wait_log(LogMark::default(), "no process can be forked from the template");
+            assert!(log.contains("'exporter' (daemon)") && log.contains("after_in_parent"), "{log}");
+        });
+        cases.ours_only("also in place of those that die", REASON, || {
+            let old = processes(server);
+            old.iter().for_each(|process| signal(*process, Signal::SIGKILL));
+            old.iter().copied().for_each(wait_ended);
+            let answers = reach_all(server, "again", 2);
+            let pids: BTreeSet<_> = answers.iter().map(|answer| value(answer, "pid")).collect();
+            assert_eq!(pids.len(), 2);
+        });
+    });
+}
+
 fn a_script_that_cannot_be_imported_is_not_forked(setup: Setup) {
     let before = "import os\nif not os.path.exists('@ROOT@/htdocs/database'):\n    raise ConnectionError('the database is down')";
     preloading(setup, "processes=2", before).run(|server, cases| {
@@ -306,7 +329,7 @@ fn templates_run_as_the_users_of_their_groups(setup: Setup) {
     }
     let group = |name: &str, user: &str| {
         format!(
-            "WSGIDaemonProcess {name} preload=fork processes=2 user={user} group=nogroup home=/ display-name=%{{GROUP}}\n\
+            "WSGIDaemonProcess {name} preload=fork processes=2 user={user} group=nogroup home=/\n\
              WSGIScriptAlias /{name} @ROOT@/apps/app.wsgi process-group={name} application-group=%{{GLOBAL}}"
         )
     };
@@ -325,6 +348,13 @@ fn templates_run_as_the_users_of_their_groups(setup: Setup) {
             let of =
                 |group: &str| value(&server.get(&format!("/{group}/facts")).expect(200), "uid").to_owned();
             assert_ne!(of("one"), of("two"));
+        });
+        cases.ours_only("and the name of their group without display-name=", REASON, || {
+            let names =
+                |all: Vec<Process>| all.into_iter().map(Process::command_line).collect::<BTreeSet<_>>();
+            let processes = names(processes(server).into_iter().collect());
+            let of_templates = processes.iter().map(|name| format!("{name} template"));
+            assert_eq!((processes.len(), names(templates(server))), (2, of_templates.collect()));
         });
     });
 }
