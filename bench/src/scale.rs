@@ -22,6 +22,10 @@ const QUICK_GROUPS: [u32; 2] = [5, 20];
 const USED: [u32; 2] = [20, 500];
 const QUICK_USED: [u32; 2] = [3, 20];
 
+/// Clients that ask groups at the same time: where a request starts a process, nobody waits for the
+/// others.
+const CLIENTS: u32 = 20;
+
 /// Connections that are kept, after one request each.
 const IDLE: usize = 200;
 
@@ -118,11 +122,20 @@ fn crowd(comparison: &Comparison, place: Place, groups: u32, used: u32) -> Resul
     eprintln!("{}", place.title());
     let start = Instant::now();
     let host = Host::start(Side::Ours, comparison, Mpm::Event, place)?;
-    let mut client = connect(&host, HELLO.url)?;
-    for group in 0..used {
-        let url = format!("/group-{group}");
-        get(&host, &mut client, &url, &HELLO.answer)?;
-    }
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|first| {
+                scope.spawn({
+                    let host = &host;
+                    move || ask(host, first, used)
+                })
+            })
+            .collect();
+        clients.into_iter().try_for_each(|client| match client.join() {
+            Ok(outcome) => outcome,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
     let start = start.elapsed().as_secs_f64();
     settle();
     let mut sum = 0.0;
@@ -133,6 +146,15 @@ fn crowd(comparison: &Comparison, place: Place, groups: u32, used: u32) -> Resul
     let supervisor = processes::resident_set_size(process)?;
     let supervisor_alone = processes::proportional_set_size(process)?;
     Ok(Crowd { groups, used, start, sum, supervisor, supervisor_alone })
+}
+
+/// Sends a request to each [`CLIENTS`]th of the groups that are used, from `first`.
+fn ask(host: &Host, first: u32, used: u32) -> Result<(), Error> {
+    let mut client = connect(host, HELLO.url)?;
+    for group in (first..used).step_by(CLIENTS as usize) {
+        get(host, &mut client, &format!("/group-{group}"), &HELLO.answer)?;
+    }
+    Ok(())
 }
 
 fn idle_connections(comparison: &Comparison) -> Result<[f64; 2], Error> {
