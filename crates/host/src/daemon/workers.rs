@@ -37,15 +37,28 @@ pub(super) struct Observer {
     pub(super) worker: &'static Worker,
 }
 
+impl Observer {
+    /// Records activity, unless the request does not count.
+    fn touch(&self) {
+        if !self.worker.is_ignored.load(Ordering::Relaxed) {
+            self.daemon.activity.touch(self.daemon.now());
+        }
+    }
+}
+
 impl Observe for Observer {
     fn on_transfer(&self) {
-        let daemon = self.daemon;
-        if daemon.limits.inactivity_timeout > 0 && !self.worker.is_ignored.load(Ordering::Relaxed) {
-            daemon.activity.touch(daemon.now());
+        let limits = &self.daemon.limits;
+        if limits.inactivity_timeout > 0 || limits.scale_down_idle > 0 {
+            self.touch();
         }
     }
 
     fn on_end(&self) {
+        // The application may have been silent for long.
+        if self.daemon.limits.scale_down_idle > 0 {
+            self.touch();
+        }
         // A child that has read the end may choose a process for its next request at once.
         if !self.worker.is_uncounted.swap(true, Ordering::Relaxed) {
             self.daemon.count(-1);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::Needs::{Daemon, NoSanitizer, Ours, Root};
 use e2e::{Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_group_grows_while_all_threads_are_busy_and_shrinks_when_idle, Daemon, POOLS),
     on_one_mpm!(requests_fill_the_first_process_first, Daemon, POOLS),
     on_one_mpm!(a_process_that_is_not_needed_ends_without_losing_a_request, Daemon, POOLS),
+    on_one_mpm!(a_process_that_has_requests_stays, Daemon, POOLS),
     on_one_mpm!(a_script_that_cannot_be_imported_is_tried_for_those_who_ask, Daemon, POOLS),
     on_one_mpm!(a_crash_during_growth_harms_nobody, Daemon, POOLS, NoSanitizer("it would report the crash")),
     on_one_mpm!(dormant_groups_outlive_restarts_and_supervisors, Daemon, POOLS),
@@ -132,6 +133,40 @@ fn requests_fill_the_first_process_first(setup: Setup) {
             for _ in 0..10 {
                 assert_eq!(serving_process(server), first);
             }
+        });
+    });
+}
+
+fn a_process_that_has_requests_stays(setup: Setup) {
+    const IDLE: Duration = Duration::from_secs(1);
+    serving(setup, "processes=0-1 threads=2 scale-down-idle=1s").run(|server, cases| {
+        // The one that answers last, and when that was.
+        let mut last: Option<(String, Instant)> = None;
+        let mut check = |path: &str| {
+            let before = last.as_ref().map(|(_, at)| at.elapsed());
+            let pid = server.get(path).value("pid").expect("a process");
+            // On a machine that is slow, it may have been idle.
+            if let (Some((old, _)), Some(pause)) = (&last, before)
+                && pause < IDLE / 2
+            {
+                assert_eq!(*old, pid, "after {pause:?}");
+            }
+            last = Some((pid, Instant::now()));
+        };
+        cases.check("however long they go on", || {
+            let begin = Instant::now();
+            while begin.elapsed() < 3 * IDLE {
+                check("/state");
+                thread::sleep(IDLE / 10);
+            }
+        });
+        cases.check("and its time begins with the end of one", || {
+            let serving = serving_process(server);
+            let _ = server.get("/sleep?1.5").expect(200);
+            let end = Instant::now();
+            thread::sleep(IDLE / 5);
+            let now = serving_process(server);
+            assert!(now == serving || end.elapsed() > IDLE / 2, "{:?}", end.elapsed());
         });
     });
 }
