@@ -117,15 +117,15 @@ fn a_group_grows_while_all_threads_are_busy_and_shrinks_when_idle(setup: Setup) 
 }
 
 fn requests_fill_the_first_process_first(setup: Setup) {
-    serving(setup, "processes=1-2 threads=2 scale-up-wait=0 scale-down-idle=60s").run(|server, cases| {
-        cases.check("while it has threads", || {
+    serving(setup, "processes=1-2 threads=4 scale-up-wait=0 scale-down-idle=60s").run(|server, cases| {
+        cases.check("while half of its threads are free", || {
             let first = serving_process(server);
-            let held: Vec<_> = ["a", "b"].map(|gate| start_held_request(server, gate)).into();
-            let third = serving_process(server);
-            assert_ne!(third, first);
+            const GATES: [&str; 4] = ["a", "b", "c", "d"];
+            let held: Vec<_> = GATES.map(|gate| start_held_request(server, gate)).into();
+            let other = serving_process(server);
+            assert_ne!(other, first);
             wait_for_count(server, 2);
-            open_gate(server, "a");
-            open_gate(server, "b");
+            GATES.map(|gate| open_gate(server, gate));
             for request in held {
                 assert_eq!(finish(request).expect(200), first.0.to_string());
             }
