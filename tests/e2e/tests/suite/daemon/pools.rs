@@ -176,11 +176,11 @@ fn a_process_that_is_not_needed_ends_without_losing_a_request(setup: Setup) {
     serving(setup, options).children(2).run(|server, cases| {
         cases.check("requests beside the ends", || {
             let (stop, served) = (AtomicBool::new(false), AtomicU32::new(0));
-            let mut seen = BTreeSet::new();
+            let (mut seen, begin) = (BTreeSet::new(), Instant::now());
             let failures: Vec<_> = thread::scope(|scope| {
                 let client = |pause: u64| {
                     let mut failures = Vec::new();
-                    while !stop.load(Ordering::Relaxed) {
+                    while !stop.load(Ordering::Relaxed) && begin.elapsed() < Duration::from_secs(60) {
                         let answer = server.get("/sleep?0.005");
                         if answer.status != 200 {
                             failures.push(answer.status);
@@ -193,7 +193,7 @@ fn a_process_that_is_not_needed_ends_without_losing_a_request(setup: Setup) {
                     }
                     failures
                 };
-                let clients: Vec<_> = [17, 19, 120].map(|pause| scope.spawn(move || client(pause))).into();
+                let clients: Vec<_> = [17, 120].map(|pause| scope.spawn(move || client(pause))).into();
                 let enough = |processes: &BTreeSet<Process>| processes.len() >= 12;
                 wait_until("many processes", || {
                     seen.extend(server.daemons());
