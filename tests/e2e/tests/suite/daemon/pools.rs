@@ -125,7 +125,7 @@ fn requests_fill_the_first_process_first(setup: Setup) {
             let other = serving_process(server);
             assert_ne!(other, first);
             wait_for_count(server, 2);
-            GATES.map(|gate| open_gate(server, gate));
+            GATES.iter().for_each(|gate| open_gate(server, gate));
             for request in held {
                 assert_eq!(finish(request).expect(200), first.0.to_string());
             }
