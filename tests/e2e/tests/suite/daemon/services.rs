@@ -12,8 +12,8 @@ const SCRIPT: &str = r#"
 import os, sys, time
 import mod_wsgi
 
-print(f"service {os.getpid()} of {mod_wsgi.process_group} begins")
 try:
+    print(f"service {os.getpid()} of {mod_wsgi.process_group} begins")
     while not os.path.exists("@ROOT@/htdocs/leave"):
         time.sleep(0.01)
     print("service leaves")
