@@ -241,7 +241,11 @@ impl<'r> RequestBody<'r> {
                 true
             }
             Ok(length) => {
-                kept.push(length);
+                // Nothing more is read then, and the response waits for the client.
+                if let Err(error) = kept.push(length) {
+                    let so_far = "The response waits until the client reads, and ends if it does not";
+                    log_not_kept(self.request, &error, so_far);
+                }
                 true
             }
             // The application gets the error where it reads so far.
@@ -282,11 +286,15 @@ impl Kept {
     }
 
     /// Appends the beginning of `block`.
-    fn push(&mut self, length: usize) {
-        // Nothing more is read then, and the response waits for the client.
-        if self.spool.append(&self.block[..length]).is_err() {
+    ///
+    /// # Errors
+    /// It does not fit into the spool, and is all that is kept from now on.
+    fn push(&mut self, length: usize) -> io::Result<()> {
+        let appended = self.spool.append(&self.block[..length]);
+        if appended.is_err() {
             self.rest.extend_from_slice(&self.block[..length]);
         }
+        appended
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -332,17 +340,26 @@ pub(crate) fn log_unread(request: &Request, status: Status, result: &str) {
 
 /// Logs that the body cannot be kept, and returns the status to respond with.
 fn not_kept(request: &Request, error: &io::Error) -> Status {
+    log_not_kept(request, error, "The application is not called");
+    // Apache would read the rest of the body.
+    request.connection().close_after_response();
+    Status::Http(if is_full(error) { 507 } else { 500 })
+}
+
+/// Logs that the body cannot be kept, and the result of that.
+fn log_not_kept(request: &Request, error: &io::Error, result: &str) {
     let directory = directory().display();
-    let is_full = matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG));
-    let remedy = if is_full { "make room there" } else { "let Apache's user write there" };
+    let remedy = if is_full(error) { "make room there" } else { "let Apache's user write there" };
     let text = format_args!(
-        "the body of the request cannot be kept in a file in {directory}: {error}. The application is not called: \
+        "the body of the request cannot be kept in a file in {directory}: {error}. {result}: \
          {remedy}, or name another directory in the variable TMPDIR of Apache's environment"
     );
     log::message(request, BODY_NOT_KEPT, text);
-    // Apache would read the rest of the body.
-    request.connection().close_after_response();
-    Status::Http(if is_full { 507 } else { 500 })
+}
+
+/// Returns whether a file could not be written for lack of room.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT | libc::EFBIG))
 }
 
 /// Returns the directory for files of bodies.

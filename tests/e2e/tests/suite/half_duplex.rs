@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use e2e::Needs::{Ours, Root};
 use e2e::{Connection, Interpreter, PATIENCE, Response, Server, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
@@ -10,6 +11,11 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_body_that_was_read_ahead_is_not_lost),
     on_one_mpm!(an_echo_reaches_a_client_that_only_sends),
     on_one_mpm!(a_client_that_sends_for_ever_is_given_up),
+    on_one_mpm!(
+        a_body_that_cannot_be_kept_is_logged,
+        Root("become a user who cannot write to a directory"),
+        Ours("it reads nothing ahead")
+    ),
     on_each_mpm!(a_client_over_tls_may_only_send),
 ];
 
@@ -98,6 +104,23 @@ fn a_client_that_sends_for_ever_is_given_up(setup: Setup) {
     });
 }
 
+fn a_body_that_cannot_be_kept_is_logged(setup: Setup) {
+    serving(setup).file("temporary/keep", "").conf("Timeout 1").run(|server, cases| {
+        cases.check("once, with the directory and the remedy", || {
+            let mark = server.mark();
+            let mut client = server.connect();
+            let request = server.request("POST", "/answer_blocks").header("Content-Length", BODY.to_string());
+            client.send(&request.keep_alive());
+            // The server gives the client up.
+            assert!(client.try_send(&body()).is_err());
+            let log = server.wait_log(mark, "WSGI1022");
+            assert!(log.contains("/temporary: Permission denied") && log.contains("TMPDIR"), "{log}");
+            assert_eq!(server.get("/echo").status, 200);
+            assert_eq!(server.log_since(mark).matches("WSGI1022").count(), 1);
+        });
+    });
+}
+
 fn a_client_over_tls_may_only_send(setup: Setup) {
     serving(setup).tls().run(|server, cases| {
         cases.ours_only("http.client", REASON, || {
@@ -114,7 +137,7 @@ fn a_client_over_tls_may_only_send(setup: Setup) {
     });
 }
 
-/// What a Python script prints.
+/// Runs a Python script, and returns its output.
 fn python(server: &Server, script: &str) -> String {
     let output = std::process::Command::new(&Interpreter::current().executable)
         .args(["-c", script])
