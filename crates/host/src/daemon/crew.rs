@@ -28,8 +28,17 @@ pub(super) struct Crew {
     is_led: AtomicBool,
     /// The index of that worker, or [`NONE`].
     leader: AtomicUsize,
-    /// The others, as far as they have noticed. Both of the above change under this lock.
-    parked: Mutex<Vec<Thread>>,
+    /// The others. Both of the above change under this lock.
+    parked: Mutex<Parked>,
+}
+
+/// The workers that do not wait for requests.
+#[derive(Debug, Default)]
+struct Parked {
+    /// Those that have noticed so far.
+    threads: Vec<Thread>,
+    /// None is to lead any more: the workers end, and nobody would wake those that are parked.
+    is_closed: bool,
 }
 
 impl Default for Crew {
@@ -51,28 +60,41 @@ impl Crew {
                     self.leader.store(worker, Ordering::Relaxed);
                     return;
                 }
-                parked.push(thread::current());
+                parked.threads.push(thread::current());
             }
             // A thread that returns early is in the list twice, which does no harm.
             thread::park();
         }
     }
 
-    /// Has one worker take all requests: the first that is done with one.
+    /// Has one worker take all requests, the first that is done with one, unless the workers are to end.
     pub(super) fn lead(&self) {
-        let _parked = lock(&self.parked);
+        let parked = lock(&self.parked);
+        if parked.is_closed {
+            return;
+        }
         self.leader.store(NONE, Ordering::Relaxed);
         self.is_led.store(true, Ordering::Relaxed);
     }
 
     /// Has all workers wait for requests.
     pub(super) fn disperse(&self) {
-        let parked = {
+        self.release(false);
+    }
+
+    /// Has all workers wait for requests from now on: they are to end.
+    pub(super) fn close(&self) {
+        self.release(true);
+    }
+
+    fn release(&self, is_last: bool) {
+        let threads = {
             let mut parked = lock(&self.parked);
+            parked.is_closed |= is_last;
             self.is_led.store(false, Ordering::Relaxed);
-            std::mem::take(&mut *parked)
+            std::mem::take(&mut parked.threads)
         };
-        parked.iter().for_each(Thread::unpark);
+        threads.iter().for_each(Thread::unpark);
     }
 
     /// Returns whether one worker takes all requests.
@@ -185,7 +207,7 @@ mod tests {
                 })
             })
             .into();
-        while lock(&crew.parked).len() < 2 {
+        while lock(&crew.parked).threads.len() < 2 {
             thread::yield_now();
         }
         others[0].thread().unpark();
@@ -197,6 +219,16 @@ mod tests {
         for other in others {
             other.join().unwrap().unwrap();
         }
+    }
+
+    #[test]
+    fn none_leads_once_workers_are_to_end() {
+        let crew = Crew::default();
+        crew.lead();
+        crew.close();
+        crew.lead();
+        assert!(!crew.is_led());
+        (0..2).for_each(|worker| crew.join(worker));
     }
 
     #[test]

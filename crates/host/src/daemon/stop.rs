@@ -35,7 +35,7 @@ pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: 
         std::thread::sleep(Duration::from_millis(2));
     }
     telemetry::stop(true);
-    daemon.crew.disperse();
+    daemon.crew.close();
     let _ = daemon.end.write(1);
     let _ = daemon.ready.add(&daemon.end, EpollEvent::new(EpollFlags::EPOLLIN, END));
     daemon.watchdog.end();

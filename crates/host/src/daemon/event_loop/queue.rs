@@ -58,9 +58,7 @@ impl EventLoop {
     /// Has one worker take all requests, if that is to be tried.
     fn try_leader(&mut self) {
         let daemon = self.daemon;
-        // Workers that are to end must not wait to lead: none would tell them.
-        let may_lead = daemon.workers.len() > 1 && self.is_serving() && !daemon.crew.is_led();
-        if may_lead && self.trials.begin(daemon.now()) {
+        if daemon.workers.len() > 1 && !daemon.crew.is_led() && self.trials.begin(daemon.now()) {
             self.looks = Looks::default();
             daemon.crew.lead();
             self.next_leader_check = Some(Instant::now() + LEADER_CHECK_INTERVAL);
