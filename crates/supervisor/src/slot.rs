@@ -225,6 +225,8 @@ impl Slot {
             Some(process) if process.is_serving => State::Serving,
             _ if self.is_cut => State::Cut,
             _ if self.is_dormant && self.phase != Phase::Over => State::Dormant,
+            // Who has woken it waits, whatever there was before.
+            Some(_) if self.rules.is_elastic => State::Starting,
             _ if self.starts.is_failing() => State::Failing,
             _ => State::Starting,
         }

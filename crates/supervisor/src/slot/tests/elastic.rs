@@ -68,8 +68,8 @@ fn after_failures_nobody_tries_who_is_not_asked() {
     assert_eq!(stage.tick(), (1_000, vec![]));
     assert_eq!((stage.slot.state(), stage.slot.next()), (State::Dormant, None));
     assert_eq!(stage.on(Event::Wake), [Action::Spawn(4, vec![])]);
-    assert_eq!(stage.slot.state(), State::Failing, "until one is ready");
-    assert_eq!(stage.on(Event::NotSpawned(4)), []);
+    assert_eq!(stage.slot.state(), State::Starting, "who has asked waits for it");
+    assert_eq!((stage.on(Event::NotSpawned(4)), stage.slot.state()), (vec![], State::Failing));
     assert_eq!(stage.tick(), (2_000, vec![]));
     stage.awake(5);
     stage.on(Event::Replace(5, Reason::InactivityTimeout, vec![]));
