@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::unistd::geteuid;
+use nix::unistd::{Pid, geteuid};
 use os::process::{Child, Exit, Signal};
 use os::spawn::Plan;
 
@@ -56,6 +56,8 @@ pub(crate) fn load(inputs: &Inputs<'_>, control: &Path) -> Result<(), Failure> {
         arguments: arguments(inputs, loader).into_iter().map(c_string).collect(),
         environment: environment(control).map_err(cannot)?,
         output: Some(output.as_fd()),
+        // With a group of its own, it can be ended together with what the application starts.
+        is_session: true,
         is_bound: true,
         account: geteuid().is_root().then(|| inputs.account.identity()),
         directory: Some(c_string(display(&settings.working_directory))),
@@ -129,7 +131,7 @@ fn wait(child: &Child, limit: Option<Duration>) -> std::io::Result<Option<Exit>>
         let is_late = |limit| start.elapsed() >= limit;
         if limit.is_some_and(is_late) && !is_killed {
             is_killed = true;
-            child.signal(Signal::SIGKILL)?;
+            nix::sys::signal::killpg(Pid::from_raw(child.pid()), Signal::SIGKILL)?;
         }
         // A file system may hold a process, whatever the signal.
         if is_killed && limit.is_some_and(|limit| is_late(limit + TO_END)) {

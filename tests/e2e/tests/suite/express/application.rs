@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Interpreter, Target, Test, preload, test, wait_until};
+use e2e::{Interpreter, Process, Target, Test, preload, test, wait_until};
 
 use super::server::{Express, Site, account, allow, command, refusal, refused, write};
 
@@ -19,6 +19,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(archives_of_shiv_find_their_packages, Daemon, Ours("package in such archives")),
     test!(what_keeps_an_application_from_loading_is_said, Daemon, Ours("such messages")),
     test!(a_strict_start_fails_if_the_application_cannot_be_loaded, Daemon, Ours("--strict")),
+    test!(a_strict_start_leaves_no_process_of_the_application, Daemon, Ours("--strict")),
     test!(a_strict_start_loads_the_application_as_the_server_does, Daemon, Ours("--strict")),
 ];
 
@@ -243,6 +244,20 @@ fn a_strict_start_fails_if_the_application_cannot_be_loaded() {
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(printed, "", "there is no banner of a server that does not start");
     }
+}
+
+fn a_strict_start_leaves_no_process_of_the_application() {
+    let site = site();
+    let script = "import subprocess, sys, time\n\
+                  child = subprocess.Popen(['sleep', '100'], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n\
+                  print('child', child.pid, file=sys.stderr, flush=True)\n\
+                  time.sleep(1000)\n";
+    site.write("app.wsgi", script);
+    let output = refused(&site, &["--strict", "--startup-timeout", "1"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let child = text.lines().find_map(|line| line.strip_prefix("child ")?.parse().ok());
+    let child = Process(child.unwrap_or_else(|| panic!("{text}")));
+    wait_until("the end of the child", || (!child.is_alive()).then_some(()));
 }
 
 /// Needs what it gets in the server, and adds a line about it to a file.
