@@ -158,11 +158,11 @@ struct Connection {
     received: usize,
     /// Responses within the current window.
     in_window: u32,
-    /// Whether the server has answered over this connection.
+    /// Set once the server has answered over this connection.
     is_answered: bool,
 }
 
-/// What has come of a response.
+/// The part of a response that has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Partial,

@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Serve(Service),
 }
 
-/// Where `bench/run` has the handlers in C built.
+/// The directory in which `bench/run` has the handlers in C built.
 const FLOOR: &str = "build/floor/mod_floor.so";
 
 /// The servers and workloads to compare, and how long.

@@ -25,7 +25,7 @@ const LONGEST: u64 = 1 << 20;
 /// full, lines of different threads that are longer than 4096 bytes are mixed.
 const ROOM: i32 = 1 << 20;
 
-/// What is read at once, in bytes.
+/// The size of reads, in bytes.
 const CHUNK: usize = 1 << 18;
 
 /// A log.

@@ -39,7 +39,7 @@ struct Watch {
     since: u64,
 }
 
-/// What is known of a slot of the group.
+/// The state and the load of a slot of the group.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) state: State,

@@ -49,7 +49,7 @@ pub(crate) struct Context {
     /// The limit on descriptors of processes: the one before the supervisor raised its own.
     pub(crate) files: Option<Limit>,
     pub(crate) begin: Instant,
-    /// What slots have for templates, until it is handed to them.
+    /// Messages of slots to templates, until they are handed over.
     pub(crate) notes: RefCell<Vec<(usize, template::Event)>>,
 }
 

@@ -388,7 +388,7 @@ def application(environ, start_response):
     return [str(os.getpid()).encode()]
 ";
 
-/// Who looks at the page of the collector sees why a process is busy with its end.
+/// The page of the collector shows why a process is busy with its end.
 fn an_end_is_reported_before_applications_are_told(setup: Setup) {
     let collector = Collector::bind();
     reporting_on(KEEPS, setup.group("shutdown-timeout=60"), &collector).run(|server, cases| {

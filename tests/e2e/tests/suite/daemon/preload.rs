@@ -80,7 +80,7 @@ fn wait_forked(server: &Server, mark: LogMark, count: usize) -> (Process, BTreeS
     })
 }
 
-/// How often a script was imported since then.
+/// Returns the number of imports of the script since `mark`.
 fn imports(server: &Server, mark: LogMark) -> usize {
     server.log_since(mark).matches("imported by ").count()
 }
@@ -93,7 +93,7 @@ fn reach_all(server: &Server, gate: &str, count: usize) -> Vec<String> {
     held.into_iter().map(|request| finish(request).expect(200)).collect()
 }
 
-/// What is said in a line of the text that begins with this word.
+/// Returns the rest of the line of the text that begins with this word.
 fn value<'a>(text: &'a str, word: &str) -> &'a str {
     let line = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {word} in {text}"))
