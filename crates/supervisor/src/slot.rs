@@ -51,8 +51,10 @@ pub(crate) type Key = u32;
 pub(crate) enum Event {
     /// The supervisor has started.
     Begin,
-    /// A process is wanted, should there be none.
+    /// A process is wanted, should there be none: a request waits for it.
     Wake,
+    /// A process is wanted, should there be none: others of its group are busy.
+    Grow,
     /// The process that was asked for is to be forked from its group's template, once there is
     /// one, which has a limit of its own for that. [`Spawned`](Self::Spawned) or
     /// [`NotSpawned`](Self::NotSpawned) follows.
@@ -129,6 +131,8 @@ pub(crate) struct Slot {
     respawn: Option<u64>,
     /// There is no process because none is wanted.
     is_dormant: bool,
+    /// It was woken by a request, which no other process can serve.
+    is_awaited: bool,
     /// There will be no process any more, and the supervisor stays to say so.
     is_cut: bool,
     last_key: Key,
@@ -157,6 +161,7 @@ impl Slot {
             starts: Starts::new(rules.is_service),
             respawn: None,
             is_dormant: rules.is_elastic,
+            is_awaited: false,
             is_cut: false,
             last_key: 0,
         }
@@ -168,7 +173,14 @@ impl Slot {
         match event {
             Event::Begin if self.rules.is_elastic => {}
             Event::Begin => self.start(now, actions),
-            Event::Wake => self.wake(now, actions),
+            Event::Wake => {
+                self.is_awaited = true;
+                self.wake(now, actions);
+            }
+            Event::Grow => {
+                self.is_awaited = false;
+                self.wake(now, actions);
+            }
             Event::Waiting(key) => {
                 if let Some(process) = self.starting(key) {
                     process.wait_for_template();
@@ -226,7 +238,7 @@ impl Slot {
             _ if self.is_cut => State::Cut,
             _ if self.is_dormant && self.phase != Phase::Over => State::Dormant,
             // Who has woken it waits, whatever there was before.
-            Some(_) if self.rules.is_elastic => State::Starting,
+            Some(_) if self.is_awaited => State::Starting,
             _ if self.starts.is_failing() => State::Failing,
             _ => State::Starting,
         }

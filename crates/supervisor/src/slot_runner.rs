@@ -215,7 +215,7 @@ impl SlotRunner {
     pub(crate) fn grow(&mut self, context: &Context) {
         let text = "requests wait, another process is started";
         context.log(self.group, Level::Info, text);
-        self.handle(Event::Wake, context);
+        self.handle(Event::Grow, context);
     }
 
     /// Tells the process to share what waits there: so many serve now.

@@ -71,9 +71,13 @@ fn after_failures_nobody_tries_who_is_not_asked() {
     assert_eq!(stage.slot.state(), State::Starting, "who has asked waits for it");
     assert_eq!((stage.on(Event::NotSpawned(4)), stage.slot.state()), (vec![], State::Failing));
     assert_eq!(stage.tick(), (2_000, vec![]));
-    stage.awake(5);
-    stage.on(Event::Replace(5, Reason::InactivityTimeout, vec![]));
-    assert_eq!(stage.on(Event::Wake), [Action::Spawn(6, vec![])]);
+    assert_eq!(stage.on(Event::Grow), [Action::Spawn(5, vec![])]);
+    assert_eq!(stage.slot.state(), State::Failing, "others can take requests");
+    assert_eq!(stage.on(Event::NotSpawned(5)), []);
+    assert_eq!(stage.tick(), (4_000, vec![]));
+    stage.awake(6);
+    stage.on(Event::Replace(6, Reason::InactivityTimeout, vec![]));
+    assert_eq!(stage.on(Event::Wake), [Action::Spawn(7, vec![])]);
     assert_eq!(stage.slot.state(), State::Starting, "it is well again");
 }
 

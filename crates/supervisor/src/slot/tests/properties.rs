@@ -16,6 +16,7 @@ enum Happening {
     Exited(usize, u8),
     Idle(usize),
     Wake,
+    Grow,
     Retire,
     Unused,
     Wait(u64),
@@ -29,7 +30,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => (0..4_usize).prop_map(Happening::Lost),
         3 => (0..4_usize, 0..4_u8).prop_map(|(which, status)| Happening::Exited(which, status)),
         2 => (0..4_usize).prop_map(Happening::Idle),
-        2 => Just(Happening::Wake),
+        1 => Just(Happening::Wake),
+        1 => Just(Happening::Grow),
         1 => Just(Happening::Retire),
         1 => Just(Happening::Unused),
         2 => (0..70_000_u64).prop_map(Happening::Wait),
@@ -106,6 +108,7 @@ proptest! {
                     running.nth(which).map(|key| Event::Replace(key, Reason::InactivityTimeout, vec![]))
                 }
                 Happening::Wake => Some(Event::Wake),
+                Happening::Grow => Some(Event::Grow),
                 Happening::Stopping(which) => running.nth(which).map(|key| Event::Stopping(key, Reason::ShutdownSignal)),
                 Happening::Lost(which) => running.nth(which).map(Event::Lost),
                 Happening::Exited(which, status) => running.nth(which).map(|key| {
