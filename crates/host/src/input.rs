@@ -169,9 +169,12 @@ impl Input {
             }
         };
         let position = base.saturating_add_signed(offset);
+        let Ok(result) = i64::try_from(position) else {
+            return Err(py.raise(Exception::OverflowError, "new position too large"));
+        };
         self.place(py, position)?;
         *body = Body { fetched: position, touched: true, ..Body::default() };
-        py.int(i64::try_from(position).unwrap_or(i64::MAX))
+        py.int(result)
     }
 
     /// Has the server read from a place in the body; returns the length of that.

@@ -48,6 +48,8 @@ exceptions! {
     ModuleNotFoundError = PyExc_ModuleNotFoundError,
     /// `OSError`
     OSError = PyExc_OSError,
+    /// `OverflowError`
+    OverflowError = PyExc_OverflowError,
     /// `RuntimeError`
     RuntimeError = PyExc_RuntimeError,
     /// `StopIteration`

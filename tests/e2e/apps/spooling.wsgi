@@ -46,6 +46,8 @@ def seeks(environ, start_response):
         f"back\t{ending(lambda: (stream.seek(-2, 2), stream.read()))}",
         f"before\t{ending(lambda: (stream.seek(-99, 1), stream.read(1)))}",
         f"beyond\t{ending(lambda: (stream.seek(1000000), stream.tell(), stream.read()))}",
+        f"too-far\t{ending(lambda: (stream.seek(2**63 - 1), stream.seek(1, 1)))}",
+        f"unmoved\t{ending(lambda: (stream.seek(-(2**63 - 1), 1), stream.tell()))}",
         f"negative\t{ending(lambda: stream.seek(-1))}",
         f"whence\t{ending(lambda: stream.seek(0, 3))}",
         f"no-number\t{ending(lambda: stream.seek('x'))}",
