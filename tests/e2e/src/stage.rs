@@ -1,13 +1,12 @@
 //! Directories of servers: their files, ports and configuration.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::python::{open, open_to_all};
-use crate::{Setup, Target, preload};
+use crate::{Setup, Target, free_port, preload};
 
 /// A server's directory, complete.
 pub(crate) struct Staged {
@@ -26,7 +25,7 @@ impl Staged {
         for name in ["logs", "run", "htdocs", "apps"] {
             make_directory(&root.join(name));
         }
-        let ports = free_ports();
+        let ports = [free_port(), free_port()];
         let replace = |text: &str| {
             text.replace("@ROOT@", &root.to_string_lossy())
                 .replace("@PORT@", &ports[0].to_string())
@@ -133,15 +132,6 @@ fn make_certificate(directory: &Path) {
         .output()
         .unwrap_or_else(|error| panic!("openssl: {error}; install the package openssl"));
     assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn free_ports() -> [u16; 2] {
-    // Both are held until both are known, so that they differ.
-    let held = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
-    held.map(|listener| match listener.and_then(|listener| listener.local_addr()) {
-        Ok(address) => address.port(),
-        Err(error) => panic!("no port on 127.0.0.1: {error}"),
-    })
 }
 
 fn make_directory(path: &Path) {

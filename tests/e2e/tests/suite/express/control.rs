@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use e2e::Needs::Daemon;
-use e2e::{Connection, Target, Test, test, wait_until};
+use e2e::{Connection, Target, Test, free_port, test, wait_until};
 
-use super::server::{Site, command, free_port, own_options};
+use super::server::{Site, command, own_options};
 
 pub(super) const TESTS: &[Test] = &[test!(a_server_is_controlled_by_its_script, Daemon)];
 

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use e2e::Needs::Daemon;
-use e2e::{Interpreter, Target, Test, test};
+use e2e::{Interpreter, Target, Test, free_port, test};
 
-use super::server::{Express, Site, account, free_port, write};
+use super::server::{Express, Site, account, write};
 
 pub(super) const TESTS: &[Test] = &[
     test!(a_project_is_served_and_replaced_when_it_changes, Daemon),

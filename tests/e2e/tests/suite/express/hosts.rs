@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Test, curl, test};
+use e2e::{Test, curl, free_port, test};
 
-use super::server::{Express, Site, free_port};
+use super::server::{Express, Site};
 
 pub(super) const TESTS: &[Test] = &[
     test!(

@@ -6,10 +6,10 @@ use std::os::unix::net::UnixListener;
 use std::thread;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Connection, Test, test};
+use e2e::{Connection, Test, free_port, test};
 
 use super::hosts::{ENVIRON, certificates, fetch};
-use super::server::{Express, Site, free_port};
+use super::server::{Express, Site};
 
 pub(super) const TESTS: &[Test] = &[
     test!(headers_of_trusted_proxies_are_believed, Daemon, Ours("express as a command")),

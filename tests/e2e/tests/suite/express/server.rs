@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use e2e::{Connection, Interpreter, Process, Response, Target, preload, signal, wait_until};
+use e2e::{Connection, Interpreter, Process, Response, Target, free_port, preload, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::terminal::Terminal;
@@ -224,12 +224,6 @@ pub(super) fn refused(site: &Site, options: &[&str]) -> Output {
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "it started, and has ended\n{text}");
     output
-}
-
-/// A port that nobody listens on.
-pub(super) fn free_port() -> u16 {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    port.unwrap_or_else(|error| panic!("no free port: {error}")).port()
 }
 
 pub(super) fn command(wrapper: &[&str]) -> Command {

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Connection, Interpreter, Test, test, wait_until};
+use e2e::{Connection, Interpreter, Test, free_port, test, wait_until};
 
-use super::server::{Express, Site, free_port, refusal};
+use super::server::{Express, Site, refusal};
 
 pub(super) const TESTS: &[Test] = &[
     test!(a_collector_that_is_named_gets_reports, Daemon),

@@ -1,13 +1,12 @@
 //! Telemetry with the collector of the package `mod_wsgi-telemetry`, and its page in a browser.
 
 use std::fs::{self, Permissions};
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use e2e::Needs::{Browser, Daemon, Threads};
-use e2e::{Interpreter, Mode, Process, Setup, Test, browser, on_one_mpm, signal, wait_until};
+use e2e::{Interpreter, Mode, Process, Setup, Test, browser, free_port, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{APP, start_held, two_groups};
@@ -34,8 +33,7 @@ impl Published {
         let python = Interpreter::current().environment(&requirements).join("bin/python");
         let directory = tempfile::Builder::new().prefix("e2e-t-").tempdir_in("/tmp").expect("a directory");
         fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).expect("permissions");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-        let port = port.expect("a free port").port();
+        let port = free_port();
         let listen = format!("unix:{}", directory.path().join("socket").display());
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "--"])
