@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install serve test test-reference test-soak test-browser test-asan fuzz bench fmt lint docs clean
+.PHONY: help build host install dist serve test test-reference test-soak test-browser test-asan fuzz bench fmt lint docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ install: ## Install into a directory: make install PREFIX=dir [PYTHON=...]
 	@test -n "$$PREFIX" || { echo "make install: say where to with PREFIX=dir" >&2; exit 2; }
 	@scripts/install-dependencies run
 	@scripts/install release "$$PREFIX"
+
+dist: ## Make build/dist, the tree that packages are made from, with hosts for all supported Pythons
+	@scripts/install-dependencies run
+	@scripts/dist
 
 serve: ## Serve the example, or make serve APP=wsgi.py [PORT=8000] [PYTHON=...] [ARGS="more options"]
 	@scripts/serve
