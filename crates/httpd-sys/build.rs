@@ -46,7 +46,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_satisfies",
     "ap_some_auth_required",
     // scoreboard.h
-    "ap_copy_scoreboard_worker",
+    "ap_calc_scoreboard_size",
     "ap_exists_scoreboard_image",
     "ap_get_scoreboard_global",
     "ap_get_scoreboard_process",

@@ -56,7 +56,7 @@ pub use pool::{InteriorNul, Pool, PoolVec};
 pub use record::Record;
 pub use regex::Regex;
 pub use request::{FileType, Request, ResponseStatus};
-pub use scoreboard::{ProcessScore, Scoreboard, WorkerScore};
+pub use scoreboard::{ProcessScore, Scoreboard, ScoreboardSize, WorkerScore};
 pub use server::Server;
 pub use status::Status;
 pub use table::{Entries, Key, Table};

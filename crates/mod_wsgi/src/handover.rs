@@ -26,7 +26,7 @@ pub(crate) fn wait_for_old_children(server: &Server, info: &ServerInfo) {
         return;
     }
     let Some(scoreboard) = Scoreboard::find() else { return };
-    let pids = (0..scoreboard.server_limit).map(|index| scoreboard.process(index).pid);
+    let pids = (0..scoreboard.size().server_limit).map(|index| scoreboard.process(index).pid);
     let mut children: Vec<i32> =
         pids.filter_map(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0).collect();
     let begin = Instant::now();

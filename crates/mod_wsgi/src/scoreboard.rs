@@ -1,12 +1,12 @@
 //! Apache's scoreboard as the bytes of the bridge, for `mod_wsgi.server_metrics()`.
 
 use bridge::scoreboard::{Encoder, Summary, Worker};
-use httpd::Scoreboard;
+use httpd::{Scoreboard, ScoreboardSize};
 
 /// Appends the scoreboard to `buffer`, if there is one.
 pub(crate) fn encode(buffer: &mut Vec<u8>) {
     let Some(scoreboard) = Scoreboard::find() else { return };
-    let Scoreboard { server_limit, thread_limit } = scoreboard;
+    let ScoreboardSize { server_limit, thread_limit } = scoreboard.size();
     let summary = Summary {
         server_limit,
         thread_limit,
@@ -42,6 +42,6 @@ pub(crate) fn encode(buffer: &mut Vec<u8>) {
 
 /// Returns the largest length of the scoreboard, in bytes.
 pub(crate) fn longest() -> usize {
-    let Scoreboard { server_limit, thread_limit } = Scoreboard::size();
+    let ScoreboardSize { server_limit, thread_limit } = ScoreboardSize::of_server();
     bridge::scoreboard::max_length(server_limit, thread_limit)
 }
