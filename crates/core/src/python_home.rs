@@ -64,6 +64,18 @@ impl Version {
             .min_by_key(|name| (platform(name) != Some(multiarch.as_bytes()), *name))
     }
 
+    /// Returns the version that a host of this file name is for.
+    #[must_use]
+    pub fn of_host(name: &[u8]) -> Option<Self> {
+        let rest = name.strip_prefix(HOST.as_bytes())?.strip_prefix(b".cpython-3")?.strip_suffix(b".so")?;
+        let tag = rest.split(|&byte| byte == b'-').next()?;
+        let (digits, free_threaded) = match tag.strip_suffix(b"t") {
+            Some(digits) => (digits, true),
+            None => (tag, false),
+        };
+        Some(Self { minor: number(digits)?, free_threaded })
+    }
+
     /// Lists the paths where the shared library may be: below the installation at `base`, then in
     /// the system's directories.
     #[must_use]
@@ -234,6 +246,9 @@ mod tests {
         for minor in [12, 13, 14] {
             assert_eq!(host(Version { minor, ..V311 }, "x86_64-linux-gnu"), None, "{minor}");
         }
+        let version = |name: &str| Version::of_host(name.as_bytes()).map(|version| version.to_string());
+        let versions = [Some("3.11"), Some("3.11"), Some("3.110"), Some("3.13t"), None, Some("3.10"), None];
+        assert_eq!(names.map(version), versions.map(|version| version.map(str::to_owned)));
     }
 
     #[test]

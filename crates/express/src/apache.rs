@@ -174,7 +174,8 @@ fn find_program(named: Option<&Path>) -> Result<PathBuf, Failure> {
     }
     PROGRAMS.iter().find_map(|name| find_file(Path::new(name))).ok_or_else(|| {
         Failure::machine(
-            "Apache was not found; install it (Debian: apt-get install apache2), or name it with --httpd-executable",
+            "Apache was not found; install it (Debian: apt-get install apache2; Fedora: dnf install httpd; Alpine: apk add \
+             apache2), or name it with --httpd-executable",
         )
     })
 }

@@ -179,8 +179,8 @@ pub(crate) fn installation(
         .filter_map(|path| account.can(Access::Read, path).err().map(|reason| (path, reason)))
         .map(|(path, reason)| {
             format!(
-                "{} is not readable for the serving account: {reason}; install with `make install \
-                     PREFIX=...` into a directory that {} can reach",
+                "{} is not readable for the serving account: {reason}; install it where {} can reach it, with \
+                 `make install PREFIX=...` or in another virtual environment",
                 path.display(),
                 account.user
             )

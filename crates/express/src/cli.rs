@@ -242,7 +242,7 @@ fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     // Whoever may write to that Python can run it; the account that serves has no part in this.
     let account = Account::invoking(None, None);
     let option = parsed.text(&general::PYTHON).map(PathBuf::from);
-    let python = Candidates::from_environment(option).choose(&account)?;
+    let python = Candidates::from_environment(option, &installation).choose(&account)?;
     say(&package::install(&installation, &python, &account)?)?;
     Ok(0)
 }
@@ -251,7 +251,7 @@ fn install_package(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
 /// from running applications.
 fn usable_python(parsed: &Parsed, installation: &Installation) -> Result<Python, Failure> {
     let option = parsed.text(&general::PYTHON).map(PathBuf::from);
-    let python = Candidates::from_environment(option).choose(&account(parsed)?)?;
+    let python = Candidates::from_environment(option, installation).choose(&account(parsed)?)?;
     if let Some(obstacle) = python.obstacle(&installation.hosts(), true) {
         warn(&obstacle);
     }

@@ -226,7 +226,8 @@ section! {
 
     PYTHON = Spec::text("--python", &["FILE"],
         "The Python interpreter.")
-        .default("$PYTHON, the active virtual environment's, or the first python3 on PATH that the serving account can execute");
+        .default("$PYTHON, the Python of the virtual environment that this command is in, or of the active one; else the first that \
+                  the serving account can execute of: the one named at installation, the one beside this command, those on PATH");
     PYTHON_EGGS = Spec::text("--python-eggs", &["DIRECTORY"],
         "Directory where Python eggs are unpacked.")
         .default("python-eggs in the server root");

@@ -17,8 +17,10 @@ pub(crate) struct Installation {
 
 const MODULE: &str = "mod_wsgi.so";
 const SUPERVISOR: &str = "supervisor";
+const PYTHON: &str = "python";
 /// The remedy if a part is missing.
-pub(crate) const REINSTALL: &str = "install again with `make install PREFIX=...`";
+pub(crate) const REINSTALL: &str =
+    "install all of it again, with `make install PREFIX=...` or pip (whose --target leaves out files)";
 
 impl Installation {
     /// The one that this program belongs to.
@@ -77,6 +79,12 @@ impl Installation {
         self.directory.join("docs")
     }
 
+    /// The interpreter that was named when it was installed.
+    pub(crate) fn python(&self) -> Option<PathBuf> {
+        // Python is found by its own name, not by that of the link.
+        fs::read_link(self.directory.join(PYTHON)).ok().map(|target| self.directory.join(target))
+    }
+
     /// The directory with one host per Python ABI.
     pub(crate) fn hosts(&self) -> PathBuf {
         self.directory.join("host")
@@ -100,7 +108,8 @@ impl Installation {
         let target = modules.join("mod_wsgi");
         let link = modules.join(MODULE);
         let former = modules.join(python.module_name());
-        self.copy_files(&target, &[&link, &former]).map_err(|error| {
+        let default = self.python().unwrap_or_else(|| python.program.clone());
+        self.copy_files(&target, &default, &[&link, &former]).map_err(|error| {
             Failure::file(
                 "install into",
                 modules,
@@ -111,7 +120,7 @@ impl Installation {
         Ok(link)
     }
 
-    fn copy_files(&self, target: &Path, links: &[&Path]) -> io::Result<()> {
+    fn copy_files(&self, target: &Path, default: &Path, links: &[&Path]) -> io::Result<()> {
         let hosts = target.join("host");
         fs::create_dir_all(&hosts)?;
         replace(&self.module(), &target.join(MODULE), 0o644)?;
@@ -124,10 +133,7 @@ impl Installation {
         if self.packages().is_dir() {
             replace_all(&self.packages(), &target.join("python-packages"))?;
         }
-        let default = self.directory.join("python");
-        if let Ok(interpreter) = fs::read_link(&default) {
-            relink(&interpreter, &target.join("python"))?;
-        }
+        relink(default, &target.join(PYTHON))?;
         links.iter().try_for_each(|link| relink(Path::new("mod_wsgi/mod_wsgi.so"), link))
     }
 }
@@ -234,6 +240,17 @@ mod tests {
             assert_eq!(supervisor.permissions().mode() & 0o700, 0o700);
             assert_eq!(fs::read_link(next_to_it.join("python")).unwrap(), Path::new("/usr/bin/python3"));
         }
+    }
+
+    /// One that is made from a package has no default Python.
+    #[test]
+    fn the_chosen_python_becomes_the_default_if_there_is_none() {
+        let (_prefix, installation) = installation();
+        fs::remove_file(installation.directory.join(PYTHON)).unwrap();
+        let modules = tempfile::tempdir().unwrap();
+        let chosen = python();
+        installation.copy_to(modules.path(), &chosen).unwrap();
+        assert_eq!(fs::read_link(modules.path().join("mod_wsgi/python")).unwrap(), chosen.program);
     }
 
     #[test]

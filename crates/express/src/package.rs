@@ -49,7 +49,7 @@ pub(crate) fn option_list() -> String {
 /// print.
 ///
 /// The packages stay where they are, beside the program and of its version: a `.pth` file leads to
-/// them.
+/// them. What leads there already, as pip installs it, is left as it is.
 ///
 /// # Errors
 /// The directories of that Python cannot be found, or not written to.
@@ -71,8 +71,10 @@ pub(crate) fn install(
         }
     };
     let pth = packages.join("mod_wsgi.pth");
-    fs::create_dir_all(&packages).map_err(refuse(&packages))?;
-    fs::write(&pth, format!("{}\n", installation.packages().display())).map_err(refuse(&pth))?;
+    if !leads_to(&pth, &installation.packages()) {
+        fs::create_dir_all(&packages).map_err(refuse(&packages))?;
+        fs::write(&pth, format!("{}\n", installation.packages().display())).map_err(refuse(&pth))?;
+    }
     let mut text = format!("{}\n", pth.display());
     if packages.join("mod_wsgi/server").exists() {
         warn(&format!(
@@ -83,10 +85,21 @@ pub(crate) fn install(
     }
     if python.prefix.join("pyvenv.cfg").exists() {
         let link = scripts.join("mod_wsgi-express");
-        relink(&installation.program(), &link).map_err(refuse(&link))?;
+        let program = installation.program();
+        if link.canonicalize().ok() != Some(program.clone()) {
+            relink(&program, &link).map_err(refuse(&link))?;
+        }
         text += &format!("{}\n", link.display());
     }
     Ok(text)
+}
+
+/// Returns whether a `.pth` file consists of one line for a directory, which exists.
+fn leads_to(pth: &Path, directory: &Path) -> bool {
+    let Ok(line) = fs::read_to_string(pth) else { return false };
+    // Relative ones are taken from the directory of the file.
+    let found = pth.with_file_name(line.trim()).canonicalize();
+    found.is_ok_and(|found| directory.canonicalize().is_ok_and(|directory| directory == found))
 }
 
 #[cfg(test)]
@@ -109,20 +122,44 @@ mod tests {
         assert!(list.contains("\n--setup-only\tflag\t\t\t"), "{list}");
     }
 
-    #[test]
-    fn virtual_environments_get_package_and_program() {
+    /// A virtual environment and its Python.
+    fn environment(account: &Account) -> (tempfile::TempDir, PathBuf, Python) {
         let directory = tempfile::tempdir().unwrap();
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(directory.path(), open).unwrap();
-        let venv = directory.path().join("venv");
+        let venv = directory.path().canonicalize().unwrap().join("venv");
         let made = std::process::Command::new("/usr/bin/python3")
             .args(["-m", "venv", "--without-pip"])
             .arg(&venv)
             .status();
         assert!(made.unwrap().success());
-        let account = Account::choose(None, None).unwrap();
         let option = Some(venv.join("bin/python"));
-        let python = Candidates { option, ..Candidates::default() }.choose(&account).unwrap();
+        let python = Candidates { option, ..Candidates::default() }.choose(account).unwrap();
+        (directory, venv, python)
+    }
+
+    /// Pip puts the program itself there, and a relative line, with which an environment can be
+    /// moved.
+    #[test]
+    fn what_pip_has_installed_is_left() {
+        let account = Account::choose(None, None).unwrap();
+        let (_directory, venv, python) = environment(&account);
+        let installation = Installation { directory: venv.join("lib/mod_wsgi") };
+        fs::create_dir_all(installation.packages()).unwrap();
+        fs::write(installation.program(), "program").unwrap();
+        let [packages, _] = python.directories(&account).unwrap();
+        let line = "../../mod_wsgi/python-packages\n";
+        fs::write(packages.join("mod_wsgi.pth"), line).unwrap();
+        let text = install(&installation, &python, &account).unwrap();
+        assert_eq!(fs::read_to_string(installation.program()).unwrap(), "program");
+        assert_eq!(fs::read_to_string(packages.join("mod_wsgi.pth")).unwrap(), line);
+        assert_eq!(text.lines().count(), 2);
+    }
+
+    #[test]
+    fn virtual_environments_get_package_and_program() {
+        let account = Account::choose(None, None).unwrap();
+        let (_directory, venv, python) = environment(&account);
         let installation = Installation { directory: PathBuf::from("/opt/x/lib/mod_wsgi") };
         // Twice: an update.
         for _ in 0..2 {

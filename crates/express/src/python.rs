@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use wsgi_core::python_home::{self, LIBRARY_DIRECTORIES};
+use wsgi_core::python_home::{self, LIBRARY_DIRECTORIES, Version};
 
 use crate::account::Account;
 use crate::failure::Failure;
+use crate::install::Installation;
 
 /// An interpreter that the serving account can execute.
 #[derive(Debug)]
@@ -60,28 +61,39 @@ pub(crate) struct Candidates {
     pub(crate) option: Option<PathBuf>,
     /// `$PYTHON`.
     pub(crate) variable: Option<PathBuf>,
-    /// The virtual environment whose `bin` this program was called in.
+    /// The virtual environment whose `bin` this program was called in, or lies in.
     pub(crate) beside: Option<PathBuf>,
     /// `$VIRTUAL_ENV`.
     pub(crate) environment: Option<PathBuf>,
+    /// Those that the installation comes with: the one that was named when it was made, and the one
+    /// that it was installed into.
+    pub(crate) installed: Vec<(PathBuf, &'static str)>,
     /// The directories of `$PATH`.
     pub(crate) path: Vec<PathBuf>,
 }
 
 impl Candidates {
     /// Reads the places from the environment of the process.
-    pub(crate) fn from_environment(option: Option<PathBuf>) -> Self {
+    pub(crate) fn from_environment(option: Option<PathBuf>, installation: &Installation) -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        let path: Vec<PathBuf> =
+            variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
+        let own = installation.program();
+        let called = std::env::args_os().next().and_then(|name| located(Path::new(&name), &path, &own));
+        let named = installation.python().map(|python| (python, "the default Python of this installation"));
+        let beside = own.with_file_name("python3");
         Self {
             option,
             variable: variable("PYTHON").map(PathBuf::from),
-            beside: std::env::args_os().next().and_then(|program| environment_of(Path::new(&program))),
+            beside: called.as_deref().and_then(environment_of).or_else(|| environment_of(&own)),
             environment: variable("VIRTUAL_ENV").map(PathBuf::from),
-            path: variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
+            installed: named.into_iter().chain([(beside, "the Python beside this command")]).collect(),
+            path,
         }
     }
 
-    /// The first that can be used: a named one has to work, those on the path are tried in turn.
+    /// The first that can be used: a named one has to work, those of the installation and those on
+    /// the path are tried in turn.
     ///
     /// # Errors
     /// There is none that `account` can execute.
@@ -111,11 +123,13 @@ impl Candidates {
         }
 
         let mut skipped = Vec::new();
-        for executable in self.path.iter().map(|directory| directory.join("python3")) {
+        let first = format!("the first python3 on PATH that {} can execute", account.user);
+        let on_path = self.path.iter().map(|directory| (directory.join("python3"), &*first));
+        for (executable, origin) in self.installed.iter().cloned().chain(on_path) {
             if !executable.is_file() || !executable.is_absolute() {
                 continue;
             }
-            let mut origin = format!("the first python3 on PATH that {} can execute", account.user);
+            let mut origin = origin.to_owned();
             if !skipped.is_empty() {
                 origin = format!("{origin}; skipped {}", skipped.join(", "));
             }
@@ -144,12 +158,20 @@ impl Candidates {
     }
 }
 
-/// Returns the virtual environment that a program was called in, if it was called by a path.
+/// Returns the path that a program was called by, with links: by its `name`, a shell has found it
+/// on the search path. `own` is the program without links.
+fn located(name: &Path, path: &[PathBuf], own: &Path) -> Option<PathBuf> {
+    if name.components().count() > 1 {
+        return std::path::absolute(name).ok();
+    }
+    let mut places = path.iter().map(|directory| directory.join(name));
+    places.find(|place| place.canonicalize().is_ok_and(|found| found == own))
+}
+
+/// Returns the virtual environment that a program lies in.
 fn environment_of(program: &Path) -> Option<PathBuf> {
-    let directory = std::path::absolute(program).ok()?.parent()?.to_owned();
-    let environment = directory.parent()?;
-    let called = program.components().count() > 1 && environment.join("pyvenv.cfg").exists();
-    called.then(|| environment.to_owned())
+    let environment = program.parent()?.parent()?;
+    environment.join("pyvenv.cfg").exists().then(|| environment.to_owned())
 }
 
 impl Python {
@@ -166,12 +188,20 @@ impl Python {
                  name another with --python"
             ));
         }
+        if self.is_free_threaded() {
+            return Some(format!(
+                "{executable} is a free-threaded build of Python {version}; those are not supported yet (3.14t will be \
+                 the first): name an ordinary one with --python"
+            ));
+        }
         let host = hosts.join(self.host_name());
         if !host.is_file() {
             return Some(format!(
-                "no host for Python {version}: {} does not exist; build and install it with \
-                 `make host PYTHON={executable} PREFIX=...`, or name another Python with --python",
-                host.display()
+                "no host for Python {version}: {} does not exist; name another Python with --python (there are hosts for \
+                 {}), install a later version of mod_wsgi-rs, or build this host from its sources with \
+                 `make host PYTHON={executable} PREFIX=...`",
+                host.display(),
+                versions(hosts),
             ));
         }
         if embedded && !self.shared {
@@ -297,6 +327,19 @@ for number, path in enumerate(sys.argv[1:]):
     }
 }
 
+/// Returns the versions of Python that there are hosts for.
+fn versions(hosts: &Path) -> String {
+    let names = hosts.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut versions: Vec<Version> =
+        names.filter_map(|name| Version::of_host(name.as_encoded_bytes())).collect();
+    versions.sort_unstable_by_key(|version| version.minor);
+    versions.dedup();
+    if versions.is_empty() {
+        return "none".to_owned();
+    }
+    versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 fn probe(account: &Account, executable: &Path, origin: String) -> Result<Python, String> {
     let output = account
         .command(executable)
@@ -419,6 +462,52 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_was_called_by_its_name_is_found_on_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let [own, other, linked] = ["own", "other", "linked"].map(|name| directory.path().join(name));
+        for place in [&own, &other, &linked] {
+            fs::create_dir(place).unwrap();
+        }
+        let name = Path::new("mod_wsgi-express");
+        fs::write(own.join(name), "").unwrap();
+        fs::write(other.join(name), "").unwrap();
+        let program = own.join(name).canonicalize().unwrap();
+        std::os::unix::fs::symlink(&program, linked.join(name)).unwrap();
+        // Another installation's is not what runs.
+        let path = [other.clone(), linked.clone(), own];
+        assert_eq!(located(name, &path, &program), Some(linked.join(name)));
+        assert_eq!(located(name, &path[..1], &program), None);
+        let named = linked.join(name);
+        assert_eq!(located(&named, &[], &program), Some(named));
+    }
+
+    #[test]
+    fn the_installation_s_own_comes_before_the_path() {
+        let (one, two, three) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let closed = fake(one.path(), "3.11.1", "shared");
+        fs::set_permissions(&closed, Permissions::from_mode(0o600)).unwrap();
+        let mut candidates = Candidates {
+            installed: vec![(closed, "named"), (fake(two.path(), "3.12.2", "shared"), "beside")],
+            path: vec![three.path().to_owned()],
+            ..Candidates::default()
+        };
+        fake(three.path(), "3.13.3", "shared");
+        let python = candidates.choose(&account()).unwrap();
+        assert_eq!(python.version, "3.12.2");
+        assert!(python.origin.starts_with("beside; skipped "), "{}", python.origin);
+        candidates.environment = Some(directory_of_environment(three.path()));
+        assert_eq!(candidates.choose(&account()).unwrap().version, "3.13.3");
+    }
+
+    /// Makes a directory look like a virtual environment with the fake Python in it.
+    fn directory_of_environment(directory: &Path) -> PathBuf {
+        fs::create_dir(directory.join("bin")).unwrap();
+        std::os::unix::fs::symlink("../python3", directory.join("bin/python")).unwrap();
+        directory.to_owned()
+    }
+
+    #[test]
     fn a_named_one_has_to_work() {
         let candidates = Candidates { variable: Some("/no/such/python".into()), ..Candidates::default() };
         let text = candidates.choose(&account()).unwrap_err().to_string();
@@ -437,7 +526,15 @@ mod tests {
         };
         let obstacle = |version, shared| python(version, shared).obstacle(hosts.path(), true);
         assert!(obstacle("3.9.2", "shared").unwrap().contains("too old"));
-        assert!(obstacle("3.11.2", "shared").unwrap().contains("make host PYTHON="));
+        assert!(obstacle("3.11.2", "shared").unwrap().contains("there are hosts for none)"));
+        for version in ["313", "39", "310"] {
+            let name = format!("mod_wsgi_host.cpython-{version}-x86_64-linux-gnu.so");
+            fs::write(hosts.path().join(name), "").unwrap();
+        }
+        let text = obstacle("3.16.2", "shared").unwrap();
+        assert!(text.contains("there are hosts for 3.9, 3.10, 3.13)") && text.contains("make host PYTHON="));
+        let free = Python { library: "libpython3.14t.so.1.0".to_owned(), ..python("3.14.0", "shared") };
+        assert!(free.obstacle(hosts.path(), false).unwrap().contains("free-threaded"));
         fs::write(hosts.path().join("mod_wsgi_host.cpython-X.so"), "").unwrap();
         assert!(obstacle("3.11.2", "static").unwrap().contains("the package libpython3.11 "));
         assert_eq!(obstacle("3.11.2", "shared"), None);

@@ -72,7 +72,8 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         );
     }
     let installation = Installation::own()?;
-    let python = Candidates::from_environment(path(&general::PYTHON).map(Path::to_owned)).choose(&account)?;
+    let option = path(&general::PYTHON).map(Path::to_owned);
+    let python = Candidates::from_environment(option, &installation).choose(&account)?;
 
     if settings.free_threading && !python.is_free_threaded() {
         return Err(Failure::usage(format!(
