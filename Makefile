@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install dist serve test test-reference test-soak test-browser test-asan fuzz bench fmt lint docs clean
+.PHONY: help build host install dist wheel serve test test-reference test-soak test-browser test-asan fuzz bench fmt lint docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ install: ## Install into a directory: make install PREFIX=dir [PYTHON=...]
 dist: ## Make build/dist, the tree that packages are made from, with hosts for all supported Pythons
 	@scripts/install-dependencies run
 	@scripts/dist
+
+wheel: dist ## Make a wheel of it in build/wheel, for pip, and check it
+	@scripts/install-dependencies package
+	@scripts/wheel
 
 serve: ## Serve the example, or make serve APP=wsgi.py [PORT=8000] [PYTHON=...] [ARGS="more options"]
 	@scripts/serve
