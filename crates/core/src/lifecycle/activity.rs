@@ -30,8 +30,18 @@ pub struct Activity {
 #[repr(align(64))]
 struct Worker {
     started: AtomicU64,
+    /// The number of requests that it has begun.
+    begun: AtomicU64,
     /// The time at which its request has to have ended; 0: it has no limit of its own.
     due: AtomicU64,
+}
+
+/// A request of a worker: equal to what was seen before only if it has run ever since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun {
+    /// The time of its beginning, in milliseconds of the process.
+    pub started: u64,
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -76,7 +86,9 @@ impl Activity {
         // closes and then looks for requests (`Timers::drain`): a request is either counted there,
         // or not taken here. Were the worker to say so only once it has a request, a drain in
         // between would end a process that seems to have none.
-        self.workers[worker].started.store(now.max(1), SeqCst);
+        let Worker { started, begun, .. } = &self.workers[worker];
+        begun.store(begun.load(Relaxed).wrapping_add(1), Relaxed);
+        started.store(now.max(1), SeqCst);
         self.is_open()
     }
 
@@ -165,6 +177,13 @@ impl Activity {
     #[must_use]
     pub fn started(&self, worker: usize) -> Option<u64> {
         self.workers.get(worker).map(|worker| worker.started.load(SeqCst)).filter(|&started| started != 0)
+    }
+
+    /// Returns the request of a worker; `None` while it has none.
+    #[must_use]
+    pub fn request(&self, worker: usize) -> Option<Begun> {
+        let started = self.started(worker)?;
+        Some(Begun { started, number: self.workers[worker].begun.load(SeqCst) })
     }
 
     /// Returns the number of requests that have run; counted only with `maximum-requests=`.
@@ -259,6 +278,19 @@ mod tests {
         assert_eq!(activity.started(1), None);
         assert!(activity.begin(0, 0));
         assert_eq!(activity.started(0), Some(1));
+    }
+
+    #[test]
+    fn requests_within_a_millisecond_are_told_apart() {
+        let activity = with(1, 0);
+        assert_eq!(activity.request(0), None);
+        assert!(activity.begin(0, 10));
+        let first = activity.request(0);
+        assert_eq!((first, first.map(|request| request.started)), (activity.request(0), Some(10)));
+        assert!(!activity.end(0));
+        assert_eq!(activity.request(0), None);
+        assert!(activity.begin(0, 10));
+        assert_ne!(activity.request(0), first);
     }
 
     #[test]

@@ -47,7 +47,7 @@ mod memory;
 mod requests;
 mod timers;
 
-pub use activity::Activity;
+pub use activity::{Activity, Begun};
 pub use imports::{FailedImports, MAX_FAILED_SUCCESSORS, Retry, retry_pause};
 pub use memory::EarlyExcess;
 pub use timers::Timers;

@@ -170,12 +170,12 @@ const BLOCKED_SHARE: f32 = 1.0 / 8.0;
 
 impl Looks {
     /// Notes a look, and returns whether the leader keeps requests from being served that others could serve. Its
-    /// request has begun at `since`; it is runnable if it computes, or would if it had a processor.
-    pub(super) fn find_in_the_way(&mut self, since: u64, now: u64, is_runnable: bool) -> bool {
-        let look = if is_runnable { 0.0 } else { 1.0 };
+    /// request has begun at `since`; it is blocked unless it computes, or would if it had a processor.
+    pub(super) fn find_in_the_way(&mut self, since: u64, now: u64, is_blocked: bool) -> bool {
+        let look = if is_blocked { 1.0 } else { 0.0 };
         self.blocked_share += WEIGHT * (look - self.blocked_share);
         let time = now.saturating_sub(since);
-        time > COMPUTES || (time > BLOCKED && !is_runnable) || self.blocked_share > BLOCKED_SHARE
+        time > COMPUTES || (time > BLOCKED && is_blocked) || self.blocked_share > BLOCKED_SHARE
     }
 }
 
@@ -250,18 +250,18 @@ mod tests {
     #[test]
     fn a_leader_without_a_processor_is_not_in_the_way() {
         let is_in_the_way =
-            |time: u64, is_runnable| Looks::default().find_in_the_way(100, 100 + time, is_runnable);
-        assert!(!is_in_the_way(2, false));
-        assert!(is_in_the_way(3, false));
-        assert!(!is_in_the_way(19, true));
-        assert!(is_in_the_way(21, true));
+            |time: u64, is_blocked| Looks::default().find_in_the_way(100, 100 + time, is_blocked);
+        assert!(!is_in_the_way(2, true));
+        assert!(is_in_the_way(3, true));
+        assert!(!is_in_the_way(19, false));
+        assert!(is_in_the_way(21, false));
     }
 
     #[test]
     fn a_leader_that_blocks_often_is_in_the_way() {
         let looks = |blocked_of_100: usize| {
             let mut looks = Looks::default();
-            (0..10_000).position(|look| looks.find_in_the_way(100, 100, look * 37 % 100 >= blocked_of_100))
+            (0..10_000).position(|look| looks.find_in_the_way(100, 100, look * 37 % 100 < blocked_of_100))
         };
         assert_eq!(looks(0), None);
         assert_eq!(looks(5), None);

@@ -39,11 +39,15 @@ impl EventLoop {
         }
         let now = daemon.now();
         if let Some(leader) = daemon.crew.leader()
-            && let Some(since) = daemon.activity.started(leader)
-            && self.looks.find_in_the_way(since, now, daemon.workers[leader].is_runnable())
+            && let Some(request) = daemon.activity.request(leader)
         {
-            self.trials.fail(now);
-            return daemon.crew.disperse();
+            let is_runnable = daemon.workers[leader].is_runnable();
+            // If the request has ended meanwhile, the leader was perhaps seen waiting for the next one.
+            let is_blocked = !is_runnable && daemon.activity.request(leader) == Some(request);
+            if self.looks.find_in_the_way(request.started, now, is_blocked) {
+                self.trials.fail(now);
+                return daemon.crew.disperse();
+            }
         }
         self.next_leader_check = Some(Instant::now() + LEADER_CHECK_INTERVAL);
     }
