@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::container::Container;
 use crate::inputs::Inputs;
 
 /// The banner; `setup` adds what is of use to someone who will start the server by hand.
@@ -52,6 +53,7 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
             ),
         ),
     ]);
+    lines.extend(settings.container.as_ref().map(Container::banner));
     if let Some(daemon) = &settings.daemon {
         for (label, name) in [
             ("Request Timeout", "request-timeout"),

@@ -215,12 +215,17 @@ fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
 
 /// Lets Apache check the generated configuration; returns its objections and the options behind
 /// them.
-pub(crate) fn configuration(control: &Path, configuration: &Path) -> Vec<String> {
-    let output = Command::new(control).arg("configtest").stdin(Stdio::null()).output();
+pub(crate) fn configuration(mut control: Command, configuration: &Path) -> Vec<String> {
+    let output = control.arg("configtest").stdin(Stdio::null()).output();
     let output = match output {
         Ok(output) if output.status.success() => return Vec::new(),
         Ok(output) => output,
-        Err(error) => return vec![format!("cannot run {}: {error}; is there a /bin/sh?", control.display())],
+        Err(error) => {
+            let shell = control.get_program().display();
+            return vec![format!(
+                "cannot run the shell {shell}: {error}; name another with --shell-executable"
+            )];
+        }
     };
     let messages = String::from_utf8_lossy(&output.stderr).into_owned();
     let text = fs::read_to_string(configuration).unwrap_or_default();

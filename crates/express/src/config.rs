@@ -145,6 +145,7 @@ impl Inputs<'_> {
                 user => self.account.user.as_str(),
                 group => self.account.group.as_str(),
                 working_directory => display(&settings.working_directory),
+                container => settings.container.is_some(),
                 locale => self.locale.as_str(),
                 reload_on_changes => settings.reload_on_changes,
                 debug_variables => settings.debugging.variables(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use minijinja::{Value, context};
 use nix::unistd::{AccessFlags, access};
@@ -83,6 +84,14 @@ impl Environment {
             shell,
             pid_file: path(&PID_FILE)?.unwrap_or_else(|| server_root.join("httpd.pid")),
         })
+    }
+
+    /// Returns a command that runs the control script, which may be where nothing can be executed: a
+    /// temporary file system of a container usually is mounted that way.
+    pub(crate) fn control(&self, script: &Path) -> Command {
+        let mut command = Command::new(&self.shell);
+        command.arg(script);
+        command
     }
 
     /// Returns the values for the templates.

@@ -15,6 +15,7 @@ mod banner;
 mod checks;
 mod cli;
 mod config;
+mod container;
 mod daemon;
 mod debugging;
 mod environment;

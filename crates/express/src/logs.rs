@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use minijinja::{Value, context};
 use nix::unistd::{AccessFlags, access, geteuid};
 
+use crate::container::CONTAINER;
 use crate::failure::Failure;
 use crate::general::{INCLUDE_FILE, SERVICE_LOG_FILE};
 use crate::json_logs::{self, Log};
@@ -343,6 +344,10 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
         } else if parsed.has(&ROTATE_LOGS) {
             lines.push("--rotate-logs is without effect: --log-to-terminal writes no files".to_owned());
         }
+    } else if parsed.has(&CONTAINER) && parsed.has(&ROTATE_LOGS) && !parsed.has(&LOG_DIRECTORY) {
+        lines.push(
+            "--rotate-logs is without effect: --container writes no files without --log-directory".to_owned(),
+        );
     }
     if parsed.has(&VERBOSE_DEBUGGING) {
         lines.push("--verbose-debugging is without effect: use --log-level \"warn wsgi:debug\"".to_owned());

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::spec::{Kind, Spec};
 
 /// The options and arguments of a command line.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Parsed {
     values: BTreeMap<&'static str, Vec<Vec<String>>>,
     /// The arguments that are neither options nor theirs.
@@ -47,6 +47,12 @@ impl Parsed {
     /// The decimal number given to an option; the last one if it was repeated.
     pub(crate) fn float(&self, spec: &Spec) -> Option<f64> {
         self.text(spec).and_then(|text| text.trim().parse().ok())
+    }
+
+    /// Gives an option these arguments, unless it was given others.
+    pub(crate) fn assume(&mut self, spec: &Spec, arguments: &[&str]) {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        self.values.entry(spec.name).or_insert_with(|| vec![arguments]);
     }
 
     /// The arguments of each occurrence of an option.

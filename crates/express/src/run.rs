@@ -1,56 +1,83 @@
 //! Running Apache in the foreground.
 
+use std::fs;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ExitStatus};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGWINCH};
+use os::process::{Ended, reap};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::failure::Failure;
+use crate::settings::Settings;
 
-/// Runs the server that `control` controls until it ends; its exit status.
+/// Runs the server until it ends; its exit status.
 ///
 /// Without a terminal this process *becomes* Apache, so that a supervisor or a container has the
-/// right process id; so it does to have Apache `attached` to the terminal. Otherwise, on a terminal it stays, because the terminal's signals are not all meant for
-/// Apache: a resized window would stop it.
+/// right process id; so it does to have Apache attached to the terminal for debugging. Otherwise, on a
+/// terminal it stays, because the terminal's signals are not all meant for Apache: a resized window
+/// would stop it. As the first process of a container it stays, too: the system makes it the parent
+/// of every process that loses its own, and Apache takes any status of such a process for one of its
+/// own children's.
 ///
 /// # Errors
 /// The control script cannot be started.
-pub(crate) fn foreground(control: &Path, attached: bool) -> Result<u8, Failure> {
-    let mut command = Command::new(control);
+pub(crate) fn foreground(settings: &Settings) -> Result<u8, Failure> {
+    let control = settings.server_root.join("apachectl");
+    let mut command = settings.environment.control(&control);
     command.args(["start", "-DFOREGROUND"]);
     let refuse = |error: io::Error| {
-        Failure::file("start", control, &error, "choose another directory with --server-root")
+        Failure::file("start", &control, &error, "choose another directory with --server-root")
     };
-    if attached || !io::stdout().is_terminal() {
+    if settings.container.is_some() {
+        // The id that a former container has left may be that of any process here, and Apache would
+        // not start beside it. If it is missing, all the better.
+        let _ = fs::remove_file(&settings.environment.pid_file);
+    }
+    let on_terminal = io::stdout().is_terminal();
+    let is_first = settings.container.is_some() && std::process::id() == 1;
+    if settings.debugging.is_on || !(on_terminal || is_first) {
         return Err(refuse(command.exec()));
     }
     // Before the child exists, so that no signal is lost in between; an exec resets handlers, not
     // the ones it ignores.
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGWINCH, SIGCHLD]).map_err(refuse)?;
+    let mut signals =
+        Signals::new([SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGWINCH, SIGCHLD]).map_err(refuse)?;
+    // In a group of its own: Apache sends signals to its whole group when it stops.
     let mut child = command.process_group(0).spawn().map_err(refuse)?;
-    attend(&mut child, &mut signals).map_err(refuse)
+    attend(&mut child, &mut signals, on_terminal, is_first).map_err(refuse)
 }
 
-fn attend(child: &mut Child, signals: &mut Signals) -> io::Result<u8> {
+fn attend(child: &mut Child, signals: &mut Signals, on_terminal: bool, is_first: bool) -> io::Result<u8> {
     // A child's id is in range: it came from the system.
     let pid = Pid::from_raw(child.id().cast_signed());
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(code(status));
         }
+        if is_first {
+            forget_orphans(pid);
+        }
         for number in signals.wait() {
-            let Ok(signal) = Signal::try_from(number) else { continue };
-            if !matches!(signal, Signal::SIGCHLD | Signal::SIGWINCH) {
-                // It fails when the child is gone, which the next round notices.
-                let _ = kill(pid, signal);
-            }
+            let signal = match Signal::try_from(number) {
+                Err(_) | Ok(Signal::SIGCHLD) => continue,
+                Ok(Signal::SIGWINCH) if on_terminal => continue,
+                // Apache has no handler for it, and would leave its children behind.
+                Ok(Signal::SIGQUIT) => Signal::SIGTERM,
+                Ok(signal) => signal,
+            };
+            // It fails when the child is gone, which the next round notices.
+            let _ = kill(pid, signal);
         }
     }
+}
+
+/// Has the system forget processes that have ended and that nobody else waits for.
+fn forget_orphans(child: Pid) {
+    while let Ok(Some(Ended::Forgotten)) = reap(|pid| pid == child.as_raw()) {}
 }
 
 /// Returns the exit status as a shell would report it.
@@ -61,6 +88,8 @@ fn code(status: ExitStatus) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -76,7 +105,7 @@ mod tests {
         let mut ready = [0; 6];
         io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
         kill(Pid::this(), Signal::SIGUSR1).unwrap();
-        assert_eq!(attend(&mut child, &mut signals).unwrap(), 7);
+        assert_eq!(attend(&mut child, &mut signals, false, false).unwrap(), 7);
     }
 
     #[test]

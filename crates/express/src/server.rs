@@ -12,6 +12,7 @@ use crate::application;
 use crate::auth;
 use crate::banner::banner;
 use crate::checks;
+use crate::container::Container;
 use crate::daemon;
 use crate::debugging;
 use crate::failure::Failure;
@@ -95,6 +96,9 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         // If this fails, the checks below report it.
         let _ = std::fs::DirBuilder::new().mode(0o755).create(directory);
     }
+    if let Some(shortage) = settings.container.as_ref().and_then(Container::shortage) {
+        warn(&shortage);
+    }
     settings.logs.make_directory();
     settings.logs.exposure().iter().for_each(|warning| warn(warning));
     checks::aliases(&settings, &account).iter().for_each(|problem| warn(problem));
@@ -173,7 +177,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     // The command line may hold passwords.
     let control = root.write("apachectl", 0o700, &control)?;
 
-    let complaints = checks::configuration(&control, &configuration);
+    let complaints = checks::configuration(settings.environment.control(&control), &configuration);
     if setup_only {
         complaints.iter().for_each(|complaint| warn(complaint));
     } else if !complaints.is_empty() {
@@ -183,7 +187,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         trial::load(&inputs, &control)?;
     }
     say(&banner(&inputs, setup_only))?;
-    if purpose == Purpose::Start { run::foreground(&control, settings.debugging.is_on) } else { Ok(0) }
+    if purpose == Purpose::Start { run::foreground(&settings) } else { Ok(0) }
 }
 
 /// Runs the server whose root has been generated for these options; its exit status.
@@ -192,7 +196,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
 /// It cannot be started.
 pub(crate) fn run(parsed: &Parsed) -> Result<u8, Failure> {
     let settings = Settings::new(parsed)?;
-    run::foreground(&settings.server_root.join("apachectl"), settings.debugging.is_on)
+    run::foreground(&settings)
 }
 
 /// Returns the account that the control script uses. Variables take precedence over options there.

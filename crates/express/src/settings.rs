@@ -7,6 +7,7 @@ use nix::unistd::geteuid;
 use crate::apache::Mpm;
 use crate::application::Application;
 use crate::auth::Access;
+use crate::container::Container;
 use crate::daemon::Daemon;
 use crate::debugging::Debugging;
 use crate::environment::Environment;
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
     /// The daemon processes that run the application; none: Apache's own do.
     pub(crate) daemon: Option<Daemon>,
     pub(crate) services: Vec<Service>,
+    /// None unless the server is made for a container.
+    pub(crate) container: Option<Container>,
     /// The number of Apache's processes and threads in front of daemon processes.
     pub(crate) sizing: Sizing,
     pub(crate) telemetry: Telemetry,
@@ -124,6 +127,9 @@ impl Settings {
 
     /// Reads every concern before the first refusal counts, so that all are named.
     fn read(parsed: &Parsed, refusals: &mut Refusals) -> Option<Self> {
+        let mut parsed = parsed.clone();
+        let container = Container::complete(&mut parsed);
+        let parsed = &parsed;
         let host = parsed.text(&general::HOST).map(str::to_owned);
         let port = port(parsed, &general::PORT, 8000);
         let name = host.as_deref().unwrap_or("localhost");
@@ -207,6 +213,7 @@ impl Settings {
             threads,
             daemon: daemon?,
             services: services?,
+            container: container.filter(|_| !is_debugging),
             sizing: sizing?,
             telemetry: telemetry?,
             debugging: debugging?,

@@ -54,7 +54,7 @@ pub(crate) fn load(inputs: &Inputs<'_>, control: &Path) -> Result<(), Failure> {
     let plan = Plan {
         programs: vec![c_string(display(python))],
         arguments: arguments(inputs, loader).into_iter().map(c_string).collect(),
-        environment: environment(control).map_err(cannot)?,
+        environment: environment(settings.environment.control(control), control).map_err(cannot)?,
         output: Some(output.as_fd()),
         // With a group of its own, it can be ended together with what the application starts.
         is_session: true,
@@ -108,8 +108,7 @@ fn arguments(inputs: &Inputs<'_>, loader: Loader) -> Vec<String> {
 }
 
 /// Returns the environment that the control script gives Apache, as `NAME=value`.
-fn environment(control: &Path) -> Result<Vec<CString>, String> {
-    let mut command = Command::new(control);
+fn environment(mut command: Command, control: &Path) -> Result<Vec<CString>, String> {
     let output = command.arg("environment").stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("{}: {error}", control.display()))?;
     if !output.status.success() {

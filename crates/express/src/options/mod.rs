@@ -6,7 +6,9 @@
 mod reference;
 
 use crate::spec::{Section, Spec};
-use crate::{auth, debugging, environment, files, general, limits, logs, names, proxy, telemetry, tls};
+use crate::{
+    auth, container, debugging, environment, files, general, limits, logs, names, proxy, telemetry, tls,
+};
 
 pub use reference::reference;
 
@@ -14,6 +16,7 @@ pub use reference::reference;
 static SECTIONS: &[&Section] = &[
     &general::APPLICATION,
     &general::SERVER,
+    &container::CONTAINERS,
     &names::NAMES,
     &tls::TLS,
     &proxy::PROXIES,
@@ -68,6 +71,7 @@ mod tests {
             general::VIRTUAL_MEMORY_LIMIT.name,
             general::STRICT.name,
             auth::ACCESS_PROCESSES.name,
+            container::CONTAINER.name,
         ];
         assert_eq!(server().iter().filter(|spec| !ours.contains(&spec.name)).count(), 152);
     }

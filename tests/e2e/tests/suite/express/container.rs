@@ -29,6 +29,10 @@ pub(super) const TESTS: &[Test] = &[
     ),
     test!(a_second_termination_is_immediate, Daemon, Ours("a termination that waits for requests")),
     test!(elsewhere_termination_is_immediate, Daemon, Ours("a termination that waits for requests")),
+    test!(with_the_preset_the_first_process_inherits_what_is_left_behind, Daemon, Ours("--container")),
+    test!(with_the_preset_the_first_process_passes_signals_on, Daemon, Ours("--container")),
+    test!(with_the_preset_the_status_is_that_of_apache, Daemon, Ours("--container")),
+    test!(with_the_preset_an_id_of_a_former_container_does_not_matter, Daemon, Ours("--container")),
 ];
 
 /// Says that it has begun, and ends when it may.
@@ -50,6 +54,22 @@ def application(environ, start_response):
         time.sleep(0.01)
     start_response("200 OK", [("Content-Length", "4")])
     return [b"done"]
+"#;
+
+/// Leaves a process behind, which ends when it may.
+const LEAVING: &str = r#"
+import os, time
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/leave" and os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            while not os.path.exists(os.path.join(os.path.dirname(__file__), "shared/may-end")):
+                time.sleep(0.01)
+            os._exit(15)
+        os._exit(0)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
 "#;
 
 /// Makes what follows the first process of a namespace, as in a container.
@@ -77,7 +97,10 @@ fn wait_begun(server: &Express) {
 
 /// Starts a server. Returns Apache's first process, too.
 fn start_idle(wrapper: &[&str], options: &[&str]) -> (Express, Process) {
-    let site = Site::new();
+    start_at(Site::new(), wrapper, options)
+}
+
+fn start_at(site: Site, wrapper: &[&str], options: &[&str]) -> (Express, Process) {
     site.write("app.wsgi", HELD);
     let shared = site.path("shared");
     fs::create_dir(&shared).unwrap_or_else(|error| panic!("{}: {error}", shared.display()));
@@ -184,4 +207,98 @@ fn elsewhere_termination_is_immediate() {
     signal(first, Signal::SIGTERM);
     wait_ended(&mut server);
     assert!(!request.join().is_ok_and(|response| response.is_ok_and(|response| response.status == 200)));
+}
+
+/// Returns the first process of the namespace, which is the only child of the program that has made it.
+fn first_process(server: &Express) -> Process {
+    let first = Process(server.process.id()).children()[0];
+    assert!(first.status("NSpid").ends_with(" 1"), "{}", first.status("NSpid"));
+    first
+}
+
+fn supervisor(apache: Process) -> Option<Process> {
+    let is_one = |child: &Process| child.is_alive() && child.read("comm").trim() == "supervisor";
+    apache.children().into_iter().find(is_one)
+}
+
+fn with_the_preset_the_first_process_inherits_what_is_left_behind() {
+    if !has_namespaces() {
+        return;
+    }
+    let (server, apache) = start_idle(FIRST, &["--container"]);
+    let first = first_process(&server);
+    assert_eq!(first.children(), [apache]);
+    super::write(server.path("app.wsgi"), LEAVING);
+    let leave = |path: &str| server.ask("GET", path, "", "").status;
+    wait_until("the other application", || (leave("/") == 200).then_some(()));
+    assert_eq!(leave("/leave"), 200);
+    let former = wait_until("the supervisor has it", || {
+        supervisor(apache).filter(|supervisor| supervisor.children().len() == 2)
+    });
+    signal(former, Signal::SIGKILL);
+    wait_until("the first process has it", || (first.children().len() > 1).then_some(()));
+    wait_until("another supervisor", || supervisor(apache).filter(|supervisor| *supervisor != former));
+    // With this status, a child of Apache's says that the server cannot work.
+    super::write(server.path("shared/may-end"), "");
+    wait_until("it is forgotten", || (first.children() == [apache]).then_some(()));
+    wait_until("the application", || (leave("/") == 200).then_some(()));
+    assert!(apache.is_alive() && !server.read("output").contains("returned a Fatal error"));
+    end(server, first);
+}
+
+/// Ends a server by a signal to the first process: the program that has made the namespace ignores signals.
+fn end(mut server: Express, first: Process) {
+    signal(first, Signal::SIGTERM);
+    wait_ended(&mut server);
+}
+
+fn with_the_preset_the_first_process_passes_signals_on() {
+    if !has_namespaces() {
+        return;
+    }
+    for ending in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGWINCH] {
+        let (mut server, apache) = start_idle(FIRST, &["--container", "--graceful-timeout", "5"]);
+        let first = first_process(&server);
+        // Apache listens before it has set its handlers of signals.
+        assert_eq!(server.ask("GET", "/quick", "", "").status, 200);
+        for restart in [Signal::SIGHUP, Signal::SIGUSR1] {
+            let former = wait_until("a supervisor", || supervisor(apache));
+            signal(first, restart);
+            wait_until("another generation", || {
+                supervisor(apache).filter(|supervisor| *supervisor != former)
+            });
+            wait_until("the application", || {
+                (server.ask("GET", "/quick", "", "").status == 200).then_some(())
+            });
+        }
+        signal(first, ending);
+        let status = wait_until("the end of the server", || server.process.try_wait().ok().flatten());
+        assert!(status.success(), "{ending}: {status}\n{}", server.read("output"));
+    }
+}
+
+fn with_the_preset_the_status_is_that_of_apache() {
+    if !has_namespaces() {
+        return;
+    }
+    let (mut server, apache) = start_idle(FIRST, &["--container"]);
+    signal(apache, Signal::SIGKILL);
+    let status = wait_until("the end of the server", || server.process.try_wait().ok().flatten());
+    assert_eq!(status.code(), Some(128 + 9), "{}", server.read("output"));
+}
+
+fn with_the_preset_an_id_of_a_former_container_does_not_matter() {
+    if !has_namespaces() {
+        return;
+    }
+    let site = Site::new();
+    fs::create_dir(site.path("root")).unwrap_or_else(|error| panic!("{error}"));
+    allow(site.path("root"), 0o711);
+    site.write("root/httpd.pid", "1\n");
+    let (server, apache) = start_at(site, FIRST, &["--container"]);
+    let first = first_process(&server);
+    assert_ne!(server.read("root/httpd.pid"), "1\n");
+    assert_eq!(server.ask("GET", "/quick", "", "").status, 200);
+    assert!(apache.is_alive());
+    end(server, first);
 }
