@@ -226,8 +226,9 @@ section! {
 
     PYTHON = Spec::text("--python", &["FILE"],
         "The Python interpreter.")
-        .default("$PYTHON, the Python of the virtual environment that this command is in, or of the active one; else the first that \
-                  the serving account can execute of: the one named at installation, the one beside this command, those on PATH");
+        .default("$PYTHON; the Python of the virtual environment that this command is called in by its path, of the active one, of \
+                  the one that this command is in; else the first that the serving account can execute of: the one named at \
+                  installation, the one beside this command, those on PATH");
     PYTHON_EGGS = Spec::text("--python-eggs", &["DIRECTORY"],
         "Directory where Python eggs are unpacked.")
         .default("python-eggs in the server root");

@@ -61,10 +61,13 @@ pub(crate) struct Candidates {
     pub(crate) option: Option<PathBuf>,
     /// `$PYTHON`.
     pub(crate) variable: Option<PathBuf>,
-    /// The virtual environment whose `bin` this program was called in, or lies in.
+    /// The virtual environment whose `bin` this program was called in by its path.
     pub(crate) beside: Option<PathBuf>,
     /// `$VIRTUAL_ENV`.
     pub(crate) environment: Option<PathBuf>,
+    /// The virtual environment in which a shell has found this program, or in which it lies. One that
+    /// is active comes first: that of pipx has no applications.
+    pub(crate) own: Option<PathBuf>,
     /// Those that the installation comes with: the one that was named when it was made, and the one
     /// that it was installed into.
     pub(crate) installed: Vec<(PathBuf, &'static str)>,
@@ -78,15 +81,18 @@ impl Candidates {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let path: Vec<PathBuf> =
             variable("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
-        let own = installation.program();
-        let called = std::env::args_os().next().and_then(|name| located(Path::new(&name), &path, &own));
+        let program = installation.program();
+        let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
         let named = installation.python().map(|python| (python, "the default Python of this installation"));
-        let beside = own.with_file_name("python3");
+        let beside = program.with_file_name("python3");
         Self {
             option,
             variable: variable("PYTHON").map(PathBuf::from),
-            beside: called.as_deref().and_then(environment_of).or_else(|| environment_of(&own)),
+            beside: called_by_path(&name).and_then(|called| environment_of(&called)),
             environment: variable("VIRTUAL_ENV").map(PathBuf::from),
+            own: on_path(&name, &path, &program)
+                .and_then(|found| environment_of(&found))
+                .or_else(|| environment_of(&program)),
             installed: named.into_iter().chain([(beside, "the Python beside this command")]).collect(),
             path,
         }
@@ -98,6 +104,7 @@ impl Candidates {
     /// # Errors
     /// There is none that `account` can execute.
     pub(crate) fn choose(&self, account: &Account) -> Result<Python, Failure> {
+        const OWN: &str = "the virtual environment of this command";
         let named = self
             .option
             .as_ref()
@@ -105,17 +112,21 @@ impl Candidates {
             .or_else(|| self.variable.as_ref().map(|python| (self.located(python), "$PYTHON".to_owned())))
             .or_else(|| {
                 let environment = self.beside.as_ref()?;
-                Some((environment.join("bin/python"), "the virtual environment of this command".to_owned()))
+                Some((environment.join("bin/python"), OWN.to_owned()))
             })
             .or_else(|| {
                 let environment = self.environment.as_ref()?;
                 Some((environment.join("bin/python"), "the active virtual environment".to_owned()))
+            })
+            .or_else(|| {
+                let environment = self.own.as_ref()?;
+                Some((environment.join("bin/python"), OWN.to_owned()))
             });
         if let Some((executable, origin)) = named {
             return probe(account, &executable, origin.clone()).map_err(|reason| {
                 Failure::machine(format!(
-                    "cannot use the Python of {origin}, {}, as {}: {reason}; \
-                     name one that this account can execute with --python",
+                    "cannot use the Python of {origin}, {}, as {}: {reason}; name one that this account can execute with \
+                     --python, or put it where this account can reach it",
                     executable.display(),
                     account.user
                 ))
@@ -158,14 +169,16 @@ impl Candidates {
     }
 }
 
-/// Returns the path that a program was called by, with links: by its `name`, a shell has found it
-/// on the search path. `own` is the program without links.
-fn located(name: &Path, path: &[PathBuf], own: &Path) -> Option<PathBuf> {
-    if name.components().count() > 1 {
-        return std::path::absolute(name).ok();
-    }
+/// Returns the path that a program was called by, if it was called by a path.
+fn called_by_path(name: &Path) -> Option<PathBuf> {
+    std::path::absolute(name).ok().filter(|_| name.components().count() > 1)
+}
+
+/// Returns the place on the search path where a shell has found a program by its name. `program` is
+/// the same with links resolved.
+fn on_path(name: &Path, path: &[PathBuf], program: &Path) -> Option<PathBuf> {
     let mut places = path.iter().map(|directory| directory.join(name));
-    places.find(|place| place.canonicalize().is_ok_and(|found| found == own))
+    places.find(|place| place.canonicalize().is_ok_and(|found| found == program))
 }
 
 /// Returns the virtual environment that a program lies in.
@@ -475,14 +488,15 @@ mod tests {
         std::os::unix::fs::symlink(&program, linked.join(name)).unwrap();
         // Another installation's is not what runs.
         let path = [other.clone(), linked.clone(), own];
-        assert_eq!(located(name, &path, &program), Some(linked.join(name)));
-        assert_eq!(located(name, &path[..1], &program), None);
+        assert_eq!(on_path(name, &path, &program), Some(linked.join(name)));
+        assert_eq!(on_path(name, &path[..1], &program), None);
+        assert_eq!(called_by_path(name), None);
         let named = linked.join(name);
-        assert_eq!(located(&named, &[], &program), Some(named));
+        assert_eq!(called_by_path(&named), Some(named));
     }
 
     #[test]
-    fn the_installation_s_own_comes_before_the_path() {
+    fn the_environment_comes_before_the_installation_and_that_before_the_path() {
         let (one, two, three) =
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let closed = fake(one.path(), "3.11.1", "shared");
@@ -496,7 +510,12 @@ mod tests {
         let python = candidates.choose(&account()).unwrap();
         assert_eq!(python.version, "3.12.2");
         assert!(python.origin.starts_with("beside; skipped "), "{}", python.origin);
-        candidates.environment = Some(directory_of_environment(three.path()));
+        candidates.own = Some(directory_of_environment(three.path()));
+        assert_eq!(candidates.choose(&account()).unwrap().version, "3.13.3");
+        // One that is active, and then one that was named by the path of the command.
+        candidates.environment = Some(directory_of_environment(two.path()));
+        assert_eq!(candidates.choose(&account()).unwrap().version, "3.12.2");
+        candidates.beside.clone_from(&candidates.own);
         assert_eq!(candidates.choose(&account()).unwrap().version, "3.13.3");
     }
 

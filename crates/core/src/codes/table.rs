@@ -71,7 +71,8 @@ codes! {
     PYTHON_NOT_STARTED = "WSGI0036", Critical,
         "There is no usable Python, or no host of mod_wsgi for it, or the host is of another build than the module.",
         "Name the installation of Python with `WSGIPythonHome`, `python-home=` or `python=`, and build and install the host for \
-         it with `make host PYTHON=...`. After an upgrade, restart the server.";
+         it with `make host PYTHON=...`. (Wheels and packages bring the hosts for all Pythons that are supported; a later version \
+         may support a newer one.) After an upgrade, restart the server.";
     IMPORT_WITHOUT_INTERPRETER = "WSGI0040", Critical,
         "A script is not imported at start, since its interpreter is not available.",
         "Look in the message for why the interpreter is not available.";
