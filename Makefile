@@ -37,7 +37,7 @@ wheel: dist ## Make a wheel of it in build/wheel, for pip, and check it
 serve: ## Serve the example, or make serve APP=wsgi.py [PORT=8000] [PYTHON=...] [ARGS="more options"]
 	@scripts/serve
 
-test: ## Formatting, lints, unit tests, host tests, end-to-end tests
+test: ## Formatting, lints, unit tests, host tests, a wheel, end-to-end tests
 	@scripts/test
 
 test-reference: ## The end-to-end tests against the original module

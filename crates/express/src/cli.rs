@@ -219,6 +219,7 @@ impl Command {
 fn module_config(parsed: &Parsed, _line: &str) -> Result<u8, Failure> {
     let installation = Installation::own()?;
     let python = usable_python(parsed, &installation)?;
+    installation.exposure().iter().for_each(|exposure| warn(exposure));
     say(&format!("{}\n", load_directives(&installation.module(), &python)?))?;
     Ok(0)
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+
+use nix::unistd::{Uid, User};
 
 use crate::failure::Failure;
 use crate::python::Python;
@@ -88,6 +90,27 @@ impl Installation {
     /// The directory with one host per Python ABI.
     pub(crate) fn hosts(&self) -> PathBuf {
         self.directory.join("host")
+    }
+
+    /// Returns who else than root can replace the module or what it starts, which an Apache that root
+    /// has started runs as root. Groups are not looked at: `staff` owns Debian's `/usr/local`.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        let (module, supervisor) = (self.module(), self.supervisor());
+        let who = module.ancestors().chain([&*supervisor]).find_map(|path| {
+            let facts = path.metadata().ok()?;
+            if facts.uid() != 0 {
+                let user = User::from_uid(Uid::from_raw(facts.uid())).ok().flatten();
+                let name = user.map_or_else(|| format!("user {}", facts.uid()), |user| user.name);
+                return Some(format!("{} belongs to {name}", path.display()));
+            }
+            let open = facts.mode() & 0o002 != 0 && !(facts.is_dir() && facts.mode() & 0o1000 != 0);
+            open.then(|| format!("everybody can write to {}", path.display()))
+        })?;
+        Some(format!(
+            "{who}: whoever can replace {} has an Apache that root starts run anything as root; install as root where only root can \
+             write, or copy the module with `mod_wsgi-express install-module`",
+            module.display()
+        ))
     }
 
     /// Copies module and hosts into an Apache modules directory, and says what to load.
@@ -240,6 +263,24 @@ mod tests {
             assert_eq!(supervisor.permissions().mode() & 0o700, 0o700);
             assert_eq!(fs::read_link(next_to_it.join("python")).unwrap(), Path::new("/usr/bin/python3"));
         }
+    }
+
+    #[test]
+    fn others_than_root_that_can_replace_it_are_named() {
+        let (_prefix, installation) = installation();
+        if !nix::unistd::geteuid().is_root() {
+            assert!(installation.exposure().unwrap().contains(" belongs to "));
+            return;
+        }
+        assert_eq!(installation.exposure(), None);
+        let mode =
+            |mode| fs::set_permissions(&installation.directory, fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o777);
+        assert!(installation.exposure().unwrap().starts_with("everybody can write to "));
+        mode(0o1777);
+        assert_eq!(installation.exposure(), None);
+        std::os::unix::fs::chown(installation.supervisor(), Some(65_000), None).unwrap();
+        assert!(installation.exposure().unwrap().contains("supervisor belongs to user 65000: "));
     }
 
     /// One that is made from a package has no default Python.

@@ -101,6 +101,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     }
     settings.logs.make_directory();
     settings.logs.exposure().iter().for_each(|warning| warn(warning));
+    installation.exposure().iter().filter(|_| geteuid().is_root()).for_each(|warning| warn(warning));
     checks::aliases(&settings, &account).iter().for_each(|problem| warn(problem));
     checks::directories(&settings, &account).iter().for_each(|problem| warn(problem));
     // If this fails, the checks below report it.
