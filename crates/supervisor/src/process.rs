@@ -43,6 +43,9 @@ pub(crate) struct Process {
     pub(crate) output: relay::Id,
     /// The template that it was forked from; if it has started by itself, the last one before it.
     pub(crate) template: Number,
+    /// The last template that is out of date once this process serves, which has started by itself
+    /// because of a change.
+    pub(crate) outdates: Option<Number>,
 }
 
 /// A process that is being forked from a template, and has not made itself known.
@@ -90,6 +93,7 @@ impl Process {
             budget: Bucket::full(REPORT_BUDGET),
             output,
             template: 0,
+            outdates: None,
         }
     }
 

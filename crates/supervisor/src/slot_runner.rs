@@ -65,8 +65,8 @@ pub(crate) struct SlotRunner {
     page: OwnedFd,
     processes: Vec<Process>,
     abandoned: Vec<AbandonedProcess>,
-    /// Processes that are wanted from a template, with the scripts that they have to import.
-    waiting: Vec<(Key, Vec<Script>)>,
+    /// Processes that are wanted from a template.
+    waiting: Vec<Request>,
     /// Processes that a template is to fork.
     unborn: Vec<UnbornProcess>,
     inherited: Option<InheritedWords>,
@@ -189,6 +189,7 @@ impl SlotRunner {
         }
         // Also a supervisor that takes over finds it so.
         let event = if matches!(event, Event::Begin) && self.is_cut(context) { Event::Cut } else { event };
+        let was_dormant = self.state() == State::Dormant;
         let (mut events, mut actions) = (VecDeque::from([event]), Vec::new());
         while let Some(event) = events.pop_front() {
             self.slot.handle(event, context.now(), &mut actions);
@@ -197,6 +198,9 @@ impl SlotRunner {
             for action in actions.drain(..) {
                 events.extend(self.carry_out(action, context));
             }
+        }
+        if !was_dormant && self.state() == State::Dormant {
+            self.tell_template(template::Event::Dormant(self.index), context);
         }
     }
 
@@ -313,7 +317,12 @@ impl SlotRunner {
                 Ok(report) => match report {
                     // Nobody needs another one instead.
                     Report::Stopping(_) if self.is_unused() => Event::Unused,
-                    Report::Ready => Event::Ready(key),
+                    Report::Ready => {
+                        if let Some(template) = self.processes[at].outdates.take() {
+                            self.tell_template(template::Event::OutOfDate(template), context);
+                        }
+                        Event::Ready(key)
+                    }
                     Report::Replace { reason, scripts } => Event::Replace(key, reason, scripts),
                     Report::Stopping(reason) => Event::Stopping(key, reason),
                 },
@@ -521,8 +530,15 @@ impl SlotRunner {
     /// Asks the group's template for a process.
     fn want(&mut self, key: Key, scripts: Vec<Script>, context: &Context) -> Event {
         let request = self.request(key, scripts);
-        context.notes.borrow_mut().push((self.group, template::Event::Wanted(request)));
+        self.tell_template(template::Event::Wanted(request), context);
         Event::Waiting(key)
+    }
+
+    /// Has an event handed to the group's template, if it may have one.
+    fn tell_template(&self, event: template::Event, context: &Context) {
+        if context.groups[self.group].daemon.options.is_forked() {
+            context.notes.borrow_mut().push((self.group, event));
+        }
     }
 
     /// Returns the request for a process, which waits for its answer from now on.
@@ -533,28 +549,31 @@ impl SlotRunner {
                 let serving = self.processes.iter().find(|process| Some(process.child.pid()) == serving);
                 serving.map_or(0, |process| process.template)
             });
-        let request = Request { slot: self.index, key, newer_than, scripts: scripts.clone() };
-        self.waiting.push((key, scripts));
+        let request = Request { slot: self.index, key, newer_than, scripts };
+        self.waiting.push(request.clone());
         request
     }
 
     /// Starts a process by itself that was wanted from a template; so many of those have been there
     /// before it.
     pub(crate) fn start_alone(&mut self, key: Key, template: Number, context: &Context) {
-        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == key) {
-            let (_, scripts) = self.waiting.swap_remove(at);
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.key == key) {
+            let Request { scripts, newer_than, .. } = self.waiting.swap_remove(at);
             let event = self.spawn(key, scripts, template, context);
+            if let Some(process) = self.processes.iter_mut().find(|process| process.key == key) {
+                process.outdates = newer_than;
+            }
             self.handle(event, context);
         }
     }
 
     /// Has `template` fork a process that was wanted; if that cannot be, it starts by itself.
     pub(crate) fn fork(&mut self, key: Key, template: &Process, context: &Context) {
-        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == key) else { return };
-        let scripts = self.waiting[at].1.clone();
+        let Some(at) = self.waiting.iter().position(|waiting| waiting.key == key) else { return };
+        let scripts = self.waiting[at].scripts.clone();
         match self.order_fork(key, scripts, template, context) {
             Ok(()) => {
-                self.waiting.retain(|(waiting, _)| *waiting != key);
+                self.waiting.retain(|waiting| waiting.key != key);
                 // From now on its time counts.
                 self.handle(Event::Spawned(key, template.child.pid()), context);
             }
@@ -618,7 +637,7 @@ impl SlotRunner {
                 }
                 // The template has said why, if it could. It is not what the group needs to work.
                 let request = self.request(key, scripts);
-                context.notes.borrow_mut().push((self.group, template::Event::NotForked(template, request)));
+                self.tell_template(template::Event::NotForked(template, request), context);
                 return self.handle(Event::Waiting(key), context);
             }
         };
@@ -642,7 +661,7 @@ impl SlotRunner {
     /// Handles a template, with this process id, that could not import the scripts of a process that
     /// was wanted from it.
     pub(crate) fn not_imported(&mut self, key: Key, pid: i32, context: &Context) {
-        if let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == key) {
+        if let Some(at) = self.waiting.iter().position(|waiting| waiting.key == key) {
             self.waiting.swap_remove(at);
             self.handle(Event::Spawned(key, pid), context);
             self.handle(Event::Exited(key, Exit::Status(exit::NOT_IMPORTED)), context);
@@ -673,7 +692,7 @@ impl SlotRunner {
     /// Kills a process that prepares itself, and forgets it but for its end; one that is not there
     /// yet is not wanted any more.
     fn abandon(&mut self, key: Key, context: &Context) -> Event {
-        self.waiting.retain(|(waiting, _)| *waiting != key);
+        self.waiting.retain(|waiting| waiting.key != key);
         if let Some(at) = self.unborn.iter().position(|unborn| unborn.key == key) {
             // It ends when it finds its sockets closed.
             let UnbornProcess { output, birth, .. } = self.unborn.swap_remove(at);
@@ -697,7 +716,7 @@ impl SlotRunner {
     /// Says why a process that prepares itself is killed, or one that is not forked given up.
     fn log_late_start(&self, key: Key, context: &Context) {
         if let Some(unborn) = self.unborn.iter().find(|unborn| unborn.key == key) {
-            return context.notes.borrow_mut().push((self.group, template::Event::Hung(unborn.template)));
+            return self.tell_template(template::Event::Hung(unborn.template), context);
         }
         let process = self.processes.iter().find(|process| process.key == key);
         let obstacle = process.and_then(|process| process.preparation.as_ref()?.obstacle.as_deref());

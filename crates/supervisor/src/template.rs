@@ -5,6 +5,11 @@
 //! ready; one that replaces a process because of a change is forked from a later template than that
 //! process. Where there is no template, and none is being made, a process starts by itself and
 //! imports the scripts: a template is never what a group needs to work.
+//!
+//! The template of a group without processes ends some time after the last of these, and the next
+//! process has another one made.
+
+use std::collections::BTreeSet;
 
 use os::process::Exit;
 use wsgi_core::lifecycle::Reason;
@@ -51,6 +56,11 @@ pub(crate) enum Event {
     Hung(Number),
     /// It could not fork the process that a slot wants, and waits for further orders, or has ended.
     NotForked(Number, Request),
+    /// A process serves that has started by itself because of a change to what this template, and
+    /// those before it, have imported.
+    OutOfDate(Number),
+    /// The slot with this index has become dormant.
+    Dormant(usize),
     /// The configuration was read again: the group's processes are not replaced any more.
     Retire,
     /// Everything has to end now.
@@ -83,7 +93,18 @@ pub(crate) enum Action {
 pub(crate) struct Template {
     /// The `startup-timeout=` of the group, in milliseconds; 0: none.
     startup: u64,
+    /// The time for which the template stays when there is no process.
+    idle: u64,
     last: Number,
+    /// True if the first process that is wanted has a template made.
+    is_wanted: bool,
+    /// True if the last template that was made had to say why no processes can be forked from it.
+    /// The next one is made when there is a change.
+    is_refused: bool,
+    /// The slots that want a process.
+    awake: BTreeSet<usize>,
+    /// The time at which the template ends for lack of processes.
+    rest: Option<u64>,
     ready: Option<ReadyTemplate>,
     starting: Option<StartingTemplate>,
     ending: Vec<EndingTemplate>,
@@ -133,7 +154,12 @@ impl Template {
     pub(crate) fn new(options: &ProcessOptions) -> Self {
         Self {
             startup: options.limits.startup_timeout,
+            idle: options.limits.scale_down_idle,
             last: 0,
+            is_wanted: true,
+            is_refused: false,
+            awake: BTreeSet::new(),
+            rest: None,
             ready: None,
             starting: None,
             ending: Vec::new(),
@@ -171,6 +197,12 @@ impl Template {
                 actions.push(Action::StartAlone(request));
             }
             Event::NotForked(_, request) => self.wanted(request, now, actions),
+            Event::OutOfDate(number) => self.out_of_date(number, now, actions),
+            Event::Dormant(slot) => {
+                if self.awake.remove(&slot) && self.awake.is_empty() && !self.is_over {
+                    self.rest = Some(now + self.idle);
+                }
+            }
             Event::Retire => self.retire(now, actions),
             Event::Kill => {
                 self.retire(now, actions);
@@ -187,7 +219,7 @@ impl Template {
     pub(crate) fn next(&self) -> Option<u64> {
         let starting = self.starting.as_ref().and_then(|starting| starting.end);
         let ending = self.ending.iter().filter_map(|ending| ending.end);
-        ending.chain(starting).chain(self.again).min()
+        ending.chain(starting).chain(self.again).chain(self.rest).min()
     }
 
     /// Returns the number of the last template, whatever has become of it.
@@ -202,6 +234,8 @@ impl Template {
     }
 
     fn wanted(&mut self, request: Request, now: u64, actions: &mut Vec<Action>) {
+        self.awake.insert(request.slot);
+        self.rest = None;
         let ready = self.ready.as_ref().map(|ready| ready.number);
         let is_good = |number: Number| request.newer_than.is_none_or(|old| number > old);
         if let Some(number) = ready.filter(|number| is_good(*number)) {
@@ -209,7 +243,7 @@ impl Template {
         } else if self.starting.is_some() {
             self.waiting.push(request);
         } else if !self.is_over
-            && (self.last == 0 || request.newer_than.is_some())
+            && (self.is_wanted || request.newer_than.is_some())
             && self.starts.wait(now) == 0
         {
             // An import may take long: there is no limit unless one was asked for, or another
@@ -218,7 +252,11 @@ impl Template {
                 None if self.startup == 0 => None,
                 _ => Some(self.startup.max(SUCCESSOR_TIMEOUT)),
             };
-            self.launch(request.scripts.clone(), startup, now, actions);
+            let scripts = match request.newer_than {
+                None => self.scripts.clone(),
+                Some(_) => request.scripts.clone(),
+            };
+            self.launch(scripts, startup, now, actions);
             self.waiting.push(request);
         } else {
             actions.push(Action::StartAlone(request));
@@ -226,7 +264,7 @@ impl Template {
     }
 
     fn launch(&mut self, scripts: Vec<Script>, startup: Option<u64>, now: u64, actions: &mut Vec<Action>) {
-        self.again = None;
+        (self.again, self.is_wanted, self.is_refused) = (None, false, false);
         self.last += 1;
         self.starts.take(now);
         actions.push(Action::Launch(self.last, scripts.clone()));
@@ -250,7 +288,8 @@ impl Template {
             const NOT_IMPORTED: Option<Exit> = Some(Exit::Status(exit::NOT_IMPORTED));
             const NOT_FORKABLE: Option<Exit> = Some(Exit::Status(exit::NOT_FORKABLE));
             if exit == NOT_IMPORTED || exit == NOT_FORKABLE {
-                // It has said why. The next one is made when there is a change.
+                // It has said why.
+                self.is_refused = true;
                 return self.give_up_waiting(exit == NOT_IMPORTED, number, actions);
             }
             if let Some(exit) = exit {
@@ -286,6 +325,16 @@ impl Template {
         self.give_up_waiting(false, starting.number, actions);
     }
 
+    /// Ends the template if it has what was there before a change that others have: its processes
+    /// would take the change back.
+    fn out_of_date(&mut self, number: Number, now: u64, actions: &mut Vec<Action>) {
+        let Some(ready) = self.ready.take_if(|ready| ready.number <= number) else { return };
+        self.end(ready.number, now, actions);
+        if !self.is_refused && self.starting.is_none() {
+            self.again = Some(now + self.starts.wait(now).max(END_TIMEOUT));
+        }
+    }
+
     fn lose_ready(&mut self, now: u64) {
         if let Some(ready) = self.ready.take() {
             let delay = self.starts.delay_after(Ending::Failed, true, now - ready.since, now);
@@ -298,20 +347,32 @@ impl Template {
             return;
         }
         self.again = None;
-        if self.starting.is_none() && self.ready.is_none() {
+        if self.awake.is_empty() {
+            self.is_wanted = true;
+        } else if self.starting.is_none() && self.ready.is_none() {
             self.launch(self.scripts.clone(), Some(self.startup.max(SUCCESSOR_TIMEOUT)), now, actions);
         }
     }
 
     fn retire(&mut self, now: u64, actions: &mut Vec<Action>) {
         self.is_over = true;
-        self.again = None;
+        self.end_all(now, actions);
+        actions.extend(self.waiting.drain(..).map(Action::StartAlone));
+    }
+
+    /// Ends the template of a group that has had no process for a while.
+    fn rest(&mut self, now: u64, actions: &mut Vec<Action>) {
+        self.is_wanted |= self.starting.is_some() || self.ready.is_some() || self.again.is_some();
+        self.end_all(now, actions);
+    }
+
+    fn end_all(&mut self, now: u64, actions: &mut Vec<Action>) {
+        (self.again, self.rest) = (None, None);
         let starting = self.starting.take().map(|starting| starting.number);
         let ready = self.ready.take().map(|ready| ready.number);
         for number in starting.into_iter().chain(ready) {
             self.end(number, now, actions);
         }
-        actions.extend(self.waiting.drain(..).map(Action::StartAlone));
     }
 
     fn end(&mut self, number: Number, now: u64, actions: &mut Vec<Action>) {
@@ -350,6 +411,9 @@ impl Template {
             }
         }
         self.start_again(now, actions);
+        if self.rest.is_some_and(|rest| rest <= now) {
+            self.rest(now, actions);
+        }
     }
 }
 

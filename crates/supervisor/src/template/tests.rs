@@ -2,6 +2,8 @@ use wsgi_core::wire::launch::Limits;
 
 use super::*;
 
+const IDLE: u64 = 60_000;
+
 /// The templates of a group with a clock.
 struct Stage {
     template: Template,
@@ -15,7 +17,7 @@ const KILLED: Option<Exit> = Some(Exit::Signal(9, false));
 
 impl Stage {
     fn new(startup_timeout: u64) -> Self {
-        let limits = Limits { startup_timeout, ..Limits::default() };
+        let limits = Limits { startup_timeout, scale_down_idle: IDLE, ..Limits::default() };
         let options = ProcessOptions { limits, ..ProcessOptions::default() };
         Self { template: Template::new(&options), now: 1_000_000, log: Vec::new() }
     }
@@ -180,6 +182,78 @@ fn a_process_that_cannot_be_forked_starts_by_itself() {
     assert_eq!(stage.on(Event::Ready(2)), [Action::Fork(2, start(1))]);
     // A change has been imported by then.
     assert_eq!(stage.on(Event::NotForked(2, change(0, 1))), [Action::StartAlone(change(0, 1))]);
+}
+
+#[test]
+fn a_template_does_not_outlive_a_change_that_processes_have_imported_by_themselves() {
+    // The new one cannot be forked.
+    let mut stage = Stage::ready();
+    stage.want(change(0, 1));
+    assert_eq!(stage.on(Event::Ended(2, NOT_FORKABLE)), [Action::StartAlone(change(0, 1))]);
+    assert_eq!(stage.want(start(1)), [Action::Fork(1, start(1))], "the change may fail yet");
+    assert_eq!(stage.on(Event::OutOfDate(1)), [Action::End(1)]);
+    assert_eq!(stage.want(start(1)), [Action::StartAlone(start(1))]);
+    stage.on(Event::Ended(1, KILLED));
+    assert_eq!((stage.template.next(), stage.log.len()), (None, 0), "until the next change");
+    assert!(matches!(stage.want(change(0, 2))[..], [Action::Launch(3, _)]));
+    // It was not ready in time.
+    let mut stage = Stage::ready();
+    stage.want(change(0, 1));
+    stage.on(Event::Ended(2, KILLED));
+    assert_eq!(stage.on(Event::OutOfDate(1)), [Action::End(1)]);
+    stage.on(Event::Ended(1, KILLED));
+    assert!(
+        matches!(stage.tick(), (END_TIMEOUT, actions) if actions == [Action::Launch(3, vec![])]),
+        "it may be now"
+    );
+    // There have been too many.
+    let mut stage = Stage::ready();
+    while let [Action::Launch(number, _)] = stage.want(change(0, stage.template.last()))[..] {
+        stage.on(Event::Ready(number));
+        stage.on(Event::Ended(number - 1, KILLED));
+    }
+    let last = stage.template.last();
+    assert!(matches!(stage.on(Event::OutOfDate(last))[..], [Action::End(number)] if number == last));
+    assert_eq!(stage.template.next(), Some(stage.now + END_TIMEOUT));
+    stage.on(Event::Ended(last, KILLED));
+    assert!(matches!(stage.tick().1[..], [Action::Launch(number, _)] if number == last + 1));
+}
+
+#[test]
+fn a_template_that_is_newer_than_the_change_stays() {
+    let mut stage = Stage::ready();
+    stage.want(change(0, 1));
+    stage.on(Event::Ready(2));
+    assert_eq!(stage.on(Event::OutOfDate(1)), []);
+    assert_eq!(stage.want(start(1)), [Action::Fork(2, start(1))]);
+}
+
+#[test]
+fn a_template_ends_when_no_process_has_been_there_for_a_while() {
+    let mut stage = Stage::ready();
+    stage.want(start(1));
+    stage.on(Event::Dormant(1));
+    assert_eq!(stage.template.next(), None, "one is there");
+    stage.on(Event::Dormant(0));
+    stage.now += IDLE - 1;
+    assert_eq!(stage.on(Event::Tick), []);
+    assert_eq!(stage.want(start(0)), [Action::Fork(1, start(0))]);
+    assert_eq!(stage.template.next(), None);
+    stage.on(Event::Dormant(0));
+    assert_eq!(stage.tick(), (IDLE, vec![Action::End(1)]));
+    stage.on(Event::Ended(1, KILLED));
+    assert_eq!((stage.template.next(), stage.log.len()), (None, 0));
+    assert_eq!(stage.want(start(0)), [Action::Launch(2, vec![])]);
+    // One that dies meanwhile is not missed.
+    stage.on(Event::Ready(2));
+    stage.on(Event::Dormant(0));
+    assert_eq!(stage.on(Event::Ended(2, KILLED)), []);
+    assert_eq!(stage.want(start(0)), [Action::Launch(3, vec![])]);
+    // One that has been refused is not tried again with each process.
+    stage.on(Event::Ended(3, NOT_FORKABLE));
+    stage.on(Event::Dormant(0));
+    assert_eq!(stage.tick(), (IDLE, vec![]));
+    assert_eq!(stage.want(start(0)), [Action::StartAlone(start(0))]);
 }
 
 #[test]
