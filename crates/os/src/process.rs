@@ -185,6 +185,17 @@ pub fn reap(is_known: impl FnOnce(i32) -> bool) -> io::Result<Option<Ended>> {
     Ok(Some(Ended::Forgotten))
 }
 
+/// Returns the ids of this process's children that have not been waited for, as far as the system
+/// tells.
+#[must_use]
+pub fn children() -> Vec<i32> {
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
 /// Has the processes that descendants of this one leave behind become children of this one, instead
 /// of the system's first.
 ///

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bridge::Level;
 use os::descriptors::{Wait, next_length, receive_with, send_with};
 use os::fork::Side;
+use os::process::{Child, Signal};
 use python::Python;
 use wsgi_core::wire::control::{Order, Report};
 use wsgi_core::wire::exit;
@@ -88,6 +89,7 @@ impl Template {
             os::exit::now(exit::FAILED.into());
         }
         self.check_threads();
+        self.check_processes();
         self.freeze();
         if self.reports.write_all(&Report::Ready.encode()).is_err() {
             os::exit::now(0);
@@ -101,6 +103,8 @@ impl Template {
                 Some(Ok(Side::New)) => {
                     // Its descriptors are closed, or are not this process's.
                     std::mem::forget(self);
+                    // A function for forks has forked, and the copy has returned from it.
+                    descriptors::end_if_copy();
                     metrics::begin_process();
                     return Forked { control: parts.control, template: &MODE };
                 }
@@ -151,6 +155,25 @@ impl Template {
                  or in a function for os.register_at_fork(after_in_child=...)",
                 self.threads()
             ));
+        }
+    }
+
+    /// Ends the process if it has children that run: its forks could neither wait for them nor end
+    /// them, and its end would leave them behind. Those that have ended are forgotten.
+    fn check_processes(&self) {
+        let end = Instant::now() + SETTLED;
+        loop {
+            match os::process::reap(|_| false) {
+                Ok(Some(_)) => {}
+                // There are none.
+                Err(_) => return,
+                Ok(None) if Instant::now() < end => std::thread::sleep(BETWEEN_LOOKS),
+                Ok(None) => self.refuse(&format!(
+                    "its scripts have started processes, which a fork could neither wait for nor end ({}; they are told to end). \
+                     Have them start with the first request, or in a function for os.register_at_fork(after_in_child=...)",
+                    end_children()
+                )),
+            }
         }
     }
 
@@ -253,9 +276,27 @@ impl Template {
     }
 }
 
+/// Asks the children of this process to end, which nobody else can. Returns their names, as far as
+/// they are known.
+fn end_children() -> String {
+    let children = os::process::children();
+    let names = children.iter().take(MOST_NAMED).map(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("'{}' with the process id {pid}", name.trim_end().escape_debug())
+    });
+    let names: Vec<_> = names.collect();
+    for pid in children {
+        // This fails if it has ended.
+        let _ = Child::open(pid).and_then(|child| child.signal(Signal::SIGTERM));
+    }
+    if names.is_empty() { "the system does not name them".to_owned() } else { names.join("; ") }
+}
+
 /// Makes the new process known, and its own. It ends if the supervisor does not want it any more.
 fn begin_process(parts: &Parts) {
     descriptors::begin_process();
+    // Functions for forks may make copies.
+    descriptors::register(&parts.control);
     let is_known = send_with(&parts.birth, b"b", &[], Wait::Never).is_ok();
     let has_output = nix::unistd::dup2_stdout(&parts.output)
         .and_then(|()| nix::unistd::dup2_stderr(&parts.output))

@@ -18,6 +18,10 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_script_that_cannot_be_imported_is_not_forked, Daemon),
     on_one_mpm!(scripts_of_other_interpreters_are_not_forked, Daemon),
     on_one_mpm!(a_changed_script_brings_a_new_template, Daemon),
+    on_one_mpm!(a_change_that_cannot_be_forked_is_not_taken_back, Daemon),
+    on_one_mpm!(a_script_that_leaves_processes_running_is_not_forked, Daemon),
+    on_one_mpm!(a_copy_that_a_function_for_forks_makes_is_none_of_the_group, Daemon),
+    on_one_mpm!(the_template_of_a_group_that_rests_ends, Daemon),
     on_one_mpm!(a_template_that_dies_is_replaced, Daemon),
     on_one_mpm!(restarts_of_the_server_bring_new_templates, Daemon),
     on_one_mpm!(templates_run_as_the_users_of_their_groups, Daemon),
@@ -268,6 +272,110 @@ fn a_changed_script_brings_a_new_template(setup: Setup) {
             signal(old, Signal::SIGUSR1);
             wait_ended(old);
             assert_eq!(imports(server, mark), 1);
+        });
+    });
+}
+
+fn a_change_that_cannot_be_forked_is_not_taken_back(setup: Setup) {
+    let before = "import os, threading, time\nif os.path.exists('@ROOT@/htdocs/second'):\n    \
+                  threading.Thread(target=time.sleep, args=(600,), daemon=True).start()";
+    preloading(setup, "processes=2 threads=1", before).run(|server, cases| {
+        cases.ours_only("a process that dies comes back with the new code", REASON, || {
+            let (template, old) = wait_forked(server, LogMark::default(), 2);
+            // Nobody notices this by the script.
+            server.write("htdocs/second", "");
+            old.iter().for_each(|process| signal(*process, Signal::SIGUSR1));
+            old.iter().copied().for_each(wait_ended);
+            let new = wait_until("two processes", || Some(processes(server)).filter(|new| new.len() == 2));
+            let mark = server.mark();
+            new.iter().for_each(|process| signal(*process, Signal::SIGKILL));
+            new.iter().copied().for_each(wait_ended);
+            for answer in reach_all(server, "died", 2) {
+                assert_eq!(
+                    value(&answer, "template"),
+                    value(&answer, "pid"),
+                    "the old one was {}",
+                    template.0
+                );
+            }
+            assert_eq!(forked(server, mark).len(), 0);
+            wait_ended(template);
+        });
+        cases.ours_only("until it can be forked again", REASON, || {
+            let mark = server.mark();
+            assert!(std::fs::remove_file(server.path("htdocs/second")).is_ok());
+            processes(server).into_iter().for_each(|process| signal(process, Signal::SIGUSR1));
+            wait_until("forked processes", || (forked(server, mark).len() == 2).then_some(()));
+        });
+    });
+}
+
+fn a_script_that_leaves_processes_running_is_not_forked(setup: Setup) {
+    // Nobody but the template, so that no other process is left by the test.
+    let before = "import subprocess\nif open('/proc/self/cmdline').read().rstrip('\\0').endswith(' template'):\n    \
+                  helper = subprocess.Popen(['sleep', '600'])";
+    preloading(setup, "processes=2 threads=1", before).run(|server, cases| {
+        cases.ours_only("the log names it, and it ends with the template", REASON, || {
+            reach_all(server, "both", 2);
+            let log = server.wait_log(LogMark::default(), "preload=fork has no effect");
+            let name = "'sleep' with the process id ";
+            let pid = log.split_once(name).and_then(|(_, rest)| rest.split(';').next()?.parse().ok());
+            wait_ended(pid.map(Process).unwrap_or_else(|| panic!("no {name} in {log}")));
+            assert_eq!((forked(server, LogMark::default()).len(), templates(server)), (0, vec![]));
+        });
+        cases.ours_only("one that has ended does not matter", REASON, || {
+            let mark = server.mark();
+            server.write("apps/app.wsgi", format!("import subprocess\nsubprocess.Popen(['true'])\n{APP}"));
+            reach_all(server, "ended", 2);
+            let (template, _) = wait_forked(server, mark, 2);
+            assert_eq!(template.children(), [], "and is not left");
+        });
+    });
+}
+
+fn a_copy_that_a_function_for_forks_makes_is_none_of_the_group(setup: Setup) {
+    // The copy returns from the function as the process does.
+    let before = "import os\ndef copy():\n    global copy_of\n    if copy_of is None:\n        \
+                  copy_of = os.getpid()\n        os.fork()\ncopy_of = None\n\
+                  os.register_at_fork(after_in_child=copy)";
+    preloading(setup, "processes=2 threads=1", before).run(|server, cases| {
+        cases.ours_only("it ends", REASON, || {
+            let (_, processes) = wait_forked(server, LogMark::default(), 2);
+            reach_all(server, "both", 2);
+            for process in processes {
+                wait_until("no copy", || {
+                    let running = |child: &Process| !child.status("State").starts_with('Z');
+                    (!process.children().iter().any(running)).then_some(())
+                });
+            }
+        });
+    });
+}
+
+fn the_template_of_a_group_that_rests_ends(setup: Setup) {
+    let options = "processes=0-2 threads=1 scale-up-wait=0 scale-down-idle=1s";
+    preloading(setup, options, "").run(|server, cases| {
+        let rest = || wait_until("no daemon process", || server.daemons().is_empty().then_some(()));
+        cases.ours_only("there is nothing before the first request", REASON, rest);
+        cases.ours_only("nor when there have been none for a while", REASON, || {
+            let mark = server.mark();
+            reach_all(server, "first", 2);
+            assert_eq!((imports(server, mark), templates(server).len()), (1, 1));
+            rest();
+            assert!(!server.log_since(mark).contains("another one is started"), "{}", server.log_since(mark));
+        });
+        cases.ours_only("and another one is made for the next request", REASON, || {
+            let mark = server.mark();
+            reach_all(server, "second", 2);
+            assert_eq!((imports(server, mark), templates(server).len()), (1, 1));
+        });
+        cases.ours_only("one that dies while nobody needs it is not replaced", REASON, || {
+            wait_until("no processes", || processes(server).is_empty().then_some(()));
+            templates(server).into_iter().for_each(|template| signal(template, Signal::SIGKILL));
+            let mark = server.mark();
+            rest();
+            assert_eq!(imports(server, mark), 0);
+            let _ = server.get("/pid").expect(200);
         });
     });
 }
