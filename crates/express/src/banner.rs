@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use crate::container::Container;
 use crate::inputs::Inputs;
 
 /// The banner; `setup` adds what is of use to someone who will start the server by hand.
@@ -53,7 +52,10 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
             ),
         ),
     ]);
-    lines.extend(settings.container.as_ref().map(Container::banner));
+    if let Some(container) = &settings.container {
+        lines.push(container.banner());
+        lines.push(("Grace Period", format!("{} (seconds)", settings.grace_period())));
+    }
     if let Some(daemon) = &settings.daemon {
         for (label, name) in [
             ("Request Timeout", "request-timeout"),

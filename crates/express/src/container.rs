@@ -24,7 +24,8 @@ section! {
         "Has the defaults of a server in a container: logs to the terminal, port 8080, and a size that follows the container's limits.")
         .note("Each of these defaults gives way to its own option (`--log-directory`, `--port`, `--processes`, `--threads`). There is a process for each \
                processor that the control group may use, if there are 192 MB of memory for each; with few tasks (`pids.max`), fewer processes and \
-               threads; and one process if processors are not limited. The banner says what was chosen. As the container's first process, \
+               threads; and one process if processors are not limited. The banner says what was chosen, and the seconds that the container needs to end \
+               (`docker stop --timeout`, `terminationGracePeriodSeconds`). As the container's first process, \
                `mod_wsgi-express` stays: it passes signals on to Apache, collects processes that nobody waits for, and ends with Apache's status.");
 }
 

@@ -309,6 +309,14 @@ impl Settings {
         self.processes * self.threads
     }
 
+    /// Returns the seconds after which a server has ended that is told to end gracefully.
+    pub(crate) fn grace_period(&self) -> i64 {
+        /// The time in which Apache ends its children that hang, and a second for everything else.
+        const TO_END: i64 = 10 + 1;
+        let daemon = self.daemon.as_ref().map_or(0, |daemon| daemon.number("shutdown-timeout"));
+        self.graceful_timeout + daemon + TO_END
+    }
+
     /// Returns the directory where Python eggs are unpacked.
     pub(crate) fn python_eggs(&self) -> PathBuf {
         self.python_eggs.clone().unwrap_or_else(|| self.server_root.join("python-eggs"))
@@ -427,6 +435,13 @@ mod tests {
         assert!(settings.server_root.to_string_lossy().contains("mod_wsgi-localhost:8000:"));
         assert!(settings.reloading && settings.default_root && !settings.multiprocess);
         assert_eq!(settings.daemon.unwrap().name, "localhost:8000");
+    }
+
+    #[test]
+    fn the_end_of_a_server_has_a_limit() {
+        let period = |arguments: &[&str]| settings(arguments).unwrap().grace_period();
+        assert_eq!((period(&[]), period(&["--embedded-mode"])), (31, 26));
+        assert_eq!(period(&["--graceful-timeout", "1m", "--shutdown-timeout", "9"]), 80);
     }
 
     #[test]
