@@ -11,6 +11,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_hook_access_checker",
     "ap_hook_child_init",
     "ap_hook_child_status",
+    "ap_hook_create_request",
     "ap_hook_handler",
     "ap_hook_monitor",
     "ap_hook_post_config",

@@ -18,9 +18,9 @@
 //! | mod_headers | the head of the response | `Header` with `%{NAME}e`, `%{ENV:NAME}s` (mod_ssl), `env=`, `expr=`, or `.htaccess` |
 //! | mod_lua | any phase | a directive `Lua...`, or `.htaccess` |
 //! | mod_include, mod_ext_filter, mod_proxy_html and other filters | the response | a filter of the request that is not in [`is_harmless_filter`] |
+//! | `ErrorDocument` with an expression | the end of the request, or a filter that fails | `ErrorDocument` with `%{` and `env` |
 //! | mod_ext_filter with `ftype=`, mod_filter with `expr=` | the response | `ExtFilterDefine`, `FilterProvider` |
-//! | `ErrorDocument` of a local URL, internal redirects | the end of the request | nothing: errors and redirects are rare and get the variables then |
-//! | `ErrorDocument`, for errors of Apache's filters | while the handler runs | `ErrorDocument`, for requests where such filters work |
+//! | `ErrorDocument` of another local URL, internal redirects | the end of the request, or a filter that fails | nothing: errors and redirects are rare and get the variables then |
 
 /// The readers that a configuration has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +29,11 @@ pub struct Readers {
     pub any: bool,
     /// mod_headers may read them for requests that it changes.
     pub headers: bool,
-    /// Documents for errors may read them.
-    pub error_documents: bool,
 }
 
 impl Readers {
     /// All possible readers, for a configuration that is not known.
-    pub const UNKNOWN: Self = Self { any: true, headers: true, error_documents: true };
+    pub const UNKNOWN: Self = Self { any: true, headers: true };
 }
 
 /// The search for readers in a configuration. It is given all modules and all directives.
@@ -44,7 +42,6 @@ pub struct Survey {
     has_unknown_module: bool,
     has_reading_directive: bool,
     has_reading_header: bool,
-    has_error_document: bool,
     /// True if mod_lua or mod_log_debug is loaded, which `.htaccess` files can use.
     has_flexible_module: bool,
     allows_htaccess: bool,
@@ -68,7 +65,7 @@ impl Survey {
         } else if is("FilterProvider") || is("LogMessage") {
             self.has_reading_directive |= contains(arguments, b"env");
         } else if is("ErrorDocument") {
-            self.has_error_document = true;
+            self.has_reading_directive |= contains(arguments, b"%{") && contains(arguments, b"env");
         } else if is("AllowOverride") {
             self.allows_htaccess |= has_word("All") || has_word("FileInfo");
         } else if is("AllowOverrideList") {
@@ -86,7 +83,6 @@ impl Survey {
                 || self.has_reading_directive
                 || (self.has_flexible_module && self.allows_htaccess),
             headers: self.has_reading_header || self.allows_htaccess,
-            error_documents: self.has_error_document || self.allows_htaccess,
         }
     }
 }
@@ -305,7 +301,7 @@ fn contains(arguments: &[u8], text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    const NONE: Readers = Readers { any: false, headers: false, error_documents: false };
+    const NONE: Readers = Readers { any: false, headers: false };
 
     fn survey(directives: &[(&str, &str)]) -> Readers {
         let mut survey = Survey::default();
@@ -330,6 +326,7 @@ mod tests {
             ("RewriteCond", "%{HTTP_HOST} ^www"),
             ("RequestHeader", "set X %{HTTP_HOST}e"),
             ("SetEnvIf", "HTTP_ORIGIN . ORIGIN=$0"),
+            ("ErrorDocument", "404 /missing"),
             ("AllowOverride", "None"),
             ("AllowOverride", "AuthConfig Limit"),
             ("AllowOverrideList", "none"),
@@ -366,14 +363,14 @@ mod tests {
             ("FilterProvider", r#"x INCLUDES "-n %{Env:HTTP_HOST}""#, any),
             ("ExtFilterDefine", "x cmd=/bin/cat", any),
             ("LuaHookLog", "/x.lua f", any),
+            ("ErrorDocument", "500 /error?of=%{reqenv:SCRIPT_NAME}", any),
             ("Header", r#"set X "%{HTTP_ORIGIN}e" env=OK"#, headers),
             ("Header", "set X %{ENV:SCRIPT_NAME}s", headers),
             ("Header", "always set X y env=!REMOTE_USER", headers),
             ("Header", r#"set X "expr=%{reqenv:SCRIPT_NAME}""#, headers),
             ("Header", r#"set X y "expr=reqenv('HTTP_X') == 'a'""#, headers),
-            ("ErrorDocument", "404 /missing", Readers { error_documents: true, ..NONE }),
-            ("AllowOverride", "Limit FILEINFO", Readers { any: false, headers: true, error_documents: true }),
-            ("AllowOverrideList", "Header", Readers { any: false, headers: true, error_documents: true }),
+            ("AllowOverride", "Limit FILEINFO", headers),
+            ("AllowOverrideList", "Header", headers),
         ] {
             assert_eq!(survey(&[(name, arguments)]), readers, "{name} {arguments}");
         }

@@ -34,3 +34,12 @@ pub unsafe fn ap_get_module_config(vector: *const ap_conf_vector_t, index: c_int
     // SAFETY: a vector is an array of pointers with an entry for each module.
     unsafe { *vector.cast::<*mut c_void>().offset(index as isize) }
 }
+
+/// Sets a module's entry in a vector (`ap_set_module_config`).
+///
+/// # Safety
+/// As [`ap_get_module_config`]; nobody else uses the entry meanwhile.
+pub unsafe fn ap_set_module_config(vector: *mut ap_conf_vector_t, index: c_int, entry: *mut c_void) {
+    // SAFETY: a vector is an array of pointers with an entry for each module.
+    unsafe { *vector.cast::<*mut c_void>().offset(index as isize) = entry }
+}

@@ -16,6 +16,7 @@ use crate::module::{ChildStatus, Hook, Module, RequestHook};
 use crate::mpm::ServerInfo;
 use crate::pool::Pool;
 use crate::record::Record;
+use crate::redirects;
 use crate::request::Request;
 use crate::server::Server;
 use crate::status::Status;
@@ -57,6 +58,12 @@ unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
             hooks.add(M::TRANSLATE_NAME, sys::ap_hook_translate_name, Some(translate_name::<M>));
             hooks.add(M::ACCESS_CHECKER, sys::ap_hook_access_checker, Some(access_checker::<M>));
             hooks.add(M::HANDLER, sys::ap_hook_handler, Some(handler::<M>));
+            sys::ap_hook_create_request(
+                Some(redirects::create_request::<M>),
+                ptr::null(),
+                ptr::null(),
+                MIDDLE,
+            );
         }
     });
 }

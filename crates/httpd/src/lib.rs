@@ -30,6 +30,7 @@ mod output;
 mod parent;
 mod pool;
 mod record;
+mod redirects;
 mod regex;
 mod request;
 mod scoreboard;

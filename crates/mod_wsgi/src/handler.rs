@@ -105,11 +105,12 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         path_info: &path_info,
     };
     let environment = RequestEnvironment::new(request, &source, names, &description.facts);
-    let status = match target {
+    let on_redirect = || environment.publish_for_redirect();
+    let status = request.with_redirects_announced::<Wsgi, _>(&on_redirect, || match target {
         Ok(Some(target)) => daemon::serve(&target, request, settings, &environment, description, body),
         Ok(None) => embedded::serve(request, settings, &description, body),
         Err(status) => status,
-    };
+    });
     if matches!(status, Status::Http(_)) {
         environment.publish();
     }

@@ -3,7 +3,8 @@
 //!
 //! They are put there before the application runs if anything may read them
 //! ([`wsgi_core::environment_readers`]), otherwise only when the request ends with an error or an
-//! internal redirect, since Apache then passes them on as `REDIRECT_*`.
+//! internal redirect, since Apache then passes them on as `REDIRECT_*`. That may also happen while
+//! the request runs, if a filter fails.
 
 use std::cell::Cell;
 
@@ -53,6 +54,19 @@ impl<'a> RequestEnvironment<'a> {
     pub(crate) fn publish(&self) {
         if !self.is_published.replace(true) {
             self.write(&self.source.cgi_variables(), self.source.headers());
+        }
+    }
+
+    /// Puts the variables into Apache's environment when a filter has the request redirected, to the
+    /// document for an error.
+    pub(crate) fn publish_for_redirect(&self) {
+        let table = self.request.subprocess_env();
+        // The document is requested by GET: the method of the request is already noted there.
+        let noted = table.value(c"REQUEST_METHOD");
+        self.publish();
+        if let Some(method) = noted {
+            // It has come from there, as a C string.
+            let _ = table.set(b"REQUEST_METHOD", method);
         }
     }
 
@@ -107,8 +121,5 @@ fn is_read(request: &Request) -> bool {
         let is_headers = filter.eq_ignore_ascii_case(HEADERS_FILTER);
         if is_headers { readers.headers } else { !is_harmless_filter(filter) }
     };
-    readers.any
-        || request.content_filters().any(reads)
-        // Apache's filters respond with errors to bad chunks and unsatisfiable ranges.
-        || (readers.error_documents && (request.is_chunked() || request.wants_range()))
+    readers.any || request.content_filters().any(reads)
 }

@@ -14,6 +14,10 @@ def application(environ, start_response):
     if path.startswith("/status/"):
         start_response(path.removeprefix("/status/") + " Status", text)
         return [b"of the application"]
+    if path == "/malformed":
+        # No token, so Apache answers with 500 when it sends the head.
+        start_response("200 OK", [*text, ("X(Y", "value")])
+        return [b"of the application"]
     if path == "/read":
         environ["wsgi.input"].read()
     if path == "/page":

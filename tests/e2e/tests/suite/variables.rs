@@ -4,8 +4,11 @@
 //! a server of its own.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
-use e2e::{Mode, Response, Server, Setup, Test, on_one_mpm, wait_until};
+use e2e::Needs::Threads;
+use e2e::{Mode, Response, Server, Setup, Test, curl, on_one_mpm, wait_until};
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(log_formats_see_cgi_variables),
@@ -17,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(modules_that_are_not_known_see_cgi_variables),
     on_one_mpm!(scripts_in_apache_see_cgi_variables),
     on_one_mpm!(redirects_and_error_documents_see_cgi_variables),
+    on_one_mpm!(error_documents_of_other_handlers_see_cgi_variables, Threads),
 ];
 
 const APPLICATION: &str = include_str!("../../apps/variables.wsgi");
@@ -270,10 +274,101 @@ fn redirects_and_error_documents_see_cgi_variables(setup: Setup) {
                 let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
                 check(&response, 400, "/read");
             });
+            cases.check("a head that Apache refuses to send", || {
+                let response = server.request("POST", "/app/malformed").body(b"x").send();
+                check(&response, 500, "/malformed");
+                assert_eq!(response.value("REDIRECT_REQUEST_METHOD").as_deref(), Some("'POST'"));
+                assert_eq!(response.value("REQUEST_METHOD").as_deref(), Some("'GET'"));
+            });
             let reason = "it never serves ranges in daemon mode";
             cases.deviates_in(Mode::Daemon, "a range that cannot be satisfied", reason, || {
                 let request = server.request("GET", "/app/file").header("Range", "bytes=99999-");
                 check(&request.send(), 416, "/file");
             });
         });
+}
+
+/// Documents for errors that are no WSGI applications: a program, a page of mod_include, and one
+/// that only `.htaccess` names.
+fn error_documents_of_other_handlers_see_cgi_variables(setup: Setup) {
+    const PROGRAM: &str = "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\n'\nenv | grep ^REDIRECT_\n";
+    const PAGE: &str = "<!--#echo var=\"REDIRECT_SCRIPT_NAME\" --> <!--#echo var=\"REDIRECT_PATH_INFO\" --> \
+                        <!--#echo var=\"REDIRECT_REQUEST_METHOD\" --> <!--#echo var=\"REDIRECT_HTTP_X_ASKED\" -->";
+    with_application(setup)
+        .modules(&["cgid", "include", "reqtimeout"])
+        .tls()
+        .file("cgi/program", PROGRAM)
+        .file("htdocs/page.shtml", PAGE)
+        .file("htdocs/files/.htaccess", "ErrorDocument 500 /page.shtml\nErrorDocument 413 /page.shtml\n")
+        .file("htdocs/files/variables.wsgi", APPLICATION)
+        .conf(
+            "ScriptAlias /cgi/ @ROOT@/cgi/\nScriptSock @ROOT@/run/cgid.sock\n\
+             <Location /page.shtml>\nOptions Includes\nSetOutputFilter INCLUDES\n</Location>\n\
+             <Directory @ROOT@/htdocs/files>\nAllowOverride FileInfo\nOptions ExecCGI\nSetHandler wsgi-script\n</Directory>\n\
+             ErrorDocument 413 /page.shtml\nErrorDocument 500 /cgi/program\nErrorDocument 408 /page.shtml\n\
+             WSGIChunkedRequest On\nLimitRequestBody 10\nRequestReadTimeout body=1",
+        )
+        .run(|server, cases| {
+            make_executable(&server.path("cgi/program"));
+            let asked = |path: &str| server.request("POST", path).header("X-Asked", "yes");
+            let of_program = |response: &Response, status: u16, path: &str| {
+                assert_eq!(response.status, status);
+                let text = response.text();
+                for line in [
+                    format!("REDIRECT_STATUS={status}"),
+                    "REDIRECT_SCRIPT_NAME=/app".to_owned(),
+                    format!("REDIRECT_PATH_INFO={path}"),
+                    "REDIRECT_REQUEST_METHOD=POST".to_owned(),
+                    "REDIRECT_HTTP_X_ASKED=yes".to_owned(),
+                ] {
+                    assert!(text.lines().any(|found| found == line), "{line}: {text}");
+                }
+            };
+            cases.check("an error of the application", || {
+                of_program(&asked("/app/raise").body(b"x").send(), 500, "/raise");
+            });
+            cases.check("a head that Apache refuses to send", || {
+                of_program(&asked("/app/malformed").body(b"x").send(), 500, "/malformed");
+            });
+            cases.check("a body that is too large", || {
+                // It is refused before the request has variables.
+                let response = asked("/app/read").body([b'x'; 11]).send();
+                assert_eq!(response.expect(413), "(none) (none) POST (none)");
+            });
+            let reason = "it adds another page";
+            cases.deviates("a body in chunks that is too large", reason, || {
+                let mut connection = server.connect();
+                let request = asked("/app/read").header("Transfer-Encoding", "chunked");
+                connection.send(&request.keep_alive());
+                connection.send(b"10\r\n0123456789abcdef\r\n0\r\n\r\n");
+                let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(response.expect(413), "/app /read POST yes");
+            });
+            cases.deviates_in(Mode::Embedded, "a body that does not come", "it responds with 500", || {
+                let mut connection = server.connect();
+                let request = asked("/app/read").header("Content-Length", "5");
+                connection.send(&request.keep_alive());
+                let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(response.expect(408), "/app /read POST yes");
+            });
+            let of_htaccess = |path: &str| {
+                let response = asked(&format!("/files/variables.wsgi/{path}")).body(b"x").send();
+                assert_eq!(response.expect(500), format!("/files/variables.wsgi /{path} POST yes"));
+            };
+            cases.check("a document that .htaccess names", || of_htaccess("raise"));
+            let name = "a document that .htaccess names, for a head that Apache refuses to send";
+            let reason = "it sends the page twice";
+            cases.deviates_in(Mode::Daemon, name, reason, || of_htaccess("malformed"));
+            cases.deviates_in(Mode::Daemon, "HTTP/2", reason, || {
+                let url = format!("https://127.0.0.1:{}/files/variables.wsgi/malformed", server.tls_port());
+                let output = curl(["--insecure", "--http2", "--data", "x", "--header", "X-Asked: yes", &url]);
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert_eq!(text, "/files/variables.wsgi /malformed POST yes");
+            });
+        });
+}
+
+fn make_executable(file: &Path) {
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(file, executable).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
 }
