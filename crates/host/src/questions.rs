@@ -157,7 +157,9 @@ impl QuestionCall<'_> {
         ) {
             Ok(module) => module,
             Err(NotLoaded::Held) => return Asked::Held,
-            Err(NotLoaded::Failed | NotLoaded::NotTried) => return Answer::NotLoaded.into(),
+            Err(NotLoaded::Failed | NotLoaded::Interrupted | NotLoaded::NotTried) => {
+                return Answer::NotLoaded.into();
+            }
         };
         let asked = module.module_dict().and_then(|module| match self.topic {
             Topic::Access => self.function(&module, "allow_access", NO_ALLOW_ACCESS, errors, Self::access),

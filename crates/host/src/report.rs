@@ -76,6 +76,14 @@ pub(crate) fn is_system_exit(py: Python<'_>, exception: &Object) -> bool {
     })
 }
 
+/// Returns whether the exception is one that interrupts requests.
+pub(crate) fn is_request_timeout(py: Python<'_>, state: &State, exception: &Object) -> bool {
+    exception.is_instance(state.helpers.request_timeout.get(py)).unwrap_or_else(|raised| {
+        raised.clear();
+        false
+    })
+}
+
 /// Returns the lines of a traceback with its causes, or only the exception if that fails.
 pub(crate) fn describe(py: Python<'_>, state: &State, exception: &Object) -> Vec<String> {
     let described = state.helpers.describe.get(py).call([exception]).map(|lines| {

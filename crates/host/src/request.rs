@@ -145,6 +145,7 @@ impl RequestCall<'_> {
             let module = match self.module() {
                 Ok(module) => module,
                 Err(NotLoaded::Failed) => return CallResult::Ended(Outcome::Status(500)),
+                Err(NotLoaded::Interrupted) => return self.interrupted(),
                 Err(NotLoaded::Held) => return CallResult::Ended(Outcome::Held),
                 Err(NotLoaded::NotTried) => return CallResult::Ended(Outcome::NotRun),
             };
@@ -456,11 +457,33 @@ impl RequestCall<'_> {
         raised.is_instance(self.state.helpers.request_timeout.get(self.py))
     }
 
+    /// Ends a request that was interrupted before its application was called.
+    fn interrupted(&self) -> CallResult {
+        self.log_interrupted("thread recovered");
+        if self.can_be_interrupted {
+            self.answer_interrupted()
+        } else {
+            CallResult::Ended(Outcome::Status(INTERRUPTED))
+        }
+    }
+
+    fn log_interrupted(&self, end: &str) {
+        let script = self.request.facts.script.to_text();
+        // Log monitors look for these words, which are those of the original.
+        let text = format!("[script {script}] Request interrupted by RequestTimeout; {end}.");
+        self.lease.with(|exchange| exchange.log(Level::Info, text.as_bytes()));
+    }
+
     /// Sends the whole response to a request that a daemon process has interrupted: the server adds
     /// nothing.
     fn answer_interrupted(&self) -> CallResult {
-        let started = self.lease.with(|exchange| exchange.start(504, Bytes::new(b"Gateway Timeout"), &[]));
-        CallResult::Ended(if started == Some(Ok(())) { Outcome::Complete } else { Outcome::Status(504) })
+        let started =
+            self.lease.with(|exchange| exchange.start(INTERRUPTED, Bytes::new(b"Gateway Timeout"), &[]));
+        CallResult::Ended(if started == Some(Ok(())) {
+            Outcome::Complete
+        } else {
+            Outcome::Status(INTERRUPTED)
+        })
     }
 
     /// Reports an exception. Returns the status for the case that nothing was sent.
@@ -478,12 +501,8 @@ impl RequestCall<'_> {
     ) -> u16 {
         if self.is_interrupted(&raised) {
             raised.clear();
-            let end = if has_begun { "the response breaks off" } else { "thread recovered" };
-            let script = self.request.facts.script.to_text();
-            // Log monitors look for these words, which are those of the original.
-            let text = format!("[script {script}] Request interrupted by RequestTimeout; {end}.");
-            self.lease.with(|exchange| exchange.log(Level::Info, text.as_bytes()));
-            return 504;
+            self.log_interrupted(if has_begun { "the response breaks off" } else { "thread recovered" });
+            return INTERRUPTED;
         }
         let exception = raised.take(self.py);
         if says_client_gone(&exception) {
@@ -507,6 +526,9 @@ impl RequestCall<'_> {
         500
     }
 }
+
+/// The status of an interrupted request.
+const INTERRUPTED: u16 = 504;
 
 /// The interval of checks for the client while an application yields empty blocks.
 const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);

@@ -21,6 +21,8 @@ use wsgi_core::codes::{
 pub(crate) enum NotLoaded {
     /// It cannot be loaded, which has been logged.
     Failed,
+    /// Its import took longer than the request may run, and was interrupted, which has been logged.
+    Interrupted,
     /// Its import failed before, and is not tried again in this process, which has been logged.
     NotTried,
     /// A successor of the process has to load it, or load it again.
@@ -38,6 +40,12 @@ pub(crate) enum WithoutChange {
     /// They are refused: the version from before must not decide.
     Refuse,
 }
+
+/// The message about an import that was interrupted. The line of the script where that happened
+/// follows.
+const INTERRUPTED: &str = "The import of the script took longer than the request may run (request-timeout=; timeout= for a script of \
+                           access control), and was interrupted. Raise that limit, or have the script imported when the process \
+                           starts (WSGIImportScript).";
 
 /// The longest text of an exception that is kept, in characters.
 const LONGEST_CAUSE: usize = 300;
@@ -331,10 +339,7 @@ impl Script<'_> {
                 state.process.mode.script_loaded(self.path, &state.group);
                 Ok(Ok(module))
             }
-            Err(failure) => {
-                self.failed(failure, mtime, loading);
-                Ok(Err(NotLoaded::Failed))
-            }
+            Err(failure) => Ok(Err(self.failed(failure, mtime, loading))),
         }
     }
 
@@ -350,7 +355,7 @@ impl Script<'_> {
     }
 
     /// Logs why it could not be loaded, and keeps the cause if that must not be tried again.
-    fn failed(&self, failure: Failure, mtime: Option<i64>, loading: &mut Loading) {
+    fn failed(&self, failure: Failure, mtime: Option<i64>, loading: &mut Loading) -> NotLoaded {
         let (py, state, requester) = (self.py, self.state, self.requester);
         let (has_run, raised) = match failure {
             Failure::Compile(raised) => (false, raised),
@@ -360,7 +365,7 @@ impl Script<'_> {
         let is_exit = report::is_system_exit(py, &exception);
         let is_service = state.process.settings.is_service;
         if is_service && is_exit {
-            return;
+            return NotLoaded::Failed;
         }
         let (code, what) = match (is_exit, has_run) {
             (true, _) => {
@@ -376,6 +381,12 @@ impl Script<'_> {
             loading.failed = Some(cause.chars().take(LONGEST_CAUSE).collect());
             state.process.mode.import_failed(py, self.path, &state.group, mtime);
         }
+        if let Requester::Request(lease) = requester
+            && report::is_request_timeout(py, state, &exception)
+        {
+            report::in_request_as(py, state, lease, self.path, &exception, code, INTERRUPTED);
+            return NotLoaded::Interrupted;
+        }
         let text = String::from_utf8_lossy(self.path);
         requester.log(Level::Error, &format!("{code}: The script file '{text}' {what}."));
         match requester {
@@ -390,6 +401,7 @@ impl Script<'_> {
                 }
             }
         }
+        NotLoaded::Failed
     }
 
     /// Decides about a script whose import has failed in this interpreter before.

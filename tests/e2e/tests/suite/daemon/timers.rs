@@ -31,6 +31,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(cpu_time_limit_replaces_the_process, Daemon),
     on_one_mpm!(cpu_time_limit_without_a_graceful_timeout_replaces_the_process, Daemon),
     on_one_mpm!(an_import_that_hangs_is_contained, Daemon, Ours("limit for an import (W23)")),
+    on_one_mpm!(an_import_that_takes_longer_than_its_request_may_is_interrupted, Daemon),
 ];
 
 /// No other timer is set. The original then obeys none.
@@ -313,5 +314,26 @@ fn an_import_that_hangs_is_contained(setup: Setup) {
             });
             cases.check("others are served", || assert_eq!(server.get("/other/run").expect(200), "ran"));
             cases.check("it is ended with the server", || server.restart());
+        });
+}
+
+fn an_import_that_takes_longer_than_its_request_may_is_interrupted(setup: Setup) {
+    const SLOW: &str = "import time\nwhile True:\n    time.sleep(0.01)\n";
+    setup
+        .group("deadlock-timeout=60 threads=1 request-timeout=1 interrupt-timeout=20")
+        .file("apps/slow.wsgi", SLOW)
+        .conf("WSGIApplicationGroup %{GLOBAL}\nWSGIScriptAlias /slow @ROOT@/apps/slow.wsgi")
+        .run(|server, cases| {
+            let mark = server.mark();
+            let response = server.get("/slow");
+            let reason = "it is an exception of the script like any other";
+            cases.deviates("the client gets an empty 504", reason, || assert_eq!(response.expect(504), ""));
+            cases.deviates("the log says that the import was too long", reason, || {
+                let log = server.wait_log(mark, "Request interrupted by RequestTimeout; thread recovered.");
+                let line = log.lines().find(|line| line.contains("took longer than the request may run"));
+                assert!(line.is_some_and(|line| line.contains("request-timeout=")), "{log}");
+                assert!(log.contains("slow.wsgi\", line "), "where it was: {log}");
+                assert!(!log.contains("WSGI0174"), "{log}");
+            });
         });
 }
