@@ -9,11 +9,11 @@ use std::path::Path;
 use httpd::{FileType, Request};
 use wsgi_core::codes::{
     CHUNKED_NOT_ALLOWED, CONTENT_LENGTH_MALFORMED, Code, EXECUTION_NOT_ALLOWED, GROUP_DIRECTORY_FOREIGN,
-    GROUP_DIRECTORY_UNKNOWN, GROUP_DIRECTORY_WRITABLE, GROUP_SCRIPT_ADRIFT, GROUP_SCRIPT_FOREIGN,
-    GROUP_SCRIPT_UNKNOWN, GROUP_SCRIPT_WRITABLE, PATH_INFO_NOT_ALLOWED, SCRIPT_IS_DIRECTORY,
-    SCRIPT_NOT_FOUND, TRANSFER_ENCODING_UNKNOWN, USER_DIRECTORY_FOREIGN, USER_DIRECTORY_UNKNOWN,
-    USER_DIRECTORY_WRITABLE, USER_SCRIPT_ADRIFT, USER_SCRIPT_FOREIGN, USER_SCRIPT_UNKNOWN,
-    USER_SCRIPT_WRITABLE,
+    GROUP_DIRECTORY_OPEN_TO_ALL, GROUP_DIRECTORY_UNKNOWN, GROUP_SCRIPT_FOREIGN, GROUP_SCRIPT_OPEN_TO_ALL,
+    GROUP_SCRIPT_UNKNOWN, PATH_INFO_NOT_ALLOWED, SCRIPT_IS_DIRECTORY, SCRIPT_NOT_FOUND,
+    TRANSFER_ENCODING_UNKNOWN, USER_DIRECTORY_FOREIGN, USER_DIRECTORY_OPEN_TO_ALL,
+    USER_DIRECTORY_OPEN_TO_GROUP, USER_DIRECTORY_UNKNOWN, USER_SCRIPT_FOREIGN, USER_SCRIPT_OPEN_TO_ALL,
+    USER_SCRIPT_OPEN_TO_GROUP, USER_SCRIPT_UNKNOWN,
 };
 use wsgi_core::daemon::ScriptOwner;
 
@@ -118,78 +118,75 @@ fn decimal(text: &[u8]) -> Option<u64> {
 /// `script-group=` names, and that nobody else can write to them.
 pub(crate) fn check_owner(script: &[u8], owner: ScriptOwner) -> Result<(), Refusal> {
     let file = Path::new(OsStr::from_bytes(script));
-    let codes = OwnerCodes::of(owner);
-    check_path_owner(file, owner, &codes.script)?;
-    match file.parent() {
-        Some(directory) => check_path_owner(directory, owner, &codes.directory),
-        None => reject(403, codes.adrift, format!("the script '{}' is in no directory", file.display())),
-    }
+    let (script_rules, directory_rules) = match owner {
+        ScriptOwner::Group(_) => (&GROUP_SCRIPT, &GROUP_DIRECTORY),
+        ScriptOwner::User(_) => (&USER_SCRIPT, &USER_DIRECTORY),
+    };
+    check_path_owner(file, owner, script_rules)?;
+    let directory = file.parent().unwrap_or(file);
+    check_path_owner(directory, owner, directory_rules)
 }
 
-/// The codes of messages about the owner of a script.
-struct OwnerCodes {
-    script: PathCodes,
-    directory: PathCodes,
-    adrift: Code,
-}
-
-/// The codes of messages about the owner of a path.
-struct PathCodes {
+/// What is demanded of a path: the codes of the messages, and the permissions that nobody may have,
+/// in the order of the contract.
+struct PathRules {
     unknown: Code,
     foreign: Code,
-    writable: Code,
+    open: &'static [(u32, &'static str, Code)],
 }
 
-impl OwnerCodes {
-    const fn of(owner: ScriptOwner) -> Self {
-        match owner {
-            ScriptOwner::Group(_) => Self {
-                script: PathCodes {
-                    unknown: GROUP_SCRIPT_UNKNOWN,
-                    foreign: GROUP_SCRIPT_FOREIGN,
-                    writable: GROUP_SCRIPT_WRITABLE,
-                },
-                directory: PathCodes {
-                    unknown: GROUP_DIRECTORY_UNKNOWN,
-                    foreign: GROUP_DIRECTORY_FOREIGN,
-                    writable: GROUP_DIRECTORY_WRITABLE,
-                },
-                adrift: GROUP_SCRIPT_ADRIFT,
-            },
-            ScriptOwner::User(_) => Self {
-                script: PathCodes {
-                    unknown: USER_SCRIPT_UNKNOWN,
-                    foreign: USER_SCRIPT_FOREIGN,
-                    writable: USER_SCRIPT_WRITABLE,
-                },
-                directory: PathCodes {
-                    unknown: USER_DIRECTORY_UNKNOWN,
-                    foreign: USER_DIRECTORY_FOREIGN,
-                    writable: USER_DIRECTORY_WRITABLE,
-                },
-                adrift: USER_SCRIPT_ADRIFT,
-            },
-        }
-    }
-}
+const ITS_GROUP: u32 = 0o020;
+const EVERYBODY: u32 = 0o002;
 
-fn check_path_owner(path: &Path, owner: ScriptOwner, codes: &PathCodes) -> Result<(), Refusal> {
+const GROUP_SCRIPT: PathRules = PathRules {
+    unknown: GROUP_SCRIPT_UNKNOWN,
+    foreign: GROUP_SCRIPT_FOREIGN,
+    open: &[(EVERYBODY, "everybody", GROUP_SCRIPT_OPEN_TO_ALL)],
+};
+
+const GROUP_DIRECTORY: PathRules = PathRules {
+    unknown: GROUP_DIRECTORY_UNKNOWN,
+    foreign: GROUP_DIRECTORY_FOREIGN,
+    open: &[(EVERYBODY, "everybody", GROUP_DIRECTORY_OPEN_TO_ALL)],
+};
+
+const USER_SCRIPT: PathRules = PathRules {
+    unknown: USER_SCRIPT_UNKNOWN,
+    foreign: USER_SCRIPT_FOREIGN,
+    open: &[
+        (ITS_GROUP, "its group", USER_SCRIPT_OPEN_TO_GROUP),
+        (EVERYBODY, "everybody", USER_SCRIPT_OPEN_TO_ALL),
+    ],
+};
+
+const USER_DIRECTORY: PathRules = PathRules {
+    unknown: USER_DIRECTORY_UNKNOWN,
+    foreign: USER_DIRECTORY_FOREIGN,
+    open: &[
+        (EVERYBODY, "everybody", USER_DIRECTORY_OPEN_TO_ALL),
+        (ITS_GROUP, "its group", USER_DIRECTORY_OPEN_TO_GROUP),
+    ],
+};
+
+fn check_path_owner(path: &Path, owner: ScriptOwner, rules: &PathRules) -> Result<(), Refusal> {
     let shown = path.display();
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
-        Err(error) => return reject(403, codes.unknown, format!("{shown} cannot be accessed: {error}")),
+        Err(error) => return reject(403, rules.unknown, format!("{shown} cannot be accessed: {error}")),
     };
-    let (option, is_owned, others) = match owner {
-        ScriptOwner::Group(gid) => ("script-group", metadata.gid() == gid, 0o002),
-        ScriptOwner::User(uid) => ("script-user", metadata.uid() == uid, 0o022),
+    let (option, is_owned) = match owner {
+        ScriptOwner::Group(gid) => ("script-group", metadata.gid() == gid),
+        ScriptOwner::User(uid) => ("script-user", metadata.uid() == uid),
     };
     if !is_owned {
         let text = format!("{shown} does not belong to the account that {option} names: use chown or chgrp");
-        return reject(403, codes.foreign, text);
+        return reject(403, rules.foreign, text);
     }
-    if metadata.mode() & others != 0 {
-        let text = format!("others can write to {shown}, which {option} forbids: use chmod go-w");
-        return reject(403, codes.writable, text);
+    for &(permission, who, code) in rules.open {
+        if metadata.mode() & permission != 0 {
+            let text = format!("{who} can write to {shown}, which {option} forbids: use chmod go-w");
+            return reject(403, code, text);
+        }
     }
     Ok(())
 }

@@ -306,45 +306,44 @@ codes! {
     GROUP_SCRIPT_UNKNOWN = "WSGI0153", Error,
         "`script-group=` is in force, and the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
-    GROUP_SCRIPT_FOREIGN = "WSGI0154", Error,
+    GROUP_SCRIPT_FOREIGN = "WSGI0155", Error,
         "The script does not belong to the group of `script-group=`. The client gets status 403.",
         "Change the group of the script (`chgrp`), or the option.";
-    GROUP_SCRIPT_WRITABLE = "WSGI0155", Error,
+    GROUP_SCRIPT_OPEN_TO_ALL = "WSGI0157", Error,
         "Everybody can write to the script, which `script-group=` forbids. The client gets status 403.",
         "Take the permission away: `chmod o-w`.";
-    GROUP_SCRIPT_ADRIFT = "WSGI0157", Error,
-        "`script-group=` is in force, and the script is in no directory. The client gets status 403.",
-        "Name the script with its directory.";
     GROUP_DIRECTORY_UNKNOWN = "WSGI0158", Error,
         "`script-group=` is in force, and the directory of the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
-    GROUP_DIRECTORY_FOREIGN = "WSGI0159", Error,
+    GROUP_DIRECTORY_FOREIGN = "WSGI0160", Error,
         "The directory of the script does not belong to the group of `script-group=`. The client gets status 403.",
         "Change the group of the directory (`chgrp`), or the option.";
-    GROUP_DIRECTORY_WRITABLE = "WSGI0160", Error,
+    GROUP_DIRECTORY_OPEN_TO_ALL = "WSGI0161", Error,
         "Everybody can write to the directory of the script, which `script-group=` forbids. The client gets status 403.",
         "Take the permission away: `chmod o-w`.";
     USER_SCRIPT_UNKNOWN = "WSGI0162", Error,
         "`script-user=` is in force, and the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
-    USER_SCRIPT_FOREIGN = "WSGI0163", Error,
+    USER_SCRIPT_FOREIGN = "WSGI0164", Error,
         "The script does not belong to the user of `script-user=`. The client gets status 403.",
         "Change the owner of the script (`chown`), or the option.";
-    USER_SCRIPT_WRITABLE = "WSGI0164", Error,
-        "Somebody other than its owner can write to the script, which `script-user=` forbids. The client gets status 403.",
+    USER_SCRIPT_OPEN_TO_GROUP = "WSGI0166", Error,
+        "Its group can write to the script, which `script-user=` forbids. The client gets status 403.",
         "Take the permission away: `chmod go-w`.";
-    USER_SCRIPT_ADRIFT = "WSGI0166", Error,
-        "`script-user=` is in force, and the script is in no directory. The client gets status 403.",
-        "Name the script with its directory.";
-    USER_DIRECTORY_UNKNOWN = "WSGI0167", Error,
+    USER_SCRIPT_OPEN_TO_ALL = "WSGI0168", Error,
+        "Everybody can write to the script, which `script-user=` forbids. The client gets status 403.",
+        "Take the permission away: `chmod go-w`.";
+    USER_DIRECTORY_UNKNOWN = "WSGI0169", Error,
         "`script-user=` is in force, and the directory of the script cannot be examined. The client gets status 403.",
         "Let the user of the server enter all directories above the script.";
-    USER_DIRECTORY_FOREIGN = "WSGI0168", Error,
+    USER_DIRECTORY_FOREIGN = "WSGI0171", Error,
         "The directory of the script does not belong to the user of `script-user=`. The client gets status 403.",
         "Change the owner of the directory (`chown`), or the option.";
-    USER_DIRECTORY_WRITABLE = "WSGI0169", Error,
-        "Somebody other than its owner can write to the directory of the script, which `script-user=` forbids. The client gets \
-         status 403.",
+    USER_DIRECTORY_OPEN_TO_ALL = "WSGI0172", Error,
+        "Everybody can write to the directory of the script, which `script-user=` forbids. The client gets status 403.",
+        "Take the permission away: `chmod go-w`.";
+    USER_DIRECTORY_OPEN_TO_GROUP = "WSGI0173", Error,
+        "Its group can write to the directory of the script, which `script-user=` forbids. The client gets status 403.",
         "Take the permission away: `chmod go-w`.";
     EXCEPTION = "WSGI0174", Error,
         "An application, or `reload_required()` of its script, has raised an exception that nobody caught.",

@@ -222,21 +222,36 @@ fn scripts_of_others_are_not_run(setup: Setup) {
             assert!(done.is_ok_and(|status| status.success()), "{program}");
         };
         change("chown", &["-R", "backup:backup"]);
-        for (target, status) in
-            [("/owned/mine", 200), ("/owned/other", 403), ("/grouped/mine", 200), ("/grouped/other", 403)]
-        {
-            cases.check(target, || assert_eq!(server.get(&format!("{target}/run")).status, status));
-        }
-        change("chmod", &["775"]);
-        for (target, status) in [("/owned/mine", 403), ("/grouped/mine", 200)] {
-            cases.check(&format!("{target}, a directory for the group"), || {
-                assert_eq!(server.get(&format!("{target}/run")).status, status);
+        // The code is that of the message, if the script is not run.
+        let mut check = |name: &str, target: &str, code: &str| {
+            cases.check(&format!("{target}, {name}"), || {
+                let mark = server.mark();
+                let status = server.get(&format!("{target}/run")).status;
+                assert_eq!(status, if code.is_empty() { 200 } else { 403 });
+                if !code.is_empty() {
+                    server.wait_log(mark, code);
+                }
             });
-        }
+        };
+        check("their own", "/owned/mine", "");
+        check("their own", "/grouped/mine", "");
+        check("another's", "/owned/other", "WSGI0164");
+        check("another's", "/grouped/other", "WSGI0155");
+        change("chown", &["root:root"]);
+        check("a directory of another", "/owned/mine", "WSGI0171");
+        check("a directory of another", "/grouped/mine", "WSGI0160");
+        change("chown", &["backup:backup"]);
+        change("chmod", &["775"]);
+        check("a directory for its group", "/owned/mine", "WSGI0173");
+        check("a directory for its group", "/grouped/mine", "");
         change("chmod", &["777"]);
-        cases.check("/grouped/mine, a directory for all", || {
-            assert_eq!(server.get("/grouped/mine/run").status, 403);
-        });
+        check("a directory for all", "/owned/mine", "WSGI0172");
+        check("a directory for all", "/grouped/mine", "WSGI0161");
+        change("chmod", &["-R", "o+w"]);
+        check("a script for all", "/owned/mine", "WSGI0168");
+        check("a script for all", "/grouped/mine", "WSGI0157");
+        change("chmod", &["-R", "g+w"]);
+        check("a script for its group", "/owned/mine", "WSGI0166");
     });
 }
 
