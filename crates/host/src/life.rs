@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bridge::{Level, Server, Settings};
 use python::Python;
-use wsgi_core::codes::{IMPORT_WITHOUT_INTERPRETER, PYTHON_NOT_STARTED};
+use wsgi_core::codes::{IMPORT_WITHOUT_INTERPRETER, PYTHON_NOT_STARTED, THREAD_LOST};
 use wsgi_core::lifecycle::Reason;
 use wsgi_core::wire::control::Script;
 
@@ -57,12 +57,24 @@ pub(crate) fn prepare(
     origin: &Origin<'_>,
 ) -> Result<&'static Process, String> {
     let process = process::set_up(ProcessSettings::new(settings, origin), mode, server)?;
+    python::on_thread_ended(report_lost_thread);
     for diagnostic in
         wsgi_core::interpreter::version_diagnostics(process.settings.blocks.iter(), VERSION_OF_PYTHON)
     {
         log(Level::Warning, &diagnostic.text);
     }
     Ok(process)
+}
+
+/// Logs that an application has ended the thread which runs it.
+fn report_lost_thread() {
+    let Some(process) = process::process() else { return };
+    let consequence = process.mode.thread_lost();
+    let text = format!(
+        "{THREAD_LOST}: Code of an application, most likely of an extension module, has ended a thread that is the server's \
+         (pthread_exit): its request is lost, and {consequence}."
+    );
+    log(Level::Critical, &text);
 }
 
 /// Imports a script that the predecessor had loaded. Returns whether it can replace the

@@ -26,6 +26,9 @@ pub(crate) trait Mode: Sync {
 
     /// Returns what to do with a request whose script could not be imported.
     fn failed_script_wanted(&self, py: Python<'_>, path: &[u8], application_group: &[u8]) -> FailedScript;
+
+    /// Reacts to the loss of a thread. Returns what that means, for the log.
+    fn thread_lost(&self) -> &'static str;
 }
 
 /// A decision about a request whose script has changed.
@@ -75,5 +78,9 @@ impl Mode for Embedded {
 
     fn failed_script_wanted(&self, _: Python<'_>, _: &[u8], _: &[u8]) -> FailedScript {
         FailedScript::Reject(None)
+    }
+
+    fn thread_lost(&self) -> &'static str {
+        "the server has one thread less, until this child ends"
     }
 }

@@ -28,6 +28,7 @@ pub mod spin;
 pub mod spool;
 pub mod termination;
 pub mod thread;
+pub mod thread_exit;
 pub mod title;
 pub mod usage;
 pub mod waiter;

@@ -202,6 +202,7 @@ impl<S: State> Interpreter<S> {
         crate::gilstate::bind(entry.state);
         // SAFETY: the state is this thread's own for this interpreter.
         unsafe { ffi::PyEval_RestoreThread(entry.state) };
+        let _inside = threads::Inside::enter();
         let _detach = Detach;
         // SAFETY: `data` is what `enter` or `settle` allocated for this interpreter, so of this
         // type, and is never freed; it is `!Sync` data that only this thread reaches.
@@ -429,10 +430,9 @@ fn is_memory_traced(py: Python<'_>) -> bool {
 }
 
 /// Returns the state that this thread is attached with; null if there is none.
-fn attached() -> *mut ffi::PyThreadState {
+pub(crate) fn attached() -> *mut ffi::PyThreadState {
     // SAFETY: may be called on any thread. (Before 3.12 it answers for the process, which is the
-    // same here: its caller asks right after it detached or failed to, and compares with a state of
-    // its own thread.)
+    // same here: its callers compare with states of their own thread.)
     unsafe {
         #[cfg(Py_3_13)]
         return ffi::PyThreadState_GetUnchecked();

@@ -39,7 +39,7 @@ pub use interpreter::{
 };
 pub use object::{Object, Py};
 pub use shared::{Shared, SharedCell};
-pub use threads::end_thread;
+pub use threads::{end_thread, on_thread_ended};
 pub use token::{Python, thread_id};
 
 /// True for a Python that was built without the global interpreter lock.

@@ -6,7 +6,7 @@
 //! of the key that the `PyGILState` functions look into, and that thread waits for itself, or goes
 //! on with two states.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,6 +35,14 @@ thread_local! {
     static ENTRIES: UnsafeCell<ManuallyDrop<Vec<ThreadEntry>>> = const { UnsafeCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
+thread_local! {
+    /// The number of calls of `attach` that the thread is in.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The function that is told of a thread which code of an application ends.
+static THREAD_IS_ENDED: OnceLock<fn()> = OnceLock::new();
+
 /// The key whose destructor ends the states of a thread. A destructor of Rust's would do the same
 /// at the end of a process, too, in `exit`, where Python may be gone.
 static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
@@ -50,6 +58,52 @@ struct Gate {
     is_closed: bool,
     /// The number of threads that are ending theirs.
     inside: u32,
+}
+
+/// Sets the function that is called if code of an application ends the thread that runs it, by
+/// `pthread_exit`. The thread stops for ever then: it cannot go on, and its stack must not be
+/// unwound.
+pub fn on_thread_ended(report: fn()) {
+    THREAD_IS_ENDED.get_or_init(|| report);
+}
+
+/// A guard for a thread inside of an interpreter.
+pub(crate) struct Inside;
+
+impl Inside {
+    #[inline]
+    pub(crate) fn enter() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
+}
+
+/// Stops a thread that is being ended inside of an interpreter. Any other one is to end.
+fn exit_begins() {
+    if DEPTH.get() == 0 {
+        return;
+    }
+    let current = crate::interpreter::attached();
+    // Extension modules may call the function without having released the lock.
+    let has_lock = ENTRIES.with(|entries| {
+        // SAFETY: only this thread has access, and no reference outlives this statement.
+        unsafe { (&*entries.get()).iter().any(|entry| entry.state == current) }
+    });
+    if has_lock {
+        // SAFETY: the thread is attached with a state of its own.
+        unsafe { ffi::PyEval_SaveThread() };
+    }
+    if let Some(report) = THREAD_IS_ENDED.get() {
+        let _ = catch_unwind(report);
+    }
+    os::thread_exit::park();
 }
 
 /// Returns this thread's entry for an interpreter, if it has one.
@@ -77,6 +131,7 @@ pub(crate) fn add<T: Default + 'static>(
         // SAFETY: only this thread has access, and no reference outlives this statement.
         unsafe { (*entries.get()).push(entry) };
     });
+    os::thread_exit::intercept(exit_begins);
     let key = KEY.get_or_init(|| {
         let mut key = 0;
         // SAFETY: the place is valid, and the destructor a function of this library, which stays
@@ -149,6 +204,8 @@ extern "C" fn thread_ends(_: *mut c_void) {
     if PROCESS.load(Ordering::Relaxed) == std::process::id() {
         let _ = catch_unwind(AssertUnwindSafe(end_thread));
     }
+    // SAFETY: this is a destructor of a key, which the thread runs at its end.
+    unsafe { os::thread_exit::forget() };
 }
 
 /// Makes this process, if it is a copy of another one, one whose threads end their states.

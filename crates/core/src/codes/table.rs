@@ -449,6 +449,11 @@ codes! {
     MEMORY_NOT_KNOWN = "WSGI1011", Warning,
         "A process cannot find out how much memory it uses. `memory-recycle=` has no effect.",
         "Mount `proc` in the jail (`chroot=`), or remove `memory-recycle=`.";
+    THREAD_LOST = "WSGI1012", Critical,
+        "Code of an application has ended the thread that runs its request (`pthread_exit`), which is the server's. The client gets no \
+         answer, and the thread is lost. A daemon process is replaced; in embedded mode, the child goes on with a thread less.",
+        "Look for the extension module, or the library that is used through `ctypes`, which calls `pthread_exit`. It may do so only in \
+         threads of its own.";
     FILE_NOT_SENT = "WSGI1020", Error,
         "A file that an application returned (`wsgi.file_wrapper`) cannot be sent.",
         "Look in the message for what is wrong with it, or have the application read the file itself.";

@@ -47,6 +47,11 @@ impl Mode for Daemon {
             decision
         })
     }
+
+    fn thread_lost(&self) -> &'static str {
+        self.notify(Message::ThreadLost);
+        "the process is replaced, and ends within graceful-timeout"
+    }
 }
 
 impl Daemon {

@@ -77,6 +77,8 @@ pub(super) enum Message {
     TimersDue,
     /// The worker of a process for one request is done with a connection.
     WorkerFree,
+    /// The application has ended the thread of a worker.
+    ThreadLost,
     /// Workers cannot wait for requests any more.
     WorkersFailed,
 }

@@ -359,4 +359,8 @@ impl Mode for TemplateMode {
             daemon.failed_script_wanted(py, path, application_group)
         })
     }
+
+    fn thread_lost(&self) -> &'static str {
+        daemon().map_or("the template cannot go on", |daemon| daemon.thread_lost())
+    }
 }

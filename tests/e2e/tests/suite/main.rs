@@ -36,6 +36,7 @@ mod soak;
 mod spooling;
 mod start_response;
 mod telemetry;
+mod thread_exit;
 mod upgrade;
 mod variables;
 mod versions;
@@ -79,6 +80,7 @@ const TABLES: &[&[Test]] = &[
     start_response::TESTS,
     telemetry::TESTS,
     telemetry::published::TESTS,
+    thread_exit::TESTS,
     upgrade::TESTS,
     variables::TESTS,
     versions::TESTS,

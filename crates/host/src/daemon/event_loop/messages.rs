@@ -26,6 +26,7 @@ impl EventLoop {
                 // Every step asks the timers.
                 Message::TimersDue => {}
                 Message::WorkerFree => self.take_another(),
+                Message::ThreadLost => self.trigger(Trigger::Graceful),
                 Message::WorkersFailed => self.trigger(Trigger::Terminate),
             }
         }
