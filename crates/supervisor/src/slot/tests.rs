@@ -451,7 +451,33 @@ fn a_start_has_no_limit_unless_one_is_given() {
         stage.on(Event::Begin);
         let (time, actions) = stage.tick();
         assert_eq!((time, actions), (limit, vec![Action::Terminate(1), Action::Spawn(2, vec![])]));
+        assert!(stage.last_log().1.starts_with("WSGI1005: process "), "{:?}", stage.last_log());
     }
+}
+
+#[test]
+fn the_log_says_why_a_successor_or_a_process_is_given_up() {
+    let mut late = Stage::serving();
+    successor_of(&mut late);
+    late.tick();
+    let (level, text) = late.last_log();
+    assert_eq!(level, Level::Error);
+    assert_eq!(text, "WSGI1006: process 101 goes on, its successor was not ready in time (process 102)");
+
+    let mut ended = Stage::serving();
+    successor_of(&mut ended);
+    ended.on(Event::Exited(2, Exit::Status(1)));
+    let text = ended.last_log().1;
+    assert!(
+        text.starts_with("WSGI1006: process 101 goes on, its successor ended before it was ready"),
+        "{text}"
+    );
+
+    let mut lost = Stage::serving();
+    lost.on(Event::Lost(1));
+    lost.tick();
+    let text = lost.last_log().1;
+    assert!(text.starts_with("WSGI1007: process 101 has closed its control socket"), "{text}");
 }
 
 #[test]

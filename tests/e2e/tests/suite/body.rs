@@ -180,7 +180,7 @@ fn check_several_and_bad_lengths(server: &Server, cases: &mut Cases<'_>) {
         let mark = server.mark();
         assert_eq!(server.get("/length?5/").status, 502);
         let log = server.wait_log(mark, "Content-Length of 5 and has sent no body");
-        assert!(log.contains("[wsgi:error]"), "{log}");
+        assert!(log.contains("[wsgi:error]") && log.contains("WSGI1021"), "{log}");
     });
 }
 

@@ -1,6 +1,6 @@
 //! Requests that no well-behaved client sends.
 
-use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
+use e2e::{Ending, Mode, Setup, Test, on_each_mpm, on_one_mpm};
 
 use crate::ECHO;
 
@@ -77,6 +77,22 @@ fn unusual_requests_are_served(setup: Setup) {
                 let response = server.request("GET", "/").header("X-Big", &value).send();
                 assert!(response.value("HTTP_X_BIG") == Some(format!("'{value}'")), "the value differs");
             });
+            let reason = "it has no limit, and takes whatever Apache does";
+            let check = || {
+                let mark = server.mark();
+                // More than 16 MB.
+                let value = "v".repeat(1_900_000);
+                let request = server.request("GET", "/");
+                let request = (0..9).fold(request, |request, i| request.header(&format!("X-{i}"), &value));
+                let response = request.send();
+                if server.mode() == Mode::Embedded {
+                    assert_eq!(response.status, 200);
+                } else {
+                    assert_eq!(response.status, 502);
+                    server.wait_log(mark, "WSGI0125");
+                }
+            };
+            cases.deviates_in(Mode::Daemon, "more headers than fit into a message", reason, check);
             cases.check("many headers", || {
                 let request = server.request("GET", "/");
                 let request = (0..1500).fold(request, |request, i| request.header(&format!("X-{i}"), "v"));

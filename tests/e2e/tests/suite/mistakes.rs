@@ -182,7 +182,7 @@ fn limits_that_are_too_small_are_named(setup: Setup) {
             cases.check(group, || {
                 let line = wait_until("the limit in the log", || {
                     let log = server.log_since(LogMark::default());
-                    find_line(&log, &[option, "too little memory"]).map(str::to_owned)
+                    find_line(&log, &["WSGI1003", option, "too little memory"]).map(str::to_owned)
                 });
                 assert!(line.contains(&format!("'{group}'")) && line.contains("wsgi:error"), "{line}");
             });

@@ -169,7 +169,7 @@ const CASES: &[(&str, Gets, &str)] = &[
     ("file/pipe", Page(500), "no regular file"),
     ("file/process", Page(500), "(FUSE)"),
     ("file/memory", Page(500), "(FUSE)"),
-    ("file/path", Page(500), "not open for reading"),
+    ("file/path", Page(500), "WSGI1020"),
     ("file/writer", Page(500), "not open for reading"),
     ("file/beyond", Page(500), "it has 4 bytes"),
     ("file/overflow", Page(500), "it has 4 bytes"),

@@ -45,7 +45,8 @@ fn lose_supervisor(server: &Server) {
     let supervisors = server.supervisors();
     assert_eq!(supervisors.len(), 1, "{supervisors:?}");
     signal(supervisors[0], Signal::SIGKILL);
-    server.wait_log(mark, "has ended unexpectedly");
+    let log = server.wait_log(mark, "has ended unexpectedly");
+    assert!(log.contains("WSGI1001"), "{log}");
     let log = server.wait_log(mark, "The next try is in");
     assert!(log.contains("WSGI0020") && log.contains("Permission denied"), "{log}");
 }
