@@ -29,7 +29,7 @@ use process::{ExitingProcess, Process, WantedSuccessor};
 use rules::EXIT_MARGIN;
 use starts::{Ending, Starts};
 
-/// The time that a successor may take until it is ready.
+/// The time that a successor, or one process more, may take until it is ready.
 pub(crate) const SUCCESSOR_TIMEOUT: u64 = 60_000;
 /// The time that a process may take until Python runs in it: the user database and file systems can
 /// take as long as they want.
@@ -292,8 +292,11 @@ impl Slot {
     /// Starts a process that imports what the configuration says, and no more.
     fn start(&mut self, now: u64, actions: &mut Vec<Action>) {
         self.respawn = None;
-        // An import may take long: there is no limit unless one was asked for.
-        let limit = if self.rules.startup > 0 { self.rules.startup.max(SUCCESSOR_TIMEOUT) } else { 0 };
+        // An import may take long: there is no limit unless one was asked for, or others serve
+        // meanwhile.
+        let has_others = self.rules.is_elastic && !self.is_awaited;
+        let has_limit = self.rules.startup > 0 || has_others;
+        let limit = if has_limit { self.rules.startup.max(SUCCESSOR_TIMEOUT) } else { 0 };
         let process = self.new_process(now, limit);
         actions.push(Action::Spawn(process.key, Vec::new()));
         self.current = Some(process);
@@ -663,7 +666,7 @@ impl Slot {
             } else {
                 (
                     NOT_READY_IN_TIME,
-                    "was not ready within startup-timeout: an import hangs, or takes too long",
+                    "was not ready in time (startup-timeout=, a minute at least): an import hangs, or takes too long",
                 )
             };
             let text = format!("process {} {what}; it is ended, and another one started", process.pid);

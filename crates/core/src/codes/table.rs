@@ -427,7 +427,8 @@ codes! {
          requests get status 503 until then.",
         "Look for what ends them, such as an import that sends a signal to its own process.";
     NOT_READY_IN_TIME = "WSGI1005", Error,
-        "A daemon process was not ready within `startup-timeout=`. It is ended, and another one is started.",
+        "A daemon process was not ready within `startup-timeout=`, or within a minute where others of a growing group served. It is ended, and \
+         another one is started.",
         "Look for an import that hangs, or raise `startup-timeout=`.";
     SUCCESSOR_FAILED = "WSGI1006", Error,
         "A process that was started to replace another one could not take its place. The other one goes on.",

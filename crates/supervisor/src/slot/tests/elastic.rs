@@ -82,6 +82,21 @@ fn after_failures_nobody_tries_who_is_not_asked() {
 }
 
 #[test]
+fn an_import_that_hangs_does_not_keep_a_group_from_growing() {
+    let mut stage = Stage::elastic();
+    stage.on(Event::Grow);
+    stage.on(Event::Spawned(1, 101));
+    stage.on(Event::Started(1));
+    assert_eq!(stage.tick(), (SUCCESSOR_TIMEOUT, vec![Action::Terminate(1), Action::Spawn(2, vec![])]));
+    // Where requests wait for it, an import may take long.
+    let mut stage = Stage::elastic();
+    stage.on(Event::Wake);
+    stage.on(Event::Spawned(1, 101));
+    stage.on(Event::Started(1));
+    assert_eq!(stage.slot.next(), None);
+}
+
+#[test]
 fn starts_have_one_bound_whoever_wants_them() {
     let mut stage = Stage::elastic();
     stage.on(Event::Begin);
