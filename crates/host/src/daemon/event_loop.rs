@@ -19,7 +19,7 @@ use bridge::Level;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::Signal;
 use wsgi_core::codes::DAEMON_FAILED;
-use wsgi_core::lifecycle::{Reason, RunningRequest, Timers};
+use wsgi_core::lifecycle::{Reason, RunningRequest, Timers, Trigger};
 use wsgi_core::wire::exit;
 
 use self::memory::MemoryChecks;
@@ -81,6 +81,9 @@ pub(super) struct EventLoop {
     is_service: bool,
     /// Python's side has been started.
     is_ready: bool,
+    /// A reason to replace the process that has come before it was ready: the supervisor follows
+    /// none from a process that does not serve.
+    early: Option<Trigger>,
     /// The time of the next check of waiting requests.
     next_queue_check: Option<Instant>,
     /// The time of the next check of the worker that takes all requests.
@@ -115,6 +118,7 @@ pub(super) fn run(daemon: &'static Daemon, endpoints: Endpoints, timers: Timers)
         parent: parent_id(),
         is_service: daemon.workers.is_empty(),
         is_ready: false,
+        early: None,
         next_queue_check: None,
         next_leader_check: None,
         trials: Trials::new(daemon.now()),

@@ -58,6 +58,11 @@ impl EventLoop {
 
     /// Passes a trigger to the timers, and carries out their decision.
     pub(super) fn trigger(&mut self, trigger: Trigger) {
+        let is_replacement = !matches!(trigger, Trigger::Terminate | Trigger::SignalPipeError);
+        if is_replacement && !self.is_ready {
+            self.early.get_or_insert(trigger);
+            return;
+        }
         let decision = self.timers.trigger(trigger, self.daemon.now());
         self.carry_out(decision);
     }

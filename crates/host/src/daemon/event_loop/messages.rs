@@ -21,6 +21,9 @@ impl EventLoop {
                     daemon.activity.record_free_locks(daemon.now());
                     self.watch_memory();
                     self.report(&Report::Ready);
+                    if let Some(trigger) = self.early.take() {
+                        self.trigger(trigger);
+                    }
                 }
                 Message::ScriptChanged => self.trigger(Trigger::ScriptReload),
                 // Every step asks the timers.

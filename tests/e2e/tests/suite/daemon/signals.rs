@@ -1,7 +1,7 @@
 //! Signals to a daemon process.
 
 use e2e::Needs::Daemon;
-use e2e::{Server, Setup, Test, on_one_mpm, signal, wait_until};
+use e2e::{LogMark, Process, Server, Setup, Test, on_one_mpm, signal, wait_until};
 use nix::sys::signal::Signal;
 
 use super::{
@@ -14,6 +14,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(shutdown_timeout_bounds_the_end_of_requests, Daemon),
     on_one_mpm!(usr1_lets_requests_finish, Daemon),
     on_one_mpm!(usr1_has_a_limit, Daemon),
+    on_one_mpm!(usr1_during_the_import_is_not_lost, Daemon),
     on_one_mpm!(hup_and_usr2_are_left_to_the_application, Daemon),
     on_one_mpm!(a_copy_of_the_process_is_not_the_process, Daemon),
     on_one_mpm!(many_restarts_under_load_lose_no_request, Daemon),
@@ -97,6 +98,25 @@ fn usr1_has_a_limit(setup: Setup) {
             signal(old, Signal::SIGUSR1);
             wait_ended(old);
             let _ = wait_for_successor(server, old);
+        });
+    });
+}
+
+fn usr1_during_the_import_is_not_lost(setup: Setup) {
+    let import = "import os, sys, time\nprint(f'imported by {os.getpid()},', file=sys.stderr)\n\
+                  while not os.path.exists('@ROOT@/htdocs/go'): time.sleep(0.01)\n";
+    let line = "WSGIImportScript @ROOT@/apps/import.py process-group=e2e application-group=%{GLOBAL}";
+    let setup = serving(setup, "processes=1").conf(line).file("apps/import.py", import);
+    setup.run(|server, cases| {
+        cases.check("the process is replaced when it serves", || {
+            let log = server.wait_log(LogMark::default(), "imported by ");
+            let pid =
+                log.split_once("imported by ").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+            let old = Process(pid.unwrap_or_else(|| panic!("no process id in {log}")));
+            signal(old, Signal::SIGUSR1);
+            server.write("htdocs/go", "");
+            wait_ended(old);
+            assert_ne!(serving_process(server), old);
         });
     });
 }
