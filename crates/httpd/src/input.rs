@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use httpd_sys as sys;
 
 use crate::brigade::Brigade;
+use crate::pool::InteriorNul;
 use crate::request::Request;
 use crate::status::Status;
 
@@ -125,6 +126,37 @@ impl<'r> Input<'r> {
             // as all before it, so that data that arrives soon is read soon.
             None => (None, stalled.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)),
         }
+    }
+
+    /// Responds with the result of `GET` for another path of this server. The rest of the body is
+    /// read before, and dropped: it would be taken for a part of the body of that request, or for
+    /// the client's next one, depending on what Apache's filters have seen of it.
+    ///
+    /// # Errors
+    /// The path contains a NUL byte.
+    pub fn redirect(&mut self, path: &[u8]) -> Result<Status, InteriorNul> {
+        match self.discard() {
+            Err(Status::Answered) => Ok(Status::Answered),
+            // The connection is closed after the response.
+            Ok(()) | Err(_) => self.request.redirect_internally(path).map(|()| Status::Ok),
+        }
+    }
+
+    /// Reads the rest of the body, and drops it.
+    fn discard(&mut self) -> Result<(), Status> {
+        if !self.request.has_body() {
+            return Ok(());
+        }
+        if self.request.expects_continue() {
+            // The client may send the body or its next request, and cannot be asked which.
+            self.request.connection().close_after_response();
+            return Ok(());
+        }
+        let mut dropped = [0; 8192];
+        while !self.is_ended {
+            self.read(&mut dropped)?;
+        }
+        Ok(())
     }
 
     /// Returns how long the client may take for the next part of the body. (mod_reqtimeout applies

@@ -489,11 +489,12 @@ impl Request {
         }
     }
 
-    /// Responds with the result of `GET` for another path of this server.
+    /// Responds with the result of `GET` for another path of this server. Nothing announces the body
+    /// any more: see [`crate::Input::redirect`].
     ///
     /// # Errors
     /// The path contains a NUL byte.
-    pub fn redirect_internally(&self, path: &[u8]) -> Result<(), InteriorNul> {
+    pub(crate) fn redirect_internally(&self, path: &[u8]) -> Result<(), InteriorNul> {
         let path = self.pool().c_string(path)?;
         // SAFETY: the request is live, and so is its pool; Apache runs the new request before it
         // returns.
@@ -502,6 +503,7 @@ impl Request {
             (*request).method = c"GET".as_ptr();
             (*request).method_number = sys::M_GET as c_int;
             sys::apr_table_unset((*request).headers_in, c"Content-Length".as_ptr());
+            sys::apr_table_unset((*request).headers_in, c"Transfer-Encoding".as_ptr());
             sys::ap_internal_redirect(path.as_ptr(), request);
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use httpd::{Input, Request, Status};
+use httpd::{Input, InteriorNul, Request, Status};
 use os::spool::Spool;
 use wsgi_core::codes::{BODY_NOT_KEPT, BODY_NOT_READ};
 
@@ -175,6 +175,14 @@ impl<'r> RequestBody<'r> {
     /// Returns whether the end of the body has been read.
     pub(crate) fn is_ended(&self) -> bool {
         self.input.is_ended() && self.kept.as_ref().is_none_or(|kept| kept.is_used_up())
+    }
+
+    /// Responds with the result of `GET` for another path, see [`Input::redirect`].
+    ///
+    /// # Errors
+    /// As [`Input::redirect`].
+    pub(crate) fn redirect(&mut self, path: &[u8]) -> Result<Status, InteriorNul> {
+        self.input.redirect(path)
     }
 
     /// Has the rest of the body dropped where it would be kept: the application reads no more.

@@ -492,8 +492,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             BodyHandling::Redirected(path) if result == Outcome::Complete => {
                 self.environment.publish();
                 // A path with a NUL byte has not passed the check of the headers.
-                let redirected = self.request.redirect_internally(&path);
-                redirected.map_or(Status::Http(500), |()| Status::Ok)
+                self.input.redirect(&path).unwrap_or(Status::Http(500))
             }
             BodyHandling::Overridden(_) | BodyHandling::Redirected(_) => {
                 self.response = ClientResponse::new(self.request, false);

@@ -5,6 +5,7 @@ use e2e::{Ending, Setup, Test, on_each_mpm, on_one_mpm};
 
 pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(a_location_is_a_redirect_inside, Daemon),
+    on_one_mpm!(a_redirect_inside_leaves_nothing_of_the_body_behind, Daemon),
     on_each_mpm!(error_override_replaces_pages_of_the_application, Daemon),
     on_one_mpm!(header_buffer_size_bounds_headers, Daemon),
 ];
@@ -15,6 +16,10 @@ def application(environ, start_response):
     if path == "/to":
         start_response("200 OK", [("Location", query), ("Content-Type", "text/plain"), ("X-App", "yes")])
         return [b"not shown"]
+    if path == "/body":
+        length = len(environ["wsgi.input"].read())
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{query} {length}".encode()]
     if path == "/created":
         start_response("201 Created", [("Location", query)])
         return [b"created"]
@@ -69,6 +74,54 @@ fn a_location_is_a_redirect_inside(setup: Setup) {
                 let response = server.get("/created?/target");
                 assert_eq!(response.expect(201), "created");
                 assert!(response.header("Location").is_some());
+            });
+        });
+}
+
+fn a_redirect_inside_leaves_nothing_of_the_body_behind(setup: Setup) {
+    // (With an input filter none of it is read before the application is called.)
+    setup
+        .app("/", "app.wsgi", APP)
+        .modules(&["deflate"])
+        .conf("WSGIApplicationGroup %{GLOBAL}\nWSGIChunkedRequest On\nTimeout 10")
+        .conf("<If \"%{QUERY_STRING} =~ /filtered/\">\nSetInputFilter DEFLATE\n</If>")
+        .run(|server, cases| {
+            let hidden = "GET /body?hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            for (length, name) in [(0, "short"), (200_000, "long")] {
+                let body = [hidden.as_bytes(), &vec![b'x'; length]].concat();
+                for query in ["plain", "filtered"] {
+                    for framing in ["length", "chunked"] {
+                        cases.check(&format!("a {name} body, {query}, {framing}"), || {
+                            let mut connection = server.connect();
+                            let request = server.request("POST", &format!("/to?/body?{query}"));
+                            let next = server.request("POST", "/body?next").body("next").keep_alive();
+                            let head = match framing {
+                                "length" => request.header("Content-Length", body.len().to_string()),
+                                _ => request.header("Transfer-Encoding", "chunked"),
+                            };
+                            connection.send(&head.keep_alive());
+                            if framing == "chunked" {
+                                connection.send(format!("{:x}\r\n", body.len()).as_bytes());
+                                connection.send(&[&body[..], b"\r\n0\r\n\r\n", &next].concat());
+                            } else {
+                                connection.send(&[&body[..], &next].concat());
+                            }
+                            for expected in [format!("{query} 0"), "next 4".to_owned()] {
+                                let response =
+                                    connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                                assert_eq!(response.expect(200), expected);
+                            }
+                        });
+                    }
+                }
+            }
+            cases.ours_only("a client that waits for 100 Continue", "it reads the body first", || {
+                let mut connection = server.connect();
+                let request = server.request("POST", "/to?/body?filtered").header("Content-Length", "100000");
+                connection.send(&request.header("Expect", "100-continue").keep_alive());
+                let response = connection.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(response.expect(200), "filtered 0");
+                assert_eq!(response.header("Connection"), Some("close"));
             });
         });
 }
