@@ -185,6 +185,9 @@ pub struct Host {
     /// milliseconds, and if they do not end in time the interpreters are left alone. The reason is
     /// one of [`reason_number`].
     pub stop: unsafe extern "C" fn(reason: c_int, grace: u32),
+    /// Returns whether a script of [`Settings::imports`] could not be imported, and has not been
+    /// loaded since. It does not wait for Python.
+    pub lacks_import: unsafe extern "C" fn() -> bool,
 }
 
 // SAFETY: a table of functions that may be called on any thread.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::alias::{Location, ScriptAlias};
 use crate::daemon::DaemonGroup;
 use crate::diagnostic::{Diagnostic, Position};
+use crate::health::HealthClients;
 use crate::interpreter::Block;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
 use crate::telemetry;
@@ -45,6 +46,10 @@ pub struct Global {
     pub restrict_embedded: Option<bool>,
     /// `WSGIGracefulTermination`.
     pub graceful_termination: GracefulTermination,
+    /// `WSGIDrainDelay`, in milliseconds.
+    pub drain_delay: u64,
+    /// `WSGIDrainFile`.
+    pub drain_file: Option<Box<[u8]>>,
     /// The server-level interpreter settings; its selectors are unset.
     pub interpreter: Block,
     /// Each `<WSGIInterpreterOptions>`, in file order.
@@ -331,6 +336,8 @@ settings! {
     ignore_activity: bool = false;
     /// `WSGIEnableSendfile`.
     enable_sendfile: bool = false;
+    /// `WSGIHealthClients`; `None`: local ones only.
+    health_clients: Arc<HealthClients> => HealthClients;
     /// `WSGITrustedProxyHeaders`; `None`: no processing at all.
     trusted_headers: Arc<TrustedHeaders> => TrustedHeaders;
     /// `WSGITrustedProxies`; `None`: everybody is trusted.

@@ -14,6 +14,7 @@ pub mod directive;
 pub mod environment_readers;
 pub mod groups;
 pub mod headers;
+pub mod health;
 pub mod interpreter;
 pub mod level;
 pub mod lifecycle;

@@ -1,6 +1,6 @@
 //! Trusted proxies: whose headers are believed, and what those headers change (§8).
 
-mod network;
+pub(crate) mod network;
 
 use network::Network;
 

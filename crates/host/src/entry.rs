@@ -13,9 +13,9 @@ use bridge::{
 };
 
 use crate::report::panic_text;
-use crate::{daemon, dispatch, life, process, questions};
+use crate::{daemon, dispatch, lacking, life, process, questions};
 
-static HOST: Host = Host { tag: Tag::of::<Host>(), start, call, stop };
+static HOST: Host = Host { tag: Tag::of::<Host>(), start, call, stop, lacks_import };
 
 /// Returns the host's functions: [`bridge::ENTRY`].
 #[unsafe(no_mangle)]
@@ -83,6 +83,10 @@ unsafe extern "C" fn stop(reason: c_int, grace: u32) {
     if catch_unwind(|| life::stop(reason_from_number(reason), grace)).is_err() {
         process::log(Level::Error, "panic while Python was stopped");
     }
+}
+
+unsafe extern "C" fn lacks_import() -> bool {
+    lacking::lacks_import()
 }
 
 /// Creates the host as an extension module; called by Python's import in a daemon process.

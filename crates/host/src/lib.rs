@@ -17,6 +17,7 @@ mod errors;
 mod events;
 mod input;
 mod interpreters;
+mod lacking;
 mod life;
 mod loading;
 mod locked;

@@ -10,6 +10,7 @@ use wsgi_core::wire::control::Script;
 
 use crate::dispatch::interpreters;
 use crate::interpreters::Patience;
+use crate::lacking;
 use crate::mode::{Embedded, Mode};
 use crate::process::{self, Process, log, thread_id};
 use crate::questions;
@@ -27,12 +28,10 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
     })?;
     thread_id(process);
     for import in settings.imports.as_slice() {
-        import_script(
-            process,
-            import.script.or_empty(),
-            import.application_group.or_empty(),
-            settings.script_reloading,
-        );
+        let (script, group) = (import.script.or_empty(), import.application_group.or_empty());
+        if !import_script(process, script, group, settings.script_reloading) {
+            lacking::add(script, group);
+        }
     }
     telemetry::start(process);
     Ok(())

@@ -3,6 +3,8 @@
 
 use python::Python;
 
+use crate::lacking;
+
 /// A mode: embedded, or that of a daemon process.
 ///
 /// A daemon process loads no script twice: its successor does that. So the process remembers the
@@ -66,7 +68,9 @@ impl Mode for Embedded {
         false
     }
 
-    fn script_loaded(&self, _: &[u8], _: &[u8]) {}
+    fn script_loaded(&self, path: &[u8], application_group: &[u8]) {
+        lacking::remove(path, application_group);
+    }
 
     fn callable_found(&self, _: &[u8], _: &[u8], _: &[u8]) {}
 

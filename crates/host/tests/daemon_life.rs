@@ -385,10 +385,20 @@ fn a_successor_that_cannot_import_exits_with_that_status() {
     let mut process = Plan { scripts: vec![of(&good), of(&bad)], ..Plan::default() }.start();
     assert_eq!(process.ended().code(), Some(3));
     position(&process, "ValueError: wanted");
-    let process = Plan { scripts: vec![of(&good)], imports: vec![(bad, "")], ..Plan::default() }.serve();
+    let imports = vec![(bad.clone(), "")];
+    let process = Plan { scripts: vec![of(&good)], imports, ..Plan::default() }.start();
+    assert_eq!(process.report(), Some(Report::Ready(false)), "{}", process.log());
+    process.order(&Order::Serve);
     let mut connection = process.connect();
     let answer = connection.ask(&Ask { group: "sub", ..Ask::new(&good) });
     assert_eq!((answer.text().as_str(), answer.log.len()), ("VERSION", 0), "it is loaded");
+    // It is wanted again and again, without a request.
+    let scripts = vec![served(&good, "sub", &["application"]), served(&bad, "", &[])];
+    for _ in 0..2 {
+        let replace = Report::Replace { reason: Reason::ScriptReload, scripts: scripts.clone() };
+        assert_eq!(process.report(), Some(replace), "{}", process.log());
+        process.order(&Order::NoSuccessor(Box::from(&b"it failed"[..])));
+    }
 }
 
 #[test]

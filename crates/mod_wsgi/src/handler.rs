@@ -14,11 +14,15 @@ use crate::request_body::RequestBody;
 use crate::request_environment::{Names, RequestEnvironment};
 use crate::request_facts::{FactsSource, Groups};
 use crate::route::Route;
-use crate::{Wsgi, daemon, embedded, log};
+use crate::{Wsgi, daemon, embedded, health, log, termination};
 
 /// Handles a request if its handler is one of this module's.
 pub(crate) fn handle(request: &Request) -> Status {
-    let Some(route) = Route::of(request) else { return Status::Declined };
+    let Some(route) = Route::of(request) else { return health::handle(request) };
+    if termination::is_draining() {
+        // The client's next request is to go elsewhere, while there is time to open a connection.
+        request.connection().close_after_response();
+    }
     #[cfg(debug_assertions)]
     if route.settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Handler) {
         panic!("WSGIDebugPanic asked for a panic in the handler");

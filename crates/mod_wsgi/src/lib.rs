@@ -14,6 +14,7 @@ mod embedded;
 mod expansion;
 mod handler;
 mod handover;
+mod health;
 mod installation;
 mod log;
 mod permits;
@@ -96,6 +97,7 @@ fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
     }
     config::review(server);
     permits::prepare(server, info);
+    termination::prepare(server, info);
     daemon::start(server, info)?;
     // Meanwhile the new processes start.
     handover::wait_for_old_children(server, info);

@@ -1,23 +1,59 @@
-//! SIGTERM to Apache's parent as a graceful stop (`WSGIGracefulTermination`).
+//! SIGTERM to Apache's parent as a graceful stop (`WSGIGracefulTermination`), perhaps after a while in
+//! which health checks fail (`WSGIDrainDelay`).
 
 use std::path::Path;
+use std::sync::OnceLock;
+use std::time::Duration;
 
-use httpd::Server;
-use wsgi_core::config::GracefulTermination;
+use httpd::{Level, Server, ServerInfo};
+use os::shared::Words;
+use os::termination::GentleTermination;
+use wsgi_core::config::{Global, GracefulTermination};
 
-use crate::Wsgi;
+use crate::{Wsgi, log};
+
+// Made once, in the parent, and shared by all of its children: one word, which the parent's handler
+// of SIGTERM sets for good.
+static WORDS: OnceLock<Words> = OnceLock::new();
+
+/// Makes the word, before there are children.
+pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
+    let is_wanted = |global: &Global| global.graceful_termination != GracefulTermination::Off;
+    if !info.is_starting() || WORDS.get().is_some() || !server.global::<Wsgi>().is_some_and(is_wanted) {
+        return;
+    }
+    match Words::create(c"mod_wsgi draining", 1) {
+        Ok((_, words)) => _ = WORDS.set(words),
+        Err(error) => {
+            let text = format!(
+                "there is no shared memory ({error}): health checks do not show that the server is about to end. Allow \
+                 the server more memory and open files"
+            );
+            log::server(server, Level::Warn, text);
+        }
+    }
+}
+
+/// Returns whether the server was told to end, and serves on for a while.
+#[inline]
+pub(crate) fn is_draining() -> bool {
+    WORDS.get().is_some_and(|words| words.load(0) != 0)
+}
 
 /// Called in the parent when a child has been started, by which time Apache has set its handlers of
 /// signals.
 pub(crate) fn child_started(server: &Server) {
-    let setting = server.global::<Wsgi>().map(|global| global.graceful_termination).unwrap_or_default();
-    let applies = match setting {
+    let Some(global) = server.global::<Wsgi>() else { return };
+    let applies = match global.graceful_termination {
         GracefulTermination::Off => false,
         GracefulTermination::On => true,
         GracefulTermination::Init => is_container_main(),
     };
     if applies {
-        os::termination::terminate_gently_first();
+        os::termination::terminate_gently_first(&GentleTermination {
+            delay: Duration::from_millis(global.drain_delay),
+            notice: WORDS.get().and_then(|words| words.get(0)),
+        });
     }
 }
 

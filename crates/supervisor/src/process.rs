@@ -46,6 +46,8 @@ pub(crate) struct Process {
     /// The last template that is out of date once this process serves, which has started by itself
     /// because of a change.
     pub(crate) outdates: Option<Number>,
+    /// It could not import a script that the configuration names.
+    pub(crate) lacks_import: bool,
 }
 
 /// A process that is being forked from a template, and has not made itself known.
@@ -94,6 +96,7 @@ impl Process {
             output,
             template: 0,
             outdates: None,
+            lacks_import: false,
         }
     }
 

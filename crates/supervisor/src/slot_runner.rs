@@ -317,7 +317,8 @@ impl SlotRunner {
                 Ok(report) => match report {
                     // Nobody needs another one instead.
                     Report::Stopping(_) if self.is_unused() => Event::Unused,
-                    Report::Ready => {
+                    Report::Ready(has_imported) => {
+                        self.processes[at].lacks_import = !has_imported;
                         if let Some(template) = self.processes[at].outdates.take() {
                             self.tell_template(template::Event::OutOfDate(template), context);
                         }
@@ -751,6 +752,9 @@ impl SlotRunner {
     fn publish(&mut self, context: &Context) {
         let base = self.index * board::WORDS;
         let (state, pid) = (self.slot.state(), self.slot.serving().unwrap_or(0));
+        let serving = self.processes.iter().find(|process| process.child.pid() == pid);
+        let lacks_import = serving.is_some_and(|process| process.lacks_import);
+        context.board.store(base + board::LACKS_IMPORT, lacks_import.into());
         context.board.store(base + board::PID, pid.cast_unsigned());
         context.board.store(base + board::STATE, state.word());
         let wanted = match state {

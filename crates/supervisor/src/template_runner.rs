@@ -151,7 +151,7 @@ impl TemplateRunner {
                 return;
             };
             match process.next_report(context.now()) {
-                Ok(Report::Ready) => self.handle(Event::Ready(number), context, answers),
+                Ok(Report::Ready(_)) => self.handle(Event::Ready(number), context, answers),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It has nothing else to say, unless an application does.
                 Ok(_) | Err(_) => {

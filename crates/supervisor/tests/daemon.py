@@ -27,7 +27,7 @@ def report(text):
 
 
 # What it says. The first reason is that of a signal.
-READY, REPLACE, STOPPING = b'\1', b'\2\0', b'\3\0'
+READY, REPLACE, STOPPING = b'\1\1', b'\2\0', b'\3\0'
 
 
 def terminated(signal, frame):

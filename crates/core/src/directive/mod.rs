@@ -9,6 +9,7 @@ mod arguments;
 mod behaviour;
 mod container;
 mod daemon;
+mod health;
 mod hook_script;
 mod observe;
 mod python;
@@ -43,6 +44,9 @@ pub const DIRECTIVES: &[Directive] = &[
     daemon::RESTRICT_PROCESS,
     routing::RESTRICT_EMBEDDED,
     routing::GRACEFUL_TERMINATION,
+    health::DRAIN_DELAY,
+    health::DRAIN_FILE,
+    health::HEALTH_CLIENTS,
     daemon::DAEMON_PROCESS,
     daemon::SOCKET_PREFIX,
     daemon::SOCKET_ROTATION,

@@ -101,8 +101,8 @@ impl Server {
 fn all_directives_of_the_contract_exist() {
     let names: Vec<_> =
         DIRECTIVES.iter().filter(|d| d.support != Support::TestHook).map(Directive::text).collect();
-    // And two of our own.
-    assert_eq!(names.len(), 49 + 2);
+    // And some of our own.
+    assert_eq!(names.len(), 49 + 5);
     let mut unique: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     unique.sort();
     unique.dedup();
@@ -125,6 +125,42 @@ fn termination_is_graceful_where_that_is_asked_for() {
         assert_eq!(server.global.graceful_termination, expected);
     }
     assert!(Server::default().error("WSGIGracefulTermination 1").contains("On | Off | Init"));
+}
+
+#[test]
+fn draining_takes_a_while_that_is_bounded() {
+    for (word, delay) in [("0", 0), ("5", 5_000), ("500ms", 500), ("1h", 3_600_000)] {
+        let mut server = Server::default();
+        server.line(&format!("WSGIDrainDelay {word}"));
+        assert_eq!(server.global.drain_delay, delay, "{word}");
+    }
+    for word in ["-1", "soon", "61m"] {
+        assert!(Server::default().error(&format!("WSGIDrainDelay {word}")).contains("at most an hour"));
+    }
+    let mut server = Server::default();
+    server.line("WSGIDrainFile /run/drained");
+    assert_eq!(server.global.drain_file.as_deref(), Some(&b"/run/drained"[..]));
+    assert!(Server::default().error("WSGIDrainFile drained").contains("absolute"));
+}
+
+#[test]
+fn health_clients_add_up_in_a_scope() {
+    let mut server = Server::default();
+    server.line("WSGIHealthClients 192.0.2.1");
+    server.line("WSGIHealthClients local 10.0.0.0/8");
+    let client = |address: &'static str| crate::health::HealthClient {
+        address: address.as_bytes(),
+        own_address: b"",
+        is_forwarded: false,
+    };
+    let clients = server.main.defaults.health_clients.as_deref();
+    for (address, is_included) in
+        [("192.0.2.1", true), ("10.9.9.9", true), ("127.0.0.1", true), ("192.0.2.2", false)]
+    {
+        assert_eq!(crate::health::HealthClients::include(clients, &client(address)), is_included);
+    }
+    assert!(Server::default().error("WSGIHealthClients").contains("needs"));
+    assert!(Server::default().error("WSGIHealthClients localhost").contains("'localhost'"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The addresses that equal `address` in the bits of `mask`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Network {
+pub(crate) enum Network {
     /// IPv4.
     V4 { address: u32, mask: u32 },
     /// IPv6.
@@ -15,7 +15,7 @@ impl Network {
     /// Reads `address`, `address/bits`, `address/mask` (IPv4), or the first octets of an IPv4
     /// network. Upper-case digits and IPv4 addresses in IPv6 form are rejected, as the original
     /// does.
-    pub(super) fn parse(item: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(item: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(item).ok()?;
         let plain = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.' | b':' | b'/');
         if !text.bytes().all(plain) {
@@ -41,7 +41,7 @@ impl Network {
     }
 
     /// Returns whether `address` is one of them.
-    pub(super) fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         match (self, address.to_canonical()) {
             (Self::V4 { address, mask }, IpAddr::V4(other)) => other.to_bits() & mask == *address,
             (Self::V6 { address, mask }, IpAddr::V6(other)) => other.to_bits() & mask == *address,

@@ -34,9 +34,11 @@ pub mod slot {
     /// In the first slot of a group whose number of processes follows the load: 1 while the
     /// supervisor watches the load, so that nobody has to tell it ([`channel`](crate::wire::channel)).
     pub const IS_WATCHED: usize = 3;
+    /// 1 if the process that serves could not import a script that the configuration names.
+    pub const LACKS_IMPORT: usize = 4;
     /// The last processes that ended, [`EXITS`] of them in turn: process id, then status as
     /// `waitpid` gives it.
-    pub const EXIT: usize = 4;
+    pub const EXIT: usize = 5;
     /// The number of ends that are remembered.
     pub const EXITS: usize = 6;
     /// The number of words.

@@ -5,7 +5,7 @@
 //! | supervisor | daemon | |
 //! |---|---|---|
 //! | `Start` | | in a file, with its end of the channel, its shared page, the pipes, and the scoreboard if it is to see that |
-//! | | `Ready` | Python runs, the scripts are imported |
+//! | | `Ready` | Python runs, the scripts are imported, as far as they can be |
 //! | `Serve` | | it may take connections from the channel |
 //! | | `Replace` | it wants a successor, and carries on until there is one |
 //! | `NoSuccessor` | | there will be none: it goes on for good |
@@ -70,8 +70,8 @@ messages! {
     /// A report of a daemon process.
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub enum Report {
-        /// It can serve.
-        1 => Ready,
+        /// It can serve. False if a script could not be imported that the configuration names.
+        1 => Ready(has_imported: bool),
         /// It wants a successor that has imported these, with all their callables.
         2 => Replace {
             /// As in `shutdown_reason`. Known ones only: the supervisor logs it, as root.
@@ -188,7 +188,7 @@ mod tests {
             callables: vec![b"application"[..].into(), b"other"[..].into()],
         };
         for report in [
-            Report::Ready,
+            Report::Ready(true),
             Report::Replace { reason: Reason::ScriptReload, scripts: vec![script] },
             Report::Stopping(Reason::ShutdownSignal),
         ] {

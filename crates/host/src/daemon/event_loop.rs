@@ -195,6 +195,8 @@ impl EventLoop {
         // The timers do not watch the imports at the start.
         let now = self.daemon.now();
         let next = if self.is_ready || self.timers.is_stopping() { self.timers.next(now) } else { None };
+        let retry = if self.is_ready && self.is_serving() { self.daemon.reload.next_retry() } else { None };
+        let next = next.into_iter().chain(retry).min();
         next.map(|time| Duration::from_millis(time.saturating_sub(now).max(1)))
     }
 
@@ -217,6 +219,9 @@ impl EventLoop {
         }
         if is_due(self.memory_checks.next) {
             self.check_memory();
+        }
+        if self.is_ready && self.is_serving() && self.daemon.reload.begin_retry(self.daemon.now()) {
+            self.trigger(Trigger::ScriptReload);
         }
         self.ask_timers();
     }

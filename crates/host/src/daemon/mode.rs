@@ -16,7 +16,9 @@ impl Mode for Daemon {
         if self.activity.record_script_loaded() && self.limits.startup_timeout > 0 {
             self.info("a script is loaded, the startup timeout is off");
         }
-        self.reload.add_script(path, application_group);
+        if self.reload.add_script(path, application_group) {
+            self.notify(Message::Imported);
+        }
     }
 
     fn callable_found(&self, path: &[u8], application_group: &[u8], callable: &[u8]) {

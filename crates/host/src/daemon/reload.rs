@@ -16,6 +16,9 @@
 //! another changed script or `maximum-requests`: after some attempts, successors for other reasons
 //! go ahead without it. Its requests then have the first import's error there, and the further
 //! attempts of [`FailedImports`].
+//!
+//! A script that the configuration names and that could not be imported at the start is tried again
+//! without a request: a balancer sends none to a server that is not ready for want of it.
 
 #![expect(clippy::disallowed_types, reason = "lists are changed under it, without Python")]
 
@@ -58,6 +61,28 @@ struct State {
     failures: u32,
     /// The scripts that could not be imported.
     failed: FailedImports,
+    lacking: Lacking,
+}
+
+/// The scripts that the configuration names and that are not imported.
+#[derive(Default)]
+struct Lacking {
+    scripts: Vec<Script>,
+    failures: u32,
+    /// The time of the next try; `None` while a successor is made for their sake.
+    next: Option<u64>,
+}
+
+impl Lacking {
+    const fn is_underway(&self) -> bool {
+        !self.scripts.is_empty() && self.next.is_none()
+    }
+
+    /// Notes a failure of all, after which there is a pause.
+    fn record_failure(&mut self, now: u64) {
+        self.failures = self.failures.saturating_add(1);
+        self.next = Some(now.saturating_add(retry_pause(self.failures)));
+    }
 }
 
 /// A request that has been read and not run.
@@ -190,6 +215,38 @@ impl Reload {
         lock(&self.state).failed.add(path, application_group, mtime, now);
     }
 
+    /// Notes that a script that the configuration names could not be imported at the start.
+    pub(super) fn add_lacking(&self, path: &[u8], application_group: &[u8], now: u64) {
+        let (path, application_group) = (path.into(), application_group.into());
+        let lacking = &mut lock(&self.state).lacking;
+        lacking.scripts.push(Script { path, application_group, callables: Vec::new() });
+        lacking.failures = 0;
+        lacking.record_failure(now);
+    }
+
+    /// Returns whether a script is lacking that the configuration names.
+    pub(super) fn lacks_import(&self) -> bool {
+        !lock(&self.state).lacking.scripts.is_empty()
+    }
+
+    /// Returns the time of the next try to have a successor import what is lacking.
+    pub(super) fn next_retry(&self) -> Option<u64> {
+        lock(&self.state).lacking.next
+    }
+
+    /// Returns whether a successor has to be asked for now that imports what is lacking.
+    pub(super) fn begin_retry(&self, now: u64) -> bool {
+        let state = &mut *lock(&self.state);
+        let Some(_) = state.lacking.next.take_if(|next| *next <= now) else { return false };
+        if state.asked.is_some() || state.failed.is_underway() {
+            // Another one is made, which has its own purpose.
+            state.lacking.next = Some(now.saturating_add(retry_pause(1)));
+            return false;
+        }
+        state.asked = Some(Instant::now());
+        true
+    }
+
     /// Decides about a request for a script whose import has failed in this process. The request
     /// can be held back if it `may_wait`; `mtime` is the file's present one.
     pub(super) fn decide_failed(
@@ -217,9 +274,18 @@ impl Reload {
         }
     }
 
-    /// Notes that a script has been loaded.
-    pub(super) fn add_script(&self, path: &[u8], application_group: &[u8]) {
+    /// Notes that a script has been loaded. Returns whether it was the last one that was lacking.
+    pub(super) fn add_script(&self, path: &[u8], application_group: &[u8]) -> bool {
         self.with_script(path, application_group, |_| ());
+        let lacking = &mut lock(&self.state).lacking;
+        let count = lacking.scripts.len();
+        lacking
+            .scripts
+            .retain(|script| *script.path != *path || *script.application_group != *application_group);
+        if lacking.scripts.is_empty() {
+            lacking.next = None;
+        }
+        count > 0 && lacking.scripts.is_empty()
     }
 
     /// Notes that a script has this callable.
@@ -254,6 +320,9 @@ impl Reload {
         // A script that never loads must not keep others from being replaced.
         if reason == Reason::ScriptReload && state.paths.is_empty() {
             scripts.extend(state.failed.take_wanted());
+            if state.lacking.is_underway() {
+                scripts.extend(state.lacking.scripts.iter().cloned());
+            }
         }
         (scripts, left_out)
     }
@@ -294,11 +363,16 @@ impl Reload {
     ) -> bool {
         let mut state = lock(&self.state);
         state.asked = None;
+        let is_for_lacking = state.lacking.is_underway();
         let is_other = if reason.is_some() {
+            if is_for_lacking {
+                state.lacking.record_failure(now);
+            }
             state.failed.record_failed_successor(now)
         } else {
             state.failed.is_underway()
         };
+        let is_other = is_other || is_for_lacking;
         let paths = std::mem::take(&mut state.paths);
         let is_unrelated = paths.is_empty() && !is_other;
         // Scripts that changed while a successor was started for another script are not to blame.

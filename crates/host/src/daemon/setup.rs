@@ -338,7 +338,11 @@ impl Prepared {
                 return true;
             }
             let script = daemon.in_jail(script).unwrap_or(script);
-            life::import_script(process, script, group, self.reloads(script, group));
+            if !life::import_script(process, script, group, self.reloads(script, group))
+                && !daemon.workers.is_empty()
+            {
+                daemon.reload.add_lacking(script, group, daemon.now());
+            }
         }
         self.launch.scripts.iter().all(|script| {
             daemon.phase() != Phase::Serving

@@ -71,6 +71,8 @@ pub(super) struct Daemon {
 pub(super) enum Message {
     /// Python's side has been started.
     Ready,
+    /// A script is loaded at last that the configuration names.
+    Imported,
     /// A script has changed.
     ScriptChanged,
     /// The timers have a decision to make.

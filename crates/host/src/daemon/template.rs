@@ -91,7 +91,7 @@ impl Template {
         self.check_threads();
         self.check_processes();
         self.freeze();
-        if self.reports.write_all(&Report::Ready.encode()).is_err() {
+        if self.reports.write_all(&Report::Ready(true).encode()).is_err() {
             os::exit::now(0);
         }
         loop {
@@ -330,7 +330,7 @@ impl Mode for TemplateMode {
     fn script_loaded(&self, path: &[u8], application_group: &[u8]) {
         match daemon() {
             Some(daemon) => daemon.script_loaded(path, application_group),
-            None => self.scripts.add_script(path, application_group),
+            None => _ = self.scripts.add_script(path, application_group),
         }
     }
 

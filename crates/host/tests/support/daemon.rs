@@ -97,7 +97,7 @@ impl Plan {
     /// Starts a process and has it serve.
     pub(crate) fn serve(self) -> Process {
         let process = self.start();
-        assert_eq!(process.report(), Some(Report::Ready), "{}", process.log());
+        assert_eq!(process.report(), Some(Report::Ready(true)), "{}", process.log());
         process.order(&Order::Serve);
         process
     }

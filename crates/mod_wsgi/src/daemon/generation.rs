@@ -166,6 +166,12 @@ impl Generation {
         State::from_word(self.board.load(index * slot::WORDS + slot::STATE))
     }
 
+    /// Returns whether the process that serves in a slot could not import a script that the
+    /// configuration names.
+    pub(super) fn lacks_import(&self, index: usize) -> bool {
+        self.board.load(index * slot::WORDS + slot::LACKS_IMPORT) != 0
+    }
+
     /// Returns whether there is no supervisor and none can be started. No process will take waiting
     /// requests then.
     pub(super) fn is_unsupervised(&self) -> bool {

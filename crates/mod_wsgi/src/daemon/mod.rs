@@ -9,6 +9,7 @@ mod crash;
 mod dispatch;
 mod elastic;
 mod generation;
+mod health;
 mod last_lines;
 mod launch;
 mod pool;
@@ -21,6 +22,7 @@ mod target;
 use httpd::Child;
 
 pub(crate) use dispatch::serve;
+pub(crate) use health::obstacles;
 pub(crate) use question::ask;
 pub(crate) use start::{monitor, start};
 pub(crate) use target::{Target, target};

@@ -56,6 +56,11 @@ pub(super) fn init_client(find: impl FnOnce() -> Option<Arc<Generation>>) {
     });
 }
 
+/// Returns the state of this child as a client, or `None` if there are no daemon processes.
+pub(super) fn client() -> Option<&'static DaemonClient> {
+    CLIENT.get().and_then(Option::as_ref)
+}
+
 /// Returns the group `name`.
 ///
 /// # Errors
@@ -102,8 +107,7 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
             ),
         );
     }
-    let client = CLIENT.get().and_then(Option::as_ref);
-    match client.and_then(|client| Some((client, client.generation.slots_of(name)?))) {
+    match client().and_then(|client| Some((client, client.generation.slots_of(name)?))) {
         Some((client, slots)) => Ok(Target { client, group, slots }),
         None => reject(
             NO_SUCH_GROUP,

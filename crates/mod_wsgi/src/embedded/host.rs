@@ -86,6 +86,12 @@ impl Host {
         unsafe { self.table.ask(question, exchange) }
     }
 
+    /// Returns whether a script that the configuration names is not imported.
+    pub(super) fn lacks_import(&self) -> bool {
+        // SAFETY: it has no condition.
+        unsafe { (self.table.lacks_import)() }
+    }
+
     /// Ends Python.
     pub(super) fn stop(&self, reason: Option<Reason>, grace: u32) {
         // SAFETY: called once, when the child ends.

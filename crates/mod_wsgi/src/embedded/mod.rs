@@ -17,6 +17,7 @@ use bridge::{Answer, Question};
 use httpd::{Child, Level, Request, Server, Status};
 use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_RUNNING, PYTHON_NOT_STARTED};
 use wsgi_core::config::{Effective, PythonStart};
+use wsgi_core::health::Obstacle;
 
 use crate::request_body::RequestBody;
 use crate::settings::{self, HostProcess, ServerFacts};
@@ -75,6 +76,18 @@ pub(crate) fn serve(
 /// Asks a script through the Python of this process.
 pub(crate) fn ask(request: &Request, question: &Question<'_>) -> Answer {
     host(request).map_or(Answer::Failed, |host| question::ask(host, request, question))
+}
+
+/// Returns why this process is not ready to run scripts, if it is to.
+pub(crate) fn obstacle() -> Option<Obstacle> {
+    let python = CHILD_PYTHON.get()?;
+    match python.host.get() {
+        Some(Some(host)) => host.lacks_import().then_some(Obstacle::NotImportedHere),
+        // The first request starts it.
+        None if python_start(python.server) != PythonStart::AtChildStart => None,
+        Some(None) if python_start(python.server) == PythonStart::Never => None,
+        _ => Some(Obstacle::NoPython),
+    }
 }
 
 /// Returns the host of this process; logs why if there is none.

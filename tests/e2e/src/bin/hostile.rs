@@ -35,7 +35,7 @@ fn main() -> io::Result<()> {
     let (_, received) = order(&control)?;
     // The order itself, the channel, the page, the pipes for reports and for lines.
     let [_, channel, _page, reports, _lines] = received.try_into().map_err(|_| io::ErrorKind::InvalidData)?;
-    File::from(reports.try_clone()?).write_all(&Report::Ready.encode())?;
+    File::from(reports.try_clone()?).write_all(&Report::Ready(true).encode())?;
     let serving = thread::spawn(move || serve(&channel));
     // Until it is to go, or its supervisor has gone.
     loop {

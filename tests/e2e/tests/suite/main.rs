@@ -17,6 +17,7 @@ mod frameworks;
 mod half_duplex;
 mod hanging_scripts;
 mod heads;
+mod health;
 mod http2;
 mod input;
 mod interpreters;
@@ -58,6 +59,7 @@ const TABLES: &[&[Test]] = &[
     filters::TESTS,
     frameworks::TESTS,
     half_duplex::TESTS,
+    health::TESTS,
     hanging_scripts::TESTS,
     heads::TESTS,
     http2::TESTS,

@@ -20,11 +20,12 @@ impl EventLoop {
                     self.timers.begin_serving(daemon.now());
                     daemon.activity.record_free_locks(daemon.now());
                     self.watch_memory();
-                    self.report(&Report::Ready);
+                    self.report(&Report::Ready(!daemon.reload.lacks_import()));
                     if let Some(trigger) = self.early.take() {
                         self.trigger(trigger);
                     }
                 }
+                Message::Imported => _ = self.report(&Report::Ready(true)),
                 Message::ScriptChanged => self.trigger(Trigger::ScriptReload),
                 // Every step asks the timers.
                 Message::TimersDue => {}

@@ -1,0 +1,95 @@
+//! The handler `wsgi-health`, which answers health checks: from shared words and the file of
+//! `WSGIDrainFile` alone, so that it never waits for an application.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use httpd::{InteriorNul, Output, Request, Status};
+use wsgi_core::config::{Effective, Global, ServerConfig};
+use wsgi_core::health::{Check, HealthClient, HealthClients, Obstacle};
+
+use crate::{Wsgi, daemon, embedded, termination};
+
+/// The name of the handler, for `SetHandler`.
+const HANDLER: &[u8] = b"wsgi-health";
+
+/// The headers by which proxies say that a request is another client's.
+const FORWARDED: [&std::ffi::CStr; 4] = [c"Forwarded", c"Via", c"X-Forwarded-For", c"X-Real-IP"];
+
+/// Answers a health check, if the request is one.
+pub(crate) fn handle(request: &Request) -> Status {
+    if request.handler() != Some(HANDLER) {
+        return Status::Declined;
+    }
+    let Some(server) = request.server().settings::<Wsgi>() else { return Status::Declined };
+    let server: &ServerConfig = server;
+    let settings = Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults));
+    let client = HealthClient {
+        address: request.useragent_ip().unwrap_or_default(),
+        own_address: request.connection().local_ip(),
+        is_forwarded: FORWARDED.into_iter().any(|name| request.headers_in().value(name).is_some()),
+    };
+    if !HealthClients::include(settings.health_clients(), &client) {
+        return Status::Http(403);
+    }
+    if !matches!(request.method(), Some(b"GET" | b"HEAD")) {
+        return Status::Http(405);
+    }
+    let (status, text) = match Check::of_path(request.uri().unwrap_or_default()) {
+        None => return Status::Http(404),
+        Some(Check::Live) => (200, "live\n".to_owned()),
+        Some(Check::Ready) => {
+            let obstacles = request.server().global::<Wsgi>().map(obstacles).unwrap_or_default();
+            let status = if obstacles.is_empty() { 200 } else { 503 };
+            (status, body(&obstacles, client.is_local()))
+        }
+    };
+    match respond(request, status, &text) {
+        Ok(()) => Status::Ok,
+        Err(InteriorNul) => Status::Http(500),
+    }
+}
+
+/// Returns why the server is not ready.
+fn obstacles(global: &Global) -> Vec<Obstacle> {
+    let mut obstacles = Vec::new();
+    obstacles.extend(termination::is_draining().then_some(Obstacle::Ending));
+    obstacles.extend(global.drain_file.as_deref().and_then(drain_file));
+    obstacles.extend(daemon::obstacles(global));
+    obstacles.extend(embedded::obstacle());
+    obstacles
+}
+
+fn drain_file(path: &[u8]) -> Option<Obstacle> {
+    match std::fs::symlink_metadata(OsStr::from_bytes(path)) {
+        Ok(_) => Some(Obstacle::Drained),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Obstacle::DrainFileUnknown(error.to_string())),
+    }
+}
+
+/// Returns the text of an answer. Names are for this machine alone.
+fn body(obstacles: &[Obstacle], is_local: bool) -> String {
+    if obstacles.is_empty() {
+        return "ready\n".to_owned();
+    }
+    let shown = if is_local { obstacles } else { &[] };
+    std::iter::once("not ready\n".to_owned())
+        .chain(shown.iter().map(|obstacle| format!("{obstacle}\n")))
+        .collect()
+}
+
+fn respond(request: &Request, status: u16, text: &str) -> Result<(), InteriorNul> {
+    let status = request.prepare_status(status, None)?;
+    request.set_content_type(b"text/plain; charset=utf-8")?;
+    request.headers_out().set_static(c"Cache-Control", c"no-store");
+    request.set_content_length(text.len() as u64);
+    if termination::is_draining() {
+        request.connection().close_after_response();
+    }
+    status.apply();
+    // A client that is gone has no use for it.
+    let _ = Output::new(request).send_last(text.as_bytes());
+    Ok(())
+}
