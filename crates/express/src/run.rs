@@ -1,15 +1,16 @@
 //! Running Apache in the foreground.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus};
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp, tcgetpgrp};
 use os::process::{Ended, reap};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGWINCH};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 
 use crate::failure::Failure;
 use crate::settings::Settings;
@@ -18,10 +19,10 @@ use crate::settings::Settings;
 ///
 /// Without a terminal this process *becomes* Apache, so that a supervisor or a container has the
 /// right process id; so it does to have Apache attached to the terminal for debugging. Otherwise, on a
-/// terminal it stays, because the terminal's signals are not all meant for Apache: a resized window
-/// would stop it. As the first process of a container it stays, too: the system makes it the parent
-/// of every process that loses its own, and Apache takes any status of such a process for one of its
-/// own children's.
+/// terminal it stays, wherever its output goes, because the terminal's signals are not all meant for
+/// Apache: to Apache, that of a resized window is a graceful stop. As the first process of a container
+/// it stays, too: the system makes it the parent of every process that loses its own, and Apache takes
+/// any status of such a process for one of its own children's.
 ///
 /// # Errors
 /// The control script cannot be started.
@@ -37,7 +38,7 @@ pub(crate) fn foreground(settings: &Settings) -> Result<u8, Failure> {
         // not start beside it. If it is missing, all the better.
         let _ = fs::remove_file(&settings.environment.pid_file);
     }
-    let on_terminal = io::stdout().is_terminal();
+    let on_terminal = io::stdout().is_terminal() || has_terminal();
     let is_first = settings.container.is_some() && std::process::id() == 1;
     if settings.debugging.is_on || !(on_terminal || is_first) {
         return Err(refuse(command.exec()));
@@ -48,10 +49,20 @@ pub(crate) fn foreground(settings: &Settings) -> Result<u8, Failure> {
         Signals::new([SIGINT, SIGTERM, SIGQUIT, SIGHUP, SIGUSR1, SIGWINCH, SIGCHLD]).map_err(refuse)?;
     // In a group of its own: Apache sends signals to its whole group when it stops.
     let mut child = command.process_group(0).spawn().map_err(refuse)?;
-    attend(&mut child, &mut signals, on_terminal, is_first).map_err(refuse)
+    attend(&mut child, &mut signals, is_first).map_err(refuse)
 }
 
-fn attend(child: &mut Child, signals: &mut Signals, on_terminal: bool, is_first: bool) -> io::Result<u8> {
+/// Signals with their senders.
+type Signals = SignalsInfo<WithRawSiginfo>;
+
+/// Returns whether a terminal sends signals to this process: that of its session, if it is not in
+/// the background there.
+fn has_terminal() -> bool {
+    let foreground = File::open("/dev/tty").ok().and_then(|terminal| tcgetpgrp(terminal).ok());
+    foreground == Some(getpgrp())
+}
+
+fn attend(child: &mut Child, signals: &mut Signals, is_first: bool) -> io::Result<u8> {
     // A child's id is in range: it came from the system.
     let pid = Pid::from_raw(child.id().cast_signed());
     loop {
@@ -61,10 +72,11 @@ fn attend(child: &mut Child, signals: &mut Signals, on_terminal: bool, is_first:
         if is_first {
             forget_orphans(pid);
         }
-        for number in signals.wait() {
-            let signal = match Signal::try_from(number) {
+        for info in signals.wait() {
+            let signal = match Signal::try_from(info.si_signo) {
                 Err(_) | Ok(Signal::SIGCHLD) => continue,
-                Ok(Signal::SIGWINCH) if on_terminal => continue,
+                // The kernel says that the window has another size; a process means Apache.
+                Ok(Signal::SIGWINCH) if info.si_code > 0 => continue,
                 // Apache has no handler for it, and would leave its children behind.
                 Ok(Signal::SIGQUIT) => Signal::SIGTERM,
                 Ok(signal) => signal,
@@ -105,7 +117,7 @@ mod tests {
         let mut ready = [0; 6];
         io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
         kill(Pid::this(), Signal::SIGUSR1).unwrap();
-        assert_eq!(attend(&mut child, &mut signals, false, false).unwrap(), 7);
+        assert_eq!(attend(&mut child, &mut signals, false).unwrap(), 7);
     }
 
     #[test]
