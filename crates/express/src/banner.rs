@@ -14,6 +14,7 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     if settings.files.status {
         lines.push(("Server Status", format!("{}/server-status", settings.url())));
     }
+    lines.extend(settings.health.banner(&settings.url()));
     lines.extend(settings.telemetry.banner());
     lines.extend([("Server Root", root.to_string()), ("Server Conf", format!("{root}/httpd.conf"))]);
     lines.extend(settings.logs.banner(&inputs.logs));

@@ -9,6 +9,7 @@ use crate::account::Account;
 use crate::apache;
 use crate::failure::Failure;
 use crate::general;
+use crate::health;
 use crate::install::{Installation, load_directives};
 use crate::json_logs;
 use crate::options;
@@ -31,7 +32,25 @@ struct Command {
     run: fn(&Parsed, &str) -> Result<u8, Failure>,
 }
 
-static COMMANDS: [Command; 10] = [
+static COMMANDS: [Command; 13] = [
+    Command {
+        name: "drain",
+        usage: "[options]",
+        help: "Has the health checks of a server fail, so that a balancer sends its requests elsewhere.",
+        options: health::drain_options,
+        takes_arguments: false,
+        internal: false,
+        run: |parsed, _| health::drain(parsed, true),
+    },
+    Command {
+        name: "health",
+        usage: "[options] [URL]",
+        help: "Asks a server, or the health check at a URL, whether it is ready; status 0 or 1.",
+        options: health::health_options,
+        takes_arguments: true,
+        internal: false,
+        run: |parsed, _| health::ask(parsed),
+    },
     Command {
         name: "install-module",
         usage: "[options]",
@@ -124,6 +143,15 @@ static COMMANDS: [Command; 10] = [
         takes_arguments: true,
         internal: false,
         run: |parsed, line| serve(parsed, purpose(parsed, Purpose::Start), line),
+    },
+    Command {
+        name: "undrain",
+        usage: "[options]",
+        help: "Ends the effect of drain.",
+        options: health::drain_options,
+        takes_arguments: false,
+        internal: false,
+        run: |parsed, _| health::drain(parsed, false),
     },
 ];
 

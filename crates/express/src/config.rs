@@ -75,6 +75,7 @@ impl Inputs<'_> {
                 maximum_requests => if embedded { settings.maximum_requests } else { 0 },
                 timeout => settings.timeout,
                 graceful_timeout => settings.graceful_timeout,
+                health => settings.health.context(root),
                 limits => settings.limits.context(),
                 environment => settings.environment.context(),
                 files => settings.files.context(&self.installation.docs()),

@@ -23,6 +23,7 @@ mod failure;
 mod files;
 mod general;
 mod groups;
+mod health;
 mod hosts;
 mod inputs;
 mod install;

@@ -18,6 +18,7 @@ use crate::debugging;
 use crate::failure::Failure;
 use crate::files;
 use crate::general;
+use crate::health;
 use crate::inputs::Inputs;
 use crate::install::Installation;
 use crate::locale;
@@ -169,6 +170,8 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     if settings.python_eggs.is_none() {
         root.make_directory_for("python-eggs", &account)?;
     }
+    root.write(health::PLACE, 0o644, &settings.health.place(settings.host.as_deref(), settings.port))?;
+    settings.health.warn_if_drained(&settings.server_root);
     root.write(application::DEFAULT, 0o644, include_str!("../templates/default.wsgi"))?;
     settings.debugging.make_directories(false, &account)?;
     if settings.debugging.gdb().is_some() {
@@ -254,6 +257,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
         tls::without_effect,
         proxy::without_effect,
         service::without_effect,
+        health::without_effect,
     ];
     for line in concerns.iter().flat_map(|of| of(parsed)) {
         warn(&line);

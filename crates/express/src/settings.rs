@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::files::Files;
 use crate::general;
+use crate::health::Health;
 use crate::limits::Limits;
 use crate::logs::Logs;
 use crate::names::{self, Names};
@@ -64,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) startup_timeout: i64,
     /// Apache's `Timeout` in seconds.
     pub(crate) timeout: i64,
+    pub(crate) health: Health,
     pub(crate) limits: Limits,
     pub(crate) application: Application,
     pub(crate) access: Access,
@@ -179,6 +181,7 @@ impl Settings {
         let names = refusals.value(Names::new(parsed));
         let proxies = refusals.value(Proxies::new(parsed));
         let sizing = refusals.value(Sizing::new(parsed));
+        let health = refusals.value(Health::new(parsed));
         let limits = refusals.value(Limits::new(parsed));
         let environment = refusals.value(Environment::new(parsed, &base));
         let access = refusals.value(Access::new(parsed, is_debugging));
@@ -221,6 +224,7 @@ impl Settings {
             graceful_timeout: number(parsed, &general::GRACEFUL_TIMEOUT, 15).clamp(1, MOST_OF_APACHE),
             startup_timeout: number(parsed, &general::STARTUP_TIMEOUT, 15),
             timeout: number(parsed, &general::SOCKET_TIMEOUT, 60),
+            health: health?,
             limits: limits?,
             application,
             access: access?,
@@ -363,7 +367,8 @@ fn is_fixed(application_group: &str) -> bool {
     application_group == "%{GLOBAL}" || !application_group.contains("%{")
 }
 
-fn default_root(host: &str, port: u16) -> PathBuf {
+/// Returns the server root of a server that was given none.
+pub(crate) fn default_root(host: &str, port: u16) -> PathBuf {
     let temporary = std::env::var("TMPDIR").unwrap_or_default();
     let temporary = match temporary.trim_end_matches('/') {
         "" => "/tmp",
@@ -374,6 +379,11 @@ fn default_root(host: &str, port: u16) -> PathBuf {
 
 fn mount_point(text: &str) -> String {
     format!("/{}", text.trim_matches('/'))
+}
+
+/// Returns the address of a host and a port.
+pub(crate) fn address(host: &str, port: u16) -> String {
+    format!("{}:{port}", bracketed(host))
 }
 
 fn bracketed(host: &str) -> String {

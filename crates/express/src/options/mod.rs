@@ -7,7 +7,8 @@ mod reference;
 
 use crate::spec::{Section, Spec};
 use crate::{
-    auth, container, debugging, environment, files, general, limits, logs, names, proxy, telemetry, tls,
+    auth, container, debugging, environment, files, general, health, limits, logs, names, proxy, telemetry,
+    tls,
 };
 
 pub use reference::reference;
@@ -27,6 +28,7 @@ static SECTIONS: &[&Section] = &[
     &general::PROCESSES_AND_THREADS,
     &general::REQUESTS,
     &limits::LIMITS,
+    &health::HEALTH,
     &general::RELOADING,
     &debugging::DEBUGGING,
     &general::INTERPRETERS,
@@ -72,6 +74,10 @@ mod tests {
             general::STRICT.name,
             auth::ACCESS_PROCESSES.name,
             container::CONTAINER.name,
+            health::HEALTH_PATH.name,
+            health::HEALTH_CLIENT.name,
+            health::GRACEFUL_STOP.name,
+            health::DRAIN_DELAY.name,
         ];
         assert_eq!(server().iter().filter(|spec| !ours.contains(&spec.name)).count(), 152);
     }

@@ -6,6 +6,7 @@ mod container;
 mod control;
 mod debugging;
 mod django;
+mod draining;
 mod environment;
 mod files;
 mod hosts;
@@ -30,6 +31,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     control::TESTS,
     debugging::TESTS,
     django::TESTS,
+    draining::TESTS,
     environment::TESTS,
     files::TESTS,
     hosts::TESTS,

@@ -53,12 +53,21 @@ impl Express {
 
     /// Starts a server on a terminal.
     pub(super) fn on_terminal(site: Site, options: &[&str]) -> Session {
+        Self::on_terminal_with_output(site, options, true)
+    }
+
+    /// Starts a server on a terminal, to which its output goes, or else to a file.
+    pub(super) fn on_terminal_with_output(site: Site, options: &[&str], shows_output: bool) -> Session {
         let pair = nix::pty::openpty(None, None).unwrap_or_else(|error| panic!("no terminal: {error}"));
         let end = || pair.slave.try_clone().map_or_else(|error| panic!("{error}"), Stdio::from);
         // The session that this is the terminal of has to be a new one.
         let mut command = command(&["setsid", "--ctty"]);
         command.args(["start-server", "app.wsgi"]).args(own_options()).env("TERM", "dumb");
         command.stdin(end()).stdout(end()).stderr(end());
+        if !shows_output {
+            let file = |name| File::create(site.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+            command.stdout(file("output")).stderr(file("errors"));
+        }
         let terminal = Terminal::new(pair.master);
         Session { server: Self::wait_for_start(site, command, options), terminal }
     }
@@ -150,6 +159,14 @@ impl Drop for Express {
 pub(super) struct Session {
     pub(super) terminal: Terminal,
     pub(super) server: Express,
+}
+
+impl Session {
+    /// The path of the terminal.
+    pub(super) fn terminal_of_process(&self) -> String {
+        let link = fs::read_link(Process(self.server.process.id()).path("fd/0"));
+        link.map_or_else(|error| panic!("{error}"), |path| path.to_string_lossy().into_owned())
+    }
 }
 
 impl Drop for Session {
