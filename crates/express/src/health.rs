@@ -73,7 +73,7 @@ pub(crate) struct Health {
     clients: Vec<String>,
     is_graceful: bool,
     /// In seconds.
-    drain_delay: i64,
+    pub(crate) drain_delay: i64,
 }
 
 impl Health {

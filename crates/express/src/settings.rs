@@ -318,7 +318,7 @@ impl Settings {
         /// The time in which Apache ends its children that hang, and a second for everything else.
         const TO_END: i64 = 10 + 1;
         let daemon = self.daemon.as_ref().map_or(0, |daemon| daemon.number("shutdown-timeout"));
-        self.graceful_timeout + daemon + TO_END
+        self.health.drain_delay + self.graceful_timeout + daemon + TO_END
     }
 
     /// Returns the directory where Python eggs are unpacked.
@@ -451,6 +451,7 @@ mod tests {
     fn the_end_of_a_server_has_a_limit() {
         let period = |arguments: &[&str]| settings(arguments).unwrap().grace_period();
         assert_eq!((period(&[]), period(&["--embedded-mode"])), (31, 26));
+        assert_eq!(period(&["--drain-delay", "5"]), 36);
         assert_eq!(period(&["--graceful-timeout", "1m", "--shutdown-timeout", "9"]), 80);
     }
 

@@ -59,9 +59,13 @@ fn wait_until_recovered(server: &Server) {
 }
 
 fn a_supervisor_that_cannot_be_started_is_retried_and_requests_fail_at_once(setup: Setup) {
-    serving(setup.own_module().conf("Timeout 3600"), "").run(|server, cases| {
+    let health = "Timeout 3600\n<Location \"/-\">\nSetHandler wsgi-health\n</Location>";
+    serving(setup.own_module().conf(health), "").run(|server, cases| {
         let process = serving_process(server);
         lose_supervisor(server);
+        cases.check("the server is not ready", || {
+            assert!(server.get("/-/ready").expect(503).contains("supervisor"));
+        });
         cases.check("requests are refused", || {
             let mark = server.mark();
             for _ in 0..10 {
@@ -76,7 +80,10 @@ fn a_supervisor_that_cannot_be_started_is_retried_and_requests_fail_at_once(setu
             assert_eq!(server.get("/pid").status, 503);
             server.wait_log(mark, "The next try is in");
         });
-        cases.check("they are served when it can be started", || wait_until_recovered(server));
+        cases.check("they are served when it can be started", || {
+            wait_until_recovered(server);
+            assert_eq!(server.get("/-/ready").expect(200), "ready\n");
+        });
     });
 }
 
