@@ -24,7 +24,9 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
         let rules = settings.files.rewrite_rules.clone();
         let rules = rules.unwrap_or_else(|| settings.server_root.join("rewrite.conf"));
         lines.push(("Rewrite Rules", rules.display().to_string()));
-        lines.push(("Environ Variables", format!("{root}/envvars")));
+        let variables = settings.environment.script.clone();
+        let variables = variables.unwrap_or_else(|| settings.server_root.join("envvars"));
+        lines.push(("Environ Variables", variables.display().to_string()));
         lines.push(("Control Script", format!("{root}/apachectl")));
     }
     let account = inputs.account;

@@ -9,7 +9,10 @@ pub(crate) fn choose(
     exists: impl Fn(&str) -> bool,
 ) -> (String, Option<String>) {
     if let Some(asked) = asked {
-        if is_plain(asked) || asked == UTF_8 || exists(asked) {
+        if asked == UTF_8 || is_plain(asked) {
+            return (UTF_8.to_owned(), None);
+        }
+        if exists(asked) {
             return (asked.to_owned(), None);
         }
         let warning = format!(
@@ -52,8 +55,11 @@ mod tests {
     fn a_requested_locale_that_is_missing_is_replaced_with_a_warning() {
         let choose =
             |name| choose(Some(name), |_| Some("en_US.UTF-8".into()), |known| known == "de_DE.UTF-8");
-        for name in ["de_DE.UTF-8", "C", "C.UTF-8"] {
+        for name in ["de_DE.UTF-8", "C.UTF-8"] {
             assert_eq!(choose(name), (name.to_owned(), None));
+        }
+        for plain in ["C", "POSIX"] {
+            assert_eq!(choose(plain), ("C.UTF-8".to_owned(), None));
         }
         let (chosen, warning) = choose("xx_XX");
         assert!(chosen == "C.UTF-8" && warning.unwrap().contains("--locale"));

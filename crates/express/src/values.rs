@@ -1,6 +1,6 @@
 //! The values of options: numbers in their ranges, paths, texts.
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::parse::Parsed;
@@ -21,9 +21,24 @@ pub(crate) fn port(parsed: &Parsed, spec: &Spec, default: u16) -> u16 {
 /// # Errors
 /// There is no current directory.
 pub(crate) fn absolute(path: &str) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| {
+    std::path::absolute(path).map(|path| without_parents(&path)).map_err(|error| {
         Failure::machine(format!("cannot make the path '{path}' absolute: {error}; name another"))
     })
+}
+
+/// Returns an absolute path without `..`, as Python's `os.path.abspath`: applications see these
+/// paths, above all as `__file__`.
+fn without_parents(path: &Path) -> PathBuf {
+    let mut result = PathBuf::new();
+    for component in path.components() {
+        if component == Component::ParentDir {
+            // The root has no parent.
+            result.pop();
+        } else {
+            result.push(component);
+        }
+    }
+    result
 }
 
 pub(crate) fn all_absolute(parsed: &Parsed, spec: &Spec) -> Result<Vec<PathBuf>, Failure> {
@@ -51,4 +66,19 @@ pub(crate) fn url_path(path: &str) -> String {
 /// The arguments of each occurrence of an option that takes two.
 pub(crate) fn pairs<'p>(parsed: &'p Parsed, spec: &Spec) -> impl Iterator<Item = (&'p String, &'p String)> {
     parsed.all(spec).iter().filter_map(|pair| Some((pair.first()?, pair.get(1)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_have_no_parents() {
+        for (path, expected) in
+            [("/a/b/../c/./d", "/a/c/d"), ("/../a", "/a"), ("/a/..", "/"), ("/a//b/", "/a/b"), ("/", "/")]
+        {
+            assert_eq!(absolute(path).unwrap(), Path::new(expected), "{path}");
+        }
+        assert!(absolute("../app.wsgi").unwrap().ends_with("app.wsgi"));
+    }
 }

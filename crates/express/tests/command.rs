@@ -205,6 +205,12 @@ fn setting_up_writes_the_server_root_and_the_banner() {
     let mode = |name: &str| prefix.path("root").join(name).metadata().unwrap().mode() & 0o777;
     assert_eq!((mode("httpd.conf"), mode("apachectl"), mode("default.wsgi")), (0o600, 0o700, 0o644));
     assert!(prefix.path("root/python-eggs").is_dir());
+    let variables = |options: &[&str]| {
+        let banner = text(&prefix.server("setup-server", options).output().unwrap());
+        banner.lines().find(|line| line.starts_with("Environ Variables  : ")).map(str::to_owned)
+    };
+    assert!(variables(&[]).unwrap().ends_with("/root/envvars"));
+    assert!(variables(&["--envvars-script", "/dev/../etc/profile"]).unwrap().ends_with(" : /etc/profile"));
     assert!(!text(&prefix.server("start-server", &["--setup-only"]).output().unwrap()).contains("serving"));
 }
 
