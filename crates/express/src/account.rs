@@ -55,7 +55,23 @@ impl Account {
     /// # Errors
     /// The account does not exist, or is root.
     pub(crate) fn choose(user: Option<&str>, group: Option<&str>) -> Result<Self, Failure> {
-        if geteuid().is_root() { Self::for_root(user, group) } else { Ok(Self::invoking(user, group)) }
+        Self::choose_by(user, group, (&general::USER, &general::GROUP))
+    }
+
+    /// Chooses the account of a service, by its own options.
+    ///
+    /// # Errors
+    /// As [`Account::choose`].
+    pub(crate) fn choose_for_service(user: Option<&str>, group: Option<&str>) -> Result<Self, Failure> {
+        Self::choose_by(user, group, (&general::SERVICE_USER, &general::SERVICE_GROUP))
+    }
+
+    fn choose_by(user: Option<&str>, group: Option<&str>, options: (&Spec, &Spec)) -> Result<Self, Failure> {
+        if geteuid().is_root() {
+            Self::for_root(user, group, options)
+        } else {
+            Ok(Self::invoking(user, group))
+        }
     }
 
     /// A command that runs as this account, in a neutral directory and without input.
@@ -93,11 +109,18 @@ impl Account {
         if granted { Ok(()) } else { Err(reason) }
     }
 
-    fn for_root(user: Option<&str>, group: Option<&str>) -> Result<Self, Failure> {
+    fn for_root(
+        user: Option<&str>,
+        group: Option<&str>,
+        (of_user, of_group): (&Spec, &Spec),
+    ) -> Result<Self, Failure> {
         let (found, by_default) = match user {
             Some(user) => {
                 let found = lookup(user)?.ok_or_else(|| {
-                    Failure::machine(format!("there is no account {user}; name an existing one with --user"))
+                    Failure::machine(format!(
+                        "there is no account {user}; name an existing one with {}",
+                        of_user.name
+                    ))
                 })?;
                 (found, false)
             }
@@ -110,13 +133,17 @@ impl Account {
             }
         };
         if found.uid.is_root() {
-            return Err(Failure::machine(
-                "Apache does not serve requests as root; name another account with --user",
-            ));
+            return Err(Failure::machine(format!(
+                "nothing is served as root; name another account with {}",
+                of_user.name
+            )));
         }
         let gid = match group {
             Some(group) => lookup_group(group)?.ok_or_else(|| {
-                Failure::machine(format!("there is no group {group}; name an existing one with --group"))
+                Failure::machine(format!(
+                    "there is no group {group}; name an existing one with {}",
+                    of_group.name
+                ))
             })?,
             None => found.gid,
         };
@@ -230,6 +257,10 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
+    fn for_root(user: Option<&str>, group: Option<&str>) -> Result<Account, Failure> {
+        Account::for_root(user, group, (&general::USER, &general::GROUP))
+    }
+
     fn stranger() -> Account {
         Account {
             user: "stranger".into(),
@@ -275,21 +306,19 @@ mod tests {
 
     #[test]
     fn unknown_accounts_are_refused() {
-        assert!(Account::for_root(Some("no-such-account"), None).unwrap_err().to_string().contains("--user"));
-        assert!(
-            Account::for_root(Some("nobody"), Some("no-such-group"))
-                .unwrap_err()
-                .to_string()
-                .contains("--group")
-        );
-        assert!(Account::for_root(Some("root"), None).unwrap_err().to_string().contains("root"));
+        assert!(for_root(Some("no-such-account"), None).unwrap_err().to_string().contains(" --user"));
+        let of_service = (&general::SERVICE_USER, &general::SERVICE_GROUP);
+        let error = Account::for_root(Some("no-such-account"), None, of_service).unwrap_err().to_string();
+        assert!(error.contains("--service-user"), "{error}");
+        assert!(for_root(Some("nobody"), Some("no-such-group")).unwrap_err().to_string().contains("--group"));
+        assert!(for_root(Some("root"), None).unwrap_err().to_string().contains("root"));
     }
 
     #[test]
     fn the_group_is_the_account_s_own() {
-        let account = Account::for_root(Some("nobody"), None).unwrap();
+        let account = for_root(Some("nobody"), None).unwrap();
         assert_eq!(account.gid, User::from_name("nobody").unwrap().unwrap().gid);
         assert!(!account.by_default);
-        assert!(Account::for_root(None, None).unwrap().by_default);
+        assert!(for_root(None, None).unwrap().by_default);
     }
 }

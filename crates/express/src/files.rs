@@ -247,7 +247,7 @@ mod tests {
 
     fn files(arguments: &[&str]) -> Result<Files, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Files::new(&parse(&options::server(), arguments).unwrap(), true)
+        Files::new(&parse(&options::server(), arguments)?, true)
     }
 
     #[test]

@@ -109,7 +109,7 @@ mod tests {
 
     fn names(arguments: &[&str]) -> Result<Option<Names>, Failure> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Names::new(&parse(&options::server(), arguments).unwrap())
+        Names::new(&parse(&options::server(), arguments)?)
     }
 
     #[test]

@@ -173,9 +173,25 @@ fn find(specs: &[&'static Spec], name: &str) -> Result<Option<&'static Spec>, St
 /// The names of arguments that are paths.
 const PATHS: [&str; 5] = ["FILE", "DIRECTORY", "FILE-OR-DIRECTORY", "SCRIPT", "PREFIX"];
 
+/// Further options whose argument cannot be empty.
+const NEVER_EMPTY: [&str; 6] =
+    ["--application-group", "--callable-object", "--group", "--host", "--python-warnings", "--user"];
+
 fn check(spec: &Spec, values: &[String], warnings: &mut Vec<String>) -> Result<(), String> {
     let name = spec.name;
     for (argument, value) in spec.arguments.iter().zip(values) {
+        // Levels are words, however they are set apart.
+        if name != "--log-level" && value.chars().any(char::is_control) {
+            return Err(format!(
+                "option {name}: '{}' contains a control character, which an Apache configuration cannot hold",
+                value.escape_debug()
+            ));
+        }
+        if NEVER_EMPTY.contains(&name) && value.trim().is_empty() {
+            return Err(format!(
+                "option {name}: its argument is empty, as that of a variable that is not set"
+            ));
+        }
         if PATHS.contains(argument) && value.trim().is_empty() {
             return Err(format!(
                 "option {name}: the name of the {} is empty, as that of a variable that is not set",
@@ -304,6 +320,18 @@ mod tests {
         assert!(parsed.has(&crate::logs::LOG_TO_TERMINAL));
         assert_eq!(parsed.all(&files::URL_ALIAS), [["/s", "/srv"]]);
         assert_eq!(parsed.positional, ["app.wsgi", "--port"]);
+    }
+
+    #[test]
+    fn arguments_that_cannot_be_meant_are_refused_with_their_option() {
+        for option in ["--document-root", "--python-path", "--pid-file", "--application-group"] {
+            let text = refusal(&[option, "a\nb"]);
+            assert!(text.contains(&format!("option {option}: 'a\\nb' contains a control")), "{text}");
+            let text = refusal(&[option, ""]);
+            assert!(text.contains(&format!("option {option}: ")) && text.contains("is empty"), "{text}");
+        }
+        assert!(refusal(&["--host", " "]).contains("option --host: its argument is empty"));
+        assert!(refusal(&["--setenv", "A", "b\tc"]).contains("option --setenv: 'b\\tc'"));
     }
 
     #[test]

@@ -224,7 +224,7 @@ fn service_accounts(settings: &Settings) -> Result<Vec<(String, Account)>, Failu
     }
     let own = settings.services.iter().filter(|service| service.user.is_some() || service.group.is_some());
     own.map(|service| {
-        let account = Account::choose(service.user.as_deref(), service.group.as_deref())?;
+        let account = Account::choose_for_service(service.user.as_deref(), service.group.as_deref())?;
         Ok((service.name.clone(), account))
     })
     .collect()

@@ -16,7 +16,7 @@ fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
         .chain(arguments)
         .map(|&argument| argument.to_owned())
         .collect();
-    let parsed = parse(&options::server(), arguments).unwrap();
+    let parsed = parse(&options::server(), arguments)?;
     let built_in = MODULES
         .iter()
         .chain(&[
