@@ -44,6 +44,7 @@ fn site() -> Site {
     site.write("docs/page.md", "page");
     site.write("docs/indexed/index.html", "index");
     site.write("assets/asset.txt", "asset");
+    site.write("assets/note.md", "note");
     site
 }
 
@@ -87,6 +88,9 @@ fn aliases_files_directories_and_the_application_in_this_order() {
             ("/missing.md", "|/missing.md"),
             ("/assets/asset.txt", "asset"),
             ("/assets/missing", "404"),
+            ("/assets/note.md", "__wsgi_resource_md__|note.md|/assets/note.md|"),
+            // As with the original: the script decides about what does not exist.
+            ("/assets/missing.md", "__wsgi_resource_md__|missing.md|/assets/missing.md|"),
             ("/other/deep/", "|/other/deep/"),
             ("/%3Ffile.txt", "|/?file.txt"),
             ("/a%20b%25", "|/a b%"),
@@ -165,12 +169,17 @@ fn directories_scripts_and_rewriting_of_the_document_root() {
             "md",
             "resource.py",
             "--with-php5",
+            "--url-alias",
+            "/same",
+            "docs",
         ],
     );
     check(
         &server,
         &[
             ("/run.cgi?a", "cgi a"),
+            // The alias takes nothing away from the directory.
+            ("/same/run.cgi?b", "cgi b"),
             ("/old/x", "-> new/x"),
             ("/inner", "file"),
             ("/application", "|/application"),
