@@ -15,6 +15,8 @@ use crate::status::Status;
 pub struct Input<'r> {
     request: &'r Request,
     brigade: Brigade<'r>,
+    /// The number of bytes read so far.
+    received: u64,
     is_ended: bool,
     failed: Option<Status>,
     /// The time since which [`Input::poll_read`] has received nothing.
@@ -30,7 +32,7 @@ impl<'r> Input<'r> {
             let connection = (*request.as_ptr()).connection;
             Brigade::new(request.pool(), (*connection).bucket_alloc)
         };
-        Self { request, brigade, is_ended: false, failed: None, stalled: None }
+        Self { request, brigade, received: 0, is_ended: false, failed: None, stalled: None }
     }
 
     /// Returns the status to answer with if reading failed, or `None` if it did not.
@@ -159,6 +161,13 @@ impl<'r> Input<'r> {
         Ok(())
     }
 
+    /// Returns how many bytes can still be read before the body is longer than `LimitRequestBody`
+    /// allows. With the next one Apache would send an error, even amid a response, which ends that.
+    #[must_use]
+    pub fn allowance(&self) -> u64 {
+        self.request.body_limit().map_or(u64::MAX, |limit| limit.saturating_sub(self.received))
+    }
+
     /// Returns how long the client may take for the next part of the body. (mod_reqtimeout applies
     /// its own limit on each read.)
     #[must_use]
@@ -178,6 +187,7 @@ impl<'r> Input<'r> {
         }
         let taken = self.brigade.take(buffer).map_err(|status| self.fail(status))?;
         self.is_ended |= taken.is_ended;
+        self.received += taken.length as u64;
         Ok(taken.length)
     }
 

@@ -236,7 +236,12 @@ impl<'r> RequestBody<'r> {
         if !self.is_unwanted && !kept.has_room() {
             return false;
         }
-        kept.block.resize(BLOCK, 0);
+        // The application may want none of a body that is too long.
+        let most = usize::try_from(self.input.allowance()).map_or(BLOCK, |allowance| allowance.min(BLOCK));
+        if most == 0 {
+            return false;
+        }
+        kept.block.resize(most, 0);
         match self.input.read_arrived(&mut kept.block) {
             Ok(0) if self.input.is_ended() => false,
             // Data of the connection's own, such as a part of a record of TLS.

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
         Ours("it reads nothing ahead")
     ),
     on_each_mpm!(a_client_over_tls_may_only_send),
+    on_one_mpm!(an_unread_body_that_is_too_long_costs_no_answer),
 ];
 
 const APP: &str = include_str!("../../apps/half_duplex.wsgi");
@@ -118,6 +119,24 @@ fn a_body_that_cannot_be_kept_is_logged(setup: Setup) {
             assert_eq!(server.get("/echo").status, 200);
             assert_eq!(server.log_since(mark).matches("WSGI1022").count(), 1);
         });
+    });
+}
+
+fn an_unread_body_that_is_too_long_costs_no_answer(setup: Setup) {
+    // The system has room for it, so that the client can go on to read.
+    let chunk = [b"186a0\r\n", &[b'x'; 100_000][..], b"\r\n"].concat();
+    let body = [chunk.repeat(20), b"0\r\n\r\n".to_vec()].concat();
+    serving(setup).conf("WSGIChunkedRequest On\nLimitRequestBody 1000000").run(|server, cases| {
+        for answer in ["list", "length", "blocks"] {
+            cases.ours_only(answer, "in daemon mode it reads the body first", || {
+                let mut client = server.connect();
+                let request = server.request("POST", &format!("/answer_{answer}"));
+                client.send(&request.header("Transfer-Encoding", "chunked").keep_alive());
+                client.send(&body);
+                let response = client.response("POST").unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(response.expect(200).len(), ANSWER);
+            });
+        }
     });
 }
 
