@@ -362,10 +362,17 @@ fn not_kept(request: &Request, error: &io::Error) -> Status {
 /// Logs that the body cannot be kept, and the result of that.
 fn log_not_kept(request: &Request, error: &io::Error, result: &str) {
     let directory = directory().display();
-    let remedy = if is_full(error) { "make room there" } else { "let Apache's user write there" };
+    let another = ", or name another directory in the variable TMPDIR of Apache's environment";
+    let (remedy, alternative) = match error.raw_os_error() {
+        _ if is_full(error) => ("make room there", another),
+        Some(libc::EMFILE | libc::ENFILE) => {
+            ("raise the limit of open files (ulimit -n) for Apache, or have fewer threads in a child", "")
+        }
+        Some(libc::ENOENT | libc::ENOTDIR) => ("create the directory", another),
+        _ => ("let Apache's user write there", another),
+    };
     let text = format_args!(
-        "the body of the request cannot be kept in a file in {directory}: {error}. {result}: \
-         {remedy}, or name another directory in the variable TMPDIR of Apache's environment"
+        "the body of the request cannot be kept in a file in {directory}: {error}. {result}: {remedy}{alternative}"
     );
     log::message(request, BODY_NOT_KEPT, text);
 }

@@ -464,10 +464,10 @@ codes! {
         "Correct the `Content-Length` of the application. If a file has become shorter while it was sent, replace files by \
          renaming.";
     BODY_NOT_KEPT = "WSGI1022", Error,
-        "The body of a request cannot be kept in a file, or not be read from it: the disk is full, or the directory is missing or not \
-         writable.",
-        "The message names the directory, which is that of the variable `TMPDIR` of Apache's environment, or `/var/tmp`. Make room or \
-         let Apache's user write there, or name another directory.";
+        "The body of a request cannot be kept in a file, or not be read from it: the disk is full, the directory is missing or not \
+         writable, or the child has too many open files.",
+        "The message names the directory, which is that of the variable `TMPDIR` of Apache's environment, or `/var/tmp`, and says what to \
+         do.";
     HOOK_TIMEOUT = "WSGI1030", Error,
         "A script that controls access, or chooses where a request goes, has not answered in time. The request is refused. Where the \
          script does not run Python code, it cannot be interrupted and goes on by itself.",

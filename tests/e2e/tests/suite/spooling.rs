@@ -311,7 +311,8 @@ fn a_body_that_cannot_be_kept_is_refused(setup: Setup) {
         cases.check("a directory that is missing", || {
             let mark = server.mark();
             assert_eq!(post(200_000).status, 500);
-            server.wait_log(mark, "No such file or directory");
+            let line = server.wait_log(mark, "No such file or directory");
+            assert!(line.contains("create the directory"), "{line}");
         });
     });
 }
