@@ -33,17 +33,17 @@ PROCESSORS, MEMORY, TASKS = 2, 512, 200
 class Image:
     """A root directory, and how to run what is in it."""
 
-    def __init__(self, root, environment=None, directory="/", user="0:0", entrypoint=(), command=()):
+    def __init__(self, root, environment=None, directory="/", user="0:0", entrypoint=(), command=(), healthcheck=()):
         self.root = Path(root)
         self.environment = dict(environment or {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
         self.directory, self.user = directory, user
-        self.entrypoint, self.command = list(entrypoint), list(command)
+        self.entrypoint, self.command, self.healthcheck = list(entrypoint), list(command), list(healthcheck)
 
     def copy(self, root):
         """Copies it; files are links, which no step writes to but replaces."""
         shutil.rmtree(root, ignore_errors=True)
         subprocess.run(["cp", "--archive", self.root, root], check=True)
-        return Image(root, self.environment, self.directory, self.user, self.entrypoint, self.command)
+        return Image(root, self.environment, self.directory, self.user, self.entrypoint, self.command, self.healthcheck)
 
     def save(self, file):
         file.with_suffix(".json").write_text(json.dumps({**vars(self), "root": str(self.root)}))
@@ -131,6 +131,8 @@ def build(text, context, name, known=None):
             image.user = text
         elif instruction == "ENTRYPOINT":
             image.entrypoint, image.command = json.loads(text), []
+        elif instruction == "HEALTHCHECK":
+            image.healthcheck = json.loads(text.partition("CMD ")[2])
         elif instruction == "CMD":
             image.command = json.loads(text)
         elif instruction == "STOPSIGNAL":
@@ -174,6 +176,7 @@ class Container:
         variables = [f"{name}={value}" for name, value in {**image.environment, **(environment or {})}.items()]
         become = ["/usr/bin/env", "-i", "-C", image.directory, *variables]
         become += ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+        self.become = list(become)
         become += ["prlimit", f"--nproc={TASKS}", "--core=0", *image.entrypoint, *(arguments or image.command)]
         mounts = [path for mount in (limits.mounts if limits else []) for path in mount]
         unshare = ["unshare", "--user", "--mount", "--pid", "--fork", "--kill-child"]
@@ -202,6 +205,12 @@ class Container:
             return get("/")[0] == 200
         except OSError:
             return False
+
+    def run(self, command):
+        """Runs a command in the container, as an engine does; returns its status and its output."""
+        enter = ["nsenter", f"--target={self.first}", "--user", "--mount", "--pid", "--root"]
+        done = subprocess.run([*enter, *self.become, *command], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT)
+        return done.returncode, done.stdout + done.stderr
 
     def output(self):
         return Path(self.log.name).read_text()

@@ -9,6 +9,7 @@ use cgroup::Limits;
 use sizes::Sizes;
 
 use crate::general;
+use crate::health;
 use crate::logs;
 use crate::parse::Parsed;
 use crate::spec::{Spec, section};
@@ -21,8 +22,9 @@ section! {
     }
 
     CONTAINER = Spec::flag("--container",
-        "Has the defaults of a server in a container: logs to the terminal, port 8080, and a size that follows the container's limits.")
-        .note("Each of these defaults gives way to its own option (`--log-directory`, `--port`, `--processes`, `--threads`). There is a process for each \
+        "Has the defaults of a server in a container: logs to the terminal, port 8080, health checks, and a size that follows the container's limits.")
+        .note("Health checks are below `/-`, and after the first `SIGTERM` they fail for 5 seconds before the server ends gracefully. Each of these defaults gives way to \
+               its own option (`--log-directory`, `--port`, `--health-path`, `--drain-delay`, `--processes`, `--threads`). There is a process for each \
                processor that the control group may use, if there are 192 MB of memory for each; with few tasks (`pids.max`), fewer processes and \
                threads; and one process if processors are not limited. The banner says what was chosen, and the seconds that the container needs to end \
                (`docker stop --timeout`, `terminationGracePeriodSeconds`). As the container's first process, \
@@ -31,6 +33,12 @@ section! {
 
 /// The port that a user other than root may listen on everywhere.
 const PORT: &str = "8080";
+
+/// The path of health checks.
+const HEALTH_PATH: &str = "/-";
+
+/// The seconds that Kubernetes and most balancers take to send requests elsewhere.
+const DRAIN_DELAY: &str = "5";
 
 /// The size of a server in a container.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +56,9 @@ impl Container {
     fn complete_within(parsed: &mut Parsed, limits: Limits) -> Self {
         parsed.assume(&general::PORT, &[PORT]);
         parsed.assume(&logs::LOG_TO_TERMINAL, &[]);
+        parsed.assume(&health::HEALTH_PATH, &[HEALTH_PATH]);
+        parsed.assume(&health::GRACEFUL_STOP, &[]);
+        parsed.assume(&health::DRAIN_DELAY, &[DRAIN_DELAY]);
         let given = |spec| parsed.integer(spec).and_then(|number| u32::try_from(number).ok());
         let sizes = Sizes::choose(&limits, given(&general::PROCESSES), given(&general::THREADS));
         // Applications see whether the number was given (wsgi.multiprocess).
@@ -121,7 +132,11 @@ mod tests {
     fn defaults_are_those_of_containers() {
         let (parsed, container) = within(&["--container"], TWO);
         assert_eq!(parsed.integer(&general::PORT), Some(8080));
-        assert!(parsed.has(&logs::LOG_TO_TERMINAL));
+        assert!(parsed.has(&logs::LOG_TO_TERMINAL) && parsed.has(&health::GRACEFUL_STOP));
+        assert_eq!(
+            (parsed.text(&health::HEALTH_PATH), parsed.integer(&health::DRAIN_DELAY)),
+            (Some("/-"), Some(5))
+        );
         assert_eq!(
             (parsed.integer(&general::PROCESSES), parsed.integer(&general::THREADS)),
             (Some(2), Some(5))

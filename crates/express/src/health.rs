@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use minijinja::{Value, context};
 
+use crate::container::CONTAINER;
 use crate::failure::Failure;
 use crate::general;
 use crate::parse::Parsed;
@@ -149,7 +150,7 @@ impl Health {
 /// Returns the options of health checks that have no effect.
 pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     let mut lines = Vec::new();
-    if parsed.has(&HEALTH_CLIENT) && !parsed.has(&HEALTH_PATH) {
+    if parsed.has(&HEALTH_CLIENT) && !parsed.has(&HEALTH_PATH) && !parsed.has(&CONTAINER) {
         lines.push(
             "--health-client is without effect: there are no health checks without --health-path".to_owned(),
         );

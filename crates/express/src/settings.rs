@@ -453,6 +453,7 @@ mod tests {
         assert_eq!((period(&[]), period(&["--embedded-mode"])), (31, 26));
         assert_eq!(period(&["--drain-delay", "5"]), 36);
         assert_eq!(period(&["--graceful-timeout", "1m", "--shutdown-timeout", "9"]), 80);
+        assert_eq!((period(&["--container"]), period(&["--container", "--drain-delay", "9"])), (36, 40));
     }
 
     #[test]

@@ -78,6 +78,9 @@ const FIRST: &[&str] = &["unshare", "--pid", "--fork", "--kill-child", "--mount-
 const SECOND: &[&str] =
     &["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", "\"$@\"; exit", "sh"];
 
+/// The defaults of a container, without its delay at the end.
+const PRESET: &[&str] = &["--container", "--drain-delay", "0"];
+
 /// Starts a server with a request that is held. Returns Apache's first process, too.
 fn start(wrapper: &[&str], options: &[&str]) -> (Express, Process, JoinHandle<io::Result<Response>>) {
     let (server, apache) = start_idle(wrapper, options);
@@ -225,7 +228,7 @@ fn with_the_preset_the_first_process_inherits_what_is_left_behind() {
     if !has_namespaces() {
         return;
     }
-    let (server, apache) = start_idle(FIRST, &["--container"]);
+    let (server, apache) = start_idle(FIRST, PRESET);
     let first = first_process(&server);
     assert_eq!(first.children(), [apache]);
     super::write(server.path("app.wsgi"), LEAVING);
@@ -257,7 +260,7 @@ fn with_the_preset_the_first_process_passes_signals_on() {
         return;
     }
     for ending in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGWINCH] {
-        let (mut server, apache) = start_idle(FIRST, &["--container", "--graceful-timeout", "5"]);
+        let (mut server, apache) = start_idle(FIRST, &[PRESET, &["--graceful-timeout", "5"]].concat());
         let first = first_process(&server);
         // Apache listens before it has set its handlers of signals.
         assert_eq!(server.ask("GET", "/quick", "", "").status, 200);
@@ -281,7 +284,7 @@ fn with_the_preset_the_status_is_that_of_apache() {
     if !has_namespaces() {
         return;
     }
-    let (mut server, apache) = start_idle(FIRST, &["--container"]);
+    let (mut server, apache) = start_idle(FIRST, PRESET);
     signal(apache, Signal::SIGKILL);
     let status = wait_until("the end of the server", || server.process.try_wait().ok().flatten());
     assert_eq!(status.code(), Some(128 + 9), "{}", server.read("output"));
@@ -295,7 +298,7 @@ fn with_the_preset_an_id_of_a_former_container_does_not_matter() {
     fs::create_dir(site.path("root")).unwrap_or_else(|error| panic!("{error}"));
     allow(site.path("root"), 0o711);
     site.write("root/httpd.pid", "1\n");
-    let (server, apache) = start_at(site, FIRST, &["--container"]);
+    let (server, apache) = start_at(site, FIRST, PRESET);
     let first = first_process(&server);
     assert_ne!(server.read("root/httpd.pid"), "1\n");
     assert_eq!(server.ask("GET", "/quick", "", "").status, 200);
