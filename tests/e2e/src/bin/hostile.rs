@@ -415,6 +415,12 @@ impl Wire {
                 self.frame(Kind::Pull, 0, &[255; 4])?;
                 return Ok(Some(Then::Hang));
             }
+            "pull-and-close" => {
+                self.frame(Kind::Pull, 0, &[255; 4])?;
+                // The rest stays unread, which makes the kernel reset the connection.
+                self.stream.read_exact(&mut [0])?;
+                return Ok(Some(Then::Close));
+            }
             "pull-after-end" => {
                 self.complete(b"fine")?;
                 self.frame(Kind::Pull, 0, &[0, 1, 0, 0])?;

@@ -188,6 +188,7 @@ const SILENCES: &[(&str, Gets, &str)] = &[
     ("silence", Page(504), "WSGI0145"),
     ("pulls", Page(502), "WSGI0148"),
     ("pull-and-stop", Page(504), "WSGI0145"),
+    ("pull-and-close", Page(502), "WSGI0147"),
     ("file/shrunk", Any, ""),
 ];
 
@@ -341,7 +342,7 @@ fn try_case(server: &Server, (case, gets, logged): &(&str, Gets, &str)) -> Resul
     let (method, body) = match *case {
         // (See the configuration.)
         "pull-file" | "pull-file-twice" => ("POST", "spooled!".repeat(25_000)),
-        "pulls" | "pull-and-stop" => ("POST", "body".repeat(1 << 20)),
+        "pulls" | "pull-and-stop" | "pull-and-close" => ("POST", "body".repeat(1 << 20)),
         _ if case.starts_with("pull") => ("POST", "body".to_owned()),
         _ => ("GET", String::new()),
     };
