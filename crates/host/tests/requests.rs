@@ -327,8 +327,25 @@ fn a_path_that_cannot_be_put_together_is_told_of() {
     script("path/two.pth", "import sys; sys.path = tuple(sys.path)\n");
     let response = Call { group: "path", ..Call::new(&path) }.run();
     assert_eq!((response.outcome, response.text().as_str()), (outcome::COMPLETE, "hello"), "{response:?}");
+    script("failing/one.pth", "import site; site.addsitedir = lambda path: 1 / 0\n");
+    script("failing/apache.py", "1 / 0\n");
+    script("siteless/one.pth", "import sys; sys.modules['site'] = None\n");
+    for group in ["failing", "siteless"] {
+        let response = Call { group, ..Call::new(&path) }.run();
+        assert_eq!(
+            (response.outcome, response.text().as_str()),
+            (outcome::COMPLETE, "hello"),
+            "{response:?}"
+        );
+    }
     let log = LOG.lock().expect("no panic while it is locked").join("\n");
-    for (code, directory) in [("WSGI0096: ", ""), ("WSGI0094: ", "path-two")] {
+    for (code, directory) in [
+        ("WSGI0096: ", ""),
+        ("WSGI0094: ", "path-two"),
+        ("WSGI0091: ", "failing-two"),
+        ("WSGI0095: ", ""),
+        ("WSGI0188: ", ""),
+    ] {
         let line = log.lines().find(|line| line.contains(code)).unwrap_or_default();
         assert!(line.contains(code) && line.contains(directory), "{log}");
     }

@@ -16,7 +16,7 @@ def first(name, **event):
     if name == "response_started":
         event["response_headers"].append(("X-Event", "yes"))
     if name == "request_finished" and event["request_data"].get("raise"):
-        raise KeyError("raised by a callback")
+        raise event["request_data"]["raise"]
     return {"added": 5}
 
 
@@ -56,7 +56,9 @@ def application(environ, start_response):
     if environ["PATH_INFO"] == "/raise":
         raise ValueError("for the event")
     if environ["PATH_INFO"] == "/callback":
-        mod_wsgi.request_data()["raise"] = True
+        mod_wsgi.request_data()["raise"] = KeyError("raised by a callback")
+    if environ["PATH_INFO"] == "/callback_exits":
+        mod_wsgi.request_data()["raise"] = SystemExit("raised by a callback")
     start_response("201 Created", list(PLAIN))
     environ["wsgi.input"].read()
     return [b"a", b"", environ.get("e2e.added", "").encode()]

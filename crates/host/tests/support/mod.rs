@@ -181,15 +181,15 @@ fn start() -> &'static Host {
     let host = load(&python);
     let own_gil =
         InterpreterOptions { application_group: "own".into(), per_interpreter_gil: 1, ..NO_OPTIONS };
-    let directories =
-        ["broken", "path", "path-two"].map(|name| script(&format!("{name}/keep"), "").with_file_name(""));
-    let with_path = |group: &'static str, directory: usize| InterpreterOptions {
-        application_group: group.into(),
-        python_path: directories[directory].as_os_str().as_encoded_bytes().into(),
+    // The path of a group is put together from those that have its name.
+    let names = ["broken", "path", "path-two", "failing", "failing-two", "siteless", "siteless-two"];
+    let directories = names.map(|name| script(&format!("{name}/keep"), "").with_file_name(""));
+    let with_path = names.iter().zip(&directories).map(|(name, directory)| InterpreterOptions {
+        application_group: name.trim_end_matches("-two").into(),
+        python_path: directory.as_os_str().as_encoded_bytes().into(),
         ..NO_OPTIONS
-    };
-    let interpreters =
-        [NO_OPTIONS, own_gil, with_path("broken", 0), with_path("path", 1), with_path("path", 2)];
+    });
+    let interpreters: Vec<_> = [NO_OPTIONS, own_gil].into_iter().chain(with_path).collect();
     let settings = Settings { program: python.as_str().into(), ..settings(&interpreters, &[]) };
     let server = Server { tag: Tag::of::<Server>(), log: log_in_server, is_logged: logs, scoreboard };
     // SAFETY: both are valid during the call.

@@ -112,6 +112,12 @@ fn events_are_published_for_failures(setup: Setup) {
             assert!(log.contains("WSGI0112"), "{log}");
             assert!(last_report(server).text().contains("second request_finished"));
         });
+        cases.check("a callback that exits", || {
+            let mark = server.mark();
+            assert_eq!(server.get("/callback_exits").expect(201), "aby event");
+            server.wait_log(mark, "WSGI0190");
+            assert!(last_report(server).text().contains("second request_finished"));
+        });
         cases.check("the application may be replaced", || {
             assert_eq!(server.get("/?replace").expect(200), "replaced");
         });
