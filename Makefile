@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install dist wheel serve test test-reference test-soak test-browser test-asan test-container fuzz bench fmt lint docs clean
+.PHONY: help build host install dist wheel serve test test-reference test-soak test-browser test-asan test-container test-fleet fuzz bench fmt lint docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-asan: ## The end-to-end tests with the address sanitizer, in both modes
 test-container: wheel ## The steps of the container image, and containers of it, without a container engine (as root)
 	@scripts/install-dependencies container
 	@scripts/test-container
+
+test-fleet: ## Servers behind HAProxy and Apache, restarted and killed under load, in network namespaces (as root)
+	@scripts/test-fleet
 
 fuzz: ## Feed the decoders of the wire format with millions of messages: make fuzz [CASES=5000000]
 	PROPTEST_CASES=$${CASES:-2000000} cargo test --locked --release -p wsgi-core -p bridge -- wire scoreboard
