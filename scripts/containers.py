@@ -172,7 +172,10 @@ class Container:
 
     def __init__(self, image, arguments=None, user=None, environment=None, limits=None):
         uid, gid = (user or image.user).split(":")
-        self.log = tempfile.NamedTemporaryFile(mode="r", prefix="container-", suffix=".log")
+        self.log = tempfile.NamedTemporaryFile(mode="a+", prefix="container-", suffix=".log")
+        if user is None:
+            # As most engines do; without it, the output cannot be opened by its name.
+            os.fchown(self.log.fileno(), int(uid), -1)
         variables = [f"{name}={value}" for name, value in {**image.environment, **(environment or {})}.items()]
         become = ["/usr/bin/env", "-i", "-C", image.directory, *variables]
         become += ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
