@@ -20,13 +20,13 @@ use crate::server::{Purpose, account, complain, run, say, serve, warn};
 use crate::spec::{Kind, Spec};
 
 /// One of the things that the program can do.
-struct Command {
-    name: &'static str,
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
     /// The text after the name in the usage line.
     usage: &'static str,
-    help: &'static str,
-    options: fn() -> Vec<&'static Spec>,
-    takes_arguments: bool,
+    pub(crate) help: &'static str,
+    pub(crate) options: fn() -> Vec<&'static Spec>,
+    pub(crate) takes_arguments: bool,
     /// For the Python package, which passes arguments on as they are; not shown to users.
     internal: bool,
     run: fn(&Parsed, &str) -> Result<u8, Failure>,
@@ -209,10 +209,14 @@ fn fail(program: &str, usage: Option<&str>, failure: &Failure) -> ExitCode {
     ExitCode::from(failure.status())
 }
 
+/// The commands that users see.
+pub(crate) fn shown() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().filter(|command| !command.internal)
+}
+
 fn usage(program: &str) -> String {
     let more = format!("\n\n`{program} COMMAND --help` lists the options of a command.");
-    let shown = COMMANDS.iter().filter(|command| !command.internal);
-    shown.fold(format!("Usage: {program} command [options]\n\nCommands:"), |mut text, command| {
+    shown().fold(format!("Usage: {program} command [options]\n\nCommands:"), |mut text, command| {
         // Writing to a string does not fail.
         let _ = write!(text, "\n    {}", command.name);
         text

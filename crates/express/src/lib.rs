@@ -33,6 +33,7 @@ mod locale;
 mod logs;
 mod names;
 mod options;
+pub mod outline;
 mod package;
 mod parse;
 mod proxy;

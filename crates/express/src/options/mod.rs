@@ -14,7 +14,7 @@ use crate::{
 pub use reference::reference;
 
 /// All options of `start-server` and `setup-server`, in the order of the help and the manual.
-static SECTIONS: &[&Section] = &[
+pub(crate) static SECTIONS: &[&Section] = &[
     &general::APPLICATION,
     &general::SERVER,
     &container::CONTAINERS,
