@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install dist wheel serve test test-reference test-soak test-browser test-asan test-container test-fleet fuzz bench fmt lint docs clean
+.PHONY: help build host install dist wheel deb rpm serve test test-reference test-soak test-browser test-asan test-container test-fleet fuzz bench fmt lint docs clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,14 @@ dist: ## Make build/dist, the tree that packages are made from, with hosts for a
 wheel: dist ## Make a wheel of it in build/wheel, for pip, and check it
 	@scripts/install-dependencies package
 	@scripts/wheel
+
+deb: dist ## Make a package of it in build/deb, for Debian and Ubuntu
+	@scripts/install-dependencies package
+	@scripts/package deb
+
+rpm: dist ## Make a package of it in build/rpm, for Fedora and RHEL
+	@scripts/install-dependencies package
+	@scripts/package rpm
 
 serve: ## Serve the example, or make serve APP=wsgi.py [PORT=8000] [PYTHON=...] [ARGS="more options"]
 	@scripts/serve
