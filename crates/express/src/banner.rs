@@ -57,6 +57,8 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     ]);
     if let Some(container) = &settings.container {
         lines.push(container.banner());
+    }
+    if settings.container.is_some() || settings.health.is_graceful {
         lines.push(("Grace Period", format!("{} (seconds)", settings.grace_period())));
     }
     if let Some(daemon) = &settings.daemon {

@@ -72,7 +72,8 @@ pub(crate) struct Health {
     /// The URL path, without a slash at its end; none without health checks.
     path: Option<String>,
     clients: Vec<String>,
-    is_graceful: bool,
+    /// The first SIGTERM is a graceful stop, wherever the server runs.
+    pub(crate) is_graceful: bool,
     /// In seconds.
     pub(crate) drain_delay: i64,
 }

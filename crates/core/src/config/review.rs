@@ -1,6 +1,6 @@
 //! Checks of a configuration once it is complete, for the administrator.
 
-use super::{Global, NamedGroup};
+use super::{Global, GracefulTermination, NamedGroup};
 use crate::codes::{NO_GROUPS, NO_SUCH_GROUP};
 use crate::daemon::DaemonGroup;
 use crate::diagnostic::Diagnostic;
@@ -14,7 +14,18 @@ impl Global {
         let lines = self.diagnostics.iter().cloned();
         let named = self.named_groups.iter().filter_map(|named| self.review_name(named));
         let defined = self.daemons.iter().filter_map(|group| self.review_group(group));
-        lines.chain(named).chain(defined).chain(self.review_telemetry()).collect()
+        lines.chain(named).chain(defined).chain(self.review_telemetry()).chain(self.review_drain()).collect()
+    }
+
+    /// Returns why nothing is drained.
+    fn review_drain(&self) -> Option<Diagnostic> {
+        let is_useless = self.drain_delay > 0 && self.graceful_termination == GracefulTermination::Off;
+        is_useless.then(|| {
+            Diagnostic::warning(
+                "WSGIDrainDelay has no effect: without WSGIGracefulTermination, SIGTERM stops the server at once"
+                    .to_owned(),
+            )
+        })
     }
 
     /// Returns why slow requests are not reported.

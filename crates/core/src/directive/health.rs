@@ -61,7 +61,8 @@ pub(super) const HEALTH_CLIENTS: Directive = Directive {
     default: "local",
     help: c"Who may ask the handler wsgi-health.",
     doc: "\
-Who gets answers of the handler `wsgi-health`; others get a 403. `Require` and the like apply before, as everywhere.
+Who gets answers of the handler `wsgi-health`; others get a 403. `Require` and the like apply before, as everywhere, and so does a \
+script of `WSGIAccessScript` that is in force at the URL.
 
 ```apache
 <Location \"/-\">

@@ -138,6 +138,11 @@ fn draining_takes_a_while_that_is_bounded() {
         assert!(Server::default().error(&format!("WSGIDrainDelay {word}")).contains("at most an hour"));
     }
     let mut server = Server::default();
+    server.line("WSGIDrainDelay 5");
+    assert!(server.global.review().iter().any(|line| line.text.contains("WSGIDrainDelay has no effect")));
+    server.line("WSGIGracefulTermination Init");
+    assert_eq!(server.global.review().len(), 0);
+    let mut server = Server::default();
     server.line("WSGIDrainFile /run/drained");
     assert_eq!(server.global.drain_file.as_deref(), Some(&b"/run/drained"[..]));
     assert!(Server::default().error("WSGIDrainFile drained").contains("absolute"));

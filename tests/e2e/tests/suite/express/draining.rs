@@ -156,7 +156,7 @@ fn load(server: &Express) -> usize {
 }
 
 fn a_drain_under_load_loses_no_request() {
-    for mode in [&[][..], &["--embedded-mode"]] {
+    for mode in [&[][..], &["--embedded-mode", "--server-mpm", "prefork"]] {
         let mut server =
             start(&[&["--graceful-stop", "--drain-delay", "3", "--graceful-timeout", "30"], mode].concat());
         wait_ready(&server);
