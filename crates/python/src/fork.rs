@@ -12,15 +12,17 @@ use crate::threads;
 /// new process is a sibling of this one, not a child: see [`sibling`]. There, `begin` runs first,
 /// before any code of Python's.
 ///
-/// The caller is the only thread of the process: others do not exist in the new one, whatever they
-/// hold. It is attached to the main interpreter, on the thread that has started Python, and there
-/// are no other interpreters.
+/// The caller is attached to the main interpreter, on the thread that has started Python.
 ///
 /// # Errors
-/// See [`sibling`].
-pub fn fork(_py: Python<'_>, begin: impl FnOnce()) -> io::Result<Side> {
+/// The process has other threads, which do not exist in the new one, whatever they hold; or other
+/// interpreters, which CPython cannot take apart there. Else see [`sibling`].
+pub fn fork(py: Python<'_>, begin: impl FnOnce()) -> io::Result<Side> {
     if os::exit::has_other_threads() {
         return Err(io::Error::other("the process has other threads"));
+    }
+    if has_other_interpreters(py) {
+        return Err(io::Error::other("the process has other interpreters"));
     }
     // SAFETY: the token proves that the thread is attached, and it is the only one, as was just
     // seen, so nothing is held by others. CPython's functions are called around the fork in the
@@ -40,4 +42,12 @@ pub fn fork(_py: Python<'_>, begin: impl FnOnce()) -> io::Result<Side> {
         }
         side
     }
+}
+
+/// Returns whether Python has more interpreters than one. For a process with one thread: others
+/// could create and end some meanwhile.
+#[must_use]
+pub fn has_other_interpreters(_py: Python<'_>) -> bool {
+    // SAFETY: the token proves that Python runs, so there is a first interpreter.
+    unsafe { !ffi::PyInterpreterState_Next(ffi::PyInterpreterState_Head()).is_null() }
 }

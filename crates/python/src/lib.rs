@@ -33,7 +33,7 @@ mod values;
 pub use class::{Arguments, Class, Definition, Type};
 pub use config::Config;
 pub use error::{Exception, Raised, Result};
-pub use fork::fork;
+pub use fork::{fork, has_other_interpreters};
 pub use interpreter::{
     Ended, Interpreter, NotCreated, State, adopt, finalize, is_finalizable, leave_alone, start,
 };

@@ -89,6 +89,7 @@ impl Template {
             os::exit::now(exit::FAILED.into());
         }
         self.check_threads();
+        self.check_interpreters();
         self.check_processes();
         self.freeze();
         if self.reports.write_all(&Report::Ready(true).encode()).is_err() {
@@ -155,6 +156,18 @@ impl Template {
                  or in a function for os.register_at_fork(after_in_child=...)",
                 self.threads()
             ));
+        }
+    }
+
+    /// Ends the process if it has interpreters that its scripts have created: forks would hang, since
+    /// CPython cannot take those apart in them.
+    fn check_interpreters(&self) {
+        let main = interpreters().main();
+        if main.is_some_and(|main| main.attach(|py, _, _| python::has_other_interpreters(py))) {
+            self.refuse(
+                "its scripts have created interpreters, and CPython cannot fork those. Have them created with the first \
+                 request, or in a function for os.register_at_fork(after_in_child=...)",
+            );
         }
     }
 

@@ -20,6 +20,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_changed_script_brings_a_new_template, Daemon, Ours("option preload=")),
     on_one_mpm!(a_change_that_cannot_be_forked_is_not_taken_back, Daemon, Ours("option preload=")),
     on_one_mpm!(a_script_that_leaves_processes_running_is_not_forked, Daemon, Ours("option preload=")),
+    on_one_mpm!(a_script_that_makes_interpreters_is_not_forked, Daemon, Ours("option preload=")),
     on_one_mpm!(a_copy_that_a_function_for_forks_makes_is_none_of_the_group, Daemon, Ours("option preload=")),
     on_one_mpm!(the_template_of_a_group_that_rests_ends, Daemon, Ours("option preload=")),
     on_one_mpm!(a_template_that_dies_is_replaced, Daemon, Ours("option preload=")),
@@ -326,6 +327,19 @@ fn a_script_that_leaves_processes_running_is_not_forked(setup: Setup) {
             reach_all(server, "ended", 2);
             let (template, _) = wait_forked(server, mark, 2);
             assert_eq!(template.children(), [], "and is not left");
+        });
+    });
+}
+
+fn a_script_that_makes_interpreters_is_not_forked(setup: Setup) {
+    let before = "try:\n    import _interpreters\nexcept ImportError:\n    import _xxsubinterpreters as _interpreters\n\
+                  another = _interpreters.create()";
+    preloading(setup, "processes=2 threads=1", before).run(|server, cases| {
+        cases.check("it works, and the log says why", || {
+            let log = server.wait_log(LogMark::default(), "preload=fork has no effect");
+            assert!(log.contains("have created interpreters"), "{log}");
+            reach_all(server, "both", 2);
+            assert_eq!(forked(server, LogMark::default()).len(), 0);
         });
     });
 }
