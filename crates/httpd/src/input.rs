@@ -146,9 +146,6 @@ impl<'r> Input<'r> {
 
     /// Reads the rest of the body, and drops it.
     fn discard(&mut self) -> Result<(), Status> {
-        if !self.request.has_body() {
-            return Ok(());
-        }
         if self.request.expects_continue() {
             // The client may send the body or its next request, and cannot be asked which.
             self.request.connection().close_after_response();

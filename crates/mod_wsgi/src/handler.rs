@@ -93,9 +93,10 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         path_info: Bytes::new(&path_info),
         mount_point: Bytes::optional(source.mount_point()),
     };
+    let is_announced = body.is_announced();
     if let Some(whole) = body.whole() {
         description.facts.flags |= flag::SEEKABLE_BODY;
-        if request.has_body() || whole.length() > 0 {
+        if is_announced {
             let length = request.pool().decimal(whole.length());
             description.facts.cgi[Cgi::ContentLength as usize] = Bytes::new(length);
         }

@@ -35,7 +35,7 @@ pub(crate) struct RequestBody<'r> {
     request: &'r Request,
     input: Input<'r>,
     kept: Option<Box<Kept>>,
-    /// The answer of `Request::has_body`, once it is known.
+    /// The answer of [`RequestBody::is_announced`], once it is known.
     is_announced: Option<bool>,
     /// Set once the application wants no more of it, so that nothing is kept.
     is_unwanted: bool,
@@ -83,6 +83,14 @@ impl<'r> RequestBody<'r> {
         }
     }
 
+    /// Returns whether the client has announced a body. (The headers say so only until it is read:
+    /// filters such as mod_deflate remove the length.)
+    #[inline]
+    pub(crate) fn is_announced(&mut self) -> bool {
+        let request = self.request;
+        *self.is_announced.get_or_insert_with(|| request.has_body())
+    }
+
     /// Returns the status to answer with if reading failed, or `None` if it did not.
     pub(crate) fn failure(&self) -> Option<Status> {
         self.failure.or_else(|| self.input.failure())
@@ -100,7 +108,7 @@ impl<'r> RequestBody<'r> {
             return Ok(());
         }
         let mut kept = Box::new(Kept::new());
-        while *self.is_announced.get_or_insert_with(|| request.has_body()) && !self.input.is_ended() {
+        while self.is_announced() && !self.input.is_ended() {
             if kept.spool.length() > limit {
                 self.kept = Some(kept);
                 return Ok(());
@@ -194,13 +202,12 @@ impl<'r> RequestBody<'r> {
     /// without waiting.
     #[inline]
     pub(crate) fn is_awaited(&mut self) -> bool {
-        let request = self.request;
         !self.input.is_ended()
             && !self.is_stuck
-            && *self.is_announced.get_or_insert_with(|| request.has_body())
+            && self.is_announced()
             && self.input.failure().is_none()
             && self.input.is_plain()
-            && request.connection().descriptor().is_some()
+            && self.request.connection().descriptor().is_some()
     }
 
     /// Waits until the client's connection takes more of the response, if more of the body is to

@@ -96,7 +96,7 @@ fn encode(
 ) {
     frame::append(buffer, Kind::Request, 0, |payload| {
         description.encode(payload);
-        let has_body = request.has_body();
+        let has_body = input.is_announced();
         let end_of_head = payload.len();
         payload.push(0);
         let mut writer = wsgi_core::wire::Writer::new(payload);

@@ -348,5 +348,20 @@ fn bodies_come_over_http_2_and_through_filters(setup: Setup) {
                 assert_eq!(response.value(name).as_deref(), Some(value), "{name}");
             }
         });
+        cases.check("a compressed body that turns out to be longer", || {
+            let text: String = (0..200_000).map(|number| format!("{number}\n")).collect();
+            assert!(text.len() > MOST);
+            server.write("text", &text);
+            let compressed = std::process::Command::new("gzip").arg(server.path("text")).status();
+            assert!(compressed.is_ok_and(|status| status.success()));
+            let compressed = std::fs::read(server.path("text.gz")).unwrap_or_default();
+            assert!(compressed.len() < MOST);
+            let request = server.request("POST", "/inflated/facts").header("Content-Encoding", "gzip");
+            let response = request.body(compressed).send();
+            let length = text.len().to_string();
+            for (name, value) in [("type", "Input"), ("length", &*length)] {
+                assert_eq!(response.value(name).as_deref(), Some(value), "{name}");
+            }
+        });
     });
 }
