@@ -81,8 +81,9 @@ bench: ## Compare speed and memory with the original module: make bench [ARGS=--
 fmt: ## Format the code
 	cargo fmt --all
 
-lint: ## Check formatting and lints
+lint: ## Check formatting, lints and links of the documents
 	@scripts/lint
+	@scripts/lint-documents
 
 docs: ## Generate docs/directives.md, docs/errors.md, docs/express.md and the API documentation
 	cargo run --locked --quiet -p wsgi-core --example directives > docs/directives.md.new
