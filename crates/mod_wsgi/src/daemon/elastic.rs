@@ -30,14 +30,16 @@ pub(super) struct Choice {
 /// Chooses among the slots of a group, whose processes serve so many requests at a time.
 pub(super) fn choose(mut slots: Vec<Slot>, threads: u32) -> Choice {
     let dormant = slots.iter().find(|slot| slot.state == State::Dormant).map(|slot| slot.slot);
-    let is_failing = slots.iter().any(|slot| slot.state == State::Failing);
+    let failing = slots.iter().find(|slot| slot.state == State::Failing).map(|slot| slot.slot);
     // Only one that starts is waited for, rather than that another one is started: and that only if
     // none serves.
     let wanted = [State::Serving, State::Starting];
     let wanted = wanted.into_iter().find(|state| slots.iter().any(|slot| slot.state == *state));
     let Some(wanted) = wanted else {
-        // What cannot start fails in one slot, not in one after the other.
-        return Choice { slots: dormant.filter(|_| !is_failing).into_iter().collect(), sign: None };
+        // What cannot start fails in one slot, not in one after the other. Those in front of that one
+        // have served: it was to be one process more.
+        let is_tried = |slot: &usize| failing.is_none_or(|failing| *slot < failing);
+        return Choice { slots: dormant.filter(is_tried).into_iter().collect(), sign: None };
     };
     slots.retain(|slot| slot.state == wanted);
     let beyond_half = |slot: &Slot| slot.load.saturating_add(1).saturating_sub(threads.div_ceil(2));
@@ -85,6 +87,7 @@ mod tests {
     #[test]
     fn failures_are_not_multiplied() {
         assert_eq!(chosen([(Failing, 0), (Dormant, 0)]), (vec![], None));
+        assert_eq!(chosen([(Dormant, 0), (Failing, 0)]), (vec![0], None), "the first one has not failed");
         assert_eq!(chosen([(Failing, 0), (Serving, 0), (Dormant, 0)]), (vec![1], None));
         assert_eq!(chosen([(Cut, 0), (Cut, 0)]), (vec![], None));
     }
