@@ -174,6 +174,8 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(program: &str, command: &Command, arguments: Vec<OsString>) -> Result<u8, Failure> {
+    crate::run::end_when_told()
+        .map_err(|error| Failure::machine(format!("cannot handle signals: {error}")))?;
     let arguments = arguments
         .into_iter()
         .map(|argument| {

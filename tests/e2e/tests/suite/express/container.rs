@@ -1,15 +1,15 @@
 //! Servers that mod_wsgi-express runs as the first process of a container.
 
 use std::net::TcpStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::{fs, io};
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Connection, Process, Response, Test, signal, test, wait_until};
+use e2e::{Connection, Process, Response, Test, free_port, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
-use super::server::{Express, Site, allow};
+use super::server::{Express, Site, allow, command, own_options};
 
 pub(super) const TESTS: &[Test] = &[
     test!(
@@ -31,6 +31,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(elsewhere_termination_is_immediate, Daemon, Ours("a termination that waits for requests")),
     test!(with_the_preset_the_first_process_inherits_what_is_left_behind, Daemon, Ours("--container")),
     test!(with_the_preset_the_first_process_passes_signals_on, Daemon, Ours("--container")),
+    test!(the_first_process_ends_when_told_to_before_there_is_a_server, Daemon, Ours("--container")),
     test!(with_the_preset_the_status_is_that_of_apache, Daemon, Ours("--container")),
     test!(with_the_preset_an_id_of_a_former_container_does_not_matter, Daemon, Ours("--container")),
 ];
@@ -278,6 +279,33 @@ fn with_the_preset_the_first_process_passes_signals_on() {
         let status = wait_until("the end of the server", || server.process.try_wait().ok().flatten());
         assert!(status.success(), "{ending}: {status}\n{}", server.read("output"));
     }
+}
+
+fn the_first_process_ends_when_told_to_before_there_is_a_server() {
+    if !has_namespaces() {
+        return;
+    }
+    let site = Site::new();
+    fs::create_dir(site.path("shared")).unwrap_or_else(|error| panic!("{error}"));
+    allow(site.path("shared"), 0o777);
+    site.write(
+        "app.wsgi",
+        &format!("open({:?}, 'w').close()\nwhile True: pass\n", site.path("shared/begun")),
+    );
+    let mut container = command(FIRST)
+        .args(["start-server", "app.wsgi", "--container", "--strict", "--port", &free_port().to_string()])
+        .arg("--server-root")
+        .arg(site.path("root"))
+        .args(own_options())
+        .current_dir(site.path(""))
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{error}"));
+    wait_until("the trial of the application", || site.path("shared/begun").exists().then_some(()));
+    let first = Process(container.id()).children()[0];
+    signal(first, Signal::SIGTERM);
+    let status = wait_until("the end", || container.try_wait().ok().flatten());
+    assert_eq!(status.code(), Some(128 + 15));
 }
 
 fn with_the_preset_the_status_is_that_of_apache() {
