@@ -67,8 +67,10 @@ impl HealthClients {
 /// A client that asks.
 #[derive(Debug, Clone, Copy)]
 pub struct HealthClient<'a> {
-    /// Its address.
+    /// Its address, which may be what a proxy says (mod_remoteip).
     pub address: &'a [u8],
+    /// The address at the other end of the connection.
+    pub peer: &'a [u8],
     /// The server's address of the connection.
     pub own_address: &'a [u8],
     /// A proxy says that the request is another client's.
@@ -76,11 +78,13 @@ pub struct HealthClient<'a> {
 }
 
 impl HealthClient<'_> {
-    /// Returns whether the request is from this machine.
+    /// Returns whether the request is from this machine: as far as proxies say, and by its
+    /// connection. (To a proxy on another machine, `127.0.0.1` is that machine.)
     #[must_use]
     pub fn is_local(&self) -> bool {
-        let ip = self.ip();
-        !self.is_forwarded && ip.is_some_and(|ip| ip.is_loopback() || Some(ip) == parse(self.own_address))
+        let own = parse(self.own_address);
+        let is_own = |address| parse(address).is_some_and(|ip| ip.is_loopback() || Some(ip) == own);
+        !self.is_forwarded && is_own(self.address) && is_own(self.peer)
     }
 
     fn ip(&self) -> Option<IpAddr> {
@@ -197,6 +201,7 @@ mod tests {
     fn clients_are_local_or_named() {
         let client = |address: &'static str| HealthClient {
             address: address.as_bytes(),
+            peer: address.as_bytes(),
             own_address: b"10.1.2.3",
             is_forwarded: false,
         };
@@ -208,6 +213,11 @@ mod tests {
         for local in ["127.0.0.1", "127.8.0.1", "::1", "10.1.2.3", "::ffff:127.0.0.1"] {
             assert!(HealthClients::include(None, &client(local)), "{local}");
             assert!(!HealthClients::include(None, &HealthClient { is_forwarded: true, ..client(local) }));
+            assert!(!HealthClients::include(None, &HealthClient { peer: b"192.0.2.7", ..client(local) }));
+            assert!(!HealthClients::include(
+                None,
+                &HealthClient { peer: b"192.0.2.7", ..client("10.1.2.3") }
+            ));
             assert!(!HealthClients::include(Some(&clients(&["192.0.2.0/24"])), &client(local)));
         }
         for other in ["10.1.2.4", "192.0.2.7", "", "host"] {

@@ -33,6 +33,13 @@ impl Connection {
         unsafe { text::bytes((*self.as_ptr()).local_ip) }.unwrap_or_default()
     }
 
+    /// Returns the address at the other end as a number.
+    #[must_use]
+    pub fn peer_ip(&self) -> &[u8] {
+        // SAFETY: strings of a connection live as long as it.
+        unsafe { text::bytes((*self.as_ptr()).client_ip) }.unwrap_or_default()
+    }
+
     /// Returns the client's port.
     #[must_use]
     pub fn client_port(&self) -> u16 {

@@ -27,6 +27,7 @@ pub(crate) fn handle(request: &Request) -> Status {
     let settings = Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults));
     let client = HealthClient {
         address: request.useragent_ip().unwrap_or_default(),
+        peer: request.connection().peer_ip(),
         own_address: request.connection().local_ip(),
         is_forwarded: FORWARDED.into_iter().any(|name| request.headers_in().value(name).is_some()),
     };

@@ -85,7 +85,7 @@ told why the server is not ready.
 
 The words are `local` (addresses that begin with 127, `::1`, or the server's own address of the connection), `all`, and addresses and networks as for \
 `WSGITrustedProxies`. Lines in one scope add up. If an inner scope has such lines, they replace the outer list. A client's \
-address is that of its connection, or what mod_remoteip makes of it. A request with one of the headers \
+address is that of its connection, or what mod_remoteip makes of it; it is local only if both are. A request with one of the headers \
 that proxies add (`Forwarded`, `Via`, `X-Forwarded-For`, `X-Real-IP`) is never local: behind a proxy on the same machine, every client would be.",
     support: Support::Supported,
     effect: Effect::Raw(|target, line| {

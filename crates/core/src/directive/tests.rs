@@ -155,6 +155,7 @@ fn health_clients_add_up_in_a_scope() {
     server.line("WSGIHealthClients local 10.0.0.0/8");
     let client = |address: &'static str| crate::health::HealthClient {
         address: address.as_bytes(),
+        peer: address.as_bytes(),
         own_address: b"",
         is_forwarded: false,
     };
