@@ -86,15 +86,20 @@ impl Pool {
             return None;
         };
         let mut requests = slots.iter().filter(|slot| slot.state == State::Serving).map(|slot| slot.requests);
-        let is_busy =
-            requests.clone().all(|count| count >= self.threads) && requests.any(|count| count > self.threads);
+        let is_full = requests.clone().all(|count| count >= self.threads);
+        let is_busy = is_full && requests.any(|count| count > self.threads);
         if is_busy != watch.is_busy {
             (watch.is_busy, watch.since) = (is_busy, now);
         }
         watch.next = now + interval;
         if !is_busy {
             if now - watch.since >= self.patience.max(CALM) {
-                self.watch = None;
+                // A request may wait that the process has not noticed yet, and whoever has sent it
+                // does not say so again.
+                watch.next = now + interval.max(CALM);
+                if !is_full {
+                    self.watch = None;
+                }
             }
             return None;
         }
@@ -163,12 +168,21 @@ mod tests {
     #[test]
     fn a_moment_of_load_is_none() {
         let mut pool = pool(100);
-        let (busy, free) = (slots([(Serving, 6), (Dormant, 0)]), slots([(Serving, 5), (Dormant, 0)]));
+        let (busy, free) = (slots([(Serving, 6), (Dormant, 0)]), slots([(Serving, 4), (Dormant, 0)]));
         assert_eq!(watch(&mut pool, &busy, 1_000, 1_080), None);
         assert_eq!(watch(&mut pool, &free, 1_080, 1_120), None);
         assert_eq!(watch(&mut pool, &busy, 1_120, 1_210), None, "it begins anew");
         assert_eq!(watch(&mut pool, &free, 1_210, 2_000), None);
         assert!(!pool.is_watching(), "and nobody looks any more");
+    }
+
+    #[test]
+    fn a_request_that_is_noticed_late_is_not_forgotten() {
+        let (full, busy) = (slots([(Serving, 5), (Dormant, 0)]), slots([(Serving, 6), (Dormant, 0)]));
+        let mut pool = pool(0);
+        assert_eq!(watch(&mut pool, &full, 1_000, 3_000), None);
+        assert!(pool.is_watching());
+        assert!(watch(&mut pool, &busy, 3_000, 3_500).is_some());
     }
 
     #[test]
