@@ -13,6 +13,7 @@ import gzip
 import http.client
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -436,14 +437,17 @@ def jit():
     mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
 def callback():
     assert ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(lambda number: number + 1)(1) == 2
+def namespace():
+    if ctypes.CDLL(None, use_errno=True).unshare(0x10000000) != 0:
+        raise PermissionError(ctypes.get_errno(), 'unshare')
 def home():
     open('/home/www/file', 'w').close()
 def temporary():
     open('/tmp/file', 'w').close()
 def application(environ, start_response):
     seen = [name for name in os.listdir('/proc') if name.isdigit()]
-    text = 'executable-memory: %s, ctypes-callback: %s, home: %s, tmp: %s, others in /proc: %s, meminfo: %s' % (
-        attempt(jit), attempt(callback), attempt(home), attempt(temporary),
+    text = 'executable-memory: %s, ctypes-callback: %s, namespace: %s, home: %s, tmp: %s, others in /proc: %s, meminfo: %s' % (
+        attempt(jit), attempt(callback), attempt(namespace), attempt(home), attempt(temporary),
         any(os.stat('/proc/' + name).st_uid == 0 for name in seen), os.path.exists('/proc/meminfo'))
     start_response('200 OK', [])
     return [text.encode()]
@@ -480,6 +484,7 @@ def sandbox():
         assert status == 200, (mode, text, log())
         # Otherwise the sandbox is none.
         assert "executable-memory: PermissionError" in text and "home: OSError" in text, text
+        assert "namespace: PermissionError" in text or platform.machine() != "x86_64", text
         assert "tmp: works" in text and "others in /proc: False" in text and "meminfo: False" in text, text
     assert results["embedded"] == results["daemon"], results
     return results["daemon"][1]

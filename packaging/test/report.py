@@ -22,8 +22,10 @@ TAIL = """\
 ## In the sandbox of a systemd unit
 
 Debian testing starts Apache in a strict sandbox. The check has no systemd: it sets the flag of the kernel behind `MemoryDenyWriteExecute=` and the
-one behind `NoNewPrivileges=`, and makes the mounts of `ProtectSystem=strict`, `ProtectHome=read-only`, `PrivateTmp=`, `ProtectProc=invisible` and `ProcSubset=pid`. The
-module and daemon processes serve, and `graceful` works. The filters of system calls and the restrictions of devices, capabilities and namespaces are not simulated.
+one behind `NoNewPrivileges=`, and makes the mounts of `ProtectSystem=strict`, `ProtectHome=read-only`, `PrivateTmp=`, `ProtectProc=invisible` and `ProcSubset=pid`. A
+filter stands for `RestrictNamespaces=`, `LockPersonality=`, `RestrictRealtime=`, `ProtectClock=`, `ProtectHostname=`, `ProtectKernelLogs=` and `ProtectKernelModules=`. Of the
+capabilities only those to change the user, to open port 80, to own and write files and to send signals are left. Module and daemon processes serve, and `graceful` works.
+Not simulated are `RestrictSUIDSGID=`, `PrivateDevices=` and `SystemCallArchitectures=`. The server needs `memfd_create`, which no unit may refuse it.
 
 What an application tried there, in both modes:
 
@@ -77,6 +79,7 @@ def main():
 NAMES = {
     "executable-memory": "memory that is writable and executable (`mmap`)",
     "ctypes-callback": "a callback of ctypes (libffi)",
+    "namespace": "a namespace of users (`unshare`; browsers and sandboxes need it)",
     "home": "a file in a home directory",
     "tmp": "a file in `/tmp`",
     "others in /proc": "processes of root in `/proc`",
