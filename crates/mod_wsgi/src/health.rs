@@ -4,8 +4,11 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use httpd::{InteriorNul, Output, Request, Status};
+use os::patience::Questions;
 use wsgi_core::config::{Effective, Global, ServerConfig};
 use wsgi_core::health::{Check, HealthClient, HealthClients, Obstacle};
 
@@ -16,6 +19,10 @@ const HANDLER: &[u8] = b"wsgi-health";
 
 /// The headers by which proxies say that a request is another client's.
 const FORWARDED: [&std::ffi::CStr; 4] = [c"Forwarded", c"Via", c"X-Forwarded-For", c"X-Real-IP"];
+
+/// The time that a look for the file of `WSGIDrainFile` may take. Without a limit, checks would take
+/// all of Apache's threads if the file system hangs.
+const LONGEST_LOOK: Duration = Duration::from_secs(1);
 
 /// Answers a health check, if the request is one.
 pub(crate) fn handle(request: &Request) -> Status {
@@ -63,8 +70,11 @@ fn obstacles(global: &Global) -> Vec<Obstacle> {
 }
 
 fn drain_file(path: &[u8]) -> Option<Obstacle> {
-    match std::fs::symlink_metadata(OsStr::from_bytes(path)) {
-        Ok(_) => Some(Obstacle::Drained),
+    static LOOKS: Questions = Questions::new();
+    let path = PathBuf::from(OsStr::from_bytes(path));
+    let look = move || std::fs::symlink_metadata(path).map(drop);
+    match LOOKS.ask(LONGEST_LOOK, look).and_then(|found| found) {
+        Ok(()) => Some(Obstacle::Drained),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => Some(Obstacle::DrainFileUnknown(error.to_string())),
     }

@@ -18,6 +18,7 @@ pub mod log_line;
 pub mod main_thread;
 pub mod message;
 mod mounts;
+pub mod patience;
 pub mod process;
 pub mod random;
 pub mod shared;

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
-use std::thread::{self, Builder, Thread};
+use std::thread::{self, Builder, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
@@ -34,6 +34,16 @@ const ENDING: u8 = 2;
 
 /// The size of its stack, which is more than it needs.
 const STACK: usize = 256 << 10;
+
+/// Starts a thread that gets no signals.
+pub(crate) fn without_signals(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    // A thread begins with the mask of the one that makes it.
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    let started = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run);
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    started
+}
 
 /// A thread that repeats something.
 #[derive(Debug)]
@@ -85,13 +95,9 @@ impl PeriodicThread {
                 turn = Instant::now() + interval;
             }
         };
-        // A thread begins with the mask of the one that makes it.
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
-        let started = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run);
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+        let started = without_signals(name, run)?;
         // Nobody joins it: that takes locks.
-        Ok(Self { thread: started?.thread().clone(), state, process: std::process::id() })
+        Ok(Self { thread: started.thread().clone(), state, process: std::process::id() })
     }
 
     /// Ends the thread, and waits for that until `patience` is over. Returns whether it has ended.

@@ -42,7 +42,8 @@ pub(super) const DRAIN_FILE: Directive = Directive {
     doc: "\
 A file: while it exists, health checks for `ready` fail (`SetHandler wsgi-health`), and everything is served as before. So `touch` takes \
 this server out of its balancer, and `rm` brings it back. Restarts do not change that. The path is absolute. Put it on a local disk, in a \
-directory that only administrators can write to and that Apache's user (`User`) can search: if it cannot be looked for, checks fail, too.",
+directory that only administrators can write to and that Apache's user (`User`) can search: if it cannot be looked for, or not within a second, \
+checks fail, too.",
     support: Support::Supported,
     effect: Effect::One(|target, word| {
         if word.first() != Some(&b'/') {
@@ -80,7 +81,7 @@ processes, Python has to run in the one that answers, with its scripts imported.
 script is tried again by itself, at intervals from a second to a minute; in Apache's processes, only a request for the script does that.
 - `/-/live` (or `livez`): does Apache answer? Always 200, also while it drains.
 
-Other paths get a 404. No application is asked, nothing is waited for, and no thread of a process is needed. Local clients, and nobody else, are \
+Other paths get a 404. No application is asked or waited for, and no thread of a process is needed. Local clients, and nobody else, are \
 told why the server is not ready.
 
 The words are `local` (addresses that begin with 127, `::1`, or the server's own address of the connection), `all`, and addresses and networks as for \

@@ -1,14 +1,17 @@
 //! Health checks: `SetHandler wsgi-health`.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Response, Server, Setup, Test, on_one_mpm, wait_until};
+use e2e::{Interpreter, Response, Server, Setup, Test, on_one_mpm, wait_until};
 
 const HEALTH: e2e::Needs = Ours("health checks");
 
 pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(checks_are_answered_to_those_who_may_ask, HEALTH),
+    on_one_mpm!(a_file_system_that_hangs_takes_no_threads, HEALTH),
     on_one_mpm!(a_server_is_ready_once_its_scripts_are_imported, Daemon, HEALTH),
     on_one_mpm!(a_script_that_cannot_be_imported_is_tried_again_without_requests, Daemon, HEALTH),
     on_one_mpm!(a_script_that_cannot_be_imported_is_missed_until_it_is_loaded, HEALTH),
@@ -127,6 +130,52 @@ fn checks_are_answered_to_those_who_may_ask(setup: Setup) {
             remove(server, "htdocs/drained");
             wait_ready(server);
         });
+    });
+}
+
+/// Mounts a file system that answers nothing, until the input ends.
+const HANGING: &str = "
+import ctypes, os, sys
+directory = sys.argv[1].encode()
+os.makedirs(directory)
+device = os.open('/dev/fuse', os.O_RDWR)
+libc = ctypes.CDLL(None, use_errno=True)
+options = b'fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other' % device
+if libc.mount(b'hanging', directory, b'fuse', 0, options) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+print('mounted', flush=True)
+sys.stdin.read()
+os.close(device)
+libc.umount2(directory, 2)
+";
+
+fn a_file_system_that_hangs_takes_no_threads(setup: Setup) {
+    serving(setup.threads(6)).conf("WSGIDrainFile @ROOT@/htdocs/hanging/drained").run(|server, cases| {
+        wait_ready(server);
+        let mut mounted = Command::new(&Interpreter::current().executable)
+            .args(["-c", HANGING])
+            .arg(server.path("htdocs/hanging"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut said = String::new();
+        let output = mounted.stdout.as_mut().map(|output| BufReader::new(output).read_line(&mut said));
+        assert!(output.is_some_and(|read| read.is_ok()));
+        // It takes root, and a machine that allows it.
+        if said == "mounted\n" {
+            cases.check("more checks than threads", || {
+                for _ in 0..12 {
+                    let answer = ready(server).expect(503);
+                    assert!(answer.contains("the file of WSGIDrainFile cannot be looked for"), "{answer}");
+                }
+                assert_eq!(server.get("/other").expect(200), "application");
+            });
+        }
+        drop(mounted.stdin.take());
+        mounted.wait().unwrap_or_else(|error| panic!("{error}"));
+        cases.check("and once it is gone", || wait_ready(server));
     });
 }
 
