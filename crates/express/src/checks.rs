@@ -189,6 +189,24 @@ pub(crate) fn installation(
         .collect()
 }
 
+/// Returns why the server root cannot be used: a server that runs has it, and would have another
+/// configuration after its next restart.
+pub(crate) fn root(settings: &Settings) -> Option<String> {
+    let pid = running(settings)?;
+    Some(format!(
+        "process {pid} is a server with the server root {}; stop that or choose another root with {}",
+        settings.server_root.display(),
+        general::SERVER_ROOT.name
+    ))
+}
+
+/// Returns the process that runs with the same server root. In a container, the id of a former one
+/// may be that of any process.
+fn running(settings: &Settings) -> Option<i32> {
+    let is_it = || ServerRoot::running(&settings.environment.pid_file, &settings.server_root);
+    settings.container.is_none().then(is_it).flatten()
+}
+
 /// Returns the ports that cannot be listened on, and why.
 pub(crate) fn ports(settings: &Settings) -> Vec<String> {
     let ports = settings.ports().filter_map(|(number, option)| port(settings, number, option));
@@ -200,7 +218,7 @@ fn port(settings: &Settings, port: u16, option: &str) -> Option<String> {
     let listen = settings.listen(port);
     Some(match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let owner = ServerRoot::running(&settings.environment.pid_file).map_or_else(
+            let owner = running(settings).map_or_else(
                 || "another program".to_owned(),
                 |pid| format!("process {pid}, started from the same server root,"),
             );

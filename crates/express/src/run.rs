@@ -16,6 +16,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::raw::WithRawSiginfo;
 
 use crate::failure::Failure;
+use crate::server_root::ServerRoot;
 use crate::settings::Settings;
 
 /// True while a signal to end ends this process at once: until there is an Apache to pass it on to.
@@ -56,10 +57,11 @@ pub(crate) fn foreground(settings: &Settings) -> Result<u8, Failure> {
     let refuse = |error: io::Error| {
         Failure::file("start", &control, &error, "choose another directory with --server-root")
     };
-    if settings.container.is_some() {
-        // The id that a former container has left may be that of any process here, and Apache would
-        // not start beside it. If it is missing, all the better.
-        let _ = fs::remove_file(&settings.environment.pid_file);
+    let pid_file = &settings.environment.pid_file;
+    if settings.container.is_some() || ServerRoot::running(pid_file, &settings.server_root).is_none() {
+        // The id that a former server or container has left may be that of any process now, and Apache
+        // would not start beside it. If it is missing, all the better.
+        let _ = fs::remove_file(pid_file);
     }
     let on_terminal = io::stdout().is_terminal() || has_terminal();
     let is_first = settings.container.is_some() && std::process::id() == 1;

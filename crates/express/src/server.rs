@@ -124,7 +124,8 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
             warn(&problem);
         }
     } else {
-        problems.extend(checks::ports(&settings));
+        let ports = checks::ports(&settings);
+        problems.extend(if ports.is_empty() { checks::root(&settings).into_iter().collect() } else { ports });
     }
     if !problems.is_empty() {
         return Err(Failure::Machine(problems));

@@ -84,10 +84,17 @@ impl ServerRoot {
             .map_err(|error| Failure::file("change the owner of", &path, &error, REMEDY))
     }
 
-    /// The process that the pid file of an earlier run names, if it still runs.
-    pub(crate) fn running(path: &Path) -> Option<i32> {
-        let pid = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).ok().map(|()| pid)
+    /// The process that the pid file of an earlier run names, if it still runs, and is not another
+    /// one that has got the same id since.
+    pub(crate) fn running(pid_file: &Path, server_root: &Path) -> Option<i32> {
+        let pid = fs::read_to_string(pid_file).ok()?.trim().parse().ok()?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).ok()?;
+        let configuration = server_root.join("httpd.conf");
+        let is_ours = |line: Vec<u8>| {
+            line.split(|byte| *byte == 0).any(|word| word == configuration.as_os_str().as_encoded_bytes())
+        };
+        // Where nobody sees it, it may be ours.
+        fs::read(format!("/proc/{pid}/cmdline")).map_or(true, is_ours).then_some(pid)
     }
 
     fn make_directory(&self, name: &str) -> Result<(), Failure> {
@@ -202,13 +209,24 @@ mod tests {
     #[test]
     fn a_stale_pid_file_names_no_process() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(ServerRoot::running(&directory.path().join("httpd.pid")), None);
-        fs::write(directory.path().join("httpd.pid"), "999999999\n").unwrap();
-        assert_eq!(ServerRoot::running(&directory.path().join("httpd.pid")), None);
-        fs::write(directory.path().join("httpd.pid"), format!("{}\n", std::process::id())).unwrap();
-        assert_eq!(
-            ServerRoot::running(&directory.path().join("httpd.pid")),
-            i32::try_from(std::process::id()).ok()
-        );
+        let (root, file) = (directory.path(), directory.path().join("httpd.pid"));
+        let running = |pid: u32| {
+            fs::write(&file, format!("{pid}\n")).unwrap();
+            ServerRoot::running(&file, root)
+        };
+        assert_eq!(ServerRoot::running(&file, root), None);
+        assert_eq!(running(999_999_999), None);
+        assert_eq!(running(std::process::id()), None);
+        let mut server = std::process::Command::new("sh")
+            .args(["-c", "echo; read line", "httpd", "-f"])
+            .arg(root.join("httpd.conf"))
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        io::Read::read_exact(server.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        assert_eq!(running(server.id()), i32::try_from(server.id()).ok());
+        drop(server.stdin.take());
+        server.wait().unwrap();
     }
 }

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Connection, Process, Response, Test, signal, test, wait_until};
+use e2e::{Connection, Process, Response, Test, free_port, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
-use super::server::{Express, Session, Site, command};
+use super::server::{Express, Session, Site, allow, command, own_options};
 
 const DRAIN: e2e::Needs = Ours("draining");
 
@@ -21,6 +21,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(a_drain_under_load_loses_no_request, Daemon, DRAIN),
     test!(a_restart_does_not_end_a_drain, Daemon, DRAIN),
     test!(a_second_termination_ends_a_drain, Daemon, DRAIN),
+    test!(a_server_root_has_one_server, Daemon, DRAIN),
     test!(a_resized_window_stops_nobody_and_a_signal_does, Daemon, Ours("signals of processes alone")),
 ];
 
@@ -99,6 +100,32 @@ fn commands_tell_and_ask_a_server() {
     let address = server.address().to_string();
     drop(server);
     assert_eq!(run(&["health", &format!("http://{address}/-/ready")]).status.code(), Some(1));
+}
+
+fn a_server_root_has_one_server() {
+    let site = Site::new();
+    let mut other = Command::new("sleep").arg("600").spawn().unwrap_or_else(|error| panic!("{error}"));
+    std::fs::create_dir(site.path("root")).unwrap_or_else(|error| panic!("{error}"));
+    allow(site.path("root"), 0o711);
+    // As a server has left it that was killed.
+    site.write("root/httpd.pid", &format!("{}\n", other.id()));
+    let server = Express::serve(site, &["--health-path", "/-"]);
+    wait_ready(&server);
+    let root = server.path("root");
+    let second = command(&[])
+        .args(["start-server", "app.wsgi", "--port", &free_port().to_string(), "--server-root"])
+        .arg(&root)
+        .args(own_options())
+        .current_dir(server.directory.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{error}"));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1) && said.contains("--server-root"), "{said}");
+    assert!(said.contains(&server.process.id().to_string()), "{said}");
+    // Commands are still about the first.
+    assert_eq!(about(&server, "health"), (Some(0), "ready\n".to_owned()));
+    other.kill().and_then(|()| other.wait()).unwrap_or_else(|error| panic!("{error}"));
 }
 
 fn health_checks_shadow_two_urls_and_are_reached_by_any_name() {
