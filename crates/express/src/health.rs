@@ -209,8 +209,16 @@ pub(crate) fn ask(parsed: &Parsed) -> Result<u8, Failure> {
         [url] => split(url)?,
         _ => return Err(Failure::usage("Incorrect number of arguments.")),
     };
-    let (status, body) = request(&address, &path).map_err(|error| {
-        Failure::machine(format!("{address} does not answer: {error}; check that the server runs"))
+    let (status, body) = request(&address, &path, PATIENCE).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::TimedOut => format!(
+                "nothing came within {} s; all of Apache's threads may be in use ({})",
+                PATIENCE.as_secs(),
+                general::MAX_CLIENTS.name
+            ),
+            _ => format!("{error}; check that the server runs"),
+        };
+        Failure::machine(format!("{address} does not answer: {reason}"))
     })?;
     let is_healthy = status == 200;
     let body = body.trim_end();
@@ -254,10 +262,10 @@ fn split(url: &str) -> Result<(String, String), Failure> {
 }
 
 /// Returns status and body of the answer to a request.
-fn request(address: &str, path: &str) -> io::Result<(u16, String)> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut stream = connect(address.to_socket_addrs()?)?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn request(address: &str, path: &str, patience: Duration) -> io::Result<(u16, String)> {
+    let deadline = Instant::now() + patience;
+    let mut stream = connect(address.to_socket_addrs()?, patience)?;
+    stream.set_write_timeout(Some(patience))?;
     let head = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nUser-Agent: mod_wsgi-express\r\n\r\n"
     );
@@ -274,6 +282,10 @@ fn request(address: &str, path: &str) -> io::Result<(u16, String)> {
             Ok(0) => break,
             Ok(count) => answer.extend_from_slice(&block[..count]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // So says the system, of a socket with a limit.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             Err(error) => return Err(error),
         }
     }
@@ -285,10 +297,10 @@ fn request(address: &str, path: &str) -> io::Result<(u16, String)> {
     Ok((status, body.to_owned()))
 }
 
-fn connect(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+fn connect(addresses: impl Iterator<Item = SocketAddr>, patience: Duration) -> io::Result<TcpStream> {
     let mut last = io::Error::other("it has no address");
     for address in addresses {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
+        match TcpStream::connect_timeout(&address, patience) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = error,
         }
@@ -322,6 +334,14 @@ mod tests {
         assert!(health(&["--health-path", "/-", "--health-client", "a b"]).is_err());
         assert_eq!(health(&[]).unwrap().place(None, 80), "");
         assert_eq!(health(&["--health-path", "/-"]).unwrap().place(Some("::"), 80), "[::1]:80\n/-\n");
+    }
+
+    #[test]
+    fn a_server_without_a_free_thread_is_waited_for_within_a_limit() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        let error = request(&address, "/-/live", Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
