@@ -6,12 +6,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use e2e::Needs::{Daemon, Ours};
 use e2e::{Connection, Interpreter, Process, Test, signal, test, wait_until};
 use nix::sys::signal::Signal;
 
 use super::server::{Express, Site, allow, is_root, refusal};
+use super::terminal::Terminal;
 
 pub(super) const TESTS: &[Test] = &[
     test!(the_debugger_has_its_prompt_on_the_terminal, Daemon),
@@ -49,8 +51,29 @@ fn request(server: &Express, target: &str) -> JoinHandle<u16> {
     })
 }
 
+/// Presses Ctrl-C, again after a while if it has had no effect: one that comes just before Apache
+/// waits for a connection, or CPython for a key, is noticed only after that.
+fn interrupt(terminal: &mut Terminal, what: &str, mut has_effect: impl FnMut() -> bool) {
+    const AGAIN: Duration = Duration::from_secs(5);
+    let mut next = Instant::now();
+    wait_until(what, || {
+        if has_effect() {
+            return Some(());
+        }
+        if Instant::now() >= next {
+            terminal.press("\x03");
+            next = Instant::now() + AGAIN;
+        }
+        None
+    });
+}
+
 fn status(request: JoinHandle<u16>) -> u16 {
     request.join().unwrap_or_else(|_| panic!("a request"))
+}
+
+fn has_ended(server: &mut Express) -> bool {
+    server.process.try_wait().is_ok_and(|status| status.is_some())
 }
 
 /// Waits for the end of a server that has been told to, and asserts that it was orderly.
@@ -92,7 +115,7 @@ fn the_debugger_has_its_prompt_on_the_terminal() {
 
     // At no prompt, Ctrl-C ends the server.
     assert_eq!(server.value("value"), "3");
-    terminal.press("\x03");
+    interrupt(terminal, "the end of the server", || has_ended(server));
     wait_ended(server);
 }
 
@@ -113,7 +136,7 @@ fn breakpoints_can_be_set_before_the_first_request() {
         terminal.command("c", "c");
         assert_eq!(status(first), 200, "{mpm}");
         assert_eq!(server.value("value"), "1");
-        terminal.press("\x03");
+        interrupt(terminal, "the end of the server", || has_ended(server));
         wait_ended(server);
     }
 }
@@ -132,7 +155,7 @@ fn signals_leave_prompts_and_interrupt_applications() {
         }
         // As a terminal does when its size changes.
         signal(Process(server.process.id()), Signal::SIGWINCH);
-        terminal.press("\x03");
+        interrupt(terminal, "the end of the request", || running.is_finished());
         assert_eq!(status(running), 500, "{target}: {}", terminal.shown());
         wait_ended(server);
         assert_eq!(profiles(server), 1, "{target}");
