@@ -10,9 +10,9 @@ use crate::words::display;
 /// A question of a health check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Whether requests may be sent to the server.
+    /// The question whether requests may be sent to the server.
     Ready,
-    /// Whether Apache answers.
+    /// The question whether Apache answers.
     Live,
 }
 

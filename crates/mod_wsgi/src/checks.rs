@@ -127,7 +127,7 @@ pub(crate) fn check_owner(script: &[u8], owner: ScriptOwner) -> Result<(), Refus
     check_path_owner(directory, owner, directory_rules)
 }
 
-/// What is demanded of a path: the codes of the messages, and the permissions that nobody may have,
+/// The demands on a path: the codes of the messages, and the permissions that nobody may have,
 /// in the order of the contract.
 struct PathRules {
     unknown: Code,

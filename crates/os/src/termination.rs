@@ -27,7 +27,7 @@ static DUE: AtomicU64 = AtomicU64::new(u64::MAX);
 /// The signal that asks gently: Apache's for a graceful stop.
 const GENTLE: c_int = libc::SIGWINCH;
 
-/// What becomes of the first SIGTERM.
+/// The translation of the first SIGTERM.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GentleTermination {
     /// The time after which it is taken for SIGWINCH.

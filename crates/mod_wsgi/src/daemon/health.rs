@@ -1,4 +1,4 @@
-//! Whether the process groups are ready for requests, from the board: no process is asked.
+//! The readiness of process groups for requests, from the board: no process is asked.
 
 use wsgi_core::config::Global;
 use wsgi_core::health::{Obstacle, SlotHealth};
