@@ -451,6 +451,12 @@ impl Request {
         }
     }
 
+    /// Allows GET and HEAD alone, which Apache names to a client whose method is refused (405).
+    pub fn allow_reading_alone(&self) {
+        // SAFETY: a request has its list of methods from the beginning to the end.
+        unsafe { (*(*self.as_ptr()).allowed_methods).method_mask = 1 << sys::M_GET };
+    }
+
     /// Sets `Content-Type`, and lets Apache adapt its filters to it.
     ///
     /// # Errors

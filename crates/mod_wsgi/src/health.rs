@@ -42,6 +42,7 @@ pub(crate) fn handle(request: &Request) -> Status {
         return Status::Http(403);
     }
     if !matches!(request.method(), Some(b"GET" | b"HEAD")) {
+        request.allow_reading_alone();
         return Status::Http(405);
     }
     let (status, text) = match Check::of_path(request.uri().unwrap_or_default()) {

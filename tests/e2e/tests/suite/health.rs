@@ -104,7 +104,9 @@ fn checks_are_answered_to_those_who_may_ask(setup: Setup) {
             }
             let head = server.request("HEAD", "/-/ready").send();
             assert_eq!((head.status, head.text().as_str()), (200, ""));
-            assert_eq!(server.request("POST", "/-/ready").body("x").send().status, 405);
+            let post = server.request("POST", "/-/ready").body("x").send();
+            assert_eq!(post.status, 405);
+            assert!(post.header("Allow").is_some_and(|allowed| allowed.contains("GET")), "{post:?}");
             assert_eq!(server.get("/other").expect(200), "application");
         });
         cases.check("only local clients ask", || {
