@@ -19,7 +19,7 @@ pub struct Questions {
 }
 
 impl Questions {
-    /// Returns that none has been asked.
+    /// Makes questions of which none has been asked.
     #[must_use]
     pub const fn new() -> Self {
         Self { unanswered: AtomicUsize::new(0) }
