@@ -1,0 +1,306 @@
+//! The state of a server at one moment.
+//!
+//! Its serialized form is the JSON of the status handler, and the interface for programs: a field
+//! is not renamed or given another meaning without a new [`SCHEMA`]; fields may be added. Times
+//! at which something happened are seconds since the epoch, durations are seconds, sizes bytes.
+//! Counters never fall while the server runs, whatever is replaced.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Histogram;
+
+/// The version of the schema.
+pub const SCHEMA: u32 = 1;
+
+/// The state of a server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Snapshot {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// The time of the snapshot.
+    pub time: f64,
+    /// The server as a whole.
+    pub server: Server,
+    /// Embedded mode, if it is in use, and the process groups, in the order of the configuration.
+    pub groups: Vec<Group>,
+    /// The last events, newest first.
+    pub events: Vec<Event>,
+    /// Problems of the configuration, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// The server as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// The version of mod_wsgi-rs.
+    pub version: String,
+    /// The version of Apache, such as `2.4.62`.
+    pub apache: String,
+    /// The name of the MPM.
+    pub mpm: String,
+    /// The name of the machine.
+    pub host: String,
+    /// The id of Apache's parent process.
+    pub pid: u32,
+    /// The time at which the server was started, from which counters count.
+    pub started: f64,
+    /// The time at which the configuration was read last.
+    pub configured: f64,
+    /// The most requests that the server takes at a time.
+    pub capacity: u64,
+    /// Spans for OpenTelemetry that were dropped, since the exporter could not take them.
+    pub dropped_spans: u64,
+}
+
+/// The mode of a group.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Daemon processes of a `WSGIDaemonProcess`.
+    #[default]
+    Daemon,
+    /// Apache's own children.
+    Embedded,
+}
+
+/// A process group, or embedded mode.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Group {
+    /// Its name; empty for embedded mode.
+    pub name: String,
+    /// Its mode.
+    pub mode: Mode,
+    /// The virtual host that has defined it, as `name:port`; empty for the main server.
+    pub virtual_host: String,
+    /// The user that its processes run as.
+    pub user: String,
+    /// The version of Python, such as `3.11`; empty if it is not known.
+    pub python: String,
+    /// The scripts that its requests have had, the last ones first; not all if there are many.
+    pub scripts: Vec<String>,
+    /// The threads of each process.
+    pub threads: u32,
+    /// The least number of processes.
+    pub least_processes: u32,
+    /// The largest number of processes.
+    pub most_processes: u32,
+    /// Requests that have ended, by method and class of status.
+    pub http: Vec<Ended>,
+    /// Requests that the application has not got, or not answered, by cause.
+    ///
+    /// The causes are `queue_timeout`, `busy` (no process has taken it in time), `not_running` (no
+    /// process can be started), `unsupervised`, `process_died` (before or while it answered),
+    /// `timed_out` (no answer in time), `protocol`, `client_gone`.
+    pub rejections: BTreeMap<String, u64>,
+    /// Requests that are under way, the oldest first.
+    pub requests: Vec<Request>,
+    /// Requests that wait for a process, or for a thread in one.
+    pub queued: u64,
+    /// Its slots, or the places of Apache's children.
+    pub processes: Vec<Process>,
+    /// The counts at regular times of the last minutes, the oldest first.
+    pub history: Vec<Sample>,
+}
+
+/// Requests that have ended, with the same method and class of status.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ended {
+    /// The method, or `_OTHER` for one that is not known.
+    pub method: String,
+    /// The class of the status, such as 2 for 200 to 299.
+    pub status_class: u8,
+    /// The distribution of the time that they took, as seen by Apache.
+    pub duration: Histogram,
+}
+
+/// The state of a process, or of the slot that has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It starts.
+    #[default]
+    Starting,
+    /// It serves.
+    Serving,
+    /// It fails to start.
+    Failing,
+    /// None is wanted at present.
+    Dormant,
+    /// The channel was shut down; a restart of the server makes a new one.
+    Cut,
+}
+
+/// A process, with the counts of those that had its slot before.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Process {
+    /// The number of its slot in the group, from 0.
+    pub slot: u32,
+    /// Its state.
+    pub state: State,
+    /// Its process id; 0 if there is none.
+    pub pid: u32,
+    /// The time at which it was started; 0 if it is not known.
+    pub started: f64,
+    /// The processor time that it has used.
+    pub cpu: f64,
+    /// Its resident memory.
+    pub resident: u64,
+    /// Requests that its threads run now.
+    pub busy: u64,
+    /// Requests that wait in it for a thread.
+    pub queued: u64,
+    /// The most that threads have run at a time.
+    pub peak_busy: u64,
+    /// The most that have waited at a time.
+    pub peak_queued: u64,
+    /// Requests that have ended, by the class of their status: the first is that of 1xx.
+    pub ended: [u64; 5],
+    /// Bytes of requests' bodies that were read.
+    pub bytes_in: u64,
+    /// Bytes of responses' bodies that were sent.
+    pub bytes_out: u64,
+    /// The parts of the requests' time.
+    pub times: Times,
+    /// Processes that ended because they were replaced or told to, by reason, such as
+    /// `maximum_requests`.
+    pub restarts: BTreeMap<String, u64>,
+    /// Processes that were ended by a signal which nobody of ours has sent, by its name, such as
+    /// `SIGSEGV`.
+    pub crashes: BTreeMap<String, u64>,
+    /// Processes that exited by themselves, with a status other than 0.
+    pub exits: u64,
+    /// Successors that did not become ready, so that the former process went on.
+    pub failed_reloads: u64,
+    /// True if it could not import a script that the configuration names.
+    pub lacks_import: bool,
+}
+
+/// The parts of the time of requests.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Times {
+    /// Waiting for a thread of a process.
+    pub queue: Histogram,
+    /// Waiting for the lock of the interpreter.
+    pub lock_wait: Histogram,
+    /// In the application.
+    pub application: Histogram,
+    /// Waiting for the client's body.
+    pub reading: Histogram,
+    /// Passing the response on to Apache's filters, and waiting for the client there.
+    pub writing: Histogram,
+}
+
+/// The phase of a request that is under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It waits for a process, or for a thread in one.
+    #[default]
+    Queued,
+    /// It is in the process, or in Python.
+    Running,
+    /// It waits for the client to send more of the body.
+    Reading,
+    /// It passes the response on.
+    Writing,
+}
+
+/// A request that is under way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Request {
+    /// The process that has it; 0 if none has yet.
+    pub pid: u32,
+    /// The number of the process's slot; absent if none was chosen yet.
+    pub slot: Option<u32>,
+    /// The process id of the child of Apache that has the client.
+    pub child: u32,
+    /// Its phase.
+    pub phase: Phase,
+    /// The method.
+    pub method: String,
+    /// The path of the URL, without the query; its beginning if it is long.
+    pub path: String,
+    /// The virtual host, as `name:port`; empty for the main server.
+    pub virtual_host: String,
+    /// The id by which the log names it (`%L`); empty if there is none.
+    pub id: String,
+    /// The time since it came.
+    pub age: f64,
+}
+
+/// The kind of an event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A process has ended that nobody had told to.
+    #[default]
+    Crash,
+    /// A process could not be started.
+    FailedStart,
+    /// A successor did not become ready.
+    FailedReload,
+    /// A script could not be imported.
+    FailedImport,
+    /// A request has held its thread for longer than it should.
+    Stuck,
+}
+
+/// An event.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    /// The time at which it happened.
+    pub time: f64,
+    /// The group; empty for embedded mode.
+    pub group: String,
+    /// The kind.
+    pub kind: EventKind,
+    /// The process; 0 if there is none.
+    pub pid: u32,
+    /// The cause, in one line.
+    pub text: String,
+    /// The traceback, or the stacks of the process; empty if there is none.
+    pub detail: String,
+}
+
+/// The counts of a group at a time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Sample {
+    /// The time.
+    pub time: f64,
+    /// Requests that have ended, since the start of the server.
+    pub ended: u64,
+    /// Those of them with a status of 500 and more.
+    pub errors: u64,
+    /// The sum of their durations.
+    pub duration: f64,
+    /// Requests that were under way.
+    pub active: u64,
+    /// Requests that were waiting.
+    pub queued: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_server_does_not_say_is_unknown() {
+        let group = Group { name: "shop".to_owned(), threads: 5, ..Group::default() };
+        let snapshot = Snapshot { schema: SCHEMA, groups: vec![group], ..Snapshot::default() };
+        let text = serde_json::to_string(&snapshot).expect("plain data");
+        assert_eq!(serde_json::from_str::<Snapshot>(&text).expect("its own"), snapshot);
+        let sparse = r#"{"schema": 1, "groups": [{"name": "shop", "threads": 5}], "more": true}"#;
+        assert_eq!(serde_json::from_str::<Snapshot>(sparse).expect("it says what it says"), snapshot);
+    }
+}
