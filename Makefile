@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install dist wheel deb rpm serve test test-distros test-reference test-soak test-browser test-asan test-container test-fleet fuzz bench fmt lint docs clean
+.PHONY: help build host install dist wheel deb rpm serve test test-distros test-reference test-soak test-browser test-asan test-container test-fleet fuzz bench fmt lint docs reference rustdoc clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,13 +85,18 @@ lint: ## Check formatting, lints and links of the documents
 	@scripts/lint
 	@scripts/lint-documents
 
-docs: ## Generate docs/directives.md, docs/errors.md, docs/express.md and the API documentation
+docs: reference ## Make the site of the documents, build/site/index.html
+	@scripts/docs
+
+reference: ## Generate docs/directives.md, docs/errors.md and docs/express.md
 	cargo run --locked --quiet -p wsgi-core --example directives > docs/directives.md.new
 	mv docs/directives.md.new docs/directives.md
 	cargo run --locked --quiet -p wsgi-core --example errors > docs/errors.md.new
 	mv docs/errors.md.new docs/errors.md
 	cargo run --locked --quiet -p mod_wsgi-express --example reference > docs/express.md.new
 	mv docs/express.md.new docs/express.md
+
+rustdoc: ## The documentation of the code, target/doc
 	python=$$(scripts/find-python) && PYO3_PYTHON=$$python cargo doc --locked --workspace --no-deps --document-private-items
 
 clean: ## Remove everything that was built

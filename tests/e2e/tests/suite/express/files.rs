@@ -213,7 +213,17 @@ fn responses_are_compressed_and_statuses_shown() {
     let line = format!("Server Status      : http://127.0.0.1:{}/server-status\n", server.port);
     assert!(server.read("output").contains(&line), "{}", server.read("output"));
     let docs = server.ask("GET", "/__wsgi__/docs/", "", "");
-    assert!(docs.status == 200 && docs.text().contains("--enable-docs"), "{} {}", docs.status, docs.text());
+    let results = "project/bench/RESULTS.md";
+    assert!(docs.status == 200 && docs.text().contains(results), "{} {}", docs.status, docs.text());
+    for (document, text) in [("express.md", "--enable-docs"), (results, "# ")] {
+        let document = server.ask("GET", &format!("/__wsgi__/docs/{document}"), "", "");
+        assert!(
+            document.status == 200 && document.text().contains(text),
+            "{} {}",
+            document.status,
+            document.text()
+        );
+    }
 
     let without = Express::start(&[]);
     assert_eq!(without.ask("GET", "/server-status", "", "").value("received").as_deref(), Some("0"));
