@@ -88,13 +88,15 @@ lint: ## Check formatting, lints and links of the documents
 docs: reference ## Make the site of the documents, build/site/index.html
 	@scripts/docs
 
-reference: ## Generate docs/directives.md, docs/errors.md and docs/express.md
+reference: ## Generate docs/directives.md, docs/errors.md, docs/express.md and docs/doctor.md
 	cargo run --locked --quiet -p wsgi-core --example directives > docs/directives.md.new
 	mv docs/directives.md.new docs/directives.md
 	cargo run --locked --quiet -p wsgi-core --example errors > docs/errors.md.new
 	mv docs/errors.md.new docs/errors.md
 	cargo run --locked --quiet -p mod_wsgi-express --example reference > docs/express.md.new
 	mv docs/express.md.new docs/express.md
+	cargo run --locked --quiet -p mod_wsgi-express --example doctor > docs/doctor.md.new
+	mv docs/doctor.md.new docs/doctor.md
 
 rustdoc: ## The documentation of the code, target/doc
 	python=$$(scripts/find-python) && PYO3_PYTHON=$$python cargo doc --locked --workspace --no-deps --document-private-items

@@ -33,6 +33,16 @@ pub(crate) enum Access {
     Read,
     Search,
     Write,
+    Execute,
+}
+
+/// The obstacle to an access.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blockade {
+    /// The component of the path, and who may do what there.
+    pub(crate) reason: String,
+    /// The way out, as an imperative.
+    pub(crate) remedy: String,
 }
 
 /// Returns a line about options for accounts that somebody other than root gave in vain.
@@ -94,19 +104,121 @@ impl Account {
     pub(crate) fn can(&self, access: Access, path: &Path) -> Result<(), String> {
         let Err(reason) = self.permitted(access, path) else { return Ok(()) };
         // Access control lists may grant what the mode bits do not: the kernel has the last word.
+        if self.is_granted_by_kernel(access, path) { Ok(()) } else { Err(reason) }
+    }
+
+    fn is_granted_by_kernel(&self, access: Access, path: &Path) -> bool {
         let test = match access {
             Access::Read => "-r",
-            Access::Search => "-x",
+            Access::Search | Access::Execute => "-x",
             Access::Write => "-w",
         };
-        let granted = self
-            .command(Path::new("/usr/bin/test"))
-            .arg(test)
-            .arg(path)
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if granted { Ok(()) } else { Err(reason) }
+        let status =
+            self.command(Path::new("/usr/bin/test")).arg(test).arg(path).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    #[allow(dead_code, reason = "a reader of configurations has ids")]
+    /// Returns the account of these ids, whatever it may be. Without `groups`, it has those of the
+    /// system's database.
+    pub(crate) fn of_ids(uid: u32, gid: u32, groups: Option<Vec<u32>>) -> Self {
+        let entry = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        let name = entry.as_ref().map(|entry| entry.name.as_str());
+        let of_system = || os::accounts::groups_of(name?, gid);
+        let groups = groups.or_else(of_system).unwrap_or_default();
+        Self {
+            user: name.map_or_else(|| format!("#{uid}"), str::to_owned),
+            group: group_name(Gid::from_raw(gid)),
+            uid: Uid::from_raw(uid),
+            gid: Gid::from_raw(gid),
+            groups: std::iter::once(gid).chain(groups).map(Gid::from_raw).collect(),
+            by_default: false,
+        }
+    }
+
+    /// Returns whether something can be tried as this account.
+    pub(crate) fn can_be_tried(&self) -> bool {
+        geteuid().is_root() || self.uid == geteuid()
+    }
+
+    /// Returns what prevents the account from this access to `path`: the first component of the path
+    /// that is closed. Where it can be tried, the kernel has the word, as it knows access control
+    /// lists and how file systems are mounted.
+    pub(crate) fn blockade(&self, access: Access, path: &Path) -> Option<Blockade> {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if self.is_granted(access, &absolute) {
+            return None;
+        }
+        let mut parents: Vec<&Path> = absolute.ancestors().skip(1).collect();
+        parents.reverse();
+        for parent in parents {
+            if !self.is_granted(Access::Search, parent) {
+                return Some(self.blockade_at(Access::Search, parent));
+            }
+        }
+        // Links may lead through directories that are closed.
+        match absolute.canonicalize() {
+            Ok(real) if real != absolute => {
+                Some(self.blockade(access, &real).unwrap_or_else(|| self.blockade_at(access, &absolute)))
+            }
+            _ => Some(self.blockade_at(access, &absolute)),
+        }
+    }
+
+    fn is_granted(&self, access: Access, path: &Path) -> bool {
+        if self.can_be_tried() {
+            self.is_granted_by_kernel(access, path)
+        } else {
+            self.permitted(access, path).is_ok()
+        }
+    }
+
+    /// Describes why this component is closed.
+    fn blockade_at(&self, access: Access, component: &Path) -> Blockade {
+        let shown = component.display();
+        let metadata = match component.symlink_metadata().and_then(|_| component.metadata()) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                let dangling = component.symlink_metadata().is_ok_and(|data| data.is_symlink());
+                let what = if dangling { "is a link that leads nowhere" } else { "cannot be looked at" };
+                let reason = match error.kind() {
+                    std::io::ErrorKind::NotFound if !dangling => format!("{shown} does not exist"),
+                    _ => format!("{shown} {what}: {error}"),
+                };
+                return Blockade { reason, remedy: "create it, or correct the path".to_owned() };
+            }
+        };
+        if access == Access::Search && !metadata.is_dir() {
+            let reason = format!("{shown} is not a directory");
+            return Blockade { reason, remedy: "correct the path".to_owned() };
+        }
+        let owner = User::from_uid(Uid::from_raw(metadata.uid())).ok().flatten();
+        let owner = owner.map_or_else(|| format!("#{}", metadata.uid()), |owner| owner.name);
+        let group = group_name(Gid::from_raw(metadata.gid()));
+        let mode = metadata.mode() & 0o7777;
+        let (verb, letter) = match access {
+            Access::Read => ("read", 'r'),
+            Access::Search => ("enter", 'x'),
+            Access::Write => ("write to", 'w'),
+            Access::Execute => ("execute", 'x'),
+        };
+        let user = &self.user;
+        let mut reason = format!("{user} may not {verb} {shown} (mode {mode:04o}, owner {owner}:{group})");
+        let granted_by_mode = self.allows(access, component).is_ok();
+        if granted_by_mode {
+            reason += ", although its mode would permit that: an access control list (getfacl), the way its file system is mounted \
+                       (noexec, NFS), or a security module forbids it";
+        }
+        let remedy = format!(
+            "let it in, such as with `chmod o+{letter} {shown}` or `setfacl -m u:{user}:{letter} {shown}`, or move what is \
+             needed to where {user} can reach it"
+        );
+        let remedy = if granted_by_mode {
+            "permit it there, or move what is needed elsewhere".to_owned()
+        } else {
+            remedy
+        };
+        Blockade { reason, remedy }
     }
 
     fn for_root(
@@ -198,7 +310,7 @@ impl Account {
         let metadata = path.metadata().map_err(|error| format!("{}: {error}", path.display()))?;
         let bit = match access {
             Access::Read => 4,
-            Access::Search => 1,
+            Access::Search | Access::Execute => 1,
             Access::Write => 2,
         };
         let gid = Gid::from_raw(metadata.gid());
@@ -216,6 +328,7 @@ impl Account {
             Access::Read => "read",
             Access::Search => "enter",
             Access::Write => "write to",
+            Access::Execute => "execute",
         };
         Err(format!(
             "{} may not {verb} {} (mode {:04o})",

@@ -24,14 +24,6 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
     if let Some((path, what)) = settings.application.file() {
         problems.extend(file(path, what, &settings.application.remedy(), account));
     }
-    if let Some(directory) = &settings.document_root {
-        problems.extend(searchable(directory, "--document-root", account));
-    }
-    for include in &settings.include_files {
-        if let Err(error) = fs::File::open(include) {
-            problems.push(format!("cannot read {}: {error}; check --include-file", include.display()));
-        }
-    }
     let directory = &settings.working_directory;
     if !directory.is_dir() {
         problems.push(format!(
@@ -40,6 +32,22 @@ pub(crate) fn files(settings: &Settings, account: &Account) -> Vec<String> {
         ));
     } else if settings.daemon.is_some() {
         problems.extend(searchable(directory, "--working-directory", account));
+    }
+    problems.extend(further_files(settings, account));
+    problems
+}
+
+/// Returns a text for each of these that is neither the application's file nor its working
+/// directory.
+pub(crate) fn further_files(settings: &Settings, account: &Account) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Some(directory) = &settings.document_root {
+        problems.extend(searchable(directory, "--document-root", account));
+    }
+    for include in &settings.include_files {
+        if let Err(error) = fs::File::open(include) {
+            problems.push(format!("cannot read {}: {error}; check --include-file", include.display()));
+        }
     }
     problems.extend(
         settings.logs.problems(settings.services.iter().filter_map(|service| service.log_file.as_deref())),

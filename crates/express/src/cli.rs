@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::account::Account;
 use crate::apache;
+use crate::doctor;
 use crate::failure::Failure;
 use crate::general;
 use crate::health;
@@ -32,7 +33,16 @@ pub(crate) struct Command {
     run: fn(&Parsed, &str) -> Result<u8, Failure>,
 }
 
-static COMMANDS: [Command; 13] = [
+static COMMANDS: [Command; 14] = [
+    Command {
+        name: "doctor",
+        usage: "[script] [options]",
+        help: "Looks for what is wrong with a server without starting it; status 1 if there are errors.",
+        options: doctor::options,
+        takes_arguments: true,
+        internal: false,
+        run: |parsed, _| doctor::run(parsed),
+    },
     Command {
         name: "drain",
         usage: "[options]",

@@ -86,6 +86,12 @@ impl Environment {
         })
     }
 
+    /// Returns the variables that requests have, and the options that they come from.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let set = self.set.iter().map(|(name, _)| (name.as_str(), SETENV.name));
+        set.chain(self.pass.iter().map(|name| (name.as_str(), PASSENV.name)))
+    }
+
     /// Returns a command that runs the control script, which may be where nothing can be executed: a
     /// temporary file system of a container usually is mounted that way.
     pub(crate) fn control(&self, script: &Path) -> Command {

@@ -18,6 +18,7 @@ mod config;
 mod container;
 mod daemon;
 mod debugging;
+mod doctor;
 mod environment;
 mod failure;
 mod files;
@@ -52,4 +53,5 @@ mod trial;
 mod values;
 
 pub use cli::main;
+pub use doctor::reference as doctor_reference;
 pub use options::reference;

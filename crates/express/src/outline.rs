@@ -58,16 +58,16 @@ pub fn commands() -> Vec<Command> {
 }
 
 fn topics(options: &[&'static Spec]) -> Vec<Topic> {
-    if options.len() == options::server().len() {
-        options::SECTIONS
-            .iter()
-            .map(|section| topic(section.title, plain(section.about), section.options))
-            .collect()
-    } else if options.is_empty() {
-        Vec::new()
-    } else {
-        vec![topic("Options", String::new(), options)]
-    }
+    let server = options::server();
+    let is_server = |option: &Spec| server.iter().any(|other| other.name == option.name);
+    let is_complete = options.iter().filter(|option| is_server(option)).count() == server.len();
+    let sections = options::SECTIONS.iter().filter(|_| is_complete);
+    let own = options.iter().copied().filter(|option| !(is_complete && is_server(option)));
+    let own: Vec<_> = own.collect();
+    let own = (!own.is_empty()).then(|| topic("Options", String::new(), &own));
+    own.into_iter()
+        .chain(sections.map(|section| topic(section.title, plain(section.about), section.options)))
+        .collect()
 }
 
 fn topic(title: &'static str, about: String, options: &[&'static Spec]) -> Topic {

@@ -156,6 +156,13 @@ impl Candidates {
         )))
     }
 
+    /// Returns the Python that somebody named, whether it works or not.
+    pub(crate) fn named(&self) -> Option<PathBuf> {
+        let named = self.option.as_ref().or(self.variable.as_ref()).map(|python| self.located(python));
+        let environments = [&self.beside, &self.environment, &self.own].into_iter().flatten();
+        named.or_else(|| environments.map(|environment| environment.join("bin/python")).next())
+    }
+
     /// A bare name is searched on the path, as a shell would.
     fn located(&self, python: &Path) -> PathBuf {
         if python.components().count() == 1

@@ -64,7 +64,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
     if setup_only && parsed.has(&general::STRICT) {
         warn("--strict is without effect: the server is not started now");
     }
-    leave_closed_directory(&mut settings, &account);
+    leave_closed_directory(&mut settings, &account, &mut warn);
     let path = |spec| parsed.text(spec).map(Path::new);
     let apache = Apache::find(path(&general::HTTPD_EXECUTABLE), path(&general::MODULES_DIRECTORY))?;
     let mpm = settings.debugging.mpm(&apache, &settings.mpms)?;
@@ -272,7 +272,7 @@ fn say_what_has_no_effect(parsed: &Parsed, settings: &Settings) {
 }
 
 /// Chooses another working directory if nobody named one and the account cannot use it.
-fn leave_closed_directory(settings: &mut Settings, account: &Account) {
+pub(crate) fn leave_closed_directory(settings: &mut Settings, account: &Account, warn: &mut dyn FnMut(&str)) {
     if settings.daemon.is_none() || !settings.default_directory {
         return;
     }

@@ -1,0 +1,195 @@
+//! The facts of a server that `mod_wsgi-express` would start.
+
+use std::path::{Path, PathBuf};
+
+use os::spawn::{Limit, Resource};
+
+use super::finding::{Finding, Place};
+use super::subject::{Application, Entry, Group, Listen, PythonChoice, Server, Subject};
+use crate::account::Account;
+use crate::apache::Apache;
+use crate::application;
+use crate::checks;
+use crate::failure::Failure;
+use crate::general;
+use crate::install::Installation;
+use crate::locale;
+use crate::parse::Parsed;
+use crate::python::{Candidates, Python};
+use crate::server::account;
+use crate::settings::Settings;
+
+/// The check that everything is for which `start-server` would not start, and its text.
+pub(super) const START: (&str, &str) = (
+    "start",
+    "Everything that `start-server` refuses to start with, or warns of: missing files, a script that is no Python, no host for the Python, \
+     services and tools that are not there.",
+);
+
+/// Gathers the facts of the server that a command line describes.
+///
+/// # Errors
+/// The command line makes no sense.
+pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
+    let mut settings = Settings::new(parsed)?;
+    let mut findings: Vec<Finding> = parsed.warnings.iter().map(Finding::warning).collect();
+    let account = match account(parsed) {
+        Ok(account) => account,
+        Err(failure) => {
+            findings.extend(errors(&failure));
+            Account::invoking(None, None)
+        }
+    };
+    crate::server::leave_closed_directory(&mut settings, &account, &mut |text| {
+        findings.push(Finding::warning(text).at(option(&general::WORKING_DIRECTORY).as_ref()));
+    });
+    let path = |spec| parsed.text(spec).map(Path::new);
+    let apache = Apache::find(path(&general::HTTPD_EXECUTABLE), path(&general::MODULES_DIRECTORY));
+    findings.extend(apache.as_ref().err().iter().flat_map(|failure| errors(failure)));
+    let installation = Installation::own()?;
+    let candidates = Candidates::from_environment(path(&general::PYTHON).map(Path::to_owned), &installation);
+    let python = candidates.choose(&account);
+    match &python {
+        Ok(python) => findings.extend(problems(&settings, &installation, python, &account)),
+        Err(failure) => findings.extend(errors(failure)),
+    }
+    findings.extend(checks::further_files(&settings, &account).into_iter().map(Finding::error));
+    let warnings =
+        checks::aliases(&settings, &account).into_iter().chain(checks::directories(&settings, &account));
+    findings.extend(warnings.map(Finding::warning));
+
+    let home = match &python {
+        Ok(python) => Some(python.home().to_owned()),
+        Err(_) => candidates.named(),
+    };
+    let has_locale = |name: &str| python.as_ref().is_ok_and(|python| python.has_locale(name, &account));
+    let (locale, _) = locale::choose(settings.locale.as_deref(), |name| std::env::var(name).ok(), has_locale);
+    let group = group(&settings, &account, &installation, home, locale);
+    for finding in &mut findings {
+        finding.check = START.0;
+    }
+    Ok(Subject {
+        name: settings.url(),
+        installation: Some(installation.directory.clone()),
+        server: Server {
+            program: apache.as_ref().ok().map(|apache| apache.program.clone()),
+            modules: Vec::new(),
+            listen: listen(&settings),
+            account: account.clone(),
+            unit: None,
+            workers: None,
+            variables: settings
+                .environment
+                .variables()
+                .map(|(name, option)| (name.to_owned(), Some(Place::Option(option))))
+                .collect(),
+        },
+        applications: application(&settings).into_iter().collect(),
+        groups: vec![group],
+        findings,
+        may_import: true,
+    })
+}
+
+/// Returns what `start-server` objects to, once it has a Python.
+fn problems(
+    settings: &Settings,
+    installation: &Installation,
+    python: &Python,
+    account: &Account,
+) -> Vec<Finding> {
+    let is_embedded = settings.daemon.is_none() || settings.access.is_embedded();
+    let mut problems = match python.obstacle(&installation.hosts(), is_embedded) {
+        Some(obstacle) => vec![obstacle],
+        None => {
+            let host = installation.hosts().join(python.host_name());
+            checks::installation(settings, installation, &host, account)
+        }
+    };
+    problems.extend(checks::syntax(settings, python, account));
+    problems.extend(settings.debugging.problems(python, &settings.python_path, account));
+    problems.into_iter().map(Finding::error).collect()
+}
+
+fn group(
+    settings: &Settings,
+    account: &Account,
+    installation: &Installation,
+    home: Option<PathBuf>,
+    locale: String,
+) -> Group {
+    let number = |name| settings.daemon.as_ref().map_or(0, |daemon| daemon.number(name));
+    let limit = |resource, name| {
+        let value = u64::try_from(number(name)).ok().filter(|value| *value > 0)?;
+        Some(Limit { resource, soft: value, hard: value })
+    };
+    let limits =
+        [limit(Resource::Data, "memory-limit"), limit(Resource::AddressSpace, "virtual-memory-limit")];
+    let first = settings.daemon.is_none().then_some(&settings.working_directory);
+    let umask = settings.daemon.as_ref().and_then(|daemon| daemon.umask.as_deref());
+    Group {
+        name: settings.daemon.as_ref().map(|daemon| daemon.name.clone()),
+        place: None,
+        account: account.clone(),
+        python: PythonChoice { home, place: option(&general::PYTHON) },
+        python_path: first
+            .into_iter()
+            .chain(&settings.python_path)
+            .cloned()
+            .chain([installation.packages()])
+            .collect(),
+        python_path_place: option(&general::PYTHON_PATH),
+        home: Some(settings.working_directory.clone()),
+        home_place: option(&general::WORKING_DIRECTORY),
+        chroot: None,
+        processes: settings.processes,
+        threads: settings.threads,
+        limits: limits.into_iter().flatten().collect(),
+        environment: Vec::new(),
+        locale: Some(locale),
+        locale_place: option(&general::LOCALE),
+        request_timeout: u64::try_from(number("request-timeout")).unwrap_or(0),
+        umask: umask.and_then(|umask| u32::from_str_radix(umask, 8).ok()),
+    }
+}
+
+fn application(settings: &Settings) -> Option<Application> {
+    let entry = match &settings.application {
+        application::Application::Script(file) => Entry::Script(file.clone()),
+        application::Application::Module(name, _) => Entry::Module(name.clone()),
+        application::Application::Paste(file) => Entry::Paste(file.clone()),
+        application::Application::Placeholder | application::Application::Static => return None,
+    };
+    let callable =
+        settings.application.loader(&settings.callable_object).and_then(|loader| loader.callable_object);
+    let group = settings.application_group.as_str();
+    Some(Application {
+        group: 0,
+        interpreter: match group {
+            "%{GLOBAL}" => Some(String::new()),
+            group if group.contains("%{") => None,
+            group => Some(group.to_owned()),
+        },
+        entry,
+        callable: callable.unwrap_or_default(),
+        mount: settings.mount_point.clone(),
+        place: None,
+        // The generated configuration passes it on.
+        has_authorization: true,
+        startup_timeout: u64::try_from(settings.startup_timeout).unwrap_or(0),
+    })
+}
+
+fn listen(settings: &Settings) -> Vec<Listen> {
+    let address =
+        |(port, name)| Listen { address: settings.host.clone(), port, place: Some(Place::Option(name)) };
+    settings.ports().map(address).collect()
+}
+
+fn option(spec: &crate::spec::Spec) -> Option<Place> {
+    Some(Place::Option(spec.name))
+}
+
+fn errors(failure: &Failure) -> Vec<Finding> {
+    failure.to_string().lines().map(Finding::error).collect()
+}

@@ -1,0 +1,62 @@
+//! `mod_wsgi-express doctor`: looks for what is wrong with a server before it serves, and says what
+//! to do.
+//!
+//! A [`Subject`](subject::Subject) holds the facts, wherever they come from ([`express`]: a command
+//! line as for `start-server`). Each [`Check`](checks::Check) is a function on it. Rules that the
+//! server itself applies when it starts are in `core`, and used by both.
+
+mod checks;
+mod express;
+#[allow(dead_code, reason = "a reader of configurations has lines")]
+mod finding;
+mod paths;
+mod reference;
+mod report;
+#[allow(dead_code, reason = "some facts are gathered before a check looks at them")]
+mod subject;
+
+pub use reference::reference;
+
+use finding::Severity;
+
+use crate::failure::Failure;
+use crate::options;
+use crate::parse::Parsed;
+use crate::server::say;
+use crate::spec::{Spec, section};
+
+section! {
+    DOCTOR {
+        title: "The doctor",
+        about: "All options of start-server may be given, too: it is that server which is looked at.",
+        example: "mod_wsgi-express doctor app.wsgi --processes 4",
+    }
+
+    JSON = Spec::flag("--json",
+        "Prints the findings as one JSON object.");
+    NO_IMPORT = Spec::flag("--no-import",
+        "Imports no application: nothing of it is run.")
+        .note("Otherwise each one is imported, in a process of its own, as the user that would serve it.");
+}
+
+/// The options of `doctor`.
+pub(crate) fn options() -> Vec<&'static Spec> {
+    DOCTOR.options.iter().copied().chain(options::server()).collect()
+}
+
+/// Examines a server and prints what was found; 1 if there are errors.
+///
+/// # Errors
+/// The command line makes no sense.
+pub(crate) fn run(parsed: &Parsed) -> Result<u8, Failure> {
+    let mut parsed = parsed.clone();
+    // A command line may be put behind the word as it is.
+    if parsed.positional.first().is_some_and(|word| word == "start-server") {
+        parsed.positional.remove(0);
+    }
+    let mut subject = express::subject(&parsed)?;
+    subject.may_import = !parsed.has(&NO_IMPORT);
+    let outcome = checks::run(subject);
+    say(&if parsed.has(&JSON) { report::json(&outcome) } else { report::text(&outcome) })?;
+    Ok(u8::from(outcome.count(Severity::Error) > 0))
+}

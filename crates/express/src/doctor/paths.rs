@@ -1,0 +1,90 @@
+//! Files and directories that the account of a group cannot reach.
+
+use std::path::{Path, PathBuf};
+
+use wsgi_core::codes::SCRIPT_NOT_FOUND;
+use wsgi_core::python_home;
+
+use super::checks::{Check, Topic};
+use super::finding::{Finding, Place};
+use super::subject::{Group, Subject};
+use crate::account::Access;
+
+pub(super) static TOPIC: Topic = Topic {
+    title: "Files",
+    checks: &[Check {
+        name: "unreachable-path",
+        about: "A script, the home directory of a group, a directory of its Python path, its jail or its Python that its user cannot reach: \
+                the component of the path that is closed is named, with its mode and owner. Where the doctor runs as root, it \
+                really tries as that user, so that access control lists count; otherwise it judges by the modes.",
+        run: unreachable,
+    }],
+};
+
+fn unreachable(subject: &Subject) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, group) in subject.groups.iter().enumerate() {
+        if let Some(root) = &group.chroot
+            && let Some(blockade) = group.account.blockade(Access::Search, root)
+        {
+            findings.push(
+                Finding::error(format!("the jail {} of {} cannot be entered", root.display(), group.shown()))
+                    .at(group.place.as_ref())
+                    .because(blockade.reason)
+                    .remedy(blockade.remedy),
+            );
+            continue;
+        }
+        let mut missing = Vec::new();
+        let mut look = |what: &str, path: &Path, access, place: Option<&Place>| {
+            let finding = closed(group, what, path, access)?;
+            findings.push(finding.at(place));
+            Some(())
+        };
+        for application in subject.applications_of(number) {
+            if let Some(file) = application.entry.file() {
+                look("the script", file, Access::Read, application.place.as_ref());
+            }
+        }
+        if let Some(home) = group.home.as_deref().filter(|_| !group.is_embedded()) {
+            look("the working directory", home, Access::Search, group.home_place.as_ref());
+        }
+        if let Some(program) = program(group).filter(|_| !group.is_embedded()) {
+            look("the Python", &program, Access::Execute, group.python.place.as_ref());
+        }
+        for directory in &group.python_path {
+            if !group.outside(directory).exists() {
+                let text = format!("the directory for Python {} does not exist", directory.display());
+                missing.push(
+                    Finding::warning(text)
+                        .at(group.python_path_place.as_ref())
+                        .because("Python passes over it")
+                        .remedy("create it, or correct the path"),
+                );
+                continue;
+            }
+            look("the directory for Python", directory, Access::Search, group.python_path_place.as_ref());
+        }
+        findings.extend(missing);
+    }
+    findings
+}
+
+/// Returns the executable of a group's Python, as far as there is one; that it is missing is found
+/// elsewhere.
+fn program(group: &Group) -> Option<PathBuf> {
+    let home = group.python.home.as_deref()?;
+    let is_environment = group.outside(python_home::environment(home)).join("pyvenv.cfg").exists();
+    let mut programs = python_home::executables(home, is_environment).into_iter();
+    programs.find(|program| group.outside(program).exists())
+}
+
+/// Returns why the processes of a group cannot use a path.
+fn closed(group: &Group, what: &str, path: &Path, access: Access) -> Option<Finding> {
+    let outside = group.outside(path);
+    let blockade = group.account.blockade(access, &outside)?;
+    let user = &group.account.user;
+    let text = format!("{what} {} is out of reach for {user}, the user of {}", path.display(), group.shown());
+    let finding = Finding::error(text).because(blockade.reason).remedy(blockade.remedy);
+    Some(if what == "the script" { finding.code(SCRIPT_NOT_FOUND) } else { finding })
+}

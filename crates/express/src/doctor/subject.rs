@@ -1,0 +1,179 @@
+//! The facts that checks look at, from wherever they come: a command line, or the configuration of
+//! somebody else's Apache.
+
+use std::path::{Path, PathBuf};
+
+use os::spawn::Limit;
+
+use super::finding::{Finding, Place};
+use crate::account::Account;
+
+/// A server that is looked at.
+#[derive(Debug)]
+pub(crate) struct Subject {
+    /// Its name in the last line of a report.
+    pub(crate) name: String,
+    /// The directory with the module, its hosts and its programs.
+    pub(crate) installation: Option<PathBuf>,
+    pub(crate) server: Server,
+    /// The processes that run applications. Applications name them by their index.
+    pub(crate) groups: Vec<Group>,
+    pub(crate) applications: Vec<Application>,
+    /// What was found while these facts were gathered; each has the name of its check.
+    pub(crate) findings: Vec<Finding>,
+    /// False if no application may be imported (`--no-import`).
+    pub(crate) may_import: bool,
+}
+
+/// Apache itself.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// The program.
+    pub(crate) program: Option<PathBuf>,
+    /// The modules that are loaded from files.
+    pub(crate) modules: Vec<Module>,
+    pub(crate) listen: Vec<Listen>,
+    /// The account of its children.
+    pub(crate) account: Account,
+    /// The name of the unit that the service manager has for it, such as `apache2.service`; `None`
+    /// if it is started by hand.
+    pub(crate) unit: Option<String>,
+    /// The most requests at a time (`MaxRequestWorkers`), and its place.
+    pub(crate) workers: Option<(u32, Option<Place>)>,
+    /// The variables that requests have (`SetEnv`, `PassEnv`), and their places.
+    pub(crate) variables: Vec<(String, Option<Place>)>,
+}
+
+/// A module that Apache loads.
+#[derive(Debug)]
+pub(crate) struct Module {
+    /// Such as `wsgi_module`.
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+    pub(crate) place: Option<Place>,
+}
+
+/// An address that Apache listens on.
+#[derive(Debug)]
+pub(crate) struct Listen {
+    /// `None` for all addresses.
+    pub(crate) address: Option<String>,
+    pub(crate) port: u16,
+    pub(crate) place: Option<Place>,
+}
+
+/// Processes of one kind: a group of daemon processes, or Apache's children.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// `None` for Apache's children (embedded mode).
+    pub(crate) name: Option<String>,
+    /// The line that defines it.
+    pub(crate) place: Option<Place>,
+    pub(crate) account: Account,
+    pub(crate) python: PythonChoice,
+    /// The directories to add to `sys.path`.
+    pub(crate) python_path: Vec<PathBuf>,
+    /// The place of the option for that.
+    pub(crate) python_path_place: Option<Place>,
+    /// The working directory; `None`: that of the server, or the user's.
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) home_place: Option<Place>,
+    /// All other paths of the group are inside.
+    pub(crate) chroot: Option<PathBuf>,
+    /// The most processes.
+    pub(crate) processes: u32,
+    pub(crate) threads: u32,
+    pub(crate) limits: Vec<Limit>,
+    /// The environment that its processes start with, as `NAME=value`.
+    pub(crate) environment: Vec<(String, String)>,
+    /// `locale=`, else `lang=`; `None`: that of the server's environment.
+    pub(crate) locale: Option<String>,
+    pub(crate) locale_place: Option<Place>,
+    /// Seconds after which a request is given up; 0: never.
+    pub(crate) request_timeout: u64,
+    pub(crate) umask: Option<u32>,
+}
+
+/// A Python as the configuration names it.
+#[derive(Debug, Clone)]
+pub(crate) struct PythonChoice {
+    /// The directory above `bin`, or an executable; `None`: the link next to the module.
+    pub(crate) home: Option<PathBuf>,
+    pub(crate) place: Option<Place>,
+}
+
+/// An application.
+#[derive(Debug)]
+pub(crate) struct Application {
+    /// The index of its processes in [`Subject::groups`].
+    pub(crate) group: usize,
+    /// The interpreter; empty: the main one. `None`: it depends on the request, and is none of those
+    /// that are known.
+    pub(crate) interpreter: Option<String>,
+    pub(crate) entry: Entry,
+    /// The name of the callable in it.
+    pub(crate) callable: String,
+    /// The URL path where it is mounted.
+    pub(crate) mount: String,
+    /// The line that mounts it.
+    pub(crate) place: Option<Place>,
+    /// True if it gets the header `Authorization`.
+    pub(crate) has_authorization: bool,
+    /// Seconds that loading it may take; 0 for no limit.
+    pub(crate) startup_timeout: u64,
+}
+
+/// The thing that an application is loaded from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// A WSGI script.
+    Script(PathBuf),
+    /// A module, by its dotted name.
+    Module(String),
+    /// A configuration of PasteDeploy.
+    Paste(PathBuf),
+}
+
+impl Group {
+    /// Returns whether Apache's own children are meant.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.name.is_none()
+    }
+
+    /// Returns the group's name for messages.
+    pub(crate) fn shown(&self) -> String {
+        self.name
+            .as_ref()
+            .map_or_else(|| "Apache's own processes".to_owned(), |name| format!("the process group '{name}'"))
+    }
+
+    /// Returns a path as it is called outside the jail.
+    pub(crate) fn outside(&self, path: &Path) -> PathBuf {
+        match &self.chroot {
+            Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+            None => path.to_owned(),
+        }
+    }
+}
+
+impl Entry {
+    /// Returns its file.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Script(file) | Self::Paste(file) => Some(file),
+            Self::Module(_) => None,
+        }
+    }
+}
+
+impl Subject {
+    /// Returns the processes of an application.
+    pub(crate) fn group_of(&self, application: &Application) -> &Group {
+        &self.groups[application.group]
+    }
+
+    /// Returns the applications of a group.
+    pub(crate) fn applications_of(&self, group: usize) -> impl Iterator<Item = &Application> {
+        self.applications.iter().filter(move |application| application.group == group)
+    }
+}
