@@ -13,9 +13,9 @@ mod review;
 use std::sync::Arc;
 
 use crate::alias::{Location, ScriptAlias};
+use crate::clients::Clients;
 use crate::daemon::DaemonGroup;
 use crate::diagnostic::{Diagnostic, Position};
-use crate::health::HealthClients;
 use crate::interpreter::Block;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
 use crate::telemetry;
@@ -337,7 +337,11 @@ settings! {
     /// `WSGIEnableSendfile`.
     enable_sendfile: bool = false;
     /// `WSGIHealthClients`; `None`: local ones only.
-    health_clients: Arc<HealthClients> => HealthClients;
+    health_clients: Arc<Clients> => Clients;
+    /// `WSGIStatusClients`; `None`: local ones only.
+    status_clients: Arc<Clients> => Clients;
+    /// `WSGIStatusScope`.
+    status_scope: StatusScope = StatusScope::Server;
     /// `WSGITrustedProxyHeaders`; `None`: no processing at all.
     trusted_headers: Arc<TrustedHeaders> => TrustedHeaders;
     /// `WSGITrustedProxies`; `None`: everybody is trusted.
@@ -352,6 +356,15 @@ settings! {
     auth_group_script: Arc<HookScript> => HookScript;
     /// `WSGIGroupAuthoritative`; without effect since Apache 2.4.
     group_authoritative: bool = true;
+}
+
+/// The part of the server that the handler `wsgi-status` shows (`WSGIStatusScope`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusScope {
+    /// All of it.
+    Server,
+    /// The part that belongs to the virtual host that answers.
+    VirtualHost,
 }
 
 /// The treatment of HEAD (`WSGIMapHEADToGET`).

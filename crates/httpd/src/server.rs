@@ -39,6 +39,19 @@ impl Server {
         unsafe { text::bytes((*self.as_ptr()).server_hostname) }.unwrap_or_default()
     }
 
+    /// Returns the port of `ServerName`, else that of the virtual host; 0 if neither says one.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        // SAFETY: the server is live, and the addresses of a virtual host live as long as it.
+        unsafe {
+            let server = self.as_ptr();
+            match (*server).port {
+                0 => (*server).addrs.as_ref().map_or(0, |address| address.host_port),
+                port => port,
+            }
+        }
+    }
+
     /// Returns the administrator's address.
     #[must_use]
     pub fn admin(&self) -> Option<&[u8]> {

@@ -14,11 +14,11 @@ use crate::request_body::RequestBody;
 use crate::request_environment::{Names, RequestEnvironment};
 use crate::request_facts::{FactsSource, Groups};
 use crate::route::Route;
-use crate::{Wsgi, daemon, embedded, health, log, termination};
+use crate::{Wsgi, daemon, embedded, health, log, status, termination};
 
 /// Handles a request if its handler is one of this module's.
 pub(crate) fn handle(request: &Request) -> Status {
-    let Some(route) = Route::of(request) else { return health::handle(request) };
+    let Some(route) = Route::of(request) else { return handle_inquiry(request) };
     if termination::is_draining() {
         // The client's next request is to go elsewhere, while there is time to open a connection.
         request.connection().close_after_response();
@@ -30,6 +30,14 @@ pub(crate) fn handle(request: &Request) -> Status {
     match checks::check(request, &route) {
         Ok(()) => run(request, &route),
         Err(refusal) => respond_with_error(request, &refusal),
+    }
+}
+
+/// Handles a request about the server itself, which reaches no application.
+fn handle_inquiry(request: &Request) -> Status {
+    match health::handle(request) {
+        Status::Declined => status::handle(request),
+        status => status,
     }
 }
 

@@ -7,18 +7,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use httpd::{InteriorNul, Output, Request, Status};
+use httpd::{Request, Status};
 use os::patience::Questions;
 use wsgi_core::config::{Effective, Global, ServerConfig};
-use wsgi_core::health::{Check, HealthClient, HealthClients, Obstacle};
+use wsgi_core::health::{Check, Obstacle};
 
-use crate::{Wsgi, daemon, embedded, termination};
+use crate::{Wsgi, daemon, embedded, inquiry, termination};
 
 /// The name of the handler, for `SetHandler`.
 const HANDLER: &[u8] = b"wsgi-health";
-
-/// The headers by which proxies say that a request is another client's.
-const FORWARDED: [&std::ffi::CStr; 4] = [c"Forwarded", c"Via", c"X-Forwarded-For", c"X-Real-IP"];
 
 /// The time that a look for the file of `WSGIDrainFile` may take. Without a limit, checks would take
 /// all of Apache's threads if the file system hangs.
@@ -32,18 +29,9 @@ pub(crate) fn handle(request: &Request) -> Status {
     let Some(server) = request.server().settings::<Wsgi>() else { return Status::Declined };
     let server: &ServerConfig = server;
     let settings = Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults));
-    let client = HealthClient {
-        address: request.useragent_ip().unwrap_or_default(),
-        peer: request.connection().peer_ip(),
-        own_address: request.connection().local_ip(),
-        is_forwarded: FORWARDED.into_iter().any(|name| request.headers_in().value(name).is_some()),
-    };
-    if !HealthClients::include(settings.health_clients(), &client) {
-        return Status::Http(403);
-    }
-    if !matches!(request.method(), Some(b"GET" | b"HEAD")) {
-        request.allow_reading_alone();
-        return Status::Http(405);
+    let client = inquiry::client(request);
+    if let Err(status) = inquiry::admit(request, settings.health_clients(), &client) {
+        return status;
     }
     let (status, text) = match Check::of_path(request.uri().unwrap_or_default()) {
         None => return Status::Http(404),
@@ -54,10 +42,7 @@ pub(crate) fn handle(request: &Request) -> Status {
             (status, body(&obstacles, client.is_local()))
         }
     };
-    match respond(request, status, &text) {
-        Ok(()) => Status::Ok,
-        Err(InteriorNul) => Status::Http(500),
-    }
+    inquiry::respond(request, status, c"text/plain; charset=utf-8", &[], text.as_bytes())
 }
 
 /// Returns why the server is not ready.
@@ -90,18 +75,4 @@ fn body(obstacles: &[Obstacle], is_local: bool) -> String {
     std::iter::once("not ready\n".to_owned())
         .chain(shown.iter().map(|obstacle| format!("{obstacle}\n")))
         .collect()
-}
-
-fn respond(request: &Request, status: u16, text: &str) -> Result<(), InteriorNul> {
-    let status = request.prepare_status(status, None)?;
-    request.set_content_type(b"text/plain; charset=utf-8")?;
-    request.headers_out().set_static(c"Cache-Control", c"no-store");
-    request.set_content_length(text.len() as u64);
-    if termination::is_draining() {
-        request.connection().close_after_response();
-    }
-    status.apply();
-    // A client that is gone has no use for it.
-    let _ = Output::new(request).send_last(text.as_bytes());
-    Ok(())
 }

@@ -15,6 +15,7 @@ mod expansion;
 mod handler;
 mod handover;
 mod health;
+mod inquiry;
 mod installation;
 mod log;
 mod permits;
@@ -24,6 +25,7 @@ mod request_facts;
 mod route;
 mod scoreboard;
 mod settings;
+mod status;
 mod termination;
 mod translate;
 mod validated;
@@ -113,6 +115,7 @@ fn child_status(server: &Server, status: ChildStatus) {
 
 fn child_init(child: &Child<'_>) {
     child::init(child);
+    status::child_init(child);
     daemon::child_init(child);
     embedded::child_init(child);
 }

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod histogram;
+pub mod json;
+pub mod scope;
 pub mod snapshot;
 
 pub use histogram::Histogram;

@@ -1,8 +1,10 @@
 //! The kinds of arguments, and the errors about them.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::{Directive, Target};
+use crate::clients::Clients;
 use crate::config::RouteOptions;
 use crate::groups::Forms;
 use crate::nearest::nearest;
@@ -26,6 +28,29 @@ impl Directive {
     /// Parses `On` or `Off`, the only word of the line.
     pub(super) fn flag(&self, arguments: &[u8]) -> Result<bool, String> {
         flag_value(&self.one(arguments)?).ok_or_else(|| format!("{} must be one of: Off | On", self.text()))
+    }
+
+    /// Adds the clients that a line names to those of the same scope.
+    pub(super) fn add_clients(
+        &self,
+        clients: &mut Option<Arc<Clients>>,
+        arguments: &[u8],
+    ) -> Result<(), String> {
+        let words: Vec<_> = Words::new(arguments).collect();
+        if words.is_empty() {
+            return Err(format!("{} needs local, all, or addresses", self.text()));
+        }
+        let clients = Arc::make_mut(clients.get_or_insert_default());
+        for word in words {
+            if !clients.add(&word) {
+                let shown = display(&word);
+                return Err(format!(
+                    "Invalid {} '{shown}': write local, all, an address, or a network as address/mask",
+                    self.text()
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

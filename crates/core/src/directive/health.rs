@@ -1,10 +1,7 @@
 //! Directives about health checks and draining.
 
-use std::sync::Arc;
-
 use super::{Context, Directive, Effect, Support};
 use crate::quantity::Duration;
-use crate::words::{Words, display};
 
 pub(super) const DRAIN_DELAY: Directive = Directive {
     name: c"WSGIDrainDelay",
@@ -90,21 +87,7 @@ address is that of its connection, or what mod_remoteip makes of it; it is local
 that proxies add (`Forwarded`, `Via`, `X-Forwarded-For`, `X-Real-IP`) is never local: behind a proxy on the same machine, every client would be.",
     support: Support::Supported,
     effect: Effect::Raw(|target, line| {
-        let words: Vec<_> = Words::new(line).collect();
-        if words.is_empty() {
-            return Err(format!("{} needs local, all, or addresses", HEALTH_CLIENTS.text()));
-        }
-        let clients = Arc::make_mut(target.settings().health_clients.get_or_insert_default());
-        for word in words {
-            if !clients.add(&word) {
-                let shown = display(&word);
-                return Err(format!(
-                    "Invalid {} '{shown}': write local, all, an address, or a network as address/mask",
-                    HEALTH_CLIENTS.text()
-                ));
-            }
-        }
-        Ok(())
+        HEALTH_CLIENTS.add_clients(&mut target.settings().health_clients, line)
     }),
 };
 

@@ -15,6 +15,7 @@ mod observe;
 mod python;
 mod reference;
 mod routing;
+mod status;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ pub const DIRECTIVES: &[Directive] = &[
     health::DRAIN_DELAY,
     health::DRAIN_FILE,
     health::HEALTH_CLIENTS,
+    status::STATUS_CLIENTS,
+    status::STATUS_SCOPE,
     daemon::DAEMON_PROCESS,
     daemon::SOCKET_PREFIX,
     daemon::SOCKET_ROTATION,

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::alias::{Captures, Location};
-use crate::config::{Callable, Effective, GracefulTermination, MapHead, PythonStart};
+use crate::config::{Callable, Effective, GracefulTermination, MapHead, PythonStart, StatusScope};
 use fixtures::{DefinedServers, Machine};
 
 /// A server while its configuration is read.
@@ -102,7 +102,7 @@ fn all_directives_of_the_contract_exist() {
     let names: Vec<_> =
         DIRECTIVES.iter().filter(|d| d.support != Support::TestHook).map(Directive::text).collect();
     // And some of our own.
-    assert_eq!(names.len(), 49 + 5);
+    assert_eq!(names.len(), 49 + 7);
     let mut unique: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     unique.sort();
     unique.dedup();
@@ -149,24 +149,42 @@ fn draining_takes_a_while_that_is_bounded() {
 }
 
 #[test]
-fn health_clients_add_up_in_a_scope() {
-    let mut server = Server::default();
-    server.line("WSGIHealthClients 192.0.2.1");
-    server.line("WSGIHealthClients local 10.0.0.0/8");
-    let client = |address: &'static str| crate::health::HealthClient {
-        address: address.as_bytes(),
-        peer: address.as_bytes(),
-        own_address: b"",
-        is_forwarded: false,
-    };
-    let clients = server.main.defaults.health_clients.as_deref();
-    for (address, is_included) in
-        [("192.0.2.1", true), ("10.9.9.9", true), ("127.0.0.1", true), ("192.0.2.2", false)]
-    {
-        assert_eq!(crate::health::HealthClients::include(clients, &client(address)), is_included);
+fn clients_add_up_in_a_scope() {
+    for directive in ["WSGIHealthClients", "WSGIStatusClients"] {
+        let mut server = Server::default();
+        server.line(&format!("{directive} 192.0.2.1"));
+        server.line(&format!("{directive} local 10.0.0.0/8"));
+        let client = |address: &'static str| crate::clients::Client {
+            address: address.as_bytes(),
+            peer: address.as_bytes(),
+            own_address: b"",
+            is_forwarded: false,
+        };
+        let defaults = &server.main.defaults;
+        let clients = match directive {
+            "WSGIHealthClients" => defaults.health_clients.as_deref(),
+            _ => defaults.status_clients.as_deref(),
+        };
+        for (address, is_included) in
+            [("192.0.2.1", true), ("10.9.9.9", true), ("127.0.0.1", true), ("192.0.2.2", false)]
+        {
+            assert_eq!(crate::clients::Clients::include(clients, &client(address)), is_included);
+        }
+        assert!(Server::default().error(directive).contains("needs"));
+        let error = Server::default().error(&format!("{directive} localhost"));
+        assert!(error.contains("'localhost'") && error.contains(directive), "{error}");
     }
-    assert!(Server::default().error("WSGIHealthClients").contains("needs"));
-    assert!(Server::default().error("WSGIHealthClients localhost").contains("'localhost'"));
+}
+
+#[test]
+fn the_status_is_of_the_server_unless_a_virtual_host_is_asked_for() {
+    let mut server = Server::default();
+    assert_eq!(server.main.defaults.status_scope, None);
+    server.line("WSGIStatusScope VHost");
+    assert_eq!(server.main.defaults.status_scope, Some(StatusScope::VirtualHost));
+    server.line("WSGIStatusScope server");
+    assert_eq!(server.main.defaults.status_scope, Some(StatusScope::Server));
+    assert!(Server::default().error("WSGIStatusScope all").contains("must be one of: server | vhost"));
 }
 
 #[test]

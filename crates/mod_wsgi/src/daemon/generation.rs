@@ -166,6 +166,11 @@ impl Generation {
         State::from_word(self.board.load(index * slot::WORDS + slot::STATE))
     }
 
+    /// Returns the process that serves in a slot; 0 if none does.
+    pub(super) fn pid(&self, index: usize) -> u32 {
+        self.board.load(index * slot::WORDS + slot::PID)
+    }
+
     /// Returns whether the process that serves in a slot could not import a script that the
     /// configuration names.
     pub(super) fn lacks_import(&self, index: usize) -> bool {

@@ -16,6 +16,7 @@ mod pool;
 mod publisher;
 mod question;
 mod start;
+mod status;
 mod supervision;
 mod target;
 
@@ -25,6 +26,7 @@ pub(crate) use dispatch::serve;
 pub(crate) use health::obstacles;
 pub(crate) use question::ask;
 pub(crate) use start::{monitor, start};
+pub(crate) use status::groups;
 pub(crate) use target::{Target, target};
 
 /// Prepares a child.

@@ -36,6 +36,7 @@ mod shrinking;
 mod soak;
 mod spooling;
 mod start_response;
+mod status;
 mod telemetry;
 mod thread_exit;
 mod upgrade;
@@ -80,6 +81,7 @@ const TABLES: &[&[Test]] = &[
     soak::TESTS,
     spooling::TESTS,
     start_response::TESTS,
+    status::TESTS,
     telemetry::TESTS,
     telemetry::published::TESTS,
     thread_exit::TESTS,

@@ -1,0 +1,128 @@
+//! The part of a server's state that the administrator of one virtual host may see.
+
+use std::mem;
+
+use crate::snapshot::{Group, Mode, Snapshot};
+
+/// Leaves in a snapshot only what belongs to `virtual_host` (as `name:port`; empty for the main
+/// server): the groups that are defined there, and the requests that came to it. Of the groups of
+/// others, which its requests may go to, their names and these requests alone are left.
+///
+/// Virtual hosts of the same name belong together, as they do for the use of process groups.
+pub fn restrict(snapshot: &mut Snapshot, virtual_host: &str) {
+    snapshot.warnings.clear();
+    snapshot.server.dropped_spans = 0;
+    snapshot.groups.retain_mut(|group| {
+        group.requests.retain(|request| are_together(&request.virtual_host, virtual_host));
+        if is_own(group, virtual_host) {
+            return true;
+        }
+        *group = Group {
+            name: mem::take(&mut group.name),
+            mode: group.mode,
+            virtual_host: mem::take(&mut group.virtual_host),
+            requests: mem::take(&mut group.requests),
+            ..Group::default()
+        };
+        !group.requests.is_empty()
+    });
+    let own = snapshot.groups.iter().filter(|group| is_own(group, virtual_host));
+    let own: Vec<_> = own.map(|group| group.name.as_str()).collect();
+    snapshot.events.retain(|event| own.contains(&event.group.as_str()));
+}
+
+/// Returns whether a group belongs to a virtual host. Apache's children belong to all.
+fn is_own(group: &Group, virtual_host: &str) -> bool {
+    group.mode == Mode::Daemon && are_together(&group.virtual_host, virtual_host)
+}
+
+fn are_together(one: &str, other: &str) -> bool {
+    one.is_empty() == other.is_empty() && name(one) == name(other)
+}
+
+/// Returns the name of a virtual host, without its port.
+fn name(virtual_host: &str) -> &str {
+    virtual_host.rsplit_once(':').map_or(virtual_host, |(name, _)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Ended, Event, Process, Request, Server};
+
+    fn group(name: &str, mode: Mode, virtual_host: &str) -> Group {
+        let requests: &[&str] =
+            if name == "b" { &["b.test:80"] } else { &["", "a.test:80", "a.test:443", "b.test:80"] };
+        let request = |virtual_host: &&str| Request {
+            virtual_host: (*virtual_host).to_owned(),
+            path: format!("/of/{virtual_host}"),
+            ..Request::default()
+        };
+        Group {
+            name: name.to_owned(),
+            mode,
+            virtual_host: virtual_host.to_owned(),
+            user: "somebody".to_owned(),
+            scripts: vec!["/srv/app.wsgi".to_owned()],
+            queued: 7,
+            http: vec![Ended::default()],
+            processes: vec![Process::default()],
+            requests: requests.iter().map(request).collect(),
+            ..Group::default()
+        }
+    }
+
+    fn snapshot() -> Snapshot {
+        let event = |group: &str| Event { group: group.to_owned(), ..Event::default() };
+        Snapshot {
+            server: Server { dropped_spans: 3, ..Server::default() },
+            groups: vec![
+                group("", Mode::Embedded, ""),
+                group("shared", Mode::Daemon, ""),
+                group("a", Mode::Daemon, "a.test:443"),
+                group("b", Mode::Daemon, "b.test:80"),
+            ],
+            events: ["", "shared", "a", "b", "gone"].map(event).to_vec(),
+            warnings: vec!["of the server".to_owned()],
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn nothing_of_others_is_left() {
+        let mut snapshot = snapshot();
+        restrict(&mut snapshot, "a.test:80");
+        assert_eq!(snapshot.groups.iter().map(|group| &*group.name).collect::<Vec<_>>(), ["", "shared", "a"]);
+        for group in &snapshot.groups {
+            let paths: Vec<_> = group.requests.iter().map(|request| &*request.path).collect();
+            assert_eq!(paths, ["/of/a.test:80", "/of/a.test:443"]);
+            let counts = (group.http.len(), group.processes.len(), group.queued, group.scripts.len());
+            let expected = if group.name == "a" { (1, 1, 7, 1) } else { (0, 0, 0, 0) };
+            assert_eq!(counts, expected, "{}", group.name);
+        }
+        assert_eq!(snapshot.events.iter().map(|event| &*event.group).collect::<Vec<_>>(), ["a"]);
+        assert_eq!((snapshot.warnings.len(), snapshot.server.dropped_spans), (0, 0));
+        let text = crate::json::render(&snapshot);
+        assert!(!text.contains("b.test"), "{text}");
+    }
+
+    #[test]
+    fn a_virtual_host_without_requests_sees_its_groups_alone() {
+        let mut snapshot = snapshot();
+        restrict(&mut snapshot, "c.test:80");
+        assert_eq!((snapshot.groups.len(), snapshot.events.len()), (0, 0));
+        restrict(&mut snapshot, ":80");
+        assert_eq!(snapshot.groups.len(), 0, "a host without a name is not the main server");
+    }
+
+    #[test]
+    fn the_main_server_is_no_virtual_host() {
+        let mut snapshot = snapshot();
+        restrict(&mut snapshot, "");
+        assert_eq!(snapshot.groups.iter().map(|group| &*group.name).collect::<Vec<_>>(), ["", "shared", "a"]);
+        assert!(snapshot.groups.iter().all(|group| group.requests.len() == 1));
+        assert_eq!(snapshot.groups[2].processes.len(), 0);
+        assert_eq!(snapshot.groups[1].processes.len(), 1);
+        assert_eq!(snapshot.events.len(), 1);
+    }
+}
