@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use wsgi_core::wire::Reader;
 
 use crate::tag::{checked, checked_mut, tagged};
-use crate::{Answer, Exchange, Host, OtherBuild, Question, QuestionReply, Request, Sink, Tag};
+use crate::{Answer, Exchange, Host, OtherBuild, Question, QuestionReply, Request, Sink, Tag, Times};
 
 /// The kinds of calls, by their numbers. Each has a record of the request and one of the reply.
 #[repr(u32)]
@@ -41,6 +41,8 @@ pub struct WsgiReply<'a> {
     exchange: Exchange<'a>,
     /// The outcome of the request: see [`mod@crate::outcome`].
     pub outcome: u32,
+    /// The parts of its time.
+    pub times: Times,
 }
 
 tagged!(WsgiReply<'_>);
@@ -49,7 +51,7 @@ impl<'a> WsgiReply<'a> {
     /// Returns a reply whose response goes to `exchange`. Its outcome is 500 until it is set.
     #[must_use]
     pub const fn new(exchange: Exchange<'a>) -> Self {
-        Self { tag: Tag::of::<WsgiReply<'_>>(), exchange, outcome: 500 }
+        Self { tag: Tag::of::<WsgiReply<'_>>(), exchange, outcome: 500, times: Times::NONE }
     }
 
     /// Returns the exchange for the response.
@@ -118,17 +120,18 @@ unsafe fn read<'a>(kind: u32, request: *const Tag, reply: *mut Tag) -> Result<Op
 
 impl Host {
     /// Makes the application respond to `request` through `exchange`. Returns the outcome (see
-    /// [`mod@crate::outcome`]), or `None` if the host has not taken the call.
+    /// [`mod@crate::outcome`]) and the parts of the time, or `None` if the host has not taken the
+    /// call.
     ///
     /// # Safety
     /// The host has been started.
     #[must_use]
-    pub unsafe fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> Option<u32> {
+    pub unsafe fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> Option<(u32, Times)> {
         let mut reply = WsgiReply::new(exchange);
         // SAFETY: the host was started, and the records are those of the kind.
         let taken =
             unsafe { (self.call)(Kind::Wsgi as u32, (&raw const *request).cast(), (&raw mut reply).cast()) };
-        (taken == TAKEN).then_some(reply.outcome)
+        (taken == TAKEN).then_some((reply.outcome, reply.times))
     }
 
     /// Asks a script. It logs, and looks up variables of TLS, through `exchange`. Returns

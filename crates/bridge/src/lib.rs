@@ -26,6 +26,7 @@ mod request;
 pub mod scoreboard;
 mod serve;
 mod tag;
+mod times;
 mod wire;
 
 use std::ffi::CStr;
@@ -41,6 +42,7 @@ pub use question::{Answer, ChosenRoute, Question, QuestionReply, QuestionRoute, 
 pub use request::{Cgi, Outcome, Request, RequestFacts, flag, outcome};
 pub use serve::{ExchangeServer, Serve, Wait};
 pub use tag::{OtherBuild, Tag, Tagged, checked};
+pub use times::Times;
 pub use wire::{Fields, Head, Lists};
 pub use wsgi_core::level::Level;
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use bridge::{Exchange, Lease, Level, Request};
+use bridge::{Exchange, Lease, Level, Request, Times};
 
 use crate::interpreters::Interpreters;
 use crate::outcome::Outcome;
@@ -22,31 +22,36 @@ pub(crate) fn interpreters() -> &'static Interpreters {
 }
 
 /// Has an interpreter serve a request: see [`bridge::Kind::Wsgi`]. The runner is told when the
-/// request enters and leaves it. A panic is a failure of this request only.
+/// request enters and leaves it, and the parts of its time. A panic is a failure of this request
+/// only.
 pub(crate) fn handle(
     request: &Request<'_>,
     exchange: Exchange<'_>,
     runner: Option<&'static dyn Runner>,
-) -> Outcome {
+) -> (Outcome, Times) {
     let handled = catch_unwind(AssertUnwindSafe(|| try_handle(request, exchange, runner)));
     handled.unwrap_or_else(|panic| {
         let text = format!("panic while a request was handled: {}", report::panic_text(&*panic));
         exchange.log(Level::Error, text.as_bytes());
-        Outcome::Status(500)
+        (Outcome::Status(500), Times::NONE)
     })
 }
 
-fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'static dyn Runner>) -> Outcome {
+fn try_handle(
+    request: &Request<'_>,
+    exchange: Exchange<'_>,
+    runner: Option<&'static dyn Runner>,
+) -> (Outcome, Times) {
     let Some(process) = process() else {
         exchange.log(
             Level::Error,
             format!("{PYTHON_NOT_RUNNING}: Python has not been initialised in this process.").as_bytes(),
         );
-        return Outcome::Status(500);
+        return (Outcome::Status(500), Times::NONE);
     };
     let _running = process.requests.begin();
     if process.is_stopping() {
-        return Outcome::Status(503);
+        return (Outcome::Status(503), Times::NONE);
     }
     let group = request.facts.application_group.or_empty();
     match interpreter(process, group) {
@@ -58,7 +63,7 @@ fn try_handle(request: &Request<'_>, exchange: Exchange<'_>, runner: Option<&'st
                 format!("{NO_INTERPRETER_FOR_REQUEST}: The interpreter '{group}' is not available for this request: {text}")
                     .as_bytes(),
             );
-            Outcome::Status(500)
+            (Outcome::Status(500), Times::NONE)
         }
     }
 }

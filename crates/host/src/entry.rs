@@ -53,14 +53,15 @@ unsafe extern "C" fn call(kind: u32, request: *const Tag, reply: *mut Tag) -> c_
     // SAFETY: the arguments of the call.
     unsafe {
         receive(kind, request, reply, |call| match call {
-            Call::Wsgi(request, reply) => reply.outcome = serve(request, reply),
+            Call::Wsgi(request, reply) => serve(request, reply),
             Call::Question(question, reply) => ask(question, reply),
         })
     }
 }
 
-fn serve(request: &Request<'_>, reply: &WsgiReply<'_>) -> u32 {
-    dispatch::handle(request, reply.exchange(), None).number()
+fn serve(request: &Request<'_>, reply: &mut WsgiReply<'_>) {
+    let (outcome, times) = dispatch::handle(request, reply.exchange(), None);
+    (reply.outcome, reply.times) = (outcome.number(), times);
 }
 
 fn ask(question: &Question<'_>, reply: &mut QuestionReply<'_>) {

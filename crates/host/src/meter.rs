@@ -54,9 +54,14 @@ impl Traffic {
 }
 
 impl Meter {
-    /// Adds a wait for Python's lock.
+    /// Adds a wait for Python's lock that ends now.
     pub(crate) fn waited(&self, since: Instant) {
-        add_time(&self.gil_wait_time, since.elapsed());
+        self.add_wait(since.elapsed());
+    }
+
+    /// Adds a wait for Python's lock.
+    pub(crate) fn add_wait(&self, time: Duration) {
+        add_time(&self.gil_wait_time, time);
         self.gil_wait_count.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bridge::{Bytes, Cgi, Lease, Level, Request, flag, write};
+use bridge::{Bytes, Cgi, Lease, Level, Request, RequestFacts, Times, flag, write};
 use os::usage::{self, Cpu};
 use python::{Exception, Object, Python, Raised, Result};
 
@@ -38,6 +38,9 @@ pub(crate) trait Runner: Sync {
     /// Notes that its request enters an interpreter.
     fn enter(&self, interpreter: &'static Interpreter);
 
+    /// Notes the parts of its request's time, as far as they are known: it may be about to end.
+    fn measured(&self, _times: Times) {}
+
     /// Notes that its request leaves the interpreter: from now on it cannot be interrupted.
     fn leave(&self, py: Python<'_>);
 }
@@ -69,23 +72,44 @@ impl Drop for Entered<'_> {
     }
 }
 
+/// Returns the parts of a request's time before it comes to its interpreter.
+pub(crate) fn times_before(facts: &RequestFacts<'_>) -> Times {
+    Times { queue: Times::between(facts.queue_start, facts.daemon_start), ..Times::NONE }
+}
+
 /// Runs the application for a request; called while the thread is not attached.
 pub(crate) fn run(
     interpreter: &'static Interpreter,
     request: &Request<'_>,
     lease: &Arc<Lease>,
     runner: Option<&'static dyn Runner>,
-) -> Outcome {
+) -> (Outcome, Times) {
     let begin = Instant::now();
     let recording = metrics::begin(begin, request);
     let recording = recording.as_ref();
-    match interpreter.attach(|py, state, thread| {
+    let (result, times) = interpreter.attach(|py, state, thread| {
+        let lock_wait = begin.elapsed();
+        let times = Cell::new(Times { lock_wait: Times::number(lock_wait), ..times_before(&request.facts) });
         let _entered = Entered::new(py, runner, interpreter);
-        let can_be_interrupted = runner.is_some();
-        let call =
-            RequestCall { py, interpreter, state, thread, request, lease, recording, can_be_interrupted };
-        call.serve(begin)
-    }) {
+        let call = RequestCall {
+            py,
+            interpreter,
+            state,
+            thread,
+            request,
+            lease,
+            recording,
+            runner,
+            lock_wait,
+            times: &times,
+        };
+        let result = call.serve();
+        (result, times.get())
+    });
+    if let Some(runner) = runner {
+        runner.measured(times);
+    }
+    let outcome = match result {
         CallResult::Ended(outcome) => outcome,
         CallResult::LastBlock(block) => {
             // Most responses end here, with Python free for other threads. A client that has gone
@@ -98,7 +122,8 @@ pub(crate) fn run(
             COPY.set(block);
             Outcome::Complete
         }
-    }
+    };
+    (outcome, times)
 }
 
 /// The common data of the steps of a request.
@@ -110,7 +135,11 @@ struct RequestCall<'a> {
     request: &'a Request<'a>,
     lease: &'a Arc<Lease>,
     recording: Option<&'a Recording<'a>>,
-    can_be_interrupted: bool,
+    runner: Option<&'static dyn Runner>,
+    /// The time until the thread was attached.
+    lock_wait: Duration,
+    /// The parts of the request's time, as far as they are known.
+    times: &'a Cell<Times>,
 }
 
 /// A request whose application is about to be called.
@@ -124,11 +153,11 @@ struct PreparedCall<'a> {
 }
 
 impl RequestCall<'_> {
-    fn serve(&self, begin: Instant) -> CallResult {
-        context::with_request(self.py, || self.serve_in_context(begin))
+    fn serve(&self) -> CallResult {
+        context::with_request(self.py, || self.serve_in_context())
     }
 
-    fn serve_in_context(&self, begin: Instant) -> CallResult {
+    fn serve_in_context(&self) -> CallResult {
         let (py, state, request) = (self.py, self.state, self.request);
         let script = request.facts.script.or_empty();
         let prepare = || {
@@ -153,7 +182,7 @@ impl RequestCall<'_> {
                 Ok(Some(application)) => {
                     self.note_callable(&application);
                     context::direct_streams(&errors.stream);
-                    self.call(begin, &errors.wrapper, id.as_ref(), &application)
+                    self.call(&errors.wrapper, id.as_ref(), &application)
                 }
                 Ok(None) => CallResult::Ended(Outcome::Status(self.no_callable())),
                 Err(raised) => CallResult::Ended(Outcome::Status(self.failed(raised))),
@@ -244,12 +273,12 @@ impl RequestCall<'_> {
     }
 
     /// Calls the application and sends its response.
-    fn call(&self, begin: Instant, errors: &Object, id: Option<&Object>, application: &Object) -> CallResult {
+    fn call(&self, errors: &Object, id: Option<&Object>, application: &Object) -> CallResult {
         let (py, state) = (self.py, self.state);
         let is_subscribed = events::has_subscribers(py, state);
         let meter = (is_subscribed || self.recording.is_some()).then(|| {
             let meter = Meter::default();
-            meter.waited(begin);
+            meter.add_wait(self.lock_wait);
             Arc::new(meter)
         });
         let application_start = time::now();
@@ -276,8 +305,9 @@ impl RequestCall<'_> {
             Err(SendError::Disconnected) => CallResult::Ended(Outcome::Complete),
             Err(SendError::Raised(raised)) => self.fail(adapter, raised),
         };
+        let application_finish = time::now();
+        self.measure((application_start, application_finish), meter.as_deref());
         if let Some(meter) = meter {
-            let application_finish = time::now();
             let status = adapter.status(py);
             if let Some(recording) = self.recording {
                 recording.completed((application_start, application_finish), status, &meter);
@@ -295,12 +325,23 @@ impl RequestCall<'_> {
         result
     }
 
+    /// Notes the parts of the request's time once the application is done with it.
+    fn measure(&self, (application_start, application_finish): (f64, f64), meter: Option<&Meter>) {
+        let mut times = self.times.get();
+        // (A clock that was set back makes a negative number, which becomes 0.)
+        times.application = ((application_finish - application_start) * 1e6) as u32;
+        if let Some(meter) = meter {
+            times.lock_wait = Times::number(meter.gil_wait_time());
+        }
+        self.times.set(times);
+    }
+
     /// Ends a request whose application has raised an exception.
     fn fail(&self, adapter: &Adapter, raised: Raised) -> CallResult {
         let is_interrupted = self.is_interrupted(&raised);
         let status =
             self.failed_unless(raised, adapter.has_begun(), |exception| adapter.says_client_gone(exception));
-        if is_interrupted && self.can_be_interrupted && !adapter.has_begun() {
+        if is_interrupted && self.runner.is_some() && !adapter.has_begun() {
             return self.answer_interrupted();
         }
         let has_begun = adapter.fail(self.py, status);
@@ -345,7 +386,7 @@ impl RequestCall<'_> {
         let result = application.call([&environ, &start_response])?;
 
         if result.is_exact_list() || result.is_exact_tuple() {
-            return self.send_items(adapter, &result);
+            return self.send_items(adapter, &result, prepared);
         }
         let sent = self.send_iterable(adapter, &result);
         self.close(&result);
@@ -354,7 +395,12 @@ impl RequestCall<'_> {
 
     /// Sends the blocks of a list or tuple, which are complete, so there is no flush before the
     /// end.
-    fn send_items(&self, adapter: &Adapter, items: &Object) -> std::result::Result<CallResult, SendError> {
+    fn send_items(
+        &self,
+        adapter: &Adapter,
+        items: &Object,
+        prepared: &PreparedCall<'_>,
+    ) -> std::result::Result<CallResult, SendError> {
         let mut index = 0;
         while let Some(item) = items.item(index) {
             index += 1;
@@ -370,6 +416,11 @@ impl RequestCall<'_> {
                 copy.clear();
                 copy.extend_from_slice(block);
                 return Ok(CallResult::LastBlock(copy));
+            }
+            if let Some(runner) = self.runner.filter(|_| last) {
+                // The end of the response goes with this block.
+                self.measure((prepared.application_start, time::now()), prepared.meter.map(|meter| &**meter));
+                runner.measured(self.times.get());
             }
             adapter.send(self.py, block, if last { write::LAST } else { 0 })?;
         }
@@ -460,7 +511,7 @@ impl RequestCall<'_> {
     /// Ends a request that was interrupted before its application was called.
     fn interrupted(&self) -> CallResult {
         self.log_interrupted("thread recovered");
-        if self.can_be_interrupted {
+        if self.runner.is_some() {
             self.answer_interrupted()
         } else {
             CallResult::Ended(Outcome::Status(INTERRUPTED))

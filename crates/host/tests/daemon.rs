@@ -48,6 +48,9 @@ def application(environ, start_response):
             yield b'begun'
             raise ValueError('wanted')
         return blocks()
+    if what[0] == 'sleep':
+        time.sleep(float(what[1]))
+        return [b'x' * int(what[2])]
     if what[0] == 'large':
         return [b'a' * 5, b'b' * 300_000, b'c' * 1_000_000]
     if what[0] == 'file':
@@ -129,6 +132,30 @@ fn the_head_and_a_short_body_come_in_one_piece() {
         rest = &rest[HEADER + header.length..];
     }
     assert_eq!(kinds, [Kind::Head, Kind::Data, Kind::End]);
+}
+
+#[test]
+fn the_end_has_the_parts_of_the_requests_time() {
+    let path = script("daemon_times.py", APPLICATION);
+    let process = Plan::default().serve();
+    let mut connection = process.connect();
+    // The last block goes with the end of the response, behind it or in front of it.
+    for length in [1, 100_000] {
+        let path_info = format!("/sleep/0.05/{length}");
+        let times = connection
+            .ask(&Ask { path_info: &path_info, request_start: micros() - 3_000_000, ..Ask::new(&path) })
+            .times;
+        assert!(times.application >= 50_000 && times.queue >= 3_000_000, "{length}: {times:?}");
+        let times = connection.ask(&Ask { request_start: micros() + 60_000_000, ..Ask::new(&path) }).times;
+        assert!(
+            times.queue == 0 && times.application < 50_000_000,
+            "no time of an earlier request: {times:?}"
+        );
+    }
+    let failed =
+        Ask { request_start: micros() - 3_000_000, ..Ask::new(std::path::Path::new("/nonexistent.py")) };
+    let times = connection.ask(&failed).times;
+    assert!(times.queue >= 3_000_000 && times.application == 0, "{times:?}");
 }
 
 #[test]

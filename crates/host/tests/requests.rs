@@ -2,6 +2,11 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
 use bridge::{flag, outcome, write};
 use support::{Call, LOG, Response, script};
 
@@ -20,6 +25,43 @@ fn a_list_of_one_block_is_one_last_write() {
     assert_eq!(response.headers, [("Content-Type".to_owned(), "text/plain".to_owned())]);
     assert_eq!(response.text(), "hello");
     assert_eq!(response.writes, [write::LAST]);
+}
+
+#[test]
+fn the_parts_of_a_requests_time_are_measured() {
+    let script = script(
+        "times.py",
+        "
+import ctypes, time
+def application(environ, start_response):
+    what = environ['PATH_INFO'].split('/')[1:]
+    if what[0] == 'sleep':
+        time.sleep(float(what[1]))
+    if what[0] == 'hold':
+        # These keep the lock of the interpreter.
+        c = ctypes.PyDLL(None)
+        c.write(int(what[1]), b'x', 1)
+        c.read(int(what[2]), ctypes.create_string_buffer(1), 1)
+    start_response('200 OK', [])
+    return [b'x']
+",
+    );
+    let run = |path_info: &str| Call { path_info, ..Call::new(&script) }.run();
+    let times = run("/sleep/0.05").times;
+    assert!(times.application >= 50_000 && times.queue == 0, "{times:?}");
+
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let path_info = format!("/hold/{0}/{0}", theirs.as_raw_fd());
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(&path_info));
+        ours.read_exact(&mut [0]).unwrap();
+        let waiting = scope.spawn(|| run("/").times);
+        // It has to come to the lock before that is free again.
+        std::thread::sleep(Duration::from_millis(300));
+        ours.write_all(b"x").unwrap();
+        let times = waiting.join().unwrap();
+        assert!(times.lock_wait >= 50_000, "{times:?}");
+    });
 }
 
 #[test]

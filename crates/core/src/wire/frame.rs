@@ -43,6 +43,9 @@ pub const LONGEST_HEAD: usize = 16 << 20;
 /// The longest payload of a `Data` or `Body`, in bytes; what is longer is sent in several.
 pub const LONGEST_BLOCK: usize = 1 << 20;
 
+/// The longest payload of an `End`, in bytes.
+pub const LONGEST_END: usize = 16;
+
 /// The longest payload of an `Answer`, in bytes.
 pub const LONGEST_ANSWER: usize = 1 << 20;
 
@@ -109,8 +112,9 @@ kinds! {
     File = 20, 16;
     /// Daemon: level (one byte) and text of a line for the log.
     Log = 21, LONGEST_LINE + 1;
-    /// Daemon: the outcome of the request (four bytes), as on the bridge.
-    End = 22, 4;
+    /// Daemon: the outcome of the request (four bytes), as on the bridge, and the parts of its time
+    /// (four bytes each), as the process says.
+    End = 22, LONGEST_END;
     /// Daemon: why the application has not been called (one byte, see [`Rejection`]).
     Reject = 23, 1;
     /// Daemon: the name of a variable of TLS, answered by one [`Kind::Value`] before anything else is

@@ -10,11 +10,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::task::Poll;
 
-use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, outcome, write};
+use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, Times, outcome, write};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use os::file::FileStatus;
-use wsgi_core::wire::frame::{Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_LINE, append, flag};
+use wsgi_core::wire::frame::{
+    Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_END, LONGEST_LINE, append, flag,
+};
 
 use super::incoming::is_closed;
 use super::{descriptors, server};
@@ -34,6 +36,8 @@ pub(crate) trait Observe: Send + Sync {
     fn on_transfer(&self);
     /// Notes that the end of the response is about to be sent.
     fn on_end(&self);
+    /// Returns the parts of the request's time, for its end.
+    fn times(&self) -> Times;
 }
 
 /// The exchange of one request over a connection.
@@ -137,8 +141,20 @@ impl<'a> FrameExchange<'a> {
 
     fn end(&mut self, outcome: u32) {
         self.observer.on_end();
-        append(&mut self.out, Kind::End, 0, |payload| payload.extend_from_slice(&outcome.to_le_bytes()));
+        let end = self.end_frame(outcome);
+        self.out.extend_from_slice(&end);
         self.has_ended = true;
+    }
+
+    /// Returns the frame that ends the request.
+    fn end_frame(&self, outcome: u32) -> [u8; HEADER + LONGEST_END] {
+        let mut frame = [0; HEADER + LONGEST_END];
+        let (header, payload) = frame.split_at_mut(HEADER);
+        header.copy_from_slice(&Header { kind: Kind::End, flags: 0, length: LONGEST_END }.bytes());
+        let (number, times) = payload.split_at_mut(LONGEST_END - Times::LENGTH);
+        number.copy_from_slice(&outcome.to_le_bytes());
+        times.copy_from_slice(&self.observer.times().bytes());
+        frame
     }
 
     /// Sends the pending output.
@@ -288,12 +304,12 @@ impl Serve for FrameExchange<'_> {
             // The application reads no more, which the server may need to know before the end.
             let flags = if is_last { flag::LAST } else { 0 } | if is_end { flags } else { 0 };
             let header = Header { kind: Kind::Data, flags, length: piece.len() };
-            let mut end = [0; HEADER + 4];
-            end[..HEADER].copy_from_slice(&Header { kind: Kind::End, flags: 0, length: 4 }.bytes());
+            let end_frame;
             let end: &[u8] = if is_end && is_last {
                 self.has_ended = true;
                 self.observer.on_end();
-                &end
+                end_frame = self.end_frame(outcome::COMPLETE);
+                &end_frame
             } else {
                 &[]
             };

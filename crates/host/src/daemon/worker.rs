@@ -7,8 +7,9 @@
 
 use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 
+use bridge::Times;
 use os::lock::lock;
 use python::Python;
 
@@ -27,6 +28,8 @@ pub(super) struct Worker {
     pub(super) may_wait: AtomicBool,
     /// Its request no longer counts among those that the children see.
     pub(super) is_uncounted: AtomicBool,
+    /// The parts of the time of its request, which only its own thread sets and reads.
+    times: [AtomicU32; 3],
 }
 
 /// The means to interrupt a worker's request.
@@ -63,6 +66,7 @@ impl Worker {
             is_ignored: AtomicBool::new(false),
             may_wait: AtomicBool::new(false),
             is_uncounted: AtomicBool::new(false),
+            times: Default::default(),
         }
     }
 
@@ -74,6 +78,12 @@ impl Worker {
     /// Returns whether its request can be held back.
     pub(super) fn may_wait(&self) -> bool {
         self.may_wait.load(Ordering::Relaxed)
+    }
+
+    /// Returns the parts of the time of its request, as they were [measured](Runner::measured).
+    pub(super) fn times(&self) -> Times {
+        let [queue, lock_wait, application] = self.times.each_ref().map(|part| part.load(Ordering::Relaxed));
+        Times { queue, lock_wait, application }
     }
 
     /// Returns the interpreter that its request runs in, if there is one.
@@ -111,6 +121,12 @@ impl Worker {
 impl Runner for Worker {
     fn enter(&self, interpreter: &'static Interpreter) {
         lock(&self.interrupt).target = Some((interpreter, python::thread_id()));
+    }
+
+    fn measured(&self, times: Times) {
+        for (place, part) in self.times.iter().zip([times.queue, times.lock_wait, times.application]) {
+            place.store(part, Ordering::Relaxed);
+        }
     }
 
     fn leave(&self, py: Python<'_>) {

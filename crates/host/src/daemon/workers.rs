@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
-use bridge::{Bytes, Cgi, Exchange, ExchangeServer, Fields, Kind, Level, Request, RequestFacts, flag};
+use bridge::{Bytes, Cgi, Exchange, ExchangeServer, Fields, Kind, Level, Request, RequestFacts, Times, flag};
 use nix::errno::Errno;
 use nix::sys::epoll::{EpollEvent, EpollFlags, EpollTimeout};
 use os::descriptors::is_readable;
@@ -23,6 +23,7 @@ use super::worker::{self, Worker};
 use super::{log, question};
 use crate::dispatch;
 use crate::outcome::Outcome;
+use crate::request::{self, Runner as _};
 
 /// Buffers of more than this are not kept between requests.
 const LARGEST_KEPT: usize = 64 << 10;
@@ -63,6 +64,10 @@ impl Observe for Observer {
         if !self.worker.is_uncounted.swap(true, Ordering::Relaxed) {
             self.daemon.count(-1);
         }
+    }
+
+    fn times(&self) -> Times {
+        self.worker.times()
     }
 }
 
@@ -353,7 +358,7 @@ fn run(observer: &Observer, buffers: &mut Buffers, connection: &Connection, may_
     let exchange = Exchange::new(&answer);
     let can_run = translate(daemon, &mut request);
     let outcome = if can_run {
-        dispatch::handle(&request, exchange, Some(worker))
+        dispatch::handle(&request, exchange, Some(worker)).0
     } else {
         log_outside_of_jail(daemon, &request.facts, &exchange);
         Outcome::Status(502)
@@ -382,6 +387,7 @@ pub(super) fn prepare(
 ) -> Option<Rejection> {
     let Observer { daemon, worker } = *observer;
     facts.daemon_start = os::clock::microseconds();
+    worker.measured(request::times_before(facts));
     if is_late(facts, daemon.limits.queue_timeout) {
         return Some(Rejection::Late);
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bridge::{Bytes, Cgi, Field, Fields, Head, List, Request, RequestFacts, Settings, Tag, flag};
+use bridge::{Bytes, Cgi, Field, Fields, Head, List, Request, RequestFacts, Settings, Tag, Times, flag};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use os::descriptors::{Kind as Socket, Wait, is_readable, keep_over_exec, pair, send_with};
@@ -298,8 +298,9 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) log: Vec<String>,
-    /// The payload of `End`; nothing if the connection was closed or the request rejected.
+    /// The outcome in `End`; nothing if the connection was closed or the request rejected.
     pub(crate) outcome: Option<u32>,
+    pub(crate) times: Times,
     pub(crate) rejection: Option<u8>,
     /// The reads of the connection ended with an error.
     pub(crate) is_reset: bool,
@@ -433,7 +434,10 @@ impl Connection {
                     }
                 }
                 Kind::End => {
-                    answer.outcome = Some(u32::from_le_bytes(payload.try_into().unwrap()));
+                    let mut reader = Reader::new(&payload);
+                    answer.outcome = Some(reader.u32().unwrap());
+                    answer.times = Times::decode(&mut reader).unwrap();
+                    reader.end().unwrap();
                     return answer;
                 }
                 Kind::Reject => {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use bridge::{
     Bytes, Cgi, Disconnected, ENTRY, Entry, Exchange, ExchangeServer, Field, Host, InterpreterOptions, List,
-    Request, RequestFacts, Serve, Server, Settings, Sink, Tag, Wait, checked, flag, write,
+    Request, RequestFacts, Serve, Server, Settings, Sink, Tag, Times, Wait, checked, flag, write,
 };
 
 /// The host of this process, started.
@@ -59,6 +59,7 @@ pub(crate) struct Response {
     /// The `how` of each write.
     pub(crate) writes: Vec<u32>,
     pub(crate) log: Vec<String>,
+    pub(crate) times: Times,
     pub(crate) unread: Vec<u8>,
     /// Writes fail once this many have succeeded.
     pub(crate) hang_up_after: Option<usize>,
@@ -113,7 +114,7 @@ impl<'a> Call<'a> {
         let outcome = unsafe { HOST.serve(&request, Exchange::new(&exchange)) };
         let (mut response, has_panicked) = exchange.end();
         assert!(!has_panicked, "{response:?}");
-        response.outcome = outcome.expect("a host of this build");
+        (response.outcome, response.times) = outcome.expect("a host of this build");
         response
     }
 }

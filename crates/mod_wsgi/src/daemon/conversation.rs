@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use bridge::{Fields, Head, Outcome};
+use bridge::{Fields, Head, Outcome, Times};
 use httpd::{Request, Status};
 use os::descriptors;
 use wsgi_core::codes::{
@@ -36,8 +36,8 @@ const MOST_DISCARDED: u64 = 1 << 20;
 
 /// The end of a conversation.
 pub(super) enum RequestEnd {
-    /// The request has been answered.
-    Answered(Status),
+    /// The request has been answered. Its time had these parts, as the process says.
+    Answered(Status, Times),
     /// The process has not read the request, which is in this message.
     Unread(Vec<u8>),
     /// The process has rejected the request, which is in this message: the application was not
@@ -80,7 +80,7 @@ enum BodyHandling {
 /// The result of a frame.
 enum Step {
     Continue,
-    Ended(Outcome),
+    Ended(Outcome, Times),
     Rejected(Rejection),
 }
 
@@ -187,7 +187,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Ok(()) => {}
             // The socket has a part of it, and the process reads nothing.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return RequestEnd::Answered(self.fail(ConversationError::TimedOut));
+                return RequestEnd::Answered(self.fail(ConversationError::TimedOut), Times::NONE);
             }
             Err(_) => return RequestEnd::Unread(self.connection.outgoing),
         }
@@ -199,12 +199,12 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 }
                 RequestEnd::Rejected(message, rejection)
             }
-            Ok(Step::Ended(result)) => RequestEnd::Answered(self.finish(result)),
-            Ok(Step::Continue) => RequestEnd::Answered(Status::Http(500)),
+            Ok(Step::Ended(result, times)) => RequestEnd::Answered(self.finish(result), times),
+            Ok(Step::Continue) => RequestEnd::Answered(Status::Http(500), Times::NONE),
             Err(ConversationError::Reset(_)) if !self.has_begun && !self.is_client_gone => {
                 RequestEnd::Unread(self.connection.outgoing)
             }
-            Err(error) => RequestEnd::Answered(self.fail(error)),
+            Err(error) => RequestEnd::Answered(self.fail(error), Times::NONE),
         }
     }
 
@@ -292,7 +292,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
             Kind::File => self.on_file(reader.u64()?, reader.u64()?)?,
             Kind::Log => log_line(self.request, payload)?,
             Kind::End => {
-                return Outcome::parse(reader.u32()?).map(Step::Ended).ok_or(ConversationError::Malformed);
+                let outcome = Outcome::parse(reader.u32()?).ok_or(ConversationError::Malformed)?;
+                return Ok(Step::Ended(outcome, Times::decode(&mut reader)?));
             }
             Kind::Hello
             | Kind::Reject

@@ -70,7 +70,7 @@ pub(crate) fn serve<'r>(
         let conversation =
             Conversation::new(target, request, settings, environment, &mut input, connection, active);
         match conversation.run() {
-            RequestEnd::Answered(status) => return status,
+            RequestEnd::Answered(status, _times) => return status,
             RequestEnd::Unread(outgoing) => {
                 message = outgoing;
                 if let Some(status) = dispatch.on_unread(slot, was_used) {

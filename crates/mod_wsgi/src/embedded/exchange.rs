@@ -74,7 +74,7 @@ pub(super) fn run(
         panics: settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Exchange),
     };
     let shared = ExchangeServer::new(exchange, &wait);
-    let outcome = as_running(|| host.serve(description, bridge::Exchange::new(&shared)));
+    let (outcome, _times) = as_running(|| host.serve(description, bridge::Exchange::new(&shared)));
     let (EmbeddedExchange { mut body, response, .. }, has_panicked) = shared.end();
     let outcome = match outcome {
         // The data that was being sent may be incomplete.

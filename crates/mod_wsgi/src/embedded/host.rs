@@ -5,8 +5,8 @@
 use std::ffi::{c_int, c_void};
 
 use bridge::{
-    Answer, Bytes, ENTRY, Entry, Exchange, Outcome, Question, Request, Server, Settings, Sink, Tag, checked,
-    reason_number,
+    Answer, Bytes, ENTRY, Entry, Exchange, Outcome, Question, Request, Server, Settings, Sink, Tag, Times,
+    checked, reason_number,
 };
 use httpd::{Level, guard};
 use os::library::{Library, Symbols};
@@ -73,11 +73,14 @@ impl Host {
         Ok(())
     }
 
-    /// Has the host serve a request. Returns `None` if it has not, or has returned no valid
-    /// outcome.
-    pub(super) fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> Option<Outcome> {
+    /// Has the host serve a request. Returns the outcome, if it has returned a valid one, and the
+    /// parts of the time that it has measured.
+    pub(super) fn serve(&self, request: &Request<'_>, exchange: Exchange<'_>) -> (Option<Outcome>, Times) {
         // SAFETY: the host was started.
-        unsafe { self.table.serve(request, exchange) }.and_then(Outcome::parse)
+        match unsafe { self.table.serve(request, exchange) } {
+            Some((outcome, times)) => (Outcome::parse(outcome), times),
+            None => (None, Times::NONE),
+        }
     }
 
     /// Has the host ask a script.

@@ -10,11 +10,11 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use bridge::{Answer, Bytes, Cgi, Field, Fields, Head, Kind as Call, List, Question, Request};
+use bridge::{Answer, Bytes, Cgi, Field, Fields, Head, Kind as Call, List, Question, Request, Times};
 use nix::fcntl::OFlag;
 use os::descriptors::{self, Wait, inherited, next_length, receive_with, send_with};
 use wsgi_core::wire::control::{Order, Report};
-use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, append, flag};
+use wsgi_core::wire::frame::{HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_END, append, flag};
 use wsgi_core::wire::{Reader, Schema, Writer};
 
 /// The number of the control socket, as the supervisor hands it over.
@@ -300,7 +300,7 @@ impl Wire {
                         payload.extend_from_slice(&[200, 0, 255, 255, 255, 255, 0, 0, 0, 0])
                     });
                     append(&mut both, Kind::Data, 0, |payload| payload.extend_from_slice(body));
-                    append(&mut both, Kind::End, 0, |payload| payload.extend_from_slice(&[0; 4]));
+                    append(&mut both, Kind::End, 0, |payload| payload.extend_from_slice(&[0; LONGEST_END]));
                 }
                 self.raw(&both)?;
             }
@@ -323,11 +323,16 @@ impl Wire {
                 self.end(0)?;
             }
             "reserved" => self.raw(&[0, 0, 0, 0, Kind::End as u8, 0, 1, 1])?,
+            "short-end" => {
+                self.head(200, None, &[])?;
+                self.data(b"evil")?;
+                self.frame(Kind::End, 0, &[0; LONGEST_END - 1])?;
+            }
             "longest" => self.raw(&[255, 255, 255, 255, number(value), 0, 0, 0])?,
             "flags" => {
                 self.head(200, None, &[(LENGTH, b"4")])?;
                 self.frame(Kind::Data, 255, b"fine")?;
-                self.frame(Kind::End, 255, &[0; 4])?;
+                self.frame(Kind::End, 255, &[0; LONGEST_END])?;
             }
             "reject" => self.frame(Kind::Reject, 0, &[number(value)])?,
             "late-reject" => {
@@ -600,7 +605,9 @@ impl Wire {
     }
 
     fn end(&mut self, result: u32) -> io::Result<()> {
-        self.frame(Kind::End, 0, &result.to_le_bytes())
+        // It has never taken that long.
+        let times = Times { queue: u32::MAX, lock_wait: u32::MAX, application: u32::MAX };
+        self.frame(Kind::End, 0, &[&result.to_le_bytes()[..], &times.bytes()].concat())
     }
 
     fn file(&mut self, file: &impl AsFd, offset: u64, length: u64) -> io::Result<()> {

@@ -137,6 +137,8 @@ const CASES: &[(&str, Gets, &str)] = &[
     ("longest/18", Page(502), "WSGI0148"),
     ("longest/19", Page(502), "WSGI0148"),
     ("longest/21", Page(502), "WSGI0148"),
+    ("longest/22", Page(502), "WSGI0148"),
+    ("short-end", Broken, "WSGI0119"),
     ("flags", Body("fine"), ""),
     ("half-header", Page(502), "WSGI0146"),
     ("half-frame", Page(502), "WSGI0146"),
