@@ -17,6 +17,7 @@ pub mod groups;
 pub mod headers;
 pub mod health;
 pub mod interpreter;
+pub mod ledger;
 pub mod level;
 pub mod lifecycle;
 pub mod metrics;

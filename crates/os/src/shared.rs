@@ -4,22 +4,26 @@
 //! another one's access fail. That is checked when a file is mapped; who sends a descriptor does
 //! not have to be trusted.
 
+mod long;
+
 use std::ffi::{CStr, c_int};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use long::{LongWords, ReadOnlyLongWords};
+
 /// The seals that keep the size as it is.
 const SIZE: c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW;
 
 /// Shared words that this process may read and write.
 #[derive(Debug)]
-pub struct Words(Mapping);
+pub struct Words(Mapping<AtomicU32>);
 
 /// Shared words that this process can only read.
 #[derive(Debug)]
-pub struct ReadOnlyWords(Mapping);
+pub struct ReadOnlyWords(Mapping<AtomicU32>);
 
 impl Words {
     /// Creates a sealed file of `count` words, all 0, and its words. The descriptor is closed on
@@ -28,7 +32,7 @@ impl Words {
     /// # Errors
     /// The system has no memory or no descriptor left.
     pub fn create(name: &CStr, count: usize) -> io::Result<(OwnedFd, Self)> {
-        let file = new_file(name, count)?;
+        let file = new_file(name, length::<AtomicU32>(count)?)?;
         seal(&file, SIZE | libc::F_SEAL_SEAL)?;
         let words = Self::map(&file, count)?;
         Ok((file, words))
@@ -40,7 +44,7 @@ impl Words {
     /// # Errors
     /// The system has no memory or no descriptor left, or is Linux before 5.1.
     pub fn create_for_readers(name: &CStr, count: usize) -> io::Result<(OwnedFd, Self)> {
-        let file = new_file(name, count)?;
+        let file = new_file(name, length::<AtomicU32>(count)?)?;
         seal(&file, SIZE)?;
         let words = Self::map(&file, count)?;
         // Without it, whoever has mapped the file for reading could make the mapping a writable
@@ -83,9 +87,7 @@ impl Words {
     /// Returns all words.
     #[must_use]
     pub const fn as_slice(&self) -> &[AtomicU32] {
-        // SAFETY: the mapping has so many words, is aligned to pages and lives as long as `self`.
-        // Other processes change the words, which is what atomics are for.
-        unsafe { std::slice::from_raw_parts(self.0.words.as_ptr(), self.0.count) }
+        self.0.as_slice()
     }
 }
 
@@ -106,21 +108,26 @@ impl ReadOnlyWords {
     }
 }
 
-/// Mapped words; unmapped when dropped.
+/// Mapped words, atomic integers of the type `W`; unmapped when dropped.
 #[derive(Debug)]
-struct Mapping {
-    words: NonNull<AtomicU32>,
+struct Mapping<W> {
+    words: NonNull<W>,
     count: usize,
 }
 
-// SAFETY: the memory is only reached as atomics, and belongs to the process, not to a thread.
-unsafe impl Send for Mapping {}
-// SAFETY: the memory is only reached as atomics.
-unsafe impl Sync for Mapping {}
+/// The types of words: integers that are accessed as atomics.
+trait Word {}
 
-impl Mapping {
+impl Word for AtomicU32 {}
+
+// SAFETY: the memory is only reached as atomics, and belongs to the process, not to a thread.
+unsafe impl<W: Word> Send for Mapping<W> {}
+// SAFETY: the memory is only reached as atomics.
+unsafe impl<W: Word> Sync for Mapping<W> {}
+
+impl<W> Mapping<W> {
     fn new(file: impl AsFd, count: usize, protection: c_int) -> io::Result<Self> {
-        let (file, length) = (file.as_fd(), length(count)?);
+        let (file, length) = (file.as_fd(), length::<W>(count)?);
         // SAFETY: the command takes no argument.
         let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
         if seals < 0 {
@@ -143,30 +150,39 @@ impl Mapping {
         let words = NonNull::new(address.cast()).ok_or_else(too_large)?;
         Ok(Self { words, count })
     }
+}
 
+impl<W: Word> Mapping<W> {
     #[inline]
-    fn get(&self, index: usize) -> Option<&AtomicU32> {
+    fn get(&self, index: usize) -> Option<&W> {
         // SAFETY: within the mapping, which is aligned to pages and lives as long as `self`. Other
         // processes change the words, which is what atomics are for.
         (index < self.count).then(|| unsafe { self.words.add(index).as_ref() })
     }
 
+    const fn as_slice(&self) -> &[W] {
+        // SAFETY: the mapping has so many words, is aligned to pages and lives as long as `self`.
+        // Other processes change the words, which is what atomics are for.
+        unsafe { std::slice::from_raw_parts(self.words.as_ptr(), self.count) }
+    }
+}
+
+impl Mapping<AtomicU32> {
     #[inline]
     fn load(&self, index: usize) -> u32 {
         self.get(index).map_or(0, |word| word.load(Ordering::Acquire))
     }
 }
 
-impl Drop for Mapping {
+impl<W> Drop for Mapping<W> {
     fn drop(&mut self) {
         // SAFETY: the mapping is this value's own, and no reference into it outlives the value.
-        unsafe { libc::munmap(self.words.as_ptr().cast(), self.count * size_of::<AtomicU32>()) };
+        unsafe { libc::munmap(self.words.as_ptr().cast(), self.count * size_of::<W>()) };
     }
 }
 
-/// Returns a memory file of so many words, all 0.
-fn new_file(name: &CStr, count: usize) -> io::Result<OwnedFd> {
-    let size = libc::off_t::try_from(length(count)?).map_err(|_| too_large())?;
+/// Returns a memory file of so many bytes, all 0.
+fn new_file(name: &CStr, length: usize) -> io::Result<OwnedFd> {
     // SAFETY: a C string; the descriptor is new, and nobody else's.
     let file = unsafe {
         let file = libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
@@ -175,11 +191,17 @@ fn new_file(name: &CStr, count: usize) -> io::Result<OwnedFd> {
         }
         OwnedFd::from_raw_fd(file)
     };
+    resize(&file, length)?;
+    Ok(file)
+}
+
+fn resize(file: &OwnedFd, length: usize) -> io::Result<()> {
+    let size = libc::off_t::try_from(length).map_err(|_| too_large())?;
     // SAFETY: it does not concern memory of this process.
     if unsafe { libc::ftruncate(file.as_raw_fd(), size) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(file)
+    Ok(())
 }
 
 fn seal(file: &OwnedFd, seals: c_int) -> io::Result<()> {
@@ -190,9 +212,9 @@ fn seal(file: &OwnedFd, seals: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the length in bytes, never 0.
-fn length(count: usize) -> io::Result<usize> {
-    match count.checked_mul(size_of::<AtomicU32>()) {
+/// Returns the length of so many words in bytes, never 0.
+fn length<W>(count: usize) -> io::Result<usize> {
+    match count.checked_mul(size_of::<W>()) {
         Some(length) if length > 0 => Ok(length),
         _ => Err(too_large()),
     }
@@ -236,7 +258,7 @@ mod tests {
 
     #[test]
     fn readers_cannot_become_writers() {
-        let protect = |words: &Mapping| {
+        let protect = |words: &Mapping<AtomicU32>| {
             let (address, length) = (words.words.as_ptr().cast(), words.count * size_of::<AtomicU32>());
             // SAFETY: the mapping's own pages; what reads them still can.
             let result = unsafe { libc::mprotect(address, length, libc::PROT_READ | libc::PROT_WRITE) };

@@ -1,0 +1,413 @@
+//! Rows of requests under way: what each request is and what is done with it at present.
+//!
+//! A thread claims a row for a request with the id of its process, so that the row can be cleared
+//! when the process dies with it. Only then somebody else writes to it.
+
+use std::sync::atomic::{Ordering, fence};
+
+use super::{Ledger, Read, SlotRow, align, beginning, load_text, store_text};
+
+/// A part of the ledger with rows of requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestRows {
+    /// The place of the bits that say which rows have ever been used.
+    pub used: usize,
+    /// The place of the rows.
+    pub rows: usize,
+    /// The number of rows.
+    pub count: usize,
+}
+
+/// A row that a request has claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    row: usize,
+    /// Its number among all rows.
+    pub number: usize,
+}
+
+/// The phase of a request that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It waits for a process.
+    Queued,
+    /// A process has it, or Python.
+    Running,
+    /// It waits for the client to send more of the body.
+    Reading,
+    /// It passes the response on.
+    Writing,
+}
+
+impl Phase {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Queued, Self::Running, Self::Reading, Self::Writing];
+}
+
+/// The description of a request. Long texts are cut.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestFacts<'a> {
+    /// The time at which it came, in microseconds since the epoch; not 0.
+    pub start: u64,
+    /// The head of its group's row.
+    pub group: usize,
+    /// The method.
+    pub method: &'a [u8],
+    /// The path of the URL, without the query.
+    pub path: &'a [u8],
+    /// The name of the virtual host; empty for the main server.
+    pub virtual_host: &'a [u8],
+    /// Its port.
+    pub port: u16,
+    /// The id in logs; empty if there is none.
+    pub id: &'a [u8],
+}
+
+/// A request under way, as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestView {
+    /// The process of Apache that has it.
+    pub child: u32,
+    /// The time at which it came, in microseconds since the epoch.
+    pub start: u64,
+    /// The head of its group's row.
+    pub group: usize,
+    /// The head of its slot's row; 0 if it has none yet.
+    pub slot: usize,
+    /// Its phase.
+    pub phase: Phase,
+    /// The method.
+    pub method: Vec<u8>,
+    /// The path of the URL.
+    pub path: Vec<u8>,
+    /// The name of the virtual host; empty for the main server.
+    pub virtual_host: Vec<u8>,
+    /// Its port.
+    pub port: u16,
+    /// The id in logs.
+    pub id: Vec<u8>,
+}
+
+/// The words of a row.
+const OWNER: usize = 0;
+/// Odd while the facts are written.
+const SEQUENCE: usize = 1;
+const PHASE: usize = 2;
+const SLOT: usize = 3;
+/// 0 if there is no request.
+const START: usize = 4;
+const GROUP: usize = 5;
+/// The lengths of the four texts and the port, of 12 bits each (the port of 16).
+const LENGTHS: usize = 6;
+const METHOD: usize = 8;
+const PATH: usize = METHOD + LONGEST_METHOD / 8;
+const HOST: usize = PATH + LONGEST_PATH / 8;
+const ID: usize = HOST + LONGEST_HOST / 8;
+const ROW: usize = align(ID + LONGEST_ID / 8);
+
+const LONGEST_METHOD: usize = 16;
+const LONGEST_PATH: usize = 128;
+const LONGEST_HOST: usize = 48;
+const LONGEST_ID: usize = 32;
+
+/// The number of rows that a request looks at before it goes without one.
+const MOST_TRIED: usize = 64;
+
+impl RequestRows {
+    /// Returns the number of words of the bits, and of the rows.
+    pub(super) const fn words(count: usize) -> (usize, usize) {
+        (align(count.div_ceil(64)), count * ROW)
+    }
+
+    fn row(&self, index: usize) -> usize {
+        self.rows + index * ROW
+    }
+
+    /// Returns the rows that have ever been used.
+    fn touched<'a>(&'a self, read: Read<'a>) -> impl Iterator<Item = usize> + 'a {
+        (0..self.count.div_ceil(64)).flat_map(move |index| {
+            let bits = read(self.used + index);
+            (0..64).filter(move |bit| bits & (1 << bit) != 0).map(move |bit| self.row(64 * index + bit))
+        })
+    }
+
+    /// Returns the requests under way. One that begins or ends meanwhile may be missing.
+    pub fn views<'a>(&'a self, read: Read<'a>) -> impl Iterator<Item = RequestView> + 'a {
+        self.touched(read).filter_map(move |row| view(read, row))
+    }
+
+    /// Clears the rows of a process that has ended, and takes back what its requests have counted as
+    /// active. Returns these requests.
+    pub fn clear(&self, ledger: Ledger<'_>, pid: u32) -> Vec<RequestView> {
+        let read = |index: usize| ledger.load(index);
+        let of_process = |row: &usize| ledger.load(row + OWNER) == u64::from(pid);
+        let rows: Vec<_> = self.touched(&read).filter(of_process).collect();
+        let mut lost = Vec::new();
+        for row in rows {
+            // A request that was being written down had not begun.
+            lost.extend(view(&read, row));
+            let slot = ledger.load(row + SLOT) as usize;
+            if slot != 0 {
+                SlotRow { head: slot, body: 0 }.end(ledger);
+            }
+            ledger.store(row + SEQUENCE, 0);
+            release(ledger, row);
+        }
+        lost
+    }
+}
+
+impl Place {
+    /// Claims a row for a process, preferably the one with the number `first`. Returns `None` if none
+    /// is found soon.
+    #[must_use]
+    #[inline]
+    pub fn claim(ledger: Ledger<'_>, parts: &[RequestRows], pid: u32, first: usize) -> Option<Self> {
+        let total: usize = parts.iter().map(|part| part.count).sum();
+        (0..MOST_TRIED.min(total))
+            .find_map(|step| Self::try_claim(ledger, parts, pid, (first + step) % total))
+    }
+
+    #[inline]
+    fn try_claim(ledger: Ledger<'_>, parts: &[RequestRows], pid: u32, number: usize) -> Option<Self> {
+        let mut index = number;
+        let part = parts.iter().find(|part| {
+            let is_here = index < part.count;
+            if !is_here {
+                index -= part.count;
+            }
+            is_here
+        })?;
+        let row = part.row(index);
+        let owner = ledger.word(row + OWNER)?;
+        if owner.load(Ordering::Relaxed) != 0
+            || owner.compare_exchange(0, u64::from(pid), Ordering::Acquire, Ordering::Relaxed).is_err()
+        {
+            return None;
+        }
+        ledger.mark(part.used + index / 64, (index % 64) as u32);
+        Some(Self { row, number })
+    }
+
+    /// Writes down what the request is, in a phase.
+    #[inline]
+    pub fn publish(self, ledger: Ledger<'_>, facts: &RequestFacts<'_>, phase: Phase) {
+        let row = self.row;
+        let before = ledger.load(row + SEQUENCE);
+        ledger.store(row + SEQUENCE, before | 1);
+        fence(Ordering::Release);
+        ledger.store(row + PHASE, phase as u64);
+        ledger.store(row + START, facts.start);
+        ledger.store(row + GROUP, facts.group as u64);
+        let mut lengths = u64::from(facts.port) << 48;
+        for (index, (start, most, text)) in [
+            (METHOD, LONGEST_METHOD, facts.method),
+            (PATH, LONGEST_PATH, facts.path),
+            (HOST, LONGEST_HOST, facts.virtual_host),
+            (ID, LONGEST_ID, facts.id),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let text = beginning(text, most);
+            store_text(ledger, row + start, text);
+            lengths |= (text.len() as u64) << (12 * index);
+        }
+        ledger.store(row + LENGTHS, lengths);
+        if let Some(sequence) = ledger.word(row + SEQUENCE) {
+            sequence.store((before | 1).wrapping_add(1), Ordering::Release);
+        }
+    }
+
+    /// Sets the phase.
+    #[inline]
+    pub fn set_phase(self, ledger: Ledger<'_>, phase: Phase) {
+        ledger.store(self.row + PHASE, phase as u64);
+    }
+
+    /// Notes the slot whose process has the request, before it counts there as active; `None`
+    /// after that has ended.
+    #[inline]
+    pub fn set_slot(self, ledger: Ledger<'_>, slot: Option<SlotRow>) {
+        ledger.store(self.row + SLOT, slot.map_or(0, |slot| slot.head as u64));
+    }
+
+    /// Frees the row.
+    #[inline]
+    pub fn free(self, ledger: Ledger<'_>) {
+        release(ledger, self.row);
+    }
+}
+
+#[inline]
+fn release(ledger: Ledger<'_>, row: usize) {
+    ledger.store(row + SLOT, 0);
+    ledger.store(row + START, 0);
+    if let Some(owner) = ledger.word(row + OWNER) {
+        owner.store(0, Ordering::Release);
+    }
+}
+
+/// Returns the request in a row, or `None` if there is none, or its description changes too often.
+fn view(read: Read<'_>, row: usize) -> Option<RequestView> {
+    (0..4).find_map(|_| try_view(read, row))
+}
+
+fn try_view(read: Read<'_>, row: usize) -> Option<RequestView> {
+    let owner = read(row + OWNER);
+    let sequence = read(row + SEQUENCE);
+    let start = read(row + START);
+    if owner == 0 || start == 0 || sequence & 1 != 0 {
+        return None;
+    }
+    let lengths = read(row + LENGTHS);
+    let text = |index: usize, start: usize, most: usize| {
+        let length = (lengths >> (12 * index)) & 0xfff;
+        load_text(read, row + start, usize::try_from(length).unwrap_or(0).min(most))
+    };
+    let view = RequestView {
+        child: u32::try_from(owner).unwrap_or(0),
+        start,
+        group: read(row + GROUP) as usize,
+        slot: read(row + SLOT) as usize,
+        phase: *Phase::ALL.get(read(row + PHASE) as usize).unwrap_or(&Phase::Running),
+        method: text(0, METHOD, LONGEST_METHOD),
+        path: text(1, PATH, LONGEST_PATH),
+        virtual_host: text(2, HOST, LONGEST_HOST),
+        port: (lengths >> 48) as u16,
+        id: text(3, ID, LONGEST_ID),
+    };
+    fence(Ordering::Acquire);
+    let is_same =
+        read(row + SEQUENCE) == sequence && read(row + START) == start && read(row + OWNER) == owner;
+    is_same.then_some(view)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64};
+
+    use super::*;
+
+    const PARTS: [RequestRows; 2] =
+        [RequestRows { used: 8, rows: 24, count: 3 }, RequestRows { used: 16, rows: 24 + 3 * ROW, count: 2 }];
+
+    fn memory() -> Vec<AtomicU64> {
+        (0..24 + 5 * ROW).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    fn facts(path: &[u8]) -> RequestFacts<'_> {
+        RequestFacts {
+            start: 77,
+            group: 5,
+            method: b"GET",
+            path,
+            virtual_host: b"example.com",
+            port: 443,
+            id: b"abc",
+        }
+    }
+
+    fn views(ledger: Ledger<'_>) -> Vec<RequestView> {
+        let read = |index: usize| ledger.load(index);
+        PARTS.iter().flat_map(|part| part.views(&read).collect::<Vec<_>>()).collect()
+    }
+
+    #[test]
+    fn each_request_has_a_row_as_long_as_there_are_any() {
+        let words = memory();
+        let ledger = Ledger::new(&words);
+        let claim = |first| Place::claim(ledger, &PARTS, 9, first).map(|place| place.number);
+        assert_eq!(
+            [claim(1), claim(1), claim(4), claim(4), claim(0), claim(0)],
+            [Some(1), Some(2), Some(4), Some(0), Some(3), None]
+        );
+        assert!(views(ledger).is_empty(), "none has been written down");
+        assert_eq!(Place::claim(ledger, &[], 9, 0), None);
+    }
+
+    #[test]
+    fn a_request_is_seen_while_it_is_under_way() {
+        let words = memory();
+        let ledger = Ledger::new(&words);
+        let place = Place::claim(ledger, &PARTS, 9, 3).unwrap();
+        let long = [b'x'; 300];
+        place.publish(ledger, &facts(&long), Phase::Queued);
+        place.set_slot(ledger, Some(SlotRow { head: 16, body: 0 }));
+        place.set_phase(ledger, Phase::Reading);
+        let seen = RequestView {
+            child: 9,
+            start: 77,
+            group: 5,
+            slot: 16,
+            phase: Phase::Reading,
+            method: b"GET".to_vec(),
+            path: long[..128].to_vec(),
+            virtual_host: b"example.com".to_vec(),
+            port: 443,
+            id: b"abc".to_vec(),
+        };
+        assert_eq!(views(ledger), [seen]);
+        place.free(ledger);
+        assert!(views(ledger).is_empty());
+        let again = Place::claim(ledger, &PARTS, 8, 3).unwrap();
+        assert!(views(ledger).is_empty(), "the one before is forgotten");
+        again.publish(ledger, &facts(b"/next"), Phase::Running);
+        let next = &views(ledger)[0];
+        assert_eq!((next.child, next.slot, &*next.path), (8, 0, &b"/next"[..]));
+    }
+
+    #[test]
+    fn what_a_dead_process_had_is_cleared_and_taken_back() {
+        let words = memory();
+        let ledger = Ledger::new(&words);
+        let slot = SlotRow { head: 0, body: 0 };
+        let begin = |pid, number, path| {
+            let place = Place::claim(ledger, &PARTS, pid, number).unwrap();
+            place.publish(ledger, &facts(path), Phase::Running);
+            place
+        };
+        let with_slot = SlotRow { head: 1, body: 0 };
+        begin(9, 0, b"/a").set_slot(ledger, Some(with_slot));
+        begin(8, 1, b"/b").set_slot(ledger, Some(with_slot));
+        begin(9, 4, b"/c");
+        let _unwritten = Place::claim(ledger, &PARTS, 9, 2).unwrap();
+        with_slot.begin(ledger);
+        with_slot.begin(ledger);
+        let lost: Vec<_> =
+            PARTS.iter().flat_map(|part| part.clear(ledger, 9)).map(|lost| lost.path).collect();
+        assert_eq!(lost, [b"/a".to_vec(), b"/c".to_vec()]);
+        let read = |index: usize| ledger.load(index);
+        assert_eq!(with_slot.active(&read).0, 1);
+        assert_eq!(slot.active(&read).0, 0);
+        assert_eq!(views(ledger).len(), 1);
+        assert_eq!(
+            [0, 2, 4].map(|first| Place::claim(ledger, &PARTS, 7, first).map(|place| place.number)),
+            [Some(0), Some(2), Some(4)]
+        );
+    }
+
+    #[test]
+    fn a_description_is_read_as_a_whole() {
+        let words = memory();
+        let ledger = Ledger::new(&words);
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0..20_000_u32 {
+                    let place = Place::claim(ledger, &PARTS, 9, 0).unwrap();
+                    let letter = b'a' + (round % 26) as u8;
+                    let text = vec![letter; 1 + round as usize % 100];
+                    place.publish(ledger, &RequestFacts { id: &text[..1], ..facts(&text) }, Phase::Running);
+                    place.free(ledger);
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            while !is_over.load(Ordering::Relaxed) {
+                for view in views(ledger) {
+                    assert!(view.path.iter().all(|byte| *byte == view.id[0]), "{view:?}");
+                }
+            }
+        });
+    }
+}

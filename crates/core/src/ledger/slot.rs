@@ -1,0 +1,200 @@
+//! The row of a slot, or of a place of embedded mode: what its processes have done with requests.
+
+use std::sync::atomic::Ordering;
+
+use super::group::{CLASSES, class};
+use super::times::{self, Part, WORDS};
+use super::{Ledger, Read, align};
+
+/// The row of a slot, or of a place that a child of Apache claims for embedded mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotRow {
+    /// The place of its head.
+    pub head: usize,
+    /// The place of its body.
+    pub body: usize,
+}
+
+/// The counts of a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests that have ended, by class of status: the first is that of 1xx.
+    pub ended: [u64; CLASSES],
+    /// Bytes of requests' bodies that were read.
+    pub bytes_in: u64,
+    /// Bytes of responses' bodies that were sent.
+    pub bytes_out: u64,
+    /// The parts of the requests' time, by [`Part`]: the numbers in the buckets, then the sum in
+    /// microseconds.
+    pub times: [[u64; WORDS]; Part::ALL.len()],
+}
+
+/// The head.
+const ACTIVE: usize = 0;
+const PEAK: usize = 1;
+/// A bit for each shard that was touched.
+const TOUCHED: usize = 2;
+/// Of embedded mode: the child that has claimed the place.
+const OWNER: usize = 3;
+pub(super) const HEAD: usize = align(OWNER + 1);
+
+/// A shard of the body.
+const BYTES_IN: usize = CLASSES;
+const BYTES_OUT: usize = BYTES_IN + 1;
+const TIMES: usize = align(BYTES_OUT + 1);
+const SHARD: usize = align(TIMES + Part::ALL.len() * WORDS);
+
+/// Returns the number of words of a body.
+pub(super) const fn body(shards: usize) -> usize {
+    shards * SHARD
+}
+
+impl SlotRow {
+    /// Counts a request as active.
+    #[inline]
+    pub fn begin(self, ledger: Ledger<'_>) {
+        let (Some(active), Some(peak)) = (ledger.word(self.head + ACTIVE), ledger.word(self.head + PEAK))
+        else {
+            return;
+        };
+        let now = active.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        // (One that was taken back twice is less than none.)
+        if now.cast_signed() > 0 && peak.load(Ordering::Relaxed) < now {
+            peak.fetch_max(now, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends what [`Self::begin`] has begun.
+    #[inline]
+    pub fn end(self, ledger: Ledger<'_>) {
+        ledger.add(self.head + ACTIVE, u64::MAX);
+    }
+
+    /// Counts a request that has ended, with the bytes of its body and its response's.
+    #[inline]
+    pub fn count_ended(self, ledger: Ledger<'_>, shard: usize, status: u16, bytes_in: u64, bytes_out: u64) {
+        ledger.mark(self.head + TOUCHED, shard as u32);
+        let start = self.body + shard * SHARD;
+        ledger.add(start + class(status) - 1, 1);
+        if bytes_in > 0 {
+            ledger.add(start + BYTES_IN, bytes_in);
+        }
+        if bytes_out > 0 {
+            ledger.add(start + BYTES_OUT, bytes_out);
+        }
+    }
+
+    /// Counts a part of the time of a request that has ended, in microseconds. Call
+    /// [`Self::count_ended`] for it, too.
+    #[inline]
+    pub fn count_time(self, ledger: Ledger<'_>, shard: usize, part: Part, micros: u64) {
+        times::count(ledger, self.body + shard * SHARD + TIMES + part as usize * WORDS, micros);
+    }
+
+    /// Claims the place for the process `pid`. Returns whether it was free.
+    #[must_use]
+    pub fn claim(self, ledger: Ledger<'_>, pid: u32) -> bool {
+        let claim = |word: &std::sync::atomic::AtomicU64| {
+            word.compare_exchange(0, u64::from(pid), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
+        ledger.word(self.head + OWNER).is_some_and(claim)
+    }
+
+    /// Frees the place if it is that of the process `pid`.
+    pub fn free(self, ledger: Ledger<'_>, pid: u32) {
+        if let Some(word) = ledger.word(self.head + OWNER) {
+            let _ = word.compare_exchange(u64::from(pid), 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the process that has claimed the place; 0 if it is free.
+    #[must_use]
+    pub fn owner(self, read: Read<'_>) -> u32 {
+        u32::try_from(read(self.head + OWNER)).unwrap_or(0)
+    }
+
+    /// Returns the number of active requests, and the most that there have been.
+    #[must_use]
+    pub fn active(self, read: Read<'_>) -> (u64, u64) {
+        let number = |word: u64| word.cast_signed().max(0).cast_unsigned();
+        (number(read(self.head + ACTIVE)), number(read(self.head + PEAK)))
+    }
+
+    /// Returns the counts; `None` if there are none.
+    #[must_use]
+    pub fn traffic(self, read: Read<'_>, shards: usize) -> Option<Traffic> {
+        let touched = read(self.head + TOUCHED);
+        if touched == 0 {
+            return None;
+        }
+        let mut traffic = Traffic::default();
+        for shard in (0..shards).filter(|shard| touched & (1 << shard) != 0) {
+            let start = self.body + shard * SHARD;
+            for (index, count) in traffic.ended.iter_mut().enumerate() {
+                *count += read(start + index);
+            }
+            traffic.bytes_in = traffic.bytes_in.wrapping_add(read(start + BYTES_IN));
+            traffic.bytes_out = traffic.bytes_out.wrapping_add(read(start + BYTES_OUT));
+            for (part, total) in traffic.times.iter_mut().enumerate() {
+                times::sum(read, start + TIMES + part * WORDS, total);
+            }
+        }
+        Some(traffic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn row(words: &[AtomicU64]) -> (Ledger<'_>, SlotRow) {
+        (Ledger::new(words), SlotRow { head: 0, body: HEAD })
+    }
+
+    #[test]
+    fn counts_of_all_shards_are_added_up() {
+        let words: Vec<_> = (0..HEAD + body(2)).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, row) = row(&words);
+        let read = |index: usize| ledger.load(index);
+        assert_eq!(row.traffic(&read, 2), None);
+        row.count_ended(ledger, 0, 200, 0, 12);
+        row.count_time(ledger, 0, Part::Writing, 70);
+        row.count_ended(ledger, 1, 404, 5, 0);
+        row.count_time(ledger, 1, Part::Queue, 6_000);
+        let traffic = row.traffic(&read, 2).unwrap();
+        assert_eq!((traffic.ended, traffic.bytes_in, traffic.bytes_out), ([0, 1, 0, 1, 0], 5, 12));
+        let times: Vec<_> =
+            traffic.times.iter().map(|total| (total[..15].iter().sum::<u64>(), total[15])).collect();
+        assert_eq!(times, [(1, 6_000), (0, 0), (0, 0), (0, 0), (1, 70)]);
+    }
+
+    #[test]
+    fn peaks_stay() {
+        let words: Vec<_> = (0..HEAD + body(1)).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, row) = row(&words);
+        let read = |index: usize| ledger.load(index);
+        row.begin(ledger);
+        row.begin(ledger);
+        row.end(ledger);
+        assert_eq!(row.active(&read), (1, 2));
+        row.end(ledger);
+        row.end(ledger);
+        assert_eq!(row.active(&read), (0, 2), "less than none is none");
+        row.begin(ledger);
+        assert_eq!(row.active(&read), (0, 2));
+    }
+
+    #[test]
+    fn a_place_is_claimed_by_one_process() {
+        let words: Vec<_> = (0..HEAD + body(1)).map(|_| AtomicU64::new(0)).collect();
+        let (ledger, row) = row(&words);
+        let read = |index: usize| ledger.load(index);
+        assert!(row.claim(ledger, 7) && !row.claim(ledger, 8));
+        row.free(ledger, 8);
+        assert_eq!(row.owner(&read), 7);
+        row.free(ledger, 7);
+        assert!(row.claim(ledger, 8));
+    }
+}

@@ -1,0 +1,70 @@
+//! Distributions of times, in buckets.
+
+use super::{Ledger, Read};
+
+/// The upper bounds of the buckets, in microseconds, inclusive: those that OpenTelemetry's semantic
+/// conventions advise for durations of requests. One more bucket has no bound.
+pub const BOUNDS: [u64; 14] = [
+    5_000, 10_000, 25_000, 50_000, 75_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 2_500_000,
+    5_000_000, 7_500_000, 10_000_000,
+];
+
+/// The number of buckets.
+pub const BUCKETS: usize = BOUNDS.len() + 1;
+
+/// The number of words of a distribution: the buckets and the sum.
+pub(super) const WORDS: usize = BUCKETS + 1;
+
+/// A part of the time of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Waiting for a thread of a process.
+    Queue,
+    /// Waiting for the interpreter's lock.
+    LockWait,
+    /// In the application.
+    Application,
+    /// Waiting for the client's body.
+    Reading,
+    /// Passing the response on.
+    Writing,
+}
+
+impl Part {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 5] = [Self::Queue, Self::LockWait, Self::Application, Self::Reading, Self::Writing];
+}
+
+/// Returns the bucket of a time in microseconds.
+#[must_use]
+#[inline]
+pub fn bucket(micros: u64) -> usize {
+    BOUNDS.iter().position(|bound| micros <= *bound).unwrap_or(BOUNDS.len())
+}
+
+/// Counts a time, in microseconds, in the distribution at `start`.
+#[inline]
+pub(super) fn count(ledger: Ledger<'_>, start: usize, micros: u64) {
+    ledger.add(start + bucket(micros), 1);
+    ledger.add(start + BUCKETS, micros);
+}
+
+/// Adds the distribution at `start` to `buckets` and their sum in microseconds.
+pub(super) fn sum(read: Read<'_>, start: usize, total: &mut [u64; WORDS]) {
+    for (index, word) in total.iter_mut().enumerate() {
+        *word = word.wrapping_add(read(start + index));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_inclusive() {
+        assert_eq!(
+            [0, 1, 5_000, 5_001, 10_000, 10_000_000, 10_000_001, u64::MAX].map(bucket),
+            [0, 0, 0, 1, 1, 13, 14, 14]
+        );
+    }
+}
