@@ -53,6 +53,7 @@ const FUNCTIONS: &[&str] = &[
     "ap_get_scoreboard_process",
     "ap_get_scoreboard_worker_from_indexes",
     // http_log.h
+    "ap_get_request_module_loglevel",
     "ap_get_server_module_loglevel",
     "ap_log_error_",
     "ap_log_rerror_",

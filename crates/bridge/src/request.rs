@@ -130,6 +130,8 @@ pub struct RequestFacts<'a> {
     pub daemon_restarts: u32,
     /// Process id of the Apache child that accepted the request.
     pub server_pid: u32,
+    /// The number of the highest level of lines that the error log takes of this request.
+    pub log_level: u32,
     /// A set of `flag` values.
     pub flags: u32,
     /// Apache's `request_rec`, for `apache.request_rec`; null unless it was asked for.

@@ -59,7 +59,7 @@ impl RequestFacts<'_> {
         for time in [self.script_mtime, self.request_start, self.queue_start, self.daemon_start] {
             writer.i64(time);
         }
-        for number in [self.queue_ticks, self.server_pid, self.flags] {
+        for number in [self.queue_ticks, self.server_pid, self.log_level, self.flags] {
             writer.u32(number);
         }
     }
@@ -94,6 +94,7 @@ impl<'a> RequestFacts<'a> {
             daemon_restarts,
             queue_ticks: reader.u32()?,
             server_pid: reader.u32()?,
+            log_level: reader.u32()?,
             flags: reader.u32()?,
             request_rec: std::ptr::null_mut(),
         })
@@ -375,6 +376,7 @@ mod tests {
             daemon_connects: 7,
             daemon_restarts: 8,
             server_pid: 5,
+            log_level: 7,
             flags: 6,
             request_rec: std::ptr::null_mut(),
         };

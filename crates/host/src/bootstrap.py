@@ -393,9 +393,55 @@ def restore_position(descriptor, position):
         pass
 
 
-def _make_log_handler():
-    import logging
+class _LoggingFinder:
+    """Finds the module `logging` as others do, and sets it up once it is loaded.
 
+    To import it here would cost every process some milliseconds, whether it logs or not.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "logging":
+            return None
+        for finder in list(sys.meta_path):
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec = find and find(name, path, target)
+            if spec:
+                if spec.loader is not None:
+                    spec.loader = _LoggingLoader(spec.loader)
+                return spec
+        return None
+
+
+class _LoggingLoader:
+    def __init__(self, loader):
+        self._loader = loader
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        module.__spec__.loader = module.__loader__ = self._loader
+        self._loader.exec_module(module)
+        _set_up_logging(module)
+
+
+def _set_up_logging(logging):
+    """Has the records of loggers without handlers keep their levels, instead of going to `sys.stderr`.
+
+    The root logger gets no handler: `basicConfig()` would do nothing then, and frameworks would not add theirs.
+    """
+    if getattr(logging, "lastResort", None) is not None:
+        logging.lastResort = _log_handler(logging)()
+
+
+def _log_handler(logging):
+    module = sys.modules["mod_wsgi"]
+    if "LogHandler" not in vars(module):
+        module.LogHandler = _make_log_handler(logging)
+    return module.LogHandler
+
+
+def _make_log_handler(logging):
     class LogHandler(logging.Handler):
         """Writes records to the Apache error log, at the level of the record."""
 
@@ -413,7 +459,7 @@ def _make_log_handler():
                 level = INFO
             else:
                 level = DEBUG
-            if not native.is_logged(level):
+            if not native.is_logged_in_context(level):
                 return
             try:
                 message = self.format(record)
@@ -423,8 +469,7 @@ def _make_log_handler():
             if not isinstance(message, str):
                 message = str(message)
             if message:
-                for line in message.removesuffix("\n").split("\n"):
-                    native.log_in_context(level, line)
+                native.log_in_context(level, message.removesuffix("\n"))
 
     LogHandler.__module__ = "mod_wsgi"
     LogHandler.__qualname__ = "LogHandler"
@@ -434,9 +479,9 @@ def _make_log_handler():
 def __getattr__(name):
     # `logging` is imported on first use.
     if name == "LogHandler":
-        module = sys.modules["mod_wsgi"]
-        module.LogHandler = _make_log_handler()
-        return module.LogHandler
+        import logging
+
+        return _log_handler(logging)
     # As `sys.path` may change, it is computed when a submodule is imported.
     if name == "__path__":
         return _module_path()
@@ -624,6 +669,10 @@ def set_up(module, options):
         import signal
 
         signal.signal = SignalIntercept(signal.signal)
+
+    sys.meta_path.insert(0, _LoggingFinder())
+    if "logging" in sys.modules:
+        _set_up_logging(sys.modules["logging"])
 
     import codecs
 

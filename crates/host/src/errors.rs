@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bridge::Lease;
+use bridge::{Lease, RequestFacts};
 use python::{Python, Result};
 
 use crate::log::Log;
@@ -16,13 +16,13 @@ pub(crate) fn for_request(
     state: &State,
     thread: &ThreadState,
     lease: &Arc<Lease>,
-    script: &[u8],
+    facts: &RequestFacts<'_>,
 ) -> Result<ErrorsStream> {
     let errors = match thread.errors.take() {
         Some(errors) if errors.is_as_new(py, state)? => errors,
         _ => ErrorsStream::create(py, state)?,
     };
-    errors.stream.begin(lease, script);
+    errors.stream.begin(lease, facts.script.or_empty(), facts.log_level);
     Ok(errors)
 }
 

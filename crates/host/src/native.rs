@@ -9,7 +9,7 @@ use python::{Class, Definition, Exception, Python, Result, Type};
 use crate::daemon::descriptors;
 use crate::log::Log;
 use crate::telemetry::Collector;
-use crate::{context, metrics};
+use crate::{context, metrics, stream};
 
 /// The object `native` of bootstrap.py.
 pub(crate) struct Native {
@@ -43,23 +43,27 @@ impl Class for Native {
                 py.detach(|| native.server.log(level, line.as_bytes()));
                 Ok(py.none())
             })
-            // log_in_context(level, line): in the request that the thread serves, if it serves one.
-            .method(c"log_in_context", |py, native, arguments| {
-                let [code, line] = arguments.expect(py, "log_in_context", 2, 2)? else {
+            // log_in_context(level, lines): in the request that the thread serves, if it serves one.
+            .method(c"log_in_context", |py, _, arguments| {
+                let [code, lines] = arguments.expect(py, "log_in_context", 2, 2)? else {
                     return Ok(py.none());
                 };
-                let (level, line) = (level(code.to_i64()?), line.to_text().unwrap_or_default());
+                let (level, lines) = (level(code.to_i64()?), lines.to_text().unwrap_or_default());
                 let stream = context::stream();
+                // All at once, so that the lines of other threads do not come between them.
                 py.detach(|| match stream {
-                    Some(stream) => stream.log(level, line.as_bytes()),
-                    None => native.server.log(level, line.as_bytes()),
+                    Some(stream) => stream.log(level, lines.as_bytes()),
+                    None => stream::log(level, lines.as_bytes()),
                 });
                 Ok(py.none())
             })
-            // is_logged(level): whether the error log records such lines.
-            .method(c"is_logged", |py, native, arguments| {
-                let code = arguments.expect(py, "is_logged", 1, 1)?[0].to_i64()?;
-                Ok(py.bool(native.server.is_logged(level(code))))
+            // is_logged_in_context(level): whether the error log records such lines, of the request that
+            // the thread serves, if it serves one.
+            .method(c"is_logged_in_context", |py, _, arguments| {
+                let level = level(arguments.expect(py, "is_logged_in_context", 1, 1)?[0].to_i64()?);
+                let is_logged = context::stream()
+                    .map_or_else(|| stream::is_logged(level), |stream| stream.is_logged(level));
+                Ok(py.bool(is_logged))
             })
             // log_stream(name): the buffer of a standard stream.
             .method(c"log_stream", |py, native, arguments| {

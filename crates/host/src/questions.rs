@@ -133,8 +133,9 @@ struct QuestionCall<'a> {
 
 impl QuestionCall<'_> {
     fn run(&self) -> Asked {
-        let (py, script) = (self.py, self.script());
-        let errors = match errors::for_request(py, self.state, self.thread, self.lease, script) {
+        let py = self.py;
+        let errors = match errors::for_request(py, self.state, self.thread, self.lease, &self.question.facts)
+        {
             Ok(errors) => errors,
             Err(raised) => return self.raised(raised).into(),
         };

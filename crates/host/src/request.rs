@@ -159,9 +159,8 @@ impl RequestCall<'_> {
 
     fn serve_in_context(&self) -> CallResult {
         let (py, state, request) = (self.py, self.state, self.request);
-        let script = request.facts.script.or_empty();
         let prepare = || {
-            let errors = errors::for_request(py, state, self.thread, self.lease, script)?;
+            let errors = errors::for_request(py, state, self.thread, self.lease, &request.facts)?;
             let id = self.id()?;
             let data = self.register(id.as_ref())?;
             Ok((errors, data, id))

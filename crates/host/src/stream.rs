@@ -30,15 +30,15 @@ enum Target {
     /// To the server's log.
     #[default]
     Server,
-    /// To the log of a request, each with a prefix.
-    Request(Arc<Lease>, Arc<[u8]>),
+    /// To the log of a request, each with a prefix. It takes lines up to the level of that number.
+    Request(Arc<Lease>, Arc<[u8]>, u32),
     /// Nowhere: the request is over.
     Expired,
 }
 
 impl Stream {
     /// Directs lines to a request.
-    pub(crate) fn begin(&self, lease: &Arc<Lease>, script: &[u8]) {
+    pub(crate) fn begin(&self, lease: &Arc<Lease>, script: &[u8], log_level: u32) {
         self.0.with(|inner| {
             inner.partial.clear();
             // The next request is most often for the same script.
@@ -46,7 +46,7 @@ impl Stream {
                 inner.script = script.to_owned();
                 inner.prefix = [b"[script ", script, b"] "].concat().into();
             }
-            inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix));
+            inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix), log_level);
         });
     }
 
@@ -87,11 +87,29 @@ impl Stream {
         }
     }
 
-    /// Logs one line, past what has been gathered.
-    pub(crate) fn log(&self, level: Level, line: &[u8]) {
+    /// Logs lines, past what has been gathered.
+    pub(crate) fn log(&self, level: Level, lines: &[u8]) {
         let target = self.0.with(|inner| inner.target.clone());
-        target.log(level, line);
+        lines.split(|byte| *byte == b'\n').for_each(|line| target.log(level, line));
     }
+
+    /// Returns whether the log takes lines of this level.
+    pub(crate) fn is_logged(&self, level: Level) -> bool {
+        self.0.with(|inner| match inner.target {
+            Target::Request(_, _, most) => level as u32 <= most,
+            Target::Server | Target::Expired => is_logged(level),
+        })
+    }
+}
+
+/// Logs lines that belong to no request.
+pub(crate) fn log(level: Level, lines: &[u8]) {
+    lines.split(|byte| *byte == b'\n').for_each(|line| Target::Server.log(level, line));
+}
+
+/// Returns whether the log takes lines of this level that belong to no request.
+pub(crate) fn is_logged(level: Level) -> bool {
+    process::process().is_some_and(|process| process.server.is_logged(level))
 }
 
 /// The result of a write.
@@ -134,7 +152,7 @@ impl Target {
             line
         };
         let logged = match self {
-            Self::Request(lease, prefix) => {
+            Self::Request(lease, prefix, _) => {
                 let text = [prefix, line].concat();
                 // While another thread is blocked in the exchange, the line goes to the server's
                 // log instead.

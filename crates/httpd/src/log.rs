@@ -62,6 +62,13 @@ impl Logger {
         }
     }
 
+    /// Returns the number of the highest level of lines that the log takes of this request.
+    #[must_use]
+    pub fn level_of(self, request: &Request) -> c_int {
+        // SAFETY: the request is live.
+        unsafe { sys::ap_get_request_module_loglevel(request.as_ptr(), self.module) }
+    }
+
     /// Returns whether the log of this server takes lines of `level`.
     #[must_use]
     pub fn is_enabled_for_server(self, server: &Server, level: Level) -> bool {

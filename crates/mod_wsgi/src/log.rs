@@ -28,6 +28,11 @@ pub(crate) fn server(server: &Server, level: Level, line: impl AsRef<[u8]>) {
     Logger::of::<Wsgi>().server(server, level, line);
 }
 
+/// Returns the number of the highest level of lines that the log takes of a request.
+pub(crate) fn level_of_request(request: &Request) -> u32 {
+    u32::try_from(Logger::of::<Wsgi>().level_of(request)).unwrap_or(0)
+}
+
 /// Returns whether the log of a server takes lines of `level`.
 pub(crate) fn is_enabled_for_server(server: &Server, level: Level) -> bool {
     Logger::of::<Wsgi>().is_enabled_for_server(server, level)

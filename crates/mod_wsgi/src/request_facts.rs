@@ -12,7 +12,7 @@ use wsgi_core::config::{Effective, MapHead};
 use wsgi_core::headers::{self, Credentials};
 use wsgi_core::proxies::Overrides;
 
-use crate::child;
+use crate::{child, log};
 
 /// The source of the facts of a request. It knows neither routes nor the WSGI environ, so that a
 /// hook of any phase can make one.
@@ -113,6 +113,7 @@ impl<'r> FactsSource<'r> {
             daemon_connects: 0,
             daemon_restarts: 0,
             server_pid: child::process_id(),
+            log_level: log::level_of_request(request),
             flags: self.flags(),
             request_rec: if self.settings.pass_apache_request() {
                 request.as_opaque()

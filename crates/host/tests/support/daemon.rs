@@ -348,6 +348,7 @@ impl<'a> Ask<'a> {
             daemon_connects: 0,
             daemon_restarts: 0,
             server_pid: std::process::id(),
+            log_level: 6,
             flags: self.flags,
             request_rec: std::ptr::null_mut(),
         };

@@ -140,6 +140,7 @@ pub(crate) fn facts<'a>(script: &'a [u8], path_info: &'a str) -> RequestFacts<'a
         daemon_connects: 0,
         daemon_restarts: 0,
         server_pid: std::process::id(),
+        log_level: 6,
         flags: flag::SCRIPT_RELOADING,
         request_rec: std::ptr::null_mut(),
     }

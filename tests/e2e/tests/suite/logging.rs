@@ -8,6 +8,9 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(output_becomes_log_records),
     on_each_mpm!(lines_are_logged_after_the_client_has_left, Ours("lines of requests that are given up")),
     on_one_mpm!(the_handler_keeps_levels),
+    on_one_mpm!(logging_without_handlers_keeps_levels),
+    on_one_mpm!(applications_that_configure_logging_are_left_alone),
+    on_one_mpm!(levels_of_locations_count),
     on_one_mpm!(errors_expire_with_the_request, OneProcess),
     on_one_mpm!(streams_and_signals_can_be_restricted),
     on_one_mpm!(
@@ -180,6 +183,112 @@ fn the_handler_keeps_levels(setup: Setup) {
         }
         cases.deviates("surrogates", "LogHandler raises when a message has a lone surrogate", || {
             assert_eq!(response.value("surrogate").as_deref(), Some("None"));
+        });
+    });
+}
+
+/// As most applications log that leave the rest to the server.
+const UNCONFIGURED: &str = "
+import logging
+import threading
+
+logger = logging.getLogger('shop')
+logger.setLevel(logging.DEBUG)
+logger.warning('while loading')
+
+
+def application(environ, start_response):
+    path = environ['PATH_INFO']
+    if path == '/configured':
+        logging.basicConfig(level=logging.INFO, format='%(levelname)s of %(name)s: %(message)s')
+        logger.info('by the configuration')
+    elif path == '/thread':
+        thread = threading.Thread(target=logger.warning, args=('in a thread',))
+        thread.start()
+        thread.join()
+    else:
+        logger.debug('a debug line')
+        logger.log(23, 'a custom level')
+        logger.info('an info line')
+        logger.warning('a warning line')
+        logger.critical('a critical line')
+        try:
+            {}['key']
+        except KeyError:
+            logger.exception('an error line')
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [path.encode()]
+";
+
+/// Checks that a line has the level.
+fn assert_level(log: &str, text: &str, level: &str) {
+    let line = log.lines().find(|line| line.contains(text)).unwrap_or_default();
+    assert!(line.contains(&format!("[wsgi:{level}]")), "{text}: {line:?} in {log}");
+}
+
+fn logging_without_handlers_keeps_levels(setup: Setup) {
+    setup.app("/", "app.wsgi", UNCONFIGURED).run(|server, cases| {
+        let mark = server.mark();
+        assert_eq!(server.get("/").expect(200), "/");
+        server.wait_log(mark, "KeyError: 'key'");
+        let log = server.wait_log(mark, "while loading");
+        for (text, level) in
+            [("while loading", "warn"), ("a warning line", "warn"), ("a critical line", "crit")]
+        {
+            cases.deviates(text, "what is logged without handlers becomes an error", || {
+                assert_level(&log, text, level);
+            });
+        }
+        for (text, level) in [("an info line", "info"), ("a custom level", "info")] {
+            cases.deviates(text, "what is below WARNING is dropped without handlers", || {
+                assert_level(&log, text, level);
+            });
+        }
+        for text in ["an error line", "Traceback (most recent call last)", "KeyError: 'key'"] {
+            cases.check(text, || assert_level(&log, text, "error"));
+        }
+        cases.check("lines belong to the request", || {
+            let line = log.lines().find(|line| line.contains("a warning line")).unwrap_or_default();
+            assert!(line.contains(server.logged_client()) && line.contains("[script "), "{line}");
+        });
+        cases.check("what the server would drop", || assert!(!log.contains("a debug line"), "{log}"));
+        cases.deviates("a thread", "what is logged without handlers becomes an error", || {
+            let mark = server.mark();
+            assert_eq!(server.get("/thread").expect(200), "/thread");
+            let log = server.wait_log(mark, "in a thread");
+            assert_level(&log, "in a thread", "warn");
+        });
+    });
+}
+
+fn applications_that_configure_logging_are_left_alone(setup: Setup) {
+    setup.app("/", "app.wsgi", UNCONFIGURED).run(|server, cases| {
+        let mark = server.mark();
+        assert_eq!(server.get("/configured").expect(200), "/configured");
+        let log = server.wait_log(mark, "by the configuration");
+        cases.check("its format", || {
+            assert!(log.contains("INFO of shop: by the configuration"), "{log}");
+        });
+        cases.check("its stream", || assert_level(&log, "by the configuration", "error"));
+    });
+}
+
+fn levels_of_locations_count(setup: Setup) {
+    let conf = "<Location /verbose>\nLogLevel wsgi:debug\n</Location>\n\
+                <Location /terse>\nLogLevel wsgi:error\n</Location>";
+    setup.app("/", "app.wsgi", UNCONFIGURED).conf(conf).run(|server, cases| {
+        let mark = server.mark();
+        for target in ["/terse", "/verbose"] {
+            assert_eq!(server.get(target).expect(200), target);
+        }
+        let mut log = server.wait_log(mark, "KeyError: 'key'");
+        cases.deviates("more", "what is below WARNING is dropped without handlers", || {
+            log = server.wait_log(mark, "a debug line");
+            assert_level(&log, "a debug line", "debug");
+        });
+        cases.deviates("less", "what is logged without handlers becomes an error", || {
+            assert_eq!(log.matches("a warning line").count(), 1, "{log}");
+            assert_eq!(log.matches("a critical line").count(), 2, "{log}");
         });
     });
 }
