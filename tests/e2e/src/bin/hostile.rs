@@ -325,7 +325,7 @@ impl Wire {
             "reserved" => self.raw(&[0, 0, 0, 0, Kind::End as u8, 0, 1, 1])?,
             "short-end" => {
                 self.head(200, None, &[])?;
-                self.data(b"evil")?;
+                self.data(b"begun")?;
                 self.frame(Kind::End, 0, &[0; LONGEST_END - 1])?;
             }
             "longest" => self.raw(&[255, 255, 255, 255, number(value), 0, 0, 0])?,
