@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::fault::{Fault, Weight};
 use crate::words::display;
 
 /// A message for the administrator.
@@ -39,6 +40,13 @@ impl fmt::Display for Position {
 }
 
 impl Diagnostic {
+    /// Creates the diagnostic of a fault. Returns `None` if the administrator need not know while
+    /// all is well.
+    #[must_use]
+    pub fn of_fault(fault: &Fault) -> Option<Self> {
+        (fault.weight != Weight::Harmless).then(|| Self::warning(fault.to_string()))
+    }
+
     /// Returns the same diagnostic with the line that it is about.
     #[must_use]
     pub fn at(mut self, position: &Position) -> Self {

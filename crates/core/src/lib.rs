@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod diagnostic;
 pub mod directive;
 pub mod environment_readers;
+pub mod fault;
 pub mod groups;
 pub mod headers;
 pub mod health;

@@ -1,10 +1,16 @@
 //! The Python that a home names, judged by names and file contents alone. Nothing of a home is run,
 //! as the server that reads it may be root; and nothing is read here either, the caller does that.
 
+mod faults;
+mod find;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+
+pub use faults::{faults, path_faults};
+pub use find::{Files, Interpreter, find, multiarch, read_environment, resolve};
 
 /// A version of Python 3, as far as files are named after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +162,8 @@ pub struct Environment {
     pub home: Option<Vec<u8>>,
     /// That executable (`executable` or `base-executable`).
     pub executable: Option<Vec<u8>>,
+    /// The command that made it (`command`); its last word is where.
+    pub command: Option<Vec<u8>>,
     /// The version (`version` or `version_info`).
     pub version: Option<Version>,
 }
@@ -175,6 +183,9 @@ impl Environment {
                 }
                 b"executable" | b"base-executable" => {
                     environment.executable.get_or_insert_with(|| value.to_vec());
+                }
+                b"command" => {
+                    environment.command.get_or_insert_with(|| value.to_vec());
                 }
                 b"version" | b"version_info" => {
                     environment.version = environment.version.or_else(|| Version::parse(value));
@@ -291,12 +302,13 @@ mod tests {
         let expected = Environment {
             home: Some(b"/usr/bin".to_vec()),
             executable: Some(b"/usr/bin/python3.11".to_vec()),
+            command: Some(b"/usr/bin/python3 -m venv /v".to_vec()),
             version: Some(V311),
         };
         assert_eq!(Environment::parse(content), expected);
         let virtualenv =
             b"home = /usr/bin\r\nversion_info = 3.11.2.final.0\r\nbase-executable = /usr/bin/python3.11\r\n";
-        assert_eq!(Environment::parse(virtualenv), expected);
+        assert_eq!(Environment::parse(virtualenv), Environment { command: None, ..expected });
         assert_eq!(Environment::parse(b""), Environment::default());
     }
 

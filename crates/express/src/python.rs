@@ -348,7 +348,7 @@ for number, path in enumerate(sys.argv[1:]):
 }
 
 /// Returns the versions of Python that there are hosts for.
-fn versions(hosts: &Path) -> String {
+pub(crate) fn versions(hosts: &Path) -> String {
     let names = hosts.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
     let mut versions: Vec<Version> =
         names.filter_map(|name| Version::of_host(name.as_encoded_bytes())).collect();

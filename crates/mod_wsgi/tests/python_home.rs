@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use python_home::{Installed, find, home_problem};
+use python_home::{Installed, faults, find, home_problem};
 
 /// A directory with an installed module, a Python 3.12 and a virtual environment.
 struct Place(tempfile::TempDir);
@@ -106,6 +106,19 @@ fn a_virtual_environment_knows_its_base_without_its_links() {
     }
     let found = place.find(Some(&place.path("venv"))).unwrap();
     assert_eq!(found.library, place.path("base/lib/libpython3.12.so.1.0"));
+}
+
+#[test]
+fn a_broken_environment_is_warned_of() {
+    let place = Place::new();
+    let told = || -> Vec<String> {
+        faults(place.path("venv").as_os_str().as_encoded_bytes()).map(|fault| fault.text).collect()
+    };
+    assert!(told()[0].contains("no standard library"), "{:?}", told());
+    fs::create_dir_all(place.path("base/lib/python3.12/encodings")).unwrap();
+    assert_eq!(told(), [""; 0]);
+    fs::remove_dir_all(place.path("base")).unwrap();
+    assert!(told()[0].contains("which does not exist"), "{:?}", told());
 }
 
 #[test]

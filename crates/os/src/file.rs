@@ -1,8 +1,12 @@
-//! Files that somebody else has opened.
+//! Files that somebody else has opened, or may have put there.
 
-use std::io;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -40,6 +44,27 @@ pub fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<us
             read => return Ok(read?),
         }
     }
+}
+
+/// Reads a small regular file. A pipe, which would have the reader wait, is none.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or is longer than 64 KB.
+pub fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    const MOST: u64 = 64 << 10;
+    let file = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut content = Vec::new();
+    file.take(MOST + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > MOST { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(content) }
+}
+
+/// Returns the names in a directory, as far as they can be read.
+#[must_use]
+pub fn names(directory: &Path) -> Vec<OsString> {
+    directory.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
 }
 
 /// The status of an open file, as the kernel knows it. Nobody else is asked, such as a file
@@ -98,7 +123,6 @@ impl FileStatus {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::os::fd::OwnedFd;
 
     use super::*;
@@ -114,6 +138,23 @@ mod tests {
         assert!(is_readable(open(true, OFlag::empty())).unwrap());
         assert!(!is_readable(open(false, OFlag::O_PATH)).unwrap());
         assert!(!is_readable(File::options().write(true).open("/dev/null").unwrap()).unwrap());
+    }
+
+    #[test]
+    fn small_files_are_read_and_pipes_are_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name| directory.path().join(name);
+        std::fs::write(path("small"), "x").unwrap();
+        std::fs::write(path("large"), vec![0; (64 << 10) + 1]).unwrap();
+        nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(read_small(&path("small")).unwrap(), b"x");
+        for name in ["large", "pipe", "none"] {
+            assert!(read_small(&path(name)).is_err(), "{name}");
+        }
+        let mut names = names(directory.path());
+        names.sort();
+        assert_eq!(names, ["large", "pipe", "small"]);
+        assert!(super::names(&path("none")).is_empty());
     }
 
     #[test]

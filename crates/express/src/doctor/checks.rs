@@ -2,6 +2,7 @@
 
 use super::finding::{Finding, Severity};
 use super::paths;
+use super::python;
 use super::subject::Subject;
 
 /// One check.
@@ -23,7 +24,7 @@ pub(crate) struct Topic {
 }
 
 /// All checks, in the order in which they run.
-pub(crate) static TOPICS: &[&Topic] = &[&paths::TOPIC];
+pub(crate) static TOPICS: &[&Topic] = &[&python::TOPIC, &paths::TOPIC];
 
 /// The result of all checks.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 /// The check that everything is for which `start-server` would not start, and its text.
 pub(super) const START: (&str, &str) = (
     "start",
-    "Everything that `start-server` refuses to start with, or warns of: missing files, a script that is no Python, no host for the Python, \
+    "Everything that `start-server` refuses to start with, or warns of: missing files, a script that is no Python, \
      services and tools that are not there.",
 );
 
@@ -98,14 +98,12 @@ fn problems(
     python: &Python,
     account: &Account,
 ) -> Vec<Finding> {
-    let is_embedded = settings.daemon.is_none() || settings.access.is_embedded();
-    let mut problems = match python.obstacle(&installation.hosts(), is_embedded) {
-        Some(obstacle) => vec![obstacle],
-        None => {
-            let host = installation.hosts().join(python.host_name());
-            checks::installation(settings, installation, &host, account)
-        }
-    };
+    let mut problems = Vec::new();
+    // A host that is not there is found by its own check.
+    let host = installation.hosts().join(python.host_name());
+    if host.exists() {
+        problems.extend(checks::installation(settings, installation, &host, account));
+    }
     problems.extend(checks::syntax(settings, python, account));
     problems.extend(settings.debugging.problems(python, &settings.python_path, account));
     problems.into_iter().map(Finding::error).collect()

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use wsgi_core::codes::Code;
+use wsgi_core::fault::{Fault, Weight};
 
 /// Something that is wrong, or may become so.
 #[derive(Debug, Clone)]
@@ -98,6 +99,18 @@ impl Finding {
     pub(crate) fn code(mut self, code: Code) -> Self {
         self.code = Some(code);
         self
+    }
+}
+
+/// The finding of a fault that the server looks for, too.
+impl From<Fault> for Finding {
+    fn from(fault: Fault) -> Self {
+        let severity = match fault.weight {
+            Weight::Fatal => Severity::Error,
+            Weight::Doubtful => Severity::Warning,
+            Weight::Harmless => Severity::Note,
+        };
+        Self::new(severity, fault.what).because(fault.why).remedy(fault.remedy)
     }
 }
 

@@ -10,6 +10,7 @@ mod express;
 #[allow(dead_code, reason = "a reader of configurations has lines")]
 mod finding;
 mod paths;
+mod python;
 mod reference;
 mod report;
 #[allow(dead_code, reason = "some facts are gathered before a check looks at them")]

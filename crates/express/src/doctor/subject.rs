@@ -167,6 +167,16 @@ impl Entry {
 }
 
 impl Subject {
+    /// Returns the home of a group's Python; `None` if nothing says which one that is, or it is in a
+    /// jail, whose files only processes inside see as they are.
+    pub(crate) fn home_of(&self, group: &Group) -> Option<PathBuf> {
+        if group.chroot.is_some() {
+            return None;
+        }
+        let default = || self.installation.as_ref()?.join("python").canonicalize().ok();
+        group.python.home.clone().or_else(default)
+    }
+
     /// Returns the processes of an application.
     pub(crate) fn group_of(&self, application: &Application) -> &Group {
         &self.groups[application.group]

@@ -1,13 +1,15 @@
 //! The Python of embedded mode: found by the names of files, without running it.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use wsgi_core::codes::{
     PYTHON_HOME_NO_DIRECTORY, PYTHON_HOME_NOT_FOUND, PYTHON_HOME_NOT_SEARCHABLE, PYTHON_NOT_STARTED,
 };
-use wsgi_core::python_home::{self, Environment, Version};
+use wsgi_core::diagnostic::Diagnostic;
+use wsgi_core::python_home::{self, Files, Interpreter, Version};
 
 /// The Python of this process.
 #[derive(Debug)]
@@ -80,43 +82,38 @@ fn prefix(home: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(python_home::prefix(home)))
 }
 
-/// An interpreter.
-struct Interpreter {
-    program: PathBuf,
-    /// The installation that it belongs to.
-    base: PathBuf,
-    version: Version,
-    is_environment: bool,
+fn of_home(home: &Path) -> Result<Interpreter, String> {
+    python_home::find(home, &ThisSystem).map_err(|reasons| {
+        format!(
+            "{PYTHON_NOT_STARTED}: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
+             sys.prefix is there) or a file in its bin, and let the user that Apache runs as read it",
+            home.display(),
+            reasons.join("; ")
+        )
+    })
 }
 
-fn of_home(home: &Path) -> Result<Interpreter, String> {
-    let file = python_home::environment(home).join("pyvenv.cfg");
-    let environment = std::fs::read(file).ok().map(|text| Environment::parse(&text));
-    let programs = python_home::executables(home, environment.is_some());
-    let mut reasons = Vec::new();
-    for program in &programs {
-        match resolve(program) {
-            Ok((base, version)) => {
-                // CPython expects the name that the virtual environment's own tools use.
-                let program = programs.first().filter(|_| environment.is_some()).unwrap_or(program).clone();
-                return Ok(Interpreter { program, base, version, is_environment: environment.is_some() });
-            }
-            Err(reason) => reasons.push(reason),
-        }
+/// Returns warnings about the home that was configured.
+pub(crate) fn faults(home: &[u8]) -> impl Iterator<Item = Diagnostic> {
+    let faults = python_home::faults(prefix(home), &ThisSystem);
+    faults.into_iter().filter_map(|fault| Diagnostic::of_fault(&fault))
+}
+
+/// The files of this system.
+struct ThisSystem;
+
+impl Files for ThisSystem {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        os::file::read_small(path)
     }
-    if let Some(environment) = environment.filter(|_| !python_home::is_executable(home))
-        && let (Some(version), Some(directory)) = (environment.version, &environment.home)
-        && let Some(base) = python_home::base(&Path::new(OsStr::from_bytes(directory)).join("python3"))
-    {
-        let base = base.to_owned();
-        return Ok(Interpreter { program: home.join("bin/python"), base, version, is_environment: true });
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        path.canonicalize()
     }
-    Err(format!(
-        "{PYTHON_NOT_STARTED}: there is no Python in WSGIPythonHome {}: {}. Name the directory that contains bin/python3 (what \
-         sys.prefix is there) or a file in its bin, and let the user that Apache runs as read it",
-        home.display(),
-        reasons.join("; ")
-    ))
+
+    fn names(&self, path: &Path) -> Vec<OsString> {
+        os::file::names(path)
+    }
 }
 
 /// Returns the interpreter that the link `python` next to the module leads to.
@@ -129,7 +126,7 @@ fn default(installed: Installed<'_>) -> Result<Interpreter, String> {
             link.display()
         ));
     };
-    let (base, version) = resolve(program).map_err(|reason| {
+    let (base, version) = python_home::resolve(program, &ThisSystem).map_err(|reason| {
         format!(
             "{PYTHON_NOT_STARTED}: WSGIPythonHome is not set, and {} leads to no Python: {reason}. {remedy}",
             link.display()
@@ -138,28 +135,16 @@ fn default(installed: Installed<'_>) -> Result<Interpreter, String> {
     Ok(Interpreter { program: program.to_owned(), base, version, is_environment: false })
 }
 
-/// Returns the installation and version of an interpreter, with symbolic links resolved.
-fn resolve(program: &Path) -> Result<(PathBuf, Version), String> {
-    let resolved = program.canonicalize().map_err(|error| format!("{}: {error}", program.display()))?;
-    let version = resolved.file_name().and_then(|name| Version::from_executable_name(name.as_bytes()));
-    match (python_home::base(&resolved), version) {
-        (Some(base), Some(version)) => Ok((base.to_owned(), version)),
-        _ => {
-            Err(format!("{} is {}, which is not called bin/python3.N", program.display(), resolved.display()))
-        }
-    }
-}
-
 /// Returns the first shared library that exists, or the plain name for the dynamic loader.
 fn library(found: &Interpreter) -> PathBuf {
-    let candidates = found.version.libraries(&found.base, &multiarch());
+    let candidates = found.version.libraries(&found.base, &python_home::multiarch());
     candidates.into_iter().find(|path| path.exists()).unwrap_or_else(|| found.version.library().into())
 }
 
 fn host(installed: Installed<'_>, found: &Interpreter) -> Result<OsString, String> {
     let hosts = installed.directory.join("host");
     let names = installed.hosts.iter().map(|name| name.as_bytes());
-    if let Some(name) = found.version.host(names, &multiarch()) {
+    if let Some(name) = found.version.host(names, &python_home::multiarch()) {
         return Ok(OsStr::from_bytes(name).to_owned());
     }
     let (program, version) = (found.program.display(), found.version);
@@ -178,10 +163,3 @@ fn host(installed: Installed<'_>, found: &Interpreter) -> Result<OsString, Strin
 
 /// The oldest 3.N that a host can be built for.
 const OLDEST: u8 = 10;
-
-/// Returns the name of this platform in Debian and its relatives. Elsewhere no directory has such a
-/// name.
-fn multiarch() -> String {
-    let environment = if cfg!(target_arch = "arm") { "linux-gnueabihf" } else { "linux-gnu" };
-    format!("{}-{environment}", std::env::consts::ARCH)
-}

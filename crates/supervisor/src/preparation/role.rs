@@ -1,13 +1,17 @@
 //! In the new process: from root to the group's user, and to Python.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
 use os::descriptors::inherited;
 use os::spawn::{Failure, Limit, Step};
+use wsgi_core::fault::Weight;
+use wsgi_core::python_home::{self, Files};
 use wsgi_core::wire::launch::{Group, LaunchPlan};
 
 use super::Message;
@@ -60,6 +64,9 @@ fn prepare(
     if let Some(denied) = &identity.denied {
         supervisor.send(&Message::Log(crate::log::Level::Warning, denied.clone()));
     }
+    for fault in python_faults(group) {
+        supervisor.send(&Message::Log(crate::log::Level::Warning, fault));
+    }
     let context = LaunchContext {
         hosts,
         environment: os::spawn::own_environment(),
@@ -80,6 +87,37 @@ fn prepare(
         supervisor.send(&Message::Log(level, text));
     });
     program::obstacle(group, &identity, &failure)
+}
+
+/// Returns warnings about the Python that the process is going to be, which says less about them
+/// itself. (That of a jail is seen from inside only.)
+fn python_faults(group: &Group) -> Vec<String> {
+    let program = group.programs.first().filter(|_| group.daemon.options.chroot.is_none());
+    let faults =
+        program.map(|program| python_home::faults(Path::new(OsStr::from_bytes(program)), &ThisSystem));
+    let faults = faults.into_iter().flatten().filter(|fault| fault.weight == Weight::Fatal);
+    faults
+        .map(|fault| {
+            format!("the Python of the process group '{}': {fault}", group.daemon.name.escape_ascii())
+        })
+        .collect()
+}
+
+/// The files of this system.
+struct ThisSystem;
+
+impl Files for ThisSystem {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        os::file::read_small(path)
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        path.canonicalize()
+    }
+
+    fn names(&self, path: &Path) -> Vec<OsString> {
+        os::file::names(path)
+    }
 }
 
 /// The pipe to the supervisor.
