@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::config::RouteOptions;
+use crate::diagnostic::Position;
 
 /// The number of groups of a match that a target can name: `$0` (the whole match) to `$9`.
 pub const GROUPS: usize = 10;
@@ -26,6 +27,8 @@ pub struct ScriptAlias {
     pub target: Box<[u8]>,
     /// Its options.
     pub options: RouteOptions,
+    /// The line that defines it.
+    pub position: Position,
 }
 
 /// The URLs of an alias.
@@ -133,6 +136,7 @@ mod tests {
             location: Location::Prefix(location.as_bytes().into()),
             target: target.as_bytes().into(),
             options: RouteOptions::default(),
+            position: Position::default(),
         }
     }
 
@@ -184,6 +188,7 @@ mod tests {
             location: Location::Match(Arc::new(Dictated(found))),
             target: target.as_bytes().into(),
             options: RouteOptions::default(),
+            position: Position::default(),
         }
     }
 

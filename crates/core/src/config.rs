@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::alias::{Location, ScriptAlias};
 use crate::clients::Clients;
-use crate::daemon::DaemonGroup;
+use crate::daemon::{DaemonGroup, ServerId};
 use crate::diagnostic::{Diagnostic, Position};
 use crate::interpreter::Block;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
@@ -22,6 +22,7 @@ use crate::telemetry;
 
 pub use hook_script::HookScript;
 pub use mounts::Mounts;
+pub use review::Reviewed;
 
 /// Settings that exist once per server.
 #[derive(Debug, Default)]
@@ -85,6 +86,8 @@ pub struct NamedGroup {
     pub name: Box<[u8]>,
     /// The line that names it.
     pub position: Position,
+    /// The virtual host that the line stands in; `None`: the main server.
+    pub host: Option<ServerId>,
 }
 
 /// True if a SIGTERM to Apache's parent is a graceful stop (`WSGIGracefulTermination`).

@@ -1,5 +1,6 @@
 //! Groups of daemon processes: what `WSGIDaemonProcess` says (§5).
 
+use crate::diagnostic::Position;
 use crate::wire::launch::{Limits, ProcessOptions};
 
 /// A group of daemon processes.
@@ -13,6 +14,8 @@ pub struct DaemonGroup {
     pub name: Box<[u8]>,
     /// The virtual host that defines it; `None`: the main server.
     pub host: Option<ServerId>,
+    /// The line that defines it.
+    pub position: Position,
     /// `user=`; else Apache's `User`.
     pub user: Option<u32>,
     /// `group=`; else Apache's `Group`.
@@ -108,6 +111,7 @@ impl DaemonGroup {
         Self {
             name: name.into(),
             host,
+            position: Position::default(),
             user: None,
             group: None,
             supplementary_groups: None,

@@ -1,6 +1,6 @@
 //! Things to tell the administrator that are not errors.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use crate::fault::{Fault, Weight};
 use crate::words::display;
@@ -11,7 +11,11 @@ pub struct Diagnostic {
     /// The importance.
     pub severity: Severity,
     /// A sentence, with its `WSGInnnn` code where it has one.
-    pub text: String,
+    pub what: String,
+    /// The remedy; may be empty, or be part of the sentence.
+    pub remedy: String,
+    /// The line that it is about, if it is about one.
+    pub position: Option<Position>,
 }
 
 /// The importance of a diagnostic.
@@ -39,6 +43,20 @@ impl fmt::Display for Position {
     }
 }
 
+/// Shows as it is logged: `WHAT: REMEDY (line 7 of /etc/apache2/apache2.conf)`.
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if !self.remedy.is_empty() {
+            write!(f, ": {}", self.remedy)?;
+        }
+        match &self.position {
+            Some(position) => write!(f, " ({position})"),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Diagnostic {
     /// Creates the diagnostic of a fault. Returns `None` if the administrator need not know while
     /// all is well.
@@ -50,20 +68,26 @@ impl Diagnostic {
     /// Returns the same diagnostic with the line that it is about.
     #[must_use]
     pub fn at(mut self, position: &Position) -> Self {
-        // Writing to a string does not fail.
-        let _ = write!(self.text, " ({position})");
+        self.position = Some(position.clone());
+        self
+    }
+
+    /// Returns the same diagnostic with its remedy.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = remedy.into();
         self
     }
 
     /// Creates a diagnostic of something that will not work as written.
     #[must_use]
     pub fn warning(text: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, text: text.into() }
+        Self { severity: Severity::Warning, what: text.into(), remedy: String::new(), position: None }
     }
 
     /// Creates a diagnostic for information.
     #[must_use]
     pub fn info(text: impl Into<String>) -> Self {
-        Self { severity: Severity::Info, text: text.into() }
+        Self { severity: Severity::Info, ..Self::warning(text) }
     }
 }

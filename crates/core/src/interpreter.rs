@@ -203,7 +203,7 @@ mod tests {
     }
 
     fn codes(diagnostics: &[Diagnostic]) -> Vec<&str> {
-        diagnostics.iter().map(|diagnostic| &diagnostic.text[..8]).collect()
+        diagnostics.iter().map(|diagnostic| &diagnostic.what[..8]).collect()
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Interpreters {
         }
         let wanted = settings_of(&process.settings, group);
         for diagnostic in &wanted.diagnostics {
-            process::log(Level::Warning, &diagnostic.text);
+            process::log(Level::Warning, &diagnostic.to_string());
         }
         let own_gil = wanted.own_gil;
         let lock = if own_gil { " with its own GIL" } else { "" };

@@ -60,7 +60,7 @@ pub(crate) fn prepare(
     for diagnostic in
         wsgi_core::interpreter::version_diagnostics(process.settings.blocks.iter(), VERSION_OF_PYTHON)
     {
-        log(Level::Warning, &diagnostic.text);
+        log(Level::Warning, &diagnostic.to_string());
     }
     Ok(process)
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use httpd::{Allowed, Applied, DirectiveSpec, Directives, Level, Line, Regex, Server};
 use os::accounts;
 use wsgi_core::alias::{Captures, Pattern};
-use wsgi_core::config::{Global, ServerConfig};
-use wsgi_core::daemon::ServerId;
+use wsgi_core::config::{Global, Reviewed, ServerConfig};
+use wsgi_core::daemon::{NamedServer, ServerId};
 use wsgi_core::diagnostic::{Diagnostic, Position, Severity};
 use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, FileKind, Scope, Servers, System, Target};
 
@@ -54,17 +54,30 @@ pub(crate) fn apply(index: usize, line: &mut Line<'_, Wsgi>) -> Result<Applied, 
     };
     directive.apply(&mut target, line.arguments)?;
     for diagnostic in no_global.diagnostics {
-        line.log(level(&diagnostic), diagnostic.text);
+        line.log(level(&diagnostic), diagnostic.to_string());
     }
     Ok(if directive.is_section() { Applied::Section } else { Applied::Done })
 }
 
 /// Logs notices about a complete configuration that may not be what the administrator meant.
 pub(crate) fn review(server: &Server) {
-    let Some(global) = server.global::<Wsgi>() else { return };
-    for diagnostic in global.review() {
-        log::server(server, level(&diagnostic), diagnostic.text);
+    for diagnostic in diagnostics(server) {
+        log::server(server, level(&diagnostic), diagnostic.to_string());
     }
+}
+
+/// Returns notices about a complete configuration; `server` is the main one.
+pub(crate) fn diagnostics(server: &Server) -> Vec<Diagnostic> {
+    let Some(global) = server.global::<Wsgi>() else { return Vec::new() };
+    let reviewed = server.all().filter_map(|each| {
+        let host = each.is_virtual().then(|| id(each));
+        Some(Reviewed {
+            server: NamedServer { host, name: non_empty_name(each) },
+            config: each.settings::<Wsgi>()?,
+        })
+    });
+    let reviewed: Vec<_> = reviewed.collect();
+    global.review(&reviewed)
 }
 
 fn level(diagnostic: &Diagnostic) -> Level {

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use httpd::{Child, Request, Scoreboard, Server, Status};
 use status::snapshot::{self, SCHEMA};
 use status::{Snapshot, scope};
-use wsgi_core::config::{Effective, Global, ServerConfig, StatusScope};
+use wsgi_core::config::{Effective, ServerConfig, StatusScope};
 use wsgi_core::diagnostic::Severity;
 
-use crate::{Wsgi, daemon, inquiry};
+use crate::{Wsgi, config, daemon, inquiry};
 
 /// The name of the handler, for `SetHandler`.
 const HANDLER: &[u8] = b"wsgi-status";
@@ -41,9 +41,9 @@ pub(crate) fn child_init(child: &Child<'_>) {
             mpm: mpm.name,
             ..snapshot::Server::default()
         };
-        let review = child.server().global::<Wsgi>().map(Global::review).unwrap_or_default();
-        let warnings = review.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Warning);
-        Constants { server, warnings: warnings.map(|diagnostic| diagnostic.text).collect() }
+        let diagnostics = config::diagnostics(child.server()).into_iter();
+        let warnings = diagnostics.filter(|diagnostic| diagnostic.severity == Severity::Warning);
+        Constants { server, warnings: warnings.map(|diagnostic| diagnostic.to_string()).collect() }
     });
 }
 

@@ -112,7 +112,7 @@ fn a_virtual_environment_knows_its_base_without_its_links() {
 fn a_broken_environment_is_warned_of() {
     let place = Place::new();
     let told = || -> Vec<String> {
-        faults(place.path("venv").as_os_str().as_encoded_bytes()).map(|fault| fault.text).collect()
+        faults(place.path("venv").as_os_str().as_encoded_bytes()).map(|fault| fault.to_string()).collect()
     };
     assert!(told()[0].contains("no standard library"), "{:?}", told());
     fs::create_dir_all(place.path("base/lib/python3.12/encodings")).unwrap();

@@ -1,20 +1,38 @@
 //! Checks of a configuration once it is complete, for the administrator.
 
-use super::{Global, GracefulTermination, NamedGroup};
-use crate::codes::{NO_GROUPS, NO_SUCH_GROUP};
-use crate::daemon::DaemonGroup;
+use super::{Global, GracefulTermination, NamedGroup, ServerConfig};
+use crate::alias::Location;
+use crate::codes::{GROUP_OF_OTHER_HOST, NO_GROUPS, NO_SUCH_GROUP};
+use crate::daemon::{DaemonGroup, Inaccessible, NamedServer};
 use crate::diagnostic::Diagnostic;
 use crate::nearest::nearest;
 use crate::words::display;
 
+/// A server of a complete configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Reviewed<'a> {
+    /// The server and its name.
+    pub server: NamedServer<'a>,
+    /// Its settings: those of a virtual host are merged with the main server's.
+    pub config: &'a ServerConfig,
+}
+
 impl Global {
-    /// Returns what was found at single lines, and what only the whole shows.
+    /// Returns what was found at single lines, and what only the whole shows. Of `servers`, the main
+    /// one comes first.
     #[must_use]
-    pub fn review(&self) -> Vec<Diagnostic> {
+    pub fn review(&self, servers: &[Reviewed<'_>]) -> Vec<Diagnostic> {
         let lines = self.diagnostics.iter().cloned();
-        let named = self.named_groups.iter().filter_map(|named| self.review_name(named));
+        let named = self.named_groups.iter().filter_map(|named| self.review_name(named, servers));
         let defined = self.daemons.iter().filter_map(|group| self.review_group(group));
-        lines.chain(named).chain(defined).chain(self.review_telemetry()).chain(self.review_drain()).collect()
+        let aliases = review_aliases(servers);
+        lines
+            .chain(named)
+            .chain(defined)
+            .chain(aliases)
+            .chain(self.review_telemetry())
+            .chain(self.review_drain())
+            .collect()
     }
 
     /// Returns why nothing is drained.
@@ -41,14 +59,14 @@ impl Global {
     }
 
     /// Returns what is wrong with the place that requests are sent to.
-    fn review_name(&self, named: &NamedGroup) -> Option<Diagnostic> {
+    fn review_name(&self, named: &NamedGroup, servers: &[Reviewed<'_>]) -> Option<Diagnostic> {
         let shown = display(&named.name);
-        let text = match self.daemon(&named.name) {
-            Some(group) if group.options.is_service() => format!(
-                "{NO_SUCH_GROUP}: The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a 500. \
-                 Send them to another group, or give it threads"
-            ),
-            Some(_) => return None,
+        let diagnostic = match self.daemon(&named.name) {
+            Some(group) if group.options.is_service() => Diagnostic::warning(format!(
+                "{NO_SUCH_GROUP}: The process group '{shown}' has threads=0: it runs service scripts, and requests that are sent to it get a 500"
+            ))
+            .remedy("send them to another group, or give it threads"),
+            Some(group) => review_access(group, named, servers)?,
             None => {
                 let code = if self.daemons.is_empty() { NO_GROUPS } else { NO_SUCH_GROUP };
                 let names: Vec<_> = self.daemons.iter().map(|group| display(&group.name)).collect();
@@ -56,12 +74,13 @@ impl Global {
                     Some(meant) => format!("did you mean '{meant}'?"),
                     None => "define it with WSGIDaemonProcess".to_owned(),
                 };
-                format!(
-                    "{code}: There is no process group '{shown}', and requests that are sent to it get a 500: {remedy}"
-                )
+                Diagnostic::warning(format!(
+                    "{code}: There is no process group '{shown}', and requests that are sent to it get a 500"
+                ))
+                .remedy(remedy)
             }
         };
-        Some(Diagnostic::warning(text).at(&named.position))
+        Some(diagnostic.at(&named.position))
     }
 
     /// Returns why the processes of a group have nothing to do.
@@ -71,16 +90,71 @@ impl Global {
             return None;
         }
         if group.options.is_service() {
-            return Some(Diagnostic::warning(format!(
-                "The process group '{name}' has threads=0 and nothing to run: add a WSGIImportScript with process-group={name}"
-            )));
+            let diagnostic =
+                Diagnostic::warning(format!("The process group '{name}' has threads=0 and nothing to run"))
+                    .remedy(format!("add a WSGIImportScript with process-group={name}"));
+            return Some(diagnostic.at(&group.position));
         }
         let is_named = self.named_groups.iter().any(|named| named.name == group.name);
         (!is_named && !self.names_group_by_request).then(|| {
             Diagnostic::warning(format!(
-                "No line sends requests to the process group '{name}', whose processes are started nevertheless: add \
-                 WSGIProcessGroup {name}, or process-group={name} to a WSGIScriptAlias"
+                "No line sends requests to the process group '{name}', whose processes are started nevertheless"
             ))
+            .remedy(format!("add WSGIProcessGroup {name}, or process-group={name} to a WSGIScriptAlias"))
+            .at(&group.position)
         })
     }
+}
+
+/// Returns why the virtual host whose line names a group may not use it (§5.1). A line of the main
+/// server may be for the host that has the group.
+fn review_access(group: &DaemonGroup, named: &NamedGroup, servers: &[Reviewed<'_>]) -> Option<Diagnostic> {
+    let find = |host| servers.iter().map(|reviewed| reviewed.server).find(|server| server.host == host);
+    let here = find(Some(named.host?))?;
+    let own_name = find(group.host)?.name;
+    let reason = group.admits(own_name, here).err()?;
+    let shown = display(&named.name);
+    let whose = match (reason, own_name) {
+        (Inaccessible::OtherName, Some(name)) => format!("to the virtual host {}", display(name)),
+        _ => "to another virtual host, and one of both has no ServerName".to_owned(),
+    };
+    Some(
+        Diagnostic::warning(format!(
+            "{GROUP_OF_OTHER_HOST}: The process group '{shown}' belongs {whose}, and requests that are sent to it from here get a 500"
+        ))
+        .remedy(format!("move its WSGIDaemonProcess ({}) out of the virtual host to share it", group.position)),
+    )
+}
+
+/// Returns the script aliases that no request comes to, since one that is tried before takes all of
+/// their URLs.
+fn review_aliases(servers: &[Reviewed<'_>]) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    let main = servers.first().map(|reviewed| reviewed.config);
+    for Reviewed { config, .. } in servers {
+        for (index, alias) in config.aliases.iter().enumerate() {
+            let Location::Prefix(prefix) = &alias.location else { continue };
+            // What a virtual host inherits, it may replace.
+            let is_inherited = main.is_some_and(|main| {
+                !std::ptr::eq(main, *config)
+                    && main.aliases.iter().any(|other| std::sync::Arc::ptr_eq(other, alias))
+            });
+            let mut file = Vec::new();
+            let taken = config.aliases[..index].iter().find(|earlier| {
+                matches!(earlier.location, Location::Prefix(_)) && earlier.map(prefix, &mut file)
+            });
+            if let Some(earlier) = taken.filter(|_| !is_inherited) {
+                diagnostics.push(
+                    Diagnostic::warning(format!(
+                        "No request comes to the alias of {}: the one of {} is tried first",
+                        display(prefix),
+                        earlier.position
+                    ))
+                    .remedy("put this line above that one")
+                    .at(&alias.position),
+                );
+            }
+        }
+    }
+    diagnostics
 }

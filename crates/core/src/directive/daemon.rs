@@ -176,6 +176,7 @@ fn daemon_process(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
         ));
     }
     let mut group = DaemonGroup::new(&name, target.servers.host());
+    group.position = target.position.clone();
     while let Some(pair) = words.pair() {
         let Pair { key, value } = pair.map_err(|NotAnOption(token)| {
             let wanted = wanted_option(token);

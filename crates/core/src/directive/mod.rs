@@ -264,7 +264,11 @@ impl Target<'_> {
         if !is_constant(name) {
             self.global.names_group_by_request = true;
         } else if !name.is_empty() && name.first() != Some(&b'%') {
-            self.global.named_groups.push(NamedGroup { name: name.into(), position: self.position.clone() });
+            self.global.named_groups.push(NamedGroup {
+                name: name.into(),
+                position: self.position.clone(),
+                host: self.servers.host(),
+            });
         }
     }
 }

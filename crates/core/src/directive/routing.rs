@@ -279,7 +279,12 @@ fn script_alias(target: &mut Target<'_>, line: &[u8], is_match: bool) -> Result<
     } else {
         Location::Prefix(location.into())
     };
-    target.server.aliases.push(Arc::new(ScriptAlias { location, target: file.into(), options }));
+    target.server.aliases.push(Arc::new(ScriptAlias {
+        location,
+        target: file.into(),
+        options,
+        position: target.position.clone(),
+    }));
     Ok(())
 }
 

@@ -13,7 +13,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::alias::{Captures, Location};
-use crate::config::{Callable, Effective, GracefulTermination, MapHead, PythonStart, StatusScope};
+use crate::config::{Callable, Effective, GracefulTermination, MapHead, PythonStart, Reviewed, StatusScope};
+use crate::daemon::NamedServer;
 use fixtures::{DefinedServers, Machine};
 
 /// A server while its configuration is read.
@@ -84,12 +85,25 @@ impl Server {
     fn warned(&mut self, line: &str, gist: &str) {
         let diagnostic = self.diagnostic(Scope::Main, line).expect(line).expect(line);
         assert_eq!(diagnostic.severity, Severity::Warning);
-        assert!(diagnostic.text.contains(gist), "{line}: {diagnostic:?}");
-        assert!(diagnostic.text.ends_with(" (line 7 of /conf)"), "{diagnostic:?}");
+        assert!(diagnostic.to_string().contains(gist), "{line}: {diagnostic:?}");
+        assert!(diagnostic.to_string().ends_with(" (line 7 of /conf)"), "{diagnostic:?}");
     }
 
     fn line_in(&mut self, scope: Scope, line: &str) {
         assert_eq!(self.diagnostic(scope, line), Ok(None), "{line}");
+    }
+
+    fn review(&self) -> Vec<Diagnostic> {
+        let name = |host| self.names.iter().find(|(id, _)| *id == host).map(|(_, name)| name.as_bytes());
+        let host = ServerConfig::merged(&self.main, &self.host);
+        let nothing = ServerConfig::default();
+        let reviewed = |id, config| Reviewed { server: NamedServer { host: id, name: name(id) }, config };
+        let servers = [
+            reviewed(None, &self.main),
+            reviewed(Some(ServerId(1)), &host),
+            reviewed(Some(ServerId(2)), &nothing),
+        ];
+        self.global.review(&servers)
     }
 
     fn error(&mut self, line: &str) -> String {
@@ -139,9 +153,9 @@ fn draining_takes_a_while_that_is_bounded() {
     }
     let mut server = Server::default();
     server.line("WSGIDrainDelay 5");
-    assert!(server.global.review().iter().any(|line| line.text.contains("WSGIDrainDelay has no effect")));
+    assert!(server.review().iter().any(|line| line.what.contains("WSGIDrainDelay has no effect")));
     server.line("WSGIGracefulTermination Init");
-    assert_eq!(server.global.review().len(), 0);
+    assert_eq!(server.review().len(), 0);
     let mut server = Server::default();
     server.line("WSGIDrainFile /run/drained");
     assert_eq!(server.global.drain_file.as_deref(), Some(&b"/run/drained"[..]));
@@ -412,7 +426,7 @@ fn trusted_lists_add_up_in_one_scope() {
     let diagnostic =
         server.diagnostic(Scope::Main, "WSGITrustedProxyHeaders X_Real_IP X-Real-IP").unwrap().unwrap();
     assert!(
-        diagnostic.severity == Severity::Warning && diagnostic.text.contains("'X_Real_IP'"),
+        diagnostic.severity == Severity::Warning && diagnostic.to_string().contains("'X_Real_IP'"),
         "{diagnostic:?}"
     );
     let proxies = server.main.defaults.trusted_proxies.as_deref().unwrap();
@@ -473,7 +487,7 @@ fn sections_take_the_interpreter_settings() {
     server.global.close_container();
     server.line("WSGIRestrictStdout On");
     let diagnostic = server.diagnostic(Scope::Main, "WSGIFreeThreading On").unwrap().unwrap();
-    assert!(diagnostic.text.starts_with("WSGI0201: "), "{diagnostic:?}");
+    assert!(diagnostic.to_string().starts_with("WSGI0201: "), "{diagnostic:?}");
     server.global.close_container();
     server.line("WSGIRestrictSignal Off");
     let global = &server.global;
@@ -627,8 +641,8 @@ proptest! {
                 };
                 let result = directive.apply(&mut target, line);
                 prop_assert!(result.is_ok_and(|()| true) || server.global.daemons.is_empty());
-                for diagnostic in server.global.review() {
-                    prop_assert!(!diagnostic.text.is_empty());
+                for diagnostic in server.review() {
+                    prop_assert!(!diagnostic.what.is_empty());
                 }
             }
         }

@@ -137,7 +137,7 @@ impl ChildPython {
             Installed { directory: installation.directory(), hosts: &hosts, python: installation.python() };
         let home = python_home::find(installed, global.python_home.as_deref())?;
         for fault in global.python_home.as_deref().into_iter().flat_map(python_home::faults) {
-            log::child(Level::Warn, fault.text);
+            log::child(Level::Warn, fault.to_string());
         }
         let file = installation.host(&home.host).map_err(|text| format!("{PYTHON_NOT_STARTED}: {text}"))?;
         let host = Host::load(&home, file)?;

@@ -73,6 +73,10 @@ const TOLD: &[(&str, &[&str])] = &[
     ("WSGIDaemonProcess g display-name=%{group}", &["display-name=", "did you mean %{GROUP}?"]),
     ("WSGIDaemonProcess shop\nWSGIScriptAlias /x /x process-group=shpo", &["'shpo'", "did you mean 'shop'?"]),
     ("WSGIDaemonProcess g threads=0\nWSGIScriptAlias /x /x process-group=g", &["'g'", "threads=0"]),
+    (
+        "WSGIScriptAlias /x /x\nWSGIScriptAlias /x/y /y",
+        &["No request comes to the alias of /x/y", "put this line above"],
+    ),
 ];
 
 fn with_mistake(setup: &Setup, lines: &str) -> Setup {
@@ -115,6 +119,12 @@ fn a_configuration_test_warns_of_mistakes(setup: Setup) {
         find_line(&text, &["No line sends requests", "'idle'", "WSGIProcessGroup idle"]).is_some(),
         "{text}"
     );
+    let foreign = "<VirtualHost 192.0.2.1:9>\nServerName a\nWSGIDaemonProcess shop\n</VirtualHost>\n\
+                   <VirtualHost 192.0.2.2:9>\nServerName b\nWSGIProcessGroup shop\n</VirtualHost>";
+    let text = with_mistake(&setup, foreign).test_configuration().stderr;
+    let text = String::from_utf8_lossy(&text);
+    let words = ["WSGI0152", "'shop' belongs to the virtual host a", "(line 4 of ", "(line 8 of "];
+    assert!(find_line(&text, &words).is_some(), "{text}");
     let sound = with_mistake(&setup, "WSGIScriptAlias / @ROOT@/apps/app.wsgi").test_configuration();
     let text = String::from_utf8_lossy(&sound.stderr);
     assert!(!text.contains("mistake.conf"), "nothing is wrong with it: {text}");

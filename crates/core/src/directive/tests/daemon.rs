@@ -45,7 +45,8 @@ fn groups_have_a_name_of_their_own() {
 
 #[test]
 fn a_group_without_options_has_the_defaults() {
-    assert_eq!(group(""), DaemonGroup::new(b"g", None));
+    let position = Position { file: b"/conf"[..].into(), line: 7 };
+    assert_eq!(group(""), DaemonGroup { position, ..DaemonGroup::new(b"g", None) });
 }
 
 #[test]

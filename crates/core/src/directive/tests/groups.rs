@@ -155,7 +155,7 @@ fn groups_without_requests_are_reported() {
     ] {
         server.line(line);
     }
-    let texts: Vec<_> = server.global.review().into_iter().map(|diagnostic| diagnostic.text).collect();
+    let texts: Vec<_> = server.review().into_iter().map(|diagnostic| diagnostic.to_string()).collect();
     for (text, gist) in texts.iter().zip([
         "WSGI0151: There is no process group 'shpo', and requests that are sent to it get a 500: did you mean 'shop'? (line 7 of /conf)",
         "WSGI0151: The process group 'tasks' has threads=0",
@@ -167,12 +167,60 @@ fn groups_without_requests_are_reported() {
     }
     assert_eq!(texts.len(), 5, "{texts:?}");
     server.line("WSGIProcessGroup %{ENV:GROUP}");
-    assert_eq!(server.global.review().len(), 4, "any group may be used");
+    assert_eq!(server.review().len(), 4, "any group may be used");
 
     let mut server = Server::default();
     server.line("WSGIProcessGroup shop");
-    let texts: Vec<_> = server.global.review().into_iter().map(|diagnostic| diagnostic.text).collect();
+    let texts: Vec<_> = server.review().into_iter().map(|diagnostic| diagnostic.to_string()).collect();
     assert!(texts[0].starts_with("WSGI0150: There is no process group 'shop', "), "{texts:?}");
+}
+
+#[test]
+fn groups_of_other_hosts_are_reported() {
+    let (this, other) = (Some(ServerId(1)), Some(ServerId(2)));
+    let review = |names: &[(Option<ServerId>, &'static str)], owner, line: &str| {
+        let mut server = Server { names: names.to_vec(), ..Server::default() };
+        server.diagnostic_at(Scope::VirtualHost, owner, "WSGIDaemonProcess shop").unwrap();
+        server.diagnostic_at(Scope::VirtualHost, this, line).unwrap();
+        server.review().into_iter().map(|diagnostic| diagnostic.to_string()).collect::<Vec<_>>()
+    };
+    let names = [(this, "a"), (other, "b")];
+    for line in ["WSGIProcessGroup shop", "WSGIScriptAlias / /w process-group=shop"] {
+        let texts = review(&names, other, line);
+        assert_eq!(texts.len(), 1, "{texts:?}");
+        for gist in ["WSGI0152: ", "'shop' belongs", "move its WSGIDaemonProcess (line 7 of /conf)"] {
+            assert!(texts[0].contains(gist), "{texts:?}");
+        }
+        assert_eq!(review(&names, this, line), [""; 0], "its own");
+        assert_eq!(review(&[(this, "a"), (other, "a")], other, line), [""; 0], "a namesake's");
+        assert_eq!(review(&names, None, line), [""; 0], "the main server's");
+    }
+    let texts = review(&[(this, "a")], other, "WSGIProcessGroup shop");
+    assert!(texts.len() == 1 && texts[0].contains("has no ServerName"), "{texts:?}");
+}
+
+#[test]
+fn aliases_that_others_take_are_reported() {
+    let review = |lines: &[&str]| {
+        let mut server = Server::default();
+        for line in lines {
+            let scope = if line.starts_with(' ') { Scope::VirtualHost } else { Scope::Main };
+            server.line_in(scope, line.trim_start());
+        }
+        server.review().into_iter().map(|diagnostic| diagnostic.to_string()).collect::<Vec<_>>()
+    };
+    let taken = review(&["WSGIScriptAlias / /a", "WSGIScriptAlias /sub /b"]);
+    assert!(taken.len() == 1 && taken[0].contains("the alias of /sub"), "{taken:?}");
+    let taken = review(&[" WSGIScriptAlias /x/ /a", " WSGIScriptAlias /x/y /b"]);
+    assert!(taken.len() == 1 && taken[0].contains("the alias of /x/y"), "{taken:?}");
+    for sound in [
+        &["WSGIScriptAlias /sub /b", "WSGIScriptAlias / /a"][..],
+        &["WSGIScriptAlias /sub /b", "WSGIScriptAlias /subs /a"],
+        &["WSGIScriptAliasMatch ^/ /b", "WSGIScriptAlias /subs /a"],
+        &["WSGIScriptAlias /sub /b", " WSGIScriptAlias / /a"],
+    ] {
+        assert_eq!(review(sound), [""; 0], "{sound:?}");
+    }
 }
 
 #[test]

@@ -78,8 +78,8 @@ fn a_script_may_run_in_a_process_group() {
         server.line_in(Scope::Directory, &format!("{directive} /x process-group=guard timeout=3"));
         assert_eq!(*script(&server, directive).process_group, *b"guard");
         assert!(!server.global.embedded_demanded, "the children need no Python");
-        let found = server.global.review();
-        assert!(found.iter().any(|found| found.text.contains("no process group 'guard'")), "{found:?}");
+        let found = server.review();
+        assert!(found.iter().any(|found| found.what.contains("no process group 'guard'")), "{found:?}");
         let mut server = Server { is_htaccess: true, ..Server::default() };
         let in_htaccess = |server: &mut Server, options| {
             server.diagnostic(Scope::Directory, &format!("{directive} /x {options}"))

@@ -168,7 +168,7 @@ fn configurations_of_well_known_applications_are_accepted() {
             let scope = if line.starts_with(' ') { Scope::VirtualHost } else { Scope::Main };
             assert_eq!(server.diagnostic(scope, line.trim_start()), Ok(None), "{name}: {line}");
         }
-        assert_eq!(server.global.review(), [], "{name}");
+        assert_eq!(server.review(), [], "{name}");
     }
 }
 

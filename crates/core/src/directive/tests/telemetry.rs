@@ -88,8 +88,8 @@ fn options_replace_or_change_those_before() {
 fn slow_requests_without_a_service_are_a_mistake() {
     let mut server = Server::default();
     server.line("WSGISlowRequests 1");
-    let [diagnostic] = &server.global.review()[..] else { panic!("{:?}", server.global.review()) };
-    assert!(diagnostic.text.contains("WSGITelemetryService"), "{diagnostic:?}");
+    let [diagnostic] = &server.review()[..] else { panic!("{:?}", server.review()) };
+    assert!(diagnostic.to_string().contains("WSGITelemetryService"), "{diagnostic:?}");
     server.line("WSGITelemetryService unix:/x");
-    assert_eq!(server.global.review(), []);
+    assert_eq!(server.review(), []);
 }
