@@ -120,7 +120,7 @@ fn environment(mut command: Command, control: &Path) -> Result<Vec<CString>, Str
 }
 
 /// Waits for the end of a process. Returns `None` if it had to be ended.
-fn wait(child: &Child, limit: Option<Duration>) -> std::io::Result<Option<Exit>> {
+pub(crate) fn wait(child: &Child, limit: Option<Duration>) -> std::io::Result<Option<Exit>> {
     let start = Instant::now();
     let mut is_killed = false;
     loop {
@@ -141,7 +141,7 @@ fn wait(child: &Child, limit: Option<Duration>) -> std::io::Result<Option<Exit>>
 }
 
 /// The text up to its first zero byte, if it has one, behind which no program would read on.
-fn c_string(text: String) -> CString {
+pub(crate) fn c_string(text: String) -> CString {
     let mut bytes = OsString::from(text).into_vec();
     if let Some(end) = bytes.iter().position(|byte| *byte == 0) {
         bytes.truncate(end);

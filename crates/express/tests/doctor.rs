@@ -190,3 +190,186 @@ fn packages_for_another_python_are_noticed() {
     assert_eq!((status, lines.len()), (Some(0), 1), "{report}");
     assert!(lines[0].starts_with("--python-path: warning: "), "{report}");
 }
+
+/// Has the doctor look at a server with this script, and returns its exit status and what it says.
+fn examine_script(script: &str, more: &[&str]) -> (Option<i32>, String) {
+    let prefix = healthy();
+    fs::write(prefix.path("app.wsgi"), script).unwrap();
+    examine(&prefix, more)
+}
+
+/// Returns the only line of a report but for the last.
+fn only<'a>(report: &'a str, check: &str) -> &'a str {
+    assert_eq!(report.lines().count(), 2, "{report}");
+    of(report, check).first().unwrap_or_else(|| panic!("{report}"))
+}
+
+#[test]
+fn an_application_that_cannot_be_imported_is_an_error() {
+    let (status, report) = examine_script("import os\n\n\ndef f():\n    import nonesuch\n\n\nf()\n", &[]);
+    let line = only(&report, "application-import");
+    assert!(status == Some(1) && line.starts_with("error: WSGI0109: the script "), "{line}");
+    for part in [
+        "ModuleNotFoundError: No module named 'nonesuch' (",
+        "app.wsgi:5, in f)",
+        "install nonesuch for the Python",
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let (status, report) = examine_script("import nonesuch", &["--no-import"]);
+    assert_eq!((status, report.lines().count()), (Some(0), 1), "{report}");
+}
+
+#[test]
+fn an_import_that_ends_or_hangs_is_an_error() {
+    let (_, report) = examine_script("import os\nprint('good bye')\nos.kill(os.getpid(), 11)\n", &[]);
+    let line = only(&report, "application-import");
+    assert!(line.contains("ends the process: ") && line.contains("Segmentation fault"), "{line}");
+    let (_, report) = examine_script("import sys\nprint('sorry', flush=True)\nimport os\nos._exit(3)\n", &[]);
+    assert!(only(&report, "application-import").contains("its last lines are: sorry"), "{report}");
+    let (_, report) = examine_script("import time\ntime.sleep(1000)\n", &["--startup-timeout", "1"]);
+    assert!(only(&report, "application-import").contains("takes longer than 1 s"), "{report}");
+}
+
+#[test]
+fn what_an_import_starts_is_ended_with_it() {
+    let prefix = healthy();
+    let file = prefix.path("pid");
+    fs::write(&file, "").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+    let script = "import os, subprocess\nprocess = subprocess.Popen(['sleep', '1000'])\n\
+                  open(os.path.join(os.path.dirname(__file__), 'pid'), 'w').write(str(process.pid))\napplication = print\n";
+    fs::write(prefix.path("app.wsgi"), script).unwrap();
+    assert_eq!(examine(&prefix, &[]).0, Some(0));
+    let status = format!("/proc/{}/stat", fs::read_to_string(file).unwrap());
+    // It may be a zombie until somebody reaps it.
+    let ends = (0..500).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        fs::read_to_string(&status).map_or(true, |text| text.contains(") Z "))
+    });
+    assert!(ends, "{status}");
+}
+
+#[test]
+fn an_application_has_the_user_limits_and_environment_of_its_group() {
+    let script = "import os, resource, pwd\nimport mod_wsgi\n\
+                  raise ValueError([os.environ['LC_ALL'], resource.getrlimit(resource.RLIMIT_AS)[0], \
+                  mod_wsgi.process_group, os.getcwd(), os.geteuid()])\n";
+    let (_, report) = examine_script(script, &["--virtual-memory-limit", "1G", "--process-group", "shop"]);
+    let line = only(&report, "application-import");
+    let root = nix::unistd::geteuid().is_root();
+    let uid = if root {
+        nix::unistd::User::from_name("www-data").unwrap().unwrap().uid
+    } else {
+        nix::unistd::geteuid()
+    };
+    for part in ["1073741824, 'shop', '/", &format!(", {uid}]"), "UTF-8'"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let (_, report) = examine_script(
+        "application = print\nlarge = bytearray(1 << 31)\n",
+        &["--virtual-memory-limit", "1G"],
+    );
+    let line = only(&report, "application-import");
+    assert!(
+        line.contains("MemoryError") && line.contains("raise memory-limit= or virtual-memory-limit="),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_callable_that_is_missing_is_an_error() {
+    let (_, report) = examine_script("def app(environ, start_response):\n    return []\n", &[]);
+    let line = only(&report, "application-callable");
+    assert!(line.contains("has no 'application'") && line.contains("--callable-object app)"), "{line}");
+    let (_, report) = examine_script("application = 5\n", &[]);
+    assert!(only(&report, "application-callable").contains("'application' in the script "), "{report}");
+    assert!(report.contains("is of type int"), "{report}");
+    let (status, report) = examine_script("app = print\n", &["--callable-object", "app"]);
+    assert_eq!(status, Some(0), "{report}");
+}
+
+#[test]
+fn variables_of_requests_that_are_expected_in_the_process_are_told_of() {
+    let setenv = ["--setenv", "SHOP", "1"];
+    let (status, report) = examine_script("import os\nos.environ['SHOP']\n", &setenv);
+    let line = only(&report, "setenv-environ");
+    assert!(status == Some(1) && line.starts_with("--setenv: error: "), "{line}");
+    assert!(line.contains("environment=SHOP=..."), "{line}");
+    let (status, report) = examine_script("import os\nos.getenv('SHOP')\napplication = print\n", &setenv);
+    assert!(
+        status == Some(0) && only(&report, "setenv-environ").starts_with("--setenv: warning: "),
+        "{report}"
+    );
+    let static_look = [&setenv[..], &["--no-import"]].concat();
+    let (_, report) = examine_script("import os\nx = os.environ.get('SHOP')\n", &static_look);
+    only(&report, "setenv-environ");
+    let (_, report) = examine_script("application = lambda e, s: e['SHOP']\n", &setenv);
+    assert_eq!(report.lines().count(), 1, "{report}");
+}
+
+/// A real extension module with single-phase initialisation. It refuses interpreters other than the
+/// first, as those that are made with PyO3 do.
+const EXTENSION: &str = r#"
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "single", 0, -1, 0};
+PyMODINIT_FUNC PyInit_single(void) {
+#ifdef STRICT
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "module single does not support loading in subinterpreters");
+        return 0;
+    }
+#endif
+    return PyModule_Create(&definition);
+}
+"#;
+
+/// Builds the extension module into a directory of the prefix.
+fn build_extension(prefix: &Prefix, flags: &[&str]) {
+    let source = prefix.path("single.c");
+    fs::write(&source, EXTENSION).unwrap();
+    let output = Command::new("/usr/bin/python3")
+        .args([
+            "-c",
+            "import sysconfig; print(sysconfig.get_path('include'), sysconfig.get_config_var('EXT_SUFFIX'))",
+        ])
+        .output()
+        .unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let (include, suffix) = output.trim().split_once(' ').unwrap();
+    fs::create_dir_all(prefix.path("packages")).unwrap();
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-I", include, "-o"])
+        .arg(prefix.path("packages").join(format!("single{suffix}")))
+        .arg(&source)
+        .args(flags)
+        .status();
+    assert!(built.unwrap().success());
+}
+
+#[test]
+fn extension_modules_that_do_not_support_sub_interpreters_are_named() {
+    let prefix = healthy();
+    build_extension(&prefix, &[]);
+    fs::write(prefix.path("app.wsgi"), "import single\napplication = print\n").unwrap();
+    let in_main = ["--python-path", "packages"];
+    let in_sub = [&in_main[..], &["--application-group", "shop"]].concat();
+    let (status, report) = examine(&prefix, &in_main);
+    assert_eq!((status, report.lines().count()), (Some(0), 1), "{report}");
+    let (status, report) = examine(&prefix, &in_sub);
+    let line = only(&report, "sub-interpreter");
+    assert!(
+        status == Some(0) && line.contains("warning: ") && line.contains("its extension module single does"),
+        "{line}"
+    );
+
+    build_extension(&prefix, &["-DSTRICT"]);
+    let (status, report) = examine(&prefix, &in_sub);
+    let line = only(&report, "sub-interpreter");
+    assert!(
+        status == Some(1) && line.contains("module single does not support loading in subinterpreters"),
+        "{line}"
+    );
+    assert_eq!(examine(&prefix, &in_main).0, Some(0));
+}

@@ -1,5 +1,6 @@
 //! The checks by topic, and their course.
 
+use super::application;
 use super::finding::{Finding, Severity};
 use super::paths;
 use super::python;
@@ -24,7 +25,7 @@ pub(crate) struct Topic {
 }
 
 /// All checks, in the order in which they run.
-pub(crate) static TOPICS: &[&Topic] = &[&python::TOPIC, &paths::TOPIC];
+pub(crate) static TOPICS: &[&Topic] = &[&python::TOPIC, &paths::TOPIC, &application::TOPIC];
 
 /// The result of all checks.
 #[derive(Debug)]

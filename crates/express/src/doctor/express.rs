@@ -1,5 +1,6 @@
 //! The facts of a server that `mod_wsgi-express` would start.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use os::spawn::{Limit, Resource};
@@ -77,6 +78,7 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
             listen: listen(&settings),
             account: account.clone(),
             unit: None,
+            environment: settings.environment.of_server(),
             workers: None,
             variables: settings
                 .environment
@@ -88,6 +90,7 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         groups: vec![group],
         findings,
         may_import: true,
+        trials: OnceCell::new(),
     })
 }
 
@@ -144,6 +147,7 @@ fn group(
         threads: settings.threads,
         limits: limits.into_iter().flatten().collect(),
         environment: Vec::new(),
+        lang: Some(locale.clone()),
         locale: Some(locale),
         locale_place: option(&general::LOCALE),
         request_timeout: u64::try_from(number("request-timeout")).unwrap_or(0),
@@ -168,6 +172,8 @@ fn application(settings: &Settings) -> Option<Application> {
             group if group.contains("%{") => None,
             group => Some(group.to_owned()),
         },
+        has_own_gil: false,
+        module: settings.application.module_name(false).map(str::to_owned),
         entry,
         callable: callable.unwrap_or_default(),
         mount: settings.mount_point.clone(),

@@ -5,6 +5,7 @@
 //! line as for `start-server`). Each [`Check`](checks::Check) is a function on it. Rules that the
 //! server itself applies when it starts are in `core`, and used by both.
 
+mod application;
 mod checks;
 mod express;
 #[allow(dead_code, reason = "a reader of configurations has lines")]
@@ -15,6 +16,7 @@ mod reference;
 mod report;
 #[allow(dead_code, reason = "some facts are gathered before a check looks at them")]
 mod subject;
+mod trial;
 
 pub use reference::reference;
 

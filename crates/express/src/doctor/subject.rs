@@ -1,11 +1,13 @@
 //! The facts that checks look at, from wherever they come: a command line, or the configuration of
 //! somebody else's Apache.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use os::spawn::Limit;
 
 use super::finding::{Finding, Place};
+use super::trial::{Trial, try_import};
 use crate::account::Account;
 
 /// A server that is looked at.
@@ -23,6 +25,8 @@ pub(crate) struct Subject {
     pub(crate) findings: Vec<Finding>,
     /// False if no application may be imported (`--no-import`).
     pub(crate) may_import: bool,
+    /// The imports of the applications, which are made once, when a check asks.
+    pub(crate) trials: OnceCell<Vec<Trial>>,
 }
 
 /// Apache itself.
@@ -40,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) unit: Option<String>,
     /// The most requests at a time (`MaxRequestWorkers`), and its place.
     pub(crate) workers: Option<(u32, Option<Place>)>,
+    /// The environment that it is started with.
+    pub(crate) environment: Vec<(String, String)>,
     /// The variables that requests have (`SetEnv`, `PassEnv`), and their places.
     pub(crate) variables: Vec<(String, Option<Place>)>,
 }
@@ -84,9 +90,11 @@ pub(crate) struct Group {
     pub(crate) processes: u32,
     pub(crate) threads: u32,
     pub(crate) limits: Vec<Limit>,
-    /// The environment that its processes start with, as `NAME=value`.
+    /// The variables of `environment=`.
     pub(crate) environment: Vec<(String, String)>,
-    /// `locale=`, else `lang=`; `None`: that of the server's environment.
+    /// `lang=`, which is `LANG` in the environment; `None`: that of the server's.
+    pub(crate) lang: Option<String>,
+    /// `locale=`, which is `LC_ALL` in the environment.
     pub(crate) locale: Option<String>,
     pub(crate) locale_place: Option<Place>,
     /// Seconds after which a request is given up; 0: never.
@@ -110,7 +118,11 @@ pub(crate) struct Application {
     /// The interpreter; empty: the main one. `None`: it depends on the request, and is none of those
     /// that are known.
     pub(crate) interpreter: Option<String>,
+    /// The interpreter has a lock of its own (`WSGIPerInterpreterGIL`).
+    pub(crate) has_own_gil: bool,
     pub(crate) entry: Entry,
+    /// The name of the script's module; `None`: a digest of its path.
+    pub(crate) module: Option<String>,
     /// The name of the callable in it.
     pub(crate) callable: String,
     /// The URL path where it is mounted.
@@ -157,6 +169,15 @@ impl Group {
 }
 
 impl Entry {
+    /// Returns its name for messages.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Script(file) => format!("the script {}", file.display()),
+            Self::Module(name) => format!("the module {name}"),
+            Self::Paste(file) => format!("the application of {}", file.display()),
+        }
+    }
+
     /// Returns its file.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
@@ -175,6 +196,12 @@ impl Subject {
         }
         let default = || self.installation.as_ref()?.join("python").canonicalize().ok();
         group.python.home.clone().or_else(default)
+    }
+
+    /// Returns the applications with what came of importing them.
+    pub(crate) fn trials(&self) -> impl Iterator<Item = (&Application, &Trial)> {
+        let import = || self.applications.iter().map(|application| try_import(self, application)).collect();
+        self.applications.iter().zip(self.trials.get_or_init(import))
     }
 
     /// Returns the processes of an application.

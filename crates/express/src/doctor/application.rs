@@ -1,0 +1,289 @@
+//! The applications: whether they can be imported, and get what they expect.
+
+use wsgi_core::codes::{NO_CALLABLE, SCRIPT_NOT_COMPILED, SCRIPT_RAISED};
+
+use super::checks::{Check, Topic};
+use super::finding::{Finding, Place};
+use super::subject::{Application, Entry, Group, Subject};
+use super::trial::{Exception, Lacking, Report, Trial};
+
+pub(super) static TOPIC: Topic = Topic {
+    title: "Applications",
+    checks: &[
+        Check {
+            name: "application-import",
+            about: "An application that cannot be imported. It is tried in a process of its own, as the user of its group, in its jail, with its \
+                    limits, environment and interpreter, for as long as `startup-timeout=` permits. What its import starts is ended \
+                    afterwards. Not with `--no-import`.",
+            run: import,
+        },
+        Check {
+            name: "application-callable",
+            about: "A script without the WSGI callable that it should have, or with something of that name that cannot be called.",
+            run: callable,
+        },
+        Check {
+            name: "setenv-environ",
+            about: "An application that expects a variable in `os.environ` which `SetEnv`, `PassEnv` or `--setenv` sets: those are for each \
+                    request's environ.",
+            run: variables,
+        },
+        Check {
+            name: "sub-interpreter",
+            about: "An application in an interpreter other than the main one, with extension modules that do not support that: modules with \
+                    single-phase initialisation, or that say so (`Py_mod_multiple_interpreters`), or that refuse to be imported there.",
+            run: interpreter,
+        },
+        Check {
+            name: "authorization-not-passed",
+            about: "An application that authenticates its clients by the header `Authorization`, which it does not get: WSGIPassAuthorization is off. \
+                    Django REST framework, well-known packages, and source that reads the header are recognised.",
+            run: authorization,
+        },
+    ],
+};
+
+fn import(subject: &Subject) -> Vec<Finding> {
+    let find = |(application, trial): (&Application, &Trial)| {
+        let name = application.entry.shown();
+        let group = subject.group_of(application);
+        let as_whom = as_whom(group);
+        let finding = match trial {
+            Trial::None => return None,
+            Trial::NotStarted(reason) => {
+                Finding::error(format!("{name} cannot be tried in a process like those of {}", group.shown()))
+                    .because(format!("{reason}{as_whom}"))
+                    .remedy(
+                        "correct what that step is about; the processes of the group start in the same way",
+                    )
+            }
+            Trial::Late(seconds) => Finding::error(format!("importing {name} takes longer than {seconds} s"))
+                .because("processes are not ready until they have imported it")
+                .remedy("look at what it waits for, or raise startup-timeout (--startup-timeout)"),
+            Trial::Ended(exit, lines) => Finding::error(format!("importing {name} ends the process: {exit}"))
+                .because(format!("its last lines are: {}{as_whom}", lines.join(" | ")))
+                .remedy(crash_remedy(exit)),
+            Trial::Done(report) => {
+                let exception = report.error.as_ref()?;
+                let Cause::Other(remedy) = cause(exception, subject, application) else { return None };
+                let code =
+                    if exception.kind.ends_with("SyntaxError") { SCRIPT_NOT_COMPILED } else { SCRIPT_RAISED };
+                Finding::error(format!("{name} cannot be imported"))
+                    .because(format!("{}{as_whom}", exception.line()))
+                    .remedy(remedy)
+                    .code(code)
+            }
+        };
+        Some(finding.at(application.place.as_ref()))
+    };
+    subject.trials().filter_map(find).collect()
+}
+
+/// Returns a remark if the process was not that of the user who will serve.
+fn as_whom(group: &Group) -> String {
+    if group.account.can_be_tried() {
+        return String::new();
+    }
+    format!(" (tried as the present user, not as {}: run the doctor as root)", group.account.user)
+}
+
+fn crash_remedy(exit: &os::process::Exit) -> &'static str {
+    match exit {
+        os::process::Exit::Status(_) => "remove what ends Python from the import, such as sys.exit()",
+        _ => {
+            "look for the extension module in these lines, and install one that was built for this Python and this machine"
+        }
+    }
+}
+
+/// The cause of an exception, as far as it is known.
+enum Cause {
+    /// A variable of requests is looked for in `os.environ`.
+    Variable(String),
+    /// A module that the interpreter cannot have.
+    Interpreter,
+    /// Something else, with what to do about it.
+    Other(String),
+}
+
+fn cause(exception: &Exception, subject: &Subject, application: &Application) -> Cause {
+    let group = subject.group_of(application);
+    let text = exception.chain.join("\n");
+    let key = exception.text.trim_matches(['\'', '"']);
+    if exception.kind == "KeyError" && subject.server.variables.iter().any(|(name, _)| name == key) {
+        return Cause::Variable(key.to_owned());
+    }
+    if application.interpreter.as_deref() != Some("") && is_of_interpreter(&text) {
+        return Cause::Interpreter;
+    }
+    let says = |part: &str| text.contains(part);
+    let module = exception.module.as_deref().unwrap_or_default();
+    let python = || subject.home_of(group).map(|home| home.display().to_string()).unwrap_or_default();
+    Cause::Other(match exception.kind.as_str() {
+        "ModuleNotFoundError" => format!(
+            "install {module} for the Python of the group ({}), or name the directory that it is in with python-path= (--python-path)",
+            python()
+        ),
+        "MemoryError" if !group.limits.is_empty() => {
+            "raise memory-limit= or virtual-memory-limit= of the group".to_owned()
+        }
+        "PermissionError" => format!("let {} do that, or give the group another user", group.account.user),
+        kind if kind.ends_with("SyntaxError") || kind == "IndentationError" => {
+            "correct it, or use the version of Python that it was written for".to_owned()
+        }
+        "SystemExit" => "do not end Python while the application is imported".to_owned(),
+        "KeyError" if exception.frames.iter().any(|(file, ..)| file.ends_with("/os.py")) => format!(
+            "give the group the variable: environment={key}=... of WSGIDaemonProcess, or the environment that Apache is started with \
+             (--envvars-script)"
+        ),
+        _ if says("failed to map segment") => {
+            "put the packages on a file system that is not mounted with noexec".to_owned()
+        }
+        _ if says("invalid ELF header") || says("wrong ELF class") || says("undefined symbol: _Py") || says("undefined symbol: Py") => {
+            "install the packages again, with the Python of the group: this extension module was built for another one".to_owned()
+        }
+        _ if says("cannot open shared object file") => "install the library that is named".to_owned(),
+        _ if says("DJANGO_SETTINGS_MODULE") => {
+            "set DJANGO_SETTINGS_MODULE in the script, before Django is imported".to_owned()
+        }
+        _ => "correct it; the application is imported in the same way when the server has started".to_owned(),
+    })
+}
+
+/// Returns whether an error says that a module does not support interpreters other than the main
+/// one.
+fn is_of_interpreter(text: &str) -> bool {
+    const SAYINGS: [&str; 4] = [
+        "loading in subinterpreters",
+        "support subinterpreters",
+        "Interpreter change detected",
+        "sub-interpreter",
+    ];
+    SAYINGS.iter().any(|saying| text.contains(saying))
+}
+
+fn callable(subject: &Subject) -> Vec<Finding> {
+    let find = |(application, trial): (&Application, &Trial)| {
+        let Lacking { callable, is, candidates } = trial.report()?.lacks.as_ref()?;
+        let name = application.entry.shown();
+        let what = match is {
+            Some(kind) => format!("'{callable}' in {name} is of type {kind}, and cannot be called"),
+            None => format!("{name} has no '{callable}'"),
+        };
+        let remedy = match candidates.first() {
+            Some(candidate) => format!(
+                "name the one that is there, such as with WSGICallableObject {candidate} (--callable-object {candidate}), or \
+                 rename it"
+            ),
+            None => format!(
+                "define a WSGI application of that name, such as `{callable} = get_wsgi_application()`"
+            ),
+        };
+        let why = match candidates.as_slice() {
+            [] => "nothing in it looks like a WSGI application".to_owned(),
+            names => format!("what looks like a WSGI application is {}", names.join(", ")),
+        };
+        Some(
+            Finding::error(what).at(application.place.as_ref()).because(why).remedy(remedy).code(NO_CALLABLE),
+        )
+    };
+    subject.trials().filter_map(find).collect()
+}
+
+fn variables(subject: &Subject) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (application, trial) in subject.trials() {
+        let report = trial.report();
+        let fatal = report.and_then(|report| report.error.as_ref()).and_then(|exception| {
+            match cause(exception, subject, application) {
+                Cause::Variable(name) => Some(name),
+                _ => None,
+            }
+        });
+        let wanted = match report {
+            Some(report) => report.missed.clone(),
+            None => read_in_script(application, &subject.server.variables),
+        };
+        for (name, place) in &subject.server.variables {
+            let is_fatal = fatal.as_ref() == Some(name);
+            if !is_fatal && !wanted.contains(name) {
+                continue;
+            }
+            let what = format!("{} looks for {name} in os.environ", application.entry.shown());
+            let finding = if is_fatal { Finding::error(what) } else { Finding::warning(what) };
+            findings.push(
+                finding
+                    .at(place.as_ref().or(application.place.as_ref()))
+                    .because(if is_fatal {
+                        "it is not there, so the import fails: what is set here is for the environ of each request"
+                    } else {
+                        "it is not there: what is set here is for the environ of each request"
+                    })
+                    .remedy(format!(
+                        "set it with environment={name}=... of WSGIDaemonProcess, in the environment that Apache is started with \
+                         (--envvars-script), or read it from environ in the application"
+                    )),
+            );
+        }
+    }
+    findings
+}
+
+/// Returns the variables that the source of a script seems to read from `os.environ`.
+fn read_in_script(application: &Application, variables: &[(String, Option<Place>)]) -> Vec<String> {
+    let Entry::Script(file) = &application.entry else { return Vec::new() };
+    let text = os::file::read_small(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text).replace('\'', "\"");
+    let is_read = |name: &str| {
+        [format!("environ[\"{name}\"]"), format!("environ.get(\"{name}\""), format!("getenv(\"{name}\"")]
+            .iter()
+            // The environ of a request is called so, too.
+            .any(|reading| text.contains(&format!("os.{reading}")))
+    };
+    variables.iter().map(|(name, _)| name).filter(|name| is_read(name)).cloned().collect()
+}
+
+fn interpreter(subject: &Subject) -> Vec<Finding> {
+    let find = |(application, trial): (&Application, &Trial)| {
+        let is_main = application.interpreter.as_deref() == Some("");
+        let Report { error, extensions, .. } = trial.report().filter(|_| !is_main)?;
+        let name = application.entry.shown();
+        let refusal =
+            error.as_ref().filter(|error| matches!(cause(error, subject, application), Cause::Interpreter));
+        let finding = match refusal {
+            Some(exception) => {
+                Finding::error(format!("{name} has a module that cannot be imported in a sub-interpreter"))
+                    .because(exception.line())
+            }
+            None => {
+                let names: Vec<&str> = extensions.iter().map(|(name, _)| name.as_str()).collect();
+                let (first, others) = names.split_first()?;
+                let others = match others.len() {
+                    0 => String::new(),
+                    count => format!(" and {count} others ({})", others[..count.min(5)].join(", ")),
+                };
+                Finding::warning(format!(
+                    "{name} runs in a sub-interpreter, and its extension module {first}{others} does not support that"
+                ))
+                .because("such modules share their state between interpreters, or use that of the wrong one: they deadlock or crash")
+            }
+        };
+        Some(finding.at(application.place.as_ref()).remedy(
+            "run it in the main interpreter: WSGIApplicationGroup %{GLOBAL} (--application-group), with a process group of its own",
+        ))
+    };
+    subject.trials().filter_map(find).collect()
+}
+
+fn authorization(subject: &Subject) -> Vec<Finding> {
+    let find = |(application, trial): (&Application, &Trial)| {
+        let reason = trial.report().filter(|_| !application.has_authorization)?.authorization.as_ref()?;
+        Some(
+            Finding::warning(format!("{} does not get the header Authorization", application.entry.shown()))
+                .at(application.place.as_ref())
+                .because(format!("WSGIPassAuthorization is off, and it seems to want the header: {reason}"))
+                .remedy("set WSGIPassAuthorization On where the application is mounted"),
+        )
+    };
+    subject.trials().filter_map(find).collect()
+}

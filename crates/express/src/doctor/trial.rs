@@ -1,0 +1,329 @@
+//! The import of an application, in a process like those that would serve it.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::killpg;
+use nix::unistd::{Pid, geteuid};
+use os::process::{Exit, Signal};
+use os::spawn::Plan;
+use serde::{Deserialize, Serialize};
+use wsgi_core::python_home;
+
+use super::subject::{Application, Entry, Group, Subject};
+use crate::account::Account;
+use crate::quote::display;
+use crate::trial::{c_string, wait};
+
+/// The program; its comment says how it is run.
+const SOURCE: &str = include_str!("trial.py");
+/// Runs it. Its arguments are the text and the order.
+const STARTER: &str = "import sys; exec(compile(sys.argv[1], '<doctor>', 'exec'), \
+                       {'__name__': 'doctor', 'SOURCE': sys.argv[1], 'ORDER': sys.argv[2], 'REPORT': 3})";
+/// The descriptor of the report there.
+const REPORT: i32 = 3;
+/// The time for an application whose group has no limit.
+const LONGEST: Duration = Duration::from_secs(60);
+/// The most of a report that is read.
+const MOST: u64 = 4 << 20;
+/// The most of what an application prints that is read, from its end.
+const MOST_OUTPUT: u64 = 64 << 10;
+
+/// What came of the import of an application.
+#[derive(Debug)]
+pub(crate) enum Trial {
+    /// It was not tried: it must not be imported, or is not there for the user.
+    None,
+    /// There is no process: the step that failed, and why.
+    NotStarted(String),
+    /// It was ended after this many seconds.
+    Late(u64),
+    /// The process has ended in the middle, with these last lines.
+    Ended(Exit, Vec<String>),
+    /// The report of the process.
+    Done(Box<Report>),
+}
+
+/// The report of the process.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Report {
+    /// There is a callable.
+    pub(crate) loaded: bool,
+    /// The exception that ended the import.
+    pub(crate) error: Option<Exception>,
+    /// There is none.
+    pub(crate) lacks: Option<Lacking>,
+    /// Variables that were looked up in `os.environ` in vain.
+    pub(crate) missed: Vec<String>,
+    /// The resident memory, without what is shared, in bytes.
+    pub(crate) memory: Option<u64>,
+    /// Extension modules that only one interpreter can have, and why.
+    pub(crate) extensions: Vec<(String, String)>,
+    /// Why the application seems to want the header `Authorization`.
+    pub(crate) authorization: Option<String>,
+    /// The top-level modules that are loaded.
+    pub(crate) modules: Vec<String>,
+    /// The locale that could not be set.
+    pub(crate) no_locale: Option<String>,
+    /// Those of file names and of text.
+    pub(crate) encoding: Vec<String>,
+}
+
+/// An exception.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Exception {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) text: String,
+    /// File, line and function; the innermost last.
+    pub(crate) frames: Vec<(String, u32, String)>,
+    /// It and its causes.
+    pub(crate) chain: Vec<String>,
+    /// The module that an `ImportError` names.
+    pub(crate) module: Option<String>,
+    pub(crate) errno: Option<i32>,
+}
+
+/// A callable that is not there, or is none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Lacking {
+    pub(crate) callable: String,
+    /// The type of what has its name.
+    pub(crate) is: Option<String>,
+    /// Names in the module that look like WSGI callables.
+    pub(crate) candidates: Vec<String>,
+}
+
+/// The order to the process.
+#[derive(Debug, Serialize)]
+struct Order<'a> {
+    interpreter: &'static str,
+    kind: &'static str,
+    entry: String,
+    callable: &'a str,
+    module: String,
+    home: Option<String>,
+    path: Vec<String>,
+    group: &'a str,
+    application_group: &'a str,
+    processes: u32,
+    threads: u32,
+}
+
+impl Trial {
+    /// Returns the report, if the process got that far.
+    pub(crate) fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Done(report) => Some(report),
+            _ => None,
+        }
+    }
+}
+
+impl Exception {
+    /// Returns the exception in one line, with the innermost place of the application.
+    pub(crate) fn line(&self) -> String {
+        let Self { kind, text, frames, .. } = self;
+        let is_own = |frame: &&(String, u32, String)| !is_library(&frame.0);
+        let place = frames.iter().rfind(is_own).or(frames.last());
+        let place = place
+            .map(|(file, line, function)| format!(" ({file}:{line}, in {function})"))
+            .unwrap_or_default();
+        let causes: String =
+            self.chain.iter().skip(1).map(|cause| format!(", caused by {}", first_line(cause))).collect();
+        format!("{kind}: {}{place}{causes}", first_line(text))
+    }
+}
+
+fn is_library(file: &str) -> bool {
+    file.contains("/lib/python3") || file.contains("/lib64/python3") || file.contains("-packages/")
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim()
+}
+
+/// Imports an application.
+pub(super) fn try_import(subject: &Subject, application: &Application) -> Trial {
+    let group = subject.group_of(application);
+    if !subject.may_import || !is_readable(group, &application.entry) {
+        return Trial::None;
+    }
+    let Some(programs) = programs(subject, group) else { return Trial::None };
+    match run(subject, application, group, programs) {
+        Ok(trial) => trial,
+        Err(reason) => Trial::NotStarted(reason),
+    }
+}
+
+/// Returns whether there is something to be imported; that there is not is found elsewhere.
+fn is_readable(group: &Group, entry: &Entry) -> bool {
+    let is_readable =
+        |file: &Path| group.account.can(crate::account::Access::Read, &group.outside(file)).is_ok();
+    entry.file().is_none_or(is_readable)
+}
+
+/// Returns the executables of a group's Python.
+fn programs(subject: &Subject, group: &Group) -> Option<Vec<PathBuf>> {
+    let Some(home) = subject.home_of(group) else {
+        // That of a jail.
+        return Some(python_home::executables(group.python.home.as_deref()?, true));
+    };
+    let found = python_home::find(&home, &super::python::ThisSystem).ok()?;
+    Some(vec![found.program])
+}
+
+fn run(
+    subject: &Subject,
+    application: &Application,
+    group: &Group,
+    programs: Vec<PathBuf>,
+) -> Result<Trial, String> {
+    let order = serde_json::to_string(&order(application, group)).map_err(|error| error.to_string())?;
+    let memory = || memfd_create(c"doctor", MFdFlags::MFD_CLOEXEC);
+    let (output, report) =
+        (memory().map_err(|error| error.to_string())?, memory().map_err(|error| error.to_string())?);
+    let account = Some(&group.account).filter(|account| geteuid().is_root() && !account.uid.is_root());
+    let plan = Plan {
+        programs: programs.iter().map(|program| c_string(display(program))).collect(),
+        arguments: ["-c", STARTER, SOURCE, &order].map(|argument| c_string(argument.to_owned())).into(),
+        environment: environment(subject, group).into_iter().map(c_string).collect(),
+        kept: vec![(REPORT, report.as_fd())],
+        output: Some(output.as_fd()),
+        // With a group of its own, it can be ended together with what the application starts.
+        is_session: true,
+        is_bound: true,
+        chroot: group.chroot.as_deref().map(|root| c_string(display(root))),
+        account: account.map(Account::identity),
+        directory: Some(c_string(group.home.as_deref().map_or_else(|| "/".to_owned(), display))),
+        umask: group.umask,
+        limits: group.limits.clone(),
+        ..Plan::default()
+    };
+    let started = plan.spawn().map_err(|failure| format!("{}: {}", failure.step, failure.error))?;
+    let seconds = application.startup_timeout;
+    let limit = if seconds > 0 { Duration::from_secs(seconds) } else { LONGEST };
+    let exit = wait(&started.child, Some(limit)).map_err(|error| error.to_string())?;
+    // What it has started ends with it.
+    let _ = killpg(Pid::from_raw(started.child.pid()), Signal::SIGKILL);
+    let Some(exit) = exit else { return Ok(Trial::Late(limit.as_secs())) };
+    let text = read(report, MOST).map_err(|error| error.to_string())?;
+    match serde_json::from_slice(&text) {
+        Ok(report) => Ok(Trial::Done(report)),
+        Err(_) => {
+            let output = read(output, MOST_OUTPUT).unwrap_or_default();
+            Ok(Trial::Ended(exit, last_lines(&String::from_utf8_lossy(&output))))
+        }
+    }
+}
+
+fn order<'a>(application: &'a Application, group: &'a Group) -> Order<'a> {
+    let file = |path: &Path| path.to_string_lossy().into_owned();
+    let (kind, entry, module) = match &application.entry {
+        Entry::Script(path) => {
+            let name = application.module.clone();
+            let name =
+                name.unwrap_or_else(|| wsgi_core::script::module_name(path.as_os_str().as_bytes(), true));
+            ("script", file(path), name)
+        }
+        Entry::Module(name) => ("module", name.clone(), String::new()),
+        Entry::Paste(path) => ("paste", file(path), String::new()),
+    };
+    let interpreter = application.interpreter.as_deref();
+    Order {
+        interpreter: match interpreter {
+            Some("") => "main",
+            _ if application.has_own_gil => "own-gil",
+            _ => "shared",
+        },
+        kind,
+        entry,
+        callable: &application.callable,
+        module,
+        home: group.home.as_deref().filter(|_| !group.is_embedded()).map(file),
+        path: group.python_path.iter().map(|path| file(path)).collect(),
+        group: group.name.as_deref().unwrap_or_default(),
+        application_group: interpreter.unwrap_or("unknown"),
+        processes: group.processes,
+        threads: group.threads,
+    }
+}
+
+/// Returns the environment of a group's processes, in the order of the supervisor: the server's, the
+/// user's, the locale, the group's own.
+fn environment(subject: &Subject, group: &Group) -> Vec<String> {
+    let mut all = subject.server.environment.clone();
+    let mut set = |name: &str, value: String| {
+        all.retain(|(other, _)| other != name);
+        all.push((name.to_owned(), value));
+    };
+    if let Some(entry) = os::accounts::user(group.account.uid.as_raw()) {
+        set("HOME", entry.home.to_string_lossy().into_owned());
+        for name in ["USER", "LOGNAME"] {
+            set(name, entry.name.clone());
+        }
+    }
+    if let Some(lang) = &group.lang {
+        set("LANG", lang.clone());
+    }
+    if let Some(locale) = &group.locale {
+        set("LC_ALL", locale.clone());
+    }
+    for (name, value) in &group.environment {
+        set(name, value.clone());
+    }
+    all.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// Reads a file that a process has written, the last part if it is long.
+fn read(file: OwnedFd, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::from(file);
+    let length = file.metadata()?.len();
+    file.seek(std::io::SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut content = Vec::new();
+    file.take(most).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Returns the last lines of what a process has printed that say something.
+fn last_lines(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // A dump of all threads ends with lists of modules.
+    let fatal = lines.iter().position(|line| line.starts_with("Fatal Python error"));
+    let from = fatal.unwrap_or(lines.len().saturating_sub(3));
+    lines[from..].iter().take(3).map(|&line| line.to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exceptions_are_one_line_with_the_application_s_place() {
+        let frame = |file: &str, line| (file.to_owned(), line, "f".to_owned());
+        let exception = Exception {
+            kind: "KeyError".into(),
+            text: "'A'\nmore".into(),
+            frames: vec![frame("/srv/app.wsgi", 3), frame("/usr/lib/python3.11/os.py", 9)],
+            chain: vec!["KeyError: 'A'".into(), "ValueError: b".into()],
+            ..Exception::default()
+        };
+        assert_eq!(exception.line(), "KeyError: 'A' (/srv/app.wsgi:3, in f), caused by ValueError: b");
+    }
+
+    #[test]
+    fn the_lines_that_matter_are_the_last_or_those_of_a_crash() {
+        assert_eq!(last_lines("a\n\nb\nc\nd\n"), ["b", "c", "d"]);
+        let crash = "x\nFatal Python error: Segmentation fault\n\nCurrent thread 0x1:\n  File \"a.py\", line 1\n  more\nExtension modules: a, b\n";
+        assert_eq!(last_lines(crash)[0], "Fatal Python error: Segmentation fault");
+        assert_eq!(last_lines(crash).len(), 3);
+    }
+}
