@@ -8,7 +8,7 @@ export APP PORT PREFIX PYTHON ARGS
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help build host install dist wheel deb rpm serve test test-distros test-reference test-soak test-browser test-asan test-container test-fleet fuzz bench fmt lint docs reference rustdoc clean
+.PHONY: help build host install dist wheel deb rpm serve test test-documents test-distros test-reference test-soak test-browser test-asan test-container test-fleet fuzz bench fmt lint docs reference rustdoc clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ serve: ## Serve the example, or make serve APP=wsgi.py [PORT=8000] [PYTHON=...] 
 
 test: ## Formatting, lints, unit tests, host tests, a wheel, end-to-end tests
 	@scripts/test
+
+test-documents: ## Run the commands of the documents, and have Apache read their configurations
+	@scripts/test-documents
 
 test-distros: dist ## Package and wheel in root file systems of Debian 12, 13 and testing (as root); writes docs/platforms.md
 	@scripts/test-distros

@@ -221,7 +221,7 @@ section! {
     INTERPRETERS {
         title: "Python",
         about: "",
-        example: "mod_wsgi-express start-server app.wsgi --python /opt/shop/venv --python-warnings error::DeprecationWarning",
+        example: "mod_wsgi-express start-server app.wsgi --python /opt/shop/venv/bin/python --python-warnings error::DeprecationWarning",
     }
 
     PYTHON = Spec::text("--python", &["FILE"],

@@ -22,6 +22,7 @@ have a lower one.
 #[must_use]
 pub fn reference() -> String {
     let mut out = PREFACE.to_owned();
+    by_status(&mut out);
     for code in CODES {
         // Writing to a string does not fail.
         let _ = write!(
@@ -33,6 +34,29 @@ pub fn reference() -> String {
         );
     }
     out
+}
+
+/// Appends which codes explain a status that a client got, as far as the meanings of codes name it.
+fn by_status(out: &mut String) {
+    out.push_str("\n## By the status that the client got\n\n| Status | Codes |\n|---|---|\n");
+    for status in 400..600 {
+        let codes: Vec<String> = CODES
+            .iter()
+            .filter(|code| statuses(code.meaning).any(|named| named == status))
+            .map(|code| format!("[{code}](#{})", code.to_string().to_lowercase()))
+            .collect();
+        if !codes.is_empty() {
+            // Writing to a string does not fail.
+            let _ = writeln!(out, "| {status} | {} |", codes.join(", "));
+        }
+    }
+}
+
+/// Returns the numbers of three digits in a text.
+fn statuses(text: &str) -> impl Iterator<Item = u16> {
+    text.split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| word.len() == 3)
+        .filter_map(|word| word.parse().ok())
 }
 
 #[cfg(test)]

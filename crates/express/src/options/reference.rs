@@ -22,11 +22,16 @@ foreground. `setup-server` only generates it; start the server with the `apachec
 or has a unit: `64K`, `512M`, `2G` (powers of 1024). A *NUMBER* may also be written `0x1f`, `0b11` or, with a leading zero, octal.
 - Values are checked before Apache is started. Exit status 2 means that the command line is wrong, 1 that something on the machine is.
 
+<!-- given: app.wsgi auth.py env.sh mailer.py src/ public/ build/static/ /run/shop/ /etc/ssl/shop.crt /etc/ssl/shop.key /opt/shop/venv/bin/python pip:mod_wsgi-telemetry -->
+
 ## Django
 
-    mod_wsgi-express install-package --python venv/bin/python
-    venv/bin/python manage.py collectstatic
-    venv/bin/python manage.py runmodwsgi --reload-on-changes
+<!-- test: not run: needs a project, which the page about Django has -->
+```sh
+mod_wsgi-express install-package --python venv/bin/python
+venv/bin/python manage.py collectstatic
+venv/bin/python manage.py runmodwsgi --reload-on-changes
+```
 
 With `mod_wsgi.express` in `INSTALLED_APPS`, `manage.py runmodwsgi` takes all options of this page (and `--setup-only`), and serves `WSGI_APPLICATION` with the \
 Python that runs it. `BASE_DIR` is the working directory unless `--working-directory` is given. `STATIC_ROOT` is served at `STATIC_URL`, unless WhiteNoise \
@@ -49,7 +54,11 @@ fn section(section: &Section, out: &mut String) {
     if !section.about.is_empty() {
         let _ = write!(out, "{}\n\n", section.about);
     }
-    let _ = write!(out, "    {}\n\n| Option | Default | |\n|---|---|---|\n", section.example);
+    let _ = write!(
+        out,
+        "<!-- test: options -->\n```sh\n{}\n```\n\n| Option | Default | |\n|---|---|---|\n",
+        section.example
+    );
     for spec in section.options.iter().filter(|spec| !spec.hidden) {
         let _ = writeln!(out, "| {} | {} | {} |", heading(spec), default(spec), explanation(spec, section));
     }

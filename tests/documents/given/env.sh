@@ -1,0 +1,1 @@
+SHOP_REGION=north; export SHOP_REGION
