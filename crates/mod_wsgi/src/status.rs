@@ -4,8 +4,10 @@
 use std::sync::OnceLock;
 
 use httpd::{Child, Request, Scoreboard, Server, Status};
+use status::query::Query;
 use status::snapshot::{self, SCHEMA};
-use status::{Snapshot, scope};
+use status::query::Query;
+use status::{Snapshot, html, json, printable, prometheus, scope};
 use wsgi_core::config::{Effective, ServerConfig, StatusScope};
 use wsgi_core::diagnostic::Severity;
 
@@ -63,6 +65,7 @@ pub(crate) fn handle(request: &Request) -> Status {
     if settings.status_scope() == StatusScope::VirtualHost {
         scope::restrict(&mut snapshot, &virtual_host(request.server()));
     }
+    printable::make(&mut snapshot);
     respond(request, &snapshot)
 }
 
@@ -84,12 +87,29 @@ fn seconds(microseconds: i64) -> f64 {
 }
 
 fn respond(request: &Request, snapshot: &Snapshot) -> Status {
-    let body = match parameter(request.query().unwrap_or_default(), b"format") {
-        None | Some(b"html" | b"json") => status::json::render(snapshot),
-        Some(_) => return Status::Http(404),
-    };
-    let headers = [(c"X-Content-Type-Options", "nosniff")];
-    inquiry::respond(request, 200, c"application/json", &headers, body.as_bytes())
+    let query = Query::parse(request.query().unwrap_or_default());
+    let sniffing = (c"X-Content-Type-Options", "nosniff");
+    match query.format.as_deref() {
+        None | Some("html") => {
+            let nonce = format!("{:016x}{:016x}", os::random::number(), os::random::number());
+            let page = html::render(snapshot, &html::View { filter: query.filter }, &nonce);
+            let headers = [
+                sniffing,
+                (c"Content-Security-Policy", &*html::policy(&nonce)),
+                (c"Referrer-Policy", "no-referrer"),
+            ];
+            inquiry::respond(request, 200, c"text/html; charset=utf-8", &headers, page.as_bytes())
+        }
+        Some("json") => {
+            let text = json::render(snapshot);
+            inquiry::respond(request, 200, c"application/json", &[sniffing], text.as_bytes())
+        }
+        Some("prometheus") => {
+            let text = prometheus::render(snapshot);
+            inquiry::respond(request, 200, prometheus::CONTENT_TYPE, &[sniffing], text.as_bytes())
+        }
+        Some(_) => Status::Http(404),
+    }
 }
 
 /// Returns the name by which the status knows a server: empty for the main one.
@@ -98,9 +118,4 @@ pub(crate) fn virtual_host(server: &Server) -> String {
         return String::new();
     }
     format!("{}:{}", String::from_utf8_lossy(server.name()), server.port())
-}
-
-/// Returns the value of a parameter, undecoded, or `None` if the query has none of this name.
-fn parameter<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
-    query.split(|byte| *byte == b'&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix(b"="))
 }

@@ -4,10 +4,17 @@
 //! schema with a version, [`snapshot::SCHEMA`].
 #![forbid(unsafe_code)]
 
+pub mod figures;
 pub mod histogram;
+pub mod html;
 pub mod json;
+pub mod printable;
+pub mod problems;
+pub mod prometheus;
+pub mod query;
 pub mod scope;
 pub mod snapshot;
+pub mod trend;
 
 pub use histogram::Histogram;
 pub use snapshot::Snapshot;

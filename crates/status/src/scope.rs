@@ -21,6 +21,7 @@ pub fn restrict(snapshot: &mut Snapshot, virtual_host: &str) {
             name: mem::take(&mut group.name),
             mode: group.mode,
             virtual_host: mem::take(&mut group.virtual_host),
+            is_partial: true,
             requests: mem::take(&mut group.requests),
             ..Group::default()
         };

@@ -77,6 +77,9 @@ pub struct Group {
     pub mode: Mode,
     /// The virtual host that has defined it, as `name:port`; empty for the main server.
     pub virtual_host: String,
+    /// True if the group belongs to others than the virtual host that answers, and only its name
+    /// and some of its requests are shown (`WSGIStatusScope`).
+    pub is_partial: bool,
     /// The user that its processes run as.
     pub user: String,
     /// The version of Python, such as `3.11`; empty if it is not known.
@@ -105,6 +108,48 @@ pub struct Group {
     pub processes: Vec<Process>,
     /// The counts at regular times of the last minutes, the oldest first.
     pub history: Vec<Sample>,
+}
+
+impl Group {
+    /// Returns the number of requests that have ended.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.http.iter().map(|ended| ended.duration.count()).sum()
+    }
+
+    /// Returns the number of those with a status of 500 and more.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        let errors = self.http.iter().filter(|ended| ended.status_class == 5);
+        errors.map(|ended| ended.duration.count()).sum()
+    }
+
+    /// Returns the number of requests that threads of its processes run.
+    #[must_use]
+    pub fn busy(&self) -> u64 {
+        self.processes.iter().map(|process| process.busy).sum()
+    }
+
+    /// Returns the number of requests that are under way, whether they run or wait.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        // Those that wait for a client are in no process; those that others have sent to it are in
+        // no list.
+        (self.requests.len() as u64).max(self.busy() + self.queued)
+    }
+
+    /// Returns the processes that there are.
+    pub fn running(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(|process| process.pid != 0)
+    }
+
+    /// Returns the distribution of the durations of all requests that have ended.
+    #[must_use]
+    pub fn durations(&self) -> Histogram {
+        let mut sum = Histogram::default();
+        self.http.iter().for_each(|ended| sum.add(&ended.duration));
+        sum
+    }
 }
 
 /// Requests that have ended, with the same method and class of status.

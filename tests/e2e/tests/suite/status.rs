@@ -1,7 +1,11 @@
 //! The status of a server: `SetHandler wsgi-status`.
 
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Response, Server, Setup, Test, on_one_mpm, wait_until};
+use e2e::{Interpreter, Response, Server, Setup, Test, on_one_mpm, wait_until};
 use status::Snapshot;
 use status::snapshot::{Group, SCHEMA, State};
 
@@ -11,6 +15,8 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(the_status_is_for_those_who_may_see_it, STATUS),
     on_one_mpm!(the_status_shows_groups_and_processes, Daemon, STATUS),
     on_one_mpm!(a_virtual_host_sees_its_own_part, Daemon, STATUS),
+    on_one_mpm!(the_page_is_all_that_a_browser_needs, STATUS),
+    on_one_mpm!(metrics_are_what_prometheus_reads, STATUS),
 ];
 
 /// An application that answers once there is a file.
@@ -159,6 +165,64 @@ fn a_virtual_host_sees_its_own_part(setup: Setup) {
         cases.check("its groups alone", || {
             assert_eq!(seen("one.test"), ["one"]);
             assert_eq!(seen("two.test"), ["two"]);
+        });
+    });
+}
+
+fn the_page_is_all_that_a_browser_needs(setup: Setup) {
+    serving(setup).run(|server, cases| {
+        cases.check("the page", || {
+            let answer = server.get("/wsgi-status");
+            let page = answer.expect(200);
+            assert_eq!(answer.header("Content-Type"), Some("text/html; charset=utf-8"));
+            assert_eq!(answer.header("Cache-Control"), Some("no-store"));
+            let policy = answer.header("Content-Security-Policy").expect("a policy");
+            let nonce =
+                policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce");
+            assert!(policy.starts_with("default-src 'none';"), "{policy}");
+            assert_eq!(page.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
+            assert!(page.contains("<h1>mod_wsgi on "), "{page}");
+            assert_ne!(server.get("/wsgi-status").header("Content-Security-Policy"), Some(policy));
+        });
+        cases.check("what clients send is text", || {
+            let page = server.get("/wsgi-status?filter=%22%3E%3Cscript%3Ealert(1)%3C/script%3E").expect(200);
+            assert!(page.contains("value=\"&quot;&gt;&lt;script&gt;alert(1)&lt;/script&gt;\""), "{page}");
+            assert_eq!(page.matches("<script").count(), 1);
+        });
+    });
+}
+
+/// Returns the metrics of a server, checked by the parser of `prometheus_client`: see
+/// `status_metrics.py`.
+fn metrics(server: &Server) -> String {
+    let answer = server.get("/wsgi-status?format=prometheus");
+    assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = answer.expect(200);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = Interpreter::current().environment(&directory.join("requirements-status.txt"));
+    let mut parser = Command::new(python.join("bin/python"))
+        .arg(directory.join("apps/status_metrics.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the parser");
+    let written = parser.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
+    assert!(written.is_some_and(|written| written.is_ok()));
+    let output = parser.wait_with_output().expect("the parser's output");
+    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn metrics_are_what_prometheus_reads(setup: Setup) {
+    serving(setup).run(|server, cases| {
+        cases.check("they are valid", || {
+            let metrics = metrics(server);
+            for line in
+                ["type\tmod_wsgi_info\tgauge", "type\thttp_server_request_duration_seconds\thistogram"]
+            {
+                assert!(metrics.lines().any(|other| other == line), "no {line} in {metrics}");
+            }
         });
     });
 }

@@ -1,0 +1,160 @@
+"use strict";
+// Gets the page again at intervals, and changes what has changed. Elements are kept where they are, so focus, selection
+// and what the user has folded stay as they are.
+(() => {
+  const INTERVAL = 2000;
+  const pause = document.getElementById("pause");
+  const announcer = document.getElementById("announce");
+  const filter = document.getElementById("filter");
+  let isPaused = false;
+  let isLost = false;
+  let timer = 0;
+  let running = null;
+  let said = announcer.dataset.text;
+
+  const keyOf = (node) => (node.nodeType === Node.ELEMENT_NODE ? node.id || node.dataset.key || "" : "");
+  const isSame = (one, other) =>
+    one.nodeType === other.nodeType && one.nodeName === other.nodeName && keyOf(one) === keyOf(other);
+
+  // Makes an element like another one.
+  function change(now, next) {
+    if (now.nodeType !== Node.ELEMENT_NODE) {
+      if (now.nodeValue !== next.nodeValue) now.nodeValue = next.nodeValue;
+      return;
+    }
+    for (const { name, value } of next.attributes) {
+      // The user folds and unfolds.
+      if (name === "open") continue;
+      if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+    }
+    for (const { name } of [...now.attributes]) {
+      if (name !== "open" && !next.hasAttribute(name)) now.removeAttribute(name);
+    }
+    changeChildren(now, next);
+  }
+
+  function changeChildren(now, next) {
+    const keyed = new Map();
+    for (const child of now.childNodes) {
+      const key = keyOf(child);
+      if (key) keyed.set(key, child);
+    }
+    let place = now.firstChild;
+    for (const wanted of [...next.childNodes]) {
+      const key = keyOf(wanted);
+      let found = key ? keyed.get(key) : place && !keyOf(place) ? place : null;
+      if (found && !isSame(found, wanted)) found = null;
+      if (!found) {
+        now.insertBefore(document.importNode(wanted, true), place);
+        continue;
+      }
+      if (found === place) place = place.nextSibling;
+      else {
+        // What is between has gone, most often: then nothing needs to be moved.
+        let rest = place;
+        const gone = [];
+        while (rest && rest !== found) {
+          gone.push(rest);
+          rest = rest.nextSibling;
+        }
+        const stays = (node) => [...next.childNodes].some((other) => keyOf(other) && keyOf(other) === keyOf(node));
+        if (rest && !gone.some(stays)) {
+          for (const node of gone) node.remove();
+          place = found.nextSibling;
+        } else now.insertBefore(found, place);
+      }
+      change(found, wanted);
+    }
+    while (place) {
+      const following = place.nextSibling;
+      place.remove();
+      place = following;
+    }
+  }
+
+  // Has a screen reader say something, if it is new.
+  function announce(text) {
+    if (text === said) return;
+    said = text;
+    announcer.textContent = text;
+  }
+
+  function showLost(error) {
+    if (isLost) return;
+    isLost = true;
+    document.body.classList.add("lost");
+    const updated = document.getElementById("updated");
+    updated.textContent = `Not updated since ${updated.querySelector("time")?.textContent ?? "a while"} UTC: ${error}`;
+    announce("The server does not answer");
+  }
+
+  async function refresh() {
+    clearTimeout(timer);
+    running?.abort();
+    const request = (running = new AbortController());
+    const limit = setTimeout(() => request.abort(), 10000);
+    try {
+      const address = location.pathname + location.search;
+      const response = await fetch(address, { cache: "no-store", signal: request.signal });
+      if (!response.ok) throw new Error(`status ${response.status}`);
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      if (running !== request) return;
+      const focused = document.activeElement;
+      for (const id of ["overview", "problems", "requests", "groups", "events"]) {
+        const [now, next] = [document.getElementById(id), page.getElementById(id)];
+        if (now && next) change(now, next);
+      }
+      document.getElementById("updated").replaceChildren(
+        ...[...page.getElementById("updated").childNodes].map((node) => document.importNode(node, true)),
+      );
+      const facts = "header > dl";
+      change(document.querySelector(facts), page.querySelector(facts));
+      if (focused?.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+      isLost = false;
+      document.body.classList.remove("lost");
+      announce(page.getElementById("announce").dataset.text);
+    } catch (error) {
+      if (running === request) showLost(error.name === "AbortError" ? "no answer" : error.message);
+    } finally {
+      clearTimeout(limit);
+      if (running === request) {
+        running = null;
+        plan();
+      }
+    }
+  }
+
+  function plan() {
+    clearTimeout(timer);
+    if (!isPaused && !document.hidden) timer = setTimeout(refresh, INTERVAL);
+  }
+
+  pause.hidden = false;
+  pause.addEventListener("click", () => {
+    isPaused = !isPaused;
+    pause.setAttribute("aria-pressed", String(isPaused));
+    if (isPaused) clearTimeout(timer);
+    else refresh();
+  });
+  document.addEventListener("visibilitychange", () => (document.hidden || isPaused ? clearTimeout(timer) : refresh()));
+
+  let typing = 0;
+  const search = () => {
+    const address = new URL(location.href);
+    if (filter.value) address.searchParams.set("filter", filter.value);
+    else address.searchParams.delete("filter");
+    address.hash = "";
+    history.replaceState(null, "", address);
+    refresh();
+  };
+  filter.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(search, 150);
+  });
+  document.getElementById("search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    clearTimeout(typing);
+    search();
+  });
+  plan();
+})();

@@ -1,0 +1,146 @@
+use super::*;
+use crate::Histogram;
+use crate::histogram::BUCKETS;
+use crate::snapshot::{Ended, Event, Process, Request, Sample, Server, State};
+
+fn group(index: u64, ended: u64) -> Group {
+    let mut buckets = vec![0; BUCKETS];
+    buckets[2] = ended;
+    let duration = Histogram { buckets, sum: ended as f64 * 0.02 };
+    let process = |slot: u64| Process {
+        slot: slot as u32,
+        pid: (1_000 + 10 * index + slot) as u32,
+        state: State::Serving,
+        resident: 40 << 20,
+        ended: [0, ended / 2, 0, 0, 0],
+        ..Process::default()
+    };
+    Group {
+        name: format!("group-{index}"),
+        threads: 5,
+        least_processes: 2,
+        most_processes: 2,
+        http: vec![Ended { method: "GET".to_owned(), status_class: 2, duration }],
+        processes: vec![process(0), process(1)],
+        history: (0..60_u64)
+            .map(|at| Sample { time: (700 + 5 * at) as f64, ended: ended * at / 60, ..Sample::default() })
+            .collect(),
+        ..Group::default()
+    }
+}
+
+fn snapshot(groups: Vec<Group>) -> Snapshot {
+    let server =
+        Server { host: "web1".to_owned(), version: "1".to_owned(), started: 10.0, ..Server::default() };
+    Snapshot { time: 1_000.0, server, groups, ..Snapshot::default() }
+}
+
+fn page(snapshot: &Snapshot, filter: &str) -> String {
+    render(snapshot, &View { filter: filter.to_owned() }, "abc")
+}
+
+/// Returns the tags of a page in their order, without attributes.
+fn tags(page: &str) -> Vec<&str> {
+    let starts = page.split('<').skip(1);
+    starts.map(|tag| tag.split(['>', ' ', '\n']).next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn elements_are_closed_in_their_order() {
+    let mut broken = group(1, 50);
+    broken.processes[0].state = State::Failing;
+    broken.rejections.insert("queue_timeout".to_owned(), 3);
+    broken.requests = vec![Request { path: "/a".to_owned(), age: 12.0, ..Request::default() }];
+    let partial = Group { is_partial: true, ..Group::default() };
+    let mut all = snapshot((0..20).map(|index| group(index, 0)).chain([broken, partial]).collect());
+    all.events = vec![Event { detail: "Traceback".to_owned(), pid: 7, ..Event::default() }];
+    all.warnings = vec!["a warning".to_owned()];
+    for snapshot in [all, snapshot(Vec::new())] {
+        let page = page(&snapshot, "");
+        let body = &page[page.find("<body>").expect("a body")..page.find("<script").expect("a script")];
+        let mut open = Vec::new();
+        for tag in tags(body) {
+            match tag.strip_prefix('/') {
+                Some(name) => assert_eq!(open.pop(), Some(name), "{body}"),
+                None if ["input", "path"].contains(&tag) => {}
+                None => open.push(tag),
+            }
+        }
+        assert_eq!(open, ["body"]);
+    }
+}
+
+#[test]
+fn nothing_that_others_choose_is_markup() {
+    const EVIL: &str = "\"'><script>alert(1)</script>&amp;";
+    let evil = || EVIL.to_owned();
+    let mut hostile = group(0, 10);
+    hostile.name = evil();
+    hostile.virtual_host = evil();
+    hostile.user = evil();
+    hostile.python = evil();
+    hostile.scripts = vec![evil()];
+    hostile.http[0].method = evil();
+    hostile.rejections.insert(evil(), 1);
+    hostile.processes[0].crashes.insert(evil(), 1);
+    hostile.processes[0].restarts.insert(evil(), 1);
+    hostile.processes[1].state = State::Failing;
+    let request =
+        Request { method: evil(), path: evil(), virtual_host: evil(), id: evil(), ..Request::default() };
+    hostile.requests = vec![request];
+    let mut snapshot = snapshot(vec![hostile]);
+    snapshot.server.host = evil();
+    snapshot.server.mpm = evil();
+    snapshot.events = vec![Event { group: evil(), text: evil(), detail: evil(), ..Event::default() }];
+    snapshot.warnings = vec![evil()];
+    for filter in ["", EVIL] {
+        let page = page(&snapshot, filter);
+        assert_eq!(page.matches("<script").count(), 1, "its own");
+        assert!(!page.contains("\"'>"), "an attribute ends");
+        assert!(page.contains("&quot;&#39;&gt;&lt;script&gt;alert(1)&lt;/script&gt;&amp;amp;"));
+    }
+}
+
+#[test]
+fn few_groups_are_shown_with_all_details_and_of_many_those_that_work() {
+    let few = page(&snapshot((0..10).map(|index| group(index, 0)).collect()), "");
+    assert_eq!(few.matches("class=\"group\"").count(), 10);
+    assert!(!few.contains("id=\"others\""));
+
+    let mut groups: Vec<_> =
+        (0..1_000).map(|index| group(index, if index % 100 == 5 { 60 } else { 0 })).collect();
+    groups[777].processes[0].state = State::Failing;
+    let many = snapshot(groups);
+    let page_of_many = page(&many, "");
+    assert_eq!(page_of_many.matches("class=\"group\"").count(), 11);
+    assert!(page_of_many.contains("989 groups at rest"));
+    assert!(page_of_many.contains("id=\"g777\" open") && page_of_many.contains("href=\"#g777\""));
+
+    let filtered = page(&many, "GROUP-12");
+    assert!(filtered.contains("11 of 1,000 groups match") && filtered.contains("id=\"g12\""));
+    assert_eq!(filtered.matches("class=\"group\"").count(), 11);
+}
+
+#[test]
+fn requests_are_listed_the_oldest_first() {
+    let request = |path: &str, age| Request { path: path.to_owned(), age, ..Request::default() };
+    let mut first = group(0, 0);
+    first.requests = vec![request("/young", 0.5), request("/old", 50.0)];
+    let mut second = group(1, 0);
+    second.requests = vec![request("/middle", 5.0)];
+    let snapshot = snapshot(vec![first, second]);
+    let all = page(&snapshot, "");
+    let places: Vec<_> = ["/old", "/middle", "/young"].iter().map(|path| all.find(path)).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "{places:?}");
+    let filtered = page(&snapshot, "/mid");
+    assert!(filtered.contains("/middle") && !filtered.contains("/old"));
+}
+
+#[test]
+fn the_policy_admits_the_page_alone() {
+    let page = page(&snapshot(Vec::new()), "");
+    assert!(policy("abc").contains("script-src 'nonce-abc'; style-src 'nonce-abc'"));
+    assert_eq!(page.matches("nonce=\"abc\"").count(), 2);
+    assert!(!page.contains(" style=") && !page.contains("http://") && !page.contains("https://"));
+    assert!(!page.contains(" onclick") && !page.contains("javascript:"));
+}
