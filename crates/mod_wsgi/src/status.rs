@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use httpd::{Child, Request, Scoreboard, Server, Status};
 use status::query::Query;
 use status::snapshot::{self, SCHEMA};
-use status::query::Query;
 use status::{Snapshot, html, json, printable, prometheus, scope};
 use wsgi_core::config::{Effective, ServerConfig, StatusScope};
 use wsgi_core::diagnostic::Severity;

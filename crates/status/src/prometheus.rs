@@ -176,21 +176,11 @@ fn requests(groups: &[&Group], text: &mut Text) {
     }
     text.each(&ACTIVE, groups, Group::under_way);
     text.each(&QUEUED, groups, |group| group.queued);
-    let parts: [(&Metric, fn(&Times) -> &Histogram); 5] = [
-        (&QUEUE_TIME, |times| &times.queue),
-        (&LOCK_WAIT, |times| &times.lock_wait),
-        (&APPLICATION, |times| &times.application),
-        (&READING, |times| &times.reading),
-        (&WRITING, |times| &times.writing),
-    ];
-    for (metric, part) in parts {
-        let mut family = text.family(metric);
-        for group in groups {
-            let mut sum = Histogram::default();
-            group.processes.iter().for_each(|process| sum.add(part(&process.times)));
-            family.histogram(&[&group.name], &sum);
-        }
-    }
+    text.part(&QUEUE_TIME, groups, |times| &times.queue);
+    text.part(&LOCK_WAIT, groups, |times| &times.lock_wait);
+    text.part(&APPLICATION, groups, |times| &times.application);
+    text.part(&READING, groups, |times| &times.reading);
+    text.part(&WRITING, groups, |times| &times.writing);
     text.each(&BYTES_IN, groups, |group| sum(group, |process| process.bytes_in));
     text.each(&BYTES_OUT, groups, |group| sum(group, |process| process.bytes_out));
     let mut family = text.family(&REJECTIONS);
@@ -221,20 +211,8 @@ fn processes(groups: &[&Group], text: &mut Text) {
         sum(group, |process| u64::from(process.state == State::Serving)) * u64::from(group.threads)
     });
     text.each(&BUSY, groups, Group::busy);
-    let by_name: [(&Metric, fn(&Process) -> &BTreeMap<String, u64>); 2] =
-        [(&ENDS, |process| &process.restarts), (&CRASHES, |process| &process.crashes)];
-    for (metric, counts) in by_name {
-        let mut family = text.family(metric);
-        for group in groups {
-            let mut sums = BTreeMap::<&str, u64>::new();
-            for (name, count) in group.processes.iter().flat_map(counts) {
-                *sums.entry(name).or_default() += count;
-            }
-            for (name, count) in sums {
-                family.sample(&[&group.name, name], count);
-            }
-        }
-    }
+    text.by_name(&ENDS, groups, |process| &process.restarts);
+    text.by_name(&CRASHES, groups, |process| &process.crashes);
     text.each(&EXITS, groups, |group| sum(group, |process| process.exits));
     text.each(&FAILED_RELOADS, groups, |group| sum(group, |process| process.failed_reloads));
     text.each(&LACKING, groups, |group| sum(group, |process| process.lacks_import.into()));
@@ -242,25 +220,13 @@ fn processes(groups: &[&Group], text: &mut Text) {
 
 fn slots(groups: &[&Group], text: &mut Text) {
     // Of a slot without a process, nothing is known but its counts.
-    let of_processes: [(&Metric, fn(&Process) -> Option<f64>); 7] = [
-        (&RESIDENT, |process| known(process, process.resident as f64)),
-        (&PROCESSOR, |process| known(process, process.cpu)),
-        (&PROCESS_START, |process| known(process, process.started).filter(|time| *time > 0.0)),
-        (&PROCESS_BUSY, |process| Some(process.busy as f64)),
-        (&PROCESS_BUSY_PEAK, |process| Some(process.peak_busy as f64)),
-        (&PROCESS_QUEUED, |process| Some(process.queued as f64)),
-        (&PROCESS_QUEUED_PEAK, |process| Some(process.peak_queued as f64)),
-    ];
-    for (metric, value) in of_processes {
-        let mut family = text.family(metric);
-        for group in groups {
-            for process in &group.processes {
-                if let Some(value) = value(process) {
-                    family.sample(&[&group.name, &process.slot.to_string()], value);
-                }
-            }
-        }
-    }
+    text.slots(&RESIDENT, groups, |process| known(process, process.resident as f64));
+    text.slots(&PROCESSOR, groups, |process| known(process, process.cpu));
+    text.slots(&PROCESS_START, groups, |process| known(process, process.started).filter(|time| *time > 0.0));
+    text.slots(&PROCESS_BUSY, groups, |process| Some(process.busy as f64));
+    text.slots(&PROCESS_BUSY_PEAK, groups, |process| Some(process.peak_busy as f64));
+    text.slots(&PROCESS_QUEUED, groups, |process| Some(process.queued as f64));
+    text.slots(&PROCESS_QUEUED_PEAK, groups, |process| Some(process.peak_queued as f64));
 }
 
 fn known(process: &Process, value: f64) -> Option<f64> {
@@ -294,6 +260,47 @@ impl Text {
         let mut family = self.family(metric);
         for group in groups {
             family.sample(&[&group.name], value(group));
+        }
+    }
+
+    /// Writes the distribution of a part of the requests' time.
+    fn part(&mut self, metric: &'static Metric, groups: &[&Group], part: fn(&Times) -> &Histogram) {
+        let mut family = self.family(metric);
+        for group in groups {
+            let mut sum = Histogram::default();
+            group.processes.iter().for_each(|process| sum.add(part(&process.times)));
+            family.histogram(&[&group.name], &sum);
+        }
+    }
+
+    /// Writes a metric that has one value for each group and name.
+    fn by_name(
+        &mut self,
+        metric: &'static Metric,
+        groups: &[&Group],
+        counts: fn(&Process) -> &BTreeMap<String, u64>,
+    ) {
+        let mut family = self.family(metric);
+        for group in groups {
+            let mut sums = BTreeMap::<&str, u64>::new();
+            for (name, count) in group.processes.iter().flat_map(counts) {
+                *sums.entry(name).or_default() += count;
+            }
+            for (name, count) in sums {
+                family.sample(&[&group.name, name], count);
+            }
+        }
+    }
+
+    /// Writes a metric that slots have a value of.
+    fn slots(&mut self, metric: &'static Metric, groups: &[&Group], value: fn(&Process) -> Option<f64>) {
+        let mut family = self.family(metric);
+        for group in groups {
+            for process in &group.processes {
+                if let Some(value) = value(process) {
+                    family.sample(&[&group.name, &process.slot.to_string()], value);
+                }
+            }
         }
     }
 }
