@@ -40,6 +40,16 @@ const HEALTH_PATH: &str = "/-";
 /// The seconds that Kubernetes and most balancers take to send requests elsewhere.
 const DRAIN_DELAY: &str = "5";
 
+/// Returns the memory that the control group of this process permits, in bytes.
+pub(crate) fn memory() -> Option<u64> {
+    Limits::read(Path::new("/")).memory
+}
+
+/// Returns how many processes and threads the control group of this process permits.
+pub(crate) fn tasks() -> Option<u64> {
+    Limits::read(Path::new("/")).tasks
+}
+
 /// The size of a server in a container.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Container {

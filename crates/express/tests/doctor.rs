@@ -296,6 +296,11 @@ fn variables_of_requests_that_are_expected_in_the_process_are_told_of() {
     let line = only(&report, "setenv-environ");
     assert!(status == Some(1) && line.starts_with("--setenv: error: "), "{line}");
     assert!(line.contains("environment=SHOP=..."), "{line}");
+    let (_, report) = examine_script("import os\nos.environ['SHOP']\n", &[]);
+    assert!(
+        only(&report, "application-import").contains("environment=SHOP=... of WSGIDaemonProcess"),
+        "{report}"
+    );
     let (status, report) = examine_script("import os\nos.getenv('SHOP')\napplication = print\n", &setenv);
     assert!(
         status == Some(0) && only(&report, "setenv-environ").starts_with("--setenv: warning: "),
@@ -372,4 +377,100 @@ fn extension_modules_that_do_not_support_sub_interpreters_are_named() {
         "{line}"
     );
     assert_eq!(examine(&prefix, &in_main).0, Some(0));
+}
+
+#[test]
+fn requests_need_an_end() {
+    let (status, report) = examine_script("application = print\n", &["--request-timeout", "0"]);
+    let line = only(&report, "request-timeout");
+    assert!(status == Some(0) && line.contains("takes one of its 5 threads for ever"), "{line}");
+}
+
+#[test]
+fn more_processes_than_memory_are_told_of() {
+    let script = "import mod_wsgi\nballast = bytearray(b'x') * (40 << 20)\napplication = print\n";
+    let (_, report) = examine_script(script, &["--processes", "20000", "--threads", "1"]);
+    let lines = of(&report, "memory");
+    assert!(
+        lines.len() == 1
+            && lines[0].contains("warning: the processes need ")
+            && lines[0].contains("20000 x "),
+        "{report}"
+    );
+    let (status, report) = examine_script(script, &["--memory-recycle", "16M"]);
+    let line = only(&report, "memory");
+    assert!(status == Some(1) && line.contains("memory-recycle=16777216 is less than the "), "{line}");
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_an_error() {
+    let prefix = healthy();
+    let program = prefix.server("doctor", &["--processes", "30"]);
+    let output = Command::new("/bin/sh")
+        .args(["-c", "ulimit -n 70; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args())
+        .current_dir(program.get_current_dir().unwrap())
+        .envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .output()
+        .unwrap();
+    let report = text(&output);
+    let lines = of(&report, "descriptors");
+    assert!(lines.len() == 1 && lines[0].contains(", and may have 70: "), "{report}{}", errors(&output));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn locales_are_checked() {
+    let (_, report) = examine_script("application = print\n", &["--locale", "xx_XX.UTF-8"]);
+    let line = only(&report, "start");
+    assert!(line.starts_with("--locale: warning: this machine has no locale xx_XX.UTF-8"), "{line}");
+}
+
+/// Has the doctor look at a server that a unit starts.
+fn examine_unit(prefix: &Prefix, settings: &str, more: &[&str]) -> String {
+    let unit = prefix.path("shop.service");
+    fs::write(&unit, format!("[Unit]\nDescription=shop\n[Service]\n{settings}\n")).unwrap();
+    let unit = unit.to_string_lossy().into_owned();
+    examine(prefix, &[&["--unit", &unit], more].concat()).1
+}
+
+#[test]
+fn a_sandbox_that_hides_the_application_is_an_error() {
+    let prefix = healthy();
+    let temporary = std::env::temp_dir();
+    assert!(temporary.starts_with("/tmp") || temporary.starts_with("/var/tmp"), "{}", temporary.display());
+    let report = examine_unit(&prefix, "PrivateTmp=yes", &[]);
+    let lines = of(&report, "systemd-sandbox");
+    assert!(
+        lines.iter().any(|line| line.contains("the script ") && line.contains("shop.service:4)")),
+        "{report}"
+    );
+    let directory = prefix.directory.path().display();
+    let report = examine_unit(&prefix, &format!("InaccessiblePaths=-{directory}"), &["--no-import"]);
+    assert!(
+        of(&report, "systemd-sandbox")[0].contains("is hidden from the server by InaccessiblePaths="),
+        "{report}"
+    );
+    for settings in ["PrivateTmp=no", "ProtectHome=yes", "CapabilityBoundingSet=CAP_SETGID CAP_SETUID"] {
+        let report = examine_unit(&prefix, settings, &[]);
+        assert_eq!(report.lines().count(), 1, "{report}");
+    }
+    for settings in ["CapabilityBoundingSet=CAP_CHOWN", "CapabilityBoundingSet=~CAP_SETUID"] {
+        let report = examine_unit(&prefix, settings, &[]);
+        assert!(only(&report, "systemd-sandbox").contains("may not start processes as "), "{report}");
+    }
+}
+
+#[test]
+fn limits_of_a_unit_count() {
+    let prefix = healthy();
+    let report = examine_unit(&prefix, "LimitNOFILE=50\nTasksMax=20\nMemoryMax=16M", &["--processes", "4"]);
+    assert!(of(&report, "descriptors")[0].contains("shop.service:4: error: "), "{report}");
+    assert!(of(&report, "tasks")[0].contains(", and may have 20: "), "{report}");
+    assert!(of(&report, "memory")[0].contains("the service (MemoryMax) has 16 MB"), "{report}");
+    let report = examine_unit(&prefix, "LimitNOFILE=1024\nTasksMax=infinity", &[]);
+    assert_eq!(report.lines().count(), 1, "{report}");
+    let output = prefix.server("doctor", &["--unit", "no-such.service"]).output().unwrap();
+    assert!(text(&output).contains("there is no unit no-such.service"), "{}", text(&output));
 }

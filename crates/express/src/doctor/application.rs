@@ -65,7 +65,9 @@ fn import(subject: &Subject) -> Vec<Finding> {
                 .remedy(crash_remedy(exit)),
             Trial::Done(report) => {
                 let exception = report.error.as_ref()?;
-                let Cause::Other(remedy) = cause(exception, subject, application) else { return None };
+                let Cause::Other(remedy) = cause(exception, report, subject, application) else {
+                    return None;
+                };
                 let code =
                     if exception.kind.ends_with("SyntaxError") { SCRIPT_NOT_COMPILED } else { SCRIPT_RAISED };
                 Finding::error(format!("{name} cannot be imported"))
@@ -106,7 +108,7 @@ enum Cause {
     Other(String),
 }
 
-fn cause(exception: &Exception, subject: &Subject, application: &Application) -> Cause {
+fn cause(exception: &Exception, report: &Report, subject: &Subject, application: &Application) -> Cause {
     let group = subject.group_of(application);
     let text = exception.chain.join("\n");
     let key = exception.text.trim_matches(['\'', '"']);
@@ -132,7 +134,7 @@ fn cause(exception: &Exception, subject: &Subject, application: &Application) ->
             "correct it, or use the version of Python that it was written for".to_owned()
         }
         "SystemExit" => "do not end Python while the application is imported".to_owned(),
-        "KeyError" if exception.frames.iter().any(|(file, ..)| file.ends_with("/os.py")) => format!(
+        "KeyError" if report.missed.iter().any(|name| name == key) => format!(
             "give the group the variable: environment={key}=... of WSGIDaemonProcess, or the environment that Apache is started with \
              (--envvars-script)"
         ),
@@ -194,12 +196,11 @@ fn variables(subject: &Subject) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (application, trial) in subject.trials() {
         let report = trial.report();
-        let fatal = report.and_then(|report| report.error.as_ref()).and_then(|exception| {
-            match cause(exception, subject, application) {
+        let fatal =
+            report.and_then(|report| match cause(report.error.as_ref()?, report, subject, application) {
                 Cause::Variable(name) => Some(name),
                 _ => None,
-            }
-        });
+            });
         let wanted = match report {
             Some(report) => report.missed.clone(),
             None => read_in_script(application, &subject.server.variables),
@@ -246,10 +247,12 @@ fn read_in_script(application: &Application, variables: &[(String, Option<Place>
 fn interpreter(subject: &Subject) -> Vec<Finding> {
     let find = |(application, trial): (&Application, &Trial)| {
         let is_main = application.interpreter.as_deref() == Some("");
-        let Report { error, extensions, .. } = trial.report().filter(|_| !is_main)?;
+        let report = trial.report().filter(|_| !is_main)?;
+        let Report { error, extensions, .. } = report;
         let name = application.entry.shown();
-        let refusal =
-            error.as_ref().filter(|error| matches!(cause(error, subject, application), Cause::Interpreter));
+        let refusal = error
+            .as_ref()
+            .filter(|error| matches!(cause(error, report, subject, application), Cause::Interpreter));
         let finding = match refusal {
             Some(exception) => {
                 Finding::error(format!("{name} has a module that cannot be imported in a sub-interpreter"))

@@ -2,9 +2,11 @@
 
 use super::application;
 use super::finding::{Finding, Severity};
+use super::limits;
 use super::paths;
 use super::python;
 use super::subject::Subject;
+use super::system;
 
 /// One check.
 #[derive(Debug)]
@@ -25,7 +27,8 @@ pub(crate) struct Topic {
 }
 
 /// All checks, in the order in which they run.
-pub(crate) static TOPICS: &[&Topic] = &[&python::TOPIC, &paths::TOPIC, &application::TOPIC];
+pub(crate) static TOPICS: &[&Topic] =
+    &[&python::TOPIC, &paths::TOPIC, &application::TOPIC, &limits::TOPIC, &system::TOPIC];
 
 /// The result of all checks.
 #[derive(Debug)]

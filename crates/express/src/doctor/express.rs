@@ -3,12 +3,17 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
+use nix::sys::resource::getrlimit;
 use os::spawn::{Limit, Resource};
+use wsgi_core::fault::{Fault, Weight};
+use wsgi_core::python_home;
 
 use super::finding::{Finding, Place};
+use super::python::ThisSystem;
 use super::subject::{Application, Entry, Group, Listen, PythonChoice, Server, Subject};
-use crate::account::Account;
-use crate::apache::Apache;
+use super::unit::Unit;
+use crate::account::{Access, Account};
+use crate::apache::{Apache, Mpm};
 use crate::application;
 use crate::checks;
 use crate::failure::Failure;
@@ -19,6 +24,7 @@ use crate::parse::Parsed;
 use crate::python::{Candidates, Python};
 use crate::server::account;
 use crate::settings::Settings;
+use crate::sizing;
 
 /// The check that everything is for which `start-server` would not start, and its text.
 pub(super) const START: (&str, &str) = (
@@ -52,7 +58,10 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
     let python = candidates.choose(&account);
     match &python {
         Ok(python) => findings.extend(problems(&settings, &installation, python, &account)),
-        Err(failure) => findings.extend(errors(failure)),
+        // The checks say more about one that was named.
+        Err(failure) => {
+            findings.extend(errors(failure).into_iter().filter(|_| !is_explained(&candidates, &account)))
+        }
     }
     findings.extend(checks::further_files(&settings, &account).into_iter().map(Finding::error));
     let warnings =
@@ -64,7 +73,11 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         Err(_) => candidates.named(),
     };
     let has_locale = |name: &str| python.as_ref().is_ok_and(|python| python.has_locale(name, &account));
-    let (locale, _) = locale::choose(settings.locale.as_deref(), |name| std::env::var(name).ok(), has_locale);
+    let (locale, replaced) =
+        locale::choose(settings.locale.as_deref(), |name| std::env::var(name).ok(), has_locale);
+    findings.extend(replaced.map(|text| Finding::warning(text).at(option(&general::LOCALE).as_ref())));
+    let unit = unit(parsed, &mut findings);
+    let capacity = Capacity::of(&settings, apache.as_ref().ok());
     let group = group(&settings, &account, &installation, home, locale);
     for finding in &mut findings {
         finding.check = START.0;
@@ -77,9 +90,12 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
             modules: Vec::new(),
             listen: listen(&settings),
             account: account.clone(),
-            unit: None,
+            unit,
             environment: settings.environment.of_server(),
-            workers: None,
+            workers: Some((capacity.workers, option(&general::MAX_CLIENTS))),
+            threads_per_child: Some(capacity.threads_per_child),
+            log_files: 2,
+            files_limit: getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft),
             variables: settings
                 .environment
                 .variables()
@@ -91,6 +107,16 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         findings,
         may_import: true,
         trials: OnceCell::new(),
+    })
+}
+
+/// Returns whether checks find out why the Python that was named cannot be used.
+fn is_explained(candidates: &Candidates, account: &Account) -> bool {
+    let is_fatal = |fault: &Fault| fault.weight == Weight::Fatal;
+    candidates.named().is_some_and(|python| {
+        python_home::faults(&python, &ThisSystem).iter().any(is_fatal)
+            || python_home::find(&python, &ThisSystem).is_err()
+            || account.can(Access::Execute, &python).is_err()
     })
 }
 
@@ -151,6 +177,7 @@ fn group(
         locale: Some(locale),
         locale_place: option(&general::LOCALE),
         request_timeout: u64::try_from(number("request-timeout")).unwrap_or(0),
+        memory_recycle: u64::try_from(number("memory-recycle")).unwrap_or(0),
         umask: umask.and_then(|umask| u32::from_str_radix(umask, 8).ok()),
     }
 }
@@ -188,6 +215,41 @@ fn listen(settings: &Settings) -> Vec<Listen> {
     let address =
         |(port, name)| Listen { address: settings.host.clone(), port, place: Some(Place::Option(name)) };
     settings.ports().map(address).collect()
+}
+
+/// The number of Apache's threads.
+struct Capacity {
+    workers: u32,
+    threads_per_child: u32,
+}
+
+impl Capacity {
+    fn of(settings: &Settings, apache: Option<&Apache>) -> Self {
+        let mpm = apache
+            .and_then(|apache| settings.debugging.mpm(apache, &settings.mpms).ok())
+            .unwrap_or(Mpm::Event);
+        let directives = match settings.daemon {
+            Some(_) => settings.sizing.front(mpm, settings.capacity()),
+            None => sizing::embedded(mpm, settings.processes, settings.threads),
+        };
+        let value =
+            |name| directives.iter().find(|directive| directive.0 == name).map_or(1, |directive| directive.1);
+        Self { workers: value("MaxRequestWorkers"), threads_per_child: value("ThreadsPerChild") }
+    }
+}
+
+/// Returns the unit that was named.
+fn unit(parsed: &Parsed, findings: &mut Vec<Finding>) -> Option<Unit> {
+    let name = parsed.text(&super::UNIT)?;
+    let unit = Unit::read(name, Path::new("/"));
+    if unit.is_none() {
+        findings.push(
+            Finding::error(format!("there is no unit {name}"))
+                .at(option(&super::UNIT).as_ref())
+                .remedy("name one of `systemctl list-units --type=service`, or the path of its file"),
+        );
+    }
+    unit
 }
 
 fn option(spec: &crate::spec::Spec) -> Option<Place> {

@@ -10,13 +10,16 @@ mod checks;
 mod express;
 #[allow(dead_code, reason = "a reader of configurations has lines")]
 mod finding;
+mod limits;
 mod paths;
 mod python;
 mod reference;
 mod report;
 #[allow(dead_code, reason = "some facts are gathered before a check looks at them")]
 mod subject;
+mod system;
 mod trial;
+mod unit;
 
 pub use reference::reference;
 
@@ -37,6 +40,8 @@ section! {
 
     JSON = Spec::flag("--json",
         "Prints the findings as one JSON object.");
+    UNIT = Spec::text("--unit", &["UNIT"],
+        "Unit of systemd that starts the server, by name or file: its sandbox and limits count.");
     NO_IMPORT = Spec::flag("--no-import",
         "Imports no application: nothing of it is run.")
         .note("Otherwise each one is imported, in a process of its own, as the user that would serve it.");

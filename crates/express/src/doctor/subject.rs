@@ -8,6 +8,7 @@ use os::spawn::Limit;
 
 use super::finding::{Finding, Place};
 use super::trial::{Trial, try_import};
+use super::unit::Unit;
 use crate::account::Account;
 
 /// A server that is looked at.
@@ -39,13 +40,18 @@ pub(crate) struct Server {
     pub(crate) listen: Vec<Listen>,
     /// The account of its children.
     pub(crate) account: Account,
-    /// The name of the unit that the service manager has for it, such as `apache2.service`; `None`
-    /// if it is started by hand.
-    pub(crate) unit: Option<String>,
+    /// The unit by which systemd starts it; `None` if it is started by hand.
+    pub(crate) unit: Option<Unit>,
     /// The most requests at a time (`MaxRequestWorkers`), and its place.
     pub(crate) workers: Option<(u32, Option<Place>)>,
     /// The environment that it is started with.
     pub(crate) environment: Vec<(String, String)>,
+    /// The threads of each child (`ThreadsPerChild`, or 1 with prefork).
+    pub(crate) threads_per_child: Option<u32>,
+    /// The number of its log files.
+    pub(crate) log_files: u32,
+    /// The most descriptors that it may have, where its service does not say.
+    pub(crate) files_limit: Option<u64>,
     /// The variables that requests have (`SetEnv`, `PassEnv`), and their places.
     pub(crate) variables: Vec<(String, Option<Place>)>,
 }
@@ -99,6 +105,8 @@ pub(crate) struct Group {
     pub(crate) locale_place: Option<Place>,
     /// Seconds after which a request is given up; 0: never.
     pub(crate) request_timeout: u64,
+    /// The size at which a process is replaced, in bytes; 0: none.
+    pub(crate) memory_recycle: u64,
     pub(crate) umask: Option<u32>,
 }
 
@@ -212,5 +220,75 @@ impl Subject {
     /// Returns the applications of a group.
     pub(crate) fn applications_of(&self, group: usize) -> impl Iterator<Item = &Application> {
         self.applications.iter().filter(move |application| application.group == group)
+    }
+}
+
+#[cfg(test)]
+impl Subject {
+    /// A server with a group of daemon processes and an application, which is not imported.
+    pub(super) fn sample(script: &str) -> Self {
+        let account = Account::invoking(None, None);
+        let group = Group {
+            name: Some("shop".to_owned()),
+            place: Some(Place::line(Path::new("/a.conf"), 3)),
+            account: account.clone(),
+            python: PythonChoice { home: None, place: None },
+            python_path: Vec::new(),
+            python_path_place: None,
+            home: None,
+            home_place: None,
+            chroot: None,
+            processes: 2,
+            threads: 15,
+            limits: Vec::new(),
+            environment: Vec::new(),
+            lang: None,
+            locale: None,
+            locale_place: None,
+            request_timeout: 60,
+            memory_recycle: 0,
+            umask: None,
+        };
+        let application = Application {
+            group: 0,
+            interpreter: Some(String::new()),
+            has_own_gil: false,
+            entry: Entry::Script(script.into()),
+            module: None,
+            callable: "application".to_owned(),
+            mount: "/".to_owned(),
+            place: Some(Place::line(Path::new("/a.conf"), 4)),
+            has_authorization: true,
+            startup_timeout: 15,
+        };
+        let server = Server {
+            program: None,
+            modules: Vec::new(),
+            listen: Vec::new(),
+            account,
+            unit: None,
+            environment: Vec::new(),
+            workers: None,
+            threads_per_child: None,
+            log_files: 2,
+            files_limit: None,
+            variables: Vec::new(),
+        };
+        Self {
+            name: "a sample".to_owned(),
+            installation: None,
+            server,
+            groups: vec![group],
+            applications: vec![application],
+            findings: Vec::new(),
+            may_import: false,
+            trials: OnceCell::new(),
+        }
+    }
+
+    /// Takes these reports for what came of importing the applications.
+    pub(super) fn with_reports(self, reports: Vec<super::trial::Report>) -> Self {
+        let trials: Vec<_> = reports.into_iter().map(|report| Trial::Done(Box::new(report))).collect();
+        Self { trials: OnceCell::from(trials), ..self }
     }
 }

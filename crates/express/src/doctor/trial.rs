@@ -178,7 +178,8 @@ fn programs(subject: &Subject, group: &Group) -> Option<Vec<PathBuf>> {
         return Some(python_home::executables(group.python.home.as_deref()?, true));
     };
     let found = python_home::find(&home, &super::python::ThisSystem).ok()?;
-    Some(vec![found.program])
+    let is_closed = group.account.can(crate::account::Access::Execute, &found.program).is_err();
+    (!is_closed).then(|| vec![found.program])
 }
 
 fn run(
