@@ -17,6 +17,7 @@ use crate::clients::Clients;
 use crate::daemon::{DaemonGroup, ServerId};
 use crate::diagnostic::{Diagnostic, Position};
 use crate::interpreter::Block;
+use crate::opentelemetry;
 use crate::proxies::{TrustedHeaders, TrustedProxies};
 use crate::telemetry;
 
@@ -63,6 +64,8 @@ pub struct Global {
     pub server_metrics: Option<bool>,
     /// `WSGITelemetryService`, `WSGISlowRequests`, `WSGITelemetryOptions`.
     pub telemetry: telemetry::Settings,
+    /// `WSGIOpenTelemetry`.
+    pub opentelemetry: opentelemetry::Settings,
     /// Each `WSGIDaemonProcess`, in file order.
     pub daemons: Vec<DaemonGroup>,
     /// The places where scripts run.

@@ -14,6 +14,7 @@ use crate::request_body::RequestBody;
 use crate::request_environment::{Names, RequestEnvironment};
 use crate::request_facts::{FactsSource, Groups};
 use crate::route::Route;
+use crate::tracing::{self, ServerSpan};
 use crate::{Wsgi, daemon, embedded, health, log, status, termination};
 
 /// Handles a request if its handler is one of this module's.
@@ -27,10 +28,15 @@ pub(crate) fn handle(request: &Request) -> Status {
     if route.settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Handler) {
         panic!("WSGIDebugPanic asked for a panic in the handler");
     }
-    match checks::check(request, &route) {
-        Ok(()) => run(request, &route),
+    let span = tracing::begin(request);
+    let status = match checks::check(request, &route) {
+        Ok(()) => run(request, &route, span.as_ref()),
         Err(refusal) => respond_with_error(request, &refusal),
+    };
+    if let Some(span) = span {
+        span.end(request, status);
     }
+    status
 }
 
 /// Handles a request about the server itself, which reaches no application.
@@ -48,7 +54,7 @@ fn respond_with_error(request: &Request, refusal: &Refusal) -> Status {
     Status::Http(refusal.status)
 }
 
-fn run(request: &Request, route: &Route<'_>) -> Status {
+fn run<'r>(request: &'r Request, route: &Route<'_>, span: Option<&ServerSpan<'r>>) -> Status {
     let settings = &route.settings;
     let global = request.server().global::<Wsgi>();
     let uri = request.uri().unwrap_or_default();
@@ -84,6 +90,9 @@ fn run(request: &Request, route: &Route<'_>) -> Status {
         None => groups::callable(settings.callable(), &expansion, &mut callable_buffer),
     };
     let groups = Groups { process_group, application_group };
+    if let Some(span) = span {
+        span.set_groups(request, groups);
+    }
     let target = refusal.map_or_else(|| target(request, settings, process_group), Err);
     let mut body = RequestBody::new(request);
     // Before the description: the filters of a body may change the headers.

@@ -24,6 +24,7 @@ pub(crate) struct Installation {
     directory: PathBuf,
     module: Arc<InstalledFile>,
     supervisor: Result<Arc<InstalledFile>, String>,
+    exporter: Result<Arc<InstalledFile>, String>,
     hosts: Vec<Arc<InstalledFile>>,
     /// The target of the link to the default Python.
     python: Option<PathBuf>,
@@ -91,11 +92,13 @@ impl Installation {
     pub(crate) fn of(module: &Path) -> io::Result<Self> {
         let directory = module.canonicalize()?.parent().unwrap_or(Path::new("/")).to_owned();
         let supervisor = InstalledFile::open(&directory.join(SUPERVISOR)).map(Arc::new);
+        let exporter = InstalledFile::open(&directory.join(EXPORTER)).map(Arc::new);
         let mut installation = Self {
             // By the name that Apache has loaded, without resolving links: they may lead to another
             // build one day.
             module: Arc::new(InstalledFile::open(module)?),
             supervisor: supervisor.map_err(|error| error.to_string()),
+            exporter: exporter.map_err(|error| error.to_string()),
             hosts: Vec::new(),
             python: None,
             reported: None,
@@ -131,6 +134,20 @@ impl Installation {
         }
     }
 
+    /// Returns the exporter of OpenTelemetry.
+    pub(crate) fn exporter(&self) -> Result<&InstalledFile, String> {
+        let path = self.directory.join(EXPORTER);
+        let shown = path.display();
+        match &self.exporter {
+            Ok(file) if file.schema == Some(Schema::own()) => Ok(file),
+            Ok(file) => Err(another_build(file)),
+            Err(error) => Err(format!(
+                "the exporter of OpenTelemetry, {shown}, cannot be opened: {error}. It is installed beside mod_wsgi.so by \
+                 `make install`"
+            )),
+        }
+    }
+
     /// Returns the names of all hosts.
     pub(crate) fn host_names(&self) -> impl Iterator<Item = &OsStr> {
         self.hosts.iter().map(|host| host.name())
@@ -154,6 +171,10 @@ impl Installation {
         if self.supervisor.is_err() {
             let supervisor = InstalledFile::open(&self.directory.join(SUPERVISOR)).map(Arc::new);
             self.supervisor = supervisor.map_err(|error| error.to_string());
+        }
+        if self.exporter.is_err() {
+            let exporter = InstalledFile::open(&self.directory.join(EXPORTER)).map(Arc::new);
+            self.exporter = exporter.map_err(|error| error.to_string());
         }
         let Err(found) = self.check_in_place() else {
             self.reported = None;
@@ -213,6 +234,7 @@ impl Installation {
 }
 
 const SUPERVISOR: &str = "supervisor";
+const EXPORTER: &str = "exporter";
 const HOSTS: &str = "host";
 const PYTHON: &str = "python";
 

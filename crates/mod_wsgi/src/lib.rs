@@ -27,6 +27,7 @@ mod scoreboard;
 mod settings;
 mod status;
 mod termination;
+mod tracing;
 mod translate;
 mod validated;
 

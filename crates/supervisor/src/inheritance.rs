@@ -11,6 +11,8 @@ use wsgi_core::wire::Schema;
 use wsgi_core::wire::board::words;
 use wsgi_core::wire::launch::LaunchPlan;
 
+use crate::exporter::ExporterParts;
+
 /// Everything that the supervisor works with.
 #[derive(Debug)]
 pub(crate) struct Inheritance {
@@ -28,6 +30,8 @@ pub(crate) struct Inheritance {
     pub(crate) slots: Vec<(OwnedFd, OwnedFd)>,
     /// For processes that are to see the server's scoreboard.
     pub(crate) scoreboard: Option<OwnedFd>,
+    /// The exporter of OpenTelemetry, if there is one.
+    pub(crate) exporter: Option<ExporterParts>,
 }
 
 impl Inheritance {
@@ -60,13 +64,20 @@ impl Inheritance {
             .map(|_| Ok((inherited(next()?)?, inherited(next()?)?)))
             .collect::<io::Result<Vec<_>>>()?;
         let scoreboard = plan.has_scoreboard().then(|| inherited(next()?)).transpose()?;
+        let exporter = plan.exporter.take().map(|plan| -> io::Result<ExporterParts> {
+            let mut take = || inherited(next()?);
+            let (program, spans, counts) = (take()?, take()?, take()?);
+            let headers = plan.has_headers_file.then(take).transpose()?;
+            Ok(ExporterParts { plan, program, spans, counts, headers })
+        });
+        let exporter = exporter.transpose()?;
         let hosts = std::mem::take(&mut plan.hosts);
         let hosts = hosts.into_iter().map(|name| Ok((name, inherited(next()?)?)));
         let hosts = hosts.collect::<io::Result<Vec<_>>>()?;
         if plan.groups.iter().any(|group| group.log as usize >= logs.len()) {
             return Err(invalid("a process group has no log"));
         }
-        Ok(Self { control, plan, board, hosts, logs, slots, scoreboard })
+        Ok(Self { control, plan, board, hosts, logs, slots, scoreboard, exporter })
     }
 }
 

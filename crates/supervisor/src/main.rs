@@ -12,6 +12,7 @@
 
 mod bucket;
 mod ends;
+mod exporter;
 mod identity;
 mod inheritance;
 mod jail;

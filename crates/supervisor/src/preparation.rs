@@ -64,7 +64,8 @@ pub(crate) fn launch(
 ) -> io::Result<Launched> {
     let hosts = context.hosts.iter().map(|(name, _)| name.clone()).collect();
     let configuration =
-        LaunchPlan { schema: OwnSchema, groups: vec![group.clone()], hosts, syslog: None }.encode();
+        LaunchPlan { schema: OwnSchema, groups: vec![group.clone()], hosts, ..LaunchPlan::default() }
+            .encode();
     let configuration = os::message::file(c"mod_wsgi group", &configuration)?;
     let given = context.hosts.iter().map(|(_, host)| host.as_fd());
     let mut kept: Vec<_> = (CONTROL..).zip(std::iter::once(control).chain(given)).collect();

@@ -13,6 +13,7 @@ use os::descriptors::{self, Wait};
 use os::process::Ended;
 use os::spawn::Limit;
 
+use crate::exporter::{self, ExporterRunner};
 use crate::inheritance::Inheritance;
 use crate::log::{self, Level};
 use crate::pool_runner::PoolRunner;
@@ -57,6 +58,8 @@ pub(crate) enum Token {
     TemplateReport(usize, Number),
     /// The end of a template.
     TemplateExit(usize, Number),
+    /// The end of the exporter.
+    Exporter(exporter::Number),
 }
 
 /// The supervisor.
@@ -68,6 +71,7 @@ pub(crate) struct Supervisor {
     pools: Vec<PoolRunner>,
     /// Those of the groups that have templates.
     templates: Vec<TemplateRunner>,
+    exporter: Option<ExporterRunner>,
     signals: SignalFd,
     is_retired: bool,
     /// True if the server ends.
@@ -85,7 +89,7 @@ impl Supervisor {
     /// # Errors
     /// The system has no descriptors left.
     pub(crate) fn new(inheritance: Inheritance) -> io::Result<Self> {
-        let Inheritance { control, plan, board, hosts, logs, slots, scoreboard } = inheritance;
+        let Inheritance { control, plan, board, hosts, logs, slots, scoreboard, exporter } = inheritance;
         os::process::check_kernel()?;
         // Else what processes leave behind becomes the server's where that is the system's first
         // process, as in a container; and the server stops when a child exits that it does not know
@@ -135,6 +139,7 @@ impl Supervisor {
             runners,
             pools,
             templates,
+            exporter: exporter.map(ExporterRunner::new),
             signals,
             is_retired: false,
             is_stopping: false,
@@ -223,7 +228,14 @@ impl Supervisor {
                     template.on_exit(number, context, answers);
                 });
             }
+            Some(Token::Exporter(number)) => self.on_exporter_exit(number),
             None => {}
+        }
+    }
+
+    fn on_exporter_exit(&mut self, number: exporter::Number) {
+        if let Some(exporter) = &mut self.exporter {
+            exporter.on_exit(number, &self.context);
         }
     }
 
@@ -251,6 +263,9 @@ impl Supervisor {
                     runner.retire(&self.context);
                 }
                 self.handle_templates(|| template::Event::Retire);
+                if let Some(exporter) = &mut self.exporter {
+                    exporter.retire();
+                }
             }
             Ok((1.., _)) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -261,6 +276,7 @@ impl Supervisor {
                     let text = "the server's parent process is gone; all daemon processes are ended";
                     log::write(Level::Error, format_args!("{SUPERVISOR_FAILED}: {text}"));
                     self.end_all(|| Event::Stop, || template::Event::Retire);
+                    self.stop_exporter(false);
                 }
             }
         }
@@ -271,9 +287,13 @@ impl Supervisor {
             self.is_stopping |= ends_server(&signal);
             match signal_of(&signal) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => {
-                    self.end_all(|| Event::Stop, || template::Event::Retire)
+                    self.end_all(|| Event::Stop, || template::Event::Retire);
+                    self.stop_exporter(false);
                 }
-                Ok(Signal::SIGQUIT) => self.end_all(|| Event::Kill, || template::Event::Kill),
+                Ok(Signal::SIGQUIT) => {
+                    self.end_all(|| Event::Kill, || template::Event::Kill);
+                    self.stop_exporter(true);
+                }
                 Ok(Signal::SIGCHLD) => self.has_ended_children = true,
                 _ => {}
             }
@@ -297,6 +317,7 @@ impl Supervisor {
                             template.on_exit(number, context, answers);
                         });
                     }
+                    Some(Owner::Exporter(number)) => self.on_exporter_exit(number),
                     None => {}
                 },
                 Ended::Forgotten => {}
@@ -319,7 +340,8 @@ impl Supervisor {
     }
 
     fn owner_of(&self, pid: i32) -> Option<Owner> {
-        owner_of(&self.runners, &self.templates, pid)
+        let exporter = self.exporter.as_ref().and_then(|exporter| exporter.number_of(pid));
+        owner_of(&self.runners, &self.templates, pid).or(exporter.map(Owner::Exporter))
     }
 
     fn on_birth(&mut self, runner: usize, key: Key) {
@@ -394,7 +416,15 @@ impl Supervisor {
     }
 
     fn is_over(&self) -> bool {
-        self.runners.iter().all(SlotRunner::is_over) && self.templates.iter().all(TemplateRunner::is_over)
+        self.runners.iter().all(SlotRunner::is_over)
+            && self.templates.iter().all(TemplateRunner::is_over)
+            && self.exporter.as_ref().is_none_or(ExporterRunner::is_over)
+    }
+
+    fn stop_exporter(&mut self, is_at_once: bool) {
+        if let Some(exporter) = &mut self.exporter {
+            exporter.stop(is_at_once, self.context.now());
+        }
     }
 
     /// Has all slots end their processes.
@@ -423,6 +453,9 @@ impl Supervisor {
         for pool in &mut self.pools {
             pool.look(&mut self.runners, &self.context);
         }
+        if let Some(exporter) = &mut self.exporter {
+            exporter.tick(&self.context);
+        }
         let mut answers = Vec::new();
         for template in &mut self.templates {
             if template.next().is_some_and(|time| time <= now) {
@@ -446,7 +479,8 @@ impl Supervisor {
         let looks = self.pools.iter().filter_map(PoolRunner::next);
         let templates = self.templates.iter().filter_map(TemplateRunner::next);
         let slots = self.runners.iter().filter_map(SlotRunner::next);
-        let Some(time) = slots.chain(templates).chain(looks).chain(check).min() else {
+        let exporter = self.exporter.as_ref().and_then(ExporterRunner::next);
+        let Some(time) = slots.chain(templates).chain(looks).chain(check).chain(exporter).min() else {
             return EpollTimeout::NONE;
         };
         // Waking up early is no harm.
@@ -469,6 +503,7 @@ impl Token {
             Self::TemplatePreparation(group, number) => (7, group, number),
             Self::TemplateReport(group, number) => (8, group, number),
             Self::TemplateExit(group, number) => (9, group, number),
+            Self::Exporter(number) => (10, 0, number),
         };
         kind << 56 | (runner as u64 & 0xff_ffff) << 32 | u64::from(key)
     }
@@ -486,6 +521,7 @@ impl Token {
             7 => Some(Self::TemplatePreparation(runner, key)),
             8 => Some(Self::TemplateReport(runner, key)),
             9 => Some(Self::TemplateExit(runner, key)),
+            10 => Some(Self::Exporter(key)),
             _ => None,
         }
     }
@@ -497,6 +533,8 @@ enum Owner {
     Slot(usize, Key),
     /// The group with this index.
     Template(usize, Number),
+    /// The exporter.
+    Exporter(exporter::Number),
 }
 
 fn owner_of(runners: &[SlotRunner], templates: &[TemplateRunner], pid: i32) -> Option<Owner> {
@@ -570,6 +608,7 @@ mod tests {
             Token::TemplatePreparation(7, 8),
             Token::TemplateReport(0xff_fffe, 8),
             Token::TemplateExit(7, u32::MAX),
+            Token::Exporter(u32::MAX),
         ] {
             assert_eq!(Token::from_word(token.word()), Some(token));
         }

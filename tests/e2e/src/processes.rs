@@ -46,7 +46,15 @@ impl Server {
             let children = Process(self.pid()).children();
             return children.into_iter().filter(|child| self.is_other(*child)).collect();
         }
-        self.supervisors().into_iter().flat_map(Process::children).collect()
+        let started = self.supervisors().into_iter().flat_map(Process::children);
+        started.filter(|process| !process.is_exporter()).collect()
+    }
+
+    /// The exporters of OpenTelemetry: one, and during restarts also that of the generation before.
+    #[must_use]
+    pub fn exporters(&self) -> Vec<Process> {
+        let started = self.supervisors().into_iter().flat_map(Process::children);
+        started.filter(|process| process.is_exporter()).collect()
     }
 
     /// Returns whether a process that the parent has started is none of Apache's own children.
@@ -64,6 +72,10 @@ impl Server {
 pub struct Process(pub u32);
 
 impl Process {
+    fn is_exporter(self) -> bool {
+        self.read("comm").trim() == "exporter"
+    }
+
     /// Those that it has started and that have not been waited for.
     #[must_use]
     pub fn children(self) -> Vec<Self> {

@@ -85,6 +85,9 @@ pub(crate) fn command(root: &Path, launcher: &[&str]) -> Command {
     if root.join("temporary").exists() {
         command.env("TMPDIR", root.join("temporary"));
     }
+    // Variables of the server's environment, one NAME=value a line.
+    let variables = fs::read_to_string(root.join("environment")).unwrap_or_default();
+    command.envs(variables.lines().filter_map(|line| line.split_once('=')));
     preload(&mut command);
     command
 }

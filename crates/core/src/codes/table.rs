@@ -488,4 +488,19 @@ codes! {
     TELEMETRY_LOST = "WSGI1050", Warning,
         "A process cannot send to the collector of telemetry (`WSGITelemetryService`). It goes on without, and says so once.",
         "Start the collector, let the users of the processes write to its socket, or have it read faster, as the message says.";
+    EXPORTER_NOT_STARTED = "WSGI1060", Error,
+        "The program that sends spans and metrics to an OpenTelemetry collector (`WSGIOpenTelemetry`) cannot be started. The server goes on \
+         without, and tries again.",
+        "Look in the message for the reason. The program is `lib/mod_wsgi/exporter`, and runs as Apache's `User`.";
+    EXPORTER_ENDED = "WSGI1061", Error,
+        "The program that sends spans and metrics to an OpenTelemetry collector has ended unexpectedly. Another one is started.",
+        "Look for what ended it: the system may have killed it for lack of memory (`dmesg`).";
+    COLLECTOR_FAILED = "WSGI1062", Warning,
+        "An OpenTelemetry collector does not take what it is sent, or does not answer. Spans that wait for too long are dropped and counted; \
+         requests are not affected. The message comes once, and again when it works.",
+        "Look at the collector, at `endpoint=` of `WSGIOpenTelemetry` and at the variables `OTEL_EXPORTER_OTLP_*`.";
+    OPENTELEMETRY_NOT_SET_UP = "WSGI1063", Error,
+        "A part of what `WSGIOpenTelemetry` or a variable `OTEL_*` says cannot be had. The message says which, and what the server does \
+         without.",
+        "Correct the directive or the variable, or install all programs of one build.";
 }

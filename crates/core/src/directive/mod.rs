@@ -12,6 +12,7 @@ mod daemon;
 mod health;
 mod hook_script;
 mod observe;
+mod opentelemetry;
 mod python;
 mod reference;
 mod routing;
@@ -89,6 +90,7 @@ pub const DIRECTIVES: &[Directive] = &[
     telemetry::SERVICE,
     telemetry::SLOW_REQUESTS,
     telemetry::OPTIONS,
+    opentelemetry::OPENTELEMETRY,
     observe::VERBOSE_DEBUGGING,
     #[cfg(debug_assertions)]
     observe::DEBUG_PANIC,

@@ -4,6 +4,7 @@ mod daemon;
 mod fixtures;
 mod groups;
 mod hook_scripts;
+mod opentelemetry;
 mod real;
 mod telemetry;
 
@@ -116,7 +117,7 @@ fn all_directives_of_the_contract_exist() {
     let names: Vec<_> =
         DIRECTIVES.iter().filter(|d| d.support != Support::TestHook).map(Directive::text).collect();
     // And some of our own.
-    assert_eq!(names.len(), 49 + 7);
+    assert_eq!(names.len(), 49 + 8);
     let mut unique: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
     unique.sort();
     unique.dedup();

@@ -2,6 +2,7 @@
 
 use super::codec::Malformed;
 use super::control::Script;
+use super::exporter::ExporterPlan;
 use super::record::{self, record};
 use super::schema::OwnSchema;
 
@@ -19,6 +20,8 @@ record! {
         /// The system's log, which takes the place of the first log if the server's errors go
         /// there.
         pub syslog: Option<Syslog>,
+        /// The exporter of OpenTelemetry, if there is one.
+        pub exporter: Option<ExporterPlan>,
     }
 }
 
@@ -329,6 +332,7 @@ mod tests {
             groups: vec![full, plain, Group::default()],
             hosts: vec![text("mod_wsgi_host.cpython-311.so")],
             syslog: Some(Syslog { socket: text("/dev/log"), facility: 23, tag: text("httpd") }),
+            exporter: Some(ExporterPlan { queue: 5, ..ExporterPlan::default() }),
         };
         assert_eq!(generation.slots(), 2 + 3 + 1);
         assert!(generation.has_scoreboard() && !LaunchPlan::default().has_scoreboard());

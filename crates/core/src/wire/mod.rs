@@ -11,12 +11,14 @@ pub mod channel;
 pub mod codec;
 pub mod control;
 pub mod exit;
+pub mod exporter;
 pub mod frame;
 pub mod launch;
 pub mod line;
 mod reason;
 mod record;
 pub mod schema;
+pub mod span;
 
 pub use codec::{Malformed, Reader, Writer};
 pub use reason::Reason;

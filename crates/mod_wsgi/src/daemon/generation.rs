@@ -20,6 +20,7 @@ use wsgi_core::wire::channel;
 
 use super::supervision::Supervision;
 use crate::installation::Installation;
+use crate::tracing::{ExporterFiles, Tracer};
 
 /// The slots of all groups, and the means to reach their processes.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Generation {
     board: ReadOnlyWords,
     /// The snapshot in which children publish the scoreboard, if a group is to see it.
     snapshot: Option<SnapshotWriter>,
+    /// The tracer of the children, if requests have spans.
+    tracer: Option<Tracer>,
     /// The part that only the parent has; `None` in its children.
     parent: Mutex<Option<Parent>>,
     /// The process that made this.
@@ -72,6 +75,8 @@ pub(super) struct Parent {
     pub(super) ends: Vec<(OwnedFd, OwnedFd)>,
     /// The file of the snapshot, for its readers.
     pub(super) snapshot: Option<OwnedFd>,
+    /// The descriptors of the exporter of OpenTelemetry, if there is one.
+    pub(super) exporter: Option<ExporterFiles>,
 }
 
 impl Parent {
@@ -134,15 +139,31 @@ impl Generation {
             logs,
             ends,
             snapshot: bulletin_file,
+            exporter: None,
         };
         Ok(Self {
             groups,
             slots,
             board,
             snapshot,
+            tracer: None,
             parent: Mutex::new(Some(parent)),
             maker: std::process::id(),
         })
+    }
+
+    /// Adds what OpenTelemetry needs.
+    pub(super) fn with_telemetry(mut self, exporter: ExporterFiles, tracer: Option<Tracer>) -> Self {
+        self.tracer = tracer;
+        if let Some(parent) = &mut *lock(&self.parent) {
+            parent.exporter = Some(exporter);
+        }
+        self
+    }
+
+    /// Returns the tracer of the children.
+    pub(super) const fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
     }
 
     /// Returns the slots of the group `name`, or `None` if there is no such group.

@@ -46,7 +46,7 @@ pub(super) fn generation(
     });
     let groups = groups.collect();
     let hosts = launch.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
-    Ok((LaunchPlan { schema: OwnSchema, groups, hosts, syslog }, logs))
+    Ok((LaunchPlan { schema: OwnSchema, groups, hosts, syslog, exporter: None }, logs))
 }
 
 /// The data that all groups have in common.

@@ -22,6 +22,8 @@ mod target;
 
 use httpd::Child;
 
+use crate::tracing;
+
 pub(crate) use dispatch::serve;
 pub(crate) use health::obstacles;
 pub(crate) use question::ask;
@@ -32,6 +34,7 @@ pub(crate) use target::{Target, target};
 /// Prepares a child.
 pub(crate) fn child_init(child: &Child<'_>) {
     generation::become_child();
+    tracing::child_init(generation::current().as_ref().and_then(|generation| generation.tracer()));
     target::init_client(|| {
         let generation = generation::current()?;
         publisher::start(child, &generation);

@@ -13,23 +13,30 @@ use os::lock::lock;
 use os::process::Signal;
 use os::spawn::{self, Plan};
 use wsgi_core::codes::{CHANNELS_NOT_MADE, SUPERVISOR_ENDED, SUPERVISOR_NOT_STARTED};
+use wsgi_core::config::Global;
 use wsgi_core::wire::Schema;
 
 use super::generation::{self, Generation, Parent};
 use super::{launch, publisher};
 use crate::installation::{self, InstalledFile};
 use crate::settings::ServerFacts;
+use crate::tracing::{self, ExporterFiles, Telemetry};
 use crate::{Wsgi, log};
 
 /// Starts the processes of the configuration that has just been read.
 pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
-    let Some(global) = server.global::<Wsgi>().filter(|global| !global.daemons.is_empty()) else {
+    let is_wanted = |global: &&Global| !global.daemons.is_empty() || global.opentelemetry.is_on;
+    let Some(global) = server.global::<Wsgi>().filter(is_wanted) else {
         return Ok(());
     };
     if !info.is_starting() {
         return Ok(());
     }
     let installation = installation::current()?;
+    let telemetry = tracing::prepare(server, info, global, &installation);
+    if global.daemons.is_empty() && telemetry.is_none() {
+        return Ok(());
+    }
     let facts = ServerFacts::new(server, info);
     let names = global.daemons.iter().map(|group| (group.name.clone(), group.options.process_count()));
     let snapshot = publisher::capacity(global);
@@ -43,8 +50,13 @@ pub(crate) fn start(server: &Server, info: &ServerInfo) -> Result<(), String> {
         global,
         &launch::LaunchContext { facts: &facts, installation: &installation, snapshot },
     )
-    .and_then(|(message, logs)| {
-        Generation::new(names, &message.encode(), logs, snapshot, Arc::clone(&installation))
+    .and_then(|(mut message, logs)| {
+        message.exporter = telemetry.as_ref().map(|telemetry| telemetry.plan.clone());
+        let new = Generation::new(names, &message.encode(), logs, snapshot, Arc::clone(&installation))?;
+        Ok(match telemetry {
+            Some(Telemetry { exporter, tracer, .. }) => new.with_telemetry(exporter, tracer),
+            None => new,
+        })
     })
     .map_err(|error| {
         format!(
@@ -156,6 +168,15 @@ fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Res
     }
     if let Some(snapshot) = &parent.snapshot {
         count(keep(snapshot.as_fd()));
+    }
+    if let Some(ExporterFiles { spans, counts, headers }) = &parent.exporter {
+        let program = parent.installation.exporter().map_err(io::Error::other)?;
+        for file in [program.as_fd(), spans.as_fd(), counts.as_fd()]
+            .into_iter()
+            .chain(headers.as_ref().map(AsFd::as_fd))
+        {
+            count(keep(file));
+        }
     }
     for host in parent.installation.hosts() {
         count(keep(host.as_fd()));

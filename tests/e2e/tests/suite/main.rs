@@ -27,6 +27,7 @@ mod logging;
 mod malformed;
 mod messages;
 mod mistakes;
+mod opentelemetry;
 mod panics;
 mod proxies;
 mod routing;
@@ -72,6 +73,7 @@ const TABLES: &[&[Test]] = &[
     malformed::TESTS,
     messages::TESTS,
     mistakes::TESTS,
+    opentelemetry::TESTS,
     panics::TESTS,
     proxies::TESTS,
     routing::TESTS,

@@ -1,0 +1,102 @@
+//! The thread that reports metrics.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use wsgi_core::wire::exporter::counts::{NOT_ACCEPTED, NOT_TAKEN, QUEUE_FULL, SENT};
+
+use crate::counts::Counts;
+use crate::delivery::Delivery;
+use crate::proto::{
+    Data, ExportMetricsServiceRequest, KeyValue, Metric, Number, NumberDataPoint, Resource, ResourceMetrics,
+    SCHEMA_URL, ScopeMetrics, Sum, Temporality, scope,
+};
+
+/// The state of the thread.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    resource: Resource,
+    interval: Duration,
+    delivery: Delivery,
+    counts: Arc<Counts>,
+    begin: u64,
+}
+
+impl Metrics {
+    pub(crate) fn new(resource: Resource, interval: u64, delivery: Delivery, counts: Arc<Counts>) -> Self {
+        Self { resource, interval: Duration::from_millis(interval), delivery, counts, begin: now() }
+    }
+
+    /// Reports metrics until the program ends, once more then; or until the generation retires, and
+    /// another one reports them.
+    pub(crate) fn run(mut self) {
+        loop {
+            self.delivery.stop().pause(self.interval);
+            let is_last = self.delivery.stop().has_begun();
+            if self.delivery.stop().is_retired() {
+                return;
+            }
+            let (request, points) = self.request();
+            self.delivery.deliver(&request, points, self.interval);
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Returns the message, and the number of its points.
+    fn request(&self) -> (ExportMetricsServiceRequest, usize) {
+        let metrics = self.own();
+        let count = metrics.len();
+        let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics }];
+        let resource_metrics = vec![ResourceMetrics {
+            resource: Some(self.resource.clone()),
+            scope_metrics,
+            schema_url: SCHEMA_URL.to_owned(),
+        }];
+        (ExportMetricsServiceRequest { resource_metrics }, count)
+    }
+
+    /// Returns the metrics of this program.
+    fn own(&self) -> Vec<Metric> {
+        let point = |word: usize, attributes: Vec<KeyValue>| NumberDataPoint {
+            start_time_unix_nano: self.begin,
+            time_unix_nano: now(),
+            value: Some(Number::Int(i64::try_from(self.counts.get(word)).unwrap_or(i64::MAX))),
+            attributes,
+        };
+        let reason = |reason: &str| vec![KeyValue::text("reason", reason)];
+        let sum = |name: &str, description: &str, data_points: Vec<NumberDataPoint>| Metric {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            unit: "{span}".to_owned(),
+            data: Some(Data::Sum(Sum {
+                data_points,
+                aggregation_temporality: Temporality::Cumulative.into(),
+                is_monotonic: true,
+            })),
+        };
+        vec![
+            sum(
+                "mod_wsgi.spans.sent",
+                "Spans that the collector has accepted.",
+                vec![point(SENT, Vec::new())],
+            ),
+            sum(
+                "mod_wsgi.spans.dropped",
+                "Spans that were lost.",
+                vec![
+                    point(NOT_TAKEN, reason("not_taken")),
+                    point(QUEUE_FULL, reason("queue_full")),
+                    point(NOT_ACCEPTED, reason("not_accepted")),
+                ],
+            ),
+        ]
+    }
+}
+
+/// Returns the time in nanoseconds since the epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,311 @@
+//! Spans of requests for OpenTelemetry (`WSGIOpenTelemetry`).
+//!
+//! The parent makes a pair of sockets before it forks its children. A child sends each span as a
+//! datagram when its request has ended, and never waits: what the exporter does not take in time is
+//! dropped and counted. The sockets belong to the generation, so an exporter ends with it.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering;
+
+use httpd::{Identity, Key, Level, Request, Server, ServerInfo, Status};
+use os::descriptors::{self, Kind, Wait};
+use os::shared::Words;
+use wsgi_core::codes::{EXPORTER_NOT_STARTED, OPENTELEMETRY_NOT_SET_UP};
+use wsgi_core::config::Global;
+use wsgi_core::opentelemetry::Resolved;
+use wsgi_core::tracing::{IdGenerator, Sampler, TraceContext};
+use wsgi_core::wire::exporter::{ExporterPlan, counts};
+use wsgi_core::wire::launch::{Account, Variable};
+use wsgi_core::wire::span::Span;
+
+use crate::installation::Installation;
+use crate::request_facts::Groups;
+use crate::{child, log};
+
+/// The size of the buffer of spans that are on their way, in bytes. (The system may allow less.)
+const BUFFER: usize = 1 << 20;
+
+/// What a generation needs for OpenTelemetry.
+#[derive(Debug)]
+pub(crate) struct Telemetry {
+    /// The exporter's configuration.
+    pub(crate) plan: ExporterPlan,
+    /// The part of the parent, from which the supervisor starts the exporter.
+    pub(crate) exporter: ExporterFiles,
+    /// The part of the children.
+    pub(crate) tracer: Option<Tracer>,
+}
+
+/// The descriptors that the exporter gets.
+#[derive(Debug)]
+pub(crate) struct ExporterFiles {
+    pub(crate) spans: OwnedFd,
+    pub(crate) counts: OwnedFd,
+    pub(crate) headers: Option<OwnedFd>,
+}
+
+/// The part of the children: which requests have spans, and where those go.
+#[derive(Debug)]
+pub(crate) struct Tracer {
+    sampler: Sampler,
+    /// True if spans have the address of the client.
+    client_address: bool,
+    exporter: OwnedFd,
+}
+
+/// The words in which spans are counted, with their file. Made once, so that they count for the
+/// life of the server.
+static COUNTS: OnceLock<(OwnedFd, Words)> = OnceLock::new();
+
+/// The tracer of this child; unset or `None` if there are no spans.
+static TRACER: OnceLock<Option<Tracer>> = OnceLock::new();
+
+thread_local! {
+    // No destructor, see `httpd::guard`.
+    static IDS: Cell<Option<IdGenerator>> = const { Cell::new(None) };
+}
+
+/// Prepares what the configuration wants exported; `None` if that is nothing. What is wrong is
+/// logged, and the server goes on without.
+pub(crate) fn prepare(
+    server: &Server,
+    info: &ServerInfo,
+    global: &Global,
+    installation: &Installation,
+) -> Option<Telemetry> {
+    let settings = &global.opentelemetry;
+    let mut warnings = Vec::new();
+    let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let resolved = settings.resolve(&variable, &mut |text| warnings.push(text));
+    for text in warnings {
+        log::server_message(server, OPENTELEMETRY_NOT_SET_UP, text);
+    }
+    let Resolved { plan, sampler } = resolved?;
+    if let Err(text) = installation.exporter() {
+        let text = format_args!("{text}. The server goes on without OpenTelemetry");
+        log::server_message(server, EXPORTER_NOT_STARTED, text);
+        return None;
+    }
+    let headers = settings.headers_file.as_deref().and_then(|path| open_headers(server, path));
+    match descriptors() {
+        Ok((sender, spans, counts)) => Some(Telemetry {
+            plan: complete(plan, server, info, headers.is_some()),
+            exporter: ExporterFiles { spans, counts, headers },
+            tracer: sampler.map(|sampler| Tracer {
+                sampler,
+                client_address: settings.client_address,
+                exporter: sender,
+            }),
+        }),
+        Err(error) => {
+            let text = format_args!(
+                "there are no descriptors or no memory for the exporter ({error}): raise the limit of open files (ulimit -n). \
+                 The server goes on without OpenTelemetry"
+            );
+            log::server_message(server, EXPORTER_NOT_STARTED, text);
+            None
+        }
+    }
+}
+
+/// Opens the file of headers as the server's first user, for the exporter alone: its content never
+/// is in Apache's memory, where applications of embedded mode could find it.
+fn open_headers(server: &Server, path: &[u8]) -> Option<OwnedFd> {
+    let path = Path::new(std::ffi::OsStr::from_bytes(path));
+    match File::open(path) {
+        Ok(file) => Some(file.into()),
+        Err(error) => {
+            let text = format_args!(
+                "the file of headers-file=, {}, cannot be opened: {error}. Collectors get no headers from it",
+                path.display()
+            );
+            log::server_message(server, OPENTELEMETRY_NOT_SET_UP, text);
+            None
+        }
+    }
+}
+
+/// Makes the sockets of spans, the children's end first, and the words in which they are counted.
+fn descriptors() -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
+    let (sender, spans) = descriptors::pair(Kind::Sequence)?;
+    // Nothing comes back.
+    descriptors::make_send_only(&sender)?;
+    descriptors::set_buffers(&sender, Some(BUFFER), None)?;
+    let counts = match COUNTS.get() {
+        Some((file, _)) => file.try_clone()?,
+        None => {
+            let made = Words::create(c"mod_wsgi spans", counts::WORDS)?;
+            COUNTS.get_or_init(|| made).0.try_clone()?
+        }
+    };
+    Ok((sender, spans, counts))
+}
+
+/// Adds to a plan what only Apache knows.
+fn complete(plan: ExporterPlan, server: &Server, info: &ServerInfo, has_headers_file: bool) -> ExporterPlan {
+    let Identity { uid, gid } = info.identity();
+    let [major, minor, patch] = info.version();
+    let mut resource: Vec<Variable> = Vec::new();
+    let mut add = |name: &str, value: &str| resource.push((name.as_bytes().into(), value.as_bytes().into()));
+    add("service.instance.id", instance());
+    add("webengine.name", "Apache");
+    add("webengine.version", &format!("{major}.{minor}.{patch}"));
+    // What the administrator says comes last, and wins.
+    resource.extend(plan.resource);
+    let levels = [Level::Warn, Level::Notice, Level::Info, Level::Debug];
+    let taken = levels.into_iter().take_while(|level| log::is_enabled_for_server(server, *level));
+    ExporterPlan {
+        account: os::accounts::is_root().then(|| Account { uid, gid, supplementary: Some(vec![gid]) }),
+        log_level: taken.last().unwrap_or(Level::Error) as u8,
+        has_headers_file,
+        resource,
+        server_pid: std::process::id(),
+        ..plan
+    }
+}
+
+/// Returns the id of this server: the same until it is stopped, another one on each start.
+fn instance() -> &'static str {
+    static INSTANCE: OnceLock<String> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        // A random UUID, of version 4.
+        let (high, low) = (os::random::number(), os::random::number());
+        let high = high & !0xf000 | 0x4000;
+        let low = low & !(0b11 << 62) | 0b10 << 62;
+        let (time, middle, version) = (high >> 32, high >> 16 & 0xffff, high & 0xffff);
+        format!("{time:08x}-{middle:04x}-{version:04x}-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff)
+    })
+}
+
+/// Prepares a child, which makes spans with this tracer of its generation, if there is one.
+pub(crate) fn child_init(tracer: Option<&Tracer>) {
+    TRACER.get_or_init(|| {
+        let Tracer { sampler, client_address, exporter } = tracer?;
+        // (Without a descriptor left there are no spans, and few requests.)
+        let exporter = exporter.try_clone().ok()?;
+        Some(Tracer { sampler: *sampler, client_address: *client_address, exporter })
+    });
+}
+
+/// The span of a request that is under way, if it is recorded.
+pub(crate) struct ServerSpan<'r> {
+    tracer: &'static Tracer,
+    context: TraceContext,
+    parent: Option<TraceContext>,
+    process_group: Cell<&'r [u8]>,
+    application_group: Cell<&'r [u8]>,
+}
+
+/// Makes the span of a request, and has the request carry it on to the application. Returns `None`
+/// if it is not recorded.
+#[inline]
+pub(crate) fn begin(request: &Request) -> Option<ServerSpan<'_>> {
+    match TRACER.get() {
+        Some(Some(tracer)) => tracer.begin(request),
+        _ => None,
+    }
+}
+
+const TRACEPARENT: &CStr = c"traceparent";
+const TRACESTATE: &CStr = c"tracestate";
+
+impl Tracer {
+    fn begin<'r>(&'static self, request: &'r Request) -> Option<ServerSpan<'r>> {
+        let headers = request.headers_in();
+        let parent = headers.value(TRACEPARENT).and_then(TraceContext::parse);
+        if parent.is_none() && headers.value(TRACESTATE).is_some() {
+            // It belongs to a trace that is not known.
+            headers.unset(TRACESTATE);
+        }
+        let context = with_ids(|ids| {
+            let (trace, span) = (parent.map_or_else(|| ids.trace(), |parent| parent.trace), ids.span());
+            TraceContext { trace, span, is_sampled: self.sampler.samples(&trace, parent.as_ref()) }
+        });
+        // The request of a caller that decides goes on as it has come, unless there is a span.
+        let is_unchanged = parent.is_some_and(|parent| !context.is_sampled && !parent.is_sampled);
+        let header = match parent.filter(|_| is_unchanged) {
+            Some(parent) => parent.header(),
+            None => context.header(),
+        };
+        if !is_unchanged {
+            // Neither contains a NUL byte.
+            let _ = headers.set_all(&[(Key::Static(TRACEPARENT), &header)]);
+        }
+        let notes = [(Key::Static(TRACE_NOTE), &header[3..35]), (Key::Static(SPAN_NOTE), &header[36..52])];
+        let _ = request.notes().set_all(&notes);
+        context.is_sampled.then(|| ServerSpan {
+            tracer: self,
+            context,
+            parent,
+            process_group: Cell::new(b""),
+            application_group: Cell::new(b""),
+        })
+    }
+
+    fn send(&self, span: &Span<'_>) {
+        if descriptors::send_with(&self.exporter, &span.encode(), &[], Wait::Never).is_err()
+            && let Some(word) = COUNTS.get().and_then(|(_, words)| words.get(counts::NOT_TAKEN))
+        {
+            word.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The notes of requests in a trace, for `LogFormat` and `ErrorLogFormat`.
+const TRACE_NOTE: &CStr = c"mod_wsgi.trace_id";
+const SPAN_NOTE: &CStr = c"mod_wsgi.span_id";
+
+impl<'r> ServerSpan<'r> {
+    /// Notes the groups of the request.
+    pub(crate) fn set_groups(&self, request: &'r Request, groups: Groups<'_>) {
+        self.process_group.set(request.pool().copy(groups.process_group));
+        self.application_group.set(request.pool().copy(groups.application_group));
+    }
+
+    /// Ends the span with its request, to which the handler has returned `status`.
+    pub(crate) fn end(self, request: &Request, status: Status) {
+        let status = match status {
+            Status::Http(status) => status,
+            _ => request.status(),
+        };
+        let span = Span {
+            trace: *self.context.trace.bytes(),
+            id: *self.context.span.bytes(),
+            parent: self.parent.map_or([0; 8], |parent| *parent.span.bytes()),
+            is_internal: request.is_internal(),
+            start: request.time().max(0).cast_unsigned(),
+            end: os::clock::microseconds().max(0).cast_unsigned(),
+            status,
+            method: request.method().unwrap_or_default(),
+            scheme: request.scheme(),
+            path: request.uri().unwrap_or_default(),
+            host: request.hostname().unwrap_or_else(|| request.server().name()),
+            port: request.server_port(),
+            protocol: request.protocol().unwrap_or_default(),
+            state: request.headers_in().value(TRACESTATE).unwrap_or_default(),
+            client: if self.tracer.client_address { request.useragent_ip().unwrap_or_default() } else { b"" },
+            process_group: self.process_group.get(),
+            application_group: self.application_group.get(),
+            pid: if self.process_group.get().is_empty() { child::process_id() } else { 0 },
+            queue_time: None,
+        };
+        self.tracer.send(&span);
+    }
+}
+
+/// Calls `make` with this thread's generator of ids. Only threads of children have one, so that no
+/// two processes have the same after a fork.
+fn with_ids<T>(make: impl FnOnce(&mut IdGenerator) -> T) -> T {
+    let seed = || IdGenerator::new([os::random::number(), os::random::number()]);
+    let mut ids = IDS.get().unwrap_or_else(seed);
+    let made = make(&mut ids);
+    IDS.set(Some(ids));
+    made
+}

@@ -1,0 +1,475 @@
+//! OpenTelemetry: spans of requests and metrics, as a collector gets them.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
+use e2e::Needs::{Daemon, Ours, Root};
+use e2e::{Mode, OtlpCollector, Process, Server, Setup, Test, on_one_mpm, signal, wait_until};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+const OTEL: e2e::Needs = Ours("OpenTelemetry");
+
+pub(crate) const TESTS: &[Test] = &[
+    on_one_mpm!(spans_belong_to_the_traces_of_their_callers, OTEL),
+    on_one_mpm!(spans_of_flask_are_children_of_ours, OTEL),
+    on_one_mpm!(what_is_not_sampled_is_passed_on, OTEL),
+    on_one_mpm!(variables_of_the_environment_are_honoured, OTEL),
+    on_one_mpm!(log_lines_can_name_the_trace, OTEL),
+    on_one_mpm!(requests_do_not_notice_what_becomes_of_the_collector, OTEL),
+    on_one_mpm!(
+        the_exporter_has_no_privileges_and_is_replaced_when_it_ends,
+        Root("become Apache's user"),
+        OTEL
+    ),
+    on_one_mpm!(keys_of_collectors_are_read_by_the_exporter_alone, Root("write a file for root"), OTEL),
+    on_one_mpm!(exporters_end_with_their_generation, OTEL),
+    on_one_mpm!(a_server_without_applications_exports, Daemon, OTEL),
+];
+
+const APP: &str = include_str!("../../apps/traced.wsgi");
+
+/// The identifiers of the example in the standard.
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const CALLER: &str = "00f067aa0ba902b7";
+
+/// The kind of spans of requests from outside.
+const SERVER: u64 = 2;
+
+fn traceparent(flags: &str) -> String {
+    format!("00-{TRACE}-{CALLER}-{flags}")
+}
+
+/// Quick to send what there is.
+const QUICK: &str = "OTEL_BSP_SCHEDULE_DELAY=50\n";
+
+fn exporting(setup: Setup, collector: &OtlpCollector, options: &str) -> Setup {
+    setup
+        .file("environment", QUICK)
+        .app("/app", "traced.wsgi", APP)
+        .conf(&format!("WSGIOpenTelemetry endpoint={} {options}", collector.endpoint()))
+}
+
+/// Sends a request in a trace. Returns what the application has got: `traceparent` and `tracestate`.
+fn send(server: &Server, target: &str, headers: &[(&str, &str)]) -> (String, String) {
+    let mut request = server.request("GET", target);
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let text = request.send().text();
+    let (parent, state) = text.split_once('\n').unwrap_or_else(|| panic!("{text}"));
+    (parent.to_owned(), state.to_owned())
+}
+
+/// The ids of trace and span, and the flags.
+fn parts(traceparent: &str) -> (&str, &str, &str) {
+    let parts: Vec<_> = traceparent.split('-').collect();
+    let ["00", trace, span, flags] = parts[..] else { panic!("no traceparent: '{traceparent}'") };
+    assert_eq!((trace.len(), span.len()), (32, 16), "{traceparent}");
+    (trace, span, flags)
+}
+
+fn spans_belong_to_the_traces_of_their_callers(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let group = setup.mode().pick("", "e2e");
+    let setup = exporting(setup, &collector, "signals=traces service-name=shop");
+    setup.app("/broken", "broken.wsgi", "import nothing_of_that_name\n").run(|server, cases| {
+        cases.check("a request in a trace", || {
+            let headers = [("traceparent", &*traceparent("01")), ("tracestate", "a=1,b=2")];
+            let (parent, state) = send(server, "/app/path?secret=1", &headers);
+            let (trace, id, flags) = parts(&parent);
+            assert_eq!((trace, flags, state.as_str()), (TRACE, "01", "a=1,b=2"));
+            assert_ne!(id, CALLER);
+            let span = collector.wait_span("the span", |span| span["id"] == id);
+            assert_eq!((&span["trace"], &span["parent"]), (&TRACE.into(), &CALLER.into()));
+            assert_eq!((&span["state"], &span["name"]), (&"a=1,b=2".into(), &"GET".into()));
+            assert_eq!((&span["kind"], &span["flags"]), (&SERVER.into(), &0x301.into()));
+            let attributes = &span["attributes"];
+            for (key, value) in [
+                ("http.request.method", Value::from("GET")),
+                ("url.path", "/app/path".into()),
+                ("url.scheme", "http".into()),
+                ("server.address", "localhost".into()),
+                ("http.response.status_code", 200.into()),
+                ("network.protocol.version", "1.1".into()),
+                ("mod_wsgi.mode", server.mode().pick("embedded", "daemon").into()),
+            ] {
+                assert_eq!(attributes[key], value, "{key}: {span}");
+            }
+            assert_eq!(attributes["mod_wsgi.process_group"].as_str().unwrap_or_default(), group, "{span}");
+            assert!(
+                attributes.get("client.address").is_none() && !span.to_string().contains("secret"),
+                "{span}"
+            );
+            let (start, end) = (span["start"].as_u64().unwrap_or(0), span["end"].as_u64().unwrap_or(0));
+            assert!(
+                start > 1_700_000_000_000_000_000 && (start..start + 20_000_000_000).contains(&end),
+                "{span}"
+            );
+            let resource = &span["resource"];
+            assert_eq!(resource["service.name"], "shop");
+            assert_eq!(resource["process.pid"], u64::from(server.pid()));
+            assert_eq!(resource["service.instance.id"].as_str().map(str::len), Some(36), "{resource}");
+        });
+        cases.check("a request that begins a trace", || {
+            let (parent, _) = send(server, "/app/root", &[]);
+            let (trace, id, flags) = parts(&parent);
+            let span = collector.wait_span("the span", |span| span["id"] == id);
+            assert_eq!((&span["trace"], &span["parent"], flags), (&trace.into(), &"".into(), "01"));
+        });
+        cases.check("a header that is not valid begins a new trace", || {
+            let twice = format!("{}, {}", traceparent("01"), traceparent("01"));
+            for header in ["00-0-0-00", &twice, "", &traceparent("01").to_uppercase()] {
+                let (parent, state) =
+                    send(server, "/app/", &[("traceparent", header), ("tracestate", "a=1")]);
+                assert_eq!((parts(&parent).0 == TRACE, state.as_str()), (false, ""), "{header}");
+            }
+        });
+        cases.check("errors", || {
+            for (target, status) in
+                [("/app/x?status=500", 500), ("/app/x?status=404", 404), ("/app/nowhere.txt?status=503", 503)]
+            {
+                let (parent, _) = send(server, target, &[]);
+                let id = parts(&parent).1;
+                let span = collector.wait_span("the span", |span| span["id"] == id);
+                let attributes = &span["attributes"];
+                assert_eq!(attributes["http.response.status_code"], status);
+                let error = attributes.get("error.type").and_then(Value::as_str);
+                assert_eq!(error.is_some(), status >= 500, "{span}");
+                assert_eq!(span["status"], if status >= 500 { 2 } else { 0 });
+            }
+        });
+        cases.check("a response of ours, without the application", || {
+            let response = server.request("GET", "/broken/").header("traceparent", traceparent("01")).send();
+            assert_eq!(response.status, 500);
+            let span = collector.wait_span("the span", |span| span["attributes"]["url.path"] == "/broken/");
+            assert_eq!((&span["trace"], &span["status"]), (&TRACE.into(), &2.into()));
+        });
+        cases.check("what is not ours has no span", || {
+            server.write("htdocs/page.txt", "page");
+            assert_eq!(server.get("/page.txt").status, 200);
+            let (parent, _) = send(server, "/app/after", &[]);
+            collector.wait_span("a later span", |span| span["id"] == parts(&parent).1);
+            assert!(!collector.spans().iter().any(|span| span["attributes"]["url.path"] == "/page.txt"));
+        });
+    });
+}
+
+fn spans_of_flask_are_children_of_ours(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let app =
+        include_str!("../../apps/frameworks/traced_flask.wsgi").replace("@COLLECTOR@", &collector.endpoint());
+    exporting(setup, &collector, "signals=traces")
+        .python_home(Some(&OtlpCollector::environment()))
+        .app("/shop", "shop.wsgi", &app)
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .run(|server, cases| {
+            cases.check("one connected trace", || {
+                let request =
+                    server.request("GET", "/shop/hello/world").header("traceparent", traceparent("01"));
+                assert_eq!(request.send().expect(200), "hello world");
+                let ours = collector.wait_span("our span", |span| span["trace"] == TRACE);
+                let flask = wait_until("the span of Flask", || {
+                    collector.spans().into_iter().find(|span| span["parent"] == ours["id"])
+                });
+                let inner = wait_until("the span of the view", || {
+                    collector.spans().into_iter().find(|span| span["parent"] == flask["id"])
+                });
+                assert_eq!((&ours["parent"], &flask["name"]), (&CALLER.into(), &"GET /hello/<name>".into()));
+                assert_eq!((&inner["name"], &inner["trace"]), (&"greet".into(), &TRACE.into()));
+                assert_eq!(flask["resource"]["service.name"], "flask");
+                assert!(ours["start"].as_u64() <= flask["start"].as_u64(), "{ours} {flask}");
+                assert!(
+                    flask["end"].as_u64().map(|end| end / 1_000_000)
+                        <= ours["end"].as_u64().map(|end| end / 1_000_000)
+                );
+            });
+        });
+}
+
+fn what_is_not_sampled_is_passed_on(setup: Setup) {
+    let collector = OtlpCollector::start();
+    exporting(setup, &collector, "signals=traces sample=0").run(|server, cases| {
+        cases.check("a caller that records nothing", || {
+            let headers = [("traceparent", &*traceparent("00")), ("tracestate", "a=1")];
+            assert_eq!(send(server, "/app/", &headers), (traceparent("00"), "a=1".to_owned()));
+        });
+        cases.check("no caller", || {
+            let (parent, _) = send(server, "/app/", &[]);
+            assert_eq!(parts(&parent).2, "00", "so that the application records nothing either");
+        });
+        cases.check("a caller that records", || {
+            let (parent, _) = send(server, "/app/last", &[("traceparent", &traceparent("01"))]);
+            collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+            assert_eq!(collector.spans().len(), 1, "of the others there are none");
+        });
+    });
+}
+
+fn variables_of_the_environment_are_honoured(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let variables = format!(
+        "{QUICK}OTEL_EXPORTER_OTLP_ENDPOINT={}/base\nOTEL_EXPORTER_OTLP_HEADERS=x-key=a%20b\nOTEL_SERVICE_NAME=named\n\
+         OTEL_RESOURCE_ATTRIBUTES=service.name=other,deployment.environment.name=test\nOTEL_EXPORTER_OTLP_COMPRESSION=gzip\n\
+         OTEL_METRICS_EXPORTER=none\nOTEL_EXPORTER_OTLP_TIMEOUT=soon\n",
+        collector.endpoint()
+    );
+    setup.file("environment", &variables).app("/app", "traced.wsgi", APP).conf("WSGIOpenTelemetry On").run(
+        |server, cases| {
+            cases.check("endpoint, headers, resource, compression", || {
+                let (parent, _) = send(server, "/app/", &[]);
+                let span = collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+                assert_eq!(span["resource"]["service.name"], "named");
+                assert_eq!(span["resource"]["deployment.environment.name"], "test");
+                let request = &collector.received()[0];
+                assert_eq!(request["path"], "/base/v1/traces");
+                let headers = &request["headers"];
+                assert_eq!(
+                    (&headers["x-key"], &headers["content-encoding"]),
+                    (&"a b".into(), &"gzip".into())
+                );
+                assert_eq!(headers["content-type"], "application/x-protobuf");
+            });
+            cases.check("what means nothing is reported", || {
+                server.wait_log(
+                    e2e::LogMark::default(),
+                    "OTEL_EXPORTER_OTLP_TIMEOUT is ignored, which is 'soon'",
+                );
+            });
+        },
+    );
+}
+
+fn log_lines_can_name_the_trace(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let setup = exporting(setup, &collector, "signals=traces")
+        .conf("ErrorLogFormat \"[%t] trace=%{mod_wsgi.trace_id}n %M\"")
+        .conf("CustomLog \"@ROOT@/logs/access.log\" \"%U %{mod_wsgi.trace_id}n %{mod_wsgi.span_id}n\"");
+    setup.run(|server, cases| {
+        cases.check("lines of a request", || {
+            let mark = server.mark();
+            let (parent, _) = send(server, "/app/log", &[("traceparent", &traceparent("01"))]);
+            let line = server.wait_log(mark, "a line of the application");
+            assert!(line.contains(&format!("trace={TRACE} ")), "{line}");
+            let expected = format!("/app/log {TRACE} {}\n", parts(&parent).1);
+            wait_until("the access log", || {
+                fs::read_to_string(server.path("logs/access.log")).ok()?.contains(&expected).then_some(())
+            });
+        });
+    });
+}
+
+/// The number of spans that were lost for a reason, as reported last.
+fn dropped(collector: &OtlpCollector, reason: &str) -> u64 {
+    let metrics = collector.received().into_iter().filter(|request| request["behaviour"] == "ok");
+    let mut metrics = metrics.flat_map(|request| request["metrics"].as_array().cloned().unwrap_or_default());
+    let last = metrics.rfind(|metric| metric["name"] == "mod_wsgi.spans.dropped");
+    let points =
+        last.map(|metric| metric["points"].as_array().cloned().unwrap_or_default()).unwrap_or_default();
+    let found = points.iter().find(|point| point["attributes"]["reason"] == reason);
+    found.and_then(|point| point["value"].as_u64()).unwrap_or(0)
+}
+
+fn requests_do_not_notice_what_becomes_of_the_collector(setup: Setup) {
+    let mut collector = OtlpCollector::start();
+    let variables = format!("{QUICK}OTEL_BSP_MAX_QUEUE_SIZE=20\nOTEL_BSP_MAX_EXPORT_BATCH_SIZE=5\n");
+    let mut server =
+        exporting(setup, &collector, "interval=200ms timeout=500ms").file("environment", &variables).start();
+    let ask = |server: &Server, path: &str, count: usize| {
+        for _ in 0..count {
+            assert_eq!(parts(&send(server, path, &[]).0).2, "01");
+        }
+    };
+    let has_span = |collector: &OtlpCollector, path: &str| {
+        collector.wait_span(path, |span| span["attributes"]["url.path"] == path);
+    };
+    server.cases(|server, cases| {
+        cases.check("it works", || {
+            ask(server, "/app/first", 1);
+            has_span(&collector, "/app/first");
+        });
+        cases.check("it refuses", || {
+            let mark = server.mark();
+            collector.behave("400");
+            ask(server, "/app/refused", 1);
+            server.wait_log(mark, "WSGI1062: the OpenTelemetry collector of spans");
+            collector.behave("ok");
+            wait_until("the count", || (dropped(&collector, "not_accepted") == 1).then_some(()));
+        });
+        cases.check("it takes a part", || {
+            collector.behave("partial");
+            ask(server, "/app/partial", 1);
+            wait_until("the spans", || {
+                let received = collector.received().into_iter();
+                received
+                    .into_iter()
+                    .find(|request| request["behaviour"] == "partial" && request["path"] == "/v1/traces")
+            });
+            collector.behave("ok");
+            wait_until("the count", || (dropped(&collector, "not_accepted") == 2).then_some(()));
+        });
+        cases.check("it is busy", || {
+            collector.behave("429 1");
+            ask(server, "/app/busy", 1);
+            wait_until("a try", || {
+                collector.received().into_iter().find(|request| request["behaviour"] == "429")
+            });
+            collector.behave("ok");
+            has_span(&collector, "/app/busy");
+        });
+        cases.check("it is slow", || {
+            collector.behave("slow");
+            ask(server, "/app/slow", 10);
+            collector.behave("ok");
+            has_span(&collector, "/app/slow");
+        });
+    });
+    collector.stop();
+    server.cases(|server, cases| {
+        cases.check("it is down", || {
+            ask(server, "/app/down", 60);
+        });
+    });
+    collector.start_again();
+    wait_until("drops", || (dropped(&collector, "queue_full") > 0).then_some(()));
+    has_span(&collector, "/app/down");
+    ask(&server, "/app/again", 1);
+    has_span(&collector, "/app/again");
+    wait_until("the log", || server.log_tail().contains("takes them again").then_some(()));
+    let _ = server.stop();
+}
+
+fn exporter(server: &Server) -> Process {
+    wait_until("the exporter", || match server.exporters()[..] {
+        [exporter] => Some(exporter),
+        _ => None,
+    })
+}
+
+fn the_exporter_has_no_privileges_and_is_replaced_when_it_ends(setup: Setup) {
+    let collector = OtlpCollector::start();
+    exporting(setup, &collector, "signals=traces").run(|server, cases| {
+        let first = exporter(server);
+        send(server, "/app/", &[]);
+        cases.check("it is nobody special", || {
+            let user = nix::unistd::User::from_name("www-data").ok().flatten().expect("Apache's user");
+            let (uid, gid) = (user.uid.to_string(), user.gid.to_string());
+            assert_eq!(first.status("Uid"), [&uid[..]; 4].join(" "));
+            assert_eq!((first.status("Gid"), first.status("Groups")), ([&gid[..]; 4].join(" "), gid.clone()));
+            for set in ["CapEff", "CapPrm", "CapInh", "CapAmb"] {
+                assert_eq!(first.status(set).trim_start_matches('0'), "", "{set}");
+            }
+            let limits = first.read("limits");
+            let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+            assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+            assert!(
+                !first.read("environ").contains("OTEL_"),
+                "others of the server's variables are not passed on"
+            );
+        });
+        cases.check("its memory is not for others with the same user", || {
+            let path = format!("/proc/{}/environ", first.0);
+            let read = std::process::Command::new("setpriv")
+                .args(["--reuid", "www-data", "--clear-groups", "cat", &path])
+                .output()
+                .expect("setpriv");
+            assert!(!read.status.success(), "{read:?}");
+        });
+        cases.check("another one takes its place", || {
+            let mark = server.mark();
+            signal(first, Signal::SIGKILL);
+            let second = wait_until("another exporter", || match server.exporters()[..] {
+                [other] if other != first => Some(other),
+                _ => None,
+            });
+            server.wait_log(mark, "WSGI1061: the exporter of OpenTelemetry");
+            let (parent, _) = send(server, "/app/second", &[]);
+            collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+            assert!(second.is_alive());
+        });
+    });
+}
+
+fn keys_of_collectors_are_read_by_the_exporter_alone(setup: Setup) {
+    let collector = OtlpCollector::start_tls();
+    let keys = collector.path("keys");
+    fs::write(&keys, "# the key\nX-Key: very secret\nno header\n").expect("a file");
+    fs::set_permissions(&keys, Permissions::from_mode(0o600)).expect("root's file");
+    let options = format!(
+        "signals=traces compression=gzip headers-file={} certificate={}",
+        keys.display(),
+        collector.path("certificate.pem").display()
+    );
+    exporting(setup, &collector, &options).run(|server, cases| {
+        cases.check("over TLS, with a key", || {
+            let (parent, _) = send(server, "/app/", &[]);
+            collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+            let headers = &collector.received()[0]["headers"];
+            assert_eq!(
+                (&headers["x-key"], &headers["content-encoding"]),
+                (&"very secret".into(), &"gzip".into())
+            );
+            let line = server.wait_log(e2e::LogMark::default(), "has a line 3 that is no header");
+            assert!(!line.contains("very secret") && line.contains("WSGI1063"), "{line}");
+        });
+        cases.check("an exporter that is replaced reads it again", || {
+            let first = exporter(server);
+            signal(first, Signal::SIGKILL);
+            wait_until("another exporter", || (!server.exporters().contains(&first)).then_some(()));
+            let (parent, _) = send(server, "/app/second", &[]);
+            collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+            assert_eq!(collector.received().last().expect("a request")["headers"]["x-key"], "very secret");
+        });
+        cases.check("children do not have it open", || {
+            for child in server.children() {
+                let open = Process(child).descriptors();
+                assert!(open.iter().all(|(_, path)| *path != keys), "{open:?}");
+            }
+        });
+    });
+}
+
+fn exporters_end_with_their_generation(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let mut server = exporting(setup, &collector, "signals=traces").start();
+    let first = exporter(&server);
+    let instance = |path: &str| {
+        let span = collector.wait_span(path, |span| span["attributes"]["url.path"] == path);
+        span["resource"]["service.instance.id"].clone()
+    };
+    send(&server, "/app/first", &[]);
+    server.graceful();
+    wait_until("the end of the first exporter", || (!first.is_alive()).then_some(()));
+    let second = exporter(&server);
+    send(&server, "/app/second", &[]);
+    assert_eq!(instance("/app/first"), instance("/app/second"));
+    send(&server, "/app/last", &[]);
+    assert!(server.stop().success());
+    instance("/app/last");
+    assert!(!second.is_alive());
+}
+
+fn a_server_without_applications_exports(setup: Setup) {
+    let collector = OtlpCollector::start();
+    exporting(setup.own_groups(), &collector, "interval=100ms").run(|server, cases| {
+        assert_eq!(server.mode(), Mode::Daemon);
+        cases.check("without process groups there is a supervisor", || {
+            exporter(server);
+            assert_eq!((server.supervisors().len(), server.daemons().len()), (1, 0));
+            let (parent, _) = send(server, "/app/", &[]);
+            let span = collector.wait_span("the span", |span| span["id"] == parts(&parent).1);
+            assert_eq!(
+                (&span["kind"], &span["attributes"]["mod_wsgi.mode"]),
+                (&SERVER.into(), &"embedded".into())
+            );
+        });
+        cases.check("its metrics", || {
+            let sent =
+                collector.wait_metric("mod_wsgi.spans.sent", |metric| metric["points"][0]["value"] == 1);
+            assert_eq!(
+                (&sent["data"], &sent["temporality"], &sent["monotonic"]),
+                (&"sum".into(), &2.into(), &true.into())
+            );
+        });
+    });
+}
