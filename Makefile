@@ -62,7 +62,7 @@ test-soak: ## The slow end-to-end tests, in both modes: hundreds of restarts und
 
 test-browser: ## The tests of pages in a browser (installs one)
 	@scripts/install-dependencies browser
-	@E2E_MODE=daemon scripts/test-e2e its_page_shows_everything
+	@E2E_MODE=daemon scripts/test-e2e its_page_
 
 test-asan: ## The end-to-end tests with the address sanitizer, in both modes
 	@scripts/test-asan

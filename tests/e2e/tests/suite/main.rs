@@ -84,6 +84,7 @@ const TABLES: &[&[Test]] = &[
     spooling::TESTS,
     start_response::TESTS,
     status::TESTS,
+    status::page::TESTS,
     telemetry::TESTS,
     telemetry::published::TESTS,
     thread_exit::TESTS,

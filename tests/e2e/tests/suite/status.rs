@@ -1,5 +1,7 @@
 //! The status of a server: `SetHandler wsgi-status`.
 
+pub(crate) mod page;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
