@@ -168,6 +168,14 @@ fn write_page(directory: &Path, date: &str, command: &outline::Command) -> io::R
             }
         }
     }
+    for list in &command.lists {
+        page.control("SH", [list.title.to_uppercase().as_str()]);
+        for (name, text) in &list.entries {
+            page.control("TP", []);
+            page.text([bold(*name)]);
+            page.text([roman(text)]);
+        }
+    }
     general(&mut page, &[format!("{PROGRAM}(1)")]);
     fs::write(directory.join(format!("{name}.1")), page.to_roff())
 }

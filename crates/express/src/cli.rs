@@ -35,7 +35,7 @@ pub(crate) struct Command {
 
 static COMMANDS: [Command; 14] = [
     Command {
-        name: "doctor",
+        name: doctor::COMMAND,
         usage: "[script] [options]",
         help: "Looks for what is wrong with a server without starting it; status 1 if there are errors.",
         options: doctor::options,

@@ -2,6 +2,7 @@
 //! (`examples/manuals.rs`).
 
 use crate::cli;
+use crate::doctor;
 use crate::options;
 use crate::spec::Spec;
 
@@ -16,6 +17,17 @@ pub struct Command {
     pub takes_script: bool,
     /// Its options by topic; a command with few has one topic.
     pub topics: Vec<Topic>,
+    /// What else there is to know.
+    pub lists: Vec<List>,
+}
+
+/// A list of names with their meanings.
+#[derive(Debug)]
+pub struct List {
+    /// Its heading.
+    pub title: &'static str,
+    /// Names and texts.
+    pub entries: Vec<(&'static str, String)>,
 }
 
 /// Options that belong together.
@@ -53,8 +65,17 @@ pub fn commands() -> Vec<Command> {
             help: plain(command.help),
             takes_script: command.takes_arguments,
             topics: topics(&(command.options)()),
+            lists: if command.name == doctor::COMMAND { doctor_lists() } else { Vec::new() },
         })
         .collect()
+}
+
+fn doctor_lists() -> Vec<List> {
+    let list = |(title, checks): (_, Vec<(_, &str)>)| List {
+        title,
+        entries: checks.into_iter().map(|(name, about)| (name, plain(about))).collect(),
+    };
+    doctor::descriptions().map(list).collect()
 }
 
 fn topics(options: &[&'static Spec]) -> Vec<Topic> {

@@ -68,7 +68,7 @@ pub(crate) fn load(inputs: &Inputs<'_>, control: &Path) -> Result<(), Failure> {
         .map_err(|failure| cannot(format!("{} of {}: {}", failure.step, python.display(), failure.error)))?;
     let seconds = settings.startup_timeout;
     let limit = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0).map(Duration::from_secs);
-    let reason = match wait(&started.child, limit).map_err(|error| cannot(error.to_string()))? {
+    let reason = match wait(&started.child, limit, &|| false).map_err(|error| cannot(error.to_string()))? {
         Some(Exit::Status(LOADED)) => return Ok(()),
         Some(Exit::Status(FAILED)) => "the lines above say why".to_owned(),
         Some(exit) => format!("Python ended meanwhile: {exit}"),
@@ -119,21 +119,25 @@ fn environment(mut command: Command, control: &Path) -> Result<Vec<CString>, Str
     Ok(variables.filter_map(|variable| CString::new(variable).ok()).collect())
 }
 
-/// Waits for the end of a process. Returns `None` if it had to be ended.
-pub(crate) fn wait(child: &Child, limit: Option<Duration>) -> std::io::Result<Option<Exit>> {
+/// Waits for the end of a process, which is ended after a time, or when `is_enough`. Returns `None`
+/// if it had to be ended.
+pub(crate) fn wait(
+    child: &Child,
+    limit: Option<Duration>,
+    is_enough: &dyn Fn() -> bool,
+) -> std::io::Result<Option<Exit>> {
     let start = Instant::now();
-    let mut is_killed = false;
+    let mut killed = None;
     loop {
         if let Some(exit) = child.try_wait()? {
-            return Ok((!is_killed).then_some(exit));
+            return Ok(killed.is_none().then_some(exit));
         }
-        let is_late = |limit| start.elapsed() >= limit;
-        if limit.is_some_and(is_late) && !is_killed {
-            is_killed = true;
+        if killed.is_none() && (limit.is_some_and(|limit| start.elapsed() >= limit) || is_enough()) {
+            killed = Some(Instant::now());
             nix::sys::signal::killpg(Pid::from_raw(child.pid()), Signal::SIGKILL)?;
         }
         // A file system may hold a process, whatever the signal.
-        if is_killed && limit.is_some_and(|limit| is_late(limit + TO_END)) {
+        if killed.is_some_and(|killed| killed.elapsed() >= TO_END) {
             return Ok(None);
         }
         thread::sleep(BETWEEN_LOOKS);

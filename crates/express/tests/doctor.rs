@@ -227,6 +227,8 @@ fn an_import_that_ends_or_hangs_is_an_error() {
     assert!(line.contains("ends the process: ") && line.contains("Segmentation fault"), "{line}");
     let (_, report) = examine_script("import sys\nprint('sorry', flush=True)\nimport os\nos._exit(3)\n", &[]);
     assert!(only(&report, "application-import").contains("its last lines are: sorry"), "{report}");
+    let (_, report) = examine_script("while True:\n    print('x' * 100000)\n", &[]);
+    assert!(only(&report, "application-import").contains("prints without end"), "{report}");
     let (_, report) = examine_script("import time\ntime.sleep(1000)\n", &["--startup-timeout", "1"]);
     assert!(only(&report, "application-import").contains("takes longer than 1 s"), "{report}");
 }
@@ -473,4 +475,18 @@ fn limits_of_a_unit_count() {
     assert_eq!(report.lines().count(), 1, "{report}");
     let output = prefix.server("doctor", &["--unit", "no-such.service"]).output().unwrap();
     assert!(text(&output).contains("there is no unit no-such.service"), "{}", text(&output));
+}
+
+#[test]
+fn the_json_has_the_traceback() {
+    let prefix = healthy();
+    fs::write(prefix.path("app.wsgi"), "print('hello')\nraise ValueError('oh\\nno')\n").unwrap();
+    let output = prefix.server("doctor", &["--json"]).output().unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let detail = report["findings"][0]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("hello\nTraceback (most recent call last):")
+            && detail.ends_with("ValueError: oh\nno"),
+        "{detail}"
+    );
 }

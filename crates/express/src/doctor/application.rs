@@ -57,6 +57,9 @@ fn import(subject: &Subject) -> Vec<Finding> {
                         "correct what that step is about; the processes of the group start in the same way",
                     )
             }
+            Trial::Flood => Finding::error(format!("importing {name} prints without end"))
+                .because("each process would do that, into the error log")
+                .remedy("remove that from the import"),
             Trial::Late(seconds) => Finding::error(format!("importing {name} takes longer than {seconds} s"))
                 .because("processes are not ready until they have imported it")
                 .remedy("look at what it waits for, or raise startup-timeout (--startup-timeout)"),
@@ -74,6 +77,7 @@ fn import(subject: &Subject) -> Vec<Finding> {
                     .because(format!("{}{as_whom}", exception.line()))
                     .remedy(remedy)
                     .code(code)
+                    .detail(&report.output)
             }
         };
         Some(finding.at(application.place.as_ref()))
@@ -257,6 +261,7 @@ fn interpreter(subject: &Subject) -> Vec<Finding> {
             Some(exception) => {
                 Finding::error(format!("{name} has a module that cannot be imported in a sub-interpreter"))
                     .because(exception.line())
+                    .detail(&report.output)
             }
             None => {
                 let names: Vec<&str> = extensions.iter().map(|(name, _)| name.as_str()).collect();

@@ -22,6 +22,8 @@ pub(crate) struct Finding {
     pub(crate) remedy: String,
     /// The code that the server logs for this fault.
     pub(crate) code: Option<Code>,
+    /// Lines that say more, such as a traceback; may be empty.
+    pub(crate) detail: String,
 }
 
 /// The importance of a finding, the least first.
@@ -59,6 +61,7 @@ impl Finding {
             why: String::new(),
             remedy: String::new(),
             code: None,
+            detail: String::new(),
         }
     }
 
@@ -92,6 +95,12 @@ impl Finding {
     /// Adds the way out.
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
+        self
+    }
+
+    /// Adds lines that say more.
+    pub(crate) fn detail(mut self, detail: &str) -> Self {
+        detail.trim_end().clone_into(&mut self.detail);
         self
     }
 

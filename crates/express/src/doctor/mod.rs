@@ -21,6 +21,7 @@ mod system;
 mod trial;
 mod unit;
 
+pub(crate) use reference::descriptions;
 pub use reference::reference;
 
 use finding::Severity;
@@ -30,6 +31,9 @@ use crate::options;
 use crate::parse::Parsed;
 use crate::server::say;
 use crate::spec::{Spec, section};
+
+/// The name of the command.
+pub(crate) const COMMAND: &str = "doctor";
 
 section! {
     DOCTOR {

@@ -2,25 +2,29 @@
 
 use std::fmt::Write as _;
 
-use super::checks::TOPICS;
+use super::checks::{TOPICS, Topic};
 use super::express::START;
 
 const PREFACE: &str = include_str!("../../templates/doctor.md");
+
+/// Returns the checks by topic, with their texts in Markdown.
+pub(crate) fn descriptions() -> impl Iterator<Item = (&'static str, Vec<(&'static str, &'static str)>)> {
+    let checks =
+        |topic: &&'static Topic| topic.checks.iter().map(|check| (check.name, check.about)).collect();
+    let topics = TOPICS.iter().map(move |topic| (topic.title, checks(topic)));
+    std::iter::once(("The start of a server", vec![START])).chain(topics)
+}
 
 /// The manual of the doctor, Markdown.
 #[must_use]
 pub fn reference() -> String {
     let mut out = PREFACE.to_owned();
-    let mut topic = |title: &str, checks: &mut dyn Iterator<Item = (&str, &str)>| {
+    for (title, checks) in descriptions() {
         // Writing to a string does not fail.
         let _ = write!(out, "\n### {title}\n\n| Check | |\n|---|---|\n");
         for (name, about) in checks {
             let _ = writeln!(out, "| `{name}` | {} |", about.replace('|', "\\|"));
         }
-    };
-    topic("The start of a server", &mut [START].into_iter());
-    for each in TOPICS {
-        topic(each.title, &mut each.checks.iter().map(|check| (check.name, check.about)));
     }
     out
 }

@@ -31,6 +31,8 @@ const REPORT: i32 = 3;
 const LONGEST: Duration = Duration::from_secs(60);
 /// The most of a report that is read.
 const MOST: u64 = 4 << 20;
+/// The most that an application may print.
+const MOST_PRINTED: i64 = 64 << 20;
 /// The most of what an application prints that is read, from its end.
 const MOST_OUTPUT: u64 = 64 << 10;
 
@@ -41,6 +43,8 @@ pub(crate) enum Trial {
     None,
     /// There is no process: the step that failed, and why.
     NotStarted(String),
+    /// It was ended because it printed without end.
+    Flood,
     /// It was ended after this many seconds.
     Late(u64),
     /// The process has ended in the middle, with these last lines.
@@ -73,6 +77,9 @@ pub(crate) struct Report {
     pub(crate) no_locale: Option<String>,
     /// Those of file names and of text.
     pub(crate) encoding: Vec<String>,
+    /// The end of what the process has printed, the traceback of its exception last.
+    #[serde(skip)]
+    pub(crate) output: String,
 }
 
 /// An exception.
@@ -154,7 +161,10 @@ fn first_line(text: &str) -> &str {
 /// Imports an application.
 pub(super) fn try_import(subject: &Subject, application: &Application) -> Trial {
     let group = subject.group_of(application);
-    if !subject.may_import || !is_readable(group, &application.entry) {
+    let can_enter =
+        |home: &Path| group.account.can(crate::account::Access::Search, &group.outside(home)).is_ok();
+    let is_closed = !is_readable(group, &application.entry) || !group.home.as_deref().is_none_or(can_enter);
+    if !subject.may_import || is_closed {
         return Trial::None;
     }
     let Some(programs) = programs(subject, group) else { return Trial::None };
@@ -212,18 +222,21 @@ fn run(
     let started = plan.spawn().map_err(|failure| format!("{}: {}", failure.step, failure.error))?;
     let seconds = application.startup_timeout;
     let limit = if seconds > 0 { Duration::from_secs(seconds) } else { LONGEST };
-    let exit = wait(&started.child, Some(limit)).map_err(|error| error.to_string())?;
+    let printed = || nix::sys::stat::fstat(&output).map_or(0, |facts| facts.st_size);
+    let exit = wait(&started.child, Some(limit), &|| printed() > MOST_PRINTED);
+    let exit = exit.map_err(|error| error.to_string())?;
     // What it has started ends with it.
     let _ = killpg(Pid::from_raw(started.child.pid()), Signal::SIGKILL);
-    let Some(exit) = exit else { return Ok(Trial::Late(limit.as_secs())) };
-    let text = read(report, MOST).map_err(|error| error.to_string())?;
-    match serde_json::from_slice(&text) {
-        Ok(report) => Ok(Trial::Done(report)),
-        Err(_) => {
-            let output = read(output, MOST_OUTPUT).unwrap_or_default();
-            Ok(Trial::Ended(exit, last_lines(&String::from_utf8_lossy(&output))))
-        }
-    }
+    let Some(exit) = exit else {
+        let is_flood = printed() > MOST_PRINTED;
+        return Ok(if is_flood { Trial::Flood } else { Trial::Late(limit.as_secs()) });
+    };
+    let last = || String::from_utf8_lossy(&read(&output, MOST_OUTPUT).unwrap_or_default()).into_owned();
+    let text = read(&report, MOST).map_err(|error| error.to_string())?;
+    Ok(match serde_json::from_slice(&text) {
+        Ok(report) => Trial::Done(Box::new(Report { output: last(), ..report })),
+        Err(_) => Trial::Ended(exit, last_lines(&last())),
+    })
 }
 
 fn order<'a>(application: &'a Application, group: &'a Group) -> Order<'a> {
@@ -266,7 +279,9 @@ fn environment(subject: &Subject, group: &Group) -> Vec<String> {
         all.retain(|(other, _)| other != name);
         all.push((name.to_owned(), value));
     };
-    if let Some(entry) = os::accounts::user(group.account.uid.as_raw()) {
+    // Apache's children keep what it was started with.
+    let user = Some(group.account.uid.as_raw()).filter(|_| !group.is_embedded());
+    if let Some(entry) = user.and_then(os::accounts::user) {
         set("HOME", entry.home.to_string_lossy().into_owned());
         for name in ["USER", "LOGNAME"] {
             set(name, entry.name.clone());
@@ -285,8 +300,8 @@ fn environment(subject: &Subject, group: &Group) -> Vec<String> {
 }
 
 /// Reads a file that a process has written, the last part if it is long.
-fn read(file: OwnedFd, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut file = File::from(file);
+fn read(file: &OwnedFd, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut file = File::from(file.try_clone()?);
     let length = file.metadata()?.len();
     file.seek(std::io::SeekFrom::Start(length.saturating_sub(most)))?;
     let mut content = Vec::new();
