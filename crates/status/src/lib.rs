@@ -8,6 +8,7 @@ pub mod figures;
 pub mod histogram;
 pub mod html;
 pub mod json;
+pub mod metrics;
 pub mod printable;
 pub mod problems;
 pub mod prometheus;
