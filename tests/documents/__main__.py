@@ -14,6 +14,7 @@ import os
 import sys
 import time
 
+import names
 from blocks import Mistake, parse
 from checks import Apache, check
 from references import References
@@ -86,6 +87,11 @@ def test_page(page, settings, references, apache):
                 mistakes.append(str(mistake))
                 if block.kind in ("run", "serve", "fails"):
                     break
+        if page == names.PAGE and not settings.fast:
+            try:
+                names.check(text, sandbox)
+            except Mistake as mistake:
+                mistakes.append(str(mistake))
     finally:
         try:
             sandbox.close()

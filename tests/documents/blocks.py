@@ -7,6 +7,8 @@ import re
 DEFAULTS = {
     "apache": "check",
     "console": "run",
+    "dockerfile": "check",
+    "ini": "check",
     "json": "check",
     "python": "check",
     "text": "shown",

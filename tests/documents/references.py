@@ -8,6 +8,7 @@ from blocks import Mistake
 
 # Names that begin as directives do, but are others' or mean all of a kind.
 OTHER_DIRECTIVES = {"WSGIApplication", "WSGILazyInitialization", "WSGIVerboseDebugging"}
+ALIAS_OPTIONS = {"process-group", "application-group", "callable-object", "pass-authorization"}
 # Options of mod_wsgi-express are checked where its name stands on the same line, or in these pages.
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]+)")
 
@@ -23,6 +24,17 @@ class References:
         self.group_options = set(re.findall(r"^\| `([a-z-]+)=` \|", read("directives.md"), re.MULTILINE))
         if not (self.directives and self.codes and self.options and self.group_options):
             raise Mistake("the manuals of directives, codes and options do not look as expected")
+
+    def replacements(self, page, where, line):
+        """Yields what the last column of a table about moving from another server promises and is not there."""
+        if os.path.basename(page).startswith("from-") and line.startswith("| "):
+            last = line.rstrip(" |").rpartition(" | ")[2]
+            for name in re.findall(r"`([a-z][a-z-]+)=", last):
+                if name not in self.group_options | ALIAS_OPTIONS:
+                    yield f"{where}: there is no option {name}="
+            for name in re.findall(r"`--([a-z-]+)", last):
+                if name not in self.options:
+                    yield f"{where}: mod_wsgi-express has no option --{name}"
 
     def check(self, page, text):
         """Raises for what a page names and is not there."""
@@ -50,5 +62,6 @@ class References:
                 for name in re.findall(r"(?<=\s)([a-z-]+)=\S", option):
                     if name not in self.group_options:
                         mistakes.append(f"{where}: WSGIDaemonProcess has no option {name}=")
+            mistakes += self.replacements(page, where, line)
         if mistakes:
             raise Mistake("\n".join(mistakes))

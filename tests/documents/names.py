@@ -1,0 +1,87 @@
+"""Compares docs/python-api.md with what processes of a server really have."""
+
+import json
+import re
+import urllib.request
+
+from blocks import Block, Mistake
+
+PAGE = "docs/python-api.md"
+# Sections of the page, and what the application below says of them.
+SECTIONS = "mod_wsgi", "apache", "The environ", "Events", "Request metrics", "Process metrics"
+# Not there in a process that has had two requests.
+ELSEWHERE = {"Events": {"request_exception", "process_signal", "process_stopping"}}
+
+APPLICATION = """
+import json, apache, mod_wsgi
+
+events = {}
+
+@mod_wsgi.subscribe_events
+def note(name, **event):
+    events[name] = sorted(event)
+
+mod_wsgi.start_recording_metrics()
+
+def public(module):
+    # The class is made when somebody asks for it.
+    lazy = [name for name in ["LogHandler"] if hasattr(module, name)]
+    return sorted({name for name in [*dir(module), *lazy] if not name.startswith("_")})
+
+def application(environ, start_response):
+    body = json.dumps({
+        "mod_wsgi": public(mod_wsgi),
+        "apache": public(apache),
+        "The environ": sorted(key for key in environ if key.startswith(("wsgi.", "mod_wsgi.", "apache."))),
+        "Events": events,
+        "Request metrics": sorted(mod_wsgi.request_metrics()),
+        "Process metrics": sorted(mod_wsgi.process_metrics()),
+    }).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+def check(text, sandbox):
+    """Raises for names that only one side has, in either mode."""
+    documented = {section: _documented(text, section) for section in SECTIONS}
+    with open(sandbox.path("names.wsgi"), "w", encoding="utf-8") as file:
+        file.write(APPLICATION)
+    mistakes = []
+    for mode in ("", " --embedded-mode"):
+        sandbox.serve(Block(PAGE, 0, "sh", f"mod_wsgi-express start-server names.wsgi --max-clients 1{mode}", "serve"))
+        try:
+            for _ in range(2):
+                with urllib.request.urlopen(f"http://localhost:{sandbox.port}/", timeout=30) as response:
+                    real = json.load(response)
+        finally:
+            sandbox.stop()
+        for section, names in documented.items():
+            mistakes += _compare(section, names, real[section])
+    if mistakes:
+        raise Mistake("\n".join(f"{PAGE}: {mistake}" for mistake in mistakes))
+
+
+def _compare(section, documented, real):
+    for name in sorted(set(documented) - set(real) - ELSEWHERE.get(section, set())):
+        yield f"{section}: there is no {name}"
+    for name in sorted(set(real) - set(documented)):
+        yield f"{section}: {name} is missing on the page"
+    if section == "Events":
+        for name, keys in real.items():
+            wrong = set(keys) ^ set(documented.get(name, ()))
+            if wrong:
+                yield f"{section}: {name}: the page and the server differ in {', '.join(sorted(wrong))}"
+
+
+def _documented(text, section):
+    """Returns the names in the first column of a section's tables, each with those in its last one."""
+    part = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    if not part:
+        raise Mistake(f"{PAGE}: there is no section {section}")
+    names = {}
+    for row in re.findall(r"^\| (`.*) \|$", part[1], re.MULTILINE):
+        cells = row.split(" | ")
+        for name in re.findall(r"`([\w.]+)(?:\([^`]*\))?`", cells[0]):
+            names[name] = re.findall(r"`([a-z_]+)`", cells[-1])
+    return names
