@@ -16,7 +16,7 @@ import time
 
 import names
 from blocks import Mistake, parse
-from checks import Apache, check
+from checks import Apache, check, dashboard
 from references import References
 from sandbox import Sandbox
 
@@ -46,6 +46,10 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         results = list(pool.map(test, pages))
     counts, reasons, mistakes = collections.Counter(), collections.Counter(), []
+    try:
+        dashboard(os.path.join(ROOT, "examples/grafana/mod_wsgi.json"))
+    except Mistake as mistake:
+        mistakes.append(str(mistake))
     for page_counts, page_reasons, page_mistakes in results:
         counts += page_counts
         reasons += page_reasons

@@ -10,6 +10,7 @@ DEFAULTS = {
     "dockerfile": "check",
     "ini": "check",
     "json": "check",
+    "promql": "check",
     "python": "check",
     "text": "shown",
     "yaml": "check",
