@@ -1,7 +1,7 @@
 //! Checks that the dashboard of examples/grafana queries what is exported, and nothing else.
 
 use serde_json::Value;
-use status::prometheus::{Kind, METRICS, Metric};
+use status::metrics::{Kind, METRICS, Metric};
 
 const DASHBOARD: &str = include_str!("../../../examples/grafana/mod_wsgi.json");
 
@@ -40,7 +40,7 @@ fn metric(name: &str) -> Option<&'static Metric> {
         Kind::Histogram => {
             ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(metric.name))
         }
-        Kind::Counter | Kind::Gauge => metric.name == name,
+        Kind::Counter | Kind::UpDownCounter | Kind::Gauge => metric.name == name,
     })
 }
 
