@@ -74,6 +74,55 @@ pub fn process() -> Process {
     Process { cpu: cpu(&usage), resident, peak_resident: peak.max(resident) }
 }
 
+/// The resources of a process, as far as any other may see them.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OtherProcess {
+    /// The time at which it was started, in seconds since the epoch.
+    pub started: f64,
+    /// The CPU time that it has used, of both kinds together.
+    pub cpu: Duration,
+    /// Memory that is resident now, in bytes.
+    pub resident: u64,
+}
+
+/// Returns the resources of a process; `None` if there is none with this id, or the system hides it
+/// from this user.
+#[must_use]
+pub fn of_process(pid: u32) -> Option<OtherProcess> {
+    parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// Parses proc(5) `stat`.
+fn parse_stat(stat: &[u8]) -> Option<OtherProcess> {
+    // The name may contain anything.
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(end_of_name + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    // The first is field 3; user time is 14, system time 15, the start 22, resident pages 24.
+    let (user, system): (u64, u64) = (fields.nth(11)?.parse().ok()?, fields.next()?.parse().ok()?);
+    let started: u64 = fields.nth(6)?.parse().ok()?;
+    let pages: u64 = fields.nth(1)?.parse().ok()?;
+    // SAFETY: sysconf has no precondition.
+    let [ticks, page] = [libc::_SC_CLK_TCK, libc::_SC_PAGESIZE].map(|name| unsafe { libc::sysconf(name) });
+    let (ticks, page) = (u64::try_from(ticks).ok().filter(|ticks| *ticks > 0)?, u64::try_from(page).ok()?);
+    Some(OtherProcess {
+        started: boot_time() + started as f64 / ticks as f64,
+        cpu: Duration::from_secs_f64((user.saturating_add(system)) as f64 / ticks as f64),
+        resident: pages.saturating_mul(page),
+    })
+}
+
+/// Returns the time at which the system was started, in seconds since the epoch.
+fn boot_time() -> f64 {
+    let read = |clock| {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: room for the answer; every system has these clocks.
+        unsafe { libc::clock_gettime(clock, &raw mut time) };
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    read(libc::CLOCK_REALTIME) - read(libc::CLOCK_BOOTTIME)
+}
+
 fn usage(of: libc::c_int) -> Option<libc::rusage> {
     let mut usage = MaybeUninit::uninit();
     // SAFETY: getrusage writes one whole structure when it succeeds, and only then it is read.
@@ -166,6 +215,27 @@ mod tests {
         assert_eq!(parse_own_memory(status), Some(5_300 * 1024));
         assert_eq!(parse_own_memory("VmSize:\t 10 kB\nVmRSS:\t 9 kB\n"), Some(9 * 1024));
         assert_eq!([parse_own_memory(""), parse_own_memory("RssAnon:\tmuch\n")], [None, None]);
+    }
+
+    #[test]
+    fn other_processes_are_seen() {
+        let own = of_process(std::process::id()).unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!(own.started <= now && own.started > now - 3600.0 * 24.0 * 30.0, "{own:?}");
+        assert!(own.resident > 100_000, "{own:?}");
+        assert_eq!(of_process(u32::MAX), None);
+    }
+
+    #[test]
+    fn the_name_of_a_process_may_contain_anything() {
+        let stat = b"7 (a) 1 (b\n c) S 1 7 7 0 -1 4194560 9 0 3 0 250 50 0 0 20 0 4 0 1000 9999 12 18446744073709551615";
+        let seen = parse_stat(stat).unwrap();
+        // SAFETY: sysconf has no precondition.
+        let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
+        assert_eq!(seen.cpu, Duration::from_secs_f64(300.0 / ticks));
+        assert_eq!(seen.resident % 12, 0);
+        assert!((seen.started - boot_time() - 1000.0 / ticks).abs() < 1.0);
+        assert_eq!(parse_stat(b"7 (a) S 1"), None);
     }
 
     #[test]

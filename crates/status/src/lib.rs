@@ -4,10 +4,12 @@
 //! schema with a version, [`snapshot::SCHEMA`].
 #![forbid(unsafe_code)]
 
+pub mod collect;
 pub mod figures;
 pub mod histogram;
 pub mod html;
 pub mod json;
+pub mod layout;
 pub mod metrics;
 pub mod printable;
 pub mod problems;
@@ -17,5 +19,7 @@ pub mod scope;
 pub mod snapshot;
 pub mod trend;
 
+pub use collect::{Source, collect};
 pub use histogram::Histogram;
+pub use layout::Layout;
 pub use snapshot::Snapshot;

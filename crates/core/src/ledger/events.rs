@@ -11,13 +11,22 @@ pub struct EventRing {
     pub start: usize,
 }
 
+/// The kind of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A child of Apache has died with requests of embedded mode.
+    Crash,
+    /// Python could not be started in a child.
+    FailedStart,
+}
+
 /// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerEvent {
     /// The time at which it happened, in microseconds since the epoch.
     pub time: u64,
-    /// The number of its kind.
-    pub kind: u8,
+    /// Its kind.
+    pub kind: EventKind,
     /// The process; 0 if there is none.
     pub pid: u32,
     /// The cause, in one line.
@@ -57,7 +66,7 @@ impl EventRing {
         let text = beginning(&event.text, LONGEST_TEXT);
         let detail = &event.detail[event.detail.len().saturating_sub(LONGEST_DETAIL)..];
         ledger.store(place + TIME, event.time);
-        ledger.store(place + KIND, u64::from(event.pid) << 8 | u64::from(event.kind));
+        ledger.store(place + KIND, u64::from(event.pid) << 8 | event.kind as u64);
         ledger.store(place + LENGTHS, (detail.len() as u64) << 32 | text.len() as u64);
         store_text(ledger, place + TEXT, text);
         store_text(ledger, place + DETAIL, detail);
@@ -83,7 +92,7 @@ impl EventRing {
         let length = |value: u64, most: usize| usize::try_from(value).unwrap_or(0).min(most);
         let event = LedgerEvent {
             time: read(place + TIME),
-            kind: kind as u8,
+            kind: if kind as u8 == EventKind::Crash as u8 { EventKind::Crash } else { EventKind::FailedStart },
             pid: (kind >> 8) as u32,
             text: load_text(read, place + TEXT, length(lengths & 0xffff_ffff, LONGEST_TEXT)),
             detail: load_text(read, place + DETAIL, length(lengths >> 32, LONGEST_DETAIL)),
@@ -111,7 +120,7 @@ mod tests {
         assert!(ring.last(&read).is_empty());
         let event = |number: u64| LedgerEvent {
             time: number,
-            kind: 3,
+            kind: if number % 2 == 0 { EventKind::Crash } else { EventKind::FailedStart },
             pid: 4_000_000,
             text: format!("event {number}").into_bytes(),
             detail: vec![b'x'; number as usize],
@@ -129,7 +138,7 @@ mod tests {
         let detail: Vec<_> = (0..10_000).map(|number| number as u8).collect();
         ring.record(
             ledger,
-            &LedgerEvent { time: 1, kind: 0, pid: 0, text: vec![b'y'; 999], detail: detail.clone() },
+            &LedgerEvent { time: 1, kind: EventKind::Crash, pid: 0, text: vec![b'y'; 999], detail: detail.clone() },
         );
         let seen = &ring.last(&|index| ledger.load(index))[0];
         assert_eq!((seen.text.len(), &*seen.detail), (512, &detail[10_000 - 8192..]));

@@ -23,7 +23,7 @@ mod times;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use directory::{Directory, GroupRows, Wanted};
-pub use events::{EventRing, LedgerEvent};
+pub use events::{EventKind, EventRing, LedgerEvent};
 pub use group::{Cause, GroupRow};
 pub use history::HistorySample;
 pub use method::Method;
