@@ -238,6 +238,16 @@ impl ServerConfig {
         })
     }
 
+    /// Returns the scripts that aliases name, each with its process group (empty: embedded mode), as
+    /// far as aliases and the settings of the server say so.
+    pub fn scripts(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.aliases.iter().filter_map(|alias| {
+            let is_fixed = matches!(alias.location, Location::Prefix(_)) || !alias.target.contains(&b'$');
+            let group = alias.options.process_group.as_deref().or(self.defaults.process_group.as_deref());
+            is_fixed.then(|| (group.unwrap_or_default(), &*alias.target))
+        })
+    }
+
     /// Returns the first alias that maps `uri`, with the file it maps to in `file` (whose content
     /// is replaced).
     pub fn script_alias(&self, uri: &[u8], file: &mut Vec<u8>) -> Option<&Arc<ScriptAlias>> {

@@ -203,6 +203,29 @@ impl Request {
         }
     }
 
+    /// Returns whether the request is the client's own: no subrequest, and not redirected from another
+    /// one, whose times it would have.
+    #[must_use]
+    pub fn is_initial(&self) -> bool {
+        // SAFETY: the request is live.
+        unsafe { (*self.as_ptr()).main.is_null() && (*self.as_ptr()).prev.is_null() }
+    }
+
+    /// Returns the status of the response, once that has ended: that of the request which this one was
+    /// redirected to, if it was.
+    #[must_use]
+    pub fn final_status(&self) -> u16 {
+        // SAFETY: a request that was redirected lives as long as the one it became, and the reverse:
+        // they have one pool.
+        unsafe {
+            let mut request = self.as_ptr();
+            while !(*request).next.is_null() {
+                request = (*request).next;
+            }
+            u16::try_from((*request).status).unwrap_or(0)
+        }
+    }
+
     /// Returns whether the request is the document for the error of another one, whose body may have
     /// been read by half.
     #[must_use]

@@ -8,6 +8,7 @@ use httpd::{Output, Request, ResponseStatus, SendError, SendFileError, Status};
 use wsgi_core::codes::RESPONSE_TOO_SHORT;
 use wsgi_core::response::{self, Allowance, Class};
 
+use crate::ledger::Entry;
 use crate::log;
 use crate::request_body::RequestBody;
 use crate::validated::{FilePart, Head};
@@ -16,6 +17,7 @@ use crate::validated::{FilePart, Head};
 pub(crate) struct ClientResponse<'r> {
     request: &'r Request,
     output: Output<'r>,
+    entry: &'r Entry<'r>,
     enable_sendfile: bool,
     merges_headers: bool,
     /// The head, which is kept back until the body begins: Apache takes a status that is no success
@@ -64,12 +66,13 @@ impl From<httpd::InteriorNul> for ResponseFailed {
 }
 
 impl<'r> ClientResponse<'r> {
-    pub(crate) fn new(request: &'r Request, enable_sendfile: bool) -> Self {
+    pub(crate) fn new(request: &'r Request, entry: &'r Entry<'r>, enable_sendfile: bool) -> Self {
         let output = Output::new(request);
         let allowance = Allowance::new(None);
         Self {
             request,
             output,
+            entry,
             enable_sendfile,
             merges_headers: false,
             head: None,
@@ -141,6 +144,21 @@ impl<'r> ClientResponse<'r> {
         how: u32,
         body: &mut RequestBody<'_>,
     ) -> Result<(), ResponseFailed> {
+        self.entry.begin_writing();
+        let written = self.write_block(block, how, body);
+        // What follows the last block is the end of the response, see `finish`.
+        if how & write::LAST == 0 {
+            self.entry.end_writing();
+        }
+        written
+    }
+
+    fn write_block(
+        &mut self,
+        block: &[u8],
+        how: u32,
+        body: &mut RequestBody<'_>,
+    ) -> Result<(), ResponseFailed> {
         self.begin()?;
         let is_empty = block.is_empty();
         let block = self.take_allowed(block);
@@ -153,24 +171,40 @@ impl<'r> ClientResponse<'r> {
         self.held_back = if flush { 0 } else { self.held_back.saturating_add(block.len()) };
         if how & write::LAST == 0 {
             let excess = block.is_empty() && self.length.is_some();
-            return if excess { Ok(()) } else { Ok(self.output.send(block, flush)?) };
+            return if excess { Ok(()) } else { self.send(block, flush) };
         }
         // With the end in the same brigade Apache would serve ranges of it (see `send_file`), and
         // would set the length of what it got, which is less than declared if the body is not
         // wanted.
         if self.allowance.left() == Some(0) && !self.request.wants_range() {
             let sent = self.output.send_last(block);
+            self.note_sent(block.len() as u64, sent);
             return self.unless_superseded(sent.map_err(ResponseFailed::from));
         }
         // With the end in the same brigade Apache would compute a length, which the contract does
         // not want (it is wrong for HEAD); and a body that is too short must not be ended here.
         if !block.is_empty() {
-            self.output.send(block, false)?;
+            self.send(block, false)?;
         }
         if self.is_complete() {
             self.output.end()?;
         }
         Ok(())
+    }
+
+    /// Gives a block to Apache's filters.
+    fn send(&mut self, block: &[u8], flush: bool) -> Result<(), ResponseFailed> {
+        let sent = self.output.send(block, flush);
+        self.note_sent(block.len() as u64, sent);
+        Ok(sent?)
+    }
+
+    /// Notes that so many bytes have gone to the client, unless they were not sent, or there is no
+    /// body.
+    fn note_sent(&self, length: u64, sent: Result<(), SendError>) {
+        if sent.is_ok() && !self.request.is_header_only() {
+            self.entry.add_written(length);
+        }
     }
 
     /// Sends a block while the client still sends the body of the request: in pieces, each when the
@@ -188,7 +222,7 @@ impl<'r> ClientResponse<'r> {
             else {
                 break;
             };
-            self.output.send(piece, false)?;
+            self.send(piece, false)?;
             rest = next;
         }
         Ok(rest)
@@ -200,6 +234,13 @@ impl<'r> ClientResponse<'r> {
         file: &FilePart<'_>,
         body: &mut RequestBody<'_>,
     ) -> Result<(), ResponseFailed> {
+        self.entry.begin_writing();
+        let sent = self.send_parts(file, body);
+        self.entry.end_writing();
+        sent
+    }
+
+    fn send_parts(&mut self, file: &FilePart<'_>, body: &mut RequestBody<'_>) -> Result<(), ResponseFailed> {
         self.begin()?;
         let length = self.allowance.take(file.length());
         if length == 0 {
@@ -229,8 +270,12 @@ impl<'r> ClientResponse<'r> {
         uses_sendfile: bool,
         last: bool,
     ) -> Result<(), ResponseFailed> {
+        let length = part.end - part.start;
         match self.output.send_file(file.file(), part, uses_sendfile, last) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.note_sent(length, Ok(()));
+                Ok(())
+            }
             // The body was given as a whole.
             Err(SendFileError::NotSent) if last => self.unless_superseded(Err(ResponseFailed)),
             Err(SendFileError::NotSent) => Err(ResponseFailed),
@@ -267,9 +312,12 @@ impl<'r> ClientResponse<'r> {
 
     /// Has Apache send all that it holds back. `body` is that of the request.
     pub(crate) fn flush(&mut self, body: &mut RequestBody<'_>) -> Result<(), ResponseFailed> {
+        self.entry.begin_writing();
         body.make_way();
         self.held_back = 0;
-        Ok(self.output.flush()?)
+        let flushed = self.output.flush();
+        self.entry.end_writing();
+        Ok(flushed?)
     }
 
     /// Returns whether the head has been given to Apache.
@@ -290,6 +338,8 @@ impl<'r> ClientResponse<'r> {
     /// Ends the response, or breaks it off, when the host is done with it and with `body`, that of
     /// the request.
     pub(crate) fn finish(mut self, outcome: Outcome, body: &mut RequestBody<'_>) -> Status {
+        // To the end of the request: nothing else follows.
+        self.entry.begin_writing();
         let input_failure = body.failure();
         body.disclaim();
         // Apache would read the rest of a body, however long, of a client that does not read.

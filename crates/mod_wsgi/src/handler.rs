@@ -10,6 +10,7 @@ use wsgi_core::path_info;
 use crate::access::dispatch;
 use crate::checks::{self, Refusal};
 use crate::expansion::Expansion;
+use crate::ledger::Entry;
 use crate::request_body::RequestBody;
 use crate::request_environment::{Names, RequestEnvironment};
 use crate::request_facts::{FactsSource, Groups};
@@ -94,7 +95,9 @@ fn run<'r>(request: &'r Request, route: &Route<'_>, span: Option<&ServerSpan<'r>
         span.set_groups(request, groups);
     }
     let target = refusal.map_or_else(|| target(request, settings, process_group), Err);
-    let mut body = RequestBody::new(request);
+    let entry = target.as_ref().ok().map(|target| Entry::begin(request, target.as_ref()));
+    let entry = entry.unwrap_or_else(|| Entry::none(request));
+    let mut body = RequestBody::new(request, &entry);
     // Before the description: the filters of a body may change the headers.
     let target = target.and_then(|target| {
         let of_group = target.as_ref().map_or(0, daemon::Target::spool_body);
@@ -136,7 +139,7 @@ fn run<'r>(request: &'r Request, route: &Route<'_>, span: Option<&ServerSpan<'r>
     if matches!(status, Status::Http(_)) {
         environment.publish();
     }
-    status
+    entry.finish(status)
 }
 
 /// Returns the names that a dispatch script has chosen for the request; none without a script.

@@ -17,6 +17,7 @@ mod handover;
 mod health;
 mod inquiry;
 mod installation;
+mod ledger;
 mod log;
 mod permits;
 mod request_body;
@@ -87,7 +88,7 @@ impl Module for Wsgi {
     const HANDLER: Option<Hook<RequestHook>> = Some(Hook::new(handler::handle));
     const POST_CONFIG: Option<Hook<PostConfigHook>> = Some(Hook::new(post_config));
     const TEST_CONFIG: Option<Hook<fn(&Server)>> = Some(Hook::new(config::review));
-    const MONITOR: Option<Hook<fn(&Server)>> = Some(Hook::new(|_| daemon::monitor()));
+    const MONITOR: Option<Hook<fn(&Server)>> = Some(Hook::new(monitor));
     const CHILD_STATUS: Option<Hook<ChildStatusHook>> = Some(Hook::new(child_status));
     const CHILD_INIT: Option<Hook<fn(&Child<'_>)>> = Some(Hook::new(child_init));
 }
@@ -101,22 +102,31 @@ fn post_config(server: &Server, info: &ServerInfo) -> Result<(), String> {
     config::review(server);
     permits::prepare(server, info);
     termination::prepare(server, info);
+    ledger::prepare(server, info);
     daemon::start(server, info)?;
     // Meanwhile the new processes start.
     handover::wait_for_old_children(server, info);
     Ok(())
 }
 
+fn monitor(_: &Server) {
+    daemon::monitor();
+    ledger::monitor();
+}
+
 fn child_status(server: &Server, status: ChildStatus) {
     match status {
         ChildStatus::Started => termination::child_started(server),
-        ChildStatus::Ended(process) => permits::child_ended(process),
+        ChildStatus::Ended(process) => {
+            permits::child_ended(process);
+            ledger::child_ended(server, process);
+        }
     }
 }
 
 fn child_init(child: &Child<'_>) {
     child::init(child);
-    status::child_init(child);
+    ledger::child_init();
     daemon::child_init(child);
     embedded::child_init(child);
 }

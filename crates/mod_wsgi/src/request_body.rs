@@ -16,6 +16,7 @@ use httpd::{Input, InteriorNul, Request, Status};
 use os::spool::Spool;
 use wsgi_core::codes::{BODY_NOT_KEPT, BODY_NOT_READ};
 
+use crate::ledger::Entry;
 use crate::{child, log};
 
 /// The most bytes that are kept in memory.
@@ -34,6 +35,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub(crate) struct RequestBody<'r> {
     request: &'r Request,
     input: Input<'r>,
+    entry: &'r Entry<'r>,
     kept: Option<Box<Kept>>,
     /// The answer of [`RequestBody::is_announced`], once it is known.
     is_announced: Option<bool>,
@@ -68,12 +70,13 @@ pub(crate) enum Whole<'a> {
 }
 
 impl<'r> RequestBody<'r> {
-    /// Makes the body of `request`.
-    pub(crate) fn new(request: &'r Request) -> Self {
+    /// Makes the body of `request`, which has this entry.
+    pub(crate) fn new(request: &'r Request, entry: &'r Entry<'r>) -> Self {
         let input = Input::new(request);
         Self {
             request,
             input,
+            entry,
             kept: None,
             is_announced: None,
             is_unwanted: false,
@@ -81,6 +84,11 @@ impl<'r> RequestBody<'r> {
             failure: None,
             is_stuck: false,
         }
+    }
+
+    /// Returns the entry of the request in the ledger.
+    pub(crate) fn entry(&self) -> &'r Entry<'r> {
+        self.entry
     }
 
     /// Returns whether the client has announced a body. (The headers say so only until it is read:
@@ -114,9 +122,13 @@ impl<'r> RequestBody<'r> {
                 return Ok(());
             }
             kept.block.resize(BLOCK, 0);
-            let length = self.input.read(&mut kept.block).inspect_err(|status| {
+            self.entry.begin_reading();
+            let read = self.input.read(&mut kept.block);
+            self.entry.end_reading();
+            let length = read.inspect_err(|status| {
                 log_unread(request, *status, "The application is not called");
             })?;
+            self.entry.add_read(length);
             let kept_so_far = kept.spool.append(&kept.block[..length]);
             kept_so_far.map_err(|error| not_kept(request, &error))?;
         }
@@ -160,7 +172,7 @@ impl<'r> RequestBody<'r> {
     pub(crate) fn read_arrived(&mut self, buffer: &mut [u8]) -> Result<usize, Status> {
         match self.read_kept(buffer)? {
             Some(length) => Ok(length),
-            None => self.input.read_arrived(buffer),
+            None => self.input.read_arrived(buffer).inspect(|length| self.entry.add_read(*length)),
         }
     }
 
@@ -169,10 +181,19 @@ impl<'r> RequestBody<'r> {
     /// # Errors
     /// As [`Input::poll_read`]; also if what was kept is lost.
     pub(crate) fn poll_read(&mut self, buffer: &mut [u8]) -> Result<Poll<usize>, Status> {
-        match self.read_kept(buffer)? {
-            Some(length) => Ok(Poll::Ready(length)),
-            None => self.input.poll_read(buffer),
+        if let Some(length) = self.read_kept(buffer)? {
+            return Ok(Poll::Ready(length));
         }
+        self.entry.begin_reading();
+        let read = self.input.poll_read(buffer);
+        match read {
+            // It waits until it asks again.
+            Ok(Poll::Pending) => return read,
+            Ok(Poll::Ready(length)) => self.entry.add_read(length),
+            Err(_) => {}
+        }
+        self.entry.end_reading();
+        read
     }
 
     /// Returns what to wait for after [`RequestBody::poll_read`] was pending, see [`Input::pause`].
@@ -256,11 +277,13 @@ impl<'r> RequestBody<'r> {
                 std::thread::sleep(PAUSE);
                 true
             }
-            Ok(_) if self.is_unwanted => {
+            Ok(length) if self.is_unwanted => {
+                self.entry.add_read(length);
                 self.is_lost = true;
                 true
             }
             Ok(length) => {
+                self.entry.add_read(length);
                 // Nothing more is read then, and the response waits for the client.
                 if let Err(error) = kept.push(length) {
                     let so_far = "The response waits until the client reads, and ends if it does not";

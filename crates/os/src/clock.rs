@@ -40,6 +40,16 @@ pub fn microseconds() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
+/// Returns the time in nanoseconds since the Unix epoch. (Cheaper than [`microseconds`].)
+#[must_use]
+#[inline]
+pub fn nanoseconds() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for the answer; every system has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut time) };
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
+
 /// Returns the milliseconds of a clock that nobody sets. All processes see the same; after seven
 /// weeks it begins again.
 #[must_use]

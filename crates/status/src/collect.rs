@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use wsgi_core::ledger::{self, BUCKETS, Cause, HistorySample, Part, Phase as LedgerPhase, Read, RequestView, SlotRow};
+use wsgi_core::ledger::{
+    self, BUCKETS, Cause, HistorySample, Part, Phase as LedgerPhase, Read, RequestView, SlotRow,
+};
 use wsgi_core::wire::board::{self, slot};
 
 use crate::layout::{GroupLayout, Layout};
@@ -55,13 +57,8 @@ struct UnderWay(HashMap<usize, Vec<RequestView>>);
 
 impl UnderWay {
     fn read(source: &Source<'_>) -> Self {
-        let heads: HashMap<_, _> = source
-            .layout
-            .groups
-            .iter()
-            .enumerate()
-            .map(|(index, group)| (group.row().head, index))
-            .collect();
+        let heads: HashMap<_, _> =
+            source.layout.groups.iter().enumerate().map(|(index, group)| (group.row().head, index)).collect();
         let mut by_group: HashMap<usize, Vec<RequestView>> = HashMap::new();
         for part in source.layout.requests() {
             for view in part.views(source.ledger) {
@@ -135,7 +132,12 @@ fn daemon_process(source: &Source<'_>, layout: &GroupLayout, index: usize, row: 
 }
 
 /// Returns the child that has a place, or the counts of those that had it; `None` if nobody ever had.
-fn embedded_process(source: &Source<'_>, layout: &GroupLayout, index: usize, row: SlotRow) -> Option<Process> {
+fn embedded_process(
+    source: &Source<'_>,
+    layout: &GroupLayout,
+    index: usize,
+    row: SlotRow,
+) -> Option<Process> {
     let owner = row.owner(source.ledger);
     let state = if owner == 0 { State::Dormant } else { State::Serving };
     let process = Process { state, ..process(source, layout, index, row, owner) };

@@ -27,9 +27,9 @@ pub struct Layout {
     /// The number of its shards.
     pub shards: usize,
     /// Its rows of requests: the place of the bits, that of the rows, and the number of rows.
-    requests: Vec<[usize; 3]>,
+    pub requests: Vec<[usize; 3]>,
     /// The place of its events.
-    events: usize,
+    pub events: usize,
 }
 
 /// A process group, or embedded mode.
@@ -56,9 +56,9 @@ pub struct GroupLayout {
     /// The number of its first slot among those of all groups.
     pub first_slot: usize,
     /// Head and body of its row.
-    row: [usize; 2],
+    pub row: [usize; 2],
     /// Heads and bodies of the rows of its slots, or of the places of Apache's children.
-    slots: Vec<[usize; 2]>,
+    pub slots: Vec<[usize; 2]>,
 }
 
 impl Layout {
@@ -67,8 +67,7 @@ impl Layout {
         self.words = directory.words();
         self.shards = directory.shards();
         self.events = directory.events().start;
-        self.requests =
-            directory.requests().iter().map(|part| [part.used, part.rows, part.count]).collect();
+        self.requests = directory.requests().iter().map(|part| [part.used, part.rows, part.count]).collect();
     }
 
     /// Returns the rows of requests.

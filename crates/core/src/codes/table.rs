@@ -485,6 +485,10 @@ codes! {
         "A script of access control has changed, and no process of its group (`process-group=`) could load the change. Requests are \
          refused, since the former version might let in whom the change keeps out.",
         "Correct the script: the message says why it could not be loaded, or an earlier one of a process that tried.";
+    REQUEST_LOST = "WSGI1040", Error,
+        "A child of Apache has ended while it had this request: it has crashed, or was killed. The client gets no answer.",
+        "Look for the signal in Apache's own message about the child. In embedded mode most likely the application, or an extension module \
+         that it uses, has crashed: daemon mode keeps that away from Apache.";
     TELEMETRY_LOST = "WSGI1050", Warning,
         "A process cannot send to the collector of telemetry (`WSGITelemetryService`). It goes on without, and says so once.",
         "Start the collector, let the users of the processes write to its socket, or have it read faster, as the message says.";

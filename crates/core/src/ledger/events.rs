@@ -92,7 +92,11 @@ impl EventRing {
         let length = |value: u64, most: usize| usize::try_from(value).unwrap_or(0).min(most);
         let event = LedgerEvent {
             time: read(place + TIME),
-            kind: if kind as u8 == EventKind::Crash as u8 { EventKind::Crash } else { EventKind::FailedStart },
+            kind: if kind as u8 == EventKind::Crash as u8 {
+                EventKind::Crash
+            } else {
+                EventKind::FailedStart
+            },
             pid: (kind >> 8) as u32,
             text: load_text(read, place + TEXT, length(lengths & 0xffff_ffff, LONGEST_TEXT)),
             detail: load_text(read, place + DETAIL, length(lengths >> 32, LONGEST_DETAIL)),
@@ -138,7 +142,13 @@ mod tests {
         let detail: Vec<_> = (0..10_000).map(|number| number as u8).collect();
         ring.record(
             ledger,
-            &LedgerEvent { time: 1, kind: EventKind::Crash, pid: 0, text: vec![b'y'; 999], detail: detail.clone() },
+            &LedgerEvent {
+                time: 1,
+                kind: EventKind::Crash,
+                pid: 0,
+                text: vec![b'y'; 999],
+                detail: detail.clone(),
+            },
         );
         let seen = &ring.last(&|index| ledger.load(index))[0];
         assert_eq!((seen.text.len(), &*seen.detail), (512, &detail[10_000 - 8192..]));

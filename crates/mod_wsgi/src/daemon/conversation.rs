@@ -15,6 +15,7 @@ use wsgi_core::codes::{
     CONNECTION_CLOSED, CONNECTION_RESET, RESPONSE_BROKEN_OFF, RESPONSE_MALFORMED, SOCKET_TIMEOUT,
 };
 use wsgi_core::config::Effective;
+use wsgi_core::ledger::Cause;
 use wsgi_core::response::{HeadError, HeadLimits};
 use wsgi_core::wire::frame::{self, Frame, HEADER, Header, Kind, Rejection};
 use wsgi_core::wire::{Malformed, Reader, Schema};
@@ -24,6 +25,7 @@ use super::last_lines::{log_last_lines, log_line};
 use super::pool::{ActiveRequest, Connection, TICK, send};
 use super::target::{DaemonClient, Target};
 use crate::client_response::{ClientResponse, ResponseFailed};
+use crate::ledger::Entry;
 use crate::log;
 use crate::request_body::RequestBody;
 use crate::request_environment::RequestEnvironment;
@@ -61,6 +63,19 @@ enum ConversationError {
     ErrorStatus(Status),
 }
 
+impl ConversationError {
+    /// Returns the cause for which the request is counted as rejected, if it is and has not been.
+    fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Closed | Self::Reset(_) => Some(Cause::ProcessDied),
+            Self::TimedOut => Some(Cause::TimedOut),
+            Self::Malformed => Some(Cause::Protocol),
+            Self::ClientGone => Some(Cause::ClientGone),
+            Self::ErrorStatus(_) => None,
+        }
+    }
+}
+
 impl From<Malformed> for ConversationError {
     fn from(Malformed: Malformed) -> Self {
         Self::Malformed
@@ -96,6 +111,7 @@ pub(super) struct Conversation<'a, 'r> {
     connection: Connection,
     /// Counts the request as active until the process has answered.
     active: Option<ActiveRequest<'a>>,
+    entry: &'r Entry<'r>,
     /// The part of `connection.incoming` that has not been processed.
     unread: Range<usize>,
     /// The length of the part of a `Data` that is still to come, and its flags.
@@ -151,7 +167,8 @@ impl<'a, 'r> Conversation<'a, 'r> {
         connection: Connection,
         active: Option<ActiveRequest<'a>>,
     ) -> Self {
-        let response = ClientResponse::new(request, settings.enable_sendfile()).with_merged_headers();
+        let entry = input.entry();
+        let response = ClientResponse::new(request, entry, settings.enable_sendfile()).with_merged_headers();
         Self {
             target,
             request,
@@ -162,6 +179,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
             body: BodyHandling::Sent,
             connection,
             active,
+            entry,
             unread: 0..0,
             data: None,
             files: VecDeque::new(),
@@ -418,6 +436,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                     self.check_patience()?;
                     // No process has taken the connection, and none will.
                     if self.connection.pid == 0 && self.target.client.generation.is_unsupervised() {
+                        self.entry.reject(Cause::Unsupervised);
                         return Err(ConversationError::ErrorStatus(self.target.unsupervised(self.request)));
                     }
                 }
@@ -477,6 +496,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
         let mut connection = self.connection;
         // Before the client can send its next request, which another thread may serve.
         drop(self.active);
+        self.entry.leave_slot();
         // A process that ended the request while it waited for the body does not read that.
         let has_body = self.wanted == 0 && self.unsent.is_empty();
         if self.unread.is_empty() && self.files.is_empty() && has_body && !self.is_client_gone {
@@ -496,7 +516,7 @@ impl<'a, 'r> Conversation<'a, 'r> {
                 self.input.redirect(&path).unwrap_or(Status::Http(500))
             }
             BodyHandling::Overridden(_) | BodyHandling::Redirected(_) => {
-                self.response = ClientResponse::new(self.request, false);
+                self.response = ClientResponse::new(self.request, self.entry, false);
                 self.response.finish(Outcome::Aborted, self.input)
             }
         }
@@ -520,6 +540,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
             }
             other => other,
         };
+        if let Some(cause) = error.cause() {
+            self.entry.reject(cause);
+        }
         let how = |what: &str| {
             crash::describe(&self.target.client.generation, self.connection.slot, pid)
                 .map_or_else(|| what.to_owned(), |ended| format!("it was ended by {ended}"))

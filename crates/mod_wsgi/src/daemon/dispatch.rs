@@ -14,6 +14,7 @@ use wsgi_core::codes::{
     Code, NOT_CONNECTED, NOT_TAKEN, PASSED_ON_TOO_OFTEN, QUEUE_TIMEOUT, REQUEST_TOO_LONG,
 };
 use wsgi_core::config::Effective;
+use wsgi_core::ledger::Cause;
 use wsgi_core::wire::board::State;
 use wsgi_core::wire::frame::{self, Kind, Rejection};
 
@@ -21,6 +22,7 @@ use super::conversation::{Conversation, RequestEnd};
 use super::elastic;
 use super::pool::{self, Connection, ConnectionOptions, TICK};
 use super::target::{DaemonClient, Target};
+use crate::ledger::Entry;
 use crate::log;
 use crate::request_body::{RequestBody, Whole};
 use crate::request_environment::RequestEnvironment;
@@ -43,7 +45,8 @@ pub(crate) fn serve<'r>(
     if settings.ignore_activity() {
         description.facts.flags |= flag::IGNORE_ACTIVITY;
     }
-    let mut dispatch = Dispatch::new(target, request, None);
+    let entry = input.entry();
+    let mut dispatch = Dispatch::new(target, request, None, Some(entry));
     let mut message = Vec::new();
     loop {
         let mut connection = match dispatch.connect() {
@@ -52,6 +55,7 @@ pub(crate) fn serve<'r>(
         };
         let (slot, was_used) = (connection.slot, connection.is_used);
         let active = target.client.idle.begin_request(slot);
+        entry.enter_slot(slot);
         if message.is_empty() {
             message = std::mem::take(&mut connection.outgoing);
             message.clear();
@@ -70,15 +74,20 @@ pub(crate) fn serve<'r>(
         let conversation =
             Conversation::new(target, request, settings, environment, &mut input, connection, active);
         match conversation.run() {
-            RequestEnd::Answered(status, _times) => return status,
+            RequestEnd::Answered(status, times) => {
+                entry.set_times(times);
+                return status;
+            }
             RequestEnd::Unread(outgoing) => {
                 message = outgoing;
+                entry.wait_again();
                 if let Some(status) = dispatch.on_unread(slot, was_used) {
                     return status;
                 }
             }
             RequestEnd::Rejected(outgoing, rejection) => {
                 message = outgoing;
+                entry.wait_again();
                 if let Some(status) = dispatch.on_rejection(slot, rejection) {
                     return status;
                 }
@@ -137,6 +146,8 @@ const CLOSED_UNREAD: &str =
 pub(super) struct Dispatch<'a> {
     target: &'a Target<'a>,
     request: &'a Request,
+    /// The entry of the request; `None` for a question.
+    entry: Option<&'a Entry<'a>>,
     options: ConnectionOptions,
     /// The time at which the search ends, and the option that says so.
     deadline: (Instant, &'static str),
@@ -154,7 +165,12 @@ pub(super) struct Dispatch<'a> {
 
 impl<'a> Dispatch<'a> {
     /// Returns a search that ends as `connect-timeout` says, or earlier at the deadline of a question.
-    pub(super) fn new(target: &'a Target<'a>, request: &'a Request, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(
+        target: &'a Target<'a>,
+        request: &'a Request,
+        deadline: Option<Instant>,
+        entry: Option<&'a Entry<'a>>,
+    ) -> Self {
         let timeout = Duration::from_millis(target.group.transport.connect_timeout);
         let connect = (Instant::now() + timeout, "connect-timeout");
         let own = deadline.map(|deadline| (deadline, "its timeout"));
@@ -168,6 +184,7 @@ impl<'a> Dispatch<'a> {
         Self {
             target,
             request,
+            entry,
             options,
             deadline,
             slept: Duration::ZERO,
@@ -192,6 +209,7 @@ impl<'a> Dispatch<'a> {
     pub(super) fn connect(&mut self) -> Result<Connection, Status> {
         loop {
             if self.target.client.generation.is_unsupervised() {
+                self.reject(Cause::Unsupervised);
                 return Err(self.target.unsupervised(self.request));
             }
             let slots = self.candidates();
@@ -305,6 +323,7 @@ impl<'a> Dispatch<'a> {
                         "the processes of the group '{group}' have passed the request on {} times",
                         self.moves
                     );
+                    self.reject(Cause::Busy);
                     self.respond_with_error(503, PASSED_ON_TOO_OFTEN, text)
                 })
             }
@@ -316,6 +335,7 @@ impl<'a> Dispatch<'a> {
                 let text = format_args!(
                     "the request has waited for longer than queue-timeout for a process of the group '{group}'"
                 );
+                self.reject(Cause::QueueTimeout);
                 Some(self.respond_with_error(504, QUEUE_TIMEOUT, text))
             }
         }
@@ -333,6 +353,7 @@ impl<'a> Dispatch<'a> {
             let text = format_args!(
                 "no process of the group '{group}' has taken the request within {option}: {reason}"
             );
+            self.reject(Cause::Busy);
             return Err(self.respond_with_error(503, NOT_TAKEN, text));
         }
         let long = if self.slept < Duration::from_secs(2) { 125 } else { 1000 };
@@ -340,6 +361,7 @@ impl<'a> Dispatch<'a> {
         while Instant::now() < end {
             std::thread::sleep(TICK.min(end.saturating_duration_since(Instant::now())));
             if self.request.connection().is_hung_up() {
+                self.reject(Cause::ClientGone);
                 return Err(super::conversation::client_gone(self.request));
             }
         }
@@ -352,13 +374,21 @@ impl<'a> Dispatch<'a> {
         let text = format_args!(
             "the processes of the group '{group}' fail to start. The error log of the server says why"
         );
+        self.reject(Cause::NotRunning);
         self.respond_with_error(503, NOT_TAKEN, text)
     }
 
     fn on_unreachable(&self, error: &io::Error) -> Status {
         let group = String::from_utf8_lossy(&self.target.group.name);
         let text = format_args!("connecting to the process group '{group}' failed: {error}");
+        self.reject(Cause::NotRunning);
         self.respond_with_error(503, NOT_CONNECTED, text)
+    }
+
+    fn reject(&self, cause: Cause) {
+        if let Some(entry) = self.entry {
+            entry.reject(cause);
+        }
     }
 
     fn respond_with_error(&self, status: u16, code: Code, text: impl Display) -> Status {

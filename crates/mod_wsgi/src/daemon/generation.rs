@@ -182,14 +182,14 @@ impl Generation {
         self.slots.get(index).map_or(u32::MAX, |slot| page::sum(|word| slot.page.load(word)))
     }
 
+    /// Returns a word of the board.
+    pub(super) fn board_word(&self, index: usize) -> u32 {
+        self.board.load(index)
+    }
+
     /// Returns the state of a slot, as the supervisor reports it.
     pub(super) fn state(&self, index: usize) -> State {
         State::from_word(self.board.load(index * slot::WORDS + slot::STATE))
-    }
-
-    /// Returns the process that serves in a slot; 0 if none does.
-    pub(super) fn pid(&self, index: usize) -> u32 {
-        self.board.load(index * slot::WORDS + slot::PID)
     }
 
     /// Returns whether the process that serves in a slot could not import a script that the

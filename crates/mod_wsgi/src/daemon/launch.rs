@@ -89,7 +89,7 @@ fn mounted<'s>(server: &'s Server, global: &Global, group: &'s DaemonGroup) -> V
 }
 
 /// Returns the server that defines a group.
-pub(super) fn host_of<'s>(server: &'s Server, group: &DaemonGroup) -> &'s Server {
+pub(crate) fn host_of<'s>(server: &'s Server, group: &DaemonGroup) -> &'s Server {
     let defines = |host: &&Server| group.host == Some(crate::config::id(host));
     server.all().find(defines).unwrap_or(server)
 }

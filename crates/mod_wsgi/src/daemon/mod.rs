@@ -16,7 +16,6 @@ mod pool;
 mod publisher;
 mod question;
 mod start;
-mod status;
 mod supervision;
 mod target;
 
@@ -26,10 +25,10 @@ use crate::tracing;
 
 pub(crate) use dispatch::serve;
 pub(crate) use health::obstacles;
+pub(crate) use launch::host_of;
 pub(crate) use question::ask;
 pub(crate) use start::{monitor, start};
-pub(crate) use status::groups;
-pub(crate) use target::{Target, target};
+pub(crate) use target::{Target, board_word, target};
 
 /// Prepares a child.
 pub(crate) fn child_init(child: &Child<'_>) {

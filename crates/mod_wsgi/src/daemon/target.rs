@@ -61,6 +61,11 @@ pub(super) fn client() -> Option<&'static DaemonClient> {
     CLIENT.get().and_then(Option::as_ref)
 }
 
+/// Returns a word of the board; 0 if there is none.
+pub(crate) fn board_word(index: usize) -> u32 {
+    client().map_or(0, |client| client.generation.board_word(index))
+}
+
 /// Returns the group `name`.
 ///
 /// # Errors
@@ -120,6 +125,11 @@ pub(crate) fn target<'r>(request: &'r Request, name: &[u8]) -> Result<Target<'r>
 }
 
 impl Target<'_> {
+    /// Returns the number of the group's first slot.
+    pub(crate) fn first_slot(&self) -> usize {
+        self.slots.start
+    }
+
     /// Returns the length up to which bodies are read before a process gets the request.
     pub(crate) fn spool_body(&self) -> u64 {
         self.group.transport.spool_body

@@ -63,8 +63,8 @@ pub(super) fn run(
     description: &bridge::Request<'_>,
     body: RequestBody<'_>,
 ) -> Status {
-    let wait = BodyWait::default();
-    let response = ClientResponse::new(request, settings.enable_sendfile());
+    let (wait, entry) = (BodyWait::default(), body.entry());
+    let response = ClientResponse::new(request, entry, settings.enable_sendfile());
     let exchange = EmbeddedExchange {
         request,
         body,
@@ -74,7 +74,8 @@ pub(super) fn run(
         panics: settings.debug_panic() == Some(wsgi_core::config::DebugPanic::Exchange),
     };
     let shared = ExchangeServer::new(exchange, &wait);
-    let (outcome, _times) = as_running(|| host.serve(description, bridge::Exchange::new(&shared)));
+    let (outcome, times) = as_running(|| host.serve(description, bridge::Exchange::new(&shared)));
+    entry.set_times(times);
     let (EmbeddedExchange { mut body, response, .. }, has_panicked) = shared.end();
     let outcome = match outcome {
         // The data that was being sent may be incomplete.

@@ -18,10 +18,11 @@ use httpd::{Child, Level, Request, Server, Status};
 use wsgi_core::codes::{NO_PROCESS, PYTHON_NOT_RUNNING, PYTHON_NOT_STARTED};
 use wsgi_core::config::{Effective, PythonStart};
 use wsgi_core::health::Obstacle;
+use wsgi_core::ledger::Cause;
 
 use crate::request_body::RequestBody;
 use crate::settings::{self, HostProcess, ServerFacts};
-use crate::{Wsgi, installation, log};
+use crate::{Wsgi, installation, ledger, log};
 use host::Host;
 use python_home::Installed;
 
@@ -67,10 +68,11 @@ pub(crate) fn serve(
     description: &bridge::Request<'_>,
     body: RequestBody<'_>,
 ) -> Status {
-    match host(request) {
-        Some(host) => exchange::run(host, request, settings, description, body),
-        None => Status::Http(500),
-    }
+    let Some(host) = host(request) else {
+        body.entry().reject(Cause::NotRunning);
+        return Status::Http(500);
+    };
+    exchange::run(host, request, settings, description, body)
 }
 
 /// Asks a script through the Python of this process.
@@ -116,6 +118,7 @@ impl ChildPython {
             PythonStart::AtChildStart | PythonStart::AtFirstRequest => match self.start() {
                 Ok(host) => Some(host),
                 Err(text) => {
+                    ledger::on_failed_start(&text);
                     log::child(Level::Crit, text);
                     None
                 }

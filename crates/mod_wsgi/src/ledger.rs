@@ -1,0 +1,284 @@
+//! The ledger of this server: see [`wsgi_core::ledger`].
+//!
+//! The parent makes it, and keeps it over restarts with the directory of its rows. Children have the
+//! words by inheritance, and the rows of the configuration that they were started with. Whatever a
+//! child leaves behind when it dies, the parent clears.
+
+mod entry;
+mod layout;
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+
+use httpd::{Level, Server, ServerInfo};
+use os::lock::lock;
+use os::shared::LongWords;
+use status::layout::{GroupLayout, Layout};
+use status::{Snapshot, Source};
+use wsgi_core::codes::REQUEST_LOST;
+use wsgi_core::ledger::{
+    self, Cause, Directory, EventKind, GroupRow, Ledger, LedgerEvent, RequestRows, RequestView, SlotRow,
+};
+
+use crate::{daemon, log};
+
+pub(crate) use entry::Entry;
+
+/// The ledger as the parent keeps it. Children take it, and leave none.
+struct Keeper {
+    file: OwnedFd,
+    words: LongWords,
+    directory: Directory,
+    /// The time of the server's start, in microseconds since the epoch.
+    started: i64,
+    layout: Arc<Layout>,
+}
+
+// The parent's; it is kept over restarts, so that counters are.
+static KEEPER: Mutex<Option<Keeper>> = Mutex::new(None);
+
+/// The ledger as a child uses it.
+struct ChildLedger {
+    words: LongWords,
+    layout: Arc<Layout>,
+    embedded: GroupRow,
+    /// The place of this child in embedded mode.
+    place: Option<SlotRow>,
+    /// The rows of all slots of daemon processes, each with that of its group.
+    slots: Vec<(GroupRow, SlotRow)>,
+    requests: Vec<RequestRows>,
+    shards: usize,
+    process: u32,
+    /// The number of threads of this child that have had requests.
+    threads: AtomicU32,
+    /// The row that the first of them tries first.
+    first_row: usize,
+    /// The shard of the first of them.
+    first_shard: usize,
+}
+
+// Set in a child only: the parent's statics survive its reading of the configuration again.
+static CHILD: OnceLock<Option<ChildLedger>> = OnceLock::new();
+
+/// The shard in which a thread counts, and the row that it tries first for its requests.
+#[derive(Clone, Copy)]
+struct ThreadPlace {
+    shard: usize,
+    row: usize,
+}
+
+thread_local! {
+    // No destructor, see `httpd::guard`.
+    static THREAD: Cell<Option<ThreadPlace>> = const { Cell::new(None) };
+}
+
+/// Prepares the ledger for a configuration, in the parent, before it forks children.
+pub(crate) fn prepare(server: &Server, info: &ServerInfo) {
+    if !info.is_starting() {
+        return;
+    }
+    let mut keeper = lock(&KEEPER);
+    let arranged = match keeper.take() {
+        Some(former) => former.arrange(server, info),
+        None => Keeper::new(server, info),
+    };
+    match arranged {
+        Ok(arranged) => *keeper = Some(arranged),
+        Err(error) => {
+            let text = format!(
+                "there is no shared memory ({error}): requests are not counted, and the status of the server has no \
+                 figures. Allow the server more memory and open files"
+            );
+            log::server(server, Level::Warn, text);
+        }
+    }
+}
+
+impl Keeper {
+    fn new(server: &Server, info: &ServerInfo) -> std::io::Result<Self> {
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let mut directory = Directory::new(ledger::shards(processors));
+        let layout = layout::arrange(&mut directory, server, info, os::clock::microseconds());
+        let (file, words) = LongWords::create(c"mod_wsgi ledger", directory.words())?;
+        Ok(Self { file, words, directory, started: os::clock::microseconds(), layout: Arc::new(layout) })
+    }
+
+    fn arrange(self, server: &Server, info: &ServerInfo) -> std::io::Result<Self> {
+        let Self { file, words, mut directory, started, .. } = self;
+        let layout = layout::arrange(&mut directory, server, info, started);
+        // (Without room, what lies beyond the end is not counted.)
+        let words = words.grow(&file, directory.words()).unwrap_or_else(|(words, error)| {
+            let text = format!(
+                "the shared memory cannot grow ({error}): requests of new process groups are not counted. Allow the \
+                 server more memory"
+            );
+            log::server(server, Level::Warn, text);
+            words
+        });
+        Ok(Self { file, words, directory, started, layout: Arc::new(layout) })
+    }
+}
+
+/// Makes this child a user of the ledger, and claims a place of embedded mode for it.
+pub(crate) fn child_init() {
+    CHILD.get_or_init(|| lock(&KEEPER).take().map(ChildLedger::new));
+}
+
+impl ChildLedger {
+    fn new(keeper: Keeper) -> Self {
+        let Keeper { words, layout, .. } = keeper;
+        let process = std::process::id();
+        let of_mode = |mode| layout.groups.iter().filter(move |group| group.mode == mode);
+        let slots = of_mode(status::snapshot::Mode::Daemon)
+            .flat_map(|group| group.slots().map(|slot| (group.row(), slot)))
+            .collect();
+        let embedded = of_mode(status::snapshot::Mode::Embedded).next();
+        let places: Vec<_> = embedded.map(|group| group.slots().collect()).unwrap_or_default();
+        let ledger = Ledger::new(words.as_slice());
+        let claimed = places.iter().position(|place| place.claim(ledger, process));
+        let number = claimed.unwrap_or(process as usize % places.len().max(1));
+        let threads = embedded.map_or(1, |group| group.threads as usize);
+        Self {
+            embedded: embedded.map(GroupLayout::row).unwrap_or_default(),
+            place: places.get(number).copied(),
+            slots,
+            requests: layout.requests(),
+            shards: layout.shards.max(1),
+            process,
+            threads: AtomicU32::new(0),
+            first_row: number * layout::ROWS_PER_THREAD * threads,
+            first_shard: number,
+            words,
+            layout,
+        }
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger::new(self.words.as_slice())
+    }
+
+    /// Returns the place of this thread.
+    #[inline]
+    fn thread_place(&self) -> ThreadPlace {
+        if let Some(place) = THREAD.get() {
+            return place;
+        }
+        let number = self.threads.fetch_add(1, Ordering::Relaxed) as usize;
+        let place =
+            ThreadPlace { shard: (self.first_shard + number) % self.shards, row: self.first_row + number };
+        THREAD.set(Some(place));
+        place
+    }
+}
+
+/// Returns the state of the server, in a child; `None` if there is no shared memory.
+pub(crate) fn snapshot() -> Option<Snapshot> {
+    let child = CHILD.get()?.as_ref()?;
+    let ledger = child.ledger();
+    Some(status::collect(&Source {
+        layout: &child.layout,
+        now: now(),
+        ledger: &|index| ledger.load(index),
+        board: &daemon::board_word,
+        usage: &os::usage::of_process,
+    }))
+}
+
+/// Records that Python could not be started in this child.
+pub(crate) fn on_failed_start(text: &str) {
+    let Some(Some(child)) = CHILD.get() else { return };
+    child.layout.events().record(
+        child.ledger(),
+        &LedgerEvent {
+            time: now(),
+            kind: EventKind::FailedStart,
+            pid: child.process,
+            text: text.as_bytes().to_vec(),
+            detail: Vec::new(),
+        },
+    );
+}
+
+/// Appends the counts of all groups to their history, in the parent.
+pub(crate) fn monitor() {
+    let keeper = lock(&KEEPER);
+    let Some(keeper) = &*keeper else { return };
+    let ledger = Ledger::new(keeper.words.as_slice());
+    let samples = status::collect::samples(&Source {
+        layout: &keeper.layout,
+        now: now(),
+        ledger: &|index| ledger.load(index),
+        board: &|_| 0,
+        usage: &|_| None,
+    });
+    for (index, sample) in samples {
+        keeper.layout.groups[index].row().append(ledger, &sample);
+    }
+}
+
+/// Clears what a child has left that has ended, in the parent: its place, and its requests, which are
+/// lost.
+pub(crate) fn child_ended(server: &Server, process: u32) {
+    let keeper = lock(&KEEPER);
+    let Some(keeper) = &*keeper else { return };
+    let ledger = Ledger::new(keeper.words.as_slice());
+    for place in &keeper.directory.embedded().slots {
+        place.free(ledger, process);
+    }
+    let parts = keeper.directory.requests().iter();
+    let lost: Vec<_> = parts.flat_map(|part| part.clear(ledger, process)).collect();
+    let mut of_embedded = Vec::new();
+    for request in &lost {
+        let found = keeper.layout.groups.iter().find(|group| group.row().head == request.group);
+        let name = found.map_or("", |group| group.name.as_str());
+        let is_embedded = request.group == keeper.directory.embedded().group.head;
+        let text = lost_request(process, if is_embedded { "embedded mode" } else { name }, request);
+        if httpd::is_stopping() {
+            log::server(server, Level::Info, format!("{REQUEST_LOST}: {text}"));
+        } else {
+            log::server_message(server, REQUEST_LOST, &text);
+        }
+        let cause = if is_embedded { Cause::ProcessDied } else { Cause::ChildDied };
+        if let Some(group) = found {
+            group.row().count_rejected(ledger, 0, cause);
+        }
+        if is_embedded {
+            of_embedded.push(text);
+        }
+    }
+    if let Some(first) = of_embedded.first() {
+        keeper.directory.events().record(
+            ledger,
+            &LedgerEvent {
+                time: now(),
+                kind: EventKind::Crash,
+                pid: process,
+                text: first.as_bytes().to_vec(),
+                detail: of_embedded[1..].join("\n").into_bytes(),
+            },
+        );
+    }
+}
+
+/// Describes a request that was lost with its child.
+fn lost_request(process: u32, place: &str, request: &RequestView) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let host = match &*request.virtual_host {
+        [] => String::new(),
+        name => format!(" to {}:{}", text(name), request.port),
+    };
+    let age = now().saturating_sub(request.start) as f64 / 1e6;
+    format!(
+        "Apache's child {process} has ended with a request under way: {} {}{host} ({place}), {age:.1} s after it came",
+        text(&request.method),
+        text(&request.path),
+    )
+}
+
+/// Returns the time in microseconds since the epoch.
+fn now() -> u64 {
+    os::clock::nanoseconds() / 1000
+}

@@ -1,0 +1,313 @@
+//! The entry of a request in the ledger: from its beginning to its end, and its count.
+
+use std::cell::Cell;
+
+use bridge::Times;
+use httpd::{Request, Status};
+use wsgi_core::ledger::{Cause, GroupRow, Ledger, Method, Part, Phase, Place, RequestFacts, SlotRow};
+
+use super::{CHILD, ChildLedger};
+use crate::daemon::Target;
+
+/// A request of ours that is under way. It is counted when this is dropped, whatever way the handler
+/// takes: with the status that was [set](Self::finish), or 500.
+///
+/// It is used by one thread at a time, as the request is.
+pub(crate) struct Entry<'r> {
+    request: &'r Request,
+    /// `None` if nothing is counted.
+    open: Option<Open>,
+    status: Cell<u16>,
+    bytes_in: Cell<u64>,
+    bytes_out: Cell<u64>,
+    /// The time spent so far, in nanoseconds.
+    reading: Cell<u64>,
+    writing: Cell<u64>,
+    /// The time at which it began to wait for the client's body, and to write; 0 while it does not.
+    reading_since: Cell<u64>,
+    writing_since: Cell<u64>,
+    times: Cell<Times>,
+}
+
+struct Open {
+    child: &'static ChildLedger,
+    group: GroupRow,
+    shard: usize,
+    method: Method,
+    /// Set if a daemon process is to have it.
+    is_queued: bool,
+    /// The time at which it came, in nanoseconds since the epoch.
+    start: u64,
+    /// Its row among those under way, if there was one free.
+    place: Option<Place>,
+    /// The slot where it counts as active.
+    active: Cell<Option<SlotRow>>,
+    /// The slot that it has had last.
+    slot: Cell<Option<SlotRow>>,
+}
+
+impl Open {
+    #[inline]
+    fn ledger(&self) -> Ledger<'static> {
+        self.child.ledger()
+    }
+
+    #[inline]
+    fn set_phase(&self, phase: Phase) {
+        if let Some(place) = self.place {
+            place.set_phase(self.ledger(), phase);
+        }
+    }
+}
+
+impl<'r> Entry<'r> {
+    /// Begins a request to a process group, or to embedded mode.
+    pub(crate) fn begin(request: &'r Request, target: Option<&Target<'_>>) -> Self {
+        let child = CHILD.get().and_then(Option::as_ref);
+        Self::with(request, child.and_then(|child| Self::open(child, request, target)))
+    }
+
+    /// Returns an entry of a request that belongs to no group, and is not counted.
+    pub(crate) fn none(request: &'r Request) -> Self {
+        Self::with(request, None)
+    }
+
+    fn with(request: &'r Request, open: Option<Open>) -> Self {
+        Self {
+            request,
+            open,
+            status: Cell::new(0),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            reading: Cell::new(0),
+            writing: Cell::new(0),
+            reading_since: Cell::new(0),
+            writing_since: Cell::new(0),
+            times: Cell::new(Times::NONE),
+        }
+    }
+
+    fn open(child: &'static ChildLedger, request: &Request, target: Option<&Target<'_>>) -> Option<Open> {
+        let group = match target {
+            Some(target) => child.slots.get(target.first_slot())?.0,
+            None => child.embedded,
+        };
+        let came = u64::try_from(request.time()).unwrap_or(0).saturating_mul(1000);
+        // Others have the time of the client's request, of which they are a part.
+        let start = if request.is_initial() { came } else { os::clock::nanoseconds() };
+        let method = request.method().unwrap_or_default();
+        let (ledger, thread) = (child.ledger(), child.thread_place());
+        let place = Place::claim(ledger, &child.requests, child.process, thread.row);
+        if let Some(place) = place {
+            let server = request.server();
+            let is_virtual = server.is_virtual();
+            let facts = RequestFacts {
+                start: (start / 1000).max(1),
+                group: group.head,
+                method,
+                path: request.uri().unwrap_or_default(),
+                virtual_host: if is_virtual { server.name() } else { &[] },
+                port: if is_virtual { server.port() } else { 0 },
+                id: request.log_id().unwrap_or_default(),
+            };
+            place.publish(ledger, &facts, if target.is_some() { Phase::Queued } else { Phase::Running });
+        }
+        let open = Open {
+            child,
+            group,
+            shard: thread.shard,
+            method: Method::of(method),
+            is_queued: target.is_some(),
+            start,
+            place,
+            active: Cell::new(None),
+            slot: Cell::new(None),
+        };
+        if target.is_none()
+            && let Some(place) = child.place
+        {
+            open.enter(place);
+        }
+        Some(open)
+    }
+
+    /// Counts the request as active in the slot with this number.
+    #[inline]
+    pub(crate) fn enter_slot(&self, slot: usize) {
+        if let Some(open) = &self.open
+            && let Some((_, row)) = open.child.slots.get(slot)
+        {
+            open.set_phase(Phase::Running);
+            open.enter(*row);
+        }
+    }
+
+    /// Ends what [`Self::enter_slot`] has begun: the process is done with the request.
+    #[inline]
+    pub(crate) fn leave_slot(&self) {
+        if let Some(open) = &self.open {
+            open.leave();
+        }
+    }
+
+    /// Notes that no process has the request any more, though it is not answered.
+    pub(crate) fn wait_again(&self) {
+        if let Some(open) = &self.open {
+            open.leave();
+            open.set_phase(Phase::Queued);
+        }
+    }
+
+    /// Notes that so many bytes of the body were read.
+    #[inline]
+    pub(crate) fn add_read(&self, bytes: usize) {
+        self.bytes_in.set(self.bytes_in.get() + bytes as u64);
+    }
+
+    /// Notes that so many bytes of the response's body were sent.
+    #[inline]
+    pub(crate) fn add_written(&self, bytes: u64) {
+        self.bytes_out.set(self.bytes_out.get() + bytes);
+    }
+
+    /// Notes that the request reads, or waits for more of, the client's body, until
+    /// [`Self::end_reading`].
+    pub(crate) fn begin_reading(&self) {
+        if self.reading_since.get() == 0 {
+            self.reading_since.set(os::clock::nanoseconds());
+            self.set_phase(Phase::Reading);
+        }
+    }
+
+    /// Notes that it has what it waited for.
+    pub(crate) fn end_reading(&self) {
+        let since = self.reading_since.replace(0);
+        if since != 0 {
+            self.reading.set(self.reading.get() + os::clock::nanoseconds().saturating_sub(since));
+            self.set_phase(Phase::Running);
+        }
+    }
+
+    /// Notes that the request passes on a part of the response, until [`Self::end_writing`].
+    #[inline]
+    pub(crate) fn begin_writing(&self) {
+        if self.writing_since.get() == 0 {
+            self.writing_since.set(os::clock::nanoseconds());
+            self.set_phase(Phase::Writing);
+        }
+    }
+
+    /// Notes that it has passed on what it had.
+    #[inline]
+    pub(crate) fn end_writing(&self) {
+        if self.writing_since.get() != 0 {
+            self.add_writing_until(os::clock::nanoseconds());
+            self.set_phase(Phase::Running);
+        }
+    }
+
+    /// Counts the request as rejected.
+    pub(crate) fn reject(&self, cause: Cause) {
+        if let Some(open) = &self.open {
+            open.group.count_rejected(open.ledger(), open.shard, cause);
+        }
+    }
+
+    /// Notes the parts of the time that the host has measured.
+    #[inline]
+    pub(crate) fn set_times(&self, times: Times) {
+        self.times.set(times);
+    }
+
+    /// Notes the result of the handler, and returns it.
+    #[inline]
+    pub(crate) fn finish(&self, status: Status) -> Status {
+        self.status.set(match status {
+            Status::Http(status) => status,
+            Status::Ok | Status::Answered | Status::Declined => self.request.final_status(),
+        });
+        status
+    }
+
+    fn set_phase(&self, phase: Phase) {
+        if let Some(open) = &self.open {
+            open.set_phase(phase);
+        }
+    }
+
+    fn add_writing_until(&self, now: u64) {
+        let since = self.writing_since.replace(0);
+        if since != 0 {
+            self.writing.set(self.writing.get() + now.saturating_sub(since));
+        }
+    }
+
+    fn count(&self, open: &Open) {
+        let now = os::clock::nanoseconds();
+        self.add_writing_until(now);
+        let reading_since = self.reading_since.get();
+        if reading_since != 0 {
+            self.reading.set(self.reading.get() + now.saturating_sub(reading_since));
+        }
+        let (ledger, shard) = (open.ledger(), open.shard);
+        let status = match self.status.get() {
+            0 => 500,
+            status => status,
+        };
+        let micros = now.saturating_sub(open.start) / 1000;
+        open.group.count_ended(ledger, shard, open.method, status, micros);
+        let Some(slot) = open.slot.get() else { return };
+        slot.count_ended(ledger, shard, status, self.bytes_in.get(), self.bytes_out.get());
+        // A process may say what it likes, but no part takes longer than the whole.
+        let times = self.times.get();
+        if times != Times::NONE {
+            let part = |part, time: u32| slot.count_time(ledger, shard, part, u64::from(time).min(micros));
+            if open.is_queued {
+                part(Part::Queue, times.queue);
+            }
+            part(Part::LockWait, times.lock_wait);
+            part(Part::Application, times.application);
+        }
+        for (part, nanos) in [(Part::Reading, self.reading.get()), (Part::Writing, self.writing.get())] {
+            if nanos > 0 {
+                slot.count_time(ledger, shard, part, (nanos / 1000).min(micros));
+            }
+        }
+    }
+}
+
+impl Open {
+    #[inline]
+    fn enter(&self, row: SlotRow) {
+        let ledger = self.ledger();
+        if let Some(place) = self.place {
+            place.set_slot(ledger, Some(row));
+        }
+        row.begin(ledger);
+        self.active.set(Some(row));
+        self.slot.set(Some(row));
+    }
+
+    #[inline]
+    fn leave(&self) {
+        if let Some(row) = self.active.take() {
+            let ledger = self.ledger();
+            row.end(ledger);
+            if let Some(place) = self.place {
+                place.set_slot(ledger, None);
+            }
+        }
+    }
+}
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        if let Some(open) = &self.open {
+            self.count(open);
+            open.leave();
+            if let Some(place) = open.place {
+                place.free(open.ledger());
+            }
+        }
+    }
+}
