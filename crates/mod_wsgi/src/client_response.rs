@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bridge::{Outcome, write};
 use httpd::{Output, Request, ResponseStatus, SendError, SendFileError, Status};
 use wsgi_core::codes::RESPONSE_TOO_SHORT;
+use wsgi_core::ledger::Cause;
 use wsgi_core::response::{self, Allowance, Class};
 
 use crate::ledger::Entry;
@@ -344,6 +345,7 @@ impl<'r> ClientResponse<'r> {
         body.disclaim();
         // Apache would read the rest of a body, however long, of a client that does not read.
         if self.request.connection().is_aborted() {
+            self.entry.reject(Cause::ClientGone);
             self.request.connection().close_after_response();
         }
         match outcome {

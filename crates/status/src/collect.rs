@@ -293,3 +293,176 @@ fn seconds(microseconds: u64) -> f64 {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use wsgi_core::ledger::{Directory, Ledger, Method, Place, RequestFacts, Wanted};
+
+    use super::*;
+    use crate::snapshot::Server;
+
+    /// A server with embedded mode and a group of two slots with two threads each.
+    struct Memory {
+        layout: Layout,
+        words: Vec<AtomicU64>,
+    }
+
+    impl Memory {
+        fn new() -> Self {
+            let mut directory = Directory::new(2);
+            directory.arrange(&Wanted { groups: &[(b"shop", 2)], places: 3, requests: 70 });
+            let mut embedded = GroupLayout { mode: Mode::Embedded, threads: 25, ..GroupLayout::default() };
+            embedded.place(directory.embedded(), 3);
+            let mut shop = GroupLayout { name: "shop".to_owned(), threads: 2, ..GroupLayout::default() };
+            shop.place(directory.group(b"shop").expect("it was arranged"), 2);
+            let server = Server { pid: 7, ..Server::default() };
+            let mut layout = Layout { server, groups: vec![embedded, shop], slots: 2, ..Layout::default() };
+            layout.place(&directory);
+            let words = (0..directory.words()).map(|_| AtomicU64::new(0)).collect();
+            Self { layout, words }
+        }
+
+        fn ledger(&self) -> Ledger<'_> {
+            Ledger::new(&self.words)
+        }
+
+        fn with<T>(&self, work: impl FnOnce(&Source<'_>) -> T) -> T {
+            work(&Source {
+                layout: &self.layout,
+                now: 10_000_000,
+                ledger: &|index| self.words.get(index).map_or(0, |word| word.load(Ordering::Relaxed)),
+                board: &|index| match index {
+                    slot::PID => 501,
+                    slot::STATE => board::State::Serving.word(),
+                    _ => 0,
+                },
+                usage: &|pid| {
+                    (pid == 501).then_some(os::usage::OtherProcess { resident: 4096, ..Default::default() })
+                },
+            })
+        }
+
+        /// Begins a request in a group, at a time, in one of its slots.
+        fn begin(&self, group: usize, start: u64, slot: Option<usize>) {
+            let place = Place::claim(self.ledger(), &self.layout.requests(), 33, 0).expect("there is room");
+            let facts = RequestFacts {
+                start,
+                group: self.layout.groups[group].row().head,
+                method: b"GET",
+                path: b"/path",
+                virtual_host: b"shop.test",
+                port: 80,
+                id: b"id",
+            };
+            place.publish(self.ledger(), &facts, LedgerPhase::Queued);
+            if let Some(slot) = slot.and_then(|slot| self.layout.groups[group].slots().nth(slot)) {
+                place.set_phase(self.ledger(), LedgerPhase::Running);
+                place.set_slot(self.ledger(), Some(slot));
+                slot.begin(self.ledger());
+            }
+        }
+    }
+
+    #[test]
+    fn embedded_mode_is_shown_once_it_is_used() {
+        let memory = Memory::new();
+        let names = |memory: &Memory| -> Vec<String> {
+            memory.with(collect).groups.iter().map(|group| group.name.clone()).collect()
+        };
+        assert_eq!(names(&memory), ["shop"]);
+        memory.layout.groups[0].row().count_ended(memory.ledger(), 0, Method::Get, 200, 5);
+        assert_eq!(names(&memory), ["", "shop"]);
+        let memory = Memory::new();
+        memory.begin(0, 1, Some(0));
+        let place = memory.layout.groups[0].slots().nth(1).expect("there are three");
+        assert!(place.claim(memory.ledger(), 33));
+        let embedded = &memory.with(collect).groups[0];
+        assert_eq!(embedded.requests[0].pid, 33, "a child serves itself");
+        let shown: Vec<_> = embedded.processes.iter().map(|process| (process.slot, process.pid)).collect();
+        assert_eq!(shown, [(1, 33)], "places that nobody has had are left out");
+    }
+
+    #[test]
+    fn a_process_has_what_board_ledger_and_system_say() {
+        let memory = Memory::new();
+        let slot = memory.layout.groups[1].slots().next().expect("there are two");
+        slot.count_ended(memory.ledger(), 1, 503, 4, 8);
+        slot.count_time(memory.ledger(), 1, Part::Queue, 7_000);
+        let shop = memory.with(collect).groups.remove(0);
+        let first = &shop.processes[0];
+        assert_eq!((first.pid, first.state, first.resident), (501, State::Serving, 4096));
+        assert_eq!((first.ended, first.bytes_in, first.bytes_out), ([0, 0, 0, 0, 1], 4, 8));
+        assert_eq!((first.times.queue.count(), first.times.queue.sum), (1, 0.007));
+        assert_eq!(first.times.application, Histogram::default());
+        let second = &shop.processes[1];
+        assert_eq!((second.slot, second.pid, second.state), (1, 0, State::Starting));
+    }
+
+    #[test]
+    fn requests_beyond_the_threads_wait() {
+        let memory = Memory::new();
+        for start in [3_000_000, 1_000_000, 2_000_000] {
+            memory.begin(1, start, Some(0));
+        }
+        memory.begin(1, 9_000_000, None);
+        let shop = memory.with(collect).groups.remove(0);
+        let seen: Vec<_> =
+            shop.requests.iter().map(|request| (request.age, request.phase, request.slot)).collect();
+        assert_eq!(
+            seen,
+            [
+                (9.0, Phase::Running, Some(0)),
+                (8.0, Phase::Running, Some(0)),
+                (7.0, Phase::Queued, Some(0)),
+                (1.0, Phase::Queued, None),
+            ]
+        );
+        let first = &shop.requests[0];
+        assert_eq!((first.pid, first.child, first.virtual_host.as_str()), (501, 33, "shop.test:80"));
+        let process = &shop.processes[0];
+        assert_eq!((process.busy, process.queued, process.peak_busy, process.peak_queued), (2, 1, 2, 1));
+        assert_eq!(shop.queued, 2);
+    }
+
+    #[test]
+    fn samples_are_taken_of_groups_that_were_used() {
+        let memory = Memory::new();
+        assert!(memory.with(samples).is_empty());
+        memory.layout.groups[1].row().count_ended(memory.ledger(), 0, Method::Get, 200, 2_000_000);
+        memory.layout.groups[1].row().count_ended(memory.ledger(), 1, Method::Put, 500, 1_000_000);
+        memory.begin(1, 1, Some(1));
+        memory.begin(1, 2, None);
+        for (index, sample) in memory.with(samples) {
+            memory.layout.groups[index].row().append(memory.ledger(), &sample);
+        }
+        let history = memory.with(collect).groups[0].history.clone();
+        let expected = Sample { time: 10.0, ended: 2, errors: 1, duration: 3.0, active: 2, queued: 1 };
+        assert_eq!(history, [expected]);
+    }
+
+    #[test]
+    fn causes_and_events_have_the_names_of_the_schema() {
+        let memory = Memory::new();
+        memory.layout.groups[1].row().count_rejected(memory.ledger(), 0, Cause::QueueTimeout);
+        memory.layout.events().record(
+            memory.ledger(),
+            &ledger::LedgerEvent {
+                time: 5_000_000,
+                kind: ledger::EventKind::Crash,
+                pid: 33,
+                text: b"text".to_vec(),
+                detail: Vec::new(),
+            },
+        );
+        let snapshot = memory.with(collect);
+        assert_eq!(snapshot.groups[0].rejections, [("queue_timeout".to_owned(), 1)].into());
+        let event = &snapshot.events[0];
+        assert_eq!(
+            (event.time, event.kind, event.pid, event.text.as_str()),
+            (5.0, EventKind::Crash, 33, "text")
+        );
+        assert_eq!((snapshot.schema, snapshot.time, snapshot.server.pid), (SCHEMA, 10.0, 7));
+    }
+}

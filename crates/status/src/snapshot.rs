@@ -84,7 +84,7 @@ pub struct Group {
     pub user: String,
     /// The version of Python, such as `3.11`; empty if it is not known.
     pub python: String,
-    /// The scripts that its requests have had, the last ones first; not all if there are many.
+    /// The scripts that aliases of the configuration mount there.
     pub scripts: Vec<String>,
     /// The threads of each process.
     pub threads: u32,
@@ -98,7 +98,9 @@ pub struct Group {
     ///
     /// The causes are `queue_timeout`, `busy` (no process has taken it in time), `not_running` (no
     /// process can be started), `unsupervised`, `process_died` (before or while it answered),
-    /// `timed_out` (no answer in time), `protocol`, `client_gone`.
+    /// `timed_out` (no answer in time), `protocol`, `client_gone`, `child_died` (the child of Apache
+    /// that had the client). All but `child_died`, and `process_died` of embedded mode, are counted
+    /// in `http`, too.
     pub rejections: BTreeMap<String, u64>,
     /// Requests that are under way, the oldest first.
     pub requests: Vec<Request>,

@@ -497,6 +497,9 @@ impl<'a, 'r> Conversation<'a, 'r> {
         // Before the client can send its next request, which another thread may serve.
         drop(self.active);
         self.entry.leave_slot();
+        if self.is_client_gone {
+            self.entry.reject(Cause::ClientGone);
+        }
         // A process that ended the request while it waited for the body does not read that.
         let has_body = self.wanted == 0 && self.unsent.is_empty();
         if self.unread.is_empty() && self.files.is_empty() && has_body && !self.is_client_gone {

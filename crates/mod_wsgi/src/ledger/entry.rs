@@ -27,6 +27,7 @@ pub(crate) struct Entry<'r> {
     reading_since: Cell<u64>,
     writing_since: Cell<u64>,
     times: Cell<Times>,
+    is_rejected: Cell<bool>,
 }
 
 struct Open {
@@ -84,6 +85,7 @@ impl<'r> Entry<'r> {
             reading_since: Cell::new(0),
             writing_since: Cell::new(0),
             times: Cell::new(Times::NONE),
+            is_rejected: Cell::new(false),
         }
     }
 
@@ -206,9 +208,11 @@ impl<'r> Entry<'r> {
         }
     }
 
-    /// Counts the request as rejected.
+    /// Counts the request as rejected, for the first cause that is given.
     pub(crate) fn reject(&self, cause: Cause) {
-        if let Some(open) = &self.open {
+        if let Some(open) = &self.open
+            && !self.is_rejected.replace(true)
+        {
             open.group.count_rejected(open.ledger(), open.shard, cause);
         }
     }

@@ -22,6 +22,7 @@ mod http2;
 mod input;
 mod interpreters;
 mod large;
+mod ledger;
 mod lifecycle;
 mod logging;
 mod malformed;
@@ -68,6 +69,7 @@ const TABLES: &[&[Test]] = &[
     input::TESTS,
     interpreters::TESTS,
     large::TESTS,
+    ledger::TESTS,
     lifecycle::TESTS,
     logging::TESTS,
     malformed::TESTS,

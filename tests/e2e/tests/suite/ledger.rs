@@ -1,0 +1,505 @@
+//! The counts of requests, as the status of the server shows them: exact, whatever comes between.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use e2e::Needs::{Daemon, Ours, Threads};
+use e2e::{LogMark, Process, Server, Setup, Test, on_each_mpm, on_one_mpm, signal, wait_until};
+use nix::sys::signal::Signal;
+use status::Snapshot;
+use status::snapshot::{EventKind, Group, Mode, Phase, Request};
+
+const COUNTS: e2e::Needs = Ours("counts of requests");
+
+pub(crate) const TESTS: &[Test] = &[
+    on_each_mpm!(requests_are_counted_exactly, COUNTS),
+    on_each_mpm!(what_a_dead_child_had_is_cleared, COUNTS),
+    on_one_mpm!(requests_are_seen_while_they_are_under_way, COUNTS, Threads),
+    on_one_mpm!(requests_that_are_not_answered_are_counted_by_cause, Daemon, COUNTS),
+    on_one_mpm!(groups_come_and_go_at_restarts, Daemon, COUNTS),
+    on_one_mpm!(a_daemon_process_has_no_part_of_the_ledger, Daemon, COUNTS),
+];
+
+/// An application that answers as the path says.
+const APP: &str = "
+import os, time
+
+def application(environ, start_response):
+    action, _, argument = environ['PATH_INFO'].strip('/').partition('/')
+    if action == 'status':
+        start_response(argument + ' Reason', [('Content-Length', '4')])
+        return [b'body']
+    if action == 'raise':
+        raise RuntimeError('on purpose')
+    if action == 'die':
+        os.abort()
+    if action == 'hold':
+        while not os.path.exists('@ROOT@/htdocs/' + argument):
+            time.sleep(0.01)
+    if action == 'large':
+        start_response('200 OK', [])
+        return (b'x' * 65536 for _ in range(300))
+    body = environ['wsgi.input'].read() if action == 'read' else b''
+    start_response('200 OK', [])
+    return [b'%d ' % len(body), b'%d' % os.getpid()]
+";
+
+const STATUS: &str = "
+<Location \"/wsgi-status\">
+    SetHandler wsgi-status
+</Location>
+";
+
+fn serving(setup: Setup) -> Setup {
+    setup
+        .app("/", "app.wsgi", APP)
+        .file("htdocs/keep", "")
+        .conf("WSGIApplicationGroup %{GLOBAL}")
+        .conf(STATUS)
+}
+
+fn snapshot(server: &Server) -> Snapshot {
+    let text = server.get("/wsgi-status?format=json").expect(200);
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// Returns the group that serves the applications.
+fn group(server: &Server) -> Group {
+    let wanted = e2e::Mode::current().pick(Mode::Embedded, Mode::Daemon);
+    let groups = snapshot(server).groups;
+    groups.into_iter().find(|group| group.mode == wanted).unwrap_or_else(|| panic!("no group"))
+}
+
+/// Returns the numbers of requests that have ended, by method and class of status.
+fn ended(group: &Group) -> Vec<(String, u8, u64)> {
+    group
+        .http
+        .iter()
+        .map(|ended| (ended.method.clone(), ended.status_class, ended.duration.count()))
+        .collect()
+}
+
+fn total(group: &Group) -> u64 {
+    group.http.iter().map(|ended| ended.duration.count()).sum()
+}
+
+/// Waits until the group has so many more requests than `before`, and none is under way.
+fn wait_counted(server: &Server, before: &Group, more: u64) -> Group {
+    wait_until(&format!("{} + {more} requests", total(before)), || {
+        let group = group(server);
+        (total(&group) >= total(before) + more && group.requests.is_empty()).then_some(group)
+    })
+}
+
+/// The requests of [`send_all`], by method and class.
+const SENT: &[(&str, u8, u64)] = &[
+    ("GET", 2, 3),
+    ("GET", 4, 2),
+    ("GET", 5, 2),
+    ("HEAD", 2, 1),
+    ("POST", 2, 2),
+    ("DELETE", 3, 1),
+    ("_OTHER", 2, 1),
+];
+
+fn sent() -> u64 {
+    SENT.iter().map(|(.., count)| count).sum()
+}
+
+/// Sends the requests of [`SENT`], by several connections at once, `rounds` times.
+fn send_all(server: &Server, rounds: usize) {
+    thread::scope(|scope| {
+        for _ in 0..rounds {
+            scope.spawn(|| {
+                for (method, path) in [
+                    ("GET", "/status/200"),
+                    ("GET", "/status/204"),
+                    ("GET", "/other?status/500"),
+                    ("GET", "/status/404"),
+                    ("GET", "/status/410"),
+                    ("GET", "/status/503"),
+                    ("GET", "/raise"),
+                    ("HEAD", "/status/200"),
+                    ("DELETE", "/status/303"),
+                    ("PROPFIND", "/status/207"),
+                ] {
+                    let response = server.request(method, path).send();
+                    assert!(response.status >= 200, "{method} {path}");
+                }
+                for size in [5, 100_000] {
+                    let response = server.request("POST", "/read").body(vec![b'x'; size]).send();
+                    assert!(response.expect(200).starts_with(&format!("{size} ")));
+                }
+            });
+        }
+    });
+}
+
+/// Checks that the group has had the requests of so many rounds more.
+#[track_caller]
+fn check_rounds(server: &Server, before: &Group, rounds: u64) -> Group {
+    let after = wait_counted(server, before, rounds * sent());
+    for (method, class, count) in SENT {
+        let number = |group: &Group| {
+            let found = ended(group).into_iter().find(|(name, of, _)| name == method && of == class);
+            found.map_or(0, |(.., count)| count)
+        };
+        assert_eq!(number(&after) - number(before), rounds * count, "{method} {class}xx");
+    }
+    assert_eq!(total(&after) - total(before), rounds * sent());
+    let sum = |group: &Group, of: fn(&status::snapshot::Process) -> u64| {
+        group.processes.iter().map(of).sum::<u64>()
+    };
+    let grown = |of| sum(&after, of) - sum(before, of);
+    assert_eq!(grown(|process| process.ended.iter().sum()), rounds * sent());
+    assert_eq!(grown(|process| process.bytes_in), rounds * 100_005);
+    // Three lengths of numbers and process ids; and the bodies of all but HEAD, 204 and the error.
+    assert!(grown(|process| process.bytes_out) >= rounds * 7 * 4);
+    assert_eq!(grown(|process| process.times.application.count()), rounds * sent());
+    assert_eq!(sum(&after, |process| process.busy + process.queued), 0);
+    assert!(
+        after.processes.iter().all(|process| process.ended.iter().sum::<u64>() == 0 || process.peak_busy > 0)
+    );
+    after
+}
+
+fn requests_are_counted_exactly(setup: Setup) {
+    serving(setup).run(|server, cases| {
+        wait_until("it serves", || (server.get("/status/200").status == 200).then_some(()));
+        let before = wait_until("the first is counted", || {
+            let group = group(server);
+            (total(&group) > 0 && group.requests.is_empty()).then_some(group)
+        });
+        send_all(server, 4);
+        let after = check_rounds(server, &before, 4);
+        cases.check("durations are those of the requests", || {
+            let duration: f64 = after.http.iter().map(|ended| ended.duration.sum).sum();
+            let parts = |group: &Group| -> f64 {
+                group.processes.iter().map(|process| process.times.application.sum).sum()
+            };
+            assert!(duration > 0.0 && parts(&after) > 0.0 && parts(&after) <= duration, "{duration}");
+        });
+        cases.check("a graceful restart changes nothing", || {
+            let before = group(server);
+            server.graceful();
+            send_all(server, 1);
+            let after = check_rounds(server, &before, 1);
+            assert!(total(&after) > 4 * sent());
+        });
+        cases.check("nor does another one", || {
+            let before = group(server);
+            server.restart();
+            send_all(server, 1);
+            check_rounds(server, &before, 1);
+        });
+        cases.check("nor does a change of the script", || {
+            let before = group(server);
+            server.write(
+                "apps/app.wsgi",
+                format!("{APP}\n").replace("@ROOT@", &server.root().display().to_string()),
+            );
+            send_all(server, 1);
+            check_rounds(server, &before, 1);
+        });
+        for daemon in server.daemons() {
+            cases.check("nor does the death of a process", || {
+                let before = group(server);
+                signal(daemon, Signal::SIGKILL);
+                wait_until("it is gone", || (!daemon.is_alive()).then_some(()));
+                wait_until("it serves", || (server.get("/status/207").status == 207).then_some(()));
+                let between = wait_counted(server, &before, 1);
+                send_all(server, 1);
+                check_rounds(server, &between, 1);
+            });
+        }
+    });
+}
+
+fn open_gate(server: &Server, gate: &str) {
+    server.write(&format!("htdocs/{gate}"), "");
+}
+
+/// Sends a request without waiting for the response.
+fn begin(server: &Server, path: &str) -> e2e::Connection {
+    let mut connection = server.connect();
+    connection.send(&server.request("GET", path).keep_alive());
+    connection
+}
+
+/// Waits until so many requests are under way whose path begins so.
+fn wait_under_way(server: &Server, path: &str, count: usize) -> Vec<Request> {
+    wait_until(&format!("{count} requests to {path}"), || {
+        let requests: Vec<_> =
+            group(server).requests.into_iter().filter(|request| request.path.starts_with(path)).collect();
+        (requests.len() == count).then_some(requests)
+    })
+}
+
+fn what_a_dead_child_had_is_cleared(setup: Setup) {
+    serving(setup).children(2).run(|server, cases| {
+        wait_until("it serves", || (server.get("/status/200").status == 200).then_some(()));
+        server.expect_crashes();
+        let before = wait_until("the first is counted", || {
+            let group = group(server);
+            (total(&group) > 0 && group.requests.is_empty()).then_some(group)
+        });
+        let mark = server.mark();
+        let held = begin(server, "/hold/gate?secret=1");
+        let request = wait_under_way(server, "/hold", 1).remove(0);
+        cases.check("it is seen", || {
+            assert!(server.children().contains(&request.child), "{request:?}");
+            assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/hold/gate"));
+            assert_eq!(group(server).processes.iter().map(|process| process.busy).sum::<u64>(), 1);
+        });
+        signal(Process(request.child), Signal::SIGKILL);
+        cases.check("it is lost with its child", || {
+            let line = server.wait_log(mark, "WSGI1040");
+            assert!(line.contains("GET /hold/gate") && line.contains(&request.child.to_string()), "{line}");
+            assert!(!line.contains("secret"), "{line}");
+            let group = wait_until("it is forgotten", || {
+                let group = group(server);
+                let busy: u64 = group.processes.iter().map(|process| process.busy).sum();
+                (group.requests.is_empty() && busy == 0).then_some(group)
+            });
+            assert_eq!(total(&group), total(&before), "it has no status");
+            let cause = e2e::Mode::current().pick("process_died", "child_died");
+            assert_eq!(group.rejections.get(cause), Some(&1), "{:?}", group.rejections);
+            assert!(group.processes.iter().all(|process| process.pid != request.child));
+        });
+        let events = snapshot(server).events;
+        let is_of_child = |event: &&status::snapshot::Event| event.pid == request.child;
+        let event = events.iter().find(is_of_child);
+        cases.check("a death with embedded requests is an event", || {
+            let seen = event.map(|event| (event.kind, event.text.contains("GET /hold/gate")));
+            assert_eq!(seen, e2e::Mode::current().pick(Some((EventKind::Crash, true)), None));
+        });
+        open_gate(server, "gate");
+        drop(held);
+        wait_until("it serves again", || (server.get("/status/207").status == 207).then_some(()));
+        cases.check("counts go on", || {
+            let before = wait_counted(server, &before, 1);
+            send_all(server, 1);
+            check_rounds(server, &before, 1);
+        });
+    });
+}
+
+fn requests_are_seen_while_they_are_under_way(setup: Setup) {
+    let host = "<VirtualHost *>\nServerName shop.test\nServerAlias *\n</VirtualHost>";
+    serving(setup).group("threads=2").threads(20).children(1).conf(host).run(|server, cases| {
+        wait_until("it serves", || (server.get("/status/200").status == 200).then_some(()));
+        wait_until("it says so", || {
+            group(server).processes.iter().all(|process| process.pid > 0).then_some(())
+        });
+        cases.check("running and waiting", || {
+            let held: Vec<_> = (0..3).map(|_| begin(server, "/hold/one?query")).collect();
+            let requests = wait_until("all have a process", || {
+                let requests = wait_under_way(server, "/hold/one", 3);
+                requests.iter().all(|request| request.slot.is_some()).then_some(requests)
+            });
+            let count = |phase| requests.iter().filter(|request| request.phase == phase).count();
+            let expected = e2e::Mode::current().pick((3, 0), (2, 1));
+            assert_eq!((count(Phase::Running), count(Phase::Queued)), expected, "{requests:?}");
+            for request in &requests {
+                assert_eq!(request.path, "/hold/one");
+                assert!(request.virtual_host.starts_with("shop.test:"), "{request:?}");
+                assert!(request.age < 60.0 && !request.id.is_empty() && request.pid > 0, "{request:?}");
+                assert_eq!(request.slot, Some(0));
+            }
+            let group = group(server);
+            let process = &group.processes[0];
+            assert_eq!((process.busy, process.queued), (expected.0 as u64, expected.1 as u64));
+            assert_eq!(group.queued, expected.1 as u64);
+            assert!(process.resident > 1 << 20 && process.started > 1e9 && process.pid > 0, "{process:?}");
+            open_gate(server, "one");
+            for mut held in held {
+                assert_eq!(held.response("GET").map(|response| response.status).ok(), Some(200));
+            }
+            let after = wait_until("all have ended", || {
+                let group = self::group(server);
+                group.requests.is_empty().then_some(group)
+            });
+            assert_eq!(after.processes[0].peak_busy, expected.0 as u64);
+            assert_eq!(after.processes[0].peak_queued, expected.1 as u64);
+        });
+        cases.check("reading", || {
+            let mut slow = server.connect();
+            slow.send(b"POST /read HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 10\r\n\r\nhalf ");
+            wait_until("it reads", || {
+                (wait_under_way(server, "/read", 1)[0].phase == Phase::Reading).then_some(())
+            });
+            thread::sleep(Duration::from_millis(30));
+            slow.send(b"whole");
+            assert_eq!(slow.response("POST").map(|response| response.status).ok(), Some(200));
+            let times = wait_until("it is counted", || {
+                let group = group(server);
+                group.requests.is_empty().then(|| group.processes[0].times.clone())
+            });
+            assert!(times.reading.sum > 0.03, "{times:?}");
+        });
+        cases.check("writing", || {
+            let before = group(server).processes[0].bytes_out;
+            let mut idle = server.connect();
+            idle.send(b"GET /large HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n");
+            assert!(idle.at_least(1000).is_ok());
+            wait_until("it writes", || {
+                (wait_under_way(server, "/large", 1)[0].phase == Phase::Writing).then_some(())
+            });
+            let rest = idle.rest().map(|rest| rest.len()).unwrap_or(0);
+            assert!(rest > 250 * 65536, "{rest}");
+            let process = wait_until("it is counted", || {
+                let group = group(server);
+                group.requests.is_empty().then(|| group.processes[0].clone())
+            });
+            assert_eq!(process.bytes_out - before, 300 * 65536);
+            assert!(process.times.writing.sum > 0.0);
+        });
+    });
+}
+
+fn rejections(server: &Server, group: &str, cause: &str) -> u64 {
+    let groups = snapshot(server).groups;
+    let found = groups.iter().find(|found| found.name == group);
+    found.and_then(|group| group.rejections.get(cause).copied()).unwrap_or(0)
+}
+
+fn requests_that_are_not_answered_are_counted_by_cause(setup: Setup) {
+    let groups = "
+WSGIDaemonProcess late threads=1 queue-timeout=1
+WSGIDaemonProcess silent threads=2 socket-timeout=1
+WSGIDaemonProcess full threads=1 listen-backlog=1 connect-timeout=1
+WSGIDaemonProcess broken python=/nonexistent/python
+WSGIDaemonProcess dying
+WSGIDaemonProcess left
+";
+    let setup =
+        ["late", "silent", "full", "broken", "dying", "left"].into_iter().fold(setup, |setup, name| {
+            setup.conf(&format!("WSGIScriptAlias /{name} @ROOT@/apps/app.wsgi process-group={name}"))
+        });
+    serving(setup).conf(groups).threads(20).run(|server, cases| {
+        server.expect_crashes();
+        let wait_rejected = |group: &str, cause: &str, count: u64| {
+            wait_until(&format!("{cause} of {group}"), || {
+                (rejections(server, group, cause) == count).then_some(())
+            });
+        };
+        cases.check("queue_timeout", || {
+            let held = begin(server, "/late/hold/late");
+            wait_until("it runs", || {
+                let groups = snapshot(server).groups;
+                groups.iter().any(|group| group.name == "late" && group.requests.len() == 1).then_some(())
+            });
+            assert_eq!(server.get("/late/status/200").status, 504);
+            wait_rejected("late", "queue_timeout", 1);
+            open_gate(server, "late");
+            drop(held);
+        });
+        cases.check("timed_out", || {
+            assert_eq!(server.get("/silent/hold/silent").status, 504);
+            open_gate(server, "silent");
+            wait_rejected("silent", "timed_out", 1);
+        });
+        cases.check("busy", || {
+            let held: Vec<_> = (0..8).map(|_| begin(server, "/full/hold/full")).collect();
+            wait_until("some are refused", || (rejections(server, "full", "busy") > 0).then_some(()));
+            open_gate(server, "full");
+            drop(held);
+        });
+        cases.check("not_running", || {
+            wait_until("it fails", || (server.get("/broken/status/200").status == 503).then_some(()));
+            wait_until("it is counted", || (rejections(server, "broken", "not_running") > 0).then_some(()));
+        });
+        cases.check("process_died", || {
+            assert_eq!(server.get("/dying/die").status, 502);
+            wait_rejected("dying", "process_died", 1);
+        });
+        cases.check("client_gone", || {
+            let mut client = begin(server, "/left/large");
+            assert!(client.at_least(1000).is_ok());
+            client.reset();
+            wait_rejected("left", "client_gone", 1);
+        });
+        cases.check("they have ended, too, with the status that clients got", || {
+            let groups = snapshot(server).groups;
+            let dying = groups.iter().find(|group| group.name == "dying");
+            assert_eq!(dying.map(ended), Some(vec![("GET".to_owned(), 5, 1)]));
+        });
+    });
+}
+
+fn groups_come_and_go_at_restarts(setup: Setup) {
+    let own = |name: &str, processes: u32| {
+        format!(
+            "WSGIDaemonProcess {name} processes={processes} threads=3\n\
+             WSGIScriptAlias /{name} @ROOT@/apps/app.wsgi process-group={name}\n"
+        )
+    };
+    serving(setup.conf("IncludeOptional @ROOT@/htdocs/*.conf")).run(|server, cases| {
+        let configure = |text: String| {
+            let text = text.replace("@ROOT@", &server.root().display().to_string());
+            server.write("htdocs/own.conf", text);
+            server.graceful();
+        };
+        let count = |name: &str| {
+            let groups = snapshot(server).groups;
+            groups.iter().find(|group| group.name == name).map(|group| (total(group), group.processes.len()))
+        };
+        let get = |path: &str| {
+            let before = count(path);
+            assert_eq!(server.get(&format!("/{path}/status/200")).status, 200, "{path}");
+            wait_until("it is counted", || (count(path) != before).then_some(()));
+        };
+        let many: String = (0..40).map(|number| own(&format!("more{number}"), 1)).collect();
+        configure(own("first", 1));
+        get("first");
+        cases.check("more groups and processes find room", || {
+            configure(own("second", 2) + &many + &own("first", 3));
+            assert_eq!(count("first"), Some((1, 3)));
+            for group in ["first", "second", "more0", "more39", "second"] {
+                get(group);
+            }
+            assert_eq!(
+                (count("first"), count("second"), count("more39")),
+                (Some((2, 3)), Some((2, 2)), Some((1, 1)))
+            );
+        });
+        cases.check("a group that was away has its counts again", || {
+            configure(own("second", 1));
+            assert_eq!((count("first"), count("second")), (None, Some((2, 1))));
+            configure(own("first", 1));
+            get("first");
+            assert_eq!(count("first"), Some((3, 1)));
+        });
+    });
+}
+
+fn a_daemon_process_has_no_part_of_the_ledger(setup: Setup) {
+    serving(setup).run(|server, cases| {
+        wait_until("it serves", || (server.get("/status/200").status == 200).then_some(()));
+        let has = |process: Process| {
+            let maps = process.read("maps").contains("mod_wsgi ledger");
+            let descriptors = process.descriptors();
+            let is_ledger =
+                |target: &std::path::PathBuf| target.to_string_lossy().contains("mod_wsgi ledger");
+            (maps, descriptors.iter().any(|(_, target)| is_ledger(target)))
+        };
+        cases.check("children have it mapped", || {
+            for child in server.children() {
+                assert_eq!(has(Process(child)), (true, false), "{child}");
+            }
+        });
+        cases.check("supervisor and daemon processes have not", || {
+            let daemons = server.daemons();
+            assert!(!daemons.is_empty());
+            for process in daemons.into_iter().chain(server.supervisors()) {
+                assert_eq!(has(process), (false, false), "{}", process.command_line());
+            }
+        });
+        cases.check("nor is anything said of a want of memory", || {
+            let log = server.log_since(LogMark::default());
+            assert!(!log.contains("shared memory"), "{log}");
+            assert!(fs::exists(server.path("htdocs/keep")).unwrap_or(false));
+        });
+    });
+}
