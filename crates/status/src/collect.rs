@@ -108,6 +108,7 @@ fn group(source: &Source<'_>, layout: &GroupLayout, views: Vec<RequestView>) -> 
         queued: without_slot + processes.iter().map(|process| process.queued).sum::<u64>(),
         processes,
         history: layout.row().samples(read).iter().map(sample).collect(),
+        ..Group::default()
     }
 }
 
