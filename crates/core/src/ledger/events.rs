@@ -124,7 +124,7 @@ mod tests {
         assert!(ring.last(&read).is_empty());
         let event = |number: u64| LedgerEvent {
             time: number,
-            kind: if number % 2 == 0 { EventKind::Crash } else { EventKind::FailedStart },
+            kind: if number.is_multiple_of(2) { EventKind::Crash } else { EventKind::FailedStart },
             pid: 4_000_000,
             text: format!("event {number}").into_bytes(),
             detail: vec![b'x'; number as usize],
