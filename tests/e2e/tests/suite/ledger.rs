@@ -250,7 +250,8 @@ fn what_a_dead_child_had_is_cleared(setup: Setup) {
         cases.check("it is seen", || {
             assert!(server.children().contains(&request.child), "{request:?}");
             assert_eq!((request.method.as_str(), request.path.as_str()), ("GET", "/hold/gate"));
-            assert_eq!(group(server).processes.iter().map(|process| process.busy).sum::<u64>(), 1);
+            let busy = || group(server).processes.iter().map(|process| process.busy).sum::<u64>();
+            wait_until("its process is busy", || (busy() == 1).then_some(()));
         });
         signal(Process(request.child), Signal::SIGKILL);
         cases.check("it is lost with its child", || {
