@@ -15,6 +15,7 @@ mod logs;
 mod names;
 mod proxies;
 mod server;
+mod status;
 mod telemetry;
 mod terminal;
 
@@ -39,6 +40,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     logs::TESTS,
     names::TESTS,
     proxies::TESTS,
+    status::TESTS,
     telemetry::TESTS,
 ];
 
