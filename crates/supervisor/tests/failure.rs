@@ -210,6 +210,23 @@ fn a_start_that_has_failed_is_tried_again_until_it_works() {
 }
 
 #[test]
+fn what_is_wrong_with_a_virtual_environment_is_logged() {
+    let place = tempfile::tempdir().unwrap();
+    let environment = place.path().join("venv");
+    std::fs::create_dir_all(environment.join("bin")).unwrap();
+    std::fs::write(environment.join("pyvenv.cfg"), "home = /usr/bin\nversion = 3.2.1\n").unwrap();
+    let python = environment.join("bin/python");
+    std::os::unix::fs::symlink("/usr/bin/python3.2", &python).unwrap();
+    let mut broken = group("one", &[]);
+    broken.programs = vec![text(python.to_str().unwrap())];
+    let server = Server::start(vec![broken]);
+    server.logs(&format!(
+        "the Python of the process group 'one': {} is a link that leads nowhere: the Python that the virtual environment",
+        python.display()
+    ));
+}
+
+#[test]
 fn descriptors_are_closed_where_the_kernel_has_no_call_for_it() {
     let directory = tempfile::tempdir().unwrap();
     let library = library(directory.path(), "old_kernel");

@@ -295,3 +295,44 @@ fn authorization(subject: &Subject) -> Vec<Finding> {
     };
     subject.trials().filter_map(find).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_application_that_wants_the_header_authorization_has_to_get_it() {
+        let with = |has_authorization| {
+            let mut subject = Subject::sample("/srv/app.wsgi");
+            subject.applications[0].has_authorization = has_authorization;
+            let reason = Some("the package knox is loaded".to_owned());
+            authorization(&subject.with_reports(vec![Report { authorization: reason, ..Report::default() }]))
+        };
+        assert_eq!(with(true).len(), 0);
+        let found = with(false);
+        assert!(found.len() == 1 && found[0].why.ends_with("the package knox is loaded"), "{found:?}");
+    }
+
+    #[test]
+    fn what_to_do_depends_on_the_error() {
+        let remedy = |kind: &str, text: &str| {
+            let error = Exception {
+                kind: kind.to_owned(),
+                text: text.to_owned(),
+                chain: vec![format!("{kind}: {text}")],
+                ..Exception::default()
+            };
+            let reports = vec![Report { error: Some(error), ..Report::default() }];
+            import(&Subject::sample("/srv/app.wsgi").with_reports(reports)).remove(0).remedy
+        };
+        for (kind, text, part) in [
+            ("ImportError", "/x.so: failed to map segment from shared object", "noexec"),
+            ("ImportError", "/x.so: undefined symbol: _PyLong_AsByteArrayO", "with the Python of the group"),
+            ("ImportError", "libpq.so.5: cannot open shared object file", "install the library"),
+            ("SyntaxError", "invalid syntax", "the version of Python"),
+            ("ImproperlyConfigured", "you must define DJANGO_SETTINGS_MODULE", "before Django is imported"),
+        ] {
+            assert!(remedy(kind, text).contains(part), "{text}: {}", remedy(kind, text));
+        }
+    }
+}

@@ -342,4 +342,75 @@ mod tests {
         assert_eq!(last_lines(crash)[0], "Fatal Python error: Segmentation fault");
         assert_eq!(last_lines(crash).len(), 3);
     }
+
+    /// A server with a real script and Python, whose application may be imported.
+    fn with_script(directory: &Path, script: &str) -> Subject {
+        let file = directory.join("app.wsgi");
+        std::fs::write(&file, script).unwrap();
+        let mut subject = Subject::sample(&file.to_string_lossy());
+        subject.may_import = true;
+        let group = &mut subject.groups[0];
+        group.python.home = Some("/usr/bin/python3".into());
+        group.home = Some("/".into());
+        group.python_path = vec![directory.to_owned()];
+        subject
+    }
+
+    fn report(subject: &Subject) -> &Report {
+        let (_, trial) = subject.trials().next().unwrap();
+        trial.report().unwrap_or_else(|| panic!("{trial:?}"))
+    }
+
+    #[test]
+    fn applications_that_read_the_header_authorization_are_recognised() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(
+            directory.path().join("accounts.py"),
+            "def user(environ):\n    return environ['HTTP_AUTHORIZATION']\n",
+        )
+        .unwrap();
+        let subject = with_script(directory.path(), "import accounts\napplication = print\n");
+        let reason = report(&subject).authorization.clone().unwrap();
+        assert_eq!(reason, format!("{}:2 reads it", directory.path().join("accounts.py").display()));
+        let subject = with_script(directory.path(), "import json\napplication = print\n");
+        assert_eq!(report(&subject).authorization, None);
+    }
+
+    #[test]
+    fn a_jail_has_its_own_files() {
+        if !geteuid().is_root() {
+            eprintln!("skipped: only root can enter a jail");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut subject = with_script(directory.path(), "application = print\nraise ValueError(__file__)\n");
+        // The real root is a jail, too: what is outside of it has the same names.
+        subject.groups[0].chroot = Some("/".into());
+        let error = report(&subject).error.as_ref().unwrap();
+        assert_eq!(error.text, directory.path().join("app.wsgi").to_string_lossy());
+        let mut subject = with_script(directory.path(), "");
+        let jail = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(jail.path().join(directory.path().strip_prefix("/").unwrap())).unwrap();
+        std::fs::write(jail.path().join(directory.path().strip_prefix("/").unwrap()).join("app.wsgi"), "")
+            .unwrap();
+        subject.groups[0].chroot = Some(jail.path().to_owned());
+        let (_, trial) = subject.trials().next().unwrap();
+        let Trial::NotStarted(reason) = trial else { panic!("{trial:?}") };
+        assert!(reason.contains("starting the program"), "{reason}");
+    }
+
+    #[test]
+    fn an_interpreter_of_its_own_is_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let script =
+            "import _xxsubinterpreters as i\nraise ValueError(i.get_current() == i.get_main(), __name__)\n";
+        let mut subject = with_script(directory.path(), script);
+        assert!(report(&subject).error.as_ref().unwrap().text.starts_with("(True, '_mod_wsgi_"));
+        let applications = std::mem::take(&mut subject.applications);
+        let mut subject = with_script(directory.path(), script);
+        subject.applications = applications;
+        subject.applications[0].interpreter = None;
+        subject.applications[0].module = Some("__wsgi__".to_owned());
+        assert_eq!(report(&subject).error.as_ref().unwrap().text, "(False, '__wsgi__')");
+    }
 }
