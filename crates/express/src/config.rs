@@ -1,5 +1,7 @@
 //! The generated files: Apache's configuration and the control script.
 
+use std::path::Path;
+
 use minijinja::{Value, context};
 
 use crate::apache::Mpm;
@@ -121,11 +123,11 @@ impl Inputs<'_> {
         )
     }
 
-    /// The text of `apachectl`.
+    /// The text of `apachectl`. It takes its environment from the script `envvars`, too.
     ///
     /// # Errors
     /// A value cannot be written into it.
-    pub(crate) fn control_script(&self) -> Result<String, Failure> {
+    pub(crate) fn control_script(&self, envvars: Option<&Path>) -> Result<String, Failure> {
         let settings = self.settings;
         let root = &settings.server_root;
         render(
@@ -154,7 +156,7 @@ impl Inputs<'_> {
                 gdb_commands => display(&root.join(debugging::GDB_COMMANDS)),
                 process_name => settings.process_name.as_deref(),
                 startup_log => settings.logs.startup(&self.logs).map(display),
-                envvars => display(&root.join("envvars")),
+                envvars => envvars.map(display),
                 program => display(&self.apache.program),
                 configuration => display(&root.join("httpd.conf")),
                 defines => self.defines(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use minijinja::{Value, context};
 use nix::unistd::{AccessFlags, access};
@@ -90,28 +90,6 @@ impl Environment {
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let set = self.set.iter().map(|(name, _)| (name.as_str(), SETENV.name));
         set.chain(self.pass.iter().map(|name| (name.as_str(), PASSENV.name)))
-    }
-
-    /// Returns the environment that the server is started with: that of this process, and what the
-    /// script sets.
-    pub(crate) fn of_server(&self) -> Vec<(String, String)> {
-        let sourced = self.script.as_ref().and_then(|script| {
-            let mut command = Command::new(&self.shell);
-            command.args(["-c", ". \"$1\" >&2; exec env -0", "sh"]).arg(script).stdin(Stdio::null());
-            let output = command.stderr(Stdio::null()).output().ok()?;
-            let pairs = output.stdout.split(|byte| *byte == 0);
-            let pair = |pair: &[u8]| {
-                let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
-                Some((name.to_owned(), value.to_owned()))
-            };
-            output.status.success().then(|| pairs.filter_map(pair).collect())
-        });
-        // One that cannot be read is told of where files are checked.
-        sourced.unwrap_or_else(|| {
-            std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .collect()
-        })
     }
 
     /// Returns a command that runs the control script, which may be where nothing can be executed: a

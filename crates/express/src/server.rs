@@ -145,7 +145,8 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         service_accounts,
         locale,
     };
-    let (configuration, control) = (inputs.configuration()?, inputs.control_script()?);
+    let (configuration, control) =
+        (inputs.configuration()?, inputs.control_script(Some(&settings.server_root.join("envvars")))?);
     match &settings.environment.script {
         Some(script) => {
             root.write("envvars", 0o600, &format!(". {}\n", quote_for_shell(&display(script))))?

@@ -108,7 +108,7 @@ fn arguments(inputs: &Inputs<'_>, loader: Loader) -> Vec<String> {
 }
 
 /// Returns the environment that the control script gives Apache, as `NAME=value`.
-fn environment(mut command: Command, control: &Path) -> Result<Vec<CString>, String> {
+pub(crate) fn environment(mut command: Command, control: &Path) -> Result<Vec<CString>, String> {
     let output = command.arg("environment").stdin(Stdio::null()).stderr(Stdio::inherit()).output();
     let output = output.map_err(|error| format!("{}: {error}", control.display()))?;
     if !output.status.success() {

@@ -55,7 +55,7 @@ fn generate(arguments: &[&str]) -> Result<(String, String), Failure> {
         logs: settings.logs.targets(Path::new("/p/bin/mod_wsgi-express"))?,
         command_line: "mod_wsgi-express start-server\nrm",
     };
-    Ok((inputs.configuration()?, inputs.control_script()?))
+    Ok((inputs.configuration()?, inputs.control_script(Some(Path::new("/r/envvars")))?))
 }
 
 fn configuration(arguments: &[&str]) -> String {

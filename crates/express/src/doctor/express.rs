@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::resource::getrlimit;
 use os::spawn::{Limit, Resource};
@@ -18,6 +19,7 @@ use crate::application;
 use crate::checks;
 use crate::failure::Failure;
 use crate::general;
+use crate::inputs::Inputs;
 use crate::install::Installation;
 use crate::locale;
 use crate::parse::Parsed;
@@ -25,6 +27,7 @@ use crate::python::{Candidates, Python};
 use crate::server::account;
 use crate::settings::Settings;
 use crate::sizing;
+use crate::trial;
 
 /// The check that everything is for which `start-server` would not start, and its text.
 pub(super) const START: (&str, &str) = (
@@ -77,6 +80,7 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         locale::choose(settings.locale.as_deref(), |name| std::env::var(name).ok(), has_locale);
     findings.extend(replaced.map(|text| Finding::warning(text).at(option(&general::LOCALE).as_ref())));
     let unit = unit(parsed, &mut findings);
+    let program = apache.as_ref().ok().map(|apache| apache.program.clone());
     let capacity = Capacity::of(&settings, apache.as_ref().ok());
     let group = group(&settings, &account, &installation, home, locale);
     for finding in &mut findings {
@@ -86,12 +90,19 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         name: settings.url(),
         installation: Some(installation.directory.clone()),
         server: Server {
-            program: apache.as_ref().ok().map(|apache| apache.program.clone()),
+            program,
             modules: Vec::new(),
             listen: listen(&settings),
             account: account.clone(),
             unit,
-            environment: settings.environment.of_server(),
+            environment: server_environment(
+                &settings,
+                &account,
+                apache.ok(),
+                python.ok(),
+                &installation,
+                &group,
+            ),
             workers: Some((capacity.workers, option(&general::MAX_CLIENTS))),
             threads_per_child: Some(capacity.threads_per_child),
             log_files: 2,
@@ -236,6 +247,47 @@ impl Capacity {
         let value =
             |name| directives.iter().find(|directive| directive.0 == name).map_or(1, |directive| directive.1);
         Self { workers: value("MaxRequestWorkers"), threads_per_child: value("ThreadsPerChild") }
+    }
+}
+
+/// Returns the environment that the control script gives Apache, or that of this process if there
+/// can be no such script.
+fn server_environment(
+    settings: &Settings,
+    account: &Account,
+    apache: Option<Apache>,
+    python: Option<Python>,
+    installation: &Installation,
+    group: &Group,
+) -> Vec<(String, String)> {
+    let of_script = || {
+        let (apache, python) = (apache.as_ref()?, python.as_ref()?);
+        let inputs = Inputs {
+            settings,
+            account,
+            apache,
+            mpm: Mpm::Event,
+            python,
+            installation,
+            service_accounts: Vec::new(),
+            locale: group.lang.clone().unwrap_or_default(),
+            logs: settings.logs.targets(&installation.program()).ok()?,
+            command_line: "",
+        };
+        let text = inputs.control_script(settings.environment.script.as_deref()).ok()?;
+        let mut command = Command::new(&settings.environment.shell);
+        command.args(["-c", &text, "apachectl"]);
+        trial::environment(command, Path::new("apachectl")).ok()
+    };
+    let pair =
+        |variable: String| variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    match of_script() {
+        Some(variables) => {
+            variables.into_iter().filter_map(|variable| pair(variable.into_string().ok()?)).collect()
+        }
+        None => std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
     }
 }
 

@@ -6,6 +6,7 @@ mod container;
 mod control;
 mod debugging;
 mod django;
+mod doctor;
 mod draining;
 mod environment;
 mod files;
@@ -32,6 +33,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     control::TESTS,
     debugging::TESTS,
     django::TESTS,
+    doctor::TESTS,
     draining::TESTS,
     environment::TESTS,
     files::TESTS,
