@@ -21,7 +21,9 @@ from references import References
 from sandbox import Sandbox
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-# Written by commands of their own, or by hand from what others have; nobody runs anything from them.
+# Pages outside of docs/ that show commands.
+OTHERS = ["README.md", "CONTRIBUTING.md", "packaging/README.md", "packaging/wheel/README.md"]
+# Pages that are tested at a time: most of them wait for servers most of the time.
 SIDE_BY_SIDE = 3
 
 
@@ -36,7 +38,7 @@ def main():
     settings.prefix = os.path.abspath(settings.prefix)
     settings.wheels = os.path.abspath(settings.wheels)
     settings.given = os.path.join(ROOT, "tests/documents/given")
-    pages = settings.pages or ["README.md", "packaging/wheel/README.md", *sorted(glob.glob("docs/*.md", root_dir=ROOT))]
+    pages = settings.pages or [*OTHERS, *sorted(glob.glob("docs/*.md", root_dir=ROOT))]
     references, apache = References(ROOT), Apache(settings.prefix)
 
     def test(page):
@@ -91,9 +93,10 @@ def test_page(page, settings, references, apache):
                 mistakes.append(str(mistake))
                 if block.kind in ("run", "serve", "fails"):
                     break
-        if page == names.PAGE and not settings.fast:
+        further = {names.PAGE: names.check, names.COMMANDS: names.check_commands}.get(page)
+        if further and not settings.fast:
             try:
-                names.check(text, sandbox)
+                further(text, sandbox)
             except Mistake as mistake:
                 mistakes.append(str(mistake))
     finally:

@@ -1,4 +1,4 @@
-"""Compares docs/python-api.md with what processes of a server really have."""
+"""Compares docs/python-api.md with what processes of a server really have, and docs/express.md with the commands that there are."""
 
 import json
 import re
@@ -7,6 +7,7 @@ import urllib.request
 from blocks import Block, Mistake
 
 PAGE = "docs/python-api.md"
+COMMANDS = "docs/express.md"
 # Sections of the page, and what the application below says of them.
 SECTIONS = "mod_wsgi", "apache", "The environ", "Events", "Request metrics", "Process metrics"
 # Not there in a process that has had two requests.
@@ -60,6 +61,19 @@ def check(text, sandbox):
             mistakes += _compare(section, names, real[section])
     if mistakes:
         raise Mistake("\n".join(f"{PAGE}: {mistake}" for mistake in mistakes))
+
+
+def check_commands(text, sandbox):
+    """Raises for a command without help, and for one that the page lacks."""
+    documented = set(re.findall(r"^\| `([a-z-]+)` \|", text.partition("\n## Commands\n")[2], re.MULTILINE))
+    _, said, complaints = sandbox.shell("mod_wsgi-express --help")
+    real = set(re.findall(r"^ +([a-z-]+)$", said + complaints, re.MULTILINE))
+    if not documented or documented != real:
+        raise Mistake(f"{COMMANDS}: the page and `mod_wsgi-express --help` differ in {sorted(documented ^ real)}")
+    for name in sorted(documented):
+        status, said, complaints = sandbox.shell(f"mod_wsgi-express {name} --help")
+        if status != 0 or name not in said:
+            raise Mistake(f"{COMMANDS}: `mod_wsgi-express {name} --help` ends with {status}, and says:\n{said}{complaints}")
 
 
 def _compare(section, documented, real):

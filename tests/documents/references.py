@@ -1,4 +1,4 @@
-"""Checks that what documents name exists: directives, codes, options, names of the Python API, and addresses by their syntax."""
+"""Checks that what documents name exists: directives, codes, options, targets of the Makefile, and addresses by their syntax."""
 
 import os
 import re
@@ -21,6 +21,8 @@ class References:
         self.directives = set(re.findall(r"^## (WSGI\w+)$", read("directives.md"), re.MULTILINE))
         self.codes = set(re.findall(r"^## (WSGI\d{4})$", read("errors.md"), re.MULTILINE))
         self.options = set(re.findall(r"`--([a-z0-9-]+)`", read("express.md")))
+        with open(os.path.join(root, "Makefile"), encoding="utf-8") as file:
+            self.targets = set(re.findall(r"^([a-z-]+):", file.read(), re.MULTILINE))
         self.group_options = set(re.findall(r"^\| `([a-z-]+)=` \|", read("directives.md"), re.MULTILINE))
         if not (self.directives and self.codes and self.options and self.group_options):
             raise Mistake("the manuals of directives, codes and options do not look as expected")
@@ -54,6 +56,10 @@ class References:
                 for option in OPTION.findall(re.sub(r"\]\([^)]*\)", "]", line)):
                     if option not in self.options and option not in ("help", "option"):
                         mistakes.append(f"{where}: mod_wsgi-express has no option --{option}")
+            for words in re.findall(r"(?:^|`|  )make((?: [a-z-]+)+)(?=`|$|  | [A-Z#])", line):
+                for target in words.split():
+                    if target not in self.targets:
+                        mistakes.append(f"{where}: the Makefile has no target {target}")
             for address in re.findall(r"\]\((https?:[^)]*)\)", line):
                 parts = urllib.parse.urlsplit(address)
                 if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+(:\d+)?", parts.netloc) or re.search(r"[\s<>\"]", address):

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 
 use super::SECTIONS;
+use crate::options;
+use crate::outline;
 use crate::spec::{Kind, Section, Spec};
 
 const PREFACE: &str = "\
@@ -45,7 +47,30 @@ pub fn reference() -> String {
     for each in SECTIONS {
         section(each, &mut out);
     }
+    commands(&mut out);
     out
+}
+
+/// Appends all commands, with the options that only they have.
+fn commands(out: &mut String) {
+    out.push_str(
+        "\n## Commands\n\n`mod_wsgi-express COMMAND --help` says more. Those that serve, prepare or examine a server take the options above.\n\n\
+         | Command | | Options of its own |\n|---|---|---|\n",
+    );
+    let server: Vec<_> = options::server().iter().map(|spec| spec.name).collect();
+    for command in outline::commands() {
+        let choices = command.topics.iter().flat_map(|topic| &topic.options);
+        let own: Vec<_> = choices
+            .filter(|choice| !server.contains(&choice.name))
+            .map(|choice| {
+                let arguments: String =
+                    choice.arguments.iter().map(|argument| format!(" *{argument}*")).collect();
+                format!("`{}`{arguments}: {}", choice.name, cell(&choice.help))
+            })
+            .collect();
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "| `{}` | {} | {} |", command.name, cell(&command.help), own.join("<br>"));
+    }
 }
 
 fn section(section: &Section, out: &mut String) {
@@ -101,7 +126,6 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options;
     use crate::parse::parse;
 
     #[test]
