@@ -2,7 +2,7 @@
 //!
 //! The supervisor starts it as Apache's user, as `exporter <schema>`, with descriptors of agreed
 //! numbers: its plan, the socket of spans, the words of counts, its life line, and perhaps a file of
-//! headers. Its main thread takes spans from the socket and queues them ([`queue`]); a thread for
+//! headers, and what the state of the server is read from. Its main thread takes spans from the socket and queues them ([`queue`]); a thread for
 //! each signal sends messages ([`traces`], [`metrics`]). Nobody waits for any of them. It ends when
 //! the last Apache child of its generation is gone, or when it is told to.
 
@@ -14,11 +14,13 @@ mod delivery;
 mod headers;
 mod intake;
 mod log;
+mod metric;
 mod metrics;
 mod proto;
 mod queue;
 mod resource;
 mod span;
+mod state;
 mod stop;
 mod traces;
 
@@ -38,6 +40,7 @@ use counts::Counts;
 use delivery::Delivery;
 use intake::Intake;
 use queue::Queue;
+use state::ServerState;
 use stop::Stop;
 
 /// The numbers of the descriptors.
@@ -46,6 +49,9 @@ const SPANS: i32 = 4;
 const COUNTS: i32 = 5;
 const LIFE: i32 = 6;
 const HEADERS: i32 = 7;
+const LAYOUT: i32 = 8;
+const LEDGER: i32 = 9;
+const BOARD: i32 = 10;
 
 /// More than any plan.
 const LONGEST_PLAN: u64 = 1 << 24;
@@ -95,7 +101,9 @@ fn run() -> io::Result<()> {
     }
     if let Some(collector) = &plan.metrics {
         let delivery = Delivery::new("metrics", Client::new(collector, &headers), Arc::clone(&stop));
-        let work = metrics::Metrics::new(resource, plan.interval, delivery, Arc::clone(&counts));
+        let map = || ServerState::map(&inherited(LAYOUT)?, &inherited(LEDGER)?, &inherited(BOARD)?);
+        let state = plan.has_state.then(map).transpose()?;
+        let work = metrics::Metrics::new(resource, plan.interval, delivery, state, Arc::clone(&counts));
         threads.push(spawn("metrics", move || work.run())?);
     }
     Intake { spans, life, signals, queue: &queue, stop: &stop, counts: &counts }.run()?;

@@ -7,10 +7,12 @@ use wsgi_core::wire::exporter::counts::{NOT_ACCEPTED, NOT_TAKEN, QUEUE_FULL, SEN
 
 use crate::counts::Counts;
 use crate::delivery::Delivery;
+use crate::metric;
 use crate::proto::{
     Data, ExportMetricsServiceRequest, KeyValue, Metric, Number, NumberDataPoint, Resource, ResourceMetrics,
     SCHEMA_URL, ScopeMetrics, Sum, Temporality, scope,
 };
+use crate::state::ServerState;
 
 /// The state of the thread.
 #[derive(Debug)]
@@ -18,13 +20,23 @@ pub(crate) struct Metrics {
     resource: Resource,
     interval: Duration,
     delivery: Delivery,
+    /// `None` if there is no shared memory, which the server's log says.
+    state: Option<ServerState>,
     counts: Arc<Counts>,
+    /// The time from which counters count, in nanoseconds since the epoch.
     begin: u64,
 }
 
 impl Metrics {
-    pub(crate) fn new(resource: Resource, interval: u64, delivery: Delivery, counts: Arc<Counts>) -> Self {
-        Self { resource, interval: Duration::from_millis(interval), delivery, counts, begin: now() }
+    pub(crate) fn new(
+        resource: Resource,
+        interval: u64,
+        delivery: Delivery,
+        state: Option<ServerState>,
+        counts: Arc<Counts>,
+    ) -> Self {
+        let begin = state.as_ref().map_or_else(now, ServerState::started);
+        Self { resource, interval: Duration::from_millis(interval), delivery, state, counts, begin }
     }
 
     /// Reports metrics until the program ends, once more then; or until the generation retires, and
@@ -46,8 +58,12 @@ impl Metrics {
 
     /// Returns the message, and the number of its points.
     fn request(&self) -> (ExportMetricsServiceRequest, usize) {
-        let metrics = self.own();
-        let count = metrics.len();
+        let now = now();
+        let mut metrics = self.own(now);
+        if let Some(state) = &self.state {
+            metrics.extend(metric::of(&state.snapshot(now), self.begin, now));
+        }
+        let count = metrics.iter().map(metric::count).sum();
         let scope_metrics = vec![ScopeMetrics { scope: Some(scope()), metrics }];
         let resource_metrics = vec![ResourceMetrics {
             resource: Some(self.resource.clone()),
@@ -58,10 +74,10 @@ impl Metrics {
     }
 
     /// Returns the metrics of this program.
-    fn own(&self) -> Vec<Metric> {
+    fn own(&self, now: u64) -> Vec<Metric> {
         let point = |word: usize, attributes: Vec<KeyValue>| NumberDataPoint {
             start_time_unix_nano: self.begin,
-            time_unix_nano: now(),
+            time_unix_nano: now,
             value: Some(Number::Int(i64::try_from(self.counts.get(word)).unwrap_or(i64::MAX))),
             attributes,
         };

@@ -52,8 +52,7 @@ pub(crate) fn configuration(inputs: &Inputs<'_>) -> Result<String, Failure> {
     render(
         "hosts",
         include_str!("../templates/hosts.conf"),
-        context! { hosts, tls, rewriting => settings.proxies.rewrites(), health => settings.health.context(&settings.server_root),
-        status => settings.files.status },
+        context! { hosts, tls, rewriting => settings.proxies.rewrites(), health => settings.health.context(&settings.server_root) },
     )
 }
 

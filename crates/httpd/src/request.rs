@@ -465,21 +465,6 @@ impl Request {
         Ok(ResponseStatus { request: self, status, line })
     }
 
-    /// Returns the status of the response, as far as it is known.
-    #[must_use]
-    pub fn status(&self) -> u16 {
-        // SAFETY: the request is live.
-        u16::try_from(unsafe { (*self.as_ptr()).status }).unwrap_or(0)
-    }
-
-    /// Returns whether the request was made within another one: it is a subrequest, or an internal
-    /// redirect.
-    #[must_use]
-    pub fn is_internal(&self) -> bool {
-        // SAFETY: the request is live.
-        unsafe { !(*self.as_ptr()).main.is_null() || !(*self.as_ptr()).prev.is_null() }
-    }
-
     /// Forgets a status that was set.
     pub fn reset_status(&self) {
         // SAFETY: the request is live.

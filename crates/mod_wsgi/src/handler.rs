@@ -139,6 +139,9 @@ fn run<'r>(request: &'r Request, route: &Route<'_>, span: Option<&ServerSpan<'r>
     if matches!(status, Status::Http(_)) {
         environment.publish();
     }
+    if let Some(span) = span {
+        span.set_served(&entry);
+    }
     entry.finish(status)
 }
 

@@ -23,7 +23,7 @@ use wsgi_core::ledger::{
     self, Cause, Directory, EventKind, GroupRow, Ledger, LedgerEvent, RequestRows, RequestView, SlotRow,
 };
 
-use crate::{daemon, log};
+use crate::{daemon, log, tracing};
 
 pub(crate) use entry::Entry;
 
@@ -101,9 +101,10 @@ impl Keeper {
     fn new(server: &Server, info: &ServerInfo) -> std::io::Result<Self> {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         let mut directory = Directory::new(ledger::shards(processors));
-        let layout = layout::arrange(&mut directory, server, info, os::clock::microseconds());
+        let started = os::clock::microseconds();
+        let layout = layout::arrange(&mut directory, server, info, started);
         let (file, words) = LongWords::create(c"mod_wsgi ledger", directory.words())?;
-        Ok(Self { file, words, directory, started: os::clock::microseconds(), layout: Arc::new(layout) })
+        Ok(Self { file, words, directory, started, layout: Arc::new(layout) })
     }
 
     fn arrange(self, server: &Server, info: &ServerInfo) -> std::io::Result<Self> {
@@ -120,6 +121,15 @@ impl Keeper {
         });
         Ok(Self { file, words, directory, started, layout: Arc::new(layout) })
     }
+}
+
+/// Returns the file of the ledger, open for reading only, and the layout as bytes, in the parent;
+/// `None` if there is no ledger.
+pub(crate) fn for_reader() -> Option<(OwnedFd, Vec<u8>)> {
+    let keeper = lock(&KEEPER);
+    let keeper = keeper.as_ref()?;
+    let file = os::descriptors::reopen_for_reading(&keeper.file).ok()?;
+    Some((file, keeper.layout.to_bytes()))
 }
 
 /// Makes this child a user of the ledger, and claims a place of embedded mode for it.
@@ -178,13 +188,15 @@ impl ChildLedger {
 pub(crate) fn snapshot() -> Option<Snapshot> {
     let child = CHILD.get()?.as_ref()?;
     let ledger = child.ledger();
-    Some(status::collect(&Source {
+    let mut snapshot = status::collect(&Source {
         layout: &child.layout,
         now: now(),
         ledger: &|index| ledger.load(index),
         board: &daemon::board_word,
         usage: &os::usage::of_process,
-    }))
+    });
+    snapshot.server.dropped_spans = tracing::dropped_spans();
+    Some(snapshot)
 }
 
 /// Records that Python could not be started in this child.

@@ -26,8 +26,9 @@ use wsgi_core::wire::launch::{Account, Variable};
 use wsgi_core::wire::span::Span;
 
 use crate::installation::Installation;
+use crate::ledger::{self, Entry};
 use crate::request_facts::Groups;
-use crate::{child, log};
+use crate::{child, daemon, log};
 
 /// The size of the buffer of spans that are on their way, in bytes. (The system may allow less.)
 const BUFFER: usize = 1 << 20;
@@ -40,7 +41,7 @@ pub(crate) struct Telemetry {
     /// The part of the parent, from which the supervisor starts the exporter.
     pub(crate) exporter: ExporterFiles,
     /// The part of the children.
-    pub(crate) tracer: Option<Tracer>,
+    pub(crate) tracer: Tracer,
 }
 
 /// The descriptors that the exporter gets.
@@ -49,14 +50,26 @@ pub(crate) struct ExporterFiles {
     pub(crate) spans: OwnedFd,
     pub(crate) counts: OwnedFd,
     pub(crate) headers: Option<OwnedFd>,
+    /// The state of the server, if it has metrics.
+    pub(crate) state: Option<StateFiles>,
+}
+
+/// The descriptors by which the exporter reads the state of the server. It can write to none of
+/// them.
+#[derive(Debug)]
+pub(crate) struct StateFiles {
+    pub(crate) layout: OwnedFd,
+    pub(crate) ledger: OwnedFd,
 }
 
 /// The part of the children: which requests have spans, and where those go.
 #[derive(Debug)]
 pub(crate) struct Tracer {
-    sampler: Sampler,
+    /// `None` if no request has a span.
+    sampler: Option<Sampler>,
     /// True if spans have the address of the client.
     client_address: bool,
+    /// The socket of spans. The exporter ends when nobody holds it any more.
     exporter: OwnedFd,
 }
 
@@ -65,7 +78,14 @@ pub(crate) struct Tracer {
 static COUNTS: OnceLock<(OwnedFd, Words)> = OnceLock::new();
 
 /// The tracer of this child; unset or `None` if there are no spans.
-static TRACER: OnceLock<Option<Tracer>> = OnceLock::new();
+static TRACER: OnceLock<Option<ChildTracer>> = OnceLock::new();
+
+/// The tracer of a child.
+struct ChildTracer {
+    sampler: Sampler,
+    client_address: bool,
+    exporter: OwnedFd,
+}
 
 thread_local! {
     // No destructor, see `httpd::guard`.
@@ -94,15 +114,16 @@ pub(crate) fn prepare(
         return None;
     }
     let headers = settings.headers_file.as_deref().and_then(|path| open_headers(server, path));
+    let state = plan.metrics.as_ref().and_then(|_| state_files());
     match descriptors() {
         Ok((sender, spans, counts)) => Some(Telemetry {
-            plan: complete(plan, server, info, headers.is_some()),
-            exporter: ExporterFiles { spans, counts, headers },
-            tracer: sampler.map(|sampler| Tracer {
-                sampler,
-                client_address: settings.client_address,
-                exporter: sender,
-            }),
+            plan: ExporterPlan {
+                has_headers_file: headers.is_some(),
+                has_state: state.is_some(),
+                ..complete(plan, server, info)
+            },
+            exporter: ExporterFiles { spans, counts, headers, state },
+            tracer: Tracer { sampler, client_address: settings.client_address, exporter: sender },
         }),
         Err(error) => {
             let text = format_args!(
@@ -132,6 +153,19 @@ fn open_headers(server: &Server, path: &[u8]) -> Option<OwnedFd> {
     }
 }
 
+/// Returns the state of the server for a reader; `None` if there is none, which the log says.
+fn state_files() -> Option<StateFiles> {
+    let (ledger, layout) = ledger::for_reader()?;
+    let layout = os::message::file(c"mod_wsgi layout", &layout).ok()?;
+    Some(StateFiles { layout, ledger })
+}
+
+/// Returns the number of spans that were lost, since the start of the server.
+pub(crate) fn dropped_spans() -> u64 {
+    let Some((_, words)) = COUNTS.get() else { return 0 };
+    counts::LOST.iter().map(|word| u64::from(words.load(*word))).sum()
+}
+
 /// Makes the sockets of spans, the children's end first, and the words in which they are counted.
 fn descriptors() -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
     let (sender, spans) = descriptors::pair(Kind::Sequence)?;
@@ -149,7 +183,7 @@ fn descriptors() -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
 }
 
 /// Adds to a plan what only Apache knows.
-fn complete(plan: ExporterPlan, server: &Server, info: &ServerInfo, has_headers_file: bool) -> ExporterPlan {
+fn complete(plan: ExporterPlan, server: &Server, info: &ServerInfo) -> ExporterPlan {
     let Identity { uid, gid } = info.identity();
     let [major, minor, patch] = info.version();
     let mut resource: Vec<Variable> = Vec::new();
@@ -164,7 +198,6 @@ fn complete(plan: ExporterPlan, server: &Server, info: &ServerInfo, has_headers_
     ExporterPlan {
         account: os::accounts::is_root().then(|| Account { uid, gid, supplementary: Some(vec![gid]) }),
         log_level: taken.last().unwrap_or(Level::Error) as u8,
-        has_headers_file,
         resource,
         server_pid: std::process::id(),
         ..plan
@@ -189,18 +222,20 @@ pub(crate) fn child_init(tracer: Option<&Tracer>) {
     TRACER.get_or_init(|| {
         let Tracer { sampler, client_address, exporter } = tracer?;
         // (Without a descriptor left there are no spans, and few requests.)
-        let exporter = exporter.try_clone().ok()?;
-        Some(Tracer { sampler: *sampler, client_address: *client_address, exporter })
+        let (sampler, exporter) = ((*sampler)?, exporter.try_clone().ok()?);
+        Some(ChildTracer { sampler, client_address: *client_address, exporter })
     });
 }
 
 /// The span of a request that is under way, if it is recorded.
 pub(crate) struct ServerSpan<'r> {
-    tracer: &'static Tracer,
+    tracer: &'static ChildTracer,
     context: TraceContext,
     parent: Option<TraceContext>,
     process_group: Cell<&'r [u8]>,
     application_group: Cell<&'r [u8]>,
+    /// The process that had the request, and the time that it waited there.
+    served: Cell<(u32, Option<u64>)>,
 }
 
 /// Makes the span of a request, and has the request carry it on to the application. Returns `None`
@@ -216,7 +251,7 @@ pub(crate) fn begin(request: &Request) -> Option<ServerSpan<'_>> {
 const TRACEPARENT: &CStr = c"traceparent";
 const TRACESTATE: &CStr = c"tracestate";
 
-impl Tracer {
+impl ChildTracer {
     fn begin<'r>(&'static self, request: &'r Request) -> Option<ServerSpan<'r>> {
         let headers = request.headers_in();
         let parent = headers.value(TRACEPARENT).and_then(TraceContext::parse);
@@ -246,6 +281,7 @@ impl Tracer {
             parent,
             process_group: Cell::new(b""),
             application_group: Cell::new(b""),
+            served: Cell::new((0, None)),
         })
     }
 
@@ -269,17 +305,27 @@ impl<'r> ServerSpan<'r> {
         self.application_group.set(request.pool().copy(groups.application_group));
     }
 
+    /// Notes which process had the request, as its entry in the ledger says.
+    pub(crate) fn set_served(&self, entry: &Entry<'_>) {
+        self.served.set(match entry.slot() {
+            Some(slot) => (daemon::process_of(slot), Some(entry.times().queue.into())),
+            None if self.process_group.get().is_empty() => (child::process_id(), None),
+            None => (0, None),
+        });
+    }
+
     /// Ends the span with its request, to which the handler has returned `status`.
     pub(crate) fn end(self, request: &Request, status: Status) {
         let status = match status {
             Status::Http(status) => status,
-            _ => request.status(),
+            _ => request.final_status(),
         };
+        let (pid, queue_time) = self.served.get();
         let span = Span {
             trace: *self.context.trace.bytes(),
             id: *self.context.span.bytes(),
             parent: self.parent.map_or([0; 8], |parent| *parent.span.bytes()),
-            is_internal: request.is_internal(),
+            is_internal: !request.is_initial(),
             start: request.time().max(0).cast_unsigned(),
             end: os::clock::microseconds().max(0).cast_unsigned(),
             status,
@@ -293,8 +339,8 @@ impl<'r> ServerSpan<'r> {
             client: if self.tracer.client_address { request.useragent_ip().unwrap_or_default() } else { b"" },
             process_group: self.process_group.get(),
             application_group: self.application_group.get(),
-            pid: if self.process_group.get().is_empty() { child::process_id() } else { 0 },
-            queue_time: None,
+            pid,
+            queue_time,
         };
         self.tracer.send(&span);
     }

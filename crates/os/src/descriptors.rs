@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
     AddressFamily, Shutdown, SockFlag, SockType, setsockopt, shutdown, socketpair, sockopt,
 };
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fchmod};
 use nix::sys::time::{TimeVal, TimeValLike};
 
 /// The most descriptors that go with one message.
@@ -68,6 +68,17 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((reader, writer))
+}
+
+/// Opens a file of shared memory anew, for reading only. Nobody but its owner can open it again from
+/// now on, so who gets this descriptor cannot come to write. Closed on exec.
+///
+/// # Errors
+/// This process does not own it, or `/proc` is not there.
+pub fn reopen_for_reading(file: impl AsFd) -> io::Result<OwnedFd> {
+    fchmod(&file, Mode::S_IRUSR)?;
+    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    Ok(open(path.as_str(), OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOCTTY, Mode::empty())?)
 }
 
 /// Opens anew what `descriptor` writes to, appending and without ever waiting, however `descriptor`

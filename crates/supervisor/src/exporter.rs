@@ -23,8 +23,12 @@ use crate::slot::starts::{Ending, Starts};
 use crate::slot_runner::Context;
 use crate::watch::Token;
 
-/// The number of its first descriptor.
+/// The number of its first descriptor: plan, spans, counts, life line follow each other.
 const FIRST: RawFd = 3;
+/// The number of the file of headers.
+const HEADERS: RawFd = 7;
+/// The number of the first descriptor by which it reads the state of the server.
+const STATE: RawFd = 8;
 /// The number of the pipe by which it is learnt why there is no process.
 const FAILURES: RawFd = 15;
 /// A process that lives for so long is a working one, in milliseconds.
@@ -62,6 +66,8 @@ pub(crate) struct ExporterParts {
     pub(crate) counts: OwnedFd,
     /// The file of headers, if it has one.
     pub(crate) headers: Option<OwnedFd>,
+    /// Layout, ledger and board, if it has metrics.
+    pub(crate) state: Option<[OwnedFd; 3]>,
 }
 
 /// The exporter.
@@ -194,12 +200,14 @@ impl ExporterRunner {
 
     /// Starts a process, and waits for nothing.
     fn launch(&mut self, now: u64, context: &Context) -> io::Result<Process> {
-        let ExporterParts { plan, program, spans, counts, headers } = &self.parts;
+        let ExporterParts { plan, program, spans, counts, headers, state } = &self.parts;
         let (output, log) = descriptors::pipe()?;
         let (life, theirs) = descriptors::pair(Kind::Sequence)?;
         let message = os::message::file(c"mod_wsgi exporter", &plan.encode())?;
         let parts = [message.as_fd(), spans.as_fd(), counts.as_fd(), theirs.as_fd()].into_iter();
-        let kept: Vec<_> = (FIRST..).zip(parts.chain(headers.as_ref().map(AsFd::as_fd))).collect();
+        let headers = headers.iter().map(|headers| (HEADERS, headers.as_fd()));
+        let state = (STATE..).zip(state.iter().flatten().map(AsFd::as_fd));
+        let kept = (FIRST..).zip(parts).chain(headers).chain(state).collect();
         let plan = Plan {
             programs: vec![c"exporter".into()],
             executable: Some(program.as_fd()),

@@ -67,8 +67,9 @@ impl Inheritance {
         let exporter = plan.exporter.take().map(|plan| -> io::Result<ExporterParts> {
             let mut take = || inherited(next()?);
             let (program, spans, counts) = (take()?, take()?, take()?);
-            let headers = plan.has_headers_file.then(take).transpose()?;
-            Ok(ExporterParts { plan, program, spans, counts, headers })
+            let headers = plan.has_headers_file.then(&mut take).transpose()?;
+            let state = plan.has_state.then(|| io::Result::Ok([take()?, take()?, take()?])).transpose()?;
+            Ok(ExporterParts { plan, program, spans, counts, headers, state })
         });
         let exporter = exporter.transpose()?;
         let hosts = std::mem::take(&mut plan.hosts);

@@ -22,6 +22,8 @@ record! {
         pub metrics: Option<Collector>,
         /// True if it gets a file with headers, open.
         pub has_headers_file: bool,
+        /// True if it gets the state of the server, for metrics: layout, ledger and board.
+        pub has_state: bool,
         /// The time between two reports of metrics, in milliseconds.
         pub interval: u64,
         /// The most spans that wait to be sent.

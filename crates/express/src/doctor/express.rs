@@ -116,7 +116,6 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         applications: application(&settings).into_iter().collect(),
         groups: vec![group],
         findings,
-        apache: None,
         may_import: true,
         trials: OnceCell::new(),
     })
@@ -292,8 +291,7 @@ fn server_environment(
 }
 
 /// Returns the unit that was named.
-/// Returns the unit that an option names.
-pub(super) fn unit(parsed: &Parsed, findings: &mut Vec<Finding>) -> Option<Unit> {
+fn unit(parsed: &Parsed, findings: &mut Vec<Finding>) -> Option<Unit> {
     let name = parsed.text(&super::UNIT)?;
     let unit = Unit::read(name, Path::new("/"));
     if unit.is_none() {

@@ -32,7 +32,7 @@ pub(crate) struct Generation {
     board: ReadOnlyWords,
     /// The snapshot in which children publish the scoreboard, if a group is to see it.
     snapshot: Option<SnapshotWriter>,
-    /// The tracer of the children, if requests have spans.
+    /// The tracer of the children, if there is an exporter.
     tracer: Option<Tracer>,
     /// The part that only the parent has; `None` in its children.
     parent: Mutex<Option<Parent>>,
@@ -153,8 +153,8 @@ impl Generation {
     }
 
     /// Adds what OpenTelemetry needs.
-    pub(super) fn with_telemetry(mut self, exporter: ExporterFiles, tracer: Option<Tracer>) -> Self {
-        self.tracer = tracer;
+    pub(super) fn with_telemetry(mut self, exporter: ExporterFiles, tracer: Tracer) -> Self {
+        self.tracer = Some(tracer);
         if let Some(parent) = &mut *lock(&self.parent) {
             parent.exporter = Some(exporter);
         }

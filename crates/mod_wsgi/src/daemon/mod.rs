@@ -28,7 +28,7 @@ pub(crate) use health::obstacles;
 pub(crate) use launch::host_of;
 pub(crate) use question::ask;
 pub(crate) use start::{monitor, start};
-pub(crate) use target::{Target, board_word, target};
+pub(crate) use target::{Target, board_word, process_of, target};
 
 /// Prepares a child.
 pub(crate) fn child_init(child: &Child<'_>) {

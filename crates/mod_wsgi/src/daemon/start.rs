@@ -20,7 +20,7 @@ use super::generation::{self, Generation, Parent};
 use super::{launch, publisher};
 use crate::installation::{self, InstalledFile};
 use crate::settings::ServerFacts;
-use crate::tracing::{self, ExporterFiles, Telemetry};
+use crate::tracing::{self, ExporterFiles, StateFiles, Telemetry};
 use crate::{Wsgi, log};
 
 /// Starts the processes of the configuration that has just been read.
@@ -147,6 +147,7 @@ fn supervisor_error(program: &InstalledFile, error: &io::Error) -> String {
 }
 
 fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Result<i32> {
+    let board_reader;
     let mut kept: Vec<(RawFd, _)> = Vec::new();
     let mut number = 3;
     let mut keep = |descriptor| {
@@ -169,14 +170,15 @@ fn spawn(program: &InstalledFile, parent: &Parent, control: &OwnedFd) -> io::Res
     if let Some(snapshot) = &parent.snapshot {
         count(keep(snapshot.as_fd()));
     }
-    if let Some(ExporterFiles { spans, counts, headers }) = &parent.exporter {
+    if let Some(ExporterFiles { spans, counts, headers, state }) = &parent.exporter {
         let program = parent.installation.exporter().map_err(io::Error::other)?;
-        for file in [program.as_fd(), spans.as_fd(), counts.as_fd()]
-            .into_iter()
-            .chain(headers.as_ref().map(AsFd::as_fd))
-        {
-            count(keep(file));
+        let mut files = vec![program.as_fd(), spans.as_fd(), counts.as_fd()];
+        files.extend(headers.as_ref().map(AsFd::as_fd));
+        if let Some(StateFiles { layout, ledger }) = state {
+            board_reader = descriptors::reopen_for_reading(&parent.board)?;
+            files.extend([layout.as_fd(), ledger.as_fd(), board_reader.as_fd()]);
         }
+        files.into_iter().for_each(|file| count(keep(file)));
     }
     for host in parent.installation.hosts() {
         count(keep(host.as_fd()));

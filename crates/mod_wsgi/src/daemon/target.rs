@@ -8,6 +8,7 @@ use httpd::{Request, Status};
 use os::spin::Solitude;
 use wsgi_core::codes::{GROUP_OF_OTHER_HOST, NO_GROUPS, NO_SUCH_GROUP, NOT_TAKEN};
 use wsgi_core::daemon::{DaemonGroup, NamedServer, ScriptOwner};
+use wsgi_core::wire::board::slot;
 
 use super::generation::Generation;
 use super::pool::IdleConnections;
@@ -64,6 +65,11 @@ pub(super) fn client() -> Option<&'static DaemonClient> {
 /// Returns a word of the board; 0 if there is none.
 pub(crate) fn board_word(index: usize) -> u32 {
     client().map_or(0, |client| client.generation.board_word(index))
+}
+
+/// Returns the id of the process that serves in a slot, by its number; 0 if there is none.
+pub(crate) fn process_of(index: usize) -> u32 {
+    board_word(index * slot::WORDS + slot::PID)
 }
 
 /// Returns the group `name`.

@@ -223,6 +223,18 @@ impl<'r> Entry<'r> {
         self.times.set(times);
     }
 
+    /// Returns the number of the daemon process's slot that has had the request last.
+    pub(crate) fn slot(&self) -> Option<usize> {
+        let open = self.open.as_ref()?;
+        let slot = open.slot.get()?;
+        open.child.slots.iter().position(|(_, row)| row.head == slot.head)
+    }
+
+    /// Returns the parts of the time that the host has measured.
+    pub(crate) fn times(&self) -> Times {
+        self.times.get()
+    }
+
     /// Notes the result of the handler, and returns it.
     #[inline]
     pub(crate) fn finish(&self, status: Status) -> Status {

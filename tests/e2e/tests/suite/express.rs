@@ -16,7 +16,6 @@ mod logs;
 mod names;
 mod proxies;
 mod server;
-mod status;
 mod telemetry;
 mod terminal;
 
@@ -42,7 +41,6 @@ pub(crate) const TABLES: &[&[Test]] = &[
     logs::TESTS,
     names::TESTS,
     proxies::TESTS,
-    status::TESTS,
     telemetry::TESTS,
 ];
 

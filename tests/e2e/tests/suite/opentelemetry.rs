@@ -23,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
         OTEL
     ),
     on_one_mpm!(keys_of_collectors_are_read_by_the_exporter_alone, Root("write a file for root"), OTEL),
+    on_one_mpm!(metrics_are_those_of_the_server, OTEL),
     on_one_mpm!(exporters_end_with_their_generation, OTEL),
     on_one_mpm!(a_server_without_applications_exports, Daemon, OTEL),
 ];
@@ -273,8 +274,10 @@ fn dropped(collector: &OtlpCollector, reason: &str) -> u64 {
 fn requests_do_not_notice_what_becomes_of_the_collector(setup: Setup) {
     let mut collector = OtlpCollector::start();
     let variables = format!("{QUICK}OTEL_BSP_MAX_QUEUE_SIZE=20\nOTEL_BSP_MAX_EXPORT_BATCH_SIZE=5\n");
-    let mut server =
-        exporting(setup, &collector, "interval=200ms timeout=500ms").file("environment", &variables).start();
+    let mut server = exporting(setup, &collector, "interval=200ms timeout=500ms")
+        .file("environment", &variables)
+        .conf("<Location \"/-/status\">\nSetHandler wsgi-status\n</Location>")
+        .start();
     let ask = |server: &Server, path: &str, count: usize| {
         for _ in 0..count {
             assert_eq!(parts(&send(server, path, &[]).0).2, "01");
@@ -332,6 +335,8 @@ fn requests_do_not_notice_what_becomes_of_the_collector(setup: Setup) {
     });
     collector.start_again();
     wait_until("drops", || (dropped(&collector, "queue_full") > 0).then_some(()));
+    let status: Value = serde_json::from_str(&server.get("/-/status?format=json").text()).expect("JSON");
+    assert!(status["server"]["dropped_spans"].as_u64() > Some(2), "{}", status["server"]);
     has_span(&collector, "/app/down");
     ask(&server, "/app/again", 1);
     has_span(&collector, "/app/again");
@@ -425,6 +430,79 @@ fn keys_of_collectors_are_read_by_the_exporter_alone(setup: Setup) {
                 let open = Process(child).descriptors();
                 assert!(open.iter().all(|(_, path)| *path != keys), "{open:?}");
             }
+        });
+    });
+}
+
+fn metrics_are_those_of_the_server(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let group = setup.mode().pick(Value::Null, "e2e".into());
+    exporting(setup, &collector, "signals=metrics interval=100ms").run(|server, cases| {
+        for target in ["/app/", "/app/?status=404", "/app/?status=500", "/app/?status=500", "/app/"] {
+            assert_ne!(server.get(target).status, 0);
+        }
+        assert_eq!(server.request("POST", "/app/").body("12345").send().status, 200);
+        cases.check("the duration of requests", || {
+            let counts = |metric: &Value, class: &str, method: &str| -> u64 {
+                let points = metric["points"].as_array().cloned().unwrap_or_default();
+                let is_it = |point: &&Value| {
+                    let attributes = &point["attributes"];
+                    assert_eq!(attributes["mod_wsgi.process_group"], group, "{point}");
+                    (&attributes["mod_wsgi.status_class"], &attributes["http.request.method"])
+                        == (&class.into(), &method.into())
+                };
+                points.iter().filter(is_it).filter_map(|point| point["count"].as_u64()).sum()
+            };
+            let metric = collector.wait_metric("http.server.request.duration", |metric| {
+                let classes = [("2xx", "GET"), ("4xx", "GET"), ("5xx", "GET"), ("2xx", "POST")];
+                classes.map(|(class, method)| counts(metric, class, method)) == [2, 1, 2, 1]
+            });
+            assert_eq!(
+                (&metric["data"], &metric["unit"], &metric["temporality"]),
+                (&"histogram".into(), &"s".into(), &2.into())
+            );
+            let points = metric["points"].as_array().expect("points");
+            assert_eq!(points.iter().filter_map(|point| point["count"].as_u64()).sum::<u64>(), 6);
+            for point in points {
+                assert_eq!(point["bounds"][0], 0.005);
+                let buckets = point["buckets"].as_array().expect("buckets");
+                assert_eq!(buckets.len(), 15);
+                assert_eq!(
+                    buckets.iter().filter_map(Value::as_u64).sum::<u64>(),
+                    point["count"].as_u64().unwrap_or(0)
+                );
+                assert!(point["start"].as_u64() < point["time"].as_u64(), "{point}");
+            }
+        });
+        cases.check("others", || {
+            let bytes = collector
+                .wait_metric("mod_wsgi.response.body.io", |metric| metric["points"][0]["value"] == 6);
+            assert_eq!((&bytes["monotonic"], &bytes["unit"]), (&true.into(), &"By".into()));
+            collector.wait_metric("http.server.active_requests", |metric| {
+                metric["monotonic"] == false && metric["points"][0]["value"] == 0
+            });
+            collector.wait_metric("mod_wsgi.process.memory.usage", |metric| {
+                metric["points"][0]["value"].as_f64().is_some_and(|bytes| bytes > 1e6)
+            });
+        });
+        cases.check("a restart changes nothing about them", || {
+            server.graceful();
+            wait_until("a later report", || {
+                let old = server.exporters().len() == 1;
+                old.then_some(())
+            });
+            assert_eq!(server.get("/app/").status, 200);
+            let count = |metric: &Value| -> u64 {
+                let points = metric["points"].as_array().cloned().unwrap_or_default();
+                points.iter().filter_map(|point| point["count"].as_u64()).sum()
+            };
+            let after = collector.wait_metric("http.server.request.duration", |metric| count(metric) == 7);
+            let before = collector.wait_metric("http.server.request.duration", |metric| count(metric) == 6);
+            assert_eq!(after["points"][0]["start"], before["points"][0]["start"]);
+        });
+        cases.check("requests have no spans", || {
+            assert_eq!(server.get("/app/").text(), "\n", "nor a traceparent");
+            assert!(collector.spans().is_empty());
         });
     });
 }
