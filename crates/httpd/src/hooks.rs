@@ -20,6 +20,7 @@ use crate::redirects;
 use crate::request::Request;
 use crate::server::Server;
 use crate::status::Status;
+use crate::status_page;
 
 impl<M: Module> Record<M> {
     /// Makes the record of the module with this name (by custom that of its source file, for
@@ -47,6 +48,7 @@ unsafe extern "C" fn register<M: Module>(pool: *mut sys::apr_pool_t) {
             loaded();
         }
         access::register::<M>(pool);
+        status_page::register::<M>();
         let hooks = Registration { pool };
         // SAFETY: each function is static, and of the kind that the hook is registered for.
         unsafe {

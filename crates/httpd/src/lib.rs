@@ -36,6 +36,7 @@ mod request;
 mod scoreboard;
 mod server;
 mod status;
+mod status_page;
 mod table;
 #[cfg(test)]
 mod testing;
@@ -49,7 +50,10 @@ pub use directive::{Allowed, Applied, DirectiveSpec, Directives, Line, ModuleDir
 pub use guard::{describe_panic, guard};
 pub use input::Input;
 pub use log::{Level, Logger};
-pub use module::{ChildStatus, ChildStatusHook, Hook, Module, Order, PostConfigHook, RequestHook};
+pub use module::{
+    ChildStatus, ChildStatusHook, Hook, Module, Order, PostConfigHook, RequestHook, StatusForm,
+    StatusPageHook,
+};
 pub use mpm::{Mpm, ServerInfo};
 pub use output::{Output, SendError, SendFileError};
 pub use parent::{Identity, OtherChild, is_stopping, main_server};

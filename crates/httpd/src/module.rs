@@ -46,6 +46,9 @@ pub trait Module: ModuleDirectives {
     /// Does periodic work in the parent process, about every ten seconds while the server runs.
     const MONITOR: Option<Hook<fn(&Server)>> = None;
 
+    /// Adds to the page of mod_status, if that is loaded. What is returned is sent as it is.
+    const STATUS_PAGE: Option<StatusPageHook> = None;
+
     /// Is told, in the parent process, of children that it has started, and of those that have
     /// ended.
     const CHILD_STATUS: Option<Hook<ChildStatusHook>> = None;
@@ -65,6 +68,20 @@ pub enum ChildStatus {
 
 /// A function that Apache calls in a phase of a request.
 pub type RequestHook = fn(&Request) -> Status;
+
+/// The form of mod_status's page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusForm {
+    /// HTML with tables.
+    Table,
+    /// HTML without tables (`?notable`).
+    Lines,
+    /// Text for programs (`?auto`).
+    Auto,
+}
+
+/// A function that adds to the page of mod_status.
+pub type StatusPageHook = fn(&Request, StatusForm) -> String;
 
 /// A function that Apache calls with the news about a child.
 pub type ChildStatusHook = fn(&Server, ChildStatus);

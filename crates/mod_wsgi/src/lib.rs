@@ -34,7 +34,7 @@ mod validated;
 
 use httpd::{
     Applied, AuthnProvider, AuthzProvider, Child, ChildStatus, ChildStatusHook, Hook, Level, Line, Module,
-    ModuleConfig, ModuleDirectives, PostConfigHook, Record, RequestHook, Server, ServerInfo,
+    ModuleConfig, ModuleDirectives, PostConfigHook, Record, RequestHook, Server, ServerInfo, StatusPageHook,
 };
 use wsgi_core::config::{DirectoryConfig, Global, ServerConfig};
 
@@ -89,6 +89,7 @@ impl Module for Wsgi {
     const POST_CONFIG: Option<Hook<PostConfigHook>> = Some(Hook::new(post_config));
     const TEST_CONFIG: Option<Hook<fn(&Server)>> = Some(Hook::new(config::review));
     const MONITOR: Option<Hook<fn(&Server)>> = Some(Hook::new(monitor));
+    const STATUS_PAGE: Option<StatusPageHook> = Some(status::extend);
     const CHILD_STATUS: Option<Hook<ChildStatusHook>> = Some(Hook::new(child_status));
     const CHILD_INIT: Option<Hook<fn(&Child<'_>)>> = Some(Hook::new(child_init));
 }

@@ -1,7 +1,7 @@
 //! The handler `wsgi-status`, which shows the state of the server. It reads shared memory alone, so
 //! any child answers for the whole server, whatever its applications do.
 
-use httpd::{Request, Server, Status};
+use httpd::{Request, Server, Status, StatusForm};
 use status::query::Query;
 use status::{Snapshot, html, json, printable, prometheus, scope};
 use wsgi_core::config::{Effective, ServerConfig, StatusScope};
@@ -23,13 +23,35 @@ pub(crate) fn handle(request: &Request) -> Status {
     if let Err(status) = inquiry::admit(request, settings.status_clients(), &client) {
         return status;
     }
-    // The log says why, where it should have been made.
-    let Some(mut snapshot) = ledger::snapshot() else { return Status::Http(503) };
+    match visible(request, &settings) {
+        Some(snapshot) => respond(request, &snapshot),
+        // The log says why there is none, where it should have been made.
+        None => Status::Http(503),
+    }
+}
+
+/// Returns what mod_status is to show of the state of the server.
+pub(crate) fn extend(request: &Request, form: StatusForm) -> String {
+    let Some(server) = request.server().settings::<Wsgi>() else { return String::new() };
+    let server: &ServerConfig = server;
+    let settings = Effective::new(server, request.directory::<Wsgi>().unwrap_or(&server.defaults));
+    let form = match form {
+        StatusForm::Table => html::Form::Table,
+        StatusForm::Lines => html::Form::Lines,
+        StatusForm::Auto => html::Form::Auto,
+    };
+    visible(request, &settings).map(|snapshot| html::mod_status(&snapshot, form)).unwrap_or_default()
+}
+
+/// Returns the state of the server as far as `WSGIStatusScope` lets it be seen; `None` if there is no
+/// shared memory.
+fn visible(request: &Request, settings: &Effective<'_>) -> Option<Snapshot> {
+    let mut snapshot = ledger::snapshot()?;
     if settings.status_scope() == StatusScope::VirtualHost {
         scope::restrict(&mut snapshot, &virtual_host(request.server()));
     }
     printable::make(&mut snapshot);
-    respond(request, &snapshot)
+    Some(snapshot)
 }
 
 fn respond(request: &Request, snapshot: &Snapshot) -> Status {

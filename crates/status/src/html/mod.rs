@@ -9,6 +9,7 @@ mod chart;
 mod events;
 mod groups;
 mod markup;
+mod mod_status;
 mod overview;
 mod requests;
 
@@ -18,6 +19,7 @@ use crate::problems::{self, Problem};
 use crate::snapshot::{Group, Mode};
 use crate::trend::Trend;
 use markup::{Html, write_html};
+pub use mod_status::{Form, mod_status};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");

@@ -17,6 +17,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_each_mpm!(what_a_dead_child_had_is_cleared, COUNTS),
     on_one_mpm!(requests_are_seen_while_they_are_under_way, COUNTS, Threads),
     on_one_mpm!(requests_that_are_not_answered_are_counted_by_cause, Daemon, COUNTS),
+    on_one_mpm!(the_page_of_mod_status_has_counts, COUNTS),
     on_one_mpm!(groups_come_and_go_at_restarts, Daemon, COUNTS),
     on_one_mpm!(a_daemon_process_has_no_part_of_the_ledger, Daemon, COUNTS),
 ];
@@ -359,7 +360,8 @@ fn requests_are_seen_while_they_are_under_way(setup: Setup) {
     });
 }
 
-fn rejections(server: &Server, group: &str, cause: &str) -> u64 {
+/// Returns the number of requests of a group that were rejected for a cause.
+pub(crate) fn rejections(server: &Server, group: &str, cause: &str) -> u64 {
     let groups = snapshot(server).groups;
     let found = groups.iter().find(|found| found.name == group);
     found.and_then(|group| group.rejections.get(cause).copied()).unwrap_or(0)
@@ -425,6 +427,43 @@ WSGIDaemonProcess left
             let groups = snapshot(server).groups;
             let dying = groups.iter().find(|group| group.name == "dying");
             assert_eq!(dying.map(ended), Some(vec![("GET".to_owned(), 5, 1)]));
+        });
+    });
+}
+
+fn the_page_of_mod_status_has_counts(setup: Setup) {
+    let page = "
+ExtendedStatus On
+<Location \"/server-status\">
+    SetHandler server-status
+</Location>
+";
+    serving(setup).modules(&["status"]).conf(page).run(|server, cases| {
+        wait_until("it serves", || (server.get("/status/200").status == 200).then_some(()));
+        assert_eq!(server.get("/status/500").status, 500);
+        let name = e2e::Mode::current().pick("%{GLOBAL}", "e2e");
+        let total = || group(server).durations().count();
+        let value = |key: &str| {
+            let text = server.get("/server-status?auto").expect(200);
+            let start = format!("{key}[{name}]: ");
+            text.lines().find_map(|line| Some(line.strip_prefix(&start)?.to_owned()))
+        };
+        cases.check("for programs", || {
+            wait_until("they are counted", || {
+                (value("WSGIRequests") == Some(total().to_string())).then_some(())
+            });
+            assert_eq!(value("WSGIErrors").as_deref(), Some("1"));
+            assert_eq!(value("WSGIBusy").as_deref(), Some("0"));
+            assert!(value("WSGIDuration").is_some_and(|sum| sum.parse::<f64>().is_ok_and(|sum| sum > 0.0)));
+            let text = server.get("/server-status?auto").expect(200);
+            assert!(text.contains("ServerUptimeSeconds: "), "it is mod_status's: {text}");
+        });
+        cases.check("for people", || {
+            let page = server.get("/server-status").expect(200);
+            assert!(page.contains("<h1>WSGI process groups</h1>\n<table"), "{page}");
+            assert!(page.contains(&format!("<td>{name}</td>")), "{page}");
+            let page = server.get("/server-status?notable").expect(200);
+            assert!(page.contains(&format!("<p><b>{name}</b>:")), "{page}");
         });
     });
 }

@@ -208,6 +208,7 @@ fn a_lying_process_does_not_harm_the_server(setup: Setup) {
         .children(1)
         .threads(8)
         .conf("WSGIApplicationGroup %{GLOBAL}\nLogLevel wsgi:info")
+        .conf("<Location \"/wsgi-status\">\nSetHandler wsgi-status\n</Location>")
         .conf("<If \"%{QUERY_STRING} =~ /^pull-file/\">\nWSGISpoolRequestBody 1M\n</If>")
         .run(|server, cases| {
             // Its first requests may come before it takes any.
@@ -234,6 +235,10 @@ fn a_lying_process_does_not_harm_the_server(setup: Setup) {
                 });
             }
             cases.check("the child is the same", || server.assert_live(&children));
+            cases.check("violations of the protocol are counted", || {
+                let malformed = CASES.iter().filter(|(_, _, logged)| *logged == "WSGI0148").count() as u64;
+                assert!(crate::ledger::rejections(server, "e2e", "protocol") >= malformed);
+            });
             cases.check("its memory is bounded", || {
                 if sanitized("it keeps what is freed") {
                     return;

@@ -59,7 +59,8 @@ fn wait_until_recovered(server: &Server) {
 }
 
 fn a_supervisor_that_cannot_be_started_is_retried_and_requests_fail_at_once(setup: Setup) {
-    let health = "Timeout 3600\n<Location \"/-\">\nSetHandler wsgi-health\n</Location>";
+    let health = "Timeout 3600\n<Location \"/-\">\nSetHandler wsgi-health\n</Location>\n\
+                  <Location \"/wsgi-status\">\nSetHandler wsgi-status\n</Location>";
     serving(setup.own_module().conf(health), "").run(|server, cases| {
         let process = serving_process(server);
         lose_supervisor(server);
@@ -72,6 +73,9 @@ fn a_supervisor_that_cannot_be_started_is_retried_and_requests_fail_at_once(setu
                 assert_eq!(server.get("/pid").status, 503);
             }
             server.wait_log(mark, "WSGI0116");
+            wait_until("their number", || {
+                (crate::ledger::rejections(server, "e2e", "unsupervised") == 10).then_some(())
+            });
         });
         wait_ended(process);
         cases.check("so are those after a restart", || {
