@@ -14,6 +14,7 @@ use wsgi_core::daemon::{NamedServer, ServerId};
 use wsgi_core::diagnostic::{Diagnostic, Position, Severity};
 use wsgi_core::directive::{Context, DIRECTIVES as DEFINITIONS, FileKind, Scope, Servers, System, Target};
 
+use crate::embedded::python_home;
 use crate::{Wsgi, log};
 
 /// Apache's table; each directive has the index of its definition.
@@ -77,7 +78,31 @@ pub(crate) fn diagnostics(server: &Server) -> Vec<Diagnostic> {
         })
     });
     let reviewed: Vec<_> = reviewed.collect();
-    global.review(&reviewed)
+    global.review(&reviewed).into_iter().chain(python_faults(global)).collect()
+}
+
+/// Returns warnings about the Pythons that lines name. (One in a jail is seen from inside only.)
+fn python_faults(global: &Global) -> Vec<Diagnostic> {
+    let of_children = global.interpreter.python_path.as_deref().unwrap_or_default();
+    let mut seen = Vec::new();
+    let mut faults: Vec<Diagnostic> = Vec::new();
+    if let Some(home) = &global.python_home {
+        faults.extend(python_home::faults(home, of_children));
+        seen.push(home);
+    }
+    for group in global.daemons.iter().filter(|group| group.options.chroot.is_none()) {
+        let own = group.python.as_ref().or(group.python_home.as_ref()).filter(|home| !home.is_empty());
+        let Some(home) = own.or(global.python_home.as_ref()) else { continue };
+        let path = group.options.python_path.as_deref().unwrap_or_default();
+        if !seen.contains(&home) || !path.is_empty() {
+            let found = python_home::faults(home, path).map(|fault| fault.at(&group.position));
+            let is_new = |fault: &Diagnostic| faults.iter().all(|known| known.what != fault.what);
+            let fresh: Vec<_> = found.filter(is_new).collect();
+            faults.extend(fresh);
+            seen.push(home);
+        }
+    }
+    faults
 }
 
 fn level(diagnostic: &Diagnostic) -> Level {

@@ -5,7 +5,7 @@
 
 mod exchange;
 mod host;
-mod python_home;
+pub(crate) mod python_home;
 mod question;
 
 use std::ffi::c_int;
@@ -139,9 +139,6 @@ impl ChildPython {
         let installed =
             Installed { directory: installation.directory(), hosts: &hosts, python: installation.python() };
         let home = python_home::find(installed, global.python_home.as_deref())?;
-        for fault in global.python_home.as_deref().into_iter().flat_map(python_home::faults) {
-            log::child(Level::Warn, fault.to_string());
-        }
         let file = installation.host(&home.host).map_err(|text| format!("{PYTHON_NOT_STARTED}: {text}"))?;
         let host = Host::load(&home, file)?;
         log::child(

@@ -93,10 +93,16 @@ fn of_home(home: &Path) -> Result<Interpreter, String> {
     })
 }
 
-/// Returns warnings about the home that was configured.
-pub(crate) fn faults(home: &[u8]) -> impl Iterator<Item = Diagnostic> {
-    let faults = python_home::faults(prefix(home), &ThisSystem);
-    faults.into_iter().filter_map(|fault| Diagnostic::of_fault(&fault))
+/// Returns warnings about a home that was configured, and about the directories of a Python path for
+/// it.
+pub(crate) fn faults(home: &[u8], python_path: &[u8]) -> impl Iterator<Item = Diagnostic> {
+    let home = prefix(home);
+    let version = python_home::find(home, &ThisSystem).ok().map(|found| found.version);
+    let path = python_path.split(|&byte| byte == b':').map(|path| Path::new(OsStr::from_bytes(path)));
+    let of_path =
+        version.into_iter().flat_map(move |version| python_home::path_faults(version, path.clone()));
+    let faults = python_home::faults(home, &ThisSystem).into_iter().chain(of_path);
+    faults.filter_map(|fault| Diagnostic::of_fault(&fault))
 }
 
 /// The files of this system.

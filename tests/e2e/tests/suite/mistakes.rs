@@ -66,6 +66,14 @@ const TOLD: &[(&str, &[&str])] = &[
         &["python-path=", "'g'", "/none'", "does not exist"],
     ),
     ("WSGIPythonPath @ROOT@/none", &["WSGIPythonPath", "/none'", "does not exist"]),
+    (
+        "WSGIDaemonProcess g python-home=@ROOT@/venv",
+        &["/venv was made with is gone", "home = /opt/removed/bin, which does not exist", "venv --clear"],
+    ),
+    (
+        "WSGIDaemonProcess g python=/usr/bin/python3 python-path=/srv/lib/python3.2/site-packages",
+        &["/srv/lib/python3.2/site-packages has packages for Python 3.2"],
+    ),
     ("WSGIPythonHome @ROOT@/apps/app.wsgi", &["WSGIPythonHome", "a directory is wanted"]),
     ("WSGIApplicationGroup %{global}", &["WSGIApplicationGroup", "%{global}", "did you mean %{GLOBAL}?"]),
     ("WSGIScriptAlias /x /x application-group=%{Server}", &["application-group=", "did you mean %{SERVER}?"]),
@@ -83,6 +91,7 @@ fn with_mistake(setup: &Setup, lines: &str) -> Setup {
     setup
         .clone()
         .file("apps/app.wsgi", APP)
+        .file("venv/pyvenv.cfg", "home = /opt/removed/bin\nversion = 3.11.2\n")
         .file("mistake.conf", format!("# A comment.\n{lines}\n"))
         .conf("Include @ROOT@/mistake.conf")
 }
