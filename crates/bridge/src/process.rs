@@ -158,6 +158,8 @@ pub struct Settings<'a> {
     pub case_sensitive: bool,
     /// `WSGIScriptReloading` of the main server, for imports.
     pub script_reloading: bool,
+    /// Lines are wanted with fields (`wsgi_core::log_record`).
+    pub log_records: bool,
     /// The value of `wsgi.multithread`.
     pub multithread: bool,
     /// The value of `wsgi.multiprocess`.

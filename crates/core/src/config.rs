@@ -62,6 +62,8 @@ pub struct Global {
     pub named_scripts: Vec<NamedScript>,
     /// `WSGIServerMetrics`.
     pub server_metrics: Option<bool>,
+    /// `WSGILogFormat json`.
+    pub json_log: bool,
     /// `WSGITelemetryService`, `WSGISlowRequests`, `WSGITelemetryOptions`.
     pub telemetry: telemetry::Settings,
     /// `WSGIOpenTelemetry`.

@@ -4,10 +4,12 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
+use std::time::SystemTime;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
+use wsgi_core::log_record;
 
 use crate::failure::Failure;
 use crate::parse::Parsed;
@@ -100,8 +102,16 @@ impl Log {
         }
     }
 
-    /// Returns a line as JSON, with its end.
-    fn json(self, line: &[u8]) -> String {
+    /// Returns a line as JSON, with its end; `now` is the time as RFC 3339 has it.
+    fn json(self, line: &[u8], now: &str) -> String {
+        // The module writes objects, and so may an application.
+        if self == Self::Error
+            && log_record::is_object(line)
+            && let Ok(text) = std::str::from_utf8(line)
+            && serde_json::from_str::<serde_json::Value>(text).is_ok()
+        {
+            return text.to_owned() + "\n";
+        }
         let fields = self.fields();
         let values: Vec<&[u8]> = line.splitn(fields.len(), |byte| *byte == b'\t').collect();
         let mut json = Object::default();
@@ -109,6 +119,7 @@ impl Log {
             for (field, value) in fields.iter().zip(values) {
                 match (self, field.name) {
                     (Self::Access, "time") => json.text(field.name, &with_colon(value)),
+                    (Self::Error, "time") => json.text(field.name, &with_zone(value, now)),
                     _ => json.field(field, value),
                 }
             }
@@ -116,10 +127,17 @@ impl Log {
             // Daemon processes, and Apache before it has a format, write the usual one. What has none
             // at all is an application's own, which nobody has escaped.
             let plain = Plain::parse(line);
-            plain.fields.iter().for_each(|(field, value)| json.field(field, value));
-            match plain.fields.is_empty() {
-                true => json.verbatim("message", plain.message),
-                false => json.text("message", plain.message),
+            for (field, value) in &plain.fields {
+                match field.name {
+                    "time" => json.text(field.name, &with_zone(value, now)),
+                    _ => json.field(field, value),
+                }
+            }
+            if plain.fields.is_empty() {
+                json.verbatim("time", now.as_bytes());
+                json.verbatim("message", plain.message);
+            } else {
+                json.text("message", plain.message);
             }
         }
         json.0 + "}\n"
@@ -162,7 +180,8 @@ fn convert(log: Log, mut input: impl BufRead, mut output: Output<impl Write>) ->
             Err(error) => return Err(error),
         }
         let content = line.strip_suffix(b"\n").unwrap_or(&line);
-        match output.write(log.json(content).into_bytes()) {
+        let now = os::clock::rfc_3339(SystemTime::now());
+        match output.write(log.json(content, &now).into_bytes()) {
             // Apache starts this program and the one that it writes to again.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(error),
             // A full file system must not stop the server, which would wait for this program.
@@ -326,6 +345,13 @@ fn with_colon(time: &[u8]) -> Vec<u8> {
     [before, b":", minutes].concat()
 }
 
+/// Returns a local time as RFC 3339 has it, with the zone of another local time.
+fn with_zone(time: &[u8], now: &str) -> Vec<u8> {
+    let zone = now.get(now.len().saturating_sub("+00:00".len())..).unwrap_or_default();
+    let time: Vec<u8> = time.iter().map(|byte| if *byte == b' ' { b'T' } else { *byte }).collect();
+    [&time, zone.as_bytes()].concat()
+}
+
 /// Returns the text that Apache has escaped: `\"`, `\\`, `\n`, `\x1f` ...
 fn unescaped(value: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(value.len());
@@ -363,6 +389,19 @@ fn digit(byte: u8) -> Option<u8> {
 mod tests {
     use super::*;
 
+    const NOW: &str = "2026-11-26T22:00:00.000000-09:30";
+
+    /// Returns the objects without the time at which they were converted.
+    fn untimed(objects: &[u8]) -> String {
+        let objects = String::from_utf8_lossy(objects);
+        let untimed = objects.lines().map(|line| {
+            let (begin, rest) = line.split_once("\",").unwrap_or_default();
+            assert!(begin.starts_with("{\"time\":\"20"), "{line}");
+            format!("{{{rest}\n")
+        });
+        untimed.collect()
+    }
+
     #[test]
     fn lines_of_the_access_log_are_objects() {
         let line = "2026-11-26T21:28:17.000123+0100\t127.0.0.1\t-\tGET\tlocalhost\t/a \\\"b\\\" \\xc3\\xa9\\xff\t\tHTTP/1.1\t\
@@ -370,41 +409,52 @@ mod tests {
         let expected = "{\"time\":\"2026-11-26T21:28:17.000123+01:00\",\"client\":\"127.0.0.1\",\"method\":\"GET\",\
                         \"host\":\"localhost\",\"path\":\"/a \\\"b\\\" \u{e9}\u{fffd}\",\"protocol\":\"HTTP/1.1\",\
                         \"status\":200,\"bytes\":12,\"microseconds\":345,\"user_agent\":\"an \\\\ agent\\u0001\"}\n";
-        assert_eq!(Log::Access.json(line.as_bytes()), expected);
+        assert_eq!(Log::Access.json(line.as_bytes(), NOW), expected);
     }
 
     #[test]
     fn lines_of_the_error_log_are_objects_whoever_writes_them() {
         let formatted = "2026-11-26 21:28:17.650875\twsgi\terror\t7\t8\t127.0.0.1:9\tid\tan\terror";
-        let expected = "{\"time\":\"2026-11-26 21:28:17.650875\",\"module\":\"wsgi\",\"level\":\"error\",\"pid\":7,\"tid\":8,\
+        let expected = "{\"time\":\"2026-11-26T21:28:17.650875-09:30\",\"module\":\"wsgi\",\"level\":\"error\",\"pid\":7,\"tid\":8,\
                         \"client\":\"127.0.0.1:9\",\"id\":\"id\",\"message\":\"an\\terror\"}\n";
-        assert_eq!(Log::Error.json(formatted.as_bytes()), expected);
+        assert_eq!(Log::Error.json(formatted.as_bytes(), NOW), expected);
         for (line, expected) in [
             (
                 "[Thu Nov  6 21:28:17.650875 2026] [wsgi:info] [pid 7:tid 8] [client 1.2.3.4:5] [a] text: \\\"x\\\"",
-                "{\"time\":\"2026-11-06 21:28:17.650875\",\"module\":\"wsgi\",\"level\":\"info\",\"pid\":7,\"tid\":8,\
+                "{\"time\":\"2026-11-06T21:28:17.650875-09:30\",\"module\":\"wsgi\",\"level\":\"info\",\"pid\":7,\"tid\":8,\
                  \"client\":\"1.2.3.4:5\",\"message\":\"[a] text: \\\"x\\\"\"}\n",
             ),
-            ("Traceback", "{\"message\":\"Traceback\"}\n"),
-            ("[half", "{\"message\":\"[half\"}\n"),
-            ("[a:b] c", "{\"message\":\"[a:b] c\"}\n"),
-            ("", "{\"message\":\"\"}\n"),
+            ("Traceback", "{\"time\":\"2026-11-26T22:00:00.000000-09:30\",\"message\":\"Traceback\"}\n"),
+            ("[half", "{\"time\":\"2026-11-26T22:00:00.000000-09:30\",\"message\":\"[half\"}\n"),
+            ("{\"time\":\"t\",\"message\":1}", "{\"time\":\"t\",\"message\":1}\n"),
+            (
+                "{\"time\":\"t\",}",
+                "{\"time\":\"2026-11-26T22:00:00.000000-09:30\",\"message\":\"{\\\"time\\\":\\\"t\\\",}\"}\n",
+            ),
+            ("[a:b] c", "{\"time\":\"2026-11-26T22:00:00.000000-09:30\",\"message\":\"[a:b] c\"}\n"),
+            ("", "{\"time\":\"2026-11-26T22:00:00.000000-09:30\",\"message\":\"\"}\n"),
         ] {
-            assert_eq!(Log::Error.json(line.as_bytes()), expected, "{line}");
+            assert_eq!(Log::Error.json(line.as_bytes(), NOW), expected, "{line}");
         }
     }
 
     #[test]
     fn what_an_application_writes_is_no_field() {
         for (line, expected) in [
-            ("a\tb\tc\td\te\tf\tg\th", "{\"message\":\"a\\tb\\tc\\td\\te\\tf\\tg\\th\"}\n"),
-            ("C:\\new\\x41", "{\"message\":\"C:\\\\new\\\\x41\"}\n"),
+            (
+                "a\tb\tc\td\te\tf\tg\th",
+                "{\"time\":\"2026-11-26T22:00:00.000000-09:30\",\"message\":\"a\\tb\\tc\\td\\te\\tf\\tg\\th\"}\n",
+            ),
+            (
+                "C:\\new\\x41",
+                "{\"time\":\"2026-11-26T22:00:00.000000-09:30\",\"message\":\"C:\\\\new\\\\x41\"}\n",
+            ),
             (
                 "[Thu Nov 26 21:28:17.650875 2026] [pid 007] [client a] [pid 1] [client b]",
-                "{\"time\":\"2026-11-26 21:28:17.650875\",\"pid\":\"007\",\"client\":\"a\",\"message\":\"[pid 1] [client b]\"}\n",
+                "{\"time\":\"2026-11-26T21:28:17.650875-09:30\",\"pid\":\"007\",\"client\":\"a\",\"message\":\"[pid 1] [client b]\"}\n",
             ),
         ] {
-            assert_eq!(Log::Error.json(line.as_bytes()), expected, "{line}");
+            assert_eq!(Log::Error.json(line.as_bytes(), NOW), expected, "{line}");
         }
     }
 
@@ -456,7 +506,7 @@ mod tests {
         let mut log = Vec::new();
         let input = vec![b'x'; LONGEST as usize + 1];
         assert!(convert(Log::Error, &input[..], Output { file: &mut log, rest: Vec::new() }).is_ok());
-        assert!(log.ends_with(b"x\"}\n{\"message\":\"x\"}\n"));
+        assert!(untimed(&log).ends_with("x\"}\n{\"message\":\"x\"}\n"));
     }
 
     #[test]
@@ -464,7 +514,6 @@ mod tests {
         let mut output = Vec::new();
         let input = &b"one\ntwo\\x"[..];
         assert!(convert(Log::Error, input, Output { file: &mut output, rest: Vec::new() }).is_ok());
-        let output = String::from_utf8_lossy(&output).into_owned();
-        assert_eq!(output, "{\"message\":\"one\"}\n{\"message\":\"two\\\\x\"}\n");
+        assert_eq!(untimed(&output), "{\"message\":\"one\"}\n{\"message\":\"two\\\\x\"}\n");
     }
 }

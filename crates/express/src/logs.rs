@@ -46,7 +46,8 @@ section! {
         "Format of the error log, as ErrorLogFormat takes it, such as \"[%t] [%l] %M\".")
         .default("the one of Apache")
         .note("`json`: each line is an object with `time`, `module`, `level`, `pid`, `tid`, `client`, `id` and `message`; what is not known \
-               is left out. A program that mod_wsgi-express brings along converts the log, which Apache writes to a pipe.");
+               is left out. Lines of the application have further fields, such as `logger`, `exception` and `traceback` (`WSGILogFormat`). A \
+               program that mod_wsgi-express brings along converts the log, which Apache writes to a pipe.");
     ACCESS_LOG = Spec::flag("--access-log",
         "Logs each request.");
     ACCESS_LOG_NAME = Spec::text("--access-log-name", &["NAME"],
@@ -277,6 +278,7 @@ impl Logs {
             level => self.level.as_str(),
             error => targets.error.argument.as_str(),
             error_format => self.error_format.as_deref(),
+            json => self.json.contains(&Log::Error),
             access => targets.access.as_ref().map(|target| target.argument.as_str()),
             access_format => self.access_format.as_str(),
         }

@@ -11,6 +11,9 @@ import sys
 # Log levels of Apache.
 CRIT, ERROR, WARNING, INFO, DEBUG = 2, 3, 4, 6, 7
 
+# Fields of records: see the host's log_record.rs.
+LOGGER, EXCEPTION, TRACEBACK, THREAD, APPLICATION, LEVEL, NAME, TEXT, TOKEN = 2, 3, 4, 5, 8, 11, 12, 13, 14
+
 
 class RequestTimeout(BaseException):
     """Raised in a thread whose request has exceeded the request timeout."""
@@ -167,9 +170,7 @@ def publish(name, callbacks, event):
             result = callback(name, **event)
         except BaseException as exception:
             code = "WSGI0190" if isinstance(exception, SystemExit) else "WSGI0112"
-            native.log(ERROR, f"{code}: {type(exception).__name__} raised by event callback for '{name}'.")
-            for line in describe(exception):
-                native.log(ERROR, line)
+            _log_exception(f"{code}: {type(exception).__name__} raised by event callback for '{name}'.", exception)
         else:
             if isinstance(result, dict):
                 event.update(result)
@@ -332,6 +333,20 @@ def describe(exception):
     return lines + [hint] if hint else lines
 
 
+def _log_exception(text, exception):
+    lines = describe(exception)
+    if native.records:
+        fields = [EXCEPTION, _class_name(type(exception)), TRACEBACK, "\n".join(lines), APPLICATION, application_group]
+        native.log_record(None, ERROR, text, fields)
+    else:
+        for line in (text, *lines):
+            native.log(ERROR, line)
+
+
+def _class_name(cls):
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _interpreter_hint(exception):
     """Returns advice for an extension module that cannot be used in a sub-interpreter, or None."""
     if not application_group:
@@ -429,9 +444,103 @@ def _set_up_logging(logging):
     """Has the records of loggers without handlers keep their levels, instead of going to `sys.stderr`.
 
     The root logger gets no handler: `basicConfig()` would do nothing then, and frameworks would not add theirs.
+    Where the log wants records with fields, those of handlers that write to the log's streams become some, too.
     """
     if getattr(logging, "lastResort", None) is not None:
         logging.lastResort = _log_handler(logging)()
+    if native.records:
+        _keep_records(logging)
+
+
+def _keep_records(logging):
+    log_type = type(sys.stderr.buffer)
+    emit_text = logging.StreamHandler.emit
+
+    def emit(self, record):
+        # It may be a proxy of a framework.
+        try:
+            buffer = getattr(self.stream, "buffer", None)
+        except Exception:
+            buffer = None
+        if type(buffer) is log_type:
+            # Whatever the level: the application has decided that it is written.
+            _emit_record(logging, self, record, buffer, ERROR)
+        else:
+            emit_text(self, record)
+
+    emit.__qualname__, emit.__doc__ = emit_text.__qualname__, emit_text.__doc__
+    logging.StreamHandler.emit = emit
+
+
+def _emit_record(logging, handler, record, target, level):
+    """Logs a record with its fields, instead of the text that the handler would make of it."""
+    try:
+        fields = [LOGGER, str(record.name), THREAD, str(record.threadName or ""), APPLICATION, application_group]
+        fields += [LEVEL, str(_level(record.levelno))]
+        if record.exc_info and record.exc_info[0] is not None:
+            fields += [EXCEPTION, _class_name(record.exc_info[0])]
+        formatter = handler.formatter
+        is_plain = formatter is None or type(formatter) is logging.Formatter
+        if is_plain and type(handler).format is logging.Handler.format:
+            message = record.getMessage()
+            fields += _fields_of(logging, record)
+        else:
+            # Who brings a formatter may want to hide something.
+            message = handler.format(record)
+            if not isinstance(message, str):
+                message = str(message)
+        native.log_record(target, level, message, fields)
+    except Exception:
+        handler.handleError(record)
+
+
+def _fields_of(logging, record):
+    global _own_attributes
+    if _own_attributes is None:
+        _own_attributes = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+    fields = []
+    traceback = record.exc_text
+    if not traceback and record.exc_info and record.exc_info[0] is not None:
+        traceback = logging.Formatter().formatException(record.exc_info)
+    if traceback:
+        fields += [TRACEBACK, traceback]
+    if record.stack_info:
+        fields += [NAME, "stack", TEXT, str(record.stack_info)]
+    for name, value in vars(record).items():
+        if name not in _own_attributes:
+            fields += [NAME, str(name), *_value(value)]
+    return fields
+
+
+# The names that every record of `logging` has.
+_own_attributes = None
+
+
+def _value(value):
+    if value is None:
+        return TOKEN, "null"
+    if value is True or value is False:
+        return TOKEN, "true" if value else "false"
+    if type(value) is float or type(value) is int and -(2**63) <= value < 2**63:
+        # The log checks whether it is a number of JSON: others become texts.
+        return TOKEN, repr(value)
+    try:
+        return TEXT, str(value)
+    except Exception as exception:
+        return TEXT, f"<{type(value).__name__}, whose str() raised {type(exception).__name__}>"
+
+
+def _level(level):
+    """Returns Apache's level for one of `logging`."""
+    if not isinstance(level, int):
+        raise TypeError(f"levelno must be an integer, not {type(level).__name__}")
+    if level >= 50:
+        return CRIT
+    if level >= 40:
+        return ERROR
+    if level >= 30:
+        return WARNING
+    return INFO if level >= 20 else DEBUG
 
 
 def _log_handler(logging):
@@ -446,20 +555,11 @@ def _make_log_handler(logging):
         """Writes records to the Apache error log, at the level of the record."""
 
         def emit(self, record):
-            level = record.levelno
-            if not isinstance(level, int):
-                raise TypeError(f"levelno must be an integer, not {type(level).__name__}")
-            if level >= 50:
-                level = CRIT
-            elif level >= 40:
-                level = ERROR
-            elif level >= 30:
-                level = WARNING
-            elif level >= 20:
-                level = INFO
-            else:
-                level = DEBUG
+            level = _level(record.levelno)
             if not native.is_logged_in_context(level):
+                return
+            if native.records:
+                _emit_record(logging, self, record, True, level)
                 return
             try:
                 message = self.format(record)
@@ -525,9 +625,7 @@ def _extend_path(path):
         try:
             addsitedir(entry)
         except Exception as exception:
-            native.log(ERROR, f"WSGI0091: Adding '{entry}' to the Python path failed; the rest is skipped.")
-            for line in describe(exception):
-                native.log(ERROR, line)
+            _log_exception(f"WSGI0091: Adding '{entry}' to the Python path failed; the rest is skipped.", exception)
             break
     if not _has_sys_path():
         return
@@ -554,9 +652,7 @@ def _module_path():
             try:
                 spec = None if entry is None else PathFinder.find_spec("mod_wsgi", [entry])
             except Exception as exception:
-                native.log(ERROR, f"WSGI0188: Looking for a package 'mod_wsgi' in '{entry}' failed.")
-                for line in describe(exception):
-                    native.log(ERROR, line)
+                _log_exception(f"WSGI0188: Looking for a package 'mod_wsgi' in '{entry}' failed.", exception)
                 continue
             locations = (spec and spec.submodule_search_locations) or ()
             found.extend(location for location in locations if location not in found)
@@ -611,9 +707,7 @@ def _set_up_apache(options):
         except ModuleNotFoundError:
             pass
         except Exception as exception:
-            native.log(ERROR, "WSGI0188: Importing the module 'apache' failed.")
-            for line in describe(exception):
-                native.log(ERROR, line)
+            _log_exception("WSGI0188: Importing the module 'apache' failed.", exception)
     if module is None:
         module = type(sys)("apache")
         sys.modules["apache"] = module

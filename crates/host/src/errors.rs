@@ -22,7 +22,7 @@ pub(crate) fn for_request(
         Some(errors) if errors.is_as_new(py, state)? => errors,
         _ => ErrorsStream::create(py, state)?,
     };
-    errors.stream.begin(lease, facts.script.or_empty(), facts.log_level);
+    errors.stream.begin(lease, facts);
     Ok(errors)
 }
 

@@ -29,6 +29,7 @@ mod native;
 mod outcome;
 mod process;
 mod questions;
+mod records;
 mod report;
 mod request;
 mod response;

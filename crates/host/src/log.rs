@@ -38,7 +38,7 @@ impl Log {
     }
 
     /// Returns the stream for a write or flush, which it notes.
-    fn stream(&self) -> Arc<Stream> {
+    pub(crate) fn stream(&self) -> Arc<Stream> {
         self.is_touched.store(true, Ordering::Relaxed);
         let current = if self.follows_thread { context::stream() } else { None };
         current.unwrap_or_else(|| Arc::clone(&self.stream))

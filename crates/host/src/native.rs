@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bridge::{Level, Server};
 use python::{Class, Definition, Exception, Python, Result, Type};
+use wsgi_core::log_record::Field;
 
 use crate::daemon::descriptors;
 use crate::log::Log;
 use crate::telemetry::Collector;
-use crate::{context, metrics, stream};
+use crate::{context, metrics, records, stream};
 
 /// The object `native` of bootstrap.py.
 pub(crate) struct Native {
@@ -56,6 +57,37 @@ impl Class for Native {
                     None => stream::log(level, lines.as_bytes()),
                 });
                 Ok(py.none())
+            })
+            // log_record(target, level, message, fields): with fields, each a number and a text. The target
+            // is a log buffer; None: the server's log; else the request that the thread serves, if it
+            // serves one.
+            .method(c"log_record", |py, native, arguments| {
+                let [target, code, message, items] = arguments.expect(py, "log_record", 4, 4)? else {
+                    return Ok(py.none());
+                };
+                let level = level(code.to_i64()?);
+                let mut record = records::new(message.to_text().unwrap_or_default().as_bytes());
+                let mut index = 0;
+                while let (Some(number), Some(value)) = (items.item(index), items.item(index + 1)) {
+                    let field = u8::try_from(number.to_i64()?).ok().and_then(Field::from_number);
+                    if let (Some(field), Some(value)) = (field, value.to_text()) {
+                        record.add(field, value.as_bytes());
+                    }
+                    index += 2;
+                }
+                let stream = match native.streams.value(py, target) {
+                    Some(log) => Some(log.stream()),
+                    None if target.is_none() => None,
+                    None => context::stream(),
+                };
+                let is_logged = py.detach(|| match stream {
+                    Some(stream) => stream.log_record(level, record),
+                    None => {
+                        stream::log_record(level, record);
+                        true
+                    }
+                });
+                if is_logged { Ok(py.none()) } else { Err(stream::expired(py)) }
             })
             // is_logged_in_context(level): whether the error log records such lines, of the request that
             // the thread serves, if it serves one.
@@ -117,6 +149,7 @@ impl Class for Native {
                 }
                 Ok(py.none())
             })
+            .attribute(c"records", |py, _| Ok(py.bool(records::are_wanted())))
             .attribute(c"own_gil", |py, native| Ok(py.bool(native.own_gil)));
     }
 }

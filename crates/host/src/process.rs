@@ -105,8 +105,13 @@ pub(crate) fn set_up(
 
 /// Logs a line without a request's context. Does nothing before the process is set up.
 pub(crate) fn log(level: Level, line: &str) {
+    log_bytes(level, line.as_bytes());
+}
+
+/// Logs any bytes, or a record, without a request's context.
+pub(crate) fn log_bytes(level: Level, line: &[u8]) {
     if let Some(process) = process() {
-        process.server.log(level, line.as_bytes());
+        process.server.log(level, line);
     }
 }
 

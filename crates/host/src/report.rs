@@ -6,10 +6,11 @@ use std::fmt::Display;
 use bridge::{Lease, Level};
 use python::{Exception, Object, Python, Raised};
 use wsgi_core::codes::{Code, EXCEPTION, SYSTEM_EXIT};
+use wsgi_core::log_record::{Field, Record};
 use wsgi_core::script::InterpreterName;
 
-use crate::process;
 use crate::state::State;
+use crate::{process, records};
 
 /// Returns the words for an interpreter.
 pub(crate) fn wording(process_group: &[u8], application_group: &[u8]) -> String {
@@ -32,15 +33,28 @@ pub(crate) fn in_request_as(
     code: Code,
     headline: &str,
 ) {
-    let script = String::from_utf8_lossy(script);
-    let mut lines = vec![format!("{code}: [script {script}] {headline}")];
-    lines.extend(describe(py, state, exception).iter().map(|line| format!("[script {script}] {line}")));
-    py.detach(|| {
-        for line in &lines {
-            if lease.with(|exchange| exchange.log(Level::Error, line.as_bytes())).is_none() {
-                process::log(Level::Error, line);
+    let name = String::from_utf8_lossy(script);
+    let mut report = Report::new(py, state, format!("{code}: {headline}"), exception);
+    match &mut report {
+        Report::Record(record) => {
+            record.add(Field::Script, script);
+            record.add(Field::Application, &state.group);
+        }
+        Report::Lines(lines) => {
+            for line in lines.iter_mut() {
+                *line = format!("[script {name}] {line}");
+            }
+            if let Some(first) = lines.first_mut() {
+                *first = format!("{code}: [script {name}] {headline}");
             }
         }
+    }
+    py.detach(|| {
+        report.write(|line| {
+            if lease.with(|exchange| exchange.log(Level::Error, line)).is_none() {
+                process::log_bytes(Level::Error, line);
+            }
+        });
     });
 }
 
@@ -62,9 +76,40 @@ pub(crate) fn headline(py: Python<'_>, state: &State, script: &[u8], exception: 
 /// Logs an exception that escaped outside of requests.
 pub(crate) fn outside(py: Python<'_>, state: &State, raised: Raised, headline: impl Display) {
     let exception = raised.take(py);
-    process::log(Level::Error, &format!("{headline}, in the {}.", state.wording));
-    for line in describe(py, state, &exception) {
-        process::log(Level::Error, &line);
+    in_process(py, state, Some(format!("{headline}, in the {}.", state.wording)), &exception);
+}
+
+/// Logs an exception that belongs to no request, behind a headline if there is one.
+pub(crate) fn in_process(py: Python<'_>, state: &State, headline: Option<String>, exception: &Object) {
+    let report = Report::new(py, state, headline.unwrap_or_default(), exception);
+    report.write(|line| process::log_bytes(Level::Error, line));
+}
+
+/// The report of an exception.
+enum Report {
+    Lines(Vec<String>),
+    Record(Record),
+}
+
+impl Report {
+    fn new(py: Python<'_>, state: &State, headline: String, exception: &Object) -> Self {
+        let lines = describe(py, state, exception);
+        if !records::are_wanted() {
+            let headline = Some(headline).filter(|headline| !headline.is_empty());
+            return Self::Lines(headline.into_iter().chain(lines).collect());
+        }
+        let message = if headline.is_empty() { lines.last().cloned().unwrap_or_default() } else { headline };
+        let mut record = records::new(message.as_bytes());
+        record.add(Field::Exception, exception.type_name().as_bytes());
+        record.add(Field::Traceback, lines.join("\n").as_bytes());
+        Self::Record(record)
+    }
+
+    fn write(&self, write: impl Fn(&[u8])) {
+        match self {
+            Self::Lines(lines) => lines.iter().for_each(|line| write(line.as_bytes())),
+            Self::Record(record) => write(record.bytes()),
+        }
     }
 }
 

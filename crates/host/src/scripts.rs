@@ -392,13 +392,11 @@ impl Script<'_> {
         match requester {
             Requester::Request(lease) => report::in_request(py, state, lease, self.path, &exception),
             Requester::Server => {
-                if !is_exit {
+                let headline = (!is_exit).then(|| {
                     let (code, headline) = report::headline(py, state, self.path, &exception);
-                    process::log(Level::Error, &format!("{code}: {headline}"));
-                }
-                for line in report::describe(py, state, &exception) {
-                    process::log(Level::Error, &line);
-                }
+                    format!("{code}: {headline}")
+                });
+                report::in_process(py, state, headline, &exception);
             }
         }
         NotLoaded::Failed

@@ -30,6 +30,8 @@ pub(crate) struct ProcessSettings {
     pub(crate) threads: u32,
     pub(crate) mpm_processes: u32,
     pub(crate) mpm_threads: u32,
+    /// Lines for the log are wanted with fields.
+    pub(crate) log_records: bool,
     pub(crate) case_sensitive: bool,
     pub(crate) destroy_interpreters: bool,
     pub(crate) multithread: bool,
@@ -121,6 +123,7 @@ impl ProcessSettings {
             threads: settings.threads,
             mpm_processes: settings.mpm_processes,
             mpm_threads: settings.mpm_threads,
+            log_records: settings.log_records,
             case_sensitive: settings.case_sensitive,
             destroy_interpreters: settings.destroy_interpreters,
             multithread: settings.multithread,

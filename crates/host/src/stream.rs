@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use bridge::{Lease, Level};
-use python::{Exception, Python, Result};
+use bridge::{Lease, Level, RequestFacts};
+use python::{Exception, Python, Raised, Result};
+use wsgi_core::log_record::{self, Field, Record};
 
 use crate::locked::Locked;
-use crate::process;
+use crate::{process, records};
 
 /// The longest text that is gathered without the end of a line. Longer text becomes lines of this
 /// length.
 const LONGEST_PARTIAL: usize = 64 << 10;
+
+/// The longest text that becomes one record though it has several lines.
+const LONGEST_BLOCK: usize = 8 << 10;
 
 /// A stream whose bytes gather until a line is complete.
 #[derive(Debug, Default)]
@@ -38,15 +42,16 @@ enum Target {
 
 impl Stream {
     /// Directs lines to a request.
-    pub(crate) fn begin(&self, lease: &Arc<Lease>, script: &[u8], log_level: u32) {
+    pub(crate) fn begin(&self, lease: &Arc<Lease>, facts: &RequestFacts<'_>) {
+        let script = facts.script.or_empty();
         self.0.with(|inner| {
             inner.partial.clear();
             // The next request is most often for the same script.
             if inner.script != script {
                 inner.script = script.to_owned();
-                inner.prefix = [b"[script ", script, b"] "].concat().into();
+                inner.prefix = prefix(script, facts.application_group.or_empty()).into();
             }
-            inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix), log_level);
+            inner.target = Target::Request(Arc::clone(lease), Arc::clone(&inner.prefix), facts.log_level);
         });
     }
 
@@ -65,12 +70,10 @@ impl Stream {
         match self.0.with(|inner| inner.write(bytes)) {
             Written::Nothing => {}
             Written::Lines(lines, target) => {
-                py.detach(|| {
-                    lines.split(|byte| *byte == b'\n').for_each(|line| target.log(Level::Error, line));
-                });
+                py.detach(|| target.log_block(Level::Error, &lines));
             }
             Written::Expired => {
-                return Err(py.raise(Exception::RuntimeError, "log object has expired: its request is over"));
+                return Err(expired(py));
             }
         }
         Ok(())
@@ -89,8 +92,18 @@ impl Stream {
 
     /// Logs lines, past what has been gathered.
     pub(crate) fn log(&self, level: Level, lines: &[u8]) {
+        self.0.with(|inner| inner.target.clone()).log_block(level, lines);
+    }
+
+    /// Logs a record, past what has been gathered. Returns whether it could: not once the request is
+    /// over.
+    pub(crate) fn log_record(&self, level: Level, record: Record) -> bool {
         let target = self.0.with(|inner| inner.target.clone());
-        lines.split(|byte| *byte == b'\n').for_each(|line| target.log(level, line));
+        let can_log = !matches!(target, Target::Expired);
+        if can_log {
+            target.log_record(level, record);
+        }
+        can_log
     }
 
     /// Returns whether the log takes lines of this level.
@@ -102,14 +115,33 @@ impl Stream {
     }
 }
 
+/// Raises the exception of a stream whose request is over.
+pub(crate) fn expired(py: Python<'_>) -> Raised {
+    py.raise(Exception::RuntimeError, "log object has expired: its request is over")
+}
+
 /// Logs lines that belong to no request.
 pub(crate) fn log(level: Level, lines: &[u8]) {
-    lines.split(|byte| *byte == b'\n').for_each(|line| Target::Server.log(level, line));
+    Target::Server.log_block(level, lines);
+}
+
+/// Logs a record that belongs to no request.
+pub(crate) fn log_record(level: Level, record: Record) {
+    Target::Server.log_record(level, record);
 }
 
 /// Returns whether the log takes lines of this level that belong to no request.
 pub(crate) fn is_logged(level: Level) -> bool {
     process::process().is_some_and(|process| process.server.is_logged(level))
+}
+
+/// Returns what the lines of a request begin with, or the fields that its records have.
+fn prefix(script: &[u8], application_group: &[u8]) -> Vec<u8> {
+    if records::are_wanted() {
+        log_record::fields(&[(Field::Application, application_group), (Field::Script, script)])
+    } else {
+        [b"[script ", script, b"] "].concat()
+    }
 }
 
 /// The result of a write.
@@ -142,7 +174,20 @@ impl Inner {
 }
 
 impl Target {
+    /// Logs lines that were written at once.
+    fn log_block(&self, level: Level, lines: &[u8]) {
+        // As a record they are one line, most often: what belongs together stays together.
+        if records::are_wanted() && lines.len() <= LONGEST_BLOCK {
+            self.log(level, lines);
+        } else {
+            lines.split(|byte| *byte == b'\n').for_each(|line| self.log(level, line));
+        }
+    }
+
     fn log(&self, level: Level, line: &[u8]) {
+        if records::are_wanted() {
+            return self.log_record(level, records::new(line));
+        }
         // The server's functions want text without NUL.
         let escaped;
         let line = if line.contains(&0) {
@@ -160,10 +205,21 @@ impl Target {
             }
             Self::Server | Self::Expired => None,
         };
-        if logged.is_none()
-            && let Some(process) = process::process()
-        {
-            process.server.log(level, line);
+        if logged.is_none() {
+            process::log_bytes(level, line);
+        }
+    }
+
+    fn log_record(&self, level: Level, mut record: Record) {
+        let logged = match self {
+            Self::Request(lease, fields, _) => {
+                record.add_encoded(fields);
+                lease.try_with(|exchange| exchange.log(level, record.bytes()))
+            }
+            Self::Server | Self::Expired => None,
+        };
+        if logged.is_none() {
+            process::log_bytes(level, record.bytes());
         }
     }
 }

@@ -45,6 +45,22 @@ impl Level {
         ];
         LEVELS[usize::try_from(number).unwrap_or(0).min(LEVELS.len() - 1)]
     }
+
+    /// Returns its name in the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Emerg => "emerg",
+            Self::Alert => "alert",
+            Self::Crit => "crit",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Notice => "notice",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace1 => "trace1",
+        }
+    }
 }
 
 /// Logs to the main log, for code that runs before there is a server or knows none.

@@ -349,6 +349,13 @@ impl Request {
         u64::try_from(unsafe { sys::ap_get_limit_req_body(self.as_ptr()) }).ok().filter(|&limit| limit > 0)
     }
 
+    /// Returns the port of the client that Apache takes for the user's.
+    #[must_use]
+    pub fn useragent_port(&self) -> u16 {
+        // SAFETY: the request is live, and so is the address, if there is one.
+        unsafe { (*self.as_ptr()).useragent_addr.as_ref() }.map_or(0, |address| address.port)
+    }
+
     /// Returns the id in logs, and has Apache make one if there is none.
     #[must_use]
     pub fn log_id(&self) -> Option<&[u8]> {

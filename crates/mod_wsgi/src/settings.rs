@@ -127,6 +127,7 @@ pub(crate) fn with<T>(
         destroy_interpreters: global.destroys_interpreters(),
         case_sensitive: global.case_sensitive(),
         script_reloading: facts.script_reloading,
+        log_records: global.json_log,
         multithread: process_options
             .map_or(mpm.is_threaded && mpm.threads != 1, ProcessOptions::is_multithread),
         multiprocess: process_options

@@ -33,6 +33,37 @@ pub(crate) fn write_timestamp(text: &mut impl Write, time: SystemTime) -> fmt::R
     )
 }
 
+/// Returns the time in the local time zone as RFC 3339 has it, such as
+/// `2026-11-22T19:04:23.123456+01:00`.
+#[must_use]
+pub fn rfc_3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let local = local(libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX));
+    format!(
+        "{}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}{}",
+        i64::from(local.tm_year) + 1900,
+        local.tm_mon + 1,
+        local.tm_mday,
+        local.tm_hour,
+        local.tm_min,
+        local.tm_sec,
+        since.subsec_micros(),
+        zone(local.tm_gmtoff),
+    )
+}
+
+/// Returns the difference of the local time zone from UTC, such as `+01:00`.
+#[must_use]
+pub fn local_zone(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    zone(local(libc::time_t::try_from(since.as_secs()).unwrap_or(libc::time_t::MAX)).tm_gmtoff)
+}
+
+fn zone(seconds: libc::c_long) -> String {
+    let minutes = seconds.unsigned_abs() / 60;
+    format!("{}{:02}:{:02}", if seconds < 0 { '-' } else { '+' }, minutes / 60, minutes % 60)
+}
+
 /// Returns the time in microseconds since the Unix epoch, as APR counts it.
 #[must_use]
 pub fn microseconds() -> i64 {
@@ -82,6 +113,15 @@ mod tests {
         std::thread::sleep(Duration::from_millis(20));
         let (passed, elapsed) = (ticks().wrapping_sub(before), begin.elapsed());
         assert!((20..=elapsed.as_millis() as u32 + 1).contains(&passed), "{passed} ms, {elapsed:?}");
+    }
+
+    #[test]
+    fn times_name_their_zone() {
+        let time = UNIX_EPOCH + Duration::new(1_795_374_263, 123_456_789);
+        let text = rfc_3339(time);
+        assert!(text.starts_with("2026-11-2") && text.contains(":23.123456"), "{text}");
+        assert!(text.ends_with(&local_zone(time)), "{text}");
+        assert_eq!([zone(0), zone(19_800), zone(-34_200)], ["+00:00", "+05:30", "-09:30"]);
     }
 
     #[test]

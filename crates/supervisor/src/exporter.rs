@@ -18,7 +18,7 @@ use wsgi_core::wire::Schema;
 use wsgi_core::wire::exporter::ExporterPlan;
 
 use crate::log;
-use crate::relay;
+use crate::relay::{self, Destination};
 use crate::slot::starts::{Ending, Starts};
 use crate::slot_runner::Context;
 use crate::watch::Token;
@@ -235,7 +235,7 @@ impl ExporterRunner {
             // That it has ended is learnt from the signal.
             let _ = child.signal(Signal::SIGKILL);
         })?;
-        let output = context.relay.watch(output, 0);
+        let output = context.relay.watch(output, Destination::main());
         let life = (!self.is_retired).then_some(life);
         Ok(Process { number, child, started: now, output, failures: pipe, _life: life })
     }

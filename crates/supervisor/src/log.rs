@@ -5,14 +5,18 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 pub(crate) use wsgi_core::level::Level;
+use wsgi_core::log_record::{Line, Origin};
 use wsgi_core::wire::launch::Syslog;
 
 use crate::relay::Relay;
 
 static RELAY: OnceLock<Relay> = OnceLock::new();
+
+static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// Starts the relay to these logs, and from now on never waits for any. Lines of the supervisor's
 /// go where its standard error, which is the server's, leads; to the system's log, which takes the
@@ -44,9 +48,18 @@ pub(crate) fn finish() {
     }
 }
 
+/// Makes lines JSON objects from now on.
+pub(crate) fn set_json() {
+    IS_JSON.store(true, Ordering::Relaxed);
+}
+
 /// Writes a line, at once: lines of several processes must not mix.
 pub(crate) fn write(level: Level, text: impl Display) {
-    let line = line(level, &text, SystemTime::now()).into_bytes();
+    write_of(None, level, &text);
+}
+
+fn write_of(group: Option<&[u8]>, level: Level, text: &dyn Display) {
+    let line = line(group, level, text, SystemTime::now()).into_bytes();
     match RELAY.get() {
         Some(relay) => relay.line(line),
         // There is nowhere to complain.
@@ -56,11 +69,26 @@ pub(crate) fn write(level: Level, text: impl Display) {
 
 /// Writes a line about a process group.
 pub(crate) fn about(group: &[u8], level: Level, text: impl Display) {
-    write(level, format_args!("{text} [process group '{}']", group.escape_ascii()));
+    if is_json() {
+        write_of(Some(group), level, &text);
+    } else {
+        write(level, format_args!("{text} [process group '{}']", group.escape_ascii()));
+    }
 }
 
-/// Returns a line about something that happened at `time`.
-pub(crate) fn line(level: Level, text: &dyn Display, time: SystemTime) -> String {
+/// Returns whether lines are JSON objects.
+pub(crate) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+/// Returns a line about something that happened at `time`, in a process group or none.
+pub(crate) fn line(group: Option<&[u8]>, level: Level, text: &dyn Display, time: SystemTime) -> String {
+    if is_json() {
+        let time = os::clock::rfc_3339(time);
+        let process = std::process::id();
+        let origin = Origin { time: &time, level: level.name(), process, group, ..Origin::default() };
+        return Line::parse(text.to_string().as_bytes()).json(&origin);
+    }
     format!("{}{text}\n", os::log_line::prefix(level.name(), time))
 }
 
@@ -70,7 +98,7 @@ mod tests {
 
     #[test]
     fn lines_are_as_apache_writes_them() {
-        let line = line(Level::Warning, &"WSGI0075: text", SystemTime::now());
+        let line = line(None, Level::Warning, &"WSGI0075: text", SystemTime::now());
         let rest = line.split_once("] [").unwrap().1;
         assert_eq!(rest, format!("wsgi:warn] [pid {}] WSGI0075: text\n", std::process::id()));
         assert!(Level::Alert < Level::Info);

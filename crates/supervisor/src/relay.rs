@@ -7,6 +7,7 @@
 //! at most. It is a thread and not a process, since nobody would have to watch or restart it, and
 //! since what comes first is known: the last words of a process, then the line about its end.
 
+mod objects;
 mod sink;
 mod source;
 mod syslog;
@@ -28,6 +29,8 @@ use sink::{Owner, Sink};
 use source::{Input, Source};
 use wsgi_core::wire::launch;
 
+use crate::log;
+
 /// The number of bytes that the supervisor has handed over and that may wait, if the relay is held
 /// up.
 const BACKLOG: usize = 256 << 10;
@@ -47,6 +50,28 @@ const EVENTS: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Id(u64);
 
+/// The destination of the lines of a process.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    /// The index of the log.
+    pub(crate) log: usize,
+    /// The process group, if lines become JSON objects.
+    pub(crate) json_of: Option<Box<[u8]>>,
+}
+
+impl Destination {
+    /// Returns the destination of the lines of a group's processes.
+    pub(crate) fn of(group: &launch::Group) -> Self {
+        let json_of = group.daemon.json_log.then(|| group.daemon.name.clone());
+        Self { log: group.log as usize, json_of }
+    }
+
+    /// Returns the main log, for a program of no group.
+    pub(crate) fn main() -> Self {
+        Self { log: 0, json_of: log::is_json().then(Box::default) }
+    }
+}
+
 /// The relay, as the main thread sees it. None of its functions waits, but for
 /// [`finish`](Self::finish).
 #[derive(Debug)]
@@ -59,8 +84,8 @@ pub(crate) struct Relay {
 
 #[derive(Debug)]
 enum Command {
-    /// Carry what comes through this pipe to the log with this index.
-    Watch(Id, OwnedFd, usize),
+    /// Carry what comes through this pipe to its destination.
+    Watch(Id, OwnedFd, Destination),
     /// The process has ended: take what it has left there, before anything else.
     Collect(Id),
     /// Write this line of the supervisor's.
@@ -129,10 +154,10 @@ impl Relay {
         Ok(Self { commands, wake, counts, last_id: AtomicU64::new(WAKE) })
     }
 
-    /// Makes the relay carry what comes through a pipe to the log with this index.
-    pub(crate) fn watch(&self, reader: OwnedFd, log: usize) -> Id {
+    /// Makes the relay carry what comes through a pipe to a log.
+    pub(crate) fn watch(&self, reader: OwnedFd, destination: Destination) -> Id {
         let id = Id(self.last_id.fetch_add(1, Ordering::Relaxed) + 1);
-        self.send(Command::Watch(id, reader, log));
+        self.send(Command::Watch(id, reader, destination));
         id
     }
 
@@ -228,7 +253,7 @@ impl RelayThread {
         let mut finished = None;
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Watch(id, reader, log) => self.on_watch(id, reader, log),
+                Command::Watch(id, reader, destination) => self.on_watch(id, reader, destination),
                 Command::Collect(id) => self.on_collect(id.0),
                 Command::Line(line) => {
                     self.counts.waiting.fetch_sub(line.len(), Ordering::AcqRel);
@@ -247,11 +272,11 @@ impl RelayThread {
         finished
     }
 
-    fn on_watch(&mut self, Id(id): Id, reader: OwnedFd, log: usize) {
+    fn on_watch(&mut self, Id(id): Id, reader: OwnedFd, destination: Destination) {
         let is_watched = self.epoll.add(&reader, EpollEvent::new(EpollFlags::EPOLLIN, id));
         // Otherwise there is no memory, and nobody reads what the process writes.
         if is_watched.is_ok() {
-            self.sources.insert(id, Source::new(reader, log));
+            self.sources.insert(id, Source::new(reader, destination));
             self.count();
         }
     }

@@ -23,7 +23,7 @@ use crate::log::{self, Level};
 use crate::preparation::{self, Message, Preparation};
 use crate::process::{AbandonedProcess, BATCH, Process, UnbornProcess};
 use crate::program::{self, Obstacle};
-use crate::relay::Relay;
+use crate::relay::{Destination, Relay};
 use crate::slot::{Action, Event, Key, Rules, Slot};
 use crate::template::{self, Number, Request};
 use crate::watch::Token;
@@ -486,7 +486,7 @@ impl SlotRunner {
         let Launched { child, pipe } =
             preparation::launch(group, context, ends.theirs.as_fd(), ends.log.as_fd()).map_err(exhausted)?;
         let Ends { control, reports, output, .. } = ends;
-        let output = context.relay.watch(output, group.log as usize);
+        let output = context.relay.watch(output, Destination::of(group));
         let (pid, preparation) = (child.pid(), Preparation::new(pipe.into()));
         let watched =
             context.watch(&preparation.pipe, EpollFlags::EPOLLIN, Token::Preparation(self.index, key));
@@ -598,7 +598,7 @@ impl SlotRunner {
         descriptors::send_with(&template.control, &Order::Fork.encode(), &parts, Wait::Never)
             .map_err(exhausted)?;
         let Ends { control, reports, output, .. } = ends;
-        let output = context.relay.watch(output, context.groups[self.group].log as usize);
+        let output = context.relay.watch(output, Destination::of(&context.groups[self.group]));
         let template = template.key;
         self.unborn.push(UnbornProcess { key, template, scripts, word, control, reports, output, birth });
         Ok(())

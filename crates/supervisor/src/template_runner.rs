@@ -15,6 +15,7 @@ use crate::log::Level;
 use crate::preparation::{self, Message, Preparation};
 use crate::process::{BATCH, Process};
 use crate::program::{self, Obstacle};
+use crate::relay::Destination;
 use crate::slot_runner::Context;
 use crate::template::{Action, Event, Number, Request, Template};
 use crate::watch::Token;
@@ -203,7 +204,7 @@ impl TemplateRunner {
         let Launched { child, pipe } =
             preparation::launch(group, context, ends.theirs.as_fd(), ends.log.as_fd()).map_err(exhausted)?;
         let Ends { control, reports, output, .. } = ends;
-        let output = context.relay.watch(output, group.log as usize);
+        let output = context.relay.watch(output, Destination::of(group));
         let preparation = Preparation::new(pipe.into());
         let watched = [
             context.watch(

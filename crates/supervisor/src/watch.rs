@@ -99,6 +99,9 @@ impl Supervisor {
             (os::spawn::own_environment(), raise_limit(slots.len(), plan.groups.len()));
         let signals = watched_signals()?;
         // Begins with these signals blocked.
+        if plan.json_log {
+            log::set_json();
+        }
         let relay = log::start_relay(logs, plan.syslog, slots.len())?;
         // Helpers that the server has forked may hold copies of the parent's end of the control
         // socket.

@@ -91,6 +91,7 @@ pub const DIRECTIVES: &[Directive] = &[
     telemetry::SLOW_REQUESTS,
     telemetry::OPTIONS,
     opentelemetry::OPENTELEMETRY,
+    observe::LOG_FORMAT,
     observe::VERBOSE_DEBUGGING,
     #[cfg(debug_assertions)]
     observe::DEBUG_PANIC,

@@ -17,6 +17,22 @@ scoreboard shows the clients and request lines of all virtual hosts.",
     effect: Effect::Flag(|target, value| target.global.server_metrics = Some(value)),
 };
 
+pub(super) const LOG_FORMAT: Directive = Directive {
+    name: c"WSGILogFormat",
+    context: Context::Global,
+    in_container: false,
+    arguments: "text|json",
+    default: "text",
+    help: c"The format of lines that applications and this module write to the error log.",
+    doc: "\
+With `json`, each line that applications and this module write to the error log is one JSON object, whatever `ErrorLogFormat` says: with \
+time, level, message, the id of the request, process group, process and thread, and of a record of Python's `logging` with the logger, and the \
+exception and its traceback as fields. Apache's own lines stay as `ErrorLogFormat` has them. Where the error log goes to syslog, or to \
+another module, the lines stay text. See [the guide](logs.md).",
+    support: Support::Supported,
+    effect: Effect::One(log_format),
+};
+
 pub(super) const VERBOSE_DEBUGGING: Directive = Directive {
     name: c"WSGIVerboseDebugging",
     context: Context::Global,
@@ -41,6 +57,15 @@ pub(super) const DEBUG_PANIC: Directive = Directive {
     support: Support::TestHook,
     effect: Effect::One(debug_panic),
 };
+
+fn log_format(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    target.global.json_log = match word {
+        _ if word.eq_ignore_ascii_case(b"text") => false,
+        _ if word.eq_ignore_ascii_case(b"json") => true,
+        _ => return Err(LOG_FORMAT.invalid(word, "it must be text or json")),
+    };
+    Ok(())
+}
 
 fn verbose_debugging(target: &mut Target<'_>, line: &[u8]) -> Result<(), String> {
     VERBOSE_DEBUGGING.flag(line)?;

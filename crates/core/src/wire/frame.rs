@@ -58,6 +58,9 @@ pub const LONGEST_VALUE: usize = 1 << 20;
 /// The longest line in a `Log`, in bytes; what is longer is cut.
 pub const LONGEST_LINE: usize = 8 << 10;
 
+/// The longest line with fields for the log.
+pub const LONGEST_RECORD: usize = crate::log_record::LONGEST;
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $longest:expr;)*) => {
         /// The kind of a frame.
@@ -111,7 +114,7 @@ kinds! {
     /// the first byte of the frame.
     File = 20, 16;
     /// Daemon: level (one byte) and text of a line for the log.
-    Log = 21, LONGEST_LINE + 1;
+    Log = 21, LONGEST_RECORD + 1;
     /// Daemon: the outcome of the request (four bytes), as on the bridge, and the parts of its time
     /// (four bytes each), as the process says.
     End = 22, LONGEST_END;

@@ -22,6 +22,8 @@ record! {
         pub syslog: Option<Syslog>,
         /// The exporter of OpenTelemetry, if there is one.
         pub exporter: Option<ExporterPlan>,
+        /// Lines for the main log are JSON objects.
+        pub json_log: bool,
     }
 }
 
@@ -88,6 +90,8 @@ record! {
         pub options: ProcessOptions,
         /// The lowest level of lines that the error log takes (Apache's numbers).
         pub log_level: u8,
+        /// Lines for the log are JSON objects.
+        pub json_log: bool,
         /// Scripts to import before it serves, besides what the configuration says.
         pub scripts: Vec<Script>,
         /// True for the template of a group with `preload=fork`: it serves nothing, and the group's
@@ -333,6 +337,7 @@ mod tests {
             hosts: vec![text("mod_wsgi_host.cpython-311.so")],
             syslog: Some(Syslog { socket: text("/dev/log"), facility: 23, tag: text("httpd") }),
             exporter: Some(ExporterPlan { queue: 5, ..ExporterPlan::default() }),
+            json_log: true,
         };
         assert_eq!(generation.slots(), 2 + 3 + 1);
         assert!(generation.has_scoreboard() && !LaunchPlan::default().has_scoreboard());

@@ -14,8 +14,9 @@ use bridge::{Bytes, Disconnected, Field, Head, Level, List, Serve, Times, outcom
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use os::file::FileStatus;
+use wsgi_core::log_record;
 use wsgi_core::wire::frame::{
-    Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_END, LONGEST_LINE, append, flag,
+    Frame, HEADER, Header, Kind, LONGEST_BLOCK, LONGEST_END, LONGEST_LINE, LONGEST_RECORD, append, flag,
 };
 
 use super::incoming::is_closed;
@@ -348,7 +349,8 @@ impl Serve for FrameExchange<'_> {
     }
 
     fn log(&mut self, level: c_int, line: &[u8]) {
-        let line = &line[..line.len().min(LONGEST_LINE)];
+        let longest = if log_record::is_record(line) { LONGEST_RECORD } else { LONGEST_LINE };
+        let line = &line[..line.len().min(longest)];
         let level_byte = [u8::try_from(level).unwrap_or(Level::Error as u8)];
         let elsewhere = || log_elsewhere(level, line);
         if self.has_ended || self.is_lost() || self.out.len() > LONGEST_BACKLOG {

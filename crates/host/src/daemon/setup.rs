@@ -153,7 +153,7 @@ fn prepare(
 ) -> Result<Prepared, String> {
     let StartOrder { mut launch, word, channel, page, reports, lines, scoreboard } = order;
     log::open(lines).map_err(because("its pipe to the log cannot be used"))?;
-    log::set_level(launch.log_level);
+    log::configure(&launch);
     if let Err(error) = os::title::set(&title(&launch)) {
         log::line(Level::Warning, &format!("display-name has no effect: {error}"));
     }

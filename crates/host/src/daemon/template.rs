@@ -71,7 +71,7 @@ impl Template {
     pub(super) fn prepare(control: OwnedFd, order: TemplateOrder) -> Result<Self, String> {
         let TemplateOrder { launch, reports, lines } = order;
         log::open(lines).map_err(because("its pipe to the log cannot be used"))?;
-        log::set_level(launch.log_level);
+        log::configure(&launch);
         if let Err(error) = os::title::set(&[&title(&launch), &b" template"[..]].concat()) {
             log::line(Level::Warning, &format!("display-name has no effect: {error}"));
         }

@@ -268,6 +268,7 @@ pub(crate) fn settings<'a>(
         destroy_interpreters: true,
         case_sensitive: true,
         script_reloading: true,
+        log_records: false,
         multithread: true,
         multiprocess: false,
         run_once: false,

@@ -46,7 +46,8 @@ pub(super) fn generation(
     });
     let groups = groups.collect();
     let hosts = launch.installation.hosts().map(|host| host.name().as_bytes().into()).collect();
-    Ok((LaunchPlan { schema: OwnSchema, groups, hosts, syslog, exporter: None }, logs))
+    let json_log = writes_json(global, server);
+    Ok((LaunchPlan { schema: OwnSchema, groups, hosts, syslog, exporter: None, json_log }, logs))
 }
 
 /// The data that all groups have in common.
@@ -128,6 +129,7 @@ fn group_plan(global: &Global, group: &DaemonGroup, host: &Server, context: &Gro
             name: group.name.clone(),
             options: process_options(global, group, host),
             log_level: log_level(host),
+            json_log: writes_json(global, host),
             scripts: Vec::new(),
             is_template: false,
             settings: encoded.into(),
@@ -181,6 +183,12 @@ fn arguments(global: &Global) -> Vec<Box<[u8]>> {
     }
     options.extend(global.python_warnings.iter().map(|warning| [&b"-W"[..], warning].concat().into()));
     options
+}
+
+/// Returns whether the lines for the log of a server are JSON objects: not where the log is none that
+/// this module can write to.
+fn writes_json(global: &Global, host: &Server) -> bool {
+    global.json_log && host.error_log().is_some()
 }
 
 fn log_level(host: &Server) -> u8 {

@@ -229,7 +229,7 @@ impl Sink {
     fn announce_dropped(&mut self) {
         let announced = std::mem::take(&mut self.dropped);
         let text = format_args!("{announced} lines were dropped: the error log did not take them");
-        let lines = log::line(Level::Warning, &text, SystemTime::now()).into_bytes();
+        let lines = log::line(None, Level::Warning, &text, SystemTime::now()).into_bytes();
         *self.shares.entry(super::OWN).or_default() += lines.len();
         self.queue.push_back(Block { owner: super::OWN, lines, written: 0, announced });
     }

@@ -5,6 +5,9 @@ use std::os::fd::OwnedFd;
 
 use wsgi_core::wire::line::Joiner;
 
+use super::Destination;
+use super::objects::objects;
+
 /// The number of bytes that are read at once.
 pub(super) const BLOCK: usize = 64 << 10;
 /// The number of blocks that a pipe can hold: a process without privileges can make it this large
@@ -19,6 +22,8 @@ pub(super) struct Source {
     pub(super) reader: std::fs::File,
     /// The index of its log.
     pub(super) log: usize,
+    /// The process group, if lines become JSON objects.
+    json_of: Option<Box<[u8]>>,
     /// It is not watched.
     pub(super) is_paused: bool,
     /// A line without its end.
@@ -41,8 +46,16 @@ pub(super) enum Input {
 }
 
 impl Source {
-    pub(super) fn new(reader: OwnedFd, log: usize) -> Self {
-        Self { reader: reader.into(), log, is_paused: false, partial: Vec::new(), parts: Joiner::default() }
+    pub(super) fn new(reader: OwnedFd, destination: Destination) -> Self {
+        let Destination { log, json_of } = destination;
+        Self {
+            reader: reader.into(),
+            log,
+            json_of,
+            is_paused: false,
+            partial: Vec::new(),
+            parts: Joiner::default(),
+        }
     }
 
     /// Reads once.
@@ -52,6 +65,7 @@ impl Source {
             Ok(count) => {
                 let mut lines = self.take(&buffer[..count]);
                 self.parts.join(&mut lines);
+                let lines = self.formatted(lines);
                 if lines.is_empty() { Input::Nothing } else { Input::Lines(lines) }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
@@ -65,7 +79,14 @@ impl Source {
     pub(super) fn rest(&mut self) -> Vec<u8> {
         let mut rest = self.parts.rest();
         rest.append(&mut self.take_partial());
-        rest
+        self.formatted(rest)
+    }
+
+    fn formatted(&self, lines: Vec<u8>) -> Vec<u8> {
+        match &self.json_of {
+            Some(group) => objects(&lines, group),
+            None => lines,
+        }
     }
 
     /// Takes the line without its end, and adds one; empty if there is none.
@@ -98,7 +119,7 @@ mod tests {
     use super::*;
 
     fn source() -> Source {
-        Source::new(os::descriptors::pipe().unwrap().0, 0)
+        Source::new(os::descriptors::pipe().unwrap().0, Destination { log: 0, json_of: None })
     }
 
     #[test]

@@ -15,7 +15,7 @@ fn relay() -> (Relay, PipeReader) {
 /// Creates a pipe whose lines the relay carries.
 fn writer(relay: &Relay) -> (Id, File) {
     let (reader, writer) = os::descriptors::pipe().unwrap();
-    (relay.watch(reader, 0), writer.into())
+    (relay.watch(reader, Destination { log: 0, json_of: None }), writer.into())
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {

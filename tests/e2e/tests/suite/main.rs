@@ -21,6 +21,7 @@ mod health;
 mod http2;
 mod input;
 mod interpreters;
+mod json_logs;
 mod large;
 mod ledger;
 mod lifecycle;
@@ -68,6 +69,7 @@ const TABLES: &[&[Test]] = &[
     http2::TESTS,
     input::TESTS,
     interpreters::TESTS,
+    json_logs::TESTS,
     large::TESTS,
     ledger::TESTS,
     lifecycle::TESTS,

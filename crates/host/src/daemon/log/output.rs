@@ -144,8 +144,8 @@ impl Output {
         if dropped == 0 {
             return true;
         }
-        let text = format!("{dropped} lines of this process were dropped: the error log did not take them\n");
-        let line = [super::prefix(Level::Warning as c_int).as_slice(), text.as_bytes()].concat();
+        let text = format!("{dropped} lines of this process were dropped: the error log did not take them");
+        let line = super::render(Level::Warning as c_int, text.as_bytes());
         let is_told = self.begin(rest, &line, deadline);
         if !is_told {
             self.dropped.fetch_add(dropped, Ordering::Relaxed);

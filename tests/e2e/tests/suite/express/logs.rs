@@ -258,9 +258,9 @@ fn logs_can_be_lines_of_json() {
         );
         expect(
             "error_log",
-            &["module", "level", "message"],
+            &["module", "level", "message", "path", "script"],
             &format!(
-                "module='wsgi'|level='error'|message='[script {script}] an error of /shelf\"\u{c3}\u{a9}'"
+                "module='wsgi'|level='error'|message='an error of /shelf\"\u{c3}\u{a9}'|path='/shelf\"\u{e9}'|script='{script}'"
             ),
         );
         expect("error_log", &["module", "level"], "module='mpm_event'|level='notice'");
