@@ -20,6 +20,12 @@ impl TrustedProxies {
         valid
     }
 
+    /// Returns whether one of them has a large part of all addresses there are.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        self.networks.iter().any(|network| network.bits() < 8)
+    }
+
     /// Returns whether `address` is one of them. What is not an IP address is not: names are never
     /// looked up, as that would let a client make the server wait for a resolver.
     #[must_use]

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::inputs::Inputs;
+use crate::status;
 
 /// The banner; `setup` adds what is of use to someone who will start the server by hand.
 pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
@@ -13,6 +14,7 @@ pub(crate) fn banner(inputs: &Inputs<'_>, setup: bool) -> String {
     lines.extend(settings.https_url().map(|url| ("Server URL (HTTPS)", format!("{url}/"))));
     if settings.files.status {
         lines.push(("Server Status", format!("{}/server-status", settings.url())));
+        lines.push(("Process Status", format!("{}{}", settings.url(), status::PATH)));
     }
     lines.extend(settings.health.banner(&settings.url()));
     lines.extend(settings.telemetry.banner());

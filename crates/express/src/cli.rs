@@ -19,6 +19,7 @@ use crate::parse::{Parsed, expand, parse};
 use crate::python::{Candidates, Python};
 use crate::server::{Purpose, account, complain, run, say, serve, warn};
 use crate::spec::{Kind, Spec};
+use crate::status;
 
 /// One of the things that the program can do.
 pub(crate) struct Command {
@@ -33,7 +34,7 @@ pub(crate) struct Command {
     run: fn(&Parsed, &str) -> Result<u8, Failure>,
 }
 
-static COMMANDS: [Command; 14] = [
+static COMMANDS: [Command; 15] = [
     Command {
         name: doctor::COMMAND,
         usage: "[script] [options]",
@@ -153,6 +154,15 @@ static COMMANDS: [Command; 14] = [
         takes_arguments: true,
         internal: false,
         run: |parsed, line| serve(parsed, purpose(parsed, Purpose::Start), line),
+    },
+    Command {
+        name: "status",
+        usage: "[options] [URL]",
+        help: "Shows the state of a server that runs with --server-status, or of the one at a URL of the handler wsgi-status.",
+        options: status::options,
+        takes_arguments: true,
+        internal: false,
+        run: |parsed, _| status::show(parsed),
     },
     Command {
         name: "undrain",

@@ -56,7 +56,8 @@ section! {
     COMPRESS_RESPONSES = Spec::flag("--compress-responses",
         "Compresses text, HTML, XML, CSS, JavaScript and JSON for clients that accept it.");
     SERVER_STATUS = Spec::flag("--server-status",
-        "Serves Apache's status at /server-status to clients on this machine.");
+        "Serves Apache's status at /server-status, and that of processes and requests at /wsgi-status, to clients on this machine.")
+        .note("`mod_wsgi-express status` shows the second in a terminal; see the [guide](status.md).");
     ENABLE_DOCS = Spec::flag("--enable-docs",
         "Serves this documentation at /__wsgi__/docs/; without an application it always is.");
 }

@@ -1,22 +1,20 @@
 //! Health checks of a server, and its way out of a balancer.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::io;
+use std::path::Path;
 
 use minijinja::{Value, context};
 
 use crate::container::CONTAINER;
 use crate::failure::Failure;
 use crate::general;
+use crate::inquiry::{self, Place, PlaceFile};
 use crate::parse::Parsed;
 use crate::quote::{display, escape_pattern};
 use crate::server::{say, warn};
-use crate::settings::default_root;
 use crate::spec::{Spec, section};
-use crate::values::{absolute, number, port, texts, url_path};
+use crate::values::{number, texts, url_path};
 
 section! {
     HEALTH {
@@ -61,11 +59,9 @@ pub(crate) fn drain_options() -> Vec<&'static Spec> {
 const DRAINED: &str = "drained";
 /// The file of the server root with the address and the path of health checks; empty without them.
 pub(crate) const PLACE: &str = "health";
-/// The time that an answer may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const FILE: PlaceFile = PlaceFile { name: PLACE, lacks: "has no health checks; start it with --health-path" };
 /// The longest answer, in bytes.
 const LONGEST: u64 = 64 << 10;
-
 /// The health checks and the end of a server.
 #[derive(Debug)]
 pub(crate) struct Health {
@@ -125,13 +121,7 @@ impl Health {
     /// Returns the content of the file that tells the command `health` where to ask.
     pub(crate) fn place(&self, host: Option<&str>, port: u16) -> String {
         let Some(path) = &self.path else { return String::new() };
-        // A server that listens everywhere listens here, too.
-        let host = match host {
-            None | Some("0.0.0.0") => "127.0.0.1",
-            Some("::" | "[::]") => "::1",
-            Some(host) => host,
-        };
-        format!("{}\n{}\n", crate::settings::address(host, port), path.trim_end_matches('/'))
+        inquiry::place(host, port, path.trim_end_matches('/'), None)
     }
 
     /// Returns the line of the banner.
@@ -159,72 +149,29 @@ pub(crate) fn without_effect(parsed: &Parsed) -> Vec<String> {
     lines
 }
 
-/// A server that a command is about.
-struct Place {
-    root: PathBuf,
-    address: String,
-    path: String,
-}
-
-impl Place {
-    fn of(parsed: &Parsed) -> Result<Self, Failure> {
-        let root = match parsed.text(&general::SERVER_ROOT) {
-            Some(directory) => absolute(directory)?,
-            None => default_root(
-                parsed.text(&general::HOST).unwrap_or("localhost"),
-                port(parsed, &general::PORT, 8000),
-            ),
-        };
-        let file = root.join(PLACE);
-        let text = fs::read_to_string(&file).map_err(|error| {
-            Failure::file(
-                "read",
-                &file,
-                &error,
-                "name the server as it was started, by --server-root, or --host and --port",
-            )
-        })?;
-        let mut lines = text.lines();
-        let (Some(address), Some(path)) = (lines.next(), lines.next()) else {
-            return Err(Failure::machine(format!(
-                "the server of {} has no health checks; start it with --health-path",
-                root.display()
-            )));
-        };
-        Ok(Self { root, address: address.to_owned(), path: path.to_owned() })
-    }
-}
-
 /// Asks a server whether it is ready, and prints what it says; 0 if it is.
 ///
 /// # Errors
 /// It cannot be asked.
 pub(crate) fn ask(parsed: &Parsed) -> Result<u8, Failure> {
-    let (address, path) = match &parsed.positional[..] {
+    let place = match &parsed.positional[..] {
         [] => {
-            let place = Place::of(parsed)?;
-            let check = if parsed.has(&LIVE) { "live" } else { "ready" };
-            (place.address, format!("{}/{check}", place.path))
+            let mut place = Place::of(parsed, &FILE)?;
+            place.path += if parsed.has(&LIVE) { "/live" } else { "/ready" };
+            place
         }
-        [url] => split(url)?,
+        [url] => Place::at(url)?,
         _ => return Err(Failure::usage("Incorrect number of arguments.")),
     };
-    let (status, body) = request(&address, &path, PATIENCE).map_err(|error| {
-        let reason = match error.kind() {
-            io::ErrorKind::TimedOut => format!(
-                "nothing came within {} s; all of Apache's threads may be in use ({})",
-                PATIENCE.as_secs(),
-                general::MAX_CLIENTS.name
-            ),
-            _ => format!("{error}; check that the server runs"),
-        };
-        Failure::machine(format!("{address} does not answer: {reason}"))
-    })?;
+    let (status, body) = place.ask(LONGEST)?;
     let is_healthy = status == 200;
     let body = body.trim_end();
     let is_answer = ["ready", "live", "not ready"].iter().any(|word| body.lines().next() == Some(word));
-    let text =
-        if is_answer { body.replace('\n', "; ") } else { format!("status {status} at {address}{path}") };
+    let text = if is_answer {
+        body.replace('\n', "; ")
+    } else {
+        format!("status {status} at {}{}", place.address, place.path)
+    };
     say(&format!("{text}\n"))?;
     Ok(u8::from(!is_healthy))
 }
@@ -234,8 +181,7 @@ pub(crate) fn ask(parsed: &Parsed) -> Result<u8, Failure> {
 /// # Errors
 /// The file cannot be written.
 pub(crate) fn drain(parsed: &Parsed, is_drained: bool) -> Result<u8, Failure> {
-    let place = Place::of(parsed)?;
-    let file = place.root.join(DRAINED);
+    let file = Place::of(parsed, &FILE)?.root.join(DRAINED);
     let remedy = "run it as the user who has started the server";
     if is_drained {
         fs::write(&file, "").map_err(|error| Failure::file("create", &file, &error, remedy))?;
@@ -249,63 +195,6 @@ pub(crate) fn drain(parsed: &Parsed, is_drained: bool) -> Result<u8, Failure> {
         }
     }
     Ok(0)
-}
-
-/// Returns the address and the path of a URL.
-fn split(url: &str) -> Result<(String, String), Failure> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(Failure::usage(format!("'{url}' is no URL that begins with http://")));
-    };
-    let (address, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
-    let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    Ok((if has_port { address.to_owned() } else { format!("{address}:80") }, path.to_owned()))
-}
-
-/// Returns status and body of the answer to a request.
-fn request(address: &str, path: &str, patience: Duration) -> io::Result<(u16, String)> {
-    let deadline = Instant::now() + patience;
-    let mut stream = connect(address.to_socket_addrs()?, patience)?;
-    stream.set_write_timeout(Some(patience))?;
-    let head = format!(
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nUser-Agent: mod_wsgi-express\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
-    let mut answer = Vec::new();
-    while (answer.len() as u64) < LONGEST {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        let mut block = [0; 4_096];
-        match stream.read(&mut block) {
-            Ok(0) => break,
-            Ok(count) => answer.extend_from_slice(&block[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // So says the system, of a socket with a limit.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status =
-        head.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..5)).and_then(|digits| digits.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other("it speaks no HTTP"))?;
-    Ok((status, body.to_owned()))
-}
-
-fn connect(addresses: impl Iterator<Item = SocketAddr>, patience: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::other("it has no address");
-    for address in addresses {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 #[cfg(test)]
@@ -334,26 +223,5 @@ mod tests {
         assert!(health(&["--health-path", "/-", "--health-client", "a b"]).is_err());
         assert_eq!(health(&[]).unwrap().place(None, 80), "");
         assert_eq!(health(&["--health-path", "/-"]).unwrap().place(Some("::"), 80), "[::1]:80\n/-\n");
-    }
-
-    #[test]
-    fn a_server_without_a_free_thread_is_waited_for_within_a_limit() {
-        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = server.local_addr().unwrap().to_string();
-        let error = request(&address, "/-/live", Duration::from_millis(20)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-    }
-
-    #[test]
-    fn urls_have_an_address_and_a_path() {
-        for (url, address, path) in [
-            ("http://a:8000/-/ready", "a:8000", "/-/ready"),
-            ("http://10.0.0.1/x", "10.0.0.1:80", "/x"),
-            ("http://[::1]:8/x", "[::1]:8", "/x"),
-            ("http://a", "a:80", "/"),
-        ] {
-            assert_eq!(split(url).unwrap(), (address.to_owned(), path.to_owned()), "{url}");
-        }
-        assert!(split("https://a/").is_err());
     }
 }

@@ -52,7 +52,8 @@ pub(crate) fn configuration(inputs: &Inputs<'_>) -> Result<String, Failure> {
     render(
         "hosts",
         include_str!("../templates/hosts.conf"),
-        context! { hosts, tls, rewriting => settings.proxies.rewrites(), health => settings.health.context(&settings.server_root) },
+        context! { hosts, tls, rewriting => settings.proxies.rewrites(), health => settings.health.context(&settings.server_root),
+        status => settings.files.status },
     )
 }
 

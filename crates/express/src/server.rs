@@ -33,6 +33,7 @@ use crate::run;
 use crate::server_root::ServerRoot;
 use crate::service;
 use crate::settings::Settings;
+use crate::status;
 use crate::telemetry;
 use crate::tls;
 use crate::trial;
@@ -173,6 +174,7 @@ pub(crate) fn serve(parsed: &Parsed, purpose: Purpose, command_line: &str) -> Re
         root.make_directory_for("python-eggs", &account)?;
     }
     root.write(health::PLACE, 0o644, &settings.health.place(settings.host.as_deref(), settings.port))?;
+    root.write(status::PLACE, 0o644, &status::place(&settings))?;
     settings.health.warn_if_drained(&settings.server_root);
     root.write(application::DEFAULT, 0o644, include_str!("../templates/default.wsgi"))?;
     settings.debugging.make_directories(false, &account)?;

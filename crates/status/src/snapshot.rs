@@ -260,6 +260,19 @@ pub enum Phase {
     Writing,
 }
 
+impl Phase {
+    /// Returns the word for it, as in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Reading => "reading",
+            Self::Writing => "writing",
+        }
+    }
+}
+
 /// A request that is under way.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]

@@ -49,6 +49,14 @@ impl Network {
         }
     }
 
+    /// Returns the number of bits that its addresses have in common.
+    pub(crate) const fn bits(&self) -> u32 {
+        match self {
+            Self::V4 { mask, .. } => mask.count_ones(),
+            Self::V6 { mask, .. } => mask.count_ones(),
+        }
+    }
+
     fn v6(address: Ipv6Addr, mask: u128) -> Option<Self> {
         address.to_ipv4_mapped().is_none().then_some(Self::V6 { address: address.to_bits() & mask, mask })
     }

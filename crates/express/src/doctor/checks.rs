@@ -1,5 +1,6 @@
 //! The checks by topic, and their course.
 
+use super::apache;
 use super::application;
 use super::finding::{Finding, Severity};
 use super::limits;
@@ -27,8 +28,14 @@ pub(crate) struct Topic {
 }
 
 /// All checks, in the order in which they run.
-pub(crate) static TOPICS: &[&Topic] =
-    &[&python::TOPIC, &paths::TOPIC, &application::TOPIC, &limits::TOPIC, &system::TOPIC];
+pub(crate) static TOPICS: &[&Topic] = &[
+    &apache::checks::TOPIC,
+    &python::TOPIC,
+    &paths::TOPIC,
+    &application::TOPIC,
+    &limits::TOPIC,
+    &system::TOPIC,
+];
 
 /// The result of all checks.
 #[derive(Debug)]

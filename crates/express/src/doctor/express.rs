@@ -116,6 +116,7 @@ pub(super) fn subject(parsed: &Parsed) -> Result<Subject, Failure> {
         applications: application(&settings).into_iter().collect(),
         groups: vec![group],
         findings,
+        apache: None,
         may_import: true,
         trials: OnceCell::new(),
     })
@@ -291,7 +292,8 @@ fn server_environment(
 }
 
 /// Returns the unit that was named.
-fn unit(parsed: &Parsed, findings: &mut Vec<Finding>) -> Option<Unit> {
+/// Returns the unit that an option names.
+pub(super) fn unit(parsed: &Parsed, findings: &mut Vec<Finding>) -> Option<Unit> {
     let name = parsed.text(&super::UNIT)?;
     let unit = Unit::read(name, Path::new("/"));
     if unit.is_none() {

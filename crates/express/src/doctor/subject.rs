@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use os::spawn::Limit;
 
+use super::apache::Configuration;
 use super::finding::{Finding, Place};
 use super::trial::{Trial, try_import};
 use super::unit::Unit;
@@ -24,6 +25,8 @@ pub(crate) struct Subject {
     pub(crate) applications: Vec<Application>,
     /// What was found while these facts were gathered; each has the name of its check.
     pub(crate) findings: Vec<Finding>,
+    /// The configuration of Apache, if that is what is looked at.
+    pub(crate) apache: Option<Configuration>,
     /// False if no application may be imported (`--no-import`).
     pub(crate) may_import: bool,
     /// The imports of the applications, which are made once, when a check asks.
@@ -281,6 +284,7 @@ impl Subject {
             groups: vec![group],
             applications: vec![application],
             findings: Vec::new(),
+            apache: None,
             may_import: false,
             trials: OnceCell::new(),
         }

@@ -16,6 +16,7 @@ mod logs;
 mod names;
 mod proxies;
 mod server;
+mod status;
 mod telemetry;
 mod terminal;
 
@@ -41,6 +42,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     logs::TESTS,
     names::TESTS,
     proxies::TESTS,
+    status::TESTS,
     telemetry::TESTS,
 ];
 

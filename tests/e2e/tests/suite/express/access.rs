@@ -87,6 +87,8 @@ fn users_need_their_password_and_their_group() {
         (&["--user", "staff-ann:staff-ann"], "/file.txt", "200"),
         (&[], "/server-status", "401"),
         (&["--user", "staff-ann:staff-ann"], "/server-status", "200"),
+        (&[], "/wsgi-status", "401"),
+        (&["--user", "staff-ann:staff-ann"], "/wsgi-status", "200"),
     ] {
         let (status, body) = curl(&server, credentials, target);
         assert_eq!(status, expected, "{credentials:?} {target}: {body}\n{}", server.log());

@@ -212,6 +212,10 @@ fn responses_are_compressed_and_statuses_shown() {
     assert!(status.status == 200 && status.text().contains("BusyWorkers"), "{}", status.text());
     let line = format!("Server Status      : http://127.0.0.1:{}/server-status\n", server.port);
     assert!(server.read("output").contains(&line), "{}", server.read("output"));
+    let processes = server.ask("GET", "/wsgi-status?format=json", "", "");
+    assert!(processes.status == 200 && processes.text().contains("\"schema\":1"), "{}", processes.text());
+    let line = format!("Process Status     : http://127.0.0.1:{}/wsgi-status\n", server.port);
+    assert!(server.read("output").contains(&line), "{}", server.read("output"));
     let docs = server.ask("GET", "/__wsgi__/docs/", "", "");
     let results = "project/bench/RESULTS.md";
     assert!(docs.status == 200 && docs.text().contains(results), "{} {}", docs.status, docs.text());

@@ -1,0 +1,437 @@
+//! The facts of a configuration that all checks look at.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use nix::sys::resource::getrlimit;
+use os::spawn::{Limit, Resource};
+use wsgi_core::alias::{Location, ScriptAlias};
+use wsgi_core::config::{Callable, DirectoryConfig, RouteOptions};
+use wsgi_core::daemon::DaemonGroup;
+use wsgi_core::groups::is_constant;
+use wsgi_core::interpreter::settings;
+use wsgi_core::python_home::Version;
+use wsgi_core::script::InterpreterName;
+use wsgi_core::words::display;
+
+use super::line::{Line, path, place};
+use super::model::Host;
+use super::{Configuration, checks};
+use crate::account::Account;
+use crate::apache::Mpm;
+use crate::doctor::finding::Place;
+use crate::doctor::subject::{Application, Entry, Group, Listen, Module, PythonChoice, Server, Subject};
+use crate::doctor::unit::Unit;
+
+/// Returns the facts of a configuration.
+pub(crate) fn subject(configuration: Configuration) -> Subject {
+    let mut gathered = Gathered::new(&configuration);
+    gathered.applications();
+    let Gathered { account, groups, applications, .. } = gathered;
+    let server = Server {
+        program: configuration.launcher.as_ref().map(|launcher| launcher.program.clone()),
+        modules: configuration.modules.iter().map(module).collect(),
+        listen: listen(&configuration),
+        account,
+        unit: unit(&configuration),
+        threads_per_child: u32::try_from(configuration.threads()).ok(),
+        log_files: log_files(&configuration),
+        files_limit: files_limit(&configuration),
+        workers: configuration
+            .workers()
+            .map(|(workers, line)| (u32::try_from(workers).unwrap_or(u32::MAX), line.map(Line::place))),
+        environment: environment(&configuration),
+        variables: variables(&configuration),
+    };
+    Subject {
+        name: configuration.file.display().to_string(),
+        installation: configuration.installation(),
+        server,
+        groups,
+        applications,
+        findings: checks::reading(&configuration),
+        may_import: true,
+        trials: OnceCell::new(),
+        apache: Some(configuration),
+    }
+}
+
+impl Configuration {
+    /// Returns the file that the module is loaded from, and the line: the first one counts.
+    pub(super) fn module(&self) -> Option<&super::LoadModule> {
+        self.modules.iter().find(|module| module.name == "wsgi_module")
+    }
+
+    /// Returns the directory with all that belongs to the module, if it is ours.
+    fn installation(&self) -> Option<PathBuf> {
+        let file = self.module()?.file.canonicalize().ok()?;
+        let directory = file.parent()?;
+        directory.join("supervisor").is_file().then(|| directory.to_owned())
+    }
+
+    /// Returns the processing model.
+    pub(super) fn mpm(&self) -> Option<Mpm> {
+        let built_in = self.launcher.iter().flat_map(|launcher| &launcher.built_in).map(String::as_str);
+        let loaded = self
+            .modules
+            .iter()
+            .filter_map(|module| module.name.strip_prefix("mpm_")?.strip_suffix("_module"));
+        built_in.chain(loaded).find_map(Mpm::named)
+    }
+
+    /// Returns the number of threads of each of Apache's children.
+    pub(super) fn threads(&self) -> u64 {
+        match self.mpm() {
+            Some(Mpm::Prefork) => 1,
+            _ => self.model.number("ThreadsPerChild").map_or(25, |(threads, _)| threads.max(1)),
+        }
+    }
+
+    /// Returns the most requests at a time, and the line that says so; `None` if the processing model
+    /// is not known.
+    pub(super) fn workers(&self) -> Option<(u64, Option<&Line>)> {
+        let named = self.model.number("MaxRequestWorkers").or_else(|| self.model.number("MaxClients"));
+        if let Some((number, line)) = named {
+            return Some((number, Some(line)));
+        }
+        let limit = |default| self.model.number("ServerLimit").map_or(default, |(limit, _)| limit);
+        match self.mpm()? {
+            Mpm::Prefork => Some((limit(256), None)),
+            Mpm::Event | Mpm::Worker => Some((limit(16).saturating_mul(self.threads()), None)),
+        }
+    }
+
+    /// Returns a path of the configuration.
+    pub(super) fn path(&self, word: &[u8]) -> PathBuf {
+        self.root.join(path(word))
+    }
+
+    /// Returns the file with the process id of the server.
+    pub(super) fn pid_file(&self) -> Option<PathBuf> {
+        let told = self.word.as_ref().and_then(|word| word.run_time("PidFile")).map(PathBuf::from);
+        let line = self.model.value(self.model.main(), "PidFile").and_then(|line| line.path(0, &self.root));
+        let default = || self.launcher.as_ref()?.build.pid_file.clone();
+        line.or(told).or_else(default)
+    }
+}
+
+fn module(module: &super::LoadModule) -> Module {
+    Module { name: module.name.clone(), file: module.file.clone(), place: Some(place(&module.position)) }
+}
+
+/// Returns the addresses of all lines `Listen`.
+fn listen(configuration: &Configuration) -> Vec<Listen> {
+    let main = configuration.model.main();
+    let lines = main.lines.iter().filter(|line| line.is("Listen"));
+    lines
+        .filter_map(|line| {
+            let text = line.text(0)?;
+            let (address, port) = match text.rsplit_once(':') {
+                Some((address, port)) => (Some(address.trim_matches(['[', ']']).to_owned()), port),
+                None => (None, text.as_str()),
+            };
+            let address = address.filter(|address| address != "*" && !address.is_empty());
+            Some(Listen { address, port: port.parse().ok()?, place: Some(line.place()) })
+        })
+        .collect()
+}
+
+/// Returns the unit by which systemd starts the distribution's server.
+fn unit(configuration: &Configuration) -> Option<Unit> {
+    let file = configuration.file.to_str()?;
+    let (name, _) = [("apache2", "/etc/apache2/apache2.conf"), ("httpd", "/etc/httpd/conf/httpd.conf")]
+        .into_iter()
+        .find(|(_, known)| *known == file)?;
+    Unit::read(&format!("{name}.service"), Path::new("/"))
+}
+
+fn log_files(configuration: &Configuration) -> u32 {
+    let count = ["ErrorLog", "CustomLog", "TransferLog", "GlobalLog", "ForensicLog"]
+        .iter()
+        .map(|name| configuration.model.all(name).count())
+        .sum::<usize>();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Returns the most descriptors that the server may have: if it runs, what it was started with.
+fn files_limit(configuration: &Configuration) -> Option<u64> {
+    let running = || {
+        let pid = std::fs::read_to_string(configuration.pid_file()?).ok()?;
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", pid.trim())).ok()?;
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let own = || getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft);
+    running().or_else(own)
+}
+
+/// Returns the environment of the server.
+fn environment(configuration: &Configuration) -> Vec<(String, String)> {
+    let variables = configuration.launcher.iter().flat_map(|launcher| &launcher.environment);
+    variables.map(|(name, value)| (display(name).into_owned(), display(value).into_owned())).collect()
+}
+
+fn variables(configuration: &Configuration) -> Vec<(String, Option<Place>)> {
+    let hosts = &configuration.model.hosts;
+    let lines = hosts
+        .iter()
+        .flat_map(|host| host.lines.iter().chain(host.sections.iter().flat_map(|section| &section.lines)));
+    let mut variables = Vec::new();
+    for line in lines {
+        if line.is("SetEnv") {
+            variables.extend(line.text(0).map(|name| (name, Some(line.place()))));
+        } else if line.is("PassEnv") {
+            variables.extend(line.words().map(|name| (display(&name).into_owned(), Some(line.place()))));
+        }
+    }
+    variables
+}
+
+/// The groups and applications that have been found.
+struct Gathered<'c> {
+    configuration: &'c Configuration,
+    account: Account,
+    groups: Vec<Group>,
+    applications: Vec<Application>,
+}
+
+impl<'c> Gathered<'c> {
+    fn new(configuration: &'c Configuration) -> Self {
+        let account = account(configuration);
+        let mut gathered = Self { configuration, account, groups: Vec::new(), applications: Vec::new() };
+        let daemons = &configuration.model.global.daemons;
+        gathered.groups = daemons.iter().map(|daemon| gathered.group(daemon)).collect();
+        gathered
+    }
+
+    fn place_of(&self, name: &str) -> Option<Place> {
+        self.configuration.model.value(self.configuration.model.main(), name).map(Line::place)
+    }
+
+    fn group(&self, daemon: &DaemonGroup) -> Group {
+        let options = &daemon.options;
+        let own = Some(place(&daemon.position));
+        let global = &self.configuration.model.global;
+        let account = match (daemon.user, daemon.group) {
+            (None, None) => self.account.clone(),
+            (user, group) => {
+                let uid = user.unwrap_or(self.account.uid.as_raw());
+                Account::of_ids(
+                    uid,
+                    group.unwrap_or(self.account.gid.as_raw()),
+                    daemon.supplementary_groups.clone(),
+                )
+            }
+        };
+        let named = daemon.python.as_deref().or(daemon.python_home.as_deref());
+        let python = match (named, global.python_home.as_deref()) {
+            (Some(home), _) => PythonChoice { home: Some(path(home).to_owned()), place: own.clone() },
+            (None, Some(home)) => {
+                PythonChoice { home: Some(path(home).to_owned()), place: self.place_of("WSGIPythonHome") }
+            }
+            (None, None) => PythonChoice { home: None, place: own.clone() },
+        };
+        let limit = |resource, value: u64| Limit { resource, soft: value, hard: value };
+        let limits = [
+            limit(Resource::Data, options.memory_limit),
+            limit(Resource::AddressSpace, options.virtual_memory_limit),
+        ];
+        let environment = options
+            .environment
+            .iter()
+            .map(|variable| (display(&variable.0).into_owned(), display(&variable.1).into_owned()));
+        Group {
+            name: Some(display(&daemon.name).into_owned()),
+            place: own.clone(),
+            account,
+            python,
+            python_path: paths(options.python_path.as_deref()),
+            python_path_place: own.clone(),
+            home: options.home.as_deref().map(|home| path(home).to_owned()),
+            home_place: own.clone(),
+            chroot: options.chroot.as_deref().map(|root| path(root).to_owned()),
+            processes: options.process_count(),
+            threads: options.threads,
+            limits: limits.into_iter().filter(|limit| limit.soft > 0).collect(),
+            environment: environment.collect(),
+            lang: options.lang.as_deref().map(|name| display(name).into_owned()),
+            locale: options.locale.as_deref().map(|name| display(name).into_owned()),
+            locale_place: own,
+            request_timeout: options.limits.request_timeout / 1000,
+            memory_recycle: options.limits.memory_recycle,
+            umask: options.umask,
+        }
+    }
+
+    /// Returns the index of Apache's children among the groups.
+    fn embedded(&mut self) -> usize {
+        if let Some(index) = self.groups.iter().position(Group::is_embedded) {
+            return index;
+        }
+        let global = &self.configuration.model.global;
+        let threads = self.configuration.threads();
+        let workers = self.configuration.workers().map_or(threads, |(workers, _)| workers);
+        let to_u32 = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        let place = self.place_of("WSGIPythonHome");
+        self.groups.push(Group {
+            name: None,
+            place: None,
+            account: self.account.clone(),
+            python: PythonChoice {
+                home: global.python_home.as_deref().map(|home| path(home).to_owned()),
+                place,
+            },
+            python_path: paths(global.interpreter.python_path.as_deref()),
+            python_path_place: self.place_of("WSGIPythonPath"),
+            home: None,
+            home_place: None,
+            chroot: None,
+            processes: to_u32((workers / threads).max(1)),
+            threads: to_u32(threads),
+            limits: Vec::new(),
+            environment: Vec::new(),
+            lang: None,
+            locale: None,
+            locale_place: None,
+            request_timeout: 0,
+            memory_recycle: 0,
+            umask: None,
+        });
+        self.groups.len() - 1
+    }
+
+    /// Finds the applications of all servers.
+    fn applications(&mut self) {
+        let model = &self.configuration.model;
+        for host in &model.hosts {
+            for alias in &host.own.aliases {
+                if let Some((file, url)) = self.configuration.script_of(alias) {
+                    self.application(host, &file, &url, &alias.options, place(&alias.position));
+                }
+            }
+            let sections = host.sections.iter().flat_map(|section| {
+                std::iter::once(&section.settings).chain(section.nested.iter().map(|nested| &nested.settings))
+            });
+            for settings in std::iter::once(&host.own.defaults).chain(sections) {
+                for handler in &settings.handlers {
+                    let url = handler.options.url_path.as_deref().filter(|url| !url.is_empty());
+                    let url = display(url.unwrap_or(b"/")).into_owned();
+                    let Some(place) = self.place_of_handler(&handler.name) else { continue };
+                    self.application(host, path(&handler.script), &url, &handler.options, place);
+                }
+            }
+        }
+    }
+
+    fn place_of_handler(&self, name: &[u8]) -> Option<Place> {
+        let hosts = self.configuration.model.hosts.iter();
+        let mut lines = hosts.flat_map(|host| {
+            host.lines.iter().chain(host.sections.iter().flat_map(|section| &section.lines))
+        });
+        let found = lines
+            .find(|line| line.is("WSGIHandlerScript") && line.word(0).is_some_and(|word| *word == *name))?;
+        Some(found.place())
+    }
+
+    fn application(&mut self, host: &Host, file: &Path, url: &str, options: &RouteOptions, place: Place) {
+        let configuration = self.configuration;
+        let settings: DirectoryConfig = configuration.model.settings(host, file, url.as_bytes());
+        let effective = host.effective(&settings, options);
+        let group = match effective.process_group() {
+            None | Some(b"" | b"%{GLOBAL}") => self.embedded(),
+            Some(name) => {
+                let wanted = display(name);
+                // One that depends on the request, or does not exist, is none.
+                let found = self.groups.iter().position(|group| group.name.as_deref() == Some(&*wanted));
+                let Some(found) = found else { return };
+                found
+            }
+        };
+        let interpreter = match effective.application_group() {
+            Some(b"" | b"%{GLOBAL}") => Some(String::new()),
+            Some(name) if is_constant(name) => Some(display(name).into_owned()),
+            _ => None,
+        };
+        let (Callable::Literal(callable) | Callable::Expand(callable)) = effective.callable();
+        if !is_constant(callable) {
+            return;
+        }
+        let startup = configuration
+            .model
+            .global
+            .daemons
+            .get(group)
+            .map_or(0, |daemon| daemon.options.limits.startup_timeout / 1000);
+        let application = Application {
+            group,
+            interpreter,
+            has_own_gil: configuration.has_own_gil(effective.process_group(), effective.application_group()),
+            entry: Entry::Script(file.to_owned()),
+            module: options.module_name.as_deref().map(|name| display(name).into_owned()),
+            callable: display(callable).into_owned(),
+            mount: url.to_owned(),
+            place: Some(place),
+            has_authorization: effective.pass_authorization(),
+            startup_timeout: startup,
+        };
+        // Two hosts for one application are usual: one for HTTP, one for HTTPS.
+        let is_known = self.applications.iter().any(|other| {
+            other.group == application.group
+                && other.entry == application.entry
+                && other.callable == application.callable
+                && other.interpreter == application.interpreter
+        });
+        if !is_known {
+            self.applications.push(application);
+        }
+    }
+}
+
+impl Configuration {
+    /// Returns whether an interpreter is to have a lock of its own.
+    fn has_own_gil(&self, process_group: Option<&[u8]>, application_group: Option<&[u8]>) -> bool {
+        let place = InterpreterName {
+            process_group: process_group.unwrap_or_default(),
+            application_group: application_group.unwrap_or(b"%{RESOURCE}"),
+        };
+        // The first version that can.
+        let version = Version { minor: 12, free_threaded: false };
+        settings(self.model.global.interpreter_blocks(), &place, version).own_gil
+    }
+
+    /// Returns the script of an alias and the URL where it is mounted; `None` if that depends on the
+    /// request.
+    pub(super) fn script_of(&self, alias: &ScriptAlias) -> Option<(PathBuf, String)> {
+        let Location::Prefix(url) = &alias.location else {
+            let is_fixed = !alias.target.contains(&b'$');
+            return is_fixed.then(|| (self.path(&alias.target), "/".to_owned()));
+        };
+        let file = self.path(&alias.target);
+        // A directory of scripts: the URL says which one.
+        (!file.is_dir()).then(|| (file, display(url).into_owned()))
+    }
+}
+
+/// Returns the account of Apache's children.
+fn account(configuration: &Configuration) -> Account {
+    let value =
+        |name| configuration.model.value(configuration.model.main(), name).and_then(|line| line.text(0));
+    let id = |name: String, of: fn(&str) -> Option<u32>| match name.strip_prefix('#') {
+        Some(number) => number.parse().ok(),
+        None => of(&name),
+    };
+    let user = value("User").and_then(|name| id(name, os::accounts::user_id));
+    let group = value("Group").and_then(|name| id(name, os::accounts::group_id));
+    match user {
+        Some(uid) if configuration.is_root => {
+            let own = || Account::of_ids(uid, 0, None).gid.as_raw();
+            Account::of_ids(uid, group.unwrap_or_else(own), None)
+        }
+        _ => Account::invoking(None, None),
+    }
+}
+
+fn paths(joined: Option<&[u8]>) -> Vec<PathBuf> {
+    let joined = joined.unwrap_or_default();
+    wsgi_core::interpreter::path_entries(joined).map(|entry| path(entry).to_owned()).collect()
+}

@@ -1,0 +1,552 @@
+//! The reader of a configuration with all the files that it includes.
+//!
+//! It follows `ap_build_config` of Apache's `server/config.c`: what Apache executes while it reads
+//! (`Include`, `Define`, `<IfModule>`, ...) is executed here, and the rest becomes a tree.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use wsgi_core::diagnostic::Position;
+use wsgi_core::words::{Words, display};
+
+use super::line::{Line, Raw, path, split};
+use super::macros::Macros;
+use super::pattern::{is_pattern, matches};
+
+/// As deep as Apache follows includes (`AP_MAX_INCLUDE_DEPTH` and `AP_MAX_INCLUDE_DIR_DEPTH` are
+/// more than anybody nests).
+const DEPTH: usize = 20;
+
+/// More than any configuration has.
+const MOST_FILES: usize = 5_000;
+
+/// The facts about Apache that conditions ask for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conditions {
+    /// The directory that paths are relative to before `ServerRoot` is read.
+    pub(crate) root: PathBuf,
+    /// Such as `2.4.62`.
+    pub(crate) version: Option<String>,
+    /// The names of the modules that are part of the program, such as `unixd`.
+    pub(crate) built_in: Vec<String>,
+    /// The environment that Apache runs with.
+    pub(crate) environment: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The names that its command line defines (`-D`).
+    pub(crate) defines: Vec<String>,
+}
+
+/// A line `LoadModule`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LoadModule {
+    /// Such as `wsgi_module`.
+    pub(crate) name: String,
+    pub(crate) file: PathBuf,
+    pub(crate) position: Position,
+}
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(crate) struct Content {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) modules: Vec<LoadModule>,
+    /// `ServerRoot`, the last one.
+    pub(crate) root: PathBuf,
+    /// Each file, with the line that includes it.
+    pub(crate) files: Vec<PathBuf>,
+    /// Things that could not be read.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A reason why a part of the configuration was not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) text: String,
+    /// `None` for the first file.
+    pub(crate) position: Option<Position>,
+}
+
+/// Reads a configuration.
+pub(crate) fn read(file: &Path, conditions: &Conditions) -> Content {
+    let mut reader = Reader::new(conditions);
+    reader.content.root = conditions.root.clone();
+    let mut lines = Vec::new();
+    reader.file(file, None, 0, &mut lines);
+    reader.content.lines = lines;
+    reader.content
+}
+
+struct Reader<'a> {
+    conditions: &'a Conditions,
+    defines: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The names that `<IfModule>` knows: identifiers and sources.
+    known: BTreeSet<String>,
+    macros: Macros,
+    content: Content,
+}
+
+/// A section that is open.
+enum Open {
+    /// One that stays.
+    Section(Line),
+    /// One whose condition holds, and whose content stands for it.
+    Transparent(String),
+}
+
+impl<'a> Reader<'a> {
+    fn new(conditions: &'a Conditions) -> Self {
+        let mut known = BTreeSet::new();
+        for name in &conditions.built_in {
+            known.extend(match name.as_str() {
+                "core" | "http_core" => {
+                    [format!("{}_module", name.trim_start_matches("http_")), format!("{name}.c")]
+                }
+                "event" | "worker" | "prefork" => [format!("mpm_{name}_module"), format!("{name}.c")],
+                name => [format!("{name}_module"), format!("mod_{name}.c")],
+            });
+        }
+        let defines = conditions.defines.iter().map(|name| (name.clone().into_bytes(), Vec::new())).collect();
+        Self { conditions, defines, known, macros: Macros::default(), content: Content::default() }
+    }
+
+    fn problem(&mut self, text: String, position: Option<&Position>) {
+        self.content.problems.push(Problem { text, position: position.cloned() });
+    }
+
+    fn file(&mut self, file: &Path, position: Option<&Position>, depth: usize, out: &mut Vec<Line>) {
+        if depth > DEPTH || self.content.files.len() > MOST_FILES {
+            self.problem(format!("{} is not read: too many files are included", file.display()), position);
+            return;
+        }
+        match fs::read(file) {
+            Ok(content) => {
+                self.content.files.push(file.to_owned());
+                let raw = split(file, &content);
+                self.lines(&raw, depth, out);
+            }
+            Err(error) => self.problem(format!("{} cannot be read: {error}", file.display()), position),
+        }
+    }
+
+    fn lines(&mut self, raw: &[Raw], depth: usize, out: &mut Vec<Line>) {
+        let mut open: Vec<Open> = Vec::new();
+        let mut at = 0;
+        while let Some(Raw { text, position }) = raw.get(at) {
+            at += 1;
+            let text = self.expanded(text);
+            let (mut name, mut arguments) = Raw::divide(&text);
+            if let Some(closed) = name.strip_prefix("</") {
+                self.close(&mut open, closed.trim_end_matches('>'), position, out);
+                continue;
+            }
+            let is_section = name.starts_with('<');
+            if is_section {
+                name.truncate(name.trim_end_matches('>').len());
+                if arguments.ends_with(b">") {
+                    arguments.pop();
+                }
+                arguments.truncate(arguments.trim_ascii_end().len());
+            }
+            let holds = self.holds(&name, &arguments);
+            match (name.to_ascii_lowercase().as_str(), holds) {
+                (_, Some(true)) => open.push(Open::Transparent(name)),
+                (_, Some(false)) => at = end_of_section(raw, at),
+                ("<macro", _) => {
+                    let end = end_of_section(raw, at);
+                    self.macros.define(&arguments, &raw[at..end.saturating_sub(1).max(at)]);
+                    at = end;
+                }
+                ("<perl" | "<lua", _) => at = end_of_section(raw, at),
+                ("undefmacro", _) => self.macros.remove(&arguments),
+                ("use", _) if depth <= DEPTH => match self.macros.instantiate(&arguments) {
+                    Ok(body) => self.lines(&body, depth + 1, innermost(&mut open, out)),
+                    Err(reason) => self.problem(reason, Some(position)),
+                },
+                ("use", _) => self.problem("Macros are nested too deeply".to_owned(), Some(position)),
+                ("include", _) => {
+                    self.include(&arguments, false, position, depth, innermost(&mut open, out));
+                }
+                ("includeoptional", _) => {
+                    self.include(&arguments, true, position, depth, innermost(&mut open, out));
+                }
+                _ if self.executed(&name, &arguments, position) => {}
+                _ => {
+                    let line = Line { name, arguments, position: position.clone(), children: Vec::new() };
+                    if is_section {
+                        open.push(Open::Section(line));
+                    } else {
+                        innermost(&mut open, out).push(line);
+                    }
+                }
+            }
+        }
+        while let Some(last) = open.pop() {
+            if let Open::Section(line) = last {
+                let text = format!("{}> is not closed", line.name);
+                self.problem(text, Some(&line.position));
+                innermost(&mut open, out).push(line);
+            }
+        }
+    }
+
+    fn close(&mut self, open: &mut Vec<Open>, name: &str, position: &Position, out: &mut Vec<Line>) {
+        let is_it = open.last().is_some_and(|last| match last {
+            Open::Section(Line { name: opened, .. }) | Open::Transparent(opened) => {
+                opened.trim_start_matches('<').eq_ignore_ascii_case(name)
+            }
+        });
+        if !is_it {
+            self.problem(format!("</{name}> closes no section"), Some(position));
+            return;
+        }
+        if let Some(Open::Section(line)) = open.pop() {
+            innermost(open, out).push(line);
+        }
+    }
+
+    /// Returns whether the condition of a section holds; `None`: it is no such section.
+    fn holds(&self, name: &str, arguments: &[u8]) -> Option<bool> {
+        let word = Words::new(arguments).next().unwrap_or_default();
+        let (is_negated, subject) = match &*word {
+            [b'!', rest @ ..] => (true, rest),
+            rest => (false, rest),
+        };
+        let holds = match name.to_ascii_lowercase().as_str() {
+            "<ifmodule" => self.known.contains(display(subject).as_ref()),
+            "<ifdefine" => self.defines.contains_key(subject),
+            "<iffile" => self.content.root.join(path(subject)).exists(),
+            "<ifversion" => return Some(self.version_is(arguments)),
+            // What modules know is in the modules; it is asked for rarely, and mostly in vain.
+            "<ifdirective" => {
+                !subject.to_ascii_lowercase().starts_with(b"wsgi") || self.known.contains("wsgi_module")
+            }
+            "<ifsection" => true,
+            _ => return None,
+        };
+        Some(holds != is_negated)
+    }
+
+    fn version_is(&self, arguments: &[u8]) -> bool {
+        let words: Vec<_> = Words::new(arguments).map(|word| display(&word).into_owned()).collect();
+        let (operator, wanted) = match words.as_slice() {
+            [version] => ("=".to_owned(), version.clone()),
+            [operator, version, ..] => (operator.clone(), version.clone()),
+            [] => return true,
+        };
+        let (is_negated, operator) = match operator.strip_prefix('!') {
+            Some(rest) => (true, rest.to_owned()),
+            None => (false, operator),
+        };
+        let numbers = |text: &str| {
+            let mut parts = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+            [parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0)]
+        };
+        // Every server that this can be about is a 2.4.
+        let own = numbers(self.conditions.version.as_deref().unwrap_or("2.4.99"));
+        let wanted = numbers(&wanted);
+        let holds = match operator.as_str() {
+            "=" | "==" => own == wanted,
+            ">" => own > wanted,
+            ">=" => own >= wanted,
+            "<" => own < wanted,
+            "<=" => own <= wanted,
+            _ => true,
+        };
+        holds != is_negated
+    }
+
+    /// Executes a directive that is none of the tree; returns whether it is one.
+    fn executed(&mut self, name: &str, arguments: &[u8], position: &Position) -> bool {
+        let mut words = Words::new(arguments);
+        let (first, second) = (words.next(), words.next());
+        match (name.to_ascii_lowercase().as_str(), first, second) {
+            ("define", Some(variable), value) => {
+                self.defines.insert(variable.into_owned(), value.unwrap_or_default().into_owned());
+            }
+            ("undefine", Some(variable), _) => {
+                self.defines.remove(&*variable);
+            }
+            ("serverroot", Some(root), _) => self.content.root = path(&root).to_owned(),
+            ("loadmodule", Some(module), Some(file)) => {
+                let name = display(&module).into_owned();
+                let file = self.content.root.join(path(&file));
+                let base = name.strip_suffix("_module").unwrap_or(&name);
+                self.known.insert(match base.strip_prefix("mpm_") {
+                    Some(mpm) => format!("{mpm}.c"),
+                    None => format!("mod_{base}.c"),
+                });
+                if let Some(stem) = file.file_stem().and_then(|stem| stem.to_str()) {
+                    self.known.insert(format!("{stem}.c"));
+                }
+                self.known.insert(name.clone());
+                self.content.modules.push(LoadModule { name, file, position: position.clone() });
+            }
+            ("loadfile" | "defaultruntimedir" | "error", ..) => {}
+            _ => return false,
+        }
+        true
+    }
+
+    /// Returns the text with the values of `${...}`; what is not defined is left as it is.
+    fn expanded(&self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(start) = rest.windows(2).position(|pair| pair == b"${") {
+            let Some(length) = rest[start..].iter().position(|&byte| byte == b'}') else { break };
+            let name = &rest[start + 2..start + length];
+            let value = self.defines.get(name).or_else(|| self.conditions.environment.get(name));
+            out.extend_from_slice(&rest[..start]);
+            match value {
+                Some(value) => out.extend_from_slice(value),
+                None => out.extend_from_slice(&rest[start..=start + length]),
+            }
+            rest = &rest[start + length + 1..];
+        }
+        out.extend_from_slice(rest);
+        out
+    }
+
+    fn include(
+        &mut self,
+        arguments: &[u8],
+        is_optional: bool,
+        position: &Position,
+        depth: usize,
+        out: &mut Vec<Line>,
+    ) {
+        let Some(word) = Words::new(arguments).next() else { return };
+        let named = self.content.root.join(path(&word));
+        let is_several = is_pattern(named.as_os_str().as_bytes());
+        let files = if is_several { expand(&named) } else { files_of(&named, 0) };
+        if files.is_empty() && !is_optional {
+            let reason = if is_several { "there is no such file" } else { "it cannot be read, or is empty" };
+            self.problem(format!("{} is not included: {reason}", named.display()), Some(position));
+        }
+        for file in files {
+            if !is_optional || file.exists() {
+                self.file(&file, Some(position), depth + 1, out);
+            }
+        }
+    }
+}
+
+/// Returns the content of the innermost section that stays.
+fn innermost<'o>(open: &'o mut [Open], out: &'o mut Vec<Line>) -> &'o mut Vec<Line> {
+    let section = open.iter_mut().rev().find_map(|each| match each {
+        Open::Section(line) => Some(&mut line.children),
+        Open::Transparent(_) => None,
+    });
+    section.unwrap_or(out)
+}
+
+/// Returns the index behind the end of the section whose content begins at `start`.
+fn end_of_section(raw: &[Raw], start: usize) -> usize {
+    let mut depth = 1_usize;
+    for (index, line) in raw.iter().enumerate().skip(start) {
+        if line.text.starts_with(b"</") {
+            depth -= 1;
+        } else if line.text.starts_with(b"<") {
+            depth += 1;
+        }
+        if depth == 0 {
+            return index + 1;
+        }
+    }
+    raw.len()
+}
+
+/// Returns the files of a pattern, in Apache's order.
+fn expand(pattern: &Path) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::from("/")];
+    for component in pattern.components().skip(1) {
+        let component = component.as_os_str();
+        found = found
+            .into_iter()
+            .flat_map(|directory| {
+                if is_pattern(component.as_bytes()) {
+                    let is_hidden =
+                        |name: &[u8]| name.starts_with(b".") && !component.as_bytes().starts_with(b".");
+                    let mut entries = entries(&directory);
+                    entries.retain(|entry| {
+                        let name = entry.file_name().unwrap_or_default().as_bytes();
+                        matches(component.as_bytes(), name) && !is_hidden(name)
+                    });
+                    entries
+                } else {
+                    vec![directory.join(component)]
+                }
+            })
+            .filter(|entry| entry.exists())
+            .collect();
+    }
+    found.iter().flat_map(|entry| files_of(entry, 0)).collect()
+}
+
+/// Returns a file, or all files in a directory and below it.
+fn files_of(named: &Path, depth: usize) -> Vec<PathBuf> {
+    if !named.is_dir() {
+        return vec![named.to_owned()];
+    }
+    if depth > DEPTH {
+        return Vec::new();
+    }
+    entries(named).iter().flat_map(|entry| files_of(entry, depth + 1)).collect()
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> =
+        fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what is read of these files, one line each, and the problems; `@` is the directory.
+    fn lines(files: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().display().to_string();
+        for (name, content) in files {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content.replace('@', &root)).unwrap();
+        }
+        let conditions = Conditions {
+            root: directory.path().to_owned(),
+            version: Some("2.4.62".to_owned()),
+            built_in: ["core", "so", "http_core", "unixd"].map(str::to_owned).to_vec(),
+            environment: [(b"HOME".to_vec(), b"/root".to_vec())].into(),
+            defines: vec!["GIVEN".to_owned()],
+        };
+        let content = read(&directory.path().join(files[0].0), &conditions);
+        let mut shown = Vec::new();
+        show(&content.lines, &root, &mut shown);
+        let problem = |problem: Problem| {
+            let line = problem.position.map_or(0, |position| position.line);
+            format!("{line}: {}", problem.text.replace(&root, "@"))
+        };
+        (shown, content.problems.into_iter().map(problem).collect())
+    }
+
+    fn show(lines: &[Line], root: &str, out: &mut Vec<String>) {
+        for line in lines {
+            let file = display(&line.position.file).replace(root, "").trim_start_matches('/').to_owned();
+            let arguments = display(&line.arguments).replace(root, "@");
+            out.push(format!("{file}:{} {} {arguments}", line.position.line, line.name));
+            show(&line.children, root, out);
+            if line.name.starts_with('<') {
+                out.push("end".to_owned());
+            }
+        }
+    }
+
+    #[track_caller]
+    fn check(files: &[(&str, &str)], expected: &[&str]) {
+        let (found, problems) = lines(files);
+        assert_eq!(found, expected);
+        assert_eq!(problems, [""; 0]);
+    }
+
+    #[test]
+    fn conditions_are_executed() {
+        let content = "\
+            <IfModule mod_x.c>\nA 1\n</IfModule>\n<IfModule !x_module>\nA 2\n<IfDefine GIVEN>\nA 3\n</IfDefine>\n</IfModule>\n\
+            LoadModule x_module m/mod_x.so\n<IfModule mod_x.c>\nA 4\n</IfModule>\n<IfModule unixd_module >\nA 5\n</IfModule>\n\
+            <IfModule core.c>\nA 6\n</IfModule>\n<IfDefine !GIVEN>\n<Location /x>\nA 7\n</Location>\n</IfDefine>\n\
+            <IfVersion >= 2.4.6>\nA 8\n</IfVersion>\n<IfVersion < 2.4>\nA 9\n</IfVersion>\n<IfFile \"main\">\nA 10\n</IfFile>\n\
+            <IfFile none>\nA 11\n</IfFile>\n<ifmodule mpm_event_module>\nA 12\n</ifmodule>\n<IfDirective WSGIPythonHome>\nA 13\n</IfDirective>\n";
+        check(
+            &[("main", content)],
+            &[
+                "main:5 A 2",
+                "main:7 A 3",
+                "main:12 A 4",
+                "main:15 A 5",
+                "main:18 A 6",
+                "main:26 A 8",
+                "main:32 A 10",
+            ],
+        );
+    }
+
+    #[test]
+    fn variables_are_expanded() {
+        let content = "A ${HOME}/x $HOME ${NONE}\nDefine V \"a b\"\nA \"${V}\" ${\nUnDefine V\nA ${V}\n<Directory ${HOME}>\n</Directory>\n";
+        check(
+            &[("main", content)],
+            &[
+                "main:1 A /root/x $HOME ${NONE}",
+                "main:3 A \"a b\" ${",
+                "main:5 A ${V}",
+                "main:6 <Directory /root",
+                "end",
+            ],
+        );
+    }
+
+    #[test]
+    fn files_are_included() {
+        let main = "ServerRoot @/root\nInclude a.conf\nIncludeOptional none/*.conf\nIncludeOptional nothing\n<VirtualHost *>\nInclude \"sites/[ab]*\"\n\
+                    </VirtualHost>\nInclude directory\nInclude @/root/s*/b\n";
+        let files = [
+            ("main", main),
+            ("root/a.conf", "A 1"),
+            ("root/sites/b", "B 1\n"),
+            ("root/sites/aa", "A 2\n<Location /x>\nC 1\n</Location>"),
+            ("root/sites/c", "never\n"),
+            ("root/directory/sub/z", "Z 1\n"),
+            ("root/directory/.hidden", "H 1\n"),
+        ];
+        check(
+            &files,
+            &[
+                "root/a.conf:1 A 1",
+                "main:5 <VirtualHost *",
+                "root/sites/aa:1 A 2",
+                "root/sites/aa:2 <Location /x",
+                "root/sites/aa:3 C 1",
+                "end",
+                "root/sites/b:1 B 1",
+                "end",
+                "root/directory/.hidden:1 H 1",
+                "root/directory/sub/z:1 Z 1",
+                "root/sites/b:1 B 1",
+            ],
+        );
+    }
+
+    #[test]
+    fn macros_are_used() {
+        let content = "<Macro Host $name $n>\n<VirtualHost *>\nServerName $name\n<IfDefine GIVEN>\nA $n ${HOME}\n</IfDefine>\nUse inner\n\
+                       </VirtualHost>\n</Macro>\n<Macro inner>\nB 1\n</Macro>\nUse host \"a.b\" 1\nUndefMacro Host\n";
+        check(
+            &[("main", content)],
+            &["main:2 <VirtualHost *", "main:3 ServerName a.b", "main:5 A 1 /root", "main:11 B 1", "end"],
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let (found, problems) =
+            lines(&[("main", "Include none\nInclude n*\nUse m\n<Location /x>\nA 1\n</IfModule>\n")]);
+        assert_eq!(found, ["main:4 <Location /x", "main:5 A 1", "end"]);
+        let expected = [
+            "1: @/none cannot be read",
+            "2: @/n* is not included",
+            "3: There is no macro 'm'",
+            "6: </IfModule> closes no section",
+            "4: <Location> is not closed",
+        ];
+        assert_eq!(problems.len(), expected.len(), "{problems:?}");
+        for (problem, expected) in problems.iter().zip(expected) {
+            assert!(problem.starts_with(expected), "{problem}");
+        }
+        let (_, problems) = lines(&[("main", "Include main\n")]);
+        assert!(problems.iter().any(|problem| problem.contains("too many files")), "{problems:?}");
+        let (_, problems) = lines(&[("main", "<Macro m>\nUse m\n</Macro>\nUse m\n")]);
+        assert!(problems[0].contains("nested too deeply"), "{problems:?}");
+    }
+}
