@@ -7,7 +7,7 @@ mod prefix;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use prefix::{Prefix, errors, text};
 
@@ -489,4 +489,78 @@ fn the_json_has_the_traceback() {
             && detail.ends_with("ValueError: oh\nno"),
         "{detail}"
     );
+}
+
+/// Returns whether this test can become root's other users; says so if not.
+fn is_root() -> bool {
+    let is_root = nix::unistd::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can try something as another user");
+    }
+    is_root
+}
+
+#[test]
+fn access_control_lists_count() {
+    if !is_root() {
+        return;
+    }
+    let prefix = healthy();
+    let closed = prefix.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::write(closed.join("app.wsgi"), "application = print\n").unwrap();
+    fs::set_permissions(&closed, Permissions::from_mode(0o700)).unwrap();
+    let arguments = ["--entry-point", "closed/app.wsgi"];
+    assert_eq!(examine(&prefix, &arguments).0, Some(1));
+    // Version 2; the owner, a user, the group, the mask, others: tag, permissions, id.
+    let script = "import os, pwd, struct, sys\n\
+                  user = pwd.getpwnam('www-data').pw_uid\n\
+                  entries = [(1, 7, 0xffffffff), (2, 1, user), (4, 0, 0xffffffff), (16, 1, 0xffffffff), (32, 0, 0xffffffff)]\n\
+                  packed = b''.join(struct.pack('<HHI', *entry) for entry in entries)\n\
+                  os.setxattr(sys.argv[1], 'system.posix_acl_access', struct.pack('<I', 2) + packed)\n";
+    let status =
+        Command::new("/usr/bin/python3").args(["-c", script]).arg(&closed).stderr(Stdio::null()).status();
+    if !status.unwrap().success() {
+        eprintln!("skipped: the file system has no access control lists");
+        return;
+    }
+    let (status, report) = examine(&prefix, &arguments);
+    assert_eq!((status, report.lines().count()), (Some(0), 1), "{report}");
+}
+
+#[test]
+fn a_python_where_nothing_can_be_executed_is_out_of_reach() {
+    if !is_root() {
+        return;
+    }
+    let prefix = healthy();
+    let mount = prefix.path("mount");
+    fs::create_dir(&mount).unwrap();
+    let real = Path::new("/usr/bin/python3").canonicalize().unwrap();
+    let python = mount.join("bin").join(real.file_name().unwrap());
+    let doctor = prefix.server("doctor", &["--python", &python.to_string_lossy()]);
+    // In a mount namespace of its own.
+    let script = "mount -t tmpfs -o noexec,mode=755 doctor \"$1\" || exit 77; mkdir -p \"$1/bin\" \"$1/lib\"; cp \"$2\" \"$1/bin\" && \
+                  ln -s /usr/lib/python3* \"$1/lib\" && shift 2 && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script, "sh"])
+        .args([&mount, &real])
+        .arg(doctor.get_program())
+        .args(doctor.get_args())
+        .current_dir(doctor.get_current_dir().unwrap())
+        .envs(doctor.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .output()
+        .unwrap();
+    if output.status.code() == Some(77) || errors(&output).contains("unshare") {
+        eprintln!("skipped: nothing can be mounted here: {}", errors(&output));
+        return;
+    }
+    let report = text(&output);
+    let lines = of(&report, "unreachable-path");
+    assert!(
+        lines.len() == 1 && lines[0].contains("may not execute ") && lines[0].contains("(noexec, NFS)"),
+        "{report}{}",
+        errors(&output)
+    );
+    assert_eq!(report.lines().count(), 2, "{report}");
 }

@@ -128,7 +128,7 @@ fn is_explained(candidates: &Candidates, account: &Account) -> bool {
     candidates.named().is_some_and(|python| {
         python_home::faults(&python, &ThisSystem).iter().any(is_fatal)
             || python_home::find(&python, &ThisSystem).is_err()
-            || account.can(Access::Execute, &python).is_err()
+            || account.blockade(Access::Execute, &python).is_some()
     })
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use wsgi_core::python_home;
 
 use super::subject::{Application, Entry, Group, Subject};
-use crate::account::Account;
+use crate::account::{Access, Account};
 use crate::quote::display;
 use crate::trial::{c_string, wait};
 
@@ -161,8 +161,7 @@ fn first_line(text: &str) -> &str {
 /// Imports an application.
 pub(super) fn try_import(subject: &Subject, application: &Application) -> Trial {
     let group = subject.group_of(application);
-    let can_enter =
-        |home: &Path| group.account.can(crate::account::Access::Search, &group.outside(home)).is_ok();
+    let can_enter = |home: &Path| group.account.blockade(Access::Search, &group.outside(home)).is_none();
     let is_closed = !is_readable(group, &application.entry) || !group.home.as_deref().is_none_or(can_enter);
     if !subject.may_import || is_closed {
         return Trial::None;
@@ -176,8 +175,7 @@ pub(super) fn try_import(subject: &Subject, application: &Application) -> Trial 
 
 /// Returns whether there is something to be imported; that there is not is found elsewhere.
 fn is_readable(group: &Group, entry: &Entry) -> bool {
-    let is_readable =
-        |file: &Path| group.account.can(crate::account::Access::Read, &group.outside(file)).is_ok();
+    let is_readable = |file: &Path| group.account.blockade(Access::Read, &group.outside(file)).is_none();
     entry.file().is_none_or(is_readable)
 }
 
@@ -188,7 +186,7 @@ fn programs(subject: &Subject, group: &Group) -> Option<Vec<PathBuf>> {
         return Some(python_home::executables(group.python.home.as_deref()?, true));
     };
     let found = python_home::find(&home, &super::python::ThisSystem).ok()?;
-    let is_closed = group.account.can(crate::account::Access::Execute, &found.program).is_err();
+    let is_closed = group.account.blockade(Access::Execute, &found.program).is_some();
     (!is_closed).then(|| vec![found.program])
 }
 
