@@ -7,7 +7,10 @@ import urllib.parse
 from blocks import Mistake
 
 # Names that begin as directives do, but are others' or mean all of a kind.
-OTHER_DIRECTIVES = {"WSGIApplication", "WSGILazyInitialization", "WSGIVerboseDebugging"}
+OTHER_DIRECTIVES = set(
+    """WSGIApplication WSGILazyInitialization WSGIVerboseDebugging
+    WSGIRequests WSGIErrors WSGIRejected WSGIBusy WSGIQueued WSGIProcesses WSGIBytesSent WSGIDuration""".split()  # lines of mod_status
+)
 ALIAS_OPTIONS = {"process-group", "application-group", "callable-object", "pass-authorization"}
 # Options of mod_wsgi-express are checked where its name stands on the same line, or in these pages.
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]+)")
