@@ -371,6 +371,15 @@ fn extension_modules_that_do_not_support_sub_interpreters_are_named() {
         "{line}"
     );
 
+    // NumPy warns in these words.
+    let script = "import warnings\nwarnings.warn('it does not properly support sub-interpreters')\napplication = print\n";
+    let (_, report) = examine_script(script, &["--application-group", "shop"]);
+    assert!(
+        only(&report, "sub-interpreter").contains("UserWarning: it does not properly support"),
+        "{report}"
+    );
+    assert_eq!(examine_script(script, &[]).1.lines().count(), 1);
+
     build_extension(&prefix, &["-DSTRICT"]);
     let (status, report) = examine(&prefix, &in_sub);
     let line = only(&report, "sub-interpreter");

@@ -252,7 +252,7 @@ fn interpreter(subject: &Subject) -> Vec<Finding> {
     let find = |(application, trial): (&Application, &Trial)| {
         let is_main = application.interpreter.as_deref() == Some("");
         let report = trial.report().filter(|_| !is_main)?;
-        let Report { error, extensions, .. } = report;
+        let Report { error, .. } = report;
         let name = application.entry.shown();
         let refusal = error
             .as_ref()
@@ -263,24 +263,41 @@ fn interpreter(subject: &Subject) -> Vec<Finding> {
                     .because(exception.line())
                     .detail(&report.output)
             }
-            None => {
-                let names: Vec<&str> = extensions.iter().map(|(name, _)| name.as_str()).collect();
-                let (first, others) = names.split_first()?;
-                let others = match others.len() {
-                    0 => String::new(),
-                    count => format!(" and {count} others ({})", others[..count.min(5)].join(", ")),
-                };
-                Finding::warning(format!(
-                    "{name} runs in a sub-interpreter, and its extension module {first}{others} does not support that"
-                ))
-                .because("such modules share their state between interpreters, or use that of the wrong one: they deadlock or crash")
-            }
+            None => unsupported(&name, report)?,
         };
         Some(finding.at(application.place.as_ref()).remedy(
             "run it in the main interpreter: WSGIApplicationGroup %{GLOBAL} (--application-group), with a process group of its own",
         ))
     };
     subject.trials().filter_map(find).collect()
+}
+
+/// Returns the finding of modules that are imported in a sub-interpreter, and should not be.
+fn unsupported(name: &str, report: &Report) -> Option<Finding> {
+    let names: Vec<&str> = report.extensions.iter().map(|(name, _)| name.as_str()).collect();
+    let Some((first, others)) = names.split_first() else {
+        // Some packages only warn.
+        let warning = report.output.lines().find(|line| is_of_interpreter(line))?;
+        return Some(
+            Finding::warning(format!(
+                "{name} runs in a sub-interpreter, which a module of its does not support"
+            ))
+            .because(warning.trim())
+            .detail(&report.output),
+        );
+    };
+    let others = match others.len() {
+        0 => String::new(),
+        count => format!(" and {count} others ({})", others[..count.min(5)].join(", ")),
+    };
+    Some(
+        Finding::warning(format!(
+            "{name} runs in a sub-interpreter, and its extension module {first}{others} does not support that"
+        ))
+        .because(
+            "such modules share their state between interpreters, or use that of the wrong one: they deadlock or crash",
+        ),
+    )
 }
 
 fn authorization(subject: &Subject) -> Vec<Finding> {
