@@ -117,7 +117,8 @@ class Sandbox:
     def commands(self, block):
         """Returns the commands of a block, as they are run."""
         # Without its own option a server listens on 8000; if there is one, the last counts.
-        text = re.sub(r"\b(start-server|setup-server|runmodwsgi)\b", rf"\1 --port {self.port}", self.adapt(block.text))
+        port = self.ports[block.settings.get("port", "8000")]
+        text = re.sub(r"\b(start-server|setup-server|runmodwsgi)\b", rf"\1 --port {port}", self.adapt(block.text))
         return text
 
     def shell(self, text, limit=COMMAND):
