@@ -1,7 +1,7 @@
-"""Reads metrics from the input with the parser of prometheus_client, and prints them for tests.
+"""Reads texts of metrics from the input with the parser of prometheus_client, and prints their samples for tests.
 
-A sample is a line of its name, its labels as name=value in their order, and its value, separated by tabs. The first lines are
-the types of the metrics. What is not valid, ends this with an error.
+The texts, and their samples, are separated by NUL. A sample is a line of its name, its labels as name=value in their order, and its value,
+separated by tabs. What is not valid, ends this with an error.
 """
 
 import math
@@ -43,13 +43,16 @@ def check_buckets(family):
         assert values == sorted(values) and counts == values[-1:], (family.name, labels)
 
 
-families = list(parse(sys.stdin.read()))
-names = [family.name for family in families]
-assert len(names) == len(set(names)), "a metric is there twice"
-for family in families:
-    check(family)
-    print("type", family.name, family.type, sep="\t")
-for family in families:
-    for sample in family.samples:
-        labels = ",".join(f"{name}={value}" for name, value in sample.labels.items())
-        print(sample.name, labels, sample.value, sep="\t")
+def read(text):
+    families = list(parse(text))
+    names = [family.name for family in families]
+    assert len(names) == len(set(names)), "a metric is there twice"
+    for family in families:
+        check(family)
+        for sample in family.samples:
+            labels = ",".join(f"{name}={value}" for name, value in sample.labels.items())
+            yield f"{sample.name}\t{labels}\t{sample.value}\n"
+
+
+texts = sys.stdin.read().split("\0")
+sys.stdout.write("\0".join("".join(read(text)) for text in texts))

@@ -108,7 +108,7 @@ async def show(page):
     await page.call("Page.enable")
     await page.call("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
     await page.call("Page.reload")
-    await page.wait("window.refused && document.querySelector('#groups')?.innerText.includes('1/4')")
+    await page.wait("window.refused && document.querySelector('#requests')?.innerText.includes('/hold')")
 
     # It keeps itself up to date, without being loaded again.
     await page.run("window.mark = 1")
@@ -144,8 +144,8 @@ async def show(page):
     await page.wait("!document.querySelector('.group') && !document.querySelector('#requests table')")
     check("address", await page.run("location.search"), "?filter=no+such+thing")
     await page.run("document.getElementById('filter').select()")
-    await page.call("Input.insertText", text="E2E")
-    await page.wait("document.querySelector('#groups')?.innerText.includes('1/4')")
+    await page.call("Input.insertText", text="/HOLD")
+    await page.wait("document.querySelector('#requests')?.innerText.includes('/hold')")
     check("the filter has the focus", await page.run("document.activeElement.id"), "filter")
     await page.run("document.getElementById('filter').select()")
     await press(page, "Delete", 46)
@@ -163,7 +163,7 @@ async def show(page):
     # The request ends.
     with open(sys.argv[4], "w"):
         pass
-    await page.wait("!document.querySelector('#groups').innerText.includes('1/4')")
+    await page.wait("!document.querySelector('#requests').innerText.includes('/hold')")
     check("loaded again", await page.run("window.mark"), 1)
     check("refused", await page.run("refused"), [])
 

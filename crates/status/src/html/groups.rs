@@ -95,7 +95,7 @@ fn group(page: &Page<'_>, shown: &Shown<'_>, is_unfolded: bool, html: &mut Html)
         );
     } else {
         facts(group, html);
-        charts(&shown.trend, html);
+        charts(&shown.trend, group.under_way(), html);
         processes(page, group, html);
         write_html!(html, "<div class=\"tables\">");
         times(group, html);

@@ -5,6 +5,7 @@ use super::markup::{Html, write_html};
 use super::{Page, title};
 use crate::figures;
 use crate::histogram::Histogram;
+use crate::snapshot::Group;
 use crate::trend::Trend;
 
 /// Writes the section of the whole server's figures.
@@ -13,7 +14,7 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
     let trend = Trend::of_all(snapshot);
     let mut durations = Histogram::default();
     snapshot.groups.iter().for_each(|group| durations.add(&group.durations()));
-    let sum = |count: fn(&crate::snapshot::Group) -> u64| snapshot.groups.iter().map(count).sum::<u64>();
+    let sum = |count: fn(&Group) -> u64| snapshot.groups.iter().map(count).sum::<u64>();
     let recent = trend.recent.unwrap_or_default();
     let share = if recent.rate > 0.0 { recent.error_rate / recent.rate } else { 0.0 };
     let quantile = durations.quantile(0.95).map_or("–".to_owned(), figures::time);
@@ -22,9 +23,9 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
         ("Server errors", figures::percent(share)),
         ("Mean time", recent.mean.map_or("–".to_owned(), figures::time)),
         ("95 % within, since start", quantile),
-        ("Under way", figures::count(sum(crate::snapshot::Group::under_way))),
+        ("Under way", figures::count(sum(Group::under_way))),
         ("Waiting", figures::count(sum(|group| group.queued))),
-        ("Requests since start", figures::count(sum(crate::snapshot::Group::ended))),
+        ("Requests since start", figures::count(sum(Group::ended))),
         ("Memory", figures::size(sum(|group| group.processes.iter().map(|process| process.resident).sum()))),
     ];
     write_html!(
@@ -35,12 +36,12 @@ pub(super) fn render(page: &Page<'_>, html: &mut Html) {
         write_html!(html, "<div><dt>", (name), "</dt><dd>", (value), "</dd></div>");
     }
     write_html!(html, "</dl>");
-    charts(&trend, html);
+    charts(&trend, sum(Group::under_way), html);
     write_html!(html, "</section>");
 }
 
 /// Writes the charts of the counts of a group or of the server.
-pub(super) fn charts(trend: &Trend, html: &mut Html) {
+pub(super) fn charts(trend: &Trend, under_way: u64, html: &mut Html) {
     let recent = trend.recent.unwrap_or_default();
     let points = &trend.points;
     let times: Vec<_> = points.iter().map(|point| point.time).collect();
@@ -71,7 +72,7 @@ pub(super) fn charts(trend: &Trend, html: &mut Html) {
     .render(html);
     Chart {
         title: "Under way",
-        now: &figures::decimal(recent.active),
+        now: &figures::count(under_way),
         times: &times,
         lines: &[
             Line { class: "calm", is_area: true, values: &active },

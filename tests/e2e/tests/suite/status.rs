@@ -2,12 +2,16 @@
 
 pub(crate) mod page;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use e2e::Needs::{Daemon, Ours};
-use e2e::{Interpreter, Response, Server, Setup, Test, on_one_mpm, wait_until};
+use e2e::{Connection, Interpreter, Response, Server, Setup, Test, on_one_mpm, wait_until};
 use status::Snapshot;
 use status::snapshot::{Group, SCHEMA, State};
 
@@ -19,6 +23,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(a_virtual_host_sees_its_own_part, Daemon, STATUS),
     on_one_mpm!(the_page_is_all_that_a_browser_needs, STATUS),
     on_one_mpm!(metrics_are_what_prometheus_reads, STATUS),
+    on_one_mpm!(a_scrape_under_load_is_what_clients_have_counted, STATUS),
 ];
 
 /// An application that answers once there is a file.
@@ -28,7 +33,9 @@ import os, time
 def application(environ, start_response):
     while environ['PATH_INFO'].startswith('/hold') and not os.path.exists(environ['test.gate']):
         time.sleep(0.01)
-    start_response('200 OK', [('Content-Type', 'text/plain')])
+    status = environ['PATH_INFO'][1:].partition('/')[0]
+    environ['wsgi.input'].read()
+    start_response(status + ' Status' if status.isdigit() else '200 OK', [('Content-Type', 'text/plain')])
     return [b'application']
 ";
 
@@ -43,6 +50,10 @@ const SECTIONS: &str = "
 <Location \"/closed-status\">
     SetHandler wsgi-status
     WSGIStatusClients 192.0.2.1
+</Location>
+<Location \"/whole-status\">
+    SetHandler wsgi-status
+    WSGIStatusScope server
 </Location>
 <Location \"/denied-status\">
     SetHandler wsgi-status
@@ -65,7 +76,7 @@ fn parse(answer: &Response) -> Snapshot {
 }
 
 fn snapshot(server: &Server) -> Snapshot {
-    parse(&server.get("/wsgi-status?format=json"))
+    parse(&server.get("/whole-status?format=json"))
 }
 
 fn group(server: &Server, name: &str) -> Group {
@@ -159,14 +170,68 @@ fn a_virtual_host_sees_its_own_part(setup: Setup) {
         )
     });
     serving(setup).conf(&hosts.join("\n")).run(|server, cases| {
+        let ask = |host: &str, format: &str| {
+            server.request("GET", &format!("/wsgi-status?format={format}")).host(host).send()
+        };
         let seen = |host: &str| {
-            let request = server.request("GET", "/wsgi-status?format=json").host(host).send();
-            let groups = parse(&request).groups;
+            let groups = parse(&ask(host, "json")).groups;
             groups.into_iter().map(|group| group.name).collect::<Vec<_>>()
         };
         cases.check("its groups alone", || {
             assert_eq!(seen("one.test"), ["one"]);
             assert_eq!(seen("two.test"), ["two"]);
+        });
+        cases.check("its requests alone, and no counts of what it shares", || {
+            let paths = ["/hold-shared", "/own/hold-own"];
+            let requests = ["one", "two"].map(|host| {
+                paths.map(|path| {
+                    server.request("GET", &format!("{path}-{host}")).host(&format!("{host}.test"))
+                })
+            });
+            thread::scope(|scope| {
+                let held: Vec<_> =
+                    requests.iter().flatten().map(|request| scope.spawn(|| request.send())).collect();
+                wait_until("the requests", || {
+                    let groups = snapshot(server).groups;
+                    (groups.iter().map(|group| group.requests.len()).sum::<usize>() == 4).then_some(())
+                });
+                for (host, other) in [("one", "two"), ("two", "one")] {
+                    let snapshot = parse(&ask(&format!("{host}.test"), "json"));
+                    for group in &snapshot.groups {
+                        let paths: Vec<_> = group.requests.iter().map(|request| &*request.path).collect();
+                        let (path, is_partial) = match &*group.name {
+                            "e2e" => ("/hold-shared", true),
+                            _ => ("/own/hold-own", false),
+                        };
+                        assert_eq!((paths, group.is_partial), (vec![&*format!("{path}-{host}")], is_partial));
+                        assert_eq!(group.processes.is_empty(), is_partial);
+                        assert!(group.http.is_empty() && group.queued == 0, "{}", group.name);
+                    }
+                    assert_eq!(snapshot.groups.len(), 2);
+                    assert!(snapshot.warnings.is_empty() && snapshot.events.is_empty());
+                    for format in ["json", "html", "prometheus"] {
+                        let text = ask(&format!("{host}.test"), format).expect(200);
+                        for word in [&format!("{other}.test"), &format!("-{other}"), &format!("\"{other}\"")]
+                        {
+                            assert!(!text.contains(word), "{word} in the {format} of {host}: {text}");
+                        }
+                    }
+                }
+                server.write("htdocs/gate", "");
+                for answer in held {
+                    assert_eq!(answer.join().map(|answer| answer.status).ok(), Some(200));
+                }
+            });
+            wait_until("its counts", || (group(server, "one").ended() == 1).then_some(()));
+            let own = parse(&ask("one.test", "json")).groups;
+            assert_eq!(
+                own.iter().map(|group| (&*group.name, group.ended())).collect::<Vec<_>>(),
+                [("one", 1)]
+            );
+            let metrics = ask("one.test", "prometheus").expect(200);
+            assert!(
+                metrics.contains("{process_group=\"one\",method=\"GET\"") && !metrics.contains("\"e2e\"")
+            );
         });
     });
 }
@@ -194,12 +259,16 @@ fn the_page_is_all_that_a_browser_needs(setup: Setup) {
     });
 }
 
-/// Returns the metrics of a server, checked by the parser of `prometheus_client`: see
-/// `status_metrics.py`.
-fn metrics(server: &Server) -> String {
+/// Returns the metrics of a server as text.
+fn scrape(server: &Server) -> String {
     let answer = server.get("/wsgi-status?format=prometheus");
     assert_eq!(answer.header("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    let text = answer.expect(200);
+    answer.expect(200)
+}
+
+/// Returns the samples in texts of metrics, after the parser of `prometheus_client` and rules of
+/// ours have accepted each text: see `status_metrics.py`.
+fn parsed(texts: &[String]) -> Vec<Samples> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = Interpreter::current().environment(&directory.join("requirements-status.txt"));
     let mut parser = Command::new(python.join("bin/python"))
@@ -209,22 +278,144 @@ fn metrics(server: &Server) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the parser");
-    let written = parser.stdin.take().map(|mut input| input.write_all(text.as_bytes()));
-    assert!(written.is_some_and(|written| written.is_ok()));
-    let output = parser.wait_with_output().expect("the parser's output");
-    assert!(output.status.success(), "{}\n{text}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let mut input = parser.stdin.take().expect("its input");
+    let output = thread::scope(|scope| {
+        scope.spawn(move || input.write_all(texts.join("\0").as_bytes()).expect("it reads"));
+        parser.wait_with_output().expect("its output")
+    });
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).split('\0').map(Samples::parse).collect()
+}
+
+/// The samples of a text of metrics: name, labels, and value.
+struct Samples(Vec<(String, String, f64)>);
+
+impl Samples {
+    fn parse(text: &str) -> Self {
+        let samples = text.lines().map(|line| {
+            let mut parts = line.split('\t').map(str::to_owned);
+            let mut part = || parts.next().unwrap_or_default();
+            let (name, labels, value) = (part(), part(), part());
+            (name, labels, value.parse().unwrap_or_else(|error| panic!("{error}: {line}")))
+        });
+        Self(samples.collect())
+    }
+
+    /// Returns the sum of the samples of a name that have all of these labels.
+    fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let matches = |other: &str| labels.iter().all(|label| other.split(',').any(|given| given == *label));
+        let samples = self.0.iter().filter(|(other, given, _)| other == name && matches(given));
+        samples.map(|(.., value)| value).sum()
+    }
+}
+
+/// The responses that clients have got, by method and class of status, and the bytes of their
+/// bodies.
+type Got = BTreeMap<(&'static str, u16), (u64, u64)>;
+
+/// Sends requests on several connections at once, and returns what has come back.
+fn load(server: &Server, rounds: usize) -> Got {
+    const REQUESTS: [(&str, &str, &str); 6] = [
+        ("GET", "/200", ""),
+        ("GET", "/404", ""),
+        ("POST", "/201", "a body"),
+        ("GET", "/500", ""),
+        ("HEAD", "/200", ""),
+        ("DELETE", "/302", ""),
+    ];
+    let client = || {
+        let mut connection = Connection::open(server.address());
+        let mut got = Got::new();
+        for _ in 0..rounds {
+            for (method, path, body) in REQUESTS {
+                let length = body.len();
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+                );
+                connection.send(format!("{head}{body}").as_bytes());
+                let response = connection.response(method).expect("a response");
+                // Apache closes the connection after a 500.
+                if response.header("Connection") == Some("close") {
+                    connection = Connection::open(server.address());
+                }
+                let count = got.entry((method, response.status / 100)).or_default();
+                *count = (count.0 + 1, count.1 + response.body.len() as u64);
+            }
+        }
+        got
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(client)).collect();
+        let mut all = Got::new();
+        for got in clients.into_iter().flat_map(|client| client.join().expect("a client")) {
+            let sum = all.entry(got.0).or_default();
+            *sum = (sum.0 + got.1.0, sum.1 + got.1.1);
+        }
+        all
+    })
+}
+
+fn a_scrape_under_load_is_what_clients_have_counted(setup: Setup) {
+    const COUNT: &str = "http_server_request_duration_seconds_count";
+    let label = format!("process_group={}", setup.mode().pick("", "e2e"));
+    // Four connections stay open, one scrapes.
+    let setup = serving(setup.group("processes=2 threads=2").children(8));
+    setup.conf("KeepAlive On\nMaxKeepAliveRequests 0").run(|server, cases| {
+        let (got, mut texts) = thread::scope(|scope| {
+            let (done, is_done) = mpsc::channel::<()>();
+            // It ends with the load, whether that succeeds or not.
+            let scraping = scope.spawn(move || {
+                let mut texts = Vec::new();
+                while is_done.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
+                    texts.push(scrape(server));
+                }
+                texts
+            });
+            let got = load(server, 50);
+            drop(done);
+            (got, scraping.join().expect("the scrapes"))
+        });
+        let sent: u64 = got.values().map(|(count, _)| count).sum();
+        // A request is counted when it has ended, a moment after its client has the response.
+        wait_until("all are counted", || {
+            let groups = snapshot(server).groups;
+            (groups.iter().map(Group::ended).sum::<u64>() >= sent).then_some(())
+        });
+        texts.push(scrape(server));
+        let scrapes = parsed(&texts);
+        let last = scrapes.last().expect("a scrape");
+        cases.check("nothing is lost, and nothing counted twice", || {
+            assert_eq!(sent, 4 * 50 * 6);
+            for ((method, class), (count, _)) in &got {
+                let labels = [&*label, &format!("method={method}"), &format!("status_class={class}xx")];
+                assert_eq!(last.sum(COUNT, &labels), *count as f64, "{labels:?}");
+            }
+            assert_eq!(last.sum(COUNT, &[&label]), sent as f64);
+            assert_eq!(last.sum("http_server_active_requests", &[&label]), 0.0);
+        });
+        cases.check("the parts are of as many requests", || {
+            let application = "mod_wsgi_request_application_seconds_count";
+            assert_eq!(last.sum(application, &[&label]), sent as f64);
+            let bytes: u64 = got.values().map(|(_, bytes)| bytes).sum();
+            let sent_bytes = last.sum("mod_wsgi_response_body_bytes_total", &[&label]);
+            assert!(sent_bytes >= bytes as f64, "{sent_bytes} of {bytes}");
+            assert_eq!(last.sum("mod_wsgi_request_body_bytes_total", &[&label]), 200.0 * 6.0);
+        });
+        cases.check("counts never fall", || {
+            let counts: Vec<_> = scrapes.iter().map(|samples| samples.sum(COUNT, &[])).collect();
+            assert!(counts.len() > 1 && counts.is_sorted(), "{counts:?}");
+        });
+    });
 }
 
 fn metrics_are_what_prometheus_reads(setup: Setup) {
     serving(setup).run(|server, cases| {
         cases.check("they are valid", || {
-            let metrics = metrics(server);
-            for line in
-                ["type\tmod_wsgi_info\tgauge", "type\thttp_server_request_duration_seconds\thistogram"]
-            {
-                assert!(metrics.lines().any(|other| other == line), "no {line} in {metrics}");
-            }
+            assert_eq!(server.get("/500").status, 500);
+            let samples = parsed(&[scrape(server)]);
+            let version = concat!("version=", env!("CARGO_PKG_VERSION"));
+            assert_eq!(samples[0].sum("mod_wsgi_info", &[version]), 1.0);
+            assert!(samples[0].sum("mod_wsgi_start_time_seconds", &[]) > 1e9);
         });
     });
 }
