@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use wsgi_core::codes::SCRIPT_NOT_FOUND;
+use wsgi_core::codes::{SCRIPT_NOT_FOUND, SCRIPT_OUTSIDE_CHROOT};
 use wsgi_core::python_home;
 
 use super::checks::{Check, Topic};
 use super::finding::{Finding, Place};
 use super::subject::{Group, Subject};
-use crate::account::Access;
+use crate::account::{Access, Account};
 
 pub(super) static TOPIC: Topic = Topic {
     title: "Files",
@@ -35,17 +35,20 @@ fn unreachable(subject: &Subject) -> Vec<Finding> {
             );
             continue;
         }
+        for application in subject.applications_of(number) {
+            let Some(file) = application.entry.file() else { continue };
+            let place = application.place.as_ref().or(group.place.as_ref());
+            let found = outside_of_jail(group, file)
+                .or_else(|| script(group, file))
+                .or_else(|| out_of_sight(&subject.server.account, group, file));
+            findings.extend(found.map(|finding| finding.at(place)));
+        }
         let mut missing = Vec::new();
         let mut look = |what: &str, path: &Path, access, place: Option<&Place>| {
             let finding = closed(group, what, path, access)?;
             findings.push(finding.at(place));
             Some(())
         };
-        for application in subject.applications_of(number) {
-            if let Some(file) = application.entry.file() {
-                look("the script", file, Access::Read, application.place.as_ref());
-            }
-        }
         if let Some(home) = group.home.as_deref().filter(|_| !group.is_embedded()) {
             look("the working directory", home, Access::Search, group.home_place.as_ref());
         }
@@ -79,12 +82,47 @@ fn program(group: &Group) -> Option<PathBuf> {
     programs.find(|program| group.outside(program).exists())
 }
 
-/// Returns why the processes of a group cannot use a path.
+/// Returns the finding of a script outside of the jail of its processes.
+fn outside_of_jail(group: &Group, file: &Path) -> Option<Finding> {
+    let root = group.chroot.as_deref()?;
+    if group.inside(file).is_some() {
+        return None;
+    }
+    Some(
+        Finding::error(format!("the script {} is outside of the jail of {}", file.display(), group.shown()))
+            .because(format!("its processes see nothing but what is below {} (chroot=)", root.display()))
+            .remedy("move it below that directory, and let the alias lead there")
+            .code(SCRIPT_OUTSIDE_CHROOT),
+    )
+}
+
+/// Returns why the processes of a group cannot read a script.
+fn script(group: &Group, file: &Path) -> Option<Finding> {
+    let blockade = group.account.blockade(Access::Read, file)?;
+    let text = format!(
+        "the script {} is out of reach for {}, the user of {}",
+        file.display(),
+        group.account.user,
+        group.shown()
+    );
+    Some(Finding::error(text).because(blockade.reason).remedy(blockade.remedy).code(SCRIPT_NOT_FOUND))
+}
+
+/// Returns why Apache, which looks whether a script is there, cannot see it.
+fn out_of_sight(account: &Account, group: &Group, file: &Path) -> Option<Finding> {
+    let directory = file.parent().filter(|_| account.uid != group.account.uid)?;
+    let blockade = account.blockade(Access::Search, directory)?;
+    let text =
+        format!("the script {} is out of sight for {}, the user of Apache", file.display(), account.user);
+    let why =
+        format!("{}; Apache looks whether it is there, before {} may run it", blockade.reason, group.shown());
+    Some(Finding::error(text).because(why).remedy(blockade.remedy).code(SCRIPT_NOT_FOUND))
+}
+
+/// Returns why the processes of a group cannot use the path of an option.
 fn closed(group: &Group, what: &str, path: &Path, access: Access) -> Option<Finding> {
-    let outside = group.outside(path);
-    let blockade = group.account.blockade(access, &outside)?;
+    let blockade = group.account.blockade(access, &group.outside(path))?;
     let user = &group.account.user;
     let text = format!("{what} {} is out of reach for {user}, the user of {}", path.display(), group.shown());
-    let finding = Finding::error(text).because(blockade.reason).remedy(blockade.remedy);
-    Some(if what == "the script" { finding.code(SCRIPT_NOT_FOUND) } else { finding })
+    Some(Finding::error(text).because(blockade.reason).remedy(blockade.remedy))
 }

@@ -2,9 +2,12 @@
 //! somebody else's Apache.
 
 use std::cell::OnceCell;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use os::spawn::Limit;
+use wsgi_core::python_home;
 
 use super::apache::Configuration;
 use super::finding::{Finding, Place};
@@ -170,7 +173,16 @@ impl Group {
             .map_or_else(|| "Apache's own processes".to_owned(), |name| format!("the process group '{name}'"))
     }
 
-    /// Returns a path as it is called outside the jail.
+    /// Returns the path of a script as its processes call it; `None` if it is outside of their jail.
+    /// Lines of Apache have the path outside.
+    pub(crate) fn inside(&self, script: &Path) -> Option<PathBuf> {
+        match &self.chroot {
+            Some(root) => script.strip_prefix(root).ok().map(|rest| Path::new("/").join(rest)),
+            None => Some(script.to_owned()),
+        }
+    }
+
+    /// Returns an option's path as it is called outside the jail.
     pub(crate) fn outside(&self, path: &Path) -> PathBuf {
         match &self.chroot {
             Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
@@ -205,8 +217,12 @@ impl Subject {
         if group.chroot.is_some() {
             return None;
         }
+        // A prefix and that of binary files may be written in one.
+        let prefix = |home: &PathBuf| {
+            PathBuf::from(OsStr::from_bytes(python_home::prefix(home.as_os_str().as_bytes())))
+        };
         let default = || self.installation.as_ref()?.join("python").canonicalize().ok();
-        group.python.home.clone().or_else(default)
+        group.python.home.as_ref().map(prefix).or_else(default)
     }
 
     /// Returns the applications with what came of importing them.

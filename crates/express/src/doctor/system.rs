@@ -82,6 +82,12 @@ struct Needed<'a> {
 /// Returns the paths that applications are read from.
 fn needed<'a>(subject: &'a Subject, number: usize, group: &'a Group) -> Vec<Needed<'a>> {
     let mut needed = Vec::new();
+    for application in subject.applications_of(number) {
+        if let Some(file) = application.entry.file() {
+            let place = application.place.as_ref().or(group.place.as_ref());
+            needed.push(Needed { what: "the script", path: file.to_owned(), place });
+        }
+    }
     let mut add = |what, path: &Path, place: &'a Option<Place>| {
         needed.push(Needed {
             what,
@@ -89,11 +95,6 @@ fn needed<'a>(subject: &'a Subject, number: usize, group: &'a Group) -> Vec<Need
             place: place.as_ref().or(group.place.as_ref()),
         });
     };
-    for application in subject.applications_of(number) {
-        if let Some(file) = application.entry.file() {
-            add("the script", file, &application.place);
-        }
-    }
     if let Some(home) = group.home.as_deref().filter(|home| *home != Path::new("/")) {
         add("the working directory", home, &group.home_place);
     }

@@ -175,7 +175,8 @@ pub(super) fn try_import(subject: &Subject, application: &Application) -> Trial 
 
 /// Returns whether there is something to be imported; that there is not is found elsewhere.
 fn is_readable(group: &Group, entry: &Entry) -> bool {
-    let is_readable = |file: &Path| group.account.blockade(Access::Read, &group.outside(file)).is_none();
+    let is_readable =
+        |file: &Path| group.inside(file).is_some() && group.account.blockade(Access::Read, file).is_none();
     entry.file().is_none_or(is_readable)
 }
 
@@ -212,7 +213,7 @@ fn run(
         is_bound: true,
         chroot: group.chroot.as_deref().map(|root| c_string(display(root))),
         account: account.map(Account::identity),
-        directory: Some(c_string(group.home.as_deref().map_or_else(|| "/".to_owned(), display))),
+        directory: Some(c_string(display(&directory(subject, group)))),
         umask: group.umask,
         limits: group.limits.clone(),
         ..Plan::default()
@@ -237,10 +238,22 @@ fn run(
     })
 }
 
+/// Returns the directory that processes of a group start in: `home=`; else their user's own, unless
+/// that is the user of the server.
+fn directory(subject: &Subject, group: &Group) -> PathBuf {
+    let is_own =
+        group.account.uid == subject.server.account.uid || group.is_embedded() || group.chroot.is_some();
+    let of_user = || os::accounts::user(group.account.uid.as_raw()).map(|entry| entry.home);
+    let home = group.home.clone().or_else(|| of_user().filter(|_| !is_own));
+    home.unwrap_or_else(|| "/".into())
+}
+
 fn order<'a>(application: &'a Application, group: &'a Group) -> Order<'a> {
     let file = |path: &Path| path.to_string_lossy().into_owned();
+    let inside = |path: &Path| group.inside(path).unwrap_or_else(|| path.to_owned());
     let (kind, entry, module) = match &application.entry {
         Entry::Script(path) => {
+            let path = &inside(path);
             let name = application.module.clone();
             let name =
                 name.unwrap_or_else(|| wsgi_core::script::module_name(path.as_os_str().as_bytes(), true));
@@ -386,11 +399,8 @@ mod tests {
         subject.groups[0].chroot = Some("/".into());
         let error = report(&subject).error.as_ref().unwrap();
         assert_eq!(error.text, directory.path().join("app.wsgi").to_string_lossy());
-        let mut subject = with_script(directory.path(), "");
         let jail = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(jail.path().join(directory.path().strip_prefix("/").unwrap())).unwrap();
-        std::fs::write(jail.path().join(directory.path().strip_prefix("/").unwrap()).join("app.wsgi"), "")
-            .unwrap();
+        let mut subject = with_script(jail.path(), "");
         subject.groups[0].chroot = Some(jail.path().to_owned());
         let (_, trial) = subject.trials().next().unwrap();
         let Trial::NotStarted(reason) = trial else { panic!("{trial:?}") };

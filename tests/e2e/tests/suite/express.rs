@@ -5,8 +5,8 @@ mod application;
 mod container;
 mod control;
 mod debugging;
+mod diagnoses;
 mod django;
-mod doctor;
 mod draining;
 mod environment;
 mod files;
@@ -32,8 +32,8 @@ pub(crate) const TABLES: &[&[Test]] = &[
     container::TESTS,
     control::TESTS,
     debugging::TESTS,
+    diagnoses::TESTS,
     django::TESTS,
-    doctor::TESTS,
     draining::TESTS,
     environment::TESTS,
     files::TESTS,

@@ -291,6 +291,26 @@ fn a_process_can_be_jailed(setup: Setup) {
                 let groups = response.value("groups");
                 assert_eq!(groups.as_deref(), Some("[33, 4711]"), "and not that of root");
             });
+            cases.check("the doctor looks inside", || {
+                let text = std::fs::read_to_string(server.root().join("httpd.conf")).unwrap_or_default();
+                let place = |url: &str| {
+                    let is_it = |line: &str| line.starts_with(&format!("WSGIScriptAlias {url} "));
+                    format!("httpd.conf:{}: ", 1 + text.lines().position(is_it).unwrap_or_default())
+                };
+                let module = Target::current().module();
+                let program = module.ancestors().nth(3).map(|prefix| prefix.join("bin/mod_wsgi-express"));
+                let mut doctor = std::process::Command::new(program.unwrap_or_default());
+                let output = doctor.args(["doctor", "--config"]).arg(server.root().join("httpd.conf")).output();
+                let found =
+                    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+                let about = |url: &str| -> Vec<&str> {
+                    let place = place(url);
+                    found.lines().filter(|line| line.contains(&place) && line.contains(": error: ")).collect()
+                };
+                assert_eq!(about("/inside"), [""; 0], "{found}");
+                let outside = about("/outside");
+                assert!(outside.len() == 1 && outside[0].contains("error: WSGI0081: the script "), "{found}");
+            });
             cases.check("it is its root", || {
                 let process = process_at(server, "/inside");
                 let root = std::fs::read_link(process.path("root"));
