@@ -20,7 +20,6 @@ source_suffix = {".md": "markdown"}
 nitpicky = True
 # Headings have the anchors that code hosts give them.
 myst_heading_anchors = 4
-suppress_warnings = []
 
 html_theme = "furo"
 html_title = f"mod_wsgi-rs {release}"

@@ -25,7 +25,8 @@ DIRECTORIES = re.compile(r'(?<![\w./@-])/(srv|opt|run|etc/ssl|var/cache|var/log/
 FIRST = 11_000
 # The interpreter behind the virtual environment of these tests: not the first of PATH, which other users may not be able to run.
 PYTHON = os.path.realpath(sys.executable)
-_ports = itertools.count(FIRST + os.getpid() % 700 * 10)
+# Each run has a range of its own, as far as that goes.
+_ports = itertools.count(FIRST + os.getpid() % 40 * 200)
 
 
 def free_port():
@@ -65,7 +66,7 @@ class Sandbox:
             "PATH": f"{settings.prefix}/bin:{os.path.dirname(PYTHON)}:/usr/sbin:/usr/bin:/sbin:/bin",
             "TMPDIR": self.path("tmp"),
             "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": settings.wheels,
+            "PIP_FIND_LINKS": f"{settings.wheels} {self.root}",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_NO_CACHE_DIR": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
