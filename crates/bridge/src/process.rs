@@ -144,6 +144,8 @@ pub struct Settings<'a> {
     pub telemetry_interval: f64,
     /// `WSGISlowRequests` in seconds; 0: none is slow.
     pub slow_requests: f64,
+    /// `stuck-timeout=` or `WSGIStuckTimeout`, in milliseconds; 0: none.
+    pub stuck_timeout: u64,
     /// `WSGITelemetryOptions CaptureUserAgent`.
     pub telemetry_user_agent: bool,
     /// `WSGIPythonOptimize`.

@@ -230,6 +230,7 @@ impl Settings<'_> {
         writer.optional(self.telemetry_socket.get());
         writer.f64(self.telemetry_interval);
         writer.f64(self.slow_requests);
+        writer.u64(self.stuck_timeout);
         writer.bool(self.telemetry_user_agent);
         writer.u32(self.optimize);
         writer.i64(self.hash_seed);
@@ -296,6 +297,7 @@ impl<'a> Settings<'a> {
             telemetry_socket: text(reader)?,
             telemetry_interval: reader.f64()?,
             slow_requests: reader.f64()?,
+            stuck_timeout: reader.u64()?,
             telemetry_user_agent: reader.bool()?,
             optimize: reader.u32()?,
             hash_seed: reader.i64()?,

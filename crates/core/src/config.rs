@@ -62,6 +62,8 @@ pub struct Global {
     pub named_scripts: Vec<NamedScript>,
     /// `WSGIServerMetrics`.
     pub server_metrics: Option<bool>,
+    /// `WSGIStuckTimeout` in milliseconds; 0: none.
+    pub stuck_timeout: u64,
     /// `WSGILogFormat json`.
     pub json_log: bool,
     /// `WSGITelemetryService`, `WSGISlowRequests`, `WSGITelemetryOptions`.

@@ -36,6 +36,8 @@ pub struct DaemonGroup {
     pub python_eggs: Option<Box<[u8]>>,
     /// `server-metrics=`.
     pub server_metrics: bool,
+    /// `stuck-timeout=`; else `WSGIStuckTimeout`.
+    pub stuck_timeout: Option<u64>,
 }
 
 /// The least memory, in bytes, that a group may be limited to. Python 3.10 to 3.13 need between 8
@@ -134,6 +136,7 @@ impl DaemonGroup {
             python_home: None,
             python_eggs: None,
             server_metrics: false,
+            stuck_timeout: None,
         }
     }
 

@@ -78,6 +78,12 @@ fields! {
     Token = 14, "", 40;
     /// Something was left out.
     Cut = 15, "truncated", 0;
+    /// The server's id of the request.
+    Id = 16, "id", 256;
+    /// The method of the request.
+    Method = 17, "method", 256;
+    /// The path of the request, without its query.
+    Path = 18, "path", 1024;
 }
 
 /// The number of bytes of an object that further values may fill.
@@ -198,12 +204,12 @@ impl<'a> Line<'a> {
         json.text(Field::Message.key(), message, Field::Message.longest());
         self.write(&mut json, &[Field::Exception, Field::Traceback]);
         for (name, value) in [
-            ("id", origin.id),
+            ("id", origin.id.or(self.get(Field::Id))),
             ("trace_id", origin.trace_id),
             ("client", origin.client),
             ("host", origin.host),
-            ("method", origin.method),
-            ("path", origin.path),
+            ("method", origin.method.or(self.get(Field::Method))),
+            ("path", origin.path.or(self.get(Field::Path))),
         ] {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 json.text(name, value, LONGEST_TEXT);

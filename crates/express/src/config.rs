@@ -76,6 +76,7 @@ impl Inputs<'_> {
                 sizing => self.sizing(),
                 maximum_requests => if embedded { settings.maximum_requests } else { 0 },
                 timeout => settings.timeout,
+                stuck_timeout => settings.stuck_timeout,
                 graceful_timeout => settings.graceful_timeout,
                 health => settings.health.context(root),
                 limits => settings.limits.context(),

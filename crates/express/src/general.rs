@@ -169,6 +169,9 @@ section! {
     INTERRUPT_TIMEOUT = Spec::seconds("--interrupt-timeout",
         "Seconds that a request has after the exception mod_wsgi.RequestTimeout for --request-timeout.")
         .default("no exception");
+    STUCK_TIMEOUT = Spec::seconds("--stuck-timeout",
+        "Seconds after which a request is logged, once, with the Python stack of its thread; 0 for never.")
+        .default("--request-timeout");
     QUEUE_TIMEOUT = Spec::seconds("--queue-timeout",
         "Seconds that a request may wait for a thread.")
         .default("45");

@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) startup_timeout: i64,
     /// Apache's `Timeout` in seconds.
     pub(crate) timeout: i64,
+    /// `--stuck-timeout`; 0 for none.
+    pub(crate) stuck_timeout: i64,
     pub(crate) health: Health,
     pub(crate) limits: Limits,
     pub(crate) application: Application,
@@ -224,6 +226,12 @@ impl Settings {
             graceful_timeout: number(parsed, &general::GRACEFUL_TIMEOUT, 15).clamp(1, MOST_OF_APACHE),
             startup_timeout: number(parsed, &general::STARTUP_TIMEOUT, 15),
             timeout: number(parsed, &general::SOCKET_TIMEOUT, 60),
+            // In a debugger, a request may take as long as it likes.
+            stuck_timeout: if is_debugging {
+                0
+            } else {
+                number(parsed, &general::STUCK_TIMEOUT, number(parsed, &general::REQUEST_TIMEOUT, 60))
+            },
             health: health?,
             limits: limits?,
             application,

@@ -198,6 +198,20 @@ def dump_stacks(ident):
                 frame, place = frame.f_back, "called from"
 
 
+def stack_of(ident):
+    """Returns the lines of the stack of a thread, as a traceback has them."""
+    frame = sys._current_frames().get(ident)
+    lines = []
+    while frame is not None and len(lines) < 100:
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno}, in {code.co_name}')
+        frame = frame.f_back
+    if frame is not None:
+        lines.append("  ...")
+    lines.append("Stack (most recent call last):")
+    return lines[::-1]
+
+
 def wind_down(limit, settled, ends_here):
     """Joins the threads that are not daemons for `limit` seconds at most (negative: as long as they run).
 

@@ -344,6 +344,7 @@ fn try_set_up(py: Python<'_>, process: &'static Process, group: &[u8]) -> python
         request_timeout: helper("RequestTimeout")?,
         publish_signal: helper("publish_signal")?,
         dump_stacks: helper("dump_stacks")?,
+        stack_of: helper("stack_of")?,
         wind_down: helper("wind_down")?,
         threads_left: helper("threads_left")?,
         text_io_wrapper: Py::new(io.attr(&py.name("TextIOWrapper")?)?),

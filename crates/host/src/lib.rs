@@ -38,5 +38,6 @@ mod scripts;
 mod settings;
 mod state;
 mod stream;
+mod stuck;
 mod telemetry;
 mod time;

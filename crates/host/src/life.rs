@@ -16,6 +16,7 @@ use crate::process::{self, Process, log, thread_id};
 use crate::questions;
 use crate::scripts;
 use crate::settings::{Origin, ProcessSettings, VERSION_OF_PYTHON};
+use crate::stuck;
 use crate::telemetry;
 
 /// See [`bridge::Host::start`].
@@ -34,6 +35,7 @@ pub(crate) fn start(settings: &Settings<'_>, server: Server) -> Result<(), Strin
         }
     }
     telemetry::start(process);
+    stuck::start(process);
     Ok(())
 }
 
@@ -143,6 +145,7 @@ fn end(process: &'static Process, reason: Option<Reason>, grace: Duration) {
     telemetry::stopping(reason);
     interpreters().publish_stopping(reason);
     questions::close();
+    stuck::stop();
     let deadline = Instant::now() + grace;
     while process.requests.active() + process.questions.active() > 0 {
         if Instant::now() >= deadline {

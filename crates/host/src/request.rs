@@ -15,7 +15,7 @@ use crate::metrics::{self, Recording};
 use crate::outcome::Outcome;
 use crate::scripts::{NotLoaded, WithoutChange};
 use crate::state::{Interpreter, State, ThreadState};
-use crate::{context, environ, errors, events, report, scripts, time};
+use crate::{context, environ, errors, events, report, scripts, stuck, time};
 use wsgi_core::codes::{CLOSE_NOT_FOUND, NO_CALLABLE};
 
 /// The longest block that is copied, so that it can be sent when Python is done with the request.
@@ -91,6 +91,7 @@ pub(crate) fn run(
         let lock_wait = begin.elapsed();
         let times = Cell::new(Times { lock_wait: Times::number(lock_wait), ..times_before(&request.facts) });
         let _entered = Entered::new(py, runner, interpreter);
+        let _watched = stuck::watch(interpreter, &request.facts);
         let call = RequestCall {
             py,
             interpreter,

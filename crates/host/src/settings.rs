@@ -47,6 +47,8 @@ pub(crate) struct ProcessSettings {
     pub(crate) server_parent: u32,
     /// Set if the process reports to a collector.
     pub(crate) telemetry: Option<Telemetry>,
+    /// The age at which a request is logged.
+    pub(crate) stuck_timeout: Option<Duration>,
 }
 
 /// The settings of telemetry.
@@ -134,6 +136,8 @@ impl ProcessSettings {
             home: daemon_home,
             is_service: service,
             server_parent: settings.server_parent,
+            stuck_timeout: (settings.stuck_timeout > 0)
+                .then(|| Duration::from_millis(settings.stuck_timeout)),
             telemetry: settings.telemetry_socket.get().map(|socket| Telemetry {
                 socket: socket.to_vec(),
                 interval: settings.telemetry_interval,

@@ -145,6 +145,7 @@ objects! {
         request_timeout,
         publish_signal,
         dump_stacks,
+        stack_of,
         wind_down,
         threads_left,
         text_io_wrapper,

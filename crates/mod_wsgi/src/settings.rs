@@ -120,6 +120,10 @@ pub(crate) fn with<T>(
         telemetry_socket: Bytes::optional(telemetry.service.as_ref().map(|service| &*service.socket)),
         telemetry_interval: telemetry.service.as_ref().map_or(0.0, |service| service.interval),
         slow_requests: telemetry.slow_requests.unwrap_or(0.0),
+        stuck_timeout: match group {
+            Some(group) => group.stuck_timeout.unwrap_or(global.stuck_timeout),
+            None => global.stuck_timeout,
+        },
         telemetry_user_agent: telemetry.options.user_agent,
         optimize: global.python_optimize,
         hash_seed: global.python_hash_seed.map_or(-1, i64::from),

@@ -507,4 +507,10 @@ codes! {
         "A part of what `WSGIOpenTelemetry` or a variable `OTEL_*` says cannot be had. The message says which, and what the server does \
          without.",
         "Correct the directive or the variable, or install all programs of one build.";
+    REQUEST_STUCK = "WSGI1070", Warning,
+        "A request has held its thread for longer than `stuck-timeout=` or `WSGIStuckTimeout`. It goes on. The message is followed by what the \
+         thread executes; it comes once for a request.",
+        "Look in the stack for what the request waits for, and give that a time limit of its own: a database, another server, a lock. \
+         `request-timeout=` ends such requests. A request that has to take that long, such as a download or a long poll, belongs to a group \
+         of its own with a longer `stuck-timeout=`.";
 }

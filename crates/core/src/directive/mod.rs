@@ -92,6 +92,7 @@ pub const DIRECTIVES: &[Directive] = &[
     telemetry::OPTIONS,
     opentelemetry::OPENTELEMETRY,
     observe::LOG_FORMAT,
+    observe::STUCK_TIMEOUT,
     observe::VERBOSE_DEBUGGING,
     #[cfg(debug_assertions)]
     observe::DEBUG_PANIC,

@@ -1,6 +1,7 @@
 //! Directives about server metrics and diagnostics.
 
 use super::{Context, Diagnostic, Directive, Effect, Support, Target};
+use crate::quantity::Duration;
 
 pub(super) const SERVER_METRICS: Directive = Directive {
     name: c"WSGIServerMetrics",
@@ -31,6 +32,21 @@ exception and its traceback as fields. Apache's own lines stay as `ErrorLogForma
 another module, the lines stay text. See [the guide](logs.md).",
     support: Support::Supported,
     effect: Effect::One(log_format),
+};
+
+pub(super) const STUCK_TIMEOUT: Directive = Directive {
+    name: c"WSGIStuckTimeout",
+    context: Context::Global,
+    in_container: false,
+    arguments: "*time*",
+    default: "0",
+    help: c"Log requests that hold their threads for longer than this, with their stacks.",
+    doc: "\
+A request that has run for this long is logged once, as a warning, with the Python stack of its thread (`WSGI1070`). The request goes on; \
+`request-timeout=` of a group is what ends it. That holds for embedded mode, and for groups without `stuck-timeout=`. If code that is no Python holds \
+Python's lock all the time, the log says so instead of the stack. In seconds, or with a unit, such as `90s` or `2m`; 0 logs none.",
+    support: Support::Supported,
+    effect: Effect::One(stuck_timeout),
 };
 
 pub(super) const VERBOSE_DEBUGGING: Directive = Directive {
@@ -64,6 +80,12 @@ fn log_format(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
         _ if word.eq_ignore_ascii_case(b"json") => true,
         _ => return Err(LOG_FORMAT.invalid(word, "it must be text or json")),
     };
+    Ok(())
+}
+
+fn stuck_timeout(target: &mut Target<'_>, word: &[u8]) -> Result<(), String> {
+    let time = Duration::SECONDS.read(word);
+    target.global.stuck_timeout = time.map_err(|text| STUCK_TIMEOUT.invalid(word, &text))?;
     Ok(())
 }
 

@@ -69,6 +69,7 @@ mod tests {
             general::RESTART_JITTER.name,
             general::MEMORY_RECYCLE.name,
             general::UMASK.name,
+            general::STUCK_TIMEOUT.name,
             general::MEMORY_LIMIT.name,
             general::VIRTUAL_MEMORY_LIMIT.name,
             general::STRICT.name,

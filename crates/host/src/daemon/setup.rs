@@ -44,6 +44,7 @@ use crate::life;
 use crate::mode::Mode;
 use crate::process::{self, Process};
 use crate::settings::Origin;
+use crate::stuck;
 use crate::telemetry;
 
 /// Enough for a thread that runs no Python.
@@ -378,6 +379,7 @@ fn start_threads(
 ) -> Result<(), String> {
     let interpreters = interpreters();
     telemetry::start(process);
+    stuck::start(process);
     for (index, worker) in daemon.workers.iter().enumerate() {
         let work = move || workers::work(daemon, worker);
         threads.workers.push(spawn(&format!("wsgi-{index}"), stack, work)?);

@@ -10,7 +10,7 @@ use super::{log, monitor};
 use crate::dispatch::interpreters;
 use crate::interpreters::Patience;
 use crate::process::Process;
-use crate::telemetry;
+use crate::{stuck, telemetry};
 use bridge::Level;
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
@@ -35,6 +35,7 @@ pub(super) fn stop(daemon: &'static Daemon, process: &'static Process, threads: 
         std::thread::sleep(Duration::from_millis(2));
     }
     telemetry::stop(true);
+    stuck::stop();
     daemon.crew.close();
     let _ = daemon.end.write(1);
     let _ = daemon.ready.add(&daemon.end, EpollEvent::new(EpollFlags::EPOLLIN, END));

@@ -269,6 +269,7 @@ pub(crate) fn settings<'a>(
         case_sensitive: true,
         script_reloading: true,
         log_records: false,
+        stuck_timeout: 0,
         multithread: true,
         multiprocess: false,
         run_once: false,

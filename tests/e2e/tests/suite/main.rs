@@ -40,6 +40,7 @@ mod soak;
 mod spooling;
 mod start_response;
 mod status;
+mod stuck;
 mod telemetry;
 mod thread_exit;
 mod upgrade;
@@ -88,6 +89,7 @@ const TABLES: &[&[Test]] = &[
     spooling::TESTS,
     start_response::TESTS,
     status::TESTS,
+    stuck::TESTS,
     status::page::TESTS,
     telemetry::TESTS,
     telemetry::published::TESTS,

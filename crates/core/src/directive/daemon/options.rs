@@ -304,6 +304,13 @@ pub(super) const OPTIONS: &[DaemonOption] = &[
         }),
     },
     DaemonOption {
+        name: "stuck-timeout",
+        value: "*time*",
+        default: "`WSGIStuckTimeout`",
+        doc: "A request that has run for this long is logged once, with the Python stack of its thread. It goes on.",
+        kind: ValueKind::Time(Duration::SECONDS, "off", |group| group.stuck_timeout.get_or_insert_default()),
+    },
+    DaemonOption {
         name: "startup-timeout",
         value: "*time*",
         default: "0",

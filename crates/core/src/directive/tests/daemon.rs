@@ -213,7 +213,7 @@ fn defaults_of_the_manual_are_those_of_groups() {
     for option in all_options().iter().filter(|option| option.is_number()) {
         let default = option.default();
         // With these, that the option is given at all matters, or nothing stands for the default.
-        if matches!(option.name, "processes" | "stack-size" | "switch-interval") {
+        if matches!(option.name, "processes" | "stack-size" | "stuck-timeout" | "switch-interval") {
             continue;
         }
         assert_eq!(group(&format!("{}={default}", option.name)), plain, "{}={default}", option.name);

@@ -1,0 +1,129 @@
+//! Requests that hold their threads for too long.
+
+use e2e::Needs::{OneProcess, Ours};
+use e2e::{Mode, Server, Setup, Test, on_one_mpm, wait_until};
+use serde_json::Value;
+
+pub(crate) const TESTS: &[Test] = &[
+    on_one_mpm!(a_stuck_request_is_logged_once_with_its_stack, OneProcess, Ours("WSGIStuckTimeout")),
+    on_one_mpm!(a_stuck_request_is_logged_while_python_is_locked, OneProcess, Ours("WSGIStuckTimeout")),
+    on_one_mpm!(stuck_requests_are_objects, OneProcess, Ours("WSGIStuckTimeout")),
+];
+
+const CODE: &str = "WSGI1070";
+
+/// Holds requests until a file is there.
+const APP: &str = "
+import ctypes, os, time
+
+def wait_for_the_file(path):
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+def application(environ, start_response):
+    path = environ['PATH_INFO']
+    if path == '/locked':
+        # Without releasing Python's lock, unlike a function of CDLL.
+        ctypes.PyDLL(None).sleep(6)
+    elif path != '/':
+        wait_for_the_file(os.path.dirname(__file__) + path)
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'done with ' + path.encode()]
+";
+
+fn stuck(setup: Setup) -> Setup {
+    let setup = setup.app("/", "app.wsgi", APP);
+    match setup.mode() {
+        Mode::Daemon => setup.group("stuck-timeout=200ms").conf("WSGIStuckTimeout 1h"),
+        Mode::Embedded => setup.conf("WSGIStuckTimeout 200ms"),
+    }
+}
+
+/// Begins a request and lets it end when `work` has been done.
+fn with_held<R>(server: &Server, name: &str, work: impl FnOnce() -> R) -> R {
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| assert_eq!(server.get(name).expect(200), format!("done with {name}")));
+        let result = work();
+        server.write(&format!("apps{name}"), "");
+        held.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        result
+    })
+}
+
+fn a_stuck_request_is_logged_once_with_its_stack(setup: Setup) {
+    stuck(setup).run(|server, cases| {
+        let mark = server.mark();
+        let log = with_held(server, "/one", || server.wait_log(mark, "in wait_for_the_file"));
+        cases.check("its line", || {
+            let line = log.lines().find(|line| line.contains(CODE)).unwrap_or_default();
+            assert!(line.contains("[wsgi:warn]") && line.contains("GET /one"), "{line}");
+            assert!(line.contains("apps/app.wsgi"), "{line}");
+        });
+        cases.check("its stack", || {
+            let stack = log.split("Stack (most recent call last)").nth(1).unwrap_or_default();
+            let application = stack.find("in application").expect("the application");
+            assert!(stack.find("in wait_for_the_file").is_some_and(|at| at > application), "{stack}");
+        });
+        cases.check("another request of the thread, but none twice", || {
+            let other = server.mark();
+            with_held(server, "/two", || {
+                server.wait_log(other, "in wait_for_the_file");
+                // Meanwhile others are served, and the watch looks again.
+                for _ in 0..5 {
+                    assert_eq!(server.get("/").expect(200), "done with /");
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+            });
+            let log = server.log_since(mark);
+            for target in ["GET /one ", "GET /two "] {
+                let count = log.lines().filter(|line| line.contains(CODE) && line.contains(target)).count();
+                assert_eq!(count, 1, "{target}: {log}");
+            }
+            assert!(!log.contains("GET / "), "{log}");
+        });
+    });
+}
+
+fn a_stuck_request_is_logged_while_python_is_locked(setup: Setup) {
+    stuck(setup).run(|server, cases| {
+        let mark = server.mark();
+        std::thread::scope(|scope| {
+            let locked = scope.spawn(|| server.get("/locked").expect(200));
+            let log = server.wait_log(mark, CODE);
+            cases.check("the line", || {
+                let line = log.lines().find(|line| line.contains(CODE)).unwrap_or_default();
+                assert!(
+                    line.contains("GET /locked") && line.contains("Python's lock could not be had"),
+                    "{line}"
+                );
+                assert!(line.contains("This thread waits"), "{line}");
+            });
+            assert_eq!(locked.join().expect("an answer"), "done with /locked");
+        });
+        cases.check("it is logged once", || {
+            assert_eq!(server.get("/").expect(200), "done with /");
+            assert_eq!(server.log_since(mark).matches(CODE).count(), 1);
+        });
+    });
+}
+
+fn stuck_requests_are_objects(setup: Setup) {
+    stuck(setup).conf("WSGILogFormat json").run(|server, cases| {
+        let mark = server.mark();
+        let log = with_held(server, "/three", || {
+            wait_until("the whole line", || {
+                let log = server.log_since(mark);
+                log.lines().find(|line| line.contains(CODE) && line.ends_with('}')).map(str::to_owned)
+            })
+        });
+        cases.check("its fields", || {
+            let object: Value = serde_json::from_str(&log).unwrap_or_else(|error| panic!("{error}: {log}"));
+            for (name, value) in [("level", "warn"), ("code", CODE), ("method", "GET"), ("path", "/three")] {
+                assert_eq!(object[name], value, "{name}: {object}");
+            }
+            let stack = object["traceback"].as_str().unwrap_or_default();
+            assert!(stack.contains("in application\n") && stack.ends_with("in wait_for_the_file"), "{stack}");
+            assert!(object["id"].is_string() && object["script"].is_string(), "{object}");
+        });
+    });
+}
