@@ -3,7 +3,7 @@
 use wsgi_core::codes::{NO_CALLABLE, SCRIPT_NOT_COMPILED, SCRIPT_RAISED};
 
 use super::checks::{Check, Topic};
-use super::finding::{Finding, Place};
+use super::finding::{Finding, Place, Severity};
 use super::subject::{Application, Entry, Group, Subject};
 use super::trial::{Exception, Lacking, Report, Trial};
 
@@ -80,7 +80,14 @@ fn import(subject: &Subject) -> Vec<Finding> {
                     .detail(&report.output)
             }
         };
-        Some(finding.at(application.place.as_ref()))
+        // What another user may not do says nothing about the one who will serve.
+        let is_of_user = match trial {
+            Trial::NotStarted(_) => true,
+            Trial::Done(report) => report.error.as_ref().is_some_and(|error| error.kind == "PermissionError"),
+            _ => false,
+        };
+        let severity = if is_of_user && !as_whom.is_empty() { Severity::Warning } else { finding.severity };
+        Some(Finding { severity, ..finding }.at(application.place.as_ref()))
     };
     subject.trials().filter_map(find).collect()
 }
@@ -328,6 +335,26 @@ mod tests {
         assert_eq!(with(true).len(), 0);
         let found = with(false);
         assert!(found.len() == 1 && found[0].why.ends_with("the package knox is loaded"), "{found:?}");
+    }
+
+    #[test]
+    fn what_another_user_may_not_do_is_no_error() {
+        let with = |kind: &str, uid: u32| {
+            let error = Exception { kind: kind.to_owned(), ..Exception::default() };
+            let mut subject = Subject::sample("/srv/app.wsgi");
+            subject.groups[0].account = crate::account::Account::of_ids(uid, uid, None);
+            let reports = vec![Report { error: Some(error), ..Report::default() }];
+            import(&subject.with_reports(reports)).remove(0)
+        };
+        let own = nix::unistd::geteuid().as_raw();
+        assert_eq!(with("PermissionError", own).severity, Severity::Error);
+        if own == 0 {
+            eprintln!("skipped: root can try everything");
+            return;
+        }
+        let finding = with("PermissionError", 4_242_424);
+        assert!(finding.severity == Severity::Warning && finding.why.contains("run the doctor as root"));
+        assert_eq!(with("ValueError", 4_242_424).severity, Severity::Error);
     }
 
     #[test]

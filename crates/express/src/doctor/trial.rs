@@ -163,7 +163,8 @@ pub(super) fn try_import(subject: &Subject, application: &Application) -> Trial 
     let group = subject.group_of(application);
     let can_enter = |home: &Path| group.account.blockade(Access::Search, &group.outside(home)).is_none();
     let is_closed = !is_readable(group, &application.entry) || !group.home.as_deref().is_none_or(can_enter);
-    if !subject.may_import || is_closed {
+    let is_locked = group.chroot.is_some() && !geteuid().is_root();
+    if !subject.may_import || is_closed || is_locked {
         return Trial::None;
     }
     let Some(programs) = programs(subject, group) else { return Trial::None };
