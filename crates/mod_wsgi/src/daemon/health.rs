@@ -22,5 +22,7 @@ pub(crate) fn obstacles(global: &Global) -> Vec<Obstacle> {
         });
         Obstacle::of_group(&group.name, group.options.least_process_count() == 0, slots)
     });
-    generation.is_unsupervised().then_some(Obstacle::Unsupervised).into_iter().chain(of_groups).collect()
+    // (A supervisor without groups is there for the exporter, which no request needs.)
+    let is_unsupervised = !global.daemons.is_empty() && generation.is_unsupervised();
+    is_unsupervised.then_some(Obstacle::Unsupervised).into_iter().chain(of_groups).collect()
 }
