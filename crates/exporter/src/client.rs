@@ -24,6 +24,8 @@ const LONGEST_ANSWER: u64 = 64 << 10;
 const LONGEST_TEXT: usize = 300;
 /// The longest time that a collector may ask to wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// The longest time for which a connection is kept that is not used.
+const LONGEST_IDLE: Duration = Duration::from_secs(3);
 /// Files of certificates that systems trust.
 const TRUSTED: [&str; 5] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -82,6 +84,8 @@ impl Client {
                 .max_redirects(0)
                 .user_agent(concat!("OTel-OTLP-Exporter-mod_wsgi-rs/", env!("CARGO_PKG_VERSION")))
                 .max_idle_connections(1)
+                // Shorter than any server keeps one: what it has closed meanwhile would be a failure.
+                .max_idle_age(LONGEST_IDLE)
                 .build()
                 .into()
         });
