@@ -64,6 +64,18 @@ impl Table {
         Ok(())
     }
 
+    /// Makes a copy of `value` the only value of a key that the table can keep.
+    ///
+    /// # Errors
+    /// The value contains a NUL byte.
+    pub fn set_copied(&self, key: &'static CStr, value: &[u8]) -> Result<(), InteriorNul> {
+        let value = self.pool().c_string(value)?;
+        // SAFETY: the table is live, and keeps the pointers: to a static string, and one of its own
+        // pool.
+        unsafe { sys::apr_table_setn(self.0.get(), key.as_ptr(), value.as_ptr()) };
+        Ok(())
+    }
+
     /// Makes copies of the values the only ones of their keys, which differ from each other. Takes
     /// one allocation, and compares keys only with those that were there before.
     ///
@@ -249,6 +261,17 @@ mod tests {
             assert!(table.set_all(&[(Key::Copied(b"E\0"), b"5")]).is_err());
             assert_eq!(table.len(), 4);
             table.set_all(&[]).unwrap();
+        });
+    }
+
+    #[test]
+    fn a_copied_value_replaces_others() {
+        with_table(|table| {
+            table.add(b"a", b"1").unwrap();
+            table.add(b"A", b"2").unwrap();
+            table.set_copied(c"A", b"3").unwrap();
+            assert_eq!((table.value(c"a"), table.len()), (Some(&b"3"[..]), 1));
+            assert!(table.set_copied(c"A", b"\0").is_err());
         });
     }
 

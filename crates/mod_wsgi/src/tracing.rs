@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 
-use httpd::{Identity, Key, Level, Request, Server, ServerInfo, Status};
+use httpd::{Identity, Level, Request, Server, ServerInfo, Status};
 use os::descriptors::{self, Kind, Wait};
 use os::shared::Words;
 use wsgi_core::codes::{EXPORTER_NOT_STARTED, OPENTELEMETRY_NOT_SET_UP};
@@ -259,23 +259,26 @@ impl ChildTracer {
             // It belongs to a trace that is not known.
             headers.unset(TRACESTATE);
         }
+        if let Some(parent) = parent
+            && !self.sampler.samples(&parent.trace, Some(&parent))
+            && !parent.is_sampled
+        {
+            // It goes on as it has come.
+            return None;
+        }
         let context = with_ids(|ids| {
             let (trace, span) = (parent.map_or_else(|| ids.trace(), |parent| parent.trace), ids.span());
             TraceContext { trace, span, is_sampled: self.sampler.samples(&trace, parent.as_ref()) }
         });
-        // The request of a caller that decides goes on as it has come, unless there is a span.
-        let is_unchanged = parent.is_some_and(|parent| !context.is_sampled && !parent.is_sampled);
-        let header = match parent.filter(|_| is_unchanged) {
-            Some(parent) => parent.header(),
-            None => context.header(),
-        };
-        if !is_unchanged {
-            // Neither contains a NUL byte.
-            let _ = headers.set_all(&[(Key::Static(TRACEPARENT), &header)]);
+        let header = context.header();
+        // Neither this nor its parts contain a NUL byte.
+        let _ = headers.set_copied(TRACEPARENT, &header);
+        if !context.is_sampled {
+            return None;
         }
-        let notes = [(Key::Static(TRACE_NOTE), &header[3..35]), (Key::Static(SPAN_NOTE), &header[36..52])];
-        let _ = request.notes().set_all(&notes);
-        context.is_sampled.then(|| ServerSpan {
+        let _ = request.notes().set_copied(TRACE_NOTE, &header[3..35]);
+        let _ = request.notes().set_copied(SPAN_NOTE, &header[36..52]);
+        Some(ServerSpan {
             tracer: self,
             context,
             parent,
@@ -294,7 +297,7 @@ impl ChildTracer {
     }
 }
 
-/// The notes of requests in a trace, for `LogFormat` and `ErrorLogFormat`.
+/// The notes of requests that are recorded, for `LogFormat` and `ErrorLogFormat`.
 const TRACE_NOTE: &CStr = c"mod_wsgi.trace_id";
 const SPAN_NOTE: &CStr = c"mod_wsgi.span_id";
 

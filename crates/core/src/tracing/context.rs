@@ -110,18 +110,31 @@ impl fmt::Debug for SpanId {
     }
 }
 
-/// Returns the bytes that `digits` stand for. Letters are small ones, as the standard wants.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let digit = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+/// The values of hexadecimal digits, and [`NO_DIGIT`] for all other bytes. Letters are small ones, as
+/// the standard wants.
+static VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
-    Some(bytes)
+    values
+};
+
+const NO_DIGIT: u8 = 0xff;
+
+/// Returns the bytes that `digits` stand for. (Requests that are not recorded pay for this, so it
+/// looks at the end whether all were digits.)
+#[inline]
+fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let (mut bytes, mut seen) = ([0; N], 0);
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+        seen |= high | low;
+        *byte = high << 4 | low;
+    }
+    (seen < 16).then_some(bytes)
 }
 
 fn write_hex(bytes: &[u8], digits: &mut [u8]) {
