@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     on_one_mpm!(what_is_not_sampled_is_passed_on, OTEL),
     on_one_mpm!(variables_of_the_environment_are_honoured, OTEL),
     on_one_mpm!(log_lines_can_name_the_trace, OTEL),
+    on_one_mpm!(lines_of_json_name_the_trace, OTEL),
     on_one_mpm!(requests_do_not_notice_what_becomes_of_the_collector, OTEL),
     on_one_mpm!(
         the_exporter_has_no_privileges_and_is_replaced_when_it_ends,
@@ -256,6 +257,23 @@ fn log_lines_can_name_the_trace(setup: Setup) {
             wait_until("the access log", || {
                 fs::read_to_string(server.path("logs/access.log")).ok()?.contains(&expected).then_some(())
             });
+        });
+    });
+}
+
+fn lines_of_json_name_the_trace(setup: Setup) {
+    let collector = OtlpCollector::start();
+    let setup =
+        exporting(setup, &collector, "signals=traces").conf("WSGILogFormat json\nErrorLogFormat \"%M\"");
+    setup.run(|server, cases| {
+        cases.check("a trace that begins here", || {
+            let mark = server.mark();
+            let (parent, _) = send(server, "/app/log", &[]);
+            let text = "a line of the application";
+            let log = server.wait_log(mark, text);
+            let line = log.lines().find(|line| line.contains(text)).unwrap_or_default();
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+            assert_eq!(line["trace_id"], parts(&parent).0, "{line}");
         });
     });
 }
