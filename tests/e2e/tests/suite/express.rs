@@ -7,6 +7,7 @@ mod control;
 mod debugging;
 mod diagnoses;
 mod django;
+mod doctor;
 mod draining;
 mod environment;
 mod files;
@@ -34,6 +35,7 @@ pub(crate) const TABLES: &[&[Test]] = &[
     debugging::TESTS,
     diagnoses::TESTS,
     django::TESTS,
+    doctor::TESTS,
     draining::TESTS,
     environment::TESTS,
     files::TESTS,

@@ -35,7 +35,8 @@ fn check(configuration: &Configuration) -> Vec<Finding> {
     }
     findings.extend(remote_ip(configuration, is_local));
     if is_local {
-        findings.extend(configuration.model.hosts.iter().filter_map(|host| not_at_all(configuration, host)));
+        // Once: it is the same proxy for all hosts.
+        findings.extend(configuration.model.hosts.iter().find_map(|host| not_at_all(configuration, host)));
     }
     findings
 }

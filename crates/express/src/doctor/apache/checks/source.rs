@@ -1,6 +1,8 @@
 //! Applications whose source can be fetched.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 
 use wsgi_core::words::display;
 
@@ -8,10 +10,10 @@ use super::on;
 use crate::doctor::apache::Configuration;
 use crate::doctor::apache::authorization::{Access, access};
 use crate::doctor::apache::line::place;
-use crate::doctor::apache::mapping::{Kind, taking};
-use crate::doctor::apache::model::document_root;
+use crate::doctor::apache::mapping::{Kind, Mapping, taking};
+use crate::doctor::apache::model::{Host, document_root};
 use crate::doctor::checks::Check;
-use crate::doctor::finding::Finding;
+use crate::doctor::finding::{Finding, Place};
 
 pub(super) const CHECK: Check = Check {
     name: "exposed-source",
@@ -22,51 +24,103 @@ pub(super) const CHECK: Check = Check {
 
 fn check(configuration: &Configuration) -> Vec<Finding> {
     let model = &configuration.model;
-    let scripts: Vec<_> = model
+    let mut scripts: Vec<PathBuf> = model
         .hosts
         .iter()
         .flat_map(|host| host.own.aliases.iter())
-        .filter_map(|alias| Some((configuration.script_of(alias)?.0, place(&alias.position))))
+        .filter_map(|alias| Some(configuration.script_of(alias)?.0))
         .collect();
+    scripts.sort();
+    scripts.dedup();
     let mut findings: Vec<Finding> = Vec::new();
     for host in &model.hosts {
         let mappings = model.mappings(host);
-        let root = document_root(model, host, &configuration.root);
-        let root = root.map(|(root, position)| (root, b"/".to_vec(), place(&position), false));
-        let aliases = mappings.iter().filter(|mapping| mapping.kind == Kind::Alias).filter_map(|mapping| {
-            let url = [mapping.prefix()?.strip_suffix(b"/").unwrap_or(mapping.prefix()?), b"/"].concat();
-            Some((configuration.path(&mapping.target), url, place(&mapping.position), true))
+        let root = document_root(model, host, &configuration.root).map(|(directory, position)| Served {
+            directory,
+            prefix: b"/".to_vec(),
+            line: place(&position),
+            is_alias: false,
         });
-        for (directory, prefix, line, is_alias) in root.into_iter().chain(aliases) {
-            for (script, mount) in &scripts {
-                let Ok(rest) = script.strip_prefix(&directory) else { continue };
-                let url = [&prefix, rest.as_os_str().as_bytes()].concat();
-                // An application that takes the URL keeps its source to itself.
-                let taker = taking(mappings.iter(), &url);
-                let is_served = match taker {
-                    Some(taker) => is_alias && taker.kind == Kind::Alias && place(&taker.position) == line,
-                    None => !is_alias,
-                };
-                let name = script.file_name().map(std::ffi::OsStr::as_bytes);
-                let sections = model.sections(host, script.parent().unwrap_or(script), name, &url);
-                let is_handled = sections.iter().any(|section| {
-                    section.lines.iter().any(|line| line.is("SetHandler") || line.is("AddHandler"))
-                });
-                if !is_served || access(&sections) != Access::Open || is_handled {
-                    continue;
-                }
-                let what = format!("the source of {} can be fetched from {}", script.display(), host.shown());
-                if findings.iter().any(|finding| finding.what == what) {
-                    continue;
-                }
-                findings.push(
-                    Finding::warning(what)
-                        .at(Some(mount))
-                        .because(format!("{line} serves the files of {}, this one at {}", directory.display(), display(&url)))
-                        .remedy("move the application out of that directory: it needs no place where files are served"),
-                );
+        let aliases = mappings.iter().filter(|mapping| mapping.kind == Kind::Alias).filter_map(|mapping| {
+            let prefix = mapping.prefix()?;
+            Some(Served {
+                directory: configuration.path(&mapping.target),
+                prefix: [prefix.strip_suffix(b"/").unwrap_or(prefix), b"/"].concat(),
+                line: place(&mapping.position),
+                is_alias: true,
+            })
+        });
+        for served in root.into_iter().chain(aliases) {
+            let exposed = scripts.iter().filter_map(|script| {
+                let url = served
+                    .url_of(script)
+                    .filter(|url| is_served(configuration, host, &mappings, &served, script, url))?;
+                Some((script, url))
+            });
+            let exposed: Vec<_> = exposed.collect();
+            let Some((script, url)) = exposed.first() else { continue };
+            let more = match exposed.len() - 1 {
+                0 => String::new(),
+                more => format!(" (and of {more} more)"),
+            };
+            // What the main server serves, each host may serve, too.
+            if findings.iter().any(|finding| finding.place.as_ref() == Some(&served.line)) {
+                continue;
             }
+            findings.push(
+                Finding::warning(format!(
+                    "the source of {}{more} can be fetched from {}",
+                    script.display(),
+                    host.shown()
+                ))
+                .at(Some(&served.line))
+                .because(format!(
+                    "the files of {} are served, this one at {}",
+                    served.directory.display(),
+                    display(url)
+                ))
+                .remedy(
+                    "move the application out of that directory: it needs no place where files are served",
+                ),
+            );
         }
     }
     findings
+}
+
+/// A directory whose files are served.
+struct Served {
+    directory: PathBuf,
+    /// The URL of it, with a slash at the end.
+    prefix: Vec<u8>,
+    line: Place,
+    is_alias: bool,
+}
+
+impl Served {
+    fn url_of(&self, file: &Path) -> Option<Vec<u8>> {
+        let rest = file.strip_prefix(&self.directory).ok()?;
+        Some([&self.prefix, rest.as_os_str().as_bytes()].concat())
+    }
+}
+
+fn is_served(
+    configuration: &Configuration,
+    host: &Host,
+    mappings: &[Mapping],
+    served: &Served,
+    script: &Path,
+    url: &[u8],
+) -> bool {
+    // An application that takes the URL keeps its source to itself.
+    let is_reached = match taking(mappings.iter(), url) {
+        Some(taker) => served.is_alias && taker.kind == Kind::Alias && place(&taker.position) == served.line,
+        None => !served.is_alias,
+    };
+    let name = script.file_name().map(OsStr::as_bytes);
+    let sections = configuration.model.sections(host, script.parent().unwrap_or(script), name, url);
+    let is_handled = sections
+        .iter()
+        .any(|section| section.lines.iter().any(|line| line.is("SetHandler") || line.is("AddHandler")));
+    is_reached && access(&sections) == Access::Open && !is_handled
 }

@@ -1,0 +1,406 @@
+//! `mod_wsgi-express doctor` and configurations of Apache: what it finds is what really happens, and
+//! of what works it says nothing.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+
+use e2e::Needs::{Daemon, Ours, Root};
+use e2e::{Server, Setup, Target, Test, on_one_mpm};
+use serde_json::Value;
+
+use super::server::{allow, command};
+
+pub(crate) const TESTS: &[Test] = &[
+    on_one_mpm!(what_the_doctor_finds_is_what_happens, Daemon, Ours("doctor")),
+    on_one_mpm!(faults_that_prevent_the_start_are_found, Daemon, Ours("doctor")),
+    on_one_mpm!(modules_that_do_not_fit_are_found, Daemon, Ours("doctor")),
+    on_one_mpm!(the_doctor_reads_what_apache_reads, Daemon, Ours("doctor")),
+    on_one_mpm!(ports_of_others_and_of_the_server_itself, Daemon, Ours("doctor")),
+    on_one_mpm!(others_than_root_may_ask, Daemon, Ours("doctor"), Root("become somebody else")),
+];
+
+const APP: &str = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'application']\n";
+
+/// A finding.
+#[derive(Debug, PartialEq)]
+struct Finding {
+    check: String,
+    severity: String,
+    /// The number of its line.
+    line: u64,
+    text: String,
+}
+
+/// Runs the doctor for a file.
+fn doctor(launcher: &[&str], file: &Path, options: &[&str]) -> Output {
+    let mut command = command(launcher);
+    command.args(["doctor", "--json", "--no-import", "--config"]).arg(file).args(options);
+    command.output().unwrap_or_else(|error| panic!("doctor: {error}"))
+}
+
+/// Returns what the doctor finds in a configuration, and its status.
+fn examine(launcher: &[&str], file: &Path, options: &[&str]) -> (Vec<Finding>, Option<i32>) {
+    let output = doctor(launcher, file, options);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let report: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("{error}: {text}\n{}", String::from_utf8_lossy(&output.stderr)));
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    let part = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+    let findings = findings.iter().map(|finding| Finding {
+        check: part(finding, "check"),
+        severity: part(finding, "severity"),
+        line: finding["line"].as_u64().unwrap_or(0),
+        text: ["file", "what", "why", "remedy"].map(|name| part(finding, name)).join("; "),
+    });
+    // The machine is not what these tests are about.
+    let is_of_configuration = |finding: &Finding| {
+        !["workers", "request-timeout", "tasks", "descriptors", "selinux"].contains(&finding.check.as_str())
+    };
+    (findings.filter(is_of_configuration).collect(), output.status.code())
+}
+
+/// Returns the findings about the line that has this text.
+fn about<'f>(findings: &'f [Finding], server: &Server, text: &str) -> Vec<&'f Finding> {
+    let content = fs::read_to_string(server.root().join("httpd.conf")).unwrap_or_default();
+    let position = content.lines().position(|line| line.contains(text));
+    let line = position.unwrap_or_else(|| panic!("{text} is not in {content}")) as u64 + 1;
+    findings.iter().filter(|finding| finding.line == line).collect()
+}
+
+/// Hosts with one fault each, and one without.
+const HOSTS: &str = "\
+<Directory />
+    Require all denied
+</Directory>
+<Directory @ROOT@/apps>
+    Require all granted
+</Directory>
+<Directory @ROOT@/htdocs>
+    Require all granted
+</Directory>
+<VirtualHost *:@PORT@>
+    ServerName sound
+    Alias /static @ROOT@/htdocs/static
+    WSGIScriptAlias / @ROOT@/apps/app.wsgi
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName closed
+    WSGIScriptAlias /closed @ROOT@/closed/app.wsgi
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName old
+    <Directory @ROOT@/closed>
+        Allow from all
+    </Directory>
+    WSGIScriptAlias /old @ROOT@/closed/app.wsgi
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName shadow
+    WSGIScriptAlias /shadow @ROOT@/apps/app.wsgi
+    Alias / @ROOT@/htdocs/
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName order
+    WSGIScriptAlias / @ROOT@/apps/app.wsgi
+    WSGIScriptAlias /other @ROOT@/apps/other.wsgi
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName proxy
+    ProxyPass / http://127.0.0.1:9/
+    Alias /proxied @ROOT@/htdocs/static
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName exposed
+    DocumentRoot @ROOT@/apps
+    WSGIScriptAlias /exposed @ROOT@/apps/app.wsgi
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName slash
+    Alias /slash/ @ROOT@/htdocs/static
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName unserved
+    WSGIScriptAlias /. @ROOT@/apps/app.wsgi
+    WSGIScriptAlias /static @ROOT@/apps/app.wsgi
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName owner
+    WSGIDaemonProcess owned
+    WSGIProcessGroup owned
+    WSGIScriptAlias / @ROOT@/apps/app.wsgi
+</VirtualHost>
+<VirtualHost *:@PORT@>
+    ServerName thief
+    WSGIScriptAlias /thief @ROOT@/apps/app.wsgi process-group=owned
+</VirtualHost>
+";
+
+fn what_the_doctor_finds_is_what_happens(setup: Setup) {
+    let setup = setup
+        .modules(&["proxy", "proxy_http", "access_compat"])
+        .file("apps/app.wsgi", APP)
+        .file("apps/other.wsgi", APP.replace("b'application'", "b'other'"))
+        .file("closed/app.wsgi", APP)
+        .file("htdocs/static/x.txt", "static")
+        .conf(HOSTS);
+    setup.run(|server, cases| {
+        let (findings, status) = examine(&[], &server.path("httpd.conf"), &[]);
+        let ask = |host: &str, url: &str| server.request("GET", url).host(host).send();
+        cases.check("the status", || assert_eq!(status, Some(1), "{findings:#?}"));
+        cases.check("what works", || {
+            assert_eq!(ask("sound", "/").expect(200), "application");
+            assert_eq!(ask("sound", "/static/x.txt").expect(200), "static");
+            for line in ["Alias /static ", "ServerName sound"] {
+                assert_eq!(about(&findings, server, line), [] as [&Finding; 0], "{line}");
+            }
+            let found = about(&findings, server, "WSGIScriptAlias / ");
+            assert!(found.iter().all(|finding| finding.severity == "note"), "{found:?}");
+        });
+        let mut fault = |name: &str, severity: &str, line: &str, happens: &dyn Fn()| {
+            let line = &line.replace("@ROOT@", &server.root().to_string_lossy());
+            cases.check(line, || {
+                happens();
+                let found = about(&findings, server, line);
+                let is_found =
+                    found.iter().any(|finding| finding.check == name && finding.severity == severity);
+                assert!(is_found, "{found:?} of {findings:#?}");
+            });
+        };
+        fault("access-denied", "error", "WSGIScriptAlias /closed", &|| {
+            let _ = ask("closed", "/closed").expect(403);
+        });
+        fault("access-denied", "error", "WSGIScriptAlias /old", &|| {
+            let _ = ask("old", "/old").expect(403);
+        });
+        fault("shadowed-url", "error", "WSGIScriptAlias /shadow", &|| {
+            let _ = ask("shadow", "/shadow").expect(404);
+        });
+        fault("directives", "warning", "WSGIScriptAlias /other", &|| {
+            assert_eq!(ask("order", "/other").expect(200), "application");
+        });
+        fault("shadowed-url", "warning", "Alias /proxied", &|| {
+            let _ = ask("proxy", "/proxied/x.txt").expect(503);
+        });
+        fault("exposed-source", "warning", "DocumentRoot @ROOT@/apps", &|| {
+            assert!(ask("exposed", "/app.wsgi").expect(200).contains("start_response"));
+        });
+        fault("alias-slash", "warning", "Alias /slash/", &|| {
+            assert_ne!(ask("slash", "/slash/x.txt").status, 200);
+        });
+        fault("unserved-files", "warning", "WSGIScriptAlias /static", &|| {
+            assert_eq!(ask("unserved", "/static/x.txt").expect(200), "application");
+        });
+        fault("directives", "warning", "WSGIScriptAlias /thief", &|| {
+            let _ = ask("thief", "/thief").expect(500);
+        });
+    });
+}
+
+fn faults_that_prevent_the_start_are_found(setup: Setup) {
+    let setup = setup.modules(&["macro"]).app("/", "app.wsgi", APP).file("part.conf", "");
+    setup.conf("Include @ROOT@/part.conf").run(|server, cases| {
+        for (lines, line, words) in [
+            (
+                "\nNoSuchDirective On\n",
+                2,
+                &["Invalid command 'NoSuchDirective'", "load the module that defines it"][..],
+            ),
+            ("WSGIDaemonProcess g threads=ten\n", 1, &["Invalid threads 'ten'"]),
+            ("<Location /x>\n", 1, &["Location"]),
+            (
+                "\n\nLoadModule none_module /no/such.so\n",
+                3,
+                &["/no/such.so", "correct the path of LoadModule"],
+            ),
+            ("<Macro m $x>\nAlias $x\n</Macro>\nUse m y\n", 2, &["Alias"]),
+        ] {
+            cases.check(lines, || {
+                server.write("part.conf", lines);
+                assert!(!server.test().status.success(), "it is accepted");
+                let (findings, status) = examine(&[], &server.path("httpd.conf"), &[]);
+                assert_eq!(status, Some(1));
+                let found =
+                    findings.iter().find(|finding| finding.check == "syntax" && finding.severity == "error");
+                let found = found.unwrap_or_else(|| panic!("{findings:?}"));
+                let is_macro = lines.contains("Macro");
+                assert!(found.text.contains("part.conf") && (found.line == line || is_macro), "{found:?}");
+                assert!(words.iter().all(|word| found.text.contains(word)), "{found:?}");
+            });
+        }
+        server.write("part.conf", "");
+    });
+}
+
+/// Returns a copy of the module in which the first of one sequence of bytes is another.
+fn patched(server: &Server, name: &str, from: &[u8], to: &[u8]) -> String {
+    let mut module = fs::read(Target::current().module()).unwrap_or_default();
+    let at = module.windows(from.len()).position(|window| window == from);
+    let at = at.unwrap_or_else(|| panic!("{} is not in the module", from.escape_ascii()));
+    module[at..at + to.len()].copy_from_slice(to);
+    server.write(name, module);
+    server.path(name).display().to_string()
+}
+
+fn modules_that_do_not_fit_are_found(setup: Setup) {
+    let setup =
+        setup.own_groups().app("/", "app.wsgi", APP).conf("Include @ROOT@/part.conf").file("part.conf", "");
+    setup.run(|server, cases| {
+        let original = fs::read_to_string(server.path("httpd.conf")).unwrap_or_default();
+        let with_module = |file: &str| {
+            let line =
+                original.lines().find(|line| line.starts_with("LoadModule wsgi_module")).unwrap_or_default();
+            server.write("other.conf", original.replace(line, &format!("LoadModule wsgi_module \"{file}\"")));
+            examine(&[], &server.path("other.conf"), &[])
+        };
+        let mut misfit = |name: &str, file: String, words: &[&str]| {
+            cases.check(name, || {
+                let (findings, status) = with_module(&file);
+                assert_eq!(status, Some(1), "{findings:?}");
+                let found = findings.iter().find(|finding| finding.check == "foreign-module");
+                let found = found.unwrap_or_else(|| panic!("{findings:?}"));
+                assert!(words.iter().all(|word| found.text.contains(word)), "{found:?}");
+                assert!(
+                    findings.iter().any(|finding| finding.check == "syntax"),
+                    "Apache refuses it: {findings:?}"
+                );
+            });
+        };
+        let number = |number: u32| number.to_le_bytes();
+        let older = patched(server, "older.so", &number(20_120_211), &number(20_051_115));
+        misfit("another Apache", older, &["20051115", "20120211", "headers of this Apache"]);
+        let newer = patched(server, "newer.so", b"GLIBC_2.3", b"GLIBC_9.3");
+        misfit("a newer glibc", newer, &["needs glibc 9.3"]);
+        let script = server.path("apps/app.wsgi").display().to_string();
+        misfit("no module", script, &["is no module"]);
+
+        cases.check("two of them", || {
+            let copy = patched(server, "copy.so", b"GLIBC_2.3", b"GLIBC_2.3");
+            server.write("part.conf", format!("\nLoadModule wsgi_module \"{copy}\"\n"));
+            assert!(server.test().status.success(), "Apache takes the first one");
+            let (findings, status) = examine(&[], &server.path("httpd.conf"), &[]);
+            assert_eq!(status, Some(1));
+            let found = findings.iter().find(|finding| finding.check == "two-modules");
+            let found = found.unwrap_or_else(|| panic!("{findings:?}"));
+            assert!(
+                found.line == 2 && found.text.contains("copy.so (another mod_wsgi) is not used"),
+                "{found:?}"
+            );
+            server.write("part.conf", "");
+        });
+    });
+}
+
+/// What only a reader of all of it gets right: each part has an alias that a line above it takes.
+const PARTS: &str = "\
+Define NAME defined
+<IfDefine NAME>
+WSGIScriptAlias /${NAME} /a
+WSGIScriptAlias /${NAME}/1 \\
+    /b
+</IfDefine>
+<IfModule mod_wsgi.c>
+<IfModule !mod_none.c>
+WSGIScriptAlias /module /a
+WSGIScriptAlias /module/1 /b
+</IfModule>
+</IfModule>
+<IfModule none_module>
+WSGIScriptAlias /never /a
+WSGIScriptAlias /never/1 /b
+</IfModule>
+<IfVersion >= 2.4>
+WSGIScriptAlias \"/version 1\" /a
+WSGIScriptAlias \"/version 1/1\" /b
+</IfVersion>
+<IfFile httpd.conf>
+WSGIScriptAlias /file /a
+WSGIScriptAlias /file/1 /b
+</IfFile>
+<Macro Two $where $name>
+<VirtualHost *:@PORT@>
+    ServerName $name
+    WSGIScriptAlias $where /a
+    WSGIScriptAlias $where/1 /b
+</VirtualHost>
+</Macro>
+Use two /macro first
+IncludeOptional parts/*.conf
+IncludeOptional none/*.conf
+# A comment that goes on \\
+WSGIScriptAlias /comment /a
+";
+
+fn the_doctor_reads_what_apache_reads(setup: Setup) {
+    let setup = setup
+        .modules(&["macro", "access_compat"])
+        .own_groups()
+        .file("parts/a.conf", "WSGIScriptAlias /part /a\n<Location /x>\nRequire all denied\n</Location>\nWSGIScriptAlias /part/1 /b\n")
+        .file("parts/b.con", "WSGIScriptAlias /other /a\nWSGIScriptAlias /other/1 /b\n")
+        .conf("Include @ROOT@/all.conf")
+        .file("all.conf", PARTS);
+    setup.run(|server, cases| {
+        let file = server.path("httpd.conf");
+        let of_aliases = |options: &[&str]| {
+            let (findings, _) = examine(&[], &file, options);
+            let mut aliases: Vec<_> =
+                findings.into_iter().filter(|finding| finding.check == "directives").collect();
+            aliases.sort_by(|a, b| a.text.cmp(&b.text));
+            aliases
+        };
+        let asked = of_aliases(&[]);
+        let read = of_aliases(&["--httpd-executable", "/no/such/httpd"]);
+        cases.check("as Apache dumps it", || {
+            let places: Vec<_> = asked.iter().map(|finding| finding.line).collect();
+            assert_eq!(places, [5, 23, 29, 10, 19, 5], "{asked:#?}");
+        });
+        cases.check("as the doctor reads it", || assert_eq!(read, asked));
+    });
+}
+
+fn ports_of_others_and_of_the_server_itself(setup: Setup) {
+    let mut server = setup.app("/", "app.wsgi", APP).start();
+    let examine = || examine(&[], &server.path("httpd.conf"), &[]);
+    let (findings, status) = examine();
+    let found: Vec<_> = findings.iter().filter(|finding| finding.check == "port-taken").collect();
+    assert_eq!((found.len(), status), (1, Some(0)), "{findings:?}");
+    assert!(found[0].severity == "note" && found[0].text.contains("the server runs"), "{found:?}");
+    let (file, address) = (server.path("httpd.conf"), server.address());
+    server.stop();
+    let socket = TcpListener::bind(address);
+    let (findings, status) = self::examine(&[], &file, &[]);
+    let found: Vec<_> = findings.iter().filter(|finding| finding.check == "port-taken").collect();
+    assert_eq!((found.len(), status, socket.is_ok()), (1, Some(1), true), "{findings:?}");
+    let process = format!("process {} (", std::process::id());
+    assert!(found[0].severity == "error" && found[0].text.contains(&process), "{found:?}");
+    drop(socket);
+    let (findings, status) = self::examine(&[], &file, &[]);
+    assert_eq!(status, Some(0), "{findings:?}");
+    assert!(findings.iter().all(|finding| finding.check != "port-taken"), "{findings:?}");
+}
+
+fn others_than_root_may_ask(setup: Setup) {
+    setup.app("/", "app.wsgi", APP).run(|server, cases| {
+        let file = server.path("httpd.conf");
+        let launcher = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--"];
+        cases.check("a configuration of root's", || {
+            let (findings, status) = examine(&launcher, &file, &[]);
+            assert_eq!(status, Some(0), "{findings:?}");
+        });
+        cases.check("root and a file that anybody may change", || {
+            allow(file.clone(), 0o666);
+            let (findings, status) = examine(&[], &file, &[]);
+            let is_told = |finding: &Finding| {
+                finding.check == "syntax" && finding.text.contains("everybody may write to it")
+            };
+            assert!(findings.iter().any(is_told) && status == Some(0), "{findings:?}");
+        });
+        cases.check("a file that cannot be read", || {
+            allow(file.clone(), 0o600);
+            let output = doctor(&launcher, &file, &[]);
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(1) && text.contains("check --config"), "{text}");
+        });
+    });
+}
